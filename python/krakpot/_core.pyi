@@ -1,0 +1,162 @@
+"""The Rust core: sessions, books, checksums, tables; and the built-in exchange.
+
+Times are nanoseconds since the Unix epoch, UTC, and always arguments: the core reads no clock.
+Prices and quantities are exact; no digit passes through binary floating point.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+__version__: str
+"""Version of the package; the Rust workspace's."""
+DEBUG: bool
+"""Whether the extension was built without optimisation (importing such a build warns)."""
+TABLES: tuple[str, ...]
+"""Names of the lake's tables, in the order of `docs/reference/tables.md`."""
+LIMITS: Mapping[str, int]
+"""The named bounds of `limits.rs`: FRAME_MAX, NESTING_MAX, SYMBOLS_MAX, …"""
+
+@final
+class Schema:
+    """Arrow schema of a table, by the Arrow PyCapsule interface: `pyarrow.schema(schema)`."""
+
+    def __arrow_c_schema__(self) -> object: ...
+
+def schema(table: str) -> Schema:
+    """Arrow schema of `table`, as written to journal and parts. `ValueError` for another name."""
+
+@final
+class Batch:
+    """Rows of one table: an Arrow record batch, by the Arrow PyCapsule interface, without copying.
+
+    `pyarrow.record_batch(batch)` and `polars.from_arrow(pyarrow.record_batch(batch))` share its buffers.
+    """
+
+    @property
+    def table(self) -> str: ...
+    @property
+    def num_rows(self) -> int: ...
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+
+@final
+class Book:
+    """A copy of one level-2 book, as the session held it when asked."""
+
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def price_precision(self) -> int: ...
+    @property
+    def qty_precision(self) -> int: ...
+    @property
+    def checksum(self) -> int:
+        """CRC32 of the best ten levels of both sides, computed now."""
+    def bids(self, levels: int | None = None) -> list[tuple[str, str]]:
+        """Price and quantity as decimal text padded to the pair's precision, best first."""
+    def asks(self, levels: int | None = None) -> list[tuple[str, str]]:
+        """Price and quantity as decimal text padded to the pair's precision, best first."""
+
+@final
+class Session:
+    """Protocol state of one connection: frames and times in; rows, events and requests out.
+
+    It never sends: `requests` says what the protocol calls for next, the caller sends it.
+    With `observe=True` it asks for nothing and takes what comes (recorded frames).
+    `after` hands over what must survive a reconnect: the last trade ids and what was covered.
+    """
+
+    def __new__(
+        cls,
+        session: str,
+        *,
+        channels: Sequence[str] = ("book", "trade", "ticker"),
+        symbols: Sequence[str] = ("*",),
+        exclude: Sequence[str] = (),
+        depth: int = 100,
+        interval: int = 1,
+        precision: Mapping[str, tuple[int, int]] | None = None,
+        frames: bool = False,
+        tokenised: bool = False,
+        observe: bool = False,
+        after: Session | None = None,
+    ) -> Session: ...
+    @property
+    def session(self) -> str: ...
+    def receive(self, frames: Sequence[bytes], ts_recv: int) -> None:
+        """Take the frames of one socket read, in order. Lets go of the interpreter."""
+    def ingest(self, frames: Sequence[bytes], ts_recv: Sequence[int] | None = None) -> None:
+        """Take recorded frames with a receive time each; without times the largest `ts_event` so far stands in."""
+    def tick(self, now: int) -> None:
+        """Let time pass: `alive` rows, checkpoints, retries that fell due. Call it about every 100 ms."""
+    def requests(self, now: int) -> list[bytes]:
+        """Requests to send now, in order. Each is handed out once."""
+    def ping(self) -> bytes:
+        """A ping request with a `req_id` of its own."""
+    def note(
+        self,
+        kind: str,
+        now: int,
+        *,
+        channel: str | None = None,
+        symbol: str | None = None,
+        ts_from: int | None = None,
+        ts_to: int | None = None,
+        count: int | None = None,
+        detail: str | None = None,
+    ) -> None:
+        """Add a row to the ledger that only the caller can know of (start, stop, connect, limit, …)."""
+    def end(self, now: int, detail: str) -> None:
+        """The connection is gone: all books end, with a last `alive` and a `disconnect` row."""
+    def events(self) -> list[dict[str, Any]]:
+        """Ledger rows since the last call: kind, channel, symbol, ts_recv, ts_from, ts_to, count, detail (as in the ledger).
+
+        `alive` rows are left out. At most LIMITS["EVENTS_MAX"] are kept; the ledger keeps all.
+        """
+    @property
+    def rows(self) -> int:
+        """Rows waiting to be taken, over all tables."""
+    def take(self) -> dict[str, Batch]:
+        """The rows since the last call, by table; tables without rows are left out."""
+    def counts(self) -> dict[str, Any]:
+        """{"frames", "messages": {channel: n}, "rows": {table: n}, "checksums": {"book": {"ok", "bad"}}, "unchecked", "errors", "gaps"}.
+
+        Also "pairs" (known), "selected", "subscribed", "refused", "live" (books), "waiting" (acks and snapshots).
+        """
+    def subscriptions(self) -> list[tuple[str, str, str]]:
+        """(channel, symbol, state) of every wanted subscription; states: wanted, asked, live, bad, refused, gone."""
+    def pairs(self) -> list[dict[str, Any]]:
+        """The instrument channel's pairs as known now, with their exact text: symbol, base, quote, status, price_precision, …, selected."""
+    def book(self, symbol: str) -> Book | None:
+        """The book of `symbol` if it is live."""
+
+@final
+class Verifier:
+    """Rebuilds the books of one session from the rows of its tables alone and recomputes every checksum.
+
+    Give `ends` first, then for each journal's parts, in order, `checkpoints` before `book`. Rows are sorted by
+    (symbol, session, message, entry). With `shards` > 1 only symbols whose hash falls on `shard` are taken,
+    so that several verifiers in several threads share the work on the same batches.
+    """
+
+    def __new__(cls, session: str, *, shard: int = 0, shards: int = 1) -> Verifier: ...
+    def ends(self, rows: object) -> None:
+        """Ledger rows (Arrow: symbol, message, kind) after which a book is not alive; a null symbol ends all books.
+
+        Kinds: mismatch, crossed, unsubscribed, gap, gone, decode_error, disconnect; `missing` for rows the lake lacks.
+        """
+    def checkpoints(self, rows: object) -> None:
+        """Rows of `checkpoints` of this session (anything with the Arrow PyCapsule interface)."""
+    def book(self, rows: object) -> None:
+        """Rows of `book` of this session. Lets go of the interpreter."""
+    def finish(self) -> list[dict[str, Any]]:
+        """Per symbol: symbol, messages, ok, bad, unchecked, bad_unexplained, unchecked_unexplained, checkpoints_ok, checkpoints_bad, problems.
+
+        `problems` is a list of at most ten sentences. Unexplained: no row of `ends` accounts for it.
+        """
+
+@final
+class Exchange:
+    """The built-in exchange (written with `rust/exchange`)."""

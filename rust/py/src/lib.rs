@@ -1,0 +1,1 @@
+//! `krakpot._core`.
