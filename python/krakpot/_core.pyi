@@ -65,7 +65,8 @@ class Session:
 
     It never sends: `requests` says what the protocol calls for next, the caller sends it.
     With `observe=True` it asks for nothing and takes what comes (recorded frames).
-    `after` hands over what must survive a reconnect: the last trade ids and what was covered.
+    `after` hands over what must survive a reconnect: the last trade ids and the pairs that were followed.
+    `depth` None asks for 100; where observing, the ack's depth is in force, else the smallest that holds the snapshot.
     """
 
     def __new__(
@@ -75,7 +76,7 @@ class Session:
         channels: Sequence[str] = ("book", "trade", "ticker"),
         symbols: Sequence[str] = ("*",),
         exclude: Sequence[str] = (),
-        depth: int = 100,
+        depth: int | None = None,
         interval: int = 1,
         precision: Mapping[str, tuple[int, int]] | None = None,
         frames: bool = False,
@@ -128,7 +129,10 @@ class Session:
     def subscriptions(self) -> list[tuple[str, str, str]]:
         """(channel, symbol, state) of every wanted subscription; states: wanted, asked, live, bad, refused, gone."""
     def pairs(self) -> list[dict[str, Any]]:
-        """The instrument channel's pairs as known now, with their exact text: symbol, base, quote, status, price_precision, …, selected."""
+        """The instrument channel's pairs as known now.
+
+        Keys: symbol, base, quote, status, price_precision, qty_precision, qty_min and cost_min (text), marginable, selected.
+        """
     def book(self, symbol: str) -> Book | None:
         """The book of `symbol` if it is live."""
 

@@ -1,1 +1,50 @@
-//! placeholder
+//! Kraken's spot market data feed, decoded exactly.
+//!
+//! A [`session::Session`] takes the frames of one connection with their receive times and gives back rows (tables of
+//! exact numbers), events (what happened) and requests (what the protocol calls for next).
+//!
+//! ```
+//! use krakpot_core::session::{Options, Session};
+//!
+//! let mut session = Session::new("demo", Options { observe: true, ..Options::default() });
+//! session.receive(br#"{"channel":"heartbeat"}"#, 1_785_641_750_295_158_100);
+//! assert_eq!(session.counts().frames, 1);
+//! assert_eq!(session.counts().errors, 0);
+//! ```
+//!
+//! The core has no clock, no socket and no file: time is an argument, requests are handed to the caller.
+//! In reading order; a file uses only those above it:
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`error`] | why a frame or a number was refused |
+//! | [`limits`] | every bound, in one place |
+//! | [`decimal`] | exact numbers: an integer and a scale |
+//! | [`instrument`] | pairs, assets, and which symbols a pattern chooses |
+//! | [`message`] | what the exchange says, decoded |
+//! | [`decode`] | from bytes to messages, by simd-json |
+//! | [`checksum`] | Kraken's CRC32 over the digits of the best levels |
+//! | [`book`] | the level-2 book, and the one rule of when it may be trusted |
+//! | [`schema`] | the tables and their columns |
+//! | [`rows`] | rows being collected, column by column |
+//! | `batch` | rows as Arrow record batches (feature `arrow`) |
+//! | [`session`] | the protocol state of one connection |
+//! | [`verify`] | books rebuilt from rows alone |
+
+pub mod error;
+pub mod limits;
+pub mod decimal;
+pub mod instrument;
+pub mod message;
+pub mod decode;
+pub mod checksum;
+pub mod book;
+pub mod schema;
+pub mod rows;
+#[cfg(feature = "arrow")]
+pub mod batch;
+pub mod session;
+#[cfg(feature = "arrow")]
+pub mod verify;
+
+pub use error::Error;

@@ -1,1 +1,44 @@
-//! `krakpot._core`.
+//! The Python extension `krakpot._core`: each file converts, lets go of the interpreter, calls the core, wraps.
+
+mod arrow;
+mod book;
+mod error;
+mod session;
+mod verifier;
+
+/// The Rust core: sessions, books, checksums, tables; and the built-in exchange.
+#[pyo3::pymodule]
+mod _core {
+    use std::collections::BTreeMap;
+
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::arrow::schema;
+    #[pymodule_export]
+    use crate::arrow::{Batch, Schema};
+    #[pymodule_export]
+    use crate::book::Book;
+    #[pymodule_export]
+    use crate::session::Session;
+    #[pymodule_export]
+    use crate::verifier::Verifier;
+
+    /// Version of the package.
+    #[pymodule_export]
+    #[allow(non_upper_case_globals, reason = "Python's name for it")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+
+    /// Whether the extension was built without optimisation.
+    #[pymodule_export]
+    const DEBUG: bool = cfg!(debug_assertions);
+
+    /// Names of the lake's tables and the named bounds: made at import, since PyO3 exports constants only of simple types.
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let tables: Vec<&str> = krakpot_core::schema::Table::ALL.iter().map(|table| table.name()).collect();
+        module.add("TABLES", pyo3::types::PyTuple::new(module.py(), tables)?)?;
+        let limits: BTreeMap<&str, usize> = krakpot_core::limits::ALL.into_iter().collect();
+        module.add("LIMITS", limits)
+    }
+}

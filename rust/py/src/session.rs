@@ -1,0 +1,275 @@
+//! `Session`: the protocol state of one connection.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+
+use krakpot_core::batch::batch;
+use krakpot_core::limits;
+use krakpot_core::schema::Table;
+use krakpot_core::session::{self, Channel, Event, Options};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::arrow::Batch;
+use crate::book::Book;
+use crate::error::value_error;
+
+/// Protocol state of one connection: frames and times in; rows, events and requests out.
+// A mutex, since the recorder's threads may hold the object; each call takes it whole.
+#[pyclass(frozen, module = "krakpot._core")]
+pub struct Session(Mutex<session::Session>);
+
+impl Session {
+    fn lock(&self) -> PyResult<MutexGuard<'_, session::Session>> {
+        self.0.lock().map_err(|_| value_error("an earlier call failed".into()))
+    }
+}
+
+fn symbol_list(names: Vec<String>) -> PyResult<Vec<String>> {
+    match names.iter().find(|name| name.is_empty() || name.len() > limits::SYMBOL_LENGTH_MAX) {
+        Some(name) => Err(value_error(format!(
+            "{name:?} is no symbol pattern: 1 to {} bytes, as BTC/USD or BTC/*",
+            limits::SYMBOL_LENGTH_MAX
+        ))),
+        None => Ok(names),
+    }
+}
+
+#[pymethods]
+impl Session {
+    #[new]
+    #[pyo3(signature = (
+        session, *, channels = vec!["book".into(), "trade".into(), "ticker".into()], symbols = vec!["*".into()],
+        exclude = vec![], depth = None, interval = 1, precision = None, frames = false, tokenised = false,
+        observe = false, after = None
+    ))]
+    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools, reason = "keyword arguments in Python")]
+    fn new(
+        session: &str,
+        channels: Vec<String>,
+        symbols: Vec<String>,
+        exclude: Vec<String>,
+        depth: Option<u16>,
+        interval: u16,
+        precision: Option<HashMap<String, (u8, u8)>>,
+        frames: bool,
+        tokenised: bool,
+        observe: bool,
+        after: Option<&Bound<'_, Self>>,
+    ) -> PyResult<Self> {
+        let channel = |name: &String| {
+            let names = || Channel::ALL.map(Channel::name).join(", ");
+            Channel::named(name).ok_or_else(|| value_error(format!("no channel {name:?}; channels: {}", names())))
+        };
+        if let Some(depth) = depth.filter(|depth| !limits::DEPTHS.contains(depth)) {
+            return Err(value_error(format!("depth {depth} is not offered; depths: {:?}", limits::DEPTHS)));
+        }
+        if !limits::INTERVALS.contains(&interval) {
+            return Err(value_error(format!("interval {interval} is not offered; intervals: {:?}", limits::INTERVALS)));
+        }
+        let precision = precision.unwrap_or_default();
+        if let Some((symbol, (price, qty))) = precision.iter().find(|(_, p)| p.0.max(p.1) > limits::SCALE) {
+            return Err(value_error(format!("{symbol}: precision {price},{qty} is beyond {} decimals", limits::SCALE)));
+        }
+        let options = Options {
+            channels: channels.iter().map(channel).collect::<PyResult<_>>()?,
+            symbols: symbol_list(symbols)?,
+            exclude: symbol_list(exclude)?,
+            depth,
+            interval,
+            precision,
+            frames,
+            tokenised,
+            observe,
+        };
+        let session = match after {
+            Some(before) => session::Session::after(session, options, &*before.get().lock()?),
+            None => session::Session::new(session, options),
+        };
+        Ok(Self(Mutex::new(session)))
+    }
+
+    #[getter]
+    fn session(&self) -> PyResult<String> {
+        Ok(self.lock()?.id().to_owned())
+    }
+
+    fn receive(&self, py: Python<'_>, frames: Vec<PyBackedBytes>, ts_recv: i64) -> PyResult<()> {
+        py.detach(|| {
+            let mut session = self.lock()?;
+            for frame in &frames {
+                session.receive(frame, ts_recv);
+            }
+            Ok(())
+        })
+    }
+
+    #[pyo3(signature = (frames, ts_recv = None))]
+    fn ingest(&self, py: Python<'_>, frames: Vec<PyBackedBytes>, ts_recv: Option<Vec<i64>>) -> PyResult<()> {
+        if let Some(times) = &ts_recv
+            && times.len() != frames.len()
+        {
+            return Err(value_error(format!("{} frames and {} receive times", frames.len(), times.len())));
+        }
+        py.detach(|| {
+            let mut session = self.lock()?;
+            if let Some(times) = ts_recv {
+                for (frame, time) in frames.iter().zip(times) {
+                    session.receive(frame, time);
+                }
+            } else {
+                let slices: Vec<&[u8]> = frames.iter().map(|frame| &**frame).collect();
+                session.first_time(&slices);
+                for frame in slices {
+                    session.receive_untimed(frame);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn tick(&self, now: i64) -> PyResult<()> {
+        self.lock()?.tick(now);
+        Ok(())
+    }
+
+    fn requests<'py>(&self, py: Python<'py>, now: i64) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+        Ok(self.lock()?.requests(now).iter().map(|request| PyBytes::new(py, request.as_bytes())).collect())
+    }
+
+    fn ping<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, self.lock()?.ping().as_bytes()))
+    }
+
+    #[pyo3(signature = (
+        kind, now, *, channel = None, symbol = None, ts_from = None, ts_to = None, count = None, detail = None
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "the columns of the ledger, by keyword in Python")]
+    fn note(
+        &self,
+        kind: String,
+        now: i64,
+        channel: Option<String>,
+        symbol: Option<String>,
+        ts_from: Option<i64>,
+        ts_to: Option<i64>,
+        count: Option<u64>,
+        detail: Option<String>,
+    ) -> PyResult<()> {
+        self.lock()?.note(Event { kind, channel, symbol, ts_recv: now, ts_from, ts_to, count, detail });
+        Ok(())
+    }
+
+    fn end(&self, now: i64, detail: &str) -> PyResult<()> {
+        self.lock()?.end(now, detail);
+        Ok(())
+    }
+
+    fn events<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let dict = |event: Event| {
+            let dict = PyDict::new(py);
+            dict.set_item("kind", event.kind)?;
+            dict.set_item("channel", event.channel)?;
+            dict.set_item("symbol", event.symbol)?;
+            dict.set_item("ts_recv", event.ts_recv)?;
+            dict.set_item("ts_from", event.ts_from)?;
+            dict.set_item("ts_to", event.ts_to)?;
+            dict.set_item("count", event.count)?;
+            dict.set_item("detail", event.detail)?;
+            Ok(dict)
+        };
+        let events = self.lock()?.events();
+        events.into_iter().map(dict).collect()
+    }
+
+    #[getter]
+    fn rows(&self) -> PyResult<usize> {
+        Ok(self.lock()?.rows())
+    }
+
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (id, tables) = {
+            let mut session = self.lock()?;
+            (session.id().to_owned(), session.take())
+        };
+        let dict = PyDict::new(py);
+        for rows in tables {
+            let table = rows.table;
+            let batch = batch(&id, rows).map_err(|error| value_error(error.to_string()))?;
+            dict.set_item(table.name(), Batch::new(table, batch))?;
+        }
+        Ok(dict)
+    }
+
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let session = self.lock()?;
+        let counts = session.counts();
+        let named = |pairs: &mut dyn Iterator<Item = (&str, u64)>| {
+            let dict = PyDict::new(py);
+            for (name, count) in pairs.filter(|(_, count)| *count > 0) {
+                dict.set_item(name, count)?;
+            }
+            PyResult::Ok(dict)
+        };
+        let dict = PyDict::new(py);
+        dict.set_item("frames", counts.frames)?;
+        dict.set_item("messages", named(&mut counts.messages.iter().map(|(name, n)| (name.as_str(), *n)))?)?;
+        dict.set_item("rows", named(&mut Table::ALL.into_iter().map(Table::name).zip(counts.rows))?)?;
+        let book = PyDict::new(py);
+        book.set_item("ok", counts.ok)?;
+        book.set_item("bad", counts.bad)?;
+        let checksums = PyDict::new(py);
+        checksums.set_item("book", book)?;
+        dict.set_item("checksums", checksums)?;
+        let mut standing = HashMap::new();
+        for (_, _, word) in session.subscriptions() {
+            *standing.entry(word).or_insert(0u64) += 1;
+        }
+        let of = |word| standing.get(word).copied().unwrap_or(0);
+        for (name, count) in [
+            ("unchecked", counts.unchecked),
+            ("errors", counts.errors),
+            ("gaps", counts.gaps),
+            ("absent", counts.absent),
+            ("unknown_fields", counts.unknown_fields),
+            ("pairs", session.pairs().count() as u64),
+            ("selected", session.pairs().filter(|(_, selected)| *selected).count() as u64),
+            ("subscribed", of("live")),
+            ("refused", of("refused")),
+            ("waiting", of("wanted") + of("asked") + of("bad")),
+            ("live", session.live() as u64),
+        ] {
+            dict.set_item(name, count)?;
+        }
+        Ok(dict)
+    }
+
+    fn subscriptions(&self) -> PyResult<Vec<(&'static str, String, &'static str)>> {
+        let session = self.lock()?;
+        Ok(session.subscriptions().map(|(channel, symbol, word)| (channel.name(), symbol.to_owned(), word)).collect())
+    }
+
+    fn pairs<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let session = self.lock()?;
+        let dict = |(pair, selected): (&krakpot_core::instrument::Pair, bool)| {
+            let dict = PyDict::new(py);
+            dict.set_item("symbol", &pair.symbol)?;
+            dict.set_item("base", &pair.base)?;
+            dict.set_item("quote", &pair.quote)?;
+            dict.set_item("status", &pair.status)?;
+            dict.set_item("price_precision", pair.price_precision)?;
+            dict.set_item("qty_precision", pair.qty_precision)?;
+            dict.set_item("qty_min", pair.qty_min.map(|value| value.to_string()))?;
+            dict.set_item("cost_min", pair.cost_min.map(|value| value.to_string()))?;
+            dict.set_item("marginable", pair.marginable)?;
+            dict.set_item("selected", selected)?;
+            Ok(dict)
+        };
+        session.pairs().map(dict).collect()
+    }
+
+    fn book(&self, symbol: &str) -> PyResult<Option<Book>> {
+        Ok(self.lock()?.book(symbol).map(|book| Book::new(symbol, book)))
+    }
+}

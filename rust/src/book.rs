@@ -1,0 +1,524 @@
+//! The level-2 book of one symbol, and the one rule of when it may be trusted.
+//!
+//! [`Life`] takes snapshots and updates and says of each message whether the book is proved by it. The same rule
+//! serves the live session and [`crate::verify`]: a book lives from its snapshot (or a checkpoint) to the first of
+//! wrong checksum, crossed book, or an end from outside (unsubscribed, disconnected, a gap). Updates outside a life
+//! change nothing and are counted unchecked. It keeps no history and reads no clock.
+
+use std::collections::VecDeque;
+
+use crate::checksum::{self, LEVELS};
+use crate::decimal::Decimal;
+use crate::error::Error;
+use crate::limits;
+use crate::message::{Entry, Kind, Side};
+
+/// An integer that holds prices and quantities at the pair's scale: 64 bits, or 128 for the few symbols that need it.
+trait Mantissa: Copy + Ord + TryFrom<i128> + Into<i128> + std::ops::Neg<Output = Self> {
+    /// The digits of price and quantity, kept for the checksum.
+    type Digits: AsMut<[u8]> + AsRef<[u8]> + Clone + std::fmt::Debug;
+    const NO_DIGITS: Self::Digits;
+    const ZERO: Self;
+}
+
+impl Mantissa for i64 {
+    type Digits = [u8; 38];
+    const NO_DIGITS: Self::Digits = [0; 38];
+    const ZERO: Self = 0;
+}
+
+impl Mantissa for i128 {
+    type Digits = [u8; 78];
+    const NO_DIGITS: Self::Digits = [0; 78];
+    const ZERO: Self = 0;
+}
+
+/// One level: its price as a key that grows towards the touch (asks negated), its quantity, its digits once needed.
+#[derive(Debug, Clone)]
+struct Level<M: Mantissa> {
+    key: M,
+    qty: M,
+    /// Bytes of `digits` in use; 0 before the level was first hashed.
+    length: u8,
+    digits: M::Digits,
+}
+
+/// One side, worst level first, best last: most changes are near the touch and move little; levels that fall out of
+/// the depth leave at the front.
+#[derive(Debug, Clone)]
+struct Levels<M: Mantissa> {
+    levels: VecDeque<Level<M>>,
+    side: Side,
+}
+
+impl<M: Mantissa> Levels<M> {
+    fn new(side: Side) -> Self {
+        Self { levels: VecDeque::new(), side }
+    }
+
+    fn key(&self, price: M) -> M {
+        match self.side {
+            Side::Bid => price,
+            Side::Ask => -price,
+        }
+    }
+
+    /// Sets a level and keeps the best `depth`; says whether one of the best ten changed, and whether a level to be
+    /// removed was there.
+    fn set(&mut self, price: M, qty: M, depth: usize) -> (bool, bool) {
+        let key = self.key(price);
+        let length = self.levels.len();
+        // The place behind the last level with a smaller key: by steps from the best, then by halves.
+        let mut at = length;
+        while at > 0 && length - at < 8 && self.levels[at - 1].key >= key {
+            at -= 1;
+        }
+        if length - at == 8 {
+            at = self.levels.partition_point(|level| level.key < key);
+        }
+        let top = length - at <= LEVELS;
+        let found = at < length && self.levels[at].key == key;
+        if qty == M::ZERO {
+            if found {
+                self.levels.remove(at);
+            }
+            return (found && top, found);
+        }
+        if found {
+            let level = &mut self.levels[at];
+            level.qty = qty;
+            level.length = 0;
+        } else {
+            self.levels.insert(at, Level { key, qty, length: 0, digits: M::NO_DIGITS });
+            if self.levels.len() > depth {
+                self.levels.pop_front();
+            }
+        }
+        (top, true)
+    }
+
+    fn hash(&mut self, out: &mut Vec<u8>) {
+        let from = self.levels.len().saturating_sub(LEVELS);
+        for level in self.levels.range_mut(from..).rev() {
+            if level.length == 0 {
+                let mut length = 0;
+                let price: i128 = level.key.into();
+                let qty: i128 = level.qty.into();
+                for value in [price.unsigned_abs(), qty.unsigned_abs()] {
+                    let mut digits = [0; 39];
+                    let begin = checksum::digits_128(value, &mut digits);
+                    let digits = &digits[begin..];
+                    level.digits.as_mut()[length..length + digits.len()].copy_from_slice(digits);
+                    length += digits.len();
+                }
+                // At most 2 × 39 digits.
+                #[allow(clippy::cast_possible_truncation, reason = "see above")]
+                {
+                    level.length = length as u8;
+                }
+            }
+            out.extend_from_slice(&level.digits.as_ref()[..usize::from(level.length)]);
+        }
+    }
+
+    /// Price and quantity of every level, best first.
+    fn iter(&self) -> impl Iterator<Item = (i128, i128)> + '_ {
+        self.levels.iter().rev().map(|level| (self.key(level.key).into(), level.qty.into()))
+    }
+}
+
+/// Both sides.
+#[derive(Debug, Clone)]
+struct Sides<M: Mantissa> {
+    bids: Levels<M>,
+    asks: Levels<M>,
+    /// The checksum, as long as none of the levels under it changed.
+    checksum: Option<u32>,
+}
+
+impl<M: Mantissa> Sides<M> {
+    fn new() -> Self {
+        Self { bids: Levels::new(Side::Bid), asks: Levels::new(Side::Ask), checksum: None }
+    }
+
+    fn set(&mut self, side: Side, price: M, qty: M, depth: usize) -> bool {
+        let levels = match side {
+            Side::Bid => &mut self.bids,
+            Side::Ask => &mut self.asks,
+        };
+        let (top, found) = levels.set(price, qty, depth);
+        if top {
+            self.checksum = None;
+        }
+        found
+    }
+
+    fn checksum(&mut self, buffer: &mut Vec<u8>) -> u32 {
+        if let Some(checksum) = self.checksum {
+            return checksum;
+        }
+        buffer.clear();
+        self.asks.hash(buffer);
+        self.bids.hash(buffer);
+        let checksum = checksum::crc32(buffer);
+        self.checksum = Some(checksum);
+        checksum
+    }
+
+    fn crossed(&self) -> bool {
+        match (self.bids.levels.back(), self.asks.levels.back()) {
+            (Some(bid), Some(ask)) => bid.key >= -ask.key,
+            _ => false,
+        }
+    }
+
+    /// The same book with every price multiplied by `price` and every quantity by `qty`, in another integer.
+    fn convert<N: Mantissa>(&self, price: i128, qty: i128) -> Option<Sides<N>> {
+        let mut other = Sides::new();
+        for (from, to) in [(&self.bids, &mut other.bids), (&self.asks, &mut other.asks)] {
+            for level in &from.levels {
+                let (key, quantity): (i128, i128) = (level.key.into(), level.qty.into());
+                to.levels.push_back(Level {
+                    key: N::try_from(key.checked_mul(price)?).ok()?,
+                    qty: N::try_from(quantity.checked_mul(qty)?).ok()?,
+                    length: 0,
+                    digits: N::NO_DIGITS,
+                });
+            }
+        }
+        Some(other)
+    }
+}
+
+/// The level-2 book of one symbol: at most `depth` levels a side, prices and quantities as integers at their
+/// precision.
+#[derive(Debug, Clone)]
+pub struct Book {
+    sides: Width,
+    depth: u16,
+    price_precision: u8,
+    qty_precision: u8,
+}
+
+#[derive(Debug, Clone)]
+enum Width {
+    Narrow(Sides<i64>),
+    Wide(Sides<i128>),
+}
+
+impl Book {
+    /// An empty book.
+    #[must_use]
+    pub fn new(depth: u16, price_precision: u8, qty_precision: u8) -> Self {
+        Self { sides: Width::Narrow(Sides::new()), depth, price_precision, qty_precision }
+    }
+
+    /// Levels kept a side.
+    #[must_use]
+    pub fn depth(&self) -> u16 {
+        self.depth
+    }
+
+    /// Decimals of prices and of quantities.
+    #[must_use]
+    pub fn precision(&self) -> (u8, u8) {
+        (self.price_precision, self.qty_precision)
+    }
+
+    /// Sets one level, zero quantity removes it; then keeps the best `depth` (Kraken's server and its own SDK truncate
+    /// after every entry). Says whether a level to be removed was there.
+    ///
+    /// # Errors
+    /// [`Error::Decimal`], without a symbol, if a number has more decimals than the precision, or is negative.
+    pub fn set(&mut self, entry: &Entry) -> Result<bool, Error> {
+        let refuse = |value: Decimal, scale| Error::Decimal { symbol: String::new(), text: value.to_string(), scale };
+        let scaled =
+            |value: Decimal, scale| value.rescale(scale).filter(|v| *v >= 0).ok_or_else(|| refuse(value, scale));
+        let price = scaled(entry.price, self.price_precision)?;
+        let qty = scaled(entry.qty, self.qty_precision)?;
+        let depth = usize::from(self.depth);
+        if let Width::Narrow(sides) = &mut self.sides {
+            if let (Ok(price), Ok(qty)) = (i64::try_from(price), i64::try_from(qty)) {
+                return Ok(sides.set(entry.side, price, qty, depth));
+            }
+            // One level beyond 64 bits (BCH/USD has had an ask of 886,110,000,000.00): the whole book moves to 128.
+            let wide = sides.convert(1, 1).ok_or_else(|| refuse(entry.price, self.price_precision))?;
+            self.sides = Width::Wide(wide);
+        }
+        match &mut self.sides {
+            Width::Wide(sides) => Ok(sides.set(entry.side, price, qty, depth)),
+            Width::Narrow(_) => unreachable!("moved to 128 bits above"),
+        }
+    }
+
+    /// Gives the book more decimals; `false` if it would lose some or overflow.
+    fn widen(&mut self, price_precision: u8, qty_precision: u8) -> bool {
+        let (Some(price), Some(qty)) =
+            (price_precision.checked_sub(self.price_precision), qty_precision.checked_sub(self.qty_precision))
+        else {
+            return false;
+        };
+        if price > 38 || qty > 38 {
+            return false;
+        }
+        let (price, qty) = (crate::decimal::pow10(price), crate::decimal::pow10(qty));
+        let converted = match &self.sides {
+            Width::Narrow(sides) => {
+                sides.convert(price, qty).map(Width::Narrow).or_else(|| sides.convert(price, qty).map(Width::Wide))
+            }
+            Width::Wide(sides) => sides.convert(price, qty).map(Width::Wide),
+        };
+        converted.is_some_and(|sides| {
+            *self = Self { sides, depth: self.depth, price_precision, qty_precision };
+            true
+        })
+    }
+
+    /// CRC32 of the best ten levels; `buffer` is scratch memory.
+    pub fn checksum(&mut self, buffer: &mut Vec<u8>) -> u32 {
+        match &mut self.sides {
+            Width::Narrow(sides) => sides.checksum(buffer),
+            Width::Wide(sides) => sides.checksum(buffer),
+        }
+    }
+
+    /// Whether the best bid is at or above the best ask. The checksum is blind below the tenth level, and a book can
+    /// be crossed with a right one.
+    #[must_use]
+    pub fn crossed(&self) -> bool {
+        match &self.sides {
+            Width::Narrow(sides) => sides.crossed(),
+            Width::Wide(sides) => sides.crossed(),
+        }
+    }
+
+    /// Price and quantity of every level of a side as integers at their precision, best first.
+    #[must_use]
+    pub fn levels(&self, side: Side) -> Vec<(i128, i128)> {
+        match (&self.sides, side) {
+            (Width::Narrow(sides), Side::Bid) => sides.bids.iter().collect(),
+            (Width::Narrow(sides), Side::Ask) => sides.asks.iter().collect(),
+            (Width::Wide(sides), Side::Bid) => sides.bids.iter().collect(),
+            (Width::Wide(sides), Side::Ask) => sides.asks.iter().collect(),
+        }
+    }
+
+    /// Levels held, both sides.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.sides {
+            Width::Narrow(sides) => sides.bids.levels.len() + sides.asks.levels.len(),
+            Width::Wide(sides) => sides.bids.levels.len() + sides.asks.levels.len(),
+        }
+    }
+
+    /// Whether both sides are empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What a book message turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The book equals the exchange's, by its checksum.
+    Ok,
+    /// An update outside a life, or a message without a checksum.
+    Unchecked,
+    /// Another checksum: the book is not the exchange's and its life has ended.
+    Mismatch {
+        /// As sent.
+        expected: u32,
+        /// Of the book held.
+        computed: u32,
+    },
+    /// The checksum is right and yet the best bid is at or above the best ask; the life has ended.
+    Crossed,
+}
+
+/// Facts of a book message that [`Life::apply`] goes by.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Snapshot or update.
+    pub kind: Kind,
+    /// Checksum sent along.
+    pub checksum: Option<u32>,
+    /// Depth in force.
+    pub depth: u16,
+    /// Price precision in force.
+    pub price_precision: u8,
+    /// Quantity precision in force.
+    pub qty_precision: u8,
+}
+
+/// The book of one symbol while it may be trusted.
+#[derive(Debug, Clone, Default)]
+pub struct Life {
+    book: Option<Book>,
+    /// Removals of levels that were not there; Kraken never sends one, so they hint at a lost message.
+    pub absent: u64,
+}
+
+impl Life {
+    /// The book, while it lives.
+    #[must_use]
+    pub fn book(&self) -> Option<&Book> {
+        self.book.as_ref()
+    }
+
+    /// The same, to compute its checksum.
+    pub fn book_mut(&mut self) -> Option<&mut Book> {
+        self.book.as_mut()
+    }
+
+    /// Ends the life: unsubscribed, disconnected, a gap.
+    pub fn end(&mut self) {
+        self.book = None;
+    }
+
+    /// Begins a life with a book known from elsewhere (a checkpoint).
+    pub fn begin(&mut self, book: Book) {
+        self.book = Some(book);
+    }
+
+    /// Applies one message; `buffer` is scratch memory. A snapshot always rebuilds the book.
+    ///
+    /// # Errors
+    /// [`Error::Decimal`] if an entry cannot be held at the precision in force; the life has then ended.
+    pub fn apply(&mut self, terms: &Terms, entries: &[Entry], buffer: &mut Vec<u8>) -> Result<Outcome, Error> {
+        let mut book = match terms.kind {
+            Kind::Snapshot => Book::new(terms.depth, terms.price_precision, terms.qty_precision),
+            Kind::Update => match self.book.take() {
+                Some(book) => book,
+                None => return Ok(Outcome::Unchecked),
+            },
+        };
+        self.book = None;
+        if book.precision() != (terms.price_precision, terms.qty_precision)
+            && !book.widen(terms.price_precision, terms.qty_precision)
+        {
+            return Ok(Outcome::Unchecked);
+        }
+        for entry in entries {
+            let found = book.set(entry)?;
+            self.absent += u64::from(!found && terms.kind == Kind::Update);
+        }
+        let Some(expected) = terms.checksum else {
+            self.book = Some(book);
+            return Ok(Outcome::Unchecked);
+        };
+        let computed = book.checksum(buffer);
+        if computed != expected {
+            return Ok(Outcome::Mismatch { expected, computed });
+        }
+        if book.crossed() {
+            return Ok(Outcome::Crossed);
+        }
+        self.book = Some(book);
+        Ok(Outcome::Ok)
+    }
+}
+
+/// The smallest depth that Kraken offers and that holds `levels` a side.
+#[must_use]
+pub fn smallest_depth(levels: usize) -> u16 {
+    limits::DEPTHS.into_iter().find(|depth| usize::from(*depth) >= levels).unwrap_or(limits::DEPTH_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(side: Side, price: &str, qty: &str) -> Entry {
+        let number = |text: &str| Decimal::parse(text.as_bytes()).expect(text);
+        Entry { side, price: number(price), qty: number(qty) }
+    }
+
+    fn prices(book: &Book, side: Side) -> Vec<i128> {
+        book.levels(side).into_iter().map(|(price, _)| price).collect()
+    }
+
+    #[test]
+    fn keeps_the_best_levels_of_each_side_in_order() {
+        let mut book = Book::new(3, 1, 8);
+        for price in ["10.1", "10.3", "10.2", "10.0", "10.4"] {
+            book.set(&entry(Side::Bid, price, "1")).expect("set");
+            book.set(&entry(Side::Ask, price.replace("10.", "11.").as_str(), "1")).expect("set");
+        }
+        assert_eq!(prices(&book, Side::Bid), [104, 103, 102]);
+        assert_eq!(prices(&book, Side::Ask), [110, 111, 112]);
+        assert!(book.set(&entry(Side::Bid, "10.3", "0")).expect("set"));
+        assert!(!book.set(&entry(Side::Bid, "9.9", "0.00000000")).expect("set"));
+        assert_eq!(prices(&book, Side::Bid), [104, 102]);
+        assert!(!book.crossed());
+        book.set(&entry(Side::Bid, "11.0", "1")).expect("set");
+        assert!(book.crossed());
+    }
+
+    #[test]
+    fn a_level_beyond_64_bits_changes_nothing_but_the_width() {
+        let mut buffer = Vec::new();
+        let mut narrow = Book::new(10, 2, 8);
+        let mut wide = Book::new(10, 2, 8);
+        for i in 1..=10 {
+            for book in [&mut narrow, &mut wide] {
+                book.set(&entry(Side::Ask, &format!("{i}.50"), "0.10000000")).expect("set");
+            }
+        }
+        // In and out again: pushed out by depth at once, but the book is wide from here on.
+        wide.set(&entry(Side::Bid, "1", "886110000000.00")).expect("set");
+        wide.set(&entry(Side::Bid, "1", "0")).expect("set");
+        assert!(matches!(wide.sides, Width::Wide(_)));
+        assert_eq!(narrow.levels(Side::Ask), wide.levels(Side::Ask));
+        assert_eq!(narrow.checksum(&mut buffer), wide.checksum(&mut buffer));
+    }
+
+    #[test]
+    fn refuses_digits_beyond_the_precision() {
+        let mut book = Book::new(10, 1, 8);
+        assert!(matches!(book.set(&entry(Side::Bid, "1.55", "1")), Err(Error::Decimal { scale: 1, .. })));
+        assert!(matches!(book.set(&entry(Side::Bid, "-1.5", "1")), Err(Error::Decimal { .. })));
+        assert!(book.set(&entry(Side::Bid, "1.50000", "1")).is_ok(), "zeros beyond the precision are accepted");
+    }
+
+    #[test]
+    fn a_life_ends_with_the_first_wrong_checksum_and_begins_with_a_snapshot() {
+        let mut buffer = Vec::new();
+        let mut life = Life::default();
+        let terms =
+            |kind, checksum| Terms { kind, checksum: Some(checksum), depth: 10, price_precision: 1, qty_precision: 8 };
+        let update = [entry(Side::Bid, "10.1", "1")];
+        assert_eq!(life.apply(&terms(Kind::Update, 1), &update, &mut buffer), Ok(Outcome::Unchecked));
+        let right = checksum::crc32(b"101100000000");
+        assert_eq!(life.apply(&terms(Kind::Snapshot, right), &update, &mut buffer), Ok(Outcome::Ok));
+        assert_eq!(life.apply(&terms(Kind::Update, right), &[], &mut buffer), Ok(Outcome::Ok));
+        let wrong = life.apply(&terms(Kind::Update, 7), &[], &mut buffer);
+        assert_eq!(wrong, Ok(Outcome::Mismatch { expected: 7, computed: right }));
+        assert_eq!(life.apply(&terms(Kind::Update, right), &[], &mut buffer), Ok(Outcome::Unchecked));
+        assert!(life.book().is_none());
+    }
+
+    #[test]
+    fn more_decimals_keep_the_book_and_change_its_digits() {
+        let mut buffer = Vec::new();
+        let mut life = Life::default();
+        let mut terms = Terms {
+            kind: Kind::Snapshot,
+            checksum: Some(checksum::crc32(b"1011")),
+            depth: 10,
+            price_precision: 1,
+            qty_precision: 0,
+        };
+        assert_eq!(life.apply(&terms, &[entry(Side::Bid, "10.1", "1")], &mut buffer), Ok(Outcome::Ok));
+        terms = Terms { kind: Kind::Update, checksum: Some(checksum::crc32(b"1012510100")), qty_precision: 2, ..terms };
+        let update = [entry(Side::Bid, "10.1", "1"), entry(Side::Bid, "10.12", "0.25")];
+        assert!(
+            life.apply(
+                &Terms { price_precision: 2, checksum: Some(checksum::crc32(b"1012251010100")), ..terms },
+                &update,
+                &mut buffer
+            ) == Ok(Outcome::Ok)
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! Why a frame, a message or a number was refused.
+//!
+//! Expected trouble on the hot path (a wrong checksum, a crossed book) is a value, see [`crate::book::Outcome`]; an
+//! [`Error`] says that bytes could not be taken for what the v2 documentation promises. The facts are fields.
+
+use std::fmt;
+
+/// Why bytes were refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// Not JSON, not UTF-8, or nested too deeply.
+    Json {
+        /// Byte offset in the frame, as near as the parser can say.
+        offset: usize,
+        /// What the parser said.
+        reason: String,
+    },
+    /// JSON, but not what the v2 documentation promises.
+    Shape {
+        /// Channel or method of the message, as far as known.
+        channel: String,
+        /// The field that is missing, twice there, or of another type.
+        field: &'static str,
+    },
+    /// A number with more digits than its column or the pair's precision can hold, or negative where none can be.
+    Decimal {
+        /// Symbol of the message.
+        symbol: String,
+        /// The number in plain digits.
+        text: String,
+        /// Decimals that can be held.
+        scale: u8,
+    },
+    /// Data for a symbol that was not subscribed.
+    Symbol {
+        /// The symbol.
+        symbol: String,
+    },
+    /// A bound of [`crate::limits`] was passed.
+    Limit {
+        /// Name of the bound.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+        /// What was found.
+        found: usize,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json { offset, reason } => write!(f, "not JSON at byte {offset}: {reason}"),
+            Self::Shape { channel, field } => {
+                write!(f, "{channel}: field {field} is missing, repeated or of another type")
+            }
+            Self::Decimal { symbol, text, scale } => write!(f, "{symbol}: {text} cannot be held with {scale} decimals"),
+            Self::Symbol { symbol } => write!(f, "{symbol}: data for a symbol that was not subscribed"),
+            Self::Limit { what, limit, found } => write!(f, "{what}: {found} is beyond the limit of {limit}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

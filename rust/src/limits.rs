@@ -1,0 +1,54 @@
+//! Every bound of the core, in one place, related to each other by assertions.
+
+/// Bytes of one frame. An instrument snapshot of 1,450 pairs is about 0.6 MB, a book snapshot of depth 1000 about 80 kB.
+pub const FRAME_MAX: usize = 16 << 20;
+/// Levels of nesting of one frame; the deepest documented message has four.
+pub const NESTING_MAX: usize = 64;
+/// Bytes of a symbol.
+pub const SYMBOL_LENGTH_MAX: usize = 64;
+/// Symbols of one session. Kraken listed 1,451 pairs in September 2026.
+pub const SYMBOLS_MAX: usize = 20_000;
+/// Book depths that Kraken offers.
+pub const DEPTHS: [u16; 5] = [10, 25, 100, 500, 1000];
+/// Levels a side of the deepest book.
+pub const DEPTH_MAX: u16 = 1000;
+/// Candle lengths that Kraken offers, in minutes.
+pub const INTERVALS: [u16; 9] = [1, 5, 15, 30, 60, 240, 1440, 10_080, 21_600];
+/// Decimals of a price or quantity column. Kraken's finest price precision is 10.
+pub const SCALE: u8 = 10;
+/// Digits of a price or quantity column.
+pub const DIGITS_MAX: u32 = 38;
+/// Events kept for the caller between two calls; the ledger keeps all.
+pub const EVENTS_MAX: usize = 10_000;
+/// Ledger rows for refused frames in one second; further ones are counted together in one row.
+pub const ERROR_ROWS_MAX: u32 = 10;
+/// Bytes of a refused frame quoted in the ledger.
+pub const EXCERPT_MAX: usize = 200;
+/// Unknown channel names counted by name; further ones are counted together.
+pub const CHANNELS_MAX: usize = 16;
+/// Symbols named in one request.
+pub const BATCH_MAX: usize = 50;
+/// Symbols asked for and not yet answered (ack, and snapshot where one is due), all channels together.
+pub const WAITING_MAX: usize = 200;
+/// Books written to `checkpoints` in one step of the clock, so that an hour's turn does not stop the socket.
+pub const CHECKPOINTS_MAX: usize = 16;
+
+const _: () = assert!(BATCH_MAX <= WAITING_MAX);
+const _: () = assert!(DEPTHS[4] == DEPTH_MAX);
+// A price and a quantity of a wide level: both fit the digits kept for the checksum.
+const _: () = assert!(DIGITS_MAX <= 39);
+
+/// The bounds by name, for callers in other languages.
+pub const ALL: [(&str, usize); 11] = [
+    ("FRAME_MAX", FRAME_MAX),
+    ("NESTING_MAX", NESTING_MAX),
+    ("SYMBOL_LENGTH_MAX", SYMBOL_LENGTH_MAX),
+    ("SYMBOLS_MAX", SYMBOLS_MAX),
+    ("DEPTH_MAX", DEPTH_MAX as usize),
+    ("EVENTS_MAX", EVENTS_MAX),
+    ("ERROR_ROWS_MAX", ERROR_ROWS_MAX as usize),
+    ("EXCERPT_MAX", EXCERPT_MAX),
+    ("BATCH_MAX", BATCH_MAX),
+    ("WAITING_MAX", WAITING_MAX),
+    ("CHECKPOINTS_MAX", CHECKPOINTS_MAX),
+];

@@ -1,0 +1,196 @@
+//! What the exchange says, decoded: one type a kind of message, borrowed from the frame where it is text.
+
+use std::ops::Range;
+
+use crate::decimal::Decimal;
+use crate::instrument::{Asset, Pair};
+
+/// `snapshot` or `update`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Replaces what was known.
+    Snapshot,
+    /// Changes it.
+    Update,
+}
+
+impl Kind {
+    /// The word on the wire and in the tables.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Update => "update",
+        }
+    }
+}
+
+/// Side of a book.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Buyers.
+    Bid,
+    /// Sellers.
+    Ask,
+}
+
+impl Side {
+    /// The word in the tables.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Bid => "bid",
+            Self::Ask => "ask",
+        }
+    }
+}
+
+/// One level of a book message: the quantity now standing at a price, zero where the level is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Side.
+    pub side: Side,
+    /// Price, in quote units.
+    pub price: Decimal,
+    /// Quantity, in base units.
+    pub qty: Decimal,
+}
+
+/// What one book message says of one symbol. Its entries are a range of the decoder's entries, in wire order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BookData<'a> {
+    /// `BTC/USD`.
+    pub symbol: &'a str,
+    /// Where its entries are.
+    pub entries: Range<usize>,
+    /// CRC32 of the best ten levels after this message.
+    pub checksum: Option<u32>,
+    /// Time of the exchange, ns. Missing in snapshots before 2026.
+    pub timestamp: Option<i64>,
+}
+
+/// One trade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trade<'a> {
+    /// `BTC/USD`.
+    pub symbol: &'a str,
+    /// Side of the taker: `buy` or `sell`.
+    pub side: &'a str,
+    /// Price, in quote units.
+    pub price: Decimal,
+    /// Quantity, in base units.
+    pub qty: Decimal,
+    /// Order type of the taker: `limit` or `market`.
+    pub ord_type: &'a str,
+    /// Running number within the symbol.
+    pub trade_id: i64,
+    /// Time of the exchange, ns.
+    pub timestamp: i64,
+}
+
+/// Best prices and the statistics of the last 24 hours.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ticker<'a> {
+    /// `BTC/USD`.
+    pub symbol: &'a str,
+    /// Best bid, its quantity, best ask, its quantity, last price, volume, volume-weighted price, low, high, change
+    /// (quote units), change (percent): in the order of [`crate::schema::TICKER_NUMBERS`].
+    pub numbers: [Option<Decimal>; 11],
+    /// Time of the exchange, ns. Documented since 2026.
+    pub timestamp: Option<i64>,
+    /// Other fields as JSON, empty where there are none.
+    pub extra: String,
+}
+
+/// One candle.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ohlc<'a> {
+    /// `BTC/USD`.
+    pub symbol: &'a str,
+    /// Minutes.
+    pub interval: u16,
+    /// Begin of the candle, ns.
+    pub interval_begin: i64,
+    /// Open, high, low, close, volume-weighted price, volume: in the order of [`crate::schema::OHLC_NUMBERS`].
+    pub numbers: [Option<Decimal>; 6],
+    /// Trades in the candle so far.
+    pub trades: Option<u64>,
+    /// Other fields as JSON, empty where there are none.
+    pub extra: String,
+}
+
+/// State of the exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Status<'a> {
+    /// `online`, `cancel_only`, `maintenance`, `post_only`.
+    pub system: &'a str,
+    /// Version of the server.
+    pub version: Option<&'a str>,
+    /// `v2`.
+    pub api_version: Option<&'a str>,
+    /// Number of the connection; above 2^63 at times.
+    pub connection_id: Option<u64>,
+    /// Other fields (announced maintenance, emergencies) as JSON, empty where there are none.
+    pub extra: String,
+}
+
+/// An answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reply<'a> {
+    /// `subscribe`, `unsubscribe`, `pong`, `error`, …
+    pub method: &'a str,
+    /// Whether the request was granted; a pong may lack it.
+    pub success: Option<bool>,
+    /// Why not.
+    pub error: Option<&'a str>,
+    /// Number of the request.
+    pub req_id: Option<u64>,
+    /// Symbol it is about: of the result, else of the reply.
+    pub symbol: Option<&'a str>,
+    /// Channel it is about.
+    pub channel: Option<&'a str>,
+    /// Book depth granted.
+    pub depth: Option<u64>,
+    /// Time of the exchange at which it was sent, ns.
+    pub timestamp: Option<i64>,
+    /// Advice of the exchange, as JSON, empty where there is none.
+    pub warnings: String,
+}
+
+/// A decoded frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// Channel `book`; `data` holds one element, by the documentation.
+    Book(Kind, Vec<BookData<'a>>),
+    /// Channel `trade`.
+    Trade(Kind, Vec<Trade<'a>>),
+    /// Channel `ticker`.
+    Ticker(Kind, Vec<Ticker<'a>>),
+    /// Channel `ohlc`, with the time of the message.
+    Ohlc(Kind, Option<i64>, Vec<Ohlc<'a>>),
+    /// Channel `instrument`.
+    Instrument(Kind, Vec<Asset>, Vec<Pair>),
+    /// Channel `status`.
+    Status(Vec<Status<'a>>),
+    /// Channel `heartbeat`.
+    Heartbeat,
+    /// An answer.
+    Reply(Reply<'a>),
+    /// A channel that this version does not know.
+    Other(&'a str),
+}
+
+impl Message<'_> {
+    /// The latest time of the exchange that the message carries, ns.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<i64> {
+        match self {
+            Self::Book(_, data) => data.iter().filter_map(|d| d.timestamp).max(),
+            Self::Trade(_, data) => data.iter().map(|d| d.timestamp).max(),
+            Self::Ticker(_, data) => data.iter().filter_map(|d| d.timestamp).max(),
+            Self::Ohlc(_, time, _) => *time,
+            Self::Reply(reply) => reply.timestamp,
+            Self::Instrument(..) | Self::Status(_) | Self::Heartbeat | Self::Other(_) => None,
+        }
+    }
+}

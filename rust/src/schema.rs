@@ -1,0 +1,237 @@
+//! The tables of the lake and their columns: names, types, order. The page `docs/reference/tables.md` says what they mean.
+
+/// Type of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// UTF-8 text (Arrow `Utf8View`).
+    Text,
+    /// Bytes (Arrow `BinaryView`).
+    Bytes,
+    /// Truth value.
+    Bool,
+    /// Unsigned, 8 bits.
+    U8,
+    /// Unsigned, 16 bits.
+    U16,
+    /// Unsigned, 32 bits.
+    U32,
+    /// Unsigned, 64 bits.
+    U64,
+    /// Signed, 64 bits.
+    I64,
+    /// Nanoseconds since the epoch, UTC.
+    Time,
+    /// Exact number, Decimal(38, 10).
+    Decimal,
+}
+
+/// A column: name, type, whether it may be null.
+pub type Column = (&'static str, Type, bool);
+
+/// The tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// Level-2 book entries.
+    Book,
+    /// Trades.
+    Trades,
+    /// Best prices and 24-hour statistics.
+    Ticker,
+    /// Candles.
+    Ohlc,
+    /// Pairs as they were described, and precisions that were told or inferred.
+    Pairs,
+    /// Assets as they were described.
+    Assets,
+    /// State of the exchange.
+    Status,
+    /// Whole books, hourly.
+    Checkpoints,
+    /// Everything that happened to the recording.
+    Ledger,
+    /// The frames, byte for byte.
+    Frames,
+}
+
+impl Table {
+    /// All tables.
+    pub const ALL: [Self; 10] = [
+        Self::Book,
+        Self::Trades,
+        Self::Ticker,
+        Self::Ohlc,
+        Self::Pairs,
+        Self::Assets,
+        Self::Status,
+        Self::Checkpoints,
+        Self::Ledger,
+        Self::Frames,
+    ];
+
+    /// Its name, and the name of its folder in a lake.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Book => "book",
+            Self::Trades => "trades",
+            Self::Ticker => "ticker",
+            Self::Ohlc => "ohlc",
+            Self::Pairs => "pairs",
+            Self::Assets => "assets",
+            Self::Status => "status",
+            Self::Checkpoints => "checkpoints",
+            Self::Ledger => "ledger",
+            Self::Frames => "frames",
+        }
+    }
+
+    /// The table of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.name() == name)
+    }
+
+    /// Its columns behind the common ones.
+    const fn own(self) -> &'static [Column] {
+        use Type::{Bool, Bytes, Decimal, I64, Text, Time, U8, U16, U32, U64};
+        match self {
+            Self::Book => &[
+                ("kind", Text, false),
+                ("side", Text, true),
+                ("price", Decimal, true),
+                ("qty", Decimal, true),
+                ("checksum", U32, true),
+                ("depth", U16, false),
+                ("price_precision", U8, false),
+                ("qty_precision", U8, false),
+            ],
+            Self::Trades => &[
+                ("kind", Text, false),
+                ("side", Text, false),
+                ("price", Decimal, false),
+                ("qty", Decimal, false),
+                ("ord_type", Text, false),
+                ("trade_id", I64, false),
+                ("price_precision", U8, true),
+                ("qty_precision", U8, true),
+            ],
+            Self::Ticker => &[
+                ("kind", Text, false),
+                ("bid", Decimal, true),
+                ("bid_qty", Decimal, true),
+                ("ask", Decimal, true),
+                ("ask_qty", Decimal, true),
+                ("last", Decimal, true),
+                ("volume", Decimal, true),
+                ("vwap", Decimal, true),
+                ("low", Decimal, true),
+                ("high", Decimal, true),
+                ("change", Decimal, true),
+                ("change_pct", Decimal, true),
+                ("extra", Text, true),
+            ],
+            Self::Ohlc => &[
+                ("kind", Text, false),
+                ("interval", U16, false),
+                ("interval_begin", Time, false),
+                ("open", Decimal, true),
+                ("high", Decimal, true),
+                ("low", Decimal, true),
+                ("close", Decimal, true),
+                ("vwap", Decimal, true),
+                ("volume", Decimal, true),
+                ("trades", U64, true),
+                ("extra", Text, true),
+            ],
+            Self::Pairs => &[
+                ("base", Text, true),
+                ("quote", Text, true),
+                ("status", Text, true),
+                ("price_precision", U8, false),
+                ("qty_precision", U8, false),
+                ("price_increment", Decimal, true),
+                ("qty_increment", Decimal, true),
+                ("qty_min", Decimal, true),
+                ("cost_min", Decimal, true),
+                ("cost_precision", U8, true),
+                ("marginable", Bool, true),
+                ("margin_initial", Decimal, true),
+                ("position_limit_long", I64, true),
+                ("position_limit_short", I64, true),
+                ("has_index", Bool, true),
+                ("origin", Text, false),
+                ("extra", Text, true),
+            ],
+            Self::Assets => &[
+                ("id", Text, false),
+                ("status", Text, false),
+                ("precision", U8, true),
+                ("precision_display", U8, true),
+                ("borrowable", Bool, true),
+                ("collateral_value", Decimal, true),
+                ("margin_rate", Decimal, true),
+                ("class", Text, true),
+                ("extra", Text, true),
+            ],
+            Self::Status => &[
+                ("system", Text, false),
+                ("version", Text, true),
+                ("api_version", Text, true),
+                ("connection_id", U64, true),
+                ("extra", Text, true),
+            ],
+            Self::Checkpoints => &[
+                ("side", Text, true),
+                ("level", U16, true),
+                ("price", Decimal, true),
+                ("qty", Decimal, true),
+                ("depth", U16, false),
+                ("price_precision", U8, false),
+                ("qty_precision", U8, false),
+            ],
+            Self::Ledger => &[
+                ("kind", Text, false),
+                ("channel", Text, true),
+                ("ts_from", Time, true),
+                ("ts_to", Time, true),
+                ("count", U64, true),
+                ("detail", Text, true),
+            ],
+            Self::Frames => &[("frame", Bytes, false)],
+        }
+    }
+
+    /// Its columns, in order. All tables begin with session, message, entry, `ts_recv`, `ts_event`; then the symbol, but
+    /// for `assets`.
+    pub fn columns(self) -> impl Iterator<Item = Column> {
+        const COMMON: [Column; 6] = [
+            ("session", Type::Text, false),
+            ("message", Type::U64, true),
+            ("entry", Type::U32, false),
+            ("ts_recv", Type::Time, false),
+            ("ts_event", Type::Time, true),
+            ("symbol", Type::Text, true),
+        ];
+        let common = if matches!(self, Self::Assets) { &COMMON[..5] } else { &COMMON[..] };
+        common.iter().chain(self.own()).copied()
+    }
+}
+
+/// Number columns of `ticker`, in order; also the field names on the wire.
+pub const TICKER_NUMBERS: [&str; 11] =
+    ["bid", "bid_qty", "ask", "ask_qty", "last", "volume", "vwap", "low", "high", "change", "change_pct"];
+/// Number columns of `ohlc`, in order; also the field names on the wire.
+pub const OHLC_NUMBERS: [&str; 6] = ["open", "high", "low", "close", "vwap", "volume"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn number_columns_stand_where_the_rows_write_them() {
+        for (table, numbers) in [(Table::Ticker, &TICKER_NUMBERS[..]), (Table::Ohlc, &OHLC_NUMBERS[..])] {
+            let names: Vec<_> = table.columns().filter(|c| c.1 == Type::Decimal).map(|c| c.0).collect();
+            assert_eq!(names, numbers);
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! Books rebuilt from the rows of a lake alone: every checksum computed again, by the same rule as live.
+//!
+//! Rows of `book` come sorted by symbol, then message, then entry, part after part of one session. Ends of lives come
+//! from the ledger. A checkpoint must equal the book rebuilt so far; where none could be rebuilt, it begins a life.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Decimal128Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::DataType;
+
+use crate::book::{Book, Life, Outcome, Terms};
+use crate::checksum::crc32;
+use crate::decimal::Decimal;
+use crate::limits::SCALE;
+use crate::message::{Entry, Kind, Side};
+
+/// Sentences kept per symbol.
+const PROBLEMS_MAX: usize = 10;
+
+/// What was found for one symbol.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The symbol.
+    pub symbol: String,
+    /// Book messages.
+    pub messages: u64,
+    /// With the right checksum.
+    pub ok: u64,
+    /// With another checksum, or crossed, or not to be held.
+    pub bad: u64,
+    /// Outside the life of a book, or without a checksum.
+    pub unchecked: u64,
+    /// Of the bad: those that the ledger does not know of.
+    pub bad_unexplained: u64,
+    /// Of the unchecked: those for which the ledger gives no reason.
+    pub unchecked_unexplained: u64,
+    /// Checkpoints that equal the rebuilt book, or begin one.
+    pub checkpoints_ok: u64,
+    /// Checkpoints that do not.
+    pub checkpoints_bad: u64,
+    /// What is wrong, in sentences; the first ten.
+    pub problems: Vec<String>,
+}
+
+impl Found {
+    fn problem(&mut self, sentence: impl FnOnce() -> String) {
+        if self.problems.len() < PROBLEMS_MAX {
+            let sentence = sentence();
+            self.problems.push(sentence);
+        }
+    }
+}
+
+/// A book as a checkpoint tells it.
+struct Checkpoint {
+    message: u64,
+    terms: (u16, u8, u8),
+    entries: Vec<Entry>,
+}
+
+#[derive(Default)]
+struct Symbol {
+    found: Found,
+    life: Life,
+    /// Why the book is not alive, if the ledger says so.
+    dead: Option<String>,
+    /// Messages after which the ledger ends the life, with the reason.
+    ends: VecDeque<(u64, String)>,
+    checkpoints: VecDeque<Checkpoint>,
+    begun: bool,
+}
+
+/// Rebuilds the books of one session; see the module's page.
+pub struct Verifier {
+    session: String,
+    shard: u32,
+    shards: u32,
+    symbols: BTreeMap<String, Symbol>,
+    /// Ends of all books: (message, reason), ascending.
+    all_ends: Vec<(u64, String)>,
+    symbol_ends: HashMap<String, Vec<(u64, String)>>,
+    entries: Vec<Entry>,
+    buffer: Vec<u8>,
+}
+
+/// Text columns as they come: Arrow has several layouts for them.
+enum Text<'a> {
+    View(&'a arrow_array::StringViewArray),
+    Large(&'a arrow_array::LargeStringArray),
+    Small(&'a arrow_array::StringArray),
+}
+
+impl<'a> Text<'a> {
+    fn of(array: &'a ArrayRef) -> Option<Self> {
+        match array.data_type() {
+            DataType::Utf8View => array.as_string_view_opt().map(Self::View),
+            DataType::LargeUtf8 => array.as_string_opt().map(Self::Large),
+            DataType::Utf8 => array.as_string_opt().map(Self::Small),
+            _ => None,
+        }
+    }
+
+    fn get(&self, row: usize) -> Option<&'a str> {
+        match self {
+            Self::View(a) => a.is_valid(row).then(|| a.value(row)),
+            Self::Large(a) => a.is_valid(row).then(|| a.value(row)),
+            Self::Small(a) => a.is_valid(row).then(|| a.value(row)),
+        }
+    }
+}
+
+fn column<'a, T>(batch: &'a RecordBatch, name: &str, read: impl Fn(&'a ArrayRef) -> Option<T>) -> Result<T, String> {
+    let array = batch.column_by_name(name).ok_or_else(|| format!("the rows have no column {name}"))?;
+    read(array).ok_or_else(|| format!("column {name} is {}, not what the table's schema says", array.data_type()))
+}
+
+/// The columns that a checkpoint and a book message share.
+struct Levels<'a> {
+    symbol: Text<'a>,
+    message: &'a arrow_array::PrimitiveArray<UInt64Type>,
+    side: Text<'a>,
+    price: &'a arrow_array::PrimitiveArray<Decimal128Type>,
+    qty: &'a arrow_array::PrimitiveArray<Decimal128Type>,
+    depth: &'a arrow_array::PrimitiveArray<UInt16Type>,
+    price_precision: &'a arrow_array::PrimitiveArray<UInt8Type>,
+    qty_precision: &'a arrow_array::PrimitiveArray<UInt8Type>,
+}
+
+impl<'a> Levels<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self, String> {
+        let decimal = |array: &'a ArrayRef| {
+            let scale = i8::try_from(SCALE).ok()?;
+            matches!(array.data_type(), DataType::Decimal128(_, s) if *s == scale).then(|| array.as_primitive())
+        };
+        Ok(Self {
+            symbol: column(batch, "symbol", Text::of)?,
+            message: column(batch, "message", |a| a.as_primitive_opt())?,
+            side: column(batch, "side", Text::of)?,
+            price: column(batch, "price", decimal)?,
+            qty: column(batch, "qty", decimal)?,
+            depth: column(batch, "depth", |a| a.as_primitive_opt())?,
+            price_precision: column(batch, "price_precision", |a| a.as_primitive_opt())?,
+            qty_precision: column(batch, "qty_precision", |a| a.as_primitive_opt())?,
+        })
+    }
+
+    fn entry(&self, row: usize) -> Option<Entry> {
+        let side = match self.side.get(row)? {
+            "bid" => Side::Bid,
+            "ask" => Side::Ask,
+            _ => return None,
+        };
+        let number = |array: &arrow_array::PrimitiveArray<Decimal128Type>| {
+            array.is_valid(row).then(|| Decimal { mantissa: array.value(row), scale: SCALE })
+        };
+        Some(Entry { side, price: number(self.price)?, qty: number(self.qty)? })
+    }
+
+    fn terms(&self, row: usize) -> (u16, u8, u8) {
+        (self.depth.value(row), self.price_precision.value(row), self.qty_precision.value(row))
+    }
+
+    /// Calls `each` with every message: symbol, number, its rows.
+    fn messages(
+        &self,
+        rows: usize,
+        mut wanted: impl FnMut(&str) -> bool,
+        mut each: impl FnMut(&str, u64, std::ops::Range<usize>),
+    ) {
+        let mut from = 0;
+        while from < rows {
+            let Some(symbol) = self.symbol.get(from) else {
+                from += 1;
+                continue;
+            };
+            let take = wanted(symbol);
+            // The rows of this symbol, message after message.
+            while from < rows && self.symbol.get(from) == Some(symbol) {
+                let message = self.message.value(from);
+                let mut to = from + 1;
+                while to < rows && self.message.value(to) == message && self.symbol.get(to) == Some(symbol) {
+                    to += 1;
+                }
+                if take {
+                    each(symbol, message, from..to);
+                }
+                from = to;
+            }
+        }
+    }
+}
+
+impl Verifier {
+    /// For one session; takes only symbols whose CRC32 modulo `shards` is `shard`.
+    #[must_use]
+    pub fn new(session: &str, shard: u32, shards: u32) -> Self {
+        Self {
+            session: session.into(),
+            shard,
+            shards: shards.max(1),
+            symbols: BTreeMap::new(),
+            all_ends: Vec::new(),
+            symbol_ends: HashMap::new(),
+            entries: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// Takes rows of the ledger that end lives: columns `symbol` (null: all books), `message`, `kind`.
+    ///
+    /// # Errors
+    /// A sentence, if a column is missing or of another type.
+    pub fn ends(&mut self, batch: &RecordBatch) -> Result<(), String> {
+        let symbol = column(batch, "symbol", Text::of)?;
+        let kind = column(batch, "kind", Text::of)?;
+        let message = column(batch, "message", |a| a.as_primitive_opt::<UInt64Type>())?;
+        for row in 0..batch.num_rows() {
+            let end =
+                (if message.is_valid(row) { message.value(row) } else { 0 }, kind.get(row).unwrap_or("?").to_owned());
+            match symbol.get(row) {
+                Some(symbol) => self.symbol_ends.entry(symbol.to_owned()).or_default().push(end),
+                None => self.all_ends.push(end),
+            }
+        }
+        Ok(())
+    }
+
+    fn symbol<'a>(
+        symbols: &'a mut BTreeMap<String, Symbol>,
+        all_ends: &[(u64, String)],
+        symbol_ends: &mut HashMap<String, Vec<(u64, String)>>,
+        name: &str,
+    ) -> &'a mut Symbol {
+        if !symbols.contains_key(name) {
+            let mut ends = symbol_ends.remove(name).unwrap_or_default();
+            ends.extend_from_slice(all_ends);
+            ends.sort();
+            let symbol = Symbol {
+                found: Found { symbol: name.to_owned(), ..Found::default() },
+                ends: ends.into(),
+                ..Symbol::default()
+            };
+            symbols.insert(name.to_owned(), symbol);
+        }
+        // Inserted above.
+        symbols.entry(name.to_owned()).or_default()
+    }
+
+    /// Takes rows of `checkpoints`, sorted by symbol and message.
+    ///
+    /// # Errors
+    /// A sentence, if a column is missing or of another type.
+    pub fn checkpoints(&mut self, batch: &RecordBatch) -> Result<(), String> {
+        let levels = Levels::of(batch)?;
+        let Self { symbols, all_ends, symbol_ends, shard, shards, .. } = self;
+        levels.messages(
+            batch.num_rows(),
+            |name| crc32(name.as_bytes()) % *shards == *shard,
+            |name, message, rows| {
+                let symbol = Self::symbol(symbols, all_ends, symbol_ends, name);
+                let terms = levels.terms(rows.start);
+                let entries = rows.filter_map(|row| levels.entry(row)).collect();
+                symbol.checkpoints.push_back(Checkpoint { message, terms, entries });
+            },
+        );
+        Ok(())
+    }
+
+    /// Takes rows of `book`, sorted by symbol, message and entry.
+    ///
+    /// # Errors
+    /// A sentence, if a column is missing or of another type.
+    pub fn book(&mut self, batch: &RecordBatch) -> Result<(), String> {
+        let levels = Levels::of(batch)?;
+        let kind = column(batch, "kind", Text::of)?;
+        let checksum = column(batch, "checksum", |a| a.as_primitive_opt::<UInt32Type>())?;
+        let Self { symbols, all_ends, symbol_ends, shard, shards, entries, buffer, .. } = self;
+        levels.messages(
+            batch.num_rows(),
+            |name| crc32(name.as_bytes()) % *shards == *shard,
+            |name, message, rows| {
+                let symbol = Self::symbol(symbols, all_ends, symbol_ends, name);
+                let row = rows.start;
+                let (depth, price_precision, qty_precision) = levels.terms(row);
+                let terms = Terms {
+                    kind: if kind.get(row) == Some("snapshot") { Kind::Snapshot } else { Kind::Update },
+                    checksum: checksum.is_valid(row).then(|| checksum.value(row)),
+                    depth,
+                    price_precision,
+                    qty_precision,
+                };
+                entries.clear();
+                entries.extend(rows.filter_map(|row| levels.entry(row)));
+                symbol.message(message, &terms, entries, buffer);
+            },
+        );
+        Ok(())
+    }
+
+    /// What was found, by symbol.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Found> {
+        for symbol in self.symbols.values_mut() {
+            symbol.ends_before(u64::MAX);
+            symbol.checkpoints_until(u64::MAX);
+        }
+        self.symbols.into_values().map(|symbol| symbol.found).collect()
+    }
+}
+
+impl Symbol {
+    /// Applies the ends that the ledger puts before `message`.
+    fn ends_before(&mut self, message: u64) {
+        while self.ends.front().is_some_and(|(at, _)| *at < message) {
+            if let Some((_, reason)) = self.ends.pop_front() {
+                self.life.end();
+                self.dead = Some(reason);
+            }
+        }
+    }
+
+    /// Compares, or begins with, the checkpoints up to the one that stands before `message`.
+    fn checkpoints_until(&mut self, message: u64) {
+        while self.checkpoints.front().is_some_and(|checkpoint| checkpoint.message <= message) {
+            let Some(checkpoint) = self.checkpoints.pop_front() else { return };
+            self.ends_before(checkpoint.message);
+            let (depth, price_precision, qty_precision) = checkpoint.terms;
+            let mut book = Book::new(depth, price_precision, qty_precision);
+            let entries = checkpoint.entries.len();
+            let held = checkpoint.entries.iter().all(|entry| book.set(entry).is_ok()) && book.len() == entries;
+            let same = self.life.book().is_none_or(|live| {
+                live.precision() == book.precision()
+                    && live.depth() == depth
+                    && [Side::Bid, Side::Ask].iter().all(|&side| live.levels(side) == book.levels(side))
+            });
+            if held && same {
+                self.found.checkpoints_ok += 1;
+                if self.life.book().is_none() {
+                    self.life.begin(book);
+                    self.dead = None;
+                }
+            } else {
+                self.found.checkpoints_bad += 1;
+                let (name, at) = (self.found.symbol.clone(), checkpoint.message);
+                self.found.problem(|| {
+                    format!("{name}: the checkpoint before message {at} is not the book rebuilt from the rows")
+                });
+            }
+        }
+    }
+
+    /// Whether the ledger names this very message as the one at which the life ended.
+    fn named(&self, message: u64, kinds: &[&str]) -> bool {
+        self.ends.iter().take_while(|(at, _)| *at == message).any(|(_, kind)| kinds.contains(&kind.as_str()))
+    }
+
+    /// A message that ended the life. What follows is unchecked for this reason, so it is said once.
+    fn bad(&mut self, message: u64, kind: &str, what: String) {
+        self.found.bad += 1;
+        if !self.named(message, &[kind]) {
+            self.found.bad_unexplained += 1;
+            let name = self.found.symbol.clone();
+            self.found.problem(|| format!("{name}: message {message}: {what}, and the ledger does not say so"));
+        }
+        self.dead = Some(what);
+    }
+
+    fn message(&mut self, message: u64, terms: &Terms, entries: &[Entry], buffer: &mut Vec<u8>) {
+        self.ends_before(message);
+        self.checkpoints_until(message);
+        self.found.messages += 1;
+        let begun = std::mem::replace(&mut self.begun, true);
+        match self.life.apply(terms, entries, buffer) {
+            Ok(Outcome::Ok) => {
+                self.found.ok += 1;
+                self.dead = None;
+            }
+            Ok(Outcome::Unchecked) => {
+                self.found.unchecked += 1;
+                let explained =
+                    self.dead.is_some() || terms.checksum.is_none() || self.named(message, &["gap", "missing"]);
+                if !explained {
+                    self.found.unchecked_unexplained += 1;
+                    if self.found.unchecked_unexplained == 1 {
+                        let since = if begun { "" } else { ", the first that is here" };
+                        let name = self.found.symbol.clone();
+                        self.found.problem(|| {
+                            format!("{name}: message {message}{since}: an update without a snapshot or a checkpoint")
+                        });
+                    }
+                }
+            }
+            Ok(Outcome::Mismatch { expected, computed }) => {
+                self.bad(message, "mismatch", format!("checksum {expected} expected, {computed} computed"));
+            }
+            Ok(Outcome::Crossed) => self.bad(message, "crossed", "the book is crossed".into()),
+            Err(error) => self.bad(message, "decode_error", format!("the numbers cannot be held: {error}")),
+        }
+    }
+}
