@@ -42,11 +42,11 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Decodes one frame and hands the message, with the entries of a book message, to `take`.
+    /// Decodes one frame and hands the message, with the entries of a book message, to `then`.
     ///
     /// # Errors
-    /// [`Error::Json`], [`Error::Shape`], [`Error::Limit`] or [`Error::Decimal`]; `take` is then not called.
-    pub fn decode<R>(&mut self, frame: &[u8], take: impl FnOnce(Message<'_>, &[Entry]) -> R) -> Result<R, Error> {
+    /// [`Error::Json`], [`Error::Shape`], [`Error::Limit`] or [`Error::Decimal`]; `then` is not called in that case.
+    pub fn decode<R>(&mut self, frame: &[u8], then: impl FnOnce(Message<'_>, &[Entry]) -> R) -> Result<R, Error> {
         if frame.len() > limits::FRAME_MAX {
             return Err(Error::Limit { what: "FRAME_MAX", limit: limits::FRAME_MAX, found: frame.len() });
         }
@@ -58,8 +58,8 @@ impl Decoder {
         self.scratch.resize(length + simd_json::INPUT_PADDING, 0);
         let base = self.scratch.as_ptr() as usize;
         let mut tape = self.tape.take().unwrap_or(Tape(Vec::new())).reset();
-        let parsed = simd_json::fill_tape_padded(&mut self.scratch, length, &mut self.buffers, &mut tape);
-        let result = match parsed {
+        let outcome = simd_json::fill_tape_padded(&mut self.scratch, length, &mut self.buffers, &mut tape);
+        let result = match outcome {
             Ok(()) => {
                 let mut walk = Walk {
                     nodes: &tape.0,
@@ -72,7 +72,7 @@ impl Decoder {
                 };
                 let message = walk.message();
                 self.unknown_fields += walk.unknown;
-                message.map(|message| take(message, &self.entries))
+                message.map(|message| then(message, &self.entries))
             }
             Err(error) => {
                 // Quotes were added before this place: two for each number begun before it.

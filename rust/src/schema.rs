@@ -92,6 +92,7 @@ impl Table {
     }
 
     /// Its columns behind the common ones.
+    #[allow(clippy::too_many_lines, reason = "a list of all columns")]
     const fn own(self) -> &'static [Column] {
         use Type::{Bool, Bytes, Decimal, I64, Text, Time, U8, U16, U32, U64};
         match self {

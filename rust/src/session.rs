@@ -795,21 +795,21 @@ impl State {
     /// digits show.
     fn precision(&mut self, options: &Options, i: usize, kind: Kind, entries: &[Entry]) -> (u8, u8) {
         let symbol = &mut self.symbols[i];
-        let told = options.precision.get(&*symbol.name).map(|&(price, qty)| (price, qty, Origin::Option));
-        let known = symbol.precision.or(told);
-        let settled = match known {
-            Some(known @ (_, _, Origin::Instrument | Origin::Option)) => known,
-            _ => {
-                // As written in a snapshot, which Kraken pads; an update may only add decimals that it needs.
-                let digits = |value: Decimal| match kind {
-                    Kind::Snapshot => value.scale.min(limits::SCALE),
-                    Kind::Update => value.needed().min(limits::SCALE),
-                };
-                let (price, qty) = known.map_or((0, 0), |(price, qty, _)| (price, qty));
-                let price = entries.iter().map(|e| digits(e.price)).max().unwrap_or(0).max(price);
-                let qty = entries.iter().map(|e| digits(e.qty)).max().unwrap_or(0).max(qty);
-                (price, qty, Origin::Inferred)
-            }
+        if let Some((price, qty, Origin::Instrument | Origin::Option)) = symbol.precision {
+            return (price, qty);
+        }
+        let settled = if let Some(&(price, qty)) = options.precision.get(&*symbol.name) {
+            (price, qty, Origin::Option)
+        } else {
+            // As written in a snapshot, which Kraken pads; an update may only add decimals that it needs.
+            let digits = |value: Decimal| match kind {
+                Kind::Snapshot => value.scale.min(limits::SCALE),
+                Kind::Update => value.needed().min(limits::SCALE),
+            };
+            let (price, qty) = symbol.precision.map_or((0, 0), |(price, qty, _)| (price, qty));
+            let price = entries.iter().map(|e| digits(e.price)).max().unwrap_or(0).max(price);
+            let qty = entries.iter().map(|e| digits(e.qty)).max().unwrap_or(0).max(qty);
+            (price, qty, Origin::Inferred)
         };
         if symbol.precision != Some(settled) {
             let changed = symbol.precision.is_some();
@@ -1032,28 +1032,23 @@ impl State {
     fn ticker(&mut self, options: &Options, kind: Kind, ticker: &Ticker<'_>, entry: usize) {
         let Some(i) = self.symbol(options, ticker.symbol, Channel::Ticker) else { return };
         let place = self.out.place(entry, ticker.timestamp, Some(&self.symbols[i].name));
-        let [a, b, c, d, e, f, g, h, j, k, l] = ticker.numbers.map(column);
-        let cells = [Cell::Text(kind.word()), a, b, c, d, e, f, g, h, j, k, l, Cell::text_or_null(&ticker.extra)];
+        let mut cells = [Cell::Null; 13];
+        cells[0] = Cell::Text(kind.word());
+        cells[1..12].copy_from_slice(&ticker.numbers.map(column));
+        cells[12] = Cell::text_or_null(&ticker.extra);
         self.out.row(Table::Ticker, &place, cells);
     }
 
     fn ohlc(&mut self, options: &Options, kind: Kind, time: Option<i64>, ohlc: &Ohlc<'_>, entry: usize) {
         let Some(i) = self.symbol(options, ohlc.symbol, Channel::Ohlc) else { return };
         let place = self.out.place(entry, time, Some(&self.symbols[i].name));
-        let [a, b, c, d, e, f] = ohlc.numbers.map(column);
-        let cells = [
-            Cell::Text(kind.word()),
-            Cell::U16(ohlc.interval),
-            Cell::Time(ohlc.interval_begin),
-            a,
-            b,
-            c,
-            d,
-            e,
-            f,
-            Cell::of(ohlc.trades, Cell::U64),
-            Cell::text_or_null(&ohlc.extra),
-        ];
+        let mut cells = [Cell::Null; 11];
+        cells[0] = Cell::Text(kind.word());
+        cells[1] = Cell::U16(ohlc.interval);
+        cells[2] = Cell::Time(ohlc.interval_begin);
+        cells[3..9].copy_from_slice(&ohlc.numbers.map(column));
+        cells[9] = Cell::of(ohlc.trades, Cell::U64);
+        cells[10] = Cell::text_or_null(&ohlc.extra);
         self.out.row(Table::Ohlc, &place, cells);
     }
 

@@ -1,4 +1,4 @@
-//! The Arrow border: record batches and schemas out, streams in, by the Arrow PyCapsule interface, without copying.
+//! The Arrow border: record batches and schemas out, streams in, by the Arrow `PyCapsule` interface, without copying.
 //!
 //! The only file of the workspace with `unsafe`: the interface is a C one.
 #![allow(unsafe_code, reason = "the Arrow C data interface is made of raw pointers")]
@@ -100,7 +100,7 @@ pub fn batches(rows: &Bound<'_, PyAny>) -> PyResult<Vec<RecordBatch>> {
     let capsule = rows.call_method0("__arrow_c_stream__")?;
     let capsule = capsule.cast::<PyCapsule>()?;
     let pointer = capsule.pointer_checked(Some(STREAM))?.cast::<FFI_ArrowArrayStream>().as_ptr();
-    // SAFETY: the capsule is named "arrow_array_stream", so by the PyCapsule interface it holds a valid
+    // SAFETY: the capsule is named "arrow_array_stream", so by the interface it holds a valid
     // ArrowArrayStream; `from_raw` moves it out and leaves a released one, as the interface wants.
     let reader = unsafe { RecordBatchStreamReader::from_raw(pointer) };
     let reader = reader.map_err(|error| value_error(error.to_string()))?;

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 #[pyclass(frozen, module = "krakpot._core")]
 pub struct Book {
     symbol: String,
-    book: krakpot_core::book::Book,
+    copy: krakpot_core::book::Book,
     checksum: u32,
 }
 
@@ -17,13 +17,13 @@ impl Book {
     pub fn new(symbol: &str, book: &krakpot_core::book::Book) -> Self {
         let mut book = book.clone();
         let checksum = book.checksum(&mut Vec::new());
-        Self { symbol: symbol.to_owned(), book, checksum }
+        Self { symbol: symbol.to_owned(), copy: book, checksum }
     }
 
     fn side(&self, side: Side, levels: Option<usize>) -> Vec<(String, String)> {
-        let (price_precision, qty_precision) = self.book.precision();
+        let (price_precision, qty_precision) = self.copy.precision();
         let text = |mantissa, scale| Decimal { mantissa, scale }.to_string();
-        let all = self.book.levels(side).into_iter().take(levels.unwrap_or(usize::MAX));
+        let all = self.copy.levels(side).into_iter().take(levels.unwrap_or(usize::MAX));
         all.map(|(price, qty)| (text(price, price_precision), text(qty, qty_precision))).collect()
     }
 }
@@ -37,17 +37,17 @@ impl Book {
 
     #[getter]
     fn depth(&self) -> u16 {
-        self.book.depth()
+        self.copy.depth()
     }
 
     #[getter]
     fn price_precision(&self) -> u8 {
-        self.book.precision().0
+        self.copy.precision().0
     }
 
     #[getter]
     fn qty_precision(&self) -> u8 {
-        self.book.precision().1
+        self.copy.precision().1
     }
 
     #[getter]

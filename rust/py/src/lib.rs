@@ -33,7 +33,7 @@ mod _core {
     #[pymodule_export]
     const DEBUG: bool = cfg!(debug_assertions);
 
-    /// Names of the lake's tables and the named bounds: made at import, since PyO3 exports constants only of simple types.
+    /// Names of the lake's tables and the named bounds: made at import, since `PyO3` exports constants only of simple types.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let tables: Vec<&str> = krakpot_core::schema::Table::ALL.iter().map(|table| table.name()).collect();

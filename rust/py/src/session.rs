@@ -37,6 +37,7 @@ fn symbol_list(names: Vec<String>) -> PyResult<Vec<String>> {
 }
 
 #[pymethods]
+#[allow(clippy::needless_pass_by_value, reason = "arguments are made from Python objects and belong to the call")]
 impl Session {
     #[new]
     #[pyo3(signature = (

@@ -1,0 +1,67 @@
+//! The exchange's own examples, read from the folder that `KRAKPOT_DATA` names: they must give the documented checksums.
+
+use std::path::{Path, PathBuf};
+
+use krakpot_core::session::{Options, Session};
+
+/// The folder of recorded frames; without one the test says so and ends.
+fn data() -> Option<PathBuf> {
+    let folder = std::env::var_os("KRAKPOT_DATA").map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("skipped: KRAKPOT_DATA names no folder of recorded frames");
+    }
+    folder
+}
+
+/// Feeds every line of a file to an observing session.
+fn ingest(path: &Path, options: Options) -> Session {
+    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut session = Session::new("example", Options { observe: true, ..options });
+    for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        session.receive_untimed(line);
+    }
+    session
+}
+
+fn told(symbol: &str, price: u8, qty: u8, depth: u16) -> Options {
+    Options { precision: [(symbol.to_owned(), (price, qty))].into(), depth: Some(depth), ..Options::default() }
+}
+
+#[test]
+fn documented_examples_verify() {
+    let Some(data) = data() else { return };
+    let examples = data.join("examples");
+    let session = ingest(&examples.join("book_snapshot_worked_example_wire.json"), Options::default());
+    let mut book = session.book("BTC/USD").expect("alive").clone();
+    assert_eq!(book.checksum(&mut Vec::new()), 3_310_070_434);
+
+    let matic = "book_channel_page_matic_snapshot_and_update.jsonl";
+    let session = ingest(&examples.join(matic), told("MATIC/USD", 4, 8, 10));
+    assert_eq!((session.counts().ok, session.counts().bad), (2, 0));
+    let mut book = session.book("MATIC/USD").expect("alive").clone();
+    assert_eq!(book.checksum(&mut Vec::new()), 2_114_181_697);
+
+    let damaged = ingest(&examples.join("btc_2025_float_roundtrip.json"), told("BTC/USD", 1, 8, 10));
+    assert_eq!(
+        (damaged.counts().ok, damaged.counts().bad),
+        (1, 0),
+        "exponents and lost zeros are restored by the precision"
+    );
+}
+
+#[test]
+fn recorded_files_verify_to_the_last_checksum() {
+    let Some(data) = data() else { return };
+    for (file, options, expected) in [
+        ("book-btcusd-d25.jsonl", Options::default(), 2052),
+        ("book-xrpusd-d25.jsonl", Options::default(), 1147),
+        ("book-btcusd-d10-2023-unpadded.jsonl", told("BTC/USD", 1, 8, 10), 510),
+    ] {
+        let session = ingest(&data.join("recorded").join(file), options);
+        let counts = session.counts();
+        assert_eq!((counts.ok, counts.bad, counts.unchecked, counts.errors), (expected, 0, 0, 0), "{file}");
+    }
+    // The negative: one precision too few and the padded digits, hence the checksum, are others.
+    let session = ingest(&data.join("recorded/book-btcusd-d25.jsonl"), told("BTC/USD", 2, 8, 25));
+    assert_eq!((session.counts().ok, session.counts().bad), (0, 1));
+}

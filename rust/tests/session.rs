@@ -1,0 +1,340 @@
+//! The protocol as a session lives it: what it asks for, what it makes of the answers, how it repairs one symbol.
+
+use krakpot_core::checksum::crc32;
+use krakpot_core::limits;
+use krakpot_core::schema::Table;
+use krakpot_core::session::{Channel, Options, Session};
+
+const SECOND: i64 = 1_000_000_000;
+const START: i64 = 1_785_641_750 * SECOND;
+
+fn session(channels: &[Channel], symbols: &[&str]) -> Session {
+    let symbols = symbols.iter().map(ToString::to_string).collect();
+    Session::new("test", Options { channels: channels.to_vec(), symbols, ..Options::default() })
+}
+
+fn pair(symbol: &str, status: &str, price_precision: u8) -> String {
+    format!(
+        r#"{{"symbol":"{symbol}","base":"B","quote":"Q","status":"{status}","price_precision":{price_precision},"qty_precision":8,"qty_min":0.0001,"tick_size":0.1}}"#
+    )
+}
+
+fn instrument(kind: &str, pairs: &[String]) -> String {
+    format!(r#"{{"channel":"instrument","type":"{kind}","data":{{"assets":[],"pairs":[{}]}}}}"#, pairs.join(","))
+}
+
+fn ack(method: &str, channel: &str, symbol: &str, id: u64) -> String {
+    format!(
+        r#"{{"method":"{method}","req_id":{id},"result":{{"channel":"{channel}","symbol":"{symbol}","depth":10}},"success":true}}"#
+    )
+}
+
+fn book(kind: &str, symbol: &str, price: &str, checksum: u32) -> String {
+    format!(
+        r#"{{"channel":"book","type":"{kind}","data":[{{"symbol":"{symbol}","bids":[{{"price":{price},"qty":1.00000000}}],"asks":[],"checksum":{checksum},"timestamp":"2026-08-02T03:35:51.660084Z"}}]}}"#
+    )
+}
+
+/// The checksum of a book of one bid of 1.0 at `digits`.
+fn one_bid(digits: &str) -> u32 {
+    crc32(format!("{digits}100000000").as_bytes())
+}
+
+fn kinds(session: &mut Session) -> Vec<String> {
+    session.events().into_iter().map(|event| event.kind).collect()
+}
+
+/// A session whose instrument snapshot has arrived, with the requests that follow.
+fn begun(channels: &[Channel], pairs: &[String]) -> (Session, Vec<String>) {
+    let mut session = session(channels, &["*"]);
+    let first = session.requests(START);
+    assert_eq!(first.len(), 1, "only the instrument channel is asked for at first");
+    assert!(first[0].contains(r#""channel":"instrument""#), "{first:?}");
+    session.receive(instrument("snapshot", pairs).as_bytes(), START);
+    let requests = session.requests(START);
+    (session, requests)
+}
+
+#[test]
+fn subscribes_the_chosen_symbols_of_the_instrument_channel_in_batches() {
+    let pairs: Vec<_> = (0..120).map(|i| pair(&format!("S{i}/USD"), "online", 1)).collect();
+    let (session, requests) = begun(&[Channel::Book], &pairs);
+    assert_eq!(requests.len(), 3, "120 symbols in batches of at most {}", limits::BATCH_MAX);
+    assert!(requests[0].contains(r#""depth":100"#) && requests[0].contains(r#""snapshot":true"#), "{}", requests[0]);
+    assert_eq!(session.subscriptions().filter(|s| s.2 == "asked").count(), 120);
+}
+
+#[test]
+fn no_more_symbols_are_asked_for_than_may_wait() {
+    let pairs: Vec<_> = (0..400).map(|i| pair(&format!("S{i}/USD"), "online", 1)).collect();
+    let (mut session, requests) = begun(&[Channel::Book], &pairs);
+    assert_eq!(requests.len() * limits::BATCH_MAX, limits::WAITING_MAX);
+    assert!(session.requests(START).is_empty(), "the window is full");
+    for i in 0..50 {
+        session.receive(ack("subscribe", "book", &format!("S{i}/USD"), 2).as_bytes(), START);
+    }
+    assert!(session.requests(START).is_empty(), "acked, but their snapshots are still to come");
+    for i in 0..50 {
+        session.receive(book("snapshot", &format!("S{i}/USD"), "1.0", one_bid("10")).as_bytes(), START);
+    }
+    assert_eq!(session.requests(START).len(), 1);
+    assert_eq!(session.live(), 50);
+}
+
+#[test]
+fn patterns_exclusions_and_delisted_pairs() {
+    let pairs = [pair("BTC/USD", "online", 1), pair("BTC/EUR", "online", 1), pair("ETH/USD", "delisted", 2)];
+    let mut session = Session::new(
+        "test",
+        Options {
+            channels: vec![Channel::Trade],
+            symbols: vec!["*/USD".into(), "BTC/*".into()],
+            exclude: vec!["*/EUR".into()],
+            ..Options::default()
+        },
+    );
+    session.requests(START);
+    session.receive(instrument("snapshot", &pairs).as_bytes(), START);
+    let requests = session.requests(START);
+    assert_eq!(requests.len(), 1);
+    assert!(requests[0].contains(r#"["BTC/USD"]"#) && requests[0].contains(r#""snapshot":false"#), "{}", requests[0]);
+    // A listing while running is followed; a delisting ends with a ledger row.
+    session.receive(instrument("update", &[pair("NEW/USD", "online", 3)]).as_bytes(), START);
+    assert!(session.requests(START)[0].contains("NEW/USD"));
+    session.receive(instrument("update", &[pair("NEW/USD", "delisted", 3)]).as_bytes(), START);
+    assert_eq!(kinds(&mut session), ["listed", "delisted"]);
+}
+
+#[test]
+fn a_wrong_checksum_repairs_one_symbol_and_leaves_the_others_alone() {
+    let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1), pair("B/USD", "online", 1)]);
+    for symbol in ["A/USD", "B/USD"] {
+        session.receive(ack("subscribe", "book", symbol, 2).as_bytes(), START);
+        session.receive(book("snapshot", symbol, "1.0", one_bid("10")).as_bytes(), START);
+    }
+    assert_eq!((session.live(), session.counts().ok), (2, 2));
+    session.receive(book("update", "A/USD", "1.0", 7).as_bytes(), START);
+    assert_eq!((session.live(), session.counts().bad), (1, 1));
+    let leave = session.requests(START);
+    assert_eq!(leave.len(), 1);
+    assert!(leave[0].contains("unsubscribe") && leave[0].contains(r#"["A/USD"]"#), "{leave:?}");
+    assert!(session.requests(START).is_empty(), "it waits for the ack");
+    session.receive(book("update", "A/USD", "1.0", 8).as_bytes(), START);
+    assert_eq!(session.counts().unchecked, 1, "still of the old subscription");
+    session.receive(ack("unsubscribe", "book", "A/USD", 3).as_bytes(), START);
+    let again = session.requests(START);
+    assert!(again[0].contains(r#""method":"subscribe""#) && again[0].contains("A/USD"), "{again:?}");
+    session.receive(ack("subscribe", "book", "A/USD", 4).as_bytes(), START);
+    session.receive(book("snapshot", "A/USD", "2.0", one_bid("20")).as_bytes(), START);
+    assert_eq!((session.live(), session.counts().ok, session.counts().errors), (2, 3, 0));
+    let kinds = kinds(&mut session);
+    for kind in ["mismatch", "resync", "unsubscribed", "subscribed", "snapshot"] {
+        assert!(kinds.iter().any(|k| k == kind), "{kind} in {kinds:?}");
+    }
+}
+
+#[test]
+fn repairs_that_repeat_come_ever_more_slowly() {
+    let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
+    let mut now = START;
+    let mut pauses = Vec::new();
+    for _ in 0..6 {
+        session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), now);
+        session.receive(book("snapshot", "A/USD", "1.0", 7).as_bytes(), now);
+        let from = now;
+        while session.requests(now).is_empty() {
+            now += SECOND / 10;
+        }
+        pauses.push((now - from) / SECOND);
+        session.receive(ack("unsubscribe", "book", "A/USD", 3).as_bytes(), now);
+        assert_eq!(session.requests(now).len(), 1);
+    }
+    assert_eq!(pauses, [0, 1, 2, 4, 8, 16]);
+}
+
+#[test]
+fn refusals_are_told_by_symbol_and_reason() {
+    let pairs = [pair("A/USD", "online", 1), pair("B/USD", "online", 1), pair("C/USD", "online", 1)];
+    let (mut session, requests) = begun(&[Channel::Book, Channel::Trade], &pairs);
+    assert!(requests[0].contains(r#""req_id":2"#) && requests[1].contains(r#""req_id":3"#), "{requests:?}");
+    let refusal = r#"{"error":"Currency pair not supported A/USD","method":"subscribe","req_id":2,"success":false,"symbol":"A/USD"}"#;
+    session.receive(refusal.as_bytes(), START);
+    let refused: Vec<_> = session.events().into_iter().filter(|e| e.kind == "refused").collect();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].symbol.as_deref(), Some("A/USD"));
+    assert!(refused[0].detail.as_deref().is_some_and(|d| d.contains("Currency pair not supported")), "{refused:?}");
+    // Without a symbol the request's number tells whom it is about: all that are still open.
+    let depth = r#"{"error":"Subscription depth not supported","method":"subscribe","req_id":2,"success":false}"#;
+    session.receive(depth.as_bytes(), START);
+    let refused: Vec<_> = session.events().into_iter().filter_map(|e| e.symbol).collect();
+    assert_eq!(refused, ["B/USD", "C/USD"]);
+    // A refusal of the rate is no refusal of the symbols.
+    let rate = r#"{"error":"Exceeded msg rate","method":"subscribe","req_id":3,"success":false}"#;
+    session.receive(rate.as_bytes(), START);
+    assert!(session.requests(START).is_empty());
+    assert!(session.requests(START + 2 * SECOND)[0].contains(r#""channel":"trade""#));
+    let states: Vec<_> = session.subscriptions().filter(|s| s.0 == Channel::Book).map(|s| s.2).collect();
+    assert_eq!(states, ["refused"; 3]);
+}
+
+#[test]
+fn already_subscribed_means_leave_and_ask_again() {
+    let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
+    let reply = r#"{"error":"Already subscribed","method":"subscribe","req_id":2,"success":false,"symbol":"A/USD"}"#;
+    session.receive(reply.as_bytes(), START);
+    assert!(session.requests(START)[0].contains("unsubscribe"));
+}
+
+#[test]
+fn silence_is_asked_again() {
+    let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
+    session.tick(START + 30 * SECOND);
+    assert_eq!(kinds(&mut session), ["resync"]);
+    let again = session.requests(START + 40 * SECOND);
+    assert!(again[0].contains("A/USD"), "{again:?}");
+    session.receive(ack("subscribe", "book", "A/USD", 3).as_bytes(), START + 40 * SECOND);
+    session.tick(START + 140 * SECOND);
+    assert!(session.requests(START + 180 * SECOND)[0].contains("unsubscribe"), "granted, but no snapshot came");
+}
+
+#[test]
+fn bad_input_is_counted_and_the_session_goes_on() {
+    let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
+    session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
+    session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
+    session.events();
+    let deep = "[".repeat(100_000);
+    let truncated = &book("update", "A/USD", "1.0", 1)[..80];
+    let bad: [&[u8]; 12] = [
+        b"",
+        b"not json",
+        b"{\"channel\":\"book\"}",
+        b"{\"channel\":\"book\",\"type\":\"update\",\"data\":{}}",
+        b"{\"channel\":\"book\",\"type\":\"update\",\"data\":[{\"symbol\":5,\"bids\":[],\"asks\":[]}]}",
+        b"{\"channel\":\"trade\",\"type\":\"update\",\"data\":[{\"symbol\":\"A/USD\",\"price\":\"x\"}]}",
+        b"{\"channel\":\"status\",\"type\":\"update\",\"data\":[{\"system\":\"\xff\xfe\"}]}",
+        b"{\"channel\":\"book\",\"type\":\"update\",\"data\":[{\"symbol\":\"UNKNOWN/USD\",\"bids\":[],\"asks\":[],\"checksum\":1}]}",
+        b"{\"a\":01}",
+        b"{\"a\":1e}",
+        deep.as_bytes(),
+        truncated.as_bytes(),
+    ];
+    for frame in bad {
+        session.receive(frame, START);
+    }
+    assert_eq!(session.counts().errors, bad.len() as u64);
+    assert_eq!(session.live(), 1, "none of them touched the book");
+    let rows = session.events().iter().filter(|e| e.kind == "decode_error").count();
+    assert_eq!(rows, limits::ERROR_ROWS_MAX as usize, "the first of a second one by one");
+    session.receive(book("update", "A/USD", "1.0", one_bid("10")).as_bytes(), START + 2 * SECOND);
+    let summed: Vec<_> = session.events().into_iter().filter(|e| e.kind == "decode_error").collect();
+    assert_eq!(summed[0].count, Some(bad.len() as u64 - u64::from(limits::ERROR_ROWS_MAX)), "the others together");
+    assert_eq!((session.live(), session.counts().ok), (1, 2));
+}
+
+#[test]
+fn digits_beyond_the_precision_end_the_book_and_twice_in_a_snapshot_give_the_symbol_up() {
+    let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
+    session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
+    session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
+    session.receive(book("update", "A/USD", "1.05", 1).as_bytes(), START);
+    assert_eq!((session.live(), session.counts().errors), (0, 1));
+    assert!(session.requests(START)[0].contains("unsubscribe"));
+    for _ in 0..2 {
+        session.receive(book("snapshot", "A/USD", "1.05", 1).as_bytes(), START);
+    }
+    assert_eq!(kinds(&mut session).last().map(String::as_str), Some("gone"));
+    assert!(session.requests(START + 1000 * SECOND).is_empty(), "it does not try for ever");
+}
+
+#[test]
+fn a_change_of_precision_renews_the_book() {
+    let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
+    session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
+    session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
+    session.receive(instrument("update", &[pair("A/USD", "online", 2)]).as_bytes(), START);
+    assert_eq!(session.live(), 0);
+    assert!(session.requests(START)[0].contains("unsubscribe"));
+    session.receive(ack("unsubscribe", "book", "A/USD", 3).as_bytes(), START);
+    session.requests(START);
+    session.receive(book("snapshot", "A/USD", "1.00", one_bid("100")).as_bytes(), START);
+    assert_eq!((session.live(), session.counts().ok), (1, 2));
+}
+
+fn trade(kind: &str, ids: &[i64]) -> String {
+    let trade = |id| {
+        format!(
+            r#"{{"symbol":"A/USD","side":"buy","price":1.0,"qty":2.00000000,"ord_type":"limit","trade_id":{id},"timestamp":"2026-08-02T03:35:51.660084Z"}}"#
+        )
+    };
+    let trades: Vec<_> = ids.iter().map(trade).collect();
+    format!(r#"{{"channel":"trade","type":"{kind}","data":[{}]}}"#, trades.join(","))
+}
+
+#[test]
+fn trades_of_a_reconnect_are_neither_lost_unnoticed_nor_taken_twice() {
+    let (mut first, _) = begun(&[Channel::Trade], &[pair("A/USD", "online", 1), pair("OLD/USD", "online", 1)]);
+    first.receive(trade("update", &[5, 6]).as_bytes(), START);
+    first.end(START, "cut");
+    let mut second = Session::after("second", Options { channels: vec![Channel::Trade], ..Options::default() }, &first);
+    second.requests(START);
+    second.receive(instrument("snapshot", &[pair("A/USD", "online", 1)]).as_bytes(), START);
+    assert_eq!(kinds(&mut second), ["delisted"], "OLD/USD is no longer listed");
+    let request = second.requests(START);
+    assert!(request[0].contains(r#""snapshot":true"#), "the snapshot closes the gap: {request:?}");
+    second.receive(trade("snapshot", &[5, 6, 7, 8]).as_bytes(), START);
+    assert_eq!(second.counts().rows[Table::Trades as usize], 2);
+    second.receive(trade("update", &[12]).as_bytes(), START);
+    let gaps: Vec<_> = second.events().into_iter().filter(|e| e.kind == "trade_gap").collect();
+    assert_eq!(gaps[0].detail.as_deref(), Some(r#"{"first":9,"last":11}"#));
+    assert_eq!((gaps[0].count, second.counts().gaps), (Some(3), 1));
+}
+
+#[test]
+fn every_hour_each_living_book_is_written_once_whether_it_moves_or_not() {
+    let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1), pair("B/USD", "online", 1)]);
+    for symbol in ["A/USD", "B/USD"] {
+        session.receive(ack("subscribe", "book", symbol, 2).as_bytes(), START);
+        session.receive(book("snapshot", symbol, "1.0", one_bid("10")).as_bytes(), START);
+    }
+    let rows = |session: &Session| session.counts().rows[Table::Checkpoints as usize];
+    let next_hour = (START / (3600 * SECOND) + 1) * 3600 * SECOND;
+    session.receive(book("update", "A/USD", "1.0", one_bid("10")).as_bytes(), next_hour);
+    assert_eq!(rows(&session), 2, "one level each: at the hour's first step, before the message is applied");
+    session.tick(next_hour + SECOND);
+    session.tick(next_hour + 2 * SECOND);
+    assert_eq!(rows(&session), 2);
+}
+
+#[test]
+fn alive_rows_account_for_every_frame_and_row() {
+    let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
+    session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
+    session.receive(br#"{"channel":"heartbeat"}"#, START + 2 * SECOND);
+    session.end(START + 3 * SECOND, "done");
+    session.receive(br#"{"channel":"heartbeat"}"#, START + 4 * SECOND);
+    assert_eq!(session.counts().frames, 3, "nothing is taken after the end");
+    assert_eq!(session.live(), 0);
+    let rows = session.take();
+    let names: Vec<_> = rows.iter().map(|rows| rows.table.name()).collect();
+    assert_eq!(names, ["book", "pairs", "ledger"]);
+    assert!(session.take().is_empty());
+}
+
+#[test]
+fn unknown_channels_and_fields_are_taken_and_counted() {
+    let mut session = Session::new("test", Options { observe: true, ..Options::default() });
+    for i in 0..100 {
+        session.receive(
+            format!(r#"{{"channel":"new{i}","type":"update","data":[{{"x":[1,{{"y":null}}]}}]}}"#).as_bytes(),
+            START,
+        );
+    }
+    session.receive(
+        br#"{"data":[{"unknown":1.5,"timestamp":"2026-08-02T03:35:51.660084Z","checksum":1,"asks":[],"symbol":"A/USD","bids":[]}],"type":"update","channel":"book","new":true}"#,
+        START,
+    );
+    let counts = session.counts();
+    assert_eq!((counts.errors, counts.frames, counts.unknown_fields), (0, 101, 1));
+    assert!(counts.messages.len() <= limits::CHANNELS_MAX + 1, "names are bounded: {:?}", counts.messages);
+}
