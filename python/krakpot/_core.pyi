@@ -86,6 +86,12 @@ class Session:
     ) -> Session: ...
     @property
     def session(self) -> str: ...
+    @property
+    def now(self) -> int:
+        """The latest time it was told, ns: of a frame, a tick, or the exchange where receive times are not known."""
+    @property
+    def system(self) -> str | None:
+        """State of the exchange as it last said: online, maintenance, cancel_only, post_only."""
     def receive(self, frames: Sequence[bytes], ts_recv: int) -> None:
         """Take the frames of one socket read, in order. Lets go of the interpreter."""
     def ingest(self, frames: Sequence[bytes], ts_recv: Sequence[int] | None = None) -> None:

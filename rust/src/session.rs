@@ -370,6 +370,7 @@ struct State {
     buffer: Vec<u8>,
     prices: Vec<(i128, i128)>,
     ended: bool,
+    system: Option<String>,
 }
 
 impl Session {
@@ -407,6 +408,7 @@ impl Session {
                 buffer: Vec::with_capacity(1024),
                 prices: Vec::new(),
                 ended: false,
+                system: None,
             },
             next_message: 0,
             latest: 0,
@@ -435,6 +437,18 @@ impl Session {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The latest time it was told, ns.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.state.out.now
+    }
+
+    /// State of the exchange as it last said: `online`, `maintenance`, …
+    #[must_use]
+    pub fn system(&self) -> Option<&str> {
+        self.state.system.as_deref()
     }
 
     /// Takes one frame with its receive time, ns. Bad input is counted and written to the ledger; the session goes on.
@@ -1053,6 +1067,7 @@ impl State {
     }
 
     fn status(&mut self, status: &Status<'_>, entry: usize) {
+        self.system = Some(status.system.chars().take(limits::SYMBOL_LENGTH_MAX).collect());
         let place = self.out.place(entry, None, None);
         let cells = [
             Cell::Text(status.system),

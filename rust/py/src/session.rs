@@ -96,6 +96,16 @@ impl Session {
         Ok(self.lock()?.id().to_owned())
     }
 
+    #[getter]
+    fn now(&self) -> PyResult<i64> {
+        Ok(self.lock()?.now())
+    }
+
+    #[getter]
+    fn system(&self) -> PyResult<Option<String>> {
+        Ok(self.lock()?.system().map(str::to_owned))
+    }
+
     fn receive(&self, py: Python<'_>, frames: Vec<PyBackedBytes>, ts_recv: i64) -> PyResult<()> {
         py.detach(|| {
             let mut session = self.lock()?;

@@ -1,0 +1,355 @@
+"""The command line. Exit codes: 0 well, 1 something was found wrong, 2 wrong use."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from krakpot import __version__
+from krakpot.errors import ConfigError, KrakpotError
+
+if TYPE_CHECKING:
+    from krakpot.lake import Lake
+
+WRONG, USE = 1, 2
+
+
+def _fail(error: Exception, code: int) -> NoReturn:
+    if os.environ.get("KRAKPOT_DEBUG"):
+        raise error
+    click.echo(f"krakpot: {error}", err=True)
+    sys.exit(code)
+
+
+def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn krakpot's errors into one sentence and an exit code; ``KRAKPOT_DEBUG=1`` shows where they come from."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # whatever the command takes
+        try:
+            return command(*args, **kwargs)
+        except (ConfigError, ValueError) as error:
+            _fail(error, USE)
+        except KrakpotError as error:
+            _fail(error, WRONG)
+        except KeyboardInterrupt:
+            click.echo("krakpot: interrupted", err=True)
+            sys.exit(130)
+
+    return run
+
+
+def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option ``--json``."""
+    return click.option("--json", "json_", is_flag=True, help="Print one JSON object on standard output.")(command)
+
+
+def _print_json(facts: object) -> None:
+    click.echo(json.dumps(facts, default=str))
+
+
+class Commands(click.Group):
+    """Commands in the order in which a newcomer meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Keep the order of definition."""
+        return list(self.commands)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="krakpot")
+def main() -> None:
+    """Record Kraken's spot market data feed exactly, prove the record, read it back.
+
+    \b
+    krakpot demo                                  everything at once, on the built-in exchange
+    krakpot record --symbols 'BTC/*,ETH/USD'      record Kraken into ./data until Ctrl-C
+    krakpot verify data                           prove what was recorded, from the files alone
+    """
+
+
+LAKE = click.argument("lake", type=click.Path(path_type=Path))
+
+
+@main.command()
+@click.option("--for", "duration", default="10s", show_default=True, help="How long to record.")
+@click.option("--pairs", default=200, show_default=True, help="Pairs on the built-in exchange.")
+@click.option("--rate", default=5000.0, show_default=True, help="Messages a second that it sends.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same market.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder of the lake.")
+@as_json
+@plainly
+def demo(duration: str, pairs: int, rate: float, seed: int, out: Path, *, json_: bool) -> None:
+    """Record the built-in exchange for some seconds, prove the record, draw a picture.
+
+    Needs no network. The lake stays in the folder, for you to look at.
+    """
+    from krakpot import demo as module  # noqa: PLC0415
+    from krakpot.config import duration as seconds  # noqa: PLC0415
+
+    facts = module.demo(out, seconds=_read(seconds, duration, "--for"), pairs=pairs, rate=rate, seed=seed, quiet=json_)
+    if json_:
+        _print_json(facts)
+    sys.exit(0 if facts["verify"]["proved"] else WRONG)
+
+
+def _read(reader: Callable[[Any], Any], value: str, place: str) -> Any:  # noqa: ANN401
+    try:
+        return reader(value)
+    except ValueError as error:
+        sentence = f"{place}: {value!r} is not allowed; allowed is {error}"
+        raise ConfigError(sentence) from None
+
+
+@main.command()
+@click.option("--symbols", help="Patterns of pairs, with commas: 'BTC/*,ETH/USD'. Default: all.")
+@click.option("--exclude", help="Patterns of pairs to leave out.")
+@click.option("--channels", help="Of book, trade, ticker, ohlc. Default: book,trade,ticker.")
+@click.option("--depth", help="Book depth: 10, 25, 100, 500 or 1000. Default: 100.")
+@click.option("--interval", help="Minutes of a candle, for ohlc. Default: 1.")
+@click.option("--out", help="Folder of the lake. Default: data.")
+@click.option("--for", "duration", help="How long: 30s, 10m, 1h, 2d. Default: until Ctrl-C.")
+@click.option("--raw", is_flag=True, default=None, help="Keep every frame byte for byte as well.")
+@click.option("--tokenised", is_flag=True, default=None, help="Tokenised assets too (AAPLx/USD).")
+@click.option("--precision", multiple=True, help="Precision where the exchange tells none: BTC/USD=1,8.")
+@click.option("--seal-interval", help="How often journals become Parquet. Default: 5m.")
+@click.option("--url", help="Address of the exchange. Default: wss://ws.kraken.com/v2.")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="TOML file with these options. Default: krakpot.toml.")
+@as_json
+@plainly
+def record(file: Path | None, *, json_: bool, **options: Any) -> None:
+    """Record until Ctrl-C, or for a time.
+
+    Options come from the command line, KRAKPOT_* variables (KRAKPOT_DEPTH=1000), krakpot.toml and defaults, in this order.
+
+    \b
+    krakpot record                                        all pairs, books of depth 100, trades, tickers
+    krakpot record --symbols 'BTC/USD,ETH/*' --for 1h     some pairs, one hour
+    krakpot record --depth 1000 --channels book,trade     deeper, without tickers
+    """
+    from krakpot import config as module  # noqa: PLC0415
+
+    config = module.load(options, file=file)
+    from krakpot import recorder  # noqa: PLC0415
+    from krakpot.progress import Screen, size, span  # noqa: PLC0415
+
+    with Screen(quiet=json_) as screen:
+        screen.say(f"recording {config.url} into {config.out}" + ("" if config.duration else " until Ctrl-C"))
+        summary = recorder.record(config, say=screen.say, show=screen.show)
+    if json_:
+        _print_json(summary)
+        return
+    book = summary["checksums"]["book"]
+    click.echo(
+        f"{summary['frames']:,} messages and {sum(summary['rows'].values()):,} rows in {span(summary['seconds'])}; "
+        f"checksums {book['ok']:,} ok, {book['bad']:,} bad; {summary['unchecked']:,} unchecked; {summary['gaps']:,} gaps; "
+        f"{summary['errors']:,} errors; {size(summary['journal_bytes'])} journalled"
+    )
+    for what, reason in list(summary["refused"].items())[:20]:
+        click.echo(f"refused: {what}: {reason}")
+    click.echo(f"krakpot verify {config.out}    proves it from the files alone")
+
+
+@main.command()
+@click.option("--symbols", default="*", show_default=True, help="Patterns of pairs, with commas.")
+@click.option("--exclude", default="", help="Patterns of pairs to leave out.")
+@click.option("--lake", type=click.Path(path_type=Path), help="List the pairs of a recorded lake instead.")
+@click.option("--url", help="Address of the exchange. Default: wss://ws.kraken.com/v2.")
+@as_json
+@plainly
+def pairs(symbols: str, exclude: str, lake: Path | None, url: str | None, *, json_: bool) -> None:
+    """List the pairs with their precisions and status."""
+    from krakpot import pairs as module  # noqa: PLC0415
+
+    rows = module.pairs(symbols, exclude, lake=lake, url=url)
+    if json_:
+        _print_json({"pairs": rows})
+        return
+    click.echo(f"{'pair':<16}{'status':<18}{'price decimals':>15}{'qty decimals':>14}{'smallest order':>20}")
+    for row in rows:
+        click.echo(
+            f"{row['symbol']:<16}{row['status'] or '':<18}{row['price_precision']:>15}{row['qty_precision']:>14}"
+            f"{row['qty_min'] or '':>20}"
+        )
+    click.echo(f"{len(rows)} pairs")
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8080, show_default=True, help="Port; 0 chooses a free one.")
+@click.option("--pairs", default=200, show_default=True, help="Pairs, up to 1500.")
+@click.option("--rate", default=1000.0, show_default=True, help="Messages a second of a full subscription.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same market.")
+@click.option("--speed", default="1", show_default=True, help="Exchange seconds in a second, or 'max': as fast as clients read.")
+@click.option("--for", "duration", help="Exchange time after which it closes. Default: until Ctrl-C.")
+@click.option("--start", help="Exchange time at the start, RFC 3339. Default: now.")
+@click.option("--log", type=click.Path(path_type=Path), help="Write a line for every frame sent.")
+@as_json
+@plainly
+def exchange(
+    host: str, port: int, pairs: int, rate: float, seed: int, speed: str, duration: str | None, start: str | None,
+    log: Path | None, *, json_: bool,
+) -> None:  # fmt: skip
+    """Serve a simulated exchange that speaks Kraken's v2 protocol.
+
+    A real matching engine with seeded order flow, for demos, tests and load figures.
+
+    \b
+    krakpot exchange --port 8080 &
+    krakpot record --url ws://127.0.0.1:8080/v2 --for 30s --out lake
+    """
+    from krakpot import exchange as module  # noqa: PLC0415
+    from krakpot.config import duration as seconds  # noqa: PLC0415
+
+    options = module.Options(
+        host=host,
+        port=port,
+        pairs=pairs,
+        rate=rate,
+        seed=seed,
+        speed=_read(module.speed, speed, "--speed"),
+        duration=None if duration is None else _read(seconds, duration, "--for"),
+        start=None if start is None else _read(module.start, start, "--start"),
+        log=log,
+    )
+    summary = module.run(options, lambda address: click.echo(f"listening on {address}", err=json_))
+    if json_:
+        _print_json(summary)
+    else:
+        click.echo(f"{summary['messages']:,} messages to {len(summary['connections'])} connections")
+
+
+@main.command()
+@click.argument("frames", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the lake.")
+@click.option("--precision", multiple=True, help="Where the frames have no instrument message: BTC/USD=1,8.")
+@click.option("--depth", help="Book depth, where the frames have no ack: 10, 25, 100, 500 or 1000.")
+@click.option("--raw", is_flag=True, help="Keep every frame byte for byte as well.")
+@as_json
+@plainly
+def ingest(frames: tuple[Path, ...], out: Path, precision: tuple[str, ...], depth: str | None, *, raw: bool, json_: bool) -> None:
+    """Put recorded frames into a lake, through the same session as live.
+
+    FRAMES are files with one frame a line (.jsonl or .jsonl.zst); receive times may stand beside them in .recv_ns, one
+    line a frame, nanoseconds since the epoch.
+    """
+    from krakpot import config  # noqa: PLC0415
+    from krakpot import ingest as module  # noqa: PLC0415
+    from krakpot.recorder import add_counts  # noqa: PLC0415
+
+    told = config.read("precision", precision, "--precision")
+    levels = None if depth is None else config.read("depth", depth, "--depth")
+    total: dict[str, Any] = {}
+    skipped = 0
+    files = []
+    for path in frames:
+        result = module.ingest(path, out, precision=told, depth=levels, raw=raw)
+        total = add_counts(total, result.counts)
+        skipped += result.skipped
+        book = result.counts["checksums"]["book"]
+        files.append({"file": str(path), "session": result.session, "skipped": result.skipped, "remarks": result.remarks})
+        if not json_:
+            click.echo(
+                f"{path}: {result.counts['frames']:,} frames, checksums {book['ok']:,} ok, {book['bad']:,} bad, "
+                f"{result.counts['unchecked']:,} unchecked, {result.counts['errors']:,} errors, {result.skipped} lines skipped"
+            )
+            for remark in result.remarks[:20]:
+                click.echo(f"  {remark}")
+    if json_:
+        keys = ("frames", "messages", "rows", "checksums", "unchecked", "errors", "gaps")
+        _print_json({key: total[key] for key in keys} | {"skipped": skipped, "files": files, "lake": str(out)})
+    sys.exit(WRONG if total["checksums"]["book"]["bad"] or skipped else 0)
+
+
+@main.command()
+@LAKE
+@click.option("--strict", is_flag=True, help="Any bad checksum fails, even one that the ledger tells.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Default: one a core.")
+@as_json
+@plainly
+def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> None:
+    """Prove a lake from its parts alone.
+
+    Rebuilds every book, computes every checksum again, and compares the ledger's account with the rows that are there.
+    Exit 0: every message is right, or the ledger says why not; 1: something is wrong or missing.
+    """
+    from krakpot import verify as module  # noqa: PLC0415
+    from krakpot.progress import Screen  # noqa: PLC0415
+
+    with Screen(quiet=True) as screen:
+        say = screen.say if sys.stderr.isatty() and not json_ else lambda line: None
+        report = module.verify(lake, strict=strict, threads=threads, progress=say)
+    if json_:
+        _print_json(report.to_dict())
+        sys.exit(0 if report.proved else WRONG)
+    rows = ", ".join(f"{n:,} {table}" for table, n in report.rows.items())
+    click.echo(f"{report.sessions} sessions, {report.frames:,} messages; rows: {rows or 'none'}")
+    click.echo(
+        f"book checksums: {report.ok:,} ok, {report.bad:,} bad, {report.unchecked:,} unchecked; "
+        f"{report.checkpoints:,} checkpoints; {report.gaps:,} gaps; {report.errors:,} errors"
+    )
+    for note in report.notes:
+        click.echo(f"note: {note}")
+    for problem in report.problems:
+        click.echo(f"wrong: {problem}")
+    if report.more_problems:
+        click.echo(f"wrong: and {report.more_problems} more")
+    click.echo("proved" if report.proved else "not proved")
+    sys.exit(0 if report.proved else WRONG)
+
+
+@main.command()
+@LAKE
+@as_json
+@plainly
+def recover(lake: Path, *, json_: bool) -> None:
+    """Seal the journals that a recorder left behind when it died.
+
+    Safe at any time, any number of times; journals of living recorders are left alone. `krakpot record` does it at its
+    start as well.
+    """
+    from krakpot import seal  # noqa: PLC0415
+
+    report = seal.recover(lake, progress=(lambda name: None) if json_ else lambda name: click.echo(f"sealing {name}", err=True))
+    if json_:
+        _print_json(report.to_dict())
+        return
+    click.echo(f"{len(report.sealed)} journals sealed ({len(report.recovered)} left by a recorder that died), {report.rows:,} rows")
+    for torn in report.torn:
+        click.echo(f"{torn['journal']}: torn at byte {torn['offset']:,}; the last {torn['bytes']:,} bytes are lost")
+    if report.alive:
+        click.echo(f"{len(report.alive)} journals belong to living recorders and were left alone")
+
+
+@main.command()
+@LAKE
+@click.option("--symbol", help="Only this pair.")
+@as_json
+@plainly
+def coverage(lake: Path, symbol: str | None, *, json_: bool) -> None:
+    """Say what is known from when to when, and why it ended."""
+    import polars as pl  # noqa: PLC0415
+
+    from krakpot.lake import Lake  # noqa: PLC0415
+
+    opened: Lake = Lake(lake)
+    frame = opened.coverage()
+    if symbol is not None:
+        opened.check_symbols([symbol])
+        frame = frame.filter(pl.col("symbol") == symbol)
+    if json_:
+        text = frame.with_columns(pl.col("ts_from", "ts_to").dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ"))
+        _print_json({"coverage": text.to_dicts()})
+        return
+    click.echo(f"{'channel':<9}{'symbol':<16}{'from (UTC)':<25}{'to (UTC)':<25}ended by")
+    for row in frame.iter_rows(named=True):
+        begin, end = (f"{row[name]:%Y-%m-%d %H:%M:%S.%f}"[:-3] for name in ("ts_from", "ts_to"))
+        click.echo(f"{row['channel']:<9}{row['symbol']:<16}{begin:<25}{end:<25}{row['reason']}")
+    click.echo(f"{frame.height} spans")

@@ -1,0 +1,321 @@
+"""One WebSocket connection: all frames of a socket read in one call, with one receive time.
+
+websockets' Sans-I/O client protocol inside an ``asyncio.Protocol``: about half the work of the library's own asyncio
+API. The Sans-I/O layer leaves continuation frames, liveness and pacing to its user; they are here. So is the policy of
+reconnecting, as a class without clock or socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake, PayloadTooBig, ProtocolError
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from krakpot import _core
+from krakpot.errors import FeedError
+
+FRAME_MAX = _core.LIMITS["FRAME_MAX"]
+HANDSHAKE_TIMEOUT = 15.0
+"""Seconds for TCP, TLS and the WebSocket handshake together."""
+PING_AFTER = 5.0
+"""Seconds of silence after which a ping is sent; Kraken sends a heartbeat every second."""
+DEAD_AFTER = 15.0
+"""Seconds of silence after which a connection is given up."""
+CLOSE_TIMEOUT = 3.0
+"""Seconds to wait for the other side's half of a close."""
+
+FramesHandler = Callable[[list[bytes], int], None]
+"""Takes the frames of one socket read and their receive time, ns."""
+
+
+class Connection(asyncio.Protocol):
+    """A WebSocket client connection; see ``connect``."""
+
+    def __init__(self, url: str, on_frames: FramesHandler, ping: Callable[[], bytes]) -> None:
+        """Frames go to ``on_frames``; ``ping`` makes the text of an application ping."""
+        self.url = url
+        self.on_frames = on_frames
+        self.ping = ping
+        self.protocol = ClientProtocol(parse_uri(url), max_size=FRAME_MAX)
+        self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Done when the connection is gone, with the reason in words."""
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.reads = 0
+        """Socket reads so far."""
+        self.too_big = False
+        """Whether a frame beyond the limit ended the connection."""
+        self._transport: asyncio.Transport | None = None
+        self._pieces: list[bytes] = []
+        self._pieces_size = 0
+        self._last_data = 0.0
+        self._pinged = False
+        self._reason = ""
+
+    # The asyncio side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the handshake."""
+        assert isinstance(transport, asyncio.Transport), "a stream connection"
+        self._transport = transport
+        self._last_data = time.monotonic()
+        self.protocol.send_request(self.protocol.connect())
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Take one socket read."""
+        ts_recv = time.time_ns()
+        self.reads += 1
+        self._last_data = time.monotonic()
+        self._pinged = False
+        self.protocol.receive_data(data)
+        frames: list[bytes] = []
+        for event in self.protocol.events_received():
+            if type(event) is Frame:
+                # The hot case first: a whole text message in one frame.
+                if event.opcode is Opcode.TEXT and event.fin:
+                    frames.append(bytes(event.data))
+                elif event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                    self._piece(event, frames)
+            elif isinstance(event, Response):
+                self._answered()
+        if frames:
+            self.on_frames(frames, ts_recv)
+        self._flush()
+        if self.protocol.parser_exc is not None:
+            self._failed(self.protocol.parser_exc)
+
+    def eof_received(self) -> bool:
+        """Tell the protocol that no more data comes."""
+        self.protocol.receive_eof()
+        self._flush()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Say that the connection is gone, and why."""
+        self.protocol.receive_eof()
+        if not self._reason:
+            close = self.protocol.close_rcvd
+            if close is not None:
+                self._reason = f"closed by the exchange with code {int(close.code)} {close.reason}".rstrip()
+            elif exc is not None:
+                self._reason = f"connection lost: {exc}"
+            else:
+                self._reason = "connection lost without a close"
+        if not self.opened.done():
+            self.opened.set_exception(FeedError(f"{self.url}: {self._reason} before the handshake was done"))
+        if not self.closed.done():
+            self.closed.set_result(self._reason)
+
+    # What the Sans-I/O layer leaves to its user.
+
+    def _answered(self) -> None:
+        error = self.protocol.handshake_exc
+        if error is None:
+            if not self.opened.done():
+                self.opened.set_result(None)
+        elif not self.opened.done():
+            words = error if isinstance(error, InvalidHandshake) else "no WebSocket answer"
+            self.opened.set_exception(FeedError(f"{self.url}: the handshake was refused: {words}"))
+
+    def _piece(self, event: Frame, frames: list[bytes]) -> None:
+        """Put continuation frames together, under the limit of a whole frame."""
+        self._pieces.append(bytes(event.data))
+        self._pieces_size += len(event.data)
+        if self._pieces_size > FRAME_MAX:
+            self.too_big = True
+            self._reason = f"a message of more than {FRAME_MAX} bytes"
+            self.protocol.fail(CloseCode.MESSAGE_TOO_BIG, "message too big")
+            self._pieces = []
+        elif event.fin:
+            frames.append(b"".join(self._pieces))
+            self._pieces = []
+            self._pieces_size = 0
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, PayloadTooBig):
+            self.too_big = True
+        if not self._reason:
+            what = "protocol error" if isinstance(error, ProtocolError) else "refused"
+            self._reason = f"{what}: {error}"
+
+    def _flush(self) -> None:
+        assert self._transport is not None, "connected"
+        for data in self.protocol.data_to_send():
+            if data:
+                self._transport.write(data)
+            else:
+                # By the Sans-I/O layer's convention an empty piece means half-close.
+                self._transport.write_eof() if self._transport.can_write_eof() else self._transport.close()
+        if self.protocol.close_expected():
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._transport.abort)
+
+    # For the owner.
+
+    def send(self, text: bytes) -> None:
+        """Send one text message."""
+        if self.protocol.state is State.OPEN:
+            self.protocol.send_text(text)
+            self._flush()
+
+    def check(self, now: float | None = None) -> None:
+        """Ping after some silence, give the connection up after more; call it every second or so."""
+        silence = (time.monotonic() if now is None else now) - self._last_data
+        if self.closed.done() or self._transport is None:
+            return
+        if silence > DEAD_AFTER:
+            self._reason = f"no data for {silence:.0f} s"
+            self._transport.abort()
+        elif silence > PING_AFTER and not self._pinged:
+            self._pinged = True
+            self.send(self.ping())
+
+    def pause(self) -> None:
+        """Read no more for now: the kernel's buffers fill up and the exchange waits."""
+        assert self._transport is not None, "connected"
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        assert self._transport is not None, "connected"
+        # Silence while nobody read is not the exchange's.
+        self._last_data = time.monotonic()
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    async def close(self, reason: str) -> None:
+        """Close in order; after a few seconds without the other side's answer, cut."""
+        self._reason = self._reason or reason
+        if self._transport is None or self.closed.done():
+            return
+        if self.protocol.state is State.OPEN:
+            self.protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            self._flush()
+        else:
+            self._transport.abort()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await asyncio.shield(self.closed)
+        except TimeoutError:
+            self._transport.abort()
+            await self.closed
+
+
+async def connect(
+    url: str, on_frames: FramesHandler, ping: Callable[[], bytes], *, tls: ssl.SSLContext | None = None
+) -> Connection:
+    """Open a connection; returns when the handshake is done.
+
+    ``wss://`` is verified, certificate and host name, against the system's authorities or ``tls``. ``FeedError`` says why
+    there is no connection.
+    """
+    parts = urlsplit(url)
+    secure = parts.scheme == "wss"
+    port = parts.port or (443 if secure else 80)
+    context = (tls or ssl.create_default_context()) if secure else None
+    loop = asyncio.get_running_loop()
+    connection: Connection | None = None
+    try:
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+            _, connection = await loop.create_connection(
+                lambda: Connection(url, on_frames, ping),
+                parts.hostname,
+                port,
+                ssl=context,
+                server_hostname=parts.hostname if secure else None,
+            )
+            await connection.opened
+    except TimeoutError:
+        if connection is not None:
+            await connection.close("handshake timeout")
+        sentence = f"{url}: no answer within {HANDSHAKE_TIMEOUT:.0f} s"
+        raise FeedError(sentence) from None
+    except ssl.SSLCertVerificationError as error:
+        sentence = f"{url}: the certificate was not accepted: {error.verify_message}"
+        raise FeedError(sentence) from None
+    except OSError as error:
+        sentence = f"{url}: cannot connect: {error.strerror or error}"
+        raise FeedError(sentence) from None
+    except FeedError:
+        if connection is not None:
+            await connection.close("handshake refused")
+        raise
+    return connection
+
+
+@dataclass
+class Backoff:
+    """When to connect again: pure, times are arguments (seconds of a monotonic clock).
+
+    At once after a random drop, a few times; then 1, 2, 4 … 30 s with jitter; after maintenance never below 5 s (Kraken's
+    engine is in cancel_only first); after an oversized frame 30 s and more. Kraken bans an IP for 10 minutes after about
+    150 attempts in 10 minutes: 120 are the budget here.
+    """
+
+    random: random.Random = field(default_factory=random.Random)
+    fast: int = 3
+    budget: int = 120
+    window: float = 600.0
+    longest: float = 30.0
+    stable: float = 30.0
+    failures: int = 0
+    attempts: deque[float] = field(default_factory=deque)
+
+    def opened(self, at: float, until: float) -> None:
+        """A connection lived from ``at`` to ``until``: one that was stable clears the count of failures."""
+        if until - at >= self.stable:
+            self.failures = 0
+
+    def delay(self, now: float, *, maintenance: bool = False, too_big: bool = False) -> float:
+        """Seconds to wait before the next attempt, which is counted as made then."""
+        step = self.failures - self.fast
+        wait = 0.0 if step < 0 else min(self.longest, 2.0**step)
+        if wait:
+            wait += self.random.uniform(0, 0.75)
+        if maintenance:
+            wait = max(wait, 5.0 + self.random.uniform(0, 2))
+        if too_big:
+            wait = max(wait, self.longest + self.random.uniform(0, 30))
+        self.failures += 1
+        while self.attempts and self.attempts[0] <= now - self.window:
+            self.attempts.popleft()
+        if len(self.attempts) >= self.budget:
+            wait = max(wait, self.attempts[-self.budget] + self.window - now)
+        self.attempts.append(now + wait)
+        return wait
+
+
+@dataclass
+class Pacer:
+    """Lets requests out at ``rate`` a second after a first ``burst``; pure, order kept."""
+
+    rate: float = 10.0
+    burst: float = 10.0
+    waiting: deque[bytes] = field(default_factory=deque)
+    _tokens: float = 10.0
+    _at: float = 0.0
+
+    def add(self, requests: list[bytes]) -> None:
+        """Queue requests."""
+        self.waiting.extend(requests)
+
+    def due(self, now: float) -> list[bytes]:
+        """Requests that may be sent now."""
+        self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
+        self._at = now
+        out = []
+        while self.waiting and self._tokens >= 1:
+            self._tokens -= 1
+            out.append(self.waiting.popleft())
+        return out

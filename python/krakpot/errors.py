@@ -1,0 +1,48 @@
+"""Errors that krakpot raises.
+
+::
+
+    KrakpotError
+    ├── ConfigError        an option is wrong; says where and what is allowed
+    ├── FeedError          the exchange sent, or refused, something we cannot go on with
+    ├── ConnectionLost     retries are spent; .attempts .last_error
+    └── StorageError       reading or writing a lake failed; .path
+
+Wrong arguments of functions raise ``ValueError`` or ``TypeError``. Expected trouble of a recording (a wrong checksum, a
+gap, a refused subscription) is no exception: it is a row of the ledger.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class KrakpotError(Exception):
+    """Base of krakpot's errors; its text is one plain sentence for people."""
+
+
+class ConfigError(KrakpotError):
+    """An option is wrong; the sentence names its place and the allowed values."""
+
+
+class FeedError(KrakpotError):
+    """The exchange sent, or refused, something without which the work cannot go on."""
+
+
+class ConnectionLost(KrakpotError):
+    """No connection came about and the retries are spent."""
+
+    def __init__(self, attempts: int, last_error: str) -> None:
+        """Remember how often it was tried and why the last attempt failed."""
+        super().__init__(f"no connection after {attempts} attempts: {last_error}")
+        self.attempts = attempts
+        self.last_error = last_error
+
+
+class StorageError(KrakpotError):
+    """Reading or writing a lake failed."""
+
+    def __init__(self, sentence: str, path: Path) -> None:
+        """Remember the path; the sentence comes first, the path last."""
+        super().__init__(f"{sentence}: {path}")
+        self.path = path

@@ -1,0 +1,289 @@
+"""The journal: what a recorder has written and the sealer has not yet made into Parquet.
+
+One file for all tables of a session, since that means one ``fsync`` a second. An Arrow IPC stream has one schema and no
+place for a checksum, so the file has blocks of its own, each one flush of the recorder::
+
+    file   = "KPJ1" block*
+    block  = kind:u8 length:u32 crc32:u32 payload          (little-endian; crc32 of kind and payload)
+    kind   = 1 batches | 2 end
+    batches payload = raw length:u32 zstd((name length:u8, table name, length:u32, encapsulated Arrow IPC record batch)*)
+
+A flush is whole or not there: a tear never splits the rows of one flush. A file without an ``end`` block was left by a
+recorder that died. The recorder owns the file by an exclusive ``flock`` from before it has its final name.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from krakpot import _core
+from krakpot.errors import StorageError
+
+MAGIC = b"KPJ1"
+BLOCK = struct.Struct("<BII")
+BATCHES, END = 1, 2
+FOLDER = "_journal"
+SUFFIX = ".journal"
+BLOCK_MAX = 1 << 30
+"""Bytes of a block that a reader accepts; a flush is a few MB."""
+ROWS_MAX = 1_000_000
+"""Rows after which a journal is closed and sealed."""
+RAW_MAX = 4 * BLOCK_MAX - 1
+"""Bytes that a block may unpack to."""
+DAY = 86_400_000_000_000
+
+
+@cache
+def schema(table: str) -> pa.Schema:
+    """Arrow schema of a table, as PyArrow's."""
+    return pa.schema(_core.schema(table))
+
+
+def stamp(ts: int) -> datetime:
+    """UTC time of nanoseconds since the epoch, to the microsecond."""
+    return datetime.fromtimestamp(ts // 1000 / 1_000_000, tz=UTC)
+
+
+def storage_error(error: OSError, what: str, path: Path) -> StorageError:
+    """Say what failed and what helps."""
+    cures = {
+        errno.ENOSPC: "the disk is full; make room, then run `krakpot recover`",
+        errno.EDQUOT: "the disk quota is used up; make room, then run `krakpot recover`",
+        errno.EACCES: "permission denied; choose a folder that you may write to",
+        errno.EROFS: "the file system is read-only; choose another folder",
+        errno.ENOENT: "it is gone; was the lake moved or removed?",
+    }
+    cure = cures.get(error.errno or 0, error.strerror or str(error))
+    return StorageError(f"cannot {what}: {cure}", path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder survive a power failure."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class Writer:
+    """Writes the journals of one session, one after the other; ``write`` and ``sync`` may block, so not on the loop."""
+
+    def __init__(self, lake: Path, session: str, *, interval: float = 300.0, rows_max: int = ROWS_MAX) -> None:
+        """Journals of ``session`` in ``lake``; each is closed after ``interval`` seconds or ``rows_max`` rows."""
+        self.folder = lake / FOLDER
+        self.session = session
+        self.interval = round(interval * 1e9)
+        self.rows_max = rows_max
+        self.number = 0
+        self.path: Path | None = None
+        self.rows = 0
+        self.bytes = 0
+        """Bytes written over all journals of this writer."""
+        self.begun = 0
+        self._file = -1
+        self._size = 0
+        self._dirty = False
+
+    def _open(self, ts: int) -> None:
+        name = f"{stamp(ts):%Y%m%dT%H%M%S}-{self.session}-{self.number}"
+        hidden = self.folder / f".{name}.tmp"
+        path = self.folder / (name + SUFFIX)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # Locked before it has its name: nobody ever sees a living journal unlocked.
+            self._file = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(self._file, MAGIC)
+            os.rename(hidden, path)
+            sync_folder(self.folder)
+        except OSError as error:
+            raise storage_error(error, "begin a journal", path) from error
+        self.path = path
+        self.begun = ts
+        self.rows = 0
+        self._size = len(MAGIC)
+
+    def _append(self, kind: int, payload: bytes) -> None:
+        assert self.path is not None, "a journal is open"
+        crc = zlib.crc32(payload, zlib.crc32(bytes([kind])))
+        data = BLOCK.pack(kind, len(payload), crc) + payload
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._file, view) :]
+        except OSError as error:
+            # What stands before this block stays whole.
+            os.ftruncate(self._file, self._size)
+            os.lseek(self._file, self._size, os.SEEK_SET)
+            raise storage_error(error, "write the journal", self.path) from error
+        self._size += len(data)
+        self.bytes += len(data)
+        self._dirty = True
+
+    def write(self, batches: Mapping[str, Any], now: int) -> Path | None:
+        """Append one flush: batches by table (anything with the Arrow PyCapsule interface).
+
+        ``now`` is the receive time of the flush, ns. Returns the path of a journal that this call closed, to be sealed:
+        when the UTC day changes, when it has its rows, or when its time is over.
+        """
+        closed = self.close() if self.path is not None and self.due(now) else None
+        parts = []
+        rows = 0
+        for table, batch in batches.items():
+            arrow = pa.record_batch(batch)
+            rows += arrow.num_rows
+            body = arrow.serialize()
+            name = table.encode()
+            parts += [bytes([len(name)]), name, struct.pack("<I", body.size), body]
+        if parts:
+            if self.path is None:
+                self._open(now)
+            raw = b"".join(parts)
+            self._append(BATCHES, struct.pack("<I", len(raw)) + pa.compress(raw, codec="zstd", asbytes=True))
+            self.rows += rows
+        return closed
+
+    def due(self, now: int) -> bool:
+        """Whether the open journal is to be closed before the next flush."""
+        other_day = now // DAY != self.begun // DAY
+        return other_day or self.rows >= self.rows_max or now - self.begun >= self.interval
+
+    def sync(self) -> None:
+        """Force what was written to the disk."""
+        if self._dirty and self.path is not None:
+            try:
+                os.fsync(self._file)
+            except OSError as error:
+                raise storage_error(error, "sync the journal", self.path) from error
+            self._dirty = False
+
+    def close(self) -> Path | None:
+        """End the open journal and let go of its lock; returns its path, to be sealed."""
+        if self.path is None:
+            return None
+        self._append(END, b"")
+        self.sync()
+        os.close(self._file)
+        path, self.path, self._file = self.path, None, -1
+        self.number += 1
+        return path
+
+
+@dataclass
+class Content:
+    """What a journal holds up to its end or its first tear."""
+
+    path: Path
+    tables: dict[str, list[pa.RecordBatch]] = field(default_factory=dict)
+    ended: bool = False
+    """Whether its recorder closed it."""
+    torn: int | None = None
+    """Offset of the first byte that could not be read."""
+    size: int = 0
+    """Bytes of the file."""
+
+    @property
+    def session(self) -> str:
+        """Session that wrote it, from its name."""
+        return self.path.name.removesuffix(SUFFIX)[16:].rpartition("-")[0]
+
+    @property
+    def number(self) -> int:
+        """Its number within the session, from its name."""
+        return int(self.path.name.removesuffix(SUFFIX).rpartition("-")[2])
+
+
+def _blocks(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+    """Kind, end offset and payload of each whole block; ends before the first that is not."""
+    at = len(MAGIC)
+    while at + BLOCK.size <= len(data):
+        kind, length, crc = BLOCK.unpack_from(data, at)
+        end = at + BLOCK.size + length
+        payload = data[at + BLOCK.size : end]
+        if length > BLOCK_MAX or end > len(data) or zlib.crc32(payload, zlib.crc32(bytes([kind]))) != crc:
+            return
+        yield kind, end, payload
+        at = end
+
+
+def read(path: Path) -> Content:
+    """Read a journal up to its end or its first tear."""
+    content = Content(path)
+    try:
+        data = memoryview(path.read_bytes())
+    except OSError as error:
+        raise storage_error(error, "read the journal", path) from error
+    content.size = len(data)
+    good = 0
+    if bytes(data[: len(MAGIC)]) == MAGIC:
+        good = len(MAGIC)
+        for kind, end, payload in _blocks(data):
+            if kind == END:
+                content.ended = True
+                good = end
+                break
+            try:
+                batches = _batches(payload)
+            except (struct.error, pa.ArrowException, ValueError, IndexError):
+                # The checksum was right, so a recorder of another version wrote this: leave it, and say where.
+                break
+            for table, batch in batches:
+                content.tables.setdefault(table, []).append(batch)
+            good = end
+    if good < len(data):
+        content.torn = good
+        content.ended = False
+    return content
+
+
+def _batches(payload: memoryview) -> list[tuple[str, pa.RecordBatch]]:
+    (length,) = struct.unpack_from("<I", payload)
+    if length > RAW_MAX:
+        sentence = f"a block of {length} bytes is beyond the limit of {RAW_MAX}"
+        raise ValueError(sentence)
+    raw = pa.decompress(pa.py_buffer(payload[4:]), decompressed_size=length, codec="zstd")
+    view = memoryview(raw)
+    batches = []
+    at = 0
+    while at < length:
+        named = at + 1 + view[at]
+        table = bytes(view[at + 1 : named]).decode()
+        (size,) = struct.unpack_from("<I", view, named)
+        at = named + 4 + size
+        batches.append((table, pa.ipc.read_record_batch(raw.slice(named + 4, size), schema(table))))
+    return batches
+
+
+def lock(path: Path) -> int | None:
+    """Lock a journal that nobody owns; returns the handle to close, or None if it is owned or gone."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another sealer may have finished and removed it between the two calls.
+        if path.stat().st_ino == os.fstat(handle).st_ino:
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(handle)
+    return None
+
+
+def journals(lake: Path) -> list[Path]:
+    """All journals of a lake, by time."""
+    return sorted((lake / FOLDER).glob("*" + SUFFIX))

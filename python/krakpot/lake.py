@@ -1,0 +1,235 @@
+"""The lake: a folder of Parquet parts, read as Polars frames.
+
+>>> lake = krakpot.Lake("data")                                    # doctest: +SKIP
+>>> lake.trades("BTC/USD", "2026-11-22", "2026-11-23").collect()   # doctest: +SKIP
+
+Plain readers need no krakpot: ``pl.scan_parquet("data/book", hive_partitioning=True)``. Ranges are [start, end) of the
+receive time; times without a zone are UTC.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import polars as pl
+
+from krakpot import _core, journal, seal
+
+if TYPE_CHECKING:
+    from krakpot.verify import Report
+
+Numbers = Literal["decimal", "float"]
+Time = str | datetime | date | int
+"""RFC 3339 text, datetime, date, or nanoseconds since the epoch."""
+
+BEGINS = {"book": "snapshot", "trade": "subscribed", "ticker": "subscribed", "ohlc": "subscribed"}
+"""The ledger row with which a channel's coverage of a symbol begins."""
+ENDS = ("unsubscribed", "mismatch", "crossed", "gap", "gone", "decode_error", "delisted", "disconnect")
+"""Ledger rows that end it."""
+ALIVE_MARGIN = 1_000_000_000
+"""A session that ended without a word covers until one second after its last ``alive`` row, ns."""
+
+
+class Part(NamedTuple):
+    """A part by its name."""
+
+    path: Path
+    table: str
+    date: date
+    session: str
+    number: int
+
+
+def nanoseconds(time: Time) -> int:
+    """Nanoseconds since the epoch; ``ValueError`` for text that is no time."""
+    if isinstance(time, int):
+        return time
+    if isinstance(time, str):
+        try:
+            time = datetime.fromisoformat(time)
+        except ValueError:
+            sentence = f"{time!r} is no time; write for example 2026-11-22 or 2026-11-22T10:00:00Z"
+            raise ValueError(sentence) from None
+    if not isinstance(time, datetime):
+        time = datetime(time.year, time.month, time.day, tzinfo=UTC)
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    seconds, rest = divmod(time - datetime(1970, 1, 1, tzinfo=UTC), _SECOND)
+    return seconds * 1_000_000_000 + rest.microseconds * 1000
+
+
+_SECOND = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Lake:
+    """A recorded lake. ``StorageError`` if the folder is none, or of a later version."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the lake at ``path``."""
+        self.path = Path(path)
+        seal.check_lake(self.path)
+
+    def __repr__(self) -> str:
+        """Show the path."""
+        return f"Lake({str(self.path)!r})"
+
+    def parts(self, table: str) -> list[Part]:
+        """Published parts of a table, by date, session and number."""
+        if table not in _core.TABLES:
+            sentence = f"no table {table!r}; tables: {', '.join(_core.TABLES)}"
+            raise ValueError(sentence)
+        parts = []
+        for path in (self.path / table).glob("date=*/*.parquet"):
+            _, _, rest = path.stem.partition("-")
+            session, _, number = rest.rpartition("-")
+            if session and number.isdigit():
+                day = date.fromisoformat(path.parent.name.removeprefix("date="))
+                parts.append(Part(path, table, day, session, int(number)))
+        return sorted(parts, key=lambda part: (part.date, part.session, part.number))
+
+    def scan(
+        self,
+        table: str,
+        symbol: str | Iterable[str] | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        numbers: Numbers = "decimal",
+    ) -> pl.LazyFrame:
+        """Rows of a table, received in [start, end); a lake without such rows gives an empty frame of the right columns.
+
+        ``numbers="float"`` turns the exact decimals into Float64, for arithmetic. ``ValueError`` for a symbol that the
+        lake does not have.
+        """
+        begin = None if start is None else nanoseconds(start)
+        until = None if end is None else nanoseconds(end)
+        chosen = [
+            part.path
+            for part in self.parts(table)
+            if (begin is None or part.date >= journal.stamp(begin).date())
+            and (until is None or part.date <= journal.stamp(until).date())
+        ]
+        schema = seal.polars_schema(table)
+        frame = pl.scan_parquet(chosen, hive_partitioning=False) if chosen else pl.LazyFrame(schema=schema)
+        frame = frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
+        if symbol is not None:
+            wanted = [symbol] if isinstance(symbol, str) else list(symbol)
+            self.check_symbols(wanted)
+            frame = frame.filter(pl.col("symbol").is_in(wanted) if len(wanted) != 1 else pl.col("symbol") == wanted[0])
+        times = pl.Datetime("ns", "UTC")
+        if begin is not None:
+            frame = frame.filter(pl.col("ts_recv") >= pl.lit(begin).cast(times))
+        if until is not None:
+            frame = frame.filter(pl.col("ts_recv") < pl.lit(until).cast(times))
+        if numbers == "float":
+            frame = frame.with_columns(pl.col(pl.Decimal).cast(pl.Float64))
+        elif numbers != "decimal":
+            sentence = f"numbers={numbers!r}; allowed: 'decimal', 'float'"
+            raise ValueError(sentence)
+        return frame
+
+    def check_symbols(self, wanted: list[str]) -> None:
+        """Raise ``ValueError``, with names that are near, for a symbol that the lake does not have."""
+        known = self.symbols()
+        for symbol in wanted:
+            if known and symbol not in known:
+                near = difflib.get_close_matches(symbol, known, 3, 0.6)
+                hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {len(known)} others"
+                sentence = f"the lake has no symbol {symbol!r}{hint}"
+                raise ValueError(sentence)
+
+    def symbols(self) -> list[str]:
+        """Symbols that the lake knows of, sorted."""
+        names: set[str] = set()
+        for table in ("pairs", "ledger"):
+            if self.parts(table):
+                column = self.scan(table).select(pl.col("symbol").drop_nulls().unique()).collect()["symbol"]
+                names.update(column)
+        return sorted(names)
+
+    def book(
+        self, symbol: str | Iterable[str] | None = None, start: Time | None = None, end: Time | None = None, *, numbers: Numbers = "decimal"
+    ) -> pl.LazyFrame:
+        """Entries of book messages: one row a level that changed."""
+        return self.scan("book", symbol, start, end, numbers=numbers)
+
+    def trades(
+        self, symbol: str | Iterable[str] | None = None, start: Time | None = None, end: Time | None = None, *, numbers: Numbers = "decimal"
+    ) -> pl.LazyFrame:
+        """Trades; ``side`` is the taker's."""
+        return self.scan("trades", symbol, start, end, numbers=numbers)
+
+    def ticker(
+        self, symbol: str | Iterable[str] | None = None, start: Time | None = None, end: Time | None = None, *, numbers: Numbers = "decimal"
+    ) -> pl.LazyFrame:
+        """Best prices and 24-hour statistics."""
+        return self.scan("ticker", symbol, start, end, numbers=numbers)
+
+    def ohlc(
+        self, symbol: str | Iterable[str] | None = None, start: Time | None = None, end: Time | None = None, *, numbers: Numbers = "decimal"
+    ) -> pl.LazyFrame:
+        """Candles; the running one is sent again with every trade."""
+        return self.scan("ohlc", symbol, start, end, numbers=numbers)
+
+    def pairs(self, symbol: str | Iterable[str] | None = None) -> pl.LazyFrame:
+        """Pairs as the exchange described them, and precisions that were told or inferred."""
+        return self.scan("pairs", symbol)
+
+    def ledger(self, start: Time | None = None, end: Time | None = None) -> pl.LazyFrame:
+        """Everything that happened to the recording."""
+        return self.scan("ledger", None, start, end)
+
+    def sessions(self) -> list[str]:
+        """Sessions with a part in any table, by their time (a session's name begins with it)."""
+        return sorted({part.session for table in _core.TABLES for part in self.parts(table)})
+
+    def coverage(self) -> pl.DataFrame:
+        """Which channel and symbol is known from when to when, and why it ended.
+
+        Columns: channel, symbol, ts_from, ts_to (ns, UTC; ts_to exclusive), reason, session. ``reason`` is a kind of the
+        ledger, or ``unfinished`` where the session has no end.
+        """
+        ledger = self.ledger().sort("session", "entry").collect()
+        rows: list[dict[str, object]] = []
+        for (session,), group in ledger.partition_by("session", as_dict=True, maintain_order=True).items():
+            rows += [row | {"session": session} for row in _spans(group)]
+        times = pl.Datetime("ns", "UTC")
+        schema = {"channel": pl.String, "symbol": pl.String, "ts_from": pl.Int64, "ts_to": pl.Int64, "reason": pl.String}
+        frame = pl.DataFrame(rows, schema=schema | {"session": pl.String})
+        return frame.with_columns(pl.col("ts_from", "ts_to").cast(times)).sort("channel", "symbol", "ts_from")
+
+    def verify(self, *, strict: bool = False, threads: int | None = None) -> Report:
+        """Prove the lake from its parts alone; see ``krakpot.verify``."""
+        from krakpot import verify  # noqa: PLC0415  # verify needs this module
+
+        return verify.verify(self.path, strict=strict, threads=threads)
+
+
+def _spans(ledger: pl.DataFrame) -> Iterator[dict[str, object]]:
+    """Spans of coverage of one session, from its ledger rows in order."""
+    open_spans: dict[tuple[str, str], int] = {}
+    rows = ledger.with_columns(pl.col("ts_recv").to_physical())
+    last_alive = rows.filter(pl.col("kind") == "alive")["ts_recv"].max()
+    columns = rows.select("kind", "channel", "symbol", "ts_recv").iter_rows()
+    for kind, channel, symbol, ts in columns:
+        if channel in BEGINS and kind == BEGINS[channel]:
+            open_spans.setdefault((channel, symbol), ts)
+        elif kind in ENDS:
+            for key in list(open_spans):
+                if (symbol is None or key[1] == symbol) and (channel is None or key[0] == channel):
+                    if kind == "decode_error" and (symbol is None or key[0] != "book"):
+                        continue
+                    yield {"channel": key[0], "symbol": key[1], "ts_from": open_spans.pop(key), "ts_to": ts, "reason": kind}
+    for (channel, symbol), ts in open_spans.items():
+        until = max(ts, int(last_alive) + ALIVE_MARGIN if isinstance(last_alive, int) else ts)
+        yield {"channel": channel, "symbol": symbol, "ts_from": ts, "ts_to": until, "reason": "unfinished"}
+
+
+def detail(text: str | None) -> dict[str, object]:
+    """Facts of a ledger row; empty where there are none."""
+    return dict(json.loads(text)) if text else {}

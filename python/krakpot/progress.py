@@ -1,0 +1,102 @@
+"""What people see while work goes on: a live panel on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from krakpot.recorder import Progress
+
+LINE_EVERY = 10.0
+"""Seconds between two plain lines."""
+
+
+def size(number: float) -> str:
+    """Bytes for people: ``12.3 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:  # noqa: PLR2004  # the step between units
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def span(seconds: float) -> str:
+    """Seconds for people: ``1:02:03``."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Screen:
+    """Shows a recording: ``say`` for lines, ``show`` for the state; a context manager."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        """Write to standard error, so that standard output is free for results; ``quiet`` shows lines only."""
+        self.console = Console(stderr=True, highlight=False)
+        self.live = Live(console=self.console, transient=True, auto_refresh=False) if self.console.is_terminal and not quiet else None
+        self.quiet = quiet
+        self._last: tuple[float, int, int] = (time.monotonic(), 0, 0)
+        self._line_at = time.monotonic()
+
+    def __enter__(self) -> Screen:
+        """Take the terminal."""
+        if self.live is not None:
+            self.live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Give the terminal back."""
+        if self.live is not None:
+            self.live.stop()
+
+    def say(self, line: str) -> None:
+        """Print one line above the panel."""
+        if self.console.is_terminal:
+            self.console.print(line, markup=False)
+        else:
+            sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+            sys.stderr.flush()
+
+    def show(self, progress: Progress) -> None:
+        """Show the state, with rates since the last time."""
+        counts = progress.counts
+        rows = sum(counts.get("rows", {}).values())
+        frames = counts.get("frames", 0)
+        now = time.monotonic()
+        at, frames_then, rows_then = self._last
+        elapsed = max(now - at, 1e-9)
+        rates = ((frames - frames_then) / elapsed, (rows - rows_then) / elapsed)
+        book = counts.get("checksums", {}).get("book", {"ok": 0, "bad": 0})
+        if self.live is not None:
+            self._last = (now, frames, rows)
+            self.live.update(self._panel(progress, rates, book), refresh=True)
+        elif not self.quiet and (now - self._line_at >= LINE_EVERY or progress.remaining == 0):
+            self._last = (now, frames, rows)
+            self._line_at = now
+            self.say(
+                f"{progress.state}: {rates[0]:,.0f} messages/s, {rates[1]:,.0f} rows/s, "
+                f"{counts.get('live', 0)} of {counts.get('selected', 0)} books, checksums {book['ok']:,} ok {book['bad']} bad, "
+                f"{counts.get('gaps', 0)} gaps, {counts.get('errors', 0)} errors, {size(progress.bytes)}"
+            )
+
+    @staticmethod
+    def _panel(progress: Progress, rates: tuple[float, float], book: dict[str, int]) -> Table:
+        counts = progress.counts
+        table = Table(title=f"krakpot · {progress.state}", title_justify="left", show_header=False, box=None, padding=(0, 2))
+        left = "" if progress.remaining is None else f" · {span(progress.remaining)} left"
+        table.add_row("time", f"{span(progress.seconds)}{left}")
+        table.add_row("messages", f"{counts.get('frames', 0):,} · {rates[0]:,.0f}/s")
+        table.add_row("rows", f"{sum(counts.get('rows', {}).values()):,} · {rates[1]:,.0f}/s")
+        table.add_row(
+            "books", f"{counts.get('live', 0):,} alive of {counts.get('selected', 0):,} pairs · {counts.get('waiting', 0):,} waiting"
+        )
+        colour = "red" if book["bad"] else "green"
+        table.add_row("checksums", f"[{colour}]{book['ok']:,} ok · {book['bad']:,} bad[/]")
+        table.add_row("gaps", f"{counts.get('gaps', 0):,} · errors {counts.get('errors', 0):,} · refused {counts.get('refused', 0):,}")
+        table.add_row("journal", size(progress.bytes))
+        return table

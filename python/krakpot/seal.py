@@ -1,0 +1,317 @@
+"""Sealing: journals become Parquet parts, and recovery, which is the same for journals that dead recorders left.
+
+The order of steps is what makes a crash harmless: every part is written under a temporary name, forced to the disk and
+published by a hard link, which never replaces; the ledger's part comes last and names the others; then the journal is
+removed. A part that is there already is complete and is left. So whatever happens between two steps, sealing the same
+journal again gives every row exactly once.
+
+``python -m krakpot.seal LAKE`` seals all that nobody owns, and prints a report as JSON. The recorder runs it as a
+process of its own, so that sorting and compression cost it neither memory nor pauses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from krakpot import _core, journal
+from krakpot.errors import StorageError
+
+FORMAT = "krakpot lake"
+VERSION = 1
+MARKER = "_lake.json"
+ROW_GROUP = 131_072
+"""Rows of a Parquet row group."""
+SEALER_ENTRY = 2**31
+"""Ledger entries from here on are the sealer's."""
+UNCOUNTED = ("ledger", "checkpoints")
+"""Tables whose rows the ``alive`` rows do not count."""
+
+DELTA = ("message", "entry", "ts_recv", "ts_event", "trade_id", "ts_from", "ts_to")
+"""Columns that grow by small steps: delta encoding. All others: dictionary."""
+
+Step = Callable[[str], None]
+
+
+def _no_step(_: str) -> None:
+    """Tests put a crash here."""
+
+
+@dataclass
+class Part:
+    """A published Parquet file."""
+
+    table: str
+    part: str
+    """Path within the lake."""
+    rows: int
+    first: int | None
+    """First and last message number."""
+    last: int | None
+    ts_from: int
+    ts_to: int
+
+
+@dataclass
+class Report:
+    """What a run of recovery did."""
+
+    sealed: list[str] = field(default_factory=list)
+    """Journals that were made into parts."""
+    recovered: list[str] = field(default_factory=list)
+    """Of these, the ones that a dead recorder left."""
+    torn: list[dict[str, Any]] = field(default_factory=list)
+    """Torn tails: journal, offset, bytes."""
+    alive: list[str] = field(default_factory=list)
+    """Journals that a recorder owns; left alone."""
+    parts: int = 0
+    rows: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As one JSON object."""
+        return asdict(self)
+
+
+def open_lake(path: Path) -> None:
+    """Make ``path`` a lake if it is none yet; refuse a format or version that this krakpot does not know."""
+    marker = path / MARKER
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not marker.exists():
+            if any(child for child in path.iterdir() if not child.name.startswith((".", "_"))):
+                raise StorageError("this folder has other files in it; choose an empty or a new one for the lake", path)
+            hidden = path / f".{MARKER}.{os.getpid()}"
+            hidden.write_text(json.dumps({"format": FORMAT, "version": VERSION}) + "\n")
+            os.replace(hidden, marker)
+        (path / journal.FOLDER).mkdir(exist_ok=True)
+    except OSError as error:
+        raise journal.storage_error(error, "write the lake", path) from error
+    check_lake(path)
+
+
+def check_lake(path: Path) -> None:
+    """Raise ``StorageError`` unless ``path`` is a lake that this krakpot can read."""
+    if not path.is_dir():
+        raise StorageError("there is no such folder; give the folder that `krakpot record --out` wrote", path)
+    try:
+        marker = json.loads((path / MARKER).read_text())
+    except FileNotFoundError:
+        raise StorageError(f"this folder is not a lake: it has no {MARKER}", path) from None
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{MARKER} cannot be read ({error})", path) from error
+    if not isinstance(marker, dict) or marker.get("format") != FORMAT:
+        raise StorageError(f"{MARKER} does not name the format {FORMAT!r}", path)
+    if not isinstance(marker.get("version"), int) or marker["version"] > VERSION:
+        raise StorageError(
+            f"the lake has version {marker.get('version')}, this krakpot reads up to {VERSION}; install a newer one", path
+        )
+
+
+def order(table: str) -> list[str]:
+    """Columns by which the rows of a part are sorted."""
+    return (["symbol"] if table != "assets" else []) + ["session", "message", "entry"]
+
+
+def write_part(frame: pl.DataFrame, path: Path) -> None:
+    """Write one Parquet file: zstd, row groups, statistics, dictionary or delta encoding by column; then fsync."""
+    dictionary = [name for name in frame.columns if name not in DELTA]
+    frame.write_parquet(
+        path,
+        compression="zstd",
+        compression_level=3,
+        use_pyarrow=True,
+        pyarrow_options={
+            "row_group_size": ROW_GROUP,
+            "use_dictionary": dictionary,
+            "column_encoding": {name: "DELTA_BINARY_PACKED" for name in frame.columns if name in DELTA},
+            "data_page_version": "2.0",
+            "write_statistics": True,
+            "store_schema": False,
+        },
+    )
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Content, step: Step) -> list[Part]:
+    """Write and publish the parts of one table: one a UTC day."""
+    parts = []
+    days = frame.with_columns(_day=pl.col("ts_recv").dt.date()).partition_by("_day", include_key=True, maintain_order=True)
+    for day in days:
+        rows = day.drop("_day").sort(order(table), maintain_order=True, nulls_last=False)
+        times = rows["ts_recv"].to_physical()
+        first, last = int(times.min()), int(times.max())  # type: ignore[arg-type]  # a part has rows
+        begin = journal.stamp(first)
+        name = f"{begin:%H%M%S}-{content.session}-{content.number}.parquet"
+        final = lake / table / f"date={begin:%Y-%m-%d}" / name
+        if not final.exists():
+            hidden = lake / journal.FOLDER / f".{table}-{begin:%Y%m%d}-{name}.tmp"
+            try:
+                write_part(rows, hidden)
+                step(f"written {table}")
+                final.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileExistsError):
+                    os.link(hidden, final)
+                step(f"linked {table}")
+                journal.sync_folder(final.parent)
+                hidden.unlink(missing_ok=True)
+            except OSError as error:
+                raise journal.storage_error(error, "write a part", final) from error
+            step(f"published {table}")
+        numbers = rows["message"].drop_nulls()
+        parts.append(
+            Part(
+                table,
+                f"{table}/date={begin:%Y-%m-%d}/{name}",
+                rows.height,
+                int(numbers.min()) if len(numbers) else None,  # type: ignore[arg-type]  # whole numbers
+                int(numbers.max()) if len(numbers) else None,  # type: ignore[arg-type]  # whole numbers
+                first,
+                last,
+            )
+        )
+    return parts
+
+
+def _ledger_rows(content: journal.Content, parts: list[Part], ledger: pl.DataFrame, now: int) -> pl.DataFrame:
+    """Rows of the sealer: what was recovered or torn, and every part by name."""
+    message = max((part.last for part in parts if part.last is not None), default=None)
+    rows: list[dict[str, Any]] = []
+
+    def add(kind: str, count: int, detail: dict[str, Any], ts_from: int | None = None, ts_to: int | None = None) -> None:
+        entry = SEALER_ENTRY + (content.number * 64 + len(rows)) % SEALER_ENTRY
+        rows.append(
+            {"session": content.session, "message": message, "entry": entry, "ts_recv": now, "kind": kind, "count": count}
+            | {"detail": json.dumps(detail, separators=(",", ":")), "ts_from": ts_from, "ts_to": ts_to}
+        )
+
+    name = content.path.name
+    if not content.ended:
+        alive = ledger.filter(pl.col("kind") == "alive")["message"].drop_nulls().max() if ledger.height else None
+        after = {
+            table: sum(_after(batch, alive) for batch in batches)  # type: ignore[arg-type]  # whole numbers
+            for table, batches in content.tables.items()
+            if table not in UNCOUNTED
+        }
+        detail = {"journal": name, "rows": {table: n for table, n in after.items() if n}, "last": message}
+        add("recovered", sum(part.rows for part in parts), detail)
+    if content.torn is not None:
+        detail = {"journal": name, "offset": content.torn, "bytes": content.size - content.torn}
+        add("torn", content.size - content.torn, detail)
+    for part in parts:
+        detail = {"table": part.table, "part": part.part, "first": part.first, "last": part.last}
+        add("sealed", part.rows, detail, part.ts_from, part.ts_to)
+    frame = pl.DataFrame(rows, schema_overrides={"message": pl.UInt64, "entry": pl.UInt32, "count": pl.UInt64})
+    times = pl.Datetime("ns", "UTC")
+    schema = {name: pl.lit(None, dtype=kind).alias(name) for name, kind in polars_schema("ledger").items()}
+    frame = frame.with_columns(pl.col("ts_recv", "ts_from", "ts_to").cast(pl.Int64).cast(times))
+    return frame.with_columns(schema[name] for name in schema if name not in frame.columns).select(schema)
+
+
+def _after(batch: pa.RecordBatch, message: int | None) -> int:
+    """Rows of a batch behind a message number."""
+    numbers = pl.Series(batch.column("message"))
+    return numbers.len() if message is None else int((numbers > message).sum())
+
+
+def polars_schema(table: str) -> dict[str, pl.DataType]:
+    """Column types of a table in Polars."""
+    frame = pl.from_arrow(journal.schema(table).empty_table())
+    assert isinstance(frame, pl.DataFrame), "a table gives a frame"
+    return dict(frame.schema)
+
+
+def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None = None) -> list[Part]:
+    """Make one journal, which the caller has locked, into parts and remove it; returns the parts.
+
+    ``step`` is called with the name of each step once it is done.
+    """
+    content = journal.read(path)
+    tables: dict[str, pl.DataFrame] = {}
+    for table, batches in content.tables.items():
+        frame = pl.from_arrow(pa.Table.from_batches(batches, journal.schema(table)))
+        assert isinstance(frame, pl.DataFrame), "a table gives a frame"
+        tables[table] = frame
+    step("read")
+    parts: list[Part] = []
+    for table in _core.TABLES:
+        if table in tables and table != "ledger":
+            parts += _publish(tables[table], table, lake, content, step)
+    empty = pl.DataFrame(schema=polars_schema("ledger"))
+    ledger = tables.get("ledger", empty)
+    # The time of the last row, not of this run: sealing again after a crash must give the same part.
+    last = max((part.ts_to for part in parts), default=0)
+    if ledger.height:
+        last = max(last, int(ledger["ts_recv"].to_physical().max()))  # type: ignore[arg-type]  # it has rows
+    if last:
+        rows = _ledger_rows(content, parts, ledger, last)
+        parts += _publish(pl.concat([ledger, rows]), "ledger", lake, content, step)
+    step("all published")
+    path.unlink()
+    journal.sync_folder(path.parent)
+    step("removed")
+    if report is not None:
+        report.sealed.append(path.name)
+        report.parts += len(parts)
+        report.rows += sum(part.rows for part in parts)
+        if not content.ended:
+            report.recovered.append(path.name)
+        if content.torn is not None:
+            report.torn.append(
+                {"journal": path.name, "offset": content.torn, "bytes": content.size - content.torn}
+            )
+    return parts
+
+
+def recover(lake: Path, *, step: Step = _no_step, progress: Callable[[str], None] = _no_step) -> Report:
+    """Seal every journal of a lake that no recorder owns; safe to run at any time, any number of times."""
+    check_lake(lake)
+    report = Report()
+    for path in journal.journals(lake):
+        handle = journal.lock(path)
+        if handle is None:
+            if path.exists():
+                report.alive.append(path.name)
+            continue
+        try:
+            progress(path.name)
+            seal(lake, path, step=step, report=report)
+        finally:
+            os.close(handle)
+    _sweep(lake)
+    return report
+
+
+def _sweep(lake: Path) -> None:
+    """Remove temporary files of sealers that died; those of the living are younger or locked by their journal."""
+    owned = {path.name.removesuffix(journal.SUFFIX).partition("-")[2] for path in journal.journals(lake)}
+    for path in (lake / journal.FOLDER).glob(".*.parquet.tmp"):
+        if not any(path.name.endswith(f"-{name}.parquet.tmp") for name in owned):
+            path.unlink(missing_ok=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Run ``python -m krakpot.seal LAKE``: the recorder's sealer."""
+    try:
+        report = recover(Path(arguments[0]))
+    except StorageError as error:
+        sys.stderr.write(f"krakpot: {error}\n")
+        return 1
+    sys.stdout.write(json.dumps(report.to_dict()) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

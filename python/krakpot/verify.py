@@ -1,0 +1,410 @@
+"""Proof of a lake from its parts alone.
+
+For every session: the books are rebuilt from the rows and every checksum is computed again, by the rule that served
+live; the ledger's account (``alive`` rows, ``sealed`` rows, gaps) is compared with the rows that are there. What is
+missing is named. Nothing is taken on trust from the recorder but the ledger's own rows, and these must add up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from krakpot import _core, journal
+from krakpot.lake import Lake, Part, detail
+from krakpot.seal import UNCOUNTED, polars_schema
+
+LIFE_ENDS = ("mismatch", "crossed", "unsubscribed", "gap", "gone", "delisted", "decode_error", "disconnect")
+"""Ledger rows after which a book is not alive."""
+PROBLEMS_MAX = 200
+"""Sentences kept; further ones are counted."""
+CHANNELS = {"trades": "trade", "ticker": "ticker", "ohlc": "ohlc", "status": "status", "pairs": "instrument"}
+"""Channel whose messages fill a table (books are counted by the verifier)."""
+BOOK_COLUMNS = [
+    "symbol", "message", "entry", "kind", "side", "price", "qty", "checksum", "depth", "price_precision", "qty_precision",
+]  # fmt: skip
+CHECKPOINT_COLUMNS = ["symbol", "message", "entry", "side", "price", "qty", "depth", "price_precision", "qty_precision"]
+
+Progress = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """Without a caller who wants to know."""
+
+
+@dataclass
+class Report:
+    """What a verification found."""
+
+    path: Path
+    strict: bool = False
+    frames: int = 0
+    messages: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    rows: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    ok: int = 0
+    bad: int = 0
+    unchecked: int = 0
+    errors: int = 0
+    gaps: int = 0
+    checkpoints: int = 0
+    """Checkpoints that equal the rebuilt book."""
+    sessions: int = 0
+    symbols: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Per symbol: messages, ok, bad, unchecked of its book."""
+    problems: list[str] = field(default_factory=list)
+    """What is wrong, in sentences; any makes the exit code 1."""
+    notes: list[str] = field(default_factory=list)
+    """What is worth knowing and not wrong."""
+    more_problems: int = 0
+
+    def problem(self, sentence: str) -> None:
+        """Add a sentence about something wrong."""
+        if len(self.problems) < PROBLEMS_MAX:
+            self.problems.append(sentence)
+        else:
+            self.more_problems += 1
+
+    @property
+    def proved(self) -> bool:
+        """Whether every message is ok, or unchecked or bad with its reason in the ledger; with strict, none bad."""
+        return not self.problems and not (self.strict and self.bad)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As one JSON object."""
+        return {
+            "lake": str(self.path),
+            "proved": self.proved,
+            "frames": self.frames,
+            "messages": dict(self.messages),
+            "rows": dict(self.rows),
+            "checksums": {"book": {"ok": self.ok, "bad": self.bad}},
+            "unchecked": self.unchecked,
+            "errors": self.errors,
+            "gaps": self.gaps,
+            "checkpoints": self.checkpoints,
+            "sessions": self.sessions,
+            "symbols": self.symbols,
+            "problems": self.problems,
+            "more_problems": self.more_problems,
+            "notes": self.notes,
+        }
+
+
+def verify(
+    path: str | Path, *, strict: bool = False, threads: int | None = None, progress: Progress = _silent
+) -> Report:
+    """Prove the lake at ``path``; ``StorageError`` if it is none.
+
+    ``threads`` verifiers share the symbols of each part (default: one a core). Memory is bounded by a few parts.
+    """
+    lake = Lake(path)
+    report = Report(lake.path, strict)
+    parts: dict[str, list[Part]] = defaultdict(list)
+    for table in _core.TABLES:
+        for part in lake.parts(table):
+            parts[part.session].append(part)
+    sessions = sorted(parts)
+    waiting = _journals(lake, report)
+    # A session's connect row names the one before it: (session, the one before).
+    before: dict[str, str] = {}
+    ended: dict[str, set[str]] = {}
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        for session in sessions:
+            progress(f"session {session}")
+            one = _Session(lake, session, parts[session], report, waiting.get(session))
+            ledger = one.verify(reader, threads or os.cpu_count() or 1, progress)
+            ended[session] = set(ledger["kind"].unique())
+            for text in ledger.filter(pl.col("kind") == "connect")["detail"]:
+                previous = detail(text).get("previous")
+                if isinstance(previous, str):
+                    before[session] = previous
+    _chain(sessions, before, ended, waiting, report)
+    report.sessions = len(sessions)
+    if not sessions and not waiting:
+        report.notes.append("the lake is empty")
+    return report
+
+
+def _journals(lake: Lake, report: Report) -> dict[str, str]:
+    """Journals that are not sealed yet, by session: ``alive`` (a recorder owns it) or ``dead``."""
+    found: dict[str, str] = {}
+    for path in journal.journals(lake.path):
+        session = journal.Content(path).session
+        handle = journal.lock(path)
+        if handle is None:
+            found[session] = "alive"
+            report.notes.append(f"{path.name} is being recorded or sealed and was not verified")
+        else:
+            os.close(handle)
+            found.setdefault(session, "dead")
+            report.problem(f"{path.name} is not sealed and nobody owns it: run `krakpot recover {lake.path}`")
+    return found
+
+
+def _chain(
+    sessions: list[str], before: dict[str, str], ended: dict[str, set[str]], waiting: dict[str, str], report: Report
+) -> None:
+    """Compare what the sessions of a recorder say of each other."""
+    followed = set(before.values())
+    for session in sessions:
+        kinds = ended[session]
+        if "disconnect" in kinds and not kinds & {"stop", "recovered"} and session not in followed and session not in waiting:
+            report.problem(f"session {session} was cut and the recorder went on, but the next session is not in this lake")
+        previous = before.get(session)
+        if previous is None:
+            continue
+        if previous not in ended:
+            if any(other < previous for other in sessions):
+                report.problem(f"session {session} follows {previous}, which is not in this lake")
+            else:
+                report.notes.append(f"the lake begins with session {session}; the one before it is not here")
+        if "gap" not in kinds:
+            report.problem(f"session {session} follows another, and its ledger lacks the gap between them")
+
+
+def _born(session: str) -> datetime | None:
+    """Time in the name of a session (UUIDv7)."""
+    try:
+        return datetime.fromtimestamp(int(session.replace("-", "")[:12], 16) / 1000, tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+class _Session:
+    """Verification of one session."""
+
+    def __init__(self, lake: Lake, session: str, parts: list[Part], report: Report, waiting: str | None) -> None:
+        self.lake = lake
+        self.session = session
+        self.parts = parts
+        self.report = report
+        self.waiting = waiting
+        self.missing: list[int] = []
+        """Messages after which rows are missing: every book ends there."""
+
+    def of(self, table: str) -> list[Part]:
+        return sorted((part for part in self.parts if part.table == table), key=lambda part: (part.number, part.date))
+
+    def read(self, parts: list[Part], columns: list[str]) -> pl.DataFrame:
+        table = parts[0].table if parts else "ledger"
+        schema = {name: kind for name, kind in polars_schema(table).items() if name in columns}
+        if not parts:
+            return pl.DataFrame(schema=schema)
+        try:
+            return pl.concat([pl.read_parquet(part.path, columns=columns, hive_partitioning=False) for part in parts])
+        except (pl.exceptions.PolarsError, OSError) as error:
+            names = ", ".join(str(part.path.relative_to(self.lake.path)) for part in parts)
+            self.report.problem(f"{names} cannot be read: {error}")
+            return pl.DataFrame(schema=schema)
+
+    def verify(self, reader: ThreadPoolExecutor, threads: int, progress: Progress) -> pl.DataFrame:
+        columns = ["symbol", "message", "entry", "ts_recv", "kind", "channel", "count", "detail"]
+        ledger = self.read(self.of("ledger"), columns).sort("entry")
+        self._sealed(ledger)
+        self._accounts(ledger)
+        self._end(ledger)
+        self._trades(ledger)
+        self._books(ledger, reader, threads, progress)
+        errors = ledger.filter(pl.col("kind").is_in(["decode_error", "limit"]))["count"].sum()
+        self.report.errors += int(errors or 0)
+        self.report.gaps += ledger["kind"].is_in(["gap", "trade_gap"]).sum()
+        for part in self.parts:
+            if part.table in CHANNELS:
+                n = pl.scan_parquet(part.path).select(pl.col("message").n_unique()).collect().item()
+                self.report.messages[CHANNELS[part.table]] += int(n)
+        return ledger
+
+    def _sealed(self, ledger: pl.DataFrame) -> None:
+        """Every part that the ledger names is here with all its rows, and every part that is here is named."""
+        here = {str(part.path.relative_to(self.lake.path)): part for part in self.parts}
+        named: set[str] = set()
+        for count, text in ledger.filter(pl.col("kind") == "sealed").select("count", "detail").iter_rows():
+            facts = detail(text)
+            name = str(facts["part"])
+            named.add(name)
+            first = facts.get("first")
+            part = here.get(name)
+            if part is None:
+                span = f" (messages {first} to {facts.get('last')})" if first is not None else ""
+                self.report.problem(f"the part {name} with {count} rows{span} is missing")
+                if isinstance(first, int) and facts.get("table") == "book":
+                    self.missing.append(max(first - 1, 0))
+                continue
+            try:
+                rows = pl.scan_parquet(part.path).select(pl.len()).collect().item()
+            except (pl.exceptions.PolarsError, OSError) as error:
+                self.report.problem(f"the part {name} cannot be read: {error}")
+                continue
+            if rows != count:
+                self.report.problem(f"the part {name} has {rows} rows, the ledger says {count}")
+        for name, part in here.items():
+            if part.table == "ledger":
+                rows = pl.scan_parquet(part.path).select(pl.len()).collect().item()
+            elif name not in named:
+                self.report.problem(f"the part {name} is not named in the ledger: a part of the ledger is missing")
+                continue
+            else:
+                rows = pl.scan_parquet(part.path).select(pl.len()).collect().item()
+            self.report.rows[part.table] += int(rows)
+
+    def _accounts(self, ledger: pl.DataFrame) -> None:
+        """The ``alive`` rows follow each other without a hole, and each table has the rows that they count."""
+        alive = ledger.filter(pl.col("kind") == "alive")
+        at = -1
+        bounds: list[int] = []
+        expected: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        holes: list[int] = []
+        for message, count, ts, text in alive.select("message", "count", "ts_recv", "detail").iter_rows():
+            last = -1 if message is None else int(message)
+            if last - at != count:
+                self._hole(at, last - int(count), ts, first=not bounds)
+                holes.append(last - int(count))
+            at = last
+            if not bounds or bounds[-1] != last:
+                bounds.append(last)
+            rows = detail(text).get("rows")
+            for table, n in (rows if isinstance(rows, dict) else {}).items():
+                expected[last][table] += int(n)
+            self.report.frames += int(count)
+        tail: dict[str, int] = {}
+        for message, text in ledger.filter(pl.col("kind") == "recovered").select("message", "detail").iter_rows():
+            rows = detail(text).get("rows")
+            tail.update(rows if isinstance(rows, dict) else {})
+            self.report.frames += max(0, int(message) - at) if message is not None else 0
+        for table in _core.TABLES:
+            parts = self.of(table)
+            if table in UNCOUNTED:
+                continue
+            counts: dict[int, int] = defaultdict(int)
+            for part in parts:
+                numbers = self.read([part], ["message"])["message"].drop_nulls().cast(pl.Int64)
+                places = pl.Series(bounds, dtype=pl.Int64).search_sorted(numbers, side="left")
+                for place, n in places.value_counts().iter_rows() if isinstance(places, pl.Series) else ():
+                    counts[int(place)] += int(n)
+            wrong = []
+            for place, last in enumerate([*bounds, None]):
+                want = tail.get(table, 0) if last is None else expected[last].get(table, 0)
+                if counts.get(place, 0) != want:
+                    begin = bounds[place - 1] + 1 if place else 0
+                    wrong.append((begin, last, want, counts.get(place, 0)))
+            # Rows of a hole are already told; what stands here lacks rows though the ledger's row is there.
+            wrong = [w for w in wrong if not any(w[0] <= hole + 1 and (w[1] is None or hole <= w[1]) for hole in holes)]
+            if wrong:
+                begin, last, want, found = wrong[0]
+                until = "the end" if last is None else str(last)
+                more = f", and {len(wrong) - 1} other spans differ" if len(wrong) > 1 else ""
+                self.report.problem(
+                    f"session {self.session}: {table} has {found} rows of messages {begin} to {until}, "
+                    f"the ledger counted {want}{more}"
+                )
+                if table == "book":
+                    self.missing += [max(w[0] - 1, 0) for w in wrong]
+
+    def _hole(self, at: int, until: int, ts: datetime, *, first: bool) -> None:
+        """Messages ``at + 1`` to ``until`` that no ``alive`` row accounts for."""
+        self.missing.append(max(at, 0))
+        born = _born(self.session)
+        days = [part.date for part in self.parts]
+        if first and born is not None and days and min(days) > born.date():
+            self.report.notes.append(
+                f"session {self.session} begins here with message {until + 1}, at {ts:%Y-%m-%d %H:%M:%S}: earlier days are "
+                "not in this lake; its books begin with their checkpoints"
+            )
+            return
+        self.report.problem(
+            f"session {self.session}: messages {at + 1} to {until} (before {ts:%Y-%m-%d %H:%M:%S} UTC) are not accounted for: "
+            "a part of the ledger, or a whole day, is missing"
+        )
+
+    def _end(self, ledger: pl.DataFrame) -> None:
+        """A session says how it ended, unless it is still being recorded."""
+        kinds = set(ledger["kind"].unique())
+        if not kinds & {"disconnect", "stop", "recovered"} and self.waiting is None:
+            last = ledger["ts_recv"].max()
+            when = f" after {last:%Y-%m-%d %H:%M:%S} UTC" if isinstance(last, datetime) else ""
+            self.report.problem(f"session {self.session} has no end in the ledger: what was recorded{when} is missing")
+
+    def _trades(self, ledger: pl.DataFrame) -> None:
+        """Every jump of a symbol's trade ids is a ``trade_gap`` of the ledger."""
+        parts = self.of("trades")
+        if not parts:
+            return
+        told = ledger.filter(pl.col("kind") == "trade_gap").select("symbol", "message", told=pl.lit(value=True)).unique()
+        trades = self.read(parts, ["symbol", "message", "entry", "kind", "trade_id"]).sort("symbol", "message", "entry")
+        jumps = trades.with_columns(before=pl.col("trade_id").cum_max().over("symbol").shift(1).over("symbol")).filter(
+            pl.col("trade_id") > pl.col("before") + 1
+        )
+        lost = jumps.join(told, on=["symbol", "message"], how="left").filter(pl.col("told").is_null())
+        if self.missing:
+            return
+        for symbol, message, trade_id, prior in lost.select("symbol", "message", "trade_id", "before").head(10).iter_rows():
+            self.report.problem(
+                f"{symbol}: message {message}: trades {prior + 1} to {trade_id - 1} are missing, and the ledger does not say so"
+            )
+
+    def _books(self, ledger: pl.DataFrame, reader: ThreadPoolExecutor, threads: int, progress: Progress) -> None:
+        """Rebuild the books, part after part, the next part being read meanwhile."""
+        ends = ledger.filter(pl.col("kind").is_in(LIFE_ENDS)).filter(
+            # Only a refused message whose book it was ends that book.
+            (pl.col("kind") != "decode_error") | pl.col("symbol").is_not_null()
+        )
+        ends = ends.filter(pl.col("channel").is_null() | (pl.col("channel") == "book")).select("symbol", "message", "kind")
+        if self.missing:
+            rows = {"symbol": [None] * len(self.missing), "message": self.missing, "kind": ["missing"] * len(self.missing)}
+            ends = pl.concat([ends, pl.DataFrame(rows, schema=ends.schema)])
+        verifiers = [_core.Verifier(self.session, shard=i, shards=threads) for i in range(threads)]
+        for verifier in verifiers:
+            verifier.ends(ends)
+        books, checkpoints = self.of("book"), self.of("checkpoints")
+        numbers = sorted({part.number for part in [*books, *checkpoints]})
+
+        def load(number: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+            mine = [[part for part in table if part.number == number] for table in (checkpoints, books)]
+            frames = []
+            for parts, columns in zip(mine, (CHECKPOINT_COLUMNS, BOOK_COLUMNS), strict=True):
+                table = "checkpoints" if columns is CHECKPOINT_COLUMNS else "book"
+                schema = {name: kind for name, kind in polars_schema(table).items() if name in columns}
+                frame = self.read(parts, columns) if parts else pl.DataFrame(schema=schema)
+                # A journal that crossed midnight has two parts: one run of rows a symbol is needed.
+                frames.append(frame.sort("symbol", "message", "entry") if len(parts) > 1 else frame)
+            return frames[0], frames[1]
+
+        def work(verifier: _core.Verifier, frames: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+            verifier.checkpoints(frames[0])
+            verifier.book(frames[1])
+
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            coming = reader.submit(load, numbers[0]) if numbers else None
+            for i, number in enumerate(numbers):
+                assert coming is not None, "submitted before"
+                frames = coming.result()
+                coming = reader.submit(load, numbers[i + 1]) if i + 1 < len(numbers) else None
+                progress(f"session {self.session}: journal {number}, {frames[1].height} rows of books")
+                for done in [pool.submit(work, verifier, frames) for verifier in verifiers]:
+                    done.result()
+        for found in (found for verifier in verifiers for found in verifier.finish()):
+            self._found(found)
+
+    def _found(self, found: dict[str, Any]) -> None:
+        report = self.report
+        report.ok += found["ok"]
+        report.bad += found["bad"]
+        report.unchecked += found["unchecked"]
+        report.checkpoints += found["checkpoints_ok"]
+        report.messages["book"] += found["messages"]
+        total = report.symbols.setdefault(found["symbol"], {"messages": 0, "ok": 0, "bad": 0, "unchecked": 0})
+        for key in total:
+            total[key] += found[key]
+        for sentence in found["problems"]:
+            report.problem(sentence)
+        for key, what in (("bad_unexplained", "bad"), ("unchecked_unexplained", "unchecked")):
+            if found[key] and not found["problems"]:
+                report.problem(f"{found['symbol']}: {found[key]} messages are {what} without a reason in the ledger")
