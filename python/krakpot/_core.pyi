@@ -25,6 +25,9 @@ class Schema:
 def schema(table: str) -> Schema:
     """Arrow schema of `table`, as written to journal and parts. `ValueError` for another name."""
 
+def matches(pattern: str, symbol: str) -> bool:
+    """Whether the glob `pattern` matches the whole of `symbol`: `*` any run of characters, `?` one; case matters."""
+
 @final
 class Batch:
     """Rows of one table: an Arrow record batch, by the Arrow PyCapsule interface, without copying.

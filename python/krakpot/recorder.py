@@ -23,7 +23,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -413,7 +412,7 @@ class Recorder:
             return
         self._checked = True
         for pattern in self.config.symbols:
-            if not any(fnmatchcase(name, pattern) for name in names):
+            if not any(_core.matches(pattern, name) for name in names):
                 self.fail(ConfigError(unmatched(pattern, names)))
                 self._checked = False
                 return
@@ -515,7 +514,7 @@ def unmatched(pattern: str, names: list[str]) -> str:
     """Say that a pattern matches no pair, with names that are near."""
     near = get_close_matches(pattern, names, 3, 0.6)
     renamed = pattern.replace("XBT", "BTC").replace("XDG", "DOGE")
-    if renamed != pattern and any(fnmatchcase(name, renamed) for name in names):
+    if renamed != pattern and any(_core.matches(renamed, name) for name in names):
         near = [renamed]
     hint = f"did you mean {' or '.join(near)}?" if near else "`krakpot pairs` lists them all"
     return f"--symbols: {pattern!r} matches none of the {len(names)} pairs; {hint}"

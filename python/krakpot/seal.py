@@ -213,11 +213,9 @@ def _ledger_rows(content: journal.Content, parts: list[Part], ledger: pl.DataFra
     for part in parts:
         detail = {"table": part.table, "part": part.part, "first": part.first, "last": part.last}
         add("sealed", part.rows, detail, part.ts_from, part.ts_to)
-    frame = pl.DataFrame(rows, schema_overrides={"message": pl.UInt64, "entry": pl.UInt32, "count": pl.UInt64})
-    times = pl.Datetime("ns", "UTC")
-    schema = {name: pl.lit(None, dtype=kind).alias(name) for name, kind in polars_schema("ledger").items()}
-    frame = frame.with_columns(pl.col("ts_recv", "ts_from", "ts_to").cast(pl.Int64).cast(times))
-    return frame.with_columns(schema[name] for name in schema if name not in frame.columns).select(schema)
+    schema = polars_schema("ledger")
+    plain = {name: pl.Int64() if isinstance(kind, pl.Datetime) else kind for name, kind in schema.items()}
+    return pl.DataFrame(rows, schema=plain).cast(schema)  # type: ignore[arg-type]  # names to types
 
 
 def _after(batch: pa.RecordBatch, message: int | None) -> int:

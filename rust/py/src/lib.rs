@@ -24,6 +24,12 @@ mod _core {
     #[pymodule_export]
     use crate::verifier::Verifier;
 
+    /// Whether the glob `pattern` matches the whole of `symbol`: `*` any run of characters, `?` one; case matters.
+    #[pyfunction]
+    fn matches(pattern: &str, symbol: &str) -> bool {
+        krakpot_core::instrument::matches(pattern, symbol)
+    }
+
     /// Version of the package.
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "Python's name for it")]
