@@ -17,13 +17,12 @@ from krakpot._core import __version__
 if TYPE_CHECKING:
     from krakpot.errors import ConfigError, ConnectionLost, FeedError, KrakpotError, StorageError
     from krakpot.lake import Lake
-    from krakpot.verify import verify
 
 __all__ = [
-    "ConfigError", "ConnectionLost", "FeedError", "KrakpotError", "Lake", "StorageError", "__version__", "verify",
+    "ConfigError", "ConnectionLost", "FeedError", "KrakpotError", "Lake", "StorageError", "__version__",
 ]  # fmt: skip
 
-_HOMES = {"Lake": "krakpot.lake", "verify": "krakpot.verify"}
+_HOMES = {"Lake": "krakpot.lake"}
 
 if _core.DEBUG:
     warnings.warn("krakpot's extension was built without optimisation: it is slow; build with --release", stacklevel=2)

@@ -121,8 +121,9 @@ class Session:
     def end(self, now: int, detail: str) -> None:
         """The connection is gone: all books end, with a last `alive` and a `disconnect` row."""
     def events(self) -> list[dict[str, Any]]:
-        """Ledger rows since the last call: kind, channel, symbol, ts_recv, ts_from, ts_to, count, detail (as in the ledger).
+        """Ledger rows since the last call.
 
+        Keys as in the ledger: kind, channel, symbol, ts_recv, ts_from, ts_to, count, detail.
         `alive` rows are left out. At most LIMITS["EVENTS_MAX"] are kept; the ledger keeps all.
         """
     @property
@@ -131,16 +132,18 @@ class Session:
     def take(self) -> dict[str, Batch]:
         """The rows since the last call, by table; tables without rows are left out."""
     def counts(self) -> dict[str, Any]:
-        """{"frames", "messages": {channel: n}, "rows": {table: n}, "checksums": {"book": {"ok", "bad"}}, "unchecked", "errors", "gaps"}.
+        """Counters of the session.
 
-        Also "pairs" (known), "selected", "subscribed", "refused", "live" (books), "waiting" (acks and snapshots).
+        {"frames", "messages": {channel: n}, "rows": {table: n}, "checksums": {"book": {"ok", "bad"}}, "unchecked",
+        "errors", "gaps"}. Also "pairs" (known), "selected", "subscribed", "refused", "live" (books), "waiting" (acks and snapshots).
         """
     def subscriptions(self) -> list[tuple[str, str, str]]:
         """(channel, symbol, state) of every wanted subscription; states: wanted, asked, live, bad, refused, gone."""
     def pairs(self) -> list[dict[str, Any]]:
         """The instrument channel's pairs as known now.
 
-        Keys: symbol, base, quote, status, price_precision, qty_precision, qty_min and cost_min (text), marginable, selected.
+        Keys: symbol, base, quote, status, price_precision, qty_precision, qty_min and cost_min (text), marginable,
+        selected.
         """
     def book(self, symbol: str) -> Book | None:
         """The book of `symbol` if it is live."""
@@ -165,9 +168,10 @@ class Verifier:
     def book(self, rows: object) -> None:
         """Rows of `book` of this session. Lets go of the interpreter."""
     def finish(self) -> list[dict[str, Any]]:
-        """Per symbol: symbol, messages, ok, bad, unchecked, bad_unexplained, unchecked_unexplained, checkpoints_ok, checkpoints_bad, problems.
+        """What was found, symbol by symbol.
 
-        `problems` is a list of at most ten sentences. Unexplained: no row of `ends` accounts for it.
+        Keys: symbol, messages, ok, bad, unchecked, bad_unexplained, unchecked_unexplained, checkpoints_ok,
+        checkpoints_bad, problems. `problems` is a list of at most ten sentences. Unexplained: no row of `ends` accounts for it.
         """
 
 @final

@@ -32,7 +32,7 @@ def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
     """Turn krakpot's errors into one sentence and an exit code; ``KRAKPOT_DEBUG=1`` shows where they come from."""
 
     @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # whatever the command takes
+    def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
         except (ConfigError, ValueError) as error:
@@ -83,7 +83,9 @@ LAKE = click.argument("lake", type=click.Path(path_type=Path))
 @click.option("--pairs", default=200, show_default=True, help="Pairs on the built-in exchange.")
 @click.option("--rate", default=5000.0, show_default=True, help="Messages a second that it sends.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same market.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder of the lake.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder of the lake."
+)
 @as_json
 @plainly
 def demo(duration: str, pairs: int, rate: float, seed: int, out: Path, *, json_: bool) -> None:
@@ -91,8 +93,8 @@ def demo(duration: str, pairs: int, rate: float, seed: int, out: Path, *, json_:
 
     Needs no network. The lake stays in the folder, for you to look at.
     """
-    from krakpot import demo as module  # noqa: PLC0415
-    from krakpot.config import duration as seconds  # noqa: PLC0415
+    from krakpot import demo as module
+    from krakpot.config import duration as seconds
 
     facts = module.demo(out, seconds=_read(seconds, duration, "--for"), pairs=pairs, rate=rate, seed=seed, quiet=json_)
     if json_:
@@ -100,7 +102,7 @@ def demo(duration: str, pairs: int, rate: float, seed: int, out: Path, *, json_:
     sys.exit(0 if facts["verify"]["proved"] else WRONG)
 
 
-def _read(reader: Callable[[Any], Any], value: str, place: str) -> Any:  # noqa: ANN401
+def _read(reader: Callable[[Any], Any], value: str, place: str) -> Any:
     try:
         return reader(value)
     except ValueError as error:
@@ -121,24 +123,27 @@ def _read(reader: Callable[[Any], Any], value: str, place: str) -> Any:  # noqa:
 @click.option("--precision", multiple=True, help="Precision where the exchange tells none: BTC/USD=1,8.")
 @click.option("--seal-interval", help="How often journals become Parquet. Default: 5m.")
 @click.option("--url", help="Address of the exchange. Default: wss://ws.kraken.com/v2.")
-@click.option("--config", "file", type=click.Path(path_type=Path), help="TOML file with these options. Default: krakpot.toml.")
+@click.option(
+    "--config", "file", type=click.Path(path_type=Path), help="TOML file with these options. Default: krakpot.toml."
+)
 @as_json
 @plainly
 def record(file: Path | None, *, json_: bool, **options: Any) -> None:
     """Record until Ctrl-C, or for a time.
 
-    Options come from the command line, KRAKPOT_* variables (KRAKPOT_DEPTH=1000), krakpot.toml and defaults, in this order.
+    Options come from the command line, KRAKPOT_* variables (KRAKPOT_DEPTH=1000), krakpot.toml and defaults, in this
+    order.
 
     \b
     krakpot record                                        all pairs, books of depth 100, trades, tickers
     krakpot record --symbols 'BTC/USD,ETH/*' --for 1h     some pairs, one hour
     krakpot record --depth 1000 --channels book,trade     deeper, without tickers
     """
-    from krakpot import config as module  # noqa: PLC0415
+    from krakpot import config as module
 
     config = module.load(options, file=file)
-    from krakpot import recorder  # noqa: PLC0415
-    from krakpot.progress import Screen, size, span  # noqa: PLC0415
+    from krakpot import recorder
+    from krakpot.progress import Screen, size, span
 
     with Screen(quiet=json_) as screen:
         screen.say(f"recording {config.url} into {config.out}" + ("" if config.duration else " until Ctrl-C"))
@@ -149,7 +154,8 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> None:
     book = summary["checksums"]["book"]
     click.echo(
         f"{summary['frames']:,} messages and {sum(summary['rows'].values()):,} rows in {span(summary['seconds'])}; "
-        f"checksums {book['ok']:,} ok, {book['bad']:,} bad; {summary['unchecked']:,} unchecked; {summary['gaps']:,} gaps; "
+        f"checksums {book['ok']:,} ok, {book['bad']:,} bad; {summary['unchecked']:,} unchecked; "
+        f"{summary['gaps']:,} gaps; "
         f"{summary['errors']:,} errors; {size(summary['journal_bytes'])} journalled"
     )
     for what, reason in list(summary["refused"].items())[:20]:
@@ -166,7 +172,7 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> None:
 @plainly
 def pairs(symbols: str, exclude: str, lake: Path | None, url: str | None, *, json_: bool) -> None:
     """List the pairs with their precisions and status."""
-    from krakpot import pairs as module  # noqa: PLC0415
+    from krakpot import pairs as module
 
     rows = module.pairs(symbols, exclude, lake=lake, url=url)
     if json_:
@@ -187,7 +193,9 @@ def pairs(symbols: str, exclude: str, lake: Path | None, url: str | None, *, jso
 @click.option("--pairs", default=200, show_default=True, help="Pairs, up to 1500.")
 @click.option("--rate", default=1000.0, show_default=True, help="Messages a second of a full subscription.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same market.")
-@click.option("--speed", default="1", show_default=True, help="Exchange seconds in a second, or 'max': as fast as clients read.")
+@click.option(
+    "--speed", default="1", show_default=True, help="Exchange seconds in a second, or 'max': as fast as clients read."
+)
 @click.option("--for", "duration", help="Exchange time after which it closes. Default: until Ctrl-C.")
 @click.option("--start", help="Exchange time at the start, RFC 3339. Default: now.")
 @click.option("--log", type=click.Path(path_type=Path), help="Write a line for every frame sent.")
@@ -205,8 +213,8 @@ def exchange(
     krakpot exchange --port 8080 &
     krakpot record --url ws://127.0.0.1:8080/v2 --for 30s --out lake
     """
-    from krakpot import exchange as module  # noqa: PLC0415
-    from krakpot.config import duration as seconds  # noqa: PLC0415
+    from krakpot import exchange as module
+    from krakpot.config import duration as seconds
 
     options = module.Options(
         host=host,
@@ -228,21 +236,25 @@ def exchange(
 
 @main.command()
 @click.argument("frames", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the lake.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the lake."
+)
 @click.option("--precision", multiple=True, help="Where the frames have no instrument message: BTC/USD=1,8.")
 @click.option("--depth", help="Book depth, where the frames have no ack: 10, 25, 100, 500 or 1000.")
 @click.option("--raw", is_flag=True, help="Keep every frame byte for byte as well.")
 @as_json
 @plainly
-def ingest(frames: tuple[Path, ...], out: Path, precision: tuple[str, ...], depth: str | None, *, raw: bool, json_: bool) -> None:
+def ingest(
+    frames: tuple[Path, ...], out: Path, precision: tuple[str, ...], depth: str | None, *, raw: bool, json_: bool
+) -> None:
     """Put recorded frames into a lake, through the same session as live.
 
     FRAMES are files with one frame a line (.jsonl or .jsonl.zst); receive times may stand beside them in .recv_ns, one
     line a frame, nanoseconds since the epoch.
     """
-    from krakpot import config  # noqa: PLC0415
-    from krakpot import ingest as module  # noqa: PLC0415
-    from krakpot.recorder import add_counts  # noqa: PLC0415
+    from krakpot import config
+    from krakpot import ingest as module
+    from krakpot.recorder import add_counts
 
     told = config.read("precision", precision, "--precision")
     levels = None if depth is None else config.read("depth", depth, "--depth")
@@ -254,11 +266,14 @@ def ingest(frames: tuple[Path, ...], out: Path, precision: tuple[str, ...], dept
         total = add_counts(total, result.counts)
         skipped += result.skipped
         book = result.counts["checksums"]["book"]
-        files.append({"file": str(path), "session": result.session, "skipped": result.skipped, "remarks": result.remarks})
+        files.append(
+            {"file": str(path), "session": result.session, "skipped": result.skipped, "remarks": result.remarks}
+        )
         if not json_:
             click.echo(
                 f"{path}: {result.counts['frames']:,} frames, checksums {book['ok']:,} ok, {book['bad']:,} bad, "
-                f"{result.counts['unchecked']:,} unchecked, {result.counts['errors']:,} errors, {result.skipped} lines skipped"
+                f"{result.counts['unchecked']:,} unchecked, {result.counts['errors']:,} errors, "
+                f"{result.skipped} lines skipped"
             )
             for remark in result.remarks[:20]:
                 click.echo(f"  {remark}")
@@ -280,8 +295,8 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> Non
     Rebuilds every book, computes every checksum again, and compares the ledger's account with the rows that are there.
     Exit 0: every message is right, or the ledger says why not; 1: something is wrong or missing.
     """
-    from krakpot import verify as module  # noqa: PLC0415
-    from krakpot.progress import Screen  # noqa: PLC0415
+    from krakpot import verify as module
+    from krakpot.progress import Screen
 
     with Screen(quiet=True) as screen:
         say = screen.say if sys.stderr.isatty() and not json_ else lambda line: None
@@ -315,13 +330,18 @@ def recover(lake: Path, *, json_: bool) -> None:
     Safe at any time, any number of times; journals of living recorders are left alone. `krakpot record` does it at its
     start as well.
     """
-    from krakpot import seal  # noqa: PLC0415
+    from krakpot import seal
 
-    report = seal.recover(lake, progress=(lambda name: None) if json_ else lambda name: click.echo(f"sealing {name}", err=True))
+    report = seal.recover(
+        lake, progress=(lambda name: None) if json_ else lambda name: click.echo(f"sealing {name}", err=True)
+    )
     if json_:
         _print_json(report.to_dict())
         return
-    click.echo(f"{len(report.sealed)} journals sealed ({len(report.recovered)} left by a recorder that died), {report.rows:,} rows")
+    click.echo(
+        f"{len(report.sealed)} journals sealed ({len(report.recovered)} left by a recorder that died), "
+        f"{report.rows:,} rows"
+    )
     for torn in report.torn:
         click.echo(f"{torn['journal']}: torn at byte {torn['offset']:,}; the last {torn['bytes']:,} bytes are lost")
     if report.alive:
@@ -335,9 +355,9 @@ def recover(lake: Path, *, json_: bool) -> None:
 @plainly
 def coverage(lake: Path, symbol: str | None, *, json_: bool) -> None:
     """Say what is known from when to when, and why it ended."""
-    import polars as pl  # noqa: PLC0415
+    import polars as pl
 
-    from krakpot.lake import Lake  # noqa: PLC0415
+    from krakpot.lake import Lake
 
     opened: Lake = Lake(lake)
     frame = opened.coverage()

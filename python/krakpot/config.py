@@ -1,4 +1,6 @@
-"""What a recording is to do: options from the command line, ``KRAKPOT_*``, ``krakpot.toml`` and defaults, in this order.
+"""What a recording is to do.
+
+Options come from the command line, ``KRAKPOT_*`` variables, ``krakpot.toml`` and defaults, in this order.
 
 A wrong key or value raises ``ConfigError`` with its place and the allowed values.
 """
@@ -30,7 +32,7 @@ OTHER_VARIABLES = {"KRAKPOT_DATA", "KRAKPOT_TEST", "KRAKPOT_DEBUG"}
 """Variables with the prefix that are no options of a recording."""
 
 
-def _words(value: Any) -> tuple[str, ...]:  # noqa: ANN401  # text or a list, from any source
+def _words(value: Any) -> tuple[str, ...]:
     items = value.split(",") if isinstance(value, str) else list(value)
     if not all(isinstance(item, str) for item in items):
         sentence = "a list of words, or words with commas between"
@@ -38,7 +40,7 @@ def _words(value: Any) -> tuple[str, ...]:  # noqa: ANN401  # text or a list, fr
     return tuple(item.strip() for item in items if item.strip())
 
 
-def _channels(value: Any) -> tuple[str, ...]:  # noqa: ANN401
+def _channels(value: Any) -> tuple[str, ...]:
     words = _words(value)
     if not words or not set(words) <= set(CHANNELS):
         sentence = f"one or more of {', '.join(CHANNELS)}"
@@ -47,7 +49,7 @@ def _channels(value: Any) -> tuple[str, ...]:  # noqa: ANN401
 
 
 def _among(allowed: tuple[int, ...]) -> Callable[[Any], int]:
-    def read(value: Any) -> int:  # noqa: ANN401
+    def read(value: Any) -> int:
         text = str(value)
         if not text.isascii() or not text.isdigit() or int(text) not in allowed:
             sentence = f"one of {', '.join(map(str, allowed))}"
@@ -57,7 +59,7 @@ def _among(allowed: tuple[int, ...]) -> Callable[[Any], int]:
     return read
 
 
-def duration(value: Any) -> float:  # noqa: ANN401
+def duration(value: Any) -> float:
     """Seconds of ``30s``, ``10m``, ``1h``, ``2d``, ``1h30m`` or a plain number of seconds."""
     text = str(value).strip()
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
@@ -74,7 +76,7 @@ def duration(value: Any) -> float:  # noqa: ANN401
     return seconds
 
 
-def _flag(value: Any) -> bool:  # noqa: ANN401
+def _flag(value: Any) -> bool:
     words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     if str(value).lower() not in words:
         sentence = "true or false"
@@ -82,7 +84,7 @@ def _flag(value: Any) -> bool:  # noqa: ANN401
     return words[str(value).lower()]
 
 
-def precision(value: Any) -> dict[str, tuple[int, int]]:  # noqa: ANN401
+def precision(value: Any) -> dict[str, tuple[int, int]]:
     """Precisions by symbol: ``BTC/USD=1,8`` (several with blanks between, or a table of pairs)."""
     if isinstance(value, Mapping):
         items = [(symbol, tuple(pair)) for symbol, pair in value.items()]
@@ -91,14 +93,14 @@ def precision(value: Any) -> dict[str, tuple[int, int]]:  # noqa: ANN401
         items = [(symbol, tuple(pair.split(","))) for symbol, _, pair in (text.partition("=") for text in texts)]
     result = {}
     for symbol, pair in items:
-        if "/" not in symbol or len(pair) != 2 or not all(str(n).isdigit() and int(n) <= PRECISION_MAX for n in pair):  # noqa: PLR2004
+        if "/" not in symbol or len(pair) != 2 or not all(str(n).isdigit() and int(n) <= PRECISION_MAX for n in pair):  # noqa: PLR2004  # a pair
             sentence = f"SYMBOL=PRICE,QTY with decimals from 0 to {PRECISION_MAX}, as BTC/USD=1,8"
             raise ValueError(sentence)
         result[symbol] = (int(pair[0]), int(pair[1]))
     return result
 
 
-def url(value: Any) -> str:  # noqa: ANN401
+def url(value: Any) -> str:
     """A WebSocket address: ``wss://``, or ``ws://`` on this machine."""
     text = str(value)
     parts = urlsplit(text)
@@ -151,7 +153,7 @@ def _keys() -> dict[str, str]:
     return {NAMES.get(f.name, f.name): f.name for f in fields(Config)}
 
 
-def read(key: str, value: Any, place: str) -> Any:  # noqa: ANN401  # each option has its own type
+def read(key: str, value: Any, place: str) -> Any:
     """One option from text; ``ConfigError`` names its place and what is allowed."""
     try:
         return READERS[key](value)

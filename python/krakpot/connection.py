@@ -217,8 +217,8 @@ async def connect(
 ) -> Connection:
     """Open a connection; returns when the handshake is done.
 
-    ``wss://`` is verified, certificate and host name, against the system's authorities or ``tls``. ``FeedError`` says why
-    there is no connection.
+    ``wss://`` is verified, certificate and host name, against the system's authorities or ``tls``. ``FeedError`` says
+    why there is no connection.
     """
     parts = urlsplit(url)
     secure = parts.scheme == "wss"
@@ -258,9 +258,9 @@ async def connect(
 class Backoff:
     """When to connect again: pure, times are arguments (seconds of a monotonic clock).
 
-    At once after a random drop, a few times; then 1, 2, 4 … 30 s with jitter; after maintenance never below 5 s (Kraken's
-    engine is in cancel_only first); after an oversized frame 30 s and more. Kraken bans an IP for 10 minutes after about
-    150 attempts in 10 minutes: 120 are the budget here.
+    At once after a random drop, a few times; then 1, 2, 4 … 30 s with jitter; after maintenance never below 5 s
+    (Kraken's engine is in cancel_only first); after an oversized frame 30 s and more. Kraken bans an IP for 10 minutes
+    after about 150 attempts in 10 minutes: 120 are the budget here.
     """
 
     random: random.Random = field(default_factory=random.Random)

@@ -53,7 +53,7 @@ class Result:
 def _open(path: Path) -> IO[bytes]:
     try:
         if path.suffix == ".zst":
-            return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))  # type: ignore[arg-type]  # it reads
+            return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
         return path.open("rb")
     except FileNotFoundError:
         sentence = f"{path}: there is no such file; give files with one frame a line (.jsonl or .jsonl.zst)"
@@ -108,13 +108,13 @@ def name_session(path: Path, times: list[int] | None) -> str:
 
 def journal_time(text: str) -> int:
     """Nanoseconds of an RFC 3339 time, to the microsecond."""
-    from krakpot.lake import nanoseconds  # noqa: PLC0415
+    from krakpot.lake import nanoseconds  # noqa: PLC0415  # loaded
 
     whole, _, rest = text.rstrip("Z").partition(".")
     return nanoseconds(f"{whole}.{(rest + '000000')[:6]}+00:00")
 
 
-def ingest(
+def ingest(  # noqa: C901, PLR0915  # one file from its first line to its seal, in the order in which it happens
     path: Path,
     out: Path,
     *,
@@ -125,8 +125,8 @@ def ingest(
 ) -> Result:
     """Put the frames of one file into the lake ``out`` as one session, sealed at the end.
 
-    ``ConfigError`` if the file cannot be read, its times do not fit, or it is in the lake already; ``StorageError`` if the
-    lake cannot be written. A line beyond 16 MiB is skipped, counted and written to the ledger.
+    ``ConfigError`` if the file cannot be read, its times do not fit, or it is in the lake already; ``StorageError`` if
+    the lake cannot be written. A line beyond 16 MiB is skipped, counted and written to the ledger.
     """
     times = times_beside(path)
     session_id = name_session(path, times)
@@ -170,7 +170,10 @@ def ingest(
                 total += length
                 if line is None:
                     result.skipped += 1
-                    facts = {"error": f"a line of {length} bytes is beyond the limit of {FRAME_MAX}", "line": at + len(frames) + 1}
+                    facts = {
+                        "error": f"a line of {length} bytes is beyond the limit of {FRAME_MAX}",
+                        "line": at + len(frames) + 1,
+                    }
                     session.note("limit", now, count=1, detail=json.dumps(facts))
                     if times is not None:
                         del times[at + len(frames)]
@@ -232,7 +235,11 @@ def _remark(session: _core.Session, result: Result) -> None:
         if event["kind"] != "snapshot" or not event["detail"]:
             continue
         facts = json.loads(event["detail"])
-        names = {"inferred": "inferred from the snapshot", "option": "as told", "instrument": "from the instrument channel"}
+        names = {
+            "inferred": "inferred from the snapshot",
+            "option": "as told",
+            "instrument": "from the instrument channel",
+        }
         names |= {"ack": "from the ack"}
         remark = (
             f"{event['symbol']}: precision {facts['price_precision']},{facts['qty_precision']} "

@@ -6,7 +6,8 @@ place for a checksum, so the file has blocks of its own, each one flush of the r
     file   = "KPJ1" block*
     block  = kind:u8 length:u32 crc32:u32 payload          (little-endian; crc32 of kind and payload)
     kind   = 1 batches | 2 end
-    batches payload = raw length:u32 zstd((name length:u8, table name, length:u32, encapsulated Arrow IPC record batch)*)
+    batches payload = raw length:u32 zstd(batch*)
+    batch  = name length:u8 table name, length:u32, encapsulated Arrow IPC record batch
 
 A flush is whole or not there: a tear never splits the rows of one flush. A file without an ``end`` block was left by a
 recorder that died. The recorder owns the file by an exclusive ``flock`` from before it has its final name.

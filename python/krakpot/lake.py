@@ -101,9 +101,9 @@ class Lake:
         *,
         numbers: Numbers = "decimal",
     ) -> pl.LazyFrame:
-        """Rows of a table, received in [start, end); a lake without such rows gives an empty frame of the right columns.
+        """Rows of a table, received in [start, end).
 
-        ``numbers="float"`` turns the exact decimals into Float64, for arithmetic. ``ValueError`` for a symbol that the
+        A lake without such rows gives an empty frame of the right columns. ``numbers="float"`` turns the exact decimals into Float64, for arithmetic. ``ValueError`` for a symbol that the
         lake does not have.
         """
         begin = None if start is None else nanoseconds(start)
@@ -153,25 +153,45 @@ class Lake:
         return sorted(names)
 
     def book(
-        self, symbol: str | Iterable[str] | None = None, start: Time | None = None, end: Time | None = None, *, numbers: Numbers = "decimal"
+        self,
+        symbol: str | Iterable[str] | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        numbers: Numbers = "decimal",
     ) -> pl.LazyFrame:
         """Entries of book messages: one row a level that changed."""
         return self.scan("book", symbol, start, end, numbers=numbers)
 
     def trades(
-        self, symbol: str | Iterable[str] | None = None, start: Time | None = None, end: Time | None = None, *, numbers: Numbers = "decimal"
+        self,
+        symbol: str | Iterable[str] | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        numbers: Numbers = "decimal",
     ) -> pl.LazyFrame:
         """Trades; ``side`` is the taker's."""
         return self.scan("trades", symbol, start, end, numbers=numbers)
 
     def ticker(
-        self, symbol: str | Iterable[str] | None = None, start: Time | None = None, end: Time | None = None, *, numbers: Numbers = "decimal"
+        self,
+        symbol: str | Iterable[str] | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        numbers: Numbers = "decimal",
     ) -> pl.LazyFrame:
         """Best prices and 24-hour statistics."""
         return self.scan("ticker", symbol, start, end, numbers=numbers)
 
     def ohlc(
-        self, symbol: str | Iterable[str] | None = None, start: Time | None = None, end: Time | None = None, *, numbers: Numbers = "decimal"
+        self,
+        symbol: str | Iterable[str] | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        numbers: Numbers = "decimal",
     ) -> pl.LazyFrame:
         """Candles; the running one is sent again with every trade."""
         return self.scan("ohlc", symbol, start, end, numbers=numbers)
@@ -191,15 +211,21 @@ class Lake:
     def coverage(self) -> pl.DataFrame:
         """Which channel and symbol is known from when to when, and why it ended.
 
-        Columns: channel, symbol, ts_from, ts_to (ns, UTC; ts_to exclusive), reason, session. ``reason`` is a kind of the
-        ledger, or ``unfinished`` where the session has no end.
+        Columns: channel, symbol, ts_from, ts_to (ns, UTC; ts_to exclusive), reason, session. ``reason`` is a kind of
+        the ledger, or ``unfinished`` where the session has no end.
         """
         ledger = self.ledger().sort("session", "entry").collect()
         rows: list[dict[str, object]] = []
         for (session,), group in ledger.partition_by("session", as_dict=True, maintain_order=True).items():
             rows += [row | {"session": session} for row in _spans(group)]
         times = pl.Datetime("ns", "UTC")
-        schema = {"channel": pl.String, "symbol": pl.String, "ts_from": pl.Int64, "ts_to": pl.Int64, "reason": pl.String}
+        schema = {
+            "channel": pl.String,
+            "symbol": pl.String,
+            "ts_from": pl.Int64,
+            "ts_to": pl.Int64,
+            "reason": pl.String,
+        }
         frame = pl.DataFrame(rows, schema=schema | {"session": pl.String})
         return frame.with_columns(pl.col("ts_from", "ts_to").cast(times)).sort("channel", "symbol", "ts_from")
 
@@ -224,7 +250,13 @@ def _spans(ledger: pl.DataFrame) -> Iterator[dict[str, object]]:
                 if (symbol is None or key[1] == symbol) and (channel is None or key[0] == channel):
                     if kind == "decode_error" and (symbol is None or key[0] != "book"):
                         continue
-                    yield {"channel": key[0], "symbol": key[1], "ts_from": open_spans.pop(key), "ts_to": ts, "reason": kind}
+                    yield {
+                        "channel": key[0],
+                        "symbol": key[1],
+                        "ts_from": open_spans.pop(key),
+                        "ts_to": ts,
+                        "reason": kind,
+                    }
     for (channel, symbol), ts in open_spans.items():
         until = max(ts, int(last_alive) + ALIVE_MARGIN if isinstance(last_alive, int) else ts)
         yield {"channel": channel, "symbol": symbol, "ts_from": ts, "ts_to": until, "reason": "unfinished"}

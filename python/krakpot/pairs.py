@@ -43,7 +43,17 @@ async def _ask(url: str) -> list[dict[str, Any]]:
 
 
 def _recorded(lake: Path) -> list[dict[str, Any]]:
-    columns = ["symbol", "base", "quote", "status", "price_precision", "qty_precision", "qty_min", "cost_min", "marginable"]
+    columns = [
+        "symbol",
+        "base",
+        "quote",
+        "status",
+        "price_precision",
+        "qty_precision",
+        "qty_min",
+        "cost_min",
+        "marginable",
+    ]
     frame = Lake(lake).pairs().sort("ts_recv").unique("symbol", keep="last").select(columns)
     return frame.with_columns(pl.col("qty_min", "cost_min").cast(pl.String)).collect().to_dicts()
 
@@ -59,6 +69,7 @@ def pairs(symbols: str, exclude: str, *, lake: Path | None = None, url: str | No
     rows = [
         {key: value for key, value in pair.items() if key != "selected"}
         for pair in found
-        if any(_core.matches(p, pair["symbol"]) for p in chosen) and not any(_core.matches(p, pair["symbol"]) for p in left_out)
+        if any(_core.matches(p, pair["symbol"]) for p in chosen)
+        and not any(_core.matches(p, pair["symbol"]) for p in left_out)
     ]
     return sorted(rows, key=lambda pair: str(pair["symbol"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -38,18 +39,24 @@ class Screen:
     def __init__(self, *, quiet: bool = False) -> None:
         """Write to standard error, so that standard output is free for results; ``quiet`` shows lines only."""
         self.console = Console(stderr=True, highlight=False)
-        self.live = Live(console=self.console, transient=True, auto_refresh=False) if self.console.is_terminal and not quiet else None
+        self.live = (
+            Live(console=self.console, transient=True, auto_refresh=False)
+            if self.console.is_terminal and not quiet
+            else None
+        )
         self.quiet = quiet
         self._last: tuple[float, int, int] = (time.monotonic(), 0, 0)
         self._line_at = time.monotonic()
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> Self:
         """Take the terminal."""
         if self.live is not None:
             self.live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Give the terminal back."""
         if self.live is not None:
             self.live.stop()
@@ -80,23 +87,31 @@ class Screen:
             self._line_at = now
             self.say(
                 f"{progress.state}: {rates[0]:,.0f} messages/s, {rates[1]:,.0f} rows/s, "
-                f"{counts.get('live', 0)} of {counts.get('selected', 0)} books, checksums {book['ok']:,} ok {book['bad']} bad, "
+                f"{counts.get('live', 0)} of {counts.get('selected', 0)} books, "
+                f"checksums {book['ok']:,} ok {book['bad']} bad, "
                 f"{counts.get('gaps', 0)} gaps, {counts.get('errors', 0)} errors, {size(progress.bytes)}"
             )
 
     @staticmethod
     def _panel(progress: Progress, rates: tuple[float, float], book: dict[str, int]) -> Table:
         counts = progress.counts
-        table = Table(title=f"krakpot · {progress.state}", title_justify="left", show_header=False, box=None, padding=(0, 2))
+        table = Table(
+            title=f"krakpot · {progress.state}", title_justify="left", show_header=False, box=None, padding=(0, 2)
+        )
         left = "" if progress.remaining is None else f" · {span(progress.remaining)} left"
         table.add_row("time", f"{span(progress.seconds)}{left}")
         table.add_row("messages", f"{counts.get('frames', 0):,} · {rates[0]:,.0f}/s")
         table.add_row("rows", f"{sum(counts.get('rows', {}).values()):,} · {rates[1]:,.0f}/s")
         table.add_row(
-            "books", f"{counts.get('live', 0):,} alive of {counts.get('selected', 0):,} pairs · {counts.get('waiting', 0):,} waiting"
+            "books",
+            f"{counts.get('live', 0):,} alive of {counts.get('selected', 0):,} pairs"
+            f" · {counts.get('waiting', 0):,} waiting",
         )
         colour = "red" if book["bad"] else "green"
         table.add_row("checksums", f"[{colour}]{book['ok']:,} ok · {book['bad']:,} bad[/]")
-        table.add_row("gaps", f"{counts.get('gaps', 0):,} · errors {counts.get('errors', 0):,} · refused {counts.get('refused', 0):,}")
+        table.add_row(
+            "gaps",
+            f"{counts.get('gaps', 0):,} · errors {counts.get('errors', 0):,} · refused {counts.get('refused', 0):,}",
+        )
         table.add_row("journal", size(progress.bytes))
         return table

@@ -48,7 +48,19 @@ DAY_BYTES = 15e9
 PAIRS_ALL = 1450
 DEPTH_SHARE = {10: 0.19, 25: 0.37, 100: 0.59, 500: 0.85, 1000: 1.0}
 """Updates at a depth as a share of those at depth 1000, measured on BTC/USD."""
-SAID = ("refused", "mismatch", "crossed", "gap", "trade_gap", "gone", "listed", "delisted", "precision", "decode_error", "limit")
+SAID = (
+    "refused",
+    "mismatch",
+    "crossed",
+    "gap",
+    "trade_gap",
+    "gone",
+    "listed",
+    "delisted",
+    "precision",
+    "decode_error",
+    "limit",
+)
 """Ledger rows that are also said aloud."""
 LIVE = 4096
 """Lines said aloud over a recording, so that a storm does not fill the terminal; the ledger has all."""
@@ -80,7 +92,7 @@ def add_counts(total: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
 class JournalThread(threading.Thread):
     """Writes flushes in order, syncs once a second; the first error ends it and is told to ``on_error``."""
 
-    def __init__(self, on_closed: Callable[[Path], None], on_error: Callable[[StorageError], None]) -> None:
+    def __init__(self, on_closed: Callable[[Path], object], on_error: Callable[[StorageError], object]) -> None:
         """``on_closed`` is called with each journal that is ready to be sealed; both are called in this thread."""
         super().__init__(name="krakpot-journal", daemon=True)
         self.jobs: queue.Queue[tuple[journal.Writer, dict[str, Any] | None, int] | None] = queue.Queue(QUEUE)
@@ -135,8 +147,8 @@ class Recorder:
     """Records until stopped; ``run`` returns the summary."""
 
     config: Config
-    say: Callable[[str], None] = lambda line: None  # noqa: E731  # no caller who listens
-    show: Callable[[Progress], None] = lambda progress: None  # noqa: E731
+    say: Callable[[str], None] = lambda line: None  # no caller who listens
+    show: Callable[[Progress], None] = lambda progress: None
     tls: ssl.SSLContext | None = None
     signals: bool = True
     """Whether Ctrl-C and SIGTERM end the recording in order."""
@@ -206,7 +218,10 @@ class Recorder:
 
     def _signal(self) -> None:
         if self._stop.is_set():
-            self.say("stopped at once: all that was written is safe in the journal; the next start, or `krakpot recover`, seals it")
+            self.say(
+                "stopped at once: all that was written is safe in the journal; "
+                "the next start, or `krakpot recover`, seals it"
+            )
             os._exit(130)
         self.say("ending: closing the journal and sealing it (Ctrl-C again leaves that to the next start)")
         self.stop()
@@ -246,8 +261,8 @@ class Recorder:
         facts: dict[str, Any] = {"recorder": recorder}
         if before is None:
             options = {
-                "symbols": config.symbols, "exclude": config.exclude, "channels": config.channels, "depth": config.depth,
-                "interval": config.interval, "tokenised": config.tokenised, "raw": config.raw, "url": config.url,
+                "symbols": config.symbols, "exclude": config.exclude, "channels": config.channels,
+                "depth": config.depth, "interval": config.interval, "tokenised": config.tokenised, "raw": config.raw, "url": config.url,
             }  # fmt: skip
             facts |= {"version": __version__, "options": options}
             session.note("start", now, detail=json.dumps(facts))
@@ -255,7 +270,9 @@ class Recorder:
             facts["previous"] = before.session
         session.note("connect", now, detail=json.dumps(facts))
         if before is not None:
-            session.note("gap", now, ts_from=before.now or None, ts_to=now, detail=json.dumps({"previous": before.session}))
+            session.note(
+                "gap", now, ts_from=before.now or None, ts_to=now, detail=json.dumps({"previous": before.session})
+            )
         self.sessions.append(session.session)
         return session
 
@@ -343,7 +360,7 @@ class Recorder:
 
     # Duties of the clock.
 
-    async def _duties(self) -> None:
+    async def _duties(self) -> None:  # noqa: C901  # a list of duties, each with its own interval
         flushed = shown = checked = time.monotonic()
         frozen = False
         while True:
@@ -389,7 +406,9 @@ class Recorder:
             return
         if self._paused:
             now = time.time_ns()
-            session.note("backpressure", now, ts_from=self._paused, ts_to=now, detail='{"queue":"journal","answer":"wait"}')
+            session.note(
+                "backpressure", now, ts_from=self._paused, ts_to=now, detail='{"queue":"journal","answer":"wait"}'
+            )
             self._paused = 0
             if self._connection is not None:
                 self._connection.resume()

@@ -112,7 +112,8 @@ def check_lake(path: Path) -> None:
         raise StorageError(f"{MARKER} does not name the format {FORMAT!r}", path)
     if not isinstance(marker.get("version"), int) or marker["version"] > VERSION:
         raise StorageError(
-            f"the lake has version {marker.get('version')}, this krakpot reads up to {VERSION}; install a newer one", path
+            f"the lake has version {marker.get('version')}, this krakpot reads up to {VERSION}; install a newer one",
+            path,
         )
 
 
@@ -148,7 +149,9 @@ def write_part(frame: pl.DataFrame, path: Path) -> None:
 def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Content, step: Step) -> list[Part]:
     """Write and publish the parts of one table: one a UTC day."""
     parts = []
-    days = frame.with_columns(_day=pl.col("ts_recv").dt.date()).partition_by("_day", include_key=True, maintain_order=True)
+    days = frame.with_columns(_day=pl.col("ts_recv").dt.date()).partition_by(
+        "_day", include_key=True, maintain_order=True
+    )
     for day in days:
         rows = day.drop("_day").sort(order(table), maintain_order=True, nulls_last=False)
         times = rows["ts_recv"].to_physical()
@@ -190,10 +193,19 @@ def _ledger_rows(content: journal.Content, parts: list[Part], ledger: pl.DataFra
     message = max((part.last for part in parts if part.last is not None), default=None)
     rows: list[dict[str, Any]] = []
 
-    def add(kind: str, count: int, detail: dict[str, Any], ts_from: int | None = None, ts_to: int | None = None) -> None:
+    def add(
+        kind: str, count: int, detail: dict[str, Any], ts_from: int | None = None, ts_to: int | None = None
+    ) -> None:
         entry = SEALER_ENTRY + (content.number * 64 + len(rows)) % SEALER_ENTRY
         rows.append(
-            {"session": content.session, "message": message, "entry": entry, "ts_recv": now, "kind": kind, "count": count}
+            {
+                "session": content.session,
+                "message": message,
+                "entry": entry,
+                "ts_recv": now,
+                "kind": kind,
+                "count": count,
+            }
             | {"detail": json.dumps(detail, separators=(",", ":")), "ts_from": ts_from, "ts_to": ts_to}
         )
 
@@ -267,9 +279,7 @@ def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None
         if not content.ended:
             report.recovered.append(path.name)
         if content.torn is not None:
-            report.torn.append(
-                {"journal": path.name, "offset": content.torn, "bytes": content.size - content.torn}
-            )
+            report.torn.append({"journal": path.name, "offset": content.torn, "bytes": content.size - content.torn})
     return parts
 
 

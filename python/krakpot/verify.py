@@ -29,7 +29,8 @@ PROBLEMS_MAX = 200
 CHANNELS = {"trades": "trade", "ticker": "ticker", "ohlc": "ohlc", "status": "status", "pairs": "instrument"}
 """Channel whose messages fill a table (books are counted by the verifier)."""
 BOOK_COLUMNS = [
-    "symbol", "message", "entry", "kind", "side", "price", "qty", "checksum", "depth", "price_precision", "qty_precision",
+    "symbol", "message", "entry", "kind", "side", "price", "qty", "checksum", "depth",
+    "price_precision", "qty_precision",
 ]  # fmt: skip
 CHECKPOINT_COLUMNS = ["symbol", "message", "entry", "side", "price", "qty", "depth", "price_precision", "qty_precision"]
 
@@ -156,8 +157,15 @@ def _chain(
     followed = set(before.values())
     for session in sessions:
         kinds = ended[session]
-        if "disconnect" in kinds and not kinds & {"stop", "recovered"} and session not in followed and session not in waiting:
-            report.problem(f"session {session} was cut and the recorder went on, but the next session is not in this lake")
+        if (
+            "disconnect" in kinds
+            and not kinds & {"stop", "recovered"}
+            and session not in followed
+            and session not in waiting
+        ):
+            report.problem(
+                f"session {session} was cut and the recorder went on, but the next session is not in this lake"
+            )
         previous = before.get(session)
         if previous is None:
             continue
@@ -255,7 +263,7 @@ class _Session:
                 rows = pl.scan_parquet(part.path).select(pl.len()).collect().item()
             self.report.rows[part.table] += int(rows)
 
-    def _accounts(self, ledger: pl.DataFrame) -> None:
+    def _accounts(self, ledger: pl.DataFrame) -> None:  # noqa: C901, PLR0912  # one account, column by column
         """The ``alive`` rows follow each other without a hole, and each table has the rows that they count."""
         alive = ledger.filter(pl.col("kind") == "alive")
         at = -1
@@ -315,13 +323,13 @@ class _Session:
         days = [part.date for part in self.parts]
         if first and born is not None and days and min(days) > born.date():
             self.report.notes.append(
-                f"session {self.session} begins here with message {until + 1}, at {ts:%Y-%m-%d %H:%M:%S}: earlier days are "
-                "not in this lake; its books begin with their checkpoints"
+                f"session {self.session} begins here with message {until + 1}, at {ts:%Y-%m-%d %H:%M:%S}: "
+                "earlier days are not in this lake; its books begin with their checkpoints"
             )
             return
         self.report.problem(
-            f"session {self.session}: messages {at + 1} to {until} (before {ts:%Y-%m-%d %H:%M:%S} UTC) are not accounted for: "
-            "a part of the ledger, or a whole day, is missing"
+            f"session {self.session}: messages {at + 1} to {until} (before {ts:%Y-%m-%d %H:%M:%S} UTC) "
+            "are not accounted for: a part of the ledger, or a whole day, is missing"
         )
 
     def _end(self, ledger: pl.DataFrame) -> None:
@@ -337,7 +345,9 @@ class _Session:
         parts = self.of("trades")
         if not parts:
             return
-        told = ledger.filter(pl.col("kind") == "trade_gap").select("symbol", "message", told=pl.lit(value=True)).unique()
+        told = (
+            ledger.filter(pl.col("kind") == "trade_gap").select("symbol", "message", told=pl.lit(value=True)).unique()
+        )
         trades = self.read(parts, ["symbol", "message", "entry", "kind", "trade_id"]).sort("symbol", "message", "entry")
         jumps = trades.with_columns(before=pl.col("trade_id").cum_max().over("symbol").shift(1).over("symbol")).filter(
             pl.col("trade_id") > pl.col("before") + 1
@@ -345,9 +355,12 @@ class _Session:
         lost = jumps.join(told, on=["symbol", "message"], how="left").filter(pl.col("told").is_null())
         if self.missing:
             return
-        for symbol, message, trade_id, prior in lost.select("symbol", "message", "trade_id", "before").head(10).iter_rows():
+        for symbol, message, trade_id, prior in (
+            lost.select("symbol", "message", "trade_id", "before").head(10).iter_rows()
+        ):
             self.report.problem(
-                f"{symbol}: message {message}: trades {prior + 1} to {trade_id - 1} are missing, and the ledger does not say so"
+                f"{symbol}: message {message}: trades {prior + 1} to {trade_id - 1} are missing, "
+                "and the ledger does not say so"
             )
 
     def _books(self, ledger: pl.DataFrame, reader: ThreadPoolExecutor, threads: int, progress: Progress) -> None:
@@ -356,9 +369,15 @@ class _Session:
             # Only a refused message whose book it was ends that book.
             (pl.col("kind") != "decode_error") | pl.col("symbol").is_not_null()
         )
-        ends = ends.filter(pl.col("channel").is_null() | (pl.col("channel") == "book")).select("symbol", "message", "kind")
+        ends = ends.filter(pl.col("channel").is_null() | (pl.col("channel") == "book")).select(
+            "symbol", "message", "kind"
+        )
         if self.missing:
-            rows = {"symbol": [None] * len(self.missing), "message": self.missing, "kind": ["missing"] * len(self.missing)}
+            rows = {
+                "symbol": [None] * len(self.missing),
+                "message": self.missing,
+                "kind": ["missing"] * len(self.missing),
+            }
             ends = pl.concat([ends, pl.DataFrame(rows, schema=ends.schema)])
         verifiers = [_core.Verifier(self.session, shard=i, shards=threads) for i in range(threads)]
         for verifier in verifiers:

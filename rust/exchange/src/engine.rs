@@ -127,10 +127,10 @@ impl Engine {
         self.side(side).iter().map(move |(key, level)| (key.abs(), level.qty))
     }
 
-    /// The best level that is worse than `price`.
+    /// The best level that is worse than the one with `key`.
     #[must_use]
-    pub fn behind(&self, side: Side, price: i64) -> Option<(i64, i64)> {
-        self.side(side).range(side.key(price) + 1..).next().map(|(key, level)| (key.abs(), level.qty))
+    pub fn behind_key(&self, side: Side, key: i64) -> Option<(i64, i64)> {
+        self.side(side).range(key.saturating_add(1)..).next().map(|(key, level)| (key.abs(), level.qty))
     }
 
     /// The open order at a place of the list, 0..`orders()`.

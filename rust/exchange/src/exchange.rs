@@ -1,0 +1,792 @@
+//! The exchange: connections, subscriptions, and time, which only moves when it is told to.
+//!
+//! Requests in, WebSocket frames out, in blocks. The same seed, the same requests and the same times give the same bytes.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use serde_json::{Map, Value, json};
+
+use crate::engine::Side;
+use crate::market::{INTERVALS, Market};
+use crate::message;
+use crate::pairs::pairs;
+use crate::request::{self, Request, Topic};
+use crate::rng::Rng;
+use crate::view::{Entry, View, checksum};
+use crate::wire;
+
+const MS: i64 = 1_000_000;
+const SECOND: i64 = 1000 * MS;
+/// From the ack of a subscription to its snapshot.
+const SNAPSHOT_AFTER: i64 = 50 * MS;
+/// Between two snapshots of a connection.
+const SNAPSHOT_EVERY: i64 = MS;
+/// Mean time between two changes of a pair's status.
+const STATUS_EVERY: f64 = 20e9;
+/// Requests a second, and how many at once.
+const REQUESTS: (f64, f64) = (50.0, 100.0);
+/// Messages of a full subscription (book of depth 1000, trade, ticker by bbo) for a step of a market: measured, see the
+/// test below.
+const MESSAGES_PER_STEP: f64 = 1.04;
+/// Multiplier of the hash over checksums: hash = hash × this + checksum, modulo 2^64 (Knuth's MMIX generator).
+pub const HASH: u64 = 6_364_136_223_846_793_005;
+/// Most pairs.
+pub const PAIRS_MAX: usize = 1500;
+
+/// Messages of one channel and symbol that were sent to one connection.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    messages: u64,
+    /// Over the checksums of books, over the ids of trades.
+    hash: u64,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    topic: Topic,
+    /// Tells a subscription from an earlier one of the same name.
+    number: u64,
+    live: bool,
+}
+
+/// A snapshot that is due.
+#[derive(Debug, Clone, Copy)]
+struct Coming {
+    due: i64,
+    pair: usize,
+    number: u64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    id: u64,
+    out: Vec<u8>,
+    frames: u64,
+    bytes: u64,
+    next_heartbeat: i64,
+    instrument: bool,
+    /// By pair.
+    subscriptions: HashMap<usize, Vec<Subscription>>,
+    coming: VecDeque<Coming>,
+    last_due: i64,
+    tokens: f64,
+    tokens_at: i64,
+    /// By channel (book, trade, ticker, ohlc) and pair.
+    counts: HashMap<(&'static str, usize), Count>,
+}
+
+/// Who gets what of a pair: places of connections.
+#[derive(Debug, Default)]
+struct Topics {
+    books: Vec<(usize, View, Vec<usize>)>,
+    trades: Vec<usize>,
+    /// By bbo, by trades.
+    tickers: [Vec<usize>; 2],
+    ohlc: [Vec<usize>; INTERVALS.len()],
+}
+
+/// The exchange.
+#[derive(Debug)]
+pub struct Exchange {
+    markets: Vec<Market>,
+    topics: Vec<Topics>,
+    /// Best prices that the last ticker told.
+    told: Vec<[i64; 2]>,
+    places: HashMap<String, usize>,
+    cumulative: Vec<f64>,
+    rng: Rng,
+    now: i64,
+    /// Mean time between two steps, ns.
+    every: f64,
+    next_step: i64,
+    next_status: i64,
+    /// The earliest heartbeat or snapshot.
+    next_duty: i64,
+    connections: Vec<Option<Connection>>,
+    /// Accounts of connections that are gone.
+    past: Vec<Value>,
+    subscriptions: u64,
+    connected: u64,
+    messages: u64,
+    log: Option<Vec<u8>>,
+    wall: i64,
+    entries: Vec<Entry>,
+    text: Vec<u8>,
+    framed: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl Exchange {
+    /// An exchange of `count` pairs (at most `PAIRS_MAX`) whose full subscription has about `rate` messages a second,
+    /// at the time `start`, ns since the epoch. With `log`, `take_log` tells every frame.
+    #[must_use]
+    pub fn new(count: usize, rate: f64, seed: u64, start: i64, log: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let markets: Vec<Market> = pairs(count.clamp(1, PAIRS_MAX), seed)
+            .into_iter()
+            .map(|pair| {
+                let seed = rng.bits();
+                Market::new(pair, seed)
+            })
+            .collect();
+        let mut sum = 0.0;
+        let mut exchange = Self {
+            topics: markets.iter().map(|_| Topics::default()).collect(),
+            told: vec![[0; 2]; markets.len()],
+            places: markets.iter().enumerate().map(|(i, m)| (m.pair.symbol.clone(), i)).collect(),
+            cumulative: markets
+                .iter()
+                .map(|m| {
+                    sum += m.pair.weight;
+                    sum
+                })
+                .collect(),
+            every: 1e9 * MESSAGES_PER_STEP / rate.max(1e-6),
+            now: start,
+            next_step: start,
+            next_status: start,
+            next_duty: i64::MAX,
+            connections: Vec::new(),
+            past: Vec::new(),
+            subscriptions: 0,
+            connected: 0,
+            messages: 0,
+            log: log.then(|| b"wall_ns,connection,frame,channel,symbol,checksum\n".to_vec()),
+            wall: 0,
+            entries: Vec::new(),
+            text: Vec::new(),
+            framed: Vec::new(),
+            scratch: Vec::new(),
+            markets,
+            rng,
+        };
+        exchange.next_step = exchange.after(exchange.every);
+        exchange.next_status = exchange.after(STATUS_EVERY);
+        exchange
+    }
+
+    /// A time after now, `mean` ns on average, in whole microseconds and at least one.
+    #[allow(clippy::cast_possible_truncation, reason = "saturates")]
+    fn after(&mut self, mean: f64) -> i64 {
+        let us = (self.rng.exponential() * mean / 1000.0).round() as i64;
+        self.now - self.now.rem_euclid(1000) + us.max(1) * 1000
+    }
+
+    /// Time of the exchange, ns since the epoch.
+    #[must_use]
+    pub const fn now(&self) -> i64 {
+        self.now
+    }
+
+    /// Symbols, the busiest first.
+    pub fn symbols(&self) -> impl Iterator<Item = &str> {
+        self.markets.iter().map(|market| market.pair.symbol.as_str())
+    }
+
+    /// Takes a new connection; returns its number. The first frame waits for it.
+    pub fn connect(&mut self) -> u64 {
+        let id = self.connected;
+        self.connected += 1;
+        let connection = Connection {
+            id,
+            out: Vec::new(),
+            frames: 0,
+            bytes: 0,
+            next_heartbeat: i64::MAX,
+            instrument: false,
+            subscriptions: HashMap::new(),
+            coming: VecDeque::new(),
+            last_due: 0,
+            tokens: REQUESTS.1,
+            tokens_at: self.now,
+            counts: HashMap::new(),
+        };
+        let place = self.connections.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() - 1
+        });
+        self.connections[place] = Some(connection);
+        self.text.clear();
+        let connection_id = self.rng.bits();
+        message::status("online", connection_id, &mut self.text);
+        self.send(&[place], "status", None, 0);
+        id
+    }
+
+    fn place(&self, id: u64) -> Option<usize> {
+        self.connections.iter().position(|c| c.as_ref().is_some_and(|c| c.id == id))
+    }
+
+    /// Forgets a connection; its account stays in `summary`.
+    pub fn disconnect(&mut self, id: u64) {
+        let Some(place) = self.place(id) else { return };
+        let Some(connection) = self.connections[place].take() else { return };
+        for (&pair, subscriptions) in &connection.subscriptions {
+            for subscription in subscriptions {
+                self.leave(place, pair, subscription.topic);
+            }
+        }
+        self.past.push(self.account(&connection));
+        self.find_duty();
+    }
+
+    /// Takes what a connection's queue holds: whole WebSocket frames.
+    pub fn take(&mut self, id: u64) -> Vec<u8> {
+        let Some(place) = self.place(id) else { return Vec::new() };
+        self.connections[place].as_mut().map_or_else(Vec::new, |c| {
+            let capacity = c.out.len();
+            std::mem::replace(&mut c.out, Vec::with_capacity(capacity))
+        })
+    }
+
+    /// Takes the log: `wall_ns,connection,frame,channel,symbol,checksum`, a line a frame.
+    pub fn take_log(&mut self) -> Vec<u8> {
+        self.log.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Moves time forward to `to`, or until a connection has `limit` bytes waiting. Returns the time reached. `wall` is
+    /// the time for the log, ns.
+    pub fn advance(&mut self, to: i64, limit: usize, wall: i64) -> i64 {
+        self.wall = wall;
+        loop {
+            let next = self.next_step.min(self.next_duty).min(self.next_status);
+            if next > to {
+                self.now = self.now.max(to);
+                break;
+            }
+            self.now = next;
+            if next == self.next_duty {
+                self.duty();
+            } else if next == self.next_status {
+                self.change_status();
+                self.next_status = self.after(STATUS_EVERY);
+            } else {
+                self.step();
+                self.next_step = self.after(self.every);
+            }
+            if self.connections.iter().flatten().any(|c| c.out.len() >= limit) {
+                break;
+            }
+        }
+        self.now
+    }
+
+    // What happens.
+
+    fn step(&mut self) {
+        let total = self.cumulative.last().copied().unwrap_or_default();
+        let at = self.rng.unit() * total;
+        let pair = self.cumulative.partition_point(|&sum| sum <= at).min(self.markets.len() - 1);
+        let now = self.now;
+        if self.markets[pair].pair.status != "online" {
+            return;
+        }
+        self.markets[pair].step(now);
+        self.tell_books(pair);
+        let Self { markets, topics, told, text, .. } = self;
+        let (market, topics) = (&markets[pair], &topics[pair]);
+        let best = [Side::Buy, Side::Sell].map(|side| market.best(side).unwrap_or_default().0);
+        let bbo = std::mem::replace(&mut told[pair], best) != best;
+        let traded = !market.fills.is_empty();
+        if traded && !topics.trades.is_empty() {
+            text.clear();
+            message::trades(&market.pair, false, market.fills.iter(), text);
+            let last = market.fills.last().map_or(0, |trade| trade.id.unsigned_abs());
+            let places = std::mem::take(&mut self.topics[pair].trades);
+            self.send(&places, "trade", Some(pair), last);
+            self.topics[pair].trades = places;
+        }
+        for (trigger, happened) in [(0, bbo), (1, traded)] {
+            if happened && !self.topics[pair].tickers[trigger].is_empty() {
+                self.text.clear();
+                message::ticker(&self.markets[pair], false, now, &mut self.text);
+                let places = std::mem::take(&mut self.topics[pair].tickers[trigger]);
+                self.send(&places, "ticker", Some(pair), 0);
+                self.topics[pair].tickers[trigger] = places;
+            }
+        }
+        for interval in 0..INTERVALS.len() {
+            if traded && !self.topics[pair].ohlc[interval].is_empty() {
+                self.text.clear();
+                let market = &self.markets[pair];
+                let running = market.candles[interval].back();
+                message::ohlc(&market.pair, interval, false, running.into_iter(), now, &mut self.text);
+                let places = std::mem::take(&mut self.topics[pair].ohlc[interval]);
+                self.send(&places, "ohlc", Some(pair), 0);
+                self.topics[pair].ohlc[interval] = places;
+            }
+        }
+    }
+
+    fn tell_books(&mut self, pair: usize) {
+        if self.topics[pair].books.is_empty() {
+            return;
+        }
+        let mut books = std::mem::take(&mut self.topics[pair].books);
+        let mut sum = None;
+        for (_, view, places) in &mut books {
+            let Self { markets, entries, text, scratch, .. } = self;
+            let market = &markets[pair];
+            entries.clear();
+            view.update(&market.engine, &market.changes, entries);
+            if entries.is_empty() {
+                continue;
+            }
+            let sum = *sum.get_or_insert_with(|| checksum(&market.engine, scratch));
+            text.clear();
+            message::book(&market.pair, false, entries, sum, self.now, text);
+            self.send(places, "book", Some(pair), sum.into());
+        }
+        self.topics[pair].books = books;
+    }
+
+    /// Pairs go to post_only and back, as they do when they are listed or looked after.
+    fn change_status(&mut self) {
+        let pair = self.rng.below(self.markets.len());
+        let status = match self.markets[pair].pair.status {
+            // The first ones stay: they carry demos and measurements.
+            "online" if pair >= 30 => "post_only",
+            "post_only" => "online",
+            _ => return,
+        };
+        self.markets[pair].pair.status = status;
+        self.text.clear();
+        message::instrument(false, &[], std::iter::once(&self.markets[pair].pair), &mut self.text);
+        let places: Vec<usize> = self
+            .connections
+            .iter()
+            .enumerate()
+            .filter_map(|(place, c)| c.as_ref().filter(|c| c.instrument).map(|_| place))
+            .collect();
+        self.send(&places, "instrument", None, 0);
+    }
+
+    /// Heartbeats and snapshots that are due.
+    fn duty(&mut self) {
+        for place in 0..self.connections.len() {
+            loop {
+                let now = self.now;
+                let Some(connection) = &mut self.connections[place] else { break };
+                if connection.next_heartbeat <= now {
+                    connection.next_heartbeat += SECOND;
+                    self.text.clear();
+                    self.text.extend_from_slice(message::HEARTBEAT);
+                    self.send(&[place], "heartbeat", None, 0);
+                } else if connection.coming.front().is_some_and(|coming| coming.due <= now) {
+                    if let Some(coming) = connection.coming.pop_front() {
+                        self.snapshot(place, coming);
+                    }
+                } else {
+                    break;
+                }
+            }
+        }
+        self.find_duty();
+    }
+
+    fn find_duty(&mut self) {
+        self.next_duty = self
+            .connections
+            .iter()
+            .flatten()
+            .map(|c| c.coming.front().map_or(i64::MAX, |coming| coming.due).min(c.next_heartbeat))
+            .min()
+            .unwrap_or(i64::MAX);
+    }
+
+    fn snapshot(&mut self, place: usize, coming: Coming) {
+        let now = self.now;
+        let Some(connection) = &mut self.connections[place] else { return };
+        let pair = coming.pair;
+        // It may have been given up meanwhile: then there is none, as with Kraken.
+        let Some(subscription) = connection
+            .subscriptions
+            .get_mut(&pair)
+            .and_then(|all| all.iter_mut().find(|one| one.number == coming.number))
+        else {
+            return;
+        };
+        subscription.live = true;
+        let topic = subscription.topic;
+        self.text.clear();
+        let market = &self.markets[pair];
+        let mut number = 0;
+        match topic {
+            Topic::Book(depth) => {
+                self.entries.clear();
+                for side in [Side::Buy, Side::Sell] {
+                    self.entries.extend(market.engine.best(side).take(depth).map(|(price, qty)| (side, price, qty)));
+                }
+                let sum = checksum(&market.engine, &mut self.scratch);
+                number = sum.into();
+                message::book(&market.pair, true, &self.entries, sum, now, &mut self.text);
+            }
+            Topic::Trade => {
+                message::trades(&market.pair, true, market.trades.iter(), &mut self.text);
+                number = market.trades.back().map_or(0, |trade| trade.id.unsigned_abs());
+            }
+            Topic::Ticker { .. } => message::ticker(market, true, now, &mut self.text),
+            Topic::Ohlc(interval) => {
+                message::ohlc(&market.pair, interval, true, market.candles[interval].iter(), now, &mut self.text);
+            }
+        }
+        self.send(&[place], topic.channel(), Some(pair), number);
+        self.join(place, pair, topic);
+    }
+
+    // Who gets what.
+
+    fn join(&mut self, place: usize, pair: usize, topic: Topic) {
+        let topics = &mut self.topics[pair];
+        match topic {
+            Topic::Book(depth) => {
+                if let Some((_, _, places)) = topics.books.iter_mut().find(|book| book.0 == depth) {
+                    places.push(place);
+                } else {
+                    topics.books.push((depth, View::new(&self.markets[pair].engine, depth), vec![place]));
+                }
+            }
+            Topic::Trade => topics.trades.push(place),
+            Topic::Ticker { bbo } => topics.tickers[usize::from(!bbo)].push(place),
+            Topic::Ohlc(interval) => topics.ohlc[interval].push(place),
+        }
+    }
+
+    fn leave(&mut self, place: usize, pair: usize, topic: Topic) {
+        let topics = &mut self.topics[pair];
+        match topic {
+            Topic::Book(depth) => {
+                for book in topics.books.iter_mut().filter(|book| book.0 == depth) {
+                    book.2.retain(|&p| p != place);
+                }
+                topics.books.retain(|book| !book.2.is_empty());
+            }
+            Topic::Trade => topics.trades.retain(|&p| p != place),
+            Topic::Ticker { bbo } => topics.tickers[usize::from(!bbo)].retain(|&p| p != place),
+            Topic::Ohlc(interval) => topics.ohlc[interval].retain(|&p| p != place),
+        }
+    }
+
+    /// Puts `self.text` into the queues of some connections.
+    fn send(&mut self, places: &[usize], channel: &'static str, pair: Option<usize>, number: u64) {
+        self.framed.clear();
+        wire::frame(&self.text, &mut self.framed);
+        for &place in places {
+            let Some(connection) = &mut self.connections[place] else { continue };
+            connection.out.extend_from_slice(&self.framed);
+            connection.bytes += self.framed.len() as u64;
+            if let Some(log) = &mut self.log {
+                let symbol = pair.map_or("", |pair| self.markets[pair].pair.symbol.as_str());
+                let frame = connection.frames;
+                let line = format!("{},{},{frame},{channel},{symbol},{number}\n", self.wall, connection.id);
+                log.extend_from_slice(line.as_bytes());
+            }
+            connection.frames += 1;
+            self.messages += 1;
+            if let Some(pair) = pair {
+                let count = connection.counts.entry((channel, pair)).or_default();
+                count.messages += 1;
+                count.hash = count.hash.wrapping_mul(HASH).wrapping_add(number);
+            }
+        }
+    }
+
+    // Requests.
+
+    /// Takes a request of a connection; the answers wait in its queue.
+    pub fn receive(&mut self, id: u64, text: &[u8]) {
+        let Some(place) = self.place(id) else { return };
+        let now = self.now;
+        let (method, req_id, request) = request::read(text);
+        let req_id = req_id.as_ref();
+        let Some(connection) = &mut self.connections[place] else { return };
+        #[allow(clippy::cast_precision_loss, reason = "a rate")]
+        let since = (now - connection.tokens_at) as f64 / 1e9;
+        connection.tokens = (connection.tokens + since * REQUESTS.0).min(REQUESTS.1);
+        connection.tokens_at = now;
+        let request = if connection.tokens < 1.0 {
+            Err("Exceeded msg rate")
+        } else {
+            connection.tokens -= 1.0;
+            request
+        };
+        match request {
+            Err(error) => self.refuse(place, error, &method, req_id, None),
+            Ok(Request::Ping) => {
+                self.text.clear();
+                request::pong(req_id, now, &mut self.text);
+                self.send(&[place], "pong", None, 0);
+            }
+            Ok(Request::Instrument { subscribe, snapshot }) => {
+                self.instrument(place, subscribe, snapshot, &method, req_id);
+            }
+            Ok(Request::Topic { subscribe, topic, symbols, snapshot }) => {
+                for symbol in symbols {
+                    self.topic(place, subscribe, topic, &symbol, snapshot, &method, req_id);
+                }
+            }
+        }
+        self.find_duty();
+    }
+
+    fn refuse(&mut self, place: usize, error: &str, method: &str, req_id: Option<&Value>, symbol: Option<&str>) {
+        self.text.clear();
+        request::refusal(error, method, req_id, symbol, self.now, &mut self.text);
+        self.send(&[place], "refusal", None, 0);
+    }
+
+    fn ack(&mut self, place: usize, result: &str, method: &str, req_id: Option<&Value>) {
+        self.text.clear();
+        request::ack(result, method, req_id, self.now, &mut self.text);
+        self.send(&[place], "ack", None, 0);
+        if let Some(connection) = &mut self.connections[place]
+            && connection.next_heartbeat == i64::MAX
+        {
+            connection.next_heartbeat = self.now + SECOND;
+        }
+    }
+
+    fn instrument(&mut self, place: usize, subscribe: bool, snapshot: bool, method: &str, req_id: Option<&Value>) {
+        let Some(connection) = &mut self.connections[place] else { return };
+        if connection.instrument == subscribe {
+            let error = if subscribe { "Already subscribed" } else { NOT_SUBSCRIBED };
+            return self.refuse(place, error, method, req_id, None);
+        }
+        connection.instrument = subscribe;
+        if !subscribe {
+            return self.ack(place, "\"channel\":\"instrument\"", method, req_id);
+        }
+        let warning = "tick_size is deprecated, use price_increment";
+        let result = format!("\"channel\":\"instrument\",\"snapshot\":{snapshot},\"warnings\":[\"{warning}\"]");
+        self.ack(place, &result, method, req_id);
+        if snapshot {
+            let pairs = || self.markets.iter().map(|market| &market.pair);
+            let assets: BTreeSet<&str> = pairs().flat_map(|pair| [pair.base.as_str(), pair.quote.as_str()]).collect();
+            let assets: Vec<&str> = assets.into_iter().collect();
+            let mut text = Vec::new();
+            message::instrument(true, &assets, pairs(), &mut text);
+            self.text = text;
+            self.send(&[place], "instrument", None, 0);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one request, taken apart")]
+    fn topic(
+        &mut self,
+        place: usize,
+        subscribe: bool,
+        topic: Topic,
+        symbol: &str,
+        snapshot: bool,
+        method: &str,
+        req_id: Option<&Value>,
+    ) {
+        let Some(&pair) = self.places.get(symbol) else {
+            let error = if symbol.contains('/') {
+                format!("Currency pair not supported {symbol}")
+            } else {
+                format!("Currency pair not in ISO 4217-A3 format {symbol}")
+            };
+            return self.refuse(place, &error, method, req_id, Some(symbol));
+        };
+        let Some(connection) = &mut self.connections[place] else { return };
+        let all = connection.subscriptions.entry(pair).or_default();
+        let existing = all.iter().position(|one| one.topic.excludes(topic));
+        match (subscribe, existing) {
+            (true, Some(_)) => self.refuse(place, "Already subscribed", method, req_id, Some(symbol)),
+            (false, None) => self.refuse(place, NOT_SUBSCRIBED, method, req_id, Some(symbol)),
+            (false, Some(at)) => {
+                let subscription = all.swap_remove(at);
+                self.leave(place, pair, subscription.topic);
+                let result = request::result(subscription.topic, symbol, false, false);
+                self.ack(place, &result, method, req_id);
+            }
+            (true, None) => {
+                self.subscriptions += 1;
+                let number = self.subscriptions;
+                all.push(Subscription { topic, number, live: !snapshot });
+                if snapshot {
+                    let due = (self.now + SNAPSHOT_AFTER).max(connection.last_due + SNAPSHOT_EVERY);
+                    connection.last_due = due;
+                    connection.coming.push_back(Coming { due, pair, number });
+                } else {
+                    self.join(place, pair, topic);
+                }
+                let result = request::result(topic, symbol, true, snapshot);
+                self.ack(place, &result, method, req_id);
+            }
+        }
+    }
+
+    // Accounts.
+
+    fn account(&self, connection: &Connection) -> Value {
+        let mut symbols: Map<String, Value> = Map::new();
+        let mut counts: Vec<_> = connection.counts.iter().collect();
+        counts.sort_by_key(|((channel, pair), _)| (*pair, *channel));
+        for (&(channel, pair), count) in counts {
+            let symbol = self.markets[pair].pair.symbol.clone();
+            let facts = json!({ "messages": count.messages, "hash": format!("{:016x}", count.hash) });
+            if let Value::Object(channels) = symbols.entry(symbol).or_insert_with(|| json!({})) {
+                channels.insert(channel.to_owned(), facts);
+            }
+        }
+        json!({ "connection": connection.id, "frames": connection.frames, "bytes": connection.bytes, "symbols": symbols })
+    }
+
+    /// What was sent: messages in all, and per connection the frames, bytes and, per symbol and channel, the number of
+    /// messages and a hash over the checksums (books) or the last trade id of each message (trades).
+    #[must_use]
+    pub fn summary(&self) -> Value {
+        let connections: Vec<Value> =
+            self.past.iter().cloned().chain(self.connections.iter().flatten().map(|c| self.account(c))).collect();
+        json!({ "messages": self.messages, "now": self.now, "connections": connections })
+    }
+}
+
+/// Kraken's text for this is not known.
+const NOT_SUBSCRIBED: &str = "Subscription not found";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: i64 = 1_785_641_751_000_000_000;
+
+    /// Texts of the frames in a block: the reader's own, simple, way to take WebSocket frames apart.
+    fn texts(mut block: &[u8]) -> Vec<String> {
+        let mut texts = Vec::new();
+        while let [0x81, length, ..] = *block {
+            let (at, length) = match length {
+                126 => (4, usize::from(u16::from_be_bytes([block[2], block[3]]))),
+                127 => (10, usize::try_from(u64::from_be_bytes(block[2..10].try_into().expect("8"))).expect("fits")),
+                short => (2, usize::from(short)),
+            };
+            texts.push(String::from_utf8(block[at..at + length].to_vec()).expect("text"));
+            block = &block[at + length..];
+        }
+        assert!(block.is_empty(), "whole frames");
+        texts
+    }
+
+    fn full(exchange: &mut Exchange, depth: usize) -> u64 {
+        let id = exchange.connect();
+        let symbols: Vec<String> = exchange.symbols().map(str::to_owned).collect();
+        for params in [
+            json!({"channel": "instrument"}),
+            json!({"channel": "book", "symbol": symbols, "depth": depth}),
+            json!({"channel": "trade", "symbol": symbols, "snapshot": true}),
+            json!({"channel": "ticker", "symbol": symbols, "event_trigger": "bbo"}),
+        ] {
+            exchange.receive(id, json!({"method": "subscribe", "params": params, "req_id": 7}).to_string().as_bytes());
+        }
+        id
+    }
+
+    /// Goal: the rate that is asked for is about the rate that comes, for a full subscription.
+    #[test]
+    fn rate_is_about_what_was_asked_for() {
+        let mut exchange = Exchange::new(200, 5000.0, 1, START, false);
+        let id = full(&mut exchange, 1000);
+        exchange.advance(START + 2 * SECOND, usize::MAX, 0);
+        exchange.take(id);
+        let before = exchange.messages;
+        exchange.advance(START + 12 * SECOND, usize::MAX, 0);
+        let rate = (exchange.messages - before) / 10;
+        assert!((4500..5500).contains(&rate), "{rate}");
+    }
+
+    /// Goal: the same seed and requests give the same bytes; another seed gives others.
+    #[test]
+    fn deterministic() {
+        let run = |seed| {
+            let mut exchange = Exchange::new(50, 2000.0, seed, START, false);
+            let id = full(&mut exchange, 10);
+            exchange.advance(START + SECOND, usize::MAX, 0);
+            exchange.take(id)
+        };
+        assert_eq!(run(5), run(5));
+        assert_ne!(run(5), run(6));
+    }
+
+    /// Goal: status first, acks before snapshots, snapshots before updates, heartbeats every second, times that grow.
+    #[test]
+    fn order_of_messages() {
+        let mut exchange = Exchange::new(20, 2000.0, 2, START, false);
+        let id = full(&mut exchange, 1000);
+        exchange.advance(START + 3 * SECOND + MS, usize::MAX, 0);
+        let texts: Vec<Value> =
+            texts(&exchange.take(id)).iter().map(|text| serde_json::from_str(text).expect("JSON")).collect();
+        assert_eq!(texts[0]["channel"], "status");
+        let is = |v: &Value, channel: &str, kind: &str| v["channel"] == channel && v["type"] == kind;
+        assert!(texts.iter().filter(|v| v["success"] == true).all(|v| v["req_id"] == 7));
+        assert_eq!(texts.iter().filter(|v| v["success"] == true).count(), 61);
+        assert_eq!(texts.iter().filter(|v| v["channel"] == "heartbeat").count(), 3);
+        for symbol in exchange.symbols() {
+            let mine: Vec<&Value> = texts.iter().filter(|v| v["data"][0]["symbol"] == symbol).collect();
+            let books: Vec<&&Value> = mine.iter().filter(|v| v["channel"] == "book").collect();
+            assert!(is(books[0], "book", "snapshot"), "{symbol}");
+            assert!(books[1..].iter().all(|v| is(v, "book", "update")), "{symbol}");
+            let times: Vec<&str> = books.iter().map(|v| v["data"][0]["timestamp"].as_str().expect("a time")).collect();
+            assert!(times[1..].windows(2).all(|w| w[0] < w[1]), "{symbol}");
+        }
+        assert!(texts.iter().filter(|v| is(v, "book", "update")).count() > 1000, "awake");
+        assert!(texts.iter().any(|v| is(v, "trade", "update")), "awake");
+    }
+
+    /// Goal: refusals in Kraken's words, with its members.
+    #[test]
+    fn refusals() {
+        let mut exchange = Exchange::new(5, 1.0, 2, START, false);
+        let id = exchange.connect();
+        exchange.take(id);
+        let mut ask = |text: &str| {
+            exchange.receive(id, text.as_bytes());
+            let texts = texts(&exchange.take(id));
+            assert_eq!(texts.len(), 1, "{texts:?}");
+            serde_json::from_str::<Value>(&texts[0]).expect("JSON")
+        };
+        let book = |symbol: &str, depth: &str| {
+            format!(r#"{{"method":"subscribe","params":{{"channel":"book","symbol":["{symbol}"],"depth":{depth}}},"req_id":3}}"#)
+        };
+        for (text, error, symbol) in [
+            (book("XBT/USD", "10"), "Currency pair not supported XBT/USD", Some("XBT/USD")),
+            (book("XBTUSD", "10"), "Currency pair not in ISO 4217-A3 format XBTUSD", Some("XBTUSD")),
+            (book("BTC/USD", "27"), "Subscription depth not supported", None),
+            (r#"{"method":"subscribe","params":{"channel":"bok"}}"#.to_owned(), "Subscription name invalid", None),
+            ("[1".to_owned(), "Malformed request", None),
+            (
+                r#"{"method":"subscribe","params":{"channel":"executions","token":"x"}}"#.to_owned(),
+                "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com",
+                None,
+            ),
+        ] {
+            let answer = ask(&text);
+            assert_eq!(answer["error"], error);
+            assert_eq!(answer["success"], false);
+            assert_eq!(answer.get("symbol").and_then(Value::as_str), symbol, "{error}");
+            assert!(answer.get("result").is_none());
+        }
+        assert_eq!(ask(&book("BTC/USD", "10"))["success"], true);
+        assert_eq!(ask(&book("BTC/USD", "10"))["error"], "Already subscribed");
+        assert_eq!(ask(&book("BTC/USD", "25"))["error"], "Already subscribed", "one depth a symbol");
+        let pong = ask(r#"{"method":"ping","req_id":101}"#);
+        assert_eq!((pong["method"].as_str(), pong["req_id"].as_i64(), pong.get("success")), (Some("pong"), Some(101), None));
+        let errors: Vec<Value> = (0..200).map(|_| ask(r#"{"method":"ping"}"#)).collect();
+        assert!(errors.iter().any(|v| v["error"] == "Exceeded msg rate"));
+    }
+
+    /// Goal: a subscription that is given up before its snapshot gets none; the next one gets its own.
+    #[test]
+    fn given_up_before_the_snapshot() {
+        let mut exchange = Exchange::new(1, 100.0, 2, START, false);
+        let id = exchange.connect();
+        for method in ["subscribe", "unsubscribe", "subscribe"] {
+            let params = json!({"channel": "book", "symbol": ["BTC/USD"]});
+            exchange.receive(id, json!({"method": method, "params": params}).to_string().as_bytes());
+        }
+        exchange.advance(START + SECOND, usize::MAX, 0);
+        let snapshots = texts(&exchange.take(id)).iter().filter(|text| text.contains("\"snapshot\",\"data\"")).count();
+        assert_eq!(snapshots, 1);
+    }
+}

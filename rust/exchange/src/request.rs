@@ -1,0 +1,193 @@
+//! Requests of a client, read; and the exchange's answers, in its words.
+
+use serde_json::Value;
+
+use crate::market::INTERVALS;
+use crate::wire;
+
+/// Depths of the book channel.
+pub const DEPTHS: [usize; 5] = [10, 25, 100, 500, 1000];
+
+/// What is subscribed, of one pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// Level-2 book of a depth.
+    Book(usize),
+    /// Trades.
+    Trade,
+    /// Ticker: on each change of the best prices, else on each trade.
+    Ticker {
+        /// `event_trigger` bbo.
+        bbo: bool,
+    },
+    /// Candles: the place in `INTERVALS`.
+    Ohlc(usize),
+}
+
+impl Topic {
+    /// Channel of the topic.
+    #[must_use]
+    pub const fn channel(self) -> &'static str {
+        match self {
+            Self::Book(_) => "book",
+            Self::Trade => "trade",
+            Self::Ticker { .. } => "ticker",
+            Self::Ohlc(_) => "ohlc",
+        }
+    }
+
+    /// Whether a connection may have only one of the two for a symbol: one book depth, one ticker, one of each interval.
+    #[must_use]
+    pub fn excludes(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Ohlc(a), Self::Ohlc(b)) => a == b,
+            _ => self.channel() == other.channel(),
+        }
+    }
+}
+
+/// A request that could be read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// Application ping.
+    Ping,
+    /// Instruments.
+    Instrument {
+        /// Else unsubscribe.
+        subscribe: bool,
+        /// Whether a snapshot is wanted.
+        snapshot: bool,
+    },
+    /// A topic for some symbols.
+    Topic {
+        /// Else unsubscribe.
+        subscribe: bool,
+        /// What.
+        topic: Topic,
+        /// Of which.
+        symbols: Vec<String>,
+        /// Whether a snapshot is wanted.
+        snapshot: bool,
+    },
+}
+
+/// Reads a request: its method and id for the answer, and the request or the text of the refusal.
+#[must_use]
+pub fn read(text: &[u8]) -> (String, Option<Value>, Result<Request, &'static str>) {
+    let Ok(Value::Object(message)) = serde_json::from_slice(text) else {
+        return ("error".to_owned(), None, Err("Malformed request"));
+    };
+    let req_id = message.get("req_id").filter(|id| id.is_u64() || id.is_i64()).cloned();
+    let params = message.get("params");
+    let (method, request) = match message.get("method").and_then(Value::as_str) {
+        Some("ping") if params.is_some() => {
+            ("ping", Err("Unsupported field: 'params' for the given msg type: ping"))
+        }
+        Some("ping") => ("ping", Ok(Request::Ping)),
+        Some("subscribe") => ("subscribe", subscription(params, true)),
+        Some("unsubscribe") => ("unsubscribe", subscription(params, false)),
+        _ => ("error", Err("Malformed request")),
+    };
+    (method.to_owned(), req_id, request)
+}
+
+fn subscription(params: Option<&Value>, subscribe: bool) -> Result<Request, &'static str> {
+    let Some(Value::Object(params)) = params else { return Err("Unsupported event") };
+    let snapshot = |default: bool| params.get("snapshot").and_then(Value::as_bool).unwrap_or(default);
+    let number = |name: &str, default: u64, wrong| match params.get(name) {
+        None => Ok(default),
+        Some(value) => value.as_u64().ok_or(wrong),
+    };
+    let (topic, snapshot) = match params.get("channel").and_then(Value::as_str) {
+        Some("instrument") => return Ok(Request::Instrument { subscribe, snapshot: snapshot(true) }),
+        Some("book") => {
+            let depth = number("depth", 10, "Subscription book depth must be an integer")?;
+            let depth = DEPTHS.into_iter().find(|&d| d as u64 == depth).ok_or("Subscription depth not supported")?;
+            (Topic::Book(depth), snapshot(true))
+        }
+        Some("trade") => (Topic::Trade, snapshot(false)),
+        Some("ticker") => {
+            let bbo = params.get("event_trigger").and_then(Value::as_str) == Some("bbo");
+            (Topic::Ticker { bbo }, snapshot(true))
+        }
+        Some("ohlc") => {
+            let wrong = "Subscription ohlc interval not supported";
+            let minutes = number("interval", 1, wrong)?;
+            let interval = INTERVALS.iter().position(|&i| i.unsigned_abs() == minutes).ok_or(wrong)?;
+            (Topic::Ohlc(interval), snapshot(true))
+        }
+        Some("executions" | "balances" | "level3") => {
+            return Err("Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com");
+        }
+        _ => return Err("Subscription name invalid"),
+    };
+    let Some(Value::Array(symbols)) = params.get("symbol") else { return Err("Pair field must be an array") };
+    let symbols = symbols.iter().map(|s| s.as_str().unwrap_or_default().to_owned()).collect();
+    Ok(Request::Topic { subscribe, topic, symbols, snapshot })
+}
+
+fn head(method: &str, req_id: Option<&Value>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"method\":\"");
+    out.extend_from_slice(method.as_bytes());
+    out.push(b'"');
+    if let Some(id) = req_id {
+        out.extend_from_slice(format!(",\"req_id\":{id}").as_bytes());
+    }
+}
+
+fn tail(now: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"time_in\":");
+    wire::time(now, 6, out);
+    out.extend_from_slice(b",\"time_out\":");
+    wire::time(now + 30_000, 6, out);
+    out.push(b'}');
+}
+
+/// Answer of a ping.
+pub fn pong(req_id: Option<&Value>, now: i64, out: &mut Vec<u8>) {
+    out.push(b'{');
+    head("pong", req_id, out);
+    tail(now, out);
+}
+
+/// A refusal, with the symbol where the exchange gives it.
+pub fn refusal(error: &str, method: &str, req_id: Option<&Value>, symbol: Option<&str>, now: i64, out: &mut Vec<u8>) {
+    // As JSON: the text may quote the client's own.
+    out.extend_from_slice(b"{\"error\":");
+    out.extend_from_slice(Value::from(error).to_string().as_bytes());
+    out.push(b',');
+    head(method, req_id, out);
+    out.extend_from_slice(b",\"success\":false");
+    if let Some(symbol) = symbol {
+        out.extend_from_slice(b",\"symbol\":");
+        out.extend_from_slice(Value::from(symbol).to_string().as_bytes());
+    }
+    tail(now, out);
+}
+
+/// An ack; `result` is the inside of the object.
+pub fn ack(result: &str, method: &str, req_id: Option<&Value>, now: i64, out: &mut Vec<u8>) {
+    out.push(b'{');
+    head(method, req_id, out);
+    out.extend_from_slice(format!(",\"result\":{{{result}}},\"success\":true").as_bytes());
+    tail(now, out);
+}
+
+/// What an ack says of a topic. The ack of a ticker does not say its trigger; that of an unsubscribe does.
+#[must_use]
+pub fn result(topic: Topic, symbol: &str, subscribe: bool, snapshot: bool) -> String {
+    let snapshot = if subscribe { format!(",\"snapshot\":{snapshot}") } else { String::new() };
+    match topic {
+        Topic::Book(depth) => format!("\"channel\":\"book\",\"depth\":{depth}{snapshot},\"symbol\":\"{symbol}\""),
+        Topic::Trade => format!("\"channel\":\"trade\"{snapshot},\"symbol\":\"{symbol}\""),
+        Topic::Ticker { bbo } if !subscribe => {
+            let trigger = if bbo { "bbo" } else { "trades" };
+            format!("\"channel\":\"ticker\",\"event_trigger\":\"{trigger}\",\"symbol\":\"{symbol}\"")
+        }
+        Topic::Ticker { .. } => format!("\"channel\":\"ticker\"{snapshot},\"symbol\":\"{symbol}\""),
+        Topic::Ohlc(interval) => {
+            let warnings = if subscribe { ",\"warnings\":[\"timestamp is deprecated, use interval_begin\"]" } else { "" };
+            format!("\"channel\":\"ohlc\",\"interval\":{}{snapshot},\"symbol\":\"{symbol}\"{warnings}", INTERVALS[interval])
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What a subscriber of the book channel holds: the best levels of an engine's book, and the messages that keep it so.
+
+use std::collections::BTreeSet;
+
+use crate::engine::{Change, Engine, Side};
+use crate::wire;
+
+/// An entry of a book message: side, price, quantity (0: the level is gone).
+pub type Entry = (Side, i64, i64);
+
+/// The levels that subscribers of one depth hold. Quantities are the engine's.
+#[derive(Debug)]
+pub struct View {
+    depth: usize,
+    buys: BTreeSet<i64>,
+    sells: BTreeSet<i64>,
+}
+
+impl View {
+    /// The view of a book as it is now.
+    #[must_use]
+    pub fn new(engine: &Engine, depth: usize) -> Self {
+        let keys = |side: Side| engine.best(side).take(depth).map(|(price, _)| side.key(price)).collect();
+        Self { depth, buys: keys(Side::Buy), sells: keys(Side::Sell) }
+    }
+
+    /// Turns what happened to the engine's book into entries for the subscribers.
+    ///
+    /// `engine` is the book after all `changes`. A level that is pushed out is not told: the subscriber truncates after
+    /// each entry as this does. Where a level within the window goes, the next deeper one is told at once, as it is at
+    /// the end of the message: if a later change concerns it, its entry follows and says the same in the end.
+    pub fn update(&mut self, engine: &Engine, changes: &[Change], entries: &mut Vec<Entry>) {
+        for &Change { side, price, qty } in changes {
+            let (held, depth) = match side {
+                Side::Buy => (&mut self.buys, self.depth),
+                Side::Sell => (&mut self.sells, self.depth),
+            };
+            let key = side.key(price);
+            if qty == 0 {
+                if held.remove(&key) {
+                    entries.push((side, price, 0));
+                    let deepest = held.last().map_or(i64::MIN, |&key| key);
+                    if let Some((price, qty)) = engine.behind_key(side, deepest) {
+                        held.insert(side.key(price));
+                        entries.push((side, price, qty));
+                    }
+                }
+            } else if held.len() < depth || held.last().is_some_and(|&deepest| key <= deepest) {
+                entries.push((side, price, qty));
+                held.insert(key);
+                if held.len() > depth {
+                    held.pop_last();
+                }
+            }
+        }
+    }
+}
+
+/// The checksum of a book: the best ten asks, then the best ten bids, price and quantity as digits.
+pub fn checksum(engine: &Engine, scratch: &mut Vec<u8>) -> u32 {
+    scratch.clear();
+    for side in [Side::Sell, Side::Buy] {
+        for (price, qty) in engine.best(side).take(10) {
+            wire::digits(price, scratch);
+            wire::digits(qty, scratch);
+        }
+    }
+    wire::crc32(scratch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::Market;
+    use crate::pairs::pairs;
+    use std::collections::BTreeMap;
+
+    /// Goal: a subscriber that applies the entries and truncates after each holds exactly the engine's best levels.
+    #[test]
+    fn a_subscriber_holds_the_best_levels() {
+        let (mut refills, mut dropped) = (0, 0);
+        for (i, pair) in pairs(60, 9).into_iter().enumerate().step_by(7) {
+            let mut market = Market::new(pair, i as u64);
+            for depth in [1, 3, 10, 25, 100] {
+                let mut view = View::new(&market.engine, depth);
+                let mut books = [Side::Buy, Side::Sell].map(|side| {
+                    market.engine.best(side).take(depth).map(|(p, q)| (side.key(p), q)).collect::<BTreeMap<_, _>>()
+                });
+                for step in 0..4000 {
+                    market.step(step);
+                    let mut entries = Vec::new();
+                    view.update(&market.engine, &market.changes, &mut entries);
+                    refills += usize::from(entries.len() > market.changes.len());
+                    for (side, price, qty) in entries {
+                        let book = &mut books[usize::from(side == Side::Sell)];
+                        if qty == 0 {
+                            assert!(book.remove(&side.key(price)).is_some(), "only what is held is deleted");
+                        } else {
+                            book.insert(side.key(price), qty);
+                        }
+                        if book.len() > depth {
+                            book.pop_last();
+                            dropped += 1;
+                        }
+                    }
+                    for side in [Side::Buy, Side::Sell] {
+                        let held: Vec<_> =
+                            books[usize::from(side == Side::Sell)].iter().map(|(k, &q)| (k.abs(), q)).collect();
+                        let best: Vec<_> = market.engine.best(side).take(depth).collect();
+                        assert_eq!(held, best, "{} depth {depth} step {step}", market.pair.symbol);
+                    }
+                }
+            }
+        }
+        assert!(refills > 100 && dropped > 100, "the test is awake: {refills} refills, {dropped} dropped");
+    }
+}
