@@ -135,7 +135,8 @@ class Session:
         """Counters of the session.
 
         {"frames", "messages": {channel: n}, "rows": {table: n}, "checksums": {"book": {"ok", "bad"}}, "unchecked",
-        "errors", "gaps"}. Also "pairs" (known), "selected", "subscribed", "refused", "live" (books), "waiting" (acks and snapshots).
+        "errors", "gaps"}. Also "pairs" (known), "selected", "subscribed", "refused", "live" (books), "waiting" (acks
+        and snapshots).
         """
     def subscriptions(self) -> list[tuple[str, str, str]]:
         """(channel, symbol, state) of every wanted subscription; states: wanted, asked, live, bad, refused, gone."""
@@ -171,9 +172,48 @@ class Verifier:
         """What was found, symbol by symbol.
 
         Keys: symbol, messages, ok, bad, unchecked, bad_unexplained, unchecked_unexplained, checkpoints_ok,
-        checkpoints_bad, problems. `problems` is a list of at most ten sentences. Unexplained: no row of `ends` accounts for it.
+        checkpoints_bad, problems. `problems` is a list of at most ten sentences. Unexplained: no row of `ends` accounts
+        for it.
         """
 
 @final
 class Exchange:
-    """The built-in exchange (written with `rust/exchange`)."""
+    """The built-in exchange: a matching engine that speaks Kraken's v2 protocol, without sockets and clock.
+
+    Requests in, blocks of WebSocket frames (server to client) out. Time is the exchange's own and moves by `advance`.
+    `pairs` 1 to 1500; `rate`: messages a second of a full subscription, about; `start`: its time at the beginning, ns.
+    """
+
+    def __new__(
+        cls, *, pairs: int = 200, rate: float = 1000.0, seed: int = 1, start: int = 0, log: bool = False
+    ) -> Exchange: ...
+    @property
+    def now(self) -> int:
+        """Time of the exchange, ns."""
+    @property
+    def symbols(self) -> list[str]:
+        """Symbols, the busiest first."""
+    def connect(self) -> int:
+        """Take a new connection; its number. Its first frame waits to be taken."""
+    def disconnect(self, connection: int) -> None:
+        """Forget a connection; its account stays in `summary`."""
+    def receive(self, connection: int, text: bytes) -> None:
+        """Take a request; the answers wait to be taken."""
+    def advance(self, to: int, limit: int | None = None, wall: int = 0) -> int:
+        """Let time pass until `to`, or until a connection has `limit` bytes waiting; the time reached.
+
+        `wall` is the time that the log gives the frames, ns.
+        """
+    def take(self, connection: int) -> bytes:
+        """Take what waits for a connection: whole WebSocket frames."""
+    def take_log(self) -> bytes:
+        """Take the log (if `log`): CSV, a line a frame: wall_ns,connection,frame,channel,symbol,checksum.
+
+        For trades the last column is the last trade id of the message; elsewhere it is 0.
+        """
+    def summary(self) -> str:
+        """JSON: messages, now, and for each connection frames, bytes and, per symbol and channel, messages and hash.
+
+        The hash runs over the checksums of books (the last trade ids of trade messages), in order:
+        hash = hash × 6364136223846793005 + number, modulo 2**64; written as 16 hexadecimal digits.
+        """

@@ -58,7 +58,7 @@ def _print_json(facts: object) -> None:
 class Commands(click.Group):
     """Commands in the order in which a newcomer meets them."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click hands it over
         """Keep the order of definition."""
         return list(self.commands)
 

@@ -221,6 +221,8 @@ async def connect(
     why there is no connection.
     """
     parts = urlsplit(url)
+    host = parts.hostname
+    assert host is not None, "the configuration refuses an address without a host"
     secure = parts.scheme == "wss"
     port = parts.port or (443 if secure else 80)
     context = (tls or ssl.create_default_context()) if secure else None
@@ -230,10 +232,10 @@ async def connect(
         async with asyncio.timeout(HANDSHAKE_TIMEOUT):
             _, connection = await loop.create_connection(
                 lambda: Connection(url, on_frames, ping),
-                parts.hostname,
+                host,
                 port,
                 ssl=context,
-                server_hostname=parts.hostname if secure else None,
+                server_hostname=host if secure else None,
             )
             await connection.opened
     except TimeoutError:

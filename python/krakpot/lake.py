@@ -103,8 +103,8 @@ class Lake:
     ) -> pl.LazyFrame:
         """Rows of a table, received in [start, end).
 
-        A lake without such rows gives an empty frame of the right columns. ``numbers="float"`` turns the exact decimals into Float64, for arithmetic. ``ValueError`` for a symbol that the
-        lake does not have.
+        A lake without such rows gives an empty frame of the right columns. ``numbers="float"`` turns the exact decimals
+        into Float64, for arithmetic. ``ValueError`` for a symbol that the lake does not have.
         """
         begin = None if start is None else nanoseconds(start)
         until = None if end is None else nanoseconds(end)

@@ -262,7 +262,8 @@ class Recorder:
         if before is None:
             options = {
                 "symbols": config.symbols, "exclude": config.exclude, "channels": config.channels,
-                "depth": config.depth, "interval": config.interval, "tokenised": config.tokenised, "raw": config.raw, "url": config.url,
+                "depth": config.depth, "interval": config.interval, "tokenised": config.tokenised,
+                "raw": config.raw, "url": config.url,
             }  # fmt: skip
             facts |= {"version": __version__, "options": options}
             session.note("start", now, detail=json.dumps(facts))
@@ -316,7 +317,7 @@ class Recorder:
             self._connection = connection
             self._state = "recording"
             stop = asyncio.create_task(self._stop.wait())
-            await asyncio.wait({stop, connection.closed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((stop, connection.closed), return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
             self._connection = None
             if self._stop.is_set():

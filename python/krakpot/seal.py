@@ -211,9 +211,9 @@ def _ledger_rows(content: journal.Content, parts: list[Part], ledger: pl.DataFra
 
     name = content.path.name
     if not content.ended:
-        alive = ledger.filter(pl.col("kind") == "alive")["message"].drop_nulls().max() if ledger.height else None
+        alive = ledger.filter(pl.col("kind") == "alive")["message"].drop_nulls().cast(pl.Int64).to_list()
         after = {
-            table: sum(_after(batch, alive) for batch in batches)  # type: ignore[arg-type]  # whole numbers
+            table: sum(_after(batch, max(alive, default=None)) for batch in batches)
             for table, batches in content.tables.items()
             if table not in UNCOUNTED
         }

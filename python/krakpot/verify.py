@@ -223,7 +223,7 @@ class _Session:
         self._books(ledger, reader, threads, progress)
         errors = ledger.filter(pl.col("kind").is_in(["decode_error", "limit"]))["count"].sum()
         self.report.errors += int(errors or 0)
-        self.report.gaps += ledger["kind"].is_in(["gap", "trade_gap"]).sum()
+        self.report.gaps += ledger.filter(pl.col("kind").is_in(["gap", "trade_gap"])).height
         for part in self.parts:
             if part.table in CHANNELS:
                 n = pl.scan_parquet(part.path).select(pl.col("message").n_unique()).collect().item()
@@ -297,17 +297,17 @@ class _Session:
                 places = pl.Series(bounds, dtype=pl.Int64).search_sorted(numbers, side="left")
                 for place, n in places.value_counts().iter_rows() if isinstance(places, pl.Series) else ():
                     counts[int(place)] += int(n)
-            wrong = []
-            for place, last in enumerate([*bounds, None]):
-                want = tail.get(table, 0) if last is None else expected[last].get(table, 0)
+            wrong: list[tuple[int, int | None, int, int]] = []
+            for place, upto in enumerate([*bounds, None]):
+                want = tail.get(table, 0) if upto is None else expected[upto].get(table, 0)
                 if counts.get(place, 0) != want:
                     begin = bounds[place - 1] + 1 if place else 0
-                    wrong.append((begin, last, want, counts.get(place, 0)))
+                    wrong.append((begin, upto, want, counts.get(place, 0)))
             # Rows of a hole are already told; what stands here lacks rows though the ledger's row is there.
             wrong = [w for w in wrong if not any(w[0] <= hole + 1 and (w[1] is None or hole <= w[1]) for hole in holes)]
             if wrong:
-                begin, last, want, found = wrong[0]
-                until = "the end" if last is None else str(last)
+                begin, upto, want, found = wrong[0]
+                until = "the end" if upto is None else str(upto)
                 more = f", and {len(wrong) - 1} other spans differ" if len(wrong) > 1 else ""
                 self.report.problem(
                     f"session {self.session}: {table} has {found} rows of messages {begin} to {until}, "

@@ -1,4 +1,5 @@
 //! The exchange's own examples, read from the folder that `KRAKPOT_DATA` names: they must give the documented checksums.
+#![allow(clippy::disallowed_methods, reason = "the test reads recorded frames, where the environment says they are")]
 
 use std::path::{Path, PathBuf};
 

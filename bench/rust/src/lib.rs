@@ -1,1 +1,16 @@
+//! What the benchmarks measure, and on which frames. The peers are in [`peers`], the numbers in `benches/core.rs`.
 
+pub mod cases;
+pub mod krakpot;
+pub mod peers;
+#[cfg(simdjson)]
+pub mod simdjson;
+
+/// What a reader of book frames must have seen: sums that are known beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Answer {
+    /// Levels told of.
+    pub entries: u64,
+    /// All checksums added.
+    pub checksums: u64,
+}

@@ -3,6 +3,7 @@
 mod arrow;
 mod book;
 mod error;
+mod exchange;
 mod session;
 mod verifier;
 
@@ -19,6 +20,8 @@ mod _core {
     use crate::arrow::{Batch, Schema};
     #[pymodule_export]
     use crate::book::Book;
+    #[pymodule_export]
+    use crate::exchange::Exchange;
     #[pymodule_export]
     use crate::session::Session;
     #[pymodule_export]

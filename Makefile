@@ -1,0 +1,90 @@
+# Two commands matter: `make` builds and runs the quick tests, `make demo` shows the whole. `make help` lists the rest.
+# Needed: Python 3.11 or later with venv, cargo 1.88 or later, a C linker. All else is put into .venv and target.
+
+.DEFAULT_GOAL := all
+# cargo and pytest use the cores themselves, and two cargo runs would wait for each other's lock.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+CARGO ?= cargo
+VENV := .venv
+BIN := $(VENV)/bin
+ENVIRONMENT := $(VENV)/.krakpot-environment
+EXTENSION := python/krakpot/_core.abi3.so
+RUST := $(shell find rust -path '*/target' -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print | grep -v '^rust/fuzz/')
+# Two workers: most tests wait for files and sockets, and the extension takes cores of its own.
+PYTEST := $(BIN)/python -m pytest -n 2
+CLIPPY := -- -D warnings
+
+.PHONY: all
+all: build quick ## build, and run the quick tests
+
+.PHONY: build
+build: $(EXTENSION) ## build the extension into .venv (nothing is done twice)
+
+.PHONY: demo
+demo: $(EXTENSION) ## record the built-in exchange for ten seconds into ./demo, and prove the record
+	$(BIN)/krakpot demo --out demo
+
+.PHONY: quick
+quick: $(EXTENSION)
+	$(CARGO) test --quiet
+	$(PYTEST) --quiet
+
+.PHONY: test
+test: check rust-test python-test packaging bench-smoke fuzz-smoke ## everything (KRAKPOT_TEST=all: larger, and what is optional)
+
+.PHONY: check
+check: $(EXTENSION) ## formatters, linters, types, and the stub against the extension
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --quiet --all-targets $(CLIPPY)
+	$(CARGO) clippy --quiet --package krakpot-core --all-targets $(CLIPPY)
+	$(CARGO) clippy --quiet --package krakpot-core --all-targets --features arrow $(CLIPPY)
+	$(CARGO) clippy --quiet --package krakpot-py $(CLIPPY)
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest krakpot._core
+
+.PHONY: format
+format: $(ENVIRONMENT) ## let the formatters write
+	$(CARGO) fmt --all
+	$(BIN)/ruff format
+
+.PHONY: rust-test
+rust-test:
+	$(CARGO) test --quiet
+	$(CARGO) test --quiet --package krakpot-core --features arrow
+
+.PHONY: python-test
+python-test: $(EXTENSION)
+	$(PYTEST)
+
+.PHONY: packaging
+packaging: $(EXTENSION) ## build wheel and sdist, install each into an empty environment, use it
+	$(BIN)/python -m pytest -m packaging
+
+.PHONY: clean
+clean: ## remove what was built; .venv, ./demo and every lake stay
+	rm -rf target dist bench/rust/target rust/fuzz/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f $(EXTENSION)
+	find python tests -name __pycache__ -exec rm -rf {} +
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name words; do printf '%-12s %s\n' "$$name" "$$words"; done
+
+# The environment: made once, brought up to date when pyproject.toml changes. `pip install --group` came with pip 25.1.
+$(ENVIRONMENT): pyproject.toml
+	@PYTHON='$(PYTHON)' CARGO='$(CARGO)' sh .ci/prerequisites
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+# maturin installs the package's own dependencies beside it.
+$(EXTENSION): $(ENVIRONMENT) $(RUST) Cargo.toml Cargo.lock pyproject.toml
+	VIRTUAL_ENV='$(CURDIR)/$(VENV)' $(BIN)/maturin develop --release --quiet
+	touch $@

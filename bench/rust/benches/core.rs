@@ -1,0 +1,102 @@
+//! The core beside its peers. Names: `group/case/implementation`.
+//!
+//! Goals: time per frame from bytes to a checked book with rows; of the book alone; of proving rows again. Beside it, on
+//! the same frames, what others need only to read them. Every answer is asserted; a hash of it is printed.
+//! Not goals: sockets, Python and files (see `bench/python`); latency under load; machines other than this one.
+//!
+//! One iteration is a whole case. `cargo bench -- --test` runs each once.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use krakpot_bench::cases::{Case, cases};
+use krakpot_bench::{Answer, krakpot, peers};
+
+fn say(case: &Case, what: &str, answer: Answer) {
+    let hash = krakpot_frames::crc32(format!("{answer:?}").as_bytes());
+    println!("{}: {what}: {} frames, {} entries, answer {hash:08x}", case.name, case.frames.len(), answer.entries);
+}
+
+fn frame(criterion: &mut Criterion, cases: &[Case]) {
+    let mut group = criterion.benchmark_group("frame");
+    group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    for case in cases {
+        let frames = &case.frames;
+        group.throughput(Throughput::Elements(frames.len() as u64));
+        let answer = krakpot::answer(case);
+        assert_eq!(answer, case.answer, "{}: the rows say what the frames say", case.name);
+        say(case, "krakpot", answer);
+        let proved = (frames.len() as u64, case.answer.entries);
+        let id = |implementation| BenchmarkId::new(case.name, implementation);
+        group.bench_function(id("krakpot"), |b| b.iter(|| assert_eq!(krakpot::checked_book(black_box(case)), proved)));
+        group.bench_function(id("krakpot_batches"), |b| {
+            b.iter(|| {
+                let rows: usize = krakpot::batches(black_box(case)).iter().map(|batch| batch.num_rows()).sum();
+                assert_eq!(rows as u64, case.answer.entries);
+            });
+        });
+        for (name, read) in [
+            ("serde_json_typed", peers::serde_json_typed as fn(&[Vec<u8>]) -> Answer),
+            ("serde_json_value", peers::serde_json_value),
+            ("sonic_rs_typed", peers::sonic_rs_typed),
+            ("simd_json_typed", peers::simd_json_typed),
+        ] {
+            group.bench_function(id(name), |b| b.iter(|| assert_eq!(read(black_box(frames)), case.answer)));
+        }
+        let nodes = peers::nodes(frames);
+        group.bench_function(id("simd_json_tape"), |b| {
+            b.iter(|| assert_eq!(peers::simd_json_tape(black_box(frames)), nodes));
+        });
+        #[cfg(simdjson)]
+        for (name, text) in [("simdjson_on_demand_text", true), ("simdjson_on_demand_double", false)] {
+            let mut reader = krakpot_bench::simdjson::Reader::new(frames);
+            group.bench_function(id(name), |b| b.iter(|| assert_eq!(reader.read(black_box(text)), case.answer)));
+        }
+    }
+    group.finish();
+}
+
+fn book(criterion: &mut Criterion, cases: &[Case]) {
+    let mut group = criterion.benchmark_group("book");
+    group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    for case in cases {
+        let messages = krakpot::messages(case);
+        group.throughput(Throughput::Elements(messages.len() as u64));
+        group.bench_function(BenchmarkId::new(case.name, "apply_and_checksum"), |b| {
+            b.iter(|| assert_eq!(krakpot::apply(black_box(&messages)), messages.len() as u64));
+        });
+    }
+    group.finish();
+}
+
+fn verify(criterion: &mut Criterion, cases: &[Case]) {
+    let mut group = criterion.benchmark_group("verify");
+    group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    for case in cases {
+        let batches = krakpot::batches(case);
+        group.throughput(Throughput::Elements(case.frames.len() as u64));
+        group.bench_function(BenchmarkId::new(case.name, "krakpot"), |b| {
+            b.iter(|| {
+                let found = krakpot::verify(black_box(&batches));
+                assert_eq!((found.len(), found[0].ok), (1, case.frames.len() as u64), "{:?}", found[0].problems);
+            });
+        });
+    }
+    group.finish();
+}
+
+fn all(criterion: &mut Criterion) {
+    assert!(!cfg!(debug_assertions), "a debug build says nothing about speed: cargo bench builds for release");
+    #[cfg(simdjson)]
+    println!("simdjson {}", krakpot_bench::simdjson::version());
+    #[cfg(not(simdjson))]
+    println!("simdjson is not installed: the C++ peer is left out");
+    let cases = cases();
+    frame(criterion, &cases);
+    book(criterion, &cases);
+    verify(criterion, &cases);
+}
+
+criterion_group!(benches, all);
+criterion_main!(benches);

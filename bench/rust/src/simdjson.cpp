@@ -1,0 +1,87 @@
+// simdjson on-demand merely reading book frames: every field visited in the order it is written, nothing kept.
+// The easiest case for it: the frames lie padded in one buffer, so that nothing has to be copied.
+
+#include <simdjson.h>
+
+namespace ondemand = simdjson::ondemand;
+
+namespace {
+
+// The length of a number's text is known from the structural index; `text` reads nothing but that.
+simdjson::error_code number(ondemand::value value, bool text, uint64_t &sum) {
+    if (text) {
+        sum += value.raw_json_token().size();
+        return simdjson::SUCCESS;
+    }
+    double number;
+    if (auto error = value.get_double().get(number)) return error;
+    sum += number >= 0;
+    return simdjson::SUCCESS;
+}
+
+simdjson::error_code levels(ondemand::array array, bool text, uint64_t &entries, uint64_t &sum) {
+    for (auto level : array) {
+        ondemand::object object;
+        ondemand::value price, qty;
+        if (auto error = level.get_object().get(object)) return error;
+        if (auto error = object.find_field("price").get(price)) return error;
+        if (auto error = number(price, text, sum)) return error;
+        if (auto error = object.find_field("qty").get(qty)) return error;
+        if (auto error = number(qty, text, sum)) return error;
+        ++entries;
+    }
+    return simdjson::SUCCESS;
+}
+
+simdjson::error_code frame(ondemand::parser &parser, simdjson::padded_string_view json, bool text, uint64_t *answer) {
+    ondemand::document document;
+    std::string_view channel, type, symbol, timestamp;
+    ondemand::array data, bids, asks;
+    if (auto error = parser.iterate(json).get(document)) return error;
+    if (auto error = document.find_field("channel").get_string().get(channel)) return error;
+    if (auto error = document.find_field("type").get_string().get(type)) return error;
+    if (auto error = document.find_field("data").get_array().get(data)) return error;
+    for (auto item : data) {
+        ondemand::object object;
+        uint64_t checksum;
+        if (auto error = item.get_object().get(object)) return error;
+        if (auto error = object.find_field("symbol").get_string().get(symbol)) return error;
+        if (auto error = object.find_field("bids").get_array().get(bids)) return error;
+        if (auto error = levels(bids, text, answer[0], answer[2])) return error;
+        if (auto error = object.find_field("asks").get_array().get(asks)) return error;
+        if (auto error = levels(asks, text, answer[0], answer[2])) return error;
+        if (auto error = object.find_field("checksum").get_uint64().get(checksum)) return error;
+        answer[1] += checksum;
+        if (auto error = object.find_field("timestamp").get_string().get(timestamp)) return error;
+        answer[2] += channel.size() + type.size() + symbol.size() + timestamp.size();
+    }
+    return simdjson::SUCCESS;
+}
+
+}  // namespace
+
+extern "C" {
+
+size_t krakpot_simdjson_padding() { return simdjson::SIMDJSON_PADDING; }
+
+const char *krakpot_simdjson_instructions() {
+    static const std::string name = simdjson::builtin_implementation()->name();
+    return name.c_str();
+}
+
+void *krakpot_simdjson_new() { return new ondemand::parser; }
+void krakpot_simdjson_free(void *parser) { delete static_cast<ondemand::parser *>(parser); }
+
+// Reads the frames that end at `ends`, each followed by the padding. Adds to `answer`: entries, checksums, lengths of
+// text. Returns how many frames were read before the first that could not be.
+size_t krakpot_simdjson_read(void *parser, const char *at, const size_t *ends, size_t frames, bool text, uint64_t *answer) {
+    size_t begin = 0;
+    for (size_t i = 0; i < frames; ++i) {
+        size_t length = ends[i] - begin;
+        simdjson::padded_string_view json(at + begin, length, length + simdjson::SIMDJSON_PADDING);
+        if (frame(*static_cast<ondemand::parser *>(parser), json, text, answer)) return i;
+        begin = ends[i] + simdjson::SIMDJSON_PADDING;
+    }
+    return frames;
+}
+}

@@ -1,0 +1,284 @@
+"""The built-in exchange as a server: sockets and clock around ``_core.Exchange``.
+
+websockets' Sans-I/O server protocol does handshakes, pings and closes; the frames of the market come from Rust in blocks
+and go to the socket as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from krakpot import _core
+from krakpot.errors import ConfigError
+from krakpot.lake import nanoseconds
+
+PATH = "/v2"
+REQUEST_MAX = 1 << 20
+"""Bytes of a request; all pairs of an exchange are 20 kB."""
+SLICE = 0.005
+"""Seconds between two looks at the clock."""
+BLOCK = 1 << 18
+"""Bytes that are made before they are written, at the speed ``max``."""
+HIGH, LOW = 1 << 20, 1 << 18
+"""Bytes waiting in a socket's buffer at which ``max`` waits, and goes on."""
+SLOW = 256 << 20
+"""Bytes waiting for a client at which it is cut: it reads more slowly than the market moves."""
+SETTLE = 2.0
+"""Seconds after the last request for which ``max`` runs at normal speed: a client is subscribing."""
+CLOSE_TIMEOUT = 3.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What exchange to serve, and how."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0: a free one."""
+    pairs: int = 200
+    rate: float = 1000.0
+    """Messages a second of a full subscription."""
+    seed: int = 1
+    speed: float | None = 1.0
+    """Exchange seconds in a second; None: as fast as the clients read."""
+    duration: float | None = None
+    """Exchange seconds after which it closes."""
+    start: int | None = None
+    """Exchange time at the start, ns; None: now."""
+    log: Path | None = None
+    """File for a line a frame, CSV: wall_ns,connection,frame,channel,symbol,checksum."""
+
+
+def speed(text: str) -> float | None:
+    """Read ``--speed``: a number above zero, or ``max`` (None)."""
+    if text == "max":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:  # noqa: PLR2004  # beyond, nothing can follow
+        sentence = "a number above 0 (2 is twice as fast), or max"
+        raise ValueError(sentence)
+    return value
+
+
+def start(text: str) -> int:
+    """Read ``--start``: RFC 3339, to nanoseconds since the epoch."""
+    return nanoseconds(text)
+
+
+class _Client(asyncio.Protocol):
+    """One client's socket."""
+
+    def __init__(self, server: ExchangeServer) -> None:
+        self.server = server
+        self.protocol = ServerProtocol(max_size=REQUEST_MAX)
+        self.number: int | None = None
+        """The exchange's number of this connection, from the handshake on."""
+        self.writable = True
+        self.transport: asyncio.Transport
+        self._pieces: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport), "a stream connection"
+        self.transport = transport
+        transport.set_write_buffer_limits(HIGH, LOW)
+        self.server.clients.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.protocol.receive_data(data)
+        for event in self.protocol.events_received():
+            if isinstance(event, Request):
+                self._handshake(event)
+            elif isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                self._pieces.append(bytes(event.data))
+                if sum(map(len, self._pieces)) > REQUEST_MAX:
+                    self.protocol.fail(CloseCode.MESSAGE_TOO_BIG)
+                elif event.fin:
+                    text = b"".join(self._pieces)
+                    self._pieces.clear()
+                    self._request(text)
+        self.flush()
+
+    def _handshake(self, request: Request) -> None:
+        if request.path.partition("?")[0] == PATH:
+            response = self.protocol.accept(request)
+        else:
+            response = self.protocol.reject(404, f"The exchange is at {PATH}\n")
+        self.protocol.send_response(response)
+        if self.protocol.state is State.OPEN:
+            self.number = self.server.exchange.connect()
+
+    def _request(self, text: bytes) -> None:
+        if self.number is not None:
+            if b'"ping"' not in text:
+                self.server.asked = time.monotonic()
+            self.server.exchange.receive(self.number, text)
+
+    def flush(self) -> None:
+        """Write what waits: answers of the protocol, then frames of the exchange."""
+        for data in self.protocol.data_to_send():
+            if data:
+                self.transport.write(data)
+            elif self.transport.can_write_eof():
+                self.transport.write_eof()
+        if self.number is not None and self.protocol.state is State.OPEN and (block := self.server.exchange.take(self.number)):
+            self.transport.write(block)
+        if self.protocol.close_expected():
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.transport.abort)
+
+    def pause_writing(self) -> None:
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        self.server.drained.set()
+
+    def eof_received(self) -> None:
+        self.protocol.receive_eof()
+        self.flush()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.server.clients.discard(self)
+        self.server.drained.set()
+        if self.number is not None:
+            self.server.exchange.disconnect(self.number)
+            self.number = None
+
+    def close(self) -> None:
+        """Say goodbye."""
+        if self.protocol.state is State.OPEN:
+            self.protocol.send_close(CloseCode.GOING_AWAY, "the exchange closes")
+            self.flush()
+        else:
+            self.transport.abort()
+
+
+class ExchangeServer:
+    """Serves an exchange while its ``async with`` block runs; ``address`` is where.
+
+    ``ConfigError`` if the address cannot be listened on, or the log not be written.
+    """
+
+    def __init__(self, options: Options) -> None:
+        """Make the exchange: its books are full from the beginning."""
+        self.options = options
+        self.begin = time.time_ns() if options.start is None else options.start
+        self.exchange = _core.Exchange(
+            pairs=options.pairs, rate=options.rate, seed=options.seed, start=self.begin, log=options.log is not None
+        )
+        self.clients: set[_Client] = set()
+        self.asked = time.monotonic()
+        """When the last request came, by the monotonic clock."""
+        self.address = ""
+        self.over = asyncio.Event()
+        """Set when the exchange time of ``duration`` has passed."""
+        self.drained = asyncio.Event()
+        self._log: IO[bytes] | None = None
+
+    async def __aenter__(self) -> ExchangeServer:
+        """Listen, and let time pass."""
+        options = self.options
+        loop = asyncio.get_running_loop()
+        try:
+            if options.log is not None:
+                self._log = options.log.open("wb", buffering=0)
+            self._server = await loop.create_server(lambda: _Client(self), options.host, options.port)
+        except OSError as error:
+            what = f"--log {options.log}" if options.log is not None and self._log is None else f"--port {options.port}"
+            sentence = f"{what}: {error.strerror or error}"
+            raise ConfigError(sentence) from None
+        port = self._server.sockets[0].getsockname()[1]
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        self.address = f"ws://{host}:{port}{PATH}"
+        self._clock = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close: clients are told; those that do not answer are cut."""
+        self._clock.cancel()
+        await asyncio.gather(self._clock, return_exceptions=True)
+        self._server.close()
+        for client in list(self.clients):
+            client.close()
+        until = time.monotonic() + CLOSE_TIMEOUT
+        while self.clients and time.monotonic() < until:
+            await asyncio.sleep(SLICE)
+        for client in list(self.clients):
+            client.transport.abort()
+        await asyncio.sleep(0)
+        if self._log is not None:
+            self._log.write(self.exchange.take_log())
+            self._log.close()
+        if not self._clock.cancelled() and (failure := self._clock.exception()) is not None and error is None:
+            raise failure
+
+    def summary(self) -> dict[str, Any]:
+        """What was sent: see ``_core.Exchange.summary``."""
+        return dict(json.loads(self.exchange.summary()))
+
+    async def _run(self) -> None:
+        """Move the exchange's time."""
+        options = self.options
+        end = None if options.duration is None else self.begin + round(options.duration * 1e9)
+        now, clock = self.begin, time.monotonic_ns()
+        while end is None or now < end:
+            fast = options.speed is None and time.monotonic() - self.asked > SETTLE and any(c.number is not None for c in self.clients)
+            if fast:
+                while not all(client.writable for client in self.clients):
+                    self.drained.clear()
+                    await self.drained.wait()
+                await asyncio.sleep(0)
+                now = self._advance(now + 1_000_000_000, end, BLOCK)
+                clock = time.monotonic_ns()
+            else:
+                await asyncio.sleep(SLICE)
+                then, clock = clock, time.monotonic_ns()
+                now = self._advance(now + round((clock - then) * (options.speed or 1.0)), end, None)
+                self._cut_slow()
+        self.over.set()
+
+    def _advance(self, to: int, end: int | None, limit: int | None) -> int:
+        now = self.exchange.advance(to if end is None else min(to, end), limit, time.time_ns())
+        for client in list(self.clients):
+            client.flush()
+        if self._log is not None:
+            self._log.write(self.exchange.take_log())
+        return now
+
+    def _cut_slow(self) -> None:
+        for client in list(self.clients):
+            if client.transport.get_write_buffer_size() > SLOW:
+                sys.stderr.write(f"cut a client that had {SLOW >> 20} MiB waiting: it reads more slowly than the market moves\n")
+                client.transport.abort()
+
+
+async def _serve(options: Options, say_address: Callable[[str], None]) -> dict[str, Any]:
+    server = ExchangeServer(options)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.over.set)
+    async with server:
+        say_address(server.address)
+        await server.over.wait()
+    return server.summary()
+
+
+def run(options: Options, say_address: Callable[[str], None]) -> dict[str, Any]:
+    """Serve until the duration is over, Ctrl-C or SIGTERM; returns the summary."""
+    return asyncio.run(_serve(options, say_address))

@@ -1,0 +1,79 @@
+//! `Exchange`: the built-in exchange, without its sockets and its clock.
+
+use std::sync::Mutex;
+
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
+
+use crate::error::value_error;
+
+/// The built-in exchange: requests in, blocks of WebSocket frames out; time moves when it is told to.
+// A mutex, since several threads may hold the object; each call takes it whole.
+#[pyclass(frozen, module = "krakpot._core")]
+pub struct Exchange(Mutex<krakpot_exchange::Exchange>);
+
+impl Exchange {
+    fn with<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&mut krakpot_exchange::Exchange) -> T + Send) -> PyResult<T> {
+        py.detach(|| match self.0.lock() {
+            Ok(mut exchange) => Ok(call(&mut exchange)),
+            Err(_) => Err("an earlier call failed".to_owned()),
+        })
+        .map_err(value_error)
+    }
+}
+
+#[pymethods]
+impl Exchange {
+    #[new]
+    #[pyo3(signature = (*, pairs = 200, rate = 1000.0, seed = 1, start = 0, log = false))]
+    fn new(py: Python<'_>, pairs: usize, rate: f64, seed: u64, start: i64, log: bool) -> PyResult<Self> {
+        if !(1..=krakpot_exchange::PAIRS_MAX).contains(&pairs) {
+            return Err(value_error(format!("pairs must be from 1 to {}, not {pairs}", krakpot_exchange::PAIRS_MAX)));
+        }
+        if !(rate.is_finite() && rate > 0.0) {
+            return Err(value_error(format!("rate must be above zero, not {rate}")));
+        }
+        Ok(py.detach(|| Self(Mutex::new(krakpot_exchange::Exchange::new(pairs, rate, seed, start, log)))))
+    }
+
+    #[getter]
+    fn now(&self, py: Python<'_>) -> PyResult<i64> {
+        self.with(py, |exchange| exchange.now())
+    }
+
+    #[getter]
+    fn symbols(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        self.with(py, |exchange| exchange.symbols().map(str::to_owned).collect())
+    }
+
+    fn connect(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, krakpot_exchange::Exchange::connect)
+    }
+
+    fn disconnect(&self, py: Python<'_>, connection: u64) -> PyResult<()> {
+        self.with(py, |exchange| exchange.disconnect(connection))
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts it")]
+    fn receive(&self, py: Python<'_>, connection: u64, text: PyBackedBytes) -> PyResult<()> {
+        self.with(py, |exchange| exchange.receive(connection, &text))
+    }
+
+    #[pyo3(signature = (to, limit = None, wall = 0))]
+    fn advance(&self, py: Python<'_>, to: i64, limit: Option<usize>, wall: i64) -> PyResult<i64> {
+        self.with(py, |exchange| exchange.advance(to, limit.unwrap_or(usize::MAX), wall))
+    }
+
+    fn take<'py>(&self, py: Python<'py>, connection: u64) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.with(py, |exchange| exchange.take(connection))?))
+    }
+
+    fn take_log<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.with(py, krakpot_exchange::Exchange::take_log)?))
+    }
+
+    fn summary(&self, py: Python<'_>) -> PyResult<String> {
+        self.with(py, |exchange| exchange.summary().to_string())
+    }
+}

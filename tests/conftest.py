@@ -1,0 +1,37 @@
+"""What all tests share: the folder of real recordings, and how hard hypothesis tries."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Deadlines would time the machine, not the code.
+settings.register_profile("small", max_examples=60, stateful_step_count=30, deadline=None)
+settings.register_profile(
+    "large", max_examples=3000, stateful_step_count=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("large" if os.environ.get("KRAKPOT_TEST") == "all" else "small")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Folder of real recorded frames; tests that need it are skipped only where KRAKPOT_DATA is not set at all."""
+    folder = os.environ.get("KRAKPOT_DATA")
+    if not folder:
+        pytest.skip("KRAKPOT_DATA does not name the folder of real recorded frames")
+    path = Path(folder)
+    missing = [name for name in ("recorded", "examples", "reference") if not (path / name).is_dir()]
+    if missing:
+        pytest.fail(f"KRAKPOT_DATA is {path}, which lacks {', '.join(missing)}")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options of a recording that happen to be set on this machine decide no test."""
+    for name in list(os.environ):
+        if name.startswith("KRAKPOT_") and name not in {"KRAKPOT_DATA", "KRAKPOT_TEST"}:
+            monkeypatch.delenv(name)
