@@ -11,12 +11,13 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+import polars as pl
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
@@ -24,7 +25,7 @@ from websockets.server import ServerProtocol
 
 from krakpot import _core
 from krakpot.errors import ConfigError
-from krakpot.lake import nanoseconds
+from krakpot.lake import Lake, nanoseconds
 
 PATH = "/v2"
 REQUEST_MAX = 1 << 20
@@ -40,6 +41,8 @@ SLOW = 256 << 20
 SETTLE = 2.0
 """Seconds after the last request for which ``max`` runs at normal speed: a client is subscribing."""
 CLOSE_TIMEOUT = 3.0
+HASH = 6364136223846793005
+"""Multiplier of the hash over checksums; see ``_core.Exchange.summary``."""
 
 
 @dataclass(frozen=True)
@@ -282,3 +285,50 @@ async def _serve(options: Options, say_address: Callable[[str], None]) -> dict[s
 def run(options: Options, say_address: Callable[[str], None]) -> dict[str, Any]:
     """Serve until the duration is over, Ctrl-C or SIGTERM; returns the summary."""
     return asyncio.run(_serve(options, say_address))
+
+
+def differences(lake: Lake, summary: Mapping[str, Any]) -> list[str]:
+    """Compare a lake with the account of the exchange that it was recorded from: connection by connection.
+
+    Per symbol: the number of book, trade and ticker messages, and the hash over the sequence of checksums. Sentences about
+    what differs; empty if nothing does.
+    """
+    sessions, connections = lake.sessions(), summary["connections"]
+    if len(sessions) != len(connections):
+        return [f"the lake has {len(sessions)} sessions, the exchange had {len(connections)} connections"]
+    found: list[str] = []
+    for session, connection in zip(sessions, connections, strict=True):
+        counts: dict[tuple[str, str], int] = {}
+        hashes: dict[tuple[str, str], int] = {}
+        for channel, table in (("book", "book"), ("trade", "trades"), ("ticker", "ticker")):
+            for part in sorted((p for p in lake.parts(table) if p.session == session), key=lambda p: (p.number, p.date)):
+                _count(part.path, channel, counts, hashes)
+        told = {
+            (channel, symbol): (facts["messages"], int(facts["hash"], 16))
+            for symbol, channels in connection["symbols"].items()
+            for channel, facts in channels.items()
+        }
+        for key in sorted({*told, *counts}):
+            want, want_hash = told.get(key, (0, 0))
+            if counts.get(key, 0) != want:
+                found.append(f"{key[1]}: the exchange sent {want} {key[0]} messages, the lake has {counts.get(key, 0)}")
+            elif key[0] != "ticker" and hashes[key] != want_hash:
+                found.append(f"{key[1]}: the numbers of its {key[0]} messages differ from those that the exchange sent")
+    return found
+
+
+def _count(path: Path, channel: str, counts: dict[tuple[str, str], int], hashes: dict[tuple[str, str], int]) -> None:
+    """Add the messages of one part."""
+    number = {"book": "checksum", "trade": "trade_id"}.get(channel)
+    columns = ["symbol", "message", "entry", *([number] if number else [])]
+    rows = pl.read_parquet(path, columns=columns, hive_partitioning=False)
+    # A message's number: a book's checksum is the same in all its rows, a trade message's is its last trade's.
+    messages = rows.sort("symbol", "message", "entry").unique(["symbol", "message"], keep="last", maintain_order=True)
+    for (symbol,), group in messages.partition_by("symbol", as_dict=True).items():
+        key = (channel, str(symbol))
+        counts[key] = counts.get(key, 0) + group.height
+        value = hashes.get(key, 0)
+        if number:
+            for one in group[number].to_list():
+                value = (value * HASH + one) & (1 << 64) - 1
+        hashes[key] = value
