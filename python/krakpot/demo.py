@@ -9,6 +9,7 @@ import subprocess
 import sys
 from datetime import datetime, timedelta
 from importlib.util import find_spec
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from krakpot.verify import verify
 
 PICTURE = "picture.png"
 SYMBOL = "BTC/USD"
-STEPS = 400
-"""Columns of the picture."""
+STEPS, BINS = 400, 160
+"""Columns of the picture, and its rows at most."""
 
 
 def _clear(out: Path) -> None:
@@ -115,6 +116,7 @@ def draw(lake: Lake, symbol: str, path: Path) -> None:
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(12, 8), height_ratios=[3, 1], constrained_layout=True)
     times, prices, grid = _heat(rows)
     if times:
+        top.set_facecolor("black")
         heat = top.pcolormesh(times, prices, grid, cmap="magma", norm=mpl.colors.LogNorm(), shading="nearest")
         figure.colorbar(heat, ax=top, label="quantity at the price")
         for side, colour in (("buy", "#5ad1a5"), ("sell", "#ff6b6b")):
@@ -172,13 +174,16 @@ def _heat(rows: pl.DataFrame) -> tuple[list[datetime], list[float], list[list[fl
     middle = sorted(mids)[len(mids) // 2]
     near = sorted(abs(price - middle) for price in frames[-1][1])
     reach = max(near[min(len(near) - 1, 120)], max(abs(mid - middle) for mid in mids) * 1.1)
-    count = 160
-    prices = [middle - reach + 2 * reach * i / (count - 1) for i in range(count)]
+    # Bins of whole price steps, so that none is empty only because no price can fall into it.
+    tick = 10.0 ** -int(rows["price_precision"][0])
+    width = tick * max(1, round(2 * reach / BINS / tick))
+    lowest = round((middle - reach) / width)
+    prices = [(lowest + i) * width for i in range(round(2 * reach / width) + 1)]
     grid = [[float("nan")] * len(frames) for _ in prices]
     for column, (_, levels) in enumerate(frames):
         for price, qty in levels.items():
-            place = round((price - middle + reach) / (2 * reach) * (count - 1))
-            if 0 <= place < count:
+            place = round(price / width) - lowest
+            if 0 <= place < len(prices):
                 before = grid[place][column]
-                grid[place][column] = qty if before != before else before + qty  # noqa: PLR0124  # not a number yet
+                grid[place][column] = qty if isnan(before) else before + qty
     return [time for time, _ in frames], prices, grid
