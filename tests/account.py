@@ -1,6 +1,6 @@
 """Record the built-in exchange as fast as the recorder reads, and compare the lake with the exchange's own account.
 
-``python -m tests.account --seconds 3600 --rate 10000 --out DIR`` runs it at any size; the tests run it small.
+``python tests/account.py --seconds 3600 --rate 10000 --out DIR`` runs it at any size; the tests run it small.
 """
 
 from __future__ import annotations

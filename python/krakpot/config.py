@@ -103,10 +103,14 @@ def precision(value: Any) -> dict[str, tuple[int, int]]:
 def url(value: Any) -> str:
     """A WebSocket address: ``wss://``, or ``ws://`` on this machine."""
     text = str(value)
-    parts = urlsplit(text)
+    sentence = "a wss:// address (ws:// only on this machine: localhost, 127.0.0.1 or ::1)"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(sentence) from error
     plain = parts.scheme == "ws" and parts.hostname in LOOPBACK
-    if not parts.hostname or not (parts.scheme == "wss" or plain):
-        sentence = "a wss:// address (ws:// only on this machine: localhost, 127.0.0.1 or ::1)"
+    if not parts.hostname or port == 0 or "#" in text or not (parts.scheme == "wss" or plain):
         raise ValueError(sentence)
     return text
 

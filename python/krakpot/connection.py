@@ -1,14 +1,16 @@
 """One WebSocket connection: all frames of a socket read in one call, with one receive time.
 
 websockets' Sans-I/O client protocol inside an ``asyncio.Protocol``: about half the work of the library's own asyncio
-API. The Sans-I/O layer leaves continuation frames, liveness and pacing to its user; they are here. So is the policy of
-reconnecting, as a class without clock or socket.
+API. The Sans-I/O layer leaves putting continuation frames together, liveness and pacing to its user; they are here. So
+is the policy of reconnecting, as a class without clock or socket.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import socket
 import ssl
 import time
 from collections import deque
@@ -17,7 +19,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, PayloadTooBig, ProtocolError
+from websockets.exceptions import PayloadTooBig
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
@@ -55,13 +57,13 @@ class Connection(asyncio.Protocol):
         self.reads = 0
         """Socket reads so far."""
         self.too_big = False
-        """Whether a frame beyond the limit ended the connection."""
+        """Whether a message beyond the limit ended the connection."""
         self._transport: asyncio.Transport | None = None
         self._pieces: list[bytes] = []
-        self._pieces_size = 0
         self._last_data = 0.0
         self._pinged = False
         self._reason = ""
+        self._cut: asyncio.TimerHandle | None = None
 
     # The asyncio side.
 
@@ -87,14 +89,18 @@ class Connection(asyncio.Protocol):
                 if event.opcode is Opcode.TEXT and event.fin:
                     frames.append(bytes(event.data))
                 elif event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-                    self._piece(event, frames)
+                    # The size of the whole message is the protocol's to watch: its ``max_size`` counts all pieces.
+                    self._pieces.append(bytes(event.data))
+                    if event.fin:
+                        frames.append(b"".join(self._pieces))
+                        self._pieces.clear()
             elif isinstance(event, Response):
                 self._answered()
         if frames:
             self.on_frames(frames, ts_recv)
-        self._flush()
         if self.protocol.parser_exc is not None:
             self._failed(self.protocol.parser_exc)
+        self._flush()
 
     def eof_received(self) -> bool:
         """Tell the protocol that no more data comes."""
@@ -105,6 +111,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Say that the connection is gone, and why."""
         self.protocol.receive_eof()
+        if self._cut is not None:
+            self._cut.cancel()
         if not self._reason:
             close = self.protocol.close_rcvd
             if close is not None:
@@ -122,33 +130,19 @@ class Connection(asyncio.Protocol):
 
     def _answered(self) -> None:
         error = self.protocol.handshake_exc
+        if self.opened.done():
+            return
         if error is None:
-            if not self.opened.done():
-                self.opened.set_result(None)
-        elif not self.opened.done():
-            words = error if isinstance(error, InvalidHandshake) else "no WebSocket answer"
-            self.opened.set_exception(FeedError(f"{self.url}: the handshake was refused: {words}"))
-
-    def _piece(self, event: Frame, frames: list[bytes]) -> None:
-        """Put continuation frames together, under the limit of a whole frame."""
-        self._pieces.append(bytes(event.data))
-        self._pieces_size += len(event.data)
-        if self._pieces_size > FRAME_MAX:
-            self.too_big = True
-            self._reason = f"a message of more than {FRAME_MAX} bytes"
-            self.protocol.fail(CloseCode.MESSAGE_TOO_BIG, "message too big")
-            self._pieces = []
-        elif event.fin:
-            frames.append(b"".join(self._pieces))
-            self._pieces = []
-            self._pieces_size = 0
+            self.opened.set_result(None)
+        else:
+            self.opened.set_exception(FeedError(f"{self.url}: the handshake failed: {error}"))
 
     def _failed(self, error: Exception) -> None:
+        self._pieces.clear()
         if isinstance(error, PayloadTooBig):
             self.too_big = True
-        if not self._reason:
-            what = "protocol error" if isinstance(error, ProtocolError) else "refused"
-            self._reason = f"{what}: {error}"
+            self._reason = self._reason or f"a message of more than {FRAME_MAX} bytes"
+        self._reason = self._reason or f"the exchange broke the WebSocket protocol: {error}"
 
     def _flush(self) -> None:
         assert self._transport is not None, "connected"
@@ -158,8 +152,11 @@ class Connection(asyncio.Protocol):
             else:
                 # By the Sans-I/O layer's convention an empty piece means half-close.
                 self._transport.write_eof() if self._transport.can_write_eof() else self._transport.close()
-        if self.protocol.close_expected():
-            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._transport.abort)
+        if self._cut is None and self.protocol.close_expected():
+            self._cut = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._transport.abort)
+            if self.protocol.handshake_exc is not None:
+                # What is no HTTP at all comes without an event.
+                self._answered()
 
     # For the owner.
 
@@ -194,6 +191,11 @@ class Connection(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
+    def abort(self) -> None:
+        """Cut."""
+        assert self._transport is not None, "connected"
+        self._transport.abort()
+
     async def close(self, reason: str) -> None:
         """Close in order; after a few seconds without the other side's answer, cut."""
         self._reason = self._reason or reason
@@ -227,7 +229,6 @@ async def connect(
     port = parts.port or (443 if secure else 80)
     context = (tls or ssl.create_default_context()) if secure else None
     loop = asyncio.get_running_loop()
-    connection: Connection | None = None
     try:
         async with asyncio.timeout(HANDSHAKE_TIMEOUT):
             _, connection = await loop.create_connection(
@@ -237,36 +238,42 @@ async def connect(
                 ssl=context,
                 server_hostname=host if secure else None,
             )
-            await connection.opened
+            try:
+                await connection.opened
+            except BaseException:
+                # Refused, too late, or no longer wanted: nobody else would close it.
+                connection.abort()
+                raise
     except TimeoutError:
-        if connection is not None:
-            await connection.close("handshake timeout")
         sentence = f"{url}: no answer within {HANDSHAKE_TIMEOUT:.0f} s"
         raise FeedError(sentence) from None
     except ssl.SSLCertVerificationError as error:
         sentence = f"{url}: the certificate was not accepted: {error.verify_message}"
         raise FeedError(sentence) from None
     except OSError as error:
-        sentence = f"{url}: cannot connect: {error.strerror or error}"
-        raise FeedError(sentence) from None
-    except FeedError:
-        if connection is not None:
-            await connection.close("handshake refused")
-        raise
+        raise FeedError(f"{url}: cannot connect: {_words(error)}") from None
     return connection
+
+
+def _words(error: OSError) -> str:
+    """Say what the system says, without the address that asyncio puts in its place."""
+    if error.errno is None or isinstance(error, (socket.gaierror, ssl.SSLError)):
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 @dataclass
 class Backoff:
     """When to connect again: pure, times are arguments (seconds of a monotonic clock).
 
-    At once after a random drop, a few times; then 1, 2, 4 … 30 s with jitter; after maintenance never below 5 s
-    (Kraken's engine is in cancel_only first); after an oversized frame 30 s and more. Kraken bans an IP for 10 minutes
-    after about 150 attempts in 10 minutes: 120 are the budget here.
+    At once the first time and after a random drop, a few times; then 1, 2, 4 … 30 s with jitter; after maintenance
+    never below 5 s (Kraken's engine is in cancel_only first); after an oversized frame 30 s and more. Kraken bans an
+    IP for 10 minutes after about 150 attempts in 10 minutes: 120 are the budget here.
     """
 
     random: random.Random = field(default_factory=random.Random)
-    fast: int = 3
+    fast: int = 4
+    """Attempts made at once: the first one, and three after drops."""
     budget: int = 120
     window: float = 600.0
     longest: float = 30.0
@@ -281,7 +288,8 @@ class Backoff:
 
     def delay(self, now: float, *, maintenance: bool = False, too_big: bool = False) -> float:
         """Seconds to wait before the next attempt, which is counted as made then."""
-        step = self.failures - self.fast
+        # Bounded before the power: a night without network has more failures than a float has exponents.
+        step = min(self.failures - self.fast, 16)
         wait = 0.0 if step < 0 else min(self.longest, 2.0**step)
         if wait:
             wait += self.random.uniform(0, 0.75)

@@ -79,6 +79,12 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
 class Writer:
     """Writes the journals of one session, one after the other; ``write`` and ``sync`` may block, so not on the loop."""
 
@@ -107,10 +113,15 @@ class Writer:
             # Locked before it has its name: nobody ever sees a living journal unlocked.
             self._file = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(self._file, MAGIC)
+            _write_all(self._file, MAGIC)
             os.rename(hidden, path)
             sync_folder(self.folder)
         except OSError as error:
+            if self._file != -1:
+                os.close(self._file)
+                self._file = -1
+                for name in (hidden, path):
+                    name.unlink(missing_ok=True)
             raise storage_error(error, "begin a journal", path) from error
         self.path = path
         self.begun = ts
@@ -122,9 +133,7 @@ class Writer:
         crc = zlib.crc32(payload, zlib.crc32(bytes([kind])))
         data = BLOCK.pack(kind, len(payload), crc) + payload
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._file, view) :]
+            _write_all(self._file, data)
         except OSError as error:
             # What stands before this block stays whole.
             os.ftruncate(self._file, self._size)

@@ -19,7 +19,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -29,7 +29,7 @@ from typing import Any
 from krakpot import __version__, _core, journal, seal
 from krakpot.config import Config
 from krakpot.connection import Backoff, Connection, Pacer, connect
-from krakpot.errors import ConfigError, FeedError, StorageError
+from krakpot.errors import ConfigError, FeedError
 
 TICK = 0.1
 """Seconds between two looks at the clock's duties."""
@@ -65,6 +65,8 @@ SAID = (
 LIVE = 4096
 """Lines said aloud over a recording, so that a storm does not fill the terminal; the ledger has all."""
 
+CONNECTION = "connection"
+"""In the ledger's column of channels: what was refused is the whole connection."""
 COUNTERS = ("frames", "unchecked", "errors", "gaps", "absent", "unknown_fields")
 
 
@@ -92,7 +94,7 @@ def add_counts(total: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
 class JournalThread(threading.Thread):
     """Writes flushes in order, syncs once a second; the first error ends it and is told to ``on_error``."""
 
-    def __init__(self, on_closed: Callable[[Path], object], on_error: Callable[[StorageError], object]) -> None:
+    def __init__(self, on_closed: Callable[[Path], object], on_error: Callable[[Exception], object]) -> None:
         """``on_closed`` is called with each journal that is ready to be sealed; both are called in this thread."""
         super().__init__(name="krakpot-journal", daemon=True)
         self.jobs: queue.Queue[tuple[journal.Writer, dict[str, Any] | None, int] | None] = queue.Queue(QUEUE)
@@ -124,7 +126,7 @@ class JournalThread(threading.Thread):
                 if current is not None and not self.failed and time.monotonic() - synced >= SYNC:
                     current.sync()
                     synced = time.monotonic()
-            except StorageError as error:
+            except Exception as error:  # noqa: BLE001  # this thread has nobody else to raise to
                 # From here on nothing is written: what stands in the journal is whole, and recovery seals it.
                 self.failed = True
                 self.on_error(error)
@@ -187,18 +189,19 @@ class Recorder:
         self._thread.start()
         self._begun = time.monotonic()
         self._offset = time.time_ns() - time.monotonic_ns()
-        sealer = asyncio.create_task(self._sealer())
         # Journals that dead recorders left.
         self._seal_wanted = bool(journal.journals(config.out))
-        duties = asyncio.create_task(self._duties())
+        sealer = self._task(self._sealer())
+        duties = self._task(self._duties())
         if config.duration is not None:
             loop.call_later(config.duration, self.stop)
         try:
             await self._connections()
+        except Exception as error:  # noqa: BLE001  # raised below, when what was recorded is safe
+            self.fail(error)
         finally:
             duties.cancel()
-            with suppress(asyncio.CancelledError):
-                await duties
+            await asyncio.gather(duties, return_exceptions=True)
             await self._finish(sealer)
             if self.signals:
                 for number in (signal.SIGINT, signal.SIGTERM):
@@ -206,6 +209,17 @@ class Recorder:
         if self.error is not None:
             raise self.error
         return self.summary()
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run beside the connections; if it fails, the recording ends with its error."""
+
+        def done(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and isinstance(error := task.exception(), Exception):
+                self.fail(error)
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(done)
+        return task
 
     def stop(self) -> None:
         """End in order."""
@@ -277,30 +291,34 @@ class Recorder:
         self.sessions.append(session.session)
         return session
 
-    def _switch(self, session: _core.Session) -> None:
+    async def _switch(self, session: _core.Session) -> None:
         """Let ``session`` be the one that is written from now on.
 
         Its first rows go to its journal before the end of the one before goes to its own, so that there is no moment at
         which a recorder that dies leaves an ended session without a follower.
         """
         old, old_writer = self.session, self._writer
+        writer = journal.Writer(self.config.out, session.session, interval=self.config.seal_interval)
         self.session = session
-        self._writer = journal.Writer(self.config.out, session.session, interval=self.config.seal_interval)
-        if old is not None and old_writer is not None:
-            if self._checked:
-                self._thread.jobs.put((self._writer, session.take(), time.time_ns()))
-            self._thread.jobs.put((old_writer, old.take(), time.time_ns()))
-            self._thread.jobs.put((old_writer, None, 0))
+        # Nothing is flushed while these wait for room in the queue, on a slow disk: their order matters.
+        self._writer = None
+        if old is not None and old_writer is not None and self._checked:
+            now = time.time_ns()
+            await self._queue(writer, session.take(), now)
+            await self._queue(old_writer, old.take(), now)
+            await self._queue(old_writer, None, now)
+        self._writer = writer
+
+    async def _queue(self, writer: journal.Writer, batches: dict[str, Any] | None, now: int) -> None:
+        await asyncio.to_thread(self._thread.jobs.put, (writer, batches, now))
 
     async def _connections(self) -> None:
         recorder = uuid7()
-        attempt = 0
         session = self._begin(recorder)
-        self._switch(session)
+        await self._switch(session)
         maintenance = too_big = False
         while not self._stop.is_set():
-            wait = self.backoff.delay(time.monotonic(), maintenance=maintenance, too_big=too_big) if attempt else 0.0
-            attempt += 1
+            wait = self.backoff.delay(time.monotonic(), maintenance=maintenance, too_big=too_big)
             self._state = f"connecting in {wait:.0f} s" if wait >= 1 else "connecting"
             if wait:
                 with suppress(TimeoutError):
@@ -310,9 +328,11 @@ class Recorder:
             try:
                 connection = await self._connect(session)
             except FeedError as error:
-                session.note("refused", time.time_ns(), detail=json.dumps({"error": str(error)}))
+                session.note("refused", time.time_ns(), channel=CONNECTION, detail=json.dumps({"error": str(error)}))
                 self._tell(f"{error}; trying again")
                 continue
+            if connection is None:
+                break
             opened = time.monotonic()
             self._connection = connection
             self._state = "recording"
@@ -332,27 +352,27 @@ class Recorder:
             if too_big:
                 session.note("limit", now, count=1, detail=json.dumps({"error": reason, "limit": "FRAME_MAX"}))
             session.end(now, reason)
-            self._take_counts(final=True)
-            follower = self._begin(recorder)
-            self._switch(follower)
-            session = follower
-        if not self._stop.is_set():
-            self.stop()
+            self._events(session)
+            if self._checked:
+                self._take_counts(final=True)
+            else:
+                # Nothing of it was written: the next one is the first.
+                self.session = None
+                self.sessions.clear()
+            session = self._begin(recorder)
+            await self._switch(session)
 
-    async def _connect(self, session: _core.Session) -> Connection:
-        """Connect, giving up when the recording is to end."""
-        pacer = Pacer()
-        self._pacer = pacer
+    async def _connect(self, session: _core.Session) -> Connection | None:
+        """Connect; None when the recording is to end before that is done."""
+        self._pacer = Pacer()
         task = asyncio.create_task(connect(self.config.url, self._frames, session.ping, tls=self.tls))
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if not task.done():
             task.cancel()
-            sentence = "stopped while connecting"
-            with suppress(asyncio.CancelledError, FeedError):
-                await task
-            raise FeedError(sentence)
+            await asyncio.gather(task, return_exceptions=True)
+            return None
         return task.result()
 
     def _frames(self, frames: list[bytes], ts_recv: int) -> None:
@@ -399,22 +419,28 @@ class Recorder:
     def _flush(self, session: _core.Session) -> None:
         """Hand the rows to the writer's thread; with a full queue the socket waits."""
         jobs = self._thread.jobs
+        if self._writer is None:
+            return
         if jobs.full():
-            if not self._paused and self._connection is not None:
-                self._paused = time.time_ns()
+            if self._connection is not None:
+                # Said each time: it may be a new connection.
                 self._connection.pause()
-                self._tell("the disk is slower than the feed: the socket waits")
+                if not self._paused:
+                    self._paused = time.time_ns()
+                    self._tell("the disk is slower than the feed: the socket waits")
             return
         if self._paused:
-            now = time.time_ns()
-            session.note(
-                "backpressure", now, ts_from=self._paused, ts_to=now, detail='{"queue":"journal","answer":"wait"}'
-            )
-            self._paused = 0
-            if self._connection is not None:
-                self._connection.resume()
-        if session.rows and self._writer is not None:
+            self._resume(session)
+        if session.rows:
             jobs.put_nowait((self._writer, session.take(), time.time_ns()))
+
+    def _resume(self, session: _core.Session) -> None:
+        """Read the socket again; the ledger tells since when it waited."""
+        now = time.time_ns()
+        session.note("backpressure", now, ts_from=self._paused, ts_to=now, detail='{"queue":"journal","answer":"wait"}')
+        self._paused = 0
+        if self._connection is not None:
+            self._connection.resume()
 
     def _clock(self, session: _core.Session) -> None:
         offset = time.time_ns() - time.monotonic_ns()
@@ -450,6 +476,9 @@ class Recorder:
     def _events(self, session: _core.Session) -> None:
         for event in session.events():
             kind, symbol = event["kind"], event["symbol"]
+            if event["channel"] == CONNECTION:
+                # Said where it happened.
+                continue
             if kind == "refused":
                 reason = json.loads(event["detail"] or "{}").get("error", "")
                 self.refused[f"{event['channel'] or ''} {symbol or ''}".strip() or "request"] = reason
@@ -489,7 +518,8 @@ class Recorder:
 
     async def _seal(self) -> None:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "krakpot.seal", str(self.config.out),
+            # -P: no module of the folder that the recorder was started in.
+            sys.executable, "-P", "-m", "krakpot.seal", str(self.config.out),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             # Ctrl-C in the terminal is for the recorder.
             start_new_session=True,
@@ -511,21 +541,23 @@ class Recorder:
         session = self.session
         if session is not None and self._writer is not None:
             now = time.time_ns()
+            if self._paused:
+                self._resume(session)
             session.end(now, "stopped" if self.error is None else str(self.error))
             session.note("stop", now)
             self._events(session)
             self._take_counts(final=True)
-            if self._checked:
-                await asyncio.to_thread(self._thread.jobs.put, (self._writer, session.take(), now))
-                await asyncio.to_thread(self._thread.jobs.put, (self._writer, None, 0))
+            if self._checked or self.error is None:
+                await self._queue(self._writer, session.take(), now)
+                await self._queue(self._writer, None, now)
         await asyncio.to_thread(self._thread.jobs.put, None)
         await asyncio.to_thread(self._thread.join)
         self._state = "sealing"
         self._show()
         # A sealing that is under way is waited for: a second one would pass its journal by.
         self._ended = True
-        await sealer
-        if not self._thread.failed:
+        await asyncio.gather(sealer, return_exceptions=True)
+        if not self._thread.failed and journal.journals(self.config.out):
             await self._seal()
         self._show()
 

@@ -162,13 +162,16 @@ impl<'a> Levels<'a> {
         (self.depth.value(row), self.price_precision.value(row), self.qty_precision.value(row))
     }
 
-    /// Calls `each` with every message: symbol, number, its rows.
+    /// Calls `each` with every message: symbol, number, its rows. A frame may hold several messages of one symbol: then
+    /// their `checksum` tells them apart.
     fn messages(
         &self,
         rows: usize,
+        checksum: Option<&arrow_array::PrimitiveArray<UInt32Type>>,
         mut wanted: impl FnMut(&str) -> bool,
         mut each: impl FnMut(&str, u64, std::ops::Range<usize>),
     ) {
+        let value = |row: usize| checksum.filter(|c| c.is_valid(row)).map(|c| c.value(row));
         let mut from = 0;
         while from < rows {
             let Some(symbol) = self.symbol.get(from) else {
@@ -178,9 +181,13 @@ impl<'a> Levels<'a> {
             let take = wanted(symbol);
             // The rows of this symbol, message after message.
             while from < rows && self.symbol.get(from) == Some(symbol) {
-                let message = self.message.value(from);
+                let (message, sent) = (self.message.value(from), value(from));
                 let mut to = from + 1;
-                while to < rows && self.message.value(to) == message && self.symbol.get(to) == Some(symbol) {
+                while to < rows
+                    && self.message.value(to) == message
+                    && value(to) == sent
+                    && self.symbol.get(to) == Some(symbol)
+                {
                     to += 1;
                 }
                 if take {
@@ -263,6 +270,7 @@ impl Verifier {
         let Self { symbols, all_ends, symbol_ends, shard, shards, .. } = self;
         levels.messages(
             batch.num_rows(),
+            None,
             |name| crc32(name.as_bytes()) % *shards == *shard,
             |name, message, rows| {
                 let symbol = Self::symbol(symbols, all_ends, symbol_ends, name);
@@ -285,6 +293,7 @@ impl Verifier {
         let Self { symbols, all_ends, symbol_ends, shard, shards, entries, buffer, .. } = self;
         levels.messages(
             batch.num_rows(),
+            Some(checksum),
             |name| crc32(name.as_bytes()) % *shards == *shard,
             |name, message, rows| {
                 let symbol = Self::symbol(symbols, all_ends, symbol_ends, name);
@@ -309,8 +318,7 @@ impl Verifier {
     #[must_use]
     pub fn finish(mut self) -> Vec<Found> {
         for symbol in self.symbols.values_mut() {
-            symbol.ends_before(u64::MAX);
-            symbol.checkpoints_until(u64::MAX);
+            symbol.until(u64::MAX);
         }
         self.symbols.into_values().map(|symbol| symbol.found).collect()
     }
@@ -325,6 +333,13 @@ impl Symbol {
                 self.dead = Some(reason);
             }
         }
+    }
+
+    /// Goes through what stands before `message`. Checkpoints first, each after the ends before it: an end behind a
+    /// checkpoint must not be forgotten when that checkpoint begins a life.
+    fn until(&mut self, message: u64) {
+        self.checkpoints_until(message);
+        self.ends_before(message);
     }
 
     /// Compares, or begins with, the checkpoints up to the one that stands before `message`.
@@ -374,8 +389,7 @@ impl Symbol {
     }
 
     fn message(&mut self, message: u64, terms: &Terms, entries: &[Entry], buffer: &mut Vec<u8>) {
-        self.ends_before(message);
-        self.checkpoints_until(message);
+        self.until(message);
         self.found.messages += 1;
         let begun = std::mem::replace(&mut self.begun, true);
         match self.life.apply(terms, entries, buffer) {

@@ -146,7 +146,7 @@ impl Market {
     fn quote(&mut self, side: Side) -> (i64, i64) {
         let start = self.pair.price;
         #[allow(clippy::cast_precision_loss, reason = "small")]
-        let reach = self.pair.levels as f64 / 3.0 + 2.0;
+        let reach = self.pair.levels as f64 * 0.8 + 2.0;
         let away = as_i64(self.rng.pareto(reach).min(as_f64(start) * 3.0));
         let price = match side {
             Side::Buy => {
@@ -175,7 +175,7 @@ impl Market {
         // Now and then somebody requotes many orders at once: long messages with repeated prices.
         let times = match self.rng.below(400) {
             0 => 2 + self.rng.below(20),
-            1..=24 => 2,
+            1..=16 => 2,
             _ => 1,
         };
         for _ in 0..times {
@@ -197,13 +197,19 @@ impl Market {
                 let qty = self.quantity(0.7);
                 self.submit(side, Some(price), qty, ts);
             }
-        } else if chance < if full { 0.45 } else { 0.60 } || self.engine.orders() == 0 {
+        } else if chance < if full { 0.28 } else { 0.55 } || self.engine.orders() == 0 {
             let (price, qty) = self.quote(side);
             self.submit(side, Some(price), qty, ts);
         } else {
             let at = self.rng.below(self.engine.orders());
+            let side = self.engine.order(at).side;
             self.engine.cancel(at);
             self.changes.extend_from_slice(&self.engine.changes);
+            if self.rng.below(2) == 0 {
+                // A quote that moves: one goes and another comes, told in one message.
+                let (price, qty) = self.quote(side);
+                self.submit(side, Some(price), qty, ts);
+            }
         }
     }
 

@@ -1,0 +1,16 @@
+//! The core against a second opinion, on bytes that nobody promised.
+//!
+//! [`decode`]: whatever the core takes for a message, `serde_json` takes for the same one, number by number as text; and
+//! a well-formed book message that `serde_json` takes is taken. [`session`]: the bytes are a script of valid frames,
+//! mutated frames, lost frames, ticks and answers; the counters must add up, the books must be those of a plain model,
+//! and the rows, proved again, must say the same. Neither may panic. libFuzzer and the seeded runner call the same two.
+
+mod compare;
+pub mod corpus;
+mod model;
+pub mod mutate;
+mod number;
+mod script;
+
+pub use compare::decode;
+pub use script::session;

@@ -1,0 +1,67 @@
+//! Books proved again from rows: what the session said live, verify must say of its rows.
+#![cfg(feature = "arrow")]
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt64Type;
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
+use krakpot_core::batch::batch;
+use krakpot_core::checksum::crc32;
+use krakpot_core::schema::Table;
+use krakpot_core::session::{Options, Session};
+use krakpot_core::verify::{Found, Verifier};
+
+const SECOND: i64 = 1_000_000_000;
+const START: i64 = 1_785_641_750 * SECOND;
+
+fn bid(kind: &str, price: &str) -> String {
+    let digits = format!("{}100000000", price.replace('.', ""));
+    format!(
+        r#"{{"channel":"book","type":"{kind}","data":[{{"symbol":"A/USD","bids":[{{"price":{price},"qty":1.00000000}}],"asks":[],"checksum":{},"timestamp":"2026-08-02T03:35:51.660084Z"}}]}}"#,
+        crc32(digits.as_bytes())
+    )
+}
+
+/// Proves the rows of `session`; its ledger's `unsubscribed` rows are the ends.
+fn proved(session: &mut Session) -> Vec<Found> {
+    let mut verifier = Verifier::new("test", 0, 1);
+    let mut batches: Vec<_> = session.take().into_iter().map(|rows| (rows.table, batch("test", rows).unwrap())).collect();
+    batches.sort_by_key(|(table, _)| [Table::Ledger, Table::Checkpoints, Table::Book].iter().position(|t| t == table));
+    for (table, batch) in &batches {
+        match table {
+            Table::Ledger => {
+                let kinds = batch.column_by_name("kind").unwrap().as_string_view();
+                let messages = batch.column_by_name("message").unwrap().as_primitive::<UInt64Type>();
+                let rows: Vec<_> = (0..batch.num_rows()).filter(|&row| kinds.value(row) == "unsubscribed").collect();
+                assert!(!rows.is_empty(), "the ledger has an end");
+                let symbols: ArrayRef = Arc::new(rows.iter().map(|_| Some("A/USD")).collect::<StringArray>());
+                let numbers: ArrayRef = Arc::new(rows.iter().map(|&row| Some(messages.value(row))).collect::<UInt64Array>());
+                let words: ArrayRef = Arc::new(rows.iter().map(|&row| Some(kinds.value(row))).collect::<StringArray>());
+                let ends = RecordBatch::try_from_iter([("symbol", symbols), ("message", numbers), ("kind", words)]);
+                verifier.ends(&ends.unwrap()).unwrap();
+            }
+            Table::Checkpoints => verifier.checkpoints(batch).unwrap(),
+            Table::Book => verifier.book(batch).unwrap(),
+            _ => {}
+        }
+    }
+    verifier.finish()
+}
+
+/// Goal: a life that ended after a checkpoint, with no message of the symbol between the two, is not begun again by it.
+#[test]
+fn an_end_behind_a_checkpoint_is_not_forgotten() {
+    let mut session = Session::new("test", Options { observe: true, depth: Some(10), ..Options::default() });
+    session.receive(bid("snapshot", "1.0").as_bytes(), START);
+    let hour = START + 3600 * SECOND;
+    session.tick(hour);
+    assert_eq!(session.counts().rows[Table::Checkpoints as usize], 1, "the hour's checkpoint");
+    let left = r#"{"method":"unsubscribe","result":{"channel":"book","symbol":"A/USD"},"success":true}"#;
+    session.receive(left.as_bytes(), hour + SECOND);
+    session.receive(bid("update", "2.0").as_bytes(), hour + 2 * SECOND);
+    assert_eq!((session.counts().ok, session.counts().bad, session.counts().unchecked), (1, 0, 1));
+    let found = proved(&mut session);
+    assert_eq!((found[0].ok, found[0].bad, found[0].unchecked), (1, 0, 1), "{:?}", found[0].problems);
+    assert_eq!((found[0].unchecked_unexplained, found[0].checkpoints_ok), (0, 1), "{:?}", found[0].problems);
+}

@@ -1,0 +1,265 @@
+"""The journal keeps every whole flush: through tears at any byte, flipped bits, full disks and living owners."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import frames
+import lakes
+import polars as pl
+import pyarrow as pa
+import pytest
+from krakpot import _core, journal, seal
+from krakpot.errors import StorageError
+
+SESSION = "019e0000-0000-7000-8000-000000000000"
+
+
+def flushes(count: int = 5) -> list[dict[str, _core.Batch]]:
+    """Rows of a market in several flushes."""
+    session = _core.Session(SESSION, observe=True)
+    timed = lakes.market(200)
+    size = len(timed) // count
+    taken = []
+    for n in range(count):
+        for ts, frame in timed[n * size : (n + 1) * size]:
+            session.receive([frame], ts)
+        taken.append(session.take())
+    return taken
+
+
+def write(lake: Path, batches: list[dict[str, _core.Batch]], *, end: bool) -> tuple[Path, list[int]]:
+    """A journal of these flushes, and the offsets at which they end."""
+    writer = journal.Writer(lake, SESSION)
+    offsets = []
+    for n, flush in enumerate(batches):
+        assert writer.write(flush, frames.START + n) is None
+        offsets.append(writer.bytes + len(journal.MAGIC))
+    assert writer.path is not None
+    path = writer.path
+    if end:
+        assert writer.close() == path
+    else:
+        writer.sync()
+        os.close(writer._file)  # noqa: SLF001  # as a killed process would
+    return path, offsets
+
+
+def held(content: journal.Content) -> dict[str, pa.Table]:
+    """Tables of what was read."""
+    return {table: pa.Table.from_batches(batches) for table, batches in content.tables.items()}
+
+
+def wanted(batches: list[dict[str, _core.Batch]]) -> dict[str, pa.Table]:
+    """Tables of what was written."""
+    found: dict[str, list[pa.RecordBatch]] = {}
+    for flush in batches:
+        for table, batch in flush.items():
+            found.setdefault(table, []).append(pa.record_batch(batch))
+    return {table: pa.Table.from_batches(rows) for table, rows in found.items()}
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    """All batches of all tables, in their order, with the session and number that the name tells."""
+    batches = flushes()
+    path, _ = write(tmp_path, batches, end=True)
+    content = journal.read(path)
+    assert held(content) == wanted(batches)
+    assert (content.ended, content.torn, content.size) == (True, None, path.stat().st_size)
+    assert (content.session, content.number) == (SESSION, 0)
+    assert journal.journals(tmp_path) == [path]
+
+
+def test_the_format_is_what_the_page_says(tmp_path: Path) -> None:
+    """Magic, then blocks of kind, length, crc32 of kind and payload: read here without the journal's own reader."""
+    path, offsets = write(tmp_path, flushes(3), end=True)
+    data = path.read_bytes()
+    assert data[:4] == b"KPJ1"
+    at, kinds, ends = 4, [], []
+    while at < len(data):
+        kind, length, crc = struct.unpack_from("<BII", data, at)
+        payload = data[at + 9 : at + 9 + length]
+        assert zlib.crc32(bytes([kind]) + payload) == crc
+        at += 9 + length
+        kinds.append(kind)
+        ends.append(at)
+    assert kinds == [1, 1, 1, 2]
+    assert ends[:3] == offsets
+
+
+def test_a_tear_at_any_byte_of_the_last_block_keeps_all_blocks_before_it(tmp_path: Path) -> None:
+    """Cut at every byte near the block's edges and at many between: earlier flushes whole, the torn one not at all."""
+    batches = flushes()
+    path, offsets = write(tmp_path, batches, end=False)
+    data = path.read_bytes()
+    assert len(data) == offsets[-1]
+    before = offsets[-2]
+    cuts = sorted({*range(before, before + 16), *range(before, len(data), 97), *range(len(data) - 16, len(data))})
+    assert len(cuts) > 40
+    whole = wanted(batches[:-1])
+    for cut in cuts:
+        path.write_bytes(data[:cut])
+        content = journal.read(path)
+        assert held(content) == whole, f"cut at byte {cut}"
+        assert (content.torn, content.ended) == (None if cut == before else before, False)
+
+
+@pytest.mark.parametrize("keep", range(4))
+def test_a_file_torn_within_its_magic_holds_nothing(tmp_path: Path, keep: int) -> None:
+    """A recorder died before anything was in the file: no rows, and no error either."""
+    path, _ = write(tmp_path, flushes(1), end=False)
+    path.write_bytes(path.read_bytes()[:keep])
+    content = journal.read(path)
+    assert (content.tables, content.ended, content.torn) == ({}, False, 0 if keep else None)
+
+
+def test_a_flipped_bit_is_found_wherever_it_is(tmp_path: Path) -> None:
+    """A bit in kind, length, checksum or payload of a block ends the reading before that block; nothing wrong is read."""
+    batches = flushes()
+    path, offsets = write(tmp_path, batches, end=True)
+    data = path.read_bytes()
+    begin, end = offsets[2], offsets[3]
+    whole = wanted(batches[:3])
+    places = [*range(begin, begin + 9), *range(begin + 9, end, 211), end - 1]
+    for n, place in enumerate(places):
+        spoiled = bytearray(data)
+        spoiled[place] ^= 1 << (n % 8)
+        path.write_bytes(spoiled)
+        content = journal.read(path)
+        assert held(content) == whole, f"bit {n % 8} of byte {place}"
+        assert (content.torn, content.ended) == (begin, False)
+
+
+def test_a_block_of_another_version_is_left_and_told(tmp_path: Path) -> None:
+    """Right checksum, unknown table: reading stops there and says where, rather than guess."""
+    batches = flushes(2)
+    path, offsets = write(tmp_path, batches, end=False)
+    raw = b"\x07futures" + struct.pack("<I", 3) + b"abc"
+    payload = struct.pack("<I", len(raw)) + pa.compress(raw, codec="zstd", asbytes=True)
+    with path.open("ab") as file:
+        file.write(journal.BLOCK.pack(1, len(payload), zlib.crc32(b"\x01" + payload)) + payload)
+    content = journal.read(path)
+    assert held(content) == wanted(batches)
+    assert (content.torn, content.ended) == (offsets[-1], False)
+
+
+def test_a_journal_closes_at_midnight_at_its_rows_and_after_its_time(tmp_path: Path) -> None:
+    """``write`` returns the journal that it closed; rows go to the next one, whose number is one higher."""
+    flush = flushes(1)[0]
+    midnight = frames.START // frames.DAY * frames.DAY + frames.DAY
+    for name, options, times in [
+        ("midnight", {}, (midnight - 1, midnight)),
+        ("rows", {"rows_max": 10}, (frames.START, frames.START + 1)),
+        ("time", {"interval": 2.0}, (frames.START, frames.START + 2 * frames.SECOND)),
+    ]:
+        writer = journal.Writer(tmp_path / name, SESSION, **options)  # type: ignore[arg-type]  # names and numbers
+        assert writer.write(flush, times[0]) is None
+        first = writer.path
+        assert writer.write(flush, times[1]) == first
+        second = writer.close()
+        assert first is not None
+        assert second is not None
+        assert [journal.read(path).number for path in (first, second)] == [0, 1]
+        assert all(journal.read(path).ended for path in (first, second))
+    assert writer.write({}, frames.START) is None
+    assert writer.path is None, "no rows, no journal"
+
+
+def test_the_journal_of_a_living_writer_is_left_alone(tmp_path: Path) -> None:
+    """Recovery neither reads nor removes what somebody owns, and says so; once let go it is sealed."""
+    recorder = lakes.Recorder(tmp_path / "lake")
+    recorder.take(lakes.market(20))
+    path = recorder.writer.path
+    assert path is not None
+    before = path.read_bytes()
+    assert journal.lock(path) is None
+    report = seal.recover(tmp_path / "lake")
+    assert (report.alive, report.sealed) == ([path.name], [])
+    assert path.read_bytes() == before
+    recorder.take(lakes.market(5, begin=frames.START + frames.SECOND))
+    assert recorder.die() == path
+    handle = journal.lock(path)
+    assert handle is not None
+    os.close(handle)
+    report = seal.recover(tmp_path / "lake")
+    assert (report.alive, report.sealed, report.recovered) == ([], [path.name], [path.name])
+    assert journal.lock(path) is None, "gone is not lockable"
+
+
+def test_a_full_disk_keeps_the_file_whole_and_names_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that stops half way is taken back: what stood before can be read, and writing may go on later."""
+    batches = flushes(3)
+    writer = journal.Writer(tmp_path, SESSION)
+    writer.write(batches[0], frames.START)
+    assert writer.path is not None
+    path, size = writer.path, writer.path.stat().st_size
+    real = os.write
+    calls = []
+
+    def full(handle: int, data: memoryview) -> int:
+        calls.append(len(data))
+        if len(calls) == 1:
+            return real(handle, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(StorageError, match=r"disk is full; make room, then run `krakpot recover`") as caught:
+            writer.write(batches[1], frames.START)
+    assert len(calls) == 2
+    assert caught.value.path == path
+    assert path.stat().st_size == size
+    assert held(journal.read(path)) == wanted(batches[:1])
+    writer.write(batches[2], frames.START)
+    writer.close()
+    content = journal.read(path)
+    assert held(content) == wanted([batches[0], batches[2]])
+    assert (content.ended, content.torn) == (True, None)
+
+
+@pytest.mark.parametrize("fails", ["write", "rename", "mkdir"])
+def test_a_journal_that_cannot_be_begun_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """A full disk at the very first byte: a sentence, no half file, no open handle, and the next attempt works."""
+    batches = flushes(1)
+    writer = journal.Writer(tmp_path, SESSION)
+    handles = len(os.listdir("/proc/self/fd"))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, fails, full)
+        with pytest.raises(StorageError, match="the disk is full"):
+            writer.write(batches[0], frames.START)
+    assert len(os.listdir("/proc/self/fd")) == handles
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+    writer.write(batches[0], frames.START)
+    path = writer.close()
+    assert path is not None
+    assert held(journal.read(path)) == wanted(batches)
+
+
+def test_a_journal_that_is_gone_is_named(tmp_path: Path) -> None:
+    """Reading a file that is not there gives a sentence with its path."""
+    with pytest.raises(StorageError, match="cannot read the journal: it is gone") as caught:
+        journal.read(tmp_path / "nothing.journal")
+    assert caught.value.path == tmp_path / "nothing.journal"
+
+
+def test_rows_survive_the_way_through_polars(tmp_path: Path) -> None:
+    """What the sealer makes of a journal's batches is what Polars makes of the session's."""
+    batches = flushes(2)
+    path, _ = write(tmp_path, batches, end=True)
+    for table, written in wanted(batches).items():
+        read = pl.from_arrow(held(journal.read(path))[table])
+        there = pl.from_arrow(written)
+        assert isinstance(read, pl.DataFrame)
+        assert isinstance(there, pl.DataFrame)
+        assert read.equals(there)
+        assert dict(read.schema) == seal.polars_schema(table)

@@ -1,0 +1,83 @@
+"""The public names as a type checker sees them: `mypy --strict` reads this file in `make check`, nothing runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, assert_type
+
+import krakpot
+import polars as pl
+from krakpot import _core
+from krakpot.config import Config
+from krakpot.exchange import ExchangeServer
+from krakpot.exchange import Options as ExchangeOptions
+from krakpot.ingest import Result, ingest
+from krakpot.lake import Part
+from krakpot.recorder import Recorder, record
+from krakpot.verify import Report, verify
+
+
+def reading(path: Path) -> None:
+    """A lake gives Polars frames."""
+    lake = krakpot.Lake(path)
+    assert_type(lake, krakpot.Lake)
+    assert_type(lake.book("BTC/USD", "2026-08-02", 1_785_641_750_000_000_000), pl.LazyFrame)
+    assert_type(lake.trades(["BTC/USD", "ETH/USD"], numbers="float"), pl.LazyFrame)
+    assert_type(lake.ticker(), pl.LazyFrame)
+    assert_type(lake.ohlc(), pl.LazyFrame)
+    assert_type(lake.pairs(), pl.LazyFrame)
+    assert_type(lake.ledger(), pl.LazyFrame)
+    assert_type(lake.scan("checkpoints"), pl.LazyFrame)
+    assert_type(lake.coverage(), pl.DataFrame)
+    assert_type(lake.parts("book"), list[Part])
+    assert_type(lake.symbols(), list[str])
+    assert_type(lake.sessions(), list[str])
+    assert_type(lake.verify(strict=True), Report)
+    assert_type(verify("data", threads=2).proved, bool)
+    lake.book(numbers="int")  # type: ignore[arg-type]  # only "decimal" and "float" are numbers
+    lake.path.joinpath(1)  # type: ignore[arg-type]  # a Path, not Any
+
+
+def writing(path: Path) -> None:
+    """Recording and ingesting give plain facts."""
+    assert_type(record(Config(out=path, symbols=("BTC/*",), duration=10.0)), dict[str, Any])
+    assert_type(Recorder(Config()).sessions, list[str])
+    assert_type(ingest(path, path, precision={"BTC/USD": (1, 8)}, depth=10), Result)
+    Config(depht=10)  # type: ignore[call-arg]  # a misspelled option
+    Config(depth="10")  # type: ignore[arg-type]  # text is read by `krakpot.config.read`
+
+
+def errors(error: krakpot.KrakpotError) -> None:
+    """Facts of errors are attributes."""
+    if isinstance(error, krakpot.StorageError):
+        assert_type(error.path, Path)
+    elif isinstance(error, krakpot.ConnectionLost):
+        assert_type(error.attempts, int)
+        assert_type(error.last_error, str)
+
+
+def core(frames: list[bytes]) -> None:
+    """The extension."""
+    session = _core.Session("demo", symbols=["BTC/*"], depth=10, observe=True)
+    session.receive(frames, 1)
+    assert_type(session.take(), dict[str, _core.Batch])
+    assert_type(session.requests(2), list[bytes])
+    assert_type(session.book("BTC/USD"), _core.Book | None)
+    assert_type(session.subscriptions(), list[tuple[str, str, str]])
+    assert_type(_core.TABLES, tuple[str, ...])
+    assert_type(_core.matches("BTC/*", "BTC/USD"), bool)
+    session.receive("text", 1)  # type: ignore[arg-type]  # frames are bytes, in a list
+    _core.Session("demo", channel=["book"])  # type: ignore[call-arg]  # it is `channels`
+    book = session.book("BTC/USD")
+    book.bids()  # type: ignore[union-attr]  # there may be none
+    if book is not None:
+        assert_type(book.bids(10), list[tuple[str, str]])
+        assert_type(book.checksum, int)
+
+
+async def exchange() -> None:
+    """The built-in exchange, with sockets and without."""
+    async with ExchangeServer(ExchangeOptions(pairs=3, speed=None)) as server:
+        assert_type(server.address, str)
+        assert_type(server.summary(), dict[str, Any])
+    assert_type(_core.Exchange(pairs=3).take(0), bytes)
