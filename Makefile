@@ -16,6 +16,8 @@ RUST := $(shell find rust -path '*/target' -prune -o \( -name '*.rs' -o -name Ca
 # Two workers: most tests wait for files and sockets, and the extension takes cores of its own.
 PYTEST := $(BIN)/python -m pytest -n 2
 CLIPPY := -- -D warnings
+FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= $(shell date +%s)
 
 .PHONY: all
 all: build quick ## build, and run the quick tests
@@ -65,6 +67,23 @@ python-test: $(EXTENSION)
 .PHONY: packaging
 packaging: $(EXTENSION) ## build wheel and sdist, install each into an empty environment, use it
 	$(BIN)/python -m pytest -m packaging
+
+.PHONY: bench
+bench: $(EXTENSION) ## the benchmarks, the core's and the recorder's; bench/README.md says what they compare
+	cd bench/rust && $(CARGO) bench
+	$(BIN)/python -m pytest bench/python
+
+.PHONY: bench-smoke
+bench-smoke: $(EXTENSION)
+	cd bench/rust && $(CARGO) bench --quiet -- --test
+
+.PHONY: fuzz
+fuzz: ## the core against second opinions on damaged frames, for a minute (FUZZ_SECONDS=60)
+	cd rust/fuzz && $(CARGO) run --release --quiet -- --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+
+.PHONY: fuzz-smoke
+fuzz-smoke:
+	cd rust/fuzz && $(CARGO) run --release --quiet -- --runs 20000
 
 .PHONY: clean
 clean: ## remove what was built; .venv, ./demo and every lake stay

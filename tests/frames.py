@@ -229,6 +229,7 @@ def market(symbols: Sequence[str], *, begin: int, step: int, count: int, seed: i
         opening += [ack("book", one.symbol, depth=10), ack("trade", one.symbol), ack("ticker", one.symbol)]
         levels = [[(f"{price + sign * i}.{i % 10}", f"{i + 1}.5") for i in range(10)] for price, sign in ((1000, -1), (1001, 1))]
         opening += [one.snapshot(*levels, ts=begin), ticker(one.symbol, kind="snapshot", ts=begin)]
+        opening.append(ohlc(one.symbol, kind="snapshot", ts=begin))
     yield from ((begin, opened) for opened in opening)
     for n in range(count):
         ts = begin + (n + 1) * step

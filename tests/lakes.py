@@ -85,7 +85,13 @@ def rows(lake: Path, table: str) -> pl.DataFrame:
     parts = sorted((lake / table).glob("date=*/*.parquet"))
     if not parts:
         return pl.DataFrame(schema=seal.polars_schema(table))
-    return pl.concat([pl.read_parquet(part, hive_partitioning=False) for part in parts]).sort("session", "message", "entry", nulls_last=False)
+    return by_place(pl.concat([pl.read_parquet(part, hive_partitioning=False) for part in parts]))
+
+
+def by_place(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows in an order of their own, by which two frames can be compared (checkpoints number within a symbol)."""
+    symbol = ["symbol"] if "symbol" in frame.columns else []
+    return frame.sort("session", "message", *symbol, "entry", nulls_last=False)
 
 
 def expected(batches: list[dict[str, _core.Batch]], table: str) -> pl.DataFrame:
@@ -93,7 +99,7 @@ def expected(batches: list[dict[str, _core.Batch]], table: str) -> pl.DataFrame:
     found = [pa.record_batch(flush[table]) for flush in batches if table in flush]
     frame = pl.from_arrow(pa.Table.from_batches(found, journal.schema(table)))
     assert isinstance(frame, pl.DataFrame)
-    return frame.sort("session", "message", "entry", nulls_last=False)
+    return by_place(frame)
 
 
 def rewrite(part: Path, change: Any) -> None:

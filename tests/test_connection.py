@@ -7,7 +7,8 @@ import ssl
 import struct
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,11 +17,10 @@ import frames
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import Exchange, until
-
 from krakpot import connection as module
 from krakpot.connection import FRAME_MAX, Backoff, Connection, Pacer, connect
 from krakpot.errors import FeedError
+from scripted import Exchange, until
 
 TEXT, BINARY, CONT, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -47,7 +47,7 @@ def unmask(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-class Transport(asyncio.Transport):
+class _Transport(asyncio.Transport):
     """A socket that only remembers."""
 
     def __init__(self) -> None:
@@ -79,12 +79,12 @@ class Transport(asyncio.Transport):
         self.paused = False
 
 
-class Wired:
+class _Wired:
     """A connection without a socket, its handshake done; ``calls`` are those of its handler."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[list[bytes], int]] = []
-        self.transport = Transport()
+        self.transport = _Transport()
         self.connection = Connection(
             "ws://localhost/v2", lambda *call: self.calls.append(call), lambda: b"are you there?"
         )
@@ -119,11 +119,11 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(limited())
 
 
-def wired(test: Callable[[Wired], None]) -> None:
+def wired(test: Callable[[_Wired], None]) -> None:
     """Run a test of a connection without a socket; it needs a loop for its futures only."""
 
     async def on_loop() -> None:
-        test(Wired())
+        test(_Wired())
 
     asyncio.run(on_loop())
 
@@ -139,7 +139,7 @@ def never(*_: Any) -> Any:
 def test_all_frames_of_a_read_arrive_in_one_call_with_one_time() -> None:
     """The session gets what one socket read brought, in order, with the time at which the read was delivered."""
 
-    def test(peer: Wired) -> None:
+    def test(peer: _Wired) -> None:
         before = time.time_ns()
         peer.feed(wire(b"one") + wire(b"two") + wire(b"x" * 70_000), wire(b"three"))
         assert [call[0] for call in peer.calls] == [[b"one", b"two", b"x" * 70_000], [b"three"]]
@@ -152,7 +152,7 @@ def test_all_frames_of_a_read_arrive_in_one_call_with_one_time() -> None:
 def test_a_read_without_a_whole_frame_calls_nobody() -> None:
     """Half a frame waits for its other half, and its receive time is that of the end."""
 
-    def test(peer: Wired) -> None:
+    def test(peer: _Wired) -> None:
         whole = wire(b"a frame in two reads")
         peer.feed(whole[:7])
         assert peer.calls == []
@@ -173,10 +173,11 @@ Message = tuple[list[bytes], bool]
     cuts=st.lists(st.integers(1, 40), max_size=60),
 )
 def test_any_cut_of_the_stream_gives_the_same_frames(messages: list[list[bytes]], pings: bool, cuts: list[int]) -> None:
-    """Messages in pieces, control frames between the pieces, reads of any size: the same messages in the same order, and
-    every ping answered with its own payload."""
+    """Messages in pieces, control frames between the pieces, reads of any size: the same messages in the same order,
+    and every ping answered with its own payload.
+    """
 
-    def test(peer: Wired) -> None:
+    def test(peer: _Wired) -> None:
         stream = b""
         for pieces in messages:
             for n, piece in enumerate(pieces):
@@ -200,7 +201,7 @@ def test_any_cut_of_the_stream_gives_the_same_frames(messages: list[list[bytes]]
 def test_bytes_that_are_no_utf8_are_handed_on() -> None:
     """The session counts such a frame as an error and quotes it; the connection does not end for it."""
 
-    def test(peer: Wired) -> None:
+    def test(peer: _Wired) -> None:
         bad = b'{"channel":"\xff\xfe"}'
         peer.feed(wire(bad) + wire(b"good"), wire(b"\x80", BINARY))
         assert peer.frames == [bad, b"good", b"\x80"]
@@ -217,7 +218,7 @@ def test_bytes_that_are_no_utf8_are_handed_on() -> None:
 def test_a_message_of_exactly_the_limit_is_taken(pieces: int) -> None:
     """The limit is the limit: a message of its size arrives whole, in one frame or in several."""
 
-    def test(peer: Wired) -> None:
+    def test(peer: _Wired) -> None:
         size = -(-FRAME_MAX // pieces)
         sizes = [min(size, FRAME_MAX - n * size) for n in range(pieces)]
         peer.feed(*(wire(b"x" * n, TEXT if i == 0 else CONT, fin=i == pieces - 1) for i, n in enumerate(sizes)))
@@ -230,9 +231,10 @@ def test_a_message_of_exactly_the_limit_is_taken(pieces: int) -> None:
 @pytest.mark.parametrize("pieces", [1, 2, 9])
 def test_a_message_beyond_the_limit_ends_the_connection(pieces: int) -> None:
     """One byte more, over all pieces: close code 1009, what came before it in the same read is kept, what comes after
-    is not read."""
+    is not read.
+    """
 
-    def test(peer: Wired) -> None:
+    def test(peer: _Wired) -> None:
         size = FRAME_MAX // pieces + 1
         parts = [wire(b"x" * size, TEXT if n == 0 else CONT, fin=n == pieces - 1) for n in range(pieces)]
         peer.feed(wire(b"before") + parts[0], *parts[1:], wire(b"after"))
@@ -249,7 +251,7 @@ def test_a_message_beyond_the_limit_ends_the_connection(pieces: int) -> None:
 def test_an_announced_length_is_refused_before_it_is_read() -> None:
     """A header that promises exabytes costs no memory."""
 
-    def test(peer: Wired) -> None:
+    def test(peer: _Wired) -> None:
         peer.feed(wire(b"", length=1 << 62))
         assert peer.connection.too_big
         assert peer.wrote[0][1][:2] == struct.pack("!H", 1009)
@@ -271,7 +273,7 @@ BROKEN = {
 def test_a_broken_protocol_ends_the_connection_with_1002(broken: bytes) -> None:
     """What is no WebSocket is told to the other side as such, and in words to the owner; it is not `too_big`."""
 
-    def test(peer: Wired) -> None:
+    def test(peer: _Wired) -> None:
         peer.feed(wire(b"before"), broken, wire(b"after"))
         assert peer.frames == [b"before"]
         assert peer.wrote[-1][1][:2] == struct.pack("!H", 1002)
@@ -285,7 +287,7 @@ def test_a_broken_protocol_ends_the_connection_with_1002(broken: bytes) -> None:
 def test_the_exchange_closes() -> None:
     """Its close is answered with its own code, and the owner learns code and reason."""
 
-    def test(peer: Wired) -> None:
+    def test(peer: _Wired) -> None:
         peer.feed(wire(b"last") + wire(struct.pack("!H", 1008) + b"too many requests", CLOSE) + wire(b"after"))
         assert peer.frames == [b"last"]
         assert peer.wrote == [(CLOSE, struct.pack("!H", 1008) + b"too many requests")]
@@ -300,10 +302,10 @@ def test_the_exchange_closes() -> None:
 def test_a_connection_lost_without_a_word() -> None:
     """A reset is told with the system's word for it, an end of stream without a close as just that."""
 
-    def test(peer: Wired) -> None:
+    def test(peer: _Wired) -> None:
         peer.connection.connection_lost(ConnectionResetError(104, "Connection reset by peer"))
         assert peer.connection.closed.result() == "connection lost: [Errno 104] Connection reset by peer"
-        other = Wired()
+        other = _Wired()
         other.connection.eof_received()
         other.connection.connection_lost(None)
         assert other.connection.closed.result() == "connection lost without a close"
@@ -317,7 +319,7 @@ def test_a_connection_lost_without_a_word() -> None:
 def test_silence_is_answered_with_a_ping_then_with_an_end() -> None:
     """After some silence one ping, after more the connection is given up; times are made up, nobody waits."""
 
-    def test(peer: Wired) -> None:
+    def test(peer: _Wired) -> None:
         now = time.monotonic()
         peer.connection.check(now + module.PING_AFTER - 1)
         assert peer.wrote == []
@@ -337,7 +339,7 @@ def test_silence_is_answered_with_a_ping_then_with_an_end() -> None:
 def test_any_data_is_a_sign_of_life() -> None:
     """Data after a ping begins a new silence: with its own ping, and its own patience."""
 
-    def test(peer: Wired) -> None:
+    def test(peer: _Wired) -> None:
         peer.connection.check(time.monotonic() + module.PING_AFTER + 1)
         peer.feed(wire(b"", PONG))
         peer.connection.check(time.monotonic() + module.PING_AFTER + 1)
@@ -352,7 +354,7 @@ def test_any_data_is_a_sign_of_life() -> None:
 def test_silence_while_nobody_read_is_not_the_exchange_s() -> None:
     """After a pause for the disk the clock of silence begins anew."""
 
-    def test(peer: Wired) -> None:
+    def test(peer: _Wired) -> None:
         peer.connection._last_data -= 1000
         peer.connection.pause()
         assert peer.transport.paused
@@ -370,7 +372,8 @@ def test_silence_while_nobody_read_is_not_the_exchange_s() -> None:
 
 def test_a_request_an_answer_and_a_close_over_a_socket() -> None:
     """A whole life on loopback, against websockets' own server: its handshake sees no offer of compression, requests
-    arrive as text, and a close is a close with code 1000."""
+    arrive as text, and a close is a close with code 1000.
+    """
 
     async def test() -> None:
         async with Exchange() as exchange:
@@ -429,18 +432,25 @@ def test_a_refused_handshake_is_one_sentence(code: int) -> None:
     run(test)
 
 
-async def _answering(answer: bytes, *, close: bool) -> tuple[asyncio.Server, str]:
-    """A server that answers any connection with some bytes."""
+@asynccontextmanager
+async def answering(answer: bytes, *, close: bool) -> AsyncIterator[str]:
+    """A server that answers one connection with some bytes; when left, the client must have closed its socket."""
+    gone = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
-        if not close:
-            await reader.read()
+        if close and writer.can_write_eof():
+            writer.write_eof()
+        # An abort may reach this side as an end or as a reset.
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
         writer.close()
+        gone.set()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    return server, f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2"
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2"
+        await gone.wait()
 
 
 @pytest.mark.parametrize("close", [True, False])
@@ -450,10 +460,9 @@ def test_no_websocket_is_one_sentence(answer: bytes, close: bool, monkeypatch: p
     monkeypatch.setattr(module, "HANDSHAKE_TIMEOUT", 0.5)
 
     async def test() -> None:
-        server, url = await _answering(answer, close=close)
-        async with server:
-            expected = "no answer within" if not answer and not close else "the handshake failed: "
-            with pytest.raises(FeedError, match=expected) as caught:
+        words = {(b"", True): "lost without a close before the handshake", (b"", False): "no answer within"}
+        async with answering(answer, close=close) as url:
+            with pytest.raises(FeedError, match=words.get((answer, close), "the handshake failed: ")) as caught:
                 await connect(url, never, never)
             assert "\n" not in str(caught.value)
 
@@ -492,26 +501,12 @@ def test_a_connection_attempt_can_be_called_off() -> None:
     """Cancelled in the middle of the handshake: the socket is closed, nothing is left to complain."""
 
     async def test() -> None:
-        gone = asyncio.Event()
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            asked.set()
-            with pytest.raises(ConnectionResetError):
-                assert await reader.read() != b"", "cut, as an abort does it, or ended"
-                raise ConnectionResetError
-            writer.close()
-            gone.set()
-
-        asked = asyncio.Event()
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            task = asyncio.create_task(connect(f"ws://127.0.0.1:{port}/v2", never, never))
-            await asked.wait()
+        async with answering(b"", close=False) as url:
+            task = asyncio.create_task(connect(url, never, never))
+            await asyncio.sleep(0.1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            await gone.wait()
 
     run(test)
 
@@ -590,7 +585,8 @@ STEPS = st.lists(
 @given(steps=STEPS, seed=st.integers(0, 99))
 def test_attempts_never_exceed_their_budget(steps: Sequence[Step], seed: int) -> None:
     """Whatever happens (drops at once, long lives, maintenance, oversized frames): at most 120 attempts in any 600
-    seconds, at least 5 seconds after maintenance, at least 30 after an oversized frame."""
+    seconds, at least 5 seconds after maintenance, at least 30 after an oversized frame.
+    """
     backoff = Backoff(random=Random(seed))
     now = 0.0
     attempts = []
@@ -620,7 +616,8 @@ def test_a_storm_of_drops_spends_the_budget_and_no_more() -> None:
 
 def test_the_waits_grow_and_a_stable_life_clears_them() -> None:
     """At once, three times more; 1, 2, 4 … 30 s with up to 0.75 s of jitter; after 30 s of life from the beginning. A
-    night without network is no error."""
+    night without network is no error.
+    """
     backoff = Backoff(random=Random(1))
     waits = [backoff.delay(n * 1000.0) for n in range(10)]
     assert waits[:4] == [0, 0, 0, 0]

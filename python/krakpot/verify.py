@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import polars as pl
 
 from krakpot import _core, journal
 from krakpot.lake import Lake, Part, detail
-from krakpot.seal import UNCOUNTED, polars_schema
+from krakpot.seal import SEALER_ENTRY, UNCOUNTED, polars_schema
 
 LIFE_ENDS = ("mismatch", "crossed", "unsubscribed", "gap", "gone", "delisted", "decode_error", "disconnect")
 """Ledger rows after which a book is not alive."""
@@ -113,6 +113,7 @@ def verify(
         for part in lake.parts(table):
             parts[part.session].append(part)
     sessions = sorted(parts)
+    first_day = min((part.date for found in parts.values() for part in found), default=date.max)
     waiting = _journals(lake, report)
     # A session's connect row names the one before it: (session, the one before).
     before: dict[str, str] = {}
@@ -120,7 +121,7 @@ def verify(
     with ThreadPoolExecutor(max_workers=1) as reader:
         for session in sessions:
             progress(f"session {session}")
-            one = _Session(lake, session, parts[session], report, waiting.get(session))
+            one = _Session(lake, session, parts[session], report, waiting.get(session), first_day)
             ledger = one.verify(reader, threads or os.cpu_count() or 1, progress)
             ended[session] = set(ledger["kind"].unique())
             for text in ledger.filter(pl.col("kind") == "connect")["detail"]:
@@ -189,12 +190,19 @@ def _born(session: str) -> datetime | None:
 class _Session:
     """Verification of one session."""
 
-    def __init__(self, lake: Lake, session: str, parts: list[Part], report: Report, waiting: str | None) -> None:
+    def __init__(
+        self, lake: Lake, session: str, parts: list[Part], report: Report, waiting: str | None, first_day: date
+    ) -> None:
         self.lake = lake
         self.session = session
         self.parts = parts
         self.report = report
         self.waiting = waiting
+        self.first_day = first_day
+        """The lake's first day: what a session had before it is not in this lake."""
+        born = _born(session)
+        self.begun_before = born is not None and bool(parts) and min(part.date for part in parts) > born.date()
+        self.unreadable: set[Path] = set()
         self.missing: list[int] = []
         """Messages after which rows are missing: every book ends there."""
 
@@ -204,19 +212,25 @@ class _Session:
     def read(self, parts: list[Part], columns: list[str]) -> pl.DataFrame:
         table = parts[0].table if parts else "ledger"
         schema = {name: kind for name, kind in polars_schema(table).items() if name in columns}
-        if not parts:
-            return pl.DataFrame(schema=schema)
-        try:
-            return pl.concat([pl.read_parquet(part.path, columns=columns, hive_partitioning=False) for part in parts])
-        except (pl.exceptions.PolarsError, OSError) as error:
-            names = ", ".join(str(part.path.relative_to(self.lake.path)) for part in parts)
-            self.report.problem(f"{names} cannot be read: {error}")
-            return pl.DataFrame(schema=schema)
+        frames = [pl.DataFrame(schema=schema)]
+        for part in parts:
+            if part.path in self.unreadable:
+                continue
+            try:
+                frame = pl.read_parquet(part.path, columns=list(schema), hive_partitioning=False)
+                frames.append(frame.select(pl.col(name).cast(kind) for name, kind in schema.items()))
+            except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+                # Polars panics on some spoiled pages; its sentences are long.
+                self.unreadable.add(part.path)
+                reason = str(error).partition("\n")[0]
+                self.report.problem(f"the part {part.path.relative_to(self.lake.path)} cannot be read: {reason}")
+        return pl.concat(frames)
 
     def verify(self, reader: ThreadPoolExecutor, threads: int, progress: Progress) -> pl.DataFrame:
         columns = ["symbol", "message", "entry", "ts_recv", "kind", "channel", "count", "detail"]
         ledger = self.read(self.of("ledger"), columns).sort("entry")
         self._sealed(ledger)
+        self._numbers(ledger)
         self._accounts(ledger)
         self._end(ledger)
         self._trades(ledger)
@@ -226,8 +240,7 @@ class _Session:
         self.report.gaps += ledger.filter(pl.col("kind").is_in(["gap", "trade_gap"])).height
         for part in self.parts:
             if part.table in CHANNELS:
-                n = pl.scan_parquet(part.path).select(pl.col("message").n_unique()).collect().item()
-                self.report.messages[CHANNELS[part.table]] += int(n)
+                self.report.messages[CHANNELS[part.table]] += self.read([part], ["message"])["message"].n_unique()
         return ledger
 
     def _sealed(self, ledger: pl.DataFrame) -> None:
@@ -241,27 +254,31 @@ class _Session:
             first = facts.get("first")
             part = here.get(name)
             if part is None:
+                if name.partition("date=")[2][:10] < str(self.first_day):
+                    continue
                 span = f" (messages {first} to {facts.get('last')})" if first is not None else ""
                 self.report.problem(f"the part {name} with {count} rows{span} is missing")
                 if isinstance(first, int) and facts.get("table") == "book":
                     self.missing.append(max(first - 1, 0))
                 continue
-            try:
-                rows = pl.scan_parquet(part.path).select(pl.len()).collect().item()
-            except (pl.exceptions.PolarsError, OSError) as error:
-                self.report.problem(f"the part {name} cannot be read: {error}")
-                continue
-            if rows != count:
+            rows = self.read([part], ["entry"]).height
+            if rows != count and part.path not in self.unreadable:
                 self.report.problem(f"the part {name} has {rows} rows, the ledger says {count}")
         for name, part in here.items():
-            if part.table == "ledger":
-                rows = pl.scan_parquet(part.path).select(pl.len()).collect().item()
-            elif name not in named:
+            if part.table != "ledger" and name not in named:
                 self.report.problem(f"the part {name} is not named in the ledger: a part of the ledger is missing")
-                continue
             else:
-                rows = pl.scan_parquet(part.path).select(pl.len()).collect().item()
-            self.report.rows[part.table] += int(rows)
+                self.report.rows[part.table] += self.read([part], ["entry"]).height
+
+    def _numbers(self, ledger: pl.DataFrame) -> None:
+        """A session numbers its ledger rows from 0: a number that is not there is a row that is not there."""
+        numbers = ledger["entry"].filter(ledger["entry"] < SEALER_ENTRY).cast(pl.Int64)
+        before = numbers.shift(1, fill_value=-1)
+        holes = pl.DataFrame({"begin": before + 1, "end": numbers - 1}).filter(pl.col("begin") <= pl.col("end"))
+        if self.begun_before:
+            holes = holes.filter(pl.col("begin") > 0)
+        for begin, end in holes.head(10).iter_rows():
+            self.report.problem(f"session {self.session}: rows {begin} to {end} of its ledger are missing")
 
     def _accounts(self, ledger: pl.DataFrame) -> None:  # noqa: C901, PLR0912  # one account, column by column
         """The ``alive`` rows follow each other without a hole, and each table has the rows that they count."""
@@ -283,9 +300,12 @@ class _Session:
                 expected[last][table] += int(n)
             self.report.frames += int(count)
         tail: dict[str, int] = {}
+        last_journal = 0
         for message, text in ledger.filter(pl.col("kind") == "recovered").select("message", "detail").iter_rows():
-            rows = detail(text).get("rows")
+            facts = detail(text)
+            rows = facts.get("rows")
             tail.update(rows if isinstance(rows, dict) else {})
+            last_journal = journal.Content(Path(str(facts.get("journal")))).number
             self.report.frames += max(0, int(message) - at) if message is not None else 0
         for table in _core.TABLES:
             parts = self.of(table)
@@ -296,7 +316,9 @@ class _Session:
                 numbers = self.read([part], ["message"])["message"].drop_nulls().cast(pl.Int64)
                 places = pl.Series(bounds, dtype=pl.Int64).search_sorted(numbers, side="left")
                 for place, n in places.value_counts().iter_rows() if isinstance(places, pl.Series) else ():
-                    counts[int(place)] += int(n)
+                    # A journal that was closed after the last `alive` row: its rows are counted by `sealed` alone.
+                    if place < len(bounds) or part.number >= last_journal:
+                        counts[int(place)] += int(n)
             wrong: list[tuple[int, int | None, int, int]] = []
             for place, upto in enumerate([*bounds, None]):
                 want = tail.get(table, 0) if upto is None else expected[upto].get(table, 0)
@@ -319,9 +341,7 @@ class _Session:
     def _hole(self, at: int, until: int, ts: datetime, *, first: bool) -> None:
         """Messages ``at + 1`` to ``until`` that no ``alive`` row accounts for."""
         self.missing.append(max(at, 0))
-        born = _born(self.session)
-        days = [part.date for part in self.parts]
-        if first and born is not None and days and min(days) > born.date():
+        if first and self.begun_before:
             self.report.notes.append(
                 f"session {self.session} begins here with message {until + 1}, at {ts:%Y-%m-%d %H:%M:%S}: "
                 "earlier days are not in this lake; its books begin with their checkpoints"

@@ -217,7 +217,7 @@ impl<'a> Walk<'_, 'a> {
             Some(Node::String(text)) => {
                 self.at += 1;
                 Decimal::parse(text.as_bytes()).ok_or_else(|| {
-                    if number_end(text.as_bytes(), 0) == Some(text.len()) && !text.is_empty() {
+                    if !text.is_empty() && number_end(text.as_bytes(), 0) == Some(text.len()) {
                         Error::Decimal {
                             symbol: String::new(),
                             text: text.chars().take(100).collect(),

@@ -100,6 +100,8 @@ pub struct Exchange {
     every: f64,
     next_step: i64,
     next_status: i64,
+    /// The pair that is in post_only for a while.
+    quiet: Option<usize>,
     /// The earliest heartbeat or snapshot.
     next_duty: i64,
     connections: Vec<Option<Connection>>,
@@ -145,6 +147,7 @@ impl Exchange {
             now: start,
             next_step: start,
             next_status: start,
+            quiet: None,
             next_duty: i64::MAX,
             connections: Vec::new(),
             past: Vec::new(),
@@ -340,15 +343,17 @@ impl Exchange {
         self.topics[pair].books = books;
     }
 
-    /// Pairs go to post_only and back, as they do when they are listed or looked after.
+    /// A pair goes to post_only and back, as pairs do when they are listed or looked after; then another.
     fn change_status(&mut self) {
-        let pair = self.rng.below(self.markets.len());
-        let status = match self.markets[pair].pair.status {
-            // The first ones stay: they carry demos and measurements.
-            "online" if pair >= 30 => "post_only",
-            "post_only" => "online",
-            _ => return,
+        let (pair, status) = match self.quiet.take() {
+            Some(pair) => (pair, "online"),
+            None => (self.rng.below(self.markets.len()), "post_only"),
         };
+        // The first ones stay: they carry demos and measurements.
+        if pair < 30 || self.markets[pair].pair.status == status {
+            return;
+        }
+        self.quiet = (status == "post_only").then_some(pair);
         self.markets[pair].pair.status = status;
         self.text.clear();
         message::instrument(false, &[], std::iter::once(&self.markets[pair].pair), &mut self.text);

@@ -162,6 +162,8 @@ impl Model {
             let depth = Number::of(&result["depth"].to_string()).and_then(|n| n.scaled(0));
             if let (Some(symbol), Some(depth)) = (symbol, depth.and_then(|d| u16::try_from(d).ok()))
                 && DEPTHS.contains(&depth)
+                // A session that asks takes answers about the pairs it knows.
+                && (self.observe || self.precision.contains_key(symbol))
             {
                 self.depth.insert(symbol.to_owned(), depth.into());
             }

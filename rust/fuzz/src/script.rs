@@ -37,6 +37,8 @@ pub fn session(data: &[u8]) {
 struct Play {
     random: Random,
     observe: bool,
+    /// A recording without receive times: the exchange's stand in, and no clock ticks.
+    untimed: bool,
     session: Session,
     model: Model,
     markets: Vec<Market>,
@@ -67,9 +69,11 @@ impl Play {
             channels: vec![Channel::Book, Channel::Trade, Channel::Ticker],
             ..Options::default()
         };
+        let untimed = observe && random.below(4) == 0;
         Self {
             random,
             observe,
+            untimed,
             session: Session::new("fuzz", options),
             model: Model::new(observe, DEPTH, &told),
             markets,
@@ -97,13 +101,16 @@ impl Play {
                 let frame = corpus::other(SYMBOLS[i], &mut self.random);
                 self.feed(frame.as_bytes());
             }
-            38..41 => {
+            38..41 if !self.untimed => {
                 self.now += i64::try_from(self.random.near(100)).expect("small") * SECOND / 2;
                 self.session.tick(self.now);
                 self.model.check(&self.session);
             }
-            // Long enough for checkpoints.
-            41 => self.now += 1800 * SECOND,
+            // Long enough for checkpoints; never without a frame, as a connection without heartbeats is given up.
+            41 => {
+                self.now += 1800 * SECOND;
+                self.feed(br#"{"channel":"heartbeat"}"#);
+            }
             42..47 => self.requests(),
             47..57 => {
                 if let Some(answer) = self.answers.pop_front() {
@@ -154,8 +161,9 @@ impl Play {
     fn feed(&mut self, frame: &[u8]) {
         let before = self.session.counts().clone();
         self.now += 1;
-        if self.random.below(16) == 0 {
+        if self.untimed {
             self.session.receive_untimed(frame);
+            self.now = self.session.now();
         } else {
             self.session.receive(frame, self.now);
         }
