@@ -44,7 +44,7 @@ check: $(EXTENSION) ## formatters, linters, types, and the stub against the exte
 	$(CARGO) clippy --quiet --package krakpot-core --all-targets $(CLIPPY)
 	$(CARGO) clippy --quiet --package krakpot-core --all-targets --features arrow $(CLIPPY)
 	$(CARGO) clippy --quiet --package krakpot-py $(CLIPPY)
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps --features krakpot-core/arrow
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -105,5 +105,5 @@ $(ENVIRONMENT): pyproject.toml
 
 # maturin installs the package's own dependencies beside it.
 $(EXTENSION): $(ENVIRONMENT) $(RUST) Cargo.toml Cargo.lock pyproject.toml
-	VIRTUAL_ENV='$(CURDIR)/$(VENV)' $(BIN)/maturin develop --release --quiet
+	VIRTUAL_ENV='$(CURDIR)/$(VENV)' PIP_QUIET=1 $(BIN)/maturin develop --release
 	touch $@

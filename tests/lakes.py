@@ -25,6 +25,12 @@ def write_frames(path: Path, timed: Iterable[Timed], *, times: bool = True) -> P
     return path
 
 
+def session_name(ts: int) -> str:
+    """A UUIDv7 of this time."""
+    text = f"{ts // 1_000_000:012x}"
+    return f"{text[:8]}-{text[8:]}-7000-8000-000000000000"
+
+
 class Recorder:
     """What the recorder does with frames, without its sockets and threads: one flush a call."""
 

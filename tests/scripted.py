@@ -122,6 +122,8 @@ class Client:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     close_code: int | None = None
     """Code of the close frame that it sent, or 1006 without one."""
+    muted: bool = False
+    """Send it nothing, answer nothing, and keep the connection."""
 
     def do(self, action: Action) -> None:
         """Do something with its socket, after all that waits before."""
@@ -159,9 +161,9 @@ class Exchange:
         self.handshakes: list[int] = []
         """HTTP codes with which to refuse the next handshakes."""
         self.hang = False
-        """Never answer a handshake."""
+        """Answer no handshake."""
         self.silent = False
-        """Send nothing, answer nothing, and keep the connection."""
+        """Send nothing, answer nothing, and keep the connections."""
         self.refusals: dict[str, str] = {}
         """Error text for a symbol's subscriptions."""
         self.wrong: set[str] = set()
@@ -170,6 +172,7 @@ class Exchange:
         """Seconds before an ack."""
         self.quiet: set[str] = set()
         """Symbols that do not move."""
+        self._over = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         """Listen on a free port."""
@@ -187,6 +190,7 @@ class Exchange:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop; an error of the exchange itself is the test's."""
+        self._over.set()
         self._clock.cancel()
         (failure,) = await asyncio.gather(self._clock, return_exceptions=True)
         self._server.close()
@@ -202,7 +206,7 @@ class Exchange:
     async def _handshake(self, connection: ServerConnection, request: Request) -> Response | None:
         self.attempts.append(request)
         if self.hang:
-            await asyncio.Event().wait()
+            await self._over.wait()
         if self.handshakes:
             code = HTTPStatus(self.handshakes.pop(0))
             return connection.respond(code, f"{code.phrase}\n")
@@ -217,7 +221,7 @@ class Exchange:
             async for text in socket:
                 request = json.loads(text)
                 client.requests.append(request)
-                if not self.silent:
+                if not self.silent and not client.muted:
                     self._answer(client, request)
         except ConnectionClosed:
             pass  # the code tells
@@ -317,7 +321,8 @@ class Exchange:
     def tell(self, frame: bytes, subscription: tuple[str, str] | None = None) -> None:
         """Send to all that have a subscription; without one to all that have any."""
         for client in self.clients:
-            if not self.silent and (subscription in client.subscribed if subscription else client.subscribed):
+            wanted = subscription in client.subscribed if subscription else client.subscribed
+            if wanted and not self.silent and not client.muted:
                 client.send(frame)
 
     def set_status(self, system: str) -> None:

@@ -483,20 +483,6 @@ def test_nobody_listens() -> None:
     run(test)
 
 
-def test_a_handshake_without_an_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that accepts and says nothing: an error after the timeout, and the socket is closed."""
-    monkeypatch.setattr(module, "HANDSHAKE_TIMEOUT", 0.3)
-
-    async def test() -> None:
-        async with Exchange() as exchange:
-            exchange.hang = True
-            with pytest.raises(FeedError, match="no answer within 0 s"):
-                await connect(exchange.url, never, never)
-            assert len(exchange.attempts) == 1
-
-    run(test)
-
-
 def test_a_connection_attempt_can_be_called_off() -> None:
     """Cancelled in the middle of the handshake: the socket is closed, nothing is left to complain."""
 

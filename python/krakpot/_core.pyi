@@ -7,6 +7,10 @@ Prices and quantities are exact; no digit passes through binary floating point.
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
+__all__ = [
+    "DEBUG", "LIMITS", "TABLES", "Batch", "Book", "Exchange", "Schema", "Session", "Verifier", "__version__", "matches", "schema",
+]  # fmt: skip
+
 __version__: str
 """Version of the package; the Rust workspace's."""
 DEBUG: bool

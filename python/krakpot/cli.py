@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from krakpot import __version__
-from krakpot.errors import ConfigError, KrakpotError
+from krakpot.errors import ConfigError, KrakpotError, NoLake
 
 if TYPE_CHECKING:
     from krakpot.lake import Lake
@@ -35,7 +35,7 @@ def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except (ConfigError, ValueError) as error:
+        except (ConfigError, NoLake, ValueError) as error:
             _fail(error, USE)
         except KrakpotError as error:
             _fail(error, WRONG)

@@ -1,4 +1,4 @@
-"""The demo: record the built-in exchange, prove the record, compare it with the exchange's own account, draw a picture."""
+"""The demo: record the built-in exchange, prove the record, compare it with the exchange's account, draw a picture."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def demo(out: Path, *, seconds: float, pairs: int, rate: float, seed: int, quiet
     command = [sys.executable, "-m", "krakpot", "exchange", "--port", "0", "--json"]
     command += ["--pairs", str(pairs), "--rate", str(rate), "--seed", str(seed)]
     # In a session of its own: Ctrl-C is for the recorder.
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as server:
+    with subprocess.Popen(  # noqa: S603  # this very Python, and numbers
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as server:
         try:
             assert server.stderr is not None, "piped"
             words = server.stderr.readline().split()
@@ -93,11 +95,16 @@ def _print(facts: dict[str, Any]) -> None:
     rows = sum(proof["rows"].values())
     click.echo(f"recorded   {record['frames']:,} messages in {record['seconds']:.0f} s, {record['selected']} pairs")
     click.echo(f"on disk    {rows:,} rows in {size / 1e6:.1f} MB of Parquet: {', '.join(proof['rows'])}")
-    click.echo(f"proof      {book['ok']:,} checksums recomputed from the files: {book['bad']} bad, {proof['unchecked']} unchecked")
+    click.echo(
+        f"proof      {book['ok']:,} checksums recomputed from the files: "
+        f"{book['bad']} bad, {proof['unchecked']} unchecked"
+    )
     for sentence in [*proof["problems"], *facts["differences"][:10]]:
         click.echo(f"wrong      {sentence}")
     if not facts["differences"]:
-        click.echo("the same   every symbol's count and sequence of checksums, in the exchange's own account and in the lake")
+        click.echo(
+            "the same   every symbol's count and sequence of checksums, in the exchange's own account and in the lake"
+        )
     click.echo(f"\n>>> krakpot.Lake({facts['lake']!r}).trades({SYMBOL!r}).collect()")
     columns = ["ts_event", "symbol", "side", "price", "qty", "ord_type", "trade_id"]
     click.echo(lake.trades(SYMBOL).select(columns).collect())
@@ -109,7 +116,7 @@ def draw(lake: Lake, symbol: str, path: Path) -> None:
     import matplotlib as mpl  # noqa: PLC0415  # optional, and slow to load
 
     mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
+    from matplotlib import pyplot as plt  # noqa: PLC0415  # after the choice above
 
     rows = lake.book(symbol, numbers="float").sort("message", "entry").collect()
     trades = lake.trades(symbol, numbers="float").filter(pl.col("kind") == "update").collect()
@@ -121,9 +128,17 @@ def draw(lake: Lake, symbol: str, path: Path) -> None:
         figure.colorbar(heat, ax=top, label="quantity at the price")
         for side, colour in (("buy", "#5ad1a5"), ("sell", "#ff6b6b")):
             some = trades.filter(pl.col("side") == side)
-            sizes = (some["qty"] / max(trades["qty"].max() or 1, 1e-12) * 150 + 8).to_list()  # type: ignore[type-var, operator]  # floats
+            sizes = (some["qty"] / max(trades["qty"].max() or 1, 1e-12) * 150 + 8).to_list()
             label = f"taker {'bought' if side == 'buy' else 'sold'}"
-            top.scatter(some["ts_recv"].to_list(), some["price"].to_list(), s=sizes, c=colour, edgecolors="black", linewidths=0.4, label=label)
+            top.scatter(
+                some["ts_recv"].to_list(),
+                some["price"].to_list(),
+                s=sizes,
+                c=colour,
+                edgecolors="black",
+                linewidths=0.4,
+                label=label,
+            )
         top.set_ylim(prices[0], prices[-1])
         top.legend(loc="upper left")
     top.set_title(f"{symbol}: the book, level by level, rebuilt from the lake")
@@ -142,8 +157,8 @@ def draw(lake: Lake, symbol: str, path: Path) -> None:
     plt.close(figure)
 
 
-def _heat(rows: pl.DataFrame) -> tuple[list[datetime], list[float], list[list[float]]]:
-    """Quantity by price and time near the touch: times, prices, and a grid [price][time], None where there is nothing."""
+def _heat(rows: pl.DataFrame) -> tuple[list[datetime], list[float], list[list[float]]]:  # noqa: C901  # one walk
+    """Quantity by price and time near the touch: times, prices, grid [price][time]; NaN where nothing is."""
     if rows.is_empty():
         return [], [], []
     first, last = rows["ts_recv"][0], rows["ts_recv"][-1]

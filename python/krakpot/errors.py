@@ -7,6 +7,7 @@
     ├── FeedError          the exchange sent, or refused, something we cannot go on with
     ├── ConnectionLost     retries are spent; .attempts .last_error
     └── StorageError       reading or writing a lake failed; .path
+        └── NoLake         the folder is no lake, and cannot become one
 
 Wrong arguments of functions raise ``ValueError`` or ``TypeError``. Expected trouble of a recording (a wrong checksum, a
 gap, a refused subscription) is no exception: it is a row of the ledger.
@@ -46,3 +47,7 @@ class StorageError(KrakpotError):
         """Remember the path; the sentence comes first, the path last."""
         super().__init__(f"{sentence}: {path}")
         self.path = path
+
+
+class NoLake(StorageError):
+    """The folder that was named is no lake that this krakpot can read, and cannot become one."""

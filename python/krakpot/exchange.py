@@ -1,7 +1,7 @@
 """The built-in exchange as a server: sockets and clock around ``_core.Exchange``.
 
-websockets' Sans-I/O server protocol does handshakes, pings and closes; the frames of the market come from Rust in blocks
-and go to the socket as they are.
+websockets' Sans-I/O server protocol does handshakes, pings and closes; the frames of the market come from Rust in
+blocks and go to the socket as they are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import polars as pl
 from websockets.frames import CloseCode, Frame, Opcode
@@ -140,8 +140,12 @@ class _Client(asyncio.Protocol):
                 self.transport.write(data)
             elif self.transport.can_write_eof():
                 self.transport.write_eof()
-        if self.number is not None and self.protocol.state is State.OPEN and (block := self.server.exchange.take(self.number)):
-            self.transport.write(block)
+        if self.number is not None:
+            if self.protocol.state is not State.OPEN:
+                # After a goodbye nothing is sent any more, so nothing more is counted as sent.
+                self._leave()
+            elif block := self.server.exchange.take(self.number):
+                self.transport.write(block)
         if self.protocol.close_expected():
             asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.transport.abort)
 
@@ -159,6 +163,10 @@ class _Client(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         self.server.clients.discard(self)
         self.server.drained.set()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Let the exchange forget this client."""
         if self.number is not None:
             self.server.exchange.disconnect(self.number)
             self.number = None
@@ -194,7 +202,7 @@ class ExchangeServer:
         self.drained = asyncio.Event()
         self._log: IO[bytes] | None = None
 
-    async def __aenter__(self) -> ExchangeServer:
+    async def __aenter__(self) -> Self:
         """Listen, and let time pass."""
         options = self.options
         loop = asyncio.get_running_loop()
@@ -212,7 +220,9 @@ class ExchangeServer:
         self._clock = asyncio.create_task(self._run())
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Close: clients are told; those that do not answer are cut."""
         self._clock.cancel()
         await asyncio.gather(self._clock, return_exceptions=True)
@@ -220,7 +230,7 @@ class ExchangeServer:
         for client in list(self.clients):
             client.close()
         until = time.monotonic() + CLOSE_TIMEOUT
-        while self.clients and time.monotonic() < until:
+        while self.clients and time.monotonic() < until:  # noqa: ASYNC110  # clients go one by one, in their own time
             await asyncio.sleep(SLICE)
         for client in list(self.clients):
             client.transport.abort()
@@ -241,7 +251,11 @@ class ExchangeServer:
         end = None if options.duration is None else self.begin + round(options.duration * 1e9)
         now, clock = self.begin, time.monotonic_ns()
         while end is None or now < end:
-            fast = options.speed is None and time.monotonic() - self.asked > SETTLE and any(c.number is not None for c in self.clients)
+            fast = (
+                options.speed is None
+                and time.monotonic() - self.asked > SETTLE
+                and any(c.number is not None for c in self.clients)
+            )
             if fast:
                 while not all(client.writable for client in self.clients):
                     self.drained.clear()
@@ -267,7 +281,9 @@ class ExchangeServer:
     def _cut_slow(self) -> None:
         for client in list(self.clients):
             if client.transport.get_write_buffer_size() > SLOW:
-                sys.stderr.write(f"cut a client that had {SLOW >> 20} MiB waiting: it reads more slowly than the market moves\n")
+                sys.stderr.write(
+                    f"cut a client that had {SLOW >> 20} MiB waiting: it reads more slowly than the market moves\n"
+                )
                 client.transport.abort()
 
 
@@ -290,8 +306,8 @@ def run(options: Options, say_address: Callable[[str], None]) -> dict[str, Any]:
 def differences(lake: Lake, summary: Mapping[str, Any]) -> list[str]:
     """Compare a lake with the account of the exchange that it was recorded from: connection by connection.
 
-    Per symbol: the number of book, trade and ticker messages, and the hash over the sequence of checksums. Sentences about
-    what differs; empty if nothing does.
+    Per symbol: the number of book, trade and ticker messages, and the hash over the sequence of checksums. Sentences
+    about what differs; empty if nothing does.
     """
     sessions, connections = lake.sessions(), summary["connections"]
     if len(sessions) != len(connections):
@@ -301,7 +317,9 @@ def differences(lake: Lake, summary: Mapping[str, Any]) -> list[str]:
         counts: dict[tuple[str, str], int] = {}
         hashes: dict[tuple[str, str], int] = {}
         for channel, table in (("book", "book"), ("trade", "trades"), ("ticker", "ticker")):
-            for part in sorted((p for p in lake.parts(table) if p.session == session), key=lambda p: (p.number, p.date)):
+            for part in sorted(
+                (p for p in lake.parts(table) if p.session == session), key=lambda p: (p.number, p.date)
+            ):
                 _count(part.path, channel, counts, hashes)
         told = {
             (channel, symbol): (facts["messages"], int(facts["hash"], 16))

@@ -12,11 +12,12 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import polars as pl
 import pyarrow as pa
 
 from krakpot import __version__, _core, journal, seal
@@ -51,10 +52,17 @@ class Result:
 
 
 def _open(path: Path) -> IO[bytes]:
+    if path.suffix == ".zst":
+        return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))  # type: ignore[arg-type]  # it reads
+    return path.open("rb")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[IO[bytes]]:
+    """The file, unpacked; what goes wrong is told with its path."""
     try:
-        if path.suffix == ".zst":
-            return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
-        return path.open("rb")
+        with closing(_open(path)) as stream:
+            yield stream
     except FileNotFoundError:
         sentence = f"{path}: there is no such file; give files with one frame a line (.jsonl or .jsonl.zst)"
         raise ConfigError(sentence) from None
@@ -63,18 +71,24 @@ def _open(path: Path) -> IO[bytes]:
         raise ConfigError(sentence) from None
 
 
-def _lines(stream: IO[bytes]) -> Iterator[tuple[bytes | None, int]]:
-    """Lines without their ends and their length; None for one that is beyond the limit, of which little is held."""
-    while line := stream.readline(FRAME_MAX + 2):
-        length = len(line)
-        if not line.endswith(b"\n") and length > FRAME_MAX:
-            while rest := stream.readline(1 << 20):
-                length += len(rest)
-                if rest.endswith(b"\n"):
-                    break
-            yield None, length
-        elif line := line.rstrip(b"\r\n"):
-            yield (line, length) if len(line) <= FRAME_MAX else (None, length)
+def _lines(path: Path) -> Iterator[tuple[int, bytes | None, int]]:
+    """Number, text without its end (None for one beyond the limit, of which little is held) and length of each line.
+
+    Empty lines are left out.
+    """
+    with _reading(path) as stream:
+        number = 0
+        while line := stream.readline(FRAME_MAX + 2):
+            number += 1
+            length = len(line)
+            if not line.endswith(b"\n") and length > FRAME_MAX:
+                while rest := stream.readline(1 << 20):
+                    length += len(rest)
+                    if rest.endswith(b"\n"):
+                        break
+                yield number, None, length
+            elif line := line.rstrip(b"\r\n"):
+                yield number, line if len(line) <= FRAME_MAX else None, length
 
 
 def times_beside(path: Path) -> list[int] | None:
@@ -94,7 +108,7 @@ def name_session(path: Path, times: list[int] | None) -> str:
     """Name a file's session by its content, in the form of a UUIDv7: the first time, then a hash."""
     digest = hashlib.sha256()
     first = times[0] // 1_000_000 if times else None
-    with closing(_open(path)) as stream:
+    with _reading(path) as stream:
         while data := stream.read(1 << 20):
             digest.update(data)
             if first is None and (found := TIME.search(data)):
@@ -129,8 +143,12 @@ def ingest(  # noqa: C901, PLR0915  # one file from its first line to its seal, 
     the lake cannot be written. A line beyond 16 MiB is skipped, counted and written to the ledger.
     """
     times = times_beside(path)
+    if times is not None and (count := sum(1 for _ in _lines(path))) != len(times):
+        sentence = f"{path}: has {count} frames and {len(times)} receive times beside it"
+        raise ConfigError(sentence)
     session_id = name_session(path, times)
     seal.open_lake(out)
+    _forget(out, session_id, path)
     seal.recover(out)
     if session_id in Lake(out).sessions():
         sentence = f"{path}: is in the lake {out} already, as session {session_id}; nothing was added"
@@ -138,86 +156,91 @@ def ingest(  # noqa: C901, PLR0915  # one file from its first line to its seal, 
     session = _core.Session(session_id, observe=True, precision=dict(precision or {}), depth=depth, frames=raw)
     writer = journal.Writer(out, session_id, interval=1e9)
     result = Result(path, session_id)
-    at = 0
+    try:
+        _feed(path, out, times, session, writer, result, progress)
+    except BaseException:
+        # Half a file is worth nothing: all of it still stands where it came from.
+        writer.discard()
+        _forget(out, session_id, path)
+        raise
+    return result
+
+
+def _feed(
+    path: Path, out: Path, times: list[int] | None, session: _core.Session, writer: journal.Writer, result: Result, progress: Progress
+) -> None:
+    """Hand the frames to the session, chunk by chunk, and its rows to the journal."""
+    frames: list[bytes] = []
+    # Receive times of `frames`, and of all lines by place: one for every line that is not empty.
+    received: list[int] = []
+    size = total = done = place = 0
+    now = times[0] if times else 0
     begun = False
 
-    def flush(now: int) -> None:
-        closed = writer.write(session.take(), now)
-        if closed is not None:
-            _seal(out, closed)
-
-    def feed(frames: list[bytes], until: int) -> int:
-        nonlocal begun
-        chunk = None if times is None else times[at:until]
-        if chunk is not None and len(chunk) != len(frames):
-            sentence = f"{path}: has more frames than the {len(times or [])} receive times beside it"
-            raise ConfigError(sentence)
-        session.ingest(frames, chunk)
-        now = session.now
-        if not begun:
+    def flush() -> None:
+        nonlocal begun, now, size, done
+        if frames:
+            session.ingest(frames, None if times is None else received)
+            now = session.now
+        if frames and not begun:
             begun = True
             facts = {"version": __version__, "file": path.name, "frames_from": "file"}
             session.note("start", now, detail=json.dumps(facts))
         _remark(session, result)
-        return now
+        closed = writer.write(session.take(), now)
+        if closed is not None:
+            _seal(out, closed)
+        done += len(frames)
+        frames.clear()
+        received.clear()
+        size = 0
+        progress(total, done)
 
-    frames: list[bytes] = []
-    size = total = 0
-    now = times[0] if times else 0
-    try:
-        with closing(_open(path)) as stream:
-            for line, length in _lines(stream):
-                total += length
-                if line is None:
-                    result.skipped += 1
-                    facts = {
-                        "error": f"a line of {length} bytes is beyond the limit of {FRAME_MAX}",
-                        "line": at + len(frames) + 1,
-                    }
-                    session.note("limit", now, count=1, detail=json.dumps(facts))
-                    if times is not None:
-                        del times[at + len(frames)]
-                    continue
-                frames.append(line)
-                size += len(line)
-                if len(frames) >= CHUNK or size >= CHUNK_BYTES:
-                    now = feed(frames, at + len(frames))
-                    at += len(frames)
-                    frames, size = [], 0
-                    flush(now)
-                    progress(total, at)
-        if frames:
-            now = feed(frames, at + len(frames))
-            at += len(frames)
-        if times is not None and at != len(times):
-            sentence = f"{path}: has {at} frames and {len(times)} receive times beside it"
-            raise ConfigError(sentence)
-        if at == 0:
-            sentence = f"{path}: has no frames; give a file with one frame a line"
-            raise ConfigError(sentence)
-    except OSError as error:
-        sentence = f"{path}: cannot be read: {error}"
-        raise ConfigError(sentence) from None
-    except ConfigError:
-        _discard(writer)
-        raise
+    for number, line, length in _lines(path):
+        total += length
+        time = None if times is None else times[place]
+        place += 1
+        if line is None:
+            result.skipped += 1
+            facts = {"error": f"a line of {length} bytes is beyond the limit of {FRAME_MAX}", "line": number}
+            session.note("limit", now if time is None else time, count=1, detail=json.dumps(facts))
+            continue
+        frames.append(line)
+        size += len(line)
+        if time is not None:
+            received.append(time)
+        if len(frames) >= CHUNK or size >= CHUNK_BYTES:
+            flush()
+    if done + len(frames) == 0:
+        sentence = f"{path}: has no frames; give a file with one frame a line"
+        raise ConfigError(sentence)
+    flush()
     session.end(now, "end of file")
     session.note("stop", now)
-    _remark(session, result)
-    flush(now)
+    flush()
     result.counts = session.counts()
     closed = writer.close()
     if closed is not None:
         _seal(out, closed)
-    progress(total, at)
-    return result
 
 
-def _discard(writer: journal.Writer) -> None:
-    """Remove the journal of a file that was refused; its earlier journals, if any, are sealed and stay."""
-    path = writer.close()
-    if path is not None:
-        path.unlink()
+def _forget(out: Path, session: str, path: Path) -> None:
+    """Remove what an attempt that did not come to its end (killed, disk full) left of a session named by its file's content."""
+    for found in journal.journals(out):
+        if journal.Content(found).session == session:
+            handle = journal.lock(found)
+            if handle is None:
+                sentence = f"{path}: is being put into the lake {out} by another process"
+                raise ConfigError(sentence)
+            found.unlink()
+            os.close(handle)
+    lake = Lake(out)
+    parts = [part for table in _core.TABLES for part in lake.parts(table) if part.session == session]
+    ledger = [part.path for part in parts if part.table == "ledger"]
+    if any("stop" in pl.read_parquet(one, columns=["kind"], hive_partitioning=False)["kind"] for one in ledger):
+        return
+    for part in parts:
+        part.path.unlink()
 
 
 def _seal(out: Path, path: Path) -> None:

@@ -120,8 +120,8 @@ class Writer:
             if self._file != -1:
                 os.close(self._file)
                 self._file = -1
-                for name in (hidden, path):
-                    name.unlink(missing_ok=True)
+                for left in (hidden, path):
+                    left.unlink(missing_ok=True)
             raise storage_error(error, "begin a journal", path) from error
         self.path = path
         self.begun = ts
@@ -190,6 +190,13 @@ class Writer:
         path, self.path, self._file = self.path, None, -1
         self.number += 1
         return path
+
+    def discard(self) -> None:
+        """Remove the open journal, if any, for a writer whose rows can be had again from where they came."""
+        if self.path is not None:
+            os.close(self._file)
+            self.path.unlink(missing_ok=True)
+            self.path, self._file = None, -1
 
 
 @dataclass

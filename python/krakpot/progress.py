@@ -52,6 +52,8 @@ class Screen:
         """Take the terminal."""
         if self.live is not None:
             self.live.start()
+            # Rich hides it, and a second Ctrl-C ends the process without a chance to show it again.
+            self.console.show_cursor(show=True)
         return self
 
     def __exit__(

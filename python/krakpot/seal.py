@@ -24,7 +24,7 @@ import polars as pl
 import pyarrow as pa
 
 from krakpot import _core, journal
-from krakpot.errors import StorageError
+from krakpot.errors import NoLake, StorageError
 
 FORMAT = "krakpot lake"
 VERSION = 1
@@ -88,30 +88,32 @@ def open_lake(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         if not marker.exists():
             if any(child for child in path.iterdir() if not child.name.startswith((".", "_"))):
-                raise StorageError("this folder has other files in it; choose an empty or a new one for the lake", path)
+                raise NoLake("this folder has other files in it; choose an empty or a new one for the lake", path)
             hidden = path / f".{MARKER}.{os.getpid()}"
             hidden.write_text(json.dumps({"format": FORMAT, "version": VERSION}) + "\n")
             os.replace(hidden, marker)
         (path / journal.FOLDER).mkdir(exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise NoLake("a lake cannot be made here; choose a folder that you may write to", path) from error
     except OSError as error:
         raise journal.storage_error(error, "write the lake", path) from error
     check_lake(path)
 
 
 def check_lake(path: Path) -> None:
-    """Raise ``StorageError`` unless ``path`` is a lake that this krakpot can read."""
+    """Raise ``NoLake`` unless ``path`` is a lake that this krakpot can read."""
     if not path.is_dir():
-        raise StorageError("there is no such folder; give the folder that `krakpot record --out` wrote", path)
+        raise NoLake("there is no such folder; give the folder that `krakpot record --out` wrote", path)
     try:
         marker = json.loads((path / MARKER).read_text())
     except FileNotFoundError:
-        raise StorageError(f"this folder is not a lake: it has no {MARKER}", path) from None
+        raise NoLake(f"this folder is not a lake: it has no {MARKER}", path) from None
     except (OSError, ValueError) as error:
-        raise StorageError(f"{MARKER} cannot be read ({error})", path) from error
+        raise NoLake(f"{MARKER} cannot be read ({error})", path) from error
     if not isinstance(marker, dict) or marker.get("format") != FORMAT:
-        raise StorageError(f"{MARKER} does not name the format {FORMAT!r}", path)
+        raise NoLake(f"{MARKER} does not name the format {FORMAT!r}", path)
     if not isinstance(marker.get("version"), int) or marker["version"] > VERSION:
-        raise StorageError(
+        raise NoLake(
             f"the lake has version {marker.get('version')}, this krakpot reads up to {VERSION}; install a newer one",
             path,
         )
@@ -262,11 +264,11 @@ def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None
     empty = pl.DataFrame(schema=polars_schema("ledger"))
     ledger = tables.get("ledger", empty)
     # The time of the last row, not of this run: sealing again after a crash must give the same part.
-    last = max((part.ts_to for part in parts), default=0)
+    times = [part.ts_to for part in parts]
     if ledger.height:
-        last = max(last, int(ledger["ts_recv"].to_physical().max()))  # type: ignore[arg-type]  # it has rows
-    if last:
-        rows = _ledger_rows(content, parts, ledger, last)
+        times.append(int(ledger["ts_recv"].to_physical().max()))  # type: ignore[arg-type]  # it has rows
+    if times:
+        rows = _ledger_rows(content, parts, ledger, max(times))
         parts += _publish(pl.concat([ledger, rows]), "ledger", lake, content, step)
     step("all published")
     path.unlink()

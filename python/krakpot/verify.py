@@ -313,7 +313,7 @@ class _Session:
                 continue
             counts: dict[int, int] = defaultdict(int)
             for part in parts:
-                numbers = self.read([part], ["message"])["message"].drop_nulls().cast(pl.Int64)
+                numbers = self.read([part], ["message"])["message"].cast(pl.Int64, strict=False).drop_nulls()
                 places = pl.Series(bounds, dtype=pl.Int64).search_sorted(numbers, side="left")
                 for place, n in places.value_counts().iter_rows() if isinstance(places, pl.Series) else ():
                     # A journal that was closed after the last `alive` row: its rows are counted by `sealed` alone.

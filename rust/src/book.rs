@@ -333,7 +333,7 @@ pub enum Outcome {
         /// Of the book held.
         computed: u32,
     },
-    /// The checksum is right and yet the best bid is at or above the best ask; the life has ended.
+    /// The checksum is right, or none was sent, and yet the best bid is at or above the best ask; the life has ended.
     Crossed,
 }
 
@@ -404,19 +404,17 @@ impl Life {
             let found = book.set(entry)?;
             self.absent += u64::from(!found && terms.kind == Kind::Update);
         }
-        let Some(expected) = terms.checksum else {
-            self.book = Some(book);
-            return Ok(Outcome::Unchecked);
-        };
-        let computed = book.checksum(buffer);
-        if computed != expected {
-            return Ok(Outcome::Mismatch { expected, computed });
+        if let Some(expected) = terms.checksum {
+            let computed = book.checksum(buffer);
+            if computed != expected {
+                return Ok(Outcome::Mismatch { expected, computed });
+            }
         }
         if book.crossed() {
             return Ok(Outcome::Crossed);
         }
         self.book = Some(book);
-        Ok(Outcome::Ok)
+        Ok(if terms.checksum.is_some() { Outcome::Ok } else { Outcome::Unchecked })
     }
 }
 

@@ -550,11 +550,17 @@ impl<'a> Walk<'_, 'a> {
     /// A number for one of several columns; one that no column can hold stays in `extra`, with its digits.
     fn number(&mut self, key: &'static str, slot: &mut Option<Decimal>, extra: &mut String) -> Result<(), Error> {
         let at = self.at;
+        if slot.is_some() {
+            return Err(self.shape(key));
+        }
         if self.null() {
             return Ok(());
         }
         match self.decimal(key) {
-            Ok(value) if value.rescale(limits::SCALE).is_some() => once(slot, value, || self.shape(key)),
+            Ok(value) if value.rescale(limits::SCALE).is_some() => {
+                *slot = Some(value);
+                Ok(())
+            }
             Ok(_) | Err(Error::Decimal { .. }) => {
                 self.at = at;
                 self.extra(key, extra);

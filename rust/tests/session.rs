@@ -338,3 +338,28 @@ fn unknown_channels_and_fields_are_taken_and_counted() {
     assert_eq!((counts.errors, counts.frames, counts.unknown_fields), (0, 101, 1));
     assert!(counts.messages.len() <= limits::CHANNELS_MAX + 1, "names are bounded: {:?}", counts.messages);
 }
+
+#[test]
+fn numbers_that_are_none_or_come_twice_are_refused() {
+    let (mut session, _) = begun(&[Channel::Book, Channel::Ticker], &[pair("A/USD", "online", 1)]);
+    session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
+    session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
+    session.receive(book("update", "A/USD", "\"\"", one_bid("10")).as_bytes(), START);
+    assert_eq!((session.counts().errors, session.live()), (1, 1), "an empty text is no number");
+    let beyond = "340282366920938463463374607431768211456.5";
+    let ticker = format!(
+        r#"{{"channel":"ticker","type":"update","data":[{{"symbol":"A/USD","bid":0.5,"bid":{beyond},"ask":1.0}}]}}"#
+    );
+    session.receive(ticker.as_bytes(), START);
+    assert_eq!(session.counts().errors, 2, "a field twice, whichever of the two a column can hold");
+}
+
+#[test]
+fn a_crossed_book_ends_with_or_without_a_checksum() {
+    let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
+    session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
+    let crossed = r#"{"channel":"book","type":"snapshot","data":[{"symbol":"A/USD","bids":[{"price":2.0,"qty":1.00000000}],"asks":[{"price":1.0,"qty":1.00000000}]}]}"#;
+    session.receive(crossed.as_bytes(), START);
+    assert_eq!((session.live(), session.counts().bad), (0, 1));
+    assert!(kinds(&mut session).iter().any(|kind| kind == "crossed"));
+}

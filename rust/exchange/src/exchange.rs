@@ -100,7 +100,7 @@ pub struct Exchange {
     every: f64,
     next_step: i64,
     next_status: i64,
-    /// The pair that is in post_only for a while.
+    /// The pair that is in `post_only` for a while.
     quiet: Option<usize>,
     /// The earliest heartbeat or snapshot.
     next_duty: i64,
@@ -343,7 +343,7 @@ impl Exchange {
         self.topics[pair].books = books;
     }
 
-    /// A pair goes to post_only and back, as pairs do when they are listed or looked after; then another.
+    /// A pair goes to `post_only` and back, as pairs do when they are listed or looked after; then another.
     fn change_status(&mut self) {
         let (pair, status) = match self.quiet.take() {
             Some(pair) => (pair, "online"),
@@ -752,7 +752,9 @@ mod tests {
             serde_json::from_str::<Value>(&texts[0]).expect("JSON")
         };
         let book = |symbol: &str, depth: &str| {
-            format!(r#"{{"method":"subscribe","params":{{"channel":"book","symbol":["{symbol}"],"depth":{depth}}},"req_id":3}}"#)
+            format!(
+                r#"{{"method":"subscribe","params":{{"channel":"book","symbol":["{symbol}"],"depth":{depth}}},"req_id":3}}"#
+            )
         };
         for (text, error, symbol) in [
             (book("XBT/USD", "10"), "Currency pair not supported XBT/USD", Some("XBT/USD")),
@@ -776,7 +778,10 @@ mod tests {
         assert_eq!(ask(&book("BTC/USD", "10"))["error"], "Already subscribed");
         assert_eq!(ask(&book("BTC/USD", "25"))["error"], "Already subscribed", "one depth a symbol");
         let pong = ask(r#"{"method":"ping","req_id":101}"#);
-        assert_eq!((pong["method"].as_str(), pong["req_id"].as_i64(), pong.get("success")), (Some("pong"), Some(101), None));
+        assert_eq!(
+            (pong["method"].as_str(), pong["req_id"].as_i64(), pong.get("success")),
+            (Some("pong"), Some(101), None)
+        );
         let errors: Vec<Value> = (0..200).map(|_| ask(r#"{"method":"ping"}"#)).collect();
         assert!(errors.iter().any(|v| v["error"] == "Exceeded msg rate"));
     }

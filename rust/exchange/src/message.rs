@@ -198,7 +198,9 @@ pub fn instrument<'a>(snapshot: bool, assets: &[&str], pairs: impl Iterator<Item
             .as_bytes(),
         );
         number(1, q, out);
-        out.extend_from_slice(format!(",\"price_precision\":{p},\"cost_precision\":{p},\"marginable\":false,\"has_index\":").as_bytes());
+        out.extend_from_slice(
+            format!(",\"price_precision\":{p},\"cost_precision\":{p},\"marginable\":false,\"has_index\":").as_bytes(),
+        );
         out.extend_from_slice(if pair.levels > 1000 { b"true" } else { b"false" });
         field("ws_display_price_precision", p.into(), 0, out);
         out.extend_from_slice(b",\"cost_min\":0.50");

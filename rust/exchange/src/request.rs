@@ -72,7 +72,6 @@ pub enum Request {
 }
 
 /// Reads a request: its method and id for the answer, and the request or the text of the refusal.
-#[must_use]
 pub fn read(text: &[u8]) -> (String, Option<Value>, Result<Request, &'static str>) {
     let Ok(Value::Object(message)) = serde_json::from_slice(text) else {
         return ("error".to_owned(), None, Err("Malformed request"));
@@ -80,9 +79,7 @@ pub fn read(text: &[u8]) -> (String, Option<Value>, Result<Request, &'static str
     let req_id = message.get("req_id").filter(|id| id.is_u64() || id.is_i64()).cloned();
     let params = message.get("params");
     let (method, request) = match message.get("method").and_then(Value::as_str) {
-        Some("ping") if params.is_some() => {
-            ("ping", Err("Unsupported field: 'params' for the given msg type: ping"))
-        }
+        Some("ping") if params.is_some() => ("ping", Err("Unsupported field: 'params' for the given msg type: ping")),
         Some("ping") => ("ping", Ok(Request::Ping)),
         Some("subscribe") => ("subscribe", subscription(params, true)),
         Some("unsubscribe") => ("unsubscribe", subscription(params, false)),
@@ -186,8 +183,12 @@ pub fn result(topic: Topic, symbol: &str, subscribe: bool, snapshot: bool) -> St
         }
         Topic::Ticker { .. } => format!("\"channel\":\"ticker\"{snapshot},\"symbol\":\"{symbol}\""),
         Topic::Ohlc(interval) => {
-            let warnings = if subscribe { ",\"warnings\":[\"timestamp is deprecated, use interval_begin\"]" } else { "" };
-            format!("\"channel\":\"ohlc\",\"interval\":{}{snapshot},\"symbol\":\"{symbol}\"{warnings}", INTERVALS[interval])
+            let warnings =
+                if subscribe { ",\"warnings\":[\"timestamp is deprecated, use interval_begin\"]" } else { "" };
+            format!(
+                "\"channel\":\"ohlc\",\"interval\":{}{snapshot},\"symbol\":\"{symbol}\"{warnings}",
+                INTERVALS[interval]
+            )
         }
     }
 }

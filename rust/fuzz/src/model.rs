@@ -229,14 +229,12 @@ impl Model {
             }
             plain.set(side, price, qty);
         }
-        match checksum(item) {
-            None => outcomes.unchecked += 1,
-            Some(checksum) if checksum != plain.checksum() || plain.crossed() => {
-                outcomes.bad += 1;
-                return;
-            }
-            Some(_) => outcomes.ok += 1,
+        let sent = checksum(item);
+        if plain.crossed() || sent.is_some_and(|sent| sent != plain.checksum()) {
+            outcomes.bad += 1;
+            return;
         }
+        *(if sent.is_some() { &mut outcomes.ok } else { &mut outcomes.unchecked }) += 1;
         self.books.insert(symbol.to_owned(), plain);
     }
 

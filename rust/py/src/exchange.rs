@@ -14,7 +14,11 @@ use crate::error::value_error;
 pub struct Exchange(Mutex<krakpot_exchange::Exchange>);
 
 impl Exchange {
-    fn with<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&mut krakpot_exchange::Exchange) -> T + Send) -> PyResult<T> {
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        call: impl FnOnce(&mut krakpot_exchange::Exchange) -> T + Send,
+    ) -> PyResult<T> {
         py.detach(|| match self.0.lock() {
             Ok(mut exchange) => Ok(call(&mut exchange)),
             Err(_) => Err("an earlier call failed".to_owned()),

@@ -1,0 +1,131 @@
+"""What the Python side costs: from a socket to a checked book, and a lake proved again.
+
+Goals: CPU per frame beside a bare read loop of the same library, as a ratio in one run; book messages verified a second
+and core; bytes per row. Every answer is asserted. Not goals: latency, TLS, the network, many symbols at once.
+
+``python bench/python/measure.py`` prints a table, ``--json`` one JSON object; ``--small`` is for the tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import readers
+
+import krakpot.ingest
+import krakpot.verify
+from krakpot import _core
+
+RUST = Path(__file__).parents[1] / "rust"
+DEPTH = 25
+SEED = 20_260_802
+READERS = ("bare", "krakpot", "asyncio")
+
+
+def generate(path: Path, symbols: int, updates: int) -> int:
+    """Write a generated stream of book frames to ``path``; returns how many are book messages."""
+    command = ["cargo", "run", "--release", "--quiet", "--manifest-path", str(RUST / "frames/Cargo.toml"), "--"]
+    with path.open("wb") as out:
+        subprocess.run([*command, str(symbols), str(DEPTH), str(updates), str(SEED)], stdout=out, check=True)
+    return symbols + updates
+
+
+def socket_to_book(folder: Path, updates: int, rounds: int) -> dict[str, Any]:
+    """CPU µs per frame of each reader: medians over interleaved rounds."""
+    path = folder / "socket.jsonl"
+    books = generate(path, 1, updates)
+    frames = len(path.read_bytes().splitlines())
+    blaster = subprocess.Popen([sys.executable, str(Path(__file__).with_name("blaster.py")), str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert blaster.stdout is not None, "asked for"
+        port = int(blaster.stdout.readline())
+        seconds: dict[str, list[float]] = {reader: [] for reader in READERS}
+        # The first round warms up and is not counted.
+        for turn in range(rounds + 1):
+            for reader in READERS:
+                taken, counted = readers.timed(reader, port, DEPTH)
+                if reader == "krakpot":
+                    assert counted["checksums"]["book"] == {"ok": books, "bad": 0}, counted
+                    assert (counted["frames"], counted["errors"]) == (frames, 0), counted
+                else:
+                    assert counted == frames, f"{reader} saw {counted} of {frames} frames"
+                if turn:
+                    seconds[reader].append(taken)
+    finally:
+        blaster.kill()
+        blaster.wait()
+    median = {reader: statistics.median(values) / frames * 1e6 for reader, values in seconds.items()}
+    ratios = [k / b for k, b in zip(seconds["krakpot"], seconds["bare"], strict=True)]
+    return {
+        "frames": frames,
+        "rounds": rounds,
+        "us": median,
+        "ratio": statistics.median(ratios),
+        "ratio_least": min(ratios),
+        "ratio_most": max(ratios),
+    }
+
+
+def verify(folder: Path, symbols: int, updates: int, rounds: int) -> dict[str, Any]:
+    """Book messages of a lake verified a second of CPU, one thread proving; the lake is made by ``krakpot.ingest``."""
+    path = folder / "lake.jsonl"
+    books = generate(path, symbols, updates)
+    lake = folder / "lake"
+    begun = time.process_time()
+    result = krakpot.ingest.ingest(path, lake)
+    ingest = time.process_time() - begun
+    assert result.counts["checksums"]["book"] == {"ok": books, "bad": 0}, result.counts
+    seconds = []
+    for _ in range(rounds):
+        begun = time.process_time()
+        report = krakpot.verify.verify(lake, threads=1)
+        seconds.append(time.process_time() - begun)
+        assert report.proved, report.problems
+        assert (report.ok, report.bad, report.unchecked) == (books, 0, 0)
+    parts = list(lake.glob("book/*/*.parquet"))
+    rows = sum(pl.scan_parquet(part).select(pl.len()).collect().item() for part in parts)
+    return {
+        "symbols": symbols,
+        "messages": books,
+        "rows": rows,
+        "ingest_per_second": books / ingest,
+        "per_second": books / statistics.median(seconds),
+        "bytes_per_row": sum(part.stat().st_size for part in parts) / rows,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--small", action="store_true", help="little work, for the tests: the answers are asserted all the same")
+    options = parser.parse_args()
+    if _core.DEBUG:
+        sys.exit("the extension is a debug build and says nothing about speed: maturin develop --release")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if options.small:
+            found = {"socket": socket_to_book(folder, 2_000, 1), "verify": verify(folder, 5, 5_000, 1)}
+        else:
+            found = {"socket": socket_to_book(folder, 50_000, 9), "verify": verify(folder, 50, 500_000, 3)}
+    if options.json:
+        print(json.dumps(found))
+        return
+    socket, lake = found["socket"], found["verify"]
+    for reader, us in socket["us"].items():
+        print(f"{reader:10} {us:6.2f} µs CPU per frame")
+    print(f"krakpot / bare: {socket['ratio']:.2f} ({socket['ratio_least']:.2f} to {socket['ratio_most']:.2f})")
+    print(f"verify: {lake['per_second']:,.0f} messages/s of one core, {lake['bytes_per_row']:.1f} bytes per row as sealed")
+
+
+if __name__ == "__main__":
+    main()

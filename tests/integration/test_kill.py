@@ -1,0 +1,159 @@
+"""``kill -9`` of the recorder at random moments, against the built-in exchange and its own log of what it sent.
+
+The numbers of frames in the log are the numbers of messages in the lake, so that the two are compared line by line.
+KRAKPOT_TEST=all kills twenty times instead of three; KRAKPOT_SEED repeats a run's moments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+import pytest
+from krakpot.lake import Lake
+from krakpot.verify import verify
+
+KILLS = 20 if os.environ.get("KRAKPOT_TEST") == "all" else 3
+LATE = 1_500_000_000
+"""What was sent so long before the kill must be in the lake, ns: the journal is written every 0.2 s, the rest is for a
+busy machine."""
+PATIENCE = 60.0
+TABLES = {"book": ("book", "checksum"), "trade": ("trades", "trade_id"), "ticker": ("ticker", None)}
+"""Channels of the log, their tables, and the column of the log's number."""
+
+
+@contextmanager
+def running(*arguments: str | Path, err: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A krakpot command; killed when left, if it still runs."""
+    with err.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "krakpot", *map(str, arguments)], stdout=subprocess.PIPE, stderr=file
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(words: str, file: Path, process: subprocess.Popen[bytes]) -> str:
+    """The first line of ``file`` with ``words``, once it is there."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        lines = [line for line in file.read_text().splitlines(keepends=True) if words in line and line.endswith("\n")]
+        if lines:
+            return lines[0]
+        assert process.poll() is None, f"it ended: {file.read_text()}"
+        assert time.monotonic() < give_up, f"{words!r} did not come: {file.read_text()}"
+        time.sleep(0.02)
+
+
+def children(process: subprocess.Popen[bytes]) -> list[int]:
+    """Processes that it started: its sealer, if one runs."""
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def sent(log: Path, connection: int) -> pl.DataFrame:
+    """The exchange's log of one connection: wall_ns, message, channel, symbol, number."""
+    # The last line may be half written.
+    whole = log.read_bytes().rpartition(b"\n")[0]
+    rows = pl.read_csv(whole, schema_overrides={"checksum": pl.Int64}).filter(pl.col("connection") == connection)
+    chosen = rows.filter(pl.col("channel").is_in(list(TABLES)))
+    return chosen.select(
+        "wall_ns", pl.col("frame").alias("message"), "channel", "symbol", pl.col("checksum").alias("number")
+    )
+
+
+def recorded(lake: Lake, session: str) -> pl.DataFrame:
+    """The lake's rows of one session as the log tells them: message, channel, symbol, number. No row stands there twice."""
+    found = []
+    for channel, (table, column) in TABLES.items():
+        rows = lake.scan(table).filter(pl.col("session") == session).collect()
+        assert rows.select("message", "entry").is_duplicated().sum() == 0, f"rows of {table} stand there twice"
+        # A book's checksum is the same in all rows of a message; a trade message's number is its last trade's.
+        messages = rows.sort("message", "entry").unique("message", keep="last", maintain_order=True)
+        number = pl.lit(0) if column is None else pl.col(column)
+        found.append(
+            messages.select(
+                pl.col("message").cast(pl.Int64),
+                pl.lit(channel).alias("channel"),
+                "symbol",
+                number.cast(pl.Int64).alias("number"),
+            )
+        )
+    return pl.concat(found).sort("message")
+
+
+@pytest.mark.timeout(120 + 20 * KILLS)
+def test_nothing_is_lost_to_kill_9(tmp_path: Path) -> None:
+    """Recorders are killed at random moments, half of them together with their sealer; each next one recovers what the
+    one before left. Every message that the exchange sent some time before a kill is in the lake, once, and the same;
+    the proof holds; a second recorder that lives in the same lake is not touched.
+    """
+    seed = int(os.environ.get("KRAKPOT_SEED") or random.SystemRandom().randrange(10**6))
+    print(f"KRAKPOT_SEED={seed}")  # noqa: T201  # pytest shows it when the test fails
+    rng = random.Random(seed)
+    lake, log = tmp_path / "lake", tmp_path / "log.csv"
+    exchange_err = tmp_path / "exchange.err"
+    exchange = ("exchange", "--port", "0", "--json", "--pairs", "20", "--rate", "2000", "--log", log)
+    kills: list[int] = []
+    with running(*exchange, err=exchange_err) as server:
+        url = wait_for("listening on", exchange_err, server).split()[-1]
+        options = ("--url", url, "--out", lake, "--depth", "100", "--json", "--seal-interval")
+        with running("record", *options, "3s", err=tmp_path / "survivor.err") as survivor:
+            wait_for("of 20 pairs", tmp_path / "survivor.err", survivor)
+            for n in range(KILLS):
+                err = tmp_path / f"{n}.err"
+                with running("record", *options, "1s", err=err) as recorder:
+                    # From here on it has a connection, and writes.
+                    wait_for("of 20 pairs", err, recorder)
+                    time.sleep(rng.uniform(0.3, 4.0))
+                    victims = [recorder.pid, *(children(recorder) if n % 2 else [])]
+                    kills.append(time.time_ns())
+                    for pid in victims:
+                        os.kill(pid, signal.SIGKILL)
+                    assert recorder.wait(PATIENCE) == -signal.SIGKILL
+            with running("record", *options, "1s", "--for", "3s", err=tmp_path / "last.err") as last:
+                out, _ = last.communicate(timeout=PATIENCE)
+                assert last.returncode == 0, (tmp_path / "last.err").read_text()
+                last_session = json.loads(out)["sessions"][0]
+            survivor.send_signal(signal.SIGINT)
+            out, _ = survivor.communicate(timeout=PATIENCE)
+            assert survivor.returncode == 0, (tmp_path / "survivor.err").read_text()
+            summary = json.loads(out)
+
+    opened = Lake(lake)
+    sessions = opened.sessions()
+    assert len(sessions) == KILLS + 2, "one each, and none began a second one"
+    assert (sessions[0], sessions[-1]) == (summary["sessions"][0], last_session)
+    report = verify(lake)
+    assert report.problems == []
+    assert report.bad == report.unchecked == 0
+
+    recovered = opened.ledger().filter(pl.col("kind") == "recovered").collect()["session"].to_list()
+    assert set(recovered) <= set(sessions[1:-1]), "the living are left alone"
+    assert recovered, "at least one was killed with a journal open"
+    for connection, session in enumerate(sessions):
+        told, found = sent(log, connection), recorded(opened, session)
+        assert found.height > 100, f"{session}: the lake has its messages"
+        # Everything in the lake was sent, as it stands there.
+        unknown = found.join(told, on=["message", "channel", "symbol", "number"], how="anti")
+        assert unknown.rows() == [], f"{session}: the lake has what was not sent"
+        killed = kills[connection - 1] if 1 <= connection <= KILLS else None
+        due = (
+            told.filter(pl.col("wall_ns") < killed - LATE)
+            if killed
+            else told.filter(pl.col("message") <= found["message"].max())
+        )
+        lost = due.join(found, on="message", how="anti")
+        assert lost.rows() == [], f"{session}: sent {LATE / 1e9} s before the kill, or earlier, and not in the lake"
+    assert sum(summary["messages"].get(channel, 0) for channel in TABLES) == recorded(opened, sessions[0]).height

@@ -1,0 +1,170 @@
+"""The session's doors to Python: requests, events, counts, hand-over. The protocol's life itself is in the properties."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import frames
+import polars as pl
+import pyarrow as pa
+from krakpot import _core
+
+SESSION = "019e0000-0000-7000-8000-000000000000"
+
+
+def begun(**options: object) -> _core.Session:
+    """A session that knows two pairs."""
+    session = _core.Session(SESSION, **options)  # type: ignore[arg-type]  # whatever the test chooses
+    session.requests(frames.START)
+    session.receive([frames.instrument(frames.pair("BTC/USD"), frames.pair("ETH/USD", price_precision=2))], frames.START)
+    return session
+
+
+def test_requests_are_json_and_each_is_handed_out_once() -> None:
+    """Instrument first, then channel by channel, with the parameters that Kraken wants and numbers of their own."""
+    session = _core.Session(SESSION, symbols=["BTC/*"], channels=["book", "trade", "ticker", "ohlc"], depth=500, interval=5)
+    (first,) = map(json.loads, session.requests(frames.START))
+    assert first == {"method": "subscribe", "params": {"channel": "instrument", "snapshot": True}, "req_id": 1}
+    assert session.requests(frames.START) == []
+    session.receive([frames.instrument(frames.pair("BTC/USD"), frames.pair("ETH/USD"))], frames.START)
+    sent = [json.loads(request) for request in session.requests(frames.START)]
+    assert {request["params"]["channel"]: request["params"] for request in sent} == {
+        "book": {"channel": "book", "symbol": ["BTC/USD"], "depth": 500, "snapshot": True},
+        "trade": {"channel": "trade", "symbol": ["BTC/USD"], "snapshot": False},
+        "ticker": {"channel": "ticker", "symbol": ["BTC/USD"], "event_trigger": "bbo", "snapshot": True},
+        "ohlc": {"channel": "ohlc", "symbol": ["BTC/USD"], "interval": 5, "snapshot": True},
+    }
+    assert len({request["req_id"] for request in sent}) == 4
+    assert session.requests(frames.START) == []
+    ping = json.loads(session.ping())
+    assert ping["method"] == "ping"
+    assert ping["req_id"] not in {request["req_id"] for request in sent}
+
+
+def test_an_observing_session_asks_for_nothing() -> None:
+    """Recorded frames need no requests, whatever time it is."""
+    session = begun(observe=True)
+    session.tick(frames.START + frames.HOUR)
+    assert session.requests(frames.START + frames.HOUR) == []
+
+
+def test_pairs_and_subscriptions_as_python_sees_them() -> None:
+    """Keys as the stub promises; texts for exact numbers."""
+    session = begun(symbols=["ETH/USD"], channels=["book"])
+    session.requests(frames.START)
+    assert session.pairs()[0] == {
+        "symbol": "BTC/USD", "base": "BTC", "quote": "USD", "status": "online", "price_precision": 1, "qty_precision": 8,
+        "qty_min": "0.00005", "cost_min": "0.5", "marginable": True, "selected": False,
+    }  # fmt: skip
+    assert session.subscriptions() == [("book", "ETH/USD", "asked")]
+    session.receive([frames.refusal("Currency pair not supported ETH/USD", symbol="ETH/USD", req_id=2)], frames.START)
+    assert session.subscriptions() == [("book", "ETH/USD", "refused")]
+    counts = session.counts()
+    assert (counts["pairs"], counts["selected"], counts["refused"], counts["live"]) == (2, 1, 1, 0)
+
+
+def test_events_are_the_ledger_without_alive_rows() -> None:
+    """Each once, with all its columns; the ledger keeps them too."""
+    session = begun(observe=True)
+    session.note("clock", frames.START + 1, channel="book", symbol="A/B", ts_from=1, ts_to=2, count=3, detail='{"step":4}')
+    session.tick(frames.START + 5 * frames.SECOND)
+    (event,) = session.events()
+    assert event == {
+        "kind": "clock", "channel": "book", "symbol": "A/B", "ts_recv": frames.START + 1, "ts_from": 1, "ts_to": 2, "count": 3,
+        "detail": '{"step":4}',
+    }  # fmt: skip
+    assert session.events() == []
+    ledger = pl.DataFrame(pa.record_batch(session.take()["ledger"]))
+    assert ledger["kind"].to_list() == ["clock", "alive"]
+    assert ledger["detail"][0] == '{"step":4}'
+
+
+def test_take_hands_out_each_row_once() -> None:
+    """``rows`` says how many wait; afterwards none."""
+    session = begun(observe=True)
+    waiting = session.rows
+    first = session.take()
+    assert sum(batch.num_rows for batch in first.values()) == waiting == 2
+    assert (session.take(), session.rows) == ({}, 0)
+
+
+def test_trades_go_on_over_a_reconnect() -> None:
+    """The next session asks for the snapshot, drops what was seen, and names what is missing."""
+    first = begun(symbols=["BTC/USD"], channels=["trade"])
+    first.requests(frames.START)
+    first.receive([frames.ack("trade", "BTC/USD", req_id=2), frames.trade("BTC/USD", 7)], frames.START)
+    first.end(frames.START, "cut")
+    second = _core.Session("second", symbols=["BTC/USD"], channels=["trade"], after=first)
+    second.requests(frames.START)
+    second.receive([frames.instrument(frames.pair("BTC/USD"))], frames.START)
+    (request,) = map(json.loads, second.requests(frames.START))
+    assert request["params"]["snapshot"] is True
+    second.receive([frames.trade("BTC/USD", 6, kind="snapshot"), frames.trade("BTC/USD", 10, kind="snapshot")], frames.START)
+    trades = pl.DataFrame(pa.record_batch(second.take()["trades"]))
+    assert trades["trade_id"].to_list() == [10]
+    (gap,) = [row for row in second.events() if row["kind"] == "trade_gap"]
+    assert (gap["count"], json.loads(gap["detail"])) == (2, {"first": 8, "last": 9})
+
+
+def test_an_ended_session_takes_nothing_more() -> None:
+    """Frames that come after the end are not of this connection; ending twice changes nothing."""
+    session = begun(observe=True)
+    session.end(frames.START, "over")
+    before = session.counts()
+    session.receive([frames.trade("BTC/USD", 1)], frames.START)
+    session.tick(frames.START + frames.HOUR)
+    session.end(frames.START, "again")
+    assert session.counts() == before
+    assert [row["kind"] for row in session.events()] == ["disconnect"]
+
+
+def test_a_delisting_and_a_listing_are_followed() -> None:
+    """A pair that comes is subscribed, one that goes ends with a row of the ledger, one lost over a reconnect too."""
+    session = begun(channels=["book"])
+    session.requests(frames.START)
+    session.receive([frames.instrument(frames.pair("NEW/USD"), frames.pair("ETH/USD", status="delisted", price_precision=2), kind="update")], frames.START)
+    assert [(row["kind"], row["symbol"]) for row in session.events()] == [("listed", "NEW/USD"), ("delisted", "ETH/USD")]
+    (request,) = map(json.loads, session.requests(frames.START))
+    assert request["params"]["symbol"] == ["NEW/USD"]
+    after = _core.Session("after", channels=["book"], after=session)
+    after.requests(frames.START)
+    after.receive([frames.instrument(frames.pair("BTC/USD"))], frames.START)
+    assert ("delisted", "NEW/USD") in [(row["kind"], row["symbol"]) for row in after.events()]
+
+
+def test_a_book_is_a_copy() -> None:
+    """What was asked for stays as it was, while the session goes on."""
+    session = _core.Session(SESSION, observe=True)
+    model = frames.Book("BTC/USD")
+    session.receive([model.snapshot([("100.1", "1.00000000")], [("100.2", "2.00000000")])], frames.START)
+    book = session.book("BTC/USD")
+    assert book is not None
+    session.receive([model.update([("bid", "100.1", "5.00000000")])], frames.START)
+    assert book.bids() == [("100.1", "1.00000000")]
+    assert (book.symbol, book.depth, book.price_precision, book.qty_precision) == ("BTC/USD", 10, 1, 8)
+    assert session.book("ETH/USD") is None
+
+
+def test_threads_may_share_a_session() -> None:
+    """Frames from one thread while others take rows and read counts: nothing is lost and nothing repeated."""
+    session = _core.Session(SESSION, observe=True)
+    taken: list[int] = []
+    done = threading.Event()
+
+    def take() -> None:
+        while not done.is_set():
+            batch = session.take().get("trades")
+            taken.append(0 if batch is None else batch.num_rows)
+            session.counts()
+
+    threads = [threading.Thread(target=take) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for n in range(3000):
+        session.receive([frames.trade("BTC/USD", n)], frames.START)
+    done.set()
+    for thread in threads:
+        thread.join()
+    rest = session.take().get("trades")
+    assert sum(taken) + (0 if rest is None else rest.num_rows) == 3000

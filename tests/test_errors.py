@@ -1,0 +1,52 @@
+"""Errors tell facts first and paths last, and form the tree that the module's page draws."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import krakpot
+import pytest
+from krakpot import errors
+
+
+def classes() -> dict[str, type[Exception]]:
+    """Error classes of the module."""
+    return {name: found for name, found in inspect.getmembers(errors, inspect.isclass) if issubclass(found, Exception)}
+
+
+def test_the_page_draws_the_tree_as_it_is() -> None:
+    """Each class stands in the docstring below its base."""
+    drawn = re.findall(r"^    ((?:│   |    )*(?:├── |└── )?)(\w+)", inspect.cleandoc(errors.__doc__ or ""), re.MULTILINE)
+    assert len(drawn) == len(classes()) >= 6
+    above: list[str] = []
+    for stem, name in drawn:
+        level = len(stem) // 4
+        base = classes()[name].__bases__[0]
+        assert base.__name__ == (above[level - 1] if level else "Exception")
+        above[level:] = [name]
+
+
+def test_errors_carry_their_facts() -> None:
+    """Attributes for programs, one sentence for people."""
+    lost = errors.ConnectionLost(3, "refused")
+    assert (lost.attempts, lost.last_error, str(lost)) == (3, "refused", "no connection after 3 attempts: refused")
+    full = errors.StorageError("the disk is full", Path("lake"))
+    assert (full.path, str(full)) == (Path("lake"), "the disk is full: lake")
+    assert isinstance(errors.NoLake("not one", Path("x")), errors.StorageError)
+
+
+@pytest.mark.parametrize("name", krakpot.__all__)
+def test_what_the_package_offers_is_there(name: str) -> None:
+    """Every name of ``krakpot.__all__``, imported on first use."""
+    found = getattr(krakpot, name)
+    assert found is not None
+    if name in classes():
+        assert found is classes()[name]
+
+
+def test_what_is_not_offered_is_an_attribute_error() -> None:
+    """As Python says it of any module."""
+    with pytest.raises(AttributeError, match="module 'krakpot' has no attribute 'record_everything'"):
+        krakpot.record_everything  # noqa: B018  # the access is the test
