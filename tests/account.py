@@ -20,10 +20,14 @@ from krakpot.lake import Lake
 
 
 async def _child(*arguments: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(sys.executable, "-m", "krakpot", *arguments, stdout=asyncio.subprocess.PIPE)
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "krakpot", *arguments, stdout=asyncio.subprocess.PIPE
+    )
 
 
-async def _run(out: Path, *, seconds: float, rate: float, pairs: int, depth: int, speed: float | None) -> dict[str, Any]:
+async def _run(
+    out: Path, *, seconds: float, rate: float, pairs: int, depth: int, speed: float | None
+) -> dict[str, Any]:
     options = Options(pairs=pairs, rate=rate, seed=1, speed=speed, duration=seconds)
     async with ExchangeServer(options) as server:
         record = ("record", "--url", server.address, "--depth", str(depth), "--out", str(out), "--seal-interval", "60s")

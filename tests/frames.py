@@ -1,4 +1,4 @@
-"""Frames as Kraken sends them, and a second opinion on books: dicts, ``decimal.Decimal`` and zlib, none of it krakpot's.
+"""Frames as Kraken sends them, and a second opinion on books: dicts, ``Decimal`` and zlib, none of it krakpot's.
 
 >>> book = Book("BTC/USD", depth=10, price_precision=1, qty_precision=8)
 >>> frame = book.snapshot(bids=[("45283.5", "0.1")], asks=[("45285.2", "0.001")])
@@ -66,9 +66,7 @@ def padded(value: Decimal, precision: int) -> str:
 
 def checksum(bids: Iterable[tuple[str, str]], asks: Iterable[tuple[str, str]]) -> int:
     """Kraken's CRC32 of padded levels, best first: asks, then bids, ten each, without points and leading zeros."""
-    digits = [
-        text.replace(".", "").lstrip("0") for side in (asks, bids) for level in list(side)[:10] for text in level
-    ]
+    digits = [text.replace(".", "").lstrip("0") for side in (asks, bids) for level in list(side)[:10] for text in level]
     return zlib.crc32("".join(digits).encode())
 
 
@@ -111,10 +109,17 @@ class Book:
         return bool(bids and asks) and max(bids) >= min(asks)
 
     def snapshot(
-        self, bids: Sequence[tuple[str, str]] | None = None, asks: Sequence[tuple[str, str]] | None = None, *, ts: int = START
+        self,
+        bids: Sequence[tuple[str, str]] | None = None,
+        asks: Sequence[tuple[str, str]] | None = None,
+        *,
+        ts: int = START,
     ) -> bytes:
         """A snapshot: of the levels given, else of the book as it stands."""
-        given = {"bid": self.levels("bid") if bids is None else bids, "ask": self.levels("ask") if asks is None else asks}
+        given = {
+            "bid": self.levels("bid") if bids is None else bids,
+            "ask": self.levels("ask") if asks is None else asks,
+        }
         self.sides = {"bid": {}, "ask": {}}
         entries = [(side, price, qty) for side in ("bid", "ask") for price, qty in given[side]]
         self.apply(entries)
@@ -138,7 +143,9 @@ def book(kind: str, symbol: str, entries: Iterable[Entry], crc: int | None, *, t
     return frame({"channel": "book", "type": kind, "data": [data | {"timestamp": rfc3339(ts)}]})
 
 
-def ack(channel: str, symbol: str, *, method: str = "subscribe", req_id: int | None = None, depth: int | None = None) -> bytes:
+def ack(
+    channel: str, symbol: str, *, method: str = "subscribe", req_id: int | None = None, depth: int | None = None
+) -> bytes:
     """A request was granted."""
     result: dict[str, Any] = {"channel": channel, "symbol": symbol, "snapshot": True}
     if depth is not None:
@@ -160,7 +167,9 @@ def status(system: str = "online", **more: Any) -> bytes:
     return frame({"channel": "status", "type": "update", "data": [facts | more]})
 
 
-def pair(symbol: str, *, price_precision: int = 1, qty_precision: int = 8, status: str = "online", **more: Any) -> dict[str, Any]:
+def pair(
+    symbol: str, *, price_precision: int = 1, qty_precision: int = 8, status: str = "online", **more: Any
+) -> dict[str, Any]:
     """One pair of the instrument channel."""
     base, _, quote = symbol.partition("/")
     return {
@@ -186,7 +195,14 @@ def instrument(*pairs: Mapping[str, Any], assets: Sequence[Mapping[str, Any]] = 
 
 
 def trade(
-    symbol: str, trade_id: int, *, price: str = "45283.5", qty: str = "0.10000000", kind: str = "update", ts: int = START, **more: Any
+    symbol: str,
+    trade_id: int,
+    *,
+    price: str = "45283.5",
+    qty: str = "0.10000000",
+    kind: str = "update",
+    ts: int = START,
+    **more: Any,
 ) -> bytes:
     """One trade."""
     facts = {"symbol": symbol, "side": "buy", "price": Number(price), "qty": Number(qty), "ord_type": "market"}
@@ -207,7 +223,14 @@ def ticker(symbol: str, *, kind: str = "update", ts: int = START, **more: Any) -
 
 def ohlc(symbol: str, *, kind: str = "update", ts: int = START, **more: Any) -> bytes:
     """A candle."""
-    numbers = {"open": "45283.5", "high": "45285.2", "low": "45280.0", "close": "45281.1", "vwap": "45282.2", "volume": "1.5"}
+    numbers = {
+        "open": "45283.5",
+        "high": "45285.2",
+        "low": "45280.0",
+        "close": "45281.1",
+        "vwap": "45282.2",
+        "volume": "1.5",
+    }
     data = {"symbol": symbol} | {key: Number(text) for key, text in numbers.items()} | {"trades": 12, "interval": 1}
     data |= {"interval_begin": rfc3339(ts - ts % (60 * SECOND)), "timestamp": rfc3339(ts)} | more
     return frame({"channel": "ohlc", "type": kind, "timestamp": rfc3339(ts), "data": [data]})
@@ -227,7 +250,10 @@ def market(symbols: Sequence[str], *, begin: int, step: int, count: int, seed: i
     opening = [status(), instrument(*map(pair, symbols), assets=[asset("USD")])]
     for one in books:
         opening += [ack("book", one.symbol, depth=10), ack("trade", one.symbol), ack("ticker", one.symbol)]
-        levels = [[(f"{price + sign * i}.{i % 10}", f"{i + 1}.5") for i in range(10)] for price, sign in ((1000, -1), (1001, 1))]
+        levels = [
+            [(f"{price + sign * i}.{i % 10}", f"{i + 1}.5") for i in range(10)]
+            for price, sign in ((1000, -1), (1001, 1))
+        ]
         opening += [one.snapshot(*levels, ts=begin), ticker(one.symbol, kind="snapshot", ts=begin)]
         opening.append(ohlc(one.symbol, kind="snapshot", ts=begin))
     yield from ((begin, opened) for opened in opening)
@@ -235,7 +261,7 @@ def market(symbols: Sequence[str], *, begin: int, step: int, count: int, seed: i
         ts = begin + (n + 1) * step
         at = rng.randrange(len(books))
         one = books[at]
-        if rng.random() < 0.2:  # noqa: PLR2004  # a share of trades
+        if rng.random() < 0.2:  # a share of trades
             ids[at] += 1
             yield ts, trade(one.symbol, ids[at], ts=ts)
             continue
@@ -243,9 +269,15 @@ def market(symbols: Sequence[str], *, begin: int, step: int, count: int, seed: i
         for _ in range(rng.randint(1, 4)):
             side = rng.choice(["bid", "ask"])
             held = sorted(one.sides[side])
-            if len(held) > 5 and rng.random() < 0.3:  # noqa: PLR2004  # a share of removals, and levels enough to spare
+            if len(held) > 5 and rng.random() < 0.3:  # a share of removals, and levels enough to spare
                 entries.append((side, padded(rng.choice(held), 1), "0.00000000"))
             else:
                 price = 1000 - rng.randrange(12) if side == "bid" else 1001 + rng.randrange(12)
-                entries.append((side, f"{price}.{rng.randrange(10) if side == 'ask' else 0}", f"{rng.randint(1, 10**9) / 10**8:.8f}"))
+                entries.append(
+                    (
+                        side,
+                        f"{price}.{rng.randrange(10) if side == 'ask' else 0}",
+                        f"{rng.randint(1, 10**9) / 10**8:.8f}",
+                    )
+                )
         yield ts, one.update(entries, ts=ts)

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import frames
 import polars as pl
 import pyarrow as pa
+
+import frames
 from krakpot import _core, journal, seal
 
 Timed = tuple[int, bytes]
@@ -67,7 +68,7 @@ class Recorder:
     def die(self) -> Path:
         """Let go of the open journal as a killed process would; returns its path."""
         assert self.writer.path is not None, "a journal is open"
-        os.close(self.writer._file)  # noqa: SLF001  # what the kernel does when a process is killed
+        os.close(self.writer._file)  # what the kernel does when a process is killed
         path, self.writer.path = self.writer.path, None
         return path
 
@@ -81,7 +82,9 @@ def make(lake: Path, timed: Iterable[Timed], **options: Any) -> dict[str, Any]:
     return recorder.session.counts()
 
 
-def market(count: int = 400, *, begin: int = frames.START, step: int = frames.SECOND // 50, seed: int = 1) -> list[Timed]:
+def market(
+    count: int = 400, *, begin: int = frames.START, step: int = frames.SECOND // 50, seed: int = 1
+) -> list[Timed]:
     """A small market of two pairs."""
     return list(frames.market(["BTC/USD", "ETH/USD"], begin=begin, step=step, count=count, seed=seed))
 

@@ -18,11 +18,12 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
-import frames
-from frames import Book, Entry, Number
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+
+import frames
+from frames import Book, Entry, Number
 
 Action = Callable[[ServerConnection], Awaitable[None]]
 

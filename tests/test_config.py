@@ -1,4 +1,6 @@
-"""Options: command line over environment over file over defaults; what is wrong is named with its place and what is allowed."""
+"""Options: command line over environment over file over defaults; what is wrong is named with its place and what is
+allowed.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from krakpot import config
 from krakpot.config import Config, duration, load
 from krakpot.errors import ConfigError
@@ -29,7 +32,13 @@ def test_defaults() -> None:
 def test_the_order_of_the_sources(folder: Path) -> None:
     """Each source wins over the ones below it, option by option."""
     (folder / "krakpot.toml").write_text('depth = 10\nfor = "1h"\nsymbols = ["A/B"]\nraw = true\nout = "from-file"\n')
-    environment = {"KRAKPOT_DEPTH": "25", "KRAKPOT_FOR": "2h", "KRAKPOT_SYMBOLS": "C/D,E/*", "PATH": "/bin", "KRAKPOT_DEBUG": "1"}
+    environment = {
+        "KRAKPOT_DEPTH": "25",
+        "KRAKPOT_FOR": "2h",
+        "KRAKPOT_SYMBOLS": "C/D,E/*",
+        "PATH": "/bin",
+        "KRAKPOT_DEBUG": "1",
+    }
     options = {"depth": "500", "duration": None, "symbols": None, "precision": ()}
     found = load(options, environment=environment)
     assert (found.depth, found.duration, found.symbols) == (500, 7200.0, ("C/D", "E/*"))
@@ -43,10 +52,13 @@ def test_the_order_of_the_sources(folder: Path) -> None:
 def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) -> None:
     """The guard: no field of ``Config`` is forgotten in any source."""
     texts: dict[str, tuple[str, str, Any]] = {
-        "out": ('"x"', "x", Path("x")), "symbols": ('["A/B"]', "A/B", ("A/B",)), "exclude": ('"A/B, C/D"', "A/B,C/D", ("A/B", "C/D")),
-        "channels": ('["book", "ohlc"]', "book,ohlc", ("book", "ohlc")), "depth": ("25", "25", 25), "interval": ("60", "60", 60),
+        "out": ('"x"', "x", Path("x")), "symbols": ('["A/B"]', "A/B", ("A/B",)),
+        "exclude": ('"A/B, C/D"', "A/B,C/D", ("A/B", "C/D")),
+        "channels": ('["book", "ohlc"]', "book,ohlc", ("book", "ohlc")), "depth": ("25", "25", 25),
+        "interval": ("60", "60", 60),
         "tokenised": ("true", "yes", True), "raw": ("true", "1", True), "duration": ('"90s"', "1m30s", 90.0),
-        "url": ('"ws://127.0.0.1:1/v2"', "ws://127.0.0.1:1/v2", "ws://127.0.0.1:1/v2"), "seal_interval": ("30", "30s", 30.0),
+        "url": ('"ws://127.0.0.1:1/v2"', "ws://127.0.0.1:1/v2", "ws://127.0.0.1:1/v2"),
+        "seal_interval": ("30", "30s", 30.0),
         "precision": ('{"A/B" = [1, 8]}', "A/B=1,8", {"A/B": (1, 8)}),
     }  # fmt: skip
     assert set(texts) == set(config.READERS) == set(Config.__dataclass_fields__)
@@ -66,12 +78,18 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
         ("depth = 11", "krakpot.toml: depth: 11 is not allowed; allowed is one of 10, 25, 100, 500, 1000"),
         ("depth = true", "krakpot.toml: depth: True is not allowed; allowed is one of 10"),
         ("depth = 10.0", "krakpot.toml: depth: 10.0 is not allowed"),
-        ('channels = ["book", "books"]', "krakpot.toml: channels: .* is not allowed; allowed is one or more of book, trade, ticker, ohlc"),
+        (
+            'channels = ["book", "books"]',
+            "krakpot.toml: channels: .* is not allowed; allowed is one or more of book, trade, ticker, ohlc",
+        ),
         ("channels = []", "krakpot.toml: channels: .* allowed is one or more of"),
         ("symbols = 7", "krakpot.toml: symbols: 7 is not allowed"),
         ("symbols = [7]", r"krakpot.toml: symbols: \[7\] is not allowed; allowed is a list of words"),
         ("symbols = []", "krakpot.toml: symbols: .* is not allowed"),
-        ('for = "soon"', "krakpot.toml: for: 'soon' is not allowed; allowed is a duration as 30s, 10m, 1h, 2d or 1h30m"),
+        (
+            'for = "soon"',
+            "krakpot.toml: for: 'soon' is not allowed; allowed is a duration as 30s, 10m, 1h, 2d or 1h30m",
+        ),
         ('for = "0s"', "allowed is a duration above zero"),
         ('raw = "perhaps"', "krakpot.toml: raw: 'perhaps' is not allowed; allowed is true or false"),
         ('url = "ws://ws.kraken.com/v2"', "allowed is a wss:// address"),
@@ -106,7 +124,9 @@ def test_a_wrong_file_is_named(folder: Path, toml: str, sentence: str) -> None:
         ({}, {"precision": ("BTC/USD=²,8",)}, "--precision: .* is not allowed; allowed is SYMBOL=PRICE,QTY"),
     ],
 )
-def test_a_wrong_variable_or_option_is_named(environment: dict[str, str], options: dict[str, Any], sentence: str) -> None:
+def test_a_wrong_variable_or_option_is_named(
+    environment: dict[str, str], options: dict[str, Any], sentence: str
+) -> None:
     """The place is what the person wrote."""
     with pytest.raises(ConfigError, match=sentence):
         load(options, environment=environment)
@@ -125,7 +145,17 @@ def test_files_that_cannot_be_read(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("30s", 30), ("10m", 600), ("1h", 3600), ("2d", 172800), ("1h30m", 5400), ("1.5m", 90), ("90", 90), (90, 90), (" 5s ", 5)],
+    [
+        ("30s", 30),
+        ("10m", 600),
+        ("1h", 3600),
+        ("2d", 172800),
+        ("1h30m", 5400),
+        ("1.5m", 90),
+        ("90", 90),
+        (90, 90),
+        (" 5s ", 5),
+    ],
 )
 def test_durations(text: object, seconds: float) -> None:
     """As people write them."""

@@ -13,10 +13,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import frames
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+import frames
 from krakpot import connection as module
 from krakpot.connection import FRAME_MAX, Backoff, Connection, Pacer, connect
 from krakpot.errors import FeedError
@@ -82,7 +83,7 @@ class _Transport(asyncio.Transport):
 class _Wired:
     """A connection without a socket, its handshake done; ``calls`` are those of its handler."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, handshake: bool = True) -> None:
         self.calls: list[tuple[list[bytes], int]] = []
         self.transport = _Transport()
         self.connection = Connection(
@@ -92,9 +93,11 @@ class _Wired:
         headers = dict(line.split(b": ", 1) for line in self.transport.written.split(b"\r\n")[1:] if line)
         accept = base64.b64encode(hashlib.sha1(headers[b"Sec-WebSocket-Key"] + MAGIC).digest())  # noqa: S324  # RFC 6455
         answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        self.feed(answer + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
-        assert self.connection.opened.done()
+        self.answer = answer + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
         self.transport.written = b""
+        if handshake:
+            self.feed(self.answer)
+            assert self.connection.opened.done()
 
     def feed(self, *reads: bytes) -> None:
         for data in reads:
@@ -194,6 +197,38 @@ def test_any_cut_of_the_stream_gives_the_same_frames(messages: list[list[bytes]]
         echoes = [(PONG, b"%d" % n) for pieces in messages for n in range(len(pieces))]
         assert peer.wrote == (echoes if pings else [])
         assert not peer.connection.closed.done()
+
+    wired(test)
+
+
+@given(cuts=st.lists(st.integers(1, 60), max_size=30))
+def test_frames_may_follow_the_handshake_at_once(cuts: list[int]) -> None:
+    """The answer to the handshake and the first frames in one stream, cut anywhere: every frame arrives."""
+
+    async def on_loop() -> None:
+        peer = _Wired(handshake=False)
+        stream = peer.answer + wire(b"one") + wire(b"", PING) + wire(b"x" * 300) + wire(b"three")
+        for size in cuts:
+            if stream:
+                peer.feed(stream[:size])
+                stream = stream[size:]
+        if stream:
+            peer.feed(stream)
+        assert peer.connection.opened.done()
+        assert peer.frames == [b"one", b"x" * 300, b"three"]
+        assert peer.wrote == [(PONG, b"")]
+
+    asyncio.run(on_loop())
+
+
+def test_a_large_frame_in_many_small_reads_is_put_together_once() -> None:
+    """A frame of 16 MiB in reads of 1,400 bytes, as a network brings it: joined once at its end, not at every read."""
+
+    def test(peer: _Wired) -> None:
+        stream = wire(b"y" * FRAME_MAX) + wire(b"after")
+        for at in range(0, len(stream), 1400):
+            peer.feed(stream[at : at + 1400])
+        assert list(map(len, peer.frames)) == [FRAME_MAX, 5]
 
     wired(test)
 

@@ -1,4 +1,6 @@
-"""Rows reach PyArrow and Polars without being copied: every table, every column, buffer by buffer, and with the right values."""
+"""Rows reach PyArrow and Polars without being copied: every table, every column, buffer by buffer, and with the right
+values.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import frames
 import polars as pl
 import pyarrow as pa
 import pytest
+
+import frames
 from krakpot import _core
 
 LONG = "LONGBASE123456/USD"
@@ -20,7 +23,11 @@ def filled() -> dict[str, _core.Batch]:
     """Rows of every table, several in each, with nulls where columns may be null."""
     session = _core.Session("01900000-0000-7000-8000-000000000000", observe=True, frames=True)
     books = [frames.Book("BTC/USD"), frames.Book(LONG, price_precision=4)]
-    more = {"note": "a text that is longer than a view", "null": None, "list": [1, frames.Number("2.50")]}
+    more: dict[str, Any] = {
+        "note": "a text that is longer than a view",
+        "null": None,
+        "list": [1, frames.Number("2.50")],
+    }
     sent = [
         frames.status(),
         frames.status("maintenance", emergency=[more]),
@@ -68,7 +75,10 @@ def test_every_table_has_rows_to_look_at() -> None:
         assert batch.table == table
         assert batch.num_rows == pa.record_batch(batch).num_rows >= 2, table
     text = [
-        column for batch in BATCHES.values() for column in pa.record_batch(batch).columns if column.type == pa.string_view()
+        column
+        for batch in BATCHES.values()
+        for column in pa.record_batch(batch).columns
+        if column.type == pa.string_view()
     ]
     assert sum(len(column.buffers()) > 2 for column in text) > 10, "several texts lie in buffers of their own"
     assert any(column.null_count for column in text)
@@ -76,7 +86,9 @@ def test_every_table_has_rows_to_look_at() -> None:
 
 @pytest.mark.parametrize(("table", "name"), COLUMNS)
 def test_no_column_is_copied_on_its_way_to_polars(table: str, name: str) -> None:
-    """The recorder's way: ``pa.record_batch``, then ``pl.from_arrow``; Polars holds the very buffers that Rust filled."""
+    """The recorder's way: ``pa.record_batch``, then ``pl.from_arrow``; Polars holds the very buffers that Rust
+    filled.
+    """
     rust = pa.record_batch(BATCHES[table])
     again = pa.record_batch(BATCHES[table])
     column = rust.column(name)
@@ -136,7 +148,9 @@ def test_values_of_the_book() -> None:
 
 
 def test_values_of_the_other_channels() -> None:
-    """Trades, tickers, candles, pairs, assets and status hold what was sent; what no column holds stands in ``extra``."""
+    """Trades, tickers, candles, pairs, assets and status hold what was sent; what no column holds stands in
+    ``extra``.
+    """
     trades = rows("trades")
     assert [(row["trade_id"], row["side"], row["ord_type"]) for row in trades[:2]] == [
         (1, "buy", "market"),

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import frames
 import pyarrow as pa
 import pytest
+
+import frames
 from krakpot import __version__, _core, config
 
 SESSION = "019e0000-0000-7000-8000-000000000000"
@@ -16,7 +17,18 @@ SESSION = "019e0000-0000-7000-8000-000000000000"
 
 def test_tables_and_limits_are_shown() -> None:
     """Ten tables, each with a schema that begins alike; bounds that fit each other and what Python repeats of them."""
-    assert _core.TABLES == ("book", "trades", "ticker", "ohlc", "pairs", "assets", "status", "checkpoints", "ledger", "frames")
+    assert _core.TABLES == (
+        "book",
+        "trades",
+        "ticker",
+        "ohlc",
+        "pairs",
+        "assets",
+        "status",
+        "checkpoints",
+        "ledger",
+        "frames",
+    )
     for table in _core.TABLES:
         schema = pa.schema(_core.schema(table))
         assert schema.names[:5] == ["session", "message", "entry", "ts_recv", "ts_event"]
@@ -42,17 +54,33 @@ def test_the_version_is_one() -> None:
     ("call", "error", "sentence"),
     [
         (lambda: _core.schema("orders!"), ValueError, 'no table "orders!"; tables: book, trades'),
-        (lambda: _core.Session(SESSION, channels=["books"]), ValueError, 'no channel "books"; channels: book, trade, ticker, ohlc'),
-        (lambda: _core.Session(SESSION, depth=11), ValueError, r"depth 11 is not offered; depths: \[10, 25, 100, 500, 1000\]"),
+        (
+            lambda: _core.Session(SESSION, channels=["books"]),
+            ValueError,
+            'no channel "books"; channels: book, trade, ticker, ohlc',
+        ),
+        (
+            lambda: _core.Session(SESSION, depth=11),
+            ValueError,
+            r"depth 11 is not offered; depths: \[10, 25, 100, 500, 1000\]",
+        ),
         (lambda: _core.Session(SESSION, interval=2), ValueError, "interval 2 is not offered; intervals"),
         (lambda: _core.Session(SESSION, symbols=[""]), ValueError, "is no symbol pattern: 1 to 64 bytes"),
         (lambda: _core.Session(SESSION, exclude=["x" * 65]), ValueError, "is no symbol pattern: 1 to 64 bytes"),
-        (lambda: _core.Session(SESSION, precision={"A/B": (11, 1)}), ValueError, "A/B: precision 11,1 is beyond 10 decimals"),
+        (
+            lambda: _core.Session(SESSION, precision={"A/B": (11, 1)}),
+            ValueError,
+            "A/B: precision 11,1 is beyond 10 decimals",
+        ),
         (lambda: _core.Session(SESSION).ingest([b"{}"], [1, 2]), ValueError, "1 frames and 2 receive times"),
         (lambda: _core.Verifier(SESSION, shard=2, shards=2), ValueError, "shard 2 is not below shards 2"),
         (lambda: _core.Verifier(SESSION).book(7), TypeError, "int does not offer __arrow_c_stream__"),
         (lambda: _core.Verifier(SESSION).book(pa.table({"a": [1]})), ValueError, "the rows have no column symbol"),
-        (lambda: _core.Verifier(SESSION).ends(pa.table({"symbol": [1], "message": [1], "kind": ["x"]})), ValueError, "column symbol is Int64"),
+        (
+            lambda: _core.Verifier(SESSION).ends(pa.table({"symbol": [1], "message": [1], "kind": ["x"]})),
+            ValueError,
+            "column symbol is Int64",
+        ),
         (lambda: _core.Session(7), TypeError, None),  # type: ignore[arg-type]  # that it is wrong is the point
         (lambda: _core.Session(SESSION, symbols="BTC/USD"), TypeError, None),
         (lambda: _core.Session(SESSION).receive(["text"], 1), TypeError, None),  # type: ignore[list-item]  # as above
@@ -91,10 +119,17 @@ def test_patterns(pattern: str, symbol: str, matches: bool) -> None:
 
 
 def test_limits_hold_in_a_session() -> None:
-    """A symbol too long, a frame too long, nesting too deep, more events than are kept: counted, told, and the session goes on."""
+    """A symbol too long, a frame too long, nesting too deep, more events than are kept: counted, told, and the session
+    goes on.
+    """
     session = _core.Session(SESSION, observe=True)
     session.receive([frames.trade("A" * 61 + "/USD", 1), b"[" * (_core.LIMITS["FRAME_MAX"] + 1)], frames.START)
-    deep = b'{"channel":"heartbeat","a":' + b"[" * (_core.LIMITS["NESTING_MAX"] + 1) + b"]" * (_core.LIMITS["NESTING_MAX"] + 1) + b"}"
+    deep = (
+        b'{"channel":"heartbeat","a":'
+        + b"[" * (_core.LIMITS["NESTING_MAX"] + 1)
+        + b"]" * (_core.LIMITS["NESTING_MAX"] + 1)
+        + b"}"
+    )
     session.receive([deep], frames.START)
     assert session.counts()["errors"] == 3
     assert [row["kind"] for row in session.events()] == ["limit", "limit", "decode_error"]

@@ -6,10 +6,11 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
-import frames
 import polars as pl
 import pyarrow as pa
 import pytest
+
+import frames
 from krakpot import _core
 
 RECORDED = [
@@ -90,9 +91,17 @@ def test_a_whole_instrument_snapshot(data: Path) -> None:
     session.receive([text], frames.START)
     assert session.counts()["errors"] == 0, session.events()
     tables = {name: pl.DataFrame(pa.record_batch(batch)) for name, batch in session.take().items()}
-    assert (tables["pairs"].height, tables["assets"].height) == (len(content["pairs"]), len(content["assets"])) == (683, 296)
+    assert (
+        (tables["pairs"].height, tables["assets"].height)
+        == (len(content["pairs"]), len(content["assets"]))
+        == (683, 296)
+    )
     for table, key in (("pairs", "symbol"), ("assets", "id")):
-        columns = [name for name in tables[table].columns if name not in {"session", "message", "entry", "ts_recv", "ts_event", "origin", "extra"}]
+        columns = [
+            name
+            for name in tables[table].columns
+            if name not in {"session", "message", "entry", "ts_recv", "ts_event", "origin", "extra"}
+        ]
         items = {item[key]: item for item in content[table]}
         compared = 0
         for row in tables[table].to_dicts():

@@ -1,13 +1,16 @@
-"""The session's doors to Python: requests, events, counts, hand-over. The protocol's life itself is in the properties."""
+"""The session's doors to Python: requests, events, counts, hand-over. The protocol's life itself is in the
+properties.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
 
-import frames
 import polars as pl
 import pyarrow as pa
+
+import frames
 from krakpot import _core
 
 SESSION = "019e0000-0000-7000-8000-000000000000"
@@ -17,13 +20,17 @@ def begun(**options: object) -> _core.Session:
     """A session that knows two pairs."""
     session = _core.Session(SESSION, **options)  # type: ignore[arg-type]  # whatever the test chooses
     session.requests(frames.START)
-    session.receive([frames.instrument(frames.pair("BTC/USD"), frames.pair("ETH/USD", price_precision=2))], frames.START)
+    session.receive(
+        [frames.instrument(frames.pair("BTC/USD"), frames.pair("ETH/USD", price_precision=2))], frames.START
+    )
     return session
 
 
 def test_requests_are_json_and_each_is_handed_out_once() -> None:
     """Instrument first, then channel by channel, with the parameters that Kraken wants and numbers of their own."""
-    session = _core.Session(SESSION, symbols=["BTC/*"], channels=["book", "trade", "ticker", "ohlc"], depth=500, interval=5)
+    session = _core.Session(
+        SESSION, symbols=["BTC/*"], channels=["book", "trade", "ticker", "ohlc"], depth=500, interval=5
+    )
     (first,) = map(json.loads, session.requests(frames.START))
     assert first == {"method": "subscribe", "params": {"channel": "instrument", "snapshot": True}, "req_id": 1}
     assert session.requests(frames.START) == []
@@ -54,7 +61,8 @@ def test_pairs_and_subscriptions_as_python_sees_them() -> None:
     session = begun(symbols=["ETH/USD"], channels=["book"])
     session.requests(frames.START)
     assert session.pairs()[0] == {
-        "symbol": "BTC/USD", "base": "BTC", "quote": "USD", "status": "online", "price_precision": 1, "qty_precision": 8,
+        "symbol": "BTC/USD", "base": "BTC", "quote": "USD", "status": "online", "price_precision": 1,
+        "qty_precision": 8,
         "qty_min": "0.00005", "cost_min": "0.5", "marginable": True, "selected": False,
     }  # fmt: skip
     assert session.subscriptions() == [("book", "ETH/USD", "asked")]
@@ -67,11 +75,14 @@ def test_pairs_and_subscriptions_as_python_sees_them() -> None:
 def test_events_are_the_ledger_without_alive_rows() -> None:
     """Each once, with all its columns; the ledger keeps them too."""
     session = begun(observe=True)
-    session.note("clock", frames.START + 1, channel="book", symbol="A/B", ts_from=1, ts_to=2, count=3, detail='{"step":4}')
+    session.note(
+        "clock", frames.START + 1, channel="book", symbol="A/B", ts_from=1, ts_to=2, count=3, detail='{"step":4}'
+    )
     session.tick(frames.START + 5 * frames.SECOND)
     (event,) = session.events()
     assert event == {
-        "kind": "clock", "channel": "book", "symbol": "A/B", "ts_recv": frames.START + 1, "ts_from": 1, "ts_to": 2, "count": 3,
+        "kind": "clock", "channel": "book", "symbol": "A/B", "ts_recv": frames.START + 1, "ts_from": 1, "ts_to": 2,
+        "count": 3,
         "detail": '{"step":4}',
     }  # fmt: skip
     assert session.events() == []
@@ -100,7 +111,9 @@ def test_trades_go_on_over_a_reconnect() -> None:
     second.receive([frames.instrument(frames.pair("BTC/USD"))], frames.START)
     (request,) = map(json.loads, second.requests(frames.START))
     assert request["params"]["snapshot"] is True
-    second.receive([frames.trade("BTC/USD", 6, kind="snapshot"), frames.trade("BTC/USD", 10, kind="snapshot")], frames.START)
+    second.receive(
+        [frames.trade("BTC/USD", 6, kind="snapshot"), frames.trade("BTC/USD", 10, kind="snapshot")], frames.START
+    )
     trades = pl.DataFrame(pa.record_batch(second.take()["trades"]))
     assert trades["trade_id"].to_list() == [10]
     (gap,) = [row for row in second.events() if row["kind"] == "trade_gap"]
@@ -123,8 +136,18 @@ def test_a_delisting_and_a_listing_are_followed() -> None:
     """A pair that comes is subscribed, one that goes ends with a row of the ledger, one lost over a reconnect too."""
     session = begun(channels=["book"])
     session.requests(frames.START)
-    session.receive([frames.instrument(frames.pair("NEW/USD"), frames.pair("ETH/USD", status="delisted", price_precision=2), kind="update")], frames.START)
-    assert [(row["kind"], row["symbol"]) for row in session.events()] == [("listed", "NEW/USD"), ("delisted", "ETH/USD")]
+    session.receive(
+        [
+            frames.instrument(
+                frames.pair("NEW/USD"), frames.pair("ETH/USD", status="delisted", price_precision=2), kind="update"
+            )
+        ],
+        frames.START,
+    )
+    assert [(row["kind"], row["symbol"]) for row in session.events()] == [
+        ("listed", "NEW/USD"),
+        ("delisted", "ETH/USD"),
+    ]
     (request,) = map(json.loads, session.requests(frames.START))
     assert request["params"]["symbol"] == ["NEW/USD"]
     after = _core.Session("after", channels=["book"], after=session)

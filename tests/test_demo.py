@@ -16,12 +16,18 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def test_records_proves_compares_and_draws(tmp_path: Path) -> None:
-    """A short demo: exit 0, every checksum proved, the exchange's own account the same, a picture; twice in one folder."""
+    """A short demo: exit 0, every checksum proved, the exchange's own account the same, a picture; twice in one
+    folder.
+    """
     out = tmp_path / "demo"
     for seed in (1, 2):
         command = [sys.executable, "-m", "krakpot", "demo", "--for", "3s", "--pairs", "40", "--rate", "1000"]
         done = subprocess.run(
-            [*command, "--seed", str(seed), "--out", str(out), "--json"], capture_output=True, text=True, check=False, timeout=120
+            [*command, "--seed", str(seed), "--out", str(out), "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
         )
         assert done.returncode == 0, done.stderr
         facts = json.loads(done.stdout)

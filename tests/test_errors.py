@@ -6,8 +6,9 @@ import inspect
 import re
 from pathlib import Path
 
-import krakpot
 import pytest
+
+import krakpot
 from krakpot import errors
 
 
@@ -18,7 +19,9 @@ def classes() -> dict[str, type[Exception]]:
 
 def test_the_page_draws_the_tree_as_it_is() -> None:
     """Each class stands in the docstring below its base."""
-    drawn = re.findall(r"^    ((?:│   |    )*(?:├── |└── )?)(\w+)", inspect.cleandoc(errors.__doc__ or ""), re.MULTILINE)
+    drawn = re.findall(
+        r"^    ((?:│   |    )*(?:├── |└── )?)(\w+)", inspect.cleandoc(errors.__doc__ or ""), re.MULTILINE
+    )
     assert len(drawn) == len(classes()) >= 6
     above: list[str] = []
     for stem, name in drawn:

@@ -6,9 +6,10 @@ import re
 from itertools import starmap
 from pathlib import Path
 
+import pytest
+
 import frames
 import lakes
-import pytest
 from krakpot import config, ingest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +51,7 @@ def test_python_of_a_page_runs(page: Path) -> None:
 
 def test_examples_find_rows(folder: Path) -> None:
     """The dates in the pages are those of the generated market: an example that shows nothing would prove nothing."""
-    from krakpot import Lake  # noqa: PLC0415  # as a reader does, in the folder
+    from krakpot import Lake  # as a reader does, in the folder
 
     lake = Lake("data")
     page = (ROOT / "docs/lake.md").read_text()

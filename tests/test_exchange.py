@@ -1,4 +1,6 @@
-"""The built-in exchange, seen by a client that shares no code with it: websockets' own client and the model of ``frames``."""
+"""The built-in exchange, seen by a client that shares no code with it: websockets' own client and the model of
+``frames``.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import frames
 import pytest
-from account import run as record_and_compare
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+import frames
+from account import run as record_and_compare
 from krakpot import _core, exchange
 from krakpot.errors import ConfigError
 from krakpot.exchange import ExchangeServer, Options
@@ -66,11 +68,16 @@ def unframe(block: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("depth", frames.DEPTHS)
 def test_books_equal_a_plain_model(depth: int) -> None:
-    """A dict that truncates after each entry has, after each message, the checksum that the exchange computed by itself."""
+    """A dict that truncates after each entry has, after each message, the checksum that the exchange computed by
+    itself.
+    """
 
     async def follow() -> Counter[str]:
         seen: Counter[str] = Counter()
-        async with ExchangeServer(Options(pairs=40, rate=3000, seed=3)) as server, connect(server.address, max_size=None) as client:
+        async with (
+            ExchangeServer(Options(pairs=40, rate=3000, seed=3)) as server,
+            connect(server.address, max_size=None) as client,
+        ):
             symbols = server.exchange.symbols
             books: dict[str, frames.Book] = {}
             await ask(client, method="subscribe", params={"channel": "instrument"})
@@ -88,7 +95,9 @@ def test_books_equal_a_plain_model(depth: int) -> None:
                     if message["type"] == "snapshot":
                         pair = pairs[symbol]
                         precision = (int(pair["price_precision"]), int(pair["qty_precision"]))
-                        books[symbol] = frames.Book(symbol, depth=depth, price_precision=precision[0], qty_precision=precision[1])
+                        books[symbol] = frames.Book(
+                            symbol, depth=depth, price_precision=precision[0], qty_precision=precision[1]
+                        )
                         assert max(len(data["bids"]), len(data["asks"])) <= depth
                     book = books[symbol]
                     entries = [(s, e["price"], e["qty"]) for s in ("bid", "ask") for e in data[f"{s}s"]]
@@ -112,7 +121,9 @@ def test_books_equal_a_plain_model(depth: int) -> None:
 
 
 def test_every_channel_is_what_the_session_expects() -> None:
-    """The core decodes all that the exchange says, without an error or an unknown field, at every depth and interval."""
+    """The core decodes all that the exchange says, without an error or an unknown field, at every depth and
+    interval.
+    """
     for number, depth in enumerate(frames.DEPTHS):
         server = _core.Exchange(pairs=60, rate=3000, seed=number, start=frames.START)
         interval = (1, 5, 60, 1440, 21600)[number]
@@ -131,7 +142,9 @@ def test_every_channel_is_what_the_session_expects() -> None:
         assert counts["checksums"]["book"]["bad"] == 0
         assert counts["checksums"]["book"]["ok"] == counts["messages"]["book"] > 2000
         assert counts["live"] == counts["selected"] == 60
-        assert all(counts["rows"].get(table, 0) > 0 for table in ("trades", "ticker", "ohlc", "pairs", "assets", "status"))
+        assert all(
+            counts["rows"].get(table, 0) > 0 for table in ("trades", "ticker", "ohlc", "pairs", "assets", "status")
+        )
         states = {state for _, _, state in session.subscriptions()}
         assert states == {"live"}, states
 
@@ -155,7 +168,9 @@ def test_refusals_and_answers_over_the_socket() -> None:
                     answer = loads(await client.recv())
                     assert answer["error"] == error
                     assert answer["success"] is False
-                    assert answer.get("req_id") == (None if "req_id" not in request else frames.Number(request["req_id"]))
+                    assert answer.get("req_id") == (
+                        None if "req_id" not in request else frames.Number(request["req_id"])
+                    )
                 await client.send("{" * 100_000)
                 assert loads(await client.recv())["error"] == "Malformed request"
                 await ask(client, method="ping", req_id=9)
@@ -167,7 +182,9 @@ def test_refusals_and_answers_over_the_socket() -> None:
 
 
 def test_log_names_every_frame(tmp_path: Path) -> None:
-    """Each frame that a client gets stands in the log, in order, with channel, symbol and checksum; the account adds up."""
+    """Each frame that a client gets stands in the log, in order, with channel, symbol and checksum; the account adds
+    up.
+    """
     log = tmp_path / "log.csv"
 
     async def follow() -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -206,11 +223,17 @@ def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> 
     async def wait() -> None:
         async with ExchangeServer(Options(pairs=100, rate=50_000)) as server:
             async with connect(server.address, max_size=None) as other:
-                reader, writer = await asyncio.open_connection("127.0.0.1", int(server.address.rpartition(":")[2].removesuffix("/v2")))
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", int(server.address.rpartition(":")[2].removesuffix("/v2"))
+                )
                 # A window that fills quickly.
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 async with connect(server.address, max_size=None, max_queue=1) as slow:
-                    await ask(slow, method="subscribe", params={"channel": "book", "symbol": server.exchange.symbols, "depth": 1000})
+                    await ask(
+                        slow,
+                        method="subscribe",
+                        params={"channel": "book", "symbol": server.exchange.symbols, "depth": 1000},
+                    )
                     async with asyncio.timeout(TIMEOUT):
                         while sum(client.number is not None for client in server.clients) > 1:
                             await asyncio.sleep(0.05)
@@ -226,7 +249,9 @@ def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_recorded_at_full_speed_the_lake_equals_the_account(tmp_path: Path) -> None:
-    """20 s of exchange time, as fast as the recorder reads: count and sequence of checksums are the same, symbol by symbol."""
+    """20 s of exchange time, as fast as the recorder reads: count and sequence of checksums are the same, symbol by
+    symbol.
+    """
     facts = record_and_compare(tmp_path / "lake", seconds=20, rate=5000, pairs=60)
     assert facts["differences"] == []
     assert facts["verify"]["proved"], facts["verify"]["problems"]
@@ -238,7 +263,7 @@ def test_differences_are_found(tmp_path: Path) -> None:
     """The comparison is awake: another count, another checksum and another connection are each told."""
     facts = record_and_compare(tmp_path / "lake", seconds=3, rate=500, pairs=5)
     assert facts["differences"] == []
-    from krakpot.lake import Lake  # noqa: PLC0415  # only here
+    from krakpot.lake import Lake  # only here
 
     lake = Lake(tmp_path / "lake")
     account = {"connections": [{"symbols": {"BTC/USD": {"book": {"messages": 1, "hash": "00"}}}}]}
@@ -246,13 +271,14 @@ def test_differences_are_found(tmp_path: Path) -> None:
     assert any("BTC/USD: the exchange sent 1 book messages" in sentence for sentence in found)
     count = lake.book("BTC/USD").select("message").unique().collect().height
     account["connections"][0]["symbols"]["BTC/USD"]["book"]["messages"] = count
-    assert any("BTC/USD: the numbers of its book messages differ" in sentence for sentence in exchange.differences(lake, account))
+    assert any(
+        "BTC/USD: the numbers of its book messages differ" in sentence
+        for sentence in exchange.differences(lake, account)
+    )
     assert "connections" in exchange.differences(lake, {"connections": []})[0]
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("1", 1.0), ("0.5", 0.5), ("max", None)]
-)
+@pytest.mark.parametrize(("text", "value"), [("1", 1.0), ("0.5", 0.5), ("max", None)])
 def test_speed(text: str, value: float | None) -> None:
     """A number, or max."""
     assert exchange.speed(text) == value
@@ -291,7 +317,9 @@ def test_wrong_places_are_plain_errors(tmp_path: Path) -> None:
 
 
 def test_command_serves_and_lists_its_pairs(tmp_path: Path) -> None:
-    """`krakpot exchange` says where it listens on its first line, serves `krakpot pairs`, and ends in order on SIGTERM."""
+    """`krakpot exchange` says where it listens on its first line, serves `krakpot pairs`, and ends in order on
+    SIGTERM.
+    """
     krakpot = [sys.executable, "-m", "krakpot"]
     command = [*krakpot, "exchange", "--port", "0", "--pairs", "300", "--start", "2026-08-02T00:00:00Z"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:

@@ -7,11 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import frames
-import lakes
 import polars as pl
 import pyarrow as pa
 import pytest
+
+import frames
+import lakes
 from krakpot import _core, journal, seal
 from krakpot.errors import ConfigError, StorageError
 from krakpot.ingest import FRAME_MAX, Result, ingest, name_session
@@ -58,7 +59,9 @@ def test_the_unpadded_recording_of_2023_with_its_precision_told(tmp_path: Path, 
 
 
 def test_the_unpadded_recording_without_its_precision_is_judged_honestly(tmp_path: Path, data: Path) -> None:
-    """Nobody told the precision: whatever cannot be proved is counted bad or unchecked, with its reason, and never ok by luck."""
+    """Nobody told the precision: whatever cannot be proved is counted bad or unchecked, with its reason, and never ok
+    by luck.
+    """
     result = ingest(data / "recorded" / OLD, tmp_path / "lake")
     ok, bad = book(result)
     assert ok + bad + result.counts["unchecked"] == 510
@@ -72,7 +75,9 @@ def test_the_unpadded_recording_without_its_precision_is_judged_honestly(tmp_pat
 
 
 def test_the_compressed_form_gives_the_same_lake(tmp_path: Path, data: Path) -> None:
-    """``.jsonl.zst`` with its times beside it: the same session, the same rows; and the same file as far as refusing goes."""
+    """``.jsonl.zst`` with its times beside it: the same session, the same rows; and the same file as far as refusing
+    goes.
+    """
     plain = data / "recorded" / XRP
     packed = tmp_path / (XRP + ".zst")
     packed.write_bytes(pa.compress(plain.read_bytes(), codec="zstd", asbytes=True))
@@ -101,7 +106,9 @@ def test_a_file_counts_once(tmp_path: Path) -> None:
     for suffix in (".jsonl", ".recv_ns"):
         shutil.copy(path.with_suffix(suffix), other.with_suffix(suffix))
     for again in (path, other):
-        with pytest.raises(ConfigError, match=f"is in the lake {lake} already, as session {first.session}; nothing was added"):
+        with pytest.raises(
+            ConfigError, match=f"is in the lake {lake} already, as session {first.session}; nothing was added"
+        ):
             ingest(again, lake)
     assert {part: part.read_bytes() for part in lake.rglob("*.parquet")} == before
     ingest(lakes.write_frames(tmp_path / "c.jsonl", lakes.market(50, seed=2)), lake)
@@ -125,7 +132,9 @@ def test_documented_examples(tmp_path: Path, data: Path) -> None:
 
 
 def test_single_recorded_messages_of_most_kinds(tmp_path: Path, data: Path) -> None:
-    """Messages that others recorded: acks, refusals, tickers, trades, candles; private ones are counted, and nothing is an error."""
+    """Messages that others recorded: acks, refusals, tickers, trades, candles; private ones are counted, and nothing
+    is an error.
+    """
     lake = tmp_path / "lake"
     names = ["roq_kraken_2026-01.jsonl", "bytex_2026-09-25.jsonl", "acks_and_pong.jsonl", "trades_multi_2025-07.jsonl"]
     errors = 0
@@ -190,13 +199,16 @@ def test_blank_lines_and_windows_ends_are_no_frames(tmp_path: Path) -> None:
 
 
 def test_a_bad_frame_is_counted_and_the_rest_goes_on(tmp_path: Path) -> None:
-    """Malformed, cut, of wrong type, too deep, not UTF-8, before its snapshot, with too many digits: each told, none fatal."""
+    """Malformed, cut, of wrong type, too deep, not UTF-8, before its snapshot, with too many digits: each told, none
+    fatal.
+    """
     good = lakes.market(100)
     update = frames.book("update", "NEW/USD", [("bid", "1.0", "1.0")], 1)
     bad = [
         b"{", b"null", b"[]", b"\xff\xfe", b'{"channel":"book"}', b'{"channel":"book","type":"update","data":7}',
         b'{"channel":"x","a":' + b"[" * 100 + b"]" * 100 + b"}", good[-1][1][:-2], b'{"channel":"\xc3"}',
-        frames.trade("BTC/USD", 1).replace(b'"buy"', b"7"), frames.book("update", "NEW/USD", [("bid", "1" * 40, "1")], 1),
+        frames.trade("BTC/USD", 1).replace(b'"buy"', b"7"),
+        frames.book("update", "NEW/USD", [("bid", "1" * 40, "1")], 1),
         frames.book("snapshot", "NEW/USD", [("bid", "0.00000000001", "1")], 1),
     ]  # fmt: skip
     timed = [*good, *((good[-1][0], frame) for frame in [update, *bad])]
@@ -207,7 +219,9 @@ def test_a_bad_frame_is_counted_and_the_rest_goes_on(tmp_path: Path) -> None:
     ledger = lakes.rows(tmp_path / "lake", "ledger")
     assert ledger.filter(pl.col("kind").is_in(["decode_error", "limit"]))["count"].sum() == len(bad)
     assert "update without a snapshot" in ledger.filter(kind="gap")["detail"].item()
-    excerpts = [lakes.facts(detail).get("excerpt") for detail in ledger.filter(kind="decode_error")["detail"].drop_nulls()]
+    excerpts = [
+        lakes.facts(detail).get("excerpt") for detail in ledger.filter(kind="decode_error")["detail"].drop_nulls()
+    ]
     assert "{" in excerpts
     assert verify(tmp_path / "lake").problems == []
 
@@ -246,7 +260,9 @@ def test_a_compressed_file_that_is_damaged(tmp_path: Path, count: int, keep: flo
 @pytest.mark.parametrize("count", [50, 9000])
 @pytest.mark.parametrize("more", [-1, 1])
 def test_receive_times_that_do_not_fit(tmp_path: Path, count: int, more: int) -> None:
-    """One time too few or too many, in a small file or one of several chunks and days: refused, and nothing is kept of it."""
+    """One time too few or too many, in a small file or one of several chunks and days: refused, and nothing is kept of
+    it.
+    """
     timed = lakes.market(count, step=20 * frames.SECOND)
     path = lakes.write_frames(tmp_path / "a.jsonl", timed)
     times = [ts for ts, _ in timed]
@@ -265,15 +281,19 @@ def test_receive_times_that_are_no_numbers(tmp_path: Path) -> None:
     """The sentence names the file with the times."""
     path = lakes.write_frames(tmp_path / "a.jsonl", lakes.market(5))
     path.with_suffix(".recv_ns").write_text("yesterday\n")
-    with pytest.raises(ConfigError, match=r"a\.recv_ns: must hold one whole number a line, nanoseconds since the epoch"):
+    with pytest.raises(
+        ConfigError, match=r"a\.recv_ns: must hold one whole number a line, nanoseconds since the epoch"
+    ):
         ingest(path, tmp_path / "lake")
 
 
 def test_a_full_disk_during_ingest_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The frames still stand in their file, so a half session is worth nothing: it goes, and the next attempt is whole."""
+    """The frames still stand in their file, so a half session is worth nothing: it goes, and the next attempt is
+    whole.
+    """
     path = lakes.write_frames(tmp_path / "a.jsonl", lakes.market(9000))
     lake = tmp_path / "lake"
-    real = journal.Writer._append  # noqa: SLF001  # where the disk is written
+    real = journal.Writer._append  # where the disk is written
     calls: list[int] = []
 
     def full(writer: journal.Writer, kind: int, payload: bytes) -> None:
@@ -336,6 +356,8 @@ def test_a_lake_that_cannot_be_written(tmp_path: Path) -> None:
     """Below a regular file there is no folder: a sentence with the path."""
     path = lakes.write_frames(tmp_path / "a.jsonl", lakes.market(5))
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="a lake cannot be made here; choose a folder that you may write to") as caught:
+    with pytest.raises(
+        StorageError, match="a lake cannot be made here; choose a folder that you may write to"
+    ) as caught:
         ingest(path, tmp_path / "file" / "lake")
     assert caught.value.path == tmp_path / "file" / "lake"

@@ -8,11 +8,12 @@ import struct
 import zlib
 from pathlib import Path
 
-import frames
-import lakes
 import polars as pl
 import pyarrow as pa
 import pytest
+
+import frames
+import lakes
 from krakpot import _core, journal, seal
 from krakpot.errors import StorageError
 
@@ -45,7 +46,7 @@ def write(lake: Path, batches: list[dict[str, _core.Batch]], *, end: bool) -> tu
         assert writer.close() == path
     else:
         writer.sync()
-        os.close(writer._file)  # noqa: SLF001  # as a killed process would
+        os.close(writer._file)  # as a killed process would
     return path, offsets
 
 
@@ -118,7 +119,9 @@ def test_a_file_torn_within_its_magic_holds_nothing(tmp_path: Path, keep: int) -
 
 
 def test_a_flipped_bit_is_found_wherever_it_is(tmp_path: Path) -> None:
-    """A bit in kind, length, checksum or payload of a block ends the reading before that block; nothing wrong is read."""
+    """A bit in kind, length, checksum or payload of a block ends the reading before that block; nothing wrong is
+    read.
+    """
     batches = flushes()
     path, offsets = write(tmp_path, batches, end=True)
     data = path.read_bytes()

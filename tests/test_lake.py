@@ -6,14 +6,15 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
-import frames
-import lakes
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
+
+import frames
+import lakes
 from krakpot import Lake, _core, seal
 from krakpot.errors import StorageError
 from krakpot.lake import nanoseconds
-from polars.testing import assert_frame_equal
 
 MIDNIGHT = frames.START // frames.DAY * frames.DAY + frames.DAY
 
@@ -51,7 +52,13 @@ def test_ranges_are_half_open_and_in_utc(lake: Lake) -> None:
     assert lake.book(start=MIDNIGHT, end=MIDNIGHT).collect().height == 0
     of_day = lake.book(start=date(2026, 8, 3)).collect()
     assert of_day.height == (moments >= MIDNIGHT).sum() > 0
-    for same in ("2026-08-03", "2026-08-03T00:00", "2026-08-03T00:00:00Z", "2026-08-03T02:00:00+02:00", datetime(2026, 8, 3, tzinfo=UTC)):
+    for same in (
+        "2026-08-03",
+        "2026-08-03T00:00",
+        "2026-08-03T00:00:00Z",
+        "2026-08-03T02:00:00+02:00",
+        datetime(2026, 8, 3, tzinfo=UTC),
+    ):
         assert lake.book(start=same).collect().equals(of_day)
 
 
@@ -109,8 +116,10 @@ def test_parts_by_date_session_and_number(lake: Lake) -> None:
 @pytest.mark.parametrize(
     ("time", "ns"),
     [
-        (7, 7), ("1970-01-01", 0), ("1970-01-01T00:00:01", 10**9), ("1970-01-01T01:00:00+01:00", 0), (date(1970, 1, 2), frames.DAY),
-        (datetime(1970, 1, 1, 0, 0, 0, 1), 1000), (datetime(1970, 1, 1, tzinfo=timezone(timedelta(hours=-1))), frames.HOUR),
+        (7, 7), ("1970-01-01", 0), ("1970-01-01T00:00:01", 10**9), ("1970-01-01T01:00:00+01:00", 0),
+        (date(1970, 1, 2), frames.DAY),
+        (datetime(1970, 1, 1, 0, 0, 0, 1), 1000),
+        (datetime(1970, 1, 1, tzinfo=timezone(timedelta(hours=-1))), frames.HOUR),
         ("2026-08-02T03:35:50.123456Z", frames.START + 123_456_000), ("1969-12-31T23:59:59.999999Z", -1000),
     ],
 )  # fmt: skip
@@ -121,7 +130,9 @@ def test_times(time: str | int | date | datetime, ns: int) -> None:
 
 def test_what_is_no_time() -> None:
     """A sentence with examples."""
-    with pytest.raises(ValueError, match="'yesterday' is no time; write for example 2026-11-22 or 2026-11-22T10:00:00Z"):
+    with pytest.raises(
+        ValueError, match="'yesterday' is no time; write for example 2026-11-22 or 2026-11-22T10:00:00Z"
+    ):
         nanoseconds("yesterday")
 
 
@@ -137,7 +148,9 @@ def test_coverage_of_a_whole_session(lake: Lake) -> None:
 
 
 def test_coverage_says_why_it_ended(tmp_path: Path) -> None:
-    """A wrong checksum ends one book, a new snapshot begins it again; a killed session ends a second after it was last alive."""
+    """A wrong checksum ends one book, a new snapshot begins it again; a killed session ends a second after it was last
+    alive.
+    """
     book = frames.Book("BTC/USD")
     other = frames.Book("ETH/USD")
     steps = [
@@ -179,7 +192,9 @@ def test_an_empty_lake_gives_empty_frames(tmp_path: Path) -> None:
 
 def test_what_is_no_lake(tmp_path: Path) -> None:
     """Said when it is opened, not when it is read."""
-    with pytest.raises(StorageError, match="there is no such folder; give the folder that `krakpot record --out` wrote"):
+    with pytest.raises(
+        StorageError, match="there is no such folder; give the folder that `krakpot record --out` wrote"
+    ):
         Lake(tmp_path / "none")
     with pytest.raises(StorageError, match="this folder is not a lake: it has no _lake.json"):
         Lake(tmp_path)

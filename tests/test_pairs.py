@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import frames
 import lakes
-import pytest
 from krakpot.errors import NoLake
 from krakpot.pairs import pairs
 
@@ -18,7 +19,10 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pair = frames.pair
     timed = [
         (frames.START, frames.instrument(pair("ETH/USD", price_precision=2), pair("BTC/USD"), pair("BTC/EUR"))),
-        (frames.START + frames.SECOND, frames.instrument(pair("ETH/USD", price_precision=3, status="cancel_only"), kind="update")),
+        (
+            frames.START + frames.SECOND,
+            frames.instrument(pair("ETH/USD", price_precision=3, status="cancel_only"), kind="update"),
+        ),
     ]
     lakes.make(path, timed)
     return path
@@ -43,7 +47,8 @@ def test_a_pair_is_told_as_it_was_last(lake: Path) -> None:
     """The keys that the exchange's pairs have too, exact numbers as text, the latest description."""
     (row,) = pairs("ETH/USD", "", lake=lake)
     assert row | {"qty_min": "", "cost_min": ""} == {
-        "symbol": "ETH/USD", "base": "ETH", "quote": "USD", "status": "cancel_only", "price_precision": 3, "qty_precision": 8,
+        "symbol": "ETH/USD", "base": "ETH", "quote": "USD", "status": "cancel_only", "price_precision": 3,
+        "qty_precision": 8,
         "qty_min": "", "cost_min": "", "marginable": True,
     }  # fmt: skip
     assert (row["qty_min"], row["cost_min"]) == ("0.00005", "0.5")

@@ -1,74 +1,96 @@
-"""What people see: sizes and times in their words, lines where there is no terminal, a panel where there is one."""
-
 from __future__ import annotations
 
 import io
-from typing import Any
+import re
 
 import pytest
-from krakpot import progress
-from krakpot.progress import Screen, size, span
-from krakpot.recorder import Progress
 from rich.console import Console
 from rich.live import Live
 
-COUNTS: dict[str, Any] = {
-    "frames": 1234, "rows": {"book": 5000, "trades": 7}, "checksums": {"book": {"ok": 1200, "bad": 1}}, "gaps": 2, "errors": 3,
-    "live": 4, "selected": 5, "waiting": 1, "refused": 6,
+from krakpot.progress import LINE_EVERY, Screen, size, span
+from krakpot.recorder import Progress
+
+COUNTS = {
+    "frames": 12_345, "rows": {"book": 20_000, "trades": 34}, "checksums": {"book": {"ok": 9_999, "bad": 2}},
+    "gaps": 1, "errors": 3, "refused": 4, "live": 5, "selected": 6, "waiting": 1,
 }  # fmt: skip
+
+
+def progress(remaining: float | None = 65.0, state: str = "recording") -> Progress:
+    """A recording of an hour."""
+    return Progress(COUNTS, 3661.0, remaining, 1_234_567, state)
 
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345_678, "12.3 MB"), (2.5e9, "2.5 GB"), (4e12, "4.0 TB"), (5e15, "5000.0 TB")],
-)
-def test_sizes(number: float, text: str) -> None:
-    """Powers of a thousand, as disks are sold."""
+    [
+        (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345_678, "12.3 MB"), (5e9, "5.0 GB"), (2.5e12, "2.5 TB"),
+        (4e15, "4000.0 TB"),
+    ],
+)  # fmt: skip
+def test_sizes_for_people(number: float, text: str) -> None:
+    """Bytes in steps of a thousand, as disks are sold."""
     assert size(number) == text
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (61.9, "1:01"), (3599, "59:59"), (3600, "1:00:00"), (90_061, "25:01:01")])
-def test_spans(seconds: float, text: str) -> None:
-    """As clocks show them."""
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (65.9, "1:05"), (3599, "59:59"), (90_061, "25:01:01")])
+def test_spans_for_people(seconds: float, text: str) -> None:
+    """Minutes and seconds, hours where there are any."""
     assert span(seconds) == text
 
 
-def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """On standard error, one line now and then and one at the end; standard output stays free for results."""
-    monkeypatch.setattr(progress, "LINE_EVERY", 1e9)
+def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is said comes at once with the time; the state at most every ten seconds, and when the time is over."""
     with Screen() as screen:
-        screen.say("recording [all]")
-        screen.show(Progress(COUNTS, 10.0, 5.0, 2048, "recording"))
-        screen.show(Progress(COUNTS, 15.0, 0, 2048, "stopping"))
-    out = capsys.readouterr()
-    assert out.out == ""
-    lines = out.err.splitlines()
-    assert len(lines) == 2
-    assert lines[0].endswith(" recording [all]")
-    for word in ("stopping", "4 of 5 books", "checksums 1,200 ok 1 bad", "2 gaps", "3 errors", "2.0 kB"):
-        assert word in lines[1]
+        assert screen.live is None
+        screen.say("[bold]as it is[/bold]")
+        screen.show(progress())
+        assert re.fullmatch(r"\d\d:\d\d:\d\d \[bold\]as it is\[/bold\]\n", capsys.readouterr().err)
+        screen._line_at -= LINE_EVERY
+        screen.show(progress())
+        line = capsys.readouterr().err
+        assert "5 of 6 books, checksums 9,999 ok 2 bad, 1 gaps, 3 errors, 1.2 MB" in line
+        screen.show(progress())
+        assert capsys.readouterr().err == ""
+        screen.show(progress(remaining=0, state="sealing"))
+        assert "sealing: " in capsys.readouterr().err
 
 
-def test_a_quiet_screen_shows_no_state(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With ``--json`` only what must be said is said."""
-    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+def test_quiet_says_only_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """With ``--json`` nobody looks at states; what is said still is, on standard error."""
     with Screen(quiet=True) as screen:
-        screen.show(Progress(COUNTS, 10.0, 0, 2048, "recording"))
-        screen.say("a word")
-    assert capsys.readouterr().err.count("\n") == 1
+        screen.say("something")
+        screen.show(progress(remaining=0))
+    captured = capsys.readouterr()
+    assert captured.err.endswith(" something\n")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
 
 
-def test_the_panel_of_a_terminal() -> None:
-    """The same facts, and the time that is left; before the first counts come, too."""
-    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+def test_the_panel_has_every_figure() -> None:
+    """On a terminal all counters stand in the panel; bad checksums are red, and lines stand above it."""
+    file = io.StringIO()
     screen = Screen()
-    screen.console = console
-    screen.live = Live(console=console, transient=True, auto_refresh=False)
+    screen.console = Console(file=file, force_terminal=True, width=100, color_system="standard")
+    screen.live = Live(console=screen.console, transient=True, auto_refresh=False)
+    with screen:
+        assert file.getvalue().rfind("\x1b[?25h") > file.getvalue().rfind("\x1b[?25l"), "the cursor stays"
+        screen.say("a line above the panel")
+        screen.show(progress())
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue())
+    for words in ("1:01:01 · 1:05 left", "12,345", "20,034", "5 alive of 6 pairs · 1 waiting", "9,999 ok · 2 bad"):
+        assert words in text, words
+    for words in ("1 · errors 3 · refused 4", "1.2 MB", "krakpot · recording", "a line above the panel"):
+        assert words in text, words
+    assert re.search(r"\x1b\[31m[^\x1b]*9,999 ok · 2 bad", file.getvalue()), "red"
+
+
+def test_nothing_counted_yet() -> None:
+    """The first look comes before the first session has counters."""
+    file = io.StringIO()
+    screen = Screen()
+    screen.console = Console(file=file, force_terminal=True, width=100)
+    screen.live = Live(console=screen.console, transient=True, auto_refresh=False)
     with screen:
         screen.show(Progress({}, 0.0, None, 0, "connecting"))
-        screen.show(Progress(COUNTS, 10.0, 50.0, 2048, "recording"))
-        screen.say("a [bracket] stays")
-    assert isinstance(console.file, io.StringIO)
-    text = console.file.getvalue()
-    for word in ("connecting", "recording", "0:50 left", "4 alive of 5 pairs", "1,200 ok", "1 bad", "2.0 kB", "a [bracket] stays"):
-        assert word in text
+    assert "0 alive of 0 pairs" in file.getvalue()

@@ -14,9 +14,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
-import frames
 import polars as pl
 import pytest
+
+import frames
 from krakpot import _core, journal, recorder, seal
 from krakpot.config import Config
 from krakpot.connection import Backoff

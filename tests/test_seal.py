@@ -10,11 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import frames
-import lakes
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+
+import frames
+import lakes
 from krakpot import _core, journal, seal
 from krakpot.errors import StorageError
 from krakpot.verify import verify
@@ -182,7 +183,9 @@ def test_a_part_that_appears_while_another_is_written_wins(tmp_path: Path) -> No
     assert not list((lake / "_journal").iterdir())
 
 
-def test_a_full_disk_stops_with_a_sentence_and_keeps_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_stops_with_a_sentence_and_keeps_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No room for a part: the journal stays, nothing half is published, and the next run ends the work."""
     lake = tmp_path / "lake"
     want = unsealed(lake, torn=False)
@@ -196,7 +199,9 @@ def test_a_full_disk_stops_with_a_sentence_and_keeps_the_journal(tmp_path: Path,
 
     with monkeypatch.context() as patch:
         patch.setattr(seal, "write_part", full)
-        with pytest.raises(StorageError, match="cannot write a part: the disk is full; make room, then run `krakpot recover`"):
+        with pytest.raises(
+            StorageError, match="cannot write a part: the disk is full; make room, then run `krakpot recover`"
+        ):
             seal.recover(lake)
     assert len(journal.journals(lake)) == 1
     assert not (lake / "ticker").exists()
@@ -223,7 +228,9 @@ for n in range(0, len(timed), 50):
 
 
 def test_a_file_that_may_not_grow_ends_the_writing_and_keeps_all_that_was_written(tmp_path: Path) -> None:
-    """A real limit of the kernel in a real process: one sentence, and after recovery every earlier flush is in the lake."""
+    """A real limit of the kernel in a real process: one sentence, and after recovery every earlier flush is in the
+    lake.
+    """
     lake = tmp_path / "lake"
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(lake), str(Path(__file__).parent)],
@@ -241,7 +248,9 @@ def test_a_file_that_may_not_grow_ends_the_writing_and_keeps_all_that_was_writte
 
 
 def test_parts_are_sorted_typed_and_named(tmp_path: Path) -> None:
-    """A part holds one UTC day, sorted by symbol, session, message, entry; zstd, statistics, one row group; types of the schema."""
+    """A part holds one UTC day, sorted by symbol, session, message, entry; zstd, statistics, one row group; types of
+    the schema.
+    """
     lake = tmp_path / "lake"
     unsealed(lake, torn=False)
     seal.recover(lake)
@@ -252,9 +261,9 @@ def test_parts_are_sorted_typed_and_named(tmp_path: Path) -> None:
             frame = pl.read_parquet(part, hive_partitioning=False)
             assert frame.equals(frame.sort(seal.order(table), maintain_order=True))
             assert dict(frame.schema) == seal.polars_schema(table)
-            first = frame["ts_recv"].min()
-            assert f"{first:date=%Y-%m-%d/%H%M%S}-019e0000-0000-7000-8000-000000000000-0.parquet" == f"{part.parent.name}/{part.name}"
-            column = pq.read_metadata(part).row_group(0).column(3)  # type: ignore[no-untyped-call]  # pyarrow's stubs are partial
+            first = frame.select(pl.col("ts_recv").min().dt.strftime("date=%Y-%m-%d/%H%M%S")).item()
+            assert f"{first}-019e0000-0000-7000-8000-000000000000-0.parquet" == f"{part.parent.name}/{part.name}"
+            column = pq.read_metadata(part).row_group(0).column(3)
             assert (column.path_in_schema, column.compression, column.is_stats_set) == ("ts_recv", "ZSTD", True)
     assert not list(lake.glob("*/*.tmp"))
 
@@ -265,7 +274,9 @@ def test_the_ledger_names_every_part_with_its_rows(tmp_path: Path) -> None:
     unsealed(lake, torn=False)
     report = seal.recover(lake)
     ledger = lakes.rows(lake, "ledger")
-    sealed = [(lakes.facts(detail), count) for detail, count in ledger.filter(kind="sealed").select("detail", "count").rows()]
+    sealed = [
+        (lakes.facts(detail), count) for detail, count in ledger.filter(kind="sealed").select("detail", "count").rows()
+    ]
     others = [part for table in _core.TABLES if table != "ledger" for part in (lake / table).glob("*/*.parquet")]
     assert {fact["part"] for fact, _ in sealed} == {str(part.relative_to(lake)) for part in others}
     for fact, count in sealed:
@@ -323,7 +334,10 @@ def test_a_folder_with_other_things_does_not_become_a_lake(tmp_path: Path) -> No
         ("{", "_lake.json cannot be read"),
         ("[]", "does not name the format"),
         ('{"format": "other", "version": 1}', "does not name the format"),
-        ('{"format": "krakpot lake", "version": 2}', "the lake has version 2, this krakpot reads up to 1; install a newer one"),
+        (
+            '{"format": "krakpot lake", "version": 2}',
+            "the lake has version 2, this krakpot reads up to 1; install a newer one",
+        ),
         ('{"format": "krakpot lake"}', "the lake has version None"),
     ],
 )
@@ -352,12 +366,18 @@ def test_the_sealer_as_a_process(tmp_path: Path) -> None:
     """``python -m krakpot.seal LAKE`` prints its report as JSON; a folder that is no lake gives one sentence and 1."""
     lake = tmp_path / "lake"
     want = unsealed(lake, torn=False)
-    done = subprocess.run([sys.executable, "-m", "krakpot.seal", str(lake)], check=True, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-m", "krakpot.seal", str(lake)], check=True, capture_output=True, text=True, timeout=120
+    )
     report = json.loads(done.stdout)
     assert (len(report["sealed"]), report["torn"], report["alive"]) == (1, [], [])
     check(lake, want)
     done = subprocess.run(
-        [sys.executable, "-m", "krakpot.seal", str(tmp_path / "none")], check=False, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "krakpot.seal", str(tmp_path / "none")],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 1
     assert done.stderr.startswith("krakpot: there is no such folder")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+
 from krakpot import _core
 from krakpot.cli import main
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
-import frames
-import lakes
 import polars as pl
 import pytest
+
+import frames
+import lakes
 from krakpot import _core, seal
 from krakpot.errors import StorageError
 from krakpot.verify import Report, verify
@@ -21,7 +22,9 @@ MIDNIGHT = frames.START // frames.DAY * frames.DAY + frames.DAY
 
 @pytest.fixture(scope="module")
 def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake of one session over three UTC days, with all tables, several journals, checkpoints, a gap and a lost trade."""
+    """A lake of one session over three UTC days, with all tables, several journals, checkpoints, a gap and a lost
+    trade.
+    """
     lake = tmp_path_factory.mktemp("days") / "lake"
     begin = MIDNIGHT - frames.DAY // 2
     recorder = lakes.Recorder(lake, lakes.session_name(begin), frames=True, interval=1e9)
@@ -95,7 +98,19 @@ def test_strict_takes_no_excuse(days: Path) -> None:
 def test_json_has_the_promised_keys(days: Path) -> None:
     """Scripts read these names."""
     facts = json.loads(json.dumps(verify(days).to_dict()))
-    promised = {"frames", "messages", "rows", "checksums", "unchecked", "errors", "gaps", "proved", "problems", "notes", "symbols"}
+    promised = {
+        "frames",
+        "messages",
+        "rows",
+        "checksums",
+        "unchecked",
+        "errors",
+        "gaps",
+        "proved",
+        "problems",
+        "notes",
+        "symbols",
+    }
     assert promised <= set(facts)
     assert set(facts["checksums"]["book"]) == {"ok", "bad"}
     assert all(isinstance(facts[key], int) for key in ("frames", "unchecked", "errors", "gaps"))
@@ -151,7 +166,9 @@ def test_a_lake_without_its_first_day_is_still_proved(lake: Path) -> None:
 
 
 def test_a_lake_whose_journal_crossed_midnight_may_lose_its_first_day(tmp_path: Path) -> None:
-    """One flush with rows of both days, as every midnight brings: the ledger of the second day names parts of the first."""
+    """One flush with rows of both days, as every midnight brings: the ledger of the second day names parts of the
+    first.
+    """
     lake = tmp_path / "lake"
     timed = lakes.market(2000, begin=MIDNIGHT - 20 * frames.SECOND)
     counts = lakes.make(lake, timed, session=lakes.session_name(timed[0][0]))
@@ -179,7 +196,9 @@ def test_a_lake_whose_journal_crossed_midnight_may_lose_its_first_day(tmp_path: 
     ],
 )
 def test_a_ledger_without_its_reason_is_noticed(lake: Path, kind: str, words: list[str]) -> None:
-    """The row that explains something taken out of its part: the trouble has no reason any more, and a number is missing."""
+    """The row that explains something taken out of its part: the trouble has no reason any more, and a number is
+    missing.
+    """
     for part in lakes.parts(lake, "ledger"):
         frame = pl.read_parquet(part, hive_partitioning=False)
         if kind in frame["kind"].to_list():
@@ -194,8 +213,11 @@ def test_a_ledger_without_its_reason_is_noticed(lake: Path, kind: str, words: li
 
 def change(column: str, by: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
     """Adds to the number of the third entry of the part that is no removal, near the touch."""
+
     def changed(frame: pl.DataFrame) -> pl.DataFrame:
-        best = frame.with_row_index("row").filter(pl.col("side") == "bid", pl.col("qty") > 0, pl.col("kind") == "update")
+        best = frame.with_row_index("row").filter(
+            pl.col("side") == "bid", pl.col("qty") > 0, pl.col("kind") == "update"
+        )
         row = best.sort("price", descending=True)["row"][0]
         numbers = frame[column].to_list()
         numbers[row] += Decimal(by)
@@ -207,7 +229,9 @@ def change(column: str, by: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
 @pytest.mark.parametrize(("column", "by"), [("price", "-0.1"), ("qty", "0.00000001"), ("qty", "1000000")])
 @pytest.mark.parametrize("which", [0, -1])
 def test_a_changed_digit_is_no_proof(lake: Path, column: str, by: str, which: int) -> None:
-    """One digit of one price or quantity, in the first part or the last: the checksum computed from the rows is another."""
+    """One digit of one price or quantity, in the first part or the last: the checksum computed from the rows is
+    another.
+    """
     part = lakes.parts(lake, "book")[which]
     lakes.rewrite(part, change(column, by))
     said(verify(lake), "checksum", "the ledger does not say so")
@@ -216,8 +240,8 @@ def test_a_changed_digit_is_no_proof(lake: Path, column: str, by: str, which: in
 def test_a_changed_checkpoint_is_noticed(lake: Path) -> None:
     """A checkpoint must equal the book rebuilt from the rows."""
     part = lakes.parts(lake, "checkpoints")[1]
-    bump = lambda frame: frame.with_columns(qty=pl.col("qty") + Decimal("0.00000001"))  # noqa: E731  # one use
-    lakes.rewrite(part, lambda frame: bump(frame).cast({"qty": pl.Decimal(38, 10)}))
+    more = (pl.col("qty") + Decimal("0.00000001")).cast(pl.Decimal(38, 10))
+    lakes.rewrite(part, lambda frame: frame.with_columns(qty=more))
     said(verify(lake), "the checkpoint before message", "is not the book rebuilt from the rows")
 
 
@@ -235,7 +259,9 @@ def test_a_part_that_cannot_be_read_is_a_sentence(lake: Path, table: str, spoil:
     }[spoil])  # fmt: skip
     report = verify(lake)
     said(report, str(part.relative_to(lake)), "cannot be read")
-    assert sum(str(part.relative_to(lake)) in sentence for sentence in report.problems) < 3, "said once, not for every column"
+    assert sum(str(part.relative_to(lake)) in sentence for sentence in report.problems) < 3, (
+        "said once, not for every column"
+    )
 
 
 def test_any_flipped_bit_is_read_or_told_but_never_a_traceback(lake: Path) -> None:

@@ -47,8 +47,8 @@ def serve(connection: socket.socket, wire: memoryview) -> None:
     for at in range(0, len(wire), BLOCK):
         connection.sendall(wire[at : at + BLOCK])
     connection.sendall(CLOSE)
-    while connection.recv(4096):
-        """The other side's half of the close."""
+    # The other side's half of the close; by the protocol the server then ends the connection.
+    connection.recv(4096)
 
 
 def main() -> None:

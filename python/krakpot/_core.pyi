@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 __all__ = [
-    "DEBUG", "LIMITS", "TABLES", "Batch", "Book", "Exchange", "Schema", "Session", "Verifier", "__version__", "matches", "schema",
+    "DEBUG", "LIMITS", "TABLES", "Batch", "Book", "Exchange", "Schema", "Session", "Verifier", "__version__",
+    "matches", "schema",
 ]  # fmt: skip
 
 __version__: str
@@ -81,7 +82,7 @@ class Session:
         session: str,
         *,
         channels: Sequence[str] = ("book", "trade", "ticker"),
-        symbols: Sequence[str] = ("*",),
+        symbols: Sequence[str] = ["*"],
         exclude: Sequence[str] = (),
         depth: int | None = None,
         interval: int = 1,

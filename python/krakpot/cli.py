@@ -365,7 +365,7 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> None:
         opened.check_symbols([symbol])
         frame = frame.filter(pl.col("symbol") == symbol)
     if json_:
-        text = frame.with_columns(pl.col("ts_from", "ts_to").dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ"))
+        text = frame.with_columns(pl.col("ts_from", "ts_to").dt.strftime("%Y-%m-%dT%H:%M:%S%.9fZ"))
         _print_json({"coverage": text.to_dicts()})
         return
     click.echo(f"{'channel':<9}{'symbol':<16}{'from (UTC)':<25}{'to (UTC)':<25}ended by")

@@ -33,11 +33,19 @@ OTHER_VARIABLES = {"KRAKPOT_DATA", "KRAKPOT_TEST", "KRAKPOT_DEBUG"}
 
 
 def _words(value: Any) -> tuple[str, ...]:
-    items = value.split(",") if isinstance(value, str) else list(value)
-    if not all(isinstance(item, str) for item in items):
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
         sentence = "a list of words, or words with commas between"
         raise ValueError(sentence)
     return tuple(item.strip() for item in items if item.strip())
+
+
+def _patterns(value: Any) -> tuple[str, ...]:
+    words = _words(value)
+    if not words:
+        sentence = "one or more patterns, as BTC/USD, ETH/* or *"
+        raise ValueError(sentence)
+    return words
 
 
 def _channels(value: Any) -> tuple[str, ...]:
@@ -87,17 +95,24 @@ def _flag(value: Any) -> bool:
 def precision(value: Any) -> dict[str, tuple[int, int]]:
     """Precisions by symbol: ``BTC/USD=1,8`` (several with blanks between, or a table of pairs)."""
     if isinstance(value, Mapping):
-        items = [(symbol, tuple(pair)) for symbol, pair in value.items()]
+        items = [(str(symbol), pair) for symbol, pair in value.items()]
     else:
-        texts = value.split() if isinstance(value, str) else list(value)
-        items = [(symbol, tuple(pair.split(","))) for symbol, _, pair in (text.partition("=") for text in texts)]
+        texts = value.split() if isinstance(value, str) else value
+        items = [text.partition("=")[::2] for text in texts] if isinstance(texts, (list, tuple)) else [("", None)]
     result = {}
     for symbol, pair in items:
-        if "/" not in symbol or len(pair) != 2 or not all(str(n).isdigit() and int(n) <= PRECISION_MAX for n in pair):  # noqa: PLR2004  # a pair
+        found = re.fullmatch(
+            r"(\d{1,2}),(\d{1,2})", pair if isinstance(pair, str) else ",".join(map(str, _listed(pair))), re.ASCII
+        )
+        if "/" not in symbol or found is None or max(map(int, found.groups())) > PRECISION_MAX:
             sentence = f"SYMBOL=PRICE,QTY with decimals from 0 to {PRECISION_MAX}, as BTC/USD=1,8"
             raise ValueError(sentence)
-        result[symbol] = (int(pair[0]), int(pair[1]))
+        result[symbol] = (int(found[1]), int(found[2]))
     return result
+
+
+def _listed(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (list, tuple)) else ()
 
 
 def url(value: Any) -> str:
@@ -137,7 +152,7 @@ class Config:
 
 READERS: dict[str, Callable[[Any], Any]] = {
     "out": lambda value: Path(str(value)).expanduser(),
-    "symbols": _words,
+    "symbols": _patterns,
     "exclude": _words,
     "channels": _channels,
     "depth": _among(DEPTHS),

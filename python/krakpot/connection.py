@@ -1,8 +1,9 @@
 """One WebSocket connection: all frames of a socket read in one call, with one receive time.
 
-websockets' Sans-I/O client protocol inside an ``asyncio.Protocol``: about half the work of the library's own asyncio
-API. The Sans-I/O layer leaves putting continuation frames together, liveness and pacing to its user; they are here. So
-is the policy of reconnecting, as a class without clock or socket.
+websockets' Sans-I/O client protocol inside an ``asyncio.Protocol``. It does the handshake, control frames, errors and
+all frames but one kind: whole text messages, nearly all there is, are cut out of the read here, at a small part of its
+work. Continuation frames, liveness and pacing it leaves to its user; they are here. So is the policy of reconnecting,
+as a class without clock or socket.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ DEAD_AFTER = 15.0
 CLOSE_TIMEOUT = 3.0
 """Seconds to wait for the other side's half of a close."""
 
+WHOLE_TEXT = 0x81
+"""First byte of a frame that is a whole text message, without extension bits."""
+BLANK_LINE = b"\r\n\r\n"
+
 FramesHandler = Callable[[list[bytes], int], None]
 """Takes the frames of one socket read and their receive time, ns."""
 
@@ -60,6 +65,13 @@ class Connection(asyncio.Protocol):
         """Whether a message beyond the limit ended the connection."""
         self._transport: asyncio.Transport | None = None
         self._pieces: list[bytes] = []
+        """Payloads of the message in continuation frames that is under way."""
+        self._part = bytearray()
+        """Begin of a frame whose end the next read brings."""
+        self._wanted = 0
+        """Size at which it is worth another look."""
+        self._tail = b""
+        """Last bytes of the handshake's answer, in which its end may begin."""
         self._last_data = 0.0
         self._pinged = False
         self._reason = ""
@@ -81,26 +93,87 @@ class Connection(asyncio.Protocol):
         self.reads += 1
         self._last_data = time.monotonic()
         self._pinged = False
-        self.protocol.receive_data(data)
         frames: list[bytes] = []
-        for event in self.protocol.events_received():
-            if type(event) is Frame:
-                # The hot case first: a whole text message in one frame.
-                if event.opcode is Opcode.TEXT and event.fin:
-                    frames.append(bytes(event.data))
-                elif event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-                    # The size of the whole message is the protocol's to watch: its ``max_size`` counts all pieces.
-                    self._pieces.append(bytes(event.data))
-                    if event.fin:
-                        frames.append(b"".join(self._pieces))
-                        self._pieces.clear()
-            elif isinstance(event, Response):
-                self._answered()
+        if self.protocol.state is State.CONNECTING:
+            data = self._handshake(data, frames)
+        if self._part:
+            self._part += data
+            if len(self._part) < self._wanted:
+                return
+            data = bytes(self._part)
+            self._part.clear()
+        if self.protocol.state is State.OPEN:
+            self._split(data, frames)
+        else:
+            self._feed(data, frames)
         if frames:
             self.on_frames(frames, ts_recv)
         if self.protocol.parser_exc is not None:
             self._failed(self.protocol.parser_exc)
         self._flush()
+
+    def _handshake(self, data: bytes, frames: list[bytes]) -> bytes:
+        """Give the protocol the answer to the handshake and no byte of a frame; returns what follows."""
+        seen = self._tail + data
+        at = seen.find(BLANK_LINE)
+        end = len(data) if at < 0 else at + len(BLANK_LINE) - len(self._tail)
+        self._tail = seen[1 - len(BLANK_LINE) :]
+        self._feed(data[:end], frames)
+        return data[end:]
+
+    def _split(self, data: bytes, frames: list[bytes]) -> None:
+        """Cut ``data`` into frames; the last one may wait for its end.
+
+        What is not a whole text message goes to the protocol, one whole frame at a time, so that it never holds a part
+        of one. What is broken or too big goes there at once: it knows the answer.
+        """
+        at, size = 0, len(data)
+        while True:
+            head = at + 2
+            if head > size:
+                break
+            length = data[at + 1]
+            if length == 126:  # noqa: PLR2004  # RFC 6455: two bytes of length follow
+                head += 2
+                if head > size:
+                    break
+                length = data[at + 2] << 8 | data[at + 3]
+            elif length == 127:  # noqa: PLR2004  # RFC 6455: eight bytes of length follow
+                head += 8
+                if head > size:
+                    break
+                length = int.from_bytes(data[at + 2 : head], "big")
+            elif length > 127:  # noqa: PLR2004  # masked, which a server must not do
+                return self._feed(data[at:], frames)
+            if length > FRAME_MAX:
+                return self._feed(data[at:], frames)
+            end = head + length
+            if end > size:
+                head = end
+                break
+            if data[at] == WHOLE_TEXT and not self._pieces:
+                frames.append(data[head:end])
+            else:
+                self._feed(data[at:end], frames)
+                if self.protocol.state is not State.OPEN:
+                    return self._feed(data[end:], frames)
+            at = end
+        self._part += data[at:]
+        self._wanted = head - at
+        return None
+
+    def _feed(self, data: bytes, frames: list[bytes]) -> None:
+        """Let the protocol take ``data``."""
+        self.protocol.receive_data(data)
+        for event in self.protocol.events_received():
+            if isinstance(event, Response):
+                self._answered()
+            elif isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                # The size of the whole message is the protocol's to watch: its ``max_size`` counts all pieces.
+                self._pieces.append(bytes(event.data))
+                if event.fin:
+                    frames.append(b"".join(self._pieces))
+                    self._pieces.clear()
 
     def eof_received(self) -> bool:
         """Tell the protocol that no more data comes."""

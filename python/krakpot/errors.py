@@ -30,7 +30,7 @@ class FeedError(KrakpotError):
     """The exchange sent, or refused, something without which the work cannot go on."""
 
 
-class ConnectionLost(KrakpotError):  # noqa: N818  # the word says that it went wrong
+class ConnectionLost(KrakpotError):
     """No connection came about and the retries are spent."""
 
     def __init__(self, attempts: int, last_error: str) -> None:

@@ -53,7 +53,7 @@ class Result:
 
 def _open(path: Path) -> IO[bytes]:
     if path.suffix == ".zst":
-        return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))  # type: ignore[arg-type]  # it reads
+        return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
     return path.open("rb")
 
 
@@ -128,7 +128,7 @@ def journal_time(text: str) -> int:
     return nanoseconds(f"{whole}.{(rest + '000000')[:6]}+00:00")
 
 
-def ingest(  # noqa: C901, PLR0915  # one file from its first line to its seal, in the order in which it happens
+def ingest(
     path: Path,
     out: Path,
     *,
@@ -166,8 +166,14 @@ def ingest(  # noqa: C901, PLR0915  # one file from its first line to its seal, 
     return result
 
 
-def _feed(
-    path: Path, out: Path, times: list[int] | None, session: _core.Session, writer: journal.Writer, result: Result, progress: Progress
+def _feed(  # noqa: C901  # one file from its first line to its last, in the order in which it happens
+    path: Path,
+    out: Path,
+    times: list[int] | None,
+    session: _core.Session,
+    writer: journal.Writer,
+    result: Result,
+    progress: Progress,
 ) -> None:
     """Hand the frames to the session, chunk by chunk, and its rows to the journal."""
     frames: list[bytes] = []
@@ -225,7 +231,7 @@ def _feed(
 
 
 def _forget(out: Path, session: str, path: Path) -> None:
-    """Remove what an attempt that did not come to its end (killed, disk full) left of a session named by its file's content."""
+    """Remove what an attempt that did not come to its end (killed, disk full) left of a file's session."""
     for found in journal.journals(out):
         if journal.Content(found).session == session:
             handle = journal.lock(found)

@@ -54,8 +54,10 @@ def _recorded(lake: Path) -> list[dict[str, Any]]:
         "cost_min",
         "marginable",
     ]
-    frame = Lake(lake).pairs().sort("ts_recv").unique("symbol", keep="last").select(columns)
-    return frame.with_columns(pl.col("qty_min", "cost_min").cast(pl.String)).collect().to_dicts()
+    frame = Lake(lake).pairs().sort("ts_recv", "session", "message").unique("symbol", keep="last").select(columns)
+    # As the exchange writes them: without the zeros that fill the column's ten decimals.
+    text = pl.col("qty_min", "cost_min").cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".")
+    return frame.with_columns(text).collect().to_dicts()
 
 
 def pairs(symbols: str, exclude: str, *, lake: Path | None = None, url: str | None = None) -> list[dict[str, Any]]:
@@ -65,7 +67,8 @@ def pairs(symbols: str, exclude: str, *, lake: Path | None = None, url: str | No
     """
     address = config.load({"url": url}).url if lake is None else ""
     found = asyncio.run(_ask(address)) if lake is None else _recorded(lake)
-    chosen, left_out = (config.read("symbols", text, "--symbols") for text in (symbols, exclude))
+    chosen = config.read("symbols", symbols, "--symbols")
+    left_out = config.read("exclude", exclude, "--exclude")
     rows = [
         {key: value for key, value in pair.items() if key != "selected"}
         for pair in found

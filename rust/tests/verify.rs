@@ -1,5 +1,6 @@
 //! Books proved again from rows: what the session said live, verify must say of its rows.
 #![cfg(feature = "arrow")]
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure, in its helpers too")]
 
 use std::sync::Arc;
 
@@ -26,7 +27,8 @@ fn bid(kind: &str, price: &str) -> String {
 /// Proves the rows of `session`; its ledger's `unsubscribed` rows are the ends.
 fn proved(session: &mut Session) -> Vec<Found> {
     let mut verifier = Verifier::new("test", 0, 1);
-    let mut batches: Vec<_> = session.take().into_iter().map(|rows| (rows.table, batch("test", rows).unwrap())).collect();
+    let mut batches: Vec<_> =
+        session.take().into_iter().map(|rows| (rows.table, batch("test", rows).unwrap())).collect();
     batches.sort_by_key(|(table, _)| [Table::Ledger, Table::Checkpoints, Table::Book].iter().position(|t| t == table));
     for (table, batch) in &batches {
         match table {
@@ -36,7 +38,8 @@ fn proved(session: &mut Session) -> Vec<Found> {
                 let rows: Vec<_> = (0..batch.num_rows()).filter(|&row| kinds.value(row) == "unsubscribed").collect();
                 assert!(!rows.is_empty(), "the ledger has an end");
                 let symbols: ArrayRef = Arc::new(rows.iter().map(|_| Some("A/USD")).collect::<StringArray>());
-                let numbers: ArrayRef = Arc::new(rows.iter().map(|&row| Some(messages.value(row))).collect::<UInt64Array>());
+                let numbers: ArrayRef =
+                    Arc::new(rows.iter().map(|&row| Some(messages.value(row))).collect::<UInt64Array>());
                 let words: ArrayRef = Arc::new(rows.iter().map(|&row| Some(kinds.value(row))).collect::<StringArray>());
                 let ends = RecordBatch::try_from_iter([("symbol", symbols), ("message", numbers), ("kind", words)]);
                 verifier.ends(&ends.unwrap()).unwrap();

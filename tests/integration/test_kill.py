@@ -19,10 +19,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
 from krakpot.lake import Lake
 from krakpot.verify import verify
 
 KILLS = 20 if os.environ.get("KRAKPOT_TEST") == "all" else 3
+SEED = int(os.environ.get("KRAKPOT_SEED") or random.SystemRandom().randrange(10**6))
 LATE = 1_500_000_000
 """What was sent so long before the kill must be in the lake, ns: the journal is written every 0.2 s, the rest is for a
 busy machine."""
@@ -74,7 +76,7 @@ def sent(log: Path, connection: int) -> pl.DataFrame:
 
 
 def recorded(lake: Lake, session: str) -> pl.DataFrame:
-    """The lake's rows of one session as the log tells them: message, channel, symbol, number. No row stands there twice."""
+    """The lake's rows of one session as the log tells them: message, channel, symbol, number; no row is there twice."""
     found = []
     for channel, (table, column) in TABLES.items():
         rows = lake.scan(table).filter(pl.col("session") == session).collect()
@@ -99,9 +101,8 @@ def test_nothing_is_lost_to_kill_9(tmp_path: Path) -> None:
     one before left. Every message that the exchange sent some time before a kill is in the lake, once, and the same;
     the proof holds; a second recorder that lives in the same lake is not touched.
     """
-    seed = int(os.environ.get("KRAKPOT_SEED") or random.SystemRandom().randrange(10**6))
-    print(f"KRAKPOT_SEED={seed}")  # noqa: T201  # pytest shows it when the test fails
-    rng = random.Random(seed)
+    print(f"KRAKPOT_SEED={SEED}")  # noqa: T201  # pytest shows it when the test fails
+    rng = random.Random(SEED)
     lake, log = tmp_path / "lake", tmp_path / "log.csv"
     exchange_err = tmp_path / "exchange.err"
     exchange = ("exchange", "--port", "0", "--json", "--pairs", "20", "--rate", "2000", "--log", log)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from krakpot import journal
 from krakpot.lake import Lake
 from scripted import Exchange, until

@@ -10,8 +10,9 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-import lakes
 import pytest
+
+import lakes
 
 pytestmark = [pytest.mark.packaging, pytest.mark.timeout(1800)]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-import frames
 import polars as pl
 import pyarrow as pa
 from hypothesis import event, given, target
 from hypothesis import strategies as st
+
+import frames
 from krakpot import _core
 
 BASES = (1, 10**6, 2**63 - 30, 10**20)
@@ -17,7 +18,9 @@ BASES = (1, 10**6, 2**63 - 30, 10**20)
 
 @st.composite
 def lives(draw: st.DrawFn) -> tuple[frames.Book, list[list[frames.Entry]]]:
-    """A book's terms, and messages: the first is its snapshot. Prices repeat; levels leave, return and overflow the depth."""
+    """A book's terms, and messages: the first is its snapshot. Prices repeat; levels leave, return and overflow the
+    depth.
+    """
     depth = draw(st.sampled_from(frames.DEPTHS))
     price_precision, qty_precision = draw(st.integers(0, 10)), draw(st.integers(0, 10))
     # Decimal(38, 10) has 28 digits before the point.
@@ -34,16 +37,23 @@ def lives(draw: st.DrawFn) -> tuple[frames.Book, list[list[frames.Entry]]]:
     qty = st.integers(1, 10**12) | st.integers(1, 9)
     full = draw(st.booleans())
     first = [
-        (side, price(side, n), text(n + 1, qty_precision)) for side in ("bid", "ask") for n in range(min(width, depth)) if full
+        (side, price(side, n), text(n + 1, qty_precision))
+        for side in ("bid", "ask")
+        for n in range(min(width, depth))
+        if full
     ]
     entry = st.tuples(st.sampled_from(["bid", "ask"]), st.integers(0, width - 1), st.just(0) | qty)
     messages = draw(st.lists(st.lists(entry, max_size=12), min_size=1, max_size=25))
-    return book, [first] + [[(side, price(side, n), text(q, qty_precision)) for side, n, q in message] for message in messages]
+    return book, [first] + [
+        [(side, price(side, n), text(q, qty_precision)) for side, n, q in message] for message in messages
+    ]
 
 
 @given(lives())
 def test_a_book_is_the_dict_with_truncation(life: tuple[frames.Book, list[list[frames.Entry]]]) -> None:
-    """After every message both sides, the checksum and the verdict are those of the dict; the rows are the entries sent."""
+    """After every message both sides, the checksum and the verdict are those of the dict; the rows are the entries
+    sent.
+    """
     model, messages = life
     terms = {model.symbol: (model.price_precision, model.qty_precision)}
     session = _core.Session("s", observe=True, depth=model.depth, precision=terms)
@@ -56,10 +66,12 @@ def test_a_book_is_the_dict_with_truncation(life: tuple[frames.Book, list[list[f
         ordered = sorted(entries, key=lambda entry: entry[0] == "ask")
         repeats += len(entries) - len({entry[:2] for entry in entries})
         session.receive([model.update(entries)], frames.START + number)
-        sent += [(number, n, *entry) for n, entry in enumerate(ordered)] or [(number, 0, None, None, None)]
+        sent += [(number, n, *entry) for n, entry in enumerate(ordered)] or [(number, 0, None, None, None)]  # type: ignore[list-item]  # a message without entries is one row
         book = session.book(model.symbol)
         assert book is not None, f"message {number} ended the book: {session.events()}"
-        assert (book.bids(), book.asks()) == (model.levels("bid"), model.levels("ask")), f"after message {number}: {ordered}"
+        assert (book.bids(), book.asks()) == (model.levels("bid"), model.levels("ask")), (
+            f"after message {number}: {ordered}"
+        )
         assert book.checksum == model.checksum
         assert book.bids(3) == model.levels("bid")[:3]
     counts = session.counts()
@@ -80,7 +92,9 @@ def test_a_book_is_the_dict_with_truncation(life: tuple[frames.Book, list[list[f
 def test_a_wrong_checksum_ends_the_book_and_a_snapshot_revives_it(
     life: tuple[frames.Book, list[list[frames.Entry]]], wrong: int
 ) -> None:
-    """The first wrong message is bad, what follows is unchecked, and the next snapshot begins again, all of it in the ledger."""
+    """The first wrong message is bad, what follows is unchecked, and the next snapshot begins again, all of it in the
+    ledger.
+    """
     model, messages = life
     terms = {model.symbol: (model.price_precision, model.qty_precision)}
     session = _core.Session("s", observe=True, depth=model.depth, precision=terms)

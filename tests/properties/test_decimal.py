@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-import frames
 import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
+
+import frames
 from krakpot import _core
 
 digits = st.text("0123456789", min_size=1, max_size=19)
@@ -56,7 +57,9 @@ def hold(price: str, qty: str, precision: tuple[int, int]) -> tuple[_core.Sessio
 @example("1" + "0" * 27 + "." + "0" * 80, "1", 0, 0)
 @example("1" * 28 + "." + "1" * 11, "1", 10, 0)
 def test_a_number_is_held_exactly_or_refused(price: str, qty: str, price_precision: int, qty_precision: int) -> None:
-    """Accepted exactly where Decimal(38, 10) and the precision hold it; refusals are counted and stand in the ledger."""
+    """Accepted exactly where Decimal(38, 10) and the precision hold it; refusals are counted and stand in the
+    ledger.
+    """
     session, rows = hold(price, qty, (price_precision, qty_precision))
     counts = session.counts()
     if fits(price, price_precision) and fits(qty, qty_precision):
@@ -78,12 +81,16 @@ def test_a_number_is_held_exactly_or_refused(price: str, qty: str, price_precisi
 
 @given(numbers())
 def test_other_channels_hold_what_decimal_38_10_holds(text: str) -> None:
-    """A trade's price is held or the trade refused; a ticker's number goes to ``extra``, with its digits, if no column holds it."""
+    """A trade's price is held or the trade refused; a ticker's number goes to ``extra``, with its digits, if no column
+    holds it.
+    """
     value = Decimal(text)
     scaled = frames.EXACT.scaleb(value, 10)
     holds = scaled == scaled.to_integral_value(context=frames.EXACT) and abs(value) < Decimal(10) ** 28
     session = _core.Session("s", observe=True)
-    session.receive([frames.trade("BTC/USD", 1, price=text), frames.ticker("BTC/USD", last=frames.Number(text))], frames.START)
+    session.receive(
+        [frames.trade("BTC/USD", 1, price=text), frames.ticker("BTC/USD", last=frames.Number(text))], frames.START
+    )
     tables = {name: pl.DataFrame(pa.record_batch(batch)) for name, batch in session.take().items()}
     ticker = tables["ticker"]
     assert session.counts()["errors"] == (0 if holds else 1)
@@ -96,7 +103,28 @@ def test_other_channels_hold_what_decimal_38_10_holds(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "+1", "01", "1.", ".5", "1e", "1e+", "0x1", "NaN", "Infinity", "-", "1_0", "1 2", "--1", "１", '"x"', "true", "null", "[1]"]
+    "text",
+    [
+        "",
+        "+1",
+        "01",
+        "1.",
+        ".5",
+        "1e",
+        "1e+",
+        "0x1",
+        "NaN",
+        "Infinity",
+        "-",
+        "1_0",
+        "1 2",
+        "--1",
+        "１",
+        '"x"',
+        "true",
+        "null",
+        "[1]",
+    ],
 )
 def test_what_is_no_json_number_is_refused(text: str) -> None:
     """By JSON's grammar, and by nothing looser; the sentence is in the ledger."""

@@ -1,4 +1,6 @@
-"""Decoding against ``json.loads``: keys in any order, blanks anywhere, unknown fields everywhere, numbers by their digits."""
+"""Decoding against ``json.loads``: keys in any order, blanks anywhere, unknown fields everywhere, numbers by their
+digits.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import frames
 import polars as pl
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
+
+import frames
 from krakpot import _core
 
 SYMBOLS = ("BTC/USD", "AAPLx/USD", "LONGBASE123456/EUR", "ÜBER/USD", 'QU"OTE\\/USD')
@@ -31,6 +34,7 @@ anything = st.recursive(
 
 def text(value: object, rng: random.Random) -> str:
     """JSON with keys in random order and blanks at random places."""
+
     def blank() -> str:
         return rng.choice(["", "", "", " ", "\n", "\t \r"])
 
@@ -39,7 +43,9 @@ def text(value: object, rng: random.Random) -> str:
     if isinstance(value, dict):
         items = list(value.items())
         rng.shuffle(items)
-        inner = (blank() + ",").join(f"{blank()}{string(key, rng)}{blank()}:{blank()}{text(item, rng)}" for key, item in items)
+        inner = (blank() + ",").join(
+            f"{blank()}{string(key, rng)}{blank()}:{blank()}{text(item, rng)}" for key, item in items
+        )
         return "{" + inner + blank() + "}"
     if isinstance(value, list):
         return "[" + (blank() + ",").join(blank() + text(item, rng) for item in value) + blank() + "]"
@@ -59,7 +65,7 @@ def unknown(known: set[str]) -> st.SearchStrategy[dict[str, Any]]:
 def decoded(value: dict[str, Any], rng: random.Random) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
     """The frame as Python's json reads it, and the rows that krakpot makes of it."""
     frame = text(value, rng)
-    session = _core.Session("s", observe=True, precision={symbol: (10, 10) for symbol in SYMBOLS})
+    session = _core.Session("s", observe=True, precision=dict.fromkeys(SYMBOLS, (10, 10)))
     session.receive([frame.encode()], frames.START)
     assert session.counts()["errors"] == 0, (frame, session.events())
     tables = {}
@@ -110,7 +116,10 @@ def test_book(data: st.DataObject, rng: random.Random) -> None:
     python, tables = decoded(frame, rng)
     (one,) = python["data"]
     sides = {"bids": "bid", "asks": "ask"}
-    entries = [(sides[key], e["price"], e["qty"]) for key in one if key in sides for e in one[key]] or [(None, None, None)]
+    entries: list[tuple[Any, ...]] = [
+        (sides[key], e["price"], e["qty"]) for key in one if key in sides for e in one[key]
+    ]
+    entries = entries or [(None, None, None)]
     book = tables["book"]
     assert book.select("side", "price", "qty").rows() == entries
     assert book["entry"].to_list() == list(range(len(entries)))
@@ -123,15 +132,18 @@ def test_trades(data: st.DataObject, rng: random.Random) -> None:
     """Several trades of one frame, in their order."""
     trade = st.builds(
         lambda symbol, side, price, qty, word, ts, more: {
-            "symbol": symbol, "side": side, "price": price, "qty": qty, "ord_type": word, "timestamp": frames.rfc3339(ts),
+            "symbol": symbol, "side": side, "price": price, "qty": qty, "ord_type": word,
+            "timestamp": frames.rfc3339(ts),
         } | more,
-        st.sampled_from(SYMBOLS), st.sampled_from(["buy", "sell"]), number, number, st.text(max_size=20), times, unknown(TRADE),
+        st.sampled_from(SYMBOLS), st.sampled_from(["buy", "sell"]), number, number, st.text(max_size=20), times,
+        unknown(TRADE),
     )  # fmt: skip
     items = [{**item, "trade_id": n} for n, item in enumerate(data.draw(st.lists(trade, min_size=1, max_size=6)))]
     python, tables = decoded({"channel": "trade", "type": "update", "data": items}, rng)
     found = tables["trades"].select("symbol", "side", "price", "qty", "ord_type", "trade_id", "ts_event").rows()
     assert found == [
-        (t["symbol"], t["side"], t["price"], t["qty"], t["ord_type"], int(t["trade_id"]), utc(t["timestamp"])) for t in python["data"]
+        (t["symbol"], t["side"], t["price"], t["qty"], t["ord_type"], int(t["trade_id"]), utc(t["timestamp"]))
+        for t in python["data"]
     ]
 
 
@@ -156,7 +168,8 @@ def test_ohlc(data: st.DataObject, rng: random.Random) -> None:
     known = OHLC | {"symbol", "interval", "interval_begin", "trades"}
     interval = data.draw(st.sampled_from([1, 5, 1440, 21600]))
     item = {
-        "symbol": data.draw(st.sampled_from(SYMBOLS)), "interval": interval, "trades": data.draw(st.integers(0, 2**64 - 1)),
+        "symbol": data.draw(st.sampled_from(SYMBOLS)), "interval": interval,
+        "trades": data.draw(st.integers(0, 2**64 - 1)),
         "interval_begin": frames.rfc3339(data.draw(times)),
     } | numbers | data.draw(unknown(known))  # fmt: skip
     frame = {"channel": "ohlc", "type": "snapshot", "timestamp": frames.rfc3339(data.draw(times)), "data": [item]}
@@ -174,7 +187,8 @@ def test_instrument(data: st.DataObject, rng: random.Random) -> None:
     """Pairs and assets; null is as if the field were not there."""
     pair_numbers = ["price_increment", "qty_increment", "qty_min", "cost_min", "margin_initial"]
     pair_own = {
-        "base": st.text(max_size=20), "quote": st.text(max_size=20), "status": st.sampled_from(["online", "cancel_only", "new"]),
+        "base": st.text(max_size=20), "quote": st.text(max_size=20),
+        "status": st.sampled_from(["online", "cancel_only", "new"]),
         "cost_precision": st.integers(0, 255), "marginable": st.booleans(), "has_index": st.booleans(),
         "position_limit_long": st.integers(-(2**63), 2**63 - 1), "position_limit_short": st.integers(0, 300),
     } | dict.fromkeys(pair_numbers, number)  # fmt: skip
@@ -189,7 +203,8 @@ def test_instrument(data: st.DataObject, rng: random.Random) -> None:
         return {key: data.draw(st.none() | value, label=key) for key, value in own.items() if data.draw(st.booleans())}
 
     pairs = [
-        {"symbol": symbol, "price_precision": data.draw(st.integers(0, 255)), "qty_precision": data.draw(st.integers(0, 10))}
+        {"symbol": symbol, "price_precision": data.draw(st.integers(0, 255)),
+        "qty_precision": data.draw(st.integers(0, 10))}
         | optional(pair_own) | data.draw(unknown(pair_known))
         for symbol in data.draw(st.lists(st.sampled_from(SYMBOLS), max_size=2, unique=True))
     ]  # fmt: skip
@@ -205,7 +220,9 @@ def test_instrument(data: st.DataObject, rng: random.Random) -> None:
         assert len(rows) == len(items)
         for row, item in zip(rows, items, strict=True):
             # Text that is empty is null in the table: nothing is said either way.
-            assert {key: row[key] for key in known} == {key: item.get(key) if item.get(key) != "" or key == "class" else None for key in known}
+            assert {key: row[key] for key in known} == {
+                key: item.get(key) if item.get(key) != "" or key == "class" else None for key in known
+            }
             without_null = {key: value for key, value in item.items() if value is not None}
             assert read_extra(row["extra"]) == extra(without_null, known)
 

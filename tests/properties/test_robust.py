@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import frames
-import lakes
 import polars as pl
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import frames
+import lakes
 from krakpot import _core
 from krakpot.verify import LIFE_ENDS
 
@@ -45,7 +46,9 @@ def mutated(draw: st.DrawFn) -> bytes:
             case "remove":
                 del data[at:to]
             case "insert":
-                data[at:at] = draw(st.sampled_from([b'"', b"{", b"[", b"}", b"]", b",", b":", b"-", b"1e9", b"null", b"\xff", b"\\u"]))
+                data[at:at] = draw(
+                    st.sampled_from([b'"', b"{", b"[", b"}", b"]", b",", b":", b"-", b"1e9", b"null", b"\xff", b"\\u"])
+                )
             case "repeat":
                 data[at:at] = data[at:to]
             case _:
@@ -58,20 +61,29 @@ def test_bad_frames_never_raise_and_never_touch_another_symbol(bad: list[bytes],
     """Every good frame of the other symbol is right, with bad ones before, between and after; each frame is counted."""
     session = _core.Session("s", symbols=["ETH/EUR"], channels=["book", "trade"], observe=observe, frames=True)
     good = frames.Book("ETH/EUR", price_precision=2)
-    opening = [frames.instrument(frames.pair("ETH/EUR", price_precision=2)), frames.ack("book", "ETH/EUR", depth=10, req_id=2)]
+    opening = [
+        frames.instrument(frames.pair("ETH/EUR", price_precision=2)),
+        frames.ack("book", "ETH/EUR", depth=10, req_id=2),
+    ]
     session.requests(frames.START)
     session.receive([opening[0]], frames.START)
     session.requests(frames.START)
     session.receive([opening[1], good.snapshot([("10.01", "1.0")], [("10.02", "1.0")])], frames.START)
     for n, frame in enumerate(bad):
         entry = ("bid", f"{n % 10}.25", f"{n + 1}.5")
-        session.receive([frame, good.update([entry]), frames.trade("ETH/EUR", n), frame], frames.START + n * frames.SECOND // 3)
+        session.receive(
+            [frame, good.update([entry]), frames.trade("ETH/EUR", n), frame], frames.START + n * frames.SECOND // 3
+        )
     counts = session.counts()
     assert counts["frames"] == 3 + 4 * len(bad)
     book = session.book("ETH/EUR")
     assert book is not None
     assert (book.bids(), book.asks()) == (good.levels("bid"), good.levels("ask"))
-    assert not [row for row in session.events() if row["symbol"] == "ETH/EUR" and row["kind"] not in {"snapshot", "subscribed", "listed"}]
+    assert not [
+        row
+        for row in session.events()
+        if row["symbol"] == "ETH/EUR" and row["kind"] not in {"snapshot", "subscribed", "listed"}
+    ]
     arrow = {name: pa.record_batch(batch) for name, batch in session.take().items()}
     for name, batch in arrow.items():
         batch.validate(full=True)
@@ -80,7 +92,9 @@ def test_bad_frames_never_raise_and_never_touch_another_symbol(bad: list[bytes],
     assert kept[3::4] == kept[6::4] == bad, "byte for byte, whatever they are"
     mine = pl.DataFrame(arrow["book"]).filter(pl.col("symbol") == "ETH/EUR")
     assert mine.height == 2 + len(bad)
-    trades = pl.DataFrame(arrow["trades"]).filter(pl.col("symbol") == "ETH/EUR") if "trades" in arrow else pl.DataFrame()
+    trades = (
+        pl.DataFrame(arrow["trades"]).filter(pl.col("symbol") == "ETH/EUR") if "trades" in arrow else pl.DataFrame()
+    )
     assert trades.height == len(bad)
 
 
@@ -115,6 +129,7 @@ def test_live_and_verify_judge_alike_whatever_comes(bad: list[bytes]) -> None:
 def test_the_lake_of_any_input_is_proved(tmp_path_factory: object, bad: list[bytes]) -> None:
     """From bytes to Parquet to proof: rows as handed out, checksums as live, exit code 0."""
     import pytest
+
     from krakpot.verify import verify
 
     assert isinstance(tmp_path_factory, pytest.TempPathFactory)

@@ -1,15 +1,18 @@
-"""The protocol as a state machine: a faithful exchange, a network that loses and spoils, and a session that repairs itself."""
+"""The protocol as a state machine: a faithful exchange, a network that loses and spoils, and a session that repairs
+itself.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-import frames
 import hypothesis.strategies as st
 import polars as pl
 import pyarrow as pa
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+import frames
 from krakpot import _core
 
 SYMBOLS = ("BTC/USD", "ETH/EUR", "LONGBASE123456/USD")
@@ -52,9 +55,13 @@ class Feed(RuleBasedStateMachine):
                 subscribe = request["method"] == "subscribe"
                 if subscribe == (symbol in self.subscribed):
                     error = "Already subscribed" if subscribe else "Subscription Not Found"
-                    self.wire.append(frames.refusal(error, symbol=symbol, method=request["method"], req_id=request["req_id"]))
+                    self.wire.append(
+                        frames.refusal(error, symbol=symbol, method=request["method"], req_id=request["req_id"])
+                    )
                     continue
-                self.wire.append(frames.ack("book", symbol, method=request["method"], req_id=request["req_id"], depth=10))
+                self.wire.append(
+                    frames.ack("book", symbol, method=request["method"], req_id=request["req_id"], depth=10)
+                )
                 if subscribe:
                     self.subscribed.add(symbol)
                     self.wire.append(b"snapshot " + symbol.encode())
@@ -121,7 +128,10 @@ class Feed(RuleBasedStateMachine):
         for symbol in SYMBOLS:
             book = self.session.book(symbol)
             if book is not None and symbol not in self.damaged:
-                assert (book.bids(), book.asks()) == (self.books[symbol].levels("bid"), self.books[symbol].levels("ask"))
+                assert (book.bids(), book.asks()) == (
+                    self.books[symbol].levels("bid"),
+                    self.books[symbol].levels("ask"),
+                )
 
     def teardown(self) -> None:
         """Left alone, every book comes back; and the rows prove themselves, each verdict with its reason."""
@@ -144,7 +154,9 @@ class Feed(RuleBasedStateMachine):
         self.session.end(self.now, "over")
         self.take()
         counts = self.session.counts()
-        found = [(name, pl.DataFrame(pa.record_batch(batch))) for flush in self.batches for name, batch in flush.items()]
+        found = [
+            (name, pl.DataFrame(pa.record_batch(batch))) for flush in self.batches for name, batch in flush.items()
+        ]
         ledger = pl.concat([frame for name, frame in found if name == "ledger"])
         kinds = ["mismatch", "crossed", "unsubscribed", "gap", "gone", "disconnect"]
         verifier = _core.Verifier("s")

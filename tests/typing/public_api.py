@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, assert_type
 
-import krakpot
 import polars as pl
+
+import krakpot
 from krakpot import _core
 from krakpot.config import Config
 from krakpot.exchange import ExchangeServer

@@ -44,9 +44,10 @@ impl Session {
         session, *, channels = vec!["book".into(), "trade".into(), "ticker".into()], symbols = vec!["*".into()],
         exclude = vec![], depth = None, interval = 1, precision = None, frames = false, tokenised = false,
         observe = false, after = None
-    ), text_signature = "(session, *, channels=('book', 'trade', 'ticker'), symbols=('*',), exclude=(), depth=None, \
+    ), text_signature = "(session, *, channels=('book', 'trade', 'ticker'), symbols=['*'], exclude=(), depth=None, \
         interval=1, precision=None, frames=False, tokenised=False, observe=False, after=None)")]
-    // The text is what Python shows: PyO3 cannot write a list as a default. The stub is checked against it.
+    // The text is what Python shows: PyO3 cannot write a list as a default, nor Python's inspect read a tuple of one. The
+    // stub is checked against it.
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools, reason = "keyword arguments in Python")]
     fn new(
         session: &str,

@@ -1,0 +1,238 @@
+"""Run every benchmark and write ``docs/benchmarks.md``: the only way that page changes.
+
+Budgets stand beside what was measured, kept or missed. Named are CPU, compilers, versions and the commit; not the machine.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+BENCH = Path(__file__).parent
+ROOT = BENCH.parent
+PAGE = ROOT / "docs/benchmarks.md"
+PICTURE = ROOT / "docs/benchmarks.svg"
+
+READERS = {
+    "krakpot": "**krakpot: checked book with rows**",
+    "krakpot_batches": "the same, as Arrow record batches",
+    "simdjson_on_demand_text": "C++ simdjson on-demand, numbers as text, only read",
+    "simdjson_on_demand_double": "C++ simdjson on-demand, numbers as `double`, only read",
+    "simd_json_tape": "simd-json, tape alone",
+    "simd_json_typed": "simd-json into structs",
+    "sonic_rs_typed": "sonic-rs into structs",
+    "serde_json_typed": "serde_json into structs",
+    "serde_json_value": "serde_json into `Value`",
+}
+CASES = {
+    "generated_d25": "generated, depth 25",
+    "generated_d100": "generated, depth 100",
+    "generated_d1000": "generated, depth 1000",
+    "recorded_btcusd_d25": "recorded BTC/USD",
+    "recorded_xrpusd_d25": "recorded XRP/USD",
+}
+
+
+def output(*command: str) -> str:
+    """First line that a command prints; empty where it is not installed."""
+    if shutil.which(command[0]) is None:
+        return ""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    return done.stdout.strip().split("\n")[0]
+
+
+def rust() -> tuple[dict[tuple[str, str, str], float], str]:
+    """Seconds per element by (group, case, implementation), and what was said of simdjson."""
+    results = BENCH / "rust/target/criterion"
+    # Estimates of an earlier run, of cases that are not run now, must not reach the page.
+    shutil.rmtree(results, ignore_errors=True)
+    process = subprocess.Popen(["cargo", "bench", "--bench", "core"], cwd=BENCH / "rust", stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None, "asked for"
+    lines = []
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        lines.append(line)
+    if process.wait() != 0:
+        sys.exit("cargo bench failed; the page was left as it was")
+    found = {}
+    for path in results.glob("*/*/*/new/benchmark.json"):
+        what = json.loads(path.read_text())
+        case, implementation = what["function_id"], what["value_str"]
+        elements = what["throughput"]["Elements"]
+        nanoseconds = json.loads(path.with_name("estimates.json").read_text())["median"]["point_estimate"]
+        found[what["group_id"], case, implementation] = nanoseconds / elements
+    assert found, "criterion left no estimates"
+    simdjson = next((line.strip() for line in lines if line.startswith("simdjson")), "")
+    return found, simdjson
+
+
+def python() -> dict[str, Any]:
+    """What ``bench/python/measure.py`` found."""
+    command = [sys.executable, str(BENCH / "python/measure.py"), "--json"]
+    found: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    return found
+
+
+def machine(simdjson: str) -> list[str]:
+    """CPU, compilers, versions, commit."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = re.findall(r"model name\s*: (.*)", info.read_text())
+        cpu = f"{names[0]}, {len(names)} cores" if names else cpu
+    changed = " with local changes" if output("git", "status", "--porcelain", "--untracked-files=no") else ""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("krakpot", "websockets", "polars", "pyarrow"))
+    return [
+        f"- {datetime.datetime.now(tz=datetime.UTC).date()}, commit {output('git', 'rev-parse', '--short', 'HEAD') or 'unknown'}{changed}",
+        f"- {cpu}, {platform.system()} {platform.machine()}; the load of other programs was not controlled",
+        f"- {output('rustc', '--version')}; {output('c++', '--version')}; {simdjson}",
+        f"- {platform.python_implementation()} {platform.python_version()}; {packages}",
+    ]
+
+
+def row(*cells: object) -> str:
+    """One line of a table."""
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def verdict(value: float, budget: float, *, least: bool = False) -> str:
+    """Whether a budget is kept, in a word."""
+    return "kept" if (value >= budget if least else value <= budget) else "**missed**"
+
+
+def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict[str, Any]) -> str:
+    """The page."""
+    cases = [case for case in CASES if ("frame", case, "krakpot") in found]
+    socket, lake = measured["socket"], measured["verify"]
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench` (`bench/report.py`), never by hand. What is measured, and what is not, is said in",
+        "[bench/README.md](../bench/README.md).",
+        "",
+        *machine(simdjson),
+        "",
+        "## Budgets",
+        "",
+        row("what", "budget", "measured", ""),
+        row("---", "---", "---", "---"),
+    ]
+    peer = "simdjson_on_demand_text"
+    for case in cases:
+        if ("frame", case, peer) in found:
+            ratio = found["frame", case, "krakpot"] / found["frame", case, peer]
+            lines.append(
+                row(f"frame → checked book with rows, {CASES[case]}", "1 × simdjson on-demand reading", f"{ratio:.1f} ×", verdict(ratio, 1))
+            )
+        else:
+            lines.append(row(f"frame → checked book with rows, {CASES[case]}", "1 × simdjson on-demand reading", "not measured", ""))
+    ratio = socket["ratio"]
+    lines += [
+        row("socket → checked book in Python, CPU", "1.3 × a bare read loop", f"{ratio:.2f} ×", verdict(ratio, 1.3)),
+        row(
+            "verify from Parquet, book messages a second and core", "1,000,000", f"{lake['per_second']:,.0f}",
+            verdict(lake["per_second"], 1e6, least=True),
+        ),
+        row("lake, bytes per level row", "12 after compact", f"{lake['bytes_per_row']:.1f} as sealed, not compacted", ""),
+        "",
+        "Budgets of the full feed, of bursts and of level 3 are not measured here.",
+        "",
+        "## Frame → checked book with rows",
+        "",
+        "Nanoseconds per frame, medians; in brackets the multiple of krakpot's. The others only read the frame: no book, no",
+        "checksum, no rows, and numbers as binary floating point where not said otherwise. simdjson is compiled for this very",
+        "machine and its frames lie padded in memory; all Rust is built for the baseline, as the wheels are.",
+        "",
+        row("", *(CASES[case] for case in cases)),
+        row("---", *("---:" for _ in cases)),
+    ]
+    for name, words in READERS.items():
+        values = [found.get(("frame", case, name)) for case in cases]
+        if not any(values):
+            lines.append(row(words, *("not installed" for _ in cases)))
+            continue
+        cells = [
+            f"{value:,.0f} ({value / found['frame', case, 'krakpot']:.2f})" if value else "" for case, value in zip(cases, values, strict=True)
+        ]
+        lines.append(row(words, *cells))
+    lines += [
+        "",
+        "Of krakpot's time, and beside it, ns per message:",
+        "",
+        row("", *(CASES[case] for case in cases)),
+        row("---", *("---:" for _ in cases)),
+        row("book and checksum alone, numbers decoded before", *(f"{found['book', case, 'apply_and_checksum']:,.0f}" for case in cases)),
+        row("verify, from rows in memory", *(f"{found['verify', case, 'krakpot']:,.0f}" for case in cases)),
+        "",
+        "![Nanoseconds per frame](benchmarks.svg)",
+        "",
+        "## Socket → checked book in Python",
+        "",
+        f"CPU of the reading process, µs per frame; medians of {socket['rounds']} interleaved rounds of {socket['frames']:,} generated frames of",
+        "depth 25, sent over loopback by another process as fast as they are read.",
+        "",
+        row("", "µs per frame", "× bare"),
+        row("---", "---:", "---:"),
+    ]
+    names = {
+        "bare": "websockets' Sans-I/O layer in an `asyncio.Protocol`, frames only kept",
+        "krakpot": "**krakpot: checked book with rows**",
+        "asyncio": "websockets' asyncio API, frames only kept",
+    }
+    for reader, words in names.items():
+        us = socket["us"][reader]
+        lines.append(row(words, f"{us:.2f}", f"{us / socket['us']['bare']:.2f}"))
+    lines += [
+        "",
+        f"krakpot / bare, round by round: {socket['ratio']:.2f} in the median, {socket['ratio_least']:.2f} to {socket['ratio_most']:.2f}.",
+        "",
+        "## Verify from Parquet",
+        "",
+        f"A lake of {lake['messages']:,} book messages ({lake['rows']:,} rows, {lake['symbols']} symbols), made by `krakpot ingest`: "
+        f"{lake['per_second']:,.0f} messages",
+        f"a second of CPU, one thread proving. Ingest itself, journal, sealing and all: {lake['ingest_per_second']:,.0f} messages a second of CPU.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def picture(found: dict[tuple[str, str, str], float]) -> None:
+    """Bars of the first generated case."""
+    import matplotlib as mpl  # noqa: PLC0415  # only this picture needs it
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415  # after the choice of a backend
+
+    case = "generated_d25"
+    names = [name for name in READERS if ("frame", case, name) in found]
+    with mpl.rc_context({"svg.hashsalt": "krakpot", "font.size": 9}):
+        figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
+        colours = ["#5741d9" if name.startswith("krakpot") else "#b8b4c8" for name in names]
+        bars = axes.barh([READERS[name].strip("*").replace("`", "") for name in names], [found["frame", case, name] for name in names], color=colours)
+        axes.bar_label(bars, fmt="%.0f", padding=3)
+        axes.invert_yaxis()
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlabel(f"ns per frame, {CASES[case]}")
+        figure.savefig(PICTURE, metadata={"Date": None})
+        plt.close(figure)
+
+
+def main() -> None:
+    """Measure, then write."""
+    found, simdjson = rust()
+    measured = python()
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(found, simdjson, measured))
+    picture(found)
+    print(f"wrote {PAGE.relative_to(ROOT)} and {PICTURE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
