@@ -69,21 +69,21 @@ packaging: $(EXTENSION) ## build wheel and sdist, install each into an empty env
 	$(BIN)/python -m pytest -m packaging
 
 .PHONY: bench
-bench: $(EXTENSION) ## the benchmarks, the core's and the recorder's; bench/README.md says what they compare
-	cd bench/rust && $(CARGO) bench
-	$(BIN)/python -m pytest bench/python
+bench: $(EXTENSION) ## every benchmark, some minutes; writes docs/benchmarks.md
+	$(BIN)/python bench/report.py
 
 .PHONY: bench-smoke
 bench-smoke: $(EXTENSION)
 	cd bench/rust && $(CARGO) bench --quiet -- --test
+	$(BIN)/python bench/python/measure.py --small
 
 .PHONY: fuzz
 fuzz: ## the core against second opinions on damaged frames, for a minute (FUZZ_SECONDS=60)
-	cd rust/fuzz && $(CARGO) run --release --quiet -- --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+	cd rust/fuzz && $(CARGO) run --release --quiet --bin run -- --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 
 .PHONY: fuzz-smoke
 fuzz-smoke:
-	cd rust/fuzz && $(CARGO) run --release --quiet -- --runs 20000
+	cd rust/fuzz && $(CARGO) run --release --quiet --bin run -- --runs 20000
 
 .PHONY: clean
 clean: ## remove what was built; .venv, ./demo and every lake stay

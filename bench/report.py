@@ -1,11 +1,12 @@
 """Run every benchmark and write ``docs/benchmarks.md``: the only way that page changes.
 
-Budgets stand beside what was measured, kept or missed. Named are CPU, compilers, versions and the commit; not the machine.
+Budgets stand beside what was measured, kept or missed. CPU, compilers, versions and the commit are named; the machine
+is not.
 """
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import platform
 import re
@@ -32,6 +33,11 @@ READERS = {
     "serde_json_typed": "serde_json into structs",
     "serde_json_value": "serde_json into `Value`",
 }
+PYTHON_READERS = {
+    "bare": "websockets' Sans-I/O layer in an `asyncio.Protocol`, frames only kept",
+    "krakpot": "**krakpot: checked book with rows**",
+    "asyncio": "websockets' asyncio API, frames only kept",
+}
 CASES = {
     "generated_d25": "generated, depth 25",
     "generated_d100": "generated, depth 100",
@@ -54,7 +60,9 @@ def rust() -> tuple[dict[tuple[str, str, str], float], str]:
     results = BENCH / "rust/target/criterion"
     # Estimates of an earlier run, of cases that are not run now, must not reach the page.
     shutil.rmtree(results, ignore_errors=True)
-    process = subprocess.Popen(["cargo", "bench", "--bench", "core"], cwd=BENCH / "rust", stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        ["cargo", "bench", "--bench", "core"], cwd=BENCH / "rust", stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None, "asked for"
     lines = []
     for line in process.stdout:
@@ -89,9 +97,10 @@ def machine(simdjson: str) -> list[str]:
         names = re.findall(r"model name\s*: (.*)", info.read_text())
         cpu = f"{names[0]}, {len(names)} cores" if names else cpu
     changed = " with local changes" if output("git", "status", "--porcelain", "--untracked-files=no") else ""
+    commit = output("git", "rev-parse", "--short", "HEAD") or "unknown"
     packages = ", ".join(f"{name} {version(name)}" for name in ("krakpot", "websockets", "polars", "pyarrow"))
     return [
-        f"- {datetime.datetime.now(tz=datetime.UTC).date()}, commit {output('git', 'rev-parse', '--short', 'HEAD') or 'unknown'}{changed}",
+        f"- {dt.datetime.now(tz=dt.UTC).date()}, commit {commit}{changed}",
         f"- {cpu}, {platform.system()} {platform.machine()}; the load of other programs was not controlled",
         f"- {output('rustc', '--version')}; {output('c++', '--version')}; {simdjson}",
         f"- {platform.python_implementation()} {platform.python_version()}; {packages}",
@@ -125,31 +134,34 @@ def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict
         row("what", "budget", "measured", ""),
         row("---", "---", "---", "---"),
     ]
-    peer = "simdjson_on_demand_text"
     for case in cases:
-        if ("frame", case, peer) in found:
-            ratio = found["frame", case, "krakpot"] / found["frame", case, peer]
-            lines.append(
-                row(f"frame → checked book with rows, {CASES[case]}", "1 × simdjson on-demand reading", f"{ratio:.1f} ×", verdict(ratio, 1))
-            )
+        what, budget = f"frame → checked book with rows, {CASES[case]}", "1 × simdjson on-demand reading"
+        peer = found.get(("frame", case, "simdjson_on_demand_text"))
+        if peer is None:
+            lines.append(row(what, budget, "not measured", ""))
         else:
-            lines.append(row(f"frame → checked book with rows, {CASES[case]}", "1 × simdjson on-demand reading", "not measured", ""))
+            ratio = found["frame", case, "krakpot"] / peer
+            lines.append(row(what, budget, f"{ratio:.1f} ×", verdict(ratio, 1)))
     ratio = socket["ratio"]
     lines += [
         row("socket → checked book in Python, CPU", "1.3 × a bare read loop", f"{ratio:.2f} ×", verdict(ratio, 1.3)),
         row(
-            "verify from Parquet, book messages a second and core", "1,000,000", f"{lake['per_second']:,.0f}",
+            "verify from Parquet, book messages a second and core",
+            "1,000,000",
+            f"{lake['per_second']:,.0f}",
             verdict(lake["per_second"], 1e6, least=True),
         ),
-        row("lake, bytes per level row", "12 after compact", f"{lake['bytes_per_row']:.1f} as sealed, not compacted", ""),
+        row(
+            "lake, bytes per level row", "12 after compact", f"{lake['bytes_per_row']:.1f} as sealed, not compacted", ""
+        ),
         "",
         "Budgets of the full feed, of bursts and of level 3 are not measured here.",
         "",
         "## Frame → checked book with rows",
         "",
-        "Nanoseconds per frame, medians; in brackets the multiple of krakpot's. The others only read the frame: no book, no",
-        "checksum, no rows, and numbers as binary floating point where not said otherwise. simdjson is compiled for this very",
-        "machine and its frames lie padded in memory; all Rust is built for the baseline, as the wheels are.",
+        "Nanoseconds per frame, medians; in brackets the multiple of krakpot's. The others only read the frame: no book,",
+        "checksum or rows, and numbers as binary floating point where not said otherwise. simdjson is compiled for this",
+        "very machine and its frames lie padded in memory; all Rust is built for the baseline, as the wheels are.",
         "",
         row("", *(CASES[case] for case in cases)),
         row("---", *("---:" for _ in cases)),
@@ -160,7 +172,8 @@ def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict
             lines.append(row(words, *("not installed" for _ in cases)))
             continue
         cells = [
-            f"{value:,.0f} ({value / found['frame', case, 'krakpot']:.2f})" if value else "" for case, value in zip(cases, values, strict=True)
+            f"{value:,.0f} ({value / found['frame', case, 'krakpot']:.2f})" if value else ""
+            for case, value in zip(cases, values, strict=True)
         ]
         lines.append(row(words, *cells))
     lines += [
@@ -169,36 +182,37 @@ def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict
         "",
         row("", *(CASES[case] for case in cases)),
         row("---", *("---:" for _ in cases)),
-        row("book and checksum alone, numbers decoded before", *(f"{found['book', case, 'apply_and_checksum']:,.0f}" for case in cases)),
+        row(
+            "book and checksum alone, numbers decoded before",
+            *(f"{found['book', case, 'apply_and_checksum']:,.0f}" for case in cases),
+        ),
         row("verify, from rows in memory", *(f"{found['verify', case, 'krakpot']:,.0f}" for case in cases)),
         "",
         "![Nanoseconds per frame](benchmarks.svg)",
         "",
         "## Socket → checked book in Python",
         "",
-        f"CPU of the reading process, µs per frame; medians of {socket['rounds']} interleaved rounds of {socket['frames']:,} generated frames of",
-        "depth 25, sent over loopback by another process as fast as they are read.",
+        f"CPU of the reading process, µs per frame; medians of {socket['rounds']} interleaved rounds of",
+        f"{socket['frames']:,} generated frames of depth 25, sent over loopback by another process as fast as they are",
+        "read.",
         "",
         row("", "µs per frame", "× bare"),
         row("---", "---:", "---:"),
     ]
-    names = {
-        "bare": "websockets' Sans-I/O layer in an `asyncio.Protocol`, frames only kept",
-        "krakpot": "**krakpot: checked book with rows**",
-        "asyncio": "websockets' asyncio API, frames only kept",
-    }
-    for reader, words in names.items():
+    for reader, words in PYTHON_READERS.items():
         us = socket["us"][reader]
         lines.append(row(words, f"{us:.2f}", f"{us / socket['us']['bare']:.2f}"))
+    least, most = socket["ratio_least"], socket["ratio_most"]
+    what = f"{lake['messages']:,} book messages ({lake['rows']:,} rows, {lake['symbols']} symbols)"
     lines += [
         "",
-        f"krakpot / bare, round by round: {socket['ratio']:.2f} in the median, {socket['ratio_least']:.2f} to {socket['ratio_most']:.2f}.",
+        f"krakpot / bare, round by round: {socket['ratio']:.2f} in the median, {least:.2f} to {most:.2f}.",
         "",
         "## Verify from Parquet",
         "",
-        f"A lake of {lake['messages']:,} book messages ({lake['rows']:,} rows, {lake['symbols']} symbols), made by `krakpot ingest`: "
-        f"{lake['per_second']:,.0f} messages",
-        f"a second of CPU, one thread proving. Ingest itself, journal, sealing and all: {lake['ingest_per_second']:,.0f} messages a second of CPU.",
+        f"A lake of {what}, made by `krakpot ingest`:",
+        f"{lake['per_second']:,.0f} messages a second of CPU, one thread proving. Ingest, with journal and sealing:",
+        f"{lake['ingest_per_second']:,.0f} messages a second of CPU.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -215,7 +229,11 @@ def picture(found: dict[tuple[str, str, str], float]) -> None:
     with mpl.rc_context({"svg.hashsalt": "krakpot", "font.size": 9}):
         figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
         colours = ["#5741d9" if name.startswith("krakpot") else "#b8b4c8" for name in names]
-        bars = axes.barh([READERS[name].strip("*").replace("`", "") for name in names], [found["frame", case, name] for name in names], color=colours)
+        bars = axes.barh(
+            [READERS[name].strip("*").replace("`", "") for name in names],
+            [found["frame", case, name] for name in names],
+            color=colours,
+        )
         axes.bar_label(bars, fmt="%.0f", padding=3)
         axes.invert_yaxis()
         axes.spines[["top", "right"]].set_visible(False)

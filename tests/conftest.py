@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 # Deadlines would time the machine, not the code.
 settings.register_profile("small", max_examples=60, stateful_step_count=30, deadline=None)
 settings.register_profile(
-    "large", max_examples=3000, stateful_step_count=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "large", max_examples=1000, stateful_step_count=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("large" if os.environ.get("KRAKPOT_TEST") == "all" else "small")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,12 @@ def market(
     count: int = 400, *, begin: int = frames.START, step: int = frames.SECOND // 50, seed: int = 1
 ) -> list[Timed]:
     """A small market of two pairs."""
-    return list(frames.market(["BTC/USD", "ETH/USD"], begin=begin, step=step, count=count, seed=seed))
+    return list(_market(count, begin, step, seed))
+
+
+@cache
+def _market(count: int, begin: int, step: int, seed: int) -> tuple[Timed, ...]:
+    return tuple(frames.market(["BTC/USD", "ETH/USD"], begin=begin, step=step, count=count, seed=seed))
 
 
 def rows(lake: Path, table: str) -> pl.DataFrame:

@@ -120,7 +120,7 @@ def test_packed_and_raw_and_told(folder: Path, file: Path) -> None:
 
 
 def test_bad_checksums_and_skipped_lines_are_exit_1(folder: Path) -> None:
-    """Something was found wrong; it is in the lake and in its ledger, so the lake is proved, but not under ``--strict``."""
+    """Something was found wrong. The ledger tells it, so the lake is proved, but not under ``--strict``."""
     book = frames.Book("BTC/USD")
     bad = [(frames.START, book.snapshot([("1.0", "1.00000000")], [])), (frames.START, book.update([], crc=7))]
     path = lakes.write_frames(folder / "bad.jsonl", bad)

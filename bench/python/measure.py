@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import readers
 
 import krakpot.ingest
 import krakpot.verify
+import readers
 from krakpot import _core
 
 RUST = Path(__file__).parents[1] / "rust"
@@ -44,7 +44,9 @@ def socket_to_book(folder: Path, updates: int, rounds: int) -> dict[str, Any]:
     path = folder / "socket.jsonl"
     books = generate(path, 1, updates)
     frames = len(path.read_bytes().splitlines())
-    blaster = subprocess.Popen([sys.executable, str(Path(__file__).with_name("blaster.py")), str(path)], stdout=subprocess.PIPE, text=True)
+    blaster = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("blaster.py")), str(path)], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert blaster.stdout is not None, "asked for"
         port = int(blaster.stdout.readline())
@@ -107,7 +109,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--small", action="store_true", help="little work, for the tests: the answers are asserted all the same")
+    parser.add_argument(
+        "--small", action="store_true", help="little work, for the tests: the answers are asserted all the same"
+    )
     options = parser.parse_args()
     if _core.DEBUG:
         sys.exit("the extension is a debug build and says nothing about speed: maturin develop --release")
@@ -124,7 +128,9 @@ def main() -> None:
     for reader, us in socket["us"].items():
         print(f"{reader:10} {us:6.2f} µs CPU per frame")
     print(f"krakpot / bare: {socket['ratio']:.2f} ({socket['ratio_least']:.2f} to {socket['ratio_most']:.2f})")
-    print(f"verify: {lake['per_second']:,.0f} messages/s of one core, {lake['bytes_per_row']:.1f} bytes per row as sealed")
+    print(
+        f"verify: {lake['per_second']:,.0f} messages/s of one core, {lake['bytes_per_row']:.1f} bytes per row as sealed"
+    )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ class Bare(asyncio.Protocol):
     """websockets' Sans-I/O layer, and nothing done with its frames but to keep their bytes."""
 
     def __init__(self, url: str) -> None:
+        """Connect to ``url``."""
         self.protocol = ClientProtocol(parse_uri(url), max_size=FRAME_MAX)
         self.frames: list[bytes] = []
         self.closed = asyncio.get_running_loop().create_future()

@@ -4,14 +4,19 @@
 //! the same frames, what others need only to read them. Every answer is asserted; a hash of it is printed.
 //! Not goals: sockets, Python and files (see `bench/python`); latency under load; machines other than this one.
 //!
-//! One iteration is a whole case. `cargo bench -- --test` runs each once.
+//! Times are CPU times of the thread. One iteration is a whole case. `cargo bench -- --test` runs each once.
+
+mod cpu_time;
 
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use cpu_time::CpuTime;
+use criterion::{BenchmarkId, Throughput, criterion_group, criterion_main};
 use krakpot_bench::cases::{Case, cases};
 use krakpot_bench::{Answer, krakpot, peers};
+
+type Criterion = criterion::Criterion<CpuTime>;
 
 fn say(case: &Case, what: &str, answer: Answer) {
     let hash = krakpot_frames::crc32(format!("{answer:?}").as_bytes());
@@ -98,5 +103,5 @@ fn all(criterion: &mut Criterion) {
     verify(criterion, &cases);
 }
 
-criterion_group!(benches, all);
+criterion_group!(name = benches; config = criterion::Criterion::default().with_measurement(CpuTime::new()); targets = all);
 criterion_main!(benches);

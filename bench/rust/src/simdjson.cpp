@@ -64,8 +64,10 @@ extern "C" {
 
 size_t krakpot_simdjson_padding() { return simdjson::SIMDJSON_PADDING; }
 
+// What this file was compiled for, and what the library chose for the first stage when it was loaded.
 const char *krakpot_simdjson_instructions() {
-    static const std::string name = simdjson::builtin_implementation()->name();
+    static const std::string name =
+        std::string(SIMDJSON_STRINGIFY(SIMDJSON_BUILTIN_IMPLEMENTATION)) + ", " + simdjson::get_active_implementation()->name();
     return name.c_str();
 }
 
