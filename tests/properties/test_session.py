@@ -124,10 +124,12 @@ class Feed(RuleBasedStateMachine):
 
     @invariant()
     def undamaged_books_are_the_exchange_s(self) -> None:
-        """A book that lives and was not harmed equals the dict; a harmed one is repaired or will be."""
+        """A book that lives, was not harmed and is not being left equals the dict; a harmed one is or will be
+        repaired.
+        """
         for symbol in SYMBOLS:
             book = self.session.book(symbol)
-            if book is not None and symbol not in self.damaged:
+            if book is not None and symbol in self.subscribed and symbol not in self.damaged:
                 assert (book.bids(), book.asks()) == (
                     self.books[symbol].levels("bid"),
                     self.books[symbol].levels("ask"),
