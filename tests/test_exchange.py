@@ -261,7 +261,7 @@ def test_recorded_at_full_speed_the_lake_equals_the_account(tmp_path: Path) -> N
 
 def test_differences_are_found(tmp_path: Path) -> None:
     """The comparison is awake: another count, another checksum and another connection are each told."""
-    facts = record_and_compare(tmp_path / "lake", seconds=3, rate=500, pairs=5)
+    facts = record_and_compare(tmp_path / "lake", seconds=8, rate=500, pairs=5)
     assert facts["differences"] == []
     from krakpot.lake import Lake  # only here
 

@@ -57,7 +57,7 @@ class Options:
     """Messages a second of a full subscription."""
     seed: int = 1
     speed: float | None = 1.0
-    """Exchange seconds in a second; None: as fast as the clients read."""
+    """Exchange seconds in a second; None: as fast as the clients read, and not at all while nobody does."""
     duration: float | None = None
     """Exchange seconds after which it closes."""
     start: int | None = None
@@ -194,7 +194,7 @@ class ExchangeServer:
             pairs=options.pairs, rate=options.rate, seed=options.seed, start=self.begin, log=options.log is not None
         )
         self.clients: set[_Client] = set()
-        self.asked = time.monotonic()
+        self.asked: float | None = None
         """When the last request came, by the monotonic clock."""
         self.address = ""
         self.over = asyncio.Event()
@@ -251,11 +251,12 @@ class ExchangeServer:
         end = None if options.duration is None else self.begin + round(options.duration * 1e9)
         now, clock = self.begin, time.monotonic_ns()
         while end is None or now < end:
-            fast = (
-                options.speed is None
-                and time.monotonic() - self.asked > SETTLE
-                and any(c.number is not None for c in self.clients)
-            )
+            if options.speed is None and (self.asked is None or not any(c.number is not None for c in self.clients)):
+                # Nobody listens: at this speed an hour would be over before the first one does.
+                await asyncio.sleep(SLICE)
+                clock = time.monotonic_ns()
+                continue
+            fast = options.speed is None and self.asked is not None and time.monotonic() - self.asked > SETTLE
             if fast:
                 while not all(client.writable for client in self.clients):
                     self.drained.clear()

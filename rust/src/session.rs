@@ -779,6 +779,11 @@ impl State {
     }
 
     fn add(&mut self, name: &str) -> Option<usize> {
+        if name.is_empty() {
+            // In the ledger a row without a symbol is about all of them.
+            self.refuse(&Error::Symbol { symbol: String::new() }, None, b"");
+            return None;
+        }
         let limit = [
             ("SYMBOL_LENGTH_MAX", limits::SYMBOL_LENGTH_MAX, name.len()),
             ("SYMBOLS_MAX", limits::SYMBOLS_MAX, self.symbols.len() + 1),

@@ -363,3 +363,12 @@ fn a_crossed_book_ends_with_or_without_a_checksum() {
     assert_eq!((session.live(), session.counts().bad), (0, 1));
     assert!(kinds(&mut session).iter().any(|kind| kind == "crossed"));
 }
+
+#[test]
+fn an_empty_symbol_is_refused_since_the_ledger_would_take_it_for_all() {
+    let mut session = Session::new("test", Options { observe: true, ..Options::default() });
+    session.receive(book("update", "", "1.0", 1).as_bytes(), START);
+    session.receive(instrument("snapshot", &[pair("", "online", 1)]).as_bytes(), START);
+    assert_eq!((session.counts().errors, session.pairs().count()), (2, 0));
+    assert_eq!(kinds(&mut session), ["decode_error", "decode_error"]);
+}

@@ -177,7 +177,7 @@ impl Model {
         for item in value["data"].as_array().expect("a list") {
             let symbol = item["symbol"].as_str().expect("text");
             let known = if self.observe {
-                symbol.len() <= SYMBOL_LENGTH_MAX
+                (1..=SYMBOL_LENGTH_MAX).contains(&symbol.len())
             } else {
                 session.subscriptions().any(|(channel, name, _)| channel == Channel::Book && name == symbol)
             };
