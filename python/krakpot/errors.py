@@ -5,7 +5,7 @@
     KrakpotError
     ├── ConfigError        an option is wrong; says where and what is allowed
     ├── FeedError          the exchange sent, or refused, something we cannot go on with
-    ├── ConnectionLost     retries are spent; .attempts .last_error
+    ├── ConnectionLost     no connection came about; .attempts .last_error
     └── StorageError       reading or writing a lake failed; .path
         └── NoLake         the folder is no lake, and cannot become one
 
@@ -31,7 +31,7 @@ class FeedError(KrakpotError):
 
 
 class ConnectionLost(KrakpotError):
-    """No connection came about and the retries are spent."""
+    """No connection came about, however often it was tried."""
 
     def __init__(self, attempts: int, last_error: str) -> None:
         """Remember how often it was tried and why the last attempt failed."""

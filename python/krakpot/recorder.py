@@ -29,7 +29,7 @@ from typing import Any
 from krakpot import __version__, _core, journal, seal
 from krakpot.config import Config
 from krakpot.connection import Backoff, Connection, Pacer, connect
-from krakpot.errors import ConfigError, FeedError
+from krakpot.errors import ConfigError, ConnectionLost, FeedError
 
 TICK = 0.1
 """Seconds between two looks at the clock's duties."""
@@ -172,9 +172,18 @@ class Recorder:
         self._state = "starting"
         self._seal_wanted = False
         self._ended = False
+        self._connected = False
+        """Whether there ever was a connection."""
+        self._attempts = 0
+        """Attempts that failed."""
+        self._last_error = ""
 
     async def run(self) -> dict[str, Any]:
-        """Record; ``StorageError`` if the lake cannot be written, ``ConfigError`` for symbols that match no pair."""
+        """Record; the summary.
+
+        ``StorageError`` if the lake cannot be written, ``ConfigError`` for symbols that match no pair,
+        ``ConnectionLost`` if no connection came about until the end.
+        """
         config = self.config
         seal.open_lake(config.out)
         loop = asyncio.get_running_loop()
@@ -208,6 +217,8 @@ class Recorder:
                     loop.remove_signal_handler(number)
         if self.error is not None:
             raise self.error
+        if self._attempts and not self._connected:
+            raise ConnectionLost(self._attempts, self._last_error)
         return self.summary()
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -328,12 +339,14 @@ class Recorder:
             try:
                 connection = await self._connect(session)
             except FeedError as error:
+                self._attempts, self._last_error = self._attempts + 1, str(error)
                 session.note("refused", time.time_ns(), channel=CONNECTION, detail=json.dumps({"error": str(error)}))
                 self._tell(f"{error}; trying again")
                 continue
             if connection is None:
                 break
             opened = time.monotonic()
+            self._connected = True
             self._connection = connection
             self._state = "recording"
             stop = asyncio.create_task(self._stop.wait())

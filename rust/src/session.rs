@@ -1154,6 +1154,13 @@ impl State {
             return;
         }
         if !holdable {
+            for subscription in &mut symbol.subscriptions {
+                if subscription.standing != Standing::Off {
+                    subscription.standing = Standing::Gone;
+                }
+            }
+            symbol.life.end();
+            symbol.explained = true;
             let error = Error::Limit {
                 what: "SCALE",
                 limit: limits::SCALE.into(),

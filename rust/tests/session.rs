@@ -372,3 +372,14 @@ fn an_empty_symbol_is_refused_since_the_ledger_would_take_it_for_all() {
     assert_eq!((session.counts().errors, session.pairs().count()), (2, 0));
     assert_eq!(kinds(&mut session), ["decode_error", "decode_error"]);
 }
+
+#[test]
+fn a_precision_beyond_the_columns_ends_the_book_as_the_ledger_says() {
+    let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
+    session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
+    session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
+    session.receive(instrument("update", &[pair("A/USD", "online", limits::SCALE + 1)]).as_bytes(), START);
+    assert_eq!(session.live(), 0);
+    assert_eq!(kinds(&mut session).last().map(String::as_str), Some("gone"));
+    assert!(session.requests(START + 1000 * SECOND).is_empty(), "it is not asked for again");
+}

@@ -239,7 +239,7 @@ def test_a_symbol_that_does_not_exist_is_exit_2(tmp_path: Path) -> None:
 
 
 def test_nobody_answers(tmp_path: Path) -> None:
-    """No exchange there: said in a sentence, tried again, and Ctrl-C ends it in order; the ledger has it all."""
+    """No exchange there: said in a sentence, tried again, and Ctrl-C ends it in order, with exit 1; the ledger has it."""
 
     async def test() -> None:
         async with Exchange() as exchange:
@@ -247,7 +247,8 @@ def test_nobody_answers(tmp_path: Path) -> None:
         command = await Command.start(*options(exchange, tmp_path / "lake"), cwd=tmp_path)
         await command.says(f"{exchange.url}: cannot connect: Connection refused; trying again")
         command.process.send_signal(signal.SIGINT)
-        assert await command.end() == 0
+        assert await command.end() == 1
+        assert f"attempts: {exchange.url}: cannot connect: Connection refused" in command.err.decode().splitlines()[-1]
         await proved(tmp_path / "lake")
         kinds = Lake(tmp_path / "lake").ledger().collect()["kind"].to_list()
         assert kinds.count("refused") >= 4
