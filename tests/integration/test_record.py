@@ -239,7 +239,7 @@ def test_a_symbol_that_does_not_exist_is_exit_2(tmp_path: Path) -> None:
 
 
 def test_nobody_answers(tmp_path: Path) -> None:
-    """No exchange there: said in a sentence, tried again, and Ctrl-C ends it in order, with exit 1; the ledger has it."""
+    """No exchange there: said in a sentence, tried again; Ctrl-C ends it in order, with exit 1; the ledger has it."""
 
     async def test() -> None:
         async with Exchange() as exchange:
