@@ -11,6 +11,7 @@ process of its own, so that sorting and compression cost it neither memory nor p
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -59,6 +60,8 @@ class Part:
     last: int | None
     ts_from: int
     ts_to: int
+    sha256: str
+    """Of the file, hexadecimal."""
 
 
 @dataclass
@@ -148,6 +151,12 @@ def write_part(frame: pl.DataFrame, path: Path) -> None:
         os.close(handle)
 
 
+def digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Content, step: Step) -> list[Part]:
     """Write and publish the parts of one table: one a UTC day."""
     parts = []
@@ -185,6 +194,7 @@ def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Conte
                 int(numbers.max()) if len(numbers) else None,  # type: ignore[arg-type]  # whole numbers
                 first,
                 last,
+                digest(final),
             )
         )
     return parts
@@ -225,7 +235,7 @@ def _ledger_rows(content: journal.Content, parts: list[Part], ledger: pl.DataFra
         detail = {"journal": name, "offset": content.torn, "bytes": content.size - content.torn}
         add("torn", content.size - content.torn, detail)
     for part in parts:
-        detail = {"table": part.table, "part": part.part, "first": part.first, "last": part.last}
+        detail = {"table": part.table, "part": part.part, "first": part.first, "last": part.last, "sha256": part.sha256}
         add("sealed", part.rows, detail, part.ts_from, part.ts_to)
     schema = polars_schema("ledger")
     plain = {name: pl.Int64() if isinstance(kind, pl.Datetime) else kind for name, kind in schema.items()}

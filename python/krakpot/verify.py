@@ -20,7 +20,7 @@ import polars as pl
 
 from krakpot import _core, journal
 from krakpot.lake import Lake, Part, detail
-from krakpot.seal import SEALER_ENTRY, UNCOUNTED, polars_schema
+from krakpot.seal import SEALER_ENTRY, UNCOUNTED, digest, polars_schema
 
 LIFE_ENDS = ("mismatch", "crossed", "unsubscribed", "gap", "gone", "delisted", "decode_error", "disconnect")
 """Ledger rows after which a book is not alive."""
@@ -262,8 +262,12 @@ class _Session:
                     self.missing.append(max(first - 1, 0))
                 continue
             rows = self.read([part], ["entry"]).height
-            if rows != count and part.path not in self.unreadable:
+            if part.path in self.unreadable:
+                continue
+            if rows != count:
                 self.report.problem(f"the part {name} has {rows} rows, the ledger says {count}")
+            elif facts.get("sha256") not in (None, digest(part.path)):
+                self.report.problem(f"the part {name} is not the file that was sealed: its SHA-256 is another one")
         for name, part in here.items():
             if part.table != "ledger" and name not in named:
                 self.report.problem(f"the part {name} is not named in the ledger: a part of the ledger is missing")

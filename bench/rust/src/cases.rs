@@ -51,9 +51,8 @@ fn case(name: &'static str, symbol: &'static str, depth: u16, precision: (u8, u8
 /// If that folder lacks a file.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    let generated = |name, depth: u16| {
-        case(name, "M000/USD", depth, (1, 8), stream(1, usize::from(depth), UPDATES, SEED))
-    };
+    let generated =
+        |name, depth: u16| case(name, "M000/USD", depth, (1, 8), stream(1, usize::from(depth), UPDATES, SEED));
     let mut cases =
         vec![generated("generated_d25", 25), generated("generated_d100", 100), generated("generated_d1000", 1000)];
     match std::env::var_os("KRAKPOT_DATA") {

@@ -111,7 +111,8 @@ pub fn messages(case: &Case) -> Messages {
             .decode(frame, |message, entries| {
                 let Message::Book(kind, data) = message else { panic!("a book frame") };
                 let (price_precision, qty_precision) = case.precision;
-                let terms = Terms { kind, checksum: data[0].checksum, depth: case.depth, price_precision, qty_precision };
+                let terms =
+                    Terms { kind, checksum: data[0].checksum, depth: case.depth, price_precision, qty_precision };
                 (terms, entries.to_vec())
             })
             .expect("a book frame")

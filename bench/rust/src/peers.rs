@@ -88,7 +88,10 @@ pub fn simd_json_typed(frames: &[Vec<u8>]) -> Answer {
     for frame in frames {
         scratch.clear();
         scratch.extend_from_slice(frame);
-        take(&simd_json::serde::from_slice_with_buffers(&mut scratch, &mut buffers).expect("a book frame"), &mut answer);
+        take(
+            &simd_json::serde::from_slice_with_buffers(&mut scratch, &mut buffers).expect("a book frame"),
+            &mut answer,
+        );
     }
     answer
 }

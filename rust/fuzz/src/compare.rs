@@ -28,7 +28,8 @@ pub fn decode(data: &[u8]) {
         }
         format!("{message:?} {entries:?}")
     });
-    let again = REUSED.with_borrow_mut(|decoder| decoder.decode(data, |message, entries| format!("{message:?} {entries:?}")));
+    let again =
+        REUSED.with_borrow_mut(|decoder| decoder.decode(data, |message, entries| format!("{message:?} {entries:?}")));
     assert_eq!(ours, again, "a decoder that was used before says the same");
     if let (Err(error), Ok(value)) = (&ours, &theirs) {
         refused_with_reason(error, data, value);
@@ -88,7 +89,10 @@ fn same_time(ours: i64, theirs: &Value) {
         of_day % 1_000_000_000
     );
     let written = text.trim_end_matches('Z');
-    assert!(full.starts_with(written) && full[written.len()..].trim_start_matches('.').bytes().all(|b| b == b'0'), "{full} and {text}");
+    assert!(
+        full.starts_with(written) && full[written.len()..].trim_start_matches('.').bytes().all(|b| b == b'0'),
+        "{full} and {text}"
+    );
 }
 
 fn same_text(ours: Option<&str>, theirs: &Value) {
@@ -97,7 +101,8 @@ fn same_text(ours: Option<&str>, theirs: &Value) {
 
 /// Other fields, kept as JSON: everything of `item` that `taken` does not name.
 fn same_extra(extra: &str, item: &Map<String, Value>, taken: impl Fn(&str, &Value) -> bool) {
-    let extra: Map<String, Value> = if extra.is_empty() { Map::new() } else { serde_json::from_str(extra).expect("extra is JSON") };
+    let extra: Map<String, Value> =
+        if extra.is_empty() { Map::new() } else { serde_json::from_str(extra).expect("extra is JSON") };
     for (key, value) in item.iter().filter(|(key, value)| !taken(key, value)) {
         assert_eq!(extra.get(key), Some(value), "{key} is kept in extra");
     }
@@ -146,7 +151,9 @@ fn message_equals(message: &Message<'_>, entries: &[Entry], value: &Value) {
                 same_text(Some(&ours.symbol), &theirs["symbol"]);
                 same_whole(ours.price_precision.into(), &theirs["price_precision"]);
                 same_whole(ours.qty_precision.into(), &theirs["qty_precision"]);
-                for (name, number) in [("price_increment", ours.price_increment), ("qty_min", ours.qty_min), ("cost_min", ours.cost_min)] {
+                for (name, number) in
+                    [("price_increment", ours.price_increment), ("qty_min", ours.qty_min), ("cost_min", ours.cost_min)]
+                {
                     // With the field twice, null comes last for serde_json and not at all for us.
                     if let Some(number) = number.filter(|_| !theirs[name].is_null()) {
                         same_number(number, &theirs[name]);
@@ -173,7 +180,8 @@ fn book(ours: &BookData<'_>, entries: &[Entry], theirs: &Value) {
         "asks" => Some((Side::Ask, levels)),
         _ => None,
     });
-    let levels: Vec<_> = sides.flat_map(|(side, list)| list.as_array().expect("a list").iter().map(move |l| (side, l))).collect();
+    let levels: Vec<_> =
+        sides.flat_map(|(side, list)| list.as_array().expect("a list").iter().map(move |l| (side, l))).collect();
     assert_eq!(entries.len(), levels.len());
     for (entry, (side, level)) in entries.iter().zip(levels) {
         assert_eq!(entry.side, side);
@@ -324,7 +332,8 @@ fn refused_with_reason(error: &Error, data: &[u8], value: &Value) {
     }
     let documented: Result<BookFrame, _> = serde_json::from_slice(data);
     let Ok(frame) = documented else { return };
-    if frame.channel == "book" && matches!(frame.kind.as_str(), "snapshot" | "update") && value.get("method").is_none() {
+    if frame.channel == "book" && matches!(frame.kind.as_str(), "snapshot" | "update") && value.get("method").is_none()
+    {
         let excused = matches!(error, Error::Shape { field: "timestamp", .. });
         assert!(excused, "a documented book message was refused: {error}");
     }

@@ -54,7 +54,9 @@ pub fn other(symbol: &str, random: &mut Random) -> String {
         7 => format!(
             r#"{{"error":"Currency pair not supported {symbol}","method":"subscribe","req_id":{id},"success":false,"symbol":"{symbol}","time_in":"{at}","time_out":"{at}"}}"#
         ),
-        _ => format!(r#"{{"channel":"new channel {id}","type":"update","data":[{{"x":[1,{{"y":null}}]}}],"sequence":{id}}}"#),
+        _ => format!(
+            r#"{{"channel":"new channel {id}","type":"update","data":[{{"x":[1,{{"y":null}}]}}],"sequence":{id}}}"#
+        ),
     }
 }
 

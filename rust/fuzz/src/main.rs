@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use krakpot_fuzz::{corpus, decode, mutate, session};
 use krakpot_frames::Random;
+use krakpot_fuzz::{corpus, decode, mutate, session};
 
 type Target = fn(&[u8]);
 

@@ -137,7 +137,11 @@ impl Model {
         assert_eq!(session.live(), self.books.len(), "the same books live: {:?}", self.books.keys());
         for (symbol, plain) in &self.books {
             let book = session.book(symbol).unwrap_or_else(|| panic!("the book of {symbol} lives"));
-            assert_eq!((book.precision(), usize::from(book.depth())), (plain.precision, plain.depth), "terms of {symbol}");
+            assert_eq!(
+                (book.precision(), usize::from(book.depth())),
+                (plain.precision, plain.depth),
+                "terms of {symbol}"
+            );
             assert_eq!(book.levels(Side::Bid), plain.levels(0), "bids of {symbol}");
             assert_eq!(book.levels(Side::Ask), plain.levels(1), "asks of {symbol}");
             assert!(book.len() <= 2 * plain.depth && !book.crossed());

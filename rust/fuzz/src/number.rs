@@ -71,7 +71,9 @@ mod tests {
     /// Goal: the second opinion itself is right where the answer is known.
     #[test]
     fn numbers_by_their_text() {
-        for (text, scaled) in [("1.50", Some(150)), ("15e-1", Some(150)), ("-0.0", Some(0)), ("0.001", None), ("2E1", Some(2000))] {
+        for (text, scaled) in
+            [("1.50", Some(150)), ("15e-1", Some(150)), ("-0.0", Some(0)), ("0.001", None), ("2E1", Some(2000))]
+        {
             assert_eq!(Number::of(text).and_then(|n| n.scaled(2)), scaled, "{text}");
         }
         for text in ["", "-", "01", "1.", ".5", "1e", "1e+", "+1", "1.2.3", " 1", "0x1"] {

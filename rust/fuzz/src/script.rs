@@ -205,7 +205,8 @@ impl Play {
         for rows in self.session.take() {
             let table = rows.table;
             self.taken[table as usize] += rows.len as u64;
-            let batch = batch("fuzz", rows).unwrap_or_else(|error| panic!("rows of {} fit their schema: {error}", table.name()));
+            let batch = batch("fuzz", rows)
+                .unwrap_or_else(|error| panic!("rows of {} fit their schema: {error}", table.name()));
             self.batches.push((table, batch));
         }
         assert_eq!(self.session.rows(), 0);

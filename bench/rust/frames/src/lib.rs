@@ -248,7 +248,8 @@ pub fn stream(symbols: usize, depth: usize, updates: usize, seed: u64) -> Vec<Ve
             .to_owned(),
     ];
     let mut random = Random::new(seed);
-    let mut markets: Vec<_> = (0..symbols).map(|i| Market::new(&format!("M{i:03}/USD"), depth, random.next())).collect();
+    let mut markets: Vec<_> =
+        (0..symbols).map(|i| Market::new(&format!("M{i:03}/USD"), depth, random.next())).collect();
     for market in &markets {
         frames.push(format!(
             r#"{{"method":"subscribe","result":{{"channel":"book","depth":{depth},"snapshot":true,"symbol":"{}"}},"success":true,"time_in":"{}","time_out":"{}"}}"#,
@@ -276,7 +277,10 @@ mod tests {
     #[test]
     fn streams_are_shaped_like_the_recorded_ones() {
         assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
-        assert_eq!((padded(633_887, 1), padded(5100, 8), padded(7, 0)), ("63388.7".into(), "0.00005100".into(), "7".into()));
+        assert_eq!(
+            (padded(633_887, 1), padded(5100, 8), padded(7, 0)),
+            ("63388.7".into(), "0.00005100".into(), "7".into())
+        );
         assert_eq!(time(1_302_928), "2026-08-02T03:35:51.302928Z");
         for depth in [10, 25, 1000] {
             let frames = stream(1, depth, 5000, 7);
