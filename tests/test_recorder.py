@@ -22,7 +22,7 @@ import frames
 from krakpot import _core, journal, recorder, seal
 from krakpot.config import Config
 from krakpot.connection import Backoff
-from krakpot.errors import ConfigError, StorageError
+from krakpot.errors import ConfigError, ConnectionLost, StorageError
 from krakpot.lake import Lake, detail
 from krakpot.recorder import Progress, Recorder, add_counts, unmatched, uuid7
 from krakpot.verify import Report, verify
@@ -392,7 +392,9 @@ def test_refused_handshakes_are_tried_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moment", ["handshake", "wait"])
 def test_it_can_be_stopped_without_a_connection(tmp_path: Path, moment: str) -> None:
-    """Stopped in the middle of a handshake, or between two attempts: it ends at once, and says nothing wrong."""
+    """Stopped in the middle of a handshake, or between two attempts: it ends at once, and says nothing wrong; an attempt
+    that failed is the error to tell.
+    """
 
     async def test() -> None:
         async with Exchange("BTC/USD") as exchange:
@@ -404,8 +406,11 @@ def test_it_can_be_stopped_without_a_connection(tmp_path: Path, moment: str) -> 
             await until(lambda: exchange.attempts)
             if moment == "wait":
                 await until(lambda: recording.recorder._state == "connecting in 3600 s")
-            summary = await recording.end()
-            assert summary["frames"] == 0
+            if moment == "wait":
+                with pytest.raises(ConnectionLost, match="no connection after 1 attempts: .*503"):
+                    await recording.end()
+            else:
+                assert (await recording.end())["frames"] == 0
             assert not any("stopped while" in line for line in recording.said)
             proved(tmp_path)
             assert [row["kind"] for row in events(tmp_path, kinds=("start", "stop"))] == ["start", "stop"]

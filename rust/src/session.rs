@@ -1242,6 +1242,9 @@ impl State {
             }
         } else if instrument {
             self.instrument = Standing::Granted(now);
+        } else {
+            // It grants nothing that anyone knows; a row without a symbol would speak for all of them.
+            return;
         }
         let channel = if instrument { Some("instrument") } else { reply.channel };
         let event = Event {

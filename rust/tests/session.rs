@@ -383,3 +383,16 @@ fn a_precision_beyond_the_columns_ends_the_book_as_the_ledger_says() {
     assert_eq!(kinds(&mut session).last().map(String::as_str), Some("gone"));
     assert!(session.requests(START + 1000 * SECOND).is_empty(), "it is not asked for again");
 }
+
+#[test]
+fn an_answer_that_names_nothing_ends_no_book() {
+    let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
+    session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
+    session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
+    let before = kinds(&mut session);
+    assert!(before.contains(&"snapshot".to_owned()), "awake");
+    session.receive(br#"{"method":"unsubscribe","result":{},"success":true}"#, START);
+    session.receive(br#"{"method":"subscribe","result":{},"success":true}"#, START);
+    assert_eq!(session.live(), 1);
+    assert!(kinds(&mut session).is_empty());
+}
