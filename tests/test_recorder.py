@@ -392,8 +392,8 @@ def test_refused_handshakes_are_tried_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moment", ["handshake", "wait"])
 def test_it_can_be_stopped_without_a_connection(tmp_path: Path, moment: str) -> None:
-    """Stopped in the middle of a handshake, or between two attempts: it ends at once, and says nothing wrong; an attempt
-    that failed is the error to tell.
+    """Stopped in the middle of a handshake, or between two attempts: it ends at once, and says nothing wrong. An
+    attempt that failed is the error to tell.
     """
 
     async def test() -> None:
