@@ -77,9 +77,7 @@ class Orders:
     queue, which is not documented: `keep_place` (unless its price changes) or `take_timestamp`.
     """
 
-    def __new__(
-        cls, *, depth: int, price_precision: int, qty_precision: int, modify: str = "keep_place"
-    ) -> Orders: ...
+    def __new__(cls, *, depth: int, price_precision: int, qty_precision: int, modify: str = "keep_place") -> Orders: ...
     def snapshot(
         self, orders: Sequence[tuple[str, str | None, str, str, str, int]], checksum: int | None = None
     ) -> dict[str, Any]:
