@@ -23,6 +23,9 @@ use crate::message::{Name, OrderEntry, OrderEvent, OrderId, Side};
 const NONE: u32 = u32::MAX;
 /// Bytes of digits that a level without orders keeps for the next one in its place.
 const TEXT_KEPT: usize = 1024;
+/// Orders passed on the way to places within queues, in one message. Beyond, queues are sorted when it ends: a snapshot
+/// of many orders at one price, in no order, costs no more than sorting them.
+const WALK_MAX: u32 = 4096;
 /// Sums of a level's quantities stay below, as every number of the feed does.
 const BOUND: i128 = pow10(38);
 
@@ -153,6 +156,8 @@ struct Level {
     count: u32,
     first: u32,
     last: u32,
+    /// Whether the queue is out of order until the message ends.
+    unsorted: bool,
     /// Digits for the checksum, by [`View`]; empty before they were first wanted and after a change.
     digits: [Vec<u8>; 2],
 }
@@ -223,6 +228,8 @@ pub struct Orders {
     named: HashMap<Box<str>, u32>,
     names: HashMap<u32, Box<str>>,
     arrivals: u64,
+    walked: u32,
+    unsorted: Vec<u32>,
     alternatives: Vec<Alternative>,
     arbitrated: Option<Modify>,
     replaced: u64,
@@ -262,6 +269,8 @@ impl Orders {
             named: HashMap::new(),
             names: HashMap::new(),
             arrivals: 0,
+            walked: 0,
+            unsorted: Vec::new(),
             alternatives: Vec::new(),
             arbitrated: None,
             replaced: 0,
@@ -322,6 +331,7 @@ impl Orders {
                 self.slab[alternative.order].alternative = NONE;
             }
         }
+        self.walked = 0;
         let mut absent = 0;
         for entry in entries {
             match (entry.event, self.number(entry.id)) {
@@ -333,6 +343,7 @@ impl Orders {
         }
         self.truncate(Side::Bid);
         self.truncate(Side::Ask);
+        self.sort();
         Ok(absent)
     }
 
@@ -519,6 +530,7 @@ impl Orders {
     }
 
     fn drop_level(&mut self, level: u32) {
+        self.levels[level].unsorted = false;
         for digits in &mut self.levels[level].digits {
             digits.clear();
             digits.shrink_to(TEXT_KEPT);
@@ -556,14 +568,22 @@ impl Orders {
 
     fn enqueue(&mut self, number: u32, level: u32) {
         let place = self.slab[number].place;
-        let Level { first, last, .. } = self.levels[level];
+        let Level { first, last, unsorted, .. } = self.levels[level];
         // Most orders come last. The first place is looked at next: a level told from the back costs no more.
-        let before = if first == NONE || self.slab[first].place > place {
+        let before = if unsorted {
+            last
+        } else if first == NONE || self.slab[first].place > place {
             NONE
         } else {
             let mut before = last;
-            while self.slab[before].place > place {
+            while self.slab[before].place > place && self.walked < WALK_MAX {
                 before = self.slab[before].before;
+                self.walked += 1;
+            }
+            if self.slab[before].place > place {
+                self.levels[level].unsorted = true;
+                self.unsorted.push(level);
+                before = last;
             }
             before
         };
@@ -579,6 +599,37 @@ impl Orders {
         self.levels[level].count += 1;
         let order = &mut self.slab[number];
         (order.before, order.behind, order.level) = (before, behind, level);
+    }
+
+    /// Puts the queues in order that the message left out of it.
+    fn sort(&mut self) {
+        for level in std::mem::take(&mut self.unsorted) {
+            // A level that is gone is in order, and so is the one that has its number now.
+            if !std::mem::take(&mut self.levels[level].unsorted) {
+                continue;
+            }
+            let mut queue = Vec::new();
+            let mut number = self.levels[level].first;
+            while number != NONE {
+                queue.push(number);
+                number = self.slab[number].behind;
+            }
+            queue.sort_unstable_by_key(|number| self.slab[*number].place);
+            let mut before = NONE;
+            for &number in &queue {
+                self.slab[number].before = before;
+                match before {
+                    NONE => self.levels[level].first = number,
+                    _ => self.slab[before].behind = number,
+                }
+                before = number;
+            }
+            if before != NONE {
+                self.slab[before].behind = NONE;
+            }
+            self.levels[level].last = before;
+            self.touch(level);
+        }
     }
 
     fn side(&self, level: u32) -> Side {
@@ -614,6 +665,7 @@ impl Orders {
     /// Lets the orders that the last message modified change their places with those by the other answer. Twice changes
     /// nothing.
     fn exchange_places(&mut self) {
+        self.walked = 0;
         let mut alternatives = std::mem::take(&mut self.alternatives);
         alternatives.retain(|alternative| alternative.order != NONE);
         for alternative in &alternatives {
@@ -629,6 +681,7 @@ impl Orders {
             self.touch(level);
         }
         self.alternatives = alternatives;
+        self.sort();
     }
 
     /// Appends the digits of an order at the end of its level's.
@@ -912,6 +965,37 @@ mod tests {
         assert_eq!(orders.checksum_level2(&mut Vec::new()), checksum::crc32(b"1011000000000"));
     }
 
+    /// Goal: many orders at one price in one message, in no order, with others changed meanwhile, stand as if sorted; and
+    /// so do they by the other answer, and again by the first.
+    #[test]
+    fn a_long_queue_told_in_no_order_is_sorted() {
+        let count = 1000;
+        let names: Vec<_> = (0..count).map(|n| format!("OAAAAA-AAAAA-{n:0>6}")).collect();
+        // 1009 is prime: no time twice, and far from in order.
+        let time = |n: i64| n * 7919 % 1009;
+        let mut message: Vec<_> = (0..).zip(&names).map(|(n, id)| add(Side::Ask, id, "5", "1", time(n))).collect();
+        let (event, late) = (OrderEvent::Modify, 5000);
+        message.extend((0..).zip(&names).step_by(3).map(|(n, id)| entry(event, Side::Ask, id, "5", "1", late - n)));
+        message.extend(names.iter().step_by(5).map(|id| entry(OrderEvent::Delete, Side::Ask, id, "5", "1", 0)));
+        message.extend((0..9).map(|n| add(Side::Bid, &names[5 * n], "4", "1", -1)));
+        let mut orders = Orders::new(10, 0, 0);
+        assert_eq!(orders.apply(&message, Modify::KeepPlace), Ok(0));
+        assert_eq!(orders.walked, WALK_MAX, "the long way was not taken");
+        let sorted = |late: &dyn Fn(i64) -> i64| {
+            let mut sorted: Vec<_> = (0..).zip(&names).filter(|(n, _)| n % 5 != 0).collect();
+            sorted.sort_by_key(|(n, _)| late(*n));
+            sorted.into_iter().map(|(_, id)| id.clone()).collect::<Vec<_>>()
+        };
+        for _ in 0..2 {
+            check(&orders);
+            assert_eq!(ids(&orders, Side::Ask, 5), sorted(&time));
+            orders.exchange_places();
+            check(&orders);
+            assert_eq!(ids(&orders, Side::Ask, 5), sorted(&|n| if n % 3 == 0 { late - n } else { time(n) }));
+            orders.exchange_places();
+        }
+    }
+
     #[test]
     fn a_level_that_falls_out_takes_its_orders_and_returns_by_adds() {
         let mut orders = Orders::new(2, 0, 0);
@@ -1100,16 +1184,16 @@ mod tests {
     #[test]
     fn a_book_has_a_most_of_orders() {
         let mut orders = Orders::new(10, 0, 0);
-        let id = |n: usize| OrderId(Name::Packed(n as u128));
-        let (price, qty) = (number("1"), number("1"));
-        let one = |n| OrderEntry { side: Side::Ask, event: OrderEvent::Add, id: id(n), price, qty, timestamp: 0 };
-        for n in 0..limits::ORDERS_MAX {
-            assert_eq!(orders.apply(&[one(n)], Modify::KeepPlace), Ok(0));
-        }
+        // All but one, in no queue: adding a million takes seconds.
+        orders.slab.items.resize_with(limits::ORDERS_MAX - 1, Order::default);
+        assert_eq!(orders.apply(&[add(Side::Ask, "a", "1", "1", 0)], Modify::KeepPlace), Ok(0));
         let (what, limit, found) = ("ORDERS_MAX", limits::ORDERS_MAX, limits::ORDERS_MAX + 1);
+        let refused = Err(Error::Limit { what, limit, found });
+        assert_eq!(orders.apply(&[add(Side::Ask, "b", "1", "1", 0)], Modify::KeepPlace), refused);
         assert_eq!(
-            orders.apply(&[one(limits::ORDERS_MAX)], Modify::KeepPlace),
-            Err(Error::Limit { what, limit, found })
+            orders.apply(&[add(Side::Ask, "a", "1", "1", 0)], Modify::KeepPlace),
+            Ok(0),
+            "replaced, not one more"
         );
     }
 }
