@@ -979,8 +979,17 @@ mod tests {
         message.extend(names.iter().step_by(5).map(|id| entry(OrderEvent::Delete, Side::Ask, id, "5", "1", 0)));
         message.extend((0..9).map(|n| add(Side::Bid, &names[5 * n], "4", "1", -1)));
         let mut orders = Orders::new(10, 0, 0);
+        // A level whose digits are known before; the last order comes when no more steps are left.
+        let before = [add(Side::Ask, "first", "6", "1", 1), add(Side::Ask, "last", "6", "3", 3)];
+        assert_eq!(orders.apply(&before, Modify::KeepPlace), Ok(0));
+        assert_eq!(orders.checksum(&mut Vec::new()), checksum::crc32(b"6163"));
+        message.push(add(Side::Ask, "between", "6", "2", 2));
         assert_eq!(orders.apply(&message, Modify::KeepPlace), Ok(0));
         assert_eq!(orders.walked, WALK_MAX, "the long way was not taken");
+        let mut fresh = orders.clone();
+        assert!(fresh.widen(0, 0), "which forgets all digits");
+        assert_eq!(orders.checksum(&mut Vec::new()), fresh.checksum(&mut Vec::new()));
+        assert_eq!(ids(&orders, Side::Ask, 6), ["first", "between", "last"]);
         let sorted = |late: &dyn Fn(i64) -> i64| {
             let mut sorted: Vec<_> = (0..).zip(&names).filter(|(n, _)| n % 5 != 0).collect();
             sorted.sort_by_key(|(n, _)| late(*n));
@@ -988,10 +997,11 @@ mod tests {
         };
         for _ in 0..2 {
             check(&orders);
-            assert_eq!(ids(&orders, Side::Ask, 5), sorted(&time));
+            assert!(ids(&orders, Side::Ask, 5) == sorted(&time), "by the first times");
             orders.exchange_places();
             check(&orders);
-            assert_eq!(ids(&orders, Side::Ask, 5), sorted(&|n| if n % 3 == 0 { late - n } else { time(n) }));
+            let taken = sorted(&|n| if n % 3 == 0 { late - n } else { time(n) });
+            assert!(ids(&orders, Side::Ask, 5) == taken, "by the times of the modifies");
             orders.exchange_places();
         }
     }
@@ -1050,12 +1060,37 @@ mod tests {
         check(life.book().expect("alive"));
         assert_eq!(life.apply(&terms(Kind::Update, b"565751"), &[modify("c", "1", 9)], &mut buffer), Ok(Outcome::Ok));
         assert_eq!(life.book().and_then(Orders::arbitrated), Some(Modify::TakeTimestamp));
+        // And back: the first of two changes of an order counts as little as the second.
+        let both = [modify("b", "2", 10), modify("c", "3", 11), modify("b", "4", 12)];
+        assert_eq!(life.apply(&terms(Kind::Update, b"545753"), &both, &mut buffer), Ok(Outcome::Ok));
+        assert_eq!(life.habit, Modify::KeepPlace);
+        let last = [modify("b", "2", 13)];
+        assert_eq!(life.apply(&terms(Kind::Update, b"575352"), &last, &mut buffer), Ok(Outcome::Ok));
         // Neither: the life ends, what was learnt outlives it.
-        let wrong = life.apply(&terms(Kind::Update, b"?"), &[modify("b", "2", 10)], &mut buffer);
-        let (expected, computed) = (checksum::crc32(b"?"), checksum::crc32(b"575152"));
+        let wrong = life.apply(&terms(Kind::Update, b"?"), &[modify("a", "2", 14)], &mut buffer);
+        let (expected, computed) = (checksum::crc32(b"?"), checksum::crc32(b"535252"));
         assert_eq!(wrong, Ok(Outcome::Mismatch { expected, computed }));
         assert!(life.book().is_none());
         assert_eq!(life.habit, Modify::TakeTimestamp);
+    }
+
+    #[test]
+    fn the_two_answers() {
+        let place = |timestamp, arrival| Place { timestamp, arrival };
+        for (held, price_changed, sent, kept, taken) in [
+            (place(1, 1), false, place(5, 9), place(1, 1), place(5, 9)),
+            (place(1, 1), false, place(1, 9), place(1, 1), place(1, 1)),
+            (place(1, 1), true, place(5, 9), place(5, 9), place(5, 9)),
+            (place(1, 1), true, place(1, 9), place(1, 9), place(1, 9)),
+        ] {
+            assert_eq!(Modify::KeepPlace.place(held, price_changed, sent), kept);
+            assert_eq!(Modify::TakeTimestamp.place(held, price_changed, sent), taken);
+        }
+        for answer in [Modify::KeepPlace, Modify::TakeTimestamp] {
+            assert_eq!(Modify::named(answer.word()), Some(answer));
+            assert_eq!(answer.other().other(), answer);
+        }
+        assert_eq!(Modify::named(""), None);
     }
 
     #[test]
@@ -1069,6 +1104,10 @@ mod tests {
             assert_eq!(ids(&orders, Side::Bid, 6), ["b", "a"]);
             assert_eq!(orders.apply(&[entry(OrderEvent::Modify, Side::Bid, "a", "6", "0", 4)], answer), Ok(0));
             assert_eq!(orders.len(), 1, "an order without quantity is none");
+            // The side is part of the level, even where both have the same price.
+            let sides = [add(Side::Bid, "c", "0", "1", 5), entry(OrderEvent::Modify, Side::Ask, "c", "0", "1", 6)];
+            assert_eq!(orders.apply(&sides, answer), Ok(0));
+            assert_eq!(ids(&orders, Side::Ask, 0), ["c"]);
         }
     }
 
