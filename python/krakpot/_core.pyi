@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 __all__ = [
-    "DEBUG", "LIMITS", "TABLES", "Batch", "Book", "Exchange", "Schema", "Session", "Verifier", "__version__",
-    "matches", "schema",
+    "DEBUG", "LIMITS", "TABLES", "Batch", "Book", "Exchange", "Orders", "Schema", "Session", "Verifier",
+    "__version__", "matches", "schema",
 ]  # fmt: skip
 
 __version__: str
@@ -66,6 +66,53 @@ class Book:
         """Price and quantity as decimal text padded to the pair's precision, best first."""
     def asks(self, levels: int | None = None) -> list[tuple[str, str]]:
         """Price and quantity as decimal text padded to the pair's precision, best first."""
+
+@final
+class Orders:
+    """One level-3 book of a symbol: its orders in the order of their queues, and the level-2 book that follows.
+
+    Prices and quantities are decimal text, given in any form of a JSON number, told padded to the precision; times are
+    ns. An order of a message: (side, event, order_id, price, qty, timestamp); side `bid` or `ask`; event `add`,
+    `modify`, `delete`, or None as in snapshots (added). `modify` is what such an event does to the order's place in its
+    queue, which is not documented: `keep_place` (unless its price changes) or `take_timestamp`.
+    """
+
+    def __new__(cls, *, depth: int, price_precision: int, qty_precision: int, modify: str = "keep_place") -> Orders: ...
+    def snapshot(
+        self, orders: Sequence[tuple[str, str | None, str, str, str, int]], checksum: int | None = None
+    ) -> dict[str, Any]:
+        """Begin the book anew; the result is that of `update`."""
+    def update(
+        self, orders: Sequence[tuple[str, str | None, str, str, str, int]], checksum: int | None = None
+    ) -> dict[str, Any]:
+        """Apply one message, then keep the best `depth` levels a side; those that fall out take their orders along.
+
+        {"outcome", "checksum", "checksum_level2", "modify"}. Outcomes: ok, unchecked (no checksum given, or no live
+        book), mismatch, crossed; the latter two end the book until the next snapshot. `checksum` is the level-3 one as
+        computed, `checksum_level2` that of the level-2 view; None without a book. `modify` is the answer that the
+        checksum verified, where the message can tell the two apart: the other one is tried before a book is given up.
+        `ValueError` for what is no order (nothing is changed then), and for what cannot be held: a number, or more than
+        LIMITS["ORDERS_MAX"] orders (the book ends then).
+        """
+    @property
+    def live(self) -> bool:
+        """Whether there is a book that may be trusted."""
+    @property
+    def modify(self) -> str:
+        """The answer in force: as given, or as last verified against it. It outlives the book."""
+    def bids(self, levels: int | None = None) -> list[tuple[str, str, int]]:
+        """The level-2 view: price, sum of quantities, number of orders; best first. Empty without a book."""
+    def asks(self, levels: int | None = None) -> list[tuple[str, str, int]]:
+        """The level-2 view: price, sum of quantities, number of orders; best first. Empty without a book."""
+    def queue(self, side: str, price: str) -> list[tuple[str, str, int]]:
+        """Order id, quantity and time of the orders at a price, the first to be filled first."""
+    def order(self, order_id: str) -> dict[str, Any] | None:
+        """An order: side, price, qty, timestamp (its place's), and orders_ahead and qty_ahead at its price."""
+    def counts(self) -> dict[str, int]:
+        """Of the book: orders, bids and asks (levels), replaced (added though held).
+
+        And absent: modifies and deletes of orders that were not there, of all updates so far.
+        """
 
 @final
 class Session:

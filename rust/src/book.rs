@@ -1,7 +1,7 @@
 //! The level-2 book of one symbol, and the one rule of when it may be trusted.
 //!
 //! [`Life`] takes snapshots and updates and says of each message whether the book is proved by it. The same rule
-//! serves the live session and [`crate::verify`]: a book lives from its snapshot (or a checkpoint) to the first of
+//! serves the live session, [`crate::verify`] and the level-3 book ([`crate::orders`]): a book lives from its snapshot (or a checkpoint) to the first of
 //! wrong checksum, crossed book, or an end from outside (unsubscribed, disconnected, a gap). Updates outside a life
 //! change nothing and are counted unchecked. It keeps no history and reads no clock.
 
@@ -51,6 +51,16 @@ struct Levels<M: Mantissa> {
     side: Side,
 }
 
+/// The place behind the last level that is worse: by steps from the best, then by halves.
+pub(crate) fn place<T>(levels: &VecDeque<T>, worse: impl Fn(&T) -> bool) -> usize {
+    let length = levels.len();
+    let mut at = length;
+    while at > 0 && length - at < 8 && !worse(&levels[at - 1]) {
+        at -= 1;
+    }
+    if length - at == 8 { levels.partition_point(worse) } else { at }
+}
+
 impl<M: Mantissa> Levels<M> {
     fn new(side: Side) -> Self {
         Self { levels: VecDeque::new(), side }
@@ -68,14 +78,7 @@ impl<M: Mantissa> Levels<M> {
     fn set(&mut self, price: M, qty: M, depth: usize) -> (bool, bool) {
         let key = self.key(price);
         let length = self.levels.len();
-        // The place behind the last level with a smaller key: by steps from the best, then by halves.
-        let mut at = length;
-        while at > 0 && length - at < 8 && self.levels[at - 1].key >= key {
-            at -= 1;
-        }
-        if length - at == 8 {
-            at = self.levels.partition_point(|level| level.key < key);
-        }
+        let at = place(&self.levels, |level| level.key < key);
         let top = length - at <= LEVELS;
         let found = at < length && self.levels[at].key == key;
         if qty == M::ZERO {
@@ -125,6 +128,16 @@ impl<M: Mantissa> Levels<M> {
     fn iter(&self) -> impl Iterator<Item = (i128, i128)> + '_ {
         self.levels.iter().rev().map(|level| (self.key(level.key).into(), level.qty.into()))
     }
+}
+
+/// That a number cannot be held, told without its symbol.
+pub(crate) fn refuse(value: Decimal, scale: u8) -> Error {
+    Error::Decimal { symbol: String::new(), text: value.to_string(), scale }
+}
+
+/// A price or quantity as an integer at its precision: not negative, no digit lost.
+pub(crate) fn scaled(value: Decimal, scale: u8) -> Result<i128, Error> {
+    value.rescale(scale).filter(|v| *v >= 0).ok_or_else(|| refuse(value, scale))
 }
 
 /// Both sides.
@@ -231,9 +244,6 @@ impl Book {
     /// # Errors
     /// [`Error::Decimal`], without a symbol, if a number has more decimals than the precision, or is negative.
     pub fn set(&mut self, entry: &Entry) -> Result<bool, Error> {
-        let refuse = |value: Decimal, scale| Error::Decimal { symbol: String::new(), text: value.to_string(), scale };
-        let scaled =
-            |value: Decimal, scale| value.rescale(scale).filter(|v| *v >= 0).ok_or_else(|| refuse(value, scale));
         let price = scaled(entry.price, self.price_precision)?;
         let qty = scaled(entry.qty, self.qty_precision)?;
         let depth = usize::from(self.depth);
@@ -352,23 +362,96 @@ pub struct Terms {
     pub qty_precision: u8,
 }
 
-/// The book of one symbol while it may be trusted.
-#[derive(Debug, Clone, Default)]
-pub struct Life {
-    book: Option<Book>,
-    /// Removals of levels that were not there; Kraken never sends one, so they hint at a lost message.
-    pub absent: u64,
+/// A book that a checksum proves: what [`LifeOf`] asks of it.
+pub trait Proved: Sized {
+    /// One entry of its messages.
+    type Entry<'a>;
+    /// What was learnt of the exchange on the way and outlives a book.
+    type Habit: Copy + Default;
+
+    /// A book without levels.
+    fn empty(depth: u16, price_precision: u8, qty_precision: u8) -> Self;
+
+    /// Decimals of prices and of quantities.
+    fn precision(&self) -> (u8, u8);
+
+    /// Gives the book more decimals; `false`, and the same book, if it would lose some or overflow.
+    fn widen(&mut self, price_precision: u8, qty_precision: u8) -> bool;
+
+    /// Applies the entries of one message; returns how many of them named what was not there.
+    ///
+    /// # Errors
+    /// If an entry cannot be held; the book is then not to be used any more.
+    fn apply(&mut self, entries: &[Self::Entry<'_>], habit: Self::Habit) -> Result<u64, Error>;
+
+    /// The checksum after a message for which the exchange says `expected`; `buffer` is scratch memory.
+    fn prove(&mut self, expected: u32, habit: &mut Self::Habit, buffer: &mut Vec<u8>) -> u32;
+
+    /// Whether the best bid is at or above the best ask.
+    fn crossed(&self) -> bool;
 }
 
-impl Life {
+impl Proved for Book {
+    type Entry<'a> = Entry;
+    type Habit = ();
+
+    fn empty(depth: u16, price_precision: u8, qty_precision: u8) -> Self {
+        Self::new(depth, price_precision, qty_precision)
+    }
+
+    fn precision(&self) -> (u8, u8) {
+        self.precision()
+    }
+
+    fn widen(&mut self, price_precision: u8, qty_precision: u8) -> bool {
+        self.widen(price_precision, qty_precision)
+    }
+
+    fn apply(&mut self, entries: &[Entry], (): ()) -> Result<u64, Error> {
+        let mut absent = 0;
+        for entry in entries {
+            absent += u64::from(!self.set(entry)?);
+        }
+        Ok(absent)
+    }
+
+    fn prove(&mut self, _: u32, (): &mut (), buffer: &mut Vec<u8>) -> u32 {
+        self.checksum(buffer)
+    }
+
+    fn crossed(&self) -> bool {
+        self.crossed()
+    }
+}
+
+/// The level-2 book of one symbol while it may be trusted.
+pub type Life = LifeOf<Book>;
+
+/// A book of one symbol while it may be trusted: the rule, for every book that a checksum proves.
+#[derive(Debug, Clone)]
+pub struct LifeOf<B: Proved> {
+    book: Option<B>,
+    /// Entries that named what was not there; Kraken never sends one, so they hint at a lost message.
+    pub absent: u64,
+    /// What was learnt of the exchange; it outlives the book.
+    pub habit: B::Habit,
+}
+
+impl<B: Proved> Default for LifeOf<B> {
+    fn default() -> Self {
+        Self { book: None, absent: 0, habit: B::Habit::default() }
+    }
+}
+
+impl<B: Proved> LifeOf<B> {
     /// The book, while it lives.
     #[must_use]
-    pub fn book(&self) -> Option<&Book> {
+    pub fn book(&self) -> Option<&B> {
         self.book.as_ref()
     }
 
     /// The same, to compute its checksum.
-    pub fn book_mut(&mut self) -> Option<&mut Book> {
+    pub fn book_mut(&mut self) -> Option<&mut B> {
         self.book.as_mut()
     }
 
@@ -378,17 +461,18 @@ impl Life {
     }
 
     /// Begins a life with a book known from elsewhere (a checkpoint).
-    pub fn begin(&mut self, book: Book) {
+    pub fn begin(&mut self, book: B) {
         self.book = Some(book);
     }
 
     /// Applies one message; `buffer` is scratch memory. A snapshot always rebuilds the book.
     ///
     /// # Errors
-    /// [`Error::Decimal`] if an entry cannot be held at the precision in force; the life has then ended.
-    pub fn apply(&mut self, terms: &Terms, entries: &[Entry], buffer: &mut Vec<u8>) -> Result<Outcome, Error> {
+    /// [`Error::Decimal`] if an entry cannot be held at the precision in force, [`Error::Limit`] if a book grows beyond
+    /// its bound; the life has then ended.
+    pub fn apply(&mut self, terms: &Terms, entries: &[B::Entry<'_>], buffer: &mut Vec<u8>) -> Result<Outcome, Error> {
         let mut book = match terms.kind {
-            Kind::Snapshot => Book::new(terms.depth, terms.price_precision, terms.qty_precision),
+            Kind::Snapshot => B::empty(terms.depth, terms.price_precision, terms.qty_precision),
             Kind::Update => match self.book.take() {
                 Some(book) => book,
                 None => return Ok(Outcome::Unchecked),
@@ -400,12 +484,12 @@ impl Life {
         {
             return Ok(Outcome::Unchecked);
         }
-        for entry in entries {
-            let found = book.set(entry)?;
-            self.absent += u64::from(!found && terms.kind == Kind::Update);
+        let absent = book.apply(entries, self.habit)?;
+        if terms.kind == Kind::Update {
+            self.absent += absent;
         }
         if let Some(expected) = terms.checksum {
-            let computed = book.checksum(buffer);
+            let computed = book.prove(expected, &mut self.habit, buffer);
             if computed != expected {
                 return Ok(Outcome::Mismatch { expected, computed });
             }

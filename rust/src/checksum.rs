@@ -2,7 +2,8 @@
 //!
 //! For each of the best ten asks, then the best ten bids: the price's digits, then the quantity's, both without the
 //! point and without leading zeros (docs.kraken.com, guide "book checksum v2"). With integers at the pair's precision
-//! those are just the digits of the two integers. CRC-32/ISO-HDLC, as in zlib.
+//! those are just the digits of the two integers. Of level 3 the same is said for every order of those levels, in the
+//! order of the queue. CRC-32/ISO-HDLC, as in zlib.
 
 /// Levels a side that the checksum covers.
 pub const LEVELS: usize = 10;
@@ -50,10 +51,25 @@ pub fn digits_128(mut value: u128, out: &mut [u8; 39]) -> usize {
     at
 }
 
+/// Appends the decimal digits of `value`.
+pub fn push_digits(value: u128, out: &mut Vec<u8>) {
+    let mut digits = [0; 39];
+    let begin = digits_128(value, &mut digits);
+    out.extend_from_slice(&digits[begin..]);
+}
+
 /// CRC-32/ISO-HDLC of `bytes`.
 #[must_use]
 pub fn crc32(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
+}
+
+/// CRC-32/ISO-HDLC of what came `before`, which is given as its CRC, and `bytes`.
+#[must_use]
+pub fn crc32_after(before: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(before);
+    hasher.update(bytes);
+    hasher.finalize()
 }
 
 #[cfg(test)]
@@ -76,5 +92,6 @@ mod tests {
     #[test]
     fn crc_is_zlibs() {
         assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+        assert_eq!(crc32_after(crc32(b"1234"), b"56789"), 0xCBF4_3926);
     }
 }

@@ -25,6 +25,7 @@
 //! | [`decode`] | from bytes to messages, by simd-json |
 //! | [`checksum`] | Kraken's CRC32 over the digits of the best levels |
 //! | [`book`] | the level-2 book, and the one rule of when it may be trusted |
+//! | [`orders`] | the level-3 book: every order, its place in the queue, and the level-2 book that follows |
 //! | [`schema`] | the tables and their columns |
 //! | [`rows`] | rows being collected, column by column |
 //! | `batch` | rows as Arrow record batches (feature `arrow`) |
@@ -39,6 +40,7 @@ pub mod message;
 pub mod decode;
 pub mod checksum;
 pub mod book;
+pub mod orders;
 pub mod schema;
 pub mod rows;
 #[cfg(feature = "arrow")]

@@ -12,6 +12,10 @@ pub const SYMBOLS_MAX: usize = 20_000;
 pub const DEPTHS: [u16; 5] = [10, 25, 100, 500, 1000];
 /// Levels a side of the deepest book.
 pub const DEPTH_MAX: u16 = 1000;
+/// Bytes of an order id; Kraken's have 19.
+pub const ORDER_ID_LENGTH_MAX: usize = 64;
+/// Orders of one level-3 book. The window bounds levels, not the orders at them.
+pub const ORDERS_MAX: usize = 1_000_000;
 /// Candle lengths that Kraken offers, in minutes.
 pub const INTERVALS: [u16; 9] = [1, 5, 15, 30, 60, 240, 1440, 10_080, 21_600];
 /// Decimals of a price or quantity column. Kraken's finest price precision is 10.
@@ -37,14 +41,18 @@ const _: () = assert!(BATCH_MAX <= WAITING_MAX);
 const _: () = assert!(DEPTHS[4] == DEPTH_MAX);
 // A price and a quantity of a wide level: both fit the digits kept for the checksum.
 const _: () = assert!(DIGITS_MAX <= 39);
+// Orders are numbered with 32 bits, the highest number standing for none.
+const _: () = assert!(ORDERS_MAX < u32::MAX as usize);
 
 /// The bounds by name, for callers in other languages.
-pub const ALL: [(&str, usize); 11] = [
+pub const ALL: [(&str, usize); 13] = [
     ("FRAME_MAX", FRAME_MAX),
     ("NESTING_MAX", NESTING_MAX),
     ("SYMBOL_LENGTH_MAX", SYMBOL_LENGTH_MAX),
     ("SYMBOLS_MAX", SYMBOLS_MAX),
     ("DEPTH_MAX", DEPTH_MAX as usize),
+    ("ORDER_ID_LENGTH_MAX", ORDER_ID_LENGTH_MAX),
+    ("ORDERS_MAX", ORDERS_MAX),
     ("EVENTS_MAX", EVENTS_MAX),
     ("ERROR_ROWS_MAX", ERROR_ROWS_MAX as usize),
     ("EXCERPT_MAX", EXCERPT_MAX),

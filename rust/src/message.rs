@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use crate::decimal::Decimal;
+use crate::error::Error;
 use crate::instrument::{Asset, Pair};
+use crate::limits;
 
 /// `snapshot` or `update`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,123 @@ pub struct BookData<'a> {
     pub checksum: Option<u32>,
     /// Time of the exchange, ns. Missing in snapshots before 2026.
     pub timestamp: Option<i64>,
+}
+
+/// What befell an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderEvent {
+    /// It is in the window now. The orders of a snapshot are all added.
+    Add,
+    /// Its quantity changed.
+    Modify,
+    /// It is gone: filled or cancelled.
+    Delete,
+}
+
+impl OrderEvent {
+    /// The word on the wire and in the tables.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Modify => "modify",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// The event of that word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Add, Self::Modify, Self::Delete].into_iter().find(|event| event.word() == word)
+    }
+}
+
+/// An order's id, exactly as sent: `OTCFZG-YOE2Q-LQKNM3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OrderId<'a>(pub(crate) Name<'a>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Name<'a> {
+    /// Of Kraken's shape, 6-5-6 capitals and figures: the 17 characters as fields of six bits, the first on top. Each
+    /// character has a number of its own and a field of its own, so no two ids share a number.
+    Packed(u128),
+    /// Of any other shape.
+    Text(&'a str),
+}
+
+/// The characters of an order id by their six bits.
+const FIGURES: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+fn pack(text: &[u8]) -> Option<u128> {
+    let text: &[u8; 19] = text.try_into().ok()?;
+    if text[6] != b'-' || text[12] != b'-' {
+        return None;
+    }
+    let mut packed = 0;
+    for &byte in text[..6].iter().chain(&text[7..12]).chain(&text[13..]) {
+        let figure = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'A'..=b'Z' => byte - b'A' + 10,
+            _ => return None,
+        };
+        packed = packed << 6 | u128::from(figure);
+    }
+    Some(packed)
+}
+
+impl<'a> OrderId<'a> {
+    /// Takes an id of any shape.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if it is longer than [`limits::ORDER_ID_LENGTH_MAX`].
+    pub fn new(text: &'a str) -> Result<Self, Error> {
+        if let Some(packed) = pack(text.as_bytes()) {
+            return Ok(Self(Name::Packed(packed)));
+        }
+        if text.len() > limits::ORDER_ID_LENGTH_MAX {
+            return Err(Error::Limit {
+                what: "ORDER_ID_LENGTH_MAX",
+                limit: limits::ORDER_ID_LENGTH_MAX,
+                found: text.len(),
+            });
+        }
+        Ok(Self(Name::Text(text)))
+    }
+}
+
+impl std::fmt::Display for OrderId<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Name::Packed(packed) => {
+                for place in 0..17u8 {
+                    if place == 6 || place == 11 {
+                        f.write_str("-")?;
+                    }
+                    let figure = (packed >> (6 * (16 - place)) & 63) as usize;
+                    write!(f, "{}", char::from(FIGURES[figure]))?;
+                }
+                Ok(())
+            }
+            Name::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// One order of a level-3 message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderEntry<'a> {
+    /// Side.
+    pub side: Side,
+    /// What befell it.
+    pub event: OrderEvent,
+    /// Its id.
+    pub id: OrderId<'a>,
+    /// Limit price, in quote units.
+    pub price: Decimal,
+    /// Quantity that remains visible, in base units; of a delete the last one.
+    pub qty: Decimal,
+    /// When it was inserted or amended, ns.
+    pub timestamp: i64,
 }
 
 /// One trade.

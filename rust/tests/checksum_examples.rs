@@ -3,6 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use krakpot_core::book::{Outcome, Terms};
+use krakpot_core::decimal::Decimal;
+use krakpot_core::decode::parse_time;
+use krakpot_core::message::{Kind, OrderEntry, OrderEvent, OrderId, Side};
+use krakpot_core::orders;
 use krakpot_core::session::{Options, Session};
 
 /// The folder of recorded frames; without one the test says so and ends.
@@ -48,6 +53,59 @@ fn documented_examples_verify() {
         (1, 0),
         "exponents and lost zeros are restored by the precision"
     );
+}
+
+/// The documented level-3 snapshot, its numbers bare and as strings: the documented checksum, the documented queue, and
+/// one order out of its place is one too many.
+#[test]
+fn the_documented_level_3_snapshot_verifies() {
+    let Some(data) = data() else { return };
+    for file in ["l3_snapshot_worked_example_wire.json", "l3_snapshot_worked_example_strings.json"] {
+        let text = std::fs::read(data.join("examples").join(file)).expect(file);
+        let message: serde_json::Value = serde_json::from_slice(&text).expect(file);
+        let told = &message["data"][0];
+        let mut entries = Vec::new();
+        for (side, name) in [(Side::Bid, "bids"), (Side::Ask, "asks")] {
+            for order in told[name].as_array().expect(name) {
+                let text = |field: &str| match &order[field] {
+                    serde_json::Value::String(text) => text.clone(),
+                    number => number.to_string(),
+                };
+                let number = |field| Decimal::parse(text(field).as_bytes()).expect("a number");
+                entries.push(OrderEntry {
+                    side,
+                    event: OrderEvent::Add,
+                    id: OrderId::new(order["order_id"].as_str().expect("text")).expect("an id"),
+                    price: number("limit_price"),
+                    qty: number("order_qty"),
+                    timestamp: parse_time(text("timestamp").as_bytes()).expect("a time"),
+                });
+            }
+        }
+        assert_eq!(entries.len(), 35, "14 asks and 21 bids");
+        let terms = Terms {
+            kind: Kind::Snapshot,
+            checksum: told["checksum"].as_u64().and_then(|checksum| u32::try_from(checksum).ok()),
+            depth: 10,
+            price_precision: 1,
+            qty_precision: 8,
+        };
+        assert_eq!(terms.checksum, Some(1_063_832_831));
+        let mut buffer = Vec::new();
+        let mut life = orders::Life::default();
+        // The order within a message is none: told backwards, it is the same book.
+        for _ in 0..2 {
+            assert_eq!(life.apply(&terms, &entries, &mut buffer), Ok(Outcome::Ok), "{file}");
+            entries.reverse();
+        }
+        let first = OrderId::new("OTCFZG-YOE2Q-LQKNM3").expect("an id");
+        let book = life.book().expect("alive");
+        let third = book.find(OrderId::new("OMPHVY-IZPJ4-KOKA3P").expect("an id")).expect("in the book");
+        assert_eq!((third.orders_ahead, third.qty_ahead, third.price), (2, 88_968_699 + 45_210_000, 449_394));
+        assert_eq!(book.queue(Side::Bid, 449_394).next().map(|(id, ..)| id), Some(first));
+        entries.iter_mut().filter(|entry| entry.id == first).for_each(|entry| entry.timestamp += 3_000_000_000);
+        assert!(matches!(life.apply(&terms, &entries, &mut buffer), Ok(Outcome::Mismatch { .. })), "{file}");
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The core beside its peers. Names: `group/case/implementation`.
 //!
 //! Goals: time per frame from bytes to a checked book with rows; of the book alone; of proving rows again. Beside it, on
-//! the same frames, what others need only to read them. Every answer is asserted; a hash of it is printed.
+//! the same frames, what others need only to read them. Time per message of a level-3 book, at every depth, and memory
+//! per order. Every answer is asserted; a hash of it is printed.
 //! Not goals: sockets, Python and files (see `bench/python`); latency under load; machines other than this one.
 //!
 //! Times are CPU times of the thread. One iteration is a whole case. `cargo bench -- --test` runs each once.
@@ -14,7 +15,7 @@ use std::time::Duration;
 use cpu_time::CpuTime;
 use criterion::{BenchmarkId, Throughput, criterion_group, criterion_main};
 use krakpot_bench::cases::{Case, cases};
-use krakpot_bench::{Answer, krakpot, peers};
+use krakpot_bench::{Answer, krakpot, orders, peers};
 
 type Criterion = criterion::Criterion<CpuTime>;
 
@@ -91,6 +92,30 @@ fn verify(criterion: &mut Criterion, cases: &[Case]) {
     group.finish();
 }
 
+fn level3(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("orders");
+    group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    for case in &orders::cases() {
+        let count = case.messages.len() as u64;
+        let answer = orders::answer(case);
+        let hash = krakpot_frames::crc32(format!("{answer:?}").as_bytes());
+        println!("{}: orders: {count} messages, {} entries, answer {hash:08x}", case.name, answer.entries);
+        let id = |implementation| BenchmarkId::new(case.name, implementation);
+        group.throughput(Throughput::Elements(count));
+        group.bench_function(id("krakpot"), |b| {
+            b.iter(|| assert_eq!(orders::krakpot(black_box(case), false), (count, 0)));
+        });
+        let both = orders::krakpot(case, true);
+        group.bench_function(id("krakpot_both_checksums"), |b| {
+            b.iter(|| assert_eq!(orders::krakpot(black_box(case), true), both));
+        });
+        let few = orders::PLAIN_MESSAGES as u64;
+        group.throughput(Throughput::Elements(few));
+        group.bench_function(id("sorted_anew"), |b| b.iter(|| assert_eq!(orders::plain(black_box(case)), few)));
+    }
+    group.finish();
+}
+
 fn all(criterion: &mut Criterion) {
     assert!(!cfg!(debug_assertions), "a debug build says nothing about speed: cargo bench builds for release");
     #[cfg(simdjson)]
@@ -101,6 +126,13 @@ fn all(criterion: &mut Criterion) {
     frame(criterion, &cases);
     book(criterion, &cases);
     verify(criterion, &cases);
+    level3(criterion);
+    for orders in [20_000, 100_000] {
+        match orders::bytes_per_order(orders) {
+            Some(bytes) => println!("orders: {bytes:.0} bytes per order in a book of {orders}"),
+            None => println!("orders: memory is not measured here"),
+        }
+    }
 }
 
 criterion_group!(name = benches; config = criterion::Criterion::default().with_measurement(CpuTime::new()); targets = all);

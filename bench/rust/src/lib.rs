@@ -2,6 +2,7 @@
 
 pub mod cases;
 pub mod krakpot;
+pub mod orders;
 pub mod peers;
 #[cfg(simdjson)]
 pub mod simdjson;

@@ -4,6 +4,7 @@ mod arrow;
 mod book;
 mod error;
 mod exchange;
+mod orders;
 mod session;
 mod verifier;
 
@@ -22,6 +23,8 @@ mod _core {
     use crate::book::Book;
     #[pymodule_export]
     use crate::exchange::Exchange;
+    #[pymodule_export]
+    use crate::orders::Orders;
     #[pymodule_export]
     use crate::session::Session;
     #[pymodule_export]

@@ -1,0 +1,210 @@
+//! `Orders`: one level-3 book, from messages given as plain values.
+
+use std::sync::{Mutex, MutexGuard};
+
+use krakpot_core::book::{Outcome, Terms};
+use krakpot_core::decimal::Decimal;
+use krakpot_core::error::Error;
+use krakpot_core::limits;
+use krakpot_core::message::{Kind, OrderEntry, OrderEvent, OrderId, Side};
+use krakpot_core::orders::{self, Life, Modify};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::PyDict;
+
+use crate::error::value_error;
+
+/// Side, event, order id, price, quantity, time.
+type Given = (PyBackedStr, Option<PyBackedStr>, PyBackedStr, PyBackedStr, PyBackedStr, i64);
+/// Order id, quantity, time.
+type Queued = (String, String, i64);
+
+/// One level-3 book of a symbol.
+// A mutex, since several threads may hold the object; each call takes it whole.
+#[pyclass(frozen, module = "krakpot._core")]
+pub struct Orders {
+    terms: Terms,
+    state: Mutex<(Life, Vec<u8>)>,
+}
+
+fn side(word: &str) -> PyResult<Side> {
+    [Side::Bid, Side::Ask]
+        .into_iter()
+        .find(|side| side.word() == word)
+        .ok_or_else(|| value_error(format!("no side {word:?}; sides: bid, ask")))
+}
+
+fn sentence(error: &Error) -> String {
+    match error {
+        Error::Decimal { text, scale, .. } => format!("{text} cannot be held with {scale} decimals"),
+        error => error.to_string(),
+    }
+}
+
+fn refused(error: &Error) -> PyErr {
+    value_error(sentence(error))
+}
+
+fn decimal(text: &str) -> PyResult<Decimal> {
+    Decimal::parse(text.as_bytes()).ok_or_else(|| value_error(format!("{text:?} is no number")))
+}
+
+fn entry(given: &Given) -> PyResult<OrderEntry<'_>> {
+    let (of_side, event, id, price, qty, timestamp) = given;
+    let event = match event {
+        None => OrderEvent::Add,
+        Some(word) => OrderEvent::named(word)
+            .ok_or_else(|| value_error(format!("no event {:?}; events: add, modify, delete", &**word)))?,
+    };
+    Ok(OrderEntry {
+        side: side(of_side)?,
+        event,
+        id: OrderId::new(id).map_err(|error| refused(&error))?,
+        price: decimal(price)?,
+        qty: decimal(qty)?,
+        timestamp: *timestamp,
+    })
+}
+
+impl Orders {
+    fn lock(&self) -> PyResult<MutexGuard<'_, (Life, Vec<u8>)>> {
+        self.state.lock().map_err(|_| value_error("an earlier call failed".into()))
+    }
+
+    fn apply<'py>(
+        &self,
+        py: Python<'py>,
+        kind: Kind,
+        given: &[Given],
+        checksum: Option<u32>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let entries = given.iter().map(entry).collect::<PyResult<Vec<_>>>()?;
+        let (outcome, found) = py.detach(|| {
+            let (life, buffer) = &mut *self.lock()?;
+            let outcome = life.apply(&Terms { kind, checksum, ..self.terms }, &entries, buffer);
+            let found =
+                life.book_mut().map(|book| (book.checksum(buffer), book.checksum_level2(buffer), book.arbitrated()));
+            Ok::<_, PyErr>((outcome.map_err(|error| refused(&error))?, found))
+        })?;
+        let result = PyDict::new(py);
+        let (word, computed) = match outcome {
+            Outcome::Ok => ("ok", None),
+            Outcome::Unchecked => ("unchecked", None),
+            Outcome::Mismatch { computed, .. } => ("mismatch", Some(computed)),
+            Outcome::Crossed => ("crossed", None),
+        };
+        result.set_item("outcome", word)?;
+        result.set_item("checksum", found.map(|found| found.0).or(computed))?;
+        result.set_item("checksum_level2", found.map(|found| found.1))?;
+        result.set_item("modify", found.and_then(|found| found.2).map(Modify::word))?;
+        Ok(result)
+    }
+
+    fn price(&self, mantissa: i128) -> String {
+        Decimal { mantissa, scale: self.terms.price_precision }.to_string()
+    }
+
+    fn qty(&self, mantissa: i128) -> String {
+        Decimal { mantissa, scale: self.terms.qty_precision }.to_string()
+    }
+
+    fn levels(&self, side: Side, levels: Option<usize>) -> PyResult<Vec<(String, String, u32)>> {
+        let state = self.lock()?;
+        let all = state.0.book().into_iter().flat_map(|book| book.levels(side)).take(levels.unwrap_or(usize::MAX));
+        Ok(all.map(|(price, qty, orders)| (self.price(price), self.qty(qty), orders)).collect())
+    }
+}
+
+#[pymethods]
+#[allow(clippy::needless_pass_by_value, reason = "arguments are made from Python objects and belong to the call")]
+impl Orders {
+    #[new]
+    #[pyo3(signature = (*, depth, price_precision, qty_precision, modify = "keep_place"))]
+    fn new(depth: u16, price_precision: u8, qty_precision: u8, modify: &str) -> PyResult<Self> {
+        if depth == 0 || depth > limits::DEPTH_MAX {
+            return Err(value_error(format!("depth {depth} is not between 1 and {}", limits::DEPTH_MAX)));
+        }
+        if price_precision.max(qty_precision) > limits::SCALE {
+            return Err(value_error(format!(
+                "precision {price_precision},{qty_precision} is beyond {} decimals",
+                limits::SCALE
+            )));
+        }
+        let habit = Modify::named(modify)
+            .ok_or_else(|| value_error(format!("no answer {modify:?}; answers: keep_place, take_timestamp")))?;
+        let terms = Terms { kind: Kind::Snapshot, checksum: None, depth, price_precision, qty_precision };
+        let mut life = Life::default();
+        life.habit = habit;
+        Ok(Self { terms, state: Mutex::new((life, Vec::new())) })
+    }
+
+    #[pyo3(signature = (orders, checksum = None))]
+    fn snapshot<'py>(
+        &self,
+        py: Python<'py>,
+        orders: Vec<Given>,
+        checksum: Option<u32>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        self.apply(py, Kind::Snapshot, &orders, checksum)
+    }
+
+    #[pyo3(signature = (orders, checksum = None))]
+    fn update<'py>(&self, py: Python<'py>, orders: Vec<Given>, checksum: Option<u32>) -> PyResult<Bound<'py, PyDict>> {
+        self.apply(py, Kind::Update, &orders, checksum)
+    }
+
+    #[getter]
+    fn live(&self) -> PyResult<bool> {
+        Ok(self.lock()?.0.book().is_some())
+    }
+
+    #[getter]
+    fn modify(&self) -> PyResult<&'static str> {
+        Ok(self.lock()?.0.habit.word())
+    }
+
+    #[pyo3(signature = (levels = None))]
+    fn bids(&self, levels: Option<usize>) -> PyResult<Vec<(String, String, u32)>> {
+        self.levels(Side::Bid, levels)
+    }
+
+    #[pyo3(signature = (levels = None))]
+    fn asks(&self, levels: Option<usize>) -> PyResult<Vec<(String, String, u32)>> {
+        self.levels(Side::Ask, levels)
+    }
+
+    fn queue(&self, side: &str, price: &str) -> PyResult<Vec<Queued>> {
+        let (side, price) = (self::side(side)?, decimal(price)?.rescale(self.terms.price_precision));
+        let state = self.lock()?;
+        let (Some(book), Some(price)) = (state.0.book(), price) else { return Ok(Vec::new()) };
+        Ok(book.queue(side, price).map(|(id, qty, timestamp)| (id.to_string(), self.qty(qty), timestamp)).collect())
+    }
+
+    fn order<'py>(&self, py: Python<'py>, order_id: &str) -> PyResult<Option<Bound<'py, PyDict>>> {
+        // An id too long to be held is not held.
+        let Ok(id) = OrderId::new(order_id) else { return Ok(None) };
+        let Some(found) = self.lock()?.0.book().and_then(|book| book.find(id)) else { return Ok(None) };
+        let orders::Found { side, price, qty, timestamp, orders_ahead, qty_ahead } = found;
+        let result = PyDict::new(py);
+        result.set_item("side", side.word())?;
+        result.set_item("price", self.price(price))?;
+        result.set_item("qty", self.qty(qty))?;
+        result.set_item("timestamp", timestamp)?;
+        result.set_item("orders_ahead", orders_ahead)?;
+        result.set_item("qty_ahead", self.qty(qty_ahead))?;
+        Ok(Some(result))
+    }
+
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let state = self.lock()?;
+        let (life, book) = (&state.0, state.0.book());
+        let levels = |side| book.map_or(0, |book| book.levels(side).count());
+        let result = PyDict::new(py);
+        result.set_item("orders", book.map_or(0, orders::Orders::len))?;
+        result.set_item("bids", levels(Side::Bid))?;
+        result.set_item("asks", levels(Side::Ask))?;
+        result.set_item("absent", life.absent)?;
+        result.set_item("replaced", book.map_or(0, orders::Orders::replaced))?;
+        Ok(result)
+    }
+}
