@@ -128,7 +128,7 @@ impl Exchange {
             .into_iter()
             .map(|pair| {
                 let seed = rng.bits();
-                Market::new(pair, seed)
+                Market::new(pair, seed, start)
             })
             .collect();
         let mut sum = 0.0;

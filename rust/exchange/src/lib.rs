@@ -15,6 +15,7 @@ pub mod engine;
 mod exchange;
 pub mod market;
 mod message;
+pub mod orders;
 pub mod pairs;
 mod request;
 pub mod rng;

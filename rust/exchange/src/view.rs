@@ -80,7 +80,7 @@ mod tests {
     fn a_subscriber_holds_the_best_levels() {
         let (mut refills, mut dropped) = (0, 0);
         for (i, pair) in pairs(60, 9).into_iter().enumerate().step_by(7) {
-            let mut market = Market::new(pair, i as u64);
+            let mut market = Market::new(pair, i as u64, 0);
             for depth in [1, 3, 10, 25, 100] {
                 let mut view = View::new(&market.engine, depth);
                 let mut books = [Side::Buy, Side::Sell].map(|side| {
