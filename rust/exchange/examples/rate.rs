@@ -3,14 +3,14 @@
 
 use std::time::Instant;
 
-use krakpot_exchange::Exchange;
+use krakpot_exchange::{Endpoint, Exchange};
 
 fn main() {
     for (pairs, depth) in [(200, 10), (200, 100), (200, 1000), (1450, 1000)] {
         let mut exchange = Exchange::new(pairs, 10_000.0, 1, 0, false);
         let symbols: Vec<String> = exchange.symbols().map(|symbol| format!("\"{symbol}\"")).collect();
         let symbols = symbols.join(",");
-        let client = exchange.connect();
+        let client = exchange.connect(Endpoint::Public);
         for params in [
             format!(r#""channel":"book","depth":{depth}"#),
             r#""channel":"trade""#.to_owned(),

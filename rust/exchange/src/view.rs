@@ -56,6 +56,14 @@ impl View {
     }
 }
 
+/// Keeps the last change of each level: what is told when some time is told at once.
+pub fn merge(changes: &mut Vec<Change>) {
+    let mut seen = BTreeSet::new();
+    changes.reverse();
+    changes.retain(|change| seen.insert((change.side == Side::Sell, change.price)));
+    changes.reverse();
+}
+
 /// The checksum of a book: the best ten asks, then the best ten bids, price and quantity as digits.
 pub fn checksum(engine: &Engine, scratch: &mut Vec<u8>) -> u32 {
     scratch.clear();
@@ -75,22 +83,34 @@ mod tests {
     use crate::pairs::pairs;
     use std::collections::BTreeMap;
 
-    /// Goal: a subscriber that applies the entries and truncates after each holds exactly the engine's best levels.
+    /// Goal: a subscriber that applies the entries and truncates after each holds exactly the engine's best levels, also
+    /// where several steps are told at once.
     #[test]
     fn a_subscriber_holds_the_best_levels() {
-        let (mut refills, mut dropped) = (0, 0);
+        let (mut refills, mut dropped, mut merged) = (0, 0, 0);
         for (i, pair) in pairs(60, 9).into_iter().enumerate().step_by(7) {
             let mut market = Market::new(pair, i as u64, 0);
-            for depth in [1, 3, 10, 25, 100] {
+            for (depth, every) in [(1, 1), (3, 1), (10, 1), (25, 1), (100, 1), (1, 7), (10, 20), (100, 3)] {
                 let mut view = View::new(&market.engine, depth);
                 let mut books = [Side::Buy, Side::Sell].map(|side| {
                     market.engine.best(side).take(depth).map(|(p, q)| (side.key(p), q)).collect::<BTreeMap<_, _>>()
                 });
+                let mut changes = Vec::new();
                 for step in 0..4000 {
                     market.step(step);
+                    changes.extend_from_slice(&market.changes);
+                    if step % every != 0 {
+                        continue;
+                    }
+                    if every > 1 {
+                        let before = changes.len();
+                        merge(&mut changes);
+                        merged += before - changes.len();
+                    }
                     let mut entries = Vec::new();
-                    view.update(&market.engine, &market.changes, &mut entries);
-                    refills += usize::from(entries.len() > market.changes.len());
+                    view.update(&market.engine, &changes, &mut entries);
+                    refills += usize::from(entries.len() > changes.len());
+                    changes.clear();
                     for (side, price, qty) in entries {
                         let book = &mut books[usize::from(side == Side::Sell)];
                         if qty == 0 {
@@ -113,5 +133,6 @@ mod tests {
             }
         }
         assert!(refills > 100 && dropped > 100, "the test is awake: {refills} refills, {dropped} dropped");
+        assert!(merged > 100, "the test is awake: {merged} changes merged");
     }
 }
