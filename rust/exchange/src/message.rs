@@ -71,7 +71,15 @@ pub fn book(pair: &Pair, snapshot: bool, entries: &[Entry], checksum: u32, ts: i
 
 /// A level3 message: entries in their order, both sides apart; those of a snapshot have no event. `first_id` is the number
 /// of the pair's first order: no two pairs have a number in common.
-pub fn level3(pair: &Pair, first_id: u64, snapshot: bool, entries: &[OrderEntry], sum: u32, ts: i64, out: &mut Vec<u8>) {
+pub fn level3(
+    pair: &Pair,
+    first_id: u64,
+    snapshot: bool,
+    entries: &[OrderEntry],
+    sum: u32,
+    ts: i64,
+    out: &mut Vec<u8>,
+) {
     begin("level3", snapshot, out);
     out.extend_from_slice(b",\"data\":[{");
     field("checksum", sum.into(), 0, out);

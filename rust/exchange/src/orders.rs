@@ -269,8 +269,7 @@ mod tests {
         }
 
         fn queue(&self, side: Side) -> Vec<(i64, i64, u64, i64)> {
-            let mut orders: Vec<_> =
-                self.orders.iter().filter(|o| o.0 == side).map(|o| (o.1, o.2, o.3, o.4)).collect();
+            let mut orders: Vec<_> = self.orders.iter().filter(|o| o.0 == side).map(|o| (o.1, o.2, o.3, o.4)).collect();
             orders.sort_by_key(|o| (o.0, o.1));
             orders
         }
@@ -347,7 +346,11 @@ mod tests {
                     pending2.clear();
                     for &(side, price, qty) in &levels {
                         let held = &mut level2[usize::from(side == Side::Sell)];
-                        if qty == 0 { held.remove(&side.key(price)) } else { held.insert(side.key(price), qty) };
+                        if qty == 0 {
+                            held.remove(&side.key(price))
+                        } else {
+                            held.insert(side.key(price), qty)
+                        };
                         if held.len() > depth {
                             held.pop_last();
                         }

@@ -195,7 +195,10 @@ mod tests {
             let text = String::from_utf8(out).expect("text");
             let parts: Vec<&str> = text.trim_matches('"').split('-').collect();
             assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [6, 5, 6], "{text}");
-            assert!(parts[0].starts_with('O') && parts.concat().bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()));
+            assert!(
+                parts[0].starts_with('O')
+                    && parts.concat().bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+            );
             seen.insert(text);
         }
         assert_eq!(seen.len(), 51_499, "number 0 is there twice");
