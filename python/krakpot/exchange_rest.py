@@ -32,6 +32,10 @@ HEAD_MAX, BODY_MAX = 16 << 10, 64 << 10
 CONNECTIONS_MAX = 100
 PATIENCE = 10.0
 """Seconds for a request to arrive whole."""
+LINGER = 1.0
+"""Seconds for which what still comes is read after an answer: a socket closed over unread bytes takes the answer
+back.
+"""
 NONCE_MAX = (1 << 64) - 1
 
 
@@ -199,6 +203,10 @@ class RestServer:
             async with asyncio.timeout(PATIENCE):
                 writer.write(await self._response(reader))
                 await writer.drain()
+            writer.write_eof()
+            async with asyncio.timeout(LINGER):
+                while await reader.read(HEAD_MAX):
+                    pass
         except (OSError, EOFError, TimeoutError, asyncio.CancelledError):
             # The client went, was too slow, or the exchange closes: there is nobody to answer.
             pass
