@@ -9,11 +9,11 @@ use serde_json::{Map, Value, json};
 use crate::engine::{Change, OrderChange, Side};
 use crate::market::{INTERVALS, Market};
 use crate::message;
-use crate::orders::{self, Checksum, OrderEntry, OrderView};
+use crate::orders::{self, OrderEntry, OrderView};
 use crate::pairs::pairs;
 use crate::request::{self, Endpoint, Request, Topic};
 use crate::rng::Rng;
-use crate::view::{self, Entry, View, checksum};
+use crate::view::{self, Checksum, Entry, View, checksum};
 use crate::wire;
 
 const MS: i64 = 1_000_000;
@@ -164,6 +164,7 @@ impl<T> Default for Held<T> {
 struct Topics {
     books: Vec<(usize, View, Vec<usize>)>,
     level3: Vec<(usize, OrderView, Vec<usize>)>,
+    book_sum: Checksum,
     level3_sum: Checksum,
     held_books: Held<Change>,
     held_level3: Held<OrderChange>,
@@ -502,16 +503,17 @@ impl Exchange {
         if self.paces[BOOK].conflate > 0 {
             view::merge(&mut changes);
         }
-        let mut sum = None;
+        let Self { markets, topics, scratch, .. } = self;
+        let changed = changes.iter().map(|change| (change.side, change.price));
+        let sum = topics[pair].book_sum.after(&markets[pair].engine, changed, checksum, scratch);
         for (_, view, places) in &mut books {
-            let Self { markets, entries, text, scratch, .. } = self;
+            let Self { markets, entries, text, .. } = self;
             let market = &markets[pair];
             entries.clear();
             view.update(&market.engine, &changes, entries);
             if entries.is_empty() {
                 continue;
             }
-            let sum = *sum.get_or_insert_with(|| checksum(&market.engine, scratch));
             text.clear();
             message::book(&market.pair, false, entries, sum, ts, text);
             self.send(places, "book", Some(pair), sum.into());
@@ -530,7 +532,8 @@ impl Exchange {
         let mut views = std::mem::take(&mut self.topics[pair].level3);
         orders::merge(&mut changes);
         let Self { markets, topics, scratch, .. } = self;
-        let sum = topics[pair].level3_sum.after(&markets[pair].engine, &changes, scratch);
+        let changed = changes.iter().map(|change| (change.side, change.price));
+        let sum = topics[pair].level3_sum.after(&markets[pair].engine, changed, orders::checksum, scratch);
         for (_, view, places) in &mut views {
             let Self { markets, order_entries, text, .. } = self;
             let market = &markets[pair];
@@ -699,6 +702,7 @@ impl Exchange {
                 topics.books.retain(|book| !book.2.is_empty());
                 if topics.books.is_empty() {
                     topics.held_books.changes.clear();
+                    topics.book_sum.forget();
                 }
             }
             Topic::Level3(depth) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::engine::{Engine, Order, OrderChange, Side};
 use crate::rng::Rng;
+use crate::view::TOP;
 use crate::wire;
 
 /// What happened to an order.
@@ -186,44 +187,13 @@ pub fn checksum(engine: &Engine, scratch: &mut Vec<u8>) -> u32 {
     wire::crc32(scratch)
 }
 
-/// Levels a side in the checksum.
-const TOP: usize = 10;
-
-/// A checksum that is computed again only where it may be another.
-#[derive(Debug, Default)]
-pub struct Checksum {
-    /// The sum, and per side the key of the deepest level in it; `i64::MAX` where the book has fewer.
-    known: Option<(u32, [i64; 2])>,
-}
-
-impl Checksum {
-    /// The checksum of a book after `changes`; it must be told all of them.
-    pub fn after(&mut self, engine: &Engine, changes: &[OrderChange], scratch: &mut Vec<u8>) -> u32 {
-        if let Some((sum, edges)) = self.known
-            && changes.iter().all(|c| c.side.key(c.price) > edges[usize::from(c.side == Side::Sell)])
-        {
-            // A level behind the edge comes into the sum only when one before it goes.
-            return sum;
-        }
-        let sum = checksum(engine, scratch);
-        let edge = |side: Side| engine.best(side).nth(TOP - 1).map_or(i64::MAX, |(price, _)| side.key(price));
-        self.known = Some((sum, [edge(Side::Buy), edge(Side::Sell)]));
-        sum
-    }
-
-    /// Forgets it: changes will pass untold.
-    pub fn forget(&mut self) {
-        self.known = None;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::Shown;
     use crate::market::Market;
     use crate::pairs::pairs;
-    use crate::view::View;
+    use crate::view::{Checksum, View};
     use std::collections::BTreeMap;
 
     /// A subscriber without any cleverness: a list of orders, sorted by time.
@@ -328,7 +298,8 @@ mod tests {
                     entries.clear();
                     let ts = market.engine.last();
                     view.update(&market.engine, &pending, ts, &mut entries);
-                    let computed = sum.after(&market.engine, &pending, &mut scratch);
+                    let changed = pending.iter().map(|change| (change.side, change.price));
+                    let computed = sum.after(&market.engine, changed, checksum, &mut scratch);
                     assert_eq!(computed, checksum(&market.engine, &mut scratch), "a kept checksum is the right one");
                     kept += usize::from(pending.len() > 0 && entries.is_empty());
                     pending.clear();
