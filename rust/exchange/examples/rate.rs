@@ -40,7 +40,9 @@ fn main() {
         });
         exchange.advance(exchange.now() + 3 * SECOND, usize::MAX, 0);
         let clients: Vec<u64> = std::iter::once(client).chain(orders).collect();
-        clients.iter().for_each(|&client| drop(exchange.take(client)));
+        for &client in &clients {
+            exchange.take(client);
+        }
         let (mut bytes, before) = (0, exchange.summary()["messages"].as_u64().unwrap_or(0));
         let (begin, begin_cpu) = (Instant::now(), cpu_seconds());
         while begin.elapsed().as_secs() < 3 {

@@ -504,8 +504,8 @@ impl Exchange {
             view::merge(&mut changes);
         }
         let Self { markets, topics, scratch, .. } = self;
-        let changed = changes.iter().map(|change| (change.side, change.price));
-        let sum = topics[pair].book_sum.after(&markets[pair].engine, changed, checksum, scratch);
+        let levels = changes.iter().map(|change| (change.side, change.price));
+        let sum = topics[pair].book_sum.after(&markets[pair].engine, levels, checksum, scratch);
         for (_, view, places) in &mut books {
             let Self { markets, entries, text, .. } = self;
             let market = &markets[pair];
@@ -532,8 +532,8 @@ impl Exchange {
         let mut views = std::mem::take(&mut self.topics[pair].level3);
         orders::merge(&mut changes);
         let Self { markets, topics, scratch, .. } = self;
-        let changed = changes.iter().map(|change| (change.side, change.price));
-        let sum = topics[pair].level3_sum.after(&markets[pair].engine, changed, orders::checksum, scratch);
+        let levels = changes.iter().map(|change| (change.side, change.price));
+        let sum = topics[pair].level3_sum.after(&markets[pair].engine, levels, orders::checksum, scratch);
         for (_, view, places) in &mut views {
             let Self { markets, order_entries, text, .. } = self;
             let market = &markets[pair];

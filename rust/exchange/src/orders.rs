@@ -251,7 +251,8 @@ mod tests {
                 let keys: BTreeSet<i64> = queue.iter().map(|o| o.0).collect();
                 let edge = keys.iter().nth(9).copied().unwrap_or(i64::MAX);
                 for (key, _, _, qty) in queue.into_iter().filter(|o| o.0 <= edge) {
-                    text += &format!("{}{qty}", key.abs());
+                    text += &key.abs().to_string();
+                    text += &qty.to_string();
                 }
             }
             // Bit by bit: not by the tables of the exchange.
@@ -276,11 +277,13 @@ mod tests {
                 let mut market = Market::new(pair.clone(), i as u64, 1_000_000_000_000_000_000);
                 let mut view = OrderView::new(&market.engine, depth);
                 let mut book = View::new(&market.engine, depth);
-                let (mut entries, mut levels) = (Vec::new(), Vec::new());
+                let (mut entries, mut book_entries) = (Vec::new(), Vec::new());
                 snapshot(&market.engine, depth, &mut entries);
                 let mut subscribers = [(); 2].map(|()| Subscriber { depth, orders: Vec::new() });
                 for subscriber in &mut subscribers {
-                    entries.iter().for_each(|entry| subscriber.apply(entry));
+                    for entry in &entries {
+                        subscriber.apply(entry);
+                    }
                 }
                 let held = |side| market.engine.best(side).take(depth).map(|(p, q)| (side.key(p), q)).collect();
                 let mut level2: [BTreeMap<i64, i64>; 2] = [Side::Buy, Side::Sell].map(held);
@@ -301,21 +304,23 @@ mod tests {
                     let changed = pending.iter().map(|change| (change.side, change.price));
                     let computed = sum.after(&market.engine, changed, checksum, &mut scratch);
                     assert_eq!(computed, checksum(&market.engine, &mut scratch), "a kept checksum is the right one");
-                    kept += usize::from(pending.len() > 0 && entries.is_empty());
+                    kept += usize::from(!pending.is_empty() && entries.is_empty());
                     pending.clear();
                     assert!(entries.iter().all(|e| e.ts <= ts && (e.event != Event::Delete || e.ts == ts)));
                     let adds: Vec<_> = entries.iter().filter(|e| e.event == Event::Add).collect();
                     entered += adds.iter().filter(|e| e.ts < ts - 10_000_000).count();
                     shuffled += adds.windows(2).filter(|w| w[0].side == w[1].side && w[0].ts > w[1].ts).count();
                     for entry in &entries {
-                        subscribers.iter_mut().for_each(|subscriber| subscriber.apply(entry));
+                        for subscriber in &mut subscribers {
+                            subscriber.apply(entry);
+                        }
                         dropped += subscribers[0].truncate();
                     }
                     subscribers[1].truncate();
-                    levels.clear();
-                    book.update(&market.engine, &pending2, &mut levels);
+                    book_entries.clear();
+                    book.update(&market.engine, &pending2, &mut book_entries);
                     pending2.clear();
-                    for &(side, price, qty) in &levels {
+                    for &(side, price, qty) in &book_entries {
                         let held = &mut level2[usize::from(side == Side::Sell)];
                         if qty == 0 {
                             held.remove(&side.key(price))

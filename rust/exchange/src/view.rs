@@ -147,8 +147,8 @@ mod tests {
                     let mut entries = Vec::new();
                     view.update(&market.engine, &changes, &mut entries);
                     refills += usize::from(entries.len() > changes.len());
-                    let changed = changes.iter().map(|change| (change.side, change.price));
-                    let kept = sum.after(&market.engine, changed, checksum, &mut scratch);
+                    let levels = changes.iter().map(|change| (change.side, change.price));
+                    let kept = sum.after(&market.engine, levels, checksum, &mut scratch);
                     assert_eq!(kept, checksum(&market.engine, &mut scratch), "a kept checksum is the right one");
                     changes.clear();
                     for (side, price, qty) in entries {

@@ -76,14 +76,14 @@ fn fill(mut rest: u128, digits: &mut [u8; WIDTH]) -> usize {
     }
     #[allow(clippy::cast_possible_truncation, reason = "it fits now")]
     let mut small = rest as u64;
-    while small >= 100 {
+    loop {
         at -= 2;
         digits[at..at + 2].copy_from_slice(&PAIRS[(small % 100) as usize]);
+        if small < 100 {
+            return if small < 10 { at + 1 } else { at };
+        }
         small /= 100;
     }
-    at -= 2;
-    digits[at..at + 2].copy_from_slice(&PAIRS[small as usize]);
-    if small < 10 { at + 1 } else { at }
 }
 
 /// Writes `value` × 10^-`decimals` in fixed point, padded: 5100 with 8 decimals is `0.00005100`.

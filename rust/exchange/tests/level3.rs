@@ -98,7 +98,7 @@ fn tokens() {
     exchange.advance(START + 901 * SECOND, usize::MAX, 0);
     let lived = take(&mut exchange, id);
     let last = of(&lived, "level3", "update").pop().expect("updates")["data"][0]["timestamp"].to_string();
-    assert!(last > "\"2026-08-02T03:50:51".to_owned(), "15 minutes later it lives: {last}");
+    assert!(last.as_str() > "\"2026-08-02T03:50:51", "15 minutes later it lives: {last}");
     let late =
         ask(&mut exchange, id, "subscribe", &json!({"channel": "level3", "symbol": ["ETH/USD"], "token": TOKEN}));
     assert_eq!(late[0]["error"], "ESession:Invalid session", "too old for a new one");
