@@ -198,8 +198,8 @@ class Exchange:
         seed: int = 1,
         start: int = 0,
         log: bool = False,
-        book: tuple[int, int, int] = (0, 0, 0),
-        level3: tuple[int, int, int] = (0, 0, 0),
+        book: tuple[int, int, int] | None = None,
+        level3: tuple[int, int, int] | None = None,
     ) -> Exchange: ...
     @property
     def now(self) -> int:

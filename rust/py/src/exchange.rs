@@ -31,7 +31,7 @@ impl Exchange {
 #[pymethods]
 impl Exchange {
     #[new]
-    #[pyo3(signature = (*, pairs = 200, rate = 1000.0, seed = 1, start = 0, log = false, book = (0, 0, 0), level3 = (0, 0, 0)))]
+    #[pyo3(signature = (*, pairs = 200, rate = 1000.0, seed = 1, start = 0, log = false, book = None, level3 = None))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -40,8 +40,8 @@ impl Exchange {
         seed: u64,
         start: i64,
         log: bool,
-        book: (i64, i64, i64),
-        level3: (i64, i64, i64),
+        book: Option<(i64, i64, i64)>,
+        level3: Option<(i64, i64, i64)>,
     ) -> PyResult<Self> {
         if !(1..=krakpot_exchange::PAIRS_MAX).contains(&pairs) {
             return Err(value_error(format!("pairs must be from 1 to {}, not {pairs}", krakpot_exchange::PAIRS_MAX)));
@@ -49,7 +49,7 @@ impl Exchange {
         if !(rate.is_finite() && rate > 0.0) {
             return Err(value_error(format!("rate must be above zero, not {rate}")));
         }
-        let (book, level3) = (pace(book)?, pace(level3)?);
+        let (book, level3) = (pace(book.unwrap_or_default())?, pace(level3.unwrap_or_default())?);
         Ok(py.detach(|| {
             let mut exchange = krakpot_exchange::Exchange::new(pairs, rate, seed, start, log);
             exchange.set_paces(book, level3);
