@@ -5,13 +5,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import csv
+import hashlib
+import hmac
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
-from collections import Counter
+import urllib.request
+import zlib
+from collections import Counter, defaultdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,7 +30,7 @@ import frames
 from account import run as record_and_compare
 from krakpot import _core, exchange
 from krakpot.errors import ConfigError
-from krakpot.exchange import ExchangeServer, Options
+from krakpot.exchange import ExchangeServer, Options, Pace
 
 TIMEOUT = 60
 
@@ -118,6 +124,243 @@ def test_books_equal_a_plain_model(depth: int) -> None:
     assert seen["snapshot"] == 40, seen
     assert seen["delete"] > 10, seen
     assert seen["long"] > 5, seen
+
+
+def sign(name: str, secret: str, nonce: int) -> dict[str, Any]:
+    """Method, headers and body of a request for a token, made by hand."""
+    body = f"nonce={nonce}".encode()
+    message = b"/0/private/GetWebSocketsToken" + hashlib.sha256(str(nonce).encode() + body).digest()
+    mac = hmac.new(base64.b64decode(secret), message, hashlib.sha512)
+    return {"data": body, "headers": {"API-Key": name, "API-Sign": base64.b64encode(mac.digest()).decode()}}
+
+
+def post(address: str, **request: Any) -> dict[str, Any]:
+    """The answer of REST to a request for a token."""
+    whole = urllib.request.Request(f"{address}/0/private/GetWebSocketsToken", **request)  # noqa: S310  # http, ours
+    with urllib.request.urlopen(whole, timeout=TIMEOUT) as answer:  # noqa: S310  # the same
+        return dict(json.loads(answer.read()))
+
+
+async def token(server: ExchangeServer, nonce: int = 1) -> str:
+    """A token that REST gives for a signed request."""
+    request = sign(server.key.name, server.key.secret_text, nonce)
+    answer = await asyncio.to_thread(post, server.rest_address, **request)
+    return str(answer["result"]["token"])
+
+
+class Orders:
+    """A level-3 book as a list: what is held is sorted anew for each question."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.held: list[tuple[str, Decimal, str, str, str, str]] = []
+        """Side, price to sort by, time, id, price and quantity as on the wire."""
+
+    def queue(self, side: str) -> list[tuple[str, Decimal, str, str, str, str]]:
+        """Orders of a side, the first to be filled first: times of nine digits sort as texts do."""
+        return sorted((o for o in self.held if o[0] == side), key=lambda o: (o[1], o[2]))
+
+    def top(self, side: str, levels: int) -> list[Decimal]:
+        """Keys of the best prices."""
+        return sorted({o[1] for o in self.held if o[0] == side})[:levels]
+
+    def apply(self, data: dict[str, Any]) -> None:
+        """All entries of a message, then the window."""
+        for side in ("bids", "asks"):
+            for entry in data[side]:
+                price, qty, when, order = (entry[k] for k in ("limit_price", "order_qty", "timestamp", "order_id"))
+                assert re.fullmatch(r"O[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{6}", order), order
+                event = entry.get("event", "add")
+                known = [o for o in self.held if o[3] == order] if "event" in entry else []
+                assert known or event == "add", f"{event} of what is not held: {order}"
+                for one in known:
+                    self.held.remove(one)
+                if event == "modify":
+                    assert known[0][2] == when, "an order that is filled in part keeps its place"
+                if event == "delete":
+                    assert known[0][5] == qty, "the last quantity"
+                    assert data["timestamp"] == when, "the message's time"
+                else:
+                    key = Decimal(price) * (-1 if side == "bids" else 1)
+                    self.held.append((side, key, when, order, price, qty))
+        for side in ("bids", "asks"):
+            window = set(self.top(side, self.depth))
+            self.held = [o for o in self.held if o[0] != side or o[1] in window]
+
+    @property
+    def checksum(self) -> int:
+        """Kraken's level-3 CRC32, by zlib."""
+        text = ""
+        for side in ("asks", "bids"):
+            top = set(self.top(side, 10))
+            for _, key, _, _, price, qty in self.queue(side):
+                if key in top:
+                    text += price.replace(".", "").lstrip("0") + qty.replace(".", "").lstrip("0")
+        return zlib.crc32(text.encode())
+
+    def levels(self) -> dict[str, dict[Decimal, Decimal]]:
+        """Sums of the quantities at each price."""
+        sums: dict[str, dict[Decimal, Decimal]] = {"bids": defaultdict(Decimal), "asks": defaultdict(Decimal)}
+        for side, _, _, _, price, qty in self.held:
+            sums[side][Decimal(price)] += Decimal(qty)
+        return sums
+
+
+@pytest.mark.parametrize(("depth", "symbols", "updates"), [(10, 8, 600), (100, 4, 250), (1000, 1, 60)])
+def test_orders_equal_a_plain_model_and_the_book(depth: int, symbols: int, updates: int) -> None:
+    """With a token of REST: a list of orders has, after each message, the checksum that the exchange computed by
+    itself, and its sums are what the book channel, on another connection, says of the same moment.
+    """
+
+    async def follow() -> Counter[str]:
+        seen: Counter[str] = Counter()
+        async with (
+            ExchangeServer(Options(pairs=symbols, rate=4000, seed=3, speed=4)) as server,
+            # What is not read any more would hold up a goodbye.
+            connect(server.level3_address, max_size=None, close_timeout=0.1) as orders,
+            connect(server.address, max_size=None, close_timeout=0.1) as books,
+        ):
+            names = server.exchange.symbols
+            params = {"channel": "level3", "symbol": names, "depth": depth, "token": await token(server)}
+            await ask(orders, method="subscribe", params=params)
+            await ask(books, method="subscribe", params={"channel": "book", "symbol": names, "depth": depth})
+            held: dict[str, Orders] = {}
+            # The latest state of each microsecond, of both channels.
+            states: dict[str, dict[tuple[str, str], Any]] = {"level3": {}, "book": {}}
+            async with asyncio.timeout(TIMEOUT):
+                while seen["update"] < updates:
+                    message = loads(await orders.recv())
+                    if message.get("channel") != "level3":
+                        assert message.get("success") is not False, message
+                        continue
+                    assert list(message) == ["channel", "type", "data"]
+                    (data,) = message["data"]
+                    assert list(data) == ["checksum", "symbol", "timestamp", "bids", "asks"]
+                    book = held.setdefault(data["symbol"], Orders(depth))
+                    if message["type"] == "snapshot":
+                        book.held = []
+                    book.apply(data)
+                    assert book.checksum == int(data["checksum"]), f"{data['symbol']}: message {seen}"
+                    seen[message["type"]] += 1
+                    seen.update(e.get("event", "shown") for side in ("bids", "asks") for e in data[side])
+                    states["level3"][data["symbol"], data["timestamp"][:26]] = book.levels()
+                    for side in ("bids", "asks"):
+                        times = [e["timestamp"] for e in data[side] if e.get("event") == "add"]
+                        seen["unsorted"] += times != sorted(times)
+                last = max(when for _, when in states["level3"])
+                level2: dict[str, frames.Book] = {}
+                while True:
+                    message = loads(await books.recv())
+                    if message.get("channel") != "book":
+                        continue
+                    (data,) = message["data"]
+                    if data["timestamp"] > f"{last}Z":
+                        break
+                    symbol = data["symbol"]
+                    if message["type"] == "snapshot":
+                        level2[symbol] = frames.Book(symbol, depth=depth)
+                    for side in ("bid", "ask"):
+                        for e in data[f"{side}s"]:
+                            level2[symbol].apply([(side, e["price"], e["qty"])])
+                    states["book"][symbol, data["timestamp"][:26]] = {
+                        f"{side}s": dict(levels) for side, levels in level2[symbol].sides.items()
+                    }
+            for moment in states["level3"].keys() & states["book"].keys():
+                assert states["level3"][moment] == states["book"][moment], moment
+                seen["compared"] += 1
+        return seen
+
+    seen = asyncio.run(follow())
+    assert seen["snapshot"] == symbols, seen
+    assert seen["compared"] > updates // 2, seen
+    assert min(seen["add"], seen["delete"], seen["modify"]) > 0, seen
+    assert seen["unsorted"] > 0, seen
+
+
+def test_tokens_are_needed_and_expire() -> None:
+    """Without a token, with a made-up one and with one that is too old there is no level 3; a wrong signature and an
+    old nonce get no token. The other endpoint's channels are refused.
+    """
+
+    async def talk() -> None:
+        # A minute of the exchange passes in 30 ms.
+        async with ExchangeServer(Options(pairs=3, rate=0.01, speed=2000)) as server:
+            name, secret = server.key.name, server.key.secret_text
+            wrong = base64.b64encode(b"another").decode()
+            for request, error in (
+                (sign(name, wrong, 5), "EAPI:Invalid signature"),
+                (sign("another", secret, 5), "EAPI:Invalid key"),
+                (sign(name, secret, 5), None),
+                (sign(name, secret, 5), "EAPI:Invalid nonce"),
+                (sign(name, secret, 4), "EAPI:Invalid nonce"),
+            ):
+                answer = await asyncio.to_thread(post, server.rest_address, **request)
+                assert answer["error"] == ([error] if error else []), request
+            async with connect(server.level3_address) as client:
+                level3 = {"channel": "level3", "symbol": ["BTC/USD"]}
+
+                async def refused(**params: Any) -> str:
+                    await ask(client, method="subscribe", params=params, req_id=9)
+                    answers = await until(client, lambda message: message.get("method") == "subscribe")
+                    return str(answers[-1].get("error"))
+
+                assert await refused(**level3) == "ESession:Invalid session"
+                assert await refused(**level3 | {"token": "made up"}) == "ESession:Invalid session"
+                assert (
+                    await refused(channel="book", symbol=["BTC/USD"])
+                    == "Public market data subscriptions are unavailable on this endpoint. Try ws.kraken.com"
+                )
+                fresh = await token(server, 6)
+                expired = server.exchange.now + 900 * frames.SECOND
+                while server.exchange.now <= expired:
+                    await asyncio.sleep(0.01)
+                assert await refused(**level3, token=fresh) == "ESession:Invalid session"
+            async with connect(server.address) as client:
+                await ask(client, method="subscribe", params=level3)
+                answers = await until(client, lambda message: message.get("method") == "subscribe")
+                assert str(answers[-1]["error"]).startswith("Private data and trading are unavailable")
+
+    asyncio.run(talk())
+
+
+def test_the_account_and_the_log_count_level3(tmp_path: Path) -> None:
+    """Each level3 message is in the log with its checksum, and the account has their number and hash; a delay shows in
+    the log as the time between a message's own and its sending.
+    """
+    log = tmp_path / "log.csv"
+    server = _core.Exchange(
+        pairs=3, rate=2000, start=frames.START, log=True, book=(20_000_000, 0, 0), level3=(0, 1_000_000, 50_000_000)
+    )
+    server.allow("a token", frames.START + frames.SECOND)
+    orders, books = server.connect("level3"), server.connect()
+    params: dict[str, Any] = {"symbol": server.symbols, "token": "a token"}
+    for client, channel in ((orders, "level3"), (books, "book")):
+        request = {"method": "subscribe", "params": params | {"channel": channel}}
+        server.receive(client, json.dumps(request).encode())
+    server.advance(frames.START + 3 * frames.SECOND)
+    messages = {client: [loads(text) for text in unframe(server.take(client))] for client in (orders, books)}
+    log.write_bytes(server.take_log())
+    with log.open() as lines:
+        rows = list(csv.DictReader(lines))
+    account = {one["connection"]: one for one in json.loads(server.summary())["connections"]}
+    for client, channel, least in ((orders, "level3", 0), (books, "book", 20_000)):
+        told = [m["data"][0] for m in messages[client] if m.get("channel") == channel]
+        logged = [row for row in rows if (row["connection"], row["channel"]) == (str(client), channel)]
+        assert [(d["symbol"], d["checksum"]) for d in told] == [(r["symbol"], r["checksum"]) for r in logged]
+        assert len(told) > 50
+        for symbol in server.symbols:
+            sums = [int(d["checksum"]) for d in told if d["symbol"] == symbol]
+            value = 0
+            for one in sums:
+                value = (value * exchange.HASH + one) % 2**64
+            assert account[client]["symbols"][symbol][channel] == {"messages": len(sums), "hash": f"{value:016x}"}
+        lags = [
+            int(r["sent_ns"]) // 1000 - frames.START // 1000 - (int(d["timestamp"][17:19]) - 50) * 10**6
+            - int(d["timestamp"][20:26]) for d, r in zip(told, logged, strict=True)
+        ]  # fmt: skip
+        assert min(lags) >= least, channel
+        assert max(lags) <= (51_000 if channel == "level3" else 20_000), channel
+        assert max(lags) > 1000, "awake"
 
 
 def test_every_channel_is_what_the_session_expects() -> None:
@@ -291,6 +534,33 @@ def test_speed_refused(text: str) -> None:
         exchange.speed(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("5ms", 5_000_000), ("250us", 250_000), ("1.5s", 1_500_000_000), ("0", 0), ("3600s", 3600 * 10**9)],
+)
+def test_pause(text: str, value: int) -> None:
+    """A time with its unit, or nothing, in ns."""
+    assert exchange.pause(text) == value
+
+
+@pytest.mark.parametrize("text", ["5", "-1ms", "ms", "3601s", "1m", "1e3ms", "nan"])
+def test_pause_refused(text: str) -> None:
+    """The sentence names what is allowed."""
+    with pytest.raises(ValueError, match="5ms"):
+        exchange.pause(text)
+
+
+def test_key() -> None:
+    """Both of key and secret, or none."""
+    assert exchange.key(None, None) is None
+    key = exchange.key("name", "c2VjcmV0")
+    assert key is not None
+    assert key.secret == b"secret"
+    for name, secret in (("name", None), (None, "c2VjcmV0"), ("", "c2VjcmV0")):
+        with pytest.raises(ConfigError, match="belong together"):
+            exchange.key(name, secret)
+
+
 def test_wrong_places_are_plain_errors(tmp_path: Path) -> None:
     """A port in use and a log that cannot be written are named; wrong numbers are refused by the core."""
 
@@ -299,6 +569,10 @@ def test_wrong_places_are_plain_errors(tmp_path: Path) -> None:
             port = int(server.address.rpartition(":")[2].removesuffix("/v2"))
             with pytest.raises(ConfigError, match=f"--port {port}"):
                 async with ExchangeServer(Options(pairs=1, port=port)):
+                    pass
+            rest = int(server.rest_address.rpartition(":")[2])
+            with pytest.raises(ConfigError, match=f"--rest-port {rest}"):
+                async with ExchangeServer(Options(pairs=1, rest_port=rest)):
                     pass
 
     asyncio.run(twice())
@@ -314,6 +588,10 @@ def test_wrong_places_are_plain_errors(tmp_path: Path) -> None:
         _core.Exchange(pairs=0)
     with pytest.raises(ValueError, match="rate must be above zero"):
         _core.Exchange(rate=0)
+    with pytest.raises(ValueError, match="delay, jitter and conflation"):
+        _core.Exchange(book=Pace(delay=-1).whole)
+    with pytest.raises(ValueError, match="endpoint must be public or level3"):
+        _core.Exchange(pairs=1).connect("private")
 
 
 def test_command_serves_and_lists_its_pairs(tmp_path: Path) -> None:
@@ -326,6 +604,10 @@ def test_command_serves_and_lists_its_pairs(tmp_path: Path) -> None:
         assert server.stdout is not None
         address = server.stdout.readline().split()[-1]
         assert address.startswith("ws://127.0.0.1:")
+        level3 = server.stdout.readline().split()
+        assert level3[3].startswith(address.removesuffix("/v2") + "/level3/v2")
+        _, _, name, _, secret = server.stdout.readline().split()
+        assert post(level3[-1], **sign(name, secret, 1))["result"]["expires"] == 900
         listing = [*krakpot, "pairs", "--url", address, "--symbols", "BTC/*,*/EUR", "--exclude", "ETH/*", "--json"]
         done = subprocess.run(listing, capture_output=True, text=True, check=True, timeout=TIMEOUT)
         pairs = json.loads(done.stdout)["pairs"]
@@ -339,3 +621,29 @@ def test_command_serves_and_lists_its_pairs(tmp_path: Path) -> None:
         server.send_signal(signal.SIGTERM)
         assert "2 connections" in server.stdout.read()
         assert server.wait(TIMEOUT) == 0
+
+
+def test_command_takes_a_key_and_paces(tmp_path: Path) -> None:
+    """A key that is given is not said again; delays are read, and refused with the option's name."""
+    krakpot = [sys.executable, "-m", "krakpot", "exchange", "--port", "0", "--pairs", "2"]
+    given = [
+        "--api-key",
+        "name",
+        "--api-secret",
+        "c2VjcmV0",
+        "--book-delay",
+        "5ms",
+        "--level3-conflate",
+        "1s",
+        "--json",
+    ]
+    command = [*krakpot, *given, "--for", "1s", "--log", str(tmp_path / "log")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT)
+    assert len(done.stderr.splitlines()) == 2
+    assert "c2VjcmV0" not in done.stderr + done.stdout + (tmp_path / "log").read_text()
+    assert json.loads(done.stdout)["connections"] == []
+    wrong = subprocess.run(
+        [*krakpot, "--book-jitter", "5"], capture_output=True, text=True, check=False, timeout=TIMEOUT
+    )
+    assert wrong.returncode == 2
+    assert "--book-jitter: '5' is not allowed; allowed is a time as 5ms" in wrong.stderr

@@ -234,10 +234,19 @@ class Exchange:
 
     Requests in, blocks of WebSocket frames (server to client) out. Time is the exchange's own and moves by `advance`.
     `pairs` 1 to 1500; `rate`: messages a second of a full subscription, about; `start`: its time at the beginning, ns.
+    `book`, `level3`: delay, jitter and conflation of the channel, ns, each up to an hour.
     """
 
     def __new__(
-        cls, *, pairs: int = 200, rate: float = 1000.0, seed: int = 1, start: int = 0, log: bool = False
+        cls,
+        *,
+        pairs: int = 200,
+        rate: float = 1000.0,
+        seed: int = 1,
+        start: int = 0,
+        log: bool = False,
+        book: tuple[int, int, int] | None = None,
+        level3: tuple[int, int, int] | None = None,
     ) -> Exchange: ...
     @property
     def now(self) -> int:
@@ -245,8 +254,10 @@ class Exchange:
     @property
     def symbols(self) -> list[str]:
         """Symbols, the busiest first."""
-    def connect(self) -> int:
-        """Take a new connection; its number. Its first frame waits to be taken."""
+    def connect(self, endpoint: str = "public") -> int:
+        """Take a new connection to `public` or `level3`; its number. Its first frame waits to be taken."""
+    def allow(self, token: str, until: int) -> None:
+        """Let a WebSocket token be used for subscriptions of level3 until `until`, ns. Subscriptions outlive it."""
     def disconnect(self, connection: int) -> None:
         """Forget a connection; its account stays in `summary`."""
     def receive(self, connection: int, text: bytes) -> None:
@@ -259,13 +270,14 @@ class Exchange:
     def take(self, connection: int) -> bytes:
         """Take what waits for a connection: whole WebSocket frames."""
     def take_log(self) -> bytes:
-        """Take the log (if `log`): CSV, a line a frame: wall_ns,connection,frame,channel,symbol,checksum.
+        """Take the log (if `log`): CSV, a line a frame: wall_ns,connection,frame,channel,symbol,checksum,sent_ns.
 
-        For trades the last column is the last trade id of the message; elsewhere it is 0.
+        For trades `checksum` is the last trade id of the message, elsewhere than book and level3 it is 0; `sent_ns` is
+        the exchange's time at which the frame left, after the delay of its channel.
         """
     def summary(self) -> str:
         """JSON: messages, now, and for each connection frames, bytes and, per symbol and channel, messages and hash.
 
-        The hash runs over the checksums of books (the last trade ids of trade messages), in order:
+        The hash runs over the checksums of book and level3 messages (the last trade ids of trade messages), in order:
         hash = hash × 6364136223846793005 + number, modulo 2**64; written as 16 hexadecimal digits.
         """

@@ -199,11 +199,20 @@ def pairs(symbols: str, exclude: str, lake: Path | None, url: str | None, *, jso
 @click.option("--for", "duration", help="Exchange time after which it closes. Default: until Ctrl-C.")
 @click.option("--start", help="Exchange time at the start, RFC 3339. Default: now.")
 @click.option("--log", type=click.Path(path_type=Path), help="Write a line for every frame sent.")
+@click.option("--book-delay", default="0", help="From the making of a book message to its sending: 5ms.")
+@click.option("--book-jitter", default="0", help="Up to as much more, at random.")
+@click.option("--book-conflate", default="0", help="Collect a symbol's changes for so long into one message.")
+@click.option("--level3-delay", default="0", help="The same for level3.")
+@click.option("--level3-jitter", default="0", help="The same for level3.")
+@click.option("--level3-conflate", default="0", help="The same for level3.")
+@click.option("--rest-port", default=0, help="Port of REST, for tokens. Default: a free one.")
+@click.option("--api-key", help="Key for tokens. Default: a new one, which is said at the start.")
+@click.option("--api-secret", help="Its secret, base64; better in KRAKPOT_API_SECRET.", envvar="KRAKPOT_API_SECRET")
 @as_json
 @plainly
 def exchange(
     host: str, port: int, pairs: int, rate: float, seed: int, speed: str, duration: str | None, start: str | None,
-    log: Path | None, *, json_: bool,
+    log: Path | None, rest_port: int, api_key: str | None, api_secret: str | None, *, json_: bool, **pauses: str,
 ) -> None:  # fmt: skip
     """Serve a simulated exchange that speaks Kraken's v2 protocol.
 
@@ -216,6 +225,11 @@ def exchange(
     from krakpot import exchange as module
     from krakpot.config import duration as seconds
 
+    read = {name: _read(module.pause, text, "--" + name.replace("_", "-")) for name, text in pauses.items()}
+    book, level3 = (
+        module.Pace(*(read[f"{channel}_{what}"] for what in ("delay", "jitter", "conflate")))
+        for channel in ("book", "level3")
+    )
     options = module.Options(
         host=host,
         port=port,
@@ -226,8 +240,19 @@ def exchange(
         duration=None if duration is None else _read(seconds, duration, "--for"),
         start=None if start is None else _read(module.start, start, "--start"),
         log=log,
+        book=book,
+        level3=level3,
+        rest_port=rest_port,
+        key=module.key(api_key, api_secret),
     )
-    summary = module.run(options, lambda address: click.echo(f"listening on {address}", err=json_))
+
+    def say(server: module.ExchangeServer) -> None:
+        click.echo(f"listening on {server.address}", err=json_)
+        click.echo(f"level 3 at {server.level3_address}, its tokens at {server.rest_address}", err=json_)
+        if options.key is None:
+            click.echo(f"API key {server.key.name} secret {server.key.secret_text}", err=json_)
+
+    summary = module.run(options, say)
     if json_:
         _print_json(summary)
     else:

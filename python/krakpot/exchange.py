@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import sys
 import time
@@ -25,13 +26,18 @@ from websockets.server import ServerProtocol
 
 from krakpot import _core
 from krakpot.errors import ConfigError
+from krakpot.exchange_rest import Key, Rest, RestServer
 from krakpot.lake import Lake, nanoseconds
 
-PATH = "/v2"
+PATH, LEVEL3_PATH = "/v2", "/level3/v2"
+ENDPOINTS = {PATH: "public", LEVEL3_PATH: "level3"}
+"""Paths, and what the connections there are for. Kraken has hosts of their own, with the path ``/v2``."""
 REQUEST_MAX = 1 << 20
 """Bytes of a request; all pairs of an exchange are 20 kB."""
 SLICE = 0.005
 """Seconds between two looks at the clock."""
+FINE_SLICE = 0.001
+"""The same where messages are delayed: about that much does a message leave later than it should."""
 BLOCK = 1 << 18
 """Bytes that are made before they are written, at the speed ``max``."""
 HIGH, LOW = 1 << 20, 1 << 18
@@ -43,6 +49,23 @@ SETTLE = 2.0
 CLOSE_TIMEOUT = 3.0
 HASH = 6364136223846793005
 """Multiplier of the hash over checksums; see ``_core.Exchange.summary``."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How messages of a channel go out, ns of the exchange's time."""
+
+    delay: int = 0
+    """From the making of a message to its sending."""
+    jitter: int = 0
+    """Up to as much more, at random; messages of one connection stay in their order."""
+    conflate: int = 0
+    """For so long changes of one symbol are collected into one message."""
+
+    @property
+    def whole(self) -> tuple[int, int, int]:
+        """As ``_core.Exchange`` takes it."""
+        return self.delay, self.jitter, self.conflate
 
 
 @dataclass(frozen=True)
@@ -63,7 +86,38 @@ class Options:
     start: int | None = None
     """Exchange time at the start, ns; None: now."""
     log: Path | None = None
-    """File for a line a frame, CSV: wall_ns,connection,frame,channel,symbol,checksum."""
+    """File for a line a frame, CSV: wall_ns,connection,frame,channel,symbol,checksum,sent_ns."""
+    book: Pace = Pace()
+    level3: Pace = Pace()
+    rest_port: int = 0
+    """Port of REST; 0: a free one."""
+    key: Key | None = None
+    """Key for tokens; None: a new one."""
+
+
+PAUSE_MAX = 3600 * 10**9
+UNITS = {"us": 10**3, "ms": 10**6, "s": 10**9}
+"""ns."""
+
+
+def pause(text: str) -> int:
+    """Read ``--book-delay`` and the like: ``5ms``, ``250us``, ``1.5s`` or 0, to ns."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(us|ms|s)", "0s" if text == "0" else text)
+    value = PAUSE_MAX + 1 if match is None else round(float(match[1]) * UNITS[match[2]])
+    if value > PAUSE_MAX:
+        sentence = "a time as 5ms, 250us or 1.5s, up to an hour, or 0"
+        raise ValueError(sentence)
+    return value
+
+
+def key(name: str | None, secret: str | None) -> Key | None:
+    """Read ``--api-key`` and ``--api-secret``: both or none."""
+    if name is None and secret is None:
+        return None
+    if not name or not secret:
+        sentence = "--api-key and --api-secret belong together"
+        raise ConfigError(sentence)
+    return Key.read(name, secret)
 
 
 def speed(text: str) -> float | None:
@@ -119,18 +173,19 @@ class _Client(asyncio.Protocol):
         self.flush()
 
     def _handshake(self, request: Request) -> None:
-        if request.path.partition("?")[0] == PATH:
+        endpoint = ENDPOINTS.get(request.path.partition("?")[0])
+        if endpoint is not None:
             response = self.protocol.accept(request)
         else:
-            response = self.protocol.reject(404, f"The exchange is at {PATH}\n")
+            response = self.protocol.reject(404, f"The exchange is at {PATH}, level 3 at {LEVEL3_PATH}\n")
         self.protocol.send_response(response)
-        if self.protocol.state is State.OPEN:
-            self.number = self.server.exchange.connect()
+        if endpoint is not None and self.protocol.state is State.OPEN:
+            self.number = self.server.exchange.connect(endpoint)
 
     def _request(self, text: bytes) -> None:
         if self.number is not None:
             if b'"ping"' not in text:
-                self.server.asked = time.monotonic()
+                self.server.settle()
             self.server.exchange.receive(self.number, text)
 
     def flush(self) -> None:
@@ -181,7 +236,10 @@ class _Client(asyncio.Protocol):
 
 
 class ExchangeServer:
-    """Serves an exchange while its ``async with`` block runs; ``address`` is where.
+    """Serves an exchange while its ``async with`` block runs.
+
+    ``address`` is where; ``level3_address`` where level 3 is, and ``rest_address`` where the token comes from that it
+    needs, signed for with ``key``.
 
     ``ConfigError`` if the address cannot be listened on, or the log not be written.
     """
@@ -191,12 +249,15 @@ class ExchangeServer:
         self.options = options
         self.begin = time.time_ns() if options.start is None else options.start
         self.exchange = _core.Exchange(
-            pairs=options.pairs, rate=options.rate, seed=options.seed, start=self.begin, log=options.log is not None
-        )
+            pairs=options.pairs, rate=options.rate, seed=options.seed, start=self.begin, log=options.log is not None,
+            book=options.book.whole, level3=options.level3.whole,
+        )  # fmt: skip
+        self.key = options.key or Key.made()
+        self._rest = RestServer(Rest(self.key, lambda: self.exchange.now, self.exchange.allow), self.settle)
         self.clients: set[_Client] = set()
         self.asked: float | None = None
         """When the last request came, by the monotonic clock."""
-        self.address = ""
+        self.address = self.level3_address = self.rest_address = ""
         self.over = asyncio.Event()
         """Set when the exchange time of ``duration`` has passed."""
         self.drained = asyncio.Event()
@@ -206,17 +267,23 @@ class ExchangeServer:
         """Listen, and let time pass."""
         options = self.options
         loop = asyncio.get_running_loop()
+        what = f"--log {options.log}"
         try:
             if options.log is not None:
                 self._log = options.log.open("wb", buffering=0)
+            what = f"--port {options.port}"
             self._server = await loop.create_server(lambda: _Client(self), options.host, options.port)
+            what = f"--rest-port {options.rest_port}"
+            await self._rest.start(options.host, options.rest_port)
         except OSError as error:
-            what = f"--log {options.log}" if options.log is not None and self._log is None else f"--port {options.port}"
+            if what.startswith("--rest-port"):
+                self._server.close()
             sentence = f"{what}: {error.strerror or error}"
             raise ConfigError(sentence) from None
         port = self._server.sockets[0].getsockname()[1]
         host = f"[{options.host}]" if ":" in options.host else options.host
-        self.address = f"ws://{host}:{port}{PATH}"
+        self.address, self.level3_address = (f"ws://{host}:{port}{path}" for path in ENDPOINTS)
+        self.rest_address = self._rest.address
         self._clock = asyncio.create_task(self._run())
         return self
 
@@ -227,6 +294,7 @@ class ExchangeServer:
         self._clock.cancel()
         await asyncio.gather(self._clock, return_exceptions=True)
         self._server.close()
+        await self._rest.close()
         for client in list(self.clients):
             client.close()
         until = time.monotonic() + CLOSE_TIMEOUT
@@ -241,6 +309,10 @@ class ExchangeServer:
         if not self._clock.cancelled() and (failure := self._clock.exception()) is not None and error is None:
             raise failure
 
+    def settle(self) -> None:
+        """A client asks: for a while time does not run as fast as it can."""
+        self.asked = time.monotonic()
+
     def summary(self) -> dict[str, Any]:
         """What was sent: see ``_core.Exchange.summary``."""
         return dict(json.loads(self.exchange.summary()))
@@ -249,6 +321,7 @@ class ExchangeServer:
         """Move the exchange's time."""
         options = self.options
         end = None if options.duration is None else self.begin + round(options.duration * 1e9)
+        paced = options.book != Pace() or options.level3 != Pace()
         now, clock = self.begin, time.monotonic_ns()
         while end is None or now < end:
             if options.speed is None and (self.asked is None or not any(c.number is not None for c in self.clients)):
@@ -265,7 +338,7 @@ class ExchangeServer:
                 now = self._advance(now + 1_000_000_000, end, BLOCK)
                 clock = time.monotonic_ns()
             else:
-                await asyncio.sleep(SLICE)
+                await asyncio.sleep(FINE_SLICE if paced else SLICE)
                 then, clock = clock, time.monotonic_ns()
                 now = self._advance(now + round((clock - then) * (options.speed or 1.0)), end, None)
                 self._cut_slow()
@@ -288,20 +361,20 @@ class ExchangeServer:
                 client.transport.abort()
 
 
-async def _serve(options: Options, say_address: Callable[[str], None]) -> dict[str, Any]:
+async def _serve(options: Options, say: Callable[[ExchangeServer], None]) -> dict[str, Any]:
     server = ExchangeServer(options)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.over.set)
     async with server:
-        say_address(server.address)
+        say(server)
         await server.over.wait()
     return server.summary()
 
 
-def run(options: Options, say_address: Callable[[str], None]) -> dict[str, Any]:
-    """Serve until the duration is over, Ctrl-C or SIGTERM; returns the summary."""
-    return asyncio.run(_serve(options, say_address))
+def run(options: Options, say: Callable[[ExchangeServer], None]) -> dict[str, Any]:
+    """Serve until the duration is over, Ctrl-C or SIGTERM; returns the summary. ``say`` is called once it listens."""
+    return asyncio.run(_serve(options, say))
 
 
 def differences(lake: Lake, summary: Mapping[str, Any]) -> list[str]:

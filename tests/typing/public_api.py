@@ -79,6 +79,7 @@ def core(frames: list[bytes]) -> None:
 async def exchange() -> None:
     """The built-in exchange, with sockets and without."""
     async with ExchangeServer(ExchangeOptions(pairs=3, speed=None)) as server:
-        assert_type(server.address, str)
+        assert_type((server.address, server.level3_address, server.rest_address), tuple[str, str, str])
+        assert_type(server.key.secret_text, str)
         assert_type(server.summary(), dict[str, Any])
     assert_type(_core.Exchange(pairs=3).take(0), bytes)

@@ -6,13 +6,14 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use serde_json::{Map, Value, json};
 
-use crate::engine::Side;
+use crate::engine::{Change, OrderChange, Side};
 use crate::market::{INTERVALS, Market};
 use crate::message;
+use crate::orders::{self, OrderEntry, OrderView};
 use crate::pairs::pairs;
-use crate::request::{self, Request, Topic};
+use crate::request::{self, Endpoint, Request, Topic};
 use crate::rng::Rng;
-use crate::view::{Entry, View, checksum};
+use crate::view::{self, Checksum, Entry, View, checksum};
 use crate::wire;
 
 const MS: i64 = 1_000_000;
@@ -25,6 +26,14 @@ const SNAPSHOT_EVERY: i64 = MS;
 const STATUS_EVERY: f64 = 20e9;
 /// Requests a second, and how many at once.
 const REQUESTS: (f64, f64) = (50.0, 100.0);
+/// Costs of level3 subscriptions a second, of a standard account, and how much at once.
+const COSTS: (f64, f64) = (200.0, 200.0);
+/// Symbols of the level3 channel on one connection.
+const LEVEL3_SYMBOLS: usize = 200;
+/// Tokens that are valid at once; of more the oldest is forgotten.
+const TOKENS_MAX: usize = 1000;
+/// Bits of an order's number within its pair.
+const ID_BITS: u32 = 40;
 /// Messages of a full subscription (book of depth 1000, trade, ticker by bbo) for a step of a market: measured, see the
 /// test below.
 const MESSAGES_PER_STEP: f64 = 1.04;
@@ -39,6 +48,55 @@ struct Count {
     messages: u64,
     /// Over the checksums of books, over the ids of trades.
     hash: u64,
+}
+
+/// How messages of a channel go out, ns.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pace {
+    /// From the making of a message to its sending.
+    pub delay: i64,
+    /// Up to as much more, at random. Messages of one connection stay in their order.
+    pub jitter: i64,
+    /// For so long changes of one symbol are collected into one message; 0: each step of the market has its own.
+    pub conflate: i64,
+}
+
+/// Something that is used up, and comes again with time.
+#[derive(Debug)]
+struct Bucket {
+    left: f64,
+    at: i64,
+    /// A second, and at most.
+    refill: (f64, f64),
+}
+
+impl Bucket {
+    const fn new(refill: (f64, f64), now: i64) -> Self {
+        Self { left: refill.1, at: now, refill }
+    }
+
+    /// Takes `cost` if there is as much.
+    fn take(&mut self, cost: f64, now: i64) -> bool {
+        #[allow(clippy::cast_precision_loss, reason = "a rate")]
+        let since = (now - self.at) as f64 / 1e9;
+        self.left = (self.left + since * self.refill.0).min(self.refill.1);
+        self.at = now;
+        let enough = self.left >= cost;
+        if enough {
+            self.left -= cost;
+        }
+        enough
+    }
+}
+
+/// A message on its way.
+#[derive(Debug)]
+struct Late {
+    due: i64,
+    frame: Vec<u8>,
+    channel: &'static str,
+    pair: Option<usize>,
+    number: u64,
 }
 
 #[derive(Debug)]
@@ -60,7 +118,10 @@ struct Coming {
 #[derive(Debug)]
 struct Connection {
     id: u64,
+    endpoint: Endpoint,
     out: Vec<u8>,
+    /// What is delayed, and what came after it.
+    late: VecDeque<Late>,
     frames: u64,
     bytes: u64,
     next_heartbeat: i64,
@@ -69,16 +130,44 @@ struct Connection {
     subscriptions: HashMap<usize, Vec<Subscription>>,
     coming: VecDeque<Coming>,
     last_due: i64,
-    tokens: f64,
-    tokens_at: i64,
-    /// By channel (book, trade, ticker, ohlc) and pair.
+    requests: Bucket,
+    costs: Bucket,
+    /// By channel (book, level3, trade, ticker, ohlc) and pair.
     counts: HashMap<(&'static str, usize), Count>,
+}
+
+impl Connection {
+    /// When it has something to do: a heartbeat, a snapshot, a message that was delayed.
+    fn next_duty(&self) -> i64 {
+        let snapshot = self.coming.front().map_or(i64::MAX, |coming| coming.due);
+        let late = self.late.front().map_or(i64::MAX, |late| late.due);
+        self.next_heartbeat.min(snapshot).min(late)
+    }
+}
+
+/// Changes of a pair that wait to be told at once.
+#[derive(Debug)]
+struct Held<T> {
+    changes: Vec<T>,
+    /// Time of the latest one, ns.
+    ts: i64,
+}
+
+impl<T> Default for Held<T> {
+    fn default() -> Self {
+        Self { changes: Vec::new(), ts: 0 }
+    }
 }
 
 /// Who gets what of a pair: places of connections.
 #[derive(Debug, Default)]
 struct Topics {
     books: Vec<(usize, View, Vec<usize>)>,
+    level3: Vec<(usize, OrderView, Vec<usize>)>,
+    book_sum: Checksum,
+    level3_sum: Checksum,
+    held_books: Held<Change>,
+    held_level3: Held<OrderChange>,
     trades: Vec<usize>,
     /// By bbo, by trades.
     tickers: [Vec<usize>; 2],
@@ -102,7 +191,15 @@ pub struct Exchange {
     next_status: i64,
     /// The pair that is in `post_only` for a while.
     quiet: Option<usize>,
-    /// The earliest heartbeat or snapshot.
+    /// How the channels book and level3 go out.
+    paces: [Pace; 2],
+    /// When the collected changes of a pair are due, by channel as in `paces`.
+    conflated: [VecDeque<(i64, usize)>; 2],
+    /// For the jitter alone: what happens on the markets does not depend on it.
+    jitter: Rng,
+    /// WebSocket tokens, the oldest first, and until when they may be used, ns.
+    tokens: VecDeque<(String, i64)>,
+    /// The earliest heartbeat, snapshot or delayed message.
     next_duty: i64,
     connections: Vec<Option<Connection>>,
     /// Accounts of connections that are gone.
@@ -113,6 +210,7 @@ pub struct Exchange {
     log: Option<Vec<u8>>,
     wall: i64,
     entries: Vec<Entry>,
+    order_entries: Vec<OrderEntry>,
     text: Vec<u8>,
     framed: Vec<u8>,
     scratch: Vec<u8>,
@@ -128,7 +226,7 @@ impl Exchange {
             .into_iter()
             .map(|pair| {
                 let seed = rng.bits();
-                Market::new(pair, seed)
+                Market::new(pair, seed, start)
             })
             .collect();
         let mut sum = 0.0;
@@ -148,15 +246,20 @@ impl Exchange {
             next_step: start,
             next_status: start,
             quiet: None,
+            paces: [Pace::default(); 2],
+            conflated: Default::default(),
+            jitter: Rng::new(seed ^ 0x4A49_5454),
+            tokens: VecDeque::new(),
             next_duty: i64::MAX,
             connections: Vec::new(),
             past: Vec::new(),
             subscriptions: 0,
             connected: 0,
             messages: 0,
-            log: log.then(|| b"wall_ns,connection,frame,channel,symbol,checksum\n".to_vec()),
+            log: log.then(|| b"wall_ns,connection,frame,channel,symbol,checksum,sent_ns\n".to_vec()),
             wall: 0,
             entries: Vec::new(),
+            order_entries: Vec::new(),
             text: Vec::new(),
             framed: Vec::new(),
             scratch: Vec::new(),
@@ -166,6 +269,20 @@ impl Exchange {
         exchange.next_step = exchange.after(exchange.every);
         exchange.next_status = exchange.after(STATUS_EVERY);
         exchange
+    }
+
+    /// Sets how the channels book and level3 go out.
+    pub fn set_paces(&mut self, book: Pace, level3: Pace) {
+        self.paces = [book, level3];
+    }
+
+    /// Lets a WebSocket token be used for subscriptions until `until`, ns; those that were made with it live on.
+    pub fn allow(&mut self, token: &str, until: i64) {
+        self.tokens.retain(|known| known.1 > self.now);
+        if self.tokens.len() == TOKENS_MAX {
+            self.tokens.pop_front();
+        }
+        self.tokens.push_back((token.to_owned(), until));
     }
 
     /// A time after now, `mean` ns on average, in whole microseconds and at least one.
@@ -186,13 +303,15 @@ impl Exchange {
         self.markets.iter().map(|market| market.pair.symbol.as_str())
     }
 
-    /// Takes a new connection; returns its number. The first frame waits for it.
-    pub fn connect(&mut self) -> u64 {
+    /// Takes a new connection to an endpoint; returns its number. The first frame waits for it.
+    pub fn connect(&mut self, endpoint: Endpoint) -> u64 {
         let id = self.connected;
         self.connected += 1;
         let connection = Connection {
             id,
+            endpoint,
             out: Vec::new(),
+            late: VecDeque::new(),
             frames: 0,
             bytes: 0,
             next_heartbeat: i64::MAX,
@@ -200,8 +319,8 @@ impl Exchange {
             subscriptions: HashMap::new(),
             coming: VecDeque::new(),
             last_due: 0,
-            tokens: REQUESTS.1,
-            tokens_at: self.now,
+            requests: Bucket::new(REQUESTS, self.now),
+            costs: Bucket::new(COSTS, self.now),
             counts: HashMap::new(),
         };
         let place = self.connections.iter().position(Option::is_none).unwrap_or_else(|| {
@@ -242,7 +361,7 @@ impl Exchange {
         })
     }
 
-    /// Takes the log: `wall_ns,connection,frame,channel,symbol,checksum`, a line a frame.
+    /// Takes the log: `wall_ns,connection,frame,channel,symbol,checksum,sent_ns`, a line a frame.
     pub fn take_log(&mut self) -> Vec<u8> {
         self.log.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -252,7 +371,9 @@ impl Exchange {
     pub fn advance(&mut self, to: i64, limit: usize, wall: i64) -> i64 {
         self.wall = wall;
         loop {
-            let next = self.next_step.min(self.next_duty).min(self.next_status);
+            let conflated = self.conflated.iter().filter_map(|due| due.front()).map(|due| due.0).min();
+            let conflated = conflated.unwrap_or(i64::MAX);
+            let next = self.next_step.min(self.next_duty).min(self.next_status).min(conflated);
             if next > to {
                 self.now = self.now.max(to);
                 break;
@@ -260,6 +381,8 @@ impl Exchange {
             self.now = next;
             if next == self.next_duty {
                 self.duty();
+            } else if next == conflated {
+                self.tell_conflated();
             } else if next == self.next_status {
                 self.change_status();
                 self.next_status = self.after(STATUS_EVERY);
@@ -285,7 +408,7 @@ impl Exchange {
             return;
         }
         self.markets[pair].step(now);
-        self.tell_books(pair);
+        self.changed(pair);
         let Self { markets, topics, told, text, .. } = self;
         let (market, topics) = (&markets[pair], &topics[pair]);
         let best = [Side::Buy, Side::Sell].map(|side| market.best(side).unwrap_or_default().0);
@@ -321,26 +444,111 @@ impl Exchange {
         }
     }
 
+    /// Tells or keeps what a step changed in the book of a pair.
+    fn changed(&mut self, pair: usize) {
+        let now = self.now;
+        let Self { markets, topics, paces, conflated, .. } = self;
+        let (market, topics) = (&mut markets[pair], &mut topics[pair]);
+        for (channel, due) in conflated.iter_mut().enumerate() {
+            let (subscribed, empty, something) = if channel == BOOK {
+                (!topics.books.is_empty(), topics.held_books.changes.is_empty(), !market.changes.is_empty())
+            } else {
+                (!topics.level3.is_empty(), topics.held_level3.changes.is_empty(), !market.order_changes.is_empty())
+            };
+            if subscribed && empty && something && paces[channel].conflate > 0 {
+                due.push_back((now + paces[channel].conflate, pair));
+            }
+        }
+        if !topics.books.is_empty() {
+            topics.held_books.changes.append(&mut market.changes);
+            topics.held_books.ts = now;
+        }
+        if !topics.level3.is_empty() {
+            topics.held_level3.changes.append(&mut market.order_changes);
+            topics.held_level3.ts = market.engine.last();
+        }
+        for channel in [BOOK, LEVEL3] {
+            if self.paces[channel].conflate == 0 {
+                self.tell(channel, pair);
+            }
+        }
+    }
+
+    /// Tells what was collected for long enough. A pair may have been told meanwhile, for a snapshot.
+    fn tell_conflated(&mut self) {
+        for channel in [BOOK, LEVEL3] {
+            while self.conflated[channel].front().is_some_and(|due| due.0 <= self.now) {
+                if let Some((_, pair)) = self.conflated[channel].pop_front() {
+                    self.tell(channel, pair);
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, channel: usize, pair: usize) {
+        if channel == BOOK {
+            self.tell_books(pair);
+        } else {
+            self.tell_level3(pair);
+        }
+    }
+
     fn tell_books(&mut self, pair: usize) {
-        if self.topics[pair].books.is_empty() {
+        let held = &mut self.topics[pair].held_books;
+        if held.changes.is_empty() {
             return;
         }
+        let (mut changes, ts) = (std::mem::take(&mut held.changes), held.ts);
         let mut books = std::mem::take(&mut self.topics[pair].books);
-        let mut sum = None;
+        if self.paces[BOOK].conflate > 0 {
+            view::merge(&mut changes);
+        }
+        let Self { markets, topics, scratch, .. } = self;
+        let levels = changes.iter().map(|change| (change.side, change.price));
+        let sum = topics[pair].book_sum.after(&markets[pair].engine, levels, checksum, scratch);
         for (_, view, places) in &mut books {
-            let Self { markets, entries, text, scratch, .. } = self;
+            let Self { markets, entries, text, .. } = self;
             let market = &markets[pair];
             entries.clear();
-            view.update(&market.engine, &market.changes, entries);
+            view.update(&market.engine, &changes, entries);
             if entries.is_empty() {
                 continue;
             }
-            let sum = *sum.get_or_insert_with(|| checksum(&market.engine, scratch));
             text.clear();
-            message::book(&market.pair, false, entries, sum, self.now, text);
+            message::book(&market.pair, false, entries, sum, ts, text);
             self.send(places, "book", Some(pair), sum.into());
         }
+        changes.clear();
         self.topics[pair].books = books;
+        self.topics[pair].held_books.changes = changes;
+    }
+
+    fn tell_level3(&mut self, pair: usize) {
+        let held = &mut self.topics[pair].held_level3;
+        if held.changes.is_empty() {
+            return;
+        }
+        let (mut changes, ts) = (std::mem::take(&mut held.changes), held.ts);
+        let mut views = std::mem::take(&mut self.topics[pair].level3);
+        orders::merge(&mut changes);
+        let Self { markets, topics, scratch, .. } = self;
+        let levels = changes.iter().map(|change| (change.side, change.price));
+        let sum = topics[pair].level3_sum.after(&markets[pair].engine, levels, orders::checksum, scratch);
+        for (_, view, places) in &mut views {
+            let Self { markets, order_entries, text, .. } = self;
+            let market = &markets[pair];
+            order_entries.clear();
+            view.update(&market.engine, &changes, ts, order_entries);
+            if order_entries.is_empty() {
+                continue;
+            }
+            text.clear();
+            message::level3(&market.pair, (pair as u64) << ID_BITS, false, order_entries, sum, ts, text);
+            self.send(places, "level3", Some(pair), sum.into());
+        }
+        changes.clear();
+        self.topics[pair].level3 = views;
+        self.topics[pair].held_level3.changes = changes;
     }
 
     /// A pair goes to `post_only` and back, as pairs do when they are listed or looked after; then another.
@@ -366,13 +574,17 @@ impl Exchange {
         self.send(&places, "instrument", None, 0);
     }
 
-    /// Heartbeats and snapshots that are due.
+    /// Delayed messages, heartbeats and snapshots that are due.
     fn duty(&mut self) {
         for place in 0..self.connections.len() {
             loop {
                 let now = self.now;
                 let Some(connection) = &mut self.connections[place] else { break };
-                if connection.next_heartbeat <= now {
+                if connection.late.front().is_some_and(|late| late.due <= now) {
+                    if let Some(late) = connection.late.pop_front() {
+                        self.deliver(place, &late.frame, late.channel, late.pair, late.number);
+                    }
+                } else if connection.next_heartbeat <= now {
                     connection.next_heartbeat += SECOND;
                     self.text.clear();
                     self.text.extend_from_slice(message::HEARTBEAT);
@@ -390,13 +602,7 @@ impl Exchange {
     }
 
     fn find_duty(&mut self) {
-        self.next_duty = self
-            .connections
-            .iter()
-            .flatten()
-            .map(|c| c.coming.front().map_or(i64::MAX, |coming| coming.due).min(c.next_heartbeat))
-            .min()
-            .unwrap_or(i64::MAX);
+        self.next_duty = self.connections.iter().flatten().map(Connection::next_duty).min().unwrap_or(i64::MAX);
     }
 
     fn snapshot(&mut self, place: usize, coming: Coming) {
@@ -413,6 +619,11 @@ impl Exchange {
         };
         subscription.live = true;
         let topic = subscription.topic;
+        self.join(place, pair, topic, Some(now));
+    }
+
+    /// Sends a snapshot: the state of this moment.
+    fn tell_snapshot(&mut self, place: usize, pair: usize, topic: Topic, now: i64) {
         self.text.clear();
         let market = &self.markets[pair];
         let mut number = 0;
@@ -426,6 +637,14 @@ impl Exchange {
                 number = sum.into();
                 message::book(&market.pair, true, &self.entries, sum, now, &mut self.text);
             }
+            Topic::Level3(depth) => {
+                self.order_entries.clear();
+                orders::snapshot(&market.engine, depth, &mut self.order_entries);
+                let sum = orders::checksum(&market.engine, &mut self.scratch);
+                number = sum.into();
+                let (first_id, ts) = ((pair as u64) << ID_BITS, now.max(market.engine.last()));
+                message::level3(&market.pair, first_id, true, &self.order_entries, sum, ts, &mut self.text);
+            }
             Topic::Trade => {
                 message::trades(&market.pair, true, market.trades.iter(), &mut self.text);
                 number = market.trades.back().map_or(0, |trade| trade.id.unsigned_abs());
@@ -436,12 +655,21 @@ impl Exchange {
             }
         }
         self.send(&[place], topic.channel(), Some(pair), number);
-        self.join(place, pair, topic);
     }
 
     // Who gets what.
 
-    fn join(&mut self, place: usize, pair: usize, topic: Topic) {
+    /// Lets a connection have a topic from now on; with a snapshot of the time that is given.
+    fn join(&mut self, place: usize, pair: usize, topic: Topic, snapshot: Option<i64>) {
+        // What was collected is told to the others first, so that the new one does not get it twice.
+        match topic {
+            Topic::Book(_) => self.tell_books(pair),
+            Topic::Level3(_) => self.tell_level3(pair),
+            _ => {}
+        }
+        if let Some(now) = snapshot {
+            self.tell_snapshot(place, pair, topic, now);
+        }
         let topics = &mut self.topics[pair];
         match topic {
             Topic::Book(depth) => {
@@ -449,6 +677,13 @@ impl Exchange {
                     places.push(place);
                 } else {
                     topics.books.push((depth, View::new(&self.markets[pair].engine, depth), vec![place]));
+                }
+            }
+            Topic::Level3(depth) => {
+                if let Some((_, _, places)) = topics.level3.iter_mut().find(|view| view.0 == depth) {
+                    places.push(place);
+                } else {
+                    topics.level3.push((depth, OrderView::new(&self.markets[pair].engine, depth), vec![place]));
                 }
             }
             Topic::Trade => topics.trades.push(place),
@@ -465,6 +700,20 @@ impl Exchange {
                     book.2.retain(|&p| p != place);
                 }
                 topics.books.retain(|book| !book.2.is_empty());
+                if topics.books.is_empty() {
+                    topics.held_books.changes.clear();
+                    topics.book_sum.forget();
+                }
+            }
+            Topic::Level3(depth) => {
+                for view in topics.level3.iter_mut().filter(|view| view.0 == depth) {
+                    view.2.retain(|&p| p != place);
+                }
+                topics.level3.retain(|view| !view.2.is_empty());
+                if topics.level3.is_empty() {
+                    topics.held_level3.changes.clear();
+                    topics.level3_sum.forget();
+                }
             }
             Topic::Trade => topics.trades.retain(|&p| p != place),
             Topic::Ticker { bbo } => topics.tickers[usize::from(!bbo)].retain(|&p| p != place),
@@ -472,27 +721,50 @@ impl Exchange {
         }
     }
 
-    /// Puts `self.text` into the queues of some connections.
+    /// Sends `self.text` to some connections: at once, or after the delay of the channel, behind what waits already.
     fn send(&mut self, places: &[usize], channel: &'static str, pair: Option<usize>, number: u64) {
-        self.framed.clear();
-        wire::frame(&self.text, &mut self.framed);
+        let mut framed = std::mem::take(&mut self.framed);
+        framed.clear();
+        wire::frame(&self.text, &mut framed);
+        let pace = match channel {
+            "book" => self.paces[BOOK],
+            "level3" => self.paces[LEVEL3],
+            _ => Pace::default(),
+        };
         for &place in places {
             let Some(connection) = &mut self.connections[place] else { continue };
-            connection.out.extend_from_slice(&self.framed);
-            connection.bytes += self.framed.len() as u64;
-            if let Some(log) = &mut self.log {
-                let symbol = pair.map_or("", |pair| self.markets[pair].pair.symbol.as_str());
-                let frame = connection.frames;
-                let line = format!("{},{},{frame},{channel},{symbol},{number}\n", self.wall, connection.id);
-                log.extend_from_slice(line.as_bytes());
+            let latest = connection.late.back().map(|late| late.due);
+            let mut due = self.now + pace.delay;
+            if let Ok(jitter @ 1..) = usize::try_from(pace.jitter) {
+                due = due.saturating_add_unsigned(self.jitter.below(jitter + 1) as u64);
             }
-            connection.frames += 1;
-            self.messages += 1;
-            if let Some(pair) = pair {
-                let count = connection.counts.entry((channel, pair)).or_default();
-                count.messages += 1;
-                count.hash = count.hash.wrapping_mul(HASH).wrapping_add(number);
+            if due > self.now || latest.is_some() {
+                due = due.max(latest.unwrap_or(due));
+                connection.late.push_back(Late { due, frame: framed.clone(), channel, pair, number });
+                self.next_duty = self.next_duty.min(due);
+            } else {
+                self.deliver(place, &framed, channel, pair, number);
             }
+        }
+        self.framed = framed;
+    }
+
+    /// Puts a frame into the queue of a connection, and into the accounts.
+    fn deliver(&mut self, place: usize, frame: &[u8], channel: &'static str, pair: Option<usize>, number: u64) {
+        let Some(connection) = &mut self.connections[place] else { return };
+        connection.out.extend_from_slice(frame);
+        connection.bytes += frame.len() as u64;
+        if let Some(log) = &mut self.log {
+            let symbol = pair.map_or("", |pair| self.markets[pair].pair.symbol.as_str());
+            let (wall, id, count, now) = (self.wall, connection.id, connection.frames, self.now);
+            log.extend_from_slice(format!("{wall},{id},{count},{channel},{symbol},{number},{now}\n").as_bytes());
+        }
+        connection.frames += 1;
+        self.messages += 1;
+        if let Some(pair) = pair {
+            let count = connection.counts.entry((channel, pair)).or_default();
+            count.messages += 1;
+            count.hash = count.hash.wrapping_mul(HASH).wrapping_add(number);
         }
     }
 
@@ -502,19 +774,10 @@ impl Exchange {
     pub fn receive(&mut self, id: u64, text: &[u8]) {
         let Some(place) = self.place(id) else { return };
         let now = self.now;
-        let (method, req_id, request) = request::read(text);
-        let req_id = req_id.as_ref();
         let Some(connection) = &mut self.connections[place] else { return };
-        #[allow(clippy::cast_precision_loss, reason = "a rate")]
-        let since = (now - connection.tokens_at) as f64 / 1e9;
-        connection.tokens = (connection.tokens + since * REQUESTS.0).min(REQUESTS.1);
-        connection.tokens_at = now;
-        let request = if connection.tokens < 1.0 {
-            Err("Exceeded msg rate")
-        } else {
-            connection.tokens -= 1.0;
-            request
-        };
+        let (method, req_id, request) = request::read(text, connection.endpoint);
+        let req_id = req_id.as_ref();
+        let request = if connection.requests.take(1.0, now) { request } else { Err("Exceeded msg rate") };
         match request {
             Err(error) => self.refuse(place, error, &method, req_id, None),
             Ok(Request::Ping) => {
@@ -525,13 +788,23 @@ impl Exchange {
             Ok(Request::Instrument { subscribe, snapshot }) => {
                 self.instrument(place, subscribe, snapshot, &method, req_id);
             }
-            Ok(Request::Topic { subscribe, topic, symbols, snapshot }) => {
+            Ok(Request::Topic { topic: Topic::Level3(_), token, .. }) if !self.may(token.as_deref()) => {
+                self.text.clear();
+                request::invalid_session("level3", &method, req_id, now, &mut self.text);
+                self.send(&[place], "refusal", None, 0);
+            }
+            Ok(Request::Topic { subscribe, topic, symbols, snapshot, token: _ }) => {
                 for symbol in symbols {
                     self.topic(place, subscribe, topic, &symbol, snapshot, &method, req_id);
                 }
             }
         }
         self.find_duty();
+    }
+
+    /// Whether a token is valid now.
+    fn may(&self, token: Option<&str>) -> bool {
+        self.tokens.iter().any(|(known, until)| Some(known.as_str()) == token && self.now < *until)
     }
 
     fn refuse(&mut self, place: usize, error: &str, method: &str, req_id: Option<&Value>, symbol: Option<&str>) {
@@ -594,7 +867,9 @@ impl Exchange {
             };
             return self.refuse(place, &error, method, req_id, Some(symbol));
         };
+        let now = self.now;
         let Some(connection) = &mut self.connections[place] else { return };
+        let many = topic.channel() == "level3" && connection.subscriptions.values().flatten().count() == LEVEL3_SYMBOLS;
         let all = connection.subscriptions.entry(pair).or_default();
         let existing = all.iter().position(|one| one.topic.excludes(topic));
         match (subscribe, existing) {
@@ -606,6 +881,10 @@ impl Exchange {
                 let result = request::result(subscription.topic, symbol, false, false);
                 self.ack(place, &result, method, req_id);
             }
+            (true, None) if many => self.refuse(place, TOO_MANY_SYMBOLS, method, req_id, Some(symbol)),
+            (true, None) if !connection.costs.take(topic.cost(), now) => {
+                self.refuse(place, TOO_EXPENSIVE, method, req_id, Some(symbol));
+            }
             (true, None) => {
                 self.subscriptions += 1;
                 let number = self.subscriptions;
@@ -615,7 +894,7 @@ impl Exchange {
                     connection.last_due = due;
                     connection.coming.push_back(Coming { due, pair, number });
                 } else {
-                    self.join(place, pair, topic);
+                    self.join(place, pair, topic, None);
                 }
                 let result = request::result(topic, symbol, true, snapshot);
                 self.ack(place, &result, method, req_id);
@@ -640,7 +919,7 @@ impl Exchange {
     }
 
     /// What was sent: messages in all, and per connection the frames, bytes and, per symbol and channel, the number of
-    /// messages and a hash over the checksums (books) or the last trade id of each message (trades).
+    /// messages and a hash over the checksums (book, level3) or the last trade id of each message (trades).
     #[must_use]
     pub fn summary(&self) -> Value {
         let connections: Vec<Value> =
@@ -649,8 +928,13 @@ impl Exchange {
     }
 }
 
-/// Kraken's text for this is not known.
+/// Places in `Exchange::paces` and `Exchange::conflated`.
+const BOOK: usize = 0;
+const LEVEL3: usize = 1;
+/// Kraken's texts for these are not known.
 const NOT_SUBSCRIBED: &str = "Subscription not found";
+const TOO_MANY_SYMBOLS: &str = "EGeneral:Subscription limit exceeded";
+const TOO_EXPENSIVE: &str = "EGeneral:Rate limit exceeded";
 
 #[cfg(test)]
 mod tests {
@@ -675,7 +959,7 @@ mod tests {
     }
 
     fn full(exchange: &mut Exchange, depth: usize) -> u64 {
-        let id = exchange.connect();
+        let id = exchange.connect(Endpoint::Public);
         let symbols: Vec<String> = exchange.symbols().map(str::to_owned).collect();
         for params in [
             json!({"channel": "instrument"}),
@@ -743,7 +1027,7 @@ mod tests {
     #[test]
     fn refusals() {
         let mut exchange = Exchange::new(5, 1.0, 2, START, false);
-        let id = exchange.connect();
+        let id = exchange.connect(Endpoint::Public);
         exchange.take(id);
         let mut ask = |text: &str| {
             exchange.receive(id, text.as_bytes());
@@ -790,7 +1074,7 @@ mod tests {
     #[test]
     fn given_up_before_the_snapshot() {
         let mut exchange = Exchange::new(1, 100.0, 2, START, false);
-        let id = exchange.connect();
+        let id = exchange.connect(Endpoint::Public);
         for method in ["subscribe", "unsubscribe", "subscribe"] {
             let params = json!({"channel": "book", "symbol": ["BTC/USD"]});
             exchange.receive(id, json!({"method": method, "params": params}).to_string().as_bytes());

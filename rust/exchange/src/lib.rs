@@ -4,8 +4,10 @@
 //! follows from the seed, the requests and the times that it is told.
 //!
 //! ```
-//! let mut exchange = krakpot_exchange::Exchange::new(10, 1000.0, 1, 0, false);
-//! let client = exchange.connect();
+//! use krakpot_exchange::{Endpoint, Exchange};
+//!
+//! let mut exchange = Exchange::new(10, 1000.0, 1, 0, false);
+//! let client = exchange.connect(Endpoint::Public);
 //! exchange.receive(client, br#"{"method":"subscribe","params":{"channel":"book","symbol":["BTC/USD"],"depth":10}}"#);
 //! exchange.advance(1_000_000_000, usize::MAX, 0);
 //! assert!(exchange.take(client).len() > 1000, "WebSocket frames, to be written to the client's socket");
@@ -15,10 +17,12 @@ pub mod engine;
 mod exchange;
 pub mod market;
 mod message;
+pub mod orders;
 pub mod pairs;
 mod request;
 pub mod rng;
 pub mod view;
 pub mod wire;
 
-pub use exchange::{Exchange, HASH, PAIRS_MAX};
+pub use exchange::{Exchange, HASH, PAIRS_MAX, Pace};
+pub use request::Endpoint;

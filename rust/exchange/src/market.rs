@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::engine::{Change, Engine, Fill, Side};
+use crate::engine::{Change, Engine, Fill, OrderChange, Side};
 use crate::pairs::Pair;
 use crate::rng::Rng;
 
@@ -18,6 +18,10 @@ const MINUTE: i64 = 60_000_000_000;
 const HOUR: i64 = 60 * MINUTE;
 /// Largest quantity of one order, so that the sum of a level stays far below 2^63.
 const QTY_MAX: f64 = 1e15;
+/// One in so many resting orders is an iceberg.
+const ICEBERGS: usize = 10;
+/// Parts of an iceberg at most: Kraken's display quantity is at least a fifteenth.
+const PARTS: usize = 15;
 
 /// A published trade.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +91,8 @@ pub struct Market {
     pub engine: Engine,
     /// What the last step changed, in order.
     pub changes: Vec<Change>,
+    /// The same, order by order.
+    pub order_changes: Vec<OrderChange>,
     /// Trades of the last step, in order.
     pub fills: Vec<Trade>,
     /// The latest trades.
@@ -102,9 +108,9 @@ pub struct Market {
 }
 
 impl Market {
-    /// A market with its books filled.
+    /// A market with its books filled before `start`, ns since the epoch.
     #[must_use]
-    pub fn new(pair: Pair, seed: u64) -> Self {
+    pub fn new(pair: Pair, seed: u64, start: i64) -> Self {
         let mut rng = Rng::new(seed);
         let price = as_f64(pair.price) / 10f64.powi(i32::from(pair.price_precision));
         // About a hundred units of the quote currency.
@@ -113,6 +119,7 @@ impl Market {
         let mut market = Self {
             engine: Engine::default(),
             changes: Vec::new(),
+            order_changes: Vec::new(),
             fills: Vec::new(),
             trades: VecDeque::new(),
             candles: Default::default(),
@@ -122,16 +129,23 @@ impl Market {
             qty,
             pair,
         };
+        // Some of them have been waiting for an hour.
+        let mut ts = start.saturating_sub(HOUR);
+        #[allow(clippy::cast_possible_wrap, reason = "some thousands")]
+        let every = HOUR / (market.pair.levels as i64 * 4 + 2);
         for side in [Side::Buy, Side::Sell] {
             for _ in 0..market.pair.levels * 2 {
                 let (price, qty) = market.quote(side);
-                market.engine.submit(side, Some(price), qty);
+                let peak = market.peak(qty);
+                ts += 1 + as_i64(market.rng.unit() * as_f64(every));
+                market.engine.submit(side, Some(price), qty, peak, ts);
             }
         }
         if market.pair.levels < 20 {
             // Somebody always asks for the moon: prices of eleven digits and more are seen on thin books.
             let moon = market.pair.price.saturating_mul(9_731_113).min(1_000_000_000_000_000);
-            market.engine.submit(Side::Sell, Some(moon), as_i64(market.qty));
+            let qty = as_i64(market.qty);
+            market.engine.submit(Side::Sell, Some(moon), qty, qty, ts);
         }
         market
     }
@@ -168,9 +182,16 @@ impl Market {
         as_i64(qty.min(QTY_MAX)).max(1)
     }
 
+    /// What is shown at once of a resting order.
+    fn peak(&mut self, qty: i64) -> i64 {
+        #[allow(clippy::cast_possible_wrap, reason = "at most fifteen")]
+        if self.rng.below(ICEBERGS) == 0 { 1 + qty / (2 + self.rng.below(PARTS - 1) as i64) } else { qty }
+    }
+
     /// Lets one thing happen at `ts`: what it changed and traded is in `changes` and `fills`.
     pub fn step(&mut self, ts: i64) {
         self.changes.clear();
+        self.order_changes.clear();
         self.fills.clear();
         // Now and then somebody requotes many orders at once: long messages with repeated prices.
         let times = match self.rng.below(400) {
@@ -179,36 +200,38 @@ impl Market {
             _ => 1,
         };
         for _ in 0..times {
-            self.act(ts);
+            // Orders arrive between the whole microseconds of the other channels.
+            let ns = as_i64(self.rng.unit() * 500.0);
+            self.act(ts, ts + ns);
         }
     }
 
-    fn act(&mut self, ts: i64) {
+    fn act(&mut self, ts: i64, arrived: i64) {
         let side = self.lean();
         let (depth, other) = (self.engine.depth(side), self.engine.depth(side.other()));
         let chance = self.rng.unit();
         let full = depth >= self.pair.levels;
         if chance < 0.05 && other > 1 {
             let qty = self.quantity(0.7);
-            self.submit(side, None, qty, ts);
+            self.submit(side, None, qty, ts, arrived);
         } else if chance < 0.06 && other > 1 {
             // A limit order that takes what is there and rests with what is left.
             if let Some((price, _)) = self.best(side.other()) {
                 let qty = self.quantity(0.7);
-                self.submit(side, Some(price), qty, ts);
+                self.submit(side, Some(price), qty, ts, arrived);
             }
         } else if chance < if full { 0.28 } else { 0.55 } || self.engine.orders() == 0 {
             let (price, qty) = self.quote(side);
-            self.submit(side, Some(price), qty, ts);
+            self.submit(side, Some(price), qty, ts, arrived);
         } else {
             let at = self.rng.below(self.engine.orders());
             let side = self.engine.order(at).side;
-            self.engine.cancel(at);
-            self.changes.extend_from_slice(&self.engine.changes);
+            self.engine.cancel(at, arrived);
+            self.collect();
             if self.rng.below(2) == 0 {
                 // A quote that moves: one goes and another comes, told in one message.
                 let (price, qty) = self.quote(side);
-                self.submit(side, Some(price), qty, ts);
+                self.submit(side, Some(price), qty, ts, arrived);
             }
         }
     }
@@ -220,9 +243,16 @@ impl Market {
         if self.rng.unit() < buy { Side::Buy } else { Side::Sell }
     }
 
-    fn submit(&mut self, side: Side, limit: Option<i64>, qty: i64, ts: i64) {
-        self.engine.submit(side, limit, qty);
+    /// Adds what the engine's last order changed to what the step changed.
+    fn collect(&mut self) {
         self.changes.extend_from_slice(&self.engine.changes);
+        self.order_changes.extend_from_slice(&self.engine.order_changes);
+    }
+
+    fn submit(&mut self, side: Side, limit: Option<i64>, qty: i64, ts: i64, arrived: i64) {
+        let peak = if limit.is_some() { self.peak(qty) } else { qty };
+        self.engine.submit(side, limit, qty, peak, arrived);
+        self.collect();
         for i in 0..self.engine.fills.len() {
             let Fill { price, qty, .. } = self.engine.fills[i];
             self.last_id += 1;
@@ -290,7 +320,7 @@ mod tests {
     fn a_market_stays_alive_and_bounded() {
         for (i, pair) in pairs(45, 3).into_iter().enumerate().step_by(4) {
             let (levels, start) = (pair.levels, pair.price);
-            let mut market = Market::new(pair, i as u64);
+            let mut market = Market::new(pair, i as u64, 0);
             let mut trades = 0;
             for step in 0..60_000i64 {
                 market.step(step * 1_000_000);

@@ -2,9 +2,10 @@
 
 use crate::engine::Side;
 use crate::market::{Candle, INTERVALS, Market, Trade};
+use crate::orders::{Event, OrderEntry};
 use crate::pairs::Pair;
 use crate::view::Entry;
-use crate::wire::{number, time};
+use crate::wire::{number, order_id, time};
 
 /// A heartbeat.
 pub const HEARTBEAT: &[u8] = b"{\"channel\":\"heartbeat\"}";
@@ -65,6 +66,51 @@ pub fn book(pair: &Pair, snapshot: bool, entries: &[Entry], checksum: u32, ts: i
     field("checksum", checksum.into(), 0, out);
     out.extend_from_slice(b",\"timestamp\":");
     time(ts, 6, out);
+    out.extend_from_slice(b"}]}");
+}
+
+/// A level3 message: entries in their order, both sides apart; those of a snapshot have no event. `first_id` is the number
+/// of the pair's first order: no two pairs have a number in common.
+pub fn level3(
+    pair: &Pair,
+    first_id: u64,
+    snapshot: bool,
+    entries: &[OrderEntry],
+    sum: u32,
+    ts: i64,
+    out: &mut Vec<u8>,
+) {
+    begin("level3", snapshot, out);
+    out.extend_from_slice(b",\"data\":[{");
+    field("checksum", sum.into(), 0, out);
+    out.extend_from_slice(b",\"symbol\":\"");
+    out.extend_from_slice(pair.symbol.as_bytes());
+    out.extend_from_slice(b"\",\"timestamp\":");
+    time(ts, 9, out);
+    for (name, side) in [(&b",\"bids\":["[..], Side::Buy), (b",\"asks\":[", Side::Sell)] {
+        out.extend_from_slice(name);
+        for entry in entries.iter().filter(|entry| entry.side == side) {
+            if out.last() != Some(&b'[') {
+                out.push(b',');
+            }
+            out.push(b'{');
+            if !snapshot {
+                out.extend_from_slice(match entry.event {
+                    Event::Add => b"\"event\":\"add\",",
+                    Event::Modify => b"\"event\":\"modify\",",
+                    Event::Delete => b"\"event\":\"delete\",",
+                });
+            }
+            out.extend_from_slice(b"\"order_id\":");
+            order_id(first_id + entry.id, out);
+            field("limit_price", entry.price.into(), pair.price_precision, out);
+            field("order_qty", entry.qty.into(), pair.qty_precision, out);
+            out.extend_from_slice(b",\"timestamp\":");
+            time(entry.ts, 9, out);
+            out.push(b'}');
+        }
+        out.push(b']');
+    }
     out.extend_from_slice(b"}]}");
 }
 

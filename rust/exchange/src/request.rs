@@ -7,12 +7,25 @@ use crate::wire;
 
 /// Depths of the book channel.
 pub const DEPTHS: [usize; 5] = [10, 25, 100, 500, 1000];
+/// Depths of the level3 channel, in price levels, and what a subscription of one symbol costs.
+const LEVEL3: [(usize, f64); 3] = [(10, 5.0), (100, 25.0), (1000, 100.0)];
+
+/// What a connection is for: Kraken has a host for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Public market data.
+    Public,
+    /// The level3 channel.
+    Level3,
+}
 
 /// What is subscribed, of one pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
     /// Level-2 book of a depth.
     Book(usize),
+    /// Orders of a depth, in price levels.
+    Level3(usize),
     /// Trades.
     Trade,
     /// Ticker: on each change of the best prices, else on each trade.
@@ -30,10 +43,17 @@ impl Topic {
     pub const fn channel(self) -> &'static str {
         match self {
             Self::Book(_) => "book",
+            Self::Level3(_) => "level3",
             Self::Trade => "trade",
             Self::Ticker { .. } => "ticker",
             Self::Ohlc(_) => "ohlc",
         }
+    }
+
+    /// What a subscription of it costs, of a connection's counter.
+    #[must_use]
+    pub fn cost(self) -> f64 {
+        LEVEL3.iter().find(|(depth, _)| self == Self::Level3(*depth)).map_or(0.0, |(_, cost)| *cost)
     }
 
     /// Whether a connection may have only one of the two for a symbol: one book depth, one ticker, one of each interval.
@@ -68,11 +88,13 @@ pub enum Request {
         symbols: Vec<String>,
         /// Whether a snapshot is wanted.
         snapshot: bool,
+        /// Of a channel that needs one.
+        token: Option<String>,
     },
 }
 
 /// Reads a request: its method and id for the answer, and the request or the text of the refusal.
-pub fn read(text: &[u8]) -> (String, Option<Value>, Result<Request, &'static str>) {
+pub fn read(text: &[u8], endpoint: Endpoint) -> (String, Option<Value>, Result<Request, &'static str>) {
     let Ok(Value::Object(message)) = serde_json::from_slice(text) else {
         return ("error".to_owned(), None, Err("Malformed request"));
     };
@@ -81,26 +103,37 @@ pub fn read(text: &[u8]) -> (String, Option<Value>, Result<Request, &'static str
     let (method, request) = match message.get("method").and_then(Value::as_str) {
         Some("ping") if params.is_some() => ("ping", Err("Unsupported field: 'params' for the given msg type: ping")),
         Some("ping") => ("ping", Ok(Request::Ping)),
-        Some("subscribe") => ("subscribe", subscription(params, true)),
-        Some("unsubscribe") => ("unsubscribe", subscription(params, false)),
+        Some("subscribe") => ("subscribe", subscription(params, endpoint, true)),
+        Some("unsubscribe") => ("unsubscribe", subscription(params, endpoint, false)),
         _ => ("error", Err("Malformed request")),
     };
     (method.to_owned(), req_id, request)
 }
 
-fn subscription(params: Option<&Value>, subscribe: bool) -> Result<Request, &'static str> {
+fn subscription(params: Option<&Value>, endpoint: Endpoint, subscribe: bool) -> Result<Request, &'static str> {
     let Some(Value::Object(params)) = params else { return Err("Unsupported event") };
+    let channel = params.get("channel").and_then(Value::as_str);
+    match (channel, endpoint) {
+        (Some("level3"), Endpoint::Public) | (Some("executions" | "balances"), _) => return Err(PRIVATE),
+        (Some("instrument" | "book" | "trade" | "ticker" | "ohlc"), Endpoint::Level3) => return Err(PUBLIC),
+        _ => {}
+    }
     let snapshot = |default: bool| params.get("snapshot").and_then(Value::as_bool).unwrap_or(default);
     let number = |name: &str, default: u64, wrong| match params.get(name) {
         None => Ok(default),
         Some(value) => value.as_u64().ok_or(wrong),
     };
-    let (topic, snapshot) = match params.get("channel").and_then(Value::as_str) {
+    let (topic, snapshot) = match channel {
         Some("instrument") => return Ok(Request::Instrument { subscribe, snapshot: snapshot(true) }),
         Some("book") => {
             let depth = number("depth", 10, "Subscription book depth must be an integer")?;
-            let depth = DEPTHS.into_iter().find(|&d| d as u64 == depth).ok_or("Subscription depth not supported")?;
+            let depth = DEPTHS.into_iter().find(|&d| d as u64 == depth).ok_or(NO_DEPTH)?;
             (Topic::Book(depth), snapshot(true))
+        }
+        Some("level3") => {
+            let depth = number("depth", 10, NO_DEPTH)?;
+            let depth = LEVEL3.iter().find(|(d, _)| *d as u64 == depth).ok_or(NO_DEPTH)?.0;
+            (Topic::Level3(depth), snapshot(true))
         }
         Some("trade") => (Topic::Trade, snapshot(false)),
         Some("ticker") => {
@@ -113,15 +146,17 @@ fn subscription(params: Option<&Value>, subscribe: bool) -> Result<Request, &'st
             let interval = INTERVALS.iter().position(|&i| i.unsigned_abs() == minutes).ok_or(wrong)?;
             (Topic::Ohlc(interval), snapshot(true))
         }
-        Some("executions" | "balances" | "level3") => {
-            return Err("Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com");
-        }
         _ => return Err("Subscription name invalid"),
     };
     let Some(Value::Array(symbols)) = params.get("symbol") else { return Err("Pair field must be an array") };
     let symbols = symbols.iter().map(|s| s.as_str().unwrap_or_default().to_owned()).collect();
-    Ok(Request::Topic { subscribe, topic, symbols, snapshot })
+    let token = params.get("token").and_then(Value::as_str).map(str::to_owned);
+    Ok(Request::Topic { subscribe, topic, symbols, snapshot, token })
 }
+
+const NO_DEPTH: &str = "Subscription depth not supported";
+const PRIVATE: &str = "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com";
+const PUBLIC: &str = "Public market data subscriptions are unavailable on this endpoint. Try ws.kraken.com";
 
 fn head(method: &str, req_id: Option<&Value>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"method\":\"");
@@ -162,6 +197,15 @@ pub fn refusal(error: &str, method: &str, req_id: Option<&Value>, symbol: Option
     tail(now, out);
 }
 
+/// The refusal of a token that is missing, wrong or too old, with its members as recorded.
+pub fn invalid_session(channel: &str, method: &str, req_id: Option<&Value>, now: i64, out: &mut Vec<u8>) {
+    let begin = format!("{{\"channel\":\"{channel}\",\"error\":\"ESession:Invalid session\",");
+    out.extend_from_slice(begin.as_bytes());
+    head(method, req_id, out);
+    out.extend_from_slice(b",\"status\":\"error\",\"success\":false");
+    tail(now, out);
+}
+
 /// An ack; `result` is the inside of the object.
 pub fn ack(result: &str, method: &str, req_id: Option<&Value>, now: i64, out: &mut Vec<u8>) {
     out.push(b'{');
@@ -175,7 +219,9 @@ pub fn ack(result: &str, method: &str, req_id: Option<&Value>, now: i64, out: &m
 pub fn result(topic: Topic, symbol: &str, subscribe: bool, snapshot: bool) -> String {
     let snapshot = if subscribe { format!(",\"snapshot\":{snapshot}") } else { String::new() };
     match topic {
-        Topic::Book(depth) => format!("\"channel\":\"book\",\"depth\":{depth}{snapshot},\"symbol\":\"{symbol}\""),
+        Topic::Book(depth) | Topic::Level3(depth) => {
+            format!("\"channel\":\"{}\",\"depth\":{depth}{snapshot},\"symbol\":\"{symbol}\"", topic.channel())
+        }
         Topic::Trade => format!("\"channel\":\"trade\"{snapshot},\"symbol\":\"{symbol}\""),
         Topic::Ticker { bbo } if !subscribe => {
             let trigger = if bbo { "bbo" } else { "trades" };

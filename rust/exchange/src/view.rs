@@ -56,11 +56,56 @@ impl View {
     }
 }
 
+/// Keeps the last change of each level: what is told when some time is told at once.
+pub fn merge(changes: &mut Vec<Change>) {
+    let mut seen = BTreeSet::new();
+    changes.reverse();
+    changes.retain(|change| seen.insert((change.side == Side::Sell, change.price)));
+    changes.reverse();
+}
+
+/// Levels a side in a checksum.
+pub const TOP: usize = 10;
+
+/// A checksum that is computed again only where it may be another.
+#[derive(Debug, Default)]
+pub struct Checksum {
+    /// The sum, and per side the key of the deepest level in it; `i64::MAX` where the book has fewer.
+    known: Option<(u32, [i64; 2])>,
+}
+
+impl Checksum {
+    /// What `compute` gives for a book after some levels (side and price) `changed`; it must be told all of them.
+    pub fn after(
+        &mut self,
+        engine: &Engine,
+        mut changed: impl Iterator<Item = (Side, i64)>,
+        compute: impl Fn(&Engine, &mut Vec<u8>) -> u32,
+        scratch: &mut Vec<u8>,
+    ) -> u32 {
+        if let Some((sum, edges)) = self.known
+            && changed.all(|(side, price)| side.key(price) > edges[usize::from(side == Side::Sell)])
+        {
+            // A level behind the edge comes into the sum only when one before it goes.
+            return sum;
+        }
+        let sum = compute(engine, scratch);
+        let edge = |side: Side| engine.best(side).nth(TOP - 1).map_or(i64::MAX, |(price, _)| side.key(price));
+        self.known = Some((sum, [edge(Side::Buy), edge(Side::Sell)]));
+        sum
+    }
+
+    /// Forgets it: changes will pass untold.
+    pub const fn forget(&mut self) {
+        self.known = None;
+    }
+}
+
 /// The checksum of a book: the best ten asks, then the best ten bids, price and quantity as digits.
 pub fn checksum(engine: &Engine, scratch: &mut Vec<u8>) -> u32 {
     scratch.clear();
     for side in [Side::Sell, Side::Buy] {
-        for (price, qty) in engine.best(side).take(10) {
+        for (price, qty) in engine.best(side).take(TOP) {
             wire::digits(price, scratch);
             wire::digits(qty, scratch);
         }
@@ -75,22 +120,37 @@ mod tests {
     use crate::pairs::pairs;
     use std::collections::BTreeMap;
 
-    /// Goal: a subscriber that applies the entries and truncates after each holds exactly the engine's best levels.
+    /// Goal: a subscriber that applies the entries and truncates after each holds exactly the engine's best levels, also
+    /// where several steps are told at once.
     #[test]
     fn a_subscriber_holds_the_best_levels() {
-        let (mut refills, mut dropped) = (0, 0);
+        let (mut refills, mut dropped, mut merged) = (0, 0, 0);
         for (i, pair) in pairs(60, 9).into_iter().enumerate().step_by(7) {
-            let mut market = Market::new(pair, i as u64);
-            for depth in [1, 3, 10, 25, 100] {
+            let mut market = Market::new(pair, i as u64, 0);
+            for (depth, every) in [(1, 1), (3, 1), (10, 1), (25, 1), (100, 1), (1, 7), (10, 20), (100, 3)] {
                 let mut view = View::new(&market.engine, depth);
                 let mut books = [Side::Buy, Side::Sell].map(|side| {
                     market.engine.best(side).take(depth).map(|(p, q)| (side.key(p), q)).collect::<BTreeMap<_, _>>()
                 });
+                let (mut changes, mut sum, mut scratch) = (Vec::new(), Checksum::default(), Vec::new());
                 for step in 0..4000 {
                     market.step(step);
+                    changes.extend_from_slice(&market.changes);
+                    if step % every != 0 {
+                        continue;
+                    }
+                    if every > 1 {
+                        let before = changes.len();
+                        merge(&mut changes);
+                        merged += before - changes.len();
+                    }
                     let mut entries = Vec::new();
-                    view.update(&market.engine, &market.changes, &mut entries);
-                    refills += usize::from(entries.len() > market.changes.len());
+                    view.update(&market.engine, &changes, &mut entries);
+                    refills += usize::from(entries.len() > changes.len());
+                    let levels = changes.iter().map(|change| (change.side, change.price));
+                    let kept = sum.after(&market.engine, levels, checksum, &mut scratch);
+                    assert_eq!(kept, checksum(&market.engine, &mut scratch), "a kept checksum is the right one");
+                    changes.clear();
                     for (side, price, qty) in entries {
                         let book = &mut books[usize::from(side == Side::Sell)];
                         if qty == 0 {
@@ -113,5 +173,6 @@ mod tests {
             }
         }
         assert!(refills > 100 && dropped > 100, "the test is awake: {refills} refills, {dropped} dropped");
+        assert!(merged > 100, "the test is awake: {merged} changes merged");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use krakpot_exchange::{Endpoint, Pace};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
@@ -30,15 +31,30 @@ impl Exchange {
 #[pymethods]
 impl Exchange {
     #[new]
-    #[pyo3(signature = (*, pairs = 200, rate = 1000.0, seed = 1, start = 0, log = false))]
-    fn new(py: Python<'_>, pairs: usize, rate: f64, seed: u64, start: i64, log: bool) -> PyResult<Self> {
+    #[pyo3(signature = (*, pairs = 200, rate = 1000.0, seed = 1, start = 0, log = false, book = None, level3 = None))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments")]
+    fn new(
+        py: Python<'_>,
+        pairs: usize,
+        rate: f64,
+        seed: u64,
+        start: i64,
+        log: bool,
+        book: Option<(i64, i64, i64)>,
+        level3: Option<(i64, i64, i64)>,
+    ) -> PyResult<Self> {
         if !(1..=krakpot_exchange::PAIRS_MAX).contains(&pairs) {
             return Err(value_error(format!("pairs must be from 1 to {}, not {pairs}", krakpot_exchange::PAIRS_MAX)));
         }
         if !(rate.is_finite() && rate > 0.0) {
             return Err(value_error(format!("rate must be above zero, not {rate}")));
         }
-        Ok(py.detach(|| Self(Mutex::new(krakpot_exchange::Exchange::new(pairs, rate, seed, start, log)))))
+        let (book, level3) = (pace(book.unwrap_or_default())?, pace(level3.unwrap_or_default())?);
+        Ok(py.detach(|| {
+            let mut exchange = krakpot_exchange::Exchange::new(pairs, rate, seed, start, log);
+            exchange.set_paces(book, level3);
+            Self(Mutex::new(exchange))
+        }))
     }
 
     #[getter]
@@ -51,8 +67,18 @@ impl Exchange {
         self.with(py, |exchange| exchange.symbols().map(str::to_owned).collect())
     }
 
-    fn connect(&self, py: Python<'_>) -> PyResult<u64> {
-        self.with(py, krakpot_exchange::Exchange::connect)
+    #[pyo3(signature = (endpoint = "public"))]
+    fn connect(&self, py: Python<'_>, endpoint: &str) -> PyResult<u64> {
+        let endpoint = match endpoint {
+            "public" => Endpoint::Public,
+            "level3" => Endpoint::Level3,
+            other => return Err(value_error(format!("endpoint must be public or level3, not {other}"))),
+        };
+        self.with(py, |exchange| exchange.connect(endpoint))
+    }
+
+    fn allow(&self, py: Python<'_>, token: &str, until: i64) -> PyResult<()> {
+        self.with(py, |exchange| exchange.allow(token, until))
     }
 
     fn disconnect(&self, py: Python<'_>, connection: u64) -> PyResult<()> {
@@ -80,4 +106,15 @@ impl Exchange {
     fn summary(&self, py: Python<'_>) -> PyResult<String> {
         self.with(py, |exchange| exchange.summary().to_string())
     }
+}
+
+/// Delay, jitter and conflation of a channel, ns.
+fn pace((delay, jitter, conflate): (i64, i64, i64)) -> PyResult<Pace> {
+    const HOUR: i64 = 3_600_000_000_000;
+    if [delay, jitter, conflate].iter().all(|value| (0..=HOUR).contains(value)) {
+        return Ok(Pace { delay, jitter, conflate });
+    }
+    Err(value_error(format!(
+        "delay, jitter and conflation must be from 0 to an hour, not {delay}, {jitter}, {conflate} ns"
+    )))
 }

@@ -1,0 +1,232 @@
+"""REST of the built-in exchange: the token that level 3 needs, signed for as Kraken wants it; its clock and its state.
+
+What is answered is decided without sockets (``Rest.answer``); around it stands as much HTTP as that takes: one request
+a connection, with a length, within bounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from http import HTTPStatus
+from typing import Any, Self
+from urllib.parse import parse_qs
+
+from krakpot.errors import ConfigError
+
+TOKEN_PATH = "/0/private/GetWebSocketsToken"  # noqa: S105  # a path, no secret
+EXPIRES = 900
+"""Seconds for which a token may be used, by the exchange's clock."""
+HEAD_MAX, BODY_MAX = 16 << 10, 64 << 10
+"""Bytes of a request's head and body."""
+CONNECTIONS_MAX = 100
+PATIENCE = 10.0
+"""Seconds for a request to arrive whole."""
+LINGER = 1.0
+"""Seconds for which what still comes is read after an answer: a socket closed over unread bytes takes the answer
+back.
+"""
+NONCE_MAX = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of the exchange's only account: as everywhere else, the secret is shown to nobody."""
+
+    name: str
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def made(cls) -> Self:
+        """A new one, at random."""
+        return cls(base64.b64encode(secrets.token_bytes(42)).decode(), secrets.token_bytes(64))
+
+    @classmethod
+    def read(cls, name: str, secret: str) -> Self:
+        """The one whose secret is given in base64. ``ConfigError`` if it is none."""
+        try:
+            return cls(name, base64.b64decode(secret, validate=True))
+        except binascii.Error:
+            sentence = "--api-secret is not base64"
+            raise ConfigError(sentence) from None
+
+    @property
+    def secret_text(self) -> str:
+        """The secret in base64."""
+        return base64.b64encode(self.secret).decode()
+
+
+def signature(secret: bytes, path: str, nonce: str, body: bytes) -> str:
+    """What ``API-Sign`` must be: HMAC-SHA512 with the secret over path and SHA-256 of nonce and body, in base64."""
+    digest = hashlib.sha256(nonce.encode() + body).digest()
+    return base64.b64encode(hmac.digest(secret, path.encode() + digest, "sha512")).decode()
+
+
+def _nonce(kind: str, body: bytes) -> str | None:
+    """The nonce of a body, a form or JSON; None where there is none."""
+    try:
+        if kind.partition(";")[0].strip().lower() == "application/json":
+            value = json.loads(body)["nonce"]
+            text = str(value) if isinstance(value, (int, str)) else ""
+        else:
+            (text,) = parse_qs(body.decode(), strict_parsing=True)["nonce"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return text if re.fullmatch(r"[0-9]{1,20}", text) and int(text) <= NONCE_MAX else None
+
+
+@dataclass
+class Rest:
+    """The answers. ``now``: the exchange's time, ns; ``allow``: is told a new token and until when it is valid, ns."""
+
+    key: Key
+    now: Callable[[], int]
+    allow: Callable[[str, int], None]
+    last_nonce: int = -1
+    """The highest that came with a right signature."""
+
+    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        """The JSON of an answer; ``headers`` by lower-case name."""
+        now = datetime.fromtimestamp(self.now() // 10**9, UTC)
+        if (method, path) == ("GET", "/0/public/Time"):
+            return _result({"unixtime": int(now.timestamp()), "rfc1123": format_datetime(now, usegmt=True)})
+        if (method, path) == ("GET", "/0/public/SystemStatus"):
+            return _result({"status": "online", "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ")})
+        if (method, path) != ("POST", TOKEN_PATH):
+            return _error("EGeneral:Unknown method")
+        error = self._check(path, headers, body)
+        if error is not None:
+            return _error(error)
+        token = secrets.token_urlsafe(32)
+        self.allow(token, self.now() + EXPIRES * 10**9)
+        return _result({"token": token, "expires": EXPIRES})
+
+    def _check(self, path: str, headers: Mapping[str, str], body: bytes) -> str | None:
+        """What is wrong with the signature of a request, in Kraken's words."""
+        if not hmac.compare_digest(headers.get("api-key", "").encode(), self.key.name.encode()):
+            return "EAPI:Invalid key"
+        nonce = _nonce(headers.get("content-type", ""), body)
+        if nonce is None:
+            return "EAPI:Invalid nonce"
+        wanted = signature(self.key.secret, path, nonce, body)
+        if not hmac.compare_digest(headers.get("api-sign", "").encode(), wanted.encode()):
+            return "EAPI:Invalid signature"
+        if int(nonce) <= self.last_nonce:
+            return "EAPI:Invalid nonce"
+        self.last_nonce = int(nonce)
+        return None
+
+
+def _result(result: dict[str, Any]) -> dict[str, Any]:
+    return {"error": [], "result": result}
+
+
+def _error(text: str) -> dict[str, Any]:
+    return {"error": [text]}
+
+
+class _BadRequestError(Exception):
+    """HTTP that is not served; says by which status."""
+
+    def __init__(self, status: HTTPStatus) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def _head(head: bytes) -> tuple[str, str, dict[str, str]]:
+    """Method, path and headers, by lower-case name, of a request's head."""
+    first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+    match = re.fullmatch(r"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.[01]", first)
+    if match is None:
+        raise _BadRequestError(HTTPStatus.BAD_REQUEST)
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        name = name.lower()
+        # A repeated length or signature has two readings: neither is taken.
+        if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9a-z-]+", name) or name in headers:
+            raise _BadRequestError(HTTPStatus.BAD_REQUEST)
+        headers[name] = value.strip(" \t")
+    return match[1], match[2].partition("?")[0], headers
+
+
+def _length(headers: Mapping[str, str]) -> int:
+    """Bytes of the body."""
+    if "transfer-encoding" in headers:
+        raise _BadRequestError(HTTPStatus.NOT_IMPLEMENTED)
+    text = headers.get("content-length", "0")
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise _BadRequestError(HTTPStatus.BAD_REQUEST)
+    if int(text) > BODY_MAX:
+        raise _BadRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    return int(text)
+
+
+class RestServer:
+    """Serves a ``Rest``; ``address`` is where, once it has started."""
+
+    def __init__(self, rest: Rest, asked: Callable[[], None]) -> None:
+        """``asked`` is called for each request that arrived whole."""
+        self.rest = rest
+        self.address = ""
+        self._asked = asked
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen. ``OSError`` if that cannot be."""
+        self._server = await asyncio.start_server(self._serve, host, port, limit=HEAD_MAX)
+        port = self._server.sockets[0].getsockname()[1]
+        self.address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def close(self) -> None:
+        """Listen no more, and cut what is open."""
+        self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "a coroutine of the loop runs in a task"
+        self._connections.add(task)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                writer.write(await self._response(reader))
+                await writer.drain()
+            writer.write_eof()
+            async with asyncio.timeout(LINGER):
+                while await reader.read(HEAD_MAX):
+                    pass
+        except (OSError, EOFError, TimeoutError, asyncio.CancelledError):
+            # The client went, was too slow, or the exchange closes: there is nobody to answer.
+            pass
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _response(self, reader: asyncio.StreamReader) -> bytes:
+        status, answer = HTTPStatus.OK, _error("EGeneral:Invalid arguments")
+        try:
+            if len(self._connections) > CONNECTIONS_MAX:
+                raise _BadRequestError(HTTPStatus.SERVICE_UNAVAILABLE)
+            method, path, headers = _head(await reader.readuntil(b"\r\n\r\n"))
+            body = await reader.readexactly(_length(headers))
+            self._asked()
+            answer = self.rest.answer(method, path, headers, body)
+        except asyncio.LimitOverrunError:
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        except _BadRequestError as error:
+            status = error.status
+        body = json.dumps(answer, separators=(",", ":")).encode()
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
+        return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
