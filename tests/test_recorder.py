@@ -456,7 +456,7 @@ def test_a_mismatch_is_one_resync_of_one_symbol(tmp_path: Path) -> None:
             ]
             assert kinds == ["subscribed", "snapshot", "mismatch", "resync", "unsubscribed", "subscribed", "snapshot"]
             for other in ("BTC/USD", "ADA/EUR"):
-                assert report.symbols[other]["ok"] == report.symbols[other]["messages"]
+                assert report.symbols["book"][other]["ok"] == report.symbols["book"][other]["messages"]
                 assert len(events(tmp_path, other, kinds=("snapshot",))) == 1
             assert len(exchange.clients) == 1
             assert len([line for line in recording.said if line.startswith("mismatch book ETH/USD")]) == 1
@@ -485,7 +485,7 @@ def test_a_symbol_that_is_always_wrong_is_asked_for_ever_more_slowly(tmp_path: P
             assert summary["checksums"]["book"]["bad"] == len(events(tmp_path, kinds=("mismatch",)))
             pauses = [row["ts_from"] - row["ts_recv"] for row in events(tmp_path, kinds=("resync",))]
             assert pauses[:3] == [timedelta(0), timedelta(seconds=1), timedelta(seconds=2)]
-            assert proved(tmp_path).symbols["BTC/USD"]["unchecked"] == 0
+            assert proved(tmp_path).symbols["book"]["BTC/USD"]["unchecked"] == 0
 
     run(test)
 
@@ -852,7 +852,7 @@ def test_names_of_sessions_sort_by_time() -> None:
 def test_counters_add_up() -> None:
     """Counters add over sessions; states are the later session's."""
     one = {
-        "frames": 2, "unchecked": 1, "errors": 0, "gaps": 1, "absent": 0, "unknown_fields": 3, "live": 5,
+        "frames": 2, "unchecked": 1, "errors": 0, "gaps": 1, "absent": 0, "replaced": 0, "unknown_fields": 3, "live": 5,
         "messages": {"book": 2}, "rows": {"book": 7, "ledger": 0}, "checksums": {"book": {"ok": 2, "bad": 0}},
     }  # fmt: skip
     two = one | {"live": 1, "messages": {"trade": 1}, "checksums": {"book": {"ok": 0, "bad": 3}}}

@@ -67,7 +67,7 @@ LIVE = 4096
 
 CONNECTION = "connection"
 """In the ledger's column of channels: what was refused is the whole connection."""
-COUNTERS = ("frames", "unchecked", "errors", "gaps", "absent", "unknown_fields")
+COUNTERS = ("frames", "unchecked", "errors", "gaps", "absent", "replaced", "unknown_fields")
 
 
 def uuid7() -> str:
@@ -85,9 +85,11 @@ def add_counts(total: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
         result[key] = total.get(key, 0) + counts[key]
     for key in ("messages", "rows"):
         result[key] = dict(Counter(total.get(key, {})) + Counter(counts[key]))
-    book = Counter(total.get("checksums", {}).get("book", {}))
-    book.update(counts["checksums"]["book"])
-    result["checksums"] = {"book": dict(book)}
+    result["checksums"] = {}
+    for channel, checked in counts["checksums"].items():
+        both = Counter(total.get("checksums", {}).get(channel, {}))
+        both.update(checked)
+        result["checksums"][channel] = dict(both)
     return result
 
 
