@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -159,6 +160,28 @@ def test_recover(folder: Path) -> None:
     again = facts(krakpot("recover", "lake", "--json"))
     assert (again["sealed"], again["rows"]) == ([], 0)
     assert krakpot("verify", "lake").exit_code == 0
+
+
+def test_compact(folder: Path) -> None:
+    """Merges what is past, says how much, has nothing to do the second time; a day that is wrong is exit 1."""
+    recorder = lakes.Recorder(folder / "lake", interval=1.0)
+    for n in range(10):
+        recorder.take(lakes.market(100)[n * 10 : n * 10 + 10])
+    recorder.end()
+    shutil.copytree("lake", "other")
+    done = krakpot("compact", "lake", "--grace", "0", "--dates", "2026-08-01..2026-08-02")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("1 days compacted: ")
+    again = facts(krakpot("compact", "lake", "--json"))
+    assert (again["compacted"], again["rows"], again["skipped"]) == ([], 0, {})
+    assert krakpot("verify", "lake").exit_code == 0
+    krakpot("recover", "other")
+    lakes.rewrite(lakes.parts(Path("other"), "book")[0], lambda frame: frame.reverse())
+    left = krakpot("compact", "other", "--grace", "0")
+    assert left.exit_code == 1
+    assert "2026-08-02 was left as it is: book/date=2026-08-02/" in left.stdout
+    wrong(krakpot("compact", "lake", "--dates", "august"), "--dates: 'august' is not allowed; allowed is dates as")
+    wrong(krakpot("compact", "lake", "--grace", "never"), "--grace: 'never' is not allowed; allowed is a duration")
 
 
 def test_coverage(file: Path) -> None:

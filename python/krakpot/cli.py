@@ -406,3 +406,36 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> None:
         begin, end = (f"{row[name]:%Y-%m-%d %H:%M:%S.%f}"[:-3] for name in ("ts_from", "ts_to"))
         click.echo(f"{row['channel']:<9}{row['symbol']:<16}{begin:<25}{end:<25}{row['reason']}")
     click.echo(f"{frame.height} spans")
+
+
+@main.command()
+@LAKE
+@click.option("--dates", help="2026-08-01, 2026-08-01..2026-08-31, or several with commas. Default: all that are past.")
+@click.option("--grace", default="10m", show_default=True, help="How long the old parts stay beside; 0: not at all.")
+@as_json
+@plainly
+def compact(lake: Path, dates: str | None, grace: str, *, json_: bool) -> None:
+    """Merge the many parts of past days into few.
+
+    Safe at any time, any number of times, beside a living recorder; what was interrupted is finished by the next run.
+    Needs as much room as the largest day again. Exit 1: a day had to be left as it is.
+    """
+    from krakpot import compact as module
+    from krakpot.config import duration as seconds
+    from krakpot.progress import size
+
+    wait = 0.0 if grace in ("0", "0s") else _read(seconds, grace, "--grace")
+    chosen = None if dates is None else _read(module.days, dates, "--dates")
+    say: Callable[[str], None] = (lambda line: None) if json_ else lambda line: click.echo(line, err=True)
+    report = module.compact(lake, dates=chosen, grace=wait, progress=say)
+    if json_:
+        _print_json(report.to_dict())
+    else:
+        done = [*report.finished, *report.compacted]
+        click.echo(
+            f"{len(done)} days compacted: {report.parts_before:,} parts became {report.parts_after:,}, "
+            f"{size(report.bytes_before)} became {size(report.bytes_after)}"
+        )
+        for day, reason in report.skipped.items():
+            click.echo(f"{day} was left as it is: {reason}")
+    sys.exit(WRONG if report.wrong else 0)

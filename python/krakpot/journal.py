@@ -57,11 +57,11 @@ def stamp(ts: int) -> datetime:
     return datetime.fromtimestamp(ts // 1000 / 1_000_000, tz=UTC)
 
 
-def storage_error(error: OSError, what: str, path: Path) -> StorageError:
-    """Say what failed and what helps."""
+def storage_error(error: OSError, what: str, path: Path, command: str = "krakpot recover") -> StorageError:
+    """Say what failed and what helps: ``command``, when there is room again."""
     cures = {
-        errno.ENOSPC: "the disk is full; make room, then run `krakpot recover`",
-        errno.EDQUOT: "the disk quota is used up; make room, then run `krakpot recover`",
+        errno.ENOSPC: f"the disk is full; make room, then run `{command}`",
+        errno.EDQUOT: f"the disk quota is used up; make room, then run `{command}`",
         errno.EACCES: "permission denied; choose a folder that you may write to",
         errno.EROFS: "the file system is read-only; choose another folder",
         errno.ENOENT: "it is gone; was the lake moved or removed?",

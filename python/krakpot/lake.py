@@ -31,6 +31,8 @@ BEGINS = {"book": "snapshot", "level3": "snapshot", "trade": "subscribed", "tick
 """The ledger row with which a channel's coverage of a symbol begins."""
 ENDS = ("unsubscribed", "mismatch", "crossed", "gap", "gone", "decode_error", "limit", "delisted", "disconnect")
 """Ledger rows that end it."""
+COMPACTED = "c"
+"""Before the number of a part, in its name: many parts were merged into it."""
 BOOKS = ("book", "level3")
 """Channels of which a book is kept."""
 REFUSALS = ("decode_error", "limit")
@@ -47,6 +49,8 @@ class Part(NamedTuple):
     date: date
     session: str
     number: int
+    """Of its journal, or of the part among the compacted ones of its day."""
+    compacted: bool = False
 
 
 def nanoseconds(time: Time) -> int:
@@ -83,7 +87,7 @@ class Lake:
         return f"Lake({str(self.path)!r})"
 
     def parts(self, table: str) -> list[Part]:
-        """Published parts of a table, by date, session and number."""
+        """Published parts of a table, by date, session and number; compacted ones first."""
         if table not in _core.TABLES:
             sentence = f"no table {table!r}; tables: {', '.join(_core.TABLES)}"
             raise ValueError(sentence)
@@ -91,10 +95,12 @@ class Lake:
         for path in (self.path / table).glob("date=*/*.parquet"):
             _, _, rest = path.stem.partition("-")
             session, _, number = rest.rpartition("-")
-            if session and number.isdigit():
+            compacted = number.startswith(COMPACTED)
+            digits = number.removeprefix(COMPACTED)
+            if session and digits.isdigit():
                 day = date.fromisoformat(path.parent.name.removeprefix("date="))
-                parts.append(Part(path, table, day, session, int(number)))
-        return sorted(parts, key=lambda part: (part.date, part.session, part.number))
+                parts.append(Part(path, table, day, session, int(digits), compacted))
+        return sorted(parts, key=lambda part: (part.date, part.session, not part.compacted, part.number))
 
     def scan(
         self,

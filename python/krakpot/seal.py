@@ -11,18 +11,20 @@ process of its own, so that sorting and compression cost it neither memory nor p
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from krakpot import _core, journal
 from krakpot.errors import NoLake, StorageError
@@ -34,6 +36,8 @@ ROW_GROUP = 131_072
 """Rows of a Parquet row group."""
 SEALER_ENTRY = 2**31
 """Ledger entries from here on are the sealer's."""
+COMPACT_ENTRY = 3 * 2**30
+"""Of these, the ones from here on are of ``krakpot compact``; a sealer's come here after 16 million journals."""
 UNCOUNTED = ("ledger", "checkpoints", "orders_checkpoints")
 """Tables whose rows the ``alive`` rows do not count."""
 
@@ -122,28 +126,53 @@ def check_lake(path: Path) -> None:
         )
 
 
+@contextmanager
+def hold(lake: Path, *, exclusive: bool = False, wait: bool = True) -> Iterator[bool]:
+    """Keep the parts of a lake where they are while somebody reads or adds some; exclusive: to move or remove them.
+
+    Gives whether it could be had, which without ``wait`` is not sure.
+    """
+    handle = os.open(lake / MARKER, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)
+
+
 def order(table: str) -> list[str]:
     """Columns by which the rows of a part are sorted."""
     return (["symbol"] if table != "assets" else []) + ["session", "message", "entry"]
 
 
 def write_part(frame: pl.DataFrame, path: Path) -> None:
-    """Write one Parquet file: zstd, row groups, statistics, dictionary or delta encoding by column; then fsync."""
-    dictionary = [name for name in frame.columns if name not in DELTA]
-    frame.write_parquet(
+    """Write one Parquet file, its row groups of ``ROW_GROUP`` rows; then fsync."""
+    with part_writer(frame, path) as writer:
+        writer.write_table(frame.to_arrow(), row_group_size=ROW_GROUP)
+    sync_file(path)
+
+
+def part_writer(like: pl.DataFrame, path: Path) -> pq.ParquetWriter:
+    """Begin a Parquet file with the columns of ``like``: zstd, statistics, dictionary or delta encoding by column."""
+    return pq.ParquetWriter(
         path,
+        like.head(0).to_arrow().schema,
         compression="zstd",
         compression_level=3,
-        use_pyarrow=True,
-        pyarrow_options={
-            "row_group_size": ROW_GROUP,
-            "use_dictionary": dictionary,
-            "column_encoding": {name: "DELTA_BINARY_PACKED" for name in frame.columns if name in DELTA},
-            "data_page_version": "2.0",
-            "write_statistics": True,
-            "store_schema": False,
-        },
+        use_dictionary=[name for name in like.columns if name not in DELTA],
+        column_encoding={name: "DELTA_BINARY_PACKED" for name in like.columns if name in DELTA},
+        data_page_version="2.0",
+        write_statistics=True,
+        store_schema=False,
     )
+
+
+def sync_file(path: Path) -> None:
+    """Force a file to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -237,6 +266,11 @@ def _ledger_rows(content: journal.Content, parts: list[Part], ledger: pl.DataFra
     for part in parts:
         detail = {"table": part.table, "part": part.part, "first": part.first, "last": part.last, "sha256": part.sha256}
         add("sealed", part.rows, detail, part.ts_from, part.ts_to)
+    return ledger_frame(rows)
+
+
+def ledger_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Rows of the ledger; times are nanoseconds since the epoch."""
     schema = polars_schema("ledger")
     plain = {name: pl.Int64() if isinstance(kind, pl.Datetime) else kind for name, kind in schema.items()}
     return pl.DataFrame(rows, schema=plain).cast(schema)  # type: ignore[arg-type]  # names to types
@@ -307,7 +341,8 @@ def recover(lake: Path, *, step: Step = _no_step, progress: Callable[[str], None
             continue
         try:
             progress(path.name)
-            seal(lake, path, step=step, report=report)
+            with hold(lake):
+                seal(lake, path, step=step, report=report)
         finally:
             os.close(handle)
     _sweep(lake)

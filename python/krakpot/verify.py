@@ -8,8 +8,9 @@ missing is named. Nothing is taken on trust from the recorder but the ledger's o
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -18,12 +19,15 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from krakpot import _core, journal
+from krakpot import _core, journal, seal
 from krakpot.lake import REFUSALS, Lake, Part, detail
+from krakpot.merge import merged, spread, whole
 from krakpot.seal import SEALER_ENTRY, UNCOUNTED, digest, polars_schema
 
 LIFE_ENDS = ("mismatch", "crossed", "unsubscribed", "gap", "gone", "delisted", *REFUSALS, "disconnect")
 """Ledger rows after which a book is not alive."""
+ROWS = 1_000_000
+"""Rows that the verifiers are given at a time where parts are compacted; otherwise a part."""
 PROBLEMS_MAX = 200
 """Sentences kept; further ones are counted."""
 CHANNELS = {"trades": "trade", "ticker": "ticker", "ohlc": "ohlc", "status": "status", "pairs": "instrument"}
@@ -136,8 +140,14 @@ def verify(
     """Prove the lake at ``path``; ``StorageError`` if it is none.
 
     ``threads`` verifiers share the symbols of each part (default: one a core). Memory is bounded by a few parts.
+    Nothing is moved or removed meanwhile: ``krakpot compact`` waits.
     """
     lake = Lake(path)
+    with seal.hold(lake.path):
+        return _verify(lake, strict=strict, threads=threads or os.cpu_count() or 1, progress=progress)
+
+
+def _verify(lake: Lake, *, strict: bool, threads: int, progress: Progress) -> Report:
     report = Report(lake.path, strict)
     parts: dict[str, list[Part]] = defaultdict(list)
     for table in _core.TABLES:
@@ -153,7 +163,7 @@ def verify(
         for session in sessions:
             progress(f"session {session}")
             one = _Session(lake, session, parts[session], report, waiting.get(session), first_day)
-            ledger = one.verify(reader, threads or os.cpu_count() or 1, progress)
+            ledger = one.verify(reader, threads, progress)
             ended[session] = set(ledger["kind"].unique())
             for text in ledger.filter(pl.col("kind") == "connect")["detail"]:
                 previous = detail(text).get("previous")
@@ -218,6 +228,38 @@ def _born(session: str) -> datetime | None:
         return None
 
 
+@dataclass
+class _Merge:
+    """What the ledger says of one compaction of a folder."""
+
+    journals: frozenset[int]
+    """Numbers of the journals whose rows they hold."""
+    rows: int = 0
+    here: bool = False
+    """Whether any of them is."""
+    replaced: set[int] = field(default_factory=set)
+    """Of these journals, those whose parts the ledger still names."""
+    replaced_rows: int = 0
+    replaced_here: bool = False
+
+
+def _folder(part: str) -> str:
+    """Folder of a part: its table and date."""
+    return part.rpartition("/")[0]
+
+
+def _number(part: str) -> int:
+    """Number of the journal of a sealed part, by its name."""
+    return int(part.removesuffix(".parquet").rpartition("-")[2])
+
+
+def _give(verifier: _core.Verifier, messages: bool, frame: pl.DataFrame) -> None:  # noqa: FBT001  # for a pool
+    if messages:
+        verifier.messages(frame)
+    else:
+        verifier.checkpoints(frame)
+
+
 class _Session:
     """Verification of one session."""
 
@@ -251,10 +293,7 @@ class _Session:
                 frame = pl.read_parquet(part.path, columns=list(schema), hive_partitioning=False)
                 frames.append(frame.select(pl.col(name).cast(kind) for name, kind in schema.items()))
             except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-                # Polars panics on some spoiled pages; its sentences are long.
-                self.unreadable.add(part.path)
-                reason = str(error).partition("\n")[0]
-                self.report.problem(f"the part {part.path.relative_to(self.lake.path)} cannot be read: {reason}")
+                self._unreadable(part.path, error)
         return pl.concat(frames)
 
     def verify(self, reader: ThreadPoolExecutor, threads: int, progress: Progress) -> pl.DataFrame:
@@ -278,33 +317,87 @@ class _Session:
     def _sealed(self, ledger: pl.DataFrame) -> None:
         """Every part that the ledger names is here with all its rows, and every part that is here is named."""
         here = {str(part.path.relative_to(self.lake.path)): part for part in self.parts}
+        rows = ledger.filter(pl.col("kind").is_in(["sealed", "compacted"])).select("kind", "count", "detail")
+        told: list[tuple[str, int, dict[str, Any]]] = [
+            (kind, int(count), detail(text)) for kind, count, text in rows.iter_rows()
+        ]
+        merges = self._merges(told, here)
         named: set[str] = set()
-        for count, text in ledger.filter(pl.col("kind") == "sealed").select("count", "detail").iter_rows():
-            facts = detail(text)
+        for kind, count, facts in told:
             name = str(facts["part"])
-            named.add(name)
-            first = facts.get("first")
-            part = here.get(name)
-            if part is None:
-                if name.partition("date=")[2][:10] < str(self.first_day):
-                    continue
-                span = f" (messages {first} to {facts.get('last')})" if first is not None else ""
-                self.report.problem(f"the part {name} with {count} rows{span} is missing")
-                if isinstance(first, int) and facts.get("table") in self.missing:
-                    self.missing[str(facts["table"])].append(max(first - 1, 0))
-                continue
-            rows = self.read([part], ["entry"]).height
-            if part.path in self.unreadable:
-                continue
-            if rows != count:
-                self.report.problem(f"the part {name} has {rows} rows, the ledger says {count}")
-            elif facts.get("sha256") not in (None, digest(part.path)):
-                self.report.problem(f"the part {name} is not the file that was sealed: its SHA-256 is another one")
+            merge = merges.get(_folder(name))
+            # What was merged is not here any more; nor is what was merged again, or not swapped in yet.
+            replaced = (
+                merge is not None and _number(name) in merge.journals
+                if kind == "sealed"
+                else (merge is None or spread(facts["journals"]) != merge.journals)
+            )
+            if not replaced:
+                named.add(name)
+                self._part(here.get(name), name, count, facts)
         for name, part in here.items():
-            if part.table != "ledger" and name not in named:
-                self.report.problem(f"the part {name} is not named in the ledger: a part of the ledger is missing")
-            else:
+            if part.table == "ledger" or name in named:
                 self.report.rows[part.table] += self.read([part], ["entry"]).height
+            elif (
+                (merge := merges.get(_folder(name))) is not None
+                and not part.compacted
+                and part.number in merge.journals
+            ):
+                self.report.problem(f"the part {name} stands beside the compacted parts that hold its rows")
+            else:
+                self.report.problem(f"the part {name} is not named in the ledger: a part of the ledger is missing")
+
+    def _merges(self, told: list[tuple[str, int, dict[str, Any]]], here: dict[str, Part]) -> dict[str, _Merge]:
+        """The compaction that is in force in each folder where one is.
+
+        It is the one whose parts are here; if there are none, the last one, unless what it replaced is still here.
+        """
+        found: dict[str, dict[frozenset[int], _Merge]] = defaultdict(dict)
+        for kind, count, facts in told:
+            if kind == "compacted":
+                journals = frozenset(spread(facts["journals"]))
+                merge = found[_folder(str(facts["part"]))].setdefault(journals, _Merge(journals))
+                merge.rows += count
+                merge.here |= str(facts["part"]) in here
+        for kind, count, facts in told:
+            name = str(facts["part"])
+            for merge in found.get(_folder(name), {}).values() if kind == "sealed" else ():
+                if _number(name) in merge.journals:
+                    merge.replaced.add(_number(name))
+                    merge.replaced_rows += count
+                    merge.replaced_here |= name in here
+        merges = {}
+        for folder, candidates in found.items():
+            last = max(candidates.values(), key=lambda merge: (merge.here, len(merge.journals)))
+            if last.here or not last.replaced_here:
+                merges[folder] = last
+        for folder, merge in merges.items():
+            # A row `sealed` may be in a ledger that is not in this lake any more.
+            if merge.replaced == merge.journals and merge.replaced_rows != merge.rows:
+                self.report.problem(
+                    f"the compacted parts of {folder} have {merge.rows} rows, "
+                    f"the parts that they replaced had {merge.replaced_rows}"
+                )
+        return merges
+
+    def _part(self, part: Part | None, name: str, count: int, facts: dict[str, Any]) -> None:
+        """Compare a part that the ledger names with what it says."""
+        first = facts.get("first")
+        if part is None:
+            if name.partition("date=")[2][:10] < str(self.first_day):
+                return
+            span = f" (messages {first} to {facts.get('last')})" if first is not None else ""
+            self.report.problem(f"the part {name} with {count} rows{span} is missing")
+            if isinstance(first, int) and facts.get("table") in self.missing:
+                self.missing[str(facts["table"])].append(max(first - 1, 0))
+            return
+        rows = self.read([part], ["entry"]).height
+        if part.path in self.unreadable:
+            return
+        if rows != count:
+            self.report.problem(f"the part {name} has {rows} rows, the ledger says {count}")
+        elif facts.get("sha256") not in (None, digest(part.path)):
+            self.report.problem(f"the part {name} is not the file that was sealed: its SHA-256 is another one")
 
     def _numbers(self, ledger: pl.DataFrame) -> None:
         """A session numbers its ledger rows from 0: a number that is not there is a row that is not there."""
@@ -336,12 +429,12 @@ class _Session:
                 expected[last][table] += int(n)
             self.report.frames += int(count)
         tail: dict[str, int] = {}
-        last_journal = 0
+        tail_begin = 0
         for message, text in ledger.filter(pl.col("kind") == "recovered").select("message", "detail").iter_rows():
             facts = detail(text)
             rows = facts.get("rows")
             tail.update(rows if isinstance(rows, dict) else {})
-            last_journal = journal.Content(Path(str(facts.get("journal")))).number
+            tail_begin = self._begin(ledger, journal.Content(Path(str(facts.get("journal")))).number)
             self.report.frames += max(0, int(message) - at) if message is not None else 0
         for table in _core.TABLES:
             parts = self.of(table)
@@ -350,11 +443,11 @@ class _Session:
             counts: dict[int, int] = defaultdict(int)
             for part in parts:
                 numbers = self.read([part], ["message"])["message"].cast(pl.Int64, strict=False).drop_nulls()
+                # A journal that was closed after the last `alive` row: its rows are counted by `sealed` alone.
+                numbers = numbers.filter((numbers <= at) | (numbers >= tail_begin))
                 places = pl.Series(bounds, dtype=pl.Int64).search_sorted(numbers, side="left")
                 for place, n in places.value_counts().iter_rows() if isinstance(places, pl.Series) else ():
-                    # A journal that was closed after the last `alive` row: its rows are counted by `sealed` alone.
-                    if place < len(bounds) or part.number >= last_journal:
-                        counts[int(place)] += int(n)
+                    counts[int(place)] += int(n)
             wrong: list[tuple[int, int | None, int, int]] = []
             for place, upto in enumerate([*bounds, None]):
                 want = tail.get(table, 0) if upto is None else expected[upto].get(table, 0)
@@ -373,6 +466,12 @@ class _Session:
                 )
                 if table in self.missing:
                     self.missing[table] += [max(w[0] - 1, 0) for w in wrong]
+
+    def _begin(self, ledger: pl.DataFrame, number: int) -> int:
+        """First message of a journal, by the parts that were made of it."""
+        parts = map(detail, ledger.filter(pl.col("kind") == "sealed")["detail"])
+        firsts = [facts["first"] for facts in parts if _number(str(facts["part"])) == number]
+        return min((first for first in firsts if isinstance(first, int)), default=0)
 
     def _hole(self, at: int, until: int, ts: datetime, *, first: bool) -> None:
         """Messages ``at + 1`` to ``until`` that no ``alive`` row accounts for."""
@@ -434,44 +533,80 @@ class _Session:
         missing = self.missing[books.messages]
         rows = {"symbol": [None] * len(missing), "message": missing, "kind": ["missing"] * len(missing)}
         ends = pl.concat([ends, pl.DataFrame(rows, schema=ends.schema)])
-        messages, checkpoints = self.of(books.messages), self.of(books.checkpoints)
-        numbers = sorted({part.number for part in [*messages, *checkpoints]})
-        if not numbers:
-            return
         verifiers = [
             _core.Verifier(self.session, channel=books.channel, shard=i, shards=threads) for i in range(threads)
         ]
         for verifier in verifiers:
             verifier.ends(ends)
-
-        def load(number: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-            frames = []
-            for table, columns, all_parts in (
-                (books.checkpoints, books.checkpoint_columns, checkpoints),
-                (books.messages, books.message_columns, messages),
-            ):
-                parts = [part for part in all_parts if part.number == number]
-                schema = {name: kind for name, kind in polars_schema(table).items() if name in columns}
-                frame = self.read(parts, columns) if parts else pl.DataFrame(schema=schema)
-                # A journal that crossed midnight has two parts: one run of rows a symbol is needed.
-                frames.append(frame.sort("symbol", "message", "entry") if len(parts) > 1 else frame)
-            return frames[0], frames[1]
-
-        def work(verifier: _core.Verifier, frames: tuple[pl.DataFrame, pl.DataFrame]) -> None:
-            verifier.checkpoints(frames[0])
-            verifier.messages(frames[1])
-
+        frames = self._frames(books)
         with ThreadPoolExecutor(max_workers=threads) as pool:
-            coming = reader.submit(load, numbers[0])
-            for i, number in enumerate(numbers):
-                frames = coming.result()
-                if i + 1 < len(numbers):
-                    coming = reader.submit(load, numbers[i + 1])
-                progress(f"session {self.session}: journal {number}, {frames[1].height} rows of {books.messages}")
-                for done in [pool.submit(work, verifier, frames) for verifier in verifiers]:
+            coming = reader.submit(next, frames, None)
+            while (taken := coming.result()) is not None:
+                coming = reader.submit(next, frames, None)
+                table, frame = taken
+                progress(f"session {self.session}: {frame.height:,} rows of {table}")
+                for done in [pool.submit(_give, verifier, table == books.messages, frame) for verifier in verifiers]:
                     done.result()
         for found in (found for verifier in verifiers for found in verifier.finish()):
             self._found(books.channel, found)
+
+    def _frames(self, books: Books) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Rows of messages and checkpoints, table by table, in an order in which the verifiers can take them."""
+        for messages, checkpoints in self._units(books):
+            before = self._read_unit(books.checkpoints, books.checkpoint_columns, checkpoints)
+            given: str | None = ""
+            for frame in self._read_unit(books.messages, books.message_columns, messages):
+                # All checkpoints of a symbol go before its messages, those of later symbols may wait.
+                last = str(frame["symbol"][-1])
+                while given is not None and given <= last:
+                    marks = next(before, None)
+                    given = None if marks is None else str(marks["symbol"][-1])
+                    if marks is not None:
+                        yield books.checkpoints, marks
+                yield books.messages, frame
+            for marks in before:
+                yield books.checkpoints, marks
+
+    def _units(self, books: Books) -> list[tuple[list[Part], list[Part]]]:
+        """Parts of messages whose numbers overlap belong together; checkpoints go with the first that they concern.
+
+        A unit is a journal, a compacted day, or both sides of a midnight at which the clock was set back.
+        """
+        units: list[tuple[list[Part], list[Part]]] = []
+        begins: list[int] = []
+        end = -1
+        for first, last, part in sorted((*self._span(part), part) for part in self.of(books.messages)):
+            if first > end or not units:
+                units.append(([], []))
+                begins.append(first)
+            units[-1][0].append(part)
+            end = max(end, last)
+        for first, _, part in sorted((*self._span(part), part) for part in self.of(books.checkpoints)):
+            if not units:
+                units.append(([], []))
+                begins.append(first)
+            units[max(bisect_right(begins, first) - 1, 0)][1].append(part)
+        return units
+
+    def _span(self, part: Part) -> tuple[int, int]:
+        """First and last message of a part; one that cannot be read has none."""
+        numbers = self.read([part], ["message"])["message"].drop_nulls()
+        return (int(numbers.min()), int(numbers.max())) if len(numbers) else (-1, -1)  # type: ignore[arg-type]  # whole numbers
+
+    def _read_unit(self, table: str, columns: list[str], parts: list[Part]) -> Iterator[pl.DataFrame]:
+        if len(parts) == 1 and not parts[0].compacted:
+            frame = self.read(parts, columns)
+            if frame.height:
+                yield frame
+        else:
+            paths = [part.path for part in parts if part.path not in self.unreadable]
+            yield from whole(merged(paths, table, columns=columns, failed=self._unreadable), ROWS)
+
+    def _unreadable(self, path: Path, error: BaseException) -> None:
+        self.unreadable.add(path)
+        # Polars panics on some spoiled pages; its sentences are long.
+        reason = str(error).partition("\n")[0]
+        self.report.problem(f"the part {path.relative_to(self.lake.path)} cannot be read: {reason}")
 
     def _found(self, channel: str, found: dict[str, Any]) -> None:
         report = self.report
