@@ -132,6 +132,8 @@ def _read(reader: Callable[[Any], Any], value: str, place: str) -> Any:
 @click.option("--tokenised", is_flag=True, default=None, help="Tokenised assets too (AAPLx/USD).")
 @click.option("--precision", multiple=True, help="Precision where the exchange tells none: BTC/USD=1,8.")
 @click.option("--seal-interval", help="How often journals become Parquet. Default: 5m.")
+@click.option("--keep", help="Remove whole days that are older: 30d. Default: never.")
+@click.option("--min-free", help="End in order before the disk has less room: 5GB. Default: 200MB.")
 @click.option("--url", help="Address of the exchange. Default: wss://ws.kraken.com/v2.")
 @click.option(
     "--config", "file", type=click.Path(path_type=Path), help="TOML file with these options. Default: krakpot.toml."

@@ -122,7 +122,7 @@ def compact(
                 todo = _todo(lake, day)
                 if not todo:
                     continue
-                reason = _hindrance(lake, day, now or datetime.now(UTC))
+                reason = hindrance(lake, day, now or datetime.now(UTC))
                 if reason is None and folder.exists():
                     reason = "its old parts still wait for their removal; run compact again"
                 if reason is None:
@@ -157,9 +157,14 @@ def _dates(lake: Lake) -> set[date]:
     return {part.date for table in _core.TABLES for part in lake.parts(table)}
 
 
-def _hindrance(lake: Lake, day: date, now: datetime) -> str | None:
+def midnight(day: date) -> datetime:
+    """The begin of a date, UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def hindrance(lake: Lake, day: date, now: datetime) -> str | None:
     """Why more rows of this date may still come."""
-    end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+    end = midnight(day) + timedelta(days=1)
     if now < end + LATE:
         return "it is not over, or not for an hour"
     for path in journal.journals(lake.path):

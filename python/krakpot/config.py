@@ -24,6 +24,7 @@ INTERVALS = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
 URL = "wss://ws.kraken.com/v2"
 FILE = "krakpot.toml"
 PREFIX = "KRAKPOT_"
+SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 PRECISION_MAX = 10
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -130,6 +131,27 @@ def url(value: Any) -> str:
     return text
 
 
+def bytes_(value: Any) -> int:
+    """Bytes of ``5GB``, ``500MB``, ``1.5TB`` or a plain number of bytes."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)B?", str(value).strip(), re.ASCII)
+    if found is None:
+        sentence = "a size as 500MB, 5GB or 1.5TB; 0 for no limit"
+        raise ValueError(sentence)
+    return round(float(found[1]) * SIZES[found[2]])
+
+
+def keep(value: Any) -> float:
+    """Seconds of a duration of at least a day."""
+    try:
+        seconds = duration(value)
+    except ValueError:
+        seconds = 0.0
+    if seconds < UNITS["d"]:
+        sentence = "a duration of at least a day, as 30d"
+        raise ValueError(sentence)
+    return seconds
+
+
 @dataclass(frozen=True)
 class Config:
     """Options of a recording."""
@@ -147,6 +169,10 @@ class Config:
     url: str = URL
     seal_interval: float = 300.0
     """Seconds after which a journal is sealed."""
+    keep: float | None = None
+    """Seconds after whose end a whole date is removed; None: never."""
+    min_free: int = 200_000_000
+    """Bytes of the disk that are left free: enough to seal what is in the journals."""
     precision: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
@@ -162,6 +188,8 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "duration": duration,
     "url": url,
     "seal_interval": duration,
+    "keep": keep,
+    "min_free": bytes_,
     "precision": precision,
 }
 NAMES = {"duration": "for"}

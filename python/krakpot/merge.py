@@ -16,10 +16,12 @@ import pyarrow.parquet as pq
 
 from krakpot.seal import order, polars_schema
 
-BLOCK = 16_384
+BLOCK = 4096
 """Rows of a part that are held at a time."""
-FAN = 64
-"""Parts that ``krakpot.compact`` merges at a time: with blocks of BLOCK rows about 150 bytes wide, 160 MB."""
+BUFFER = 65_536
+"""Bytes of a column that are read at a time."""
+FAN = 32
+"""Parts that ``krakpot.compact`` merges at a time: of a book, with the writing, in 550 MB."""
 
 Key = tuple[tuple[bool, str | int], ...]
 Failed = Callable[[Path, Exception], None]
@@ -39,7 +41,7 @@ class _Cursor:
 
     def _read(self) -> Iterator[pl.DataFrame]:
         try:
-            with pq.ParquetFile(self.path) as file:
+            with pq.ParquetFile(self.path, buffer_size=BUFFER) as file:
                 for batch in file.iter_batches(BLOCK, columns=list(self.schema), use_threads=False):
                     # Text that is no UTF-8 would be believed otherwise.
                     batch.validate(full=True)

@@ -156,8 +156,8 @@ def _verify(lake: Lake, *, strict: bool, threads: int, progress: Progress) -> Re
     sessions = sorted(parts)
     first_day = min((part.date for found in parts.values() for part in found), default=date.max)
     waiting = _journals(lake, report)
-    # A session's connect row names the one before it: (session, the one before).
-    before: dict[str, str] = {}
+    # A session's connect row names the one before it, and its gap tells the date on which that one ended.
+    before: dict[str, tuple[str, date | None]] = {}
     ended: dict[str, set[str]] = {}
     with ThreadPoolExecutor(max_workers=1) as reader:
         for session in sessions:
@@ -168,8 +168,9 @@ def _verify(lake: Lake, *, strict: bool, threads: int, progress: Progress) -> Re
             for text in ledger.filter(pl.col("kind") == "connect")["detail"]:
                 previous = detail(text).get("previous")
                 if isinstance(previous, str):
-                    before[session] = previous
-    _chain(sessions, before, ended, waiting, report)
+                    gap = ledger.filter(pl.col("kind") == "gap")["ts_from"].drop_nulls()
+                    before[session] = previous, gap[0].date() if len(gap) else None
+    _chain(sessions, before, ended, waiting, first_day, report)
     report.sessions = len(sessions)
     if not sessions and not waiting:
         report.notes.append("the lake is empty")
@@ -193,10 +194,15 @@ def _journals(lake: Lake, report: Report) -> dict[str, str]:
 
 
 def _chain(
-    sessions: list[str], before: dict[str, str], ended: dict[str, set[str]], waiting: dict[str, str], report: Report
+    sessions: list[str],
+    before: dict[str, tuple[str, date | None]],
+    ended: dict[str, set[str]],
+    waiting: dict[str, str],
+    first_day: date,
+    report: Report,
 ) -> None:
     """Compare what the sessions of a recorder say of each other."""
-    followed = set(before.values())
+    followed = {previous for previous, _ in before.values()}
     for session in sessions:
         kinds = ended[session]
         if (
@@ -208,11 +214,12 @@ def _chain(
             report.problem(
                 f"session {session} was cut and the recorder went on, but the next session is not in this lake"
             )
-        previous = before.get(session)
-        if previous is None:
+        if session not in before:
             continue
+        previous, last_day = before[session]
         if previous not in ended:
-            if any(other < previous for other in sessions):
+            # Other sessions may have begun earlier and gone on beyond the days that were removed.
+            if any(other < previous for other in sessions) and (last_day is None or last_day >= first_day):
                 report.problem(f"session {session} follows {previous}, which is not in this lake")
             else:
                 report.notes.append(f"the lake begins with session {session}; the one before it is not here")
@@ -297,7 +304,7 @@ class _Session:
         return pl.concat(frames)
 
     def verify(self, reader: ThreadPoolExecutor, threads: int, progress: Progress) -> pl.DataFrame:
-        columns = ["symbol", "message", "entry", "ts_recv", "kind", "channel", "count", "detail"]
+        columns = ["symbol", "message", "entry", "ts_recv", "kind", "channel", "ts_from", "count", "detail"]
         ledger = self.read(self.of("ledger"), columns).sort("entry")
         self._sealed(ledger)
         self._numbers(ledger)
