@@ -58,7 +58,8 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
         "interval": ("60", "60", 60),
         "tokenised": ("true", "yes", True), "raw": ("true", "1", True), "duration": ('"90s"', "1m30s", 90.0),
         "url": ('"ws://127.0.0.1:1/v2"', "ws://127.0.0.1:1/v2", "ws://127.0.0.1:1/v2"),
-        "seal_interval": ("30", "30s", 30.0),
+        "seal_interval": ("30", "30s", 30.0), "keep": ('"30d"', "30d", 2_592_000.0),
+        "min_free": ("5000000000", "5GB", 5_000_000_000),
         "precision": ('{"A/B" = [1, 8]}', "A/B=1,8", {"A/B": (1, 8)}),
     }  # fmt: skip
     assert set(texts) == set(config.READERS) == set(Config.__dataclass_fields__)
@@ -74,7 +75,7 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
 @pytest.mark.parametrize(
     ("toml", "sentence"),
     [
-        ("depht = 10", "krakpot.toml: unknown key 'depht'; allowed are channels, depth, exclude, for, interval, out"),
+        ("depht = 10", "krakpot.toml: unknown key 'depht'; allowed are channels, depth, exclude, for, interval, keep"),
         ("depth = 11", "krakpot.toml: depth: 11 is not allowed; allowed is one of 10, 25, 100, 500, 1000"),
         ("depth = true", "krakpot.toml: depth: True is not allowed; allowed is one of 10"),
         ("depth = 10.0", "krakpot.toml: depth: 10.0 is not allowed"),
@@ -91,6 +92,9 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
             "krakpot.toml: for: 'soon' is not allowed; allowed is a duration as 30s, 10m, 1h, 2d or 1h30m",
         ),
         ('for = "0s"', "allowed is a duration above zero"),
+        ('keep = "1h"', "krakpot.toml: keep: '1h' is not allowed; allowed is a duration of at least a day, as 30d"),
+        ('keep = "for ever"', "allowed is a duration of at least a day"),
+        ('min_free = "5 GiB"', "krakpot.toml: min_free: '5 GiB' is not allowed; allowed is a size as 500MB, 5GB"),
         ('raw = "perhaps"', "krakpot.toml: raw: 'perhaps' is not allowed; allowed is true or false"),
         ('url = "ws://ws.kraken.com/v2"', "allowed is a wss:// address"),
         ('url = "https://kraken.com"', "allowed is a wss:// address"),

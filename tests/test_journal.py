@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import random
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -16,6 +18,7 @@ import frames
 import lakes
 from krakpot import _core, journal, seal
 from krakpot.errors import StorageError
+from krakpot.verify import verify
 
 SESSION = "019e0000-0000-7000-8000-000000000000"
 
@@ -118,23 +121,164 @@ def test_a_file_torn_within_its_magic_holds_nothing(tmp_path: Path, keep: int) -
     assert (content.tables, content.ended, content.torn) == ({}, False, 0 if keep else None)
 
 
-def test_a_flipped_bit_is_found_wherever_it_is(tmp_path: Path) -> None:
-    """A bit in kind, length, checksum or payload of a block ends the reading before that block; nothing wrong is
-    read.
+def small(lake: Path, count: int) -> tuple[Path, list[int], list[dict[str, _core.Batch]]]:
+    """A journal whose blocks are some hundred bytes: a row of the ledger each."""
+    session = _core.Session(SESSION, observe=True)
+    batches = []
+    for n in range(count):
+        session.note("start", frames.START + n, count=n)
+        batches.append(session.take())
+    path, offsets = write(lake, batches, end=True)
+    return path, offsets, batches
+
+
+def test_a_tear_at_every_byte(tmp_path: Path) -> None:
+    """Of a small journal every length there can be: all blocks that are whole, and nothing else."""
+    path, offsets, batches = small(tmp_path, 3)
+    data = path.read_bytes()
+    assert len(data) < 3000
+    starts = [len(journal.MAGIC), *offsets]
+    for cut in range(len(journal.MAGIC), len(data)):
+        path.write_bytes(data[:cut])
+        content = journal.read(path)
+        whole = sum(offset <= cut for offset in offsets)
+        assert held(content) == wanted(batches[:whole]), f"cut at byte {cut}"
+        assert (content.torn, content.holes, content.ended) == (None if cut in starts else starts[whole], [], False)
+        assert not content.damaged
+
+
+def test_a_tear_at_500_offsets(tmp_path: Path) -> None:
+    """Of a larger journal 500 random lengths; some are recovered, which gives these rows and can be repeated."""
+    batches = flushes(20)
+    seal.open_lake(tmp_path)
+    path, offsets = write(tmp_path, batches, end=True)
+    data = path.read_bytes()
+    assert len(data) > 20_000
+    chance = random.Random(5)
+    rows = [sum(pa.record_batch(batch).num_rows for batch in flush.values()) for flush in batches]
+    for n, cut in enumerate(chance.sample(range(len(data)), 500)):
+        path.write_bytes(data[:cut])
+        content = journal.read(path)
+        whole = sum(offset <= cut for offset in offsets)
+        assert sum(table.num_rows for table in held(content).values()) == sum(rows[:whole]), f"cut at byte {cut}"
+        if n % 50 == 0:
+            report = seal.recover(tmp_path)
+            assert report.sealed == [path.name]
+            found = sum(
+                lakes.rows(tmp_path, table).filter(~pl.lit(table == "ledger") | (pl.col("entry") < 2**31)).height
+                for table in _core.TABLES
+            )
+            assert found == sum(rows[:whole])
+            assert seal.recover(tmp_path).rows == 0
+            for part in tmp_path.rglob("*.parquet"):
+                part.unlink()
+
+
+def test_any_flipped_bit_costs_one_block(tmp_path: Path) -> None:
+    """Every byte of a small journal, one bit flipped: the block that it is in is not read, all others are, and it is
+    told where.
     """
+    path, offsets, batches = small(tmp_path, 4)
+    data = path.read_bytes()
+    starts = [0, len(journal.MAGIC), *offsets]
+    for place in range(len(data)):
+        spoiled = bytearray(data)
+        spoiled[place] ^= 1 << (place % 8)
+        path.write_bytes(spoiled)
+        content = journal.read(path)
+        hit = sum(start <= place for start in starts) - 2
+        kept = [batch for n, batch in enumerate(batches) if n != hit]
+        assert held(content) == wanted(kept), f"bit {place % 8} of byte {place}"
+        begin, end = starts[hit + 1], [*starts, len(data)][hit + 2]
+        assert content.lost == [(begin, end - begin)]
+        # Without its last block a journal looks as if its recorder had died.
+        assert (content.ended, content.damaged) == ((False, False) if hit == len(batches) else (True, True))
+
+
+def test_a_flipped_bit_is_found_wherever_it_is(tmp_path: Path) -> None:
+    """A bit in kind, length, checksum or payload of a large block: nothing wrong is read, and all other blocks are."""
     batches = flushes()
     path, offsets = write(tmp_path, batches, end=True)
     data = path.read_bytes()
     begin, end = offsets[2], offsets[3]
-    whole = wanted(batches[:3])
+    others = wanted([*batches[:3], *batches[4:]])
     places = [*range(begin, begin + 9), *range(begin + 9, end, 211), end - 1]
     for n, place in enumerate(places):
         spoiled = bytearray(data)
         spoiled[place] ^= 1 << (n % 8)
         path.write_bytes(spoiled)
         content = journal.read(path)
-        assert held(content) == whole, f"bit {n % 8} of byte {place}"
-        assert (content.torn, content.ended) == (begin, False)
+        assert held(content) == others, f"bit {n % 8} of byte {place}"
+        assert (content.holes, content.torn, content.ended) == ([(begin, end)], None, True)
+
+
+def test_a_damaged_journal_is_sealed_told_and_put_aside(tmp_path: Path) -> None:
+    """The rows that are whole are in the lake, the ledger says what is not, verify that rows are missing; the file
+    stays for whoever can read more of it, and recovery has nothing more to do.
+    """
+    lake = tmp_path / "lake"
+    recorder = lakes.Recorder(lake)
+    timed = lakes.market(300, step=frames.SECOND // 10)
+    for n in range(0, len(timed), 20):
+        recorder.take(timed[n : n + 20])
+    recorder.end()
+    (path,) = recorder.closed
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    (hole,) = journal.read(path).holes
+    report = seal.recover(lake)
+    told = {"journal": path.name, "offset": hole[0], "bytes": hole[1] - hole[0]}
+    assert (report.torn, report.recovered) == ([told], [])
+    assert lakes.facts(lakes.rows(lake, "ledger").filter(kind="torn")["detail"].item()) == told
+    assert [file.name for file in (lake / "_journal").iterdir()] == [path.stem + journal.DAMAGED]
+    assert path.with_suffix(journal.DAMAGED).read_bytes() == data
+    messages = lakes.rows(lake, "book")["message"]
+    assert messages.min() < 50  # type: ignore[operator]  # numbers
+    assert messages.max() > 250  # type: ignore[operator]  # numbers
+    proof = verify(lake, threads=1)
+    assert any("are not accounted for" in sentence for sentence in proof.problems)
+    assert proof.bad == 0
+    assert seal.recover(lake).sealed == []
+
+
+@pytest.mark.parametrize("what", ["garbage", "zeros"])
+def test_a_journal_that_is_none_is_put_aside(tmp_path: Path, what: str) -> None:
+    """Nothing of it can be read: said, kept, and the other journals are sealed."""
+    lake = tmp_path / "lake"
+    recorder = lakes.Recorder(lake)
+    recorder.take(lakes.market(20))
+    recorder.end()
+    other = lake / "_journal" / f"20260802T000000-{SESSION[:-1]}1-0.journal"
+    other.write_bytes(random.Random(1).randbytes(300_000) if what == "garbage" else bytes(3_000_000))
+    size = other.stat().st_size
+    report = seal.recover(lake)
+    assert len(report.sealed) == 2
+    assert report.torn == [{"journal": other.name, "offset": 0, "bytes": size}]
+    assert [file.suffix for file in (lake / "_journal").iterdir()] == [journal.DAMAGED]
+    assert verify(lake, threads=1).problems == []
+
+
+def test_a_journal_or_lake_that_is_removed_while_recording_is_noticed(tmp_path: Path) -> None:
+    """The system lets one write on into a file without a name: the next sync says so; and no half lake comes back."""
+    batches = flushes(2)
+    for gone in ("journal", "lake"):
+        lake = tmp_path / gone
+        lake.mkdir()
+        writer = journal.Writer(lake, SESSION)
+        writer.write(batches[0], frames.START)
+        writer.sync()
+        assert writer.path is not None
+        if gone == "journal":
+            writer.path.unlink()
+        else:
+            shutil.rmtree(lake)
+        writer.write(batches[1], frames.START)
+        with pytest.raises(StorageError, match="cannot sync the journal: it is gone; was the lake moved or removed"):
+            writer.sync()
+    with pytest.raises(StorageError, match="cannot begin a journal: it is gone"):
+        journal.Writer(lake, SESSION).write(batches[0], frames.START)
+    assert not lake.exists()
 
 
 def test_a_block_of_another_version_is_left_and_told(tmp_path: Path) -> None:
@@ -159,6 +303,7 @@ def test_a_journal_closes_at_midnight_at_its_rows_and_after_its_time(tmp_path: P
         ("rows", {"rows_max": 10}, (frames.START, frames.START + 1)),
         ("time", {"interval": 2.0}, (frames.START, frames.START + 2 * frames.SECOND)),
     ]:
+        (tmp_path / name).mkdir()
         writer = journal.Writer(tmp_path / name, SESSION, **options)  # type: ignore[arg-type]  # names and numbers
         assert writer.write(flush, times[0]) is None
         first = writer.path

@@ -378,7 +378,7 @@ def recover(lake: Path, *, json_: bool) -> None:
         f"{report.rows:,} rows"
     )
     for torn in report.torn:
-        click.echo(f"{torn['journal']}: torn at byte {torn['offset']:,}; the last {torn['bytes']:,} bytes are lost")
+        click.echo(f"{torn['journal']}: torn at byte {torn['offset']:,}; {torn['bytes']:,} bytes are lost")
     if report.alive:
         click.echo(f"{len(report.alive)} journals belong to living recorders and were left alone")
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -35,14 +36,21 @@ from krakpot.errors import StorageError
 MAGIC = b"KPJ1"
 BLOCK = struct.Struct("<BII")
 BATCHES, END = 1, 2
+KINDS = re.compile(rb"[\x01\x02]")
+DAMAGED = ".damaged"
+"""Suffix of a journal that was sealed as far as it could be read."""
 FOLDER = "_journal"
 SUFFIX = ".journal"
 BLOCK_MAX = 1 << 30
 """Bytes of a block that a reader accepts; a flush is a few MB."""
 ROWS_MAX = 1_000_000
 """Rows after which a journal is closed and sealed."""
+SEARCH_MAX = 1 << 24
+"""Bytes of a block that is looked for behind a spoiled one."""
 RAW_MAX = 4 * BLOCK_MAX - 1
 """Bytes that a block may unpack to."""
+STATE = ("path", "rows", "begun", "_file", "_size", "_dirty")
+"""Attributes of a writer that are those of its open journal."""
 DAY = 86_400_000_000_000
 
 
@@ -105,11 +113,13 @@ class Writer:
         self._dirty = False
 
     def _open(self, ts: int) -> None:
+        self.path, self._file, self._dirty = None, -1, False
         name = f"{stamp(ts):%Y%m%dT%H%M%S}-{self.session}-{self.number}"
         hidden = self.folder / f".{name}.tmp"
         path = self.folder / (name + SUFFIX)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            # Not the lake itself: one that was removed while recording must not come back as half a lake.
+            self.folder.mkdir(exist_ok=True)
             # Locked before it has its name: nobody ever sees a living journal unlocked.
             self._file = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -149,7 +159,7 @@ class Writer:
         ``now`` is the receive time of the flush, ns. Returns the path of a journal that this call closed, to be sealed:
         when the UTC day changes, when it has its rows, or when its time is over.
         """
-        closed = self.close() if self.path is not None and self.due(now) else None
+        due = self.path is not None and self.due(now)
         parts = []
         rows = 0
         for table, batch in batches.items():
@@ -158,13 +168,42 @@ class Writer:
             body = arrow.serialize()
             name = table.encode()
             parts += [bytes([len(name)]), name, struct.pack("<I", body.size), body]
-        if parts:
-            if self.path is None:
+        if not parts:
+            return self.close() if due else None
+        raw = b"".join(parts)
+        payload = struct.pack("<I", len(raw)) + pa.compress(raw, codec="zstd", asbytes=True)
+        old = {name: getattr(self, name) for name in STATE} if due else None
+        if old is not None:
+            self.number += 1
+        try:
+            if old is not None or self.path is None:
                 self._open(now)
-            raw = b"".join(parts)
-            self._append(BATCHES, struct.pack("<I", len(raw)) + pa.compress(raw, codec="zstd", asbytes=True))
-            self.rows += rows
-        return closed
+            self._append(BATCHES, payload)
+        except StorageError:
+            if old is not None:
+                # What could not be begun is taken back: the one before is the last, and has no end.
+                self.discard()
+                self.number -= 1
+                vars(self).update(old)
+            raise
+        self.rows += rows
+        return None if old is None else self._end(old)
+
+    def _end(self, old: dict[str, Any]) -> Path:
+        """End the journal before this one.
+
+        Only now: a recorder that dies leaves a journal without an end, whenever that is, so that recovery can tell.
+        """
+        new = {name: getattr(self, name) for name in STATE}
+        vars(self).update(old)
+        try:
+            self._append(END, b"")
+            self.sync()
+            assert self.path is not None, "it was open"
+            return self.path
+        finally:
+            os.close(self._file)
+            vars(self).update(new)
 
     def due(self, now: int) -> bool:
         """Whether the open journal is to be closed before the next flush."""
@@ -176,6 +215,9 @@ class Writer:
         if self._dirty and self.path is not None:
             try:
                 os.fsync(self._file)
+                if not os.fstat(self._file).st_nlink:
+                    # The system lets us write on into a file that nobody will ever see again.
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             except OSError as error:
                 raise storage_error(error, "sync the journal", self.path) from error
             self._dirty = False
@@ -208,9 +250,19 @@ class Content:
     ended: bool = False
     """Whether its recorder closed it."""
     torn: int | None = None
-    """Offset of the first byte that could not be read."""
+    """Offset of the first byte of an end that could not be read."""
+    holes: list[tuple[int, int]] = field(default_factory=list)
+    """Begin and end of what could not be read between blocks that could: the file was damaged."""
+    damaged: bool = False
+    """Whether more than its end, as a recorder that died leaves it, could not be read."""
     size: int = 0
     """Bytes of the file."""
+
+    @property
+    def lost(self) -> list[tuple[int, int]]:
+        """Offset and number of all bytes that could not be read."""
+        tail = [] if self.torn is None else [(self.torn, self.size - self.torn)]
+        return [(begin, end - begin) for begin, end in self.holes] + tail
 
     @property
     def session(self) -> str:
@@ -223,43 +275,57 @@ class Content:
         return int(self.path.name.removesuffix(SUFFIX).rpartition("-")[2])
 
 
-def _blocks(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-    """Kind, end offset and payload of each whole block; ends before the first that is not."""
+def _blocks(data: memoryview) -> Iterator[tuple[int, int, int, memoryview]]:
+    """Kind, offset, end offset and payload of each whole block.
+
+    A tear is at the end; what is spoiled before it was spoiled on the disk, and the blocks behind it are found again by
+    their checksums.
+    """
     at = len(MAGIC)
+    length_max = BLOCK_MAX
     while at + BLOCK.size <= len(data):
         kind, length, crc = BLOCK.unpack_from(data, at)
         end = at + BLOCK.size + length
         payload = data[at + BLOCK.size : end]
-        if length > BLOCK_MAX or end > len(data) or zlib.crc32(payload, zlib.crc32(bytes([kind]))) != crc:
-            return
-        yield kind, end, payload
-        at = end
+        if length <= length_max and end <= len(data) and zlib.crc32(payload, zlib.crc32(bytes([kind]))) == crc:
+            yield kind, at, end, payload
+            at = end
+            length_max = BLOCK_MAX
+        else:
+            found = KINDS.search(data, at + 1)
+            if found is None:
+                return
+            at = found.start()
+            length_max = SEARCH_MAX
 
 
 def read(path: Path) -> Content:
-    """Read a journal up to its end or its first tear."""
+    """Read a journal up to its end, and what is whole of it."""
     content = Content(path)
     try:
         data = memoryview(path.read_bytes())
     except OSError as error:
         raise storage_error(error, "read the journal", path) from error
     content.size = len(data)
-    good = 0
-    if bytes(data[: len(MAGIC)]) == MAGIC:
-        good = len(MAGIC)
-        for kind, end, payload in _blocks(data):
-            if kind == END:
-                content.ended = True
-                good = end
-                break
+    good = len(MAGIC) if bytes(data[: len(MAGIC)]) == MAGIC else 0
+    content.damaged = not good and len(data) >= len(MAGIC)
+    for kind, begin, end, payload in _blocks(data):
+        if kind == BATCHES:
             try:
                 batches = _batches(payload)
             except (struct.error, pa.ArrowException, ValueError, IndexError):
                 # The checksum was right, so a recorder of another version wrote this: leave it, and say where.
+                content.damaged = True
                 break
             for table, batch in batches:
                 content.tables.setdefault(table, []).append(batch)
-            good = end
+        if begin > good:
+            content.damaged = True
+            content.holes.append((good, begin))
+        good = end
+        if kind == END:
+            content.ended = True
+            break
     if good < len(data):
         content.torn = good
         content.ended = False
@@ -287,9 +353,12 @@ def _batches(payload: memoryview) -> list[tuple[str, pa.RecordBatch]]:
 def lock(path: Path) -> int | None:
     """Lock a journal that nobody owns; returns the handle to close, or None if it is owned or gone."""
     try:
-        handle = os.open(path, os.O_RDWR)
+        # To read is enough, so that a lake on a read-only disk can be verified.
+        handle = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise storage_error(error, "lock the journal", path) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Another sealer may have finished and removed it between the two calls.

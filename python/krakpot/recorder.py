@@ -550,7 +550,7 @@ class Recorder:
         if report["recovered"]:
             self._tell(f"recovered {len(report['recovered'])} journals of a recorder that died ({report['rows']} rows)")
         for torn in report["torn"]:
-            self._tell(f"{torn['journal']}: the last {torn['bytes']} bytes were torn and are lost")
+            self._tell(f"{torn['journal']}: {torn['bytes']} bytes at {torn['offset']} were torn and are lost")
 
     async def _finish(self, sealer: asyncio.Task[None]) -> None:
         session = self.session

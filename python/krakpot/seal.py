@@ -77,7 +77,7 @@ class Report:
     recovered: list[str] = field(default_factory=list)
     """Of these, the ones that a dead recorder left."""
     torn: list[dict[str, Any]] = field(default_factory=list)
-    """Torn tails: journal, offset, bytes."""
+    """Torn ends, and what was spoiled on the disk: journal, offset, bytes."""
     alive: list[str] = field(default_factory=list)
     """Journals that a recorder owns; left alone."""
     parts: int = 0
@@ -260,9 +260,8 @@ def _ledger_rows(content: journal.Content, parts: list[Part], ledger: pl.DataFra
         }
         detail = {"journal": name, "rows": {table: n for table, n in after.items() if n}, "last": message}
         add("recovered", sum(part.rows for part in parts), detail)
-    if content.torn is not None:
-        detail = {"journal": name, "offset": content.torn, "bytes": content.size - content.torn}
-        add("torn", content.size - content.torn, detail)
+    for offset, size in content.lost:
+        add("torn", size, {"journal": name, "offset": offset, "bytes": size})
     for part in parts:
         detail = {"table": part.table, "part": part.part, "first": part.first, "last": part.last, "sha256": part.sha256}
         add("sealed", part.rows, detail, part.ts_from, part.ts_to)
@@ -290,7 +289,7 @@ def polars_schema(table: str) -> dict[str, pl.DataType]:
 
 
 def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None = None) -> list[Part]:
-    """Make one journal, which the caller has locked, into parts and remove it; returns the parts.
+    """Make one journal, which the caller has locked, into parts and remove it (a damaged one: put it aside).
 
     ``step`` is called with the name of each step once it is done.
     """
@@ -315,8 +314,15 @@ def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None
         rows = _ledger_rows(content, parts, ledger, max(times))
         parts += _publish(pl.concat([ledger, rows]), "ledger", lake, content, step)
     step("all published")
-    path.unlink()
-    journal.sync_folder(path.parent)
+    try:
+        if content.damaged:
+            # Somebody may find more in it.
+            path.rename(path.with_suffix(journal.DAMAGED))
+        else:
+            path.unlink()
+        journal.sync_folder(path.parent)
+    except OSError as error:
+        raise journal.storage_error(error, "remove the journal", path) from error
     step("removed")
     if report is not None:
         report.sealed.append(path.name)
@@ -324,8 +330,7 @@ def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None
         report.rows += sum(part.rows for part in parts)
         if not content.ended:
             report.recovered.append(path.name)
-        if content.torn is not None:
-            report.torn.append({"journal": path.name, "offset": content.torn, "bytes": content.size - content.torn})
+        report.torn += [{"journal": path.name, "offset": at, "bytes": size} for at, size in content.lost]
     return parts
 
 

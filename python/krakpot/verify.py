@@ -437,12 +437,15 @@ class _Session:
             self.report.frames += int(count)
         tail: dict[str, int] = {}
         tail_begin = 0
+        recovered = at
         for message, text in ledger.filter(pl.col("kind") == "recovered").select("message", "detail").iter_rows():
             facts = detail(text)
             rows = facts.get("rows")
-            tail.update(rows if isinstance(rows, dict) else {})
+            # Of two that a recorder left, the earlier one was about to be closed.
+            tail = rows if isinstance(rows, dict) else {}
             tail_begin = self._begin(ledger, journal.Content(Path(str(facts.get("journal")))).number)
-            self.report.frames += max(0, int(message) - at) if message is not None else 0
+            recovered = max(recovered, at if message is None else int(message))
+        self.report.frames += recovered - at
         for table in _core.TABLES:
             parts = self.of(table)
             if table in UNCOUNTED:
