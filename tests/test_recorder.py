@@ -19,12 +19,13 @@ import polars as pl
 import pytest
 
 import frames
-from krakpot import _core, journal, recorder, seal
+from krakpot import _core, journal, link, recorder, seal
 from krakpot.config import Config
 from krakpot.connection import Backoff
 from krakpot.errors import ConfigError, ConnectionLost, StorageError
 from krakpot.lake import Lake, detail
-from krakpot.recorder import Progress, Recorder, add_counts, unmatched, uuid7
+from krakpot.link import Link, add_counts, uuid7
+from krakpot.recorder import Progress, Recorder, unmatched
 from krakpot.verify import Report, verify
 from scripted import Client, Exchange, Market, until
 
@@ -47,8 +48,9 @@ class Recording:
     @property
     def counts(self) -> dict[str, Any]:
         """The counters of its session."""
-        session = self.recorder.session
-        return {} if session is None else session.counts()
+        # The recorder is a task: it may not have begun.
+        public: Link | None = getattr(self.recorder, "public", None)
+        return {} if public is None else public.session.counts()
 
     def live(self, number: int) -> bool:
         """Whether it goes on, and holds that many books that live."""
@@ -405,7 +407,7 @@ def test_it_can_be_stopped_without_a_connection(tmp_path: Path, moment: str) -> 
             recording.backoff.delay = lambda *_, **__: next(waits)  # type: ignore[method-assign]  # then an hour
             await until(lambda: exchange.attempts)
             if moment == "wait":
-                await until(lambda: recording.recorder._state == "connecting in 3600 s")
+                await until(lambda: recording.recorder.public.state == "connecting in 3600 s")
             if moment == "wait":
                 with pytest.raises(ConnectionLost, match="no connection after 1 attempts: .*503"):
                     await recording.end()
@@ -599,7 +601,7 @@ def test_a_slow_disk_makes_the_socket_wait_and_loses_nothing(tmp_path: Path, mon
     """The writer's thread stands still: the queue fills up, the socket is not read, the ledger tells from when to when;
     then everything that was sent is there.
     """
-    monkeypatch.setattr(recorder, "QUEUE", 2)
+    monkeypatch.setattr(link, "QUEUE", 2)
     gate = threading.Event()
     gate.set()
     write = journal.Writer.write
@@ -615,13 +617,13 @@ def test_a_slow_disk_makes_the_socket_wait_and_loses_nothing(tmp_path: Path, mon
             recording = Recording(exchange, tmp_path)
             await until(lambda: recording.live(3))
             gate.clear()
-            await until(lambda: recording.recorder._paused)
+            await until(lambda: recording.recorder.public.paused)
             frames_then = recording.counts["frames"]
             await asyncio.sleep(0.5)
             assert recording.counts["frames"] == frames_then, "the socket is not read"
             assert len(exchange.client.sent) > frames_then
             gate.set()
-            await until(lambda: not recording.recorder._paused)
+            await until(lambda: not recording.recorder.public.paused)
             exchange.silent = True
             sent = len(exchange.client.sent)
             await until(lambda: recording.counts["frames"] == sent)
@@ -641,7 +643,7 @@ def test_a_cut_while_the_disk_is_slow(tmp_path: Path, monkeypatch: pytest.Monkey
     """The connection goes while the socket waits for the disk: the next session's rows stand behind the old one's, the
     new socket waits as well, and no message that was read is lost.
     """
-    monkeypatch.setattr(recorder, "QUEUE", 2)
+    monkeypatch.setattr(link, "QUEUE", 2)
     gate = threading.Event()
     gate.set()
     write = journal.Writer.write
@@ -657,9 +659,9 @@ def test_a_cut_while_the_disk_is_slow(tmp_path: Path, monkeypatch: pytest.Monkey
             recording = Recording(exchange, tmp_path)
             await until(lambda: recording.live(1))
             gate.clear()
-            await until(lambda: recording.recorder._paused)
-            assert recording.recorder._connection is not None
-            recording.recorder._connection.abort()
+            await until(lambda: recording.recorder.public.paused)
+            assert recording.recorder.public.connection is not None
+            recording.recorder.public.connection.abort()
             await until(lambda: len(recording.recorder.sessions) == 2)
             await asyncio.sleep(0.5)
             gate.set()
@@ -708,7 +710,7 @@ def test_a_full_disk_ends_the_recording_and_keeps_what_was_written(
             assert str(tmp_path) in str(caught.value)
         full.clear()
         # The recorder's lock goes with its process; here with its file.
-        os.close(recording.recorder._writer._file)  # type: ignore[union-attr]  # it has written
+        os.close(recording.recorder.public._writer._file)
         report = seal.recover(tmp_path)
         assert len(report.recovered) == 1
         assert report.torn == [], "the block that did not fit was taken back"
@@ -741,7 +743,7 @@ def test_a_failure_of_the_clock_s_duties_ends_the_recording(tmp_path: Path, monk
     def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Recorder, "_flush", broken)
+    monkeypatch.setattr(Link, "flush", broken)
 
     async def test() -> None:
         async with Exchange("BTC/USD") as exchange:

@@ -279,7 +279,7 @@ def ingest(
     """
     from krakpot import config
     from krakpot import ingest as module
-    from krakpot.recorder import add_counts
+    from krakpot.link import add_counts
 
     told = config.read("precision", precision, "--precision")
     levels = None if depth is None else config.read("depth", depth, "--depth")
