@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import os
 import sys
 import threading
@@ -24,7 +23,7 @@ from krakpot.config import Config
 from krakpot.connection import Backoff
 from krakpot.errors import ConfigError, ConnectionLost, StorageError
 from krakpot.lake import Lake, detail
-from krakpot.link import Link, add_counts, uuid7
+from krakpot.link import Link, uuid7
 from krakpot.recorder import Progress, Recorder, unmatched
 from krakpot.verify import Report, verify
 from scripted import Client, Exchange, Market, until
@@ -835,35 +834,6 @@ def test_progress_is_shown(tmp_path: Path) -> None:
             assert any("1 of 1 pairs, book, trade, ticker, depth 10: about" in line for line in recording.said)
 
     run(test)
-
-
-def test_names_of_sessions_sort_by_time() -> None:
-    """UUIDv7: version and variant as RFC 9562 wants them, the time in front."""
-    before = time.time_ns() // 1_000_000
-    names = []
-    for _ in range(5):
-        names.append(uuid7())
-        time.sleep(0.002)
-    assert names == sorted(names)
-    assert len(set(names)) == 5
-    for name in names:
-        assert (name[14], name[19] in "89ab") == ("7", True)
-        assert before <= int(name.replace("-", "")[:12], 16) <= time.time_ns() // 1_000_000
-
-
-def test_counters_add_up() -> None:
-    """Counters add over sessions; states are the later session's."""
-    one = {
-        "frames": 2, "unchecked": 1, "errors": 0, "gaps": 1, "absent": 0, "unknown_fields": 3, "live": 5,
-        "messages": {"book": 2}, "rows": {"book": 7, "ledger": 0}, "checksums": {"book": {"ok": 2, "bad": 0}},
-    }  # fmt: skip
-    two = one | {"live": 1, "messages": {"trade": 1}, "checksums": {"book": {"ok": 0, "bad": 3}}}
-    total = add_counts(add_counts({}, one), two)
-    assert (total["frames"], total["unknown_fields"], total["live"]) == (4, 6, 1)
-    assert total["messages"] == {"book": 2, "trade": 1}
-    assert total["rows"]["book"] == 14
-    assert total["checksums"] == {"book": {"ok": 2, "bad": 3}}
-    assert json.loads(json.dumps(total)) == total
 
 
 def test_near_names() -> None:

@@ -62,7 +62,7 @@ class Level3Link(Link):
         )
         # What was delisted meanwhile makes room.
         self.symbols = [symbol for symbol in self.symbols if symbol in self.level3.chosen]
-        session.learn(self.level3.source, self.symbols)
+        session.learn(self.level3.source, self.symbols, time.time_ns())
         return session
 
     def _options(self) -> dict[str, Any]:
@@ -159,7 +159,7 @@ class Level3:
         for symbol in new:
             min(shares, key=len).append(symbol)
         for link in self.links:
-            link.session.learn(source, link.symbols)
+            link.session.learn(source, link.symbols, time.time_ns())
         for symbols in fresh:
             backoff = replace(self._backoff, budget=min(ATTEMPTS, self._backoff.budget), failures=0)
             link = Level3Link(self.shared, self, len(self.links) + 1, symbols, backoff)
