@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from krakpot import _core, exchange, level3
+from krakpot import _core, exchange, journal, level3, link
 from krakpot.config import Config
 from krakpot.connection import Backoff
 from krakpot.errors import ConfigError, ConnectionLost
@@ -77,7 +78,7 @@ class Recording:
 
     def live(self, number: int = PAIRS) -> bool:
         """Whether that many books of level 3 live."""
-        return sum(link.session.counts()["live"] for link in self.links) == number
+        return sum(one.session.counts()["live"] for one in self.links) == number
 
     def ok(self) -> int:
         """Right checksums of books."""
@@ -138,7 +139,7 @@ def test_books_and_orders_of_several_connections(tmp_path: Path) -> None:
             recording = Recording(server, tmp_path, raw=True)
             await until(recording.live)
             await asyncio.sleep(3)
-            shares = [link.symbols for link in recording.links]
+            shares = [one.symbols for one in recording.links]
             assert [len(share) for share in shares] == [4, 4, 4]
             assert sorted(symbol for share in shares for symbol in share) == sorted(server.exchange.symbols)
             summary = await recording.end()
@@ -208,14 +209,14 @@ def test_a_cut_of_one_connection_leaves_the_others_alone(tmp_path: Path) -> None
         async with serve() as server:
             recording = Recording(server, tmp_path)
             await until(recording.live)
-            before = [link.session.session for link in recording.links]
+            before = [one.session.session for one in recording.links]
             public = recording.recorder.public.session.session
             tokens = len(recording.tokens)
             cut = recording.links[1]
             assert cut.connection is not None
             cut.connection.abort()
             await until(lambda: cut.session.session != before[1] and recording.live())
-            after = [link.session.session for link in recording.links]
+            after = [one.session.session for one in recording.links]
             assert [one == other for one, other in zip(before, after, strict=True)] == [True, False, True]
             assert recording.recorder.public.session.session == public
             assert len(recording.tokens) == tokens + 1
@@ -247,9 +248,9 @@ def test_a_host_of_level3_that_is_not_there(tmp_path: Path) -> None:
     async def test() -> None:
         async with serve() as server:
             recording = Recording(server, tmp_path, level3_url="ws://127.0.0.1:9/v2")
-            await until(lambda: recording.links and sum(link.attempts for link in recording.links) >= 79)
+            await until(lambda: recording.links and sum(one.attempts for one in recording.links) >= 79)
             await asyncio.sleep(0.5)
-            assert sum(link.attempts for link in recording.links) <= level3.ATTEMPTS
+            assert sum(one.attempts for one in recording.links) <= level3.ATTEMPTS
             public = recording.recorder.public
             ok = recording.ok()
             assert public.connection is not None
@@ -263,6 +264,42 @@ def test_a_host_of_level3_that_is_not_there(tmp_path: Path) -> None:
         assert report.bad == 0
         refused = [row for row in events(tmp_path, "refused") if row["channel"] == "connection"]
         assert len(refused) >= 79
+
+    run(test)
+
+
+def test_a_slow_disk_makes_all_sockets_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer's thread stands still: each connection waits when the queue is full, each session's ledger tells it,
+    and nothing is lost.
+    """
+    monkeypatch.setattr(link, "QUEUE", 2)
+    gate = threading.Event()
+    gate.set()
+    write = journal.Writer.write
+
+    def slow(self: journal.Writer, batches: Any, now: int) -> Path | None:
+        gate.wait()
+        return write(self, batches, now)
+
+    monkeypatch.setattr(journal.Writer, "write", slow)
+
+    async def test() -> None:
+        async with serve() as server:
+            recording = Recording(server, tmp_path)
+            await until(recording.live)
+            gate.clear()
+            await until(lambda: all(one.paused for one in recording.recorder.links))
+            await asyncio.sleep(0.5)
+            gate.set()
+            await until(lambda: not any(one.paused for one in recording.recorder.links))
+            await asyncio.sleep(0.5)
+            summary = await recording.end()
+            await until(lambda: not server.clients)
+            account = server.summary()
+        assert {row["session"] for row in events(tmp_path, "backpressure")} == set(summary["sessions"])
+        assert len(summary["sessions"]) == 4
+        assert differences(Lake(tmp_path), account) == []
+        assert proved(tmp_path).unchecked == 0
 
     run(test)
 
@@ -357,13 +394,13 @@ def test_pairs_come_and_go(tmp_path: Path) -> None:
                 public.markets[name] = market(name)
             recording = Recording(server, tmp_path, url=public.url, symbols=("*/USD",), channels=("level3",))
             await until(lambda: recording.live(9))
-            assert [len(link.symbols) for link in recording.links] == [5, 4]
+            assert [len(one.symbols) for one in recording.links] == [5, 4]
             public.list_pair(market(names[9]))
             await until(lambda: recording.live(10))
-            assert [len(link.symbols) for link in recording.links] == [5, 5]
+            assert [len(one.symbols) for one in recording.links] == [5, 5]
             public.list_pair(market(names[10]))
             await until(lambda: recording.live(11))
-            assert [len(link.symbols) for link in recording.links] == [5, 5, 1]
+            assert [len(one.symbols) for one in recording.links] == [5, 5, 1]
             gone = public.markets[recording.links[0].symbols[0]]
             gone.status = "delisted"
             public.list_pair(gone)

@@ -43,7 +43,11 @@ DAY_BYTES = 18e9
 PAIRS_ALL = 1450
 DEPTH_SHARE = {10: 0.19, 25: 0.37, 100: 0.59, 500: 0.85, 1000: 1.0}
 """Updates at a depth as a share of those at depth 1000, measured on BTC/USD."""
-LEVEL3_SHARE = {10: 0.2, 100: 0.6, 1000: 1.0}
+LEVEL3_SHARE = {10: 0.38, 100: 0.79, 1000: 1.95}
+"""Bytes of level 3 at a depth as a share of those of books at depth 1000, as sealed, without the first snapshots.
+
+Measured over a minute of the built-in exchange (60 pairs, 3,000 messages/s); what Kraken's share is, nobody tells.
+"""
 LIVE = 4096
 """Lines said aloud over a recording, so that a storm does not fill the terminal; the ledger has all."""
 
@@ -219,7 +223,7 @@ class Recorder:
                     link.check(now)
                 self._take_counts()
                 self._show()
-            if not frozen and self.counts.get("live"):
+            if not frozen and any(link.counts.get("live") for link in self.links):
                 # What lives now lives on; the collector need not look at it again.
                 frozen = True
                 gc.collect()
