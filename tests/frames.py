@@ -8,10 +8,12 @@ b'{"channel":"book","type":"snapshot","data'
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from typing import Any
@@ -25,6 +27,8 @@ DEPTHS = (10, 25, 100, 500, 1000)
 
 Entry = tuple[str, str, str]
 """Side (bid, ask), price and quantity as on the wire."""
+OrderEntry = tuple[str, str | None, str, str, str, int]
+"""Side, event (None in snapshots), order id, price, quantity, time."""
 
 EXACT = Context(prec=1000)
 """Arithmetic that loses no digit of anything a test sends."""
@@ -143,6 +147,128 @@ def book(kind: str, symbol: str, entries: Iterable[Entry], crc: int | None, *, t
     return frame({"channel": "book", "type": kind, "data": [data | {"timestamp": rfc3339(ts)}]})
 
 
+@dataclass
+class Order:
+    """One order of the model."""
+
+    side: str
+    order_id: str
+    price: Decimal
+    qty: Decimal
+    place: tuple[int, int]
+    """Time and arrival."""
+
+
+@dataclass
+class Orders:
+    """A level-3 book as a list of orders in no order: whatever is asked for is sorted then."""
+
+    depth: int
+    price_precision: int
+    qty_precision: int
+    rule: str = "keep_place"
+    held: list[Order] = field(default_factory=list)
+    arrivals: int = 0
+    absent: int = 0
+    replaced: int = 0
+    symbol: str = "BTC/USD"
+
+    def find(self, order_id: str) -> Order | None:
+        """The order of that id."""
+        return next((order for order in self.held if order.order_id == order_id), None)
+
+    def apply(self, entries: list[OrderEntry]) -> None:
+        """Entry after entry; then the levels beyond the depth go, with their orders."""
+        for side, what, order_id, price_text, qty_text, time in entries:
+            price, qty = Decimal(price_text), Decimal(qty_text)
+            self.arrivals += 1
+            old = self.find(order_id)
+            if what in {None, "add"}:
+                self.held = [order for order in self.held if order is not old]
+                self.replaced += old is not None
+                self.held.append(Order(side, order_id, price, qty, (time, self.arrivals)))
+            elif old is None:
+                self.absent += 1
+            elif what == "delete":
+                self.held.remove(old)
+            else:
+                moved = (old.side, old.price) != (side, price)
+                if moved or (self.rule == "take_timestamp" and time != old.place[0]):
+                    old.place = (time, self.arrivals)
+                old.side, old.price, old.qty = side, price, qty
+            self.held = [order for order in self.held if order.qty]
+        window = {(side, price) for side in ("bid", "ask") for price in self.prices(side)[: self.depth]}
+        self.held = [order for order in self.held if (order.side, order.price) in window]
+
+    def prices(self, side: str) -> list[Decimal]:
+        """Prices of a side, best first."""
+        return sorted({order.price for order in self.held if order.side == side}, reverse=side == "bid")
+
+    def queue(self, side: str, price: Decimal) -> list[Order]:
+        """The orders of a price, the first to be filled first."""
+        at = [order for order in self.held if (order.side, order.price) == (side, price)]
+        return sorted(at, key=lambda order: order.place)
+
+    def price(self, value: Decimal) -> str:
+        """A price padded."""
+        return padded(value, self.price_precision)
+
+    def qty(self, *values: Decimal) -> str:
+        """A sum of quantities padded."""
+        return padded(functools.reduce(EXACT.add, values, Decimal(0)), self.qty_precision)
+
+    def levels(self, side: str) -> list[tuple[str, str, int]]:
+        """The level-2 view: padded price and quantity, number of orders; best first."""
+        queues = [self.queue(side, price) for price in self.prices(side)]
+        return [(self.price(queue[0].price), self.qty(*(order.qty for order in queue)), len(queue)) for queue in queues]
+
+    def checksum(self) -> int:
+        """Kraken's CRC32 of every order of the best ten levels: asks, then bids, in the order of the queues."""
+        orders = [o for side in ("ask", "bid") for price in self.prices(side)[:10] for o in self.queue(side, price)]
+        texts = [text for order in orders for text in (self.price(order.price), self.qty(order.qty))]
+        return zlib.crc32("".join(text.replace(".", "").lstrip("0") for text in texts).encode())
+
+    def checksum_level2(self) -> int:
+        """CRC32 of the level-2 view."""
+        bids, asks = ([level[:2] for level in self.levels(side)] for side in ("bid", "ask"))
+        return checksum(bids, asks)
+
+    @property
+    def crossed(self) -> bool:
+        """Whether the best bid is at or above the best ask."""
+        bids, asks = self.prices("bid"), self.prices("ask")
+        return bool(bids and asks and bids[0] >= asks[0])
+
+    def snapshot(self, *, ts: int = START) -> bytes:
+        """A snapshot of the book as it stands."""
+        entries: list[OrderEntry] = [
+            (side, None, one.order_id, self.price(one.price), self.qty(one.qty), one.place[0])
+            for side in ("bid", "ask")
+            for price in self.prices(side)
+            for one in self.queue(side, price)
+        ]
+        return level3("snapshot", self.symbol, entries, self.checksum(), ts=ts)
+
+    def update(self, entries: Sequence[OrderEntry], *, ts: int = START, crc: int | None = None) -> bytes:
+        """An update with the checksum of the book after it (or ``crc``). Bids stand first in a frame."""
+        ordered = sorted(entries, key=lambda entry: entry[0] == "ask")
+        self.apply(ordered)
+        return level3("update", self.symbol, ordered, self.checksum() if crc is None else crc, ts=ts)
+
+
+def level3(kind: str, symbol: str, entries: Iterable[OrderEntry], crc: int | None, *, ts: int = START) -> bytes:
+    """A level-3 message; the orders of each side keep their order."""
+    sides: dict[str, list[dict[str, Any]]] = {"bid": [], "ask": []}
+    for side, event, order_id, price, qty, time in entries:
+        facts = {} if event is None else {"event": event}
+        facts |= {"order_id": order_id, "limit_price": Number(price), "order_qty": Number(qty)}
+        sides[side].append(facts | {"timestamp": rfc3339(time)})
+    data: dict[str, Any] = {"symbol": symbol, "bids": sides["bid"], "asks": sides["ask"]}
+    if crc is not None:
+        data["checksum"] = crc
+    return frame({"channel": "level3", "type": kind, "data": [data | {"timestamp": rfc3339(ts)}]})
+
+
 def ack(
     channel: str, symbol: str, *, method: str = "subscribe", req_id: int | None = None, depth: int | None = None
 ) -> bytes:
@@ -239,12 +365,30 @@ def ohlc(symbol: str, *, kind: str = "update", ts: int = START, **more: Any) -> 
 HEARTBEAT = frame({"channel": "heartbeat"})
 
 
-def market(symbols: Sequence[str], *, begin: int, step: int, count: int, seed: int = 1) -> Iterator[tuple[int, bytes]]:
+def _order_events(orders: Orders, number: int, ts: int) -> list[OrderEntry]:
+    """A new order; now and then a fill in part, and the oldest one goes."""
+    side, sign = (("bid", -1), ("ask", 1))[number // 2 % 2]
+    price = f"{1000 + sign * (1 + number * 7 % 9)}.0"
+    events: list[OrderEntry] = [(side, "add", f"OAAAAA-{number:05}-AAAAAA", price, f"{number % 13 + 1}.5", ts)]
+    if orders.held and number % 3 == 0:
+        one = orders.held[number % len(orders.held)]
+        events.append((one.side, "modify", one.order_id, orders.price(one.price), "0.25", one.place[0]))
+    if len(orders.held) > 20:  # enough for several a level
+        one = orders.held[0]
+        events.insert(0, (one.side, "delete", one.order_id, orders.price(one.price), orders.qty(one.qty), ts))
+    return events
+
+
+def market(
+    symbols: Sequence[str], *, begin: int, step: int, count: int, seed: int = 1, level3: bool = False
+) -> Iterator[tuple[int, bytes]]:
     """Receive time and frame: status, pairs, acks and snapshots of all symbols, then ``count`` book updates and trades.
 
-    Every book message has the right checksum and every symbol's trade ids follow each other.
+    With ``level3`` every fifth of these is followed by a level-3 update (of other orders than the
+    book's). Every message of books has the right checksum and every symbol's trade ids follow each other.
     """
     rng = random.Random(seed)
+    orders = [Orders(10, 1, 8, symbol=symbol) for symbol in symbols if level3]
     books = [Book(symbol) for symbol in symbols]
     ids = [100] * len(books)
     opening = [status(), instrument(*map(pair, symbols), assets=[asset("USD")])]
@@ -256,9 +400,14 @@ def market(symbols: Sequence[str], *, begin: int, step: int, count: int, seed: i
         ]
         opening += [one.snapshot(*levels, ts=begin), ticker(one.symbol, kind="snapshot", ts=begin)]
         opening.append(ohlc(one.symbol, kind="snapshot", ts=begin))
+    opening += [one.snapshot(ts=begin) for one in orders]
     yield from ((begin, opened) for opened in opening)
     for n in range(count):
         ts = begin + (n + 1) * step
+        if orders and n % 5 == 4:  # as the docstring says
+            number = n // 5
+            one_order = orders[number % len(orders)]
+            yield ts, one_order.update(_order_events(one_order, number, ts), ts=ts)
         at = rng.randrange(len(books))
         one = books[at]
         if rng.random() < 0.2:  # a share of trades

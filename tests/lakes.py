@@ -84,15 +84,21 @@ def make(lake: Path, timed: Iterable[Timed], **options: Any) -> dict[str, Any]:
 
 
 def market(
-    count: int = 400, *, begin: int = frames.START, step: int = frames.SECOND // 50, seed: int = 1
+    count: int = 400,
+    *,
+    begin: int = frames.START,
+    step: int = frames.SECOND // 50,
+    seed: int = 1,
+    level3: bool = False,
 ) -> list[Timed]:
     """A small market of two pairs."""
-    return list(_market(count, begin, step, seed))
+    return list(_market(count, begin, step, seed, level3))
 
 
 @cache
-def _market(count: int, begin: int, step: int, seed: int) -> tuple[Timed, ...]:
-    return tuple(frames.market(["BTC/USD", "ETH/USD"], begin=begin, step=step, count=count, seed=seed))
+def _market(count: int, begin: int, step: int, seed: int, level3: bool) -> tuple[Timed, ...]:  # cached
+    symbols = ["BTC/USD", "ETH/USD"]
+    return tuple(frames.market(symbols, begin=begin, step=step, count=count, seed=seed, level3=level3))
 
 
 def rows(lake: Path, table: str) -> pl.DataFrame:

@@ -19,6 +19,18 @@ LONG = "LONGBASE123456/USD"
 """A symbol that does not fit into a 16-byte view, so that its text lies in a buffer of its own."""
 
 
+def orders(symbol: str, price_precision: int) -> list[bytes]:
+    """Level 3: a snapshot of two orders at one price, an order more, a change, a message without entries."""
+    book = frames.Orders(10, price_precision, 8, symbol=symbol)
+    book.apply([("bid", "add", f"OAAAAA-AAAAA-00000{n}", "100.5", "1.5", frames.START - n) for n in (1, 2)])
+    return [
+        book.snapshot(),
+        book.update([("ask", "add", "another shape, and longer than Kraken's", "101.5", "0.00000001", frames.START)]),
+        book.update([("bid", "modify", "OAAAAA-AAAAA-000001", "100.5", "0.5", frames.START - 1)]),
+        book.update([]),
+    ]
+
+
 def filled() -> dict[str, _core.Batch]:
     """Rows of every table, several in each, with nulls where columns may be null."""
     session = _core.Session("01900000-0000-7000-8000-000000000000", observe=True, frames=True)
@@ -40,6 +52,7 @@ def filled() -> dict[str, _core.Batch]:
     ]
     for one in books:
         sent += [
+            *orders(one.symbol, one.price_precision),
             one.snapshot([("100.5", "1.0")], [("101.5", "0.00000001")]),
             one.update([("bid", "100.4", "2"), ("ask", "101.5", "0.00000000")]),
             one.update([]),
@@ -132,18 +145,18 @@ def test_values_of_the_book() -> None:
     book = rows("book")
     own = [row for row in book if row["symbol"] == "BTC/USD"]
     assert [(row["message"], row["entry"], row["kind"], row["side"], row["price"], row["qty"]) for row in own] == [
-        (4, 0, "snapshot", "bid", Decimal("100.5"), Decimal("1")),
-        (4, 1, "snapshot", "ask", Decimal("101.5"), Decimal("0.00000001")),
-        (5, 0, "update", "bid", Decimal("100.4"), Decimal("2")),
-        (5, 1, "update", "ask", Decimal("101.5"), Decimal("0")),
-        (6, 0, "update", None, None, None),
-        (7, 0, "update", None, None, None),
+        (8, 0, "snapshot", "bid", Decimal("100.5"), Decimal("1")),
+        (8, 1, "snapshot", "ask", Decimal("101.5"), Decimal("0.00000001")),
+        (9, 0, "update", "bid", Decimal("100.4"), Decimal("2")),
+        (9, 1, "update", "ask", Decimal("101.5"), Decimal("0")),
+        (10, 0, "update", None, None, None),
+        (11, 0, "update", None, None, None),
     ]
     assert [row["checksum"] is None for row in own] == [False, False, False, False, False, True]
     assert {(row["depth"], row["price_precision"], row["qty_precision"]) for row in own} == {(10, 1, 8)}
     assert {(row["price_precision"], row["qty_precision"]) for row in book if row["symbol"] == LONG} == {(4, 8)}
     assert {row["session"] for row in book} == {"01900000-0000-7000-8000-000000000000"}
-    assert own[0]["ts_recv"] == datetime(2026, 8, 2, 3, 35, 50, 400_000, tzinfo=UTC)
+    assert own[0]["ts_recv"] == datetime(2026, 8, 2, 3, 35, 50, 800_000, tzinfo=UTC)
     assert own[0]["ts_event"] == datetime(2026, 8, 2, 3, 35, 50, tzinfo=UTC)
 
 
@@ -184,10 +197,30 @@ def test_values_of_the_other_channels() -> None:
     assert status[0]["connection_id"] == 18125794168470749634
 
 
+def test_orders_are_kept_as_they_were_sent() -> None:
+    """Ids of any shape, quantities and the orders' own times; a message without entries is a row; snapshots have no
+    event.
+    """
+    own = [row for row in rows("orders") if row["symbol"] == "BTC/USD"]
+    assert [(row["kind"], row["event"], row["order_id"], row["qty"]) for row in own] == [
+        ("snapshot", None, "OAAAAA-AAAAA-000002", Decimal("1.5")),
+        ("snapshot", None, "OAAAAA-AAAAA-000001", Decimal("1.5")),
+        ("update", "add", "another shape, and longer than Kraken's", Decimal("0.00000001")),
+        ("update", "modify", "OAAAAA-AAAAA-000001", Decimal("0.5")),
+        ("update", None, None, None),
+    ]
+    assert [row["side"] for row in own] == ["bid", "bid", "ask", "bid", None]
+    assert own[-1]["ts_order"] is None
+    assert own[-1]["checksum"] == own[-2]["checksum"]
+    assert {(row["depth"], row["price_precision"], row["qty_precision"]) for row in own} == {(10, 1, 8)}
+    # The wire has microseconds here.
+    assert own[1]["ts_order"] == datetime.fromtimestamp(frames.START // 10**9 - 1, UTC).replace(microsecond=999999)
+
+
 def test_frames_are_kept_byte_for_byte_and_checkpoints_hold_the_whole_book() -> None:
     """``frames`` is the recording itself; a checkpoint repeats the book as it stood when the hour turned."""
     kept = rows("frames")
-    assert [row["message"] for row in kept] == list(range(24))
+    assert [row["message"] for row in kept] == list(range(32))
     assert kept[0]["frame"] == frames.status()
     assert kept[3]["frame"] == frames.HEARTBEAT
     own = [row for row in rows("checkpoints") if row["symbol"] == "BTC/USD"]
@@ -195,8 +228,15 @@ def test_frames_are_kept_byte_for_byte_and_checkpoints_hold_the_whole_book() -> 
         ("bid", 0, Decimal("100.5"), Decimal("1")),
         ("bid", 1, Decimal("100.4"), Decimal("2")),
     ]
+    own = [row for row in rows("orders_checkpoints") if row["symbol"] == "BTC/USD"]
+    assert [(row["side"], row["level"], row["queue"], row["order_id"], row["qty"]) for row in own] == [
+        ("bid", 0, 0, "OAAAAA-AAAAA-000002", Decimal("1.5")),
+        ("bid", 0, 1, "OAAAAA-AAAAA-000001", Decimal("0.5")),
+        ("ask", 0, 0, "another shape, and longer than Kraken's", Decimal("0.00000001")),
+    ]
+    assert {row["modify_rule"] for row in own} == {"keep_place"}
     kinds = [row["kind"] for row in rows("ledger")]
-    assert kinds.count("snapshot") == 2
+    assert kinds.count("snapshot") == 4
     assert kinds.count("trade_gap") == 2
     assert kinds[-1] == "disconnect"
 

@@ -16,9 +16,10 @@ SESSION = "019e0000-0000-7000-8000-000000000000"
 
 
 def test_tables_and_limits_are_shown() -> None:
-    """Ten tables, each with a schema that begins alike; bounds that fit each other and what Python repeats of them."""
+    """Twelve tables, each with a schema that begins alike; bounds that fit each other, and Python's copies of them."""
     assert _core.TABLES == (
         "book",
+        "orders",
         "trades",
         "ticker",
         "ohlc",
@@ -26,6 +27,7 @@ def test_tables_and_limits_are_shown() -> None:
         "assets",
         "status",
         "checkpoints",
+        "orders_checkpoints",
         "ledger",
         "frames",
     )
@@ -53,16 +55,28 @@ def test_the_version_is_one() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "sentence"),
     [
-        (lambda: _core.schema("orders!"), ValueError, 'no table "orders!"; tables: book, trades'),
+        (lambda: _core.schema("orders!"), ValueError, 'no table "orders!"; tables: book, orders, trades'),
         (
             lambda: _core.Session(SESSION, channels=["books"]),
             ValueError,
-            'no channel "books"; channels: book, trade, ticker, ohlc',
+            'no channel "books"; channels: book, trade, ticker, ohlc, level3',
         ),
         (
             lambda: _core.Session(SESSION, depth=11),
             ValueError,
             r"depth 11 is not offered; depths: \[10, 25, 100, 500, 1000\]",
+        ),
+        (
+            lambda: _core.Session(SESSION, level3_depth=25),
+            ValueError,
+            r"level-3 depth 25 is not offered; depths: \[10, 100, 1000\]",
+        ),
+        (lambda: _core.Budget(rate=0), ValueError, "rate 0 is to be above 0"),
+        (lambda: _core.Budget(resync_share=1.5), ValueError, "resync_share 1.5 from 0 to 1"),
+        (
+            lambda: (session := _core.Session(SESSION)).learn(session, ["A/B"], 1),
+            ValueError,
+            "a session cannot learn from itself",
         ),
         (lambda: _core.Session(SESSION, interval=2), ValueError, "interval 2 is not offered; intervals"),
         (lambda: _core.Session(SESSION, symbols=[""]), ValueError, "is no symbol pattern: 1 to 64 bytes"),
@@ -74,8 +88,13 @@ def test_the_version_is_one() -> None:
         ),
         (lambda: _core.Session(SESSION).ingest([b"{}"], [1, 2]), ValueError, "1 frames and 2 receive times"),
         (lambda: _core.Verifier(SESSION, shard=2, shards=2), ValueError, "shard 2 is not below shards 2"),
-        (lambda: _core.Verifier(SESSION).book(7), TypeError, "int does not offer __arrow_c_stream__"),
-        (lambda: _core.Verifier(SESSION).book(pa.table({"a": [1]})), ValueError, "the rows have no column symbol"),
+        (
+            lambda: _core.Verifier(SESSION, channel="trade"),
+            ValueError,
+            'channel "trade" has no books; channels: book, level3',
+        ),
+        (lambda: _core.Verifier(SESSION).messages(7), TypeError, "int does not offer __arrow_c_stream__"),
+        (lambda: _core.Verifier(SESSION).messages(pa.table({"a": [1]})), ValueError, "the rows have no column symbol"),
         (
             lambda: _core.Verifier(SESSION).ends(pa.table({"symbol": [1], "message": [1], "kind": ["x"]})),
             ValueError,
@@ -103,7 +122,7 @@ def test_a_finished_verifier_says_so() -> None:
     with pytest.raises(ValueError, match="the verifier is finished"):
         verifier.finish()
     with pytest.raises(ValueError, match="the verifier is finished"):
-        verifier.book(pa.schema(_core.schema("book")).empty_table())
+        verifier.messages(pa.schema(_core.schema("book")).empty_table())
 
 
 @pytest.mark.parametrize(

@@ -97,8 +97,8 @@ def test_every_accessor_is_its_table(lake: Lake) -> None:
         assert frame.height > 0
         assert frame.equals(lake.scan(table).collect())
     assert lake.pairs("ETH/USD").collect()["symbol"].to_list() == ["ETH/USD"]
-    with pytest.raises(ValueError, match="no table 'orders'; tables: book, trades"):
-        lake.scan("orders")
+    with pytest.raises(ValueError, match="no table 'order'; tables: book, orders, trades"):
+        lake.scan("order")
 
 
 def test_parts_by_date_session_and_number(lake: Lake) -> None:

@@ -78,7 +78,7 @@ class Recording:
 
     def live(self, number: int = PAIRS) -> bool:
         """Whether that many books of level 3 live."""
-        return sum(one.session.counts()["live"] for one in self.links) == number
+        return bool(sum(one.session.counts()["live"] for one in self.links) == number)
 
     def ok(self) -> int:
         """Right checksums of books."""

@@ -457,7 +457,7 @@ def test_a_mismatch_is_one_resync_of_one_symbol(tmp_path: Path) -> None:
             ]
             assert kinds == ["subscribed", "snapshot", "mismatch", "resync", "unsubscribed", "subscribed", "snapshot"]
             for other in ("BTC/USD", "ADA/EUR"):
-                assert report.symbols[other]["ok"] == report.symbols[other]["messages"]
+                assert report.symbols["book"][other]["ok"] == report.symbols["book"][other]["messages"]
                 assert len(events(tmp_path, other, kinds=("snapshot",))) == 1
             assert len(exchange.clients) == 1
             assert len([line for line in recording.said if line.startswith("mismatch book ETH/USD")]) == 1
@@ -486,7 +486,7 @@ def test_a_symbol_that_is_always_wrong_is_asked_for_ever_more_slowly(tmp_path: P
             assert summary["checksums"]["book"]["bad"] == len(events(tmp_path, kinds=("mismatch",)))
             pauses = [row["ts_from"] - row["ts_recv"] for row in events(tmp_path, kinds=("resync",))]
             assert pauses[:3] == [timedelta(0), timedelta(seconds=1), timedelta(seconds=2)]
-            assert proved(tmp_path).symbols["BTC/USD"]["unchecked"] == 0
+            assert proved(tmp_path).symbols["book"]["BTC/USD"]["unchecked"] == 0
 
     run(test)
 

@@ -32,7 +32,7 @@ def unsealed(lake: Path, *, torn: bool) -> dict[str, pl.DataFrame]:
     recorder = lakes.Recorder(lake, frames=True)
     flushes = []
     real = recorder.session.take
-    timed = lakes.market(300, begin=MIDNIGHT - 2 * frames.SECOND, step=frames.SECOND // 50)
+    timed = lakes.market(300, begin=MIDNIGHT - 2 * frames.SECOND, step=frames.SECOND // 50, level3=True)
     third = len(timed) // 3
     for n in range(3):
         for ts, frame in timed[n * third : (n + 1) * third]:

@@ -29,7 +29,7 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     begin = MIDNIGHT - frames.DAY // 2
     recorder = lakes.Recorder(lake, lakes.session_name(begin), frames=True, interval=1e9)
     step = 5 * 60 * frames.SECOND
-    timed = lakes.market(600, begin=begin, step=step)
+    timed = lakes.market(600, begin=begin, step=step, level3=True)
     third = frames.Book("XRP/USD", price_precision=5)
     opening = [
         third.update([("bid", "0.50000", "1.00000000")], ts=MIDNIGHT),
@@ -74,10 +74,11 @@ def test_the_whole_lake_is_proved(days: Path) -> None:
     assert report.problems == []
     assert report.proved
     assert (report.bad, report.unchecked, report.errors, report.gaps) == (1, 2, 1, 2)
-    assert report.ok > 400
+    assert report.checksums["book"]["ok"] > 400
+    assert report.checksums["level3"] == {"ok": 122, "bad": 0}
     assert report.checkpoints > 50
-    assert report.rows["frames"] == report.frames == 600 + 7 + 14
-    assert report.symbols["XRP/USD"] == {"messages": 4, "ok": 1, "bad": 1, "unchecked": 2}
+    assert report.rows["frames"] == report.frames == 600 + 120 + 7 + 16
+    assert report.symbols["book"]["XRP/USD"] == {"messages": 4, "ok": 1, "bad": 1, "unchecked": 2}
     assert dict(report.rows) == {table: lakes.rows(days, table).height for table in _core.TABLES}
     for table, channel in {"trades": "trade", "ticker": "ticker", "ohlc": "ohlc", "status": "status"}.items():
         assert report.messages[channel] == lakes.rows(days, table)["message"].n_unique()
@@ -112,7 +113,7 @@ def test_json_has_the_promised_keys(days: Path) -> None:
         "symbols",
     }
     assert promised <= set(facts)
-    assert set(facts["checksums"]["book"]) == {"ok", "bad"}
+    assert [set(facts["checksums"][channel]) for channel in ("book", "level3")] == [{"ok", "bad"}] * 2
     assert all(isinstance(facts[key], int) for key in ("frames", "unchecked", "errors", "gaps"))
 
 
@@ -158,7 +159,7 @@ def test_a_lake_without_its_first_day_is_still_proved(lake: Path) -> None:
     assert report.problems == []
     assert any("earlier days are not in this lake" in note for note in report.notes)
     assert 0 < report.ok < whole.ok
-    assert report.symbols["BTC/USD"]["unchecked"] == 0
+    assert report.symbols["book"]["BTC/USD"]["unchecked"] == 0
     # The second day may go as well, but not the second day alone.
     for folder in lake.glob(f"*/{names[1]}"):
         shutil.rmtree(folder)
@@ -172,9 +173,11 @@ def test_a_lake_whose_journal_crossed_midnight_may_lose_its_first_day(tmp_path: 
     lake = tmp_path / "lake"
     timed = lakes.market(2000, begin=MIDNIGHT - 20 * frames.SECOND)
     counts = lakes.make(lake, timed, session=lakes.session_name(timed[0][0]))
-    assert verify(lake).ok == counts["checksums"]["book"]["ok"]
+    assert verify(lake).checksums == counts["checksums"]
     folders = list(lake.glob("*/date=2026-08-02"))
-    assert len(folders) == len(_core.TABLES) - 2, "frames were not kept, and checkpoints are of the second day"
+    assert len(folders) == len(_core.TABLES) - 4, (
+        "frames and level 3 were not recorded, and checkpoints are of the second day"
+    )
     for folder in folders:
         shutil.rmtree(folder)
     report = verify(lake)

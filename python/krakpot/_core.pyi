@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 __all__ = [
-    "DEBUG", "LIMITS", "TABLES", "Batch", "Book", "Exchange", "Orders", "Schema", "Session", "Verifier",
+    "DEBUG", "LIMITS", "TABLES", "Batch", "Book", "Budget", "Exchange", "Orders", "Schema", "Session", "Verifier",
     "__version__", "matches", "schema",
 ]  # fmt: skip
 
@@ -121,7 +121,11 @@ class Session:
     It never sends: `requests` says what the protocol calls for next, the caller sends it.
     With `observe=True` it asks for nothing and takes what comes (recorded frames).
     `after` hands over what must survive a reconnect: the last trade ids and the pairs that were followed.
-    `depth` None asks for 100; where observing, the ack's depth is in force, else the smallest that holds the snapshot.
+    `depth` (of books) and `level3_depth` None ask for 100; where observing, the ack's depth is in force, else the
+    smallest that holds the snapshot.
+
+    Level 3 has a host of its own: its session has channels `["level3"]` and `instrument=False`, since the instrument
+    channel is not served there, learns the pairs of the public session (`learn`), and is given a token (`authorise`).
     """
 
     def __new__(
@@ -132,10 +136,12 @@ class Session:
         symbols: Sequence[str] = ["*"],
         exclude: Sequence[str] = (),
         depth: int | None = None,
+        level3_depth: int | None = None,
         interval: int = 1,
         precision: Mapping[str, tuple[int, int]] | None = None,
         frames: bool = False,
         tokenised: bool = False,
+        instrument: bool = True,
         observe: bool = False,
         after: Session | None = None,
     ) -> Session: ...
@@ -153,8 +159,22 @@ class Session:
         """Take recorded frames with a receive time each; without times the largest `ts_event` so far stands in."""
     def tick(self, now: int) -> None:
         """Let time pass: `alive` rows, checkpoints, retries that fell due. Call it about every 100 ms."""
-    def requests(self, now: int) -> list[bytes]:
-        """Requests to send now, in order. Each is handed out once."""
+    def requests(self, now: int, budget: Budget | None = None) -> list[bytes]:
+        """Requests to send now, in order. Each is handed out once.
+
+        Subscriptions of level 3 keep to `budget`, which the sessions of an account share (None: one of its own). They
+        carry the token: not to be logged.
+        """
+    def learn(self, other: Session, symbols: Sequence[str], now: int) -> None:
+        """Take what `other` knows of these pairs, as if the instrument channel had said it here; again when it changed.
+
+        Writes no rows of `pairs`: `other` did.
+        """
+    @property
+    def token_wanted(self) -> bool:
+        """Whether it has level 3 to subscribe or to leave, and no token, or one that was refused."""
+    def authorise(self, token: str) -> None:
+        """Give it a token for level 3. It stands in requests and nowhere else."""
     def ping(self) -> bytes:
         """A ping request with a `req_id` of its own."""
     def note(
@@ -186,9 +206,10 @@ class Session:
     def counts(self) -> dict[str, Any]:
         """Counters of the session.
 
-        {"frames", "messages": {channel: n}, "rows": {table: n}, "checksums": {"book": {"ok", "bad"}}, "unchecked",
-        "errors", "gaps"}. Also "pairs" (known), "selected", "subscribed", "refused", "live" (books), "waiting" (acks
-        and snapshots).
+        {"frames", "messages": {channel: n}, "rows": {table: n}, "checksums": {"book": {"ok", "bad"}, "level3": {"ok",
+        "bad"}}, "unchecked", "errors", "gaps"}. Also "absent" (levels and orders removed or changed that were not
+        there), "replaced" (orders added though held), "pairs" (known), "selected", "subscribed", "refused", "live"
+        (books), "waiting" (acks and snapshots).
         """
     def subscriptions(self) -> list[tuple[str, str, str]]:
         """(channel, symbol, state) of every wanted subscription; states: wanted, asked, live, bad, refused, gone."""
@@ -200,26 +221,41 @@ class Session:
         """
     def book(self, symbol: str) -> Book | None:
         """The book of `symbol` if it is live."""
+    def orders(self, symbol: str) -> Orders | None:
+        """A copy of the level-3 book of `symbol` if it is live."""
+
+@final
+class Budget:
+    """What an account may subscribe of level 3: `rate` units a second, 200 for a standard account, 500 for pro.
+
+    A symbol costs 5, 25 or 100 at depth 10, 100 or 1000. Symbols that were live before get `resync_share` of it at most
+    (seen over ten seconds), so that trouble with some never keeps others from being subscribed. `ValueError` for a rate
+    of 0 or a share outside 0 to 1. Source: Kraken's page of the channel level3.
+    """
+
+    def __new__(cls, *, rate: int = 200, resync_share: float = 0.1) -> Budget: ...
 
 @final
 class Verifier:
     """Rebuilds the books of one session from the rows of its tables alone and recomputes every checksum.
 
-    Give `ends` first, then for each journal's parts, in order, `checkpoints` before `book`. Rows are sorted by
+    `channel` is `book` (tables `book`, `checkpoints`) or `level3` (`orders`, `orders_checkpoints`). Give `ends` first,
+    then for each journal's parts, in order, `checkpoints` before `messages`. Rows are sorted by
     (symbol, session, message, entry). With `shards` > 1 only symbols whose hash falls on `shard` are taken,
     so that several verifiers in several threads share the work on the same batches.
     """
 
-    def __new__(cls, session: str, *, shard: int = 0, shards: int = 1) -> Verifier: ...
+    def __new__(cls, session: str, *, channel: str = "book", shard: int = 0, shards: int = 1) -> Verifier: ...
     def ends(self, rows: object) -> None:
         """Ledger rows (Arrow: symbol, message, kind) after which a book is not alive; a null symbol ends all books.
 
-        Kinds: mismatch, crossed, unsubscribed, gap, gone, decode_error, disconnect; `missing` for rows the lake lacks.
+        Kinds: mismatch, crossed, unsubscribed, gap, gone, decode_error, limit, disconnect; `missing` for rows that the
+        lake lacks.
         """
     def checkpoints(self, rows: object) -> None:
-        """Rows of `checkpoints` of this session (anything with the Arrow PyCapsule interface)."""
-    def book(self, rows: object) -> None:
-        """Rows of `book` of this session. Lets go of the interpreter."""
+        """Rows of the checkpoints of this session (anything with the Arrow PyCapsule interface)."""
+    def messages(self, rows: object) -> None:
+        """Rows of the messages of this session. Lets go of the interpreter."""
     def finish(self) -> list[dict[str, Any]]:
         """What was found, symbol by symbol.
 

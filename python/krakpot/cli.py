@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -49,6 +49,16 @@ def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
 def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
     """The option ``--json``."""
     return click.option("--json", "json_", is_flag=True, help="Print one JSON object on standard output.")(command)
+
+
+def _checksums(checksums: Mapping[str, Mapping[str, int]]) -> str:
+    """Say how many were right: of books, and of level 3 where there is any."""
+    parts = [
+        f"{channel} checksums {checked['ok']:,} ok, {checked['bad']:,} bad"
+        for channel, checked in checksums.items()
+        if channel == "book" or checked["ok"] + checked["bad"]
+    ]
+    return ", ".join(parts)
 
 
 def _print_json(facts: object) -> None:
@@ -159,10 +169,9 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> None:
     if json_:
         _print_json(summary)
         return
-    book = summary["checksums"]["book"]
     click.echo(
         f"{summary['frames']:,} messages and {sum(summary['rows'].values()):,} rows in {span(summary['seconds'])}; "
-        f"checksums {book['ok']:,} ok, {book['bad']:,} bad; {summary['unchecked']:,} unchecked; "
+        f"{_checksums(summary['checksums'])}; {summary['unchecked']:,} unchecked; "
         f"{summary['gaps']:,} gaps; "
         f"{summary['errors']:,} errors; {size(summary['journal_bytes'])} journalled"
     )
@@ -303,13 +312,12 @@ def ingest(
         result = module.ingest(path, out, precision=told, depth=levels, raw=raw)
         total = add_counts(total, result.counts)
         skipped += result.skipped
-        book = result.counts["checksums"]["book"]
         files.append(
             {"file": str(path), "session": result.session, "skipped": result.skipped, "remarks": result.remarks}
         )
         if not json_:
             click.echo(
-                f"{path}: {result.counts['frames']:,} frames, checksums {book['ok']:,} ok, {book['bad']:,} bad, "
+                f"{path}: {result.counts['frames']:,} frames, {_checksums(result.counts['checksums'])}, "
                 f"{result.counts['unchecked']:,} unchecked, {result.counts['errors']:,} errors, "
                 f"{result.skipped} lines skipped"
             )
@@ -318,7 +326,7 @@ def ingest(
     if json_:
         keys = ("frames", "messages", "rows", "checksums", "unchecked", "errors", "gaps")
         _print_json({key: total[key] for key in keys} | {"skipped": skipped, "files": files, "lake": str(out)})
-    sys.exit(WRONG if total["checksums"]["book"]["bad"] or skipped else 0)
+    sys.exit(WRONG if any(checked["bad"] for checked in total["checksums"].values()) or skipped else 0)
 
 
 @main.command()
@@ -345,7 +353,7 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> Non
     rows = ", ".join(f"{n:,} {table}" for table, n in report.rows.items())
     click.echo(f"{report.sessions} sessions, {report.frames:,} messages; rows: {rows or 'none'}")
     click.echo(
-        f"book checksums: {report.ok:,} ok, {report.bad:,} bad, {report.unchecked:,} unchecked; "
+        f"{_checksums(report.checksums)}, {report.unchecked:,} unchecked; "
         f"{report.checkpoints:,} checkpoints; {report.gaps:,} gaps; {report.errors:,} errors"
     )
     for note in report.notes:

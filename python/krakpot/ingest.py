@@ -270,8 +270,9 @@ def _remark(session: _core.Session, result: Result) -> None:
             "instrument": "from the instrument channel",
         }
         names |= {"ack": "from the ack"}
+        which = ", level 3" if event["channel"] == "level3" else ""
         remark = (
-            f"{event['symbol']}: precision {facts['price_precision']},{facts['qty_precision']} "
+            f"{event['symbol']}{which}: precision {facts['price_precision']},{facts['qty_precision']} "
             f"({names[facts['precision_origin']]}), depth {facts['depth']} ({names[facts['depth_origin']]})"
         )
         if remark not in result.remarks and len(result.remarks) < 1000:  # noqa: PLR2004  # a bound for a screen

@@ -27,10 +27,14 @@ Numbers = Literal["decimal", "float"]
 Time = str | datetime | date | int
 """RFC 3339 text, datetime, date, or nanoseconds since the epoch."""
 
-BEGINS = {"book": "snapshot", "trade": "subscribed", "ticker": "subscribed", "ohlc": "subscribed"}
+BEGINS = {"book": "snapshot", "level3": "snapshot", "trade": "subscribed", "ticker": "subscribed", "ohlc": "subscribed"}
 """The ledger row with which a channel's coverage of a symbol begins."""
-ENDS = ("unsubscribed", "mismatch", "crossed", "gap", "gone", "decode_error", "delisted", "disconnect")
+ENDS = ("unsubscribed", "mismatch", "crossed", "gap", "gone", "decode_error", "limit", "delisted", "disconnect")
 """Ledger rows that end it."""
+BOOKS = ("book", "level3")
+"""Channels of which a book is kept."""
+REFUSALS = ("decode_error", "limit")
+"""Of these, the rows that end nothing but a book, and only where they name its symbol."""
 ALIVE_MARGIN = 1_000_000_000
 """A session that ended without a word covers until one second after its last ``alive`` row, ns."""
 
@@ -163,6 +167,17 @@ class Lake:
         """Entries of book messages: one row a level that changed."""
         return self.scan("book", symbol, start, end, numbers=numbers)
 
+    def orders(
+        self,
+        symbol: str | Iterable[str] | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        numbers: Numbers = "decimal",
+    ) -> pl.LazyFrame:
+        """Entries of level-3 messages: one row an order that came, changed or went."""
+        return self.scan("orders", symbol, start, end, numbers=numbers)
+
     def trades(
         self,
         symbol: str | Iterable[str] | None = None,
@@ -248,7 +263,7 @@ def _spans(ledger: pl.DataFrame) -> Iterator[dict[str, object]]:
         elif kind in ENDS:
             for key in list(open_spans):
                 if (symbol is None or key[1] == symbol) and (channel is None or key[0] == channel):
-                    if kind == "decode_error" and (symbol is None or key[0] != "book"):
+                    if kind in REFUSALS and (symbol is None or key[0] not in BOOKS):
                         continue
                     yield {
                         "channel": key[0],

@@ -38,12 +38,12 @@ SAID = (
     "precision",
     "decode_error",
     "limit",
-    "modify_rule",
+    "doubt",
 )
 """Ledger rows that are also said aloud."""
 CONNECTION = "connection"
 """In the ledger's column of channels: what was refused is the whole connection."""
-COUNTERS = ("frames", "unchecked", "errors", "gaps", "absent", "unknown_fields")
+COUNTERS = ("frames", "unchecked", "errors", "gaps", "absent", "replaced", "unknown_fields")
 
 
 def uuid7() -> str:

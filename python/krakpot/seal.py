@@ -34,10 +34,10 @@ ROW_GROUP = 131_072
 """Rows of a Parquet row group."""
 SEALER_ENTRY = 2**31
 """Ledger entries from here on are the sealer's."""
-UNCOUNTED = ("ledger", "checkpoints")
+UNCOUNTED = ("ledger", "checkpoints", "orders_checkpoints")
 """Tables whose rows the ``alive`` rows do not count."""
 
-DELTA = ("message", "entry", "ts_recv", "ts_event", "trade_id", "ts_from", "ts_to")
+DELTA = ("message", "entry", "ts_recv", "ts_event", "ts_order", "trade_id", "ts_from", "ts_to")
 """Columns that grow by small steps: delta encoding. All others: dictionary."""
 
 Step = Callable[[str], None]

@@ -14,25 +14,42 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from krakpot import _core, journal
-from krakpot.lake import Lake, Part, detail
+from krakpot.lake import REFUSALS, Lake, Part, detail
 from krakpot.seal import SEALER_ENTRY, UNCOUNTED, digest, polars_schema
 
-LIFE_ENDS = ("mismatch", "crossed", "unsubscribed", "gap", "gone", "delisted", "decode_error", "disconnect")
+LIFE_ENDS = ("mismatch", "crossed", "unsubscribed", "gap", "gone", "delisted", *REFUSALS, "disconnect")
 """Ledger rows after which a book is not alive."""
 PROBLEMS_MAX = 200
 """Sentences kept; further ones are counted."""
 CHANNELS = {"trades": "trade", "ticker": "ticker", "ohlc": "ohlc", "status": "status", "pairs": "instrument"}
 """Channel whose messages fill a table (books are counted by the verifier)."""
-BOOK_COLUMNS = [
-    "symbol", "message", "entry", "kind", "side", "price", "qty", "checksum", "depth",
-    "price_precision", "qty_precision",
-]  # fmt: skip
-CHECKPOINT_COLUMNS = ["symbol", "message", "entry", "side", "price", "qty", "depth", "price_precision", "qty_precision"]
+LEVELS = ["symbol", "message", "entry", "side", "price", "qty", "depth", "price_precision", "qty_precision"]
+"""Columns that messages and checkpoints of both kinds of books have."""
+
+
+class Books(NamedTuple):
+    """A kind of books: its channel, the tables of its messages and checkpoints, and the columns to read."""
+
+    channel: str
+    messages: str
+    message_columns: list[str]
+    checkpoints: str
+    checkpoint_columns: list[str]
+
+
+BOOKS = (
+    Books("book", "book", [*LEVELS, "kind", "checksum"], "checkpoints", LEVELS),
+    Books(
+        "level3", "orders", [*LEVELS, "kind", "checksum", "event", "order_id", "ts_order"],
+        "orders_checkpoints", [*LEVELS, "order_id", "ts_order", "modify_rule"],
+    ),
+)  # fmt: skip
+"""The books that are proved."""
 
 Progress = Callable[[str], None]
 
@@ -50,16 +67,20 @@ class Report:
     frames: int = 0
     messages: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     rows: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    ok: int = 0
-    bad: int = 0
+    checksums: dict[str, dict[str, int]] = field(
+        default_factory=lambda: {books.channel: {"ok": 0, "bad": 0} for books in BOOKS}
+    )
+    """Per channel of books: messages whose checksum is right, and wrong."""
     unchecked: int = 0
     errors: int = 0
     gaps: int = 0
     checkpoints: int = 0
     """Checkpoints that equal the rebuilt book."""
     sessions: int = 0
-    symbols: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Per symbol: messages, ok, bad, unchecked of its book."""
+    symbols: dict[str, dict[str, dict[str, int]]] = field(
+        default_factory=lambda: {books.channel: {} for books in BOOKS}
+    )
+    """Per channel of books and symbol: messages, ok, bad, unchecked."""
     problems: list[str] = field(default_factory=list)
     """What is wrong, in sentences; any makes the exit code 1."""
     notes: list[str] = field(default_factory=list)
@@ -74,6 +95,16 @@ class Report:
             self.more_problems += 1
 
     @property
+    def ok(self) -> int:
+        """Messages of all kinds of books whose checksum is right."""
+        return sum(checked["ok"] for checked in self.checksums.values())
+
+    @property
+    def bad(self) -> int:
+        """Messages of all kinds of books whose checksum is wrong."""
+        return sum(checked["bad"] for checked in self.checksums.values())
+
+    @property
     def proved(self) -> bool:
         """Whether every message is ok, or unchecked or bad with its reason in the ledger; with strict, none bad."""
         return not self.problems and not (self.strict and self.bad)
@@ -86,7 +117,7 @@ class Report:
             "frames": self.frames,
             "messages": dict(self.messages),
             "rows": dict(self.rows),
-            "checksums": {"book": {"ok": self.ok, "bad": self.bad}},
+            "checksums": self.checksums,
             "unchecked": self.unchecked,
             "errors": self.errors,
             "gaps": self.gaps,
@@ -203,8 +234,8 @@ class _Session:
         born = _born(session)
         self.begun_before = born is not None and bool(parts) and min(part.date for part in parts) > born.date()
         self.unreadable: set[Path] = set()
-        self.missing: list[int] = []
-        """Messages after which rows are missing: every book ends there."""
+        self.missing: dict[str, list[int]] = {books.messages: [] for books in BOOKS}
+        """Per table of books, the messages after which rows are missing: every book of it ends there."""
 
     def of(self, table: str) -> list[Part]:
         return sorted((part for part in self.parts if part.table == table), key=lambda part: (part.number, part.date))
@@ -234,8 +265,9 @@ class _Session:
         self._accounts(ledger)
         self._end(ledger)
         self._trades(ledger)
-        self._books(ledger, reader, threads, progress)
-        errors = ledger.filter(pl.col("kind").is_in(["decode_error", "limit"]))["count"].sum()
+        for books in BOOKS:
+            self._books(books, ledger, reader, threads, progress)
+        errors = ledger.filter(pl.col("kind").is_in(REFUSALS))["count"].sum()
         self.report.errors += int(errors or 0)
         self.report.gaps += ledger.filter(pl.col("kind").is_in(["gap", "trade_gap"])).height
         for part in self.parts:
@@ -258,8 +290,8 @@ class _Session:
                     continue
                 span = f" (messages {first} to {facts.get('last')})" if first is not None else ""
                 self.report.problem(f"the part {name} with {count} rows{span} is missing")
-                if isinstance(first, int) and facts.get("table") == "book":
-                    self.missing.append(max(first - 1, 0))
+                if isinstance(first, int) and facts.get("table") in self.missing:
+                    self.missing[str(facts["table"])].append(max(first - 1, 0))
                 continue
             rows = self.read([part], ["entry"]).height
             if part.path in self.unreadable:
@@ -339,12 +371,13 @@ class _Session:
                     f"session {self.session}: {table} has {found} rows of messages {begin} to {until}, "
                     f"the ledger counted {want}{more}"
                 )
-                if table == "book":
-                    self.missing += [max(w[0] - 1, 0) for w in wrong]
+                if table in self.missing:
+                    self.missing[table] += [max(w[0] - 1, 0) for w in wrong]
 
     def _hole(self, at: int, until: int, ts: datetime, *, first: bool) -> None:
         """Messages ``at + 1`` to ``until`` that no ``alive`` row accounts for."""
-        self.missing.append(max(at, 0))
+        for missing in self.missing.values():
+            missing.append(max(at, 0))
         if first and self.begun_before:
             self.report.notes.append(
                 f"session {self.session} begins here with message {until + 1}, at {ts:%Y-%m-%d %H:%M:%S}: "
@@ -377,7 +410,7 @@ class _Session:
             pl.col("trade_id") > pl.col("before") + 1
         )
         lost = jumps.join(told, on=["symbol", "message"], how="left").filter(pl.col("told").is_null())
-        if self.missing:
+        if any(self.missing.values()):
             return
         for symbol, message, trade_id, prior in (
             lost.select("symbol", "message", "trade_id", "before").head(10).iter_rows()
@@ -387,33 +420,37 @@ class _Session:
                 "and the ledger does not say so"
             )
 
-    def _books(self, ledger: pl.DataFrame, reader: ThreadPoolExecutor, threads: int, progress: Progress) -> None:
+    def _books(
+        self, books: Books, ledger: pl.DataFrame, reader: ThreadPoolExecutor, threads: int, progress: Progress
+    ) -> None:
         """Rebuild the books, part after part, the next part being read meanwhile."""
         ends = ledger.filter(pl.col("kind").is_in(LIFE_ENDS)).filter(
             # Only a refused message whose book it was ends that book.
-            (pl.col("kind") != "decode_error") | pl.col("symbol").is_not_null()
+            ~pl.col("kind").is_in(REFUSALS) | pl.col("symbol").is_not_null()
         )
-        ends = ends.filter(pl.col("channel").is_null() | (pl.col("channel") == "book")).select(
+        ends = ends.filter(pl.col("channel").is_null() | (pl.col("channel") == books.channel)).select(
             "symbol", "message", "kind"
         )
-        if self.missing:
-            rows = {
-                "symbol": [None] * len(self.missing),
-                "message": self.missing,
-                "kind": ["missing"] * len(self.missing),
-            }
-            ends = pl.concat([ends, pl.DataFrame(rows, schema=ends.schema)])
-        verifiers = [_core.Verifier(self.session, shard=i, shards=threads) for i in range(threads)]
+        missing = self.missing[books.messages]
+        rows = {"symbol": [None] * len(missing), "message": missing, "kind": ["missing"] * len(missing)}
+        ends = pl.concat([ends, pl.DataFrame(rows, schema=ends.schema)])
+        messages, checkpoints = self.of(books.messages), self.of(books.checkpoints)
+        numbers = sorted({part.number for part in [*messages, *checkpoints]})
+        if not numbers:
+            return
+        verifiers = [
+            _core.Verifier(self.session, channel=books.channel, shard=i, shards=threads) for i in range(threads)
+        ]
         for verifier in verifiers:
             verifier.ends(ends)
-        books, checkpoints = self.of("book"), self.of("checkpoints")
-        numbers = sorted({part.number for part in [*books, *checkpoints]})
 
         def load(number: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-            mine = [[part for part in table if part.number == number] for table in (checkpoints, books)]
             frames = []
-            for parts, columns in zip(mine, (CHECKPOINT_COLUMNS, BOOK_COLUMNS), strict=True):
-                table = "checkpoints" if columns is CHECKPOINT_COLUMNS else "book"
+            for table, columns, all_parts in (
+                (books.checkpoints, books.checkpoint_columns, checkpoints),
+                (books.messages, books.message_columns, messages),
+            ):
+                parts = [part for part in all_parts if part.number == number]
                 schema = {name: kind for name, kind in polars_schema(table).items() if name in columns}
                 frame = self.read(parts, columns) if parts else pl.DataFrame(schema=schema)
                 # A journal that crossed midnight has two parts: one run of rows a symbol is needed.
@@ -422,28 +459,28 @@ class _Session:
 
         def work(verifier: _core.Verifier, frames: tuple[pl.DataFrame, pl.DataFrame]) -> None:
             verifier.checkpoints(frames[0])
-            verifier.book(frames[1])
+            verifier.messages(frames[1])
 
         with ThreadPoolExecutor(max_workers=threads) as pool:
-            coming = reader.submit(load, numbers[0]) if numbers else None
+            coming = reader.submit(load, numbers[0])
             for i, number in enumerate(numbers):
-                assert coming is not None, "submitted before"
                 frames = coming.result()
-                coming = reader.submit(load, numbers[i + 1]) if i + 1 < len(numbers) else None
-                progress(f"session {self.session}: journal {number}, {frames[1].height} rows of books")
+                if i + 1 < len(numbers):
+                    coming = reader.submit(load, numbers[i + 1])
+                progress(f"session {self.session}: journal {number}, {frames[1].height} rows of {books.messages}")
                 for done in [pool.submit(work, verifier, frames) for verifier in verifiers]:
                     done.result()
         for found in (found for verifier in verifiers for found in verifier.finish()):
-            self._found(found)
+            self._found(books.channel, found)
 
-    def _found(self, found: dict[str, Any]) -> None:
+    def _found(self, channel: str, found: dict[str, Any]) -> None:
         report = self.report
-        report.ok += found["ok"]
-        report.bad += found["bad"]
+        report.checksums[channel]["ok"] += found["ok"]
+        report.checksums[channel]["bad"] += found["bad"]
         report.unchecked += found["unchecked"]
         report.checkpoints += found["checkpoints_ok"]
-        report.messages["book"] += found["messages"]
-        total = report.symbols.setdefault(found["symbol"], {"messages": 0, "ok": 0, "bad": 0, "unchecked": 0})
+        report.messages[channel] += found["messages"]
+        total = report.symbols[channel].setdefault(found["symbol"], {"messages": 0, "ok": 0, "bad": 0, "unchecked": 0})
         for key in total:
             total[key] += found[key]
         for sentence in found["problems"]:

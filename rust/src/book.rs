@@ -363,11 +363,11 @@ pub struct Terms {
 }
 
 /// A book that a checksum proves: what [`LifeOf`] asks of it.
-pub trait Proved: Sized {
+pub trait Proved: Sized + std::fmt::Debug {
     /// One entry of its messages.
     type Entry<'a>;
     /// What was learnt of the exchange on the way and outlives a book.
-    type Habit: Copy + Default;
+    type Habit: Copy + Default + PartialEq + std::fmt::Debug;
 
     /// A book without levels.
     fn empty(depth: u16, price_precision: u8, qty_precision: u8) -> Self;

@@ -12,7 +12,9 @@ use crate::decimal::Decimal;
 use crate::error::Error;
 use crate::instrument::{Asset, Pair};
 use crate::limits;
-use crate::message::{BookData, Entry, Kind, Message, Ohlc, Reply, Side, Status, Ticker, Trade};
+use crate::message::{
+    BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, OrderEvent, OrderId, Reply, Side, Status, Ticker, Trade,
+};
 use crate::schema::{OHLC_NUMBERS, TICKER_NUMBERS};
 
 /// Decodes frames, reusing its memory.
@@ -23,7 +25,9 @@ pub struct Decoder {
     buffers: Buffers,
     tape: Option<Tape<'static>>,
     /// Entries of the last book message.
-    pub entries: Vec<Entry>,
+    entries: Vec<Entry>,
+    /// Memory for the entries of a level-3 message; empty between two frames.
+    orders: Vec<OrderEntry<'static>>,
     /// Fields that no column and no `extra` keeps, counted over all frames.
     pub unknown_fields: u64,
 }
@@ -36,17 +40,22 @@ impl Default for Decoder {
             buffers: Buffers::with_max_depth(4096, limits::NESTING_MAX),
             tape: Some(Tape(Vec::new())),
             entries: Vec::new(),
+            orders: Vec::new(),
             unknown_fields: 0,
         }
     }
 }
 
 impl Decoder {
-    /// Decodes one frame and hands the message, with the entries of a book message, to `then`.
+    /// Decodes one frame and hands the message, with its entries if it is of books, to `then`.
     ///
     /// # Errors
     /// [`Error::Json`], [`Error::Shape`], [`Error::Limit`] or [`Error::Decimal`]; `then` is not called in that case.
-    pub fn decode<R>(&mut self, frame: &[u8], then: impl FnOnce(Message<'_>, &[Entry]) -> R) -> Result<R, Error> {
+    pub fn decode<R>(
+        &mut self,
+        frame: &[u8],
+        then: impl FnOnce(Message<'_>, Entries<'_, '_>) -> R,
+    ) -> Result<R, Error> {
         if frame.len() > limits::FRAME_MAX {
             return Err(Error::Limit { what: "FRAME_MAX", limit: limits::FRAME_MAX, found: frame.len() });
         }
@@ -68,11 +77,15 @@ impl Decoder {
                     numbers: &self.numbers,
                     channel: "message",
                     entries: &mut self.entries,
+                    orders: emptied(std::mem::take(&mut self.orders)),
                     unknown: 0,
                 };
                 let message = walk.message();
-                self.unknown_fields += walk.unknown;
-                message.map(|message| then(message, &self.entries))
+                let (orders, unknown) = (walk.orders, walk.unknown);
+                self.unknown_fields += unknown;
+                let result = message.map(|message| then(message, Entries { levels: &self.entries, orders: &orders }));
+                self.orders = emptied(orders);
+                result
             }
             Err(error) => {
                 // Quotes were added before this place: two for each number begun before it.
@@ -84,6 +97,13 @@ impl Decoder {
         self.tape = Some(tape.reset());
         result
     }
+}
+
+/// The memory of a list for entries that live elsewhere: collecting nothing out of a vector keeps its allocation.
+#[allow(clippy::unnecessary_filter_map, reason = "the closure makes the other lifetime")]
+fn emptied<'b>(mut orders: Vec<OrderEntry<'_>>) -> Vec<OrderEntry<'b>> {
+    orders.clear();
+    orders.into_iter().filter_map(|_| None).collect()
 }
 
 /// Copies `frame` to `out` with bare numbers in quotes.
@@ -165,6 +185,7 @@ struct Walk<'t, 'a> {
     numbers: &'t [u32],
     channel: &'a str,
     entries: &'t mut Vec<Entry>,
+    orders: Vec<OrderEntry<'a>>,
     unknown: u64,
 }
 
@@ -399,7 +420,7 @@ impl<'a> Walk<'_, 'a> {
         if channel == "heartbeat" {
             return Ok(Message::Heartbeat);
         }
-        if !matches!(channel, "book" | "trade" | "ticker" | "ohlc" | "instrument" | "status") {
+        if !matches!(channel, "book" | "level3" | "trade" | "ticker" | "ohlc" | "instrument" | "status") {
             return Ok(Message::Other(channel));
         }
         self.at = kind.ok_or_else(|| self.shape("type"))?;
@@ -411,6 +432,7 @@ impl<'a> Walk<'_, 'a> {
         self.at = data.ok_or_else(|| self.shape("data"))?;
         match channel {
             "book" => self.list(Self::book).map(|data| Message::Book(kind, data)),
+            "level3" => self.list(|walk| walk.level3(kind)).map(|data| Message::Level3(kind, data)),
             "trade" => self.list(Self::trade).map(|data| Message::Trade(kind, data)),
             "ticker" => self.list(Self::ticker).map(|data| Message::Ticker(kind, data)),
             "ohlc" => {
@@ -432,8 +454,19 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn book(&mut self) -> Result<BookData<'a>, Error> {
-        let fields = self.object("data")?;
         let from = self.entries.len();
+        let data = self.book_data(Self::levels)?;
+        Ok(BookData { entries: from..self.entries.len(), ..data })
+    }
+
+    fn level3(&mut self, kind: Kind) -> Result<BookData<'a>, Error> {
+        let from = self.orders.len();
+        let data = self.book_data(|walk, side| walk.orders(side, kind))?;
+        Ok(BookData { entries: from..self.orders.len(), ..data })
+    }
+
+    fn book_data(&mut self, entries: impl Fn(&mut Self, Side) -> Result<(), Error>) -> Result<BookData<'a>, Error> {
+        let fields = self.object("data")?;
         let (mut symbol, mut bids, mut asks, mut checksum, mut timestamp) = (None, None, None, None, None);
         for _ in 0..fields {
             match self.key()? {
@@ -443,11 +476,11 @@ impl<'a> Walk<'_, 'a> {
                 }
                 "bids" => {
                     once(&mut bids, (), || self.shape("bids"))?;
-                    self.levels(Side::Bid)?;
+                    entries(self, Side::Bid)?;
                 }
                 "asks" => {
                     once(&mut asks, (), || self.shape("asks"))?;
-                    self.levels(Side::Ask)?;
+                    entries(self, Side::Ask)?;
                 }
                 "checksum" => {
                     let value = self.whole("checksum")?;
@@ -460,12 +493,58 @@ impl<'a> Walk<'_, 'a> {
                 _ => self.unknown_field(),
             }
         }
-        Ok(BookData {
-            symbol: symbol.ok_or_else(|| self.shape("symbol"))?,
-            entries: from..self.entries.len(),
-            checksum,
-            timestamp,
-        })
+        Ok(BookData { symbol: symbol.ok_or_else(|| self.shape("symbol"))?, entries: 0..0, checksum, timestamp })
+    }
+
+    fn orders(&mut self, side: Side, kind: Kind) -> Result<(), Error> {
+        let field = match side {
+            Side::Bid => "bids",
+            Side::Ask => "asks",
+        };
+        for _ in 0..self.array(field)? {
+            let (mut event, mut id, mut price, mut qty, mut timestamp) = (None, None, None, None, None);
+            for _ in 0..self.object(field)? {
+                match self.key()? {
+                    "event" => {
+                        let word = self.text("event")?;
+                        let value = OrderEvent::named(word).ok_or_else(|| self.shape("event"))?;
+                        once(&mut event, value, || self.shape("event"))?;
+                    }
+                    "order_id" => {
+                        let value = OrderId::new(self.text("order_id")?)?;
+                        once(&mut id, value, || self.shape("order_id"))?;
+                    }
+                    "limit_price" => {
+                        let value = self.decimal("limit_price")?;
+                        once(&mut price, value, || self.shape("limit_price"))?;
+                    }
+                    "order_qty" => {
+                        let value = self.decimal("order_qty")?;
+                        once(&mut qty, value, || self.shape("order_qty"))?;
+                    }
+                    "timestamp" => {
+                        let value = self.time("timestamp")?;
+                        once(&mut timestamp, value, || self.shape("timestamp"))?;
+                    }
+                    _ => self.unknown_field(),
+                }
+            }
+            // The orders of a snapshot come without an event: all of them are there now.
+            let event = match (event, kind) {
+                (None | Some(OrderEvent::Add), Kind::Snapshot) => OrderEvent::Add,
+                (Some(event), Kind::Update) => event,
+                _ => return Err(self.shape("event")),
+            };
+            self.orders.push(OrderEntry {
+                side,
+                event,
+                id: id.ok_or_else(|| self.shape("order_id"))?,
+                price: price.ok_or_else(|| self.shape("limit_price"))?,
+                qty: qty.ok_or_else(|| self.shape("order_qty"))?,
+                timestamp: timestamp.ok_or_else(|| self.shape("timestamp"))?,
+            });
+        }
+        Ok(())
     }
 
     fn unknown_field(&mut self) {

@@ -10,6 +10,8 @@ pub const SYMBOL_LENGTH_MAX: usize = 64;
 pub const SYMBOLS_MAX: usize = 20_000;
 /// Book depths that Kraken offers.
 pub const DEPTHS: [u16; 5] = [10, 25, 100, 500, 1000];
+/// The same of level 3.
+pub const LEVEL3_DEPTHS: [u16; 3] = [10, 100, 1000];
 /// Levels a side of the deepest book.
 pub const DEPTH_MAX: u16 = 1000;
 /// Bytes of an order id; Kraken's have 19.
@@ -34,7 +36,9 @@ pub const CHANNELS_MAX: usize = 16;
 pub const BATCH_MAX: usize = 50;
 /// Symbols asked for and not yet answered (ack, and snapshot where one is due), all channels together.
 pub const WAITING_MAX: usize = 200;
-/// Books written to `checkpoints` in one step of the clock, so that an hour's turn does not stop the socket.
+/// Units of level-3 subscriptions that Kraken grants a standard account in a second.
+pub const LEVEL3_RATE: u32 = 200;
+/// Books written as checkpoints in one step of the clock, so that an hour's turn does not stop the socket.
 pub const CHECKPOINTS_MAX: usize = 16;
 
 const _: () = assert!(BATCH_MAX <= WAITING_MAX);

@@ -58,14 +58,15 @@ pub struct Entry {
     pub qty: Decimal,
 }
 
-/// What one book message says of one symbol. Its entries are a range of the decoder's entries, in wire order.
+/// What one message of the book channel or of level 3 says of one symbol. Its entries are a range of the decoder's
+/// levels or orders, in wire order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookData<'a> {
     /// `BTC/USD`.
     pub symbol: &'a str,
     /// Where its entries are.
     pub entries: Range<usize>,
-    /// CRC32 of the best ten levels after this message.
+    /// CRC32 of the best ten levels, or of the orders there, after this message.
     pub checksum: Option<u32>,
     /// Time of the exchange, ns. Missing in snapshots before 2026.
     pub timestamp: Option<i64>,
@@ -153,21 +154,26 @@ impl<'a> OrderId<'a> {
     }
 }
 
-impl std::fmt::Display for OrderId<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl OrderId<'_> {
+    /// The id as sent; `buffer` is scratch memory.
+    pub fn text<'b>(&'b self, buffer: &'b mut [u8; 19]) -> &'b str {
         match self.0 {
             Name::Packed(packed) => {
-                for place in 0..17u8 {
-                    if place == 6 || place == 11 {
-                        f.write_str("-")?;
-                    }
-                    let figure = (packed >> (6 * (16 - place)) & 63) as usize;
-                    write!(f, "{}", char::from(FIGURES[figure]))?;
+                *buffer = *b"......-.....-......";
+                let places = (0..6).chain(7..12).chain(13..19);
+                for (field, place) in (0..17u32).rev().zip(places) {
+                    buffer[place] = FIGURES[(packed >> (6 * field) & 63) as usize % FIGURES.len()];
                 }
-                Ok(())
+                std::str::from_utf8(buffer).unwrap_or("")
             }
-            Name::Text(text) => f.write_str(text),
+            Name::Text(text) => text,
         }
+    }
+}
+
+impl std::fmt::Display for OrderId<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.text(&mut [0; 19]))
     }
 }
 
@@ -186,6 +192,15 @@ pub struct OrderEntry<'a> {
     pub qty: Decimal,
     /// When it was inserted or amended, ns.
     pub timestamp: i64,
+}
+
+/// The entries of a message of books, to which its data refer: of the book channel or of level 3.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Entries<'e, 'a> {
+    /// Levels.
+    pub levels: &'e [Entry],
+    /// Orders.
+    pub orders: &'e [OrderEntry<'a>],
 }
 
 /// One trade.
@@ -281,6 +296,8 @@ pub struct Reply<'a> {
 pub enum Message<'a> {
     /// Channel `book`; `data` holds one element, by the documentation.
     Book(Kind, Vec<BookData<'a>>),
+    /// Channel `level3`; `data` holds one element, as seen by others.
+    Level3(Kind, Vec<BookData<'a>>),
     /// Channel `trade`.
     Trade(Kind, Vec<Trade<'a>>),
     /// Channel `ticker`.
@@ -305,6 +322,7 @@ impl Message<'_> {
     pub fn timestamp(&self) -> Option<i64> {
         match self {
             Self::Book(_, data) => data.iter().filter_map(|d| d.timestamp).max(),
+            Self::Level3(_, data) => data.iter().filter_map(|d| d.timestamp).max(),
             Self::Trade(_, data) => data.iter().map(|d| d.timestamp).max(),
             Self::Ticker(_, data) => data.iter().filter_map(|d| d.timestamp).max(),
             Self::Ohlc(_, time, _) => *time,

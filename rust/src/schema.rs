@@ -33,6 +33,8 @@ pub type Column = (&'static str, Type, bool);
 pub enum Table {
     /// Level-2 book entries.
     Book,
+    /// Level-3 book entries: orders.
+    Orders,
     /// Trades.
     Trades,
     /// Best prices and 24-hour statistics.
@@ -47,6 +49,8 @@ pub enum Table {
     Status,
     /// Whole books, hourly.
     Checkpoints,
+    /// Whole level-3 books, hourly.
+    OrdersCheckpoints,
     /// Everything that happened to the recording.
     Ledger,
     /// The frames, byte for byte.
@@ -55,8 +59,9 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Book,
+        Self::Orders,
         Self::Trades,
         Self::Ticker,
         Self::Ohlc,
@@ -64,6 +69,7 @@ impl Table {
         Self::Assets,
         Self::Status,
         Self::Checkpoints,
+        Self::OrdersCheckpoints,
         Self::Ledger,
         Self::Frames,
     ];
@@ -73,6 +79,7 @@ impl Table {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Book => "book",
+            Self::Orders => "orders",
             Self::Trades => "trades",
             Self::Ticker => "ticker",
             Self::Ohlc => "ohlc",
@@ -80,6 +87,7 @@ impl Table {
             Self::Assets => "assets",
             Self::Status => "status",
             Self::Checkpoints => "checkpoints",
+            Self::OrdersCheckpoints => "orders_checkpoints",
             Self::Ledger => "ledger",
             Self::Frames => "frames",
         }
@@ -101,6 +109,19 @@ impl Table {
                 ("side", Text, true),
                 ("price", Decimal, true),
                 ("qty", Decimal, true),
+                ("checksum", U32, true),
+                ("depth", U16, false),
+                ("price_precision", U8, false),
+                ("qty_precision", U8, false),
+            ],
+            Self::Orders => &[
+                ("kind", Text, false),
+                ("side", Text, true),
+                ("event", Text, true),
+                ("order_id", Text, true),
+                ("price", Decimal, true),
+                ("qty", Decimal, true),
+                ("ts_order", Time, true),
                 ("checksum", U32, true),
                 ("depth", U16, false),
                 ("price_precision", U8, false),
@@ -189,6 +210,19 @@ impl Table {
                 ("depth", U16, false),
                 ("price_precision", U8, false),
                 ("qty_precision", U8, false),
+            ],
+            Self::OrdersCheckpoints => &[
+                ("side", Text, true),
+                ("level", U16, true),
+                ("queue", U32, true),
+                ("order_id", Text, true),
+                ("price", Decimal, true),
+                ("qty", Decimal, true),
+                ("ts_order", Time, true),
+                ("depth", U16, false),
+                ("price_precision", U8, false),
+                ("qty_precision", U8, false),
+                ("modify_rule", Text, false),
             ],
             Self::Ledger => &[
                 ("kind", Text, false),

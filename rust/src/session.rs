@@ -5,17 +5,21 @@
 //! books, and asks for one symbol again when its book is no longer the exchange's. Other symbols never notice.
 //!
 //! With [`Options::observe`] it asks for nothing and takes what comes: recorded frames.
+//!
+//! Level 3 has a host of its own, which serves no instrument channel and wants a token: such a session learns the pairs
+//! from another one ([`Session::learn`]), is given the token ([`Session::authorise`]) and keeps to a [`Budget`].
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 
-use crate::book::{Life, Outcome, Terms, smallest_depth};
+use crate::book::{Book, LifeOf, Outcome, Proved, Terms, smallest_depth};
 use crate::decimal::Decimal;
 use crate::decode::{Decoder, write_text};
 use crate::error::Error;
 use crate::instrument::{Asset, Origin, Pair, matches};
 use crate::limits;
-use crate::message::{BookData, Entry, Kind, Message, Ohlc, Reply, Side, Status, Ticker, Trade};
+use crate::message::{BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, Reply, Side, Status, Ticker, Trade};
+use crate::orders::{Modify, Orders};
 use crate::rows::{Cell, Place, Rows};
 use crate::schema::Table;
 
@@ -43,11 +47,13 @@ pub enum Channel {
     Ticker,
     /// Candles.
     Ohlc,
+    /// Level-3 books: orders.
+    Level3,
 }
 
 impl Channel {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Book, Self::Trade, Self::Ticker, Self::Ohlc];
+    pub const ALL: [Self; 5] = [Self::Book, Self::Trade, Self::Ticker, Self::Ohlc, Self::Level3];
 
     /// Its name on the wire.
     #[must_use]
@@ -57,6 +63,7 @@ impl Channel {
             Self::Trade => "trade",
             Self::Ticker => "ticker",
             Self::Ohlc => "ohlc",
+            Self::Level3 => "level3",
         }
     }
 
@@ -69,6 +76,7 @@ impl Channel {
 
 /// What a session is to do.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "options that do not depend on each other")]
 pub struct Options {
     /// Channels to subscribe, besides instrument and status.
     pub channels: Vec<Channel>,
@@ -78,6 +86,8 @@ pub struct Options {
     pub exclude: Vec<String>,
     /// Book depth; where observing, the depth in force if no ack tells it.
     pub depth: Option<u16>,
+    /// The same of level 3.
+    pub level3_depth: Option<u16>,
     /// Length of candles, minutes.
     pub interval: u16,
     /// Price and quantity precision by symbol, where the instrument channel is silent.
@@ -86,6 +96,8 @@ pub struct Options {
     pub frames: bool,
     /// Ask for tokenised assets too.
     pub tokenised: bool,
+    /// Subscribe the instrument channel; otherwise pairs are learnt of another session.
+    pub instrument: bool,
     /// Ask for nothing; take what comes.
     pub observe: bool,
 }
@@ -97,10 +109,12 @@ impl Default for Options {
             symbols: vec!["*".into()],
             exclude: Vec::new(),
             depth: None,
+            level3_depth: None,
             interval: 1,
             precision: HashMap::new(),
             frames: false,
             tokenised: false,
+            instrument: true,
             observe: false,
         }
     }
@@ -108,6 +122,65 @@ impl Default for Options {
 
 /// The depth asked for where none is told.
 pub const DEPTH_DEFAULT: u16 = 100;
+
+/// What Kraken lets a client subscribe of level 3: units in a second, 200 for a standard account, a symbol costing 5, 25
+/// or 100 at depth 10, 100 or 1000. One budget serves all sessions of an account; resyncs get a share of it, so that
+/// trouble with some symbols never keeps others from being subscribed.
+#[derive(Debug)]
+pub struct Budget {
+    rate: u32,
+    resync_share: f64,
+    /// Time, cost, and whether it was a resync, of what was spent lately.
+    spent: VecDeque<(i64, u32, bool)>,
+}
+
+impl Budget {
+    /// No second of the exchange's may see more than the rate, whichever way the network bunches requests a little.
+    const WINDOW: i64 = SECOND + SECOND / 20;
+    /// Long enough for the share of resyncs to hold a symbol of depth 1000.
+    const RESYNC_WINDOW: i64 = 10 * SECOND;
+
+    /// So much a second, of which resyncs get a share.
+    #[must_use]
+    pub fn new(rate: u32, resync_share: f64) -> Self {
+        Self { rate, resync_share, spent: VecDeque::new() }
+    }
+
+    /// Spends `cost`, if it is there. What is dearer than the whole is granted alone.
+    fn spend(&mut self, now: i64, cost: u32, resync: bool) -> bool {
+        while self.spent.front().is_some_and(|(at, ..)| *at + Self::RESYNC_WINDOW <= now) {
+            self.spent.pop_front();
+        }
+        let sum = |span: i64, resync_only: bool| {
+            let within = self.spent.iter().filter(|(at, _, resync)| *at + span > now && (*resync || !resync_only));
+            within.map(|(_, cost, _)| cost).sum::<u32>()
+        };
+        let fits = |sum: u32, limit: f64| sum == 0 || f64::from(sum) + f64::from(cost) <= limit;
+        // Windows are whole seconds but for the margin.
+        let resyncs = f64::from(self.rate) * self.resync_share * 10.0;
+        let granted = fits(sum(Self::WINDOW, false), self.rate.into())
+            && (!resync || fits(sum(Self::RESYNC_WINDOW, true), resyncs));
+        if granted {
+            self.spent.push_back((now, cost, resync));
+        }
+        granted
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new(limits::LEVEL3_RATE, 0.1)
+    }
+}
+
+/// Units that Kraken counts for a level-3 subscription.
+const fn level3_cost(depth: u16) -> u32 {
+    match depth {
+        ..=10 => 5,
+        11..=100 => 25,
+        _ => 100,
+    }
+}
 
 /// A row of the ledger, for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -130,6 +203,15 @@ pub struct Event {
     pub detail: Option<String>,
 }
 
+/// Messages with a checksum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Whose checksum was right.
+    pub ok: u64,
+    /// Whose checksum was wrong, or whose book was crossed.
+    pub bad: u64,
+}
+
 /// What was counted so far.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
@@ -139,11 +221,11 @@ pub struct Counts {
     pub messages: Vec<(String, u64)>,
     /// Rows by table.
     pub rows: [u64; Table::ALL.len()],
-    /// Book messages whose checksum was right.
-    pub ok: u64,
-    /// Book messages whose checksum was wrong, or whose book was crossed.
-    pub bad: u64,
-    /// Book messages outside the life of a book, or without a checksum.
+    /// Messages of the book channel.
+    pub book: Checked,
+    /// Messages of level 3.
+    pub level3: Checked,
+    /// Messages of both outside the life of a book, or without a checksum.
     pub unchecked: u64,
     /// Frames or messages refused.
     pub errors: u64,
@@ -151,8 +233,10 @@ pub struct Counts {
     pub gaps: u64,
     /// Requests refused.
     pub refused: u64,
-    /// Removals of book levels that were not there.
+    /// Removals of book levels, changes and removals of orders that were not there.
     pub absent: u64,
+    /// Orders added again while they were still there.
+    pub replaced: u64,
     /// Fields that no column keeps.
     pub unknown_fields: u64,
 }
@@ -202,10 +286,12 @@ struct Subscription {
     attempts: u32,
     /// When it was last asked for.
     asked: i64,
+    /// Whether it was ever delivering: to ask for it again is a resync.
+    lived: bool,
 }
 
 impl Subscription {
-    const OFF: Self = Self { standing: Standing::Off, attempts: 0, asked: 0 };
+    const OFF: Self = Self { standing: Standing::Off, attempts: 0, asked: 0, lived: false };
 
     /// When to try again: at once the first time, then 1, 2, 4 … seconds later.
     fn pause(&mut self, now: i64) -> i64 {
@@ -221,6 +307,39 @@ impl Subscription {
     }
 }
 
+/// A book of one symbol, and what goes with it.
+#[derive(Debug)]
+struct Followed<B: Proved> {
+    life: LifeOf<B>,
+    /// Depth in force, and where it comes from.
+    depth: Option<(u16, &'static str)>,
+    /// Hour of the last checkpoint, or of the snapshot.
+    hour: i64,
+    /// Snapshots that could not be held, in a row.
+    refusals: u8,
+    /// Whether the ledger already says why updates are unchecked.
+    explained: bool,
+    /// Whether the ledger already says that this life is in doubt.
+    doubted: bool,
+    /// What the ledger last said was learnt of the exchange.
+    habit: Option<B::Habit>,
+}
+
+impl<B: Proved> Default for Followed<B> {
+    fn default() -> Self {
+        let life = LifeOf::default();
+        Self { life, depth: None, hour: 0, refusals: 0, explained: false, doubted: false, habit: None }
+    }
+}
+
+impl<B: Proved> Followed<B> {
+    /// The life is over, and the ledger says why.
+    fn end(&mut self) {
+        self.life.end();
+        self.explained = true;
+    }
+}
+
 /// What is known of one symbol.
 #[derive(Debug)]
 struct Symbol {
@@ -228,18 +347,236 @@ struct Symbol {
     pair: Option<Pair>,
     selected: bool,
     subscriptions: [Subscription; Channel::ALL.len()],
-    life: Life,
+    book: Followed<Book>,
+    orders: Followed<Orders>,
     /// Price and quantity precision in force, and where it comes from.
     precision: Option<(u8, u8, Origin)>,
-    /// Book depth in force, and where it comes from.
-    depth: Option<(u16, &'static str)>,
     last_trade: Option<i64>,
-    /// Hour of the last checkpoint, or of the snapshot.
-    hour: i64,
-    /// Snapshots that could not be held, in a row.
-    refusals: u8,
-    /// Whether the ledger already says why updates are unchecked.
-    explained: bool,
+}
+
+impl Symbol {
+    /// Ends the book that `channel` keeps, if it keeps one.
+    fn end(&mut self, channel: Channel) {
+        match channel {
+            Channel::Book => self.book.end(),
+            Channel::Level3 => self.orders.end(),
+            Channel::Trade | Channel::Ticker | Channel::Ohlc => {}
+        }
+    }
+}
+
+/// A kind of book that a session keeps: the book channel's, or level 3's.
+trait Kept: Proved {
+    const CHANNEL: Channel;
+
+    fn of(symbol: &mut Symbol) -> &mut Followed<Self>;
+    fn kept(symbol: &Symbol) -> &Followed<Self>;
+    fn tally(counts: &mut Counts) -> &mut Checked;
+    /// The depth that was asked for.
+    fn depth_option(options: &Options) -> Option<u16>;
+    fn price(entry: &Self::Entry<'_>) -> Decimal;
+    fn qty(entry: &Self::Entry<'_>) -> Decimal;
+    /// Levels of the longer side of a snapshot.
+    fn longer(entries: &[Self::Entry<'_>]) -> usize;
+    /// Writes a row of the message at `place`: of an entry, with its price and quantity, or of none.
+    fn row(out: &mut Out, place: &Place<'_>, terms: &Terms, entry: Option<(&Self::Entry<'_>, (i128, i128))>);
+    /// Writes the whole book.
+    fn checkpoint(followed: &Followed<Self>, out: &mut Out, name: &str, next: u64);
+    /// Orders added again while they were still there.
+    fn replaced(&self) -> u64;
+    /// What the last message's checksum told of the exchange, and its word.
+    fn learnt(&self) -> Option<(Self::Habit, &'static str)>;
+}
+
+/// The last cells of a row of a book: checksum, depth, precisions.
+fn terms_cells<'a>(terms: &Terms) -> [Cell<'a>; 4] {
+    [
+        Cell::of(terms.checksum, Cell::U32),
+        Cell::U16(terms.depth),
+        Cell::U8(terms.price_precision),
+        Cell::U8(terms.qty_precision),
+    ]
+}
+
+/// A number of a book at its own precision.
+fn scaled<'a>(mantissa: i128, scale: u8) -> Cell<'a> {
+    column(Some(Decimal { mantissa, scale }))
+}
+
+/// The place of a row of a checkpoint before message `next`; `entry` counts them.
+fn checkpoint_place<'a>(out: &Out, name: &'a str, next: u64, entry: &mut u32) -> Place<'a> {
+    *entry += 1;
+    Place { message: Some(next), entry: *entry - 1, ts_recv: out.now, ts_event: None, symbol: Some(name) }
+}
+
+impl Kept for Book {
+    const CHANNEL: Channel = Channel::Book;
+
+    fn of(symbol: &mut Symbol) -> &mut Followed<Self> {
+        &mut symbol.book
+    }
+
+    fn kept(symbol: &Symbol) -> &Followed<Self> {
+        &symbol.book
+    }
+
+    fn tally(counts: &mut Counts) -> &mut Checked {
+        &mut counts.book
+    }
+
+    fn depth_option(options: &Options) -> Option<u16> {
+        options.depth
+    }
+
+    fn price(entry: &Entry) -> Decimal {
+        entry.price
+    }
+
+    fn qty(entry: &Entry) -> Decimal {
+        entry.qty
+    }
+
+    fn longer(entries: &[Entry]) -> usize {
+        let bids = entries.iter().filter(|e| e.side == Side::Bid).count();
+        bids.max(entries.len() - bids)
+    }
+
+    fn row(out: &mut Out, place: &Place<'_>, terms: &Terms, entry: Option<(&Entry, (i128, i128))>) {
+        let [checksum, depth, price_precision, qty_precision] = terms_cells(terms);
+        let [side, price, qty] = entry.map_or([Cell::Null; 3], |(entry, (price, qty))| {
+            [Cell::Text(entry.side.word()), Cell::Decimal(price), Cell::Decimal(qty)]
+        });
+        let kind = Cell::Text(terms.kind.word());
+        out.row(Table::Book, place, [kind, side, price, qty, checksum, depth, price_precision, qty_precision]);
+    }
+
+    fn checkpoint(followed: &Followed<Self>, out: &mut Out, name: &str, next: u64) {
+        let Some(book) = followed.life.book() else { return };
+        let (price_precision, qty_precision) = book.precision();
+        let terms = [Cell::U16(book.depth()), Cell::U8(price_precision), Cell::U8(qty_precision)];
+        let mut entry = 0;
+        let mut write = |[side, level, price, qty]: [Cell<'_>; 4]| {
+            let place = checkpoint_place(out, name, next, &mut entry);
+            let [depth, price_precision, qty_precision] = terms;
+            let cells = [side, level, price, qty, depth, price_precision, qty_precision];
+            out.unaccounted(Table::Checkpoints, &place, cells);
+        };
+        for side in [Side::Bid, Side::Ask] {
+            for (level, (price, qty)) in (0..).zip(book.levels(side)) {
+                let (price, qty) = (scaled(price, price_precision), scaled(qty, qty_precision));
+                write([Cell::Text(side.word()), Cell::U16(level), price, qty]);
+            }
+        }
+        if book.is_empty() {
+            write([Cell::Null; 4]);
+        }
+    }
+
+    fn replaced(&self) -> u64 {
+        0
+    }
+
+    fn learnt(&self) -> Option<((), &'static str)> {
+        None
+    }
+}
+
+impl Kept for Orders {
+    const CHANNEL: Channel = Channel::Level3;
+
+    fn of(symbol: &mut Symbol) -> &mut Followed<Self> {
+        &mut symbol.orders
+    }
+
+    fn kept(symbol: &Symbol) -> &Followed<Self> {
+        &symbol.orders
+    }
+
+    fn tally(counts: &mut Counts) -> &mut Checked {
+        &mut counts.level3
+    }
+
+    fn depth_option(options: &Options) -> Option<u16> {
+        options.level3_depth
+    }
+
+    fn price(entry: &OrderEntry<'_>) -> Decimal {
+        entry.price
+    }
+
+    fn qty(entry: &OrderEntry<'_>) -> Decimal {
+        entry.qty
+    }
+
+    fn longer(entries: &[OrderEntry<'_>]) -> usize {
+        let levels = |side| {
+            let mut prices: Vec<_> =
+                entries.iter().filter(|e| e.side == side).filter_map(|e| e.price.rescale(limits::SCALE)).collect();
+            prices.sort_unstable();
+            prices.dedup();
+            prices.len()
+        };
+        levels(Side::Bid).max(levels(Side::Ask))
+    }
+
+    fn row(out: &mut Out, place: &Place<'_>, terms: &Terms, entry: Option<(&OrderEntry<'_>, (i128, i128))>) {
+        let [checksum, depth, price_precision, qty_precision] = terms_cells(terms);
+        let kind = Cell::Text(terms.kind.word());
+        let mut buffer = [0; 19];
+        let [side, event, id, price, qty, timestamp] = entry.map_or([Cell::Null; 6], |(entry, (price, qty))| {
+            let event = if terms.kind == Kind::Snapshot { Cell::Null } else { Cell::Text(entry.event.word()) };
+            [
+                Cell::Text(entry.side.word()),
+                event,
+                Cell::Text(entry.id.text(&mut buffer)),
+                Cell::Decimal(price),
+                Cell::Decimal(qty),
+                Cell::Time(entry.timestamp),
+            ]
+        });
+        let cells = [kind, side, event, id, price, qty, timestamp, checksum, depth, price_precision, qty_precision];
+        out.row(Table::Orders, place, cells);
+    }
+
+    fn checkpoint(followed: &Followed<Self>, out: &mut Out, name: &str, next: u64) {
+        let Some(book) = followed.life.book() else { return };
+        let (price_precision, qty_precision) = book.precision();
+        let terms = [Cell::U16(book.depth()), Cell::U8(price_precision), Cell::U8(qty_precision)];
+        let rule = Cell::Text(followed.life.habit.word());
+        let mut entry = 0;
+        let mut write = |[side, level, queue, id, price, qty, timestamp]: [Cell<'_>; 7]| {
+            let place = checkpoint_place(out, name, next, &mut entry);
+            let [depth, price_precision, qty_precision] = terms;
+            let cells = [side, level, queue, id, price, qty, timestamp, depth, price_precision, qty_precision, rule];
+            out.unaccounted(Table::OrdersCheckpoints, &place, cells);
+        };
+        for side in [Side::Bid, Side::Ask] {
+            for (level, (price, ..)) in (0..).zip(book.levels(side)) {
+                for (queue, (id, qty, timestamp)) in (0..).zip(book.queue(side, price)) {
+                    write([
+                        Cell::Text(side.word()),
+                        Cell::U16(level),
+                        Cell::U32(queue),
+                        Cell::Text(id.text(&mut [0; 19])),
+                        scaled(price, price_precision),
+                        scaled(qty, qty_precision),
+                        Cell::Time(timestamp),
+                    ]);
+                }
+            }
+        }
+        if book.is_empty() {
+            write([Cell::Null; 7]);
+        }
+    }
+
+    fn replaced(&self) -> u64 {
+        self.replaced()
+    }
+
+    fn learnt(&self) -> Option<(Modify, &'static str)> {
+        self.arbitrated().map(|rule| (rule, rule.word()))
+    }
 }
 
 /// Rows, events and counters: all that goes out.
@@ -262,6 +599,12 @@ impl Out {
         self.tables[table as usize].push(place, cells);
         self.counts.rows[table as usize] += 1;
         self.since[table as usize] += 1;
+    }
+
+    /// A row that `alive` does not count: the rows of a checkpoint stand for others.
+    fn unaccounted<const N: usize>(&mut self, table: Table, place: &Place<'_>, cells: [Cell<'_>; N]) {
+        self.tables[table as usize].push(place, cells);
+        self.counts.rows[table as usize] += 1;
     }
 
     fn place<'a>(&self, entry: usize, ts_event: Option<i64>, symbol: Option<&'a str>) -> Place<'a> {
@@ -302,8 +645,7 @@ impl Out {
             Cell::of(event.count, Cell::U64),
             Cell::of(event.detail.as_deref(), Cell::Text),
         ];
-        self.tables[Table::Ledger as usize].push(&place, cells);
-        self.counts.rows[Table::Ledger as usize] += 1;
+        self.unaccounted(Table::Ledger, &place, cells);
         if matches!(event.kind.as_str(), "gap" | "trade_gap") {
             self.counts.gaps += 1;
         }
@@ -336,6 +678,8 @@ fn fact(key: &str, text: &str) -> String {
 struct Asked {
     channel: Option<Channel>,
     symbols: Vec<usize>,
+    /// Number of the token that it was sent with.
+    token: u32,
 }
 
 /// The protocol state of one connection.
@@ -344,6 +688,7 @@ pub struct Session {
     options: Options,
     decoder: Decoder,
     state: State,
+    budget: Budget,
     next_message: u64,
     /// Largest exchange time so far, the receive time of frames that came without one.
     latest: i64,
@@ -371,6 +716,10 @@ struct State {
     prices: Vec<(i128, i128)>,
     ended: bool,
     system: Option<String>,
+    /// For level 3. It leaves in requests only.
+    token: Option<String>,
+    /// Tokens given so far.
+    tokens: u32,
 }
 
 impl Session {
@@ -380,7 +729,6 @@ impl Session {
         let tables = Table::ALL.into_iter().map(Rows::new).collect();
         Self {
             id: id.into(),
-            options,
             decoder: Decoder::default(),
             state: State {
                 out: Out {
@@ -396,7 +744,7 @@ impl Session {
                 index: HashMap::new(),
                 asked: HashMap::new(),
                 next_request: 1,
-                instrument: Standing::Wanted(0),
+                instrument: if options.instrument { Standing::Wanted(0) } else { Standing::Off },
                 missing: Vec::new(),
                 last_trades: HashMap::new(),
                 last_alive: 0,
@@ -409,7 +757,11 @@ impl Session {
                 prices: Vec::new(),
                 ended: false,
                 system: None,
+                token: None,
+                tokens: 0,
             },
+            options,
+            budget: Budget::default(),
             next_message: 0,
             latest: 0,
         }
@@ -514,12 +866,49 @@ impl Session {
         }
     }
 
-    /// Requests to send now, in order; each is handed out once.
+    /// Requests to send now, in order; each is handed out once. Subscriptions of level 3 keep to a budget of its own.
     pub fn requests(&mut self, now: i64) -> Vec<String> {
+        let mut budget = std::mem::take(&mut self.budget);
+        let requests = self.requests_within(now, &mut budget);
+        self.budget = budget;
+        requests
+    }
+
+    /// The same with a budget that several sessions share.
+    pub fn requests_within(&mut self, now: i64, budget: &mut Budget) -> Vec<String> {
         if self.options.observe || self.state.ended {
             return Vec::new();
         }
-        self.state.requests(&self.options, now)
+        self.state.requests(&self.options, now, budget)
+    }
+
+    /// Takes from another session what it knows of pairs, as if the instrument channel had said it here. Patterns choose
+    /// among them as ever.
+    pub fn learn(&mut self, other: &Self, symbols: &[String], now: i64) {
+        self.state.out.now = self.state.out.now.max(now);
+        for name in symbols {
+            let known = |state: &State| state.index.get(&**name).and_then(|&i| state.symbols[i].pair.clone());
+            if let Some(pair) = known(&other.state)
+                && known(&self.state).as_ref() != Some(&pair)
+            {
+                self.state.pair(&self.options, &pair);
+            }
+        }
+    }
+
+    /// Whether there is level 3 to subscribe or to leave, and no token for it, or one that was refused.
+    #[must_use]
+    pub fn token_wanted(&self) -> bool {
+        let waits = |symbol: &Symbol| {
+            matches!(symbol.subscriptions[Channel::Level3 as usize].standing, Standing::Wanted(_) | Standing::Bad(_))
+        };
+        self.state.token.is_none() && !self.state.ended && self.state.symbols.iter().any(waits)
+    }
+
+    /// Gives it a token for level 3.
+    pub fn authorise(&mut self, token: &str) {
+        self.state.token = Some(token.into());
+        self.state.tokens += 1;
     }
 
     /// A ping request, with a number of its own.
@@ -542,7 +931,8 @@ impl Session {
         state.out.now = now;
         state.alive(now);
         for symbol in &mut state.symbols {
-            symbol.life.end();
+            symbol.book.life.end();
+            symbol.orders.life.end();
         }
         let count = state.out.counts.frames;
         let event = Event {
@@ -592,16 +982,26 @@ impl Session {
         self.state.symbols.iter().filter_map(|symbol| symbol.pair.as_ref().map(|pair| (pair, symbol.selected)))
     }
 
-    /// Books that live.
+    /// Books that live, of both kinds.
     #[must_use]
     pub fn live(&self) -> usize {
-        self.state.symbols.iter().filter(|symbol| symbol.life.book().is_some()).count()
+        let live = |symbol: &Symbol| {
+            usize::from(symbol.book.life.book().is_some()) + usize::from(symbol.orders.life.book().is_some())
+        };
+        self.state.symbols.iter().map(live).sum()
     }
 
     /// The book of `symbol`, if it lives.
     #[must_use]
-    pub fn book(&self, symbol: &str) -> Option<&crate::book::Book> {
-        self.state.index.get(symbol).and_then(|&i| self.state.symbols[i].life.book())
+    pub fn book(&self, symbol: &str) -> Option<&Book> {
+        self.state.index.get(symbol).and_then(|&i| self.state.symbols[i].book.life.book())
+    }
+
+    /// The level-3 book of `symbol`, if it lives.
+    #[must_use]
+    pub fn orders(&self, symbol: &str) -> Option<&crate::orders::Life> {
+        let life = &self.state.symbols[*self.state.index.get(symbol)?].orders.life;
+        life.book().is_some().then_some(life)
     }
 }
 
@@ -614,7 +1014,7 @@ impl State {
     /// Keeps what a request was about until its answers have come. Requests that are never answered are forgotten after
     /// a thousand others.
     fn remember(&mut self, id: u64, channel: Option<Channel>, symbols: &[usize]) {
-        self.asked.insert(id, Asked { channel, symbols: symbols.to_vec() });
+        self.asked.insert(id, Asked { channel, symbols: symbols.to_vec(), token: self.tokens });
         self.asked.retain(|&old, _| old + 1000 > id);
     }
 
@@ -639,10 +1039,9 @@ impl State {
             }
             self.checkpoint_cursor = (self.checkpoint_cursor + 1) % self.symbols.len();
             let symbol = &mut self.symbols[self.checkpoint_cursor];
-            if symbol.hour < hour && symbol.life.book().is_some() {
-                checkpoint(symbol, &mut self.out, now, next);
-                written += 1;
-            }
+            self.out.now = self.out.now.max(now);
+            written += usize::from(checkpoint::<Book>(symbol, &mut self.out, hour, next));
+            written += usize::from(checkpoint::<Orders>(symbol, &mut self.out, hour, next));
         }
     }
 
@@ -657,7 +1056,7 @@ impl State {
         self.errors_unsaid = 0;
         let mut detail = String::from("{\"rows\":{");
         for (table, rows) in Table::ALL.into_iter().zip(std::mem::take(&mut self.out.since)) {
-            if rows > 0 && !matches!(table, Table::Ledger | Table::Checkpoints) {
+            if rows > 0 {
                 let comma = if detail.ends_with('{') { "" } else { "," };
                 // Writing to a String cannot fail.
                 let _ = write!(detail, "{comma}\"{}\":{rows}", table.name());
@@ -680,11 +1079,11 @@ impl State {
     }
 
     /// Counts a refused frame or message; the ledger gets the first few of each second with an excerpt.
-    fn refuse(&mut self, error: &Error, symbol: Option<usize>, frame: &[u8]) {
+    fn refuse(&mut self, error: &Error, book: Option<(usize, Channel)>, frame: &[u8]) {
         self.out.counts.errors += 1;
-        let name = symbol.map_or("", |i| &self.symbols[i].name);
+        let name = book.map_or("", |(i, _)| &self.symbols[i].name);
         // A row that ends the life of a book is always written: verify goes by it.
-        if self.error_rows >= limits::ERROR_ROWS_MAX && symbol.is_none() {
+        if self.error_rows >= limits::ERROR_ROWS_MAX && book.is_none() {
             self.errors_unsaid += 1;
             return;
         }
@@ -698,20 +1097,15 @@ impl State {
             let _ = write!(detail, ",\"bytes\":{}}}", frame.len());
         }
         let kind = if matches!(error, Error::Limit { .. }) { "limit" } else { "decode_error" };
-        let event = Event { count: Some(1), detail: Some(detail), ..self.out.event(kind, None, name) };
+        let channel = book.map(|(_, channel)| channel);
+        let event = Event { count: Some(1), detail: Some(detail), ..self.out.event(kind, channel, name) };
         self.out.ledger(event);
     }
 
-    fn handle(&mut self, options: &Options, message: &Message<'_>, entries: &[Entry]) {
+    fn handle(&mut self, options: &Options, message: &Message<'_>, entries: Entries<'_, '_>) {
         match message {
-            Message::Book(kind, data) => {
-                self.out.count("book");
-                let mut first = 0;
-                for item in data {
-                    self.book(options, *kind, item, &entries[item.entries.clone()], first);
-                    first += item.entries.len().max(1);
-                }
-            }
+            Message::Book(kind, data) => self.books::<Book>(options, *kind, data, entries.levels),
+            Message::Level3(kind, data) => self.books::<Orders>(options, *kind, data, entries.orders),
             Message::Trade(kind, data) => {
                 self.out.count("trade");
                 for (i, trade) in data.iter().enumerate() {
@@ -736,7 +1130,10 @@ impl State {
                     self.asset(asset, i);
                 }
                 for (i, pair) in pairs.iter().enumerate() {
-                    self.pair(options, pair, i);
+                    if self.index.contains_key(&*pair.symbol) || self.add(&pair.symbol).is_some() {
+                        pair_row(&mut self.out, &pair.symbol, pair, Origin::Instrument, i);
+                        self.pair(options, pair);
+                    }
                 }
                 if *kind == Kind::Snapshot {
                     self.instrument = Standing::Live;
@@ -798,21 +1195,18 @@ impl State {
             pair: None,
             selected: false,
             subscriptions: [Subscription::OFF; Channel::ALL.len()],
-            life: Life::default(),
+            book: Followed::default(),
+            orders: Followed::default(),
             precision: None,
-            depth: None,
             last_trade: self.last_trades.get(name).copied(),
-            hour: 0,
-            refusals: 0,
-            explained: false,
         });
         self.index.insert(name.into(), i);
         Some(i)
     }
 
-    /// Settles the precision in force for a book message: the instrument channel's, else the option's, else what the
+    /// Settles the precision in force for a message of books: the instrument channel's, else the option's, else what the
     /// digits show.
-    fn precision(&mut self, options: &Options, i: usize, kind: Kind, entries: &[Entry]) -> (u8, u8) {
+    fn precision<B: Kept>(&mut self, options: &Options, i: usize, kind: Kind, entries: &[B::Entry<'_>]) -> (u8, u8) {
         let symbol = &mut self.symbols[i];
         if let Some((price, qty, Origin::Instrument | Origin::Option)) = symbol.precision {
             return (price, qty);
@@ -826,8 +1220,8 @@ impl State {
                 Kind::Update => value.needed().min(limits::SCALE),
             };
             let (price, qty) = symbol.precision.map_or((0, 0), |(price, qty, _)| (price, qty));
-            let price = entries.iter().map(|e| digits(e.price)).max().unwrap_or(0).max(price);
-            let qty = entries.iter().map(|e| digits(e.qty)).max().unwrap_or(0).max(qty);
+            let price = entries.iter().map(|e| digits(B::price(e))).max().unwrap_or(0).max(price);
+            let qty = entries.iter().map(|e| digits(B::qty(e))).max().unwrap_or(0).max(qty);
             (price, qty, Origin::Inferred)
         };
         if symbol.precision != Some(settled) {
@@ -851,163 +1245,233 @@ impl State {
     }
 
     /// Settles the depth in force: the ack's, else the option's, else the smallest that holds the snapshot.
-    fn depth(&mut self, options: &Options, i: usize, kind: Kind, entries: &[Entry]) -> u16 {
-        let symbol = &mut self.symbols[i];
-        let told = options.depth.map(|depth| (depth, "option"));
-        let longer = || {
-            let bids = entries.iter().filter(|e| e.side == Side::Bid).count();
-            smallest_depth(bids.max(entries.len() - bids))
-        };
-        let (depth, from) = match (symbol.depth.or(told), kind) {
+    fn depth<B: Kept>(&mut self, options: &Options, i: usize, kind: Kind, entries: &[B::Entry<'_>]) -> u16 {
+        let followed = B::of(&mut self.symbols[i]);
+        let told = B::depth_option(options).map(|depth| (depth, "option"));
+        let longer = || smallest_depth(B::longer(entries));
+        let (depth, from) = match (followed.depth.or(told), kind) {
             (Some((_, "inferred")), Kind::Snapshot) | (None, _) => (longer(), "inferred"),
             (Some(known), _) => known,
         };
-        symbol.depth = Some((depth, from));
+        followed.depth = Some((depth, from));
         depth
     }
 
-    fn book(&mut self, options: &Options, kind: Kind, data: &BookData<'_>, entries: &[Entry], first: usize) {
-        let Some(i) = self.symbol(options, data.symbol, Channel::Book) else { return };
-        let (price_precision, qty_precision) = self.precision(options, i, kind, entries);
-        let depth = self.depth(options, i, kind, entries);
+    /// The messages of one frame of the book channel or of level 3.
+    fn books<B: Kept>(&mut self, options: &Options, kind: Kind, data: &[BookData<'_>], entries: &[B::Entry<'_>]) {
+        self.out.count(B::CHANNEL.name());
+        let mut first = 0;
+        for item in data {
+            self.book::<B>(options, kind, item, &entries[item.entries.clone()], first);
+            first += item.entries.len().max(1);
+        }
+    }
+
+    fn book<B: Kept>(
+        &mut self,
+        options: &Options,
+        kind: Kind,
+        data: &BookData<'_>,
+        entries: &[B::Entry<'_>],
+        first: usize,
+    ) {
+        let Some(i) = self.symbol(options, data.symbol, B::CHANNEL) else { return };
+        let (price_precision, qty_precision) = self.precision::<B>(options, i, kind, entries);
+        let depth = self.depth::<B>(options, i, kind, entries);
         let symbol = &mut self.symbols[i];
-        let now = self.out.now;
-        let hour = now.div_euclid(HOUR);
-        if symbol.hour < hour && kind == Kind::Update && symbol.life.book().is_some() {
+        let hour = self.out.now.div_euclid(HOUR);
+        if kind == Kind::Update {
             let this = self.out.message.unwrap_or(0);
-            checkpoint(symbol, &mut self.out, now, this);
+            checkpoint::<B>(symbol, &mut self.out, hour, this);
         }
         // First the numbers as the table holds them: a message that cannot be written must not be applied.
         self.prices.clear();
         for entry in entries {
-            match (entry.price.rescale(limits::SCALE), entry.qty.rescale(limits::SCALE)) {
+            match (B::price(entry).rescale(limits::SCALE), B::qty(entry).rescale(limits::SCALE)) {
                 (Some(price), Some(qty)) => self.prices.push((price, qty)),
-                (None, _) => return self.unholdable(i, kind, entry.price, limits::SCALE),
-                (_, None) => return self.unholdable(i, kind, entry.qty, limits::SCALE),
+                (None, _) => return self.unholdable::<B>(i, kind, B::price(entry)),
+                (_, None) => return self.unholdable::<B>(i, kind, B::qty(entry)),
             }
         }
         let terms = Terms { kind, checksum: data.checksum, depth, price_precision, qty_precision };
-        let outcome = match symbol.life.apply(&terms, entries, &mut self.buffer) {
+        let followed = B::of(symbol);
+        let replaced = followed.life.book().map_or(0, B::replaced);
+        let outcome = match followed.life.apply(&terms, entries, &mut self.buffer) {
             Ok(outcome) => outcome,
             Err(Error::Decimal { text, scale, .. }) => {
                 let error = Error::Decimal { symbol: symbol.name.to_string(), text, scale };
-                return self.refuse_book(i, kind, &error);
+                return self.refuse_book::<B>(i, kind, &error);
             }
-            Err(error) => return self.refuse_book(i, kind, &error),
+            Err(error) => return self.refuse_book::<B>(i, kind, &error),
         };
+        let replaced = match kind {
+            Kind::Update => followed.life.book().map_or(0, B::replaced).saturating_sub(replaced),
+            Kind::Snapshot => followed.life.book().map_or(0, B::replaced),
+        };
+        let absent = std::mem::take(&mut followed.life.absent);
         let out = &mut self.out;
-        let own = |side: Cell<'static>, price, qty| {
-            [
-                Cell::Text(kind.word()),
-                side,
-                price,
-                qty,
-                Cell::of(data.checksum, Cell::U32),
-                Cell::U16(depth),
-                Cell::U8(price_precision),
-                Cell::U8(qty_precision),
-            ]
-        };
-        for (at, (entry, &(price, qty))) in entries.iter().zip(&self.prices).enumerate() {
+        for (at, (entry, &numbers)) in entries.iter().zip(&self.prices).enumerate() {
             let place = out.place(first + at, data.timestamp, Some(&symbol.name));
-            let cells = own(Cell::Text(entry.side.word()), Cell::Decimal(price), Cell::Decimal(qty));
-            out.row(Table::Book, &place, cells);
+            B::row(out, &place, &terms, Some((entry, numbers)));
         }
         if entries.is_empty() {
             let place = out.place(first, data.timestamp, Some(&symbol.name));
-            out.row(Table::Book, &place, own(Cell::Null, Cell::Null, Cell::Null));
+            B::row(out, &place, &terms, None);
         }
-        out.counts.absent += std::mem::take(&mut symbol.life.absent);
+        out.counts.absent += absent;
+        out.counts.replaced += replaced;
         if kind == Kind::Snapshot {
-            symbol.refusals = 0;
-            symbol.hour = hour;
-            symbol.explained = false;
-            let from = symbol.depth.map_or("", |(_, from)| from);
-            let origin = symbol.precision.map_or("", |(_, _, origin)| origin.word());
-            let detail = format!(
-                "{{\"depth\":{depth},\"depth_origin\":\"{from}\",\"price_precision\":{price_precision},\
-                 \"qty_precision\":{qty_precision},\"precision_origin\":\"{origin}\"}}"
-            );
-            let count = Some(entries.len() as u64);
-            let event =
-                Event { count, detail: Some(detail), ..out.event("snapshot", Some(Channel::Book), &symbol.name) };
-            out.ledger(event);
-            let subscription = &mut symbol.subscriptions[Channel::Book as usize];
-            if matches!(subscription.standing, Standing::Asked(_) | Standing::Granted(_)) {
-                subscription.standing = Standing::Live;
+            self.snapshot::<B>(i, &terms, entries.len());
+        }
+        self.outcome::<B>(options, i, outcome, data.checksum.is_some());
+        if B::CHANNEL == Channel::Level3 {
+            self.learnt::<B>(i);
+            if let Some((what, count)) =
+                [("unknown order", absent), ("order added twice", replaced)].into_iter().find(|(_, count)| *count > 0)
+            {
+                self.doubt::<B>(options, i, what, count);
             }
         }
+    }
+
+    /// A snapshot was taken: the ledger says on what terms.
+    fn snapshot<B: Kept>(&mut self, i: usize, terms: &Terms, entries: usize) {
+        let Terms { depth, price_precision, qty_precision, .. } = terms;
+        let hour = self.out.now.div_euclid(HOUR);
+        let symbol = &mut self.symbols[i];
+        let followed = B::of(symbol);
+        followed.refusals = 0;
+        followed.hour = hour;
+        followed.explained = false;
+        followed.doubted = false;
+        let from = followed.depth.map_or("", |(_, from)| from);
+        let origin = symbol.precision.map_or("", |(_, _, origin)| origin.word());
+        let detail = format!(
+            "{{\"depth\":{depth},\"depth_origin\":\"{from}\",\"price_precision\":{price_precision},\
+             \"qty_precision\":{qty_precision},\"precision_origin\":\"{origin}\"}}"
+        );
+        let count = Some(entries as u64);
+        let event = Event { count, detail: Some(detail), ..self.out.event("snapshot", Some(B::CHANNEL), &symbol.name) };
+        self.out.ledger(event);
+        let subscription = &mut symbol.subscriptions[B::CHANNEL as usize];
+        if matches!(subscription.standing, Standing::Asked(_) | Standing::Granted(_)) {
+            subscription.standing = Standing::Live;
+            subscription.lived = true;
+        }
+    }
+
+    fn outcome<B: Kept>(&mut self, options: &Options, i: usize, outcome: Outcome, proved: bool) {
+        let symbol = &mut self.symbols[i];
+        let out = &mut self.out;
         match outcome {
-            Outcome::Ok => out.counts.ok += 1,
+            Outcome::Ok => B::tally(&mut out.counts).ok += 1,
             Outcome::Unchecked => {
                 out.counts.unchecked += 1;
-                if !symbol.explained && data.checksum.is_some() {
+                let followed = B::of(symbol);
+                if !followed.explained && proved {
                     // Nothing before this said that the book is not alive: an update without a snapshot.
-                    symbol.explained = true;
+                    followed.explained = true;
                     let detail = Some(fact("reason", "update without a snapshot"));
-                    let event = Event { detail, ..out.event("gap", Some(Channel::Book), &symbol.name) };
+                    let event = Event { detail, ..out.event("gap", Some(B::CHANNEL), &symbol.name) };
                     out.ledger(event);
                 }
             }
             Outcome::Mismatch { expected, computed } => {
-                out.counts.bad += 1;
+                B::tally(&mut out.counts).bad += 1;
                 let detail = Some(format!("{{\"expected\":{expected},\"computed\":{computed}}}"));
-                let event = Event { detail, ..out.event("mismatch", Some(Channel::Book), &symbol.name) };
+                let event = Event { detail, ..out.event("mismatch", Some(B::CHANNEL), &symbol.name) };
                 out.ledger(event);
-                self.resync(options, i, "checksum mismatch");
+                self.resync(options, i, B::CHANNEL, "checksum mismatch");
             }
             Outcome::Crossed => {
-                out.counts.bad += 1;
-                let event = out.event("crossed", Some(Channel::Book), &symbol.name);
+                B::tally(&mut out.counts).bad += 1;
+                let event = out.event("crossed", Some(B::CHANNEL), &symbol.name);
                 out.ledger(event);
-                self.resync(options, i, "crossed book");
+                self.resync(options, i, B::CHANNEL, "crossed book");
             }
         }
     }
 
-    fn unholdable(&mut self, i: usize, kind: Kind, value: Decimal, scale: u8) {
-        let error = Error::Decimal { symbol: self.symbols[i].name.to_string(), text: value.to_string(), scale };
-        self.refuse_book(i, kind, &error);
+    /// Says what the checksum told of the exchange, the first time and when it is something else.
+    fn learnt<B: Kept>(&mut self, i: usize) {
+        let symbol = &mut self.symbols[i];
+        let followed = B::of(symbol);
+        let Some((habit, word)) = followed.life.book().and_then(B::learnt) else { return };
+        if followed.habit != Some(habit) {
+            followed.habit = Some(habit);
+            let detail = Some(fact("verified", word));
+            let event = Event { detail, ..self.out.event("modify_rule", Some(B::CHANNEL), &symbol.name) };
+            self.out.ledger(event);
+        }
     }
 
-    /// A book message that cannot be held: the book's life ends; after two such snapshots the symbol is given up.
-    fn refuse_book(&mut self, i: usize, kind: Kind, error: &Error) {
-        self.refuse(error, Some(i), b"");
+    /// A message named an order that is not held, or added one that is: a message may be lost. What the checksum proves
+    /// still holds, so the book lives on until it is asked for again.
+    fn doubt<B: Kept>(&mut self, options: &Options, i: usize, what: &str, count: u64) {
+        let symbol = &mut self.symbols[i];
+        let followed = B::of(symbol);
+        if followed.life.book().is_none() || std::mem::replace(&mut followed.doubted, true) {
+            return;
+        }
+        let event = Event {
+            count: Some(count),
+            detail: Some(fact("reason", what)),
+            ..self.out.event("doubt", Some(B::CHANNEL), &symbol.name)
+        };
+        self.out.ledger(event);
+        if !options.observe && symbol.subscriptions[B::CHANNEL as usize].standing == Standing::Live {
+            self.ask_again(i, B::CHANNEL, what);
+        }
+    }
+
+    fn unholdable<B: Kept>(&mut self, i: usize, kind: Kind, value: Decimal) {
+        let symbol = self.symbols[i].name.to_string();
+        let error = Error::Decimal { symbol, text: value.to_string(), scale: limits::SCALE };
+        self.refuse_book::<B>(i, kind, &error);
+    }
+
+    /// A message of books that cannot be held: the book's life ends; after two such snapshots the symbol is given up.
+    fn refuse_book<B: Kept>(&mut self, i: usize, kind: Kind, error: &Error) {
+        self.refuse(error, Some((i, B::CHANNEL)), b"");
         let now = self.out.now;
         let symbol = &mut self.symbols[i];
-        symbol.life.end();
-        symbol.explained = true;
-        let subscription = &mut symbol.subscriptions[Channel::Book as usize];
+        let followed = B::of(symbol);
+        followed.end();
         if kind == Kind::Snapshot {
-            symbol.refusals += 1;
+            followed.refusals += 1;
         }
-        if symbol.refusals >= 2 {
+        let given_up = followed.refusals >= 2;
+        let subscription = &mut symbol.subscriptions[B::CHANNEL as usize];
+        if given_up {
             subscription.standing = Standing::Gone;
             let detail = Some(fact("reason", &error.to_string()));
-            let event = Event { detail, ..self.out.event("gone", Some(Channel::Book), &symbol.name) };
+            let event = Event { detail, ..self.out.event("gone", Some(B::CHANNEL), &symbol.name) };
             self.out.ledger(event);
         } else if subscription.standing != Standing::Off {
             subscription.standing = Standing::Bad(subscription.pause(now));
         }
     }
 
-    /// The book of a symbol is not the exchange's: it is to be left and asked for again. Kraken sends no new snapshot to
-    /// a second subscribe, so the way is unsubscribe, its ack, subscribe.
-    fn resync(&mut self, options: &Options, i: usize, reason: &str) {
+    /// The book of a symbol is not the exchange's: its life ends, and it is asked for again.
+    fn resync(&mut self, options: &Options, i: usize, channel: Channel, reason: &str) {
+        self.symbols[i].end(channel);
+        if !options.observe {
+            self.ask_again(i, channel, reason);
+        }
+    }
+
+    /// A book is to be left and asked for again. Kraken sends no new snapshot to a second subscribe, so the way is
+    /// unsubscribe, its ack, subscribe.
+    fn ask_again(&mut self, i: usize, channel: Channel, reason: &str) {
         let now = self.out.now;
         let symbol = &mut self.symbols[i];
-        symbol.life.end();
-        symbol.explained = true;
-        if options.observe {
-            return;
-        }
-        let subscription = &mut symbol.subscriptions[Channel::Book as usize];
+        let subscription = &mut symbol.subscriptions[channel as usize];
         let at = subscription.pause(now);
         subscription.standing = Standing::Bad(at);
         let event = Event {
             ts_from: Some(at),
             detail: Some(fact("reason", reason)),
-            ..self.out.event("resync", Some(Channel::Book), &symbol.name)
+            ..self.out.event("resync", Some(channel), &symbol.name)
         };
         self.out.ledger(event);
     }
@@ -1101,10 +1565,9 @@ impl State {
     }
 
     /// A pair, new or changed.
-    fn pair(&mut self, options: &Options, pair: &Pair, entry: usize) {
+    fn pair(&mut self, options: &Options, pair: &Pair) {
         let found = self.index.get(&*pair.symbol).copied();
         let Some(i) = found.or_else(|| self.add(&pair.symbol)) else { return };
-        pair_row(&mut self.out, &pair.symbol, pair, Origin::Instrument, entry);
         let now = self.out.now;
         let first = self.instrument != Standing::Live;
         let symbol = &mut self.symbols[i];
@@ -1119,13 +1582,15 @@ impl State {
         if precision_changed {
             // What Kraken does to a live book at that moment is not documented: it is left and asked for again.
             self.precision_event(&name, precision);
-            if self.symbols[i].subscriptions[Channel::Book as usize].standing == Standing::Live {
-                self.resync(options, i, "precision changed");
-                let event = Event {
-                    detail: Some(fact("reason", "precision changed")),
-                    ..self.out.event("gap", Some(Channel::Book), &name)
-                };
-                self.out.ledger(event);
+            for channel in [Channel::Book, Channel::Level3] {
+                if self.symbols[i].subscriptions[channel as usize].standing == Standing::Live {
+                    self.resync(options, i, channel, "precision changed");
+                    let event = Event {
+                        detail: Some(fact("reason", "precision changed")),
+                        ..self.out.event("gap", Some(channel), &name)
+                    };
+                    self.out.ledger(event);
+                }
             }
         }
         if options.observe {
@@ -1145,8 +1610,8 @@ impl State {
                     subscription.standing = Standing::Gone;
                 }
             }
-            symbol.life.end();
-            symbol.explained = true;
+            symbol.book.end();
+            symbol.orders.end();
             if live || (symbol.selected && status_changed) {
                 let event = self.out.event("delisted", None, &name);
                 self.out.ledger(event);
@@ -1159,8 +1624,8 @@ impl State {
                     subscription.standing = Standing::Gone;
                 }
             }
-            symbol.life.end();
-            symbol.explained = true;
+            symbol.book.end();
+            symbol.orders.end();
             let error = Error::Limit {
                 what: "SCALE",
                 limit: limits::SCALE.into(),
@@ -1196,6 +1661,12 @@ impl State {
         }
         let subscribe = reply.method == "subscribe";
         let asked = reply.req_id.and_then(|id| self.asked.get_mut(&id).map(|asked| (id, asked)));
+        if let (Some(error), Some((_, asked))) = (reply.error, &asked)
+            && bad_token(error)
+            && asked.token == self.tokens
+        {
+            self.token = None;
+        }
         let mut channel = reply.channel.and_then(Channel::named);
         let mut symbols: Vec<usize> = reply.symbol.and_then(|name| self.index.get(name)).copied().into_iter().collect();
         if let Some((id, asked)) = asked {
@@ -1259,10 +1730,14 @@ impl State {
         let now = self.out.now;
         let symbol = &mut self.symbols[i];
         let mut detail = String::new();
-        if channel == Channel::Book
-            && let Some(depth) = reply.depth.and_then(|d| u16::try_from(d).ok()).filter(|d| limits::DEPTHS.contains(d))
+        if let Some(depth) = reply.depth.and_then(|d| u16::try_from(d).ok()).filter(|d| limits::DEPTHS.contains(d))
+            && let Some(known) = match channel {
+                Channel::Book => Some(&mut symbol.book.depth),
+                Channel::Level3 => Some(&mut symbol.orders.depth),
+                Channel::Trade | Channel::Ticker | Channel::Ohlc => None,
+            }
         {
-            symbol.depth = Some((depth, "ack"));
+            *known = Some((depth, "ack"));
             detail = format!("{{\"depth\":{depth}");
         }
         if !reply.warnings.is_empty() {
@@ -1281,18 +1756,16 @@ impl State {
         }
         let subscription = &mut symbol.subscriptions[channel as usize];
         if matches!(subscription.standing, Standing::Asked(_)) {
-            subscription.standing = if channel == Channel::Book { Standing::Granted(now) } else { Standing::Live };
+            let of_books = matches!(channel, Channel::Book | Channel::Level3);
+            subscription.standing = if of_books { Standing::Granted(now) } else { Standing::Live };
         }
     }
 
     fn left(&mut self, options: &Options, i: usize, channel: Channel) {
         let now = self.out.now;
         let symbol = &mut self.symbols[i];
-        if channel == Channel::Book {
-            // Updates until here still belonged to the old book.
-            symbol.life.end();
-            symbol.explained = true;
-        }
+        // Updates until here still belonged to the old book.
+        symbol.end(channel);
         let event = self.out.event("unsubscribed", Some(channel), &symbol.name);
         self.out.ledger(event);
         let subscription = &mut symbol.subscriptions[channel as usize];
@@ -1317,11 +1790,11 @@ impl State {
         }
         subscription.standing = match (error, subscribe) {
             // Not a refusal of this symbol: ask again, ever more slowly.
-            ("Exceeded msg rate", true) => {
+            (error, true) if passing(error) => {
                 subscription.attempts = subscription.attempts.max(1);
                 Standing::Wanted(subscription.pause(now))
             }
-            ("Exceeded msg rate", false) => {
+            (error, false) if passing(error) => {
                 subscription.attempts = subscription.attempts.max(1);
                 Standing::Bad(subscription.pause(now))
             }
@@ -1367,7 +1840,7 @@ impl State {
         }
     }
 
-    fn requests(&mut self, options: &Options, now: i64) -> Vec<String> {
+    fn requests(&mut self, options: &Options, now: i64, budget: &mut Budget) -> Vec<String> {
         let mut requests = Vec::new();
         if matches!(self.instrument, Standing::Wanted(at) if at <= now) {
             let id = self.request_id();
@@ -1389,9 +1862,16 @@ impl State {
                 // A trade subscription that goes on from an earlier session asks for the snapshot, to close the gap.
                 let goes_on = |symbol: &Symbol| channel == Channel::Trade && symbol.last_trade.is_some();
                 for snapshot in [false, true] {
+                    let mut within = |symbol: &Symbol| {
+                        let Subscription { lived, .. } = symbol.subscriptions[channel as usize];
+                        let cost = level3_cost(options.level3_depth.unwrap_or(DEPTH_DEFAULT));
+                        channel != Channel::Level3
+                            || self.token.is_some() && (!subscribe || budget.spend(now, cost, lived))
+                    };
                     let chosen: Vec<usize> = (0..self.symbols.len())
                         .filter(|&i| due(&self.symbols[i]) && goes_on(&self.symbols[i]) == snapshot)
                         .take(limits::WAITING_MAX.saturating_sub(waiting))
+                        .take_while(|&i| within(&self.symbols[i]))
                         .collect();
                     waiting += chosen.len();
                     for batch in chosen.chunks(limits::BATCH_MAX) {
@@ -1432,14 +1912,31 @@ impl State {
             Channel::Trade => Ok(()),
             Channel::Ticker => write!(text, ",\"event_trigger\":\"bbo\""),
             Channel::Ohlc => write!(text, ",\"interval\":{}", options.interval),
+            Channel::Level3 => write!(text, ",\"depth\":{}", options.level3_depth.unwrap_or(DEPTH_DEFAULT)),
         };
         if subscribe {
             let _ = write!(text, ",\"snapshot\":{}", channel != Channel::Trade || snapshot);
+        }
+        if let (Channel::Level3, Some(token)) = (channel, &self.token) {
+            text.push_str(",\"token\":");
+            write_text(token, &mut text);
         }
         let _ = write!(text, "}},\"req_id\":{id}}}");
         self.remember(id, Some(channel), symbols);
         text
     }
+}
+
+/// Whether a refusal is of the token, not of the request: "Invalid session" on every private channel by the
+/// documentation, "Token(s) not found" as others saw it.
+fn bad_token(error: &str) -> bool {
+    error.starts_with("ESession:") || error == "Token(s) not found"
+}
+
+/// Whether a refusal is of this moment: too many requests, by Kraken's word for the public channels and by the ending of
+/// all its other words for it, or the token.
+fn passing(error: &str) -> bool {
+    error == "Exceeded msg rate" || error.ends_with("ate limit exceeded") || bad_token(error)
 }
 
 /// A number as its column holds it; the decoder let only such through.
@@ -1472,32 +1969,15 @@ fn pair_row(out: &mut Out, symbol: &str, pair: &Pair, origin: Origin, entry: usi
     out.row(Table::Pairs, &place, cells);
 }
 
-/// Writes the whole book of a symbol as it stands before message `next`.
-fn checkpoint(symbol: &mut Symbol, out: &mut Out, now: i64, next: u64) {
-    let Some(book) = symbol.life.book() else { return };
-    symbol.hour = now.div_euclid(HOUR);
-    let (price_precision, qty_precision) = book.precision();
-    let scale = |mantissa, precision| column(Some(Decimal { mantissa, scale: precision }));
-    let own = |side, level, price, qty| {
-        let terms = (Cell::U16(book.depth()), Cell::U8(price_precision), Cell::U8(qty_precision));
-        [side, level, price, qty, terms.0, terms.1, terms.2]
-    };
-    let mut entry = 0;
-    let mut write = |cells: [Cell<'_>; 7]| {
-        let place = Place { message: Some(next), entry, ts_recv: now, ts_event: None, symbol: Some(&symbol.name) };
-        entry += 1;
-        out.tables[Table::Checkpoints as usize].push(&place, cells);
-        out.counts.rows[Table::Checkpoints as usize] += 1;
-    };
-    for side in [Side::Bid, Side::Ask] {
-        for (level, (price, qty)) in book.levels(side).into_iter().enumerate() {
-            // At most DEPTH_MAX (1000) levels.
-            #[allow(clippy::cast_possible_truncation, reason = "see above")]
-            let level = Cell::U16(level as u16);
-            write(own(Cell::Text(side.word()), level, scale(price, price_precision), scale(qty, qty_precision)));
-        }
+/// Writes the whole book of a symbol as it stands before message `next`, if it lives and its last one is of an earlier
+/// hour; says whether it did.
+fn checkpoint<B: Kept>(symbol: &mut Symbol, out: &mut Out, hour: i64, next: u64) -> bool {
+    let followed = B::of(symbol);
+    if followed.hour >= hour || followed.life.book().is_none() {
+        return false;
     }
-    if book.is_empty() {
-        write(own(Cell::Null, Cell::Null, Cell::Null, Cell::Null));
-    }
+    followed.hour = hour;
+    let followed = B::kept(symbol);
+    B::checkpoint(followed, out, &symbol.name, next);
+    true
 }

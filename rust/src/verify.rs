@@ -1,20 +1,22 @@
 //! Books rebuilt from the rows of a lake alone: every checksum computed again, by the same rule as live.
 //!
-//! Rows of `book` come sorted by symbol, then message, then entry, part after part of one session. Ends of lives come
-//! from the ledger. A checkpoint must equal the book rebuilt so far; where none could be rebuilt, it begins a life.
+//! Rows of `book` or `orders` come sorted by symbol, then message, then entry, part after part of one session. Ends of
+//! lives come from the ledger. A checkpoint must equal the book rebuilt so far; where none could be rebuilt, it begins a
+//! life.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Decimal128Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::types::{Decimal128Type, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 
-use crate::book::{Book, Life, Outcome, Terms};
+use crate::book::{Book, LifeOf, Outcome, Proved, Terms};
 use crate::checksum::crc32;
 use crate::decimal::Decimal;
 use crate::limits::SCALE;
-use crate::message::{Entry, Kind, Side};
+use crate::message::{Entry, Kind, OrderEntry, OrderEvent, OrderId, Side};
+use crate::orders::{Modify, Orders};
 
 /// Sentences kept per symbol.
 const PROBLEMS_MAX: usize = 10;
@@ -24,7 +26,7 @@ const PROBLEMS_MAX: usize = 10;
 pub struct Found {
     /// The symbol.
     pub symbol: String,
-    /// Book messages.
+    /// Messages of its book.
     pub messages: u64,
     /// With the right checksum.
     pub ok: u64,
@@ -53,56 +55,156 @@ impl Found {
     }
 }
 
-/// A book as a checkpoint tells it.
-struct Checkpoint {
-    message: u64,
-    terms: (u16, u8, u8),
-    entries: Vec<Entry>,
+/// A kind of book as its rows tell it.
+pub trait Told: Proved {
+    /// Columns that only this kind has.
+    type Columns;
+
+    /// Finds them.
+    ///
+    /// # Errors
+    /// A sentence, if a column is missing or of another type.
+    fn columns(batch: &RecordBatch, checkpoint: bool) -> Result<Self::Columns, String>;
+
+    /// What was learnt of the exchange by the time of a checkpoint.
+    fn habit(columns: &Self::Columns, row: usize) -> Self::Habit;
+
+    /// The entry of a row.
+    fn entry(columns: &Self::Columns, row: usize, side: Side, price: Decimal, qty: Decimal) -> Option<Self::Entry<'_>>;
+
+    /// The book of a checkpoint; `None` if its rows are no book.
+    fn restored(terms: (u16, u8, u8), entries: &[Self::Entry<'_>]) -> Option<Self>;
+
+    /// Whether both hold the same.
+    fn same(&self, other: &Self) -> bool;
 }
 
-#[derive(Default)]
-struct Symbol {
+impl Told for Book {
+    type Columns = ();
+
+    fn columns(_: &RecordBatch, _: bool) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn habit((): &(), _: usize) {}
+
+    fn entry((): &(), _: usize, side: Side, price: Decimal, qty: Decimal) -> Option<Entry> {
+        Some(Entry { side, price, qty })
+    }
+
+    fn restored((depth, price_precision, qty_precision): (u16, u8, u8), entries: &[Entry]) -> Option<Self> {
+        let mut book = Self::new(depth, price_precision, qty_precision);
+        let held = entries.iter().all(|entry| book.set(entry).is_ok()) && book.len() == entries.len();
+        held.then_some(book)
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        self.precision() == other.precision()
+            && self.depth() == other.depth()
+            && [Side::Bid, Side::Ask].iter().all(|&side| self.levels(side) == other.levels(side))
+    }
+}
+
+/// Columns of `orders` and `orders_checkpoints`.
+pub struct OrderColumns {
+    id: Text,
+    timestamp: arrow_array::PrimitiveArray<TimestampNanosecondType>,
+    /// Not of a checkpoint.
+    event: Option<Text>,
+    /// Of a checkpoint.
+    rule: Option<Text>,
+}
+
+impl Told for Orders {
+    type Columns = OrderColumns;
+
+    fn columns(batch: &RecordBatch, checkpoint: bool) -> Result<OrderColumns, String> {
+        Ok(OrderColumns {
+            id: column(batch, "order_id", Text::of)?,
+            timestamp: column(batch, "ts_order", |a| a.as_primitive_opt().cloned())?,
+            event: (!checkpoint).then(|| column(batch, "event", Text::of)).transpose()?,
+            rule: checkpoint.then(|| column(batch, "modify_rule", Text::of)).transpose()?,
+        })
+    }
+
+    fn habit(columns: &OrderColumns, row: usize) -> Modify {
+        columns.rule.as_ref().and_then(|rule| Modify::named(rule.get(row)?)).unwrap_or_default()
+    }
+
+    fn entry(columns: &OrderColumns, row: usize, side: Side, price: Decimal, qty: Decimal) -> Option<OrderEntry<'_>> {
+        // The orders of a snapshot have no event: all of them are there now.
+        let word = columns.event.as_ref().and_then(|event| event.get(row));
+        let event = word.map_or(Some(OrderEvent::Add), OrderEvent::named)?;
+        let id = OrderId::new(columns.id.get(row)?).ok()?;
+        let timestamp = columns.timestamp.is_valid(row).then(|| columns.timestamp.value(row))?;
+        Some(OrderEntry { side, event, id, price, qty, timestamp })
+    }
+
+    fn restored((depth, price_precision, qty_precision): (u16, u8, u8), entries: &[OrderEntry<'_>]) -> Option<Self> {
+        let mut orders = Self::new(depth, price_precision, qty_precision);
+        let held = orders.apply(entries, Modify::default()).is_ok() && orders.len() == entries.len();
+        held.then_some(orders)
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        self.precision() == other.precision()
+            && self.depth() == other.depth()
+            && [Side::Bid, Side::Ask].iter().all(|&side| {
+                self.levels(side).eq(other.levels(side))
+                    && self.levels(side).all(|(price, ..)| self.queue(side, price).eq(other.queue(side, price)))
+            })
+    }
+}
+
+/// A book as a checkpoint tells it.
+struct Checkpoint<B: Told> {
+    message: u64,
+    /// Nothing, if its rows are no book.
+    book: Option<B>,
+    habit: B::Habit,
+}
+
+struct Symbol<B: Told> {
     found: Found,
-    life: Life,
+    life: LifeOf<B>,
     /// Why the book is not alive, if the ledger says so.
     dead: Option<String>,
     /// Messages after which the ledger ends the life, with the reason.
     ends: VecDeque<(u64, String)>,
-    checkpoints: VecDeque<Checkpoint>,
+    checkpoints: VecDeque<Checkpoint<B>>,
     begun: bool,
 }
 
-/// Rebuilds the books of one session; see the module's page.
-pub struct Verifier {
+/// Rebuilds the books of one kind of one session; see the module's page.
+pub struct Verifier<B: Told> {
     session: String,
     shard: u32,
     shards: u32,
-    symbols: BTreeMap<String, Symbol>,
+    symbols: BTreeMap<String, Symbol<B>>,
     /// Ends of all books: (message, reason), ascending.
     all_ends: Vec<(u64, String)>,
     symbol_ends: HashMap<String, Vec<(u64, String)>>,
-    entries: Vec<Entry>,
     buffer: Vec<u8>,
 }
 
 /// Text columns as they come: Arrow has several layouts for them.
-enum Text<'a> {
-    View(&'a arrow_array::StringViewArray),
-    Large(&'a arrow_array::LargeStringArray),
-    Small(&'a arrow_array::StringArray),
+pub(crate) enum Text {
+    View(arrow_array::StringViewArray),
+    Large(arrow_array::LargeStringArray),
+    Small(arrow_array::StringArray),
 }
 
-impl<'a> Text<'a> {
-    fn of(array: &'a ArrayRef) -> Option<Self> {
+impl Text {
+    pub(crate) fn of(array: &ArrayRef) -> Option<Self> {
         match array.data_type() {
-            DataType::Utf8View => array.as_string_view_opt().map(Self::View),
-            DataType::LargeUtf8 => array.as_string_opt().map(Self::Large),
-            DataType::Utf8 => array.as_string_opt().map(Self::Small),
+            DataType::Utf8View => array.as_string_view_opt().cloned().map(Self::View),
+            DataType::LargeUtf8 => array.as_string_opt().cloned().map(Self::Large),
+            DataType::Utf8 => array.as_string_opt().cloned().map(Self::Small),
             _ => None,
         }
     }
 
-    fn get(&self, row: usize) -> Option<&'a str> {
+    pub(crate) fn get(&self, row: usize) -> Option<&str> {
         match self {
             Self::View(a) => a.is_valid(row).then(|| a.value(row)),
             Self::Large(a) => a.is_valid(row).then(|| a.value(row)),
@@ -116,11 +218,11 @@ fn column<'a, T>(batch: &'a RecordBatch, name: &str, read: impl Fn(&'a ArrayRef)
     read(array).ok_or_else(|| format!("column {name} is {}, not what the table's schema says", array.data_type()))
 }
 
-/// The columns that a checkpoint and a book message share.
+/// The columns that the messages and checkpoints of both kinds of books share.
 struct Levels<'a> {
-    symbol: Text<'a>,
+    symbol: Text,
     message: &'a arrow_array::PrimitiveArray<UInt64Type>,
-    side: Text<'a>,
+    side: Text,
     price: &'a arrow_array::PrimitiveArray<Decimal128Type>,
     qty: &'a arrow_array::PrimitiveArray<Decimal128Type>,
     depth: &'a arrow_array::PrimitiveArray<UInt16Type>,
@@ -146,7 +248,7 @@ impl<'a> Levels<'a> {
         })
     }
 
-    fn entry(&self, row: usize) -> Option<Entry> {
+    fn entry<'b, B: Told>(&self, own: &'b B::Columns, row: usize) -> Option<B::Entry<'b>> {
         let side = match self.side.get(row)? {
             "bid" => Side::Bid,
             "ask" => Side::Ask,
@@ -155,7 +257,7 @@ impl<'a> Levels<'a> {
         let number = |array: &arrow_array::PrimitiveArray<Decimal128Type>| {
             array.is_valid(row).then(|| Decimal { mantissa: array.value(row), scale: SCALE })
         };
-        Some(Entry { side, price: number(self.price)?, qty: number(self.qty)? })
+        B::entry(own, row, side, number(self.price)?, number(self.qty)?)
     }
 
     fn terms(&self, row: usize) -> (u16, u8, u8) {
@@ -199,7 +301,7 @@ impl<'a> Levels<'a> {
     }
 }
 
-impl Verifier {
+impl<B: Told> Verifier<B> {
     /// For one session; takes only symbols whose CRC32 modulo `shards` is `shard`.
     #[must_use]
     pub fn new(session: &str, shard: u32, shards: u32) -> Self {
@@ -210,7 +312,6 @@ impl Verifier {
             symbols: BTreeMap::new(),
             all_ends: Vec::new(),
             symbol_ends: HashMap::new(),
-            entries: Vec::new(),
             buffer: Vec::new(),
         }
     }
@@ -241,56 +342,61 @@ impl Verifier {
     }
 
     fn symbol<'a>(
-        symbols: &'a mut BTreeMap<String, Symbol>,
+        symbols: &'a mut BTreeMap<String, Symbol<B>>,
         all_ends: &[(u64, String)],
         symbol_ends: &mut HashMap<String, Vec<(u64, String)>>,
         name: &str,
-    ) -> &'a mut Symbol {
-        if !symbols.contains_key(name) {
+    ) -> &'a mut Symbol<B> {
+        symbols.entry(name.to_owned()).or_insert_with(|| {
             let mut ends = symbol_ends.remove(name).unwrap_or_default();
             ends.extend_from_slice(all_ends);
             ends.sort();
-            let symbol = Symbol {
+            Symbol {
                 found: Found { symbol: name.to_owned(), ..Found::default() },
+                life: LifeOf::default(),
+                dead: None,
                 ends: ends.into(),
-                ..Symbol::default()
-            };
-            symbols.insert(name.to_owned(), symbol);
-        }
-        // Inserted above.
-        symbols.entry(name.to_owned()).or_default()
+                checkpoints: VecDeque::new(),
+                begun: false,
+            }
+        })
     }
 
-    /// Takes rows of `checkpoints`, sorted by symbol and message.
+    /// Takes rows of `checkpoints` or `orders_checkpoints`, sorted by symbol, message and entry.
     ///
     /// # Errors
     /// A sentence, if a column is missing or of another type.
     pub fn checkpoints(&mut self, batch: &RecordBatch) -> Result<(), String> {
         let levels = Levels::of(batch)?;
+        let own = B::columns(batch, true)?;
         let Self { symbols, all_ends, symbol_ends, shard, shards, .. } = self;
+        let mut entries = Vec::new();
         levels.messages(
             batch.num_rows(),
             None,
             |name| crc32(name.as_bytes()) % *shards == *shard,
             |name, message, rows| {
                 let symbol = Self::symbol(symbols, all_ends, symbol_ends, name);
-                let terms = levels.terms(rows.start);
-                let entries = rows.filter_map(|row| levels.entry(row)).collect();
-                symbol.checkpoints.push_back(Checkpoint { message, terms, entries });
+                let (terms, habit) = (levels.terms(rows.start), B::habit(&own, rows.start));
+                entries.clear();
+                entries.extend(rows.filter_map(|row| levels.entry::<B>(&own, row)));
+                symbol.checkpoints.push_back(Checkpoint { message, book: B::restored(terms, &entries), habit });
             },
         );
         Ok(())
     }
 
-    /// Takes rows of `book`, sorted by symbol, message and entry.
+    /// Takes rows of `book` or `orders`, sorted by symbol, message and entry.
     ///
     /// # Errors
     /// A sentence, if a column is missing or of another type.
-    pub fn book(&mut self, batch: &RecordBatch) -> Result<(), String> {
+    pub fn messages(&mut self, batch: &RecordBatch) -> Result<(), String> {
         let levels = Levels::of(batch)?;
+        let own = B::columns(batch, false)?;
         let kind = column(batch, "kind", Text::of)?;
         let checksum = column(batch, "checksum", |a| a.as_primitive_opt::<UInt32Type>())?;
-        let Self { symbols, all_ends, symbol_ends, shard, shards, entries, buffer, .. } = self;
+        let Self { symbols, all_ends, symbol_ends, shard, shards, buffer, .. } = self;
+        let mut entries = Vec::new();
         levels.messages(
             batch.num_rows(),
             Some(checksum),
@@ -307,8 +413,8 @@ impl Verifier {
                     qty_precision,
                 };
                 entries.clear();
-                entries.extend(rows.filter_map(|row| levels.entry(row)));
-                symbol.message(message, &terms, entries, buffer);
+                entries.extend(rows.filter_map(|row| levels.entry::<B>(&own, row)));
+                symbol.message(message, &terms, &entries, buffer);
             },
         );
         Ok(())
@@ -324,7 +430,7 @@ impl Verifier {
     }
 }
 
-impl Symbol {
+impl<B: Told> Symbol<B> {
     /// Applies the ends that the ledger puts before `message`.
     fn ends_before(&mut self, message: u64) {
         while self.ends.front().is_some_and(|(at, _)| *at < message) {
@@ -347,19 +453,13 @@ impl Symbol {
         while self.checkpoints.front().is_some_and(|checkpoint| checkpoint.message <= message) {
             let Some(checkpoint) = self.checkpoints.pop_front() else { return };
             self.ends_before(checkpoint.message);
-            let (depth, price_precision, qty_precision) = checkpoint.terms;
-            let mut book = Book::new(depth, price_precision, qty_precision);
-            let entries = checkpoint.entries.len();
-            let held = checkpoint.entries.iter().all(|entry| book.set(entry).is_ok()) && book.len() == entries;
-            let same = self.life.book().is_none_or(|live| {
-                live.precision() == book.precision()
-                    && live.depth() == depth
-                    && [Side::Bid, Side::Ask].iter().all(|&side| live.levels(side) == book.levels(side))
-            });
-            if held && same {
+            let live = self.life.book();
+            let same = |book: &B| live.is_none_or(|live| live.same(book));
+            if let Some(book) = checkpoint.book.filter(same) {
                 self.found.checkpoints_ok += 1;
                 if self.life.book().is_none() {
                     self.life.begin(book);
+                    self.life.habit = checkpoint.habit;
                     self.dead = None;
                 }
             } else {
@@ -388,7 +488,7 @@ impl Symbol {
         self.dead = Some(what);
     }
 
-    fn message(&mut self, message: u64, terms: &Terms, entries: &[Entry], buffer: &mut Vec<u8>) {
+    fn message(&mut self, message: u64, terms: &Terms, entries: &[B::Entry<'_>], buffer: &mut Vec<u8>) {
         self.until(message);
         self.found.messages += 1;
         let begun = std::mem::replace(&mut self.begun, true);

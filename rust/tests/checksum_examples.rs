@@ -43,13 +43,13 @@ fn documented_examples_verify() {
 
     let matic = "book_channel_page_matic_snapshot_and_update.jsonl";
     let session = ingest(&examples.join(matic), told("MATIC/USD", 4, 8, 10));
-    assert_eq!((session.counts().ok, session.counts().bad), (2, 0));
+    assert_eq!((session.counts().book.ok, session.counts().book.bad), (2, 0));
     let mut book = session.book("MATIC/USD").expect("alive").clone();
     assert_eq!(book.checksum(&mut Vec::new()), 2_114_181_697);
 
     let damaged = ingest(&examples.join("btc_2025_float_roundtrip.json"), told("BTC/USD", 1, 8, 10));
     assert_eq!(
-        (damaged.counts().ok, damaged.counts().bad),
+        (damaged.counts().book.ok, damaged.counts().book.bad),
         (1, 0),
         "exponents and lost zeros are restored by the precision"
     );
@@ -118,9 +118,9 @@ fn recorded_files_verify_to_the_last_checksum() {
     ] {
         let session = ingest(&data.join("recorded").join(file), options);
         let counts = session.counts();
-        assert_eq!((counts.ok, counts.bad, counts.unchecked, counts.errors), (expected, 0, 0, 0), "{file}");
+        assert_eq!((counts.book.ok, counts.book.bad, counts.unchecked, counts.errors), (expected, 0, 0, 0), "{file}");
     }
     // The negative: one precision too few and the padded digits, hence the checksum, are others.
     let session = ingest(&data.join("recorded/book-btcusd-d25.jsonl"), told("BTC/USD", 2, 8, 25));
-    assert_eq!((session.counts().ok, session.counts().bad), (0, 1));
+    assert_eq!((session.counts().book.ok, session.counts().book.bad), (0, 1));
 }

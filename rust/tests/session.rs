@@ -112,9 +112,9 @@ fn a_wrong_checksum_repairs_one_symbol_and_leaves_the_others_alone() {
         session.receive(ack("subscribe", "book", symbol, 2).as_bytes(), START);
         session.receive(book("snapshot", symbol, "1.0", one_bid("10")).as_bytes(), START);
     }
-    assert_eq!((session.live(), session.counts().ok), (2, 2));
+    assert_eq!((session.live(), session.counts().book.ok), (2, 2));
     session.receive(book("update", "A/USD", "1.0", 7).as_bytes(), START);
-    assert_eq!((session.live(), session.counts().bad), (1, 1));
+    assert_eq!((session.live(), session.counts().book.bad), (1, 1));
     let leave = session.requests(START);
     assert_eq!(leave.len(), 1);
     assert!(leave[0].contains("unsubscribe") && leave[0].contains(r#"["A/USD"]"#), "{leave:?}");
@@ -126,7 +126,7 @@ fn a_wrong_checksum_repairs_one_symbol_and_leaves_the_others_alone() {
     assert!(again[0].contains(r#""method":"subscribe""#) && again[0].contains("A/USD"), "{again:?}");
     session.receive(ack("subscribe", "book", "A/USD", 4).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "2.0", one_bid("20")).as_bytes(), START);
-    assert_eq!((session.live(), session.counts().ok, session.counts().errors), (2, 3, 0));
+    assert_eq!((session.live(), session.counts().book.ok, session.counts().errors), (2, 3, 0));
     let kinds = kinds(&mut session);
     for kind in ["mismatch", "resync", "unsubscribed", "subscribed", "snapshot"] {
         assert!(kinds.iter().any(|k| k == kind), "{kind} in {kinds:?}");
@@ -229,7 +229,7 @@ fn bad_input_is_counted_and_the_session_goes_on() {
     session.receive(book("update", "A/USD", "1.0", one_bid("10")).as_bytes(), START + 2 * SECOND);
     let summed: Vec<_> = session.events().into_iter().filter(|e| e.kind == "decode_error").collect();
     assert_eq!(summed[0].count, Some(bad.len() as u64 - u64::from(limits::ERROR_ROWS_MAX)), "the others together");
-    assert_eq!((session.live(), session.counts().ok), (1, 2));
+    assert_eq!((session.live(), session.counts().book.ok), (1, 2));
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn a_change_of_precision_renews_the_book() {
     session.receive(ack("unsubscribe", "book", "A/USD", 3).as_bytes(), START);
     session.requests(START);
     session.receive(book("snapshot", "A/USD", "1.00", one_bid("100")).as_bytes(), START);
-    assert_eq!((session.live(), session.counts().ok), (1, 2));
+    assert_eq!((session.live(), session.counts().book.ok), (1, 2));
 }
 
 fn trade(kind: &str, ids: &[i64]) -> String {
@@ -360,7 +360,7 @@ fn a_crossed_book_ends_with_or_without_a_checksum() {
     session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
     let crossed = r#"{"channel":"book","type":"snapshot","data":[{"symbol":"A/USD","bids":[{"price":2.0,"qty":1.00000000}],"asks":[{"price":1.0,"qty":1.00000000}]}]}"#;
     session.receive(crossed.as_bytes(), START);
-    assert_eq!((session.live(), session.counts().bad), (0, 1));
+    assert_eq!((session.live(), session.counts().book.bad), (0, 1));
     assert!(kinds(&mut session).iter().any(|kind| kind == "crossed"));
 }
 

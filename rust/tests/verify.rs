@@ -8,6 +8,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
 use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use krakpot_core::batch::batch;
+use krakpot_core::book::Book;
 use krakpot_core::checksum::crc32;
 use krakpot_core::schema::Table;
 use krakpot_core::session::{Options, Session};
@@ -26,7 +27,7 @@ fn bid(kind: &str, price: &str) -> String {
 
 /// Proves the rows of `session`; its ledger's `unsubscribed` rows are the ends.
 fn proved(session: &mut Session) -> Vec<Found> {
-    let mut verifier = Verifier::new("test", 0, 1);
+    let mut verifier = Verifier::<Book>::new("test", 0, 1);
     let mut batches: Vec<_> =
         session.take().into_iter().map(|rows| (rows.table, batch("test", rows).unwrap())).collect();
     batches.sort_by_key(|(table, _)| [Table::Ledger, Table::Checkpoints, Table::Book].iter().position(|t| t == table));
@@ -45,7 +46,7 @@ fn proved(session: &mut Session) -> Vec<Found> {
                 verifier.ends(&ends.unwrap()).unwrap();
             }
             Table::Checkpoints => verifier.checkpoints(batch).unwrap(),
-            Table::Book => verifier.book(batch).unwrap(),
+            Table::Book => verifier.messages(batch).unwrap(),
             _ => {}
         }
     }
@@ -63,7 +64,7 @@ fn an_end_behind_a_checkpoint_is_not_forgotten() {
     let left = r#"{"method":"unsubscribe","result":{"channel":"book","symbol":"A/USD"},"success":true}"#;
     session.receive(left.as_bytes(), hour + SECOND);
     session.receive(bid("update", "2.0").as_bytes(), hour + 2 * SECOND);
-    assert_eq!((session.counts().ok, session.counts().bad, session.counts().unchecked), (1, 0, 1));
+    assert_eq!((session.counts().book.ok, session.counts().book.bad, session.counts().unchecked), (1, 0, 1));
     let found = proved(&mut session);
     assert_eq!((found[0].ok, found[0].bad, found[0].unchecked), (1, 0, 1), "{:?}", found[0].problems);
     assert_eq!((found[0].unchecked_unexplained, found[0].checkpoints_ok), (0, 1), "{:?}", found[0].problems);

@@ -5,9 +5,6 @@ checksum.
 from __future__ import annotations
 
 import contextlib
-import functools
-import zlib
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -16,98 +13,14 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 import frames
+from frames import Orders
 from krakpot import _core
-
-Entry = tuple[str, str | None, str, str, str, int]
-"""Side, event, order id, price, quantity, time."""
 
 IDS = [f"OAAAAA-{'AB'[n % 2] * 5}-{n:0>6}" for n in range(30)] + ["", "oaaaaa-aaaaa-000001", "O1", "Ω" * 32, "a b"]
 """Most of Kraken's shape, the others exact as well."""
 BASES = (1, 10**6, 2**63 - 9, 10**20)
 """Lowest price in ticks: small, usual, at the edge of 64 bits, beyond it."""
 RULES = ("keep_place", "take_timestamp")
-
-
-@dataclass
-class Order:
-    """One order of the model."""
-
-    side: str
-    order_id: str
-    price: Decimal
-    qty: Decimal
-    place: tuple[int, int]
-    """Time and arrival."""
-
-
-@dataclass
-class Orders:
-    """A list of orders in no order: whatever is asked for is sorted then."""
-
-    depth: int
-    price_precision: int
-    qty_precision: int
-    rule: str = "keep_place"
-    held: list[Order] = field(default_factory=list)
-    arrivals: int = 0
-    absent: int = 0
-    replaced: int = 0
-
-    def find(self, order_id: str) -> Order | None:
-        return next((order for order in self.held if order.order_id == order_id), None)
-
-    def apply(self, entries: list[Entry]) -> None:
-        for side, what, order_id, price_text, qty_text, time in entries:
-            price, qty = Decimal(price_text), Decimal(qty_text)
-            self.arrivals += 1
-            old = self.find(order_id)
-            if what in {None, "add"}:
-                self.held = [order for order in self.held if order is not old]
-                self.replaced += old is not None
-                self.held.append(Order(side, order_id, price, qty, (time, self.arrivals)))
-            elif old is None:
-                self.absent += 1
-            elif what == "delete":
-                self.held.remove(old)
-            else:
-                moved = (old.side, old.price) != (side, price)
-                if moved or (self.rule == "take_timestamp" and time != old.place[0]):
-                    old.place = (time, self.arrivals)
-                old.side, old.price, old.qty = side, price, qty
-            self.held = [order for order in self.held if order.qty]
-        window = {(side, price) for side in ("bid", "ask") for price in self.prices(side)[: self.depth]}
-        self.held = [order for order in self.held if (order.side, order.price) in window]
-
-    def prices(self, side: str) -> list[Decimal]:
-        return sorted({order.price for order in self.held if order.side == side}, reverse=side == "bid")
-
-    def queue(self, side: str, price: Decimal) -> list[Order]:
-        at = [order for order in self.held if (order.side, order.price) == (side, price)]
-        return sorted(at, key=lambda order: order.place)
-
-    def price(self, value: Decimal) -> str:
-        return frames.padded(value, self.price_precision)
-
-    def qty(self, *values: Decimal) -> str:
-        return frames.padded(functools.reduce(frames.EXACT.add, values, Decimal(0)), self.qty_precision)
-
-    def levels(self, side: str) -> list[tuple[str, str, int]]:
-        queues = [self.queue(side, price) for price in self.prices(side)]
-        return [(self.price(queue[0].price), self.qty(*(order.qty for order in queue)), len(queue)) for queue in queues]
-
-    def checksum(self) -> int:
-        orders = [o for side in ("ask", "bid") for price in self.prices(side)[:10] for o in self.queue(side, price)]
-        texts = [text for order in orders for text in (self.price(order.price), self.qty(order.qty))]
-        return zlib.crc32("".join(text.replace(".", "").lstrip("0") for text in texts).encode())
-
-    def checksum_level2(self) -> int:
-        bids, asks = ([level[:2] for level in self.levels(side)] for side in ("bid", "ask"))
-        return frames.checksum(bids, asks)
-
-    @property
-    def crossed(self) -> bool:
-        bids, asks = self.prices("bid"), self.prices("ask")
-        return bool(bids and asks and bids[0] >= asks[0])
 
 
 def compare(book: _core.Orders, model: Orders) -> None:
@@ -154,7 +67,7 @@ def test_a_book_is_the_list_with_a_window(data: st.DataObject) -> None:
     ids = st.sampled_from(IDS[: data.draw(st.integers(5, len(IDS)), "ids")] + IDS[-2:])
     quantities = st.integers(1, 99) | st.integers(1, 10**12) | st.sampled_from([0, 5, 5])
 
-    def entry(kind: str, now: int) -> Entry:
+    def entry(kind: str, now: int) -> frames.OrderEntry:
         order_id = data.draw(ids)
         what = data.draw(st.sampled_from(["add", "add", "modify", "delete"])) if kind == "update" else None
         held = model.find(order_id)
@@ -214,14 +127,18 @@ def test_the_checksum_finds_the_right_answer_to_a_modify(data: st.DataObject, ri
     clock = 10_000_000
     assert book.snapshot([], 0)["outcome"] == "ok"
     for _ in range(data.draw(st.integers(1, 25), "messages")):
-        entries: list[Entry] = []
+        entries: list[frames.OrderEntry] = []
         for _ in range(data.draw(st.integers(1, 5))):
             clock += 1
             order_id = data.draw(st.sampled_from(IDS[:8]))
             held = model.find(order_id) or next((e for e in entries if e[2] == order_id), None)
             what = data.draw(st.sampled_from(["modify", "modify", "delete"])) if held else "add"
             price = (
-                str(held.price) if isinstance(held, Order) else held[3] if held else data.draw(st.sampled_from("56"))
+                str(held.price)
+                if isinstance(held, frames.Order)
+                else held[3]
+                if held
+                else data.draw(st.sampled_from("56"))
             )
             # The clock as quantity: of one length, no two alike.
             entries.append(("bid", what, order_id, price, str(clock), clock))

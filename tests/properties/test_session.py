@@ -5,6 +5,7 @@ itself.
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import hypothesis.strategies as st
@@ -21,17 +22,33 @@ SYMBOLS = ("BTC/USD", "ETH/EUR", "LONGBASE123456/USD")
 class Feed(RuleBasedStateMachine):
     """The exchange's books are dicts; what the session asks for reaches it, what it answers reaches the session."""
 
+    channel, table = "book", "book"
+
     def __init__(self) -> None:
         super().__init__()
         self.now = frames.START
-        self.session = _core.Session("s", symbols=["*"], channels=["book"], depth=10)
-        self.books = {symbol: frames.Book(symbol) for symbol in SYMBOLS}
+        self.session = _core.Session("s", symbols=["*"], channels=[self.channel], depth=10, level3_depth=10)
+        self.session.authorise("token")
+        self.books = self.models()
         self.subscribed: set[str] = set()
         self.damaged: set[str] = set()
         """Symbols whose update was lost or spoiled since their last snapshot."""
         self.wire: list[bytes] = []
         """Answers on their way."""
         self.batches: list[dict[str, _core.Batch]] = []
+
+    def models(self) -> dict[str, Any]:
+        """The exchange's books."""
+        return {symbol: frames.Book(symbol) for symbol in SYMBOLS}
+
+    def change(self, symbol: str, side: str, price: str, qty: str) -> bytes:
+        """A quantity at a price becomes another."""
+        frame: bytes = self.books[symbol].update([(side, price, qty)], ts=self.now)
+        return frame
+
+    def held(self, symbol: str) -> Any:
+        """The session's book."""
+        return self.session.book(symbol)
 
     def send(self, frame: bytes) -> None:
         self.session.receive([frame], self.now)
@@ -60,7 +77,7 @@ class Feed(RuleBasedStateMachine):
                     )
                     continue
                 self.wire.append(
-                    frames.ack("book", symbol, method=request["method"], req_id=request["req_id"], depth=10)
+                    frames.ack(self.channel, symbol, method=request["method"], req_id=request["req_id"], depth=10)
                 )
                 if subscribe:
                     self.subscribed.add(symbol)
@@ -95,7 +112,7 @@ class Feed(RuleBasedStateMachine):
         pending = b"snapshot " + symbol.encode() in self.wire
         price = f"{(100 - ticks) if side == 'bid' else (101 + ticks)}.0"
         before = self.books[symbol].levels(side)
-        frame = self.books[symbol].update([(side, price, f"{qty}.00000000")], ts=self.now)
+        frame = self.change(symbol, side, price, f"{qty}.00000000")
         changed = self.books[symbol].levels(side) != before
         if symbol not in self.subscribed or pending:
             return
@@ -129,7 +146,7 @@ class Feed(RuleBasedStateMachine):
         Not so from the moment the exchange leaves a symbol until its ack, or its next snapshot, has arrived.
         """
         for symbol in SYMBOLS:
-            book = self.session.book(symbol)
+            book = self.held(symbol)
             between = symbol not in self.subscribed or b"snapshot " + symbol.encode() in self.wire
             if book is not None and not between and symbol not in self.damaged:
                 bids, asks = self.books[symbol].levels("bid"), self.books[symbol].levels("ask")
@@ -150,7 +167,7 @@ class Feed(RuleBasedStateMachine):
         if standing:
             assert standing == dict.fromkeys(SYMBOLS, "live")
             for symbol, model in self.books.items():
-                book = self.session.book(symbol)
+                book = self.held(symbol)
                 assert book is not None, f"{symbol} did not come back"
                 assert (book.bids(), book.asks()) == (model.levels("bid"), model.levels("ask"))
         self.session.end(self.now, "over")
@@ -161,15 +178,45 @@ class Feed(RuleBasedStateMachine):
         ]
         ledger = pl.concat([frame for name, frame in found if name == "ledger"])
         kinds = ["mismatch", "crossed", "unsubscribed", "gap", "gone", "disconnect"]
-        verifier = _core.Verifier("s")
+        verifier = _core.Verifier("s", channel=self.channel)
         verifier.ends(ledger.filter(pl.col("kind").is_in(kinds)).select("symbol", "message", "kind"))
-        books = [frame for name, frame in found if name == "book"]
+        books = [frame for name, frame in found if name == self.table]
         if books:
-            verifier.book(pl.concat(books).sort("symbol", "message", "entry"))
+            verifier.messages(pl.concat(books).sort("symbol", "message", "entry"))
         verdicts = verifier.finish()
         assert [sentence for one in verdicts for sentence in one["problems"]] == []
         total = {key: sum(one[key] for one in verdicts) for key in ("ok", "bad", "unchecked")}
-        assert total == {**counts["checksums"]["book"], "unchecked": counts["unchecked"]}
+        assert total == {**counts["checksums"][self.channel], "unchecked": counts["unchecked"]}
+
+
+class OrdersFeed(Feed):
+    """The same with level 3, where a level is a queue: an order more, the first one smaller, or all of them gone."""
+
+    channel, table = "level3", "orders"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.orders = 0
+
+    def models(self) -> dict[str, Any]:
+        return {symbol: frames.Orders(10, 1, 8, symbol=symbol) for symbol in SYMBOLS}
+
+    def change(self, symbol: str, side: str, price: str, qty: str) -> bytes:
+        book: frames.Orders = self.books[symbol]
+        queue = book.queue(side, Decimal(price))
+        events: list[frames.OrderEntry]
+        if Decimal(qty) == 0:
+            events = [(side, "delete", one.order_id, price, book.qty(one.qty), self.now) for one in queue]
+        elif queue and queue[0].qty > Decimal(qty):
+            events = [(side, "modify", queue[0].order_id, price, qty, queue[0].place[0])]
+        else:
+            self.orders += 1
+            events = [(side, "add", f"OAAAAA-{self.orders:05}-AAAAAA", price, qty, self.now - self.now % 1000)]
+        return book.update(events, ts=self.now)
+
+    def held(self, symbol: str) -> Any:
+        return self.session.orders(symbol)
 
 
 TestFeed = Feed.TestCase
+TestOrdersFeed = OrdersFeed.TestCase

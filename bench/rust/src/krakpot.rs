@@ -2,7 +2,7 @@
 
 use arrow_array::RecordBatch;
 use krakpot_core::batch::batch;
-use krakpot_core::book::{Life, Outcome, Terms};
+use krakpot_core::book::{Book, Life, Outcome, Terms};
 use krakpot_core::decode::Decoder;
 use krakpot_core::message::{Entry, Message};
 use krakpot_core::rows::Values;
@@ -45,8 +45,8 @@ pub fn checked_book(case: &Case) -> (u64, u64) {
         drop(std::hint::black_box(session.take()));
     }
     let counts = session.counts();
-    assert_eq!((counts.bad, counts.unchecked, counts.errors), (0, 0, 0), "{}: every frame is proved", case.name);
-    (counts.ok, counts.rows[Table::Book as usize])
+    assert_eq!((counts.book.bad, counts.unchecked, counts.errors), (0, 0, 0), "{}: every frame is proved", case.name);
+    (counts.book.ok, counts.rows[Table::Book as usize])
 }
 
 /// The same with the rows as Arrow record batches: what a recorder is handed.
@@ -71,7 +71,7 @@ pub fn batches(case: &Case) -> Vec<RecordBatch> {
             }
         }
     }
-    assert_eq!(session.counts().ok, case.frames.len() as u64, "{}: every frame is proved", case.name);
+    assert_eq!(session.counts().book.ok, case.frames.len() as u64, "{}: every frame is proved", case.name);
     out
 }
 
@@ -113,7 +113,7 @@ pub fn messages(case: &Case) -> Messages {
                 let (price_precision, qty_precision) = case.precision;
                 let terms =
                     Terms { kind, checksum: data[0].checksum, depth: case.depth, price_precision, qty_precision };
-                (terms, entries.to_vec())
+                (terms, entries.levels.to_vec())
             })
             .expect("a book frame")
     };
@@ -140,9 +140,9 @@ pub fn apply(messages: &Messages) -> u64 {
 /// If the rows lack a column.
 #[must_use]
 pub fn verify(batches: &[RecordBatch]) -> Vec<Found> {
-    let mut verifier = Verifier::new("bench", 0, 1);
+    let mut verifier = Verifier::<Book>::new("bench", 0, 1);
     for batch in batches {
-        verifier.book(batch).expect("rows of books");
+        verifier.messages(batch).expect("rows of books");
     }
     verifier.finish()
 }

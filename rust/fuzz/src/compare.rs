@@ -6,7 +6,9 @@ use krakpot_core::decimal::Decimal;
 use krakpot_core::decode::Decoder;
 use krakpot_core::error::Error;
 use krakpot_core::limits;
-use krakpot_core::message::{BookData, Entry, Kind, Message, Ohlc, Reply, Side, Status, Ticker, Trade};
+use krakpot_core::message::{
+    BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, Reply, Side, Status, Ticker, Trade,
+};
 use krakpot_core::schema::{OHLC_NUMBERS, TICKER_NUMBERS};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -108,7 +110,7 @@ fn same_extra(extra: &str, item: &Map<String, Value>, taken: impl Fn(&str, &Valu
     }
 }
 
-fn message_equals(message: &Message<'_>, entries: &[Entry], value: &Value) {
+fn message_equals(message: &Message<'_>, entries: Entries<'_, '_>, value: &Value) {
     let kind = |kind: &Kind| assert_eq!(value["type"], kind.word());
     let list = || value["data"].as_array().expect("data is a list");
     let channel = |name: &str| {
@@ -119,7 +121,18 @@ fn message_equals(message: &Message<'_>, entries: &[Entry], value: &Value) {
         Message::Book(k, data) => {
             (channel("book"), kind(k));
             assert_eq!(data.len(), list().len());
-            data.iter().zip(list()).for_each(|(ours, theirs)| book(ours, &entries[ours.entries.clone()], theirs));
+            data.iter().zip(list()).for_each(|(ours, theirs)| {
+                book(ours, theirs, &entries.levels[ours.entries.clone()], level);
+            });
+        }
+        Message::Level3(k, data) => {
+            (channel("level3"), kind(k));
+            assert_eq!(data.len(), list().len());
+            data.iter().zip(list()).for_each(|(ours, theirs)| {
+                book(ours, theirs, &entries.orders[ours.entries.clone()], |entry, side, order| {
+                    one_order(entry, side, order, *k);
+                });
+            });
         }
         Message::Trade(k, data) => {
             (channel("trade"), kind(k));
@@ -172,7 +185,24 @@ fn message_equals(message: &Message<'_>, entries: &[Entry], value: &Value) {
     }
 }
 
-fn book(ours: &BookData<'_>, entries: &[Entry], theirs: &Value) {
+fn level(entry: &Entry, side: Side, level: &Value) {
+    assert_eq!(entry.side, side);
+    same_number(entry.price, &level["price"]);
+    same_number(entry.qty, &level["qty"]);
+}
+
+fn one_order(entry: &OrderEntry<'_>, side: Side, order: &Value, kind: Kind) {
+    assert_eq!(entry.side, side);
+    let word = order.get("event").map_or("add", |event| event.as_str().expect("text"));
+    assert_eq!(entry.event.word(), word);
+    assert!(kind == Kind::Update && order.get("event").is_some() || word == "add", "orders of a snapshot are added");
+    assert_eq!(entry.id.to_string(), order["order_id"].as_str().expect("text"));
+    same_number(entry.price, &order["limit_price"]);
+    same_number(entry.qty, &order["order_qty"]);
+    same_time(entry.timestamp, &order["timestamp"]);
+}
+
+fn book<E>(ours: &BookData<'_>, theirs: &Value, entries: &[E], same: impl Fn(&E, Side, &Value)) {
     same_text(Some(ours.symbol), &theirs["symbol"]);
     let item = theirs.as_object().expect("an object");
     let sides = item.iter().filter_map(|(key, levels)| match key.as_str() {
@@ -184,9 +214,7 @@ fn book(ours: &BookData<'_>, entries: &[Entry], theirs: &Value) {
         sides.flat_map(|(side, list)| list.as_array().expect("a list").iter().map(move |l| (side, l))).collect();
     assert_eq!(entries.len(), levels.len());
     for (entry, (side, level)) in entries.iter().zip(levels) {
-        assert_eq!(entry.side, side);
-        same_number(entry.price, &level["price"]);
-        same_number(entry.qty, &level["qty"]);
+        same(entry, side, level);
     }
     assert_eq!(ours.checksum.is_some(), item.contains_key("checksum"));
     assert_eq!(ours.timestamp.is_some(), item.contains_key("timestamp"));

@@ -74,7 +74,7 @@ struct Outcomes {
 
 impl Outcomes {
     fn of(counts: &Counts) -> Self {
-        Self { ok: counts.ok, bad: counts.bad, unchecked: counts.unchecked, errors: counts.errors }
+        Self { ok: counts.book.ok, bad: counts.book.bad, unchecked: counts.unchecked, errors: counts.errors }
     }
 
     fn since(self, before: Self) -> Self {

@@ -6,6 +6,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
 use krakpot_core::batch::batch;
+use krakpot_core::book::Book;
 use krakpot_core::limits;
 use krakpot_core::schema::Table;
 use krakpot_core::session::{Channel, Options, Session};
@@ -229,15 +230,15 @@ impl Play {
         self.model.check(&self.session);
         self.take();
         let of = |table: Table| self.batches.iter().filter(move |(t, _)| *t == table).map(|(_, batch)| batch);
-        let mut verifier = Verifier::new("fuzz", 0, 1);
+        let mut verifier = Verifier::<Book>::new("fuzz", 0, 1);
         for ledger in of(Table::Ledger) {
-            verifier.ends(&ends(ledger)).expect("columns");
+            verifier.ends(&ends(ledger, "book")).expect("columns");
         }
         for checkpoints in of(Table::Checkpoints) {
             verifier.checkpoints(checkpoints).expect("columns");
         }
         for book in of(Table::Book) {
-            verifier.book(book).expect("columns");
+            verifier.messages(book).expect("columns");
         }
         let found = verifier.finish();
         let sum = |count: fn(&krakpot_core::verify::Found) -> u64| found.iter().map(count).sum::<u64>();
@@ -245,7 +246,7 @@ impl Play {
         let problems: Vec<_> = found.iter().flat_map(|found| &found.problems).collect();
         assert_eq!(
             (sum(|f| f.ok), sum(|f| f.bad), sum(|f| f.unchecked)),
-            (counts.ok, counts.bad, counts.unchecked),
+            (counts.book.ok, counts.book.bad, counts.unchecked),
             "proved again: {problems:?}"
         );
         let unexplained = (sum(|f| f.bad_unexplained), sum(|f| f.unchecked_unexplained), sum(|f| f.checkpoints_bad));
@@ -253,16 +254,18 @@ impl Play {
     }
 }
 
-/// Rows of the ledger that end lives, chosen as `krakpot verify` does (`LIFE_ENDS` in `python/krakpot/verify.py`).
-fn ends(ledger: &RecordBatch) -> RecordBatch {
+/// Rows of the ledger that end lives of books of a channel, chosen as `krakpot verify` does (`LIFE_ENDS` in `python/krakpot/verify.py`).
+pub fn ends(ledger: &RecordBatch, channel: &str) -> RecordBatch {
     let text = |name: &str| ledger.column_by_name(name).expect("a column").as_string_view();
     let (kinds, channels, symbols) = (text("kind"), text("channel"), text("symbol"));
     let messages = ledger.column_by_name("message").expect("a column").as_primitive::<UInt64Type>();
-    let ending = ["mismatch", "crossed", "unsubscribed", "gap", "gone", "delisted", "decode_error", "disconnect"];
+    let refusals = ["decode_error", "limit"];
+    let ending = ["mismatch", "crossed", "unsubscribed", "gap", "gone", "delisted", "disconnect"];
     let rows: Vec<usize> = (0..ledger.num_rows())
-        .filter(|&row| ending.contains(&kinds.value(row)))
-        .filter(|&row| kinds.value(row) != "decode_error" || symbols.is_valid(row))
-        .filter(|&row| channels.is_null(row) || channels.value(row) == "book")
+        .filter(|&row| {
+            ending.contains(&kinds.value(row)) || refusals.contains(&kinds.value(row)) && symbols.is_valid(row)
+        })
+        .filter(|&row| channels.is_null(row) || channels.value(row) == channel)
         .collect();
     let column = |view: &arrow_array::StringViewArray| -> ArrayRef {
         let texts = rows.iter().map(|&row| view.is_valid(row).then(|| view.value(row)));
@@ -297,8 +300,8 @@ mod tests {
                 }
             }
             let counts = play.session.counts().clone();
-            assert!(live == 3 && counts.ok > 100, "observe {observe}: {counts:?}");
-            assert!(counts.bad > 0 && counts.unchecked > 0 && counts.errors > 0, "observe {observe}: {counts:?}");
+            assert!(live == 3 && counts.book.ok > 100, "observe {observe}: {counts:?}");
+            assert!(counts.book.bad > 0 && counts.unchecked > 0 && counts.errors > 0, "observe {observe}: {counts:?}");
             play.finish();
         }
     }

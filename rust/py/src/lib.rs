@@ -26,7 +26,7 @@ mod _core {
     #[pymodule_export]
     use crate::orders::Orders;
     #[pymodule_export]
-    use crate::session::Session;
+    use crate::session::{Budget, Session};
     #[pymodule_export]
     use crate::verifier::Verifier;
 

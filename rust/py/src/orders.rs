@@ -67,6 +67,14 @@ fn entry(given: &Given) -> PyResult<OrderEntry<'_>> {
 }
 
 impl Orders {
+    /// A copy of a book that lives.
+    pub fn copy(life: &Life) -> Option<Self> {
+        let book = life.book()?;
+        let (price_precision, qty_precision) = book.precision();
+        let terms = Terms { kind: Kind::Snapshot, checksum: None, depth: book.depth(), price_precision, qty_precision };
+        Some(Self { terms, state: Mutex::new((life.clone(), Vec::new())) })
+    }
+
     fn lock(&self) -> PyResult<MutexGuard<'_, (Life, Vec<u8>)>> {
         self.state.lock().map_err(|_| value_error("an earlier call failed".into()))
     }

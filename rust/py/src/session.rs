@@ -14,6 +14,23 @@ use pyo3::types::{PyBytes, PyDict};
 use crate::arrow::Batch;
 use crate::book::Book;
 use crate::error::value_error;
+use crate::orders::Orders;
+
+/// What Kraken lets an account subscribe of level 3, shared by its sessions.
+#[pyclass(frozen, module = "krakpot._core")]
+pub struct Budget(Mutex<session::Budget>);
+
+#[pymethods]
+impl Budget {
+    #[new]
+    #[pyo3(signature = (*, rate = limits::LEVEL3_RATE, resync_share = 0.1), text_signature = "(*, rate=200, resync_share=0.1)")]
+    fn new(rate: u32, resync_share: f64) -> PyResult<Self> {
+        if rate == 0 || !(0.0..=1.0).contains(&resync_share) {
+            return Err(value_error(format!("rate {rate} is to be above 0, resync_share {resync_share} from 0 to 1")));
+        }
+        Ok(Self(Mutex::new(session::Budget::new(rate, resync_share))))
+    }
+}
 
 /// Protocol state of one connection: frames and times in; rows, events and requests out.
 // A mutex, since the recorder's threads may hold the object; each call takes it whole.
@@ -42,10 +59,11 @@ impl Session {
     #[new]
     #[pyo3(signature = (
         session, *, channels = vec!["book".into(), "trade".into(), "ticker".into()], symbols = vec!["*".into()],
-        exclude = vec![], depth = None, interval = 1, precision = None, frames = false, tokenised = false,
-        observe = false, after = None
+        exclude = vec![], depth = None, level3_depth = None, interval = 1, precision = None, frames = false,
+        tokenised = false, instrument = true, observe = false, after = None
     ), text_signature = "(session, *, channels=('book', 'trade', 'ticker'), symbols=['*'], exclude=(), depth=None, \
-        interval=1, precision=None, frames=False, tokenised=False, observe=False, after=None)")]
+        level3_depth=None, interval=1, precision=None, frames=False, tokenised=False, instrument=True, observe=False, \
+        after=None)")]
     // The text is what Python shows: PyO3 cannot write a list as a default, nor Python's inspect read a tuple of one. The
     // stub is checked against it.
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools, reason = "keyword arguments in Python")]
@@ -55,10 +73,12 @@ impl Session {
         symbols: Vec<String>,
         exclude: Vec<String>,
         depth: Option<u16>,
+        level3_depth: Option<u16>,
         interval: u16,
         precision: Option<HashMap<String, (u8, u8)>>,
         frames: bool,
         tokenised: bool,
+        instrument: bool,
         observe: bool,
         after: Option<&Bound<'_, Self>>,
     ) -> PyResult<Self> {
@@ -68,6 +88,12 @@ impl Session {
         };
         if let Some(depth) = depth.filter(|depth| !limits::DEPTHS.contains(depth)) {
             return Err(value_error(format!("depth {depth} is not offered; depths: {:?}", limits::DEPTHS)));
+        }
+        if let Some(depth) = level3_depth.filter(|depth| !limits::LEVEL3_DEPTHS.contains(depth)) {
+            return Err(value_error(format!(
+                "level-3 depth {depth} is not offered; depths: {:?}",
+                limits::LEVEL3_DEPTHS
+            )));
         }
         if !limits::INTERVALS.contains(&interval) {
             return Err(value_error(format!("interval {interval} is not offered; intervals: {:?}", limits::INTERVALS)));
@@ -81,10 +107,12 @@ impl Session {
             symbols: symbol_list(symbols)?,
             exclude: symbol_list(exclude)?,
             depth,
+            level3_depth,
             interval,
             precision,
             frames,
             tokenised,
+            instrument,
             observe,
         };
         let session = match after {
@@ -148,8 +176,41 @@ impl Session {
         Ok(())
     }
 
-    fn requests<'py>(&self, py: Python<'py>, now: i64) -> PyResult<Vec<Bound<'py, PyBytes>>> {
-        Ok(self.lock()?.requests(now).iter().map(|request| PyBytes::new(py, request.as_bytes())).collect())
+    #[pyo3(signature = (now, budget = None))]
+    fn requests<'py>(
+        &self,
+        py: Python<'py>,
+        now: i64,
+        budget: Option<&Bound<'py, Budget>>,
+    ) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+        let requests = match budget {
+            None => self.lock()?.requests(now),
+            Some(budget) => {
+                let shared = &budget.get().0;
+                let mut budget = shared.lock().map_err(|_| value_error("an earlier call failed".into()))?;
+                self.lock()?.requests_within(now, &mut budget)
+            }
+        };
+        Ok(requests.iter().map(|request| PyBytes::new(py, request.as_bytes())).collect())
+    }
+
+    fn learn(&self, other: &Bound<'_, Self>, symbols: Vec<String>, now: i64) -> PyResult<()> {
+        if std::ptr::eq(self, other.get()) {
+            return Err(value_error("a session cannot learn from itself".into()));
+        }
+        let other = other.get().lock()?;
+        self.lock()?.learn(&other, &symbols, now);
+        Ok(())
+    }
+
+    #[getter]
+    fn token_wanted(&self) -> PyResult<bool> {
+        Ok(self.lock()?.token_wanted())
+    }
+
+    fn authorise(&self, token: &str) -> PyResult<()> {
+        self.lock()?.authorise(token);
+        Ok(())
     }
 
     fn ping<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
@@ -230,11 +291,13 @@ impl Session {
         dict.set_item("frames", counts.frames)?;
         dict.set_item("messages", named(&mut counts.messages.iter().map(|(name, n)| (name.as_str(), *n)))?)?;
         dict.set_item("rows", named(&mut Table::ALL.into_iter().map(Table::name).zip(counts.rows))?)?;
-        let book = PyDict::new(py);
-        book.set_item("ok", counts.ok)?;
-        book.set_item("bad", counts.bad)?;
         let checksums = PyDict::new(py);
-        checksums.set_item("book", book)?;
+        for (channel, checked) in [(Channel::Book, counts.book), (Channel::Level3, counts.level3)] {
+            let dict = PyDict::new(py);
+            dict.set_item("ok", checked.ok)?;
+            dict.set_item("bad", checked.bad)?;
+            checksums.set_item(channel.name(), dict)?;
+        }
         dict.set_item("checksums", checksums)?;
         let mut standing = HashMap::new();
         for (_, _, word) in session.subscriptions() {
@@ -246,6 +309,7 @@ impl Session {
             ("errors", counts.errors),
             ("gaps", counts.gaps),
             ("absent", counts.absent),
+            ("replaced", counts.replaced),
             ("unknown_fields", counts.unknown_fields),
             ("pairs", session.pairs().count() as u64),
             ("selected", session.pairs().filter(|(_, selected)| *selected).count() as u64),
@@ -285,5 +349,9 @@ impl Session {
 
     fn book(&self, symbol: &str) -> PyResult<Option<Book>> {
         Ok(self.lock()?.book(symbol).map(|book| Book::new(symbol, book)))
+    }
+
+    fn orders(&self, symbol: &str) -> PyResult<Option<Orders>> {
+        Ok(self.lock()?.orders(symbol).and_then(Orders::copy))
     }
 }

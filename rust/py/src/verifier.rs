@@ -3,6 +3,9 @@
 use std::sync::Mutex;
 
 use arrow_array::RecordBatch;
+use krakpot_core::book::Book;
+use krakpot_core::orders::Orders;
+use krakpot_core::session::Channel;
 use krakpot_core::verify;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -10,17 +13,23 @@ use pyo3::types::PyDict;
 use crate::arrow::batches;
 use crate::error::value_error;
 
+/// A verifier of either kind of books.
+enum Kind {
+    Book(verify::Verifier<Book>),
+    Level3(verify::Verifier<Orders>),
+}
+
 /// Rebuilds the books of one session from the rows of its tables alone and recomputes every checksum.
 // A mutex, since several threads may hold the object; each call takes it whole.
 #[pyclass(frozen, module = "krakpot._core")]
-pub struct Verifier(Mutex<Option<verify::Verifier>>);
+pub struct Verifier(Mutex<Option<Kind>>);
 
 impl Verifier {
     fn each(
         &self,
         py: Python<'_>,
         rows: &Bound<'_, PyAny>,
-        take: impl Fn(&mut verify::Verifier, &RecordBatch) -> Result<(), String> + Send + Sync,
+        take: impl Fn(&mut Kind, &RecordBatch) -> Result<(), String> + Send + Sync,
     ) -> PyResult<()> {
         let batches = batches(rows)?;
         py.detach(|| {
@@ -35,29 +44,47 @@ impl Verifier {
 #[pymethods]
 impl Verifier {
     #[new]
-    #[pyo3(signature = (session, *, shard = 0, shards = 1))]
-    fn new(session: &str, shard: u32, shards: u32) -> PyResult<Self> {
+    #[pyo3(signature = (session, *, channel = "book", shard = 0, shards = 1))]
+    fn new(session: &str, channel: &str, shard: u32, shards: u32) -> PyResult<Self> {
         if shard >= shards {
             return Err(value_error(format!("shard {shard} is not below shards {shards}")));
         }
-        Ok(Self(Mutex::new(Some(verify::Verifier::new(session, shard, shards)))))
+        let kind = match Channel::named(channel) {
+            Some(Channel::Book) => Kind::Book(verify::Verifier::new(session, shard, shards)),
+            Some(Channel::Level3) => Kind::Level3(verify::Verifier::new(session, shard, shards)),
+            _ => return Err(value_error(format!("channel {channel:?} has no books; channels: book, level3"))),
+        };
+        Ok(Self(Mutex::new(Some(kind))))
     }
 
     fn ends(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.each(py, rows, verify::Verifier::ends)
+        self.each(py, rows, |kind, batch| match kind {
+            Kind::Book(verifier) => verifier.ends(batch),
+            Kind::Level3(verifier) => verifier.ends(batch),
+        })
     }
 
     fn checkpoints(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.each(py, rows, verify::Verifier::checkpoints)
+        self.each(py, rows, |kind, batch| match kind {
+            Kind::Book(verifier) => verifier.checkpoints(batch),
+            Kind::Level3(verifier) => verifier.checkpoints(batch),
+        })
     }
 
-    fn book(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.each(py, rows, verify::Verifier::book)
+    fn messages(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.each(py, rows, |kind, batch| match kind {
+            Kind::Book(verifier) => verifier.messages(batch),
+            Kind::Level3(verifier) => verifier.messages(batch),
+        })
     }
 
     fn finish<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let taken = self.0.lock().map_err(|_| value_error("an earlier call failed".into()))?.take();
         let verifier = taken.ok_or_else(|| value_error("the verifier is finished".into()))?;
+        let found = match verifier {
+            Kind::Book(verifier) => verifier.finish(),
+            Kind::Level3(verifier) => verifier.finish(),
+        };
         let dict = |found: verify::Found| {
             let dict = PyDict::new(py);
             dict.set_item("symbol", found.symbol)?;
@@ -76,6 +103,6 @@ impl Verifier {
             dict.set_item("problems", found.problems)?;
             Ok(dict)
         };
-        verifier.finish().into_iter().map(dict).collect()
+        found.into_iter().map(dict).collect()
     }
 }
