@@ -84,6 +84,7 @@ class Recorder:
         self.error: Exception | None = None
         self.public: Link
         self.level3: Level3 | None = None
+        self._lag: Lag | None = None
         self._said = 0
         self._seal_wanted = False
         self._ended = False
@@ -116,11 +117,12 @@ class Recorder:
         )
         self.public = Link(shared, config.url, self.backoff)
         connecting = [self._task(self.public.run())]
-        sealer = self._task(self._sealer())
         beside = [self._task(self._duties(connecting))]
         if LEVEL3 in config.channels:
             self.level3 = Level3(shared, self.backoff)
+            self._lag = Lag()
             beside.append(self._task(self.level3.check()))
+        sealer = self._task(self._sealer())
         if config.duration is not None:
             loop.call_later(config.duration, self.stop)
         try:
@@ -196,10 +198,9 @@ class Recorder:
 
     # Duties of the clock.
 
-    async def _duties(self, connecting: list[asyncio.Task[None]]) -> None:  # noqa: C901  # a list, each with its time
+    async def _duties(self, connecting: list[asyncio.Task[None]]) -> None:
         """Do what is due; connections that begin on the way join ``connecting``."""
         flushed = looked = time.monotonic()
-        lag = Lag() if self.level3 is not None else None
         frozen = False
         while True:
             await asyncio.sleep(TICK)
@@ -217,8 +218,7 @@ class Recorder:
             if now - looked >= 1:
                 looked = now
                 self._clock()
-                if lag is not None:
-                    self._lag(lag)
+                self._tell_lag()
                 for link in self.links:
                     link.check(now)
                 self._take_counts()
@@ -229,9 +229,9 @@ class Recorder:
                 gc.collect()
                 gc.freeze()
 
-    def _lag(self, lag: Lag) -> None:
-        """Tell how late the loop was: the times of level 3 and of the book channel are compared."""
-        late = lag.take()
+    def _tell_lag(self) -> None:
+        """Tell how late the loop was: the receive times of level 3 are compared with those of the book channel."""
+        late = self._lag.take() if self._lag is not None else None
         if late is not None:
             detail = json.dumps({"p50_ns": late.p50, "p99_ns": late.p99})
             self.public.session.note("lag", time.time_ns(), count=late.largest, detail=detail)
@@ -325,6 +325,8 @@ class Recorder:
         if self.error is None:
             # Stopped before the symbols could be checked: that, too, is a recording.
             self._shared.checked = True
+        if self._lag is not None:
+            self._lag.stop()
         for link in self.links:
             link.finish("stopped" if self.error is None else str(self.error))
         self._take_counts()
