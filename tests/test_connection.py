@@ -652,6 +652,17 @@ def test_connections_share_the_budget_and_leave_some_to_each_other() -> None:
     assert all(b - a >= 600 - 1e-6 for a, b in zip(everything, everything[120:], strict=False))
 
 
+def test_shared_attempts_are_counted_in_order_of_time() -> None:
+    """One waits for its attempt, another makes its own before: the earlier one is the first to be forgotten."""
+    one = Backoff(random=Random(1))
+    other = replace(one)
+    later = one.delay(0.0, too_big=True)
+    assert other.delay(0.0) == 0.0
+    assert list(one.attempts) == [0.0, later]
+    other.delay(601.0)
+    assert list(one.attempts) == [later, 601.0]
+
+
 def test_the_waits_grow_and_a_stable_life_clears_them() -> None:
     """At once, three times more; 1, 2, 4 … 30 s with up to 0.75 s of jitter; after 30 s of life from the beginning. A
     night without network is no error.

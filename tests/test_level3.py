@@ -21,6 +21,7 @@ from krakpot.exchange import ExchangeServer, Options, differences
 from krakpot.lake import Lake, detail
 from krakpot.level3 import Level3, Level3Link, subscribe_seconds
 from krakpot.recorder import Progress, Recorder
+from krakpot.rest import Tokens
 from krakpot.verify import Report, verify
 from scripted import Exchange, Market, until
 
@@ -220,6 +221,8 @@ def test_a_cut_of_one_connection_leaves_the_others_alone(tmp_path: Path) -> None
             assert [one == other for one, other in zip(before, after, strict=True)] == [True, False, True]
             assert recording.recorder.public.session.session == public
             assert len(recording.tokens) == tokens + 1
+            # A token that was of use: the next one is asked for at once.
+            await until(lambda: cut._asked == 0)
             ok = recording.ok()
             await until(lambda: recording.ok() > ok + 100)
             summary = await recording.end()
@@ -327,8 +330,17 @@ def test_a_token_that_is_refused_is_replaced(tmp_path: Path) -> None:
     run(test)
 
 
-def test_a_key_that_is_refused_ends_the_recording_at_once(tmp_path: Path) -> None:
-    """Before anything is written, with the cause and the cure; nothing secret in the sentence."""
+def test_a_key_that_is_refused_ends_the_recording_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is written, with the cause and the cure, also when REST takes its time; nothing secret in the
+    sentence.
+    """
+    new = Tokens.new
+
+    async def late(self: Tokens) -> str:
+        await asyncio.sleep(2)
+        return await new(self)
+
+    monkeypatch.setattr(Tokens, "new", late)
 
     async def test() -> None:
         async with serve() as server:

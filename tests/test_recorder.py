@@ -258,6 +258,33 @@ def test_a_cut_is_a_gap_and_the_recording_goes_on(tmp_path: Path) -> None:
     run(test)
 
 
+def test_a_session_has_its_follower_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first rows of the new session are written before the last ones of the old: a recorder that dies in between
+    leaves no session that ended and has no follower.
+    """
+    written: list[tuple[str, bool]] = []
+    put = journal.Thread.put
+
+    def watched(self: journal.Thread, writer: journal.Writer, batches: dict[str, Any] | None) -> None:
+        written.append((writer.session, batches is not None))
+        put(self, writer, batches)
+
+    monkeypatch.setattr(journal.Thread, "put", watched)
+
+    async def test() -> None:
+        async with Exchange("BTC/USD") as exchange:
+            recording = Recording(exchange, tmp_path)
+            await until(lambda: recording.live(1))
+            exchange.cut()
+            await until(lambda: len(exchange.clients) == 2 and recording.live(1))
+            first, second = (await recording.end())["sessions"]
+            at = written.index((second, True))
+            assert written[at : at + 3] == [(second, True), (first, True), (first, False)]
+            proved(tmp_path)
+
+    run(test)
+
+
 def test_a_cut_before_the_pairs_are_known_leaves_no_trace(tmp_path: Path) -> None:
     """A connection that dies before its instrument snapshot: nothing of it is written, and the session that follows is
     the first, so that nothing refers to what is not there. In a lake that has an older session.
