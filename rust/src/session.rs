@@ -18,9 +18,11 @@ use crate::decode::{Decoder, write_text};
 use crate::error::Error;
 use crate::instrument::{Asset, Origin, Pair, matches};
 use crate::limits;
-use crate::message::{BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, Reply, Side, Status, Ticker, Trade};
+use crate::message::{
+    BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, OrderEvent, Reply, Side, Status, Ticker, Trade,
+};
 use crate::orders::{Modify, Orders};
-use crate::rows::{Cell, Place, Rows};
+use crate::rows::{Cell, Place, Rows, word};
 use crate::schema::Table;
 
 const SECOND: i64 = 1_000_000_000;
@@ -388,6 +390,28 @@ trait Kept: Proved {
     fn learnt(&self) -> Option<(Self::Habit, &'static str)>;
 }
 
+const fn kind_cell(kind: Kind) -> Cell<'static> {
+    match kind {
+        Kind::Snapshot => const { word(Kind::Snapshot.word()) },
+        Kind::Update => const { word(Kind::Update.word()) },
+    }
+}
+
+const fn side_cell(side: Side) -> Cell<'static> {
+    match side {
+        Side::Bid => const { word(Side::Bid.word()) },
+        Side::Ask => const { word(Side::Ask.word()) },
+    }
+}
+
+const fn event_cell(event: OrderEvent) -> Cell<'static> {
+    match event {
+        OrderEvent::Add => const { word(OrderEvent::Add.word()) },
+        OrderEvent::Modify => const { word(OrderEvent::Modify.word()) },
+        OrderEvent::Delete => const { word(OrderEvent::Delete.word()) },
+    }
+}
+
 /// The last cells of a row of a book: checksum, depth, precisions.
 fn terms_cells<'a>(terms: &Terms) -> [Cell<'a>; 4] {
     [
@@ -406,7 +430,7 @@ fn scaled<'a>(mantissa: i128, scale: u8) -> Cell<'a> {
 /// The place of a row of a checkpoint before message `next`; `entry` counts them.
 fn checkpoint_place<'a>(out: &Out, name: &'a str, next: u64, entry: &mut u32) -> Place<'a> {
     *entry += 1;
-    Place { message: Some(next), entry: *entry - 1, ts_recv: out.now, ts_event: None, symbol: Some(name) }
+    Place { message: Some(next), entry: *entry - 1, ts_recv: out.now, ts_event: None, symbol: Cell::name(name) }
 }
 
 impl Kept for Book {
@@ -444,9 +468,9 @@ impl Kept for Book {
     fn row(out: &mut Out, place: &Place<'_>, terms: &Terms, entry: Option<(&Entry, (i128, i128))>) {
         let [checksum, depth, price_precision, qty_precision] = terms_cells(terms);
         let [side, price, qty] = entry.map_or([Cell::Null; 3], |(entry, (price, qty))| {
-            [Cell::Text(entry.side.word()), Cell::Decimal(price), Cell::Decimal(qty)]
+            [side_cell(entry.side), Cell::Decimal(price), Cell::Decimal(qty)]
         });
-        let kind = Cell::Text(terms.kind.word());
+        let kind = kind_cell(terms.kind);
         out.row(Table::Book, place, [kind, side, price, qty, checksum, depth, price_precision, qty_precision]);
     }
 
@@ -464,7 +488,7 @@ impl Kept for Book {
         for side in [Side::Bid, Side::Ask] {
             for (level, (price, qty)) in (0..).zip(book.levels(side)) {
                 let (price, qty) = (scaled(price, price_precision), scaled(qty, qty_precision));
-                write([Cell::Text(side.word()), Cell::U16(level), price, qty]);
+                write([side_cell(side), Cell::U16(level), price, qty]);
             }
         }
         if book.is_empty() {
@@ -521,12 +545,12 @@ impl Kept for Orders {
 
     fn row(out: &mut Out, place: &Place<'_>, terms: &Terms, entry: Option<(&OrderEntry<'_>, (i128, i128))>) {
         let [checksum, depth, price_precision, qty_precision] = terms_cells(terms);
-        let kind = Cell::Text(terms.kind.word());
+        let kind = kind_cell(terms.kind);
         let mut buffer = [0; 19];
         let [side, event, id, price, qty, timestamp] = entry.map_or([Cell::Null; 6], |(entry, (price, qty))| {
-            let event = if terms.kind == Kind::Snapshot { Cell::Null } else { Cell::Text(entry.event.word()) };
+            let event = if terms.kind == Kind::Snapshot { Cell::Null } else { event_cell(entry.event) };
             [
-                Cell::Text(entry.side.word()),
+                side_cell(entry.side),
                 event,
                 Cell::Text(entry.id.text(&mut buffer)),
                 Cell::Decimal(price),
@@ -554,7 +578,7 @@ impl Kept for Orders {
             for (level, (price, ..)) in (0..).zip(book.levels(side)) {
                 for (queue, (id, qty, timestamp)) in (0..).zip(book.queue(side, price)) {
                     write([
-                        Cell::Text(side.word()),
+                        side_cell(side),
                         Cell::U16(level),
                         Cell::U32(queue),
                         Cell::Text(id.text(&mut [0; 19])),
@@ -589,6 +613,8 @@ struct Out {
     since: [u64; Table::ALL.len()],
     /// Number of the frame being taken, or of the last one.
     message: Option<u64>,
+    /// Place of the last channel in the counts of messages.
+    counted: usize,
     /// Running number of ledger rows.
     entry: u32,
     now: i64,
@@ -608,14 +634,22 @@ impl Out {
     }
 
     fn place<'a>(&self, entry: usize, ts_event: Option<i64>, symbol: Option<&'a str>) -> Place<'a> {
+        self.place_of(entry, ts_event, Cell::of(symbol, Cell::Text))
+    }
+
+    fn place_of<'a>(&self, entry: usize, ts_event: Option<i64>, symbol: Cell<'a>) -> Place<'a> {
         // A frame has at most 16 Mi entries.
         #[allow(clippy::cast_possible_truncation, reason = "see above")]
         Place { message: self.message, entry: entry as u32, ts_recv: self.now, ts_event, symbol }
     }
 
     fn count(&mut self, channel: &str) {
-        if let Some((_, n)) = self.counts.messages.iter_mut().find(|(name, _)| name == channel) {
+        // Most messages are of the channel of the one before.
+        if let Some((_, n)) = self.counts.messages.get_mut(self.counted).filter(|(name, _)| name == channel) {
             *n += 1;
+        } else if let Some(at) = self.counts.messages.iter().position(|(name, _)| name == channel) {
+            self.counts.messages[at].1 += 1;
+            self.counted = at;
         } else if self.counts.messages.len() < limits::CHANNELS_MAX {
             self.counts.messages.push((channel.chars().take(limits::SYMBOL_LENGTH_MAX).collect(), 1));
         } else {
@@ -634,7 +668,7 @@ impl Out {
             entry: self.entry,
             ts_recv: event.ts_recv,
             ts_event: None,
-            symbol: event.symbol.as_deref(),
+            symbol: Cell::of(event.symbol.as_deref(), Cell::Text),
         };
         self.entry += 1;
         let cells = [
@@ -697,7 +731,7 @@ pub struct Session {
 struct State {
     out: Out,
     symbols: Vec<Symbol>,
-    index: HashMap<Box<str>, usize>,
+    index: foldhash::HashMap<Box<str>, usize>,
     /// Requests without all their answers, by `req_id`.
     asked: HashMap<u64, Asked>,
     next_request: u64,
@@ -737,11 +771,12 @@ impl Session {
                     counts: Counts::default(),
                     since: [0; Table::ALL.len()],
                     message: None,
+                    counted: 0,
                     entry: 0,
                     now: 0,
                 },
                 symbols: Vec::new(),
-                index: HashMap::new(),
+                index: foldhash::HashMap::default(),
                 asked: HashMap::new(),
                 next_request: 1,
                 instrument: if options.instrument { Standing::Wanted(0) } else { Standing::Off },
@@ -1310,12 +1345,13 @@ impl State {
         };
         let absent = std::mem::take(&mut followed.life.absent);
         let out = &mut self.out;
+        let name = Cell::name(&symbol.name);
         for (at, (entry, &numbers)) in entries.iter().zip(&self.prices).enumerate() {
-            let place = out.place(first + at, data.timestamp, Some(&symbol.name));
+            let place = out.place_of(first + at, data.timestamp, name);
             B::row(out, &place, &terms, Some((entry, numbers)));
         }
         if entries.is_empty() {
-            let place = out.place(first, data.timestamp, Some(&symbol.name));
+            let place = out.place_of(first, data.timestamp, name);
             B::row(out, &place, &terms, None);
         }
         out.counts.absent += absent;
@@ -1500,7 +1536,7 @@ impl State {
         symbol.last_trade = symbol.last_trade.max(Some(trade.trade_id));
         let place = out.place(entry, Some(trade.timestamp), Some(&symbol.name));
         let cells = [
-            Cell::Text(kind.word()),
+            kind_cell(kind),
             Cell::Text(trade.side),
             Cell::Decimal(price),
             Cell::Decimal(qty),
@@ -1516,7 +1552,7 @@ impl State {
         let Some(i) = self.symbol(options, ticker.symbol, Channel::Ticker) else { return };
         let place = self.out.place(entry, ticker.timestamp, Some(&self.symbols[i].name));
         let mut cells = [Cell::Null; 13];
-        cells[0] = Cell::Text(kind.word());
+        cells[0] = kind_cell(kind);
         cells[1..12].copy_from_slice(&ticker.numbers.map(column));
         cells[12] = Cell::text_or_null(&ticker.extra);
         self.out.row(Table::Ticker, &place, cells);
@@ -1526,7 +1562,7 @@ impl State {
         let Some(i) = self.symbol(options, ohlc.symbol, Channel::Ohlc) else { return };
         let place = self.out.place(entry, time, Some(&self.symbols[i].name));
         let mut cells = [Cell::Null; 11];
-        cells[0] = Cell::Text(kind.word());
+        cells[0] = kind_cell(kind);
         cells[1] = Cell::U16(ohlc.interval);
         cells[2] = Cell::Time(ohlc.interval_begin);
         cells[3..9].copy_from_slice(&ohlc.numbers.map(column));
