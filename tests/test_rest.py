@@ -51,8 +51,10 @@ async def exchange() -> AsyncIterator[tuple[str, list[str]]]:
 async def server(answer: bytes | None, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[str, list[bytes]]]:
     """A server that answers every request with these bytes, or with nothing at all; its address, and what it got."""
     got: list[bytes] = []
+    serving: list[asyncio.Task[None] | None] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.append(asyncio.current_task())
         got.append(await reader.readuntil(b"\r\n\r\n"))
         if answer is None:
             await reader.read()
@@ -60,11 +62,15 @@ async def server(answer: bytes | None, tls: ssl.SSLContext | None = None) -> Asy
             writer.write(answer)
             await writer.drain()
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
     listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with listening:
         scheme = "http" if tls is None else "https"
         yield f"{scheme}://127.0.0.1:{listening.sockets[0].getsockname()[1]}", got
+    # Also on a busy machine no socket is left to complain.
+    await asyncio.gather(*filter(None, serving))
 
 
 def http(body: bytes | str, status: str = "200 OK") -> bytes:
