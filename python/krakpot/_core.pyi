@@ -211,8 +211,12 @@ class Session:
         there), "replaced" (orders added though held), "pairs" (known), "selected", "subscribed", "refused", "live"
         (books), "waiting" (acks and snapshots).
         """
-    def subscriptions(self) -> list[tuple[str, str, str]]:
-        """(channel, symbol, state) of every wanted subscription; states: wanted, asked, live, bad, refused, gone."""
+    def subscriptions(self) -> list[tuple[str, str, str, str]]:
+        """(channel, symbol, state, reason) of every wanted subscription; the reason is empty where all is well.
+
+        States: wanted, asked, live, quiet (live, and without data for a minute), bad (to be asked for again: a wrong
+        checksum, no answer, or silent while another channel of the symbol moves), refused, gone.
+        """
     def pairs(self) -> list[dict[str, Any]]:
         """The instrument channel's pairs as known now.
 
@@ -314,6 +318,7 @@ class Exchange:
     def summary(self) -> str:
         """JSON: messages, now, and for each connection frames, bytes and, per symbol and channel, messages and hash.
 
+        A connection has its number, and the `connection_id` that its status message told.
         The hash runs over the checksums of book and level3 messages (the last trade ids of trade messages), in order:
         hash = hash × 6364136223846793005 + number, modulo 2**64; written as 16 hexadecimal digits.
         """
