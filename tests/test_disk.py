@@ -145,7 +145,7 @@ def test_room_is_looked_at(tmp_path: Path) -> None:
 
 
 class Ledger:
-    """Takes what a keeper writes and says."""
+    """Takes what a keeper writes, as a session would, and what it says."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -161,7 +161,8 @@ def keep(config: Config, done: Callable[[Ledger], bool]) -> Ledger:
 
     async def work() -> Ledger:
         ledger = Ledger()
-        task = asyncio.create_task(disk.Keeper(config, ledger.note, ledger.said.append).run())
+        keeper = disk.Keeper(config, lambda: ledger, ledger.said.append)  # type: ignore[arg-type, return-value]  # notes
+        task = asyncio.create_task(keeper.run())
         async with asyncio.timeout(20):
             while not done(ledger) and not task.done():
                 await asyncio.sleep(0.01)

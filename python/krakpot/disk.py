@@ -88,10 +88,10 @@ def expire(lake: Path, keep: timedelta, now: datetime) -> list[Removed] | None:
 class Keeper:
     """What is looked after while a recording goes on."""
 
-    def __init__(self, config: Config, note: Callable[..., None], tell: Callable[[str], None]) -> None:
-        """``note(kind, now, **columns)`` writes a row of the ledger, ``tell`` a line for people."""
+    def __init__(self, config: Config, session: Callable[[], _core.Session], tell: Callable[[str], None]) -> None:
+        """``session`` gives the one whose ledger tells of it, ``tell`` says a line to people."""
         self.config = config
-        self.note = note
+        self.session = session
         self.tell = tell
 
     async def run(self) -> None:
@@ -114,7 +114,7 @@ class Keeper:
         """Write down how good the clock is."""
         facts = hostclock.quality(hostclock.kernel())
         if facts:
-            self.note("clock", time.time_ns(), detail=json.dumps(facts, separators=(",", ":")))
+            self.session().note("clock", time.time_ns(), detail=json.dumps(facts, separators=(",", ":")))
         return facts
 
     async def _expire(self, keep: timedelta) -> bool:
@@ -123,7 +123,7 @@ class Keeper:
         for day in removed or []:
             begin = round(midnight(day.day).timestamp()) * 1_000_000_000
             detail = json.dumps({"date": str(day.day), "bytes": day.bytes}, separators=(",", ":"))
-            self.note(
+            self.session().note(
                 "removed", time.time_ns(), ts_from=begin, ts_to=begin + journal.DAY, count=day.parts, detail=detail
             )
             self.tell(f"removed {day.day}, which is older than --keep: {day.parts:,} parts, {day.bytes / 1e9:.2f} GB")

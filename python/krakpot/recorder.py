@@ -22,7 +22,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from krakpot import _core, journal, seal
+from krakpot import _core, disk, journal, seal
 from krakpot.config import LEVEL3, Config
 from krakpot.connection import Backoff
 from krakpot.errors import ConfigError, ConnectionLost
@@ -98,6 +98,7 @@ class Recorder:
         """
         config = self.config
         seal.open_lake(config.out)
+        disk.check_room(config.out, config.min_free)
         loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._thread = journal.Thread(
@@ -117,7 +118,10 @@ class Recorder:
         )
         self.public = Link(shared, config.url, self.backoff)
         connecting = [self._task(self.public.run())]
-        beside = [self._task(self._duties(connecting))]
+        beside = [
+            self._task(self._duties(connecting)),
+            self._task(disk.Keeper(config, lambda: self.public.session, self._tell).run()),
+        ]
         if LEVEL3 in config.channels:
             self.level3 = Level3(shared, self.backoff)
             self._lag = Lag()
