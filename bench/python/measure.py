@@ -1,7 +1,8 @@
 """What the Python side costs: from a socket to a checked book, and a lake proved again.
 
 Goals: CPU per frame beside a bare read loop of the same library, as a ratio in one run; book messages verified a second
-and core; bytes per row. Every answer is asserted. Not goals: latency, TLS, the network, many symbols at once.
+and core; bytes per row, as sealed and as compacted. Every answer is asserted. Not goals: latency, TLS, the network,
+many symbols at once.
 
 ``python bench/python/measure.py`` prints a table, ``--json`` one JSON object; ``--small`` is for the tests.
 """
@@ -24,6 +25,10 @@ import krakpot.ingest
 import krakpot.verify
 import readers
 from krakpot import _core
+
+# What the tests have: a recording at full speed, compared with what was sent.
+sys.path.append(str(Path(__file__).parents[2] / "tests"))
+import account
 
 RUST = Path(__file__).parents[1] / "rust"
 DEPTH = 25
@@ -105,6 +110,49 @@ def verify(folder: Path, symbols: int, updates: int, rounds: int) -> dict[str, A
     }
 
 
+COMPACT = """
+import json, resource, sys, time
+from datetime import UTC, datetime, timedelta
+from krakpot import compact
+begun = time.process_time()
+report = compact.compact(sys.argv[1], grace=0, now=datetime.now(UTC) + timedelta(days=2))
+mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+print(json.dumps({"rows": report.rows, "seconds": time.process_time() - begun, "mb": mb}))
+"""
+"""The day of the recording is not over: compaction, in a process of its own, is told that it is."""
+
+
+def compacted(folder: Path, seconds: float) -> dict[str, Any]:
+    """Bytes of a row of the book as sealed and as compacted.
+
+    10,000 messages a second of 200 pairs at depth 1000 for ``seconds`` of exchange time, recorded as fast as the
+    recorder reads.
+    """
+    lake = folder / "recorded"
+    facts = account.run(lake, seconds=seconds, rate=10_000)
+    assert (facts["differences"], facts["verify"]["proved"]) == ([], True), facts["differences"]
+
+    def book() -> tuple[int, float]:
+        parts = list(lake.glob("book/*/*.parquet"))
+        return len(parts), sum(part.stat().st_size for part in parts) / facts["record"]["rows"]["book"]
+
+    before = book()
+    done = subprocess.run([sys.executable, "-c", COMPACT, str(lake)], stdout=subprocess.PIPE, check=True)
+    after = book()
+    report = krakpot.verify.verify(lake)
+    assert report.proved, report.problems
+    assert report.checksums == facts["verify"]["checksums"]
+    # Two, where midnight passed.
+    assert after[0] in (1, 2)
+    return {
+        "rows": facts["record"]["rows"]["book"],
+        "parts": before[0],
+        "bytes_per_row_sealed": before[1],
+        "bytes_per_row": after[1],
+        "compact": json.loads(done.stdout),
+    }
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -119,17 +167,24 @@ def main() -> None:
         folder = Path(name)
         if options.small:
             found = {"socket": socket_to_book(folder, 2_000, 1), "verify": verify(folder, 5, 5_000, 1)}
+            found["compact"] = compacted(folder, 3)
         else:
             found = {"socket": socket_to_book(folder, 50_000, 9), "verify": verify(folder, 50, 500_000, 3)}
+            found["compact"] = compacted(folder, 700)
     if options.json:
         print(json.dumps(found))
         return
-    socket, lake = found["socket"], found["verify"]
+    socket, lake, merged = found["socket"], found["verify"], found["compact"]
     for reader, us in socket["us"].items():
         print(f"{reader:10} {us:6.2f} µs CPU per frame")
     print(f"krakpot / bare: {socket['ratio']:.2f} ({socket['ratio_least']:.2f} to {socket['ratio_most']:.2f})")
     print(
         f"verify: {lake['per_second']:,.0f} messages/s of one core, {lake['bytes_per_row']:.1f} bytes per row as sealed"
+    )
+    print(
+        f"compact: {merged['rows']:,} rows of books in {merged['parts']} parts, "
+        f"{merged['bytes_per_row_sealed']:.2f} bytes each as sealed, {merged['bytes_per_row']:.2f} as compacted, "
+        f"{merged['compact']['mb']:.0f} MB at most"
     )
 
 
