@@ -245,7 +245,7 @@ def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict
         "## Compacting",
         "",
         f"The built-in exchange recorded at full speed: {merged['rows']:,} rows of books in {merged['parts']} parts",
-        f"became one, {merged['bytes_per_row_sealed']:.2f} bytes a row became {merged['bytes_per_row']:.2f}. All tables:",
+        f"became one, {merged['bytes_per_row_sealed']:.2f} bytes a row {merged['bytes_per_row']:.2f}. All tables:",
         f"{compact['rows'] / compact['seconds']:,.0f} rows a second of CPU, {compact['mb']:.0f} MB of memory at most.",
     ]
     return "\n".join(lines) + "\n"

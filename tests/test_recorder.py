@@ -627,20 +627,23 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 # The disk.
 
 
-def test_a_slow_disk_makes_the_socket_wait_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The writer's thread stands still: the queue fills up, the socket is not read, the ledger tells from when to when;
+@pytest.mark.parametrize("what", ["write", "sync"])
+def test_a_slow_disk_makes_the_socket_wait_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The writer's thread stands still, in a write or an fsync: the queue fills up, the socket is not read, the ledger tells from when to when;
     then everything that was sent is there.
     """
     monkeypatch.setattr(link, "QUEUE", 2)
     gate = threading.Event()
     gate.set()
-    write = journal.Writer.write
+    real = getattr(journal.Writer, what)
 
-    def slow(self: journal.Writer, batches: Any, now: int) -> Path | None:
+    def slow(self: journal.Writer, *arguments: Any) -> Path | None:
         gate.wait()
-        return write(self, batches, now)
+        return cast("Path | None", real(self, *arguments))
 
-    monkeypatch.setattr(journal.Writer, "write", slow)
+    monkeypatch.setattr(journal.Writer, what, slow)
 
     async def test() -> None:
         async with Exchange() as exchange:

@@ -47,7 +47,10 @@ class _Cursor:
                     batch.validate(full=True)
                     frame = pl.from_arrow(pa.Table.from_batches([batch]))
                     assert isinstance(frame, pl.DataFrame), "a table gives a frame"
-                    yield frame.select(pl.col(name).cast(kind) for name, kind in self.schema.items())
+                    if dict(frame.schema) == self.schema:
+                        yield frame
+                    else:
+                        yield frame.select(pl.col(name).cast(kind) for name, kind in self.schema.items())
         except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
             self.failed(self.path, error)
 

@@ -283,13 +283,16 @@ class _Session:
         born = _born(session)
         self.begun_before = born is not None and bool(parts) and min(part.date for part in parts) > born.date()
         self.unreadable: set[Path] = set()
+        self.spans: dict[Path, tuple[int, int]] = {}
+        """First and last message of parts, as the ledger tells them."""
         self.missing: dict[str, list[int]] = {books.messages: [] for books in BOOKS}
         """Per table of books, the messages after which rows are missing: every book of it ends there."""
 
     def of(self, table: str) -> list[Part]:
         return sorted((part for part in self.parts if part.table == table), key=lambda part: (part.number, part.date))
 
-    def read(self, parts: list[Part], columns: list[str]) -> pl.DataFrame:
+    def read(self, parts: list[Part], columns: list[str], at: int | None = None) -> pl.DataFrame:
+        """Columns of parts; with ``at`` the next ``ROWS`` rows from there on."""
         table = parts[0].table if parts else "ledger"
         schema = {name: kind for name, kind in polars_schema(table).items() if name in columns}
         frames = [pl.DataFrame(schema=schema)]
@@ -297,7 +300,8 @@ class _Session:
             if part.path in self.unreadable:
                 continue
             try:
-                frame = pl.read_parquet(part.path, columns=list(schema), hive_partitioning=False)
+                lazy = pl.scan_parquet(part.path, hive_partitioning=False).select(list(schema))
+                frame = (lazy if at is None else lazy.slice(at, ROWS)).collect()
                 frames.append(frame.select(pl.col(name).cast(kind) for name, kind in schema.items()))
             except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
                 self._unreadable(part.path, error)
@@ -401,6 +405,8 @@ class _Session:
         rows = self.read([part], ["entry"]).height
         if part.path in self.unreadable:
             return
+        if isinstance(first, int):
+            self.spans[part.path] = first, int(facts["last"])
         if rows != count:
             self.report.problem(f"the part {name} has {rows} rows, the ledger says {count}")
         elif facts.get("sha256") not in (None, digest(part.path)):
@@ -600,17 +606,31 @@ class _Session:
 
     def _span(self, part: Part) -> tuple[int, int]:
         """First and last message of a part; one that cannot be read has none."""
+        if part.path in self.spans:
+            return self.spans[part.path]
         numbers = self.read([part], ["message"])["message"].drop_nulls()
         return (int(numbers.min()), int(numbers.max())) if len(numbers) else (-1, -1)  # type: ignore[arg-type]  # whole numbers
 
     def _read_unit(self, table: str, columns: list[str], parts: list[Part]) -> Iterator[pl.DataFrame]:
+        """Rows of parts that belong together, in order, no message in two frames."""
+        parts = [part for part in parts if part.path not in self.unreadable]
         if len(parts) == 1 and not parts[0].compacted:
             frame = self.read(parts, columns)
             if frame.height:
                 yield frame
+        elif all(part.compacted for part in parts) and len({part.date for part in parts}) == 1:
+            # One after the other they are in order.
+            in_order = sorted(parts, key=lambda part: part.number)
+            yield from whole((rows for part in in_order for rows in self._slices(part, columns)), ROWS)
         else:
-            paths = [part.path for part in parts if part.path not in self.unreadable]
+            paths = [part.path for part in parts]
             yield from whole(merged(paths, table, columns=columns, failed=self._unreadable), ROWS)
+
+    def _slices(self, part: Part, columns: list[str]) -> Iterator[pl.DataFrame]:
+        at = 0
+        while (frame := self.read([part], columns, at)).height:
+            yield frame
+            at += ROWS
 
     def _unreadable(self, path: Path, error: BaseException) -> None:
         self.unreadable.add(path)
