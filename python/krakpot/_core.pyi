@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 __all__ = [
-    "DEBUG", "LIMITS", "TABLES", "Batch", "Book", "Budget", "Exchange", "Orders", "Schema", "Session", "Verifier",
-    "__version__", "matches", "schema",
+    "DEBUG", "LIMITS", "TABLES", "Batch", "Book", "Budget", "Exchange", "Frame", "Orders", "Schema", "Session", "Verifier",
+    "__version__", "align", "matches", "schema",
 ]  # fmt: skip
 
 __version__: str
@@ -263,6 +263,23 @@ class Verifier:
         checkpoints_bad, problems. `problems` is a list of at most ten sentences. Unexplained: no row of `ends` accounts
         for it.
         """
+
+@final
+class Frame:
+    """Columns that are no table of the lake: an Arrow record batch, by the Arrow PyCapsule interface."""
+
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+
+def align(left: object, right: object, *, window: int, nearest: int = 16) -> Frame:
+    """Pair the states of two sequences: the longest chain of pairs that grows in both. Lets go of the interpreter.
+
+    Columns of `left` and `right` (anything with the Arrow PyCapsule interface): group UInt32, ascending; key UInt64;
+    time Int64, ns; first Boolean. Paired are equal keys of one group at most `window` ns apart; a state that is `first`
+    (of a life) may be one that the other sequence was in before. Of each state the `nearest` candidates are tried: those
+    nearest to the difference of time that is usual around it; of equally long chains, the one whose differences are
+    nearest to the usual, in sum. The result has columns left and right (UInt32): places in the two.
+    """
 
 @final
 class Exchange:

@@ -31,6 +31,7 @@
 //! | `batch` | rows as Arrow record batches (feature `arrow`) |
 //! | [`session`] | the protocol state of one connection |
 //! | [`verify`] | books rebuilt from rows alone |
+//! | [`align`] | which state of one sequence is which of another |
 
 pub mod error;
 pub mod limits;
@@ -48,5 +49,6 @@ pub mod batch;
 pub mod session;
 #[cfg(feature = "arrow")]
 pub mod verify;
+pub mod align;
 
 pub use error::Error;
