@@ -52,7 +52,10 @@ def allowed(left: list[State], right: list[State], window: int) -> set[tuple[int
             near = abs(one.time - other.time) <= window
             # The state that the other sequence was in when the window of a life's first state began.
             was_right = one.first and [s.time < one.time - window for s in right[j : j + 2]] in ([True], [True, False])
-            was_left = other.first and [s.time < other.time - window for s in left[i : i + 2]] in ([True], [True, False])
+            was_left = other.first and [s.time < other.time - window for s in left[i : i + 2]] in (
+                [True],
+                [True, False],
+            )
             if one.key == other.key and (near or was_right or was_left):
                 pairs.add((i, j))
     return pairs
