@@ -11,14 +11,21 @@ within a second counts for equality, not for latency: nobody can tell which of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
-from krakpot import _core
+from krakpot import _core, journal
+from krakpot.errors import ConfigError
+from krakpot.lake import REFUSALS, Lake, Part, Time, nanoseconds
+from krakpot.seal import polars_schema
+from krakpot.verify import BOOKS, Books, life_ends
 
 WINDOW = 5_000_000_000
 """Largest difference of receive times of a pair, ns."""
@@ -28,6 +35,10 @@ NEAREST = 16
 """Candidates of a state: those nearest to the usual latency."""
 CLEAR_MIN = 100
 """Pairs from which on a symbol's own latencies say how far its edges reach."""
+ROWS_MAX = 20_000_000
+"""Rows of a table read for one group of symbols: bounds memory."""
+RUN_UP = timedelta(hours=2)
+"""Read before the beginning of a range: every book that lived has a checkpoint in it."""
 TIME = pl.Datetime("ns", "UTC")
 STATES: dict[str, pl.DataType] = {
     "symbol": pl.String(),
@@ -52,7 +63,7 @@ LIVES: dict[str, pl.DataType] = {
     "reason": pl.String(),
 }
 """A row for every life of a book; ``reason`` is the ledger's kind that ended it, null where nothing did."""
-WRONG = ("mismatch", "crossed", "decode_error")
+WRONG = ("mismatch", "crossed", *REFUSALS)
 """Ends of a life that say that a book was wrong."""
 BURSTS = (1, 2, 4, 8, 16)
 """Least entries of each class of book messages."""
@@ -67,6 +78,10 @@ was seen later than it came about. Both are left out of latency. Latencies in ns
 CONVENTION = "positive: the book channel is later than level 3"
 
 Progress = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """Without a caller who wants to know."""
 
 
 @dataclass
@@ -488,3 +503,195 @@ def compare_channels(
     """Compare two channels whose lives follow each other (``sequence``)."""
     top, full = (align(book, derived, key, window) for key in ("checksum", "full"))
     return Report(lake, window, top, full, book, derived, depths, loop)
+
+
+def compare(
+    lake: Lake | str | Path,
+    symbols: str = "*",
+    start: Time | None = None,
+    end: Time | None = None,
+    *,
+    window: int = WINDOW,
+    progress: Progress = _silent,
+) -> Report:
+    """Compare the two channels of a lake, of the symbols that the patterns choose, received in [start, end).
+
+    ``ConfigError`` if the lake lacks one of the channels, or no symbol of both is chosen. Only sealed parts are read.
+    """
+    lake = lake if isinstance(lake, Lake) else Lake(lake)
+    begin, until = (None if time is None else nanoseconds(time) for time in (start, end))
+    depths, rows = _found(lake, symbols, begin, until)
+    ledger = lake.ledger().select("session", "symbol", "message", "entry", "ts_recv", "kind", "channel", "count")
+    ledger = ledger.sort("session", "entry").collect()
+    told: list[list[Channel]] = [[], []]
+    for group in _groups(rows):
+        progress(f"{len(group)} of {len(depths)} symbols: reading and proving their books")
+        with ThreadPoolExecutor(max_workers=len(BOOKS)) as pool:
+            walks = [
+                pool.submit(_walk, lake, books, {name: depths[name] for name in group}, ledger, (begin, until))
+                for books in BOOKS
+            ]
+            for channels, walk in zip(told, walks, strict=True):
+                channels.append(walk.result())
+    book, derived = (
+        sequence(
+            Channel(pl.concat([one.states for one in channels]), pl.concat([one.lives for one in channels])),
+            begin,
+            until,
+        )
+        for channels in told
+    )
+    progress("pairing states")
+    loop = ledger.filter(pl.col("kind") == "lag").select("ts_recv", "count")
+    for bound, keep in ((begin, pl.col("ts_recv").__ge__), (until, pl.col("ts_recv").__lt__)):
+        loop = loop if bound is None else loop.filter(keep(pl.lit(bound).cast(TIME)))
+    return compare_channels(book, derived, lake=str(lake.path), window=window, depths=depths, loop=loop)
+
+
+def _found(lake: Lake, patterns: str, begin: int | None, until: int | None) -> tuple[dict[str, int], dict[str, int]]:
+    """Common depth, and rows, of every chosen symbol that has both."""
+    frames = []
+    for books in BOOKS:
+        rows = lake.scan(books.messages, None, begin, until).group_by("symbol")
+        frames.append(rows.agg(pl.len().alias("rows"), pl.col("depth").min()).collect())
+        if frames[-1].is_empty():
+            sentence = (
+                f"{lake.path}: has no {books.channel} in it; record both, with a key in KRAKPOT_API_KEY and "
+                "KRAKPOT_API_SECRET: krakpot record --channels book,level3 --symbols 'BTC/USD,ETH/USD' --for 1h"
+            )
+            raise ConfigError(sentence)
+    both = frames[0].join(frames[1], on="symbol", suffix="_level3").sort("symbol")
+    wanted = [pattern.strip() for pattern in patterns.split(",")]
+    chosen = [name for name in both["symbol"] if any(_core.matches(pattern, name) for pattern in wanted)]
+    if not chosen:
+        sentence = (
+            f"--symbols {patterns}: no symbol with both channels matches; there are {', '.join(both['symbol'][:10])}"
+        )
+        raise ConfigError(sentence if both.height else f"{lake.path}: no symbol was recorded by both channels")
+    both = both.filter(pl.col("symbol").is_in(chosen))
+    depth = both.select(pl.min_horizontal("depth", "depth_level3")).to_series()
+    rows = both.select(pl.max_horizontal("rows", "rows_level3")).to_series()
+    return dict(zip(chosen, depth, strict=True)), dict(zip(chosen, rows, strict=True))
+
+
+def _groups(rows: dict[str, int]) -> list[list[str]]:
+    """Symbols in groups whose rows fit into memory."""
+    groups: list[list[str]] = [[]]
+    held = 0
+    for symbol, number in rows.items():
+        if groups[-1] and held + number > ROWS_MAX:
+            groups.append([])
+            held = 0
+        groups[-1].append(symbol)
+        held += number
+    return groups
+
+
+def _walk(
+    lake: Lake, books: Books, depths: dict[str, int], ledger: pl.DataFrame, span: tuple[int | None, int | None]
+) -> Channel:
+    """States and lives of one channel in all its sessions."""
+    found = [Channel(pl.DataFrame(schema=STATES), pl.DataFrame(schema=LIVES))]
+    parts = [lake.parts(table) for table in (books.checkpoints, books.messages)]
+    for session in sorted({part.session for part in parts[1]}):
+        mine = [[part for part in table if part.session == session] for table in parts]
+        numbers = _numbers(mine[1], span)
+        if not numbers:
+            continue
+        rows = ledger.filter(pl.col("session") == session)
+        walk = Walk(session, books, depths)
+        walk.ends(rows)
+        for number in numbers:
+            walk.take(*(
+                _read([part for part in table if part.number == number], name, columns, list(depths))
+                for table, name, columns in zip(mine, *_tables(books), strict=True)
+            ))  # fmt: skip
+        found.append(walk.channel())
+    return Channel(pl.concat([one.states for one in found]), pl.concat([one.lives for one in found]))
+
+
+def _tables(books: Books) -> tuple[list[str], list[list[str]]]:
+    """Tables of checkpoints and messages, and the columns to read."""
+    return [books.checkpoints, books.messages], [
+        books.checkpoint_columns,
+        [*books.message_columns, "ts_recv", "ts_event"],
+    ]
+
+
+def _begun(part: Part) -> datetime:
+    """When the first row of a part was received, from its name."""
+    clock = datetime.strptime(part.path.name[:6], "%H%M%S").time()  # noqa: DTZ007  # joined with its date and zone
+    return datetime.combine(part.date, clock, tzinfo=UTC)
+
+
+def _numbers(parts: Sequence[Part], span: tuple[int | None, int | None]) -> list[int]:
+    """Numbers of the journals that hold the range, and what books must be built from."""
+    numbers = sorted({part.number for part in parts})
+    begin, until = span
+    if begin is not None:
+        early = [part.number for part in parts if _begun(part) <= journal.stamp(begin) - RUN_UP]
+        numbers = [number for number in numbers if number >= max(early, default=0)]
+    if until is not None:
+        late = {part.number for part in parts if _begun(part) >= journal.stamp(until)}
+        numbers = [number for number in numbers if number not in late]
+    return numbers
+
+
+def _read(parts: Sequence[Part], table: str, columns: list[str], symbols: list[str]) -> pl.DataFrame:
+    schema = {name: kind for name, kind in polars_schema(table).items() if name in columns}
+    frames = [pl.LazyFrame(schema=schema)]
+    for part in parts:
+        frame = pl.scan_parquet(part.path, hive_partitioning=False).filter(pl.col("symbol").is_in(symbols))
+        frames.append(frame.select(pl.col(name).cast(kind) for name, kind in schema.items()))
+    # A journal that crossed midnight has two parts: one run of rows a symbol is needed.
+    return pl.concat(frames).sort("symbol", "message", "entry").collect()
+
+
+class Walk:
+    """States and lives of one channel in one session, from rows as they come."""
+
+    def __init__(self, session: str, books: Books, depths: dict[str, int]) -> None:
+        """``depths``: levels that both channels have, by symbol."""
+        self.session = session
+        self.books = books
+        self.core = _core.States(session, channel=books.channel, depths=depths)
+        self.last: int | None = None
+        """The latest time of the session that is known, ns."""
+        self._ends: list[pl.DataFrame] = []
+
+    def ends(self, ledger: pl.DataFrame) -> None:
+        """Take rows of the session's ledger, before the rows of the messages that they stand behind."""
+        self._seen(ledger)
+        ends = life_ends(ledger, self.books.channel).select("symbol", "message", "kind", "ts_recv")
+        self._ends.append(ends)
+        self.core.ends(ends)
+
+    def take(self, checkpoints: pl.DataFrame, messages: pl.DataFrame) -> None:
+        """Take the rows of one journal, or of some flushes of it; sorted."""
+        self._seen(messages)
+        self.core.checkpoints(checkpoints)
+        self.core.messages(messages)
+
+    def _seen(self, rows: pl.DataFrame) -> None:
+        last = rows["ts_recv"].dt.epoch("ns").max()
+        if isinstance(last, int):
+            self.last = last if self.last is None else max(self.last, last)
+
+    def channel(self) -> Channel:
+        """The states since the last call, and all lives."""
+        states, lives = (pl.from_arrow(pa.record_batch(frame)) for frame in (self.core.states(), self.core.lives()))
+        assert isinstance(states, pl.DataFrame), "a record batch gives a frame"
+        assert isinstance(lives, pl.DataFrame), "a record batch gives a frame"
+        session = pl.lit(self.session).alias("session")
+        if self._ends:
+            # The ledger's row of an end has its time; it names the symbol, or none for all.
+            ends = pl.concat(self._ends).unique(["symbol", "message", "kind"], keep="first", maintain_order=True)
+            by = {"message": "message_to", "kind": "reason"}
+            ends = ends.rename(by | {"ts_recv": "ts_end"})
+            own = lives.join(ends, on=["symbol", *by.values()], how="left", maintain_order="left")["ts_end"]
+            every = ends.filter(pl.col("symbol").is_null()).drop("symbol")
+            every_ts = lives.join(every, on=[*by.values()], how="left", maintain_order="left")["ts_end"]
+            lives = lives.with_columns(pl.coalesce("ts_to", own, every_ts).alias("ts_to"))
+        last = pl.lit(self.last, dtype=pl.Int64).cast(TIME)
+        lives = lives.with_columns(session, pl.col("ts_to").fill_null(last)).select(list(LIVES))
+        return Channel(states.with_columns(session).select(list(STATES)).cast(STATES), lives.cast(LIVES))

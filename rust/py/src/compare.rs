@@ -1,11 +1,16 @@
-//! `align`: which state of one sequence is which of another.
+//! `States`: what the books of a lake went through; `align`: which state of one sequence is which of another.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Int64Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use krakpot_core::align::{self as core, State, Window};
+use krakpot_core::book::Book;
+use krakpot_core::compare;
+use krakpot_core::orders::Orders;
+use krakpot_core::session::Channel;
 use pyo3::prelude::*;
 
 use crate::arrow::{Frame, batches};
@@ -68,4 +73,82 @@ pub fn align(
         RecordBatch::try_from_iter(columns).map(Frame).map_err(|error| error.to_string())
     })
     .map_err(value_error)
+}
+
+/// The states of either channel.
+enum Kind {
+    Book(compare::States<Book>),
+    Level3(compare::States<Orders>),
+}
+
+/// Collects the states of one channel in one session.
+// A mutex, since several threads may hold the object; each call takes it whole.
+#[pyclass(frozen, module = "krakpot._core")]
+pub struct States(Mutex<Kind>);
+
+impl States {
+    fn each(
+        &self,
+        py: Python<'_>,
+        rows: &Bound<'_, PyAny>,
+        take: impl Fn(&mut Kind, &RecordBatch) -> Result<(), String> + Send + Sync,
+    ) -> PyResult<()> {
+        let batches = batches(rows)?;
+        self.with(py, |kind| batches.iter().try_for_each(|batch| take(kind, batch)))
+    }
+
+    fn with<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&mut Kind) -> Result<T, String> + Send) -> PyResult<T> {
+        py.detach(|| call(&mut *self.0.lock().map_err(|_| "an earlier call failed".to_owned())?)).map_err(value_error)
+    }
+}
+
+#[pymethods]
+impl States {
+    #[new]
+    #[pyo3(signature = (session, *, channel, depths))]
+    fn new(session: &str, channel: &str, depths: HashMap<String, u16>) -> PyResult<Self> {
+        let kind = match Channel::named(channel) {
+            Some(Channel::Book) => Kind::Book(compare::States::new(session, depths)),
+            Some(Channel::Level3) => Kind::Level3(compare::States::new(session, depths)),
+            _ => return Err(value_error(format!("channel {channel:?} has no books; channels: book, level3"))),
+        };
+        Ok(Self(Mutex::new(kind)))
+    }
+
+    fn ends(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.each(py, rows, |kind, batch| match kind {
+            Kind::Book(states) => states.ends(batch),
+            Kind::Level3(states) => states.ends(batch),
+        })
+    }
+
+    fn checkpoints(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.each(py, rows, |kind, batch| match kind {
+            Kind::Book(states) => states.checkpoints(batch),
+            Kind::Level3(states) => states.checkpoints(batch),
+        })
+    }
+
+    fn messages(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.each(py, rows, |kind, batch| match kind {
+            Kind::Book(states) => states.messages(batch),
+            Kind::Level3(states) => states.messages(batch),
+        })
+    }
+
+    fn states(&self, py: Python<'_>) -> PyResult<Frame> {
+        self.with(py, |kind| match kind {
+            Kind::Book(states) => states.states(),
+            Kind::Level3(states) => states.states(),
+        })
+        .map(Frame)
+    }
+
+    fn lives(&self, py: Python<'_>) -> PyResult<Frame> {
+        self.with(py, |kind| match kind {
+            Kind::Book(states) => states.lives(),
+            Kind::Level3(states) => states.lives(),
+        })
+        .map(Frame)
+    }
 }

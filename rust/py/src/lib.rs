@@ -23,7 +23,7 @@ mod _core {
     #[pymodule_export]
     use crate::book::Book;
     #[pymodule_export]
-    use crate::compare::align;
+    use crate::compare::{States, align};
     #[pymodule_export]
     use crate::exchange::Exchange;
     #[pymodule_export]
