@@ -8,14 +8,18 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import frames
-from krakpot import _core
+import lakes
+from krakpot import _core, seal
 
 Pace = tuple[int, int, int]
 """Delay, jitter, conflation, ns."""
 MS = 1_000_000
+SESSIONS = [lakes.session_name(frames.START + n * MS) for n in range(2)]
+"""Of the book channel and of level3, in a recorded lake."""
 
 
 def unframe(block: bytes) -> list[bytes]:
@@ -77,20 +81,26 @@ def run(
     seconds: float = 10.0,
     depth: int = 100,
     depth3: int = 100,
+    later: int = 0,
 ) -> Channels:
-    """Let the exchange run; all is subscribed at its beginning."""
+    """Let the exchange run; all is subscribed at its beginning, the book channel ``later``, ns (whole 100 ms)."""
     exchange = _core.Exchange(pairs=pairs, rate=rate, seed=seed, start=frames.START, log=True, book=book, level3=level3)
     exchange.allow("a token", frames.START + frames.SECOND)
     clients = {"book": exchange.connect(), "level3": exchange.connect("level3")}
     symbols = exchange.symbols
     exchange.receive(clients["book"], b'{"method":"subscribe","params":{"channel":"instrument"}}')
-    for channel, client in clients.items():
+
+    def subscribe(channel: str) -> None:
         params: dict[str, Any] = {"channel": channel, "symbol": symbols, "token": "a token"}
         params["depth"] = depth if channel == "book" else depth3
-        exchange.receive(client, json.dumps({"method": "subscribe", "params": params}).encode())
+        exchange.receive(clients[channel], json.dumps({"method": "subscribe", "params": params}).encode())
+
+    subscribe("level3")
     # In small steps: what a client has not taken must not grow beyond what the exchange keeps for it.
     blocks: dict[str, list[bytes]] = {channel: [] for channel in clients}
     for step in range(1, int(seconds * 10) + 1):
+        if (step - 1) * 100 * MS == later:
+            subscribe("book")
         exchange.advance(frames.START + step * 100 * MS)
         for channel, client in clients.items():
             blocks[channel].append(exchange.take(client))
@@ -116,3 +126,16 @@ def _messages(channel: str, sent: list[int], texts: list[bytes]) -> Iterable[Mes
         if told.get("channel") == channel:
             (data,) = told["data"]
             yield Message(data["symbol"], told["type"], time, data["timestamp"][:26], int(data["checksum"]), data)
+
+
+def record(lake: Path, run: Channels, *, drop: Iterable[int] = ()) -> dict[str, dict[str, Any]]:
+    """A lake of both channels, a session each; ``drop``: level-3 frames that never came. Returns the sessions' counts."""
+    counts = {}
+    gone = set(drop)
+    for number, (channel, timed) in enumerate((("book", run.book), ("level3", run.level3))):
+        recorder = lakes.Recorder(lake, SESSIONS[number], precision=run.precision)
+        recorder.take(one for i, one in enumerate(timed) if channel == "book" or i not in gone)
+        recorder.end()
+        counts[channel] = recorder.session.counts()
+    seal.recover(lake)
+    return counts

@@ -40,28 +40,32 @@ ROWS_MAX = 20_000_000
 RUN_UP = timedelta(hours=2)
 """Read before the beginning of a range: every book that lived has a checkpoint in it."""
 TIME = pl.Datetime("ns", "UTC")
-STATES: dict[str, pl.DataType] = {
-    "symbol": pl.String(),
-    "session": pl.String(),
-    "life": pl.UInt32(),
-    "message": pl.UInt64(),
-    "ts_recv": TIME,
-    "ts_event": TIME,
-    "checksum": pl.UInt32(),
-    "full": pl.UInt64(),
-    "entries": pl.UInt32(),
-}
+STATES = pl.Schema(
+    {
+        "symbol": pl.String(),
+        "session": pl.String(),
+        "life": pl.UInt32(),
+        "message": pl.UInt64(),
+        "ts_recv": TIME,
+        "ts_event": TIME,
+        "checksum": pl.UInt32(),
+        "full": pl.UInt64(),
+        "entries": pl.UInt32(),
+    }
+)
 """A row for every message that changed the book: ``checksum`` of the top ten, ``full`` a hash of all common levels."""
-LIVES: dict[str, pl.DataType] = {
-    "symbol": pl.String(),
-    "session": pl.String(),
-    "life": pl.UInt32(),
-    "message_from": pl.UInt64(),
-    "ts_from": TIME,
-    "message_to": pl.UInt64(),
-    "ts_to": TIME,
-    "reason": pl.String(),
-}
+LIVES = pl.Schema(
+    {
+        "symbol": pl.String(),
+        "session": pl.String(),
+        "life": pl.UInt32(),
+        "message_from": pl.UInt64(),
+        "ts_from": TIME,
+        "message_to": pl.UInt64(),
+        "ts_to": TIME,
+        "reason": pl.String(),
+    }
+)
 """A row for every life of a book; ``reason`` is the ledger's kind that ended it, null where nothing did."""
 WRONG = ("mismatch", "crossed", *REFUSALS)
 """Ends of a life that say that a book was wrong."""
@@ -109,7 +113,12 @@ def sequence(channel: Channel, start: int | None = None, end: int | None = None)
     lives = lives.with_columns(pl.col("ts_from", "ts_to").cast(TIME), place=pl.int_range(pl.len(), dtype=pl.UInt32))
     bounds = lives.select("session", "symbol", "life", "ts_from", "ts_to", "place")
     states = channel.states.join(bounds, on=["session", "symbol", "life"], maintain_order="left")
-    states = states.filter(pl.col("ts_recv").is_between("ts_from", "ts_to")).sort("symbol", "place", "message")
+    states = states.filter(pl.col("ts_recv") <= pl.col("ts_to")).sort("symbol", "place", "message")
+    # The state in which a clipped life begins is the one that was in force then.
+    following = pl.col("ts_recv").shift(-1).over("symbol", "place")
+    states = states.filter(
+        (pl.col("ts_recv") >= pl.col("ts_from")) | (following > pl.col("ts_from")).fill_null(value=True)
+    )
     return Channel(states.drop("ts_from", "ts_to"), lives)
 
 
@@ -194,16 +203,15 @@ def align(book: Channel, derived: Channel, key: str, window: int) -> Compared:
     pairs = pair(sides[0], sides[1], window)
     columns = ["session", "message", "ts_recv", "ts_event", "entries", "first", "recurs"]
     halves = [
-        side[pairs[name]].select("symbol", "checksum", *columns).rename(lambda column, name=name: f"{name}_{column}")
+        side[pairs[name]].select(pl.col("symbol", "checksum", *columns).name.prefix(f"{name}_"))
         for side, name in zip(sides, SIDES, strict=True)
     ]
     matches = pl.concat(halves, how="horizontal").rename({"book_symbol": "symbol", "book_checksum": "checksum"})
-    latency = {
-        f"latency_{kind}": (pl.col(f"book_ts_{kind}") - pl.col(f"level3_ts_{kind}")).dt.total_nanoseconds()
-        for kind in ("recv", "event")
-    }
+    # The book channel tells microseconds, level 3 nanoseconds.
+    event = [pl.col(f"{name}_ts_event").dt.truncate("1us") for name in SIDES]
     matches = matches.with_columns(
-        **latency,
+        latency_recv=(pl.col("book_ts_recv") - pl.col("level3_ts_recv")).dt.total_nanoseconds(),
+        latency_event=(event[0] - event[1]).dt.total_nanoseconds(),
         recurs=pl.col("book_recurs") | pl.col("level3_recurs"),
         begins=pl.col("book_first") | pl.col("level3_first"),
     ).with_columns(clear=~pl.col("recurs") & ~pl.col("begins"))
@@ -399,16 +407,16 @@ class Report:
         told = (
             "how late that process was is not recorded (no `lag` rows in the ledger)"
             if lags.is_empty()
-            else f"it was late by at most {milliseconds(lags.max())} ms, in half of all seconds by less than "
-            f"{milliseconds(lags.median())} ms (`lag` rows of the ledger)"
+            else f"that process was late by at most {milliseconds(_number(lags.max()))} ms, in half of all seconds by "
+            f"no more than {milliseconds(_number(lags.median()))} ms (`lag` rows of the ledger)"
         )
         return [
             f"Sign: {CONVENTION}.",
-            f"Receive times of both channels are read by one recorder, from one clock, when its sockets deliver: {told}.",
-            "Receive times hold the way through the network. The two channels come over different connections, perhaps "
-            "from different servers: their difference is what a client at this place sees, not what the exchange does.",
-            "Exchange times are the `timestamp`s of the messages: microseconds in the book channel, nanoseconds in "
-            "level 3. What the exchange means by them is not documented to be the same in both.",
+            f"Receive times of both channels are read from one clock, when the recorder's sockets deliver: {told}.",
+            "Receive times hold the way through the network: the two come over different connections, perhaps from "
+            + "different servers. Their difference is what a client at this place sees, not what the exchange does.",
+            "Exchange times are the `timestamp`s of the messages, to the microsecond. What the exchange means by them "
+            + "is not documented to be the same in both channels.",
             "A state that comes again within a second, and one that begins a life, count for equality, not for latency.",
             "States that only level 3 shows are no disagreement: the book channel may send several changes as one.",
         ]
@@ -492,9 +500,13 @@ def _broken(channel: str, mine: pl.DataFrame, other: pl.DataFrame) -> pl.DataFra
     return lives.select("symbol", "channel", "reason", "ts", "session", "message").unique(maintain_order=True)
 
 
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
+
+
 def milliseconds(ns: float | None) -> str:
     """Nanoseconds as milliseconds, for people."""
-    return "–" if ns is None else f"{ns / 1e6:,.3f}"
+    return "-" if ns is None else f"{ns / 1e6:,.3f}"
 
 
 def compare_channels(
@@ -521,8 +533,8 @@ def compare(
     lake = lake if isinstance(lake, Lake) else Lake(lake)
     begin, until = (None if time is None else nanoseconds(time) for time in (start, end))
     depths, rows = _found(lake, symbols, begin, until)
-    ledger = lake.ledger().select("session", "symbol", "message", "entry", "ts_recv", "kind", "channel", "count")
-    ledger = ledger.sort("session", "entry").collect()
+    told_by = ["session", "symbol", "message", "entry", "ts_recv", "kind", "channel", "count"]
+    ledger = lake.ledger().select(told_by).sort("session", "entry").collect()
     told: list[list[Channel]] = [[], []]
     for group in _groups(rows):
         progress(f"{len(group)} of {len(depths)} symbols: reading and proving their books")
@@ -542,9 +554,10 @@ def compare(
         for channels in told
     )
     progress("pairing states")
-    loop = ledger.filter(pl.col("kind") == "lag").select("ts_recv", "count")
-    for bound, keep in ((begin, pl.col("ts_recv").__ge__), (until, pl.col("ts_recv").__lt__)):
-        loop = loop if bound is None else loop.filter(keep(pl.lit(bound).cast(TIME)))
+    recv = pl.col("ts_recv").dt.epoch("ns")
+    loop = ledger.filter(
+        pl.col("kind") == "lag", recv >= (begin or 0), pl.lit(value=True) if until is None else recv < until
+    ).select("ts_recv", "count")
     return compare_channels(book, derived, lake=str(lake.path), window=window, depths=depths, loop=loop)
 
 
@@ -570,8 +583,8 @@ def _found(lake: Lake, patterns: str, begin: int | None, until: int | None) -> t
         raise ConfigError(sentence if both.height else f"{lake.path}: no symbol was recorded by both channels")
     both = both.filter(pl.col("symbol").is_in(chosen))
     depth = both.select(pl.min_horizontal("depth", "depth_level3")).to_series()
-    rows = both.select(pl.max_horizontal("rows", "rows_level3")).to_series()
-    return dict(zip(chosen, depth, strict=True)), dict(zip(chosen, rows, strict=True))
+    most = both.select(pl.max_horizontal("rows", "rows_level3")).to_series()
+    return dict(zip(chosen, depth, strict=True)), dict(zip(chosen, most, strict=True))
 
 
 def _groups(rows: dict[str, int]) -> list[list[str]]:

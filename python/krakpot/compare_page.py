@@ -116,7 +116,7 @@ def span(seconds: float) -> str:
 def share(part: float | None) -> str:
     """A share for people: 100 % only where nothing is missing, 0 % only where nothing is."""
     if part is None:
-        return "–"
+        return "-"
     return f"{part:.0%}".replace("%", " %") if part in {0, 1} else f"{min(max(part * 100, 0.001), 99.999):.3f} %"
 
 
@@ -142,7 +142,7 @@ def _facts(total: dict[str, Any], *, equal: bool) -> str:
 
 def _cell(name: str, value: Any) -> str:
     if value is None:
-        return "–"
+        return "-"
     if name in _NS:
         return milliseconds(value)
     if isinstance(value, datetime):
