@@ -413,10 +413,14 @@ class Report:
         return [
             f"Sign: {CONVENTION}.",
             f"Receive times of both channels are read from one clock, when the recorder's sockets deliver: {told}.",
-            "Receive times hold the way through the network: the two come over different connections, perhaps from "
-            + "different servers. Their difference is what a client at this place sees, not what the exchange does.",
-            "Exchange times are the `timestamp`s of the messages, to the microsecond. What the exchange means by them "
-            + "is not documented to be the same in both channels.",
+            (
+                "Receive times hold the way through the network: the two come over different connections, perhaps from "
+                "different servers. Their difference is what a client at this place sees, not what the exchange does."
+            ),
+            (
+                "Exchange times are the `timestamp`s of the messages, to the microsecond. What the exchange means by them "
+                "is not documented to be the same in both channels."
+            ),
             "A state that comes again within a second, and one that begins a life, count for equality, not for latency.",
             "States that only level 3 shows are no disagreement: the book channel may send several changes as one.",
         ]
@@ -509,6 +513,58 @@ def milliseconds(ns: float | None) -> str:
     return "-" if ns is None else f"{ns / 1e6:,.3f}"
 
 
+def span(seconds: float) -> str:
+    """A time for people: ``3 h 20 min``, ``12.5 s``."""
+    if seconds < 60:  # noqa: PLR2004  # a minute
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"  # noqa: PLR2004  # an hour
+
+
+def share(part: float | None) -> str:
+    """A share for people: 100 % only where nothing is missing, 0 % only where nothing is."""
+    if part is None:
+        return "-"
+    return f"{part:.0%}".replace("%", " %") if part in {0, 1} else f"{min(max(part * 100, 0.001), 99.999):.3f} %"
+
+
+def lines(report: Report, *, most: int = 30) -> list[str]:
+    """The report for a terminal: a line a symbol (the ``most`` busiest), the whole, and what is wrong."""
+    columns = f"{'found':>10}{'only book':>11}{'only level 3':>14}{'in full':>10}{'median':>10}{'95 %':>10}{'99 %':>10}"
+    found = [f"{'':<16}{'book states':>12}{columns}   ms; + is the book channel later"]
+    symbols = report.symbols()
+    busiest = sorted(symbols, key=lambda symbol: -symbols[symbol]["book_states"])[:most]
+    total = report.total()
+    for name, facts in [*((symbol, symbols[symbol]) for symbol in sorted(busiest)), ("all", total)]:
+        recv = facts["latency"]["recv"] or {}
+        latencies = "".join(f"{milliseconds(recv.get(key)):>10}" for key in ("median", "p95", "p99"))
+        counted = f"{share(facts['share']):>10}{facts['only_book']:>11,}{facts['only_level3']:>14,}"
+        found.append(f"{name:<16}{facts['book_states']:>12,}{counted}{share(facts['full']['share']):>10}{latencies}")
+    recv, seconds = total["latency"]["recv"], total["seconds"]
+    found += [
+        f"who is first: level 3 {recv['level3_first']:,} times, the book channel {recv['book_first']:,}, "
+        f"together {recv['together']:,}; left out of latency: {total['recurs']:,} states that come again within a second, "
+        f"{total['begins']:,} that begin a life",
+        f"compared: {span(seconds['together'])}, all symbols together; only the book known {span(seconds['only_book'])}, "
+        f"only level 3 {span(seconds['only_level3'])}; states left out: book {total['left_out']['book']:,}, "
+        f"level 3 {total['left_out']['level3']:,}",
+    ]
+    for facts, what in ((total, "top tens"), (total["full"], "all common levels")):
+        if (worst := facts["longest"]) is not None:
+            found.append(
+                f"differ: {what}, {facts['disagreements']:,} times; longest {worst['symbol']} from "
+                f"{worst['ts_from']:%Y-%m-%dT%H:%M:%S.%f} to {worst['ts_to']:%H:%M:%S.%f}, {worst['states']:,} states, "
+                f"book message {worst['message']:,} of {worst['session']}, after level-3 message "
+                f"{worst['level3_message']} of {worst['level3_session']}"
+            )
+    found += [
+        f"wrong: {row['symbol']}: the book of {row['channel']} ended by {row['reason']} at {row['ts']:%Y-%m-%dT%H:%M:%S.%f}, "
+        f"message {row['message']:,} of {row['session']}"
+        for row in report.broken.head(10).iter_rows(named=True)
+    ]
+    return [*found, "the same" if report.equal else "not the same"]
+
+
 def compare_channels(
     book: Channel, derived: Channel, *, lake: str, window: int, depths: dict[str, int], loop: pl.DataFrame
 ) -> Report:
@@ -568,11 +624,7 @@ def _found(lake: Lake, patterns: str, begin: int | None, until: int | None) -> t
         rows = lake.scan(books.messages, None, begin, until).group_by("symbol")
         frames.append(rows.agg(pl.len().alias("rows"), pl.col("depth").min()).collect())
         if frames[-1].is_empty():
-            sentence = (
-                f"{lake.path}: has no {books.channel} in it; record both, with a key in KRAKPOT_API_KEY and "
-                "KRAKPOT_API_SECRET: krakpot record --channels book,level3 --symbols 'BTC/USD,ETH/USD' --for 1h"
-            )
-            raise ConfigError(sentence)
+            raise ConfigError(lacking(lake.path, books.channel))
     both = frames[0].join(frames[1], on="symbol", suffix="_level3").sort("symbol")
     wanted = [pattern.strip() for pattern in patterns.split(",")]
     chosen = [name for name in both["symbol"] if any(_core.matches(pattern, name) for pattern in wanted)]
@@ -585,6 +637,14 @@ def _found(lake: Lake, patterns: str, begin: int | None, until: int | None) -> t
     depth = both.select(pl.min_horizontal("depth", "depth_level3")).to_series()
     most = both.select(pl.max_horizontal("rows", "rows_level3")).to_series()
     return dict(zip(chosen, depth, strict=True)), dict(zip(chosen, most, strict=True))
+
+
+def lacking(path: Path, what: str) -> str:
+    """Say what a lake lacks, and how both channels are recorded."""
+    return (
+        f"{path}: has no {what} in it; record both, with a key in KRAKPOT_API_KEY and KRAKPOT_API_SECRET: "
+        "krakpot record --channels book,level3 --symbols 'BTC/USD,ETH/USD' --for 1h"
+    )
 
 
 def _groups(rows: dict[str, int]) -> list[list[str]]:
@@ -616,14 +676,14 @@ def _walk(
         walk.ends(rows)
         for number in numbers:
             walk.take(*(
-                _read([part for part in table if part.number == number], name, columns, list(depths))
-                for table, name, columns in zip(mine, *_tables(books), strict=True)
+                read([part for part in table if part.number == number], name, columns, list(depths))
+                for table, name, columns in zip(mine, *tables_of(books), strict=True)
             ))  # fmt: skip
         found.append(walk.channel())
     return Channel(pl.concat([one.states for one in found]), pl.concat([one.lives for one in found]))
 
 
-def _tables(books: Books) -> tuple[list[str], list[list[str]]]:
+def tables_of(books: Books) -> tuple[list[str], list[list[str]]]:
     """Tables of checkpoints and messages, and the columns to read."""
     return [books.checkpoints, books.messages], [
         books.checkpoint_columns,
@@ -631,7 +691,7 @@ def _tables(books: Books) -> tuple[list[str], list[list[str]]]:
     ]
 
 
-def _begun(part: Part) -> datetime:
+def begun(part: Part) -> datetime:
     """When the first row of a part was received, from its name."""
     clock = datetime.strptime(part.path.name[:6], "%H%M%S").time()  # noqa: DTZ007  # joined with its date and zone
     return datetime.combine(part.date, clock, tzinfo=UTC)
@@ -642,19 +702,22 @@ def _numbers(parts: Sequence[Part], span: tuple[int | None, int | None]) -> list
     numbers = sorted({part.number for part in parts})
     begin, until = span
     if begin is not None:
-        early = [part.number for part in parts if _begun(part) <= journal.stamp(begin) - RUN_UP]
+        early = [part.number for part in parts if begun(part) <= journal.stamp(begin) - RUN_UP]
         numbers = [number for number in numbers if number >= max(early, default=0)]
     if until is not None:
-        late = {part.number for part in parts if _begun(part) >= journal.stamp(until)}
+        late = {part.number for part in parts if begun(part) >= journal.stamp(until)}
         numbers = [number for number in numbers if number not in late]
     return numbers
 
 
-def _read(parts: Sequence[Part], table: str, columns: list[str], symbols: list[str]) -> pl.DataFrame:
+def read(parts: Sequence[Part], table: str, columns: list[str], symbols: list[str] | None) -> pl.DataFrame:
+    """Rows of parts of a table, of these symbols (None: all), sorted."""
     schema = {name: kind for name, kind in polars_schema(table).items() if name in columns}
     frames = [pl.LazyFrame(schema=schema)]
     for part in parts:
-        frame = pl.scan_parquet(part.path, hive_partitioning=False).filter(pl.col("symbol").is_in(symbols))
+        frame = pl.scan_parquet(part.path, hive_partitioning=False)
+        if symbols is not None:
+            frame = frame.filter(pl.col("symbol").is_in(symbols))
         frames.append(frame.select(pl.col(name).cast(kind) for name, kind in schema.items()))
     # A journal that crossed midnight has two parts: one run of rows a symbol is needed.
     return pl.concat(frames).sort("symbol", "message", "entry").collect()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from krakpot.compare import MATCHES, Report, milliseconds
+from krakpot.compare import MATCHES, Report, milliseconds, share, span
 from krakpot.journal import storage_error
 
 if TYPE_CHECKING:
@@ -103,21 +103,6 @@ def _span(report: Report) -> str:
     if spans.is_empty():
         return "At no time were both books known."
     return f"Both books known from {spans['ts_from'].min():%Y-%m-%d %H:%M:%S} to {spans['ts_to'].max():%Y-%m-%d %H:%M:%S} UTC."
-
-
-def span(seconds: float) -> str:
-    """A time for people: ``3 h 20 min``, ``12.5 s``."""
-    if seconds < 60:  # noqa: PLR2004  # a minute
-        return f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"  # noqa: PLR2004  # an hour
-
-
-def share(part: float | None) -> str:
-    """A share for people: 100 % only where nothing is missing, 0 % only where nothing is."""
-    if part is None:
-        return "-"
-    return f"{part:.0%}".replace("%", " %") if part in {0, 1} else f"{min(max(part * 100, 0.001), 99.999):.3f} %"
 
 
 def _facts(total: dict[str, Any], *, equal: bool) -> str:

@@ -223,9 +223,8 @@ class Content:
         return int(self.path.name.removesuffix(SUFFIX).rpartition("-")[2])
 
 
-def _blocks(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-    """Kind, end offset and payload of each whole block; ends before the first that is not."""
-    at = len(MAGIC)
+def _blocks(data: memoryview, at: int) -> Iterator[tuple[int, int, memoryview]]:
+    """Kind, end offset and payload of each whole block from ``at`` on; ends before the first that is not."""
     while at + BLOCK.size <= len(data):
         kind, length, crc = BLOCK.unpack_from(data, at)
         end = at + BLOCK.size + length
@@ -247,7 +246,7 @@ def read(path: Path) -> Content:
     good = 0
     if bytes(data[: len(MAGIC)]) == MAGIC:
         good = len(MAGIC)
-        for kind, end, payload in _blocks(data):
+        for kind, end, payload in _blocks(data, len(MAGIC)):
             if kind == END:
                 content.ended = True
                 good = end
@@ -264,6 +263,27 @@ def read(path: Path) -> Content:
         content.torn = good
         content.ended = False
     return content
+
+
+def follow(path: Path, after: int) -> tuple[dict[str, list[pa.RecordBatch]], int]:
+    """Rows of the whole blocks behind byte ``after`` of a journal that is being written (0: all), and where they end.
+
+    ``StorageError`` if it cannot be read; a journal that was sealed meanwhile is gone.
+    """
+    tables: dict[str, list[pa.RecordBatch]] = {}
+    after = max(after, len(MAGIC))
+    try:
+        with path.open("rb") as file:
+            file.seek(after)
+            data = memoryview(file.read())
+    except OSError as error:
+        raise storage_error(error, "read the journal", path) from error
+    end = 0
+    for kind, until, payload in _blocks(data, 0):
+        for table, batch in _batches(payload) if kind == BATCHES else ():
+            tables.setdefault(table, []).append(batch)
+        end = until
+    return tables, after + end
 
 
 def _batches(payload: memoryview) -> list[tuple[str, pa.RecordBatch]]:
