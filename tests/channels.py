@@ -82,10 +82,11 @@ def run(
     depth: int = 100,
     depth3: int = 100,
     later: int = 0,
+    later3: int = 0,
 ) -> Channels:
-    """Let the exchange run; all is subscribed at its beginning, the book channel ``later``, ns (whole 100 ms)."""
+    """Let the exchange run; all is subscribed at its beginning, or ``later``, ns (whole 100 ms)."""
     exchange = _core.Exchange(pairs=pairs, rate=rate, seed=seed, start=frames.START, log=True, book=book, level3=level3)
-    exchange.allow("a token", frames.START + frames.SECOND)
+    exchange.allow("a token", frames.START + round(seconds * frames.SECOND))
     clients = {"book": exchange.connect(), "level3": exchange.connect("level3")}
     symbols = exchange.symbols
     exchange.receive(clients["book"], b'{"method":"subscribe","params":{"channel":"instrument"}}')
@@ -95,12 +96,12 @@ def run(
         params["depth"] = depth if channel == "book" else depth3
         exchange.receive(clients[channel], json.dumps({"method": "subscribe", "params": params}).encode())
 
-    subscribe("level3")
     # In small steps: what a client has not taken must not grow beyond what the exchange keeps for it.
     blocks: dict[str, list[bytes]] = {channel: [] for channel in clients}
     for step in range(1, int(seconds * 10) + 1):
-        if (step - 1) * 100 * MS == later:
-            subscribe("book")
+        for channel, when in (("book", later), ("level3", later3)):
+            if (step - 1) * 100 * MS == when:
+                subscribe(channel)
         exchange.advance(frames.START + step * 100 * MS)
         for channel, client in clients.items():
             blocks[channel].append(exchange.take(client))
@@ -129,7 +130,7 @@ def _messages(channel: str, sent: list[int], texts: list[bytes]) -> Iterable[Mes
 
 
 def record(lake: Path, run: Channels, *, drop: Iterable[int] = ()) -> dict[str, dict[str, Any]]:
-    """A lake of both channels, a session each; ``drop``: level-3 frames that never came. Returns the sessions' counts."""
+    """A lake of both channels, a session each; ``drop``: level-3 frames that never came. The sessions' counts."""
     counts = {}
     gone = set(drop)
     for number, (channel, timed) in enumerate((("book", run.book), ("level3", run.level3))):

@@ -1,4 +1,4 @@
-"""The comparison against the built-in exchange, whose own log and engine say what is right: skews, shares, a lost event."""
+"""The comparison, against the built-in exchange: its log and its engine say what is right."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ def test_without_delay_and_conflation_the_two_are_the_same(tmp_path: Path) -> No
 
 
 def test_a_share_below_one_is_the_log_s(tmp_path: Path) -> None:
-    """Both channels conflated, out of step: the pairs are as many as the longest common subsequence of what the log says
-    each published, named by the engine.
+    """Both channels conflated, out of step: the pairs are as many as the longest common subsequence of what, by
+    the log, each published, as the engine names it.
     """
     market = run((0, 0, 50 * MS), (7 * MS, 0, 35 * MS))
     report = made(tmp_path / "lake", market)
@@ -157,7 +157,7 @@ def test_depths_may_differ(tmp_path: Path) -> None:
 
 
 def dropped(market: Channels, *, deep: bool) -> tuple[int, Message]:
-    """Place (of the frame) of a level-3 message whose loss changes the top ten, or only what lies below, in the middle."""
+    """Place (of the frame) of a level-3 message, in the middle, whose loss changes the top ten, or only the rest."""
     messages = market.messages["level3"]
     offset = len(market.level3) - len(messages)
     previous: dict[str, Message] = {}
@@ -201,7 +201,7 @@ def test_a_lost_event_is_reported_at_its_place(deep: bool, tmp_path: Path) -> No
     others = [facts for symbol, facts in report.symbols().items() if symbol != lost.symbol]
     assert all(facts["share"] == facts["full"]["share"] == 1 for facts in others)
     if deep:
-        assert report.runs.is_empty() or report.runs["ts_from"].min() > first["ts_from"]  # type: ignore[operator]  # times
+        assert report.runs.filter(pl.col("ts_from") <= first["ts_from"]).is_empty()
     else:
         ended = report.broken.row(0, named=True)
         assert (ended["symbol"], ended["channel"], ended["reason"]) == (lost.symbol, "level3", "mismatch")
@@ -245,12 +245,10 @@ def test_lives_follow_each_other(tmp_path: Path) -> None:
     """Where the book channel was away for a while, nothing is compared; before and after, everything is found."""
     market = run(*skewed(5, 0))
     away = [frames.START + time * MS for time in (6000, 11000)]
-    snapshot = lambda text: b'"type":"snapshot"' in text[:60]
     first = [one for one in market.book if one[0] < away[0]]
     # The same market again, seen by a client that came later: its snapshots are of that time.
     later = channels.run(book=(5 * MS, 0, 0), seconds=SECONDS, rate=600.0, later=11_000 * MS)
     assert later.messages["level3"] == market.messages["level3"], "the market does not mind who looks"
-    assert sum(snapshot(text) for _, text in later.book) >= 3
     again = [one for one in later.book if one[0] >= away[1]]
     parts = {SESSIONS[0]: first, lakes.session_name(away[1]): again, SESSIONS[1]: market.level3}
     for session, timed in parts.items():

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 __all__ = [
-    "DEBUG", "LIMITS", "TABLES", "Batch", "Book", "Budget", "Exchange", "Frame", "Orders", "Schema", "Session", "States",
-    "Verifier", "__version__", "align", "matches", "schema",
+    "DEBUG", "LIMITS", "TABLES", "Batch", "Book", "Budget", "Exchange", "Frame", "Orders", "Schema", "Session",
+    "States", "Verifier", "__version__", "align", "matches", "schema",
 ]  # fmt: skip
 
 __version__: str
@@ -305,9 +305,9 @@ def align(left: object, right: object, *, window: int, nearest: int = 16) -> Fra
 
     Columns of `left` and `right` (anything with the Arrow PyCapsule interface): group UInt32, ascending; key UInt64;
     time Int64, ns; first Boolean. Paired are equal keys of one group at most `window` ns apart; a state that is `first`
-    (of a life) may be one that the other sequence was in before. Of each state the `nearest` candidates are tried: those
-    nearest to the difference of time that is usual around it; of equally long chains, the one whose differences are
-    nearest to the usual, in sum. The result has columns left and right (UInt32): places in the two.
+    (of a life) may be one that the other sequence was in before. Of each state the `nearest` candidates are tried:
+    those nearest to the difference of time that is usual around it; of equally long chains, the one whose differences
+    are nearest to the usual, in sum. The result has columns left and right (UInt32): places in the two.
     """
 
 @final

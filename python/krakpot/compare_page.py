@@ -20,7 +20,7 @@ from krakpot.compare import MATCHES, Report, milliseconds, share, span
 from krakpot.journal import storage_error
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MATCHES_FILE, PAGE_FILE = "matches.parquet", "report.html"
 BINS = 120
@@ -31,7 +31,7 @@ LANES_MAX = 30
 """Symbols with a lane of their own in the picture of disagreements."""
 LISTED_MAX = 50
 """Disagreements listed."""
-BOOK, LEVEL3, MISSING, DEEP = "#2f6f9f", "#d98032", "#c0392b", "#e0b034"
+BOOK, LEVEL3, MISSING, DEEP, WRONG = "#2f6f9f", "#d98032", "#c0392b", "#e0b034", "#1c2733"
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; background: #fff; max-width: 1100px; margin: 2em auto;
@@ -43,7 +43,8 @@ h1 { font-size: 1.6em; margin-bottom: .2em } h2 { font-size: 1.15em; margin: 2em
 .good b { color: #1e7d4f } .bad b { color: #c0392b }
 table { border-collapse: collapse; width: 100%; font-size: .88em; font-variant-numeric: tabular-nums }
 th, td { text-align: right; padding: .25em .6em; border-bottom: 1px solid #e6ebf0; white-space: nowrap }
-th { white-space: normal; vertical-align: bottom; border-bottom: 2px solid #b9c4cf; font-weight: 600 } .text { text-align: left }
+th { white-space: normal; vertical-align: bottom; border-bottom: 2px solid #b9c4cf; font-weight: 600 }
+.text { text-align: left }
 .wide { overflow-x: auto } svg { width: 100%; height: auto } p.note, li { color: #4a5763 }
 """
 
@@ -70,11 +71,13 @@ def render(report: Report) -> str:
     parts = [
         f"<h1>Level 3 and the book channel: {html.escape(Path(report.lake).name)}</h1>",
         f"<p class=note>{_span(report)}</p>",
-        _facts(total, equal=report.equal),
+        _facts(total),
         *pictures,
         "<h2>Symbols</h2>",
-        "<p class=note>States are distinct consecutive top tens. Latency by receive time in ms, positive where the book "
-        "channel is later than level 3.</p>",
+        (
+            "<p class=note>States are distinct consecutive top tens. Latency by receive time in ms, positive where the "
+            "book channel is later than level 3.</p>"
+        ),
         _symbols(report),
         "<h2>Latency by entries of the book message, and by hour (UTC)</h2>",
         _table(report.by_burst(), {"entries": "entries from", **_LATENCY}),
@@ -102,34 +105,35 @@ def _span(report: Report) -> str:
     spans = report.spans
     if spans.is_empty():
         return "At no time were both books known."
-    return f"Both books known from {spans['ts_from'].min():%Y-%m-%d %H:%M:%S} to {spans['ts_to'].max():%Y-%m-%d %H:%M:%S} UTC."
+    begin, end = (_cell("", time)[:19] for time in (spans["ts_from"].min(), spans["ts_to"].max()))
+    return f"Both books known from {begin} to {end} UTC."
 
 
-def _facts(total: dict[str, Any], *, equal: bool) -> str:
-    latency, seconds = total["latency"]["recv"], total["seconds"]
+def _facts(total: dict[str, Any]) -> str:
+    latency, seconds, full = total["latency"]["recv"], total["seconds"], total["full"]
     pairs = max(latency["pairs"], 1)
     first = "level3_first" if latency["level3_first"] >= latency["book_first"] else "book_first"
     who = "level 3" if first == "level3_first" else "the book channel"
+    alone = span(seconds["only_book"] + seconds["only_level3"])
     facts = [
-        (share(total["share"]), f"of {total['book_states']:,} book states are in the book that follows from orders", equal),
-        (share(total["full"]["share"]), f"of {total['full']['book_states']:,} by all common levels", equal),
+        (share(total["share"]), f"of {total['book_states']:,} book states follow from orders", total["share"] == 1),
+        (share(full["share"]), f"of {full['book_states']:,} by all common levels", full["share"] == 1),
         (f"{milliseconds(latency['median'])} ms", "median latency; positive: the book channel is later", None),
         (share(latency[first] / pairs), f"of {latency['pairs']:,} pairs: {who} is first", None),
-        (span(seconds["together"]), "of books compared, all symbols together; "
-         f"{span(seconds['only_book'] + seconds['only_level3'])} with only one of the two", None),
-        (f"{total['recurs'] + total['begins']:,}", "pairs left out of latency: their state recurs, or began a life", None),
+        (span(seconds["together"]), f"compared, all symbols together; {alone} with only one of the two", None),
+        (f"{total['recurs'] + total['begins']:,}", "pairs left out of latency: they recur, or begin a life", None),
     ]  # fmt: skip
     classes = {True: "fact good", False: "fact bad", None: "fact"}
     return "<div class=facts>" + "".join(
-        f'<div class="{classes[good]}"><b>{value}</b>{html.escape(text)}</div>' for value, text, good in facts
+        f'<div class="{classes[mark]}"><b>{value}</b>{html.escape(text)}</div>' for value, text, mark in facts
     ) + "</div>"  # fmt: skip
 
 
-def _cell(name: str, value: Any) -> str:
+def _cell(name: str, value: object) -> str:
     if value is None:
         return "-"
     if name in _NS:
-        return milliseconds(value)
+        return milliseconds(value if isinstance(value, (int, float)) else None)
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S.%f}"
     return f"{value:,}" if isinstance(value, int) else html.escape(str(value))
@@ -152,7 +156,7 @@ def _table(frame: pl.DataFrame, names: dict[str, str]) -> str:
 
 def _symbols(report: Report) -> str:
     head = ["symbol", "book states", "found", "only book", "only level 3", "in full", "median", "95 %", "99 %",
-            "level 3 first", "median, exchange time", "disagreements"]  # fmt: skip
+            "level 3 first", "median, exchange time", "disagree: top ten / all"]  # fmt: skip
     rows = []
     for symbol, facts in report.symbols().items():
         recv, event = (
@@ -163,7 +167,8 @@ def _symbols(report: Report) -> str:
             [html.escape(symbol), f"{facts['book_states']:,}", share(facts["share"]), f"{facts['only_book']:,}"]
             + [f"{facts['only_level3']:,}", share(facts["full"]["share"])]
             + [milliseconds(recv[name]) for name in ("median", "p95", "p99")]
-            + [share(first), milliseconds(event["median"]), f"{facts['disagreements']:,}"]
+            + [share(first), milliseconds(event["median"])]
+            + [f"{facts['disagreements']:,} / {facts['full']['disagreements']:,}"]
         )
     return _rows(head, rows)
 
@@ -176,9 +181,9 @@ def _disagreements(report: Report) -> str:
         names |= {"session": "session", "message": "message"}
         parts += ["<p class=note>Books that were wrong by their own checksum while the other one lived:</p>"]
         parts += [_table(report.broken.head(LISTED_MAX), names)]
-    for runs, what in ((report.runs, "top ten levels"), (report.runs_full, "all common levels")):
+    for runs, what in ((report.runs, "The top ten levels"), (report.runs_full, "All common levels")):
         if runs.is_empty():
-            parts.append(f"<p class=note>By the {what}: none.</p>")
+            parts.append(f"<p class=note>{what}: none.</p>")
             continue
         worst = _worst(runs, LISTED_MAX).with_columns(
             lasted=(pl.col("ts_to") - pl.col("ts_from")).dt.total_nanoseconds() / 1e6
@@ -186,7 +191,7 @@ def _disagreements(report: Report) -> str:
         names = {"symbol": "symbol", "ts_from": "from (UTC)", "lasted": "ms", "states": "states"}
         names |= {"session": "book session", "message": "message", "level3_message": "after level 3 message"}
         shown = worst.with_columns(pl.col("lasted").round(3).cast(pl.String))
-        parts.append(f"<p class=note>By the {what}: {runs.height:,}, of which the longest:</p>{_table(shown, names)}")
+        parts.append(f"<p class=note>{what}: {runs.height:,}; the longest:</p>{_table(shown, names)}")
     return "".join(parts)
 
 
@@ -198,8 +203,8 @@ def _pictures(report: Report) -> list[str]:
     matches = report.top.matches.filter("clear")
     parts = []
     if matches.height:
-        parts += ["<h2>Latency</h2>", _figure(_histograms, matches, height=3.4)]
-        parts += ["<h2>Lead over time</h2>", _figure(_lead, matches, height=3.2)]
+        parts += ["<h2>Latency</h2>", _figure(lambda figure: _histograms(figure, matches), height=3.4)]
+        parts += ["<h2>Lead over time</h2>", _figure(lambda figure: _lead(figure, matches), height=3.2)]
     lanes = _lanes(report)
     note = (
         ""
@@ -209,30 +214,35 @@ def _pictures(report: Report) -> list[str]:
     parts += [
         "<h2>Where the two disagree</h2>",
         f"<p class=note>Grey: only one book is known, nothing is compared.{note}</p>",
-        _figure(_timeline, (report, lanes), height=0.9 + 0.22 * len(lanes)),
+        _figure(lambda figure: _timeline(figure, report, lanes), height=0.9 + 0.22 * len(lanes)),
     ]
     return parts
 
 
-def _figure(draw: Callable[[Any, Any], None], what: Any, *, height: float) -> str:
+def _figure(draw: Callable[[Figure], None], *, height: float) -> str:
     """A drawing as SVG."""
     import matplotlib as mpl  # noqa: PLC0415  # optional, and slow to load
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415  # after the choice above
 
-    style = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9.5, "svg.fonttype": "none"}
+    style: dict[Any, Any] = {
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "font.size": 9.5,
+        "svg.fonttype": "none",
+    }
     style |= {"font.family": "sans-serif", "axes.grid": True, "grid.color": "#e6ebf0", "axes.axisbelow": True}
     with mpl.rc_context(style):
         figure = plt.figure(figsize=(10.5, height), constrained_layout=True)
-        draw(figure, what)
+        draw(figure)
         image = io.StringIO()
         figure.savefig(image, format="svg", metadata={"Date": None})
         plt.close(figure)
     return image.getvalue().partition("<svg")[1] + image.getvalue().partition("<svg")[2]
 
 
-def _histograms(figure: Any, matches: pl.DataFrame) -> None:
+def _histograms(figure: Figure, matches: pl.DataFrame) -> None:
     """By receive time and by exchange time, without the last half percent at either end."""
     axes = figure.subplots(1, 2)
     for axis, column, title in (
@@ -252,15 +262,17 @@ def _histograms(figure: Any, matches: pl.DataFrame) -> None:
         median, p95 = (float(values.quantile(at) or 0) for at in (0.5, 0.95))
         axis.axvline(median, color=LEVEL3, linewidth=1.4, label=f"median {median:,.3f}")
         axis.axvline(p95, color=LEVEL3, linewidth=1.2, linestyle=":", label=f"95 % {p95:,.3f}")
-        axis.legend(frameon=False, fontsize=8.5)
+        axis.legend(frameon=False, fontsize=8.5, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
 
 
-def _lead(figure: Any, matches: pl.DataFrame) -> None:
+def _lead(figure: Figure, matches: pl.DataFrame) -> None:
     """Median and the middle nine tenths of each step of time."""
-    axis: Axes = figure.subplots()
+    axis = figure.subplots()
     times = matches["book_ts_recv"]
     first, last = times.min(), times.max()
-    step = max((last - first) / BINS, timedelta(milliseconds=1))  # type: ignore[operator]  # times of a frame with rows
+    assert isinstance(first, datetime), "there are pairs"
+    assert isinstance(last, datetime), "there are pairs"
+    step = max((last - first) / BINS, timedelta(milliseconds=1))
     lag = pl.col("latency_recv") / 1e6
     lines = (
         matches.group_by(pl.col("book_ts_recv").dt.truncate(step).alias("time"))
@@ -275,7 +287,7 @@ def _lead(figure: Any, matches: pl.DataFrame) -> None:
     axis.axhline(0, color="#1c2733", linewidth=0.8)
     axis.set_ylabel("ms; above 0 the book channel is later")
     axis.set_xlabel("received, UTC")
-    axis.legend(frameon=False, ncols=2, fontsize=8.5)
+    axis.legend(frameon=False, fontsize=8.5, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
 
 
 def _lanes(report: Report) -> list[str]:
@@ -292,30 +304,31 @@ def _lanes(report: Report) -> list[str]:
     return order[:LANES_MAX]
 
 
-def _timeline(figure: Any, what: tuple[Report, list[str]]) -> None:
+def _timeline(figure: Figure, report: Report, lanes: list[str]) -> None:
     """A lane a symbol: compared, not compared, and where the two disagree."""
-    report, lanes = what
-    axis: Axes = figure.subplots()
+    axis = figure.subplots()
     known = pl.concat([channel.lives.select("symbol", "ts_from", "ts_to") for channel in (report.book, report.derived)])
     first, last = known["ts_from"].min(), known["ts_to"].max()
-    if first is None or last is None:
+    if not isinstance(first, datetime) or not isinstance(last, datetime):
         return
-    least = (last - first) / 400  # type: ignore[operator]  # times; a mark is never too thin to be seen
+    # A mark is never too thin to be seen.
+    least = (last - first) / 400
     for frame, colour, label, thin in (
         (known, "#d5dde5", "only one known", True),
         (report.spans, "#9fc5b1", "compared, the same", True),
         (_worst(report.runs_full, RUNS_MAX), DEEP, "differ below the top ten", False),
         (_worst(report.runs, RUNS_MAX), MISSING, "top tens differ", False),
+        (report.broken.select("symbol", ts_from="ts", ts_to="ts").head(RUNS_MAX), WRONG, "a checksum was wrong", False),
     ):
-        told = {"label": label}
+        told = label
         for lane, symbol in enumerate(reversed(lanes)):
             rows = frame.filter(pl.col("symbol") == symbol).select("ts_from", "ts_to").rows()
             bars = [(begin, end - begin if thin else max(end - begin, least)) for begin, end in rows]
             if bars:
-                axis.broken_barh(bars, (lane - 0.35, 0.7), facecolors=colour, linewidth=0, **told)
-                told = {}
+                axis.broken_barh(bars, (lane - 0.35, 0.7), facecolors=colour, linewidth=0, label=told)
+                told = ""
     axis.set_yticks(range(len(lanes)), list(reversed(lanes)))
-    axis.set_xlim(first, last)
+    axis.set_xlim(first, last)  # type: ignore[arg-type]  # matplotlib takes times
     axis.set_xlabel("received, UTC")
     axis.grid(visible=False)
-    axis.legend(frameon=False, ncols=4, fontsize=8.5, loc="lower left", bbox_to_anchor=(0, 1))
+    axis.legend(frameon=False, ncols=5, fontsize=8.5, loc="lower left", bbox_to_anchor=(0, 1))
