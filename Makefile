@@ -82,7 +82,7 @@ fuzz: ## the core against second opinions on damaged frames, for a minute (FUZZ_
 	cd rust/fuzz && $(CARGO) run --release --quiet --bin run -- --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	@# The sanitizer's flags are unstable: RUSTC_BOOTSTRAP lets the stable compiler take them.
 	@if $(CARGO) fuzz --version >/dev/null 2>&1; then \
-	    cd rust && for target in decode session; do \
+	    cd rust && for target in decode session orders; do \
 	        RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --features libfuzzer $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	    done; \
 	else echo 'coverage-guided fuzzing is left out: it needs cargo-fuzz (cargo install cargo-fuzz)'; fi

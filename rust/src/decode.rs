@@ -11,6 +11,7 @@ use simd_json::{Buffers, Node, StaticNode, Tape};
 use crate::decimal::Decimal;
 use crate::error::Error;
 use crate::instrument::{Asset, Pair};
+use crate::layout::{self, Minute};
 use crate::limits;
 use crate::message::{
     BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, OrderEvent, OrderId, Reply, Side, Status, Ticker, Trade,
@@ -24,6 +25,7 @@ pub struct Decoder {
     numbers: Vec<u32>,
     buffers: Buffers,
     tape: Option<Tape<'static>>,
+    minute: Minute,
     /// Entries of the last book message.
     entries: Vec<Entry>,
     /// Memory for the entries of a level-3 message; empty between two frames.
@@ -39,6 +41,7 @@ impl Default for Decoder {
             numbers: Vec::new(),
             buffers: Buffers::with_max_depth(4096, limits::NESTING_MAX),
             tape: Some(Tape(Vec::new())),
+            minute: Minute::default(),
             entries: Vec::new(),
             orders: Vec::new(),
             unknown_fields: 0,
@@ -59,9 +62,31 @@ impl Decoder {
         if frame.len() > limits::FRAME_MAX {
             return Err(Error::Limit { what: "FRAME_MAX", limit: limits::FRAME_MAX, found: frame.len() });
         }
+        self.entries.clear();
+        let mut orders = emptied(std::mem::take(&mut self.orders));
+        let hot = layout::read(frame, &mut self.minute, &mut self.entries, &mut orders);
+        if let Some((level3, kind, data)) = hot {
+            let message = if level3 { Message::Level3(kind, vec![data]) } else { Message::Book(kind, vec![data]) };
+            let result = then(message, Entries { levels: &self.entries, orders: &orders });
+            self.orders = emptied(orders);
+            return Ok(result);
+        }
+        self.orders = emptied(orders);
+        self.decode_any(frame, then)
+    }
+
+    /// The same without the reader for the hot messages as Kraken lays them out, which must not make a difference.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_any<R>(
+        &mut self,
+        frame: &[u8],
+        then: impl FnOnce(Message<'_>, Entries<'_, '_>) -> R,
+    ) -> Result<R, Error> {
+        self.entries.clear();
         self.scratch.clear();
         self.numbers.clear();
-        self.entries.clear();
         quote_numbers(frame, &mut self.scratch, &mut self.numbers)?;
         let length = self.scratch.len();
         self.scratch.resize(length + simd_json::INPUT_PADDING, 0);

@@ -22,7 +22,7 @@
 //! | [`decimal`] | exact numbers: an integer and a scale |
 //! | [`instrument`] | pairs, assets, and which symbols a pattern chooses |
 //! | [`message`] | what the exchange says, decoded |
-//! | [`decode`] | from bytes to messages, by simd-json |
+//! | [`decode`] | from bytes to messages, by simd-json; `layout`: the hot ones, as Kraken lays them out |
 //! | [`checksum`] | Kraken's CRC32 over the digits of the best levels |
 //! | [`book`] | the level-2 book, and the one rule of when it may be trusted |
 //! | [`orders`] | the level-3 book: every order, its place in the queue, and the level-2 book that follows |
@@ -40,6 +40,7 @@ pub mod decimal;
 pub mod instrument;
 pub mod message;
 pub mod decode;
+mod layout;
 pub mod checksum;
 pub mod book;
 pub mod orders;

@@ -33,6 +33,8 @@ pub fn decode(data: &[u8]) {
     let again =
         REUSED.with_borrow_mut(|decoder| decoder.decode(data, |message, entries| format!("{message:?} {entries:?}")));
     assert_eq!(ours, again, "a decoder that was used before says the same");
+    let slowly = Decoder::default().decode_any(data, |message, entries| format!("{message:?} {entries:?}"));
+    assert_eq!(ours, slowly, "the reader of the hot messages says the same");
     if let (Err(error), Ok(value)) = (&ours, &theirs) {
         refused_with_reason(error, data, value);
     }

@@ -74,7 +74,7 @@ pub fn frames(seed: u64) -> Vec<Vec<u8>> {
         frames.push(market.update());
         frames.push(other("A/USD", &mut random));
     }
-    frames.into_iter().map(String::into_bytes).collect()
+    frames.into_iter().map(String::into_bytes).chain(crate::orders::frames(seed)).collect()
 }
 
 #[cfg(test)]
@@ -93,7 +93,8 @@ mod tests {
             assert_eq!(session.counts().errors, 0, "{}", String::from_utf8_lossy(frame));
         }
         let names: Vec<_> = session.counts().messages.iter().map(|(name, _)| name.as_str()).collect();
-        for name in ["book", "trade", "ticker", "ohlc", "instrument", "status", "heartbeat", "reply", "pong"] {
+        for name in ["book", "level3", "trade", "ticker", "ohlc", "instrument", "status", "heartbeat", "reply", "pong"]
+        {
             assert!(names.contains(&name), "{name} is in the corpus: {names:?}");
         }
     }

@@ -3,14 +3,17 @@
 //! [`decode`]: whatever the core takes for a message, `serde_json` takes for the same one, number by number as text; and
 //! a well-formed book message that `serde_json` takes is taken. [`session`]: the bytes are a script of valid frames,
 //! mutated frames, lost frames, ticks and answers; the counters must add up, the books must be those of a plain model,
-//! and the rows, proved again, must say the same. Neither may panic. libFuzzer and the seeded runner call the same two.
+//! and the rows, proved again, must say the same. [`orders`]: the same for level 3, where the model is a list of orders.
+//! None may panic. libFuzzer and the seeded runner call the same three.
 
 mod compare;
 pub mod corpus;
 mod model;
 pub mod mutate;
 mod number;
+mod orders;
 mod script;
 
 pub use compare::decode;
+pub use orders::orders;
 pub use script::session;

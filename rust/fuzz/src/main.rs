@@ -8,16 +8,16 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use krakpot_frames::Random;
-use krakpot_fuzz::{corpus, decode, mutate, session};
+use krakpot_fuzz::{corpus, decode, mutate, orders, session};
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 2] = [("decode", decode), ("session", session)];
+const TARGETS: [(&str, Target); 3] = [("decode", decode), ("session", session), ("orders", orders)];
 /// Decodes to one script: a script plays about a hundred frames.
 const DECODES: u64 = 100;
 
 fn usage(words: &str) -> ExitCode {
-    eprintln!("{words}\nusage: run [--runs N] [--seconds S] [--seed S] | --target decode|session --input HEX");
+    eprintln!("{words}\nusage: run [--runs N] [--seconds S] [--seed S] | --target decode|session|orders --input HEX");
     ExitCode::from(2)
 }
 
@@ -66,9 +66,14 @@ fn main() -> ExitCode {
         decode(frame);
     }
     let begun = Instant::now();
-    let mut done = [0u64; 2];
+    let mut done = [0u64; 3];
     for run in 0..runs {
-        let (which, (name, target)) = if run % DECODES == DECODES - 1 { (1, TARGETS[1]) } else { (0, TARGETS[0]) };
+        let which = match run % DECODES {
+            98 => 2,
+            99 => 1,
+            _ => 0,
+        };
+        let (name, target) = TARGETS[which];
         // Each run's input follows from seed and number alone.
         let mut random = Random::new(seed.wrapping_mul(0x9E37_79B9).wrapping_add(run));
         let input = input(name, &frames, &mut random);
@@ -83,6 +88,12 @@ fn main() -> ExitCode {
             break;
         }
     }
-    println!("seed {seed}: {} frames and {} scripts, no difference, {:.1?}", done[0], done[1], begun.elapsed());
+    println!(
+        "seed {seed}: {} frames, {} scripts and {} of level 3, no difference, {:.1?}",
+        done[0],
+        done[1],
+        done[2],
+        begun.elapsed()
+    );
     ExitCode::SUCCESS
 }

@@ -232,7 +232,7 @@ impl Play {
         let of = |table: Table| self.batches.iter().filter(move |(t, _)| *t == table).map(|(_, batch)| batch);
         let mut verifier = Verifier::<Book>::new("fuzz", 0, 1);
         for ledger in of(Table::Ledger) {
-            verifier.ends(&ends(ledger)).expect("columns");
+            verifier.ends(&ends(ledger, "book")).expect("columns");
         }
         for checkpoints in of(Table::Checkpoints) {
             verifier.checkpoints(checkpoints).expect("columns");
@@ -254,16 +254,18 @@ impl Play {
     }
 }
 
-/// Rows of the ledger that end lives, chosen as `krakpot verify` does (`LIFE_ENDS` in `python/krakpot/verify.py`).
-fn ends(ledger: &RecordBatch) -> RecordBatch {
+/// Rows of the ledger that end lives of books of a channel, chosen as `krakpot verify` does (`LIFE_ENDS` in `python/krakpot/verify.py`).
+pub fn ends(ledger: &RecordBatch, channel: &str) -> RecordBatch {
     let text = |name: &str| ledger.column_by_name(name).expect("a column").as_string_view();
     let (kinds, channels, symbols) = (text("kind"), text("channel"), text("symbol"));
     let messages = ledger.column_by_name("message").expect("a column").as_primitive::<UInt64Type>();
-    let ending = ["mismatch", "crossed", "unsubscribed", "gap", "gone", "delisted", "decode_error", "disconnect"];
+    let refusals = ["decode_error", "limit"];
+    let ending = ["mismatch", "crossed", "unsubscribed", "gap", "gone", "delisted", "disconnect"];
     let rows: Vec<usize> = (0..ledger.num_rows())
-        .filter(|&row| ending.contains(&kinds.value(row)))
-        .filter(|&row| kinds.value(row) != "decode_error" || symbols.is_valid(row))
-        .filter(|&row| channels.is_null(row) || channels.value(row) == "book")
+        .filter(|&row| {
+            ending.contains(&kinds.value(row)) || refusals.contains(&kinds.value(row)) && symbols.is_valid(row)
+        })
+        .filter(|&row| channels.is_null(row) || channels.value(row) == channel)
         .collect();
     let column = |view: &arrow_array::StringViewArray| -> ArrayRef {
         let texts = rows.iter().map(|&row| view.is_valid(row).then(|| view.value(row)));
