@@ -125,17 +125,19 @@ def sequence(channel: Channel, start: int | None = None, end: int | None = None)
 def distinct(states: pl.DataFrame, key: str) -> pl.DataFrame:
     """Distinct consecutive states, with ``first`` (of a life) and ``recurs`` (again within a second)."""
     states = states.with_columns(
-        key=pl.col(key).cast(pl.UInt64), first=(pl.col("place") != pl.col("place").shift(1)).fill_null(value=True)
+        key=pl.col(key).cast(pl.UInt64),
+        first=(pl.col("place") != pl.col("place").shift(1)).fill_null(value=True),
+        group=pl.col("symbol").rle_id(),
     )
     # A message may leave the state as it is; a life may begin with the state in which the one before ended.
-    states = states.filter((pl.col("key") != pl.col("key").shift(1).over("symbol")).fill_null(value=True))
-    apart = pl.col("ts_recv").dt.epoch("ns").diff().over("symbol", "key")
-    states = states.with_columns(after=apart)
-    return states.with_columns(
-        recurs=((pl.col("after") <= RECURS) | (pl.col("after").shift(-1).over("symbol", "key") <= RECURS)).fill_null(
-            value=False
-        )
-    ).drop("after")
+    changed = (pl.col("key") != pl.col("key").shift(1)) | (pl.col("group") != pl.col("group").shift(1))
+    states = states.filter(changed.fill_null(value=True)).with_row_index("row")
+    # The same state's comings one after the other; within one, in their order.
+    times = states.select("group", "key", "row", ts=pl.col("ts_recv").dt.epoch("ns")).sort("group", "key", "row")
+    same = (pl.col("group") == pl.col("group").shift(1)) & (pl.col("key") == pl.col("key").shift(1))
+    soon = (same & (pl.col("ts").diff() <= RECURS)).fill_null(value=False)
+    recurs = times.select("row", recurs=soon | soon.shift(-1, fill_value=False)).sort("row")["recurs"]
+    return states.with_columns(recurs).drop("row", "group")
 
 
 def pair(book: pl.DataFrame, derived: pl.DataFrame, window: int) -> pl.DataFrame:
