@@ -127,7 +127,7 @@ def verdict(value: float, budget: float, *, least: bool = False) -> str:
 def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict[str, Any]) -> str:
     """The page."""
     cases = [case for case in CASES if ("frame", case, "krakpot") in found]
-    socket, lake = measured["socket"], measured["verify"]
+    socket, lake, paired = measured["socket"], measured["verify"], measured["align"]
     lines = [
         "# Benchmarks",
         "",
@@ -237,6 +237,11 @@ def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict
         f"A lake of {what}, made by `krakpot ingest`:",
         f"{lake['per_second']:,.0f} messages a second of CPU, one thread proving. Ingest, with journal and sealing:",
         f"{lake['ingest_per_second']:,.0f} messages a second of CPU.",
+        "",
+        "## Compare",
+        "",
+        f"The states of two channels, {paired['states']:,} and {paired['pairs']:,} of one symbol, are paired at",
+        f"{paired['per_second']:,.0f} states a second of CPU.",
     ]
     return "\n".join(lines) + "\n"
 

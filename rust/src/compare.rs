@@ -50,31 +50,26 @@ impl Levels for Orders {
 /// A 64-bit hash of the best `depth` levels of both sides, whatever the precision: a sum over the levels, so that it does
 /// not wait for one level to go on to the next. The order of levels follows from their prices.
 pub fn full<B: Levels>(book: &B, depth: usize) -> u64 {
+    // Numbers at the columns' scale, modulo 2^64: what differs there by a multiple of it differs by 1.8e9 units.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^64")]
+    let low = |value: i128| value as u64;
     let (price_precision, qty_precision) = book.precision();
-    let by = |precision: u8| pow10(SCALE.saturating_sub(precision));
+    let by = |precision: u8| low(pow10(SCALE.saturating_sub(precision)));
     let (price_by, qty_by) = (by(price_precision), by(qty_precision));
     let mut sum = 0_u64;
     for (side, salt) in [(Side::Bid, 0x9e37_79b9_7f4a_7c15), (Side::Ask, 0xc2b2_ae3d_27d4_eb4f)] {
         book.best(side, depth, |price, qty| {
-            let price = fold(price.wrapping_mul(price_by)) ^ salt;
-            let level = mix(mix(price).wrapping_add(fold(qty.wrapping_mul(qty_by))));
-            sum = sum.wrapping_add(level);
+            let price = spread(low(price).wrapping_mul(price_by) ^ salt);
+            sum = sum.wrapping_add(spread(price.wrapping_add(low(qty).wrapping_mul(qty_by))));
         });
     }
     sum
 }
 
-fn fold(value: i128) -> u64 {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "both halves are used")]
-    let (low, high) = (value as u64, (value >> 64) as u64);
-    low ^ high.wrapping_mul(0xff51_afd7_ed55_8ccd)
-}
-
-/// Spreads every bit over all others (the end of `MurmurHash3`).
-fn mix(mut value: u64) -> u64 {
-    value = (value ^ (value >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    value = (value ^ (value >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    value ^ (value >> 33)
+/// Lets every bit have a say in most others.
+fn spread(value: u64) -> u64 {
+    let value = (value ^ (value >> 32)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    value ^ (value >> 32)
 }
 
 /// A life of a symbol's book, and the state that it is in.
