@@ -100,7 +100,8 @@ impl<M: Mantissa> Levels<M> {
         (top, true)
     }
 
-    fn hash(&mut self, out: &mut Vec<u8>) {
+    /// Writes the digits of the best ten levels to `out` from `at` on; returns where they end.
+    fn hash(&mut self, out: &mut [u8], mut at: usize) -> usize {
         let from = self.levels.len().saturating_sub(LEVELS);
         for level in self.levels.range_mut(from..).rev() {
             if level.length == 0 {
@@ -120,8 +121,12 @@ impl<M: Mantissa> Levels<M> {
                     level.length = length as u8;
                 }
             }
-            out.extend_from_slice(&level.digits.as_ref()[..usize::from(level.length)]);
+            // All of the array: a copy of known length is a few moves. What is too much is written over.
+            let digits = level.digits.as_ref();
+            out[at..at + digits.len()].copy_from_slice(digits);
+            at += usize::from(level.length);
         }
+        at
     }
 
     /// Price and quantity of every level, best first.
@@ -170,10 +175,10 @@ impl<M: Mantissa> Sides<M> {
         if let Some(checksum) = self.checksum {
             return checksum;
         }
-        buffer.clear();
-        self.asks.hash(buffer);
-        self.bids.hash(buffer);
-        let checksum = checksum::crc32(buffer);
+        buffer.resize(2 * LEVELS * size_of::<M::Digits>(), 0);
+        let asks = self.asks.hash(buffer, 0);
+        let both = self.bids.hash(buffer, asks);
+        let checksum = checksum::crc32(&buffer[..both]);
         self.checksum = Some(checksum);
         checksum
     }
@@ -299,6 +304,18 @@ impl Book {
         match &self.sides {
             Width::Narrow(sides) => sides.crossed(),
             Width::Wide(sides) => sides.crossed(),
+        }
+    }
+
+    /// The best price of a side.
+    #[must_use]
+    pub fn best(&self, side: Side) -> Option<Decimal> {
+        let price = |price: i128| Decimal { mantissa: price, scale: self.price_precision };
+        match (&self.sides, side) {
+            (Width::Narrow(sides), Side::Bid) => sides.bids.iter().next().map(|level| price(level.0)),
+            (Width::Narrow(sides), Side::Ask) => sides.asks.iter().next().map(|level| price(level.0)),
+            (Width::Wide(sides), Side::Bid) => sides.bids.iter().next().map(|level| price(level.0)),
+            (Width::Wide(sides), Side::Ask) => sides.asks.iter().next().map(|level| price(level.0)),
         }
     }
 
@@ -482,34 +499,35 @@ impl<B: Proved> LifeOf<B> {
     /// [`Error::Decimal`] if an entry cannot be held at the precision in force, [`Error::Limit`] if a book grows beyond
     /// its bound; the life has then ended.
     pub fn apply(&mut self, terms: &Terms, entries: &[B::Entry<'_>], buffer: &mut Vec<u8>) -> Result<Outcome, Error> {
-        let mut book = match terms.kind {
-            Kind::Snapshot => B::empty(terms.depth, terms.price_precision, terms.qty_precision),
-            Kind::Update => match self.book.take() {
-                Some(book) => book,
-                None => return Ok(Outcome::Unchecked),
-            },
-        };
-        self.book = None;
+        if terms.kind == Kind::Snapshot {
+            self.book = Some(B::empty(terms.depth, terms.price_precision, terms.qty_precision));
+        }
+        let Some(book) = &mut self.book else { return Ok(Outcome::Unchecked) };
         if book.precision() != (terms.price_precision, terms.qty_precision)
             && !book.widen(terms.price_precision, terms.qty_precision)
         {
+            self.book = None;
             return Ok(Outcome::Unchecked);
         }
-        let absent = book.apply(entries, self.habit)?;
-        if terms.kind == Kind::Update {
-            self.absent += absent;
-        }
-        if let Some(expected) = terms.checksum {
-            let computed = book.prove(expected, &mut self.habit, buffer);
-            if computed != expected {
-                return Ok(Outcome::Mismatch { expected, computed });
+        let outcome = match book.apply(entries, self.habit) {
+            Ok(absent) => {
+                if terms.kind == Kind::Update {
+                    self.absent += absent;
+                }
+                let computed = terms.checksum.map(|expected| book.prove(expected, &mut self.habit, buffer));
+                match (terms.checksum, computed) {
+                    (Some(expected), Some(computed)) if expected != computed => {
+                        Ok(Outcome::Mismatch { expected, computed })
+                    }
+                    _ if book.crossed() => Ok(Outcome::Crossed),
+                    (Some(_), _) => return Ok(Outcome::Ok),
+                    (None, _) => return Ok(Outcome::Unchecked),
+                }
             }
-        }
-        if book.crossed() {
-            return Ok(Outcome::Crossed);
-        }
-        self.book = Some(book);
-        Ok(if terms.checksum.is_some() { Outcome::Ok } else { Outcome::Unchecked })
+            Err(error) => Err(error),
+        };
+        self.book = None;
+        outcome
     }
 }
 

@@ -164,6 +164,12 @@ impl Decimal {
             if up > 38 {
                 return None;
             }
+            if let (Ok(mantissa), true) = (i64::try_from(self.mantissa), up <= 18) {
+                // Below 2^63 × 10^18 < 10^37: it fits, and 64-bit factors are multiplied faster.
+                #[allow(clippy::cast_possible_truncation, reason = "10^18 fits")]
+                let power = pow10(up) as i64;
+                return Some(i128::from(mantissa) * i128::from(power));
+            }
             let value = self.mantissa.checked_mul(pow10(up))?;
             return (value.unsigned_abs() < pow10(38).unsigned_abs()).then_some(value);
         }

@@ -14,7 +14,8 @@ use crate::instrument::{Asset, Pair};
 use crate::layout::{self, Minute};
 use crate::limits;
 use crate::message::{
-    BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, OrderEvent, OrderId, Reply, Side, Status, Ticker, Trade,
+    BookData, Data, Entries, Entry, Kind, Message, Ohlc, OrderEntry, OrderEvent, OrderId, Reply, Side, Status, Ticker,
+    Trade,
 };
 use crate::schema::{OHLC_NUMBERS, TICKER_NUMBERS};
 
@@ -66,7 +67,8 @@ impl Decoder {
         let mut orders = emptied(std::mem::take(&mut self.orders));
         let hot = layout::read(frame, &mut self.minute, &mut self.entries, &mut orders);
         if let Some((level3, kind, data)) = hot {
-            let message = if level3 { Message::Level3(kind, vec![data]) } else { Message::Book(kind, vec![data]) };
+            let message =
+                if level3 { Message::Level3(kind, Data::One([data])) } else { Message::Book(kind, Data::One([data])) };
             let result = then(message, Entries { levels: &self.entries, orders: &orders });
             self.orders = emptied(orders);
             return Ok(result);
@@ -456,8 +458,8 @@ impl<'a> Walk<'_, 'a> {
         });
         self.at = data.ok_or_else(|| self.shape("data"))?;
         match channel {
-            "book" => self.list(Self::book).map(|data| Message::Book(kind, data)),
-            "level3" => self.list(|walk| walk.level3(kind)).map(|data| Message::Level3(kind, data)),
+            "book" => self.list(Self::book).map(|data| Message::Book(kind, data.into())),
+            "level3" => self.list(|walk| walk.level3(kind)).map(|data| Message::Level3(kind, data.into())),
             "trade" => self.list(Self::trade).map(|data| Message::Trade(kind, data)),
             "ticker" => self.list(Self::ticker).map(|data| Message::Ticker(kind, data)),
             "ohlc" => {

@@ -194,6 +194,32 @@ pub struct OrderEntry<'a> {
     pub timestamp: i64,
 }
 
+/// The data of a message of books: one element, by the documentation and as seen by others, without a list of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data<'a> {
+    /// As documented.
+    One([BookData<'a>; 1]),
+    /// None, or several.
+    Many(Vec<BookData<'a>>),
+}
+
+impl<'a> From<Vec<BookData<'a>>> for Data<'a> {
+    fn from(list: Vec<BookData<'a>>) -> Self {
+        <[BookData<'a>; 1]>::try_from(list).map_or_else(Self::Many, Self::One)
+    }
+}
+
+impl<'a> std::ops::Deref for Data<'a> {
+    type Target = [BookData<'a>];
+
+    fn deref(&self) -> &[BookData<'a>] {
+        match self {
+            Self::One(one) => one,
+            Self::Many(list) => list,
+        }
+    }
+}
+
 /// The entries of a message of books, to which its data refer: of the book channel or of level 3.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Entries<'e, 'a> {
@@ -294,10 +320,10 @@ pub struct Reply<'a> {
 /// A decoded frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// Channel `book`; `data` holds one element, by the documentation.
-    Book(Kind, Vec<BookData<'a>>),
-    /// Channel `level3`; `data` holds one element, as seen by others.
-    Level3(Kind, Vec<BookData<'a>>),
+    /// Channel `book`.
+    Book(Kind, Data<'a>),
+    /// Channel `level3`.
+    Level3(Kind, Data<'a>),
     /// Channel `trade`.
     Trade(Kind, Vec<Trade<'a>>),
     /// Channel `ticker`.

@@ -9,8 +9,10 @@
 //! What an order's `modify` does to its place is not documented: [`Modify`] has both answers, and the checksum says
 //! which is right.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::{Index, IndexMut};
+
+use foldhash::HashMap;
 
 use crate::book::{self, LifeOf, Proved};
 use crate::checksum::{self, LEVELS};
@@ -265,9 +267,9 @@ impl Orders {
             asks: Ladder::default(),
             levels: Slab::new(),
             slab: Slab::new(),
-            packed: HashMap::new(),
-            named: HashMap::new(),
-            names: HashMap::new(),
+            packed: HashMap::default(),
+            named: HashMap::default(),
+            names: HashMap::default(),
             arrivals: 0,
             walked: 0,
             unsorted: Vec::new(),

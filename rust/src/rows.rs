@@ -14,15 +14,29 @@ pub struct Views {
 }
 
 /// The view of a text of up to 12 bytes: length, then the text.
-fn inline(bytes: &[u8]) -> u128 {
+const fn inline(bytes: &[u8]) -> u128 {
     let mut view = [0; 16];
     // At most 12.
     #[allow(clippy::cast_possible_truncation, reason = "see above")]
     {
         view[0] = bytes.len() as u8;
     }
-    view[4..4 + bytes.len()].copy_from_slice(bytes);
+    let mut at = 0;
+    while at < bytes.len() {
+        view[4 + at] = bytes[at];
+        at += 1;
+    }
     u128::from_le_bytes(view)
+}
+
+/// The cell of a short word, made once: a text of up to 12 bytes.
+///
+/// # Panics
+/// If it is longer: a mistake of this crate, met at compile time where the cell is a constant.
+#[must_use]
+pub const fn word(text: &str) -> Cell<'static> {
+    assert!(text.len() <= 12, "a word of more than 12 bytes");
+    Cell::View(inline(text.as_bytes()))
 }
 
 impl Views {
@@ -55,7 +69,7 @@ fn long(bytes: &[u8], at: usize) -> u128 {
 /// Which rows are there, one bit a row.
 #[derive(Debug, Default)]
 pub struct Bits {
-    /// The bits, lowest first.
+    /// The bits, lowest first; none as long as all rows are there.
     pub bytes: Vec<u8>,
     /// Rows.
     pub len: usize,
@@ -64,7 +78,23 @@ pub struct Bits {
 }
 
 impl Bits {
+    #[inline]
     fn push(&mut self, bit: bool) {
+        if self.zeros == 0 {
+            // Columns that may be null seldom are: nothing is written before the first that is.
+            if bit {
+                self.len += 1;
+                return;
+            }
+            self.bytes.resize(self.len / 8, u8::MAX);
+            if !self.len.is_multiple_of(8) {
+                self.bytes.push((1 << (self.len % 8)) - 1);
+            }
+        }
+        self.write(bit);
+    }
+
+    fn write(&mut self, bit: bool) {
         if self.len.is_multiple_of(8) {
             self.bytes.push(0);
         }
@@ -111,6 +141,8 @@ pub enum Cell<'a> {
     Null,
     /// Text.
     Text(&'a str),
+    /// Text of up to 12 bytes as its view: see [`word`].
+    View(u128),
     /// Bytes.
     Bytes(&'a [u8]),
     /// Truth value.
@@ -135,6 +167,12 @@ impl<'a> Cell<'a> {
     /// The cell of a value that may be missing.
     pub fn of<T>(value: Option<T>, cell: impl FnOnce(T) -> Cell<'a>) -> Self {
         value.map_or(Cell::Null, cell)
+    }
+
+    /// Text that comes again and again: its view, where it fits into one.
+    #[must_use]
+    pub fn name(text: &'a str) -> Self {
+        if text.len() <= 12 { Cell::View(inline(text.as_bytes())) } else { Cell::Text(text) }
     }
 
     /// Text, null where empty.
@@ -167,7 +205,8 @@ impl Column {
         match (&mut self.values, cell) {
             (Values::Views(v), Cell::Text(text)) => v.push(text.as_bytes()),
             (Values::Views(v), Cell::Bytes(bytes)) => v.push(bytes),
-            (Values::Bool(v), Cell::Bool(value)) => v.push(value),
+            (Values::Views(v), Cell::View(view)) => v.views.push(view),
+            (Values::Bool(v), Cell::Bool(value)) => v.write(value),
             (Values::U8(v), Cell::U8(value)) => v.push(value),
             (Values::U16(v), Cell::U16(value)) => v.push(value),
             (Values::U32(v), Cell::U32(value)) => v.push(value),
@@ -178,7 +217,7 @@ impl Column {
                 debug_assert!(matches!(cell, Cell::Null), "a cell of another type than its column");
                 match values {
                     Values::Views(v) => v.views.push(0),
-                    Values::Bool(v) => v.push(false),
+                    Values::Bool(v) => v.write(false),
                     Values::U8(v) => v.push(0),
                     Values::U16(v) => v.push(0),
                     Values::U32(v) => v.push(0),
@@ -202,8 +241,8 @@ pub struct Place<'a> {
     pub ts_recv: i64,
     /// Time of the exchange, ns.
     pub ts_event: Option<i64>,
-    /// Symbol.
-    pub symbol: Option<&'a str>,
+    /// Symbol: text, view or null.
+    pub symbol: Cell<'a>,
 }
 
 /// Rows of one table being collected.
@@ -238,7 +277,7 @@ impl Rows {
         self.columns[2].push(Cell::Time(place.ts_recv));
         self.columns[3].push(Cell::of(place.ts_event, Cell::Time));
         if common == 5 {
-            self.columns[4].push(Cell::of(place.symbol, Cell::Text));
+            self.columns[4].push(place.symbol);
         }
         for (column, cell) in self.columns[common..].iter_mut().zip(cells) {
             column.push(cell);

@@ -18,9 +18,11 @@ use crate::decode::{Decoder, write_text};
 use crate::error::Error;
 use crate::instrument::{Asset, Origin, Pair, matches};
 use crate::limits;
-use crate::message::{BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, Reply, Side, Status, Ticker, Trade};
+use crate::message::{
+    BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, OrderEvent, Reply, Side, Status, Ticker, Trade,
+};
 use crate::orders::{Modify, Orders};
-use crate::rows::{Cell, Place, Rows};
+use crate::rows::{Cell, Place, Rows, word};
 use crate::schema::Table;
 
 const SECOND: i64 = 1_000_000_000;
@@ -31,6 +33,10 @@ const STEP: i64 = SECOND / 10;
 const ACK_TIMEOUT: i64 = 20 * SECOND;
 /// After this long without its snapshot a book is asked for again. Kraken needs 0.1 to 0.6 s when it is not busy.
 const SNAPSHOT_TIMEOUT: i64 = 60 * SECOND;
+/// After this long without data a subscription is called quiet.
+const QUIET: i64 = 60 * SECOND;
+/// Two channels of a symbol that disagree for so long: the one that was silent all the while is dead.
+const STALE: i64 = 10 * SECOND;
 /// The longest pause between two attempts at one symbol.
 const PAUSE_MAX: i64 = 300 * SECOND;
 /// A symbol that was well for so long starts again with short pauses.
@@ -288,10 +294,24 @@ struct Subscription {
     asked: i64,
     /// Whether it was ever delivering: to ask for it again is a resync.
     lived: bool,
+    /// When its last data came.
+    heard: i64,
+    /// Why it stands as it does, where that is not as it should be.
+    reason: &'static str,
 }
 
 impl Subscription {
-    const OFF: Self = Self { standing: Standing::Off, attempts: 0, asked: 0, lived: false };
+    const OFF: Self = Self { standing: Standing::Off, attempts: 0, asked: 0, lived: false, heard: 0, reason: "" };
+
+    /// It is delivering.
+    fn live(&mut self, now: i64) {
+        *self = Self { standing: Standing::Live, lived: true, heard: now, reason: "", ..*self };
+    }
+
+    /// Where it stands, in a word.
+    fn word(&self, now: i64) -> &'static str {
+        if self.standing == Standing::Live && now - self.heard > QUIET { "quiet" } else { self.standing.word() }
+    }
 
     /// When to try again: at once the first time, then 1, 2, 4 … seconds later.
     fn pause(&mut self, now: i64) -> i64 {
@@ -352,6 +372,12 @@ struct Symbol {
     /// Price and quantity precision in force, and where it comes from.
     precision: Option<(u8, u8, Origin)>,
     last_trade: Option<i64>,
+    /// Price of the last trade of this session.
+    traded: Option<Decimal>,
+    /// Best bid, best ask and last price, as the ticker says.
+    quoted: [Option<Decimal>; 3],
+    /// Since when the ticker says other best prices than the book, and another last price than the trades.
+    differs: [Option<i64>; 2],
 }
 
 impl Symbol {
@@ -388,6 +414,28 @@ trait Kept: Proved {
     fn learnt(&self) -> Option<(Self::Habit, &'static str)>;
 }
 
+const fn kind_cell(kind: Kind) -> Cell<'static> {
+    match kind {
+        Kind::Snapshot => const { word(Kind::Snapshot.word()) },
+        Kind::Update => const { word(Kind::Update.word()) },
+    }
+}
+
+const fn side_cell(side: Side) -> Cell<'static> {
+    match side {
+        Side::Bid => const { word(Side::Bid.word()) },
+        Side::Ask => const { word(Side::Ask.word()) },
+    }
+}
+
+const fn event_cell(event: OrderEvent) -> Cell<'static> {
+    match event {
+        OrderEvent::Add => const { word(OrderEvent::Add.word()) },
+        OrderEvent::Modify => const { word(OrderEvent::Modify.word()) },
+        OrderEvent::Delete => const { word(OrderEvent::Delete.word()) },
+    }
+}
+
 /// The last cells of a row of a book: checksum, depth, precisions.
 fn terms_cells<'a>(terms: &Terms) -> [Cell<'a>; 4] {
     [
@@ -406,7 +454,7 @@ fn scaled<'a>(mantissa: i128, scale: u8) -> Cell<'a> {
 /// The place of a row of a checkpoint before message `next`; `entry` counts them.
 fn checkpoint_place<'a>(out: &Out, name: &'a str, next: u64, entry: &mut u32) -> Place<'a> {
     *entry += 1;
-    Place { message: Some(next), entry: *entry - 1, ts_recv: out.now, ts_event: None, symbol: Some(name) }
+    Place { message: Some(next), entry: *entry - 1, ts_recv: out.now, ts_event: None, symbol: Cell::name(name) }
 }
 
 impl Kept for Book {
@@ -444,9 +492,9 @@ impl Kept for Book {
     fn row(out: &mut Out, place: &Place<'_>, terms: &Terms, entry: Option<(&Entry, (i128, i128))>) {
         let [checksum, depth, price_precision, qty_precision] = terms_cells(terms);
         let [side, price, qty] = entry.map_or([Cell::Null; 3], |(entry, (price, qty))| {
-            [Cell::Text(entry.side.word()), Cell::Decimal(price), Cell::Decimal(qty)]
+            [side_cell(entry.side), Cell::Decimal(price), Cell::Decimal(qty)]
         });
-        let kind = Cell::Text(terms.kind.word());
+        let kind = kind_cell(terms.kind);
         out.row(Table::Book, place, [kind, side, price, qty, checksum, depth, price_precision, qty_precision]);
     }
 
@@ -464,7 +512,7 @@ impl Kept for Book {
         for side in [Side::Bid, Side::Ask] {
             for (level, (price, qty)) in (0..).zip(book.levels(side)) {
                 let (price, qty) = (scaled(price, price_precision), scaled(qty, qty_precision));
-                write([Cell::Text(side.word()), Cell::U16(level), price, qty]);
+                write([side_cell(side), Cell::U16(level), price, qty]);
             }
         }
         if book.is_empty() {
@@ -521,12 +569,12 @@ impl Kept for Orders {
 
     fn row(out: &mut Out, place: &Place<'_>, terms: &Terms, entry: Option<(&OrderEntry<'_>, (i128, i128))>) {
         let [checksum, depth, price_precision, qty_precision] = terms_cells(terms);
-        let kind = Cell::Text(terms.kind.word());
+        let kind = kind_cell(terms.kind);
         let mut buffer = [0; 19];
         let [side, event, id, price, qty, timestamp] = entry.map_or([Cell::Null; 6], |(entry, (price, qty))| {
-            let event = if terms.kind == Kind::Snapshot { Cell::Null } else { Cell::Text(entry.event.word()) };
+            let event = if terms.kind == Kind::Snapshot { Cell::Null } else { event_cell(entry.event) };
             [
-                Cell::Text(entry.side.word()),
+                side_cell(entry.side),
                 event,
                 Cell::Text(entry.id.text(&mut buffer)),
                 Cell::Decimal(price),
@@ -554,7 +602,7 @@ impl Kept for Orders {
             for (level, (price, ..)) in (0..).zip(book.levels(side)) {
                 for (queue, (id, qty, timestamp)) in (0..).zip(book.queue(side, price)) {
                     write([
-                        Cell::Text(side.word()),
+                        side_cell(side),
                         Cell::U16(level),
                         Cell::U32(queue),
                         Cell::Text(id.text(&mut [0; 19])),
@@ -589,6 +637,8 @@ struct Out {
     since: [u64; Table::ALL.len()],
     /// Number of the frame being taken, or of the last one.
     message: Option<u64>,
+    /// Place of the last channel in the counts of messages.
+    counted: usize,
     /// Running number of ledger rows.
     entry: u32,
     now: i64,
@@ -608,14 +658,22 @@ impl Out {
     }
 
     fn place<'a>(&self, entry: usize, ts_event: Option<i64>, symbol: Option<&'a str>) -> Place<'a> {
+        self.place_of(entry, ts_event, Cell::of(symbol, Cell::Text))
+    }
+
+    fn place_of<'a>(&self, entry: usize, ts_event: Option<i64>, symbol: Cell<'a>) -> Place<'a> {
         // A frame has at most 16 Mi entries.
         #[allow(clippy::cast_possible_truncation, reason = "see above")]
         Place { message: self.message, entry: entry as u32, ts_recv: self.now, ts_event, symbol }
     }
 
     fn count(&mut self, channel: &str) {
-        if let Some((_, n)) = self.counts.messages.iter_mut().find(|(name, _)| name == channel) {
+        // Most messages are of the channel of the one before.
+        if let Some((_, n)) = self.counts.messages.get_mut(self.counted).filter(|(name, _)| name == channel) {
             *n += 1;
+        } else if let Some(at) = self.counts.messages.iter().position(|(name, _)| name == channel) {
+            self.counts.messages[at].1 += 1;
+            self.counted = at;
         } else if self.counts.messages.len() < limits::CHANNELS_MAX {
             self.counts.messages.push((channel.chars().take(limits::SYMBOL_LENGTH_MAX).collect(), 1));
         } else {
@@ -634,7 +692,7 @@ impl Out {
             entry: self.entry,
             ts_recv: event.ts_recv,
             ts_event: None,
-            symbol: event.symbol.as_deref(),
+            symbol: Cell::of(event.symbol.as_deref(), Cell::Text),
         };
         self.entry += 1;
         let cells = [
@@ -697,7 +755,7 @@ pub struct Session {
 struct State {
     out: Out,
     symbols: Vec<Symbol>,
-    index: HashMap<Box<str>, usize>,
+    index: foldhash::HashMap<Box<str>, usize>,
     /// Requests without all their answers, by `req_id`.
     asked: HashMap<u64, Asked>,
     next_request: u64,
@@ -737,11 +795,12 @@ impl Session {
                     counts: Counts::default(),
                     since: [0; Table::ALL.len()],
                     message: None,
+                    counted: 0,
                     entry: 0,
                     now: 0,
                 },
                 symbols: Vec::new(),
-                index: HashMap::new(),
+                index: foldhash::HashMap::default(),
                 asked: HashMap::new(),
                 next_request: 1,
                 instrument: if options.instrument { Standing::Wanted(0) } else { Standing::Off },
@@ -967,12 +1026,14 @@ impl Session {
         &self.state.out.counts
     }
 
-    /// Channel, symbol and state of every wanted subscription.
-    pub fn subscriptions(&self) -> impl Iterator<Item = (Channel, &str, &'static str)> {
-        self.state.symbols.iter().flat_map(|symbol| {
+    /// Channel, symbol, state and its reason of every wanted subscription.
+    pub fn subscriptions(&self) -> impl Iterator<Item = (Channel, &str, &'static str, &'static str)> {
+        let now = self.state.out.now;
+        self.state.symbols.iter().flat_map(move |symbol| {
             Channel::ALL.into_iter().filter_map(move |channel| {
-                let standing = symbol.subscriptions[channel as usize].standing;
-                (standing != Standing::Off).then(|| (channel, &*symbol.name, standing.word()))
+                let subscription = &symbol.subscriptions[channel as usize];
+                let told = (channel, &*symbol.name, subscription.word(now), subscription.reason);
+                (subscription.standing != Standing::Off).then_some(told)
             })
         })
     }
@@ -1199,6 +1260,9 @@ impl State {
             orders: Followed::default(),
             precision: None,
             last_trade: self.last_trades.get(name).copied(),
+            traded: None,
+            quoted: [None; 3],
+            differs: [None; 2],
         });
         self.index.insert(name.into(), i);
         Some(i)
@@ -1279,6 +1343,7 @@ impl State {
         let (price_precision, qty_precision) = self.precision::<B>(options, i, kind, entries);
         let depth = self.depth::<B>(options, i, kind, entries);
         let symbol = &mut self.symbols[i];
+        symbol.subscriptions[B::CHANNEL as usize].heard = self.out.now;
         let hour = self.out.now.div_euclid(HOUR);
         if kind == Kind::Update {
             let this = self.out.message.unwrap_or(0);
@@ -1310,12 +1375,13 @@ impl State {
         };
         let absent = std::mem::take(&mut followed.life.absent);
         let out = &mut self.out;
+        let name = Cell::name(&symbol.name);
         for (at, (entry, &numbers)) in entries.iter().zip(&self.prices).enumerate() {
-            let place = out.place(first + at, data.timestamp, Some(&symbol.name));
+            let place = out.place_of(first + at, data.timestamp, name);
             B::row(out, &place, &terms, Some((entry, numbers)));
         }
         if entries.is_empty() {
-            let place = out.place(first, data.timestamp, Some(&symbol.name));
+            let place = out.place_of(first, data.timestamp, name);
             B::row(out, &place, &terms, None);
         }
         out.counts.absent += absent;
@@ -1355,8 +1421,7 @@ impl State {
         self.out.ledger(event);
         let subscription = &mut symbol.subscriptions[B::CHANNEL as usize];
         if matches!(subscription.standing, Standing::Asked(_) | Standing::Granted(_)) {
-            subscription.standing = Standing::Live;
-            subscription.lived = true;
+            subscription.live(self.out.now);
         }
     }
 
@@ -1407,7 +1472,7 @@ impl State {
 
     /// A message named an order that is not held, or added one that is: a message may be lost. What the checksum proves
     /// still holds, so the book lives on until it is asked for again.
-    fn doubt<B: Kept>(&mut self, options: &Options, i: usize, what: &str, count: u64) {
+    fn doubt<B: Kept>(&mut self, options: &Options, i: usize, what: &'static str, count: u64) {
         let symbol = &mut self.symbols[i];
         let followed = B::of(symbol);
         if followed.life.book().is_none() || std::mem::replace(&mut followed.doubted, true) {
@@ -1443,17 +1508,18 @@ impl State {
         let given_up = followed.refusals >= 2;
         let subscription = &mut symbol.subscriptions[B::CHANNEL as usize];
         if given_up {
-            subscription.standing = Standing::Gone;
+            (subscription.standing, subscription.reason) = (Standing::Gone, "its numbers cannot be held");
             let detail = Some(fact("reason", &error.to_string()));
             let event = Event { detail, ..self.out.event("gone", Some(B::CHANNEL), &symbol.name) };
             self.out.ledger(event);
         } else if subscription.standing != Standing::Off {
-            subscription.standing = Standing::Bad(subscription.pause(now));
+            (subscription.standing, subscription.reason) =
+                (Standing::Bad(subscription.pause(now)), "its numbers cannot be held");
         }
     }
 
     /// The book of a symbol is not the exchange's: its life ends, and it is asked for again.
-    fn resync(&mut self, options: &Options, i: usize, channel: Channel, reason: &str) {
+    fn resync(&mut self, options: &Options, i: usize, channel: Channel, reason: &'static str) {
         self.symbols[i].end(channel);
         if !options.observe {
             self.ask_again(i, channel, reason);
@@ -1462,12 +1528,12 @@ impl State {
 
     /// A book is to be left and asked for again. Kraken sends no new snapshot to a second subscribe, so the way is
     /// unsubscribe, its ack, subscribe.
-    fn ask_again(&mut self, i: usize, channel: Channel, reason: &str) {
+    fn ask_again(&mut self, i: usize, channel: Channel, reason: &'static str) {
         let now = self.out.now;
         let symbol = &mut self.symbols[i];
         let subscription = &mut symbol.subscriptions[channel as usize];
         let at = subscription.pause(now);
-        subscription.standing = Standing::Bad(at);
+        (subscription.standing, subscription.reason) = (Standing::Bad(at), reason);
         let event = Event {
             ts_from: Some(at),
             detail: Some(fact("reason", reason)),
@@ -1479,6 +1545,7 @@ impl State {
     fn trade(&mut self, options: &Options, kind: Kind, trade: &Trade<'_>, entry: usize) {
         let Some(i) = self.symbol(options, trade.symbol, Channel::Trade) else { return };
         let symbol = &mut self.symbols[i];
+        symbol.subscriptions[Channel::Trade as usize].heard = self.out.now;
         let out = &mut self.out;
         if let Some(last) = symbol.last_trade {
             // A snapshot after a reconnect repeats trades that were already taken.
@@ -1498,9 +1565,10 @@ impl State {
             return self.refuse(&error, None, b"");
         };
         symbol.last_trade = symbol.last_trade.max(Some(trade.trade_id));
+        symbol.traded = Some(trade.price);
         let place = out.place(entry, Some(trade.timestamp), Some(&symbol.name));
         let cells = [
-            Cell::Text(kind.word()),
+            kind_cell(kind),
             Cell::Text(trade.side),
             Cell::Decimal(price),
             Cell::Decimal(qty),
@@ -1514,9 +1582,12 @@ impl State {
 
     fn ticker(&mut self, options: &Options, kind: Kind, ticker: &Ticker<'_>, entry: usize) {
         let Some(i) = self.symbol(options, ticker.symbol, Channel::Ticker) else { return };
+        let [bid, _, ask, _, last, ..] = ticker.numbers;
+        self.symbols[i].subscriptions[Channel::Ticker as usize].heard = self.out.now;
+        self.symbols[i].quoted = [bid, ask, last];
         let place = self.out.place(entry, ticker.timestamp, Some(&self.symbols[i].name));
         let mut cells = [Cell::Null; 13];
-        cells[0] = Cell::Text(kind.word());
+        cells[0] = kind_cell(kind);
         cells[1..12].copy_from_slice(&ticker.numbers.map(column));
         cells[12] = Cell::text_or_null(&ticker.extra);
         self.out.row(Table::Ticker, &place, cells);
@@ -1524,9 +1595,10 @@ impl State {
 
     fn ohlc(&mut self, options: &Options, kind: Kind, time: Option<i64>, ohlc: &Ohlc<'_>, entry: usize) {
         let Some(i) = self.symbol(options, ohlc.symbol, Channel::Ohlc) else { return };
+        self.symbols[i].subscriptions[Channel::Ohlc as usize].heard = self.out.now;
         let place = self.out.place(entry, time, Some(&self.symbols[i].name));
         let mut cells = [Cell::Null; 11];
-        cells[0] = Cell::Text(kind.word());
+        cells[0] = kind_cell(kind);
         cells[1] = Cell::U16(ohlc.interval);
         cells[2] = Cell::Time(ohlc.interval_begin);
         cells[3..9].copy_from_slice(&ohlc.numbers.map(column));
@@ -1756,8 +1828,11 @@ impl State {
         }
         let subscription = &mut symbol.subscriptions[channel as usize];
         if matches!(subscription.standing, Standing::Asked(_)) {
-            let of_books = matches!(channel, Channel::Book | Channel::Level3);
-            subscription.standing = if of_books { Standing::Granted(now) } else { Standing::Live };
+            if matches!(channel, Channel::Book | Channel::Level3) {
+                subscription.standing = Standing::Granted(now);
+            } else {
+                subscription.live(now);
+            }
         }
     }
 
@@ -1800,7 +1875,10 @@ impl State {
             }
             // The exchange still serves it and will send no snapshot: leave, then ask again.
             ("Already subscribed", true) => Standing::Bad(subscription.pause(now)),
-            (_, true) => Standing::Refused,
+            (_, true) => {
+                subscription.reason = "refused by the exchange";
+                Standing::Refused
+            }
             // Not subscribed there any more, whatever the reason: ask.
             (_, false) => Standing::Wanted(subscription.pause(now)),
         };
@@ -1824,19 +1902,68 @@ impl State {
                     }
                     _ => continue,
                 };
-                subscription.standing = next;
+                (subscription.standing, subscription.reason) = (next, reason);
                 let event = Event {
                     detail: Some(fact("reason", reason)),
                     ..self.out.event("resync", Some(channel), &symbol.name)
                 };
                 self.out.ledger(event);
             }
+            self.stale(i, now);
         }
         match self.instrument {
             Standing::Asked(at) | Standing::Granted(at) if now - at > SNAPSHOT_TIMEOUT => {
                 self.instrument = Standing::Wanted(now);
             }
             _ => {}
+        }
+    }
+
+    /// Channels of a symbol bear witness of each other: the ticker and the book of the best prices, the ticker and the
+    /// trades of the last price. Where two of them disagree for a while and one was silent all the while, that one is
+    /// acknowledged and dead, and is asked for again.
+    fn stale(&mut self, i: usize, now: i64) {
+        let symbol = &mut self.symbols[i];
+        let [bid, ask, last] = symbol.quoted;
+        let best = |side| symbol.book.life.book().and_then(|book| book.best(side));
+        let prices = (best(Side::Bid), best(Side::Ask));
+        let other = |quoted: Option<Decimal>, known: Option<Decimal>| match (quoted, known) {
+            (Some(quoted), Some(known)) => quoted.rescale(limits::SCALE) != known.rescale(limits::SCALE),
+            _ => false,
+        };
+        let disagree = [other(bid, prices.0) || other(ask, prices.1), other(last, symbol.traded)];
+        for (pair, witness) in [Channel::Book, Channel::Trade].into_iter().enumerate() {
+            if !disagree[pair] {
+                self.symbols[i].differs[pair] = None;
+                continue;
+            }
+            let since = *self.symbols[i].differs[pair].get_or_insert(now);
+            if now - since <= STALE {
+                continue;
+            }
+            self.symbols[i].differs[pair] = None;
+            let symbol = &mut self.symbols[i];
+            let heard = |channel: Channel| symbol.subscriptions[channel as usize].heard;
+            // The one that spoke last is right. A trade alone brings no ticker.
+            let channel = if heard(witness) < heard(Channel::Ticker) { witness } else { Channel::Ticker };
+            let Subscription { standing, heard, .. } = symbol.subscriptions[channel as usize];
+            let follows = channel != Channel::Ticker || witness == Channel::Book;
+            if standing != Standing::Live || heard >= since || !follows {
+                continue;
+            }
+            symbol.end(channel);
+            symbol.quoted = [None; 3];
+            let reason = "silent, and another channel of the symbol says that it should not be";
+            for kind in ["stale", "gap"] {
+                let event = Event {
+                    ts_from: Some(heard),
+                    ts_to: Some(now),
+                    detail: Some(fact("reason", reason)),
+                    ..self.out.event(kind, Some(channel), &self.symbols[i].name)
+                };
+                self.out.ledger(event);
+            }
+            self.ask_again(i, channel, reason);
         }
     }
 

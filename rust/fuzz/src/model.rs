@@ -183,7 +183,7 @@ impl Model {
             let known = if self.observe {
                 (1..=SYMBOL_LENGTH_MAX).contains(&symbol.len())
             } else {
-                session.subscriptions().any(|(channel, name, _)| channel == Channel::Book && name == symbol)
+                session.subscriptions().any(|(channel, name, ..)| channel == Channel::Book && name == symbol)
             };
             if !known {
                 expected.errors += 1;
