@@ -24,7 +24,7 @@ pub trait Levels: Told {
     fn checksum_level2(&mut self, buffer: &mut Vec<u8>) -> u32;
 
     /// Calls `each` with price and quantity of the best `depth` levels of a side, best first.
-    fn best(&self, side: Side, depth: usize, each: impl FnMut(i128, i128));
+    fn each_level(&self, side: Side, depth: usize, each: impl FnMut(i128, i128));
 }
 
 impl Levels for Book {
@@ -32,8 +32,8 @@ impl Levels for Book {
         self.checksum(buffer)
     }
 
-    fn best(&self, side: Side, depth: usize, each: impl FnMut(i128, i128)) {
-        self.best(side, depth, each);
+    fn each_level(&self, side: Side, depth: usize, each: impl FnMut(i128, i128)) {
+        self.each_level(side, depth, each);
     }
 }
 
@@ -42,7 +42,7 @@ impl Levels for Orders {
         self.checksum_level2(buffer)
     }
 
-    fn best(&self, side: Side, depth: usize, mut each: impl FnMut(i128, i128)) {
+    fn each_level(&self, side: Side, depth: usize, mut each: impl FnMut(i128, i128)) {
         self.levels(side).take(depth).for_each(|(price, qty, _)| each(price, qty));
     }
 }
@@ -58,7 +58,7 @@ pub fn full<B: Levels>(book: &B, depth: usize) -> u64 {
     let (price_by, qty_by) = (by(price_precision), by(qty_precision));
     let mut sum = 0_u64;
     for (side, salt) in [(Side::Bid, 0x9e37_79b9_7f4a_7c15), (Side::Ask, 0xc2b2_ae3d_27d4_eb4f)] {
-        book.best(side, depth, |price, qty| {
+        book.each_level(side, depth, |price, qty| {
             let price = spread(low(price).wrapping_mul(price_by) ^ salt);
             sum = sum.wrapping_add(spread(price.wrapping_add(low(qty).wrapping_mul(qty_by))));
         });
