@@ -210,8 +210,7 @@ def agreeing() -> tuple[_core.Session, frames.Book]:
 
 def quote(bid: str, last: str = "100.5") -> bytes:
     """A ticker with this bid."""
-    numbers = {"bid": bid, "ask": "101.0", "last": last}
-    return frames.ticker("BTC/USD", **{key: frames.Number(text) for key, text in numbers.items()})
+    return frames.ticker("BTC/USD", bid=frames.Number(bid), ask=frames.Number("101.0"), last=frames.Number(last))
 
 
 def trade(trade_id: int, price: str) -> bytes:

@@ -148,6 +148,11 @@ impl Model {
         }
     }
 
+    /// The session ends this book, and says so.
+    pub fn drop(&mut self, symbol: &str) {
+        assert!(self.books.remove(symbol).is_some(), "only a live book is ended");
+    }
+
     pub fn end(&mut self) {
         self.books.clear();
     }
