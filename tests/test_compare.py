@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import statistics
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -18,6 +20,7 @@ from channels import MS, SESSIONS, Channels, Message
 from krakpot import compare, seal
 from krakpot.compare import Report
 from krakpot.errors import ConfigError
+from krakpot.lake import Part
 from krakpot.verify import verify
 
 SECONDS = 20.0
@@ -263,3 +266,63 @@ def test_lives_follow_each_other(tmp_path: Path) -> None:
     assert total["seconds"]["only_level3"] == pytest.approx(3 * 5, abs=1)
     assert report.book.lives.height == 6
     assert total["left_out"]["level3"] > 20
+
+
+def test_two_recorders_of_one_channel_are_one_sequence(tmp_path: Path) -> None:
+    """Where two sessions held the book at the same time, the one begun first is taken until it ends: nothing is counted
+    twice, and where the one goes over into the other nothing is missed.
+    """
+    market = run(*skewed(5, 0))
+    cut = [frames.START + time * MS for time in (8000, 12000)]
+    first = [one for one in market.book if one[0] < cut[1]]
+    later = channels.run(book=(5 * MS, 0, 0), seconds=SECONDS, rate=600.0, later=8_000 * MS)
+    second = [one for one in later.book if one[0] >= cut[0]]
+    parts = {SESSIONS[0]: first, lakes.session_name(cut[0]): second, SESSIONS[1]: market.level3}
+    for session, timed in parts.items():
+        recorder = lakes.Recorder(tmp_path / "lake", session, precision=market.precision)
+        recorder.take(timed)
+        recorder.end()
+    seal.recover(tmp_path / "lake")
+    report = compare.compare(tmp_path / "lake")
+    whole = made(tmp_path / "whole", market).total()
+    total = report.total()
+    assert report.equal
+    assert total["seconds"]["together"] == pytest.approx(whole["seconds"]["together"], abs=0.5)
+    assert total["book_states"] == pytest.approx(whole["book_states"], abs=10)
+    assert report.book.lives.height == 6
+    taken = report.top.matches.group_by("symbol", "book_session").agg(pl.col("book_ts_recv").dt.epoch("ns").max())
+    ends = [last for _, session, last in taken.iter_rows() if session == SESSIONS[0]]
+    assert all(abs(end - cut[1]) < 2 * frames.SECOND for end in ends), "the first one is taken to its end"
+
+
+def test_a_late_range_reads_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of six hours the last is compared: books begin with their checkpoints, so that early parts are not read, and the
+    states are those of the whole.
+    """
+    minutes = 60 * frames.SECOND
+    timed = lakes.market(720, step=minutes // 2, level3=True)
+    recorder = lakes.Recorder(tmp_path / "lake", interval=1800.0)
+    for i in range(0, len(timed), 20):
+        recorder.take(timed[i : i + 20])
+        recorder.session.tick(recorder.session.now)
+    recorder.end()
+    seal.recover(tmp_path / "lake")
+    opened: list[int] = []
+    plain = compare.read
+
+    def read(parts: Sequence[Part], *told: Any) -> pl.DataFrame:
+        opened.extend(part.number for part in parts)
+        return plain(parts, *told)
+
+    monkeypatch.setattr(compare, "read", read)
+    late = timed[-1][0] - 60 * minutes
+    states = []
+    for run_up in (compare.RUN_UP, compare.RUN_UP * 10):
+        monkeypatch.setattr(compare, "RUN_UP", run_up)
+        opened.clear()
+        report = compare.compare(tmp_path / "lake", start=late)
+        kept = report.book.states.filter(pl.col("ts_recv").dt.epoch("ns") >= late)
+        states.append((len(set(opened)), kept.select("symbol", "message", "checksum", "full").rows()))
+    assert states[0][0] < states[1][0] - 4, "early parts are left alone"
+    assert states[0][1] == states[1][1]
+    assert len(states[0][1]) > 50
