@@ -206,6 +206,9 @@ def test_a_lost_event_is_reported_at_its_place(deep: bool, tmp_path: Path) -> No
     if deep:
         assert report.runs.filter(pl.col("ts_from") <= first["ts_from"]).is_empty()
     else:
+        before = compare.compare(tmp_path / "lake", end=book.sent - MS)
+        assert before.equal, "what came later is not of this range"
+        assert before.book.lives["reason"].null_count() == len(market.symbols)
         ended = report.broken.row(0, named=True)
         assert (ended["symbol"], ended["channel"], ended["reason"]) == (lost.symbol, "level3", "mismatch")
         facts = report.symbols()[lost.symbol]

@@ -106,8 +106,9 @@ def sequence(channel: Channel, start: int | None = None, end: int | None = None)
     if start is not None:
         lives = lives.with_columns(pl.col("ts_from").clip(lower_bound=start))
     if end is not None:
-        # A message at the end itself is not in the range.
-        lives = lives.with_columns(pl.col("ts_to").clip(upper_bound=end - 1))
+        # A message at the end itself is not in the range, and what ended a life later is none of its business.
+        ended = pl.when(pl.col("ts_to") < end).then(pl.col("message_to", "reason"))
+        lives = lives.with_columns(ended, pl.col("ts_to").clip(upper_bound=end - 1))
     until = pl.col("ts_to").cum_max().shift(1).over("symbol")
     lives = lives.with_columns(pl.max_horizontal("ts_from", until + 1)).filter(pl.col("ts_from") <= pl.col("ts_to"))
     lives = lives.with_columns(pl.col("ts_from", "ts_to").cast(TIME), place=pl.int_range(pl.len(), dtype=pl.UInt32))
@@ -330,6 +331,8 @@ class Report:
     """Levels a side that both books have, by symbol."""
     loop: pl.DataFrame
     """``lag`` rows of the ledger: ts_recv, count (largest lag of the recorder's loop in that second, ns)."""
+    unsealed: int = 0
+    """Journals of the lake that were not read."""
     runs: pl.DataFrame = field(init=False)
     """Disagreements of the top ten levels (``disagreements``)."""
     runs_full: pl.DataFrame = field(init=False)
@@ -444,6 +447,7 @@ class Report:
             "by_burst": self.by_burst().to_dicts(),
             "by_hour": self.by_hour().to_dicts(),
             "wrong": self.broken.to_dicts(),
+            "unsealed": self.unsealed,
             "loop_lag": {
                 "seconds": self.loop.height,
                 "median": self.loop["count"].median(),
@@ -573,6 +577,8 @@ def lines(report: Report, *, most: int = 30) -> list[str]:
         f"{row['ts']:%Y-%m-%dT%H:%M:%S.%f}, message {row['message']:,} of {row['session']}"
         for row in report.broken.head(10).iter_rows(named=True)
     ]
+    if report.unsealed:
+        found.append(f"note: {report.unsealed} journals are being recorded or not sealed; they were not compared")
     if not total["book_states"]:
         return [*found, "nothing could be compared: at no time were both books known for long enough"]
     return [*found, "the same" if report.equal else "not the same"]
@@ -627,7 +633,9 @@ def compare(
     loop = ledger.filter(
         pl.col("kind") == "lag", recv >= (begin or 0), pl.lit(value=True) if until is None else recv < until
     ).select("ts_recv", "count")
-    return compare_channels(book, derived, lake=str(lake.path), window=window, depths=depths, loop=loop)
+    report = compare_channels(book, derived, lake=str(lake.path), window=window, depths=depths, loop=loop)
+    report.unsealed = len(journal.journals(lake.path))
+    return report
 
 
 def _found(lake: Lake, patterns: str, begin: int | None, until: int | None) -> tuple[dict[str, int], dict[str, int]]:
