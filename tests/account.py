@@ -19,20 +19,34 @@ from krakpot.exchange import ExchangeServer, Options, differences
 from krakpot.lake import Lake
 
 
-async def _child(*arguments: str) -> asyncio.subprocess.Process:
+async def _child(*arguments: str, **variables: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "krakpot", *arguments, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "krakpot", *arguments, stdout=asyncio.subprocess.PIPE, env=os.environ | variables
     )
 
 
 async def _run(
-    out: Path, *, seconds: float, rate: float, pairs: int, depth: int, speed: float | None
+    out: Path, *, seconds: float, rate: float, pairs: int, depth: int, level3: int | None, speed: float | None
 ) -> dict[str, Any]:
     options = Options(pairs=pairs, rate=rate, seed=1, speed=speed, duration=seconds)
     async with ExchangeServer(options) as server:
-        record = ("record", "--url", server.address, "--depth", str(depth), "--out", str(out), "--seal-interval", "60s")
+        record: tuple[str, ...] = (
+            "record",
+            "--url",
+            server.address,
+            "--depth",
+            str(depth),
+            "--out",
+            str(out),
+            "--seal-interval",
+            "60s",
+        )
+        if level3 is not None:
+            record += ("--channels", "book,trade,ticker,level3", "--level3-depth", str(level3))
+            record += ("--rest-url", server.rest_address)
         begin = time.monotonic()
-        recorder = await _child(*record, "--json")
+        key = {"KRAKPOT_API_KEY": server.key.name, "KRAKPOT_API_SECRET": server.key.secret_text}
+        recorder = await _child(*record, "--json", **key)
         over = asyncio.create_task(server.over.wait())
         gone = asyncio.create_task(recorder.wait())
         await asyncio.wait({over, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -63,10 +77,20 @@ async def _run(
 
 
 def run(
-    out: Path, *, seconds: float, rate: float, pairs: int = 200, depth: int = 1000, speed: float | None = None
+    out: Path,
+    *,
+    seconds: float,
+    rate: float,
+    pairs: int = 200,
+    depth: int = 1000,
+    level3: int | None = None,
+    speed: float | None = None,
 ) -> dict[str, Any]:
-    """Record ``seconds`` of exchange time into ``out``; the facts of recorder, verification and comparison."""
-    return asyncio.run(_run(out, seconds=seconds, rate=rate, pairs=pairs, depth=depth, speed=speed))
+    """Record ``seconds`` of exchange time into ``out``; the facts of recorder, verification and comparison.
+
+    ``level3``: its depth, where it is to be recorded too.
+    """
+    return asyncio.run(_run(out, seconds=seconds, rate=rate, pairs=pairs, depth=depth, level3=level3, speed=speed))
 
 
 def main() -> int:
@@ -77,10 +101,19 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=10_000)
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--depth", type=int, default=1000)
+    parser.add_argument("--level3", type=int, help="depth of level 3, to record it too")
     parser.add_argument("--real-time", action="store_true", help="not faster than time")
     given = parser.parse_args()
     speed = 1.0 if given.real_time else None
-    facts = run(given.out, seconds=given.seconds, rate=given.rate, pairs=given.pairs, depth=given.depth, speed=speed)
+    facts = run(
+        given.out,
+        seconds=given.seconds,
+        rate=given.rate,
+        pairs=given.pairs,
+        depth=given.depth,
+        level3=given.level3,
+        speed=speed,
+    )
     facts["verify"].pop("symbols")
     sys.stdout.write(json.dumps(facts, indent=1) + "\n")
     return 1 if facts["differences"] or not facts["verify"]["proved"] else 0

@@ -210,7 +210,10 @@ def test_wrong_use_is_exit_2_with_one_plain_sentence(folder: Path, file: Path) -
         (["coverage", "lake", "--symbol", "BTC/USDC"], "the lake has no symbol 'BTC/USDC'; did you mean BTC/USD"),
         (["pairs", "--lake", "none"], "there is no such folder"),
         (["pairs", "--url", "http://x"], "--url: 'http://x' is not allowed; allowed is a wss:// address"),
-        (["record", "--config", "typo.toml"], "typo.toml: unknown key 'depht'; allowed are channels"),
+        (
+            ["record", "--config", "typo.toml"],
+            "typo.toml: unknown key 'depht'; allowed are api_key, api_secret, channels",
+        ),
         (["record", "--config", "none.toml"], "none.toml: there is no such file"),
         (["record", "--depth", "11"], "--depth: '11' is not allowed"),
         (

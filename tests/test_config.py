@@ -4,6 +4,7 @@ allowed.
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ import pytest
 from krakpot import config
 from krakpot.config import Config, duration, load
 from krakpot.errors import ConfigError
+
+KEY = "aKeyThatNobodyHas+/0123456789"
+SECRET = base64.b64encode(b"a secret that nobody has").decode()
+LEVEL3 = {"KRAKPOT_CHANNELS": "book,level3", "KRAKPOT_API_KEY": KEY, "KRAKPOT_API_SECRET": SECRET}
 
 
 @pytest.fixture(autouse=True)
@@ -60,27 +65,33 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
         "url": ('"ws://127.0.0.1:1/v2"', "ws://127.0.0.1:1/v2", "ws://127.0.0.1:1/v2"),
         "seal_interval": ("30", "30s", 30.0),
         "precision": ('{"A/B" = [1, 8]}', "A/B=1,8", {"A/B": (1, 8)}),
+        "level3_depth": ("1000", "1000", 1000), "level3_rate": ("500", "500", 500),
+        "level3_url": ('"ws://[::1]:1/x"', "ws://[::1]:1/x", "ws://[::1]:1/x"),
+        "rest_url": ('"http://localhost:1"', "http://localhost:1", "http://localhost:1"),
+        "api_key": (f'"{KEY}"', KEY, KEY), "api_secret": (f'"{SECRET}"', SECRET, SECRET),
     }  # fmt: skip
     assert set(texts) == set(config.READERS) == set(Config.__dataclass_fields__)
     for field, (toml, text, value) in texts.items():
         key = config.NAMES.get(field, field)
+        (folder / "krakpot.toml").touch(0o600)
         (folder / "krakpot.toml").write_text(f"{key} = {toml}\n")
         assert getattr(load({}, environment={}), field) == value
         (folder / "krakpot.toml").unlink()
         assert getattr(load({}, environment={f"KRAKPOT_{key.upper()}": text}), field) == value
-        assert getattr(load({field: text}, environment={}), field) == value
+        if field not in config.SECRETS:
+            assert getattr(load({field: text}, environment={}), field) == value
 
 
 @pytest.mark.parametrize(
     ("toml", "sentence"),
     [
-        ("depht = 10", "krakpot.toml: unknown key 'depht'; allowed are channels, depth, exclude, for, interval, out"),
+        ("depht = 10", "krakpot.toml: unknown key 'depht'; allowed are api_key, api_secret, channels, depth"),
         ("depth = 11", "krakpot.toml: depth: 11 is not allowed; allowed is one of 10, 25, 100, 500, 1000"),
         ("depth = true", "krakpot.toml: depth: True is not allowed; allowed is one of 10"),
         ("depth = 10.0", "krakpot.toml: depth: 10.0 is not allowed"),
         (
             'channels = ["book", "books"]',
-            "krakpot.toml: channels: .* is not allowed; allowed is one or more of book, trade, ticker, ohlc",
+            "krakpot.toml: channels: .* is not allowed; allowed is one or more of book, trade, ticker, ohlc, level3",
         ),
         ("channels = []", "krakpot.toml: channels: .* allowed is one or more of"),
         ("symbols = 7", "krakpot.toml: symbols: 7 is not allowed"),
@@ -100,6 +111,12 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
         ('precision = {"A/B" = 5}', "krakpot.toml: precision: .* is not allowed; allowed is SYMBOL=PRICE,QTY"),
         ('precision = {"A/B" = [1, 11]}', "krakpot.toml: precision: .* is not allowed"),
         ("precision = 5", "krakpot.toml: precision: 5 is not allowed; allowed is SYMBOL=PRICE,QTY"),
+        ("level3_depth = 25", "krakpot.toml: level3_depth: 25 is not allowed; allowed is one of 10, 100, 1000"),
+        ("level3_rate = 99", "allowed is a whole number from 100 to 100000: 200 for a standard account, 500 for a pro"),
+        ("level3_rate = 200.0", "krakpot.toml: level3_rate: 200.0 is not allowed"),
+        ('level3_url = "https://kraken.com"', "krakpot.toml: level3_url: .* allowed is a wss:// address"),
+        ('rest_url = "http://api.kraken.com"', r"allowed is a https:// address \(http:// only on this machine"),
+        ('rest_url = "wss://api.kraken.com"', "krakpot.toml: rest_url: .* is not allowed"),
         ("depth = ", "krakpot.toml: cannot be read as TOML"),
     ],
 )
@@ -167,3 +184,66 @@ def test_what_is_no_duration(text: str) -> None:
     """Nothing is guessed."""
     with pytest.raises(ValueError, match="duration"):
         duration(text)
+
+
+def test_level3_wants_a_key_pair() -> None:
+    """What is missing is named, with the permission that the key needs; where it is there, Kraken's places are used."""
+    with pytest.raises(ConfigError, match="set KRAKPOT_API_KEY and KRAKPOT_API_SECRET") as caught:
+        load({"channels": "level3"}, environment={})
+    assert 'with the permission "WebSocket interface - On" and no other' in str(caught.value)
+    with pytest.raises(ConfigError, match="set KRAKPOT_API_SECRET ") as caught:
+        load({"channels": "level3"}, environment={"KRAKPOT_API_KEY": KEY})
+    assert KEY not in str(caught.value)
+    found = load({}, environment=LEVEL3)
+    assert (found.channels, found.level3_depth, found.level3_rate) == (("book", "level3"), 100, 200)
+    assert (found.level3_url, found.rest_url) == ("wss://ws-l3.kraken.com/v2", "https://api.kraken.com")
+
+
+def test_level3_of_an_exchange_on_this_machine() -> None:
+    """The address is that of the built-in exchange, unless it is given; the key of Kraken is never sent to Kraken for
+    an exchange here, so the place of the tokens must be given.
+    """
+    here = {"url": "ws://127.0.0.1:8080/v2"}
+    with pytest.raises(ConfigError, match="level3 of ws://127.0.0.1:8080/v2 needs a token from there: give --rest-url"):
+        load(here, environment=LEVEL3)
+    here["rest_url"] = "http://127.0.0.1:8081"
+    assert load(here, environment=LEVEL3).level3_url == "ws://127.0.0.1:8080/level3/v2"
+    assert load({"url": "ws://[::1]:9/v2"}, environment={}).level3_url == "ws://[::1]:9/level3/v2"
+    assert load(here | {"level3_url": "ws://localhost:1/v2"}, environment=LEVEL3).level3_url == "ws://localhost:1/v2"
+
+
+def test_secrets_are_shown_to_nobody(folder: Path) -> None:
+    """Neither key nor secret stands in a ``repr`` or an error; they cannot come from the command line."""
+    found = load({}, environment=LEVEL3)
+    assert (found.api_key, found.api_secret) == (KEY, SECRET)
+    assert KEY not in repr(found)
+    assert SECRET not in repr(found)
+    for name, text, words in (
+        ("KRAKPOT_API_SECRET", SECRET[:-1], "an API secret as Kraken shows it, in base64"),
+        ("KRAKPOT_API_SECRET", "", "an API secret"),
+        ("KRAKPOT_API_KEY", KEY + " x", "an API key as Kraken shows it"),
+        ("KRAKPOT_API_KEY", KEY + "\r\nX: y", "an API key"),
+    ):
+        with pytest.raises(ConfigError, match=f"environment: {name}: what stands there is not allowed; .*{words}") as e:
+            load({}, environment=LEVEL3 | {name: text})
+        assert KEY not in str(e.value)
+        assert SECRET[:-1] not in str(e.value)
+    for name in config.SECRETS:
+        with pytest.raises(AssertionError, match="never from the command line"):
+            load({name: SECRET}, environment={})
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602, 0o601])
+def test_a_file_with_a_secret_is_for_its_owner_alone(folder: Path, mode: int) -> None:
+    """Whoever else may read or change it: refused with the cure; without a secret anybody may read it."""
+    file = folder / "krakpot.toml"
+    file.write_text(f'api_key = "{KEY}"\napi_secret = "{SECRET}"\n')
+    file.chmod(mode)
+    with pytest.raises(ConfigError, match="krakpot.toml: api_secret is for you alone, .*: chmod 600 krakpot.toml") as e:
+        load({}, environment={})
+    assert SECRET not in str(e.value)
+    file.chmod(0o600)
+    assert load({}, environment={}).api_secret == SECRET
+    file.write_text("depth = 10\n")
+    file.chmod(mode | 0o044)
+    assert load({}, environment={}).depth == 10

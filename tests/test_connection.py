@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -620,6 +621,46 @@ def test_a_storm_of_drops_spends_the_budget_and_no_more() -> None:
     assert attempts[119] == 0, "the first 120 at once"
     assert len(attempts) <= 120 * 13
     assert all(b - a >= 600 - 1e-6 for a, b in zip(attempts, attempts[120:], strict=False))
+
+
+def test_connections_share_the_budget_and_leave_some_to_each_other() -> None:
+    """Eight connections with a budget of 80 that all fail at once and for an hour: never more than that in ten minutes,
+    and another one with 120 attempts still connects at once; all together never more than 120.
+    """
+    one = Backoff(random=Random(1))
+    others = [replace(one, budget=80, longest=0.0, failures=0) for _ in range(8)]
+    due = [0.0] * len(others)
+    attempts: list[float] = []
+    for other in others:
+        assert other.attempts is one.attempts
+    while min(due) < 3600:
+        n = due.index(min(due))
+        due[n] += others[n].delay(due[n])
+        attempts.append(due[n])
+    assert sum(at < 600 for at in attempts) == 80
+    assert len(attempts) > 400
+    assert all(b - a >= 600 - 1e-6 for a, b in zip(sorted(attempts), sorted(attempts)[80:], strict=False))
+    now = 3600.0
+    mine = []
+    for _ in range(30):
+        wait = one.delay(now)
+        mine.append(now + wait)
+        now += wait
+        one.opened(now, now + 30)
+    assert mine[:20] == [3600.0] * 20, "there is room for it"
+    everything = sorted(attempts + mine)
+    assert all(b - a >= 600 - 1e-6 for a, b in zip(everything, everything[120:], strict=False))
+
+
+def test_shared_attempts_are_counted_in_order_of_time() -> None:
+    """One waits for its attempt, another makes its own before: the earlier one is the first to be forgotten."""
+    one = Backoff(random=Random(1))
+    other = replace(one)
+    later = one.delay(0.0, too_big=True)
+    assert other.delay(0.0) == 0.0
+    assert list(one.attempts) == [0.0, later]
+    other.delay(601.0)
+    assert list(one.attempts) == [later, 601.0]
 
 
 def test_the_waits_grow_and_a_stable_life_clears_them() -> None:

@@ -509,7 +509,10 @@ def test_differences_are_found(tmp_path: Path) -> None:
     from krakpot.lake import Lake  # only here
 
     lake = Lake(tmp_path / "lake")
-    account = {"connections": [{"symbols": {"BTC/USD": {"book": {"messages": 1, "hash": "00"}}}}]}
+    told = lake.scan("status").collect()["connection_id"][0]
+    account = {
+        "connections": [{"connection_id": told, "symbols": {"BTC/USD": {"book": {"messages": 1, "hash": "00"}}}}]
+    }
     found = exchange.differences(lake, account)
     assert any("BTC/USD: the exchange sent 1 book messages" in sentence for sentence in found)
     count = lake.book("BTC/USD").select("message").unique().collect().height
@@ -518,7 +521,10 @@ def test_differences_are_found(tmp_path: Path) -> None:
         "BTC/USD: the numbers of its book messages differ" in sentence
         for sentence in exchange.differences(lake, account)
     )
-    assert "connections" in exchange.differences(lake, {"connections": []})[0]
+    (sentence,) = exchange.differences(lake, {"connections": []})
+    assert f"had connection {told}, which the exchange does not know" in sentence
+    account["connections"][0]["connection_id"] += 1
+    assert f"the lake lacks a session of connection {told + 1}" in exchange.differences(lake, account)
 
 
 @pytest.mark.parametrize(("text", "value"), [("1", 1.0), ("0.5", 0.5), ("max", None)])

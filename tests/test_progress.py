@@ -56,6 +56,21 @@ def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> N
         assert "sealing: " in capsys.readouterr().err
 
 
+def test_level_3_stands_beside_the_books(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it is recorded: its own books, checksums and, on a terminal, connections that are down."""
+    level3 = {"live": 7, "selected": 8, "waiting": 1, "connections": 3, "down": 2}
+    counts = COUNTS | {"level3": level3, "checksums": {"book": {"ok": 5, "bad": 0}, "level3": {"ok": 1_234, "bad": 1}}}
+    with Screen() as screen:
+        screen._line_at -= LINE_EVERY
+        screen.show(Progress(counts, 1.0, None, 0, "recording"))
+        line = capsys.readouterr().err
+        assert "5 of 6 books, checksums 5 ok 0 bad, 7 of 8 level-3 books, checksums 1,234 ok 1 bad, 1 gaps" in line
+    file = io.StringIO()
+    Console(file=file, width=100).print(Screen._panel(Progress(counts, 1.0, None, 0, "recording"), (0, 0)))
+    assert "7 alive of 8 pairs · 1 waiting · 2 of 3 connections down" in file.getvalue()
+    assert "1,234 ok · 1 bad" in file.getvalue()
+
+
 def test_quiet_says_only_lines(capsys: pytest.CaptureFixture[str]) -> None:
     """With ``--json`` nobody looks at states; what is said still is, on standard error."""
     with Screen(quiet=True) as screen:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import os
 import sys
 import threading
@@ -19,12 +18,13 @@ import polars as pl
 import pytest
 
 import frames
-from krakpot import _core, journal, recorder, seal
+from krakpot import _core, journal, link, recorder, seal
 from krakpot.config import Config
 from krakpot.connection import Backoff
 from krakpot.errors import ConfigError, ConnectionLost, StorageError
 from krakpot.lake import Lake, detail
-from krakpot.recorder import Progress, Recorder, add_counts, unmatched, uuid7
+from krakpot.link import Link, uuid7
+from krakpot.recorder import Progress, Recorder, unmatched
 from krakpot.verify import Report, verify
 from scripted import Client, Exchange, Market, until
 
@@ -47,8 +47,9 @@ class Recording:
     @property
     def counts(self) -> dict[str, Any]:
         """The counters of its session."""
-        session = self.recorder.session
-        return {} if session is None else session.counts()
+        # The recorder is a task: it may not have begun.
+        public: Link | None = getattr(self.recorder, "public", None)
+        return {} if public is None else public.session.counts()
 
     def live(self, number: int) -> bool:
         """Whether it goes on, and holds that many books that live."""
@@ -257,6 +258,33 @@ def test_a_cut_is_a_gap_and_the_recording_goes_on(tmp_path: Path) -> None:
     run(test)
 
 
+def test_a_session_has_its_follower_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first rows of the new session are written before the last ones of the old: a recorder that dies in between
+    leaves no session that ended and has no follower.
+    """
+    written: list[tuple[str, bool]] = []
+    put = journal.Thread.put
+
+    def watched(self: journal.Thread, writer: journal.Writer, batches: dict[str, Any] | None) -> None:
+        written.append((writer.session, batches is not None))
+        put(self, writer, batches)
+
+    monkeypatch.setattr(journal.Thread, "put", watched)
+
+    async def test() -> None:
+        async with Exchange("BTC/USD") as exchange:
+            recording = Recording(exchange, tmp_path)
+            await until(lambda: recording.live(1))
+            exchange.cut()
+            await until(lambda: len(exchange.clients) == 2 and recording.live(1))
+            first, second = (await recording.end())["sessions"]
+            at = written.index((second, True))
+            assert written[at : at + 3] == [(second, True), (first, True), (first, False)]
+            proved(tmp_path)
+
+    run(test)
+
+
 def test_a_cut_before_the_pairs_are_known_leaves_no_trace(tmp_path: Path) -> None:
     """A connection that dies before its instrument snapshot: nothing of it is written, and the session that follows is
     the first, so that nothing refers to what is not there. In a lake that has an older session.
@@ -405,7 +433,7 @@ def test_it_can_be_stopped_without_a_connection(tmp_path: Path, moment: str) -> 
             recording.backoff.delay = lambda *_, **__: next(waits)  # type: ignore[method-assign]  # then an hour
             await until(lambda: exchange.attempts)
             if moment == "wait":
-                await until(lambda: recording.recorder._state == "connecting in 3600 s")
+                await until(lambda: recording.recorder.public.state == "connecting in 3600 s")
             if moment == "wait":
                 with pytest.raises(ConnectionLost, match="no connection after 1 attempts: .*503"):
                     await recording.end()
@@ -599,7 +627,7 @@ def test_a_slow_disk_makes_the_socket_wait_and_loses_nothing(tmp_path: Path, mon
     """The writer's thread stands still: the queue fills up, the socket is not read, the ledger tells from when to when;
     then everything that was sent is there.
     """
-    monkeypatch.setattr(recorder, "QUEUE", 2)
+    monkeypatch.setattr(link, "QUEUE", 2)
     gate = threading.Event()
     gate.set()
     write = journal.Writer.write
@@ -615,13 +643,13 @@ def test_a_slow_disk_makes_the_socket_wait_and_loses_nothing(tmp_path: Path, mon
             recording = Recording(exchange, tmp_path)
             await until(lambda: recording.live(3))
             gate.clear()
-            await until(lambda: recording.recorder._paused)
+            await until(lambda: recording.recorder.public.paused)
             frames_then = recording.counts["frames"]
             await asyncio.sleep(0.5)
             assert recording.counts["frames"] == frames_then, "the socket is not read"
             assert len(exchange.client.sent) > frames_then
             gate.set()
-            await until(lambda: not recording.recorder._paused)
+            await until(lambda: not recording.recorder.public.paused)
             exchange.silent = True
             sent = len(exchange.client.sent)
             await until(lambda: recording.counts["frames"] == sent)
@@ -641,7 +669,7 @@ def test_a_cut_while_the_disk_is_slow(tmp_path: Path, monkeypatch: pytest.Monkey
     """The connection goes while the socket waits for the disk: the next session's rows stand behind the old one's, the
     new socket waits as well, and no message that was read is lost.
     """
-    monkeypatch.setattr(recorder, "QUEUE", 2)
+    monkeypatch.setattr(link, "QUEUE", 2)
     gate = threading.Event()
     gate.set()
     write = journal.Writer.write
@@ -657,9 +685,9 @@ def test_a_cut_while_the_disk_is_slow(tmp_path: Path, monkeypatch: pytest.Monkey
             recording = Recording(exchange, tmp_path)
             await until(lambda: recording.live(1))
             gate.clear()
-            await until(lambda: recording.recorder._paused)
-            assert recording.recorder._connection is not None
-            recording.recorder._connection.abort()
+            await until(lambda: recording.recorder.public.paused)
+            assert recording.recorder.public.connection is not None
+            recording.recorder.public.connection.abort()
             await until(lambda: len(recording.recorder.sessions) == 2)
             await asyncio.sleep(0.5)
             gate.set()
@@ -708,7 +736,7 @@ def test_a_full_disk_ends_the_recording_and_keeps_what_was_written(
             assert str(tmp_path) in str(caught.value)
         full.clear()
         # The recorder's lock goes with its process; here with its file.
-        os.close(recording.recorder._writer._file)  # type: ignore[union-attr]  # it has written
+        os.close(recording.recorder.public._writer._file)
         report = seal.recover(tmp_path)
         assert len(report.recovered) == 1
         assert report.torn == [], "the block that did not fit was taken back"
@@ -741,7 +769,7 @@ def test_a_failure_of_the_clock_s_duties_ends_the_recording(tmp_path: Path, monk
     def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Recorder, "_flush", broken)
+    monkeypatch.setattr(Link, "flush", broken)
 
     async def test() -> None:
         async with Exchange("BTC/USD") as exchange:
@@ -833,35 +861,6 @@ def test_progress_is_shown(tmp_path: Path) -> None:
             assert any("1 of 1 pairs, book, trade, ticker, depth 10: about" in line for line in recording.said)
 
     run(test)
-
-
-def test_names_of_sessions_sort_by_time() -> None:
-    """UUIDv7: version and variant as RFC 9562 wants them, the time in front."""
-    before = time.time_ns() // 1_000_000
-    names = []
-    for _ in range(5):
-        names.append(uuid7())
-        time.sleep(0.002)
-    assert names == sorted(names)
-    assert len(set(names)) == 5
-    for name in names:
-        assert (name[14], name[19] in "89ab") == ("7", True)
-        assert before <= int(name.replace("-", "")[:12], 16) <= time.time_ns() // 1_000_000
-
-
-def test_counters_add_up() -> None:
-    """Counters add over sessions; states are the later session's."""
-    one = {
-        "frames": 2, "unchecked": 1, "errors": 0, "gaps": 1, "absent": 0, "replaced": 0, "unknown_fields": 3, "live": 5,
-        "messages": {"book": 2}, "rows": {"book": 7, "ledger": 0}, "checksums": {"book": {"ok": 2, "bad": 0}},
-    }  # fmt: skip
-    two = one | {"live": 1, "messages": {"trade": 1}, "checksums": {"book": {"ok": 0, "bad": 3}}}
-    total = add_counts(add_counts({}, one), two)
-    assert (total["frames"], total["unknown_fields"], total["live"]) == (4, 6, 1)
-    assert total["messages"] == {"book": 2, "trade": 1}
-    assert total["rows"]["book"] == 14
-    assert total["checksums"] == {"book": {"ok": 2, "bad": 3}}
-    assert json.loads(json.dumps(total)) == total
 
 
 def test_near_names() -> None:

@@ -168,7 +168,7 @@ def test_commands_that_the_pages_name_exist() -> None:
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
     use = re.compile(r"(?:^|[`$ /])krakpot ([a-z]+)((?: +(?:[^\s`|]+|'[^']*'))*)", re.MULTILINE)
     used = [
-        (page.name, match[1], re.findall(r"(?<= )--?[a-z][a-z-]*", match[2]))
+        (page.name, match[1], re.findall(r"(?<= )--?[a-z][a-z0-9-]*", match[2]))
         for page in pages
         for match in use.finditer(page.read_text())
         if match[1] in main.commands

@@ -364,6 +364,7 @@ class Exchange:
     def summary(self) -> str:
         """JSON: messages, now, and for each connection frames, bytes and, per symbol and channel, messages and hash.
 
+        A connection has its number, and the `connection_id` that its status message told.
         The hash runs over the checksums of book and level3 messages (the last trade ids of trade messages), in order:
         hash = hash × 6364136223846793005 + number, modulo 2**64; written as 16 hexadecimal digits.
         """

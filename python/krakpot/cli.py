@@ -123,7 +123,7 @@ def _read(reader: Callable[[Any], Any], value: str, place: str) -> Any:
 @main.command()
 @click.option("--symbols", help="Patterns of pairs, with commas: 'BTC/*,ETH/USD'. Default: all.")
 @click.option("--exclude", help="Patterns of pairs to leave out.")
-@click.option("--channels", help="Of book, trade, ticker, ohlc. Default: book,trade,ticker.")
+@click.option("--channels", help="Of book, trade, ticker, ohlc, level3. Default: book,trade,ticker.")
 @click.option("--depth", help="Book depth: 10, 25, 100, 500 or 1000. Default: 100.")
 @click.option("--interval", help="Minutes of a candle, for ohlc. Default: 1.")
 @click.option("--out", help="Folder of the lake. Default: data.")
@@ -133,6 +133,10 @@ def _read(reader: Callable[[Any], Any], value: str, place: str) -> Any:
 @click.option("--precision", multiple=True, help="Precision where the exchange tells none: BTC/USD=1,8.")
 @click.option("--seal-interval", help="How often journals become Parquet. Default: 5m.")
 @click.option("--url", help="Address of the exchange. Default: wss://ws.kraken.com/v2.")
+@click.option("--level3-depth", help="Price levels of level 3: 10, 100 or 1000. Default: 100.")
+@click.option("--level3-rate", help="What the account may subscribe a second: 200 standard, 500 pro. Default: 200.")
+@click.option("--level3-url", help="Address of level 3. Default: wss://ws-l3.kraken.com/v2.")
+@click.option("--rest-url", help="Where level 3's tokens come from. Default: https://api.kraken.com.")
 @click.option(
     "--config", "file", type=click.Path(path_type=Path), help="TOML file with these options. Default: krakpot.toml."
 )
@@ -148,6 +152,10 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> None:
     krakpot record                                        all pairs, books of depth 100, trades, tickers
     krakpot record --symbols 'BTC/USD,ETH/*' --for 1h     some pairs, one hour
     krakpot record --depth 1000 --channels book,trade     deeper, without tickers
+    krakpot record --channels book,level3                 every single order as well
+
+    Level 3 needs an API key of a Kraken account, with the permission "WebSocket interface - On" and no other, in
+    KRAKPOT_API_KEY and KRAKPOT_API_SECRET or in a krakpot.toml that only you can read: never on the command line.
     """
     from krakpot import config as module
 
@@ -230,6 +238,11 @@ def exchange(
     \b
     krakpot exchange --port 8080 &
     krakpot record --url ws://127.0.0.1:8080/v2 --for 30s --out lake
+
+    \b
+    export KRAKPOT_API_KEY=key KRAKPOT_API_SECRET=c2VjcmV0
+    krakpot exchange --port 8080 --rest-port 8081 --api-key $KRAKPOT_API_KEY &
+    krakpot record --channels book,level3 --url ws://127.0.0.1:8080/v2 --rest-url http://127.0.0.1:8081 --out lake
     """
     from krakpot import exchange as module
     from krakpot.config import duration as seconds
@@ -288,7 +301,7 @@ def ingest(
     """
     from krakpot import config
     from krakpot import ingest as module
-    from krakpot.recorder import add_counts
+    from krakpot.link import add_counts
 
     told = config.read("precision", precision, "--precision")
     levels = None if depth is None else config.read("depth", depth, "--depth")

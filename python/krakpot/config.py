@@ -1,31 +1,47 @@
 """What a recording is to do.
 
-Options come from the command line, ``KRAKPOT_*`` variables, ``krakpot.toml`` and defaults, in this order.
+Options come from the command line, ``KRAKPOT_*`` variables, ``krakpot.toml`` and defaults, in this order. An API key
+and its secret never come from the command line, which every user of a machine can read, and are never shown.
 
 A wrong key or value raises ``ConfigError`` with its place and the allowed values.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from krakpot.errors import ConfigError
 
-CHANNELS = ("book", "trade", "ticker", "ohlc")
+LEVEL3 = "level3"
+LEVEL3_PATH = "/level3/v2"
+"""Where the built-in exchange has it."""
+PERMISSION = 'the permission "WebSocket interface - On"'
+CHANNELS = ("book", "trade", "ticker", "ohlc", LEVEL3)
 DEPTHS = (10, 25, 100, 500, 1000)
+LEVEL3_DEPTHS = (10, 100, 1000)
 INTERVALS = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
 URL = "wss://ws.kraken.com/v2"
+LEVEL3_URL = "wss://ws-l3.kraken.com/v2"
+REST_URL = "https://api.kraken.com"
+LEVEL3_RATE = 200
+"""Cost of level-3 subscriptions a second that Kraken allows a standard account; a pro one has 500."""
+LEVEL3_RATES = (100, 100_000)
+"""From the cost of one subscription at depth 1000, without which it would never be asked for."""
 FILE = "krakpot.toml"
 PREFIX = "KRAKPOT_"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 PRECISION_MAX = 10
+SECRETS = ("api_key", "api_secret")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 OTHER_VARIABLES = {"KRAKPOT_DATA", "KRAKPOT_TEST", "KRAKPOT_DEBUG"}
@@ -115,18 +131,55 @@ def _listed(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (list, tuple)) else ()
 
 
-def url(value: Any) -> str:
-    """A WebSocket address: ``wss://``, or ``ws://`` on this machine."""
+def _address(secure: str, plain: str) -> Callable[[Any], str]:
+    """Read an address of the scheme ``secure``; ``plain`` is allowed on this machine."""
+    sentence = f"a {secure}:// address ({plain}:// only on this machine: localhost, 127.0.0.1 or ::1)"
+
+    def read(value: Any) -> str:
+        text = str(value)
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError as error:
+            raise ValueError(sentence) from error
+        here = parts.scheme == plain and parts.hostname in LOOPBACK
+        if not parts.hostname or port == 0 or "#" in text or not (parts.scheme == secure or here):
+            raise ValueError(sentence)
+        return text
+
+    return read
+
+
+url = _address("wss", "ws")
+rest_url = _address("https", "http")
+
+
+def _rate(value: Any) -> int:
     text = str(value)
-    sentence = "a wss:// address (ws:// only on this machine: localhost, 127.0.0.1 or ::1)"
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError as error:
-        raise ValueError(sentence) from error
-    plain = parts.scheme == "ws" and parts.hostname in LOOPBACK
-    if not parts.hostname or port == 0 or "#" in text or not (parts.scheme == "wss" or plain):
+    low, high = LEVEL3_RATES
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not low <= int(text) <= high:
+        sentence = f"a whole number from {low} to {high}: 200 for a standard account, 500 for a pro one"
         raise ValueError(sentence)
+    return int(text)
+
+
+def _key(value: Any) -> str:
+    text = str(value).strip()
+    # It goes into a header.
+    if not re.fullmatch(r"[!-~]+", text):
+        sentence = "an API key as Kraken shows it, letters, digits and signs without blanks"
+        raise ValueError(sentence)
+    return text
+
+
+def _secret(value: Any) -> str:
+    text = str(value).strip()
+    sentence = "an API secret as Kraken shows it, in base64"
+    try:
+        if not base64.b64decode(text, validate=True):
+            raise ValueError(sentence)
+    except (binascii.Error, ValueError):
+        raise ValueError(sentence) from None
     return text
 
 
@@ -148,6 +201,44 @@ class Config:
     seal_interval: float = 300.0
     """Seconds after which a journal is sealed."""
     precision: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    level3_depth: int = 100
+    level3_url: str = LEVEL3_URL
+    level3_rate: int = LEVEL3_RATE
+    """Cost of level-3 subscriptions a second."""
+    rest_url: str = REST_URL
+    """Where tokens for level 3 come from."""
+    api_key: str = field(default="", repr=False)
+    api_secret: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        """``ConfigError`` if level 3 is wanted and the key pair, or a place that fits the others, is missing."""
+        if LEVEL3 not in self.channels:
+            return
+        if not self.api_key or not self.api_secret:
+            lacking = " and ".join(PREFIX + name.upper() for name in SECRETS if not getattr(self, name))
+            sentence = (
+                f"level3 needs an API key of a Kraken account, with {PERMISSION} and no other: set {lacking} "
+                f"(or api_key and api_secret in {FILE}, readable by you alone)"
+            )
+            raise ConfigError(sentence)
+        if _here(self.url) and self.rest_url == REST_URL:
+            # A key of Kraken's is for Kraken: what is recorded here is not.
+            sentence = (
+                f"level3 of {self.url} needs a token from there: give --rest-url "
+                "(the built-in exchange says its address when it starts)"
+            )
+            raise ConfigError(sentence)
+
+
+def _here(address: str) -> bool:
+    """Whether an address is on this machine."""
+    return urlsplit(address).hostname in LOOPBACK
+
+
+def _level3_url(address: str) -> str:
+    """Where level 3 is, if nobody says so: Kraken's, or that of the built-in exchange at ``address``."""
+    parts = urlsplit(address)
+    return urlunsplit((parts.scheme, parts.netloc, LEVEL3_PATH, "", "")) if _here(address) else LEVEL3_URL
 
 
 READERS: dict[str, Callable[[Any], Any]] = {
@@ -163,6 +254,12 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "url": url,
     "seal_interval": duration,
     "precision": precision,
+    "level3_depth": _among(LEVEL3_DEPTHS),
+    "level3_url": url,
+    "level3_rate": _rate,
+    "rest_url": rest_url,
+    "api_key": _key,
+    "api_secret": _secret,
 }
 NAMES = {"duration": "for"}
 """Names outside Python where they differ."""
@@ -177,7 +274,8 @@ def read(key: str, value: Any, place: str) -> Any:
     try:
         return READERS[key](value)
     except (ValueError, TypeError, KeyError) as error:
-        sentence = f"{place}: {value!r} is not allowed; allowed is {error}"
+        what = "what stands there" if key in SECRETS else repr(value)
+        sentence = f"{place}: {what} is not allowed; allowed is {error}"
         raise ConfigError(sentence) from None
 
 
@@ -187,6 +285,8 @@ def load(
     """Put the sources together.
 
     ``options`` are the command line's (None where not given). ``file`` defaults to ``krakpot.toml`` here, if it exists.
+    Without a ``level3_url``, an exchange on this machine is taken for the built-in one, whose level 3 has a path of its
+    own at the same address.
     """
     values: dict[str, Any] = {}
     keys = _keys()
@@ -207,16 +307,25 @@ def load(
             values[keys[key]] = read(keys[key], text, f"environment: {name}")
     for key, value in options.items():
         if value is not None and value != ():
+            assert key not in SECRETS, "never from the command line"
             values[key] = read(key, value, f"--{NAMES.get(key, key).replace('_', '-')}")
+    values.setdefault("level3_url", _level3_url(values.get("url", URL)))
     return Config(**values)
 
 
 def _file(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            values = tomllib.load(file)
     except FileNotFoundError:
         sentence = f"{path}: there is no such file; --config names a TOML file"
         raise ConfigError(sentence) from None
     except (OSError, ValueError) as error:
         sentence = f"{path}: cannot be read as TOML: {error}"
         raise ConfigError(sentence) from None
+    secrets = [key for key in SECRETS if key in values]
+    if secrets and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        sentence = f"{path}: {secrets[-1]} is for you alone, and others can read this file: chmod 600 {path}"
+        raise ConfigError(sentence)
+    return values

@@ -14,6 +14,7 @@ import random
 import socket
 import ssl
 import time
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -341,7 +342,8 @@ class Backoff:
 
     At once the first time and after a random drop, a few times; then 1, 2, 4 … 30 s with jitter; after maintenance
     never below 5 s (Kraken's engine is in cancel_only first); after an oversized frame 30 s and more. Kraken bans an
-    IP for 10 minutes after about 150 attempts in 10 minutes: 120 are the budget here.
+    IP for 10 minutes after about 150 attempts in 10 minutes: 120 are the budget here. Connections of one IP share the
+    ``attempts``; one that is given a smaller budget leaves the rest to the others.
     """
 
     random: random.Random = field(default_factory=random.Random)
@@ -375,7 +377,8 @@ class Backoff:
             self.attempts.popleft()
         if len(self.attempts) >= self.budget:
             wait = max(wait, self.attempts[-self.budget] + self.window - now)
-        self.attempts.append(now + wait)
+        # Several share them, and not all wait for as long.
+        insort(self.attempts, now + wait)
         return wait
 
 

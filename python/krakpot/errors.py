@@ -5,6 +5,7 @@
     KrakpotError
     ├── ConfigError        an option is wrong; says where and what is allowed
     ├── FeedError          the exchange sent, or refused, something we cannot go on with
+    │   └── TokenError     no token for level 3; .lasting
     ├── ConnectionLost     no connection came about; .attempts .last_error
     └── StorageError       reading or writing a lake failed; .path
         └── NoLake         the folder is no lake, and cannot become one
@@ -28,6 +29,15 @@ class ConfigError(KrakpotError):
 
 class FeedError(KrakpotError):
     """The exchange sent, or refused, something without which the work cannot go on."""
+
+
+class TokenError(FeedError):
+    """There is no token for level 3; the sentence says why and what helps."""
+
+    def __init__(self, sentence: str, *, lasting: bool) -> None:
+        """``lasting``: asking again does not help, only another key or other rights of it."""
+        super().__init__(sentence)
+        self.lasting = lasting
 
 
 class ConnectionLost(KrakpotError):

@@ -47,6 +47,10 @@ SLOW = 256 << 20
 SETTLE = 2.0
 """Seconds after the last request for which ``max`` runs at normal speed: a client is subscribing."""
 CLOSE_TIMEOUT = 3.0
+COMPARED = {"book": "book", "level3": "orders", "trade": "trades", "ticker": "ticker"}
+"""Channels of the exchange's account, and the tables of their messages."""
+NUMBERS = {"book": "checksum", "level3": "checksum", "trade": "trade_id"}
+"""Columns over which the account has a hash."""
 HASH = 6364136223846793005
 """Multiplier of the hash over checksums; see ``_core.Exchange.summary``."""
 
@@ -380,41 +384,51 @@ def run(options: Options, say: Callable[[ExchangeServer], None]) -> dict[str, An
 def differences(lake: Lake, summary: Mapping[str, Any]) -> list[str]:
     """Compare a lake with the account of the exchange that it was recorded from: connection by connection.
 
-    Per symbol: the number of book, trade and ticker messages, and the hash over the sequence of checksums. Sentences
-    about what differs; empty if nothing does.
+    Per symbol: the number of book, level-3, trade and ticker messages, and the hash over the sequence of checksums.
+    Sentences about what differs; empty if nothing does. A session is the connection whose id its status message told.
     """
-    sessions, connections = lake.sessions(), summary["connections"]
-    if len(sessions) != len(connections):
-        return [f"the lake has {len(sessions)} sessions, the exchange had {len(connections)} connections"]
+    status = lake.scan("status").select("connection_id", "session").unique().collect()
+    sessions = {int(told): str(session) for told, session in status.drop_nulls().iter_rows()}
+    connections = {int(one["connection_id"]): one for one in summary["connections"]}
+    found = [f"the lake lacks a session of connection {told}" for told in sorted({*connections} - {*sessions})]
+    found += [
+        f"session {session} had connection {told}, which the exchange does not know of its connections"
+        for told, session in sorted(sessions.items())
+        if told not in connections
+    ]
+    for told in connections.keys() & sessions.keys():
+        found += _session_differences(lake, sessions[told], connections[told])
+    return found
+
+
+def _session_differences(lake: Lake, session: str, connection: Mapping[str, Any]) -> list[str]:
+    """The same for one session."""
+    counts: dict[tuple[str, str], int] = {}
+    hashes: dict[tuple[str, str], int] = {}
+    for channel, table in COMPARED.items():
+        for part in sorted((p for p in lake.parts(table) if p.session == session), key=lambda p: (p.number, p.date)):
+            _count(part.path, channel, counts, hashes)
+    told = {
+        (channel, symbol): (facts["messages"], int(facts["hash"], 16))
+        for symbol, channels in connection["symbols"].items()
+        for channel, facts in channels.items()
+    }
     found: list[str] = []
-    for session, connection in zip(sessions, connections, strict=True):
-        counts: dict[tuple[str, str], int] = {}
-        hashes: dict[tuple[str, str], int] = {}
-        for channel, table in (("book", "book"), ("trade", "trades"), ("ticker", "ticker")):
-            for part in sorted(
-                (p for p in lake.parts(table) if p.session == session), key=lambda p: (p.number, p.date)
-            ):
-                _count(part.path, channel, counts, hashes)
-        told = {
-            (channel, symbol): (facts["messages"], int(facts["hash"], 16))
-            for symbol, channels in connection["symbols"].items()
-            for channel, facts in channels.items()
-        }
-        for key in sorted({*told, *counts}):
-            want, want_hash = told.get(key, (0, 0))
-            if counts.get(key, 0) != want:
-                found.append(f"{key[1]}: the exchange sent {want} {key[0]} messages, the lake has {counts.get(key, 0)}")
-            elif key[0] != "ticker" and hashes[key] != want_hash:
-                found.append(f"{key[1]}: the numbers of its {key[0]} messages differ from those that the exchange sent")
+    for key in sorted({*told, *counts}):
+        want, want_hash = told.get(key, (0, 0))
+        if counts.get(key, 0) != want:
+            found.append(f"{key[1]}: the exchange sent {want} {key[0]} messages, the lake has {counts.get(key, 0)}")
+        elif key[0] in NUMBERS and hashes[key] != want_hash:
+            found.append(f"{key[1]}: the numbers of its {key[0]} messages differ from those that the exchange sent")
     return found
 
 
 def _count(path: Path, channel: str, counts: dict[tuple[str, str], int], hashes: dict[tuple[str, str], int]) -> None:
     """Add the messages of one part."""
-    number = {"book": "checksum", "trade": "trade_id"}.get(channel)
+    number = NUMBERS.get(channel)
     columns = ["symbol", "message", "entry", *([number] if number else [])]
     rows = pl.read_parquet(path, columns=columns, hive_partitioning=False)
-    # A message's number: a book's checksum is the same in all its rows, a trade message's is its last trade's.
+    # A message's number: a checksum is the same in all its rows, a trade message's is its last trade's.
     messages = rows.sort("symbol", "message", "entry").unique(["symbol", "message"], keep="last", maintain_order=True)
     for (symbol,), group in messages.partition_by("symbol", as_dict=True).items():
         key = (channel, str(symbol))

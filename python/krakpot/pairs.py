@@ -65,7 +65,8 @@ def pairs(symbols: str, exclude: str, *, lake: Path | None = None, url: str | No
 
     ``ConfigError`` for a wrong address; ``FeedError`` if the exchange does not answer; ``StorageError`` for no lake.
     """
-    address = config.load({"url": url}).url if lake is None else ""
+    # What is to be recorded there, and whether that needs a key, is another matter.
+    address = config.load({"url": url, "channels": "book"}).url if lake is None else ""
     found = asyncio.run(_ask(address)) if lake is None else _recorded(lake)
     chosen = config.read("symbols", symbols, "--symbols")
     left_out = config.read("exclude", exclude, "--exclude")

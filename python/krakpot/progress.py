@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -32,6 +32,15 @@ def span(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _books(counts: dict[str, Any]) -> list[tuple[str, dict[str, int], dict[str, int]]]:
+    """Words that stand before it, state and checksums of each kind of book: of level 3 only where it is recorded."""
+    kinds = [("", counts, "book")]
+    if "level3" in counts:
+        kinds.append(("level-3 ", counts["level3"], "level3"))
+    none = {"ok": 0, "bad": 0}
+    return [(what, state, counts.get("checksums", {}).get(channel, none)) for what, state, channel in kinds]
 
 
 class Screen:
@@ -89,22 +98,24 @@ class Screen:
         at, frames_then, rows_then = self._last
         elapsed = max(now - at, 1e-9)
         rates = ((frames - frames_then) / elapsed, (rows - rows_then) / elapsed)
-        book = counts.get("checksums", {}).get("book", {"ok": 0, "bad": 0})
         if self.live is not None:
             self._last = (now, frames, rows)
-            self.live.update(self._panel(progress, rates, book), refresh=True)
+            self.live.update(self._panel(progress, rates), refresh=True)
         elif not self.quiet and (now - self._line_at >= LINE_EVERY or progress.remaining == 0):
             self._last = (now, frames, rows)
             self._line_at = now
+            books = "".join(
+                f"{state.get('live', 0)} of {state.get('selected', 0)} {what}books, "
+                f"checksums {checked['ok']:,} ok {checked['bad']} bad, "
+                for what, state, checked in _books(counts)
+            )
             self.say(
-                f"{progress.state}: {rates[0]:,.0f} messages/s, {rates[1]:,.0f} rows/s, "
-                f"{counts.get('live', 0)} of {counts.get('selected', 0)} books, "
-                f"checksums {book['ok']:,} ok {book['bad']} bad, "
+                f"{progress.state}: {rates[0]:,.0f} messages/s, {rates[1]:,.0f} rows/s, {books}"
                 f"{counts.get('gaps', 0)} gaps, {counts.get('errors', 0)} errors, {size(progress.bytes)}"
             )
 
     @staticmethod
-    def _panel(progress: Progress, rates: tuple[float, float], book: dict[str, int]) -> Table:
+    def _panel(progress: Progress, rates: tuple[float, float]) -> Table:
         counts = progress.counts
         table = Table(
             title=f"krakpot · {progress.state}", title_justify="left", show_header=False, box=None, padding=(0, 2)
@@ -113,13 +124,15 @@ class Screen:
         table.add_row("time", f"{span(progress.seconds)}{left}")
         table.add_row("messages", f"{counts.get('frames', 0):,} · {rates[0]:,.0f}/s")
         table.add_row("rows", f"{sum(counts.get('rows', {}).values()):,} · {rates[1]:,.0f}/s")
-        table.add_row(
-            "books",
-            f"{counts.get('live', 0):,} alive of {counts.get('selected', 0):,} pairs"
-            f" · {counts.get('waiting', 0):,} waiting",
-        )
-        colour = "red" if book["bad"] else "green"
-        table.add_row("checksums", f"[{colour}]{book['ok']:,} ok · {book['bad']:,} bad[/]")
+        for what, state, checked in _books(counts):
+            down = f" · {state['down']} of {state['connections']} connections down" if state.get("down") else ""
+            table.add_row(
+                f"{what}books",
+                f"{state.get('live', 0):,} alive of {state.get('selected', 0):,} pairs"
+                f" · {state.get('waiting', 0):,} waiting{down}",
+            )
+            colour = "red" if checked["bad"] else "green"
+            table.add_row(f"{what}checksums", f"[{colour}]{checked['ok']:,} ok · {checked['bad']:,} bad[/]")
         table.add_row(
             "gaps",
             f"{counts.get('gaps', 0):,} · errors {counts.get('errors', 0):,} · refused {counts.get('refused', 0):,}",

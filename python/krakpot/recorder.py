@@ -1,8 +1,8 @@
-"""The recorder: connection → session → journal → sealed parts.
+"""The recorder: connections → sessions → journals → sealed parts.
 
-One asyncio loop reads the socket and feeds the session; one thread writes and syncs the journal; a process of its own
-seals. Nothing is dropped when the disk is slow: the queue to the thread is bounded, and when it is full the socket is
-not read until there is room, which the ledger tells.
+One asyncio loop reads the sockets and feeds the sessions; one thread writes and syncs the journals; a process of its
+own seals. Nothing is dropped when the disk is slow: the queue to the thread is bounded, and when it is full the sockets
+are not read until there is room, which the ledger tells.
 """
 
 from __future__ import annotations
@@ -11,14 +11,10 @@ import asyncio
 import gc
 import json
 import os
-import queue
 import signal
 import ssl
 import sys
-import threading
 import time
-import uuid
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,19 +22,18 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from krakpot import __version__, _core, journal, seal
-from krakpot.config import Config
-from krakpot.connection import Backoff, Connection, Pacer, connect
-from krakpot.errors import ConfigError, ConnectionLost, FeedError
+from krakpot import _core, journal, seal
+from krakpot.config import LEVEL3, Config
+from krakpot.connection import Backoff
+from krakpot.errors import ConfigError, ConnectionLost
+from krakpot.lag import Lag
+from krakpot.level3 import Level3, subscribe_seconds
+from krakpot.link import Link, Shared, add_counts, uuid7
 
 TICK = 0.1
 """Seconds between two looks at the clock's duties."""
 FLUSH = 0.2
 """Seconds between two flushes to the journal; at most 0.25 by the lake's contract."""
-SYNC = 1.0
-"""Seconds between two fsyncs."""
-QUEUE = 32
-"""Flushes that may wait for the writer's thread."""
 PATIENCE = 10.0
 """Seconds to wait for the instrument snapshot before anything is written without having checked the symbols."""
 CLOCK_STEP = 50_000_000
@@ -48,90 +43,13 @@ DAY_BYTES = 18e9
 PAIRS_ALL = 1450
 DEPTH_SHARE = {10: 0.19, 25: 0.37, 100: 0.59, 500: 0.85, 1000: 1.0}
 """Updates at a depth as a share of those at depth 1000, measured on BTC/USD."""
-SAID = (
-    "refused",
-    "mismatch",
-    "crossed",
-    "gap",
-    "trade_gap",
-    "gone",
-    "listed",
-    "delisted",
-    "precision",
-    "decode_error",
-    "limit",
-)
-"""Ledger rows that are also said aloud."""
+LEVEL3_SHARE = {10: 0.38, 100: 0.79, 1000: 1.95}
+"""Bytes of level 3 at a depth as a share of those of books at depth 1000, as sealed, without the first snapshots.
+
+Measured over a minute of the built-in exchange (60 pairs, 3,000 messages/s); what Kraken's share is, nobody tells.
+"""
 LIVE = 4096
 """Lines said aloud over a recording, so that a storm does not fill the terminal; the ledger has all."""
-
-CONNECTION = "connection"
-"""In the ledger's column of channels: what was refused is the whole connection."""
-COUNTERS = ("frames", "unchecked", "errors", "gaps", "absent", "replaced", "unknown_fields")
-
-
-def uuid7() -> str:
-    """Make a session's name: a UUIDv7, which begins with its time (RFC 9562)."""
-    value = (time.time_ns() // 1_000_000 & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 7 << 76
-    value = value & ~(3 << 62) | 2 << 62
-    return str(uuid.UUID(int=value))
-
-
-def add_counts(total: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
-    """Add the counters of two sessions; what is a state (books alive) is the later one's."""
-    result = dict(counts)
-    for key in COUNTERS:
-        result[key] = total.get(key, 0) + counts[key]
-    for key in ("messages", "rows"):
-        result[key] = dict(Counter(total.get(key, {})) + Counter(counts[key]))
-    result["checksums"] = {}
-    for channel, checked in counts["checksums"].items():
-        both = Counter(total.get("checksums", {}).get(channel, {}))
-        both.update(checked)
-        result["checksums"][channel] = dict(both)
-    return result
-
-
-class JournalThread(threading.Thread):
-    """Writes flushes in order, syncs once a second; the first error ends it and is told to ``on_error``."""
-
-    def __init__(self, on_closed: Callable[[Path], object], on_error: Callable[[Exception], object]) -> None:
-        """``on_closed`` is called with each journal that is ready to be sealed; both are called in this thread."""
-        super().__init__(name="krakpot-journal", daemon=True)
-        self.jobs: queue.Queue[tuple[journal.Writer, dict[str, Any] | None, int] | None] = queue.Queue(QUEUE)
-        self.on_closed = on_closed
-        self.on_error = on_error
-        self.bytes = 0
-        self.failed = False
-
-    def run(self) -> None:
-        """Write until the ``None`` that ends the queue."""
-        current: journal.Writer | None = None
-        synced = time.monotonic()
-        while True:
-            try:
-                job = self.jobs.get(timeout=SYNC)
-            except queue.Empty:
-                job = ()  # type: ignore[assignment]  # nothing to write, but time to sync
-            if job is None:
-                return
-            try:
-                if job and not self.failed:
-                    writer, batches, now = job
-                    current = writer
-                    before = writer.bytes
-                    closed = writer.close() if batches is None else writer.write(batches, now)
-                    self.bytes += writer.bytes - before
-                    if closed is not None:
-                        self.on_closed(closed)
-                if current is not None and not self.failed and time.monotonic() - synced >= SYNC:
-                    current.sync()
-                    synced = time.monotonic()
-            except Exception as error:  # noqa: BLE001  # this thread has nobody else to raise to
-                # From here on nothing is written: what stands in the journal is whole, and recovery seals it.
-                self.failed = True
-                self.on_error(error)
 
 
 @dataclass
@@ -160,25 +78,17 @@ class Recorder:
 
     def __post_init__(self) -> None:
         """Make what is the recorder's own."""
-        self.session: _core.Session | None = None
         self.counts: dict[str, Any] = {}
         self.sessions: list[str] = []
         self.refused: dict[str, str] = {}
         self.error: Exception | None = None
-        self._past: dict[str, Any] = {}
-        self._writer: journal.Writer | None = None
-        self._connection: Connection | None = None
-        self._checked = False
-        self._paused = 0
+        self.public: Link
+        self.level3: Level3 | None = None
+        self._lag: Lag | None = None
         self._said = 0
-        self._state = "starting"
         self._seal_wanted = False
         self._ended = False
-        self._connected = False
-        """Whether there ever was a connection."""
-        self._attempts = 0
-        """Attempts that failed."""
-        self._last_error = ""
+        self._sealing = False
 
     async def run(self) -> dict[str, Any]:
         """Record; the summary.
@@ -190,7 +100,7 @@ class Recorder:
         seal.open_lake(config.out)
         loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        self._thread = JournalThread(
+        self._thread = journal.Thread(
             lambda path: loop.call_soon_threadsafe(self._closed, path),
             lambda error: loop.call_soon_threadsafe(self.fail, error),
         )
@@ -202,26 +112,46 @@ class Recorder:
         self._offset = time.time_ns() - time.monotonic_ns()
         # Journals that dead recorders left.
         self._seal_wanted = bool(journal.journals(config.out))
+        shared = self._shared = Shared(
+            config, uuid7(), self._thread, self._stop, self._tell, self._task, self.tls, self.sessions, self.refused
+        )
+        self.public = Link(shared, config.url, self.backoff)
+        connecting = [self._task(self.public.run())]
+        beside = [self._task(self._duties(connecting))]
+        if LEVEL3 in config.channels:
+            self.level3 = Level3(shared, self.backoff)
+            self._lag = Lag()
+            beside.append(self._task(self.level3.check()))
         sealer = self._task(self._sealer())
-        duties = self._task(self._duties())
         if config.duration is not None:
             loop.call_later(config.duration, self.stop)
         try:
-            await self._connections()
-        except Exception as error:  # noqa: BLE001  # raised below, when what was recorded is safe
-            self.fail(error)
+            await self._stop.wait()
         finally:
-            duties.cancel()
-            await asyncio.gather(duties, return_exceptions=True)
+            self._stop.set()
+            await asyncio.gather(*connecting, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await self._finish(sealer)
             if self.signals:
                 for number in (signal.SIGINT, signal.SIGTERM):
                     loop.remove_signal_handler(number)
+        self._raise()
+        return self.summary()
+
+    def _raise(self) -> None:
+        """Raise what ended the recording, or kept a part of it from coming about."""
         if self.error is not None:
             raise self.error
-        if self._attempts and not self._connected:
-            raise ConnectionLost(self._attempts, self._last_error)
-        return self.summary()
+        for link in self.links:
+            if link.attempts and not link.connected:
+                raise ConnectionLost(link.attempts, link.last_error)
+
+    @property
+    def links(self) -> list[Link]:
+        """All connections: the public one first."""
+        return [self.public, *(self.level3.links if self.level3 is not None else [])]
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run beside the connections; if it fails, the recording ends with its error."""
@@ -266,239 +196,73 @@ class Recorder:
             "refused": self.refused,
         }
 
-    # Sessions and connections.
-
-    def _begin(self, recorder: str) -> _core.Session:
-        """Begin a session: for the first connection, or to go on after the last one."""
-        config = self.config
-        before = self.session
-        session = _core.Session(
-            uuid7(),
-            channels=config.channels,
-            symbols=config.symbols,
-            exclude=config.exclude,
-            depth=config.depth,
-            interval=config.interval,
-            precision=dict(config.precision),
-            frames=config.raw,
-            tokenised=config.tokenised,
-            after=before,
-        )
-        now = time.time_ns()
-        facts: dict[str, Any] = {"recorder": recorder}
-        if before is None:
-            options = {
-                "symbols": config.symbols, "exclude": config.exclude, "channels": config.channels,
-                "depth": config.depth, "interval": config.interval, "tokenised": config.tokenised,
-                "raw": config.raw, "url": config.url,
-            }  # fmt: skip
-            facts |= {"version": __version__, "options": options}
-            session.note("start", now, detail=json.dumps(facts))
-        else:
-            facts["previous"] = before.session
-        session.note("connect", now, detail=json.dumps(facts))
-        if before is not None:
-            session.note(
-                "gap", now, ts_from=before.now or None, ts_to=now, detail=json.dumps({"previous": before.session})
-            )
-        self.sessions.append(session.session)
-        return session
-
-    async def _switch(self, session: _core.Session) -> None:
-        """Let ``session`` be the one that is written from now on.
-
-        Its first rows go to its journal before the end of the one before goes to its own, so that there is no moment at
-        which a recorder that dies leaves an ended session without a follower.
-        """
-        old, old_writer = self.session, self._writer
-        writer = journal.Writer(self.config.out, session.session, interval=self.config.seal_interval)
-        self.session = session
-        # Nothing is flushed while these wait for room in the queue, on a slow disk: their order matters.
-        self._writer = None
-        if old is not None and old_writer is not None and self._checked:
-            now = time.time_ns()
-            await self._queue(writer, session.take(), now)
-            await self._queue(old_writer, old.take(), now)
-            await self._queue(old_writer, None, now)
-        self._writer = writer
-
-    async def _queue(self, writer: journal.Writer, batches: dict[str, Any] | None, now: int) -> None:
-        await asyncio.to_thread(self._thread.jobs.put, (writer, batches, now))
-
-    async def _connections(self) -> None:
-        recorder = uuid7()
-        session = self._begin(recorder)
-        await self._switch(session)
-        maintenance = too_big = False
-        while not self._stop.is_set():
-            wait = self.backoff.delay(time.monotonic(), maintenance=maintenance, too_big=too_big)
-            self._state = f"connecting in {wait:.0f} s" if wait >= 1 else "connecting"
-            if wait:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), wait)
-                if self._stop.is_set():
-                    break
-            try:
-                connection = await self._connect(session)
-            except FeedError as error:
-                self._attempts, self._last_error = self._attempts + 1, str(error)
-                session.note("refused", time.time_ns(), channel=CONNECTION, detail=json.dumps({"error": str(error)}))
-                self._tell(f"{error}; trying again")
-                continue
-            if connection is None:
-                break
-            opened = time.monotonic()
-            self._connected = True
-            self._connection = connection
-            self._state = "recording"
-            stop = asyncio.create_task(self._stop.wait())
-            await asyncio.wait((stop, connection.closed), return_when=asyncio.FIRST_COMPLETED)
-            stop.cancel()
-            self._connection = None
-            if self._stop.is_set():
-                await connection.close("stopped")
-                break
-            reason = connection.closed.result()
-            self.backoff.opened(opened, time.monotonic())
-            maintenance = session.system in ("maintenance", "cancel_only")
-            too_big = connection.too_big
-            self._tell(f"disconnected: {reason}")
-            now = time.time_ns()
-            if too_big:
-                session.note("limit", now, count=1, detail=json.dumps({"error": reason, "limit": "FRAME_MAX"}))
-            session.end(now, reason)
-            self._events(session)
-            if self._checked:
-                self._take_counts(final=True)
-            else:
-                # Nothing of it was written: the next one is the first.
-                self.session = None
-                self.sessions.clear()
-            session = self._begin(recorder)
-            await self._switch(session)
-
-    async def _connect(self, session: _core.Session) -> Connection | None:
-        """Connect; None when the recording is to end before that is done."""
-        self._pacer = Pacer()
-        task = asyncio.create_task(connect(self.config.url, self._frames, session.ping, tls=self.tls))
-        stop = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            return None
-        return task.result()
-
-    def _frames(self, frames: list[bytes], ts_recv: int) -> None:
-        assert self.session is not None, "a connection has its session"
-        self.session.receive(frames, ts_recv)
-
     # Duties of the clock.
 
-    async def _duties(self) -> None:  # noqa: C901  # a list of duties, each with its own interval
-        flushed = shown = checked = time.monotonic()
+    async def _duties(self, connecting: list[asyncio.Task[None]]) -> None:
+        """Do what is due; connections that begin on the way join ``connecting``."""
+        flushed = looked = time.monotonic()
         frozen = False
         while True:
             await asyncio.sleep(TICK)
             now = time.monotonic()
-            session = self.session
-            if session is None:
-                continue
-            session.tick(time.time_ns())
-            self._events(session)
-            if self._connection is not None:
-                self._pacer.add(session.requests(time.time_ns()))
-                for request in self._pacer.due(now):
-                    self._connection.send(request)
-            if not self._checked:
-                self._check_symbols(session, now)
-            if now - flushed >= FLUSH - TICK / 2 and self._checked:
+            for link in self.links:
+                link.tick(now)
+            if not self._shared.checked:
+                self._check_symbols(now)
+            elif self.level3 is not None:
+                self.level3.look(self.public.session, lambda link: connecting.append(self._task(link.run())))
+            if now - flushed >= FLUSH - TICK / 2 and self._shared.checked:
                 flushed = now
-                self._flush(session)
-            if now - checked >= 1:
-                checked = now
-                self._clock(session)
-                if self._connection is not None and not self._paused:
-                    self._connection.check(now)
-            if now - shown >= 1:
-                shown = now
+                for link in self.links:
+                    link.flush()
+            if now - looked >= 1:
+                looked = now
+                self._clock()
+                self._tell_lag()
+                for link in self.links:
+                    link.check(now)
                 self._take_counts()
                 self._show()
-            if not frozen and self.counts.get("live"):
+            if not frozen and any(link.counts.get("live") for link in self.links):
                 # What lives now lives on; the collector need not look at it again.
                 frozen = True
                 gc.collect()
                 gc.freeze()
 
-    def _flush(self, session: _core.Session) -> None:
-        """Hand the rows to the writer's thread; with a full queue the socket waits."""
-        jobs = self._thread.jobs
-        if self._writer is None:
-            return
-        if jobs.full():
-            if self._connection is not None:
-                # Said each time: it may be a new connection.
-                self._connection.pause()
-                if not self._paused:
-                    self._paused = time.time_ns()
-                    self._tell("the disk is slower than the feed: the socket waits")
-            return
-        if self._paused:
-            self._resume(session)
-        if session.rows:
-            jobs.put_nowait((self._writer, session.take(), time.time_ns()))
+    def _tell_lag(self) -> None:
+        """Tell how late the loop was: the receive times of level 3 are compared with those of the book channel."""
+        late = self._lag.take() if self._lag is not None else None
+        if late is not None:
+            detail = json.dumps({"p50_ns": late.p50, "p99_ns": late.p99})
+            self.public.session.note("lag", time.time_ns(), count=late.largest, detail=detail)
 
-    def _resume(self, session: _core.Session) -> None:
-        """Read the socket again; the ledger tells since when it waited."""
-        now = time.time_ns()
-        session.note("backpressure", now, ts_from=self._paused, ts_to=now, detail='{"queue":"journal","answer":"wait"}')
-        self._paused = 0
-        if self._connection is not None:
-            self._connection.resume()
-
-    def _clock(self, session: _core.Session) -> None:
+    def _clock(self) -> None:
         offset = time.time_ns() - time.monotonic_ns()
         step = offset - self._offset
         if abs(step) > CLOCK_STEP:
-            session.note("clock", time.time_ns(), detail=json.dumps({"step_ns": step}))
+            self.public.session.note("clock", time.time_ns(), detail=json.dumps({"step_ns": step}))
             self._tell(f"the clock of this machine stepped by {step / 1e9:+.3f} s")
         self._offset = offset
 
-    def _check_symbols(self, session: _core.Session, now: float) -> None:
+    def _check_symbols(self, now: float) -> None:
         """Once the pairs are known: every pattern must match one, or nothing is recorded."""
-        names = [pair["symbol"] for pair in session.pairs()]
-        if not names:
-            self._checked = now - self._begun > PATIENCE
+        if self.level3 is not None and not self.level3.checked:
             return
-        self._checked = True
+        names = [pair["symbol"] for pair in self.public.session.pairs()]
+        if not names:
+            self._shared.checked = now - self._begun > PATIENCE
+            return
         for pattern in self.config.symbols:
             if not any(_core.matches(pattern, name) for name in names):
                 self.fail(ConfigError(unmatched(pattern, names)))
-                self._checked = False
                 return
-        selected = session.counts()["selected"]
+        selected = self.public.session.counts()["selected"]
         if not selected:
             self.fail(ConfigError(f"--exclude leaves none of the {len(names)} pairs"))
-            self._checked = False
             return
-        share = selected / PAIRS_ALL * DEPTH_SHARE[self.config.depth] if "book" in self.config.channels else 0.05
-        self.say(
-            f"{selected} of {len(names)} pairs, {', '.join(self.config.channels)}, depth {self.config.depth}: "
-            f"about {share * DAY_BYTES / 1e9:.1f} GB a day on disk (busy pairs cost more)"
-        )
-
-    def _events(self, session: _core.Session) -> None:
-        for event in session.events():
-            kind, symbol = event["kind"], event["symbol"]
-            if event["channel"] == CONNECTION:
-                # Said where it happened.
-                continue
-            if kind == "refused":
-                reason = json.loads(event["detail"] or "{}").get("error", "")
-                self.refused[f"{event['channel'] or ''} {symbol or ''}".strip() or "request"] = reason
-            if kind in SAID:
-                self._tell(" ".join(filter(None, (kind.replace("_", " "), event["channel"], symbol, event["detail"]))))
+        self._shared.checked = True
+        for line in costs(self.config, selected, len(names)):
+            self.say(line)
 
     def _tell(self, line: str) -> None:
         self._said += 1
@@ -507,16 +271,21 @@ class Recorder:
         elif self._said == LIVE:
             self.say("too much to say it all here; the ledger has it")
 
-    def _take_counts(self, *, final: bool = False) -> None:
-        if self.session is not None:
-            self.counts = add_counts(self._past, self.session.counts())
-            if final:
-                self._past = self.counts
+    def _take_counts(self) -> None:
+        total: dict[str, Any] = {}
+        for link in reversed(self.links):
+            link.take_counts()
+            # The public link comes last: what is a state is its.
+            total = add_counts(total, link.counts)
+        if self.level3 is not None:
+            total["level3"] = self.level3.states()
+        self.counts = total
 
     def _show(self) -> None:
         seconds = time.monotonic() - self._begun
         left = None if self.config.duration is None else max(0.0, self.config.duration - seconds)
-        self.show(Progress(self.counts, seconds, left, self._thread.bytes, self._state))
+        state = "sealing" if self._sealing else self.public.state
+        self.show(Progress(self.counts, seconds, left, self._thread.bytes, state))
 
     # Sealing and the end.
 
@@ -553,21 +322,17 @@ class Recorder:
             self._tell(f"{torn['journal']}: the last {torn['bytes']} bytes were torn and are lost")
 
     async def _finish(self, sealer: asyncio.Task[None]) -> None:
-        session = self.session
-        if session is not None and self._writer is not None:
-            now = time.time_ns()
-            if self._paused:
-                self._resume(session)
-            session.end(now, "stopped" if self.error is None else str(self.error))
-            session.note("stop", now)
-            self._events(session)
-            self._take_counts(final=True)
-            if self._checked or self.error is None:
-                await self._queue(self._writer, session.take(), now)
-                await self._queue(self._writer, None, now)
-        await asyncio.to_thread(self._thread.jobs.put, None)
+        if self.error is None:
+            # Stopped before the symbols could be checked: that, too, is a recording.
+            self._shared.checked = True
+        if self._lag is not None:
+            self._lag.stop()
+        for link in self.links:
+            link.finish("stopped" if self.error is None else str(self.error))
+        self._take_counts()
+        self._thread.end()
         await asyncio.to_thread(self._thread.join)
-        self._state = "sealing"
+        self._sealing = True
         self._show()
         # A sealing that is under way is waited for: a second one would pass its journal by.
         self._ended = True
@@ -575,6 +340,26 @@ class Recorder:
         if not self._thread.failed and journal.journals(self.config.out):
             await self._seal()
         self._show()
+
+
+def costs(config: Config, selected: int, known: int) -> list[str]:
+    """Say what a day of ``selected`` of the ``known`` pairs will cost on disk, and how long level 3 takes to begin."""
+    public = [channel for channel in config.channels if channel != LEVEL3]
+    lines = []
+    if public:
+        share = selected / PAIRS_ALL * DEPTH_SHARE[config.depth] if "book" in public else 0.05
+        lines.append(
+            f"{selected} of {known} pairs, {', '.join(public)}, depth {config.depth}: "
+            f"about {share * DAY_BYTES / 1e9:.1f} GB a day on disk (busy pairs cost more)"
+        )
+    if LEVEL3 in config.channels:
+        share = selected / PAIRS_ALL * LEVEL3_SHARE[config.level3_depth]
+        seconds = subscribe_seconds(selected, config.level3_depth, config.level3_rate)
+        lines.append(
+            f"{selected} of {known} pairs, level3, depth {config.level3_depth}: about "
+            f"{share * DAY_BYTES / 1e9:.1f} GB a day on disk; all subscribed in {seconds:.0f} s at the earliest"
+        )
+    return lines
 
 
 def unmatched(pattern: str, names: list[str]) -> str:

@@ -118,6 +118,8 @@ struct Coming {
 #[derive(Debug)]
 struct Connection {
     id: u64,
+    /// The number that the exchange tells it.
+    told: u64,
     endpoint: Endpoint,
     out: Vec<u8>,
     /// What is delayed, and what came after it.
@@ -307,8 +309,10 @@ impl Exchange {
     pub fn connect(&mut self, endpoint: Endpoint) -> u64 {
         let id = self.connected;
         self.connected += 1;
+        let told = self.rng.bits();
         let connection = Connection {
             id,
+            told,
             endpoint,
             out: Vec::new(),
             late: VecDeque::new(),
@@ -329,8 +333,7 @@ impl Exchange {
         });
         self.connections[place] = Some(connection);
         self.text.clear();
-        let connection_id = self.rng.bits();
-        message::status("online", connection_id, &mut self.text);
+        message::status("online", told, &mut self.text);
         self.send(&[place], "status", None, 0);
         id
     }
@@ -915,11 +918,15 @@ impl Exchange {
                 channels.insert(channel.to_owned(), facts);
             }
         }
-        json!({ "connection": connection.id, "frames": connection.frames, "bytes": connection.bytes, "symbols": symbols })
+        json!({
+            "connection": connection.id, "connection_id": connection.told, "frames": connection.frames,
+            "bytes": connection.bytes, "symbols": symbols
+        })
     }
 
-    /// What was sent: messages in all, and per connection the frames, bytes and, per symbol and channel, the number of
-    /// messages and a hash over the checksums (book, level3) or the last trade id of each message (trades).
+    /// What was sent: messages in all, and per connection the id that it was told, frames, bytes and, per symbol and
+    /// channel, the number of messages and a hash over the checksums (book, level3) or the last trade id of each
+    /// message (trades).
     #[must_use]
     pub fn summary(&self) -> Value {
         let connections: Vec<Value> =
