@@ -73,7 +73,7 @@ def test_nothing_is_asked_without_a_token_and_then_with_it() -> None:
     parameters = {"channel": "level3", "symbol": ["BTC/USD", "ADA/EUR"], "depth": 1000, "snapshot": True}
     assert request["method"] == "subscribe"
     assert request["params"] == parameters | {"token": TOKEN}
-    assert session.subscriptions() == [("level3", "BTC/USD", "asked"), ("level3", "ADA/EUR", "asked")]
+    assert session.subscriptions() == [("level3", "BTC/USD", "asked", ""), ("level3", "ADA/EUR", "asked", "")]
 
 
 def test_pairs_are_learnt_as_they_change() -> None:
@@ -87,7 +87,7 @@ def test_pairs_are_learnt_as_they_change() -> None:
     source.receive([frames.instrument(frames.pair("NEW/USD", price_precision=5), kind="update")], frames.START + 1)
     source.receive([frames.instrument(frames.pair("ETH/USD", status="delisted"), kind="update")], frames.START + 2)
     session.learn(source, ["NEW/USD", "ETH/USD", "NOT/KNOWN"], frames.START + 3)
-    assert {(symbol, state) for _, symbol, state in session.subscriptions()} == {
+    assert {(symbol, state) for _, symbol, state, _ in session.subscriptions()} == {
         ("BTC/USD", "wanted"),
         ("NEW/USD", "wanted"),
         ("ETH/USD", "gone"),
@@ -176,7 +176,7 @@ def test_other_refusals(error: str, state: str) -> None:
     session.authorise(TOKEN)
     (first,) = map(json.loads, session.requests(frames.START))
     session.receive([frames.refusal(error, symbol="BTC/USD", req_id=first["req_id"])], frames.START)
-    assert session.subscriptions() == [("level3", "BTC/USD", state)]
+    assert [one[:3] for one in session.subscriptions()] == [("level3", "BTC/USD", state)]
     assert not session.token_wanted
 
 
@@ -202,7 +202,7 @@ def test_a_wrong_checksum_ends_one_book_and_it_is_asked_for_again() -> None:
     assert asked(session, frames.START + 4) == [("subscribe", ["BTC/USD"])]
     session.receive([model.snapshot()], frames.START + 5)
     assert session.counts()["checksums"]["level3"] == {"ok": 2, "bad": 1}
-    assert session.subscriptions() == [("level3", "BTC/USD", "live")]
+    assert session.subscriptions() == [("level3", "BTC/USD", "live", "")]
 
 
 @pytest.mark.parametrize(

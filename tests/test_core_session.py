@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 
 import polars as pl
 import pyarrow as pa
@@ -65,9 +66,9 @@ def test_pairs_and_subscriptions_as_python_sees_them() -> None:
         "qty_precision": 8,
         "qty_min": "0.00005", "cost_min": "0.5", "marginable": True, "selected": False,
     }  # fmt: skip
-    assert session.subscriptions() == [("book", "ETH/USD", "asked")]
+    assert session.subscriptions() == [("book", "ETH/USD", "asked", "")]
     session.receive([frames.refusal("Currency pair not supported ETH/USD", symbol="ETH/USD", req_id=2)], frames.START)
-    assert session.subscriptions() == [("book", "ETH/USD", "refused")]
+    assert session.subscriptions() == [("book", "ETH/USD", "refused", "refused by the exchange")]
     counts = session.counts()
     assert (counts["pairs"], counts["selected"], counts["refused"], counts["live"]) == (2, 1, 1, 0)
 
@@ -191,3 +192,94 @@ def test_threads_may_share_a_session() -> None:
         thread.join()
     rest = session.take().get("trades")
     assert sum(taken) + (0 if rest is None else rest.num_rows) == 3000
+
+
+def agreeing() -> tuple[_core.Session, frames.Book]:
+    """Book, trades and ticker of one symbol, live and of one mind: 100.0 and 101.0, last trade at 100.5."""
+    session = begun(symbols=["BTC/USD"], depth=10)
+    session.requests(frames.START)
+    book = frames.Book("BTC/USD")
+    session.receive([frames.ack(channel, "BTC/USD") for channel in ("book", "trade", "ticker")], frames.START)
+    session.receive(
+        [book.snapshot([("100.0", "1")], [("101.0", "1")]), quote("100.0"), trade(1, "100.5")], frames.START
+    )
+    assert {one[2] for one in session.subscriptions()} == {"live"}
+    session.events()
+    return session, book
+
+
+def quote(bid: str, last: str = "100.5") -> bytes:
+    """A ticker with this bid."""
+    return frames.ticker("BTC/USD", bid=frames.Number(bid), ask=frames.Number("101.0"), last=frames.Number(last))
+
+
+def trade(trade_id: int, price: str) -> bytes:
+    """A trade at this price."""
+    return frames.trade("BTC/USD", trade_id, price=price)
+
+
+def told(session: _core.Session, frame: Callable[[int], bytes], seconds: int = 30) -> list[tuple[str, str | None]]:
+    """Kinds and channels of the events while a frame comes every second, and what is asked then."""
+    for n in range(1, seconds + 1):
+        now = frames.START + n * frames.SECOND
+        session.receive([frame(n)], now)
+        session.tick(now)
+    return [(event["kind"], event["channel"]) for event in session.events() if event["kind"] != "trade_gap"]
+
+
+def test_a_frozen_book_is_found_by_the_ticker() -> None:
+    """The ticker moves on, the book is silent: told as stale and as a gap, and asked for again; the others go on."""
+    session, _ = agreeing()
+    assert told(session, lambda n: quote(f"{100 - n}.0")) == [("stale", "book"), ("gap", "book"), ("resync", "book")]
+    assert session.book("BTC/USD") is None
+    (leave,) = map(json.loads, session.requests(session.now))
+    assert (leave["method"], leave["params"]["channel"]) == ("unsubscribe", "book")
+    states = {channel: (state, reason) for channel, _, state, reason in session.subscriptions()}
+    assert states["book"] == ("bad", "silent, and another channel of the symbol says that it should not be")
+    assert states["ticker"] == ("live", "")
+
+
+def test_a_dead_ticker_is_found_by_the_book() -> None:
+    """The best bid moves, the ticker is silent."""
+    session, book = agreeing()
+    events = told(session, lambda n: book.update([("bid", f"99.{n % 10}", "1"), ("bid", "100.0", "0")]))
+    assert events == [("stale", "ticker"), ("gap", "ticker"), ("resync", "ticker")]
+    assert session.book("BTC/USD") is not None
+
+
+def test_dead_trades_are_found_by_the_ticker_and_taken_up_without_a_gap() -> None:
+    """The last price moves, the trades are silent; the new subscription asks for the latest trades."""
+    session, _ = agreeing()
+    events = told(session, lambda n: quote("100.0", f"{100 + n}.0"))
+    assert events == [("stale", "trade"), ("gap", "trade"), ("resync", "trade")]
+    (leave,) = map(json.loads, session.requests(session.now))
+    assert leave["method"] == "unsubscribe"
+    session.receive([frames.ack("trade", "BTC/USD", method="unsubscribe")], session.now)
+    (again,) = map(json.loads, session.requests(session.now))
+    assert again["params"] == {"channel": "trade", "symbol": ["BTC/USD"], "snapshot": True}
+
+
+def test_a_quiet_symbol_is_not_dead() -> None:
+    """Nothing moves, or a trade moves neither best price: no channel bears witness against another."""
+    session, book = agreeing()
+    session.receive([trade(2, "100.7")], frames.START + 1)
+    assert told(session, lambda _: frames.HEARTBEAT, 300) == []
+    assert {one[2] for one in session.subscriptions()} == {"quiet"}
+    session.receive([book.update([("bid", "99.0", "1")])], session.now)
+    assert {one[0]: one[2] for one in session.subscriptions()} == {"book": "live", "trade": "quiet", "ticker": "quiet"}
+    assert session.counts()["subscribed"] == 3
+
+
+def test_channels_that_are_late_are_not_dead() -> None:
+    """Each follows the other by nine seconds: a disagreement, and no death."""
+    session, book = agreeing()
+    for n in range(1, 30):
+        now = frames.START + n * 20 * frames.SECOND
+        bid = f"{99 - n}.0"
+        session.receive([quote(bid)], now)
+        for second in range(10):
+            session.tick(now + second * frames.SECOND)
+        old = book.levels("bid")[0][0]
+        session.receive([book.update([("bid", bid, "1"), ("bid", old, "0")])], now + 9 * frames.SECOND)
+        session.tick(now + 10 * frames.SECOND)
+    assert session.events() == []

@@ -388,7 +388,7 @@ def test_every_channel_is_what_the_session_expects() -> None:
         assert all(
             counts["rows"].get(table, 0) > 0 for table in ("trades", "ticker", "ohlc", "pairs", "assets", "status")
         )
-        states = {state for _, _, state in session.subscriptions()}
+        states = {state for _, _, state, _ in session.subscriptions()}
         assert states == {"live"}, states
 
 

@@ -211,8 +211,12 @@ class Session:
         there), "replaced" (orders added though held), "pairs" (known), "selected", "subscribed", "refused", "live"
         (books), "waiting" (acks and snapshots).
         """
-    def subscriptions(self) -> list[tuple[str, str, str]]:
-        """(channel, symbol, state) of every wanted subscription; states: wanted, asked, live, bad, refused, gone."""
+    def subscriptions(self) -> list[tuple[str, str, str, str]]:
+        """(channel, symbol, state, reason) of every wanted subscription; the reason is empty where all is well.
+
+        States: wanted, asked, live, quiet (live, and without data for a minute), bad (to be asked for again: a wrong
+        checksum, no answer, or silent while another channel of the symbol moves), refused, gone.
+        """
     def pairs(self) -> list[dict[str, Any]]:
         """The instrument channel's pairs as known now.
 

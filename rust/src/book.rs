@@ -307,6 +307,18 @@ impl Book {
         }
     }
 
+    /// The best price of a side.
+    #[must_use]
+    pub fn best(&self, side: Side) -> Option<Decimal> {
+        let price = |price: i128| Decimal { mantissa: price, scale: self.price_precision };
+        match (&self.sides, side) {
+            (Width::Narrow(sides), Side::Bid) => sides.bids.iter().next().map(|level| price(level.0)),
+            (Width::Narrow(sides), Side::Ask) => sides.asks.iter().next().map(|level| price(level.0)),
+            (Width::Wide(sides), Side::Bid) => sides.bids.iter().next().map(|level| price(level.0)),
+            (Width::Wide(sides), Side::Ask) => sides.asks.iter().next().map(|level| price(level.0)),
+        }
+    }
+
     /// Price and quantity of every level of a side as integers at their precision, best first.
     #[must_use]
     pub fn levels(&self, side: Side) -> Vec<(i128, i128)> {

@@ -33,6 +33,10 @@ const STEP: i64 = SECOND / 10;
 const ACK_TIMEOUT: i64 = 20 * SECOND;
 /// After this long without its snapshot a book is asked for again. Kraken needs 0.1 to 0.6 s when it is not busy.
 const SNAPSHOT_TIMEOUT: i64 = 60 * SECOND;
+/// After this long without data a subscription is called quiet.
+const QUIET: i64 = 60 * SECOND;
+/// Two channels of a symbol that disagree for so long: the one that was silent all the while is dead.
+const STALE: i64 = 10 * SECOND;
 /// The longest pause between two attempts at one symbol.
 const PAUSE_MAX: i64 = 300 * SECOND;
 /// A symbol that was well for so long starts again with short pauses.
@@ -290,10 +294,24 @@ struct Subscription {
     asked: i64,
     /// Whether it was ever delivering: to ask for it again is a resync.
     lived: bool,
+    /// When its last data came.
+    heard: i64,
+    /// Why it stands as it does, where that is not as it should be.
+    reason: &'static str,
 }
 
 impl Subscription {
-    const OFF: Self = Self { standing: Standing::Off, attempts: 0, asked: 0, lived: false };
+    const OFF: Self = Self { standing: Standing::Off, attempts: 0, asked: 0, lived: false, heard: 0, reason: "" };
+
+    /// It is delivering.
+    fn live(&mut self, now: i64) {
+        *self = Self { standing: Standing::Live, lived: true, heard: now, reason: "", ..*self };
+    }
+
+    /// Where it stands, in a word.
+    fn word(&self, now: i64) -> &'static str {
+        if self.standing == Standing::Live && now - self.heard > QUIET { "quiet" } else { self.standing.word() }
+    }
 
     /// When to try again: at once the first time, then 1, 2, 4 … seconds later.
     fn pause(&mut self, now: i64) -> i64 {
@@ -354,6 +372,12 @@ struct Symbol {
     /// Price and quantity precision in force, and where it comes from.
     precision: Option<(u8, u8, Origin)>,
     last_trade: Option<i64>,
+    /// Price of the last trade of this session.
+    traded: Option<Decimal>,
+    /// Best bid, best ask and last price, as the ticker says.
+    quoted: [Option<Decimal>; 3],
+    /// Since when the ticker says other best prices than the book, and another last price than the trades.
+    differs: [Option<i64>; 2],
 }
 
 impl Symbol {
@@ -1002,12 +1026,14 @@ impl Session {
         &self.state.out.counts
     }
 
-    /// Channel, symbol and state of every wanted subscription.
-    pub fn subscriptions(&self) -> impl Iterator<Item = (Channel, &str, &'static str)> {
-        self.state.symbols.iter().flat_map(|symbol| {
+    /// Channel, symbol, state and its reason of every wanted subscription.
+    pub fn subscriptions(&self) -> impl Iterator<Item = (Channel, &str, &'static str, &'static str)> {
+        let now = self.state.out.now;
+        self.state.symbols.iter().flat_map(move |symbol| {
             Channel::ALL.into_iter().filter_map(move |channel| {
-                let standing = symbol.subscriptions[channel as usize].standing;
-                (standing != Standing::Off).then(|| (channel, &*symbol.name, standing.word()))
+                let subscription = &symbol.subscriptions[channel as usize];
+                let told = (channel, &*symbol.name, subscription.word(now), subscription.reason);
+                (subscription.standing != Standing::Off).then_some(told)
             })
         })
     }
@@ -1234,6 +1260,9 @@ impl State {
             orders: Followed::default(),
             precision: None,
             last_trade: self.last_trades.get(name).copied(),
+            traded: None,
+            quoted: [None; 3],
+            differs: [None; 2],
         });
         self.index.insert(name.into(), i);
         Some(i)
@@ -1314,6 +1343,7 @@ impl State {
         let (price_precision, qty_precision) = self.precision::<B>(options, i, kind, entries);
         let depth = self.depth::<B>(options, i, kind, entries);
         let symbol = &mut self.symbols[i];
+        symbol.subscriptions[B::CHANNEL as usize].heard = self.out.now;
         let hour = self.out.now.div_euclid(HOUR);
         if kind == Kind::Update {
             let this = self.out.message.unwrap_or(0);
@@ -1391,8 +1421,7 @@ impl State {
         self.out.ledger(event);
         let subscription = &mut symbol.subscriptions[B::CHANNEL as usize];
         if matches!(subscription.standing, Standing::Asked(_) | Standing::Granted(_)) {
-            subscription.standing = Standing::Live;
-            subscription.lived = true;
+            subscription.live(self.out.now);
         }
     }
 
@@ -1443,7 +1472,7 @@ impl State {
 
     /// A message named an order that is not held, or added one that is: a message may be lost. What the checksum proves
     /// still holds, so the book lives on until it is asked for again.
-    fn doubt<B: Kept>(&mut self, options: &Options, i: usize, what: &str, count: u64) {
+    fn doubt<B: Kept>(&mut self, options: &Options, i: usize, what: &'static str, count: u64) {
         let symbol = &mut self.symbols[i];
         let followed = B::of(symbol);
         if followed.life.book().is_none() || std::mem::replace(&mut followed.doubted, true) {
@@ -1479,17 +1508,18 @@ impl State {
         let given_up = followed.refusals >= 2;
         let subscription = &mut symbol.subscriptions[B::CHANNEL as usize];
         if given_up {
-            subscription.standing = Standing::Gone;
+            (subscription.standing, subscription.reason) = (Standing::Gone, "its numbers cannot be held");
             let detail = Some(fact("reason", &error.to_string()));
             let event = Event { detail, ..self.out.event("gone", Some(B::CHANNEL), &symbol.name) };
             self.out.ledger(event);
         } else if subscription.standing != Standing::Off {
-            subscription.standing = Standing::Bad(subscription.pause(now));
+            (subscription.standing, subscription.reason) =
+                (Standing::Bad(subscription.pause(now)), "its numbers cannot be held");
         }
     }
 
     /// The book of a symbol is not the exchange's: its life ends, and it is asked for again.
-    fn resync(&mut self, options: &Options, i: usize, channel: Channel, reason: &str) {
+    fn resync(&mut self, options: &Options, i: usize, channel: Channel, reason: &'static str) {
         self.symbols[i].end(channel);
         if !options.observe {
             self.ask_again(i, channel, reason);
@@ -1498,12 +1528,12 @@ impl State {
 
     /// A book is to be left and asked for again. Kraken sends no new snapshot to a second subscribe, so the way is
     /// unsubscribe, its ack, subscribe.
-    fn ask_again(&mut self, i: usize, channel: Channel, reason: &str) {
+    fn ask_again(&mut self, i: usize, channel: Channel, reason: &'static str) {
         let now = self.out.now;
         let symbol = &mut self.symbols[i];
         let subscription = &mut symbol.subscriptions[channel as usize];
         let at = subscription.pause(now);
-        subscription.standing = Standing::Bad(at);
+        (subscription.standing, subscription.reason) = (Standing::Bad(at), reason);
         let event = Event {
             ts_from: Some(at),
             detail: Some(fact("reason", reason)),
@@ -1515,6 +1545,7 @@ impl State {
     fn trade(&mut self, options: &Options, kind: Kind, trade: &Trade<'_>, entry: usize) {
         let Some(i) = self.symbol(options, trade.symbol, Channel::Trade) else { return };
         let symbol = &mut self.symbols[i];
+        symbol.subscriptions[Channel::Trade as usize].heard = self.out.now;
         let out = &mut self.out;
         if let Some(last) = symbol.last_trade {
             // A snapshot after a reconnect repeats trades that were already taken.
@@ -1534,6 +1565,7 @@ impl State {
             return self.refuse(&error, None, b"");
         };
         symbol.last_trade = symbol.last_trade.max(Some(trade.trade_id));
+        symbol.traded = Some(trade.price);
         let place = out.place(entry, Some(trade.timestamp), Some(&symbol.name));
         let cells = [
             kind_cell(kind),
@@ -1550,6 +1582,9 @@ impl State {
 
     fn ticker(&mut self, options: &Options, kind: Kind, ticker: &Ticker<'_>, entry: usize) {
         let Some(i) = self.symbol(options, ticker.symbol, Channel::Ticker) else { return };
+        let [bid, _, ask, _, last, ..] = ticker.numbers;
+        self.symbols[i].subscriptions[Channel::Ticker as usize].heard = self.out.now;
+        self.symbols[i].quoted = [bid, ask, last];
         let place = self.out.place(entry, ticker.timestamp, Some(&self.symbols[i].name));
         let mut cells = [Cell::Null; 13];
         cells[0] = kind_cell(kind);
@@ -1560,6 +1595,7 @@ impl State {
 
     fn ohlc(&mut self, options: &Options, kind: Kind, time: Option<i64>, ohlc: &Ohlc<'_>, entry: usize) {
         let Some(i) = self.symbol(options, ohlc.symbol, Channel::Ohlc) else { return };
+        self.symbols[i].subscriptions[Channel::Ohlc as usize].heard = self.out.now;
         let place = self.out.place(entry, time, Some(&self.symbols[i].name));
         let mut cells = [Cell::Null; 11];
         cells[0] = kind_cell(kind);
@@ -1792,8 +1828,11 @@ impl State {
         }
         let subscription = &mut symbol.subscriptions[channel as usize];
         if matches!(subscription.standing, Standing::Asked(_)) {
-            let of_books = matches!(channel, Channel::Book | Channel::Level3);
-            subscription.standing = if of_books { Standing::Granted(now) } else { Standing::Live };
+            if matches!(channel, Channel::Book | Channel::Level3) {
+                subscription.standing = Standing::Granted(now);
+            } else {
+                subscription.live(now);
+            }
         }
     }
 
@@ -1836,7 +1875,10 @@ impl State {
             }
             // The exchange still serves it and will send no snapshot: leave, then ask again.
             ("Already subscribed", true) => Standing::Bad(subscription.pause(now)),
-            (_, true) => Standing::Refused,
+            (_, true) => {
+                subscription.reason = "refused by the exchange";
+                Standing::Refused
+            }
             // Not subscribed there any more, whatever the reason: ask.
             (_, false) => Standing::Wanted(subscription.pause(now)),
         };
@@ -1860,19 +1902,68 @@ impl State {
                     }
                     _ => continue,
                 };
-                subscription.standing = next;
+                (subscription.standing, subscription.reason) = (next, reason);
                 let event = Event {
                     detail: Some(fact("reason", reason)),
                     ..self.out.event("resync", Some(channel), &symbol.name)
                 };
                 self.out.ledger(event);
             }
+            self.stale(i, now);
         }
         match self.instrument {
             Standing::Asked(at) | Standing::Granted(at) if now - at > SNAPSHOT_TIMEOUT => {
                 self.instrument = Standing::Wanted(now);
             }
             _ => {}
+        }
+    }
+
+    /// Channels of a symbol bear witness of each other: the ticker and the book of the best prices, the ticker and the
+    /// trades of the last price. Where two of them disagree for a while and one was silent all the while, that one is
+    /// acknowledged and dead, and is asked for again.
+    fn stale(&mut self, i: usize, now: i64) {
+        let symbol = &mut self.symbols[i];
+        let [bid, ask, last] = symbol.quoted;
+        let best = |side| symbol.book.life.book().and_then(|book| book.best(side));
+        let prices = (best(Side::Bid), best(Side::Ask));
+        let other = |quoted: Option<Decimal>, known: Option<Decimal>| match (quoted, known) {
+            (Some(quoted), Some(known)) => quoted.rescale(limits::SCALE) != known.rescale(limits::SCALE),
+            _ => false,
+        };
+        let disagree = [other(bid, prices.0) || other(ask, prices.1), other(last, symbol.traded)];
+        for (pair, witness) in [Channel::Book, Channel::Trade].into_iter().enumerate() {
+            if !disagree[pair] {
+                self.symbols[i].differs[pair] = None;
+                continue;
+            }
+            let since = *self.symbols[i].differs[pair].get_or_insert(now);
+            if now - since <= STALE {
+                continue;
+            }
+            self.symbols[i].differs[pair] = None;
+            let symbol = &mut self.symbols[i];
+            let heard = |channel: Channel| symbol.subscriptions[channel as usize].heard;
+            // The one that spoke last is right. A trade alone brings no ticker.
+            let channel = if heard(witness) < heard(Channel::Ticker) { witness } else { Channel::Ticker };
+            let Subscription { standing, heard, .. } = symbol.subscriptions[channel as usize];
+            let follows = channel != Channel::Ticker || witness == Channel::Book;
+            if standing != Standing::Live || heard >= since || !follows {
+                continue;
+            }
+            symbol.end(channel);
+            symbol.quoted = [None; 3];
+            let reason = "silent, and another channel of the symbol says that it should not be";
+            for kind in ["stale", "gap"] {
+                let event = Event {
+                    ts_from: Some(heard),
+                    ts_to: Some(now),
+                    detail: Some(fact("reason", reason)),
+                    ..self.out.event(kind, Some(channel), &self.symbols[i].name)
+                };
+                self.out.ledger(event);
+            }
+            self.ask_again(i, channel, reason);
         }
     }
 

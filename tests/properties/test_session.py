@@ -163,9 +163,10 @@ class Feed(RuleBasedStateMachine):
             self.exchange()
             while self.wire:
                 self.deliver()
-        standing = {symbol: state for _, symbol, state in self.session.subscriptions()}
+        standing = {symbol: state for _, symbol, state, _ in self.session.subscriptions()}
         if standing:
-            assert standing == dict.fromkeys(SYMBOLS, "live")
+            assert set(standing) == set(SYMBOLS)
+            assert set(standing.values()) <= {"live", "quiet"}
             for symbol, model in self.books.items():
                 book = self.held(symbol)
                 assert book is not None, f"{symbol} did not come back"

@@ -64,7 +64,7 @@ def core(frames: list[bytes]) -> None:
     assert_type(session.take(), dict[str, _core.Batch])
     assert_type(session.requests(2), list[bytes])
     assert_type(session.book("BTC/USD"), _core.Book | None)
-    assert_type(session.subscriptions(), list[tuple[str, str, str]])
+    assert_type(session.subscriptions(), list[tuple[str, str, str, str]])
     assert_type(_core.TABLES, tuple[str, ...])
     assert_type(_core.matches("BTC/*", "BTC/USD"), bool)
     session.receive("text", 1)  # type: ignore[arg-type]  # frames are bytes, in a list

@@ -148,6 +148,11 @@ impl Model {
         }
     }
 
+    /// The session ends this book, and says so.
+    pub fn drop(&mut self, symbol: &str) {
+        assert!(self.books.remove(symbol).is_some(), "only a live book is ended");
+    }
+
     pub fn end(&mut self) {
         self.books.clear();
     }
@@ -183,7 +188,7 @@ impl Model {
             let known = if self.observe {
                 (1..=SYMBOL_LENGTH_MAX).contains(&symbol.len())
             } else {
-                session.subscriptions().any(|(channel, name, _)| channel == Channel::Book && name == symbol)
+                session.subscriptions().any(|(channel, name, ..)| channel == Channel::Book && name == symbol)
             };
             if !known {
                 expected.errors += 1;

@@ -104,7 +104,14 @@ impl Play {
             }
             38..41 if !self.untimed => {
                 self.now += i64::try_from(self.random.near(100)).expect("small") * SECOND / 2;
+                self.session.events();
                 self.session.tick(self.now);
+                // The ticker of a script knows nothing of the book: in time it bears witness against a silent one.
+                for event in self.session.events() {
+                    if (event.kind.as_str(), event.channel.as_deref()) == ("stale", Some("book")) {
+                        self.model.drop(event.symbol.as_deref().expect("a symbol"));
+                    }
+                }
                 self.model.check(&self.session);
             }
             // Long enough for checkpoints; never without a frame, as a connection without heartbeats is given up.

@@ -300,7 +300,7 @@ impl Session {
         }
         dict.set_item("checksums", checksums)?;
         let mut standing = HashMap::new();
-        for (_, _, word) in session.subscriptions() {
+        for (_, _, word, _) in session.subscriptions() {
             *standing.entry(word).or_insert(0u64) += 1;
         }
         let of = |word| standing.get(word).copied().unwrap_or(0);
@@ -313,7 +313,7 @@ impl Session {
             ("unknown_fields", counts.unknown_fields),
             ("pairs", session.pairs().count() as u64),
             ("selected", session.pairs().filter(|(_, selected)| *selected).count() as u64),
-            ("subscribed", of("live")),
+            ("subscribed", of("live") + of("quiet")),
             ("refused", of("refused")),
             ("waiting", of("wanted") + of("asked") + of("bad")),
             ("live", session.live() as u64),
@@ -323,9 +323,10 @@ impl Session {
         Ok(dict)
     }
 
-    fn subscriptions(&self) -> PyResult<Vec<(&'static str, String, &'static str)>> {
+    fn subscriptions(&self) -> PyResult<Vec<(&'static str, String, &'static str, &'static str)>> {
         let session = self.lock()?;
-        Ok(session.subscriptions().map(|(channel, symbol, word)| (channel.name(), symbol.to_owned(), word)).collect())
+        let told = session.subscriptions();
+        Ok(told.map(|(channel, symbol, word, reason)| (channel.name(), symbol.to_owned(), word, reason)).collect())
     }
 
     fn pairs<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
