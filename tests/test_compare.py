@@ -329,3 +329,53 @@ def test_a_late_range_reads_what_it_needs(tmp_path: Path, monkeypatch: pytest.Mo
     assert states[0][0] < states[1][0] - 4, "early parts are left alone"
     assert states[0][1] == states[1][1]
     assert len(states[0][1]) > 50
+
+
+def channel(states: list[tuple[int, int]], begin: int = 0, end: int = 10_000) -> compare.Channel:
+    """A channel of one symbol from (time in ms, checksum), known from ``begin`` to ``end``, in ms."""
+    rows = [
+        ("BTC/USD", "a", 0, n, frames.START + time * MS, frames.START + time * MS, checksum, checksum, 1)
+        for n, (time, checksum) in enumerate(states)
+    ]
+    life = ("BTC/USD", "a", 0, 0, frames.START + begin * MS, len(rows), frames.START + end * MS, "disconnect")
+    made_of = [
+        pl.DataFrame(told, schema={k: pl.Int64() if v == compare.TIME else v for k, v in schema.items()}, orient="row")
+        for told, schema in ((rows, compare.STATES), ([life], compare.LIVES))
+    ]
+    return compare.sequence(compare.Channel(made_of[0].cast(compare.STATES), made_of[1].cast(compare.LIVES)))
+
+
+def test_a_state_that_recurs_within_a_second_in_either_channel_is_no_latency() -> None:
+    """State 7 comes again after a second and more: both count. State 5 comes again sooner, but the book channel leaves
+    its second coming out: it is found, and does not count. Nor does the first state, which begins a life.
+    """
+    derived = channel([(0, 1), (1000, 5), (1100, 2), (1500, 5), (2000, 7), (2500, 3), (3001, 7), (4000, 4)])
+    book = channel([(3, 1), (1004, 5), (1105, 2), (2006, 7), (2507, 3), (3008, 7), (4009, 4)])
+    matches = compare.align(book, derived, "checksum", compare.WINDOW).matches
+    assert matches["checksum"].to_list() == [1, 5, 2, 7, 3, 7, 4]
+    assert matches["latency_recv"].to_list() == [ms * MS for ms in (3, 4, 5, 6, 7, 7, 9)]
+    assert matches["recurs"].to_list() == [False, True, False, False, False, False, False]
+    assert matches["begins"].to_list() == [True] + [False] * 6
+    assert compare.latency(matches)["pairs"].item() == 5
+    assert compare.latency(matches)["median"].item() == 7 * MS
+    # The other way round: what recurs in the book channel alone.
+    turned = compare.align(derived, book, "checksum", compare.WINDOW).matches
+    assert turned["recurs"].to_list() == matches["recurs"].to_list()
+    assert turned["latency_recv"].to_list() == [-one for one in matches["latency_recv"]]
+
+
+@pytest.mark.parametrize(("last", "left_out"), [(9_978, True), (9_970, False)])
+def test_a_state_near_the_end_may_have_its_counterpart_beyond(last: int, left_out: bool) -> None:
+    """Level 3 is later by 5 to 10 ms: what only the book channel has is left out where, at these latencies and as much
+    more as they spread, level 3 would have said it after its end; before, it is missing.
+    """
+    common = [(100 * n, n) for n in range(1, 30)]
+    derived = channel([(time + 5 + n % 6, n) for time, n in common], end=9_990)
+    book = channel([*common, (last, 99)])
+    compared = compare.align(book, derived, "checksum", compare.WINDOW)
+    runs = compare.disagreements(compared, book)
+    assert compared.book["partner"].null_count() == 1
+    assert bool(compared.book["compared"].to_list()[-1]) is not left_out
+    assert runs["message"].to_list() == ([] if left_out else [29])
+    if not left_out:
+        assert (runs["ts_to"] - runs["ts_from"]).dt.total_milliseconds().to_list() == [10_000 - last]
