@@ -127,7 +127,7 @@ def verdict(value: float, budget: float, *, least: bool = False) -> str:
 def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict[str, Any]) -> str:
     """The page."""
     cases = [case for case in CASES if ("frame", case, "krakpot") in found]
-    socket, lake, merged = measured["socket"], measured["verify"], measured["compact"]
+    socket, lake, merged, paired = (measured[what] for what in ("socket", "verify", "compact", "align"))
     lines = [
         "# Benchmarks",
         "",
@@ -247,6 +247,11 @@ def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict
         f"The built-in exchange recorded at full speed: {merged['rows']:,} rows of books in {merged['parts']} parts",
         f"became one, {merged['bytes_per_row_sealed']:.2f} bytes a row {merged['bytes_per_row']:.2f}. All tables:",
         f"{compact['rows'] / compact['seconds']:,.0f} rows a second of CPU, {compact['mb']:.0f} MB of memory at most.",
+        "",
+        "## Compare",
+        "",
+        f"The states of two channels, {paired['states']:,} and {paired['pairs']:,} of one symbol, are paired at",
+        f"{paired['per_second']:,.0f} states a second of CPU.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
+import channels
 import frames
 import lakes
 from krakpot import __version__, _core
@@ -309,3 +310,34 @@ def test_the_commands_read_nothing_that_they_need_not(file: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
     assert set(_core.TABLES) >= {"book"}
     assert pl.__version__
+
+
+def test_compare_says_whether_the_two_are_the_same(folder: Path) -> None:
+    """The table, the page, one JSON object; exit 1 where a book was wrong, 2 where a channel is not there."""
+    market = channels.run(book=(5 * channels.MS, 0, 0), seconds=5, rate=600.0)
+    channels.record(folder / "lake", market)
+    done = krakpot("compare", "lake", "--out", "report")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-3:] == [
+        "the same",
+        "written: report/matches.parquet",
+        "written: report/report.html",
+    ]
+    assert any(line.startswith("BTC/USD") and " 5.000" in line for line in done.stdout.splitlines())
+    told = facts(krakpot("compare", "lake", "--symbols", "ETH/*", "--window", "0.1s", "--json"))
+    assert list(told["symbols"]) == ["ETH/USD"]
+    assert (told["equal"], told["window"], told["files"]) == (True, 100_000_000, [])
+    assert told["latency_sign"] == "positive: the book channel is later than level 3"
+    assert told["total"]["latency"]["recv"]["median"] == pytest.approx(5e6, abs=1e6)
+    lost = len(market.level3) // 2
+    channels.record(folder / "lost", market, drop=range(lost, lost + 5))
+    result = krakpot("compare", "lost")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-1] == "not the same"
+    assert any(line.startswith(("wrong: ", "differ: ")) for line in result.stdout.splitlines())
+    lakes.make(folder / "books", lakes.market())
+    wrong(krakpot("compare", "books"), "books: has no level3 in it; record both")
+    wrong(krakpot("compare", "lake", "--window", "much"), "--window: 'much' is not allowed")
+    wrong(krakpot("compare", "lake", "--live", "--from", "2026-08-02"), "leave --from and --to out")
+    wrong(krakpot("compare", "lake", "--live"), "nobody records into it")
+    wrong(krakpot("compare", "lake", "--from", "yesterday"), "'yesterday' is no time")

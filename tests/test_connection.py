@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import logging
 import ssl
 import struct
 import time
@@ -530,6 +531,20 @@ def test_a_connection_attempt_can_be_called_off() -> None:
                 await task
 
     run(test)
+
+
+def test_what_is_sent_is_never_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever turns on all logging of a program does not write tokens into a file."""
+    caplog.set_level(logging.DEBUG)
+
+    def test(one: _Wired) -> None:
+        logging.getLogger("another").debug("logging is on")
+        one.connection.send(b'{"token":"a secret"}')
+        assert one.wrote == [(TEXT, b'{"token":"a secret"}')]
+
+    wired(test)
+    assert "logging is on" in caplog.text
+    assert "secret" not in caplog.text
 
 
 # TLS.

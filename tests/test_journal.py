@@ -416,6 +416,31 @@ def test_rows_survive_the_way_through_polars(tmp_path: Path) -> None:
         assert dict(read.schema) == seal.polars_schema(table)
 
 
+def test_a_growing_journal_is_followed_block_by_block(tmp_path: Path) -> None:
+    """Each call gives the rows behind the byte that the last one told, a block that is half written none yet."""
+    recorder = lakes.Recorder(tmp_path)
+    timed = lakes.market(60)
+    path: Path | None = None
+    at = 0
+    rows: list[int] = []
+    for first in range(0, len(timed), 10):
+        recorder.take(timed[first : first + 10])
+        path = recorder.writer.path
+        assert path is not None
+        tables, at = journal.follow(path, at)
+        rows.append(sum(batch.num_rows for batches in tables.values() for batch in batches))
+        assert at == path.stat().st_size
+    assert path is not None
+    assert all(rows)
+    whole = journal.read(path)
+    assert sum(rows) == sum(batch.num_rows for batches in whole.tables.values() for batch in batches)
+    with path.open("ab") as file:
+        file.write(b"\x01\x00\x00")
+    assert journal.follow(path, at) == ({}, at)
+    with pytest.raises(StorageError):
+        journal.follow(tmp_path / "gone", 0)
+
+
 # The thread that writes.
 
 

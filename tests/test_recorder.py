@@ -631,8 +631,8 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 def test_a_slow_disk_makes_the_socket_wait_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """The writer's thread stands still, in a write or an fsync: the queue fills up, the socket is not read, the ledger tells from when to when;
-    then everything that was sent is there.
+    """The writer's thread stands still, in a write or an fsync: the queue fills up, the socket is not read, the ledger
+    tells from when to when; then everything that was sent is there.
     """
     monkeypatch.setattr(link, "QUEUE", 2)
     gate = threading.Event()

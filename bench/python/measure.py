@@ -1,8 +1,8 @@
 """What the Python side costs: from a socket to a checked book, and a lake proved again.
 
 Goals: CPU per frame beside a bare read loop of the same library, as a ratio in one run; book messages verified a second
-and core; bytes per row, as sealed and as compacted. Every answer is asserted. Not goals: latency, TLS, the network,
-many symbols at once.
+and core; bytes per row, as sealed and as compacted; states of two channels paired a second. Every answer is asserted.
+Not goals: latency, TLS, the network, many symbols at once.
 
 ``python bench/python/measure.py`` prints a table, ``--json`` one JSON object; ``--small`` is for the tests.
 """
@@ -17,9 +17,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 import krakpot.ingest
 import krakpot.verify
@@ -153,6 +155,32 @@ def compacted(folder: Path, seconds: float) -> dict[str, Any]:
     }
 
 
+def align(states: int, rounds: int) -> dict[str, Any]:
+    """States of one symbol paired a second of CPU: one side has them all, the other three in four, 20 ms later.
+
+    One in four is one of eight that come again and again, so that it has many candidates within the window.
+    """
+    random = Random(SEED)
+    time_ns, right, left = 0, [], []
+    for n in range(states):
+        time_ns += random.randrange(2_000_000)
+        key = random.randrange(8) if n % 4 == 0 else 8 + n
+        right.append((0, key, time_ns, False))
+        if n % 16 < 12:
+            left.append((0, key, time_ns + 20_000_000, False))
+    schema = {"group": pl.UInt32, "key": pl.UInt64, "time": pl.Int64, "first": pl.Boolean}
+    sides = [pl.DataFrame(side, schema=schema, orient="row") for side in (left, right)]
+    expected = [n for n in range(states) if n % 16 < 12]
+    seconds = []
+    for _ in range(rounds):
+        begun = time.process_time()
+        pairs = pa.record_batch(_core.align(*sides, window=5_000_000_000))
+        seconds.append(time.process_time() - begun)
+        assert pairs.column("left").to_pylist() == list(range(len(expected)))
+        assert pairs.column("right").to_pylist() == expected, "each one is paired with itself"
+    return {"states": states, "pairs": len(expected), "per_second": states / statistics.median(seconds)}
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -168,9 +196,11 @@ def main() -> None:
         if options.small:
             found = {"socket": socket_to_book(folder, 2_000, 1), "verify": verify(folder, 5, 5_000, 1)}
             found["compact"] = compacted(folder, 3)
+            found["align"] = align(10_000, 1)
         else:
             found = {"socket": socket_to_book(folder, 50_000, 9), "verify": verify(folder, 50, 500_000, 3)}
             found["compact"] = compacted(folder, 700)
+            found["align"] = align(1_000_000, 3)
     if options.json:
         print(json.dumps(found))
         return
@@ -186,6 +216,8 @@ def main() -> None:
         f"{merged['bytes_per_row_sealed']:.2f} bytes each as sealed, {merged['bytes_per_row']:.2f} as compacted, "
         f"{merged['compact']['mb']:.0f} MB at most"
     )
+    paired = found["align"]
+    print(f"align: {paired['per_second']:,.0f} states/s, of {paired['states']:,} states of one symbol")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 __all__ = [
-    "DEBUG", "LIMITS", "TABLES", "Batch", "Book", "Budget", "Exchange", "Orders", "Schema", "Session", "Verifier",
-    "__version__", "matches", "schema",
+    "DEBUG", "LIMITS", "TABLES", "Batch", "Book", "Budget", "Exchange", "Frame", "Orders", "Schema", "Session",
+    "States", "Verifier", "__version__", "align", "matches", "schema",
 ]  # fmt: skip
 
 __version__: str
@@ -267,6 +267,52 @@ class Verifier:
         checkpoints_bad, problems. `problems` is a list of at most ten sentences. Unexplained: no row of `ends` accounts
         for it.
         """
+
+@final
+class Frame:
+    """Columns that are no table of the lake: an Arrow record batch, by the Arrow PyCapsule interface."""
+
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+
+@final
+class States:
+    """What the books of one channel went through in one session, rebuilt and proved as `Verifier` does it.
+
+    `channel` is `book` or `level3`. `depths`: levels a side that both channels have, by symbol; else ten. Rows as for
+    `Verifier`, messages with `ts_recv` and `ts_event`. Ends may come between messages, those of a message before its
+    rows.
+    """
+
+    def __new__(cls, session: str, *, channel: str, depths: Mapping[str, int]) -> States: ...
+    def ends(self, rows: object) -> None:
+        """Ledger rows after which a book is not alive, as for `Verifier`."""
+    def checkpoints(self, rows: object) -> None:
+        """Rows of the checkpoints of this session."""
+    def messages(self, rows: object) -> None:
+        """Rows of the messages of this session. Lets go of the interpreter."""
+    def states(self) -> Frame:
+        """The states since the last call: a row for every proved message after which the book was another one.
+
+        Columns: symbol, life (its number), message, ts_recv, ts_event, checksum (level 2, of the best ten levels), full
+        (a 64-bit hash of the levels to the depth), entries (of the message).
+        """
+    def lives(self) -> Frame:
+        """All lives so far: symbol, life, message_from, ts_from, message_to, ts_to, reason.
+
+        `reason` is the ledger's word for what ended it after `message_to`; null while it lasts. `ts_to` is null where a
+        row of the ledger ended it: that row has the time.
+        """
+
+def align(left: object, right: object, *, window: int, nearest: int = 16) -> Frame:
+    """Pair the states of two sequences: the longest chain of pairs that grows in both. Lets go of the interpreter.
+
+    Columns of `left` and `right` (anything with the Arrow PyCapsule interface): group UInt32, ascending; key UInt64;
+    time Int64, ns; first Boolean. Paired are equal keys of one group at most `window` ns apart; a state that is `first`
+    (of a life) may be one that the other sequence was in before. Of each state the `nearest` candidates are tried:
+    those nearest to the difference of time that is usual around it; of equally long chains, the one whose differences
+    are nearest to the usual, in sum. The result has columns left and right (UInt32): places in the two.
+    """
 
 @final
 class Exchange:

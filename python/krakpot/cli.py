@@ -370,6 +370,66 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> Non
 
 @main.command()
 @LAKE
+@click.option("--symbols", default="*", show_default=True, help="Patterns of pairs, with commas: 'BTC/*,ETH/USD'.")
+@click.option("--from", "start", help="Only what was received from this time on, RFC 3339, UTC.")
+@click.option("--to", "end", help="Only what was received before this time.")
+@click.option("--window", default="5s", show_default=True, help="Most that the two may be apart.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for report.html and matches.parquet.")
+@click.option("--live", is_flag=True, help="Follow a lake that is being recorded, until Ctrl-C.")
+@click.option("--for", "duration", help="With --live: how long.")
+@click.option("--span", default="1m", show_default=True, help="With --live: the latest time that is compared.")
+@as_json
+@plainly
+def compare(
+    lake: Path, symbols: str, start: str | None, end: str | None, window: str, out: Path | None, duration: str | None,
+    span: str, *, live: bool, json_: bool,
+) -> None:  # fmt: skip
+    """Compare level 3 with the book channel: do the orders give the book that is published, and which is earlier.
+
+    Latencies are the book channel's time less level 3's: positive is the book channel later. Exit 0: every book state
+    that could be compared is there; 1: one is not, or a book was wrong; 2: the lake has not both.
+
+    \b
+    krakpot compare data --out report                     a page with pictures, and every pair as Parquet
+    krakpot compare data --symbols BTC/USD --from 2026-11-22T10:00Z --to 2026-11-22T11:00Z
+    krakpot compare data --live                           while it is being recorded
+    """
+    from krakpot import compare as module
+    from krakpot import compare_live, compare_page
+    from krakpot.config import duration as seconds
+    from krakpot.lake import Lake
+    from krakpot.progress import Screen
+
+    width = round(_read(seconds, window, "--window") * 1e9)
+    opened = Lake(lake)
+    with Screen(quiet=json_ or not live) as screen:
+        if live:
+            if start or end:
+                raise ConfigError("--live compares the latest time; leave --from and --to out")
+            report = compare_live.follow(
+                opened,
+                symbols,
+                span=_read(seconds, span, "--span"),
+                window=width,
+                seconds=None if duration is None else _read(seconds, duration, "--for"),
+                show=screen.text if not json_ else lambda lines: None,
+            )
+            if report is None:
+                raise ConfigError(module.lacking(lake, "rows of one of the channels"))
+        else:
+            say = screen.say if sys.stderr.isatty() and not json_ else lambda line: None
+            report = module.compare(opened, symbols, start, end, window=width, progress=say)
+    written = [] if out is None else compare_page.write(report, out)
+    if json_:
+        _print_json(report.to_dict() | {"files": [str(path) for path in written]})
+    else:
+        for line in [*module.lines(report), *(f"written: {path}" for path in written)]:
+            click.echo(line)
+    sys.exit(0 if report.equal else WRONG)
+
+
+@main.command()
+@LAKE
 @as_json
 @plainly
 def recover(lake: Path, *, json_: bool) -> None:

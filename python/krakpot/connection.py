@@ -9,6 +9,7 @@ as a class without clock or socket.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import socket
@@ -40,6 +41,10 @@ DEAD_AFTER = 15.0
 CLOSE_TIMEOUT = 3.0
 """Seconds to wait for the other side's half of a close."""
 
+LOGGER = logging.getLogger(__name__)
+# Below this level websockets logs what is sent, and a subscription of level 3 carries a token.
+LOGGER.setLevel(logging.INFO)
+
 WHOLE_TEXT = 0x81
 """First byte of a frame that is a whole text message, without extension bits."""
 BLANK_LINE = b"\r\n\r\n"
@@ -56,7 +61,7 @@ class Connection(asyncio.Protocol):
         self.url = url
         self.on_frames = on_frames
         self.ping = ping
-        self.protocol = ClientProtocol(parse_uri(url), max_size=FRAME_MAX)
+        self.protocol = ClientProtocol(parse_uri(url), max_size=FRAME_MAX, logger=LOGGER)
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done when the connection is gone, with the reason in words."""
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -346,13 +346,12 @@ class Content:
         return int(self.path.name.removesuffix(SUFFIX).rpartition("-")[2])
 
 
-def _blocks(data: memoryview) -> Iterator[tuple[int, int, int, memoryview]]:
+def _blocks(data: memoryview, at: int, *, search: bool = True) -> Iterator[tuple[int, int, int, memoryview]]:
     """Kind, offset, end offset and payload of each whole block.
 
     A tear is at the end; what is spoiled before it was spoiled on the disk, and the blocks behind it are found again by
-    their checksums.
+    their checksums: ``search``, but not in a file that is being written.
     """
-    at = len(MAGIC)
     length_max = BLOCK_MAX
     while at + BLOCK.size <= len(data):
         kind, length, crc = BLOCK.unpack_from(data, at)
@@ -363,7 +362,7 @@ def _blocks(data: memoryview) -> Iterator[tuple[int, int, int, memoryview]]:
             at = end
             length_max = BLOCK_MAX
         else:
-            found = KINDS.search(data, at + 1)
+            found = KINDS.search(data, at + 1) if search else None
             if found is None:
                 return
             at = found.start()
@@ -380,7 +379,7 @@ def read(path: Path) -> Content:
     content.size = len(data)
     good = len(MAGIC) if bytes(data[: len(MAGIC)]) == MAGIC else 0
     content.damaged = not good and len(data) >= len(MAGIC)
-    for kind, begin, end, payload in _blocks(data):
+    for kind, begin, end, payload in _blocks(data, len(MAGIC)):
         if kind == BATCHES:
             try:
                 batches = _batches(payload)
@@ -401,6 +400,27 @@ def read(path: Path) -> Content:
         content.torn = good
         content.ended = False
     return content
+
+
+def follow(path: Path, after: int) -> tuple[dict[str, list[pa.RecordBatch]], int]:
+    """Rows of the whole blocks behind byte ``after`` of a journal that is being written (0: all), and where they end.
+
+    ``StorageError`` if it cannot be read; a journal that was sealed meanwhile is gone.
+    """
+    tables: dict[str, list[pa.RecordBatch]] = {}
+    after = max(after, len(MAGIC))
+    try:
+        with path.open("rb") as file:
+            file.seek(after)
+            data = memoryview(file.read())
+    except OSError as error:
+        raise storage_error(error, "read the journal", path) from error
+    end = 0
+    for kind, _, until, payload in _blocks(data, 0, search=False):
+        for table, batch in _batches(payload) if kind == BATCHES else ():
+            tables.setdefault(table, []).append(batch)
+        end = until
+    return tables, after + end
 
 
 def _batches(payload: memoryview) -> list[tuple[str, pa.RecordBatch]]:

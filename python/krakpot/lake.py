@@ -52,6 +52,11 @@ class Part(NamedTuple):
     """Of its journal, or of the part among the compacted ones of its day."""
     compacted: bool = False
 
+    @property
+    def unit(self) -> tuple[str, int]:
+        """What its rows are read with, in order: a journal's of a day; compacted parts of a day all at once."""
+        return str(self.date), -1 if self.compacted else self.number
+
 
 def nanoseconds(time: Time) -> int:
     """Nanoseconds since the epoch; ``ValueError`` for text that is no time."""

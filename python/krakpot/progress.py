@@ -10,6 +10,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from krakpot.recorder import Progress
 
@@ -79,6 +80,14 @@ class Screen:
         else:
             sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
             sys.stderr.flush()
+
+    def text(self, lines: list[str]) -> None:
+        """Show these lines in place of the ones before; where there is no terminal, the last one now and then."""
+        if self.live is not None:
+            self.live.update(Text("\n".join(lines)), refresh=True)
+        elif time.monotonic() - self._line_at >= LINE_EVERY:
+            self._line_at = time.monotonic()
+            self.say(lines[-1])
 
     def show(self, progress: Progress) -> None:
         """Show the state, with rates since the last time."""

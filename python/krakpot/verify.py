@@ -267,6 +267,15 @@ def _give(verifier: _core.Verifier, messages: bool, frame: pl.DataFrame) -> None
         verifier.checkpoints(frame)
 
 
+def life_ends(ledger: pl.DataFrame, channel: str) -> pl.DataFrame:
+    """Ledger rows after which a book of the channel, or every one (no symbol), is not alive."""
+    ends = ledger.filter(pl.col("kind").is_in(LIFE_ENDS)).filter(
+        # Only a refused message whose book it was ends that book.
+        ~pl.col("kind").is_in(REFUSALS) | pl.col("symbol").is_not_null()
+    )
+    return ends.filter(pl.col("channel").is_null() | (pl.col("channel") == channel))
+
+
 class _Session:
     """Verification of one session."""
 
@@ -539,13 +548,7 @@ class _Session:
         self, books: Books, ledger: pl.DataFrame, reader: ThreadPoolExecutor, threads: int, progress: Progress
     ) -> None:
         """Rebuild the books, part after part, the next part being read meanwhile."""
-        ends = ledger.filter(pl.col("kind").is_in(LIFE_ENDS)).filter(
-            # Only a refused message whose book it was ends that book.
-            ~pl.col("kind").is_in(REFUSALS) | pl.col("symbol").is_not_null()
-        )
-        ends = ends.filter(pl.col("channel").is_null() | (pl.col("channel") == books.channel)).select(
-            "symbol", "message", "kind"
-        )
+        ends = life_ends(ledger, books.channel).select("symbol", "message", "kind")
         missing = self.missing[books.messages]
         rows = {"symbol": [None] * len(missing), "message": missing, "kind": ["missing"] * len(missing)}
         ends = pl.concat([ends, pl.DataFrame(rows, schema=ends.schema)])

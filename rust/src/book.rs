@@ -330,6 +330,17 @@ impl Book {
         }
     }
 
+    /// Calls `each` with price and quantity of the best `depth` levels of a side, best first.
+    pub fn each_level(&self, side: Side, depth: usize, mut each: impl FnMut(i128, i128)) {
+        let mut each = |(price, qty)| each(price, qty);
+        match (&self.sides, side) {
+            (Width::Narrow(sides), Side::Bid) => sides.bids.iter().take(depth).for_each(&mut each),
+            (Width::Narrow(sides), Side::Ask) => sides.asks.iter().take(depth).for_each(&mut each),
+            (Width::Wide(sides), Side::Bid) => sides.bids.iter().take(depth).for_each(&mut each),
+            (Width::Wide(sides), Side::Ask) => sides.asks.iter().take(depth).for_each(&mut each),
+        }
+    }
+
     /// Levels held, both sides.
     #[must_use]
     pub fn len(&self) -> usize {

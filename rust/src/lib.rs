@@ -31,6 +31,8 @@
 //! | `batch` | rows as Arrow record batches (feature `arrow`) |
 //! | [`session`] | the protocol state of one connection |
 //! | [`verify`] | books rebuilt from rows alone |
+//! | [`compare`] | the states that the books of a lake went through, to be compared |
+//! | [`align`] | which state of one sequence is which of another |
 
 pub mod error;
 pub mod limits;
@@ -49,5 +51,8 @@ pub mod batch;
 pub mod session;
 #[cfg(feature = "arrow")]
 pub mod verify;
+#[cfg(feature = "arrow")]
+pub mod compare;
+pub mod align;
 
 pub use error::Error;

@@ -156,6 +156,27 @@ impl Told for Orders {
     }
 }
 
+/// A message that a verifier went through, for whoever looks on ([`Verifier::watch`]).
+pub struct Seen<'a, B> {
+    /// Its symbol.
+    pub symbol: &'a str,
+    /// Its number.
+    pub message: u64,
+    /// Its first row in the batch.
+    pub row: usize,
+    /// Its rows that tell a level or an order.
+    pub entries: usize,
+    /// Whether it is a snapshot.
+    pub snapshot: bool,
+    /// The end of the life before, if one ended since the symbol's message before, or by this one.
+    pub ended: Option<End>,
+    /// The book after it, if its checksum proved it.
+    pub book: Option<&'a mut B>,
+}
+
+/// The end of a life: the message after which, or by which, it ended, and the ledger's word for the reason.
+pub type End = (u64, String);
+
 /// A book as a checkpoint tells it.
 struct Checkpoint<B: Told> {
     message: u64,
@@ -173,6 +194,8 @@ struct Symbol<B: Told> {
     ends: VecDeque<(u64, String)>,
     checkpoints: VecDeque<Checkpoint<B>>,
     begun: bool,
+    /// The end of a life that nobody was told of yet.
+    ended: Option<End>,
 }
 
 /// Rebuilds the books of one kind of one session; see the module's page.
@@ -213,7 +236,11 @@ impl Text {
     }
 }
 
-fn column<'a, T>(batch: &'a RecordBatch, name: &str, read: impl Fn(&'a ArrayRef) -> Option<T>) -> Result<T, String> {
+pub(crate) fn column<'a, T>(
+    batch: &'a RecordBatch,
+    name: &str,
+    read: impl Fn(&'a ArrayRef) -> Option<T>,
+) -> Result<T, String> {
     let array = batch.column_by_name(name).ok_or_else(|| format!("the rows have no column {name}"))?;
     read(array).ok_or_else(|| format!("column {name} is {}, not what the table's schema says", array.data_type()))
 }
@@ -333,11 +360,17 @@ impl<B: Told> Verifier<B> {
         for row in 0..batch.num_rows() {
             let end =
                 (if message.is_valid(row) { message.value(row) } else { 0 }, kind.get(row).unwrap_or("?").to_owned());
-            match symbol.get(row) {
-                Some(symbol) => self.symbol_ends.entry(symbol.to_owned()).or_default().push(end),
-                None => self.all_ends.push(end),
+            let Some(name) = symbol.get(row) else {
+                self.symbols.values_mut().for_each(|symbol| symbol.ends.push_back(end.clone()));
+                self.all_ends.push(end);
+                continue;
+            };
+            match self.symbols.get_mut(name) {
+                Some(symbol) => symbol.ends.push_back(end),
+                None => self.symbol_ends.entry(name.to_owned()).or_default().push(end),
             }
         }
+        self.symbols.values_mut().for_each(|symbol| symbol.ends.make_contiguous().sort());
         Ok(())
     }
 
@@ -358,6 +391,7 @@ impl<B: Told> Verifier<B> {
                 ends: ends.into(),
                 checkpoints: VecDeque::new(),
                 begun: false,
+                ended: None,
             }
         })
     }
@@ -391,6 +425,14 @@ impl<B: Told> Verifier<B> {
     /// # Errors
     /// A sentence, if a column is missing or of another type.
     pub fn messages(&mut self, batch: &RecordBatch) -> Result<(), String> {
+        self.watch(batch, |_| ())
+    }
+
+    /// The same, and calls `each` with every message.
+    ///
+    /// # Errors
+    /// A sentence, if a column is missing or of another type.
+    pub fn watch(&mut self, batch: &RecordBatch, mut each: impl FnMut(Seen<'_, B>)) -> Result<(), String> {
         let levels = Levels::of(batch)?;
         let own = B::columns(batch, false)?;
         let kind = column(batch, "kind", Text::of)?;
@@ -414,10 +456,23 @@ impl<B: Told> Verifier<B> {
                 };
                 entries.clear();
                 entries.extend(rows.filter_map(|row| levels.entry::<B>(&own, row)));
-                symbol.message(message, &terms, &entries, buffer);
+                let proved = symbol.message(message, &terms, &entries, buffer);
+                let ended = symbol.ended.take();
+                let book = if proved { symbol.life.book_mut() } else { None };
+                let (entries, snapshot) = (entries.len(), terms.kind == Kind::Snapshot);
+                each(Seen { symbol: name, message, row, entries, snapshot, ended, book });
             },
         );
         Ok(())
+    }
+
+    /// Goes through what stands behind the last message; the lives that ended meanwhile, by symbol.
+    pub fn ended(&mut self) -> Vec<(String, End)> {
+        let ended = |(name, symbol): (&String, &mut Symbol<B>)| {
+            symbol.until(u64::MAX);
+            symbol.ended.take().map(|end| (name.clone(), end))
+        };
+        self.symbols.iter_mut().filter_map(ended).collect()
     }
 
     /// What was found, by symbol.
@@ -434,7 +489,10 @@ impl<B: Told> Symbol<B> {
     /// Applies the ends that the ledger puts before `message`.
     fn ends_before(&mut self, message: u64) {
         while self.ends.front().is_some_and(|(at, _)| *at < message) {
-            if let Some((_, reason)) = self.ends.pop_front() {
+            if let Some((at, reason)) = self.ends.pop_front() {
+                if self.life.book().is_some() {
+                    self.ended.get_or_insert((at, reason.clone()));
+                }
                 self.life.end();
                 self.dead = Some(reason);
             }
@@ -486,9 +544,11 @@ impl<B: Told> Symbol<B> {
             self.found.problem(|| format!("{name}: message {message}: {what}, and the ledger does not say so"));
         }
         self.dead = Some(what);
+        self.ended.get_or_insert((message, kind.to_owned()));
     }
 
-    fn message(&mut self, message: u64, terms: &Terms, entries: &[B::Entry<'_>], buffer: &mut Vec<u8>) {
+    /// Whether the message proved the book.
+    fn message(&mut self, message: u64, terms: &Terms, entries: &[B::Entry<'_>], buffer: &mut Vec<u8>) -> bool {
         self.until(message);
         self.found.messages += 1;
         let begun = std::mem::replace(&mut self.begun, true);
@@ -496,6 +556,7 @@ impl<B: Told> Symbol<B> {
             Ok(Outcome::Ok) => {
                 self.found.ok += 1;
                 self.dead = None;
+                return true;
             }
             Ok(Outcome::Unchecked) => {
                 self.found.unchecked += 1;
@@ -518,5 +579,6 @@ impl<B: Told> Symbol<B> {
             Ok(Outcome::Crossed) => self.bad(message, "crossed", "the book is crossed".into()),
             Err(error) => self.bad(message, "decode_error", format!("the numbers cannot be held: {error}")),
         }
+        false
     }
 }

@@ -16,6 +16,9 @@ use pyo3::types::PyCapsule;
 
 use crate::error::value_error;
 
+/// Schema and array.
+type Capsules<'py> = (Bound<'py, PyCapsule>, Bound<'py, PyCapsule>);
+
 const SCHEMA: &CStr = c"arrow_schema";
 const ARRAY: &CStr = c"arrow_array";
 const STREAM: &CStr = c"arrow_array_stream";
@@ -80,12 +83,38 @@ impl Batch {
         &self,
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyAny>>,
-    ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
+    ) -> PyResult<Capsules<'py>> {
         // The interface lets a producer answer with its own schema when it cannot, or need not, cast.
         drop(requested_schema);
-        let array = FFI_ArrowArray::new(&StructArray::from(self.batch.clone()).to_data());
-        let array = PyCapsule::new_with_value(py, array, ARRAY)?;
-        Ok((schema_capsule(py, &self.batch.schema())?, array))
+        array_capsules(py, &self.batch)
+    }
+}
+
+fn array_capsules<'py>(py: Python<'py>, batch: &RecordBatch) -> PyResult<Capsules<'py>> {
+    let array = FFI_ArrowArray::new(&StructArray::from(batch.clone()).to_data());
+    let array = PyCapsule::new_with_value(py, array, ARRAY)?;
+    Ok((schema_capsule(py, &batch.schema())?, array))
+}
+
+/// Columns that are no table of the lake: an Arrow record batch.
+#[pyclass(frozen, module = "krakpot._core")]
+pub struct Frame(pub RecordBatch);
+
+#[pymethods]
+impl Frame {
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        schema_capsule(py, &self.0.schema())
+    }
+
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Capsules<'py>> {
+        // As for `Batch`.
+        drop(requested_schema);
+        array_capsules(py, &self.0)
     }
 }
 

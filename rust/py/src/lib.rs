@@ -2,6 +2,7 @@
 
 mod arrow;
 mod book;
+mod compare;
 mod error;
 mod exchange;
 mod orders;
@@ -18,9 +19,11 @@ mod _core {
     #[pymodule_export]
     use crate::arrow::schema;
     #[pymodule_export]
-    use crate::arrow::{Batch, Schema};
+    use crate::arrow::{Batch, Frame, Schema};
     #[pymodule_export]
     use crate::book::Book;
+    #[pymodule_export]
+    use crate::compare::{States, align};
     #[pymodule_export]
     use crate::exchange::Exchange;
     #[pymodule_export]

@@ -1,0 +1,154 @@
+//! `States`: what the books of a lake went through; `align`: which state of one sequence is which of another.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{ArrowPrimitiveType, Int64Type, UInt32Type, UInt64Type};
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use krakpot_core::align::{self as core, State, Window};
+use krakpot_core::book::Book;
+use krakpot_core::compare;
+use krakpot_core::orders::Orders;
+use krakpot_core::session::Channel;
+use pyo3::prelude::*;
+
+use crate::arrow::{Frame, batches};
+use crate::error::value_error;
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String> {
+    let array = batch.column_by_name(name).ok_or_else(|| format!("the states have no column {name}"))?;
+    if array.null_count() > 0 {
+        return Err(format!("column {name} has nulls"));
+    }
+    Ok(array)
+}
+
+fn numbers<'a, T: ArrowPrimitiveType>(batch: &'a RecordBatch, name: &str) -> Result<&'a [T::Native], String> {
+    let array = column(batch, name)?;
+    let found = array.as_primitive_opt::<T>().map(|numbers| &numbers.values()[..]);
+    found.ok_or_else(|| format!("column {name} is {}, not {}", array.data_type(), T::DATA_TYPE))
+}
+
+fn states(batches: &[RecordBatch]) -> Result<Vec<State>, String> {
+    let mut states = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+    for batch in batches {
+        let (groups, keys) = (numbers::<UInt32Type>(batch, "group")?, numbers::<UInt64Type>(batch, "key")?);
+        let times = numbers::<Int64Type>(batch, "time")?;
+        let first = column(batch, "first")?;
+        let first = first.as_boolean_opt().ok_or_else(|| format!("column first is {}", first.data_type()))?;
+        states.extend((0..batch.num_rows()).map(|row| State {
+            group: groups[row],
+            key: keys[row],
+            time: times[row],
+            first: first.value(row),
+        }));
+    }
+    if !states.is_sorted_by_key(|state| state.group) {
+        return Err("the groups do not ascend".into());
+    }
+    u32::try_from(states.len()).map_err(|_| format!("{} states are more than 2^32", states.len()))?;
+    Ok(states)
+}
+
+/// Which state of one sequence is which of the other.
+#[pyfunction]
+#[pyo3(signature = (left, right, *, window, nearest = 16))]
+pub fn align(
+    py: Python<'_>,
+    left: &Bound<'_, PyAny>,
+    right: &Bound<'_, PyAny>,
+    window: i64,
+    nearest: usize,
+) -> PyResult<Frame> {
+    if window < 0 || nearest == 0 {
+        return Err(value_error("window must not be negative, nearest not 0".into()));
+    }
+    let (left, right) = (batches(left)?, batches(right)?);
+    py.detach(|| {
+        let pairs = core::align(&states(&left)?, &states(&right)?, Window { width: window, nearest });
+        let (left, right): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        let columns: [(&str, ArrayRef); 2] =
+            [("left", Arc::new(UInt32Array::from(left))), ("right", Arc::new(UInt32Array::from(right)))];
+        RecordBatch::try_from_iter(columns).map(Frame).map_err(|error| error.to_string())
+    })
+    .map_err(value_error)
+}
+
+/// The states of either channel.
+enum Kind {
+    Book(compare::States<Book>),
+    Level3(compare::States<Orders>),
+}
+
+/// Collects the states of one channel in one session.
+// A mutex, since several threads may hold the object; each call takes it whole.
+#[pyclass(frozen, module = "krakpot._core")]
+pub struct States(Mutex<Kind>);
+
+impl States {
+    fn each(
+        &self,
+        py: Python<'_>,
+        rows: &Bound<'_, PyAny>,
+        take: impl Fn(&mut Kind, &RecordBatch) -> Result<(), String> + Send + Sync,
+    ) -> PyResult<()> {
+        let batches = batches(rows)?;
+        self.with(py, |kind| batches.iter().try_for_each(|batch| take(kind, batch)))
+    }
+
+    fn with<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&mut Kind) -> Result<T, String> + Send) -> PyResult<T> {
+        py.detach(|| call(&mut *self.0.lock().map_err(|_| "an earlier call failed".to_owned())?)).map_err(value_error)
+    }
+}
+
+#[pymethods]
+impl States {
+    #[new]
+    #[pyo3(signature = (session, *, channel, depths))]
+    fn new(session: &str, channel: &str, depths: HashMap<String, u16>) -> PyResult<Self> {
+        let kind = match Channel::named(channel) {
+            Some(Channel::Book) => Kind::Book(compare::States::new(session, depths)),
+            Some(Channel::Level3) => Kind::Level3(compare::States::new(session, depths)),
+            _ => return Err(value_error(format!("channel {channel:?} has no books; channels: book, level3"))),
+        };
+        Ok(Self(Mutex::new(kind)))
+    }
+
+    fn ends(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.each(py, rows, |kind, batch| match kind {
+            Kind::Book(states) => states.ends(batch),
+            Kind::Level3(states) => states.ends(batch),
+        })
+    }
+
+    fn checkpoints(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.each(py, rows, |kind, batch| match kind {
+            Kind::Book(states) => states.checkpoints(batch),
+            Kind::Level3(states) => states.checkpoints(batch),
+        })
+    }
+
+    fn messages(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.each(py, rows, |kind, batch| match kind {
+            Kind::Book(states) => states.messages(batch),
+            Kind::Level3(states) => states.messages(batch),
+        })
+    }
+
+    fn states(&self, py: Python<'_>) -> PyResult<Frame> {
+        self.with(py, |kind| match kind {
+            Kind::Book(states) => states.states(),
+            Kind::Level3(states) => states.states(),
+        })
+        .map(Frame)
+    }
+
+    fn lives(&self, py: Python<'_>) -> PyResult<Frame> {
+        self.with(py, |kind| match kind {
+            Kind::Book(states) => states.lives(),
+            Kind::Level3(states) => states.lives(),
+        })
+        .map(Frame)
+    }
+}
