@@ -326,6 +326,16 @@ def test_what_is_wrong_with_a_compacted_part_is_noticed(days: Path, lake: Path, 
     assert any(all(word in sentence for word in words) for sentence in report.problems), report.problems
 
 
+def test_the_rows_of_the_old_parts_and_of_the_new_must_add_up(lake: Path) -> None:
+    """The ledger still says how many rows were sealed: a compaction with fewer is no proof."""
+    run(lake)
+    part = next(part for part in Lake(lake).parts("ledger") if part.compacted).path
+    more = pl.when(pl.col("kind") == "sealed").then(pl.col("count") + 1).otherwise(pl.col("count"))
+    lakes.rewrite(part, lambda frame: frame.with_columns(count=more))
+    problems = verify(lake).problems
+    assert any("rows, the parts that they replaced had" in sentence for sentence in problems), problems
+
+
 @pytest.mark.parametrize(
     ("harm", "words"), [("altered", "is not the file that was sealed"), ("foreign", "the ledger does not name")]
 )
