@@ -137,6 +137,9 @@ def _read(reader: Callable[[Any], Any], value: str, place: str) -> Any:
 @click.option("--level3-rate", help="What the account may subscribe a second: 200 standard, 500 pro. Default: 200.")
 @click.option("--level3-url", help="Address of level 3. Default: wss://ws-l3.kraken.com/v2.")
 @click.option("--rest-url", help="Where level 3's tokens come from. Default: https://api.kraken.com.")
+@click.option("--metrics", metavar="[HOST:]PORT", help="Serve metrics and health there. Default: nowhere.")
+@click.option("--log-format", help="Lines as text, or as json, one object a line. Default: text.")
+@click.option("--log-level", help="From info, warning or error on. Default: info.")
 @click.option(
     "--config", "file", type=click.Path(path_type=Path), help="TOML file with these options. Default: krakpot.toml."
 )

@@ -240,9 +240,13 @@ class Connection(asyncio.Protocol):
             self.protocol.send_text(text)
             self._flush()
 
+    def silence(self, now: float) -> float:
+        """Seconds since data last came; ``now`` is monotonic time."""
+        return now - self._last_data
+
     def check(self, now: float | None = None) -> None:
         """Ping after some silence, give the connection up after more; call it every second or so."""
-        silence = (time.monotonic() if now is None else now) - self._last_data
+        silence = self.silence(time.monotonic() if now is None else now)
         if self.closed.done() or self._transport is None:
             return
         if silence > DEAD_AFTER:
