@@ -184,6 +184,36 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> None:
 
 
 @main.command()
+@click.argument("where", default="9100")
+@click.option("--every", default="2s", show_default=True, help="Time between two looks.")
+@click.option("--once", is_flag=True, help="One look; exit code 1 if the recorder is not well.")
+@as_json
+@plainly
+def top(where: str, every: str, *, once: bool, json_: bool) -> None:
+    """Show a running recorder, until Ctrl-C.
+
+    WHERE is the port of `krakpot record --metrics` on this machine, or an address. A token comes from
+    KRAKPOT_METRICS_TOKEN.
+    """
+    from rich.console import Console
+
+    from krakpot import top as module
+    from krakpot.config import duration
+
+    base = _read(module.address, where, "WHERE")
+    seconds = _read(duration, every, "--every")
+    token = os.environ.get("KRAKPOT_METRICS_TOKEN", "")
+    if not once and not json_:
+        module.watch(base, token, seconds)
+    glance = module.Glance.take(base, token)
+    if json_:
+        _print_json(glance.facts())
+    else:
+        Console().print(module.panel(glance, None, base))
+    sys.exit(0 if glance.healthy else WRONG)
+
+
+@main.command()
 @click.option("--symbols", default="*", show_default=True, help="Patterns of pairs, with commas.")
 @click.option("--exclude", default="", help="Patterns of pairs to leave out.")
 @click.option("--lake", type=click.Path(path_type=Path), help="List the pairs of a recorded lake instead.")
