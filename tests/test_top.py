@@ -65,7 +65,7 @@ def test_a_recorder_at_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
                 await asyncio.to_thread(Glance.take, base, "")
             before = await asyncio.to_thread(Glance.take, base, TOKEN)
             frames = recording.recorder.counts.get("frames", 0)
-            await until(lambda: recording.recorder.counts["frames"] > frames + 50)
+            await until(lambda: recording.recorder.counts.get("frames", 0) > frames + 50)
             now = await asyncio.to_thread(Glance.take, base, TOKEN)
             assert now.healthy
             shown = text_of(now, before)

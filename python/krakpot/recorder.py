@@ -29,6 +29,7 @@ from krakpot.errors import ConfigError, ConnectionLost
 from krakpot.lag import Lag, Lateness
 from krakpot.level3 import Level3, subscribe_seconds
 from krakpot.link import Link, Shared, add_counts, uuid7
+from krakpot.log import Line
 
 TICK = 0.1
 """Seconds between two looks at the clock's duties."""
@@ -271,7 +272,8 @@ class Recorder:
         step = offset - self._offset
         if abs(step) > CLOCK_STEP:
             self.public.session.note("clock", time.time_ns(), detail=json.dumps({"step_ns": step}))
-            self._tell(f"the clock of this machine stepped by {step / 1e9:+.3f} s")
+            words = f"the clock of this machine stepped by {step / 1e9:+.3f} s"
+            self._tell(Line(words, "clock", "warning", step_ns=step))
         self._offset = offset
 
     def _check_symbols(self, now: float) -> None:
@@ -343,13 +345,15 @@ class Recorder:
         out, err = await process.communicate()
         if process.returncode:
             last = (err.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-            self._tell(f"sealing failed, the journals stay: {last}")
+            self._tell(Line(f"sealing failed, the journals stay: {last}", "seal_failed", "error", error=last))
             return
         report = json.loads(out)
         if report["recovered"]:
-            self._tell(f"recovered {len(report['recovered'])} journals of a recorder that died ({report['rows']} rows)")
+            words = f"recovered {len(report['recovered'])} journals of a recorder that died ({report['rows']} rows)"
+            self._tell(Line(words, "recovered", journals=len(report["recovered"]), rows=report["rows"]))
         for torn in report["torn"]:
-            self._tell(f"{torn['journal']}: the last {torn['bytes']} bytes were torn and are lost")
+            words = f"{torn['journal']}: the last {torn['bytes']} bytes were torn and are lost"
+            self._tell(Line(words, "torn", "warning", journal=torn["journal"], bytes=torn["bytes"]))
 
     async def _finish(self, sealer: asyncio.Task[None]) -> None:
         if self.error is None:
