@@ -18,6 +18,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.client import ClientProtocol
@@ -29,6 +30,7 @@ from websockets.uri import parse_uri
 
 from krakpot import _core
 from krakpot.errors import FeedError
+from krakpot.proxy import chosen, tunnel
 
 FRAME_MAX = _core.LIMITS["FRAME_MAX"]
 HANDSHAKE_TIMEOUT = 15.0
@@ -39,6 +41,11 @@ DEAD_AFTER = 15.0
 """Seconds of silence after which a connection is given up."""
 CLOSE_TIMEOUT = 3.0
 """Seconds to wait for the other side's half of a close."""
+
+UNSENT_MAX = 1 << 20
+"""Bytes that may wait to be sent; all requests of a start are some 100 kB. Who does not read, and asks for answers all
+the same (a ping wants a pong), would fill the memory.
+"""
 
 WHOLE_TEXT = 0x81
 """First byte of a frame that is a whole text message, without extension bits."""
@@ -226,6 +233,9 @@ class Connection(asyncio.Protocol):
             else:
                 # By the Sans-I/O layer's convention an empty piece means half-close.
                 self._transport.write_eof() if self._transport.can_write_eof() else self._transport.close()
+        if self._transport.get_write_buffer_size() > UNSENT_MAX:
+            self._reason = self._reason or f"the exchange does not read: more than {UNSENT_MAX} bytes wait for it"
+            self._transport.abort()
         if self._cut is None and self.protocol.close_expected():
             self._cut = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._transport.abort)
             if self.protocol.handshake_exc is not None:
@@ -297,8 +307,8 @@ async def connect(
 ) -> Connection:
     """Open a connection; returns when the handshake is done.
 
-    ``wss://`` is verified, certificate and host name, against the system's authorities or ``tls``. ``FeedError`` says
-    why there is no connection.
+    ``wss://`` is verified, certificate and host name, against the system's authorities or ``tls``; through a proxy
+    where the environment names one. ``FeedError`` says why there is no connection.
     """
     parts = urlsplit(url)
     host = parts.hostname
@@ -309,12 +319,9 @@ async def connect(
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+            way = await _way(url, host, port)
             _, connection = await loop.create_connection(
-                lambda: Connection(url, on_frames, ping),
-                host,
-                port,
-                ssl=context,
-                server_hostname=host if secure else None,
+                lambda: Connection(url, on_frames, ping), ssl=context, server_hostname=host if secure else None, **way
             )
             try:
                 await connection.opened
@@ -331,6 +338,18 @@ async def connect(
     except OSError as error:
         raise FeedError(f"{url}: cannot connect: {_words(error)}") from None
     return connection
+
+
+async def _way(url: str, host: str, port: int) -> dict[str, Any]:
+    """How to get there: directly, or by a socket through the proxy that the environment names."""
+    try:
+        proxy = chosen(host)
+        if proxy is None:
+            return {"host": host, "port": port}
+        # In a thread, which ends by its own timeout should nobody wait for it any more.
+        return {"sock": await asyncio.to_thread(tunnel, proxy, host, port, HANDSHAKE_TIMEOUT)}
+    except FeedError as error:
+        raise FeedError(f"{url}: {error}") from None
 
 
 def _words(error: OSError) -> str:
