@@ -33,6 +33,10 @@ from krakpot.errors import FeedError
 from krakpot.proxy import chosen, tunnel
 
 FRAME_MAX = _core.LIMITS["FRAME_MAX"]
+UNSENT_MAX = 1 << 20
+"""Bytes that may wait to be sent; all requests of a start are some 100 kB. Who does not read, and asks for answers all
+the same (a ping wants a pong), would fill the memory.
+"""
 HANDSHAKE_TIMEOUT = 15.0
 """Seconds for TCP, TLS and the WebSocket handshake together."""
 PING_AFTER = 5.0
@@ -41,11 +45,6 @@ DEAD_AFTER = 15.0
 """Seconds of silence after which a connection is given up."""
 CLOSE_TIMEOUT = 3.0
 """Seconds to wait for the other side's half of a close."""
-
-UNSENT_MAX = 1 << 20
-"""Bytes that may wait to be sent; all requests of a start are some 100 kB. Who does not read, and asks for answers all
-the same (a ping wants a pong), would fill the memory.
-"""
 
 WHOLE_TEXT = 0x81
 """First byte of a frame that is a whole text message, without extension bits."""
