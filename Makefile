@@ -91,6 +91,10 @@ fuzz: ## the core against second opinions on damaged frames, for a minute (FUZZ_
 fuzz-smoke:
 	cd rust/fuzz && $(CARGO) run --release --quiet --bin run -- --seconds 10
 
+.PHONY: audit
+audit: $(EXTENSION) ## licences of what krakpot depends on; advisories where the tools are installed
+	$(BIN)/python .ci/audit.py
+
 .PHONY: clean
 clean: ## remove what was built; .venv, ./demo and every lake stay
 	rm -rf target dist bench/rust/target rust/fuzz/target .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -70,6 +70,8 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
         "level3_url": ('"ws://[::1]:1/x"', "ws://[::1]:1/x", "ws://[::1]:1/x"),
         "rest_url": ('"http://localhost:1"', "http://localhost:1", "http://localhost:1"),
         "api_key": (f'"{KEY}"', KEY, KEY), "api_secret": (f'"{SECRET}"', SECRET, SECRET),
+        "metrics": ('"[::1]:9100"', "[::1]:9100", ("::1", 9100)), "metrics_token": (f'"{KEY}"', KEY, KEY),
+        "log_format": ('"json"', "json", "json"), "log_level": ('"warning"', "warning", "warning"),
     }  # fmt: skip
     assert set(texts) == set(config.READERS) == set(Config.__dataclass_fields__)
     for field, (toml, text, value) in texts.items():
@@ -121,6 +123,10 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
         ('level3_url = "https://kraken.com"', "krakpot.toml: level3_url: .* allowed is a wss:// address"),
         ('rest_url = "http://api.kraken.com"', r"allowed is a https:// address \(http:// only on this machine"),
         ('rest_url = "wss://api.kraken.com"', "krakpot.toml: rest_url: .* is not allowed"),
+        ('metrics = "host"', "allowed is PORT or HOST:PORT, as 9100, 0.0.0.0:9100 or"),
+        ("metrics = 65536", "krakpot.toml: metrics: 65536 is not allowed"),
+        ('log_format = "xml"', "krakpot.toml: log_format: 'xml' is not allowed; allowed is one of text, json"),
+        ("log_level = 1", "allowed is one of info, warning, error"),
         ("depth = ", "krakpot.toml: cannot be read as TOML"),
     ],
 )
@@ -188,6 +194,15 @@ def test_what_is_no_duration(text: str) -> None:
     """Nothing is guessed."""
     with pytest.raises(ValueError, match="duration"):
         duration(text)
+
+
+def test_no_password_stands_in_an_address() -> None:
+    """Addresses are said and go into the ledger: one with a password is refused, and the sentence does not have it."""
+    for key, value in (("url", "wss://me:pass@ws.kraken.com/v2"), ("rest_url", "https://me:pass@api.kraken.com")):
+        with pytest.raises(ConfigError, match="without a name or password") as caught:
+            load({key: value}, environment={})
+        assert "pass@" not in str(caught.value)
+        assert "//…@" in str(caught.value)
 
 
 def test_level3_wants_a_key_pair() -> None:

@@ -71,6 +71,9 @@ class _Transport(asyncio.Transport):
     def abort(self) -> None:
         self.aborted = True
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def is_closing(self) -> bool:
         return self.aborted
 

@@ -8,14 +8,12 @@ import contextlib
 import hashlib
 import hmac
 import json
-import socket
 import urllib.parse
 from typing import Any
 
 import pytest
 
 import frames
-from krakpot import exchange_rest
 from krakpot.errors import ConfigError
 from krakpot.exchange_rest import Key, Rest, RestServer, signature
 
@@ -200,54 +198,5 @@ def test_over_http() -> None:
             }
             assert (await talk(server, b"GET /0/public/Time?x=1 HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 200")
             assert len(asked) == 3
-
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize(
-    ("data", "status"),
-    [
-        (b"nonsense\r\n\r\n", 400),
-        (b"GET / HTTP/2\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\na: 1\r\nA: 2\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n folded: 1\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: 70000\r\n\r\n", 413),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 501),
-        (b"GET / HTTP/1.1\r\nx: " + b"y" * 20_000 + b"\r\n\r\n", 431),
-    ],
-)
-def test_bad_http_is_refused(data: bytes, status: int) -> None:
-    """Within bounds, by its status, and the server goes on."""
-
-    async def run() -> None:
-        async with served() as (server, asked):
-            assert (await talk(server, data)).startswith(f"HTTP/1.1 {status} ".encode())
-            assert asked == []
-            assert b"unixtime" in await talk(server, b"GET /0/public/Time HTTP/1.0\r\n\r\n")
-
-    asyncio.run(run())
-
-
-def test_who_is_slow_is_cut_and_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a request holds its connection only for a while; of many open ones the last are refused at once."""
-    monkeypatch.setattr(exchange_rest, "CONNECTIONS_MAX", 3)
-
-    async def run() -> None:
-        async with served() as (server, _):
-            url = urllib.parse.urlsplit(server.address)
-            open_ones = [socket.create_connection((url.hostname, url.port)) for _ in range(3)]
-            for one in open_ones:
-                one.sendall(b"GET / HT")
-            answer = b""
-            async with asyncio.timeout(20):
-                while not answer.startswith(b"HTTP/1.1 503 "):
-                    answer = await talk(server, b"GET / HTTP/1.1\r\n\r\n")
-            for one in open_ones:
-                one.close()
-            monkeypatch.setattr(exchange_rest, "PATIENCE", 0.05)
-            assert await talk(server, b"GET / HT") == b""
-            assert b"unixtime" in await talk(server, b"GET /0/public/Time HTTP/1.0\r\n\r\n")
 
     asyncio.run(run())

@@ -20,6 +20,7 @@ from krakpot.errors import ConfigError, ConnectionLost
 from krakpot.exchange import ExchangeServer, Options, differences
 from krakpot.lake import Lake, detail
 from krakpot.level3 import Level3, Level3Link, subscribe_seconds
+from krakpot.log import as_json
 from krakpot.recorder import Progress, Recorder
 from krakpot.rest import Tokens
 from krakpot.verify import Report, verify
@@ -112,7 +113,13 @@ def events(lake: Path, *kinds: str) -> list[dict[str, Any]]:
 def everything(recording: Recording, summary: object) -> str:
     """All that a recording left: each value of each table, and all that it said."""
     lake = Lake(recording.config.out)
-    found = [str(recording.said), str(summary), repr(recording.config), repr(recording.recorder)]
+    found = [
+        str(recording.said),
+        *map(as_json, recording.said),
+        str(summary),
+        repr(recording.config),
+        repr(recording.recorder),
+    ]
     for table in _core.TABLES:
         frame = lake.scan(table).collect()
         texts = [pl.col(name) for name, kind in frame.schema.items() if kind == pl.String]

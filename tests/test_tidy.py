@@ -94,6 +94,26 @@ def test_every_class_of_the_extension_is_frozen() -> None:
     assert found >= 5
 
 
+def test_unsafe_code_stands_in_one_file() -> None:
+    """The border to Arrow is made of pointers; nothing else is. Each block there says why it is sound."""
+    found = {}
+    for path in sorted((ROOT / "rust").rglob("*.rs")):
+        code = re.sub(r"//.*|\"(?:[^\"\\]|\\.)*\"", "", path.read_text())
+        if "target" not in path.relative_to(ROOT).parts and re.search(r"\bunsafe\b", code):
+            found[str(path.relative_to(ROOT))] = path.read_text()
+    assert list(found) == ["rust/py/src/arrow.rs"]
+    text = found["rust/py/src/arrow.rs"]
+    assert 0 < len(re.findall(r"\bunsafe \{", text)) <= text.count("// SAFETY: ")
+    assert re.search(r"^unsafe_code = \"deny\"$", (ROOT / "Cargo.toml").read_text(), re.MULTILINE)
+
+
+def test_the_threat_model_names_tests_that_exist() -> None:
+    """SECURITY.md claims nothing that no test looks after."""
+    named = set(re.findall(r"`((?:tests|rust|deploy)/[\w./]+)`", (ROOT / "SECURITY.md").read_text()))
+    assert len(named) > 10
+    assert not sorted(name for name in named if not (ROOT / name).exists())
+
+
 def test_no_file_is_large() -> None:
     """Recordings and pictures do not belong into the repository."""
     sizes = {path.relative_to(ROOT): path.stat().st_size for path in kept_files()}

@@ -139,6 +139,9 @@ def _read(reader: Callable[[Any], Any], value: str, place: str) -> Any:
 @click.option("--level3-rate", help="What the account may subscribe a second: 200 standard, 500 pro. Default: 200.")
 @click.option("--level3-url", help="Address of level 3. Default: wss://ws-l3.kraken.com/v2.")
 @click.option("--rest-url", help="Where level 3's tokens come from. Default: https://api.kraken.com.")
+@click.option("--metrics", metavar="[HOST:]PORT", help="Serve metrics and health there. Default: nowhere.")
+@click.option("--log-format", help="Lines as text, or as json, one object a line. Default: text.")
+@click.option("--log-level", help="From info, warning or error on. Default: info.")
 @click.option(
     "--config", "file", type=click.Path(path_type=Path), help="TOML file with these options. Default: krakpot.toml."
 )
@@ -163,11 +166,19 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> None:
 
     config = module.load(options, file=file)
     from krakpot import recorder
+    from krakpot.log import Line
     from krakpot.progress import Screen, size, span
 
-    with Screen(quiet=json_) as screen:
-        screen.say(f"recording {config.url} into {config.out}" + ("" if config.duration else " until Ctrl-C"))
-        summary = recorder.record(config, say=screen.say, show=screen.show)
+    with Screen(quiet=json_, json=config.log_format == "json", level=config.log_level) as screen:
+        words = f"recording {config.url} into {config.out}" + ("" if config.duration else " until Ctrl-C")
+        screen.say(Line(words, "start", url=config.url, out=str(config.out), version=__version__))
+        try:
+            summary = recorder.record(config, say=screen.say, show=screen.show)
+        except KrakpotError as error:
+            if not screen.json:
+                raise
+            screen.say(Line(str(error), "failed", "error", kind=type(error).__name__))
+            sys.exit(USE if isinstance(error, (ConfigError, NoLake)) else WRONG)
     if json_:
         _print_json(summary)
         return
@@ -180,6 +191,36 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> None:
     for what, reason in list(summary["refused"].items())[:20]:
         click.echo(f"refused: {what}: {reason}")
     click.echo(f"krakpot verify {config.out}    proves it from the files alone")
+
+
+@main.command()
+@click.argument("where", default="9100")
+@click.option("--every", default="2s", show_default=True, help="Time between two looks.")
+@click.option("--once", is_flag=True, help="One look; exit code 1 if the recorder is not well.")
+@as_json
+@plainly
+def top(where: str, every: str, *, once: bool, json_: bool) -> None:
+    """Show a running recorder, until Ctrl-C.
+
+    WHERE is the port of `krakpot record --metrics` on this machine, or an address. A token comes from
+    KRAKPOT_METRICS_TOKEN.
+    """
+    from rich.console import Console
+
+    from krakpot import top as module
+    from krakpot.config import duration
+
+    base = _read(module.address, where, "WHERE")
+    seconds = _read(duration, every, "--every")
+    token = os.environ.get("KRAKPOT_METRICS_TOKEN", "")
+    if not once and not json_:
+        module.watch(base, token, seconds)
+    glance = module.Glance.take(base, token)
+    if json_:
+        _print_json(glance.facts())
+    else:
+        Console().print(module.panel(glance, None, base))
+    sys.exit(0 if glance.healthy else WRONG)
 
 
 @main.command()

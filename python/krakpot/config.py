@@ -42,7 +42,13 @@ PREFIX = "KRAKPOT_"
 SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 PRECISION_MAX = 10
-SECRETS = ("api_key", "api_secret")
+KEY_PAIR = ("api_key", "api_secret")
+SECRETS = (*KEY_PAIR, "metrics_token")
+"""Options that never come from the command line, and are never shown."""
+TOKEN_MIN = 16
+"""Characters of a token that cannot be guessed."""
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("info", "warning", "error")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 OTHER_VARIABLES = {"KRAKPOT_DATA", "KRAKPOT_TEST", "KRAKPOT_DEBUG"}
@@ -134,7 +140,10 @@ def _listed(value: Any) -> tuple[Any, ...]:
 
 def _address(secure: str, plain: str) -> Callable[[Any], str]:
     """Read an address of the scheme ``secure``; ``plain`` is allowed on this machine."""
-    sentence = f"a {secure}:// address ({plain}:// only on this machine: localhost, 127.0.0.1 or ::1)"
+    sentence = (
+        f"a {secure}:// address ({plain}:// only on this machine: localhost, 127.0.0.1 or ::1), "
+        "without a name or password"
+    )
 
     def read(value: Any) -> str:
         text = str(value)
@@ -144,7 +153,9 @@ def _address(secure: str, plain: str) -> Callable[[Any], str]:
         except ValueError as error:
             raise ValueError(sentence) from error
         here = parts.scheme == plain and parts.hostname in LOOPBACK
-        if not parts.hostname or port == 0 or "#" in text or not (parts.scheme == secure or here):
+        # Addresses are said and written to the ledger: no password may stand in one.
+        open_ = "@" not in parts.netloc
+        if not parts.hostname or port == 0 or "#" in text or not open_ or not (parts.scheme == secure or here):
             raise ValueError(sentence)
         return text
 
@@ -205,6 +216,34 @@ def keep(value: Any) -> float:
     return seconds
 
 
+def _metrics(value: Any) -> tuple[str, int]:
+    """Where metrics are served: ``9100``, ``0.0.0.0:9100``, ``[::1]:9100``; port 0 is any free one."""
+    found = re.fullmatch(r"(?:(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):)?(\d{1,5})", str(value), re.ASCII)
+    if found is None or int(found[2]) >= 1 << 16:
+        sentence = "PORT or HOST:PORT, as 9100, 0.0.0.0:9100 or [::1]:9100"
+        raise ValueError(sentence)
+    return (found[1] or "127.0.0.1").strip("[]"), int(found[2])
+
+
+def _metrics_token(value: Any) -> str:
+    text = str(value).strip()
+    # It goes into a header.
+    if not re.fullmatch(rf"[!-~]{{{TOKEN_MIN},}}", text):
+        sentence = f"{TOKEN_MIN} or more letters, digits and signs without blanks"
+        raise ValueError(sentence)
+    return text
+
+
+def _word(allowed: tuple[str, ...]) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in allowed:
+            sentence = f"one of {', '.join(allowed)}"
+            raise ValueError(sentence)
+        return str(value)
+
+    return read
+
+
 @dataclass(frozen=True)
 class Config:
     """Options of a recording."""
@@ -235,13 +274,28 @@ class Config:
     """Where tokens for level 3 come from."""
     api_key: str = field(default="", repr=False)
     api_secret: str = field(default="", repr=False)
+    metrics: tuple[str, int] | None = None
+    """Host and port where metrics are served; None: nowhere."""
+    metrics_token: str = field(default="", repr=False)
+    """What must be shown to read them; may be empty on the loopback address."""
+    log_format: str = "text"
+    log_level: str = "info"
 
     def __post_init__(self) -> None:
-        """``ConfigError`` if level 3 is wanted and the key pair, or a place that fits the others, is missing."""
-        if LEVEL3 not in self.channels:
-            return
+        """``ConfigError`` if options do not go together."""
+        if self.metrics is not None and self.metrics[0] not in LOOPBACK and not self.metrics_token:
+            sentence = (
+                f"--metrics: {self.metrics[0]} can be reached from other machines and needs a token: "
+                f"set KRAKPOT_METRICS_TOKEN (or metrics_token in {FILE}, readable by you alone)"
+            )
+            raise ConfigError(sentence)
+        if LEVEL3 in self.channels:
+            self._check_level3()
+
+    def _check_level3(self) -> None:
+        """``ConfigError`` if the key pair, or a place that fits the others, is missing."""
         if not self.api_key or not self.api_secret:
-            lacking = " and ".join(PREFIX + name.upper() for name in SECRETS if not getattr(self, name))
+            lacking = " and ".join(PREFIX + name.upper() for name in KEY_PAIR if not getattr(self, name))
             sentence = (
                 f"level3 needs an API key of a Kraken account, with {PERMISSION} and no other: set {lacking} "
                 f"(or api_key and api_secret in {FILE}, readable by you alone)"
@@ -288,6 +342,10 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "rest_url": rest_url,
     "api_key": _key,
     "api_secret": _secret,
+    "metrics": _metrics,
+    "metrics_token": _metrics_token,
+    "log_format": _word(LOG_FORMATS),
+    "log_level": _word(LOG_LEVELS),
 }
 NAMES = {"duration": "for"}
 """Names outside Python where they differ."""
@@ -302,7 +360,8 @@ def read(key: str, value: Any, place: str) -> Any:
     try:
         return READERS[key](value)
     except (ValueError, TypeError, KeyError) as error:
-        what = "what stands there" if key in SECRETS else repr(value)
+        # An address may hold a password, which is why it is refused.
+        what = "what stands there" if key in SECRETS else re.sub(r"//[^/@]*@", "//…@", repr(value))
         sentence = f"{place}: {what} is not allowed; allowed is {error}"
         raise ConfigError(sentence) from None
 

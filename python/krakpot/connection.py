@@ -19,6 +19,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.client import ClientProtocol
@@ -30,8 +31,13 @@ from websockets.uri import parse_uri
 
 from krakpot import _core
 from krakpot.errors import FeedError
+from krakpot.proxy import chosen, tunnel
 
 FRAME_MAX = _core.LIMITS["FRAME_MAX"]
+UNSENT_MAX = 1 << 20
+"""Bytes that may wait to be sent; all requests of a start are some 100 kB. Who does not read, and asks for answers all
+the same (a ping wants a pong), would fill the memory.
+"""
 HANDSHAKE_TIMEOUT = 15.0
 """Seconds for TCP, TLS and the WebSocket handshake together."""
 PING_AFTER = 5.0
@@ -231,6 +237,9 @@ class Connection(asyncio.Protocol):
             else:
                 # By the Sans-I/O layer's convention an empty piece means half-close.
                 self._transport.write_eof() if self._transport.can_write_eof() else self._transport.close()
+        if self._transport.get_write_buffer_size() > UNSENT_MAX:
+            self._reason = self._reason or f"the exchange does not read: more than {UNSENT_MAX} bytes wait for it"
+            self._transport.abort()
         if self._cut is None and self.protocol.close_expected():
             self._cut = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._transport.abort)
             if self.protocol.handshake_exc is not None:
@@ -245,9 +254,13 @@ class Connection(asyncio.Protocol):
             self.protocol.send_text(text)
             self._flush()
 
+    def silence(self, now: float) -> float:
+        """Seconds since data last came; ``now`` is monotonic time."""
+        return now - self._last_data
+
     def check(self, now: float | None = None) -> None:
         """Ping after some silence, give the connection up after more; call it every second or so."""
-        silence = (time.monotonic() if now is None else now) - self._last_data
+        silence = self.silence(time.monotonic() if now is None else now)
         if self.closed.done() or self._transport is None:
             return
         if silence > DEAD_AFTER:
@@ -298,8 +311,8 @@ async def connect(
 ) -> Connection:
     """Open a connection; returns when the handshake is done.
 
-    ``wss://`` is verified, certificate and host name, against the system's authorities or ``tls``. ``FeedError`` says
-    why there is no connection.
+    ``wss://`` is verified, certificate and host name, against the system's authorities or ``tls``; through a proxy
+    where the environment names one. ``FeedError`` says why there is no connection.
     """
     parts = urlsplit(url)
     host = parts.hostname
@@ -310,12 +323,9 @@ async def connect(
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+            way = await _way(url, host, port)
             _, connection = await loop.create_connection(
-                lambda: Connection(url, on_frames, ping),
-                host,
-                port,
-                ssl=context,
-                server_hostname=host if secure else None,
+                lambda: Connection(url, on_frames, ping), ssl=context, server_hostname=host if secure else None, **way
             )
             try:
                 await connection.opened
@@ -332,6 +342,18 @@ async def connect(
     except OSError as error:
         raise FeedError(f"{url}: cannot connect: {_words(error)}") from None
     return connection
+
+
+async def _way(url: str, host: str, port: int) -> dict[str, Any]:
+    """How to get there: directly, or by a socket through the proxy that the environment names."""
+    try:
+        proxy = chosen(host)
+        if proxy is None:
+            return {"host": host, "port": port}
+        # In a thread, which ends by its own timeout should nobody wait for it any more.
+        return {"sock": await asyncio.to_thread(tunnel, proxy, host, port, HANDSHAKE_TIMEOUT)}
+    except FeedError as error:
+        raise FeedError(f"{url}: {error}") from None
 
 
 def _words(error: OSError) -> str:

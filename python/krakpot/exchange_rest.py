@@ -1,12 +1,10 @@
 """REST of the built-in exchange: the token that level 3 needs, signed for as Kraken wants it; its clock and its state.
 
-What is answered is decided without sockets (``Rest.answer``); around it stands as much HTTP as that takes: one request
-a connection, with a length, within bounds.
+What is answered is decided without sockets (``Rest.answer``); ``http1`` brings it to them.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -22,20 +20,12 @@ from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import parse_qs
 
+from krakpot import http1
 from krakpot.errors import ConfigError
 
 TOKEN_PATH = "/0/private/GetWebSocketsToken"  # noqa: S105  # a path, no secret
 EXPIRES = 900
 """Seconds for which a token may be used, by the exchange's clock."""
-HEAD_MAX, BODY_MAX = 16 << 10, 64 << 10
-"""Bytes of a request's head and body."""
-CONNECTIONS_MAX = 100
-PATIENCE = 10.0
-"""Seconds for a request to arrive whole."""
-LINGER = 1.0
-"""Seconds for which what still comes is read after an answer: a socket closed over unread bytes takes the answer
-back.
-"""
 NONCE_MAX = (1 << 64) - 1
 
 
@@ -135,98 +125,19 @@ def _error(text: str) -> dict[str, Any]:
     return {"error": [text]}
 
 
-class _BadRequestError(Exception):
-    """HTTP that is not served; says by which status."""
-
-    def __init__(self, status: HTTPStatus) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-def _head(head: bytes) -> tuple[str, str, dict[str, str]]:
-    """Method, path and headers, by lower-case name, of a request's head."""
-    first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
-    match = re.fullmatch(r"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.[01]", first)
-    if match is None:
-        raise _BadRequestError(HTTPStatus.BAD_REQUEST)
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        name = name.lower()
-        # A repeated length or signature has two readings: neither is taken.
-        if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9a-z-]+", name) or name in headers:
-            raise _BadRequestError(HTTPStatus.BAD_REQUEST)
-        headers[name] = value.strip(" \t")
-    return match[1], match[2].partition("?")[0], headers
-
-
-def _length(headers: Mapping[str, str]) -> int:
-    """Bytes of the body."""
-    if "transfer-encoding" in headers:
-        raise _BadRequestError(HTTPStatus.NOT_IMPLEMENTED)
-    text = headers.get("content-length", "0")
-    if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise _BadRequestError(HTTPStatus.BAD_REQUEST)
-    if int(text) > BODY_MAX:
-        raise _BadRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    return int(text)
-
-
-class RestServer:
-    """Serves a ``Rest``; ``address`` is where, once it has started."""
+class RestServer(http1.Server):
+    """Serves a ``Rest``."""
 
     def __init__(self, rest: Rest, asked: Callable[[], None]) -> None:
         """``asked`` is called for each request that arrived whole."""
         self.rest = rest
-        self.address = ""
-        self._asked = asked
-        self._connections: set[asyncio.Task[None]] = set()
 
-    async def start(self, host: str, port: int) -> None:
-        """Listen. ``OSError`` if that cannot be."""
-        self._server = await asyncio.start_server(self._serve, host, port, limit=HEAD_MAX)
-        port = self._server.sockets[0].getsockname()[1]
-        self.address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        def answer(request: http1.Request) -> http1.Answer:
+            asked()
+            return _json(rest.answer(request.method, request.path, request.headers, request.body))
 
-    async def close(self) -> None:
-        """Listen no more, and cut what is open."""
-        self._server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        super().__init__(answer, lambda status: _json(_error("EGeneral:Invalid arguments"), status))
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "a coroutine of the loop runs in a task"
-        self._connections.add(task)
-        try:
-            async with asyncio.timeout(PATIENCE):
-                writer.write(await self._response(reader))
-                await writer.drain()
-            writer.write_eof()
-            async with asyncio.timeout(LINGER):
-                while await reader.read(HEAD_MAX):
-                    pass
-        except (OSError, EOFError, TimeoutError, asyncio.CancelledError):
-            # The client went, was too slow, or the exchange closes: there is nobody to answer.
-            pass
-        finally:
-            self._connections.discard(task)
-            writer.close()
 
-    async def _response(self, reader: asyncio.StreamReader) -> bytes:
-        status, answer = HTTPStatus.OK, _error("EGeneral:Invalid arguments")
-        try:
-            if len(self._connections) > CONNECTIONS_MAX:
-                raise _BadRequestError(HTTPStatus.SERVICE_UNAVAILABLE)
-            method, path, headers = _head(await reader.readuntil(b"\r\n\r\n"))
-            body = await reader.readexactly(_length(headers))
-            self._asked()
-            answer = self.rest.answer(method, path, headers, body)
-        except asyncio.LimitOverrunError:
-            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        except _BadRequestError as error:
-            status = error.status
-        body = json.dumps(answer, separators=(",", ":")).encode()
-        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
-        return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+def _json(answer: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> http1.Answer:
+    return http1.Answer(json.dumps(answer, separators=(",", ":")).encode(), "application/json", status)

@@ -264,7 +264,12 @@ class Thread(threading.Thread):
     @property
     def full(self) -> bool:
         """Whether as many flushes wait as may."""
-        return self._jobs.qsize() >= self.room
+        return self.waiting >= self.room
+
+    @property
+    def waiting(self) -> int:
+        """Flushes that wait."""
+        return self._jobs.qsize()
 
     def put(self, writer: Writer, batches: dict[str, Any] | None) -> None:
         """Let ``writer`` write these batches; None: close its journal, it has no more."""

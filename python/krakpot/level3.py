@@ -19,6 +19,7 @@ from krakpot.config import LEVEL3
 from krakpot.connection import Backoff
 from krakpot.errors import ConfigError, TokenError
 from krakpot.link import Link, Shared
+from krakpot.log import Line
 from krakpot.rest import Tokens
 
 SYMBOLS_MAX = 200
@@ -131,7 +132,8 @@ class Level3:
         except TokenError as error:
             if error.lasting:
                 raise ConfigError(str(error)) from None
-            self.shared.tell(f"{error}; trying again when it is needed")
+            sentence = f"{error}; trying again when it is needed"
+            self.shared.tell(Line(sentence, "token_failure", "warning", error=str(error)))
         self.checked = True
 
     def look(self, source: _core.Session, start: Callable[[Level3Link], None]) -> None:

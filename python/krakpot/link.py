@@ -23,6 +23,7 @@ from krakpot import __version__, _core, journal
 from krakpot.config import LEVEL3, Config
 from krakpot.connection import Backoff, Connection, Pacer, connect
 from krakpot.errors import FeedError
+from krakpot.log import Line
 
 QUEUE = 32
 """Flushes of each link that may wait for the writer's thread."""
@@ -135,7 +136,7 @@ class Link:
             except FeedError as error:
                 self.attempts, self.last_error = self.attempts + 1, str(error)
                 session.note("refused", time.time_ns(), channel=CONNECTION, detail=json.dumps({"error": str(error)}))
-                self.tell(f"{error}; trying again")
+                self.tell(Line(f"{error}; trying again", "connect_failure", "warning", url=self.url, error=str(error)))
                 continue
             if connection is None:
                 break
@@ -154,7 +155,7 @@ class Link:
             self.backoff.opened(opened, time.monotonic())
             maintenance = session.system in ("maintenance", "cancel_only")
             too_big = connection.too_big
-            self.tell(f"disconnected: {reason}")
+            self.tell(Line(f"disconnected: {reason}", "disconnect", "warning", url=self.url, reason=reason))
             now = time.time_ns()
             if too_big:
                 session.note("limit", now, count=1, detail=json.dumps({"error": reason, "limit": "FRAME_MAX"}))
@@ -274,7 +275,7 @@ class Link:
                 self.connection.pause()
                 if not self.paused:
                     self.paused = time.time_ns()
-                    self.tell("the disk is slower than the feed: the socket waits")
+                    self.tell(Line("the disk is slower than the feed: the socket waits", "backpressure", "warning"))
             return
         if self.paused:
             self._resume()
@@ -305,11 +306,14 @@ class Link:
                 reason = json.loads(event["detail"] or "{}").get("error", "")
                 self.shared.refused[f"{channel or ''} {symbol or ''}".strip() or "request"] = reason
             if kind in SAID:
-                self.tell(" ".join(filter(None, (kind.replace("_", " "), channel, symbol, event["detail"]))))
+                line = " ".join(filter(None, (kind.replace("_", " "), channel, symbol, event["detail"])))
+                level = "info" if kind in {"listed", "delisted", "precision"} else "warning"
+                facts = {"channel": channel, "symbol": symbol, "count": event["count"]}
+                self.tell(Line(line, kind, level, session=self.session.session, detail=event["detail"], **facts))
 
-    def tell(self, line: str) -> None:
+    def tell(self, line: Line) -> None:
         """Say a line."""
-        self.shared.tell(self.label + line)
+        self.shared.tell(line.after(self.label))
 
     def take_counts(self, *, final: bool = False) -> None:
         """Look at the counters; ``final``: for the last time of this session."""

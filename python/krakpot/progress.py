@@ -1,4 +1,4 @@
-"""What people see while work goes on: a live panel on a terminal, plain lines elsewhere."""
+"""What is seen while work goes on: a live panel on a terminal, plain lines elsewhere, or lines of JSON."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from krakpot import log
+from krakpot.log import Line
 from krakpot.recorder import Progress
 
 LINE_EVERY = 10.0
 """Seconds between two plain lines."""
+
+FACTS = ("frames", "messages", "rows", "checksums", "unchecked", "gaps", "errors", "selected", "live", "waiting")
+"""Counters that a line of progress has as facts."""
 
 
 def size(number: float) -> str:
@@ -46,12 +51,17 @@ def _books(counts: dict[str, Any]) -> list[tuple[str, dict[str, int], dict[str, 
 class Screen:
     """Shows a recording: ``say`` for lines, ``show`` for the state; a context manager."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        """Write to standard error, so that standard output is free for results; ``quiet`` shows lines only."""
+    def __init__(self, *, quiet: bool = False, json: bool = False, level: str = "info") -> None:
+        """Write to standard error, so that standard output is free for results; ``quiet`` shows lines only.
+
+        ``json``: each line is a JSON object, also on a terminal. Lines below ``level`` are left out.
+        """
+        self.json = json
+        self.level = level
         self.console = Console(stderr=True, highlight=False)
         self.live = (
             Live(console=self.console, transient=True, auto_refresh=False)
-            if self.console.is_terminal and not quiet
+            if self.console.is_terminal and not quiet and not json
             else None
         )
         self.quiet = quiet
@@ -75,7 +85,12 @@ class Screen:
 
     def say(self, line: str) -> None:
         """Print one line above the panel."""
-        if self.console.is_terminal:
+        if not log.told(line, self.level):
+            return
+        if self.json:
+            sys.stderr.write(log.as_json(line) + "\n")
+            sys.stderr.flush()
+        elif self.console.is_terminal:
             self.console.print(line, markup=False)
         else:
             sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
@@ -109,10 +124,12 @@ class Screen:
                 f"checksums {checked['ok']:,} ok {checked['bad']} bad, "
                 for what, state, checked in _books(counts)
             )
-            self.say(
+            sentence = (
                 f"{progress.state}: {rates[0]:,.0f} messages/s, {rates[1]:,.0f} rows/s, {books}"
                 f"{counts.get('gaps', 0)} gaps, {counts.get('errors', 0)} errors, {size(progress.bytes)}"
             )
+            facts = {name: counts[name] for name in FACTS if name in counts}
+            self.say(Line(sentence, "progress", state=progress.state, journal_bytes=progress.bytes, **facts))
 
     @staticmethod
     def _panel(progress: Progress, rates: tuple[float, float]) -> Table:

@@ -15,8 +15,8 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,9 +26,10 @@ from krakpot import _core, disk, journal, seal
 from krakpot.config import LEVEL3, Config
 from krakpot.connection import Backoff
 from krakpot.errors import ConfigError, ConnectionLost
-from krakpot.lag import Lag
+from krakpot.lag import Lag, Lateness
 from krakpot.level3 import Level3, subscribe_seconds
 from krakpot.link import Link, Shared, add_counts, uuid7
+from krakpot.log import Line
 
 TICK = 0.1
 """Seconds between two looks at the clock's duties."""
@@ -84,6 +85,8 @@ class Recorder:
         self.error: Exception | None = None
         self.public: Link
         self.level3: Level3 | None = None
+        self.late: Lateness | None = None
+        """How late the loop was within the last second, where that is looked at."""
         self._lag: Lag | None = None
         self._said = 0
         self._seal_wanted = False
@@ -124,13 +127,15 @@ class Recorder:
         ]
         if LEVEL3 in config.channels:
             self.level3 = Level3(shared, self.backoff)
-            self._lag = Lag()
             beside.append(self._task(self.level3.check()))
+        if self.level3 is not None or config.metrics is not None:
+            self._lag = Lag()
         sealer = self._task(self._sealer())
         if config.duration is not None:
             loop.call_later(config.duration, self.stop)
         try:
-            await self._stop.wait()
+            async with self._metrics():
+                await self._stop.wait()
         finally:
             self._stop.set()
             await asyncio.gather(*connecting, return_exceptions=True)
@@ -143,6 +148,32 @@ class Recorder:
                     loop.remove_signal_handler(number)
         self._raise()
         return self.summary()
+
+    @asynccontextmanager
+    async def _metrics(self) -> AsyncIterator[None]:
+        """Serve metrics meanwhile, where they are wanted."""
+        if self.config.metrics is None:
+            yield
+            return
+        from krakpot.metrics import Metrics  # noqa: PLC0415  # slow to import, and seldom wanted
+
+        metrics = Metrics(self)
+        await metrics.start()
+        self.say(f"metrics at {metrics.address}/metrics, health at {metrics.address}/health")
+        try:
+            yield
+        finally:
+            await metrics.close()
+
+    @property
+    def journal_bytes(self) -> int:
+        """Bytes of journals written."""
+        return self._thread.bytes
+
+    @property
+    def queue(self) -> tuple[int, int]:
+        """Flushes that wait for the disk, and how many may."""
+        return self._thread.waiting, self._thread.room
 
     def _raise(self) -> None:
         """Raise what ended the recording, or kept a part of it from coming about."""
@@ -195,7 +226,7 @@ class Recorder:
             "lake": str(self.config.out),
             "seconds": round(time.monotonic() - self._begun, 3),
             "sessions": self.sessions,
-            "journal_bytes": self._thread.bytes,
+            "journal_bytes": self.journal_bytes,
             "selected": counts.get("selected", 0),
             "refused": self.refused,
         }
@@ -235,8 +266,8 @@ class Recorder:
 
     def _tell_lag(self) -> None:
         """Tell how late the loop was: the receive times of level 3 are compared with those of the book channel."""
-        late = self._lag.take() if self._lag is not None else None
-        if late is not None:
+        self.late = late = self._lag.take() if self._lag is not None else None
+        if late is not None and self.level3 is not None:
             detail = json.dumps({"p50_ns": late.p50, "p99_ns": late.p99})
             self.public.session.note("lag", time.time_ns(), count=late.largest, detail=detail)
 
@@ -245,7 +276,8 @@ class Recorder:
         step = offset - self._offset
         if abs(step) > CLOCK_STEP:
             self.public.session.note("clock", time.time_ns(), detail=json.dumps({"step_ns": step}))
-            self._tell(f"the clock of this machine stepped by {step / 1e9:+.3f} s")
+            words = f"the clock of this machine stepped by {step / 1e9:+.3f} s"
+            self._tell(Line(words, "clock", "warning", step_ns=step))
         self._offset = offset
 
     def _check_symbols(self, now: float) -> None:
@@ -289,7 +321,7 @@ class Recorder:
         seconds = time.monotonic() - self._begun
         left = None if self.config.duration is None else max(0.0, self.config.duration - seconds)
         state = "sealing" if self._sealing else self.public.state
-        self.show(Progress(self.counts, seconds, left, self._thread.bytes, state))
+        self.show(Progress(self.counts, seconds, left, self.journal_bytes, state))
 
     # Sealing and the end.
 
@@ -317,13 +349,17 @@ class Recorder:
         out, err = await process.communicate()
         if process.returncode:
             last = (err.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-            self._tell(f"sealing failed, the journals stay: {last}")
+            self._tell(Line(f"sealing failed, the journals stay: {last}", "seal_failed", "error", error=last))
             return
         report = json.loads(out)
         if report["recovered"]:
-            self._tell(f"recovered {len(report['recovered'])} journals of a recorder that died ({report['rows']} rows)")
+            words = f"recovered {len(report['recovered'])} journals of a recorder that died ({report['rows']} rows)"
+            self._tell(Line(words, "recovered", journals=len(report["recovered"]), rows=report["rows"]))
         for torn in report["torn"]:
-            self._tell(f"{torn['journal']}: {torn['bytes']} bytes at {torn['offset']} were torn and are lost")
+            words = f"{torn['journal']}: {torn['bytes']} bytes at {torn['offset']} were torn and are lost"
+            self._tell(
+                Line(words, "torn", "warning", journal=torn["journal"], bytes=torn["bytes"], offset=torn["offset"])
+            )
 
     async def _finish(self, sealer: asyncio.Task[None]) -> None:
         if self.error is None:

@@ -19,7 +19,8 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from krakpot.config import PERMISSION
-from krakpot.errors import TokenError
+from krakpot.errors import FeedError, TokenError
+from krakpot.proxy import chosen, tunnel
 
 PATH = "/0/private/GetWebSocketsToken"
 TIMEOUT = 10.0
@@ -84,6 +85,8 @@ class Tokens:
                 raise self._error(f"no answer within {TIMEOUT:.0f} s") from None
             except ssl.SSLCertVerificationError as error:
                 raise self._error(f"the certificate was not accepted: {error.verify_message}") from None
+            except FeedError as error:
+                raise self._error(str(error)) from None
             except OSError as error:
                 raise self._error(f"the connection failed: {error.strerror or error}") from None
             except http.client.HTTPException as error:
@@ -128,9 +131,10 @@ class _Request:
         # What is signed is the path below this one, as Kraken has it.
         self.path = parts.path.rstrip("/") + PATH
         self.connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT)
+        self.tls: ssl.SSLContext | None = None
         if parts.scheme == "https":
-            context = tls or ssl.create_default_context()
-            self.connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=TIMEOUT, context=context)
+            self.tls = tls or ssl.create_default_context()
+            self.connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=TIMEOUT, context=self.tls)
         self.socket: socket.socket | None = None
 
     async def run(self, headers: dict[str, str], body: str) -> tuple[int, bytes]:
@@ -143,9 +147,21 @@ class _Request:
                 with suppress(OSError):
                     self.socket.shutdown(socket.SHUT_RDWR)
 
+    def _connect(self) -> None:
+        """Directly, or through the proxy that the environment names; TLS is the exchange's either way."""
+        connection = self.connection
+        proxy = chosen(connection.host)
+        if proxy is None:
+            connection.connect()
+            return
+        sock = tunnel(proxy, connection.host, connection.port, TIMEOUT)
+        connection.sock = sock
+        if self.tls is not None:
+            connection.sock = self.tls.wrap_socket(sock, server_hostname=connection.host)
+
     def _talk(self, headers: dict[str, str], body: str) -> tuple[int, bytes]:
         with closing(self.connection):
-            self.connection.connect()
+            self._connect()
             self.socket = self.connection.sock
             self.connection.request("POST", self.path, body, headers)
             with self.connection.getresponse() as response:

@@ -1,0 +1,77 @@
+"""Lines: a sentence for people, facts for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from krakpot import log
+from krakpot.cli import main
+from krakpot.link import SAID
+from krakpot.log import Line, as_json, told
+from krakpot.progress import Screen
+
+PAGE = Path(__file__).resolve().parent.parent / "docs/running.md"
+SOURCES = Path(__file__).resolve().parent.parent / "python/krakpot"
+
+
+def test_a_line_is_its_sentence() -> None:
+    """Whoever wants sentences gets a ``str``; what has no value is no fact; a label stands in front."""
+    line = Line("gone BTC/USD", "gone", "warning", symbol="BTC/USD", channel=None)
+    assert line == "gone BTC/USD"
+    assert (line.event, line.level, line.facts) == ("gone", "warning", {"symbol": "BTC/USD"})
+    labelled = line.after("level 3, connection 1: ")
+    assert labelled == "level 3, connection 1: gone BTC/USD"
+    assert (labelled.event, labelled.level, labelled.facts) == (line.event, line.level, line.facts)
+
+
+def test_json_of_a_line() -> None:
+    """One object on one line, whatever the words are; facts do not take the place of what every line has."""
+    line = Line('a "quote"\nand more', "limit", "error", count=3, ts="mine", path=Path("x"))
+    text = as_json(line, 1_785_641_750_123_456_789)
+    assert "\n" not in text
+    assert json.loads(text) == {
+        "ts": "2026-08-02T03:35:50.123456Z", "level": "error", "event": "limit", "message": 'a "quote"\nand more',
+        "count": 3, "path": "x",
+    }  # fmt: skip
+    assert json.loads(as_json("plain")).items() >= {"level": "info", "event": "note", "message": "plain"}.items()
+
+
+@pytest.mark.parametrize("level", log.LEVELS)
+def test_levels(level: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """From a level on; a plain sentence is of level info."""
+    lines = ["plain", *(Line(name, "note", name) for name in log.LEVELS)]
+    wanted = [line for line in lines if told(line, level)]
+    assert len(wanted) == {"info": 4, "warning": 2, "error": 1}[level]
+    with Screen(json=True, level=level) as screen:
+        for line in lines:
+            screen.say(line)
+    assert [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == wanted
+
+
+def test_a_recording_that_fails_says_so_in_json(tmp_path: Path) -> None:
+    """Every line on standard error is an object, the last one too; the exit code is the same as with text."""
+    (tmp_path / "lake").write_text("no folder")
+    arguments = ["record", "--url", "ws://127.0.0.1:1/v2", "--for", "1s", "--out", str(tmp_path / "lake")]
+    plain = CliRunner().invoke(main, arguments)
+    done = CliRunner().invoke(main, [*arguments, "--log-format", "json"])
+    first, last = map(json.loads, done.stderr.splitlines())
+    assert first.items() >= {"event": "start", "level": "info", "url": "ws://127.0.0.1:1/v2"}.items()
+    assert last.items() >= {"event": "failed", "level": "error"}.items()
+    assert plain.stderr.splitlines()[-1] == f"krakpot: {last['message']}"
+    assert plain.exit_code == done.exit_code > 0
+
+
+def test_every_event_is_on_the_page() -> None:
+    """docs/running.md lists the events that the sources say, and no other."""
+    found = set(SAID)
+    for path in sorted(SOURCES.glob("*.py")):
+        found |= set(re.findall(r"Line\((?:[^()]|\([^()]*\))*?\"([a-z_]+)\"(?:,|\))", path.read_text()))
+    rows = re.findall(r"^\| (`[a-z_`, ]+) \| (?:info|warning|error) \|", PAGE.read_text(), re.MULTILINE)
+    told_there = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
+    assert {"start", "disconnect", "mismatch"} <= told_there
+    assert found == told_there
