@@ -351,6 +351,10 @@ impl Fault {
             By::Number(of, _, least, most) => {
                 let number = value.parse().ok().filter(|number| (least..=most).contains(number));
                 self.by = number.ok_or_else(|| format!("a number of {of} from {least} to {most}"))?;
+                // No others may stand in a close frame.
+                if self.kind.what == What::Close && !matches!(self.by, 1000..=1003 | 1007..=1014 | 3000..) {
+                    return Err("a close code: 1000 to 1003, 1007 to 1014, 3000 to 4999".to_owned());
+                }
             }
             By::Words(_) if (1..=200).contains(&value.len()) => value.clone_into(&mut self.words),
             By::Words(_) => return Err("some words, up to 200 bytes".to_owned()),
@@ -623,6 +627,7 @@ mod tests {
             ("drop,after=61m", "drop: after=61m: allowed is a time"),
             ("drop,after=.s", "drop: after=.s: allowed is a time"),
             ("close,by=99", "close: by=99: allowed is a number of code from 1000 to 4999"),
+            ("close,by=1006", "close: by=1006: allowed is a close code: 1000 to 1003,"),
             ("cut,symbol=BTC/USD", "cut has no 'symbol'; it has connection, after, for"),
             ("cut,connection=x", "cut: connection=x: allowed is the number of a connection"),
             ("stall,by=-5s", "stall: by=-5s: allowed is a time"),
