@@ -1580,6 +1580,8 @@ impl State {
         symbol.precision = Some(precision);
         let name = symbol.name.clone();
         if precision_changed {
+            // What was refused for its digits may be held now.
+            (symbol.book.refusals, symbol.orders.refusals) = (0, 0);
             // What Kraken does to a live book at that moment is not documented: it is left and asked for again.
             self.precision_event(&name, precision);
             for channel in [Channel::Book, Channel::Level3] {
@@ -1643,7 +1645,8 @@ impl State {
         }
         for &channel in &options.channels {
             let subscription = &mut self.symbols[i].subscriptions[channel as usize];
-            let again = matches!(subscription.standing, Standing::Refused | Standing::Gone) && status_changed;
+            let changed = status_changed || precision_changed;
+            let again = matches!(subscription.standing, Standing::Refused | Standing::Gone) && changed;
             if subscription.standing == Standing::Off || again {
                 subscription.standing = Standing::Wanted(now);
             }
