@@ -11,7 +11,7 @@ use crate::faults::{self, Fault, Faults, Injected, Occasion, What};
 use crate::market::{INTERVALS, Market};
 use crate::message;
 use crate::orders::{self, OrderEntry, OrderView};
-use crate::pairs::pairs;
+use crate::pairs::{Pair, pairs};
 use crate::request::{self, Endpoint, Request, Topic};
 use crate::rng::Rng;
 use crate::view::{self, Checksum, Entry, View, checksum};
@@ -1287,7 +1287,8 @@ impl Exchange {
         let result = format!("\"channel\":\"instrument\",\"snapshot\":{snapshot},\"warnings\":[\"{warning}\"]");
         self.ack(place, &result, method, req_id);
         if snapshot {
-            let pairs = || self.markets.iter().map(|market| &market.pair);
+            let listed = |pair: &&Pair| pair.status != DELISTED;
+            let pairs = || self.markets.iter().map(|market| &market.pair).filter(listed);
             let assets: BTreeSet<&str> = pairs().flat_map(|pair| [pair.base.as_str(), pair.quote.as_str()]).collect();
             let assets: Vec<&str> = assets.into_iter().collect();
             let mut text = Vec::new();
