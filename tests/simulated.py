@@ -13,10 +13,12 @@ are the real ones; between them stands as much of the recorder as they need. ``W
 from __future__ import annotations
 
 import json
+import os
 import re
 import zlib
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -101,6 +103,8 @@ class Link:
         self.deaf = 0
         self.part = b""
         self.unread: list[bytes] = []
+        self.sent: deque[int] = deque()
+        """When requests of the last ten seconds were sent."""
         self.count = 0
         """Frames of this connection."""
         self.damaged: dict[int, tuple[str, str]] = {}
@@ -227,7 +231,13 @@ class Link:
     def _send(self, request: bytes) -> None:
         world = self.world
         read = json.loads(request)
+        self.sent.append(world.now)
+        while self.sent[0] <= world.now - 10 * SECOND:
+            self.sent.popleft()
+        assert len(self.sent) <= 10 + 10 * 10 + 1, world.where("more requests than a burst, ten a second and a ping")
         world.seen[f"request: {read['method']}"] += 1
+        if read["method"] == "subscribe" and read["params"]["channel"] == "level3":
+            world.spend(len(read["params"]["symbol"]))
         for symbol in read.get("params", {}).get("symbol", ()):
             times = self.asked[read["params"]["channel"], symbol]
             times.append(world.now)
@@ -285,7 +295,11 @@ class World:
         self.trades: dict[str, set[int]] = defaultdict(set)
         self.missing: dict[str, list[tuple[int, int]]] = defaultdict(list)
         self.delisted: set[str] = set()
-        self.faults: list[str] = []
+        self.faults: deque[str] = deque(maxlen=4)
+        self.spent: deque[tuple[int, int]] = deque()
+        """When the symbols of level 3 of the last second were asked for, and how many."""
+        self.memory: list[int] = []
+        """Bytes of this process whenever all was well."""
         self.steps = 0
         self.public = Link(
             self, "public", {"channels": ["book", "trade", "ticker"], "depth": depth}, Backoff(Random(seed))
@@ -303,13 +317,20 @@ class World:
         """A sentence that lets anybody see it again."""
         seconds = (self.now - START) / SECOND
         frames = ", ".join(f"frame {link.frames} of {link.endpoint}" for link in self.links)
-        latest = "; ".join(self.faults[-4:])
+        latest = "; ".join(self.faults)
         return f"seed {self.seed}, {seconds:.2f} s, {frames}: {what}. The latest faults: {latest}"
 
     def fault(self, text: str) -> None:
         """Ask for a fault."""
         self.faults.append(text)
         self.exchange.fault(text)
+
+    def spend(self, symbols: int) -> None:
+        """The account's budget: 200 units a second."""
+        self.spent.append((self.now, symbols * {10: 5, 100: 25, 1000: 100}[self.depths["level3"]]))
+        while self.spent[0][0] <= self.now - SECOND:
+            self.spent.popleft()
+        assert sum(cost for _, cost in self.spent) <= 200, self.where("more of level 3 than the account may ask for")
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
@@ -453,6 +474,7 @@ class World:
             ]
             raise AssertionError(self.where(f"not well again: {states}"))
         self.seen["settled"] += 1
+        self.memory.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
         for symbol in self.symbols:
             self._compare(self.public, "book", symbol)
             self._compare(self.level3, "level3", symbol)
@@ -573,7 +595,7 @@ class Trouble:
 
 
 def simulate(seed: int, episodes: int, **options: int) -> Counter[str]:
-    """So many episodes of trouble; what was seen."""
+    """So many episodes of trouble; what was seen. ``grown``: MiB of memory between the first and the last quarter."""
     world = World(seed, **options)
     trouble = Trouble(world)
     world.settle()
@@ -587,4 +609,6 @@ def simulate(seed: int, episodes: int, **options: int) -> Counter[str]:
     world.seen["seconds"] = (world.now - START) // SECOND
     world.seen["frames"] = sum(link.frames for link in world.links)
     world.seen["episodes"] = episodes
+    quarter = max(1, len(world.memory) // 4)
+    world.seen["grown"] = max(0, min(world.memory[-quarter:]) - min(world.memory[quarter:][:quarter])) >> 20
     return world.seen
