@@ -36,7 +36,8 @@ def test_books_are_right_or_marked_whatever_goes_wrong(world: int, seed: int, de
     assert min(seen["compared: book"], seen["compared: level3"], seen["trades"]) > episodes * 5, seen
     kinds = {name.removeprefix("fault: ") for name in seen if name.startswith("fault: ")}
     known = {name for name, *_ in _core.FAULTS} - {"budget"}
-    assert seen["grown"] < 16, f"memory grew by {seen['grown']} MiB"
+    # The exchange may keep room for an oversized frame of each of two connections, 16 MiB each.
+    assert seen["grown"] < 40, f"memory grew by {seen['grown']} MiB"
     if episodes == EPISODES:
         assert known - kinds == set(), seen
         assert min(seen[f"ledger: {kind}"] for kind in ("mismatch", "resync", "gap", "trade_gap", "refused")) > 10, seen
