@@ -168,10 +168,14 @@ def test_a_late_refusal_of_an_old_token_does_not_take_the_new_one() -> None:
         ("EGeneral:Permission denied", "refused"),
         ("EGeneral:Rate limit exceeded", "wanted"),
         ("Exceeded msg rate", "wanted"),
+        ("EService:Unavailable", "wanted"),
+        ("EGeneral:Internal error", "wanted"),
     ],
 )
 def test_other_refusals(error: str, state: str) -> None:
-    """A permission that lacks is final; too many requests are asked again. Neither is the token's fault."""
+    """A permission that lacks is final; too many requests, or an exchange in trouble, are asked again. None is the
+    token's fault.
+    """
     session = learnt("BTC/USD")
     session.authorise(TOKEN)
     (first,) = map(json.loads, session.requests(frames.START))

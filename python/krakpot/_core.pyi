@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 __all__ = [
-    "DEBUG", "LIMITS", "TABLES", "Batch", "Book", "Budget", "Exchange", "Frame", "Orders", "Schema", "Session",
-    "States", "Verifier", "__version__", "align", "matches", "schema",
+    "DEBUG", "FAULTS", "LIMITS", "TABLES", "Batch", "Book", "Budget", "Exchange", "Frame", "Orders", "Schema",
+    "Session", "States", "Verifier", "__version__", "align", "matches", "schema",
 ]  # fmt: skip
 
 __version__: str
@@ -20,6 +20,8 @@ TABLES: tuple[str, ...]
 """Names of the lake's tables, in the order of `docs/reference/tables.md`."""
 LIMITS: Mapping[str, int]
 """The named bounds of `limits.rs`: FRAME_MAX, NESTING_MAX, SYMBOLS_MAX, …"""
+FAULTS: tuple[tuple[str, str, str, str], ...]
+"""Faults of the built-in exchange: name, what it happens to, the default of `by`, what it does."""
 
 @final
 class Schema:
@@ -356,15 +358,47 @@ class Exchange:
     def take(self, connection: int) -> bytes:
         """Take what waits for a connection: whole WebSocket frames."""
     def take_log(self) -> bytes:
-        """Take the log (if `log`): CSV, a line a frame: wall_ns,connection,frame,channel,symbol,checksum,sent_ns.
+        """Take the log (if `log`): CSV, a line a frame: wall_ns,connection,frame,channel,symbol,checksum,sent_ns,fault.
 
         For trades `checksum` is the last trade id of the message, elsewhere than book and level3 it is 0; `sent_ns` is
-        the exchange's time at which the frame left, after the delay of its channel.
+        the exchange's time at which the frame left, after the delay of its channel. `fault` names what was done to the
+        frame; one that was not sent has a line too, with the number of the next one that was. So has every other fault,
+        with the number of its connection's next frame where it is about one.
         """
     def summary(self) -> str:
         """JSON: messages, now, and for each connection frames, bytes and, per symbol and channel, messages and hash.
 
         A connection has its number, and the `connection_id` that its status message told.
         The hash runs over the checksums of book and level3 messages (the last trade ids of trade messages), in order:
-        hash = hash × 6364136223846793005 + number, modulo 2**64; written as 16 hexadecimal digits.
+        hash = hash × 6364136223846793005 + number, modulo 2**64; written as 16 hexadecimal digits. Both are of what was
+        made; where faults harmed some of it, `faults` there says how often each did. `frames` and `bytes` are what was
+        sent. `faults` at the top counts all.
         """
+    def fault(self, text: str) -> None:
+        """Let something go wrong from now on: `NAME[=HOW][,KEY=VALUE]…`, as `drop=0.01,channel=book`.
+
+        HOW: a chance, `once`, or `every:30s`; keys: by, channel, symbol, connection, after, for. `FAULTS` has the
+        names; docs/exchange.md says more. `ValueError`, with what is allowed, for what cannot be read.
+        """
+    def heal(self) -> None:
+        """End all faults; what they hold back comes, what they did stays done."""
+    @property
+    def faults(self) -> list[str]:
+        """Those in force or to come, as they were asked for."""
+    def take_faults(self) -> list[dict[str, Any]]:
+        """What went wrong since the last call.
+
+        Keys: ts, name, connection, frame (the connection's one that is or would have been next), channel, symbol, by
+        (ns or a number). What happens to connections, as `cut`, is only told: the caller does it. At most 100,000 are
+        kept.
+        """
+    def knock(self, who: str) -> int | None:
+        """Ask before `connect` whether a client of that address may: None, or the HTTP status of the refusal.
+
+        0: cut without a word.
+        """
+    @property
+    def system(self) -> str:
+        """Its state: online, maintenance, cancel_only, post_only."""
+    def book(self, symbol: str, depth: int = 10) -> tuple[list[tuple[str, str]], list[tuple[str, str]]] | None:
+        """Bids and asks as they are: price and quantity padded to the pair's precision, best first."""

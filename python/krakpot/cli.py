@@ -268,11 +268,14 @@ def pairs(symbols: str, exclude: str, lake: Path | None, url: str | None, *, jso
 @click.option("--rest-port", default=0, help="Port of REST, for tokens. Default: a free one.")
 @click.option("--api-key", help="Key for tokens. Default: a new one, which is said at the start.")
 @click.option("--api-secret", help="Its secret, base64; better in KRAKPOT_API_SECRET.", envvar="KRAKPOT_API_SECRET")
+@click.option("--fault", multiple=True, help="What goes wrong: 'drop=0.01,channel=book'. Can be repeated.")
+@click.option("--faults", is_flag=True, help="List what can go wrong.")
 @as_json
 @plainly
 def exchange(
     host: str, port: int, pairs: int, rate: float, seed: int, speed: str, duration: str | None, start: str | None,
-    log: Path | None, rest_port: int, api_key: str | None, api_secret: str | None, *, json_: bool, **pauses: str,
+    log: Path | None, rest_port: int, api_key: str | None, api_secret: str | None, fault: tuple[str, ...],
+    *, faults: bool, json_: bool, **pauses: str,
 ) -> None:  # fmt: skip
     """Serve a simulated exchange that speaks Kraken's v2 protocol.
 
@@ -290,6 +293,9 @@ def exchange(
     from krakpot import exchange as module
     from krakpot.config import duration as seconds
 
+    if faults:
+        _list_faults(json_=json_)
+        return
     read = {name: _read(module.pause, text, "--" + name.replace("_", "-")) for name, text in pauses.items()}
     book, level3 = (
         module.Pace(*(read[f"{channel}_{what}"] for what in ("delay", "jitter", "conflate")))
@@ -309,6 +315,7 @@ def exchange(
         level3=level3,
         rest_port=rest_port,
         key=module.key(api_key, api_secret),
+        faults=fault,
     )
 
     def say(server: module.ExchangeServer) -> None:
@@ -322,6 +329,19 @@ def exchange(
         _print_json(summary)
     else:
         click.echo(f"{summary['messages']:,} messages to {len(summary['connections'])} connections")
+        if summary["faults"]:
+            click.echo("faults: " + ", ".join(f"{name} {count:,}" for name, count in summary["faults"].items()))
+
+
+def _list_faults(*, json_: bool) -> None:
+    from krakpot import _core
+
+    if json_:
+        keys = ("name", "of", "by", "help")
+        _print_json({"faults": [dict(zip(keys, row, strict=True)) for row in _core.FAULTS]})
+        return
+    for name, of, by, text in _core.FAULTS:
+        click.echo(f"{name:<13}{of:<12}{text}" + (f" (by={by})" if by else ""))
 
 
 @main.command()

@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from websockets.server import ServerProtocol
 
 from krakpot import _core
 from krakpot.errors import ConfigError
+from krakpot.exchange_faults import FORGET, Line, reset
 from krakpot.exchange_rest import Key, Rest, RestServer
 from krakpot.lake import Lake, nanoseconds
 
@@ -51,6 +53,8 @@ COMPARED = {"book": "book", "level3": "orders", "trade": "trades", "ticker": "ti
 """Channels of the exchange's account, and the tables of their messages."""
 NUMBERS = {"book": "checksum", "level3": "checksum", "trade": "trade_id"}
 """Columns over which the account has a hash."""
+INJECTED = 100_000
+"""Faults that a server remembers; of more the oldest are forgotten, the log has all."""
 HASH = 6364136223846793005
 """Multiplier of the hash over checksums; see ``_core.Exchange.summary``."""
 
@@ -90,13 +94,15 @@ class Options:
     start: int | None = None
     """Exchange time at the start, ns; None: now."""
     log: Path | None = None
-    """File for a line a frame, CSV: wall_ns,connection,frame,channel,symbol,checksum,sent_ns."""
+    """File for a line a frame, CSV: wall_ns,connection,frame,channel,symbol,checksum,sent_ns,fault."""
     book: Pace = Pace()
     level3: Pace = Pace()
     rest_port: int = 0
     """Port of REST; 0: a free one."""
     key: Key | None = None
     """Key for tokens; None: a new one."""
+    faults: tuple[str, ...] = ()
+    """What goes wrong from the beginning: see ``_core.Exchange.fault``."""
 
 
 PAUSE_MAX = 3600 * 10**9
@@ -152,6 +158,9 @@ class _Client(asyncio.Protocol):
         self.number: int | None = None
         """The exchange's number of this connection, from the handshake on."""
         self.writable = True
+        self.line = Line()
+        self.deaf = 0
+        """Until when nothing is read, ns of the exchange's time; 0: it is read."""
         self.transport: asyncio.Transport
         self._pieces: list[bytes] = []
 
@@ -178,13 +187,24 @@ class _Client(asyncio.Protocol):
 
     def _handshake(self, request: Request) -> None:
         endpoint = ENDPOINTS.get(request.path.partition("?")[0])
-        if endpoint is not None:
+        refusal = None if endpoint is None else self.server.exchange.knock(self._who())
+        if refusal is not None:
+            endpoint = None
+            if not refusal:
+                return reset(self.transport)
+            response = self.protocol.reject(503, "Refused by a fault of the exchange\n")
+            response.status_code = refusal
+        elif endpoint is not None:
             response = self.protocol.accept(request)
         else:
             response = self.protocol.reject(404, f"The exchange is at {PATH}, level 3 at {LEVEL3_PATH}\n")
         self.protocol.send_response(response)
         if endpoint is not None and self.protocol.state is State.OPEN:
             self.number = self.server.exchange.connect(endpoint)
+        return None
+
+    def _who(self) -> str:
+        return str(self.transport.get_extra_info("peername", ("",))[0])
 
     def _request(self, text: bytes) -> None:
         if self.number is not None:
@@ -194,19 +214,51 @@ class _Client(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what waits: answers of the protocol, then frames of the exchange."""
+        now = self.server.exchange.now
         for data in self.protocol.data_to_send():
             if data:
-                self.transport.write(data)
-            elif self.transport.can_write_eof():
+                self._write(data)
+            elif self.transport.can_write_eof() and not self.line.busy:
                 self.transport.write_eof()
         if self.number is not None:
             if self.protocol.state is not State.OPEN:
                 # After a goodbye nothing is sent any more, so nothing more is counted as sent.
                 self._leave()
             elif block := self.server.exchange.take(self.number):
-                self.transport.write(block)
+                self._write(block)
+        if self.line.busy and (data := self.line.pull(now)):
+            self.transport.write(data)
+        if self.deaf and now >= self.deaf and not self.line.dead:
+            self.deaf = 0
+            self.transport.resume_reading()
         if self.protocol.close_expected():
             asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.transport.abort)
+
+    def _write(self, data: bytes) -> None:
+        if self.line.busy:
+            self.line.push(data)
+        else:
+            self.transport.write(data)
+
+    def go_wrong(self, name: str, by: int) -> None:
+        """Do what a fault of a connection is."""
+        now = self.server.exchange.now
+        if name == "cut":
+            reset(self.transport)
+        elif name == "close" and self.protocol.state is State.OPEN:
+            self.protocol.send_close(by, "a fault of the exchange")
+            self.flush()
+        elif name == "stall":
+            self.line.stall(now, by)
+        elif name == "trickle":
+            self.line.trickle(now, by)
+        elif name in {"deaf", "half_open"}:
+            self.deaf = now + by
+            self.transport.pause_reading()
+            if name == "half_open":
+                self.line.die()
+                self._leave()
+                asyncio.get_running_loop().call_later(FORGET, self.transport.abort)
 
     def pause_writing(self) -> None:
         self.writable = False
@@ -232,7 +284,7 @@ class _Client(asyncio.Protocol):
 
     def close(self) -> None:
         """Say goodbye."""
-        if self.protocol.state is State.OPEN:
+        if self.protocol.state is State.OPEN and not self.line.busy:
             self.protocol.send_close(CloseCode.GOING_AWAY, "the exchange closes")
             self.flush()
         else:
@@ -245,7 +297,10 @@ class ExchangeServer:
     ``address`` is where; ``level3_address`` where level 3 is, and ``rest_address`` where the token comes from that it
     needs, signed for with ``key``.
 
-    ``ConfigError`` if the address cannot be listened on, or the log not be written.
+    ``fault`` lets something go wrong from now on; ``injected`` are the faults that happened, as
+    ``_core.Exchange.take_faults`` gives them.
+
+    ``ConfigError`` if the address cannot be listened on, the log not be written, or a fault not be read.
     """
 
     def __init__(self, options: Options) -> None:
@@ -256,8 +311,16 @@ class ExchangeServer:
             pairs=options.pairs, rate=options.rate, seed=options.seed, start=self.begin, log=options.log is not None,
             book=options.book.whole, level3=options.level3.whole,
         )  # fmt: skip
+        self.injected: deque[dict[str, Any]] = deque(maxlen=INJECTED)
+        for text in options.faults:
+            try:
+                self.exchange.fault(text)
+            except ValueError as error:
+                sentence = f"--fault {text}: {error}"
+                raise ConfigError(sentence) from None
         self.key = options.key or Key.made()
-        self._rest = RestServer(Rest(self.key, lambda: self.exchange.now, self.exchange.allow), self.settle)
+        rest = Rest(self.key, lambda: self.exchange.now, self.exchange.allow, self.exchange)
+        self._rest = RestServer(rest, self.settle)
         self.clients: set[_Client] = set()
         self.asked: float | None = None
         """When the last request came, by the monotonic clock."""
@@ -317,6 +380,10 @@ class ExchangeServer:
         """A client asks: for a while time does not run as fast as it can."""
         self.asked = time.monotonic()
 
+    def fault(self, text: str) -> None:
+        """Let something go wrong from now on; ``ValueError`` for what cannot be read."""
+        self.exchange.fault(text)
+
     def summary(self) -> dict[str, Any]:
         """What was sent: see ``_core.Exchange.summary``."""
         return dict(json.loads(self.exchange.summary()))
@@ -352,13 +419,23 @@ class ExchangeServer:
         now = self.exchange.advance(to if end is None else min(to, end), limit, time.time_ns())
         for client in list(self.clients):
             client.flush()
+        if faults := self.exchange.take_faults():
+            self._go_wrong(faults)
         if self._log is not None:
             self._log.write(self.exchange.take_log())
         return now
 
+    def _go_wrong(self, faults: list[dict[str, Any]]) -> None:
+        """Remember what went wrong; do what is to be done to connections."""
+        self.injected.extend(faults)
+        clients = {client.number: client for client in self.clients if client.number is not None}
+        for fault in faults:
+            if (client := clients.get(fault["connection"])) is not None:
+                client.go_wrong(fault["name"], fault["by"])
+
     def _cut_slow(self) -> None:
         for client in list(self.clients):
-            if client.transport.get_write_buffer_size() > SLOW:
+            if client.transport.get_write_buffer_size() + client.line.size > SLOW:
                 sys.stderr.write(
                     f"cut a client that had {SLOW >> 20} MiB waiting: it reads more slowly than the market moves\n"
                 )
@@ -386,6 +463,8 @@ def differences(lake: Lake, summary: Mapping[str, Any]) -> list[str]:
 
     Per symbol: the number of book, level-3, trade and ticker messages, and the hash over the sequence of checksums.
     Sentences about what differs; empty if nothing does. A session is the connection whose id its status message told.
+    Where faults harmed messages their number must fit: without those that were not sent, with those that were sent
+    twice, and with or without those that were damaged.
     """
     status = lake.scan("status").select("connection_id", "session").unique().collect()
     sessions = {int(told): str(session) for told, session in status.drop_nulls().iter_rows()}
@@ -409,18 +488,29 @@ def _session_differences(lake: Lake, session: str, connection: Mapping[str, Any]
         for part in sorted((p for p in lake.parts(table) if p.session == session), key=lambda p: (p.number, p.date)):
             _count(part.path, channel, counts, hashes)
     told = {
-        (channel, symbol): (facts["messages"], int(facts["hash"], 16))
+        (channel, symbol): facts
         for symbol, channels in connection["symbols"].items()
         for channel, facts in channels.items()
+        if channel in COMPARED
     }
     found: list[str] = []
     for key in sorted({*told, *counts}):
-        want, want_hash = told.get(key, (0, 0))
-        if counts.get(key, 0) != want:
-            found.append(f"{key[1]}: the exchange sent {want} {key[0]} messages, the lake has {counts.get(key, 0)}")
-        elif key[0] in NUMBERS and hashes[key] != want_hash:
+        facts = told.get(key, {"messages": 0, "hash": "0"})
+        least, most = _sent(facts)
+        count = counts.get(key, 0)
+        if not least <= count <= most:
+            sent = str(most) if least == most else f"{least} to {most}"
+            found.append(f"{key[1]}: the exchange sent {sent} {key[0]} messages, the lake has {count}")
+        elif key[0] in NUMBERS and "faults" not in facts and hashes.get(key, 0) != int(facts["hash"], 16):
             found.append(f"{key[1]}: the numbers of its {key[0]} messages differ from those that the exchange sent")
     return found
+
+
+def _sent(facts: Mapping[str, Any]) -> tuple[int, int]:
+    """How many messages of an account can have come, at least and at most."""
+    faults = Counter[str](facts.get("faults", {}))
+    sent = facts["messages"] - faults["drop"] - faults["silence"] + faults["repeat"]
+    return sent - faults["digit"] - faults["truncate"] - faults["garbage"] - faults["oversize"], sent
 
 
 def _count(path: Path, channel: str, counts: dict[tuple[str, str], int], hashes: dict[tuple[str, str], int]) -> None:

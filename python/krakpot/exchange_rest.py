@@ -20,10 +20,11 @@ from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import parse_qs
 
-from krakpot import http1
+from krakpot import _core, http1
 from krakpot.errors import ConfigError
 
 TOKEN_PATH = "/0/private/GetWebSocketsToken"  # noqa: S105  # a path, no secret
+FAULTS_PATH = "/faults"
 EXPIRES = 900
 """Seconds for which a token may be used, by the exchange's clock."""
 NONCE_MAX = (1 << 64) - 1
@@ -77,11 +78,15 @@ def _nonce(kind: str, body: bytes) -> str | None:
 
 @dataclass
 class Rest:
-    """The answers. ``now``: the exchange's time, ns; ``allow``: is told a new token and until when it is valid, ns."""
+    """The answers. ``now``: the exchange's time, ns; ``allow``: is told a new token and until when it is valid, ns.
+
+    ``exchange`` is whose faults can be asked for; without one they cannot.
+    """
 
     key: Key
     now: Callable[[], int]
     allow: Callable[[str, int], None]
+    exchange: _core.Exchange | None = None
     last_nonce: int = -1
     """The highest that came with a right signature."""
 
@@ -91,7 +96,10 @@ class Rest:
         if (method, path) == ("GET", "/0/public/Time"):
             return _result({"unixtime": int(now.timestamp()), "rfc1123": format_datetime(now, usegmt=True)})
         if (method, path) == ("GET", "/0/public/SystemStatus"):
-            return _result({"status": "online", "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ")})
+            system = "online" if self.exchange is None else self.exchange.system
+            return _result({"status": system, "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ")})
+        if path == FAULTS_PATH and self.exchange is not None:
+            return self._faults(self.exchange, method, headers, body)
         if (method, path) != ("POST", TOKEN_PATH):
             return _error("EGeneral:Unknown method")
         error = self._check(path, headers, body)
@@ -100,6 +108,23 @@ class Rest:
         token = secrets.token_urlsafe(32)
         self.allow(token, self.now() + EXPIRES * 10**9)
         return _result({"token": token, "expires": EXPIRES})
+
+    def _faults(self, exchange: _core.Exchange, method: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        """Ask for faults (POST, a line each), end all (DELETE), or list those in force.
+
+        The name of the key is wanted in its header, which no page in a browser can send without being asked first.
+        """
+        if not hmac.compare_digest(headers.get("api-key", "").encode(), self.key.name.encode()):
+            return _error("EAPI:Invalid key")
+        if method == "DELETE":
+            exchange.heal()
+        elif method == "POST":
+            try:
+                for line in body.decode().splitlines():
+                    exchange.fault(line)
+            except ValueError as error:
+                return _error(str(error))
+        return _result({"faults": exchange.faults})
 
     def _check(self, path: str, headers: Mapping[str, str], body: bytes) -> str | None:
         """What is wrong with the signature of a request, in Kraken's words."""

@@ -1652,6 +1652,8 @@ impl State {
         symbol.precision = Some(precision);
         let name = symbol.name.clone();
         if precision_changed {
+            // What was refused for its digits may be held now.
+            (symbol.book.refusals, symbol.orders.refusals) = (0, 0);
             // What Kraken does to a live book at that moment is not documented: it is left and asked for again.
             self.precision_event(&name, precision);
             for channel in [Channel::Book, Channel::Level3] {
@@ -1715,7 +1717,8 @@ impl State {
         }
         for &channel in &options.channels {
             let subscription = &mut self.symbols[i].subscriptions[channel as usize];
-            let again = matches!(subscription.standing, Standing::Refused | Standing::Gone) && status_changed;
+            let changed = status_changed || precision_changed;
+            let again = matches!(subscription.standing, Standing::Refused | Standing::Gone) && changed;
             if subscription.standing == Standing::Off || again {
                 subscription.standing = Standing::Wanted(now);
             }
@@ -2061,9 +2064,14 @@ fn bad_token(error: &str) -> bool {
 }
 
 /// Whether a refusal is of this moment: too many requests, by Kraken's word for the public channels and by the ending of
-/// all its other words for it, or the token.
+/// all its other words for it, the token, or trouble of the exchange's own (its page of errors: Unavailable, Busy,
+/// Deadline elapsed, Internal error).
 fn passing(error: &str) -> bool {
-    error == "Exceeded msg rate" || error.ends_with("ate limit exceeded") || bad_token(error)
+    error == "Exceeded msg rate"
+        || error.ends_with("ate limit exceeded")
+        || error.starts_with("EService:")
+        || error == "EGeneral:Internal error"
+        || bad_token(error)
 }
 
 /// A number as its column holds it; the decoder let only such through.

@@ -248,6 +248,22 @@ fn digits_beyond_the_precision_end_the_book_and_twice_in_a_snapshot_give_the_sym
 }
 
 #[test]
+fn a_symbol_given_up_for_its_digits_is_asked_for_again_when_its_precision_changes() {
+    let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
+    session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
+    for _ in 0..2 {
+        // The snapshot came before the news of the pair: on another connection it may.
+        session.receive(book("snapshot", "A/USD", "1.05", 1).as_bytes(), START);
+    }
+    assert_eq!(kinds(&mut session).last().map(String::as_str), Some("gone"));
+    session.receive(instrument("update", &[pair("A/USD", "online", 2)]).as_bytes(), START);
+    assert!(session.requests(START)[0].contains(r#""method":"subscribe""#));
+    session.receive(ack("subscribe", "book", "A/USD", 3).as_bytes(), START);
+    session.receive(book("snapshot", "A/USD", "1.05", one_bid("105")).as_bytes(), START);
+    assert_eq!(session.live(), 1);
+}
+
+#[test]
 fn a_change_of_precision_renews_the_book() {
     let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
     session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);

@@ -2,15 +2,16 @@
 //!
 //! Requests in, WebSocket frames out, in blocks. The same seed, the same requests and the same times give the same bytes.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use serde_json::{Map, Value, json};
 
 use crate::engine::{Change, OrderChange, Side};
+use crate::faults::{self, Fault, Faults, Injected, Occasion, What};
 use crate::market::{INTERVALS, Market};
 use crate::message;
 use crate::orders::{self, OrderEntry, OrderView};
-use crate::pairs::pairs;
+use crate::pairs::{Pair, pairs};
 use crate::request::{self, Endpoint, Request, Topic};
 use crate::rng::Rng;
 use crate::view::{self, Checksum, Entry, View, checksum};
@@ -39,6 +40,11 @@ const ID_BITS: u32 = 40;
 const MESSAGES_PER_STEP: f64 = 1.04;
 /// Multiplier of the hash over checksums: hash = hash × this + checksum, modulo 2^64 (Knuth's MMIX generator).
 pub const HASH: u64 = 6_364_136_223_846_793_005;
+/// After so long a frame that waits for the next one, to change places with it, goes alone.
+const REORDER: i64 = SECOND;
+/// Status of a pair that is kept from trading.
+const KEPT: [&str; 5] = ["cancel_only", "limit_only", "maintenance", "reduce_only", "work_in_progress"];
+const DELISTED: &str = "delisted";
 /// Most pairs.
 pub const PAIRS_MAX: usize = 1500;
 
@@ -99,6 +105,14 @@ struct Late {
     number: u64,
 }
 
+/// A message that others overtake.
+#[derive(Debug)]
+struct Aside {
+    late: Late,
+    /// Whether it goes when the next one of its channel and symbol went.
+    swap: bool,
+}
+
 #[derive(Debug)]
 struct Subscription {
     topic: Topic,
@@ -124,6 +138,10 @@ struct Connection {
     out: Vec<u8>,
     /// What is delayed, and what came after it.
     late: VecDeque<Late>,
+    /// What others overtake, by time.
+    aside: VecDeque<Aside>,
+    /// What is kept silent, until it is asked for anew.
+    silent: BTreeSet<(&'static str, usize)>,
     frames: u64,
     bytes: u64,
     next_heartbeat: i64,
@@ -136,6 +154,8 @@ struct Connection {
     costs: Bucket,
     /// By channel (book, level3, trade, ticker, ohlc) and pair.
     counts: HashMap<(&'static str, usize), Count>,
+    /// Faults of their messages, by name.
+    harmed: BTreeMap<(&'static str, usize), BTreeMap<&'static str, u64>>,
 }
 
 impl Connection {
@@ -143,7 +163,8 @@ impl Connection {
     fn next_duty(&self) -> i64 {
         let snapshot = self.coming.front().map_or(i64::MAX, |coming| coming.due);
         let late = self.late.front().map_or(i64::MAX, |late| late.due);
-        self.next_heartbeat.min(snapshot).min(late)
+        let aside = self.aside.front().map_or(i64::MAX, |aside| aside.late.due);
+        self.next_heartbeat.min(snapshot).min(late).min(aside)
     }
 }
 
@@ -211,6 +232,12 @@ pub struct Exchange {
     messages: u64,
     log: Option<Vec<u8>>,
     wall: i64,
+    faults: Faults,
+    /// Its state; nothing trades unless it is online.
+    system: &'static str,
+    /// When the state ends that a fault brought, of the exchange or of a pair.
+    restore: Vec<(i64, Option<usize>)>,
+    seed: u64,
     entries: Vec<Entry>,
     order_entries: Vec<OrderEntry>,
     text: Vec<u8>,
@@ -258,8 +285,12 @@ impl Exchange {
             subscriptions: 0,
             connected: 0,
             messages: 0,
-            log: log.then(|| b"wall_ns,connection,frame,channel,symbol,checksum,sent_ns\n".to_vec()),
+            log: log.then(|| b"wall_ns,connection,frame,channel,symbol,checksum,sent_ns,fault\n".to_vec()),
             wall: 0,
+            faults: Faults::new(seed),
+            system: "online",
+            restore: Vec::new(),
+            seed,
             entries: Vec::new(),
             order_entries: Vec::new(),
             text: Vec::new(),
@@ -316,6 +347,8 @@ impl Exchange {
             endpoint,
             out: Vec::new(),
             late: VecDeque::new(),
+            aside: VecDeque::new(),
+            silent: BTreeSet::new(),
             frames: 0,
             bytes: 0,
             next_heartbeat: i64::MAX,
@@ -326,6 +359,7 @@ impl Exchange {
             requests: Bucket::new(REQUESTS, self.now),
             costs: Bucket::new(COSTS, self.now),
             counts: HashMap::new(),
+            harmed: BTreeMap::new(),
         };
         let place = self.connections.iter().position(Option::is_none).unwrap_or_else(|| {
             self.connections.push(None);
@@ -333,7 +367,7 @@ impl Exchange {
         });
         self.connections[place] = Some(connection);
         self.text.clear();
-        message::status("online", told, &mut self.text);
+        message::status(self.system, told, None, &mut self.text);
         self.send(&[place], "status", None, 0);
         id
     }
@@ -364,7 +398,7 @@ impl Exchange {
         })
     }
 
-    /// Takes the log: `wall_ns,connection,frame,channel,symbol,checksum,sent_ns`, a line a frame.
+    /// Takes the log: `wall_ns,connection,frame,channel,symbol,checksum,sent_ns,fault`, a line a frame and a fault.
     pub fn take_log(&mut self) -> Vec<u8> {
         self.log.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -376,13 +410,15 @@ impl Exchange {
         loop {
             let conflated = self.conflated.iter().filter_map(|due| due.front()).map(|due| due.0).min();
             let conflated = conflated.unwrap_or(i64::MAX);
-            let next = self.next_step.min(self.next_duty).min(self.next_status).min(conflated);
+            let next = self.next_step.min(self.next_duty).min(self.next_status).min(conflated).min(self.next_fault());
             if next > to {
                 self.now = self.now.max(to);
                 break;
             }
             self.now = next;
-            if next == self.next_duty {
+            if next == self.next_fault() {
+                self.go_wrong();
+            } else if next == self.next_duty {
                 self.duty();
             } else if next == conflated {
                 self.tell_conflated();
@@ -407,7 +443,7 @@ impl Exchange {
         let at = self.rng.unit() * total;
         let pair = self.cumulative.partition_point(|&sum| sum <= at).min(self.markets.len() - 1);
         let now = self.now;
-        if self.markets[pair].pair.status != "online" {
+        if self.markets[pair].pair.status != "online" || self.system != "online" {
             return;
         }
         self.markets[pair].step(now);
@@ -428,7 +464,8 @@ impl Exchange {
         for (trigger, happened) in [(0, bbo), (1, traded)] {
             if happened && !self.topics[pair].tickers[trigger].is_empty() {
                 self.text.clear();
-                message::ticker(&self.markets[pair], false, now, &mut self.text);
+                let stamp = self.stamp(now);
+                message::ticker(&self.markets[pair], false, stamp, &mut self.text);
                 let places = std::mem::take(&mut self.topics[pair].tickers[trigger]);
                 self.send(&places, "ticker", Some(pair), 0);
                 self.topics[pair].tickers[trigger] = places;
@@ -437,9 +474,10 @@ impl Exchange {
         for interval in 0..INTERVALS.len() {
             if traded && !self.topics[pair].ohlc[interval].is_empty() {
                 self.text.clear();
+                let stamp = self.stamp(now);
                 let market = &self.markets[pair];
                 let running = market.candles[interval].back();
-                message::ohlc(&market.pair, interval, false, running.into_iter(), now, &mut self.text);
+                message::ohlc(&market.pair, interval, false, running.into_iter(), stamp, &mut self.text);
                 let places = std::mem::take(&mut self.topics[pair].ohlc[interval]);
                 self.send(&places, "ohlc", Some(pair), 0);
                 self.topics[pair].ohlc[interval] = places;
@@ -503,6 +541,7 @@ impl Exchange {
         }
         let (mut changes, ts) = (std::mem::take(&mut held.changes), held.ts);
         let mut books = std::mem::take(&mut self.topics[pair].books);
+        let stamp = self.stamp(ts);
         if self.paces[BOOK].conflate > 0 {
             view::merge(&mut changes);
         }
@@ -518,7 +557,7 @@ impl Exchange {
                 continue;
             }
             text.clear();
-            message::book(&market.pair, false, entries, sum, ts, text);
+            message::book(&market.pair, false, entries, sum, stamp, text);
             self.send(places, "book", Some(pair), sum.into());
         }
         changes.clear();
@@ -533,6 +572,7 @@ impl Exchange {
         }
         let (mut changes, ts) = (std::mem::take(&mut held.changes), held.ts);
         let mut views = std::mem::take(&mut self.topics[pair].level3);
+        let stamp = self.stamp(ts);
         orders::merge(&mut changes);
         let Self { markets, topics, scratch, .. } = self;
         let levels = changes.iter().map(|change| (change.side, change.price));
@@ -546,7 +586,7 @@ impl Exchange {
                 continue;
             }
             text.clear();
-            message::level3(&market.pair, (pair as u64) << ID_BITS, false, order_entries, sum, ts, text);
+            message::level3(&market.pair, (pair as u64) << ID_BITS, false, order_entries, sum, stamp, text);
             self.send(places, "level3", Some(pair), sum.into());
         }
         changes.clear();
@@ -556,15 +596,20 @@ impl Exchange {
 
     /// A pair goes to `post_only` and back, as pairs do when they are listed or looked after; then another.
     fn change_status(&mut self) {
-        let (pair, status) = match self.quiet.take() {
-            Some(pair) => (pair, "online"),
-            None => (self.rng.below(self.markets.len()), "post_only"),
+        let (pair, status, before) = match self.quiet.take() {
+            Some(pair) => (pair, "online", "post_only"),
+            None => (self.rng.below(self.markets.len()), "post_only", "online"),
         };
-        // The first ones stay: they carry demos and measurements.
-        if pair < 30 || self.markets[pair].pair.status == status {
+        // The first ones stay: they carry demos and measurements. A fault may have given it another.
+        if pair < 30 || self.markets[pair].pair.status != before {
             return;
         }
         self.quiet = (status == "post_only").then_some(pair);
+        self.set_status(pair, status);
+    }
+
+    /// Gives a pair a status, and tells who follows the instrument channel.
+    fn set_status(&mut self, pair: usize, status: &'static str) {
         self.markets[pair].pair.status = status;
         self.text.clear();
         message::instrument(false, &[], std::iter::once(&self.markets[pair].pair), &mut self.text);
@@ -583,7 +628,11 @@ impl Exchange {
             loop {
                 let now = self.now;
                 let Some(connection) = &mut self.connections[place] else { break };
-                if connection.late.front().is_some_and(|late| late.due <= now) {
+                if connection.aside.front().is_some_and(|aside| aside.late.due <= now) {
+                    if let Some(Aside { late, .. }) = connection.aside.pop_front() {
+                        self.put(place, &late.frame, late.channel, late.pair, late.number, "");
+                    }
+                } else if connection.late.front().is_some_and(|late| late.due <= now) {
                     if let Some(late) = connection.late.pop_front() {
                         self.deliver(place, &late.frame, late.channel, late.pair, late.number);
                     }
@@ -628,6 +677,7 @@ impl Exchange {
     /// Sends a snapshot: the state of this moment.
     fn tell_snapshot(&mut self, place: usize, pair: usize, topic: Topic, now: i64) {
         self.text.clear();
+        let skew = self.faults.skew(self.now);
         let market = &self.markets[pair];
         let mut number = 0;
         match topic {
@@ -638,23 +688,30 @@ impl Exchange {
                 }
                 let sum = checksum(&market.engine, &mut self.scratch);
                 number = sum.into();
-                message::book(&market.pair, true, &self.entries, sum, now, &mut self.text);
+                message::book(&market.pair, true, &self.entries, sum, now + skew, &mut self.text);
             }
             Topic::Level3(depth) => {
                 self.order_entries.clear();
                 orders::snapshot(&market.engine, depth, &mut self.order_entries);
                 let sum = orders::checksum(&market.engine, &mut self.scratch);
                 number = sum.into();
-                let (first_id, ts) = ((pair as u64) << ID_BITS, now.max(market.engine.last()));
+                let (first_id, ts) = ((pair as u64) << ID_BITS, now.max(market.engine.last()) + skew);
                 message::level3(&market.pair, first_id, true, &self.order_entries, sum, ts, &mut self.text);
             }
             Topic::Trade => {
                 message::trades(&market.pair, true, market.trades.iter(), &mut self.text);
                 number = market.trades.back().map_or(0, |trade| trade.id.unsigned_abs());
             }
-            Topic::Ticker { .. } => message::ticker(market, true, now, &mut self.text),
+            Topic::Ticker { .. } => message::ticker(market, true, now + skew, &mut self.text),
             Topic::Ohlc(interval) => {
-                message::ohlc(&market.pair, interval, true, market.candles[interval].iter(), now, &mut self.text);
+                message::ohlc(
+                    &market.pair,
+                    interval,
+                    true,
+                    market.candles[interval].iter(),
+                    now + skew,
+                    &mut self.text,
+                );
             }
         }
         self.send(&[place], topic.channel(), Some(pair), number);
@@ -752,23 +809,379 @@ impl Exchange {
         self.framed = framed;
     }
 
-    /// Puts a frame into the queue of a connection, and into the accounts.
+    /// Counts a frame as meant for a connection, and puts it into its queue unless a fault prevents that.
     fn deliver(&mut self, place: usize, frame: &[u8], channel: &'static str, pair: Option<usize>, number: u64) {
+        let Some(connection) = &mut self.connections[place] else { return };
+        if let Some(pair) = pair {
+            let count = connection.counts.entry((channel, pair)).or_default();
+            count.messages += 1;
+            count.hash = count.hash.wrapping_mul(HASH).wrapping_add(number);
+        }
+        if self.faults.frames || !connection.silent.is_empty() {
+            self.harm(place, frame, channel, pair, number);
+        } else {
+            self.put(place, frame, channel, pair, number, "");
+        }
+    }
+
+    /// Puts a frame into the queue of a connection.
+    fn put(
+        &mut self,
+        place: usize,
+        frame: &[u8],
+        channel: &'static str,
+        pair: Option<usize>,
+        number: u64,
+        fault: &'static str,
+    ) {
         let Some(connection) = &mut self.connections[place] else { return };
         connection.out.extend_from_slice(frame);
         connection.bytes += frame.len() as u64;
         if let Some(log) = &mut self.log {
             let symbol = pair.map_or("", |pair| self.markets[pair].pair.symbol.as_str());
             let (wall, id, count, now) = (self.wall, connection.id, connection.frames, self.now);
-            log.extend_from_slice(format!("{wall},{id},{count},{channel},{symbol},{number},{now}\n").as_bytes());
+            log.extend_from_slice(
+                format!("{wall},{id},{count},{channel},{symbol},{number},{now},{fault}\n").as_bytes(),
+            );
         }
         connection.frames += 1;
         self.messages += 1;
-        if let Some(pair) = pair {
-            let count = connection.counts.entry((channel, pair)).or_default();
-            count.messages += 1;
-            count.hash = count.hash.wrapping_mul(HASH).wrapping_add(number);
+        if !connection.aside.is_empty() {
+            // What was to change places with this one follows it.
+            let swaps = |aside: &Aside| aside.swap && aside.late.channel == channel && aside.late.pair == pair;
+            if let Some(at) = connection.aside.iter().position(swaps)
+                && let Some(Aside { late, .. }) = connection.aside.remove(at)
+            {
+                self.put(place, &late.frame, channel, pair, late.number, "");
+            }
         }
+    }
+
+    // What goes wrong.
+
+    /// Asks for a fault, by the text that `faults` describes. It begins now.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the text, and what is allowed.
+    pub fn fault(&mut self, text: &str) -> Result<(), String> {
+        let fault = faults::read(text, self.now)?;
+        if let Some(pattern) = &fault.symbol
+            && !self.markets.iter().any(|market| faults::glob(pattern, &market.pair.symbol))
+        {
+            return Err(format!("{}: symbol={pattern}: no pair of this exchange is so called", fault.kind.name));
+        }
+        self.faults.add(fault);
+        Ok(())
+    }
+
+    /// Ends all faults. What they did stays done; what they hold back comes.
+    pub fn heal(&mut self) {
+        self.faults.clear();
+        for connection in self.connections.iter_mut().flatten() {
+            connection.silent.clear();
+        }
+        for (_, what) in std::mem::take(&mut self.restore) {
+            self.restore_state(what);
+        }
+    }
+
+    /// The faults that are in force or will be, as they were asked for.
+    pub fn faults(&self) -> impl Iterator<Item = &str> {
+        self.faults.texts()
+    }
+
+    /// What went wrong since the last call. What happens to connections is only told here: the caller does it.
+    pub fn take_faults(&mut self) -> Vec<Injected> {
+        self.faults.take()
+    }
+
+    /// Whether a client of an address may connect; else the HTTP status with which it is refused, 0 for none.
+    ///
+    /// # Errors
+    /// That status.
+    pub fn knock(&mut self, who: &str) -> Result<(), u16> {
+        match self.faults.knock(self.now, who) {
+            None => Ok(()),
+            Some((fault, status)) => {
+                self.happened(&fault, None, "", None);
+                Err(status)
+            }
+        }
+    }
+
+    /// State of the exchange.
+    #[must_use]
+    pub const fn system(&self) -> &'static str {
+        self.system
+    }
+
+    /// The best levels of a pair's book as they are: price and quantity, bids then asks.
+    #[must_use]
+    pub fn book(&self, symbol: &str, depth: usize) -> Option<[Vec<(String, String)>; 2]> {
+        let Market { engine, pair, .. } = &self.markets[*self.places.get(symbol)?];
+        let text = |value: i64, decimals: u8| {
+            let mut digits = Vec::new();
+            wire::number(value.into(), decimals, &mut digits);
+            digits.into_iter().map(char::from).collect::<String>()
+        };
+        Some([Side::Buy, Side::Sell].map(|side| {
+            let levels = engine.best(side).take(depth);
+            levels.map(|(price, qty)| (text(price, pair.price_precision), text(qty, pair.qty_precision))).collect()
+        }))
+    }
+
+    fn next_fault(&self) -> i64 {
+        self.restore.iter().map(|(due, _)| *due).min().unwrap_or(i64::MAX).min(self.faults.next)
+    }
+
+    /// The time that a message carries for something that happened at `ts`.
+    fn stamp(&self, ts: i64) -> i64 {
+        ts + self.faults.skew(self.now)
+    }
+
+    /// Keeps that a fault happened.
+    fn happened(&mut self, fault: &Fault, place: Option<usize>, channel: &'static str, pair: Option<usize>) {
+        let connection = place.and_then(|place| self.connections[place].as_mut());
+        let (id, frame) = connection.as_ref().map(|c| (c.id, c.frames)).unzip();
+        let symbol = pair.map_or("", |pair| self.markets[pair].pair.symbol.as_str());
+        let (name, now, by) = (fault.kind.name, self.now, fault.by);
+        // What harms a frame is told in the frame's own line.
+        if let Some(log) = &mut self.log
+            && fault.kind.occasion != Occasion::Frame
+        {
+            let text = |number: Option<u64>| number.map_or(String::new(), |number| number.to_string());
+            let (wall, id, frame) = (self.wall, text(id), text(frame));
+            log.extend_from_slice(format!("{wall},{id},{frame},{channel},{symbol},0,{now},{name}\n").as_bytes());
+        }
+        let symbol = symbol.to_owned();
+        self.faults.happened(Injected { ts: now, name, connection: id, frame, channel, symbol, by });
+    }
+
+    /// What faults do to a frame on its way out.
+    fn harm(&mut self, place: usize, frame: &[u8], channel: &'static str, pair: Option<usize>, number: u64) {
+        let now = self.now;
+        let Some(connection) = &mut self.connections[place] else { return };
+        if pair.is_some_and(|pair| connection.silent.contains(&(channel, pair))) {
+            return self.lose(place, channel, pair, number, "silence");
+        }
+        let symbol = pair.map_or("", |pair| self.markets[pair].pair.symbol.as_str());
+        let may = |what| pair.is_some() || what != What::Silence;
+        let Some(fault) = self.faults.pick(Occasion::Frame, (now, connection.id, channel, symbol), may) else {
+            return self.put(place, frame, channel, pair, number, "");
+        };
+        self.happened(&fault, Some(place), channel, pair);
+        let Some(connection) = &mut self.connections[place] else { return };
+        let name = fault.kind.name;
+        match fault.kind.what {
+            What::Drop => return self.lose(place, channel, pair, number, name),
+            What::Silence => {
+                connection.silent.extend(pair.map(|pair| (channel, pair)));
+                return self.lose(place, channel, pair, number, name);
+            }
+            _ => {}
+        }
+        if let Some(pair) = pair {
+            *connection.harmed.entry((channel, pair)).or_default().entry(name).or_default() += 1;
+        }
+        match fault.kind.what {
+            What::Repeat => {
+                self.put(place, frame, channel, pair, number, "");
+                self.put(place, frame, channel, pair, number, name);
+            }
+            What::Reorder | What::Delay => {
+                let swap = fault.kind.what == What::Reorder;
+                let due = now + if swap { REORDER } else { fault.by };
+                let aside = Aside { late: Late { due, frame: frame.to_vec(), channel, pair, number }, swap };
+                let at = connection.aside.partition_point(|other| other.late.due <= due);
+                connection.aside.insert(at, aside);
+                self.next_duty = self.next_duty.min(due);
+            }
+            what => {
+                let mut text = wire::text(frame).to_vec();
+                faults::damage(what, fault.by, &mut text, &mut self.faults.rng);
+                let mut damaged = Vec::new();
+                wire::frame(&text, &mut damaged);
+                self.put(place, &damaged, channel, pair, number, name);
+            }
+        }
+    }
+
+    /// A frame is not sent: it has a line in the log, with the number of the next one that is.
+    fn lose(&mut self, place: usize, channel: &'static str, pair: Option<usize>, number: u64, fault: &'static str) {
+        let Some(connection) = &mut self.connections[place] else { return };
+        if let Some(pair) = pair {
+            *connection.harmed.entry((channel, pair)).or_default().entry(fault).or_default() += 1;
+        }
+        if let Some(log) = &mut self.log {
+            let symbol = pair.map_or("", |pair| self.markets[pair].pair.symbol.as_str());
+            let (wall, id, count, now) = (self.wall, connection.id, connection.frames, self.now);
+            log.extend_from_slice(
+                format!("{wall},{id},{count},{channel},{symbol},{number},{now},{fault}\n").as_bytes(),
+            );
+        }
+    }
+
+    /// Faults of time that are due, and ends of what they brought.
+    fn go_wrong(&mut self) {
+        let now = self.now;
+        let over: Vec<Option<usize>> =
+            self.restore.iter().filter(|(due, _)| *due <= now).map(|(_, what)| *what).collect();
+        self.restore.retain(|(due, _)| *due > now);
+        for what in over {
+            self.restore_state(what);
+        }
+        let connections: Vec<u64> = self.connections.iter().flatten().map(|connection| connection.id).collect();
+        for (fault, connection) in self.faults.due(now, &connections) {
+            match fault.kind.occasion {
+                Occasion::Socket => {
+                    let place = connection.and_then(|id| self.place(id));
+                    self.happened(&fault, place, "", None);
+                }
+                Occasion::Pair => self.pair_goes_wrong(&fault),
+                _ => {
+                    let state = match fault.kind.what {
+                        What::Maintenance => Some("maintenance"),
+                        What::CancelOnly => Some("cancel_only"),
+                        What::PostOnly => Some("post_only"),
+                        _ => None,
+                    };
+                    self.happened(&fault, None, "status", None);
+                    if let Some(state) = state {
+                        self.system = state;
+                        self.restore.retain(|(_, what)| what.is_some());
+                        self.restore.push((now + fault.by, None));
+                    }
+                    if fault.kind.what != What::Skew {
+                        self.tell_status(state.is_none());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The exchange, or a pair, is online again.
+    fn restore_state(&mut self, what: Option<usize>) {
+        match what {
+            None => {
+                self.system = "online";
+                self.tell_status(false);
+            }
+            Some(pair) if self.markets[pair].pair.status != DELISTED => self.set_status(pair, "online"),
+            Some(_) => {}
+        }
+    }
+
+    /// Tells all connections the state of the exchange; with a maintenance that is announced, on request.
+    fn tell_status(&mut self, announce: bool) {
+        for place in 0..self.connections.len() {
+            if let Some(name) = self.connections[place].as_ref().map(|connection| connection.told) {
+                self.text.clear();
+                message::status(self.system, name, announce.then_some(self.now), &mut self.text);
+                self.send(&[place], "status", None, 0);
+            }
+        }
+    }
+
+    /// A fault of a pair that its pattern chooses. Where there is none nothing happens.
+    fn pair_goes_wrong(&mut self, fault: &Fault) {
+        let chosen = |market: &Market| fault.symbol.as_ref().is_none_or(|p| faults::glob(p, &market.pair.symbol));
+        let listing = fault.kind.what == What::List;
+        let fits: Vec<usize> = (0..self.markets.len())
+            .filter(|&i| chosen(&self.markets[i]) && (self.markets[i].pair.status == DELISTED) == listing)
+            // Its own status comes back with `restore`, once.
+            .filter(|&i| fault.kind.what != What::Instrument || self.markets[i].pair.status == "online")
+            .collect();
+        let pair = match (fits.len(), listing) {
+            (0, true) if fault.symbol.is_none() && self.markets.len() < PAIRS_MAX => self.new_pair(),
+            (0, _) => return,
+            (n, _) => fits[self.faults.rng.below(n)],
+        };
+        self.happened(fault, None, "instrument", Some(pair));
+        match fault.kind.what {
+            What::Instrument => {
+                let status = KEPT[self.faults.rng.below(KEPT.len())];
+                self.restore.push((self.now + fault.by, Some(pair)));
+                self.set_status(pair, status);
+            }
+            What::Delist => self.delist(pair),
+            What::List => {
+                self.begin_anew(pair, self.markets[pair].pair.price_precision);
+                self.set_status(pair, "online");
+            }
+            _ => {
+                let before = self.markets[pair].pair.price_precision;
+                let more = before == 0 || (before < 10 && self.faults.rng.below(2) == 0);
+                self.begin_anew(pair, if more { before + 1 } else { before - 1 });
+                let status = self.markets[pair].pair.status;
+                self.set_status(pair, status);
+                self.books_anew(pair);
+            }
+        }
+    }
+
+    /// A pair more; its market does not trade until it is listed.
+    fn new_pair(&mut self) -> usize {
+        let place = self.markets.len();
+        let mut all = pairs(place + 1, self.seed);
+        let mut pair = all.swap_remove(place);
+        pair.status = DELISTED;
+        let sum = self.cumulative.last().copied().unwrap_or_default() + pair.weight;
+        self.cumulative.push(sum);
+        self.places.insert(pair.symbol.clone(), place);
+        self.markets.push(Market::new(pair, self.seed, self.now));
+        self.topics.push(Topics::default());
+        self.told.push([0; 2]);
+        place
+    }
+
+    /// A pair's market begins anew, with prices of so many decimals. Its trades go on counting.
+    fn begin_anew(&mut self, place: usize, price_precision: u8) {
+        let mut pair = self.markets[place].pair.clone();
+        pair.price = match price_precision.cmp(&pair.price_precision) {
+            std::cmp::Ordering::Less => pair.price / 10,
+            std::cmp::Ordering::Equal => pair.price,
+            std::cmp::Ordering::Greater => pair.price.saturating_mul(10),
+        }
+        .max(500);
+        pair.price_precision = price_precision;
+        let seed = self.faults.rng.bits();
+        self.markets[place] = self.markets[place].anew(pair, seed, self.now);
+        self.told[place] = [0; 2];
+        let topics = &mut self.topics[place];
+        topics.held_books.changes.clear();
+        topics.held_level3.changes.clear();
+        topics.book_sum.forget();
+        topics.level3_sum.forget();
+    }
+
+    /// Subscribers of a pair's books get a snapshot each.
+    fn books_anew(&mut self, pair: usize) {
+        let now = self.now;
+        let Self { markets, topics, .. } = self;
+        let engine = &markets[pair].engine;
+        let mut told: Vec<(usize, Topic)> = Vec::new();
+        for (depth, view, places) in &mut topics[pair].books {
+            *view = View::new(engine, *depth);
+            told.extend(places.iter().map(|&place| (place, Topic::Book(*depth))));
+        }
+        for (depth, view, places) in &mut topics[pair].level3 {
+            *view = OrderView::new(engine, *depth);
+            told.extend(places.iter().map(|&place| (place, Topic::Level3(*depth))));
+        }
+        for (place, topic) in told {
+            self.tell_snapshot(place, pair, topic, now);
+        }
+    }
+
+    /// A pair is no longer listed: nothing of it comes any more, and it cannot be subscribed.
+    fn delist(&mut self, pair: usize) {
+        for place in 0..self.connections.len() {
+            let Some(connection) = &mut self.connections[place] else { continue };
+            for subscription in connection.subscriptions.remove(&pair).unwrap_or_default() {
+                self.leave(place, pair, subscription.topic);
+            }
+        }
+        self.set_status(pair, DELISTED);
     }
 
     // Requests.
@@ -780,12 +1193,16 @@ impl Exchange {
         let Some(connection) = &mut self.connections[place] else { return };
         let (method, req_id, request) = request::read(text, connection.endpoint);
         let req_id = req_id.as_ref();
-        let request = if connection.requests.take(1.0, now) { request } else { Err("Exceeded msg rate") };
+        let request = if connection.requests.take(1.0, now) { request } else { Err(TOO_MANY) };
+        let request = match request {
+            Ok(request) if self.limited(place, &request) => Err(TOO_MANY),
+            request => request,
+        };
         match request {
             Err(error) => self.refuse(place, error, &method, req_id, None),
             Ok(Request::Ping) => {
                 self.text.clear();
-                request::pong(req_id, now, &mut self.text);
+                request::pong(req_id, self.stamp(now), &mut self.text);
                 self.send(&[place], "pong", None, 0);
             }
             Ok(Request::Instrument { subscribe, snapshot }) => {
@@ -805,6 +1222,31 @@ impl Exchange {
         self.find_duty();
     }
 
+    /// Whether a fault lets a request be one too many.
+    fn limited(&mut self, place: usize, request: &Request) -> bool {
+        let (channel, symbols) = match request {
+            Request::Ping => return false,
+            Request::Instrument { .. } => ("instrument", &[String::new()][..]),
+            Request::Topic { topic, symbols, .. } => (topic.channel(), &symbols[..]),
+        };
+        symbols.iter().any(|symbol| self.answer_fault(place, channel, symbol, |what| what == What::RateLimit).is_some())
+    }
+
+    /// The fault that happens to the answer about a symbol.
+    fn answer_fault(
+        &mut self,
+        place: usize,
+        channel: &'static str,
+        symbol: &str,
+        may: impl Fn(What) -> bool,
+    ) -> Option<Fault> {
+        let id = self.connections[place].as_ref()?.id;
+        let fault = self.faults.pick(Occasion::Answer, (self.now, id, channel, symbol), may)?;
+        let pair = self.places.get(symbol).copied();
+        self.happened(&fault, Some(place), channel, pair);
+        Some(fault)
+    }
+
     /// Whether a token is valid now.
     fn may(&self, token: Option<&str>) -> bool {
         self.tokens.iter().any(|(known, until)| Some(known.as_str()) == token && self.now < *until)
@@ -812,13 +1254,13 @@ impl Exchange {
 
     fn refuse(&mut self, place: usize, error: &str, method: &str, req_id: Option<&Value>, symbol: Option<&str>) {
         self.text.clear();
-        request::refusal(error, method, req_id, symbol, self.now, &mut self.text);
+        request::refusal(error, method, req_id, symbol, self.stamp(self.now), &mut self.text);
         self.send(&[place], "refusal", None, 0);
     }
 
     fn ack(&mut self, place: usize, result: &str, method: &str, req_id: Option<&Value>) {
         self.text.clear();
-        request::ack(result, method, req_id, self.now, &mut self.text);
+        request::ack(result, method, req_id, self.stamp(self.now), &mut self.text);
         self.send(&[place], "ack", None, 0);
         if let Some(connection) = &mut self.connections[place]
             && connection.next_heartbeat == i64::MAX
@@ -828,9 +1270,13 @@ impl Exchange {
     }
 
     fn instrument(&mut self, place: usize, subscribe: bool, snapshot: bool, method: &str, req_id: Option<&Value>) {
+        let may = |what| what == What::Ignore || (subscribe && what != What::RateLimit && what != What::Hollow);
+        if let Some(fault) = self.answer_fault(place, "instrument", "", may) {
+            return self.wrong_answer(place, &fault, method, req_id, None);
+        }
         let Some(connection) = &mut self.connections[place] else { return };
         if connection.instrument == subscribe {
-            let error = if subscribe { "Already subscribed" } else { NOT_SUBSCRIBED };
+            let error = if subscribe { ALREADY } else { NOT_SUBSCRIBED };
             return self.refuse(place, error, method, req_id, None);
         }
         connection.instrument = subscribe;
@@ -841,13 +1287,30 @@ impl Exchange {
         let result = format!("\"channel\":\"instrument\",\"snapshot\":{snapshot},\"warnings\":[\"{warning}\"]");
         self.ack(place, &result, method, req_id);
         if snapshot {
-            let pairs = || self.markets.iter().map(|market| &market.pair);
+            let listed = |pair: &&Pair| pair.status != DELISTED;
+            let pairs = || self.markets.iter().map(|market| &market.pair).filter(listed);
             let assets: BTreeSet<&str> = pairs().flat_map(|pair| [pair.base.as_str(), pair.quote.as_str()]).collect();
             let assets: Vec<&str> = assets.into_iter().collect();
             let mut text = Vec::new();
             message::instrument(true, &assets, pairs(), &mut text);
             self.text = text;
             self.send(&[place], "instrument", None, 0);
+        }
+    }
+
+    /// An answer by a fault: none, or a refusal.
+    fn wrong_answer(
+        &mut self,
+        place: usize,
+        fault: &Fault,
+        method: &str,
+        req_id: Option<&Value>,
+        symbol: Option<&str>,
+    ) {
+        match fault.kind.what {
+            What::Refuse => self.refuse(place, &fault.words, method, req_id, symbol),
+            What::Already => self.refuse(place, ALREADY, method, req_id, symbol),
+            _ => {}
         }
     }
 
@@ -862,7 +1325,8 @@ impl Exchange {
         method: &str,
         req_id: Option<&Value>,
     ) {
-        let Some(&pair) = self.places.get(symbol) else {
+        let listed = |pair: &&usize| self.markets[**pair].pair.status != DELISTED;
+        let Some(&pair) = self.places.get(symbol).filter(listed) else {
             let error = if symbol.contains('/') {
                 format!("Currency pair not supported {symbol}")
             } else {
@@ -870,21 +1334,29 @@ impl Exchange {
             };
             return self.refuse(place, &error, method, req_id, Some(symbol));
         };
+        let may = |what| what == What::Ignore || (subscribe && what != What::RateLimit);
+        let fault = self.answer_fault(place, topic.channel(), symbol, may);
+        let hollow = match &fault {
+            Some(fault) if fault.kind.what == What::Hollow => true,
+            Some(fault) => return self.wrong_answer(place, fault, method, req_id, Some(symbol)),
+            None => false,
+        };
         let now = self.now;
         let Some(connection) = &mut self.connections[place] else { return };
-        let many = topic.channel() == "level3" && connection.subscriptions.values().flatten().count() == LEVEL3_SYMBOLS;
+        let full = topic.channel() == "level3" && connection.subscriptions.values().flatten().count() == LEVEL3_SYMBOLS;
         let all = connection.subscriptions.entry(pair).or_default();
         let existing = all.iter().position(|one| one.topic.excludes(topic));
         match (subscribe, existing) {
-            (true, Some(_)) => self.refuse(place, "Already subscribed", method, req_id, Some(symbol)),
+            (true, Some(_)) => self.refuse(place, ALREADY, method, req_id, Some(symbol)),
             (false, None) => self.refuse(place, NOT_SUBSCRIBED, method, req_id, Some(symbol)),
             (false, Some(at)) => {
                 let subscription = all.swap_remove(at);
+                connection.silent.remove(&(topic.channel(), pair));
                 self.leave(place, pair, subscription.topic);
                 let result = request::result(subscription.topic, symbol, false, false);
                 self.ack(place, &result, method, req_id);
             }
-            (true, None) if many => self.refuse(place, TOO_MANY_SYMBOLS, method, req_id, Some(symbol)),
+            (true, None) if full => self.refuse(place, TOO_MANY_SYMBOLS, method, req_id, Some(symbol)),
             (true, None) if !connection.costs.take(topic.cost(), now) => {
                 self.refuse(place, TOO_EXPENSIVE, method, req_id, Some(symbol));
             }
@@ -892,7 +1364,9 @@ impl Exchange {
                 self.subscriptions += 1;
                 let number = self.subscriptions;
                 all.push(Subscription { topic, number, live: !snapshot });
-                if snapshot {
+                if hollow {
+                    // Nothing is on its way.
+                } else if snapshot {
                     let due = (self.now + SNAPSHOT_AFTER).max(connection.last_due + SNAPSHOT_EVERY);
                     connection.last_due = due;
                     connection.coming.push_back(Coming { due, pair, number });
@@ -913,7 +1387,10 @@ impl Exchange {
         counts.sort_by_key(|((channel, pair), _)| (*pair, *channel));
         for (&(channel, pair), count) in counts {
             let symbol = self.markets[pair].pair.symbol.clone();
-            let facts = json!({ "messages": count.messages, "hash": format!("{:016x}", count.hash) });
+            let mut facts = json!({ "messages": count.messages, "hash": format!("{:016x}", count.hash) });
+            if let Some(harmed) = connection.harmed.get(&(channel, pair)) {
+                facts["faults"] = json!(harmed);
+            }
             if let Value::Object(channels) = symbols.entry(symbol).or_insert_with(|| json!({})) {
                 channels.insert(channel.to_owned(), facts);
             }
@@ -926,18 +1403,21 @@ impl Exchange {
 
     /// What was sent: messages in all, and per connection the id that it was told, frames, bytes and, per symbol and
     /// channel, the number of messages and a hash over the checksums (book, level3) or the last trade id of each
-    /// message (trades).
+    /// message (trades). Of symbols and channels these are the messages that were made; `faults` there says what became
+    /// of some of them. And how often each fault happened.
     #[must_use]
     pub fn summary(&self) -> Value {
         let connections: Vec<Value> =
             self.past.iter().cloned().chain(self.connections.iter().flatten().map(|c| self.account(c))).collect();
-        json!({ "messages": self.messages, "now": self.now, "connections": connections })
+        json!({ "messages": self.messages, "now": self.now, "faults": self.faults.counts(), "connections": connections })
     }
 }
 
 /// Places in `Exchange::paces` and `Exchange::conflated`.
 const BOOK: usize = 0;
 const LEVEL3: usize = 1;
+const ALREADY: &str = "Already subscribed";
+const TOO_MANY: &str = "Exceeded msg rate";
 /// Kraken's texts for these are not known.
 const NOT_SUBSCRIBED: &str = "Subscription not found";
 const TOO_MANY_SYMBOLS: &str = "EGeneral:Subscription limit exceeded";

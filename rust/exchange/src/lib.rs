@@ -15,6 +15,7 @@
 
 pub mod engine;
 mod exchange;
+pub mod faults;
 pub mod market;
 mod message;
 pub mod orders;

@@ -150,6 +150,12 @@ impl Market {
         market
     }
 
+    /// A market that begins anew; its trades go on counting.
+    #[must_use]
+    pub fn anew(&self, pair: Pair, seed: u64, start: i64) -> Self {
+        Self { last_id: self.last_id, ..Self::new(pair, seed, start) }
+    }
+
     /// Best price of a side.
     #[must_use]
     pub fn best(&self, side: Side) -> Option<(i64, i64)> {

@@ -178,6 +178,16 @@ pub fn frame(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
+/// The text of a frame that `frame` made.
+#[must_use]
+pub fn text(frame: &[u8]) -> &[u8] {
+    &frame[match frame[1] {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    }..]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,7 +216,7 @@ mod tests {
         for (length, header) in [(125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
             out.clear();
             frame(&vec![b' '; length], &mut out);
-            assert_eq!(out.len(), length + header);
+            assert_eq!((out.len(), self::text(&out).len()), (length + header, length));
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Mutex;
 
+use krakpot_exchange::faults::{By, Injected, KINDS};
 use krakpot_exchange::{Endpoint, Pace};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
 
 use crate::error::value_error;
 
@@ -106,6 +107,62 @@ impl Exchange {
     fn summary(&self, py: Python<'_>) -> PyResult<String> {
         self.with(py, |exchange| exchange.summary().to_string())
     }
+
+    fn fault(&self, py: Python<'_>, text: &str) -> PyResult<()> {
+        self.with(py, |exchange| exchange.fault(text))?.map_err(value_error)
+    }
+
+    fn heal(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, krakpot_exchange::Exchange::heal)
+    }
+
+    #[getter]
+    fn faults(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        self.with(py, |exchange| exchange.faults().map(str::to_owned).collect())
+    }
+
+    fn take_faults<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let dict = |injected: Injected| {
+            let dict = PyDict::new(py);
+            dict.set_item("ts", injected.ts)?;
+            dict.set_item("name", injected.name)?;
+            dict.set_item("connection", injected.connection)?;
+            dict.set_item("frame", injected.frame)?;
+            dict.set_item("channel", injected.channel)?;
+            dict.set_item("symbol", injected.symbol)?;
+            dict.set_item("by", injected.by)?;
+            Ok(dict)
+        };
+        self.with(py, krakpot_exchange::Exchange::take_faults)?.into_iter().map(dict).collect()
+    }
+
+    fn knock(&self, py: Python<'_>, who: &str) -> PyResult<Option<u16>> {
+        self.with(py, |exchange| exchange.knock(who).err())
+    }
+
+    #[getter]
+    fn system(&self, py: Python<'_>) -> PyResult<&'static str> {
+        self.with(py, |exchange| exchange.system())
+    }
+
+    #[pyo3(signature = (symbol, depth = 10))]
+    fn book(&self, py: Python<'_>, symbol: &str, depth: usize) -> PyResult<Option<Sides>> {
+        self.with(py, |exchange| exchange.book(symbol, depth).map(<[_; 2]>::into))
+    }
+}
+
+/// Bids and asks: price and quantity.
+type Sides = (Vec<(String, String)>, Vec<(String, String)>);
+
+/// Kinds of faults: name, what it happens to, what `by` says of it, and a line of help.
+pub fn faults() -> Vec<(&'static str, &'static str, String, &'static str)> {
+    let by = |by: By| match by {
+        By::Nothing => String::new(),
+        By::Time(ns, _) => format!("{}s", ns / 1_000_000_000),
+        By::Number(of, default, ..) => format!("{default} {of}"),
+        By::Words(words) => words.to_owned(),
+    };
+    KINDS.iter().map(|kind| (kind.name, kind.occasion.word(), by(kind.by), kind.help)).collect()
 }
 
 /// Delay, jitter and conflation of a channel, ns.

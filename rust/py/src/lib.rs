@@ -48,12 +48,13 @@ mod _core {
     #[pymodule_export]
     const DEBUG: bool = cfg!(debug_assertions);
 
-    /// Names of the lake's tables and the named bounds: made at import, since `PyO3` exports constants only of simple types.
+    /// Names of the lake's tables, the named bounds and the kinds of faults: made at import, since `PyO3` exports constants only of simple types.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let tables: Vec<&str> = krakpot_core::schema::Table::ALL.iter().map(|table| table.name()).collect();
         module.add("TABLES", pyo3::types::PyTuple::new(module.py(), tables)?)?;
         let limits: BTreeMap<&str, usize> = krakpot_core::limits::ALL.into_iter().collect();
-        module.add("LIMITS", limits)
+        module.add("LIMITS", limits)?;
+        module.add("FAULTS", pyo3::types::PyTuple::new(module.py(), crate::exchange::faults())?)
     }
 }

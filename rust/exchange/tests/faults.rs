@@ -1,0 +1,354 @@
+//! Faults, seen by a client: what is sent, what the log and the account say of it, and that nothing else is touched.
+
+use std::collections::BTreeMap;
+
+use krakpot_exchange::faults::KINDS;
+use krakpot_exchange::{Endpoint, Exchange};
+use serde_json::Value;
+
+const START: i64 = 1_785_641_751_000_000_000;
+const SECOND: i64 = 1_000_000_000;
+
+/// Texts of the frames in a block.
+fn texts(mut block: &[u8]) -> Vec<Vec<u8>> {
+    let mut texts = Vec::new();
+    while let [0x81, length, ..] = *block {
+        let (at, length) = match length {
+            126 => (4, usize::from(u16::from_be_bytes([block[2], block[3]]))),
+            127 => (10, usize::try_from(u64::from_be_bytes(block[2..10].try_into().expect("8"))).expect("fits")),
+            short => (2, usize::from(short)),
+        };
+        texts.push(block[at..at + length].to_vec());
+        block = &block[at + length..];
+    }
+    assert!(block.is_empty(), "whole frames");
+    texts
+}
+
+struct Client {
+    exchange: Exchange,
+    id: u64,
+}
+
+impl Client {
+    /// A client of three pairs' books and trades, after a quiet second.
+    fn new(seed: u64) -> Self {
+        let mut exchange = Exchange::new(3, 500.0, seed, START, true);
+        let id = exchange.connect(Endpoint::Public);
+        let mut client = Self { exchange, id };
+        client.ask("subscribe", "instrument", &[]);
+        client.ask("subscribe", "book", &["BTC/USD", "ETH/USD", "XRP/USD"]);
+        client.ask("subscribe", "trade", &["BTC/USD", "ETH/USD", "XRP/USD"]);
+        client.run(1);
+        client
+    }
+
+    fn ask(&mut self, method: &str, channel: &str, symbols: &[&str]) -> Vec<Value> {
+        let request = serde_json::json!({"method": method, "params": {"channel": channel, "symbol": symbols}});
+        self.exchange.receive(self.id, request.to_string().as_bytes());
+        let answers = texts(&self.exchange.take(self.id));
+        answers.iter().map(|text| serde_json::from_slice(text).expect("JSON")).collect()
+    }
+
+    fn run(&mut self, seconds: i64) -> Vec<Vec<u8>> {
+        self.exchange.advance(self.exchange.now() + seconds * SECOND, usize::MAX, 0);
+        texts(&self.exchange.take(self.id))
+    }
+
+    /// Messages of some seconds, those that can be read.
+    fn read(&mut self, seconds: i64) -> Vec<Value> {
+        self.run(seconds).iter().filter_map(|text| serde_json::from_slice(text).ok()).collect()
+    }
+
+    fn log(&mut self) -> Vec<Vec<String>> {
+        let text = String::from_utf8(self.exchange.take_log()).expect("text");
+        text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
+    }
+
+    fn account(&self, channel: &str, symbol: &str) -> Value {
+        self.exchange.summary()["connections"][0]["symbols"][symbol][channel].clone()
+    }
+}
+
+fn of<'a>(messages: &'a [Value], channel: &str, symbol: &str) -> Vec<&'a Value> {
+    messages.iter().filter(|m| m["channel"] == channel && m["data"][0]["symbol"] == symbol).collect()
+}
+
+/// Goal: without faults all stays as it was, byte for byte; with some on one symbol the others get the same messages,
+/// and the same seed the same faults.
+#[test]
+fn what_is_not_concerned_is_not_touched() {
+    let run = |fault: Option<&str>| {
+        let mut client = Client::new(4);
+        if let Some(fault) = fault {
+            client.exchange.fault(fault).expect("right");
+        }
+        client.run(3)
+    };
+    let quiet = run(None);
+    assert_eq!(quiet, run(Some("drop=0,channel=book")));
+    let symbol = |text: &[u8]| String::from_utf8_lossy(text).contains("BTC/USD");
+    for kind in KINDS.iter().filter(|kind| kind.occasion.word() == "frame") {
+        let text = format!("{}=0.3,symbol=BTC/USD", kind.name);
+        let harmed = run(Some(&text));
+        assert_ne!(harmed, quiet, "{}", kind.name);
+        assert_eq!(harmed, run(Some(&text)), "{}: the same again", kind.name);
+        if kind.name != "garbage" && kind.name != "truncate" {
+            let others = |frames: &[Vec<u8>]| frames.iter().filter(|text| !symbol(text)).cloned().collect::<Vec<_>>();
+            assert_eq!(others(&harmed), others(&quiet), "{}", kind.name);
+        }
+    }
+}
+
+/// Goal: each fault of frames does what its line of help says, and the log and the account tell it: lines with a number
+/// are the frames that were sent, in order.
+#[test]
+fn frames() {
+    for (text, sent) in [
+        ("drop=0.5,channel=book", 0),
+        ("repeat=0.5,channel=book", 2),
+        ("reorder=0.5,channel=book", 1),
+        ("delay=0.5,channel=book,by=200ms", 1),
+        ("digit=0.5,channel=book", 1),
+        ("truncate=0.5,channel=book", 1),
+        ("garbage=0.5,channel=book", 1),
+        ("oversize=0.5,channel=book,by=5000", 1),
+    ] {
+        let name = text.split('=').next().expect("a name");
+        let mut client = Client::new(9);
+        client.log();
+        let before = client.exchange.summary()["connections"][0]["frames"].as_u64().expect("a number");
+        client.exchange.fault(text).expect("right");
+        let mut frames = client.run(3);
+        client.exchange.heal();
+        frames.extend(client.run(2));
+        let injected = client.exchange.take_faults();
+        assert!(injected.len() > 20, "{text}: {}", injected.len());
+        assert!(injected.iter().all(|one| one.name == name && one.channel == "book" && !one.symbol.is_empty()));
+        let log = client.log();
+        let marked = log.iter().filter(|line| line[7] == name).count();
+        let lines: Vec<_> = log.iter().filter(|line| sent > 0 || line[7] != name).collect();
+        assert_eq!(lines.len(), frames.len(), "{text}: a line a frame");
+        for (at, line) in lines.iter().enumerate() {
+            assert_eq!(line[1..3], ["0".to_owned(), (before + at as u64).to_string()], "{text}");
+        }
+        let harmed: u64 = ["BTC/USD", "ETH/USD", "XRP/USD"]
+            .iter()
+            .filter_map(|s| client.account("book", s)["faults"][name].as_u64())
+            .sum();
+        assert_eq!(harmed, injected.len() as u64, "{text}");
+        let made: u64 = ["BTC/USD", "ETH/USD", "XRP/USD"]
+            .iter()
+            .filter_map(|s| client.account("book", s)["messages"].as_u64())
+            .sum();
+        let logged = client.exchange.summary()["faults"][name].as_u64();
+        assert_eq!(logged, Some(injected.len() as u64), "{text}");
+        if sent != 1 {
+            assert_eq!(marked, injected.len(), "{text}");
+        }
+        let books = frames.iter().filter(|frame| frame.starts_with(b"{\"channel\":\"book\"")).count() as u64;
+        let since = made - before_of_books(9);
+        match name {
+            "drop" => assert_eq!(books, since - harmed),
+            "repeat" => assert_eq!(books, since + harmed),
+            "garbage" => assert!(books <= since),
+            "truncate" => assert!(books <= since && books > since / 2),
+            _ => assert_eq!(books, since, "{text}"),
+        }
+    }
+}
+
+/// Book messages that `Client::new` takes.
+fn before_of_books(seed: u64) -> u64 {
+    let client = Client::new(seed);
+    ["BTC/USD", "ETH/USD", "XRP/USD"].iter().filter_map(|s| client.account("book", s)["messages"].as_u64()).sum()
+}
+
+/// Goal: what changes places is the next of its channel and symbol; what is delayed is overtaken, and comes.
+#[test]
+fn order() {
+    for text in ["reorder=0.3,channel=trade", "delay=0.3,channel=trade,by=300ms"] {
+        let mut client = Client::new(2);
+        client.exchange.fault(text).expect("right");
+        let mut messages = client.read(10);
+        client.exchange.heal();
+        messages.extend(client.read(2));
+        let mut late = 0;
+        for symbol in ["BTC/USD", "ETH/USD", "XRP/USD"] {
+            let ids: Vec<i64> = of(&messages, "trade", symbol)
+                .iter()
+                .flat_map(|m| m["data"].as_array().expect("trades").iter().filter_map(|t| t["trade_id"].as_i64()))
+                .collect();
+            late += ids.windows(2).filter(|pair| pair[0] > pair[1]).count();
+            let mut sorted = ids.clone();
+            sorted.sort_unstable();
+            assert!(sorted.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{text}: none is lost or twice there");
+        }
+        assert!(late > 5, "{text}: {late}");
+    }
+}
+
+/// Goal: a silent subscription stays so until it is asked for anew, and only it.
+#[test]
+fn silence() {
+    let mut client = Client::new(3);
+    client.exchange.fault("silence=once,channel=book,symbol=BTC/USD").expect("right");
+    let messages = client.read(10);
+    assert!(of(&messages, "book", "BTC/USD").is_empty());
+    assert!(!of(&messages, "trade", "BTC/USD").is_empty() && !of(&messages, "book", "ETH/USD").is_empty());
+    assert_eq!(client.exchange.take_faults().len(), 1, "it is told when it begins");
+    assert!(client.account("book", "BTC/USD")["faults"]["silence"].as_u64() > Some(10), "and counted to its end");
+    client.ask("unsubscribe", "book", &["BTC/USD"]);
+    client.ask("subscribe", "book", &["BTC/USD"]);
+    let messages = client.read(5);
+    let again = of(&messages, "book", "BTC/USD");
+    assert_eq!(again[0]["type"], "snapshot");
+    assert!(again.len() > 10);
+}
+
+/// Goal: answers go wrong as their lines of help say, in Kraken's words.
+#[test]
+fn answers() {
+    let mut client = Client::new(3);
+    client.ask("unsubscribe", "book", &["BTC/USD", "ETH/USD"]);
+    for (fault, error) in [
+        ("refuse,symbol=BTC/USD", "EService:Unavailable"),
+        ("refuse,symbol=BTC/USD,by=EGeneral:Internal error", "EGeneral:Internal error"),
+        ("already,symbol=BTC/USD", "Already subscribed"),
+        ("ratelimit,symbol=BTC/USD", "Exceeded msg rate"),
+    ] {
+        client.exchange.fault(fault).expect("right");
+        let answers = client.ask("subscribe", "book", &["BTC/USD"]);
+        assert_eq!((answers.len(), &answers[0]["error"]), (1, &Value::from(error)), "{fault}");
+        assert_eq!(
+            client.ask("unsubscribe", "ohlc", &["ETH/USD"])[0]["error"],
+            "Subscription not found",
+            "another symbol"
+        );
+        client.exchange.heal();
+    }
+    client.exchange.fault("ignore,symbol=BTC/USD").expect("right");
+    assert!(client.ask("subscribe", "book", &["BTC/USD"]).is_empty());
+    assert_eq!(client.ask("subscribe", "book", &["ETH/USD"]).len(), 1, "the other symbol");
+    client.exchange.heal();
+    client.exchange.fault("hollow,symbol=BTC/USD").expect("right");
+    assert_eq!(client.ask("subscribe", "book", &["BTC/USD"])[0]["success"], true);
+    client.exchange.heal();
+    assert!(of(&client.read(10), "book", "BTC/USD").is_empty());
+    assert_eq!(client.ask("unsubscribe", "book", &["BTC/USD"])[0]["success"], true);
+    assert_eq!(client.ask("subscribe", "book", &["BTC/USD"])[0]["success"], true);
+    assert!(!of(&client.read(2), "book", "BTC/USD").is_empty());
+    let mut counts = BTreeMap::new();
+    for one in client.exchange.take_faults() {
+        *counts.entry(one.name).or_insert(0) += 1;
+    }
+    let expected = [("already", 1), ("hollow", 1), ("ignore", 1), ("ratelimit", 1), ("refuse", 2)];
+    assert_eq!(counts, BTreeMap::from(expected));
+}
+
+/// Goal: what happens to connections is told, in time and for each, and done by nobody here.
+#[test]
+fn connections() {
+    let mut client = Client::new(3);
+    let other = client.exchange.connect(Endpoint::Level3);
+    client.exchange.fault("cut=every:2s,after=1s,for=6s").expect("right");
+    client.exchange.fault(&format!("stall=once,by=3s,connection={other}")).expect("right");
+    client.log();
+    client.run(20);
+    let told: Vec<_> = client.exchange.take_faults();
+    let cuts: Vec<_> =
+        told.iter().filter(|one| one.name == "cut").map(|one| (one.ts - START, one.connection)).collect();
+    let times = [4, 6].map(|second| second * SECOND);
+    assert_eq!(cuts, times.iter().flat_map(|&ts| [(ts, Some(0)), (ts, Some(other))]).collect::<Vec<_>>());
+    let stalls: Vec<_> = told.iter().filter(|one| one.name == "stall").map(|one| (one.connection, one.by)).collect();
+    assert_eq!(stalls, [(Some(other), 3 * SECOND)]);
+    assert_eq!(client.log().iter().filter(|line| line[7] == "cut").count(), 4, "the log tells them too");
+    assert!(client.exchange.knock("a").is_ok());
+    client.exchange.fault("handshake=once,by=520").expect("right");
+    assert_eq!((client.exchange.knock("a"), client.exchange.knock("a")), (Err(520), Ok(())));
+}
+
+/// Goal: the exchange's own states are told and end, and nothing moves meanwhile; a maintenance that is announced has
+/// the members that Kraken's has.
+#[test]
+fn states() {
+    let mut client = Client::new(3);
+    for state in ["maintenance", "cancel_only", "post_only"] {
+        client.exchange.fault(&format!("{state},by=5s")).expect("right");
+        let messages = client.read(4);
+        let told: Vec<_> = messages.iter().filter(|m| m["channel"] == "status").collect();
+        assert_eq!((told.len(), &told[0]["data"][0]["system"]), (1, &Value::from(state)));
+        assert_eq!(client.exchange.system(), state);
+        assert!(messages.iter().all(|m| m["channel"] != "book"), "{state}");
+        let messages = client.read(4);
+        assert_eq!(messages.iter().find(|m| m["channel"] == "status").expect("over")["data"][0]["system"], "online");
+        assert!(messages.iter().any(|m| m["channel"] == "book"), "{state}");
+    }
+    client.exchange.fault("status").expect("right");
+    let messages = client.read(1);
+    let status = &messages.iter().find(|m| m["channel"] == "status").expect("told")["data"][0];
+    assert_eq!(status["upcoming_maintenance"][0]["phase"], "final_warning_30s");
+    assert_eq!(status["system"], "online");
+    client.exchange.fault("skew,by=-5s,for=3s").expect("right");
+    let skewed = |messages: &[Value]| {
+        let seconds = |m: &&Value| m["data"][0]["timestamp"].as_str().and_then(|t| t[17..19].parse::<i64>().ok());
+        messages.iter().filter(|m| m["channel"] == "book").filter_map(|m| seconds(&m)).next_back().expect("a book")
+    };
+    let second = |ns: i64| (ns / SECOND) % 60;
+    let messages = client.read(2);
+    let off = (second(client.exchange.now()) - skewed(&messages)).rem_euclid(60);
+    assert!((5..=6).contains(&off), "{off}");
+    client.read(2);
+    let messages = client.read(1);
+    assert!((second(client.exchange.now()) - skewed(&messages)).rem_euclid(60) <= 1, "it is over");
+}
+
+/// Goal: pairs change as their lines of help say: told on the instrument channel, and as a subscriber would see it.
+#[test]
+fn pairs() {
+    let mut client = Client::new(3);
+    let told = |messages: &[Value]| {
+        let pairs = messages.iter().filter(|m| m["channel"] == "instrument").map(|m| m["data"]["pairs"][0].clone());
+        pairs.collect::<Vec<Value>>()
+    };
+    client.exchange.fault("instrument,symbol=ETH/USD,by=2s").expect("right");
+    let messages = client.read(1);
+    assert_eq!(told(&messages).len(), 1);
+    assert_ne!(told(&messages)[0]["status"], "online");
+    assert_eq!(told(&client.read(3))[0]["status"], "online");
+
+    let before = client.exchange.book("ETH/USD", 1).expect("a pair")[0][0].0.split('.').nth(1).expect("decimals").len();
+    client.exchange.fault("precision,symbol=ETH/USD").expect("right");
+    let messages = client.read(1);
+    let now = usize::try_from(told(&messages)[0]["price_precision"].as_u64().expect("a number")).expect("small");
+    assert_eq!(now.abs_diff(before), 1);
+    let books = of(&messages, "book", "ETH/USD");
+    let at = books.iter().position(|m| m["type"] == "snapshot").expect("a snapshot");
+    assert!(books[at + 1..].iter().all(|m| m["type"] == "update") && books.len() > at + 1, "awake");
+    let [bids, asks] = client.exchange.book("ETH/USD", 10).expect("a pair");
+    assert!(bids.iter().chain(&asks).all(|(price, _)| price.split('.').nth(1).is_some_and(|d| d.len() == now)));
+
+    client.exchange.fault("delist,symbol=ETH/USD").expect("right");
+    let messages = client.read(1);
+    assert_eq!(
+        (told(&messages)[0]["symbol"].as_str(), told(&messages)[0]["status"].as_str()),
+        (Some("ETH/USD"), Some("delisted"))
+    );
+    assert!(of(&client.read(5), "book", "ETH/USD").is_empty());
+    assert_eq!(client.ask("subscribe", "book", &["ETH/USD"])[0]["error"], "Currency pair not supported ETH/USD");
+    client.ask("unsubscribe", "instrument", &[]);
+    let listing = client.ask("subscribe", "instrument", &[]);
+    assert_eq!(listing[1]["data"]["pairs"].as_array().expect("pairs").len(), 2, "what is delisted is not listed");
+
+    client.exchange.fault("list").expect("right");
+    assert_eq!(told(&client.read(1))[0]["symbol"], "ETH/USD");
+    assert_eq!(client.ask("subscribe", "book", &["ETH/USD"])[0]["success"], true);
+    assert!(of(&client.read(3), "book", "ETH/USD").len() > 3);
+    client.exchange.fault("list").expect("right");
+    let messages = client.read(1);
+    let new = told(&messages)[0]["symbol"].as_str().expect("a symbol").to_owned();
+    assert_eq!(client.exchange.symbols().last(), Some(new.as_str()), "a new one");
+    assert_eq!(client.ask("subscribe", "book", &[&new])[0]["success"], true);
+    assert!(of(&client.read(3), "book", &new).len() > 3);
+    assert!(client.exchange.fault("delist,symbol=NONE/*").expect_err("no pair").contains("no pair of this exchange"));
+}

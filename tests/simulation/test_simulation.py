@@ -1,0 +1,122 @@
+"""Thousands of episodes of trouble in simulated time: what must always hold is in ``simulated``.
+
+A failure names the seed and the frames; ``simulate`` with that seed shows it again. ``KRAKPOT_TEST=all`` runs twenty
+times as many.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+
+from frames import SECOND
+from krakpot import _core
+from simulated import World, simulate
+
+WORLDS = 20 if os.environ.get("KRAKPOT_TEST") == "all" else 1
+EPISODES = 500
+
+
+@pytest.mark.parametrize("world", range(WORLDS))
+@pytest.mark.parametrize(
+    ("seed", "depths"), [(1, (10, 10)), (2, (10, 10)), (3, (25, 100)), (4, (100, 10)), (5, (10, 1000))]
+)
+def test_books_are_right_or_marked_whatever_goes_wrong(world: int, seed: int, depths: tuple[int, int]) -> None:
+    """500 episodes a seed: books equal the exchange's or are not alive, the ledger says which, trouble stays with whom
+    it met, requests keep their limits, and all comes back.
+    """
+    # At depth 1000 a symbol costs half a second of the account's budget, and its books are long.
+    episodes = EPISODES if depths[1] < 1000 else EPISODES // 5
+    seen = simulate(seed + 100 * world, episodes, depth=depths[0], level3_depth=depths[1])
+    assert seen["episodes"] == episodes
+    assert seen["settled"] == episodes // 20 + 2
+    # The simulation is awake: it compared, and there was trouble of every kind that it makes.
+    assert min(seen["compared: book"], seen["compared: level3"], seen["trades"]) > episodes * 5, seen
+    kinds = {name.removeprefix("fault: ") for name in seen if name.startswith("fault: ")}
+    known = {name for name, *_ in _core.FAULTS} - {"budget"}
+    # The exchange may keep room for an oversized frame of each of two connections, 16 MiB each.
+    assert seen["grown"] < 40, f"memory grew by {seen['grown']} MiB"
+    if episodes == EPISODES:
+        assert known - kinds == set(), seen
+        assert min(seen[f"ledger: {kind}"] for kind in ("mismatch", "resync", "gap", "trade_gap", "refused")) > 10, seen
+        assert min(seen[f"down: {reason}"] for reason in ("cut", "close", "no data")) > 3, seen
+
+
+def test_the_same_seed_is_the_same_story() -> None:
+    """What is found can be seen again: two runs of a seed count the same, another seed does not."""
+    first, again, other = (simulate(seed, 20) for seed in (7, 7, 8))
+    for seen in (first, again, other):
+        del seen["grown"]
+    assert first == again != other
+
+
+def quiet(seed: int = 1) -> World:
+    """A world in which all is live and nothing goes wrong."""
+    world = World(seed)
+    world.settle()
+    assert world.well()
+    return world
+
+
+def test_the_checks_are_awake() -> None:
+    """A book that is not the exchange's, a trade that is missing, a life that the ledger does not tell are found."""
+    world = quiet()
+    world.run(5)
+    world.now += 10 * SECOND
+    world.exchange.advance(world.now)
+    with pytest.raises(AssertionError, match="seed 1, .* frame .* is not the exchange's"):
+        for symbol in world.symbols:
+            world._compare(world.public, "book", symbol)
+    world = quiet()
+    symbol = world.symbols[0]
+    world.trades[symbol] |= {1, 3}
+    with pytest.raises(AssertionError, match=f"{symbol}: trades .* are neither rows nor in the ledger"):
+        world._trades()
+    world = quiet()
+    world.public.told_live.clear()
+    with pytest.raises(AssertionError, match="the ledger says otherwise"):
+        world._compare(world.public, "book", symbol)
+    world = quiet()
+    world.public.session.receive(
+        [b'{"channel":"book","type":"update","data":[{"symbol":"BTC/USD","bids":[],"asks":[],"checksum":1}]}'],
+        world.now,
+    )
+    with pytest.raises(AssertionError, match="without a fault"):
+        world.public.events()
+
+
+def test_a_quiet_world_asks_for_nothing_more() -> None:
+    """Ten minutes without a fault: each channel of each symbol was asked for once, over two connections."""
+    world = quiet()
+    requests = Counter(world.seen)
+    world.run(600)
+    assert world.seen["request: subscribe"] == requests["request: subscribe"] <= 5
+    assert world.seen["request: unsubscribe"] == 0
+    assert [link.sessions for link in world.links] == [1, 1]
+    assert not [name for name in world.seen if name.removeprefix("ledger: ") in {"gap", "mismatch", "resync"}]
+
+
+def test_a_symbol_whose_messages_are_always_wrong_is_asked_for_ever_more_slowly() -> None:
+    """An hour in which one symbol's every message is wrong: pauses double up to five minutes, others do not notice."""
+    world = quiet()
+    world.fault("digit=1,channel=book,symbol=BTC/USD")
+    # With the pauses of 1, 2, 4 … 256, 300 s there are 9 in the first ten minutes, and 2 in each later ten.
+    before = world.seen["request: unsubscribe"]
+    world.run(3600)
+    assert 5 < world.seen["request: unsubscribe"] - before < 30
+    assert {symbol for _, symbol in world.public.touched} == {"BTC/USD"}
+    assert len(world.public.told_live) == len(world.symbols) - 1
+    world.settle()
+
+
+def test_an_exchange_that_refuses_connections_is_not_stormed() -> None:
+    """An hour of refused handshakes: at most 120 attempts in any ten minutes, checked at each, and then it is back."""
+    world = quiet()
+    world.fault("handshake,for=59m")
+    world.fault("cut")
+    world.run(3500)
+    assert world.public.number is None
+    assert 60 < world.seen["fault: handshake"] < 2 * 6 * 120
+    world.settle()
