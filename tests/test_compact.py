@@ -353,6 +353,21 @@ def test_a_day_that_is_not_what_the_ledger_says_is_left_alone(lake: Path, harm: 
     assert verify(lake).problems == problems
 
 
+def test_what_is_not_krakpot_s_is_kept(lake: Path) -> None:
+    """A file that somebody put beside the parts is there afterwards; where it is a folder the day is left alone."""
+    note = lake / "book" / f"date={FIRST}" / "notes.txt"
+    note.write_text("the day of the outage")
+    folder = lake / "trades" / f"date={SECOND}" / "plots"
+    folder.mkdir()
+    report = run(lake)
+    assert (report.compacted, report.skipped) == (
+        [str(FIRST)],
+        {str(SECOND): f"trades/date={SECOND} has a folder in it"},
+    )
+    assert note.read_text() == "the day of the outage"
+    assert folder.is_dir()
+
+
 def test_a_missing_part_is_still_missed(lake: Path) -> None:
     """What is not there is not among the rows that were merged: its own row of the ledger goes on asking for it."""
     part = next(part for part in Lake(lake).parts("book") if part.date == FIRST and part.number == 1).path

@@ -250,6 +250,10 @@ class _Day:
 
     def _wrong(self, todo: dict[str, dict[str, list[Part]]]) -> str | None:
         """A part that is not what the ledger says: written anew it would be taken for what was recorded."""
+        for table in {*todo, "ledger"}:
+            # Files that are no parts go along; a folder would go with the old parts.
+            if (final := self._final(table)).exists() and not all(path.is_file() for path in final.iterdir()):
+                return f"{table}/{final.name} has a folder in it"
         for parts in (parts for table, sessions in todo.items() if table != "ledger" for parts in sessions.values()):
             for part in parts if _mergeable(parts) else []:
                 name = str(part.path.relative_to(self.lake.path))
