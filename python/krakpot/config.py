@@ -40,6 +40,9 @@ LEVEL3_RATES = (100, 100_000)
 FILE = "krakpot.toml"
 PREFIX = "KRAKPOT_"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SHARE_MIN = 50
+"""Symbols that a connection has at least: all of Kraken's pairs take 29 then, and each costs attempts to connect."""
+WHEN_SLOW = ("wait", "fail")
 PRECISION_MAX = 10
 SECRETS = ("api_key", "api_secret")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -163,6 +166,21 @@ def _rate(value: Any) -> int:
     return int(text)
 
 
+def _share(value: Any) -> int:
+    text = str(value)
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < SHARE_MIN:
+        sentence = f"a whole number from {SHARE_MIN}"
+        raise ValueError(sentence)
+    return int(text)
+
+
+def _when_slow(value: Any) -> str:
+    if value not in WHEN_SLOW:
+        sentence = f"one of {', '.join(WHEN_SLOW)}"
+        raise ValueError(sentence)
+    return str(value)
+
+
 def _key(value: Any) -> str:
     text = str(value).strip()
     # It goes into a header.
@@ -201,6 +219,12 @@ class Config:
     seal_interval: float = 300.0
     """Seconds after which a journal is sealed."""
     precision: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    symbols_per_connection: int | None = None
+    """Symbols of one public connection at most; None: all on one."""
+    redundant: tuple[str, ...] = ()
+    """Patterns of symbols to be recorded a second time, over connections of their own."""
+    when_slow: str = "wait"
+    """What happens when the disk is slower than the feed: the sockets wait, or the recording fails."""
     level3_depth: int = 100
     level3_url: str = LEVEL3_URL
     level3_rate: int = LEVEL3_RATE
@@ -211,7 +235,10 @@ class Config:
     api_secret: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        """``ConfigError`` if level 3 is wanted and the key pair, or a place that fits the others, is missing."""
+        """``ConfigError`` if nothing can be redundant, or level 3 is wanted without its key pair or a place that fits."""
+        if self.redundant and not self.public:
+            sentence = "redundant: a second source is of the public channels, and none is recorded"
+            raise ConfigError(sentence)
         if LEVEL3 not in self.channels:
             return
         if not self.api_key or not self.api_secret:
@@ -228,6 +255,11 @@ class Config:
                 "(the built-in exchange says its address when it starts)"
             )
             raise ConfigError(sentence)
+
+    @property
+    def public(self) -> list[str]:
+        """Channels that need no key."""
+        return [channel for channel in self.channels if channel != LEVEL3]
 
 
 def _here(address: str) -> bool:
@@ -254,6 +286,9 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "url": url,
     "seal_interval": duration,
     "precision": precision,
+    "symbols_per_connection": _share,
+    "redundant": _words,
+    "when_slow": _when_slow,
     "level3_depth": _among(LEVEL3_DEPTHS),
     "level3_url": url,
     "level3_rate": _rate,

@@ -29,6 +29,7 @@ from krakpot.errors import ConfigError, ConnectionLost
 from krakpot.lag import Lag
 from krakpot.level3 import Level3, subscribe_seconds
 from krakpot.link import Link, Shared, add_counts, uuid7
+from krakpot.spread import Spread
 
 TICK = 0.1
 """Seconds between two looks at the clock's duties."""
@@ -83,6 +84,10 @@ class Recorder:
         self.refused: dict[str, str] = {}
         self.error: Exception | None = None
         self.public: Link
+        self.shards: Spread | None = None
+        """The public channels, where they are spread over connections."""
+        self.redundant: Spread | None = None
+        """The second source of some symbols."""
         self.level3: Level3 | None = None
         self._lag: Lag | None = None
         self._said = 0
@@ -118,6 +123,10 @@ class Recorder:
         self.public = Link(shared, config.url, self.backoff)
         connecting = [self._task(self.public.run())]
         beside = [self._task(self._duties(connecting))]
+        if config.public and config.symbols_per_connection is not None:
+            self.shards = Spread(shared, self.backoff, name="public")
+        if config.redundant:
+            self.redundant = Spread(shared, self.backoff, name="redundant", patterns=config.redundant)
         if LEVEL3 in config.channels:
             self.level3 = Level3(shared, self.backoff)
             self._lag = Lag()
@@ -150,8 +159,13 @@ class Recorder:
 
     @property
     def links(self) -> list[Link]:
-        """All connections: the public one first."""
-        return [self.public, *(self.level3.links if self.level3 is not None else [])]
+        """All connections: the first one first."""
+        return [self.public, *(link for spread in self.spreads for link in spread.links)]
+
+    @property
+    def spreads(self) -> list[Spread]:
+        """What is spread over connections that learn the pairs from the first one."""
+        return [spread for spread in (self.shards, self.redundant, self.level3) if spread is not None]
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run beside the connections; if it fails, the recording ends with its error."""
@@ -194,6 +208,10 @@ class Recorder:
             "journal_bytes": self._thread.bytes,
             "selected": counts.get("selected", 0),
             "refused": self.refused,
+            "backpressure": {
+                "waits": sum(link.waits for link in self.links),
+                "seconds": round(sum(link.waited for link in self.links) / 1e9, 3),
+            },
         }
 
     # Duties of the clock.
@@ -209,8 +227,9 @@ class Recorder:
                 link.tick(now)
             if not self._shared.checked:
                 self._check_symbols(now)
-            elif self.level3 is not None:
-                self.level3.look(self.public.session, lambda link: connecting.append(self._task(link.run())))
+            else:
+                for spread in self.spreads:
+                    spread.look(self.public.session, lambda link: connecting.append(self._task(link.run())))
             if now - flushed >= FLUSH - TICK / 2 and self._shared.checked:
                 flushed = now
                 for link in self.links:
@@ -256,7 +275,12 @@ class Recorder:
             if not any(_core.matches(pattern, name) for name in names):
                 self.fail(ConfigError(unmatched(pattern, names)))
                 return
-        selected = self.public.session.counts()["selected"]
+        chosen = [pair["symbol"] for pair in self.public.session.pairs() if pair["selected"]]
+        for pattern in self.config.redundant:
+            if chosen and not any(_core.matches(pattern, name) for name in chosen):
+                self.fail(ConfigError(unmatched(pattern, chosen, "--redundant")))
+                return
+        selected = len(chosen)
         if not selected:
             self.fail(ConfigError(f"--exclude leaves none of the {len(names)} pairs"))
             return
@@ -275,8 +299,13 @@ class Recorder:
         total: dict[str, Any] = {}
         for link in reversed(self.links):
             link.take_counts()
-            # The public link comes last: what is a state is its.
+            # The first link comes last: what is a state is its.
             total = add_counts(total, link.counts)
+        if self.shards is not None:
+            states = self.shards.states()
+            total |= {key: states[key] for key in ("live", "waiting", "connections", "down")}
+        if self.redundant is not None:
+            total["redundant"] = self.redundant.states()
         if self.level3 is not None:
             total["level3"] = self.level3.states()
         self.counts = total
@@ -284,7 +313,11 @@ class Recorder:
     def _show(self) -> None:
         seconds = time.monotonic() - self._begun
         left = None if self.config.duration is None else max(0.0, self.config.duration - seconds)
-        state = "sealing" if self._sealing else self.public.state
+        state = self.public.state
+        if self._sealing:
+            state = "sealing"
+        elif any(link.paused for link in self.links):
+            state = "waiting for the disk"
         self.show(Progress(self.counts, seconds, left, self._thread.bytes, state))
 
     # Sealing and the end.
@@ -344,12 +377,11 @@ class Recorder:
 
 def costs(config: Config, selected: int, known: int) -> list[str]:
     """Say what a day of ``selected`` of the ``known`` pairs will cost on disk, and how long level 3 takes to begin."""
-    public = [channel for channel in config.channels if channel != LEVEL3]
     lines = []
-    if public:
-        share = selected / PAIRS_ALL * DEPTH_SHARE[config.depth] if "book" in public else 0.05
+    if config.public:
+        share = selected / PAIRS_ALL * DEPTH_SHARE[config.depth] if "book" in config.public else 0.05
         lines.append(
-            f"{selected} of {known} pairs, {', '.join(public)}, depth {config.depth}: "
+            f"{selected} of {known} pairs, {', '.join(config.public)}, depth {config.depth}: "
             f"about {share * DAY_BYTES / 1e9:.1f} GB a day on disk (busy pairs cost more)"
         )
     if LEVEL3 in config.channels:
@@ -362,14 +394,14 @@ def costs(config: Config, selected: int, known: int) -> list[str]:
     return lines
 
 
-def unmatched(pattern: str, names: list[str]) -> str:
+def unmatched(pattern: str, names: list[str], option: str = "--symbols") -> str:
     """Say that a pattern matches no pair, with names that are near."""
     near = get_close_matches(pattern, names, 3, 0.6)
     renamed = pattern.replace("XBT", "BTC").replace("XDG", "DOGE")
     if renamed != pattern and any(_core.matches(renamed, name) for name in names):
         near = [renamed]
     hint = f"did you mean {' or '.join(near)}?" if near else "`krakpot pairs` lists them all"
-    return f"--symbols: {pattern!r} matches none of the {len(names)} pairs; {hint}"
+    return f"{option}: {pattern!r} matches none of the {len(names)} pairs; {hint}"
 
 
 def record(
