@@ -235,7 +235,7 @@ class Config:
     api_secret: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        """``ConfigError`` if nothing can be redundant, or level 3 is wanted without its key pair or a place that fits."""
+        """``ConfigError`` if nothing can be redundant, or if level 3 lacks its key pair or a place that fits."""
         if self.redundant and not self.public:
             sentence = "redundant: a second source is of the public channels, and none is recorded"
             raise ConfigError(sentence)

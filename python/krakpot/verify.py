@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from krakpot import _core, journal
+from krakpot import _core, journal, sources
 from krakpot.lake import REFUSALS, Lake, Part, detail
 from krakpot.seal import SEALER_ENTRY, UNCOUNTED, digest, polars_schema
 
@@ -149,11 +149,13 @@ def verify(
     # A session's connect row names the one before it: (session, the one before).
     before: dict[str, str] = {}
     ended: dict[str, set[str]] = {}
+    unreadable: set[Path] = set()
     with ThreadPoolExecutor(max_workers=1) as reader:
         for session in sessions:
             progress(f"session {session}")
             one = _Session(lake, session, parts[session], report, waiting.get(session), first_day)
             ledger = one.verify(reader, threads or os.cpu_count() or 1, progress)
+            unreadable |= one.unreadable
             ended[session] = set(ledger["kind"].unique())
             for text in ledger.filter(pl.col("kind") == "connect")["detail"]:
                 previous = detail(text).get("previous")
@@ -161,6 +163,9 @@ def verify(
                     before[session] = previous
     _chain(sessions, before, ended, waiting, report)
     report.sessions = len(sessions)
+    # What one source had and another lacks proves neither wrong: each has its own account.
+    if not unreadable:
+        report.notes += sources.differences(lake)
     if not sessions and not waiting:
         report.notes.append("the lake is empty")
     return report
