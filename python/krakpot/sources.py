@@ -186,12 +186,14 @@ def _messages(files: list[Path], symbol: str, span: Span, order: str, number: st
     schema = {"kind": pl.String, "order": pl.Int64, "number": pl.Int64}
     if not files:
         return pl.DataFrame(schema=schema)
-    columns = [pl.col("kind"), pl.col(order).to_physical().alias("order"), pl.col(number).alias("number")]
+    # A trade of a snapshot is a trade; a snapshot of a book is the sender's own.
+    kind = pl.lit("update") if number == "trade_id" else pl.col("kind")
+    columns = [kind.alias("kind"), pl.col(order).to_physical().alias("order"), pl.col(number).alias("number")]
     begin, end = (pl.lit(at).cast(TIMES) for at in (span.begin, span.end))
     return (
         pl.scan_parquet(files, hive_partitioning=False)
         .filter(pl.col("symbol") == symbol, pl.col("ts_recv").is_between(begin, end, closed="left"))
-        .select(column.cast(kind) for column, kind in zip(columns, schema.values(), strict=True))
+        .select(column.cast(type_) for column, type_ in zip(columns, schema.values(), strict=True))
         .drop_nulls()
         .unique()
         .collect()
