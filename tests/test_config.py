@@ -133,6 +133,12 @@ def test_a_wrong_file_is_named(folder: Path, toml: str, sentence: str) -> None:
     assert "object" not in str(caught.value), "people read this"
 
 
+def test_a_second_source_needs_public_channels() -> None:
+    """Level 3 is not doubled."""
+    with pytest.raises(ConfigError, match="a second source is of the public channels, and none is recorded"):
+        Config(channels=("level3",), redundant=("BTC/USD",), api_key=KEY, api_secret=SECRET)
+
+
 @pytest.mark.parametrize(
     ("environment", "options", "sentence"),
     [

@@ -118,19 +118,22 @@ def test_verify_tells_what_one_source_lacks(tmp_path: Path) -> None:
 
 
 def test_a_trade_is_given_once_and_as_it_came_live(tmp_path: Path) -> None:
-    """A recorder that starts again is sent the last trades a second time, as a snapshot: they are given once; one that
-    only the snapshot has is given too.
+    """A recorder that starts again is sent the last trades a second time, as a snapshot: they are given once, as they
+    came live, even where that was later; one that only the snapshot has is given too.
     """
-    first = [frames.ack("trade", "BTC/USD"), *(frames.trade("BTC/USD", n, ts=n) for n in (1, 2))]
-    again = [frames.ack("trade", "BTC/USD"), *(frames.trade("BTC/USD", n, ts=n, kind="snapshot") for n in (1, 2, 3))]
+    ack = frames.ack("trade", "BTC/USD")
+    first = [(frames.START + n, frames.trade("BTC/USD", n, ts=n)) for n in (1, 2)]
+    first.append((frames.START + frames.HOUR + frames.SECOND, frames.trade("BTC/USD", 3, ts=3)))
+    again = [frames.trade("BTC/USD", n, ts=n, kind="snapshot") for n in (1, 2, 3, 4)]
     lake = tmp_path / "lake"
-    for number, sent in enumerate((first, again)):
-        begin = frames.START + number * frames.HOUR
-        timed = [(begin + n, frame) for n, frame in enumerate(sent)]
-        lakes.make(lake, timed, session=lakes.session_name(begin), precision={"BTC/USD": (1, 8)})
+    for begin, timed in (
+        (frames.START, first),
+        (frames.START + frames.HOUR, [(frames.START + frames.HOUR, frame) for frame in again]),
+    ):
+        lakes.make(lake, [(begin, ack), *timed], session=lakes.session_name(begin), precision={"BTC/USD": (1, 8)})
     found = Lake(lake).trades().select("trade_id", "kind").collect().rows()
-    assert found == [(1, "update"), (2, "update"), (3, "snapshot")]
-    assert Lake(lake).trades(start=frames.START + frames.HOUR).collect()["trade_id"].to_list() == [3]
-    assert Lake(lake).trades(sources="all").collect().height == 5
+    assert found == [(1, "update"), (2, "update"), (4, "snapshot"), (3, "update")]
+    assert Lake(lake).trades(start=frames.START + frames.HOUR).collect()["trade_id"].to_list() == [4, 3]
+    assert Lake(lake).trades(sources="all").collect().height == 7
     with pytest.raises(ValueError, match="sources='two'; allowed: 'one', 'all'"):
         Lake(lake).trades(sources="two")  # type: ignore[arg-type]  # that it is wrong is the point
