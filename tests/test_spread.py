@@ -50,6 +50,7 @@ def test_symbols_are_spread_over_connections(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with Exchange(*SYMBOLS) as exchange:
+            exchange.refusals["LTC/USD"] = "Currency pair not supported LTC/USD"
             recording = await spread_out(exchange, tmp_path)
             first, *others = exchange.clients
             assert {request["params"]["channel"] for request in first.requests} == {"instrument"}
@@ -60,18 +61,22 @@ def test_symbols_are_spread_over_connections(tmp_path: Path) -> None:
                 for channel in ("trade", "ticker"):
                     asked = {symbol for one in client.asked("subscribe", channel) for symbol in one["symbol"]}
                     assert asked == books_of(client)
-            for number, symbol in ((6, "DOT/USD"), (7, "LTC/USD")):
+            for number, symbol in ((6, "DOT/USD"), (7, "TRX/USD")):
                 exchange.list_pair(Market(symbol))
                 await until(lambda number=number: live(shards(recording), number))  # type: ignore[misc]  # its default
             assert [len(one.symbols) for one in shards(recording).links] == [2, 2, 2, 1]
             await until(lambda: recording.recorder.counts.get("live") == 7)
             assert recording.recorder.counts["connections"] == 4
+            exchange.list_pair(Market("LTC/USD"))
+            await until(lambda: recording.recorder.counts["refused"] == 3)
+            exchange.markets.pop("LTC/USD")
             summary = await recording.end()
             for symbol in exchange.markets:
                 found, sent = book_in(tmp_path, symbol), book_of(exchange, symbol)
                 assert found == sent[: len(found)]
                 assert len(found) > 5
-        assert summary["selected"] == 7
+        assert summary["selected"] == 8
+        assert summary["refused"].keys() == {f"{channel} LTC/USD" for channel in ("book", "trade", "ticker")}
         assert len(summary["sessions"]) == 5
         assert summary["checksums"]["book"]["bad"] == summary["gaps"] == 0
         report = proved(tmp_path)

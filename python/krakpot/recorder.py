@@ -304,6 +304,7 @@ class Recorder:
         if self.shards is not None:
             states = self.shards.states()
             total |= {key: states[key] for key in ("live", "waiting", "connections", "down")}
+            total["refused"] = sum(link.counts.get("refused", 0) for link in self.shards.links)
         if self.redundant is not None:
             total["redundant"] = self.redundant.states()
         if self.level3 is not None:
