@@ -168,7 +168,7 @@ def test_a_second_source_leaves_no_hole(tmp_path: Path) -> None:
             for cut in (first, second):
                 before = len(exchange.clients)
                 then = len(exchange.sent("trade", "BTC/USD"))
-                await until(lambda then=then: len(exchange.sent("trade", "BTC/USD")) > then + 10)  # type: ignore[misc]
+                await until(lambda then=then: len(exchange.sent("trade", "BTC/USD")) > then + 10)  # type: ignore[misc]  # its default
                 cut.socket.transport.abort()
                 await until(lambda before=before: len(exchange.clients) > before)  # type: ignore[misc]  # its default
                 await until(lambda: recording.live(5) and live(recording.recorder.redundant, 2))
