@@ -25,8 +25,24 @@ async def _child(*arguments: str, **variables: str) -> asyncio.subprocess.Proces
     )
 
 
+def _process(pid: int) -> dict[str, float]:
+    """CPU seconds of a process alone, without its sealers, and the most memory it had, MB."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return {"cpu_seconds": ticks / os.sysconf("SC_CLK_TCK"), "memory_mb": int(status["VmHWM"].split()[0]) / 1e3}
+
+
 async def _run(
-    out: Path, *, seconds: float, rate: float, pairs: int, depth: int, level3: int | None, speed: float | None
+    out: Path,
+    *,
+    seconds: float,
+    rate: float,
+    pairs: int,
+    depth: int,
+    level3: int | None,
+    speed: float | None,
+    share: int | None,
 ) -> dict[str, Any]:
     options = Options(pairs=pairs, rate=rate, seed=1, speed=speed, duration=seconds)
     async with ExchangeServer(options) as server:
@@ -44,6 +60,8 @@ async def _run(
         if level3 is not None:
             record += ("--channels", "book,trade,ticker,level3", "--level3-depth", str(level3))
             record += ("--rest-url", server.rest_address)
+        if share is not None:
+            record += ("--symbols-per-connection", str(share))
         begin = time.monotonic()
         key = {"KRAKPOT_API_KEY": server.key.name, "KRAKPOT_API_SECRET": server.key.secret_text}
         recorder = await _child(*record, "--json", **key)
@@ -56,6 +74,7 @@ async def _run(
         # What is in the kernel's buffers is read in a moment.
         await asyncio.sleep(2)
         took = time.monotonic() - begin
+        process = _process(recorder.pid)
         recorder.send_signal(signal.SIGINT)
         text, _ = await recorder.communicate()
         usage = os.times()
@@ -68,6 +87,7 @@ async def _run(
         "seconds": took,
         "exchange_cpu_seconds": usage.user + usage.system,
         "children_cpu_seconds": usage.children_user + usage.children_system,
+        "recorder": process | {"load": os.getloadavg()[0]},
         "messages": account["messages"],
         "record": json.loads(text),
         "verify": json.loads(proof),
@@ -85,12 +105,14 @@ def run(
     depth: int = 1000,
     level3: int | None = None,
     speed: float | None = None,
+    share: int | None = None,
 ) -> dict[str, Any]:
     """Record ``seconds`` of exchange time into ``out``; the facts of recorder, verification and comparison.
 
-    ``level3``: its depth, where it is to be recorded too.
+    ``level3``: its depth, where it is to be recorded too. ``share``: symbols of a connection; None: all on one.
     """
-    return asyncio.run(_run(out, seconds=seconds, rate=rate, pairs=pairs, depth=depth, level3=level3, speed=speed))
+    work = _run(out, seconds=seconds, rate=rate, pairs=pairs, depth=depth, level3=level3, speed=speed, share=share)
+    return asyncio.run(work)
 
 
 def main() -> int:
@@ -102,6 +124,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--depth", type=int, default=1000)
     parser.add_argument("--level3", type=int, help="depth of level 3, to record it too")
+    parser.add_argument("--share", type=int, help="symbols of a public connection, to spread them over several")
     parser.add_argument("--real-time", action="store_true", help="not faster than time")
     given = parser.parse_args()
     speed = 1.0 if given.real_time else None
@@ -113,6 +136,7 @@ def main() -> int:
         depth=given.depth,
         level3=given.level3,
         speed=speed,
+        share=given.share,
     )
     facts["verify"].pop("symbols")
     sys.stdout.write(json.dumps(facts, indent=1) + "\n")

@@ -66,6 +66,8 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
         "seal_interval": ("30", "30s", 30.0), "keep": ('"30d"', "30d", 2_592_000.0),
         "min_free": ("5000000000", "5GB", 5_000_000_000),
         "precision": ('{"A/B" = [1, 8]}', "A/B=1,8", {"A/B": (1, 8)}),
+        "symbols_per_connection": ("50", "50", 50), "redundant": ('"A/B"', "A/B", ("A/B",)),
+        "when_slow": ('"fail"', "fail", "fail"),
         "level3_depth": ("1000", "1000", 1000), "level3_rate": ("500", "500", 500),
         "level3_url": ('"ws://[::1]:1/x"', "ws://[::1]:1/x", "ws://[::1]:1/x"),
         "rest_url": ('"http://localhost:1"', "http://localhost:1", "http://localhost:1"),
@@ -96,6 +98,8 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
             'channels = ["book", "books"]',
             "krakpot.toml: channels: .* is not allowed; allowed is one or more of book, trade, ticker, ohlc, level3",
         ),
+        ("symbols_per_connection = 49", "symbols_per_connection: 49 is not allowed; allowed is a whole number from 50"),
+        ('when_slow = "drop"', "when_slow: 'drop' is not allowed; allowed is one of wait, fail"),
         ("channels = []", "krakpot.toml: channels: .* allowed is one or more of"),
         ("symbols = 7", "krakpot.toml: symbols: 7 is not allowed"),
         ("symbols = [7]", r"krakpot.toml: symbols: \[7\] is not allowed; allowed is a list of words"),
@@ -137,6 +141,12 @@ def test_a_wrong_file_is_named(folder: Path, toml: str, sentence: str) -> None:
         load({}, environment={})
     assert "\n" not in str(caught.value).rstrip()
     assert "object" not in str(caught.value), "people read this"
+
+
+def test_a_second_source_needs_public_channels() -> None:
+    """Level 3 is not doubled."""
+    with pytest.raises(ConfigError, match="a second source is of the public channels, and none is recorded"):
+        Config(channels=("level3",), redundant=("BTC/USD",), api_key=KEY, api_secret=SECRET)
 
 
 @pytest.mark.parametrize(

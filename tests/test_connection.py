@@ -670,6 +670,22 @@ def test_connections_share_the_budget_and_leave_some_to_each_other() -> None:
     assert all(b - a >= 600 - 1e-6 for a, b in zip(everything, everything[120:], strict=False))
 
 
+def test_those_who_wait_take_no_attempts_away() -> None:
+    """Thirty connections have used up their 100 attempts and wait for the next window: the first one still connects at
+    once, twenty times, and no window of ten minutes has more than 120.
+    """
+    one = Backoff(random=Random(1), fast=1000)
+    others = [replace(one, budget=100) for _ in range(30)]
+    waits = [other.delay(0.0) for _ in range(5) for other in others]
+    assert (waits.count(0.0), waits.count(600.0)) == (100, 50)
+    mine = [one.delay(1.0) for _ in range(20)]
+    assert mine == [0.0] * 20
+    assert one.delay(2.0) > 500
+    times = list(one.attempts)
+    assert times == sorted(times)
+    assert all(b - a >= 600 - 1e-6 for a, b in zip(times, times[120:], strict=False))
+
+
 def test_shared_attempts_are_counted_in_order_of_time() -> None:
     """One waits for its attempt, another makes its own before: the earlier one is the first to be forgotten."""
     one = Backoff(random=Random(1))

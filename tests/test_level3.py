@@ -76,7 +76,7 @@ class Recording:
         """Its connections of level 3."""
         assert not self.task.done(), f"the recorder ended: {self.task}"
         found: Level3 | None = getattr(self.recorder, "level3", None)
-        return [] if found is None else found.links
+        return [] if found is None else [one for one in found.links if isinstance(one, Level3Link)]
 
     def live(self, number: int = PAIRS) -> bool:
         """Whether that many books of level 3 live."""

@@ -71,6 +71,23 @@ def test_level_3_stands_beside_the_books(capsys: pytest.CaptureFixture[str]) -> 
     assert "1,234 ok · 1 bad" in file.getvalue()
 
 
+def test_a_second_source_and_connections_that_are_down(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there are any: the second source's books, and how many connections of either are down."""
+    counts = COUNTS | {
+        "connections": 4, "down": 1, "redundant": {"live": 2, "selected": 3, "waiting": 1, "connections": 1, "down": 1},
+    }  # fmt: skip
+    with Screen() as screen:
+        screen._line_at -= LINE_EVERY
+        screen.show(Progress(counts, 1.0, None, 0, "waiting for the disk"))
+    line = capsys.readouterr().err
+    assert "waiting for the disk: " in line
+    assert "2 bad, 2 of 3 books of the second source, 1 gaps" in line
+    file = io.StringIO()
+    Console(file=file, width=100).print(Screen._panel(Progress(counts, 1.0, None, 0, "recording"), (0, 0)))
+    assert "5 alive of 6 pairs · 1 waiting · 1 of 4 connections down" in file.getvalue()
+    assert "2 books alive of 3 pairs · 1 of 1 connections down" in file.getvalue()
+
+
 def test_quiet_says_only_lines(capsys: pytest.CaptureFixture[str]) -> None:
     """With ``--json`` nobody looks at states; what is said still is, on standard error."""
     with Screen(quiet=True) as screen:

@@ -135,6 +135,9 @@ def _read(reader: Callable[[Any], Any], value: str, place: str) -> Any:
 @click.option("--keep", help="Remove whole days that are older: 30d. Default: never.")
 @click.option("--min-free", help="End in order before the disk has less room: 5GB. Default: 200MB.")
 @click.option("--url", help="Address of the exchange. Default: wss://ws.kraken.com/v2.")
+@click.option("--symbols-per-connection", help="Spread the pairs over connections of so many. Default: all on one.")
+@click.option("--redundant", help="Patterns of pairs to record a second time, over connections of their own.")
+@click.option("--when-slow", help="When the disk is slower than the feed: wait or fail. Default: wait.")
 @click.option("--level3-depth", help="Price levels of level 3: 10, 100 or 1000. Default: 100.")
 @click.option("--level3-rate", help="What the account may subscribe a second: 200 standard, 500 pro. Default: 200.")
 @click.option("--level3-url", help="Address of level 3. Default: wss://ws-l3.kraken.com/v2.")
@@ -188,6 +191,9 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> None:
         f"{summary['gaps']:,} gaps; "
         f"{summary['errors']:,} errors; {size(summary['journal_bytes'])} journalled"
     )
+    if summary["backpressure"]["waits"]:
+        slow = summary["backpressure"]
+        click.echo(f"the disk was slower than the feed: {slow['waits']:,} waits, {slow['seconds']:,.1f} s together")
     for what, reason in list(summary["refused"].items())[:20]:
         click.echo(f"refused: {what}: {reason}")
     click.echo(f"krakpot verify {config.out}    proves it from the files alone")

@@ -41,6 +41,9 @@ FILE = "krakpot.toml"
 PREFIX = "KRAKPOT_"
 SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SHARE_MIN = 50
+"""Symbols that a connection has at least: all of Kraken's pairs take 29 then, and each costs attempts to connect."""
+WHEN_SLOW = ("wait", "fail")
 PRECISION_MAX = 10
 KEY_PAIR = ("api_key", "api_secret")
 SECRETS = (*KEY_PAIR, "metrics_token")
@@ -175,6 +178,21 @@ def _rate(value: Any) -> int:
     return int(text)
 
 
+def _share(value: Any) -> int:
+    text = str(value)
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < SHARE_MIN:
+        sentence = f"a whole number from {SHARE_MIN}"
+        raise ValueError(sentence)
+    return int(text)
+
+
+def _when_slow(value: Any) -> str:
+    if value not in WHEN_SLOW:
+        sentence = f"one of {', '.join(WHEN_SLOW)}"
+        raise ValueError(sentence)
+    return str(value)
+
+
 def _key(value: Any) -> str:
     text = str(value).strip()
     # It goes into a header.
@@ -266,6 +284,12 @@ class Config:
     min_free: int = 200_000_000
     """Bytes of the disk that are left free: enough to seal what is in the journals."""
     precision: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    symbols_per_connection: int | None = None
+    """Symbols of one public connection at most; None: all on one."""
+    redundant: tuple[str, ...] = ()
+    """Patterns of symbols to be recorded a second time, over connections of their own."""
+    when_slow: str = "wait"
+    """What happens when the disk is slower than the feed: the sockets wait, or the recording fails."""
     level3_depth: int = 100
     level3_url: str = LEVEL3_URL
     level3_rate: int = LEVEL3_RATE
@@ -289,6 +313,9 @@ class Config:
                 f"set KRAKPOT_METRICS_TOKEN (or metrics_token in {FILE}, readable by you alone)"
             )
             raise ConfigError(sentence)
+        if self.redundant and not self.public:
+            sentence = "redundant: a second source is of the public channels, and none is recorded"
+            raise ConfigError(sentence)
         if LEVEL3 in self.channels:
             self._check_level3()
 
@@ -308,6 +335,11 @@ class Config:
                 "(the built-in exchange says its address when it starts)"
             )
             raise ConfigError(sentence)
+
+    @property
+    def public(self) -> list[str]:
+        """Channels that need no key."""
+        return [channel for channel in self.channels if channel != LEVEL3]
 
 
 def _here(address: str) -> bool:
@@ -336,6 +368,9 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "keep": keep,
     "min_free": bytes_,
     "precision": precision,
+    "symbols_per_connection": _share,
+    "redundant": _words,
+    "when_slow": _when_slow,
     "level3_depth": _among(LEVEL3_DEPTHS),
     "level3_url": url,
     "level3_rate": _rate,

@@ -402,11 +402,25 @@ class Backoff:
         self.failures += 1
         while self.attempts and self.attempts[0] <= now - self.window:
             self.attempts.popleft()
-        if len(self.attempts) >= self.budget:
-            wait = max(wait, self.attempts[-self.budget] + self.window - now)
+        at = self._free(now + wait)
         # Several share them, and not all wait for as long.
-        insort(self.attempts, now + wait)
-        return wait
+        insort(self.attempts, at)
+        return at - now
+
+    def _free(self, at: float) -> float:
+        """The first moment from ``at`` on at which no window of time would hold more attempts than the budget.
+
+        Those of others that are still to come count where they will be made: who waits for long takes nothing from who
+        does not.
+        """
+        while True:
+            times = sorted((*self.attempts, at))
+            place = times.index(at)
+            begins = range(max(0, place - self.budget), min(place, len(times) - 1 - self.budget) + 1)
+            full = [times[n] for n in begins if times[n + self.budget] < times[n] + self.window]
+            if not full:
+                return at
+            at = full[-1] + self.window
 
 
 @dataclass

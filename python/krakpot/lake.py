@@ -12,18 +12,20 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import polars as pl
 
 from krakpot import _core, journal, seal
+from krakpot import sources as several
 
 if TYPE_CHECKING:
     from krakpot.verify import Report
 
 Numbers = Literal["decimal", "float"]
+Sources = Literal["one", "all"]
 Time = str | datetime | date | int
 """RFC 3339 text, datetime, date, or nanoseconds since the epoch."""
 
@@ -33,6 +35,7 @@ ENDS = ("unsubscribed", "mismatch", "crossed", "gap", "gone", "decode_error", "l
 """Ledger rows that end it."""
 COMPACTED = "c"
 """Before the number of a part, in its name: many parts were merged into it."""
+SOURCES = ("one", "all")
 BOOKS = ("book", "level3")
 """Channels of which a book is kept."""
 REFUSALS = ("decode_error", "limit")
@@ -115,27 +118,38 @@ class Lake:
         end: Time | None = None,
         *,
         numbers: Numbers = "decimal",
+        sources: Sources = "one",
     ) -> pl.LazyFrame:
         """Rows of a table, received in [start, end).
 
         A lake without such rows gives an empty frame of the right columns. ``numbers="float"`` turns the exact decimals
-        into Float64, for arithmetic. ``ValueError`` for a symbol that the lake does not have.
+        into Float64, for arithmetic. Where several sessions followed a symbol at one time, one of them is given, and
+        each trade once; ``sources="all"`` gives what each had. ``ValueError`` for a symbol that the lake does not have.
         """
         begin = None if start is None else nanoseconds(start)
         until = None if end is None else nanoseconds(end)
+        turns = sources == "one" and table in several.CHANNELS
+        # What another session had before decides what is taken of this one.
+        first_day = None if begin is None else journal.stamp(begin).date() - timedelta(days=turns)
         chosen = [
-            part.path
+            part
             for part in self.parts(table)
-            if (begin is None or part.date >= journal.stamp(begin).date())
+            if (first_day is None or part.date >= first_day)
             and (until is None or part.date <= journal.stamp(until).date())
         ]
         schema = seal.polars_schema(table)
-        frame = pl.scan_parquet(chosen, hive_partitioning=False) if chosen else pl.LazyFrame(schema=schema)
+        paths = [part.path for part in chosen]
+        frame = pl.scan_parquet(paths, hive_partitioning=False) if paths else pl.LazyFrame(schema=schema)
         frame = frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
         if symbol is not None:
             wanted = [symbol] if isinstance(symbol, str) else list(symbol)
             self.check_symbols(wanted)
             frame = frame.filter(pl.col("symbol").is_in(wanted) if len(wanted) != 1 else pl.col("symbol") == wanted[0])
+        if sources not in SOURCES:
+            sentence = f"sources={sources!r}; allowed: 'one', 'all'"
+            raise ValueError(sentence)
+        if turns and len({part.session for part in chosen}) > 1:
+            frame = several.distinct_trades(frame) if table == "trades" else several.one(frame, table, self.coverage())
         times = pl.Datetime("ns", "UTC")
         if begin is not None:
             frame = frame.filter(pl.col("ts_recv") >= pl.lit(begin).cast(times))
@@ -174,9 +188,10 @@ class Lake:
         end: Time | None = None,
         *,
         numbers: Numbers = "decimal",
+        sources: Sources = "one",
     ) -> pl.LazyFrame:
         """Entries of book messages: one row a level that changed."""
-        return self.scan("book", symbol, start, end, numbers=numbers)
+        return self.scan("book", symbol, start, end, numbers=numbers, sources=sources)
 
     def orders(
         self,
@@ -185,9 +200,10 @@ class Lake:
         end: Time | None = None,
         *,
         numbers: Numbers = "decimal",
+        sources: Sources = "one",
     ) -> pl.LazyFrame:
         """Entries of level-3 messages: one row an order that came, changed or went."""
-        return self.scan("orders", symbol, start, end, numbers=numbers)
+        return self.scan("orders", symbol, start, end, numbers=numbers, sources=sources)
 
     def trades(
         self,
@@ -196,9 +212,10 @@ class Lake:
         end: Time | None = None,
         *,
         numbers: Numbers = "decimal",
+        sources: Sources = "one",
     ) -> pl.LazyFrame:
         """Trades; ``side`` is the taker's."""
-        return self.scan("trades", symbol, start, end, numbers=numbers)
+        return self.scan("trades", symbol, start, end, numbers=numbers, sources=sources)
 
     def ticker(
         self,
@@ -207,9 +224,10 @@ class Lake:
         end: Time | None = None,
         *,
         numbers: Numbers = "decimal",
+        sources: Sources = "one",
     ) -> pl.LazyFrame:
         """Best prices and 24-hour statistics."""
-        return self.scan("ticker", symbol, start, end, numbers=numbers)
+        return self.scan("ticker", symbol, start, end, numbers=numbers, sources=sources)
 
     def ohlc(
         self,
@@ -218,9 +236,10 @@ class Lake:
         end: Time | None = None,
         *,
         numbers: Numbers = "decimal",
+        sources: Sources = "one",
     ) -> pl.LazyFrame:
         """Candles; the running one is sent again with every trade."""
-        return self.scan("ohlc", symbol, start, end, numbers=numbers)
+        return self.scan("ohlc", symbol, start, end, numbers=numbers, sources=sources)
 
     def pairs(self, symbol: str | Iterable[str] | None = None) -> pl.LazyFrame:
         """Pairs as the exchange described them, and precisions that were told or inferred."""
@@ -267,8 +286,8 @@ def _spans(ledger: pl.DataFrame) -> Iterator[dict[str, object]]:
     open_spans: dict[tuple[str, str], int] = {}
     rows = ledger.with_columns(pl.col("ts_recv").to_physical())
     last_alive = rows.filter(pl.col("kind") == "alive")["ts_recv"].max()
-    columns = rows.select("kind", "channel", "symbol", "ts_recv").iter_rows()
-    for kind, channel, symbol, ts in columns:
+    marks = rows.filter(pl.col("kind").is_in([*BEGINS.values(), *ENDS]))
+    for kind, channel, symbol, ts in marks.select("kind", "channel", "symbol", "ts_recv").iter_rows():
         if channel in BEGINS and kind == BEGINS[channel]:
             open_spans.setdefault((channel, symbol), ts)
         elif kind in ENDS:

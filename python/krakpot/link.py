@@ -1,8 +1,8 @@
 """One line to the exchange, held over all cuts: connection → session → journal.
 
-A recording has one for the public channels, and for level 3 as many as it needs. They know nothing of each other: a
-line that is cut, slow or refused leaves the others alone. What they share is the thread that writes, and how often an
-address may try to connect.
+A recording has one for the instrument channel and, unless they are spread over others, the public ones; see ``spread``.
+Links know nothing of each other: one that is cut, slow or refused leaves the others alone. What they share is the
+thread that writes, and how often an address may try to connect.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from krakpot import __version__, _core, journal
 from krakpot.config import LEVEL3, Config
 from krakpot.connection import Backoff, Connection, Pacer, connect
-from krakpot.errors import FeedError
+from krakpot.errors import FeedError, StorageError
 from krakpot.log import Line
 
 QUEUE = 32
@@ -91,7 +91,7 @@ class Shared:
 
 
 class Link:
-    """The line of the public channels."""
+    """The first line: the instrument channel, and the public ones unless they are spread over others."""
 
     label = ""
     """What stands before its lines that are said aloud."""
@@ -107,6 +107,10 @@ class Link:
         """Counters over all its sessions, as last looked at."""
         self.paused = 0
         """Since when it waits for the disk, ns; 0 if it does not."""
+        self.waits = 0
+        """How often it waited for the disk."""
+        self.waited = 0
+        """How long that was, ns."""
         self.connected = False
         """Whether there ever was a connection."""
         self.attempts = 0
@@ -205,7 +209,7 @@ class Link:
         config = self.shared.config
         return _core.Session(
             name,
-            channels=[channel for channel in config.channels if channel != LEVEL3],
+            channels=config.public if config.symbols_per_connection is None else [],
             symbols=config.symbols,
             exclude=config.exclude,
             depth=config.depth,
@@ -217,9 +221,10 @@ class Link:
         )
 
     def _options(self) -> dict[str, Any]:
-        """What the recording's first row says of it; nothing but the public link begins a recording."""
+        """What the recording's first row says of it; nothing but the first link begins a recording."""
         config = self.shared.config
         names = ["symbols", "exclude", "channels", "depth", "interval", "tokenised", "raw", "url"]
+        names += ["symbols_per_connection", "redundant", "when_slow"]
         if LEVEL3 in config.channels:
             names += ["level3_depth", "level3_url", "level3_rate"]
         return {name: getattr(config, name) for name in names}
@@ -267,15 +272,21 @@ class Link:
         return self.session.requests(time.time_ns())
 
     def flush(self) -> None:
-        """Hand the rows to the writer's thread; with a full queue the socket waits."""
+        """Hand the rows to the writer's thread; with a full queue the socket waits.
+
+        ``StorageError`` if the recording shall fail instead.
+        """
         thread = self.shared.thread
         if thread.full:
+            if not self.paused:
+                self.paused = time.time_ns()
+                if self.shared.config.when_slow == "fail":
+                    sentence = f"the disk is slower than the feed, {thread.room} flushes wait (--when-slow fail)"
+                    raise StorageError(sentence, self.shared.config.out)
+                self.tell(Line("the disk is slower than the feed: the socket waits", "backpressure", "warning"))
             if self.connection is not None:
                 # Said each time: it may be a new connection.
                 self.connection.pause()
-                if not self.paused:
-                    self.paused = time.time_ns()
-                    self.tell(Line("the disk is slower than the feed: the socket waits", "backpressure", "warning"))
             return
         if self.paused:
             self._resume()
@@ -284,8 +295,10 @@ class Link:
     def _resume(self) -> None:
         """Read the socket again; the ledger tells since when it waited."""
         now = time.time_ns()
-        detail = '{"queue":"journal","answer":"wait"}'
+        detail = json.dumps({"queue": "journal", "answer": self.shared.config.when_slow})
         self.session.note("backpressure", now, ts_from=self.paused, ts_to=now, detail=detail)
+        self.waits += 1
+        self.waited += now - self.paused
         self.paused = 0
         if self.connection is not None:
             self.connection.resume()

@@ -48,6 +48,11 @@ def _books(counts: dict[str, Any]) -> list[tuple[str, dict[str, int], dict[str, 
     return [(what, state, counts.get("checksums", {}).get(channel, none)) for what, state, channel in kinds]
 
 
+def _down(state: dict[str, int]) -> str:
+    """Say how many connections are not there, if any."""
+    return f" · {state['down']} of {state['connections']} connections down" if state.get("down") else ""
+
+
 class Screen:
     """Shows a recording: ``say`` for lines, ``show`` for the state; a context manager."""
 
@@ -124,6 +129,9 @@ class Screen:
                 f"checksums {checked['ok']:,} ok {checked['bad']} bad, "
                 for what, state, checked in _books(counts)
             )
+            if "redundant" in counts:
+                state = counts["redundant"]
+                books += f"{state['live']} of {state['selected']} books of the second source, "
             sentence = (
                 f"{progress.state}: {rates[0]:,.0f} messages/s, {rates[1]:,.0f} rows/s, {books}"
                 f"{counts.get('gaps', 0)} gaps, {counts.get('errors', 0)} errors, {size(progress.bytes)}"
@@ -142,14 +150,18 @@ class Screen:
         table.add_row("messages", f"{counts.get('frames', 0):,} · {rates[0]:,.0f}/s")
         table.add_row("rows", f"{sum(counts.get('rows', {}).values()):,} · {rates[1]:,.0f}/s")
         for what, state, checked in _books(counts):
-            down = f" · {state['down']} of {state['connections']} connections down" if state.get("down") else ""
             table.add_row(
                 f"{what}books",
                 f"{state.get('live', 0):,} alive of {state.get('selected', 0):,} pairs"
-                f" · {state.get('waiting', 0):,} waiting{down}",
+                f" · {state.get('waiting', 0):,} waiting{_down(state)}",
             )
             colour = "red" if checked["bad"] else "green"
             table.add_row(f"{what}checksums", f"[{colour}]{checked['ok']:,} ok · {checked['bad']:,} bad[/]")
+        if "redundant" in counts:
+            state = counts["redundant"]
+            table.add_row(
+                "second source", f"{state['live']:,} books alive of {state['selected']:,} pairs{_down(state)}"
+            )
         table.add_row(
             "gaps",
             f"{counts.get('gaps', 0):,} · errors {counts.get('errors', 0):,} · refused {counts.get('refused', 0):,}",

@@ -30,6 +30,7 @@ from krakpot.lag import Lag, Lateness
 from krakpot.level3 import Level3, subscribe_seconds
 from krakpot.link import Link, Shared, add_counts, uuid7
 from krakpot.log import Line
+from krakpot.spread import Spread
 
 TICK = 0.1
 """Seconds between two looks at the clock's duties."""
@@ -84,6 +85,10 @@ class Recorder:
         self.refused: dict[str, str] = {}
         self.error: Exception | None = None
         self.public: Link
+        self.shards: Spread | None = None
+        """The public channels, where they are spread over connections."""
+        self.redundant: Spread | None = None
+        """The second source of some symbols."""
         self.level3: Level3 | None = None
         self.late: Lateness | None = None
         """How late the loop was within the last second, where that is looked at."""
@@ -125,6 +130,7 @@ class Recorder:
             self._task(self._duties(connecting)),
             self._task(disk.Keeper(config, lambda: self.public.session, self._tell).run()),
         ]
+        self._spread(shared)
         if LEVEL3 in config.channels:
             self.level3 = Level3(shared, self.backoff)
             beside.append(self._task(self.level3.check()))
@@ -175,6 +181,14 @@ class Recorder:
         """Flushes that wait for the disk, and how many may."""
         return self._thread.waiting, self._thread.room
 
+    def _spread(self, shared: Shared) -> None:
+        """Prepare the further connections of the public channels that are asked for."""
+        config = self.config
+        if config.public and config.symbols_per_connection is not None:
+            self.shards = Spread(shared, self.backoff, name="public")
+        if config.redundant:
+            self.redundant = Spread(shared, self.backoff, name="redundant", patterns=config.redundant)
+
     def _raise(self) -> None:
         """Raise what ended the recording, or kept a part of it from coming about."""
         if self.error is not None:
@@ -185,8 +199,13 @@ class Recorder:
 
     @property
     def links(self) -> list[Link]:
-        """All connections: the public one first."""
-        return [self.public, *(self.level3.links if self.level3 is not None else [])]
+        """All connections: the first one first."""
+        return [self.public, *(link for spread in self.spreads for link in spread.links)]
+
+    @property
+    def spreads(self) -> list[Spread]:
+        """What is spread over connections that learn the pairs from the first one."""
+        return [spread for spread in (self.shards, self.redundant, self.level3) if spread is not None]
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run beside the connections; if it fails, the recording ends with its error."""
@@ -229,6 +248,10 @@ class Recorder:
             "journal_bytes": self.journal_bytes,
             "selected": counts.get("selected", 0),
             "refused": self.refused,
+            "backpressure": {
+                "waits": sum(link.waits for link in self.links),
+                "seconds": round(sum(link.waited for link in self.links) / 1e9, 3),
+            },
         }
 
     # Duties of the clock.
@@ -244,8 +267,9 @@ class Recorder:
                 link.tick(now)
             if not self._shared.checked:
                 self._check_symbols(now)
-            elif self.level3 is not None:
-                self.level3.look(self.public.session, lambda link: connecting.append(self._task(link.run())))
+            else:
+                for spread in self.spreads:
+                    spread.look(self.public.session, lambda link: connecting.append(self._task(link.run())))
             if now - flushed >= FLUSH - TICK / 2 and self._shared.checked:
                 flushed = now
                 for link in self.links:
@@ -292,7 +316,12 @@ class Recorder:
             if not any(_core.matches(pattern, name) for name in names):
                 self.fail(ConfigError(unmatched(pattern, names)))
                 return
-        selected = self.public.session.counts()["selected"]
+        chosen = [pair["symbol"] for pair in self.public.session.pairs() if pair["selected"]]
+        for pattern in self.config.redundant:
+            if chosen and not any(_core.matches(pattern, name) for name in chosen):
+                self.fail(ConfigError(unmatched(pattern, chosen, "--redundant")))
+                return
+        selected = len(chosen)
         if not selected:
             self.fail(ConfigError(f"--exclude leaves none of the {len(names)} pairs"))
             return
@@ -311,8 +340,14 @@ class Recorder:
         total: dict[str, Any] = {}
         for link in reversed(self.links):
             link.take_counts()
-            # The public link comes last: what is a state is its.
+            # The first link comes last: what is a state is its.
             total = add_counts(total, link.counts)
+        if self.shards is not None:
+            states = self.shards.states()
+            total |= {key: states[key] for key in ("live", "waiting", "connections", "down")}
+            total["refused"] = sum(link.counts.get("refused", 0) for link in self.shards.links)
+        if self.redundant is not None:
+            total["redundant"] = self.redundant.states()
         if self.level3 is not None:
             total["level3"] = self.level3.states()
         self.counts = total
@@ -320,7 +355,11 @@ class Recorder:
     def _show(self) -> None:
         seconds = time.monotonic() - self._begun
         left = None if self.config.duration is None else max(0.0, self.config.duration - seconds)
-        state = "sealing" if self._sealing else self.public.state
+        state = self.public.state
+        if self._sealing:
+            state = "sealing"
+        elif any(link.paused for link in self.links):
+            state = "waiting for the disk"
         self.show(Progress(self.counts, seconds, left, self.journal_bytes, state))
 
     # Sealing and the end.
@@ -384,12 +423,11 @@ class Recorder:
 
 def costs(config: Config, selected: int, known: int) -> list[str]:
     """Say what a day of ``selected`` of the ``known`` pairs will cost on disk, and how long level 3 takes to begin."""
-    public = [channel for channel in config.channels if channel != LEVEL3]
     lines = []
-    if public:
-        share = selected / PAIRS_ALL * DEPTH_SHARE[config.depth] if "book" in public else 0.05
+    if config.public:
+        share = selected / PAIRS_ALL * DEPTH_SHARE[config.depth] if "book" in config.public else 0.05
         lines.append(
-            f"{selected} of {known} pairs, {', '.join(public)}, depth {config.depth}: "
+            f"{selected} of {known} pairs, {', '.join(config.public)}, depth {config.depth}: "
             f"about {share * DAY_BYTES / 1e9:.1f} GB a day on disk (busy pairs cost more)"
         )
     if LEVEL3 in config.channels:
@@ -402,14 +440,14 @@ def costs(config: Config, selected: int, known: int) -> list[str]:
     return lines
 
 
-def unmatched(pattern: str, names: list[str]) -> str:
+def unmatched(pattern: str, names: list[str], option: str = "--symbols") -> str:
     """Say that a pattern matches no pair, with names that are near."""
     near = get_close_matches(pattern, names, 3, 0.6)
     renamed = pattern.replace("XBT", "BTC").replace("XDG", "DOGE")
     if renamed != pattern and any(_core.matches(renamed, name) for name in names):
         near = [renamed]
     hint = f"did you mean {' or '.join(near)}?" if near else "`krakpot pairs` lists them all"
-    return f"--symbols: {pattern!r} matches none of the {len(names)} pairs; {hint}"
+    return f"{option}: {pattern!r} matches none of the {len(names)} pairs; {hint}"
 
 
 def record(

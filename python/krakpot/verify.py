@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from krakpot import _core, journal, seal
+from krakpot import _core, journal, seal, sources
 from krakpot.lake import REFUSALS, Lake, Part, detail
 from krakpot.merge import merged, spread, whole
 from krakpot.seal import SEALER_ENTRY, UNCOUNTED, digest, polars_schema
@@ -159,11 +159,13 @@ def _verify(lake: Lake, *, strict: bool, threads: int, progress: Progress) -> Re
     # A session's connect row names the one before it, and its gap tells the date on which that one ended.
     before: dict[str, tuple[str, date | None]] = {}
     ended: dict[str, set[str]] = {}
+    unreadable: set[Path] = set()
     with ThreadPoolExecutor(max_workers=1) as reader:
         for session in sessions:
             progress(f"session {session}")
             one = _Session(lake, session, parts[session], report, waiting.get(session), first_day)
             ledger = one.verify(reader, threads, progress)
+            unreadable |= one.unreadable
             ended[session] = set(ledger["kind"].unique())
             for text in ledger.filter(pl.col("kind") == "connect")["detail"]:
                 previous = detail(text).get("previous")
@@ -172,6 +174,13 @@ def _verify(lake: Lake, *, strict: bool, threads: int, progress: Progress) -> Re
                     before[session] = previous, gap[0].date() if len(gap) else None
     _chain(sessions, before, ended, waiting, first_day, report)
     report.sessions = len(sessions)
+    # What one source had and another lacks proves neither wrong: each has its own account.
+    if not unreadable:
+        try:
+            report.notes += sources.differences(lake)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            # A column that nothing above needed.
+            report.problem(f"the ledger cannot be read whole: {str(error).partition(chr(10))[0]}")
     if not sessions and not waiting:
         report.notes.append("the lake is empty")
     return report
