@@ -79,7 +79,7 @@ def recorded(lake: Lake, session: str) -> pl.DataFrame:
     """The lake's rows of one session as the log tells them: message, channel, symbol, number; no row is there twice."""
     found = []
     for channel, (table, column) in TABLES.items():
-        rows = lake.scan(table).filter(pl.col("session") == session).collect()
+        rows = lake.scan(table, sources="all").filter(pl.col("session") == session).collect()
         assert rows.select("message", "entry").is_duplicated().sum() == 0, f"rows of {table} stand there twice"
         # A book's checksum is the same in all rows of a message; a trade message's number is its last trade's.
         messages = rows.sort("message", "entry").unique("message", keep="last", maintain_order=True)
