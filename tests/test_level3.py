@@ -121,7 +121,7 @@ def everything(recording: Recording, summary: object) -> str:
         repr(recording.recorder),
     ]
     for table in _core.TABLES:
-        frame = lake.scan(table).collect()
+        frame = lake.scan(table, sources="all").collect()
         texts = [pl.col(name) for name, kind in frame.schema.items() if kind == pl.String]
         found += frame.select(texts).unique().write_csv().splitlines()
         found += [bytes(value).decode() for value in frame["frame"].to_list()] if "frame" in frame.columns else []

@@ -137,3 +137,17 @@ def test_a_trade_is_given_once_and_as_it_came_live(tmp_path: Path) -> None:
     assert Lake(lake).trades(sources="all").collect().height == 7
     with pytest.raises(ValueError, match="sources='two'; allowed: 'one', 'all'"):
         Lake(lake).trades(sources="two")  # type: ignore[arg-type]  # that it is wrong is the point
+
+
+def test_a_part_that_cannot_be_read_is_not_compared(tmp_path: Path) -> None:
+    """Verification comes to an end, names the part, and says that two sessions could not be compared."""
+    for number in range(2):
+        lakes.make(tmp_path, lakes.market(50), session=lakes.session_name(frames.START + number * MILLISECOND))
+    part = lakes.parts(tmp_path, "trades")[0]
+    part.write_bytes(b"PAR1" + bytes(100) + b"PAR1")
+    report = verify(tmp_path)
+    assert any(str(part.relative_to(tmp_path)) in problem for problem in report.problems)
+    books, trades = report.notes
+    assert " messages in both, 0 in the first only, 0 in the second only" in books
+    assert trades.startswith("trades: sessions ")
+    assert trades.endswith(" could not be compared 2 times: a part cannot be read")

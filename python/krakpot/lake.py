@@ -35,6 +35,8 @@ ENDS = ("unsubscribed", "mismatch", "crossed", "gap", "gone", "decode_error", "l
 """Ledger rows that end it."""
 COMPACTED = "c"
 """Before the number of a part, in its name: many parts were merged into it."""
+MARKS = ["entry", "ts_recv", "kind", "channel", "symbol"]
+"""Columns of the ledger that coverage is told by."""
 SOURCES = ("one", "all")
 BOOKS = ("book", "level3")
 """Channels of which a book is kept."""
@@ -259,26 +261,25 @@ class Lake:
         Columns: channel, symbol, ts_from, ts_to (ns, UTC; ts_to exclusive), reason, session. ``reason`` is a kind of
         the ledger, or ``unfinished`` where the session has no end.
         """
-        ledger = self.ledger().sort("session", "entry").collect()
-        rows: list[dict[str, object]] = []
-        for (session,), group in ledger.partition_by("session", as_dict=True, maintain_order=True).items():
-            rows += [row | {"session": session} for row in _spans(group)]
-        times = pl.Datetime("ns", "UTC")
-        schema = {
-            "channel": pl.String,
-            "symbol": pl.String,
-            "ts_from": pl.Int64,
-            "ts_to": pl.Int64,
-            "reason": pl.String,
-        }
-        frame = pl.DataFrame(rows, schema=schema | {"session": pl.String})
-        return frame.with_columns(pl.col("ts_from", "ts_to").cast(times)).sort("channel", "symbol", "ts_from")
+        return covered(self.ledger().select("session", *MARKS).collect())
 
     def verify(self, *, strict: bool = False, threads: int | None = None) -> Report:
         """Prove the lake from its parts alone; see ``krakpot.verify``."""
         from krakpot import verify  # noqa: PLC0415  # verify needs this module
 
         return verify.verify(self.path, strict=strict, threads=threads)
+
+
+def covered(ledger: pl.DataFrame) -> pl.DataFrame:
+    """Coverage by the ledger's rows, of which it takes the columns ``MARKS`` and the session; see ``Lake.coverage``."""
+    rows: list[dict[str, object]] = []
+    ordered = ledger.sort("session", "entry")
+    for (session,), group in ordered.partition_by("session", as_dict=True, maintain_order=True).items():
+        rows += [row | {"session": session} for row in _spans(group)]
+    times = pl.Datetime("ns", "UTC")
+    schema = {"channel": pl.String, "symbol": pl.String, "ts_from": pl.Int64, "ts_to": pl.Int64, "reason": pl.String}
+    frame = pl.DataFrame(rows, schema=schema | {"session": pl.String})
+    return frame.with_columns(pl.col("ts_from", "ts_to").cast(times)).sort("channel", "symbol", "ts_from")
 
 
 def _spans(ledger: pl.DataFrame) -> Iterator[dict[str, object]]:

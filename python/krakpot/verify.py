@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from krakpot import _core, journal, seal, sources
-from krakpot.lake import REFUSALS, Lake, Part, detail
+from krakpot.lake import MARKS, REFUSALS, Lake, Part, covered, detail
 from krakpot.merge import merged, spread, whole
 from krakpot.seal import SEALER_ENTRY, UNCOUNTED, digest, polars_schema
 
@@ -159,13 +159,13 @@ def _verify(lake: Lake, *, strict: bool, threads: int, progress: Progress) -> Re
     # A session's connect row names the one before it, and its gap tells the date on which that one ended.
     before: dict[str, tuple[str, date | None]] = {}
     ended: dict[str, set[str]] = {}
-    unreadable: set[Path] = set()
+    told: list[pl.DataFrame] = []
     with ThreadPoolExecutor(max_workers=1) as reader:
         for session in sessions:
             progress(f"session {session}")
             one = _Session(lake, session, parts[session], report, waiting.get(session), first_day)
             ledger = one.verify(reader, threads, progress)
-            unreadable |= one.unreadable
+            told.append(ledger.select(pl.lit(session).alias("session"), *MARKS))
             ended[session] = set(ledger["kind"].unique())
             for text in ledger.filter(pl.col("kind") == "connect")["detail"]:
                 previous = detail(text).get("previous")
@@ -175,12 +175,8 @@ def _verify(lake: Lake, *, strict: bool, threads: int, progress: Progress) -> Re
     _chain(sessions, before, ended, waiting, first_day, report)
     report.sessions = len(sessions)
     # What one source had and another lacks proves neither wrong: each has its own account.
-    if not unreadable:
-        try:
-            report.notes += sources.differences(lake)
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            # A column that nothing above needed.
-            report.problem(f"the ledger cannot be read whole: {str(error).partition(chr(10))[0]}")
+    if told:
+        report.notes += sources.differences(lake, covered(pl.concat(told)))
     if not sessions and not waiting:
         report.notes.append("the lake is empty")
     return report
