@@ -1,4 +1,4 @@
-"""Lakes of any size, fast: the built-in exchange, a session, journals and the sealer, without sockets and in stepped time.
+"""Lakes of any size, fast: the built-in exchange, a session, journals, the sealer; no sockets, stepped time.
 
 ``python bench/python/made.py LAKE --pairs 200 --rate 10000 --seconds 6600`` makes one of about 100 million rows.
 """
@@ -83,8 +83,9 @@ def make(
                     done.append(sealer.submit(seal.recover, lake))
         session.end(now, "the recording is over")
         session.note("stop", now)
-        for _ in (writer.write(session.take(), now), writer.close()):
-            done.append(sealer.submit(seal.recover, lake))
+        writer.write(session.take(), now)
+        writer.close()
+        done.append(sealer.submit(seal.recover, lake))
         for future in done:
             future.result()
     counts: dict[str, Any] = session.counts()

@@ -311,9 +311,10 @@ class Books:
     """The books of one symbol at many times, rebuilt from the rows of one session and proved as `Verifier` does it.
 
     `channel` is `book` or `level3` (the book that follows from the orders). `times`: a table with the column `ts` (ns),
-    ascending. `depth`: levels a side. `event`: the times are the exchange's, else of receipt. `floats`: numbers in binary
-    floating point, else Decimal(38, 10). Rows as for `Verifier`, of one symbol, messages with `ts_recv`, and `ts_event`
-    where `event`. The book at a time is the one after the last message, in the order of application, not later than it.
+    ascending. `depth`: levels a side. `event`: the times are the exchange's, else of receipt. `floats`: numbers in
+    binary floating point, else Decimal(38, 10). Rows as for `Verifier`, of one symbol, messages with `ts_recv`, and
+    `ts_event` where `event`. The book at a time is the one after the last message, in the order of application, that is
+    not later.
     """
 
     def __new__(

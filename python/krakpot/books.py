@@ -1,4 +1,4 @@
-"""The books of a symbol at many times, rebuilt from the lake by the core, the checksum of every message proved on the way.
+"""The books of a symbol at many times, rebuilt from the lake by the core, every checksum on the way proved.
 
 The work is cut at the hourly checkpoints: each piece begins with a book of its own, so that the pieces are read and
 rebuilt beside each other, and none but those that hold the times asked for. The book at a time is the one after the
@@ -173,34 +173,45 @@ class Reader:
         if numbers not in ("decimal", "float"):
             sentence = f"numbers={numbers!r}; allowed: 'decimal', 'float'"
             raise ValueError(sentence)
-        options = {"channel": self.books.channel, "depth": depth, "event": self.event, "floats": numbers == "float"}
+
+        def core(session: str, asked: pl.DataFrame) -> _core.Books:
+            return _core.Books(
+                session,
+                channel=self.books.channel,
+                times=asked,
+                depth=depth,
+                event=self.event,
+                floats=numbers == "float",
+            )
+
         turns = self._turns(times)
-        nothing = _core.Books("", times=pl.DataFrame({"ts": times.head(0)}), **options)
-        found = [pl.DataFrame(pa.record_batch(nothing.frame(0)))]
+        found = [pl.DataFrame(pa.record_batch(core("", turns.head(0).select("ts")).frame(0)))]
         found += [turns.filter(pl.col("session").is_null()).select("ts", "reason")]
         with ThreadPoolExecutor(max_workers=threads or os.cpu_count() or 1) as pool:
             for (session,), mine in turns.drop_nulls("session").partition_by("session", as_dict=True).items():
                 asked = mine.select("ts")
                 pieces = self._pieces(str(session), asked["ts"])
-                cores = [_core.Books(str(session), times=asked, **options) for _ in pieces]
+                cores = [core(str(session), asked) for _ in pieces]
                 files = self._files(str(session), asked["ts"], pieces[0].first)
                 jobs = [
-                    pool.submit(self._piece, str(session), core, piece, files, asked["ts"] if n == 0 else None)
-                    for n, (core, piece) in enumerate(zip(cores, pieces, strict=True))
+                    pool.submit(self._piece, str(session), one, piece, files, asked["ts"] if n == 0 else None)
+                    for n, (one, piece) in enumerate(zip(cores, pieces, strict=True))
                 ]
                 for job in jobs:
                     job.result()
                 # What a later message says of a time counts, should the clock have stepped back.
                 until = asked.height
                 last_first: list[pl.DataFrame] = []
-                for core in reversed(cores):
-                    first = core.first
+                for one in reversed(cores):
+                    first = one.first
                     if first is not None and first < until:
-                        last_first.append(pl.DataFrame(pa.record_batch(core.frame(until))))
+                        last_first.append(pl.DataFrame(pa.record_batch(one.frame(until))))
                         until = first
                 absent = pl.lit("absent", dtype=pl.String)
                 found += [asked.head(until).with_columns(absent.alias("reason")), *reversed(last_first)]
-        books = pl.concat([one for n, one in enumerate(found) if n == 0 or one.height], how="diagonal", rechunk=False)
+        books = pl.concat(
+            [frame for n, frame in enumerate(found) if n == 0 or frame.height], how="diagonal", rechunk=False
+        )
         return books if books["ts"].is_sorted() else books.sort("ts", maintain_order=True)
 
     def _turns(self, times: pl.Series) -> pl.DataFrame:
@@ -223,7 +234,7 @@ class Reader:
         )
 
     def _said(self, spans: pl.DataFrame, last: int) -> pl.DataFrame:
-        """By the exchange's time a book is known up to the last message of its span: of what came after nobody knows."""
+        """By the exchange's time a book is known up to the last message of its span; nobody knows what came after."""
         rows = []
         for begin, end, session, reason in spans.iter_rows():
             if end - SKEW > last:
@@ -232,7 +243,8 @@ class Reader:
             files = [part.path for part in self._parts(self.books.messages, session, journal.stamp(begin).date())]
             until = None
             if files:
-                received = pl.col("ts_recv").is_between(*(pl.lit(at).cast(TIME) for at in (begin, end)), closed="left")
+                since, to = (pl.lit(at).cast(TIME) for at in (begin, end))
+                received = pl.col("ts_recv").is_between(since, to, closed="left")
                 told = pl.scan_parquet(files, hive_partitioning=False).filter(pl.col("symbol") == self.symbol, received)
                 until = told.select(pl.col("ts_event").max().cast(pl.Int64)).collect().item()
             rows.append((begin, begin if until is None else until + 1, session, "unsaid"))

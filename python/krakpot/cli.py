@@ -555,7 +555,9 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> None:
 @click.option("--symbol", required=True, help="The pair: BTC/USD.")
 @click.option("--at", required=True, help="The time, RFC 3339; without a zone UTC: 2026-08-02T03:36:00.250.")
 @click.option("--depth", default=10, show_default=True, help="Levels a side.")
-@click.option("--by", default="recv", show_default=True, help="Whose time: recv, of receipt here, or event, the exchange's.")
+@click.option(
+    "--by", default="recv", show_default=True, help="Whose time: recv, of receipt here, or event, the exchange's."
+)
 @click.option("--channel", default="book", show_default=True, help="Or level3: the book that follows from its orders.")
 @as_json
 @plainly

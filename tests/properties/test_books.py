@@ -1,7 +1,8 @@
-"""Books at many times, against a list of what the book was after every message: any order of times, any cut of the rows."""
+"""Books at many times, against a list of the states after every message: any order of times, any cut of the rows."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -95,7 +96,7 @@ def test_books_are_those_after_the_last_message(
     )  # fmt: skip
     # Whole messages, cut anywhere between two.
     bounds = sorted({0, *(cut for cut in cuts if cut < len(steps)), len(steps)})
-    for begin, end in zip(bounds, bounds[1:], strict=False):
+    for begin, end in pairwise(bounds):
         core.messages(frame.filter(pl.col("message").is_between(begin, end, closed="left")))
     first = core.first
     assert first is not None
