@@ -184,7 +184,8 @@ impl<B: Levels> Books<B> {
         let width = 4 * wanted.depth;
         let column = || if wanted.floats { Values::Float(Vec::new()) } else { Values::Decimal(Vec::new()) };
         let columns = (0..width).map(|_| column()).collect();
-        let held = Held { decimals: vec![0; width], floats: vec![0.0; width], reason: ABSENT.into(), ..Held::default() };
+        let held =
+            Held { decimals: vec![0; width], floats: vec![0.0; width], reason: ABSENT.into(), ..Held::default() };
         let rows = Rows {
             wanted,
             first: None,
