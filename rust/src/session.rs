@@ -1735,7 +1735,8 @@ impl State {
             return;
         }
         let subscribe = reply.method == "subscribe";
-        let asked = reply.req_id.and_then(|id| self.asked.get_mut(&id).map(|asked| (id, asked)));
+        let id = reply.req_id.and_then(|id| u64::try_from(id).ok());
+        let asked = id.and_then(|id| self.asked.get_mut(&id).map(|asked| (id, asked)));
         if let (Some(error), Some((_, asked))) = (reply.error, &asked)
             && bad_token(error)
             && asked.token == self.tokens
