@@ -29,6 +29,7 @@
 //! | [`schema`] | the tables and their columns |
 //! | [`rows`] | rows being collected, column by column |
 //! | `batch` | rows as Arrow record batches (feature `arrow`) |
+//! | [`secret`] | tokens that the exchange repeats are made unreadable |
 //! | [`session`] | the protocol state of one connection |
 //! | [`verify`] | books rebuilt from rows alone |
 //! | [`compare`] | the states that the books of a lake went through, to be compared |
@@ -48,6 +49,7 @@ pub mod schema;
 pub mod rows;
 #[cfg(feature = "arrow")]
 pub mod batch;
+pub mod secret;
 pub mod session;
 #[cfg(feature = "arrow")]
 pub mod verify;
