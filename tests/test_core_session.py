@@ -341,7 +341,9 @@ def living(*symbols: str, depth: int = 25) -> tuple[_core.Session, dict[str, fra
     session.requests(frames.START)
     books = {symbol: frames.Book(symbol, depth=depth, price_precision=1 + (symbol == "ETH/USD")) for symbol in symbols}
     for symbol, book in books.items():
-        book.apply([("bid", f"{100 - n}.0", "1") for n in range(12)] + [("ask", f"{101 + n}.0", "1") for n in range(12)])
+        book.apply(
+            [("bid", f"{100 - n}.0", "1") for n in range(12)] + [("ask", f"{101 + n}.0", "1") for n in range(12)]
+        )
         session.receive([frames.ack("book", symbol, depth=depth), book.snapshot()], frames.START)
         assert session.book(symbol) is not None
     session.events()

@@ -133,7 +133,11 @@ mod tests {
         let text = "AbC=yz+/09".repeat(20);
         for at in 0..text.len() {
             let (before, after) = text.split_at(at);
-            assert_eq!(hidden(&format!("{before}{TOKEN}{after}")), format!("{before}{}{after}", "*".repeat(14)), "{at}");
+            assert_eq!(
+                hidden(&format!("{before}{TOKEN}{after}")),
+                format!("{before}{}{after}", "*".repeat(14)),
+                "{at}"
+            );
         }
     }
 

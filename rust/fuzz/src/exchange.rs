@@ -89,13 +89,7 @@ impl Play {
             exchange.set_paces(pace, pace);
         }
         let symbols = exchange.symbols().map(str::to_owned).collect();
-        let mut play = Self {
-            random: Random::new(seed),
-            exchange,
-            symbols,
-            clients: Vec::new(),
-            troubled,
-        };
+        let mut play = Self { random: Random::new(seed), exchange, symbols, clients: Vec::new(), troubled };
         for _ in 0..CLIENTS_MAX - 1 {
             play.connect();
         }
@@ -159,7 +153,8 @@ impl Play {
             56..60 if self.troubled => self.fault(),
             60 if self.troubled => self.exchange.heal(),
             61 => {
-                let wrong = self.any(&["dorp", "drop=2", "cut,by=1,by=2", "silence,symbol=NO/NE", "status,after=-1s", "="]);
+                let wrong =
+                    self.any(&["dorp", "drop=2", "cut,by=1,by=2", "silence,symbol=NO/NE", "status,after=-1s", "="]);
                 assert!(self.exchange.fault(wrong).is_err(), "{wrong}");
             }
             _ => {}
@@ -180,8 +175,20 @@ impl Play {
 
     /// A request near the protocol.
     fn request(&mut self) -> String {
-        let method = self.any(&["subscribe", "subscribe", "subscribe", "unsubscribe", "unsubscribe", "ping", "add_order"]);
-        let channel = self.any(&["book", "book", "book", "level3", "level3", "trade", "ticker", "ohlc", "instrument", "executions"]);
+        let method =
+            self.any(&["subscribe", "subscribe", "subscribe", "unsubscribe", "unsubscribe", "ping", "add_order"]);
+        let channel = self.any(&[
+            "book",
+            "book",
+            "book",
+            "level3",
+            "level3",
+            "trade",
+            "ticker",
+            "ohlc",
+            "instrument",
+            "executions",
+        ]);
         let mut symbols: Vec<String> = Vec::new();
         for _ in 0..self.random.near(5) + u64::from(!self.one_in(20)) {
             let known = usize::try_from(self.random.below(self.symbols.len() as u64)).expect("an index");
@@ -353,9 +360,8 @@ impl Client {
         for symbol in exchange.symbols() {
             let compare = |depth: u16, held: [Vec<(i128, i128)>; 2]| {
                 let truth = exchange.book(symbol, depth.into()).expect("it is listed");
-                let truth = truth.map(|levels| {
-                    levels.iter().map(|(price, qty)| (plain(price), plain(qty))).collect::<Vec<_>>()
-                });
+                let truth = truth
+                    .map(|levels| levels.iter().map(|(price, qty)| (plain(price), plain(qty))).collect::<Vec<_>>());
                 assert_eq!(held, truth, "the book of {symbol}, depth {depth}");
             };
             if let Some(book) = self.session.book(symbol) {
