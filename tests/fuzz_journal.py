@@ -24,15 +24,16 @@ import sys
 import tempfile
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import pyarrow as pa
 
-import frames
 import lakes
 from krakpot import _core, journal, seal
 from krakpot.errors import StorageError
@@ -103,7 +104,13 @@ def damage(pieces: list[Piece], random: Random) -> None:
     piece = pieces[at]
     size = len(piece.data)
     place = random.randrange(size) if size else 0
-    noise = random.choice([random.randbytes, bytes, lambda n: b"\x01" * n, lambda n: b"\x02\0\0\0\0" * (n // 5)])
+    noises: list[Callable[[int], bytes]] = [
+        random.randbytes,
+        bytes,
+        lambda n: b"\x01" * n,
+        lambda n: b"\x02\0\0\0\0" * (n // 5),
+    ]
+    noise = random.choice(noises)
     match random.randrange(12):
         case 0 if size:
             spoiled = bytearray(piece.data)
@@ -174,7 +181,7 @@ def strange(piece: Piece, random: Random) -> Piece:
 
 def packed(raw: bytes) -> bytes:
     """The payload of a block."""
-    return struct.pack("<I", len(raw)) + pa.compress(raw, codec="zstd", asbytes=True)
+    return struct.pack("<I", len(raw)) + bytes(pa.compress(raw, codec="zstd", asbytes=True))
 
 
 def case(seed: int, run: int) -> list[Piece]:
@@ -194,7 +201,7 @@ def case(seed: int, run: int) -> list[Piece]:
 
 def _expected(pieces: list[Piece]) -> tuple[list[Piece], bool]:
     """Blocks that must be read, in order; and whether others may come after them."""
-    blocks = []
+    blocks: list[Piece] = []
     at = 0
     for piece in pieces:
         # Blocks are looked for behind the magic.
@@ -218,8 +225,8 @@ def look(path: Path, pieces: list[Piece] | None = None) -> journal.Content:
     content = journal.read(path)
     told = content.lost
     assert content.size == len(data)
-    assert all(0 <= at and 0 < size for at, size in told), told
-    assert all(a[0] + a[1] <= b[0] for a, b in zip(told, told[1:], strict=False)), told
+    assert all(at >= 0 and size > 0 for at, size in told), told
+    assert all(a[0] + a[1] <= b[0] for a, b in pairwise(told)), told
     assert not told or told[-1][0] + told[-1][1] <= len(data), told
     for table, batches in content.tables.items():
         for batch in batches:

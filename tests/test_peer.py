@@ -36,7 +36,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("peer")
     venv.create(folder, with_pip=True)
     interpreter = folder / "bin" / "python"
-    command = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE]
+    command = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"the registry did not give {PACKAGE}: {done.stderr}"
     return interpreter

@@ -427,7 +427,9 @@ def follow(path: Path, after: int) -> tuple[dict[str, list[pa.RecordBatch]], int
         try:
             batches = _batches(payload) if kind == BATCHES else []
         except UNREADABLE:
-            raise StorageError(f"the block at byte {after + begin} of the journal is of another version", path) from None
+            raise StorageError(
+                f"the block at byte {after + begin} of the journal is of another version", path
+            ) from None
         for table, batch in batches:
             tables.setdefault(table, []).append(batch)
         end = until
