@@ -1,7 +1,7 @@
-"""Recovery of journals that were damaged, at random and from a seed: ``python tests/fuzz_journal.py --seconds 60 --seed 1``.
+"""Recovery of damaged journals, at random and from a seed: ``python tests/fuzz_journal.py --seconds 60 --seed 1``.
 
-A journal is taken apart into its blocks; some of them, or of their bytes, are cut, flipped, repeated, moved or replaced.
-Whatever comes of it, reading and recovery must
+A journal is taken apart into its blocks; some of them, or of their bytes, are cut, flipped, repeated, moved or
+replaced. Whatever comes of it, reading and recovery must
 
 - raise nothing, but tell what could not be read, byte by byte;
 - have every flush that is whole, before and behind the damage, up to the block that ends the journal;
@@ -98,7 +98,7 @@ def _original(count: int, size: int) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
-def damage(pieces: list[Piece], random: Random) -> None:
+def damage(pieces: list[Piece], random: Random) -> None:  # noqa: PLR0912  # one branch for each kind of damage
     """One damage to one piece, or between two."""
     at = random.randrange(len(pieces))
     piece = pieces[at]
