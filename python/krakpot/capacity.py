@@ -46,7 +46,6 @@ ROWS = 1.6
 """Rows of a message, for the same."""
 OVERHEAD = 40.0
 """Seconds that a step takes before and after its window, in which it is recorded as well."""
-DAY = 86_400
 FILES = ("capacity.svg", "lake-")
 
 
@@ -65,7 +64,7 @@ def limit(step: Step, cores: int = CORES) -> Limit | None:
         return Limit("failed", step.failed)
     if step.waits:
         return Limit("disk", f"the disk was slower than the feed: sockets waited {step.waits} times")
-    if step.lag_growth > GROWTH or step.lag_p99 > LATE:
+    if step.stuck or step.lag_growth > GROWTH or step.lag_p99 > LATE:
         return _late(step, cores)
     if step.wrong:
         more = f" (and {len(step.wrong) - 1} more)" if len(step.wrong) > 1 else ""
@@ -77,16 +76,17 @@ def limit(step: Step, cores: int = CORES) -> Limit | None:
 
 
 def _late(step: Step, cores: int) -> Limit:
-    """Why messages came late."""
-    late = f"messages came {step.lag_p99 * 1000:,.0f} ms late (99 %)"
+    """Why messages came late, or not at all."""
+    late = step.stuck or f"messages came {step.lag_p99 * 1000:,.0f} ms late (99 %)"
     if step.exchange_cpu >= BUSY * step.seconds:
         own = f"the recorder's loop used {step.loop / step.seconds:.0%} of a core"
         return Limit("exchange", f"the built-in exchange could not send faster, {own}: {late}")
     if step.loop >= BUSY * step.seconds:
         return Limit("recorder", f"the recorder's loop used a whole core: {late}")
     if step.busy >= BUSY:
-        used = step.exchange_cpu / step.seconds
-        return Limit("machine", f"all {cores} cores were busy, {used:.0%} of one with the exchange: {late}")
+        used, taken = step.exchange_cpu / step.seconds, sum(step.cpu.values()) / step.seconds
+        shares = f"with the exchange {used:.1f}, with recorder and sealer {taken:.1f}"
+        return Limit("machine", f"all {cores} cores were busy, {shares}: {late}")
     return Limit("lag", f"{late}, though no core was busy all the time")
 
 
@@ -103,7 +103,7 @@ class Report:
     def carried(self) -> Step | None:
         """The step with the highest multiple below the first that gave; None if not even the first was carried."""
         best = None
-        for step in sorted(self.steps, key=lambda one: one.times):
+        for step in sorted(self.steps, key=_times):
             if limit(step, self.cores) is not None:
                 break
             best = step
@@ -111,10 +111,15 @@ class Report:
 
     def gave(self) -> tuple[Step, Limit] | None:
         """The step with the lowest multiple in which something gave, and what; None if nothing did."""
-        for step in sorted(self.steps, key=lambda one: one.times):
+        for step in sorted(self.steps, key=_times):
             if (found := limit(step, self.cores)) is not None:
                 return step, found
         return None
+
+    @property
+    def row_bytes(self) -> float:
+        """Bytes of a row as sealed, by the step that had the most: a part of few rows has more bytes a row."""
+        return max(self.steps, key=lambda step: step.rows).row_bytes
 
     @property
     def lost(self) -> bool:
@@ -155,11 +160,12 @@ class Report:
             found.append("More was not tried (--most).")
         else:
             found.append(f"At {gave[0].times:g} times {gave[1].sentence}.")
-        one = min(self.steps, key=lambda step: step.times)
+        one = min(self.steps, key=_times)
         recorder, seal = one.recorder / one.seconds, one.cpu["seal"] / one.seconds
         own = f"the recorder needs {recorder:.1%} of a core and {one.recorder_mb:,.0f} MB"
         found.append(f"At {one.times:g} times {own}, its sealer {seal:.1%} and {one.sealer_mb:,.0f} MB now and then.")
-        found.append(f"Disk: {one.day_bytes / 1e9:,.1f} GB a day, {one.row_bytes:.1f} bytes a row as sealed.")
+        day = one.day_rows * self.row_bytes
+        found.append(f"Disk: {day / 1e9:,.1f} GB a day, {self.row_bytes:.1f} bytes a row as sealed.")
         others = max(step.others(self.cores) for step in self.steps if not step.failed)
         if others > OTHERS:
             found.append(
@@ -175,10 +181,15 @@ class Report:
             "cores": self.cores,
             "seconds": self.seconds,
             "carries": None if best is None else best.times,
+            "day_bytes": None if best is None else min(self.steps, key=_times).day_rows * self.row_bytes,
             "well": self.well,
             "answer": self.answer(),
             "steps": [step.to_dict() | {"limit": _facts(limit(step, self.cores))} for step in self.steps],
         }
+
+
+def _times(step: Step) -> float:
+    return step.times
 
 
 def _facts(found: Limit | None) -> dict[str, str] | None:
@@ -202,8 +213,8 @@ def table(report: Report) -> list[str]:
     head = f"{'times':>6}{'messages/s':>12}{'lag p50':>9}{'p99 ms':>8}{'recorder':>10}{'MB':>6}{'sealer':>8}{'MB':>6}"
     lines = [f"{head}{'exchange':>10}{'machine':>9}  µs of CPU a message: {', '.join(STAGES)}"]
     for step in report.steps:
-        if step.failed:
-            lines.append(f"{step.times:>6g}  {step.failed}")
+        if step.failed or step.stuck:
+            lines.append(f"{step.times:>6g}  {step.failed or step.stuck}")
             continue
         us = ", ".join(f"{step.cpu[stage] / max(step.messages, 1) * 1e6:.2f}" for stage in STAGES)
         lines.append(
@@ -295,7 +306,8 @@ def draw(reports: list[Report], path: Path) -> None:
             len(reports), 2, figsize=(10, 3.6 * len(reports)), layout="constrained", squeeze=False
         )
         for report, (left, right) in zip(reports, grid, strict=True):
-            steps = sorted((step for step in report.steps if not step.failed), key=lambda step: step.times)
+            told = (step for step in report.steps if not step.failed and not step.stuck)
+            steps = sorted(told, key=_times)
             rates = [step.messages / step.seconds / 1000 for step in steps]
             shares = [[step.cpu[stage] / step.seconds for step in steps] for stage in STAGES]
             left.stackplot(rates, shares, labels=[stage.replace("_", " ") for stage in STAGES])

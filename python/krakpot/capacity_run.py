@@ -27,6 +27,7 @@ from krakpot.errors import KrakpotError
 from krakpot.exchange import COMPARED, differences
 from krakpot.exchange_rest import Key
 from krakpot.lake import Lake
+from krakpot.level3 import SYMBOLS_MAX
 from krakpot.top import Glance
 
 CORES = len(os.sched_getaffinity(0))
@@ -40,8 +41,8 @@ END = 120.0
 """Seconds for the recorder to seal what is left."""
 SUBSCRIBE = 20.0
 """Subscriptions a second that are waited for, at the least."""
-LEVEL3_COST, LEVEL3_EACH = 25, 200
-"""Cost of a subscription of level 3 at depth 100; symbols, and cost a second, that a connection has."""
+COSTS_EACH = 200
+"""Cost a second of subscriptions of level 3 that the built-in exchange allows a connection."""
 PARTS = 5
 """Parts of the window, of which the lags of the first and the last are compared."""
 TICK = os.sysconf("SC_CLK_TCK")
@@ -56,13 +57,14 @@ class Load:
     pairs: int
     rate: float
     """Messages a second of the public channels, as the exchange is asked for them."""
-    level3: bool = False
+    level3: int | None = None
+    """Its depth, where it is recorded as well."""
     depth: int = 1000
 
     @property
     def words(self) -> str:
         """For people."""
-        more = ", level3 (depth 100)" if self.level3 else ""
+        more = f", level3 (depth {self.level3})" if self.level3 else ""
         return f"{self.pairs:,} pairs, book (depth {self.depth}), trade, ticker{more}"
 
 
@@ -89,7 +91,7 @@ class Step:
     lag_growth: float = 0.0
     """Seconds by which the median lag of the last fifth exceeds that of the first."""
     row_bytes: float = 0.0
-    """Bytes of a row in parts, as sealed: the rows of the window written alone."""
+    """Bytes of a row in parts: the rows of the window, a part's worth at most, written as the sealer does."""
     checkpoint_rows: int = 0
     """Rows that come every hour."""
     unsealed: int = 0
@@ -98,6 +100,8 @@ class Step:
     """How often a socket waited for the disk, in the whole step."""
     wrong: tuple[str, ...] = ()
     """What was lost or wrong in the whole step."""
+    stuck: str = ""
+    """Why there was no window, though all processes ran; the times are then of the step until it was given up."""
     failed: str = ""
     """Why there is nothing else to say."""
     between: bool = False
@@ -118,9 +122,9 @@ class Step:
         return self.busy * cores - (self.exchange_cpu + sum(self.cpu.values())) / self.seconds
 
     @property
-    def day_bytes(self) -> float:
-        """Bytes of a day at this rate, with its checkpoints."""
-        return (self.rows / self.seconds * 86_400 + 24 * self.checkpoint_rows) * self.row_bytes
+    def day_rows(self) -> float:
+        """Rows of a day at this rate, with its checkpoints."""
+        return self.rows / self.seconds * 86_400 + 24 * self.checkpoint_rows
 
     def to_dict(self) -> dict[str, Any]:
         """For a program."""
@@ -129,7 +133,7 @@ class Step:
         found = asdict(self) | {
             "messages_per_second": self.messages / self.seconds,
             "us_per_message": {stage: taken / max(self.messages, 1) * 1e6 for stage, taken in self.cpu.items()},
-            "day_bytes": self.day_bytes,
+            "day_rows": self.day_rows,
         }
         del found["failed"]
         return found
@@ -174,10 +178,10 @@ class _Process:
     def __init__(self, folder: Path, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
         """Start it in ``folder``, where no configuration is, and without that of the environment."""
         self.name = arguments[0]
-        self.said = folder / f"{self.name}.log"
+        self._said = folder / f"{self.name}.log"
         self._answer = folder / f"{self.name}.json"
         environment = {name: text for name, text in os.environ.items() if not name.startswith("KRAKPOT_")}
-        with self.said.open("wb") as err, self._answer.open("wb") as out:
+        with self._said.open("wb") as err, self._answer.open("wb") as out:
             self._popen = subprocess.Popen(  # noqa: S603  # this very Python, and numbers
                 [sys.executable, "-P", "-m", "krakpot", *arguments],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder,
@@ -187,11 +191,16 @@ class _Process:
             )  # fmt: skip
         self.pid = self._popen.pid
 
+    @property
+    def words(self) -> str:
+        """What it said so far."""
+        return self._said.read_text(encoding="utf-8", errors="replace")
+
     def wait_for(self, pattern: str, seconds: float = START) -> re.Match[str]:
         """What it says, once it does."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            if found := re.search(pattern, self.said.read_text(encoding="utf-8", errors="replace")):
+            if found := re.search(pattern, self.words):
                 return found
             self.check()
             time.sleep(LOOK)
@@ -201,7 +210,7 @@ class _Process:
     def check(self) -> None:
         """Fail if it ended."""
         if self._popen.poll() is not None:
-            lines = self.said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            lines = self.words.strip().splitlines()
             sentence = f"krakpot {self.name} ended by itself: {lines[-1] if lines else 'without a word'}"
             raise _Failed(sentence)
 
@@ -275,9 +284,10 @@ def run(load: Load, times: float, seconds: float, folder: Path, *, between: bool
                 "--json",
             ]
             if load.level3:
-                rate = LEVEL3_EACH * -(-load.pairs // LEVEL3_EACH)
+                # As much as the exchange allows each of the connections.
+                rate = COSTS_EACH * -(-load.pairs // SYMBOLS_MAX)
                 record += ["--channels", "book,trade,ticker,level3", "--level3-url", level3, "--rest-url", rest]
-                record += ["--level3-rate", str(rate)]
+                record += ["--level3-rate", str(rate), "--level3-depth", str(load.level3)]
             secrets = {"KRAKPOT_API_KEY": key.name, "KRAKPOT_API_SECRET": key.secret_text}
             with _running(folder, *record, variables=secrets if load.level3 else None) as recorder:
                 return _Measurement(load, times, seconds, folder / "lake", exchange, recorder, between).step()
@@ -301,11 +311,16 @@ class _Measurement:
     def step(self) -> Step:
         """Wait until all is subscribed, look twice, end the recorder, then the exchange; compare."""
         base = self.recorder.wait_for(r"metrics at (\S+)/metrics")[1]
-        self._subscribed(base)
-        self._watch(SETTLE)
-        first = self._look(base)
-        self._watch(self.seconds)
+        begun = self._look(base)
+        stuck = self._subscribed(base)
+        if not stuck:
+            self._watch(SETTLE)
+            first = self._look(base)
+            self._watch(self.seconds)
+            stuck = self._cut()
         last = self._look(base)
+        if stuck:
+            return self._stuck(begun, last, stuck)
         unsealed = self._unsealed(last.connections)
         memory = memory_of(self.recorder.pid)
         self._end()
@@ -321,7 +336,7 @@ class _Measurement:
             rows=window.rows,
             cpu=cpu,
             exchange_cpu=last.exchange - first.exchange,
-            busy=(last.machine[0] - first.machine[0]) / (last.machine[1] - first.machine[1]),
+            busy=first.busy(last),
             recorder_mb=memory,
             sealer_mb=self.sealer_mb,
             lag_p50=window.lag_p50,
@@ -335,8 +350,27 @@ class _Measurement:
             between=self.between,
         )
 
-    def _subscribed(self, base: str) -> None:
-        """Wait until every channel of every pair is there, and what was closed meanwhile is sealed."""
+    def _stuck(self, first: _Look, last: _Look, why: str) -> Step:
+        """What can be said of a step that had no window."""
+        return Step(
+            self.times,
+            seconds=(last.at - first.at) / 1e9,
+            cpu={stage: last.cpu[stage] - first.cpu[stage] for stage in last.cpu},
+            exchange_cpu=last.exchange - first.exchange,
+            busy=first.busy(last),
+            recorder_mb=memory_of(self.recorder.pid),
+            sealer_mb=self.sealer_mb,
+            stuck=why,
+            between=self.between,
+        )
+
+    def _cut(self) -> str:
+        """Whether the exchange cut the recorder, in its words."""
+        found = re.search(r"^cut a client that had (.*) waiting", self.exchange.words, re.MULTILINE)
+        return f"the exchange had {found[1]} for the recorder that it could not send, and cut it" if found else ""
+
+    def _subscribed(self, base: str) -> str:
+        """Wait until every channel of every pair is there, and what was closed meanwhile is sealed; why that failed."""
         channels = 4 if self.load.level3 else 3
         seconds = START + self.load.pairs * channels / SUBSCRIBE
         until = time.monotonic() + seconds
@@ -346,10 +380,11 @@ class _Measurement:
             there = sum(n for (_, state), n in states.items() if state not in WAITING)
             connections = len(glance.values.get("connection_up", {}))
             if there >= self.load.pairs * channels and not self._unsealed(connections):
-                return
+                return ""
+            if cut := self._cut():
+                return cut
             if time.monotonic() > until:
-                sentence = f"after {seconds:.0f} s {there:.0f} of {self.load.pairs * channels} subscriptions were there"
-                raise _Failed(sentence)
+                return f"after {seconds:.0f} s {there:.0f} of {self.load.pairs * channels} subscriptions were there"
             self._watch(0.5)
 
     def _look(self, base: str) -> _Look:
@@ -405,6 +440,11 @@ class _Look:
     connections: int
     exchange: float
     machine: tuple[float, float]
+
+    def busy(self, later: _Look) -> float:
+        """Share of all cores that anybody used until ``later``."""
+        used, had = (b - a for a, b in zip(self.machine, later.machine, strict=True))
+        return used / max(had, 1 / TICK)
 
 
 @dataclass(frozen=True)

@@ -353,7 +353,7 @@ def _list_faults(*, json_: bool) -> None:
 @main.command()
 @click.option("--seconds", default=20.0, show_default=True, help="How long each multiple is measured.")
 @click.option("--most", default=100.0, show_default=True, help="Highest multiple of the full feed that is tried.")
-@click.option("--level3", is_flag=True, help="A second table: level 3 as well, depth 100.")
+@click.option("--level3", type=click.Choice(["10", "100", "1000"]), help="A second table: level 3 too, this deep.")
 @click.option("--pairs", default=1450, show_default=True, help="Pairs; fewer is not the full feed.")
 @click.option("--rate", default=10_000.0, show_default=True, help="Messages a second that count as once.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw CPU and lag over the rate, an SVG file.")
@@ -361,8 +361,8 @@ def _list_faults(*, json_: bool) -> None:
 @as_json
 @plainly
 def capacity(
-    seconds: float, most: float, pairs: int, rate: float, plot: Path | None, out: Path | None,
-    *, level3: bool, json_: bool,
+    seconds: float, most: float, level3: str | None, pairs: int, rate: float, plot: Path | None, out: Path | None,
+    *, json_: bool,
 ) -> None:  # fmt: skip
     """Measure how much of the full feed this machine carries.
 
@@ -373,7 +373,7 @@ def capacity(
 
     \b
     krakpot capacity --plot capacity.svg                  the answer, and a picture of it
-    krakpot capacity --seconds 60 --most 10 --level3      longer steps, not beyond ten times, level 3 too
+    krakpot capacity --seconds 60 --most 10 --level3 100  longer steps, not beyond ten times, level 3 too
     """
     from importlib.util import find_spec
 
@@ -385,7 +385,7 @@ def capacity(
     if plot is not None and not find_spec("matplotlib"):
         raise ConfigError("--plot needs matplotlib: pip install 'krakpot[plot]'")
     say: Callable[[str], None] = (lambda line: None) if json_ else lambda line: click.echo(line, err=True)
-    loads = [Load(pairs, rate), *([Load(pairs, rate, level3=True)] if level3 else [])]
+    loads = [Load(pairs, rate), *([Load(pairs, rate, int(level3))] if level3 else [])]
     say(module.machine())
     reports = module.measure(loads, seconds=seconds, most=most, out=out, say=say)
     if plot is not None:
