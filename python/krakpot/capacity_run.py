@@ -23,11 +23,12 @@ from typing import Any
 import polars as pl
 
 from krakpot import journal, seal
+from krakpot.config import LEVEL3_RATE
 from krakpot.errors import KrakpotError
 from krakpot.exchange import COMPARED, differences
 from krakpot.exchange_rest import Key
 from krakpot.lake import Lake
-from krakpot.level3 import SYMBOLS_MAX
+from krakpot.level3 import subscribe_seconds
 from krakpot.top import Glance
 
 CORES = len(os.sched_getaffinity(0))
@@ -41,13 +42,11 @@ END = 120.0
 """Seconds for the recorder to seal what is left."""
 SUBSCRIBE = 20.0
 """Subscriptions a second that are waited for, at the least."""
-COSTS_EACH = 200
-"""Cost a second of subscriptions of level 3 that the built-in exchange allows a connection."""
 PARTS = 5
 """Parts of the window, of which the lags of the first and the last are compared."""
 TICK = os.sysconf("SC_CLK_TCK")
-WAITING = ("wanted", "asked")
-"""States of a subscription that is not there yet."""
+THERE = ("live", "quiet")
+"""States of a subscription that is there."""
 
 
 @dataclass(frozen=True)
@@ -284,10 +283,8 @@ def run(load: Load, times: float, seconds: float, folder: Path, *, between: bool
                 "--json",
             ]
             if load.level3:
-                # As much as the exchange allows each of the connections.
-                rate = COSTS_EACH * -(-load.pairs // SYMBOLS_MAX)
                 record += ["--channels", "book,trade,ticker,level3", "--level3-url", level3, "--rest-url", rest]
-                record += ["--level3-rate", str(rate), "--level3-depth", str(load.level3)]
+                record += ["--level3-depth", str(load.level3)]
             secrets = {"KRAKPOT_API_KEY": key.name, "KRAKPOT_API_SECRET": key.secret_text}
             with _running(folder, *record, variables=secrets if load.level3 else None) as recorder:
                 return _Measurement(load, times, seconds, folder / "lake", exchange, recorder, between).step()
@@ -373,11 +370,13 @@ class _Measurement:
         """Wait until every channel of every pair is there, and what was closed meanwhile is sealed; why that failed."""
         channels = 4 if self.load.level3 else 3
         seconds = START + self.load.pairs * channels / SUBSCRIBE
+        if self.load.level3:
+            seconds += 2 * subscribe_seconds(self.load.pairs, self.load.level3, LEVEL3_RATE)
         until = time.monotonic() + seconds
         while True:
             glance = Glance.take(base, "")
             states = glance.values.get("subscriptions", {})
-            there = sum(n for (_, state), n in states.items() if state not in WAITING)
+            there = sum(n for (_, state), n in states.items() if state in THERE)
             connections = len(glance.values.get("connection_up", {}))
             if there >= self.load.pairs * channels and not self._unsealed(connections):
                 return ""
