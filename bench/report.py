@@ -127,7 +127,7 @@ def verdict(value: float, budget: float, *, least: bool = False) -> str:
 def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict[str, Any]) -> str:
     """The page."""
     cases = [case for case in CASES if ("frame", case, "krakpot") in found]
-    socket, lake, merged, paired = (measured[what] for what in ("socket", "verify", "compact", "align"))
+    socket, lake, merged, paired, idle = (measured[what] for what in ("socket", "verify", "compact", "align", "idle"))
     lines = [
         "# Benchmarks",
         "",
@@ -162,13 +162,20 @@ def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict
             verdict(lake["per_second"], 1e6, least=True),
         ),
         row(
+            f"{idle['idle']:,} idle subscriptions beside a busy one, CPU",
+            "1.05 × without them",
+            f"{idle['ratio']:.2f} ×",
+            verdict(idle["ratio"], 1.05),
+        ),
+        row(
             "lake, bytes per level row",
             "12 after compact",
             f"{merged['bytes_per_row']:.2f} ({merged['bytes_per_row_sealed']:.2f} as sealed)",
             verdict(merged["bytes_per_row"], 12),
         ),
         "",
-        "Budgets of the full feed and of bursts are not measured here.",
+        "Budgets of the full feed are measured by `krakpot capacity` ([capacity.md](capacity.md)), those of bursts not",
+        "here.",
         "",
         "## Frame → checked book with rows",
         "",
@@ -235,6 +242,12 @@ def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict
         f"krakpot / bare, round by round: {socket['ratio']:.2f} in the median, {least:.2f} to {most:.2f}.",
         "krakpot cuts whole text messages out of a socket read by itself and leaves all else to the library's parser,",
         "which the other two use for every frame: so it can stay below them with the books included.",
+        "",
+        "## Idle subscriptions",
+        "",
+        f"A session of one busy symbol, a thousand messages a second: {idle['us']:.2f} µs of CPU a message,",
+        f"{idle['us_beside']:.2f} where {idle['idle']:,} further subscriptions bring nothing;",
+        f"{idle['ratio']:.2f} × in the median.",
         "",
         "## Verify from Parquet",
         "",
