@@ -96,6 +96,37 @@ def python() -> dict[str, Any]:
     return found
 
 
+def peers() -> dict[str, Any]:
+    """What ``bench/python/peers.py`` found."""
+    command = [sys.executable, str(BENCH / "python/peers.py"), "--json"]
+    found: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    return found
+
+
+def peer_lines(found: dict[str, Any]) -> list[str]:
+    """Their section of the page."""
+    lines = [
+        "## Other clients in Python",
+        "",
+        f"The same kind of stream, {found['frames']:,} frames of depth 25 over loopback: CPU of the whole reading process,",
+        f"µs per frame, medians of {found['rounds']} interleaved rounds. Each has an environment of its own and the newest",
+        "interpreter that it supports. The book of each was compared with the stream's at the end; floor and books without",
+        "a checksum do less than krakpot does.",
+        "",
+        row("", "µs per frame", "× krakpot", "with"),
+        row("---", "---:", "---:", "---"),
+        row("**krakpot: checked book with rows**", f"{found['krakpot_us']:.2f}", "1.0", "as above"),
+    ]
+    for peer in found["peers"]:
+        if peer["missing"]:
+            lines.append(row(peer["words"], "", "", peer["missing"]))
+        else:
+            versions = ", ".join(f"{name} {version}" for name, version in peer["packages"].items())
+            cells = f"{peer['us']:.2f}", f"{peer['ratio']:.1f}", f"Python {peer['python']}; {versions}"
+            lines.append(row(peer["words"], *cells))
+    return [*lines, ""]
+
+
 def machine(simdjson: str) -> list[str]:
     """CPU, compilers, versions, commit."""
     cpu = platform.processor() or platform.machine()
@@ -124,7 +155,9 @@ def verdict(value: float, budget: float, *, least: bool = False) -> str:
     return "kept" if (value >= budget if least else value <= budget) else "**missed**"
 
 
-def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict[str, Any]) -> str:
+def page(
+    found: dict[tuple[str, str, str], float], simdjson: str, measured: dict[str, Any], others: dict[str, Any]
+) -> str:
     """The page."""
     cases = [case for case in CASES if ("frame", case, "krakpot") in found]
     socket, lake, merged, paired, idle = (measured[what] for what in ("socket", "verify", "compact", "align", "idle"))
@@ -243,6 +276,7 @@ def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict
         "krakpot cuts whole text messages out of a socket read by itself and leaves all else to the library's parser,",
         "which the other two use for every frame: so it can stay below them with the books included.",
         "",
+        *peer_lines(others),
         "## Idle subscriptions",
         "",
         f"A session of one busy symbol, a thousand messages a second: {idle['us']:.2f} µs of CPU a message,",
@@ -299,7 +333,7 @@ def main() -> None:
     found, simdjson = rust()
     measured = python()
     PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page(found, simdjson, measured))
+    PAGE.write_text(page(found, simdjson, measured, peers()))
     picture(found)
     print(f"wrote {PAGE.relative_to(ROOT)} and {PICTURE.relative_to(ROOT)}")
 
