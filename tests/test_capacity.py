@@ -17,7 +17,7 @@ from krakpot import capacity
 from krakpot.capacity import REFINEMENTS, Report, check_room, limit, needs, room, two_digits
 from krakpot.capacity_run import Load, Step
 from krakpot.cli import main
-from krakpot.errors import ConfigError
+from krakpot.errors import ConfigError, StorageError
 from krakpot.stages import STAGES
 
 LOAD = Load(1450, 10_000)
@@ -221,3 +221,14 @@ def test_wrong_use_is_said(tmp_path: Path) -> None:
         assert done.exit_code == 2, options
         assert "allowed are" in done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_of_nothing_is_drawn_too(tmp_path: Path) -> None:
+    """Whatever the steps were, the picture comes: of one that failed alone as well; a folder that is gone is said."""
+    for step in (WELL, replace(WELL, failed="it fell"), replace(WELL, stuck="it was cut")):
+        path = tmp_path / "plot.svg"
+        capacity.draw([Report(LOAD, 20, 2, [step])], path)
+        assert path.read_text().startswith("<?xml")
+        path.unlink()
+    with pytest.raises(StorageError, match="write the plot"):
+        capacity.draw([Report(LOAD, 20, 2, [WELL])], tmp_path / "gone" / "plot.svg")
