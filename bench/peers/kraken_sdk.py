@@ -4,6 +4,7 @@ import asyncio
 import os
 
 from kraken.spot import SpotOrderBookClient
+from kraken.spot.websocket.connectors import ConnectSpotWebsocketBase
 
 import common
 
@@ -34,6 +35,8 @@ async def main() -> None:
             os._exit(0)
 
     SpotOrderBookClient.WS_URL = url
+    # Its ping of every ten seconds would find the stream over, while it still works on it, and begin it anew.
+    ConnectSpotWebsocketBase.PING_INTERVAL = 1_000_000
     client = SpotOrderBookClient(depth=depth, callback=callback)
     client._SpotOrderBookClient__market = Pairs()  # noqa: SLF001  # it has no other door
     begun = common.now()
