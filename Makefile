@@ -80,6 +80,7 @@ bench-peers: $(EXTENSION) ## other clients on the same frames, each in an enviro
 bench-smoke: $(EXTENSION)
 	cd bench/rust && $(CARGO) bench --quiet -- --test
 	$(BIN)/python bench/python/measure.py --small
+	$(BIN)/python bench/python/storage.py --small >/dev/null
 
 .PHONY: fuzz
 fuzz: ## the core against second opinions on damaged frames, for a minute (FUZZ_SECONDS=60)
