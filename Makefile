@@ -73,6 +73,10 @@ packaging: $(EXTENSION) ## build wheel and sdist, install each into an empty env
 bench: $(EXTENSION) ## every benchmark, some minutes; writes docs/benchmarks.md
 	$(BIN)/python bench/report.py
 
+.PHONY: bench-peers
+bench-peers: $(EXTENSION) ## other clients on the same frames, each in an environment of its own (PyPI; Python 3.13)
+	$(BIN)/python bench/python/peers.py
+
 .PHONY: bench-smoke
 bench-smoke: $(EXTENSION)
 	cd bench/rust && $(CARGO) bench --quiet -- --test

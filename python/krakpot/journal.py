@@ -258,6 +258,8 @@ class Thread(threading.Thread):
         """Flushes that may wait; those that end a journal come on top, so that a reconnect need not wait."""
         self.bytes = 0
         """Bytes written."""
+        self.cpu = 0
+        """CPU time of this thread, ns."""
         self.failed = False
         self._jobs: queue.SimpleQueue[tuple[Writer, dict[str, Any] | None, int] | None] = queue.SimpleQueue()
         self._on_closed = on_closed
@@ -301,6 +303,7 @@ class Thread(threading.Thread):
                     for writer in writers:
                         writer.sync()
                     synced = time.monotonic()
+                self.cpu = time.thread_time_ns()
             except Exception as error:  # noqa: BLE001  # this thread has nobody else to raise to
                 # From here on nothing is written: what stands in the journals is whole, and recovery seals it.
                 self.failed = True
