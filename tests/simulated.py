@@ -98,7 +98,7 @@ class Link:
         self.sessions += 1
         session.note("connect", now)
         if before is not None:
-            session.note("gap", now, ts_from=before.now or None, ts_to=now)
+            session.note("gap", now, ts_from=before.heard or None, ts_to=now)
         return session
 
     def _fresh(self) -> None:

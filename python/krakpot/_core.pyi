@@ -153,6 +153,9 @@ class Session:
     def now(self) -> int:
         """The latest time it was told, ns: of a frame, a tick, or the exchange where receive times are not known."""
     @property
+    def heard(self) -> int:
+        """Receive time of the latest frame, ns; 0 before the first."""
+    @property
     def system(self) -> str | None:
         """State of the exchange as it last said: online, maintenance, cancel_only, post_only."""
     def receive(self, frames: Sequence[bytes], ts_recv: int) -> None:

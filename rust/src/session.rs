@@ -763,6 +763,8 @@ struct State {
     /// Pairs that an earlier session knew and this one has not seen yet.
     missing: Vec<Box<str>>,
     last_trades: HashMap<Box<str>, i64>,
+    /// Receive time of the latest frame.
+    heard: i64,
     last_alive: i64,
     alive_message: u64,
     next_step: i64,
@@ -814,6 +816,7 @@ impl Session {
                 errors_unsaid: 0,
                 buffer: Vec::with_capacity(1024),
                 prices: Vec::new(),
+                heard: 0,
                 ended: false,
                 system: None,
                 token: None,
@@ -856,6 +859,12 @@ impl Session {
         self.state.out.now
     }
 
+    /// Receive time of the latest frame, ns; 0 before the first.
+    #[must_use]
+    pub fn heard(&self) -> i64 {
+        self.state.heard
+    }
+
     /// State of the exchange as it last said: `online`, `maintenance`, …
     #[must_use]
     pub fn system(&self) -> Option<&str> {
@@ -894,6 +903,7 @@ impl Session {
             });
             state.step(now, number);
             state.out.now = now;
+            state.heard = now;
             state.out.message = Some(number);
             state.out.counts.frames += 1;
             if options.frames {
@@ -996,6 +1006,9 @@ impl Session {
         let count = state.out.counts.frames;
         let event = Event {
             count: Some(count),
+            // A connection can be dead for long before that is noticed.
+            ts_from: (state.heard > 0).then_some(state.heard),
+            ts_to: Some(now),
             detail: Some(fact("reason", detail)),
             ..state.out.event("disconnect", None, "")
         };

@@ -133,6 +133,11 @@ impl Session {
     }
 
     #[getter]
+    fn heard(&self) -> PyResult<i64> {
+        Ok(self.lock()?.heard())
+    }
+
+    #[getter]
     fn system(&self) -> PyResult<Option<String>> {
         Ok(self.lock()?.system().map(str::to_owned))
     }
