@@ -72,6 +72,10 @@ packaging: $(EXTENSION) ## build wheel and sdist, install each into an empty env
 bench: $(EXTENSION) ## every benchmark, some minutes; writes docs/benchmarks.md
 	$(BIN)/python bench/report.py
 
+.PHONY: reliability
+reliability: $(EXTENSION) ## all faults of the built-in exchange, kills and full disks, some minutes; writes docs/reliability.md
+	$(BIN)/python tests/reliability.py
+
 .PHONY: bench-smoke
 bench-smoke: $(EXTENSION)
 	cd bench/rust && $(CARGO) bench --quiet -- --test

@@ -54,6 +54,10 @@ EARLY = 20_000_000
 """A row may seem to be so much older than its fault, ns: the exchange looks at the clock every 5 ms."""
 
 
+LATE = 1_000_000_000
+"""All share a loop, and what was sent may wait so long to be read, ns."""
+
+
 @dataclass(frozen=True)
 class Case:
     """How a fault is tried."""
@@ -67,14 +71,20 @@ class Case:
     """Whether it waits for the recorder: it happens to its first requests."""
     hold: float = 3.0
     """Seconds that it takes at least."""
+    noticed: bool = False
+    """Whether it must be noticed each time: the exchange's account does not tell what it never made."""
 
 
-def _frames(name: str, channels: tuple[str, ...] = DATA, *, times: int = 2, hold: float = 3.0, more: str = "") -> Case:
-    return Case((f"{name}=once,channel={{channel}},symbol={{symbol}}{more}",), channels, times, hold=hold)
+def _frames(
+    name: str, channels: tuple[str, ...] = DATA, *, times: int = 3, hold: float = 3.0, noticed: bool = False
+) -> Case:
+    ask = f"{name}=once,channel={{channel}},symbol={{symbol}}"
+    return Case((ask,), channels, times, hold=hold, noticed=noticed)
 
 
-def _answers(name: str, channels: tuple[str, ...] = DATA, *, hold: float = 3.0) -> Case:
-    return Case((f"{name}=once,channel={{channel}},symbol={{symbol}}",), channels, 2, first=True, hold=hold)
+def _answers(name: str, *, hold: float = 3.0) -> Case:
+    ask = f"{name}=once,channel={{channel}},symbol={{symbol}}"
+    return Case((ask,), DATA, 2, first=True, hold=hold, noticed=True)
 
 
 CASES = {
@@ -84,19 +94,19 @@ CASES = {
     "reorder": _frames("reorder"),
     "delay": _frames("delay"),
     # Nor is a wrong digit of a trade or a ticker: they have no checksum.
-    "digit": _frames("digit", DATA[:2]),
-    "truncate": _frames("truncate"),
-    "garbage": _frames("garbage"),
-    "oversize": _frames("oversize", DATA[:2], times=1),
-    "silence": _frames("silence", times=1, hold=25),
+    "digit": _frames("digit", DATA[:2], times=6),
+    "truncate": _frames("truncate", noticed=True),
+    "garbage": _frames("garbage", noticed=True),
+    "oversize": _frames("oversize", DATA[:2], times=1, hold=15, noticed=True),
+    "silence": _frames("silence", times=1, hold=25, noticed=True),
     "refuse": _answers("refuse"),
     "already": _answers("already"),
     "ratelimit": _answers("ratelimit"),
     "ignore": _answers("ignore", hold=25),
     "hollow": _answers("hollow", hold=70),
-    "cut": Case(("cut",), times=4),
-    "close": Case(("close,by=1012",), times=4),
-    "half_open": Case(("half_open",), times=2, hold=17),
+    "cut": Case(("cut",), times=4, noticed=True),
+    "close": Case(("close,by=1012",), times=4, noticed=True),
+    "half_open": Case(("half_open",), times=2, hold=17, noticed=True),
     "stall": Case(("stall,by=8s",), times=2, hold=10),
     "deaf": Case(("deaf,by=8s",), times=2, hold=10),
     "trickle": Case(("trickle",), times=2, hold=12),
@@ -114,7 +124,9 @@ CASES = {
 }
 MACHINE = {
     "`kill -9` of the recorder, half of the time of its sealer too": "tests/integration/test_kill.py",
-    "the disk is full, at each call that may need room": "tests/integration/test_full_disk.py::test_a_full_disk_at_every_call",
+    "the disk is full, at each call that may need room": (
+        "tests/integration/test_full_disk.py::test_a_full_disk_at_every_call"
+    ),
     "a small file system runs full": "tests/integration/test_full_disk.py::test_a_small_file_system_runs_full",
     "a journal torn at random offsets": "tests/test_journal.py::test_a_tear_at_500_offsets",
     "a bit flipped in a part": "tests/test_verify.py::test_any_flipped_bit_is_told",
@@ -138,7 +150,7 @@ class Trial:
     books: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     """Sentences about what must not be."""
-    lost: losses.Losses = losses.Losses(0, Counter(), [])
+    lost: losses.Losses = field(default_factory=lambda: losses.Losses(0, Counter(), []))
     rows: Counter[str] = field(default_factory=Counter)
     """Rows of the ledger by kind."""
     after: list[float] = field(default_factory=list)
@@ -152,12 +164,12 @@ class Trial:
 
 def _well(recorder: Recorder, server: ExchangeServer) -> bool:
     """Whether everything is recorded that can be."""
-    symbols = set(server.exchange.symbols)
+    delisted = {fault["symbol"] for fault in server.injected if fault["name"] == "delist"}
     for link in recorder.links:
         if link.connection is None:
             return False
         for _, symbol, state, _ in link.session.subscriptions():
-            if state not in WELL and (symbol in symbols or state != "gone"):
+            if state not in WELL and (state != "gone" or symbol not in delisted):
                 return False
     return len(recorder.links) > 1 and bool(recorder.links[1].session.subscriptions())
 
@@ -179,12 +191,12 @@ async def _record(name: str, case: Case, folder: Path) -> Trial:
     """Record while a fault happens."""
     trial = Trial(name, folder / "lake", folder / "log.csv")
     folder.mkdir()
-    rounds = [(channel, n) for n in range(case.times) for channel in case.channels]
+    rounds = [channel for _ in range(case.times) for channel in case.channels]
     async with ExchangeServer(Options(pairs=PAIRS, rate=RATE, seed=3, log=trial.log)) as server:
         symbols = server.exchange.symbols
         asks = [
             [text.format(channel=channel, symbol=symbols[(n + 1) % PAIRS]) for text in case.ask]
-            for channel, n in rounds
+            for n, channel in enumerate(rounds)
         ]
         config = Config(
             url=server.address, level3_url=server.level3_address, rest_url=server.rest_address, out=trial.lake,
@@ -213,7 +225,8 @@ async def _record(name: str, case: Case, folder: Path) -> Trial:
         held = [one for link in recorder.links for one in standings.standings(link.session, DEPTHS)]
         trial.books, trial.wrong = standings.wrong(held, server.exchange, DEPTHS, set())
         if not calm:
-            states = sorted({one[:4] for one in held if one[2] not in WELL})
+            states = [(link.label, link.state, *one) for link in recorder.links for one in link.session.subscriptions()]
+            states = sorted(one for one in states if one[4] not in WELL)
             trial.wrong.append(f"not all was well again: {states}")
         recorder.stop()
         await recording
@@ -231,6 +244,7 @@ def _judge(trial: Trial) -> None:
     trial.wrong += trial.lost.unexplained
     if unknown := trial.lost.why[losses.SILENT]:
         trial.wrong.append(f"{unknown} messages are lost and nobody knows")
+    case = CASES[trial.name]
     if not trial.mine:
         trial.wrong.append("it did not happen")
     told = _told(lake)
@@ -246,6 +260,20 @@ def _judge(trial: Trial) -> None:
         first = about["ts_recv"].min()
         if isinstance(first, int):
             trial.after.append(max(0.0, (first - fault["ts"]) / 1e6))
+        elif case.noticed:
+            trial.wrong.append(f"it was not noticed: {fault}")
+        if fault["name"] in {"cut", "close", "half_open"}:
+            trial.wrong += _covered(lake, trial, fault)
+
+
+def _covered(lake: Lake, trial: Trial, fault: dict[str, Any]) -> list[str]:
+    """Sentences if the lake claims to know what came after the end of a connection."""
+    (told,) = [one["connection_id"] for one in trial.account["connections"] if one["connection"] == fault["connection"]]
+    session = lake.scan("status", sources="all").filter(connection_id=told).collect()["session"][0]
+    until = lake.coverage().filter(session=session)["ts_to"].to_physical().max()
+    # What had left before may be read some time after.
+    end = fault["ts"] + trial.late + LATE
+    return [f"covered after the end of connection {told}"] if isinstance(until, int) and until > end else []
 
 
 def _told(lake: Lake) -> pl.DataFrame:
@@ -333,57 +361,65 @@ def _line(trial: Trial) -> str:
     return _row(f"`{trial.name}`", asked, noticed, after, _counts(trial.rows), lost, _counts(trial.books), verdict)
 
 
+HEAD = """# Reliability
+
+Written by `make reliability` (`tests/reliability.py`), never by hand: every fault of the
+[built-in exchange](exchange.md#faults) happens to a recorder, and a program judges the lake.
+
+- {date}, commit {commit}, Python {python}
+- {pairs} pairs, {rate:.0f} messages a second, books and level 3 at depth {depth}, trades, tickers; two sockets on
+  loopback; the load of other programs was not controlled
+
+**Kept** means: no message is lost without a row of the ledger (but for *held*, see below), every book at the end is
+the exchange's to the last digit or is marked with its reason, all is well again afterwards, and `krakpot verify`
+proves the lake. What the exchange never made, for a connection that was dead or a subscription that was granted and
+silent, no account can count: there it must be noticed each time, and the lake must not call that time covered.
+
+| column | meaning |
+| --- | --- |
+| noticed | how many of the times it happened have a row in the lake that says so |
+| after | from when the exchange did it, by its own account, to the time of the first such row: median (longest) |
+| the lake says | rows from the first fault on, routine left out; of a cut the rows of both sockets |
+| lost | messages that were sent, or held back by the fault, and are not in the lake; by what names them |
+| books | how those of `book` and level 3 stood at the end, compared with the exchange's |
+
+Among what names a loss, *disconnect* is what was on its way when a connection ended: the ledger has the number of
+messages that came, and the next session the gap; *not covered* is what came while the book was known to be wrong;
+*held* is a book message that was not sent, with no row: the next checksum was right without it, since what it
+changed had changed again.
+
+"""
+FOOT = """
+What nothing in Kraken's protocol can tell is not tried: a ticker that was not sent, a wrong digit in a trade or a
+ticker; nor is a wrong digit in a time of a book noticed. At depths beyond 10 a change below the tenth level is
+proved when that level rises.
+"""
+MACHINES = """
+## The machine
+
+Promised is that everything handed to the journal is in the lake afterwards, once, and that damage is told.
+
+"""
+
+
+def _table(heads: str, rows: Iterable[str]) -> str:
+    ruled = "| " + " | ".join("---" for _ in heads.split("|")[1:-1]) + " |"
+    return "\n".join([heads, ruled, *rows]) + "\n"
+
+
 def page(trials: list[Trial], machines: list[tuple[str, str, str]]) -> str:
     """The page."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=False, capture_output=True, text=True
-    )
-    lines = [
-        "# Reliability",
-        "",
-        "Written by `make reliability` (`tests/reliability.py`), never by hand: every fault of the",
-        "[built-in exchange](exchange.md#faults) happens to a recorder, and a program judges the lake.",
-        "",
-        f"- {datetime.now(tz=UTC).date()}, commit {commit.stdout.strip() or 'unknown'}, Python {platform.python_version()}",
-        f"- {PAIRS} pairs, {RATE:.0f} messages a second, books and level 3 at depth {DEPTH}, trades, tickers; two sockets on",
-        "  loopback; the load of other programs was not controlled",
-        "",
-        "**Kept** means: no message is lost without a row of the ledger (but for *held*, see below), every book at the end is",
-        "the exchange's to the last digit or is marked with its reason, all is well again afterwards, and `krakpot verify`",
-        "proves the lake.",
-        "",
-        "| column | meaning |",
-        "| --- | --- |",
-        "| noticed | how many of the times it happened have a row in the lake that says so |",
-        "| after | from when the exchange did it, by its own account, to the time of the first such row: median (longest) |",
-        "| the lake says | rows from the first fault on, routine left out; of a cut the rows of both sockets |",
-        "| lost | messages that the exchange sent, or held back by the fault, and the lake has not; by what names them |",
-        "| books | how those of `book` and level 3 stood at the end, compared with the exchange's |",
-        "",
-        "Among what names a loss, *disconnect* is what was on its way when a connection ended: the ledger has the number of",
-        "messages that came, and the next session the gap; *not covered* is what came while the book was known to be wrong;",
-        "*held* is a book message that was not sent, with no row: the next checksum was right without it, since what it",
-        "changed had changed again.",
-        "",
-        _row("fault", "asked for", "noticed", "after, ms", "the lake says", "lost", "books", "verdict"),
-        _row("---", "---", "---:", "---:", "---", "---", "---", "---"),
-        *map(_line, trials),
-        "",
-        "What nothing in Kraken's protocol can tell is not tried: a ticker that was not sent, or a wrong digit in a trade's",
-        "price, in a ticker or in a time. At depths beyond 10 a change below the tenth level is proved when that level rises.",
-    ]
+    asked = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(asked, cwd=ROOT, check=False, capture_output=True, text=True).stdout.strip()
+    text = HEAD.format(
+        date=datetime.now(tz=UTC).date(), commit=commit or "unknown", python=platform.python_version(),
+        pairs=PAIRS, rate=RATE, depth=DEPTH,
+    )  # fmt: skip
+    heads = _row("fault", "asked for", "noticed", "after, ms", "the lake says", "lost", "books", "verdict")
+    text += _table(heads, map(_line, trials)) + FOOT
     if machines:
-        lines += [
-            "",
-            "## The machine",
-            "",
-            "What was promised is that everything handed to the journal is in the lake afterwards, once, and that damage is told.",
-            "",
-            _row("what happens", "times", "verdict"),
-            _row("---", "---:", "---"),
-            *(_row(*row) for row in machines),
-        ]
-    return "\n".join(lines) + "\n"
+        text += MACHINES + _table(_row("what happens", "times", "verdict"), (_row(*row) for row in machines))
+    return text
 
 
 def main() -> int:

@@ -175,6 +175,12 @@ class Session:
 
         Writes no rows of `pairs`: `other` did.
         """
+    def witness(self, other: Session, now: int) -> None:
+        """Hold the best prices of level 3 against those that `other` has of the same symbols' books or tickers.
+
+        Where they differ for ten seconds and level 3 was silent all the while, it is asked for again. Call it every
+        second or so.
+        """
     @property
     def token_wanted(self) -> bool:
         """Whether it has level 3 to subscribe or to leave, and no token, or one that was refused."""

@@ -208,6 +208,15 @@ impl Session {
         Ok(())
     }
 
+    fn witness(&self, other: &Bound<'_, Self>, now: i64) -> PyResult<()> {
+        if std::ptr::eq(self, other.get()) {
+            return Err(value_error("a session is no witness of itself".into()));
+        }
+        let other = other.get().lock()?;
+        self.lock()?.witness(&other, now);
+        Ok(())
+    }
+
     #[getter]
     fn token_wanted(&self) -> PyResult<bool> {
         Ok(self.lock()?.token_wanted())
