@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import platform
 import subprocess
 import sys
@@ -132,6 +133,8 @@ MACHINE = {
     "a bit flipped in a part": "tests/test_verify.py::test_any_flipped_bit_is_told",
 }
 """What happens to the machine, and the test that does it and judges."""
+KILLS = "10"
+"""How often the recorder is killed, unless KRAKPOT_KILLS says otherwise."""
 
 
 @dataclass
@@ -330,7 +333,8 @@ def machine() -> list[tuple[str, str, str]]:
             report = Path(folder) / "report.xml"
             # Of this family a test may say how often it tried.
             command = [sys.executable, "-m", "pytest", "-q", "-o", "junit_family=xunit1", f"--junitxml={report}", test]
-            done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+            variables = {"KRAKPOT_KILLS": KILLS} | os.environ
+            done = subprocess.run(command, cwd=ROOT, env=variables, check=False, capture_output=True, text=True)
             cases = ET.parse(report).getroot().iter("testcase")  # noqa: S314  # ours
             times = skipped = 0
             for case in cases:
