@@ -219,8 +219,13 @@ async def _record(name: str, case: Case, folder: Path) -> Trial:
             await asyncio.sleep(0.003)
         for texts in [] if case.first else asks:
             trial.begins.append(server.exchange.now)
+            before = list(server.injected)[-1:]
             for text in texts:
                 server.fault(text)
+            give_up = time.monotonic() + PATIENCE
+            # A quiet symbol has no message for a while.
+            while list(server.injected)[-1:] == before and time.monotonic() < give_up:
+                await asyncio.sleep(0.05)
             calm = await _calm(recorder, server, case.hold) and calm
         # The exchange stands still, and what it sent arrives.
         server._clock.cancel()
