@@ -40,8 +40,10 @@ def sent(log: Path) -> pl.DataFrame:
     # The last line may be half written.
     whole = log.read_bytes().rpartition(b"\n")[0]
     rows = pl.read_csv(whole, schema_overrides={"checksum": pl.Int64, "fault": pl.String, "symbol": pl.String})
+    # A snapshot of trades may hold none: it has no number, and makes no row.
+    empty = (pl.col("channel") == "trade") & (pl.col("checksum") == 0)
     return rows.filter(
-        pl.col("channel").is_in(list(COMPARED)), pl.col("fault").is_null() | pl.col("fault").is_in(FRAME_FAULTS)
+        pl.col("channel").is_in(list(COMPARED)), pl.col("fault").is_null() | pl.col("fault").is_in(FRAME_FAULTS), ~empty
     ).select(
         "wall_ns", "connection", pl.col("frame").alias("message"), "channel", "symbol",
         pl.col("checksum").alias("number"), "sent_ns", "fault",
