@@ -33,8 +33,10 @@ from standings import wrong
 
 SAMPLE = 5.0
 """Seconds between two looks at the recorder's memory."""
+SAMPLES_MIN = 12
+"""Of fewer nothing is said: a minute after the begin memory still fills."""
 GROWTH_MAX = 1.15, 20.0
-"""Factor and MB by which memory may have grown, from the second quarter of a run to the last."""
+"""Factor and MB by which memory may have grown, from the second quarter of a run to its last."""
 CALM = 60.0
 """Seconds at the end of a run with faults in which nothing goes wrong any more; of a short one its last third."""
 REQUESTS_MAX = 600 + 10
@@ -127,7 +129,7 @@ async def _watch(pid: int, memory: list[tuple[float, float]]) -> None:
 def _memory(samples: list[tuple[float, float]]) -> dict[str, Any]:
     """How memory went after the first quarter of a run, in which everything is subscribed."""
     later = samples[len(samples) // 4 :]
-    if len(later) < 4:
+    if len(later) < SAMPLES_MIN:
         return {"grown": False}
     third = len(later) // 3
     first, last = median(mb for _, mb in later[:third]), median(mb for _, mb in later[-third:])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import account
 import reliability
 from krakpot import _core
 
@@ -52,3 +53,29 @@ def test_a_broken_promise_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert any("unexplained" in sentence or "session" in sentence for sentence in trial.wrong)
     assert trial.lost.why["unexplained"] > 0
     assert "**wrong**" in reliability.page([trial], [])
+
+
+def test_a_short_run_with_faults_at_random(tmp_path: Path) -> None:
+    """Half a minute over several connections: all that was sent is recorded or named, the live books are right, and the
+    figures of the long run are there.
+    """
+    facts = account.run(
+        tmp_path / "lake", seconds=24, rate=400, pairs=60, depth=100, share=50, redundant="BTC/*",
+        faults=account.Faults(3, 2.0),
+    )  # fmt: skip
+    assert facts["wrong"] == []
+    assert facts["verify"]["proved"], facts["verify"]["problems"]
+    assert facts["sent"] > 1000
+    assert facts["sent"] == facts["recorded"] + sum(facts["lost"].values())
+    assert facts["books"]["right"] > 20
+    assert facts["faults"]
+    assert facts["requests"]["all"] >= 3
+    assert facts["attempts"]["all"] >= 4, "the first, two of the shards, the second source"
+
+
+def test_growing_memory_is_told() -> None:
+    """A steady climb is told with its slope, a plateau is not."""
+    climbing = account._memory([(second, 100 + second) for second in range(0, 600, 5)])
+    assert (climbing["grown"], climbing["mb_per_hour"]) == (True, 3600.0)
+    flat = account._memory([(second, 200.0) for second in range(0, 600, 5)])
+    assert (flat["grown"], flat["mb_per_hour"]) == (False, 0.0)
