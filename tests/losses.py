@@ -26,7 +26,7 @@ SLACK = 100_000_000
 NAMES = {*ENDS, "resync", "stale", "doubt"} - {"disconnect"}
 """Ledger rows that name a loss of their channel and symbol."""
 HELD = "held"
-"""No row: the next checksum of the book was right without the message, which something later had made good."""
+"""No row: the next checksum of the book was right without the message; what it changed had changed again."""
 SILENT = "no number"
 """No row: nothing in the protocol tells anybody that there was a message. Tickers have neither number nor checksum, and
 of other channels it is so where nothing came after it."""
@@ -189,7 +189,8 @@ class _Session:
             for row in self._of(channel, symbol, NAMES):
                 if row["message"] is not None and message - 1 <= row["message"] <= (after or row["message"]):
                     return str(row["kind"])
-            if after is not None and line["fault"] in UNSENT:
+            # With another digit level3 is a channel that nobody asked for.
+            if after is not None and line["fault"] in {*UNSENT, "digit"}:
                 return HELD
         if line["fault"] not in UNSENT and any(message <= until for until in self.unsaid):
             return "decode_error"

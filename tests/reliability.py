@@ -396,8 +396,8 @@ silent, no account can count: there it must be noticed each time, and the lake m
 
 Among what names a loss, *disconnect* is what was on its way when a connection ended: the ledger has the number of
 messages that came, and the next session the gap; *not covered* is what came while the book was known to be wrong;
-*held* is a book message that was not sent, with no row: the next checksum was right without it, since what it
-changed had changed again.
+*held* is a book message that was not sent, or whose channel had another digit, with no row: the next checksum was
+right without it, since what it changed had changed again.
 
 """
 FOOT = """
