@@ -77,6 +77,10 @@ bench: $(EXTENSION) ## every benchmark, some minutes; writes docs/benchmarks.md
 bench-peers: $(EXTENSION) ## other clients on the same frames, each in an environment of its own (PyPI; Python 3.13)
 	$(BIN)/python bench/python/peers.py
 
+.PHONY: reliability
+reliability: $(EXTENSION) ## all faults of the built-in exchange, kills and full disks, some minutes; writes docs/reliability.md
+	$(BIN)/python tests/reliability.py
+
 .PHONY: bench-smoke
 bench-smoke: $(EXTENSION)
 	cd bench/rust && $(CARGO) bench --quiet -- --test

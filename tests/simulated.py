@@ -7,7 +7,7 @@ are the real ones; between them stands as much of the recorder as they need. ``W
 - the ledger says when each book lives, and why not; trouble comes only to who was touched by a fault;
 - each trade is a row, or in the ledger as missing;
 - requests, connects and costs of level 3 keep to their limits, and no symbol is asked for again and again;
-- when all is healed, all comes back.
+- when all is healed, all comes back, and no book is frozen that looks alive.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Link:
         self.sessions += 1
         session.note("connect", now)
         if before is not None:
-            session.note("gap", now, ts_from=before.now or None, ts_to=now)
+            session.note("gap", now, ts_from=before.heard or None, ts_to=now)
         return session
 
     def _fresh(self) -> None:
@@ -216,6 +216,7 @@ class Link:
             return
         if self.endpoint == "level3":
             self.session.learn(world.public.session, world.symbols, now)
+            self.session.witness(world.public.session, now)
             if self.session.token_wanted:
                 self.session.authorise(TOKEN)
         self.pacer.add(self.session.requests(now, world.budget))
@@ -477,7 +478,7 @@ class World:
         begin = self.now
         while self.now - begin < SETTLE * SECOND:
             self.run(2)
-            if self.well():
+            if self.well() and self.right():
                 break
         else:
             states = [
@@ -512,6 +513,15 @@ class World:
                 if state not in WELL and not excused:
                     return False
         return True
+
+    def right(self) -> bool:
+        """Whether the best levels of every book that lives are the exchange's now: none is frozen that looks alive."""
+        return all(
+            held is None or held == self.exchange.book(symbol, 10)
+            for link, channel in ((self.public, "book"), (self.level3, "level3"))
+            for symbol in self.symbols
+            for held in [self.held(link, channel, symbol, 10)]
+        )
 
     def _trades(self) -> None:
         """Each trade from the first to the last is a row, or missing by the ledger."""

@@ -317,3 +317,37 @@ def test_the_documented_snapshot_is_proved(form: str) -> None:
     orders = pl.DataFrame(pa.record_batch(session.take()["orders"]))
     assert orders["checksum"].unique().to_list() == [1063832831]
     assert orders.group_by("side").len().sort("side").rows() == [("ask", 14), ("bid", 21)]
+
+
+def test_a_frozen_level_3_is_found_by_the_book() -> None:
+    """The book's best bid is another one for ten seconds, level 3 is silent: told, asked for again. Not so while it
+    speaks, while its whole connection is silent, or while both agree.
+    """
+
+    def pair() -> tuple[_core.Session, frames.Orders, _core.Session, frames.Book]:
+        session, model = live()
+        witness = public()
+        witness.requests(frames.START)
+        book = frames.Book("BTC/USD")
+        witness.receive([frames.ack("book", "BTC/USD")], frames.START)
+        witness.receive([book.snapshot([("100.0", "1")], [("101.0", "1")])], frames.START)
+        session.events()
+        return session, model, witness, book
+
+    def run(*, beats: bool, speaks: bool, moves: bool) -> list[str]:
+        session, model, witness, book = pair()
+        for n in range(1, 20):
+            now = frames.START + n * frames.SECOND
+            witness.receive([book.update([("bid", "100.5", str(n))])] if moves else [frames.HEARTBEAT], now)
+            session.receive([*([frames.HEARTBEAT] if beats else []), *([model.update([])] if speaks else [])], now)
+            session.tick(now)
+            session.witness(witness, now)
+        return [event["kind"] for event in session.events()]
+
+    assert run(beats=True, speaks=False, moves=True) == ["stale", "gap", "resync"]
+    assert run(beats=True, speaks=True, moves=True) == []
+    assert run(beats=False, speaks=False, moves=True) == []
+    assert run(beats=True, speaks=False, moves=False) == []
+    session, _, _, _ = pair()
+    with pytest.raises(ValueError, match="a session is no witness of itself"):
+        session.witness(session, frames.START)

@@ -247,6 +247,24 @@ def test_a_dead_ticker_is_found_by_the_book() -> None:
     assert session.book("BTC/USD") is not None
 
 
+def test_a_subscription_that_was_granted_and_never_spoke_is_found() -> None:
+    """Trades that never came while the ticker's last price moves; a ticker that never came while the book moves."""
+    session = begun(symbols=["BTC/USD"], depth=10)
+    session.requests(frames.START)
+    book = frames.Book("BTC/USD")
+    session.receive([frames.ack(channel, "BTC/USD") for channel in ("book", "trade", "ticker")], frames.START)
+    session.receive([book.snapshot([("100.0", "1")], [("101.0", "1")])], frames.START)
+    session.events()
+    entries = [[("bid", "100.5", "1")], [("bid", "100.5", "0")]]
+    assert told(session, lambda n: book.update(entries[n % 2] if n < 20 else entries[0]), 19) == []
+    events = told(session, lambda n: book.update([("bid", "100.6", str(n))]))
+    assert events[:3] == [("stale", "ticker"), ("gap", "ticker"), ("resync", "ticker")]
+    session.requests(session.now)
+    assert told(session, lambda n: quote("100.6", "99.0"), 12) == [], "the last price does not move"
+    events = told(session, lambda n: quote("100.6", "99.5"), 12)
+    assert events == [("stale", "trade"), ("gap", "trade"), ("resync", "trade")]
+
+
 def test_dead_trades_are_found_by_the_ticker_and_taken_up_without_a_gap() -> None:
     """The last price moves, the trades are silent; the new subscription asks for the latest trades."""
     session, _ = agreeing()

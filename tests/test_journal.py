@@ -150,7 +150,7 @@ def test_a_tear_at_every_byte(tmp_path: Path) -> None:
         assert not content.damaged
 
 
-def test_a_tear_at_500_offsets(tmp_path: Path) -> None:
+def test_a_tear_at_500_offsets(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """Of a larger journal 500 random lengths; some are recovered, which gives these rows and can be repeated."""
     batches = flushes(20)
     seal.open_lake(tmp_path)
@@ -159,7 +159,9 @@ def test_a_tear_at_500_offsets(tmp_path: Path) -> None:
     assert len(data) > 20_000
     chance = random.Random(5)
     rows = [sum(pa.record_batch(batch).num_rows for batch in flush.values()) for flush in batches]
-    for n, cut in enumerate(chance.sample(range(len(data)), 500)):
+    cuts = chance.sample(range(len(data)), 500)
+    record_property("times", len(cuts))
+    for n, cut in enumerate(cuts):
         path.write_bytes(data[:cut])
         content = journal.read(path)
         whole = sum(offset <= cut for offset in offsets)

@@ -147,6 +147,29 @@ def test_coverage_of_a_whole_session(lake: Lake) -> None:
     assert set(end) == {MIDNIGHT + 200 * frames.SECOND}
 
 
+def test_coverage_ends_with_the_last_message_not_with_the_noticing(tmp_path: Path) -> None:
+    """A connection that was dead for fifteen seconds, a book that was frozen for twelve: neither time is covered."""
+    book, other = frames.Book("BTC/USD"), frames.Book("ETH/USD")
+    recorder = lakes.Recorder(tmp_path / "lake", precision={"BTC/USD": (1, 8), "ETH/USD": (1, 8)})
+    both = [one.snapshot([("1.0", "1.0")], [("2.0", "1.0")]) for one in (book, other)]
+    recorder.take([(frames.START, frame) for frame in both])
+    now = frames.START + 12 * frames.SECOND
+    recorder.take([(now, other.update([]))])
+    recorder.session.note("gap", now, channel="book", symbol="BTC/USD", ts_from=frames.START, ts_to=now)
+    recorder.session.tick(now + 15 * frames.SECOND)
+    recorder.end()
+    seal.recover(tmp_path / "lake")
+    lake = Lake(tmp_path / "lake")
+    ends = [pl.col("ts_to").to_physical() - frames.START, "symbol", "reason"]
+    assert lake.coverage().select(ends).rows() == [
+        (1, "BTC/USD", "gap"),
+        (12 * frames.SECOND + 1, "ETH/USD", "disconnect"),
+    ]
+    gone = lake.ledger().filter(pl.col("kind") == "disconnect").collect()
+    assert gone.select(pl.col("ts_from", "ts_to").to_physical()).row(0) == (now, now + 15 * frames.SECOND)
+    assert lake.verify().problems == []
+
+
 def test_coverage_says_why_it_ended(tmp_path: Path) -> None:
     """A wrong checksum ends one book, a new snapshot begins it again; a killed session ends a second after it was last
     alive.

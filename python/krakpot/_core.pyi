@@ -153,6 +153,9 @@ class Session:
     def now(self) -> int:
         """The latest time it was told, ns: of a frame, a tick, or the exchange where receive times are not known."""
     @property
+    def heard(self) -> int:
+        """Receive time of the latest frame, ns; 0 before the first."""
+    @property
     def system(self) -> str | None:
         """State of the exchange as it last said: online, maintenance, cancel_only, post_only."""
     def receive(self, frames: Sequence[bytes], ts_recv: int) -> None:
@@ -171,6 +174,12 @@ class Session:
         """Take what `other` knows of these pairs, as if the instrument channel had said it here; again when it changed.
 
         Writes no rows of `pairs`: `other` did.
+        """
+    def witness(self, other: Session, now: int) -> None:
+        """Hold the best prices of level 3 against those that `other` has of the same symbols' books or tickers.
+
+        Where they differ for ten seconds and level 3 was silent all the while, it is asked for again. Call it every
+        second or so.
         """
     @property
     def token_wanted(self) -> bool:

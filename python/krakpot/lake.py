@@ -34,9 +34,11 @@ BEGINS = {"book": "snapshot", "level3": "snapshot", "trade": "subscribed", "tick
 """The ledger row with which a channel's coverage of a symbol begins."""
 ENDS = ("unsubscribed", "mismatch", "crossed", "gap", "gone", "decode_error", "limit", "delisted", "disconnect")
 """Ledger rows that end it."""
+SINCE = ("gap", "disconnect")
+"""Of these, the rows that are written when it is noticed, and tell since when nothing came."""
 COMPACTED = "c"
 """Before the number of a part, in its name: many parts were merged into it."""
-MARKS = ["entry", "ts_recv", "kind", "channel", "symbol"]
+MARKS = ["entry", "ts_recv", "ts_from", "kind", "channel", "symbol"]
 """Columns of the ledger that coverage is told by."""
 SOURCES = ("one", "all")
 BOOKS = ("book", "level3")
@@ -337,10 +339,11 @@ def covered(ledger: pl.DataFrame) -> pl.DataFrame:
 def _spans(ledger: pl.DataFrame) -> Iterator[dict[str, object]]:
     """Spans of coverage of one session, from its ledger rows in order."""
     open_spans: dict[tuple[str, str], int] = {}
-    rows = ledger.with_columns(pl.col("ts_recv").to_physical())
+    rows = ledger.with_columns(pl.col("ts_recv", "ts_from").to_physical())
     last_alive = rows.filter(pl.col("kind") == "alive")["ts_recv"].max()
     marks = rows.filter(pl.col("kind").is_in([*BEGINS.values(), *ENDS]))
-    for kind, channel, symbol, ts in marks.select("kind", "channel", "symbol", "ts_recv").iter_rows():
+    columns = ("kind", "channel", "symbol", "ts_recv", "ts_from")
+    for kind, channel, symbol, ts, since in marks.select(columns).iter_rows():
         if channel in BEGINS and kind == BEGINS[channel]:
             open_spans.setdefault((channel, symbol), ts)
         elif kind in ENDS:
@@ -348,13 +351,10 @@ def _spans(ledger: pl.DataFrame) -> Iterator[dict[str, object]]:
                 if (symbol is None or key[1] == symbol) and (channel is None or key[0] == channel):
                     if kind in REFUSALS and (symbol is None or key[0] not in BOOKS):
                         continue
-                    yield {
-                        "channel": key[0],
-                        "symbol": key[1],
-                        "ts_from": open_spans.pop(key),
-                        "ts_to": ts,
-                        "reason": kind,
-                    }
+                    begin = open_spans.pop(key)
+                    # The message of ``since`` is the last one that is covered.
+                    end = ts if since is None or kind not in SINCE else max(begin, min(ts, since + 1))
+                    yield {"channel": key[0], "symbol": key[1], "ts_from": begin, "ts_to": end, "reason": kind}
     for (channel, symbol), ts in open_spans.items():
         until = max(ts, int(last_alive) + ALIVE_MARGIN if isinstance(last_alive, int) else ts)
         yield {"channel": channel, "symbol": symbol, "ts_from": ts, "ts_to": until, "reason": "unfinished"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from krakpot import _core
@@ -69,6 +70,13 @@ class Level3Link(Share):
         finally:
             self._asking = None
 
+    def check(self, now: float) -> None:
+        """Let the public channels bear witness, besides what every link does."""
+        super().check(now)
+        if self.connection is not None and not self.paused:
+            for witness in self.level3.witnesses():
+                self.session.witness(witness, time.time_ns())
+
     def take_counts(self, *, final: bool = False) -> None:
         """See whether the token was of use, besides what every link does."""
         super().take_counts(final=final)
@@ -87,11 +95,12 @@ class Level3(Spread):
 
     attempts = ATTEMPTS
 
-    def __init__(self, shared: Shared, backoff: Backoff) -> None:
-        """``backoff`` is the first connection's."""
+    def __init__(self, shared: Shared, backoff: Backoff, witnesses: Callable[[], Sequence[_core.Session]]) -> None:
+        """``backoff`` is the first connection's; ``witnesses`` are the sessions of the public channels."""
         super().__init__(shared, backoff, name="level 3")
         config = shared.config
         self.url = config.level3_url
+        self.witnesses = witnesses
         self.tokens = Tokens(config.rest_url, config.api_key, config.api_secret, tls=shared.tls)
         self.budget = _core.Budget(rate=config.level3_rate, resync_share=RESYNC_SHARE)
         self.checked = False

@@ -203,7 +203,7 @@ class Link:
         session.note("connect", now, detail=json.dumps(facts))
         if before is not None:
             session.note(
-                "gap", now, ts_from=before.now or None, ts_to=now, detail=json.dumps({"previous": before.session})
+                "gap", now, ts_from=before.heard or None, ts_to=now, detail=json.dumps({"previous": before.session})
             )
         self.shared.sessions.append(session.session)
         return session

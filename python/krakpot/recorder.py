@@ -135,7 +135,7 @@ class Recorder:
         ]
         self._spread(shared)
         if LEVEL3 in config.channels:
-            self.level3 = Level3(shared, self.backoff)
+            self.level3 = Level3(shared, self.backoff, self._public_sessions)
             beside.append(self._task(self.level3.check()))
         if self.level3 is not None or config.metrics is not None:
             self._lag = Lag()
@@ -210,6 +210,10 @@ class Recorder:
     def links(self) -> list[Link]:
         """All connections: the first one first."""
         return [self.public, *(link for spread in self.spreads for link in spread.links)]
+
+    def _public_sessions(self) -> list[_core.Session]:
+        shards = [] if self.shards is None else self.shards.links
+        return [link.session for link in (self.public, *shards)]
 
     @property
     def spreads(self) -> list[Spread]:

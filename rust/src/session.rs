@@ -38,6 +38,8 @@ const SNAPSHOT_TIMEOUT: i64 = 60 * SECOND;
 const QUIET: i64 = 60 * SECOND;
 /// Two channels of a symbol that disagree for so long: the one that was silent all the while is dead.
 const STALE: i64 = 10 * SECOND;
+/// A connection that brings nothing for so long, not even a heartbeat, which comes every second, is silent as a whole.
+const HEARTBEATS: i64 = 3 * SECOND;
 /// The longest pause between two attempts at one symbol.
 const PAUSE_MAX: i64 = 300 * SECOND;
 /// A symbol that was well for so long starts again with short pauses.
@@ -382,8 +384,9 @@ struct Symbol {
     traded: Option<Decimal>,
     /// Best bid, best ask and last price, as the ticker says.
     quoted: [Option<Decimal>; 3],
-    /// Since when the ticker says other best prices than the book, and another last price than the trades.
-    differs: [Option<i64>; 2],
+    /// Since when the ticker says other best prices than the book, and another last price than the trades; and since
+    /// when level 3 has other best prices than either of the two.
+    differs: [Option<i64>; 3],
 }
 
 impl Symbol {
@@ -395,6 +398,32 @@ impl Symbol {
             Channel::Trade | Channel::Ticker | Channel::Ohlc => {}
         }
     }
+
+    fn subscription(&self, channel: Channel) -> &Subscription {
+        &self.subscriptions[channel as usize]
+    }
+
+    /// The best prices of its book, while it lives.
+    fn best(&self) -> [Option<Decimal>; 2] {
+        [Side::Bid, Side::Ask].map(|side| self.book.life.book().and_then(|book| book.best(side)))
+    }
+
+    /// The best prices of its level 3, while it lives.
+    fn best_orders(&self) -> [Option<Decimal>; 2] {
+        [Side::Bid, Side::Ask].map(|side| {
+            let orders = self.orders.life.book()?;
+            let (mantissa, ..) = orders.levels(side).next()?;
+            Some(Decimal { mantissa, scale: orders.precision().0 })
+        })
+    }
+}
+
+/// Whether of two accounts of the same prices one says another than the other; what is not known differs from nothing.
+fn differ<const N: usize>(one: [Option<Decimal>; N], other: [Option<Decimal>; N]) -> bool {
+    one.into_iter().zip(other).any(|pair| match pair {
+        (Some(one), Some(other)) => one.rescale(limits::SCALE) != other.rescale(limits::SCALE),
+        _ => false,
+    })
 }
 
 /// A kind of book that a session keeps: the book channel's, or level 3's.
@@ -774,6 +803,8 @@ struct State {
     /// Pairs that an earlier session knew and this one has not seen yet.
     missing: Vec<Box<str>>,
     last_trades: HashMap<Box<str>, i64>,
+    /// Receive time of the latest frame.
+    heard: i64,
     last_alive: i64,
     alive_message: u64,
     next_step: i64,
@@ -828,6 +859,7 @@ impl Session {
                 errors_unsaid: 0,
                 buffer: Vec::with_capacity(1024),
                 prices: Vec::new(),
+                heard: 0,
                 ended: false,
                 system: None,
                 token: None,
@@ -871,6 +903,12 @@ impl Session {
         self.state.out.now
     }
 
+    /// Receive time of the latest frame, ns; 0 before the first.
+    #[must_use]
+    pub fn heard(&self) -> i64 {
+        self.state.heard
+    }
+
     /// State of the exchange as it last said: `online`, `maintenance`, …
     #[must_use]
     pub fn system(&self) -> Option<&str> {
@@ -911,6 +949,7 @@ impl Session {
             });
             state.step(now, number);
             state.out.now = now;
+            state.heard = now;
             state.out.message = Some(number);
             state.out.counts.frames += 1;
             if options.frames {
@@ -973,6 +1012,20 @@ impl Session {
         }
     }
 
+    /// Holds the best prices of level 3, which comes on a connection of its own, against those that another session has
+    /// of the book, or of the ticker: they too bear witness. See `State::stale`.
+    pub fn witness(&mut self, other: &Self, now: i64) {
+        if self.state.ended {
+            return;
+        }
+        self.state.out.now = self.state.out.now.max(now);
+        for i in 0..self.state.symbols.len() {
+            if let Some(&at) = other.state.index.get(&self.state.symbols[i].name) {
+                self.state.stale_orders(i, &other.state.symbols[at], now);
+            }
+        }
+    }
+
     /// Whether there is level 3 to subscribe or to leave, and no token for it, or one that was refused.
     #[must_use]
     pub fn token_wanted(&self) -> bool {
@@ -1019,6 +1072,9 @@ impl Session {
         let count = state.out.counts.frames;
         let event = Event {
             count: Some(count),
+            // A connection can be dead for long before that is noticed.
+            ts_from: (state.heard > 0).then_some(state.heard),
+            ts_to: Some(now),
             detail: Some(fact("reason", detail)),
             ..state.out.event("disconnect", None, "")
         };
@@ -1290,7 +1346,7 @@ impl State {
             last_trade: self.last_trades.get(name).copied(),
             traded: None,
             quoted: [None; 3],
-            differs: [None; 2],
+            differs: [None; 3],
         });
         self.index.insert(name.into(), i);
         Some(i)
@@ -1980,14 +2036,16 @@ impl State {
     /// acknowledged and dead, and is asked for again.
     fn stale(&mut self, i: usize, now: i64) {
         let symbol = &mut self.symbols[i];
+        let best = symbol.best();
+        // Who was granted and never spoke is taken to have said what the other said first.
+        if symbol.quoted == [None; 3] && symbol.subscription(Channel::Ticker).standing == Standing::Live {
+            symbol.quoted = [best[0], best[1], None];
+        }
         let [bid, ask, last] = symbol.quoted;
-        let best = |side| symbol.book.life.book().and_then(|book| book.best(side));
-        let prices = (best(Side::Bid), best(Side::Ask));
-        let other = |quoted: Option<Decimal>, known: Option<Decimal>| match (quoted, known) {
-            (Some(quoted), Some(known)) => quoted.rescale(limits::SCALE) != known.rescale(limits::SCALE),
-            _ => false,
-        };
-        let disagree = [other(bid, prices.0) || other(ask, prices.1), other(last, symbol.traded)];
+        if symbol.traded.is_none() && symbol.subscription(Channel::Trade).standing == Standing::Live {
+            symbol.traded = last;
+        }
+        let disagree = [differ([bid, ask], best), differ([last], [symbol.traded])];
         for (pair, witness) in [Channel::Book, Channel::Trade].into_iter().enumerate() {
             if !disagree[pair] {
                 self.symbols[i].differs[pair] = None;
@@ -2007,20 +2065,51 @@ impl State {
             if standing != Standing::Live || heard >= since || !follows {
                 continue;
             }
-            symbol.end(channel);
             symbol.quoted = [None; 3];
-            let reason = "silent, and another channel of the symbol says that it should not be";
-            for kind in ["stale", "gap"] {
-                let event = Event {
-                    ts_from: Some(heard),
-                    ts_to: Some(now),
-                    detail: Some(fact("reason", reason)),
-                    ..self.out.event(kind, Some(channel), &self.symbols[i].name)
-                };
-                self.out.ledger(event);
-            }
-            self.ask_again(i, channel, reason);
+            self.dead(i, channel, heard, now);
         }
+    }
+
+    /// The same of level 3, whose witness is another session's symbol.
+    fn stale_orders(&mut self, i: usize, other: &Symbol, now: i64) {
+        let symbol = &mut self.symbols[i];
+        let book = other.best();
+        let (best, channel) = if book == [None; 2] {
+            ([other.quoted[0], other.quoted[1]], Channel::Ticker)
+        } else {
+            (book, Channel::Book)
+        };
+        // While nothing at all arrives here, it is the connection that is silent.
+        let silent = now - self.heard > HEARTBEATS;
+        if silent || !differ(best, symbol.best_orders()) {
+            symbol.differs[2] = None;
+            return;
+        }
+        let since = *symbol.differs[2].get_or_insert(now);
+        let Subscription { standing, heard, .. } = *symbol.subscription(Channel::Level3);
+        if now - since <= STALE {
+            return;
+        }
+        symbol.differs[2] = None;
+        if standing == Standing::Live && heard < since && heard < other.subscription(channel).heard {
+            self.dead(i, Channel::Level3, heard, now);
+        }
+    }
+
+    /// A subscription was granted and is silent since `heard`, though it should not be: it ends, and is asked for again.
+    fn dead(&mut self, i: usize, channel: Channel, heard: i64, now: i64) {
+        self.symbols[i].end(channel);
+        let reason = "silent, and another channel of the symbol says that it should not be";
+        for kind in ["stale", "gap"] {
+            let event = Event {
+                ts_from: Some(heard),
+                ts_to: Some(now),
+                detail: Some(fact("reason", reason)),
+                ..self.out.event(kind, Some(channel), &self.symbols[i].name)
+            };
+            self.out.ledger(event);
+        }
+        self.ask_again(i, channel, reason);
     }
 
     fn requests(&mut self, options: &Options, now: i64, budget: &mut Budget) -> Vec<String> {

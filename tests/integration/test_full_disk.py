@@ -9,7 +9,7 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,9 @@ def check(lake: Path, promised: list[dict[str, _core.Batch]]) -> None:
 
 
 @pytest.mark.parametrize("stays", [True, False], ids=["stays full", "full once"])
-def test_a_full_disk_at_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stays: bool) -> None:
+def test_a_full_disk_at_every_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None], stays: bool
+) -> None:
     """Fail at each call of a recording with sealing in turn: one sentence with the cure, and nothing promised is lost.
 
     A journal that cannot be removed or begun, a block half written, a part half written, a link that is refused: all.
@@ -123,6 +125,7 @@ def test_a_full_disk_at_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert len(disk.calls) >= nth
         if (lake / seal.MARKER).exists():
             check(lake, promised)
+    record_property("times", refused)
     assert refused >= total // every - 2
     assert said == {"the disk is full; make room, then run `krakpot recover`"}
 
@@ -165,8 +168,9 @@ for n in range(0, len(timed), 20):
 """
 
 
-def test_a_small_file_system_runs_full(tmp_path: Path) -> None:
+def test_a_small_file_system_runs_full(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """A real one, of half a megabyte, filled by a real process: nothing that was synced is missing afterwards."""
+    record_property("times", 1)
     with small_file_system(tmp_path / "disk", "size=512k") as disk:
         lake = disk / "lake"
         ballast = disk / "ballast"

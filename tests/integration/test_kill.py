@@ -1,7 +1,8 @@
 """``kill -9`` of the recorder at random moments, against the built-in exchange and its own log of what it sent.
 
 The numbers of frames in the log are the numbers of messages in the lake, so that the two are compared line by line.
-KRAKPOT_TEST=all kills twenty times instead of three; KRAKPOT_SEED repeats a run's moments.
+KRAKPOT_TEST=all kills twenty times instead of three, KRAKPOT_KILLS=200 so often (five seconds each); KRAKPOT_SEED
+repeats a run's moments.
 """
 
 from __future__ import annotations
@@ -13,24 +14,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from krakpot.exchange import COMPARED
 from krakpot.lake import Lake
 from krakpot.verify import verify
+from losses import recorded, sent
 
-KILLS = 20 if os.environ.get("KRAKPOT_TEST") == "all" else 3
+KILLS = int(os.environ.get("KRAKPOT_KILLS") or (20 if os.environ.get("KRAKPOT_TEST") == "all" else 3))
 SEED = int(os.environ.get("KRAKPOT_SEED") or random.SystemRandom().randrange(10**6))
 LATE = 1_500_000_000
 """What was sent so long before the kill must be in the lake, ns: the journal is written every 0.2 s, the rest is for a
 busy machine."""
 PATIENCE = 60.0
-TABLES = {"book": ("book", "checksum"), "trade": ("trades", "trade_id"), "ticker": ("ticker", None)}
-"""Channels of the log, their tables, and the column of the log's number."""
 
 
 @contextmanager
@@ -64,43 +65,13 @@ def children(process: subprocess.Popen[bytes]) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-def sent(log: Path, connection: int) -> pl.DataFrame:
-    """The exchange's log of one connection: wall_ns, message, channel, symbol, number."""
-    # The last line may be half written.
-    whole = log.read_bytes().rpartition(b"\n")[0]
-    rows = pl.read_csv(whole, schema_overrides={"checksum": pl.Int64}).filter(pl.col("connection") == connection)
-    chosen = rows.filter(pl.col("channel").is_in(list(TABLES)))
-    return chosen.select(
-        "wall_ns", pl.col("frame").alias("message"), "channel", "symbol", pl.col("checksum").alias("number")
-    )
-
-
-def recorded(lake: Lake, session: str) -> pl.DataFrame:
-    """The lake's rows of one session as the log tells them: message, channel, symbol, number; no row is there twice."""
-    found = []
-    for channel, (table, column) in TABLES.items():
-        rows = lake.scan(table, sources="all").filter(pl.col("session") == session).collect()
-        assert rows.select("message", "entry").is_duplicated().sum() == 0, f"rows of {table} stand there twice"
-        # A book's checksum is the same in all rows of a message; a trade message's number is its last trade's.
-        messages = rows.sort("message", "entry").unique("message", keep="last", maintain_order=True)
-        number = pl.lit(0) if column is None else pl.col(column)
-        found.append(
-            messages.select(
-                pl.col("message").cast(pl.Int64),
-                pl.lit(channel).alias("channel"),
-                "symbol",
-                number.cast(pl.Int64).alias("number"),
-            )
-        )
-    return pl.concat(found).sort("message")
-
-
 @pytest.mark.timeout(120 + 20 * KILLS)
-def test_nothing_is_lost_to_kill_9(tmp_path: Path) -> None:
+def test_nothing_is_lost_to_kill_9(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """Recorders are killed at random moments, half of them together with their sealer; each next one recovers what the
     one before left. Every message that the exchange sent some time before a kill is in the lake, once, and the same;
     the proof holds; a second recorder that lives in the same lake is not touched.
     """
+    record_property("times", KILLS)
     print(f"KRAKPOT_SEED={SEED}")  # noqa: T201  # pytest shows it when the test fails
     rng = random.Random(SEED)
     lake, log = tmp_path / "lake", tmp_path / "log.csv"
@@ -143,8 +114,9 @@ def test_nothing_is_lost_to_kill_9(tmp_path: Path) -> None:
     recovered = opened.ledger().filter(pl.col("kind") == "recovered").collect()["session"].to_list()
     assert set(recovered) <= set(sessions[1:-1]), "the living are left alone"
     assert recovered, "at least one was killed with a journal open"
+    log_of_all = sent(log)
     for connection, session in enumerate(sessions):
-        told, found = sent(log, connection), recorded(opened, session)
+        told, found = log_of_all.filter(pl.col("connection") == connection), recorded(opened, session)
         assert found.height > 100, f"{session}: the lake has its messages"
         # Everything in the lake was sent, as it stands there.
         unknown = found.join(told, on=["message", "channel", "symbol", "number"], how="anti")
@@ -157,4 +129,4 @@ def test_nothing_is_lost_to_kill_9(tmp_path: Path) -> None:
         )
         lost = due.join(found, on="message", how="anti")
         assert lost.rows() == [], f"{session}: sent {LATE / 1e9} s before the kill, or earlier, and not in the lake"
-    assert sum(summary["messages"].get(channel, 0) for channel in TABLES) == recorded(opened, sessions[0]).height
+    assert sum(summary["messages"].get(channel, 0) for channel in COMPARED) == recorded(opened, sessions[0]).height

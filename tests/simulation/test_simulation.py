@@ -113,6 +113,18 @@ def test_a_symbol_whose_messages_are_always_wrong_is_asked_for_ever_more_slowly(
     world.settle()
 
 
+@pytest.mark.parametrize("channel", ["book", "level3", "trade", "ticker"])
+def test_what_falls_silent_is_asked_for_again(channel: str) -> None:
+    """One subscription is silent until it is asked for anew, its connection goes on: found, told, and right again."""
+    world = quiet()
+    symbol = world.symbols[0]
+    world.fault(f"silence=once,channel={channel},symbol={symbol}")
+    world.run(60)
+    assert (world.seen["fault: silence"], world.seen["ledger: stale"]) == (1, 1)
+    world.settle()
+    assert [link.sessions for link in world.links] == [1, 1]
+
+
 def test_an_exchange_that_refuses_connections_is_not_stormed() -> None:
     """An hour of refused handshakes: at most 120 attempts in any ten minutes, checked at each, and then it is back."""
     world = quiet()

@@ -133,6 +133,11 @@ impl Session {
     }
 
     #[getter]
+    fn heard(&self) -> PyResult<i64> {
+        Ok(self.lock()?.heard())
+    }
+
+    #[getter]
     fn system(&self) -> PyResult<Option<String>> {
         Ok(self.lock()?.system().map(str::to_owned))
     }
@@ -200,6 +205,15 @@ impl Session {
         }
         let other = other.get().lock()?;
         self.lock()?.learn(&other, &symbols, now);
+        Ok(())
+    }
+
+    fn witness(&self, other: &Bound<'_, Self>, now: i64) -> PyResult<()> {
+        if std::ptr::eq(self, other.get()) {
+            return Err(value_error("a session is no witness of itself".into()));
+        }
+        let other = other.get().lock()?;
+        self.lock()?.witness(&other, now);
         Ok(())
     }
 

@@ -1,0 +1,209 @@
+"""What a recorder did not get of all that the exchange sent, message by message, and what its ledger says of each.
+
+The built-in exchange's log has a line for every frame, and the numbers of its frames are the numbers of messages in the
+lake. So whatever a connection's log has and its session lacks is lost, and must be named. See ``why``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from krakpot import _core
+from krakpot.exchange import COMPARED, NUMBERS
+from krakpot.lake import ENDS, Lake
+
+FRAME_FAULTS = [name for name, of, *_ in _core.FAULTS if of == "frame"]
+UNSENT = ("drop", "silence")
+"""Faults whose frames stand in the log and were not sent: their number is that of the next one that was."""
+SLACK = 100_000_000
+"""The exchange's clock and the recorder's are one, but a message may be read so much later, ns."""
+NAMES = {*ENDS, "resync", "stale", "doubt"} - {"disconnect"}
+"""Ledger rows that name a loss of their channel and symbol."""
+HELD = "held"
+"""No row: the next checksum of the book was right without the message; what it changed had changed again."""
+SILENT = "no number"
+"""No row: nothing in the protocol tells anybody that there was a message. Tickers have neither number nor checksum, and
+of other channels it is so where nothing came after it."""
+NOBODY = "no connection"
+"""The exchange had a connection of which nothing arrived; the gap of the recorder's sessions around it names it."""
+UNEXPLAINED = "unexplained"
+
+
+def sent(log: Path) -> pl.DataFrame:
+    """The exchange's log of messages: wall_ns, connection, message, channel, symbol, number, sent_ns, fault."""
+    # The last line may be half written.
+    whole = log.read_bytes().rpartition(b"\n")[0]
+    rows = pl.read_csv(whole, schema_overrides={"checksum": pl.Int64, "fault": pl.String, "symbol": pl.String})
+    # A snapshot of trades may hold none: it has no number, and makes no row.
+    empty = (pl.col("channel") == "trade") & (pl.col("checksum") == 0)
+    return rows.filter(
+        pl.col("channel").is_in(list(COMPARED)), pl.col("fault").is_null() | pl.col("fault").is_in(FRAME_FAULTS), ~empty
+    ).select(
+        "wall_ns", "connection", pl.col("frame").alias("message"), "channel", "symbol",
+        pl.col("checksum").alias("number"), "sent_ns", "fault",
+    )  # fmt: skip
+
+
+def recorded(lake: Lake, session: str) -> pl.DataFrame:
+    """The lake's messages of one session as the log tells them: message, channel, symbol, number."""
+    found = []
+    for channel, table in COMPARED.items():
+        column = NUMBERS.get(channel)
+        columns = ["symbol", "message", "entry", *([column] if column else [])]
+        files = [part.path for part in lake.parts(table) if part.session == session]
+        if not files:
+            continue
+        rows = pl.scan_parquet(files, hive_partitioning=False).select(columns).collect()
+        assert rows.select("symbol", "message", "entry").is_duplicated().sum() == 0, (
+            f"rows of {table} stand there twice"
+        )
+        # A book's checksum is the same in all rows of a message; a trade message's number is its last trade's.
+        messages = rows.sort("message", "entry").unique("message", keep="last", maintain_order=True)
+        number = pl.lit(0) if column is None else pl.col(column)
+        found.append(
+            messages.select(
+                pl.col("message").cast(pl.Int64),
+                pl.lit(channel).alias("channel"),
+                pl.col("symbol").cast(pl.String),
+                number.cast(pl.Int64).alias("number"),
+            )
+        )
+    if not found:
+        return pl.DataFrame(schema={"message": pl.Int64, "channel": pl.String, "symbol": pl.String, "number": pl.Int64})
+    return pl.concat(found).sort("message")
+
+
+class Losses(NamedTuple):
+    """What was sent, and what became of what is not in the lake."""
+
+    sent: int
+    """Messages of books, level 3, trades and tickers."""
+    why: Counter[str]
+    """How many were lost, by the kind of the ledger's row that names them, or one of the words above."""
+    unexplained: list[str]
+    """Sentences about those that nothing names."""
+
+    @property
+    def lost(self) -> int:
+        """All that are not in the lake."""
+        return sum(self.why.values())
+
+
+def losses(lake: Lake, log: Path, account: Mapping[str, Any]) -> Losses:
+    """Compare the log of an exchange with the lake that was recorded from it."""
+    told = sent(log)
+    status = lake.scan("status", sources="all").select("connection_id", "session").unique().collect()
+    sessions = {int(number): str(session) for number, session in status.drop_nulls().iter_rows()}
+    ledger = lake.ledger().collect().with_columns(pl.col("ts_recv", "ts_from", "ts_to").to_physical())
+    coverage = lake.coverage().with_columns(pl.col("ts_from", "ts_to").to_physical())
+    trades = set(lake.trades(sources="all").select("symbol", "trade_id").unique().collect().iter_rows())
+    gaps = ledger.filter(pl.col("kind") == "gap", pl.col("symbol").is_null()).select("ts_from", "ts_to").rows()
+    why: Counter[str] = Counter()
+    unexplained = []
+    for connection in account["connections"]:
+        number = connection["connection"]
+        lines = told.filter(pl.col("connection") == number)
+        session = sessions.get(int(connection["connection_id"]))
+        if session is None:
+            inside = all(any(begin - SLACK <= at <= end for begin, end in gaps if begin) for at in lines["wall_ns"])
+            why[NOBODY if inside else UNEXPLAINED] += lines.height
+            unexplained += [] if inside else [f"connection {number} has no session, and no gap is around it"]
+            continue
+        found = recorded(lake, session)
+        missing = pl.concat(
+            [
+                lines.filter(pl.col("fault").is_in(UNSENT)),
+                lines.filter(~pl.col("fault").is_in(UNSENT).fill_null(value=False)).join(
+                    found, on=["message", "channel", "symbol"], how="anti"
+                ),
+            ]
+        )
+        one = _Session(ledger.filter(session=session), coverage.filter(session=session), found, trades)
+        for row in missing.iter_rows(named=True):
+            kind = one.why(row)
+            if kind is None:
+                continue
+            why[kind] += 1
+            if kind == UNEXPLAINED:
+                unexplained.append(f"connection {number}, session {session}: {row}")
+    return Losses(told.height, why, unexplained)
+
+
+class _Session:
+    """What the ledger of a session can name."""
+
+    def __init__(
+        self, ledger: pl.DataFrame, coverage: pl.DataFrame, found: pl.DataFrame, trades: set[tuple[str, int]]
+    ) -> None:
+        self.trades = trades
+        ends = ledger.filter(pl.col("kind") == "disconnect")["count"]
+        self.end = int(ends[0]) if len(ends) else None
+        """How many messages it had; None where it died without a word."""
+        last = ledger.filter(pl.col("kind") == "alive")["message"].max()
+        self.last = int(last) if isinstance(last, int) else -1
+        self.rows: dict[tuple[str | None, str | None], list[dict[str, Any]]] = defaultdict(list)
+        for row in ledger.sort("entry").iter_rows(named=True):
+            self.rows[row["channel"], row["symbol"]].append(row)
+        self.damaged: dict[int, str] = {}
+        self.unsaid: list[int] = []
+        """Messages until which some more could not be read than have rows."""
+        for row in ledger.filter(pl.col("kind").is_in(["decode_error", "limit"])).iter_rows(named=True):
+            if row["message"] is not None:
+                self.damaged.setdefault(row["message"], row["kind"])
+                self.unsaid += [row["message"]] if row["detail"] is None else []
+        self.spans: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+        for row in coverage.iter_rows(named=True):
+            self.spans[row["channel"], row["symbol"]].append((row["ts_from"], row["ts_to"]))
+        self.messages = found.partition_by("channel", "symbol", as_dict=True, maintain_order=True)
+
+    def why(self, line: Mapping[str, Any]) -> str | None:  # noqa: PLR0911, PLR0912  # one answer a line
+        """The kind of the row that names the loss of a message; None if it was none: the trade came another way."""
+        message, channel, symbol = line["message"], line["channel"], line["symbol"]
+        if channel == "trade":
+            if (symbol, line["number"]) in self.trades:
+                return None
+            for row in self._of(channel, symbol, {"trade_gap"}):
+                facts = json.loads(row["detail"])
+                if facts["first"] <= line["number"] <= facts["last"]:
+                    return "trade_gap"
+        if self.end is None:
+            return "unfinished" if message > self.last else UNEXPLAINED
+        if message >= self.end:
+            return "disconnect"
+        if line["fault"] not in UNSENT and message in self.damaged:
+            return self.damaged[message]
+        at = line["wall_ns"]
+        for row in self._of(channel, symbol, {"stale", "gap"}):
+            if row["ts_from"] is not None and row["ts_from"] - SLACK <= at <= row["ts_recv"]:
+                return str(row["kind"])
+        if not any(begin - SLACK <= at < end + SLACK for begin, end in self.spans[channel, symbol]):
+            return "not covered"
+        after = self._next(channel, symbol, message)
+        if channel in {"book", "level3"}:
+            for row in self._of(channel, symbol, NAMES):
+                if row["message"] is not None and message - 1 <= row["message"] <= (after or row["message"]):
+                    return str(row["kind"])
+            # With another digit level3 is a channel that nobody asked for.
+            if after is not None and line["fault"] in {*UNSENT, "digit"}:
+                return HELD
+        if line["fault"] not in UNSENT and any(message <= until for until in self.unsaid):
+            return "decode_error"
+        unnumbered = channel == "ticker" or after is None
+        return SILENT if line["fault"] in UNSENT and unnumbered else UNEXPLAINED
+
+    def _next(self, channel: str, symbol: str, message: int) -> int | None:
+        """The next message of the same channel and symbol that came."""
+        if (found := self.messages.get((channel, symbol))) is None:
+            return None
+        place = int(found["message"].search_sorted(message))
+        return int(found["message"][place]) if place < found.height else None
+
+    def _of(self, channel: str, symbol: str, kinds: Iterable[str]) -> list[dict[str, Any]]:
+        keys = ((channel, symbol), (None, symbol), (channel, None))
+        return [row for key in keys for row in self.rows.get(key, ()) if row["kind"] in kinds]
