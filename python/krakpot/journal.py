@@ -52,6 +52,8 @@ SEARCH_MAX = 1 << 24
 """Bytes of a block that is looked for behind a spoiled one."""
 RAW_MAX = 4 * BLOCK_MAX - 1
 """Bytes that a block may unpack to."""
+UNREADABLE = (struct.error, pa.ArrowException, OSError, EOFError, ValueError, IndexError)
+"""What the content of a block gives that a recorder of another version wrote."""
 STATE = ("path", "rows", "begun", "_file", "_size", "_dirty")
 """Attributes of a writer that are those of its open journal."""
 DAY = 86_400_000_000_000
@@ -391,7 +393,7 @@ def read(path: Path) -> Content:
         if kind == BATCHES:
             try:
                 batches = _batches(payload)
-            except (struct.error, pa.ArrowException, ValueError, IndexError):
+            except UNREADABLE:
                 # The checksum was right, so a recorder of another version wrote this: leave it, and say where.
                 content.damaged = True
                 break
@@ -413,7 +415,7 @@ def read(path: Path) -> Content:
 def follow(path: Path, after: int) -> tuple[dict[str, list[pa.RecordBatch]], int]:
     """Rows of the whole blocks behind byte ``after`` of a journal that is being written (0: all), and where they end.
 
-    ``StorageError`` if it cannot be read; a journal that was sealed meanwhile is gone.
+    ``StorageError`` if it cannot be read: a journal that was sealed meanwhile is gone, another version's is not known.
     """
     tables: dict[str, list[pa.RecordBatch]] = {}
     after = max(after, len(MAGIC))
@@ -424,8 +426,14 @@ def follow(path: Path, after: int) -> tuple[dict[str, list[pa.RecordBatch]], int
     except OSError as error:
         raise storage_error(error, "read the journal", path) from error
     end = 0
-    for kind, _, until, payload in _blocks(data, 0, search=False):
-        for table, batch in _batches(payload) if kind == BATCHES else ():
+    for kind, begin, until, payload in _blocks(data, 0, search=False):
+        try:
+            batches = _batches(payload) if kind == BATCHES else []
+        except UNREADABLE:
+            raise StorageError(
+                f"the block at byte {after + begin} of the journal is of another version", path
+            ) from None
+        for table, batch in batches:
             tables.setdefault(table, []).append(batch)
         end = until
     return tables, after + end
