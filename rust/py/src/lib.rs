@@ -4,7 +4,9 @@ mod arrow;
 mod book;
 mod compare;
 mod error;
+mod events;
 mod exchange;
+mod numbers;
 mod orders;
 mod session;
 mod verifier;
@@ -24,6 +26,8 @@ mod _core {
     use crate::book::Book;
     #[pymodule_export]
     use crate::compare::{States, align};
+    #[pymodule_export]
+    use crate::events::{BookEvent, Events, OhlcEvent, StatusEvent, SubscriptionEvent, TickerEvent, TradeEvent};
     #[pymodule_export]
     use crate::exchange::Exchange;
     #[pymodule_export]
