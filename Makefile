@@ -76,6 +76,7 @@ bench: $(EXTENSION) ## every benchmark, some minutes; writes docs/benchmarks.md
 bench-smoke: $(EXTENSION)
 	cd bench/rust && $(CARGO) bench --quiet -- --test
 	$(BIN)/python bench/python/measure.py --small
+	$(BIN)/python bench/python/live.py --small
 
 .PHONY: fuzz
 fuzz: ## the core against second opinions on damaged frames, for a minute (FUZZ_SECONDS=60)

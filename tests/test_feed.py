@@ -146,9 +146,9 @@ def test_a_bad_book_gives_no_price() -> None:
                         for ask in ("bids", "asks", "copy", "middle", "best"):
                             with pytest.raises(NoBook):
                                 getattr(feed.book("BTC/USD"), ask)()
-                if isinstance(event, SubscriptionEvent) and bad:
-                    if (event.symbol, event.of, event.state) == ("BTC/USD", "book", "live"):
-                        break
+                told = isinstance(event, SubscriptionEvent) and (event.symbol, event.of, event.state)
+                if bad and told == ("BTC/USD", "book", "live"):
+                    break
             assert bad[0] == "mismatch"
             assert refused is not None
             assert (refused.symbol, refused.state) == ("BTC/USD", "bad")
