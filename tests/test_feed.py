@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Coroutine
@@ -218,8 +221,6 @@ def test_batches_are_the_tables_of_a_lake() -> None:
 
 
 def _books(client: Any) -> list[dict[str, Any]]:
-    import json
-
     found = [json.loads(frame) for frame in client.sent if frame.startswith(b'{"channel":"book"')]
     return [item for message in found for item in message["data"]]
 
@@ -465,6 +466,56 @@ def test_newly_listed_pairs_join() -> None:
             await until(lambda: "DOT/USD" in feed.followed and feed.book("DOT/USD").live)
 
     run(test())
+
+
+def test_uvloop_is_a_loop_like_any_other() -> None:
+    """The connection, the queue and the end of a feed on uvloop's transports."""
+    uvloop = pytest.importorskip("uvloop", reason="an option")
+
+    async def test() -> None:
+        async with ExchangeServer(Options(pairs=3, rate=1000)) as server, Feed(["*"], url=server.address) as feed:
+            seen = await first(feed, 100)
+        assert {event.outcome for event in seen if isinstance(event, BookEvent)} == {"ok"}
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(test(), 60))
+
+
+def test_ctrl_c_ends_a_strategy_in_order() -> None:
+    """A signal while events come: KeyboardInterrupt and no other trouble, the exchange gets its goodbye."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            code = STRATEGY.format(url=exchange.url)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            )
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"listening\n"
+            process.send_signal(signal.SIGINT)
+            _, errors = await process.communicate()
+            assert errors.decode().strip().splitlines()[-1] == "KeyboardInterrupt"
+            assert "never retrieved" not in errors.decode()
+            await asyncio.wait_for(exchange.client.gone.wait(), 10)
+            assert exchange.client.close_code == 1000
+
+    run(test())
+
+
+STRATEGY = """
+import asyncio, krakpot
+
+async def main():
+    async with krakpot.Feed(["*"], url={url!r}) as feed:
+        async for event in feed:
+            if event.channel == "book":
+                break
+        print("listening", flush=True)
+        async for event in feed:
+            pass
+
+asyncio.run(main())
+"""
 
 
 def test_a_recorder_runs_beside(tmp_path: Path) -> None:
