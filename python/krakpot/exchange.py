@@ -167,7 +167,7 @@ class _Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A stream's, whatever its class: uvloop's are none of asyncio's.
         self.transport = cast("asyncio.Transport", transport)
-        transport.set_write_buffer_limits(HIGH, LOW)
+        self.transport.set_write_buffer_limits(HIGH, LOW)
         self.server.clients.add(self)
 
     def data_received(self, data: bytes) -> None:

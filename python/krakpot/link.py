@@ -17,13 +17,16 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from krakpot import __version__, _core, journal
+from krakpot import __version__, _core
 from krakpot.config import LEVEL3, Config
 from krakpot.connection import Backoff, Connection, Pacer, connect
 from krakpot.errors import FeedError, StorageError
 from krakpot.log import Line
+
+if TYPE_CHECKING:
+    from krakpot import journal
 
 QUEUE = 32
 """Flushes of each link that may wait for the writer's thread."""
@@ -315,6 +318,8 @@ class Recorded(Link):
     # Sessions and their journals.
 
     def _journal(self, session: _core.Session) -> journal.Writer:
+        from krakpot import journal  # noqa: PLC0415  # brings PyArrow, and a feed writes nothing
+
         config = self.shared.config
         return journal.Writer(config.out, session.session, interval=config.seal_interval)
 
