@@ -456,6 +456,24 @@ def test_no_exchange_is_an_error_in_the_end() -> None:
     run(test())
 
 
+def test_a_feed_is_used_within_its_block() -> None:
+    """Before, what needs a connection says so; a second time it is not entered."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            feed = Feed(["*"], url=exchange.url)
+            for use in (lambda: feed.book("BTC/USD"), lambda: feed.connected, feed.batches):
+                with pytest.raises(RuntimeError, match="not connected yet: use it within `async with feed:`"):
+                    use()
+            async with feed:
+                assert feed.connected
+            with pytest.raises(RuntimeError, match="entered once"):
+                async with feed:
+                    pass
+
+    run(test())
+
+
 def test_newly_listed_pairs_join() -> None:
     """A pair that matches is followed from its listing on; its book is there."""
 

@@ -350,13 +350,15 @@ class Feed:
         """What the feed failed of."""
         self.beside: Beside | None = None
         """The recorder beside, if there is one."""
-        self._link: FeedLink
+        self._line: FeedLink | None = None
         self._books: dict[str, LiveBook] = {}
         self._listeners: dict[str, list[_Listener]] = {}
         self._reading: Literal["", "events", "batches"] = ""
         self._reader: weakref.ref[_Reader] | None = None
         self._entered = asyncio.Event()
         self._queue: deque[Event] = deque()
+        self._left_over = 0
+        """Events that were left when the others were dropped last."""
         self._events: Events | None = None
         self._stop = asyncio.Event()
         self._wake = asyncio.Event()
@@ -367,6 +369,9 @@ class Feed:
 
     async def __aenter__(self) -> Self:
         """Connect, and wait for the pairs."""
+        if self._line is not None:
+            sentence = "a feed is entered once; make another one"
+            raise RuntimeError(sentence)
         budget = Backoff()
         if self.record is not None:
             beside = self.record if isinstance(self.record, Mapping) else {"out": fspath(self.record)}
@@ -374,7 +379,7 @@ class Feed:
             self.beside = Beside(same | dict(beside), _log)
             budget = Backoff(budget=ATTEMPTS_BESIDE)
         shared = Shared(self._config, uuid7(), self._stop, _say, self._task, self.tls)
-        self._link = FeedLink(shared, self.url, budget, self)
+        self._line = FeedLink(shared, self.url, budget, self)
         try:
             if self.beside is not None:
                 await self.beside.start()
@@ -390,6 +395,13 @@ class Feed:
             raise
         self._entered.set()
         return self
+
+    @property
+    def _link(self) -> FeedLink:
+        if self._line is None:
+            sentence = "this feed is not connected yet: use it within `async with feed:`"
+            raise RuntimeError(sentence)
+        return self._line
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -539,6 +551,12 @@ class Feed:
         return link.counts | waits
 
     @property
+    def _room(self) -> int:
+        if self.room is not None:
+            return self.room
+        return ROWS_MAX if self._reading == "batches" else EVENTS_MAX
+
+    @property
     def waiting(self) -> int:
         """Events, or rows, that wait for the strategy."""
         return self._link.session.rows if self._reading == "batches" else len(self._queue)
@@ -583,7 +601,7 @@ class Feed:
             session.receive(frames, ts_recv)
             if session.rows:
                 self._wake.set()
-                if session.rows > (ROWS_MAX if self.room is None else self.room):
+                if session.rows > self._room:
                     self._overfull_rows(session)
         elif self._events is not None:
             self.deliver(self._events.receive(session, frames, ts_recv))
@@ -608,7 +626,7 @@ class Feed:
         if self._reading == "events" and events:
             self._queue.extend(events)
             self._wake.set()
-            if len(self._queue) > (EVENTS_MAX if self.room is None else self.room):
+            if len(self._queue) > self._room:
                 self._overfull()
 
     def ended(self, session: _core.Session) -> None:
@@ -623,30 +641,35 @@ class Feed:
 
     def _overfull(self) -> None:
         if self.when_slow == "fail":
-            self.fail(SlowReader(len(self._queue), EVENTS_MAX if self.room is None else self.room))
+            self.fail(SlowReader(len(self._queue), self._room))
         elif self.when_slow == "wait":
             self._link.pause()
-        else:
+        elif len(self._queue) > 2 * self._left_over:
             self._keep_newest()
 
     def _keep_newest(self) -> None:
         """Of each channel, symbol and subscription keep the newest event, and say in front how many are gone."""
         newest: dict[tuple[object, ...], Event] = {}
         counts: Counter[str] = Counter()
+        gone: Counter[str] = Counter()
         for event in self._queue:
             if isinstance(event, SkippedEvent):
                 counts.update(event.counts)
                 continue
             key = (event.channel, getattr(event, "symbol", None), getattr(event, "of", None))
             if newest.pop(key, None) is not None:
-                counts[event.channel] += 1
-                self.skipped[event.channel] += 1
+                gone[event.channel] += 1
             newest[key] = event
-        self._queue = deque([SkippedEvent(dict(counts)), *newest.values()])
+        self.skipped += gone
+        counts += gone
+        self._queue = deque([SkippedEvent(dict(counts))] if counts else [])
+        self._queue.extend(newest.values())
+        # Many symbols may have more that is newest than there is room: then it is looked at again when it has doubled.
+        self._left_over = len(self._queue)
 
     def _overfull_rows(self, session: _core.Session) -> None:
         if self.when_slow == "fail":
-            self.fail(SlowReader(session.rows, ROWS_MAX if self.room is None else self.room))
+            self.fail(SlowReader(session.rows, self._room))
         elif self.when_slow == "wait":
             self._link.pause()
         else:
@@ -694,7 +717,7 @@ class Feed:
         if self.error is not None:
             raise self.error
         event = self._queue.popleft()
-        if self._link.paused and len(self._queue) <= (EVENTS_MAX if self.room is None else self.room) // 2:
+        if self._link.paused and len(self._queue) <= self._room // 2:
             self._link.resume("strategy", self.when_slow)
         return event
 

@@ -344,8 +344,8 @@ type Placed<'py> = Vec<(u64, Bound<'py, PyAny>)>;
 pub struct Events {
     tables: [bool; Table::ALL.len()],
     subscriptions: bool,
-    /// States as last told.
-    known: Mutex<HashMap<(Channel, String), &'static str>>,
+    /// States as last told, by symbol and channel.
+    known: Mutex<HashMap<String, [&'static str; Channel::ALL.len()]>>,
 }
 
 /// Channels of events and the tables that they are read from.
@@ -440,9 +440,11 @@ impl Events {
         if self.subscriptions && (ledger || frames.is_empty()) {
             let mut known = self.known.lock().map_err(|_| value_error("an earlier call failed".into()))?;
             for (channel, symbol, state, reason) in session.subscriptions() {
-                let key = (channel, symbol.to_owned());
-                if known.get(&key) != Some(&state) {
-                    known.insert(key, state);
+                let told = match known.get_mut(symbol) {
+                    Some(told) => told,
+                    None => known.entry(symbol.to_owned()).or_default(),
+                };
+                if std::mem::replace(&mut told[channel as usize], state) != state {
                     changed.push((channel, symbol.to_owned(), state, reason));
                 }
             }
