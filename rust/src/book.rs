@@ -15,8 +15,8 @@ use crate::message::{Entry, Kind, Side};
 
 /// An integer that holds prices and quantities at the pair's scale: 64 bits, or 128 for the few symbols that need it.
 trait Mantissa: Copy + Ord + TryFrom<i128> + Into<i128> + std::ops::Neg<Output = Self> {
-    /// The digits of price and quantity, kept for the checksum.
-    type Digits: AsMut<[u8]> + AsRef<[u8]> + Clone + std::fmt::Debug;
+    /// The digits of a price and a quantity.
+    type Digits: AsMut<[u8]> + AsRef<[u8]> + Copy + std::fmt::Debug;
     const NO_DIGITS: Self::Digits;
     const ZERO: Self;
 }
@@ -33,22 +33,51 @@ impl Mantissa for i128 {
     const ZERO: Self = 0;
 }
 
-/// One level: its price as a key that grows towards the touch (asks negated), its quantity, its digits once needed.
-#[derive(Debug, Clone)]
+/// One level: its price as a key that grows towards the touch (asks negated), its quantity.
+#[derive(Debug, Clone, Copy)]
 struct Level<M: Mantissa> {
     key: M,
     qty: M,
+}
+
+/// The digits of a level under the checksum.
+#[derive(Debug, Clone, Copy)]
+struct Hashed<M: Mantissa> {
     /// Bytes of `digits` in use; 0 before the level was first hashed.
     length: u8,
     digits: M::Digits,
+}
+
+impl<M: Mantissa> Hashed<M> {
+    const NOT_YET: Self = Self { length: 0, digits: M::NO_DIGITS };
+
+    #[cold]
+    fn write(&mut self, level: Level<M>) {
+        let mut length = 0;
+        let (price, qty): (i128, i128) = (level.key.into(), level.qty.into());
+        for value in [price.unsigned_abs(), qty.unsigned_abs()] {
+            let mut digits = [0; 39];
+            let begin = checksum::digits_128(value, &mut digits);
+            let digits = &digits[begin..];
+            self.digits.as_mut()[length..length + digits.len()].copy_from_slice(digits);
+            length += digits.len();
+        }
+        // At most 2 × 39 digits.
+        #[allow(clippy::cast_possible_truncation, reason = "see above")]
+        {
+            self.length = length as u8;
+        }
+    }
 }
 
 /// One side, worst level first, best last: most changes are near the touch and move little; levels that fall out of
 /// the depth leave at the front.
 #[derive(Debug, Clone)]
 struct Levels<M: Mantissa> {
-    levels: VecDeque<Level<M>>,
+    held: VecDeque<Level<M>>,
     side: Side,
+    /// Digits of the best levels, best first: kept apart, so that a level of a deep book is no larger than its numbers.
+    best: [Hashed<M>; LEVELS],
 }
 
 /// The place behind the last level that is worse: by steps from the best, then by halves.
@@ -63,7 +92,7 @@ pub(crate) fn place<T>(levels: &VecDeque<T>, worse: impl Fn(&T) -> bool) -> usiz
 
 impl<M: Mantissa> Levels<M> {
     fn new(side: Side) -> Self {
-        Self { levels: VecDeque::new(), side }
+        Self { held: VecDeque::new(), side, best: [Hashed::NOT_YET; LEVELS] }
     }
 
     fn key(&self, price: M) -> M {
@@ -77,61 +106,57 @@ impl<M: Mantissa> Levels<M> {
     /// removed was there.
     fn set(&mut self, price: M, qty: M, depth: usize) -> (bool, bool) {
         let key = self.key(price);
-        let length = self.levels.len();
-        let at = place(&self.levels, |level| level.key < key);
-        let top = length - at <= LEVELS;
-        let found = at < length && self.levels[at].key == key;
+        let length = self.held.len();
+        let at = place(&self.held, |level| level.key < key);
+        let found = at < length && self.held[at].key == key;
+        // Its place from the best.
+        let from_best = length - at - usize::from(found);
+        let top = from_best < LEVELS;
         if qty == M::ZERO {
             if found {
-                self.levels.remove(at);
+                self.held.remove(at);
+                if top {
+                    self.best.copy_within(from_best + 1.., from_best);
+                    self.best[LEVELS - 1].length = 0;
+                }
             }
             return (found && top, found);
         }
         if found {
-            let level = &mut self.levels[at];
-            level.qty = qty;
-            level.length = 0;
+            self.held[at].qty = qty;
         } else {
-            self.levels.insert(at, Level { key, qty, length: 0, digits: M::NO_DIGITS });
-            if self.levels.len() > depth {
-                self.levels.pop_front();
+            self.held.insert(at, Level { key, qty });
+            if top {
+                self.best.copy_within(from_best..LEVELS - 1, from_best + 1);
             }
+            if self.held.len() > depth {
+                self.held.pop_front();
+            }
+        }
+        if top {
+            self.best[from_best].length = 0;
         }
         (top, true)
     }
 
     /// Writes the digits of the best ten levels to `out` from `at` on; returns where they end.
     fn hash(&mut self, out: &mut [u8], mut at: usize) -> usize {
-        let from = self.levels.len().saturating_sub(LEVELS);
-        for level in self.levels.range_mut(from..).rev() {
-            if level.length == 0 {
-                let mut length = 0;
-                let price: i128 = level.key.into();
-                let qty: i128 = level.qty.into();
-                for value in [price.unsigned_abs(), qty.unsigned_abs()] {
-                    let mut digits = [0; 39];
-                    let begin = checksum::digits_128(value, &mut digits);
-                    let digits = &digits[begin..];
-                    level.digits.as_mut()[length..length + digits.len()].copy_from_slice(digits);
-                    length += digits.len();
-                }
-                // At most 2 × 39 digits.
-                #[allow(clippy::cast_possible_truncation, reason = "see above")]
-                {
-                    level.length = length as u8;
-                }
+        let count = self.held.len().min(LEVELS);
+        for (i, hashed) in self.best[..count].iter_mut().enumerate() {
+            if hashed.length == 0 {
+                hashed.write(self.held[self.held.len() - 1 - i]);
             }
             // All of the array: a copy of known length is a few moves. What is too much is written over.
-            let digits = level.digits.as_ref();
+            let digits = hashed.digits.as_ref();
             out[at..at + digits.len()].copy_from_slice(digits);
-            at += usize::from(level.length);
+            at += usize::from(hashed.length);
         }
         at
     }
 
     /// Price and quantity of every level, best first.
     fn iter(&self) -> impl Iterator<Item = (i128, i128)> + '_ {
-        self.levels.iter().rev().map(|level| (self.key(level.key).into(), level.qty.into()))
+        self.held.iter().rev().map(|level| (self.key(level.key).into(), level.qty.into()))
     }
 }
 
@@ -141,6 +166,7 @@ pub(crate) fn refuse(value: Decimal, scale: u8) -> Error {
 }
 
 /// A price or quantity as an integer at its precision: not negative, no digit lost.
+#[inline]
 pub(crate) fn scaled(value: Decimal, scale: u8) -> Result<i128, Error> {
     value.rescale(scale).filter(|v| *v >= 0).ok_or_else(|| refuse(value, scale))
 }
@@ -184,7 +210,7 @@ impl<M: Mantissa> Sides<M> {
     }
 
     fn crossed(&self) -> bool {
-        match (self.bids.levels.back(), self.asks.levels.back()) {
+        match (self.bids.held.back(), self.asks.held.back()) {
             (Some(bid), Some(ask)) => bid.key >= -ask.key,
             _ => false,
         }
@@ -194,13 +220,11 @@ impl<M: Mantissa> Sides<M> {
     fn convert<N: Mantissa>(&self, price: i128, qty: i128) -> Option<Sides<N>> {
         let mut other = Sides::new();
         for (from, to) in [(&self.bids, &mut other.bids), (&self.asks, &mut other.asks)] {
-            for level in &from.levels {
+            for level in &from.held {
                 let (key, quantity): (i128, i128) = (level.key.into(), level.qty.into());
-                to.levels.push_back(Level {
+                to.held.push_back(Level {
                     key: N::try_from(key.checked_mul(price)?).ok()?,
                     qty: N::try_from(quantity.checked_mul(qty)?).ok()?,
-                    length: 0,
-                    digits: N::NO_DIGITS,
                 });
             }
         }
@@ -220,15 +244,15 @@ pub struct Book {
 
 #[derive(Debug, Clone)]
 enum Width {
-    Narrow(Sides<i64>),
-    Wide(Sides<i128>),
+    Narrow(Box<Sides<i64>>),
+    Wide(Box<Sides<i128>>),
 }
 
 impl Book {
     /// An empty book.
     #[must_use]
     pub fn new(depth: u16, price_precision: u8, qty_precision: u8) -> Self {
-        Self { sides: Width::Narrow(Sides::new()), depth, price_precision, qty_precision }
+        Self { sides: Width::Narrow(Box::new(Sides::new())), depth, price_precision, qty_precision }
     }
 
     /// Levels kept a side.
@@ -258,7 +282,7 @@ impl Book {
             }
             // One level beyond 64 bits (BCH/USD has had an ask of 886,110,000,000.00): the whole book moves to 128.
             let wide = sides.convert(1, 1).ok_or_else(|| refuse(entry.price, self.price_precision))?;
-            self.sides = Width::Wide(wide);
+            self.sides = Width::Wide(Box::new(wide));
         }
         match &mut self.sides {
             Width::Wide(sides) => Ok(sides.set(entry.side, price, qty, depth)),
@@ -277,11 +301,13 @@ impl Book {
             return false;
         }
         let (price, qty) = (crate::decimal::pow10(price), crate::decimal::pow10(qty));
+        let wide = |sides: Sides<i128>| Width::Wide(Box::new(sides));
         let converted = match &self.sides {
             Width::Narrow(sides) => {
-                sides.convert(price, qty).map(Width::Narrow).or_else(|| sides.convert(price, qty).map(Width::Wide))
+                let narrow = sides.convert(price, qty).map(|sides| Width::Narrow(Box::new(sides)));
+                narrow.or_else(|| sides.convert(price, qty).map(wide))
             }
-            Width::Wide(sides) => sides.convert(price, qty).map(Width::Wide),
+            Width::Wide(sides) => sides.convert(price, qty).map(wide),
         };
         converted.is_some_and(|sides| {
             *self = Self { sides, depth: self.depth, price_precision, qty_precision };
@@ -345,8 +371,8 @@ impl Book {
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.sides {
-            Width::Narrow(sides) => sides.bids.levels.len() + sides.asks.levels.len(),
-            Width::Wide(sides) => sides.bids.levels.len() + sides.asks.levels.len(),
+            Width::Narrow(sides) => sides.bids.held.len() + sides.asks.held.len(),
+            Width::Wide(sides) => sides.bids.held.len() + sides.asks.held.len(),
         }
     }
 

@@ -45,18 +45,45 @@ struct Cursor<'f, 'm> {
 /// Nanoseconds of the last digit of so many decimals of a second.
 const POWERS: [i64; 10] = [0, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
 
-/// The value of eight ASCII digits; `None` if they are something else.
+/// Powers of ten.
+const TENS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The same byte eight times.
+const fn eight_of(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The top bits of bytes.
+const TOPS: u64 = eight_of(0x80);
+
+/// How many of eight bytes, from the first, are ASCII digits, and their value.
 #[inline]
-fn eight(bytes: [u8; 8]) -> Option<u64> {
-    let word = u64::from_le_bytes(bytes);
-    let digits = word.wrapping_sub(0x3030_3030_3030_3030);
-    // A byte that is no digit has its top bit set in one of the two, or in the word itself.
-    if (word | digits | word.wrapping_add(0x4646_4646_4646_4646)) & 0x8080_8080_8080_8080 != 0 {
-        return None;
+fn digits(bytes: [u8; 8]) -> (usize, u64) {
+    let word = u64::from_le_bytes(bytes) ^ eight_of(b'0');
+    // A byte above 9 has its top bit set in one of the two. What it carries over reaches later bytes only.
+    let other = (word | word.wrapping_add(eight_of(0x76))) & TOPS;
+    let count = other.trailing_zeros() / 8;
+    // Zeros in front, behind which the digits end with the last byte.
+    let word = word.checked_shl(64 - 8 * count).unwrap_or(0);
+    let pairs = (word.wrapping_mul(10).wrapping_add(word >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let fours = (pairs.wrapping_mul(100).wrapping_add(pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
+    (count as usize, (fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0xFFFF_FFFF)
+}
+
+/// How many of eight bytes, from the first, are printable ASCII characters but quotes and escapes, and whether a quote
+/// follows them; `None` if something else does.
+#[inline]
+fn printable(bytes: [u8; 8]) -> Option<(usize, bool)> {
+    const fn zeros(word: u64) -> u64 {
+        word.wrapping_sub(eight_of(1)) & !word & TOPS
     }
-    let pairs = (digits * 10 + (digits >> 8)) & 0x00FF_00FF_00FF_00FF;
-    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
-    Some((fours * 10_000 + (fours >> 32)) & 0xFFFF_FFFF)
+    let word = u64::from_le_bytes(bytes);
+    // The first mark of each is exact; those behind it may be wrong.
+    let quotes = zeros(word ^ eight_of(b'"')).trailing_zeros();
+    let controls = word.wrapping_sub(eight_of(b' ')) & !word;
+    let beyond = word | word.wrapping_add(eight_of(1));
+    let other = ((controls | beyond | zeros(word ^ eight_of(b'\\'))) & TOPS).trailing_zeros();
+    (other > quotes || other == u64::BITS).then_some((quotes as usize / 8, quotes < u64::BITS))
 }
 
 impl<'f> Cursor<'f, '_> {
@@ -74,14 +101,21 @@ impl<'f> Cursor<'f, '_> {
         Some(Kind::Snapshot)
     }
 
-    /// Text without escapes, printable ASCII, and its closing quote.
+    /// Text without escapes, printable ASCII, and its closing quote. No frame ends within eight bytes of one.
     #[inline]
     fn text(&mut self, longest: usize) -> Option<&'f str> {
-        let end = self.rest.iter().take(longest + 1).position(|&byte| byte == b'"')?;
-        let (text, rest) = self.rest.split_at(end);
-        if text.iter().any(|&byte| !(b' '..=b'~').contains(&byte) || byte == b'\\') {
-            return None;
+        let mut end = 0;
+        loop {
+            let (count, ended) = printable(*self.rest.get(end..)?.first_chunk()?)?;
+            end += count;
+            if end > longest {
+                return None;
+            }
+            if ended {
+                break;
+            }
         }
+        let (text, rest) = self.rest.split_at(end);
         self.rest = &rest[1..];
         std::str::from_utf8(text).ok()
     }
@@ -90,46 +124,67 @@ impl<'f> Cursor<'f, '_> {
     #[inline]
     fn decimal(&mut self) -> Option<Decimal> {
         let bytes = self.rest;
-        let mut at = 0;
-        let mut value = 0u64;
-        while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-            at += 1;
-        }
-        if at == 0 || (at > 1 && bytes[0] == b'0') {
-            return None;
-        }
+        let (whole, mut value) = digits(*bytes.first_chunk()?);
+        let mut at = whole;
         let mut scale = 0;
         if bytes.get(at) == Some(&b'.') {
-            at += 1;
-            let point = at;
-            if let Some(digits) = bytes[at..].first_chunk::<8>().and_then(|chunk| eight(*chunk)) {
-                value = value.wrapping_mul(100_000_000).wrapping_add(digits);
-                at += 8;
-            }
-            while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-                value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-                at += 1;
-            }
-            scale = at - point;
-            if scale == 0 {
-                return None;
-            }
+            let (decimals, fraction) = digits(*bytes.get(at + 1..)?.first_chunk()?);
+            value = value * TENS[decimals] + fraction;
+            at += 1 + decimals;
+            scale = decimals;
         }
-        // 18 digits never overflow 64 bits; with the point they are 19 bytes.
-        if at > 19 || (scale == 0 && at > 18) {
+        if whole == 8 || scale == 8 {
+            // There may be more of them.
+            if bytes.get(at).is_some_and(u8::is_ascii_digit) {
+                return self.long_decimal();
+            }
+        } else if whole + 1 == at {
+            // A point without decimals.
+            return None;
+        }
+        if whole == 0 || (whole > 1 && bytes[0] == b'0') {
             return None;
         }
         self.rest = &bytes[at..];
-        #[allow(clippy::cast_possible_truncation, reason = "at most 18")]
+        #[allow(clippy::cast_possible_truncation, reason = "at most 8")]
         Some(Decimal { mantissa: value.into(), scale: scale as u8 })
+    }
+
+    /// The same of any length.
+    #[cold]
+    fn long_decimal(&mut self) -> Option<Decimal> {
+        let bytes = self.rest;
+        let count = |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let whole = count(0);
+        let (end, scale) = match bytes.get(whole) {
+            Some(b'.') => (whole + 1 + count(whole + 1), count(whole + 1)),
+            _ => (whole, 0),
+        };
+        // What JSON forbids is left to the whole reader, and so is what 64 bits may not hold.
+        if whole + scale > 18 || bytes[whole] == b'.' && scale == 0 {
+            return None;
+        }
+        let (text, rest) = bytes.split_at(end);
+        self.rest = rest;
+        Decimal::parse(text)
     }
 
     /// A whole number of 32 bits.
     #[inline]
     fn whole(&mut self) -> Option<u32> {
-        let number = self.decimal().filter(|number| number.scale == 0)?;
-        u32::try_from(number.mantissa).ok()
+        let (mut at, mut value) = digits(*self.rest.first_chunk()?);
+        if at == 0 || (at > 1 && self.rest[0] == b'0') {
+            return None;
+        }
+        while let Some(digit) = self.rest.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+            if at == 10 {
+                return None;
+            }
+            value = value * 10 + u64::from(digit);
+            at += 1;
+        }
+        self.rest = &self.rest[at..];
+        u32::try_from(value).ok()
     }
 
     /// A time with decimals of a second, and its closing quote.
@@ -148,21 +203,15 @@ impl<'f> Cursor<'f, '_> {
             return None;
         }
         let fraction = &self.rest[20..];
-        let mut at = 0;
-        let mut value = 0i64;
-        if let Some(digits) = fraction.first_chunk::<8>().and_then(|chunk| eight(*chunk)) {
-            value = i64::try_from(digits).ok()?;
-            at = 8;
-        }
-        while let Some(digit) = fraction.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-            if at == 9 {
-                return None;
-            }
-            value = value * 10 + i64::from(digit);
-            at += 1;
-        }
+        let (mut at, value) = digits(*fraction.first_chunk()?);
+        let mut value = i64::try_from(value).ok()?;
         if at == 0 {
             return None;
+        }
+        if let Some(digit) = fraction.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+            // The ninth; what follows is no quote if there are more.
+            value = value * 10 + i64::from(digit);
+            at += 1;
         }
         self.rest = fraction[at..].strip_prefix(b"Z\"")?;
         let second = i64::from(tens) * 10 + i64::from(ones);
@@ -244,5 +293,32 @@ impl<'f> Cursor<'f, '_> {
         self.orders(Side::Ask, orders)?;
         self.end()?;
         Some(BookData { symbol, entries: 0..orders.len(), checksum, timestamp })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_bytes_at_once_are_read_as_one_by_one() {
+        // Every byte at every place, behind digits and letters.
+        for byte in 0..=u8::MAX {
+            for at in 0..8 {
+                let mut bytes = *b"90817263";
+                bytes[at] = byte;
+                let count = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let value = bytes[..count].iter().fold(0, |value, byte| value * 10 + u64::from(byte - b'0'));
+                assert_eq!(digits(bytes), (count, value), "{bytes:?}");
+
+                let mut bytes = *b"aZ /-~!0";
+                bytes[at] = byte;
+                let plain = |byte: &u8| (b' '..=b'~').contains(byte) && !matches!(byte, b'"' | b'\\');
+                let count = bytes.iter().take_while(|byte| plain(byte)).count();
+                let ended = bytes.get(count) == Some(&b'"');
+                let expected = (ended || count == 8).then_some((count, ended));
+                assert_eq!(printable(bytes), expected, "{bytes:?}");
+            }
+        }
     }
 }

@@ -28,6 +28,7 @@
 //! | [`orders`] | the level-3 book: every order, its place in the queue, and the level-2 book that follows |
 //! | [`schema`] | the tables and their columns |
 //! | [`rows`] | rows being collected, column by column |
+//! | [`runs`] | the same of book messages, whose rows share most of their cells |
 //! | `batch` | rows as Arrow record batches (feature `arrow`) |
 //! | [`session`] | the protocol state of one connection |
 //! | [`verify`] | books rebuilt from rows alone |
@@ -46,6 +47,7 @@ pub mod book;
 pub mod orders;
 pub mod schema;
 pub mod rows;
+pub mod runs;
 #[cfg(feature = "arrow")]
 pub mod batch;
 pub mod session;

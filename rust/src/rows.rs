@@ -35,12 +35,39 @@ const fn inline(bytes: &[u8]) -> u128 {
 /// If it is longer: a mistake of this crate, met at compile time where the cell is a constant.
 #[must_use]
 pub const fn word(text: &str) -> Cell<'static> {
+    Cell::View(view(text))
+}
+
+/// The view of a short word, as [`word`].
+///
+/// # Panics
+/// As [`word`].
+#[must_use]
+pub const fn view(text: &str) -> u128 {
     assert!(text.len() <= 12, "a word of more than 12 bytes");
-    Cell::View(inline(text.as_bytes()))
+    inline(text.as_bytes())
+}
+
+impl From<Vec<u128>> for Views {
+    /// Words, whose views hold the whole text.
+    fn from(views: Vec<u128>) -> Self {
+        Self { views, ..Self::default() }
+    }
 }
 
 impl Views {
-    fn push(&mut self, bytes: &[u8]) {
+    /// Adds the same text so many times.
+    pub fn push_times(&mut self, bytes: &[u8], times: usize) {
+        self.push(bytes);
+        if let Some(&view) = self.views.last() {
+            for _ in 1..times {
+                self.views.push(view);
+            }
+        }
+    }
+
+    /// Adds a text.
+    pub fn push(&mut self, bytes: &[u8]) {
         if bytes.len() <= 12 {
             self.views.push(inline(bytes));
             return;
@@ -101,6 +128,14 @@ impl Bits {
         self.bytes[self.len / 8] |= u8::from(bit) << (self.len % 8);
         self.len += 1;
         self.zeros += usize::from(!bit);
+    }
+}
+
+impl FromIterator<bool> for Bits {
+    fn from_iter<I: IntoIterator<Item = bool>>(bits: I) -> Self {
+        let mut out = Self::default();
+        bits.into_iter().for_each(|bit| out.push(bit));
+        out
     }
 }
 

@@ -18,11 +18,10 @@ use crate::decode::{Decoder, write_text};
 use crate::error::Error;
 use crate::instrument::{Asset, Origin, Pair, matches};
 use crate::limits;
-use crate::message::{
-    BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, OrderEvent, Reply, Side, Status, Ticker, Trade,
-};
+use crate::message::{BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, Reply, Side, Status, Ticker, Trade};
 use crate::orders::{Modify, Orders};
 use crate::rows::{Cell, Place, Rows, word};
+use crate::runs::{LevelLine, OrderLine, Run, Runs};
 use crate::schema::Table;
 
 const SECOND: i64 = 1_000_000_000;
@@ -404,8 +403,8 @@ trait Kept: Proved {
     fn qty(entry: &Self::Entry<'_>) -> Decimal;
     /// Levels of the longer side of a snapshot.
     fn longer(entries: &[Self::Entry<'_>]) -> usize;
-    /// Writes a row of the message at `place`: of an entry, with its price and quantity, or of none.
-    fn row(out: &mut Out, place: &Place<'_>, terms: &Terms, entry: Option<(&Self::Entry<'_>, (i128, i128))>);
+    /// Keeps the rows of a message: `numbers` are the prices and quantities of its entries.
+    fn rows(out: &mut Out, run: Run, entries: &[Self::Entry<'_>], numbers: &[(i128, i128)]);
     /// Writes the whole book.
     fn checkpoint(followed: &Followed<Self>, out: &mut Out, name: &str, next: u64);
     /// Orders added again while they were still there.
@@ -426,24 +425,6 @@ const fn side_cell(side: Side) -> Cell<'static> {
         Side::Bid => const { word(Side::Bid.word()) },
         Side::Ask => const { word(Side::Ask.word()) },
     }
-}
-
-const fn event_cell(event: OrderEvent) -> Cell<'static> {
-    match event {
-        OrderEvent::Add => const { word(OrderEvent::Add.word()) },
-        OrderEvent::Modify => const { word(OrderEvent::Modify.word()) },
-        OrderEvent::Delete => const { word(OrderEvent::Delete.word()) },
-    }
-}
-
-/// The last cells of a row of a book: checksum, depth, precisions.
-fn terms_cells<'a>(terms: &Terms) -> [Cell<'a>; 4] {
-    [
-        Cell::of(terms.checksum, Cell::U32),
-        Cell::U16(terms.depth),
-        Cell::U8(terms.price_precision),
-        Cell::U8(terms.qty_precision),
-    ]
 }
 
 /// A number of a book at its own precision.
@@ -489,13 +470,11 @@ impl Kept for Book {
         bids.max(entries.len() - bids)
     }
 
-    fn row(out: &mut Out, place: &Place<'_>, terms: &Terms, entry: Option<(&Entry, (i128, i128))>) {
-        let [checksum, depth, price_precision, qty_precision] = terms_cells(terms);
-        let [side, price, qty] = entry.map_or([Cell::Null; 3], |(entry, (price, qty))| {
-            [side_cell(entry.side), Cell::Decimal(price), Cell::Decimal(qty)]
-        });
-        let kind = kind_cell(terms.kind);
-        out.row(Table::Book, place, [kind, side, price, qty, checksum, depth, price_precision, qty_precision]);
+    fn rows(out: &mut Out, run: Run, entries: &[Entry], numbers: &[(i128, i128)]) {
+        let lines = entries.iter().zip(numbers);
+        let lines = lines.map(|(entry, &(price, qty))| LevelLine { side: Some(entry.side), price, qty });
+        let rows = out.book.push(run, lines, |_| ());
+        out.collected(Table::Book, rows);
     }
 
     fn checkpoint(followed: &Followed<Self>, out: &mut Out, name: &str, next: u64) {
@@ -567,23 +546,19 @@ impl Kept for Orders {
         levels(Side::Bid).max(levels(Side::Ask))
     }
 
-    fn row(out: &mut Out, place: &Place<'_>, terms: &Terms, entry: Option<(&OrderEntry<'_>, (i128, i128))>) {
-        let [checksum, depth, price_precision, qty_precision] = terms_cells(terms);
-        let kind = kind_cell(terms.kind);
-        let mut buffer = [0; 19];
-        let [side, event, id, price, qty, timestamp] = entry.map_or([Cell::Null; 6], |(entry, (price, qty))| {
-            let event = if terms.kind == Kind::Snapshot { Cell::Null } else { event_cell(entry.event) };
-            [
-                side_cell(entry.side),
-                event,
-                Cell::Text(entry.id.text(&mut buffer)),
-                Cell::Decimal(price),
-                Cell::Decimal(qty),
-                Cell::Time(entry.timestamp),
-            ]
+    fn rows(out: &mut Out, run: Run, entries: &[OrderEntry<'_>], numbers: &[(i128, i128)]) {
+        let snapshot = run.terms.kind == Kind::Snapshot;
+        let lines = entries.iter().zip(numbers).map(|(entry, &(price, qty))| OrderLine {
+            level: LevelLine { side: Some(entry.side), price, qty },
+            event: (!snapshot).then_some(entry.event),
+            ts_order: entry.timestamp,
         });
-        let cells = [kind, side, event, id, price, qty, timestamp, checksum, depth, price_precision, qty_precision];
-        out.row(Table::Orders, place, cells);
+        let rows = out.orders.push(run, lines, |ids| {
+            for entry in entries {
+                ids.push(entry.id.text(&mut [0; 19]).as_bytes());
+            }
+        });
+        out.collected(Table::Orders, rows);
     }
 
     fn checkpoint(followed: &Followed<Self>, out: &mut Out, name: &str, next: u64) {
@@ -630,7 +605,10 @@ impl Kept for Orders {
 /// Rows, events and counters: all that goes out.
 #[derive(Debug)]
 struct Out {
+    /// Rows of all tables but the two of book messages.
     tables: Vec<Rows>,
+    book: Runs<LevelLine>,
+    orders: Runs<OrderLine>,
     events: VecDeque<Event>,
     counts: Counts,
     /// Rows since the last `alive` row.
@@ -647,8 +625,13 @@ struct Out {
 impl Out {
     fn row<const N: usize>(&mut self, table: Table, place: &Place<'_>, cells: [Cell<'_>; N]) {
         self.tables[table as usize].push(place, cells);
-        self.counts.rows[table as usize] += 1;
-        self.since[table as usize] += 1;
+        self.collected(table, 1);
+    }
+
+    /// Counts rows that were collected.
+    fn collected(&mut self, table: Table, rows: usize) {
+        self.counts.rows[table as usize] += rows as u64;
+        self.since[table as usize] += rows as u64;
     }
 
     /// A row that `alive` does not count: the rows of a checkpoint stand for others.
@@ -658,13 +641,17 @@ impl Out {
     }
 
     fn place<'a>(&self, entry: usize, ts_event: Option<i64>, symbol: Option<&'a str>) -> Place<'a> {
-        self.place_of(entry, ts_event, Cell::of(symbol, Cell::Text))
-    }
-
-    fn place_of<'a>(&self, entry: usize, ts_event: Option<i64>, symbol: Cell<'a>) -> Place<'a> {
         // A frame has at most 16 Mi entries.
         #[allow(clippy::cast_possible_truncation, reason = "see above")]
-        Place { message: self.message, entry: entry as u32, ts_recv: self.now, ts_event, symbol }
+        let entry = entry as u32;
+        Place { message: self.message, entry, ts_recv: self.now, ts_event, symbol: Cell::of(symbol, Cell::Text) }
+    }
+
+    /// The rows of a book message, of which the first is at `entry`.
+    fn run(&self, entry: usize, ts_event: Option<i64>, symbol: usize, terms: Terms) -> Run {
+        // A frame has at most 16 Mi entries.
+        #[allow(clippy::cast_possible_truncation, reason = "see above")]
+        Run::new((self.message.unwrap_or(0), entry as u32), (self.now, ts_event), symbol, terms)
     }
 
     fn count(&mut self, channel: &str) {
@@ -790,6 +777,8 @@ impl Session {
             decoder: Decoder::default(),
             state: State {
                 out: Out {
+                    book: Runs::default(),
+                    orders: Runs::default(),
                     tables,
                     events: VecDeque::new(),
                     counts: Counts::default(),
@@ -1011,13 +1000,18 @@ impl Session {
     /// Rows waiting to be taken.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.state.out.tables.iter().map(|rows| rows.len).sum()
+        let Out { tables, book, orders, .. } = &self.state.out;
+        tables.iter().map(|rows| rows.len).sum::<usize>() + book.rows() + orders.rows()
     }
 
     /// The rows collected since the last call; tables without rows are left out.
     pub fn take(&mut self) -> Vec<Rows> {
-        let tables = self.state.out.tables.iter_mut().filter(|rows| rows.len > 0);
-        tables.map(|rows| std::mem::replace(rows, Rows::new(rows.table))).collect()
+        let State { out, symbols, .. } = &mut self.state;
+        let name = |symbol: usize| &*symbols[symbol].name;
+        let mut taken: Vec<_> = out.book.take(name).into_iter().chain(out.orders.take(name)).collect();
+        let others = out.tables.iter_mut().filter(|rows| rows.len > 0);
+        taken.extend(others.map(|rows| std::mem::replace(rows, Rows::new(rows.table))));
+        taken
     }
 
     /// What was counted so far.
@@ -1375,15 +1369,7 @@ impl State {
         };
         let absent = std::mem::take(&mut followed.life.absent);
         let out = &mut self.out;
-        let name = Cell::name(&symbol.name);
-        for (at, (entry, &numbers)) in entries.iter().zip(&self.prices).enumerate() {
-            let place = out.place_of(first + at, data.timestamp, name);
-            B::row(out, &place, &terms, Some((entry, numbers)));
-        }
-        if entries.is_empty() {
-            let place = out.place_of(first, data.timestamp, name);
-            B::row(out, &place, &terms, None);
-        }
+        B::rows(out, out.run(first, data.timestamp, i, terms), entries, &self.prices);
         out.counts.absent += absent;
         out.counts.replaced += replaced;
         if kind == Kind::Snapshot {
