@@ -77,6 +77,7 @@ bench-smoke: $(EXTENSION)
 	cd bench/rust && $(CARGO) bench --quiet -- --test
 	$(BIN)/python bench/python/measure.py --small
 	$(BIN)/python bench/python/live.py --small
+	$(BIN)/python bench/python/storage.py --small >/dev/null
 
 .PHONY: fuzz
 fuzz: ## the core against second opinions on damaged frames, for a minute (FUZZ_SECONDS=60)

@@ -156,7 +156,7 @@ def live(found: dict[str, Any]) -> list[str]:
 def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict[str, Any]) -> str:
     """The page."""
     cases = [case for case in CASES if ("frame", case, "krakpot") in found]
-    socket, lake, merged, paired = (measured[what] for what in ("socket", "verify", "compact", "align"))
+    socket, lake, merged, day, paired = (measured[what] for what in ("socket", "verify", "compact", "books", "align"))
     lines = [
         "# Benchmarks",
         "",
@@ -195,6 +195,12 @@ def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict
             "12 after compact",
             f"{merged['bytes_per_row']:.2f} ({merged['bytes_per_row_sealed']:.2f} as sealed)",
             verdict(merged["bytes_per_row"], 12),
+        ),
+        row(
+            "books every 100 ms, depth 10, a day of one busy symbol, two threads",
+            "2 s",
+            f"{day['threads_2']['seconds']:.1f} s",
+            verdict(day["threads_2"]["seconds"], 2),
         ),
         "",
         "Budgets of the full feed and of bursts are not measured here.",
@@ -276,6 +282,17 @@ def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict
         f"The built-in exchange recorded at full speed: {merged['rows']:,} rows of books in {merged['parts']} parts",
         f"became one, {merged['bytes_per_row_sealed']:.2f} bytes a row {merged['bytes_per_row']:.2f}. All tables:",
         f"{compact['rows'] / compact['seconds']:,.0f} rows a second of CPU, {compact['mb']:.0f} MB of memory at most.",
+        "",
+        "## Books at many times",
+        "",
+        f"A day of one symbol at depth 100, {day['messages']:,} messages: {day['times']:,} books of ten levels a side.",
+        "",
+        row("threads", "seconds", "seconds of CPU", "the same day verified, messages a second"),
+        row("---", "---:", "---:", "---:"),
+        *(
+            row(threads, f"{one['seconds']:.2f}", f"{one['cpu']:.2f}", f"{one['verified_per_second']:,.0f}")
+            for threads, one in ((threads, day[f"threads_{threads}"]) for threads in (1, 2))
+        ),
         "",
         "## Compare",
         "",

@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any, ClassVar, final
 
 __all__ = [
-    "DEBUG", "FAULTS", "LIMITS", "TABLES", "Batch", "Book", "BookEvent", "Budget", "Events", "Exchange", "Frame",
-    "OhlcEvent", "Orders", "Schema", "Session", "States", "StatusEvent", "SubscriptionEvent", "TickerEvent",
+    "DEBUG", "FAULTS", "LIMITS", "TABLES", "Batch", "Book", "BookEvent", "Books", "Budget", "Events", "Exchange",
+    "Frame", "OhlcEvent", "Orders", "Schema", "Session", "States", "StatusEvent", "SubscriptionEvent", "TickerEvent",
     "TradeEvent", "Verifier", "__version__", "align", "matches", "schema",
 ]  # fmt: skip
 
@@ -472,6 +472,38 @@ class States:
 
         `reason` is the ledger's word for what ended it after `message_to`; null while it lasts. `ts_to` is null where a
         row of the ledger ended it: that row has the time.
+        """
+
+@final
+class Books:
+    """The books of one symbol at many times, rebuilt from the rows of one session and proved as `Verifier` does it.
+
+    `channel` is `book` or `level3` (the book that follows from the orders). `times`: a table with the column `ts` (ns),
+    ascending. `depth`: levels a side. `event`: the times are the exchange's, else of receipt. `floats`: numbers in
+    binary floating point, else Decimal(38, 10). Rows as for `Verifier`, of one symbol, messages with `ts_recv`, and
+    `ts_event` where `event`. The book at a time is the one after the last message, in the order of application, that is
+    not later.
+    """
+
+    def __new__(
+        cls, session: str, *, channel: str, times: object, depth: int, event: bool = False, floats: bool = False
+    ) -> Books: ...
+    def ends(self, rows: object) -> None:
+        """Ledger rows after which a book is not alive, as for `Verifier`."""
+    def checkpoints(self, rows: object) -> None:
+        """Rows of the checkpoints of this session."""
+    def begin(self, symbol: str, message: int, since: int) -> None:
+        """Take the checkpoint before `message` for the book from `since` on, ns; else the first message begins."""
+    def messages(self, rows: object) -> None:
+        """Rows of the messages of this session, whole messages. Lets go of the interpreter."""
+    @property
+    def first(self) -> int | None:
+        """Place of the first time that is told; None without a message."""
+    def frame(self, until: int) -> Frame:
+        """The books from `first` on and before the time at place `until`; takes the object's content.
+
+        Columns: ts, reason (null where there is a book), checksum (level 2), bid_price_0, bid_qty_0, ask_price_0,
+        ask_qty_0, bid_price_1, …; null where there is no such level.
         """
 
 def align(left: object, right: object, *, window: int, nearest: int = 16) -> Frame:

@@ -552,6 +552,33 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> None:
 
 @main.command()
 @LAKE
+@click.option("--symbol", required=True, help="The pair: BTC/USD.")
+@click.option("--at", required=True, help="The time, RFC 3339; without a zone UTC: 2026-08-02T03:36:00.250.")
+@click.option("--depth", default=10, show_default=True, help="Levels a side.")
+@click.option(
+    "--by", default="recv", show_default=True, help="Whose time: recv, of receipt here, or event, the exchange's."
+)
+@click.option("--channel", default="book", show_default=True, help="Or level3: the book that follows from its orders.")
+@as_json
+@plainly
+def book(lake: Path, symbol: str, at: str, depth: int, by: Any, channel: str, *, json_: bool) -> None:
+    """Show the book of a pair as it was: after the last message up to the time, each checksum on the way proved.
+
+    Exit 1: there is no book at that time, and it says why.
+    """
+    from krakpot.lake import Lake
+
+    found = Lake(lake).book_at(symbol, at, depth=depth, by=by, channel=channel)
+    if json_:
+        _print_json(found.to_dict())
+    else:
+        for line in found.lines():
+            click.echo(line)
+    sys.exit(0 if found.reason is None else WRONG)
+
+
+@main.command()
+@LAKE
 @click.option("--dates", help="2026-08-01, 2026-08-01..2026-08-31, or several with commas. Default: all that are past.")
 @click.option("--grace", default="10m", show_default=True, help="How long the old parts stay beside; 0: not at all.")
 @as_json

@@ -33,6 +33,7 @@
 //! | [`session`] | the protocol state of one connection |
 //! | [`verify`] | books rebuilt from rows alone |
 //! | [`compare`] | the states that the books of a lake went through, to be compared |
+//! | [`books`] | the books of one symbol at many times |
 //! | [`align`] | which state of one sequence is which of another |
 
 pub mod error;
@@ -55,6 +56,8 @@ pub mod session;
 pub mod verify;
 #[cfg(feature = "arrow")]
 pub mod compare;
+#[cfg(feature = "arrow")]
+pub mod books;
 pub mod align;
 
 pub use error::Error;
