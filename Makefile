@@ -85,6 +85,7 @@ reliability: $(EXTENSION) ## all faults of the built-in exchange, kills and full
 bench-smoke: $(EXTENSION)
 	cd bench/rust && $(CARGO) bench --quiet -- --test
 	$(BIN)/python bench/python/measure.py --small
+	$(BIN)/python bench/python/live.py --small
 	$(BIN)/python bench/python/storage.py --small >/dev/null
 
 .PHONY: fuzz
