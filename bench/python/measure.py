@@ -2,7 +2,7 @@
 
 Goals: CPU per frame beside a bare read loop of the same library, as a ratio in one run; book messages verified a second
 and core; bytes per row, as sealed and as compacted; the books of a day every 100 ms; states of two channels paired a
-second. Every answer is asserted.
+second; what a thousand idle subscriptions cost a busy one. Every answer is asserted.
 Not goals: latency, TLS, the network, many symbols at once.
 
 ``python bench/python/measure.py`` prints a table, ``--json`` one JSON object; ``--small`` is for the tests.
@@ -11,6 +11,7 @@ Not goals: latency, TLS, the network, many symbols at once.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import statistics
 import subprocess
@@ -38,6 +39,10 @@ RUST = Path(__file__).parents[1] / "rust"
 DEPTH = 25
 SEED = 20_260_802
 READERS = ("bare", "krakpot", "asyncio")
+IDLE = 1000
+"""Subscriptions that bring nothing."""
+START = 1_785_641_750_000_000_000
+"""Receive time of the first frame, ns."""
 
 
 def generate(path: Path, symbols: int, updates: int) -> int:
@@ -83,6 +88,54 @@ def socket_to_book(folder: Path, updates: int, rounds: int) -> dict[str, Any]:
         "ratio": statistics.median(ratios),
         "ratio_least": min(ratios),
         "ratio_most": max(ratios),
+    }
+
+
+def beside_idle(folder: Path, updates: int, rounds: int) -> dict[str, Any]:
+    """CPU µs per message of one busy symbol, alone and beside ``IDLE`` others of which nothing comes.
+
+    A thousand messages a second, and what a recorder does meanwhile: the session's clock ten times a second, rows taken
+    five times, counters once.
+    """
+    busy, idle = folder / "busy.jsonl", folder / "idle.jsonl"
+    generate(busy, 1, updates)
+    generate(idle, 1 + IDLE, 0)
+    status, *frames = busy.read_bytes().splitlines()
+    # Its first symbol is the busy one's name: ack and snapshot of that come from the busy stream.
+    others = idle.read_bytes().splitlines()[3:]
+    assert len(others) == 2 * IDLE
+    seconds: dict[int, list[float]] = {0: [], IDLE: []}
+    for turn in range(rounds + 1):
+        for beside, taken in seconds.items():
+            session = _core.Session("bench", observe=True, depth=DEPTH)
+            session.receive([status, *others[: 2 * beside]], START)
+            session.take()
+            session.events()
+            gc.collect()
+            begun = time.thread_time()
+            for at in range(0, len(frames), 20):
+                now = START + at * 1_000_000
+                session.receive(frames[at : at + 20], now)
+                if at % 100 == 0:
+                    session.tick(now)
+                    session.requests(now)
+                    session.events()
+                if at % 200 == 0:
+                    session.take()
+                if at % 1000 == 0:
+                    session.counts()
+            if turn:
+                taken.append(time.thread_time() - begun)
+            counts = session.counts()
+            assert counts["checksums"]["book"] == {"ok": beside + 1 + updates, "bad": 0}, counts
+            assert counts["live"] == beside + 1, counts
+    ratios = [many / alone for alone, many in zip(*seconds.values(), strict=True)]
+    return {
+        "messages": updates,
+        "idle": IDLE,
+        "us": statistics.median(seconds[0]) / updates * 1e6,
+        "us_beside": statistics.median(seconds[IDLE]) / updates * 1e6,
+        "ratio": statistics.median(ratios),
     }
 
 
@@ -236,11 +289,13 @@ def main() -> None:
             found["compact"] = compacted(folder, 3)
             found["books"] = books(folder, 60, 1)
             found["align"] = align(10_000, 1)
+            found["idle"] = beside_idle(folder, 1_000, 1)
         else:
             found = {"socket": socket_to_book(folder, 50_000, 9), "verify": verify(folder, 50, 500_000, 3)}
             found["compact"] = compacted(folder, 700)
             found["books"] = books(folder, 86_400, 3)
             found["align"] = align(1_000_000, 3)
+            found["idle"] = beside_idle(folder, 50_000, 9)
     if options.json:
         print(json.dumps(found))
         return
@@ -265,6 +320,11 @@ def main() -> None:
         )
     paired = found["align"]
     print(f"align: {paired['per_second']:,.0f} states/s, of {paired['states']:,} states of one symbol")
+    quiet = found["idle"]
+    print(
+        f"idle: {quiet['us']:.2f} µs CPU per message alone, {quiet['us_beside']:.2f} beside {quiet['idle']:,} idle "
+        f"subscriptions: {quiet['ratio']:.2f} ×"
+    )
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@
 //! | [`rows`] | rows being collected, column by column |
 //! | [`runs`] | the same of book messages, whose rows share most of their cells |
 //! | `batch` | rows as Arrow record batches (feature `arrow`) |
+//! | [`secret`] | tokens that the exchange repeats are made unreadable |
 //! | [`session`] | the protocol state of one connection |
 //! | [`verify`] | books rebuilt from rows alone |
 //! | [`compare`] | the states that the books of a lake went through, to be compared |
@@ -51,6 +52,7 @@ pub mod rows;
 pub mod runs;
 #[cfg(feature = "arrow")]
 pub mod batch;
+pub mod secret;
 pub mod session;
 #[cfg(feature = "arrow")]
 pub mod verify;
