@@ -16,6 +16,7 @@ RUST := $(shell find rust -path '*/target' -prune -o \( -name '*.rs' -o -name Ca
 # Two workers: most tests wait for files and sockets, and the extension takes cores of its own.
 PYTEST := $(BIN)/python -m pytest -n 2
 CLIPPY := -- -D warnings
+FUZZ_TARGETS := decode session orders exchange
 FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= $(shell date +%s)
 
@@ -76,24 +77,35 @@ bench: $(EXTENSION) ## every benchmark, some minutes; writes docs/benchmarks.md
 reliability: $(EXTENSION) ## all faults of the built-in exchange, kills and full disks, some minutes; writes docs/reliability.md
 	$(BIN)/python tests/reliability.py
 
+.PHONY: bench-peers
+bench-peers: $(EXTENSION) ## other clients on the same frames, each in an environment of its own (PyPI; Python 3.13)
+	$(BIN)/python bench/python/peers.py
+
 .PHONY: bench-smoke
 bench-smoke: $(EXTENSION)
 	cd bench/rust && $(CARGO) bench --quiet -- --test
 	$(BIN)/python bench/python/measure.py --small
+	$(BIN)/python bench/python/storage.py --small >/dev/null
 
 .PHONY: fuzz
-fuzz: ## the core against second opinions on damaged frames, for a minute (FUZZ_SECONDS=60)
-	cd rust/fuzz && $(CARGO) run --release --quiet --bin run -- --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+fuzz: $(EXTENSION) ## core, built-in exchange and recovery on damaged input, a minute each (FUZZ_SECONDS=60)
+	cd rust/fuzz && for target in $(FUZZ_TARGETS); do \
+	    $(CARGO) run --release --quiet --bin run -- --target $$target --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED) || exit 1; \
+	done
+	$(BIN)/python tests/fuzz_journal.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	@# The sanitizer's flags are unstable: RUSTC_BOOTSTRAP lets the stable compiler take them.
 	@if $(CARGO) fuzz --version >/dev/null 2>&1; then \
-	    cd rust && for target in decode session orders; do \
-	        RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --features libfuzzer $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	    cd rust && for target in $(FUZZ_TARGETS); do \
+	        mkdir -p fuzz/corpus/$$target; \
+	        RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --features libfuzzer $$target fuzz/corpus/$$target fuzz/seeds/$$target \
+	            -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	    done; \
 	else echo 'coverage-guided fuzzing is left out: it needs cargo-fuzz (cargo install cargo-fuzz)'; fi
 
 .PHONY: fuzz-smoke
-fuzz-smoke:
+fuzz-smoke: $(EXTENSION)
 	cd rust/fuzz && $(CARGO) run --release --quiet --bin run -- --seconds 10
+	$(BIN)/python tests/fuzz_journal.py --seconds 10
 
 .PHONY: audit
 audit: $(EXTENSION) ## licences of what krakpot depends on; advisories where the tools are installed

@@ -96,6 +96,37 @@ def python() -> dict[str, Any]:
     return found
 
 
+def peers() -> dict[str, Any]:
+    """What ``bench/python/peers.py`` found."""
+    command = [sys.executable, str(BENCH / "python/peers.py"), "--json"]
+    found: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    return found
+
+
+def peer_lines(found: dict[str, Any]) -> list[str]:
+    """Their section of the page."""
+    lines = [
+        "## Other clients in Python",
+        "",
+        f"The same kind of stream, {found['frames']:,} frames of depth 25 over loopback: CPU of the whole reading",
+        f"process, µs per frame, medians of {found['rounds']} interleaved rounds. Each has an environment of its own",
+        "and the newest interpreter that it supports. The book of each was compared with the stream's at the end.",
+        "Who only parses, or compares no checksum, does less than krakpot does.",
+        "",
+        row("", "µs per frame", "× krakpot", "with"),
+        row("---", "---:", "---:", "---"),
+        row("**krakpot: checked book with rows**", f"{found['krakpot_us']:.2f}", "1.0", "as above"),
+    ]
+    for peer in found["peers"]:
+        if peer["missing"]:
+            lines.append(row(peer["words"], "", "", peer["missing"]))
+        else:
+            versions = ", ".join(f"{name} {version}" for name, version in peer["packages"].items())
+            cells = f"{peer['us']:.2f}", f"{peer['ratio']:.1f}", f"Python {peer['python']}; {versions}"
+            lines.append(row(peer["words"], *cells))
+    return [*lines, ""]
+
+
 def machine(simdjson: str) -> list[str]:
     """CPU, compilers, versions, commit."""
     cpu = platform.processor() or platform.machine()
@@ -124,10 +155,14 @@ def verdict(value: float, budget: float, *, least: bool = False) -> str:
     return "kept" if (value >= budget if least else value <= budget) else "**missed**"
 
 
-def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict[str, Any]) -> str:
+def page(
+    found: dict[tuple[str, str, str], float], simdjson: str, measured: dict[str, Any], others: dict[str, Any]
+) -> str:
     """The page."""
     cases = [case for case in CASES if ("frame", case, "krakpot") in found]
-    socket, lake, merged, paired = (measured[what] for what in ("socket", "verify", "compact", "align"))
+    socket, lake, merged, day, paired, idle = (
+        measured[what] for what in ("socket", "verify", "compact", "books", "align", "idle")
+    )
     lines = [
         "# Benchmarks",
         "",
@@ -162,13 +197,26 @@ def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict
             verdict(lake["per_second"], 1e6, least=True),
         ),
         row(
+            f"{idle['idle']:,} idle subscriptions beside a busy one, CPU",
+            "1.05 × without them",
+            f"{idle['ratio']:.2f} ×",
+            verdict(idle["ratio"], 1.05),
+        ),
+        row(
             "lake, bytes per level row",
             "12 after compact",
             f"{merged['bytes_per_row']:.2f} ({merged['bytes_per_row_sealed']:.2f} as sealed)",
             verdict(merged["bytes_per_row"], 12),
         ),
+        row(
+            "books every 100 ms, depth 10, a day of one busy symbol, two threads",
+            "2 s",
+            f"{day['threads_2']['seconds']:.1f} s",
+            verdict(day["threads_2"]["seconds"], 2),
+        ),
         "",
-        "Budgets of the full feed and of bursts are not measured here.",
+        "Budgets of the full feed are measured by `krakpot capacity` ([capacity.md](capacity.md)), those of bursts not",
+        "here.",
         "",
         "## Frame → checked book with rows",
         "",
@@ -236,6 +284,13 @@ def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict
         "krakpot cuts whole text messages out of a socket read by itself and leaves all else to the library's parser,",
         "which the other two use for every frame: so it can stay below them with the books included.",
         "",
+        *peer_lines(others),
+        "## Idle subscriptions",
+        "",
+        f"A session of one busy symbol, a thousand messages a second: {idle['us']:.2f} µs of CPU a message,",
+        f"{idle['us_beside']:.2f} where {idle['idle']:,} further subscriptions bring nothing;",
+        f"{idle['ratio']:.2f} × in the median.",
+        "",
         "## Verify from Parquet",
         "",
         f"A lake of {what}, made by `krakpot ingest`:",
@@ -247,6 +302,17 @@ def page(found: dict[tuple[str, str, str], float], simdjson: str, measured: dict
         f"The built-in exchange recorded at full speed: {merged['rows']:,} rows of books in {merged['parts']} parts",
         f"became one, {merged['bytes_per_row_sealed']:.2f} bytes a row {merged['bytes_per_row']:.2f}. All tables:",
         f"{compact['rows'] / compact['seconds']:,.0f} rows a second of CPU, {compact['mb']:.0f} MB of memory at most.",
+        "",
+        "## Books at many times",
+        "",
+        f"A day of one symbol at depth 100, {day['messages']:,} messages: {day['times']:,} books of ten levels a side.",
+        "",
+        row("threads", "seconds", "seconds of CPU", "the same day verified, messages a second"),
+        row("---", "---:", "---:", "---:"),
+        *(
+            row(threads, f"{one['seconds']:.2f}", f"{one['cpu']:.2f}", f"{one['verified_per_second']:,.0f}")
+            for threads, one in ((threads, day[f"threads_{threads}"]) for threads in (1, 2))
+        ),
         "",
         "## Compare",
         "",
@@ -286,7 +352,7 @@ def main() -> None:
     found, simdjson = rust()
     measured = python()
     PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page(found, simdjson, measured))
+    PAGE.write_text(page(found, simdjson, measured, peers()))
     picture(found)
     print(f"wrote {PAGE.relative_to(ROOT)} and {PICTURE.relative_to(ROOT)}")
 

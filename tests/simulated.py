@@ -77,6 +77,8 @@ class Link:
     opened: int = 0
     touched: dict[tuple[str | None, str], int] = field(default_factory=dict)
     """Channel and symbol that a fault harmed since the last snapshot, and until when it may go on harming."""
+    illegible: int = 0
+    """Until when a frame that cannot be read may come: it throws doubt on any book."""
     loose: int = 0
     """Until when any symbol may have trouble: answers were harmed."""
     told_live: set[tuple[str, str]] = field(default_factory=set)
@@ -277,7 +279,10 @@ class Link:
                 error = json.loads(event["detail"])["error"]
                 told = {"Exceeded msg rate", "EGeneral:Rate limit exceeded", "EGeneral:Subscription limit exceeded"}
                 assert error not in told or key in self.touched, world.where(f"{symbol}: {error} without a fault")
-            if kind in TROUBLE and symbol and self.loose < world.now:
+            if "a frame that could not be read" in (event["detail"] or "") and kind in {"doubt", "resync"}:
+                world.seen[f"unread: {kind}"] += 1
+                assert key in self.touched or max(self.illegible, self.loose) >= world.now, world.where(f"{event}")
+            elif kind in TROUBLE and symbol and self.loose < world.now:
                 assert key in self.touched or (None, symbol) in self.touched, world.where(f"{event} without a fault")
 
 
@@ -389,6 +394,8 @@ class World:
             return
         if (link := self._link(fault["connection"])) is None:
             return
+        if name in {"truncate", "garbage"}:
+            link.illegible = self.now + 2 * SECOND
         if symbol:
             if name in {"digit", "truncate", "garbage", "oversize"}:
                 link.damaged[fault["frame"]] = (channel, symbol)

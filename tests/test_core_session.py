@@ -301,3 +301,128 @@ def test_channels_that_are_late_are_not_dead() -> None:
         session.receive([book.update([("bid", bid, "1"), ("bid", old, "0")])], now + 9 * frames.SECOND)
         session.tick(now + 10 * frames.SECOND)
     assert session.events() == []
+
+
+TOKEN = "WW91J3JlIG5vdCBzdXBwb3NlZCB0byByZWFk/dGhpcw=="  # noqa: S105  # no secret
+
+
+def everything(session: _core.Session) -> str:
+    """All that a session hands out but for its requests: events, rows, states, itself."""
+    tables = {table: pa.record_batch(batch).to_pylist() for table, batch in session.take().items()}
+    return f"{session!r} {session.events()} {session.subscriptions()} {session.counts()} {session.system} {tables}"
+
+
+def test_a_token_that_the_exchange_repeats_is_seen_nowhere() -> None:
+    """In refusals of any kind, frames that cannot be read, the raw frames, other fields, and what the caller notes;
+    however JSON spells it.
+    """
+    session = _core.Session(SESSION, channels=["level3"], instrument=False, frames=True)
+    session.learn(begun(), ["BTC/USD"], frames.START)
+    session.authorise(TOKEN)
+    (request,) = session.requests(frames.START)
+    assert TOKEN.encode() in request
+    spellings = (TOKEN, TOKEN.replace("/", "\\/"), "".join(f"\\u{ord(c):04x}" for c in TOKEN))
+    for spelling in spellings:
+        for frame in (
+            frames.refusal(f"no {TOKEN}", symbol="BTC/USD", req_id=1),
+            frames.refusal(f"no {TOKEN}", method="add_order"),
+            frames.refusal("no", symbol=TOKEN),
+            frames.frame({"channel": "status", "type": "update", "data": [{"system": TOKEN, "more": TOKEN}]}),
+            frames.frame({"channel": TOKEN, "type": "update"}),
+            frames.frame({"channel": "level3", "type": "update", "data": [{"symbol": TOKEN}]}),
+            b'{"not json": "' + TOKEN.encode(),
+        ):
+            session.receive([frame.replace(TOKEN.encode(), spelling.encode())], frames.START)
+    session.note("refused", frames.START, detail=json.dumps({"error": TOKEN}))
+    session.end(frames.START + 2 * frames.SECOND, f"closed: {TOKEN}")
+    told = everything(session)
+    assert "*" * len(TOKEN) in told
+    assert "WW91" not in told
+    assert all(spelling not in told for spelling in spellings)
+
+
+def test_a_token_of_the_session_before_is_hidden_too() -> None:
+    """It is still valid where the exchange quotes it to the next connection."""
+    first = _core.Session(SESSION, channels=["level3"], instrument=False)
+    first.authorise(TOKEN)
+    session = _core.Session(SESSION, channels=["level3"], instrument=False, after=first)
+    session.receive([frames.refusal(f"no {TOKEN}", method="add_order")], frames.START)
+    assert "WW91" not in everything(session)
+    stranger = _core.Session(SESSION, observe=True)
+    stranger.receive([frames.refusal(f"no {TOKEN}", method="add_order")], frames.START)
+    assert "WW91" in everything(stranger), "the test looks where it would be seen"
+
+
+def living(*symbols: str, depth: int = 25) -> tuple[_core.Session, dict[str, frames.Book]]:
+    """A session whose books live: twelve levels a side."""
+    session = begun(channels=["book", "ticker"], depth=depth)
+    session.requests(frames.START)
+    books = {symbol: frames.Book(symbol, depth=depth, price_precision=1 + (symbol == "ETH/USD")) for symbol in symbols}
+    for symbol, book in books.items():
+        book.apply(
+            [("bid", f"{100 - n}.0", "1") for n in range(12)] + [("ask", f"{101 + n}.0", "1") for n in range(12)]
+        )
+        session.receive([frames.ack("book", symbol, depth=depth), book.snapshot()], frames.START)
+        assert session.book(symbol) is not None
+    session.events()
+    return session, books
+
+
+def doubts(session: _core.Session) -> list[tuple[str, str | None]]:
+    """Kind and symbol of the rows of the ledger about doubt, and of what is asked for again."""
+    return [(event["kind"], event["symbol"]) for event in session.events() if event["kind"] in {"doubt", "resync"}]
+
+
+def test_a_frame_that_cannot_be_read_throws_doubt_on_the_book_that_it_names() -> None:
+    """What it changed below the tenth level no checksum finds: the ledger says doubt, the book is asked for again and
+    is right after its next snapshot; other books never notice.
+    """
+    session, books = living("BTC/USD")
+    book = books["BTC/USD"]
+    spoiled = book.update([("bid", "89.0", "7")])
+    session.receive([spoiled[: len(spoiled) // 2 + 10]], frames.START)
+    session.receive([book.update([("bid", "100.0", "3")])], frames.START)
+    assert session.counts()["checksums"]["book"] == {"ok": 2, "bad": 0}, "the checksum says nothing of it"
+    held = session.book("BTC/USD")
+    assert held is not None
+    assert ("89.0", "7.00000000") not in held.bids(25)
+    assert doubts(session) == [("doubt", "BTC/USD"), ("resync", "BTC/USD")]
+    session.receive([spoiled[:80]], frames.START)
+    assert doubts(session) == [], "said once"
+    (leave,) = map(json.loads, session.requests(frames.START))
+    assert (leave["method"], leave["params"]["symbol"]) == ("unsubscribe", ["BTC/USD"])
+    session.receive([frames.ack("book", "BTC/USD", method="unsubscribe", depth=25)], frames.START)
+    session.requests(frames.START)
+    session.receive([frames.ack("book", "BTC/USD", depth=25), book.snapshot()], frames.START)
+    held = session.book("BTC/USD")
+    assert held is not None
+    assert held.bids(25) == book.levels("bid")
+    session.receive([spoiled[:80]], frames.START + 1)
+    assert doubts(session) == [("doubt", "BTC/USD"), ("resync", "BTC/USD")], "a new life, a new doubt"
+
+
+def test_a_frame_of_which_nothing_can_be_told_throws_doubt_on_all_books() -> None:
+    """One row without a symbol speaks for all; a book that does not live is not doubted."""
+    session, _ = living("BTC/USD", "ETH/USD")
+    session.receive([b"\xff\x00 nothing"], frames.START)
+    rows = [event for event in session.events() if event["kind"] == "doubt"]
+    assert [(row["channel"], row["symbol"], row["count"]) for row in rows] == [(None, None, 2)]
+    asked = [symbol for text in session.requests(frames.START) for symbol in json.loads(text)["params"]["symbol"]]
+    assert sorted(asked) == ["BTC/USD", "ETH/USD"]
+    session.receive([b"again", b'{"channel":"book","type":"update","data":[{"symbol":"NO/NE","bids'], frames.START)
+    assert doubts(session) == []
+    observer = begun(observe=True)
+    observer.receive([b"nothing lives here"], frames.START)
+    assert doubts(observer) == []
+
+
+def test_a_frame_that_was_of_no_book_throws_no_doubt() -> None:
+    """Its beginning says so: a channel without books, a heartbeat, an answer."""
+    session, _ = living("BTC/USD")
+    spoiled = [
+        b'{"channel":"ticker","type":"update","data":[{"symbol":"BTC/USD","bid":1e', b'{"channel":"heartbeat"',
+        b'{"channel":"trade","type":', b'{"method":"subscribe","result":{', b'{"error":"no","met',
+    ]  # fmt: skip
+    session.receive(spoiled, frames.START)
+    assert session.counts()["errors"] == len(spoiled)
+    assert doubts(session) == []

@@ -299,6 +299,32 @@ def test_a_block_of_another_version_is_left_and_told(tmp_path: Path) -> None:
     assert (content.torn, content.ended) == (offsets[-1], False)
 
 
+@pytest.mark.parametrize(
+    "strange",
+    [
+        b"\x06ledger" + struct.pack("<I", 0),
+        b"\x06ledger" + struct.pack("<I", 2**31) + b"abc",
+        b"\x07futures" + struct.pack("<I", 3) + b"abc",
+        None,
+    ],
+    ids=["empty batch", "beyond the end", "unknown table", "not zstd"],
+)
+def test_what_is_in_a_block_of_another_version_raises_nothing_unknown(tmp_path: Path, strange: bytes | None) -> None:
+    """To read leaves it and says where; to follow a living journal is refused with a sentence."""
+    batches = flushes(2)
+    path, offsets = write(tmp_path, batches, end=False)
+    payload = struct.pack("<I", 4) + b"none"
+    if strange is not None:
+        payload = struct.pack("<I", len(strange)) + pa.compress(strange, codec="zstd", asbytes=True)
+    with path.open("ab") as file:
+        file.write(journal.BLOCK.pack(1, len(payload), zlib.crc32(b"\x01" + payload)) + payload)
+    content = journal.read(path)
+    assert held(content) == wanted(batches)
+    assert (content.torn, content.damaged) == (offsets[-1], True)
+    with pytest.raises(StorageError, match=f"the block at byte {offsets[-1]} of the journal is of another version"):
+        journal.follow(path, 0)
+
+
 def test_a_journal_closes_at_midnight_at_its_rows_and_after_its_time(tmp_path: Path) -> None:
     """``write`` returns the journal that it closed; rows go to the next one, whose number is one higher."""
     flush = flushes(1)[0]

@@ -39,7 +39,8 @@ def texts() -> dict[Path, str]:
     found = {}
     for path in kept_files():
         data = path.read_bytes()
-        if b"\0" not in data:
+        # Inputs of fuzzing are bytes that nobody promised.
+        if b"\0" not in data and "seeds" not in path.parts:
             found[path.relative_to(ROOT)] = data.decode()
     return found
 

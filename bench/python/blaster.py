@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import select
 import socket
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 BLOCK = 16 * 1024
@@ -29,8 +31,8 @@ def framed(payload: bytes) -> bytes:
     return struct.pack(">BBQ", 0x81, 127, len(payload)) + payload
 
 
-def serve(connection: socket.socket, wire: memoryview) -> None:
-    """Answer the handshake, send all, close."""
+def serve(connection: socket.socket, wire: memoryview, patience: float) -> None:
+    """Answer the handshake, send all, close; before, wait ``patience`` seconds at most for a request, as some send."""
     request = b""
     while b"\r\n\r\n" not in request:
         data = connection.recv(4096)
@@ -44,6 +46,8 @@ def serve(connection: socket.socket, wire: memoryview) -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
     )
+    if patience and select.select([connection], [], [], patience)[0]:
+        connection.recv(4096)
     for at in range(0, len(wire), BLOCK):
         connection.sendall(wire[at : at + BLOCK])
     connection.sendall(CLOSE)
@@ -52,15 +56,17 @@ def serve(connection: socket.socket, wire: memoryview) -> None:
 
 
 def main() -> None:
-    """Serve the file of frames named on the command line; the port is printed."""
+    """Serve the file of frames named on the command line, with the patience named after it; the port is printed."""
+    patience = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
     wire = memoryview(b"".join(framed(line) for line in Path(sys.argv[1]).read_bytes().splitlines()))
     with socket.create_server(("127.0.0.1", 0)) as server:
         print(server.getsockname()[1], flush=True)
         while True:
             connection, _ = server.accept()
-            with connection:
+            # Some leave at once when they have what they want.
+            with connection, suppress(ConnectionError):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                serve(connection, wire)
+                serve(connection, wire, patience)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What the Python side costs: from a socket to a checked book, and a lake proved again.
 
 Goals: CPU per frame beside a bare read loop of the same library, as a ratio in one run; book messages verified a second
-and core; bytes per row, as sealed and as compacted; states of two channels paired a second. Every answer is asserted.
+and core; bytes per row, as sealed and as compacted; the books of a day every 100 ms; states of two channels paired a
+second; what a thousand idle subscriptions cost a busy one. Every answer is asserted.
 Not goals: latency, TLS, the network, many symbols at once.
 
 ``python bench/python/measure.py`` prints a table, ``--json`` one JSON object; ``--small`` is for the tests.
@@ -10,6 +11,7 @@ Not goals: latency, TLS, the network, many symbols at once.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import statistics
 import subprocess
@@ -25,6 +27,7 @@ import pyarrow as pa
 
 import krakpot.ingest
 import krakpot.verify
+import made
 import readers
 from krakpot import _core
 
@@ -36,6 +39,10 @@ RUST = Path(__file__).parents[1] / "rust"
 DEPTH = 25
 SEED = 20_260_802
 READERS = ("bare", "krakpot", "asyncio")
+IDLE = 1000
+"""Subscriptions that bring nothing."""
+START = 1_785_641_750_000_000_000
+"""Receive time of the first frame, ns."""
 
 
 def generate(path: Path, symbols: int, updates: int) -> int:
@@ -81,6 +88,54 @@ def socket_to_book(folder: Path, updates: int, rounds: int) -> dict[str, Any]:
         "ratio": statistics.median(ratios),
         "ratio_least": min(ratios),
         "ratio_most": max(ratios),
+    }
+
+
+def beside_idle(folder: Path, updates: int, rounds: int) -> dict[str, Any]:
+    """CPU µs per message of one busy symbol, alone and beside ``IDLE`` others of which nothing comes.
+
+    A thousand messages a second, and what a recorder does meanwhile: the session's clock ten times a second, rows taken
+    five times, counters once.
+    """
+    busy, idle = folder / "busy.jsonl", folder / "idle.jsonl"
+    generate(busy, 1, updates)
+    generate(idle, 1 + IDLE, 0)
+    status, *frames = busy.read_bytes().splitlines()
+    # Its first symbol is the busy one's name: ack and snapshot of that come from the busy stream.
+    others = idle.read_bytes().splitlines()[3:]
+    assert len(others) == 2 * IDLE
+    seconds: dict[int, list[float]] = {0: [], IDLE: []}
+    for turn in range(rounds + 1):
+        for beside, taken in seconds.items():
+            session = _core.Session("bench", observe=True, depth=DEPTH)
+            session.receive([status, *others[: 2 * beside]], START)
+            session.take()
+            session.events()
+            gc.collect()
+            begun = time.thread_time()
+            for at in range(0, len(frames), 20):
+                now = START + at * 1_000_000
+                session.receive(frames[at : at + 20], now)
+                if at % 100 == 0:
+                    session.tick(now)
+                    session.requests(now)
+                    session.events()
+                if at % 200 == 0:
+                    session.take()
+                if at % 1000 == 0:
+                    session.counts()
+            if turn:
+                taken.append(time.thread_time() - begun)
+            counts = session.counts()
+            assert counts["checksums"]["book"] == {"ok": beside + 1 + updates, "bad": 0}, counts
+            assert counts["live"] == beside + 1, counts
+    ratios = [many / alone for alone, many in zip(*seconds.values(), strict=True)]
+    return {
+        "messages": updates,
+        "idle": IDLE,
+        "us": statistics.median(seconds[0]) / updates * 1e6,
+        "us_beside": statistics.median(seconds[IDLE]) / updates * 1e6,
+        "ratio": statistics.median(ratios),
     }
 
 
@@ -155,6 +210,42 @@ def compacted(folder: Path, seconds: float) -> dict[str, Any]:
     }
 
 
+def books(folder: Path, seconds: float, rounds: int) -> dict[str, Any]:
+    """Books every 100 ms, depth 10, of one busy symbol, and the proof of the same lake: with one thread and with two.
+
+    Recorded at depth 100 for ``seconds`` of exchange time; a day has about 7 million messages.
+    """
+    lake = folder / "day"
+    counts = made.make(lake, pairs=1, rate=330, seconds=seconds, depth=100, channels=("book",))
+    opened = krakpot.Lake(lake)
+    (symbol,) = opened.symbols()
+    begin, end = made.MIDNIGHT, made.MIDNIGHT + round(seconds * made.SECOND)
+    sent = opened.book(symbol).select("ts_recv", "message", sent="checksum").unique("message").sort("message").collect()
+    found: dict[str, Any] = {"messages": counts["messages"]["book"], "rows": counts["rows"]["book"]}
+    for threads in (1, 2):
+        cpu, wall, proof = [], [], []
+        for _ in range(rounds):
+            begun = time.process_time(), time.perf_counter()
+            frame = opened.books(symbol, begin, end, threads=threads, numbers="float")
+            cpu.append(time.process_time() - begun[0])
+            wall.append(time.perf_counter() - begun[1])
+            live = frame.filter(pl.col("reason").is_null()).select("ts", "checksum")
+            # The snapshot comes within the first second, the last message with the end.
+            assert (frame.height, live.height > frame.height - 20) == (-(-(end - begin) // 100_000_000), True)
+            last = live.join_asof(sent, left_on="ts", right_on="ts_recv")
+            assert last["checksum"].equals(last["sent"]), "each is the book after the last message"
+            begun = time.process_time(), time.perf_counter()
+            report = krakpot.verify.verify(lake, threads=threads)
+            proof.append(time.perf_counter() - begun[1])
+            assert (report.proved, report.ok) == (True, found["messages"]), report.problems
+        found[f"threads_{threads}"] = {
+            "cpu": statistics.median(cpu),
+            "seconds": statistics.median(wall),
+            "verified_per_second": found["messages"] / statistics.median(proof),
+        }
+    return found | {"times": frame.height}
+
+
 def align(states: int, rounds: int) -> dict[str, Any]:
     """States of one symbol paired a second of CPU: one side has them all, the other three in four, 20 ms later.
 
@@ -196,11 +287,15 @@ def main() -> None:
         if options.small:
             found = {"socket": socket_to_book(folder, 2_000, 1), "verify": verify(folder, 5, 5_000, 1)}
             found["compact"] = compacted(folder, 3)
+            found["books"] = books(folder, 60, 1)
             found["align"] = align(10_000, 1)
+            found["idle"] = beside_idle(folder, 1_000, 1)
         else:
             found = {"socket": socket_to_book(folder, 50_000, 9), "verify": verify(folder, 50, 500_000, 3)}
             found["compact"] = compacted(folder, 700)
+            found["books"] = books(folder, 86_400, 3)
             found["align"] = align(1_000_000, 3)
+            found["idle"] = beside_idle(folder, 50_000, 9)
     if options.json:
         print(json.dumps(found))
         return
@@ -216,8 +311,20 @@ def main() -> None:
         f"{merged['bytes_per_row_sealed']:.2f} bytes each as sealed, {merged['bytes_per_row']:.2f} as compacted, "
         f"{merged['compact']['mb']:.0f} MB at most"
     )
+    day = found["books"]
+    for threads in (1, 2):
+        one = day[f"threads_{threads}"]
+        print(
+            f"books: {day['times']:,} of {day['messages']:,} messages, {threads} threads: {one['seconds']:.2f} s, "
+            f"{one['cpu']:.2f} s CPU; verify {one['verified_per_second']:,.0f} messages/s"
+        )
     paired = found["align"]
     print(f"align: {paired['per_second']:,.0f} states/s, of {paired['states']:,} states of one symbol")
+    quiet = found["idle"]
+    print(
+        f"idle: {quiet['us']:.2f} µs CPU per message alone, {quiet['us_beside']:.2f} beside {quiet['idle']:,} idle "
+        f"subscriptions: {quiet['ratio']:.2f} ×"
+    )
 
 
 if __name__ == "__main__":

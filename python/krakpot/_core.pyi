@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 __all__ = [
-    "DEBUG", "FAULTS", "LIMITS", "TABLES", "Batch", "Book", "Budget", "Exchange", "Frame", "Orders", "Schema",
+    "DEBUG", "FAULTS", "LIMITS", "TABLES", "Batch", "Book", "Books", "Budget", "Exchange", "Frame", "Orders", "Schema",
     "Session", "States", "Verifier", "__version__", "align", "matches", "schema",
 ]  # fmt: skip
 
@@ -313,6 +313,38 @@ class States:
 
         `reason` is the ledger's word for what ended it after `message_to`; null while it lasts. `ts_to` is null where a
         row of the ledger ended it: that row has the time.
+        """
+
+@final
+class Books:
+    """The books of one symbol at many times, rebuilt from the rows of one session and proved as `Verifier` does it.
+
+    `channel` is `book` or `level3` (the book that follows from the orders). `times`: a table with the column `ts` (ns),
+    ascending. `depth`: levels a side. `event`: the times are the exchange's, else of receipt. `floats`: numbers in
+    binary floating point, else Decimal(38, 10). Rows as for `Verifier`, of one symbol, messages with `ts_recv`, and
+    `ts_event` where `event`. The book at a time is the one after the last message, in the order of application, that is
+    not later.
+    """
+
+    def __new__(
+        cls, session: str, *, channel: str, times: object, depth: int, event: bool = False, floats: bool = False
+    ) -> Books: ...
+    def ends(self, rows: object) -> None:
+        """Ledger rows after which a book is not alive, as for `Verifier`."""
+    def checkpoints(self, rows: object) -> None:
+        """Rows of the checkpoints of this session."""
+    def begin(self, symbol: str, message: int, since: int) -> None:
+        """Take the checkpoint before `message` for the book from `since` on, ns; else the first message begins."""
+    def messages(self, rows: object) -> None:
+        """Rows of the messages of this session, whole messages. Lets go of the interpreter."""
+    @property
+    def first(self) -> int | None:
+        """Place of the first time that is told; None without a message."""
+    def frame(self, until: int) -> Frame:
+        """The books from `first` on and before the time at place `until`; takes the object's content.
+
+        Columns: ts, reason (null where there is a book), checksum (level 2), bid_price_0, bid_qty_0, ask_price_0,
+        ask_qty_0, bid_price_1, …; null where there is no such level.
         """
 
 def align(left: object, right: object, *, window: int, nearest: int = 16) -> Frame:

@@ -351,6 +351,60 @@ def _list_faults(*, json_: bool) -> None:
 
 
 @main.command()
+@click.option("--seconds", default=20.0, show_default=True, help="How long each multiple is measured.")
+@click.option("--most", default=100.0, show_default=True, help="Highest multiple of the full feed that is tried.")
+@click.option("--level3", type=click.Choice(["10", "100", "1000"]), help="A second table: level 3 too, this deep.")
+@click.option("--pairs", default=1450, show_default=True, help="Pairs; fewer is not the full feed.")
+@click.option("--rate", default=10_000.0, show_default=True, help="Messages a second that count as once.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw CPU and lag over the rate, an SVG file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the lakes, which stay. Default: none stays.")
+@as_json
+@plainly
+def capacity(
+    seconds: float, most: float, level3: str | None, pairs: int, rate: float, plot: Path | None, out: Path | None,
+    *, json_: bool,
+) -> None:  # fmt: skip
+    """Measure how much of the full feed this machine carries.
+
+    The built-in exchange sends 1, 2, 5, 10 … times the full feed to a recorder on this machine until something gives,
+    then two steps between. Needs no network. A step takes its seconds and about 40 more, with level 3 as long as its
+    subscriptions take (36 s at depth 10, three minutes at 100, twelve at 1000); some GB of room for the lakes,
+    which are written to the folder for temporary files (TMPDIR), or to --out: let it be on the disk that you will use.
+    Exit 0: the machine carries the full feed; 1: it does not, or messages were lost where nothing was at its end.
+
+    \b
+    krakpot capacity --plot capacity.svg                  the answer, and a picture of it
+    krakpot capacity --seconds 60 --most 10 --level3 100  longer steps, not beyond ten times, level 3 too
+    """
+    from importlib.util import find_spec
+
+    from krakpot import capacity as module
+    from krakpot.capacity_run import Load
+
+    if not 0 < most < 1e6 or not 1 <= seconds <= 86_400 or not 1 <= pairs <= 1500 or not 1 <= rate < 1e7:  # noqa: PLR2004  # said below
+        raise ConfigError("allowed are --seconds 1 to 86400, --most above 0, --pairs 1 to 1500, --rate 1 to 10000000")
+    if plot is not None and not find_spec("matplotlib"):
+        raise ConfigError("--plot needs matplotlib: pip install 'krakpot[plot]'")
+    if plot is not None and not plot.absolute().parent.is_dir():
+        raise ConfigError(f"--plot {plot}: there is no such folder")
+    say: Callable[[str], None] = (lambda line: None) if json_ else lambda line: click.echo(line, err=True)
+    loads = [Load(pairs, rate), *([Load(pairs, rate, int(level3))] if level3 else [])]
+    say(module.machine())
+    reports = module.measure(loads, seconds=seconds, most=most, out=out, say=say)
+    if plot is not None:
+        module.draw(reports, plot)
+    if json_:
+        facts = {"machine": module.machine(), "plot": None if plot is None else str(plot)}
+        _print_json(facts | {"tables": [report.to_dict() for report in reports]})
+    else:
+        for report in reports:
+            click.echo("\n".join(["", *module.table(report), "", *report.answer()]))
+        if plot is not None:
+            click.echo(f"plot: {plot}")
+    sys.exit(0 if all(report.well for report in reports) else WRONG)
+
+
+@main.command()
 @click.argument("frames", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the lake."
@@ -548,6 +602,33 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> None:
         begin, end = (f"{row[name]:%Y-%m-%d %H:%M:%S.%f}"[:-3] for name in ("ts_from", "ts_to"))
         click.echo(f"{row['channel']:<9}{row['symbol']:<16}{begin:<25}{end:<25}{row['reason']}")
     click.echo(f"{frame.height} spans")
+
+
+@main.command()
+@LAKE
+@click.option("--symbol", required=True, help="The pair: BTC/USD.")
+@click.option("--at", required=True, help="The time, RFC 3339; without a zone UTC: 2026-08-02T03:36:00.250.")
+@click.option("--depth", default=10, show_default=True, help="Levels a side.")
+@click.option(
+    "--by", default="recv", show_default=True, help="Whose time: recv, of receipt here, or event, the exchange's."
+)
+@click.option("--channel", default="book", show_default=True, help="Or level3: the book that follows from its orders.")
+@as_json
+@plainly
+def book(lake: Path, symbol: str, at: str, depth: int, by: Any, channel: str, *, json_: bool) -> None:
+    """Show the book of a pair as it was: after the last message up to the time, each checksum on the way proved.
+
+    Exit 1: there is no book at that time, and it says why.
+    """
+    from krakpot.lake import Lake
+
+    found = Lake(lake).book_at(symbol, at, depth=depth, by=by, channel=channel)
+    if json_:
+        _print_json(found.to_dict())
+    else:
+        for line in found.lines():
+            click.echo(line)
+    sys.exit(0 if found.reason is None else WRONG)
 
 
 @main.command()

@@ -307,6 +307,7 @@ class ExchangeServer:
         """Make the exchange: its books are full from the beginning."""
         self.options = options
         self.begin = time.time_ns() if options.start is None else options.start
+        self._made = time.monotonic_ns()
         self.exchange = _core.Exchange(
             pairs=options.pairs, rate=options.rate, seed=options.seed, start=self.begin, log=options.log is not None,
             book=options.book.whole, level3=options.level3.whole,
@@ -393,7 +394,8 @@ class ExchangeServer:
         options = self.options
         end = None if options.duration is None else self.begin + round(options.duration * 1e9)
         paced = options.book != Pace() or options.level3 != Pace()
-        now, clock = self.begin, time.monotonic_ns()
+        # The books of all pairs take a second or so to make: by then ``now`` would be late by as much.
+        now, clock = self.begin, self._made if options.start is None else time.monotonic_ns()
         while end is None or now < end:
             if options.speed is None and (self.asked is None or not any(c.number is not None for c in self.clients)):
                 # Nobody listens: at this speed an hour would be over before the first one does.

@@ -52,6 +52,8 @@ SEARCH_MAX = 1 << 24
 """Bytes of a block that is looked for behind a spoiled one."""
 RAW_MAX = 4 * BLOCK_MAX - 1
 """Bytes that a block may unpack to."""
+UNREADABLE = (struct.error, pa.ArrowException, OSError, EOFError, ValueError, IndexError)
+"""What the content of a block gives that a recorder of another version wrote."""
 STATE = ("path", "rows", "begun", "_file", "_size", "_dirty")
 """Attributes of a writer that are those of its open journal."""
 DAY = 86_400_000_000_000
@@ -256,6 +258,8 @@ class Thread(threading.Thread):
         """Flushes that may wait; those that end a journal come on top, so that a reconnect need not wait."""
         self.bytes = 0
         """Bytes written."""
+        self.cpu = 0
+        """CPU time of this thread, ns."""
         self.failed = False
         self._jobs: queue.SimpleQueue[tuple[Writer, dict[str, Any] | None, int] | None] = queue.SimpleQueue()
         self._on_closed = on_closed
@@ -299,6 +303,7 @@ class Thread(threading.Thread):
                     for writer in writers:
                         writer.sync()
                     synced = time.monotonic()
+                self.cpu = time.thread_time_ns()
             except Exception as error:  # noqa: BLE001  # this thread has nobody else to raise to
                 # From here on nothing is written: what stands in the journals is whole, and recovery seals it.
                 self.failed = True
@@ -388,7 +393,7 @@ def read(path: Path) -> Content:
         if kind == BATCHES:
             try:
                 batches = _batches(payload)
-            except (struct.error, pa.ArrowException, ValueError, IndexError):
+            except UNREADABLE:
                 # The checksum was right, so a recorder of another version wrote this: leave it, and say where.
                 content.damaged = True
                 break
@@ -410,7 +415,7 @@ def read(path: Path) -> Content:
 def follow(path: Path, after: int) -> tuple[dict[str, list[pa.RecordBatch]], int]:
     """Rows of the whole blocks behind byte ``after`` of a journal that is being written (0: all), and where they end.
 
-    ``StorageError`` if it cannot be read; a journal that was sealed meanwhile is gone.
+    ``StorageError`` if it cannot be read: a journal that was sealed meanwhile is gone, another version's is not known.
     """
     tables: dict[str, list[pa.RecordBatch]] = {}
     after = max(after, len(MAGIC))
@@ -421,8 +426,14 @@ def follow(path: Path, after: int) -> tuple[dict[str, list[pa.RecordBatch]], int
     except OSError as error:
         raise storage_error(error, "read the journal", path) from error
     end = 0
-    for kind, _, until, payload in _blocks(data, 0, search=False):
-        for table, batch in _batches(payload) if kind == BATCHES else ():
+    for kind, begin, until, payload in _blocks(data, 0, search=False):
+        try:
+            batches = _batches(payload) if kind == BATCHES else []
+        except UNREADABLE:
+            raise StorageError(
+                f"the block at byte {after + begin} of the journal is of another version", path
+            ) from None
+        for table, batch in batches:
             tables.setdefault(table, []).append(batch)
         end = until
     return tables, after + end

@@ -22,6 +22,7 @@ from krakpot import _core, journal, seal
 from krakpot import sources as several
 
 if TYPE_CHECKING:
+    from krakpot.books import BookAt, By
     from krakpot.verify import Report
 
 Numbers = Literal["decimal", "float"]
@@ -244,6 +245,57 @@ class Lake:
     ) -> pl.LazyFrame:
         """Candles; the running one is sent again with every trade."""
         return self.scan("ohlc", symbol, start, end, numbers=numbers, sources=sources)
+
+    def book_at(
+        self,
+        symbol: str,
+        at: Time,
+        *,
+        depth: int | None = None,
+        by: By = "recv",
+        channel: str = "book",
+        numbers: Numbers = "decimal",
+    ) -> BookAt:
+        """Give the book as it was: after the last message received, or sent (``by="event"``), up to ``at``.
+
+        ``depth``: levels a side; None: all. ``channel="level3"``: the book that follows from the orders. Where there is
+        none, its ``reason`` says why.
+        """
+        from krakpot import books  # noqa: PLC0415  # it needs this module
+
+        reader = books.Reader(self, symbol, channel=channel, by=by)
+        times = pl.Series([nanoseconds(at)], dtype=pl.Int64).cast(books.TIME)
+        row = reader.at(times, depth=depth or _core.LIMITS["DEPTH_MAX"], numbers=numbers).row(0, named=True)
+        return books.BookAt(symbol, times, row["reason"], row["checksum"], books.ladder(row, numbers))
+
+    def books(
+        self,
+        symbol: str,
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        every: str | int = "100ms",
+        depth: int = 10,
+        by: By = "recv",
+        channel: str = "book",
+        numbers: Numbers = "decimal",
+        threads: int | None = None,
+    ) -> pl.DataFrame:
+        """Give the books at ``start``, and ``every`` so often after it, before ``end``: one row a time.
+
+        Columns: ts; reason (null where there is a book, else why there is none); checksum (Kraken's, of the best ten
+        levels); and level by level bid_price_0, bid_qty_0, ask_price_0, ask_qty_0, bid_price_1, … Each row is the book
+        after the last message received, or sent (``by="event"``), up to its time. Without ``start`` or ``end``: from
+        the first whole step at which anything is known, to the end of what is.
+        """
+        from krakpot import books  # noqa: PLC0415  # it needs this module
+
+        reader = books.Reader(self, symbol, channel=channel, by=by)
+        step = books.step(every)
+        known = reader.covered or (0, 0)
+        begin = -(-known[0] // step) * step if start is None else nanoseconds(start)
+        times = books.grid(begin, known[1] if end is None else nanoseconds(end), step)
+        return reader.at(times, depth=depth, numbers=numbers, threads=threads)
 
     def pairs(self, symbol: str | Iterable[str] | None = None) -> pl.LazyFrame:
         """Pairs as the exchange described them, and precisions that were told or inferred."""

@@ -24,6 +24,7 @@ from krakpot.config import LEVEL3, Config
 from krakpot.connection import Backoff, Connection, Pacer, connect
 from krakpot.errors import FeedError, StorageError
 from krakpot.log import Line
+from krakpot.stages import Stages
 
 QUEUE = 32
 """Flushes of each link that may wait for the writer's thread."""
@@ -86,6 +87,8 @@ class Shared:
     """Names, in the order in which they began."""
     refused: dict[str, str] = field(default_factory=dict)
     """What the exchange refused, and its words."""
+    stages: Stages = field(default_factory=Stages)
+    """Where its CPU time goes."""
     checked: bool = False
     """Whether it is known that the recording makes sense; nothing is written before."""
 
@@ -181,7 +184,7 @@ class Link:
         return task.result()
 
     def _frames(self, frames: list[bytes], ts_recv: int) -> None:
-        self.session.receive(frames, ts_recv)
+        self.shared.stages.receive(self.session, frames, ts_recv)
 
     # Sessions and their journals.
 

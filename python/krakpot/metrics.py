@@ -131,6 +131,7 @@ class Figures(Collector):
             found = {"p50": late.p50, "p99": late.p99, "max": late.largest}
             lag = [((name,), ns / 1e9) for name, ns in found.items()]
             yield _gauge("lag_seconds", "How late the loop was within the last second.", ("statistic",), lag)
+        yield _counter("cpu_seconds", "CPU time by stage.", ("stage",), _by_name(recorder.cpu_seconds))
         yield _counter("journal_bytes", "Bytes written to journals.", (), [((), recorder.journal_bytes)])
         waiting, room = recorder.queue
         yield _gauge("queue", "Flushes that wait for the disk.", (), [((), waiting)])

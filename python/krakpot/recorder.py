@@ -31,6 +31,7 @@ from krakpot.level3 import Level3, subscribe_seconds
 from krakpot.link import Link, Shared, add_counts, uuid7
 from krakpot.log import Line
 from krakpot.spread import Spread
+from krakpot.stages import Stages
 
 TICK = 0.1
 """Seconds between two looks at the clock's duties."""
@@ -92,6 +93,7 @@ class Recorder:
         self.level3: Level3 | None = None
         self.late: Lateness | None = None
         """How late the loop was within the last second, where that is looked at."""
+        self._stages = Stages()
         self._lag: Lag | None = None
         self._said = 0
         self._seal_wanted = False
@@ -122,8 +124,9 @@ class Recorder:
         # Journals that dead recorders left.
         self._seal_wanted = bool(journal.journals(config.out))
         shared = self._shared = Shared(
-            config, uuid7(), self._thread, self._stop, self._tell, self._task, self.tls, self.sessions, self.refused
-        )
+            config, uuid7(), self._thread, self._stop, self._tell, self._task, self.tls, self.sessions, self.refused,
+            self._stages,
+        )  # fmt: skip
         self.public = Link(shared, config.url, self.backoff)
         connecting = [self._task(self.public.run())]
         beside = [
@@ -175,6 +178,12 @@ class Recorder:
     def journal_bytes(self) -> int:
         """Bytes of journals written."""
         return self._thread.bytes
+
+    @property
+    def cpu_seconds(self) -> dict[str, float]:
+        """CPU time by stage; see ``stages``. Asked in the loop's thread."""
+        self._stages.write = self._thread.cpu
+        return self._stages.seconds()
 
     @property
     def queue(self) -> tuple[int, int]:
@@ -256,6 +265,7 @@ class Recorder:
                 "waits": sum(link.waits for link in self.links),
                 "seconds": round(sum(link.waited for link in self.links) / 1e9, 3),
             },
+            "cpu_seconds": {stage: round(seconds, 3) for stage, seconds in self.cpu_seconds.items()},
         }
 
     # Duties of the clock.
@@ -264,28 +274,32 @@ class Recorder:
         """Do what is due; connections that begin on the way join ``connecting``."""
         flushed = looked = time.monotonic()
         frozen = False
+        stages = self._stages
         while True:
             await asyncio.sleep(TICK)
             now = time.monotonic()
-            for link in self.links:
-                link.tick(now)
-            if not self._shared.checked:
-                self._check_symbols(now)
-            else:
-                for spread in self.spreads:
-                    spread.look(self.public.session, lambda link: connecting.append(self._task(link.run())))
+            with stages.spent("duties"):
+                for link in self.links:
+                    link.tick(now)
+                if not self._shared.checked:
+                    self._check_symbols(now)
+                else:
+                    for spread in self.spreads:
+                        spread.look(self.public.session, lambda link: connecting.append(self._task(link.run())))
             if now - flushed >= FLUSH - TICK / 2 and self._shared.checked:
                 flushed = now
-                for link in self.links:
-                    link.flush()
+                with stages.spent("hand_over"):
+                    for link in self.links:
+                        link.flush()
             if now - looked >= 1:
                 looked = now
-                self._clock()
-                self._tell_lag()
-                for link in self.links:
-                    link.check(now)
-                self._take_counts()
-                self._show()
+                with stages.spent("duties"):
+                    self._clock()
+                    self._tell_lag()
+                    for link in self.links:
+                        link.check(now)
+                    self._take_counts()
+                    self._show()
             if not frozen and any(link.counts.get("live") for link in self.links):
                 # What lives now lives on; the collector need not look at it again.
                 frozen = True

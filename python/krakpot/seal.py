@@ -42,7 +42,9 @@ UNCOUNTED = ("ledger", "checkpoints", "orders_checkpoints")
 """Tables whose rows the ``alive`` rows do not count."""
 
 DELTA = ("message", "entry", "ts_recv", "ts_event", "ts_order", "trade_id", "ts_from", "ts_to")
-"""Columns that grow by small steps: delta encoding. All others: dictionary."""
+"""Columns that grow by small steps: delta encoding."""
+PLAIN = ("qty", "checksum")
+"""Columns whose values seldom come again: as they are, for zstd alone. All others: dictionary."""
 
 Step = Callable[[str], None]
 
@@ -157,13 +159,16 @@ def write_part(frame: pl.DataFrame, path: Path) -> None:
 
 
 def part_writer(like: pl.DataFrame, path: Path) -> pq.ParquetWriter:
-    """Begin a Parquet file with the columns of ``like``: zstd, statistics, dictionary or delta encoding by column."""
+    """Begin a Parquet file with the columns of ``like``: zstd, statistics, an encoding by column.
+
+    docs/decisions/storage.md says what was measured.
+    """
     return pq.ParquetWriter(
         path,
         like.head(0).to_arrow().schema,
         compression="zstd",
         compression_level=3,
-        use_dictionary=[name for name in like.columns if name not in DELTA],
+        use_dictionary=[name for name in like.columns if name not in (*DELTA, *PLAIN)],
         column_encoding={name: "DELTA_BINARY_PACKED" for name in like.columns if name in DELTA},
         data_page_version="2.0",
         write_statistics=True,

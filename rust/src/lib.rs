@@ -30,9 +30,11 @@
 //! | [`rows`] | rows being collected, column by column |
 //! | [`runs`] | the same of book messages, whose rows share most of their cells |
 //! | `batch` | rows as Arrow record batches (feature `arrow`) |
+//! | [`secret`] | tokens that the exchange repeats are made unreadable |
 //! | [`session`] | the protocol state of one connection |
 //! | [`verify`] | books rebuilt from rows alone |
 //! | [`compare`] | the states that the books of a lake went through, to be compared |
+//! | [`books`] | the books of one symbol at many times |
 //! | [`align`] | which state of one sequence is which of another |
 
 pub mod error;
@@ -50,11 +52,14 @@ pub mod rows;
 pub mod runs;
 #[cfg(feature = "arrow")]
 pub mod batch;
+pub mod secret;
 pub mod session;
 #[cfg(feature = "arrow")]
 pub mod verify;
 #[cfg(feature = "arrow")]
 pub mod compare;
+#[cfg(feature = "arrow")]
+pub mod books;
 pub mod align;
 
 pub use error::Error;

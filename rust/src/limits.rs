@@ -38,6 +38,10 @@ pub const BATCH_MAX: usize = 50;
 pub const WAITING_MAX: usize = 200;
 /// Units of level-3 subscriptions that Kraken grants a standard account in a second.
 pub const LEVEL3_RATE: u32 = 200;
+/// Bytes of a token from which it is hidden in what comes back; Kraken's have more than 40.
+pub const SECRET_LENGTH_MIN: usize = 8;
+/// Tokens of a session that are looked for, the latest ones.
+pub const SECRETS_MAX: usize = 8;
 /// Books written as checkpoints in one step of the clock, so that an hour's turn does not stop the socket.
 pub const CHECKPOINTS_MAX: usize = 16;
 

@@ -304,7 +304,7 @@ pub struct Reply<'a> {
     /// Why not.
     pub error: Option<&'a str>,
     /// Number of the request.
-    pub req_id: Option<u64>,
+    pub req_id: Option<i128>,
     /// Symbol it is about: of the result, else of the reply.
     pub symbol: Option<&'a str>,
     /// Channel it is about.

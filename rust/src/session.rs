@@ -9,6 +9,7 @@
 //! Level 3 has a host of its own, which serves no instrument channel and wants a token: such a session learns the pairs
 //! from another one ([`Session::learn`]), is given the token ([`Session::authorise`]) and keeps to a [`Budget`].
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 
@@ -23,6 +24,7 @@ use crate::orders::{Modify, Orders};
 use crate::rows::{Cell, Place, Rows, word};
 use crate::runs::{LevelLine, OrderLine, Run, Runs};
 use crate::schema::Table;
+use crate::secret::Secret;
 
 const SECOND: i64 = 1_000_000_000;
 const HOUR: i64 = 3600 * SECOND;
@@ -354,6 +356,11 @@ impl<B: Proved> Default for Followed<B> {
 }
 
 impl<B: Proved> Followed<B> {
+    /// Whether a book that lives is doubted for the first time in its life.
+    fn newly_doubted(&mut self) -> bool {
+        self.life.book().is_some() && !std::mem::replace(&mut self.doubted, true)
+    }
+
     /// The life is over, and the ledger says why.
     fn end(&mut self) {
         self.life.end();
@@ -648,6 +655,8 @@ struct Out {
     counted: usize,
     /// Running number of ledger rows.
     entry: u32,
+    /// Tokens that must not be seen in anything that goes out, but for requests.
+    secrets: VecDeque<Secret>,
     now: i64,
 }
 
@@ -702,7 +711,13 @@ impl Out {
     }
 
     /// Writes a row of the ledger and keeps it as an event.
-    fn ledger(&mut self, event: Event) {
+    fn ledger(&mut self, mut event: Event) {
+        if let Some(detail) = &mut event.detail {
+            // The caller's words may quote the exchange: the reason of a goodbye.
+            if let Cow::Owned(hidden) = self.without_secrets(detail.as_bytes()) {
+                *detail = String::from_utf8_lossy(&hidden).into_owned();
+            }
+        }
         let place = Place {
             message: self.message,
             entry: self.entry,
@@ -726,6 +741,15 @@ impl Out {
         if event.kind != "alive" && self.events.len() < limits::EVENTS_MAX {
             self.events.push_back(event);
         }
+    }
+
+    /// The same bytes, stars in the place of tokens.
+    fn without_secrets<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        let mut bytes = Cow::Borrowed(bytes);
+        for secret in &self.secrets {
+            secret.hide(&mut bytes);
+        }
+        bytes
     }
 
     fn event(&self, kind: &str, channel: Option<Channel>, symbol: &str) -> Event {
@@ -817,6 +841,7 @@ impl Session {
                     message: None,
                     counted: 0,
                     entry: 0,
+                    secrets: VecDeque::new(),
                     now: 0,
                 },
                 symbols: Vec::new(),
@@ -853,6 +878,7 @@ impl Session {
     pub fn after(id: &str, options: Options, before: &Self) -> Self {
         let mut session = Self::new(id, options);
         session.state.last_trades.clone_from(&before.state.last_trades);
+        session.state.out.secrets.clone_from(&before.state.out.secrets);
         for symbol in &before.state.symbols {
             if let Some(id) = symbol.last_trade {
                 session.state.last_trades.insert(symbol.name.clone(), id);
@@ -912,6 +938,8 @@ impl Session {
         if state.ended {
             return;
         }
+        let hidden = state.out.without_secrets(frame);
+        let frame = &*hidden;
         let number = *next_message;
         *next_message += 1;
         let mut begin = |state: &mut State, ts_event: Option<i64>| {
@@ -938,6 +966,7 @@ impl Session {
             begin(state, None);
             state.out.count("undecoded");
             state.refuse(&error, None, frame);
+            state.unread(options, frame);
         }
     }
 
@@ -1009,6 +1038,11 @@ impl Session {
     /// Gives it a token for level 3.
     pub fn authorise(&mut self, token: &str) {
         self.state.token = Some(token.into());
+        let secrets = &mut self.state.out.secrets;
+        secrets.extend(Secret::new(token));
+        if secrets.len() > limits::SECRETS_MAX {
+            secrets.pop_front();
+        }
         self.state.tokens += 1;
     }
 
@@ -1512,22 +1546,54 @@ impl State {
         }
     }
 
-    /// A message named an order that is not held, or added one that is: a message may be lost. What the checksum proves
-    /// still holds, so the book lives on until it is asked for again.
+    /// A message may be lost: one named an order that is not held, or added one that is, or could not be read. What the
+    /// checksum proves still holds, so the book lives on until it is asked for again.
     fn doubt<B: Kept>(&mut self, options: &Options, i: usize, what: &'static str, count: u64) {
-        let symbol = &mut self.symbols[i];
-        let followed = B::of(symbol);
-        if followed.life.book().is_none() || std::mem::replace(&mut followed.doubted, true) {
-            return;
+        if B::of(&mut self.symbols[i]).newly_doubted() {
+            let event = Event {
+                count: Some(count),
+                detail: Some(fact("reason", what)),
+                ..self.out.event("doubt", Some(B::CHANNEL), &self.symbols[i].name)
+            };
+            self.out.ledger(event);
+            self.settle_doubt(options, i, B::CHANNEL, what);
         }
-        let event = Event {
-            count: Some(count),
-            detail: Some(fact("reason", what)),
-            ..self.out.event("doubt", Some(B::CHANNEL), &symbol.name)
-        };
-        self.out.ledger(event);
-        if !options.observe && symbol.subscriptions[B::CHANNEL as usize].standing == Standing::Live {
-            self.ask_again(i, B::CHANNEL, what);
+    }
+
+    fn settle_doubt(&mut self, options: &Options, i: usize, channel: Channel, what: &'static str) {
+        let Subscription { standing, .. } = self.symbols[i].subscriptions[channel as usize];
+        if !options.observe && standing == Standing::Live {
+            self.ask_again(i, channel, what);
+        }
+    }
+
+    /// A frame could not be read, and may have changed a book: of the symbol that its beginning names, or else any. The
+    /// next checksum of a symbol finds what is wrong among its best ten levels; below them nothing does.
+    fn unread(&mut self, options: &Options, frame: &[u8]) {
+        let what = "a frame that could not be read";
+        let of = whose(frame);
+        let i = of.and_then(|(_, symbol)| self.index.get(symbol).copied());
+        match (of, i) {
+            (Some((None, _)), _) => {}
+            (Some((Some(Channel::Book), _)), Some(i)) => self.doubt::<Book>(options, i, what, 1),
+            (Some((Some(_), _)), Some(i)) => self.doubt::<Orders>(options, i, what, 1),
+            _ => {
+                let mut doubted = Vec::new();
+                for (i, symbol) in self.symbols.iter_mut().enumerate() {
+                    doubted.extend(symbol.book.newly_doubted().then_some((i, Channel::Book)));
+                    doubted.extend(symbol.orders.newly_doubted().then_some((i, Channel::Level3)));
+                }
+                if doubted.is_empty() {
+                    return;
+                }
+                // One row, without a symbol, speaks for all.
+                let count = Some(doubted.len() as u64);
+                let event = Event { count, detail: Some(fact("reason", what)), ..self.out.event("doubt", None, "") };
+                self.out.ledger(event);
+                for (i, channel) in doubted {
+                    self.settle_doubt(options, i, channel, what);
+                }
+            }
         }
     }
 
@@ -1777,7 +1843,8 @@ impl State {
             return;
         }
         let subscribe = reply.method == "subscribe";
-        let asked = reply.req_id.and_then(|id| self.asked.get_mut(&id).map(|asked| (id, asked)));
+        let id = reply.req_id.and_then(|id| u64::try_from(id).ok());
+        let asked = id.and_then(|id| self.asked.get_mut(&id).map(|asked| (id, asked)));
         if let (Some(error), Some((_, asked))) = (reply.error, &asked)
             && bad_token(error)
             && asked.token == self.tokens
@@ -2130,6 +2197,27 @@ impl State {
         self.remember(id, Some(channel), symbols);
         text
     }
+}
+
+/// What a frame that cannot be read is about, by its beginning as Kraken lays it out: no book, or the channel and the
+/// symbol of one. `None`: nobody can tell.
+fn whose(frame: &[u8]) -> Option<(Option<Channel>, &str)> {
+    let beginning = &frame[..frame.len().min(limits::EXCERPT_MAX)];
+    let beginning = match std::str::from_utf8(beginning) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&beginning[..error.valid_up_to()]).ok()?,
+    };
+    if beginning.starts_with("{\"method\":\"") || beginning.starts_with("{\"error\":\"") {
+        return Some((None, ""));
+    }
+    let (channel, rest) = beginning.strip_prefix("{\"channel\":\"")?.split_once('"')?;
+    if matches!(channel, "trade" | "ticker" | "ohlc" | "instrument" | "status" | "heartbeat") {
+        return Some((None, ""));
+    }
+    let channel = Channel::named(channel)?;
+    let (_, rest) = rest.strip_prefix(",\"type\":\"")?.split_once("\",\"data\":[{\"symbol\":\"")?;
+    let (symbol, _) = rest.split_once('"')?;
+    Some((Some(channel), symbol))
 }
 
 /// Whether a refusal is of the token, not of the request: "Invalid session" on every private channel by the

@@ -164,6 +164,8 @@ pub struct Seen<'a, B> {
     pub message: u64,
     /// Its first row in the batch.
     pub row: usize,
+    /// The row after its last one; the next message of the symbol begins there, if the symbol goes on.
+    pub next: usize,
     /// Its rows that tell a level or an order.
     pub entries: usize,
     /// Whether it is a snapshot.
@@ -291,39 +293,41 @@ impl<'a> Levels<'a> {
         (self.depth.value(row), self.price_precision.value(row), self.qty_precision.value(row))
     }
 
-    /// Calls `each` with every message: symbol, number, its rows. A frame may hold several messages of one symbol: then
-    /// their `checksum` tells them apart.
-    fn messages(
-        &self,
-        rows: usize,
-        checksum: Option<&arrow_array::PrimitiveArray<UInt32Type>>,
-        mut wanted: impl FnMut(&str) -> bool,
-        mut each: impl FnMut(&str, u64, std::ops::Range<usize>),
-    ) {
-        let value = |row: usize| checksum.filter(|c| c.is_valid(row)).map(|c| c.value(row));
+    /// Calls `each` with every symbol and its rows.
+    fn symbols(&self, rows: usize, mut each: impl FnMut(&str, std::ops::Range<usize>)) {
         let mut from = 0;
         while from < rows {
             let Some(symbol) = self.symbol.get(from) else {
                 from += 1;
                 continue;
             };
-            let take = wanted(symbol);
-            // The rows of this symbol, message after message.
-            while from < rows && self.symbol.get(from) == Some(symbol) {
-                let (message, sent) = (self.message.value(from), value(from));
-                let mut to = from + 1;
-                while to < rows
-                    && self.message.value(to) == message
-                    && value(to) == sent
-                    && self.symbol.get(to) == Some(symbol)
-                {
-                    to += 1;
-                }
-                if take {
-                    each(symbol, message, from..to);
-                }
-                from = to;
+            let mut to = from + 1;
+            while to < rows && self.symbol.get(to) == Some(symbol) {
+                to += 1;
             }
+            each(symbol, from..to);
+            from = to;
+        }
+    }
+
+    /// Calls `each` with every message in the rows of a symbol: number, its rows. A frame may hold several messages of
+    /// one symbol: then their `checksum` tells them apart.
+    fn messages(
+        &self,
+        rows: std::ops::Range<usize>,
+        checksum: Option<&arrow_array::PrimitiveArray<UInt32Type>>,
+        mut each: impl FnMut(u64, std::ops::Range<usize>),
+    ) {
+        let value = |row: usize| checksum.filter(|c| c.is_valid(row)).map(|c| c.value(row));
+        let mut from = rows.start;
+        while from < rows.end {
+            let (message, sent) = (self.message.value(from), value(from));
+            let mut to = from + 1;
+            while to < rows.end && self.message.value(to) == message && value(to) == sent {
+                to += 1;
+            }
+            each(message, from..to);
+            from = to;
         }
     }
 }
@@ -405,18 +409,18 @@ impl<B: Told> Verifier<B> {
         let own = B::columns(batch, true)?;
         let Self { symbols, all_ends, symbol_ends, shard, shards, .. } = self;
         let mut entries = Vec::new();
-        levels.messages(
-            batch.num_rows(),
-            None,
-            |name| crc32(name.as_bytes()) % *shards == *shard,
-            |name, message, rows| {
-                let symbol = Self::symbol(symbols, all_ends, symbol_ends, name);
+        levels.symbols(batch.num_rows(), |name, rows| {
+            if crc32(name.as_bytes()) % *shards != *shard {
+                return;
+            }
+            let symbol = Self::symbol(symbols, all_ends, symbol_ends, name);
+            levels.messages(rows, None, |message, rows| {
                 let (terms, habit) = (levels.terms(rows.start), B::habit(&own, rows.start));
                 entries.clear();
                 entries.extend(rows.filter_map(|row| levels.entry::<B>(&own, row)));
                 symbol.checkpoints.push_back(Checkpoint { message, book: B::restored(terms, &entries), habit });
-            },
-        );
+            });
+        });
         Ok(())
     }
 
@@ -439,13 +443,13 @@ impl<B: Told> Verifier<B> {
         let checksum = column(batch, "checksum", |a| a.as_primitive_opt::<UInt32Type>())?;
         let Self { symbols, all_ends, symbol_ends, shard, shards, buffer, .. } = self;
         let mut entries = Vec::new();
-        levels.messages(
-            batch.num_rows(),
-            Some(checksum),
-            |name| crc32(name.as_bytes()) % *shards == *shard,
-            |name, message, rows| {
-                let symbol = Self::symbol(symbols, all_ends, symbol_ends, name);
-                let row = rows.start;
+        levels.symbols(batch.num_rows(), |name, rows| {
+            if crc32(name.as_bytes()) % *shards != *shard {
+                return;
+            }
+            let symbol = Self::symbol(symbols, all_ends, symbol_ends, name);
+            levels.messages(rows, Some(checksum), |message, rows| {
+                let (row, next) = (rows.start, rows.end);
                 let (depth, price_precision, qty_precision) = levels.terms(row);
                 let terms = Terms {
                     kind: if kind.get(row) == Some("snapshot") { Kind::Snapshot } else { Kind::Update },
@@ -460,10 +464,17 @@ impl<B: Told> Verifier<B> {
                 let ended = symbol.ended.take();
                 let book = if proved { symbol.life.book_mut() } else { None };
                 let (entries, snapshot) = (entries.len(), terms.kind == Kind::Snapshot);
-                each(Seen { symbol: name, message, row, entries, snapshot, ended, book });
-            },
-        );
+                each(Seen { symbol: name, message, row, next, entries, snapshot, ended, book });
+            });
+        });
         Ok(())
+    }
+
+    /// The book that a symbol has before `message` by what was taken so far, its checkpoint for example.
+    pub fn before(&mut self, name: &str, message: u64) -> Option<&mut B> {
+        let symbol = self.symbols.get_mut(name)?;
+        symbol.until(message);
+        symbol.life.book_mut()
     }
 
     /// Goes through what stands behind the last message; the lives that ended meanwhile, by symbol.

@@ -64,7 +64,9 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 @given(st.lists(mutated(), max_size=30), st.booleans())
 def test_bad_frames_never_raise_and_never_touch_another_symbol(bad: list[bytes], observe: bool) -> None:
-    """Every good frame of the other symbol is right, with bad ones before, between and after; each frame is counted."""
+    """Every good frame of the other symbol is right, with bad ones before, between and after; each frame is counted.
+    Its book may be doubted, and then is asked for again: a bad frame may have been of any symbol.
+    """
     session = _core.Session("s", symbols=["ETH/EUR"], channels=["book", "trade"], observe=observe, frames=True)
     good = frames.Book("ETH/EUR", price_precision=2)
     opening = [
@@ -88,7 +90,9 @@ def test_bad_frames_never_raise_and_never_touch_another_symbol(bad: list[bytes],
     assert not [
         row
         for row in session.events()
-        if row["symbol"] == "ETH/EUR" and row["kind"] not in {"snapshot", "subscribed", "listed"}
+        if row["symbol"] == "ETH/EUR"
+        and row["kind"] not in {"snapshot", "subscribed", "listed"}
+        and "a frame that could not be read" not in row["detail"]
     ]
     arrow = {name: pa.record_batch(batch) for name, batch in session.take().items()}
     for name, batch in arrow.items():

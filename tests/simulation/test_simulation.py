@@ -42,6 +42,7 @@ def test_books_are_right_or_marked_whatever_goes_wrong(world: int, seed: int, de
         # These seeds are known to meet all there is.
         assert known - kinds == set(), seen
         assert min(seen[f"ledger: {kind}"] for kind in ("mismatch", "resync", "gap", "trade_gap", "refused")) > 10, seen
+        assert seen["unread: doubt"] > 3, seen
         assert min(seen[f"down: {reason}"] for reason in ("cut", "close", "no data")) > 2, seen
 
 

@@ -9,6 +9,7 @@ import polars as pl
 
 import krakpot
 from krakpot import _core
+from krakpot.books import BookAt
 from krakpot.config import Config
 from krakpot.exchange import ExchangeServer
 from krakpot.exchange import Options as ExchangeOptions
@@ -30,6 +31,9 @@ def reading(path: Path) -> None:
     assert_type(lake.ledger(), pl.LazyFrame)
     assert_type(lake.scan("checkpoints"), pl.LazyFrame)
     assert_type(lake.coverage(), pl.DataFrame)
+    assert_type(lake.books("BTC/USD", "2026-08-02", every="1s", depth=5, by="event", numbers="float"), pl.DataFrame)
+    assert_type(lake.book_at("BTC/USD", "2026-08-02T10:00"), BookAt)
+    lake.books("BTC/USD", by="exchange")  # type: ignore[arg-type]  # only "recv" and "event"
     assert_type(lake.parts("book"), list[Part])
     assert_type(lake.symbols(), list[str])
     assert_type(lake.sessions(), list[str])

@@ -33,6 +33,8 @@ const COSTS: (f64, f64) = (200.0, 200.0);
 const LEVEL3_SYMBOLS: usize = 200;
 /// Tokens that are valid at once; of more the oldest is forgotten.
 const TOKENS_MAX: usize = 1000;
+/// Accounts of connections that are gone; of more the oldest is forgotten.
+const PAST_MAX: usize = 10_000;
 /// Bits of an order's number within its pair.
 const ID_BITS: u32 = 40;
 /// Messages of a full subscription (book of depth 1000, trade, ticker by bbo) for a step of a market: measured, see the
@@ -149,7 +151,6 @@ struct Connection {
     /// By pair.
     subscriptions: HashMap<usize, Vec<Subscription>>,
     coming: VecDeque<Coming>,
-    last_due: i64,
     requests: Bucket,
     costs: Bucket,
     /// By channel (book, level3, trade, ticker, ohlc) and pair.
@@ -225,8 +226,8 @@ pub struct Exchange {
     /// The earliest heartbeat, snapshot or delayed message.
     next_duty: i64,
     connections: Vec<Option<Connection>>,
-    /// Accounts of connections that are gone.
-    past: Vec<Value>,
+    /// Accounts of connections that are gone, the oldest first.
+    past: VecDeque<Value>,
     subscriptions: u64,
     connected: u64,
     messages: u64,
@@ -281,7 +282,7 @@ impl Exchange {
             tokens: VecDeque::new(),
             next_duty: i64::MAX,
             connections: Vec::new(),
-            past: Vec::new(),
+            past: VecDeque::new(),
             subscriptions: 0,
             connected: 0,
             messages: 0,
@@ -355,7 +356,6 @@ impl Exchange {
             instrument: false,
             subscriptions: HashMap::new(),
             coming: VecDeque::new(),
-            last_due: 0,
             requests: Bucket::new(REQUESTS, self.now),
             costs: Bucket::new(COSTS, self.now),
             counts: HashMap::new(),
@@ -376,7 +376,7 @@ impl Exchange {
         self.connections.iter().position(|c| c.as_ref().is_some_and(|c| c.id == id))
     }
 
-    /// Forgets a connection; its account stays in `summary`.
+    /// Forgets a connection; its account stays in `summary`, which has the last 10,000.
     pub fn disconnect(&mut self, id: u64) {
         let Some(place) = self.place(id) else { return };
         let Some(connection) = self.connections[place].take() else { return };
@@ -385,7 +385,10 @@ impl Exchange {
                 self.leave(place, pair, subscription.topic);
             }
         }
-        self.past.push(self.account(&connection));
+        if self.past.len() == PAST_MAX {
+            self.past.pop_front();
+        }
+        self.past.push_back(self.account(&connection));
         self.find_duty();
     }
 
@@ -1352,6 +1355,8 @@ impl Exchange {
             (false, Some(at)) => {
                 let subscription = all.swap_remove(at);
                 connection.silent.remove(&(topic.channel(), pair));
+                // A snapshot that nobody wants any more keeps no other waiting.
+                connection.coming.retain(|coming| coming.number != subscription.number);
                 self.leave(place, pair, subscription.topic);
                 let result = request::result(subscription.topic, symbol, false, false);
                 self.ack(place, &result, method, req_id);
@@ -1367,8 +1372,8 @@ impl Exchange {
                 if hollow {
                     // Nothing is on its way.
                 } else if snapshot {
-                    let due = (self.now + SNAPSHOT_AFTER).max(connection.last_due + SNAPSHOT_EVERY);
-                    connection.last_due = due;
+                    let after = connection.coming.back().map_or(0, |last| last.due + SNAPSHOT_EVERY);
+                    let due = after.max(self.now + SNAPSHOT_AFTER);
                     connection.coming.push_back(Coming { due, pair, number });
                 } else {
                     self.join(place, pair, topic, None);
@@ -1553,6 +1558,11 @@ mod tests {
             (pong["method"].as_str(), pong["req_id"].as_i64(), pong.get("success")),
             (Some("pong"), Some(101), None)
         );
+        for symbols in [vec![], vec!["BTC/USD"; PAIRS_MAX + 1]] {
+            let text = json!({"method": "subscribe", "params": {"channel": "trade", "symbol": symbols}, "req_id": 4});
+            let answer = ask(&text.to_string());
+            assert_eq!((&answer["error"], &answer["req_id"]), (&json!("EGeneral:Invalid arguments"), &json!(4)));
+        }
         let errors: Vec<Value> = (0..200).map(|_| ask(r#"{"method":"ping"}"#)).collect();
         assert!(errors.iter().any(|v| v["error"] == "Exceeded msg rate"));
     }
@@ -1569,5 +1579,34 @@ mod tests {
         exchange.advance(START + SECOND, usize::MAX, 0);
         let snapshots = texts(&exchange.take(id)).iter().filter(|text| text.contains("\"snapshot\",\"data\"")).count();
         assert_eq!(snapshots, 1);
+    }
+
+    /// Goal: who subscribes and leaves, again and again, waits no longer for the last snapshot than for the first.
+    #[test]
+    fn snapshots_given_up_keep_nobody_waiting() {
+        let mut exchange = Exchange::new(30, 100.0, 2, START, false);
+        let id = exchange.connect(Endpoint::Public);
+        let symbols: Vec<String> = exchange.symbols().map(str::to_owned).collect();
+        for n in 0..99 {
+            let method = if n % 2 == 0 { "subscribe" } else { "unsubscribe" };
+            let params = json!({"channel": "book", "symbol": symbols});
+            exchange.receive(id, json!({"method": method, "params": params}).to_string().as_bytes());
+        }
+        exchange.advance(START + SNAPSHOT_AFTER + 30 * SNAPSHOT_EVERY, usize::MAX, 0);
+        let snapshots = texts(&exchange.take(id)).iter().filter(|text| text.contains("\"snapshot\",\"data\"")).count();
+        assert_eq!(snapshots, 30);
+    }
+
+    /// Goal: an exchange that clients come to and leave for months does not grow.
+    #[test]
+    fn the_oldest_accounts_are_forgotten() {
+        let mut exchange = Exchange::new(1, 1.0, 2, START, false);
+        for _ in 0..PAST_MAX + 2 {
+            let id = exchange.connect(Endpoint::Public);
+            exchange.disconnect(id);
+        }
+        let summary = exchange.summary();
+        let connections = summary["connections"].as_array().expect("a list");
+        assert_eq!((connections.len(), &connections[0]["connection"]), (PAST_MAX, &json!(2)));
     }
 }

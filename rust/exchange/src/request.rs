@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::exchange::PAIRS_MAX;
 use crate::market::INTERVALS;
 use crate::wire;
 
@@ -149,11 +150,16 @@ fn subscription(params: Option<&Value>, endpoint: Endpoint, subscribe: bool) -> 
         _ => return Err("Subscription name invalid"),
     };
     let Some(Value::Array(symbols)) = params.get("symbol") else { return Err("Pair field must be an array") };
+    if !(1..=PAIRS_MAX).contains(&symbols.len()) {
+        return Err(SYMBOLS);
+    }
     let symbols = symbols.iter().map(|s| s.as_str().unwrap_or_default().to_owned()).collect();
     let token = params.get("token").and_then(Value::as_str).map(str::to_owned);
     Ok(Request::Topic { subscribe, topic, symbols, snapshot, token })
 }
 
+/// Kraken's words for no symbols, or for more than it has, are not known.
+const SYMBOLS: &str = "EGeneral:Invalid arguments";
 const NO_DEPTH: &str = "Subscription depth not supported";
 const PRIVATE: &str = "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com";
 const PUBLIC: &str = "Public market data subscriptions are unavailable on this endpoint. Try ws.kraken.com";

@@ -289,7 +289,7 @@ fn reply(ours: &Reply<'_>, theirs: &Value) {
     same_text(ours.error, &theirs["error"]);
     assert_eq!(ours.success, theirs["success"].as_bool());
     if let Some(id) = ours.req_id {
-        same_whole(id.into(), &theirs["req_id"]);
+        same_whole(id, &theirs["req_id"]);
     }
     if let Some(time) = ours.timestamp {
         same_time(time, &theirs["time_out"]);

@@ -1,23 +1,27 @@
 //! The seeded runner: fuzzing on stable Rust, the same every time.
 //!
-//! `cargo run --release -- [--runs N] [--seconds S] [--seed S]`; at a failure it prints seed, run and input, and
-//! `cargo run --release -- --target decode --input HEX` plays that input alone.
+//! `cargo run --release -- [--target NAME] [--runs N] [--seconds S] [--seed S]`; at a failure it prints seed, run and
+//! input, and `cargo run --release -- --target decode --input HEX` plays that input alone. The inputs that are kept in
+//! `seeds` are played first.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use krakpot_frames::Random;
-use krakpot_fuzz::{corpus, decode, mutate, orders, session};
+use krakpot_fuzz::{corpus, decode, exchange, mutate, orders, session};
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 3] = [("decode", decode), ("session", session), ("orders", orders)];
-/// Decodes to one script: a script plays about a hundred frames.
-const DECODES: u64 = 100;
+const TARGETS: [(&str, Target); 4] =
+    [("decode", decode), ("session", session), ("orders", orders), ("exchange", exchange)];
+/// Of so many runs each kind of script is played once, the others decode: a script plays about a hundred frames.
+const TURN: u64 = 100;
 
 fn usage(words: &str) -> ExitCode {
-    eprintln!("{words}\nusage: run [--runs N] [--seconds S] [--seed S] | --target decode|session|orders --input HEX");
+    eprintln!(
+        "{words}\nusage: run [--target decode|session|orders|exchange] [--runs N] [--seconds S] [--seed S] [--input HEX]"
+    );
     ExitCode::from(2)
 }
 
@@ -37,6 +41,27 @@ fn input(target: &str, frames: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     (0..length).map(|_| random.next().to_le_bytes()[0]).collect()
 }
 
+/// The inputs that are kept for a target, by name; they come with the code.
+fn kept(target: &str) -> Vec<Vec<u8>> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
+    let mut files: Vec<_> =
+        std::fs::read_dir(&folder).expect("seeds").map(|file| file.expect("a file").path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "seeds of {target}");
+    files.iter().map(|file| std::fs::read(file).expect("a file")).collect()
+}
+
+/// Plays an input; at a failure says how to see it again.
+fn play((name, target): (&str, Target), input: &[u8], which: &str) -> bool {
+    let passed = catch_unwind(AssertUnwindSafe(|| target(input))).is_ok();
+    if !passed {
+        let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
+        eprintln!("{name} failed: {which}\n{}", String::from_utf8_lossy(input));
+        eprintln!("again: cargo run --release -- --target {name} --input {hex}");
+    }
+    passed
+}
+
 fn main() -> ExitCode {
     let (mut runs, mut seconds, mut seed) = (u64::MAX, 10, 1);
     let (mut only, mut played) = (None, None);
@@ -53,46 +78,53 @@ fn main() -> ExitCode {
             _ => return usage(&format!("{name} {value}: not known")),
         }
     }
-    if let (Some((_, target)), Some(input)) = (only, &played) {
-        target(input);
-        println!("passed: {} bytes", input.len());
-        return ExitCode::SUCCESS;
+    if let (Some(&target), Some(input)) = (only, &played) {
+        return if play(target, input, "the input that was given") {
+            println!("passed: {} bytes", input.len());
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
     }
-    if only.is_some() || played.is_some() {
-        return usage("a target and its input belong together");
+    if played.is_some() {
+        return usage("an input needs its target");
     }
-    let frames = corpus::frames(seed);
-    for frame in &frames {
-        decode(frame);
+    let mut frames = corpus::frames(seed);
+    let mut seeds = 0;
+    for &target in TARGETS.iter().filter(|(name, _)| only.is_none_or(|(only, _)| only == name)) {
+        for input in kept(target.0) {
+            seeds += 1;
+            if !play(target, &input, "a seed") {
+                return ExitCode::FAILURE;
+            }
+            if target.0 == "decode" {
+                frames.push(input);
+            }
+        }
     }
     let begun = Instant::now();
-    let mut done = [0u64; 3];
+    let mut done = [0u64; TARGETS.len()];
     for run in 0..runs {
-        let which = match run % DECODES {
-            98 => 2,
-            99 => 1,
-            _ => 0,
+        let which = match (only, run % TURN) {
+            (Some((only, _)), _) => TARGETS.iter().position(|(name, _)| name == only).expect("it is one of them"),
+            (None, turn @ 1..4) => usize::try_from(turn).expect("small"),
+            (None, _) => 0,
         };
-        let (name, target) = TARGETS[which];
         // Each run's input follows from seed and number alone.
         let mut random = Random::new(seed.wrapping_mul(0x9E37_79B9).wrapping_add(run));
-        let input = input(name, &frames, &mut random);
-        if catch_unwind(AssertUnwindSafe(|| target(&input))).is_err() {
-            let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
-            eprintln!("{name} failed: seed {seed}, run {run}\n{}", String::from_utf8_lossy(&input));
-            eprintln!("again: cargo run --release -- --target {name} --input {hex}");
+        let input = input(TARGETS[which].0, &frames, &mut random);
+        if !play(TARGETS[which], &input, &format!("seed {seed}, run {run}")) {
             return ExitCode::FAILURE;
         }
         done[which] += 1;
-        if run % 1024 == 0 && begun.elapsed() >= Duration::from_secs(seconds) {
+        if run % 64 == 0 && begun.elapsed() >= Duration::from_secs(seconds) {
             break;
         }
     }
+    let [decode, session, orders, exchange] = done;
     println!(
-        "seed {seed}: {} frames, {} scripts and {} of level 3, no difference, {:.1?}",
-        done[0],
-        done[1],
-        done[2],
+        "seed {seed}: {seeds} seeds, {decode} frames, {session} scripts, {orders} of level 3, {exchange} of the \
+         exchange, no difference, {:.1?}",
         begun.elapsed()
     );
     ExitCode::SUCCESS

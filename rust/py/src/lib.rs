@@ -2,6 +2,7 @@
 
 mod arrow;
 mod book;
+mod books;
 mod compare;
 mod error;
 mod exchange;
@@ -22,6 +23,8 @@ mod _core {
     use crate::arrow::{Batch, Frame, Schema};
     #[pymodule_export]
     use crate::book::Book;
+    #[pymodule_export]
+    use crate::books::Books;
     #[pymodule_export]
     use crate::compare::{States, align};
     #[pymodule_export]
