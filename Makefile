@@ -73,18 +73,19 @@ packaging: $(EXTENSION) ## build wheel and sdist, install each into an empty env
 bench: $(EXTENSION) ## every benchmark, some minutes; writes docs/benchmarks.md
 	$(BIN)/python bench/report.py
 
-.PHONY: reliability
-reliability: $(EXTENSION) ## all faults of the built-in exchange, kills and full disks, some minutes; writes docs/reliability.md
-	$(BIN)/python tests/reliability.py
-
 .PHONY: bench-peers
 bench-peers: $(EXTENSION) ## other clients on the same frames, each in an environment of its own (PyPI; Python 3.13)
 	$(BIN)/python bench/python/peers.py
+
+.PHONY: reliability
+reliability: $(EXTENSION) ## all faults of the built-in exchange, kills and full disks, some minutes; writes docs/reliability.md
+	$(BIN)/python tests/reliability.py
 
 .PHONY: bench-smoke
 bench-smoke: $(EXTENSION)
 	cd bench/rust && $(CARGO) bench --quiet -- --test
 	$(BIN)/python bench/python/measure.py --small
+	$(BIN)/python bench/python/live.py --small
 	$(BIN)/python bench/python/storage.py --small >/dev/null
 
 .PHONY: fuzz

@@ -89,9 +89,9 @@ def rust() -> tuple[dict[tuple[str, str, str], float], str]:
     return found, simdjson
 
 
-def python() -> dict[str, Any]:
-    """What ``bench/python/measure.py`` found."""
-    command = [sys.executable, str(BENCH / "python/measure.py"), "--json"]
+def python(program: str) -> dict[str, Any]:
+    """What a program of ``bench/python`` found."""
+    command = [sys.executable, str(BENCH / "python" / program), "--json"]
     found: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
     return found
 
@@ -153,6 +153,35 @@ def row(*cells: object) -> str:
 def verdict(value: float, budget: float, *, least: bool = False) -> str:
     """Whether a budget is kept, in a word."""
     return "kept" if (value >= budget if least else value <= budget) else "**missed**"
+
+
+def live(found: dict[str, Any]) -> list[str]:
+    """The section of live strategies."""
+    lines = [
+        "## Live strategies",
+        "",
+        "Age of a message of the book channel when `krakpot.Feed` has handed it to the strategy, its book applied and",
+        f"its checksum checked, µs; {found['pairs']} simulated pairs at depth 10, {found['seconds']:.0f} s each.",
+        "*Sent*: since the write call of the sending process, over loopback, so with whatever the machine does in",
+        "between. *Read*: since the loop has the bytes of the socket; messages of one read wait for those before them.",
+        "",
+        row("", "messages/s", *(f"{what} {share}" for what in ("sent", "read") for share in ("p50", "p99", "p99.9"))),
+        row("---", *("---:" for _ in range(7))),
+    ]
+    for ways in found["rates"].values():
+        for name, facts in ways.items():
+            way, loop = name.split("/")
+            cells = (f"{facts[what][share]:,.0f}" for what in ("sent", "read") for share in facts[what])
+            lines.append(row(f"{way}, {loop}", f"{facts['rate']:,.0f}", *cells))
+    if not any(name.endswith("/uvloop") for ways in found["rates"].values() for name in ways):
+        lines += ["", "uvloop is not installed."]
+    pauses = " and ".join(f"{facts['longest_us']:,.0f} µs ({name})" for name, facts in found["gc"].items())
+    lines += [
+        "",
+        f"Longest pause of the garbage collector beside {found['objects']:,} objects of the strategy's own, a full",
+        f"collection included: {pauses}.",
+    ]
+    return lines
 
 
 def page(
@@ -318,6 +347,8 @@ def page(
         "",
         f"The states of two channels, {paired['states']:,} and {paired['pairs']:,} of one symbol, are paired at",
         f"{paired['per_second']:,.0f} states a second of CPU.",
+        "",
+        *live(measured["live"]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -348,9 +379,12 @@ def picture(found: dict[tuple[str, str, str], float]) -> None:
 
 
 def main() -> None:
-    """Measure, then write."""
+    """Measure, then write; with ``--live`` measure live strategies alone, and print their section."""
+    if sys.argv[1:] == ["--live"]:
+        print("\n".join([*machine(""), "", *live(python("live.py"))]))
+        return
     found, simdjson = rust()
-    measured = python()
+    measured = python("measure.py") | {"live": python("live.py")}
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(found, simdjson, measured, peers()))
     picture(found)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from krakpot import config
-from krakpot.config import Config, duration, load
+from krakpot.config import Config, duration, load, unmatched
 from krakpot.errors import ConfigError
 
 KEY = "aKeyThatNobodyHas+/0123456789"
@@ -276,3 +276,12 @@ def test_a_file_with_a_secret_is_for_its_owner_alone(folder: Path, mode: int) ->
     file.write_text("depth = 10\n")
     file.chmod(mode | 0o044)
     assert load({}, environment={}).depth == 10
+
+
+def test_near_names() -> None:
+    """Kraken's older names lead to the newer ones, misspelt ones to those that look alike."""
+    names = ["BTC/USD", "BTC/EUR", "DOGE/USD", "ETH/USD"]
+    assert unmatched("XBT/*", names).endswith("did you mean BTC/*?")
+    assert unmatched("XDG/USD", names).endswith("did you mean DOGE/USD?")
+    assert "did you mean ETH/USD" in unmatched("ETHUSD", names)
+    assert unmatched("zzz", names).endswith("`krakpot pairs` lists them all")

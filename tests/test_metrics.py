@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from krakpot.config import Config
 from krakpot.errors import ConfigError
-from krakpot.link import Link
+from krakpot.link import Recorded
 from krakpot.metrics import SILENCE_MAX, Metrics, admit, unwell
 from krakpot.recorder import Recorder
 from scripted import Exchange, until
@@ -154,7 +154,7 @@ def test_why_a_recording_is_not_well() -> None:
     """Each kind of trouble is a reason that names its connection; none is none."""
 
     def reasons(*links: _Link, now: float = 1.0) -> list[str]:
-        return unwell(cast("list[Link]", links), now)
+        return unwell(cast("list[Recorded]", links), now)
 
     assert reasons(_Link(), _Link()) == []
     assert reasons(_Link(), now=SILENCE_MAX) == []

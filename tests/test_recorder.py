@@ -26,8 +26,8 @@ from krakpot.config import Config
 from krakpot.connection import Backoff
 from krakpot.errors import ConfigError, ConnectionLost, StorageError
 from krakpot.lake import Lake, detail
-from krakpot.link import Link, uuid7
-from krakpot.recorder import Progress, Recorder, unmatched
+from krakpot.link import Recorded, uuid7
+from krakpot.recorder import Progress, Recorder
 from krakpot.verify import Report, verify
 from scripted import Client, Exchange, Market, until
 
@@ -51,7 +51,7 @@ class Recording:
     def counts(self) -> dict[str, Any]:
         """The counters of its session."""
         # The recorder is a task: it may not have begun.
-        public: Link | None = getattr(self.recorder, "public", None)
+        public: Recorded | None = getattr(self.recorder, "public", None)
         return {} if public is None else public.session.counts()
 
     def live(self, number: int) -> bool:
@@ -855,7 +855,7 @@ def test_a_failure_of_the_clock_s_duties_ends_the_recording(tmp_path: Path, monk
     def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Link, "flush", broken)
+    monkeypatch.setattr(Recorded, "flush", broken)
 
     async def test() -> None:
         async with Exchange("BTC/USD") as exchange:
@@ -947,12 +947,3 @@ def test_progress_is_shown(tmp_path: Path) -> None:
             assert any("1 of 1 pairs, book, trade, ticker, depth 10: about" in line for line in recording.said)
 
     run(test)
-
-
-def test_near_names() -> None:
-    """Kraken's older names lead to the newer ones, misspelt ones to those that look alike."""
-    names = ["BTC/USD", "BTC/EUR", "DOGE/USD", "ETH/USD"]
-    assert unmatched("XBT/*", names).endswith("did you mean BTC/*?")
-    assert unmatched("XDG/USD", names).endswith("did you mean DOGE/USD?")
-    assert "did you mean ETH/USD" in unmatched("ETHUSD", names)
-    assert unmatched("zzz", names).endswith("`krakpot pairs` lists them all")

@@ -72,6 +72,8 @@ def test_every_public_name_of_the_extension_is_in_the_stub() -> None:
         elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             members = node.body if isinstance(node, ast.ClassDef) else []
             named[node.name] = {member.name for member in members if isinstance(member, ast.FunctionDef)}
+            constants = (member.target for member in members if isinstance(member, ast.AnnAssign))
+            named[node.name] |= {target.id for target in constants if isinstance(target, ast.Name)}
     public = [name for name in dir(_core) if not name.startswith("_")]
     assert len(public) > 8
     assert sorted(set(public) - set(named)) == []

@@ -12,6 +12,8 @@ async def main() -> None:
     url, depth, _ = common.asked()
     exchange = ccxt.kraken()
     exchange.urls["api"]["ws"]["publicV2"] = url
+    # The sender answers no pings, and on a busy machine the stream takes longer than ccxt waits for an answer.
+    exchange.streaming["keepAlive"] = 1_000_000_000
     base, quote = common.SYMBOL.split("/")
     # What it would ask of REST.
     market = {"id": common.SYMBOL, "symbol": common.SYMBOL, "base": base, "quote": quote, "spot": True, "active": True}

@@ -31,13 +31,13 @@ def framed(payload: bytes) -> bytes:
     return struct.pack(">BBQ", 0x81, 127, len(payload)) + payload
 
 
-def serve(connection: socket.socket, wire: memoryview, patience: float) -> None:
-    """Answer the handshake, send all, close; before, wait ``patience`` seconds at most for a request, as some send."""
+def answered(connection: socket.socket) -> bool:
+    """Answer the handshake; whether there was one."""
     request = b""
     while b"\r\n\r\n" not in request:
         data = connection.recv(4096)
         if not data:
-            return
+            return False
         request += data
     headers = dict(line.split(b": ", 1) for line in request.split(b"\r\n")[1:] if b": " in line)
     key = next(value for name, value in headers.items() if name.lower() == b"sec-websocket-key")
@@ -46,6 +46,13 @@ def serve(connection: socket.socket, wire: memoryview, patience: float) -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
     )
+    return True
+
+
+def serve(connection: socket.socket, wire: memoryview, patience: float) -> None:
+    """Answer the handshake, send all, close; before, wait ``patience`` seconds at most for a request, as some send."""
+    if not answered(connection):
+        return
     if patience and select.select([connection], [], [], patience)[0]:
         connection.recv(4096)
     for at in range(0, len(wire), BLOCK):

@@ -134,7 +134,9 @@ def check(peer: Peer, told: dict[str, Any], expected: list[list[tuple[Decimal, D
     if peer.books:
         found = [[(Decimal(price), Decimal(qty)) for price, qty in side] for side in told["book"]]
         if found != expected:
-            raise Missing(f"its book at the end is another one: {found[0][0]} best, which is {expected[0][0]}")
+            raise Missing(
+                f"its book at the end is another one: best bid {found[0][0][0]}, which is {expected[0][0][0]}"
+            )
 
 
 def compare(folder: Path, updates: int, rounds: int) -> dict[str, Any]:

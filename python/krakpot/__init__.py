@@ -15,14 +15,27 @@ from krakpot import _core
 from krakpot._core import __version__
 
 if TYPE_CHECKING:
-    from krakpot.errors import ConfigError, ConnectionLost, FeedError, KrakpotError, StorageError
+    from krakpot._core import BookEvent, OhlcEvent, StatusEvent, SubscriptionEvent, TickerEvent, TradeEvent
+    from krakpot.errors import (
+        ConfigError,
+        ConnectionLost,
+        FeedError,
+        KrakpotError,
+        NoBook,
+        SlowReader,
+        StorageError,
+    )
+    from krakpot.feed import ConnectionEvent, Feed, LiveBook, SkippedEvent
     from krakpot.lake import Lake
 
 __all__ = [
-    "ConfigError", "ConnectionLost", "FeedError", "KrakpotError", "Lake", "StorageError", "__version__",
+    "BookEvent", "ConfigError", "ConnectionEvent", "ConnectionLost", "Feed", "FeedError", "KrakpotError", "Lake",
+    "LiveBook", "NoBook", "OhlcEvent", "SkippedEvent", "SlowReader", "StatusEvent", "StorageError",
+    "SubscriptionEvent", "TickerEvent", "TradeEvent", "__version__",
 ]  # fmt: skip
 
-_HOMES = {"Lake": "krakpot.lake"}
+_HOMES = dict.fromkeys(("ConnectionEvent", "Feed", "LiveBook", "SkippedEvent"), "krakpot.feed")
+_HOMES |= {"Lake": "krakpot.lake"}
 
 if _core.DEBUG:
     warnings.warn("krakpot's extension was built without optimisation: it is slow; build with --release", stacklevel=2)
@@ -31,6 +44,8 @@ if _core.DEBUG:
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the name stands for
     """Import on first use: Polars and PyArrow take longer to load than all the rest."""
     if name in __all__:
+        if hasattr(_core, name):
+            return getattr(_core, name)
         return getattr(import_module(_HOMES.get(name, "krakpot.errors")), name)
     sentence = f"module 'krakpot' has no attribute {name!r}"
     raise AttributeError(sentence)

@@ -5,11 +5,13 @@ Prices and quantities are exact; no digit passes through binary floating point.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from decimal import Decimal
+from typing import Any, ClassVar, final
 
 __all__ = [
-    "DEBUG", "FAULTS", "LIMITS", "TABLES", "Batch", "Book", "Books", "Budget", "Exchange", "Frame", "Orders", "Schema",
-    "Session", "States", "Verifier", "__version__", "align", "matches", "schema",
+    "DEBUG", "FAULTS", "LIMITS", "TABLES", "Batch", "Book", "BookEvent", "Books", "Budget", "Events", "Exchange",
+    "Frame", "OhlcEvent", "Orders", "Schema", "Session", "States", "StatusEvent", "SubscriptionEvent", "TickerEvent",
+    "TradeEvent", "Verifier", "__version__", "align", "matches", "schema",
 ]  # fmt: skip
 
 __version__: str
@@ -68,6 +70,8 @@ class Book:
         """Price and quantity as decimal text padded to the pair's precision, best first."""
     def asks(self, levels: int | None = None) -> list[tuple[str, str]]:
         """Price and quantity as decimal text padded to the pair's precision, best first."""
+    def to_arrow(self) -> Frame:
+        """All levels as columns side, level (0 is the best), price and qty (Decimal(38, 10))."""
 
 @final
 class Orders:
@@ -236,8 +240,172 @@ class Session:
         """
     def book(self, symbol: str) -> Book | None:
         """The book of `symbol` if it is live."""
+    def best(self, symbol: str, numbers: str = "decimal") -> tuple[Any, Any, Any, Any] | None:
+        """Best bid, its quantity, best ask, its quantity, if the book is live; None for those of an empty side.
+
+        `numbers`: `decimal` (`decimal.Decimal`, padded to the precision), `float` (the nearest), `int` (whole steps of
+        the precision).
+        """
+    def middle(self, symbol: str, numbers: str = "decimal") -> tuple[Any, Any] | None:
+        """Spread and middle, if the book is live; None for both where a side is empty. `decimal` or `float`."""
+    def levels(
+        self, symbol: str, side: str, levels: int | None = None, numbers: str = "decimal"
+    ) -> list[tuple[Any, Any]] | None:
+        """Price and quantity of the best levels of side `bid` or `ask`, best first, if the book is live."""
     def orders(self, symbol: str) -> Orders | None:
         """A copy of the level-3 book of `symbol` if it is live."""
+
+@final
+class Events:
+    """Makes events of what a session is told, for a strategy; one for each session.
+
+    `channels`: whose events are made, of book, trade, ticker, ohlc, status, subscription; for others no object is made.
+    Times are ns; `message` is the number of the frame within the session; `kind` is snapshot or update.
+    """
+
+    def __new__(cls, channels: Sequence[str]) -> Events: ...
+    def receive(self, session: Session, frames: Sequence[bytes], ts_recv: int) -> list[Any]:
+        """Let `session` take the frames of one socket read; the events that follow, in order.
+
+        Takes the session's rows, of which events are made. Without frames: what else happened since the last call. Lets
+        go of the interpreter while the session works.
+        """
+
+@final
+class BookEvent:
+    """A message of the book channel: the session's book has it applied, unless `outcome` says otherwise."""
+
+    channel: ClassVar[str]
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def message(self) -> int: ...
+    @property
+    def ts_recv(self) -> int: ...
+    @property
+    def ts_event(self) -> int | None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def checksum(self) -> int | None:
+        """As the exchange sent it."""
+    @property
+    def outcome(self) -> str:
+        """What came of it.
+
+        ok: the checksum is right. mismatch, crossed: the book is over until it was repaired. unchecked: the message
+        came outside the life of a book, or without a checksum.
+        """
+    def entries(self, numbers: str = "decimal") -> list[tuple[str, Any, Any]]:
+        """Side (bid, ask), price, quantity (0: removed) of what the message changed; `numbers` as of `Session.best`."""
+
+@final
+class TradeEvent:
+    """A trade."""
+
+    channel: ClassVar[str]
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def message(self) -> int: ...
+    @property
+    def ts_recv(self) -> int: ...
+    @property
+    def ts_event(self) -> int | None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def side(self) -> str:
+        """Of the taker: buy or sell."""
+    @property
+    def ord_type(self) -> str:
+        """Of the taker: limit or market."""
+    @property
+    def trade_id(self) -> int: ...
+    @property
+    def price(self) -> Decimal: ...
+    @property
+    def qty(self) -> Decimal: ...
+
+@final
+class TickerEvent:
+    """Best prices and 24-hour statistics; numbers with as many decimals as they need."""
+
+    channel: ClassVar[str]
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def message(self) -> int: ...
+    @property
+    def ts_recv(self) -> int: ...
+    @property
+    def ts_event(self) -> int | None: ...
+    @property
+    def bid(self) -> Decimal | None: ...
+    @property
+    def bid_qty(self) -> Decimal | None: ...
+    @property
+    def ask(self) -> Decimal | None: ...
+    @property
+    def ask_qty(self) -> Decimal | None: ...
+    @property
+    def last(self) -> Decimal | None: ...
+    def statistics(self) -> dict[str, Decimal | None]:
+        """Of 24 hours: volume, vwap, low, high, change, change_pct."""
+
+@final
+class OhlcEvent:
+    """A candle as it stands."""
+
+    channel: ClassVar[str]
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def message(self) -> int: ...
+    @property
+    def ts_recv(self) -> int: ...
+    @property
+    def ts_event(self) -> int | None: ...
+    @property
+    def interval(self) -> int:
+        """Minutes."""
+    @property
+    def interval_begin(self) -> int: ...
+    @property
+    def trades(self) -> int | None: ...
+    def candle(self) -> dict[str, Decimal | None]:
+        """The numbers open, high, low, close, vwap, volume."""
+
+@final
+class StatusEvent:
+    """What the exchange says of itself."""
+
+    channel: ClassVar[str]
+    @property
+    def message(self) -> int: ...
+    @property
+    def ts_recv(self) -> int: ...
+    @property
+    def system(self) -> str:
+        """`online`, `maintenance`, `cancel_only`, `post_only`."""
+
+@final
+class SubscriptionEvent:
+    """A subscription stands otherwise than before."""
+
+    channel: ClassVar[str]
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def of(self) -> str:
+        """The channel that is subscribed."""
+    @property
+    def state(self) -> str:
+        """As of Session.subscriptions: wanted, asked, live, quiet, bad, refused, gone."""
+    @property
+    def reason(self) -> str: ...
+    @property
+    def ts_recv(self) -> int: ...
 
 @final
 class Budget:

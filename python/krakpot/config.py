@@ -16,10 +16,12 @@ import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from krakpot import _core
 from krakpot.errors import ConfigError
 
 LEVEL3 = "level3"
@@ -451,3 +453,13 @@ def _file(path: Path) -> dict[str, Any]:
         sentence = f"{path}: {secrets[-1]} is for you alone, and others can read this file: chmod 600 {path}"
         raise ConfigError(sentence)
     return values
+
+
+def unmatched(pattern: str, names: list[str], option: str = "--symbols") -> str:
+    """Say that a pattern matches no pair, with names that are near."""
+    near = get_close_matches(pattern, names, 3, 0.6)
+    renamed = pattern.replace("XBT", "BTC").replace("XDG", "DOGE")
+    if renamed != pattern and any(_core.matches(renamed, name) for name in names):
+        near = [renamed]
+    hint = f"did you mean {' or '.join(near)}?" if near else "`krakpot pairs` lists them all"
+    return f"{option}: {pattern!r} matches none of the {len(names)} pairs; {hint}"

@@ -19,7 +19,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from websockets.client import ClientProtocol
@@ -93,8 +93,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the handshake."""
-        assert isinstance(transport, asyncio.Transport), "a stream connection"
-        self._transport = transport
+        # A stream's, whatever its class: uvloop's are none of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         self._last_data = time.monotonic()
         self.protocol.send_request(self.protocol.connect())
         self._flush()

@@ -5,7 +5,9 @@
     KrakpotError
     ├── ConfigError        an option is wrong; says where and what is allowed
     ├── FeedError          the exchange sent, or refused, something we cannot go on with
-    │   └── TokenError     no token for level 3; .lasting
+    │   ├── TokenError     no token for level 3; .lasting
+    │   ├── NoBook         a live book may not be trusted now; .symbol .state .reason
+    │   └── SlowReader     a strategy was slower than its feed, and wanted to know; .waiting
     ├── ConnectionLost     no connection came about; .attempts .last_error
     └── StorageError       reading or writing a lake failed; .path
         └── NoLake         the folder is no lake, and cannot become one
@@ -38,6 +40,33 @@ class TokenError(FeedError):
         """``lasting``: asking again does not help, only another key or other rights of it."""
         super().__init__(sentence)
         self.lasting = lasting
+
+
+class NoBook(FeedError):
+    """A live book may not be trusted now."""
+
+    def __init__(self, symbol: str, state: str, reason: str) -> None:
+        """Remember where its subscription stands, and why."""
+        why = f" ({reason})" if reason else ""
+        super().__init__(
+            f"{symbol} has no book that may be trusted, its subscription is {state}{why}; "
+            "it is repaired underneath: ask again when `feed.book(...).live` is true"
+        )
+        self.symbol = symbol
+        self.state = state
+        self.reason = reason
+
+
+class SlowReader(FeedError):
+    """A strategy was slower than its feed, and wanted to know."""
+
+    def __init__(self, waiting: int, room: int) -> None:
+        """Remember how much waited."""
+        super().__init__(
+            f"the strategy is slower than the feed: {waiting} wait for it, {room} may; do less for each, follow fewer "
+            'symbols, or say when_slow="wait" or "newest"'
+        )
+        self.waiting = waiting
 
 
 class ConnectionLost(KrakpotError):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, cast
 
 import polars as pl
 from websockets.frames import CloseCode, Frame, Opcode
@@ -165,9 +165,9 @@ class _Client(asyncio.Protocol):
         self._pieces: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport), "a stream connection"
-        self.transport = transport
-        transport.set_write_buffer_limits(HIGH, LOW)
+        # A stream's, whatever its class: uvloop's are none of asyncio's.
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(HIGH, LOW)
         self.server.clients.add(self)
 
     def data_received(self, data: bytes) -> None:

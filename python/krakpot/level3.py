@@ -16,7 +16,7 @@ from krakpot import _core
 from krakpot.config import LEVEL3
 from krakpot.connection import Backoff
 from krakpot.errors import ConfigError, TokenError
-from krakpot.link import Shared
+from krakpot.link import Recording
 from krakpot.log import Line
 from krakpot.rest import Tokens
 from krakpot.spread import Share, Spread
@@ -38,7 +38,7 @@ TOKEN_PAUSE_MAX = 300.0
 class Level3Link(Share):
     """One connection of level 3."""
 
-    def __init__(self, shared: Shared, level3: Level3, number: int, symbols: list[str], backoff: Backoff) -> None:
+    def __init__(self, shared: Recording, level3: Level3, number: int, symbols: list[str], backoff: Backoff) -> None:
         """``symbols`` are what it follows."""
         self.level3 = level3
         self._asking: asyncio.Task[None] | None = None
@@ -95,7 +95,7 @@ class Level3(Spread):
 
     attempts = ATTEMPTS
 
-    def __init__(self, shared: Shared, backoff: Backoff, witnesses: Callable[[], Sequence[_core.Session]]) -> None:
+    def __init__(self, shared: Recording, backoff: Backoff, witnesses: Callable[[], Sequence[_core.Session]]) -> None:
         """``backoff`` is the first connection's; ``witnesses`` are the sessions of the public channels."""
         super().__init__(shared, backoff, name="level 3")
         config = shared.config

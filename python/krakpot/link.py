@@ -1,8 +1,8 @@
-"""One line to the exchange, held over all cuts: connection → session → journal.
+"""One line to the exchange, held over all cuts: connection → session, and for a recording → journal.
 
 A recording has one for the instrument channel and, unless they are spread over others, the public ones; see ``spread``.
 Links know nothing of each other: one that is cut, slow or refused leaves the others alone. What they share is the
-thread that writes, and how often an address may try to connect.
+thread that writes, and how often an address may try to connect. A live strategy has one of its own; see ``feed``.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from krakpot import __version__, _core, journal
+from krakpot import __version__, _core
 from krakpot.config import LEVEL3, Config
 from krakpot.connection import Backoff, Connection, Pacer, connect
 from krakpot.errors import FeedError, StorageError
 from krakpot.log import Line
 from krakpot.stages import Stages
+
+if TYPE_CHECKING:
+    from krakpot import journal
 
 QUEUE = 32
 """Flushes of each link that may wait for the writer's thread."""
@@ -72,12 +75,11 @@ def add_counts(total: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Shared:
-    """What the links of a recording have in common."""
+    """What the links of a recording, or of a feed, have in common."""
 
     config: Config
     recorder: str
     """Name of this recording, in the ledger."""
-    thread: journal.Thread
     stop: asyncio.Event
     tell: Callable[[str], None]
     task: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
@@ -93,8 +95,15 @@ class Shared:
     """Whether it is known that the recording makes sense; nothing is written before."""
 
 
+@dataclass
+class Recording(Shared):
+    """What the links of a recording have in common."""
+
+    thread: journal.Thread = field(kw_only=True)
+
+
 class Link:
-    """The first line: the instrument channel, and the public ones unless they are spread over others."""
+    """A line of the instrument channel and the public ones; nothing is written."""
 
     label = ""
     """What stands before its lines that are said aloud."""
@@ -109,9 +118,9 @@ class Link:
         self.counts: dict[str, Any] = {}
         """Counters over all its sessions, as last looked at."""
         self.paused = 0
-        """Since when it waits for the disk, ns; 0 if it does not."""
+        """Since when the socket is not read, ns; 0 if it is."""
         self.waits = 0
-        """How often it waited for the disk."""
+        """How often it was not read for a while."""
         self.waited = 0
         """How long that was, ns."""
         self.connected = False
@@ -121,9 +130,7 @@ class Link:
         self.last_error = ""
         self._past: dict[str, Any] = {}
         self._pacer = Pacer()
-        shared.thread.room += QUEUE
         self.session = self._begin(None)
-        self._writer = self._journal(self.session)
 
     async def run(self) -> None:
         """Be connected until the recording ends."""
@@ -186,7 +193,7 @@ class Link:
     def _frames(self, frames: list[bytes], ts_recv: int) -> None:
         self.shared.stages.receive(self.session, frames, ts_recv)
 
-    # Sessions and their journals.
+    # Sessions.
 
     def _begin(self, before: _core.Session | None) -> _core.Session:
         """Begin a session: for the first connection, or to go on after the last one."""
@@ -232,33 +239,10 @@ class Link:
             names += ["level3_depth", "level3_url", "level3_rate"]
         return {name: getattr(config, name) for name in names}
 
-    def _journal(self, session: _core.Session) -> journal.Writer:
-        config = self.shared.config
-        return journal.Writer(config.out, session.session, interval=config.seal_interval)
-
     def _follow(self, ended: _core.Session) -> None:
-        """Let a new session follow the one that ended.
-
-        Its first rows go to its journal before the end of the one before goes to its own, so that there is no moment at
-        which a recorder that dies leaves an ended session without a follower.
-        """
-        if not self.shared.checked:
-            # Nothing of it was written: the next one is the first.
-            self.shared.sessions.remove(ended.session)
-            self.session = self._begin(None)
-            self._writer = self._journal(self.session)
-            return
+        """Let a new session follow the one that ended."""
         self.take_counts(final=True)
-        old = self._writer
         self.session = self._begin(ended)
-        self._writer = self._journal(self.session)
-        self._put(self._writer, self.session)
-        self._put(old, ended)
-        self.shared.thread.put(old, None)
-
-    def _put(self, writer: journal.Writer, session: _core.Session) -> None:
-        if session.rows:
-            self.shared.thread.put(writer, session.take())
 
     # Duties of the clock.
 
@@ -274,31 +258,16 @@ class Link:
     def _requests(self) -> list[bytes]:
         return self.session.requests(time.time_ns())
 
-    def flush(self) -> None:
-        """Hand the rows to the writer's thread; with a full queue the socket waits.
+    def pause(self) -> None:
+        """Read the socket no more for now: whoever takes what it brings is slower."""
+        self.paused = self.paused or time.time_ns()
+        if self.connection is not None:
+            self.connection.pause()
 
-        ``StorageError`` if the recording shall fail instead.
-        """
-        thread = self.shared.thread
-        if thread.full:
-            if not self.paused:
-                self.paused = time.time_ns()
-                if self.shared.config.when_slow == "fail":
-                    sentence = f"the disk is slower than the feed, {thread.room} flushes wait (--when-slow fail)"
-                    raise StorageError(sentence, self.shared.config.out)
-                self.tell(Line("the disk is slower than the feed: the socket waits", "backpressure", "warning"))
-            if self.connection is not None:
-                # Said each time: it may be a new connection.
-                self.connection.pause()
-            return
-        if self.paused:
-            self._resume()
-        self._put(self._writer, self.session)
-
-    def _resume(self) -> None:
-        """Read the socket again; the ledger tells since when it waited."""
+    def resume(self, queue: str, answer: str) -> None:
+        """Read the socket again; the ledger tells since when it waited, for which queue."""
         now = time.time_ns()
-        detail = json.dumps({"queue": "journal", "answer": self.shared.config.when_slow})
+        detail = json.dumps({"queue": queue, "answer": answer})
         self.session.note("backpressure", now, ts_from=self.paused, ts_to=now, detail=detail)
         self.waits += 1
         self.waited += now - self.paused
@@ -337,6 +306,70 @@ class Link:
         if final:
             self._past = self.counts
 
+
+class Recorded(Link):
+    """A line whose rows go to a journal: the first one of a recording."""
+
+    shared: Recording
+
+    def __init__(self, shared: Recording, url: str, backoff: Backoff) -> None:
+        """``run`` connects."""
+        super().__init__(shared, url, backoff)
+        shared.thread.room += QUEUE
+        self._writer = self._journal(self.session)
+
+    # Sessions and their journals.
+
+    def _journal(self, session: _core.Session) -> journal.Writer:
+        from krakpot import journal  # noqa: PLC0415  # brings PyArrow, and a feed writes nothing
+
+        config = self.shared.config
+        return journal.Writer(config.out, session.session, interval=config.seal_interval)
+
+    def _follow(self, ended: _core.Session) -> None:
+        """Let a new session follow the one that ended.
+
+        Its first rows go to its journal before the end of the one before goes to its own, so that there is no moment at
+        which a recorder that dies leaves an ended session without a follower.
+        """
+        if not self.shared.checked:
+            # Nothing of it was written: the next one is the first.
+            self.shared.sessions.remove(ended.session)
+            self.session = self._begin(None)
+            self._writer = self._journal(self.session)
+            return
+        self.take_counts(final=True)
+        old = self._writer
+        self.session = self._begin(ended)
+        self._writer = self._journal(self.session)
+        self._put(self._writer, self.session)
+        self._put(old, ended)
+        self.shared.thread.put(old, None)
+
+    def _put(self, writer: journal.Writer, session: _core.Session) -> None:
+        if session.rows:
+            self.shared.thread.put(writer, session.take())
+
+    def flush(self) -> None:
+        """Hand the rows to the writer's thread; with a full queue the socket waits.
+
+        ``StorageError`` if the recording shall fail instead.
+        """
+        thread = self.shared.thread
+        if thread.full:
+            first = not self.paused
+            # Said each time: it may be a new connection.
+            self.pause()
+            if first:
+                if self.shared.config.when_slow == "fail":
+                    sentence = f"the disk is slower than the feed, {thread.room} flushes wait (--when-slow fail)"
+                    raise StorageError(sentence, self.shared.config.out)
+                self.tell(Line("the disk is slower than the feed: the socket waits", "backpressure", "warning"))
+            return
+        if self.paused:
+            self.resume("journal", self.shared.config.when_slow)
+        self._put(self._writer, self.session)
+
     # The end.
 
     def finish(self, reason: str) -> None:
@@ -344,7 +377,7 @@ class Link:
         session = self.session
         now = time.time_ns()
         if self.paused:
-            self._resume()
+            self.resume("journal", self.shared.config.when_slow)
         session.end(now, reason)
         session.note("stop", now)
         self.events()

@@ -26,7 +26,7 @@ from krakpot.config import LOOPBACK
 from krakpot.errors import ConfigError
 
 if TYPE_CHECKING:
-    from krakpot.link import Link
+    from krakpot.link import Recorded
     from krakpot.recorder import Recorder
 
 SILENCE_MAX = 10.0
@@ -140,7 +140,7 @@ class Figures(Collector):
         yield _gauge("disk_free_bytes", "Free space where the lake is.", (), [((), free)])
 
 
-def unwell(links: Iterable[Link], now: float) -> list[str]:
+def unwell(links: Iterable[Recorded], now: float) -> list[str]:
     """Why a recording is not well: connections that are down, silent or not read. ``now`` is monotonic, seconds."""
     reasons = []
     for n, link in enumerate(links, 1):

@@ -18,17 +18,16 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from krakpot import _core, disk, journal, seal
-from krakpot.config import LEVEL3, Config
+from krakpot.config import LEVEL3, Config, unmatched
 from krakpot.connection import Backoff
 from krakpot.errors import ConfigError, ConnectionLost
 from krakpot.lag import Lag, Lateness
 from krakpot.level3 import Level3, subscribe_seconds
-from krakpot.link import Link, Shared, add_counts, uuid7
+from krakpot.link import Recorded, Recording, add_counts, uuid7
 from krakpot.log import Line
 from krakpot.spread import Spread
 from krakpot.stages import Stages
@@ -85,7 +84,7 @@ class Recorder:
         self.sessions: list[str] = []
         self.refused: dict[str, str] = {}
         self.error: Exception | None = None
-        self.public: Link
+        self.public: Recorded
         self.shards: Spread | None = None
         """The public channels, where they are spread over connections."""
         self.redundant: Spread | None = None
@@ -123,11 +122,11 @@ class Recorder:
         self._offset = time.time_ns() - time.monotonic_ns()
         # Journals that dead recorders left.
         self._seal_wanted = bool(journal.journals(config.out))
-        shared = self._shared = Shared(
-            config, uuid7(), self._thread, self._stop, self._tell, self._task, self.tls, self.sessions, self.refused,
-            self._stages,
+        shared = self._shared = Recording(
+            config, uuid7(), self._stop, self._tell, self._task, self.tls, self.sessions, self.refused,
+            self._stages, thread=self._thread,
         )  # fmt: skip
-        self.public = Link(shared, config.url, self.backoff)
+        self.public = Recorded(shared, config.url, self.backoff)
         connecting = [self._task(self.public.run())]
         beside = [
             self._task(self._duties(connecting)),
@@ -190,7 +189,7 @@ class Recorder:
         """Flushes that wait for the disk, and how many may."""
         return self._thread.waiting, self._thread.room
 
-    def _spread(self, shared: Shared) -> None:
+    def _spread(self, shared: Recording) -> None:
         """Prepare the further connections of the public channels that are asked for."""
         config = self.config
         if config.public and config.symbols_per_connection is not None:
@@ -207,7 +206,7 @@ class Recorder:
                 raise ConnectionLost(link.attempts, link.last_error)
 
     @property
-    def links(self) -> list[Link]:
+    def links(self) -> list[Recorded]:
         """All connections: the first one first."""
         return [self.public, *(link for spread in self.spreads for link in spread.links)]
 
@@ -456,16 +455,6 @@ def costs(config: Config, selected: int, known: int) -> list[str]:
             f"{share * DAY_BYTES / 1e9:.1f} GB a day on disk; all subscribed in {seconds:.0f} s at the earliest"
         )
     return lines
-
-
-def unmatched(pattern: str, names: list[str], option: str = "--symbols") -> str:
-    """Say that a pattern matches no pair, with names that are near."""
-    near = get_close_matches(pattern, names, 3, 0.6)
-    renamed = pattern.replace("XBT", "BTC").replace("XDG", "DOGE")
-    if renamed != pattern and any(_core.matches(renamed, name) for name in names):
-        near = [renamed]
-    hint = f"did you mean {' or '.join(near)}?" if near else "`krakpot pairs` lists them all"
-    return f"{option}: {pattern!r} matches none of the {len(names)} pairs; {hint}"
 
 
 def record(

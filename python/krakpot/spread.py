@@ -14,7 +14,7 @@ from typing import Any
 
 from krakpot import _core
 from krakpot.connection import Backoff
-from krakpot.link import Link, Shared
+from krakpot.link import Recorded, Recording
 
 ATTEMPTS = 100
 """Attempts to connect in ten minutes, of the 120 of all, that connections of a spread may use up: the rest is for the
@@ -22,10 +22,10 @@ one that brings the pairs.
 """
 
 
-class Share(Link):
+class Share(Recorded):
     """A connection that follows the symbols it was dealt."""
 
-    def __init__(self, shared: Shared, spread: Spread, number: int, symbols: list[str], backoff: Backoff) -> None:
+    def __init__(self, shared: Recording, spread: Spread, number: int, symbols: list[str], backoff: Backoff) -> None:
         """``symbols`` are what it follows."""
         self.spread = spread
         self.symbols = symbols
@@ -57,7 +57,7 @@ class Spread:
     attempts = ATTEMPTS
     """Attempts to connect in ten minutes that its connections may use up."""
 
-    def __init__(self, shared: Shared, backoff: Backoff, *, name: str, patterns: Sequence[str] = ("*",)) -> None:
+    def __init__(self, shared: Recording, backoff: Backoff, *, name: str, patterns: Sequence[str] = ("*",)) -> None:
         """``backoff`` is the first connection's, whose count of attempts is the address's and thus shared.
 
         ``patterns`` choose among the symbols of the recording.

@@ -1,6 +1,6 @@
 //! Rows as Arrow record batches, without copying: the vectors become the buffers.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::types::{Decimal128Type, TimestampNanosecondType};
 use arrow_array::{
@@ -35,8 +35,13 @@ fn data_type(kind: Type) -> DataType {
 /// Arrow schema of a table.
 #[must_use]
 pub fn schema(table: Table) -> SchemaRef {
-    let fields: Vec<_> = table.columns().map(|(name, kind, null)| Field::new(name, data_type(kind), null)).collect();
-    Arc::new(Schema::new(fields))
+    // Made once: for a batch of one row, as a strategy gets them, it would be the greater part of the work.
+    static SCHEMAS: [OnceLock<SchemaRef>; Table::ALL.len()] = [const { OnceLock::new() }; Table::ALL.len()];
+    let make = || {
+        let fields = table.columns().map(|(name, kind, null)| Field::new(name, data_type(kind), null));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    };
+    SCHEMAS[table as usize].get_or_init(make).clone()
 }
 
 fn nulls(valid: Option<Bits>) -> Option<NullBuffer> {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -50,6 +51,30 @@ def writing(path: Path) -> None:
     assert_type(ingest(path, path, precision={"BTC/USD": (1, 8)}, depth=10), Result)
     Config(depht=10)  # type: ignore[call-arg]  # a misspelled option
     Config(depth="10")  # type: ignore[arg-type]  # text is read by `krakpot.config.read`
+
+
+async def live(path: Path) -> None:
+    """A strategy's events are told apart by their classes; numbers are as they were asked for."""
+    async with krakpot.Feed(["BTC/USD"], channels=["book"], depth=10, record=path) as feed:
+        book = feed.book("BTC/USD")
+        assert_type(book, krakpot.LiveBook)
+        assert_type(book.best_bid, Decimal | None)
+        assert_type(book.bids(10), list[tuple[Decimal, Decimal]])
+        assert_type(book.asks(numbers="float"), list[tuple[float, float]])
+        assert_type(book.best("int"), tuple[int | None, int | None, int | None, int | None])
+        assert_type(book.checksum, int)
+        async for event in feed:
+            if isinstance(event, krakpot.TradeEvent):
+                assert_type(event.price, Decimal)
+            elif isinstance(event, krakpot.BookEvent):
+                assert_type(event.outcome, str)
+            elif isinstance(event, krakpot.ConnectionEvent):
+                assert_type(event.up, bool)
+        async for tables in feed.batches(every=0.1):
+            assert_type(tables, dict[str, _core.Batch])
+        feed.on("book", print, symbol="BTC/USD")
+        assert_type(await feed.run(), None)
+    krakpot.Feed(["BTC/USD"], when_slow="drop")  # type: ignore[arg-type]  # wait, newest or fail
 
 
 def errors(error: krakpot.KrakpotError) -> None:

@@ -5,7 +5,9 @@ mod book;
 mod books;
 mod compare;
 mod error;
+mod events;
 mod exchange;
+mod numbers;
 mod orders;
 mod session;
 mod verifier;
@@ -27,6 +29,8 @@ mod _core {
     use crate::books::Books;
     #[pymodule_export]
     use crate::compare::{States, align};
+    #[pymodule_export]
+    use crate::events::{BookEvent, Events, OhlcEvent, StatusEvent, SubscriptionEvent, TickerEvent, TradeEvent};
     #[pymodule_export]
     use crate::exchange::Exchange;
     #[pymodule_export]

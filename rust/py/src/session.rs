@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use krakpot_core::batch::batch;
 use krakpot_core::limits;
+use krakpot_core::message::Side;
 use krakpot_core::schema::Table;
 use krakpot_core::session::{self, Channel, Event, Options};
 use pyo3::prelude::*;
@@ -14,6 +15,7 @@ use pyo3::types::{PyBytes, PyDict};
 use crate::arrow::Batch;
 use crate::book::Book;
 use crate::error::value_error;
+use crate::numbers::Numbers;
 use crate::orders::Orders;
 
 /// What Kraken lets an account subscribe of level 3, shared by its sessions.
@@ -38,10 +40,35 @@ impl Budget {
 pub struct Session(Mutex<session::Session>);
 
 impl Session {
-    fn lock(&self) -> PyResult<MutexGuard<'_, session::Session>> {
+    /// The session; an error, if an earlier call failed.
+    pub fn lock(&self) -> PyResult<MutexGuard<'_, session::Session>> {
         self.0.lock().map_err(|_| value_error("an earlier call failed".into()))
     }
+
+    /// Precisions, best bid and best ask of a live book. Python's objects are made of them when the lock is gone: to
+    /// make one may run the collector, and with it code that asks for the session again.
+    fn top(&self, symbol: &str) -> PyResult<Option<Top>> {
+        let session = self.lock()?;
+        let first = |book: &krakpot_core::book::Book, side| {
+            let mut best = None;
+            book.each_level(side, 1, |price, qty| best = Some((price, qty)));
+            best
+        };
+        Ok(session.book(symbol).map(|book| (book.precision(), first(book, Side::Bid), first(book, Side::Ask))))
+    }
 }
+
+/// Price and quantity of the best levels: bid, then ask.
+type Best<'py> = (Cell<'py>, Cell<'py>, Cell<'py>, Cell<'py>);
+/// Spread and middle.
+type Middle<'py> = (Cell<'py>, Cell<'py>);
+type Cell<'py> = Option<Bound<'py, PyAny>>;
+/// Price and quantity as integers, where there is one.
+type Level = Option<(i128, i128)>;
+/// Precisions, best bid, best ask.
+type Top = ((u8, u8), Level, Level);
+/// Prices and quantities, best first.
+type Levels<'py> = Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
 
 fn symbol_list(names: Vec<String>) -> PyResult<Vec<String>> {
     match names.iter().find(|name| name.is_empty() || name.len() > limits::SYMBOL_LENGTH_MAX) {
@@ -364,6 +391,55 @@ impl Session {
 
     fn book(&self, symbol: &str) -> PyResult<Option<Book>> {
         Ok(self.lock()?.book(symbol).map(|book| Book::new(symbol, book)))
+    }
+
+    #[pyo3(signature = (symbol, numbers = "decimal"))]
+    fn best<'py>(&self, py: Python<'py>, symbol: &str, numbers: &str) -> PyResult<Option<Best<'py>>> {
+        let numbers = Numbers::named(numbers)?;
+        let Some(((price_precision, qty_precision), bid, ask)) = self.top(symbol)? else { return Ok(None) };
+        let price = |level: Option<(i128, i128)>| level.map(|l| numbers.of(py, l.0, price_precision)).transpose();
+        let qty = |level: Option<(i128, i128)>| level.map(|l| numbers.of(py, l.1, qty_precision)).transpose();
+        Ok(Some((price(bid)?, qty(bid)?, price(ask)?, qty(ask)?)))
+    }
+
+    #[pyo3(signature = (symbol, numbers = "decimal"))]
+    fn middle<'py>(&self, py: Python<'py>, symbol: &str, numbers: &str) -> PyResult<Option<Middle<'py>>> {
+        let numbers = Numbers::named(numbers)?;
+        if numbers == Numbers::Int {
+            return Err(value_error("a middle may lie between two steps; numbers: decimal, float".into()));
+        }
+        let Some(((precision, _), bid, ask)) = self.top(symbol)? else { return Ok(None) };
+        let (Some((bid, _)), Some((ask, _))) = (bid, ask) else { return Ok(Some((None, None))) };
+        // One decimal more holds every half.
+        let Some(middle) = (bid + ask).checked_mul(5) else {
+            return Err(value_error(format!("{symbol}: its prices are too large for a middle")));
+        };
+        Ok(Some((Some(numbers.of(py, ask - bid, precision)?), Some(numbers.of(py, middle, precision + 1)?))))
+    }
+
+    #[pyo3(signature = (symbol, side, levels = None, numbers = "decimal"))]
+    fn levels<'py>(
+        &self,
+        py: Python<'py>,
+        symbol: &str,
+        side: &str,
+        levels: Option<usize>,
+        numbers: &str,
+    ) -> PyResult<Option<Levels<'py>>> {
+        let numbers = Numbers::named(numbers)?;
+        let side = match side {
+            "bid" => Side::Bid,
+            "ask" => Side::Ask,
+            _ => return Err(value_error(format!("no side {side:?}; sides: bid, ask"))),
+        };
+        let mut found = Vec::new();
+        let precision = self.lock()?.book(symbol).map(|book| {
+            book.each_level(side, levels.unwrap_or(usize::MAX), |price, qty| found.push((price, qty)));
+            book.precision()
+        });
+        let Some((price_precision, qty_precision)) = precision else { return Ok(None) };
+        let cells = |(price, qty)| Ok((numbers.of(py, price, price_precision)?, numbers.of(py, qty, qty_precision)?));
+        found.into_iter().map(cells).collect::<PyResult<_>>().map(Some)
     }
 
     fn orders(&self, symbol: &str) -> PyResult<Option<Orders>> {

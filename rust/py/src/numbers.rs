@@ -1,0 +1,57 @@
+//! Exact numbers as Python sees them: `decimal.Decimal`, or on request `float`, or whole steps of the precision.
+
+use krakpot_core::decimal::{Decimal, pow10};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyFloat, PyType};
+
+use crate::error::value_error;
+
+/// How a caller wants numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbers {
+    /// `decimal.Decimal`, padded to the precision.
+    Decimal,
+    /// The nearest `float`.
+    Float,
+    /// `int`, in steps of the precision.
+    Int,
+}
+
+impl Numbers {
+    /// By its name in Python.
+    pub fn named(name: &str) -> PyResult<Self> {
+        match name {
+            "decimal" => Ok(Self::Decimal),
+            "float" => Ok(Self::Float),
+            "int" => Ok(Self::Int),
+            _ => Err(value_error(format!("no numbers {name:?}; numbers: decimal, float, int"))),
+        }
+    }
+
+    /// `mantissa` × 10^-`scale` as Python wants it.
+    pub fn of(self, py: Python<'_>, mantissa: i128, scale: u8) -> PyResult<Bound<'_, PyAny>> {
+        match self {
+            Self::Int => Ok(mantissa.into_pyobject(py)?.into_any()),
+            Self::Float => Ok(PyFloat::new(py, float(mantissa, scale)).into_any()),
+            Self::Decimal => decimal(py, Decimal { mantissa, scale }),
+        }
+    }
+}
+
+/// A `decimal.Decimal` with as many decimals as the scale says.
+pub fn decimal(py: Python<'_>, value: Decimal) -> PyResult<Bound<'_, PyAny>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    CLASS.import(py, "decimal", "Decimal")?.call1((value.to_string(),))
+}
+
+/// The nearest double.
+fn float(mantissa: i128, scale: u8) -> f64 {
+    if mantissa.unsigned_abs() < 1 << 53 && scale <= 22 {
+        // Both are exact as doubles, so that their quotient is rounded once.
+        #[allow(clippy::cast_precision_loss, reason = "see above")]
+        return mantissa as f64 / pow10(scale) as f64;
+    }
+    let text = Decimal { mantissa, scale }.to_string();
+    text.parse().expect("plain digits are a number")
+}
