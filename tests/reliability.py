@@ -171,8 +171,10 @@ def _well(recorder: Recorder, server: ExchangeServer) -> bool:
     for link in recorder.links:
         if link.connection is None:
             return False
-        for _, symbol, state, _ in link.session.subscriptions():
-            if state not in WELL and (state != "gone" or symbol not in delisted):
+        for channel, symbol, state, _ in link.session.subscriptions():
+            # A book that is doubted lives on until it is asked for again.
+            lives = channel in DEPTHS and (link.session.book(symbol) or link.session.orders(symbol)) is not None
+            if state not in WELL and not lives and (state != "gone" or symbol not in delisted):
                 return False
     return len(recorder.links) > 1 and bool(recorder.links[1].session.subscriptions())
 
