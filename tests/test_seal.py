@@ -193,11 +193,11 @@ def test_a_full_disk_stops_with_a_sentence_and_keeps_the_journal(
     want = unsealed(lake, torn=False)
     real = seal.write_part
 
-    def full(frame: pl.DataFrame, path: Path) -> None:
+    def full(frame: pl.DataFrame, path: Path, places: pl.Series | None = None) -> None:
         if ".ticker-" in path.name:
             path.write_bytes(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(frame, path)
+        real(frame, path, places)
 
     with monkeypatch.context() as patch:
         patch.setattr(seal, "write_part", full)

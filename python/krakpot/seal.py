@@ -151,10 +151,15 @@ def order(table: str) -> list[str]:
     return (["symbol"] if table != "assets" else []) + ["session", "message", "entry"]
 
 
-def write_part(frame: pl.DataFrame, path: Path) -> None:
-    """Write one Parquet file, its row groups of ``ROW_GROUP`` rows; then fsync."""
+def write_part(frame: pl.DataFrame, path: Path, places: pl.Series | None = None) -> None:
+    """Write one Parquet file, its row groups of ``ROW_GROUP`` rows; then fsync.
+
+    ``places`` are the rows in the order in which they are to stand; so no more than a row group is there twice.
+    """
     with part_writer(frame, path) as writer:
-        writer.write_table(frame.to_arrow(), row_group_size=ROW_GROUP)
+        for at in range(0, frame.height, ROW_GROUP):
+            group = frame[at : at + ROW_GROUP] if places is None else frame[places[at : at + ROW_GROUP]]
+            writer.write_table(group.to_arrow(), row_group_size=ROW_GROUP)
     sync_file(path)
 
 
@@ -194,11 +199,15 @@ def digest(path: Path) -> str:
 def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Content, step: Step) -> list[Part]:
     """Write and publish the parts of one table: one a UTC day."""
     parts = []
-    days = frame.with_columns(_day=pl.col("ts_recv").dt.date()).partition_by(
-        "_day", include_key=True, maintain_order=True
-    )
-    for day in days:
-        rows = day.drop("_day").sort(order(table), maintain_order=True, nulls_last=False)
+    # Journals close at midnight: almost always there is one day, and then no copy of it.
+    dates = frame["ts_recv"].dt.date().rename("_day")
+    days = [frame]
+    if dates.n_unique() > 1:
+        days = frame.with_columns(dates).partition_by("_day", include_key=False, maintain_order=True)
+    for rows in days:
+        keys = rows.select(order(table)).with_row_index("_place")
+        places = keys.sort(order(table), nulls_last=False, maintain_order=True)["_place"]
+        del keys
         times = rows["ts_recv"].to_physical()
         first, last = int(times.min()), int(times.max())  # type: ignore[arg-type]  # a part has rows
         begin = journal.stamp(first)
@@ -207,7 +216,7 @@ def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Conte
         if not final.exists():
             hidden = lake / journal.FOLDER / f".{table}-{begin:%Y%m%d}-{name}.tmp"
             try:
-                write_part(rows, hidden)
+                write_part(rows, hidden, places)
                 step(f"written {table}")
                 final.parent.mkdir(parents=True, exist_ok=True)
                 with suppress(FileExistsError):
@@ -293,22 +302,31 @@ def polars_schema(table: str) -> dict[str, pl.DataType]:
     return dict(frame.schema)
 
 
+def _frames(content: journal.Content) -> dict[str, pl.DataFrame]:
+    """Rows of a journal by table; the batches stay with it only if they are still needed."""
+    tables = {}
+    for table, batches in content.tables.items():
+        frame = pl.from_arrow(pa.Table.from_batches(batches, journal.schema(table)))
+        assert isinstance(frame, pl.DataFrame), "a table gives a frame"
+        tables[table] = frame
+    if content.ended:
+        content.tables.clear()
+    return tables
+
+
 def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None = None) -> list[Part]:
     """Make one journal, which the caller has locked, into parts and remove it (a damaged one: put it aside).
 
     ``step`` is called with the name of each step once it is done.
     """
     content = journal.read(path)
-    tables: dict[str, pl.DataFrame] = {}
-    for table, batches in content.tables.items():
-        frame = pl.from_arrow(pa.Table.from_batches(batches, journal.schema(table)))
-        assert isinstance(frame, pl.DataFrame), "a table gives a frame"
-        tables[table] = frame
+    tables = _frames(content)
     step("read")
     parts: list[Part] = []
     for table in _core.TABLES:
         if table in tables and table != "ledger":
-            parts += _publish(tables[table], table, lake, content, step)
+            # What is written is not held any longer: a journal's rows are most of what sealing needs.
+            parts += _publish(tables.pop(table), table, lake, content, step)
     empty = pl.DataFrame(schema=polars_schema("ledger"))
     ledger = tables.get("ledger", empty)
     # The time of the last row, not of this run: sealing again after a crash must give the same part.
