@@ -69,6 +69,10 @@ python-test: $(EXTENSION)
 packaging: $(EXTENSION) ## build wheel and sdist, install each into an empty environment, use it
 	$(BIN)/python -m pytest -m packaging
 
+.PHONY: wheel
+wheel: $(ENVIRONMENT) ## a wheel in dist, optimised by a profile of the benchmarks (needs: rustup component add llvm-tools)
+	$(BIN)/maturin build --release --pgo --out dist
+
 .PHONY: bench
 bench: $(EXTENSION) ## every benchmark, some minutes; writes docs/benchmarks.md
 	$(BIN)/python bench/report.py
