@@ -32,6 +32,7 @@ READERS = {
     "sonic_rs_typed": "sonic-rs into structs",
     "serde_json_typed": "serde_json into structs",
     "serde_json_value": "serde_json into `Value`",
+    "kraken_book": "the crate kraken-book: checked book, no rows",
 }
 PYTHON_READERS = {
     "bare": "websockets' Sans-I/O layer in an `asyncio.Protocol`, frames only kept",

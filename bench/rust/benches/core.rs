@@ -50,6 +50,14 @@ fn frame(criterion: &mut Criterion, cases: &[Case]) {
         ] {
             group.bench_function(id(name), |b| b.iter(|| assert_eq!(read(black_box(frames)), case.answer)));
         }
+        let found = peers::kraken_book(case);
+        if found == proved.0 {
+            group.bench_function(id("kraken_book"), |b| {
+                b.iter(|| assert_eq!(peers::kraken_book(black_box(case)), found));
+            });
+        } else {
+            println!("{}: kraken-book finds {found} of {} checksums right: it is left out", case.name, proved.0);
+        }
         let nodes = peers::nodes(frames);
         group.bench_function(id("simd_json_tape"), |b| {
             b.iter(|| assert_eq!(peers::simd_json_tape(black_box(frames)), nodes));
