@@ -161,7 +161,7 @@ impl<'f> Cursor<'f, '_> {
             _ => (whole, 0),
         };
         // What JSON forbids is left to the whole reader, and so is what 64 bits may not hold.
-        if whole + scale > 18 || bytes[whole] == b'.' && scale == 0 {
+        if whole + scale > 18 || (end > whole && scale == 0) {
             return None;
         }
         let (text, rest) = bytes.split_at(end);
@@ -319,6 +319,16 @@ mod tests {
                 let expected = (ended || count == 8).then_some((count, ended));
                 assert_eq!(printable(bytes), expected, "{bytes:?}");
             }
+        }
+    }
+    #[test]
+    fn a_frame_cut_anywhere_is_left_to_the_whole_reader() {
+        let frame: &[u8] = br#"{"channel":"book","type":"update","data":[{"symbol":"LONGNAME/USD","bids":[],"asks":[{"price":886110000000.00,"qty":0.123456789012},{"price":12345678,"qty":1.5}],"checksum":4294967295,"timestamp":"2026-08-02T10:00:00.123456789Z"}]}"#;
+        let mut minute = Minute::default();
+        let mut read = |frame| read(frame, &mut minute, &mut Vec::new(), &mut Vec::new()).is_some();
+        assert!(read(frame));
+        for length in 0..frame.len() {
+            assert!(!read(&frame[..length]), "{length}");
         }
     }
 }
