@@ -296,6 +296,29 @@ def test_any_flipped_bit_of_the_ledger_is_read_or_told(lake: Path) -> None:
     assert told > 5
 
 
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("sealed", "{"),
+        ("sealed", "[]"),
+        ("sealed", '{"table":"book"}'),
+        ("sealed", '{"part":"book","first":0,"last":1}'),
+        ("sealed", '{"part":"book/date=2026-08-02/100000-x-0.parquet","first":"0","last":1}'),
+        ("alive", '{"rows":{"book":"1"}}'),
+        ("alive", '{"rows":[1]}'),
+    ],
+)
+def test_a_row_of_the_ledger_that_makes_no_sense_is_told(lake: Path, kind: str, text: str) -> None:
+    """A spoiled fact is a problem with its place, and the rest is verified."""
+
+    def spoil(frame: pl.DataFrame) -> pl.DataFrame:
+        first = pl.int_range(pl.len()) == pl.col("kind").eq(kind).arg_max()
+        return frame.with_columns(detail=pl.when(first).then(pl.lit(text)).otherwise("detail"))
+
+    lakes.rewrite(lakes.parts(lake, "ledger")[0], spoil)
+    said(verify(lake), f" of the ledger, {kind}, makes no sense: spoiled")
+
+
 def test_a_lake_sealed_before_hashes_were_kept_is_still_proved(lake: Path) -> None:
     """A ledger without SHA-256 is of an earlier krakpot, not wrong."""
 

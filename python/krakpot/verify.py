@@ -24,6 +24,10 @@ from krakpot.lake import MARKS, REFUSALS, Lake, Part, covered, detail
 from krakpot.merge import merged, spread, whole
 from krakpot.seal import SEALER_ENTRY, UNCOUNTED, digest, polars_schema
 
+ACCOUNT = ("sealed", "compacted", "alive", "recovered", "connect")
+"""Rows of the ledger whose facts are reckoned with."""
+JOURNALS_MAX = 16_000_000
+"""Journals of a session that one part may stand for."""
 LIFE_ENDS = ("mismatch", "crossed", "unsubscribed", "gap", "gone", "delisted", *REFUSALS, "disconnect")
 """Ledger rows after which a book is not alive."""
 ROWS = 1_000_000
@@ -255,6 +259,23 @@ class _Merge:
     replaced_here: bool = False
 
 
+def _sound(kind: str, count: int | None, text: str | None) -> bool:
+    """Whether a ledger row that the account goes by has the facts that such rows have; a spoiled part may lack them."""
+    try:
+        facts: dict[str, Any] = detail(text)
+        if kind == "sealed":
+            _number(facts["part"])
+            ends = facts["first"], facts["last"]
+            return count is not None and all(end is None or isinstance(end, int) for end in ends)
+        if kind == "compacted":
+            span = sum(end - begin for begin, end in facts["journals"])
+            return isinstance(facts["part"], str) and count is not None and 0 <= span < JOURNALS_MAX
+        rows = facts.get("rows") or {}
+        return (count is not None or kind == "connect") and all(isinstance(n, int) for n in rows.values())
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+
+
 def _folder(part: str) -> str:
     """Folder of a part: its table and date."""
     return part.rpartition("/")[0]
@@ -323,7 +344,7 @@ class _Session:
 
     def verify(self, reader: ThreadPoolExecutor, threads: int, progress: Progress) -> pl.DataFrame:
         columns = ["symbol", "message", "entry", "ts_recv", "kind", "channel", "ts_from", "count", "detail"]
-        ledger = self.read(self.of("ledger"), columns).sort("entry")
+        ledger = self._understood(self.read(self.of("ledger"), columns).sort("entry"))
         self._sealed(ledger)
         self._numbers(ledger)
         self._accounts(ledger)
@@ -338,6 +359,19 @@ class _Session:
             if part.table in CHANNELS:
                 self.report.messages[CHANNELS[part.table]] += self.read([part], ["message"])["message"].n_unique()
         return ledger
+
+    def _understood(self, ledger: pl.DataFrame) -> pl.DataFrame:
+        """Leave out the rows that the account would go by and that make no sense; each is a problem."""
+        spoiled = [
+            (entry, kind)
+            for entry, kind, count, text in ledger.filter(pl.col("kind").is_in(ACCOUNT))
+            .select("entry", "kind", "count", "detail")
+            .iter_rows()
+            if not _sound(kind, count, text)
+        ]
+        for entry, kind in spoiled:
+            self.report.problem(f"session {self.session}: row {entry} of the ledger, {kind}, makes no sense: spoiled")
+        return ledger.filter(~pl.col("entry").is_in([entry for entry, _ in spoiled])) if spoiled else ledger
 
     def _sealed(self, ledger: pl.DataFrame) -> None:
         """Every part that the ledger names is here with all its rows, and every part that is here is named."""
