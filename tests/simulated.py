@@ -279,7 +279,7 @@ class Link:
                 error = json.loads(event["detail"])["error"]
                 told = {"Exceeded msg rate", "EGeneral:Rate limit exceeded", "EGeneral:Subscription limit exceeded"}
                 assert error not in told or key in self.touched, world.where(f"{symbol}: {error} without a fault")
-            if "a frame that could not be read" in (event["detail"] or "") and kind in {"doubt", "resync"}:
+            if "a frame that could not be read" in (event["detail"] or "") and kind in {"doubt", "resync", "gap"}:
                 world.seen[f"unread: {kind}"] += 1
                 assert key in self.touched or max(self.illegible, self.loose) >= world.now, world.where(f"{event}")
             elif kind in TROUBLE and symbol and self.loose < world.now:
@@ -394,7 +394,8 @@ class World:
             return
         if (link := self._link(fault["connection"])) is None:
             return
-        if name in {"truncate", "garbage"}:
+        if name in {"digit", "truncate", "garbage"}:
+            # Another digit may make a number that JSON forbids.
             link.illegible = self.now + 2 * SECOND
         if symbol:
             if name in {"digit", "truncate", "garbage", "oversize"}:
@@ -508,7 +509,7 @@ class World:
                 return False
             for channel, symbol, state, _ in states:
                 excused = (state == "refused" and (channel, symbol) in link.refused) or (
-                    state == "gone" and symbol in self.delisted
+                    state in {"gone", "refused"} and symbol in self.delisted
                 )
                 if state not in WELL and not excused:
                     return False

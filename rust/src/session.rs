@@ -390,6 +390,15 @@ struct Symbol {
 }
 
 impl Symbol {
+    /// Whether `channel` keeps a book that lives.
+    fn lives(&self, channel: Channel) -> bool {
+        match channel {
+            Channel::Book => self.book.life.book().is_some(),
+            Channel::Level3 => self.orders.life.book().is_some(),
+            Channel::Trade | Channel::Ticker | Channel::Ohlc => false,
+        }
+    }
+
     /// Ends the book that `channel` keeps, if it keeps one.
     fn end(&mut self, channel: Channel) {
         match channel {
@@ -2173,9 +2182,18 @@ impl State {
                 text.push(',');
             }
             write_text(&self.symbols[i].name, &mut text);
-            let subscription = &mut self.symbols[i].subscriptions[channel as usize];
+            let symbol = &mut self.symbols[i];
+            let subscription = &mut symbol.subscriptions[channel as usize];
             subscription.standing = if subscribe { Standing::Asked(now) } else { Standing::Leaving(now) };
             subscription.asked = now;
+            let reason = subscription.reason;
+            if !subscribe && symbol.lives(channel) {
+                // In doubt, and alive until now. The ack may be lost, and the book would stand still and look alive.
+                symbol.end(channel);
+                let detail = Some(fact("reason", reason));
+                let event = Event { detail, ..self.out.event("gap", Some(channel), &symbol.name) };
+                self.out.ledger(event);
+            }
         }
         text.push(']');
         // Kraken wants the parameters that tell subscriptions apart repeated when leaving.
