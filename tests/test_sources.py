@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from datetime import date, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from hypothesis import strategies as st
 
 import frames
 import lakes
-from krakpot.lake import Lake, Part
-from krakpot.sources import Span, during, overlap, turns
+from krakpot.lake import Lake
+from krakpot.sources import Span, overlap, turns
 from krakpot.verify import verify
 
 MILLISECOND = frames.SECOND // 1000
@@ -152,23 +151,3 @@ def test_a_part_that_cannot_be_read_is_not_compared(tmp_path: Path) -> None:
     assert " messages in both, 0 in the first only, 0 in the second only" in books
     assert trades.startswith("trades: sessions ")
     assert trades.endswith(" could not be compared 2 times: a part cannot be read")
-
-
-def test_only_parts_of_the_common_time_are_compared() -> None:
-    """What a session wrote long before another one began, or long after it ended, is not read."""
-
-    def part(clock: str, number: int) -> Part:
-        name = f"{clock}-s-{number}.parquet"
-        return Part(Path("lake/book/date=2026-08-02") / name, "book", date(2026, 8, 2), "s", number)
-
-    def at(clock: str) -> int:
-        return int(datetime.fromisoformat(f"2026-08-02T{clock}Z").timestamp()) * 1_000_000_000
-
-    parts = [part(clock, number) for number, clock in enumerate(("100000", "100500", "101000", "101500"))]
-    whole = Span(at("10:00:00"), at("10:20:00"), "s")
-    found = during(parts, whole, Span(at("10:06:00"), at("10:09:00"), "t"))
-    assert [path.name[:6] for path in found] == ["100500"]
-    found = during(parts, whole, Span(at("10:05:00"), at("10:15:00"), "t"))
-    assert [path.name[:6] for path in found] == ["100000", "100500", "101000", "101500"]
-    merged = [*parts[1:], parts[0]._replace(compacted=True)]
-    assert len(during(merged, whole, Span(at("10:06:00"), at("10:09:00"), "t"))) == len(parts)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
@@ -18,7 +17,7 @@ import polars as pl
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from krakpot.lake import Lake, Part
+    from krakpot.lake import Lake
 
 CHANNELS = {"book": "book", "orders": "level3", "trades": "trade", "ticker": "ticker", "ohlc": "ohlc"}
 """Tables that can have several sources, and the channels that fill them."""
@@ -26,9 +25,6 @@ COMPARED = {"book": ("ts_event", "checksum"), "orders": ("ts_event", "checksum")
 """Tables of which two sources are compared: what orders their messages, and what tells one from another."""
 NAMED = 5
 """Symbols named in a sentence."""
-SECOND = 1_000_000_000
-SLACK = 2 * SECOND
-"""Names of parts have whole seconds, and coverage ends a second after the last sign of life."""
 LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1
 TIMES = pl.Datetime("ns", "UTC")
 TURNS = {
@@ -149,9 +145,9 @@ def differences(lake: Lake, coverage: pl.DataFrame) -> list[str]:
     """
     sentences = []
     for table, (order, number) in COMPARED.items():
-        files: dict[str, list[Part]] = defaultdict(list)
+        files: dict[str, list[Path]] = defaultdict(list)
         for part in lake.parts(table):
-            files[part.session].append(part)
+            files[part.session].append(part.path)
         totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
         symbols: dict[tuple[str, str], set[str]] = defaultdict(set)
         differ: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -160,12 +156,7 @@ def differences(lake: Lake, coverage: pl.DataFrame) -> list[str]:
             for first, second in _pairs(spans):
                 pair = (first.session, second.session)
                 try:
-                    counted = _compare(
-                        [
-                            _messages(during(files[s.session], first, second), symbol, s, order, number)
-                            for s in (first, second)
-                        ]
-                    )
+                    counted = _compare([_messages(files[s.session], symbol, s, order, number) for s in (first, second)])
                 except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
                     # A part that cannot be read, which is a problem of its own, by its SHA-256 or by its rows.
                     unread[pair] += 1
@@ -197,24 +188,6 @@ def _pairs(spans: list[Span]) -> Iterator[tuple[Span, Span]]:
                 break
             first, second = sorted((span, other), key=lambda one: one.session)
             yield first, second
-
-
-def during(parts: list[Part], first: Span, second: Span) -> list[Path]:
-    """Parts of a session that may have rows of the time of both spans: each has its begin in its name, in seconds.
-
-    A session of months has thousands of parts, and another one may have been there for a minute of it.
-    """
-    begin, end = max(first.begin, second.begin) - SLACK, min(first.end, second.end) + SLACK
-    if any(part.compacted for part in parts):
-        return [part.path for part in parts]
-    begins = sorted((_begin(part), part) for part in parts)
-    ends = [at for at, _ in begins[1:]] + [HIGHEST]
-    return [part.path for (at, part), until in zip(begins, ends, strict=True) if at < end and until >= begin]
-
-
-def _begin(part: Part) -> int:
-    """When a part begins, by its name, ns; to the second."""
-    return round(datetime.strptime(f"{part.date} {part.path.name[:6]}Z", "%Y-%m-%d %H%M%S%z").timestamp()) * SECOND
 
 
 def _messages(files: list[Path], symbol: str, span: Span, order: str, number: str) -> pl.DataFrame:
