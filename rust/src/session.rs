@@ -1556,7 +1556,7 @@ impl State {
     }
 
     /// A message may be lost: one named an order that is not held, or added one that is, or could not be read. What the
-    /// checksum proves still holds, so the book lives on until it is asked for again.
+    /// checksum proves still holds, so the book lives on until it is left, to be asked for again.
     fn doubt<B: Kept>(&mut self, options: &Options, i: usize, what: &'static str, count: u64) {
         if B::of(&mut self.symbols[i]).newly_doubted() {
             let event = Event {
