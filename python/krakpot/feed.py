@@ -45,7 +45,7 @@ from krakpot.beside import Beside
 from krakpot.config import LEVEL3, URL, Config, unmatched
 from krakpot.connection import Backoff, Connection
 from krakpot.errors import ConfigError, ConnectionLost, FeedError, NoBook, SlowReader
-from krakpot.link import Link, Shared, uuid7
+from krakpot.link import Link, Shared, uuid7, watched
 from krakpot.log import Line
 
 EVENTS_MAX = 10_000
@@ -429,14 +429,7 @@ class Feed:
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run beside the strategy; if it fails, the feed does."""
-
-        def done(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and isinstance(error := task.exception(), Exception):
-                self.fail(error)
-
-        task = asyncio.create_task(work)
-        task.add_done_callback(done)
-        return task
+        return watched(work, self.fail)
 
     def stop(self) -> None:
         """End in order: iteration ends, ``run`` returns."""

@@ -73,6 +73,18 @@ def add_counts(total: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def watched(work: Coroutine[Any, Any, None], fail: Callable[[Exception], None]) -> asyncio.Task[None]:
+    """Run work beside the rest; ``fail`` gets its error, if it fails."""
+
+    def done(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            fail(error)
+
+    task = asyncio.create_task(work)
+    task.add_done_callback(done)
+    return task
+
+
 @dataclass
 class Shared:
     """What the links of a recording, or of a feed, have in common."""

@@ -27,7 +27,7 @@ from krakpot.connection import Backoff
 from krakpot.errors import ConfigError, ConnectionLost
 from krakpot.lag import Lag, Lateness
 from krakpot.level3 import Level3, subscribe_seconds
-from krakpot.link import Recorded, Recording, add_counts, uuid7
+from krakpot.link import Recorded, Recording, add_counts, uuid7, watched
 from krakpot.log import Line
 from krakpot.spread import Spread
 from krakpot.stages import Stages
@@ -221,14 +221,7 @@ class Recorder:
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run beside the connections; if it fails, the recording ends with its error."""
-
-        def done(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and isinstance(error := task.exception(), Exception):
-                self.fail(error)
-
-        task = asyncio.create_task(work)
-        task.add_done_callback(done)
-        return task
+        return watched(work, self.fail)
 
     def stop(self) -> None:
         """End in order."""
