@@ -304,6 +304,7 @@ def test_any_flipped_bit_of_the_ledger_is_read_or_told(lake: Path) -> None:
         ("sealed", '{"table":"book"}'),
         ("sealed", '{"part":"book","first":0,"last":1}'),
         ("sealed", '{"part":"book/date=2026-08-02/100000-x-0.parquet","first":"0","last":1}'),
+        ("sealed", '{"part":"book/date=2026-08-02/100000-x-0.parquet","first":0,"last":null}'),
         ("alive", '{"rows":{"book":"1"}}'),
         ("alive", '{"rows":[1]}'),
     ],

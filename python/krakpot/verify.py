@@ -266,10 +266,11 @@ def _sound(kind: str, count: int | None, text: str | None) -> bool:
         if kind == "sealed":
             _number(facts["part"])
             ends = facts["first"], facts["last"]
-            return count is not None and all(end is None or isinstance(end, int) for end in ends)
+            return count is not None and (ends == (None, None) or all(isinstance(end, int) for end in ends))
         if kind == "compacted":
-            span = sum(end - begin for begin, end in facts["journals"])
-            return isinstance(facts["part"], str) and count is not None and 0 <= span < JOURNALS_MAX
+            spans = [end - begin for begin, end in facts["journals"]]
+            few = min(spans, default=0) >= 0 and sum(spans) < JOURNALS_MAX
+            return isinstance(facts["part"], str) and count is not None and few
         rows = facts.get("rows") or {}
         return (count is not None or kind == "connect") and all(isinstance(n, int) for n in rows.values())
     except (AttributeError, KeyError, TypeError, ValueError):
