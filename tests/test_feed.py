@@ -273,8 +273,9 @@ def test_a_slow_strategy_lets_the_socket_wait() -> None:
                     break
             sent = [int(item["checksum"]) for item in exchange.sent("book", "BTC/USD")]
             told = [event.checksum for event in seen]
-            at = sent.index(told[0] or 0)
-            assert told == sent[at : at + len(told)], "none is missing"
+            # A book may come back to what it was: the first checksum alone does not tell where they begin.
+            starts = (at for at, checksum in enumerate(sent) if checksum == told[0])
+            assert any(told == sent[at : at + len(told)] for at in starts), "none is missing"
             counts = feed.counts
             assert counts["waits"] > 0
             assert counts["waited_seconds"] > 0
