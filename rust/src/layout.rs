@@ -138,11 +138,9 @@ impl<'f> Cursor<'f, '_> {
             if bytes.get(at).is_some_and(u8::is_ascii_digit) {
                 return self.long_decimal();
             }
-        } else if whole + 1 == at {
-            // A point without decimals.
-            return None;
         }
-        if whole == 0 || (whole > 1 && bytes[0] == b'0') {
+        // A point without decimals, decimals alone, zeros in front.
+        if whole + 1 == at || whole == 0 || (whole > 1 && bytes[0] == b'0') {
             return None;
         }
         self.rest = &bytes[at..];
@@ -321,6 +319,26 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn decimals_are_those_of_json_at_every_length() {
+        for whole in 0..=19 {
+            for (first, point, scale) in (0..=19).flat_map(|n| [("9", ".", n), ("0", ".", n), ("9", "", 0)]) {
+                let whole = if whole == 0 { String::new() } else { format!("{first}{}", "8".repeat(whole - 1)) };
+                let text = format!("{whole}{point}{}", "7".repeat(scale));
+                let frame = format!("{text}}}],\"asks\":[");
+                let mut at = Cursor { rest: frame.as_bytes(), minute: &mut Minute::default() };
+                let read = at.decimal();
+                let valid = serde_json::from_str::<serde_json::Value>(&text).is_ok() && whole.len() + scale <= 18;
+                assert_eq!(read.is_some(), valid, "{text}");
+                if valid {
+                    assert_eq!(read, Decimal::parse(text.as_bytes()), "{text}");
+                    assert_eq!(at.rest, &frame.as_bytes()[text.len()..], "{text}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_frame_cut_anywhere_is_left_to_the_whole_reader() {
         let frame: &[u8] = br#"{"channel":"book","type":"update","data":[{"symbol":"LONGNAME/USD","bids":[],"asks":[{"price":886110000000.00,"qty":0.123456789012},{"price":12345678,"qty":1.5}],"checksum":4294967295,"timestamp":"2026-08-02T10:00:00.123456789Z"}]}"#;
