@@ -122,7 +122,9 @@ impl Model {
             self.check(session);
             return;
         }
-        let value: Value = serde_json::from_slice(frame).expect("what the core takes, serde_json takes");
+        let value: Value = serde_json::from_slice(frame).unwrap_or_else(|e| {
+            panic!("the core takes what serde_json refuses, {e}: {}", String::from_utf8_lossy(frame))
+        });
         if more("book") && value.get("method").is_none() {
             self.book_frame(session, &value, delta);
         } else {

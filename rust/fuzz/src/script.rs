@@ -107,12 +107,7 @@ impl Play {
                 self.session.events();
                 self.session.tick(self.now);
                 // The ticker of a script knows nothing of the book: in time it bears witness against a silent one.
-                for event in self.session.events() {
-                    if (event.kind.as_str(), event.channel.as_deref()) == ("stale", Some("book")) {
-                        self.model.drop(event.symbol.as_deref().expect("a symbol"));
-                    }
-                }
-                self.model.check(&self.session);
+                self.over("stale");
             }
             // Long enough for checkpoints; never without a frame, as a connection without heartbeats is given up.
             41 => {
@@ -146,6 +141,16 @@ impl Play {
             _ => assert!(self.session.events().len() <= limits::EVENTS_MAX),
         }
         self.bounds();
+    }
+
+    /// Books that the session has just ended of itself, as it says by events of this kind.
+    fn over(&mut self, kind: &str) {
+        for event in self.session.events() {
+            if (event.kind.as_str(), event.channel.as_deref()) == (kind, Some("book")) {
+                self.model.drop(event.symbol.as_deref().expect("a symbol"));
+            }
+        }
+        self.model.check(&self.session);
     }
 
     fn instrument(&self, kind: &str) -> String {
@@ -184,7 +189,11 @@ impl Play {
 
     /// The exchange answers what it is asked: an ack, and a snapshot of a book.
     fn requests(&mut self) {
-        for text in self.session.requests(self.now) {
+        self.session.events();
+        let requests = self.session.requests(self.now);
+        // One in doubt ends when it is left.
+        self.over("gap");
+        for text in requests {
             assert!(!self.observe && !self.ended, "nothing is asked for: {text}");
             let request: Value = serde_json::from_str(&text).expect("a request is JSON");
             let (method, params) = (request["method"].as_str().expect("text"), &request["params"]);
