@@ -191,8 +191,12 @@ def case(seed: int, run: int) -> list[Piece]:
     if random.randrange(4) == 0:
         # Its recorder died.
         pieces.pop()
+    made = {}
     for _ in range(random.choice([0, 1, 1, 1, 2, 2, 3, 5])):
+        made |= {piece.data: piece for piece in pieces if piece.whole}
         damage(pieces, random)
+    # One damage may take back another.
+    pieces = [made.get(piece.data, piece) for piece in pieces]
     magic = journal.MAGIC
     if random.randrange(12) == 0:
         magic = random.choice([b"", b"KPJ2", b"KPJ", b"\0\0\0\0", b"KPJ1KPJ1"])
