@@ -17,7 +17,7 @@ from polars.testing import assert_frame_equal
 import channels
 import frames
 import lakes
-from krakpot import Lake, books, compact, seal
+from krakpot import Lake, books, compact, journal, seal
 from krakpot.cli import main
 from krakpot.ingest import ingest
 
@@ -158,11 +158,18 @@ def expected(
             yield [state for at, state in asked[current[2]] if at <= time][-1]
 
 
-@pytest.mark.parametrize("by", ["recv", "event"])
+@pytest.mark.parametrize(("by", "at_once"), [("recv", journal.ROWS_MAX), ("event", journal.ROWS_MAX), ("recv", 0)])
 def test_books_are_those_of_the_session_in_turn(
-    lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]], by: books.By
+    lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]],
+    by: books.By,
+    at_once: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Over cuts, a lost message, an overlap, a midnight and the hourly checkpoints; none where none was known."""
+    """Over cuts, a lost message, an overlap, a midnight and the hourly checkpoints; none where none was known.
+
+    However many rows are read at once.
+    """
+    monkeypatch.setattr(journal, "ROWS_MAX", at_once)
     opened, sessions = lake
     begin, end, every = START - 10 * MINUTE, START + SPAN + 10 * MINUTE, 17 * frames.SECOND + 3
     found = opened.books(SYMBOL, begin, end, every=every, by=by, threads=2)

@@ -108,6 +108,8 @@ class _File(NamedTuple):
     first: int
     last: int
     path: Path
+    rows: int
+    """Of the row groups that hold some."""
 
 
 def step(every: str | int) -> int:
@@ -193,8 +195,10 @@ class Reader:
                 pieces = self._pieces(str(session), asked["ts"])
                 cores = [core(str(session), asked) for _ in pieces]
                 files = self._files(str(session), asked["ts"], pieces[0].first)
+                ends = life_ends(self.ledger.filter(pl.col("session") == session), self.books.channel)
+                ends = ends.select("symbol", "message", "kind")
                 jobs = [
-                    pool.submit(self._piece, str(session), one, piece, files, asked["ts"] if n == 0 else None)
+                    pool.submit(self._piece, str(session), one, piece, files, ends, asked["ts"] if n == 0 else None)
                     for n, (one, piece) in enumerate(zip(cores, pieces, strict=True))
                 ]
                 for job in jobs:
@@ -296,17 +300,23 @@ class Reader:
                 if names_there.min <= self.symbol <= names_there.max:
                     numbers, received = group.column(message).statistics, group.column(time).statistics
                     if received.min_raw <= end + margin and numbers.max_raw >= first:
-                        held.append((numbers.min_raw, numbers.max_raw))
+                        held.append((numbers.min_raw, numbers.max_raw, group.num_rows))
             if held:
-                files.append(_File(min(low for low, _ in held), max(high for _, high in held), part.path))
+                lows, highs, rows = zip(*held, strict=True)
+                files.append(_File(min(lows), max(highs), part.path, sum(rows)))
         return sorted(files)
 
     def _piece(
-        self, session: str, core: _core.Books, piece: _Piece, files: list[_File], times: pl.Series | None
+        self,
+        session: str,
+        core: _core.Books,
+        piece: _Piece,
+        files: list[_File],
+        ends: pl.DataFrame,
+        times: pl.Series | None,
     ) -> None:
         """Rebuild the books of one piece; ``times`` if it is the first, whose checkpoint stands for what was before."""
-        ends = life_ends(self.ledger.filter(pl.col("session") == session), self.books.channel)
-        core.ends(ends.select("symbol", "message", "kind"))
+        core.ends(ends)
         if piece.checkpoint is not None:
             day = journal.stamp(piece.checkpoint).date()
             rows = self._checkpoints(session, day - timedelta(days=1), day).filter(pl.col("message") == piece.first)
@@ -323,21 +333,23 @@ class Reader:
         schema = polars_schema(self.books.messages)
         columns = [name for name in schema if name in (*self.books.message_columns, *times)]
         mine = [file for file in files if file.first < piece.until and file.last >= piece.first]
+        number = pl.col("message")
+        wanted = (pl.col("symbol") == self.symbol, number >= piece.first, number < piece.until)
         while mine:
             # Parts whose messages overlap belong together: both sides of a midnight at which the clock was set back.
+            # Small ones are read together, up to the rows of a large one, because that takes half the time.
             together = [mine.pop(0)]
-            while mine and mine[0].first <= max(file.last for file in together):
+            while mine and (
+                mine[0].first <= max(file.last for file in together)
+                or sum(file.rows for file in together) + mine[0].rows <= journal.ROWS_MAX
+            ):
                 together.append(mine.pop(0))
-            number = pl.col("message")
-            wanted = (pl.col("symbol") == self.symbol, number >= piece.first, number < piece.until)
-            frames = [
+            rows = pl.concat(
                 pl.scan_parquet(file.path, hive_partitioning=False)
                 .filter(*wanted)
                 .select(pl.col(name).cast(schema[name]) for name in columns)
-                .collect()
                 for file in together
-            ]
-            rows = pl.concat(frames)
+            ).collect()
             if rows.height:
                 yield rows if rows["message"].is_sorted() else rows.sort("message", "entry")
 

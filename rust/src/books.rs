@@ -40,6 +40,12 @@ enum Values {
     Float(Vec<f64>),
 }
 
+/// The nearest binary number. Of 64 bits, as nearly all are, that is one instruction.
+#[allow(clippy::cast_precision_loss, reason = "asked for")]
+fn float(number: i128) -> f64 {
+    i64::try_from(number).map_or_else(|_| number as f64, |number| number as f64)
+}
+
 /// The book after the last message, or why there is none.
 #[derive(Default)]
 struct Held {
@@ -67,11 +73,8 @@ impl Held {
             book.each_level(side, wanted.depth, |price, qty| {
                 let place = 4 * count + at;
                 if wanted.floats {
-                    #[allow(clippy::cast_precision_loss, reason = "asked for")]
-                    {
-                        self.floats[place] = price as f64 / price_of;
-                        self.floats[place + 1] = qty as f64 / qty_of;
-                    }
+                    self.floats[place] = float(price) / price_of;
+                    self.floats[place + 1] = float(qty) / qty_of;
                 } else {
                     self.decimals[place] = price * price_by;
                     self.decimals[place + 1] = qty * qty_by;
