@@ -191,7 +191,7 @@ def case(seed: int, run: int) -> list[Piece]:
     if random.randrange(4) == 0:
         # Its recorder died.
         pieces.pop()
-    made = {}
+    made: dict[bytes, Piece] = {}
     for _ in range(random.choice([0, 1, 1, 1, 2, 2, 3, 5])):
         made |= {piece.data: piece for piece in pieces if piece.whole}
         damage(pieces, random)

@@ -5,14 +5,14 @@ use std::path::Path;
 fn main() {
     println!("cargo:rustc-check-cfg=cfg(simdjson)");
     println!("cargo:rerun-if-changed=src/simdjson.cpp");
-    let header = ["/usr/include/simdjson.h", "/usr/local/include/simdjson.h", "/opt/homebrew/include/simdjson.h"]
-        .into_iter()
-        .find(|path| Path::new(path).exists());
+    let headers = ["/usr/include/simdjson.h", "/usr/local/include/simdjson.h", "/opt/homebrew/include/simdjson.h"];
+    // Those that are missing too: they may be installed before the next build.
+    headers.iter().for_each(|path| println!("cargo:rerun-if-changed={path}"));
+    let header = headers.into_iter().find(|path| Path::new(path).exists());
     let Some(header) = header else {
         println!("cargo:warning=simdjson.h was not found: the C++ peer is left out (Debian: libsimdjson-dev)");
         return;
     };
-    println!("cargo:rerun-if-changed={header}");
     let text = std::fs::read_to_string(header).expect("a header that exists can be read");
     let version = text.lines().find_map(|line| line.strip_prefix("#define SIMDJSON_VERSION "));
     println!("cargo:rustc-env=SIMDJSON_VERSION={}", version.unwrap_or("of unknown version").trim_matches('"'));
