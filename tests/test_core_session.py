@@ -157,6 +157,31 @@ def test_a_delisting_and_a_listing_are_followed() -> None:
     assert ("delisted", "NEW/USD") in [(row["kind"], row["symbol"]) for row in after.events()]
 
 
+def test_quiet_books_get_a_checkpoint_every_hour() -> None:
+    """A few at a step of the clock, each once an hour; also one whose snapshot the clock, set back, put earlier."""
+    session = _core.Session("test", observe=True, depth=10)
+    count = 3 * _core.LIMITS["CHECKPOINTS_MAX"]
+    for n in range(count):
+        session.receive([frames.Book(f"A{n}/USD").snapshot(bids=[("1.0", "1.00000000")])], frames.START)
+    session.take()
+
+    def written(begin: int) -> list[int]:
+        found = []
+        for step in range(6):
+            session.tick(begin + step * frames.SECOND)
+            batch = session.take().get("checkpoints")
+            found.append(0 if batch is None else pl.DataFrame(batch)["symbol"].n_unique())
+        return found
+
+    first, second, third = (frames.START // frames.HOUR * frames.HOUR + n * frames.HOUR for n in (1, 2, 3))
+    assert written(first - 10 * frames.SECOND) == [0] * 6
+    assert written(first) == [count // 3] * 3 + [0] * 3
+    assert written(second) == [count // 3] * 3 + [0] * 3
+    session.receive([frames.Book("LATE/USD").snapshot(bids=[("1.0", "1.00000000")])], first)
+    assert written(second + frames.HOUR // 2) == [1] + [0] * 5
+    assert sum(written(third)) == count + 1
+
+
 def test_a_book_is_a_copy() -> None:
     """What was asked for stays as it was, while the session goes on."""
     session = _core.Session(SESSION, observe=True)

@@ -819,6 +819,8 @@ struct State {
     next_step: i64,
     /// Where the search for due checkpoints goes on.
     checkpoint_cursor: usize,
+    /// The hour of which, or of a later one, every book that lives has a checkpoint or its snapshot.
+    checkpointed: i64,
     error_rows: u32,
     errors_unsaid: u64,
     buffer: Vec<u8>,
@@ -864,6 +866,7 @@ impl Session {
                 alive_message: 0,
                 next_step: 0,
                 checkpoint_cursor: 0,
+                checkpointed: i64::MIN,
                 error_rows: 0,
                 errors_unsaid: 0,
                 buffer: Vec::with_capacity(1024),
@@ -1186,10 +1189,13 @@ impl State {
         }
         // Books whose last checkpoint is of an earlier hour, a few at a time.
         let hour = now.div_euclid(HOUR);
+        if hour <= self.checkpointed {
+            return;
+        }
         let mut written = 0;
         for _ in 0..self.symbols.len() {
-            if written == limits::CHECKPOINTS_MAX {
-                break;
+            if written >= limits::CHECKPOINTS_MAX {
+                return;
             }
             self.checkpoint_cursor = (self.checkpoint_cursor + 1) % self.symbols.len();
             let symbol = &mut self.symbols[self.checkpoint_cursor];
@@ -1197,6 +1203,7 @@ impl State {
             written += usize::from(checkpoint::<Book>(symbol, &mut self.out, hour, next));
             written += usize::from(checkpoint::<Orders>(symbol, &mut self.out, hour, next));
         }
+        self.checkpointed = hour;
     }
 
     /// Says how far the recording has come, and how many rows each table got since the last time.
@@ -1493,6 +1500,8 @@ impl State {
         let followed = B::of(symbol);
         followed.refusals = 0;
         followed.hour = hour;
+        // The clock may have been set back.
+        self.checkpointed = self.checkpointed.min(hour);
         followed.explained = false;
         followed.doubted = false;
         let from = followed.depth.map_or("", |(_, from)| from);

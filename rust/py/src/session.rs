@@ -340,11 +340,15 @@ impl Session {
             checksums.set_item(channel.name(), dict)?;
         }
         dict.set_item("checksums", checksums)?;
-        let mut standing = HashMap::new();
+        let [mut subscribed, mut refused, mut waiting] = [0u64; 3];
         for (_, _, word, _) in session.subscriptions() {
-            *standing.entry(word).or_insert(0u64) += 1;
+            match word {
+                "live" | "quiet" => subscribed += 1,
+                "refused" => refused += 1,
+                "wanted" | "asked" | "bad" => waiting += 1,
+                _ => {}
+            }
         }
-        let of = |word| standing.get(word).copied().unwrap_or(0);
         for (name, count) in [
             ("unchecked", counts.unchecked),
             ("errors", counts.errors),
@@ -354,9 +358,9 @@ impl Session {
             ("unknown_fields", counts.unknown_fields),
             ("pairs", session.pairs().count() as u64),
             ("selected", session.pairs().filter(|(_, selected)| *selected).count() as u64),
-            ("subscribed", of("live") + of("quiet")),
-            ("refused", of("refused")),
-            ("waiting", of("wanted") + of("asked") + of("bad")),
+            ("subscribed", subscribed),
+            ("refused", refused),
+            ("waiting", waiting),
             ("live", session.live() as u64),
         ] {
             dict.set_item(name, count)?;
