@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import polars as pl
@@ -189,7 +190,10 @@ class Reader:
         turns = self._turns(times)
         found = [pl.DataFrame(pa.record_batch(core("", turns.head(0).select("ts")).frame(0)))]
         found += [turns.filter(pl.col("session").is_null()).select("ts", "reason")]
-        with ThreadPoolExecutor(max_workers=threads or os.cpu_count() or 1) as pool:
+        threads = threads or os.cpu_count() or 1
+        # Twice as many pieces: while some are read, which Polars does beside, others are rebuilt.
+        rebuilding = BoundedSemaphore(threads)
+        with ThreadPoolExecutor(max_workers=2 * threads) as pool:
             for (session,), mine in turns.drop_nulls("session").partition_by("session", as_dict=True).items():
                 asked = mine.select("ts")
                 pieces = self._pieces(str(session), asked["ts"])
@@ -198,7 +202,9 @@ class Reader:
                 ends = life_ends(self.ledger.filter(pl.col("session") == session), self.books.channel)
                 ends = ends.select("symbol", "message", "kind")
                 jobs = [
-                    pool.submit(self._piece, str(session), one, piece, files, ends, asked["ts"] if n == 0 else None)
+                    pool.submit(
+                        self._piece, rebuilding, str(session), one, piece, files, ends, asked["ts"] if n == 0 else None
+                    )
                     for n, (one, piece) in enumerate(zip(cores, pieces, strict=True))
                 ]
                 for job in jobs:
@@ -308,6 +314,7 @@ class Reader:
 
     def _piece(
         self,
+        rebuilding: BoundedSemaphore,
         session: str,
         core: _core.Books,
         piece: _Piece,
@@ -325,7 +332,8 @@ class Reader:
                 since = int(times.cast(pl.Int64)[0]) if self.event else piece.checkpoint
                 core.begin(self.symbol, piece.first, since)
         for frame in self._frames(piece, files):
-            core.messages(frame)
+            with rebuilding:
+                core.messages(frame)
 
     def _frames(self, piece: _Piece, files: list[_File]) -> Iterator[pl.DataFrame]:
         """Rows of the messages of a piece, in order, no message in two frames."""

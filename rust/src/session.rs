@@ -221,6 +221,23 @@ pub struct Checked {
     pub bad: u64,
 }
 
+/// How many pairs, subscriptions and books stand where.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Standings {
+    /// Pairs that the instrument channel described.
+    pub pairs: usize,
+    /// Of them those that were chosen.
+    pub selected: usize,
+    /// Subscriptions that deliver.
+    pub subscribed: usize,
+    /// Subscriptions that the exchange refused.
+    pub refused: usize,
+    /// Subscriptions that are wanted, asked for, or to be asked for again.
+    pub waiting: usize,
+    /// Books that live, of both kinds.
+    pub live: usize,
+}
+
 /// What was counted so far.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
@@ -390,6 +407,11 @@ struct Symbol {
 }
 
 impl Symbol {
+    /// Its books that live.
+    fn live(&self) -> usize {
+        usize::from(self.lives(Channel::Book)) + usize::from(self.lives(Channel::Level3))
+    }
+
     /// Whether `channel` keeps a book that lives.
     fn lives(&self, channel: Channel) -> bool {
         match channel {
@@ -1142,10 +1164,31 @@ impl Session {
     /// Books that live, of both kinds.
     #[must_use]
     pub fn live(&self) -> usize {
-        let live = |symbol: &Symbol| {
-            usize::from(symbol.book.life.book().is_some()) + usize::from(symbol.orders.life.book().is_some())
-        };
-        self.state.symbols.iter().map(live).sum()
+        self.state.symbols.iter().map(Symbol::live).sum()
+    }
+
+    /// How many pairs, subscriptions and books stand where.
+    #[must_use]
+    pub fn standings(&self) -> Standings {
+        let mut found = Standings::default();
+        for symbol in &self.state.symbols {
+            found.live += symbol.live();
+            found.pairs += usize::from(symbol.pair.is_some());
+            found.selected += usize::from(symbol.pair.is_some() && symbol.selected);
+            for subscription in &symbol.subscriptions {
+                match subscription.standing {
+                    Standing::Off | Standing::Gone => {}
+                    Standing::Live => found.subscribed += 1,
+                    Standing::Refused => found.refused += 1,
+                    Standing::Wanted(_)
+                    | Standing::Asked(_)
+                    | Standing::Granted(_)
+                    | Standing::Bad(_)
+                    | Standing::Leaving(_) => found.waiting += 1,
+                }
+            }
+        }
+        found
     }
 
     /// The book of `symbol`, if it lives.

@@ -236,6 +236,13 @@ impl Text {
             Self::Small(a) => a.is_valid(row).then(|| a.value(row)),
         }
     }
+
+    /// Whether two rows hold the same text, or none.
+    fn same(&self, row: usize, other: usize) -> bool {
+        // Views of the same text are equal as they are if it is short, as most is.
+        matches!(self, Self::View(a) if a.null_count() == 0 && a.views()[row] == a.views()[other])
+            || self.get(row) == self.get(other)
+    }
 }
 
 pub(crate) fn column<'a, T>(
@@ -302,7 +309,7 @@ impl<'a> Levels<'a> {
                 continue;
             };
             let mut to = from + 1;
-            while to < rows && self.symbol.get(to) == Some(symbol) {
+            while to < rows && self.symbol.same(from, to) {
                 to += 1;
             }
             each(symbol, from..to);

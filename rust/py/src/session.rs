@@ -340,15 +340,6 @@ impl Session {
             checksums.set_item(channel.name(), dict)?;
         }
         dict.set_item("checksums", checksums)?;
-        let [mut subscribed, mut refused, mut waiting] = [0u64; 3];
-        for (_, _, word, _) in session.subscriptions() {
-            match word {
-                "live" | "quiet" => subscribed += 1,
-                "refused" => refused += 1,
-                "wanted" | "asked" | "bad" => waiting += 1,
-                _ => {}
-            }
-        }
         for (name, count) in [
             ("unchecked", counts.unchecked),
             ("errors", counts.errors),
@@ -356,12 +347,17 @@ impl Session {
             ("absent", counts.absent),
             ("replaced", counts.replaced),
             ("unknown_fields", counts.unknown_fields),
-            ("pairs", session.pairs().count() as u64),
-            ("selected", session.pairs().filter(|(_, selected)| *selected).count() as u64),
-            ("subscribed", subscribed),
-            ("refused", refused),
-            ("waiting", waiting),
-            ("live", session.live() as u64),
+        ] {
+            dict.set_item(name, count)?;
+        }
+        let standings = session.standings();
+        for (name, count) in [
+            ("pairs", standings.pairs),
+            ("selected", standings.selected),
+            ("subscribed", standings.subscribed),
+            ("refused", standings.refused),
+            ("waiting", standings.waiting),
+            ("live", standings.live),
         ] {
             dict.set_item(name, count)?;
         }
