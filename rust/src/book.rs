@@ -5,8 +5,6 @@
 //! wrong checksum, crossed book, or an end from outside (unsubscribed, disconnected, a gap). Updates outside a life
 //! change nothing and are counted unchecked. It keeps no history and reads no clock.
 
-use std::collections::VecDeque;
-
 use crate::checksum::{self, LEVELS};
 use crate::decimal::Decimal;
 use crate::error::Error;
@@ -15,21 +13,21 @@ use crate::message::{Entry, Kind, Side};
 
 /// An integer that holds prices and quantities at the pair's scale: 64 bits, or 128 for the few symbols that need it.
 trait Mantissa: Copy + Ord + TryFrom<i128> + Into<i128> + std::ops::Neg<Output = Self> {
-    /// The digits of a price and a quantity.
-    type Digits: AsMut<[u8]> + AsRef<[u8]> + Copy + std::fmt::Debug;
+    /// The digits of the best levels of both sides.
+    type Digits: AsMut<[u8]> + AsRef<[u8]> + Clone + std::fmt::Debug;
     const NO_DIGITS: Self::Digits;
     const ZERO: Self;
 }
 
 impl Mantissa for i64 {
-    type Digits = [u8; 38];
-    const NO_DIGITS: Self::Digits = [0; 38];
+    type Digits = [u8; 2 * LEVELS * 2 * 19];
+    const NO_DIGITS: Self::Digits = [0; 2 * LEVELS * 2 * 19];
     const ZERO: Self = 0;
 }
 
 impl Mantissa for i128 {
-    type Digits = [u8; 78];
-    const NO_DIGITS: Self::Digits = [0; 78];
+    type Digits = [u8; 2 * LEVELS * 2 * 39];
+    const NO_DIGITS: Self::Digits = [0; 2 * LEVELS * 2 * 39];
     const ZERO: Self = 0;
 }
 
@@ -40,59 +38,196 @@ struct Level<M: Mantissa> {
     qty: M,
 }
 
-/// The digits of a level under the checksum.
-#[derive(Debug, Clone, Copy)]
-struct Hashed<M: Mantissa> {
-    /// Bytes of `digits` in use; 0 before the level was first hashed.
-    length: u8,
-    digits: M::Digits,
-}
-
-impl<M: Mantissa> Hashed<M> {
-    const NOT_YET: Self = Self { length: 0, digits: M::NO_DIGITS };
-
-    #[cold]
-    fn write(&mut self, level: Level<M>) {
-        let mut length = 0;
-        let (price, qty): (i128, i128) = (level.key.into(), level.qty.into());
-        for value in [price.unsigned_abs(), qty.unsigned_abs()] {
-            let mut digits = [0; 39];
-            let begin = checksum::digits_128(value, &mut digits);
-            let digits = &digits[begin..];
-            self.digits.as_mut()[length..length + digits.len()].copy_from_slice(digits);
-            length += digits.len();
-        }
-        // At most 2 × 39 digits.
-        #[allow(clippy::cast_possible_truncation, reason = "see above")]
-        {
-            self.length = length as u8;
-        }
+impl<M: Mantissa> Level<M> {
+    /// The digits of price and quantity as the checksum wants them, and how many they are.
+    #[inline]
+    fn digits(self) -> ([u8; checksum::DIGITS + 8], usize) {
+        let mut out = [0; checksum::DIGITS + 8];
+        let (price, qty): (i128, i128) = (self.key.into(), self.qty.into());
+        let price = checksum::digits(price.unsigned_abs(), &mut out, 0);
+        let both = checksum::digits(qty.unsigned_abs(), &mut out, price);
+        (out, both)
     }
 }
 
-/// One side, worst level first, best last: most changes are near the touch and move little; levels that fall out of
-/// the depth leave at the front.
+/// The text under the checksum of one side: the digits of its best levels, best first, kept as they change.
+#[derive(Debug, Clone)]
+struct Text<M: Mantissa> {
+    /// Those of both sides fit, so that the other side's can be put behind.
+    digits: M::Digits,
+    /// Where each level begins, and where the last ends; as many as one instruction or two take at once.
+    begins: [u16; 16],
+    /// Levels.
+    count: usize,
+}
+
+impl<M: Mantissa> Text<M> {
+    const EMPTY: Self = Self { digits: M::NO_DIGITS, begins: [0; 16], count: 0 };
+
+    #[inline]
+    fn begin(&self, level: usize) -> usize {
+        usize::from(self.begins[level % 16])
+    }
+
+    /// The digits of all levels.
+    fn whole(&self) -> &[u8] {
+        &self.digits.as_ref()[..self.begin(self.count)]
+    }
+
+    /// Writes over what stands from `from` to `to`, moving what follows up to `end`.
+    #[inline]
+    fn splice(&mut self, from: usize, to: usize, end: usize, level: Level<M>) -> usize {
+        let (digits, length) = level.digits();
+        let text = self.digits.as_mut();
+        if to != from + length {
+            text.copy_within(to..end, from + length);
+        }
+        text[from..from + length].copy_from_slice(&digits[..length]);
+        length
+    }
+
+    /// Where levels begin when those behind `level` begin by `length` later than `before` says.
+    #[inline]
+    fn shift(&mut self, level: usize, before: [u16; 16], length: usize) {
+        // At most 20 × 39 digits each way: what is less is taken as what wraps.
+        #[allow(clippy::cast_possible_truncation, reason = "see above")]
+        let (level, length) = (level as u16, length as u16);
+        for ((lane, begin), before) in (0..16).zip(&mut self.begins).zip(before) {
+            *begin = if lane <= level { *begin } else { before.wrapping_add(length) };
+        }
+    }
+
+    /// A level is new at a place; what it pushes out of the best is gone.
+    #[inline]
+    fn insert(&mut self, at: usize, level: Level<M>) {
+        let from = self.begin(at);
+        let end = self.begin(self.count.min(LEVELS - 1));
+        let length = self.splice(from, from, end, level);
+        let mut before = [0; 16];
+        before[1..].copy_from_slice(&self.begins[..15]);
+        self.shift(at, before, length);
+        self.count = LEVELS.min(self.count + 1);
+    }
+
+    /// The level at a place has another quantity.
+    #[inline]
+    fn replace(&mut self, at: usize, level: Level<M>) {
+        let (from, to) = (self.begin(at), self.begin(at + 1));
+        let length = self.splice(from, to, self.begin(self.count), level);
+        self.shift(at, self.begins, length.wrapping_sub(to - from));
+    }
+
+    /// The level at a place is gone.
+    #[inline]
+    fn remove(&mut self, at: usize) {
+        let (from, to, end) = (self.begin(at), self.begin(at + 1), self.begin(self.count));
+        self.digits.as_mut().copy_within(to..end, from);
+        let mut before = [0; 16];
+        before[..15].copy_from_slice(&self.begins[1..]);
+        self.shift(at, before, from.wrapping_sub(to));
+        self.count -= 1;
+    }
+}
+
+/// Levels, the worst first, the best last: most changes are near the touch and move little.
+#[derive(Debug, Clone)]
+pub(crate) struct Ranked<T> {
+    /// Levels that fell out of the depth, until they are many; then the levels.
+    held: Vec<T>,
+    /// How many fell out.
+    fallen: usize,
+}
+
+impl<T> Default for Ranked<T> {
+    fn default() -> Self {
+        Self { held: Vec::new(), fallen: 0 }
+    }
+}
+
+impl<T> std::ops::Deref for Ranked<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        &self.held[self.fallen..]
+    }
+}
+
+impl<T> std::ops::DerefMut for Ranked<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.held[self.fallen..]
+    }
+}
+
+impl<T: Copy> Ranked<T> {
+    /// The place behind the last level that is worse: by steps from the best, then by halves.
+    #[inline]
+    pub fn place(&self, worse: impl Fn(&T) -> bool) -> usize {
+        const STEPS: usize = 8;
+        let rest = self.len().saturating_sub(STEPS);
+        for (at, level) in self.iter().enumerate().skip(rest).rev() {
+            if worse(level) {
+                return at + 1;
+            }
+        }
+        self[..rest].partition_point(worse)
+    }
+
+    #[inline]
+    pub fn insert(&mut self, at: usize, level: T) {
+        if at == 0 {
+            return self.insert_worst(level);
+        }
+        self.held.insert(self.fallen + at, level);
+    }
+
+    /// How many levels there is to be room for at the front.
+    fn room(&self) -> usize {
+        8 + self.len() / 16
+    }
+
+    /// What a snapshot brings, which begins with the best, and what comes up from below: there is room where levels fell
+    /// out, or it is made.
+    fn insert_worst(&mut self, level: T) {
+        if self.fallen == 0 {
+            self.fallen = self.room();
+            self.held.splice(0..0, std::iter::repeat_n(level, self.fallen));
+        }
+        self.fallen -= 1;
+        self.held[self.fallen] = level;
+    }
+
+    #[inline]
+    pub fn remove(&mut self, at: usize) -> T {
+        self.held.remove(self.fallen + at)
+    }
+
+    /// The worst level falls out. To take it away moves all others: that is done for many at once.
+    #[inline]
+    pub fn fall(&mut self) -> Option<T> {
+        let worst = self.first().copied()?;
+        self.fallen += 1;
+        if self.fallen > 2 * self.room() {
+            let room = self.room();
+            self.held.drain(..room);
+            self.fallen -= room;
+        }
+        Some(worst)
+    }
+}
+
+/// One side, and the text under its checksum.
 #[derive(Debug, Clone)]
 struct Levels<M: Mantissa> {
-    held: VecDeque<Level<M>>,
+    held: Ranked<Level<M>>,
     side: Side,
-    /// Digits of the best levels, best first: kept apart, so that a level of a deep book is no larger than its numbers.
-    best: [Hashed<M>; LEVELS],
-}
-
-/// The place behind the last level that is worse: by steps from the best, then by halves.
-pub(crate) fn place<T>(levels: &VecDeque<T>, worse: impl Fn(&T) -> bool) -> usize {
-    let length = levels.len();
-    let mut at = length;
-    while at > 0 && length - at < 8 && !worse(&levels[at - 1]) {
-        at -= 1;
-    }
-    if length - at == 8 { levels.partition_point(worse) } else { at }
+    text: Text<M>,
 }
 
 impl<M: Mantissa> Levels<M> {
     fn new(side: Side) -> Self {
-        Self { held: VecDeque::new(), side, best: [Hashed::NOT_YET; LEVELS] }
+        Self { held: Ranked::default(), side, text: Text::EMPTY }
     }
 
     fn key(&self, price: M) -> M {
@@ -104,54 +239,44 @@ impl<M: Mantissa> Levels<M> {
 
     /// Sets a level and keeps the best `depth`; says whether one of the best ten changed, and whether a level to be
     /// removed was there.
+    #[inline]
     fn set(&mut self, price: M, qty: M, depth: usize) -> (bool, bool) {
-        let key = self.key(price);
-        let length = self.held.len();
-        let at = place(&self.held, |level| level.key < key);
-        let found = at < length && self.held[at].key == key;
+        let level = Level { key: self.key(price), qty };
+        let at = self.held.place(|other| other.key < level.key);
+        let found = self.held.get(at).is_some_and(|other| other.key == level.key);
         // Its place from the best.
-        let from_best = length - at - usize::from(found);
+        let from_best = self.held.len() - at - usize::from(found);
         let top = from_best < LEVELS;
         if qty == M::ZERO {
             if found {
                 self.held.remove(at);
                 if top {
-                    self.best.copy_within(from_best + 1.., from_best);
-                    self.best[LEVELS - 1].length = 0;
+                    self.text.remove(from_best);
+                    if let Some(tenth) = self.held.len().checked_sub(LEVELS) {
+                        self.text.insert(LEVELS - 1, self.held[tenth]);
+                    }
                 }
             }
             return (found && top, found);
         }
         if found {
             self.held[at].qty = qty;
-        } else {
-            self.held.insert(at, Level { key, qty });
             if top {
-                self.best.copy_within(from_best..LEVELS - 1, from_best + 1);
+                self.text.replace(from_best, level);
+            }
+        } else {
+            self.held.insert(at, level);
+            if top {
+                self.text.insert(from_best, level);
             }
             if self.held.len() > depth {
-                self.held.pop_front();
+                self.held.fall();
+                if self.text.count > depth {
+                    self.text.remove(depth);
+                }
             }
-        }
-        if top {
-            self.best[from_best].length = 0;
         }
         (top, true)
-    }
-
-    /// Writes the digits of the best ten levels to `out` from `at` on; returns where they end.
-    fn hash(&mut self, out: &mut [u8], mut at: usize) -> usize {
-        let count = self.held.len().min(LEVELS);
-        for (i, hashed) in self.best[..count].iter_mut().enumerate() {
-            if hashed.length == 0 {
-                hashed.write(self.held[self.held.len() - 1 - i]);
-            }
-            // All of the array: a copy of known length is a few moves. What is too much is written over.
-            let digits = hashed.digits.as_ref();
-            out[at..at + digits.len()].copy_from_slice(digits);
-            at += usize::from(hashed.length);
-        }
-        at
     }
 
     /// Price and quantity of every level, best first.
@@ -197,20 +322,21 @@ impl<M: Mantissa> Sides<M> {
         found
     }
 
-    fn checksum(&mut self, buffer: &mut Vec<u8>) -> u32 {
+    fn checksum(&mut self) -> u32 {
         if let Some(checksum) = self.checksum {
             return checksum;
         }
-        buffer.resize(2 * LEVELS * size_of::<M::Digits>(), 0);
-        let asks = self.asks.hash(buffer, 0);
-        let both = self.bids.hash(buffer, asks);
-        let checksum = checksum::crc32(&buffer[..both]);
+        let (asks, bids) = (self.asks.text.whole().len(), self.bids.text.whole());
+        let both = asks + bids.len();
+        let text = self.asks.text.digits.as_mut();
+        text[asks..both].copy_from_slice(bids);
+        let checksum = checksum::crc32(&text[..both]);
         self.checksum = Some(checksum);
         checksum
     }
 
     fn crossed(&self) -> bool {
-        match (self.bids.held.back(), self.asks.held.back()) {
+        match (self.bids.held.last(), self.asks.held.last()) {
             (Some(bid), Some(ask)) => bid.key >= -ask.key,
             _ => false,
         }
@@ -220,12 +346,12 @@ impl<M: Mantissa> Sides<M> {
     fn convert<N: Mantissa>(&self, price: i128, qty: i128) -> Option<Sides<N>> {
         let mut other = Sides::new();
         for (from, to) in [(&self.bids, &mut other.bids), (&self.asks, &mut other.asks)] {
-            for level in &from.held {
+            for level in from.held.iter() {
                 let (key, quantity): (i128, i128) = (level.key.into(), level.qty.into());
-                to.held.push_back(Level {
-                    key: N::try_from(key.checked_mul(price)?).ok()?,
-                    qty: N::try_from(quantity.checked_mul(qty)?).ok()?,
-                });
+                let key = N::try_from(key.checked_mul(price)?).ok()?;
+                let level = Level { key, qty: N::try_from(quantity.checked_mul(qty)?).ok()? };
+                to.held.insert(to.held.len(), level);
+                to.text.insert(0, level);
             }
         }
         Some(other)
@@ -315,11 +441,12 @@ impl Book {
         })
     }
 
-    /// CRC32 of the best ten levels; `buffer` is scratch memory.
-    pub fn checksum(&mut self, buffer: &mut Vec<u8>) -> u32 {
+    /// CRC32 of the best ten levels.
+    #[inline]
+    pub fn checksum(&mut self) -> u32 {
         match &mut self.sides {
-            Width::Narrow(sides) => sides.checksum(buffer),
-            Width::Wide(sides) => sides.checksum(buffer),
+            Width::Narrow(sides) => sides.checksum(),
+            Width::Wide(sides) => sides.checksum(),
         }
     }
 
@@ -469,8 +596,8 @@ impl Proved for Book {
         Ok(absent)
     }
 
-    fn prove(&mut self, _: u32, (): &mut (), buffer: &mut Vec<u8>) -> u32 {
-        self.checksum(buffer)
+    fn prove(&mut self, _: u32, (): &mut (), _: &mut Vec<u8>) -> u32 {
+        self.checksum()
     }
 
     fn crossed(&self) -> bool {
@@ -595,7 +722,6 @@ mod tests {
 
     #[test]
     fn a_level_beyond_64_bits_changes_nothing_but_the_width() {
-        let mut buffer = Vec::new();
         let mut narrow = Book::new(10, 2, 8);
         let mut wide = Book::new(10, 2, 8);
         for i in 1..=10 {
@@ -608,7 +734,7 @@ mod tests {
         wide.set(&entry(Side::Bid, "1", "0")).expect("set");
         assert!(matches!(wide.sides, Width::Wide(_)));
         assert_eq!(narrow.levels(Side::Ask), wide.levels(Side::Ask));
-        assert_eq!(narrow.checksum(&mut buffer), wide.checksum(&mut buffer));
+        assert_eq!(narrow.checksum(), wide.checksum());
     }
 
     #[test]

@@ -8,54 +8,62 @@
 /// Levels a side that the checksum covers.
 pub const LEVELS: usize = 10;
 
-/// Writes the decimal digits of `value` at the end of `out`; returns where they begin.
-pub fn digits_64(mut value: u64, out: &mut [u8; 39]) -> usize {
-    const PAIRS: &[u8; 200] =
-        b"0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
-5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
-    let mut at = out.len();
-    while value >= 100 {
-        #[allow(clippy::cast_possible_truncation, reason = "below 100")]
-        let pair = (value % 100) as usize * 2;
-        value /= 100;
-        at -= 2;
-        out[at] = PAIRS[pair];
-        out[at + 1] = PAIRS[pair + 1];
-    }
-    #[allow(clippy::cast_possible_truncation, reason = "below 100")]
-    let rest = value as u8;
-    if rest >= 10 {
-        at -= 2;
-        out[at] = b'0' + rest / 10;
-        out[at + 1] = b'0' + rest % 10;
-    } else {
-        at -= 1;
-        out[at] = b'0' + rest;
-    }
-    at
+/// Bytes that hold the digits of two numbers of 128 bits.
+pub const DIGITS: usize = 2 * 39;
+
+/// The eight digits of a number below 10^8, the first in the lowest byte, by arithmetic on parts of 64 bits.
+#[inline]
+const fn eight(value: u64) -> u64 {
+    // Fours, pairs, digits: the upper part of each goes below the lower. Reciprocals are exact for what a part holds.
+    let fours = value / 10_000 | value % 10_000 << 32;
+    let hundreds = (fours * 10_486 >> 20) & 0x0000_007F_0000_007F;
+    let pairs = hundreds | (fours - 100 * hundreds) << 16;
+    let tens = (pairs * 103 >> 10) & 0x000F_000F_000F_000F;
+    tens | (pairs - 10 * tens) << 8
 }
 
-/// The same for 128 bits: at most 39 digits.
-pub fn digits_128(mut value: u128, out: &mut [u8; 39]) -> usize {
-    if let Ok(value) = u64::try_from(value) {
-        return digits_64(value, out);
+/// `0` in each byte.
+const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
+const EIGHT: u64 = 100_000_000;
+
+/// Writes the decimal digits of `value` to `out` from `at` on; returns where they end. What stands behind them there is
+/// written over.
+///
+/// # Panics
+/// If they do not fit.
+#[inline]
+pub fn digits(value: u128, out: &mut [u8; DIGITS + 8], at: usize) -> usize {
+    match u64::try_from(value) {
+        Ok(value) if value < EIGHT => {
+            let digits = eight(value);
+            // Zero has a digit too.
+            let zeros = (digits.trailing_zeros() / 8).min(7);
+            let text = (digits | ZEROS) >> (8 * zeros);
+            out[at..at + 8].copy_from_slice(&text.to_le_bytes());
+            at + 8 - zeros as usize
+        }
+        Ok(value) if value < EIGHT * EIGHT => {
+            let at = digits((value / EIGHT).into(), out, at);
+            out[at..at + 8].copy_from_slice(&(eight(value % EIGHT) | ZEROS).to_le_bytes());
+            at + 8
+        }
+        _ => many_digits(value, out, at),
     }
-    let mut at = out.len();
-    while value > 0 {
-        at -= 1;
-        #[allow(clippy::cast_possible_truncation, reason = "below 10")]
-        let digit = (value % 10) as u8;
-        out[at] = b'0' + digit;
-        value /= 10;
-    }
-    at
+}
+
+/// The same of 10^16 and more.
+#[cold]
+fn many_digits(value: u128, out: &mut [u8; DIGITS + 8], at: usize) -> usize {
+    let text = value.to_string();
+    out[at..at + text.len()].copy_from_slice(text.as_bytes());
+    at + text.len()
 }
 
 /// Appends the decimal digits of `value`.
 pub fn push_digits(value: u128, out: &mut Vec<u8>) {
-    let mut digits = [0; 39];
-    let begin = digits_128(value, &mut digits);
-    out.extend_from_slice(&digits[begin..]);
+    let mut text = [0; DIGITS + 8];
+    let end = digits(value, &mut text, 0);
+    out.extend_from_slice(&text[..end]);
 }
 
 /// CRC-32/ISO-HDLC of `bytes`.
@@ -78,14 +86,16 @@ mod tests {
 
     #[test]
     fn digits_equal_the_standard_librarys() {
-        let mut out = [0; 39];
-        for value in [0, 1, 9, 10, 99, 100, 101, 12_345, u64::MAX] {
-            let at = digits_64(value, &mut out);
-            assert_eq!(out[at..], *value.to_string().as_bytes());
+        let powers = (0..=38).map(|n| 10u128.pow(n)).chain((0..128).map(|n| 1 << n));
+        for value in powers.flat_map(|power| [power - 1, power, power + 1, power / 3]).chain([u128::MAX]) {
+            let mut out = [b'#'; DIGITS + 8];
+            let end = digits(value, &mut out, 3);
+            assert_eq!(out[3..end], *value.to_string().as_bytes());
+            assert_eq!(out[..3], *b"###");
         }
-        for value in [7, u128::from(u64::MAX) + 1, u128::MAX] {
-            let at = digits_128(value, &mut out);
-            assert_eq!(out[at..], *value.to_string().as_bytes());
+        // Every number of four digits, above and below.
+        for value in (0..10_000).flat_map(|four| [four, four * 10_000, 99_990_000 + four]) {
+            assert_eq!(eight(value) | ZEROS, u64::from_le_bytes(*format!("{value:08}").as_bytes().first_chunk().expect("8")));
         }
     }
 

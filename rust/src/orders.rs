@@ -9,12 +9,11 @@
 //! What an order's `modify` does to its place is not documented: [`Modify`] has both answers, and the checksum says
 //! which is right.
 
-use std::collections::VecDeque;
 use std::ops::{Index, IndexMut};
 
 use foldhash::HashMap;
 
-use crate::book::{self, LifeOf, Proved};
+use crate::book::{self, LifeOf, Proved, Ranked};
 use crate::checksum::{self, LEVELS};
 use crate::decimal::{Decimal, pow10};
 use crate::error::Error;
@@ -174,7 +173,7 @@ enum View {
 }
 
 /// One level's place on its side.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Rung {
     key: i128,
     level: u32,
@@ -182,11 +181,11 @@ struct Rung {
 
 /// One side, worst level first, best last, as in [`crate::book`].
 #[derive(Debug, Clone, Default)]
-struct Ladder(VecDeque<Rung>);
+struct Ladder(Ranked<Rung>);
 
 impl Ladder {
     fn place(&self, key: i128) -> usize {
-        book::place(&self.0, |rung| rung.key < key)
+        self.0.place(|rung| rung.key < key)
     }
 
     fn find(&self, key: i128) -> Option<u32> {
@@ -543,7 +542,7 @@ impl Orders {
     fn truncate(&mut self, side: Side) {
         let depth = usize::from(self.depth);
         while self.ladder(side).0.len() > depth {
-            let Some(rung) = self.ladder_mut(side).0.pop_front() else { return };
+            let Some(rung) = self.ladder_mut(side).0.fall() else { return };
             self.touch(rung.level);
             let mut number = self.levels[rung.level].first;
             while number != NONE {
@@ -695,9 +694,9 @@ impl Orders {
     }
 
     fn write_level(&mut self, level: u32, view: View) {
-        let mut price = [0; 39];
-        let begin = checksum::digits_128(self.price(level).unsigned_abs(), &mut price);
-        let price = &price[begin..];
+        let mut price = [0; checksum::DIGITS + 8];
+        let end = checksum::digits(self.price(level).unsigned_abs(), &mut price, 0);
+        let price = &price[..end];
         let Level { qty, first, ref mut digits, .. } = self.levels[level];
         let digits = &mut digits[view as usize];
         match view {
@@ -758,7 +757,7 @@ impl Orders {
     /// Whether the best bid is at or above the best ask.
     #[must_use]
     pub fn crossed(&self) -> bool {
-        match (self.bids.0.back(), self.asks.0.back()) {
+        match (self.bids.0.last(), self.asks.0.last()) {
             (Some(bid), Some(ask)) => bid.key >= -ask.key,
             _ => false,
         }
@@ -853,7 +852,7 @@ impl Proved for Orders {
                 order = self.slab[order].behind;
             }
         }
-        for rung in self.bids.0.iter_mut().chain(&mut self.asks.0) {
+        for rung in self.bids.0.iter_mut().chain(self.asks.0.iter_mut()) {
             rung.key *= price;
         }
         self.sums = [Sums::default(); 2];
@@ -920,7 +919,7 @@ mod tests {
         for (side, ladder) in [(Side::Bid, &orders.bids), (Side::Ask, &orders.asks)] {
             assert!(ladder.0.len() <= usize::from(orders.depth), "the window holds");
             assert!(ladder.0.iter().zip(ladder.0.iter().skip(1)).all(|(a, b)| a.key < b.key), "worst level first");
-            for rung in &ladder.0 {
+            for rung in ladder.0.iter() {
                 let level = &orders.levels[rung.level];
                 assert_eq!((level.key, level.ask), (rung.key, side == Side::Ask));
                 let (mut at, mut before, mut qty, mut count) = (level.first, NONE, 0, 0);
@@ -1203,7 +1202,7 @@ mod tests {
                     book.set(&Entry { side, price: number(price), qty: number(qty) }).expect("held");
                 }
             }
-            assert_eq!(orders.checksum_level2(&mut buffer), book.checksum(&mut buffer));
+            assert_eq!(orders.checksum_level2(&mut buffer), book.checksum());
             // By turns the right checksum, that of the other answer, and none that there could be.
             fresh.exchange_places();
             check(&fresh);

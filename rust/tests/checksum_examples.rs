@@ -39,13 +39,13 @@ fn documented_examples_verify() {
     let examples = data.join("examples");
     let session = ingest(&examples.join("book_snapshot_worked_example_wire.json"), Options::default());
     let mut book = session.book("BTC/USD").expect("alive").clone();
-    assert_eq!(book.checksum(&mut Vec::new()), 3_310_070_434);
+    assert_eq!(book.checksum(), 3_310_070_434);
 
     let matic = "book_channel_page_matic_snapshot_and_update.jsonl";
     let session = ingest(&examples.join(matic), told("MATIC/USD", 4, 8, 10));
     assert_eq!((session.counts().book.ok, session.counts().book.bad), (2, 0));
     let mut book = session.book("MATIC/USD").expect("alive").clone();
-    assert_eq!(book.checksum(&mut Vec::new()), 2_114_181_697);
+    assert_eq!(book.checksum(), 2_114_181_697);
 
     let damaged = ingest(&examples.join("btc_2025_float_roundtrip.json"), told("BTC/USD", 1, 8, 10));
     assert_eq!(

@@ -23,7 +23,7 @@ impl Book {
     /// Copies a book.
     pub fn new(symbol: &str, book: &krakpot_core::book::Book) -> Self {
         let mut book = book.clone();
-        let checksum = book.checksum(&mut Vec::new());
+        let checksum = book.checksum();
         Self { symbol: symbol.to_owned(), copy: book, checksum }
     }
 
