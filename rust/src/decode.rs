@@ -60,16 +60,39 @@ impl Decoder {
         frame: &[u8],
         then: impl FnOnce(Message<'_>, Entries<'_, '_>) -> R,
     ) -> Result<R, Error> {
+        if let Some((kind, data, entries)) = self.book(frame) {
+            return Ok(then(Message::Book(kind, Data::One([data])), Entries { levels: entries, orders: &[] }));
+        }
+        self.decode_other(frame, then)
+    }
+
+    /// Reads a message of the book channel, the hottest of all, if it is laid out as Kraken does; with its entries.
+    #[inline]
+    pub fn book<'f>(&mut self, frame: &'f [u8]) -> Option<(Kind, BookData<'f>, &[Entry])> {
+        self.entries.clear();
+        if frame.len() > limits::FRAME_MAX {
+            return None;
+        }
+        let (kind, data) = layout::book(frame, &mut self.minute, &mut self.entries)?;
+        Some((kind, data, &self.entries))
+    }
+
+    /// The same as [`Self::decode`] of a frame that [`Self::book`] did not read.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_other<R>(
+        &mut self,
+        frame: &[u8],
+        then: impl FnOnce(Message<'_>, Entries<'_, '_>) -> R,
+    ) -> Result<R, Error> {
         if frame.len() > limits::FRAME_MAX {
             return Err(Error::Limit { what: "FRAME_MAX", limit: limits::FRAME_MAX, found: frame.len() });
         }
-        self.entries.clear();
         let mut orders = emptied(std::mem::take(&mut self.orders));
-        let hot = layout::read(frame, &mut self.minute, &mut self.entries, &mut orders);
-        if let Some((level3, kind, data)) = hot {
-            let message =
-                if level3 { Message::Level3(kind, Data::One([data])) } else { Message::Book(kind, Data::One([data])) };
-            let result = then(message, Entries { levels: &self.entries, orders: &orders });
+        let hot = layout::level3(frame, &mut self.minute, &mut orders);
+        if let Some((kind, data)) = hot {
+            let result = then(Message::Level3(kind, Data::One([data])), Entries { levels: &[], orders: &orders });
             self.orders = emptied(orders);
             return Ok(result);
         }
@@ -520,7 +543,12 @@ impl<'a> Walk<'_, 'a> {
                 _ => self.unknown_field(),
             }
         }
-        Ok(BookData { symbol: symbol.ok_or_else(|| self.shape("symbol"))?, entries: 0..0, checksum, timestamp })
+        Ok(BookData {
+            symbol: symbol.ok_or_else(|| self.shape("symbol"))?.as_bytes(),
+            entries: 0..0,
+            checksum,
+            timestamp,
+        })
     }
 
     fn orders(&mut self, side: Side, kind: Kind) -> Result<(), Error> {

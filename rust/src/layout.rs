@@ -16,25 +16,30 @@ pub struct Minute {
     begin: i64,
 }
 
-/// What was read: whether of level 3, the kind, and the data, whose entries are in the lists given.
-pub type Read<'f> = (bool, Kind, BookData<'f>);
+/// Reads `frame` as a message of the book channel, adding its entries to `levels`; `None` if it is laid out otherwise.
+/// The list then holds anything.
+#[inline]
+pub fn book<'f>(frame: &'f [u8], minute: &mut Minute, levels: &mut Vec<Entry>) -> Option<(Kind, BookData<'f>)> {
+    let (kind, rest) = match frame.strip_prefix(b"{\"channel\":\"book\",\"type\":\"update\",\"data\":[{\"symbol\":\"") {
+        Some(rest) => (Kind::Update, rest),
+        None => (
+            Kind::Snapshot,
+            frame.strip_prefix(b"{\"channel\":\"book\",\"type\":\"snapshot\",\"data\":[{\"symbol\":\"")?,
+        ),
+    };
+    let data = Cursor { rest, minute }.book(levels)?;
+    Some((kind, data))
+}
 
-/// Reads `frame`, adding its entries to `levels` or `orders`; `None` if it is laid out otherwise. The lists then hold
-/// anything.
-pub fn read<'f>(
+/// The same of an update of level 3, whose entries go to `orders`.
+pub fn level3<'f>(
     frame: &'f [u8],
     minute: &mut Minute,
-    levels: &mut Vec<Entry>,
     orders: &mut Vec<OrderEntry<'f>>,
-) -> Option<Read<'f>> {
-    let mut at = Cursor { rest: frame, minute };
-    at.take(b"{\"channel\":\"")?;
-    if at.take(b"book\",\"type\":\"").is_some() {
-        let kind = at.kind()?;
-        return at.book(levels).map(|data| (false, kind, data));
-    }
-    at.take(b"level3\",\"type\":\"update\",\"data\":[{")?;
-    at.level3(orders).map(|data| (true, Kind::Update, data))
+) -> Option<(Kind, BookData<'f>)> {
+    let rest = frame.strip_prefix(b"{\"channel\":\"level3\",\"type\":\"update\",\"data\":[{\"checksum\":")?;
+    let data = Cursor { rest, minute }.level3(orders)?;
+    Some((Kind::Update, data))
 }
 
 struct Cursor<'f, 'm> {
@@ -93,17 +98,9 @@ impl<'f> Cursor<'f, '_> {
         Some(())
     }
 
-    fn kind(&mut self) -> Option<Kind> {
-        if self.take(b"update\",\"data\":[{").is_some() {
-            return Some(Kind::Update);
-        }
-        self.take(b"snapshot\",\"data\":[{")?;
-        Some(Kind::Snapshot)
-    }
-
     /// Text without escapes, printable ASCII, and its closing quote. No frame ends within eight bytes of one.
     #[inline]
-    fn text(&mut self, longest: usize) -> Option<&'f str> {
+    fn text(&mut self, longest: usize) -> Option<&'f [u8]> {
         let mut end = 0;
         loop {
             let (count, ended) = printable(*self.rest.get(end..)?.first_chunk()?)?;
@@ -115,40 +112,37 @@ impl<'f> Cursor<'f, '_> {
                 break;
             }
         }
-        let (text, rest) = self.rest.split_at(end);
-        self.rest = &rest[1..];
-        std::str::from_utf8(text).ok()
+        let (text, rest) = self.rest.split_at_checked(end)?;
+        self.rest = rest.get(1..)?;
+        Some(text)
     }
 
-    /// A plain number of up to 18 digits, without sign and exponent.
+    /// The same as a word.
+    fn word(&mut self, longest: usize) -> Option<&'f str> {
+        std::str::from_utf8(self.text(longest)?).ok()
+    }
+
+    /// A plain number of up to 18 digits, without sign and exponent. No frame ends within 18 bytes of where one begins.
     #[inline]
     fn decimal(&mut self) -> Option<Decimal> {
-        let bytes = self.rest;
-        let (whole, mut value) = digits(*bytes.first_chunk()?);
-        let mut at = whole;
-        let mut scale = 0;
-        if bytes.get(at) == Some(&b'.') {
-            let (decimals, fraction) = digits(*bytes.get(at + 1..)?.first_chunk()?);
-            value = value * TENS[decimals] + fraction;
-            at += 1 + decimals;
-            scale = decimals;
+        let bytes: &[u8; 18] = self.rest.first_chunk()?;
+        let (whole, value) = digits(*bytes.first_chunk()?);
+        // Digits alone, too many of them, zeros in front.
+        if bytes[whole] != b'.' || whole == 0 || (bytes[0] == b'0' && whole > 1) {
+            return self.long_decimal();
         }
-        if whole == 8 || scale == 8 {
-            // There may be more of them.
-            if bytes.get(at).is_some_and(u8::is_ascii_digit) {
-                return self.long_decimal();
-            }
+        let (decimals, fraction) = digits(*bytes.get(whole + 1..)?.first_chunk()?);
+        let end = whole + 1 + decimals;
+        // A point without decimals, or more of them.
+        if decimals == 0 || (decimals == 8 && bytes[end].is_ascii_digit()) {
+            return self.long_decimal();
         }
-        // A point without decimals, decimals alone, zeros in front.
-        if whole + 1 == at || whole == 0 || (whole > 1 && bytes[0] == b'0') {
-            return None;
-        }
-        self.rest = &bytes[at..];
+        self.rest = self.rest.get(end..)?;
         #[allow(clippy::cast_possible_truncation, reason = "at most 8")]
-        Some(Decimal { mantissa: value.into(), scale: scale as u8 })
+        Some(Decimal { mantissa: (value * TENS[decimals] + fraction).into(), scale: decimals as u8 })
     }
 
-    /// The same of any length.
+    /// The same of any length and without a point; `None` of what JSON forbids.
     #[cold]
     fn long_decimal(&mut self) -> Option<Decimal> {
         let bytes = self.rest;
@@ -234,8 +228,8 @@ impl<'f> Cursor<'f, '_> {
         }
     }
 
+    #[inline]
     fn book(&mut self, levels: &mut Vec<Entry>) -> Option<BookData<'f>> {
-        self.take(b"\"symbol\":\"")?;
         let symbol = self.text(limits::SYMBOL_LENGTH_MAX)?;
         self.take(b",\"bids\":[")?;
         self.levels(Side::Bid, levels)?;
@@ -262,9 +256,9 @@ impl<'f> Cursor<'f, '_> {
         }
         loop {
             self.take(b"{\"event\":\"")?;
-            let event = OrderEvent::named(self.text(8)?)?;
+            let event = OrderEvent::named(self.word(8)?)?;
             self.take(b",\"order_id\":\"")?;
-            let id = OrderId::new(self.text(limits::ORDER_ID_LENGTH_MAX)?).ok()?;
+            let id = OrderId::new(self.word(limits::ORDER_ID_LENGTH_MAX)?).ok()?;
             self.take(b",\"limit_price\":")?;
             let price = self.decimal()?;
             self.take(b",\"order_qty\":")?;
@@ -279,7 +273,6 @@ impl<'f> Cursor<'f, '_> {
     }
 
     fn level3(&mut self, orders: &mut Vec<OrderEntry<'f>>) -> Option<BookData<'f>> {
-        self.take(b"\"checksum\":")?;
         let checksum = Some(self.whole()?);
         self.take(b",\"symbol\":\"")?;
         let symbol = self.text(limits::SYMBOL_LENGTH_MAX)?;
@@ -326,7 +319,7 @@ mod tests {
             for (first, point, scale) in (0..=19).flat_map(|n| [("9", ".", n), ("0", ".", n), ("9", "", 0)]) {
                 let whole = if whole == 0 { String::new() } else { format!("{first}{}", "8".repeat(whole - 1)) };
                 let text = format!("{whole}{point}{}", "7".repeat(scale));
-                let frame = format!("{text}}}],\"asks\":[");
+                let frame = format!("{text}}}],\"checksum\":0,\"timestamp\":\"");
                 let mut at = Cursor { rest: frame.as_bytes(), minute: &mut Minute::default() };
                 let read = at.decimal();
                 let valid = serde_json::from_str::<serde_json::Value>(&text).is_ok() && whole.len() + scale <= 18;
@@ -343,7 +336,7 @@ mod tests {
     fn a_frame_cut_anywhere_is_left_to_the_whole_reader() {
         let frame: &[u8] = br#"{"channel":"book","type":"update","data":[{"symbol":"LONGNAME/USD","bids":[],"asks":[{"price":886110000000.00,"qty":0.123456789012},{"price":12345678,"qty":1.5}],"checksum":4294967295,"timestamp":"2026-08-02T10:00:00.123456789Z"}]}"#;
         let mut minute = Minute::default();
-        let mut read = |frame| read(frame, &mut minute, &mut Vec::new(), &mut Vec::new()).is_some();
+        let mut read = |frame| book(frame, &mut minute, &mut Vec::new()).is_some();
         assert!(read(frame));
         for length in 0..frame.len() {
             assert!(!read(&frame[..length]), "{length}");

@@ -62,8 +62,8 @@ pub struct Entry {
 /// levels or orders, in wire order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookData<'a> {
-    /// `BTC/USD`.
-    pub symbol: &'a str,
+    /// `BTC/USD`, as bytes: it is looked up, and read only if it is not found.
+    pub symbol: &'a [u8],
     /// Where its entries are.
     pub entries: Range<usize>,
     /// CRC32 of the best ten levels, or of the orders there, after this message.

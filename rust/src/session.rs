@@ -823,10 +823,21 @@ pub struct Session {
     latest: i64,
 }
 
+/// The numbers of symbols by their names.
+#[derive(Default)]
+struct Index(foldhash::HashMap<Box<[u8]>, usize>);
+
+impl Index {
+    #[inline]
+    fn get(&self, name: impl AsRef<[u8]>) -> Option<usize> {
+        self.0.get(name.as_ref()).copied()
+    }
+}
+
 struct State {
     out: Out,
     symbols: Vec<Symbol>,
-    index: foldhash::HashMap<Box<str>, usize>,
+    index: Index,
     /// Requests without all their answers, by `req_id`.
     asked: HashMap<u64, Asked>,
     next_request: u64,
@@ -878,7 +889,7 @@ impl Session {
                     now: 0,
                 },
                 symbols: Vec::new(),
-                index: foldhash::HashMap::default(),
+                index: Index::default(),
                 asked: HashMap::new(),
                 next_request: 1,
                 instrument: if options.instrument { Standing::Wanted(0) } else { Standing::Off },
@@ -991,7 +1002,11 @@ impl Session {
                 state.out.row(Table::Frames, &place, [Cell::Bytes(frame)]);
             }
         };
-        let decoded = decoder.decode(frame, |message, entries| {
+        if let Some((kind, data, entries)) = decoder.book(frame) {
+            begin(state, data.timestamp);
+            return state.books::<Book>(options, kind, std::slice::from_ref(&data), entries);
+        }
+        let decoded = decoder.decode_other(frame, |message, entries| {
             begin(state, message.timestamp());
             state.handle(options, &message, entries);
         });
@@ -1037,7 +1052,7 @@ impl Session {
     pub fn learn(&mut self, other: &Self, symbols: &[String], now: i64) {
         self.state.out.now = self.state.out.now.max(now);
         for name in symbols {
-            let known = |state: &State| state.index.get(&**name).and_then(|&i| state.symbols[i].pair.clone());
+            let known = |state: &State| state.index.get(&**name).and_then(|i| state.symbols[i].pair.clone());
             if let Some(pair) = known(&other.state)
                 && known(&self.state).as_ref() != Some(&pair)
             {
@@ -1054,7 +1069,7 @@ impl Session {
         }
         self.state.out.now = self.state.out.now.max(now);
         for i in 0..self.state.symbols.len() {
-            if let Some(&at) = other.state.index.get(&self.state.symbols[i].name) {
+            if let Some(at) = other.state.index.get(&*self.state.symbols[i].name) {
                 self.state.stale_orders(i, &other.state.symbols[at], now);
             }
         }
@@ -1194,13 +1209,13 @@ impl Session {
     /// The book of `symbol`, if it lives.
     #[must_use]
     pub fn book(&self, symbol: &str) -> Option<&Book> {
-        self.state.index.get(symbol).and_then(|&i| self.state.symbols[i].book.life.book())
+        self.state.index.get(symbol).and_then(|i| self.state.symbols[i].book.life.book())
     }
 
     /// The level-3 book of `symbol`, if it lives.
     #[must_use]
     pub fn orders(&self, symbol: &str) -> Option<&crate::orders::Life> {
-        let life = &self.state.symbols[*self.state.index.get(symbol)?].orders.life;
+        let life = &self.state.symbols[self.state.index.get(symbol)?].orders.life;
         life.book().is_some().then_some(life)
     }
 }
@@ -1334,7 +1349,7 @@ impl State {
                     self.asset(asset, i);
                 }
                 for (i, pair) in pairs.iter().enumerate() {
-                    if self.index.contains_key(&*pair.symbol) || self.add(&pair.symbol).is_some() {
+                    if self.index.get(&*pair.symbol).is_some() || self.add(&pair.symbol).is_some() {
                         pair_row(&mut self.out, &pair.symbol, pair, Origin::Instrument, i);
                         self.pair(options, pair);
                     }
@@ -1367,16 +1382,22 @@ impl State {
     }
 
     /// The symbol of a data message; `None`, counted, if it was never asked for.
-    fn symbol(&mut self, options: &Options, name: &str, channel: Channel) -> Option<usize> {
-        let found = self.index.get(name).copied();
+    #[inline]
+    fn symbol(&mut self, options: &Options, name: &[u8], channel: Channel) -> Option<usize> {
+        let wanted =
+            |&i: &usize| options.observe || self.symbols[i].subscriptions[channel as usize].standing != Standing::Off;
+        let found = self.index.get(name).filter(wanted);
+        found.or_else(|| self.unknown(options, name))
+    }
+
+    #[cold]
+    fn unknown(&mut self, options: &Options, name: &[u8]) -> Option<usize> {
+        let name = String::from_utf8_lossy(name);
         if options.observe {
-            return found.or_else(|| self.add(name));
+            return self.add(&name);
         }
-        let found = found.filter(|&i| self.symbols[i].subscriptions[channel as usize].standing != Standing::Off);
-        if found.is_none() {
-            self.refuse(&Error::Symbol { symbol: name.chars().take(limits::SYMBOL_LENGTH_MAX).collect() }, None, b"");
-        }
-        found
+        self.refuse(&Error::Symbol { symbol: name.chars().take(limits::SYMBOL_LENGTH_MAX).collect() }, None, b"");
+        None
     }
 
     fn add(&mut self, name: &str) -> Option<usize> {
@@ -1407,7 +1428,7 @@ impl State {
             quoted: [None; 3],
             differs: [None; 3],
         });
-        self.index.insert(name.into(), i);
+        self.index.0.insert(name.as_bytes().into(), i);
         Some(i)
     }
 
@@ -1633,7 +1654,7 @@ impl State {
     fn unread(&mut self, options: &Options, frame: &[u8]) {
         let what = "a frame that could not be read";
         let of = whose(frame);
-        let i = of.and_then(|(_, symbol)| self.index.get(symbol).copied());
+        let i = of.and_then(|(_, symbol)| self.index.get(symbol));
         match (of, i) {
             (Some((None, _)), _) => {}
             (Some((Some(Channel::Book), _)), Some(i)) => self.doubt::<Book>(options, i, what, 1),
@@ -1712,7 +1733,7 @@ impl State {
     }
 
     fn trade(&mut self, options: &Options, kind: Kind, trade: &Trade<'_>, entry: usize) {
-        let Some(i) = self.symbol(options, trade.symbol, Channel::Trade) else { return };
+        let Some(i) = self.symbol(options, trade.symbol.as_bytes(), Channel::Trade) else { return };
         let symbol = &mut self.symbols[i];
         symbol.subscriptions[Channel::Trade as usize].heard = self.out.now;
         let out = &mut self.out;
@@ -1750,7 +1771,7 @@ impl State {
     }
 
     fn ticker(&mut self, options: &Options, kind: Kind, ticker: &Ticker<'_>, entry: usize) {
-        let Some(i) = self.symbol(options, ticker.symbol, Channel::Ticker) else { return };
+        let Some(i) = self.symbol(options, ticker.symbol.as_bytes(), Channel::Ticker) else { return };
         let [bid, _, ask, _, last, ..] = ticker.numbers;
         self.symbols[i].subscriptions[Channel::Ticker as usize].heard = self.out.now;
         self.symbols[i].quoted = [bid, ask, last];
@@ -1763,7 +1784,7 @@ impl State {
     }
 
     fn ohlc(&mut self, options: &Options, kind: Kind, time: Option<i64>, ohlc: &Ohlc<'_>, entry: usize) {
-        let Some(i) = self.symbol(options, ohlc.symbol, Channel::Ohlc) else { return };
+        let Some(i) = self.symbol(options, ohlc.symbol.as_bytes(), Channel::Ohlc) else { return };
         self.symbols[i].subscriptions[Channel::Ohlc as usize].heard = self.out.now;
         let place = self.out.place(entry, time, Some(&self.symbols[i].name));
         let mut cells = [Cell::Null; 11];
@@ -1807,7 +1828,7 @@ impl State {
 
     /// A pair, new or changed.
     fn pair(&mut self, options: &Options, pair: &Pair) {
-        let found = self.index.get(&*pair.symbol).copied();
+        let found = self.index.get(&*pair.symbol);
         let Some(i) = found.or_else(|| self.add(&pair.symbol)) else { return };
         let now = self.out.now;
         let first = self.instrument != Standing::Live;
@@ -1913,7 +1934,7 @@ impl State {
             self.token = None;
         }
         let mut channel = reply.channel.and_then(Channel::named);
-        let mut symbols: Vec<usize> = reply.symbol.and_then(|name| self.index.get(name)).copied().into_iter().collect();
+        let mut symbols: Vec<usize> = reply.symbol.and_then(|name| self.index.get(name)).into_iter().collect();
         if let Some((id, asked)) = asked {
             channel = channel.or(asked.channel);
             if symbols.is_empty() && asked.channel.is_some() && reply.error.is_some() {
