@@ -205,7 +205,7 @@ fn one_order(entry: &OrderEntry<'_>, side: Side, order: &Value, kind: Kind) {
 }
 
 fn book<E>(ours: &BookData<'_>, theirs: &Value, entries: &[E], same: impl Fn(&E, Side, &Value)) {
-    same_text(std::str::from_utf8(ours.symbol).ok(), &theirs["symbol"]);
+    same_text(Some(std::str::from_utf8(ours.symbol).expect("text")), &theirs["symbol"]);
     let item = theirs.as_object().expect("an object");
     let sides = item.iter().filter_map(|(key, levels)| match key.as_str() {
         "bids" => Some((Side::Bid, levels)),
@@ -229,7 +229,7 @@ fn book<E>(ours: &BookData<'_>, theirs: &Value, entries: &[E], same: impl Fn(&E,
 }
 
 fn trade(ours: &Trade<'_>, theirs: &Value) {
-    same_text(std::str::from_utf8(ours.symbol).ok(), &theirs["symbol"]);
+    same_text(Some(ours.symbol), &theirs["symbol"]);
     same_text(Some(ours.side), &theirs["side"]);
     same_text(Some(ours.ord_type), &theirs["ord_type"]);
     same_number(ours.price, &theirs["price"]);
@@ -247,7 +247,7 @@ fn numbers(names: &[&str], ours: &[Option<Decimal>], theirs: &Value) {
 }
 
 fn ticker(ours: &Ticker<'_>, theirs: &Value) {
-    same_text(std::str::from_utf8(ours.symbol).ok(), &theirs["symbol"]);
+    same_text(Some(ours.symbol), &theirs["symbol"]);
     numbers(&TICKER_NUMBERS, &ours.numbers, theirs);
     let column = |key: &str| TICKER_NUMBERS.iter().position(|name| *name == key);
     same_extra(&ours.extra, theirs.as_object().expect("an object"), |key, value| match column(key) {
@@ -257,7 +257,7 @@ fn ticker(ours: &Ticker<'_>, theirs: &Value) {
 }
 
 fn ohlc(ours: &Ohlc<'_>, theirs: &Value) {
-    same_text(std::str::from_utf8(ours.symbol).ok(), &theirs["symbol"]);
+    same_text(Some(ours.symbol), &theirs["symbol"]);
     same_whole(ours.interval.into(), &theirs["interval"]);
     same_time(ours.interval_begin, &theirs["interval_begin"]);
     numbers(&OHLC_NUMBERS, &ours.numbers, theirs);
