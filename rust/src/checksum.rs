@@ -95,7 +95,10 @@ mod tests {
         }
         // Every number of four digits, above and below.
         for value in (0..10_000).flat_map(|four| [four, four * 10_000, 99_990_000 + four]) {
-            assert_eq!(eight(value) | ZEROS, u64::from_le_bytes(*format!("{value:08}").as_bytes().first_chunk().expect("8")));
+            assert_eq!(
+                eight(value) | ZEROS,
+                u64::from_le_bytes(*format!("{value:08}").as_bytes().first_chunk().expect("8"))
+            );
         }
     }
 
