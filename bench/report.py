@@ -190,8 +190,8 @@ def page(
 ) -> str:
     """The page."""
     cases = [case for case in CASES if ("frame", case, "krakpot") in found]
-    socket, lake, merged, day, paired, idle = (
-        measured[what] for what in ("socket", "verify", "compact", "books", "align", "idle")
+    socket, lake, merged, day, paired, idle, loaded = (
+        measured[what] for what in ("socket", "verify", "compact", "books", "align", "idle", "import")
     )
     lines = [
         "# Benchmarks",
@@ -244,6 +244,7 @@ def page(
             f"{day['threads_2']['seconds']:.1f} s",
             verdict(day["threads_2"]["seconds"], 2),
         ),
+        row("`import krakpot`", "150 ms", f"{loaded['ms']:.0f} ms", verdict(loaded["ms"], 150)),
         "",
         "Budgets of the full feed are measured by `krakpot capacity` ([capacity.md](capacity.md)), those of bursts not",
         "here.",
@@ -306,7 +307,7 @@ def page(
         us = socket["us"][reader]
         lines.append(row(words, f"{us:.2f}", f"{us / socket['us']['bare']:.2f}"))
     least, most = socket["ratio_least"], socket["ratio_most"]
-    compact = merged["compact"]
+    compact, clock = merged["compact"], lake["by_clock"]
     what = f"{lake['messages']:,} book messages ({lake['rows']:,} rows, {lake['symbols']} symbols)"
     lines += [
         "",
@@ -324,8 +325,9 @@ def page(
         "## Verify from Parquet",
         "",
         f"A lake of {what}, made by `krakpot ingest`:",
-        f"{lake['per_second']:,.0f} messages a second of CPU, one thread proving. Ingest, with journal and sealing:",
-        f"{lake['ingest_per_second']:,.0f} messages a second of CPU.",
+        f"{lake['per_second']:,.0f} messages a second of CPU, one thread proving. By the clock, reading included:",
+        f"{clock['threads_1']:,.0f} a second with one thread, {clock['threads_2']:,.0f} with two.",
+        f"Ingest, with journal and sealing: {lake['ingest_per_second']:,.0f} messages a second of CPU.",
         "",
         "## Compacting",
         "",
@@ -343,6 +345,13 @@ def page(
             row(threads, f"{one['seconds']:.2f}", f"{one['cpu']:.2f}", f"{one['verified_per_second']:,.0f}")
             for threads, one in ((threads, day[f"threads_{threads}"]) for threads in (1, 2))
         ),
+        "",
+        "Threads share the symbols of a proof: one symbol is proved by one of them, whatever their number.",
+        "",
+        "## Import",
+        "",
+        f"{loaded['ms']:.0f} ms, median of {loaded['rounds']} processes. The first use of `krakpot.Lake` loads Polars",
+        f"and PyArrow: {loaded['lake_ms']:.0f} ms up to there.",
         "",
         "## Compare",
         "",

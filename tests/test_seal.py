@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -268,6 +269,56 @@ def test_parts_are_sorted_typed_and_named(tmp_path: Path) -> None:
             column = pq.read_metadata(part).row_group(0).column(3)
             assert (column.path_in_schema, column.compression, column.is_stats_set) == ("ts_recv", "ZSTD", True)
     assert not list(lake.glob("*/*.tmp"))
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["in order", "backwards"])
+def test_rows_of_many_blocks_become_many_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backwards: bool
+) -> None:
+    """However many pieces a journal is copied in, and in whatever order its blocks are, a part is whole and sorted."""
+    monkeypatch.setattr(seal, "ROW_GROUP", 16)
+    lake = tmp_path / "lake"
+    recorder = lakes.Recorder(lake)
+    flushes = []
+    timed = lakes.market(300, level3=True)
+    for n in range(0, len(timed), 30):
+        for ts, frame in timed[n : n + 30]:
+            recorder.session.receive([frame], ts)
+        flushes.append(recorder.session.take())
+    for flush in reversed(flushes) if backwards else flushes:
+        recorder.writer.write(flush, recorder.session.now)
+    recorder.writer.close()
+    seal.recover(lake)
+    for table in ("book", "orders", "trades"):
+        (part,) = lakes.parts(lake, table)
+        rows = pl.read_parquet(part, hive_partitioning=False)
+        assert lakes.by_place(rows).equals(lakes.expected(flushes, table))
+        assert rows.equals(rows.sort(seal.order(table), maintain_order=True))
+        assert pq.read_metadata(part).num_row_groups == -(-rows.height // 16) > 1
+
+
+@pytest.mark.parametrize("rows", [1, seal.ROW_GROUP])
+def test_rows_that_were_read_hold_on_to_no_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """A block has the rows of all tables, and one column that is but a view of it would keep it to the end: whether the
+    blocks are copied one by one or together.
+    """
+    monkeypatch.setattr(seal, "ROW_GROUP", rows)
+    recorder = lakes.Recorder(tmp_path / "lake")
+    timed = lakes.market(2000)
+    recorder.session.note("start", timed[0][0], detail="a text " * 3000)
+    for n in range(4):
+        recorder.take(timed[n * len(timed) // 4 : (n + 1) * len(timed) // 4])
+    recorder.end()
+    (path,) = journal.journals(tmp_path / "lake")
+    before = pa.total_allocated_bytes()
+    content = journal.read(path)
+    blocks = pa.total_allocated_bytes() - before
+    assert blocks > 500_000
+    del content
+    assert pa.total_allocated_bytes() == before
+    _, tables = seal._read(path)  # between two steps
+    assert tables["book"].height > 2000
+    assert pa.total_allocated_bytes() - before < blocks / 10
 
 
 def test_the_ledger_names_every_part_with_its_rows(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """What the Python side costs: from a socket to a checked book, and a lake proved again.
 
 Goals: CPU per frame beside a bare read loop of the same library, as a ratio in one run; book messages verified a second
-and core; bytes per row, as sealed and as compacted; the books of a day every 100 ms; states of two channels paired a
-second; what a thousand idle subscriptions cost a busy one. Every answer is asserted.
+and core, and with two threads; bytes per row, as sealed and as compacted; the books of a day every 100 ms; states of
+two channels paired a second; what a thousand idle subscriptions cost a busy one; how long the import takes. Every
+answer is asserted.
 Not goals: latency, TLS, the network, many symbols at once.
 
 ``python bench/python/measure.py`` prints a table, ``--json`` one JSON object; ``--small`` is for the tests.
@@ -140,7 +141,10 @@ def beside_idle(folder: Path, updates: int, rounds: int) -> dict[str, Any]:
 
 
 def verify(folder: Path, symbols: int, updates: int, rounds: int) -> dict[str, Any]:
-    """Book messages of a lake verified a second of CPU, one thread proving; the lake is made by ``krakpot.ingest``."""
+    """Book messages of a lake verified a second: of CPU, one thread proving, and by the clock with one and with two.
+
+    The lake is made by ``krakpot.ingest``.
+    """
     path = folder / "lake.jsonl"
     books = generate(path, symbols, updates)
     lake = folder / "lake"
@@ -148,13 +152,16 @@ def verify(folder: Path, symbols: int, updates: int, rounds: int) -> dict[str, A
     result = krakpot.ingest.ingest(path, lake)
     ingest = time.process_time() - begun
     assert result.counts["checksums"]["book"] == {"ok": books, "bad": 0}, result.counts
-    seconds = []
+    cpu: dict[int, list[float]] = {1: [], 2: []}
+    wall: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(rounds):
-        begun = time.process_time()
-        report = krakpot.verify.verify(lake, threads=1)
-        seconds.append(time.process_time() - begun)
-        assert report.proved, report.problems
-        assert (report.ok, report.bad, report.unchecked) == (books, 0, 0)
+        for threads in (1, 2):
+            started = time.process_time(), time.perf_counter()
+            report = krakpot.verify.verify(lake, threads=threads)
+            cpu[threads].append(time.process_time() - started[0])
+            wall[threads].append(time.perf_counter() - started[1])
+            assert report.proved, report.problems
+            assert (report.ok, report.bad, report.unchecked) == (books, 0, 0)
     parts = list(lake.glob("book/*/*.parquet"))
     rows = sum(pl.scan_parquet(part).select(pl.len()).collect().item() for part in parts)
     return {
@@ -162,9 +169,36 @@ def verify(folder: Path, symbols: int, updates: int, rounds: int) -> dict[str, A
         "messages": books,
         "rows": rows,
         "ingest_per_second": books / ingest,
-        "per_second": books / statistics.median(seconds),
+        "per_second": books / statistics.median(cpu[1]),
+        "by_clock": {f"threads_{threads}": books / statistics.median(taken) for threads, taken in wall.items()},
         "bytes_per_row": sum(part.stat().st_size for part in parts) / rows,
     }
+
+
+IMPORT = """
+import time
+begun = time.perf_counter()
+import krakpot
+bare = time.perf_counter() - begun
+krakpot.Lake
+print(krakpot.__version__, bare, time.perf_counter() - begun)
+"""
+"""In a process of its own, which has nothing loaded."""
+
+
+def imported(rounds: int) -> dict[str, Any]:
+    """Milliseconds of ``import krakpot``, and up to the first use of ``krakpot.Lake``, which loads Polars and PyArrow.
+
+    Files are read before: the first round is not counted.
+    """
+    found = []
+    for _ in range(rounds + 1):
+        done = subprocess.run([sys.executable, "-c", IMPORT], stdout=subprocess.PIPE, text=True, check=True)
+        version, *seconds = done.stdout.split()
+        assert version == krakpot.__version__, done.stdout
+        found.append([float(value) * 1000 for value in seconds])
+    bare, lake = map(statistics.median, zip(*found[1:], strict=True))
+    return {"rounds": rounds, "ms": bare, "lake_ms": lake}
 
 
 COMPACT = """
@@ -290,12 +324,14 @@ def main() -> None:
             found["books"] = books(folder, 60, 1)
             found["align"] = align(10_000, 1)
             found["idle"] = beside_idle(folder, 1_000, 1)
+            found["import"] = imported(1)
         else:
             found = {"socket": socket_to_book(folder, 50_000, 9), "verify": verify(folder, 50, 500_000, 3)}
             found["compact"] = compacted(folder, 700)
             found["books"] = books(folder, 86_400, 3)
             found["align"] = align(1_000_000, 3)
             found["idle"] = beside_idle(folder, 50_000, 9)
+            found["import"] = imported(9)
     if options.json:
         print(json.dumps(found))
         return
@@ -304,7 +340,8 @@ def main() -> None:
         print(f"{reader:10} {us:6.2f} µs CPU per frame")
     print(f"krakpot / bare: {socket['ratio']:.2f} ({socket['ratio_least']:.2f} to {socket['ratio_most']:.2f})")
     print(
-        f"verify: {lake['per_second']:,.0f} messages/s of one core, {lake['bytes_per_row']:.1f} bytes per row as sealed"
+        f"verify: {lake['per_second']:,.0f} messages/s of one core, {lake['by_clock']['threads_2']:,.0f} by the clock "
+        f"with two threads, {lake['bytes_per_row']:.1f} bytes per row as sealed"
     )
     print(
         f"compact: {merged['rows']:,} rows of books in {merged['parts']} parts, "
@@ -325,6 +362,8 @@ def main() -> None:
         f"idle: {quiet['us']:.2f} µs CPU per message alone, {quiet['us_beside']:.2f} beside {quiet['idle']:,} idle "
         f"subscriptions: {quiet['ratio']:.2f} ×"
     )
+    loaded = found["import"]
+    print(f"import: {loaded['ms']:.0f} ms, {loaded['lake_ms']:.0f} ms with krakpot.Lake")
 
 
 if __name__ == "__main__":

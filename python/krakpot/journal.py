@@ -379,8 +379,12 @@ def _blocks(data: memoryview, at: int, *, search: bool = True) -> Iterator[tuple
             length_max = SEARCH_MAX
 
 
-def read(path: Path) -> Content:
-    """Read a journal up to its end, and what is whole of it."""
+def read(path: Path, take: Callable[[str, pa.RecordBatch], object] | None = None) -> Content:
+    """Read a journal up to its end, and what is whole of it.
+
+    ``take`` is given each batch, with the name of its table; without it the content has them all. A batch holds on to
+    its whole block.
+    """
     content = Content(path)
     try:
         data = memoryview(path.read_bytes())
@@ -398,7 +402,10 @@ def read(path: Path) -> Content:
                 content.damaged = True
                 break
             for table, batch in batches:
-                content.tables.setdefault(table, []).append(batch)
+                if take is None:
+                    content.tables.setdefault(table, []).append(batch)
+                else:
+                    take(table, batch)
         if begin > good:
             content.damaged = True
             content.holes.append((good, begin))

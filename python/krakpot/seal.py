@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -45,6 +47,9 @@ DELTA = ("message", "entry", "ts_recv", "ts_event", "ts_order", "trade_id", "ts_
 """Columns that grow by small steps: delta encoding."""
 PLAIN = ("qty", "checksum")
 """Columns whose values seldom come again: as they are, for zstd alone. All others: dictionary."""
+LONG = ("order_id", "extra", "detail", "frame")
+"""Columns of text or bytes whose values seldom come again and are too long to stand in their views. The text of all
+others is held once, as a category."""
 
 Step = Callable[[str], None]
 
@@ -156,11 +161,16 @@ def write_part(frame: pl.DataFrame, path: Path, places: pl.Series | None = None)
 
     ``places`` are the rows in the order in which they are to stand; so no more than a row group is there twice.
     """
-    with part_writer(frame, path) as writer:
+    with part_writer(_text(frame.head(0)), path) as writer:
         for at in range(0, frame.height, ROW_GROUP):
             group = frame[at : at + ROW_GROUP] if places is None else frame[places[at : at + ROW_GROUP]]
-            writer.write_table(group.to_arrow(), row_group_size=ROW_GROUP)
+            writer.write_table(_text(group).to_arrow(), row_group_size=ROW_GROUP)
     sync_file(path)
+
+
+def _text(frame: pl.DataFrame) -> pl.DataFrame:
+    """Categories as the text that they stand for."""
+    return frame.cast({pl.Categorical: pl.String})
 
 
 def part_writer(like: pl.DataFrame, path: Path) -> pq.ParquetWriter:
@@ -196,6 +206,20 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _places(rows: pl.DataFrame, table: str) -> pl.Series:
+    """The rows in the order of a part."""
+    keys = rows.select(order(table)).with_row_index("_place")
+    message, entry = pl.col("message"), pl.col("entry")
+    later = (message > message.shift()) | ((message == message.shift()) & (entry >= entry.shift()))
+    in_order = pl.col("session").n_unique() == 1, later.slice(1).all(ignore_nulls=False).fill_null(value=False)
+    if not keys.select(pl.all_horizontal(in_order)).item():
+        keys = _text(keys).sort("session", "message", "entry", nulls_last=False, maintain_order=True)
+    if "symbol" not in keys.columns:
+        return keys["_place"]
+    # A journal has the rows of its session in their order: most often they need only be dealt out to the symbols.
+    return _text(keys.group_by("symbol").agg("_place")).sort("symbol")["_place"].explode()
+
+
 def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Content, step: Step) -> list[Part]:
     """Write and publish the parts of one table: one a UTC day."""
     parts = []
@@ -205,9 +229,7 @@ def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Conte
     if dates.n_unique() > 1:
         days = frame.with_columns(dates).partition_by("_day", include_key=False, maintain_order=True)
     for rows in days:
-        keys = rows.select(order(table)).with_row_index("_place")
-        places = keys.sort(order(table), nulls_last=False, maintain_order=True)["_place"]
-        del keys
+        places = _places(rows, table)
         times = rows["ts_recv"].to_physical()
         first, last = int(times.min()), int(times.max())  # type: ignore[arg-type]  # a part has rows
         begin = journal.stamp(first)
@@ -243,8 +265,19 @@ def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Conte
     return parts
 
 
-def _ledger_rows(content: journal.Content, parts: list[Part], ledger: pl.DataFrame, now: int) -> pl.DataFrame:
-    """Rows of the sealer: what was recovered or torn, and every part by name."""
+def _after(tables: dict[str, pl.DataFrame]) -> dict[str, int]:
+    """Rows of each table that no ``alive`` row counts; those come after the last one."""
+    ledger = tables.get("ledger")
+    last = None if ledger is None else ledger.filter(pl.col("kind") == "alive")["message"].max()
+    counted = {name: rows for name, rows in tables.items() if name not in UNCOUNTED}
+    after = {
+        name: rows.height if last is None else int((rows["message"] > last).sum()) for name, rows in counted.items()
+    }
+    return {name: n for name, n in after.items() if n}
+
+
+def _ledger_rows(content: journal.Content, parts: list[Part], after: dict[str, int], now: int) -> pl.DataFrame:
+    """Rows of the sealer: what was recovered, with the rows that no ``alive`` counts; torn; and every part by name."""
     message = max((part.last for part in parts if part.last is not None), default=None)
     rows: list[dict[str, Any]] = []
 
@@ -266,13 +299,7 @@ def _ledger_rows(content: journal.Content, parts: list[Part], ledger: pl.DataFra
 
     name = content.path.name
     if not content.ended:
-        alive = ledger.filter(pl.col("kind") == "alive")["message"].drop_nulls().cast(pl.Int64).to_list()
-        after = {
-            table: sum(_after(batch, max(alive, default=None)) for batch in batches)
-            for table, batches in content.tables.items()
-            if table not in UNCOUNTED
-        }
-        detail = {"journal": name, "rows": {table: n for table, n in after.items() if n}, "last": message}
+        detail = {"journal": name, "rows": after, "last": message}
         add("recovered", sum(part.rows for part in parts), detail)
     for offset, size in content.lost:
         add("torn", size, {"journal": name, "offset": offset, "bytes": size})
@@ -289,12 +316,6 @@ def ledger_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=plain).cast(schema)  # type: ignore[arg-type]  # names to types
 
 
-def _after(batch: pa.RecordBatch, message: int | None) -> int:
-    """Rows of a batch behind a message number."""
-    numbers = pl.Series(batch.column("message"))
-    return numbers.len() if message is None else int((numbers > message).sum())
-
-
 def polars_schema(table: str) -> dict[str, pl.DataType]:
     """Column types of a table in Polars."""
     frame = pl.from_arrow(journal.schema(table).empty_table())
@@ -302,16 +323,52 @@ def polars_schema(table: str) -> dict[str, pl.DataType]:
     return dict(frame.schema)
 
 
-def _frames(content: journal.Content) -> dict[str, pl.DataFrame]:
-    """Rows of a journal by table; the batches stay with it only if they are still needed."""
-    tables = {}
-    for table, batches in content.tables.items():
-        frame = pl.from_arrow(pa.Table.from_batches(batches, journal.schema(table)))
-        assert isinstance(frame, pl.DataFrame), "a table gives a frame"
-        tables[table] = frame
-    if content.ended:
-        content.tables.clear()
-    return tables
+def _read(path: Path) -> tuple[journal.Content, dict[str, pl.DataFrame]]:
+    """A journal, and its rows by table.
+
+    A block holds the rows of all tables, and the batches views of it: the rows are copied, so that those of a table can
+    go as soon as they are written.
+    """
+    held: dict[str, list[pa.RecordBatch]] = defaultdict(list)
+    copies: dict[str, list[pl.DataFrame]] = defaultdict(list)
+
+    def copy() -> None:
+        for table, batches in held.items():
+            copies[table].append(_copy(table, batches))
+        held.clear()
+
+    def take(table: str, batch: pa.RecordBatch) -> None:
+        held[table].append(batch)
+        if sum(batch.num_rows for batches in held.values() for batch in batches) >= ROW_GROUP:
+            copy()
+
+    content = journal.read(path, take)
+    copy()
+    # PyArrow keeps what it freed, and Polars allocates for itself.
+    pa.default_memory_pool().release_unused()
+    return content, {table: _joined(copies.pop(table)) for table in list(copies)}
+
+
+def _copy(table: str, batches: list[pa.RecordBatch]) -> pl.DataFrame:
+    """Rows that hold on to no block."""
+    rows = pa.Table.from_batches(batches, journal.schema(table))
+    for n, column in enumerate(rows.schema):
+        if column.name in LONG:
+            kind = pa.large_binary() if pa.types.is_binary_view(column.type) else pa.large_string()
+            # A cast shares with the block what says which are null.
+            rows = rows.set_column(n, column.name, pa.concat_arrays(rows.column(n).cast(kind).chunks))
+    frame = pl.from_arrow(rows)
+    assert isinstance(frame, pl.DataFrame), "a table gives a frame"
+    frame = frame.with_columns(cs.string().exclude(LONG).cast(pl.Categorical))
+    # One chunk alone would be taken as it is.
+    return frame.rechunk() if len(batches) > 1 else frame.select(pl.all().gather(pl.int_range(pl.len())))
+
+
+def _joined(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    """One piece of memory a column; never two of more than one column."""
+    frame = pl.concat(frames)
+    frames.clear()
+    return pl.DataFrame([frame.drop_in_place(name).rechunk() for name in frame.columns])
 
 
 def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None = None) -> list[Part]:
@@ -319,22 +376,22 @@ def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None
 
     ``step`` is called with the name of each step once it is done.
     """
-    content = journal.read(path)
-    tables = _frames(content)
+    content, tables = _read(path)
     step("read")
+    after = _after(tables)
     parts: list[Part] = []
     for table in _core.TABLES:
         if table in tables and table != "ledger":
-            # What is written is not held any longer: a journal's rows are most of what sealing needs.
+            # What is written is not held any longer.
             parts += _publish(tables.pop(table), table, lake, content, step)
     empty = pl.DataFrame(schema=polars_schema("ledger"))
-    ledger = tables.get("ledger", empty)
+    ledger = _text(tables.get("ledger", empty))
     # The time of the last row, not of this run: sealing again after a crash must give the same part.
     times = [part.ts_to for part in parts]
     if ledger.height:
         times.append(int(ledger["ts_recv"].to_physical().max()))  # type: ignore[arg-type]  # it has rows
     if times:
-        rows = _ledger_rows(content, parts, ledger, max(times))
+        rows = _ledger_rows(content, parts, after, max(times))
         parts += _publish(pl.concat([ledger, rows]), "ledger", lake, content, step)
     step("all published")
     try:

@@ -22,6 +22,9 @@ pub const ABSENT: &str = "absent";
 /// Why there is none where a message came without a checksum.
 pub const UNCHECKED: &str = "unchecked";
 
+/// Times that may come between the last message of a piece and the next piece, for which there is room.
+const BEHIND: usize = 16;
+
 /// What is asked for.
 pub struct Wanted {
     /// The times, ns, ascending.
@@ -43,7 +46,23 @@ enum Values {
 /// The nearest binary number. Of 64 bits, as nearly all are, that is one instruction.
 #[allow(clippy::cast_precision_loss, reason = "asked for")]
 fn float(number: i128) -> f64 {
-    i64::try_from(number).map_or_else(|_| number as f64, |number| number as f64)
+    // Apart: the compiler would make one conversion of 128 bits of the two.
+    #[cold]
+    #[inline(never)]
+    fn wide(number: i128) -> f64 {
+        number as f64
+    }
+    i64::try_from(number).map_or_else(|_| wide(number), |number| number as f64)
+}
+
+/// How many of these ascending times come before `time`. Most often it is one of the first.
+fn before(times: &[i64], time: i64) -> usize {
+    let mut end = 1;
+    while end < times.len() && times[end] < time {
+        end *= 2;
+    }
+    let begin = end / 2;
+    begin + times[begin..end.min(times.len())].partition_point(|told| *told < time)
 }
 
 /// The book after the last message, or why there is none.
@@ -141,6 +160,24 @@ impl Rows {
         }
     }
 
+    /// Makes room for all that is told when the messages from one time to another have come.
+    fn reserve(&mut self, begin: i64, end: i64) {
+        let times = &self.wanted.times;
+        let at = self.first.map_or_else(|| times.partition_point(|told| *told < begin), |_| self.at());
+        let count = times.partition_point(|told| *told < end).saturating_sub(at) + BEHIND;
+        for lengths in [&mut self.bids, &mut self.asks] {
+            lengths.reserve(count);
+        }
+        self.checksums.reserve(count);
+        self.whys.reserve(count);
+        for column in &mut self.columns {
+            match column {
+                Values::Decimal(values) => values.reserve(count),
+                Values::Float(values) => values.reserve(count),
+            }
+        }
+    }
+
     /// Takes back what was told from `place` on.
     fn untell(&mut self, place: usize) {
         let first = self.first.map_or(place, |first| first.min(place));
@@ -165,9 +202,7 @@ impl Rows {
         let at = self.at();
         let now = self.first.is_some();
         if now && at < times.len() && times[at] < time {
-            // Most often it is the next one or none.
-            let place = at + times[at..].partition_point(|told| *told < time);
-            self.tell(place);
+            self.tell(at + before(&times[at..], time));
         } else if !now || (at > 0 && times[at - 1] >= time) {
             self.untell(times.partition_point(|told| *told < time));
         }
@@ -243,6 +278,9 @@ impl<B: Levels> Books<B> {
         let event = if self.rows.wanted.event { Some(times("ts_event")?) } else { None };
         let time = |row| event.filter(|event| event.is_valid(row)).unwrap_or(recv).value(row);
         let Self { verifier, rows } = self;
+        if let Some(last) = batch.num_rows().checked_sub(1) {
+            rows.reserve(time(0), time(last));
+        }
         verifier.watch(batch, |seen| {
             rows.come(time(seen.row));
             let due = rows.wanted.times.get(rows.at()).copied();
@@ -290,14 +328,13 @@ impl<B: Levels> Books<B> {
             ("reason".into(), Arc::new(reasons.finish())),
             ("checksum".into(), Arc::new(UInt32Array::from(std::mem::take(&mut rows.checksums)))),
         ];
+        let fewest = [&rows.bids, &rows.asks].map(|held| held.iter().copied().min().unwrap_or(0));
         let names = ["bid_price", "bid_qty", "ask_price", "ask_qty"];
         for (place, values) in std::mem::take(&mut rows.columns).into_iter().enumerate() {
             let (level, kind) = (place / 4, place % 4);
-            let held = if kind < 2 { &rows.bids } else { &rows.asks };
-            let nulls = held
-                .iter()
-                .any(|held| *held <= level)
-                .then(|| NullBuffer::new(BooleanBuffer::collect_bool(count, |row| held[row] > level)));
+            let (held, fewest) = if kind < 2 { (&rows.bids, fewest[0]) } else { (&rows.asks, fewest[1]) };
+            let nulls =
+                (fewest <= level).then(|| NullBuffer::new(BooleanBuffer::collect_bool(count, |row| held[row] > level)));
             let array: ArrayRef = match values {
                 Values::Float(values) => Arc::new(PrimitiveArray::<Float64Type>::new(values.into(), nulls)),
                 // 38 and 10: both fit.
@@ -311,5 +348,30 @@ impl<B: Levels> Books<B> {
         }
         RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))
             .map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_times_before_another_are_counted() {
+        let times: Vec<i64> = (0..70).map(|n| n / 3 * 10).collect();
+        for length in 0..=times.len() {
+            for time in -1..=times[times.len() - 1] + 1 {
+                let counted = times[..length].iter().filter(|told| **told < time).count();
+                assert_eq!(before(&times[..length], time), counted, "{length} times, {time}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_any_size_are_told_as_the_nearest() {
+        let wide = i128::from(i64::MAX) * 1000;
+        let numbers = [(1, 1.0), (-(1 << 53), -9_007_199_254_740_992.0), (wide, 9.223_372_036_854_776e21)];
+        for (number, nearest) in numbers {
+            assert!((float(number) - nearest).abs() < f64::MIN_POSITIVE, "{number}");
+        }
     }
 }
