@@ -90,6 +90,7 @@ bench-smoke: $(EXTENSION)
 	cd bench/rust && $(CARGO) bench --quiet -- --test
 	$(BIN)/python bench/python/measure.py --small
 	$(BIN)/python bench/python/live.py --small
+	$(BIN)/python bench/python/burst.py --small
 	$(BIN)/python bench/python/storage.py --small >/dev/null
 
 .PHONY: fuzz

@@ -71,6 +71,8 @@ def test_what_gave_is_named(step: Step, kind: str | None) -> None:
     assert (found and found.kind) == kind
     if found is not None:
         assert found.sentence
+        title = Report(LOAD, 20, 2, [WELL, replace(step, times=2)]).title
+        assert title.startswith("carried: 1 times the feed; at 2 times ")
 
 
 def climb(gives_at: float, most: float) -> Report:
@@ -225,9 +227,10 @@ def test_wrong_use_is_said(tmp_path: Path) -> None:
 
 def test_a_picture_of_nothing_is_drawn_too(tmp_path: Path) -> None:
     """Whatever the steps were, the picture comes: of one that failed alone as well; a folder that is gone is said."""
-    for step in (WELL, replace(WELL, failed="it fell"), replace(WELL, stuck="it was cut")):
+    two = [WELL, replace(LATE, times=2, exchange_cpu=30, busy=1)]
+    for steps in ([WELL], [replace(WELL, failed="it fell")], [replace(WELL, stuck="it was cut")], two):
         path = tmp_path / "plot.svg"
-        capacity.draw([Report(LOAD, 20, 2, [step])], path)
+        capacity.draw([Report(LOAD, 20, 2, steps)], path)
         assert path.read_text().startswith("<?xml")
         path.unlink()
     with pytest.raises(StorageError, match="write the plot"):

@@ -15,12 +15,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 import zlib
 from collections import Counter, defaultdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -489,6 +491,56 @@ def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> 
                 assert not reader.at_eof()
 
     asyncio.run(wait())
+
+
+def test_an_exchange_that_cannot_keep_up_cuts_nobody_who_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far more is asked for than can be made: the exchange is late, and writes block by block what it made."""
+    monkeypatch.setattr(exchange, "SLOW", 32 << 20)
+    wanted = 96 << 20
+
+    def read(address: str, symbols: list[str]) -> int:
+        """Read as fast as bytes come, in a thread; returns how many there were."""
+        parts = urlsplit(address)
+        assert parts.hostname is not None
+        with socket.create_connection((parts.hostname, parts.port or 0), timeout=TIMEOUT) as peer:
+            peer.sendall(
+                b"GET /v2 HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            )
+            params = {"channel": "book", "symbol": symbols, "depth": 1000}
+            text = json.dumps({"method": "subscribe", "params": params}).encode()
+            # Masked with zeros, which is a mask.
+            peer.sendall(b"\x81\xfe" + len(text).to_bytes(2, "big") + bytes(4) + text)
+            had = 0
+            while had < wanted and (data := peer.recv(1 << 20)):
+                had += len(data)
+            return had
+
+    async def wait() -> tuple[int, float]:
+        async with ExchangeServer(Options(pairs=200, rate=20_000_000)) as server:
+            had = await asyncio.to_thread(read, server.address, server.exchange.symbols)
+            return had, (time.time_ns() - server.exchange.now) / 1e9
+
+    had, late = asyncio.run(wait())
+    assert late > 0.1, "the test is awake: it could not keep up"
+    assert had >= wanted, f"cut after {had} bytes"
+
+
+def test_its_speed_may_change_while_it_runs() -> None:
+    """Time passes as fast as ``speed`` says, from the next look at the clock on."""
+
+    async def wait() -> tuple[int, int]:
+        async with ExchangeServer(Options(pairs=2, rate=10.0, speed=0.001)) as server:
+            await asyncio.sleep(0.05)
+            slow = server.exchange.now - server.begin
+            server.speed = 10_000.0
+            async with asyncio.timeout(TIMEOUT):
+                while server.exchange.now < server.begin + 100 * 10**9:
+                    await asyncio.sleep(0.01)
+            return slow, server.exchange.now - server.begin
+
+    slow, fast = asyncio.run(wait())
+    assert 0 <= slow < 10**9 < fast
 
 
 def test_recorded_at_full_speed_the_lake_equals_the_account(tmp_path: Path) -> None:

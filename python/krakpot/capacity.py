@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from krakpot import capacity_run
 from krakpot.capacity_run import CORES, Load, Step
@@ -23,6 +23,9 @@ from krakpot.errors import ConfigError
 from krakpot.journal import storage_error
 from krakpot.progress import size
 from krakpot.stages import STAGES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PAIRS, RATE = 1450, 10_000.0
 """The full feed: pairs, and messages a second of their books at depth 1000, trades and tickers."""
@@ -46,6 +49,17 @@ ROWS = 1.6
 """Rows of a message, for the same."""
 OVERHEAD = 40.0
 """Seconds that a step takes before and after its window, in which it is recorded as well."""
+ENDS = {
+    "loss": "messages were lost",
+    "exchange": "the exchange is at its end",
+    "recorder": "the recorder's core is full",
+    "machine": "all cores are full",
+    "disk": "the disk is too slow",
+    "sealer": "sealing falls behind",
+    "lag": "messages come late",
+    "failed": "a process ended",
+}
+"""What gave, in a few words."""
 FILES = ("capacity.svg", "lake-")
 
 
@@ -173,6 +187,13 @@ class Report:
             )
         return found
 
+    @property
+    def title(self) -> str:
+        """The answer in a few words, for a picture."""
+        best, gave = self.carried(), self.gave()
+        carried = "nothing carried" if best is None else f"carried: {best.times:g} times the feed"
+        return carried if gave is None else f"{carried}; at {gave[0].times:g} times {ENDS[gave[1].kind]}"
+
     def to_dict(self) -> dict[str, Any]:
         """For a program."""
         best = self.carried()
@@ -295,7 +316,7 @@ def _climb(report: Report, most: float, folder: Path, *, keep: bool, say: Callab
 
 
 def draw(reports: list[Report], path: Path) -> None:
-    """Draw CPU by stage and lag over the message rate, as an SVG file. Needs matplotlib."""
+    """Draw whose CPU time the machine's cores had, and the lag, over the rate, as an SVG file. Needs matplotlib."""
     import matplotlib as mpl  # noqa: PLC0415  # optional, and slow to load
 
     mpl.use("svg")
@@ -303,37 +324,63 @@ def draw(reports: list[Report], path: Path) -> None:
 
     with mpl.rc_context({"svg.hashsalt": "krakpot", "font.size": 9}):
         figure, grid = plt.subplots(
-            len(reports), 2, figsize=(10, 3.6 * len(reports)), layout="constrained", squeeze=False
+            len(reports), 2, figsize=(11, 4.2 * len(reports)), layout="constrained", squeeze=False
         )
         for report, (left, right) in zip(reports, grid, strict=True):
             told = (step for step in report.steps if not step.failed and not step.stuck)
             steps = sorted(told, key=_times)
-            rates = [step.messages / step.seconds / 1000 for step in steps]
-            shares = [[step.cpu[stage] / step.seconds for step in steps] for stage in STAGES]
-            left.stackplot(rates, shares, labels=[stage.replace("_", " ") for stage in STAGES])
-            left.plot(rates, [step.exchange_cpu / step.seconds for step in steps], "k--", label="the exchange")
-            left.set_ylabel("cores")
-            left.legend(loc="upper left", fontsize=7)
+            # What was sent in a second, not what came: beyond the limit more sent does not mean more that comes.
+            rates = [report.load.rate * step.times / 1000 for step in steps]
+            _draw_cores(left, report, steps, rates)
             for words, values in (
-                ("p50", [step.lag_p50 * 1000 for step in steps]),
-                ("p99", [step.lag_p99 * 1000 for step in steps]),
+                ("half of the messages are later", [step.lag_p50 * 1000 for step in steps]),
+                ("one in a hundred is later", [step.lag_p99 * 1000 for step in steps]),
             ):
                 right.plot(rates, values, "o-", label=words)
+            right.axhline(LATE * 1000, color="#555555", linestyle="--", linewidth=1)
+            right.annotate(
+                "one in a hundred later than this: not carried", (0.01, LATE * 1000), xytext=(0, 3),
+                xycoords=("axes fraction", "data"), textcoords="offset points", color="#555555", fontsize=7,
+            )  # fmt: skip
             right.set_yscale("log")
-            right.set_ylabel("lag, ms")
-            right.legend(loc="upper left", fontsize=7)
+            right.set_ylabel("lag of book messages, ms")
+            right.legend(loc="lower right", fontsize=7)
+            left.set_title(report.load.words)
+            right.set_title(report.title)
             for axes in (left, right):
-                axes.set_title(report.load.words)
-                axes.set_xlabel("thousand messages a second")
-                if gave := report.gave():
-                    rate = report.load.rate * gave[0].times / 1000
-                    axes.axvline(rate, color="#c0392b", linewidth=0.8)
+                axes.set_xlabel("thousand messages sent a second")
+                axes.margins(x=0.02)
+                if (gave := report.gave()) is not None and (best := report.carried()) is not None:
+                    # The limit is between the two.
+                    ends = (report.load.rate * step.times / 1000 for step in (best, gave[0]))
+                    axes.axvspan(*ends, color="#c0392b", alpha=0.15, linewidth=0)
         try:
             figure.savefig(path, metadata={"Date": None})
         except OSError as error:
             raise storage_error(error, "write the plot", path) from error
         finally:
             plt.close(figure)
+
+
+def _draw_cores(axes: Axes, report: Report, steps: list[Step], rates: list[float]) -> None:
+    """Stack who used the cores, up to all that there are."""
+    shares = [[step.cpu[stage] / step.seconds for step in steps] for stage in STAGES]
+    shares.append([step.exchange_cpu / step.seconds for step in steps])
+    # Ticks of the kernel are coarse: what is left over may be a little less than nothing.
+    shares.append([max(0.0, step.others(report.cores)) for step in steps])
+    names = [*(f"recorder: {stage.replace('_', ' ')}" for stage in STAGES if stage != "seal"), "sealer"]
+    colours = ["#5741d9", "#8f7ff0", "#c3bafa", "#2e86ab", "#90c9dd", "#f2a65a", "#c9c9c9", "#ebebeb"]
+    axes.stackplot(rates, shares, labels=[*names, "the exchange", "other programs"], colors=colours)
+    for rate in rates:
+        axes.axvline(rate, color="white", linewidth=0.5)
+    axes.axhline(report.cores, color="#555555", linestyle="--", linewidth=1)
+    axes.annotate(
+        f"all {report.cores} cores", (0.01, report.cores), xytext=(0, 3),
+        xycoords=("axes fraction", "data"), textcoords="offset points", color="#555555", fontsize=7,
+    )  # fmt: skip
+    axes.set_ylim(0, report.cores * 1.08)
+    axes.set_ylabel("cores in use")
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 0.93), fontsize=7, reverse=True)
 
 
 def machine() -> str:

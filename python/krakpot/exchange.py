@@ -41,7 +41,7 @@ SLICE = 0.005
 FINE_SLICE = 0.001
 """The same where messages are delayed: about that much does a message leave later than it should."""
 BLOCK = 1 << 18
-"""Bytes that are made before they are written, at the speed ``max``."""
+"""Bytes that are made before they are written: from then on the clients can read them while more are made."""
 HIGH, LOW = 1 << 20, 1 << 18
 """Bytes waiting in a socket's buffer at which ``max`` waits, and goes on."""
 SLOW = 256 << 20
@@ -307,6 +307,8 @@ class ExchangeServer:
         """Make the exchange: its books are full from the beginning."""
         self.options = options
         self.begin = time.time_ns() if options.start is None else options.start
+        self.speed = options.speed
+        """Exchange seconds in a second from now on; may be changed while it runs."""
         self._made = time.monotonic_ns()
         self.exchange = _core.Exchange(
             pairs=options.pairs, rate=options.rate, seed=options.seed, start=self.begin, log=options.log is not None,
@@ -397,12 +399,12 @@ class ExchangeServer:
         # The books of all pairs take a second or so to make: by then ``now`` would be late by as much.
         now, clock = self.begin, self._made if options.start is None else time.monotonic_ns()
         while end is None or now < end:
-            if options.speed is None and (self.asked is None or not any(c.number is not None for c in self.clients)):
+            if self.speed is None and (self.asked is None or not any(c.number is not None for c in self.clients)):
                 # Nobody listens: at this speed an hour would be over before the first one does.
                 await asyncio.sleep(SLICE)
                 clock = time.monotonic_ns()
                 continue
-            fast = options.speed is None and self.asked is not None and time.monotonic() - self.asked > SETTLE
+            fast = self.speed is None and self.asked is not None and time.monotonic() - self.asked > SETTLE
             if fast:
                 while not all(client.writable for client in self.clients):
                     self.drained.clear()
@@ -413,11 +415,24 @@ class ExchangeServer:
             else:
                 await asyncio.sleep(FINE_SLICE if paced else SLICE)
                 then, clock = clock, time.monotonic_ns()
-                now = self._advance(now + round((clock - then) * (options.speed or 1.0)), end, None)
-                self._cut_slow()
+                due = now + round((clock - then) * (self.speed or 1.0))
+                now = await self._follow(due if end is None else min(due, end))
         self.over.set()
 
-    def _advance(self, to: int, end: int | None, limit: int | None) -> int:
+    async def _follow(self, due: int) -> int:
+        """Let the time ``due`` come, block by block: an exchange that cannot keep up is late and no more than that.
+
+        In one piece it would make ever more at once, write nothing meanwhile, and cut clients that had read all they
+        were given.
+        """
+        while True:
+            now = self._advance(due, None, BLOCK)
+            self._cut_slow()
+            if now >= due:
+                return now
+            await asyncio.sleep(0)
+
+    def _advance(self, to: int, end: int | None, limit: int) -> int:
         now = self.exchange.advance(to if end is None else min(to, end), limit, time.time_ns())
         for client in list(self.clients):
             client.flush()
