@@ -162,7 +162,8 @@ class _Client(asyncio.Protocol):
         self.deaf = 0
         """Until when nothing is read, ns of the exchange's time; 0: it is read."""
         self.transport: asyncio.Transport
-        self._pieces: list[bytes] = []
+        self._message = bytearray()
+        """The request that is under way, perhaps in many frames."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A stream's, whatever its class: uvloop's are none of asyncio's.
@@ -176,12 +177,12 @@ class _Client(asyncio.Protocol):
             if isinstance(event, Request):
                 self._handshake(event)
             elif isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-                self._pieces.append(bytes(event.data))
-                if sum(map(len, self._pieces)) > REQUEST_MAX:
+                self._message += event.data
+                if len(self._message) > REQUEST_MAX:
                     self.protocol.fail(CloseCode.MESSAGE_TOO_BIG)
                 elif event.fin:
-                    text = b"".join(self._pieces)
-                    self._pieces.clear()
+                    text = bytes(self._message)
+                    self._message.clear()
                     self._request(text)
         self.flush()
 
