@@ -875,7 +875,9 @@ def test_a_sealer_that_fails_leaves_the_journals(tmp_path: Path, monkeypatch: py
             recording = Recording(exchange, tmp_path)
             await until(lambda: recording.live(1))
             await until(lambda: any(line.startswith("sealing failed") for line in recording.said))
-            await recording.end()
+            assert recording.recorder.seal_failures > 0
+            summary = await recording.end()
+            assert summary["unsealed"]
             monkeypatch.setattr("sys.executable", real)
             waiting = journal.journals(tmp_path)
             assert waiting

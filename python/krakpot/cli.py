@@ -184,7 +184,7 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> None:
             sys.exit(USE if isinstance(error, (ConfigError, NoLake)) else WRONG)
     if json_:
         _print_json(summary)
-        return
+        sys.exit(WRONG if summary["unsealed"] else 0)
     click.echo(
         f"{summary['frames']:,} messages and {sum(summary['rows'].values()):,} rows in {span(summary['seconds'])}; "
         f"{_checksums(summary['checksums'])}; {summary['unchecked']:,} unchecked; "
@@ -196,6 +196,10 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> None:
         click.echo(f"the disk was slower than the feed: {slow['waits']:,} waits, {slow['seconds']:,.1f} s together")
     for what, reason in list(summary["refused"].items())[:20]:
         click.echo(f"refused: {what}: {reason}")
+    if summary["unsealed"]:
+        click.echo(f"not sealed: {summary['unsealed']}")
+        click.echo(f"krakpot recover {config.out}    seals what is safe in the journals")
+        sys.exit(WRONG)
     click.echo(f"krakpot verify {config.out}    proves it from the files alone")
 
 

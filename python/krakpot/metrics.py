@@ -133,6 +133,7 @@ class Figures(Collector):
             yield _gauge("lag_seconds", "How late the loop was within the last second.", ("statistic",), lag)
         yield _counter("cpu_seconds", "CPU time by stage.", ("stage",), _by_name(recorder.cpu_seconds))
         yield _counter("journal_bytes", "Bytes written to journals.", (), [((), recorder.journal_bytes)])
+        yield _counter("seal_failures", "Times that sealing failed.", (), [((), recorder.seal_failures)])
         waiting, room = recorder.queue
         yield _gauge("queue", "Flushes that wait for the disk.", (), [((), waiting)])
         yield _gauge("queue_room", "Flushes that may wait before sockets do.", (), [((), room)])
@@ -224,6 +225,8 @@ class Metrics:
 
     def _health(self) -> http1.Answer:
         reasons = unwell(self.recorder.links, time.monotonic())
+        if self.recorder.unsealed:
+            reasons.insert(0, f"sealing failed, the journals stay: {self.recorder.unsealed}")
         if not reasons:
             return http1.Answer(b"ok\n", TEXT)
         more = f"; and {len(reasons) - REASONS_MAX} more" if len(reasons) > REASONS_MAX else ""
