@@ -25,7 +25,8 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from krakpot import _core
+from krakpot import _core, http1
+from krakpot.config import LOOPBACK
 from krakpot.errors import ConfigError
 from krakpot.exchange_faults import FORGET, Line, reset
 from krakpot.exchange_rest import Key, Rest, RestServer
@@ -187,6 +188,12 @@ class _Client(asyncio.Protocol):
         self.flush()
 
     def _handshake(self, request: Request) -> None:
+        headers = {name.lower(): value for name, value in request.headers.raw_items()}
+        if http1.foreign(headers, here=self.server.here):
+            response = self.protocol.reject(
+                403, "No page in a browser is served: no Origin, and this machine as Host\n"
+            )
+            return self.protocol.send_response(response)
         endpoint = ENDPOINTS.get(request.path.partition("?")[0])
         refusal = None if endpoint is None else self.server.exchange.knock(self._who())
         if refusal is not None:
@@ -322,7 +329,9 @@ class ExchangeServer:
                 raise ConfigError(sentence) from None
         self.key = options.key or Key.made()
         rest = Rest(self.key, lambda: self.exchange.now, self.exchange.allow, self.exchange)
-        self._rest = RestServer(rest, self.settle)
+        self.here = options.host in LOOPBACK
+        """Whether it serves this machine only."""
+        self._rest = RestServer(rest, self.settle, here=self.here)
         self.clients: set[_Client] = set()
         self.asked: float | None = None
         """When the last request came, by the monotonic clock."""

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -158,22 +157,11 @@ def unwell(links: Iterable[Recorded], now: float) -> list[str]:
 
 def admit(headers: Mapping[str, str], *, here: bool, token: str) -> HTTPStatus:
     """Whether a request may be answered: OK, or the status that refuses it. ``here``: bound to this machine only."""
-    if "origin" in headers:
-        # Sent by browsers for pages of other places; no page of ours asks.
-        return HTTPStatus.FORBIDDEN
-    if here and not _names_loopback(headers.get("host", "")):
-        # A page whose name was made to lead to this machine, after its browser had looked it up.
+    if http1.foreign(headers, here=here):
         return HTTPStatus.FORBIDDEN
     scheme, _, shown = headers.get("authorization", "").partition(" ")
     right = scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), token.encode())
     return HTTPStatus.OK if right or not token else HTTPStatus.UNAUTHORIZED
-
-
-def _names_loopback(host: str) -> bool:
-    try:
-        return urlsplit(f"//{host}").hostname in LOOPBACK
-    except ValueError:
-        return False
 
 
 class Metrics:
