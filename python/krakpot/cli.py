@@ -135,6 +135,9 @@ def _read(reader: Callable[[Any], Any], value: str, place: str) -> Any:
 @click.option("--keep", help="Remove whole days that are older: 30d. Default: never.")
 @click.option("--min-free", help="End in order before the disk has less room: 5GB. Default: 200MB.")
 @click.option("--url", help="Address of the exchange. Default: wss://ws.kraken.com/v2.")
+@click.option(
+    "--plaintext", is_flag=True, default=None, help="Allow ws:// to another machine: nobody proves who answers."
+)
 @click.option("--symbols-per-connection", help="Spread the pairs over connections of so many. Default: all on one.")
 @click.option("--redundant", help="Patterns of pairs to record a second time, over connections of their own.")
 @click.option("--when-slow", help="When the disk is slower than the feed: wait or fail. Default: wait.")
