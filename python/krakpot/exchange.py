@@ -349,7 +349,7 @@ class ExchangeServer:
         try:
             if options.log is not None:
                 self._log = options.log.open("wb", buffering=0)
-            what = f"--port {options.port}"
+            what = f"--host {options.host}, --port {options.port}"
             self._server = await loop.create_server(lambda: _Client(self), options.host, options.port)
             what = f"--rest-port {options.rest_port}"
             await self._rest.start(options.host, options.rest_port)
