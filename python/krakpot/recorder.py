@@ -20,15 +20,17 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from krakpot import _core, disk, journal, seal
 from krakpot.config import LEVEL3, Config, unmatched
 from krakpot.connection import Backoff
-from krakpot.errors import ConfigError, ConnectionLost
+from krakpot.errors import ConfigError, ConnectionLost, FeedError
 from krakpot.lag import Lag, Lateness
 from krakpot.level3 import Level3, subscribe_seconds
 from krakpot.link import Recorded, Recording, add_counts, uuid7, watched
 from krakpot.log import Line, Measure
+from krakpot.proxy import chosen
 from krakpot.spread import Spread
 from krakpot.stages import Stages
 
@@ -104,10 +106,16 @@ class Recorder:
     async def run(self) -> dict[str, Any]:
         """Record; the summary.
 
-        ``StorageError`` if the lake cannot be written, ``ConfigError`` for symbols that match no pair,
+        ``StorageError`` if the lake cannot be written, ``ConfigError`` for symbols that match no pair or a proxy that
+        cannot be meant,
         ``ConnectionLost`` if no connection came about until the end.
         """
         config = self.config
+        try:
+            chosen(urlsplit(config.url).hostname or "")
+        except FeedError as error:
+            # A connection would be tried for ever, and the environment does not change meanwhile.
+            raise ConfigError(str(error)) from None
         seal.open_lake(config.out)
         disk.check_room(config.out, config.min_free)
         loop = asyncio.get_running_loop()
