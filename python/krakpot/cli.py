@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from krakpot import __version__
-from krakpot.errors import ConfigError, KrakpotError, NoLake
+from krakpot.errors import ConfigError, KrakpotError, NoLake, StorageError
 
 if TYPE_CHECKING:
     from krakpot.lake import Lake
@@ -28,6 +28,12 @@ def _fail(error: Exception, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _damage(error: Exception) -> bool:
+    """Whether Polars or PyArrow could not read a file; neither is imported to ask."""
+    names = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
+    return bool(names & {"polars.ComputeError", "pyarrow.ArrowException"})
+
+
 def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
     """Turn krakpot's errors into one sentence and an exit code; ``KRAKPOT_DEBUG=1`` shows where they come from."""
 
@@ -35,13 +41,22 @@ def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except (ConfigError, NoLake, ValueError) as error:
-            _fail(error, USE)
-        except KrakpotError as error:
-            _fail(error, WRONG)
         except KeyboardInterrupt:
             click.echo("krakpot: interrupted", err=True)
             sys.exit(130)
+        except BrokenPipeError:
+            # Click's: whoever read the output has enough of it.
+            raise
+        except Exception as error:
+            lake = kwargs.get("lake")
+            if lake is not None and (_damage(error) or isinstance(error, OSError)):
+                reason = str(error).partition("\n")[0]
+                _fail(StorageError(f"a part cannot be read ({reason}); `krakpot verify {lake}` names it", lake), WRONG)
+            if isinstance(error, (ConfigError, NoLake, ValueError)):
+                _fail(error, USE)
+            if isinstance(error, KrakpotError):
+                _fail(error, WRONG)
+            raise
 
     return run
 

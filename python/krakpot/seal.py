@@ -90,6 +90,11 @@ class Report:
         return asdict(self)
 
 
+def _mark() -> str:
+    """What stands in the file that makes a folder a lake."""
+    return json.dumps({"format": FORMAT, "version": VERSION})
+
+
 def open_lake(path: Path) -> None:
     """Make ``path`` a lake if it is none yet; refuse a format or version that this krakpot does not know."""
     marker = path / MARKER
@@ -99,7 +104,7 @@ def open_lake(path: Path) -> None:
             if any(child for child in path.iterdir() if not child.name.startswith((".", "_"))):
                 raise NoLake("this folder has other files in it; choose an empty or a new one for the lake", path)
             hidden = path / f".{MARKER}.{os.getpid()}"
-            hidden.write_text(json.dumps({"format": FORMAT, "version": VERSION}) + "\n")
+            hidden.write_text(f"{_mark()}\n")
             os.replace(hidden, marker)
         (path / journal.FOLDER).mkdir(exist_ok=True)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
@@ -118,7 +123,8 @@ def check_lake(path: Path) -> None:
     except FileNotFoundError:
         raise NoLake(f"this folder is not a lake: it has no {MARKER}", path) from None
     except (OSError, ValueError) as error:
-        raise NoLake(f"{MARKER} cannot be read ({error})", path) from error
+        sentence = f"{MARKER} cannot be read ({error}); if all else is whole, write into it: {_mark()}"
+        raise NoLake(sentence, path) from error
     if not isinstance(marker, dict) or marker.get("format") != FORMAT:
         raise NoLake(f"{MARKER} does not name the format {FORMAT!r}", path)
     if not isinstance(marker.get("version"), int) or marker["version"] > VERSION:
