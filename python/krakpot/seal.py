@@ -364,23 +364,40 @@ def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None
 
 
 def recover(lake: Path, *, step: Step = _no_step, progress: Callable[[str], None] = _no_step) -> Report:
-    """Seal every journal of a lake that no recorder owns; safe to run at any time, any number of times."""
+    """Seal every journal of a lake that no recorder owns; safe to run at any time, any number of times.
+
+    One that cannot be sealed holds up no other: ``StorageError`` tells of the first of them at the end.
+    """
     check_lake(lake)
     report = Report()
+    failed: list[StorageError] = []
     for path in journal.journals(lake):
-        handle = journal.lock(path)
-        if handle is None:
-            if path.exists():
-                report.alive.append(path.name)
-            continue
         try:
-            progress(path.name)
-            with hold(lake):
-                seal(lake, path, step=step, report=report)
-        finally:
-            os.close(handle)
+            _recover(lake, path, report, step, progress)
+        except StorageError as error:
+            failed.append(error)
+        except (pl.exceptions.PolarsError, pa.ArrowException) as error:
+            reason = str(error).partition("\n")[0]
+            failed.append(StorageError(f"the journal cannot be sealed and stays as it is ({reason})", path))
     _sweep(lake)
+    if failed:
+        raise failed[0]
     return report
+
+
+def _recover(lake: Path, path: Path, report: Report, step: Step, progress: Callable[[str], None]) -> None:
+    """Seal one journal, unless a recorder owns it."""
+    handle = journal.lock(path)
+    if handle is None:
+        if path.exists():
+            report.alive.append(path.name)
+        return
+    try:
+        progress(path.name)
+        with hold(lake):
+            seal(lake, path, step=step, report=report)
+    finally:
+        os.close(handle)
 
 
 def _sweep(lake: Path) -> None:
