@@ -242,7 +242,7 @@ def test_which_proxy(environment: dict[str, str], host: str, address: str | None
 
 
 @pytest.mark.parametrize(
-    "text", ["https://p:1", "socks4://p:1", "http://", "http://p:port", "http://me:p@ss:x@[", "x y://"]
+    "text", ["https://p:1", "socks4://p:1", "http://", "http://p:port", "http://me:p@ss:x@[", "x y://", "http://a..b:1"]
 )
 def test_a_proxy_that_cannot_be_used(text: str) -> None:
     """The sentence says what is allowed, and does not repeat what may hold a password."""

@@ -159,12 +159,16 @@ def _address(secure: str, plain: str, *, elsewhere: str = "") -> Callable[[Any],
         try:
             parts = urlsplit(text)
             port = parts.port
+            # What no name server can be asked for: a label that is empty or too long.
+            (parts.hostname or "").encode("idna")
         except ValueError as error:
             raise ValueError(sentence) from error
+        # A blank would end the path in the request.
+        whole = text.isprintable() and " " not in text
         here = parts.scheme == plain and (elsewhere or parts.hostname in LOOPBACK)
         # Addresses are said and written to the ledger: no password may stand in one.
         open_ = "@" not in parts.netloc
-        if not parts.hostname or port == 0 or "#" in text or not open_ or not (parts.scheme == secure or here):
+        if not (whole and parts.hostname and open_ and (parts.scheme == secure or here)) or port == 0 or "#" in text:
             raise ValueError(sentence)
         return text
 
