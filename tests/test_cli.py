@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import frames
 import lakes
 from krakpot import __version__, _core
 from krakpot.cli import main
+from krakpot.lake import Lake
 
 JSON_KEYS = {"frames", "messages", "rows", "checksums", "unchecked", "errors", "gaps"}
 
@@ -144,6 +147,36 @@ def test_a_spoiled_lake_is_exit_1_and_named(file: Path) -> None:
     assert proof.stdout.splitlines()[-1] == "not proved"
     proof = krakpot("verify", "lake", "--json")
     assert (proof.exit_code, facts(proof)["proved"]) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("table", "command"),
+    [
+        ("ledger", ["coverage", "lake"]),
+        ("ledger", ["book", "lake", "--symbol", "BTC/USD", "--at"]),
+        ("book", ["book", "lake", "--symbol", "BTC/USD", "--at"]),
+        ("pairs", ["pairs", "--lake", "lake"]),
+    ],
+)
+@pytest.mark.parametrize("harm", [lambda part: os.truncate(part, 100), lambda part: (part.unlink(), part.mkdir())])
+def test_a_part_that_cannot_be_read_is_one_sentence(
+    file: Path, table: str, command: list[str], harm: Callable[[Path], object]
+) -> None:
+    """Whatever reads it first: exit 1, what is wrong, and the command that says which part it is."""
+    krakpot("ingest", file, "--out", "lake")
+    if command[-1] == "--at":
+        command = [
+            *command,
+            f"{Lake('lake').book().select(pl.col('ts_recv').max()).collect().item():%Y-%m-%dT%H:%M:%S.%f}",
+        ]
+    assert krakpot(*command).exit_code == 0
+    for part in lakes.parts(Path("lake"), table):
+        harm(part)
+    done = krakpot(*command)
+    assert done.exit_code == 1
+    assert re.fullmatch(r"krakpot: a part cannot be read \(.+\); `krakpot verify lake` names it: lake\n", done.stderr)
+    proof = krakpot("verify", "lake")
+    assert (proof.exit_code, f"wrong: the part {table}/" in proof.stdout) == (1, True)
 
 
 def test_recover(folder: Path) -> None:

@@ -62,7 +62,7 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
         "channels": ('["book", "ohlc"]', "book,ohlc", ("book", "ohlc")), "depth": ("25", "25", 25),
         "interval": ("60", "60", 60),
         "tokenised": ("true", "yes", True), "raw": ("true", "1", True), "duration": ('"90s"', "1m30s", 90.0),
-        "url": ('"ws://127.0.0.1:1/v2"', "ws://127.0.0.1:1/v2", "ws://127.0.0.1:1/v2"),
+        "plaintext": ("true", "yes", True), "url": ('"ws://127.0.0.1:1/v2"', "ws://127.0.0.1:1/v2", "ws://127.0.0.1:1/v2"),
         "seal_interval": ("30", "30s", 30.0), "keep": ('"30d"', "30d", 2_592_000.0),
         "min_free": ("5000000000", "5GB", 5_000_000_000),
         "precision": ('{"A/B" = [1, 8]}', "A/B=1,8", {"A/B": (1, 8)}),
@@ -113,9 +113,18 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
         ('keep = "for ever"', "allowed is a duration of at least a day"),
         ('min_free = "5 GiB"', "krakpot.toml: min_free: '5 GiB' is not allowed; allowed is a size as 500MB, 5GB"),
         ('raw = "perhaps"', "krakpot.toml: raw: 'perhaps' is not allowed; allowed is true or false"),
-        ('url = "ws://ws.kraken.com/v2"', "allowed is a wss:// address"),
+        ('url = "ws://ws.kraken.com/v2"', "url: 'ws://ws.kraken.com/v2' is not allowed: in plain text .* --plaintext"),
+        (
+            'level3_url = "ws://ws.kraken.com/v2"\nplaintext = true',
+            r"level3_url: .* a wss:// address \(ws:// only on this",
+        ),
         ('url = "https://kraken.com"', "allowed is a wss:// address"),
         ('url = "wss://host:port"', "krakpot.toml: url: .* is not allowed"),
+        ('url = "wss://a..b/v2"', "krakpot.toml: url: .* is not allowed"),
+        (f'url = "wss://{"a" * 64}.com/v2"', "krakpot.toml: url: .* is not allowed"),
+        ('url = "wss://ex ample/v2"', "krakpot.toml: url: .* is not allowed"),
+        ('url = "wss://example/v2 HTTP/1.1"', "krakpot.toml: url: .* is not allowed"),
+        ('rest_url = "https://example/a\\u0000"', "krakpot.toml: rest_url: .* is not allowed"),
         ('url = "wss://[::1"', "krakpot.toml: url: .* is not allowed"),
         ('precision = "BTCUSD=1,8"', "allowed is SYMBOL=PRICE,QTY with decimals from 0 to 10"),
         ('precision = {"A/B" = 5}', "krakpot.toml: precision: .* is not allowed; allowed is SYMBOL=PRICE,QTY"),
@@ -213,6 +222,22 @@ def test_no_password_stands_in_an_address() -> None:
             load({key: value}, environment={})
         assert "pass@" not in str(caught.value)
         assert "//…@" in str(caught.value)
+
+
+def test_plain_text_elsewhere_is_for_who_asks(folder: Path) -> None:
+    """``ws://`` to another machine wants ``plaintext``, wherever that is said; a key never goes with it."""
+    url = "ws://10.0.0.1:8080/v2"
+    with pytest.raises(ConfigError, match="in plain text to another machine"):
+        Config(url=url)
+    assert load({"url": url, "plaintext": True}, environment={}).url == url
+    (folder / "krakpot.toml").write_text("plaintext = true\n")
+    assert load({"url": url}, environment={}).url == url
+    keys = {"KRAKPOT_API_KEY": KEY, "KRAKPOT_API_SECRET": SECRET}
+    with pytest.raises(ConfigError, match="needs a token from there: give --rest-url"):
+        load({"url": url, "channels": "level3"}, environment=keys)
+    for name, address in (("rest_url", "http://10.0.0.1"), ("level3_url", url)):
+        with pytest.raises(ConfigError, match="only on this machine"):
+            load({"url": url, "channels": "level3", name: address}, environment=keys)
 
 
 def test_level3_wants_a_key_pair() -> None:

@@ -7,6 +7,7 @@ import logging
 import ssl
 import struct
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -283,6 +284,29 @@ def test_a_message_beyond_the_limit_ends_the_connection(pieces: int) -> None:
         assert (opcode, payload[:2]) == (CLOSE, struct.pack("!H", 1009))
         peer.connection.connection_lost(None)
         assert peer.connection.closed.result() == f"a message of more than {FRAME_MAX} bytes"
+
+    wired(test)
+
+
+@pytest.mark.parametrize("piece", [b"", b"xy"], ids=["empty", "two bytes"])
+def test_small_pieces_take_no_more_than_their_bytes(piece: bytes) -> None:
+    """A message in very many pieces, or in empty ones without end, which no limit of bytes ever counts."""
+    pieces = 50_000
+
+    def test(peer: _Wired) -> None:
+        block = wire(piece, CONT, fin=False) * 500
+        peer.feed(wire(b"<", fin=False), block)
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            peer.feed(*[block] * (pieces // 500 - 1))
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        # A bytearray has room for an eighth more; a place in a list alone is eight bytes.
+        assert after - before < 2 * len(piece) * pieces + pieces
+        peer.feed(wire(b">", CONT))
+        assert peer.frames == [b"<" + piece * pieces + b">"]
 
     wired(test)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shlex
@@ -16,6 +17,7 @@ import pytest
 from krakpot import config
 from krakpot.cli import main
 from krakpot.config import Config
+from krakpot.exchange import ExchangeServer, Options
 
 ROOT = Path(__file__).resolve().parent.parent
 UNIT = ROOT / "deploy/krakpot.service"
@@ -63,6 +65,47 @@ def test_systemd_reads_the_unit(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ("ProtectHoem" not in done.stderr) == good, done.stderr
         assert not good or "krakpot.service:" not in done.stderr, done.stderr
+
+
+def allowed(name: str) -> set[str]:
+    """The calls in a set of calls of systemd's."""
+    command = ["systemd-analyze", "syscall-filter", name]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[1:]
+    names = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+    return {call for found in names for call in (allowed(found) if found.startswith("@") else [found])}
+
+
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None or shutil.which("strace") is None,
+    reason="systemd-analyze knows the sets of calls, strace sees which are made; one is not here",
+)
+def test_the_unit_allows_what_a_recorder_calls(tmp_path: Path) -> None:
+    """A recording, its sealing, its metrics and its look at the clock make no call that the unit forbids."""
+    text = UNIT.read_text()
+    (filter_,) = re.findall(r"^SystemCallFilter=(.*)$", text, re.MULTILINE)
+    free = {call for name in filter_.split() for call in allowed(name)}
+    for key, name in {"ProtectClock": "@clock", "ProtectKernelModules": "@module"}.items():
+        free -= allowed(name) if f"\n{key}=true\n" in text else set()
+    assert len(free) > 100
+
+    async def record() -> subprocess.CompletedProcess[str]:
+        async with ExchangeServer(Options(pairs=3, rate=100.0)) as server:
+            arguments = ["--url", server.address, "--for", "3s", "--keep", "30d", "--metrics", "0", "--out", "lake"]
+            program = [sys.executable, "-m", "krakpot", "record", *arguments]
+            command = ["strace", "-f", "-qq", "-e", "signal=none", "-o", "calls", *program]
+            return await asyncio.to_thread(
+                subprocess.run, command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100
+            )
+
+    done = asyncio.run(record())
+    if "Operation not permitted" in done.stderr and not (tmp_path / "lake").exists():
+        pytest.skip("strace may not look at programs here")
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("lake/book/*/*.parquet")), "it was sealed"
+    made = set(re.findall(r"^\d+ +([a-z]\w*)\(", (tmp_path / "calls").read_text(errors="replace"), re.MULTILINE))
+    assert {"flock", "fsync", "execve", "recvfrom"} <= made
+    assert made - free == set()
+    assert re.search(r"^SystemCallErrorNumber=EPERM$", text, re.MULTILINE), "what else may come kills nobody"
 
 
 def test_the_image_records_as_nobody_special(tmp_path: Path) -> None:

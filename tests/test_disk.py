@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import lakes
 from krakpot import disk, hostclock, journal, seal
 from krakpot.config import Config
 from krakpot.errors import StorageError
+from krakpot.log import Line
 from krakpot.verify import verify
 
 MIDNIGHT = frames.START // frames.DAY * frames.DAY + frames.DAY
@@ -207,3 +209,27 @@ def test_what_was_removed_is_a_row_and_a_line(lake: Path, monkeypatch: pytest.Mo
     assert rows[0]["detail"] == {"date": str(FIRST), "bytes": size}
     assert f"removed {FIRST}, which is older than --keep: {rows[0]['count']} parts" in ledger.said[-3]
     assert os.listdir(lake / "book") == []
+
+
+def test_days_that_cannot_be_removed_end_no_recording(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in it is somebody else's: said as an error with its place, what went from the tables is a row all the
+    same, and the next time goes on.
+    """
+    monkeypatch.setattr(disk, "LOOK", 0.01)
+    monkeypatch.setattr(disk, "HOUR", 0.2)
+    real, refused = shutil.rmtree, list[Path]()
+
+    def rmtree(path: Path) -> None:
+        if len(refused) < 2:
+            refused.append(path)
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        real(path)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    config = Config(out=lake, keep=86_400.0 * 2)
+    ledger = keep(config, lambda _: len(refused) == 2 and not (lake / disk.FOLDER).exists())
+    assert len([row for row in ledger.rows if row["kind"] == "removed"]) == 3
+    errors = [line for line in ledger.said if isinstance(line, Line) and line.level == "error"]
+    assert len(errors) == 2
+    assert errors[0].startswith("old days cannot be removed: Permission denied; ")
+    assert str(lake / disk.FOLDER) in errors[0]

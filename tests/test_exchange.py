@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Origin
 
 import frames
 from account import run as record_and_compare
@@ -422,6 +423,16 @@ def test_refusals_and_answers_over_the_socket() -> None:
                 assert loads(await client.recv())["method"] == "pong"
             with pytest.raises(InvalidStatus, match="404"):
                 await connect(server.address.replace("/v2", "/v3"))
+            # No page in a browser: not by its origin, nor by a name that was made to lead here.
+            with pytest.raises(InvalidStatus, match="403"):
+                await connect(server.address, origin=Origin("http://127.0.0.1"))
+            port = urlsplit(server.address).port
+            with pytest.raises(InvalidStatus, match="403"):
+                await connect(f"ws://evil.example:{port}/v2", host="127.0.0.1", port=port)
+        async with ExchangeServer(Options(host="0.0.0.0", pairs=2, rate=10)) as server:  # noqa: S104  # asked for
+            port = urlsplit(server.address).port
+            async with connect(f"ws://box.example:{port}/v2", host="127.0.0.1", port=port) as client:
+                assert loads(await client.recv())["channel"] == "status"
 
     asyncio.run(talk())
 

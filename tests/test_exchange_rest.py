@@ -169,7 +169,7 @@ async def talk(server: RestServer, data: bytes) -> bytes:
 async def served() -> Any:
     """A server, and how often it was asked."""
     account, asked = Account(), list[None]()
-    server = RestServer(account.rest, lambda: asked.append(None))
+    server = RestServer(account.rest, lambda: asked.append(None), here=True)
     await server.start("127.0.0.1", 0)
     try:
         yield server, asked
@@ -185,7 +185,8 @@ def test_over_http() -> None:
         async with served() as (server, asked):
             body = b"nonce=1"
             head = (
-                f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAPI-Key: name\r\nAPI-Sign: {sign(SECRET, PATH, '1', body)}\r\n"
+                f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n"
+                f"API-Key: name\r\nAPI-Sign: {sign(SECRET, PATH, '1', body)}\r\n"
                 f"Content-Length: {len(body)}\r\n\r\n"
             ).encode()
             answer = await talk(server, head + body)
@@ -196,7 +197,22 @@ def test_over_http() -> None:
             assert json.loads((await talk(server, head + body)).rpartition(b"\r\n")[2]) == {
                 "error": ["EAPI:Invalid nonce"]
             }
-            assert (await talk(server, b"GET /0/public/Time?x=1 HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            assert (await talk(server, b"GET /0/public/Time?x=1 HTTP/1.1\r\nHost: [::1]:9\r\n\r\n")).startswith(
+                b"HTTP/1.1 200"
+            )
             assert len(asked) == 3
+
+    asyncio.run(run())
+
+
+def test_no_page_in_a_browser_is_answered() -> None:
+    """One that names its origin, or whose own name was made to lead to this machine, is refused before it is heard."""
+
+    async def run() -> None:
+        async with served() as (server, asked):
+            for lines in ("Host: evil.example", "Y: z", "Host: localhost\r\nOrigin: http://localhost"):
+                answer = await talk(server, f"GET /0/public/Time HTTP/1.1\r\nX: y\r\n{lines}".encode() + b"\r\n\r\n")
+                assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n")
+            assert not asked
 
     asyncio.run(run())

@@ -189,6 +189,18 @@ def test_headers_that_drip() -> None:
     assert suffer(attack)["ended"].endswith("no answer within 3 s")
 
 
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 99999999999\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_a_refusal_in_words_without_end(length: bytes) -> None:
+    """A page of HTML in place of a connection, which never ends: no more of it is read than a refusal has."""
+
+    async def attack(writer: asyncio.StreamWriter, _answer: bytes) -> None:
+        await endless(b"", b"f" * 1000, handshake=False)(writer, b"HTTP/1.1 503 No\r\n" + length + b"\r\n")
+
+    found = suffer(attack)
+    assert "the handshake failed: " in found["ended"]
+    assert found["grown"] < 32 << 20
+
+
 @pytest.mark.parametrize("extension", [b"permessage-deflate", b"permessage-deflate; server_no_context_takeover", b"x"])
 def test_an_extension_that_nobody_asked_for(extension: bytes) -> None:
     """Compression is never offered, so that no message is larger than what was sent: an answer with it is refused."""

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from krakpot import log
 from krakpot.cli import main
 from krakpot.link import SAID
-from krakpot.log import Line, as_json, told
+from krakpot.log import Line, Measure, as_json, told
 from krakpot.progress import Screen
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/running.md"
@@ -51,6 +51,29 @@ def test_levels(level: str, capsys: pytest.CaptureFixture[str]) -> None:
         for line in lines:
             screen.say(line)
     assert [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == wanted
+
+
+def test_a_storm_is_cut_and_told_and_does_not_last() -> None:
+    """So many lines an hour, then one that says so, errors all the same; the next hour begins with what was left out.
+    A recorder of months that had one storm still speaks.
+    """
+    measure = Measure(most=3, window=10.0)
+    lines = [Line(f"{n}", "gap", "warning") for n in range(6)]
+    said = [measure.take(line, 100.0 + n) for n, line in enumerate(lines)]
+    assert said[:3] == [[line] for line in lines[:3]]
+    assert "only errors" in said[3][0]
+    assert [len(one) for one in said] == [1, 1, 1, 1, 0, 0]
+    assert measure.take(error := Line("sealing failed", "seal_failed", "error"), 109.0) == [error]
+    told_again = measure.take("a plain one", 110.0)
+    assert [str(line) for line in told_again] == [
+        "lines left out here: 3; the ledger has what they told", "a plain one"
+    ]  # fmt: skip
+    assert isinstance(told_again[0], Line)
+    assert told_again[0].facts == {"count": 3}
+    assert measure.rest() == []
+    assert [measure.take("more", 111.0) for _ in range(2)] == [["more"]] * 2
+    measure.take("too many", 112.0)
+    assert [str(line) for line in measure.rest()] == ["lines left out here: 1; the ledger has what they told"]
 
 
 def test_a_recording_that_fails_says_so_in_json(tmp_path: Path) -> None:

@@ -123,6 +123,10 @@ def test_health_follows_the_connection(tmp_path: Path) -> None:
             exchange.handshakes = []
             await until(lambda: recording.live(1))
             assert await get(address, "/health") == (200, "ok\n")
+            recording.recorder.unsealed = "no room"
+            status, line = await get(address, "/health")
+            assert (status, line) == (503, "sealing failed, the journals stay: no room\n")
+            recording.recorder.unsealed = ""
             await recording.end()
             with pytest.raises(ConnectionRefusedError):
                 await get(address, "/health")

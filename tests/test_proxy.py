@@ -8,12 +8,15 @@ import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 import trustme
+from click.testing import CliRunner
 
 import frames
 from krakpot import proxy as module
+from krakpot.cli import main
 from krakpot.connection import connect
 from krakpot.errors import FeedError, TokenError
 from krakpot.proxy import Proxy, chosen, tunnel
@@ -239,13 +242,23 @@ def test_which_proxy(environment: dict[str, str], host: str, address: str | None
 
 
 @pytest.mark.parametrize(
-    "text", ["https://p:1", "socks4://p:1", "http://", "http://p:port", "http://me:p@ss:x@[", "x y://"]
+    "text", ["https://p:1", "socks4://p:1", "http://", "http://p:port", "http://me:p@ss:x@[", "x y://", "http://a..b:1"]
 )
 def test_a_proxy_that_cannot_be_used(text: str) -> None:
     """The sentence says what is allowed, and does not repeat what may hold a password."""
     with pytest.raises(FeedError, match=f"a proxy must be {module.ALLOWED} with a host") as caught:
         chosen(HOST, {"HTTPS_PROXY": text})
     assert "p@ss" not in str(caught.value)
+
+
+def test_a_recording_does_not_begin_with_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be tried for ever: wrong use, before anything is written, and without the password."""
+    monkeypatch.setenv("HTTPS_PROXY", "ftp://user:geheim@box:1")
+    done = CliRunner().invoke(main, ["record", "--for", "5s", "--out", str(tmp_path / "lake")])
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1].startswith("krakpot: HTTPS_PROXY or ALL_PROXY: a proxy must be http://")
+    assert "geheim" not in done.output
+    assert not (tmp_path / "lake").exists()
 
 
 def test_a_password_is_shown_nowhere() -> None:

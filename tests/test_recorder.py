@@ -542,6 +542,31 @@ def test_a_refused_symbol_is_reported(tmp_path: Path) -> None:
     run(test)
 
 
+def test_refusals_of_what_nobody_asked_for_take_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Symbols that the exchange makes up, without end, in words without end: some are named, what is said is short, and
+    the ledger has all of it.
+    """
+    monkeypatch.setattr("krakpot.link.REFUSED_MAX", 5)
+
+    async def test() -> None:
+        async with Exchange("BTC/USD") as exchange:
+            recording = Recording(exchange, tmp_path)
+            await until(lambda: recording.live(1))
+            words = "no " * 10_000
+            for n in range(20):
+                exchange.client.send(frames.refusal(words, symbol=f"{n}{'X' * 5000}"))
+            await until(lambda: sum(line.startswith("refused") for line in recording.said) == 20)
+            summary = await recording.end()
+            assert len(summary["refused"]) == 5
+            assert max(len(what) + len(reason) for what, reason in summary["refused"].items()) < 3000
+            assert max(map(len, recording.said)) < 3000
+            refused = events(tmp_path, kinds=("refused",))
+            assert {row["facts"]["error"] for row in refused} == {words}
+            assert len({row["symbol"] for row in refused}) == 20
+
+    run(test)
+
+
 def test_pairs_come_and_go(tmp_path: Path) -> None:
     """A listing that matches is subscribed, one that does not is left; a delisting ends with a row; a change of
     precision is a new book.
@@ -875,7 +900,9 @@ def test_a_sealer_that_fails_leaves_the_journals(tmp_path: Path, monkeypatch: py
             recording = Recording(exchange, tmp_path)
             await until(lambda: recording.live(1))
             await until(lambda: any(line.startswith("sealing failed") for line in recording.said))
-            await recording.end()
+            assert recording.recorder.seal_failures > 0
+            summary = await recording.end()
+            assert summary["unsealed"]
             monkeypatch.setattr("sys.executable", real)
             waiting = journal.journals(tmp_path)
             assert waiting

@@ -39,7 +39,7 @@ async def exchange() -> AsyncIterator[tuple[str, list[str]]]:
     """REST of the built-in exchange: its address, and the tokens that it gave."""
     allowed: list[str] = []
     answers = Rest(Key.read(NAME, SECRET), time.time_ns, lambda token, _: allowed.append(token))
-    server = RestServer(answers, lambda: None)
+    server = RestServer(answers, lambda: None, here=True)
     await server.start("127.0.0.1", 0)
     try:
         yield server.address, allowed

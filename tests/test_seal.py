@@ -372,6 +372,30 @@ def test_several_journals_of_one_session_after_a_kill(tmp_path: Path) -> None:
     assert (found.ok, found.frames) == (counts["checksums"]["book"]["ok"], counts["frames"])
 
 
+def test_a_journal_that_cannot_be_read_holds_up_no_other(tmp_path: Path) -> None:
+    """A bad sector under one journal: it is named, it stays, and those behind it are sealed."""
+    lake = tmp_path / "lake"
+    recorder = lakes.Recorder(lake, interval=1.5)
+    timed = lakes.market(300)
+    for n in range(0, len(timed), 20):
+        recorder.take(timed[n : n + 20])
+    recorder.end()
+    first, *others = recorder.closed
+    assert len(others) > 1
+    data = first.read_bytes()
+    first.unlink()
+    # Reading a folder fails as reading a bad sector does.
+    first.mkdir()
+    with pytest.raises(StorageError, match=f"cannot read the journal: .*: {first}$"):
+        seal.recover(lake)
+    assert journal.journals(lake) == [first]
+    first.rmdir()
+    first.write_bytes(data)
+    assert seal.recover(lake).sealed == [first.name]
+    found = verify(lake, threads=1)
+    assert (found.problems, found.frames) == ([], recorder.session.counts()["frames"])
+
+
 def test_a_folder_with_other_things_does_not_become_a_lake(tmp_path: Path) -> None:
     """A mistyped folder stays as it was."""
     (tmp_path / "thesis.tex").write_text("years of work")
@@ -384,7 +408,10 @@ def test_a_folder_with_other_things_does_not_become_a_lake(tmp_path: Path) -> No
     ("marker", "sentence"),
     [
         (None, "this folder is not a lake: it has no _lake.json"),
-        ("{", "_lake.json cannot be read"),
+        (
+            "{",
+            '_lake.json cannot be read .*; if all else is whole, write into it: {"format": "krakpot lake", "ver',
+        ),
         ("[]", "does not name the format"),
         ('{"format": "other", "version": 1}', "does not name the format"),
         (

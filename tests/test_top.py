@@ -45,7 +45,7 @@ def test_where_it_looks(text: str, url: str) -> None:
     assert address(text) == url
 
 
-@pytest.mark.parametrize("text", ["http://box.example:9100", "lake", "0", "ftp://x"])
+@pytest.mark.parametrize("text", ["http://box.example:9100", "lake", "0", "65536", "ftp://x"])
 def test_where_it_does_not_look(text: str) -> None:
     """A token does not cross a network in plain text; what is no address is wrong use."""
     done = CliRunner().invoke(main, ["top", text])

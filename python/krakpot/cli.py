@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from krakpot import __version__
-from krakpot.errors import ConfigError, KrakpotError, NoLake
+from krakpot.errors import ConfigError, KrakpotError, NoLake, StorageError
 
 if TYPE_CHECKING:
     from krakpot.lake import Lake
@@ -28,6 +28,12 @@ def _fail(error: Exception, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _damage(error: Exception) -> bool:
+    """Whether Polars or PyArrow could not read a file; neither is imported to ask."""
+    names = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
+    return bool(names & {"polars.ComputeError", "pyarrow.ArrowException"})
+
+
 def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
     """Turn krakpot's errors into one sentence and an exit code; ``KRAKPOT_DEBUG=1`` shows where they come from."""
 
@@ -35,13 +41,22 @@ def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except (ConfigError, NoLake, ValueError) as error:
-            _fail(error, USE)
-        except KrakpotError as error:
-            _fail(error, WRONG)
         except KeyboardInterrupt:
             click.echo("krakpot: interrupted", err=True)
             sys.exit(130)
+        except BrokenPipeError:
+            # Click's: whoever read the output has enough of it.
+            raise
+        except Exception as error:
+            lake = kwargs.get("lake")
+            if lake is not None and (_damage(error) or isinstance(error, OSError)):
+                reason = str(error).partition("\n")[0]
+                _fail(StorageError(f"a part cannot be read ({reason}); `krakpot verify {lake}` names it", lake), WRONG)
+            if isinstance(error, (ConfigError, NoLake, ValueError)):
+                _fail(error, USE)
+            if isinstance(error, KrakpotError):
+                _fail(error, WRONG)
+            raise
 
     return run
 
@@ -135,6 +150,9 @@ def _read(reader: Callable[[Any], Any], value: str, place: str) -> Any:
 @click.option("--keep", help="Remove whole days that are older: 30d. Default: never.")
 @click.option("--min-free", help="End in order before the disk has less room: 5GB. Default: 200MB.")
 @click.option("--url", help="Address of the exchange. Default: wss://ws.kraken.com/v2.")
+@click.option(
+    "--plaintext", is_flag=True, default=None, help="Allow ws:// to another machine: nobody proves who answers."
+)
 @click.option("--symbols-per-connection", help="Spread the pairs over connections of so many. Default: all on one.")
 @click.option("--redundant", help="Patterns of pairs to record a second time, over connections of their own.")
 @click.option("--when-slow", help="When the disk is slower than the feed: wait or fail. Default: wait.")
@@ -184,7 +202,7 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> None:
             sys.exit(USE if isinstance(error, (ConfigError, NoLake)) else WRONG)
     if json_:
         _print_json(summary)
-        return
+        sys.exit(WRONG if summary["unsealed"] else 0)
     click.echo(
         f"{summary['frames']:,} messages and {sum(summary['rows'].values()):,} rows in {span(summary['seconds'])}; "
         f"{_checksums(summary['checksums'])}; {summary['unchecked']:,} unchecked; "
@@ -196,6 +214,10 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> None:
         click.echo(f"the disk was slower than the feed: {slow['waits']:,} waits, {slow['seconds']:,.1f} s together")
     for what, reason in list(summary["refused"].items())[:20]:
         click.echo(f"refused: {what}: {reason}")
+    if summary["unsealed"]:
+        click.echo(f"not sealed: {summary['unsealed']}")
+        click.echo(f"krakpot recover {config.out}    seals what is safe in the journals")
+        sys.exit(WRONG)
     click.echo(f"krakpot verify {config.out}    proves it from the files alone")
 
 

@@ -143,10 +143,14 @@ def _listed(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (list, tuple)) else ()
 
 
-def _address(secure: str, plain: str) -> Callable[[Any], str]:
-    """Read an address of the scheme ``secure``; ``plain`` is allowed on this machine."""
+def _address(secure: str, plain: str, *, elsewhere: str = "") -> Callable[[Any], str]:
+    """Read an address of the scheme ``secure``; ``plain`` is allowed on this machine.
+
+    ``elsewhere``: also to other ones, with this option, which is looked at when all are known.
+    """
+    asked = f", or with {elsewhere}" if elsewhere else ""
     sentence = (
-        f"a {secure}:// address ({plain}:// only on this machine: localhost, 127.0.0.1 or ::1), "
+        f"a {secure}:// address ({plain}:// only on this machine: localhost, 127.0.0.1 or ::1{asked}), "
         "without a name or password"
     )
 
@@ -155,19 +159,25 @@ def _address(secure: str, plain: str) -> Callable[[Any], str]:
         try:
             parts = urlsplit(text)
             port = parts.port
+            # What no name server can be asked for: a label that is empty or too long.
+            (parts.hostname or "").encode("idna")
         except ValueError as error:
             raise ValueError(sentence) from error
-        here = parts.scheme == plain and parts.hostname in LOOPBACK
+        # A blank would end the path in the request.
+        whole = text.isprintable() and " " not in text
+        here = parts.scheme == plain and (elsewhere or parts.hostname in LOOPBACK)
         # Addresses are said and written to the ledger: no password may stand in one.
         open_ = "@" not in parts.netloc
-        if not parts.hostname or port == 0 or "#" in text or not open_ or not (parts.scheme == secure or here):
+        if not (whole and parts.hostname and open_ and (parts.scheme == secure or here)) or port == 0 or "#" in text:
             raise ValueError(sentence)
         return text
 
     return read
 
 
-url = _address("wss", "ws")
+url = _address("wss", "ws", elsewhere="--plaintext")
+level3_url = _address("wss", "ws")
+"""A token goes there."""
 rest_url = _address("https", "http")
 
 
@@ -279,6 +289,8 @@ class Config:
     duration: float | None = None
     """Seconds to record; None: until stopped."""
     url: str = URL
+    plaintext: bool = False
+    """Whether ``url`` may be ``ws://`` on another machine, where nobody proves who answers."""
     seal_interval: float = 300.0
     """Seconds after which a journal is sealed."""
     keep: float | None = None
@@ -309,6 +321,13 @@ class Config:
 
     def __post_init__(self) -> None:
         """``ConfigError`` if options do not go together."""
+        if self._plain and not self.plaintext:
+            sentence = (
+                f"url: {self.url!r} is not allowed: in plain text to another machine nobody proves who answers; "
+                "allowed is a wss:// address, ws:// on this machine (localhost, 127.0.0.1 or ::1), or --plaintext "
+                "(plaintext = true)"
+            )
+            raise ConfigError(sentence)
         if self.metrics is not None and self.metrics[0] not in LOOPBACK and not self.metrics_token:
             sentence = (
                 f"--metrics: {self.metrics[0]} can be reached from other machines and needs a token: "
@@ -330,13 +349,18 @@ class Config:
                 f"(or api_key and api_secret in {FILE}, readable by you alone)"
             )
             raise ConfigError(sentence)
-        if _here(self.url) and self.rest_url == REST_URL:
+        if (_here(self.url) or self._plain) and self.rest_url == REST_URL:
             # A key of Kraken's is for Kraken: what is recorded here is not.
             sentence = (
                 f"level3 of {self.url} needs a token from there: give --rest-url "
                 "(the built-in exchange says its address when it starts)"
             )
             raise ConfigError(sentence)
+
+    @property
+    def _plain(self) -> bool:
+        """Whether the public channels come in plain text from another machine."""
+        return urlsplit(self.url).scheme == "ws" and not _here(self.url)
 
     @property
     def public(self) -> list[str]:
@@ -366,6 +390,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "raw": _flag,
     "duration": duration,
     "url": url,
+    "plaintext": _flag,
     "seal_interval": duration,
     "keep": keep,
     "min_free": bytes_,
@@ -374,7 +399,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "redundant": _words,
     "when_slow": _when_slow,
     "level3_depth": _among(LEVEL3_DEPTHS),
-    "level3_url": url,
+    "level3_url": level3_url,
     "level3_rate": _rate,
     "rest_url": rest_url,
     "api_key": _key,

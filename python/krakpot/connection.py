@@ -76,8 +76,10 @@ class Connection(asyncio.Protocol):
         self.too_big = False
         """Whether a message beyond the limit ended the connection."""
         self._transport: asyncio.Transport | None = None
-        self._pieces: list[bytes] = []
-        """Payloads of the message in continuation frames that is under way."""
+        self._message: bytearray | None = None
+        """Begin of the message in continuation frames that is under way. In one piece: many small ones, or empty ones
+        without end, which no limit of bytes counts, would each take memory.
+        """
         self._part = bytearray()
         """Begin of a frame whose end the next read brings."""
         self._wanted = 0
@@ -163,7 +165,7 @@ class Connection(asyncio.Protocol):
             if end > size:
                 head = end
                 break
-            if data[at] == WHOLE_TEXT and not self._pieces:
+            if data[at] == WHOLE_TEXT and self._message is None:
                 frames.append(data[head:end])
             else:
                 self._feed(data[at:end], frames)
@@ -182,10 +184,11 @@ class Connection(asyncio.Protocol):
                 self._answered()
             elif isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 # The size of the whole message is the protocol's to watch: its ``max_size`` counts all pieces.
-                self._pieces.append(bytes(event.data))
+                self._message = bytearray() if self._message is None else self._message
+                self._message += event.data
                 if event.fin:
-                    frames.append(b"".join(self._pieces))
-                    self._pieces.clear()
+                    frames.append(bytes(self._message))
+                    self._message = None
 
     def eof_received(self) -> bool:
         """Tell the protocol that no more data comes."""
@@ -223,7 +226,7 @@ class Connection(asyncio.Protocol):
             self.opened.set_exception(FeedError(f"{self.url}: the handshake failed: {error}"))
 
     def _failed(self, error: Exception) -> None:
-        self._pieces.clear()
+        self._message = None
         if isinstance(error, PayloadTooBig):
             self.too_big = True
             self._reason = self._reason or f"a message of more than {FRAME_MAX} bytes"

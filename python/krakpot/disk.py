@@ -22,6 +22,7 @@ from krakpot.compact import hindrance, midnight
 from krakpot.config import Config
 from krakpot.errors import StorageError
 from krakpot.lake import Lake
+from krakpot.log import Line
 
 FOLDER = "_expired"
 LOOK = 1.0
@@ -55,10 +56,21 @@ class Removed:
     bytes: int
 
 
+class RemovalError(StorageError):
+    """Old days could not be removed, or not all of them."""
+
+    def __init__(self, error: OSError, removed: list[Removed], lake: Path) -> None:
+        """``removed`` are out of the tables all the same."""
+        where = Path(error.filename or lake)
+        super().__init__(f"old days cannot be removed: {error.strerror or error}; is all in it the recorder's?", where)
+        self.removed = removed
+
+
 def expire(lake: Path, keep: timedelta, now: datetime) -> list[Removed] | None:
     """Remove the whole dates that ended ``keep`` ago or earlier; None if somebody is reading the lake just now.
 
-    A day of which a journal is not sealed stays, and so does today, however short ``keep`` is.
+    A day of which a journal is not sealed stays, and so does today, however short ``keep`` is. ``RemovalError`` where
+    the system does not let us; the next call goes on.
     """
     opened = Lake(lake)
     days = sorted({part.date for table in _core.TABLES for part in opened.parts(table)})
@@ -71,17 +83,20 @@ def expire(lake: Path, keep: timedelta, now: datetime) -> list[Removed] | None:
     with seal.hold(lake, exclusive=True, wait=False) as had:
         if not had:
             return None
-        removed = []
-        for day in old:
-            folders = [folder for table in _core.TABLES if (folder := lake / table / f"date={day}").exists()]
-            files = [path.stat().st_size for folder in folders for path in folder.iterdir()]
-            # Out of the tables first, which takes no time: a crash leaves no day half there.
-            target = aside / f"{day}-{time.time_ns()}"
-            target.mkdir(parents=True)
-            for folder in folders:
-                folder.rename(target / folder.parent.name)
-            removed.append(Removed(day, len(files), sum(files)))
-        shutil.rmtree(aside)
+        removed: list[Removed] = []
+        try:
+            for day in old:
+                folders = [folder for table in _core.TABLES if (folder := lake / table / f"date={day}").exists()]
+                files = [path.stat().st_size for folder in folders for path in folder.iterdir()]
+                # Out of the tables first, which takes no time: a crash leaves no day half there.
+                target = aside / f"{day}-{time.time_ns()}"
+                target.mkdir(parents=True)
+                for folder in folders:
+                    folder.rename(target / folder.parent.name)
+                removed.append(Removed(day, len(files), sum(files)))
+            shutil.rmtree(aside)
+        except OSError as error:
+            raise RemovalError(error, removed, lake) from error
     return removed
 
 
@@ -119,7 +134,12 @@ class Keeper:
 
     async def _expire(self, keep: timedelta) -> bool:
         """Remove old days; whether that could be done."""
-        removed = await asyncio.to_thread(expire, self.config.out, keep, datetime.now(UTC))
+        try:
+            removed = await asyncio.to_thread(expire, self.config.out, keep, datetime.now(UTC))
+        except RemovalError as error:
+            # What is recorded now matters more: that ends where there is no room any more.
+            self.tell(Line(f"{error}; tried again in an hour", "removal_failed", "error", error=str(error)))
+            removed = error.removed
         for day in removed or []:
             begin = round(midnight(day.day).timestamp()) * 1_000_000_000
             detail = json.dumps({"date": str(day.day), "bytes": day.bytes}, separators=(",", ":"))

@@ -25,7 +25,8 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from krakpot import _core
+from krakpot import _core, http1
+from krakpot.config import LOOPBACK
 from krakpot.errors import ConfigError
 from krakpot.exchange_faults import FORGET, Line, reset
 from krakpot.exchange_rest import Key, Rest, RestServer
@@ -162,7 +163,8 @@ class _Client(asyncio.Protocol):
         self.deaf = 0
         """Until when nothing is read, ns of the exchange's time; 0: it is read."""
         self.transport: asyncio.Transport
-        self._pieces: list[bytes] = []
+        self._message = bytearray()
+        """The request that is under way, perhaps in many frames."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A stream's, whatever its class: uvloop's are none of asyncio's.
@@ -176,16 +178,22 @@ class _Client(asyncio.Protocol):
             if isinstance(event, Request):
                 self._handshake(event)
             elif isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-                self._pieces.append(bytes(event.data))
-                if sum(map(len, self._pieces)) > REQUEST_MAX:
+                self._message += event.data
+                if len(self._message) > REQUEST_MAX:
                     self.protocol.fail(CloseCode.MESSAGE_TOO_BIG)
                 elif event.fin:
-                    text = b"".join(self._pieces)
-                    self._pieces.clear()
+                    text = bytes(self._message)
+                    self._message.clear()
                     self._request(text)
         self.flush()
 
     def _handshake(self, request: Request) -> None:
+        headers = {name.lower(): value for name, value in request.headers.raw_items()}
+        if http1.foreign(headers, here=self.server.here):
+            response = self.protocol.reject(
+                403, "No page in a browser is served: no Origin, and this machine as Host\n"
+            )
+            return self.protocol.send_response(response)
         endpoint = ENDPOINTS.get(request.path.partition("?")[0])
         refusal = None if endpoint is None else self.server.exchange.knock(self._who())
         if refusal is not None:
@@ -323,7 +331,9 @@ class ExchangeServer:
                 raise ConfigError(sentence) from None
         self.key = options.key or Key.made()
         rest = Rest(self.key, lambda: self.exchange.now, self.exchange.allow, self.exchange)
-        self._rest = RestServer(rest, self.settle)
+        self.here = options.host in LOOPBACK
+        """Whether it serves this machine only."""
+        self._rest = RestServer(rest, self.settle, here=self.here)
         self.clients: set[_Client] = set()
         self.asked: float | None = None
         """When the last request came, by the monotonic clock."""
@@ -341,7 +351,7 @@ class ExchangeServer:
         try:
             if options.log is not None:
                 self._log = options.log.open("wb", buffering=0)
-            what = f"--port {options.port}"
+            what = f"--host {options.host}, --port {options.port}"
             self._server = await loop.create_server(lambda: _Client(self), options.host, options.port)
             what = f"--rest-port {options.rest_port}"
             await self._rest.start(options.host, options.rest_port)

@@ -153,11 +153,13 @@ def _error(text: str) -> dict[str, Any]:
 class RestServer(http1.Server):
     """Serves a ``Rest``."""
 
-    def __init__(self, rest: Rest, asked: Callable[[], None]) -> None:
-        """``asked`` is called for each request that arrived whole."""
+    def __init__(self, rest: Rest, asked: Callable[[], None], *, here: bool) -> None:
+        """``asked`` is called for each request that is answered; ``here``: served to this machine only."""
         self.rest = rest
 
         def answer(request: http1.Request) -> http1.Answer:
+            if http1.foreign(request.headers, here=here):
+                return _json(_error("EGeneral:Permission denied"), HTTPStatus.FORBIDDEN)
             asked()
             return _json(rest.answer(request.method, request.path, request.headers, request.body))
 

@@ -320,6 +320,8 @@ class Feed:
     """Minutes of a candle."""
     tokenised: bool = False
     url: str = URL
+    plaintext: bool = False
+    """Whether ``url`` may be ``ws://`` on another machine, where nobody proves who answers."""
     when_slow: Literal["wait", "newest", "fail"] = "wait"
     """When the strategy is slower than the feed: the socket waits, only the newest is kept, or the feed fails."""
     room: int | None = None
@@ -331,7 +333,7 @@ class Feed:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        names = ("symbols", "channels", "depth", "exclude", "interval", "tokenised", "url")
+        names = ("symbols", "channels", "depth", "exclude", "interval", "tokenised", "url", "plaintext")
         given = {name: config.read(name, getattr(self, name), f"krakpot.Feed: {name}") for name in names}
         if LEVEL3 in given["channels"]:
             sentence = (
@@ -343,7 +345,10 @@ class Feed:
             allowed = ", ".join(WHEN_SLOW)
             sentence = f"krakpot.Feed: when_slow: {self.when_slow!r} is not allowed; allowed is one of {allowed}"
             raise ConfigError(sentence)
-        self._config = Config(**given)
+        try:
+            self._config = Config(**given)
+        except ConfigError as error:
+            raise ConfigError(f"krakpot.Feed: {error}") from None
         self.skipped: Counter[str] = Counter()
         """Events by channel (rows by table, with ``batches``) that the strategy did not see, since it chose so."""
         self.error: Exception | None = None
@@ -375,7 +380,8 @@ class Feed:
         budget = Backoff()
         if self.record is not None:
             beside = self.record if isinstance(self.record, Mapping) else {"out": fspath(self.record)}
-            same = {name: getattr(self._config, name) for name in ("symbols", "exclude", "channels", "depth", "url")}
+            names = ("symbols", "exclude", "channels", "depth", "url", "plaintext")
+            same = {name: getattr(self._config, name) for name in names}
             self.beside = Beside(same | dict(beside), _log)
             budget = Backoff(budget=ATTEMPTS_BESIDE)
         shared = Shared(self._config, uuid7(), self._stop, _say, self._task, self.tls)

@@ -10,6 +10,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from krakpot.config import LOOPBACK
 
 HEAD_MAX, BODY_MAX = 16 << 10, 64 << 10
 """Bytes of a request's head and body."""
@@ -42,6 +45,22 @@ class Answer:
     kind: str
     """Its content type."""
     status: HTTPStatus = HTTPStatus.OK
+
+
+def foreign(headers: Mapping[str, str], *, here: bool) -> bool:
+    """Whether a request comes from a page in a browser; ``headers`` by lower-case name.
+
+    Browsers name the origin of a page that asks another place. ``here``: served to this machine only, by whose name it
+    must then be called: a page may have a name that was made to lead here after the browser had looked it up.
+    """
+    return "origin" in headers or (here and not _names_loopback(headers.get("host", "")))
+
+
+def _names_loopback(host: str) -> bool:
+    try:
+        return urlsplit(f"//{host}").hostname in LOOPBACK
+    except ValueError:
+        return False
 
 
 class _BadRequestError(Exception):

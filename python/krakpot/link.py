@@ -46,6 +46,10 @@ SAID = (
     "doubt",
 )
 """Ledger rows that are also said aloud."""
+REFUSED_MAX = 10_000
+"""Refusals that a summary names; the ledger has all."""
+WORDS_MAX = 1000
+"""Characters of what the exchange said, and of a row's detail, that are said aloud; the ledger has them whole."""
 CONNECTION = "connection"
 """In the ledger's column of channels: what was refused is the whole connection."""
 COUNTERS = ("frames", "unchecked", "errors", "gaps", "absent", "replaced", "unknown_fields")
@@ -71,6 +75,11 @@ def add_counts(total: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
         before = result["checksums"].get(channel, {})
         result["checksums"][channel] = {key: before.get(key, 0) + n for key, n in found.items()}
     return result
+
+
+def _short(words: str) -> str:
+    """Words of the exchange, which may be as long as a frame, cut to be said."""
+    return words if len(words) <= WORDS_MAX else f"{words[:WORDS_MAX]}…"
 
 
 def watched(work: Coroutine[Any, Any, None], fail: Callable[[Exception], None]) -> asyncio.Task[None]:
@@ -300,13 +309,18 @@ class Link:
                 # Said where it happened.
                 continue
             if kind == "refused":
-                reason = json.loads(event["detail"] or "{}").get("error", "")
-                self.shared.refused[f"{channel or ''} {symbol or ''}".strip() or "request"] = reason
+                reason = _short(json.loads(event["detail"] or "{}").get("error", ""))
+                what = _short(f"{channel or ''} {symbol or ''}".strip() or "request")
+                refused = self.shared.refused
+                # A symbol may be one that the exchange made up: there is no end of these.
+                if what in refused or len(refused) < REFUSED_MAX:
+                    refused[what] = reason
             if kind in SAID:
-                line = " ".join(filter(None, (kind.replace("_", " "), channel, symbol, event["detail"])))
+                symbol, detail = symbol and _short(symbol), event["detail"] and _short(event["detail"])
+                line = " ".join(filter(None, (kind.replace("_", " "), channel, symbol, detail)))
                 level = "info" if kind in {"listed", "delisted", "precision"} else "warning"
                 facts = {"channel": channel, "symbol": symbol, "count": event["count"]}
-                self.tell(Line(line, kind, level, session=self.session.session, detail=event["detail"], **facts))
+                self.tell(Line(line, kind, level, session=self.session.session, detail=detail, **facts))
 
     def tell(self, line: Line) -> None:
         """Say a line."""

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -133,6 +132,7 @@ class Figures(Collector):
             yield _gauge("lag_seconds", "How late the loop was within the last second.", ("statistic",), lag)
         yield _counter("cpu_seconds", "CPU time by stage.", ("stage",), _by_name(recorder.cpu_seconds))
         yield _counter("journal_bytes", "Bytes written to journals.", (), [((), recorder.journal_bytes)])
+        yield _counter("seal_failures", "Times that sealing failed.", (), [((), recorder.seal_failures)])
         waiting, room = recorder.queue
         yield _gauge("queue", "Flushes that wait for the disk.", (), [((), waiting)])
         yield _gauge("queue_room", "Flushes that may wait before sockets do.", (), [((), room)])
@@ -157,22 +157,11 @@ def unwell(links: Iterable[Recorded], now: float) -> list[str]:
 
 def admit(headers: Mapping[str, str], *, here: bool, token: str) -> HTTPStatus:
     """Whether a request may be answered: OK, or the status that refuses it. ``here``: bound to this machine only."""
-    if "origin" in headers:
-        # Sent by browsers for pages of other places; no page of ours asks.
-        return HTTPStatus.FORBIDDEN
-    if here and not _names_loopback(headers.get("host", "")):
-        # A page whose name was made to lead to this machine, after its browser had looked it up.
+    if http1.foreign(headers, here=here):
         return HTTPStatus.FORBIDDEN
     scheme, _, shown = headers.get("authorization", "").partition(" ")
     right = scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), token.encode())
     return HTTPStatus.OK if right or not token else HTTPStatus.UNAUTHORIZED
-
-
-def _names_loopback(host: str) -> bool:
-    try:
-        return urlsplit(f"//{host}").hostname in LOOPBACK
-    except ValueError:
-        return False
 
 
 class Metrics:
@@ -224,6 +213,8 @@ class Metrics:
 
     def _health(self) -> http1.Answer:
         reasons = unwell(self.recorder.links, time.monotonic())
+        if self.recorder.unsealed:
+            reasons.insert(0, f"sealing failed, the journals stay: {self.recorder.unsealed}")
         if not reasons:
             return http1.Answer(b"ok\n", TEXT)
         more = f"; and {len(reasons) - REASONS_MAX} more" if len(reasons) > REASONS_MAX else ""

@@ -53,6 +53,7 @@ def chosen(host: str, environment: Mapping[str, str] | None = None) -> Proxy | N
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         port = parts.port or PORTS.get(parts.scheme, 0)
+        (parts.hostname or "").encode("idna")
     except ValueError:
         parts, port = urlsplit(""), 0
     if parts.scheme not in PORTS or not parts.hostname or not port:

@@ -20,15 +20,17 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from krakpot import _core, disk, journal, seal
 from krakpot.config import LEVEL3, Config, unmatched
 from krakpot.connection import Backoff
-from krakpot.errors import ConfigError, ConnectionLost
+from krakpot.errors import ConfigError, ConnectionLost, FeedError
 from krakpot.lag import Lag, Lateness
 from krakpot.level3 import Level3, subscribe_seconds
 from krakpot.link import Recorded, Recording, add_counts, uuid7, watched
-from krakpot.log import Line
+from krakpot.log import Line, Measure
+from krakpot.proxy import chosen
 from krakpot.spread import Spread
 from krakpot.stages import Stages
 
@@ -50,8 +52,6 @@ LEVEL3_SHARE = {10: 0.38, 100: 0.79, 1000: 1.95}
 
 Measured over a minute of the built-in exchange (60 pairs, 3,000 messages/s); what Kraken's share is, nobody tells.
 """
-LIVE = 4096
-"""Lines said aloud over a recording, so that a storm does not fill the terminal; the ledger has all."""
 
 
 @dataclass
@@ -94,7 +94,11 @@ class Recorder:
         """How late the loop was within the last second, where that is looked at."""
         self._stages = Stages()
         self._lag: Lag | None = None
-        self._said = 0
+        self.seal_failures = 0
+        """How often sealing failed."""
+        self.unsealed = ""
+        """Why the last sealing failed; empty if it did not."""
+        self._measure = Measure()
         self._seal_wanted = False
         self._ended = False
         self._sealing = False
@@ -102,10 +106,16 @@ class Recorder:
     async def run(self) -> dict[str, Any]:
         """Record; the summary.
 
-        ``StorageError`` if the lake cannot be written, ``ConfigError`` for symbols that match no pair,
+        ``StorageError`` if the lake cannot be written, ``ConfigError`` for symbols that match no pair or a proxy that
+        cannot be meant,
         ``ConnectionLost`` if no connection came about until the end.
         """
         config = self.config
+        try:
+            chosen(urlsplit(config.url).hostname or "")
+        except FeedError as error:
+            # A connection would be tried for ever, and the environment does not change meanwhile.
+            raise ConfigError(str(error)) from None
         seal.open_lake(config.out)
         disk.check_room(config.out, config.min_free)
         loop = asyncio.get_running_loop()
@@ -253,6 +263,7 @@ class Recorder:
             "journal_bytes": self.journal_bytes,
             "selected": counts.get("selected", 0),
             "refused": self.refused,
+            "unsealed": self.unsealed,
             "backpressure": {
                 "waits": sum(link.waits for link in self.links),
                 "seconds": round(sum(link.waited for link in self.links) / 1e9, 3),
@@ -340,11 +351,8 @@ class Recorder:
             self.say(line)
 
     def _tell(self, line: str) -> None:
-        self._said += 1
-        if self._said < LIVE:
-            self.say(line)
-        elif self._said == LIVE:
-            self.say("too much to say it all here; the ledger has it")
+        for said in self._measure.take(line, time.monotonic()):
+            self.say(said)
 
     def _take_counts(self) -> None:
         total: dict[str, Any] = {}
@@ -398,8 +406,11 @@ class Recorder:
         out, err = await process.communicate()
         if process.returncode:
             last = (err.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+            last = last.removeprefix("krakpot: ")
+            self.seal_failures, self.unsealed = self.seal_failures + 1, last
             self._tell(Line(f"sealing failed, the journals stay: {last}", "seal_failed", "error", error=last))
             return
+        self.unsealed = ""
         report = json.loads(out)
         if report["recovered"]:
             words = f"recovered {len(report['recovered'])} journals of a recorder that died ({report['rows']} rows)"
@@ -429,6 +440,8 @@ class Recorder:
         if not self._thread.failed and journal.journals(self.config.out):
             await self._seal()
         self._show()
+        for line in self._measure.rest():
+            self.say(line)
 
 
 def costs(config: Config, selected: int, known: int) -> list[str]:

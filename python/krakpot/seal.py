@@ -95,6 +95,11 @@ class Report:
         return asdict(self)
 
 
+def _mark() -> str:
+    """What stands in the file that makes a folder a lake."""
+    return json.dumps({"format": FORMAT, "version": VERSION})
+
+
 def open_lake(path: Path) -> None:
     """Make ``path`` a lake if it is none yet; refuse a format or version that this krakpot does not know."""
     marker = path / MARKER
@@ -104,7 +109,7 @@ def open_lake(path: Path) -> None:
             if any(child for child in path.iterdir() if not child.name.startswith((".", "_"))):
                 raise NoLake("this folder has other files in it; choose an empty or a new one for the lake", path)
             hidden = path / f".{MARKER}.{os.getpid()}"
-            hidden.write_text(json.dumps({"format": FORMAT, "version": VERSION}) + "\n")
+            hidden.write_text(f"{_mark()}\n")
             os.replace(hidden, marker)
         (path / journal.FOLDER).mkdir(exist_ok=True)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
@@ -123,7 +128,8 @@ def check_lake(path: Path) -> None:
     except FileNotFoundError:
         raise NoLake(f"this folder is not a lake: it has no {MARKER}", path) from None
     except (OSError, ValueError) as error:
-        raise NoLake(f"{MARKER} cannot be read ({error})", path) from error
+        sentence = f"{MARKER} cannot be read ({error}); if all else is whole, write into it: {_mark()}"
+        raise NoLake(sentence, path) from error
     if not isinstance(marker, dict) or marker.get("format") != FORMAT:
         raise NoLake(f"{MARKER} does not name the format {FORMAT!r}", path)
     if not isinstance(marker.get("version"), int) or marker["version"] > VERSION:
@@ -415,23 +421,40 @@ def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None
 
 
 def recover(lake: Path, *, step: Step = _no_step, progress: Callable[[str], None] = _no_step) -> Report:
-    """Seal every journal of a lake that no recorder owns; safe to run at any time, any number of times."""
+    """Seal every journal of a lake that no recorder owns; safe to run at any time, any number of times.
+
+    One that cannot be sealed holds up no other: ``StorageError`` tells of the first of them at the end.
+    """
     check_lake(lake)
     report = Report()
+    failed: list[StorageError] = []
     for path in journal.journals(lake):
-        handle = journal.lock(path)
-        if handle is None:
-            if path.exists():
-                report.alive.append(path.name)
-            continue
         try:
-            progress(path.name)
-            with hold(lake):
-                seal(lake, path, step=step, report=report)
-        finally:
-            os.close(handle)
+            _recover(lake, path, report, step, progress)
+        except StorageError as error:
+            failed.append(error)
+        except (pl.exceptions.PolarsError, pa.ArrowException) as error:
+            reason = str(error).partition("\n")[0]
+            failed.append(StorageError(f"the journal cannot be sealed and stays as it is ({reason})", path))
     _sweep(lake)
+    if failed:
+        raise failed[0]
     return report
+
+
+def _recover(lake: Path, path: Path, report: Report, step: Step, progress: Callable[[str], None]) -> None:
+    """Seal one journal, unless a recorder owns it."""
+    handle = journal.lock(path)
+    if handle is None:
+        if path.exists():
+            report.alive.append(path.name)
+        return
+    try:
+        progress(path.name)
+        with hold(lake):
+            seal(lake, path, step=step, report=report)
+    finally:
+        os.close(handle)
 
 
 def _sweep(lake: Path) -> None:

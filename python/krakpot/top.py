@@ -33,7 +33,13 @@ HERE = "http://127.0.0.1:{}"
 
 def address(text: str) -> str:
     """Where to ask: a port of this machine, or an address. ``ValueError`` says what is allowed."""
-    return HERE.format(text) if re.fullmatch(r"[1-9]\d{0,4}", text, re.ASCII) else rest_url(text).rstrip("/")
+    if re.fullmatch(r"[1-9]\d{0,4}", text, re.ASCII) and int(text) < 1 << 16:
+        return HERE.format(text)
+    try:
+        return rest_url(text).rstrip("/")
+    except ValueError as error:
+        sentence = f"a port of this machine from 1 to 65535, or {error}"
+        raise ValueError(sentence) from None
 
 
 def ask(base: str, path: str, token: str, tls: ssl.SSLContext | None = None) -> tuple[int, str]:
