@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -171,3 +172,31 @@ def test_refusals_in_the_ledger_are_few_a_second_and_all_are_counted() -> None:
     assert sum(row["count"] for row in events) == 2000
     assert len(events) <= 5 * (_core.LIMITS["ERROR_ROWS_MAX"] + 1)
     assert all(len(row["detail"]) < _core.LIMITS["EXCERPT_MAX"] + 200 for row in events if row["detail"])
+
+
+def test_words_of_the_exchange_are_cut_in_the_ledger() -> None:
+    """A refusal, a symbol or a warning may be as long as a frame: their rows are not, and say how long they were."""
+    session = _core.Session(SESSION, observe=True)
+    long = b"A" * (1 << 20)
+    refusal = b'"method":"subscribe","success":false,"time_in":"2026-08-02T10:00:00.0Z"'
+    session.receive(
+        [
+            b'{"error":"' + long + b'",' + refusal + b"}",
+            b'{"error":"' + "é".encode() * 100_000 + b'","method":"nothing","success":false}',
+            b'{"error":"no","symbol":"' + long + b'",' + refusal + b"}",
+            b'{"method":"subscribe","result":{"channel":"book","depth":10,"symbol":"BTC/USD","warnings":["'
+            + long
+            + b'"]},"success":true}',
+        ],
+        frames.START,
+    )
+    events = session.events()
+    assert [row["kind"] for row in events] == ["refused", "refused", "refused", "subscribed"]
+    assert all(len(row["detail"].encode()) < _core.LIMITS["WORDS_MAX"] + 100 for row in events)
+    assert len(events[2]["symbol"]) == _core.LIMITS["SYMBOL_LENGTH_MAX"]
+    said = [json.loads(row["detail"]) for row in events]
+    assert said[0]["error"].endswith("AA… (1048576 bytes)")
+    assert said[1]["error"].endswith("éé… (200000 bytes)")
+    assert said[2] == {"error": "no"}
+    assert said[3]["depth"] == 10
+    assert said[3]["warnings"].startswith('["AAA')

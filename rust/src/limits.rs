@@ -30,6 +30,8 @@ pub const EVENTS_MAX: usize = 10_000;
 pub const ERROR_ROWS_MAX: u32 = 10;
 /// Bytes of a refused frame quoted in the ledger.
 pub const EXCERPT_MAX: usize = 200;
+/// Bytes of the exchange's own words (why it refuses, what it warns of) kept in one row of the ledger.
+pub const WORDS_MAX: usize = 1000;
 /// Unknown channel names counted by name; further ones are counted together.
 pub const CHANNELS_MAX: usize = 16;
 /// Symbols named in one request.
@@ -53,7 +55,7 @@ const _: () = assert!(DIGITS_MAX <= 39);
 const _: () = assert!(ORDERS_MAX < u32::MAX as usize);
 
 /// The bounds by name, for callers in other languages.
-pub const ALL: [(&str, usize); 13] = [
+pub const ALL: [(&str, usize); 14] = [
     ("FRAME_MAX", FRAME_MAX),
     ("NESTING_MAX", NESTING_MAX),
     ("SYMBOL_LENGTH_MAX", SYMBOL_LENGTH_MAX),
@@ -64,6 +66,7 @@ pub const ALL: [(&str, usize); 13] = [
     ("EVENTS_MAX", EVENTS_MAX),
     ("ERROR_ROWS_MAX", ERROR_ROWS_MAX as usize),
     ("EXCERPT_MAX", EXCERPT_MAX),
+    ("WORDS_MAX", WORDS_MAX),
     ("BATCH_MAX", BATCH_MAX),
     ("WAITING_MAX", WAITING_MAX),
     ("CHECKPOINTS_MAX", CHECKPOINTS_MAX),

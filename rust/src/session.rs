@@ -797,9 +797,18 @@ impl Out {
 /// A JSON object of one text.
 fn fact(key: &str, text: &str) -> String {
     let mut out = format!("{{\"{key}\":");
-    write_text(text, &mut out);
+    write_text(&words(text), &mut out);
     out.push('}');
     out
+}
+
+/// Words of the exchange: they may be as long as a frame, and a row of the ledger is not.
+fn words(text: &str) -> Cow<'_, str> {
+    if text.len() <= limits::WORDS_MAX {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=limits::WORDS_MAX).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    Cow::Owned(format!("{}… ({} bytes)", &text[..end], text.len()))
 }
 
 /// A request that awaits its answers.
@@ -1984,10 +1993,11 @@ impl State {
             return;
         }
         let channel = if instrument { Some("instrument") } else { reply.channel };
+        let symbol: String = reply.symbol.unwrap_or("").chars().take(limits::SYMBOL_LENGTH_MAX).collect();
         let event = Event {
             channel: channel.map(|name| name.chars().take(limits::SYMBOL_LENGTH_MAX).collect()),
             detail: reply.error.map(|error| fact("error", error)),
-            ..self.out.event(kind, None, reply.symbol.unwrap_or(""))
+            ..self.out.event(kind, None, &symbol)
         };
         self.out.ledger(event);
     }
@@ -2007,7 +2017,11 @@ impl State {
             detail = format!("{{\"depth\":{depth}");
         }
         if !reply.warnings.is_empty() {
-            let _ = write!(detail, "{}\"warnings\":{}", if detail.is_empty() { "{" } else { "," }, reply.warnings);
+            detail.push_str(if detail.is_empty() { "{\"warnings\":" } else { ",\"warnings\":" });
+            match words(&reply.warnings) {
+                Cow::Borrowed(all) => detail.push_str(all),
+                Cow::Owned(cut) => write_text(&cut, &mut detail),
+            }
         }
         if !detail.is_empty() {
             detail.push('}');
