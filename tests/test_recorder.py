@@ -544,7 +544,7 @@ def test_a_refused_symbol_is_reported(tmp_path: Path) -> None:
 
 def test_refusals_of_what_nobody_asked_for_take_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Symbols that the exchange makes up, without end, in words without end: some are named, what is said is short, and
-    the ledger has all of it.
+    each is a row of the ledger.
     """
     monkeypatch.setattr("krakpot.link.REFUSED_MAX", 5)
 
@@ -561,7 +561,7 @@ def test_refusals_of_what_nobody_asked_for_take_no_memory(tmp_path: Path, monkey
             assert max(len(what) + len(reason) for what, reason in summary["refused"].items()) < 3000
             assert max(map(len, recording.said)) < 3000
             refused = events(tmp_path, kinds=("refused",))
-            assert {row["facts"]["error"] for row in refused} == {words}
+            assert all(row["facts"]["error"].startswith(words[:500]) for row in refused)
             assert len({row["symbol"] for row in refused}) == 20
 
     run(test)
