@@ -49,6 +49,9 @@ def test_the_unit_starts_a_recorder(tmp_path: Path) -> None:
     assert found.metrics is not None
     assert found.metrics[0] in config.LOOPBACK
     assert re.search(r"^User=krakpot$", text, re.MULTILINE)
+    page = (ROOT / "docs/running.md").read_text()
+    (file,) = re.findall(r"--config (\S+)", line)
+    assert page.index(f">{file}\n") < page.index("systemctl enable"), "without it the recorder ends as wrong use"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze reads units; it is not here")

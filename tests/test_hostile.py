@@ -2,8 +2,8 @@
 
 The client is a process of its own, so that its memory is its own: it connects as the recorder does, feeds a session,
 takes the session's rows as often as the recorder would, and says how it ended and by how much its memory grew. The
-server is written here, byte by byte. Certificates and host names are in test_connection and test_rest, frames that are
-damaged at random in properties/test_robust.
+server is written here, byte by byte. More of certificates and host names is in test_connection and test_rest, frames
+that are damaged at random are in properties/test_robust.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import ssl
 import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -19,6 +20,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+import trustme
 
 from krakpot import _core
 
@@ -77,7 +79,7 @@ Attack = Callable[[asyncio.StreamWriter, bytes], Awaitable[None]]
 
 
 @asynccontextmanager
-async def attacker(attack: Attack, *, reads: bool = True) -> AsyncIterator[str]:
+async def attacker(attack: Attack, *, reads: bool = True, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """A server that does harm to each client."""
     serving: list[asyncio.Task[None]] = []
 
@@ -102,17 +104,19 @@ async def attacker(attack: Attack, *, reads: bool = True) -> AsyncIterator[str]:
         task.cancel()
         writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2"
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as server:
+        yield f"{'ws' if tls is None else 'wss'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2"
         # The client is gone, which each of them sees.
         await asyncio.wait_for(asyncio.gather(*serving), 60)
 
 
-def suffer(attack: Attack, *, seconds: float = 60.0, reads: bool = True) -> dict[str, Any]:
+def suffer(
+    attack: Attack, *, seconds: float = 60.0, reads: bool = True, tls: ssl.SSLContext | None = None
+) -> dict[str, Any]:
     """Let a client meet the attack; how it ended."""
 
     async def meet() -> dict[str, Any]:
-        async with attacker(attack, reads=reads) as url:
+        async with attacker(attack, reads=reads, tls=tls) as url:
             arguments = ["-c", CLIENT, url, str(seconds)]
             process = await asyncio.create_subprocess_exec(
                 sys.executable, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -161,6 +165,17 @@ def once(data: bytes, *, headers: bytes = b"") -> Attack:
         await writer.drain()
 
     return attack
+
+
+# Before the handshake.
+
+
+def test_a_certificate_of_nobody() -> None:
+    """Whoever answers in the exchange's place gets no request, and the sentence says why."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    found = suffer(once(b""), tls=context)
+    assert "the certificate was not accepted: unable to get local issuer certificate" in found["ended"]
 
 
 # The handshake.

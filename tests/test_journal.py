@@ -325,6 +325,27 @@ def test_what_is_in_a_block_of_another_version_raises_nothing_unknown(tmp_path: 
         journal.follow(path, 0)
 
 
+def test_a_small_block_that_unpacks_into_a_large_one_is_not_unpacked(tmp_path: Path) -> None:
+    """Some kilobytes that say, truly, that they are two gigabytes: another version's at best, and left where it is."""
+    size = 2 * journal.BLOCK_MAX
+    piece = 1 << 24
+    with pa.CompressedOutputStream(packed := pa.BufferOutputStream(), "zstd") as stream:
+        for _ in range(size // piece):
+            stream.write(b"\0" * piece)
+    payload = struct.pack("<I", size) + packed.getvalue().to_pybytes()
+    assert len(payload) < 1 << 20
+    batches = flushes(2)
+    path, offsets = write(tmp_path, batches, end=False)
+    with path.open("ab") as file:
+        file.write(journal.BLOCK.pack(1, len(payload), zlib.crc32(b"\x01" + payload)) + payload)
+    pa.default_memory_pool().release_unused()
+    before = pa.default_memory_pool().bytes_allocated()
+    content = journal.read(path)
+    assert held(content) == wanted(batches)
+    assert (content.torn, content.damaged) == (offsets[-1], True)
+    assert pa.default_memory_pool().max_memory() - before < journal.BLOCK_MAX
+
+
 def test_a_journal_closes_at_midnight_at_its_rows_and_after_its_time(tmp_path: Path) -> None:
     """``write`` returns the journal that it closed; rows go to the next one, whose number is one higher."""
     flush = flushes(1)[0]

@@ -50,8 +50,8 @@ ROWS_MAX = 1_000_000
 """Rows after which a journal is closed and sealed."""
 SEARCH_MAX = 1 << 24
 """Bytes of a block that is looked for behind a spoiled one."""
-RAW_MAX = 4 * BLOCK_MAX - 1
-"""Bytes that a block may unpack to."""
+RAW_MAX = BLOCK_MAX
+"""Bytes that a block may unpack to: ten million rows, and a flush is what comes in a fifth of a second."""
 UNREADABLE = (struct.error, pa.ArrowException, OSError, EOFError, ValueError, IndexError)
 """What the content of a block gives that a recorder of another version wrote."""
 STATE = ("path", "rows", "begun", "_file", "_size", "_dirty")

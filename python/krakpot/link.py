@@ -49,7 +49,7 @@ SAID = (
 REFUSED_MAX = 10_000
 """Refusals that a summary names; the ledger has all."""
 WORDS_MAX = 1000
-"""Characters of what the exchange said, and of a row's detail, that are said aloud; the ledger has them whole."""
+"""Characters of what the exchange said, and of a row's detail, that are said aloud."""
 CONNECTION = "connection"
 """In the ledger's column of channels: what was refused is the whole connection."""
 COUNTERS = ("frames", "unchecked", "errors", "gaps", "absent", "replaced", "unknown_fields")

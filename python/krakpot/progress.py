@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,6 +20,8 @@ from krakpot import log
 from krakpot.log import Line
 from krakpot.recorder import Progress
 
+UNHEARD = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+"""What writing to a full disk, or to a terminal that is gone, gives."""
 LINE_EVERY = 10.0
 """Seconds between two plain lines."""
 
@@ -51,6 +57,22 @@ def _books(counts: dict[str, Any]) -> list[tuple[str, dict[str, int], dict[str, 
 def _down(state: dict[str, int]) -> str:
     """Say how many connections are not there, if any."""
     return f" · {state['down']} of {state['connections']} connections down" if state.get("down") else ""
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """What is said may come to nobody: who collected the lines is gone, the terminal is closed, their disk is full.
+
+    That ends no recording: the ledger has what they told, and the metrics go on. The next line is tried again.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        # For good; and the interpreter must not fail at its end of what is left in the buffer.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    except OSError as error:
+        if error.errno not in UNHEARD:
+            raise
 
 
 class Screen:
@@ -92,19 +114,21 @@ class Screen:
         """Print one line above the panel."""
         if not log.told(line, self.level):
             return
-        if self.json:
-            sys.stderr.write(log.as_json(line) + "\n")
-            sys.stderr.flush()
-        elif self.console.is_terminal:
-            self.console.print(line, markup=False)
-        else:
-            sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
-            sys.stderr.flush()
+        with _unheard():
+            if self.json:
+                sys.stderr.write(log.as_json(line) + "\n")
+                sys.stderr.flush()
+            elif self.console.is_terminal:
+                self.console.print(line, markup=False)
+            else:
+                sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+                sys.stderr.flush()
 
     def text(self, lines: list[str]) -> None:
         """Show these lines in place of the ones before; where there is no terminal, the last one now and then."""
         if self.live is not None:
-            self.live.update(Text("\n".join(lines)), refresh=True)
+            with _unheard():
+                self.live.update(Text("\n".join(lines)), refresh=True)
         elif time.monotonic() - self._line_at >= LINE_EVERY:
             self._line_at = time.monotonic()
             self.say(lines[-1])
@@ -120,7 +144,8 @@ class Screen:
         rates = ((frames - frames_then) / elapsed, (rows - rows_then) / elapsed)
         if self.live is not None:
             self._last = (now, frames, rows)
-            self.live.update(self._panel(progress, rates), refresh=True)
+            with _unheard():
+                self.live.update(self._panel(progress, rates), refresh=True)
         elif not self.quiet and (now - self._line_at >= LINE_EVERY or progress.remaining == 0):
             self._last = (now, frames, rows)
             self._line_at = now

@@ -405,7 +405,7 @@ class Recorder:
             os.setpriority(os.PRIO_PROCESS, process.pid, 10)
         out, err = await process.communicate()
         if process.returncode:
-            last = (err.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+            last = (err.decode(errors="replace").strip().splitlines() or [_ended(process.returncode)])[-1]
             last = last.removeprefix("krakpot: ")
             self.seal_failures, self.unsealed = self.seal_failures + 1, last
             self._tell(Line(f"sealing failed, the journals stay: {last}", "seal_failed", "error", error=last))
@@ -442,6 +442,13 @@ class Recorder:
         self._show()
         for line in self._measure.rest():
             self.say(line)
+
+
+def _ended(code: int) -> str:
+    """Why a sealer ended that said nothing."""
+    if code == -signal.SIGKILL:
+        return "the sealer was killed; has the machine enough memory?"
+    return f"the sealer ended with exit code {code}" if code > 0 else f"the sealer was ended by signal {-code}"
 
 
 def costs(config: Config, selected: int, known: int) -> list[str]:

@@ -121,6 +121,38 @@ def test_a_signal_ends_the_recording_in_order(tmp_path: Path, number: signal.Sig
     run(test)
 
 
+@pytest.mark.parametrize("format_", ["text", "json"])
+@pytest.mark.parametrize("listener", ["gone", "full"])
+def test_lines_that_nobody_takes_end_no_recording(tmp_path: Path, listener: str, format_: str) -> None:
+    """Who read its lines is gone, or their disk is full: the recording goes on to its end, which is exit 0."""
+
+    async def test() -> None:
+        lake = tmp_path / "lake"
+        read, write = os.pipe()
+        if listener == "full":
+            os.close(write)
+            write = os.open("/dev/full", os.O_WRONLY)
+        async with Exchange() as exchange:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "krakpot", *options(exchange, lake), "--log-format", format_, cwd=tmp_path,
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=write,
+            )  # fmt: skip
+            os.close(write)
+            os.close(read)
+            await recording(exchange)
+            # Something to say.
+            exchange.client.do(lambda socket: socket.close(1001))
+            await until(lambda: len(exchange.clients) > 1)
+            await recording(exchange)
+            process.send_signal(signal.SIGTERM)
+            out, _ = await process.communicate()
+            assert process.returncode == 0
+            assert b"proves it from the files alone" in out
+        assert (await proved(lake))["checksums"]["book"]["ok"] > 50
+
+    run(test)
+
+
 def test_a_second_signal_leaves_the_sealing_to_the_next_start(tmp_path: Path) -> None:
     """Ctrl-C twice: it is gone at once with code 130, and nothing that was written is lost."""
 
