@@ -533,7 +533,8 @@ def test_an_exchange_that_cannot_keep_up_cuts_nobody_who_reads(monkeypatch: pyte
             return had, (time.time_ns() - server.exchange.now) / 1e9
 
     had, late = asyncio.run(wait())
-    assert late > 0.1, "the test is awake: it could not keep up"
+    # One that keeps up is late by a slice of 5 ms at most.
+    assert late > 0.01, "the test is awake: it could not keep up"
     assert had >= wanted, f"cut after {had} bytes"
 
 

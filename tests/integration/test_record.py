@@ -283,7 +283,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
         assert f"attempts: {exchange.url}: cannot connect: Connection refused" in command.err.decode().splitlines()[-1]
         await proved(tmp_path / "lake")
         kinds = Lake(tmp_path / "lake").ledger().collect()["kind"].to_list()
-        assert kinds.count("refused") >= 4
+        assert kinds.count("refused") >= 1
         assert kinds[-1] != "disconnect"
 
     run(test)
