@@ -515,7 +515,7 @@ def test_an_exchange_that_cannot_keep_up_cuts_nobody_who_reads(monkeypatch: pyte
         assert parts.hostname is not None
         with socket.create_connection((parts.hostname, parts.port or 0), timeout=TIMEOUT) as peer:
             peer.sendall(
-                b"GET /v2 HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"GET /v2 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
             )
             params = {"channel": "book", "symbol": symbols, "depth": 1000}

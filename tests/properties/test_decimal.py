@@ -56,6 +56,7 @@ def hold(price: str, qty: str, precision: tuple[int, int]) -> tuple[_core.Sessio
 @example("0." + "0" * 60 + "1", "1", 10, 10)
 @example("1" + "0" * 27 + "." + "0" * 80, "1", 0, 0)
 @example("1" * 28 + "." + "1" * 11, "1", 10, 0)
+@example("0", "1000000000000000.0000000000001e3", 0, 10)
 def test_a_number_is_held_exactly_or_refused(price: str, qty: str, price_precision: int, qty_precision: int) -> None:
     """Accepted exactly where Decimal(38, 10) and the precision hold it; refusals are counted and stand in the
     ledger.
@@ -68,7 +69,9 @@ def test_a_number_is_held_exactly_or_refused(price: str, qty: str, price_precisi
         assert rows.select("price", "qty").row(0) == (Decimal(price), Decimal(qty))
         book = session.book("BTC/USD")
         assert book is not None
-        level = (frames.padded(abs(Decimal(price)), price_precision), frames.padded(abs(Decimal(qty)), qty_precision))
+        # Without its sign and with all digits: `abs` would round to those of the context.
+        pairs = ((price, price_precision), (qty, qty_precision))
+        level = tuple(frames.padded(Decimal(text).copy_abs(), precision) for text, precision in pairs)
         assert book.bids() == ([] if Decimal(qty) == 0 else [level])
         event("held")
     else:
