@@ -127,9 +127,14 @@ impl<'f> Cursor<'f, '_> {
     fn decimal(&mut self) -> Option<Decimal> {
         let bytes: &[u8; 18] = self.rest.first_chunk()?;
         let (whole, value) = digits(*bytes.first_chunk()?);
-        // Digits alone, too many of them, zeros in front.
-        if bytes[whole] != b'.' || whole == 0 || (bytes[0] == b'0' && whole > 1) {
+        // No digits or too many of them, zeros in front.
+        if whole == 0 || (bytes[0] == b'0' && whole > 1) || bytes[whole].is_ascii_digit() {
             return self.long_decimal();
+        }
+        if bytes[whole] != b'.' {
+            // What a pair without decimals sends.
+            self.rest = self.rest.get(whole..)?;
+            return Some(Decimal { mantissa: value.into(), scale: 0 });
         }
         let (decimals, fraction) = digits(*bytes.get(whole + 1..)?.first_chunk()?);
         let end = whole + 1 + decimals;
@@ -142,7 +147,7 @@ impl<'f> Cursor<'f, '_> {
         Some(Decimal { mantissa: (value * TENS[decimals] + fraction).into(), scale: decimals as u8 })
     }
 
-    /// The same of any length and without a point; `None` of what JSON forbids.
+    /// The same of any length; `None` of what JSON forbids.
     #[cold]
     fn long_decimal(&mut self) -> Option<Decimal> {
         let bytes = self.rest;
