@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +27,8 @@ COMPARED = {"book": ("ts_event", "checksum"), "orders": ("ts_event", "checksum")
 """Tables of which two sources are compared: what orders their messages, and what tells one from another."""
 NAMED = 5
 """Symbols named in a sentence."""
+ROWS_AT_ONCE = 2_000_000
+"""Rows of parts from which symbols are compared a few at a time: each costs some 50 bytes."""
 LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1
 TIMES = pl.Datetime("ns", "UTC")
 TURNS = {
@@ -138,45 +142,103 @@ def distinct_trades(frame: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+class Piece(NamedTuple):
+    """A part, its rows, and the times of receipt that it has, ns."""
+
+    path: Path
+    rows: int
+    first: int
+    last: int
+
+
+class Both(NamedTuple):
+    """Two sessions followed a symbol at one time; each with its span."""
+
+    symbol: str
+    spans: tuple[Span, Span]
+
+
+def _piece(path: Path) -> Piece:
+    """What the foot of a part says of it; of one that cannot be read, that it may have anything."""
+    rows, first, last = 0, HIGHEST, LOWEST
+    try:
+        foot = pq.read_metadata(path)
+        column = foot.schema.to_arrow_schema().names.index("ts_recv")
+        for n in range(foot.num_row_groups):
+            chunk = foot.row_group(n).column(column).statistics
+            rows += foot.row_group(n).num_rows
+            first, last = min(first, chunk.min_raw), max(last, chunk.max_raw)
+    except (pa.ArrowException, OSError, ValueError, AttributeError):
+        return Piece(path, rows, LOWEST, HIGHEST)
+    return Piece(path, rows, first, last)
+
+
 def differences(lake: Lake, coverage: pl.DataFrame) -> list[str]:
     """Say of any two sessions that followed a symbol at one time what each had that the other lacks.
 
     Compared is what both covered, from the later first message to the earlier last one, in the exchange's order.
     """
     sentences = []
-    for table, (order, number) in COMPARED.items():
-        files: dict[str, list[Path]] = defaultdict(list)
-        for part in lake.parts(table):
-            files[part.session].append(part.path)
-        totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
-        symbols: dict[tuple[str, str], set[str]] = defaultdict(set)
-        differ: dict[tuple[str, str], set[str]] = defaultdict(set)
-        unread: dict[tuple[str, str], int] = defaultdict(int)
+    for table, numbers in COMPARED.items():
+        pairs: dict[tuple[str, str], list[Both]] = defaultdict(list)
         for symbol, spans in _by_symbol(coverage, CHANNELS[table]).items():
             for first, second in _pairs(spans):
-                pair = (first.session, second.session)
-                try:
-                    counted = _compare([_messages(files[s.session], symbol, s, order, number) for s in (first, second)])
-                except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
-                    # A part that cannot be read, which is a problem of its own, by its SHA-256 or by its rows.
-                    unread[pair] += 1
-                    continue
-                totals[pair] = [a + b for a, b in zip(totals[pair], counted, strict=True)]
-                symbols[pair].add(symbol)
-                if counted[1] or counted[2]:
-                    differ[pair].add(symbol)
-        for pair, (both, only_first, only_second) in sorted(totals.items()):
-            named = ", ".join(sorted(differ[pair])[:NAMED])
-            what = f"; they differ in {len(differ[pair])} symbols, as {named}" if named else ""
-            sentences.append(
-                f"{table}: sessions {pair[0]} and {pair[1]} both followed {len(symbols[pair])} symbols: "
-                f"{both} messages in both, {only_first} in the first only, {only_second} in the second only{what}"
-            )
-        sentences += [
-            f"{table}: sessions {first} and {second} could not be compared {times} times: a part cannot be read"
-            for (first, second), times in sorted(unread.items())
-        ]
+                pairs[first.session, second.session].append(Both(symbol, (first, second)))
+        compared = {session for pair in pairs for session in pair}
+        pieces: dict[str, list[Piece]] = defaultdict(list)
+        for part in lake.parts(table):
+            if part.session in compared:
+                pieces[part.session].append(_piece(part.path))
+        unread = []
+        for pair, what in sorted(pairs.items()):
+            told, failed = _compare_all(what, (pieces[pair[0]], pieces[pair[1]]), numbers)
+            if told:
+                sentences.append(_sentence(table, pair, told))
+            if failed:
+                both = f"{table}: sessions {pair[0]} and {pair[1]}"
+                unread.append(f"{both} could not be compared {failed} times: a part cannot be read")
+        sentences += unread
     return sentences
+
+
+def _sentence(table: str, pair: tuple[str, str], told: list[tuple[str, int, int, int]]) -> str:
+    both, only_first, only_second = (sum(counts) for counts in list(zip(*told, strict=True))[1:])
+    differ = sorted({symbol for symbol, _, first, second in told if first or second})
+    named = f"; they differ in {len(differ)} symbols, as {', '.join(differ[:NAMED])}" if differ else ""
+    return (
+        f"{table}: sessions {pair[0]} and {pair[1]} both followed {len({symbol for symbol, *_ in told})} symbols: "
+        f"{both} messages in both, {only_first} in the first only, {only_second} in the second only{named}"
+    )
+
+
+def _compare_all(
+    what: list[Both], pieces: tuple[list[Piece], list[Piece]], numbers: tuple[str, str]
+) -> tuple[list[tuple[str, int, int, int]], int]:
+    """Symbol and counts of each, many at once where their parts are small; and how many could not be compared."""
+    rows = sum(piece.rows for side in (0, 1) for piece in _touched(pieces[side], what, side))
+    # Parts are sorted by symbol: a few symbols are read without the rest.
+    step = max(1, len(what) * ROWS_AT_ONCE // max(rows, ROWS_AT_ONCE))
+    waiting = [what[at : at + step] for at in range(0, len(what), step)]
+    found, failed = [], 0
+    while waiting:
+        some = waiting.pop()
+        try:
+            first, second = (_messages(_touched(pieces[side], some, side), some, side, numbers) for side in (0, 1))
+            found += _compare(some, first, second)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+            # A part that cannot be read, which is a problem of its own, by its SHA-256 or by its rows.
+            if len(some) == 1:
+                failed += 1
+            else:
+                waiting += [[one] for one in some]
+    return found, failed
+
+
+def _touched(pieces: list[Piece], what: list[Both], side: int) -> list[Piece]:
+    """The pieces of a session that may have something of its spans."""
+    begin = min(one.spans[side].begin for one in what)
+    end = max(one.spans[side].end for one in what)
+    return [piece for piece in pieces if piece.last >= begin and piece.first < end]
 
 
 def _pairs(spans: list[Span]) -> Iterator[tuple[Span, Span]]:
@@ -190,34 +252,50 @@ def _pairs(spans: list[Span]) -> Iterator[tuple[Span, Span]]:
             yield first, second
 
 
-def _messages(files: list[Path], symbol: str, span: Span, order: str, number: str) -> pl.DataFrame:
-    """What a session had of a symbol within a span: kind, and two numbers for each message."""
-    schema = {"kind": pl.String, "order": pl.Int64, "number": pl.Int64}
-    if not files:
+def _messages(pieces: list[Piece], what: list[Both], side: int, numbers: tuple[str, str]) -> pl.DataFrame:
+    """What a session had of symbols within spans: the place in ``what``, kind, and two numbers for each message."""
+    schema = {"place": pl.UInt32, "kind": pl.String, "order": pl.Int64, "number": pl.Int64}
+    if not pieces:
         return pl.DataFrame(schema=schema)
+    order, number = numbers
     # A trade of a snapshot is a trade; a snapshot of a book is the sender's own.
     kind = pl.lit("update") if number == "trade_id" else pl.col("kind")
-    columns = [kind.alias("kind"), pl.col(order).to_physical().alias("order"), pl.col(number).alias("number")]
-    begin, end = (pl.lit(at).cast(TIMES) for at in (span.begin, span.end))
+    columns = {"place": pl.col("place"), "kind": kind, "order": pl.col(order).to_physical(), "number": pl.col(number)}
+    spans = pl.DataFrame(
+        [(place, one.symbol, one.spans[side].begin, one.spans[side].end) for place, one in enumerate(what)],
+        schema={"place": pl.UInt32, "symbol": pl.String, "begin": pl.Int64, "end": pl.Int64},
+        orient="row",
+    ).with_columns(pl.col("begin", "end").cast(TIMES))
+    symbols = spans["symbol"].unique().to_list()
+    wanted = pl.col("symbol") == symbols[0] if len(symbols) == 1 else pl.col("symbol").is_in(symbols)
     return (
-        pl.scan_parquet(files, hive_partitioning=False)
-        .filter(pl.col("symbol") == symbol, pl.col("ts_recv").is_between(begin, end, closed="left"))
-        .select(column.cast(type_) for column, type_ in zip(columns, schema.values(), strict=True))
+        pl.scan_parquet([piece.path for piece in pieces], hive_partitioning=False)
+        .filter(wanted, pl.col("ts_recv").is_between(spans["begin"].min(), spans["end"].max(), closed="left"))
+        .join(spans.lazy(), on="symbol")
+        .filter(pl.col("ts_recv").is_between("begin", "end", closed="left"))
+        .select(column.cast(schema[name]).alias(name) for name, column in columns.items())
         .drop_nulls()
         .unique()
         .collect()
     )
 
 
-def _compare(messages: list[pl.DataFrame]) -> tuple[int, int, int]:
-    """How many updates are in both, in the first only, in the second only."""
-    if any(frame.is_empty() for frame in messages):
-        return 0, 0, 0
-    begin = max(frame["order"].min() for frame in messages)  # type: ignore[type-var]  # of whole numbers
-    end = min(frame["order"].max() for frame in messages)  # type: ignore[type-var]  # of whole numbers
-    first, second = (
-        frame.filter(pl.col("kind") == "update", pl.col("order") > begin, pl.col("order") <= end).drop("kind")
-        for frame in messages
+def _compare(what: list[Both], first: pl.DataFrame, second: pl.DataFrame) -> list[tuple[str, int, int, int]]:
+    """How many updates are in both, in the first only, in the second only; of each of ``what``."""
+    ranges = [
+        frame.group_by("place").agg(pl.col("order").min().alias("begin"), pl.col("order").max().alias("end"))
+        for frame in (first, second)
+    ]
+    common = pl.concat(ranges).group_by("place").agg(pl.col("begin").max(), pl.col("end").min(), pl.len().alias("two"))
+    within = (pl.col("kind") == "update") & (pl.col("order") > pl.col("begin")) & (pl.col("order") <= pl.col("end"))
+    one, other = (
+        frame.join(common.filter(two=2), on="place").filter(within).select("place", "order", "number")
+        for frame in (first, second)
     )
-    both = first.join(second, on=["order", "number"], how="semi").height
-    return both, first.height - both, second.height - both
+    both = one.join(other, on=["place", "order", "number"], how="semi")
+    counts = [dict(frame.group_by("place").len().iter_rows()) for frame in (both, one, other)]
+    found = []
+    for place, (symbol, *_) in enumerate(what):
+        shared, had, others = (count.get(place, 0) for count in counts)
+        found.append((symbol, shared, had - shared, others - shared))
+    return found
