@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import frames
 import lakes
+from krakpot import sources
 from krakpot.lake import Lake
 from krakpot.sources import Span, overlap, turns
 from krakpot.verify import verify
@@ -151,3 +153,32 @@ def test_a_part_that_cannot_be_read_is_not_compared(tmp_path: Path) -> None:
     assert " messages in both, 0 in the first only, 0 in the second only" in books
     assert trades.startswith("trades: sessions ")
     assert trades.endswith(" could not be compared 2 times: a part cannot be read")
+
+
+def test_symbols_of_small_parts_are_compared_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every part is opened once for two sessions, not once for each symbol; what is said is the same either way."""
+    long = lakes.Recorder(tmp_path, lakes.session_name(frames.START), rows_max=50)
+    timed = lakes.market(400)
+    for at in range(0, len(timed), 20):
+        long.take(timed[at : at + 20])
+    long.end()
+    begin = timed[len(timed) * 3 // 4][0]
+    lakes.make(tmp_path, lakes.market(60, begin=begin, seed=2), session=lakes.session_name(begin))
+    calls: list[tuple[int, int]] = []
+    messages = sources._messages
+
+    def counted(files: list[Path], what: list[sources.Both], *rest: Any) -> pl.DataFrame:
+        calls.append((len(files), len(what)))
+        return messages(files, what, *rest)
+
+    monkeypatch.setattr(sources, "_messages", counted)
+    together = verify(tmp_path).notes
+    books, trades = (len(lakes.parts(tmp_path, table)) for table in ("book", "trades"))
+    assert books > 10
+    assert len(together) == 2
+    assert "they differ in 2 symbols" in together[0]
+    assert calls == [(books - 1, 2), (1, 2), (trades - 1, 2), (1, 2)]
+    calls.clear()
+    monkeypatch.setattr(sources, "BYTES_AT_ONCE", 1)
+    assert verify(tmp_path).notes == together
+    assert [symbols for _, symbols in calls] == [1] * 8

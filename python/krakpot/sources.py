@@ -13,8 +13,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +25,8 @@ COMPARED = {"book": ("ts_event", "checksum"), "orders": ("ts_event", "checksum")
 """Tables of which two sources are compared: what orders their messages, and what tells one from another."""
 NAMED = 5
 """Symbols named in a sentence."""
-ROWS_AT_ONCE = 2_000_000
-"""Rows of parts from which symbols are compared a few at a time: each costs some 50 bytes."""
+BYTES_AT_ONCE = 32 << 20
+"""Bytes of parts from which symbols are compared a few at a time: memory is some ten times as much."""
 LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1
 TIMES = pl.Datetime("ns", "UTC")
 TURNS = {
@@ -142,35 +140,11 @@ def distinct_trades(frame: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-class Piece(NamedTuple):
-    """A part, its rows, and the times of receipt that it has, ns."""
-
-    path: Path
-    rows: int
-    first: int
-    last: int
-
-
 class Both(NamedTuple):
     """Two sessions followed a symbol at one time; each with its span."""
 
     symbol: str
     spans: tuple[Span, Span]
-
-
-def _piece(path: Path) -> Piece:
-    """What the foot of a part says of it; of one that cannot be read, that it may have anything."""
-    rows, first, last = 0, HIGHEST, LOWEST
-    try:
-        foot = pq.read_metadata(path)
-        column = foot.schema.to_arrow_schema().names.index("ts_recv")
-        for n in range(foot.num_row_groups):
-            chunk = foot.row_group(n).column(column).statistics
-            rows += foot.row_group(n).num_rows
-            first, last = min(first, chunk.min_raw), max(last, chunk.max_raw)
-    except (pa.ArrowException, OSError, ValueError, AttributeError):
-        return Piece(path, rows, LOWEST, HIGHEST)
-    return Piece(path, rows, first, last)
 
 
 def differences(lake: Lake, coverage: pl.DataFrame) -> list[str]:
@@ -184,14 +158,12 @@ def differences(lake: Lake, coverage: pl.DataFrame) -> list[str]:
         for symbol, spans in _by_symbol(coverage, CHANNELS[table]).items():
             for first, second in _pairs(spans):
                 pairs[first.session, second.session].append(Both(symbol, (first, second)))
-        compared = {session for pair in pairs for session in pair}
-        pieces: dict[str, list[Piece]] = defaultdict(list)
+        files: dict[str, list[Path]] = defaultdict(list)
         for part in lake.parts(table):
-            if part.session in compared:
-                pieces[part.session].append(_piece(part.path))
+            files[part.session].append(part.path)
         unread = []
         for pair, what in sorted(pairs.items()):
-            told, failed = _compare_all(what, (pieces[pair[0]], pieces[pair[1]]), numbers)
+            told, failed = _compare_all(what, [files[session] for session in pair], numbers)
             if told:
                 sentences.append(_sentence(table, pair, told))
             if failed:
@@ -212,18 +184,18 @@ def _sentence(table: str, pair: tuple[str, str], told: list[tuple[str, int, int,
 
 
 def _compare_all(
-    what: list[Both], pieces: tuple[list[Piece], list[Piece]], numbers: tuple[str, str]
+    what: list[Both], files: list[list[Path]], numbers: tuple[str, str]
 ) -> tuple[list[tuple[str, int, int, int]], int]:
     """Symbol and counts of each, many at once where their parts are small; and how many could not be compared."""
-    rows = sum(piece.rows for side in (0, 1) for piece in _touched(pieces[side], what, side))
+    size = sum(path.stat().st_size for half in files for path in half)
     # Parts are sorted by symbol: a few symbols are read without the rest.
-    step = max(1, len(what) * ROWS_AT_ONCE // max(rows, ROWS_AT_ONCE))
+    step = max(1, len(what) * BYTES_AT_ONCE // max(size, BYTES_AT_ONCE))
     waiting = [what[at : at + step] for at in range(0, len(what), step)]
     found, failed = [], 0
     while waiting:
         some = waiting.pop()
         try:
-            first, second = (_messages(_touched(pieces[side], some, side), some, side, numbers) for side in (0, 1))
+            first, second = (_messages(half, some, side, numbers) for side, half in enumerate(files))
             found += _compare(some, first, second)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
             # A part that cannot be read, which is a problem of its own, by its SHA-256 or by its rows.
@@ -232,13 +204,6 @@ def _compare_all(
             else:
                 waiting += [[one] for one in some]
     return found, failed
-
-
-def _touched(pieces: list[Piece], what: list[Both], side: int) -> list[Piece]:
-    """The pieces of a session that may have something of its spans."""
-    begin = min(one.spans[side].begin for one in what)
-    end = max(one.spans[side].end for one in what)
-    return [piece for piece in pieces if piece.last >= begin and piece.first < end]
 
 
 def _pairs(spans: list[Span]) -> Iterator[tuple[Span, Span]]:
@@ -252,10 +217,10 @@ def _pairs(spans: list[Span]) -> Iterator[tuple[Span, Span]]:
             yield first, second
 
 
-def _messages(pieces: list[Piece], what: list[Both], side: int, numbers: tuple[str, str]) -> pl.DataFrame:
+def _messages(files: list[Path], what: list[Both], side: int, numbers: tuple[str, str]) -> pl.DataFrame:
     """What a session had of symbols within spans: the place in ``what``, kind, and two numbers for each message."""
     schema = {"place": pl.UInt32, "kind": pl.String, "order": pl.Int64, "number": pl.Int64}
-    if not pieces:
+    if not files:
         return pl.DataFrame(schema=schema)
     order, number = numbers
     # A trade of a snapshot is a trade; a snapshot of a book is the sender's own.
@@ -269,7 +234,7 @@ def _messages(pieces: list[Piece], what: list[Both], side: int, numbers: tuple[s
     symbols = spans["symbol"].unique().to_list()
     wanted = pl.col("symbol") == symbols[0] if len(symbols) == 1 else pl.col("symbol").is_in(symbols)
     return (
-        pl.scan_parquet([piece.path for piece in pieces], hive_partitioning=False)
+        pl.scan_parquet(files, hive_partitioning=False)
         .filter(wanted, pl.col("ts_recv").is_between(spans["begin"].min(), spans["end"].max(), closed="left"))
         .join(spans.lazy(), on="symbol")
         .filter(pl.col("ts_recv").is_between("begin", "end", closed="left"))
