@@ -48,8 +48,6 @@ SAID = (
 """Ledger rows that are also said aloud."""
 REFUSED_MAX = 10_000
 """Refusals that a summary names; the ledger has all."""
-WORDS_MAX = 1000
-"""Characters of what the exchange said, and of a row's detail, that are said aloud."""
 CONNECTION = "connection"
 """In the ledger's column of channels: what was refused is the whole connection."""
 COUNTERS = ("frames", "unchecked", "errors", "gaps", "absent", "replaced", "unknown_fields")
@@ -75,11 +73,6 @@ def add_counts(total: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
         before = result["checksums"].get(channel, {})
         result["checksums"][channel] = {key: before.get(key, 0) + n for key, n in found.items()}
     return result
-
-
-def _short(words: str) -> str:
-    """Words of the exchange, which may be as long as a frame, cut to be said."""
-    return words if len(words) <= WORDS_MAX else f"{words[:WORDS_MAX]}…"
 
 
 def watched(work: Coroutine[Any, Any, None], fail: Callable[[Exception], None]) -> asyncio.Task[None]:
@@ -309,14 +302,14 @@ class Link:
                 # Said where it happened.
                 continue
             if kind == "refused":
-                reason = _short(json.loads(event["detail"] or "{}").get("error", ""))
-                what = _short(f"{channel or ''} {symbol or ''}".strip() or "request")
+                reason = json.loads(event["detail"] or "{}").get("error", "")
+                what = f"{channel or ''} {symbol or ''}".strip() or "request"
                 refused = self.shared.refused
                 # A symbol may be one that the exchange made up: there is no end of these.
                 if what in refused or len(refused) < REFUSED_MAX:
                     refused[what] = reason
             if kind in SAID:
-                symbol, detail = symbol and _short(symbol), event["detail"] and _short(event["detail"])
+                detail = event["detail"]
                 line = " ".join(filter(None, (kind.replace("_", " "), channel, symbol, detail)))
                 level = "info" if kind in {"listed", "delisted", "precision"} else "warning"
                 facts = {"channel": channel, "symbol": symbol, "count": event["count"]}
