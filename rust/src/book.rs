@@ -9,7 +9,7 @@ use crate::checksum::{self, LEVELS};
 use crate::decimal::Decimal;
 use crate::error::Error;
 use crate::limits;
-use crate::message::{Entry, Kind, Side};
+use crate::message::{Entry, Kind, ShortEntry, Side};
 
 /// An integer that holds prices and quantities at the pair's scale: 64 bits, or 128 for the few symbols that need it.
 trait Mantissa: Copy + Ord + TryFrom<i128> + Into<i128> + std::ops::Neg<Output = Self> {
@@ -20,14 +20,14 @@ trait Mantissa: Copy + Ord + TryFrom<i128> + Into<i128> + std::ops::Neg<Output =
 }
 
 impl Mantissa for i64 {
-    type Digits = [u8; 2 * LEVELS * 2 * 19];
-    const NO_DIGITS: Self::Digits = [0; 2 * LEVELS * 2 * 19];
+    type Digits = [u8; checksum::FRONT + 2 * LEVELS * 2 * 19];
+    const NO_DIGITS: Self::Digits = [0; checksum::FRONT + 2 * LEVELS * 2 * 19];
     const ZERO: Self = 0;
 }
 
 impl Mantissa for i128 {
-    type Digits = [u8; 2 * LEVELS * 2 * 39];
-    const NO_DIGITS: Self::Digits = [0; 2 * LEVELS * 2 * 39];
+    type Digits = [u8; checksum::FRONT + 2 * LEVELS * 2 * 39];
+    const NO_DIGITS: Self::Digits = [0; checksum::FRONT + 2 * LEVELS * 2 * 39];
     const ZERO: Self = 0;
 }
 
@@ -53,78 +53,103 @@ impl<M: Mantissa> Level<M> {
 /// The text under the checksum of one side: the digits of its best levels, best first, kept as they change.
 #[derive(Debug, Clone)]
 struct Text<M: Mantissa> {
-    /// Those of both sides fit, so that the other side's can be put behind.
+    /// Zeros ([`checksum::FRONT`]), then the digits. Those of both sides fit, so that the other side's can be put behind.
     digits: M::Digits,
-    /// Where each level begins, and where the last ends; as many as one instruction or two take at once.
-    begins: [u16; 16],
+    /// How many of each level, the best in the lowest byte: at most 2 × 39.
+    lengths: u128,
+    /// Where the last level ends.
+    end: usize,
     /// Levels.
     count: usize,
 }
 
-impl<M: Mantissa> Text<M> {
-    const EMPTY: Self = Self { digits: M::NO_DIGITS, begins: [0; 16], count: 0 };
+/// The bytes of the best ten levels.
+const TEN: u128 = bytes_below(LEVELS);
 
+/// All bits of so many bytes, from the lowest.
+#[inline]
+const fn bytes_below(count: usize) -> u128 {
+    (1 << (8 * count)) - 1
+}
+
+impl<M: Mantissa> Text<M> {
+    const EMPTY: Self = Self { digits: M::NO_DIGITS, lengths: 0, end: checksum::FRONT, count: 0 };
+
+    /// Where a level begins: behind all that are better.
     #[inline]
     fn begin(&self, level: usize) -> usize {
-        usize::from(self.begins[level % 16])
+        const EVEN: u128 =
+            u128::from_le_bytes([0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0]);
+        let lengths = self.lengths & bytes_below(level);
+        let pairs = (lengths & EVEN) + ((lengths >> 8) & EVEN);
+        // Below 2^64 and below 2^16, in which the sums of both halves fit.
+        #[allow(clippy::cast_possible_truncation, reason = "see above")]
+        let sum = (pairs as u64 + (pairs >> 64) as u64).wrapping_mul(0x0001_0001_0001_0001) >> 48;
+        checksum::FRONT + sum as usize
+    }
+
+    #[inline]
+    fn length(&self, level: usize) -> usize {
+        (self.lengths >> (8 * level)) as usize & 0xFF
     }
 
     /// The digits of all levels.
     fn whole(&self) -> &[u8] {
-        &self.digits.as_ref()[..self.begin(self.count)]
+        &self.digits.as_ref()[checksum::FRONT..self.end]
     }
 
-    /// Writes over what stands from `from` to `to`, moving what follows up to `end`.
+    /// Writes `level` over the `gone` bytes at `from`, moving what follows up to `end`.
     #[inline]
-    fn splice(&mut self, from: usize, to: usize, end: usize, level: Level<M>) -> usize {
+    fn splice(&mut self, from: usize, gone: usize, end: usize, level: Level<M>) -> u128 {
         let (digits, length) = level.digits();
         let text = self.digits.as_mut();
-        if to != from + length {
-            text.copy_within(to..end, from + length);
+        if gone != length {
+            text.copy_within(from + gone..end, from + length);
         }
-        text[from..from + length].copy_from_slice(&digits[..length]);
-        length
-    }
-
-    /// Where levels begin when those behind `level` begin by `length` later than `before` says.
-    #[inline]
-    fn shift(&mut self, level: usize, before: [u16; 16], length: usize) {
-        // At most 20 × 39 digits each way: what is less is taken as what wraps.
-        #[allow(clippy::cast_possible_truncation, reason = "see above")]
-        let (level, length) = (level as u16, length as u16);
-        for ((lane, begin), before) in (0..16).zip(&mut self.begins).zip(before) {
-            *begin = if lane <= level { *begin } else { before.wrapping_add(length) };
+        let (begin, end) = (from, from + length);
+        // In two parts that overlap, whose lengths are known: that takes no call.
+        match length {
+            8..=16 => {
+                text[begin..begin + 8].copy_from_slice(&digits[..8]);
+                text[end - 8..end].copy_from_slice(&digits[length - 8..length]);
+            }
+            17..=32 => {
+                text[begin..begin + 16].copy_from_slice(&digits[..16]);
+                text[end - 16..end].copy_from_slice(&digits[length - 16..length]);
+            }
+            _ => text[begin..end].copy_from_slice(&digits[..length]),
         }
+        length as u128
     }
 
     /// A level is new at a place; what it pushes out of the best is gone.
     #[inline]
     fn insert(&mut self, at: usize, level: Level<M>) {
-        let from = self.begin(at);
-        let end = self.begin(self.count.min(LEVELS - 1));
-        let length = self.splice(from, from, end, level);
-        let mut before = [0; 16];
-        before[1..].copy_from_slice(&self.begins[..15]);
-        self.shift(at, before, length);
+        let end = if self.count < LEVELS { self.end } else { self.end - self.length(LEVELS - 1) };
+        let length = self.splice(self.begin(at), 0, end, level);
+        let better = bytes_below(at);
+        self.lengths = (self.lengths & better | length << (8 * at) | (self.lengths & !better) << 8) & TEN;
+        self.end = end + length as usize;
         self.count = LEVELS.min(self.count + 1);
     }
 
     /// The level at a place has another quantity.
     #[inline]
     fn replace(&mut self, at: usize, level: Level<M>) {
-        let (from, to) = (self.begin(at), self.begin(at + 1));
-        let length = self.splice(from, to, self.begin(self.count), level);
-        self.shift(at, self.begins, length.wrapping_sub(to - from));
+        let gone = self.length(at);
+        let length = self.splice(self.begin(at), gone, self.end, level);
+        self.lengths = self.lengths & !(0xFF << (8 * at)) | length << (8 * at);
+        self.end = self.end + length as usize - gone;
     }
 
     /// The level at a place is gone.
     #[inline]
     fn remove(&mut self, at: usize) {
-        let (from, to, end) = (self.begin(at), self.begin(at + 1), self.begin(self.count));
-        self.digits.as_mut().copy_within(to..end, from);
-        let mut before = [0; 16];
-        before[..15].copy_from_slice(&self.begins[1..]);
-        self.shift(at, before, from.wrapping_sub(to));
+        let (from, gone) = (self.begin(at), self.length(at));
+        self.digits.as_mut().copy_within(from + gone..self.end, from);
+        let better = bytes_below(at);
+        self.lengths = self.lengths & better | (self.lengths >> 8) & !better;
+        self.end -= gone;
         self.count -= 1;
     }
 }
@@ -161,17 +186,17 @@ impl<T> std::ops::DerefMut for Ranked<T> {
 }
 
 impl<T: Copy> Ranked<T> {
-    /// The place behind the last level that is worse: by steps from the best, then by halves.
+    /// The place behind the last level that is worse: among the best first, by quarters, whose comparisons do not wait
+    /// for each other; else by halves.
     #[inline]
     pub fn place(&self, worse: impl Fn(&T) -> bool) -> usize {
-        const STEPS: usize = 8;
-        let rest = self.len().saturating_sub(STEPS);
-        for (at, level) in self.iter().enumerate().skip(rest).rev() {
-            if worse(level) {
-                return at + 1;
-            }
+        let Some((rest, best)) = self.split_last_chunk::<16>() else { return self.partition_point(worse) };
+        if !worse(&best[0]) {
+            return rest.partition_point(worse);
         }
-        self[..rest].partition_point(worse)
+        let is_worse = |at: usize| usize::from(worse(&best[at]));
+        let quarter = 4 * (is_worse(3) + is_worse(7) + is_worse(11));
+        rest.len() + quarter + is_worse(quarter) + is_worse(quarter + 1) + is_worse(quarter + 2) + is_worse(quarter + 3)
     }
 
     #[inline]
@@ -326,11 +351,11 @@ impl<M: Mantissa> Sides<M> {
         if let Some(checksum) = self.checksum {
             return checksum;
         }
-        let (asks, bids) = (self.asks.text.whole().len(), self.bids.text.whole());
+        let (asks, bids) = (self.asks.text.end, self.bids.text.whole());
         let both = asks + bids.len();
         let text = self.asks.text.digits.as_mut();
         text[asks..both].copy_from_slice(bids);
-        let checksum = checksum::crc32(&text[..both]);
+        let checksum = checksum::crc32_behind_zeros(&mut text[..both]);
         self.checksum = Some(checksum);
         checksum
     }
@@ -453,6 +478,7 @@ impl Book {
     /// Whether the best bid is at or above the best ask. The checksum is blind below the tenth level, and a book can
     /// be crossed with a right one.
     #[must_use]
+    #[inline]
     pub fn crossed(&self) -> bool {
         match &self.sides {
             Width::Narrow(sides) => sides.crossed(),
@@ -596,6 +622,7 @@ impl Proved for Book {
         Ok(absent)
     }
 
+    #[inline]
     fn prove(&mut self, _: u32, (): &mut (), _: &mut Vec<u8>) -> u32 {
         self.checksum()
     }
@@ -621,6 +648,29 @@ pub struct LifeOf<B: Proved> {
 impl<B: Proved> Default for LifeOf<B> {
     fn default() -> Self {
         Self { book: None, absent: 0, habit: B::Habit::default() }
+    }
+}
+
+impl Life {
+    /// The same as [`LifeOf::apply`] of an update in 64 bits, written at the precision in force. `None`, and nothing
+    /// done, if it is another one, or the book does not live, or is wider or of another precision.
+    #[inline]
+    pub fn update(&mut self, terms: &Terms, entries: &[ShortEntry]) -> Option<Outcome> {
+        let book = self.book.as_mut()?;
+        let Width::Narrow(sides) = &mut book.sides else { return None };
+        let precision = (terms.price_precision, terms.qty_precision);
+        let written = |entry: &ShortEntry| entry.scales == precision;
+        if terms.kind != Kind::Update
+            || (book.price_precision, book.qty_precision) != precision
+            || !entries.iter().all(written)
+        {
+            return None;
+        }
+        for entry in entries {
+            let found = sides.set(entry.side, entry.price, entry.qty, book.depth.into());
+            self.absent += u64::from(!found);
+        }
+        Some(self.judge(terms, &mut Vec::new()))
     }
 }
 
@@ -662,24 +712,38 @@ impl<B: Proved> LifeOf<B> {
             self.book = None;
             return Ok(Outcome::Unchecked);
         }
-        let outcome = match book.apply(entries, self.habit) {
+        match book.apply(entries, self.habit) {
             Ok(absent) => {
                 if terms.kind == Kind::Update {
                     self.absent += absent;
                 }
-                let computed = terms.checksum.map(|expected| book.prove(expected, &mut self.habit, buffer));
-                match (terms.checksum, computed) {
-                    (Some(expected), Some(computed)) if expected != computed => {
-                        Ok(Outcome::Mismatch { expected, computed })
-                    }
-                    _ if book.crossed() => Ok(Outcome::Crossed),
-                    (Some(_), _) => return Ok(Outcome::Ok),
-                    (None, _) => return Ok(Outcome::Unchecked),
-                }
+                Ok(self.judge(terms, buffer))
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                self.book = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// What the book is after the entries of a message; it ends if it is not the exchange's.
+    #[inline]
+    fn judge(&mut self, terms: &Terms, buffer: &mut Vec<u8>) -> Outcome {
+        let Some(book) = &mut self.book else { return Outcome::Unchecked };
+        let outcome = match terms.checksum {
+            Some(expected) => {
+                let computed = book.prove(expected, &mut self.habit, buffer);
+                if computed == expected { Outcome::Ok } else { Outcome::Mismatch { expected, computed } }
+            }
+            None => Outcome::Unchecked,
         };
-        self.book = None;
+        let outcome = match outcome {
+            Outcome::Ok | Outcome::Unchecked if book.crossed() => Outcome::Crossed,
+            other => other,
+        };
+        if matches!(outcome, Outcome::Crossed | Outcome::Mismatch { .. }) {
+            self.book = None;
+        }
         outcome
     }
 }

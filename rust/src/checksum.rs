@@ -5,6 +5,8 @@
 //! those are just the digits of the two integers. Of level 3 the same is said for every order of those levels, in the
 //! order of the queue. CRC-32/ISO-HDLC, as in zlib.
 
+use std::sync::LazyLock;
+
 /// Levels a side that the checksum covers.
 pub const LEVELS: usize = 10;
 
@@ -72,6 +74,34 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }
 
+/// Zeros in front of a text for [`crc32_behind_zeros`].
+pub const FRONT: usize = 16;
+
+/// A register of zeros, of which the library holds the complement. To make one asks what the processor can do: that is
+/// done once.
+static ZEROED: LazyLock<crc32fast::Hasher> = LazyLock::new(|| crc32fast::Hasher::new_with_initial(u32::MAX));
+
+/// CRC-32/ISO-HDLC of what stands behind [`FRONT`] zeros.
+///
+/// The register begins with ones, which is to begin with zeros and to invert the first four bytes. Zeros in front then
+/// change nothing: with as many as make the length a multiple of 16, the few bytes of a rest, which are taken one by
+/// one, are never there.
+///
+/// # Panics
+/// If the text is shorter than the zeros.
+#[must_use]
+#[inline]
+pub fn crc32_behind_zeros(text: &mut [u8]) -> u32 {
+    let Some(first) = text[FRONT..].first_chunk_mut::<4>() else { return crc32(&text[FRONT..]) };
+    let inverted = |bytes: [u8; 4]| (!u32::from_ne_bytes(bytes)).to_ne_bytes();
+    let written = *first;
+    *first = inverted(written);
+    let mut hasher = ZEROED.clone();
+    hasher.update(&text[text.len() % 16..]);
+    text[FRONT..FRONT + 4].copy_from_slice(&written);
+    hasher.finalize()
+}
+
 /// CRC-32/ISO-HDLC of what came `before`, which is given as its CRC, and `bytes`.
 #[must_use]
 pub fn crc32_after(before: u32, bytes: &[u8]) -> u32 {
@@ -106,5 +136,10 @@ mod tests {
     fn crc_is_zlibs() {
         assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
         assert_eq!(crc32_after(crc32(b"1234"), b"56789"), 0xCBF4_3926);
+        let mut text = [0; FRONT].to_vec();
+        for byte in (b'0'..=b'9').cycle().take(300) {
+            assert_eq!(crc32_behind_zeros(&mut text.clone()), crc32(&text[FRONT..]));
+            text.push(byte);
+        }
     }
 }

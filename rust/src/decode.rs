@@ -14,8 +14,8 @@ use crate::instrument::{Asset, Pair};
 use crate::layout::{self, Minute};
 use crate::limits;
 use crate::message::{
-    BookData, Data, Entries, Entry, Kind, Message, Ohlc, OrderEntry, OrderEvent, OrderId, Reply, Side, Status, Ticker,
-    Trade,
+    BookData, Data, Entries, Entry, Kind, Message, Ohlc, OrderEntry, OrderEvent, OrderId, Reply, ShortEntry, Side,
+    Status, Ticker, Trade,
 };
 use crate::schema::{OHLC_NUMBERS, TICKER_NUMBERS};
 
@@ -29,6 +29,8 @@ pub struct Decoder {
     minute: Minute,
     /// Entries of the last book message.
     entries: Vec<Entry>,
+    /// The same of one that was laid out as Kraken does.
+    short: Vec<ShortEntry>,
     /// Memory for the entries of a level-3 message; empty between two frames.
     orders: Vec<OrderEntry<'static>>,
     /// Fields that no column and no `extra` keeps, counted over all frames.
@@ -44,6 +46,7 @@ impl Default for Decoder {
             tape: Some(Tape(Vec::new())),
             minute: Minute::default(),
             entries: Vec::new(),
+            short: Vec::new(),
             orders: Vec::new(),
             unknown_fields: 0,
         }
@@ -60,21 +63,24 @@ impl Decoder {
         frame: &[u8],
         then: impl FnOnce(Message<'_>, Entries<'_, '_>) -> R,
     ) -> Result<R, Error> {
-        if let Some((kind, data, entries)) = self.book(frame) {
-            return Ok(then(Message::Book(kind, Data::One([data])), Entries { levels: entries, orders: &[] }));
+        if let Some((kind, data, _)) = self.book(frame) {
+            self.entries.clear();
+            self.entries.extend(self.short.iter().map(Entry::from));
+            let entries = Entries { levels: &self.entries, orders: &[] };
+            return Ok(then(Message::Book(kind, Data::One([data])), entries));
         }
         self.decode_other(frame, then)
     }
 
     /// Reads a message of the book channel, the hottest of all, if it is laid out as Kraken does; with its entries.
     #[inline]
-    pub fn book<'f>(&mut self, frame: &'f [u8]) -> Option<(Kind, BookData<'f>, &[Entry])> {
-        self.entries.clear();
+    pub fn book<'f>(&mut self, frame: &'f [u8]) -> Option<(Kind, BookData<'f>, &[ShortEntry])> {
+        self.short.clear();
         if frame.len() > limits::FRAME_MAX {
             return None;
         }
-        let (kind, data) = layout::book(frame, &mut self.minute, &mut self.entries)?;
-        Some((kind, data, &self.entries))
+        let (kind, data) = layout::book(frame, &mut self.minute, &mut self.short)?;
+        Some((kind, data, &self.short))
     }
 
     /// The same as [`Self::decode`] of a frame that [`Self::book`] did not read.

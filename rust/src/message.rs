@@ -58,6 +58,26 @@ pub struct Entry {
     pub qty: Decimal,
 }
 
+/// The same in 64 bits, as nearly all are: numbers of at most 18 digits, not negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShortEntry {
+    /// Side.
+    pub side: Side,
+    /// Digits of the price.
+    pub price: i64,
+    /// Digits of the quantity.
+    pub qty: i64,
+    /// Decimals of the two, as written.
+    pub scales: (u8, u8),
+}
+
+impl From<&ShortEntry> for Entry {
+    fn from(short: &ShortEntry) -> Self {
+        let number = |mantissa: i64, scale| Decimal { mantissa: mantissa.into(), scale };
+        Self { side: short.side, price: number(short.price, short.scales.0), qty: number(short.qty, short.scales.1) }
+    }
+}
+
 /// What one message of the book channel or of level 3 says of one symbol. Its entries are a range of the decoder's
 /// levels or orders, in wire order.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -48,6 +48,12 @@ pub const fn view(text: &str) -> u128 {
     inline(text.as_bytes())
 }
 
+/// The view of a text that fits into one.
+#[must_use]
+pub fn short_view(text: &str) -> Option<u128> {
+    (text.len() <= 12).then(|| inline(text.as_bytes()))
+}
+
 impl From<Vec<u128>> for Views {
     /// Words, whose views hold the whole text.
     fn from(views: Vec<u128>) -> Self {
@@ -56,27 +62,35 @@ impl From<Vec<u128>> for Views {
 }
 
 impl Views {
-    /// Adds the same text so many times.
-    pub fn push_times(&mut self, bytes: &[u8], times: usize) {
-        self.push(bytes);
-        if let Some(&view) = self.views.last() {
-            for _ in 1..times {
-                self.views.push(view);
-            }
+    /// Adds the same text, [`Cell::Text`] or [`Cell::View`], so many times.
+    #[inline]
+    pub fn push_times(&mut self, text: Cell<'_>, times: usize) {
+        let view = match text {
+            Cell::View(view) => view,
+            Cell::Text(text) => self.view(text.as_bytes()),
+            _ => 0,
+        };
+        for _ in 0..times {
+            self.views.push(view);
         }
     }
 
     /// Adds a text.
     pub fn push(&mut self, bytes: &[u8]) {
+        let view = self.view(bytes);
+        self.views.push(view);
+    }
+
+    /// The view of a text, which is kept if it is a longer one.
+    fn view(&mut self, bytes: &[u8]) -> u128 {
         if bytes.len() <= 12 {
-            self.views.push(inline(bytes));
-            return;
+            return inline(bytes);
         }
         if self.data.get(self.last.clone()) != Some(bytes) {
             self.last = self.data.len()..self.data.len() + bytes.len();
             self.data.extend_from_slice(bytes);
         }
-        self.views.push(long(bytes, self.last.start));
+        long(bytes, self.last.start)
     }
 }
 
@@ -204,10 +218,10 @@ impl<'a> Cell<'a> {
         value.map_or(Cell::Null, cell)
     }
 
-    /// Text that comes again and again: its view, where it fits into one.
+    /// Text that comes again and again, with its [`short_view`] if it has one.
     #[must_use]
-    pub fn name(text: &'a str) -> Self {
-        if text.len() <= 12 { Cell::View(inline(text.as_bytes())) } else { Cell::Text(text) }
+    pub fn name(text: &'a str, view: Option<u128>) -> Self {
+        view.map_or(Cell::Text(text), Cell::View)
     }
 
     /// Text, null where empty.

@@ -3,7 +3,7 @@
 
 use crate::book::Terms;
 use crate::message::{Kind, OrderEvent, Side};
-use crate::rows::{Column, Rows, Values, Views, view};
+use crate::rows::{Cell, Column, Rows, Values, Views, view};
 use crate::schema::Table;
 
 /// What the rows of one message share.
@@ -21,8 +21,9 @@ pub struct Run {
     pub symbol: usize,
     /// Kind, checksum, depth, precisions.
     pub terms: Terms,
-    /// Rows: one at least, since a message without entries is a row without side, price and quantity.
-    rows: usize,
+    /// Rows: one at least, since a message without entries is a row without side, price and quantity. A frame has at
+    /// most 16 Mi of them.
+    rows: u32,
 }
 
 impl Run {
@@ -165,49 +166,52 @@ impl<L: Line> Runs<L> {
 
     /// Adds the rows of a message, one at least: its entries, or that it had none. Returns how many they are.
     #[inline]
-    pub fn push(&mut self, run: Run, lines: impl Iterator<Item = L>, ids: impl FnOnce(&mut Views)) -> usize {
-        let before = self.lines.len();
-        self.lines.extend(lines);
-        ids(&mut self.ids);
-        if self.lines.len() == before {
+    pub fn push(&mut self, run: Run, lines: impl ExactSizeIterator<Item = L>, ids: impl FnOnce(&mut Views)) -> usize {
+        let rows = lines.len().max(1);
+        if lines.len() == 0 {
             self.lines.push(L::NONE);
             self.ids.views.push(0);
         }
-        let rows = self.lines.len() - before;
-        self.messages.push(Run { rows, ..run });
+        self.lines.extend(lines);
+        ids(&mut self.ids);
+        #[allow(clippy::cast_possible_truncation, reason = "at most 16 Mi, as a frame has")]
+        self.messages.push(Run { rows: rows as u32, ..run });
         rows
     }
 
-    /// The rows collected since the last call, if any; `name` tells a symbol's name.
-    pub fn take<'a>(&mut self, name: impl Fn(usize) -> &'a str) -> Option<Rows> {
+    /// The rows collected since the last call, if any; `name` tells the cell of a symbol's name.
+    pub fn take<'a>(&mut self, name: impl Fn(usize) -> Cell<'a>) -> Option<Rows> {
         let len = self.lines.len();
         if len == 0 {
             return None;
         }
-        let shared = Shared { runs: &self.messages, len };
-        let mut entries = Vec::with_capacity(len);
+        let runs = &self.messages;
+        // The message of each row, and its place there.
+        let (mut of, mut entries) = (Vec::with_capacity(len), Vec::with_capacity(len));
         let mut symbols = Views::default();
         symbols.views.reserve(len);
-        for run in &self.messages {
-            for (entry, _) in (run.entry..).zip(0..run.rows) {
+        for (at, run) in runs.iter().enumerate() {
+            for entry in run.entry..run.entry + run.rows {
+                of.push(at);
                 entries.push(entry);
             }
-            symbols.push_times(name(run.symbol).as_bytes(), run.rows);
+            symbols.push_times(name(run.symbol), run.rows as usize);
         }
+        let shared = Shared { runs, of: &of };
         let mut columns = vec![
-            shared.column(Values::U64, |run| Some(run.message)),
+            shared.column(Values::U64, |run| run.message),
             Column { values: Values::U32(entries), valid: None },
-            shared.column(Values::I64, |run| Some(run.ts_recv)),
-            shared.column(Values::I64, |run| run.ts_event),
+            shared.column(Values::I64, |run| run.ts_recv),
+            shared.nullable(Values::I64, |run| run.ts_event),
             Column { values: Values::Views(symbols), valid: None },
-            shared.column(words, |run| Some(KINDS[run.terms.kind as usize])),
+            shared.column(words, |run| KINDS[run.terms.kind as usize]),
         ];
         columns.extend(L::columns(&self.lines, std::mem::take(&mut self.ids)));
         columns.extend([
-            shared.column(Values::U32, |run| run.terms.checksum),
-            shared.column(Values::U16, |run| Some(run.terms.depth)),
-            shared.column(Values::U8, |run| Some(run.terms.price_precision)),
-            shared.column(Values::U8, |run| Some(run.terms.qty_precision)),
+            shared.nullable(Values::U32, |run| run.terms.checksum),
+            shared.column(Values::U16, |run| run.terms.depth),
+            shared.column(Values::U8, |run| run.terms.price_precision),
+            shared.column(Values::U8, |run| run.terms.qty_precision),
         ]);
         self.messages.clear();
         self.lines.clear();
@@ -218,32 +222,24 @@ impl<L: Line> Runs<L> {
 /// Runs, to be spread over their rows.
 struct Shared<'a> {
     runs: &'a [Run],
-    len: usize,
+    /// The message of each row.
+    of: &'a [usize],
 }
 
 impl Shared<'_> {
-    fn spread<T: Clone>(&self, value: impl Fn(&Run) -> T) -> impl Iterator<Item = T> {
-        self.runs.iter().flat_map(move |run| std::iter::repeat_n(value(run), run.rows))
+    fn spread<T>(&self, value: impl Fn(&Run) -> T) -> impl Iterator<Item = T> {
+        self.of.iter().map(move |&at| value(&self.runs[at]))
     }
 
-    /// A column of what each message says, null where it does not.
-    fn column<T: Copy + Default>(
-        &self,
-        values: impl FnOnce(Vec<T>) -> Values,
-        value: impl Fn(&Run) -> Option<T>,
-    ) -> Column {
-        let mut out = Vec::with_capacity(self.len);
-        let mut told = true;
-        for run in self.runs {
-            let value = value(run);
-            told &= value.is_some();
-            let value = value.unwrap_or_default();
-            // Most messages have one row or two: pushes are cheaper than what repeats many at once.
-            for _ in 0..run.rows {
-                out.push(value);
-            }
-        }
+    /// A column of what each message says.
+    fn column<T>(&self, values: impl FnOnce(Vec<T>) -> Values, value: impl Fn(&Run) -> T) -> Column {
+        Column { values: values(self.spread(value).collect()), valid: None }
+    }
+
+    /// The same, null where it does not say it.
+    fn nullable<T: Default>(&self, values: impl FnOnce(Vec<T>) -> Values, value: impl Fn(&Run) -> Option<T>) -> Column {
+        let told = self.runs.iter().all(|run| value(run).is_some());
         let valid = (!told).then(|| self.spread(|run| value(run).is_some()).collect());
-        Column { values: values(out), valid }
+        Column { valid, ..self.column(values, |run| value(run).unwrap_or_default()) }
     }
 }

@@ -14,14 +14,16 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 
 use crate::book::{Book, LifeOf, Outcome, Proved, Terms, smallest_depth};
-use crate::decimal::Decimal;
+use crate::decimal::{Decimal, pow10};
 use crate::decode::{Decoder, write_text};
 use crate::error::Error;
 use crate::instrument::{Asset, Origin, Pair, matches};
 use crate::limits;
-use crate::message::{BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, Reply, Side, Status, Ticker, Trade};
+use crate::message::{
+    BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, Reply, ShortEntry, Side, Status, Ticker, Trade,
+};
 use crate::orders::{Modify, Orders};
-use crate::rows::{Cell, Place, Rows, word};
+use crate::rows::{Cell, Place, Rows, short_view, word};
 use crate::runs::{LevelLine, OrderLine, Run, Runs};
 use crate::schema::Table;
 use crate::secret::Secret;
@@ -389,6 +391,8 @@ impl<B: Proved> Followed<B> {
 #[derive(Debug)]
 struct Symbol {
     name: Box<str>,
+    /// The view of its name in the tables, if that is short.
+    view: Option<u128>,
     pair: Option<Pair>,
     selected: bool,
     subscriptions: [Subscription; Channel::ALL.len()],
@@ -502,7 +506,7 @@ fn scaled<'a>(mantissa: i128, scale: u8) -> Cell<'a> {
 /// The place of a row of a checkpoint before message `next`; `entry` counts them.
 fn checkpoint_place<'a>(out: &Out, name: &'a str, next: u64, entry: &mut u32) -> Place<'a> {
     *entry += 1;
-    Place { message: Some(next), entry: *entry - 1, ts_recv: out.now, ts_event: None, symbol: Cell::name(name) }
+    Place { message: Some(next), entry: *entry - 1, ts_recv: out.now, ts_event: None, symbol: Cell::Text(name) }
 }
 
 impl Kept for Book {
@@ -723,11 +727,18 @@ impl Out {
         Run::new((self.message.unwrap_or(0), entry as u32), (self.now, ts_event), symbol, terms)
     }
 
+    #[allow(clippy::inline_always, reason = "the name is constant where it is called: no text is compared then")]
+    #[inline(always)]
     fn count(&mut self, channel: &str) {
         // Most messages are of the channel of the one before.
-        if let Some((_, n)) = self.counts.messages.get_mut(self.counted).filter(|(name, _)| name == channel) {
-            *n += 1;
-        } else if let Some(at) = self.counts.messages.iter().position(|(name, _)| name == channel) {
+        match self.counts.messages.get_mut(self.counted) {
+            Some((name, n)) if name == channel => *n += 1,
+            _ => self.count_other(channel),
+        }
+    }
+
+    fn count_other(&mut self, channel: &str) {
+        if let Some(at) = self.counts.messages.iter().position(|(name, _)| name == channel) {
             self.counts.messages[at].1 += 1;
             self.counted = at;
         } else if self.counts.messages.len() < limits::CHANNELS_MAX {
@@ -834,12 +845,46 @@ pub struct Session {
 
 /// The numbers of symbols by their names.
 #[derive(Default)]
-struct Index(foldhash::HashMap<Box<[u8]>, usize>);
+struct Index {
+    short: foldhash::HashMap<ShortName, usize>,
+    long: foldhash::HashMap<Box<[u8]>, usize>,
+}
+
+/// A name of up to 16 bytes as numbers, which are compared without a call: its begin, its end, its length.
+#[derive(PartialEq, Eq, Hash)]
+struct ShortName(u64, u64, usize);
+
+impl ShortName {
+    #[inline]
+    fn new(name: &[u8]) -> Option<Self> {
+        let length = name.len();
+        if let (8..=16, Some(first), Some(last)) = (length, name.first_chunk(), name.last_chunk()) {
+            return Some(Self(u64::from_le_bytes(*first), u64::from_le_bytes(*last), length));
+        }
+        if let (4..8, Some(first), Some(last)) = (length, name.first_chunk(), name.last_chunk()) {
+            return Some(Self(u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into(), length));
+        }
+        let digits = name.iter().fold(0, |digits, byte| digits << 8 | u64::from(*byte));
+        (length < 4).then_some(Self(digits, 0, length))
+    }
+}
 
 impl Index {
     #[inline]
     fn get(&self, name: impl AsRef<[u8]>) -> Option<usize> {
-        self.0.get(name.as_ref()).copied()
+        let name = name.as_ref();
+        match ShortName::new(name) {
+            Some(short) => self.short.get(&short),
+            None => self.long.get(name),
+        }
+        .copied()
+    }
+
+    fn insert(&mut self, name: &[u8], i: usize) {
+        match ShortName::new(name) {
+            Some(short) => self.short.insert(short, i),
+            None => self.long.insert(name.into(), i),
+        };
     }
 }
 
@@ -867,6 +912,7 @@ struct State {
     errors_unsaid: u64,
     buffer: Vec<u8>,
     prices: Vec<(i128, i128)>,
+    levels: Vec<Entry>,
     ended: bool,
     system: Option<String>,
     /// For level 3. It leaves in requests only.
@@ -913,6 +959,7 @@ impl Session {
                 errors_unsaid: 0,
                 buffer: Vec::with_capacity(1024),
                 prices: Vec::new(),
+                levels: Vec::new(),
                 heard: 0,
                 ended: false,
                 system: None,
@@ -1013,7 +1060,7 @@ impl Session {
         };
         if let Some((kind, data, entries)) = decoder.book(frame) {
             begin(state, data.timestamp);
-            return state.books::<Book>(options, kind, std::slice::from_ref(&data), entries);
+            return state.short(options, kind, &data, entries);
         }
         let decoded = decoder.decode_other(frame, |message, entries| {
             begin(state, message.timestamp());
@@ -1155,7 +1202,7 @@ impl Session {
     /// The rows collected since the last call; tables without rows are left out.
     pub fn take(&mut self) -> Vec<Rows> {
         let State { out, symbols, .. } = &mut self.state;
-        let name = |symbol: usize| &*symbols[symbol].name;
+        let name = |symbol: usize| Cell::name(&symbols[symbol].name, symbols[symbol].view);
         let mut taken: Vec<_> = out.book.take(name).into_iter().chain(out.orders.take(name)).collect();
         let others = out.tables.iter_mut().filter(|rows| rows.len > 0);
         taken.extend(others.map(|rows| std::mem::replace(rows, Rows::new(rows.table))));
@@ -1242,11 +1289,15 @@ impl State {
         self.asked.retain(|&old, _| old + 1000 > id);
     }
 
-    /// The duties of the clock; `next` is the number of the frame to come.
+    /// The duties of the clock, if some are due; `next` is the number of the frame to come.
+    #[inline]
     fn step(&mut self, now: i64, next: u64) {
-        if now < self.next_step {
-            return;
+        if now >= self.next_step {
+            self.duties(now, next);
         }
+    }
+
+    fn duties(&mut self, now: i64, next: u64) {
         self.next_step = now + STEP;
         if self.last_alive == 0 {
             self.last_alive = now;
@@ -1426,6 +1477,7 @@ impl State {
         let i = self.symbols.len();
         self.symbols.push(Symbol {
             name: name.into(),
+            view: short_view(name),
             pair: None,
             selected: false,
             subscriptions: [Subscription::OFF; Channel::ALL.len()],
@@ -1437,7 +1489,7 @@ impl State {
             quoted: [None; 3],
             differs: [None; 3],
         });
-        self.index.0.insert(name.as_bytes().into(), i);
+        self.index.insert(name.as_bytes(), i);
         Some(i)
     }
 
@@ -1492,6 +1544,58 @@ impl State {
         };
         followed.depth = Some((depth, from));
         depth
+    }
+
+    /// The one message of a frame of the book channel that is laid out as Kraken does.
+    #[inline]
+    fn short(&mut self, options: &Options, kind: Kind, data: &BookData<'_>, entries: &[ShortEntry]) {
+        if self.update(options, kind, data, entries).is_none() {
+            let mut levels = std::mem::take(&mut self.levels);
+            levels.clear();
+            levels.extend(entries.iter().map(Entry::from));
+            self.books::<Book>(options, kind, std::slice::from_ref(data), &levels);
+            self.levels = levels;
+        }
+    }
+
+    /// The same as [`Self::books`] of an update, if all is as it nearly always is: the book lives, precision and depth
+    /// are known, numbers are written at that precision, no checkpoint is due. `None`, and nothing done, otherwise.
+    #[inline]
+    fn update(&mut self, options: &Options, kind: Kind, data: &BookData<'_>, entries: &[ShortEntry]) -> Option<()> {
+        let i = self.index.get(data.symbol)?;
+        let symbol = &mut self.symbols[i];
+        let subscription = &mut symbol.subscriptions[Channel::Book as usize];
+        let (Some((price_precision, qty_precision, Origin::Instrument | Origin::Option)), Some((depth, _))) =
+            (symbol.precision, symbol.book.depth)
+        else {
+            return None;
+        };
+        if kind != Kind::Update
+            || (subscription.standing == Standing::Off && !options.observe)
+            || symbol.book.hour < self.out.now.div_euclid(HOUR)
+        {
+            return None;
+        }
+        let tens = |precision| Some(pow10(limits::SCALE.checked_sub(precision)?));
+        let (price_tens, qty_tens) = (tens(price_precision)?, tens(qty_precision)?);
+        let terms = Terms { kind, checksum: data.checksum, depth, price_precision, qty_precision };
+        let outcome = symbol.book.life.update(&terms, entries)?;
+        subscription.heard = self.out.now;
+        self.out.count(Channel::Book.name());
+        self.out.counts.absent += std::mem::take(&mut symbol.book.life.absent);
+        let lines = entries.iter().map(|entry| LevelLine {
+            side: Some(entry.side),
+            price: i128::from(entry.price) * price_tens,
+            qty: i128::from(entry.qty) * qty_tens,
+        });
+        let rows = self.out.book.push(self.out.run(0, data.timestamp, i, terms), lines, |_| ());
+        self.out.collected(Table::Book, rows);
+        if outcome == Outcome::Ok {
+            self.out.counts.book.ok += 1;
+        } else {
+            self.outcome::<Book>(options, i, outcome, data.checksum.is_some());
+        }
+        Some(())
     }
 
     /// The messages of one frame of the book channel or of level 3.
@@ -2383,4 +2487,27 @@ fn checkpoint<B: Kept>(symbol: &mut Symbol, out: &mut Out, hour: i64, next: u64)
     let followed = B::kept(symbol);
     B::checkpoint(followed, out, &symbol.name, next);
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_every_length_are_found_and_no_other() {
+        let mut index = Index::default();
+        let names: Vec<_> = ["A", "B"].iter().flat_map(|letter| (1..=20).map(|n| letter.repeat(n))).collect();
+        // The same but for one letter in the middle.
+        let others = names.iter().map(|name| name[..name.len() / 2].to_owned() + "/" + &name[name.len() / 2 + 1..]);
+        let names: Vec<_> = names.iter().cloned().chain(others.filter(|name| name.len() > 1)).collect();
+        assert_eq!(index.get("A"), None);
+        for (i, name) in names.iter().enumerate() {
+            assert_eq!(index.get(name), None, "{name}");
+            index.insert(name.as_bytes(), i);
+        }
+        for (i, name) in names.iter().enumerate() {
+            assert_eq!(index.get(name), Some(i), "{name}");
+        }
+        assert_eq!(index.get(""), None);
+    }
 }
