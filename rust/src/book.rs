@@ -55,16 +55,13 @@ impl<M: Mantissa> Level<M> {
 struct Text<M: Mantissa> {
     /// Zeros ([`checksum::FRONT`]), then the digits. Those of both sides fit, so that the other side's can be put behind.
     digits: M::Digits,
-    /// How many of each level, the best in the lowest byte: at most 2 × 39.
+    /// How many of each level, the best in the lowest byte: at most 2 × 39. Bytes behind the last level say nothing.
     lengths: u128,
     /// Where the last level ends.
     end: usize,
     /// Levels.
     count: usize,
 }
-
-/// The bytes of the best ten levels.
-const TEN: u128 = bytes_below(LEVELS);
 
 /// All bits of so many bytes, from the lowest.
 #[inline]
@@ -128,7 +125,7 @@ impl<M: Mantissa> Text<M> {
         let end = if self.count < LEVELS { self.end } else { self.end - self.length(LEVELS - 1) };
         let length = self.splice(self.begin(at), 0, end, level);
         let better = bytes_below(at);
-        self.lengths = (self.lengths & better | length << (8 * at) | (self.lengths & !better) << 8) & TEN;
+        self.lengths = self.lengths & better | length << (8 * at) | (self.lengths & !better) << 8;
         self.end = end + length as usize;
         self.count = LEVELS.min(self.count + 1);
     }

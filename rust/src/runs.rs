@@ -1,9 +1,9 @@
-//! Rows of book messages being collected: what the rows of a message share is kept once, and written out column by
-//! column when the rows are taken. Of the 14 columns of a level three are its own.
+//! Rows of book messages being collected: what a row has of its own goes into its columns at once, what the rows of a
+//! message share is kept once and gathered when the rows are taken. Of the 14 columns of a level three are its own.
 
 use crate::book::Terms;
-use crate::message::{Kind, OrderEvent, Side};
-use crate::rows::{Cell, Column, Rows, Values, Views, view};
+use crate::message::{Kind, OrderEntry, OrderEvent, Side};
+use crate::rows::{Bits, Cell, Column, Rows, Values, Views, view};
 use crate::schema::Table;
 
 /// What the rows of one message share.
@@ -39,103 +39,126 @@ impl Run {
     }
 }
 
-/// What a row has of its own.
-pub trait Line: Copy {
+/// What rows have of their own, column by column.
+pub trait Own: Default {
     /// The table.
     const TABLE: Table;
-    /// The row of a message without entries.
-    const NONE: Self;
 
-    /// Its columns; `ids` are those of the orders.
-    fn columns(lines: &[Self], ids: Views) -> Vec<Column>;
+    /// Adds the row of a message without entries.
+    fn push_empty(&mut self);
+    /// Rows.
+    fn rows(&self) -> usize;
+    /// The columns. None of their rows is left.
+    fn take(&mut self) -> Vec<Column>;
 }
 
-/// A level.
-#[derive(Debug, Clone, Copy)]
-pub struct LevelLine {
-    /// Side; none where the message has no entries.
-    pub side: Option<Side>,
-    /// Price at scale 10.
-    pub price: i128,
-    /// Quantity at scale 10.
-    pub qty: i128,
-}
-
-/// An order, but for its id, whose length varies.
-#[derive(Debug, Clone, Copy)]
-pub struct OrderLine {
-    /// Side, price and quantity.
-    pub level: LevelLine,
-    /// What befell it; none in snapshots.
-    pub event: Option<OrderEvent>,
-    /// When it was inserted or amended, ns.
-    pub ts_order: i64,
-}
-
-/// A column of what each line says, null where it is not told.
-fn column<L, T>(
-    lines: &[L],
-    values: impl FnOnce(Vec<T>) -> Values,
-    cell: impl Fn(&L) -> T,
-    told: impl Fn(&L) -> bool,
-) -> Column {
-    let valid = (!lines.iter().all(&told)).then(|| lines.iter().map(told).collect());
-    Column { values: values(lines.iter().map(cell).collect()), valid }
+/// The values; the vector has room for as many again, since the next time brings about as many.
+fn taken<T>(values: &mut Vec<T>) -> Vec<T> {
+    let next = Vec::with_capacity(values.len());
+    std::mem::replace(values, next)
 }
 
 fn words(views: Vec<u128>) -> Values {
     Values::Views(Views::from(views))
 }
 
-impl LevelLine {
-    fn told(&self) -> bool {
-        self.side.is_some()
+/// Columns of levels.
+#[derive(Debug, Default)]
+pub struct Levels {
+    sides: Vec<u128>,
+    prices: Vec<i128>,
+    qtys: Vec<i128>,
+    /// Rows of messages without entries, ascending.
+    empty: Vec<usize>,
+}
+
+impl Levels {
+    /// Adds a level, its numbers at scale 10.
+    #[inline]
+    pub fn push(&mut self, side: Side, price: i128, qty: i128) {
+        const WORDS: [u128; 2] = [view(Side::Bid.word()), view(Side::Ask.word())];
+        self.sides.push(WORDS[side as usize]);
+        self.prices.push(price);
+        self.qtys.push(qty);
     }
 
-    fn side(&self) -> u128 {
-        self.side.map_or(0, |side| const { [view(Side::Bid.word()), view(Side::Ask.word())] }[side as usize])
+    /// Which rows are told of a level, if some are not.
+    fn told(&self) -> Option<Bits> {
+        let told = |row| self.empty.binary_search(&row).is_err();
+        (!self.empty.is_empty()).then(|| (0..self.rows()).map(told).collect())
     }
 }
 
-impl Line for LevelLine {
+impl Own for Levels {
     const TABLE: Table = Table::Book;
-    const NONE: Self = Self { side: None, price: 0, qty: 0 };
 
-    fn columns(lines: &[Self], _: Views) -> Vec<Column> {
-        vec![
-            column(lines, words, Self::side, Self::told),
-            column(lines, Values::I128, |line| line.price, Self::told),
-            column(lines, Values::I128, |line| line.qty, Self::told),
-        ]
+    fn push_empty(&mut self) {
+        self.empty.push(self.sides.len());
+        self.sides.push(0);
+        self.prices.push(0);
+        self.qtys.push(0);
+    }
+
+    fn rows(&self) -> usize {
+        self.sides.len()
+    }
+
+    fn take(&mut self) -> Vec<Column> {
+        let valid = [(); 3].map(|()| self.told());
+        self.empty.clear();
+        let numbers = [&mut self.prices, &mut self.qtys].map(|numbers| Values::I128(taken(numbers)));
+        let values = std::iter::once(words(taken(&mut self.sides))).chain(numbers);
+        values.zip(valid).map(|(values, valid)| Column { values, valid }).collect()
     }
 }
 
-impl OrderLine {
-    fn told(&self) -> bool {
-        self.level.told()
+/// Columns of orders.
+#[derive(Debug, Default)]
+pub struct Orders {
+    levels: Levels,
+    events: Vec<Option<OrderEvent>>,
+    ids: Views,
+    times: Vec<i64>,
+}
+
+impl Orders {
+    /// Adds an order, its numbers at scale 10; in a snapshot nothing befell it.
+    #[inline]
+    pub fn push(&mut self, entry: &OrderEntry<'_>, kind: Kind, price: i128, qty: i128) {
+        self.levels.push(entry.side, price, qty);
+        self.events.push((kind == Kind::Update).then_some(entry.event));
+        self.ids.push(entry.id.text(&mut [0; 19]).as_bytes());
+        self.times.push(entry.timestamp);
+    }
+}
+
+impl Own for Orders {
+    const TABLE: Table = Table::Orders;
+
+    fn push_empty(&mut self) {
+        self.levels.push_empty();
+        self.events.push(None);
+        self.ids.views.push(0);
+        self.times.push(0);
     }
 
-    fn event(&self) -> u128 {
+    fn rows(&self) -> usize {
+        self.times.len()
+    }
+
+    fn take(&mut self) -> Vec<Column> {
         const WORDS: [u128; 3] =
             [view(OrderEvent::Add.word()), view(OrderEvent::Modify.word()), view(OrderEvent::Delete.word())];
-        self.event.map_or(0, |event| WORDS[event as usize])
-    }
-}
-
-impl Line for OrderLine {
-    const TABLE: Table = Table::Orders;
-    const NONE: Self = Self { level: LevelLine::NONE, event: None, ts_order: 0 };
-
-    fn columns(lines: &[Self], ids: Views) -> Vec<Column> {
-        let ids = Column { values: Values::Views(ids), ..column(lines, words, |_| 0, Self::told) };
-        vec![
-            column(lines, words, |line| line.level.side(), Self::told),
-            column(lines, words, Self::event, |line| line.event.is_some()),
-            ids,
-            column(lines, Values::I128, |line| line.level.price, Self::told),
-            column(lines, Values::I128, |line| line.level.qty, Self::told),
-            column(lines, Values::I64, |line| line.ts_order, Self::told),
-        ]
+        let all = self.events.iter().all(Option::is_some);
+        let valid = (!all).then(|| self.events.iter().map(Option::is_some).collect());
+        let events = self.events.drain(..).map(|event| event.map_or(0, |event| WORDS[event as usize])).collect();
+        let events = Column { values: words(events), valid };
+        let ids = Column { values: Values::Views(std::mem::take(&mut self.ids)), valid: self.levels.told() };
+        let times = Column { values: Values::I64(taken(&mut self.times)), valid: self.levels.told() };
+        let mut columns = self.levels.take();
+        columns.splice(1..1, [events, ids]);
+        columns.push(times);
+        columns
     }
 }
 
@@ -143,37 +166,28 @@ impl Line for OrderLine {
 const KINDS: [u128; 2] = [view(Kind::Snapshot.word()), view(Kind::Update.word())];
 
 /// Rows of one of the two tables of books.
-#[derive(Debug)]
-pub struct Runs<L> {
+#[derive(Debug, Default)]
+pub struct Runs<C> {
     messages: Vec<Run>,
-    lines: Vec<L>,
-    /// Ids of the orders.
-    ids: Views,
+    own: C,
 }
 
-impl<L> Default for Runs<L> {
-    fn default() -> Self {
-        Self { messages: Vec::new(), lines: Vec::new(), ids: Views::default() }
-    }
-}
-
-impl<L: Line> Runs<L> {
+impl<C: Own> Runs<C> {
     /// Rows waiting to be taken.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.lines.len()
+        self.own.rows()
     }
 
-    /// Adds the rows of a message, one at least: its entries, or that it had none. Returns how many they are.
+    /// Adds the rows of a message, one at least: so many entries, which `push` adds, or that it had none. Returns how
+    /// many rows they are.
     #[inline]
-    pub fn push(&mut self, run: Run, lines: impl ExactSizeIterator<Item = L>, ids: impl FnOnce(&mut Views)) -> usize {
-        let rows = lines.len().max(1);
-        if lines.len() == 0 {
-            self.lines.push(L::NONE);
-            self.ids.views.push(0);
+    pub fn push(&mut self, run: Run, entries: usize, push: impl FnOnce(&mut C)) -> usize {
+        if entries == 0 {
+            self.own.push_empty();
         }
-        self.lines.extend(lines);
-        ids(&mut self.ids);
+        push(&mut self.own);
+        let rows = entries.max(1);
         #[allow(clippy::cast_possible_truncation, reason = "at most 16 Mi, as a frame has")]
         self.messages.push(Run { rows: rows as u32, ..run });
         rows
@@ -181,7 +195,7 @@ impl<L: Line> Runs<L> {
 
     /// The rows collected since the last call, if any; `name` tells the cell of a symbol's name.
     pub fn take<'a>(&mut self, name: impl Fn(usize) -> Cell<'a>) -> Option<Rows> {
-        let len = self.lines.len();
+        let len = self.own.rows();
         if len == 0 {
             return None;
         }
@@ -206,7 +220,7 @@ impl<L: Line> Runs<L> {
             Column { values: Values::Views(symbols), valid: None },
             shared.column(words, |run| KINDS[run.terms.kind as usize]),
         ];
-        columns.extend(L::columns(&self.lines, std::mem::take(&mut self.ids)));
+        columns.extend(self.own.take());
         columns.extend([
             shared.nullable(Values::U32, |run| run.terms.checksum),
             shared.column(Values::U16, |run| run.terms.depth),
@@ -214,8 +228,7 @@ impl<L: Line> Runs<L> {
             shared.column(Values::U8, |run| run.terms.qty_precision),
         ]);
         self.messages.clear();
-        self.lines.clear();
-        Some(Rows { table: L::TABLE, columns, len })
+        Some(Rows { table: C::TABLE, columns, len })
     }
 }
 

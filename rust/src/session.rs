@@ -24,7 +24,7 @@ use crate::message::{
 };
 use crate::orders::{Modify, Orders};
 use crate::rows::{Cell, Place, Rows, short_view, word};
-use crate::runs::{LevelLine, OrderLine, Run, Runs};
+use crate::runs::{self, Levels, Run, Runs};
 use crate::schema::Table;
 use crate::secret::Secret;
 
@@ -542,9 +542,11 @@ impl Kept for Book {
     }
 
     fn rows(out: &mut Out, run: Run, entries: &[Entry], numbers: &[(i128, i128)]) {
-        let lines = entries.iter().zip(numbers);
-        let lines = lines.map(|(entry, &(price, qty))| LevelLine { side: Some(entry.side), price, qty });
-        let rows = out.book.push(run, lines, |_| ());
+        let rows = out.book.push(run, entries.len(), |levels| {
+            for (entry, &(price, qty)) in entries.iter().zip(numbers) {
+                levels.push(entry.side, price, qty);
+            }
+        });
         out.collected(Table::Book, rows);
     }
 
@@ -618,15 +620,9 @@ impl Kept for Orders {
     }
 
     fn rows(out: &mut Out, run: Run, entries: &[OrderEntry<'_>], numbers: &[(i128, i128)]) {
-        let snapshot = run.terms.kind == Kind::Snapshot;
-        let lines = entries.iter().zip(numbers).map(|(entry, &(price, qty))| OrderLine {
-            level: LevelLine { side: Some(entry.side), price, qty },
-            event: (!snapshot).then_some(entry.event),
-            ts_order: entry.timestamp,
-        });
-        let rows = out.orders.push(run, lines, |ids| {
-            for entry in entries {
-                ids.push(entry.id.text(&mut [0; 19]).as_bytes());
+        let rows = out.orders.push(run, entries.len(), |orders| {
+            for (entry, &(price, qty)) in entries.iter().zip(numbers) {
+                orders.push(entry, run.terms.kind, price, qty);
             }
         });
         out.collected(Table::Orders, rows);
@@ -678,8 +674,8 @@ impl Kept for Orders {
 struct Out {
     /// Rows of all tables but the two of book messages.
     tables: Vec<Rows>,
-    book: Runs<LevelLine>,
-    orders: Runs<OrderLine>,
+    book: Runs<Levels>,
+    orders: Runs<runs::Orders>,
     events: VecDeque<Event>,
     counts: Counts,
     /// Rows since the last `alive` row.
@@ -1583,12 +1579,11 @@ impl State {
         subscription.heard = self.out.now;
         self.out.count(Channel::Book.name());
         self.out.counts.absent += std::mem::take(&mut symbol.book.life.absent);
-        let lines = entries.iter().map(|entry| LevelLine {
-            side: Some(entry.side),
-            price: i128::from(entry.price) * price_tens,
-            qty: i128::from(entry.qty) * qty_tens,
+        let rows = self.out.book.push(self.out.run(0, data.timestamp, i, terms), entries.len(), |levels| {
+            for entry in entries {
+                levels.push(entry.side, i128::from(entry.price) * price_tens, i128::from(entry.qty) * qty_tens);
+            }
         });
-        let rows = self.out.book.push(self.out.run(0, data.timestamp, i, terms), lines, |_| ());
         self.out.collected(Table::Book, rows);
         if outcome == Outcome::Ok {
             self.out.counts.book.ok += 1;

@@ -1,7 +1,12 @@
 //! The protocol as a session lives it: what it asks for, what it makes of the answers, how it repairs one symbol.
 
+use std::collections::HashSet;
+
+use krakpot_core::book::Book;
 use krakpot_core::checksum::crc32;
+use krakpot_core::decimal::Decimal;
 use krakpot_core::limits;
+use krakpot_core::message::{Entry, Side};
 use krakpot_core::schema::Table;
 use krakpot_core::session::{Channel, Options, Session};
 
@@ -411,4 +416,91 @@ fn an_answer_that_names_nothing_ends_no_book() {
     session.receive(br#"{"method":"subscribe","result":{},"success":true}"#, START);
     assert_eq!(session.live(), 1);
     assert!(kinds(&mut session).is_empty());
+}
+
+/// A source of numbers for scripts, the same every time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+/// A message of the book channel with one or two of a few numbers a side, the exchange's checksum after it, or a wrong one.
+fn script_message(dice: &mut Dice, symbol: &str, book: &mut Book, snapshot: bool) -> String {
+    if snapshot {
+        *book = Book::new(10, 1, 2);
+    }
+    let mut side = |side, first: u64| {
+        let entries: Vec<_> = (0..dice.roll(4).max(snapshot.into()))
+            .map(|_| {
+                // Seldom across the other side's best, beyond the precision, or beyond 64 bits.
+                let price = match dice.roll(200) {
+                    0 => "95.55".to_owned(),
+                    1 => "98765432109876543210.5".to_owned(),
+                    2 => "100.0".to_owned(),
+                    _ => format!("{}.{}", first + dice.roll(3), dice.roll(10)),
+                };
+                let qty = if !snapshot && dice.roll(3) == 0 { "0.00".into() } else { format!("{}.25", dice.roll(120)) };
+                let number = |text: &str| Decimal::parse(text.as_bytes()).expect("a number");
+                // What cannot be held ends the book; a checksum is no longer wanted.
+                let _ = book.set(&Entry { side, price: number(&price), qty: number(&qty) });
+                format!(r#"{{"price":{price},"qty":{qty}}}"#)
+            })
+            .collect();
+        entries.join(",")
+    };
+    let (bids, asks) = (side(Side::Bid, 97), side(Side::Ask, 101));
+    let kind = if snapshot { "snapshot" } else { "update" };
+    let checksum = if dice.roll(60) == 0 { 7 } else { book.checksum() };
+    format!(
+        r#"{{"channel":"book","type":"{kind}","data":[{{"symbol":"{symbol}","bids":[{bids}],"asks":[{asks}],"checksum":{checksum},"timestamp":"2026-08-02T03:35:51.660084Z"}}]}}"#
+    )
+}
+
+#[test]
+fn how_a_message_is_laid_out_makes_no_difference() {
+    // As Kraken does, which is read and applied in 64 bits where that will do, and with a blank.
+    let symbols: Vec<_> = (0..limits::CHECKPOINTS_MAX + 20).map(|i| format!("S{i}/USD")).collect();
+    let options = Options {
+        observe: true,
+        depth: Some(10),
+        // Of the others precision is what the digits show.
+        precision: symbols.iter().skip(3).map(|symbol| (symbol.clone(), (1, 2))).collect(),
+        ..Options::default()
+    };
+    let [mut plain, mut blank] = [(); 2].map(|()| Session::new("test", options.clone()));
+    let mut books: Vec<_> = symbols.iter().map(|_| Book::new(10, 1, 2)).collect();
+    let mut dice = Dice(1);
+    let mut now = START;
+    let mut seen = HashSet::new();
+    for message in 0..20_000 {
+        // Most of the time within a second; over an hour's end now and then.
+        now += if dice.roll(2_000) == 0 { 1_800 * SECOND } else { SECOND / 500 };
+        let i = if message < symbols.len() { message } else { usize::try_from(dice.roll(8)).expect("small") };
+        let snapshot = message < symbols.len() || plain.book(&symbols[i]).is_none();
+        let frame = script_message(&mut dice, &symbols[i], &mut books[i], snapshot);
+        plain.receive(frame.as_bytes(), now);
+        blank.receive(frame.replacen(':', ": ", 1).as_bytes(), now);
+        let (events, others) = (plain.events(), blank.events());
+        assert_eq!(events, others, "{message}: {frame}");
+        seen.extend(events.into_iter().map(|event| event.kind));
+        if message % 100 == 0 {
+            assert_eq!(format!("{:?}", plain.take()), format!("{:?}", blank.take()), "before {message}");
+            assert_eq!(format!("{:?}", plain.counts()), format!("{:?}", blank.counts()), "before {message}");
+            assert_eq!(
+                plain.subscriptions().collect::<Vec<_>>(),
+                blank.subscriptions().collect::<Vec<_>>(),
+                "before {message}"
+            );
+        }
+    }
+    let counts = plain.counts();
+    assert!(counts.book.ok > 10_000 && counts.book.bad > 100 && counts.absent > 1_000, "{counts:?}");
+    assert!(counts.rows[Table::Checkpoints as usize] > 300, "{counts:?}");
+    for kind in ["mismatch", "crossed", "precision", "decode_error"] {
+        assert!(seen.contains(kind), "{kind} is one of {seen:?}");
+    }
 }
