@@ -328,6 +328,22 @@ fn every_hour_each_living_book_is_written_once_whether_it_moves_or_not() {
 }
 
 #[test]
+fn a_subscription_is_quiet_a_minute_after_its_last_data() {
+    let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
+    session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
+    session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
+    let word = |session: &mut Session, now: i64| {
+        session.tick(now);
+        session.subscriptions().next().map(|(_, _, word, _)| word)
+    };
+    session.receive(book("update", "A/USD", "1.0", one_bid("10")).as_bytes(), START + 50 * SECOND);
+    assert_eq!(word(&mut session, START + 100 * SECOND), Some("live"));
+    assert_eq!(word(&mut session, START + 111 * SECOND), Some("quiet"));
+    session.receive(book("update", "A/USD", "1.0", one_bid("10")).as_bytes(), START + 112 * SECOND);
+    assert_eq!(word(&mut session, START + 113 * SECOND), Some("live"));
+}
+
+#[test]
 fn alive_rows_account_for_every_frame_and_row() {
     let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
     session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
