@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 import lakes
@@ -128,3 +129,25 @@ def test_the_order_is_the_lake_s() -> None:
     """Within a session the session says nothing."""
     assert merge.by("book") == ["symbol", "message", "entry"]
     assert merge.by("assets") == ["message", "entry"]
+
+
+def test_what_was_read_of_a_part_does_not_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even as compressed: a part of a day has some hundred megabytes."""
+    monkeypatch.setattr(seal, "ROW_GROUP", 10_000)
+    chance = random.Random(1)
+    rows = 400_000
+    times = pl.Series([chance.randrange(1 << 60) for _ in range(rows)])
+    frame = (
+        book(tmp_path).head(1)[[0] * rows]
+        .with_columns(message=pl.int_range(rows, dtype=pl.UInt64), ts_recv=times.cast(pl.Datetime("ns", "UTC")))
+    )  # fmt: skip
+    path = tmp_path / "long.parquet"
+    seal.write_part(frame.cast(seal.polars_schema("book")), path)  # type: ignore[arg-type]  # as Polars reads it
+    before = pa.default_memory_pool().bytes_allocated()
+    held, read = [], 0
+    for taken in merge.merged([path], "book", failed=fail):
+        read += taken.height
+        held.append(pa.default_memory_pool().bytes_allocated())
+    assert read == rows
+    # Eight bytes a row; as decoded it has more than a hundred.
+    assert max(held) - before < path.stat().st_size

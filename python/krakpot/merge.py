@@ -41,7 +41,8 @@ class _Cursor:
 
     def _read(self) -> Iterator[pl.DataFrame]:
         try:
-            with pq.ParquetFile(self.path, buffer_size=BUFFER) as file:
+            # Read ahead, all that was read would stay in memory until the file is closed.
+            with pq.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False) as file:
                 for batch in file.iter_batches(BLOCK, columns=list(self.schema), use_threads=False):
                     # Text that is no UTF-8 would be believed otherwise.
                     batch.validate(full=True)
