@@ -196,11 +196,12 @@ def live(found: dict[str, Any]) -> list[str]:
         cells("while all is recorded", beside["recording"]),
     ]
     kept = [facts for _, facts in every if "blocks" in facts]
-    most = max(kept, key=lambda facts: int(facts["blocks"]))
+    least, most = (f"{of(facts['messages'] for facts in kept):,}" for of in (min, max))
+    blocks = max(facts["blocks"] for facts in kept)
     lines += [
         "",
-        f"Python held at most {most['blocks']:,} blocks of memory (`sys.getallocatedblocks`) more after a row of",
-        f"callbacks or iteration than before; that row had {most['messages']:,} messages. The garbage collector beside",
+        f"Python held at most {blocks:,} blocks of memory (`sys.getallocatedblocks`) more after a row of",
+        f"callbacks or iteration than before, of {least} to {most} messages. The garbage collector beside",
         f"{found['objects']:,} objects of the strategy's own, by iteration; collections of the youngest + middle +",
         "oldest generation, pauses in µs:",
         "",
