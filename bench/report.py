@@ -158,30 +158,60 @@ def verdict(value: float, budget: float, *, least: bool = False) -> str:
 
 def live(found: dict[str, Any]) -> list[str]:
     """The section of live strategies."""
+    columns = [(what, share) for what in ("event", "recv") for share in ("p50", "p99", "p99.9")]
+    names = (f"{what} {share}" for what, share in columns)
+    head = [row("", "messages", "messages/s", *names), row("---", *("---:" for _ in range(8)))]
+
+    def cells(words: str, facts: dict[str, Any]) -> str:
+        ages = (f"{facts[what][share]:,.0f}" if share in facts[what] else "" for what, share in columns)
+        return row(words, f"{facts['messages']:,}", f"{facts['rate']:,.0f}", *ages)
+
+    every = [(name, facts) for ways in found["rates"].values() for name, facts in ways.items()]
     lines = [
         "## Live strategies",
         "",
         "Age of a message of the book channel when `krakpot.Feed` has handed it to the strategy, its book applied and",
-        f"its checksum checked, µs; {found['pairs']} simulated pairs at depth 10, {found['seconds']:.0f} s each.",
-        "*Sent*: since the write call of the sending process, over loopback, so with whatever the machine does in",
-        "between. *Read*: since the loop has the bytes of the socket; messages of one read wait for those before them.",
+        f"its checksum checked, µs; {found['pairs']} simulated pairs at depth {found['depth']}.",
+        "*Event*: since its `ts_event`, the time at which it was due in the sending process, which looks at its clock",
+        "without a pause: so with its making, the loopback, the waking of the loop, and whatever the machine does",
+        "between. *Recv*: since `ts_recv`, taken when the loop has woken, has read the socket and hands over the",
+        "bytes: the feed's own part, in which messages of one read wait for those before. The rate is of messages the",
+        f"strategy received. Where those were fewer than {found['few']:,}, p99.9 is left out.",
         "",
-        row("", "messages/s", *(f"{what} {share}" for what in ("sent", "read") for share in ("p50", "p99", "p99.9"))),
-        row("---", *("---:" for _ in range(7))),
+        *head,
+        *(cells(name.replace("/", ", "), facts) for name, facts in every),
     ]
-    for ways in found["rates"].values():
-        for name, facts in ways.items():
-            way, loop = name.split("/")
-            cells = (f"{facts[what][share]:,.0f}" for what in ("sent", "read") for share in facts[what])
-            lines.append(row(f"{way}, {loop}", f"{facts['rate']:,.0f}", *cells))
-    if not any(name.endswith("/uvloop") for ways in found["rates"].values() for name in ways):
+    if not any(name.endswith("/uvloop") for name, _ in every):
         lines += ["", "uvloop is not installed."]
-    pauses = " and ".join(f"{facts['longest_us']:,.0f} µs ({name})" for name, facts in found["gc"].items())
+    beside = found["record"]
     lines += [
         "",
-        f"Longest pause of the garbage collector beside {found['objects']:,} objects of the strategy's own, a full",
-        f"collection included: {pauses}.",
+        f"The same of {' and '.join(beside['symbols'])} at depth {beside['symbols_depth']}, callbacks, asyncio: alone,",
+        f"and while `record=` records all {beside['pairs']:,} pairs (book of depth {beside['depth']:,}, trade, ticker;",
+        f"{beside['recording']['recorded']:,.0f} messages/s). The sending process leaves room on the cores: it looks",
+        f"at its clock every {beside['nap_us']:,.0f} µs, which is in *event*.",
+        "",
+        *head,
+        cells("alone", beside["alone"]),
+        cells("while all is recorded", beside["recording"]),
     ]
+    kept = [facts for _, facts in every if "blocks" in facts]
+    least, most = (f"{of(facts['messages'] for facts in kept):,}" for of in (min, max))
+    blocks = max(facts["blocks"] for facts in kept)
+    lines += [
+        "",
+        f"Python held at most {blocks:,} blocks of memory (`sys.getallocatedblocks`) more after a row of",
+        f"callbacks or iteration than before, of {least} to {most} messages. The garbage collector beside",
+        f"{found['objects']:,} objects of the strategy's own, by iteration; collections of the youngest + middle +",
+        "oldest generation, pauses in µs:",
+        "",
+        row("", "messages", "collections", "longest pause", "a full collection, forced"),
+        row("---", *("---:" for _ in range(4))),
+    ]
+    for name, facts in found["gc"].items():
+        times = " + ".join(str(n) for n in facts["collections"])
+        pause = f"{facts['longest_us']:,.0f}" if any(facts["collections"]) else "none"
+        lines.append(row(name, f"{facts['messages']:,}", times, pause, f"{facts['full_us']:,.0f}"))
     return lines
 
 

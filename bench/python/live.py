@@ -1,9 +1,11 @@
-"""How long it takes from a message's sending to the strategy that has its book, checked.
+"""How long it takes from a message's being due to the strategy that has its book, checked.
 
 Goals: p50, p99 and p99.9 of messages of the book channel, by the way of listening (callbacks, iteration, batches), by
-the loop (asyncio's, uvloop where it is installed), at several rates; from the write call of the sending process, over
-loopback, and from the moment the loop has read the socket. The pauses of the garbage collector, as it is and after
-``gc.freeze()``. Every answer is asserted: all books right, nothing waited. Not goals: networks, TLS, throughput.
+the loop (asyncio's, uvloop where it is installed), at several rates; since ``ts_event``, the time at which the sending
+process ought to send it over loopback, and since ``ts_recv``, taken when the loop hands over what it has read. The same
+of a few symbols, alone and while a recorder beside records the full feed. What memory grows by, and the pauses of the
+garbage collector, as it is and after ``gc.freeze()``. Every answer is asserted: all books right, nothing waited. Not
+goals: networks, TLS, throughput.
 
 ``python bench/python/live.py`` prints tables, ``--json`` one JSON object; ``--small`` is for the tests.
 """
@@ -14,60 +16,117 @@ import argparse
 import asyncio
 import gc
 import json
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
 
+from burst import CHANNELS, ready
 from krakpot import BookEvent, _core
+from krakpot.errors import FeedError
 from krakpot.feed import Feed
+from krakpot.top import Glance
 
 PAIRS = 20
+DEPTH = 10
+SHARE = 0.1
+"""Of the messages of a full subscription (book of depth 1000, trade, ticker), by which the exchange's rate goes, those
+of the book channel at ``DEPTH`` on ``PAIRS`` busy pairs: most orders are deeper in the book."""
+RATES = {200: 6.0, 10_000: 3.0, 30_000: 3.0}
+"""Messages a second that the strategy receives, about: a few symbols, the full feed, three of them. Seconds of each."""
 WARM = 0.5
 """Seconds that are not counted."""
 WAYS = ("callbacks", "iteration", "batches")
 SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+THOUSANDTH = 5_000
+"""Messages below which p99.9 is left out: it would be the worst one or two."""
+KEPT = 0.05
+"""Blocks of memory for a message, at most, by which Python may grow: far below one."""
 LOAD = 200_000
 """Objects of the strategy's own that the collector has to walk over."""
+FULL = 10_000
+"""Messages a second of the full feed."""
+FEW = ["BTC/USD", "ETH/USD"]
+FEW_DEPTH = 100
+"""Symbols of a strategy beside which all are recorded, and the depth of their books."""
+NAP = 0.0002
+"""Seconds between two looks of the sender at its clock where three processes share the cores."""
+START = 30.0
+"""Seconds for a recorder to start."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is recorded beside a strategy: the full feed, of book, trade and ticker."""
+
+    pairs: int = 1450
+    rate: float = FULL
+    depth: int = 1000
+    seconds: float = 12.0
 
 
 class Ages:
-    """How old messages were, ns: since their sending, and since the socket was read."""
+    """How old messages were, ns, and what the interpreter did meanwhile; while the window is open."""
 
     def __init__(self) -> None:
-        """Begin."""
-        self.sent: list[int] = []
-        self.read: list[int] = []
-        self.begin = time.time_ns() + int(WARM * 1e9)
+        """Begin, closed."""
+        # No Python object is kept for a message, so that what is kept is the feed's.
+        self.event, self.recv = array("q"), array("q")
+        self._begin = self._end = sys.maxsize
+        self.blocks = 0
+        self.collections: list[int] = []
+
+    def open(self) -> None:
+        """Count from now on."""
+        self.collections = [generation["collections"] for generation in gc.get_stats()]
+        self.blocks = sys.getallocatedblocks()
+        self._begin = time.time_ns()
+
+    def close(self) -> None:
+        """Count no more."""
+        self._end = time.time_ns()
+        self.blocks = sys.getallocatedblocks() - self.blocks
+        now = (generation["collections"] for generation in gc.get_stats())
+        self.collections = [after - before for before, after in zip(self.collections, now, strict=True)]
 
     def add(self, now: int, ts_event: int | None, ts_recv: int) -> None:
         """One message that the strategy has ``now``."""
         assert ts_event is not None, "updates carry their time"
-        if ts_recv >= self.begin:
-            self.sent.append(now - ts_event)
-            self.read.append(now - ts_recv)
+        if self._begin <= ts_recv < self._end:
+            self.event.append(now - ts_event)
+            self.recv.append(now - ts_recv)
 
     def facts(self) -> dict[str, Any]:
-        """Percentiles, µs."""
+        """Percentiles, µs, and the rest."""
+        seconds = (self._end - self._begin) / 1e9
         return {
-            "messages": len(self.sent),
-            "sent": percentiles(self.sent),
-            "read": percentiles(self.read),
+            "messages": len(self.event),
+            "rate": len(self.event) / seconds,
+            "event": percentiles(self.event),
+            "recv": percentiles(self.recv),
+            "blocks": self.blocks,
+            "collections": self.collections,
         }
 
 
-def percentiles(ages: list[int]) -> dict[str, float]:
-    """µs by share."""
-    ages = sorted(ages)
-    return {name: ages[min(len(ages) - 1, int(share * len(ages)))] / 1000 for name, share in SHARES.items()}
+def percentiles(ages: array[int]) -> dict[str, float]:
+    """µs by share; p99.9 only where there are messages enough."""
+    found = sorted(ages)
+    shares = SHARES if len(found) >= THOUSANDTH else {name: SHARES[name] for name in ("p50", "p99")}
+    return {name: found[min(len(found) - 1, int(share * len(found)))] / 1000 for name, share in shares.items()}
 
 
-async def callbacks(feed: Feed, ages: Ages, seconds: float) -> None:
+def callbacks(feed: Feed, ages: Ages) -> asyncio.Future[None]:
     """Hear of each message within the call that read it; look at the best prices, as a strategy does."""
 
     def changed(event: BookEvent) -> None:
@@ -75,40 +134,65 @@ async def callbacks(feed: Feed, ages: Ages, seconds: float) -> None:
         ages.add(time.time_ns(), event.ts_event, event.ts_recv)
 
     feed.on("book", changed)
-    asyncio.get_running_loop().call_later(seconds, feed.stop)
-    await feed.run()
+    return asyncio.ensure_future(feed.run())
 
 
-async def iteration(feed: Feed, ages: Ages, seconds: float) -> None:
+def iteration(feed: Feed, ages: Ages) -> asyncio.Future[None]:
     """Take each event out of the queue."""
-    asyncio.get_running_loop().call_later(seconds, feed.stop)
-    async for event in feed:
-        if isinstance(event, BookEvent):
-            feed.book(event.symbol).best("float")
-            ages.add(time.time_ns(), event.ts_event, event.ts_recv)
+
+    async def strategy() -> None:
+        async for event in feed:
+            if isinstance(event, BookEvent):
+                feed.book(event.symbol).best("float")
+                ages.add(time.time_ns(), event.ts_event, event.ts_recv)
+
+    return asyncio.ensure_future(strategy())
 
 
-async def batches(feed: Feed, ages: Ages, seconds: float) -> None:
+def batches(feed: Feed, ages: Ages) -> asyncio.Future[None]:
     """Take Arrow tables; how old each message was is read from them when all is over."""
-    asyncio.get_running_loop().call_later(seconds, feed.stop)
-    taken = [(pa.record_batch(batch["book"]), time.time_ns()) async for batch in feed.batches() if "book" in batch]
-    for rows, now in taken:
-        columns = (rows[name].cast(pa.int64()).to_pylist() for name in ("entry", "ts_event", "ts_recv"))
-        for entry, ts_event, ts_recv in zip(*columns, strict=True):
-            if entry == 0:
-                ages.add(now, ts_event, ts_recv)
+
+    async def strategy() -> None:
+        taken = [(pa.record_batch(batch["book"]), time.time_ns()) async for batch in feed.batches() if "book" in batch]
+        for rows, now in taken:
+            columns = (rows[name].cast(pa.int64()).to_pylist() for name in ("entry", "ts_event", "ts_recv"))
+            for entry, ts_event, ts_recv in zip(*columns, strict=True):
+                if entry == 0:
+                    ages.add(now, ts_event, ts_recv)
+
+    return asyncio.ensure_future(strategy())
+
+
+async def window(feed: Feed, ages: Ages, listening: asyncio.Future[None], seconds: float) -> None:
+    """Count for so long, then end."""
+    await asyncio.sleep(WARM)
+    ages.open()
+    await asyncio.sleep(seconds)
+    ages.close()
+    feed.stop()
+    await listening
+
+
+def checked(feed: Feed, ages: Ages) -> dict[str, Any]:
+    """What was found, if all was right."""
+    found, book = ages.facts(), feed.counts["checksums"]["book"]
+    assert (book["bad"], feed.counts["unchecked"], feed.counts["waits"]) == (0, 0, 0), book
+    assert 0 < found["messages"] <= book["ok"], found
+    return found
 
 
 async def listen(way: str, port: int, seconds: float) -> dict[str, Any]:
     """Let one way of listening run."""
-    async with Feed(["*"], channels=["book"], url=f"ws://127.0.0.1:{port}/v2") as feed:
+    async with Feed(["*"], channels=["book"], depth=DEPTH, url=f"ws://127.0.0.1:{port}/v2") as feed:
         ages = Ages()
-        await globals()[way](feed, ages, seconds + WARM)
-        found = ages.facts()
-        book = feed.counts["checksums"]["book"]
-    assert (book["bad"], feed.counts["unchecked"], feed.counts["waits"]) == (0, 0, 0), book
-    assert 0 < found["messages"] <= book["ok"], found
-    return found | {"rate": found["messages"] / seconds}
+        await window(feed, ages, globals()[way](feed, ages), seconds)
+    found = checked(feed, ages)
+    if way == "batches":
+        # This program keeps them until all is over.
+        del found["blocks"]
+    else:
+        assert found["blocks"] < KEPT * found["messages"] + 1000, found
+    return found
 
 
 def loops() -> dict[str, Callable[[], asyncio.AbstractEventLoop] | None]:
@@ -121,40 +205,46 @@ def loops() -> dict[str, Callable[[], asyncio.AbstractEventLoop] | None]:
     return found
 
 
-def measure(rate: float, seconds: float) -> dict[str, dict[str, Any]]:
-    """Facts by ``way/loop`` at one rate."""
-    found = {}
+@contextmanager
+def exchange(pairs: int, rate: float, nap: float = 0.0) -> Iterator[int]:
+    """The port of a sending process, of so many messages a second of a full subscription."""
     server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("stream.py")), str(PAIRS), str(rate)],
+        [sys.executable, str(Path(__file__).with_name("stream.py")), str(pairs), str(rate), str(nap)],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         assert server.stdout is not None, "asked for"
-        port = int(server.stdout.readline())
+        yield int(server.stdout.readline())
+    finally:
+        server.kill()
+        server.wait()
+
+
+def measure(rate: float, seconds: float) -> dict[str, dict[str, Any]]:
+    """Facts by ``way/loop`` at one rate."""
+    found = {}
+    with exchange(PAIRS, rate / SHARE) as port:
         for loop, factory in loops().items():
             for way in WAYS:
                 gc.collect()
                 with asyncio.Runner(loop_factory=factory) as runner:
                     found[f"{way}/{loop}"] = runner.run(listen(way, port, seconds))
-    finally:
-        server.kill()
-        server.wait()
     return found
 
 
 class Pauses:
-    """The collector's pauses while its ``with`` block runs, ns."""
+    """The collector's pauses while its ``with`` block runs: generation and ns."""
 
     def __init__(self) -> None:
         """Begin."""
-        self.all: list[int] = []
+        self.all: list[tuple[int, int]] = []
         self._begun = 0
 
-    def _look(self, phase: str, _info: dict[str, int]) -> None:
+    def _look(self, phase: str, info: dict[str, int]) -> None:
         if phase == "start":
             self._begun = time.perf_counter_ns()
         else:
-            self.all.append(time.perf_counter_ns() - self._begun)
+            self.all.append((info["generation"], time.perf_counter_ns() - self._begun))
 
     def __enter__(self) -> Self:
         """Look on."""
@@ -165,6 +255,16 @@ class Pauses:
         """Look no more."""
         gc.callbacks.remove(self._look)
 
+    @property
+    def longest_us(self) -> float:
+        """Of all of them, µs."""
+        return max((ns for _, ns in self.all), default=0) / 1000
+
+    @property
+    def collections(self) -> list[int]:
+        """How many there were, by generation."""
+        return [sum(of == generation for of, _ in self.all) for generation in range(len(gc.get_stats()))]
+
 
 def collector(rate: float, seconds: float) -> dict[str, Any]:
     """Pauses beside a strategy with many objects of its own, as Python does it and after ``gc.freeze()``."""
@@ -172,27 +272,81 @@ def collector(rate: float, seconds: float) -> dict[str, Any]:
     # A strategy's own state: containers, which the collector walks over.
     own = [{"number": n} for n in range(LOAD)]
     for name in ("as it is", "gc.freeze()"):
-        server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("stream.py")), str(PAIRS), str(rate)],
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        try:
-            assert server.stdout is not None, "asked for"
-            port = int(server.stdout.readline())
+        with exchange(PAIRS, rate / SHARE) as port:
             gc.collect()
             if name == "gc.freeze()":
                 gc.freeze()
             with Pauses() as pauses:
-                asyncio.run(listen("iteration", port, seconds))
-                # A full collection comes seldom; what it costs when it comes.
+                facts = asyncio.run(listen("iteration", port, seconds))
+            # A full collection comes seldom; what it costs when it comes.
+            with Pauses() as full:
                 gc.collect()
             gc.unfreeze()
-        finally:
-            server.kill()
-            server.wait()
-        found[name] = {"collections": len(pauses.all), "longest_us": max(pauses.all) / 1000}
+        found[name] = {
+            "messages": facts["messages"], "collections": pauses.collections,
+            "longest_us": pauses.longest_us, "full_us": full.longest_us,
+        }  # fmt: skip
     assert len(own) == LOAD
     return found
+
+
+def free_port() -> int:
+    """A port of this machine that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+async def messages(metrics: str) -> float:
+    """Messages that a recorder has received so far."""
+    return (await asyncio.to_thread(Glance.take, metrics, "")).total("messages_total")
+
+
+async def beside(port: int, load: Load, out: Path | None) -> dict[str, Any]:
+    """Listen to a few symbols by callbacks, the full feed recorded to ``out`` or not."""
+    metrics, record = f"127.0.0.1:{free_port()}", None
+    if out is not None:
+        record = {"out": str(out), "symbols": "*", "channels": CHANNELS, "depth": load.depth, "metrics": metrics}
+    feed = Feed(FEW, channels=["book"], depth=FEW_DEPTH, url=f"ws://127.0.0.1:{port}/v2", record=record)
+    async with feed:
+        ages = Ages()
+        listening = callbacks(feed, ages)
+        if out is None:
+            await window(feed, ages, listening, load.seconds)
+            return checked(feed, ages)
+        base = f"http://{metrics}"
+        async with asyncio.timeout(START):
+            # It answers once it has started.
+            while True:
+                with suppress(FeedError):
+                    await messages(base)
+                    break
+                await asyncio.sleep(0.2)
+        await ready(base, out, load.pairs * len(CHANNELS))
+        before, begun = await messages(base), time.monotonic()
+        await window(feed, ages, listening, load.seconds)
+        recorded = (await messages(base) - before) / (time.monotonic() - begun)
+    assert feed.beside is not None, "asked for"
+    summary = feed.beside.summary
+    assert [summary[what] for what in ("unchecked", "errors", "gaps")] == [0, 0, 0], summary
+    assert sum(found["bad"] for found in summary["checksums"].values()) == 0, summary
+    return checked(feed, ages) | {"recorded": recorded, "waits": summary["backpressure"]["waits"]}
+
+
+def recording(load: Load) -> dict[str, Any]:
+    """The same few symbols of one exchange, alone and beside a recorder of all."""
+    with exchange(load.pairs, load.rate, NAP) as port, tempfile.TemporaryDirectory() as folder:
+        alone, recorded = (asyncio.run(beside(port, load, out)) for out in (None, Path(folder) / "lake"))
+    facts = {"pairs": load.pairs, "depth": load.depth, "symbols": FEW, "symbols_depth": FEW_DEPTH, "nap_us": NAP * 1e6}
+    return facts | {"alone": alone, "recording": recorded}
+
+
+def told(name: str, facts: dict[str, Any]) -> str:
+    """One line for people."""
+    cells = " ".join(f"{facts[what].get(share, float('nan')):8.0f}" for what in ("event", "recv") for share in SHARES)
+    blocks = f", {facts['blocks']:+} blocks" if "blocks" in facts else ""
+    return (
+        f"{name:20} {facts['messages']:7,} {facts['rate']:7.0f}/s {cells}  collections {facts['collections']}{blocks}"
+    )
 
 
 def main() -> None:
@@ -203,20 +357,29 @@ def main() -> None:
     options = parser.parse_args()
     if _core.DEBUG:
         sys.exit("the extension is a debug build and says nothing about speed: maturin develop --release")
-    seconds, rates = (0.5, (2_000,)) if options.small else (4.0, (2_000, 20_000, 60_000))
+    rates = {10_000: 0.6} if options.small else RATES
+    load = Load(pairs=30, rate=500.0, depth=100, seconds=0.5) if options.small else Load()
     found = {
-        "pairs": PAIRS, "seconds": seconds, "objects": LOAD,
-        "rates": {str(rate): measure(rate, seconds) for rate in rates}, "gc": collector(rates[0], seconds),
+        "pairs": PAIRS, "depth": DEPTH, "objects": LOAD, "few": THOUSANDTH,
+        "rates": {str(rate): measure(rate, seconds) for rate, seconds in rates.items()},
+        "gc": collector(*max((rate, seconds) for rate, seconds in rates.items() if rate <= FULL)),
+        "record": recording(load),
     }  # fmt: skip
     if options.json:
         print(json.dumps(found))
         return
+    print("age in µs since ts_event and since ts_recv: p50, p99, p99.9 of each")
     for ways in found["rates"].values():
         for name, facts in ways.items():
-            cells = [f"{facts[what][share]:8.0f}" for what in ("sent", "read") for share in SHARES]
-            print(f"{name:20} {facts['rate']:7.0f}/s {' '.join(cells)}")
+            print(told(name, facts))
+    print(f"{', '.join(FEW)} of {load.pairs:,} pairs, callbacks/asyncio")
+    for name in ("alone", "recording"):
+        print(told(name, found["record"][name]))
     for name, facts in found["gc"].items():
-        print(f"{name:12} {facts['collections']} collections, the longest {facts['longest_us']:.0f} µs")
+        print(
+            f"{name:12} {facts['messages']:,} messages, collections by generation {facts['collections']}, the longest "
+            f"{facts['longest_us']:.0f} µs; a full one {facts['full_us']:.0f} µs"
+        )
 
 
 if __name__ == "__main__":

@@ -1,29 +1,20 @@
-"""The built-in exchange on a bare socket, each message sent at its time and stamped with the moment of its sending.
+"""The built-in exchange on bare sockets, each message sent at its time.
 
 Started by ``live.py`` as a process of its own. The server of ``krakpot exchange`` looks at its clock every 5 ms, and
-messages leave in bunches; here the clock is looked at without a pause. The timestamps in the frames, by which no
-checksum goes, are written over with the time of the write, so that the reader knows how old each message is.
+messages leave in bunches; here the clock is looked at without a pause, or every ``NAP`` seconds where others want the
+core. A message carries the time at which it was due: whatever it waits for from then on, in this process as well, makes
+it older to who reads it.
 """
 
 from __future__ import annotations
 
-import re
 import socket
 import sys
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
 
 from blaster import answered
 from krakpot import _core
-
-STAMP = re.compile(rb'"timestamp":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)"')
-
-
-def now() -> bytes:
-    """The time as Kraken writes it."""
-    seconds, rest = divmod(time.time_ns(), 10**9)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06}Z".encode()
 
 
 def requests(buffer: bytearray) -> list[bytes]:
@@ -45,47 +36,74 @@ def requests(buffer: bytearray) -> list[bytes]:
     return found
 
 
-def serve(connection: socket.socket, pairs: int, rate: float) -> None:
-    """Be an exchange to one client until it goes."""
-    begun = time.time_ns()
-    exchange = _core.Exchange(pairs=pairs, rate=rate, start=begun)
-    number = exchange.connect()
-    buffer = bytearray()
-    connection.settimeout(0)
-    while True:
-        try:
-            data = connection.recv(1 << 16)
+class Client:
+    """One connection, after its handshake."""
+
+    def __init__(self, exchange: _core.Exchange, connection: socket.socket) -> None:
+        """Begin."""
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(0)
+        self._exchange = exchange
+        self._connection = connection
+        self._number = exchange.connect()
+        self._read = bytearray()
+        self._unsent = memoryview(b"")
+
+    def turn(self) -> None:
+        """Take requests, send what waits; ``OSError`` when the client is gone."""
+        with suppress(BlockingIOError):
+            data = self._connection.recv(1 << 16)
             if not data:
-                return
-            buffer += data
-            for text in requests(buffer):
-                exchange.receive(number, text)
-        except BlockingIOError:
-            pass
-        exchange.advance(time.time_ns())
-        block = exchange.take(number)
-        if block:
-            stamp = b'"timestamp":"%b"' % now()
-            view = memoryview(STAMP.sub(stamp, block))
-            while view:
-                try:
-                    view = view[connection.send(view) :]
-                except BlockingIOError:
-                    time.sleep(0.0001)
+                raise ConnectionResetError
+            self._read += data
+            for text in requests(self._read):
+                self._exchange.receive(self._number, text)
+        # A client that is slow keeps no other waiting.
+        with suppress(BlockingIOError):
+            if not self._unsent:
+                self._unsent = memoryview(self._exchange.take(self._number))
+            while self._unsent:
+                self._unsent = self._unsent[self._connection.send(self._unsent) :]
+
+    def close(self) -> None:
+        """Forget it."""
+        self._exchange.disconnect(self._number)
+        self._connection.close()
+
+
+def serve(server: socket.socket, exchange: _core.Exchange, nap: float) -> None:
+    """Be an exchange to whoever comes."""
+    clients: list[Client] = []
+    looked = 0
+    while True:
+        exchange.advance(now := time.time_ns())
+        if now - looked > 10**6:
+            looked = now
+            with suppress(BlockingIOError):
+                connection, _ = server.accept()
+                connection.settimeout(None)
+                if answered(connection):
+                    clients.append(Client(exchange, connection))
+                else:
+                    connection.close()
+        for client in clients[:]:
+            try:
+                client.turn()
+            except OSError:
+                client.close()
+                clients.remove(client)
+        if nap:
+            time.sleep(nap)
 
 
 def main() -> None:
-    """Serve clients one after the other; ``stream.py PAIRS RATE``; the port is printed."""
-    pairs, rate = int(sys.argv[1]), float(sys.argv[2])
+    """Serve; ``stream.py PAIRS RATE NAP``; the port is printed."""
+    pairs, rate, nap = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
+    exchange = _core.Exchange(pairs=pairs, rate=rate, start=time.time_ns())
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
         print(server.getsockname()[1], flush=True)
-        while True:
-            connection, _ = server.accept()
-            with connection:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if answered(connection):
-                    with suppress(ConnectionResetError, BrokenPipeError):
-                        serve(connection, pairs, rate)
+        serve(server, exchange, nap)
 
 
 if __name__ == "__main__":
