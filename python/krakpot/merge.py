@@ -21,7 +21,7 @@ BLOCK = 4096
 BUFFER = 65_536
 """Bytes of a column that are read at a time."""
 FAN = 32
-"""Parts that ``krakpot.compact`` merges at a time: of a book, with the writing, in 550 MB."""
+"""Parts that ``krakpot.compact`` merges at a time: of a book, with the writing, in 600 MB."""
 
 Key = tuple[tuple[bool, str | int], ...]
 Failed = Callable[[Path, Exception], None]
