@@ -126,11 +126,6 @@ impl<'f> Cursor<'f, '_> {
         Some(text)
     }
 
-    /// The same as a word.
-    fn word(&mut self, longest: usize) -> Option<&'f str> {
-        std::str::from_utf8(self.text(longest)?).ok()
-    }
-
     /// A plain number of up to 18 digits, without sign and exponent. No frame ends within 18 bytes of where one begins.
     ///
     /// Returns its digits and how many of them are decimals.
@@ -268,6 +263,19 @@ impl<'f> Cursor<'f, '_> {
         self.rest.is_empty().then_some(())
     }
 
+    /// The id of an order, and its closing quote.
+    #[inline]
+    fn id(&mut self) -> Option<OrderId<'f>> {
+        if let Some((text, [b'"', rest @ ..])) = self.rest.split_first_chunk()
+            && let Some(id) = OrderId::short(text)
+        {
+            self.rest = rest;
+            return Some(id);
+        }
+        let text = self.text(limits::ORDER_ID_LENGTH_MAX)?;
+        OrderId::new(std::str::from_utf8(text).ok()?).ok()
+    }
+
     /// The orders of one side and the bracket behind them.
     fn orders(&mut self, side: Side, orders: &mut Vec<OrderEntry<'f>>) -> Option<()> {
         if self.take(b"]").is_some() {
@@ -275,9 +283,13 @@ impl<'f> Cursor<'f, '_> {
         }
         loop {
             self.take(b"{\"event\":\"")?;
-            let event = OrderEvent::named(self.word(8)?)?;
+            let event = match self.rest.first()? {
+                b'a' => self.take(b"add\"").map(|()| OrderEvent::Add)?,
+                b'd' => self.take(b"delete\"").map(|()| OrderEvent::Delete)?,
+                _ => self.take(b"modify\"").map(|()| OrderEvent::Modify)?,
+            };
             self.take(b",\"order_id\":\"")?;
-            let id = OrderId::new(self.word(limits::ORDER_ID_LENGTH_MAX)?).ok()?;
+            let id = self.id()?;
             self.take(b",\"limit_price\":")?;
             let price = self.decimal()?;
             self.take(b",\"order_qty\":")?;

@@ -134,34 +134,71 @@ pub(crate) enum Name<'a> {
     Text(&'a str),
 }
 
-/// The characters of an order id by their six bits.
-const FIGURES: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+/// The same byte eight times.
+const fn eight_of(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
 
-fn pack(text: &[u8]) -> Option<u128> {
-    let text: &[u8; 19] = text.try_into().ok()?;
+/// Which of eight ASCII characters are `least` or above, in their top bits.
+const fn at_least(word: u64, least: u8) -> u64 {
+    (word + eight_of(0x80 - least)) & eight_of(0x80)
+}
+
+/// Packs eight capitals or figures, the first in the highest byte, into six bits each.
+#[inline]
+const fn pack_eight(word: u64) -> Option<u64> {
+    if word & eight_of(0x80) != 0 {
+        return None;
+    }
+    let letters = at_least(word, b'A');
+    let other = at_least(word, b'Z' + 1) | (at_least(word, b'9' + 1) ^ letters) | !at_least(word, b'0');
+    if other & eight_of(0x80) != 0 {
+        return None;
+    }
+    let sixes = word - eight_of(b'0') - (letters >> 7) * 7;
+    let twelves = sixes & 0x00FF_00FF_00FF_00FF | (sixes & 0xFF00_FF00_FF00_FF00) >> 2;
+    let halves = twelves & 0x0000_FFFF_0000_FFFF | (twelves & 0xFFFF_0000_FFFF_0000) >> 4;
+    Some(halves & 0xFFFF_FFFF | halves >> 32 << 24)
+}
+
+/// The characters of eight fields of six bits; of those above 35, which no id has, any.
+#[inline]
+const fn unpack_eight(packed: u64) -> u64 {
+    let halves = packed & 0xFF_FFFF | (packed >> 24 & 0xFF_FFFF) << 32;
+    let twelves = halves & 0x0000_0FFF_0000_0FFF | (halves & 0x00FF_F000_00FF_F000) << 4;
+    let sixes = twelves & 0x003F_003F_003F_003F | (twelves & 0x0FC0_0FC0_0FC0_0FC0) << 2;
+    let letters = at_least(sixes, 10) >> 7;
+    sixes + eight_of(b'0') + letters * 7
+}
+
+/// Packs an id of Kraken's shape, `None` if it has another: in three words, with zeros before the characters of each.
+#[inline]
+fn pack(text: &[u8; 19]) -> Option<u128> {
+    const ZEROS: u64 = eight_of(b'0');
     if text[6] != b'-' || text[12] != b'-' {
         return None;
     }
-    let mut packed = 0;
-    for &byte in text[..6].iter().chain(&text[7..12]).chain(&text[13..]) {
-        let figure = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'A'..=b'Z' => byte - b'A' + 10,
-            _ => return None,
-        };
-        packed = packed << 6 | u128::from(figure);
-    }
-    Some(packed)
+    let word = |at: usize| text[at..].first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+    let first = pack_eight(word(0)? >> 16 | ZEROS << 48)?;
+    let second = pack_eight(word(5)? >> 8 & 0x00FF_FFFF_FFFF | ZEROS << 40)?;
+    let third = pack_eight(word(11)? & 0xFFFF_FFFF_FFFF | ZEROS << 48)?;
+    Some(u128::from(first) << 66 | u128::from(second) << 36 | u128::from(third))
 }
 
 impl<'a> OrderId<'a> {
+    /// Takes an id of Kraken's shape; `None` of another.
+    #[inline]
+    pub(crate) fn short(text: &[u8; 19]) -> Option<Self> {
+        Some(Self(Name::Packed(pack(text)?)))
+    }
+
     /// Takes an id of any shape.
     ///
     /// # Errors
     /// [`Error::Limit`] if it is longer than [`limits::ORDER_ID_LENGTH_MAX`].
     pub fn new(text: &'a str) -> Result<Self, Error> {
-        if let Some(packed) = pack(text.as_bytes()) {
-            return Ok(Self(Name::Packed(packed)));
+        if let Some(id) = text.as_bytes().try_into().ok().and_then(Self::short) {
+            return Ok(id);
         }
         if text.len() > limits::ORDER_ID_LENGTH_MAX {
             return Err(Error::Limit {
@@ -178,15 +215,28 @@ impl OrderId<'_> {
     /// The id as sent; `buffer` is scratch memory.
     pub fn text<'b>(&'b self, buffer: &'b mut [u8; 19]) -> &'b str {
         match self.0 {
-            Name::Packed(packed) => {
-                *buffer = *b"......-.....-......";
-                let places = (0..6).chain(7..12).chain(13..19);
-                for (field, place) in (0..17u32).rev().zip(places) {
-                    buffer[place] = FIGURES[(packed >> (6 * field) & 63) as usize % FIGURES.len()];
-                }
-                std::str::from_utf8(buffer).unwrap_or("")
-            }
+            Name::Packed(_) => std::str::from_utf8(self.bytes(buffer)).unwrap_or(""),
             Name::Text(text) => text,
+        }
+    }
+
+    /// The same as bytes.
+    #[inline]
+    pub(crate) fn bytes<'b>(&'b self, buffer: &'b mut [u8; 19]) -> &'b [u8] {
+        match self.0 {
+            Name::Packed(packed) => {
+                // Of each word the lower 48 bits are read, and the characters of the lower six or five fields taken.
+                #[allow(clippy::cast_possible_truncation, reason = "see above")]
+                let [first, second, third] =
+                    [packed >> 66, packed >> 36, packed].map(|part| unpack_eight(part as u64).to_be_bytes());
+                buffer[..6].copy_from_slice(&first[2..]);
+                buffer[6] = b'-';
+                buffer[7..12].copy_from_slice(&second[3..]);
+                buffer[12] = b'-';
+                buffer[13..].copy_from_slice(&third[2..]);
+                buffer
+            }
+            Name::Text(text) => text.as_bytes(),
         }
     }
 }

@@ -203,10 +203,39 @@ impl Ladder {
     }
 }
 
-/// Checksums as long as nothing under them changed: of the asks, and of both sides.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sums {
+impl Level {
+    /// Writes its digits for a checksum.
+    fn write(&mut self, slab: &Slab<Order>, view: View) {
+        let mut text = [0; checksum::DIGITS + 8];
+        let price = checksum::digits(self.key.unsigned_abs(), &mut text, 0);
+        let digits = &mut self.digits[view as usize];
+        match view {
+            View::Level2 => {
+                let both = checksum::digits(self.qty.unsigned_abs(), &mut text, price);
+                digits.extend_from_slice(&text[..both]);
+            }
+            View::Level3 => {
+                let mut number = self.first;
+                while number != NONE {
+                    let order = &slab[number];
+                    // Behind the price, which stays.
+                    let both = checksum::digits(order.qty.unsigned_abs(), &mut text, price);
+                    digits.extend_from_slice(&text[..both]);
+                    number = order.behind;
+                }
+            }
+        }
+    }
+}
+
+/// What is under a checksum, and the checksum, as long as nothing there changed.
+#[derive(Debug, Clone, Default)]
+struct Sum {
+    /// CRC of the asks' digits.
     asks: Option<u32>,
+    /// Whether `text` has the bids' digits.
+    bids: bool,
+    text: Vec<u8>,
     both: Option<u32>,
 }
 
@@ -234,7 +263,8 @@ pub struct Orders {
     alternatives: Vec<Alternative>,
     arbitrated: Option<Modify>,
     replaced: u64,
-    sums: [Sums; 2],
+    /// By [`View`].
+    sums: [Sum; 2],
     depth: u16,
     price_precision: u8,
     qty_precision: u8,
@@ -275,7 +305,7 @@ impl Orders {
             alternatives: Vec::new(),
             arbitrated: None,
             replaced: 0,
-            sums: [Sums::default(); 2],
+            sums: Default::default(),
             depth,
             price_precision,
             qty_precision,
@@ -651,6 +681,8 @@ impl Orders {
                 sums.both = None;
                 if ask {
                     sums.asks = None;
+                } else {
+                    sums.bids = false;
                 }
             }
         }
@@ -693,54 +725,33 @@ impl Orders {
         checksum::push_digits(self.slab[number].qty.unsigned_abs(), digits);
     }
 
-    fn write_level(&mut self, level: u32, view: View) {
-        let mut price = [0; checksum::DIGITS + 8];
-        let end = checksum::digits(self.price(level).unsigned_abs(), &mut price, 0);
-        let price = &price[..end];
-        let Level { qty, first, ref mut digits, .. } = self.levels[level];
-        let digits = &mut digits[view as usize];
-        match view {
-            View::Level2 => {
-                digits.extend_from_slice(price);
-                checksum::push_digits(qty.unsigned_abs(), digits);
-            }
-            View::Level3 => {
-                let mut number = first;
-                while number != NONE {
-                    let order = &self.slab[number];
-                    digits.extend_from_slice(price);
-                    checksum::push_digits(order.qty.unsigned_abs(), digits);
-                    number = order.behind;
-                }
-            }
-        }
-    }
-
-    /// The digits of the best ten levels of a side.
-    fn write(&mut self, side: Side, view: View, buffer: &mut Vec<u8>) {
-        buffer.clear();
-        for at in 1..=self.ladder(side).0.len().min(LEVELS) {
-            let rungs = &self.ladder(side).0;
-            let level = rungs[rungs.len() - at].level;
-            if self.levels[level].digits[view as usize].is_empty() {
-                self.write_level(level, view);
-            }
-            buffer.extend_from_slice(&self.levels[level].digits[view as usize]);
-        }
-    }
-
     fn sum(&mut self, view: View, buffer: &mut Vec<u8>) -> u32 {
-        let Sums { asks, both } = self.sums[view as usize];
-        if let Some(both) = both {
+        let Self { bids, asks, levels, slab, sums, .. } = self;
+        let sum = &mut sums[view as usize];
+        if let Some(both) = sum.both {
             return both;
         }
-        let asks = asks.unwrap_or_else(|| {
-            self.write(Side::Ask, view, buffer);
+        // The digits of the best ten levels of a side.
+        let mut write = |ladder: &Ladder, text: &mut Vec<u8>| {
+            text.clear();
+            for number in ladder.best().take(LEVELS) {
+                let level = &mut levels[number];
+                if level.digits[view as usize].is_empty() {
+                    level.write(slab, view);
+                }
+                text.extend_from_slice(&level.digits[view as usize]);
+            }
+        };
+        let of_asks = *sum.asks.get_or_insert_with(|| {
+            write(asks, buffer);
             checksum::crc32(buffer)
         });
-        self.write(Side::Bid, view, buffer);
-        let both = checksum::crc32_after(asks, buffer);
-        self.sums[view as usize] = Sums { asks: Some(asks), both: Some(both) };
+        if !sum.bids {
+            write(bids, &mut sum.text);
+            sum.bids = true;
+        }
+        let both = checksum::crc32_after(of_asks, &sum.text);
+        sum.both = Some(both);
         both
     }
 
@@ -855,7 +866,7 @@ impl Proved for Orders {
         for rung in self.bids.0.iter_mut().chain(self.asks.0.iter_mut()) {
             rung.key *= price;
         }
-        self.sums = [Sums::default(); 2];
+        self.sums = Default::default();
         (self.price_precision, self.qty_precision) = (price_precision, qty_precision);
         true
     }
@@ -1138,6 +1149,16 @@ mod tests {
             assert_eq!(id.to_string(), text);
             let kraken = text.len() == 19 && !text.contains('m');
             assert_eq!(matches!(id.0, Name::Packed(_)), kraken, "{text}");
+        }
+        // Every byte at every place.
+        for (byte, at) in (0..=u8::MAX).flat_map(|byte| (0..19).map(move |at| (byte, at))) {
+            let mut text = *b"OTCFZG-YOE2Q-LQKNM3";
+            text[at] = byte;
+            let figure = byte.is_ascii_digit() || byte.is_ascii_uppercase();
+            let kraken = if at == 6 || at == 12 { byte == b'-' } else { figure };
+            let id = OrderId::short(&text);
+            assert_eq!(id.is_some(), kraken, "{text:?}");
+            assert!(id.is_none_or(|id| id.to_string().as_bytes() == text), "{text:?}");
         }
         // A field apart: the same characters moved by one are another id.
         assert_ne!(OrderId::new("O00000-0000A-000000"), OrderId::new("O00000-00000-A00000"));

@@ -127,7 +127,7 @@ impl Orders {
     pub fn push(&mut self, entry: &OrderEntry<'_>, kind: Kind, price: i128, qty: i128) {
         self.levels.push(entry.side, price, qty);
         self.events.push((kind == Kind::Update).then_some(entry.event));
-        self.ids.push(entry.id.text(&mut [0; 19]).as_bytes());
+        self.ids.push(entry.id.bytes(&mut [0; 19]));
         self.times.push(entry.timestamp);
     }
 }

@@ -6,7 +6,8 @@ use krakpot_core::book::Book;
 use krakpot_core::checksum::crc32;
 use krakpot_core::decimal::Decimal;
 use krakpot_core::limits;
-use krakpot_core::message::{Entry, Side};
+use krakpot_core::message::{Entry, OrderEntry, OrderEvent, OrderId, Side};
+use krakpot_core::orders::{Modify, Orders};
 use krakpot_core::schema::Table;
 use krakpot_core::session::{Channel, Options, Session};
 
@@ -517,6 +518,92 @@ fn how_a_message_is_laid_out_makes_no_difference() {
     assert!(counts.book.ok > 10_000 && counts.book.bad > 100 && counts.absent > 1_000, "{counts:?}");
     assert!(counts.rows[Table::Checkpoints as usize] > 300, "{counts:?}");
     for kind in ["mismatch", "crossed", "precision", "decode_error"] {
+        assert!(seen.contains(kind), "{kind} is one of {seen:?}");
+    }
+}
+
+/// A message of level 3 with a few orders a side, the exchange's checksum after it, or a wrong one.
+fn orders_message(dice: &mut Dice, symbol: &str, orders: &mut Orders, snapshot: bool) -> String {
+    const EVENTS: [OrderEvent; 4] = [OrderEvent::Add, OrderEvent::Add, OrderEvent::Modify, OrderEvent::Delete];
+    if snapshot {
+        *orders = Orders::new(10, 1, 2);
+    }
+    let mut texts = [(); 2].map(|()| Vec::new());
+    for (side, first) in [(Side::Bid, 97), (Side::Ask, 101)] {
+        for _ in 0..dice.roll(4).max(snapshot.into()) {
+            let event = if snapshot { OrderEvent::Add } else { EVENTS[usize::try_from(dice.roll(4)).expect("small")] };
+            // Few, so that they come again; seldom of another shape.
+            let figure = char::from(b"0123456789ABCDEFXYZ"[usize::try_from(dice.roll(19)).expect("small")]);
+            let id = match dice.roll(30) {
+                0 => format!("otcfzg-YOE2Q-LQKNM{figure}"),
+                1 => format!("order {figure}"),
+                _ => format!("OTCFZ{figure}-YOE2Q-LQKNM{}", side as u8),
+            };
+            // Seldom across the other side's best, or beyond the precision.
+            let price = match dice.roll(300) {
+                0 => "95.55".to_owned(),
+                1..6 => "100.0".to_owned(),
+                _ => format!("{}.{}", first + dice.roll(3), dice.roll(10)),
+            };
+            let (qty, second) = (format!("{}.25", dice.roll(120)), dice.roll(60));
+            let number = |text: &str| Decimal::parse(text.as_bytes()).expect("a number");
+            let entry = OrderEntry {
+                side,
+                event,
+                id: OrderId::new(&id).expect("short enough"),
+                price: number(&price),
+                qty: number(&qty),
+                timestamp: i64::try_from(second).expect("small"),
+            };
+            // What cannot be held ends the book; a checksum is no longer wanted.
+            let _ = orders.apply(&[entry], Modify::KeepPlace);
+            let event = if snapshot { String::new() } else { format!(r#""event":"{}","#, event.word()) };
+            texts[side as usize].push(format!(
+                r#"{{{event}"order_id":"{id}","limit_price":{price},"order_qty":{qty},"timestamp":"2026-08-02T03:35:{second:02}.660084123Z"}}"#
+            ));
+        }
+    }
+    let [bids, asks] = texts.map(|orders| orders.join(","));
+    let kind = if snapshot { "snapshot" } else { "update" };
+    let checksum = if dice.roll(60) == 0 { 7 } else { orders.checksum(&mut Vec::new()) };
+    format!(
+        r#"{{"channel":"level3","type":"{kind}","data":[{{"checksum":{checksum},"symbol":"{symbol}","timestamp":"2026-08-02T03:35:51.660084123Z","bids":[{bids}],"asks":[{asks}]}}]}}"#
+    )
+}
+
+#[test]
+fn how_a_message_of_level_3_is_laid_out_makes_no_difference() {
+    // As Kraken does, which has a reader of its own, and with a blank.
+    let symbols = ["A/USD", "B/USD", "C/USD"];
+    let options = Options {
+        observe: true,
+        level3_depth: Some(10),
+        // Of the others precision is what the digits show.
+        precision: symbols.iter().skip(1).map(|symbol| ((*symbol).to_owned(), (1, 2))).collect(),
+        ..Options::default()
+    };
+    let [mut plain, mut blank] = [(); 2].map(|()| Session::new("test", options.clone()));
+    let mut books: Vec<_> = symbols.iter().map(|_| Orders::new(10, 1, 2)).collect();
+    let mut dice = Dice(1);
+    let mut seen = HashSet::new();
+    for message in 0..10_000 {
+        let now = START + message * SECOND;
+        let i = usize::try_from(dice.roll(3)).expect("small");
+        let lives = plain.orders(symbols[i]).is_some_and(|life| life.book().is_some());
+        let frame = orders_message(&mut dice, symbols[i], &mut books[i], !lives);
+        plain.receive(frame.as_bytes(), now);
+        blank.receive(frame.replacen(':', ": ", 1).as_bytes(), now);
+        let (events, others) = (plain.events(), blank.events());
+        assert_eq!(events, others, "{message}: {frame}");
+        seen.extend(events.into_iter().map(|event| event.kind));
+        if message % 100 == 0 {
+            assert_eq!(format!("{:?}", plain.take()), format!("{:?}", blank.take()), "before {message}");
+            assert_eq!(format!("{:?}", plain.counts()), format!("{:?}", blank.counts()), "before {message}");
+        }
+    }
+    let counts = plain.counts();
+    assert!(counts.level3.ok > 5_000 && counts.level3.bad > 50 && counts.absent > 500, "{counts:?}");
+    for kind in ["mismatch", "crossed", "precision", "decode_error", "doubt"] {
         assert!(seen.contains(kind), "{kind} is one of {seen:?}");
     }
 }

@@ -1,8 +1,8 @@
 //! The core beside its peers. Names: `group/case/implementation`.
 //!
 //! Goals: time per frame from bytes to a checked book with rows; of the book alone; of proving rows again. Beside it, on
-//! the same frames, what others need only to read them. Time per message of a level-3 book, at every depth, and memory
-//! per order. Every answer is asserted; a hash of it is printed.
+//! the same frames, what others need only to read them. The same of level 3, and time per message of its book alone, at
+//! every depth; memory per order. Every answer is asserted; a hash of it is printed.
 //! Not goals: sockets, Python and files (see `bench/python`); latency under load; machines other than this one.
 //!
 //! Times are CPU times of the thread. One iteration is a whole case. `cargo bench -- --test` runs each once.
@@ -64,7 +64,7 @@ fn frame(criterion: &mut Criterion, cases: &[Case]) {
         });
         #[cfg(simdjson)]
         for (name, text) in [("simdjson_on_demand_text", true), ("simdjson_on_demand_double", false)] {
-            let mut reader = krakpot_bench::simdjson::Reader::new(frames);
+            let mut reader = krakpot_bench::simdjson::Reader::new(frames, false);
             group.bench_function(id(name), |b| b.iter(|| assert_eq!(reader.read(black_box(text)), case.answer)));
         }
     }
@@ -100,10 +100,41 @@ fn verify(criterion: &mut Criterion, cases: &[Case]) {
     group.finish();
 }
 
-fn level3(criterion: &mut Criterion) {
+fn level3(criterion: &mut Criterion, cases: &[orders::Case]) {
+    let mut group = criterion.benchmark_group("level3");
+    group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    for case in cases {
+        let (frames, depth) = (&orders::frames(case), case.depth);
+        let answer = orders::answer(case);
+        let proved = (frames.len() as u64, answer.entries);
+        let id = |implementation| BenchmarkId::new(case.name, implementation);
+        group.throughput(Throughput::Elements(proved.0));
+        group.bench_function(id("krakpot"), |b| {
+            b.iter(|| assert_eq!(orders::checked_book(depth, black_box(frames)), proved));
+        });
+        let blank = orders::with_a_blank(frames);
+        group.bench_function(id("krakpot_any_layout"), |b| {
+            b.iter(|| assert_eq!(orders::checked_book(depth, black_box(&blank)), proved));
+        });
+        let nodes = peers::nodes(frames);
+        group.bench_function(id("simd_json_tape"), |b| {
+            b.iter(|| assert_eq!(peers::simd_json_tape(black_box(frames)), nodes));
+        });
+        #[cfg(simdjson)]
+        {
+            let mut reader = krakpot_bench::simdjson::Reader::new(frames, true);
+            group.bench_function(id("simdjson_on_demand_text"), |b| {
+                b.iter(|| assert_eq!(reader.read(black_box(true)), answer));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn order_books(criterion: &mut Criterion, cases: &[orders::Case]) {
     let mut group = criterion.benchmark_group("orders");
     group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    for case in &orders::cases() {
+    for case in cases {
         let count = case.messages.len() as u64;
         let answer = orders::answer(case);
         let hash = krakpot_frames::crc32(format!("{answer:?}").as_bytes());
@@ -134,7 +165,9 @@ fn all(criterion: &mut Criterion) {
     frame(criterion, &cases);
     book(criterion, &cases);
     verify(criterion, &cases);
-    level3(criterion);
+    let cases = orders::cases();
+    level3(criterion, &cases);
+    order_books(criterion, &cases);
     for orders in [20_000, 100_000] {
         match orders::bytes_per_order(orders) {
             Some(bytes) => println!("orders: {bytes:.0} bytes per order in a book of {orders}"),

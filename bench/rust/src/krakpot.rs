@@ -14,7 +14,7 @@ use crate::Answer;
 use crate::cases::Case;
 
 /// Frames after which the rows are taken: a recorder of the full feed takes about so many at a time.
-const TAKE: usize = 2048;
+pub(crate) const TAKE: usize = 2048;
 const START: i64 = krakpot_frames::START;
 
 fn session(case: &Case) -> Session {

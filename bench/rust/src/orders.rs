@@ -11,7 +11,11 @@ use krakpot_core::book::{Outcome, Terms};
 use krakpot_core::decimal::Decimal;
 use krakpot_core::message::{Kind, OrderEntry, OrderEvent, OrderId, Side};
 use krakpot_core::orders::Life;
-use krakpot_frames::Random;
+use krakpot_core::schema::Table;
+use krakpot_core::session::{Options, Session};
+use krakpot_frames::{Random, padded};
+
+use crate::krakpot::TAKE;
 
 /// Updates of a case.
 const UPDATES: usize = 20_000;
@@ -19,6 +23,9 @@ const UPDATES: usize = 20_000;
 pub const PLAIN_MESSAGES: usize = 200;
 const SEED: u64 = 20_260_802;
 const SIDES: [Side; 2] = [Side::Bid, Side::Ask];
+const SYMBOL: &str = "BTC/USD";
+/// Decimals of prices and of quantities.
+const PRECISION: (u8, u8) = (1, 8);
 
 /// An entry with its id as text, as it lies in a frame.
 #[derive(Debug, Clone)]
@@ -190,6 +197,79 @@ pub fn answer(case: &Case) -> crate::Answer {
     crate::Answer { entries, checksums: case.messages.iter().map(|(checksum, _)| u64::from(*checksum)).sum() }
 }
 
+/// `at` in ns as Kraken writes a time of level 3.
+fn time(at: i64) -> String {
+    let since = u64::try_from(at - krakpot_frames::START).expect("no order is older than the stream");
+    let microseconds = krakpot_frames::time(since / 1000);
+    format!("{}{:03}Z", microseconds.trim_end_matches('Z'), since % 1000)
+}
+
+/// The messages of a case as Kraken writes them, one a frame.
+#[must_use]
+pub fn frames(case: &Case) -> Vec<Vec<u8>> {
+    let order = |entry: &Entry, snapshot: bool| {
+        let event = if snapshot { String::new() } else { format!(r#""event":"{}","#, entry.event.word()) };
+        let (price, qty) = (padded(entry.price, PRECISION.0), padded(entry.qty, PRECISION.1));
+        let (id, at) = (&entry.id, time(entry.timestamp));
+        format!(r#"{{{event}"order_id":"{id}","limit_price":{price},"order_qty":{qty},"timestamp":"{at}"}}"#)
+    };
+    let frame = |(n, (checksum, entries)): (usize, &(u32, Vec<Entry>))| {
+        let kind = if n == 0 { Kind::Snapshot } else { Kind::Update };
+        let [bids, asks] = SIDES.map(|side| {
+            let orders = entries.iter().filter(|entry| entry.side == side);
+            orders.map(|entry| order(entry, n == 0)).collect::<Vec<_>>().join(",")
+        });
+        let at = time(entries.iter().map(|entry| entry.timestamp).max().expect("a message has entries"));
+        let kind = kind.word();
+        format!(
+            r#"{{"channel":"level3","type":"{kind}","data":[{{"checksum":{checksum},"symbol":"{SYMBOL}","timestamp":"{at}","bids":[{bids}],"asks":[{asks}]}}]}}"#
+        )
+        .into_bytes()
+    };
+    case.messages.iter().enumerate().map(frame).collect()
+}
+
+/// The same frames with one blank each: JSON of the same meaning, but not as Kraken writes it.
+///
+/// # Panics
+/// If a frame has no colon.
+#[must_use]
+pub fn with_a_blank(frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut frames = frames.to_vec();
+    for frame in &mut frames {
+        let colon = frame.iter().position(|byte| *byte == b':').expect("an object");
+        frame.insert(colon + 1, b' ');
+    }
+    frames
+}
+
+/// Frame → checked order book with rows. Returns the frames proved by their checksum and the rows of `orders`.
+///
+/// # Panics
+/// If a frame is refused or a checksum is wrong.
+#[must_use]
+pub fn checked_book(depth: u16, frames: &[Vec<u8>]) -> (u64, u64) {
+    let options = Options {
+        observe: true,
+        level3_depth: Some(depth),
+        precision: [(SYMBOL.to_owned(), PRECISION)].into(),
+        ..Options::default()
+    };
+    let mut session = Session::new("bench", options);
+    let mut time = krakpot_frames::START;
+    for frames in frames.chunks(TAKE) {
+        for frame in frames {
+            time += 1_000;
+            session.receive(frame, time);
+        }
+        drop(std::hint::black_box(session.take()));
+    }
+    let counts = session.counts();
+    let wrong = (counts.level3.bad, counts.unchecked, counts.errors, counts.absent);
+    assert_eq!(wrong, (0, 0, 0, 0), "depth {depth}: every frame is proved");
+    (counts.level3.ok, counts.rows[Table::Orders as usize])
+}
+
 /// An order book of the core on the way through a case: ids are packed from their text on the way, as a decoder does.
 /// Returns how many messages were proved, and the sum of the level-2 checksums if they are wanted.
 ///
@@ -203,7 +283,8 @@ pub fn krakpot(case: &Case, level2: bool) -> (u64, u64) {
     for (checksum, message) in &case.messages {
         entries.clear();
         entries.extend(message.iter().map(entry));
-        let terms = Terms { kind, checksum: Some(*checksum), depth: case.depth, price_precision: 1, qty_precision: 8 };
+        let (price_precision, qty_precision) = PRECISION;
+        let terms = Terms { kind, checksum: Some(*checksum), depth: case.depth, price_precision, qty_precision };
         right += u64::from(life.apply(&terms, &entries, &mut buffer).expect("held") == Outcome::Ok);
         if let Some(book) = life.book_mut().filter(|_| level2) {
             sum += u64::from(book.checksum_level2(&mut buffer));
@@ -218,8 +299,8 @@ fn entry(entry: &Entry) -> OrderEntry<'_> {
         side: entry.side,
         event: entry.event,
         id: OrderId::new(&entry.id).expect("an id"),
-        price: Decimal { mantissa: i128::from(entry.price), scale: 1 },
-        qty: Decimal { mantissa: i128::from(entry.qty), scale: 8 },
+        price: Decimal { mantissa: i128::from(entry.price), scale: PRECISION.0 },
+        qty: Decimal { mantissa: i128::from(entry.qty), scale: PRECISION.1 },
         timestamp: entry.timestamp,
     }
 }

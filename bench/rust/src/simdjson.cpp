@@ -1,4 +1,4 @@
-// simdjson on-demand merely reading book frames: every field visited in the order it is written, nothing kept.
+// simdjson on-demand merely reading frames of the book channel and of level 3: every field visited in the order it is written, nothing kept.
 // The easiest case for it: the frames lie padded in one buffer, so that nothing has to be copied.
 
 #include <simdjson.h>
@@ -33,7 +33,7 @@ simdjson::error_code levels(ondemand::array array, bool text, uint64_t &entries,
     return simdjson::SUCCESS;
 }
 
-simdjson::error_code frame(ondemand::parser &parser, simdjson::padded_string_view json, bool text, uint64_t *answer) {
+simdjson::error_code book(ondemand::parser &parser, simdjson::padded_string_view json, bool text, uint64_t *answer) {
     ondemand::document document;
     std::string_view channel, type, symbol, timestamp;
     ondemand::array data, bids, asks;
@@ -58,6 +58,54 @@ simdjson::error_code frame(ondemand::parser &parser, simdjson::padded_string_vie
     return simdjson::SUCCESS;
 }
 
+simdjson::error_code orders(ondemand::array array, bool update, bool text, uint64_t *answer) {
+    for (auto order : array) {
+        ondemand::object object;
+        ondemand::value price, qty;
+        std::string_view event, id, timestamp;
+        if (auto error = order.get_object().get(object)) return error;
+        // In a snapshot nothing befell an order.
+        if (update) {
+            if (auto error = object.find_field("event").get_string().get(event)) return error;
+        }
+        if (auto error = object.find_field("order_id").get_string().get(id)) return error;
+        if (auto error = object.find_field("limit_price").get(price)) return error;
+        if (auto error = number(price, text, answer[2])) return error;
+        if (auto error = object.find_field("order_qty").get(qty)) return error;
+        if (auto error = number(qty, text, answer[2])) return error;
+        if (auto error = object.find_field("timestamp").get_string().get(timestamp)) return error;
+        ++answer[0];
+        answer[2] += event.size() + id.size() + timestamp.size();
+    }
+    return simdjson::SUCCESS;
+}
+
+simdjson::error_code level3(ondemand::parser &parser, simdjson::padded_string_view json, bool text, uint64_t *answer) {
+    ondemand::document document;
+    std::string_view channel, type, symbol, timestamp;
+    ondemand::array data, bids, asks;
+    if (auto error = parser.iterate(json).get(document)) return error;
+    if (auto error = document.find_field("channel").get_string().get(channel)) return error;
+    if (auto error = document.find_field("type").get_string().get(type)) return error;
+    bool update = type == "update";
+    if (auto error = document.find_field("data").get_array().get(data)) return error;
+    for (auto item : data) {
+        ondemand::object object;
+        uint64_t checksum;
+        if (auto error = item.get_object().get(object)) return error;
+        if (auto error = object.find_field("checksum").get_uint64().get(checksum)) return error;
+        answer[1] += checksum;
+        if (auto error = object.find_field("symbol").get_string().get(symbol)) return error;
+        if (auto error = object.find_field("timestamp").get_string().get(timestamp)) return error;
+        if (auto error = object.find_field("bids").get_array().get(bids)) return error;
+        if (auto error = orders(bids, update, text, answer)) return error;
+        if (auto error = object.find_field("asks").get_array().get(asks)) return error;
+        if (auto error = orders(asks, update, text, answer)) return error;
+        answer[2] += channel.size() + type.size() + symbol.size() + timestamp.size();
+    }
+    return simdjson::SUCCESS;
+}
+
 }  // namespace
 
 extern "C" {
@@ -74,9 +122,12 @@ const char *krakpot_simdjson_instructions() {
 void *krakpot_simdjson_new() { return new ondemand::parser; }
 void krakpot_simdjson_free(void *parser) { delete static_cast<ondemand::parser *>(parser); }
 
-// Reads the frames that end at `ends`, each followed by the padding. Adds to `answer`: entries, checksums, lengths of
+// Reads the frames that end at `ends`, each followed by the padding: of level 3, or of the book channel. Adds to `answer`: entries, checksums, lengths of
 // text. Returns how many frames were read before the first that could not be.
-size_t krakpot_simdjson_read(void *parser, const char *at, const size_t *ends, size_t frames, bool text, uint64_t *answer) {
+size_t krakpot_simdjson_read(
+    void *parser, const char *at, const size_t *ends, size_t frames, bool orders, bool text, uint64_t *answer
+) {
+    auto frame = orders ? level3 : book;
     size_t begin = 0;
     for (size_t i = 0; i < frames; ++i) {
         size_t length = ends[i] - begin;

@@ -14,6 +14,7 @@ unsafe extern "C" {
         at: *const u8,
         ends: *const usize,
         frames: usize,
+        orders: bool,
         text: bool,
         answer: *mut u64,
     ) -> usize;
@@ -32,12 +33,13 @@ pub struct Reader {
     parser: *mut c_void,
     buffer: Vec<u8>,
     ends: Vec<usize>,
+    orders: bool,
 }
 
 impl Reader {
-    /// Copies `frames` into one buffer, each followed by the padding.
+    /// Copies `frames` into one buffer, each followed by the padding: of level 3 (`orders`), or of the book channel.
     #[must_use]
-    pub fn new(frames: &[Vec<u8>]) -> Self {
+    pub fn new(frames: &[Vec<u8>], orders: bool) -> Self {
         // SAFETY: a constant of the library; the parser is freed in `drop`.
         let (padding, parser) = unsafe { (krakpot_simdjson_padding(), krakpot_simdjson_new()) };
         let (mut buffer, mut ends) = (Vec::new(), Vec::new());
@@ -46,7 +48,7 @@ impl Reader {
             ends.push(buffer.len());
             buffer.resize(buffer.len() + padding, 0);
         }
-        Self { parser, buffer, ends }
+        Self { parser, buffer, ends, orders }
     }
 
     /// Reads all frames; numbers as their text, or as binary floating point.
@@ -63,6 +65,7 @@ impl Reader {
                 self.buffer.as_ptr(),
                 self.ends.as_ptr(),
                 self.ends.len(),
+                self.orders,
                 text,
                 answer.as_mut_ptr(),
             )
