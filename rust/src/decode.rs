@@ -64,9 +64,7 @@ impl Decoder {
         then: impl FnOnce(Message<'_>, Entries<'_, '_>) -> R,
     ) -> Result<R, Error> {
         if let Some((kind, data, _)) = self.book(frame) {
-            self.entries.clear();
-            self.entries.extend(self.short.iter().map(Entry::from));
-            let entries = Entries { levels: &self.entries, orders: &[] };
+            let entries = Entries { levels: self.levels(), orders: &[] };
             return Ok(then(Message::Book(kind, Data::One([data])), entries));
         }
         self.decode_other(frame, then)
@@ -81,6 +79,13 @@ impl Decoder {
         }
         let (kind, data) = layout::book(frame, &mut self.minute, &mut self.short)?;
         Some((kind, data, &self.short))
+    }
+
+    /// The entries of the message that [`Self::book`] read, in full width.
+    pub fn levels(&mut self) -> &[Entry] {
+        self.entries.clear();
+        self.entries.extend(self.short.iter().map(Entry::from));
+        &self.entries
     }
 
     /// The same as [`Self::decode`] of a frame that [`Self::book`] did not read.

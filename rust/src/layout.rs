@@ -7,7 +7,7 @@
 use crate::decimal::Decimal;
 use crate::decode::parse_time;
 use crate::limits;
-use crate::message::{BookData, Kind, OrderEntry, OrderEvent, OrderId, ShortEntry, Side};
+use crate::message::{BookData, Kind, OrderEntry, OrderEvent, OrderId, ShortEntry, Side, eight_of};
 
 /// The last minute that was read, as written, and its begin in ns: most times of a feed are of the same one.
 #[derive(Debug, Default)]
@@ -61,11 +61,6 @@ const POWERS: [i64; 10] = [0, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_00
 
 /// Powers of ten.
 const TENS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
-
-/// The same byte eight times.
-const fn eight_of(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
 
 /// The top bits of bytes.
 const TOPS: u64 = eight_of(0x80);

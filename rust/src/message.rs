@@ -135,7 +135,7 @@ pub(crate) enum Name<'a> {
 }
 
 /// The same byte eight times.
-const fn eight_of(byte: u8) -> u64 {
+pub(crate) const fn eight_of(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }
 

@@ -62,14 +62,10 @@ impl From<Vec<u128>> for Views {
 }
 
 impl Views {
-    /// Adds the same text, [`Cell::Text`] or [`Cell::View`], so many times.
+    /// Adds the same text so many times; `view` is its [`short_view`].
     #[inline]
-    pub fn push_times(&mut self, text: Cell<'_>, times: usize) {
-        let view = match text {
-            Cell::View(view) => view,
-            Cell::Text(text) => self.view(text.as_bytes()),
-            _ => 0,
-        };
+    pub fn push_times(&mut self, text: &str, view: Option<u128>, times: usize) {
+        let view = view.unwrap_or_else(|| self.view(text.as_bytes()));
         for _ in 0..times {
             self.views.push(view);
         }
@@ -216,12 +212,6 @@ impl<'a> Cell<'a> {
     /// The cell of a value that may be missing.
     pub fn of<T>(value: Option<T>, cell: impl FnOnce(T) -> Cell<'a>) -> Self {
         value.map_or(Cell::Null, cell)
-    }
-
-    /// Text that comes again and again, with its [`short_view`] if it has one.
-    #[must_use]
-    pub fn name(text: &'a str, view: Option<u128>) -> Self {
-        view.map_or(Cell::Text(text), Cell::View)
     }
 
     /// Text, null where empty.

@@ -3,7 +3,7 @@
 
 use crate::book::Terms;
 use crate::message::{Kind, OrderEntry, OrderEvent, Side};
-use crate::rows::{Bits, Cell, Column, Rows, Values, Views, view};
+use crate::rows::{Bits, Column, Rows, Values, Views, view};
 use crate::schema::Table;
 
 /// What the rows of one message share.
@@ -40,7 +40,7 @@ impl Run {
 }
 
 /// What rows have of their own, column by column.
-pub trait Own: Default {
+pub trait OwnColumns: Default {
     /// The table.
     const TABLE: Table;
 
@@ -64,7 +64,7 @@ fn words(views: Vec<u128>) -> Values {
 
 /// Columns of levels.
 #[derive(Debug, Default)]
-pub struct Levels {
+pub struct LevelColumns {
     sides: Vec<u128>,
     prices: Vec<i128>,
     qtys: Vec<i128>,
@@ -72,7 +72,7 @@ pub struct Levels {
     empty: Vec<usize>,
 }
 
-impl Levels {
+impl LevelColumns {
     /// Adds a level, its numbers at scale 10.
     #[inline]
     pub fn push(&mut self, side: Side, price: i128, qty: i128) {
@@ -89,7 +89,7 @@ impl Levels {
     }
 }
 
-impl Own for Levels {
+impl OwnColumns for LevelColumns {
     const TABLE: Table = Table::Book;
 
     fn push_empty(&mut self) {
@@ -114,14 +114,14 @@ impl Own for Levels {
 
 /// Columns of orders.
 #[derive(Debug, Default)]
-pub struct Orders {
-    levels: Levels,
+pub struct OrderColumns {
+    levels: LevelColumns,
     events: Vec<Option<OrderEvent>>,
     ids: Views,
     times: Vec<i64>,
 }
 
-impl Orders {
+impl OrderColumns {
     /// Adds an order, its numbers at scale 10; in a snapshot nothing befell it.
     #[inline]
     pub fn push(&mut self, entry: &OrderEntry<'_>, kind: Kind, price: i128, qty: i128) {
@@ -132,7 +132,7 @@ impl Orders {
     }
 }
 
-impl Own for Orders {
+impl OwnColumns for OrderColumns {
     const TABLE: Table = Table::Orders;
 
     fn push_empty(&mut self) {
@@ -172,7 +172,7 @@ pub struct Runs<C> {
     own: C,
 }
 
-impl<C: Own> Runs<C> {
+impl<C: OwnColumns> Runs<C> {
     /// Rows waiting to be taken.
     #[must_use]
     pub fn rows(&self) -> usize {
@@ -193,8 +193,9 @@ impl<C: Own> Runs<C> {
         rows
     }
 
-    /// The rows collected since the last call, if any; `name` tells the cell of a symbol's name.
-    pub fn take<'a>(&mut self, name: impl Fn(usize) -> Cell<'a>) -> Option<Rows> {
+    /// The rows collected since the last call, if any; `name` tells a symbol's name, and
+    /// its view if that is short.
+    pub fn take<'a>(&mut self, name: impl Fn(usize) -> (&'a str, Option<u128>)) -> Option<Rows> {
         let len = self.own.rows();
         if len == 0 {
             return None;
@@ -209,7 +210,8 @@ impl<C: Own> Runs<C> {
                 of.push(at);
                 entries.push(entry);
             }
-            symbols.push_times(name(run.symbol), run.rows as usize);
+            let (name, view) = name(run.symbol);
+            symbols.push_times(name, view, run.rows as usize);
         }
         let shared = Shared { runs, of: &of };
         let mut columns = vec![

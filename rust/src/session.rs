@@ -24,7 +24,7 @@ use crate::message::{
 };
 use crate::orders::{Modify, Orders};
 use crate::rows::{Cell, Place, Rows, short_view, word};
-use crate::runs::{self, Levels, Run, Runs};
+use crate::runs::{LevelColumns, OrderColumns, Run, Runs};
 use crate::schema::Table;
 use crate::secret::Secret;
 
@@ -674,8 +674,8 @@ impl Kept for Orders {
 struct Out {
     /// Rows of all tables but the two of book messages.
     tables: Vec<Rows>,
-    book: Runs<Levels>,
-    orders: Runs<runs::Orders>,
+    book: Runs<LevelColumns>,
+    orders: Runs<OrderColumns>,
     events: VecDeque<Event>,
     counts: Counts,
     /// Rows since the last `alive` row.
@@ -908,7 +908,6 @@ struct State {
     errors_unsaid: u64,
     buffer: Vec<u8>,
     prices: Vec<(i128, i128)>,
-    levels: Vec<Entry>,
     ended: bool,
     system: Option<String>,
     /// For level 3. It leaves in requests only.
@@ -955,7 +954,6 @@ impl Session {
                 errors_unsaid: 0,
                 buffer: Vec::with_capacity(1024),
                 prices: Vec::new(),
-                levels: Vec::new(),
                 heard: 0,
                 ended: false,
                 system: None,
@@ -1056,7 +1054,10 @@ impl Session {
         };
         if let Some((kind, data, entries)) = decoder.book(frame) {
             begin(state, data.timestamp);
-            return state.short(options, kind, &data, entries);
+            if state.update(options, kind, &data, entries).is_none() {
+                state.books::<Book>(options, kind, std::slice::from_ref(&data), decoder.levels());
+            }
+            return;
         }
         let decoded = decoder.decode_other(frame, |message, entries| {
             begin(state, message.timestamp());
@@ -1198,7 +1199,7 @@ impl Session {
     /// The rows collected since the last call; tables without rows are left out.
     pub fn take(&mut self) -> Vec<Rows> {
         let State { out, symbols, .. } = &mut self.state;
-        let name = |symbol: usize| Cell::name(&symbols[symbol].name, symbols[symbol].view);
+        let name = |symbol: usize| (&*symbols[symbol].name, symbols[symbol].view);
         let mut taken: Vec<_> = out.book.take(name).into_iter().chain(out.orders.take(name)).collect();
         let others = out.tables.iter_mut().filter(|rows| rows.len > 0);
         taken.extend(others.map(|rows| std::mem::replace(rows, Rows::new(rows.table))));
@@ -1540,18 +1541,6 @@ impl State {
         };
         followed.depth = Some((depth, from));
         depth
-    }
-
-    /// The one message of a frame of the book channel that is laid out as Kraken does.
-    #[inline]
-    fn short(&mut self, options: &Options, kind: Kind, data: &BookData<'_>, entries: &[ShortEntry]) {
-        if self.update(options, kind, data, entries).is_none() {
-            let mut levels = std::mem::take(&mut self.levels);
-            levels.clear();
-            levels.extend(entries.iter().map(Entry::from));
-            self.books::<Book>(options, kind, std::slice::from_ref(data), &levels);
-            self.levels = levels;
-        }
     }
 
     /// The same as [`Self::books`] of an update, if all is as it nearly always is: the book lives, precision and depth
