@@ -1,9 +1,12 @@
-"""What all tests share: the folder of real recordings, and how hard hypothesis tries."""
+"""What all tests share: the folder of real recordings, programs in no package, and how hard hypothesis tries."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,6 +30,22 @@ def data() -> Path:
     if missing:
         pytest.fail(f"KRAKPOT_DATA is {path}, which lacks {', '.join(missing)}")
     return path
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], ModuleType]:
+    """Load a program that is in no package, by its path in the project."""
+
+    def load(name: str) -> ModuleType:
+        path = Path(__file__).resolve().parent.parent / name
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(autouse=True)

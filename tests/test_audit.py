@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture(scope="module")
-def audit() -> ModuleType:
-    """The program of `make audit`, which is in no package."""
-    spec = importlib.util.spec_from_file_location("audit", ROOT / ".ci/audit.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def audit(program: Callable[[str], ModuleType]) -> ModuleType:
+    """The program of `make audit`."""
+    return program(".ci/audit.py")
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +12,6 @@ from krakpot.capacity import Report
 from krakpot.capacity_run import Load, Step
 from krakpot.stages import STAGES
 
-ROOT = Path(__file__).resolve().parent.parent
 ONCE = Step(
     times=1, seconds=20, messages=200_000, rows=300_000, cpu=dict.fromkeys(STAGES, 0.5), recorder_mb=240,
     sealer_mb=500, row_bytes=10,
@@ -24,14 +22,9 @@ FELL = Step(times=1, seconds=20, failed="the recorder fell")
 
 
 @pytest.fixture(scope="module")
-def report() -> ModuleType:
-    """The program of `make bench`, which is in no package."""
-    spec = importlib.util.spec_from_file_location("report", ROOT / "bench/report.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def report(program: Callable[[str], ModuleType]) -> ModuleType:
+    """The program of `make bench`."""
+    return program("bench/report.py")
 
 
 def rust(*, simdjson: bool = True, ratio: float = 2.0) -> dict[tuple[str, str, str], float]:

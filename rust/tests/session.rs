@@ -445,6 +445,38 @@ impl Dice {
     }
 }
 
+/// Two sessions of which one takes frames as Kraken lays them out and the other the same with a blank, and must not differ.
+struct Twins {
+    plain: Session,
+    blank: Session,
+    frames: u32,
+    /// Kinds of their events.
+    seen: HashSet<String>,
+}
+
+impl Twins {
+    fn new(options: &Options) -> Self {
+        let [plain, blank] = [(); 2].map(|()| Session::new("test", options.clone()));
+        Self { plain, blank, frames: 0, seen: HashSet::new() }
+    }
+
+    fn receive(&mut self, frame: &str, now: i64) {
+        let Self { plain, blank, frames, seen } = self;
+        plain.receive(frame.as_bytes(), now);
+        blank.receive(frame.replacen(':', ": ", 1).as_bytes(), now);
+        let (events, others) = (plain.events(), blank.events());
+        assert_eq!(events, others, "{frames}: {frame}");
+        seen.extend(events.into_iter().map(|event| event.kind));
+        if frames.is_multiple_of(100) {
+            assert_eq!(format!("{:?}", plain.take()), format!("{:?}", blank.take()), "up to {frames}");
+            assert_eq!(format!("{:?}", plain.counts()), format!("{:?}", blank.counts()), "up to {frames}");
+            let [subscriptions, others] = [&*plain, &*blank].map(|one| one.subscriptions().collect::<Vec<_>>());
+            assert_eq!(subscriptions, others, "up to {frames}");
+        }
+        *frames += 1;
+    }
+}
+
 /// A message of the book channel with one or two of a few numbers a side, the exchange's checksum after it, or a wrong one.
 fn script_message(dice: &mut Dice, symbol: &str, book: &mut Book, snapshot: bool) -> String {
     if snapshot {
@@ -488,37 +520,23 @@ fn how_a_message_is_laid_out_makes_no_difference() {
         precision: symbols.iter().skip(3).map(|symbol| (symbol.clone(), (1, 2))).collect(),
         ..Options::default()
     };
-    let [mut plain, mut blank] = [(); 2].map(|()| Session::new("test", options.clone()));
+    let mut pair = Twins::new(&options);
     let mut books: Vec<_> = symbols.iter().map(|_| Book::new(10, 1, 2)).collect();
     let mut dice = Dice(1);
     let mut now = START;
-    let mut seen = HashSet::new();
     for message in 0..20_000 {
         // Most of the time within a second; over an hour's end now and then.
         now += if dice.roll(2_000) == 0 { 1_800 * SECOND } else { SECOND / 500 };
         let i = if message < symbols.len() { message } else { usize::try_from(dice.roll(8)).expect("small") };
-        let snapshot = message < symbols.len() || plain.book(&symbols[i]).is_none();
+        let snapshot = message < symbols.len() || pair.plain.book(&symbols[i]).is_none();
         let frame = script_message(&mut dice, &symbols[i], &mut books[i], snapshot);
-        plain.receive(frame.as_bytes(), now);
-        blank.receive(frame.replacen(':', ": ", 1).as_bytes(), now);
-        let (events, others) = (plain.events(), blank.events());
-        assert_eq!(events, others, "{message}: {frame}");
-        seen.extend(events.into_iter().map(|event| event.kind));
-        if message % 100 == 0 {
-            assert_eq!(format!("{:?}", plain.take()), format!("{:?}", blank.take()), "before {message}");
-            assert_eq!(format!("{:?}", plain.counts()), format!("{:?}", blank.counts()), "before {message}");
-            assert_eq!(
-                plain.subscriptions().collect::<Vec<_>>(),
-                blank.subscriptions().collect::<Vec<_>>(),
-                "before {message}"
-            );
-        }
+        pair.receive(&frame, now);
     }
-    let counts = plain.counts();
+    let counts = pair.plain.counts();
     assert!(counts.book.ok > 10_000 && counts.book.bad > 100 && counts.absent > 1_000, "{counts:?}");
     assert!(counts.rows[Table::Checkpoints as usize] > 300, "{counts:?}");
     for kind in ["mismatch", "crossed", "precision", "decode_error"] {
-        assert!(seen.contains(kind), "{kind} is one of {seen:?}");
+        assert!(pair.seen.contains(kind), "{kind} is one of {:?}", pair.seen);
     }
 }
 
@@ -582,28 +600,19 @@ fn how_a_message_of_level_3_is_laid_out_makes_no_difference() {
         precision: symbols.iter().skip(1).map(|symbol| ((*symbol).to_owned(), (1, 2))).collect(),
         ..Options::default()
     };
-    let [mut plain, mut blank] = [(); 2].map(|()| Session::new("test", options.clone()));
+    let mut pair = Twins::new(&options);
     let mut books: Vec<_> = symbols.iter().map(|_| Orders::new(10, 1, 2)).collect();
     let mut dice = Dice(1);
-    let mut seen = HashSet::new();
     for message in 0..10_000 {
         let now = START + message * SECOND;
         let i = usize::try_from(dice.roll(3)).expect("small");
-        let lives = plain.orders(symbols[i]).is_some_and(|life| life.book().is_some());
+        let lives = pair.plain.orders(symbols[i]).is_some_and(|life| life.book().is_some());
         let frame = orders_message(&mut dice, symbols[i], &mut books[i], !lives);
-        plain.receive(frame.as_bytes(), now);
-        blank.receive(frame.replacen(':', ": ", 1).as_bytes(), now);
-        let (events, others) = (plain.events(), blank.events());
-        assert_eq!(events, others, "{message}: {frame}");
-        seen.extend(events.into_iter().map(|event| event.kind));
-        if message % 100 == 0 {
-            assert_eq!(format!("{:?}", plain.take()), format!("{:?}", blank.take()), "before {message}");
-            assert_eq!(format!("{:?}", plain.counts()), format!("{:?}", blank.counts()), "before {message}");
-        }
+        pair.receive(&frame, now);
     }
-    let counts = plain.counts();
+    let counts = pair.plain.counts();
     assert!(counts.level3.ok > 5_000 && counts.level3.bad > 50 && counts.absent > 500, "{counts:?}");
     for kind in ["mismatch", "crossed", "precision", "decode_error", "doubt"] {
-        assert!(seen.contains(kind), "{kind} is one of {seen:?}");
+        assert!(pair.seen.contains(kind), "{kind} is one of {:?}", pair.seen);
     }
 }

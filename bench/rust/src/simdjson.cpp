@@ -33,28 +33,19 @@ simdjson::error_code levels(ondemand::array array, bool text, uint64_t &entries,
     return simdjson::SUCCESS;
 }
 
-simdjson::error_code book(ondemand::parser &parser, simdjson::padded_string_view json, bool text, uint64_t *answer) {
-    ondemand::document document;
-    std::string_view channel, type, symbol, timestamp;
-    ondemand::array data, bids, asks;
-    if (auto error = parser.iterate(json).get(document)) return error;
-    if (auto error = document.find_field("channel").get_string().get(channel)) return error;
-    if (auto error = document.find_field("type").get_string().get(type)) return error;
-    if (auto error = document.find_field("data").get_array().get(data)) return error;
-    for (auto item : data) {
-        ondemand::object object;
-        uint64_t checksum;
-        if (auto error = item.get_object().get(object)) return error;
-        if (auto error = object.find_field("symbol").get_string().get(symbol)) return error;
-        if (auto error = object.find_field("bids").get_array().get(bids)) return error;
-        if (auto error = levels(bids, text, answer[0], answer[2])) return error;
-        if (auto error = object.find_field("asks").get_array().get(asks)) return error;
-        if (auto error = levels(asks, text, answer[0], answer[2])) return error;
-        if (auto error = object.find_field("checksum").get_uint64().get(checksum)) return error;
-        answer[1] += checksum;
-        if (auto error = object.find_field("timestamp").get_string().get(timestamp)) return error;
-        answer[2] += channel.size() + type.size() + symbol.size() + timestamp.size();
-    }
+simdjson::error_code book(ondemand::object object, bool, bool text, uint64_t *answer) {
+    std::string_view symbol, timestamp;
+    ondemand::array bids, asks;
+    uint64_t checksum;
+    if (auto error = object.find_field("symbol").get_string().get(symbol)) return error;
+    if (auto error = object.find_field("bids").get_array().get(bids)) return error;
+    if (auto error = levels(bids, text, answer[0], answer[2])) return error;
+    if (auto error = object.find_field("asks").get_array().get(asks)) return error;
+    if (auto error = levels(asks, text, answer[0], answer[2])) return error;
+    if (auto error = object.find_field("checksum").get_uint64().get(checksum)) return error;
+    answer[1] += checksum;
+    if (auto error = object.find_field("timestamp").get_string().get(timestamp)) return error;
+    answer[2] += symbol.size() + timestamp.size();
     return simdjson::SUCCESS;
 }
 
@@ -80,28 +71,40 @@ simdjson::error_code orders(ondemand::array array, bool update, bool text, uint6
     return simdjson::SUCCESS;
 }
 
-simdjson::error_code level3(ondemand::parser &parser, simdjson::padded_string_view json, bool text, uint64_t *answer) {
+simdjson::error_code level3(ondemand::object object, bool update, bool text, uint64_t *answer) {
+    std::string_view symbol, timestamp;
+    ondemand::array bids, asks;
+    uint64_t checksum;
+    if (auto error = object.find_field("checksum").get_uint64().get(checksum)) return error;
+    answer[1] += checksum;
+    if (auto error = object.find_field("symbol").get_string().get(symbol)) return error;
+    if (auto error = object.find_field("timestamp").get_string().get(timestamp)) return error;
+    if (auto error = object.find_field("bids").get_array().get(bids)) return error;
+    if (auto error = orders(bids, update, text, answer)) return error;
+    if (auto error = object.find_field("asks").get_array().get(asks)) return error;
+    if (auto error = orders(asks, update, text, answer)) return error;
+    answer[2] += symbol.size() + timestamp.size();
+    return simdjson::SUCCESS;
+}
+
+// What all frames have around an element of their data, which `item` reads.
+template <typename Item>
+simdjson::error_code frame(
+    ondemand::parser &parser, simdjson::padded_string_view json, bool text, uint64_t *answer, Item item
+) {
     ondemand::document document;
-    std::string_view channel, type, symbol, timestamp;
-    ondemand::array data, bids, asks;
+    std::string_view channel, type;
+    ondemand::array data;
     if (auto error = parser.iterate(json).get(document)) return error;
     if (auto error = document.find_field("channel").get_string().get(channel)) return error;
     if (auto error = document.find_field("type").get_string().get(type)) return error;
+    answer[2] += channel.size() + type.size();
     bool update = type == "update";
     if (auto error = document.find_field("data").get_array().get(data)) return error;
-    for (auto item : data) {
+    for (auto element : data) {
         ondemand::object object;
-        uint64_t checksum;
-        if (auto error = item.get_object().get(object)) return error;
-        if (auto error = object.find_field("checksum").get_uint64().get(checksum)) return error;
-        answer[1] += checksum;
-        if (auto error = object.find_field("symbol").get_string().get(symbol)) return error;
-        if (auto error = object.find_field("timestamp").get_string().get(timestamp)) return error;
-        if (auto error = object.find_field("bids").get_array().get(bids)) return error;
-        if (auto error = orders(bids, update, text, answer)) return error;
-        if (auto error = object.find_field("asks").get_array().get(asks)) return error;
-        if (auto error = orders(asks, update, text, answer)) return error;
-        answer[2] += channel.size() + type.size() + symbol.size() + timestamp.size();
+        if (auto error = element.get_object().get(object)) return error;
+        if (auto error = item(object, update, text, answer)) return error;
     }
     return simdjson::SUCCESS;
 }
@@ -122,17 +125,20 @@ const char *krakpot_simdjson_instructions() {
 void *krakpot_simdjson_new() { return new ondemand::parser; }
 void krakpot_simdjson_free(void *parser) { delete static_cast<ondemand::parser *>(parser); }
 
-// Reads the frames that end at `ends`, each followed by the padding: of level 3, or of the book channel. Adds to `answer`: entries, checksums, lengths of
-// text. Returns how many frames were read before the first that could not be.
+// Reads the frames that end at `ends`, each followed by the padding: of level 3, or of the book channel. Adds to
+// `answer`: entries, checksums, lengths of text. Returns how many frames were read before the first that could not be.
 size_t krakpot_simdjson_read(
     void *parser, const char *at, const size_t *ends, size_t frames, bool orders, bool text, uint64_t *answer
 ) {
-    auto frame = orders ? level3 : book;
     size_t begin = 0;
     for (size_t i = 0; i < frames; ++i) {
         size_t length = ends[i] - begin;
         simdjson::padded_string_view json(at + begin, length, length + simdjson::SIMDJSON_PADDING);
-        if (frame(*static_cast<ondemand::parser *>(parser), json, text, answer)) return i;
+        auto &one = *static_cast<ondemand::parser *>(parser);
+        // Called by name, so that either is compiled into its loop.
+        auto error = orders ? frame(one, json, text, answer, [](auto... of) { return level3(of...); })
+                            : frame(one, json, text, answer, [](auto... of) { return book(of...); });
+        if (error) return i;
         begin = ends[i] + simdjson::SIMDJSON_PADDING;
     }
     return frames;
