@@ -261,7 +261,7 @@ def budget_lines(
             beside,
             f"{BESIDE_IDLE} × without them",
             f"{idle['ratio']:.2f} ×",
-            verdict(idle["ratio"], BESIDE_IDLE),
+            verdict(idle["ratio"], BESIDE_IDLE, why="decisions/hot-path.md#idle-subscriptions"),
         ),
         row(
             "lake, bytes per level row",

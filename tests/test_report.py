@@ -109,7 +109,7 @@ def test_every_target_has_its_verdict(report: ModuleType) -> None:
     assert row_of(page, "its sealer's memory") == ["600 MB", "500 MB", "kept"]
     assert row_of(page, "goes on without loss") == ["100,000", "105,000", "kept"]
     assert "idle subscriptions beside a busy one, CPU of a session fed directly, no socket | 1.05 ×" in page
-    assert row_of(page, "idle subscriptions")[-1] == "**missed**"
+    assert row_of(page, "idle subscriptions")[-1] == "**missed**, [why](decisions/hot-path.md#idle-subscriptions)"
     assert "| `qty` | 4.25 |" in page
     assert "| the other 1 together | 0.00 |" in page
     feed = page.partition("## The full feed")[2].partition("\n## ")[0]
