@@ -149,12 +149,14 @@ class Screen:
         elif not self.quiet and (now - self._line_at >= LINE_EVERY or progress.remaining == 0):
             self._last = (now, frames, rows)
             self._line_at = now
+            # Of the books of a session that has ended none is left, and that is as it should be.
+            ended = progress.state == "sealing"
             books = "".join(
-                f"{state.get('live', 0)} of {state.get('selected', 0)} {what}books, "
-                f"checksums {checked['ok']:,} ok {checked['bad']} bad, "
+                ("" if ended else f"{state.get('live', 0)} of {state.get('selected', 0)} {what}books, ")
+                + f"{what if ended else ''}checksums {checked['ok']:,} ok {checked['bad']} bad, "
                 for what, state, checked in _books(counts)
             )
-            if "redundant" in counts:
+            if "redundant" in counts and not ended:
                 state = counts["redundant"]
                 books += f"{state['live']} of {state['selected']} books of the second source, "
             sentence = (
