@@ -6,11 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from krakpot.demo import demo
+import frames
+import lakes
+from krakpot.demo import demo, draw
 from krakpot.errors import ConfigError
+from krakpot.lake import Lake
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -44,3 +48,18 @@ def test_leaves_other_folders_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no earlier demo's folder"):
         demo(tmp_path, seconds=1, pairs=1, rate=1, seed=1)
     assert (tmp_path / "mine.txt").read_text() == "precious"
+
+
+def test_the_picture_has_no_margin_where_trades_go_on_behind_the_book(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be black, as if the book were gone."""
+    dates, plots = pytest.importorskip("matplotlib.dates"), pytest.importorskip("matplotlib.pyplot")
+    timed = lakes.market(300)
+    trades = [frame for _, frame in timed if b'"trade"' in frame and b'"update"' in frame and b"BTC/USD" in frame]
+    lakes.make(tmp_path / "lake", [*timed, (timed[-1][0] + frames.SECOND, trades[-1])])
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots, "close", drawn.append)
+    draw(Lake(tmp_path / "lake"), "BTC/USD", tmp_path / "picture.png")
+    last = lakes.rows(tmp_path / "lake", "trades")["ts_recv"].max()
+    assert drawn[0].axes[0].get_xlim()[1] == pytest.approx(dates.date2num(last), abs=1e-9)

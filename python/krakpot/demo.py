@@ -140,6 +140,8 @@ def draw(lake: Lake, symbol: str, path: Path) -> None:
                 label=label,
             )
         top.set_ylim(prices[0], prices[-1])
+        # A trade behind the last look at the book would bring a margin with it, black as if there were no book.
+        top.margins(x=0)
         top.legend(loc="upper left")
     top.set_title(f"{symbol}: the book, level by level, rebuilt from the lake")
     top.set_ylabel("price")
