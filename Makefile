@@ -43,9 +43,8 @@ check: $(EXTENSION) ## formatters, linters, types, and the stub against the exte
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --all-targets $(CLIPPY)
 	$(CARGO) clippy --quiet --package krakpot-core --all-targets $(CLIPPY)
-	$(CARGO) clippy --quiet --package krakpot-core --all-targets --features arrow $(CLIPPY)
 	$(CARGO) clippy --quiet --package krakpot-py $(CLIPPY)
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps --features krakpot-core/arrow
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -59,7 +58,6 @@ format: $(ENVIRONMENT) ## let the formatters write
 .PHONY: rust-test
 rust-test:
 	$(CARGO) test --quiet
-	$(CARGO) test --quiet --package krakpot-core --features arrow
 
 .PHONY: python-test
 python-test: $(EXTENSION)

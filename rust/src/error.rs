@@ -1,6 +1,6 @@
 //! Why a frame, a message or a number was refused.
 //!
-//! Expected trouble on the hot path (a wrong checksum, a crossed book) is a value, see [`crate::book::Outcome`]; an
+//! Expected trouble on the hot path (a wrong checksum, a crossed book) is a value, see [`crate::book::level2::Outcome`]; an
 //! [`Error`] says that bytes could not be taken for what the v2 documentation promises. The facts are fields.
 
 use std::fmt;

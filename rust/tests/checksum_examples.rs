@@ -3,12 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use krakpot_core::book::{Outcome, Terms};
+use krakpot_core::book::level2::{Outcome, Terms};
+use krakpot_core::book::level3;
 use krakpot_core::decimal::Decimal;
-use krakpot_core::decode::parse_time;
-use krakpot_core::message::{Kind, OrderEntry, OrderEvent, OrderId, Side};
-use krakpot_core::orders;
 use krakpot_core::session::{Options, Session};
+use krakpot_core::wire::decode::parse_time;
+use krakpot_core::wire::message::{Kind, OrderEntry, OrderEvent, OrderId, Side};
 
 /// The folder of recorded frames; without one the test says so and ends.
 fn data() -> Option<PathBuf> {
@@ -92,7 +92,7 @@ fn the_documented_level_3_snapshot_verifies() {
         };
         assert_eq!(terms.checksum, Some(1_063_832_831));
         let mut buffer = Vec::new();
-        let mut life = orders::Life::default();
+        let mut life = level3::Life::default();
         // The order within a message is none: told backwards, it is the same book.
         for _ in 0..2 {
             assert_eq!(life.apply(&terms, &entries, &mut buffer), Ok(Outcome::Ok), "{file}");

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use krakpot_core::book::Book;
-use krakpot_core::checksum::crc32;
+use krakpot_core::book::checksum::crc32;
+use krakpot_core::book::level2::Book;
+use krakpot_core::book::level3::{Modify, Orders};
 use krakpot_core::decimal::Decimal;
 use krakpot_core::limits;
-use krakpot_core::message::{Entry, OrderEntry, OrderEvent, OrderId, Side};
-use krakpot_core::orders::{Modify, Orders};
-use krakpot_core::schema::Table;
 use krakpot_core::session::{Channel, Options, Session};
+use krakpot_core::table::schema::Table;
+use krakpot_core::wire::message::{Entry, OrderEntry, OrderEvent, OrderId, Side};
 
 const SECOND: i64 = 1_000_000_000;
 const START: i64 = 1_785_641_750 * SECOND;

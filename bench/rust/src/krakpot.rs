@@ -1,14 +1,14 @@
 //! The core on the same frames: all the way to checked books with rows.
 
 use arrow_array::RecordBatch;
-use krakpot_core::batch::batch;
-use krakpot_core::book::{Book, Life, Outcome, Terms};
-use krakpot_core::decode::Decoder;
-use krakpot_core::message::{Entry, Message};
-use krakpot_core::rows::Values;
-use krakpot_core::schema::Table;
+use krakpot_lake::batch::batch;
+use krakpot_core::book::level2::{Book, Life, Outcome, Terms};
+use krakpot_core::wire::decode::Decoder;
+use krakpot_core::wire::message::{Entry, Message};
+use krakpot_core::table::rows::Values;
+use krakpot_core::table::schema::Table;
 use krakpot_core::session::{Options, Session};
-use krakpot_core::verify::{Found, Verifier};
+use krakpot_lake::rebuild::{Found, Verifier};
 
 use crate::Answer;
 use crate::cases::Case;

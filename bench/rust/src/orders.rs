@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
-use krakpot_core::book::{Outcome, Terms};
+use krakpot_core::book::level2::{Outcome, Terms};
 use krakpot_core::decimal::Decimal;
-use krakpot_core::message::{Kind, OrderEntry, OrderEvent, OrderId, Side};
-use krakpot_core::orders::Life;
-use krakpot_core::schema::Table;
+use krakpot_core::wire::message::{Kind, OrderEntry, OrderEvent, OrderId, Side};
+use krakpot_core::book::level3::Life;
+use krakpot_core::table::schema::Table;
 use krakpot_core::session::{Options, Session};
 use krakpot_frames::{Random, padded};
 
@@ -342,7 +342,7 @@ pub fn plain(case: &Case) -> u64 {
                 orders.remove(id);
             }
         }
-        right += u64::from(krakpot_core::checksum::crc32(text.as_bytes()) == *checksum);
+        right += u64::from(krakpot_core::book::checksum::crc32(text.as_bytes()) == *checksum);
     }
     right
 }
@@ -377,7 +377,7 @@ pub fn bytes_per_order(orders: u64) -> Option<f64> {
         }
         books.push(life);
     }
-    let held: usize = books.iter().filter_map(|life| life.book()).map(krakpot_core::orders::Orders::len).sum();
+    let held: usize = books.iter().filter_map(|life| life.book()).map(krakpot_core::book::level3::Orders::len).sum();
     assert_eq!(held as u64, BOOKS * orders, "every order is held");
     #[allow(clippy::cast_precision_loss, reason = "below 2^52")]
     let bytes = resident()?.saturating_sub(before) as f64 / held as f64;

@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 
 use krakpot_core::decimal::Decimal;
-use krakpot_core::decode::Decoder;
+use krakpot_core::wire::decode::Decoder;
 use krakpot_core::error::Error;
 use krakpot_core::limits;
-use krakpot_core::message::{
+use krakpot_core::wire::message::{
     BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, Reply, Side, Status, Ticker, Trade,
 };
-use krakpot_core::schema::{OHLC_NUMBERS, TICKER_NUMBERS};
+use krakpot_core::table::schema::{OHLC_NUMBERS, TICKER_NUMBERS};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 

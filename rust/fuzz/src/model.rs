@@ -1,10 +1,10 @@
-//! Books as a plain map, by the written rules: the second opinion on [`krakpot_core::book`] and the session's counters.
+//! Books as a plain map, by the written rules: the second opinion on [`krakpot_core::book::level2`] and the session's counters.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use krakpot_core::limits::{DEPTHS, SCALE, SYMBOL_LENGTH_MAX};
-use krakpot_core::message::Side;
+use krakpot_core::wire::message::Side;
 use krakpot_core::session::{Channel, Counts, Session};
 use krakpot_frames::crc32;
 use serde_json::Value;

@@ -3,12 +3,12 @@
 
 use std::fmt::Write as _;
 
-use krakpot_core::batch::batch;
-use krakpot_core::message::Side;
-use krakpot_core::orders::Orders;
-use krakpot_core::schema::Table;
+use krakpot_lake::batch::batch;
+use krakpot_core::wire::message::Side;
+use krakpot_core::book::level3::Orders;
+use krakpot_core::table::schema::Table;
 use krakpot_core::session::{Options, Session};
-use krakpot_core::verify::Verifier;
+use krakpot_lake::rebuild::Verifier;
 use krakpot_frames::{Random, START, crc32, padded, time};
 
 use crate::mutate::mutate;
@@ -271,7 +271,7 @@ impl Play {
         of(Table::OrdersCheckpoints).for_each(|batch| verifier.checkpoints(batch).expect("columns"));
         of(Table::Orders).for_each(|batch| verifier.messages(batch).expect("columns"));
         let found = verifier.finish();
-        let sum = |count: fn(&krakpot_core::verify::Found) -> u64| found.iter().map(count).sum::<u64>();
+        let sum = |count: fn(&krakpot_lake::rebuild::Found) -> u64| found.iter().map(count).sum::<u64>();
         let level3 = self.session.counts().level3;
         let problems: Vec<_> = found.iter().flat_map(|found| &found.problems).collect();
         assert_eq!((sum(|f| f.ok), sum(|f| f.bad)), (level3.ok, level3.bad), "proved again: {problems:?}");

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
-use krakpot_core::batch::batch;
-use krakpot_core::book::Book;
+use krakpot_lake::batch::batch;
+use krakpot_core::book::level2::Book;
 use krakpot_core::limits;
-use krakpot_core::schema::Table;
+use krakpot_core::table::schema::Table;
 use krakpot_core::session::{Channel, Options, Session};
-use krakpot_core::verify::Verifier;
+use krakpot_lake::rebuild::Verifier;
 use krakpot_frames::{Market, Random, START};
 use serde_json::Value;
 
@@ -257,7 +257,7 @@ impl Play {
             verifier.messages(book).expect("columns");
         }
         let found = verifier.finish();
-        let sum = |count: fn(&krakpot_core::verify::Found) -> u64| found.iter().map(count).sum::<u64>();
+        let sum = |count: fn(&krakpot_lake::rebuild::Found) -> u64| found.iter().map(count).sum::<u64>();
         let counts = self.session.counts();
         let problems: Vec<_> = found.iter().flat_map(|found| &found.problems).collect();
         assert_eq!(
@@ -270,7 +270,7 @@ impl Play {
     }
 }
 
-/// Rows of the ledger that end lives of books of a channel, chosen as `krakpot verify` does (`LIFE_ENDS` in `python/krakpot/verify.py`).
+/// Rows of the ledger that end lives of books of a channel, chosen as `krakpot verify` does (`LIFE_ENDS` in `python/krakpot/lake/verify.py`).
 pub fn ends(ledger: &RecordBatch, channel: &str) -> RecordBatch {
     let text = |name: &str| ledger.column_by_name(name).expect("a column").as_string_view();
     let (kinds, channels, symbols) = (text("kind"), text("channel"), text("symbol"));

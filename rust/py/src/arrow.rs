@@ -9,7 +9,7 @@ use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use arrow_array::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
 use arrow_array::{Array, RecordBatch, StructArray};
 use arrow_schema::SchemaRef;
-use krakpot_core::schema::Table;
+use krakpot_core::table::schema::Table;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -45,7 +45,7 @@ fn schema_capsule<'py>(py: Python<'py>, schema: &SchemaRef) -> PyResult<Bound<'p
 pub fn schema(table: &str) -> PyResult<Schema> {
     let names = || Table::ALL.map(Table::name).join(", ");
     let table = Table::named(table).ok_or_else(|| value_error(format!("no table {table:?}; tables: {}", names())))?;
-    Ok(Schema(krakpot_core::batch::schema(table)))
+    Ok(Schema(krakpot_lake::batch::schema(table)))
 }
 
 /// Rows of one table: an Arrow record batch.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Decimal128Array, RecordBatch, StringArray, UInt16Array};
 use krakpot_core::decimal::Decimal;
 use krakpot_core::limits::{DIGITS_MAX, SCALE};
-use krakpot_core::message::Side;
+use krakpot_core::wire::message::Side;
 use pyo3::prelude::*;
 
 use crate::arrow::Frame;
@@ -15,13 +15,13 @@ use crate::error::value_error;
 #[pyclass(frozen, module = "krakpot._core")]
 pub struct Book {
     symbol: String,
-    copy: krakpot_core::book::Book,
+    copy: krakpot_core::book::level2::Book,
     checksum: u32,
 }
 
 impl Book {
     /// Copies a book.
-    pub fn new(symbol: &str, book: &krakpot_core::book::Book) -> Self {
+    pub fn new(symbol: &str, book: &krakpot_core::book::level2::Book) -> Self {
         let mut book = book.clone();
         let checksum = book.checksum();
         Self { symbol: symbol.to_owned(), copy: book, checksum }

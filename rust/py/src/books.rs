@@ -6,10 +6,10 @@ use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampNanosecondType;
 use arrow_buffer::ScalarBuffer;
-use krakpot_core::book::Book;
-use krakpot_core::books::{self, Wanted};
-use krakpot_core::orders::Orders;
+use krakpot_core::book::level2::Book;
+use krakpot_core::book::level3::Orders;
 use krakpot_core::session::Channel;
+use krakpot_lake::sample::{self, Wanted};
 use pyo3::prelude::*;
 
 use crate::arrow::{Frame, batches};
@@ -17,8 +17,8 @@ use crate::error::value_error;
 
 /// The books of either channel.
 enum Kind {
-    Book(books::Books<Book>),
-    Level3(books::Books<Orders>),
+    Book(sample::Books<Book>),
+    Level3(sample::Books<Orders>),
 }
 
 /// The books of one symbol at many times, rebuilt from the rows of one session.
@@ -72,8 +72,8 @@ impl Books {
         let times = self::times(&batches(times)?).map_err(value_error)?;
         let wanted = Wanted { times, depth, event, floats };
         let kind = match Channel::named(channel) {
-            Some(Channel::Book) => Kind::Book(books::Books::new(session, wanted)),
-            Some(Channel::Level3) => Kind::Level3(books::Books::new(session, wanted)),
+            Some(Channel::Book) => Kind::Book(sample::Books::new(session, wanted)),
+            Some(Channel::Level3) => Kind::Level3(sample::Books::new(session, wanted)),
             _ => return Err(value_error(format!("channel {channel:?} has no books; channels: book, level3"))),
         };
         Ok(Self(Mutex::new(Some(kind))))

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Int64Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
-use krakpot_core::align::{self as core, State, Window};
-use krakpot_core::book::Book;
-use krakpot_core::compare;
-use krakpot_core::orders::Orders;
+use krakpot_core::book::level2::Book;
+use krakpot_core::book::level3::Orders;
 use krakpot_core::session::Channel;
+use krakpot_lake::align::{self as core, State, Window};
+use krakpot_lake::states;
 use pyo3::prelude::*;
 
 use crate::arrow::{Frame, batches};
@@ -77,8 +77,8 @@ pub fn align(
 
 /// The states of either channel.
 enum Kind {
-    Book(compare::States<Book>),
-    Level3(compare::States<Orders>),
+    Book(states::States<Book>),
+    Level3(states::States<Orders>),
 }
 
 /// Collects the states of one channel in one session.
@@ -108,8 +108,8 @@ impl States {
     #[pyo3(signature = (session, *, channel, depths))]
     fn new(session: &str, channel: &str, depths: HashMap<String, u16>) -> PyResult<Self> {
         let kind = match Channel::named(channel) {
-            Some(Channel::Book) => Kind::Book(compare::States::new(session, depths)),
-            Some(Channel::Level3) => Kind::Level3(compare::States::new(session, depths)),
+            Some(Channel::Book) => Kind::Book(states::States::new(session, depths)),
+            Some(Channel::Level3) => Kind::Level3(states::States::new(session, depths)),
             _ => return Err(value_error(format!("channel {channel:?} has no books; channels: book, level3"))),
         };
         Ok(Self(Mutex::new(kind)))

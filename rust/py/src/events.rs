@@ -13,11 +13,11 @@ use arrow_array::types::{
     UInt64Type,
 };
 use arrow_array::{Array, PrimitiveArray, RecordBatch, StringViewArray};
-use krakpot_core::batch::batch;
 use krakpot_core::decimal::Decimal;
 use krakpot_core::limits::SCALE;
-use krakpot_core::schema::{OHLC_NUMBERS, TICKER_NUMBERS, Table};
 use krakpot_core::session::{Channel, Counts};
+use krakpot_core::table::schema::{OHLC_NUMBERS, TICKER_NUMBERS, Table};
+use krakpot_lake::batch::batch;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyString;

@@ -58,7 +58,7 @@ mod _core {
     /// Names of the lake's tables, the named bounds and the kinds of faults: made at import, since `PyO3` exports constants only of simple types.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        let tables: Vec<&str> = krakpot_core::schema::Table::ALL.iter().map(|table| table.name()).collect();
+        let tables: Vec<&str> = krakpot_core::table::schema::Table::ALL.iter().map(|table| table.name()).collect();
         module.add("TABLES", pyo3::types::PyTuple::new(module.py(), tables)?)?;
         let limits: BTreeMap<&str, usize> = krakpot_core::limits::ALL.into_iter().collect();
         module.add("LIMITS", limits)?;

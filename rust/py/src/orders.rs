@@ -2,12 +2,12 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use krakpot_core::book::{Outcome, Terms};
+use krakpot_core::book::level2::{Outcome, Terms};
+use krakpot_core::book::level3::{self, Life, Modify};
 use krakpot_core::decimal::Decimal;
 use krakpot_core::error::Error;
 use krakpot_core::limits;
-use krakpot_core::message::{Kind, OrderEntry, OrderEvent, OrderId, Side};
-use krakpot_core::orders::{self, Life, Modify};
+use krakpot_core::wire::message::{Kind, OrderEntry, OrderEvent, OrderId, Side};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyDict;
@@ -192,7 +192,7 @@ impl Orders {
         // An id too long to be held is not held.
         let Ok(id) = OrderId::new(order_id) else { return Ok(None) };
         let Some(found) = self.lock()?.0.book().and_then(|book| book.find(id)) else { return Ok(None) };
-        let orders::Found { side, price, qty, timestamp, orders_ahead, qty_ahead } = found;
+        let level3::Found { side, price, qty, timestamp, orders_ahead, qty_ahead } = found;
         let result = PyDict::new(py);
         result.set_item("side", side.word())?;
         result.set_item("price", self.price(price))?;
@@ -208,11 +208,11 @@ impl Orders {
         let (life, book) = (&state.0, state.0.book());
         let levels = |side| book.map_or(0, |book| book.levels(side).count());
         let result = PyDict::new(py);
-        result.set_item("orders", book.map_or(0, orders::Orders::len))?;
+        result.set_item("orders", book.map_or(0, level3::Orders::len))?;
         result.set_item("bids", levels(Side::Bid))?;
         result.set_item("asks", levels(Side::Ask))?;
         result.set_item("absent", life.absent)?;
-        result.set_item("replaced", book.map_or(0, orders::Orders::replaced))?;
+        result.set_item("replaced", book.map_or(0, level3::Orders::replaced))?;
         Ok(result)
     }
 }

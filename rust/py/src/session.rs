@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
-use krakpot_core::batch::batch;
 use krakpot_core::limits;
-use krakpot_core::message::Side;
-use krakpot_core::schema::Table;
 use krakpot_core::session::{self, Channel, Event, Options};
+use krakpot_core::table::schema::Table;
+use krakpot_core::wire::message::Side;
+use krakpot_lake::batch::batch;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
@@ -49,7 +49,7 @@ impl Session {
     /// make one may run the collector, and with it code that asks for the session again.
     fn top(&self, symbol: &str) -> PyResult<Option<Top>> {
         let session = self.lock()?;
-        let first = |book: &krakpot_core::book::Book, side| {
+        let first = |book: &krakpot_core::book::level2::Book, side| {
             let mut best = None;
             book.each_level(side, 1, |price, qty| best = Some((price, qty)));
             best

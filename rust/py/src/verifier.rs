@@ -3,10 +3,10 @@
 use std::sync::Mutex;
 
 use arrow_array::RecordBatch;
-use krakpot_core::book::Book;
-use krakpot_core::orders::Orders;
+use krakpot_core::book::level2::Book;
+use krakpot_core::book::level3::Orders;
 use krakpot_core::session::Channel;
-use krakpot_core::verify;
+use krakpot_lake::rebuild;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -15,8 +15,8 @@ use crate::error::value_error;
 
 /// A verifier of either kind of books.
 enum Kind {
-    Book(verify::Verifier<Book>),
-    Level3(verify::Verifier<Orders>),
+    Book(rebuild::Verifier<Book>),
+    Level3(rebuild::Verifier<Orders>),
 }
 
 /// Rebuilds the books of one session from the rows of its tables alone and recomputes every checksum.
@@ -50,8 +50,8 @@ impl Verifier {
             return Err(value_error(format!("shard {shard} is not below shards {shards}")));
         }
         let kind = match Channel::named(channel) {
-            Some(Channel::Book) => Kind::Book(verify::Verifier::new(session, shard, shards)),
-            Some(Channel::Level3) => Kind::Level3(verify::Verifier::new(session, shard, shards)),
+            Some(Channel::Book) => Kind::Book(rebuild::Verifier::new(session, shard, shards)),
+            Some(Channel::Level3) => Kind::Level3(rebuild::Verifier::new(session, shard, shards)),
             _ => return Err(value_error(format!("channel {channel:?} has no books; channels: book, level3"))),
         };
         Ok(Self(Mutex::new(Some(kind))))
@@ -85,7 +85,7 @@ impl Verifier {
             Kind::Book(verifier) => verifier.finish(),
             Kind::Level3(verifier) => verifier.finish(),
         };
-        let dict = |found: verify::Found| {
+        let dict = |found: rebuild::Found| {
             let dict = PyDict::new(py);
             dict.set_item("symbol", found.symbol)?;
             for (name, count) in [

@@ -1,5 +1,4 @@
 //! Books proved again from rows: what the session said live, verify must say of its rows.
-#![cfg(feature = "arrow")]
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure, in its helpers too")]
 
 use std::sync::Arc;
@@ -7,12 +6,12 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
 use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
-use krakpot_core::batch::batch;
-use krakpot_core::book::Book;
-use krakpot_core::checksum::crc32;
-use krakpot_core::schema::Table;
+use krakpot_core::book::checksum::crc32;
+use krakpot_core::book::level2::Book;
 use krakpot_core::session::{Options, Session};
-use krakpot_core::verify::{Found, Verifier};
+use krakpot_core::table::schema::Table;
+use krakpot_lake::batch::batch;
+use krakpot_lake::rebuild::{Found, Verifier};
 
 const SECOND: i64 = 1_000_000_000;
 const START: i64 = 1_785_641_750 * SECOND;

@@ -11,12 +11,12 @@ use arrow_array::types::{Decimal128Type, TimestampNanosecondType, UInt8Type, UIn
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 
-use crate::book::{Book, LifeOf, Outcome, Proved, Terms};
-use crate::checksum::crc32;
-use crate::decimal::Decimal;
-use crate::limits::SCALE;
-use crate::message::{Entry, Kind, OrderEntry, OrderEvent, OrderId, Side};
-use crate::orders::{Modify, Orders};
+use krakpot_core::book::checksum::crc32;
+use krakpot_core::book::level2::{Book, LifeOf, Outcome, Proved, Terms};
+use krakpot_core::book::level3::{Modify, Orders};
+use krakpot_core::decimal::Decimal;
+use krakpot_core::limits::SCALE;
+use krakpot_core::wire::message::{Entry, Kind, OrderEntry, OrderEvent, OrderId, Side};
 
 /// Sentences kept per symbol.
 const PROBLEMS_MAX: usize = 10;

@@ -10,9 +10,9 @@ use arrow_array::{
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use crate::limits::{DIGITS_MAX, SCALE};
-use crate::rows::{Bits, Column, Rows, Values, Views, constant};
-use crate::schema::{Table, Type};
+use krakpot_core::limits::{DIGITS_MAX, SCALE};
+use krakpot_core::table::rows::{Bits, Column, Rows, Values, Views, constant};
+use krakpot_core::table::schema::{Table, Type};
 
 /// Arrow type of a column.
 fn data_type(kind: Type) -> DataType {

@@ -1,4 +1,4 @@
-//! The books of one symbol at many times, rebuilt and proved from the rows of one session as [`crate::verify`] does it.
+//! The books of one symbol at many times, rebuilt and proved from the rows of one session as [`crate::rebuild`] does it.
 //!
 //! The book at a time is the one after the last message, in the order of application, whose time is not later. Times of
 //! receipt may step back: what was told too early is then taken back and told anew.
@@ -11,11 +11,11 @@ use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch, UInt32Array};
 use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow_schema::DataType;
 
-use crate::compare::Levels;
-use crate::decimal::pow10;
-use crate::limits::{DIGITS_MAX, SCALE};
-use crate::message::Side;
-use crate::verify::{Verifier, column};
+use crate::rebuild::{Verifier, column};
+use crate::states::Levels;
+use krakpot_core::decimal::pow10;
+use krakpot_core::limits::{DIGITS_MAX, SCALE};
+use krakpot_core::wire::message::Side;
 
 /// Why there is no book where none was seen yet.
 pub const ABSENT: &str = "absent";

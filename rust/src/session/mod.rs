@@ -13,20 +13,20 @@ use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 
-use crate::book::{Book, LifeOf, Outcome, Proved, Terms, smallest_depth};
+use crate::book::level2::{Book, LifeOf, Outcome, Proved, Terms, smallest_depth};
+use crate::book::level3::{Modify, Orders};
 use crate::decimal::{Decimal, pow10};
-use crate::decode::{Decoder, write_text};
 use crate::error::Error;
 use crate::instrument::{Asset, Origin, Pair, matches};
 use crate::limits;
-use crate::message::{
+use crate::table::book_rows::{LevelColumns, OrderColumns, Run, Runs};
+use crate::table::rows::{Cell, Place, Rows, short_view, word};
+use crate::table::schema::Table;
+use crate::wire::decode::{Decoder, write_text};
+use crate::wire::message::{
     BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, Reply, ShortEntry, Side, Status, Ticker, Trade,
 };
-use crate::orders::{Modify, Orders};
-use crate::rows::{Cell, Place, Rows, short_view, word};
-use crate::runs::{LevelColumns, OrderColumns, Run, Runs};
-use crate::schema::Table;
-use crate::secret::Secret;
+use crate::wire::secret::Secret;
 
 const SECOND: i64 = 1_000_000_000;
 const HOUR: i64 = 3600 * SECOND;
@@ -1267,7 +1267,7 @@ impl Session {
 
     /// The level-3 book of `symbol`, if it lives.
     #[must_use]
-    pub fn orders(&self, symbol: &str) -> Option<&crate::orders::Life> {
+    pub fn orders(&self, symbol: &str) -> Option<&crate::book::level3::Life> {
         let life = &self.state.symbols[self.state.index.get(symbol)?].orders.life;
         life.book().is_some().then_some(life)
     }

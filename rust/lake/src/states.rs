@@ -1,7 +1,7 @@
 //! The states that the books of a lake went through, told in the same words for the book channel and for the book that
 //! follows from orders, so that the two can be compared ([`crate::align`]).
 //!
-//! The books are rebuilt and proved as [`crate::verify`] does it; a state comes from a message whose checksum proved it.
+//! The books are rebuilt and proved as [`crate::rebuild`] does it; a state comes from a message whose checksum proved it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use arrow_array::builder::StringViewBuilder;
 use arrow_array::types::TimestampNanosecondType;
 use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch, UInt32Array, UInt64Array};
 
-use crate::book::Book;
-use crate::checksum::LEVELS;
-use crate::decimal::pow10;
-use crate::limits::SCALE;
-use crate::message::Side;
-use crate::orders::Orders;
-use crate::verify::{Seen, Told, Verifier, column};
+use crate::rebuild::{Seen, Told, Verifier, column};
+use krakpot_core::book::checksum::LEVELS;
+use krakpot_core::book::level2::Book;
+use krakpot_core::book::level3::Orders;
+use krakpot_core::decimal::pow10;
+use krakpot_core::limits::SCALE;
+use krakpot_core::wire::message::Side;
 
 /// A book seen as levels.
 pub trait Levels: Told {
@@ -281,9 +281,9 @@ impl<B: Levels> States<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decimal::Decimal;
-    use crate::message::{Entry, OrderEntry, OrderEvent, OrderId};
-    use crate::orders::Modify;
+    use krakpot_core::book::level3::Modify;
+    use krakpot_core::decimal::Decimal;
+    use krakpot_core::wire::message::{Entry, OrderEntry, OrderEvent, OrderId};
 
     fn number(text: &str) -> Decimal {
         Decimal::parse(text.as_bytes()).expect(text)

@@ -11,13 +11,13 @@ use simd_json::{Buffers, Node, StaticNode, Tape};
 use crate::decimal::Decimal;
 use crate::error::Error;
 use crate::instrument::{Asset, Pair};
-use crate::layout::{self, Minute};
 use crate::limits;
-use crate::message::{
+use crate::table::schema::{OHLC_NUMBERS, TICKER_NUMBERS};
+use crate::wire::fast::{self, Minute};
+use crate::wire::message::{
     BookData, Data, Entries, Entry, Kind, Message, Ohlc, OrderEntry, OrderEvent, OrderId, Reply, ShortEntry, Side,
     Status, Ticker, Trade,
 };
-use crate::schema::{OHLC_NUMBERS, TICKER_NUMBERS};
 
 /// Decodes frames, reusing its memory.
 pub struct Decoder {
@@ -77,7 +77,7 @@ impl Decoder {
         if frame.len() > limits::FRAME_MAX {
             return None;
         }
-        let (kind, data) = layout::book(frame, &mut self.minute, &mut self.short)?;
+        let (kind, data) = fast::book(frame, &mut self.minute, &mut self.short)?;
         Some((kind, data, &self.short))
     }
 
@@ -101,7 +101,7 @@ impl Decoder {
             return Err(Error::Limit { what: "FRAME_MAX", limit: limits::FRAME_MAX, found: frame.len() });
         }
         let mut orders = emptied(std::mem::take(&mut self.orders));
-        let hot = layout::level3(frame, &mut self.minute, &mut orders);
+        let hot = fast::level3(frame, &mut self.minute, &mut orders);
         if let Some((kind, data)) = hot {
             let result = then(Message::Level3(kind, Data::One([data])), Entries { levels: &[], orders: &orders });
             self.orders = emptied(orders);

@@ -1,13 +1,13 @@
 //! The two hot messages, read as Kraken lays them out: updates and snapshots of the book channel, updates of level 3.
 //!
 //! Keys in the order in which Kraken sends them, no blanks, plain padded numbers: at the first byte that is another one
-//! the reader gives way, and [`crate::decode`] reads the whole frame by simd-json. What it does read is valid JSON and
+//! the reader gives way, and [`crate::wire::decode`] reads the whole frame by simd-json. What it does read is valid JSON and
 //! gives the same message, which tests and fuzzing compare.
 
 use crate::decimal::Decimal;
-use crate::decode::parse_time;
 use crate::limits;
-use crate::message::{BookData, Kind, OrderEntry, OrderEvent, OrderId, ShortEntry, Side, eight_of};
+use crate::wire::decode::parse_time;
+use crate::wire::message::{BookData, Kind, OrderEntry, OrderEvent, OrderId, ShortEntry, Side, eight_of};
 
 /// The last minute that was read, as written, and its begin in ns: most times of a feed are of the same one.
 #[derive(Debug, Default)]

@@ -13,12 +13,12 @@ use std::ops::{Index, IndexMut};
 
 use foldhash::HashMap;
 
-use crate::book::{self, LifeOf, Proved, Ranked};
-use crate::checksum::{self, LEVELS};
+use crate::book::checksum::{self, LEVELS};
+use crate::book::level2::{self, LifeOf, Proved, Ranked};
 use crate::decimal::{Decimal, pow10};
 use crate::error::Error;
 use crate::limits;
-use crate::message::{Name, OrderEntry, OrderEvent, OrderId, Side};
+use crate::wire::message::{Name, OrderEntry, OrderEvent, OrderId, Side};
 
 /// The number of no order, no level, no other place.
 const NONE: u32 = u32::MAX;
@@ -179,7 +179,7 @@ struct Rung {
     level: u32,
 }
 
-/// One side, worst level first, best last, as in [`crate::book`].
+/// One side, worst level first, best last, as in [`crate::book::level2`].
 #[derive(Debug, Clone, Default)]
 struct Ladder(Ranked<Rung>);
 
@@ -379,8 +379,8 @@ impl Orders {
     }
 
     fn add(&mut self, entry: &OrderEntry<'_>, known: Option<u32>) -> Result<(), Error> {
-        let price = book::scaled(entry.price, self.price_precision)?;
-        let qty = book::scaled(entry.qty, self.qty_precision)?;
+        let price = level2::scaled(entry.price, self.price_precision)?;
+        let qty = level2::scaled(entry.qty, self.qty_precision)?;
         if let Some(stale) = known {
             self.remove(stale);
             self.replaced += 1;
@@ -412,8 +412,8 @@ impl Orders {
     }
 
     fn modify(&mut self, entry: &OrderEntry<'_>, number: u32, modify: Modify) -> Result<(), Error> {
-        let price = book::scaled(entry.price, self.price_precision)?;
-        let qty = book::scaled(entry.qty, self.qty_precision)?;
+        let price = level2::scaled(entry.price, self.price_precision)?;
+        let qty = level2::scaled(entry.qty, self.qty_precision)?;
         if qty == 0 {
             self.remove(number);
             return Ok(());
@@ -458,7 +458,7 @@ impl Orders {
         let held = self.ladder(side).find(key).map_or(0, |level| self.levels[level].qty);
         match held.checked_add(more) {
             Some(sum) if sum < BOUND => Ok(()),
-            _ => Err(book::refuse(Decimal { mantissa: more, scale: self.qty_precision }, self.qty_precision)),
+            _ => Err(level2::refuse(Decimal { mantissa: more, scale: self.qty_precision }, self.qty_precision)),
         }
     }
 
@@ -760,7 +760,7 @@ impl Orders {
         self.sum(View::Level3, buffer)
     }
 
-    /// Level 2: CRC32 of the best ten levels, as [`crate::book::Book::checksum`] of the same book.
+    /// Level 2: CRC32 of the best ten levels, as [`crate::book::level2::Book::checksum`] of the same book.
     pub fn checksum_level2(&mut self, buffer: &mut Vec<u8>) -> u32 {
         self.sum(View::Level2, buffer)
     }
@@ -904,8 +904,8 @@ impl Proved for Orders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::book::{Book, Outcome, Terms};
-    use crate::message::{Entry, Kind};
+    use crate::book::level2::{Book, Outcome, Terms};
+    use crate::wire::message::{Entry, Kind};
 
     fn number(text: &str) -> Decimal {
         Decimal::parse(text.as_bytes()).expect(text)

@@ -1,10 +1,10 @@
 //! Rows of book messages being collected: what a row has of its own goes into its columns at once, what the rows of a
 //! message share is kept once and gathered when the rows are taken. Of the 14 columns of a level three are its own.
 
-use crate::book::Terms;
-use crate::message::{Kind, OrderEntry, OrderEvent, Side};
-use crate::rows::{Bits, Column, Rows, Values, Views, view};
-use crate::schema::Table;
+use crate::book::level2::Terms;
+use crate::table::rows::{Bits, Column, Rows, Values, Views, view};
+use crate::table::schema::Table;
+use crate::wire::message::{Kind, OrderEntry, OrderEvent, Side};
 
 /// What the rows of one message share.
 #[derive(Debug, Clone, Copy)]

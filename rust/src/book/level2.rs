@@ -1,15 +1,15 @@
 //! The level-2 book of one symbol, and the one rule of when it may be trusted.
 //!
 //! [`Life`] takes snapshots and updates and says of each message whether the book is proved by it. The same rule
-//! serves the live session, [`crate::verify`] and the level-3 book ([`crate::orders`]): a book lives from its snapshot (or a checkpoint) to the first of
+//! serves the live session, [`krakpot_lake::rebuild`] and the level-3 book ([`crate::book::level3`]): a book lives from its snapshot (or a checkpoint) to the first of
 //! wrong checksum, crossed book, or an end from outside (unsubscribed, disconnected, a gap). Updates outside a life
 //! change nothing and are counted unchecked. It keeps no history and reads no clock.
 
-use crate::checksum::{self, LEVELS};
+use crate::book::checksum::{self, LEVELS};
 use crate::decimal::Decimal;
 use crate::error::Error;
 use crate::limits;
-use crate::message::{Entry, Kind, ShortEntry, Side};
+use crate::wire::message::{Entry, Kind, ShortEntry, Side};
 
 /// An integer that holds prices and quantities at the pair's scale: 64 bits, or 128 for the few symbols that need it.
 trait Mantissa: Copy + Ord + TryFrom<i128> + Into<i128> + std::ops::Neg<Output = Self> {

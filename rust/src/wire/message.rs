@@ -324,7 +324,7 @@ pub struct Ticker<'a> {
     /// `BTC/USD`.
     pub symbol: &'a str,
     /// Best bid, its quantity, best ask, its quantity, last price, volume, volume-weighted price, low, high, change
-    /// (quote units), change (percent): in the order of [`crate::schema::TICKER_NUMBERS`].
+    /// (quote units), change (percent): in the order of [`crate::table::schema::TICKER_NUMBERS`].
     pub numbers: [Option<Decimal>; 11],
     /// Time of the exchange, ns. Documented since 2026.
     pub timestamp: Option<i64>,
@@ -341,7 +341,7 @@ pub struct Ohlc<'a> {
     pub interval: u16,
     /// Begin of the candle, ns.
     pub interval_begin: i64,
-    /// Open, high, low, close, volume-weighted price, volume: in the order of [`crate::schema::OHLC_NUMBERS`].
+    /// Open, high, low, close, volume-weighted price, volume: in the order of [`crate::table::schema::OHLC_NUMBERS`].
     pub numbers: [Option<Decimal>; 6],
     /// Trades in the candle so far.
     pub trades: Option<u64>,

@@ -1,6 +1,6 @@
 //! Rows being collected, column by column, in the layout that Arrow uses, so that a batch is made without copying.
 
-use crate::schema::{Table, Type};
+use crate::table::schema::{Table, Type};
 
 /// Text or bytes as Arrow views: 16 bytes a row, up to 12 bytes of text in the view itself, longer text in one buffer.
 #[derive(Debug, Default)]

@@ -1,0 +1,17 @@
+//! Rows of a lake as Arrow record batches, and what is rebuilt from them.
+//!
+//! In reading order; a file uses only those above it:
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`batch`] | rows as Arrow record batches |
+//! | [`rebuild`] | books rebuilt from rows, and proved by their checksums |
+//! | [`states`] | the states that the books of a lake went through, to be compared |
+//! | [`sample`] | the books of one symbol at many times |
+//! | [`align`] | which state of one sequence is which of another |
+
+pub mod batch;
+pub mod rebuild;
+pub mod states;
+pub mod sample;
+pub mod align;

@@ -1,0 +1,5 @@
+//! Rows of the lake's tables, without Arrow.
+
+pub mod schema;
+pub mod rows;
+pub mod book_rows;
