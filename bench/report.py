@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from krakpot.stages import STAGES
+from krakpot.record.cputime import STAGES
 
 BENCH = Path(__file__).parent
 ROOT = BENCH.parent

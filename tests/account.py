@@ -25,8 +25,8 @@ from typing import Any
 
 import polars as pl
 
-from krakpot.exchange import ExchangeServer, Options, differences
-from krakpot.lake import Lake
+from krakpot.exchange.server import ExchangeServer, Options, differences
+from krakpot.lake.lake import Lake
 from losses import FRAME_FAULTS, losses
 from simulated import Trouble
 from standings import wrong

@@ -13,7 +13,8 @@ from typing import Any
 
 import frames
 import lakes
-from krakpot import _core, seal
+from krakpot import _core
+from krakpot.lake import seal
 
 Pace = tuple[int, int, int]
 """Delay, jitter, conflation, ns."""

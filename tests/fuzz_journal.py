@@ -35,8 +35,9 @@ from random import Random
 import pyarrow as pa
 
 import lakes
-from krakpot import _core, journal, seal
+from krakpot import _core
 from krakpot.errors import StorageError
+from krakpot.lake import journal, seal
 
 KEPT = Path(__file__).parents[1] / "rust" / "fuzz" / "seeds" / "journal"
 """Damaged journals that come with the code."""

@@ -13,7 +13,8 @@ import polars as pl
 import pyarrow as pa
 
 import frames
-from krakpot import _core, journal, seal
+from krakpot import _core
+from krakpot.lake import journal, seal
 
 Timed = tuple[int, bytes]
 

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from krakpot import _core
-from krakpot.exchange import COMPARED, NUMBERS
-from krakpot.lake import ENDS, Lake
+from krakpot.exchange.server import COMPARED, NUMBERS
+from krakpot.lake.lake import ENDS, Lake
 
 FRAME_FAULTS = [name for name, of, *_ in _core.FAULTS if of == "frame"]
 UNSENT = ("drop", "silence")

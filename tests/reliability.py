@@ -28,10 +28,10 @@ import polars as pl
 import losses
 import standings
 from krakpot.config import Config
-from krakpot.exchange import ExchangeServer, Options
-from krakpot.lake import Lake
-from krakpot.recorder import Recorder
-from krakpot.verify import verify
+from krakpot.exchange.server import ExchangeServer, Options
+from krakpot.lake.lake import Lake
+from krakpot.lake.verify import verify
+from krakpot.record.recorder import Recorder
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reliability.md"
@@ -129,8 +129,8 @@ MACHINE = {
         "tests/integration/test_full_disk.py::test_a_full_disk_at_every_call"
     ),
     "a small file system runs full": "tests/integration/test_full_disk.py::test_a_small_file_system_runs_full",
-    "a journal torn at random offsets": "tests/test_journal.py::test_a_tear_at_500_offsets",
-    "a bit flipped in a part": "tests/test_verify.py::test_any_flipped_bit_is_told",
+    "a journal torn at random offsets": "tests/lake/test_journal.py::test_a_tear_at_500_offsets",
+    "a bit flipped in a part": "tests/lake/test_verify.py::test_any_flipped_bit_is_told",
 }
 """What happens to the machine, and the test that does it and judges."""
 KILLS = "10"

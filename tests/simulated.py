@@ -26,8 +26,8 @@ import pyarrow as pa
 
 from frames import SECOND, START
 from krakpot import _core
-from krakpot.connection import DEAD_AFTER, FRAME_MAX, PING_AFTER, Backoff, Pacer
-from krakpot.exchange_faults import Line
+from krakpot.exchange.faults import Line
+from krakpot.net.connection import DEAD_AFTER, FRAME_MAX, PING_AFTER, Backoff, Pacer
 
 STEP = 20_000_000
 """Between two looks at the exchange, ns; as the real one, requests go out every fifth of them."""

@@ -15,7 +15,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from krakpot import _core, cli, recorder
+from krakpot import _core
+from krakpot.cli import main as cli
+from krakpot.record import recorder
 
 Standing = tuple[str, str, str, str, int | None, int | None]
 """Channel, symbol, state, its reason; and of a live book sums over all levels, and over the best ten."""

@@ -15,9 +15,9 @@ import click
 import pytest
 
 from krakpot import config
-from krakpot.cli import main
+from krakpot.cli.main import main
 from krakpot.config import Config
-from krakpot.exchange import ExchangeServer, Options
+from krakpot.exchange.server import ExchangeServer, Options
 
 ROOT = Path(__file__).resolve().parent.parent
 UNIT = ROOT / "deploy/krakpot.service"

@@ -10,7 +10,8 @@ import pytest
 
 import frames
 import lakes
-from krakpot import config, ingest
+from krakpot import config
+from krakpot.record import ingest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

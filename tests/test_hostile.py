@@ -37,7 +37,8 @@ ACCEPT = (
 
 CLIENT = """
 import asyncio, json, sys, time
-from krakpot import _core, connection
+from krakpot import _core
+from krakpot.net import connection
 from krakpot.errors import FeedError
 
 connection.HANDSHAKE_TIMEOUT = 3.0

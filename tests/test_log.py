@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from krakpot import log
-from krakpot.cli import main
-from krakpot.link import SAID
+from krakpot.cli.main import main
+from krakpot.cli.screen import Screen
 from krakpot.log import Line, Measure, as_json, told
-from krakpot.progress import Screen
+from krakpot.net.client import SAID
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/running.md"
 SOURCES = Path(__file__).resolve().parent.parent / "python/krakpot"

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from krakpot.exchange import ExchangeServer, Options
+from krakpot.exchange.server import ExchangeServer, Options
 
 pytestmark = [
     pytest.mark.skipif(

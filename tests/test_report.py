@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from krakpot.capacity import Report
-from krakpot.capacity_run import Load, Step
-from krakpot.stages import STAGES
+from krakpot.cli.capacity import Report
+from krakpot.cli.capacity_run import Load, Step
+from krakpot.record.cputime import STAGES
 
 ONCE = Step(
     times=1, seconds=20, messages=200_000, rows=300_000, cpu=dict.fromkeys(STAGES, 0.5), recorder_mb=240,

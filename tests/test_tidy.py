@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from krakpot import _core
-from krakpot.cli import main
+from krakpot.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
 BYTES_MAX = 500_000
@@ -55,11 +55,12 @@ def columns_of(page: str, table: str) -> list[tuple[str, str, str]]:
 
 
 def test_every_module_has_its_tests() -> None:
-    """Whoever opens python/krakpot/x.py finds its tests in tests/test_x.py."""
-    modules = [path for path in (ROOT / "python/krakpot").glob("*.py") if not path.stem.startswith("__")]
+    """The tests of python/krakpot/<room>/x.py are in tests/<room>/test_x.py."""
+    package = ROOT / "python/krakpot"
+    modules = [path.relative_to(package) for path in package.rglob("*.py") if not path.stem.startswith("__")]
     assert len(modules) > 10
-    missing = [path.stem for path in modules if not (ROOT / f"tests/test_{path.stem}.py").exists()]
-    assert not missing, f"modules without tests/test_<module>.py: {', '.join(sorted(missing))}"
+    missing = [str(path) for path in modules if not (ROOT / "tests" / path.parent / f"test_{path.stem}.py").exists()]
+    assert not missing, f"modules without tests/<room>/test_<module>.py: {', '.join(sorted(missing))}"
 
 
 def test_every_public_name_of_the_extension_is_in_the_stub() -> None:

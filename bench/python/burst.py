@@ -24,10 +24,11 @@ from typing import Any
 
 import polars as pl
 
-from krakpot import Lake, _core, journal
-from krakpot.capacity_run import wrong
-from krakpot.exchange import COMPARED, ExchangeServer, Options, differences
-from krakpot.top import Glance
+from krakpot import Lake, _core
+from krakpot.cli.capacity_run import wrong
+from krakpot.cli.top import Glance
+from krakpot.exchange.server import COMPARED, ExchangeServer, Options, differences
+from krakpot.lake import journal
 
 TIMES = 10
 """Seconds of the exchange in the second of a burst."""

@@ -33,9 +33,9 @@ import pyarrow as pa
 
 from burst import CHANNELS, ready
 from krakpot import BookEvent, _core
+from krakpot.cli.top import Glance
 from krakpot.errors import FeedError
-from krakpot.feed import Feed
-from krakpot.top import Glance
+from krakpot.feed.feed import Feed
 
 PAIRS = 20
 DEPTH = 10

@@ -14,7 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from krakpot import _core, journal, seal
+from krakpot import _core
+from krakpot.lake import journal, seal
 
 MIDNIGHT = 1_785_628_800_000_000_000
 """2026-08-02, UTC, ns."""

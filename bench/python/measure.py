@@ -26,8 +26,8 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-import krakpot.ingest
-import krakpot.verify
+import krakpot.lake.verify
+import krakpot.record.ingest
 import made
 import readers
 import storage
@@ -201,7 +201,7 @@ def imported(rounds: int) -> dict[str, Any]:
 COMPACT = """
 import json, resource, sys, time
 from datetime import UTC, datetime
-from krakpot import compact
+from krakpot.lake import compact
 begun = time.process_time()
 report = compact.compact(sys.argv[1], grace=0, now=datetime.fromtimestamp(int(sys.argv[2]) / 1e9, UTC))
 mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -13,7 +13,7 @@ from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
 from krakpot import _core
-from krakpot.connection import FRAME_MAX, connect
+from krakpot.net.connection import FRAME_MAX, connect
 
 TAKE = 2048
 """Frames after which the rows are taken: a recorder of the full feed takes about so many at a time."""

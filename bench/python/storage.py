@@ -20,8 +20,9 @@ import polars as pl
 import pyarrow.parquet as pq
 
 import made
-from krakpot import _core, seal
-from krakpot.lake import Lake
+from krakpot import _core
+from krakpot.lake import seal
+from krakpot.lake.lake import Lake
 
 SYMBOLS = 6
 """Of the sample: from the busiest to the quietest."""

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
         SlowReader,
         StorageError,
     )
-    from krakpot.feed import ConnectionEvent, Feed, LiveBook, SkippedEvent
-    from krakpot.lake import Lake
+    from krakpot.feed.feed import ConnectionEvent, Feed, LiveBook, SkippedEvent
+    from krakpot.lake.lake import Lake
 
 __all__ = [
     "BookEvent", "ConfigError", "ConnectionEvent", "ConnectionLost", "Feed", "FeedError", "KrakpotError", "Lake",
@@ -34,8 +34,8 @@ __all__ = [
     "SubscriptionEvent", "TickerEvent", "TradeEvent", "__version__",
 ]  # fmt: skip
 
-_HOMES = dict.fromkeys(("ConnectionEvent", "Feed", "LiveBook", "SkippedEvent"), "krakpot.feed")
-_HOMES |= {"Lake": "krakpot.lake"}
+_HOMES = dict.fromkeys(("ConnectionEvent", "Feed", "LiveBook", "SkippedEvent"), "krakpot.feed.feed")
+_HOMES |= {"Lake": "krakpot.lake.lake"}
 
 if _core.DEBUG:
     warnings.warn("krakpot's extension was built without optimisation: it is slow; build with --release", stacklevel=2)

@@ -1,6 +1,6 @@
 """``python -m krakpot``."""
 
-from krakpot.cli import main
+from krakpot.cli.main import main
 
 if __name__ == "__main__":
     main()

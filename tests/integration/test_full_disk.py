@@ -18,9 +18,10 @@ import pytest
 
 import frames
 import lakes
-from krakpot import _core, compact, journal, seal
+from krakpot import _core
 from krakpot.errors import StorageError
-from krakpot.verify import verify
+from krakpot.lake import compact, journal, seal
+from krakpot.lake.verify import verify
 
 CALLS = ("open", "write", "fsync", "rename", "link", "mkdir", "ftruncate")
 """Calls of the journal and the sealer that a full disk may refuse."""
@@ -150,7 +151,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import lakes
-from krakpot import seal
+from krakpot.lake import seal
 from krakpot.errors import StorageError
 recorder = lakes.Recorder(Path(sys.argv[1]), interval=2.0)
 timed = lakes.market(20_000)

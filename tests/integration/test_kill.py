@@ -21,9 +21,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from krakpot.exchange import COMPARED
-from krakpot.lake import Lake
-from krakpot.verify import verify
+from krakpot.exchange.server import COMPARED
+from krakpot.lake.lake import Lake
+from krakpot.lake.verify import verify
 from losses import recorded, sent
 
 KILLS = int(os.environ.get("KRAKPOT_KILLS") or (20 if os.environ.get("KRAKPOT_TEST") == "all" else 3))

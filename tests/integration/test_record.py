@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from krakpot import journal
-from krakpot.lake import Lake
+from krakpot.lake import journal
+from krakpot.lake.lake import Lake
 from scripted import Exchange, until
 
 SUMMARY = {"frames", "messages", "rows", "checksums", "unchecked", "errors", "gaps"}

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from krakpot.exchange import differences
-from krakpot.lake import Lake
-from krakpot.verify import verify
+from krakpot.exchange.server import differences
+from krakpot.lake.lake import Lake
+from krakpot.lake.verify import verify
 
 KEY = "aKeyThatNobodyHas"
 SECRET = "YSBzZWNyZXQgdGhhdCBub2JvZHkgaGFz"  # noqa: S105  # nobody's

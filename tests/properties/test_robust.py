@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 import frames
 import lakes
 from krakpot import _core
-from krakpot.lake import REFUSALS
-from krakpot.verify import LIFE_ENDS
+from krakpot.lake.lake import REFUSALS
+from krakpot.lake.verify import LIFE_ENDS
 
 
 def victims() -> list[bytes]:
@@ -143,7 +143,7 @@ def test_the_lake_of_any_input_is_proved(tmp_path_factory: object, bad: list[byt
     """From bytes to Parquet to proof: rows as handed out, checksums as live, exit code 0."""
     import pytest
 
-    from krakpot.verify import verify
+    from krakpot.lake.verify import verify
 
     assert isinstance(tmp_path_factory, pytest.TempPathFactory)
     lake = tmp_path_factory.mktemp("lake")

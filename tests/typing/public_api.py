@@ -10,14 +10,14 @@ import polars as pl
 
 import krakpot
 from krakpot import _core
-from krakpot.books import BookAt
 from krakpot.config import Config
-from krakpot.exchange import ExchangeServer
-from krakpot.exchange import Options as ExchangeOptions
-from krakpot.ingest import Result, ingest
-from krakpot.lake import Part
-from krakpot.recorder import Recorder, record
-from krakpot.verify import Report, verify
+from krakpot.exchange.server import ExchangeServer
+from krakpot.exchange.server import Options as ExchangeOptions
+from krakpot.lake.lake import Part
+from krakpot.lake.sample import BookAt
+from krakpot.lake.verify import Report, verify
+from krakpot.record.ingest import Result, ingest
+from krakpot.record.recorder import Recorder, record
 
 
 def reading(path: Path) -> None:

@@ -1,0 +1,79 @@
+"""The pairs: from the exchange's instrument channel, or from a lake."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from krakpot import _core, config
+from krakpot.errors import FeedError
+from krakpot.lake.lake import Lake
+from krakpot.net.connection import connect
+
+PATIENCE = 20.0
+"""Seconds to wait for the instrument snapshot."""
+
+
+async def _ask(url: str) -> list[dict[str, Any]]:
+    """The instrument channel's pairs, without subscribing to any."""
+    session = _core.Session("pairs", symbols=["*"], channels=[])
+    known = asyncio.Event()
+
+    def take(frames: list[bytes], ts_recv: int) -> None:
+        session.receive(frames, ts_recv)
+        if session.counts()["pairs"]:
+            known.set()
+
+    connection = await connect(url, take, session.ping)
+    try:
+        for request in session.requests(time.time_ns()):
+            connection.send(request)
+        async with asyncio.timeout(PATIENCE):
+            await known.wait()
+    except TimeoutError:
+        sentence = f"{url}: no instrument snapshot within {PATIENCE:.0f} s"
+        raise FeedError(sentence) from None
+    finally:
+        await connection.close("done")
+    return session.pairs()
+
+
+def _recorded(lake: Path) -> list[dict[str, Any]]:
+    columns = [
+        "symbol",
+        "base",
+        "quote",
+        "status",
+        "price_precision",
+        "qty_precision",
+        "qty_min",
+        "cost_min",
+        "marginable",
+    ]
+    frame = Lake(lake).pairs().sort("ts_recv", "session", "message").unique("symbol", keep="last").select(columns)
+    # As the exchange writes them: without the zeros that fill the column's ten decimals.
+    text = pl.col("qty_min", "cost_min").cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".")
+    return frame.with_columns(text).collect().to_dicts()
+
+
+def pairs(symbols: str, exclude: str, *, lake: Path | None = None, url: str | None = None) -> list[dict[str, Any]]:
+    """Pairs whose symbol matches one of the patterns ``symbols`` and none of ``exclude``, sorted.
+
+    ``ConfigError`` for a wrong address; ``FeedError`` if the exchange does not answer; ``StorageError`` for no lake.
+    """
+    # What is to be recorded there, and whether that needs a key, is another matter.
+    address = config.load({"url": url, "channels": "book"}).url if lake is None else ""
+    found = asyncio.run(_ask(address)) if lake is None else _recorded(lake)
+    chosen = config.read("symbols", symbols, "--symbols")
+    left_out = config.read("exclude", exclude, "--exclude")
+    rows = [
+        {key: value for key, value in pair.items() if key != "selected"}
+        for pair in found
+        if any(_core.matches(p, pair["symbol"]) for p in chosen)
+        and not any(_core.matches(p, pair["symbol"]) for p in left_out)
+    ]
+    return sorted(rows, key=lambda pair: str(pair["symbol"]))

@@ -1,0 +1,161 @@
+"""``krakpot top``: a running recorder on the terminal, as its metrics tell; it may run on another machine."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import ssl
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from krakpot.cli.screen import size, span
+from krakpot.config import rest_url
+from krakpot.errors import FeedError
+
+TIMEOUT = 10.0
+"""Seconds for an answer."""
+ANSWER_MAX = 16 << 20
+"""Bytes of an answer; a recorder's are some 20 kB."""
+HERE = "http://127.0.0.1:{}"
+
+
+def address(text: str) -> str:
+    """Where to ask: a port of this machine, or an address. ``ValueError`` says what is allowed."""
+    if re.fullmatch(r"[1-9]\d{0,4}", text, re.ASCII) and int(text) < 1 << 16:
+        return HERE.format(text)
+    try:
+        return rest_url(text).rstrip("/")
+    except ValueError as error:
+        sentence = f"a port of this machine from 1 to 65535, or {error}"
+        raise ValueError(sentence) from None
+
+
+def ask(base: str, path: str, token: str, tls: ssl.SSLContext | None = None) -> tuple[int, str]:
+    """Status and text of an answer. ``FeedError`` says why there is none."""
+    parts = urlsplit(base)
+    assert parts.hostname is not None, "an address without a host was refused"
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT)
+    if parts.scheme == "https":
+        context = tls or ssl.create_default_context()
+        connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=TIMEOUT, context=context)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with closing(connection):
+        try:
+            connection.request("GET", parts.path + path, headers=headers)
+            with connection.getresponse() as response:
+                status, text = response.status, response.read(ANSWER_MAX).decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            sentence = f"{base}: no metrics: {words}; does `krakpot record --metrics` run there?"
+            raise FeedError(sentence) from None
+    if status == HTTPStatus.UNAUTHORIZED:
+        sentence = f"{base}: a token is wanted there: set KRAKPOT_METRICS_TOKEN"
+        raise FeedError(sentence)
+    return status, text
+
+
+@dataclass(frozen=True)
+class Glance:
+    """A recorder at one moment."""
+
+    healthy: bool
+    health: str
+    """Why it is not, or ``ok``."""
+    values: dict[str, dict[tuple[str, ...], float]]
+    """Figures by name, without ``krakpot_``, and by values of their labels."""
+    at: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def take(cls, base: str, token: str) -> Glance:
+        """Look. ``FeedError`` if there is nothing to see."""
+        status, text = ask(base, "/metrics", token)
+        values: dict[str, dict[tuple[str, ...], float]] = defaultdict(dict)
+        try:
+            for family in text_string_to_metric_families(text):
+                for sample in family.samples:
+                    values[sample.name.removeprefix("krakpot_")][tuple(sample.labels.values())] = sample.value
+        except (ValueError, IndexError, KeyError):
+            # Prometheus' client raises what its reading of a line happens to stumble over.
+            values.clear()
+        if status != HTTPStatus.OK or "info" not in values:
+            sentence = f"{base}: what answers there is no recorder (HTTP {status})"
+            raise FeedError(sentence)
+        status, line = ask(base, "/health", token)
+        return cls(status == HTTPStatus.OK, line.strip(), dict(values))
+
+    def total(self, name: str, *labels: str) -> float:
+        """Sum of a figure over what begins with these values of labels."""
+        return sum(value for key, value in self.values.get(name, {}).items() if key[: len(labels)] == labels)
+
+    def facts(self) -> dict[str, Any]:
+        """For a program: figures by name, with ``name/label/…`` where there are several."""
+        flat = {"/".join((name, *key)): value for name, found in self.values.items() for key, value in found.items()}
+        return {"healthy": self.healthy, "health": self.health, "figures": flat}
+
+
+def panel(now: Glance, before: Glance | None, base: str) -> Table:
+    """What people see; rates since the glance before."""
+    table = Table(title=f"krakpot · {base}", title_justify="left", show_header=False, box=None, padding=(0, 2))
+
+    def rate(name: str) -> str:
+        if before is None or now.at <= before.at:
+            return ""
+        # A recorder that began anew counts from zero.
+        return f" · {max(0.0, now.total(name) - before.total(name)) / (now.at - before.at):,.0f}/s"
+
+    table.add_row("health", Text(now.health, "green" if now.healthy else "red"))
+    table.add_row("running", span(time.time() - now.total("process_start_time_seconds")))
+    table.add_row("messages", f"{now.total('messages_total'):,.0f}{rate('messages_total')}")
+    table.add_row("rows", f"{now.total('rows_total'):,.0f}{rate('rows_total')}")
+    for channel in sorted({key[0] for key in now.values.get("books", {})}):
+        live, waiting = (now.total("books", channel, state) for state in ("live", "waiting"))
+        table.add_row(f"{channel} books", f"{live:,.0f} live · {waiting:,.0f} waiting")
+        ok, bad = (now.total("checksums_total", channel, result) for result in ("ok", "bad"))
+        table.add_row("  checksums", Text(f"{ok:,.0f} ok · {bad:,.0f} bad", "red" if bad else "green"))
+    states: dict[str, float] = defaultdict(float)
+    for (_, state), n in now.values.get("subscriptions", {}).items():
+        states[state] += n
+    table.add_row("subscriptions", " · ".join(f"{n:,.0f} {state}" for state, n in sorted(states.items())) or "none")
+    up, wanted = now.total("connection_up"), len(now.values.get("connection_up", {}))
+    again, gaps = now.total("reconnects_total"), now.total("gaps_total")
+    connections = f"{up:.0f} of {wanted} up · {again:,.0f} reconnects · {gaps:,.0f} gaps"
+    table.add_row("connections", Text(connections, "" if up == wanted else "red"))
+    table.add_row("errors", f"{now.total('errors_total'):,.0f} · {now.total('unchecked_total'):,.0f} unchecked")
+    lag = " · ".join(f"{name} {now.total('lag_seconds', name) * 1e3:.1f} ms" for name in ("p50", "p99", "max"))
+    table.add_row("lag", lag)
+    queue = f"{now.total('queue'):.0f} of {now.total('queue_room'):.0f} in the queue"
+    table.add_row("journal", f"{size(now.total('journal_bytes_total'))} · {queue}")
+    table.add_row("disk", f"{size(now.total('disk_free_bytes'))} free")
+    memory, cpu = now.total("process_resident_memory_bytes"), now.total("process_cpu_seconds_total")
+    share = ""
+    if before is not None and now.at > before.at:
+        spent = max(0.0, cpu - before.total("process_cpu_seconds_total")) / (now.at - before.at)
+        share = f" · {spent:.0%} of a core"
+    table.add_row("process", f"{size(memory)}{share}")
+    return table
+
+
+def watch(base: str, token: str, every: float, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Show it until Ctrl-C. A recorder that does not answer is said and asked again; the first answer must come."""
+    before = None
+    now = Glance.take(base, token)
+    with Live(console=Console(), auto_refresh=False, screen=False) as live:
+        while True:
+            live.update(panel(now, before, base), refresh=True)
+            sleep(every)
+            try:
+                before, now = now, Glance.take(base, token)
+            except FeedError as error:
+                now = replace(now, healthy=False, health=str(error))

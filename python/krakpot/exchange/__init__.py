@@ -1,0 +1,1 @@
+"""The built-in exchange: sockets and clock around the core's engine."""

@@ -1,0 +1,171 @@
+"""REST of the built-in exchange: the token that level 3 needs, signed for as Kraken wants it; its clock and its state.
+
+What is answered is decided without sockets (``Rest.answer``); ``http1`` brings it to them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from http import HTTPStatus
+from typing import Any, Self
+from urllib.parse import parse_qs
+
+from krakpot import _core
+from krakpot.errors import ConfigError
+from krakpot.net import http as http1
+
+TOKEN_PATH = "/0/private/GetWebSocketsToken"  # noqa: S105  # a path, no secret
+FAULTS_PATH = "/faults"
+EXPIRES = 900
+"""Seconds for which a token may be used, by the exchange's clock."""
+NONCE_MAX = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of the exchange's only account: as everywhere else, the secret is shown to nobody."""
+
+    name: str
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def made(cls) -> Self:
+        """A new one, at random."""
+        return cls(base64.b64encode(secrets.token_bytes(42)).decode(), secrets.token_bytes(64))
+
+    @classmethod
+    def read(cls, name: str, secret: str) -> Self:
+        """The one whose secret is given in base64. ``ConfigError`` if it is none."""
+        try:
+            return cls(name, base64.b64decode(secret, validate=True))
+        except binascii.Error:
+            sentence = "--api-secret is not base64"
+            raise ConfigError(sentence) from None
+
+    @property
+    def secret_text(self) -> str:
+        """The secret in base64."""
+        return base64.b64encode(self.secret).decode()
+
+
+def signature(secret: bytes, path: str, nonce: str, body: bytes) -> str:
+    """What ``API-Sign`` must be: HMAC-SHA512 with the secret over path and SHA-256 of nonce and body, in base64."""
+    digest = hashlib.sha256(nonce.encode() + body).digest()
+    return base64.b64encode(hmac.digest(secret, path.encode() + digest, "sha512")).decode()
+
+
+def _nonce(kind: str, body: bytes) -> str | None:
+    """The nonce of a body, a form or JSON; None where there is none."""
+    try:
+        if kind.partition(";")[0].strip().lower() == "application/json":
+            value = json.loads(body)["nonce"]
+            text = str(value) if isinstance(value, (int, str)) else ""
+        else:
+            (text,) = parse_qs(body.decode(), strict_parsing=True)["nonce"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return text if re.fullmatch(r"[0-9]{1,20}", text) and int(text) <= NONCE_MAX else None
+
+
+@dataclass
+class Rest:
+    """The answers. ``now``: the exchange's time, ns; ``allow``: is told a new token and until when it is valid, ns.
+
+    ``exchange`` is whose faults can be asked for; without one they cannot.
+    """
+
+    key: Key
+    now: Callable[[], int]
+    allow: Callable[[str, int], None]
+    exchange: _core.Exchange | None = None
+    last_nonce: int = -1
+    """The highest that came with a right signature."""
+
+    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        """The JSON of an answer; ``headers`` by lower-case name."""
+        now = datetime.fromtimestamp(self.now() // 10**9, UTC)
+        if (method, path) == ("GET", "/0/public/Time"):
+            return _result({"unixtime": int(now.timestamp()), "rfc1123": format_datetime(now, usegmt=True)})
+        if (method, path) == ("GET", "/0/public/SystemStatus"):
+            system = "online" if self.exchange is None else self.exchange.system
+            return _result({"status": system, "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ")})
+        if path == FAULTS_PATH and self.exchange is not None:
+            return self._faults(self.exchange, method, headers, body)
+        if (method, path) != ("POST", TOKEN_PATH):
+            return _error("EGeneral:Unknown method")
+        error = self._check(path, headers, body)
+        if error is not None:
+            return _error(error)
+        token = secrets.token_urlsafe(32)
+        self.allow(token, self.now() + EXPIRES * 10**9)
+        return _result({"token": token, "expires": EXPIRES})
+
+    def _faults(self, exchange: _core.Exchange, method: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        """Ask for faults (POST, a line each), end all (DELETE), or list those in force.
+
+        The name of the key is wanted in its header, which no page in a browser can send without being asked first.
+        """
+        if not hmac.compare_digest(headers.get("api-key", "").encode(), self.key.name.encode()):
+            return _error("EAPI:Invalid key")
+        if method == "DELETE":
+            exchange.heal()
+        elif method == "POST":
+            try:
+                for line in body.decode().splitlines():
+                    exchange.fault(line)
+            except ValueError as error:
+                return _error(str(error))
+        return _result({"faults": exchange.faults})
+
+    def _check(self, path: str, headers: Mapping[str, str], body: bytes) -> str | None:
+        """What is wrong with the signature of a request, in Kraken's words."""
+        if not hmac.compare_digest(headers.get("api-key", "").encode(), self.key.name.encode()):
+            return "EAPI:Invalid key"
+        nonce = _nonce(headers.get("content-type", ""), body)
+        if nonce is None:
+            return "EAPI:Invalid nonce"
+        wanted = signature(self.key.secret, path, nonce, body)
+        if not hmac.compare_digest(headers.get("api-sign", "").encode(), wanted.encode()):
+            return "EAPI:Invalid signature"
+        if int(nonce) <= self.last_nonce:
+            return "EAPI:Invalid nonce"
+        self.last_nonce = int(nonce)
+        return None
+
+
+def _result(result: dict[str, Any]) -> dict[str, Any]:
+    return {"error": [], "result": result}
+
+
+def _error(text: str) -> dict[str, Any]:
+    return {"error": [text]}
+
+
+class RestServer(http1.Server):
+    """Serves a ``Rest``."""
+
+    def __init__(self, rest: Rest, asked: Callable[[], None], *, here: bool) -> None:
+        """``asked`` is called for each request that is answered; ``here``: served to this machine only."""
+        self.rest = rest
+
+        def answer(request: http1.Request) -> http1.Answer:
+            if http1.foreign(request.headers, here=here):
+                return _json(_error("EGeneral:Permission denied"), HTTPStatus.FORBIDDEN)
+            asked()
+            return _json(rest.answer(request.method, request.path, request.headers, request.body))
+
+        super().__init__(answer, lambda status: _json(_error("EGeneral:Invalid arguments"), status))
+
+
+def _json(answer: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> http1.Answer:
+    return http1.Answer(json.dumps(answer, separators=(",", ":")).encode(), "application/json", status)

@@ -1,0 +1,1 @@
+"""Files of a lake, and what is read from them."""

@@ -1,0 +1,561 @@
+"""Compaction: the many parts of a past day become few.
+
+For each table and date the parts of each session are merged into parts of up to ``PART_ROWS`` rows: same rows, same
+order, same columns and encodings. The order of steps is what makes a crash harmless::
+
+    build     <lake>/_compact/date=D/<table>/…       all of it forced to the disk; until plan.json stands there, nothing
+    plan      <lake>/_compact/date=D/plan.json       counts, and the next run begins anew
+    swap      the ledger's folder, then every table's, each exchanged in one step with the one that was built
+    remove    what was swapped out, after the grace
+
+The new ledger names the new parts with their SHA-256 in rows ``compacted``, beside the rows ``sealed`` of the old ones:
+``krakpot verify`` takes for each table the parts that are there, all of the old or all of the new. New parts have names
+that no part of the day had before, so that the next run sees what was swapped. Parts that are not what the ledger says
+are left alone: what is damaged must not be made true by being written again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from krakpot import _core
+from krakpot.errors import StorageError
+from krakpot.lake import journal, seal
+from krakpot.lake.lake import COMPACTED, Lake, Part, detail
+from krakpot.lake.merge import FAN, merged, ranges, spread, whole
+
+FOLDER = "_compact"
+PLAN = "plan.json"
+PART_ROWS = 128 * seal.ROW_GROUP
+"""Rows of a compacted part: about 200 MB of a book."""
+GRACE = 600.0
+"""Seconds for which the old parts stay beside the lake."""
+LATE = timedelta(hours=1)
+"""A journal begun so long after midnight holds no row of the day before, even where the disk was slow."""
+PROGRESS_ROWS = 5_000_000
+RENAME_EXCHANGE = 2
+AT_FDCWD = -100
+
+Progress = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """Without a caller who wants to know."""
+
+
+@dataclass
+class Report:
+    """What a compaction did."""
+
+    compacted: list[str] = field(default_factory=list)
+    """Dates whose parts were merged and swapped."""
+    finished: list[str] = field(default_factory=list)
+    """Dates that an earlier run had left unfinished."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Dates that were left as they are, and why."""
+    wrong: bool = False
+    """Whether any of these is not as the ledger says, or finds no room; others can be compacted later."""
+    rows: int = 0
+    parts_before: int = 0
+    parts_after: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As one JSON object."""
+        return asdict(self)
+
+
+@contextmanager
+def _alone(lake: Path) -> Iterator[None]:
+    """One compaction of a lake at a time."""
+    handle = os.open(lake, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError("this lake is being compacted already; wait for that to end", lake) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def compact(
+    path: str | Path,
+    *,
+    dates: Iterable[date] | None = None,
+    grace: float = GRACE,
+    now: datetime | None = None,
+    sleep: Callable[[float], object] = time.sleep,
+    step: seal.Step = _silent,
+    progress: Progress = _silent,
+) -> Report:
+    """Merge the parts of past dates (default: all); waits ``grace`` seconds, then removes what was swapped out.
+
+    Safe at any time, any number of times, beside a living recorder. ``step`` is called with the name of each step.
+    """
+    lake = Lake(path)
+    report = Report()
+    with _alone(lake.path):
+        try:
+            seal.recover(lake.path, progress=lambda name: progress(f"sealing {name}"))
+            _finish(lake, report, step)
+            _remove(lake, grace, None, step, progress)
+            for day in sorted(_dates(lake) if dates is None else set(dates)):
+                folder = lake.path / FOLDER / f"date={day}"
+                todo = _todo(lake, day)
+                if not todo:
+                    continue
+                reason = hindrance(lake, day, now or datetime.now(UTC))
+                if reason is None and folder.exists():
+                    reason = "its old parts still wait for their removal; run compact again"
+                if reason is None:
+                    reason = _Day(lake, day, folder, report, step, progress).compact(todo)
+                    report.wrong |= reason is not None
+                if reason is not None:
+                    report.skipped[str(day)] = reason
+            _remove(lake, grace, sleep, step, progress)
+        except OSError as error:
+            raise journal.storage_error(error, "compact the lake", lake.path, "krakpot compact") from error
+    return report
+
+
+def days(text: str) -> list[date]:
+    """Dates of ``2026-08-01,2026-08-03..2026-08-05``; ``ValueError`` says what is allowed."""
+    found: list[date] = []
+    for item in text.split(","):
+        begin, dots, end = item.strip().partition("..")
+        try:
+            first = date.fromisoformat(begin)
+            last = date.fromisoformat(end) if dots else first
+        except ValueError:
+            first, last = date.max, date.min
+        if last < first:
+            sentence = "dates as 2026-08-01 or 2026-08-01..2026-08-31, several with commas between"
+            raise ValueError(sentence)
+        found += [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    return found
+
+
+def _dates(lake: Lake) -> set[date]:
+    return {part.date for table in _core.TABLES for part in lake.parts(table)}
+
+
+def midnight(day: date) -> datetime:
+    """The begin of a date, UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def hindrance(lake: Lake, day: date, now: datetime) -> str | None:
+    """Why more rows of this date may still come."""
+    end = midnight(day) + timedelta(days=1)
+    if now < end + LATE:
+        return "it is not over, or not for an hour"
+    for path in journal.journals(lake.path):
+        begun = datetime.strptime(path.name[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        if begun < end + LATE:
+            return f"{path.name} may hold rows of it and is not sealed"
+    return None
+
+
+def _mergeable(parts: list[Part]) -> bool:
+    """Whether these parts of one session, table and date are more than there need be."""
+    return len(parts) > 1 and not all(part.compacted for part in parts)
+
+
+def _by_session(parts: Iterable[Part]) -> dict[str, list[Part]]:
+    found: dict[str, list[Part]] = defaultdict(list)
+    for part in parts:
+        found[part.session].append(part)
+    return found
+
+
+def _todo(lake: Lake, day: date) -> dict[str, dict[str, list[Part]]]:
+    """Parts of the tables that need merging, by table and session."""
+    found = {}
+    for table in _core.TABLES:
+        sessions = _by_session(part for part in lake.parts(table) if part.date == day)
+        if any(_mergeable(parts) for parts in sessions.values()):
+            found[table] = sessions
+    return found
+
+
+class _Day:
+    """Compaction of one date."""
+
+    def __init__(
+        self, lake: Lake, day: date, folder: Path, report: Report, step: seal.Step, progress: Progress
+    ) -> None:
+        self.lake = lake
+        self.day = day
+        self.folder = folder
+        self.report = report
+        self.step = step
+        self.progress = progress
+        self.named: dict[str, dict[str, Any]] = {}
+        """What the ledger says of each part of the date: path within the lake, facts and rows."""
+        self.made: dict[str, list[tuple[seal.Part, set[int]]]] = defaultdict(list)
+        """New parts of each session, with the numbers of the journals whose rows they hold."""
+        self.plan: dict[str, Any] = {"tables": {}, "swapped": None}
+
+    def compact(self, todo: dict[str, dict[str, list[Part]]]) -> str | None:
+        """Build, plan, swap; or a reason why not."""
+        self._read_ledger()
+        reason = self._wrong(todo) or self._room(todo)
+        if reason is not None:
+            return reason
+        try:
+            self._build(todo)
+            _write_plan(self.folder, self.plan)
+        except BaseException:
+            # The room may be needed by a recorder. (A crash of the machine leaves it to the next run.)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        self.step("planned")
+        for table, facts in self.plan["tables"].items():
+            self.report.parts_before += len(facts["old"])
+            self.report.parts_after += len(facts["new"])
+            self.report.bytes_before += sum((self._final(table) / name).stat().st_size for name in facts["old"])
+            self.report.bytes_after += sum((self.folder / table / name).stat().st_size for name in facts["new"])
+        _swap(self.lake, self.folder, self.plan, self.step)
+        self.report.compacted.append(str(self.day))
+        return None
+
+    def _final(self, table: str) -> Path:
+        return self.lake.path / table / self.folder.name
+
+    def _read_ledger(self) -> None:
+        # A journal that crossed midnight is told of in the next day's ledger.
+        ledger = self.lake.ledger(self.day, self.day + timedelta(days=2))
+        rows = ledger.filter(pl.col("kind").is_in(["sealed", "compacted"])).select("detail", "count").collect()
+        for text, count in rows.iter_rows():
+            facts = detail(text)
+            self.named[str(facts["part"])] = facts | {"rows": count}
+
+    def _wrong(self, todo: dict[str, dict[str, list[Part]]]) -> str | None:
+        """A part that is not what the ledger says: written anew it would be taken for what was recorded."""
+        for table in {*todo, "ledger"}:
+            # Files that are no parts go along; a folder would go with the old parts.
+            if (final := self._final(table)).exists() and not all(path.is_file() for path in final.iterdir()):
+                return f"{table}/{final.name} has a folder in it"
+        for parts in (parts for table, sessions in todo.items() if table != "ledger" for parts in sessions.values()):
+            for part in parts if _mergeable(parts) else []:
+                name = str(part.path.relative_to(self.lake.path))
+                facts = self.named.get(name)
+                if facts is None:
+                    return f"the ledger does not name {name}; `krakpot verify` says more"
+                if facts.get("sha256") not in (None, seal.digest(part.path)):
+                    return f"{name} is not the file that was sealed; `krakpot verify` says more"
+        return None
+
+    def _room(self, todo: dict[str, dict[str, list[Part]]]) -> str | None:
+        """The new parts stand beside the old ones; parts that need several passes stand there twice."""
+        need = 0
+        for parts in (parts for sessions in todo.values() for parts in sessions.values() if _mergeable(parts)):
+            size = sum(part.path.stat().st_size for part in parts)
+            need += size * 2 if len(parts) > FAN else size
+        free = shutil.disk_usage(self.lake.path).free
+        return f"it needs {need:,} bytes and the disk has {free:,}" if need > free else None
+
+    # Building.
+
+    def _build(self, todo: dict[str, dict[str, list[Part]]]) -> None:
+        self.folder.mkdir(parents=True)
+        for table, sessions in todo.items():
+            if table != "ledger":
+                (self.folder / table).mkdir()
+                for session, parts in sessions.items():
+                    self._session(table, session, parts)
+                self._plan(table, [part for parts in sessions.values() for part in parts])
+                self.step(f"built {table}")
+        self._ledger()
+        self.step("built ledger")
+        for folder in (*(self.folder / table for table in self.plan["tables"]), self.folder, self.folder.parent):
+            journal.sync_folder(folder)
+        journal.sync_folder(self.lake.path)
+
+    def _plan(self, table: str, parts: list[Part]) -> None:
+        new = sorted(path.name for path in (self.folder / table).iterdir())
+        self.plan["tables"][table] = {"old": sorted(part.path.name for part in parts), "new": new}
+
+    def _session(self, table: str, session: str, parts: list[Part]) -> None:
+        """Merge the parts of a session, or take them over where there is nothing to merge."""
+        if not _mergeable(parts):
+            self._take_over(table, parts)
+            return
+        numbers: set[int] = set()
+        for part in parts:
+            name = str(part.path.relative_to(self.lake.path))
+            numbers |= spread(self.named[name]["journals"]) if part.compacted else {part.number}
+        paths = [part.path for part in parts]
+        rows = sum(pq.read_metadata(path).num_rows for path in paths)
+        number = _next_number(parts)
+        passes = 0
+        while len(paths) > FAN:
+            passes += 1
+            paths = [
+                self._write(table, paths[n : n + FAN], rows, self.folder / f".pass{passes}-{n}", None)[0].path
+                for n in range(0, len(paths), FAN)
+            ]
+        written = self._write(table, paths, rows, self.folder / table / ".new", PART_ROWS)
+        if sum(new.rows for new in written) != rows:
+            sentence = (
+                f"{table} of {self.day}: {rows} rows became {sum(new.rows for new in written)}; nothing was changed"
+            )
+            raise StorageError(sentence, self.lake.path)
+        for n, new in enumerate(written):
+            self.made[session].append((self._name(table, session, number + n, new), numbers))
+        self.report.rows += rows
+
+    def _take_over(self, table: str, parts: list[Part]) -> None:
+        for part in parts:
+            os.link(part.path, self.folder / table / part.path.name)
+
+    def _write(self, table: str, paths: list[Path], rows: int, begin: Path, rows_max: int | None) -> list[_Written]:
+        """Merge parts into files of up to ``rows_max`` rows; the names begin with ``begin``."""
+        frames = whole(merged(paths, table, failed=_unreadable), seal.ROW_GROUP)
+        frame = next(frames, None)
+        written: list[_Written] = []
+        done = told = 0
+        while frame is not None:
+            new = _Written(begin.with_name(f"{begin.name}-{len(written)}.tmp"))
+            with seal.part_writer(frame, new.path) as writer:
+                while frame is not None and (rows_max is None or new.rows + frame.height <= rows_max):
+                    writer.write_table(frame.to_arrow(), row_group_size=frame.height)
+                    new.add(frame)
+                    done += frame.height
+                    if done - told >= PROGRESS_ROWS:
+                        told = done
+                        self.progress(f"{self.day} {table}: {done:,} of {rows:,} rows")
+                    frame = next(frames, None)
+            seal.sync_file(new.path)
+            written.append(new)
+        for path in paths:
+            if path.parent == self.folder:
+                # Of the pass before.
+                path.unlink()
+        return written
+
+    def _name(self, table: str, session: str, number: int, new: _Written) -> seal.Part:
+        """Give a file its name as a part."""
+        name = f"{journal.stamp(new.ts_from):%H%M%S}-{session}-{COMPACTED}{number}.parquet"
+        path = self.folder / table / name
+        new.path.rename(path)
+        part = f"{table}/{self.folder.name}/{name}"
+        return seal.Part(table, part, new.rows, new.first, new.last, new.ts_from, new.ts_to, seal.digest(path))
+
+    def _ledger(self) -> None:
+        """The ledger of every session whose parts are new tells of them."""
+        (self.folder / "ledger").mkdir()
+        old = [part for part in self.lake.parts("ledger") if part.date == self.day]
+        sessions = _by_session(old)
+        for session in sorted({*sessions, *self.made}):
+            parts = sessions.get(session, [])
+            if session not in self.made and not _mergeable(parts):
+                self._take_over("ledger", parts)
+                continue
+            frame = pl.concat(
+                [
+                    pl.DataFrame(schema=seal.polars_schema("ledger")),
+                    *merged([part.path for part in parts], "ledger", failed=_unreadable),
+                ]
+            )
+            # What a run that came to nothing promised.
+            void = [
+                kind == "compacted" and not (self.lake.path / str(detail(text)["part"])).exists()
+                for kind, text in frame.select("kind", "detail").iter_rows()
+            ]
+            frame = frame.filter(~pl.Series(void, dtype=pl.Boolean))
+            rows = _rows(session, self.made[session], int((frame["kind"] == "compacted").sum()))
+            frame = pl.concat([frame, rows]).sort(seal.order("ledger"), maintain_order=True)
+            new = _Written(self.folder / "ledger" / ".new.tmp")
+            seal.write_part(frame, new.path)
+            new.add(frame)
+            self._name("ledger", session, _next_number(parts), new)
+        self._plan("ledger", old)
+
+
+@dataclass
+class _Written:
+    """A file that was written."""
+
+    path: Path
+    rows: int = 0
+    first: int | None = None
+    """First and last message."""
+    last: int | None = None
+    ts_from: int = 0
+    ts_to: int = 0
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Take these rows into account."""
+        times = frame["ts_recv"].to_physical()
+        begin, end = int(times.min()), int(times.max())  # type: ignore[arg-type]  # there are rows, each with its time
+        self.ts_from = min(self.ts_from, begin) if self.rows else begin
+        self.ts_to = max(self.ts_to, end)
+        self.rows += frame.height
+        numbers = frame["message"].drop_nulls()
+        if len(numbers):
+            low, high = int(numbers.min()), int(numbers.max())  # type: ignore[arg-type]  # whole numbers
+            self.first = low if self.first is None else min(self.first, low)
+            self.last = high if self.last is None else max(self.last, high)
+
+
+def _rows(session: str, made: list[tuple[seal.Part, set[int]]], begin: int) -> pl.DataFrame:
+    """Rows of the ledger that name the new parts, at the time of the last row: a second run gives the same."""
+    now = max((part.ts_to for part, _ in made), default=0)
+    message = max((part.last for part, _ in made if part.last is not None), default=None)
+    rows = [
+        {
+            "session": session, "message": message, "entry": seal.COMPACT_ENTRY + n, "ts_recv": now,
+            "kind": "compacted", "ts_from": part.ts_from, "ts_to": part.ts_to, "count": part.rows,
+            "detail": json.dumps(
+                {
+                    "table": part.table, "part": part.part, "first": part.first, "last": part.last,
+                    "journals": ranges(numbers), "sha256": part.sha256,
+                },
+                separators=(",", ":"),
+            ),
+        }
+        for n, (part, numbers) in enumerate(made, begin)
+    ]  # fmt: skip
+    return seal.ledger_frame(rows)
+
+
+def _next_number(parts: list[Part]) -> int:
+    """A number that no compacted part of this session, table and date has."""
+    return max((part.number for part in parts if part.compacted), default=-1) + 1
+
+
+def _unreadable(path: Path, error: Exception) -> None:
+    reason = str(error).partition("\n")[0]
+    raise StorageError(f"a part cannot be read ({reason}); `krakpot verify` says more", path) from error
+
+
+# Swapping.
+
+
+def _write_plan(folder: Path, plan: dict[str, Any]) -> None:
+    hidden = folder / f".{PLAN}"
+    hidden.write_text(json.dumps(plan) + "\n")
+    seal.sync_file(hidden)
+    hidden.replace(folder / PLAN)
+    journal.sync_folder(folder)
+
+
+def _read_plan(folder: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads((folder / PLAN).read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def _folders(lake: Lake) -> list[Path]:
+    return sorted((lake.path / FOLDER).glob("date=*"))
+
+
+def _finish(lake: Lake, report: Report, step: seal.Step) -> None:
+    """Bring to an end what a crash left."""
+    for folder in _folders(lake):
+        plan = _read_plan(folder)
+        if plan is None:
+            shutil.rmtree(folder)
+        elif plan["swapped"] is None:
+            _swap(lake, folder, plan, step)
+            report.finished.append(folder.name.removeprefix("date="))
+
+
+def _swap(lake: Lake, folder: Path, plan: dict[str, Any], step: seal.Step) -> None:
+    """Exchange the folders: the ledger's first, since it is right with the old parts and with the new ones."""
+    with seal.hold(lake.path, exclusive=True):
+        for table in sorted(plan["tables"], key=lambda table: table != "ledger"):
+            new, final = folder / table, lake.path / table / folder.name
+            old_names, new_names = (set(plan["tables"][table][which]) for which in ("old", "new"))
+            here = {path.name for path in final.iterdir()} if final.exists() else set()
+            if here & (new_names - old_names):
+                continue
+            for name in here - old_names:
+                # Sealed since: it goes along.
+                if not (new / name).exists():
+                    os.link(final / name, new / name)
+            journal.sync_folder(new)
+            step(f"linked {table}")
+            _exchange(lake, new, final, step)
+            journal.sync_folder(final.parent)
+            journal.sync_folder(folder)
+            step(f"swapped {table}")
+    plan["swapped"] = time.time()
+    _write_plan(folder, plan)
+    step("swapped")
+
+
+@cache
+def _renameat2() -> Callable[..., int] | None:
+    """The C library's function, or None where there is none."""
+    return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+
+
+def _exchange(lake: Lake, new: Path, final: Path, step: seal.Step) -> None:
+    """Put ``new`` where ``final`` is, in one step where the system can."""
+    if final.exists():
+        function = _renameat2()
+        if function is not None and not function(
+            AT_FDCWD, os.fsencode(new), AT_FDCWD, os.fsencode(final), RENAME_EXCHANGE
+        ):
+            return
+        code = errno.ENOSYS if function is None else ctypes.get_errno()
+        if code not in (errno.ENOSYS, errno.EINVAL):
+            raise OSError(code, os.strerror(code), str(final))
+        if any(_owned(path) for path in journal.journals(lake.path)):
+            raise StorageError(
+                "this file system cannot exchange two folders in one step; stop the recorder, then compact", lake.path
+            )
+        final.rename(new.with_name(f".{new.name}.{time.time_ns()}"))
+        step(f"aside {final.parent.name}")
+    final.parent.mkdir(exist_ok=True)
+    new.rename(final)
+
+
+def _owned(path: Path) -> bool:
+    handle = journal.lock(path)
+    if handle is not None:
+        os.close(handle)
+    return handle is None
+
+
+def _remove(
+    lake: Lake, grace: float, sleep: Callable[[float], object] | None, step: seal.Step, progress: Progress
+) -> None:
+    """Remove what was swapped out once its time is over; without ``sleep`` only where it is over."""
+    for folder in _folders(lake):
+        plan = _read_plan(folder)
+        if plan is None:
+            continue
+        left = min(grace, plan["swapped"] + grace - time.time())
+        if left > 0:
+            if sleep is None:
+                continue
+            progress(f"the old parts of {folder.name.removeprefix('date=')} are removed in {left:.0f} s")
+            sleep(left)
+        shutil.rmtree(folder)
+        step(f"removed {folder.name}")
+    with suppress(OSError):
+        # Not empty, or not there.
+        (lake.path / FOLDER).rmdir()

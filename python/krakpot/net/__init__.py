@@ -1,0 +1,1 @@
+"""Sockets to Kraken, and small HTTP."""

@@ -1,0 +1,451 @@
+"""One WebSocket connection: all frames of a socket read in one call, with one receive time.
+
+websockets' Sans-I/O client protocol inside an ``asyncio.Protocol``. It does the handshake, control frames, errors and
+all frames but one kind: whole text messages, nearly all there is, are cut out of the read here, at a small part of its
+work. Continuation frames, liveness and pacing it leaves to its user; they are here. So is the policy of reconnecting,
+as a class without clock or socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import ssl
+import time
+from bisect import insort
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import PayloadTooBig
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from krakpot import _core
+from krakpot.errors import FeedError
+from krakpot.net.proxy import chosen, tunnel
+
+FRAME_MAX = _core.LIMITS["FRAME_MAX"]
+UNSENT_MAX = 1 << 20
+"""Bytes that may wait to be sent; all requests of a start are some 100 kB. Who does not read, and asks for answers all
+the same (a ping wants a pong), would fill the memory.
+"""
+HANDSHAKE_TIMEOUT = 15.0
+"""Seconds for TCP, TLS and the WebSocket handshake together."""
+PING_AFTER = 5.0
+"""Seconds of silence after which a ping is sent; Kraken sends a heartbeat every second."""
+DEAD_AFTER = 15.0
+"""Seconds of silence after which a connection is given up."""
+CLOSE_TIMEOUT = 3.0
+"""Seconds to wait for the other side's half of a close."""
+
+LOGGER = logging.getLogger(__name__)
+# Below this level websockets logs what is sent, and a subscription of level 3 carries a token.
+LOGGER.setLevel(logging.INFO)
+
+WHOLE_TEXT = 0x81
+"""First byte of a frame that is a whole text message, without extension bits."""
+BLANK_LINE = b"\r\n\r\n"
+
+FramesHandler = Callable[[list[bytes], int], None]
+"""Takes the frames of one socket read and their receive time, ns."""
+
+
+class Connection(asyncio.Protocol):
+    """A WebSocket client connection; see ``connect``."""
+
+    def __init__(self, url: str, on_frames: FramesHandler, ping: Callable[[], bytes]) -> None:
+        """Frames go to ``on_frames``; ``ping`` makes the text of an application ping."""
+        self.url = url
+        self.on_frames = on_frames
+        self.ping = ping
+        self.protocol = ClientProtocol(parse_uri(url), max_size=FRAME_MAX, logger=LOGGER)
+        self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Done when the connection is gone, with the reason in words."""
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.reads = 0
+        """Socket reads so far."""
+        self.too_big = False
+        """Whether a message beyond the limit ended the connection."""
+        self._transport: asyncio.Transport | None = None
+        self._message: bytearray | None = None
+        """Begin of the message in continuation frames that is under way. In one piece: many small ones, or empty ones
+        without end, which no limit of bytes counts, would each take memory.
+        """
+        self._part = bytearray()
+        """Begin of a frame whose end the next read brings."""
+        self._wanted = 0
+        """Size at which it is worth another look."""
+        self._tail = b""
+        """Last bytes of the handshake's answer, in which its end may begin."""
+        self._last_data = 0.0
+        self._pinged = False
+        self._reason = ""
+        self._cut: asyncio.TimerHandle | None = None
+
+    # The asyncio side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the handshake."""
+        # A stream's, whatever its class: uvloop's are none of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        self._last_data = time.monotonic()
+        self.protocol.send_request(self.protocol.connect())
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Take one socket read."""
+        ts_recv = time.time_ns()
+        self.reads += 1
+        self._last_data = time.monotonic()
+        self._pinged = False
+        frames: list[bytes] = []
+        if self.protocol.state is State.CONNECTING:
+            data = self._handshake(data, frames)
+        if self._part:
+            self._part += data
+            if len(self._part) < self._wanted:
+                return
+            data = bytes(self._part)
+            self._part.clear()
+        if self.protocol.state is State.OPEN:
+            self._split(data, frames)
+        else:
+            self._feed(data, frames)
+        if frames:
+            self.on_frames(frames, ts_recv)
+        if self.protocol.parser_exc is not None:
+            self._failed(self.protocol.parser_exc)
+        self._flush()
+
+    def _handshake(self, data: bytes, frames: list[bytes]) -> bytes:
+        """Give the protocol the answer to the handshake and no byte of a frame; returns what follows."""
+        seen = self._tail + data
+        at = seen.find(BLANK_LINE)
+        end = len(data) if at < 0 else at + len(BLANK_LINE) - len(self._tail)
+        self._tail = seen[1 - len(BLANK_LINE) :]
+        self._feed(data[:end], frames)
+        return data[end:]
+
+    def _split(self, data: bytes, frames: list[bytes]) -> None:  # noqa: C901  # the hottest loop: calls would cost half
+        """Cut ``data`` into frames; the last one may wait for its end.
+
+        What is not a whole text message goes to the protocol, one whole frame at a time, so that it never holds a part
+        of one. What is broken or too big goes there at once: it knows the answer.
+        """
+        at, size = 0, len(data)
+        while True:
+            head = at + 2
+            if head > size:
+                break
+            length = data[at + 1]
+            if length == 126:  # noqa: PLR2004  # RFC 6455: two bytes of length follow
+                head += 2
+                if head > size:
+                    break
+                length = data[at + 2] << 8 | data[at + 3]
+            elif length == 127:  # noqa: PLR2004  # RFC 6455: eight bytes of length follow
+                head += 8
+                if head > size:
+                    break
+                length = int.from_bytes(data[at + 2 : head], "big")
+            elif length > 127:  # noqa: PLR2004  # masked, which a server must not do
+                return self._feed(data[at:], frames)
+            if length > FRAME_MAX:
+                return self._feed(data[at:], frames)
+            end = head + length
+            if end > size:
+                head = end
+                break
+            if data[at] == WHOLE_TEXT and self._message is None:
+                frames.append(data[head:end])
+            else:
+                self._feed(data[at:end], frames)
+                if self.protocol.state is not State.OPEN:
+                    return self._feed(data[end:], frames)
+            at = end
+        self._part += data[at:]
+        self._wanted = head - at
+        return None
+
+    def _feed(self, data: bytes, frames: list[bytes]) -> None:
+        """Let the protocol take ``data``."""
+        self.protocol.receive_data(data)
+        for event in self.protocol.events_received():
+            if isinstance(event, Response):
+                self._answered()
+            elif isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                # The size of the whole message is the protocol's to watch: its ``max_size`` counts all pieces.
+                self._message = bytearray() if self._message is None else self._message
+                self._message += event.data
+                if event.fin:
+                    frames.append(bytes(self._message))
+                    self._message = None
+
+    def eof_received(self) -> bool:
+        """Tell the protocol that no more data comes."""
+        self.protocol.receive_eof()
+        self._flush()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Say that the connection is gone, and why."""
+        self.protocol.receive_eof()
+        if self._cut is not None:
+            self._cut.cancel()
+        if not self._reason:
+            close = self.protocol.close_rcvd
+            if close is not None:
+                self._reason = f"closed by the exchange with code {int(close.code)} {close.reason}".rstrip()
+            elif exc is not None:
+                self._reason = f"connection lost: {exc}"
+            else:
+                self._reason = "connection lost without a close"
+        if not self.opened.done():
+            self.opened.set_exception(FeedError(f"{self.url}: {self._reason} before the handshake was done"))
+        if not self.closed.done():
+            self.closed.set_result(self._reason)
+
+    # What the Sans-I/O layer leaves to its user.
+
+    def _answered(self) -> None:
+        error = self.protocol.handshake_exc
+        if self.opened.done():
+            return
+        if error is None:
+            self.opened.set_result(None)
+        else:
+            self.opened.set_exception(FeedError(f"{self.url}: the handshake failed: {error}"))
+
+    def _failed(self, error: Exception) -> None:
+        self._message = None
+        if isinstance(error, PayloadTooBig):
+            self.too_big = True
+            self._reason = self._reason or f"a message of more than {FRAME_MAX} bytes"
+        self._reason = self._reason or f"the exchange broke the WebSocket protocol: {error}"
+
+    def _flush(self) -> None:
+        assert self._transport is not None, "connected"
+        for data in self.protocol.data_to_send():
+            if data:
+                self._transport.write(data)
+            else:
+                # By the Sans-I/O layer's convention an empty piece means half-close.
+                self._transport.write_eof() if self._transport.can_write_eof() else self._transport.close()
+        if self._transport.get_write_buffer_size() > UNSENT_MAX:
+            self._reason = self._reason or f"the exchange does not read: more than {UNSENT_MAX} bytes wait for it"
+            self._transport.abort()
+        if self._cut is None and self.protocol.close_expected():
+            self._cut = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._transport.abort)
+            if self.protocol.handshake_exc is not None:
+                # What is no HTTP at all comes without an event.
+                self._answered()
+
+    # For the owner.
+
+    def send(self, text: bytes) -> None:
+        """Send one text message."""
+        if self.protocol.state is State.OPEN:
+            self.protocol.send_text(text)
+            self._flush()
+
+    def silence(self, now: float) -> float:
+        """Seconds since data last came; ``now`` is monotonic time."""
+        return now - self._last_data
+
+    def check(self, now: float | None = None) -> None:
+        """Ping after some silence, give the connection up after more; call it every second or so."""
+        silence = self.silence(time.monotonic() if now is None else now)
+        if self.closed.done() or self._transport is None:
+            return
+        if silence > DEAD_AFTER:
+            self._reason = f"no data for {silence:.0f} s"
+            self._transport.abort()
+        elif silence > PING_AFTER and not self._pinged:
+            self._pinged = True
+            self.send(self.ping())
+
+    def pause(self) -> None:
+        """Read no more for now: the kernel's buffers fill up and the exchange waits."""
+        assert self._transport is not None, "connected"
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        assert self._transport is not None, "connected"
+        # Silence while nobody read is not the exchange's.
+        self._last_data = time.monotonic()
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Cut."""
+        assert self._transport is not None, "connected"
+        self._transport.abort()
+
+    async def close(self, reason: str) -> None:
+        """Close in order; after a few seconds without the other side's answer, cut."""
+        self._reason = self._reason or reason
+        if self._transport is None or self.closed.done():
+            return
+        if self.protocol.state is State.OPEN:
+            self.protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            self._flush()
+        else:
+            self._transport.abort()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await asyncio.shield(self.closed)
+        except TimeoutError:
+            self._transport.abort()
+            await self.closed
+
+
+async def connect(
+    url: str, on_frames: FramesHandler, ping: Callable[[], bytes], *, tls: ssl.SSLContext | None = None
+) -> Connection:
+    """Open a connection; returns when the handshake is done.
+
+    ``wss://`` is verified, certificate and host name, against the system's authorities or ``tls``; through a proxy
+    where the environment names one. ``FeedError`` says why there is no connection.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname
+    assert host is not None, "the configuration refuses an address without a host"
+    secure = parts.scheme == "wss"
+    port = parts.port or (443 if secure else 80)
+    context = (tls or ssl.create_default_context()) if secure else None
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+            way = await _way(url, host, port)
+            _, connection = await loop.create_connection(
+                lambda: Connection(url, on_frames, ping), ssl=context, server_hostname=host if secure else None, **way
+            )
+            try:
+                await connection.opened
+            except BaseException:
+                # Refused, too late, or no longer wanted: nobody else would close it.
+                connection.abort()
+                raise
+    except TimeoutError:
+        sentence = f"{url}: no answer within {HANDSHAKE_TIMEOUT:.0f} s"
+        raise FeedError(sentence) from None
+    except ssl.SSLCertVerificationError as error:
+        sentence = f"{url}: the certificate was not accepted: {error.verify_message}"
+        raise FeedError(sentence) from None
+    except OSError as error:
+        raise FeedError(f"{url}: cannot connect: {_words(error)}") from None
+    return connection
+
+
+async def _way(url: str, host: str, port: int) -> dict[str, Any]:
+    """How to get there: directly, or by a socket through the proxy that the environment names."""
+    try:
+        proxy = chosen(host)
+        if proxy is None:
+            return {"host": host, "port": port}
+        # In a thread, which ends by its own timeout should nobody wait for it any more.
+        return {"sock": await asyncio.to_thread(tunnel, proxy, host, port, HANDSHAKE_TIMEOUT)}
+    except FeedError as error:
+        raise FeedError(f"{url}: {error}") from None
+
+
+def _words(error: OSError) -> str:
+    """Say what the system says, without the address that asyncio puts in its place."""
+    if error.errno is None or isinstance(error, (socket.gaierror, ssl.SSLError)):
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
+
+
+@dataclass
+class Backoff:
+    """When to connect again: pure, times are arguments (seconds of a monotonic clock).
+
+    At once the first time and after a random drop, a few times; then 1, 2, 4 … 30 s with jitter; after maintenance
+    never below 5 s (Kraken's engine is in cancel_only first); after an oversized frame 30 s and more. Kraken bans an
+    IP for 10 minutes after about 150 attempts in 10 minutes: 120 are the budget here. Connections of one IP share the
+    ``attempts``; one that is given a smaller budget leaves the rest to the others.
+    """
+
+    random: random.Random = field(default_factory=random.Random)
+    fast: int = 4
+    """Attempts made at once: the first one, and three after drops."""
+    budget: int = 120
+    window: float = 600.0
+    longest: float = 30.0
+    stable: float = 30.0
+    failures: int = 0
+    attempts: deque[float] = field(default_factory=deque)
+
+    def opened(self, at: float, until: float) -> None:
+        """A connection lived from ``at`` to ``until``: one that was stable clears the count of failures."""
+        if until - at >= self.stable:
+            self.failures = 0
+
+    def delay(self, now: float, *, maintenance: bool = False, too_big: bool = False) -> float:
+        """Seconds to wait before the next attempt, which is counted as made then."""
+        # Bounded before the power: a night without network has more failures than a float has exponents.
+        step = min(self.failures - self.fast, 16)
+        wait = 0.0 if step < 0 else min(self.longest, 2.0**step)
+        if wait:
+            wait += self.random.uniform(0, 0.75)
+        if maintenance:
+            wait = max(wait, 5.0 + self.random.uniform(0, 2))
+        if too_big:
+            wait = max(wait, self.longest + self.random.uniform(0, 30))
+        self.failures += 1
+        while self.attempts and self.attempts[0] <= now - self.window:
+            self.attempts.popleft()
+        at = self._free(now + wait)
+        # Several share them, and not all wait for as long.
+        insort(self.attempts, at)
+        return at - now
+
+    def _free(self, at: float) -> float:
+        """The first moment from ``at`` on at which no window of time would hold more attempts than the budget.
+
+        Those of others that are still to come count where they will be made: who waits for long takes nothing from who
+        does not.
+        """
+        while True:
+            times = sorted((*self.attempts, at))
+            place = times.index(at)
+            begins = range(max(0, place - self.budget), min(place, len(times) - 1 - self.budget) + 1)
+            full = [times[n] for n in begins if times[n + self.budget] < times[n] + self.window]
+            if not full:
+                return at
+            at = full[-1] + self.window
+
+
+@dataclass
+class Pacer:
+    """Lets requests out at ``rate`` a second after a first ``burst``; pure, order kept."""
+
+    rate: float = 10.0
+    burst: float = 10.0
+    waiting: deque[bytes] = field(default_factory=deque)
+    _tokens: float = 10.0
+    _at: float = 0.0
+
+    def add(self, requests: list[bytes]) -> None:
+        """Queue requests."""
+        self.waiting.extend(requests)
+
+    def due(self, now: float) -> list[bytes]:
+        """Requests that may be sent now."""
+        self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
+        self._at = now
+        out = []
+        while self.waiting and self._tokens >= 1:
+            self._tokens -= 1
+            out.append(self.waiting.popleft())
+        return out

@@ -1,0 +1,280 @@
+"""Recorded frames into a lake, through the same session as live.
+
+A file has one frame a line (``.jsonl``, or ``.jsonl.zst``). Receive times, if known, stand beside it in ``.recv_ns``:
+one line a frame, nanoseconds since the epoch. Without them the largest exchange time so far stands in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import polars as pl
+import pyarrow as pa
+
+from krakpot import __version__, _core
+from krakpot.errors import ConfigError
+from krakpot.lake import journal, seal
+from krakpot.lake.lake import Lake
+
+FRAME_MAX = _core.LIMITS["FRAME_MAX"]
+CHUNK = 4096
+"""Frames handed to the session at once."""
+CHUNK_BYTES = 32 << 20
+"""Bytes of frames handed to the session at once."""
+TIME = re.compile(rb'"time(?:stamp|_out)":"(\d{4}-\d\d-\d\dT[\d:.]+Z)"')
+
+Progress = Callable[[int, int], None]
+
+
+def _silent(_bytes: int, _frames: int) -> None:
+    """Without a caller who wants to know."""
+
+
+@dataclass
+class Result:
+    """What one file gave."""
+
+    file: Path
+    session: str
+    counts: dict[str, Any] = field(default_factory=dict)
+    skipped: int = 0
+    """Lines beyond the limit."""
+    remarks: list[str] = field(default_factory=list)
+    """Precision and depth in force, and where they come from."""
+
+
+def _open(path: Path) -> IO[bytes]:
+    if path.suffix == ".zst":
+        return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
+    return path.open("rb")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[IO[bytes]]:
+    """The file, unpacked; what goes wrong is told with its path."""
+    try:
+        with closing(_open(path)) as stream:
+            yield stream
+    except FileNotFoundError:
+        sentence = f"{path}: there is no such file; give files with one frame a line (.jsonl or .jsonl.zst)"
+        raise ConfigError(sentence) from None
+    except OSError as error:
+        sentence = f"{path}: cannot be read: {error.strerror or error}"
+        raise ConfigError(sentence) from None
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes | None, int]]:
+    """Number, text without its end (None for one beyond the limit, of which little is held) and length of each line.
+
+    Empty lines are left out.
+    """
+    with _reading(path) as stream:
+        number = 0
+        while line := stream.readline(FRAME_MAX + 2):
+            number += 1
+            length = len(line)
+            if not line.endswith(b"\n") and length > FRAME_MAX:
+                while rest := stream.readline(1 << 20):
+                    length += len(rest)
+                    if rest.endswith(b"\n"):
+                        break
+                yield number, None, length
+            elif line := line.rstrip(b"\r\n"):
+                yield number, line if len(line) <= FRAME_MAX else None, length
+
+
+def times_beside(path: Path) -> list[int] | None:
+    """Receive times of the ``.recv_ns`` file beside ``path``, if there is one."""
+    stem = path.with_suffix("") if path.suffix == ".zst" else path
+    beside = stem.with_suffix(".recv_ns")
+    if not beside.exists():
+        return None
+    try:
+        return [int(text) for text in beside.read_text().split()]
+    except (OSError, ValueError) as error:
+        sentence = f"{beside}: must hold one whole number a line, nanoseconds since the epoch ({error})"
+        raise ConfigError(sentence) from None
+
+
+def name_session(path: Path, times: list[int] | None) -> str:
+    """Name a file's session by its content, in the form of a UUIDv7: the first time, then a hash."""
+    digest = hashlib.sha256()
+    first = times[0] // 1_000_000 if times else None
+    with _reading(path) as stream:
+        while data := stream.read(1 << 20):
+            digest.update(data)
+            if first is None and (found := TIME.search(data)):
+                first = journal_time(found[1].decode()) // 1_000_000
+    digest.update(json.dumps(times).encode())
+    rest = int.from_bytes(digest.digest()[:10], "big")
+    value = ((first or 0) & (1 << 48) - 1) << 80 | 7 << 76 | (rest >> 68 & 0xFFF) << 64 | 2 << 62 | rest & (1 << 62) - 1
+    text = f"{value:032x}"
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def journal_time(text: str) -> int:
+    """Nanoseconds of an RFC 3339 time, to the microsecond."""
+    from krakpot.lake.lake import nanoseconds  # noqa: PLC0415  # loaded
+
+    whole, _, rest = text.rstrip("Z").partition(".")
+    return nanoseconds(f"{whole}.{(rest + '000000')[:6]}+00:00")
+
+
+def ingest(
+    path: Path,
+    out: Path,
+    *,
+    precision: Mapping[str, tuple[int, int]] | None = None,
+    depth: int | None = None,
+    raw: bool = False,
+    progress: Progress = _silent,
+) -> Result:
+    """Put the frames of one file into the lake ``out`` as one session, sealed at the end.
+
+    ``ConfigError`` if the file cannot be read, its times do not fit, or it is in the lake already; ``StorageError`` if
+    the lake cannot be written. A line beyond 16 MiB is skipped, counted and written to the ledger.
+    """
+    times = times_beside(path)
+    if times is not None and (count := sum(1 for _ in _lines(path))) != len(times):
+        sentence = f"{path}: has {count} frames and {len(times)} receive times beside it"
+        raise ConfigError(sentence)
+    session_id = name_session(path, times)
+    seal.open_lake(out)
+    _forget(out, session_id, path)
+    seal.recover(out)
+    if session_id in Lake(out).sessions():
+        sentence = f"{path}: is in the lake {out} already, as session {session_id}; nothing was added"
+        raise ConfigError(sentence)
+    session = _core.Session(session_id, observe=True, precision=dict(precision or {}), depth=depth, frames=raw)
+    writer = journal.Writer(out, session_id, interval=1e9)
+    result = Result(path, session_id)
+    try:
+        _feed(path, out, times, session, writer, result, progress)
+    except BaseException:
+        # Half a file is worth nothing: all of it still stands where it came from.
+        writer.discard()
+        _forget(out, session_id, path)
+        raise
+    return result
+
+
+def _feed(  # noqa: C901  # one file from its first line to its last, in the order in which it happens
+    path: Path,
+    out: Path,
+    times: list[int] | None,
+    session: _core.Session,
+    writer: journal.Writer,
+    result: Result,
+    progress: Progress,
+) -> None:
+    """Hand the frames to the session, chunk by chunk, and its rows to the journal."""
+    frames: list[bytes] = []
+    # Receive times of `frames`, and of all lines by place: one for every line that is not empty.
+    received: list[int] = []
+    size = total = done = place = 0
+    now = times[0] if times else 0
+    begun = False
+
+    def flush() -> None:
+        nonlocal begun, now, size, done
+        if frames:
+            session.ingest(frames, None if times is None else received)
+            now = session.now
+        if frames and not begun:
+            begun = True
+            facts = {"version": __version__, "file": path.name, "frames_from": "file"}
+            session.note("start", now, detail=json.dumps(facts))
+        _remark(session, result)
+        closed = writer.write(session.take(), now)
+        if closed is not None:
+            _seal(out, closed)
+        done += len(frames)
+        frames.clear()
+        received.clear()
+        size = 0
+        progress(total, done)
+
+    for number, line, length in _lines(path):
+        total += length
+        time = None if times is None else times[place]
+        place += 1
+        if line is None:
+            result.skipped += 1
+            facts = {"error": f"a line of {length} bytes is beyond the limit of {FRAME_MAX}", "line": number}
+            session.note("limit", now if time is None else time, count=1, detail=json.dumps(facts))
+            continue
+        frames.append(line)
+        size += len(line)
+        if time is not None:
+            received.append(time)
+        if len(frames) >= CHUNK or size >= CHUNK_BYTES:
+            flush()
+    if done + len(frames) == 0:
+        sentence = f"{path}: has no frames; give a file with one frame a line"
+        raise ConfigError(sentence)
+    flush()
+    session.end(now, "end of file")
+    session.note("stop", now)
+    flush()
+    result.counts = session.counts()
+    closed = writer.close()
+    if closed is not None:
+        _seal(out, closed)
+
+
+def _forget(out: Path, session: str, path: Path) -> None:
+    """Remove what an attempt that did not come to its end (killed, disk full) left of a file's session."""
+    for found in journal.journals(out):
+        if journal.Content(found).session == session:
+            handle = journal.lock(found)
+            if handle is None:
+                sentence = f"{path}: is being put into the lake {out} by another process"
+                raise ConfigError(sentence)
+            found.unlink()
+            os.close(handle)
+    lake = Lake(out)
+    parts = [part for table in _core.TABLES for part in lake.parts(table) if part.session == session]
+    ledger = [part.path for part in parts if part.table == "ledger"]
+    if any("stop" in pl.read_parquet(one, columns=["kind"], hive_partitioning=False)["kind"] for one in ledger):
+        return
+    for part in parts:
+        part.path.unlink()
+
+
+def _seal(out: Path, path: Path) -> None:
+    handle = journal.lock(path)
+    if handle is not None:
+        try:
+            seal.seal(out, path)
+        finally:
+            os.close(handle)
+
+
+def _remark(session: _core.Session, result: Result) -> None:
+    """Say which precision and depth are in force, and where they come from."""
+    for event in session.events():
+        if event["kind"] != "snapshot" or not event["detail"]:
+            continue
+        facts = json.loads(event["detail"])
+        names = {
+            "inferred": "inferred from the snapshot",
+            "option": "as told",
+            "instrument": "from the instrument channel",
+        }
+        names |= {"ack": "from the ack"}
+        which = ", level 3" if event["channel"] == "level3" else ""
+        remark = (
+            f"{event['symbol']}{which}: precision {facts['price_precision']},{facts['qty_precision']} "
+            f"({names[facts['precision_origin']]}), depth {facts['depth']} ({names[facts['depth_origin']]})"
+        )
+        if remark not in result.remarks and len(result.remarks) < 1000:  # noqa: PLR2004  # a bound for a screen
+            result.remarks.append(remark)

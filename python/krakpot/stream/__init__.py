@@ -1,0 +1,1 @@
+"""What a strategy sees, wherever the data comes from."""

@@ -1,0 +1,65 @@
+"""The demo, as a newcomer runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import frames
+import lakes
+from krakpot.cli.demo import demo, draw
+from krakpot.errors import ConfigError
+from krakpot.lake.lake import Lake
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def test_records_proves_compares_and_draws(tmp_path: Path) -> None:
+    """A short demo: exit 0, every checksum proved, the exchange's own account the same, a picture; twice in one
+    folder.
+    """
+    out = tmp_path / "demo"
+    for seed in (1, 2):
+        command = [sys.executable, "-m", "krakpot", "demo", "--for", "3s", "--pairs", "40", "--rate", "1000"]
+        done = subprocess.run(
+            [*command, "--seed", str(seed), "--out", str(out), "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        facts = json.loads(done.stdout)
+        assert facts["verify"]["proved"]
+        assert facts["differences"] == []
+        assert facts["verify"]["checksums"]["book"]["ok"] == facts["record"]["checksums"]["book"]["ok"] > 1000
+        assert Path(facts["picture"]).read_bytes().startswith(PNG)
+        assert len(facts["record"]["sessions"]) == 1, "the earlier demo's lake is gone"
+
+
+def test_leaves_other_folders_alone(tmp_path: Path) -> None:
+    """A folder with other files is not cleared."""
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(ConfigError, match="no earlier demo's folder"):
+        demo(tmp_path, seconds=1, pairs=1, rate=1, seed=1)
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+
+
+def test_the_picture_has_no_margin_where_trades_go_on_behind_the_book(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be black, as if the book were gone."""
+    dates, plots = pytest.importorskip("matplotlib.dates"), pytest.importorskip("matplotlib.pyplot")
+    timed = lakes.market(300)
+    trades = [frame for _, frame in timed if b'"trade"' in frame and b'"update"' in frame and b"BTC/USD" in frame]
+    lakes.make(tmp_path / "lake", [*timed, (timed[-1][0] + frames.SECOND, trades[-1])])
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots, "close", drawn.append)
+    draw(Lake(tmp_path / "lake"), "BTC/USD", tmp_path / "picture.png")
+    last = lakes.rows(tmp_path / "lake", "trades")["ts_recv"].max()
+    assert drawn[0].axes[0].get_xlim()[1] == pytest.approx(dates.date2num(last), abs=1e-9)

@@ -1,0 +1,60 @@
+"""The pairs of a recorded lake; from an exchange they are tested with the exchange."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import frames
+import lakes
+from krakpot.cli.pairs import pairs
+from krakpot.errors import NoLake
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pairs, one of which changed its precision while it was recorded."""
+    path = tmp_path_factory.mktemp("pairs") / "lake"
+    pair = frames.pair
+    timed = [
+        (frames.START, frames.instrument(pair("ETH/USD", price_precision=2), pair("BTC/USD"), pair("BTC/EUR"))),
+        (
+            frames.START + frames.SECOND,
+            frames.instrument(pair("ETH/USD", price_precision=3, status="cancel_only"), kind="update"),
+        ),
+    ]
+    lakes.make(path, timed)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("symbols", "exclude", "found"),
+    [
+        ("*", "", ["BTC/EUR", "BTC/USD", "ETH/USD"]),
+        ("BTC/*", "", ["BTC/EUR", "BTC/USD"]),
+        ("BTC/USD, ETH/*", "", ["BTC/USD", "ETH/USD"]),
+        ("*", "*/USD", ["BTC/EUR"]),
+        ("XRP/*", "", []),
+    ],
+)
+def test_pairs_are_chosen_by_patterns(lake: Path, symbols: str, exclude: str, found: list[str]) -> None:
+    """Sorted by name, chosen as ``record`` chooses."""
+    assert [row["symbol"] for row in pairs(symbols, exclude, lake=lake)] == found
+
+
+def test_a_pair_is_told_as_it_was_last(lake: Path) -> None:
+    """The keys that the exchange's pairs have too, exact numbers as text, the latest description."""
+    (row,) = pairs("ETH/USD", "", lake=lake)
+    assert row | {"qty_min": "", "cost_min": ""} == {
+        "symbol": "ETH/USD", "base": "ETH", "quote": "USD", "status": "cancel_only", "price_precision": 3,
+        "qty_precision": 8,
+        "qty_min": "", "cost_min": "", "marginable": True,
+    }  # fmt: skip
+    assert (row["qty_min"], row["cost_min"]) == ("0.00005", "0.5")
+
+
+def test_no_lake_no_pairs(tmp_path: Path) -> None:
+    """A wrong folder is said."""
+    with pytest.raises(NoLake, match="there is no such folder"):
+        pairs("*", "", lake=tmp_path / "none")

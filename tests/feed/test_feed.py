@@ -1,0 +1,580 @@
+"""The live feed against a scripted exchange and the built-in one: what a strategy sees, and what it never sees."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Coroutine
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import krakpot
+from krakpot import BookEvent, Feed, SubscriptionEvent, TradeEvent
+from krakpot.errors import ConfigError, ConnectionLost, NoBook, SlowReader, StorageError
+from krakpot.exchange.server import ExchangeServer, Options
+from krakpot.feed.feed import Event
+from krakpot.lake.lake import Lake
+from scripted import Exchange, Market, until
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a test that waits for sockets."""
+    asyncio.run(asyncio.wait_for(work, 120))
+
+
+async def first(feed: Feed, number: int) -> list[Event]:
+    """So many events."""
+    found = []
+    async for event in feed:
+        found.append(event)
+        if len(found) == number:
+            break
+    return found
+
+
+def sides(levels: list[tuple[Decimal, Decimal]]) -> list[tuple[str, str]]:
+    """Levels as text."""
+    return [(str(price), str(qty)) for price, qty in levels]
+
+
+def test_a_strategy_sees_books_trades_and_states() -> None:
+    """Iteration: every message once, in order, exact; the book that the handle shows is the exchange's."""
+
+    async def test() -> None:
+        async with Exchange() as exchange, Feed(["BTC/USD", "ETH/*"], url=exchange.url) as feed:
+            assert sorted(feed.followed) == ["BTC/USD", "ETH/USD"]
+            seen = await first(feed, 400)
+            books = [event for event in seen if isinstance(event, BookEvent) and event.symbol == "BTC/USD"]
+            assert books[0].kind == "snapshot"
+            assert len(books) > 50
+            assert [event.message for event in books] == sorted({event.message for event in books})
+            assert {event.outcome for event in books} == {"ok"}
+            sent = exchange.sent("book", "BTC/USD")
+            assert [event.checksum for event in books] == [int(item["checksum"]) for item in sent[: len(books)]]
+            entries = [entry for event in books for entry in event.entries()]
+            wire = [
+                (side, Decimal(level["price"]), Decimal(level["qty"]))
+                for item in sent[: len(books)]
+                for side in ("bid", "ask")
+                for level in item[f"{side}s"]
+            ]
+            assert sorted(entries) == sorted(wire)
+            trades = [str(event.price) for event in seen if isinstance(event, TradeEvent) and event.symbol == "ETH/USD"]
+            assert trades == [item["price"] for item in exchange.sent("trade", "ETH/USD")][: len(trades)]
+            states = {(s.symbol, s.of, s.state) for s in seen if isinstance(s, SubscriptionEvent)}
+            assert {("BTC/USD", "book", "live"), ("ETH/USD", "trade", "live")} <= states
+            exchange.quiet |= set(exchange.markets)
+            market = exchange.markets["BTC/USD"]
+            book = feed.book("BTC/USD")
+            await until(lambda: book.checksum == market.book.checksum)
+            assert sides(book.bids()) == market.book.levels("bid")
+            assert sides(book.asks(2)) == market.book.levels("ask")[:2]
+            assert book.best_bid is not None
+            assert book.best_ask is not None
+            assert book.spread == book.best_ask - book.best_bid
+            assert book.mid == (book.best_ask + book.best_bid) / 2
+            assert book.bids(1, numbers="int")[0][0] == int(book.best_bid * 10)
+            assert book.best("float")[0] == float(book.best_bid)
+            assert pa.record_batch(book.to_arrow()).num_rows == len(book.bids()) + len(book.asks())
+            assert feed.book("BTC/USD") is book
+            assert feed.silence < 10
+            assert (feed.connected, feed.system) == (True, "online")
+            assert str(book.best_bid) in repr(book)
+
+    run(test())
+
+
+def test_callbacks_run_when_the_book_is_already_there() -> None:
+    """Of a channel, or of one symbol; within a callback the handle is at the event's message or beyond it."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            feed = Feed(["*"], url=exchange.url)
+            seen: list[Event] = []
+            wrong: list[str] = []
+            ups: list[bool] = []
+
+            def changed(event: BookEvent) -> None:
+                seen.append(event)
+                book = feed.book("ADA/EUR")
+                if not book.live or book.checksum != event.checksum:
+                    wrong.append(f"{event}: {book}")
+
+            feed.on("book", changed, "ADA/EUR")
+            feed.on("connection", lambda event: ups.append(event.up))
+            async with feed:
+                running = asyncio.create_task(feed.run())
+                await until(lambda: len(seen) > 50)
+                feed.stop()
+                await running
+                assert {getattr(event, "symbol", None) for event in seen} == {"ADA/EUR"}
+                # More than one message of a symbol in a read puts the handle ahead of the first of them.
+                assert len(wrong) < len(seen) / 10
+                assert ups == [True]
+
+    run(test())
+
+
+def test_a_bad_book_gives_no_price() -> None:
+    """A wrong checksum: the event says so, the handle refuses with the reason, the repair comes underneath, other
+    symbols never notice.
+    """
+
+    async def test() -> None:
+        async with Exchange() as exchange, Feed(["BTC/USD", "ETH/USD"], url=exchange.url) as feed:
+            await feed.until_live(30)
+            exchange.ack_delay = 0.3
+            exchange.wrong.add("BTC/USD")
+            bad: list[str] = []
+            refused = None
+            async for event in feed:
+                assert feed.book("ETH/USD").live
+                if isinstance(event, BookEvent) and event.outcome != "ok":
+                    bad.append(event.outcome)
+                    assert event.symbol == "BTC/USD"
+                    if refused is None:
+                        with pytest.raises(NoBook, match="BTC/USD has no book .* is bad \\(checksum mismatch\\)") as e:
+                            _ = feed.book("BTC/USD").best_bid
+                        refused = e.value
+                        assert repr(feed.book("BTC/USD")) == "LiveBook(BTC/USD, bad)"
+                        for ask in ("bids", "asks", "copy", "middle", "best"):
+                            with pytest.raises(NoBook):
+                                getattr(feed.book("BTC/USD"), ask)()
+                told = isinstance(event, SubscriptionEvent) and (event.symbol, event.of, event.state)
+                if bad and told == ("BTC/USD", "book", "live"):
+                    break
+            assert bad[0] == "mismatch"
+            assert refused is not None
+            assert (refused.symbol, refused.state) == ("BTC/USD", "bad")
+            assert feed.book("BTC/USD").best_bid is not None
+            assert feed.counts["checksums"]["book"]["bad"] == 1
+
+    run(test())
+
+
+def test_a_cut_connection_is_taken_up_again() -> None:
+    """The strategy hears of it, has no book meanwhile, and the same handles live again; trades are not told twice."""
+
+    async def test() -> None:
+        async with Exchange() as exchange, Feed(["BTC/USD"], url=exchange.url) as feed:
+            book = feed.book("BTC/USD")
+            seen: list[Event] = []
+            async for event in feed:
+                seen.append(event)
+                if len(seen) == 100:
+                    exchange.cut()
+                if event.channel == "connection" and len(seen) > 100:
+                    assert isinstance(event, krakpot.ConnectionEvent)
+                    if not event.up:
+                        assert event.reason
+                        with pytest.raises(NoBook, match="is down"):
+                            _ = book.best_bid
+                if isinstance(event, BookEvent) and event.kind == "snapshot" and len(seen) > 100:
+                    break
+            assert [event.up for event in seen if isinstance(event, krakpot.ConnectionEvent)] == [False, True]
+            assert book.live
+            ids = [event.trade_id for event in seen if isinstance(event, TradeEvent)]
+            assert len(ids) == len(set(ids)) > 5
+            assert feed.counts["gaps"] >= 1
+            assert len(exchange.clients) == 2
+
+    run(test())
+
+
+def test_batches_are_the_tables_of_a_lake() -> None:
+    """Arrow by table, as soon as something came or every so often; over a cut nothing is lost."""
+
+    async def test() -> None:
+        async with Exchange() as exchange, Feed(["BTC/USD"], url=exchange.url) as feed:
+            rows: dict[str, list[pl.DataFrame]] = {}
+            taken = 0
+            async for batch in feed.batches(every=0.05):
+                taken += 1
+                for table, part in batch.items():
+                    rows.setdefault(table, []).append(pl.DataFrame(pa.record_batch(part)))
+                if taken == 20:
+                    exchange.cut()
+                if taken > 20 and len(rows.get("book", [])) > 40:
+                    break
+            exchange.quiet |= set(exchange.markets)
+            book = pl.concat(rows["book"])
+            assert book["session"].n_unique() == 2
+            sent = [int(item["checksum"]) for client in exchange.clients for item in _books(client)]
+            messages = book.unique(["session", "message"], maintain_order=True)
+            first_session = messages.filter(pl.col("session") == messages["session"][0])
+            told = first_session["checksum"].to_list()
+            assert told == sent[: len(told)]
+            assert len(told) > 10
+            assert "disconnect" in pl.concat(rows["ledger"])["kind"].to_list()
+            assert feed.waiting == 0
+
+    run(test())
+
+
+def _books(client: Any) -> list[dict[str, Any]]:
+    found = [json.loads(frame) for frame in client.sent if frame.startswith(b'{"channel":"book"')]
+    return [item for message in found for item in message["data"]]
+
+
+def test_one_way_of_reading_at_a_time() -> None:
+    """What would take another's rows is refused; when a reader has gone the next may come."""
+
+    async def test() -> None:
+        async with Exchange() as exchange, Feed(["BTC/USD"], channels=["book"], url=exchange.url) as feed:
+            await first(feed, 3)
+            async for _ in feed.batches():
+                with pytest.raises(RuntimeError, match="already read by batches"):
+                    await first(feed, 1)
+                with pytest.raises(RuntimeError, match="already read by batches"):
+                    feed.on("book", print)
+                break
+            async for _ in feed:
+                with pytest.raises(RuntimeError, match="already read by iteration"):
+                    await anext(feed.batches())
+                break
+            feed.on("book", lambda event: None)
+            with pytest.raises(RuntimeError, match="has callbacks"):
+                await anext(feed.batches())
+            with pytest.raises(ValueError, match="no events of 'trade'; it has book, status, subscription, connection"):
+                feed.on("trade", print)
+
+            async def later(_event: object) -> None: ...
+
+            with pytest.raises(TypeError, match="a plain function"):
+                feed.on("book", later)
+
+    run(test())
+
+
+def test_a_slow_strategy_lets_the_socket_wait() -> None:
+    """The default: nothing is lost, the queue stays small, how often and how long it waited is told."""
+
+    async def test() -> None:
+        async with Exchange(beat=0.001) as exchange, Feed(["*"], url=exchange.url, room=50) as feed:
+            await feed.until_live(30)
+            seen: list[BookEvent] = []
+            largest = 0
+            async for event in feed:
+                if isinstance(event, BookEvent) and event.symbol == "BTC/USD":
+                    seen.append(event)
+                    if len(seen) % 20 == 0:
+                        await asyncio.sleep(0.1)
+                largest = max(largest, feed.waiting)
+                if len(seen) > 300:
+                    break
+            sent = [int(item["checksum"]) for item in exchange.sent("book", "BTC/USD")]
+            told = [event.checksum for event in seen]
+            # A book may come back to what it was: the first checksum alone does not tell where they begin.
+            starts = (at for at, checksum in enumerate(sent) if checksum == told[0])
+            assert any(told == sent[at : at + len(told)] for at in starts), "none is missing"
+            counts = feed.counts
+            assert counts["waits"] > 0
+            assert counts["waited_seconds"] > 0
+            assert counts["skipped"] == {}
+            assert largest < 5000
+
+    run(test())
+
+
+def test_a_slow_strategy_may_have_the_newest_alone() -> None:
+    """Old events go, and the first thing it reads is how many of what; states and the newest of each symbol stay."""
+
+    async def test() -> None:
+        async with (
+            Exchange(beat=0.001) as exchange,
+            Feed(["*"], url=exchange.url, room=50, when_slow="newest") as feed,
+        ):
+            await feed.until_live(30)
+            seen: Counter[str] = Counter()
+            skipped: Counter[str] = Counter()
+            async for event in feed:
+                if isinstance(event, krakpot.SkippedEvent):
+                    skipped.update(event.counts)
+                seen[event.channel] += 1
+                assert feed.waiting <= 51
+                if seen["book"] == 5:
+                    await until(lambda: feed.skipped["book"] > 100)
+                if skipped["book"] > 100 and feed.waiting == 0:
+                    break
+            assert skipped == feed.skipped
+            assert feed.counts["waits"] == 0
+            assert feed.book("BTC/USD").live
+
+    run(test())
+
+
+@pytest.mark.parametrize("batches", [False, True])
+def test_a_slow_strategy_may_fail(batches: bool) -> None:
+    """``SlowReader`` says how much waited and what helps; the feed is over."""
+
+    async def test() -> None:
+        async with Exchange(beat=0.001) as exchange:
+            with pytest.raises(SlowReader, match="slower than the feed: .* wait for it, 50 may; do less") as e:
+                async with Feed(["*"], url=exchange.url, room=50, when_slow="fail") as feed:
+                    async for _ in feed.batches() if batches else feed:
+                        await asyncio.sleep(0.2)
+            assert e.value.waiting > 50
+
+    run(test())
+
+
+def test_slow_batches_wait_or_skip_and_say_so() -> None:
+    """Rows that wait are bounded as well; what is skipped is counted by table, and a row of the ledger tells it."""
+
+    async def test(when_slow: Any) -> None:
+        async with (
+            Exchange(beat=0.001) as exchange,
+            Feed(["*"], channels=["book"], url=exchange.url, room=100, when_slow=when_slow) as feed,
+        ):
+            ledger: list[dict[str, Any]] = []
+            async for batch in feed.batches():
+                if "ledger" in batch:
+                    rows = pl.DataFrame(pa.record_batch(batch["ledger"])).to_dicts()
+                    ledger += [row for row in rows if row["kind"] == "backpressure"]
+                if len(ledger) > 3:
+                    break
+                await asyncio.sleep(0.1)
+            details = {row["detail"].replace(" ", "") for row in ledger}
+            assert details == {f'{{"queue":"strategy","answer":"{when_slow}"}}'}
+            if when_slow == "newest":
+                assert feed.skipped["book"] >= 100
+                assert sum(row["count"] for row in ledger) <= sum(feed.skipped.values())
+            else:
+                assert feed.counts["waits"] > 3
+                assert not feed.skipped
+
+    run(test("wait"))
+    run(test("newest"))
+
+
+def test_an_error_of_a_callback_ends_the_feed_and_is_seen() -> None:
+    """It is raised by ``run``, and by the block for who does not call it."""
+
+    async def test() -> None:
+        def broken(_event: BookEvent) -> None:
+            sentence = "the strategy's own mistake"
+            raise KeyError(sentence)
+
+        async with Exchange() as exchange:
+            with pytest.raises(KeyError, match="own mistake"):
+                async with Feed(["*"], url=exchange.url) as feed:
+                    feed.on("book", broken)
+                    await feed.run()
+            with pytest.raises(KeyError, match="own mistake"):
+                async with Feed(["*"], url=exchange.url) as feed:
+                    feed.on("book", broken)
+                    await until(lambda: feed.error)
+            with pytest.raises(KeyError, match="own mistake"):
+                async with Feed(["*"], url=exchange.url) as feed:
+                    feed.on("book", broken)
+                    async for _ in feed:
+                        pass
+
+    run(test())
+
+
+def test_cancelling_closes_the_connection() -> None:
+    """As Ctrl-C does: the block ends in order, with a close frame, and leaves no task behind."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+
+            async def strategy() -> None:
+                async with Feed(["*"], url=exchange.url) as feed:
+                    async for _ in feed:
+                        pass
+
+            before = asyncio.all_tasks()
+            task = asyncio.create_task(strategy())
+            await until(lambda: exchange.clients and exchange.client.subscribed)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await asyncio.wait_for(exchange.client.gone.wait(), 10)
+            assert exchange.client.close_code == 1000
+            await until(lambda: not [t for t in asyncio.all_tasks() - before if "Feed" in repr(t)])
+
+    run(test())
+
+
+def test_wrong_options_are_named() -> None:
+    """With their place and what is allowed; patterns are checked against the pairs that the exchange tells."""
+
+    async def test() -> None:
+        for options, words in (
+            ({"depth": 11}, "krakpot.Feed: depth: 11 is not allowed; allowed is one of 10, 25"),
+            ({"channels": ["books"]}, r"krakpot.Feed: channels: .* allowed is one or more of book"),
+            ({"channels": ["level3"]}, "level3 is recorded, and not served to strategies"),
+            ({"when_slow": "drop"}, "krakpot.Feed: when_slow: 'drop' is not allowed; .* wait, newest, fail"),
+            ({"url": "ws://ws.kraken.com/v2"}, "krakpot.Feed: url: .* a wss:// address"),
+        ):
+            with pytest.raises(ConfigError, match=words):
+                Feed(["BTC/USD"], **options)
+        async with Exchange() as exchange:
+            with pytest.raises(
+                ConfigError, match="krakpot.Feed: symbols: 'XBT/USD' matches none .* did you mean BTC/USD"
+            ):
+                async with Feed(["XBT/USD"], url=exchange.url):
+                    pass
+            with pytest.raises(ConfigError, match="exclude leaves none of the 3 pairs"):
+                async with Feed(["BTC/*"], exclude=["*"], url=exchange.url):
+                    pass
+            async with Feed(["BTC/USD"], channels=["trade"], url=exchange.url) as feed:
+                with pytest.raises(ValueError, match="this feed has no books"):
+                    feed.book("BTC/USD")
+            async with Feed(["BTC/USD"], url=exchange.url) as feed:
+                with pytest.raises(ValueError, match="'ETH/USD' is not followed by this feed; followed are BTC/USD"):
+                    feed.book("ETH/USD")
+
+    run(test())
+
+
+def test_no_exchange_is_an_error_in_the_end() -> None:
+    """``ConnectionLost`` with how often it was tried; an exchange that tells no pairs is another sentence."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            url = exchange.url
+        with pytest.raises(ConnectionLost, match="no connection after") as e:
+            async with Feed(["*"], url=url, patience=1.0):
+                pass
+        assert e.value.attempts >= 1
+        async with Exchange() as exchange:
+            exchange.silent = True
+            with pytest.raises(krakpot.FeedError, match="connected, but the exchange told no pairs within 1 s"):
+                async with Feed(["*"], url=exchange.url, patience=1.0):
+                    pass
+
+    run(test())
+
+
+def test_a_feed_is_used_within_its_block() -> None:
+    """Before, what needs a connection says so; a second time it is not entered."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            feed = Feed(["*"], url=exchange.url)
+            for use in (lambda: feed.book("BTC/USD"), lambda: feed.connected, feed.batches):
+                with pytest.raises(RuntimeError, match="not connected yet: use it within `async with feed:`"):
+                    use()
+            async with feed:
+                assert feed.connected
+            with pytest.raises(RuntimeError, match="entered once"):
+                async with feed:
+                    pass
+
+    run(test())
+
+
+def test_newly_listed_pairs_join() -> None:
+    """A pair that matches is followed from its listing on; its book is there."""
+
+    async def test() -> None:
+        async with Exchange() as exchange, Feed(["*"], url=exchange.url) as feed:
+            await feed.until_live(30)
+            exchange.list_pair(Market("DOT/USD"))
+            await until(lambda: "DOT/USD" in feed.followed and feed.book("DOT/USD").live)
+
+    run(test())
+
+
+def test_uvloop_is_a_loop_like_any_other() -> None:
+    """The connection, the queue and the end of a feed on uvloop's transports."""
+    uvloop = pytest.importorskip("uvloop", reason="an option")
+
+    async def test() -> None:
+        async with ExchangeServer(Options(pairs=3, rate=1000)) as server, Feed(["*"], url=server.address) as feed:
+            seen = await first(feed, 100)
+        assert {event.outcome for event in seen if isinstance(event, BookEvent)} == {"ok"}
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(test(), 60))
+
+
+def test_ctrl_c_ends_a_strategy_in_order() -> None:
+    """A signal while events come: KeyboardInterrupt and no other trouble, the exchange gets its goodbye."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            code = STRATEGY.format(url=exchange.url)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            )
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"listening\n"
+            process.send_signal(signal.SIGINT)
+            _, errors = await process.communicate()
+            assert errors.decode().strip().splitlines()[-1] == "KeyboardInterrupt"
+            assert "never retrieved" not in errors.decode()
+            await asyncio.wait_for(exchange.client.gone.wait(), 10)
+            assert exchange.client.close_code == 1000
+
+    run(test())
+
+
+STRATEGY = """
+import asyncio, krakpot
+
+async def main():
+    async with krakpot.Feed(["*"], url={url!r}) as feed:
+        async for event in feed:
+            if event.channel == "book":
+                break
+        print("listening", flush=True)
+        async for event in feed:
+            pass
+
+asyncio.run(main())
+"""
+
+
+def test_a_recorder_runs_beside(tmp_path: Path) -> None:
+    """All pairs are recorded by another process while the strategy follows one; leaving the block ends it in order,
+    and the lake is proved.
+    """
+
+    async def test() -> None:
+        lake = tmp_path / "lake"
+        async with ExchangeServer(Options(pairs=4, rate=400)) as server:
+            record = {"out": lake, "symbols": "*", "depth": 100}
+            async with Feed(["BTC/USD"], url=server.address, record=record) as feed:
+                count = 0
+                begun = time.monotonic()
+                async for event in feed:
+                    count += isinstance(event, BookEvent)
+                    if time.monotonic() - begun > 3 and any(lake.glob("_journal/*.journal")):
+                        break
+                assert count > 20
+                beside = feed.beside
+        assert beside is not None
+        assert beside.summary["checksums"]["book"]["ok"] > count
+        assert Lake(lake).symbols() == sorted(server.exchange.symbols)
+        assert Lake(lake).verify().proved
+
+    run(test())
+
+
+def test_a_recorder_that_fails_ends_the_feed(tmp_path: Path) -> None:
+    """In its own words; options that are wrong are refused before anything begins."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            file = tmp_path / "file"
+            file.write_text("no lake")
+            with pytest.raises(StorageError, match="the recorder beside the feed ended: .*"):
+                async with Feed(["BTC/USD"], url=exchange.url, record=file) as feed:
+                    await feed.run()
+            with pytest.raises(ConfigError, match="record: unknown option 'dept'; allowed are"):
+                async with Feed(["BTC/USD"], url=exchange.url, record={"out": "x", "dept": 10}):
+                    pass
+
+    run(test())

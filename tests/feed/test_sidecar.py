@@ -1,0 +1,104 @@
+"""A recorder in a process of its own: it ends with the strategy, however that ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from krakpot.errors import ConfigError, StorageError
+from krakpot.feed.sidecar import Beside, options
+from krakpot.lake import journal
+from krakpot.lake.lake import Lake
+from scripted import Exchange, until
+
+PARENT = """
+import asyncio, os, sys, json
+from krakpot.feed.sidecar import Beside
+
+async def main():
+    beside = Beside(json.loads(sys.argv[1]), print)
+    await beside.start()
+    print(beside._process.pid, flush=True)
+    await beside.run()
+
+asyncio.run(main())
+"""
+
+
+def test_options_come_from_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the folder's krakpot.toml nor the variables change what a strategy asked for, but for the key pair."""
+    (tmp_path / "krakpot.toml").write_text("depth = 1000\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KRAKPOT_DEPTH", "500")
+    monkeypatch.setenv("KRAKPOT_API_KEY", "key")
+    monkeypatch.setenv("KRAKPOT_API_SECRET", "c2VjcmV0")
+    config = options({"out": "lake", "channels": ["book", "level3"]})
+    assert (config.depth, config.api_key, config.api_secret) == (100, "key", "c2VjcmV0")
+    for wrong in ({"dept": 10}, {"api_key": "key"}):
+        with pytest.raises(ConfigError, match=f"record: unknown option '{next(iter(wrong))}'; allowed are channels"):
+            options(wrong)
+    with pytest.raises(ConfigError, match="--depth: 11 is not allowed"):
+        options({"depth": 11})
+
+
+def test_it_records_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    """Its lines are heard, its summary is there, the lake is sealed and proved."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            said: list[dict[str, Any]] = []
+            values = {"out": str(tmp_path / "lake"), "url": exchange.url, "symbols": ("BTC/USD",), "depth": 10}
+            beside = Beside(values, said.append)
+            await beside.start()
+            running = asyncio.create_task(beside.run())
+            await until(lambda: exchange.clients and len(exchange.sent("book", "BTC/USD")) > 50)
+            beside.stop()
+            await asyncio.wait_for(running, 60)
+            assert beside.summary["checksums"]["book"]["ok"] > 40
+            assert any("1 of 3 pairs" in line["message"] for line in said)
+        assert journal.journals(tmp_path / "lake") == []
+        assert Lake(tmp_path / "lake").verify().proved
+
+    asyncio.run(test())
+
+
+def test_it_ends_when_the_strategy_was_killed(tmp_path: Path) -> None:
+    """Nobody can tell it any more: the end of its standard input does, and it seals what it has."""
+    lake = tmp_path / "lake"
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            values = json.dumps({"out": str(lake), "url": exchange.url, "symbols": "BTC/USD", "depth": 10})
+            parent = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", PARENT, values, stdout=asyncio.subprocess.PIPE
+            )
+            assert parent.stdout is not None
+            child = Path("/proc") / (await parent.stdout.readline()).decode().strip()
+            await until(lambda: exchange.clients and len(exchange.sent("book", "BTC/USD")) > 50)
+            await until(lambda: any(lake.glob("_journal/*.journal")))
+            parent.kill()
+            await parent.communicate()
+            await until(lambda: not child.exists() or "Z" in (child / "stat").read_text().rsplit(")", 1)[1][:3])
+            assert exchange.client.close_code == 1000
+        assert journal.journals(lake) == []
+        assert Lake(lake).verify().proved
+
+    asyncio.run(test())
+
+
+def test_its_failure_is_told_in_its_words(tmp_path: Path) -> None:
+    """``StorageError`` with the sentence that it ended with."""
+    (tmp_path / "file").write_text("no lake")
+
+    async def test() -> None:
+        beside = Beside({"out": str(tmp_path / "file"), "url": "ws://127.0.0.1:1/v2"}, lambda line: None)
+        await beside.start()
+        with pytest.raises(StorageError, match=f"the recorder beside the feed ended: .*{tmp_path}"):
+            await beside.run()
+
+    asyncio.run(test())

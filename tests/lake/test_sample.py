@@ -1,0 +1,350 @@
+"""Books as they were: several sessions, gaps, wrong messages, other precisions, compacted parts, against a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from polars.testing import assert_frame_equal
+
+import channels
+import frames
+import lakes
+from krakpot import Lake
+from krakpot.cli.main import main
+from krakpot.lake import compact, journal, seal
+from krakpot.lake import sample as books
+from krakpot.record.ingest import ingest
+
+SYMBOL = "BTC/USD"
+MINUTE = 60 * frames.SECOND
+START = frames.START // frames.DAY * frames.DAY + 22 * frames.HOUR
+SPAN = 4 * frames.HOUR
+"""Over midnight, and over five hours' checkpoints."""
+SESSIONS = [lakes.session_name(START + n * MINUTE) for n in range(3)]
+DEPTH = 10
+
+State = tuple[int, list[tuple[Decimal, Decimal]], list[tuple[Decimal, Decimal]]] | None
+
+
+def states(timed: list[lakes.Timed], *, event: bool = False) -> list[tuple[int, State]]:
+    """The book of ``SYMBOL`` after each of its messages, by dicts; none from a wrong checksum to the next snapshot."""
+    found: list[tuple[int, State]] = []
+    book: frames.Book | None = None
+    precision = (1, 8)
+    for received, text in timed:
+        message = json.loads(text, parse_float=frames.Number, parse_int=frames.Number)
+        if message.get("channel") == "instrument":
+            pairs = {pair["symbol"]: pair for pair in message["data"]["pairs"]}
+            if SYMBOL in pairs:
+                precision = tuple(int(pairs[SYMBOL][name]) for name in ("price_precision", "qty_precision"))  # type: ignore[assignment]  # two
+        if message.get("channel") != "book" or message["data"][0]["symbol"] != SYMBOL:
+            continue
+        data = message["data"][0]
+        if message["type"] == "snapshot":
+            book = frames.Book(SYMBOL, depth=DEPTH)
+        if book is not None:
+            book.price_precision, book.qty_precision = precision
+            book.apply([(side, one["price"], one["qty"]) for side in ("bid", "ask") for one in data[f"{side}s"]])
+            if book.checksum != int(data["checksum"]):
+                book = None
+        at = round(datetime.fromisoformat(data["timestamp"]).timestamp() * 1e6) * 1000 if event else received
+        found.append((at, None if book is None else (book.checksum, *(side_of(book, side) for side in ("bid", "ask")))))  # type: ignore[arg-type]  # two sides
+    return found
+
+
+def side_of(book: frames.Book, side: str) -> list[tuple[Decimal, Decimal]]:
+    """Levels as numbers."""
+    return [(Decimal(price), Decimal(qty)) for price, qty in book.levels(side)]
+
+
+def told(row: dict[str, Any], depth: int = DEPTH) -> State:
+    """State that a row tells."""
+    if row["reason"] is not None:
+        assert all(value is None for name, value in row.items() if name not in ("ts", "reason"))
+        return None
+    sides = [
+        [
+            (row[f"{side}_price_{n}"], row[f"{side}_qty_{n}"])
+            for n in range(depth)
+            if row[f"{side}_price_{n}"] is not None
+        ]
+        for side in ("bid", "ask")
+    ]
+    return row["checksum"], sides[0], sides[1]
+
+
+def again(begin: int, end: int, seed: int) -> list[lakes.Timed]:
+    """A small market, one change a second, between two times."""
+    return lakes.market((end - begin) // frames.SECOND, begin=begin, step=frames.SECOND, seed=seed)
+
+
+def precise(book: frames.Book, ts: int) -> list[lakes.Timed]:
+    """The pair gets another decimal."""
+    book.price_precision = 2
+    pair = frames.pair(SYMBOL, price_precision=2)
+    return [
+        (ts, frames.instrument(pair, kind="update")),
+        (ts + 1, book.update([("bid", "990.25", "1.50000000")], ts=ts)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, list[tuple[str, list[lakes.Timed], int]]]:
+    """Three sessions: one that loses a message and gets a snapshot later, one that overlaps, one after a gap."""
+    path = tmp_path_factory.mktemp("books") / "lake"
+    first = again(START, START + 90 * MINUTE, 1)
+    mine = [n for n, (_, text) in enumerate(first) if SYMBOL.encode() in text and b'"bids":[{"price":1000.0,' in text]
+    lost = mine[len(mine) // 2]
+    # The exchange's own book then, by which it is repaired ten minutes later.
+    book = frames.Book(SYMBOL)
+    later = first[lost][0] + 10 * MINUTE
+    for _, text in first[: next(n for n, (ts, _) in enumerate(first) if ts >= later)]:
+        message = json.loads(text, parse_float=frames.Number, parse_int=frames.Number)
+        if message.get("channel") == "book" and message["data"][0]["symbol"] == SYMBOL:
+            data = message["data"][0]
+            book.apply([(side, one["price"], one["qty"]) for side in ("bid", "ask") for one in data[f"{side}s"]])
+    repaired = [(later, book.snapshot(ts=later))]
+    first = [one for n, one in enumerate(first) if n != lost and one[0] < later] + repaired + [
+        one for one in first if one[0] >= later
+    ]  # fmt: skip
+    second = again(START + 60 * MINUTE, START + 130 * MINUTE, 2)
+    third = again(START + 150 * MINUTE, START + SPAN, 3)
+    sessions = [(name, timed, timed[-1][0]) for name, timed in zip(SESSIONS, (first, second, third), strict=True)]
+    for name, timed, _ in sessions:
+        recorder = lakes.Recorder(path, name, interval=20 * 60)
+        for n in range(0, len(timed), 50):
+            recorder.take(timed[n : n + 50])
+        recorder.end()
+    seal.recover(path)
+    return Lake(path), sessions
+
+
+def expected(
+    sessions: list[tuple[str, list[lakes.Timed], int]], times: list[int], *, event: bool = False
+) -> Iterator[State]:
+    """Time by time: one session as long as it covers, then, of those that do, the one begun first."""
+    known = {name: states(timed) for name, timed, _ in sessions}
+    asked = {name: states(timed, event=event) for name, timed, _ in sessions}
+    spans: list[tuple[int, int, str]] = []
+    for name, _, end in sessions:
+        begin = None
+        for at, state in known[name]:
+            if state is not None and begin is None:
+                begin = at
+            elif state is None and begin is not None:
+                spans.append((begin, at, name))
+                begin = None
+        if begin is not None:
+            spans.append((begin, end, name))
+    if event:
+        spans = [
+            (begin, max(at for (received, _), (at, _) in zip(known[name], asked[name], strict=True)
+                        if begin <= received < end) + 1, name)
+            for begin, end, name in spans
+        ]  # fmt: skip
+    current: tuple[int, int, str] | None = None
+    for time in times:
+        if current is None or not current[0] <= time < current[1]:
+            current = min((span for span in spans if span[0] <= time < span[1]), default=None)
+        if current is None:
+            yield None
+        else:
+            yield [state for at, state in asked[current[2]] if at <= time][-1]
+
+
+@pytest.mark.parametrize(("by", "at_once"), [("recv", journal.ROWS_MAX), ("event", journal.ROWS_MAX), ("recv", 0)])
+def test_books_are_those_of_the_session_in_turn(
+    lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]],
+    by: books.By,
+    at_once: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over cuts, a lost message, an overlap, a midnight and the hourly checkpoints; none where none was known.
+
+    However many rows are read at once.
+    """
+    monkeypatch.setattr(journal, "ROWS_MAX", at_once)
+    opened, sessions = lake
+    begin, end, every = START - 10 * MINUTE, START + SPAN + 10 * MINUTE, 17 * frames.SECOND + 3
+    found = opened.books(SYMBOL, begin, end, every=every, by=by, threads=2)
+    times = list(range(begin, end, every))
+    assert found["ts"].to_physical().to_list() == times
+    wanted = list(expected(sessions, times, event=by == "event"))
+    for time, row, state in zip(times, found.iter_rows(named=True), wanted, strict=True):
+        assert told(row) == state, f"{(time - START) / MINUTE:.2f} minutes"
+    assert 100 < sum(state is None for state in wanted) < len(wanted) - 300
+    reasons = set(found["reason"].drop_nulls())
+    assert reasons == ({"absent", "mismatch", "disconnect"} if by == "recv" else {"absent", "unsaid"}), reasons
+
+
+def test_any_range_gives_the_same_books(lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]]) -> None:
+    """Wherever it begins, with whatever depth and numbers: rows and columns of the whole."""
+    opened, _ = lake
+    every = 30 * frames.SECOND
+    whole = opened.books(SYMBOL, START, START + SPAN, every=every)
+    assert whole.width == 3 + 4 * DEPTH
+    for begin, end in ((0, 1), (7, 130), (150, 151), (199, 333), (479, 480)):
+        part = opened.books(SYMBOL, START + begin * every, START + end * every, every=every, threads=1)
+        assert_frame_equal(part, whole[begin:end])
+    floats = opened.books(SYMBOL, START, START + SPAN, every="30s", depth=2, numbers="float")
+    assert_frame_equal(floats, whole[:, : 3 + 4 * 2].with_columns(pl.col(pl.Decimal).cast(pl.Float64)))
+    assert opened.books(SYMBOL, START, START).is_empty()
+    assert opened.books(SYMBOL, START, START).schema == whole.schema
+    of_all = opened.books(SYMBOL, every="1h")
+    assert of_all["ts"].to_physical()[0] == START, "a whole hour"
+    assert of_all.height == 4
+
+
+def test_compacted_parts_give_the_same_books(
+    lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]], tmp_path: Path
+) -> None:
+    """Both days merged."""
+    opened, sessions = lake
+    copy = tmp_path / "lake"
+    for name, timed, _ in sessions:
+        recorder = lakes.Recorder(copy, name, interval=20 * 60)
+        for n in range(0, len(timed), 50):
+            recorder.take(timed[n : n + 50])
+        recorder.end()
+    seal.recover(copy)
+    before = len(lakes.parts(copy, "book"))
+    report = compact.compact(copy, grace=0, now=datetime(2026, 8, 10, tzinfo=UTC))
+    assert len(report.compacted) == 2, report
+    assert len(lakes.parts(copy, "book")) < before
+    every = 11 * frames.SECOND
+    one, other = (one.books(SYMBOL, START, START + SPAN, every=every) for one in (opened, Lake(copy)))
+    assert_frame_equal(one, other)
+
+
+def test_another_precision_keeps_the_book(tmp_path: Path) -> None:
+    """More decimals while the book lives: numbers and checksum of the model before and after."""
+    book = frames.Book(SYMBOL)
+    levels = [[(f"{1000 + sign * n}.0", "1.50000000") for n in range(1, 6)] for sign in (-1, 1)]
+    at = [frames.START + n * frames.SECOND for n in range(4)]
+    timed = [(at[0], frames.instrument(frames.pair(SYMBOL))), (at[0], frames.ack("book", SYMBOL, depth=10)),
+             (at[0], book.snapshot(*levels, ts=at[0]))]  # fmt: skip
+    timed += precise(book, at[1])
+    timed.append((at[2], book.update([("ask", "1000.75", "2.00000000")], ts=at[2])))
+    lakes.make(tmp_path / "lake", [*timed, (at[3], frames.HEARTBEAT)])
+    found = Lake(tmp_path / "lake").books(SYMBOL, at[0], at[3], every="500ms")
+    known = states(timed)
+    assert [told(row) for row in found.iter_rows(named=True)] == [
+        [state for ts, state in known if ts <= time][-1] for time in range(at[0], at[3], frames.SECOND // 2)
+    ]
+    assert found["bid_price_5"].to_list()[-1] == Decimal("990.25")
+
+
+def test_every_recorded_message_gives_its_own_checksum(data: Path, tmp_path: Path) -> None:
+    """Kraken's own frames: the book at the time of each message has the checksum that was sent with it."""
+    for name, symbol in (("book-btcusd-d25", "BTC/USD"), ("book-xrpusd-d25", "XRP/USD")):
+        path = tmp_path / name
+        ingest(data / "recorded" / f"{name}.jsonl", path)
+        opened = Lake(path)
+        sent = opened.book(symbol).unique("message", keep="first").sort("message").collect()
+        sent = sent.group_by("ts_recv", maintain_order=True).last()
+        assert sent.height > 1000
+        found = books.Reader(opened, symbol).at(sent["ts_recv"], depth=25)
+        # With the last message the recording ends, and what is known with it.
+        assert found["reason"].head(-1).null_count() == found.height - 1
+        assert found["checksum"].head(-1).to_list() == sent["checksum"].head(-1).to_list()
+
+
+def test_level3_gives_the_book_of_its_orders(tmp_path: Path) -> None:
+    """What follows from the orders is the book that the exchange published, once both have settled."""
+    run = channels.run(seconds=6)
+    counts = channels.record(tmp_path / "lake", run)
+    assert counts["level3"]["checksums"]["level3"]["bad"] == 0
+    opened = Lake(tmp_path / "lake")
+    symbol = run.symbols[0]
+    begin, end = frames.START + frames.SECOND, frames.START + 5 * frames.SECOND
+    pair = [opened.books(symbol, begin, end, every="7ms", channel=channel) for channel in ("book", "level3")]
+    same = (pair[0]["checksum"] == pair[1]["checksum"]).sum()
+    assert same > 0.5 * pair[0].height
+    agreeing = [frame.filter(pair[0]["checksum"] == pair[1]["checksum"]) for frame in pair]
+    assert_frame_equal(*agreeing)
+
+
+def test_a_recording_without_an_end_is_not_believed_for_ever(tmp_path: Path) -> None:
+    """A killed recorder: one second after its last word there is no book."""
+    recorder = lakes.Recorder(tmp_path / "lake")
+    recorder.take(lakes.market(100, step=frames.SECOND // 4))
+    recorder.die()
+    seal.recover(tmp_path / "lake")
+    opened = Lake(tmp_path / "lake")
+    last = opened.coverage().filter(channel="book", symbol=SYMBOL)["ts_to"].to_physical()[0]
+    assert opened.book_at(SYMBOL, last - 1).reason is None
+    late = opened.book_at(SYMBOL, last + frames.HOUR)
+    assert (late.reason, late.checksum, late.levels.height) == ("unfinished", None, 0)
+
+
+def test_a_missing_part_leaves_no_stale_book(tmp_path: Path) -> None:
+    """Rows that are gone: from the first message that does not fit there is none."""
+    timed = lakes.market(3000, step=frames.SECOND)
+    recorder = lakes.Recorder(tmp_path / "lake", interval=600)
+    for n in range(0, len(timed), 20):
+        recorder.take(timed[n : n + 20])
+    recorder.end()
+    seal.recover(tmp_path / "lake")
+    parts = lakes.parts(tmp_path / "lake", "book")
+    gone = pl.read_parquet(parts[1], columns=["ts_recv"])["ts_recv"].to_physical()
+    parts[1].unlink()
+    opened = Lake(tmp_path / "lake")
+    known = dict(states(timed))
+    found = opened.books(SYMBOL, int(gone.max()) + 60 * frames.SECOND, timed[-1][0], every="10s")  # type: ignore[arg-type]  # whole numbers
+    assert set(found["reason"].drop_nulls()) == {"mismatch"}
+    for row, ts in zip(found.iter_rows(named=True), found["ts"].to_physical(), strict=True):
+        if row["reason"] is None:
+            assert told(row) == known[max(at for at in known if at <= ts)]
+
+
+def test_book_at_and_the_command(lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]]) -> None:
+    """People's table, programs' object, and the frame say the same; exit 1 where there is no book."""
+    opened, sessions = lake
+    at = START + 20 * MINUTE
+    state = [state for ts, state in states(sessions[0][1]) if ts <= at][-1]
+    assert state is not None
+    found = opened.book_at(SYMBOL, at)
+    bids = found.levels.select("bid_price", "bid_qty").drop_nulls().rows()
+    assert (found.checksum, bids) == (state[0], state[1])
+    when = datetime.fromtimestamp(at / 1e9, tz=UTC).isoformat()
+    command = ["book", str(opened.path), "--symbol", SYMBOL, "--depth", "3", "--at"]
+    said = CliRunner().invoke(main, [*command, when, "--json"])
+    assert said.exit_code == 0, said.output
+    facts = json.loads(said.stdout)
+    assert facts["checksum"] == state[0]
+    assert [tuple(map(Decimal, one)) for one in facts["bids"]] == state[1][:3]
+    assert [tuple(map(Decimal, one)) for one in facts["asks"]] == state[2][:3]
+    table = CliRunner().invoke(main, [*command, when])
+    assert table.exit_code == 0
+    lines = table.stdout.splitlines()
+    assert len(lines) == 2 + 3
+    assert lines[2].split() == [facts["bids"][0][1], facts["bids"][0][0], *facts["asks"][0]]
+    none = CliRunner().invoke(main, [*command, "2020-01-01"])
+    assert (none.exit_code, none.stdout.split(": ", 1)[1]) == (1, "there is no book: no book was known yet\n")
+    assert json.loads(CliRunner().invoke(main, [*command, "2020-01-01", "--json"]).stdout)["reason"] == "absent"
+
+
+def test_what_cannot_be_asked_for(lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]]) -> None:
+    """Each with a sentence that says what is allowed."""
+    opened, _ = lake
+    for options, words in (
+        ({"depth": 0}, "1 to 1000"),
+        ({"every": "often"}, "'100ms'"),
+        ({"every": 0}, "'100ms'"),
+        ({"by": "luck"}, "'recv', 'event'"),
+        ({"channel": "trade"}, "'book', 'level3'"),
+        ({"numbers": "int"}, "'decimal', 'float'"),
+        ({"every": "1ns"}, "ask for fewer"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            opened.books(SYMBOL, START, START + SPAN, **options)
+    with pytest.raises(ValueError, match="no symbol 'BTC/EUR'"):
+        opened.book_at("BTC/EUR", START)
