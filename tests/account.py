@@ -114,7 +114,7 @@ async def _trouble(server: Server, faults: Faults, seconds: float) -> None:
         await asyncio.sleep(random.uniform(0.5, 1.5) * faults.every)
         for text in trouble.some():
             server.fault(text)
-    server.exchange.heal()
+    server.exchange.clear_faults()
 
 
 async def _watch(pid: int, memory: list[tuple[float, float]]) -> None:

@@ -42,7 +42,7 @@ class Recorder:
         seal.open_lake(lake)
         self.lake = lake
         writer = {name: options.pop(name) for name in ("interval", "rows_max") if name in options}
-        self.session = _core.Session(session, observe=True, **options)
+        self.session = _core.Session(session, passive=True, **options)
         self.writer = journal.Writer(lake, session, **writer)
         self.closed: list[Path] = []
 
@@ -55,14 +55,14 @@ class Recorder:
 
     def flush(self, now: int) -> None:
         """Append what the session has to the journal; a closed journal waits to be sealed."""
-        closed = self.writer.write(self.session.take(), now)
+        closed = self.writer.write(self.session.drain(), now)
         self.closed += [] if closed is None else [closed]
 
     def end(self) -> None:
         """End the session and its last journal."""
         now = self.session.now
         self.session.end(now, "the test is over")
-        self.session.note("stop", now)
+        self.session.add_ledger_row("stop", now)
         self.flush(now)
         closed = self.writer.close()
         self.closed += [] if closed is None else [closed]

@@ -98,9 +98,9 @@ class Link:
         now = self.world.now
         session = _core.Session(f"{self.endpoint}-{self.sessions}", after=before, **self.options)
         self.sessions += 1
-        session.note("connect", now)
+        session.add_ledger_row("connect", now)
         if before is not None:
-            session.note("gap", now, ts_from=before.heard or None, ts_to=now)
+            session.add_ledger_row("gap", now, ts_from=before.last_received or None, ts_to=now)
         return session
 
     def _fresh(self) -> None:
@@ -127,10 +127,10 @@ class Link:
         while self.attempts[0] <= now - 600 * SECOND:
             self.attempts.popleft()
         assert len(self.attempts) <= 120, self.world.where("more than 120 attempts to connect within ten minutes")
-        status = self.world.exchange.knock(self.endpoint)
+        status = self.world.exchange.admit(self.endpoint)
         if status is not None:
             assert status != 429, self.world.where("the budget of the address was overdrawn")
-            self.session.note("refused", now, channel="connection")
+            self.session.add_ledger_row("refused", now, channel="connection")
             self._again()
             return
         self.number = self.world.exchange.connect(self.endpoint)
@@ -151,7 +151,7 @@ class Link:
         self.backoff.opened(self.opened / SECOND, now / SECOND)
         self._again(too_big=too_big)
         if too_big:
-            self.session.note("limit", now, count=1)
+            self.session.add_ledger_row("limit", now, count=1)
         self.session.end(now, reason)
         self.events()
         self.world.take(self)
@@ -215,10 +215,10 @@ class Link:
         if self.number is None:
             return
         if self.endpoint == "level3":
-            self.session.learn(world.public.session, world.symbols, now)
-            self.session.witness(world.public.session, now)
-            if self.session.token_wanted:
-                self.session.authorise(TOKEN)
+            self.session.import_pairs(world.public.session, world.symbols, now)
+            self.session.cross_check(world.public.session, now)
+            if self.session.token_needed:
+                self.session.set_token(TOKEN)
         self.pacer.add(self.session.requests(now, world.budget))
         assert len(self.pacer.waiting) < 100, world.where("requests pile up")
         for request in self.pacer.due(now / SECOND):
@@ -261,7 +261,7 @@ class Link:
     def events(self) -> None:
         """Read the new rows of the ledger."""
         world = self.world
-        for event in self.session.events():
+        for event in self.session.take_ledger():
             kind, channel, symbol = event["kind"], event["channel"], event["symbol"]
             world.seen[f"ledger: {kind}"] += 1
             key = (channel, symbol)
@@ -297,7 +297,7 @@ class World:
         self.now = START
         self.exchange = _core.Exchange(pairs=pairs, rate=rate, seed=seed, start=START)
         self.exchange.allow(TOKEN, 2**62)
-        self.exchange.fault("budget,by=120")
+        self.exchange.inject("budget,by=120")
         self.depths = {"book": depth, "level3": level3_depth}
         self.budget = _core.Budget()
         self.seen: Counter[str] = Counter()
@@ -333,7 +333,7 @@ class World:
     def fault(self, text: str) -> None:
         """Ask for a fault."""
         self.faults.append(text)
-        self.exchange.fault(text)
+        self.exchange.inject(text)
 
     def spend(self, symbols: int) -> None:
         """The account's budget: 200 units a second."""
@@ -465,8 +465,8 @@ class World:
 
     def take(self, link: Link) -> None:
         """Take the rows, and keep the ids of trades."""
-        batches = link.session.take()
-        assert link.session.rows == 0
+        batches = link.session.drain()
+        assert link.session.pending_rows == 0
         if "trades" in batches:
             rows = pa.record_batch(batches["trades"])
             for symbol, number in zip(rows["symbol"].to_pylist(), rows["trade_id"].to_pylist(), strict=True):
@@ -474,8 +474,8 @@ class World:
 
     def settle(self) -> None:
         """End all faults; then all must come back, and be right."""
-        self.exchange.heal()
-        self.exchange.fault("budget,by=120")
+        self.exchange.clear_faults()
+        self.exchange.inject("budget,by=120")
         begin = self.now
         while self.now - begin < SETTLE * SECOND:
             self.run(2)

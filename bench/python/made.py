@@ -63,8 +63,8 @@ def make(
     writer = journal.Writer(lake, name)
     now, end, flushed, asked = start, start + round(seconds * SECOND), start, 0
     step = min(round(2 * SECOND * FRAMES / rate), STEP_MAX)
-    session.note("start", now)
-    session.note("connect", now)
+    session.add_ledger_row("start", now)
+    session.add_ledger_row("connect", now)
     # Spawned: a forked process would inherit the open journal, and its lock.
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as sealer:
         done: list[Future[seal.Report]] = []
@@ -80,11 +80,11 @@ def make(
             session.receive(unframe(exchange.take(client)), now)
             if now - flushed >= SECOND or session.rows > 100_000:
                 flushed = now
-                if writer.write(session.take(), now) is not None:
+                if writer.write(session.drain(), now) is not None:
                     done.append(sealer.submit(seal.recover, lake))
         session.end(now, "the recording is over")
-        session.note("stop", now)
-        writer.write(session.take(), now)
+        session.add_ledger_row("stop", now)
+        writer.write(session.drain(), now)
         writer.close()
         done.append(sealer.submit(seal.recover, lake))
         for future in done:

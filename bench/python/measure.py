@@ -105,10 +105,10 @@ def beside_idle(folder: Path, updates: int, rounds: int) -> dict[str, Any]:
     seconds: dict[int, list[float]] = {0: [], IDLE: []}
     for turn in range(rounds + 1):
         for beside, taken in seconds.items():
-            session = _core.Session("bench", observe=True, depth=DEPTH)
+            session = _core.Session("bench", passive=True, depth=DEPTH)
             session.receive([status, *others[: 2 * beside]], START)
-            session.take()
-            session.events()
+            session.drain()
+            session.take_ledger()
             gc.collect()
             begun = time.thread_time()
             for at in range(0, len(frames), 20):
@@ -117,9 +117,9 @@ def beside_idle(folder: Path, updates: int, rounds: int) -> dict[str, Any]:
                 if at % 100 == 0:
                     session.tick(now)
                     session.requests(now)
-                    session.events()
+                    session.take_ledger()
                 if at % 200 == 0:
-                    session.take()
+                    session.drain()
                 if at % 1000 == 0:
                     session.counts()
             if turn:

@@ -75,7 +75,7 @@ async def _asyncio(port: int) -> int:
 
 
 async def _krakpot(port: int, depth: int) -> dict[str, Any]:
-    session = _core.Session("bench", observe=True, depth=depth)
+    session = _core.Session("bench", passive=True, depth=depth)
     waiting = 0
 
     def take(frames: list[bytes], ts_recv: int) -> None:
@@ -84,7 +84,7 @@ async def _krakpot(port: int, depth: int) -> dict[str, Any]:
         waiting += len(frames)
         if waiting >= TAKE:
             waiting = 0
-            session.take()
+            session.drain()
 
     connection = await connect(f"ws://127.0.0.1:{port}/v2", take, session.ping)
     await connection.closed

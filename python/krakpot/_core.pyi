@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, ClassVar, final
 
 __all__ = [
-    "DEBUG", "FAULTS", "LIMITS", "TABLES", "Batch", "Book", "BookEvent", "Books", "Budget", "Events", "Exchange",
+    "DEBUG", "FAULTS", "LIMITS", "TABLES", "Batch", "Book", "BookEvent", "BookSampler", "Budget", "Events", "Exchange",
     "Frame", "OhlcEvent", "Orders", "Schema", "Session", "States", "StatusEvent", "SubscriptionEvent", "TickerEvent",
     "TradeEvent", "Verifier", "__version__", "align", "matches", "schema",
 ]  # fmt: skip
@@ -101,7 +101,7 @@ class Orders:
         LIMITS["ORDERS_MAX"] orders (the book ends then).
         """
     @property
-    def live(self) -> bool:
+    def in_sync(self) -> bool:
         """Whether there is a book that may be trusted."""
     @property
     def modify(self) -> str:
@@ -125,18 +125,18 @@ class Session:
     """Protocol state of one connection: frames and times in; rows, events and requests out.
 
     It never sends: `requests` says what the protocol calls for next, the caller sends it.
-    With `observe=True` it asks for nothing and takes what comes (recorded frames).
+    With `passive=True` it asks for nothing and takes what comes (recorded frames).
     `after` hands over what must survive a reconnect: the last trade ids and the pairs that were followed.
     `depth` (of books) and `level3_depth` None ask for 100; where observing, the ack's depth is in force, else the
     smallest that holds the snapshot.
 
     Level 3 has a host of its own: its session has channels `["level3"]` and `instrument=False`, since the instrument
-    channel is not served there, learns the pairs of the public session (`learn`), and is given a token (`authorise`).
+    channel is not served there, learns the pairs of the public session (`import_pairs`), and is given a token (`set_token`).
     """
 
     def __new__(
         cls,
-        session: str,
+        id: str,
         *,
         channels: Sequence[str] = ("book", "trade", "ticker"),
         symbols: Sequence[str] = ["*"],
@@ -148,16 +148,16 @@ class Session:
         frames: bool = False,
         tokenised: bool = False,
         instrument: bool = True,
-        observe: bool = False,
+        passive: bool = False,
         after: Session | None = None,
     ) -> Session: ...
     @property
-    def session(self) -> str: ...
+    def id(self) -> str: ...
     @property
     def now(self) -> int:
         """The latest time it was told, ns: of a frame, a tick, or the exchange where receive times are not known."""
     @property
-    def heard(self) -> int:
+    def last_received(self) -> int:
         """Receive time of the latest frame, ns; 0 before the first."""
     @property
     def system(self) -> str | None:
@@ -174,25 +174,25 @@ class Session:
         Subscriptions of level 3 keep to `budget`, which the sessions of an account share (None: one of its own). They
         carry the token: not to be logged.
         """
-    def learn(self, other: Session, symbols: Sequence[str], now: int) -> None:
+    def import_pairs(self, other: Session, symbols: Sequence[str], now: int) -> None:
         """Take what `other` knows of these pairs, as if the instrument channel had said it here; again when it changed.
 
         Writes no rows of `pairs`: `other` did.
         """
-    def witness(self, other: Session, now: int) -> None:
+    def cross_check(self, other: Session, now: int) -> None:
         """Hold the best prices of level 3 against those that `other` has of the same symbols' books or tickers.
 
         Where they differ for ten seconds and level 3 was silent all the while, it is asked for again. Call it every
         second or so.
         """
     @property
-    def token_wanted(self) -> bool:
+    def token_needed(self) -> bool:
         """Whether it has level 3 to subscribe or to leave, and no token, or one that was refused."""
-    def authorise(self, token: str) -> None:
+    def set_token(self, token: str) -> None:
         """Give it a token for level 3. It stands in requests and nowhere else."""
     def ping(self) -> bytes:
         """A ping request with a `req_id` of its own."""
-    def note(
+    def add_ledger_row(
         self,
         kind: str,
         now: int,
@@ -207,16 +207,16 @@ class Session:
         """Add a row to the ledger that only the caller can know of (start, stop, connect, limit, …)."""
     def end(self, now: int, detail: str) -> None:
         """The connection is gone: all books end, with a last `alive` and a `disconnect` row."""
-    def events(self) -> list[dict[str, Any]]:
+    def take_ledger(self) -> list[dict[str, Any]]:
         """Ledger rows since the last call.
 
         Keys as in the ledger: kind, channel, symbol, ts_recv, ts_from, ts_to, count, detail.
         `alive` rows are left out. At most LIMITS["EVENTS_MAX"] are kept; the ledger keeps all.
         """
     @property
-    def rows(self) -> int:
+    def pending_rows(self) -> int:
         """Rows waiting to be taken, over all tables."""
-    def take(self) -> dict[str, Batch]:
+    def drain(self) -> dict[str, Batch]:
         """The rows since the last call, by table; tables without rows are left out."""
     def counts(self) -> dict[str, Any]:
         """Counters of the session.
@@ -246,7 +246,7 @@ class Session:
         `numbers`: `decimal` (`decimal.Decimal`, padded to the precision), `float` (the nearest), `int` (whole steps of
         the precision).
         """
-    def middle(self, symbol: str, numbers: str = "decimal") -> tuple[Any, Any] | None:
+    def mid_and_spread(self, symbol: str, numbers: str = "decimal") -> tuple[Any, Any] | None:
         """Spread and middle, if the book is live; None for both where a side is empty. `decimal` or `float`."""
     def levels(
         self, symbol: str, side: str, levels: int | None = None, numbers: str = "decimal"
@@ -484,7 +484,7 @@ class States:
         """
 
 @final
-class Books:
+class BookSampler:
     """The books of one symbol at many times, rebuilt from the rows of one session and proved as `Verifier` does it.
 
     `channel` is `book` or `level3` (the book that follows from the orders). `times`: a table with the column `ts` (ns),
@@ -496,7 +496,7 @@ class Books:
 
     def __new__(
         cls, session: str, *, channel: str, times: object, depth: int, event: bool = False, floats: bool = False
-    ) -> Books: ...
+    ) -> BookSampler: ...
     def ends(self, rows: object) -> None:
         """Ledger rows after which a book is not alive, as for `Verifier`."""
     def checkpoints(self, rows: object) -> None:
@@ -583,13 +583,13 @@ class Exchange:
         made; where faults harmed some of it, `faults` there says how often each did. `frames` and `bytes` are what was
         sent. `faults` at the top counts all.
         """
-    def fault(self, text: str) -> None:
+    def inject(self, text: str) -> None:
         """Let something go wrong from now on: `NAME[=HOW][,KEY=VALUE]…`, as `drop=0.01,channel=book`.
 
         HOW: a chance, `once`, or `every:30s`; keys: by, channel, symbol, connection, after, for. `FAULTS` has the
         names; docs/exchange.md says more. `ValueError`, with what is allowed, for what cannot be read.
         """
-    def heal(self) -> None:
+    def clear_faults(self) -> None:
         """End all faults; what they hold back comes, what they did stays done."""
     @property
     def faults(self) -> list[str]:
@@ -601,7 +601,7 @@ class Exchange:
         (ns or a number). What happens to connections, as `cut`, is only told: the caller does it. At most 100,000 are
         kept.
         """
-    def knock(self, who: str) -> int | None:
+    def admit(self, who: str) -> int | None:
         """Ask before `connect` whether a client of that address may: None, or the HTTP status of the refusal.
 
         0: cut without a word.

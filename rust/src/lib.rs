@@ -6,7 +6,7 @@
 //! ```
 //! use krakpot_core::session::{Options, Session};
 //!
-//! let mut session = Session::new("demo", Options { observe: true, ..Options::default() });
+//! let mut session = Session::new("demo", Options { passive: true, ..Options::default() });
 //! session.receive(br#"{"channel":"heartbeat"}"#, 1_785_641_750_295_158_100);
 //! assert_eq!(session.counts().frames, 1);
 //! assert_eq!(session.counts().errors, 0);

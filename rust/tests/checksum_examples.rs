@@ -22,7 +22,7 @@ fn data() -> Option<PathBuf> {
 /// Feeds every line of a file to an observing session.
 fn ingest(path: &Path, options: Options) -> Session {
     let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut session = Session::new("example", Options { observe: true, ..options });
+    let mut session = Session::new("example", Options { passive: true, ..options });
     for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
         session.receive_untimed(line);
     }

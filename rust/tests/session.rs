@@ -47,7 +47,7 @@ fn one_bid(digits: &str) -> u32 {
 }
 
 fn kinds(session: &mut Session) -> Vec<String> {
-    session.events().into_iter().map(|event| event.kind).collect()
+    session.take_ledger().into_iter().map(|event| event.kind).collect()
 }
 
 /// A session whose instrument snapshot has arrived, with the requests that follow.
@@ -165,14 +165,14 @@ fn refusals_are_told_by_symbol_and_reason() {
     assert!(requests[0].contains(r#""req_id":2"#) && requests[1].contains(r#""req_id":3"#), "{requests:?}");
     let refusal = r#"{"error":"Currency pair not supported A/USD","method":"subscribe","req_id":2,"success":false,"symbol":"A/USD"}"#;
     session.receive(refusal.as_bytes(), START);
-    let refused: Vec<_> = session.events().into_iter().filter(|e| e.kind == "refused").collect();
+    let refused: Vec<_> = session.take_ledger().into_iter().filter(|e| e.kind == "refused").collect();
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].symbol.as_deref(), Some("A/USD"));
     assert!(refused[0].detail.as_deref().is_some_and(|d| d.contains("Currency pair not supported")), "{refused:?}");
     // Without a symbol the request's number tells whom it is about: all that are still open.
     let depth = r#"{"error":"Subscription depth not supported","method":"subscribe","req_id":2,"success":false}"#;
     session.receive(depth.as_bytes(), START);
-    let refused: Vec<_> = session.events().into_iter().filter_map(|e| e.symbol).collect();
+    let refused: Vec<_> = session.take_ledger().into_iter().filter_map(|e| e.symbol).collect();
     assert_eq!(refused, ["B/USD", "C/USD"]);
     // A refusal of the rate is no refusal of the symbols.
     let rate = r#"{"error":"Exceeded msg rate","method":"subscribe","req_id":3,"success":false}"#;
@@ -208,7 +208,7 @@ fn bad_input_is_counted_and_the_session_goes_on() {
     let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
     session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
-    session.events();
+    session.take_ledger();
     let deep = "[".repeat(100_000);
     let truncated = &book("update", "A/USD", "1.0", 1)[..80];
     let bad: [&[u8]; 12] = [
@@ -230,10 +230,10 @@ fn bad_input_is_counted_and_the_session_goes_on() {
     }
     assert_eq!(session.counts().errors, bad.len() as u64);
     assert_eq!(session.live(), 1, "none of them touched the book");
-    let rows = session.events().iter().filter(|e| e.kind == "decode_error").count();
+    let rows = session.take_ledger().iter().filter(|e| e.kind == "decode_error").count();
     assert_eq!(rows, limits::ERROR_ROWS_MAX as usize, "the first of a second one by one");
     session.receive(book("update", "A/USD", "1.0", one_bid("10")).as_bytes(), START + 2 * SECOND);
-    let summed: Vec<_> = session.events().into_iter().filter(|e| e.kind == "decode_error").collect();
+    let summed: Vec<_> = session.take_ledger().into_iter().filter(|e| e.kind == "decode_error").collect();
     assert_eq!(summed[0].count, Some(bad.len() as u64 - u64::from(limits::ERROR_ROWS_MAX)), "the others together");
     assert_eq!((session.live(), session.counts().book.ok), (1, 2));
 }
@@ -307,7 +307,7 @@ fn trades_of_a_reconnect_are_neither_lost_unnoticed_nor_taken_twice() {
     second.receive(trade("snapshot", &[5, 6, 7, 8]).as_bytes(), START);
     assert_eq!(second.counts().rows[Table::Trades as usize], 2);
     second.receive(trade("update", &[12]).as_bytes(), START);
-    let gaps: Vec<_> = second.events().into_iter().filter(|e| e.kind == "trade_gap").collect();
+    let gaps: Vec<_> = second.take_ledger().into_iter().filter(|e| e.kind == "trade_gap").collect();
     assert_eq!(gaps[0].detail.as_deref(), Some(r#"{"first":9,"last":11}"#));
     assert_eq!((gaps[0].count, second.counts().gaps), (Some(3), 1));
 }
@@ -353,15 +353,15 @@ fn alive_rows_account_for_every_frame_and_row() {
     session.receive(br#"{"channel":"heartbeat"}"#, START + 4 * SECOND);
     assert_eq!(session.counts().frames, 3, "nothing is taken after the end");
     assert_eq!(session.live(), 0);
-    let rows = session.take();
+    let rows = session.drain();
     let names: Vec<_> = rows.iter().map(|rows| rows.table.name()).collect();
     assert_eq!(names, ["book", "pairs", "ledger"]);
-    assert!(session.take().is_empty());
+    assert!(session.drain().is_empty());
 }
 
 #[test]
 fn unknown_channels_and_fields_are_taken_and_counted() {
-    let mut session = Session::new("test", Options { observe: true, ..Options::default() });
+    let mut session = Session::new("test", Options { passive: true, ..Options::default() });
     for i in 0..100 {
         session.receive(
             format!(r#"{{"channel":"new{i}","type":"update","data":[{{"x":[1,{{"y":null}}]}}]}}"#).as_bytes(),
@@ -404,7 +404,7 @@ fn a_crossed_book_ends_with_or_without_a_checksum() {
 
 #[test]
 fn an_empty_symbol_is_refused_since_the_ledger_would_take_it_for_all() {
-    let mut session = Session::new("test", Options { observe: true, ..Options::default() });
+    let mut session = Session::new("test", Options { passive: true, ..Options::default() });
     session.receive(book("update", "", "1.0", 1).as_bytes(), START);
     session.receive(instrument("snapshot", &[pair("", "online", 1)]).as_bytes(), START);
     assert_eq!((session.counts().errors, session.pairs().count()), (2, 0));
@@ -464,11 +464,11 @@ impl Twins {
         let Self { plain, blank, frames, seen } = self;
         plain.receive(frame.as_bytes(), now);
         blank.receive(frame.replacen(':', ": ", 1).as_bytes(), now);
-        let (events, others) = (plain.events(), blank.events());
+        let (events, others) = (plain.take_ledger(), blank.take_ledger());
         assert_eq!(events, others, "{frames}: {frame}");
         seen.extend(events.into_iter().map(|event| event.kind));
         if frames.is_multiple_of(100) {
-            assert_eq!(format!("{:?}", plain.take()), format!("{:?}", blank.take()), "up to {frames}");
+            assert_eq!(format!("{:?}", plain.drain()), format!("{:?}", blank.drain()), "up to {frames}");
             assert_eq!(format!("{:?}", plain.counts()), format!("{:?}", blank.counts()), "up to {frames}");
             let [subscriptions, others] = [&*plain, &*blank].map(|one| one.subscriptions().collect::<Vec<_>>());
             assert_eq!(subscriptions, others, "up to {frames}");
@@ -514,7 +514,7 @@ fn how_a_message_is_laid_out_makes_no_difference() {
     // As Kraken does, which is read and applied in 64 bits where that will do, and with a blank.
     let symbols: Vec<_> = (0..limits::CHECKPOINTS_MAX + 20).map(|i| format!("S{i}/USD")).collect();
     let options = Options {
-        observe: true,
+        passive: true,
         depth: Some(10),
         // Of the others precision is what the digits show.
         precision: symbols.iter().skip(3).map(|symbol| (symbol.clone(), (1, 2))).collect(),
@@ -594,7 +594,7 @@ fn how_a_message_of_level_3_is_laid_out_makes_no_difference() {
     // As Kraken does, which has a reader of its own, and with a blank.
     let symbols = ["A/USD", "B/USD", "C/USD"];
     let options = Options {
-        observe: true,
+        passive: true,
         level3_depth: Some(10),
         // Of the others precision is what the digits show.
         precision: symbols.iter().skip(1).map(|symbol| ((*symbol).to_owned(), (1, 2))).collect(),

@@ -33,7 +33,7 @@ def orders(symbol: str, price_precision: int) -> list[bytes]:
 
 def filled() -> dict[str, _core.Batch]:
     """Rows of every table, several in each, with nulls where columns may be null."""
-    session = _core.Session("01900000-0000-7000-8000-000000000000", observe=True, frames=True)
+    session = _core.Session("01900000-0000-7000-8000-000000000000", passive=True, frames=True)
     books = [frames.Book("BTC/USD"), frames.Book(LONG, price_precision=4)]
     more: dict[str, Any] = {
         "note": "a text that is longer than a view",
@@ -68,7 +68,7 @@ def filled() -> dict[str, _core.Batch]:
         session.receive([one_frame], frames.START + n * frames.SECOND // 10)
     session.tick(frames.START + 2 * frames.HOUR)
     session.end(frames.START + 2 * frames.HOUR, "over")
-    return session.take()
+    return session.drain()
 
 
 BATCHES = filled()

@@ -25,7 +25,7 @@ def begun(channels: Sequence[str] = ("book", "trade")) -> _core.Session:
     session.requests(NOW)
     session.receive([frames.instrument(BTC, ETH)], NOW)
     session.requests(NOW)
-    session.take()
+    session.drain()
     return session
 
 
@@ -82,7 +82,7 @@ def test_a_wrong_checksum_is_told_before_the_strategy_can_use_the_book() -> None
     (state,) = of(found, "subscription")
     assert (state.symbol, state.of, state.state, state.reason) == ("BTC/USD", "book", "bad", "checksum mismatch")
     assert session.best("BTC/USD") is None
-    assert session.middle("BTC/USD") is None
+    assert session.mid_and_spread("BTC/USD") is None
     assert session.levels("BTC/USD", "bid") is None
 
 
@@ -126,7 +126,7 @@ def test_nothing_is_made_of_what_nobody_wants() -> None:
     """A channel that was not chosen becomes no event, and its rows do not pile up."""
     session, events, book = begun(), _core.Events(["trade"]), small()
     assert events.receive(session, [snapshot(book)], NOW) == []
-    assert session.rows == 0
+    assert session.pending_rows == 0
     with pytest.raises(ValueError, match='no events of "books"; there are book, trade'):
         _core.Events(["books"])
 
@@ -149,8 +149,8 @@ def test_best_middle_and_levels_are_exact() -> None:
     """Halves have one decimal more; an empty side has no numbers; floats are the nearest."""
     session, events, book = begun(), _core.Events([]), small()
     events.receive(session, [snapshot(book)], NOW)
-    assert session.middle("BTC/USD") == (Decimal("1.7"), Decimal("45284.35"))
-    assert session.middle("BTC/USD", "float") == (1.7, 45284.35)
+    assert session.mid_and_spread("BTC/USD") == (Decimal("1.7"), Decimal("45284.35"))
+    assert session.mid_and_spread("BTC/USD", "float") == (1.7, 45284.35)
     assert session.levels("BTC/USD", "ask", 5) == [(Decimal("45285.2"), Decimal("0.00100000"))]
     assert session.levels("BTC/USD", "bid", 0) == []
     table = pa.record_batch(_copy(session).to_arrow()).to_pydict()
@@ -160,10 +160,10 @@ def test_best_middle_and_levels_are_exact() -> None:
     }  # fmt: skip
     events.receive(session, [book.update([("ask", "45285.2", "0.00000000")])], NOW)
     assert session.best("BTC/USD") == (Decimal("45283.5"), Decimal("0.1"), None, None)
-    assert session.middle("BTC/USD") == (None, None)
+    assert session.mid_and_spread("BTC/USD") == (None, None)
     for call in (
         lambda: session.best("BTC/USD", "text"),
-        lambda: session.middle("BTC/USD", "int"),
+        lambda: session.mid_and_spread("BTC/USD", "int"),
         lambda: session.levels("BTC/USD", "buy"),
     ):
         with pytest.raises(ValueError, match="numbers: decimal, float|sides: bid, ask"):
@@ -172,7 +172,7 @@ def test_best_middle_and_levels_are_exact() -> None:
 
 def test_floats_beyond_their_digits_are_the_nearest() -> None:
     """More than 53 bits of mantissa: as Python reads the digits."""
-    session = _core.Session(SESSION, observe=True, depth=10, precision={"BTC/USD": (2, 10)})
+    session = _core.Session(SESSION, passive=True, depth=10, precision={"BTC/USD": (2, 10)})
     book = frames.Book("BTC/USD", depth=10, price_precision=2, qty_precision=10)
     price, qty = "886110000000.07", "1234567890123.0123456789"
     session.receive([book.snapshot(bids=[(price, qty)], asks=[("886110000000.09", qty)])], NOW)

@@ -30,7 +30,7 @@ def public() -> _core.Session:
 def learnt(*symbols: str, depth: int = 10, **options: Any) -> _core.Session:
     """A session of level 3 that has learnt pairs, and has no token yet."""
     session = _core.Session("level3", channels=["level3"], instrument=False, level3_depth=depth, **options)
-    session.learn(public(), symbols or PAIRS, frames.START)
+    session.import_pairs(public(), symbols or PAIRS, frames.START)
     return session
 
 
@@ -43,7 +43,7 @@ def asked(session: _core.Session, now: int, budget: _core.Budget | None = None) 
 def live(symbol: str = "BTC/USD", depth: int = 10, **options: Any) -> tuple[_core.Session, frames.Orders]:
     """A session whose one book lives, and its model: two orders a side."""
     session = learnt(symbol, depth=depth, **options)
-    session.authorise(TOKEN)
+    session.set_token(TOKEN)
     session.requests(frames.START)
     model = frames.Orders(depth, 1, 8, symbol=symbol)
     model.apply(
@@ -59,16 +59,16 @@ def live(symbol: str = "BTC/USD", depth: int = 10, **options: Any) -> tuple[_cor
 
 def kinds(session: _core.Session) -> list[str]:
     """Kinds of the events since the last call."""
-    return [event["kind"] for event in session.events()]
+    return [event["kind"] for event in session.take_ledger()]
 
 
 def test_nothing_is_asked_without_a_token_and_then_with_it() -> None:
     """No instrument channel, no level 3 before the token; the request has depth, snapshot and token."""
     session = learnt("BTC/USD", "ADA/EUR", depth=1000)
-    assert session.token_wanted
+    assert session.token_needed
     assert session.requests(frames.START) == []
-    session.authorise(TOKEN)
-    assert not session.token_wanted
+    session.set_token(TOKEN)
+    assert not session.token_needed
     (request,) = map(json.loads, session.requests(frames.START))
     parameters = {"channel": "level3", "symbol": ["BTC/USD", "ADA/EUR"], "depth": 1000, "snapshot": True}
     assert request["method"] == "subscribe"
@@ -82,17 +82,17 @@ def test_pairs_are_learnt_as_they_change() -> None:
     """
     source = public()
     session = _core.Session("l", channels=["level3"], instrument=False, symbols=["*/USD"])
-    session.learn(source, PAIRS, frames.START)
+    session.import_pairs(source, PAIRS, frames.START)
     assert [pair["symbol"] for pair in session.pairs() if pair["selected"]] == ["BTC/USD", "ETH/USD"]
     source.receive([frames.instrument(frames.pair("NEW/USD", price_precision=5), kind="update")], frames.START + 1)
     source.receive([frames.instrument(frames.pair("ETH/USD", status="delisted"), kind="update")], frames.START + 2)
-    session.learn(source, ["NEW/USD", "ETH/USD", "NOT/KNOWN"], frames.START + 3)
+    session.import_pairs(source, ["NEW/USD", "ETH/USD", "NOT/KNOWN"], frames.START + 3)
     assert {(symbol, state) for _, symbol, state, _ in session.subscriptions()} == {
         ("BTC/USD", "wanted"),
         ("NEW/USD", "wanted"),
         ("ETH/USD", "gone"),
     }
-    assert "pairs" not in session.take()
+    assert "pairs" not in session.drain()
 
 
 def test_subscriptions_keep_to_the_budget_of_the_account() -> None:
@@ -100,7 +100,7 @@ def test_subscriptions_keep_to_the_budget_of_the_account() -> None:
     budget = _core.Budget()
     sessions = [learnt(*PAIRS, depth=1000), learnt(*PAIRS, depth=1000)]
     for session in sessions:
-        session.authorise(TOKEN)
+        session.set_token(TOKEN)
     spent: list[tuple[int, int]] = []
     for step in range(60):
         now = frames.START + step * frames.SECOND // 10
@@ -129,7 +129,7 @@ def test_resyncs_get_a_tenth_and_keep_no_other_from_being_subscribed() -> None:
                 session.receive([frames.ack("level3", "BTC/USD", depth=1000), model.snapshot()], now)
     assert 1 <= again <= 6, "200 units a second for 30 s, a tenth of it, 100 each"
     other = learnt("ETH/USD", depth=1000)
-    other.authorise(TOKEN)
+    other.set_token(TOKEN)
     assert asked(other, now, budget) == [("subscribe", ["ETH/USD"])]
 
 
@@ -137,15 +137,15 @@ def test_resyncs_get_a_tenth_and_keep_no_other_from_being_subscribed() -> None:
 def test_a_refused_token_is_wanted_anew(error: str) -> None:
     """The refusal is told, a new token is wanted, and the symbol asked for again with it, a moment later."""
     session = learnt("BTC/USD", "ETH/USD")
-    session.authorise(TOKEN)
+    session.set_token(TOKEN)
     (first,) = map(json.loads, session.requests(frames.START))
     for symbol in ("BTC/USD", "ETH/USD"):
         session.receive([frames.refusal(error, symbol=symbol, req_id=first["req_id"])], frames.START)
-    assert session.token_wanted
+    assert session.token_needed
     assert kinds(session) == ["refused", "refused"]
     assert asked(session, frames.START + 10 * frames.SECOND) == []
-    session.authorise("new")
-    assert not session.token_wanted
+    session.set_token("new")
+    assert not session.token_needed
     again = [json.loads(text)["params"] for text in session.requests(frames.START + 10 * frames.SECOND)]
     assert [(one["symbol"], one["token"]) for one in again] == [(["BTC/USD", "ETH/USD"], "new")]
 
@@ -153,13 +153,13 @@ def test_a_refused_token_is_wanted_anew(error: str) -> None:
 def test_a_late_refusal_of_an_old_token_does_not_take_the_new_one() -> None:
     """Answers to requests that were sent with the token before say nothing of the one in force."""
     session = learnt("BTC/USD")
-    session.authorise(TOKEN)
+    session.set_token(TOKEN)
     (first,) = map(json.loads, session.requests(frames.START))
-    session.authorise("new")
+    session.set_token("new")
     session.receive(
         [frames.refusal("ESession:Invalid session", symbol="BTC/USD", req_id=first["req_id"])], frames.START
     )
-    assert not session.token_wanted
+    assert not session.token_needed
 
 
 @pytest.mark.parametrize(
@@ -177,11 +177,11 @@ def test_other_refusals(error: str, state: str) -> None:
     token's fault.
     """
     session = learnt("BTC/USD")
-    session.authorise(TOKEN)
+    session.set_token(TOKEN)
     (first,) = map(json.loads, session.requests(frames.START))
     session.receive([frames.refusal(error, symbol="BTC/USD", req_id=first["req_id"])], frames.START)
     assert [one[:3] for one in session.subscriptions()] == [("level3", "BTC/USD", state)]
-    assert not session.token_wanted
+    assert not session.token_needed
 
 
 def test_the_token_stands_in_no_row_and_no_event() -> None:
@@ -189,8 +189,8 @@ def test_the_token_stands_in_no_row_and_no_event() -> None:
     session, _ = live(frames=True)
     session.receive([frames.refusal("ESession:Invalid session", symbol="BTC/USD", req_id=1)], frames.START)
     session.end(frames.START, "over")
-    told = [repr(session), str(session.counts()), str(session.events()), str(session.subscriptions())]
-    told += [str(pa.record_batch(batch).to_pylist()) for batch in session.take().values()]
+    told = [repr(session), str(session.counts()), str(session.take_ledger()), str(session.subscriptions())]
+    told += [str(pa.record_batch(batch).to_pylist()) for batch in session.drain().values()]
     assert not [text for text in told if TOKEN in text]
 
 
@@ -222,10 +222,10 @@ def test_what_hints_at_a_lost_message_is_told_and_repaired_once(event: Any, reas
     the checksum proves, lives on until it is left.
     """
     session, model = live()
-    session.events()
+    session.take_ledger()
     for n in range(3):
         session.receive([model.update([event], ts=frames.START + n)], frames.START + n)
-    told = session.events()
+    told = session.take_ledger()
     assert [one["kind"] for one in told] == ["doubt", "resync"]
     assert {json.loads(one["detail"])["reason"] for one in told} == {reason}
     counts = session.counts()
@@ -240,16 +240,16 @@ def test_the_rule_that_a_checksum_verifies_is_told_once() -> None:
     changes.
     """
     session = learnt("BTC/USD")
-    session.authorise(TOKEN)
+    session.set_token(TOKEN)
     session.requests(frames.START)
     model = frames.Orders(10, 1, 8, rule="take_timestamp")
     model.apply([("bid", "add", ID(n), "100.0", f"{n + 1}", frames.START + n * 1000) for n in range(3)])
     session.receive([model.snapshot()], frames.START)
-    session.events()
+    session.take_ledger()
     for n in range(3):
         event = ("bid", "modify", ID(n), "100.0", f"{n + 5}", frames.START + (n + 10) * 1000)
         session.receive([model.update([event])], frames.START + n)
-    (told,) = session.events()
+    (told,) = session.take_ledger()
     assert (told["kind"], told["channel"], told["symbol"]) == ("modify_rule", "level3", "BTC/USD")
     assert json.loads(told["detail"]) == {"verified": "take_timestamp"}
     assert session.counts()["checksums"]["level3"] == {"ok": 4, "bad": 0}
@@ -263,12 +263,12 @@ def test_a_checkpoint_begins_the_book_that_verify_goes_on_with() -> None:
     """The rows behind an hour's checkpoint prove themselves with it alone: the queues and the rule stand in it."""
     session, model = live()
     hour = (frames.START // frames.HOUR + 1) * frames.HOUR
-    session.take()
+    session.drain()
     session.tick(hour)
     for n in range(4):
         event = ("bid", "modify", ID(n % 2), "100.0", f"0.{n + 1}", frames.START)
         session.receive([model.update([event], ts=hour + n)], hour + n)
-    tables = {name: pl.DataFrame(pa.record_batch(batch)) for name, batch in session.take().items()}
+    tables = {name: pl.DataFrame(pa.record_batch(batch)) for name, batch in session.drain().items()}
     assert tables["orders_checkpoints"].height == 4
     verifier = _core.Verifier("level3", channel="level3")
     verifier.checkpoints(tables["orders_checkpoints"])
@@ -290,7 +290,7 @@ def test_level3_of_a_symbol_that_was_not_asked_for_is_an_error() -> None:
     model = frames.Orders(10, 1, 8, symbol="ETH/USD")
     session.receive([model.snapshot()], frames.START)
     assert (session.counts()["errors"], kinds(session)) == (1, ["decode_error"])
-    assert "orders" not in session.take()
+    assert "orders" not in session.drain()
 
 
 def test_ids_of_another_shape_are_kept_and_too_long_ones_refused() -> None:
@@ -301,7 +301,7 @@ def test_ids_of_another_shape_are_kept_and_too_long_ones_refused() -> None:
     session.receive([frames.level3("update", "BTC/USD", [("bid", "add", long + "x", "99.5", "1", 5_000)], 1)], 1)
     counts = session.counts()
     assert (counts["checksums"]["level3"], counts["errors"]) == ({"ok": 2, "bad": 0}, 1)
-    assert pl.DataFrame(pa.record_batch(session.take()["orders"]))["order_id"].to_list()[-1] == long
+    assert pl.DataFrame(pa.record_batch(session.drain()["orders"]))["order_id"].to_list()[-1] == long
 
 
 @pytest.mark.parametrize("form", ["wire", "strings"])
@@ -311,10 +311,10 @@ def test_the_documented_snapshot_is_proved(form: str) -> None:
         pytest.skip("KRAKPOT_DATA does not name a folder of recorded frames")
     path = Path(os.environ["KRAKPOT_DATA"]) / "examples" / f"l3_snapshot_worked_example_{form}.json"
     frame = json.loads(path.read_text(), parse_float=frames.Number, parse_int=frames.Number)
-    session = _core.Session("s", observe=True)
+    session = _core.Session("s", passive=True)
     session.receive([frames.frame(frame)], frames.START)
     assert session.counts()["checksums"]["level3"] == {"ok": 1, "bad": 0}
-    orders = pl.DataFrame(pa.record_batch(session.take()["orders"]))
+    orders = pl.DataFrame(pa.record_batch(session.drain()["orders"]))
     assert orders["checksum"].unique().to_list() == [1063832831]
     assert orders.group_by("side").len().sort("side").rows() == [("ask", 14), ("bid", 21)]
 
@@ -331,7 +331,7 @@ def test_a_frozen_level_3_is_found_by_the_book() -> None:
         book = frames.Book("BTC/USD")
         witness.receive([frames.ack("book", "BTC/USD")], frames.START)
         witness.receive([book.snapshot([("100.0", "1")], [("101.0", "1")])], frames.START)
-        session.events()
+        session.take_ledger()
         return session, model, witness, book
 
     def run(*, beats: bool, speaks: bool, moves: bool) -> list[str]:
@@ -341,8 +341,8 @@ def test_a_frozen_level_3_is_found_by_the_book() -> None:
             witness.receive([book.update([("bid", "100.5", str(n))])] if moves else [frames.HEARTBEAT], now)
             session.receive([*([frames.HEARTBEAT] if beats else []), *([model.update([])] if speaks else [])], now)
             session.tick(now)
-            session.witness(witness, now)
-        return [event["kind"] for event in session.events()]
+            session.cross_check(witness, now)
+        return [event["kind"] for event in session.take_ledger()]
 
     assert run(beats=True, speaks=False, moves=True) == ["stale", "gap", "resync"]
     assert run(beats=True, speaks=True, moves=True) == []
@@ -350,4 +350,4 @@ def test_a_frozen_level_3_is_found_by_the_book() -> None:
     assert run(beats=True, speaks=False, moves=False) == []
     session, _, _, _ = pair()
     with pytest.raises(ValueError, match="a session is no witness of itself"):
-        session.witness(session, frames.START)
+        session.cross_check(session, frames.START)

@@ -75,7 +75,7 @@ def test_the_version_is_one() -> None:
         (lambda: _core.Budget(rate=0), ValueError, "rate 0 is to be above 0"),
         (lambda: _core.Budget(resync_share=1.5), ValueError, "resync_share 1.5 from 0 to 1"),
         (
-            lambda: (session := _core.Session(SESSION)).learn(session, ["A/B"], 1),
+            lambda: (session := _core.Session(SESSION)).import_pairs(session, ["A/B"], 1),
             ValueError,
             "a session cannot learn from itself",
         ),
@@ -142,7 +142,7 @@ def test_limits_hold_in_a_session() -> None:
     """A symbol too long, a frame too long, nesting too deep, more events than are kept: counted, told, and the session
     goes on.
     """
-    session = _core.Session(SESSION, observe=True)
+    session = _core.Session(SESSION, passive=True)
     session.receive([frames.trade("A" * 61 + "/USD", 1), b"[" * (_core.LIMITS["FRAME_MAX"] + 1)], frames.START)
     deep = (
         b'{"channel":"heartbeat","a":'
@@ -152,22 +152,22 @@ def test_limits_hold_in_a_session() -> None:
     )
     session.receive([deep], frames.START)
     assert session.counts()["errors"] == 3
-    assert [row["kind"] for row in session.events()] == ["limit", "limit", "decode_error"]
+    assert [row["kind"] for row in session.take_ledger()] == ["limit", "limit", "decode_error"]
     for n in range(_core.LIMITS["EVENTS_MAX"] + 50):
-        session.note("clock", frames.START, count=n)
-    assert len(session.events()) == _core.LIMITS["EVENTS_MAX"]
-    assert pa.record_batch(session.take()["ledger"]).num_rows == _core.LIMITS["EVENTS_MAX"] + 50 + 3
+        session.add_ledger_row("clock", frames.START, count=n)
+    assert len(session.take_ledger()) == _core.LIMITS["EVENTS_MAX"]
+    assert pa.record_batch(session.drain()["ledger"]).num_rows == _core.LIMITS["EVENTS_MAX"] + 50 + 3
     session.receive([frames.trade("BTC/USD", 1)], frames.START)
     assert session.counts()["rows"]["trades"] == 1
 
 
 def test_refusals_in_the_ledger_are_few_a_second_and_all_are_counted() -> None:
     """A flood of bad frames does not flood the ledger: the first ones with an excerpt, the rest in one row a second."""
-    session = _core.Session(SESSION, observe=True)
+    session = _core.Session(SESSION, passive=True)
     for n in range(2000):
         session.receive([b"x" * 1000], frames.START + n * frames.SECOND // 500)
     session.end(frames.START + 4 * frames.SECOND, "over")
-    events = [row for row in session.events() if row["kind"] == "decode_error"]
+    events = [row for row in session.take_ledger() if row["kind"] == "decode_error"]
     assert session.counts()["errors"] == 2000
     assert sum(row["count"] for row in events) == 2000
     assert len(events) <= 5 * (_core.LIMITS["ERROR_ROWS_MAX"] + 1)
@@ -176,7 +176,7 @@ def test_refusals_in_the_ledger_are_few_a_second_and_all_are_counted() -> None:
 
 def test_words_of_the_exchange_are_cut_in_the_ledger() -> None:
     """A refusal, a symbol or a warning may be as long as a frame: their rows are not, and say how long they were."""
-    session = _core.Session(SESSION, observe=True)
+    session = _core.Session(SESSION, passive=True)
     long = b"A" * (1 << 20)
     refusal = b'"method":"subscribe","success":false,"time_in":"2026-08-02T10:00:00.0Z"'
     session.receive(
@@ -190,7 +190,7 @@ def test_words_of_the_exchange_are_cut_in_the_ledger() -> None:
         ],
         frames.START,
     )
-    events = session.events()
+    events = session.take_ledger()
     assert [row["kind"] for row in events] == ["refused", "refused", "refused", "subscribed"]
     assert all(len(row["detail"].encode()) < _core.LIMITS["WORDS_MAX"] + 100 for row in events)
     assert len(events[2]["symbol"]) == _core.LIMITS["SYMBOL_LENGTH_MAX"]

@@ -47,7 +47,7 @@ def test_the_documented_snapshot_verifies(data: Path) -> None:
             (side, event, order_id, price, qty, time + 10 * SECOND),
         ):
             assert book.snapshot([changed, *orders[1:]], 1063832831)["outcome"] == "mismatch"
-            assert not book.live
+            assert not book.in_sync
 
 
 def orders(**terms: Any) -> _core.Orders:
@@ -94,7 +94,7 @@ def test_what_is_no_order_changes_nothing_and_what_cannot_be_held_ends_the_book(
     assert book.queue("bid", "10.55") == []
     with pytest.raises(ValueError, match="cannot be held"):
         book.update([("bid", "add", "b", "1", "0.01", 1)])
-    assert not book.live
+    assert not book.in_sync
 
 
 def test_the_other_answer_is_tried_before_the_book_is_given_up() -> None:

@@ -26,7 +26,7 @@ def test_a_recorded_book_equals_the_dict_after_every_message(
 ) -> None:
     """Book, checksum and rows against dicts and zlib, message by message; and against the checksum that Kraken sent."""
     model = frames.Book(symbol, depth=depth, price_precision=precision[0], qty_precision=precision[1])
-    session = _core.Session("s", observe=True, precision={symbol: precision}, depth=depth)
+    session = _core.Session("s", passive=True, precision={symbol: precision}, depth=depth)
     sent = []
     checked = 0
     for number, line in enumerate((data / "recorded" / name).read_bytes().splitlines()):
@@ -47,7 +47,7 @@ def test_a_recorded_book_equals_the_dict_after_every_message(
         checked += 1
     assert checked == ok
     assert session.counts()["checksums"]["book"] == {"ok": ok, "bad": 0}
-    rows = pl.DataFrame(pa.record_batch(session.take()["book"]))
+    rows = pl.DataFrame(pa.record_batch(session.drain()["book"]))
     assert rows.select("message", "side", "price", "qty").rows() == sent
 
 
@@ -65,7 +65,7 @@ def test_documented_examples(data: Path, name: str, precision: tuple[int, int] |
     session: _core.Session | None = None
     for line in (data / "examples" / name).read_bytes().splitlines():
         symbol = json.loads(line)["data"][0]["symbol"]
-        session = session or _core.Session("s", observe=True, precision={symbol: precision} if precision else None)
+        session = session or _core.Session("s", passive=True, precision={symbol: precision} if precision else None)
         session.receive([line], frames.START)
         book = session.book(symbol)
         assert book is not None
@@ -87,10 +87,10 @@ def test_a_whole_instrument_snapshot(data: Path) -> None:
     """All pairs and assets with their numbers as ``json`` and ``Decimal`` read them, pretty-printed file or not."""
     text = (data / "reference" / "instrument_snapshot_2024-04.json").read_bytes()
     content = json.loads(text, parse_float=Decimal, parse_int=Decimal)["data"]
-    session = _core.Session("s", observe=True)
+    session = _core.Session("s", passive=True)
     session.receive([text], frames.START)
-    assert session.counts()["errors"] == 0, session.events()
-    tables = {name: pl.DataFrame(pa.record_batch(batch)) for name, batch in session.take().items()}
+    assert session.counts()["errors"] == 0, session.take_ledger()
+    tables = {name: pl.DataFrame(pa.record_batch(batch)) for name, batch in session.drain().items()}
     assert (
         (tables["pairs"].height, tables["assets"].height)
         == (len(content["pairs"]), len(content["assets"]))

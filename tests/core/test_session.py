@@ -52,7 +52,7 @@ def test_requests_are_json_and_each_is_handed_out_once() -> None:
 
 def test_an_observing_session_asks_for_nothing() -> None:
     """Recorded frames need no requests, whatever time it is."""
-    session = begun(observe=True)
+    session = begun(passive=True)
     session.tick(frames.START + frames.HOUR)
     assert session.requests(frames.START + frames.HOUR) == []
 
@@ -75,30 +75,30 @@ def test_pairs_and_subscriptions_as_python_sees_them() -> None:
 
 def test_events_are_the_ledger_without_alive_rows() -> None:
     """Each once, with all its columns; the ledger keeps them too."""
-    session = begun(observe=True)
-    session.note(
+    session = begun(passive=True)
+    session.add_ledger_row(
         "clock", frames.START + 1, channel="book", symbol="A/B", ts_from=1, ts_to=2, count=3, detail='{"step":4}'
     )
     session.tick(frames.START + 5 * frames.SECOND)
-    (event,) = session.events()
+    (event,) = session.take_ledger()
     assert event == {
         "kind": "clock", "channel": "book", "symbol": "A/B", "ts_recv": frames.START + 1, "ts_from": 1, "ts_to": 2,
         "count": 3,
         "detail": '{"step":4}',
     }  # fmt: skip
-    assert session.events() == []
-    ledger = pl.DataFrame(pa.record_batch(session.take()["ledger"]))
+    assert session.take_ledger() == []
+    ledger = pl.DataFrame(pa.record_batch(session.drain()["ledger"]))
     assert ledger["kind"].to_list() == ["clock", "alive"]
     assert ledger["detail"][0] == '{"step":4}'
 
 
 def test_take_hands_out_each_row_once() -> None:
     """``rows`` says how many wait; afterwards none."""
-    session = begun(observe=True)
-    waiting = session.rows
-    first = session.take()
+    session = begun(passive=True)
+    waiting = session.pending_rows
+    first = session.drain()
     assert sum(batch.num_rows for batch in first.values()) == waiting == 2
-    assert (session.take(), session.rows) == ({}, 0)
+    assert (session.drain(), session.pending_rows) == ({}, 0)
 
 
 def test_trades_go_on_over_a_reconnect() -> None:
@@ -115,22 +115,22 @@ def test_trades_go_on_over_a_reconnect() -> None:
     second.receive(
         [frames.trade("BTC/USD", 6, kind="snapshot"), frames.trade("BTC/USD", 10, kind="snapshot")], frames.START
     )
-    trades = pl.DataFrame(pa.record_batch(second.take()["trades"]))
+    trades = pl.DataFrame(pa.record_batch(second.drain()["trades"]))
     assert trades["trade_id"].to_list() == [10]
-    (gap,) = [row for row in second.events() if row["kind"] == "trade_gap"]
+    (gap,) = [row for row in second.take_ledger() if row["kind"] == "trade_gap"]
     assert (gap["count"], json.loads(gap["detail"])) == (2, {"first": 8, "last": 9})
 
 
 def test_an_ended_session_takes_nothing_more() -> None:
     """Frames that come after the end are not of this connection; ending twice changes nothing."""
-    session = begun(observe=True)
+    session = begun(passive=True)
     session.end(frames.START, "over")
     before = session.counts()
     session.receive([frames.trade("BTC/USD", 1)], frames.START)
     session.tick(frames.START + frames.HOUR)
     session.end(frames.START, "again")
     assert session.counts() == before
-    assert [row["kind"] for row in session.events()] == ["disconnect"]
+    assert [row["kind"] for row in session.take_ledger()] == ["disconnect"]
 
 
 def test_a_delisting_and_a_listing_are_followed() -> None:
@@ -145,7 +145,7 @@ def test_a_delisting_and_a_listing_are_followed() -> None:
         ],
         frames.START,
     )
-    assert [(row["kind"], row["symbol"]) for row in session.events()] == [
+    assert [(row["kind"], row["symbol"]) for row in session.take_ledger()] == [
         ("listed", "NEW/USD"),
         ("delisted", "ETH/USD"),
     ]
@@ -154,22 +154,22 @@ def test_a_delisting_and_a_listing_are_followed() -> None:
     after = _core.Session("after", channels=["book"], after=session)
     after.requests(frames.START)
     after.receive([frames.instrument(frames.pair("BTC/USD"))], frames.START)
-    assert ("delisted", "NEW/USD") in [(row["kind"], row["symbol"]) for row in after.events()]
+    assert ("delisted", "NEW/USD") in [(row["kind"], row["symbol"]) for row in after.take_ledger()]
 
 
 def test_quiet_books_get_a_checkpoint_every_hour() -> None:
     """A few at a step of the clock, each once an hour; also one whose snapshot the clock, set back, put earlier."""
-    session = _core.Session("test", observe=True, depth=10)
+    session = _core.Session("test", passive=True, depth=10)
     count = 3 * _core.LIMITS["CHECKPOINTS_MAX"]
     for n in range(count):
         session.receive([frames.Book(f"A{n}/USD").snapshot(bids=[("1.0", "1.00000000")])], frames.START)
-    session.take()
+    session.drain()
 
     def written(begin: int) -> list[int]:
         found = []
         for step in range(6):
             session.tick(begin + step * frames.SECOND)
-            batch = session.take().get("checkpoints")
+            batch = session.drain().get("checkpoints")
             found.append(0 if batch is None else pl.DataFrame(batch)["symbol"].n_unique())
         return found
 
@@ -184,7 +184,7 @@ def test_quiet_books_get_a_checkpoint_every_hour() -> None:
 
 def test_a_book_is_a_copy() -> None:
     """What was asked for stays as it was, while the session goes on."""
-    session = _core.Session(SESSION, observe=True)
+    session = _core.Session(SESSION, passive=True)
     model = frames.Book("BTC/USD")
     session.receive([model.snapshot([("100.1", "1.00000000")], [("100.2", "2.00000000")])], frames.START)
     book = session.book("BTC/USD")
@@ -197,13 +197,13 @@ def test_a_book_is_a_copy() -> None:
 
 def test_threads_may_share_a_session() -> None:
     """Frames from one thread while others take rows and read counts: nothing is lost and nothing repeated."""
-    session = _core.Session(SESSION, observe=True)
+    session = _core.Session(SESSION, passive=True)
     taken: list[int] = []
     done = threading.Event()
 
     def take() -> None:
         while not done.is_set():
-            batch = session.take().get("trades")
+            batch = session.drain().get("trades")
             taken.append(0 if batch is None else batch.num_rows)
             session.counts()
 
@@ -215,7 +215,7 @@ def test_threads_may_share_a_session() -> None:
     done.set()
     for thread in threads:
         thread.join()
-    rest = session.take().get("trades")
+    rest = session.drain().get("trades")
     assert sum(taken) + (0 if rest is None else rest.num_rows) == 3000
 
 
@@ -229,7 +229,7 @@ def agreeing() -> tuple[_core.Session, frames.Book]:
         [book.snapshot([("100.0", "1")], [("101.0", "1")]), quote("100.0"), trade(1, "100.5")], frames.START
     )
     assert {one[2] for one in session.subscriptions()} == {"live"}
-    session.events()
+    session.take_ledger()
     return session, book
 
 
@@ -249,7 +249,7 @@ def told(session: _core.Session, frame: Callable[[int], bytes], seconds: int = 3
         now = frames.START + n * frames.SECOND
         session.receive([frame(n)], now)
         session.tick(now)
-    return [(event["kind"], event["channel"]) for event in session.events() if event["kind"] != "trade_gap"]
+    return [(event["kind"], event["channel"]) for event in session.take_ledger() if event["kind"] != "trade_gap"]
 
 
 def test_a_frozen_book_is_found_by_the_ticker() -> None:
@@ -279,7 +279,7 @@ def test_a_subscription_that_was_granted_and_never_spoke_is_found() -> None:
     book = frames.Book("BTC/USD")
     session.receive([frames.ack(channel, "BTC/USD") for channel in ("book", "trade", "ticker")], frames.START)
     session.receive([book.snapshot([("100.0", "1")], [("101.0", "1")])], frames.START)
-    session.events()
+    session.take_ledger()
     entries = [[("bid", "100.5", "1")], [("bid", "100.5", "0")]]
     assert told(session, lambda n: book.update(entries[n % 2] if n < 20 else entries[0]), 19) == []
     events = told(session, lambda n: book.update([("bid", "100.6", str(n))]))
@@ -325,7 +325,7 @@ def test_channels_that_are_late_are_not_dead() -> None:
         old = book.levels("bid")[0][0]
         session.receive([book.update([("bid", bid, "1"), ("bid", old, "0")])], now + 9 * frames.SECOND)
         session.tick(now + 10 * frames.SECOND)
-    assert session.events() == []
+    assert session.take_ledger() == []
 
 
 TOKEN = "WW91J3JlIG5vdCBzdXBwb3NlZCB0byByZWFk/dGhpcw=="  # noqa: S105  # no secret
@@ -333,8 +333,8 @@ TOKEN = "WW91J3JlIG5vdCBzdXBwb3NlZCB0byByZWFk/dGhpcw=="  # noqa: S105  # no secr
 
 def everything(session: _core.Session) -> str:
     """All that a session hands out but for its requests: events, rows, states, itself."""
-    tables = {table: pa.record_batch(batch).to_pylist() for table, batch in session.take().items()}
-    return f"{session!r} {session.events()} {session.subscriptions()} {session.counts()} {session.system} {tables}"
+    tables = {table: pa.record_batch(batch).to_pylist() for table, batch in session.drain().items()}
+    return f"{session!r} {session.take_ledger()} {session.subscriptions()} {session.counts()} {session.system} {tables}"
 
 
 def test_a_token_that_the_exchange_repeats_is_seen_nowhere() -> None:
@@ -342,8 +342,8 @@ def test_a_token_that_the_exchange_repeats_is_seen_nowhere() -> None:
     however JSON spells it.
     """
     session = _core.Session(SESSION, channels=["level3"], instrument=False, frames=True)
-    session.learn(begun(), ["BTC/USD"], frames.START)
-    session.authorise(TOKEN)
+    session.import_pairs(begun(), ["BTC/USD"], frames.START)
+    session.set_token(TOKEN)
     (request,) = session.requests(frames.START)
     assert TOKEN.encode() in request
     spellings = (TOKEN, TOKEN.replace("/", "\\/"), "".join(f"\\u{ord(c):04x}" for c in TOKEN))
@@ -358,7 +358,7 @@ def test_a_token_that_the_exchange_repeats_is_seen_nowhere() -> None:
             b'{"not json": "' + TOKEN.encode(),
         ):
             session.receive([frame.replace(TOKEN.encode(), spelling.encode())], frames.START)
-    session.note("refused", frames.START, detail=json.dumps({"error": TOKEN}))
+    session.add_ledger_row("refused", frames.START, detail=json.dumps({"error": TOKEN}))
     session.end(frames.START + 2 * frames.SECOND, f"closed: {TOKEN}")
     told = everything(session)
     assert "*" * len(TOKEN) in told
@@ -369,11 +369,11 @@ def test_a_token_that_the_exchange_repeats_is_seen_nowhere() -> None:
 def test_a_token_of_the_session_before_is_hidden_too() -> None:
     """It is still valid where the exchange quotes it to the next connection."""
     first = _core.Session(SESSION, channels=["level3"], instrument=False)
-    first.authorise(TOKEN)
+    first.set_token(TOKEN)
     session = _core.Session(SESSION, channels=["level3"], instrument=False, after=first)
     session.receive([frames.refusal(f"no {TOKEN}", method="add_order")], frames.START)
     assert "WW91" not in everything(session)
-    stranger = _core.Session(SESSION, observe=True)
+    stranger = _core.Session(SESSION, passive=True)
     stranger.receive([frames.refusal(f"no {TOKEN}", method="add_order")], frames.START)
     assert "WW91" in everything(stranger), "the test looks where it would be seen"
 
@@ -389,13 +389,13 @@ def living(*symbols: str, depth: int = 25) -> tuple[_core.Session, dict[str, fra
         )
         session.receive([frames.ack("book", symbol, depth=depth), book.snapshot()], frames.START)
         assert session.book(symbol) is not None
-    session.events()
+    session.take_ledger()
     return session, books
 
 
 def doubts(session: _core.Session) -> list[tuple[str, str | None]]:
     """Kind and symbol of the rows of the ledger about doubt, and of what is asked for again."""
-    return [(event["kind"], event["symbol"]) for event in session.events() if event["kind"] in {"doubt", "resync"}]
+    return [(event["kind"], event["symbol"]) for event in session.take_ledger() if event["kind"] in {"doubt", "resync"}]
 
 
 def test_a_frame_that_cannot_be_read_throws_doubt_on_the_book_that_it_names() -> None:
@@ -430,13 +430,13 @@ def test_a_frame_of_which_nothing_can_be_told_throws_doubt_on_all_books() -> Non
     """One row without a symbol speaks for all; a book that does not live is not doubted."""
     session, _ = living("BTC/USD", "ETH/USD")
     session.receive([b"\xff\x00 nothing"], frames.START)
-    rows = [event for event in session.events() if event["kind"] == "doubt"]
+    rows = [event for event in session.take_ledger() if event["kind"] == "doubt"]
     assert [(row["channel"], row["symbol"], row["count"]) for row in rows] == [(None, None, 2)]
     asked = [symbol for text in session.requests(frames.START) for symbol in json.loads(text)["params"]["symbol"]]
     assert sorted(asked) == ["BTC/USD", "ETH/USD"]
     session.receive([b"again", b'{"channel":"book","type":"update","data":[{"symbol":"NO/NE","bids'], frames.START)
     assert doubts(session) == []
-    observer = begun(observe=True)
+    observer = begun(passive=True)
     observer.receive([b"nothing lives here"], frames.START)
     assert doubts(observer) == []
 

@@ -170,7 +170,7 @@ def test_handshakes_are_refused() -> None:
                     for _ in range(3):
                         await (await connect(server.address)).close()
                 assert error.value.response.status_code == status, fault
-                server.exchange.heal()
+                server.exchange.clear_faults()
             server.fault("handshake=once,by=0")
             with pytest.raises((InvalidMessage, ConnectionResetError)):
                 await connect(server.address)
@@ -226,7 +226,7 @@ def test_wrong_faults_are_plain_errors() -> None:
     with pytest.raises(ConfigError, match="--fault dorp: no fault 'dorp'; faults: drop, repeat"):
         ExchangeServer(Options(pairs=1, faults=("dorp",)))
     with pytest.raises(ValueError, match="symbol=X/Y: no pair of this exchange"):
-        _core.Exchange(pairs=1).fault("drop,symbol=X/Y")
+        _core.Exchange(pairs=1).inject("drop,symbol=X/Y")
     command = [sys.executable, "-m", "krakpot", "exchange", "--port", "0"]
     done = subprocess.run([*command, "--fault", "cut=often"], capture_output=True, text=True, check=False)
     assert done.returncode == 2

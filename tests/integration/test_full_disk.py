@@ -64,7 +64,7 @@ def record(lake: Path, promised: list[dict[str, _core.Batch]]) -> None:
         for n in range(0, len(timed), 20):
             for ts, frame in timed[n : n + 20]:
                 recorder.session.receive([frame], ts)
-            batches = recorder.session.take()
+            batches = recorder.session.drain()
             closed = recorder.writer.write(batches, recorder.session.now)
             promised.append(batches)
             recorder.writer.sync()

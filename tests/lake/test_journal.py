@@ -29,14 +29,14 @@ SESSION = "019e0000-0000-7000-8000-000000000000"
 
 def flushes(count: int = 5) -> list[dict[str, _core.Batch]]:
     """Rows of a market in several flushes."""
-    session = _core.Session(SESSION, observe=True)
+    session = _core.Session(SESSION, passive=True)
     timed = lakes.market(200)
     size = len(timed) // count
     taken = []
     for n in range(count):
         for ts, frame in timed[n * size : (n + 1) * size]:
             session.receive([frame], ts)
-        taken.append(session.take())
+        taken.append(session.drain())
     return taken
 
 
@@ -127,11 +127,11 @@ def test_a_file_torn_within_its_magic_holds_nothing(tmp_path: Path, keep: int) -
 
 def small(lake: Path, count: int) -> tuple[Path, list[int], list[dict[str, _core.Batch]]]:
     """A journal whose blocks are some hundred bytes: a row of the ledger each."""
-    session = _core.Session(SESSION, observe=True)
+    session = _core.Session(SESSION, passive=True)
     batches = []
     for n in range(count):
-        session.note("start", frames.START + n, count=n)
-        batches.append(session.take())
+        session.add_ledger_row("start", frames.START + n, count=n)
+        batches.append(session.drain())
     path, offsets = write(lake, batches, end=True)
     return path, offsets, batches
 

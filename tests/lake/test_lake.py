@@ -156,7 +156,7 @@ def test_coverage_ends_with_the_last_message_not_with_the_noticing(tmp_path: Pat
     recorder.take([(frames.START, frame) for frame in both])
     now = frames.START + 12 * frames.SECOND
     recorder.take([(now, other.update([]))])
-    recorder.session.note("gap", now, channel="book", symbol="BTC/USD", ts_from=frames.START, ts_to=now)
+    recorder.session.add_ledger_row("gap", now, channel="book", symbol="BTC/USD", ts_from=frames.START, ts_to=now)
     recorder.session.tick(now + 15 * frames.SECOND)
     recorder.end()
     seal.recover(tmp_path / "lake")

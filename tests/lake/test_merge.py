@@ -59,7 +59,7 @@ def test_rows_without_symbol_or_message_come_first(tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     recorder = lakes.Recorder(lake, interval=1.0)
     timed = lakes.market(300)
-    recorder.session.note("start", timed[0][0])
+    recorder.session.add_ledger_row("start", timed[0][0])
     for n in range(0, len(timed), 30):
         recorder.take(timed[n : n + 30])
     recorder.end()

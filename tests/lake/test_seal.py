@@ -33,7 +33,7 @@ def unsealed(lake: Path, *, torn: bool) -> dict[str, pl.DataFrame]:
     """A lake with one journal that crosses midnight, ended or torn, and the rows that must come out of it."""
     recorder = lakes.Recorder(lake, frames=True)
     flushes = []
-    real = recorder.session.take
+    real = recorder.session.drain
     timed = lakes.market(300, begin=MIDNIGHT - 2 * frames.SECOND, step=frames.SECOND // 50, level3=True)
     third = len(timed) // 3
     for n in range(3):
@@ -48,7 +48,7 @@ def unsealed(lake: Path, *, torn: bool) -> dict[str, pl.DataFrame]:
             file.write(journal.BLOCK.pack(1, 1000, 0) + b"a flush that never got whole")
     else:
         recorder.session.end(recorder.session.now, "over")
-        recorder.session.note("stop", recorder.session.now)
+        recorder.session.add_ledger_row("stop", recorder.session.now)
         flushes.append(real())
         assert recorder.writer.write(flushes[-1], MIDNIGHT) is None
         recorder.writer.close()
@@ -285,7 +285,7 @@ def test_rows_of_many_blocks_become_many_row_groups(
     for n in range(0, len(timed), 30):
         for ts, frame in timed[n : n + 30]:
             recorder.session.receive([frame], ts)
-        flushes.append(recorder.session.take())
+        flushes.append(recorder.session.drain())
     for flush in reversed(flushes) if backwards else flushes:
         recorder.writer.write(flush, recorder.session.now)
     recorder.writer.close()
@@ -306,7 +306,7 @@ def test_rows_that_were_read_hold_on_to_no_block(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(seal, "ROW_GROUP", rows)
     recorder = lakes.Recorder(tmp_path / "lake")
     timed = lakes.market(2000)
-    recorder.session.note("start", timed[0][0], detail="a text " * 3000)
+    recorder.session.add_ledger_row("start", timed[0][0], detail="a text " * 3000)
     for n in range(4):
         recorder.take(timed[n * len(timed) // 4 : (n + 1) * len(timed) // 4])
     recorder.end()

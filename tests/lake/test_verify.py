@@ -377,13 +377,13 @@ def test_sessions_that_follow_each_other_need_each_other(tmp_path: Path) -> None
         recorder = lakes.Recorder(lake, name)
         begin = frames.START + n * frames.HOUR
         facts = {} if n == 0 else {"previous": names[n - 1]}
-        recorder.session.note("connect", begin, detail=json.dumps(facts))
+        recorder.session.add_ledger_row("connect", begin, detail=json.dumps(facts))
         if n:
-            recorder.session.note("gap", begin, ts_from=begin - frames.HOUR, ts_to=begin)
+            recorder.session.add_ledger_row("gap", begin, ts_from=begin - frames.HOUR, ts_to=begin)
         recorder.take(lakes.market(50, begin=begin))
         recorder.session.end(recorder.session.now, "cut")
         if n == len(names) - 1:
-            recorder.session.note("stop", recorder.session.now)
+            recorder.session.add_ledger_row("stop", recorder.session.now)
         recorder.flush(recorder.session.now)
         recorder.writer.close()
     seal.recover(lake)

@@ -56,7 +56,7 @@ def test_a_book_is_the_dict_with_truncation(life: tuple[frames.Book, list[list[f
     """
     model, messages = life
     terms = {model.symbol: (model.price_precision, model.qty_precision)}
-    session = _core.Session("s", observe=True, depth=model.depth, precision=terms)
+    session = _core.Session("s", passive=True, depth=model.depth, precision=terms)
     snapshot = [(price, qty) for _, price, qty in messages[0]]
     bids = [level for level, (side, *_) in zip(snapshot, messages[0], strict=True) if side == "bid"]
     session.receive([model.snapshot(bids, snapshot[len(bids) :])], frames.START)
@@ -68,7 +68,7 @@ def test_a_book_is_the_dict_with_truncation(life: tuple[frames.Book, list[list[f
         session.receive([model.update(entries)], frames.START + number)
         sent += [(number, n, *entry) for n, entry in enumerate(ordered)] or [(number, 0, None, None, None)]  # type: ignore[list-item]  # a message without entries is one row
         book = session.book(model.symbol)
-        assert book is not None, f"message {number} ended the book: {session.events()}"
+        assert book is not None, f"message {number} ended the book: {session.take_ledger()}"
         assert (book.bids(), book.asks()) == (model.levels("bid"), model.levels("ask")), (
             f"after message {number}: {ordered}"
         )
@@ -77,7 +77,7 @@ def test_a_book_is_the_dict_with_truncation(life: tuple[frames.Book, list[list[f
     counts = session.counts()
     assert counts["checksums"]["book"] == {"ok": len(messages), "bad": 0}
     assert (counts["unchecked"], counts["errors"], counts["gaps"]) == (0, 0, 0)
-    rows = pl.DataFrame(pa.record_batch(session.take()["book"]))
+    rows = pl.DataFrame(pa.record_batch(session.drain()["book"]))
     found = rows.select("message", "entry", "side", "price", "qty").rows()
     want = [
         (n, e, side, None if price is None else Decimal(price), None if qty is None else Decimal(qty))
@@ -97,7 +97,7 @@ def test_a_wrong_checksum_ends_the_book_and_a_snapshot_revives_it(
     """
     model, messages = life
     terms = {model.symbol: (model.price_precision, model.qty_precision)}
-    session = _core.Session("s", observe=True, depth=model.depth, precision=terms)
+    session = _core.Session("s", passive=True, depth=model.depth, precision=terms)
     session.receive([model.snapshot([], [])], frames.START)
     model.apply(messages[0])
     session.receive([frames.book("update", model.symbol, messages[0], model.checksum ^ wrong)], frames.START)
@@ -112,16 +112,16 @@ def test_a_wrong_checksum_ends_the_book_and_a_snapshot_revives_it(
     counts = session.counts()
     assert counts["checksums"]["book"] == {"ok": 2, "bad": 1}
     assert counts["unchecked"] == len(messages) - 1
-    assert [row["kind"] for row in session.events()] == ["snapshot", "mismatch", "snapshot"]
+    assert [row["kind"] for row in session.take_ledger()] == ["snapshot", "mismatch", "snapshot"]
 
 
 @given(st.integers(1, 30), st.integers(-3, 3))
 def test_a_crossed_book_is_bad_though_its_checksum_is_right(bid: int, ahead: int) -> None:
     """The best bid at or above the best ask ends the book; the checksum cannot see this alone."""
     model = frames.Book("BTC/USD", price_precision=0, qty_precision=0)
-    session = _core.Session("s", observe=True, precision={"BTC/USD": (0, 0)})
+    session = _core.Session("s", passive=True, precision={"BTC/USD": (0, 0)})
     session.receive([model.snapshot([(str(bid + 10), "1")], [(str(bid + 10 + ahead), "1")])], frames.START)
     assert model.crossed == (ahead <= 0)
     assert (session.book("BTC/USD") is None) == model.crossed
     assert session.counts()["checksums"]["book"] == {"ok": int(not model.crossed), "bad": int(model.crossed)}
-    assert ("crossed" in [row["kind"] for row in session.events()]) == model.crossed
+    assert ("crossed" in [row["kind"] for row in session.take_ledger()]) == model.crossed

@@ -66,7 +66,7 @@ def test_books_are_those_after_the_last_message(
 ) -> None:
     """At every time from the first that can be told: the state after the last message, in order, not later than it."""
     book = frames.Book(SYMBOL, depth=10)
-    session = _core.Session("s", observe=True, precision={SYMBOL: (1, 8)}, depth=10)
+    session = _core.Session("s", passive=True, precision={SYMBOL: (1, 8)}, depth=10)
     now, live = frames.START, False
     states: list[tuple[int, State]] = []
     for step in steps:
@@ -85,12 +85,12 @@ def test_books_are_those_after_the_last_message(
                 live = False
         session.receive([text], now)
         states.append((sent if by_event else now, levels(book, depth) if live else None))
-    rows = session.take()
+    rows = session.drain()
     if not states or "book" not in rows:
         return
     frame = pl.DataFrame(pa.record_batch(rows["book"]))
     times = sorted(frames.START + time * UNIT for time in asked)
-    core = _core.Books(
+    core = _core.BookSampler(
         "s", channel="book", times=pl.DataFrame({"ts": pl.Series(times).cast(pl.Datetime("ns", "UTC"))}),
         depth=depth, event=by_event, floats=floats,
     )  # fmt: skip

@@ -37,9 +37,9 @@ def fits(text: str, precision: int) -> bool:
 
 def hold(price: str, qty: str, precision: tuple[int, int]) -> tuple[_core.Session, pl.DataFrame | None]:
     """One bid, sent as written; the session and the rows of the book, if any."""
-    session = _core.Session("s", observe=True, precision={"BTC/USD": precision})
+    session = _core.Session("s", passive=True, precision={"BTC/USD": precision})
     session.receive([frames.book("snapshot", "BTC/USD", [("bid", price, qty)], None)], frames.START)
-    batch = session.take().get("book")
+    batch = session.drain().get("book")
     return session, None if batch is None else pl.DataFrame(pa.record_batch(batch))
 
 
@@ -78,7 +78,7 @@ def test_a_number_is_held_exactly_or_refused(price: str, qty: str, price_precisi
         assert counts["errors"] == 1
         assert rows is None, "a refused message leaves no row that looks as if it had been applied"
         assert session.book("BTC/USD") is None
-        assert [row["kind"] for row in session.events()] == ["decode_error"]
+        assert [row["kind"] for row in session.take_ledger()] == ["decode_error"]
         event("refused")
 
 
@@ -90,11 +90,11 @@ def test_other_channels_hold_what_decimal_38_10_holds(text: str) -> None:
     value = Decimal(text)
     scaled = frames.EXACT.scaleb(value, 10)
     holds = scaled == scaled.to_integral_value(context=frames.EXACT) and abs(value) < Decimal(10) ** 28
-    session = _core.Session("s", observe=True)
+    session = _core.Session("s", passive=True)
     session.receive(
         [frames.trade("BTC/USD", 1, price=text), frames.ticker("BTC/USD", last=frames.Number(text))], frames.START
     )
-    tables = {name: pl.DataFrame(pa.record_batch(batch)) for name, batch in session.take().items()}
+    tables = {name: pl.DataFrame(pa.record_batch(batch)) for name, batch in session.drain().items()}
     ticker = tables["ticker"]
     assert session.counts()["errors"] == (0 if holds else 1)
     if holds:
@@ -134,14 +134,14 @@ def test_what_is_no_json_number_is_refused(text: str) -> None:
     session, rows = hold(text, "1", (1, 8))
     assert rows is None
     assert session.counts()["errors"] == 1
-    (row,) = session.events()
+    (row,) = session.take_ledger()
     assert (row["kind"], row["count"]) == ("decode_error", 1)
 
 
 @pytest.mark.parametrize(("text", "decimals"), [("5E+3", 0), ("1e-8", 8), ("0.50", 2), ("7", 0)])
 def test_precision_is_inferred_from_the_digits_of_a_snapshot(text: str, decimals: int) -> None:
     """Where nobody tells the precision it is what the snapshot shows, and ``pairs`` says that it was inferred."""
-    session = _core.Session("s", observe=True)
+    session = _core.Session("s", passive=True)
     session.receive([frames.book("snapshot", "BTC/USD", [("bid", "1.00000", text)], None)], frames.START)
-    pairs = pl.DataFrame(pa.record_batch(session.take()["pairs"]))
+    pairs = pl.DataFrame(pa.record_batch(session.drain()["pairs"]))
     assert pairs.select("price_precision", "qty_precision", "origin").rows() == [(5, decimals, "inferred")]

@@ -65,11 +65,11 @@ def unknown(known: set[str]) -> st.SearchStrategy[dict[str, Any]]:
 def decoded(value: dict[str, Any], rng: random.Random) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
     """The frame as Python's json reads it, and the rows that krakpot makes of it."""
     frame = text(value, rng)
-    session = _core.Session("s", observe=True, precision=dict.fromkeys(SYMBOLS, (10, 10)))
+    session = _core.Session("s", passive=True, precision=dict.fromkeys(SYMBOLS, (10, 10)))
     session.receive([frame.encode()], frames.START)
-    assert session.counts()["errors"] == 0, (frame, session.events())
+    assert session.counts()["errors"] == 0, (frame, session.take_ledger())
     tables = {}
-    for name, batch in session.take().items():
+    for name, batch in session.drain().items():
         arrow = pa.record_batch(batch)
         arrow.validate(full=True)
         tables[name] = pl.DataFrame(arrow)

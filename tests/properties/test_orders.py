@@ -99,7 +99,7 @@ def test_a_book_is_the_list_with_a_window(data: st.DataObject) -> None:
         result = (book.snapshot if kind == "snapshot" else book.update)(entries, sent)
         if model.crossed:
             assert result["outcome"] == "crossed", before
-            assert not book.live
+            assert not book.in_sync
             event("crossed")
             return
         assert result["outcome"] == ("unchecked" if sent is None else "ok"), (before, entries)
@@ -112,7 +112,7 @@ def test_a_book_is_the_list_with_a_window(data: st.DataObject) -> None:
     assert book.update([], wrong) == {
         "outcome": "mismatch", "checksum": computed, "checksum_level2": None, "modify": None,
     }  # fmt: skip
-    assert (book.live, book.bids(), book.order(IDS[0]), book.counts()["orders"]) == (False, [], None, 0)
+    assert (book.in_sync, book.bids(), book.order(IDS[0]), book.counts()["orders"]) == (False, [], None, 0)
     assert book.update([], computed)["outcome"] == "unchecked", "an update does not revive it"
     assert book.snapshot([], 0)["outcome"] == "ok"
 
@@ -200,5 +200,5 @@ def test_anything_is_taken_or_refused_with_a_sentence(messages: list[list[Any]],
             assert result["outcome"] in {"unchecked", "crossed"}
         counts = book.counts()
         assert counts["bids"] <= depth >= counts["asks"]
-        assert book.live or counts["orders"] == 0
+        assert book.in_sync or counts["orders"] == 0
         assert counts["orders"] == sum(level[2] for level in [*book.bids(), *book.asks()])

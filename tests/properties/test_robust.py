@@ -67,7 +67,7 @@ def test_bad_frames_never_raise_and_never_touch_another_symbol(bad: list[bytes],
     """Every good frame of the other symbol is right, with bad ones before, between and after; each frame is counted.
     Its book may be doubted, and then is asked for again: a bad frame may have been of any symbol.
     """
-    session = _core.Session("s", symbols=["ETH/EUR"], channels=["book", "trade"], observe=observe, frames=True)
+    session = _core.Session("s", symbols=["ETH/EUR"], channels=["book", "trade"], passive=observe, frames=True)
     good = frames.Book("ETH/EUR", price_precision=2)
     opening = [
         frames.instrument(frames.pair("ETH/EUR", price_precision=2)),
@@ -89,12 +89,12 @@ def test_bad_frames_never_raise_and_never_touch_another_symbol(bad: list[bytes],
     assert (book.bids(), book.asks()) == (good.levels("bid"), good.levels("ask"))
     assert not [
         row
-        for row in session.events()
+        for row in session.take_ledger()
         if row["symbol"] == "ETH/EUR"
         and row["kind"] not in {"snapshot", "subscribed", "listed"}
         and "a frame that could not be read" not in row["detail"]
     ]
-    arrow = {name: pa.record_batch(batch) for name, batch in session.take().items()}
+    arrow = {name: pa.record_batch(batch) for name, batch in session.drain().items()}
     for name, batch in arrow.items():
         batch.validate(full=True)
         assert batch.num_rows == counts["rows"][name]
@@ -111,12 +111,12 @@ def test_bad_frames_never_raise_and_never_touch_another_symbol(bad: list[bytes],
 @given(st.lists(mutated(), max_size=30))
 def test_live_and_verify_judge_alike_whatever_comes(bad: list[bytes]) -> None:
     """The rows of any input, good or hostile, give the verifier the same verdicts as live, each with its reason."""
-    session = _core.Session("s", observe=True)
+    session = _core.Session("s", passive=True)
     for n, frame in enumerate([*victims()[:7], *bad, *victims(), *bad]):
         session.receive([frame], frames.START + n * frames.SECOND // 3)
     session.end(session.now, "over")
     counts = session.counts()
-    tables = {name: pl.DataFrame(pa.record_batch(batch)) for name, batch in session.take().items()}
+    tables = {name: pl.DataFrame(pa.record_batch(batch)) for name, batch in session.drain().items()}
     ledger = tables["ledger"]
     assert ledger["entry"].to_list() == list(range(ledger.height)), "no row of the ledger is missing"
     unchecked = 0

@@ -28,7 +28,7 @@ class Feed(RuleBasedStateMachine):
         super().__init__()
         self.now = frames.START
         self.session = _core.Session("s", symbols=["*"], channels=[self.channel], depth=10, level3_depth=10)
-        self.session.authorise("token")
+        self.session.set_token("token")
         self.books = self.models()
         self.subscribed: set[str] = set()
         self.damaged: set[str] = set()
@@ -137,7 +137,7 @@ class Feed(RuleBasedStateMachine):
     @rule()
     def take(self) -> None:
         """The recorder fetches the rows."""
-        self.batches.append(self.session.take())
+        self.batches.append(self.session.drain())
 
     @invariant()
     def undamaged_books_are_the_exchange_s(self) -> None:

@@ -49,8 +49,8 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     next_begin = MIDNIGHT + frames.HOUR
     follower = lakes.Recorder(lake, lakes.session_name(next_begin))
     detail = f'{{"previous":"{before}"}}'
-    follower.session.note("connect", next_begin, detail=detail)
-    follower.session.note("gap", next_begin, ts_from=short.session.now, ts_to=next_begin, detail=detail)
+    follower.session.add_ledger_row("connect", next_begin, detail=detail)
+    follower.session.add_ledger_row("gap", next_begin, ts_from=short.session.now, ts_to=next_begin, detail=detail)
     follower.take(lakes.market(50, begin=next_begin))
     follower.end()
     seal.recover(lake)

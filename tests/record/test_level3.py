@@ -221,16 +221,16 @@ def test_a_cut_of_one_connection_leaves_the_others_alone(tmp_path: Path) -> None
         async with serve() as server:
             recording = Recording(server, tmp_path)
             await until(recording.live)
-            before = [one.session.session for one in recording.links]
-            public = recording.recorder.public.session.session
+            before = [one.session.id for one in recording.links]
+            public = recording.recorder.public.session.id
             tokens = len(recording.tokens)
             cut = recording.links[1]
             assert cut.connection is not None
             cut.connection.abort()
-            await until(lambda: cut.session.session != before[1] and recording.live())
-            after = [one.session.session for one in recording.links]
+            await until(lambda: cut.session.id != before[1] and recording.live())
+            after = [one.session.id for one in recording.links]
             assert [one == other for one, other in zip(before, after, strict=True)] == [True, False, True]
-            assert recording.recorder.public.session.session == public
+            assert recording.recorder.public.session.id == public
             assert len(recording.tokens) == tokens + 1
             # A token that was of use: the next one is asked for at once.
             await until(lambda: cut._asked == 0)

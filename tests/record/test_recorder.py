@@ -939,10 +939,10 @@ def test_journals_are_sealed_on_the_way(tmp_path: Path) -> None:
     async def test() -> None:
         seal.open_lake(tmp_path)
         dead = journal.Writer(tmp_path, uuid7())
-        session = _core.Session(dead.session, observe=True)
+        session = _core.Session(dead.session, passive=True)
         now = time.time_ns()
         session.receive([frames.status()], now)
-        dead.write(session.take(), now)
+        dead.write(session.drain(), now)
         os.close(dead._file)
         async with Exchange("BTC/USD") as exchange:
             recording = Recording(exchange, tmp_path)

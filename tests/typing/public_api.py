@@ -88,9 +88,9 @@ def errors(error: krakpot.KrakpotError) -> None:
 
 def core(frames: list[bytes]) -> None:
     """The extension."""
-    session = _core.Session("demo", symbols=["BTC/*"], depth=10, observe=True)
+    session = _core.Session("demo", symbols=["BTC/*"], depth=10, passive=True)
     session.receive(frames, 1)
-    assert_type(session.take(), dict[str, _core.Batch])
+    assert_type(session.drain(), dict[str, _core.Batch])
     assert_type(session.requests(2), list[bytes])
     assert_type(session.book("BTC/USD"), _core.Book | None)
     assert_type(session.subscriptions(), list[tuple[str, str, str, str]])

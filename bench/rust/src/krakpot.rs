@@ -21,7 +21,7 @@ fn session(case: &Case) -> Session {
     Session::new(
         "bench",
         Options {
-            observe: true,
+            passive: true,
             depth: Some(case.depth),
             precision: [(case.symbol.to_owned(), case.precision)].into(),
             ..Options::default()
@@ -42,7 +42,7 @@ pub fn checked_book(case: &Case) -> (u64, u64) {
             time += 1_000;
             session.receive(frame, time);
         }
-        drop(std::hint::black_box(session.take()));
+        drop(std::hint::black_box(session.drain()));
     }
     let counts = session.counts();
     assert_eq!((counts.book.bad, counts.unchecked, counts.errors), (0, 0, 0), "{}: every frame is proved", case.name);
@@ -63,7 +63,7 @@ pub fn batches(case: &Case) -> Vec<RecordBatch> {
             time += 1_000;
             session.receive(frame, time);
         }
-        for rows in session.take() {
+        for rows in session.drain() {
             let table = rows.table;
             let batch = batch("bench", rows).expect("rows fit their schema");
             if table == Table::Book {
@@ -85,7 +85,7 @@ pub fn answer(case: &Case) -> Answer {
     for frame in &case.frames {
         session.receive(frame, START);
     }
-    let rows = session.take().into_iter().find(|rows| rows.table == Table::Book).expect("rows of books");
+    let rows = session.drain().into_iter().find(|rows| rows.table == Table::Book).expect("rows of books");
     // The columns are without the session's: message, entry, …, checksum.
     let names: Vec<_> = Table::Book.columns().skip(1).map(|(name, ..)| name).collect();
     let column = |name| &rows.columns[names.iter().position(|n| *n == name).expect("a column of the table")].values;

@@ -250,7 +250,7 @@ pub fn with_a_blank(frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
 #[must_use]
 pub fn checked_book(depth: u16, frames: &[Vec<u8>]) -> (u64, u64) {
     let options = Options {
-        observe: true,
+        passive: true,
         level3_depth: Some(depth),
         precision: [(SYMBOL.to_owned(), PRECISION)].into(),
         ..Options::default()
@@ -262,7 +262,7 @@ pub fn checked_book(depth: u16, frames: &[Vec<u8>]) -> (u64, u64) {
             time += 1_000;
             session.receive(frame, time);
         }
-        drop(std::hint::black_box(session.take()));
+        drop(std::hint::black_box(session.drain()));
     }
     let counts = session.counts();
     let wrong = (counts.level3.bad, counts.unchecked, counts.errors, counts.absent);

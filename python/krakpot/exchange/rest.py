@@ -118,11 +118,11 @@ class Rest:
         if not hmac.compare_digest(headers.get("api-key", "").encode(), self.key.name.encode()):
             return _error("EAPI:Invalid key")
         if method == "DELETE":
-            exchange.heal()
+            exchange.clear_faults()
         elif method == "POST":
             try:
                 for line in body.decode().splitlines():
-                    exchange.fault(line)
+                    exchange.inject(line)
             except ValueError as error:
                 return _error(str(error))
         return _result({"faults": exchange.faults})

@@ -196,7 +196,7 @@ class _Client(asyncio.Protocol):
             )
             return self.protocol.send_response(response)
         endpoint = ENDPOINTS.get(request.path.partition("?")[0])
-        refusal = None if endpoint is None else self.server.exchange.knock(self._who())
+        refusal = None if endpoint is None else self.server.exchange.admit(self._who())
         if refusal is not None:
             endpoint = None
             if not refusal:
@@ -326,7 +326,7 @@ class ExchangeServer:
         self.injected: deque[dict[str, Any]] = deque(maxlen=INJECTED)
         for text in options.faults:
             try:
-                self.exchange.fault(text)
+                self.exchange.inject(text)
             except ValueError as error:
                 sentence = f"--fault {text}: {error}"
                 raise ConfigError(sentence) from None
@@ -396,7 +396,7 @@ class ExchangeServer:
 
     def fault(self, text: str) -> None:
         """Let something go wrong from now on; ``ValueError`` for what cannot be read."""
-        self.exchange.fault(text)
+        self.exchange.inject(text)
 
     def summary(self) -> dict[str, Any]:
         """What was sent: see ``_core.Exchange.summary``."""

@@ -161,7 +161,7 @@ class LiveBook:
     def middle(self, numbers: Literal["float"]) -> tuple[float | None, float | None]: ...
     def middle(self, numbers: str = "decimal") -> tuple[Any, Any]:
         """Spread and middle, of one moment; None where a side is empty."""
-        found = self._link.session.middle(self.symbol, numbers)
+        found = self._link.session.mid_and_spread(self.symbol, numbers)
         if found is None:
             raise self._none()
         return found
@@ -558,7 +558,7 @@ class Feed:
     @property
     def waiting(self) -> int:
         """Events, or rows, that wait for the strategy."""
-        return self._link.session.rows if self._reading == "batches" else len(self._queue)
+        return self._link.session.pending_rows if self._reading == "batches" else len(self._queue)
 
     # Listening.
 
@@ -591,16 +591,16 @@ class Feed:
         channels |= self._listeners.keys() - {"connection"}
         if channels and self._events is None and self._entered.is_set():
             # What came while nobody listened is not news.
-            self._link.session.take()
+            self._link.session.drain()
         self._events = Events(sorted(channels)) if channels else None
 
     def take(self, session: _core.Session, frames: list[bytes], ts_recv: int) -> None:
         """Take the frames of a socket read; for the connection."""
         if self._reading == "batches":
             session.receive(frames, ts_recv)
-            if session.rows:
+            if session.pending_rows:
                 self._wake.set()
-                if session.rows > self._room:
+                if session.pending_rows > self._room:
                     self._overfull_rows(session)
         elif self._events is not None:
             self.deliver(self._events.receive(session, frames, ts_recv))
@@ -608,7 +608,7 @@ class Feed:
             session.receive(frames, ts_recv)
             if not frames:
                 # Nobody listens: books are all that is wanted.
-                session.take()
+                session.drain()
 
     def deliver(self, events: Sequence[Event]) -> None:
         """Give events to whoever listens; for the connection."""
@@ -631,8 +631,8 @@ class Feed:
     def ended(self, session: _core.Session) -> None:
         """Keep the last rows of a session that ended; for the connection."""
         if self._reading == "batches":
-            if session.rows:
-                self._link.left.append(session.take())
+            if session.pending_rows:
+                self._link.left.append(session.drain())
         else:
             self.take(session, [], time.time_ns())
         # The next session's subscriptions are told anew.
@@ -668,15 +668,15 @@ class Feed:
 
     def _overfull_rows(self, session: _core.Session) -> None:
         if self.when_slow == "fail":
-            self.fail(SlowReader(session.rows, self._room))
+            self.fail(SlowReader(session.pending_rows, self._room))
         elif self.when_slow == "wait":
             self._link.pause()
         else:
-            rows = {table: batch.num_rows for table, batch in session.take().items()}
+            rows = {table: batch.num_rows for table, batch in session.drain().items()}
             self.skipped.update(rows)
             count = sum(rows.values())
             detail = '{"queue":"strategy","answer":"newest"}'
-            session.note("backpressure", time.time_ns(), count=count, detail=detail)
+            session.add_ledger_row("backpressure", time.time_ns(), count=count, detail=detail)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         """Events from now on, in order, one iteration at a time.
@@ -699,7 +699,7 @@ class Feed:
             sentence = "this feed has callbacks; use another Feed for batches"
             raise RuntimeError(sentence)
         # What came while nobody listened is not news.
-        self._link.session.take()
+        self._link.session.drain()
         return self._begin(_BatchReader(self, every), "batches")
 
     def _begin(self, reader: _R, reading: Literal["events", "batches"]) -> _R:
@@ -725,13 +725,13 @@ class Feed:
         link = self._link
         if every is not None and not link.left:
             await asyncio.sleep(every)
-        while not link.left and not link.session.rows:
+        while not link.left and not link.session.pending_rows:
             await self._more()
         if self.error is not None:
             raise self.error
         if link.left:
             return link.left.pop(0)
-        batch = link.session.take()
+        batch = link.session.drain()
         if link.paused:
             link.resume("strategy", self.when_slow)
         return batch

@@ -179,8 +179,8 @@ class Reader:
             sentence = f"numbers={numbers!r}; allowed: 'decimal', 'float'"
             raise ValueError(sentence)
 
-        def core(session: str, asked: pl.DataFrame) -> _core.Books:
-            return _core.Books(
+        def core(session: str, asked: pl.DataFrame) -> _core.BookSampler:
+            return _core.BookSampler(
                 session,
                 channel=self.books.channel,
                 times=asked,
@@ -318,7 +318,7 @@ class Reader:
         self,
         rebuilding: BoundedSemaphore,
         session: str,
-        core: _core.Books,
+        core: _core.BookSampler,
         piece: _Piece,
         files: list[_File],
         ends: pl.DataFrame,

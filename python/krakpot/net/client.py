@@ -163,7 +163,7 @@ class Link:
                 connection = await self._connect(session)
             except FeedError as error:
                 self.attempts, self.last_error = self.attempts + 1, str(error)
-                session.note("refused", time.time_ns(), channel=CONNECTION, detail=json.dumps({"error": str(error)}))
+                session.add_ledger_row("refused", time.time_ns(), channel=CONNECTION, detail=json.dumps({"error": str(error)}))
                 self.tell(Line(f"{error}; trying again", "connect_failure", "warning", url=self.url, error=str(error)))
                 continue
             if connection is None:
@@ -186,7 +186,7 @@ class Link:
             self.tell(Line(f"disconnected: {reason}", "disconnect", "warning", url=self.url, reason=reason))
             now = time.time_ns()
             if too_big:
-                session.note("limit", now, count=1, detail=json.dumps({"error": reason, "limit": "FRAME_MAX"}))
+                session.add_ledger_row("limit", now, count=1, detail=json.dumps({"error": reason, "limit": "FRAME_MAX"}))
             session.end(now, reason)
             self.events()
             self._follow(session)
@@ -218,15 +218,15 @@ class Link:
             options = self._options()
             if options:
                 facts |= {"version": __version__, "options": options}
-                session.note("start", now, detail=json.dumps(facts))
+                session.add_ledger_row("start", now, detail=json.dumps(facts))
         else:
-            facts["previous"] = before.session
-        session.note("connect", now, detail=json.dumps(facts))
+            facts["previous"] = before.id
+        session.add_ledger_row("connect", now, detail=json.dumps(facts))
         if before is not None:
-            session.note(
-                "gap", now, ts_from=before.heard or None, ts_to=now, detail=json.dumps({"previous": before.session})
+            session.add_ledger_row(
+                "gap", now, ts_from=before.last_received or None, ts_to=now, detail=json.dumps({"previous": before.id})
             )
-        self.shared.sessions.append(session.session)
+        self.shared.sessions.append(session.id)
         return session
 
     def _new_session(self, name: str, before: _core.Session | None) -> _core.Session:
@@ -282,7 +282,7 @@ class Link:
         """Read the socket again; the ledger tells since when it waited, for which queue."""
         now = time.time_ns()
         detail = json.dumps({"queue": queue, "answer": answer})
-        self.session.note("backpressure", now, ts_from=self.paused, ts_to=now, detail=detail)
+        self.session.add_ledger_row("backpressure", now, ts_from=self.paused, ts_to=now, detail=detail)
         self.waits += 1
         self.waited += now - self.paused
         self.paused = 0
@@ -296,7 +296,7 @@ class Link:
 
     def events(self) -> None:
         """Say aloud what happened."""
-        for event in self.session.events():
+        for event in self.session.take_ledger():
             kind, channel, symbol = event["kind"], event["channel"], event["symbol"]
             if channel == CONNECTION:
                 # Said where it happened.
@@ -313,7 +313,7 @@ class Link:
                 line = " ".join(filter(None, (kind.replace("_", " "), channel, symbol, detail)))
                 level = "info" if kind in {"listed", "delisted", "precision"} else "warning"
                 facts = {"channel": channel, "symbol": symbol, "count": event["count"]}
-                self.tell(Line(line, kind, level, session=self.session.session, detail=detail, **facts))
+                self.tell(Line(line, kind, level, session=self.session.id, detail=detail, **facts))
 
     def tell(self, line: Line) -> None:
         """Say a line."""
@@ -343,7 +343,7 @@ class Recorded(Link):
         from krakpot.lake import journal  # noqa: PLC0415  # brings PyArrow, and a feed writes nothing
 
         config = self.shared.config
-        return journal.Writer(config.out, session.session, interval=config.seal_interval)
+        return journal.Writer(config.out, session.id, interval=config.seal_interval)
 
     def _follow(self, ended: _core.Session) -> None:
         """Let a new session follow the one that ended.
@@ -353,7 +353,7 @@ class Recorded(Link):
         """
         if not self.shared.checked:
             # Nothing of it was written: the next one is the first.
-            self.shared.sessions.remove(ended.session)
+            self.shared.sessions.remove(ended.id)
             self.session = self._begin(None)
             self._writer = self._journal(self.session)
             return
@@ -366,8 +366,8 @@ class Recorded(Link):
         self.shared.thread.put(old, None)
 
     def _put(self, writer: journal.Writer, session: _core.Session) -> None:
-        if session.rows:
-            self.shared.thread.put(writer, session.take())
+        if session.pending_rows:
+            self.shared.thread.put(writer, session.drain())
 
     def flush(self) -> None:
         """Hand the rows to the writer's thread; with a full queue the socket waits.
@@ -398,7 +398,7 @@ class Recorded(Link):
         if self.paused:
             self.resume("journal", self.shared.config.when_slow)
         session.end(now, reason)
-        session.note("stop", now)
+        session.add_ledger_row("stop", now)
         self.events()
         if self.shared.checked:
             self._put(self._writer, session)

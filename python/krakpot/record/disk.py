@@ -131,7 +131,7 @@ class Keeper:
         """Write down how good the clock is."""
         facts = hostclock.quality(hostclock.kernel())
         if facts:
-            self.session().note("clock", time.time_ns(), detail=json.dumps(facts, separators=(",", ":")))
+            self.session().add_ledger_row("clock", time.time_ns(), detail=json.dumps(facts, separators=(",", ":")))
         return facts
 
     async def _expire(self, keep: timedelta) -> bool:
@@ -145,7 +145,7 @@ class Keeper:
         for day in removed or []:
             begin = round(midnight(day.day).timestamp()) * 1_000_000_000
             detail = json.dumps({"date": str(day.day), "bytes": day.bytes}, separators=(",", ":"))
-            self.session().note(
+            self.session().add_ledger_row(
                 "removed", time.time_ns(), ts_from=begin, ts_to=begin + journal.DAY, count=day.parts, detail=detail
             )
             self.tell(f"removed {day.day}, which is older than --keep: {day.parts:,} parts, {day.bytes / 1e9:.2f} GB")

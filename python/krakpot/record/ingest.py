@@ -154,7 +154,7 @@ def ingest(
     if session_id in Lake(out).sessions():
         sentence = f"{path}: is in the lake {out} already, as session {session_id}; nothing was added"
         raise ConfigError(sentence)
-    session = _core.Session(session_id, observe=True, precision=dict(precision or {}), depth=depth, frames=raw)
+    session = _core.Session(session_id, passive=True, precision=dict(precision or {}), depth=depth, frames=raw)
     writer = journal.Writer(out, session_id, interval=1e9)
     result = Result(path, session_id)
     try:
@@ -192,9 +192,9 @@ def _feed(  # noqa: C901  # one file from its first line to its last, in the ord
         if frames and not begun:
             begun = True
             facts = {"version": __version__, "file": path.name, "frames_from": "file"}
-            session.note("start", now, detail=json.dumps(facts))
+            session.add_ledger_row("start", now, detail=json.dumps(facts))
         _remark(session, result)
-        closed = writer.write(session.take(), now)
+        closed = writer.write(session.drain(), now)
         if closed is not None:
             _seal(out, closed)
         done += len(frames)
@@ -210,7 +210,7 @@ def _feed(  # noqa: C901  # one file from its first line to its last, in the ord
         if line is None:
             result.skipped += 1
             facts = {"error": f"a line of {length} bytes is beyond the limit of {FRAME_MAX}", "line": number}
-            session.note("limit", now if time is None else time, count=1, detail=json.dumps(facts))
+            session.add_ledger_row("limit", now if time is None else time, count=1, detail=json.dumps(facts))
             continue
         frames.append(line)
         size += len(line)
@@ -223,7 +223,7 @@ def _feed(  # noqa: C901  # one file from its first line to its last, in the ord
         raise ConfigError(sentence)
     flush()
     session.end(now, "end of file")
-    session.note("stop", now)
+    session.add_ledger_row("stop", now)
     flush()
     result.counts = session.counts()
     closed = writer.close()
@@ -261,7 +261,7 @@ def _seal(out: Path, path: Path) -> None:
 
 def _remark(session: _core.Session, result: Result) -> None:
     """Say which precision and depth are in force, and where they come from."""
-    for event in session.events():
+    for event in session.take_ledger():
         if event["kind"] != "snapshot" or not event["detail"]:
             continue
         facts = json.loads(event["detail"])

@@ -53,7 +53,7 @@ class Level3Link(Share):
     def tick(self, now: float) -> None:
         """See that the session has its token, besides what every link does."""
         session = self.session
-        if self.connection is not None and session.token_wanted and self._asking is None and now >= self._ask_at:
+        if self.connection is not None and session.token_needed and self._asking is None and now >= self._ask_at:
             self._ask_at = now + (min(TOKEN_PAUSE_MAX, 2.0**self._asked) if self._asked else 1.0)
             self._asked = min(self._asked + 1, 16)
             self._asking = self.shared.task(self._authorise(session))
@@ -64,9 +64,9 @@ class Level3Link(Share):
         try:
             token = await self.level3.tokens.new()
         except TokenError as error:
-            session.note("refused", time.time_ns(), channel=LEVEL3, detail=json.dumps({"error": str(error)}))
+            session.add_ledger_row("refused", time.time_ns(), channel=LEVEL3, detail=json.dumps({"error": str(error)}))
         else:
-            session.authorise(token)
+            session.set_token(token)
         finally:
             self._asking = None
 
@@ -75,7 +75,7 @@ class Level3Link(Share):
         super().check(now)
         if self.connection is not None and not self.paused:
             for witness in self.level3.witnesses():
-                self.session.witness(witness, time.time_ns())
+                self.session.cross_check(witness, time.time_ns())
 
     def take_counts(self, *, final: bool = False) -> None:
         """See whether the token was of use, besides what every link does."""

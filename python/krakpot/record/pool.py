@@ -44,7 +44,7 @@ class Share(Recorded):
         )
         # What was delisted meanwhile makes room.
         self.symbols = [symbol for symbol in self.symbols if symbol in self.spread.chosen]
-        session.learn(self.spread.source, self.symbols, time.time_ns())
+        session.import_pairs(self.spread.source, self.symbols, time.time_ns())
         return session
 
     def _options(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class Spread:
     def look(self, source: _core.Session, start: Callable[[Share], None]) -> None:
         """Follow what ``source``, the first session, knows of the pairs, if it may have learnt something."""
         counts = source.counts()
-        seen = (source.session, counts["messages"].get("instrument", 0))
+        seen = (source.id, counts["messages"].get("instrument", 0))
         if seen != self._seen and counts["pairs"]:
             self._seen = seen
             self._follow(source, start)
@@ -120,7 +120,7 @@ class Spread:
         for symbol in new:
             min(shares, key=len).append(symbol)
         for link in self.links:
-            link.session.learn(source, link.symbols, time.time_ns())
+            link.session.import_pairs(source, link.symbols, time.time_ns())
         for symbols in fresh:
             # Its failures are its own; the attempts are one list, that of all connections of this process.
             backoff = replace(self._backoff, budget=min(self.attempts, self._backoff.budget), failures=0)

@@ -316,13 +316,13 @@ class Recorder:
         self.late = late = self._lag.take() if self._lag is not None else None
         if late is not None and self.level3 is not None:
             detail = json.dumps({"p50_ns": late.p50, "p99_ns": late.p99})
-            self.public.session.note("lag", time.time_ns(), count=late.largest, detail=detail)
+            self.public.session.add_ledger_row("lag", time.time_ns(), count=late.largest, detail=detail)
 
     def _clock(self) -> None:
         offset = time.time_ns() - time.monotonic_ns()
         step = offset - self._offset
         if abs(step) > CLOCK_STEP:
-            self.public.session.note("clock", time.time_ns(), detail=json.dumps({"step_ns": step}))
+            self.public.session.add_ledger_row("clock", time.time_ns(), detail=json.dumps({"step_ns": step}))
             words = f"the clock of this machine stepped by {step / 1e9:+.3f} s"
             self._tell(Line(words, "clock", "warning", step_ns=step))
         self._offset = offset

@@ -84,7 +84,7 @@ mod tests {
     fn every_frame_of_the_corpus_is_taken() {
         let mut session = krakpot_core::session::Session::new(
             "corpus",
-            krakpot_core::session::Options { observe: true, ..Default::default() },
+            krakpot_core::session::Options { passive: true, ..Default::default() },
         );
         let frames = super::frames(1);
         for frame in &frames {

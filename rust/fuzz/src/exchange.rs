@@ -106,7 +106,7 @@ impl Play {
 
     fn connect(&mut self) {
         let endpoint = if self.one_in(3) { Endpoint::Level3 } else { Endpoint::Public };
-        let options = Options { observe: true, ..Options::default() };
+        let options = Options { passive: true, ..Options::default() };
         let client = Client {
             id: self.exchange.connect(endpoint),
             session: Session::new("client", options),
@@ -303,7 +303,7 @@ impl Play {
             }
             answers.push(message);
         }
-        client.session.take();
+        client.session.drain();
         answers
     }
 

@@ -124,7 +124,7 @@ struct Play {
 impl Play {
     fn new(seed: u64) -> Self {
         let options = Options {
-            observe: true,
+            passive: true,
             level3_depth: Some(10),
             precision: [(SYMBOL.to_owned(), (1, 3))].into(),
             ..Options::default()
@@ -261,7 +261,7 @@ impl Play {
         self.session.end(self.now, "end of the script");
         let tables: Vec<_> = self
             .session
-            .take()
+            .drain()
             .into_iter()
             .map(|rows| (rows.table, batch("fuzz", rows).expect("rows fit their schema")))
             .collect();

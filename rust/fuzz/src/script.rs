@@ -63,7 +63,7 @@ impl Play {
         }
         let told: Vec<_> = if observe { vec![(SYMBOLS[0], (1, 8)), (SYMBOLS[1], (5, 0))] } else { Vec::new() };
         let options = Options {
-            observe,
+            passive: observe,
             depth: Some(DEPTH),
             precision: told.iter().map(|(symbol, p)| ((*symbol).to_owned(), *p)).collect(),
             frames: random.below(4) == 0,
@@ -104,7 +104,7 @@ impl Play {
             }
             38..41 if !self.untimed => {
                 self.now += i64::try_from(self.random.near(100)).expect("small") * SECOND / 2;
-                self.session.events();
+                self.session.take_ledger();
                 self.session.tick(self.now);
                 // The ticker of a script knows nothing of the book: in time it bears witness against a silent one.
                 self.over("stale");
@@ -138,14 +138,14 @@ impl Play {
                 self.model.end();
                 self.ended = true;
             }
-            _ => assert!(self.session.events().len() <= limits::EVENTS_MAX),
+            _ => assert!(self.session.take_ledger().len() <= limits::EVENTS_MAX),
         }
         self.bounds();
     }
 
     /// Books that the session has just ended of itself, as it says by events of this kind.
     fn over(&mut self, kind: &str) {
-        for event in self.session.events() {
+        for event in self.session.take_ledger() {
             if (event.kind.as_str(), event.channel.as_deref()) == (kind, Some("book")) {
                 self.model.drop(event.symbol.as_deref().expect("a symbol"));
             }
@@ -189,7 +189,7 @@ impl Play {
 
     /// The exchange answers what it is asked: an ack, and a snapshot of a book.
     fn requests(&mut self) {
-        self.session.events();
+        self.session.take_ledger();
         let requests = self.session.requests(self.now);
         // One in doubt ends when it is left.
         self.over("gap");
@@ -218,15 +218,15 @@ impl Play {
     }
 
     fn take(&mut self) {
-        assert!(self.session.rows() < 1_000_000, "a script is short");
-        for rows in self.session.take() {
+        assert!(self.session.pending_rows() < 1_000_000, "a script is short");
+        for rows in self.session.drain() {
             let table = rows.table;
             self.taken[table as usize] += rows.len as u64;
             let batch = batch("fuzz", rows)
                 .unwrap_or_else(|error| panic!("rows of {} fit their schema: {error}", table.name()));
             self.batches.push((table, batch));
         }
-        assert_eq!(self.session.rows(), 0);
+        assert_eq!(self.session.pending_rows(), 0);
         assert_eq!(self.taken, self.session.counts().rows, "the rows are as many as were counted");
     }
 

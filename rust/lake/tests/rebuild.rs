@@ -28,7 +28,7 @@ fn bid(kind: &str, price: &str) -> String {
 fn proved(session: &mut Session) -> Vec<Found> {
     let mut verifier = Verifier::<Book>::new("test", 0, 1);
     let mut batches: Vec<_> =
-        session.take().into_iter().map(|rows| (rows.table, batch("test", rows).unwrap())).collect();
+        session.drain().into_iter().map(|rows| (rows.table, batch("test", rows).unwrap())).collect();
     batches.sort_by_key(|(table, _)| [Table::Ledger, Table::Checkpoints, Table::Book].iter().position(|t| t == table));
     for (table, batch) in &batches {
         match table {
@@ -55,7 +55,7 @@ fn proved(session: &mut Session) -> Vec<Found> {
 /// Goal: a life that ended after a checkpoint, with no message of the symbol between the two, is not begun again by it.
 #[test]
 fn an_end_behind_a_checkpoint_is_not_forgotten() {
-    let mut session = Session::new("test", Options { observe: true, depth: Some(10), ..Options::default() });
+    let mut session = Session::new("test", Options { passive: true, depth: Some(10), ..Options::default() });
     session.receive(bid("snapshot", "1.0").as_bytes(), START);
     let hour = START + 3600 * SECOND;
     session.tick(hour);

@@ -24,7 +24,7 @@ enum Kind {
 /// The books of one symbol at many times, rebuilt from the rows of one session.
 // A mutex, since several threads may hold the object; each call takes it whole.
 #[pyclass(frozen, module = "krakpot._core")]
-pub struct Books(Mutex<Option<Kind>>);
+pub struct BookSampler(Mutex<Option<Kind>>);
 
 fn times(rows: &[RecordBatch]) -> Result<ScalarBuffer<i64>, String> {
     let [batch] = rows else { return Ok(Vec::new().into()) };
@@ -37,7 +37,7 @@ fn times(rows: &[RecordBatch]) -> Result<ScalarBuffer<i64>, String> {
     Ok(times)
 }
 
-impl Books {
+impl BookSampler {
     fn with<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&mut Kind) -> Result<T, String> + Send) -> PyResult<T> {
         py.detach(|| {
             let mut guard = self.0.lock().map_err(|_| "an earlier call failed".to_owned())?;
@@ -58,7 +58,7 @@ impl Books {
 }
 
 #[pymethods]
-impl Books {
+impl BookSampler {
     #[new]
     #[pyo3(signature = (session, *, channel, times, depth, event = false, floats = false))]
     fn new(

@@ -426,7 +426,7 @@ impl Events {
         let id = session.id().to_owned();
         let mut tables = Vec::new();
         let mut ledger = false;
-        for rows in session.take() {
+        for rows in session.drain() {
             let table = rows.table;
             ledger |= table == Table::Ledger;
             // The ledger says why a book is not what its checksum says.

@@ -108,11 +108,11 @@ impl Exchange {
         self.with(py, |exchange| exchange.summary().to_string())
     }
 
-    fn fault(&self, py: Python<'_>, text: &str) -> PyResult<()> {
+    fn inject(&self, py: Python<'_>, text: &str) -> PyResult<()> {
         self.with(py, |exchange| exchange.fault(text))?.map_err(value_error)
     }
 
-    fn heal(&self, py: Python<'_>) -> PyResult<()> {
+    fn clear_faults(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, krakpot_exchange::Exchange::heal)
     }
 
@@ -136,7 +136,7 @@ impl Exchange {
         self.with(py, krakpot_exchange::Exchange::take_faults)?.into_iter().map(dict).collect()
     }
 
-    fn knock(&self, py: Python<'_>, who: &str) -> PyResult<Option<u16>> {
+    fn admit(&self, py: Python<'_>, who: &str) -> PyResult<Option<u16>> {
         self.with(py, |exchange| exchange.knock(who).err())
     }
 

@@ -26,7 +26,7 @@ mod _core {
     #[pymodule_export]
     use crate::book::Book;
     #[pymodule_export]
-    use crate::books::Books;
+    use crate::books::BookSampler;
     #[pymodule_export]
     use crate::compare::{States, align};
     #[pymodule_export]

@@ -162,7 +162,7 @@ impl Orders {
     }
 
     #[getter]
-    fn live(&self) -> PyResult<bool> {
+    fn in_sync(&self) -> PyResult<bool> {
         Ok(self.lock()?.0.book().is_some())
     }
 

@@ -87,9 +87,9 @@ impl Session {
     #[pyo3(signature = (
         session, *, channels = vec!["book".into(), "trade".into(), "ticker".into()], symbols = vec!["*".into()],
         exclude = vec![], depth = None, level3_depth = None, interval = 1, precision = None, frames = false,
-        tokenised = false, instrument = true, observe = false, after = None
+        tokenised = false, instrument = true, passive = false, after = None
     ), text_signature = "(session, *, channels=('book', 'trade', 'ticker'), symbols=['*'], exclude=(), depth=None, \
-        level3_depth=None, interval=1, precision=None, frames=False, tokenised=False, instrument=True, observe=False, \
+        level3_depth=None, interval=1, precision=None, frames=False, tokenised=False, instrument=True, passive=False, \
         after=None)")]
     // The text is what Python shows: PyO3 cannot write a list as a default, nor Python's inspect read a tuple of one. The
     // stub is checked against it.
@@ -106,7 +106,7 @@ impl Session {
         frames: bool,
         tokenised: bool,
         instrument: bool,
-        observe: bool,
+        passive: bool,
         after: Option<&Bound<'_, Self>>,
     ) -> PyResult<Self> {
         let channel = |name: &String| {
@@ -140,7 +140,7 @@ impl Session {
             frames,
             tokenised,
             instrument,
-            observe,
+            passive,
         };
         let session = match after {
             Some(before) => session::Session::after(session, options, &*before.get().lock()?),
@@ -150,7 +150,7 @@ impl Session {
     }
 
     #[getter]
-    fn session(&self) -> PyResult<String> {
+    fn id(&self) -> PyResult<String> {
         Ok(self.lock()?.id().to_owned())
     }
 
@@ -160,8 +160,8 @@ impl Session {
     }
 
     #[getter]
-    fn heard(&self) -> PyResult<i64> {
-        Ok(self.lock()?.heard())
+    fn last_received(&self) -> PyResult<i64> {
+        Ok(self.lock()?.last_received())
     }
 
     #[getter]
@@ -226,31 +226,31 @@ impl Session {
         Ok(requests.iter().map(|request| PyBytes::new(py, request.as_bytes())).collect())
     }
 
-    fn learn(&self, other: &Bound<'_, Self>, symbols: Vec<String>, now: i64) -> PyResult<()> {
+    fn import_pairs(&self, other: &Bound<'_, Self>, symbols: Vec<String>, now: i64) -> PyResult<()> {
         if std::ptr::eq(self, other.get()) {
             return Err(value_error("a session cannot learn from itself".into()));
         }
         let other = other.get().lock()?;
-        self.lock()?.learn(&other, &symbols, now);
+        self.lock()?.import_pairs(&other, &symbols, now);
         Ok(())
     }
 
-    fn witness(&self, other: &Bound<'_, Self>, now: i64) -> PyResult<()> {
+    fn cross_check(&self, other: &Bound<'_, Self>, now: i64) -> PyResult<()> {
         if std::ptr::eq(self, other.get()) {
             return Err(value_error("a session is no witness of itself".into()));
         }
         let other = other.get().lock()?;
-        self.lock()?.witness(&other, now);
+        self.lock()?.cross_check(&other, now);
         Ok(())
     }
 
     #[getter]
-    fn token_wanted(&self) -> PyResult<bool> {
+    fn token_needed(&self) -> PyResult<bool> {
         Ok(self.lock()?.token_wanted())
     }
 
-    fn authorise(&self, token: &str) -> PyResult<()> {
-        self.lock()?.authorise(token);
+    fn set_token(&self, token: &str) -> PyResult<()> {
+        self.lock()?.set_token(token);
         Ok(())
     }
 
@@ -262,7 +262,7 @@ impl Session {
         kind, now, *, channel = None, symbol = None, ts_from = None, ts_to = None, count = None, detail = None
     ))]
     #[allow(clippy::too_many_arguments, reason = "the columns of the ledger, by keyword in Python")]
-    fn note(
+    fn add_ledger_row(
         &self,
         kind: String,
         now: i64,
@@ -273,7 +273,7 @@ impl Session {
         count: Option<u64>,
         detail: Option<String>,
     ) -> PyResult<()> {
-        self.lock()?.note(Event { kind, channel, symbol, ts_recv: now, ts_from, ts_to, count, detail });
+        self.lock()?.add_ledger_row(Event { kind, channel, symbol, ts_recv: now, ts_from, ts_to, count, detail });
         Ok(())
     }
 
@@ -282,7 +282,7 @@ impl Session {
         Ok(())
     }
 
-    fn events<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+    fn take_ledger<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let dict = |event: Event| {
             let dict = PyDict::new(py);
             dict.set_item("kind", event.kind)?;
@@ -295,19 +295,19 @@ impl Session {
             dict.set_item("detail", event.detail)?;
             Ok(dict)
         };
-        let events = self.lock()?.events();
+        let events = self.lock()?.take_ledger();
         events.into_iter().map(dict).collect()
     }
 
     #[getter]
-    fn rows(&self) -> PyResult<usize> {
-        Ok(self.lock()?.rows())
+    fn pending_rows(&self) -> PyResult<usize> {
+        Ok(self.lock()?.pending_rows())
     }
 
-    fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let (id, tables) = {
             let mut session = self.lock()?;
-            (session.id().to_owned(), session.take())
+            (session.id().to_owned(), session.drain())
         };
         let dict = PyDict::new(py);
         for rows in tables {
@@ -403,7 +403,7 @@ impl Session {
     }
 
     #[pyo3(signature = (symbol, numbers = "decimal"))]
-    fn middle<'py>(&self, py: Python<'py>, symbol: &str, numbers: &str) -> PyResult<Option<Middle<'py>>> {
+    fn mid_and_spread<'py>(&self, py: Python<'py>, symbol: &str, numbers: &str) -> PyResult<Option<Middle<'py>>> {
         let numbers = Numbers::named(numbers)?;
         if numbers == Numbers::Int {
             return Err(value_error("a middle may lie between two steps; numbers: decimal, float".into()));

@@ -4,7 +4,7 @@
 //! It subscribes to the instrument channel, then to the chosen symbols in batches, checks each answer, keeps the
 //! books, and asks for one symbol again when its book is no longer the exchange's. Other symbols never notice.
 //!
-//! With [`Options::observe`] it asks for nothing and takes what comes: recorded frames.
+//! With [`Options::passive`] it asks for nothing and takes what comes: recorded frames.
 //!
 //! Level 3 has a host of its own, which serves no instrument channel and wants a token: such a session learns the pairs
 //! from another one ([`Session::learn`]), is given the token ([`Session::authorise`]) and keeps to a [`Budget`].
@@ -110,7 +110,7 @@ pub struct Options {
     /// Subscribe the instrument channel; otherwise pairs are learnt of another session.
     pub instrument: bool,
     /// Ask for nothing; take what comes.
-    pub observe: bool,
+    pub passive: bool,
 }
 
 impl Default for Options {
@@ -126,7 +126,7 @@ impl Default for Options {
             frames: false,
             tokenised: false,
             instrument: true,
-            observe: false,
+            passive: false,
         }
     }
 }
@@ -1000,7 +1000,7 @@ impl Session {
 
     /// Receive time of the latest frame, ns; 0 before the first.
     #[must_use]
-    pub fn heard(&self) -> i64 {
+    pub fn last_received(&self) -> i64 {
         self.state.heard
     }
 
@@ -1079,7 +1079,7 @@ impl Session {
         }
         self.state.step(now, self.next_message);
         self.state.out.now = self.state.out.now.max(now);
-        if !self.options.observe {
+        if !self.options.passive {
             self.state.overdue(now);
         }
     }
@@ -1094,7 +1094,7 @@ impl Session {
 
     /// The same with a budget that several sessions share.
     pub fn requests_within(&mut self, now: i64, budget: &mut Budget) -> Vec<String> {
-        if self.options.observe || self.state.ended {
+        if self.options.passive || self.state.ended {
             return Vec::new();
         }
         self.state.requests(&self.options, now, budget)
@@ -1102,7 +1102,7 @@ impl Session {
 
     /// Takes from another session what it knows of pairs, as if the instrument channel had said it here. Patterns choose
     /// among them as ever.
-    pub fn learn(&mut self, other: &Self, symbols: &[String], now: i64) {
+    pub fn import_pairs(&mut self, other: &Self, symbols: &[String], now: i64) {
         self.state.out.now = self.state.out.now.max(now);
         for name in symbols {
             let known = |state: &State| state.index.get(&**name).and_then(|i| state.symbols[i].pair.clone());
@@ -1116,7 +1116,7 @@ impl Session {
 
     /// Holds the best prices of level 3, which comes on a connection of its own, against those that another session has
     /// of the book, or of the ticker: they too bear witness. See `State::stale`.
-    pub fn witness(&mut self, other: &Self, now: i64) {
+    pub fn cross_check(&mut self, other: &Self, now: i64) {
         if self.state.ended {
             return;
         }
@@ -1138,7 +1138,7 @@ impl Session {
     }
 
     /// Gives it a token for level 3.
-    pub fn authorise(&mut self, token: &str) {
+    pub fn set_token(&mut self, token: &str) {
         self.state.token = Some(token.into());
         let secrets = &mut self.state.out.secrets;
         secrets.extend(Secret::new(token));
@@ -1155,7 +1155,7 @@ impl Session {
     }
 
     /// Adds a row to the ledger that only the caller can know of.
-    pub fn note(&mut self, event: Event) {
+    pub fn add_ledger_row(&mut self, event: Event) {
         self.state.out.ledger(event);
     }
 
@@ -1185,19 +1185,19 @@ impl Session {
     }
 
     /// Ledger rows since the last call, but for `alive`.
-    pub fn events(&mut self) -> Vec<Event> {
+    pub fn take_ledger(&mut self) -> Vec<Event> {
         self.state.out.events.drain(..).collect()
     }
 
     /// Rows waiting to be taken.
     #[must_use]
-    pub fn rows(&self) -> usize {
+    pub fn pending_rows(&self) -> usize {
         let Out { tables, book, orders, .. } = &self.state.out;
         tables.iter().map(|rows| rows.len).sum::<usize>() + book.rows() + orders.rows()
     }
 
     /// The rows collected since the last call; tables without rows are left out.
-    pub fn take(&mut self) -> Vec<Rows> {
+    pub fn drain(&mut self) -> Vec<Rows> {
         let State { out, symbols, .. } = &mut self.state;
         let name = |symbol: usize| (&*symbols[symbol].name, symbols[symbol].view);
         let mut taken: Vec<_> = out.book.take(name).into_iter().chain(out.orders.take(name)).collect();
@@ -1442,7 +1442,7 @@ impl State {
     #[inline]
     fn symbol(&mut self, options: &Options, name: &[u8], channel: Channel) -> Option<usize> {
         let wanted =
-            |&i: &usize| options.observe || self.symbols[i].subscriptions[channel as usize].standing != Standing::Off;
+            |&i: &usize| options.passive || self.symbols[i].subscriptions[channel as usize].standing != Standing::Off;
         let found = self.index.get(name).filter(wanted);
         found.or_else(|| self.unknown(options, name))
     }
@@ -1450,7 +1450,7 @@ impl State {
     #[cold]
     fn unknown(&mut self, options: &Options, name: &[u8]) -> Option<usize> {
         let name = String::from_utf8_lossy(name);
-        if options.observe {
+        if options.passive {
             return self.add(&name);
         }
         self.refuse(&Error::Symbol { symbol: name.chars().take(limits::SYMBOL_LENGTH_MAX).collect() }, None, b"");
@@ -1556,7 +1556,7 @@ impl State {
             return None;
         };
         if kind != Kind::Update
-            || (subscription.standing == Standing::Off && !options.observe)
+            || (subscription.standing == Standing::Off && !options.passive)
             || symbol.book.hour < self.out.now.div_euclid(HOUR)
         {
             return None;
@@ -1741,7 +1741,7 @@ impl State {
 
     fn settle_doubt(&mut self, options: &Options, i: usize, channel: Channel, what: &'static str) {
         let Subscription { standing, .. } = self.symbols[i].subscriptions[channel as usize];
-        if !options.observe && standing == Standing::Live {
+        if !options.passive && standing == Standing::Live {
             self.ask_again(i, channel, what);
         }
     }
@@ -1808,7 +1808,7 @@ impl State {
     /// The book of a symbol is not the exchange's: its life ends, and it is asked for again.
     fn resync(&mut self, options: &Options, i: usize, channel: Channel, reason: &'static str) {
         self.symbols[i].end(channel);
-        if !options.observe {
+        if !options.passive {
             self.ask_again(i, channel, reason);
         }
     }
@@ -1954,7 +1954,7 @@ impl State {
                 }
             }
         }
-        if options.observe {
+        if options.passive {
             return;
         }
         let chosen = options.symbols.iter().any(|pattern| matches(pattern, &name))
@@ -2046,7 +2046,7 @@ impl State {
         let Some(channel) = channel else {
             return self.reply_without_symbols(reply, subscribe);
         };
-        if symbols.is_empty() && options.observe {
+        if symbols.is_empty() && options.passive {
             symbols.extend(reply.symbol.and_then(|name| self.add(name)));
         }
         for i in symbols {
@@ -2119,7 +2119,7 @@ impl State {
             ..self.out.event("subscribed", Some(channel), &symbol.name)
         };
         self.out.ledger(event);
-        if options.observe {
+        if options.passive {
             return;
         }
         let subscription = &mut symbol.subscriptions[channel as usize];
@@ -2140,7 +2140,7 @@ impl State {
         let event = self.out.event("unsubscribed", Some(channel), &symbol.name);
         self.out.ledger(event);
         let subscription = &mut symbol.subscriptions[channel as usize];
-        if !options.observe && matches!(subscription.standing, Standing::Leaving(_)) {
+        if !options.passive && matches!(subscription.standing, Standing::Leaving(_)) {
             subscription.standing = Standing::Wanted(now);
         }
     }
@@ -2152,7 +2152,7 @@ impl State {
         let event =
             Event { detail: Some(fact("error", error)), ..self.out.event("refused", Some(channel), &symbol.name) };
         self.out.ledger(event);
-        if options.observe {
+        if options.passive {
             return;
         }
         let subscription = &mut symbol.subscriptions[channel as usize];
