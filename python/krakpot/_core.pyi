@@ -137,7 +137,7 @@ class Session:
 
     def __new__(
         cls,
-        id: str,  # noqa: A002  # the word for it
+        session: str,
         *,
         channels: Sequence[str] = ("book", "trade", "ticker"),
         symbols: Sequence[str] = ["*"],
