@@ -24,9 +24,10 @@ import pyarrow as pa
 from krakpot import _core
 from krakpot.errors import ConfigError
 from krakpot.lake import journal
-from krakpot.lake.lake import REFUSALS, Lake, Part, Time, nanoseconds
+from krakpot.lake.lake import REFUSALS, Lake, Part
 from krakpot.lake.seal import polars_schema
 from krakpot.lake.verify import BOOKS, Books, life_ends
+from krakpot.values import Time, nanoseconds
 
 WINDOW = 5_000_000_000
 """Largest difference of receive times of a pair, ns."""
