@@ -137,7 +137,7 @@ class Session:
 
     def __new__(
         cls,
-        id: str,  # noqa: A002  # as the property
+        session: str,
         *,
         channels: Sequence[str] = ("book", "trade", "ticker"),
         symbols: Sequence[str] = ["*"],
