@@ -123,7 +123,7 @@ def _facts(total: dict[str, Any]) -> str:
         (f"{milliseconds(latency['median'])} ms", "median latency; positive: the book channel is later", None),
         (share(latency[first] / pairs), f"of {latency['pairs']:,} pairs: {who} is first", None),
         (duration(seconds["together"]), f"compared, summed over symbols; {alone} with only one book in sync", None),
-        (f"{total['recurs'] + total['begins']:,}", "pairs left out of latency: a return within 1 s, or the begin of a sync span", None),
+        (f"{total['recurs'] + total['begins']:,}", "pairs left out of latency (see below)", None),
     ]  # fmt: skip
     classes = {True: "fact good", False: "fact bad", None: "fact"}
     return "<div class=facts>" + "".join(
