@@ -58,7 +58,7 @@ def test_channels_are_equal_only_if_something_was_compared() -> None:
 def test_caveats_tell_the_lag_of_the_recorder() -> None:
     """Median and maximum of the ledger's `lag` rows; without such rows the sentence says that it is not known."""
     book, derived = (sequences.channel([(0, 1), (1000 + n, 2)]) for n in range(2))
-    lag = pl.DataFrame({"ts_recv": [0, 1, 2], "count": [1_000_000, 2_000_000, 9_000_000]}).cast(dict(NO_LAG.schema))
+    lag = pl.DataFrame({"ts_recv": [0, 1, 2], "count": [1_000_000, 2_000_000, 9_000_000]}).cast(NO_LAG.schema)
     told, unknown = (
         compare_channels(book, derived, lake="a", window=WINDOW, depths={"BTC/USD": 10}, loop=loop).caveats()
         for loop in (lag, NO_LAG)
