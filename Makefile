@@ -29,7 +29,7 @@ all: build quick ## build, and run the quick tests
 build: $(DEVELOP) ## build the extension into .venv, if something changed
 
 .PHONY: demo
-demo: $(DEVELOP) ## record the built-in exchange for ten seconds into ./demo, and prove the record
+demo: $(DEVELOP) ## record the built-in exchange for ten seconds into ./demo, and prove the recording
 	$(BIN)/krakpot demo --out demo
 
 .PHONY: quick
@@ -53,7 +53,7 @@ check: $(DEVELOP) ## formatters, linters, types, and the stub against the extens
 	$(BIN)/python -m mypy.stubtest krakpot._core
 
 .PHONY: format
-format: $(ENVIRONMENT) ## let the formatters write
+format: $(ENVIRONMENT) ## format the code
 	$(CARGO) fmt --all
 	$(BIN)/ruff format
 
@@ -66,11 +66,11 @@ python-test: $(DEVELOP)
 	$(PYTEST)
 
 .PHONY: packaging
-packaging: $(DEVELOP) ## build wheel and sdist, install each into an empty environment, use it
+packaging: $(DEVELOP) ## build wheel and sdist, install each into an empty environment, and use it
 	$(BIN)/python -m pytest -m packaging
 
 .PHONY: wheel
-wheel: $(ENVIRONMENT) ## a stripped manylinux_2_17 wheel in dist (Linux; the linker is PyPI's ziglang)
+wheel: $(ENVIRONMENT) ## build a stripped manylinux_2_17 wheel into dist (Linux; the linker is PyPI's ziglang)
 	$(BIN)/python -m pip install --quiet --group wheel
 	rm -f dist/*.whl
 	$(BIN)/maturin build --release --strip --zig --compatibility manylinux_2_17 --out dist
@@ -80,15 +80,15 @@ check-wheel: wheel ## check the wheel: tags, symbols, metadata, size; install an
 	$(BIN)/python .ci/check_wheel.py dist
 
 .PHONY: bench
-bench: $(RELEASE) ## every benchmark, some minutes; writes docs/benchmarks.md
+bench: $(RELEASE) ## every benchmark, about twenty minutes; writes docs/benchmarks.md
 	$(BIN)/python bench/report.py
 
 .PHONY: bench-peers
-bench-peers: $(RELEASE) ## other clients on the same frames, each in an environment of its own (PyPI; Python 3.13)
+bench-peers: $(RELEASE) ## other clients on the same frames, each in its environment (PyPI; Python 3.13)
 	$(BIN)/python bench/python/peers.py
 
 .PHONY: reliability
-reliability: $(RELEASE) ## all faults of the built-in exchange, kills and full disks, some minutes; writes docs/reliability.md
+reliability: $(RELEASE) ## all faults of the built-in exchange, kills and full disks, a few minutes; writes docs/reliability.md
 	$(BIN)/python tests/reliability.py
 
 .PHONY: bench-smoke
@@ -100,12 +100,12 @@ bench-smoke: $(DEVELOP)
 	$(BIN)/python bench/python/storage.py --small >/dev/null
 
 .PHONY: fuzz
-fuzz: $(DEVELOP) ## core, built-in exchange and recovery on damaged input, a minute each (FUZZ_SECONDS=60)
+fuzz: $(DEVELOP) ## fuzz core, built-in exchange and recovery, a minute each (FUZZ_SECONDS=60)
 	cd rust/fuzz && for target in $(FUZZ_TARGETS); do \
 	    $(CARGO) run --release --quiet --bin run -- --target $$target --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED) || exit 1; \
 	done
 	$(BIN)/python tests/fuzz_journal.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
-	@# The sanitizer's flags are unstable: RUSTC_BOOTSTRAP lets the stable compiler take them.
+	@# The sanitizer's flags are unstable: RUSTC_BOOTSTRAP makes the stable compiler accept them.
 	@if $(CARGO) fuzz --version >/dev/null 2>&1; then \
 	    cd rust && for target in $(FUZZ_TARGETS); do \
 	        mkdir -p fuzz/corpus/$$target; \
@@ -120,11 +120,11 @@ fuzz-smoke: $(DEVELOP)
 	$(BIN)/python tests/fuzz_journal.py --seconds 10
 
 .PHONY: audit
-audit: $(DEVELOP) ## licences of what krakpot depends on; advisories where the tools are installed
+audit: $(DEVELOP) ## licences of the dependencies; known vulnerabilities where the tools are installed
 	$(BIN)/python .ci/audit.py
 
 .PHONY: clean
-clean: ## remove what was built; .venv, ./demo and every lake stay
+clean: ## remove build output; keep .venv, ./demo and every lake
 	rm -rf target dist bench/rust/target rust/fuzz/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f python/krakpot/_core.abi3.so
 	find python tests -name __pycache__ -exec rm -rf {} +
