@@ -61,7 +61,7 @@ def test_sdist_holds_its_sources(distributions: dict[str, Path]) -> None:
     """Every crate of the workspace, the lock file and the licences are in the sdist; built things are not."""
     with tarfile.open(distributions["sdist"]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    crates = ("rust", "rust/exchange", "rust/py")
+    crates = ("rust", "rust/lake", "rust/exchange", "rust/py")
     assert {"Cargo.toml", "Cargo.lock", "pyproject.toml", "README.md", "LICENSE-MIT", "LICENSE-APACHE"} <= names
     assert {f"{crate}/Cargo.toml" for crate in crates} | {f"{crate}/src/lib.rs" for crate in crates} <= names
     assert not [name for name in names if name.endswith((".so", ".parquet")) or "/target/" in f"/{name}"]
