@@ -12,30 +12,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from krakpot import config
-from krakpot.config import PREFIX, READERS, SECRETS, Config
-from krakpot.errors import ConfigError, KrakpotError, StorageError
+from krakpot.config import from_mapping
+from krakpot.errors import KrakpotError, StorageError
 from krakpot.log import as_json
 
 LINE_MAX = 1 << 22
 """Bytes of a line that the recorder says; the summary names all that was refused."""
-KEYS = tuple(PREFIX + name.upper() for name in SECRETS)
-
-
-def options(values: Mapping[str, Any]) -> Config:
-    """Read the options of the recorder: of the environment it takes secrets only, and no file.
-
-    ``ConfigError`` says what is wrong.
-    """
-    for name in values:
-        if name not in READERS or name in SECRETS:
-            allowed = ", ".join(sorted(READERS.keys() - set(SECRETS)))
-            raise ConfigError(f"record: unknown option {name!r}; allowed are {allowed}")
-    known = {name: os.environ[name] for name in KEYS if name in os.environ}
-    return config.load(values, file=Path(os.devnull), environment=known)
 
 
 class Beside:
@@ -43,7 +27,7 @@ class Beside:
 
     def __init__(self, values: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
         """Check the options; lines that the recorder says go to ``tell``."""
-        self.out = options(values).out
+        self.out = from_mapping(values).out
         self.values = dict(values) | {"out": str(self.out.absolute())}
         self.summary: dict[str, Any] = {}
         """What was recorded, when it is over."""
@@ -121,7 +105,7 @@ def main() -> int:
     try:
         # Not through the buffer of `sys.stdin`, which would keep what follows from the loop.
         values = json.loads(_first_line(0))
-        asyncio.run(_until_end(Recorder(options(values), lambda line: _say(as_json(line)), signals=False)))
+        asyncio.run(_until_end(Recorder(from_mapping(values), lambda line: _say(as_json(line)), signals=False)))
     except KrakpotError as error:
         print(error, file=sys.stderr)  # noqa: T201  # the strategy reads it
         return 1
