@@ -10,7 +10,7 @@ use krakpot_core::book::level2::Book;
 use krakpot_core::limits;
 use krakpot_core::table::schema::Table;
 use krakpot_core::session::{Channel, Options, Session};
-use krakpot_lake::rebuild::Verifier;
+use krakpot_lake::rebuild::{Rebuild, Verifier};
 use krakpot_frames::{Market, Random, START};
 use serde_json::Value;
 
