@@ -137,7 +137,7 @@ class Session:
 
     def __new__(
         cls,
-        id: str,
+        session: str,
         *,
         channels: Sequence[str] = ("book", "trade", "ticker"),
         symbols: Sequence[str] = ["*"],

@@ -66,7 +66,7 @@ def test_pairs_and_subscriptions_as_python_sees_them() -> None:
         "qty_precision": 8,
         "qty_min": "0.00005", "cost_min": "0.5", "marginable": True, "selected": False,
     }  # fmt: skip
-    assert session.subscriptions() == [("book", "ETH/USD", "acked", "")]
+    assert session.subscriptions() == [("book", "ETH/USD", "requested", "")]
     session.receive([frames.refusal("Currency pair not supported ETH/USD", symbol="ETH/USD", req_id=2)], frames.START)
     assert session.subscriptions() == [("book", "ETH/USD", "rejected", "refused by the exchange")]
     counts = session.counts()

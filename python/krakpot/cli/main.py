@@ -541,6 +541,7 @@ def compare(
     from krakpot.compare import compare as module
     from krakpot.compare import html as compare_page
     from krakpot.compare import live as compare_live
+    from krakpot.compare.text import lines
     from krakpot.config import duration as seconds
     from krakpot.lake.lake import Lake
 
@@ -567,7 +568,7 @@ def compare(
     if json_:
         _print_json(report.to_dict() | {"files": [str(path) for path in written]})
     else:
-        for line in [*module.lines(report), *(f"written: {path}" for path in written)]:
+        for line in [*lines(report), *(f"written: {path}" for path in written)]:
             click.echo(line)
     sys.exit(0 if report.equal else WRONG)
 
