@@ -404,9 +404,7 @@ class SubscriptionEvent:
         """The channel that is subscribed."""
     @property
     def state(self) -> str:
-        """As of `Session.subscriptions`: pending, requested, acked, active, idle, resyncing, unsubscribing, rejected,
-        removed.
-        """
+        """As of `Session.subscriptions`."""
     @property
     def reason(self) -> str: ...
     @property
