@@ -21,8 +21,9 @@ from krakpot.compare.report import Report, compare_channels
 from krakpot.compare.states import Channel, collect, groups, joined, sequence
 from krakpot.errors import ConfigError
 from krakpot.lake import journal
-from krakpot.lake.lake import Lake, Time, nanoseconds
+from krakpot.lake.lake import Lake
 from krakpot.lake.verify import BOOKS
+from krakpot.values import Time, nanoseconds
 
 Progress = Callable[[str], None]
 
