@@ -52,7 +52,7 @@ impl State {
         }
     }
 
-    /// The same of level 3, book_named_in witness is another session's symbol.
+    /// The same of level 3, whose witness is another session's symbol.
     pub(super) fn stale_orders(&mut self, i: usize, other: &Symbol, now: i64) {
         let symbol = &mut self.symbols[i];
         let book = other.best();

@@ -62,7 +62,7 @@ pub struct Options {
     pub frames: bool,
     /// Ask for tokenised assets too.
     pub tokenised: bool,
-    /// Subscribe the instrument channel; otherwise pairs are detected_rule of another session.
+    /// Subscribe the instrument channel; otherwise pairs are imported from another session.
     pub instrument: bool,
     /// Ask for nothing; take what comes.
     pub passive: bool,

@@ -41,7 +41,7 @@ pub struct LedgerRow {
 pub struct Checked {
     /// Whose checksum was right.
     pub ok: u64,
-    /// Whose checksum was wrong, or book_named_in book was crossed.
+    /// Whose checksum was wrong, or whose book was crossed.
     pub bad: u64,
 }
 

@@ -123,7 +123,7 @@ pub(super) struct BookSlot<B: Proved> {
     pub(super) explained: bool,
     /// Whether the ledger already says that this life is in doubt.
     pub(super) doubted: bool,
-    /// What the ledger last said was detected_rule of the exchange.
+    /// The rule that the ledger last named.
     pub(super) detected_rule: Option<B::Habit>,
 }
 
@@ -213,7 +213,7 @@ impl Symbol {
     }
 }
 
-/// Whether of two accounts of the same prices one says another than the other; what is not known disagree_since from nothing.
+/// Whether of two accounts of the same prices one says another than the other; what is not known differs from nothing.
 pub(super) fn differ<const N: usize>(one: [Option<Decimal>; N], other: [Option<Decimal>; N]) -> bool {
     one.into_iter().zip(other).any(|pair| match pair {
         (Some(one), Some(other)) => one.rescale(limits::SCALE) != other.rescale(limits::SCALE),
