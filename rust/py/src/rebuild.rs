@@ -48,11 +48,16 @@ impl<Book: Rebuild, Level3: Rebuild> Rebuild for Kind<Book, Level3> {
 pub struct Rebuilder<T>(Mutex<Option<T>>);
 
 impl<Book: Rebuild + Send, Level3: Rebuild + Send> Rebuilder<Kind<Book, Level3>> {
-    /// A rebuilder for the books of `channel`.
-    pub fn new(channel: &str, book: impl FnOnce() -> Book, level3: impl FnOnce() -> Level3) -> PyResult<Self> {
+    /// A rebuilder for the books of `channel`, made of `options`.
+    pub fn new<T>(
+        channel: &str,
+        options: T,
+        book: impl FnOnce(T) -> Book,
+        level3: impl FnOnce(T) -> Level3,
+    ) -> PyResult<Self> {
         let kind = match Channel::named(channel) {
-            Some(Channel::Book) => Kind::Book(book()),
-            Some(Channel::Level3) => Kind::Level3(level3()),
+            Some(Channel::Book) => Kind::Book(book(options)),
+            Some(Channel::Level3) => Kind::Level3(level3(options)),
             _ => return Err(value_error(format!("channel {channel:?} has no books; channels: book, level3"))),
         };
         Ok(Self(Mutex::new(Some(kind))))

@@ -41,13 +41,9 @@ impl BookSampler {
         floats: bool,
     ) -> PyResult<Self> {
         let times = self::times(&batches(times)?).map_err(value_error)?;
-        let options = || SampleOptions { times: times.clone(), depth, event, floats };
-        Rebuilder::new(
-            channel,
-            || sample::BookSampler::new(session, options()),
-            || sample::BookSampler::new(session, options()),
-        )
-        .map(Self)
+        let options = SampleOptions { times, depth, event, floats };
+        let (book, level3) = (sample::BookSampler::new, sample::BookSampler::new);
+        Rebuilder::new(channel, options, |options| book(session, options), |options| level3(session, options)).map(Self)
     }
 
     fn ends(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {

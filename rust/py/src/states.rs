@@ -19,9 +19,8 @@ impl States {
     #[new]
     #[pyo3(signature = (session, *, channel, depths))]
     fn new(session: &str, channel: &str, depths: HashMap<String, u16>) -> PyResult<Self> {
-        let depths = || depths.clone();
-        Rebuilder::new(channel, || StateCollector::new(session, depths()), || StateCollector::new(session, depths()))
-            .map(Self)
+        let (book, level3) = (StateCollector::new, StateCollector::new);
+        Rebuilder::new(channel, depths, |depths| book(session, depths), |depths| level3(session, depths)).map(Self)
     }
 
     fn ends(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {

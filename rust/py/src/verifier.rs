@@ -21,12 +21,8 @@ impl Verifier {
         if shard >= shards {
             return Err(value_error(format!("shard {shard} is not below shards {shards}")));
         }
-        Rebuilder::new(
-            channel,
-            || rebuild::Verifier::new(session, shard, shards),
-            || rebuild::Verifier::new(session, shard, shards),
-        )
-        .map(Self)
+        let (book, level3) = (rebuild::Verifier::new, rebuild::Verifier::new);
+        Rebuilder::new(channel, (), |()| book(session, shard, shards), |()| level3(session, shard, shards)).map(Self)
     }
 
     fn ends(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
