@@ -80,7 +80,7 @@ class Level3Link(Share):
     def take_counts(self, *, final: bool = False) -> None:
         """See whether the token was of use, besides what every link does."""
         super().take_counts(final=final)
-        if self.counts["live"]:
+        if self.counts["in_sync"]:
             self._asked = 0
 
     def finish(self, reason: str) -> None:

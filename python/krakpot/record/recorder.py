@@ -306,7 +306,7 @@ class Recorder:
                         link.check(now)
                     self._take_counts()
                     self._show()
-            if not frozen and any(link.counts.get("live") for link in self.links):
+            if not frozen and any(link.counts.get("in_sync") for link in self.links):
                 # What lives now lives on; the collector need not look at it again.
                 frozen = True
                 gc.collect()
@@ -365,8 +365,8 @@ class Recorder:
             total = add_counts(total, link.counts)
         if self.shards is not None:
             states = self.shards.states()
-            total |= {key: states[key] for key in ("live", "waiting", "connections", "down")}
-            total["refused"] = sum(link.counts.get("refused", 0) for link in self.shards.links)
+            total |= {key: states[key] for key in ("in_sync", "waiting", "connections", "down")}
+            total["refused"] = sum(link.counts.get("rejected", 0) for link in self.shards.links)
         if self.redundant is not None:
             total["redundant"] = self.redundant.states()
         if self.level3 is not None:
