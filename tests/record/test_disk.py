@@ -19,7 +19,7 @@ from krakpot.config import Config
 from krakpot.errors import StorageError
 from krakpot.lake import journal, seal
 from krakpot.lake.verify import verify
-from krakpot.log import Line
+from krakpot.log import LogLine
 from krakpot.record import clock as hostclock
 from krakpot.record import disk
 
@@ -231,7 +231,7 @@ def test_days_that_cannot_be_removed_end_no_recording(lake: Path, monkeypatch: p
     config = Config(out=lake, keep=86_400.0 * 2)
     ledger = keep(config, lambda _: len(refused) == 2 and not (lake / disk.FOLDER).exists())
     assert len([row for row in ledger.rows if row["kind"] == "removed"]) == 3
-    errors = [line for line in ledger.said if isinstance(line, Line) and line.level == "error"]
+    errors = [line for line in ledger.said if isinstance(line, LogLine) and line.level == "error"]
     assert len(errors) == 2
     assert errors[0].startswith("old days cannot be removed: Permission denied; ")
     assert str(lake / disk.FOLDER) in errors[0]
