@@ -48,7 +48,7 @@ class Level3Recording(Recording):
             "level3_url": server.level3_address, "rest_url": server.rest_address,
             "api_key": server.key.name, "api_secret": server.key.secret_text,
         }  # fmt: skip
-        super().__init__(server.address, lake, **(defaults | options))
+        super().__init__(**{"url": server.address, "lake": lake, **defaults, **options})
 
     def _allow(self, token: str, until: int) -> None:
         self.tokens.append(token)

@@ -6,9 +6,7 @@ import asyncio
 import errno
 import os
 import shutil
-import sys
 import threading
-import time
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,18 +18,13 @@ import pytest
 
 import frames
 import lakes
-from krakpot import _core
-from krakpot.config import Config
 from krakpot.errors import ConfigError, ConnectionLost, StorageError
 from krakpot.lake import journal, seal
 from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
-from krakpot.net.client import uuid7
 from krakpot.record import disk
 from krakpot.record.client import RecordingClient
-from krakpot.record.run import record
-from krakpot.record.writer import WriterThread
-from recording import Recording, book_in, book_of, events, hold_writer, proved, run
+from recording import Recording, book_in, book_of, events, proved, run
 from scripted import Client, Exchange, Market, until
 
 KINDS_OF_A_BOOK = ("subscribed", "snapshot", "mismatch", "resync", "unsubscribed")
@@ -190,60 +183,6 @@ def test_a_cut_is_a_gap_and_the_recording_goes_on(tmp_path: Path) -> None:
             assert [r["snapshot"] for r in exchange.clients[0].asked("subscribe", "trade")] == [False]
             assert [r["snapshot"] for r in exchange.clients[1].asked("subscribe", "trade")] == [True]
             assert any(line.startswith("disconnected: connection lost") for line in recording.logged)
-
-    run(test)
-
-
-def test_a_session_has_its_follower_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first rows of the new session are written before the last ones of the old: a recorder that dies in between
-    leaves no session that ended and has no follower.
-    """
-    written: list[tuple[str, bool]] = []
-    put = WriterThread.put
-
-    def watched(self: WriterThread, writer: journal.Writer, batches: dict[str, Any] | None) -> None:
-        written.append((writer.session, batches is not None))
-        put(self, writer, batches)
-
-    monkeypatch.setattr(WriterThread, "put", watched)
-
-    async def test() -> None:
-        async with Exchange("BTC/USD") as exchange:
-            recording = Recording(exchange.url, tmp_path)
-            await until(lambda: recording.live(1))
-            exchange.cut()
-            await until(lambda: len(exchange.clients) == 2 and recording.live(1))
-            first, second = (await recording.end())["sessions"]
-            at = written.index((second, True))
-            assert written[at : at + 3] == [(second, True), (first, True), (first, False)]
-            proved(tmp_path)
-
-    run(test)
-
-
-def test_a_cut_before_the_pairs_are_known_leaves_no_trace(tmp_path: Path) -> None:
-    """A connection that dies before its instrument snapshot: nothing of it is written, and the session that follows is
-    the first, so that nothing refers to what is not there. In a lake that has an older session.
-    """
-
-    async def test() -> None:
-        async with Exchange("BTC/USD") as exchange:
-            old = Recording(exchange.url, tmp_path)
-            await until(lambda: old.live(1))
-            await old.end()
-            exchange.ack_delay = 0.0
-            exchange.silent = True
-            recording = Recording(exchange.url, tmp_path)
-            await until(lambda: len(exchange.clients) == 2 and exchange.client.requests)
-            exchange.cut()
-            exchange.silent = False
-            await until(lambda: recording.live(1))
-            summary = await recording.end()
-            assert len(exchange.clients) == 3
-            assert len(summary["sessions"]) == 1
-            proved(tmp_path)
-            assert [event["facts"].get("previous") for event in events(tmp_path, "connect")] == [None, None]
-            assert len(events(tmp_path, "start")) == 2
 
     run(test)
 
@@ -575,77 +514,7 @@ def test_symbols_that_match_nothing_are_an_error_and_nothing_is_written(
     run(test)
 
 
-def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
-    """A recording does not move in with strangers."""
-    (tmp_path / "thesis.tex").touch()
-    with pytest.raises(StorageError, match="this folder has other files in it"):
-        record(Config(out=tmp_path))
-
-
 # The disk.
-
-
-@pytest.mark.parametrize("what", ["write", "sync"])
-def test_a_slow_disk_makes_the_socket_wait_and_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    """The writer's thread stands still, in a write or an fsync: the queue fills up, the socket is not read, the ledger
-    tells from when to when; then everything that was sent is there.
-    """
-    gate = hold_writer(monkeypatch, what)
-
-    async def test() -> None:
-        async with Exchange() as exchange:
-            recording = Recording(exchange.url, tmp_path)
-            await until(lambda: recording.live(3))
-            gate.clear()
-            await until(lambda: recording.recorder.public.paused)
-            frames_then = recording.counts["frames"]
-            await asyncio.sleep(0.5)
-            assert recording.counts["frames"] == frames_then, "the socket is not read"
-            assert len(exchange.client.sent) > frames_then
-            gate.set()
-            await until(lambda: not recording.recorder.public.paused)
-            exchange.silent = True
-            sent = len(exchange.client.sent)
-            await until(lambda: recording.counts["frames"] == sent)
-            await recording.end()
-            waits = events(tmp_path, "backpressure")
-            assert len(waits) == 1
-            assert (waits[0]["ts_to"] - waits[0]["ts_from"]).total_seconds() >= 0.4
-            assert proved(tmp_path).unchecked == 0
-            for symbol in exchange.markets:
-                assert book_in(tmp_path, symbol) == book_of(exchange, symbol)
-            assert "the disk is slower than the feed: the socket waits" in recording.logged
-
-    run(test)
-
-
-def test_a_cut_while_the_disk_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connection goes while the socket waits for the disk: the next session's rows stand behind the old one's, the
-    new socket waits as well, and no message that was read is lost.
-    """
-    gate = hold_writer(monkeypatch)
-
-    async def test() -> None:
-        async with Exchange("BTC/USD") as exchange:
-            recording = Recording(exchange.url, tmp_path)
-            await until(lambda: recording.live(1))
-            gate.clear()
-            await until(lambda: recording.recorder.public.paused)
-            assert recording.recorder.public.connection is not None
-            recording.recorder.public.connection.abort()
-            await until(lambda: len(recording.recorder.sessions) == 2)
-            await asyncio.sleep(0.5)
-            gate.set()
-            await until(lambda: len(exchange.clients) == 2 and recording.live(1))
-            summary = await recording.end()
-            assert len(summary["sessions"]) == 2
-            report = proved(tmp_path)
-            assert report.unchecked == 0
-            assert summary["checksums"]["book"]["ok"] == report.ok
-
-    run(test)
 
 
 def test_a_full_disk_ends_the_recording_and_keeps_what_was_written(
@@ -692,16 +561,6 @@ def test_a_full_disk_ends_the_recording_and_keeps_what_was_written(
         assert len(events(tmp_path, "recovered")) == 1
 
     run(test)
-
-
-def test_a_disk_with_too_little_room_is_refused(tmp_path: Path) -> None:
-    """Below --min-free nothing is begun: one sentence, and not a row."""
-    with pytest.raises(
-        StorageError, match="the disk has .* GB left, less than --min-free, 1000000000.00 GB; make room"
-    ):
-        record(Config(out=tmp_path, min_free=10**18))
-    assert Lake(tmp_path).sessions() == []
-    assert journal.journals(tmp_path) == []
 
 
 def test_a_recording_ends_in_order_before_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -805,70 +664,6 @@ def test_a_failure_of_the_clock_s_duties_ends_the_recording(tmp_path: Path, monk
     run(test)
 
 
-@pytest.mark.parametrize(
-    ("end", "words"),
-    [
-        ("exit 3", "the sealer ended with exit code 3"),
-        ("kill -9 $$", "the sealer was killed; has the machine enough memory?"),
-        ("kill -11 $$", "the sealer was ended by signal 11"),
-        ("echo first >&2; echo 'krakpot: no room' >&2; exit 1", "no room"),
-    ],
-)
-def test_a_sealer_that_fails_leaves_the_journals(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, words: str
-) -> None:
-    """Sealing fails: said aloud with the reason, the recording goes on, the journals stay for recovery."""
-    real = sys.executable
-    sealer = tmp_path / "sealer"
-    sealer.write_text(f"#!/bin/sh\n{end}\n")
-    sealer.chmod(0o755)
-    tmp_path = tmp_path / "lake"
-    monkeypatch.setattr("sys.executable", str(sealer))
-
-    async def test() -> None:
-        async with Exchange("BTC/USD") as exchange:
-            recording = Recording(exchange.url, tmp_path)
-            await until(lambda: recording.live(1))
-            await until(lambda: any(line.startswith("sealing failed") for line in recording.logged))
-            assert recording.recorder.sealer.failures > 0
-            summary = await recording.end()
-            assert summary["unsealed"] == words
-            assert f"sealing failed, the journals stay: {words}" in recording.logged
-            monkeypatch.setattr("sys.executable", real)
-            waiting = journal.journals(tmp_path)
-            assert waiting
-            assert len(seal.recover(tmp_path).sealed) == len(waiting)
-            proved(tmp_path)
-
-    run(test)
-
-
-def test_journals_are_sealed_on_the_way(tmp_path: Path) -> None:
-    """With a short interval parts appear while the recording goes on, and a dead recorder's journal is sealed at the
-    start of the next one.
-    """
-
-    async def test() -> None:
-        seal.open_lake(tmp_path)
-        dead = journal.Writer(tmp_path, uuid7())
-        session = _core.Session(dead.session, passive=True)
-        now = time.time_ns()
-        session.receive([frames.status()], now)
-        dead.write(session.drain(), now)
-        os.close(dead._file)
-        async with Exchange("BTC/USD") as exchange:
-            recording = Recording(exchange.url, tmp_path)
-            await until(lambda: recording.live(1))
-            await until(lambda: len({part.number for part in Lake(tmp_path).parts("book")}) >= 2)
-            assert not recording.task.done()
-            await recording.end()
-            assert any(line.startswith("recovered 1 journals of a recorder that died") for line in recording.logged)
-            assert dead.session in Lake(tmp_path).sessions()
-            proved(tmp_path)
-
-    run(test)
-
-
 # Small things.
 
 
@@ -884,24 +679,5 @@ def test_a_step_of_the_clock_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
             await recording.end()
             (clock,) = [row for row in events(tmp_path, "clock") if "step_ns" in row["facts"]]
             assert abs(clock["facts"]["step_ns"] - 2_000_000_000) < 1_000_000_000
-
-    run(test)
-
-
-def test_progress_is_shown(tmp_path: Path) -> None:
-    """Once a second the state of things, with what is left of the time; it ends by itself when that is over."""
-
-    async def test() -> None:
-        async with Exchange("BTC/USD") as exchange:
-            recording = Recording(exchange.url, tmp_path, duration=3.0)
-            summary = await recording.task
-            states = [progress.state for progress in recording.statuses]
-            assert "recording" in states
-            assert states[-1] == "sealing"
-            assert recording.statuses[-1].remaining == 0
-            assert recording.statuses[-1].counts["frames"] == summary["frames"] > 0
-            assert recording.statuses[-1].bytes == summary["journal_bytes"] > 0
-            assert summary["seconds"] >= 3
-            assert any("1 of 1 pairs, book, trade, ticker, depth 10: about" in line for line in recording.logged)
 
     run(test)

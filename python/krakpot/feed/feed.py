@@ -41,13 +41,14 @@ from krakpot._core import (
     TickerEvent,
     TradeEvent,
 )
-from krakpot.config import LEVEL3, URL, Config, unmatched
+from krakpot.config import URL, Config
 from krakpot.errors import ConfigError, ConnectionLost, FeedError, NoBook, SlowReader
 from krakpot.feed.sidecar import Beside
 from krakpot.log import LogLine
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import Client, ClientContext, supervise, uuid7
 from krakpot.net.connection import Connection
+from krakpot.values import LEVEL3, unmatched
 
 EVENTS_MAX = 10_000
 """Events that may wait for iteration."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from krakpot import _core
-from krakpot.config import LEVEL3
 from krakpot.errors import StorageError
 from krakpot.lake import journal
 from krakpot.log import LogLine
@@ -15,6 +14,7 @@ from krakpot.net.backoff import Backoff
 from krakpot.net.client import Client, ClientContext
 from krakpot.record.cputime import Stages
 from krakpot.record.writer import WriterThread
+from krakpot.values import LEVEL3
 
 QUEUE = 32
 """Flushes of each client that may wait for the writer thread."""

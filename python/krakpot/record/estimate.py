@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from krakpot.config import LEVEL3, Config
+from krakpot.config import Config
 from krakpot.record.level3 import subscribe_seconds
+from krakpot.values import LEVEL3
 
 DAY_BYTES = 24e9
 """Bytes a day of all pairs at depth 1000 as sealed: 24 times one hour of the built-in exchange at 10,000 messages/s."""

@@ -21,12 +21,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from krakpot import __version__
-from krakpot.config import LOOPBACK, Config
+from krakpot.config import Config
 from krakpot.errors import ConfigError
 from krakpot.net import http as http1
 from krakpot.record.client import RecordingClient
 from krakpot.record.lag import Lateness
 from krakpot.record.sealer import Sealer
+from krakpot.values import LOOPBACK
 
 SILENCE_MAX = 10.0
 """Seconds without data after which a connection is no longer well; Kraken sends something every second."""
@@ -68,12 +69,15 @@ class Observed(Protocol):
     @property
     def clients(self) -> list[RecordingClient]:
         """All connections."""
+
     @property
     def cpu_seconds(self) -> dict[str, float]:
         """CPU seconds by stage."""
+
     @property
     def journal_bytes(self) -> int:
         """Bytes of journals written."""
+
     @property
     def queue(self) -> tuple[int, int]:
         """Flushes that wait for the disk, and how many may wait."""

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from krakpot import _core
-from krakpot.config import LEVEL3, Config, unmatched
+from krakpot.config import Config
 from krakpot.errors import ConfigError, ConnectionLost, FeedError
 from krakpot.lake import journal, seal
 from krakpot.log import LogLine, LogRateLimit
@@ -35,6 +35,7 @@ from krakpot.record.pool import ConnectionPool
 from krakpot.record.progress import Progress, RecordingSummary
 from krakpot.record.sealer import Sealer
 from krakpot.record.writer import WriterThread
+from krakpot.values import LEVEL3, unmatched
 
 TICK = 0.1
 """Seconds between two rounds of periodic duties."""
