@@ -61,7 +61,7 @@ class Recording:
     def live(self, number: int) -> bool:
         """Whether it still runs, with this number of books in sync."""
         assert not self.task.done(), f"the recorder ended: {self.task}"
-        return bool(self.counts.get("live") == number)
+        return bool(self.counts.get("in_sync") == number)
 
     async def end(self) -> RecordingSummary:
         """Stop it; returns its summary."""

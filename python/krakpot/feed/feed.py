@@ -457,7 +457,10 @@ class Feed:
         async with asyncio.timeout(patience):
             await self._until(
                 lambda: (
-                    all(state not in {"wanted", "asked", "bad"} for *_, state, _ in self.subscriptions())
+                    all(
+                        state not in {"pending", "requested", "acked", "resyncing", "unsubscribing"}
+                        for *_, state, _ in self.subscriptions()
+                    )
                     and self._link.connection is not None
                 )
             )

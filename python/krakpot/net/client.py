@@ -45,7 +45,7 @@ REFUSED_MAX = 10_000
 """Refusals that a summary names; the ledger has all."""
 CONNECTION = "connection"
 """In the ledger's column ``channel``: the row is about the whole connection."""
-COUNTERS = ("frames", "unchecked", "errors", "gaps", "absent", "replaced", "unknown_fields")
+COUNTERS = ("frames", "unchecked", "errors", "gaps", "unknown_entries", "replaced", "unknown_fields")
 
 
 def uuid7() -> str:

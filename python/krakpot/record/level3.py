@@ -87,7 +87,7 @@ class Level3Shard(Shard):
     def take_counts(self, *, final: bool = False) -> None:
         """Also notice that the token was of use."""
         super().take_counts(final=final)
-        if self.counts["live"]:
+        if self.counts["in_sync"]:
             self._tokens_requested = 0
 
     def finish(self, reason: str) -> None:

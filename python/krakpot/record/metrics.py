@@ -140,10 +140,10 @@ class RecorderCollector(Collector):
 
     def _states(self) -> Iterator[Metric]:
         counts = self.recorder.counts
-        books = [(("book", state), counts.get(state, 0)) for state in ("live", "waiting")]
+        books = [(("book", state), counts.get(state, 0)) for state in ("in_sync", "waiting")]
         if "level3" in counts:
-            books += [(("level3", state), counts["level3"][state]) for state in ("live", "waiting")]
-        yield _gauge("books", "Books that are live, and those that are waited for.", ("channel", "state"), books)
+            books += [(("level3", state), counts["level3"][state]) for state in ("in_sync", "waiting")]
+        yield _gauge("books", "Books in sync, and books that are waited for.", ("channel", "state"), books)
         selected = [((), counts.get("selected", 0))]
         yield _gauge("pairs_selected", "Pairs that the recording is to hold.", (), selected)
         states = Counter(
@@ -151,7 +151,7 @@ class RecorderCollector(Collector):
             for client in self.recorder.clients
             for channel, _, state, _ in client.session.subscriptions()
         )
-        words = "Wanted subscriptions: wanted, asked, live, quiet, bad, refused, gone."
+        words = "Subscriptions by state; the states are those of `Session.subscriptions`."
         yield _gauge("subscriptions", words, ("channel", "state"), states.items())
 
     def _machine(self) -> Iterator[Metric]:

@@ -137,7 +137,7 @@ class ConnectionPool:
     def states(self) -> dict[str, int]:
         """Count its books by state, and its connections."""
         states = {
-            key: sum(shard.counts.get(key, 0) for shard in self.shards) for key in ("selected", "live", "waiting")
+            key: sum(shard.counts.get(key, 0) for shard in self.shards) for key in ("selected", "in_sync", "waiting")
         }
         down = sum(shard.connection is None for shard in self.shards)
         return states | {"connections": len(self.shards), "down": down}

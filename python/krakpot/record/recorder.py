@@ -314,7 +314,7 @@ class Recorder:
                         client.check(now)
                     self._take_counts()
                     self._report_status()
-            if not frozen and any(client.counts.get("live") for client in self.clients):
+            if not frozen and any(client.counts.get("in_sync") for client in self.clients):
                 # What exists now stays until the end; the garbage collector need not look at it again.
                 frozen = True
                 gc.collect()
@@ -378,8 +378,8 @@ class Recorder:
             total = add_counts(total, client.counts)
         if self.shards is not None:
             states = self.shards.states()
-            total |= {key: states[key] for key in ("live", "waiting", "connections", "down")}
-            total["refused"] = sum(shard.counts.get("refused", 0) for shard in self.shards.shards)
+            total |= {key: states[key] for key in ("in_sync", "waiting", "connections", "down")}
+            total["refused"] = sum(shard.counts.get("rejected", 0) for shard in self.shards.shards)
         if self.redundant is not None:
             total["redundant"] = self.redundant.states()
         if self.level3 is not None:
