@@ -266,7 +266,7 @@ def test_the_account_of_a_harmed_recording_can_be_judged(tmp_path: Path) -> None
             for fault in ("drop=0.1", "repeat=0.1", "truncate=0.1"):
                 server.fault(f"{fault},channel=trade,symbol=BTC/USD")
             config = Config(url=server.address, out=tmp_path / "lake", channels=("book", "trade"), duration=4)
-            await Recorder(config, signals=False).run()
+            await Recorder(config).run()
             async with asyncio.timeout(TIMEOUT):
                 while server.clients:
                     await asyncio.sleep(0.01)
