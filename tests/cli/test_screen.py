@@ -43,7 +43,7 @@ def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> N
     """What is said comes at once with the time; the state at most every ten seconds, and when the time is over."""
     with Screen() as screen:
         assert screen.live is None
-        screen.say("[bold]as it is[/bold]")
+        screen.log("[bold]as it is[/bold]")
         screen.show(progress())
         assert re.fullmatch(r"\d\d:\d\d:\d\d \[bold\]as it is\[/bold\]\n", capsys.readouterr().err)
         screen._line_at -= LINE_EVERY
@@ -94,7 +94,7 @@ def test_a_second_source_and_connections_that_are_down(capsys: pytest.CaptureFix
 def test_quiet_says_only_lines(capsys: pytest.CaptureFixture[str]) -> None:
     """With ``--json`` nobody looks at states; what is said still is, on standard error."""
     with Screen(quiet=True) as screen:
-        screen.say("something")
+        screen.log("something")
         screen.show(progress(remaining=0))
     captured = capsys.readouterr()
     assert captured.err.endswith(" something\n")
@@ -110,7 +110,7 @@ def test_the_panel_has_every_figure() -> None:
     screen.live = Live(console=screen.console, transient=True, auto_refresh=False)
     with screen:
         assert file.getvalue().rfind("\x1b[?25h") > file.getvalue().rfind("\x1b[?25l"), "the cursor stays"
-        screen.say("a line above the panel")
+        screen.log("a line above the panel")
         screen.show(progress())
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue())
     for words in ("1:01:01 · 1:05 left", "12,345", "20,034", "5 alive of 6 pairs · 1 waiting", "9,999 ok · 2 bad"):
