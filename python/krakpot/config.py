@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -373,7 +373,7 @@ def _here(address: str) -> bool:
     return urlsplit(address).hostname in LOOPBACK
 
 
-def _level3_url(address: str) -> str:
+def level3_url_of(address: str) -> str:
     """Where level 3 is, if nobody says so: Kraken's, or that of the built-in exchange at ``address``."""
     parts = urlsplit(address)
     return urlunsplit((parts.scheme, parts.netloc, LEVEL3_PATH, "", "")) if _here(address) else LEVEL3_URL
@@ -458,7 +458,7 @@ def load(
         if value is not None and value != ():
             assert key not in SECRETS, "never from the command line"
             values[key] = read(key, value, f"--{NAMES.get(key, key).replace('_', '-')}")
-    values.setdefault("level3_url", _level3_url(values.get("url", URL)))
+    values.setdefault("level3_url", level3_url_of(values.get("url", URL)))
     return Config(**values)
 
 
@@ -480,11 +480,19 @@ def _file(path: Path) -> dict[str, Any]:
     return values
 
 
-def unmatched(pattern: str, names: list[str], option: str = "--symbols") -> str:
+def near_symbols(pattern: str, names: Sequence[str]) -> list[str]:
+    """Names that somebody who wrote ``pattern`` may have meant, the nearest first; often none."""
+    renamed = pattern.upper().replace("XBT", "BTC").replace("XDG", "DOGE")
+    by_upper = {name.upper(): name for name in names}
+    if renamed in by_upper:
+        return [by_upper[renamed]]
+    if any(_core.matches(renamed, name) for name in names):
+        return [renamed]
+    return [by_upper[name] for name in get_close_matches(renamed, by_upper, 3, 0.6)]
+
+
+def unmatched(pattern: str, names: Sequence[str], option: str = "--symbols") -> str:
     """Say that a pattern matches no pair, with names that are near."""
-    near = get_close_matches(pattern, names, 3, 0.6)
-    renamed = pattern.replace("XBT", "BTC").replace("XDG", "DOGE")
-    if renamed != pattern and any(_core.matches(renamed, name) for name in names):
-        near = [renamed]
+    near = near_symbols(pattern, names)
     hint = f"did you mean {' or '.join(near)}?" if near else "`krakpot pairs` lists them all"
     return f"{option}: {pattern!r} matches none of the {len(names)} pairs; {hint}"

@@ -163,7 +163,9 @@ class Link:
                 connection = await self._connect(session)
             except FeedError as error:
                 self.attempts, self.last_error = self.attempts + 1, str(error)
-                session.add_ledger_row("refused", time.time_ns(), channel=CONNECTION, detail=json.dumps({"error": str(error)}))
+                session.add_ledger_row(
+                    "refused", time.time_ns(), channel=CONNECTION, detail=json.dumps({"error": str(error)})
+                )
                 self.tell(Line(f"{error}; trying again", "connect_failure", "warning", url=self.url, error=str(error)))
                 continue
             if connection is None:
@@ -186,7 +188,9 @@ class Link:
             self.tell(Line(f"disconnected: {reason}", "disconnect", "warning", url=self.url, reason=reason))
             now = time.time_ns()
             if too_big:
-                session.add_ledger_row("limit", now, count=1, detail=json.dumps({"error": reason, "limit": "FRAME_MAX"}))
+                session.add_ledger_row(
+                    "limit", now, count=1, detail=json.dumps({"error": reason, "limit": "FRAME_MAX"})
+                )
             session.end(now, reason)
             self.events()
             self._follow(session)
