@@ -131,12 +131,13 @@ class Session:
     smallest that holds the snapshot.
 
     Level 3 has a host of its own: its session has channels `["level3"]` and `instrument=False`, since the instrument
-    channel is not served there, learns the pairs of the public session (`import_pairs`), and is given a token (`set_token`).
+    channel is not served there, learns the pairs of the public session (`import_pairs`), and is given a token
+    (`set_token`).
     """
 
     def __new__(
         cls,
-        id: str,
+        session: str,
         *,
         channels: Sequence[str] = ("book", "trade", "ticker"),
         symbols: Sequence[str] = ["*"],

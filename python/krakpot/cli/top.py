@@ -21,8 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from krakpot.cli.screen import size, span
-from krakpot.config import rest_url
 from krakpot.errors import FeedError
+from krakpot.values import rest_url
 
 TIMEOUT = 10.0
 """Seconds for an answer."""

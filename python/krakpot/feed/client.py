@@ -9,13 +9,13 @@ from typing import Any
 
 from krakpot import _core
 from krakpot._core import Batch, Events
-from krakpot.config import LEVEL3
 from krakpot.errors import FeedError
 from krakpot.net.client import Link, Shared
 from krakpot.net.connection import Backoff, Connection
 from krakpot.net.level3 import Level3Account, TokenKeeper
 from krakpot.stream.events import Endpoint, ConnectionEvent
 from krakpot.stream.stream import EventStream
+from krakpot.values import LEVEL3
 
 STREAM_CHANNELS = ("connection", "skipped")
 """Channels whose events are not made from messages."""

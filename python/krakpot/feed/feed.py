@@ -90,8 +90,8 @@ class Feed:
     ConfigError
         An option is wrong; the sentence names it and what is allowed.
 
-    Example
-    -------
+    Examples
+    --------
     >>> feed = krakpot.Feed(["BTC/USD"], channels=["book"], depth=25)  # doctest: +SKIP
     """
 
@@ -149,6 +149,7 @@ class Feed:
 
         Returns
         -------
+        Self
             The feed itself.
 
         Raises
@@ -162,8 +163,8 @@ class Feed:
         RuntimeError
             The feed was started before; make another one.
 
-        Example
-        -------
+        Examples
+        --------
         >>> feed = await krakpot.Feed(["BTC/USD"]).start()  # doctest: +SKIP
         >>> await feed.close()  # doctest: +SKIP
         """
@@ -192,8 +193,8 @@ class Feed:
 
         ``async with`` does this on leaving. Closing twice does nothing more. ``error`` tells what the feed failed of.
 
-        Example
-        -------
+        Examples
+        --------
         >>> await feed.close()  # doctest: +SKIP
         """
         self.stop()
@@ -230,8 +231,8 @@ class Feed:
 
         The connections are closed by ``close``, or on leaving the block.
 
-        Example
-        -------
+        Examples
+        --------
         >>> feed.on("status", lambda event: feed.stop() if event.system != "online" else None)  # doctest: +SKIP
         """
         self._stream.stop()
@@ -246,8 +247,8 @@ class Feed:
         Exception
             Whatever the feed, or a callback, failed of.
 
-        Example
-        -------
+        Examples
+        --------
         >>> async with krakpot.Feed(["BTC/USD"]) as feed:  # doctest: +SKIP
         ...     feed.on("trade", print)
         ...     await feed.run()
@@ -275,8 +276,8 @@ class Feed:
         FeedError
             The feed was stopped meanwhile.
 
-        Example
-        -------
+        Examples
+        --------
         >>> await feed.wait_ready(timeout=30)  # doctest: +SKIP
         """
         self._started()
@@ -312,8 +313,8 @@ class Feed:
         RuntimeError
             The feed is read by ``batches``.
 
-        Example
-        -------
+        Examples
+        --------
         >>> feed.on("trade", lambda event: print(event.price, event.qty), symbol="BTC/USD")  # doctest: +SKIP
         """
         self._stream.on(channel, callback, symbol)
@@ -337,6 +338,7 @@ class Feed:
 
         Returns
         -------
+        AsyncIterator[dict[str, Batch]]
             An asynchronous iterator of dicts from table name to batch. Tables and columns are those of a lake; see
             ``docs/reference/tables.md``.
 
@@ -345,8 +347,8 @@ class Feed:
         RuntimeError
             The feed is not started, has callbacks, or is read already.
 
-        Example
-        -------
+        Examples
+        --------
         >>> async for tables in feed.batches(every=1.0):  # doctest: +SKIP
         ...     frame = polars.DataFrame(pyarrow.record_batch(tables["trades"]))
         """
@@ -364,6 +366,7 @@ class Feed:
 
         Returns
         -------
+        LiveBook
             A handle that always shows the current state; ask ``in_sync`` before its prices.
 
         Raises
@@ -373,8 +376,8 @@ class Feed:
         RuntimeError
             The feed is not started.
 
-        Example
-        -------
+        Examples
+        --------
         >>> book = feed.book("BTC/USD")  # doctest: +SKIP
         """
         found = self._books.get(symbol)
@@ -418,8 +421,8 @@ class Feed:
     def subscriptions(self) -> list[Subscription]:
         """Every subscription: its channel, symbol, state, and the reason where the state is not ``active``.
 
-        Example
-        -------
+        Examples
+        --------
         >>> [s.symbol for s in feed.subscriptions() if s.state == "rejected"]  # doctest: +SKIP
         """
         self._started()

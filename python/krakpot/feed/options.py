@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
-from urllib.parse import urlsplit
 
 from krakpot import config
-from krakpot.config import LEVEL3, LOOPBACK, PERMISSION, PREFIX, REST_URL, Config, level3_url_of
+from krakpot.config import PERMISSION, PREFIX, REST_URL, Config, level3_url_of
 from krakpot.errors import ConfigError
 from krakpot.feed.selection import Selection
+from krakpot.values import LEVEL3, is_loopback
 
 PLACE = "krakpot.Feed"
 """Begins every sentence about a wrong option."""
@@ -101,7 +101,7 @@ def _level3(values: dict[str, Any]) -> None:
         )
         raise ConfigError(sentence)
     values.setdefault("level3_url", level3_url_of(values["url"]))
-    if urlsplit(values["url"]).hostname in LOOPBACK and values.get("rest_url", REST_URL) == REST_URL:
+    if is_loopback(values["url"]) and values.get("rest_url", REST_URL) == REST_URL:
         # A key of Kraken's is for Kraken; this is another exchange.
         sentence = f"{PLACE}: level3 of {values['url']} needs a token from there: give rest_url"
         raise ConfigError(sentence)

@@ -11,7 +11,6 @@ from typing import Any
 
 from krakpot import _core
 from krakpot._core import Batch
-from krakpot.config import LEVEL3, near_symbols, unmatched
 from krakpot.errors import ConfigError, ConnectionLost, FeedError
 from krakpot.feed.client import FeedClient, Level3FeedClient
 from krakpot.feed.options import PLACE, FeedOptions
@@ -21,6 +20,7 @@ from krakpot.net.connection import Backoff
 from krakpot.net.level3 import Level3Account
 from krakpot.stream.events import Subscription
 from krakpot.stream.stream import EventStream, SlowReaderPolicy
+from krakpot.values import LEVEL3, near, unmatched
 
 TICK = 0.1
 """Seconds between two looks at what is due."""
@@ -176,8 +176,8 @@ class FeedSource:
             more = ", …" if len(selected) > NAMES_MAX else ""
             known = f"selected are {', '.join(selected[:NAMES_MAX])}{more}"
         if symbol not in selected:
-            near = near_symbols(symbol, selected)
-            hint = f"did you mean {near[0]}?" if near and near[0] in selected else known
+            close = near(symbol, selected)
+            hint = f"did you mean {' or '.join(close)}?" if close else known
             sentence = f"{symbol!r} is not selected by this feed; {hint}"
             raise ValueError(sentence)
 

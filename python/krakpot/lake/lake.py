@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -21,6 +21,7 @@ import polars as pl
 from krakpot import _core
 from krakpot.lake import arbitration as several
 from krakpot.lake import journal, seal
+from krakpot.values import Time, nanoseconds
 
 if TYPE_CHECKING:
     from krakpot.lake.sample import BookAt, By
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 Numbers = Literal["decimal", "float"]
 Sources = Literal["one", "all"]
-Time = str | datetime | date | int
-"""RFC 3339 text, datetime, date, or nanoseconds since the epoch."""
 
 BEGINS = {"book": "snapshot", "level3": "snapshot", "trade": "subscribed", "ticker": "subscribed", "ohlc": "subscribed"}
 """The ledger row with which a channel's coverage of a symbol begins."""
@@ -65,27 +64,6 @@ class Part(NamedTuple):
     def unit(self) -> tuple[str, int]:
         """What its rows are read with, in order: a journal's of a day; compacted parts of a day all at once."""
         return str(self.date), -1 if self.compacted else self.number
-
-
-def nanoseconds(time: Time) -> int:
-    """Nanoseconds since the epoch; ``ValueError`` for text that is no time."""
-    if isinstance(time, int):
-        return time
-    if isinstance(time, str):
-        try:
-            time = datetime.fromisoformat(time)
-        except ValueError:
-            sentence = f"{time!r} is no time; write for example 2026-11-22 or 2026-11-22T10:00:00Z"
-            raise ValueError(sentence) from None
-    if not isinstance(time, datetime):
-        time = datetime(time.year, time.month, time.day, tzinfo=UTC)
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    seconds, rest = divmod(time - datetime(1970, 1, 1, tzinfo=UTC), _SECOND)
-    return seconds * 1_000_000_000 + rest.microseconds * 1000
-
-
-_SECOND = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Lake:

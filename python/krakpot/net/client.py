@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from krakpot import __version__, _core
-from krakpot.config import LEVEL3, Config
+from krakpot.config import Config
 from krakpot.errors import FeedError, StorageError
 from krakpot.log import Line
 from krakpot.net.connection import Backoff, Connection, Pacer, connect
 from krakpot.record.cputime import Stages
+from krakpot.values import LEVEL3
 
 if TYPE_CHECKING:
     from krakpot.lake import journal

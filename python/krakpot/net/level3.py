@@ -14,9 +14,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from krakpot import _core
-from krakpot.config import LEVEL3, Config
+from krakpot.config import Config
 from krakpot.errors import ConfigError, TokenError
 from krakpot.net.tokens import Tokens
+from krakpot.values import LEVEL3
 
 SYMBOLS_MAX = 200
 """Symbols of one connection, by Kraken's limit."""

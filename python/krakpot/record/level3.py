@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from krakpot import _core
-from krakpot.config import LEVEL3
 from krakpot.errors import ConfigError, TokenError
 from krakpot.log import Line
 from krakpot.net.client import Recording
 from krakpot.net.connection import Backoff
 from krakpot.net.tokens import Tokens
 from krakpot.record.pool import Share, Spread
+from krakpot.values import LEVEL3
 
 SYMBOLS_MAX = 200
 """Symbols of one connection, by Kraken's limit."""

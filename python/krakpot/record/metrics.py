@@ -21,9 +21,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from krakpot import __version__
-from krakpot.config import LOOPBACK
 from krakpot.errors import ConfigError
 from krakpot.net import http as http1
+from krakpot.values import LOOPBACK
 
 if TYPE_CHECKING:
     from krakpot.net.client import Recorded

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from krakpot import _core
-from krakpot.config import LEVEL3, Config, unmatched
+from krakpot.config import Config
 from krakpot.errors import ConfigError, ConnectionLost, FeedError
 from krakpot.lake import journal, seal
 from krakpot.log import Line, Measure
@@ -35,6 +35,7 @@ from krakpot.record.cputime import Stages
 from krakpot.record.lag import Lag, Lateness
 from krakpot.record.level3 import Level3, subscribe_seconds
 from krakpot.record.pool import Spread
+from krakpot.values import LEVEL3, unmatched
 
 TICK = 0.1
 """Seconds between two looks at the clock's duties."""

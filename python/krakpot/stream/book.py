@@ -93,6 +93,7 @@ class LiveBook:
 
         Returns
         -------
+        tuple[Any, Any, Any, Any]
             (bid price, bid quantity, ask price, ask quantity): prices in the quote currency, quantities in the base
             currency. None for both numbers of an empty side.
 
@@ -101,8 +102,8 @@ class LiveBook:
         NoBook
             The book is out of sync.
 
-        Example
-        -------
+        Examples
+        --------
         >>> bid, bid_qty, ask, ask_qty = feed.book("BTC/USD").best("float")  # doctest: +SKIP
         """
         found = self._owner.session.best(self.symbol, numbers)
@@ -144,6 +145,7 @@ class LiveBook:
 
         Returns
         -------
+        tuple[Any, Any]
             (mid, spread) in the quote currency; None for both where a side is empty.
 
         Raises
@@ -153,8 +155,8 @@ class LiveBook:
         ValueError
             ``numbers`` is something else.
 
-        Example
-        -------
+        Examples
+        --------
         >>> mid, spread = feed.book("BTC/USD").mid_and_spread("float")  # doctest: +SKIP
         """
         found = self._owner.session.mid_and_spread(self.symbol, numbers)
@@ -183,6 +185,7 @@ class LiveBook:
 
         Returns
         -------
+        list[Any]
             (price, quantity) of each level, best first.
 
         Raises
@@ -190,8 +193,8 @@ class LiveBook:
         NoBook
             The book is out of sync.
 
-        Example
-        -------
+        Examples
+        --------
         >>> feed.book("BTC/USD").bids(3, numbers="float")  # doctest: +SKIP
         [(97500.1, 0.5), (97499.8, 1.25), (97499.0, 0.02)]
         """
@@ -232,6 +235,7 @@ class LiveBook:
 
         Returns
         -------
+        Frame
             One row for each level: ``side`` (bid, ask), ``level`` (0 is the best), ``price`` and ``qty``
             (Decimal(38, 10)). ``polars.DataFrame(...)`` and ``pyarrow.record_batch(...)`` take it.
 
