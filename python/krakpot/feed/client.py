@@ -13,7 +13,7 @@ from krakpot.errors import FeedError
 from krakpot.net.client import Link, Shared
 from krakpot.net.connection import Backoff, Connection
 from krakpot.net.level3 import Level3Account, TokenKeeper
-from krakpot.stream.events import Endpoint, ConnectionEvent
+from krakpot.stream.events import ConnectionEvent, Endpoint
 from krakpot.stream.stream import EventStream
 from krakpot.values import LEVEL3
 
@@ -44,6 +44,11 @@ class FeedClient(Link):
     def down(self) -> str:
         """Why there is no connection now; empty while there is one."""
         return self._reason if self.connection is None else ""
+
+    def close(self) -> None:
+        """End the session, and with it its books."""
+        self._reason = "the feed is closed"
+        self.session.end(time.time_ns(), "stopped")
 
     # What is read.
 
@@ -172,6 +177,11 @@ class Level3FeedClient(FeedClient):
         if self.connection is not None:
             self._keeper.tick(self.session, now)
         super().tick(now)
+
+    def close(self) -> None:
+        """Wait for no token, besides what every client does."""
+        self._keeper.close()
+        super().close()
 
     def take_counts(self, *, final: bool = False) -> None:
         """See whether the token was of use, besides what every client does."""

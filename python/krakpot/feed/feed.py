@@ -93,6 +93,7 @@ class Feed:
     Examples
     --------
     >>> feed = krakpot.Feed(["BTC/USD"], channels=["book"], depth=25)  # doctest: +SKIP
+
     """
 
     __slots__ = (
@@ -122,6 +123,7 @@ class Feed:
         record: str | PathLike[str] | Mapping[str, Any] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
+        """Check the options; nothing connects before ``start``."""
         self._options = options.read(
             symbols, channels, record, connect_timeout,
             depth=depth, exclude=exclude, interval=interval, tokenised=tokenised, url=url, plaintext=plaintext,
@@ -167,26 +169,34 @@ class Feed:
         --------
         >>> feed = await krakpot.Feed(["BTC/USD"]).start()  # doctest: +SKIP
         >>> await feed.close()  # doctest: +SKIP
+
         """
         if self._shared is not None:
             sentence = "a feed is started once; make another one"
             raise RuntimeError(sentence)
-        backoff = Backoff()
         if self._options.record is not None:
             self._sidecar = Beside(self._options.record, _log_recorder)
-            backoff = Backoff(budget=ATTEMPTS_BESIDE)
-        self._shared = Shared(self._options.config, uuid7(), self._stream.stopped, _log, self._task, self._tls)
+        shared = self._context()
         try:
             if self._sidecar is not None:
                 await self._sidecar.start()
                 self._recording = watched(self._sidecar.run(), self._stream.fail)
-            await self._source.open(self._stream, self._shared, backoff)
+            await self._source.open(self._stream, shared, self._backoff())
             self._stream.start()
         except BaseException:
             await self.close()
             raise
         self._source.subscribe()
         return self
+
+    def _context(self) -> Shared:
+        """What all its connections share."""
+        self._shared = Shared(self._options.config, uuid7(), self._stream.stopped, _log, self._task, self._tls)
+        return self._shared
+
+    def _backoff(self) -> Backoff:
+        """How often it may try to connect: a recorder beside uses the same address."""
+        return Backoff() if self._options.record is None else Backoff(budget=ATTEMPTS_BESIDE)
 
     async def close(self) -> None:
         """Stop, close the connections in order, and let the recorder beside seal what it has.
@@ -196,6 +206,7 @@ class Feed:
         Examples
         --------
         >>> await feed.close()  # doctest: +SKIP
+
         """
         self.stop()
         await self._source.closed()
@@ -234,6 +245,7 @@ class Feed:
         Examples
         --------
         >>> feed.on("status", lambda event: feed.stop() if event.system != "online" else None)  # doctest: +SKIP
+
         """
         self._stream.stop()
 
@@ -252,6 +264,7 @@ class Feed:
         >>> async with krakpot.Feed(["BTC/USD"]) as feed:  # doctest: +SKIP
         ...     feed.on("trade", print)
         ...     await feed.run()
+
         """
         await self._stream.run()
 
@@ -279,6 +292,7 @@ class Feed:
         Examples
         --------
         >>> await feed.wait_ready(timeout=30)  # doctest: +SKIP
+
         """
         self._started()
         async with asyncio.timeout(timeout):
@@ -316,6 +330,7 @@ class Feed:
         Examples
         --------
         >>> feed.on("trade", lambda event: print(event.price, event.qty), symbol="BTC/USD")  # doctest: +SKIP
+
         """
         self._stream.on(channel, callback, symbol)
 
@@ -351,6 +366,7 @@ class Feed:
         --------
         >>> async for tables in feed.batches(every=1.0):  # doctest: +SKIP
         ...     frame = polars.DataFrame(pyarrow.record_batch(tables["trades"]))
+
         """
         return self._stream.batches(every)
 
@@ -379,6 +395,7 @@ class Feed:
         Examples
         --------
         >>> book = feed.book("BTC/USD")  # doctest: +SKIP
+
         """
         found = self._books.get(symbol)
         if found is None:
@@ -424,6 +441,7 @@ class Feed:
         Examples
         --------
         >>> [s.symbol for s in feed.subscriptions() if s.state == "rejected"]  # doctest: +SKIP
+
         """
         self._started()
         return self._source.subscriptions()

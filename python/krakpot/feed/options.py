@@ -42,9 +42,12 @@ class FeedOptions:
 
 
 def read(
-    symbols: Sequence[str] | None, channels: Channels, record: Record | None, connect_timeout: float, **others: Any
+    symbols: Sequence[str] | None, channels: Channels, record: Record | None, connect_timeout: float, **others: object
 ) -> FeedOptions:
-    """Check the options of ``Feed``; ``others`` go by the names of ``krakpot.Config``. ``ConfigError`` says which is wrong."""
+    """Check the options of ``Feed``; ``others`` go by the names of ``krakpot.Config``.
+
+    ``ConfigError`` says which one is wrong, and what is allowed.
+    """
     by_channel = _channels(symbols, channels)
     values = {name: _read(name, value) for name, value in others.items() if value is not None}
     values["channels"] = tuple(by_channel)
@@ -66,7 +69,7 @@ def read(
     return FeedOptions(checked, by_channel, float(connect_timeout), recorded)
 
 
-def _read(name: str, value: Any) -> Any:
+def _read(name: str, value: object) -> Any:  # noqa: ANN401  # what an option is read to depends on its name
     return config.read(name, value, f"{PLACE}: {name}")
 
 

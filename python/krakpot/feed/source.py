@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from math import ceil
 from typing import Any
@@ -84,8 +84,13 @@ class FeedSource:
         self._subscribing = True
 
     async def closed(self) -> None:
-        """Wait until all connections are closed, which they are when the stream was stopped."""
+        """Wait until all connections are closed, which they are when the stream was stopped.
+
+        Then no book is in sync: a handle that is kept must not show old prices for ever.
+        """
         await asyncio.gather(*self._runs, return_exceptions=True)
+        for client in self.clients:
+            client.close()
 
     def _lost(self, public: FeedClient) -> Exception:
         if not public.connected:
@@ -167,19 +172,21 @@ class FeedSource:
     def check_symbol(self, channel: str, symbol: str) -> None:
         """``ValueError``, with what is near or selected, if the feed does not have the symbol in this channel."""
         channels = [channel] if channel in self.selection.channels else self.selection.channels
-        if self.public is None or not self._shared.checked:
+        names = self.names() if self.public is not None and self._shared.checked else []
+        if not names:
             # The pairs are not known yet: `start` looks again.
-            selected = [symbol] if self.selection.symbols([symbol], channels) else []
-            known = "its patterns are " + ", ".join(self._options.config.symbols)
-        else:
-            selected = self.selection.symbols(self.names(), channels)
-            more = ", …" if len(selected) > NAMES_MAX else ""
-            known = f"selected are {', '.join(selected[:NAMES_MAX])}{more}"
-        if symbol not in selected:
-            close = near(symbol, selected)
-            hint = f"did you mean {' or '.join(close)}?" if close else known
-            sentence = f"{symbol!r} is not selected by this feed; {hint}"
-            raise ValueError(sentence)
+            if self.selection.symbols([symbol], channels):
+                return
+            known = f"its patterns are {', '.join(self._options.config.symbols)}"
+            raise ValueError(f"{symbol!r} is not selected by this feed; {known}")
+        selected = self.selection.symbols(names, channels)
+        if symbol in selected:
+            return
+        more = ", …" if len(selected) > NAMES_MAX else ""
+        hint = f"selected are {', '.join(selected[:NAMES_MAX])}{more}"
+        if symbol not in names and (close := near(symbol, selected)):
+            hint = f"did you mean {' or '.join(close)}?"
+        raise ValueError(f"{symbol!r} is not selected by this feed; {hint}")
 
     def _deal(self) -> None:
         """Give every selected level-3 symbol to a connection with room, if the pairs have changed."""

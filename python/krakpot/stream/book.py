@@ -105,6 +105,7 @@ class LiveBook:
         Examples
         --------
         >>> bid, bid_qty, ask, ask_qty = feed.book("BTC/USD").best("float")  # doctest: +SKIP
+
         """
         found = self._owner.session.best(self.symbol, numbers)
         if found is None:
@@ -158,6 +159,7 @@ class LiveBook:
         Examples
         --------
         >>> mid, spread = feed.book("BTC/USD").mid_and_spread("float")  # doctest: +SKIP
+
         """
         found = self._owner.session.mid_and_spread(self.symbol, numbers)
         if found is None:
@@ -197,6 +199,7 @@ class LiveBook:
         --------
         >>> feed.book("BTC/USD").bids(3, numbers="float")  # doctest: +SKIP
         [(97500.1, 0.5), (97499.8, 1.25), (97499.0, 0.02)]
+
         """
         return self._side("bid", levels, numbers)
 
@@ -243,6 +246,7 @@ class LiveBook:
         ------
         NoBook
             The book is out of sync.
+
         """
         return self.copy().to_arrow()
 
