@@ -15,7 +15,7 @@ def test_nothing_is_subscribed_before_the_block_begins() -> None:
             feed = Feed(["BTC/USD"], url=exchange.url)
             source = feed._source
             assert source.clients == []
-            await source.open(feed._stream, feed._context(), feed._backoff())
+            await source.open(feed._stream, feed._new_context(), feed._backoff())
             assert source.names() == ["BTC/USD", "ETH/USD", "ADA/EUR"]
             assert exchange.client.asked("subscribe", "book") == []
             assert source.ready() is False
@@ -35,11 +35,11 @@ def test_counts_are_those_of_all_connections() -> None:
         async with Exchange() as exchange, Feed(["*"], url=exchange.url) as feed:
             await feed.wait_ready(30)
             counts = feed.counts
-            assert counts["live"] == 3
+            assert counts["in_sync"] == 3
             assert counts["waiting"] == counts["waits"] == 0
             assert {(s.channel, s.symbol) for s in feed.subscriptions()} == {
                 (channel, symbol) for channel in ("book", "trade") for symbol in feed.selected_symbols
             }
-            assert {s.state for s in feed.subscriptions()} == {"live"}
+            assert {s.state for s in feed.subscriptions()} == {"active"}
 
     run(test())

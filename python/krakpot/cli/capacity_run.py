@@ -45,7 +45,7 @@ SUBSCRIBE = 20.0
 PARTS = 5
 """Parts of the window, of which the lags of the first and the last are compared."""
 TICK = os.sysconf("SC_CLK_TCK")
-THERE = ("live", "quiet")
+THERE = ("active", "idle")
 """States of a subscription that is there."""
 
 

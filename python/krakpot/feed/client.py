@@ -10,8 +10,9 @@ from typing import Any
 from krakpot import _core
 from krakpot._core import Batch, Events
 from krakpot.errors import FeedError
-from krakpot.net.client import Link, Shared
-from krakpot.net.connection import Backoff, Connection
+from krakpot.net.backoff import Backoff
+from krakpot.net.client import Client, ClientContext
+from krakpot.net.connection import Connection
 from krakpot.net.level3 import Level3Account, TokenKeeper
 from krakpot.stream.events import ConnectionEvent, Endpoint
 from krakpot.stream.stream import EventStream
@@ -21,12 +22,12 @@ STREAM_CHANNELS = ("connection", "skipped")
 """Channels whose events are not made from messages."""
 
 
-class FeedClient(Link):
+class FeedClient(Client):
     """The feed's connection to the public server."""
 
     endpoint: Endpoint = "public"
 
-    def __init__(self, shared: Shared, url: str, backoff: Backoff, stream: EventStream) -> None:
+    def __init__(self, context: ClientContext, url: str, backoff: Backoff, stream: EventStream) -> None:
         """``run`` connects."""
         self._stream = stream
         self._channels: list[str] = []
@@ -38,7 +39,7 @@ class FeedClient(Link):
         self._ended: list[dict[str, Batch]] = []
         """Rows of sessions that ended."""
         self._reason = "not connected yet"
-        super().__init__(shared, url, backoff)
+        super().__init__(context, url, backoff)
 
     @property
     def down(self) -> str:
@@ -103,9 +104,6 @@ class FeedClient(Link):
 
     # What the connection does.
 
-    def _options(self) -> dict[str, Any]:
-        return {}
-
     async def _connect(self, session: _core.Session) -> Connection | None:
         """Tell the strategy, besides what every client does."""
         try:
@@ -123,7 +121,7 @@ class FeedClient(Link):
     def _event(self, *, up: bool) -> ConnectionEvent:
         return ConnectionEvent(up, "" if up else self._reason, time.time_ns(), self.endpoint)
 
-    def _frames(self, frames: list[bytes], ts_recv: int) -> None:
+    def _receive(self, frames: list[bytes], ts_recv: int) -> None:
         self.take(frames, ts_recv)
 
     def _follow(self, ended: _core.Session) -> None:
@@ -147,15 +145,15 @@ class Level3FeedClient(FeedClient):
 
     endpoint = "level3"
 
-    def __init__(self, shared: Shared, url: str, backoff: Backoff, stream: EventStream, account: Level3Account) -> None:
+    def __init__(self, context: ClientContext, url: str, backoff: Backoff, stream: EventStream, account: Level3Account) -> None:
         """``run`` connects."""
         self.symbols: list[str] = []
         """The symbols on this connection."""
         self._account = account
-        self._keeper = TokenKeeper(account, shared.task)
+        self._keeper = TokenKeeper(account, context.run_task)
         self._pairs: _core.Session | None = None
         """The session that knows the pairs."""
-        super().__init__(shared, url, backoff, stream)
+        super().__init__(context, url, backoff, stream)
 
     def import_pairs(self, source: _core.Session) -> None:
         """Learn what the public session ``source`` knows of the pairs, and follow those of ``symbols``."""
@@ -163,7 +161,7 @@ class Level3FeedClient(FeedClient):
         self.session.import_pairs(source, self.symbols, time.time_ns())
 
     def _new_session(self, name: str, before: _core.Session | None) -> _core.Session:
-        depth = self.shared.config.level3_depth
+        depth = self.context.config.level3_depth
         session = _core.Session(name, channels=[LEVEL3], level3_depth=depth, instrument=False, after=before)
         if self._pairs is not None:
             session.import_pairs(self._pairs, self.symbols, time.time_ns())
@@ -186,5 +184,5 @@ class Level3FeedClient(FeedClient):
     def take_counts(self, *, final: bool = False) -> None:
         """See whether the token was of use, besides what every client does."""
         super().take_counts(final=final)
-        if self.counts["live"]:
+        if self.counts["in_sync"]:
             self._keeper.worked()

@@ -30,9 +30,9 @@ from krakpot.config import REST_URL, URL
 from krakpot.feed import options
 from krakpot.feed.sidecar import Beside
 from krakpot.feed.source import FeedSource
-from krakpot.log import Line
-from krakpot.net.client import Shared, uuid7, watched
-from krakpot.net.connection import Backoff
+from krakpot.log import LogLine
+from krakpot.net.backoff import Backoff
+from krakpot.net.client import ClientContext, supervise, uuid7
 from krakpot.stream.book import LiveBook
 from krakpot.stream.events import Callback, Event, Subscription
 from krakpot.stream.stream import NOT_STARTED, EventStream, SlowReaderPolicy
@@ -97,7 +97,7 @@ class Feed:
     """
 
     __slots__ = (
-        "_books", "_options", "_recording", "_shared", "_sidecar", "_source", "_stream", "_tasks", "_tls",
+        "_books", "_context", "_options", "_recording", "_sidecar", "_source", "_stream", "_tasks", "_tls",
     )  # fmt: skip
 
     def __init__(
@@ -135,7 +135,7 @@ class Feed:
             self._source, self._source.selection.channels, max_queue=max_queue, slow_reader=slow_reader
         )
         self._tls = tls
-        self._shared: Shared | None = None
+        self._context: ClientContext | None = None
         self._sidecar: Beside | None = None
         self._recording: asyncio.Task[None] | None = None
         self._books: dict[str, LiveBook] = {}
@@ -171,17 +171,17 @@ class Feed:
         >>> await feed.close()  # doctest: +SKIP
 
         """
-        if self._shared is not None:
+        if self._context is not None:
             sentence = "a feed is started once; make another one"
             raise RuntimeError(sentence)
         if self._options.record is not None:
             self._sidecar = Beside(self._options.record, _log_recorder)
-        shared = self._context()
+        context = self._new_context()
         try:
             if self._sidecar is not None:
                 await self._sidecar.start()
-                self._recording = watched(self._sidecar.run(), self._stream.fail)
-            await self._source.open(self._stream, shared, self._backoff())
+                self._recording = supervise(self._sidecar.run(), self._stream.fail)
+            await self._source.open(self._stream, context, self._backoff())
             self._stream.start()
         except BaseException:
             await self.close()
@@ -189,10 +189,10 @@ class Feed:
         self._source.subscribe()
         return self
 
-    def _context(self) -> Shared:
+    def _new_context(self) -> ClientContext:
         """What all its connections share."""
-        self._shared = Shared(self._options.config, uuid7(), self._stream.stopped, _log, self._task, self._tls)
-        return self._shared
+        self._context = ClientContext(self._options.config, uuid7(), self._stream.stopped, _log, self._task, self._tls)
+        return self._context
 
     def _backoff(self) -> Backoff:
         """How often it may try to connect: a recorder beside uses the same address."""
@@ -232,7 +232,7 @@ class Feed:
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run beside the strategy; if it fails, the feed does."""
-        task = watched(work, self._stream.fail)
+        task = supervise(work, self._stream.fail)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -484,7 +484,7 @@ class Feed:
 
 def _log(line: str) -> None:
     """Lines of the connections go to the logger."""
-    LOGGER.log(LEVELS[line.level if isinstance(line, Line) else "info"], "%s", line)
+    LOGGER.log(LEVELS[line.level if isinstance(line, LogLine) else "info"], "%s", line)
 
 
 def _log_recorder(line: Mapping[str, Any]) -> None:

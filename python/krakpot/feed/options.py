@@ -9,7 +9,7 @@ from os import PathLike, fspath
 from typing import Any
 
 from krakpot import config
-from krakpot.config import PERMISSION, PREFIX, REST_URL, Config, level3_url_of
+from krakpot.config import PERMISSION, PREFIX, REST_URL, Config
 from krakpot.errors import ConfigError
 from krakpot.feed.selection import Selection
 from krakpot.values import LEVEL3, is_loopback
@@ -103,7 +103,6 @@ def _level3(values: dict[str, Any]) -> None:
             f"{' and '.join(missing)}, or set {variables}"
         )
         raise ConfigError(sentence)
-    values.setdefault("level3_url", level3_url_of(values["url"]))
     if is_loopback(values["url"]) and values.get("rest_url", REST_URL) == REST_URL:
         # A key of Kraken's is for Kraken; this is another exchange.
         sentence = f"{PLACE}: level3 of {values['url']} needs a token from there: give rest_url"

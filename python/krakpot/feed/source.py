@@ -15,8 +15,8 @@ from krakpot.errors import ConfigError, ConnectionLost, FeedError
 from krakpot.feed.client import FeedClient, Level3FeedClient
 from krakpot.feed.options import PLACE, FeedOptions
 from krakpot.net import level3
-from krakpot.net.client import Shared, add_counts
-from krakpot.net.connection import Backoff
+from krakpot.net.backoff import Backoff
+from krakpot.net.client import ClientContext, add_counts
 from krakpot.net.level3 import Level3Account
 from krakpot.stream.events import Subscription
 from krakpot.stream.stream import EventStream, SlowReaderPolicy
@@ -26,9 +26,9 @@ TICK = 0.1
 """Seconds between two looks at what is due."""
 NAMES_MAX = 20
 """Symbols that a sentence names."""
-STATES = ("subscribed", "refused", "live", "waiting")
+STATES = ("subscribed", "rejected", "in_sync", "waiting")
 """Numbers of the session's counts that say how things are now, and not how much there was."""
-UNREADY = ("wanted", "asked", "bad")
+UNREADY = ("pending", "requested", "acked", "resyncing", "unsubscribing")
 """States of subscriptions that do not deliver yet and will, or will again."""
 
 
@@ -43,7 +43,7 @@ class FeedSource:
         self.level3: list[Level3FeedClient] = []
         self._options = options
         self._stream: EventStream
-        self._shared: Shared
+        self._context: ClientContext
         self._account: Level3Account | None = None
         self._channels: Collection[str] = ()
         self._rows = False
@@ -57,25 +57,25 @@ class FeedSource:
 
     # Begin and end.
 
-    async def open(self, stream: EventStream, shared: Shared, backoff: Backoff) -> None:
+    async def open(self, stream: EventStream, context: ClientContext, backoff: Backoff) -> None:
         """Connect, and wait until the pairs are known.
 
         ``ConfigError`` if a pattern matches no pair or the API key is rejected; ``ConnectionLost`` if there is no
         connection in time; ``FeedError`` if the exchange does not describe its pairs in time.
         """
         options = self._options
-        self._stream, self._shared, self._backoff = stream, shared, backoff
+        self._stream, self._context, self._backoff = stream, context, backoff
         if LEVEL3 in self.selection.channels:
-            self._account = Level3Account(options.config, shared.tls)
+            self._account = Level3Account(options.config, context.tls)
             if (error := await self._account.check()) is not None:
-                shared.tell(str(error))
-        self.public = FeedClient(shared, options.config.url, backoff, stream)
+                context.log(str(error))
+        self.public = FeedClient(context, options.config.url, backoff, stream)
         self.public.choose(self._channels, rows=self._rows)
-        self._runs = [shared.task(self.public.run())]
-        shared.task(self._duties())
+        self._runs = [context.run_task(self.public.run())]
+        context.run_task(self._duties())
         try:
             async with asyncio.timeout(options.connect_timeout):
-                await self.until(lambda: shared.checked)
+                await self.until(lambda: context.checked)
         except TimeoutError:
             raise self._lost(self.public) from None
 
@@ -117,9 +117,9 @@ class FeedSource:
         looked = time.monotonic()
         while True:
             now = time.monotonic()
-            if not self._shared.checked:
+            if not self._context.checked:
                 self._check_symbols(public.session)
-            if not self._shared.checked or self._subscribing:
+            if not self._context.checked or self._subscribing:
                 self._tick(now)
             if now - looked >= 1:
                 looked = now
@@ -155,7 +155,7 @@ class FeedSource:
                 sentence = f"{PLACE}: exclude leaves none of the {len(names)} pairs for {channel}"
                 raise ConfigError(sentence)
         self._deal()
-        self._shared.checked = True
+        self._context.checked = True
 
     # Symbols.
 
@@ -172,7 +172,7 @@ class FeedSource:
     def check_symbol(self, channel: str, symbol: str) -> None:
         """``ValueError``, with what is near or selected, if the feed does not have the symbol in this channel."""
         channels = [channel] if channel in self.selection.channels else self.selection.channels
-        names = self.names() if self.public is not None and self._shared.checked else []
+        names = self.names() if self.public is not None and self._context.checked else []
         if not names:
             # The pairs are not known yet: `start` looks again.
             if self.selection.symbols([symbol], channels):
@@ -215,9 +215,9 @@ class FeedSource:
         # Its failures are its own; all connections count their attempts in one list.
         budget = min(level3.ATTEMPTS, self._backoff.budget)
         backoff = replace(self._backoff, budget=budget, failures=0)
-        client = Level3FeedClient(self._shared, self._options.config.level3_url, backoff, self._stream, account)
+        client = Level3FeedClient(self._context, self._options.config.level3_url, backoff, self._stream, account)
         client.choose(self._channels, rows=self._rows)
-        self._runs.append(self._shared.task(client.run()))
+        self._runs.append(self._context.run_task(client.run()))
         return client
 
     def owner(self, channel: str, symbol: str) -> FeedClient:
