@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection
-from typing import Any
 
 from krakpot import _core
 from krakpot._core import Batch, Events
@@ -30,7 +29,7 @@ class FeedClient(Client):
     def __init__(self, context: ClientContext, url: str, backoff: Backoff, stream: EventStream) -> None:
         """``run`` connects."""
         self._stream = stream
-        self._channels: list[str] = []
+        self._made: list[str] = []
         self._events: Events | None = None
         """Makes the events that are read; None where none are."""
         self._rows = False
@@ -60,7 +59,7 @@ class FeedClient(Client):
             # What arrived while nobody read is not delivered.
             self.session.drain()
             self._ended.clear()
-        self._channels = made
+        self._made = made
         self._events = Events(made) if made else None
         self._rows = rows
 
@@ -135,7 +134,7 @@ class FeedClient(Client):
             self.take([], time.time_ns())
         if self._events is not None:
             # The states of the next session's subscriptions are all told.
-            self._events = Events(self._channels)
+            self._events = Events(self._made)
         super()._follow(ended)
         self._stream.deliver([self._event(up=False)])
 
@@ -145,7 +144,9 @@ class Level3FeedClient(FeedClient):
 
     endpoint = "level3"
 
-    def __init__(self, context: ClientContext, url: str, backoff: Backoff, stream: EventStream, account: Level3Account) -> None:
+    def __init__(
+        self, context: ClientContext, url: str, backoff: Backoff, stream: EventStream, account: Level3Account
+    ) -> None:
         """``run`` connects."""
         self.symbols: list[str] = []
         """The symbols on this connection."""

@@ -65,7 +65,7 @@ class TokenKeeper:
         self._account = account
         self._supervise = supervise
         self._asking: asyncio.Task[None] | None = None
-        self._asked = 0
+        self.requested = 0
         """Tokens asked for since the last one that was of use."""
         self._ask_at = 0.0
         """Monotonic time before which it does not ask again, in seconds."""
@@ -73,8 +73,8 @@ class TokenKeeper:
     def tick(self, session: _core.Session, now: float) -> None:
         """Ask for a token if ``session`` needs one; ``now`` is monotonic time in seconds."""
         if session.token_needed and self._asking is None and now >= self._ask_at:
-            self._ask_at = now + (min(TOKEN_PAUSE_MAX, 2.0**self._asked) if self._asked else 1.0)
-            self._asked = min(self._asked + 1, 16)
+            self._ask_at = now + (min(TOKEN_PAUSE_MAX, 2.0**self.requested) if self.requested else 1.0)
+            self.requested = min(self.requested + 1, 16)
             self._asking = self._supervise(self._authorise(session))
 
     async def _authorise(self, session: _core.Session) -> None:
@@ -90,7 +90,7 @@ class TokenKeeper:
 
     def worked(self) -> None:
         """The last token was accepted: the next one is asked for without a pause."""
-        self._asked = 0
+        self.requested = 0
 
     def close(self) -> None:
         """Wait for no token any more."""
