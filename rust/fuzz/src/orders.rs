@@ -8,7 +8,7 @@ use krakpot_core::wire::message::Side;
 use krakpot_core::book::level3::Orders;
 use krakpot_core::table::schema::Table;
 use krakpot_core::session::{Options, Session};
-use krakpot_lake::rebuild::Verifier;
+use krakpot_lake::rebuild::{Rebuild, Verifier};
 use krakpot_frames::{Random, START, crc32, padded, time};
 
 use crate::mutate::mutate;

@@ -11,7 +11,7 @@ use krakpot_core::limits;
 use krakpot_core::table::ledger::LedgerKind;
 use krakpot_core::table::schema::Table;
 use krakpot_core::session::{Channel, Options, Session};
-use krakpot_lake::rebuild::Verifier;
+use krakpot_lake::rebuild::{Rebuild, Verifier};
 use krakpot_frames::{Market, Random, START};
 use serde_json::Value;
 
