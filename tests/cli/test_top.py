@@ -53,7 +53,7 @@ def test_where_it_does_not_look(text: str) -> None:
     assert f"krakpot: WHERE: {text!r} is not allowed; allowed is" in done.stderr
 
 
-def test_a_recorder_at_a_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recorder_at_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its token: the figures of the recorder for people and programs; exit code 1 once it is not well."""
 
     async def test() -> None:
@@ -70,7 +70,7 @@ def test_a_recorder_at_a_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             assert now.healthy
             shown = text_of(now, before)
             assert f"{now.total('messages_total'):,.0f} · " in shown
-            for words in ("ok", "3 live", "0 bad", "1 of 1 up", "9 live", "of a core", "free"):
+            for words in ("ok", "3 in sync", "0 bad", "1 of 1 up", "9 active", "of a core", "free"):
                 assert words in shown, words
             assert "/s" not in text_of(now, None), "no rate without a snapshot before"
 
@@ -78,7 +78,7 @@ def test_a_recorder_at_a_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             done = await asyncio.to_thread(CliRunner().invoke, main, ["top", base, "--json"])
             facts = json.loads(done.stdout)
             assert (done.exit_code, facts["healthy"]) == (0, True)
-            assert facts["figures"]["books/book/live"] == 3
+            assert facts["figures"]["books/book/in_sync"] == 3
             exchange.handshakes = [503] * 1000
             exchange.client.do(lambda socket: socket.close(1001))
             await until(lambda: recording.recorder.public.attempts > 1)

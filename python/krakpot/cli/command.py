@@ -74,25 +74,21 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, 
 
 def _sentence(error: BaseException) -> str:
     """An error's text, with the cure where the error cannot know it."""
+    if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter):
+        # The reader of the value says what is allowed.
+        return f"{error.param.opts[0] if error.param is not None else error.param_hint}: {error.message}"
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx is not None else "krakpot"
         # As the module is run, it is not called what people call it.
         path = path.replace("python -m krakpot", "krakpot")
-        return f"{_usage(error)}; see `{path} --help`"
+        text = error.format_message().rstrip(".")
+        return f"{text[:1].lower()}{text[1:]}; see `{path} --help`"
     if isinstance(error, OSError) and error.strerror:
         name = f": {error.filename}" if error.filename else ""
         return f"{error.strerror[0].lower()}{error.strerror[1:]}{name}"
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return "interrupted"
     return str(error) or type(error).__name__
-
-
-def _usage(error: click.UsageError) -> str:
-    """Click's sentence; a wrong value begins with the option that has it."""
-    if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter):
-        return f"{error.param.opts[0] if error.param is not None else ''}: {error.message}"
-    text = error.format_message().rstrip(".")
-    return text[:1].lower() + text[1:]
 
 
 def _one_line(text: str) -> str:
@@ -156,9 +152,6 @@ class Commands(click.Group):
             return super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
         try:
             code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            sys.exit(WRONG_USE)
         except BrokenPipeError:
             raise
         except (Exception, KeyboardInterrupt) as error:

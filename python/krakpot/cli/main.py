@@ -11,9 +11,15 @@ from krakpot.cli.recording import pairs, record, top
 from krakpot.cli.simulated import capacity, demo, exchange
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    "krakpot",
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="krakpot")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Record Kraken's spot market data feed exactly, prove the record, read it back.
 
     \b
@@ -24,6 +30,8 @@ def main() -> None:
     `krakpot COMMAND --help` has examples. Exit codes: 0 all is well, 1 something was found wrong, 2 wrong use, 130
     interrupted. With --json a command prints one JSON object; of an error {"error": {"kind", "message", "retryable"}}.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 for _command in (

@@ -11,9 +11,10 @@ from typing import Any
 import polars as pl
 
 from krakpot import _core, config
-from krakpot.errors import FeedError
+from krakpot.errors import ConfigError, FeedError
 from krakpot.lake.lake import Lake
 from krakpot.net.connection import connect
+from krakpot.values import unmatched
 
 PATIENCE = 20.0
 """Seconds to wait for the instrument snapshot."""
@@ -71,6 +72,10 @@ def pairs(
     # What is to be recorded there, and whether that needs a key, is another matter.
     address = config.load({"url": url, "channels": "book"}).url if lake is None else ""
     found = asyncio.run(_ask(address)) if lake is None else _recorded(lake)
+    names = [str(pair["symbol"]) for pair in found]
+    for pattern in symbols:
+        if names and not any(_core.matches(pattern, name) for name in names):
+            raise ConfigError(unmatched(pattern, names))
     rows = [
         {key: value for key, value in pair.items() if key != "selected"}
         for pair in found
