@@ -1,8 +1,8 @@
-# Two commands matter: `make` builds and runs the quick tests, `make demo` shows the whole. `make help` lists the rest.
-# Needed: Python 3.11 or later with venv, cargo 1.88 or later, a C linker. All else is put into .venv and target.
+# `make demo` shows everything at work, `make test` runs every test, `make` builds and runs the quick tests. `make help` lists the rest.
+# Needed: Python 3.11 or later with venv, cargo 1.88 or later, a C linker. All other tools go into .venv and target.
 
 .DEFAULT_GOAL := all
-# cargo and pytest use the cores themselves, and two cargo runs would wait for each other's lock.
+# cargo and pytest use all cores; two cargo runs would wait for each other's lock.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -11,9 +11,11 @@ CARGO ?= cargo
 VENV := .venv
 BIN := $(VENV)/bin
 ENVIRONMENT := $(VENV)/.krakpot-environment
-EXTENSION := python/krakpot/_core.abi3.so
+# The extension of one of two profiles is installed in .venv: `develop` is built in seconds, `release` is what is measured.
+DEVELOP := target/.develop
+RELEASE := target/.release
 RUST := $(shell find rust -path '*/target' -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print | grep -v '^rust/fuzz/')
-# Two workers: most tests wait for files and sockets, and the extension takes cores of its own.
+# Two workers: most tests wait for files and sockets, and the extension uses threads.
 PYTEST := $(BIN)/python -m pytest -n 2
 CLIPPY := -- -D warnings
 FUZZ_TARGETS := decode session orders exchange
@@ -24,22 +26,22 @@ FUZZ_SEED ?= $(shell date +%s)
 all: build quick ## build, and run the quick tests
 
 .PHONY: build
-build: $(EXTENSION) ## build the extension into .venv (nothing is done twice)
+build: $(DEVELOP) ## build the extension into .venv, if something changed
 
 .PHONY: demo
-demo: $(EXTENSION) ## record the built-in exchange for ten seconds into ./demo, and prove the record
+demo: $(DEVELOP) ## record the built-in exchange for ten seconds into ./demo, and prove the record
 	$(BIN)/krakpot demo --out demo
 
 .PHONY: quick
-quick: $(EXTENSION)
+quick: $(DEVELOP)
 	$(CARGO) test --quiet
-	$(PYTEST) --quiet
+	$(PYTEST) --quiet -m 'not slow and not packaging'
 
 .PHONY: test
-test: check rust-test python-test packaging bench-smoke fuzz-smoke ## everything (KRAKPOT_TEST=all: larger, and what is optional)
+test: check rust-test python-test packaging bench-smoke fuzz-smoke $(if $(filter all,$(KRAKPOT_TEST)),check-wheel) ## every test (KRAKPOT_TEST=all: larger random tests, and what is optional)
 
 .PHONY: check
-check: $(EXTENSION) ## formatters, linters, types, and the stub against the extension
+check: $(DEVELOP) ## formatters, linters, types, and the stub against the extension
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --all-targets $(CLIPPY)
 	$(CARGO) clippy --quiet --package krakpot-core --all-targets $(CLIPPY)
@@ -60,31 +62,37 @@ rust-test:
 	$(CARGO) test --quiet
 
 .PHONY: python-test
-python-test: $(EXTENSION)
+python-test: $(DEVELOP)
 	$(PYTEST)
 
 .PHONY: packaging
-packaging: $(EXTENSION) ## build wheel and sdist, install each into an empty environment, use it
+packaging: $(DEVELOP) ## build wheel and sdist, install each into an empty environment, use it
 	$(BIN)/python -m pytest -m packaging
 
 .PHONY: wheel
-wheel: $(ENVIRONMENT) ## a wheel in dist, optimised by a profile of the benchmarks (needs: rustup component add llvm-tools)
-	$(BIN)/maturin build --release --pgo --out dist
+wheel: $(ENVIRONMENT) ## a stripped manylinux_2_17 wheel in dist (Linux; the linker is PyPI's ziglang)
+	$(BIN)/python -m pip install --quiet --group wheel
+	rm -f dist/*.whl
+	$(BIN)/maturin build --release --strip --zig --compatibility manylinux_2_17 --out dist
+
+.PHONY: check-wheel
+check-wheel: wheel ## check the wheel: tags, symbols, metadata, size; install and use it with every Python found
+	$(BIN)/python .ci/check_wheel.py dist
 
 .PHONY: bench
-bench: $(EXTENSION) ## every benchmark, some minutes; writes docs/benchmarks.md
+bench: $(RELEASE) ## every benchmark, some minutes; writes docs/benchmarks.md
 	$(BIN)/python bench/report.py
 
 .PHONY: bench-peers
-bench-peers: $(EXTENSION) ## other clients on the same frames, each in an environment of its own (PyPI; Python 3.13)
+bench-peers: $(RELEASE) ## other clients on the same frames, each in an environment of its own (PyPI; Python 3.13)
 	$(BIN)/python bench/python/peers.py
 
 .PHONY: reliability
-reliability: $(EXTENSION) ## all faults of the built-in exchange, kills and full disks, some minutes; writes docs/reliability.md
+reliability: $(RELEASE) ## all faults of the built-in exchange, kills and full disks, some minutes; writes docs/reliability.md
 	$(BIN)/python tests/reliability.py
 
 .PHONY: bench-smoke
-bench-smoke: $(EXTENSION)
+bench-smoke: $(DEVELOP)
 	cd bench/rust && $(CARGO) bench --quiet -- --test
 	$(BIN)/python bench/python/measure.py --small
 	$(BIN)/python bench/python/live.py --small
@@ -92,7 +100,7 @@ bench-smoke: $(EXTENSION)
 	$(BIN)/python bench/python/storage.py --small >/dev/null
 
 .PHONY: fuzz
-fuzz: $(EXTENSION) ## core, built-in exchange and recovery on damaged input, a minute each (FUZZ_SECONDS=60)
+fuzz: $(DEVELOP) ## core, built-in exchange and recovery on damaged input, a minute each (FUZZ_SECONDS=60)
 	cd rust/fuzz && for target in $(FUZZ_TARGETS); do \
 	    $(CARGO) run --release --quiet --bin run -- --target $$target --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED) || exit 1; \
 	done
@@ -107,18 +115,18 @@ fuzz: $(EXTENSION) ## core, built-in exchange and recovery on damaged input, a m
 	else echo 'coverage-guided fuzzing is left out: it needs cargo-fuzz (cargo install cargo-fuzz)'; fi
 
 .PHONY: fuzz-smoke
-fuzz-smoke: $(EXTENSION)
+fuzz-smoke: $(DEVELOP)
 	cd rust/fuzz && $(CARGO) run --release --quiet --bin run -- --seconds 10
 	$(BIN)/python tests/fuzz_journal.py --seconds 10
 
 .PHONY: audit
-audit: $(EXTENSION) ## licences of what krakpot depends on; advisories where the tools are installed
+audit: $(DEVELOP) ## licences of what krakpot depends on; advisories where the tools are installed
 	$(BIN)/python .ci/audit.py
 
 .PHONY: clean
 clean: ## remove what was built; .venv, ./demo and every lake stay
 	rm -rf target dist bench/rust/target rust/fuzz/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -f $(EXTENSION)
+	rm -f python/krakpot/_core.abi3.so
 	find python tests -name __pycache__ -exec rm -rf {} +
 
 .PHONY: help
@@ -133,7 +141,14 @@ $(ENVIRONMENT): pyproject.toml
 	$(BIN)/python -m pip install --quiet --group dev
 	touch $@
 
-# maturin installs the package's own dependencies beside it.
-$(EXTENSION): $(ENVIRONMENT) $(RUST) Cargo.toml Cargo.lock pyproject.toml
+# maturin installs the package's dependencies beside it.
+SOURCES := $(ENVIRONMENT) $(RUST) Cargo.toml Cargo.lock pyproject.toml
+$(DEVELOP): $(SOURCES)
+	VIRTUAL_ENV='$(CURDIR)/$(VENV)' PIP_QUIET=1 $(BIN)/maturin develop --profile develop
+	rm -f $(RELEASE)
+	touch $@
+
+$(RELEASE): $(SOURCES)
 	VIRTUAL_ENV='$(CURDIR)/$(VENV)' PIP_QUIET=1 $(BIN)/maturin develop --release
+	rm -f $(DEVELOP)
 	touch $@

@@ -44,7 +44,7 @@ PATIENCE = 120.0
 """Seconds for all to be well again."""
 CALM = 1.5
 """Seconds for which all must be well."""
-WELL = {"live", "quiet", "refused"}
+WELL = {"active", "idle", "rejected"}
 ROUTINE = {
     "start", "stop", "connect", "subscribed", "snapshot", "alive", "sealed", "lag", "clock", "modify_rule",
     "unsubscribed",
@@ -174,7 +174,7 @@ def _well(recorder: Recorder, server: ExchangeServer) -> bool:
         for channel, symbol, state, _ in link.session.subscriptions():
             # A book that is doubted lives on until it is asked for again.
             lives = channel in DEPTHS and (link.session.book(symbol) or link.session.orders(symbol)) is not None
-            if state not in WELL and not lives and (state != "gone" or symbol not in delisted):
+            if state not in WELL and not lives and (state != "removed" or symbol not in delisted):
                 return False
     return len(recorder.links) > 1 and bool(recorder.links[1].session.subscriptions())
 

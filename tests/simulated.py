@@ -56,7 +56,7 @@ def checksum(sides: tuple[Levels, Levels]) -> int:
     return zlib.crc32(text.encode())
 
 
-WELL = ("live", "quiet")
+WELL = ("active", "idle")
 """States of a subscription that delivers."""
 
 
@@ -508,8 +508,8 @@ class World:
             if len(states) < count * (len(self.symbols) - len(self.delisted)):
                 return False
             for channel, symbol, state, _ in states:
-                excused = (state == "refused" and (channel, symbol) in link.refused) or (
-                    state in {"gone", "refused"} and symbol in self.delisted
+                excused = (state == "rejected" and (channel, symbol) in link.refused) or (
+                    state in {"removed", "rejected"} and symbol in self.delisted
                 )
                 if state not in WELL and not excused:
                     return False

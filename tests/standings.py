@@ -56,9 +56,9 @@ def wrong(
         truth = exchange.book(symbol, depths[channel])
         if whole is None or best is None:
             seen[state] += 1
-            if state in {"live", "quiet"}:
+            if state in {"active", "idle"}:
                 sentences.append(f"{channel} {symbol} is said to be {state}, and has no book")
-            elif state not in {"refused", "gone", "wanted", "asked"} and not reason:
+            elif state not in {"rejected", "removed", "pending", "requested", "acked"} and not reason:
                 sentences.append(f"{channel} {symbol} is {state}, and does not say why")
             continue
         if truth is None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from krakpot import config
-from krakpot.config import Config, duration, load, unmatched
+from krakpot.config import Config, load
 from krakpot.errors import ConfigError
 
 KEY = "aKeyThatNobodyHas+/0123456789"
@@ -189,32 +189,6 @@ def test_files_that_cannot_be_read(folder: Path) -> None:
         load({}, file=folder / "latin.toml", environment={})
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("30s", 30),
-        ("10m", 600),
-        ("1h", 3600),
-        ("2d", 172800),
-        ("1h30m", 5400),
-        ("1.5m", 90),
-        ("90", 90),
-        (90, 90),
-        (" 5s ", 5),
-    ],
-)
-def test_durations(text: object, seconds: float) -> None:
-    """As people write them."""
-    assert duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "s", "1w", "1h 30m", "1e3", "inf", "nan", "-1s", "0", "0s", "1,5m", "1h-1m"])
-def test_what_is_no_duration(text: str) -> None:
-    """Nothing is guessed."""
-    with pytest.raises(ValueError, match="duration"):
-        duration(text)
-
-
 def test_no_password_stands_in_an_address() -> None:
     """Addresses are said and go into the ledger: one with a password is refused, and the sentence does not have it."""
     for key, value in (("url", "wss://me:pass@ws.kraken.com/v2"), ("rest_url", "https://me:pass@api.kraken.com")):
@@ -301,12 +275,3 @@ def test_a_file_with_a_secret_is_for_its_owner_alone(folder: Path, mode: int) ->
     file.write_text("depth = 10\n")
     file.chmod(mode | 0o044)
     assert load({}, environment={}).depth == 10
-
-
-def test_near_names() -> None:
-    """Kraken's older names lead to the newer ones, misspelt ones to those that look alike."""
-    names = ["BTC/USD", "BTC/EUR", "DOGE/USD", "ETH/USD"]
-    assert unmatched("XBT/*", names).endswith("did you mean BTC/*?")
-    assert unmatched("XDG/USD", names).endswith("did you mean DOGE/USD?")
-    assert "did you mean ETH/USD" in unmatched("ETHUSD", names)
-    assert unmatched("zzz", names).endswith("`krakpot pairs` lists them all")

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
-from krakpot import config
+from krakpot import config, values
 from krakpot.cli.main import main
 from krakpot.config import Config
 from krakpot.exchange.server import ExchangeServer, Options
@@ -47,7 +47,7 @@ def test_the_unit_starts_a_recorder(tmp_path: Path) -> None:
     (writable,) = re.findall(r"^ReadWritePaths=(.*)$", text, re.MULTILINE)
     assert found.out == Path(writable)
     assert found.metrics is not None
-    assert found.metrics[0] in config.LOOPBACK
+    assert found.metrics[0] in values.LOOPBACK
     assert re.search(r"^User=krakpot$", text, re.MULTILINE)
     page = (ROOT / "docs/running.md").read_text()
     (file,) = re.findall(r"--config (\S+)", line)

@@ -57,8 +57,8 @@ async def main():
         session.receive(frames, ts)
         if time.monotonic() - taken > 0.2:
             taken = time.monotonic()
-            session.take()
-            session.events()
+            session.drain()
+            session.take_ledger()
     session.receive([b'{"channel":"heartbeat"}'] * 10, 1)
     before = size()
     try:

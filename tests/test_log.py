@@ -92,7 +92,7 @@ def test_a_recording_that_fails_says_so_in_json(tmp_path: Path) -> None:
 def test_every_event_is_on_the_page() -> None:
     """docs/running.md lists the events that the sources say, and no other."""
     found = set(SAID)
-    for path in sorted(SOURCES.glob("*.py")):
+    for path in sorted(SOURCES.rglob("*.py")):
         found |= set(re.findall(r"Line\((?:[^()]|\([^()]*\))*?\"([a-z_]+)\"(?:,|\))", path.read_text()))
     rows = re.findall(r"^\| (`[a-z_`, ]+) \| (?:info|warning|error) \|", PAGE.read_text(), re.MULTILINE)
     told_there = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}

@@ -117,7 +117,7 @@ class Orders:
     def counts(self) -> dict[str, int]:
         """Of the book: orders, bids and asks (levels), replaced (added though held).
 
-        And absent: modifies and deletes of orders that were not there, of all updates so far.
+        And unknown_entries: modifies and deletes of orders that the book did not hold, of all updates so far.
         """
 
 @final
@@ -131,12 +131,13 @@ class Session:
     smallest that holds the snapshot.
 
     Level 3 has a host of its own: its session has channels `["level3"]` and `instrument=False`, since the instrument
-    channel is not served there, learns the pairs of the public session (`import_pairs`), and is given a token (`set_token`).
+    channel is not served there, takes the pairs of the public session (`import_pairs`), and is given a token
+    (`set_token`).
     """
 
     def __new__(
         cls,
-        id: str,
+        session: str,
         *,
         channels: Sequence[str] = ("book", "trade", "ticker"),
         symbols: Sequence[str] = ["*"],
@@ -222,15 +223,17 @@ class Session:
         """Counters of the session.
 
         {"frames", "messages": {channel: n}, "rows": {table: n}, "checksums": {"book": {"ok", "bad"}, "level3": {"ok",
-        "bad"}}, "unchecked", "errors", "gaps"}. Also "absent" (levels and orders removed or changed that were not
-        there), "replaced" (orders added though held), "pairs" (known), "selected", "subscribed", "refused", "live"
-        (books), "waiting" (acks and snapshots).
+        "bad"}}, "unchecked", "errors", "gaps"}. Also "unknown_entries" (removals of levels, changes and
+        removals of orders that the book did not hold), "replaced" (orders added though held), "pairs" (known),
+        "selected", "subscribed" (active or idle), "rejected", "in_sync" (books), "waiting" (for an ack or a snapshot).
         """
     def subscriptions(self) -> list[tuple[str, str, str, str]]:
-        """(channel, symbol, state, reason) of every wanted subscription; the reason is empty where all is well.
+        """(channel, symbol, state, reason) of every subscription; the reason is empty where all is well.
 
-        States: wanted, asked, live, quiet (live, and without data for a minute), bad (to be asked for again: a wrong
-        checksum, no answer, or silent while another channel of the symbol moves), refused, gone.
+        States: pending (to be requested), requested, acked (its snapshot is to come), active, idle (active, and without
+        data for a minute), resyncing (to be unsubscribed and subscribed again: a wrong checksum, no answer, or silent
+        while another channel of the symbol moves), unsubscribing, rejected (by the exchange), removed (delisted, or its
+        numbers cannot be held).
         """
     def pairs(self) -> list[dict[str, Any]]:
         """The instrument channel's pairs as known now.
@@ -401,7 +404,7 @@ class SubscriptionEvent:
         """The channel that is subscribed."""
     @property
     def state(self) -> str:
-        """As of Session.subscriptions: wanted, asked, live, quiet, bad, refused, gone."""
+        """As of `Session.subscriptions`."""
     @property
     def reason(self) -> str: ...
     @property

@@ -8,270 +8,37 @@ A wrong key or value raises ``ConfigError`` with its place and the allowed value
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from krakpot import _core
+from krakpot import values
 from krakpot.errors import ConfigError
+from krakpot.values import LEVEL3, LEVEL3_RATE, LOOPBACK, is_loopback
 
-LEVEL3 = "level3"
 LEVEL3_PATH = "/level3/v2"
-"""Where the built-in exchange has it."""
+"""Path of level 3 on the built-in exchange."""
 PERMISSION = 'the permission "WebSocket interface - On"'
-CHANNELS = ("book", "trade", "ticker", "ohlc", LEVEL3)
-DEPTHS = (10, 25, 100, 500, 1000)
-LEVEL3_DEPTHS = (10, 100, 1000)
-INTERVALS = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
 URL = "wss://ws.kraken.com/v2"
 LEVEL3_URL = "wss://ws-l3.kraken.com/v2"
 REST_URL = "https://api.kraken.com"
-LEVEL3_RATE = 200
-"""Cost of level-3 subscriptions a second that Kraken allows a standard account; a pro one has 500."""
-LEVEL3_RATES = (100, 100_000)
-"""From the cost of one subscription at depth 1000, without which it would never be asked for."""
 FILE = "krakpot.toml"
 PREFIX = "KRAKPOT_"
-SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-SHARE_MIN = 50
-"""Symbols that a connection has at least: all of Kraken's pairs take 29 then, and each costs attempts to connect."""
-WHEN_SLOW = ("wait", "fail")
-PRECISION_MAX = 10
 KEY_PAIR = ("api_key", "api_secret")
 SECRETS = (*KEY_PAIR, "metrics_token")
 """Options that never come from the command line, and are never shown."""
-TOKEN_MIN = 16
-"""Characters of a token that cannot be guessed."""
+SLOW_DISK = ("wait", "fail")
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("info", "warning", "error")
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 OTHER_VARIABLES = {"KRAKPOT_DATA", "KRAKPOT_TEST", "KRAKPOT_DEBUG"}
 """Variables with the prefix that are no options of a recording."""
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
-        sentence = "a list of words, or words with commas between"
-        raise ValueError(sentence)
-    return tuple(item.strip() for item in items if item.strip())
-
-
-def _patterns(value: Any) -> tuple[str, ...]:
-    words = _words(value)
-    if not words:
-        sentence = "one or more patterns, as BTC/USD, ETH/* or *"
-        raise ValueError(sentence)
-    return words
-
-
-def _channels(value: Any) -> tuple[str, ...]:
-    words = _words(value)
-    if not words or not set(words) <= set(CHANNELS):
-        sentence = f"one or more of {', '.join(CHANNELS)}"
-        raise ValueError(sentence)
-    return tuple(dict.fromkeys(words))
-
-
-def _among(allowed: tuple[int, ...]) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        text = str(value)
-        if not text.isascii() or not text.isdigit() or int(text) not in allowed:
-            sentence = f"one of {', '.join(map(str, allowed))}"
-            raise ValueError(sentence)
-        return int(text)
-
-    return read
-
-
-def duration(value: Any) -> float:
-    """Seconds of ``30s``, ``10m``, ``1h``, ``2d``, ``1h30m`` or a plain number of seconds."""
-    text = str(value).strip()
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
-    if parts and "".join(n + unit for n, unit in parts) == text:
-        seconds = sum(float(n) * UNITS[unit] for n, unit in parts)
-    elif re.fullmatch(r"\d+(\.\d+)?", text):
-        seconds = float(text)
-    else:
-        sentence = "a duration as 30s, 10m, 1h, 2d or 1h30m"
-        raise ValueError(sentence)
-    if seconds <= 0:
-        sentence = "a duration above zero"
-        raise ValueError(sentence)
-    return seconds
-
-
-def _flag(value: Any) -> bool:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if str(value).lower() not in words:
-        sentence = "true or false"
-        raise ValueError(sentence)
-    return words[str(value).lower()]
-
-
-def precision(value: Any) -> dict[str, tuple[int, int]]:
-    """Precisions by symbol: ``BTC/USD=1,8`` (several with blanks between, or a table of pairs)."""
-    if isinstance(value, Mapping):
-        items = [(str(symbol), pair) for symbol, pair in value.items()]
-    else:
-        texts = value.split() if isinstance(value, str) else value
-        items = [text.partition("=")[::2] for text in texts] if isinstance(texts, (list, tuple)) else [("", None)]
-    result = {}
-    for symbol, pair in items:
-        found = re.fullmatch(
-            r"(\d{1,2}),(\d{1,2})", pair if isinstance(pair, str) else ",".join(map(str, _listed(pair))), re.ASCII
-        )
-        if "/" not in symbol or found is None or max(map(int, found.groups())) > PRECISION_MAX:
-            sentence = f"SYMBOL=PRICE,QTY with decimals from 0 to {PRECISION_MAX}, as BTC/USD=1,8"
-            raise ValueError(sentence)
-        result[symbol] = (int(found[1]), int(found[2]))
-    return result
-
-
-def _listed(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, (list, tuple)) else ()
-
-
-def _address(secure: str, plain: str, *, elsewhere: str = "") -> Callable[[Any], str]:
-    """Read an address of the scheme ``secure``; ``plain`` is allowed on this machine.
-
-    ``elsewhere``: also to other ones, with this option, which is looked at when all are known.
-    """
-    asked = f", or with {elsewhere}" if elsewhere else ""
-    sentence = (
-        f"a {secure}:// address ({plain}:// only on this machine: localhost, 127.0.0.1 or ::1{asked}), "
-        "without a name or password"
-    )
-
-    def read(value: Any) -> str:
-        text = str(value)
-        try:
-            parts = urlsplit(text)
-            port = parts.port
-            # What no name server can be asked for: a label that is empty or too long.
-            (parts.hostname or "").encode("idna")
-        except ValueError as error:
-            raise ValueError(sentence) from error
-        # A blank would end the path in the request.
-        whole = text.isprintable() and " " not in text
-        here = parts.scheme == plain and (elsewhere or parts.hostname in LOOPBACK)
-        # Addresses are said and written to the ledger: no password may stand in one.
-        open_ = "@" not in parts.netloc
-        if not (whole and parts.hostname and open_ and (parts.scheme == secure or here)) or port == 0 or "#" in text:
-            raise ValueError(sentence)
-        return text
-
-    return read
-
-
-url = _address("wss", "ws", elsewhere="--plaintext")
-level3_url = _address("wss", "ws")
-"""A token goes there."""
-rest_url = _address("https", "http")
-
-
-def _rate(value: Any) -> int:
-    text = str(value)
-    low, high = LEVEL3_RATES
-    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not low <= int(text) <= high:
-        sentence = f"a whole number from {low} to {high}: 200 for a standard account, 500 for a pro one"
-        raise ValueError(sentence)
-    return int(text)
-
-
-def _share(value: Any) -> int:
-    text = str(value)
-    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < SHARE_MIN:
-        sentence = f"a whole number from {SHARE_MIN}"
-        raise ValueError(sentence)
-    return int(text)
-
-
-def _when_slow(value: Any) -> str:
-    if value not in WHEN_SLOW:
-        sentence = f"one of {', '.join(WHEN_SLOW)}"
-        raise ValueError(sentence)
-    return str(value)
-
-
-def _key(value: Any) -> str:
-    text = str(value).strip()
-    # It goes into a header.
-    if not re.fullmatch(r"[!-~]+", text):
-        sentence = "an API key as Kraken shows it, letters, digits and signs without blanks"
-        raise ValueError(sentence)
-    return text
-
-
-def _secret(value: Any) -> str:
-    text = str(value).strip()
-    sentence = "an API secret as Kraken shows it, in base64"
-    try:
-        if not base64.b64decode(text, validate=True):
-            raise ValueError(sentence)
-    except (binascii.Error, ValueError):
-        raise ValueError(sentence) from None
-    return text
-
-
-def bytes_(value: Any) -> int:
-    """Bytes of ``5GB``, ``500MB``, ``1.5TB`` or a plain number of bytes."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)B?", str(value).strip(), re.ASCII)
-    if found is None:
-        sentence = "a size as 500MB, 5GB or 1.5TB; 0 for no limit"
-        raise ValueError(sentence)
-    return round(float(found[1]) * SIZES[found[2]])
-
-
-def keep(value: Any) -> float:
-    """Seconds of a duration of at least a day."""
-    try:
-        seconds = duration(value)
-    except ValueError:
-        seconds = 0.0
-    if seconds < UNITS["d"]:
-        sentence = "a duration of at least a day, as 30d"
-        raise ValueError(sentence)
-    return seconds
-
-
-def _metrics(value: Any) -> tuple[str, int]:
-    """Where metrics are served: ``9100``, ``0.0.0.0:9100``, ``[::1]:9100``; port 0 is any free one."""
-    found = re.fullmatch(r"(?:(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):)?(\d{1,5})", str(value), re.ASCII)
-    if found is None or int(found[2]) >= 1 << 16:
-        sentence = "PORT or HOST:PORT, as 9100, 0.0.0.0:9100 or [::1]:9100"
-        raise ValueError(sentence)
-    return (found[1] or "127.0.0.1").strip("[]"), int(found[2])
-
-
-def _metrics_token(value: Any) -> str:
-    text = str(value).strip()
-    # It goes into a header.
-    if not re.fullmatch(rf"[!-~]{{{TOKEN_MIN},}}", text):
-        sentence = f"{TOKEN_MIN} or more letters, digits and signs without blanks"
-        raise ValueError(sentence)
-    return text
-
-
-def _word(allowed: tuple[str, ...]) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if value not in allowed:
-            sentence = f"one of {', '.join(allowed)}"
-            raise ValueError(sentence)
-        return str(value)
-
-    return read
 
 
 @dataclass(frozen=True)
@@ -349,7 +116,7 @@ class Config:
                 f"(or api_key and api_secret in {FILE}, readable by you alone)"
             )
             raise ConfigError(sentence)
-        if (_here(self.url) or self._plain) and self.rest_url == REST_URL:
+        if (is_loopback(self.url) or self._plain) and self.rest_url == REST_URL:
             # A key of Kraken's is for Kraken: what is recorded here is not.
             sentence = (
                 f"level3 of {self.url} needs a token from there: give --rest-url "
@@ -360,7 +127,7 @@ class Config:
     @property
     def _plain(self) -> bool:
         """Whether the public channels come in plain text from another machine."""
-        return urlsplit(self.url).scheme == "ws" and not _here(self.url)
+        return urlsplit(self.url).scheme == "ws" and not is_loopback(self.url)
 
     @property
     def public(self) -> list[str]:
@@ -368,46 +135,41 @@ class Config:
         return [channel for channel in self.channels if channel != LEVEL3]
 
 
-def _here(address: str) -> bool:
-    """Whether an address is on this machine."""
-    return urlsplit(address).hostname in LOOPBACK
-
-
 def _level3_url(address: str) -> str:
     """Where level 3 is, if nobody says so: Kraken's, or that of the built-in exchange at ``address``."""
     parts = urlsplit(address)
-    return urlunsplit((parts.scheme, parts.netloc, LEVEL3_PATH, "", "")) if _here(address) else LEVEL3_URL
+    return urlunsplit((parts.scheme, parts.netloc, LEVEL3_PATH, "", "")) if is_loopback(address) else LEVEL3_URL
 
 
 READERS: dict[str, Callable[[Any], Any]] = {
-    "out": lambda value: Path(str(value)).expanduser(),
-    "symbols": _patterns,
-    "exclude": _words,
-    "channels": _channels,
-    "depth": _among(DEPTHS),
-    "interval": _among(INTERVALS),
-    "tokenised": _flag,
-    "raw": _flag,
-    "duration": duration,
-    "url": url,
-    "plaintext": _flag,
-    "seal_interval": duration,
-    "keep": keep,
-    "min_free": bytes_,
-    "precision": precision,
-    "symbols_per_connection": _share,
-    "redundant": _words,
-    "when_slow": _when_slow,
-    "level3_depth": _among(LEVEL3_DEPTHS),
-    "level3_url": level3_url,
-    "level3_rate": _rate,
-    "rest_url": rest_url,
-    "api_key": _key,
-    "api_secret": _secret,
-    "metrics": _metrics,
-    "metrics_token": _metrics_token,
-    "log_format": _word(LOG_FORMATS),
-    "log_level": _word(LOG_LEVELS),
+    "out": values.folder,
+    "symbols": values.patterns,
+    "exclude": values.words,
+    "channels": values.channels,
+    "depth": values.number_of(values.DEPTHS),
+    "interval": values.number_of(values.INTERVALS),
+    "tokenised": values.flag,
+    "raw": values.flag,
+    "duration": values.duration,
+    "url": values.url,
+    "plaintext": values.flag,
+    "seal_interval": values.duration,
+    "keep": values.keep,
+    "min_free": values.byte_size,
+    "precision": values.precision,
+    "symbols_per_connection": values.whole_number(values.CONNECTION_SYMBOLS_MIN, 1_000_000),
+    "redundant": values.words,
+    "when_slow": values.word_of(SLOW_DISK),
+    "level3_depth": values.number_of(values.LEVEL3_DEPTHS),
+    "level3_url": values.level3_url,
+    "level3_rate": values.whole_number(*values.LEVEL3_RATES, ": 200 for a standard account, 500 for a pro one"),
+    "rest_url": values.rest_url,
+    "api_key": values.api_key,
+    "api_secret": values.api_secret,
+    "metrics": values.host_and_port,
+    "metrics_token": values.token,
+    "log_format": values.word_of(LOG_FORMATS),
+    "log_level": values.word_of(LOG_LEVELS),
 }
 NAMES = {"duration": "for"}
 """Names outside Python where they differ."""
@@ -437,7 +199,7 @@ def load(
     Without a ``level3_url``, an exchange on this machine is taken for the built-in one, whose level 3 has a path of its
     own at the same address.
     """
-    values: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     keys = _keys()
     path = file if file is not None else Path(FILE)
     if file is not None or path.exists():
@@ -445,7 +207,7 @@ def load(
             if key not in keys:
                 sentence = f"{path}: unknown key {key!r}; allowed are {', '.join(sorted(keys))}"
                 raise ConfigError(sentence)
-            values[keys[key]] = read(keys[key], value, f"{path}: {key}")
+            found[keys[key]] = read(keys[key], value, f"{path}: {key}")
     for name, text in environment.items():
         if name.startswith(PREFIX) and name not in OTHER_VARIABLES:
             key = name.removeprefix(PREFIX).lower()
@@ -453,38 +215,28 @@ def load(
                 allowed = ", ".join(PREFIX + key.upper() for key in sorted(keys))
                 sentence = f"environment: unknown variable {name}; allowed are {allowed}"
                 raise ConfigError(sentence)
-            values[keys[key]] = read(keys[key], text, f"environment: {name}")
+            found[keys[key]] = read(keys[key], text, f"environment: {name}")
     for key, value in options.items():
         if value is not None and value != ():
             assert key not in SECRETS, "never from the command line"
-            values[key] = read(key, value, f"--{NAMES.get(key, key).replace('_', '-')}")
-    values.setdefault("level3_url", _level3_url(values.get("url", URL)))
-    return Config(**values)
+            found[key] = read(key, value, f"--{NAMES.get(key, key).replace('_', '-')}")
+    found.setdefault("level3_url", _level3_url(found.get("url", URL)))
+    return Config(**found)
 
 
 def _file(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            values = tomllib.load(file)
+            found = tomllib.load(file)
     except FileNotFoundError:
         sentence = f"{path}: there is no such file; --config names a TOML file"
         raise ConfigError(sentence) from None
     except (OSError, ValueError) as error:
         sentence = f"{path}: cannot be read as TOML: {error}"
         raise ConfigError(sentence) from None
-    secrets = [key for key in SECRETS if key in values]
+    secrets = [key for key in SECRETS if key in found]
     if secrets and mode & (stat.S_IRWXG | stat.S_IRWXO):
         sentence = f"{path}: {secrets[-1]} is for you alone, and others can read this file: chmod 600 {path}"
         raise ConfigError(sentence)
-    return values
-
-
-def unmatched(pattern: str, names: list[str], option: str = "--symbols") -> str:
-    """Say that a pattern matches no pair, with names that are near."""
-    near = get_close_matches(pattern, names, 3, 0.6)
-    renamed = pattern.replace("XBT", "BTC").replace("XDG", "DOGE")
-    if renamed != pattern and any(_core.matches(renamed, name) for name in names):
-        near = [renamed]
-    hint = f"did you mean {' or '.join(near)}?" if near else "`krakpot pairs` lists them all"
-    return f"{option}: {pattern!r} matches none of the {len(names)} pairs; {hint}"
+    return found

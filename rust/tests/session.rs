@@ -84,7 +84,7 @@ fn no_more_symbols_are_asked_for_than_may_wait() {
         session.receive(book("snapshot", &format!("S{i}/USD"), "1.0", one_bid("10")).as_bytes(), START);
     }
     assert_eq!(session.requests(START).len(), 1);
-    assert_eq!(session.live(), 50);
+    assert_eq!(session.books_in_sync(), 50);
 }
 
 #[test]
@@ -118,9 +118,9 @@ fn a_wrong_checksum_repairs_one_symbol_and_leaves_the_others_alone() {
         session.receive(ack("subscribe", "book", symbol, 2).as_bytes(), START);
         session.receive(book("snapshot", symbol, "1.0", one_bid("10")).as_bytes(), START);
     }
-    assert_eq!((session.live(), session.counts().book.ok), (2, 2));
+    assert_eq!((session.books_in_sync(), session.counts().book.ok), (2, 2));
     session.receive(book("update", "A/USD", "1.0", 7).as_bytes(), START);
-    assert_eq!((session.live(), session.counts().book.bad), (1, 1));
+    assert_eq!((session.books_in_sync(), session.counts().book.bad), (1, 1));
     let leave = session.requests(START);
     assert_eq!(leave.len(), 1);
     assert!(leave[0].contains("unsubscribe") && leave[0].contains(r#"["A/USD"]"#), "{leave:?}");
@@ -132,7 +132,7 @@ fn a_wrong_checksum_repairs_one_symbol_and_leaves_the_others_alone() {
     assert!(again[0].contains(r#""method":"subscribe""#) && again[0].contains("A/USD"), "{again:?}");
     session.receive(ack("subscribe", "book", "A/USD", 4).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "2.0", one_bid("20")).as_bytes(), START);
-    assert_eq!((session.live(), session.counts().book.ok, session.counts().errors), (2, 3, 0));
+    assert_eq!((session.books_in_sync(), session.counts().book.ok, session.counts().errors), (2, 3, 0));
     let kinds = kinds(&mut session);
     for kind in ["mismatch", "resync", "unsubscribed", "subscribed", "snapshot"] {
         assert!(kinds.iter().any(|k| k == kind), "{kind} in {kinds:?}");
@@ -229,13 +229,13 @@ fn bad_input_is_counted_and_the_session_goes_on() {
         session.receive(frame, START);
     }
     assert_eq!(session.counts().errors, bad.len() as u64);
-    assert_eq!(session.live(), 1, "none of them touched the book");
+    assert_eq!(session.books_in_sync(), 1, "none of them touched the book");
     let rows = session.take_ledger().iter().filter(|e| e.kind == "decode_error").count();
     assert_eq!(rows, limits::ERROR_ROWS_MAX as usize, "the first of a second one by one");
     session.receive(book("update", "A/USD", "1.0", one_bid("10")).as_bytes(), START + 2 * SECOND);
     let summed: Vec<_> = session.take_ledger().into_iter().filter(|e| e.kind == "decode_error").collect();
     assert_eq!(summed[0].count, Some(bad.len() as u64 - u64::from(limits::ERROR_ROWS_MAX)), "the others together");
-    assert_eq!((session.live(), session.counts().book.ok), (1, 2));
+    assert_eq!((session.books_in_sync(), session.counts().book.ok), (1, 2));
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn digits_beyond_the_precision_end_the_book_and_twice_in_a_snapshot_give_the_sym
     session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
     session.receive(book("update", "A/USD", "1.05", 1).as_bytes(), START);
-    assert_eq!((session.live(), session.counts().errors), (0, 1));
+    assert_eq!((session.books_in_sync(), session.counts().errors), (0, 1));
     assert!(session.requests(START)[0].contains("unsubscribe"));
     for _ in 0..2 {
         session.receive(book("snapshot", "A/USD", "1.05", 1).as_bytes(), START);
@@ -266,7 +266,7 @@ fn a_symbol_given_up_for_its_digits_is_asked_for_again_when_its_precision_change
     assert!(session.requests(START)[0].contains(r#""method":"subscribe""#));
     session.receive(ack("subscribe", "book", "A/USD", 3).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "1.05", one_bid("105")).as_bytes(), START);
-    assert_eq!(session.live(), 1);
+    assert_eq!(session.books_in_sync(), 1);
 }
 
 #[test]
@@ -275,12 +275,12 @@ fn a_change_of_precision_renews_the_book() {
     session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
     session.receive(instrument("update", &[pair("A/USD", "online", 2)]).as_bytes(), START);
-    assert_eq!(session.live(), 0);
+    assert_eq!(session.books_in_sync(), 0);
     assert!(session.requests(START)[0].contains("unsubscribe"));
     session.receive(ack("unsubscribe", "book", "A/USD", 3).as_bytes(), START);
     session.requests(START);
     session.receive(book("snapshot", "A/USD", "1.00", one_bid("100")).as_bytes(), START);
-    assert_eq!((session.live(), session.counts().book.ok), (1, 2));
+    assert_eq!((session.books_in_sync(), session.counts().book.ok), (1, 2));
 }
 
 fn trade(kind: &str, ids: &[i64]) -> String {
@@ -352,7 +352,7 @@ fn alive_rows_account_for_every_frame_and_row() {
     session.end(START + 3 * SECOND, "done");
     session.receive(br#"{"channel":"heartbeat"}"#, START + 4 * SECOND);
     assert_eq!(session.counts().frames, 3, "nothing is taken after the end");
-    assert_eq!(session.live(), 0);
+    assert_eq!(session.books_in_sync(), 0);
     let rows = session.drain();
     let names: Vec<_> = rows.iter().map(|rows| rows.table.name()).collect();
     assert_eq!(names, ["book", "pairs", "ledger"]);
@@ -383,7 +383,7 @@ fn numbers_that_are_none_or_come_twice_are_refused() {
     session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
     session.receive(book("update", "A/USD", "\"\"", one_bid("10")).as_bytes(), START);
-    assert_eq!((session.counts().errors, session.live()), (1, 1), "an empty text is no number");
+    assert_eq!((session.counts().errors, session.books_in_sync()), (1, 1), "an empty text is no number");
     let beyond = "340282366920938463463374607431768211456.5";
     let ticker = format!(
         r#"{{"channel":"ticker","type":"update","data":[{{"symbol":"A/USD","bid":0.5,"bid":{beyond},"ask":1.0}}]}}"#
@@ -398,7 +398,7 @@ fn a_crossed_book_ends_with_or_without_a_checksum() {
     session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
     let crossed = r#"{"channel":"book","type":"snapshot","data":[{"symbol":"A/USD","bids":[{"price":2.0,"qty":1.00000000}],"asks":[{"price":1.0,"qty":1.00000000}]}]}"#;
     session.receive(crossed.as_bytes(), START);
-    assert_eq!((session.live(), session.counts().book.bad), (0, 1));
+    assert_eq!((session.books_in_sync(), session.counts().book.bad), (0, 1));
     assert!(kinds(&mut session).iter().any(|kind| kind == "crossed"));
 }
 
@@ -417,7 +417,7 @@ fn a_precision_beyond_the_columns_ends_the_book_as_the_ledger_says() {
     session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
     session.receive(instrument("update", &[pair("A/USD", "online", limits::SCALE + 1)]).as_bytes(), START);
-    assert_eq!(session.live(), 0);
+    assert_eq!(session.books_in_sync(), 0);
     assert_eq!(kinds(&mut session).last().map(String::as_str), Some("gone"));
     assert!(session.requests(START + 1000 * SECOND).is_empty(), "it is not asked for again");
 }
@@ -431,7 +431,7 @@ fn an_answer_that_names_nothing_ends_no_book() {
     assert!(before.contains(&"snapshot".to_owned()), "awake");
     session.receive(br#"{"method":"unsubscribe","result":{},"success":true}"#, START);
     session.receive(br#"{"method":"subscribe","result":{},"success":true}"#, START);
-    assert_eq!(session.live(), 1);
+    assert_eq!(session.books_in_sync(), 1);
     assert!(kinds(&mut session).is_empty());
 }
 
@@ -533,7 +533,7 @@ fn how_a_message_is_laid_out_makes_no_difference() {
         pair.receive(&frame, now);
     }
     let counts = pair.plain.counts();
-    assert!(counts.book.ok > 10_000 && counts.book.bad > 100 && counts.absent > 1_000, "{counts:?}");
+    assert!(counts.book.ok > 10_000 && counts.book.bad > 100 && counts.unknown_entries > 1_000, "{counts:?}");
     assert!(counts.rows[Table::Checkpoints as usize] > 300, "{counts:?}");
     for kind in ["mismatch", "crossed", "precision", "decode_error"] {
         assert!(pair.seen.contains(kind), "{kind} is one of {:?}", pair.seen);
@@ -611,7 +611,7 @@ fn how_a_message_of_level_3_is_laid_out_makes_no_difference() {
         pair.receive(&frame, now);
     }
     let counts = pair.plain.counts();
-    assert!(counts.level3.ok > 5_000 && counts.level3.bad > 50 && counts.absent > 500, "{counts:?}");
+    assert!(counts.level3.ok > 5_000 && counts.level3.bad > 50 && counts.unknown_entries > 500, "{counts:?}");
     for kind in ["mismatch", "crossed", "precision", "decode_error", "doubt"] {
         assert!(pair.seen.contains(kind), "{kind} is one of {:?}", pair.seen);
     }

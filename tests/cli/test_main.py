@@ -373,4 +373,4 @@ def test_compare_says_whether_the_two_are_the_same(folder: Path) -> None:
     wrong(krakpot("compare", "lake", "--window", "much"), "--window: 'much' is not allowed")
     wrong(krakpot("compare", "lake", "--live", "--from", "2026-08-02"), "leave --from and --to out")
     wrong(krakpot("compare", "lake", "--live"), "nobody records into it")
-    wrong(krakpot("compare", "lake", "--from", "yesterday"), "'yesterday' is no time")
+    wrong(krakpot("compare", "lake", "--from", "yesterday"), "'yesterday' is not a time")

@@ -12,7 +12,7 @@ from krakpot.record.recorder import Progress
 
 COUNTS = {
     "frames": 12_345, "rows": {"book": 20_000, "trades": 34}, "checksums": {"book": {"ok": 9_999, "bad": 2}},
-    "gaps": 1, "errors": 3, "refused": 4, "live": 5, "selected": 6, "waiting": 1,
+    "gaps": 1, "errors": 3, "refused": 4, "in_sync": 5, "selected": 6, "waiting": 1,
 }  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_level_3_stands_beside_the_books(capsys: pytest.CaptureFixture[str]) -> None:
     """Where it is recorded: its own books, checksums and, on a terminal, connections that are down."""
-    level3 = {"live": 7, "selected": 8, "waiting": 1, "connections": 3, "down": 2}
+    level3 = {"in_sync": 7, "selected": 8, "waiting": 1, "connections": 3, "down": 2}
     counts = COUNTS | {"level3": level3, "checksums": {"book": {"ok": 5, "bad": 0}, "level3": {"ok": 1_234, "bad": 1}}}
     with Screen() as screen:
         screen._line_at -= LINE_EVERY
@@ -76,7 +76,8 @@ def test_level_3_stands_beside_the_books(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_second_source_and_connections_that_are_down(capsys: pytest.CaptureFixture[str]) -> None:
     """Where there are any: the second source's books, and how many connections of either are down."""
     counts = COUNTS | {
-        "connections": 4, "down": 1, "redundant": {"live": 2, "selected": 3, "waiting": 1, "connections": 1, "down": 1},
+        "connections": 4, "down": 1,
+        "redundant": {"in_sync": 2, "selected": 3, "waiting": 1, "connections": 1, "down": 1},
     }  # fmt: skip
     with Screen() as screen:
         screen._line_at -= LINE_EVERY

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import statistics
 from bisect import bisect_right
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -19,10 +18,9 @@ import frames
 import lakes
 from channels import MS, SESSIONS, Channels, Message
 from krakpot.compare import compare
-from krakpot.compare.compare import Report
+from krakpot.compare.report import Report
 from krakpot.errors import ConfigError
 from krakpot.lake import compact, seal
-from krakpot.lake.lake import Part
 from krakpot.lake.verify import verify
 
 SECONDS = 20.0
@@ -210,7 +208,7 @@ def test_a_lost_event_is_reported_at_its_place(deep: bool, tmp_path: Path) -> No
     else:
         before = compare.compare(tmp_path / "lake", end=book.sent - MS)
         assert before.equal, "what came later is not of this range"
-        assert before.book.lives["reason"].null_count() == len(market.symbols)
+        assert before.book.spans["reason"].null_count() == len(market.symbols)
         ended = report.broken.row(0, named=True)
         assert (ended["symbol"], ended["channel"], ended["reason"]) == (lost.symbol, "level3", "mismatch")
         facts = report.symbols()[lost.symbol]
@@ -221,7 +219,9 @@ def test_a_lost_event_is_reported_at_its_place(deep: bool, tmp_path: Path) -> No
 def test_a_lake_without_one_of_the_channels_says_how_to_record_both(tmp_path: Path) -> None:
     """Whoever has only books is told the command; a pattern that matches nothing is told what there is."""
     lakes.make(tmp_path / "books", lakes.market())
-    with pytest.raises(ConfigError, match="has no level3 in it; record both, .* krakpot record --channels book,level3"):
+    with pytest.raises(
+        ConfigError, match="the lake has no level3; record both channels, .* krakpot record --channels book,level3"
+    ):
         compare.compare(tmp_path / "books")
     channels.record(tmp_path / "both", run((0, 0, 0), (0, 0, 0)))
     with pytest.raises(
@@ -269,7 +269,7 @@ def test_lives_follow_each_other(tmp_path: Path) -> None:
     assert report.equal
     assert total["share"] == 1
     assert total["seconds"]["only_level3"] == pytest.approx(3 * 5, abs=1)
-    assert report.book.lives.height == 6
+    assert report.book.spans.height == 6
     assert total["left_out"]["level3"] > 20
 
 
@@ -294,43 +294,10 @@ def test_two_recorders_of_one_channel_are_one_sequence(tmp_path: Path) -> None:
     assert report.equal
     assert total["seconds"]["together"] == pytest.approx(whole["seconds"]["together"], abs=0.5)
     assert total["book_states"] == pytest.approx(whole["book_states"], abs=10)
-    assert report.book.lives.height == 6
+    assert report.book.spans.height == 6
     taken = report.top.matches.group_by("symbol", "book_session").agg(pl.col("book_ts_recv").dt.epoch("ns").max())
     ends = [last for _, session, last in taken.iter_rows() if session == SESSIONS[0]]
     assert all(abs(end - cut[1]) < 2 * frames.SECOND for end in ends), "the first one is taken to its end"
-
-
-def test_a_late_range_reads_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of six hours the last is compared: books begin with their checkpoints, so that early parts are not read, and the
-    states are those of the whole.
-    """
-    minutes = 60 * frames.SECOND
-    timed = lakes.market(720, step=minutes // 2, level3=True)
-    recorder = lakes.Recorder(tmp_path / "lake", interval=1800.0)
-    for i in range(0, len(timed), 20):
-        recorder.take(timed[i : i + 20])
-        recorder.session.tick(recorder.session.now)
-    recorder.end()
-    seal.recover(tmp_path / "lake")
-    opened: list[int] = []
-    plain = compare.read
-
-    def read(parts: Sequence[Part], *told: Any) -> pl.DataFrame:
-        opened.extend(part.number for part in parts)
-        return plain(parts, *told)
-
-    monkeypatch.setattr(compare, "read", read)
-    late = timed[-1][0] - 60 * minutes
-    states = []
-    for run_up in (compare.RUN_UP, compare.RUN_UP * 10):
-        monkeypatch.setattr(compare, "RUN_UP", run_up)
-        opened.clear()
-        report = compare.compare(tmp_path / "lake", start=late)
-        kept = report.book.states.filter(pl.col("ts_recv").dt.epoch("ns") >= late)
-        states.append((len(set(opened)), kept.select("symbol", "message", "checksum", "full").rows()))
-    assert states[0][0] < states[1][0] - 4, "early parts are left alone"
-    assert states[0][1] == states[1][1]
-    assert len(states[0][1]) > 50
 
 
 def test_a_compacted_lake_gives_the_same(tmp_path: Path) -> None:
@@ -351,53 +318,3 @@ def test_a_compacted_lake_gives_the_same(tmp_path: Path) -> None:
     for one, want in zip(ranges, before, strict=True):
         assert want["total"]["book_states"] > 50
         assert compare.compare(tmp_path / "lake", **one).to_dict() == want
-
-
-def channel(states: list[tuple[int, int]], begin: int = 0, end: int = 10_000) -> compare.Channel:
-    """A channel of one symbol from (time in ms, checksum), known from ``begin`` to ``end``, in ms."""
-    rows = [
-        ("BTC/USD", "a", 0, n, frames.START + time * MS, frames.START + time * MS, checksum, checksum, 1)
-        for n, (time, checksum) in enumerate(states)
-    ]
-    life = ("BTC/USD", "a", 0, 0, frames.START + begin * MS, len(rows), frames.START + end * MS, "disconnect")
-    made_of = [
-        pl.DataFrame(told, schema={k: pl.Int64() if v == compare.TIME else v for k, v in schema.items()}, orient="row")
-        for told, schema in ((rows, compare.STATES), ([life], compare.LIVES))
-    ]
-    return compare.sequence(compare.Channel(made_of[0].cast(compare.STATES), made_of[1].cast(compare.LIVES)))
-
-
-def test_a_state_that_recurs_within_a_second_in_either_channel_is_no_latency() -> None:
-    """State 7 comes again after a second and more: both count. State 5 comes again sooner, but the book channel leaves
-    its second coming out: it is found, and does not count. Nor does the first state, which begins a life.
-    """
-    derived = channel([(0, 1), (1000, 5), (1100, 2), (1500, 5), (2000, 7), (2500, 3), (3001, 7), (4000, 4)])
-    book = channel([(3, 1), (1004, 5), (1105, 2), (2006, 7), (2507, 3), (3008, 7), (4009, 4)])
-    matches = compare.align(book, derived, "checksum", compare.WINDOW).matches
-    assert matches["checksum"].to_list() == [1, 5, 2, 7, 3, 7, 4]
-    assert matches["latency_recv"].to_list() == [ms * MS for ms in (3, 4, 5, 6, 7, 7, 9)]
-    assert matches["recurs"].to_list() == [False, True, False, False, False, False, False]
-    assert matches["begins"].to_list() == [True] + [False] * 6
-    assert compare.latency(matches)["pairs"].item() == 5
-    assert compare.latency(matches)["median"].item() == 7 * MS
-    # The other way round: what recurs in the book channel alone.
-    turned = compare.align(derived, book, "checksum", compare.WINDOW).matches
-    assert turned["recurs"].to_list() == matches["recurs"].to_list()
-    assert turned["latency_recv"].to_list() == [-one for one in matches["latency_recv"]]
-
-
-@pytest.mark.parametrize(("last", "left_out"), [(9_978, True), (9_970, False)])
-def test_a_state_near_the_end_may_have_its_counterpart_beyond(last: int, left_out: bool) -> None:
-    """Level 3 is later by 5 to 10 ms: what only the book channel has is left out where, at these latencies and as much
-    more as they spread, level 3 would have said it after its end; before, it is missing.
-    """
-    common = [(100 * n, n) for n in range(1, 30)]
-    derived = channel([(time + 5 + n % 6, n) for time, n in common], end=9_990)
-    book = channel([*common, (last, 99)])
-    compared = compare.align(book, derived, "checksum", compare.WINDOW)
-    runs = compare.disagreements(compared, book)
-    assert compared.book["partner"].null_count() == 1
-    assert bool(compared.book["compared"].to_list()[-1]) is not left_out
-    assert runs["message"].to_list() == ([] if left_out else [29])
-    if not left_out:
-        assert (runs["ts_to"] - runs["ts_from"]).dt.total_milliseconds().to_list() == [10_000 - last]

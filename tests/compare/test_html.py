@@ -13,7 +13,9 @@ import channels
 from channels import MS
 from krakpot.compare import compare
 from krakpot.compare import html as compare_page
-from krakpot.compare.compare import MATCHES, Report
+from krakpot.compare.align import MATCHES
+from krakpot.compare.report import Report
+from krakpot.compare.text import lines, milliseconds
 from krakpot.errors import StorageError
 
 
@@ -75,7 +77,7 @@ def test_the_page_stands_alone_and_tells_the_numbers(report: Report, tmp_path: P
     for symbol, facts in report.symbols().items():
         assert symbol in words
         assert f"{facts['book_states']:,}" in words
-    assert compare.milliseconds(report.total()["latency"]["recv"]["median"]) in words
+    assert milliseconds(report.total()["latency"]["recv"]["median"]) in words
     assert report.broken.height + report.runs.height + report.runs_full.height > 0
     for frame in (report.broken, report.runs_full):
         for message in frame["message"].head(5):
@@ -105,9 +107,9 @@ def test_a_page_of_nothing(tmp_path: Path) -> None:
     report = compare.compare(lake)
     assert not report.equal
     assert report.total()["share"] is None
-    assert compare.lines(report)[-1].startswith("nothing could be compared")
+    assert lines(report)[-1].startswith("nothing could be compared")
     _, page = compare_page.write(report, tmp_path / "out")
-    assert "At no time were both books known." in page.read_text()
+    assert "At no time were both books in sync." in page.read_text()
 
 
 def test_names_are_written_as_text(report: Report) -> None:

@@ -15,6 +15,7 @@ from channels import MS, SESSIONS
 from krakpot.compare import compare
 from krakpot.compare import live as compare_live
 from krakpot.compare.live import Follower, follow
+from krakpot.compare.text import lines
 from krakpot.errors import ConfigError
 from krakpot.lake import seal
 from krakpot.lake.lake import Lake
@@ -109,15 +110,15 @@ def test_it_waits_for_both_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert report.total()["book_states"] > 20, "what came while it waited is compared as well"
     alone = tmp_path / "alone"
     Recorders(alone).until(frames.START + 3 * frames.SECOND, (0,))
-    monkeypatch.setattr(compare_live, "PATIENCE", 0.0)
-    with pytest.raises(ConfigError, match="has no level3 in it; record both"):
+    monkeypatch.setattr(compare_live, "START_TIMEOUT", 0.0)
+    with pytest.raises(ConfigError, match="the lake has no level3; record both channels"):
         follow(Lake(alone), "*", seconds=0, show=lambda lines: None)
 
 
 def test_a_lake_that_nobody_records_into(tmp_path: Path) -> None:
     """Whoever follows what has ended is told how to compare it."""
     channels.record(tmp_path / "lake", market())
-    with pytest.raises(ConfigError, match="nobody records into it; without --live its parts are compared"):
+    with pytest.raises(ConfigError, match="no recorder writes into this lake; leave out --live to compare its parts"):
         Follower(Lake(tmp_path / "lake")).look()
 
 
@@ -129,5 +130,5 @@ def test_it_ends_in_time_and_shows_lines(tmp_path: Path) -> None:
     report = follow(Lake(tmp_path / "lake"), "BTC/*", seconds=0.2, show=shown.append)
     assert report is not None
     assert list(report.symbols()) == ["BTC/USD"]
-    assert shown[-1] == compare.lines(report, most=15)
+    assert shown[-1] == lines(report, most=15)
     assert any(line.startswith("BTC/USD") for line in shown[-1])

@@ -71,7 +71,7 @@ def test_a_strategy_sees_books_trades_and_states() -> None:
             trades = [str(event.price) for event in seen if isinstance(event, TradeEvent) and event.symbol == "ETH/USD"]
             assert trades == [item["price"] for item in exchange.sent("trade", "ETH/USD")][: len(trades)]
             states = {(s.symbol, s.of, s.state) for s in seen if isinstance(s, SubscriptionEvent)}
-            assert {("BTC/USD", "book", "live"), ("ETH/USD", "trade", "live")} <= states
+            assert {("BTC/USD", "book", "active"), ("ETH/USD", "trade", "active")} <= states
             exchange.quiet |= set(exchange.markets)
             market = exchange.markets["BTC/USD"]
             book = feed.book("BTC/USD")
@@ -142,19 +142,19 @@ def test_a_bad_book_gives_no_price() -> None:
                     bad.append(event.outcome)
                     assert event.symbol == "BTC/USD"
                     if refused is None:
-                        with pytest.raises(NoBook, match="BTC/USD has no book .* is bad \\(checksum mismatch\\)") as e:
+                        with pytest.raises(NoBook, match="BTC/USD has no .* is resyncing \\(checksum mismatch\\)") as e:
                             _ = feed.book("BTC/USD").best_bid
                         refused = e.value
-                        assert repr(feed.book("BTC/USD")) == "LiveBook(BTC/USD, bad)"
+                        assert repr(feed.book("BTC/USD")) == "LiveBook(BTC/USD, resyncing)"
                         for ask in ("bids", "asks", "copy", "middle", "best"):
                             with pytest.raises(NoBook):
                                 getattr(feed.book("BTC/USD"), ask)()
                 told = isinstance(event, SubscriptionEvent) and (event.symbol, event.of, event.state)
-                if bad and told == ("BTC/USD", "book", "live"):
+                if bad and told == ("BTC/USD", "book", "active"):
                     break
             assert bad[0] == "mismatch"
             assert refused is not None
-            assert (refused.symbol, refused.state) == ("BTC/USD", "bad")
+            assert (refused.symbol, refused.state) == ("BTC/USD", "resyncing")
             assert feed.book("BTC/USD").best_bid is not None
             assert feed.counts["checksums"]["book"]["bad"] == 1
 

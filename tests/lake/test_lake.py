@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,7 +15,6 @@ import lakes
 from krakpot import Lake, _core
 from krakpot.errors import StorageError
 from krakpot.lake import seal
-from krakpot.lake.lake import nanoseconds
 
 MIDNIGHT = frames.START // frames.DAY * frames.DAY + frames.DAY
 
@@ -112,29 +111,6 @@ def test_parts_by_date_session_and_number(lake: Lake) -> None:
     assert lake.parts("book") == parts
     stray.unlink()
     assert repr(lake) == f"Lake({str(lake.path)!r})"
-
-
-@pytest.mark.parametrize(
-    ("time", "ns"),
-    [
-        (7, 7), ("1970-01-01", 0), ("1970-01-01T00:00:01", 10**9), ("1970-01-01T01:00:00+01:00", 0),
-        (date(1970, 1, 2), frames.DAY),
-        (datetime(1970, 1, 1, 0, 0, 0, 1), 1000),
-        (datetime(1970, 1, 1, tzinfo=timezone(timedelta(hours=-1))), frames.HOUR),
-        ("2026-08-02T03:35:50.123456Z", frames.START + 123_456_000), ("1969-12-31T23:59:59.999999Z", -1000),
-    ],
-)  # fmt: skip
-def test_times(time: str | int | date | datetime, ns: int) -> None:
-    """To whole nanoseconds, without passing through floats."""
-    assert nanoseconds(time) == ns
-
-
-def test_what_is_no_time() -> None:
-    """A sentence with examples."""
-    with pytest.raises(
-        ValueError, match="'yesterday' is no time; write for example 2026-11-22 or 2026-11-22T10:00:00Z"
-    ):
-        nanoseconds("yesterday")
 
 
 def test_coverage_of_a_whole_session(lake: Lake) -> None:

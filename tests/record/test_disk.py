@@ -155,7 +155,7 @@ class Ledger:
         self.rows: list[dict[str, Any]] = []
         self.said: list[str] = []
 
-    def note(self, kind: str, now: int, **columns: Any) -> None:
+    def add_ledger_row(self, kind: str, now: int, **columns: Any) -> None:
         """A row."""
         self.rows.append({"kind": kind, "now": now, **columns, "detail": lakes.facts(columns["detail"])})
 

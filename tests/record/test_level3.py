@@ -84,7 +84,7 @@ class Recording:
 
     def live(self, number: int = PAIRS) -> bool:
         """Whether that many books of level 3 live."""
-        return bool(sum(one.session.counts()["live"] for one in self.links) == number)
+        return bool(sum(one.session.counts()["in_sync"] for one in self.links) == number)
 
     def ok(self) -> int:
         """Right checksums of books."""
@@ -179,7 +179,7 @@ def test_books_and_orders_of_several_connections(tmp_path: Path) -> None:
         assert events(tmp_path, "start")[0]["facts"]["options"]["level3_depth"] == 10
         assert len(events(tmp_path, "connect")) == len(events(tmp_path, "stop")) == 4
         states = [progress.counts["level3"] for progress in recording.shown if "level3" in progress.counts]
-        assert {"selected": 12, "live": 12, "waiting": 0, "connections": 3, "down": 0} in states
+        assert {"selected": 12, "in_sync": 12, "waiting": 0, "connections": 3, "down": 0} in states
         assert any("12 of 12 pairs, level3, depth 10: about" in line for line in recording.said)
         # How late the loop is, once a second, in the public session.
         lags = events(tmp_path, "lag")

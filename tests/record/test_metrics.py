@@ -85,9 +85,9 @@ def test_the_figures_are_the_recording_s(tmp_path: Path) -> None:
             assert found["krakpot_checksums_total", "book", "bad"] == 1
             assert found["krakpot_checksums_total", "book", "ok"] == counts["checksums"]["book"]["ok"] > 0
             assert found["krakpot_reconnects_total",] == found["krakpot_gaps_total",] == 1
-            assert found["krakpot_books", "book", "live"] == 2
-            assert found["krakpot_subscriptions", "book", "refused"] == 1
-            assert found["krakpot_subscriptions", "book", "live"] == 2
+            assert found["krakpot_books", "book", "in_sync"] == 2
+            assert found["krakpot_subscriptions", "book", "rejected"] == 1
+            assert found["krakpot_subscriptions", "book", "active"] == 2
             assert found["krakpot_connection_up", "1", exchange.url] == 1
             assert 1 < found["krakpot_silence_seconds", "1", exchange.url] < SILENCE_MAX
             assert found["krakpot_queue_room",] > found["krakpot_queue",] >= 0

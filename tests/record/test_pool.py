@@ -31,7 +31,7 @@ def shards(recording: Recording) -> Spread:
 
 def live(found: Spread | None, number: int) -> bool:
     """Whether so many of its books live."""
-    return found is not None and sum(one.session.counts()["live"] for one in found.links) == number
+    return found is not None and sum(one.session.counts()["in_sync"] for one in found.links) == number
 
 
 async def spread_out(exchange: Exchange, lake: Path, **options: Any) -> Recording:
@@ -68,7 +68,7 @@ def test_symbols_are_spread_over_connections(tmp_path: Path) -> None:
                 exchange.list_pair(Market(symbol))
                 await until(lambda number=number: live(shards(recording), number))  # type: ignore[misc]  # its default
             assert [len(one.symbols) for one in shards(recording).links] == [2, 2, 2, 1]
-            await until(lambda: recording.recorder.counts.get("live") == 7)
+            await until(lambda: recording.recorder.counts.get("in_sync") == 7)
             assert recording.recorder.counts["connections"] == 4
             exchange.list_pair(Market("LTC/USD"))
             await until(lambda: recording.recorder.counts["refused"] == 3)
@@ -177,7 +177,7 @@ def test_a_second_source_leaves_no_hole(tmp_path: Path) -> None:
                 await until(lambda: recording.live(5) and live(recording.recorder.redundant, 2))
             recorder = recording.recorder
             await until(
-                lambda: (recorder.counts.get("redundant", {}).get("live"), recorder.counts.get("live")) == (2, 5)
+                lambda: (recorder.counts.get("redundant", {}).get("in_sync"), recorder.counts.get("in_sync")) == (2, 5)
             )
             assert recorder.counts["redundant"]["connections"] == 1
             summary = await recording.end()

@@ -60,7 +60,7 @@ class Recording:
     def live(self, number: int) -> bool:
         """Whether it goes on, and holds that many books that live."""
         assert not self.task.done(), f"the recorder ended: {self.task}"
-        return bool(self.counts.get("live") == number)
+        return bool(self.counts.get("in_sync") == number)
 
     async def end(self) -> dict[str, Any]:
         """Stop it; its summary."""

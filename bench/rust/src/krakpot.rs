@@ -8,7 +8,7 @@ use krakpot_core::wire::message::{Entry, Message};
 use krakpot_core::table::rows::Values;
 use krakpot_core::table::schema::Table;
 use krakpot_core::session::{Options, Session};
-use krakpot_lake::rebuild::{Found, Verifier};
+use krakpot_lake::rebuild::{Found, Rebuild, Verifier};
 
 use crate::Answer;
 use crate::cases::Case;

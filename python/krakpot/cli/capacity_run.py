@@ -23,13 +23,13 @@ from typing import Any
 import polars as pl
 
 from krakpot.cli.top import Glance
-from krakpot.config import LEVEL3_RATE
 from krakpot.errors import KrakpotError
 from krakpot.exchange.rest import Key
 from krakpot.exchange.server import COMPARED, differences
 from krakpot.lake import journal, seal
 from krakpot.lake.lake import Lake
 from krakpot.record.level3 import subscribe_seconds
+from krakpot.values import LEVEL3_RATE
 
 CORES = len(os.sched_getaffinity(0))
 LOOK = 0.05
@@ -45,7 +45,7 @@ SUBSCRIBE = 20.0
 PARTS = 5
 """Parts of the window, of which the lags of the first and the last are compared."""
 TICK = os.sysconf("SC_CLK_TCK")
-THERE = ("live", "quiet")
+THERE = ("active", "idle")
 """States of a subscription that is there."""
 
 

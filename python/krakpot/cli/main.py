@@ -119,7 +119,7 @@ def demo(duration: str, pairs: int, rate: float, seed: int, out: Path, *, json_:
     Needs no network. The lake stays in the folder, for you to look at.
     """
     from krakpot.cli import demo as module
-    from krakpot.config import duration as seconds
+    from krakpot.values import duration as seconds
 
     facts = module.demo(out, seconds=_read(seconds, duration, "--for"), pairs=pairs, rate=rate, seed=seed, quiet=json_)
     if json_:
@@ -236,7 +236,7 @@ def top(where: str, every: str, *, once: bool, json_: bool) -> None:
     from rich.console import Console
 
     from krakpot.cli import top as module
-    from krakpot.config import duration
+    from krakpot.values import duration
 
     base = _read(module.address, where, "WHERE")
     seconds = _read(duration, every, "--every")
@@ -318,8 +318,8 @@ def exchange(
     krakpot exchange --port 8080 --rest-port 8081 --api-key $KRAKPOT_API_KEY &
     krakpot record --channels book,level3 --url ws://127.0.0.1:8080/v2 --rest-url http://127.0.0.1:8081 --out lake
     """
-    from krakpot.config import duration as seconds
     from krakpot.exchange import server as module
+    from krakpot.values import duration as seconds
 
     if faults:
         _list_faults(json_=json_)
@@ -541,8 +541,9 @@ def compare(
     from krakpot.compare import compare as module
     from krakpot.compare import html as compare_page
     from krakpot.compare import live as compare_live
-    from krakpot.config import duration as seconds
+    from krakpot.compare.text import lines
     from krakpot.lake.lake import Lake
+    from krakpot.values import duration as seconds
 
     width = round(_read(seconds, window, "--window") * 1e9)
     opened = Lake(lake)
@@ -567,7 +568,7 @@ def compare(
     if json_:
         _print_json(report.to_dict() | {"files": [str(path) for path in written]})
     else:
-        for line in [*module.lines(report), *(f"written: {path}" for path in written)]:
+        for line in [*lines(report), *(f"written: {path}" for path in written)]:
             click.echo(line)
     sys.exit(0 if report.equal else WRONG)
 
@@ -667,8 +668,8 @@ def compact(lake: Path, dates: str | None, grace: str, *, json_: bool) -> None:
     Needs as much room as the largest day again. Exit 1: a day had to be left as it is.
     """
     from krakpot.cli.screen import size
-    from krakpot.config import duration as seconds
     from krakpot.lake import compact as module
+    from krakpot.values import duration as seconds
 
     wait = 0.0 if grace in ("0", "0s") else _read(seconds, grace, "--grace")
     chosen = None if dates is None else _read(module.days, dates, "--dates")

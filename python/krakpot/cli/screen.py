@@ -25,7 +25,7 @@ UNHEARD = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 LINE_EVERY = 10.0
 """Seconds between two plain lines."""
 
-FACTS = ("frames", "messages", "rows", "checksums", "unchecked", "gaps", "errors", "selected", "live", "waiting")
+FACTS = ("frames", "messages", "rows", "checksums", "unchecked", "gaps", "errors", "selected", "in_sync", "waiting")
 """Counters that a line of progress has as facts."""
 
 
@@ -152,13 +152,13 @@ class Screen:
             # Of the books of a session that has ended none is left, and that is as it should be.
             ended = progress.state == "sealing"
             books = "".join(
-                ("" if ended else f"{state.get('live', 0)} of {state.get('selected', 0)} {what}books, ")
+                ("" if ended else f"{state.get('in_sync', 0)} of {state.get('selected', 0)} {what}books, ")
                 + f"{what if ended else ''}checksums {checked['ok']:,} ok {checked['bad']} bad, "
                 for what, state, checked in _books(counts)
             )
             if "redundant" in counts and not ended:
                 state = counts["redundant"]
-                books += f"{state['live']} of {state['selected']} books of the second source, "
+                books += f"{state['in_sync']} of {state['selected']} books of the second source, "
             sentence = (
                 f"{progress.state}: {rates[0]:,.0f} messages/s, {rates[1]:,.0f} rows/s, {books}"
                 f"{counts.get('gaps', 0)} gaps, {counts.get('errors', 0)} errors, {size(progress.bytes)}"
@@ -179,7 +179,7 @@ class Screen:
         for what, state, checked in _books(counts):
             table.add_row(
                 f"{what}books",
-                f"{state.get('live', 0):,} alive of {state.get('selected', 0):,} pairs"
+                f"{state.get('in_sync', 0):,} alive of {state.get('selected', 0):,} pairs"
                 f" · {state.get('waiting', 0):,} waiting{_down(state)}",
             )
             colour = "red" if checked["bad"] else "green"
@@ -187,7 +187,7 @@ class Screen:
         if "redundant" in counts:
             state = counts["redundant"]
             table.add_row(
-                "second source", f"{state['live']:,} books alive of {state['selected']:,} pairs{_down(state)}"
+                "second source", f"{state['in_sync']:,} books alive of {state['selected']:,} pairs{_down(state)}"
             )
         table.add_row(
             "gaps",

@@ -21,8 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from krakpot.cli.screen import size, span
-from krakpot.config import rest_url
 from krakpot.errors import FeedError
+from krakpot.values import rest_url
 
 TIMEOUT = 10.0
 """Seconds for an answer."""
@@ -120,8 +120,8 @@ def panel(now: Glance, before: Glance | None, base: str) -> Table:
     table.add_row("messages", f"{now.total('messages_total'):,.0f}{rate('messages_total')}")
     table.add_row("rows", f"{now.total('rows_total'):,.0f}{rate('rows_total')}")
     for channel in sorted({key[0] for key in now.values.get("books", {})}):
-        live, waiting = (now.total("books", channel, state) for state in ("live", "waiting"))
-        table.add_row(f"{channel} books", f"{live:,.0f} live · {waiting:,.0f} waiting")
+        in_sync, waiting = (now.total("books", channel, state) for state in ("in_sync", "waiting"))
+        table.add_row(f"{channel} books", f"{in_sync:,.0f} in sync · {waiting:,.0f} waiting")
         ok, bad = (now.total("checksums_total", channel, result) for result in ("ok", "bad"))
         table.add_row("  checksums", Text(f"{ok:,.0f} ok · {bad:,.0f} bad", "red" if bad else "green"))
     states: dict[str, float] = defaultdict(float)

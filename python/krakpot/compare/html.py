@@ -1,7 +1,7 @@
-"""The report of a comparison as a page that needs nothing but a browser, and its matches as a Parquet file.
+"""The report of a comparison as one HTML page, and its matches as a Parquet file.
 
-Pictures are drawn by matplotlib (``pip install krakpot[plot]``, as for the demo's) and stand in the page as SVG;
-without it the page has its tables only, and says so.
+matplotlib (``pip install krakpot[plot]``) draws the charts, which the page contains as SVG. Without matplotlib the page
+has only tables, and says so. The page loads nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from krakpot.compare.compare import MATCHES, Report, milliseconds, share, span
+from krakpot.compare.align import MATCHES
+from krakpot.compare.report import Report
+from krakpot.compare.text import duration, milliseconds, share
 from krakpot.lake.journal import storage_error
 
 if TYPE_CHECKING:
@@ -24,11 +26,11 @@ if TYPE_CHECKING:
 
 MATCHES_FILE, PAGE_FILE = "matches.parquet", "report.html"
 BINS = 120
-"""Bars of a histogram, steps of a line through time."""
+"""Bars of a histogram, points of a line over time."""
 RUNS_MAX = 2000
 """Disagreements drawn, the longest first."""
 LANES_MAX = 30
-"""Symbols with a lane of their own in the picture of disagreements."""
+"""Symbols in the chart of disagreements; each has one lane."""
 LISTED_MAX = 50
 """Disagreements listed."""
 BOOK, LEVEL3, MISSING, DEEP, WRONG = "#2f6f9f", "#d98032", "#c0392b", "#e0b034", "#1c2733"
@@ -62,10 +64,10 @@ def write(report: Report, folder: Path) -> list[Path]:
 
 
 def render(report: Report) -> str:
-    """The page."""
+    """The HTML text of the page."""
     total = report.total()
     pictures = (
-        _pictures(report) if find_spec("matplotlib") else ["<p>No pictures: <code>pip install krakpot[plot]</code></p>"]
+        _pictures(report) if find_spec("matplotlib") else ["<p>No charts: <code>pip install krakpot[plot]</code></p>"]
     )
     listed = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in report.caveats())
     parts = [
@@ -75,8 +77,8 @@ def render(report: Report) -> str:
         *pictures,
         "<h2>Symbols</h2>",
         (
-            "<p class=note>States are distinct consecutive top tens. Latency by receive time in ms, positive where the "
-            "book channel is later than level 3.</p>"
+            "<p class=note>A state is a distinct top ten. Latency by receive time in ms; positive means that the book "
+            "channel is later than level 3.</p>"
         ),
         _symbols(report),
         "<h2>Latency by entries of the book message, and by hour (UTC)</h2>",
@@ -95,7 +97,7 @@ def render(report: Report) -> str:
 
 
 _LATENCY = {
-    "pairs": "pairs", "median": "median ms", "p95": "95 % ms", "p99": "99 % ms", "min": "least ms", "max": "most ms",
+    "pairs": "pairs", "median": "median ms", "p95": "95 % ms", "p99": "99 % ms", "min": "min ms", "max": "max ms",
     "level3_first": "level 3 first", "book_first": "book first",
 }  # fmt: skip
 _NS = {"median", "p95", "p99", "min", "max"}
@@ -104,9 +106,9 @@ _NS = {"median", "p95", "p99", "min", "max"}
 def _span(report: Report) -> str:
     spans = report.spans
     if spans.is_empty():
-        return "At no time were both books known."
+        return "At no time were both books in sync."
     begin, end = (_cell("", time)[:19] for time in (spans["ts_from"].min(), spans["ts_to"].max()))
-    return f"Both books known from {begin} to {end} UTC."
+    return f"Both books in sync from {begin} to {end} UTC."
 
 
 def _facts(total: dict[str, Any]) -> str:
@@ -114,14 +116,14 @@ def _facts(total: dict[str, Any]) -> str:
     pairs = max(latency["pairs"], 1)
     first = "level3_first" if latency["level3_first"] >= latency["book_first"] else "book_first"
     who = "level 3" if first == "level3_first" else "the book channel"
-    alone = span(seconds["only_book"] + seconds["only_level3"])
+    alone = duration(seconds["only_book"] + seconds["only_level3"])
     facts = [
         (share(total["share"]), f"of {total['book_states']:,} book states follow from orders", total["share"] == 1),
         (share(full["share"]), f"of {full['book_states']:,} by all common levels", full["share"] == 1),
         (f"{milliseconds(latency['median'])} ms", "median latency; positive: the book channel is later", None),
         (share(latency[first] / pairs), f"of {latency['pairs']:,} pairs: {who} is first", None),
-        (span(seconds["together"]), f"compared, all symbols together; {alone} with only one of the two", None),
-        (f"{total['recurs'] + total['begins']:,}", "pairs left out of latency: they recur, or begin a life", None),
+        (duration(seconds["together"]), f"compared, summed over symbols; {alone} with only one book in sync", None),
+        (f"{total['recurs'] + total['begins']:,}", "pairs left out of latency (see below)", None),
     ]  # fmt: skip
     classes = {True: "fact good", False: "fact bad", None: "fact"}
     return "<div class=facts>" + "".join(
@@ -140,7 +142,7 @@ def _cell(name: str, value: object) -> str:
 
 
 def _rows(head: Iterable[str], rows: Iterable[Iterable[str]], *, text: int = 1) -> str:
-    """A table whose first ``text`` columns are words."""
+    """An HTML table; its first ``text`` columns are words."""
 
     def line(cells: Iterable[str], tag: str) -> str:
         return "".join(f"<{tag}{' class=text' if i < text else ''}>{cell}</{tag}>" for i, cell in enumerate(cells))
@@ -179,7 +181,7 @@ def _disagreements(report: Report) -> str:
     if report.broken.height:
         names = {"symbol": "symbol", "channel": "channel", "reason": "ended by", "ts": "received (UTC)"}
         names |= {"session": "session", "message": "message"}
-        parts += ["<p class=note>Books that were wrong by their own checksum while the other one lived:</p>"]
+        parts += ["<p class=note>Books with a wrong checksum while the other book was in sync:</p>"]
         parts += [_table(report.broken.head(LISTED_MAX), names)]
     for runs, what in ((report.runs, "The top ten levels"), (report.runs_full, "All common levels")):
         if runs.is_empty():
@@ -212,8 +214,8 @@ def _pictures(report: Report) -> list[str]:
         else f" {len(lanes)} of {len(report.depths)} symbols: those that disagree most."
     )
     parts += [
-        "<h2>Where the two disagree</h2>",
-        f"<p class=note>Grey: only one book is known, nothing is compared.{note}</p>",
+        "<h2>Disagreements over time</h2>",
+        f"<p class=note>Grey: only one book is in sync, nothing is compared.{note}</p>",
         _figure(lambda figure: _timeline(figure, report, lanes), height=0.9 + 0.22 * len(lanes)),
     ]
     return parts
@@ -243,7 +245,7 @@ def _figure(draw: Callable[[Figure], None], *, height: float) -> str:
 
 
 def _histograms(figure: Figure, matches: pl.DataFrame) -> None:
-    """By receive time and by exchange time, without the last half percent at either end."""
+    """Latency by receive time and by exchange time, without the outer half percent at either end."""
     axes = figure.subplots(1, 2)
     for axis, column, title in (
         (axes[0], "latency_recv", "by receive time"), (axes[1], "latency_event", "by exchange time"),
@@ -266,7 +268,7 @@ def _histograms(figure: Figure, matches: pl.DataFrame) -> None:
 
 
 def _lead(figure: Figure, matches: pl.DataFrame) -> None:
-    """Median and the middle nine tenths of each step of time."""
+    """Median, 5 % and 95 % quantile of each time step."""
     axis = figure.subplots()
     times = matches["book_ts_recv"]
     first, last = times.min(), times.max()
@@ -291,7 +293,7 @@ def _lead(figure: Figure, matches: pl.DataFrame) -> None:
 
 
 def _lanes(report: Report) -> list[str]:
-    """Symbols to be drawn: those with the most disagreements, then the busiest."""
+    """Symbols to draw: those with the most disagreements, then the busiest."""
     symbols = report.symbols()
     order = sorted(
         symbols,
@@ -305,19 +307,19 @@ def _lanes(report: Report) -> list[str]:
 
 
 def _timeline(figure: Figure, report: Report, lanes: list[str]) -> None:
-    """A lane a symbol: compared, not compared, and where the two disagree."""
+    """One lane per symbol: compared, not compared, and where the two disagree."""
     axis = figure.subplots()
-    known = pl.concat([channel.lives.select("symbol", "ts_from", "ts_to") for channel in (report.book, report.derived)])
+    known = pl.concat([channel.spans.select("symbol", "ts_from", "ts_to") for channel in (report.book, report.derived)])
     first, last = known["ts_from"].min(), known["ts_to"].max()
     if not isinstance(first, datetime) or not isinstance(last, datetime):
         return
-    # A mark is never too thin to be seen.
+    # A mark must be wide enough to be visible.
     least = (last - first) / 400
     for frame, colour, label, thin in (
-        (known, "#d5dde5", "only one known", True),
+        (known, "#d5dde5", "only one in sync", True),
         (report.spans, "#9fc5b1", "compared, the same", True),
         (_worst(report.runs_full, RUNS_MAX), DEEP, "differ below the top ten", False),
-        (_worst(report.runs, RUNS_MAX), MISSING, "top tens differ", False),
+        (_worst(report.runs, RUNS_MAX), MISSING, "top ten levels differ", False),
         (report.broken.select("symbol", ts_from="ts", ts_to="ts").head(RUNS_MAX), WRONG, "a checksum was wrong", False),
     ):
         told = label
@@ -328,7 +330,7 @@ def _timeline(figure: Figure, report: Report, lanes: list[str]) -> None:
                 axis.broken_barh(bars, (lane - 0.35, 0.7), facecolors=colour, linewidth=0, label=told)
                 told = ""
     axis.set_yticks(range(len(lanes)), list(reversed(lanes)))
-    axis.set_xlim(first, last)  # type: ignore[arg-type]  # matplotlib takes times
+    axis.set_xlim(first, last)  # type: ignore[arg-type]  # matplotlib accepts datetimes
     axis.set_xlabel("received, UTC")
     axis.grid(visible=False)
     axis.legend(frameon=False, ncols=5, fontsize=8.5, loc="lower left", bbox_to_anchor=(0, 1))

@@ -1,8 +1,8 @@
-"""The comparison of a lake that is being recorded: sealed parts, and the journals as they grow.
+"""Compare level 3 with the book channel while the lake is being recorded.
 
-What is shown is the latest span of time (a minute, unless said otherwise): states before it are forgotten, so that
-memory is bounded by the span and the number of symbols. What stands on the disk is read, nothing is asked of the
-recorder.
+Reads new rows from sealed parts and from growing journals, and compares the latest window of time (one minute by
+default). Older states are dropped, so memory is bounded by the window and the number of symbols. The recorder is not
+involved: everything is read from the disk.
 """
 
 from __future__ import annotations
@@ -17,23 +17,22 @@ import polars as pl
 import pyarrow as pa
 
 from krakpot import _core
-from krakpot.compare.compare import (
-    LIVES,
+from krakpot.compare.align import WINDOW
+from krakpot.compare.compare import lacking
+from krakpot.compare.report import Report, compare_channels
+from krakpot.compare.states import (
     RUN_UP,
     STATES,
     TIME,
-    WINDOW,
     Channel,
-    Report,
-    Walk,
+    StateCollector,
     begun,
-    compare_channels,
-    lacking,
-    lines,
+    joined,
     read,
     sequence,
     tables_of,
 )  # fmt: skip
+from krakpot.compare.text import lines
 from krakpot.errors import ConfigError, StorageError
 from krakpot.lake import journal
 from krakpot.lake.lake import Lake, Part
@@ -41,11 +40,11 @@ from krakpot.lake.seal import polars_schema
 from krakpot.lake.verify import BOOKS
 
 SPAN = 60.0
-"""Seconds shown."""
+"""Seconds that are compared."""
 REFRESH = 3.0
-"""Seconds between two looks at the lake."""
-PATIENCE = 30.0
-"""Seconds that a channel may have no rows."""
+"""Seconds between two readings of the lake."""
+START_TIMEOUT = 30.0
+"""Seconds to wait for the first rows of both channels."""
 
 Frames = dict[str, pl.DataFrame]
 """Rows by table."""
@@ -53,46 +52,46 @@ Frames = dict[str, pl.DataFrame]
 
 @dataclass
 class _Session:
-    """How far one session was read."""
+    """How far a session has been read."""
 
     number: int = -1
-    """The journal that is being read."""
+    """Number of the journal that is being read."""
     offset: int = 0
-    """Bytes of it that were read."""
+    """Bytes of it that have been read."""
     message: int = -1
-    """The last message that was read."""
+    """Number of the last message read."""
     entry: int = -1
-    """The last row of the ledger that was read."""
-    walks: dict[str, Walk] = field(default_factory=dict)
+    """Number of the last ledger row read."""
+    collectors: dict[str, StateCollector] = field(default_factory=dict)
     """By channel."""
 
 
 class Follower:
-    """Reads what a lake's recorders have written since the last look, and compares the latest span."""
+    """Reads the rows that recorders have added to a lake, and compares the latest window."""
 
     def __init__(self, lake: Lake, symbols: str = "*", *, span: float = SPAN, window: int = WINDOW) -> None:
-        """Follow the symbols that the patterns choose."""
+        """Follow the symbols that match the patterns, separated by commas; compare the last ``span`` seconds."""
         self.lake = lake
         self.wanted = [pattern.strip() for pattern in symbols.split(",")]
         self.span = round(span * 1e9)
         self.window = window
         self.depths: dict[str, int] = {}
-        """Levels that both channels have, by symbol."""
+        """Levels per side that both channels have, by symbol."""
         self._sessions: dict[str, _Session] = {}
         self._states = {books.channel: pl.DataFrame(schema=STATES) for books in BOOKS}
         self._loop = pl.DataFrame(schema={"ts_recv": TIME, "count": pl.UInt64})
         self._waiting: list[tuple[str, Frames]] = []
 
     def look(self) -> Report | None:
-        """Read what is new; None as long as one of the channels has no rows.
+        """Read new rows and compare; None while one of the channels has no rows.
 
-        ``ConfigError`` if nobody records into the lake.
+        Raises ``ConfigError`` if no recorder writes into the lake.
         """
         journals: dict[str, list[Path]] = {}
         for path in journal.journals(self.lake.path):
             journals.setdefault(journal.Content(path).session, []).append(path)
         if not journals and not self._sessions:
-            sentence = f"{self.lake.path}: nobody records into it; without --live its parts are compared"
+            sentence = f"{self.lake.path}: no recorder writes into this lake; leave out --live to compare its parts"
             raise ConfigError(sentence)
         for session in sorted({*journals, *self._sessions}):
             self._waiting += [(session, frames) for frames in self._news(session, journals.get(session, []))]
@@ -104,11 +103,11 @@ class Follower:
         return self._report()
 
     def known(self, table: str) -> bool:
-        """Whether rows of a table wait to be compared."""
+        """Whether rows of a table have been read and wait to be compared."""
         return any(not frames[table].is_empty() for _, frames in self._waiting if table in frames)
 
     def _news(self, session: str, journals: list[Path]) -> list[Frames]:
-        """Rows of a session that were written since the last look, journal by journal."""
+        """New rows of a session, journal by journal."""
         at = self._sessions.setdefault(session, _Session())
         numbers = {journal.Content(path).number: path for path in journals}
         first = at.number < 0
@@ -120,30 +119,30 @@ class Follower:
             try:
                 tables, ends[number] = journal.follow(path, at.offset if number == at.number else 0)
             except StorageError:
-                # Sealed between the listing and the reading: its parts are there.
+                # The journal was sealed after it was listed: its parts exist.
                 continue
             found[number] = {table: self._frame(table, batches) for table, batches in tables.items()}
         since = datetime.now(UTC) - RUN_UP
         for number, parts in self._parts(session).items():
-            # Of a session that is new here, as much as its books need; else what a journal held to its end.
+            # Of a new session read what its books need; of a known one the rest of the journal that was being read.
             wanted = all(begun(part) > since for part in parts) if first else number >= at.number
             if wanted and number not in found:
                 found[number] = {part.table: self._sealed(at, part) for part in parts}
         news = []
         for number in sorted(found):
-            # What is sealed is complete: the next one follows.
+            # A sealed journal is complete: continue with the next one.
             at.number, at.offset = (number, ends[number]) if number in ends else (number + 1, 0)
             news.append(found[number])
             self._mark(at, found[number])
         return news
 
     def _parts(self, session: str) -> dict[int, list[Part]]:
-        """Parts of a session by number; the ledger's is published last, so a number without one is not complete."""
+        """Parts of a session by number. The ledger part is published last, so a number without one is incomplete."""
         tables = ["ledger", *(name for books in BOOKS for name in tables_of(books)[0])]
         found: dict[int, list[Part]] = {}
         for table in tables:
             for part in self.lake.parts(table):
-                # What is compacted was compared long ago.
+                # Compacted parts are of past days, which were compared long ago.
                 if part.session == session and not part.compacted and (table == "ledger" or part.number in found):
                     found.setdefault(part.number, []).append(part)
         return found
@@ -154,10 +153,10 @@ class Follower:
         return self._chosen(frame)
 
     def _sealed(self, at: _Session, part: Part) -> pl.DataFrame:
-        """Rows of a part behind what its journal had told."""
+        """Rows of a part that were not read from its journal."""
         frame = self._chosen(read([part], part.table, list(polars_schema(part.table)), None))
-        behind = pl.col("entry") > at.entry if part.table == "ledger" else pl.col("message").cast(pl.Int64) > at.message
-        return frame.filter(behind)
+        unread = pl.col("entry") > at.entry if part.table == "ledger" else pl.col("message").cast(pl.Int64) > at.message
+        return frame.filter(unread)
 
     def _chosen(self, frame: pl.DataFrame) -> pl.DataFrame:
         if "symbol" not in frame.columns or self.wanted == ["*"]:
@@ -168,7 +167,7 @@ class Follower:
 
     @staticmethod
     def _mark(at: _Session, frames: Frames) -> None:
-        """Remember how far a session was read, for the case that its journal is sealed before the next look."""
+        """Remember how far a session was read, in case its journal is sealed before the next reading."""
         for table, frame in frames.items():
             numbers = frame["entry" if table == "ledger" else "message"].drop_nulls()
             last = numbers.filter(numbers < 2**31).max() if table == "ledger" else numbers.max()
@@ -178,7 +177,7 @@ class Follower:
                 )  # fmt: skip
 
     def _begin(self) -> bool:
-        """Whether both channels have rows; then the depth of each symbol is known."""
+        """Set the depth of each symbol; returns whether both channels have rows of some symbol."""
         depths: list[dict[str, int]] = []
         for books in BOOKS:
             rows = [
@@ -194,40 +193,41 @@ class Follower:
         return bool(self.depths)
 
     def _take(self, session: str, frames: Frames) -> None:
-        """Rebuild the books of one session on, and keep their states."""
-        walks = self._sessions[session].walks
+        """Continue the books of one session, and keep their states."""
+        collectors = self._sessions[session].collectors
         for books in BOOKS:
             rows = [frames.get(name, pl.DataFrame(schema=polars_schema(name))) for name in tables_of(books)[0]]
-            walk = walks.get(books.channel)
-            if walk is None:
+            collector = collectors.get(books.channel)
+            if collector is None:
                 if rows[1].is_empty():
                     continue
-                walk = walks[books.channel] = Walk(session, books, self.depths)
+                collector = collectors[books.channel] = StateCollector(session, books, self.depths)
             if "ledger" in frames:
-                walk.ends(frames["ledger"])
-            walk.take(*(frame.sort("symbol", "message", "entry") for frame in rows))
-            states = walk.channel().states
+                collector.ends(frames["ledger"])
+            collector.take(*(frame.sort("symbol", "message", "entry") for frame in rows))
+            states = collector.channel().states
             self._states[books.channel] = pl.concat([self._states[books.channel], states])
             new = states["symbol"].unique()
-            # Symbols that came later are compared by their best ten levels, as both walks do it.
+            # Symbols that appear later are compared by their best ten levels, the default of both collectors.
             self.depths |= {name: 10 for name in new if name not in self.depths}
         if "ledger" in frames:
             lag = frames["ledger"].filter(pl.col("kind") == "lag").select("ts_recv", "count")
             self._loop = pl.concat([self._loop, lag])
 
     def _report(self) -> Report:
-        """Compare the latest span; forget what lies before it."""
+        """Compare the latest window; drop older states."""
         channels = []
-        newest = max((walk.last or 0 for at in self._sessions.values() for walk in at.walks.values()), default=0)
+        newest = max((one.last or 0 for at in self._sessions.values() for one in at.collectors.values()), default=0)
         start = newest - self.span
         recv = pl.col("ts_recv").dt.epoch("ns")
         for books in BOOKS:
-            walks = [at.walks[books.channel] for at in self._sessions.values() if books.channel in at.walks]
-            lives = pl.concat([pl.DataFrame(schema=LIVES), *(walk.channel().lives for walk in walks)])
-            # The state that a book has been in since before the span is kept.
-            latest = pl.col("message") == pl.col("message").max().over("session", "symbol", "life")
+            sessions = self._sessions.values()
+            collectors = [at.collectors[books.channel] for at in sessions if books.channel in at.collectors]
+            spans = joined([one.channel() for one in collectors]).spans
+            # The last state of each book is kept, even if it is older than the window.
+            latest = pl.col("message") == pl.col("message").max().over("session", "symbol", "span")
             self._states[books.channel] = self._states[books.channel].filter((recv >= start - self.window) | latest)
-            channels.append(sequence(Channel(self._states[books.channel], lives), start))
+            channels.append(sequence(Channel(self._states[books.channel], spans), start))
         self._loop = self._loop.filter(recv >= start)
         return compare_channels(
             *channels, lake=str(self.lake.path), window=self.window, depths=self.depths, loop=self._loop
@@ -243,9 +243,10 @@ def follow(
     seconds: float | None = None,
     show: Callable[[list[str]], None],
 ) -> Report | None:
-    """Look at the lake every few seconds and ``show`` lines of what is there; ends after ``seconds``, or by Ctrl-C.
+    """Compare the lake every few seconds and pass the lines to ``show``; ends after ``seconds``, or on Ctrl-C.
 
-    Returns the last report. ``ConfigError`` if nobody records into the lake, or only one of the channels.
+    Returns the last report. Raises ``ConfigError`` if no recorder writes into the lake, or only one of the channels
+    has rows.
     """
     follower = Follower(lake, symbols, span=span, window=window)
     begun_at = time.monotonic()
@@ -254,7 +255,7 @@ def follow(
     try:
         while True:
             report = follower.look()
-            if report is None and time.monotonic() - begun_at >= PATIENCE:
+            if report is None and time.monotonic() - begun_at >= START_TIMEOUT:
                 missing = " and ".join(books.channel for books in BOOKS if not follower.known(books.messages))
                 raise ConfigError(lacking(lake.path, missing or "symbol of both channels"))
             show(["waiting for rows of both channels"] if report is None else lines(report, most=15))

@@ -26,12 +26,12 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from krakpot import _core
-from krakpot.config import LOOPBACK
 from krakpot.errors import ConfigError
 from krakpot.exchange.faults import FORGET, Line, reset
 from krakpot.exchange.rest import Key, Rest, RestServer
-from krakpot.lake.lake import Lake, nanoseconds
+from krakpot.lake.lake import Lake
 from krakpot.net import http as http1
+from krakpot.values import LOOPBACK, nanoseconds
 
 PATH, LEVEL3_PATH = "/v2", "/level3/v2"
 ENDPOINTS = {PATH: "public", LEVEL3_PATH: "level3"}

@@ -41,12 +41,13 @@ from krakpot._core import (
     TickerEvent,
     TradeEvent,
 )
-from krakpot.config import LEVEL3, URL, Config, unmatched
+from krakpot.config import URL, Config
 from krakpot.errors import ConfigError, ConnectionLost, FeedError, NoBook, SlowReader
 from krakpot.feed.sidecar import Beside
 from krakpot.log import Line
 from krakpot.net.client import Link, Shared, uuid7, watched
 from krakpot.net.connection import Backoff, Connection
+from krakpot.values import LEVEL3, unmatched
 
 EVENTS_MAX = 10_000
 """Events that may wait for iteration."""
@@ -458,7 +459,10 @@ class Feed:
         async with asyncio.timeout(patience):
             await self._until(
                 lambda: (
-                    all(state not in {"wanted", "asked", "bad"} for *_, state, _ in self.subscriptions())
+                    all(
+                        state not in {"pending", "requested", "acked", "resyncing", "unsubscribing"}
+                        for *_, state, _ in self.subscriptions()
+                    )
                     and self._link.connection is not None
                 )
             )

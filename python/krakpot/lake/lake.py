@@ -10,7 +10,7 @@ receive time; times without a zone are UTC.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -20,34 +20,11 @@ from krakpot.lake import arbitration as several
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import BOOK_KINDS, SOURCES, Numbers, Sources, polars_schema, stamp
 from krakpot.lake.ledger import ALIVE_MARGIN, BEGINS, ENDS, MARKS, REFUSALS, SINCE
+from krakpot.values import Time, nanoseconds
 
 if TYPE_CHECKING:
     from krakpot.lake.sample import BookAt, By
     from krakpot.lake.verify import Report
-
-Time = str | datetime | date | int
-"""RFC 3339 text, datetime, date, or nanoseconds since the epoch."""
-
-def nanoseconds(time: Time) -> int:
-    """Nanoseconds since the epoch; ``ValueError`` for text that is no time."""
-    if isinstance(time, int):
-        return time
-    if isinstance(time, str):
-        try:
-            time = datetime.fromisoformat(time)
-        except ValueError:
-            sentence = f"{time!r} is no time; write for example 2026-11-22 or 2026-11-22T10:00:00Z"
-            raise ValueError(sentence) from None
-    if not isinstance(time, datetime):
-        time = datetime(time.year, time.month, time.day, tzinfo=UTC)
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    seconds, rest = divmod(time - datetime(1970, 1, 1, tzinfo=UTC), _SECOND)
-    return seconds * 1_000_000_000 + rest.microseconds * 1000
-
-
-_SECOND = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-
 
 class Lake(Folder):
     """A recorded lake. ``StorageError`` if the folder is none, or of a later version."""

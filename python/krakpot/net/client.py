@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from krakpot import __version__, _core
-from krakpot.config import LEVEL3, Config
+from krakpot.config import Config
 from krakpot.errors import FeedError, StorageError
 from krakpot.log import Line
 from krakpot.net.connection import Backoff, Connection, Pacer, connect
 from krakpot.record.cputime import Stages
+from krakpot.values import LEVEL3
 
 if TYPE_CHECKING:
     from krakpot.lake import journal
@@ -50,7 +51,7 @@ REFUSED_MAX = 10_000
 """Refusals that a summary names; the ledger has all."""
 CONNECTION = "connection"
 """In the ledger's column of channels: what was refused is the whole connection."""
-COUNTERS = ("frames", "unchecked", "errors", "gaps", "absent", "replaced", "unknown_fields")
+COUNTERS = ("frames", "unchecked", "errors", "gaps", "unknown_entries", "replaced", "unknown_fields")
 
 
 def uuid7() -> str:
@@ -163,7 +164,9 @@ class Link:
                 connection = await self._connect(session)
             except FeedError as error:
                 self.attempts, self.last_error = self.attempts + 1, str(error)
-                session.add_ledger_row("refused", time.time_ns(), channel=CONNECTION, detail=json.dumps({"error": str(error)}))
+                session.add_ledger_row(
+                    "refused", time.time_ns(), channel=CONNECTION, detail=json.dumps({"error": str(error)})
+                )
                 self.tell(Line(f"{error}; trying again", "connect_failure", "warning", url=self.url, error=str(error)))
                 continue
             if connection is None:
@@ -186,7 +189,9 @@ class Link:
             self.tell(Line(f"disconnected: {reason}", "disconnect", "warning", url=self.url, reason=reason))
             now = time.time_ns()
             if too_big:
-                session.add_ledger_row("limit", now, count=1, detail=json.dumps({"error": reason, "limit": "FRAME_MAX"}))
+                session.add_ledger_row(
+                    "limit", now, count=1, detail=json.dumps({"error": reason, "limit": "FRAME_MAX"})
+                )
             session.end(now, reason)
             self.events()
             self._follow(session)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from krakpot.config import LOOPBACK
+from krakpot.values import LOOPBACK
 
 HEAD_MAX, BODY_MAX = 16 << 10, 64 << 10
 """Bytes of a request's head and body."""

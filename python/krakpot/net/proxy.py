@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from krakpot.config import LOOPBACK
 from krakpot.errors import FeedError
+from krakpot.values import LOOPBACK
 
 ANSWER_MAX = 16 << 10
 """Bytes of a proxy's answer."""

@@ -24,6 +24,7 @@ from krakpot import __version__, _core
 from krakpot.errors import ConfigError
 from krakpot.lake import journal, seal
 from krakpot.lake.lake import Lake
+from krakpot.values import nanoseconds
 
 FRAME_MAX = _core.LIMITS["FRAME_MAX"]
 CHUNK = 4096
@@ -123,8 +124,6 @@ def name_session(path: Path, times: list[int] | None) -> str:
 
 def journal_time(text: str) -> int:
     """Nanoseconds of an RFC 3339 time, to the microsecond."""
-    from krakpot.lake.lake import nanoseconds  # noqa: PLC0415  # loaded
-
     whole, _, rest = text.rstrip("Z").partition(".")
     return nanoseconds(f"{whole}.{(rest + '000000')[:6]}+00:00")
 

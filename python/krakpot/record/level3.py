@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from krakpot import _core
-from krakpot.config import LEVEL3
 from krakpot.errors import ConfigError, TokenError
 from krakpot.log import Line
 from krakpot.net.client import Recording
 from krakpot.net.connection import Backoff
 from krakpot.net.tokens import Tokens
 from krakpot.record.pool import Share, Spread
+from krakpot.values import LEVEL3
 
 SYMBOLS_MAX = 200
 """Symbols of one connection, by Kraken's limit."""
@@ -80,7 +80,7 @@ class Level3Link(Share):
     def take_counts(self, *, final: bool = False) -> None:
         """See whether the token was of use, besides what every link does."""
         super().take_counts(final=final)
-        if self.counts["live"]:
+        if self.counts["in_sync"]:
             self._asked = 0
 
     def finish(self, reason: str) -> None:

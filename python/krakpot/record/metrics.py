@@ -21,9 +21,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from krakpot import __version__
-from krakpot.config import LOOPBACK
 from krakpot.errors import ConfigError
 from krakpot.net import http as http1
+from krakpot.values import LOOPBACK
 
 if TYPE_CHECKING:
     from krakpot.net.client import Recorded
@@ -112,16 +112,16 @@ class Figures(Collector):
 
     def _states(self) -> Iterator[Metric]:
         counts = self.recorder.counts
-        books = [(("book", state), counts.get(state, 0)) for state in ("live", "waiting")]
+        books = [(("book", state), counts.get(state, 0)) for state in ("in_sync", "waiting")]
         if "level3" in counts:
-            books += [(("level3", state), counts["level3"][state]) for state in ("live", "waiting")]
-        yield _gauge("books", "Books that are live, and those that are waited for.", ("channel", "state"), books)
+            books += [(("level3", state), counts["level3"][state]) for state in ("in_sync", "waiting")]
+        yield _gauge("books", "Books in sync, and books that are waited for.", ("channel", "state"), books)
         selected = [((), counts.get("selected", 0))]
         yield _gauge("pairs_selected", "Pairs that the recording is to hold.", (), selected)
         states = Counter(
             (channel, state) for link in self.recorder.links for channel, _, state, _ in link.session.subscriptions()
         )
-        words = "Wanted subscriptions: wanted, asked, live, quiet, bad, refused, gone."
+        words = "Subscriptions by state; the states are those of `Session.subscriptions`."
         yield _gauge("subscriptions", words, ("channel", "state"), states.items())
 
     def _machine(self) -> Iterator[Metric]:

@@ -130,6 +130,8 @@ class Spread:
 
     def states(self) -> dict[str, int]:
         """How its books and connections stand."""
-        states = {key: sum(link.counts.get(key, 0) for link in self.links) for key in ("selected", "live", "waiting")}
+        states = {
+            key: sum(link.counts.get(key, 0) for link in self.links) for key in ("selected", "in_sync", "waiting")
+        }
         down = sum(link.connection is None for link in self.links)
         return states | {"connections": len(self.links), "down": down}

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from krakpot import _core
-from krakpot.config import LEVEL3, Config, unmatched
+from krakpot.config import Config
 from krakpot.errors import ConfigError, ConnectionLost, FeedError
 from krakpot.lake import journal, seal
 from krakpot.log import Line, Measure
@@ -35,6 +35,7 @@ from krakpot.record.cputime import Stages
 from krakpot.record.lag import Lag, Lateness
 from krakpot.record.level3 import Level3, subscribe_seconds
 from krakpot.record.pool import Spread
+from krakpot.values import LEVEL3, unmatched
 
 TICK = 0.1
 """Seconds between two looks at the clock's duties."""
@@ -305,7 +306,7 @@ class Recorder:
                         link.check(now)
                     self._take_counts()
                     self._show()
-            if not frozen and any(link.counts.get("live") for link in self.links):
+            if not frozen and any(link.counts.get("in_sync") for link in self.links):
                 # What lives now lives on; the collector need not look at it again.
                 frozen = True
                 gc.collect()
@@ -364,8 +365,8 @@ class Recorder:
             total = add_counts(total, link.counts)
         if self.shards is not None:
             states = self.shards.states()
-            total |= {key: states[key] for key in ("live", "waiting", "connections", "down")}
-            total["refused"] = sum(link.counts.get("refused", 0) for link in self.shards.links)
+            total |= {key: states[key] for key in ("in_sync", "waiting", "connections", "down")}
+            total["refused"] = sum(link.counts.get("rejected", 0) for link in self.shards.links)
         if self.redundant is not None:
             total["redundant"] = self.redundant.states()
         if self.level3 is not None:

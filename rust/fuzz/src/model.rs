@@ -136,7 +136,7 @@ impl Model {
 
     /// Books are the session's, level by level; a book that the session ended elsewhere is dropped by the caller before.
     pub fn check(&self, session: &Session) {
-        assert_eq!(session.live(), self.books.len(), "the same books live: {:?}", self.books.keys());
+        assert_eq!(session.books_in_sync(), self.books.len(), "the same books live: {:?}", self.books.keys());
         for (symbol, plain) in &self.books {
             let book = session.book(symbol).unwrap_or_else(|| panic!("the book of {symbol} lives"));
             assert_eq!(

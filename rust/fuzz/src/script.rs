@@ -10,7 +10,7 @@ use krakpot_core::book::level2::Book;
 use krakpot_core::limits;
 use krakpot_core::table::schema::Table;
 use krakpot_core::session::{Channel, Options, Session};
-use krakpot_lake::rebuild::Verifier;
+use krakpot_lake::rebuild::{Rebuild, Verifier};
 use krakpot_frames::{Market, Random, START};
 use serde_json::Value;
 
@@ -234,7 +234,7 @@ impl Play {
     fn bounds(&self) {
         let counts = self.session.counts();
         assert!(counts.messages.len() <= limits::CHANNELS_MAX + 1);
-        let waiting = self.session.subscriptions().filter(|s| matches!(s.2, "asked")).count();
+        let waiting = self.session.subscriptions().filter(|s| matches!(s.2, "requested" | "acked" | "unsubscribing")).count();
         assert!(waiting <= limits::WAITING_MAX);
         assert!(self.session.pairs().count() <= limits::SYMBOLS_MAX);
     }
@@ -310,7 +310,7 @@ mod tests {
             let mut live = 0;
             for _ in 0..4000 {
                 play.step(u8::try_from(random.below(256)).expect("a byte"));
-                live = live.max(play.session.live());
+                live = live.max(play.session.books_in_sync());
                 if play.ended {
                     break;
                 }

@@ -1,16 +1,18 @@
 //! The Python extension `krakpot._core`: each file converts, lets go of the interpreter, calls the core, wraps.
 
+mod error;
+mod numbers;
 mod arrow;
 mod book;
-mod books;
-mod compare;
-mod error;
-mod events;
-mod exchange;
-mod numbers;
 mod orders;
 mod session;
+mod events;
+mod rebuild;
 mod verifier;
+mod states;
+mod sample;
+mod align;
+mod exchange;
 
 /// The Rust core: sessions, books, checksums, tables; and the built-in exchange.
 #[pyo3::pymodule]
@@ -20,15 +22,13 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::align::align;
+    #[pymodule_export]
     use crate::arrow::schema;
     #[pymodule_export]
     use crate::arrow::{Batch, Frame, Schema};
     #[pymodule_export]
     use crate::book::Book;
-    #[pymodule_export]
-    use crate::books::BookSampler;
-    #[pymodule_export]
-    use crate::compare::{States, align};
     #[pymodule_export]
     use crate::events::{BookEvent, Events, OhlcEvent, StatusEvent, SubscriptionEvent, TickerEvent, TradeEvent};
     #[pymodule_export]
@@ -36,7 +36,11 @@ mod _core {
     #[pymodule_export]
     use crate::orders::Orders;
     #[pymodule_export]
+    use crate::sample::BookSampler;
+    #[pymodule_export]
     use crate::session::{Budget, Session};
+    #[pymodule_export]
+    use crate::states::States;
     #[pymodule_export]
     use crate::verifier::Verifier;
 

@@ -211,7 +211,7 @@ impl Orders {
         result.set_item("orders", book.map_or(0, level3::Orders::len))?;
         result.set_item("bids", levels(Side::Bid))?;
         result.set_item("asks", levels(Side::Ask))?;
-        result.set_item("absent", life.absent)?;
+        result.set_item("unknown_entries", life.absent)?;
         result.set_item("replaced", book.map_or(0, level3::Orders::replaced))?;
         Ok(result)
     }

@@ -252,11 +252,8 @@ impl Table {
     }
 }
 
-/// Number columns of `ticker`, in order; also the field names on the wire.
-pub const TICKER_NUMBERS: [&str; 11] =
-    ["bid", "bid_qty", "ask", "ask_qty", "last", "volume", "vwap", "low", "high", "change", "change_pct"];
-/// Number columns of `ohlc`, in order; also the field names on the wire.
-pub const OHLC_NUMBERS: [&str; 6] = ["open", "high", "low", "close", "vwap", "volume"];
+// Until the events name their room.
+pub use crate::wire::message::{OHLC_NUMBERS, TICKER_NUMBERS};
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,374 @@
+"""Values as people write them: durations, sizes, times, addresses, patterns, keys.
+
+Each reader takes text (from the command line, a variable, a file) or the value itself, and returns the value. What it
+cannot take raises ``ValueError``, whose text says what is allowed: "a duration as 30s, 10m, 1h, 2d or 1h30m".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from difflib import get_close_matches
+from numbers import Integral
+from pathlib import Path
+from typing import Literal, Protocol
+from urllib.parse import urlsplit
+
+from krakpot import _core
+
+Numbers = Literal["decimal", "float", "int"]
+"""How prices and quantities are given: exact decimals, the nearest floats, or whole steps of the pair's precision."""
+
+
+class Datetime64(Protocol):
+    """``numpy.datetime64``, without importing NumPy."""
+
+    def astype(self, dtype: str, /) -> object:
+        """Convert to another unit."""
+
+
+Time = str | datetime | date | int | Datetime64
+"""ISO 8601 text, datetime, date, nanoseconds since the epoch, or numpy.datetime64; see ``nanoseconds``."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+LEVEL3 = "level3"
+CHANNELS = ("book", "trade", "ticker", "ohlc", LEVEL3)
+DEPTHS = (10, 25, 100, 500, 1000)
+LEVEL3_DEPTHS = (10, 100, 1000)
+INTERVALS = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
+"""Minutes of a candle."""
+LEVEL3_RATE = 200
+"""Cost of level-3 subscriptions per second that Kraken allows a standard account; a pro account has 500."""
+LEVEL3_RATES = (100, 100_000)
+"""The least is the cost of one subscription at depth 1000: below it, that subscription would never be requested."""
+SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+SIZE_MAX = 10**18
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+DURATION_MAX = 36_500 * UNITS["d"]
+"""Seconds. A century from now still fits into 64 bits of nanoseconds."""
+CONNECTION_SYMBOLS_MIN = 50
+"""Fewest symbols per connection: all pairs of Kraken then take 29 connections, and each costs connection attempts."""
+PRECISION_MAX = 10
+TOKEN_MIN = 16
+"""Characters of a token that cannot be guessed."""
+PORTS = 1 << 16
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""Hosts that are this machine."""
+
+
+def nanoseconds(time: Time) -> int:
+    """Nanoseconds since 1970-01-01T00:00:00Z, exactly; no digit passes through a float.
+
+    Parameters
+    ----------
+    time
+        ISO 8601 text with up to nine decimals of a second, a ``datetime``, a ``date`` (its midnight), nanoseconds as an
+        ``int``, a ``numpy.datetime64`` or a ``pandas.Timestamp``. A time without a zone is UTC.
+
+    Returns
+    -------
+    int
+        Nanoseconds; negative before 1970.
+
+    Raises
+    ------
+    ValueError
+        For anything else, and for times that 64 bits of nanoseconds cannot hold (before 1678, after 2261).
+
+    Examples
+    --------
+    >>> nanoseconds("2026-11-22T10:00:21.367893600Z")
+    1795341621367893600
+
+    """
+    ns = _nanoseconds(time)
+    if not -(1 << 63) <= ns < 1 << 63:
+        sentence = f"{time!r} is out of range; times from 1678 to 2261 fit into 64 bits of nanoseconds"
+        raise ValueError(sentence)
+    return ns
+
+
+def _nanoseconds(time: object) -> int:
+    if isinstance(time, Integral) and not isinstance(time, bool):
+        return int(time)
+    if isinstance(time, str):
+        return _read_time(time)
+    # pandas.Timestamp is a datetime with nanoseconds; pandas.NaT is one too, and equals nothing.
+    if isinstance(time, datetime) and time == time:  # noqa: PLR0124  # NaT is the only one that does not equal itself
+        utc = time.replace(tzinfo=UTC) if time.tzinfo is None else time
+        seconds, rest = divmod(utc - EPOCH, timedelta(seconds=1))
+        return seconds * 1_000_000_000 + rest.microseconds * 1000 + int(getattr(time, "nanosecond", 0))
+    if isinstance(time, date) and not isinstance(time, datetime):
+        return (time - EPOCH.date()).days * 86_400 * 1_000_000_000
+    if type(time).__module__ == "numpy" and type(time).__name__ == "datetime64":
+        # NumPy wraps around where nanoseconds do not fit, so its own unit decides the range.
+        exact = time.astype("datetime64[us]").item()  # type: ignore[attr-defined]  # of NumPy, which need not be installed
+        if isinstance(exact, datetime):
+            whole = _nanoseconds(exact)
+            return whole + int((time - time.astype("datetime64[us]")).astype("timedelta64[ns]").astype(int))  # type: ignore[attr-defined]  # as above
+    example = "'2026-11-22T10:00:00Z', a datetime, or nanoseconds as an int"
+    wrong = "a float, which cannot hold nanoseconds" if isinstance(time, float) else "not a time"
+    sentence = f"{time!r} is {wrong}; give for example {example}"
+    raise ValueError(sentence)
+
+
+def _read_time(text: str) -> int:
+    """Nanoseconds of ISO 8601 text. Python alone would cut the seconds to microseconds without a word."""
+    found = re.fullmatch(r"(.+[Tt _]\d\d:?\d\d:?\d\d)[.,](\d{1,9})([^.,]*)", text.strip(), re.ASCII)
+    whole, fraction = (found[1] + found[3], found[2]) if found else (text.strip(), "")
+    try:
+        if not found and re.search(r"[.,]", whole):
+            raise ValueError
+        time = datetime.fromisoformat(re.sub("z$", "Z", whole))
+    except ValueError:
+        sentence = f"{text!r} is not a time; write for example 2026-11-22 or 2026-11-22T10:00:00.123456789Z"
+        raise ValueError(sentence) from None
+    return _nanoseconds(time) + int(fraction.ljust(9, "0"))
+
+
+def words(value: object) -> tuple[str, ...]:
+    """Words of ``a,b`` or of a list; none is allowed."""
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+        sentence = "a list of words, or words separated by commas"
+        raise ValueError(sentence)
+    return tuple(item.strip() for item in items if item.strip())
+
+
+def patterns(value: object) -> tuple[str, ...]:
+    """Patterns of symbols: ``BTC/USD,ETH/*``; at least one."""
+    found = words(value)
+    if not found:
+        sentence = "one or more patterns, as BTC/USD, ETH/* or *"
+        raise ValueError(sentence)
+    return found
+
+
+def channels(value: object) -> tuple[str, ...]:
+    """Names of channels, each once."""
+    found = words(value)
+    if not found or not set(found) <= set(CHANNELS):
+        sentence = f"one or more of {', '.join(CHANNELS)}"
+        raise ValueError(sentence)
+    return tuple(dict.fromkeys(found))
+
+
+def number_of(allowed: tuple[int, ...]) -> Callable[[object], int]:
+    """Make a reader of one of these numbers."""
+
+    def read(value: object) -> int:
+        text = str(value)
+        if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) not in allowed:
+            sentence = f"one of {', '.join(map(str, allowed))}"
+            raise ValueError(sentence)
+        return int(text)
+
+    return read
+
+
+def word_of(allowed: tuple[str, ...]) -> Callable[[object], str]:
+    """Make a reader of one of these words."""
+
+    def read(value: object) -> str:
+        if value not in allowed:
+            sentence = f"one of {', '.join(allowed)}"
+            raise ValueError(sentence)
+        return str(value)
+
+    return read
+
+
+def whole_number(least: int, most: int, hint: str = "") -> Callable[[object], int]:
+    """Make a reader of a whole number in [least, most]."""
+
+    def read(value: object) -> int:
+        text = str(value)
+        if not re.fullmatch(r"\d{1,15}", text, re.ASCII) or not least <= int(text) <= most:
+            sentence = f"a whole number from {least} to {most}{hint}"
+            raise ValueError(sentence)
+        return int(text)
+
+    return read
+
+
+def duration(value: object) -> float:
+    """Seconds of ``30s``, ``10m``, ``1h``, ``2d``, ``1h30m`` or a plain number of seconds."""
+    text = str(value).strip()
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text, re.ASCII)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = float(min(value, DURATION_MAX + 1))
+    elif parts and "".join(n + unit for n, unit in parts) == text:
+        seconds = sum(float(n) * UNITS[unit] for n, unit in parts)
+    elif re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
+        seconds = float(text)
+    else:
+        sentence = "a duration as 30s, 10m, 1h, 2d or 1h30m"
+        raise ValueError(sentence)
+    if not 0 < seconds <= DURATION_MAX:
+        sentence = f"a duration above zero, up to {DURATION_MAX // UNITS['d']}d"
+        raise ValueError(sentence)
+    return seconds
+
+
+def keep(value: object) -> float:
+    """Seconds of a duration of at least a day."""
+    try:
+        seconds = duration(value)
+    except ValueError:
+        seconds = 0.0
+    if seconds < UNITS["d"]:
+        sentence = "a duration of at least a day, as 30d"
+        raise ValueError(sentence)
+    return seconds
+
+
+def byte_size(value: object) -> int:
+    """Bytes of ``5GB``, ``500MB``, ``1.5TB`` or a plain number of bytes."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)B?", str(value).strip(), re.ASCII)
+    count = None if found is None else float(found[1]) * SIZES[found[2]]
+    if count is None or count > SIZE_MAX:
+        sentence = "a size as 500MB, 5GB or 1.5TB; 0 for no limit"
+        raise ValueError(sentence)
+    return round(count)
+
+
+def flag(value: object) -> bool:
+    """Yes or no."""
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if str(value).lower() not in known:
+        sentence = "true or false"
+        raise ValueError(sentence)
+    return known[str(value).lower()]
+
+
+def folder(value: object) -> Path:
+    """Path of a folder, which need not exist yet."""
+    text = str(value)
+    if not text.strip() or "\0" in text:
+        sentence = "the name of a folder"
+        raise ValueError(sentence)
+    return Path(text).expanduser()
+
+
+def precision(value: object) -> dict[str, tuple[int, int]]:
+    """Precisions by symbol: ``BTC/USD=1,8`` (several separated by blanks, or a list of them, or a table of pairs)."""
+    if isinstance(value, Mapping):
+        items = [(str(symbol), pair) for symbol, pair in value.items()]
+    else:
+        texts = value.split() if isinstance(value, str) else value
+        listed = list(texts) if isinstance(texts, (list, tuple)) else [""]
+        items = [str(text).partition("=")[::2] for text in listed]
+    result = {}
+    for symbol, pair in items:
+        text = ",".join(map(str, pair)) if isinstance(pair, (list, tuple)) else str(pair)
+        found = re.fullmatch(r"(\d{1,2}),(\d{1,2})", text, re.ASCII)
+        if "/" not in symbol or found is None or max(map(int, found.groups())) > PRECISION_MAX:
+            sentence = f"SYMBOL=PRICE,QTY with decimals from 0 to {PRECISION_MAX}, as BTC/USD=1,8"
+            raise ValueError(sentence)
+        result[symbol] = (int(found[1]), int(found[2]))
+    return result
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is on this machine."""
+    return urlsplit(address).hostname in LOOPBACK
+
+
+def _address(secure: str, plain: str, *, elsewhere: str = "") -> Callable[[object], str]:
+    """Make a reader of an address with the scheme ``secure``; ``plain`` is allowed on this machine.
+
+    ``elsewhere`` names the option that allows ``plain`` to other machines too; ``Config`` checks it.
+    """
+    option = f", or with {elsewhere}" if elsewhere else ""
+    sentence = (
+        f"a {secure}:// address ({plain}:// only on this machine: localhost, 127.0.0.1 or ::1{option}), "
+        "without a name or password"
+    )
+
+    def read(value: object) -> str:
+        text = str(value)
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+            # An empty or overlong label is no name that a name server can be asked for.
+            (parts.hostname or "").encode("idna")
+        except ValueError as error:
+            raise ValueError(sentence) from error
+        # A blank would end the path in the request.
+        whole = text.isprintable() and " " not in text and "#" not in text
+        here = parts.scheme == plain and (elsewhere or parts.hostname in LOOPBACK)
+        # Addresses are logged and written to the ledger: they must not hold a password.
+        without_password = "@" not in parts.netloc
+        if not (whole and parts.hostname and without_password and (parts.scheme == secure or here)) or port == 0:
+            raise ValueError(sentence)
+        return text
+
+    return read
+
+
+url = _address("wss", "ws", elsewhere="--plaintext")
+level3_url = _address("wss", "ws")
+"""A token is sent there, so never in plain text to another machine."""
+rest_url = _address("https", "http")
+
+
+def host_and_port(value: object) -> tuple[str, int]:
+    """Host and port of ``9100``, ``0.0.0.0:9100``, ``[::1]:9100``; port 0 is any free one."""
+    text = "{}:{}".format(*value) if isinstance(value, tuple) and len(value) == 2 else str(value)  # noqa: PLR2004  # a pair
+    if text.startswith("::1:"):
+        text = f"[::1]:{text.removeprefix('::1:')}"
+    found = re.fullmatch(r"(?:(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):)?(\d{1,5})", text, re.ASCII)
+    if found is None or int(found[2]) >= PORTS:
+        sentence = "PORT or HOST:PORT, as 9100, 0.0.0.0:9100 or [::1]:9100"
+        raise ValueError(sentence)
+    return (found[1] or "127.0.0.1").strip("[]"), int(found[2])
+
+
+def api_key(value: object) -> str:
+    """An API key of Kraken; it goes into a header."""
+    text = str(value).strip()
+    if not re.fullmatch(r"[!-~]+", text):
+        sentence = "an API key as Kraken shows it: letters, digits and signs without blanks"
+        raise ValueError(sentence)
+    return text
+
+
+def api_secret(value: object) -> str:
+    """The secret of an API key, base64."""
+    text = str(value).strip()
+    sentence = "an API secret as Kraken shows it, in base64"
+    try:
+        if not base64.b64decode(text, validate=True):
+            raise ValueError(sentence)
+    except (binascii.Error, ValueError):
+        raise ValueError(sentence) from None
+    return text
+
+
+def token(value: object) -> str:
+    """A token that cannot be guessed; it goes into a header."""
+    text = str(value).strip()
+    if not re.fullmatch(rf"[!-~]{{{TOKEN_MIN},}}", text):
+        sentence = f"{TOKEN_MIN} or more letters, digits and signs without blanks"
+        raise ValueError(sentence)
+    return text
+
+
+def near(name: str, names: Iterable[str]) -> list[str]:
+    """Up to three of ``names`` that were probably meant by ``name``: other case, an older name, a typing error."""
+    known = list(names)
+    renamed = name.upper().replace("XBT", "BTC").replace("XDG", "DOGE")
+    if renamed != name and any(_core.matches(renamed, one) for one in known):
+        return [renamed]
+    folded = {one.upper(): one for one in known}
+    return [folded[one] for one in get_close_matches(name.upper(), folded, 3, 0.6)]
+
+
+def unmatched(pattern: str, names: list[str], option: str = "--symbols") -> str:
+    """Say that a pattern matches no pair, with names that are near."""
+    close = near(pattern, names)
+    hint = f"did you mean {' or '.join(close)}?" if close else "`krakpot pairs` lists them all"
+    return f"{option}: {pattern!r} matches none of the {len(names)} pairs; {hint}"

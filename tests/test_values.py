@@ -1,0 +1,175 @@
+"""Values as people write them are read; what cannot be read is refused with what is allowed."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import frames
+from krakpot import values
+from krakpot.values import duration, nanoseconds, unmatched
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30s", 30),
+        ("10m", 600),
+        ("1h", 3600),
+        ("2d", 172800),
+        ("1h30m", 5400),
+        ("1.5m", 90),
+        ("90", 90),
+        (90, 90),
+        (" 5s ", 5),
+    ],
+)
+def test_durations(text: object, seconds: float) -> None:
+    """As people write them."""
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "1w", "1h 30m", "1e3", "inf", "nan", "-1s", "0", "0s", "1,5m", "1h-1m"])
+def test_what_is_no_duration(text: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(ValueError, match="duration"):
+        duration(text)
+
+
+@pytest.mark.parametrize(
+    ("time", "ns"),
+    [
+        (7, 7), ("1970-01-01", 0), ("1970-01-01T00:00:01", 10**9), ("1970-01-01T01:00:00+01:00", 0),
+        (date(1970, 1, 2), frames.DAY),
+        (datetime(1970, 1, 1, 0, 0, 0, 1), 1000),
+        (datetime(1970, 1, 1, tzinfo=timezone(timedelta(hours=-1))), frames.HOUR),
+        ("2026-08-02T03:35:50.123456Z", frames.START + 123_456_000), ("1969-12-31T23:59:59.999999Z", -1000),
+        ("2026-08-02T03:35:50.367893600Z", frames.START + 367_893_600),
+        ("2026-08-02t03:35:50.000000001z", frames.START + 1),
+        ("2026-08-02 05:35:50,1234567+02:00", frames.START + 123_456_700),
+        ("20260802T033550.123456789", frames.START + 123_456_789), ("1969-12-31T23:59:59.999999999Z", -1),
+        ("1677-09-21T00:12:43.145224192Z", -(1 << 63)), ("2262-04-11T23:47:16.854775807Z", (1 << 63) - 1),
+    ],
+)  # fmt: skip
+def test_times(time: str | int | date | datetime, ns: int) -> None:
+    """To whole nanoseconds, without passing through floats."""
+    assert nanoseconds(time) == ns
+
+
+class Timestamp(datetime):
+    """What pandas.Timestamp is: a datetime with the nanoseconds that a datetime cannot hold."""
+
+    nanosecond = 0
+
+
+def test_times_of_pandas_and_numpy() -> None:
+    """Any unit, to the nanosecond; what is no time there is none here."""
+    stamp = Timestamp(2026, 8, 2, 3, 35, 50, 123_456)
+    stamp.nanosecond = 789
+    assert nanoseconds(stamp) == frames.START + 123_456_789
+    numpy = pytest.importorskip("numpy")
+    for text, ns in [
+        ("2026-08-02T03:35:50.123456789", frames.START + 123_456_789), ("2026-08-02T03:35:50", frames.START),
+        ("1969-12-31T23:59:59.999999999", -1), ("1970", 0), ("1970-02", 31 * frames.DAY),
+    ]:  # fmt: skip
+        assert nanoseconds(numpy.datetime64(text)) == ns, text
+    assert nanoseconds(numpy.int64(7)) == 7
+    for wrong in (numpy.datetime64("NaT"), numpy.datetime64("3000"), numpy.datetime64("30000"), numpy.float64(1.5)):
+        with pytest.raises(ValueError, match="not a time|out of range|cannot hold nanoseconds"):
+            nanoseconds(wrong)
+
+
+@pytest.mark.parametrize(
+    ("time", "sentence"),
+    [
+        ("yesterday", "'yesterday' is not a time; write for example 2026-11-22 or 2026-11-22T10:00:00.123456789Z"),
+        ("", "'' is not a time"),
+        ("2026-02-30", "is not a time"),
+        ("2026-08-02T03:35:50.1234567891", "is not a time"),
+        ("20260802.5", "is not a time"),
+        ("2026-08-02T03:35.5", "is not a time"),
+        ("2026-08-02T03:35:50+00:00:00.5", "is not a time"),
+        ("2026-08-02T03:35:50.½", "is not a time"),
+        ("1500-01-01", "is out of range; times from 1678 to 2261"),
+        (1 << 63, "is out of range"),
+        (1.5, "1.5 is a float, which cannot hold nanoseconds; give for example '2026-11-22T10:00:00Z'"),
+        (True, "True is not a time; give for example '2026-11-22T10:00:00Z', a datetime, or nanoseconds as an int"),
+        (None, "None is not a time"),
+        (timedelta(1), "is not a time"),
+    ],
+)
+def test_what_is_no_time(time: Any, sentence: str) -> None:
+    """One sentence, with an example; nothing is cut or guessed."""
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        nanoseconds(time)
+
+
+def test_near_names() -> None:
+    """Kraken's older names lead to the newer ones, misspelt ones to those that look alike."""
+    names = ["BTC/USD", "BTC/EUR", "DOGE/USD", "ETH/USD"]
+    assert unmatched("XBT/*", names).endswith("did you mean BTC/*?")
+    assert unmatched("XDG/USD", names).endswith("did you mean DOGE/USD?")
+    assert "did you mean ETH/USD" in unmatched("ETHUSD", names)
+    assert unmatched("zzz", names).endswith("`krakpot pairs` lists them all")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "meant"),
+    [
+        ("btc/usd", "BTC/USD"),
+        ("Eth/Usd", "ETH/USD"),
+        ("xbt/eur", "BTC/EUR"),
+        ("btc/*", "BTC/*"),
+        ("aaplX/USD", "AAPLx/USD"),
+    ],
+)
+def test_symbols_in_the_wrong_case(pattern: str, meant: str) -> None:
+    """The case of a symbol matters, so the right one is suggested."""
+    names = ["BTC/USD", "BTC/EUR", "DOGE/USD", "ETH/USD", "AAPLx/USD"]
+    assert unmatched(pattern, names).endswith(f"did you mean {meant}?")
+
+
+@pytest.mark.parametrize(
+    ("reader", "value"),
+    [
+        (values.patterns, ("BTC/USD", "ETH/*")), (values.words, ()), (values.channels, ("book", "level3")),
+        (values.number_of(values.DEPTHS), 1000), (values.word_of(("a", "b")), "a"), (values.whole_number(1, 9), 9),
+        (values.duration, 0.05), (values.duration, 1e-7), (values.keep, 86400.0), (values.byte_size, 0),
+        (values.flag, False), (values.folder, Path("x")), (values.precision, {"A/B": (1, 8)}), (values.precision, {}),
+        (values.url, "ws://10.0.0.1:1/v2"), (values.host_and_port, ("::1", 9100)),
+        (values.host_and_port, ("192.0.2.1", 0)), (values.token, "0123456789abcdef"),
+    ],
+)  # fmt: skip
+def test_what_was_read_can_be_read_again(reader: Any, value: object) -> None:
+    """A value passes through its reader unchanged, so that the same reader checks arguments of functions."""
+    assert reader(value) == value
+
+
+@pytest.mark.parametrize(
+    ("reader", "value"),
+    [
+        (values.duration, "9" * 400), (values.duration, float("nan")), (values.duration, float("inf")),
+        (values.duration, -1), (values.duration, True), (values.duration, None), (values.duration, "٣s"),
+        (values.duration, 10**400),
+        (values.byte_size, "9" * 400), (values.byte_size, "-1"), (values.byte_size, None),
+        (values.number_of((10,)), "9" * 5000), (values.number_of((10,)), 10.0), (values.number_of((10,)), "١٠"),
+        (values.whole_number(1, 9), "9" * 5000), (values.whole_number(1, 9), True), (values.whole_number(1, 9), "10"),
+        (values.folder, ""), (values.folder, "a\0b"), (values.folder, "  "),
+        (values.precision, [7]), (values.precision, "BTC"), (values.precision, {"A/B": None}),
+        (values.host_and_port, ("::1", 65536)), (values.host_and_port, None), (values.host_and_port, ()),
+        (values.patterns, 7), (values.patterns, ","), (values.channels, "books"), (values.channels, None),
+        (values.flag, None), (values.word_of(("a",)), []), (values.url, None), (values.url, b"wss://x"),
+        (values.token, "short"), (values.api_key, ""), (values.api_secret, "not base64"), (values.keep, "1h"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_a_value_error_of_one_line(reader: Any, value: object) -> None:
+    """Whatever its type and however long it is; the text says what is allowed."""
+    with pytest.raises(ValueError, match=".") as caught:
+        reader(value)
+    assert type(caught.value) is ValueError
+    assert len(str(caught.value)) < 200
+    assert "\n" not in str(caught.value)
