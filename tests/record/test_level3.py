@@ -19,7 +19,8 @@ from krakpot.errors import ConfigError, ConnectionLost
 from krakpot.exchange import server as exchange
 from krakpot.exchange.server import ExchangeServer, Options, differences
 from krakpot.lake import journal
-from krakpot.lake.lake import Lake, detail
+from krakpot.lake.lake import Lake
+from krakpot.lake.ledger import detail
 from krakpot.lake.verify import Report, verify
 from krakpot.log import as_json
 from krakpot.net import client as link

@@ -25,7 +25,9 @@ from krakpot import _core
 from krakpot.config import Config
 from krakpot.errors import ConfigError, ConnectionLost, StorageError
 from krakpot.lake import journal, seal
-from krakpot.lake.lake import Lake, detail
+from krakpot.lake.format import open_lake
+from krakpot.lake.lake import Lake
+from krakpot.lake.ledger import detail
 from krakpot.lake.verify import Report, verify
 from krakpot.net import client as link
 from krakpot.net.client import Recorded, uuid7
@@ -937,7 +939,7 @@ def test_journals_are_sealed_on_the_way(tmp_path: Path) -> None:
     """
 
     async def test() -> None:
-        seal.open_lake(tmp_path)
+        open_lake(tmp_path)
         dead = journal.Writer(tmp_path, uuid7())
         session = _core.Session(dead.session, passive=True)
         now = time.time_ns()

@@ -13,7 +13,8 @@ without a lock. What it relies on:
 name that is there during the whole of a listing is in it. Say a journal is *complete* if all of its parts of the ledger
 (two, if it crossed midnight) are in the first listing. Then
 
-- all parts of a complete journal are found: they were there before its part of the ledger, so before the second listing;
+- all parts of a complete journal are found: they were there before its part of the ledger, so before the second
+  listing;
 - a journal that was begun earlier than a complete one is complete too; or it is found in the third listing; or, if it
   was removed before that, the fourth listing has a part of it that the first one lacks. It is *unsettled* then;
 - whatever follows a complete journal (3) is complete or unsettled, for the same reason;
@@ -37,7 +38,7 @@ import pyarrow as pa
 
 from krakpot import _core
 from krakpot.lake import journal
-from krakpot.lake.format import JOURNALS, Part, check_lake, part, polars_schema, schema, storage_error
+from krakpot.lake.format import Part, check_lake, part, polars_schema, schema, storage_error
 from krakpot.lake.journal import JournalName
 
 NAMING = ("pairs", "ledger")

@@ -10,7 +10,7 @@ receive time; times without a zone are UTC.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -25,6 +25,7 @@ from krakpot.values import Time, nanoseconds
 if TYPE_CHECKING:
     from krakpot.lake.sample import BookAt, By
     from krakpot.lake.verify import Report
+
 
 class Lake(Folder):
     """A recorded lake. ``StorageError`` if the folder is none, or of a later version."""
@@ -53,8 +54,7 @@ class Lake(Folder):
         chosen = [
             part
             for part in self.parts(table)
-            if (first_day is None or part.date >= first_day)
-            and (until is None or part.date <= stamp(until).date())
+            if (first_day is None or part.date >= first_day) and (until is None or part.date <= stamp(until).date())
         ]
         schema = polars_schema(table)
         paths = [part.path for part in chosen]

@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 from krakpot import _core
 from krakpot.config import Config
 from krakpot.errors import ConfigError, ConnectionLost, FeedError
-from krakpot.lake import journal, seal
+from krakpot.lake import journal
+from krakpot.lake.format import open_lake
 from krakpot.log import Line, Measure
 from krakpot.net.client import Recorded, Recording, add_counts, uuid7, watched
 from krakpot.net.connection import Backoff
@@ -119,7 +120,7 @@ class Recorder:
         except FeedError as error:
             # A connection would be tried for ever, and the environment does not change meanwhile.
             raise ConfigError(str(error)) from None
-        seal.open_lake(config.out)
+        open_lake(config.out)
         disk.check_room(config.out, config.min_free)
         loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
