@@ -17,10 +17,10 @@ from krakpot.lake.folder import Folder, View
 SECOND = frames.SECOND
 
 
-def recording(lake: Path, flushes: int = 6, **options: object) -> lakes.Recorder:
+def recording(lake: Path, flushes: int = 6) -> lakes.Recorder:
     """A recorder that has written some flushes and goes on; a journal has two of them."""
     timed = lakes.market(60 * flushes)
-    recorder = lakes.Recorder(lake, interval=2.0, **options)
+    recorder = lakes.Recorder(lake, interval=2.0)
     for n in range(flushes):
         recorder.take(timed[60 * n : 60 * (n + 1)])
     return recorder
