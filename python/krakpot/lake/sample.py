@@ -154,7 +154,7 @@ class Reader:
     def _told(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Coverage of the symbol, and the ledger's rows that are about it."""
         from krakpot.lake.lake import covered  # noqa: PLC0415  # it needs this module
-        from krakpot.lake.ledger import MARKS  # noqa: PLC0415
+        from krakpot.lake.ledger import MARKS  # noqa: PLC0415  # as above
 
         mine = [pl.col(name).is_null() | (pl.col(name) == value) for name, value in
                 (("symbol", self.symbol), ("channel", self.books.channel))]  # fmt: skip
