@@ -27,7 +27,8 @@ import pyarrow as pa
 from frames import SECOND, START
 from krakpot import _core
 from krakpot.exchange.faults import Line
-from krakpot.net.connection import DEAD_AFTER, FRAME_MAX, PING_AFTER, Backoff, Pacer
+from krakpot.net.backoff import Backoff, Pacer
+from krakpot.net.connection import DEAD_AFTER, FRAME_MAX, PING_AFTER
 
 STEP = 20_000_000
 """Between two looks at the exchange, ns; as the real one, requests go out every fifth of them."""
@@ -56,7 +57,7 @@ def checksum(sides: tuple[Levels, Levels]) -> int:
     return zlib.crc32(text.encode())
 
 
-WELL = ("live", "quiet")
+WELL = ("active", "idle")
 """States of a subscription that delivers."""
 
 
@@ -508,8 +509,8 @@ class World:
             if len(states) < count * (len(self.symbols) - len(self.delisted)):
                 return False
             for channel, symbol, state, _ in states:
-                excused = (state == "refused" and (channel, symbol) in link.refused) or (
-                    state in {"gone", "refused"} and symbol in self.delisted
+                excused = (state == "rejected" and (channel, symbol) in link.refused) or (
+                    state in {"removed", "rejected"} and symbol in self.delisted
                 )
                 if state not in WELL and not excused:
                     return False

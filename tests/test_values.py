@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,11 @@ def test_what_is_no_duration(text: str) -> None:
         (datetime(1970, 1, 1, 0, 0, 0, 1), 1000),
         (datetime(1970, 1, 1, tzinfo=timezone(timedelta(hours=-1))), frames.HOUR),
         ("2026-08-02T03:35:50.123456Z", frames.START + 123_456_000), ("1969-12-31T23:59:59.999999Z", -1000),
+        ("2026-08-02T03:35:50.367893600Z", frames.START + 367_893_600),
+        ("2026-08-02t03:35:50.000000001z", frames.START + 1),
+        ("2026-08-02 05:35:50,1234567+02:00", frames.START + 123_456_700),
+        ("20260802T033550.123456789", frames.START + 123_456_789), ("1969-12-31T23:59:59.999999999Z", -1),
+        ("1677-09-21T00:12:43.145224192Z", -(1 << 63)), ("2262-04-11T23:47:16.854775807Z", (1 << 63) - 1),
     ],
 )  # fmt: skip
 def test_times(time: str | int | date | datetime, ns: int) -> None:
@@ -54,12 +60,52 @@ def test_times(time: str | int | date | datetime, ns: int) -> None:
     assert nanoseconds(time) == ns
 
 
-def test_what_is_no_time() -> None:
-    """A sentence with examples."""
-    with pytest.raises(
-        ValueError, match="'yesterday' is no time; write for example 2026-11-22 or 2026-11-22T10:00:00Z"
-    ):
-        nanoseconds("yesterday")
+class Timestamp(datetime):
+    """What pandas.Timestamp is: a datetime with the nanoseconds that a datetime cannot hold."""
+
+    nanosecond = 0
+
+
+def test_times_of_pandas_and_numpy() -> None:
+    """Any unit, to the nanosecond; what is no time there is none here."""
+    stamp = Timestamp(2026, 8, 2, 3, 35, 50, 123_456)
+    stamp.nanosecond = 789
+    assert nanoseconds(stamp) == frames.START + 123_456_789
+    numpy = pytest.importorskip("numpy")
+    for text, ns in [
+        ("2026-08-02T03:35:50.123456789", frames.START + 123_456_789), ("2026-08-02T03:35:50", frames.START),
+        ("1969-12-31T23:59:59.999999999", -1), ("1970", 0), ("1970-02", 31 * frames.DAY),
+    ]:  # fmt: skip
+        assert nanoseconds(numpy.datetime64(text)) == ns, text
+    assert nanoseconds(numpy.int64(7)) == 7
+    for wrong in (numpy.datetime64("NaT"), numpy.datetime64("3000"), numpy.datetime64("30000"), numpy.float64(1.5)):
+        with pytest.raises(ValueError, match="not a time|out of range|cannot hold nanoseconds"):
+            nanoseconds(wrong)
+
+
+@pytest.mark.parametrize(
+    ("time", "sentence"),
+    [
+        ("yesterday", "'yesterday' is not a time; write for example 2026-11-22 or 2026-11-22T10:00:00.123456789Z"),
+        ("", "'' is not a time"),
+        ("2026-02-30", "is not a time"),
+        ("2026-08-02T03:35:50.1234567891", "is not a time"),
+        ("20260802.5", "is not a time"),
+        ("2026-08-02T03:35.5", "is not a time"),
+        ("2026-08-02T03:35:50+00:00:00.5", "is not a time"),
+        ("2026-08-02T03:35:50.½", "is not a time"),
+        ("1500-01-01", "is out of range; times from 1678 to 2261"),
+        (1 << 63, "is out of range"),
+        (1.5, "1.5 is a float, which cannot hold nanoseconds; give for example '2026-11-22T10:00:00Z'"),
+        (True, "True is not a time; give for example '2026-11-22T10:00:00Z', a datetime, or nanoseconds as an int"),
+        (None, "None is not a time"),
+        (timedelta(1), "is not a time"),
+    ],
+)
+def test_what_is_no_time(time: Any, sentence: str) -> None:
+    """One sentence, with an example; nothing is cut or guessed."""
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        nanoseconds(time)
 
 
 def test_near_names() -> None:

@@ -83,7 +83,7 @@ async def ready(base: str, lake: Path, subscriptions: int) -> None:
     async with asyncio.timeout(START):
         while True:
             states = (await asyncio.to_thread(Glance.take, base, "")).values.get("subscriptions", {})
-            there = sum(n for (_, state), n in states.items() if state in {"live", "quiet"})
+            there = sum(n for (_, state), n in states.items() if state in {"active", "idle"})
             if there >= subscriptions and len(journal.journals(lake)) < 2:
                 return
             await asyncio.sleep(0.2)

@@ -126,7 +126,7 @@ def beside_idle(folder: Path, updates: int, rounds: int) -> dict[str, Any]:
                 taken.append(time.thread_time() - begun)
             counts = session.counts()
             assert counts["checksums"]["book"] == {"ok": beside + 1 + updates, "bad": 0}, counts
-            assert counts["live"] == beside + 1, counts
+            assert counts["in_sync"] == beside + 1, counts
     ratios = [many / alone for alone, many in zip(*seconds.values(), strict=True)]
     return {
         "messages": updates,

@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any, ClassVar, final
 
 __all__ = [
-    "DEBUG", "FAULTS", "LIMITS", "TABLES", "Batch", "Book", "BookEvent", "BookSampler", "Budget", "Events", "Exchange",
+    "CHANNELS", "DEBUG", "DEPTHS", "FAULTS", "INTERVALS", "LEDGER_KINDS", "LEVEL3_COSTS", "LEVEL3_DEPTHS",
+    "LEVEL3_RATES", "LIMITS", "TABLES", "Batch", "Book", "BookEvent", "BookSampler", "Budget", "Events", "Exchange",
     "Frame", "OhlcEvent", "Orders", "Schema", "Session", "States", "StatusEvent", "SubscriptionEvent", "TickerEvent",
     "TradeEvent", "Verifier", "__version__", "align", "matches", "schema",
 ]  # fmt: skip
@@ -22,6 +23,25 @@ TABLES: tuple[str, ...]
 """Names of the lake's tables, in the order of `docs/reference/tables.md`."""
 LIMITS: Mapping[str, int]
 """The named bounds of `limits.rs`: FRAME_MAX, NESTING_MAX, SYMBOLS_MAX, …"""
+LEDGER_KINDS: Mapping[str, Mapping[str, bool]]
+"""Kinds of ledger rows and what each means for coverage.
+
+Properties: begins_book, begins_feed (trades, tickers, candles), ends_book, ends_feed, needs_symbol (it ends something
+only
+if it names a symbol), tells_since (`ts_from` tells since when nothing came), is_error.
+"""
+CHANNELS: Mapping[str, str]
+"""Channels that are subscribed symbol by symbol, and the table that each fills."""
+DEPTHS: tuple[int, ...]
+"""Book depths that Kraken offers."""
+LEVEL3_DEPTHS: tuple[int, ...]
+"""Depths of level 3 that Kraken offers."""
+LEVEL3_COSTS: Mapping[int, int]
+"""Units that a level-3 subscription costs, by its depth."""
+LEVEL3_RATES: Mapping[str, int]
+"""Units of level-3 subscriptions that Kraken allows in a second, by account: standard, pro."""
+INTERVALS: tuple[int, ...]
+"""Minutes of a candle that Kraken offers."""
 FAULTS: tuple[tuple[str, str, str, str], ...]
 """Faults of the built-in exchange: name, what it happens to, the default of `by`, what it does."""
 
@@ -117,7 +137,7 @@ class Orders:
     def counts(self) -> dict[str, int]:
         """Of the book: orders, bids and asks (levels), replaced (added though held).
 
-        And absent: modifies and deletes of orders that were not there, of all updates so far.
+        And unknown_entries: modifies and deletes of orders that the book did not hold, of all updates so far.
         """
 
 @final
@@ -131,7 +151,7 @@ class Session:
     smallest that holds the snapshot.
 
     Level 3 has a host of its own: its session has channels `["level3"]` and `instrument=False`, since the instrument
-    channel is not served there, learns the pairs of the public session (`import_pairs`), and is given a token
+    channel is not served there, takes the pairs of the public session (`import_pairs`), and is given a token
     (`set_token`).
     """
 
@@ -223,15 +243,17 @@ class Session:
         """Counters of the session.
 
         {"frames", "messages": {channel: n}, "rows": {table: n}, "checksums": {"book": {"ok", "bad"}, "level3": {"ok",
-        "bad"}}, "unchecked", "errors", "gaps"}. Also "absent" (levels and orders removed or changed that were not
-        there), "replaced" (orders added though held), "pairs" (known), "selected", "subscribed", "refused", "live"
-        (books), "waiting" (acks and snapshots).
+        "bad"}}, "unchecked", "errors", "gaps"}. Also "unknown_entries" (removals of levels, changes and
+        removals of orders that the book did not hold), "replaced" (orders added though held), "pairs" (known),
+        "selected", "subscribed" (active or idle), "rejected", "in_sync" (books), "waiting" (for an ack or a snapshot).
         """
     def subscriptions(self) -> list[tuple[str, str, str, str]]:
-        """(channel, symbol, state, reason) of every wanted subscription; the reason is empty where all is well.
+        """(channel, symbol, state, reason) of every subscription; the reason is empty where all is well.
 
-        States: wanted, asked, live, quiet (live, and without data for a minute), bad (to be asked for again: a wrong
-        checksum, no answer, or silent while another channel of the symbol moves), refused, gone.
+        States: pending (to be requested), requested, acked (its snapshot is to come), active, idle (active, and without
+        data for a minute), resyncing (to be unsubscribed and subscribed again: a wrong checksum, no answer, or silent
+        while another channel of the symbol moves), unsubscribing, rejected (by the exchange), removed (delisted, or its
+        numbers cannot be held).
         """
     def pairs(self) -> list[dict[str, Any]]:
         """The instrument channel's pairs as known now.
@@ -402,7 +424,7 @@ class SubscriptionEvent:
         """The channel that is subscribed."""
     @property
     def state(self) -> str:
-        """As of Session.subscriptions: wanted, asked, live, quiet, bad, refused, gone."""
+        """As of `Session.subscriptions`."""
     @property
     def reason(self) -> str: ...
     @property

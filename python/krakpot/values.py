@@ -8,20 +8,32 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
+from numbers import Integral
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 from krakpot import _core
 
 Numbers = Literal["decimal", "float", "int"]
 """How prices and quantities are given: exact decimals, the nearest floats, or whole steps of the pair's precision."""
-Time = str | datetime | date | int
-"""RFC 3339 text, datetime, date, or nanoseconds since the epoch."""
+
+
+class Datetime64(Protocol):
+    """``numpy.datetime64``, without importing NumPy."""
+
+    def astype(self, dtype: str, /) -> object:
+        """Convert to another unit."""
+
+
+Time = str | datetime | date | int | Datetime64
+"""ISO 8601 text, datetime, date, nanoseconds since the epoch, or numpy.datetime64; see ``nanoseconds``."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 LEVEL3 = "level3"
 CHANNELS = ("book", "trade", "ticker", "ohlc", LEVEL3)
@@ -44,26 +56,82 @@ PRECISION_MAX = 10
 TOKEN_MIN = 16
 """Characters of a token that cannot be guessed."""
 PORTS = 1 << 16
+EXCHANGE_PAIRS_MAX = 1500
+"""Pairs of the built-in exchange."""
+SHOWN_MAX = 80
+"""Characters of a refused value that an error repeats."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Hosts that are this machine."""
 
 
 def nanoseconds(time: Time) -> int:
-    """Nanoseconds since the epoch; ``ValueError`` for text that is no time."""
-    if isinstance(time, int):
-        return time
+    """Nanoseconds since 1970-01-01T00:00:00Z, exactly; no digit passes through a float.
+
+    Parameters
+    ----------
+    time
+        ISO 8601 text with up to nine decimals of a second, a ``datetime``, a ``date`` (its midnight), nanoseconds as an
+        ``int``, a ``numpy.datetime64`` or a ``pandas.Timestamp``. A time without a zone is UTC.
+
+    Returns
+    -------
+    int
+        Nanoseconds; negative before 1970.
+
+    Raises
+    ------
+    ValueError
+        For anything else, and for times that 64 bits of nanoseconds cannot hold (before 1678, after 2261).
+
+    Examples
+    --------
+    >>> nanoseconds("2026-11-22T10:00:21.367893600Z")
+    1795341621367893600
+
+    """
+    ns = _nanoseconds(time)
+    if not -(1 << 63) <= ns < 1 << 63:
+        sentence = f"{time!r} is out of range; times from 1678 to 2261 fit into 64 bits of nanoseconds"
+        raise ValueError(sentence)
+    return ns
+
+
+def _nanoseconds(time: object) -> int:
+    if isinstance(time, Integral) and not isinstance(time, bool):
+        return int(time)
     if isinstance(time, str):
-        try:
-            time = datetime.fromisoformat(time)
-        except ValueError:
-            sentence = f"{time!r} is no time; write for example 2026-11-22 or 2026-11-22T10:00:00Z"
-            raise ValueError(sentence) from None
-    if not isinstance(time, datetime):
-        time = datetime(time.year, time.month, time.day, tzinfo=UTC)
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    seconds, rest = divmod(time - datetime(1970, 1, 1, tzinfo=UTC), timedelta(seconds=1))
-    return seconds * 1_000_000_000 + rest.microseconds * 1000
+        return _read_time(time)
+    # pandas.Timestamp is a datetime with nanoseconds; pandas.NaT is one too, and equals nothing.
+    if isinstance(time, datetime) and time == time:  # noqa: PLR0124  # NaT is the only one that does not equal itself
+        utc = time.replace(tzinfo=UTC) if time.tzinfo is None else time
+        seconds, rest = divmod(utc - EPOCH, timedelta(seconds=1))
+        return seconds * 1_000_000_000 + rest.microseconds * 1000 + int(getattr(time, "nanosecond", 0))
+    if isinstance(time, date) and not isinstance(time, datetime):
+        return (time - EPOCH.date()).days * 86_400 * 1_000_000_000
+    if type(time).__module__ == "numpy" and type(time).__name__ == "datetime64":
+        # NumPy wraps around where nanoseconds do not fit, so its own unit decides the range.
+        exact = time.astype("datetime64[us]").item()  # type: ignore[attr-defined]  # of NumPy, which need not be installed
+        if isinstance(exact, datetime):
+            whole = _nanoseconds(exact)
+            return whole + int((time - time.astype("datetime64[us]")).astype("timedelta64[ns]").astype(int))  # type: ignore[attr-defined]  # as above
+    example = "'2026-11-22T10:00:00Z', a datetime, or nanoseconds as an int"
+    wrong = "a float, which cannot hold nanoseconds" if isinstance(time, float) else "not a time"
+    sentence = f"{time!r} is {wrong}; give for example {example}"
+    raise ValueError(sentence)
+
+
+def _read_time(text: str) -> int:
+    """Nanoseconds of ISO 8601 text. Python alone would cut the seconds to microseconds without a word."""
+    found = re.fullmatch(r"(.+[Tt _]\d\d:?\d\d:?\d\d)[.,](\d{1,9})([^.,]*)", text.strip(), re.ASCII)
+    whole, fraction = (found[1] + found[3], found[2]) if found else (text.strip(), "")
+    try:
+        if not found and re.search(r"[.,]", whole):
+            raise ValueError
+        time = datetime.fromisoformat(re.sub("z$", "Z", whole))
+    except ValueError:
+        sentence = f"{text!r} is not a time; write for example 2026-11-22 or 2026-11-22T10:00:00.123456789Z"
+        raise ValueError(sentence) from None
+    return _nanoseconds(time) + int(fraction.ljust(9, "0"))
 
 
 def words(value: object) -> tuple[str, ...]:
@@ -93,6 +161,28 @@ def channels(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def channel_symbols(value: object) -> dict[str, tuple[str, ...]]:
+    """Patterns by channel: ``level3=BTC/USD,ETH/*`` (several separated by blanks, or a list of them, or a table)."""
+    found: dict[str, tuple[str, ...]] = {}
+    for channel, listed in _pairs(value):
+        try:
+            ((name,), some) = channels(channel), patterns(listed)
+        except ValueError:
+            sentence = f"CHANNEL=PATTERNS, as level3=BTC/USD,ETH/*, with a channel of {', '.join(CHANNELS)}"
+            raise ValueError(sentence) from None
+        found[name] = tuple(dict.fromkeys(found.get(name, ()) + some))
+    return found
+
+
+def _pairs(value: object) -> list[tuple[str, object]]:
+    """Names and what belongs to them: of a table, of ``a=1 b=2``, or of a list of such texts."""
+    if isinstance(value, Mapping):
+        return [(str(name), one) for name, one in value.items()]
+    texts = value.split() if isinstance(value, str) else value
+    listed = list(texts) if isinstance(texts, (list, tuple)) else [""]
+    return [(name, rest) for name, _, rest in (str(text).partition("=") for text in listed)]
+
+
 def number_of(allowed: tuple[int, ...]) -> Callable[[object], int]:
     """Make a reader of one of these numbers."""
 
@@ -110,10 +200,10 @@ def word_of(allowed: tuple[str, ...]) -> Callable[[object], str]:
     """Make a reader of one of these words."""
 
     def read(value: object) -> str:
-        if value not in allowed:
+        if not isinstance(value, str) or value not in allowed:
             sentence = f"one of {', '.join(allowed)}"
             raise ValueError(sentence)
-        return str(value)
+        return value
 
     return read
 
@@ -129,6 +219,25 @@ def whole_number(least: int, most: int, hint: str = "") -> Callable[[object], in
         return int(text)
 
     return read
+
+
+def number(least: float, most: float) -> Callable[[object], float]:
+    """Make a reader of a number in [least, most]."""
+
+    def read(value: object) -> float:
+        text = str(value).strip()
+        found = float(text) if re.fullmatch(r"\d{1,15}(\.\d{1,15})?", text, re.ASCII) else math.nan
+        if not least <= found <= most:
+            sentence = f"a number from {least:,} to {most:,}"
+            raise ValueError(sentence)
+        return found
+
+    return read
+
+
+def symbols_per_connection(value: object) -> int:
+    """Most symbols of one connection."""
+    return whole_number(CONNECTION_SYMBOLS_MIN, 1_000_000)(value)
 
 
 def duration(value: object) -> float:
@@ -183,23 +292,30 @@ def flag(value: object) -> bool:
 
 def folder(value: object) -> Path:
     """Path of a folder, which need not exist yet."""
-    text = str(value)
+    return _path(value, "folder")
+
+
+def file(value: object) -> Path:
+    """Path of a file, which need not exist yet."""
+    return _path(value, "file")
+
+
+def _path(value: object, what: str) -> Path:
+    text = str(value) if isinstance(value, (str, Path)) else ""
+    sentence = f"the name of a {what}"
     if not text.strip() or "\0" in text:
-        sentence = "the name of a folder"
         raise ValueError(sentence)
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        # There is no such user.
+        raise ValueError(sentence) from None
 
 
 def precision(value: object) -> dict[str, tuple[int, int]]:
     """Precisions by symbol: ``BTC/USD=1,8`` (several separated by blanks, or a list of them, or a table of pairs)."""
-    if isinstance(value, Mapping):
-        items = [(str(symbol), pair) for symbol, pair in value.items()]
-    else:
-        texts = value.split() if isinstance(value, str) else value
-        listed = list(texts) if isinstance(texts, (list, tuple)) else [""]
-        items = [str(text).partition("=")[::2] for text in listed]
     result = {}
-    for symbol, pair in items:
+    for symbol, pair in _pairs(value):
         text = ",".join(map(str, pair)) if isinstance(pair, (list, tuple)) else str(pair)
         found = re.fullmatch(r"(\d{1,2}),(\d{1,2})", text, re.ASCII)
         if "/" not in symbol or found is None or max(map(int, found.groups())) > PRECISION_MAX:
@@ -252,6 +368,15 @@ level3_url = _address("wss", "ws")
 rest_url = _address("https", "http")
 
 
+def host(value: object) -> str:
+    """An address of this machine to listen on: ``127.0.0.1``, ``::1``, ``localhost``."""
+    text = str(value).strip("[]")
+    if not re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", text, re.ASCII):
+        sentence = "an address of this machine, as 127.0.0.1, ::1 or localhost"
+        raise ValueError(sentence)
+    return text
+
+
 def host_and_port(value: object) -> tuple[str, int]:
     """Host and port of ``9100``, ``0.0.0.0:9100``, ``[::1]:9100``; port 0 is any free one."""
     text = "{}:{}".format(*value) if isinstance(value, tuple) and len(value) == 2 else str(value)  # noqa: PLR2004  # a pair
@@ -292,6 +417,18 @@ def token(value: object) -> str:
         sentence = f"{TOKEN_MIN} or more letters, digits and signs without blanks"
         raise ValueError(sentence)
     return text
+
+
+def alternatives(allowed: Iterable[object]) -> str:
+    """``10, 25 or 100`` of these."""
+    *some, last = map(str, allowed)
+    return f"{', '.join(some)} or {last}" if some else last
+
+
+def shown(value: object) -> str:
+    """A value that was refused, for an error: on one line, short, and without the password of an address."""
+    text = " ".join(re.sub(r"//[^/@]*@", "//…@", repr(value)).split())
+    return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "…"
 
 
 def near(name: str, names: Iterable[str]) -> list[str]:

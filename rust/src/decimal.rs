@@ -11,6 +11,7 @@
 //! Every number of the feed comes as its text and never passes through binary floating point. The scale is kept as
 //! written, since Kraken pads to the pair's precision and a recording without instrument data is read by that.
 
+use crate::error::Error;
 use crate::limits::DIGITS_MAX;
 
 /// `mantissa` × 10^-`scale`.
@@ -223,6 +224,17 @@ impl std::fmt::Display for Decimal {
         let point = if scale > 0 { "." } else { "" };
         write!(f, "{sign}{whole}{point}{decimals}")
     }
+}
+
+/// That a number cannot be held, told without its symbol.
+pub(crate) fn refuse(value: Decimal, scale: u8) -> Error {
+    Error::Decimal { symbol: String::new(), text: value.to_string(), scale }
+}
+
+/// A price or quantity as an integer at its precision: not negative, no digit lost.
+#[inline]
+pub(crate) fn scaled(value: Decimal, scale: u8) -> Result<i128, Error> {
+    value.rescale(scale).filter(|v| *v >= 0).ok_or_else(|| refuse(value, scale))
 }
 
 #[cfg(test)]

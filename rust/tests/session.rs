@@ -4,10 +4,12 @@ use std::collections::HashSet;
 
 use krakpot_core::book::checksum::crc32;
 use krakpot_core::book::level2::Book;
-use krakpot_core::book::level3::{Modify, Orders};
+use krakpot_core::book::level3::Orders;
+use krakpot_core::book::modify_rule::ModifyRule;
 use krakpot_core::decimal::Decimal;
 use krakpot_core::limits;
 use krakpot_core::session::{Channel, Options, Session};
+use krakpot_core::table::ledger::LedgerKind;
 use krakpot_core::table::schema::Table;
 use krakpot_core::wire::message::{Entry, OrderEntry, OrderEvent, OrderId, Side};
 
@@ -47,7 +49,7 @@ fn one_bid(digits: &str) -> u32 {
 }
 
 fn kinds(session: &mut Session) -> Vec<String> {
-    session.take_ledger().into_iter().map(|event| event.kind).collect()
+    session.take_ledger().into_iter().map(|row| row.kind.name().to_owned()).collect()
 }
 
 /// A session whose instrument snapshot has arrived, with the requests that follow.
@@ -67,7 +69,7 @@ fn subscribes_the_chosen_symbols_of_the_instrument_channel_in_batches() {
     let (session, requests) = begun(&[Channel::Book], &pairs);
     assert_eq!(requests.len(), 3, "120 symbols in batches of at most {}", limits::BATCH_MAX);
     assert!(requests[0].contains(r#""depth":100"#) && requests[0].contains(r#""snapshot":true"#), "{}", requests[0]);
-    assert_eq!(session.subscriptions().filter(|s| s.2 == "asked").count(), 120);
+    assert_eq!(session.subscriptions().filter(|s| s.2 == "requested").count(), 120);
 }
 
 #[test]
@@ -84,7 +86,7 @@ fn no_more_symbols_are_asked_for_than_may_wait() {
         session.receive(book("snapshot", &format!("S{i}/USD"), "1.0", one_bid("10")).as_bytes(), START);
     }
     assert_eq!(session.requests(START).len(), 1);
-    assert_eq!(session.live(), 50);
+    assert_eq!(session.books_in_sync(), 50);
 }
 
 #[test]
@@ -118,9 +120,9 @@ fn a_wrong_checksum_repairs_one_symbol_and_leaves_the_others_alone() {
         session.receive(ack("subscribe", "book", symbol, 2).as_bytes(), START);
         session.receive(book("snapshot", symbol, "1.0", one_bid("10")).as_bytes(), START);
     }
-    assert_eq!((session.live(), session.counts().book.ok), (2, 2));
+    assert_eq!((session.books_in_sync(), session.counts().book.ok), (2, 2));
     session.receive(book("update", "A/USD", "1.0", 7).as_bytes(), START);
-    assert_eq!((session.live(), session.counts().book.bad), (1, 1));
+    assert_eq!((session.books_in_sync(), session.counts().book.bad), (1, 1));
     let leave = session.requests(START);
     assert_eq!(leave.len(), 1);
     assert!(leave[0].contains("unsubscribe") && leave[0].contains(r#"["A/USD"]"#), "{leave:?}");
@@ -132,7 +134,7 @@ fn a_wrong_checksum_repairs_one_symbol_and_leaves_the_others_alone() {
     assert!(again[0].contains(r#""method":"subscribe""#) && again[0].contains("A/USD"), "{again:?}");
     session.receive(ack("subscribe", "book", "A/USD", 4).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "2.0", one_bid("20")).as_bytes(), START);
-    assert_eq!((session.live(), session.counts().book.ok, session.counts().errors), (2, 3, 0));
+    assert_eq!((session.books_in_sync(), session.counts().book.ok, session.counts().errors), (2, 3, 0));
     let kinds = kinds(&mut session);
     for kind in ["mismatch", "resync", "unsubscribed", "subscribed", "snapshot"] {
         assert!(kinds.iter().any(|k| k == kind), "{kind} in {kinds:?}");
@@ -165,7 +167,7 @@ fn refusals_are_told_by_symbol_and_reason() {
     assert!(requests[0].contains(r#""req_id":2"#) && requests[1].contains(r#""req_id":3"#), "{requests:?}");
     let refusal = r#"{"error":"Currency pair not supported A/USD","method":"subscribe","req_id":2,"success":false,"symbol":"A/USD"}"#;
     session.receive(refusal.as_bytes(), START);
-    let refused: Vec<_> = session.take_ledger().into_iter().filter(|e| e.kind == "refused").collect();
+    let refused: Vec<_> = session.take_ledger().into_iter().filter(|e| e.kind == LedgerKind::Refused).collect();
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].symbol.as_deref(), Some("A/USD"));
     assert!(refused[0].detail.as_deref().is_some_and(|d| d.contains("Currency pair not supported")), "{refused:?}");
@@ -180,7 +182,7 @@ fn refusals_are_told_by_symbol_and_reason() {
     assert!(session.requests(START).is_empty());
     assert!(session.requests(START + 2 * SECOND)[0].contains(r#""channel":"trade""#));
     let states: Vec<_> = session.subscriptions().filter(|s| s.0 == Channel::Book).map(|s| s.2).collect();
-    assert_eq!(states, ["refused"; 3]);
+    assert_eq!(states, ["rejected"; 3]);
 }
 
 #[test]
@@ -229,13 +231,13 @@ fn bad_input_is_counted_and_the_session_goes_on() {
         session.receive(frame, START);
     }
     assert_eq!(session.counts().errors, bad.len() as u64);
-    assert_eq!(session.live(), 1, "none of them touched the book");
-    let rows = session.take_ledger().iter().filter(|e| e.kind == "decode_error").count();
+    assert_eq!(session.books_in_sync(), 1, "none of them touched the book");
+    let rows = session.take_ledger().iter().filter(|e| e.kind == LedgerKind::DecodeError).count();
     assert_eq!(rows, limits::ERROR_ROWS_MAX as usize, "the first of a second one by one");
     session.receive(book("update", "A/USD", "1.0", one_bid("10")).as_bytes(), START + 2 * SECOND);
-    let summed: Vec<_> = session.take_ledger().into_iter().filter(|e| e.kind == "decode_error").collect();
+    let summed: Vec<_> = session.take_ledger().into_iter().filter(|e| e.kind == LedgerKind::DecodeError).collect();
     assert_eq!(summed[0].count, Some(bad.len() as u64 - u64::from(limits::ERROR_ROWS_MAX)), "the others together");
-    assert_eq!((session.live(), session.counts().book.ok), (1, 2));
+    assert_eq!((session.books_in_sync(), session.counts().book.ok), (1, 2));
 }
 
 #[test]
@@ -244,7 +246,7 @@ fn digits_beyond_the_precision_end_the_book_and_twice_in_a_snapshot_give_the_sym
     session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
     session.receive(book("update", "A/USD", "1.05", 1).as_bytes(), START);
-    assert_eq!((session.live(), session.counts().errors), (0, 1));
+    assert_eq!((session.books_in_sync(), session.counts().errors), (0, 1));
     assert!(session.requests(START)[0].contains("unsubscribe"));
     for _ in 0..2 {
         session.receive(book("snapshot", "A/USD", "1.05", 1).as_bytes(), START);
@@ -266,7 +268,7 @@ fn a_symbol_given_up_for_its_digits_is_asked_for_again_when_its_precision_change
     assert!(session.requests(START)[0].contains(r#""method":"subscribe""#));
     session.receive(ack("subscribe", "book", "A/USD", 3).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "1.05", one_bid("105")).as_bytes(), START);
-    assert_eq!(session.live(), 1);
+    assert_eq!(session.books_in_sync(), 1);
 }
 
 #[test]
@@ -275,12 +277,12 @@ fn a_change_of_precision_renews_the_book() {
     session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
     session.receive(instrument("update", &[pair("A/USD", "online", 2)]).as_bytes(), START);
-    assert_eq!(session.live(), 0);
+    assert_eq!(session.books_in_sync(), 0);
     assert!(session.requests(START)[0].contains("unsubscribe"));
     session.receive(ack("unsubscribe", "book", "A/USD", 3).as_bytes(), START);
     session.requests(START);
     session.receive(book("snapshot", "A/USD", "1.00", one_bid("100")).as_bytes(), START);
-    assert_eq!((session.live(), session.counts().book.ok), (1, 2));
+    assert_eq!((session.books_in_sync(), session.counts().book.ok), (1, 2));
 }
 
 fn trade(kind: &str, ids: &[i64]) -> String {
@@ -307,7 +309,7 @@ fn trades_of_a_reconnect_are_neither_lost_unnoticed_nor_taken_twice() {
     second.receive(trade("snapshot", &[5, 6, 7, 8]).as_bytes(), START);
     assert_eq!(second.counts().rows[Table::Trades as usize], 2);
     second.receive(trade("update", &[12]).as_bytes(), START);
-    let gaps: Vec<_> = second.take_ledger().into_iter().filter(|e| e.kind == "trade_gap").collect();
+    let gaps: Vec<_> = second.take_ledger().into_iter().filter(|e| e.kind == LedgerKind::TradeGap).collect();
     assert_eq!(gaps[0].detail.as_deref(), Some(r#"{"first":9,"last":11}"#));
     assert_eq!((gaps[0].count, second.counts().gaps), (Some(3), 1));
 }
@@ -329,7 +331,7 @@ fn every_hour_each_living_book_is_written_once_whether_it_moves_or_not() {
 }
 
 #[test]
-fn a_subscription_is_quiet_a_minute_after_its_last_data() {
+fn a_subscription_is_idle_a_minute_after_its_last_data() {
     let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
     session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
@@ -338,10 +340,10 @@ fn a_subscription_is_quiet_a_minute_after_its_last_data() {
         session.subscriptions().next().map(|(_, _, word, _)| word)
     };
     session.receive(book("update", "A/USD", "1.0", one_bid("10")).as_bytes(), START + 50 * SECOND);
-    assert_eq!(word(&mut session, START + 100 * SECOND), Some("live"));
-    assert_eq!(word(&mut session, START + 111 * SECOND), Some("quiet"));
+    assert_eq!(word(&mut session, START + 100 * SECOND), Some("active"));
+    assert_eq!(word(&mut session, START + 111 * SECOND), Some("idle"));
     session.receive(book("update", "A/USD", "1.0", one_bid("10")).as_bytes(), START + 112 * SECOND);
-    assert_eq!(word(&mut session, START + 113 * SECOND), Some("live"));
+    assert_eq!(word(&mut session, START + 113 * SECOND), Some("active"));
 }
 
 #[test]
@@ -352,7 +354,7 @@ fn alive_rows_account_for_every_frame_and_row() {
     session.end(START + 3 * SECOND, "done");
     session.receive(br#"{"channel":"heartbeat"}"#, START + 4 * SECOND);
     assert_eq!(session.counts().frames, 3, "nothing is taken after the end");
-    assert_eq!(session.live(), 0);
+    assert_eq!(session.books_in_sync(), 0);
     let rows = session.drain();
     let names: Vec<_> = rows.iter().map(|rows| rows.table.name()).collect();
     assert_eq!(names, ["book", "pairs", "ledger"]);
@@ -383,7 +385,7 @@ fn numbers_that_are_none_or_come_twice_are_refused() {
     session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
     session.receive(book("update", "A/USD", "\"\"", one_bid("10")).as_bytes(), START);
-    assert_eq!((session.counts().errors, session.live()), (1, 1), "an empty text is no number");
+    assert_eq!((session.counts().errors, session.books_in_sync()), (1, 1), "an empty text is no number");
     let beyond = "340282366920938463463374607431768211456.5";
     let ticker = format!(
         r#"{{"channel":"ticker","type":"update","data":[{{"symbol":"A/USD","bid":0.5,"bid":{beyond},"ask":1.0}}]}}"#
@@ -398,7 +400,7 @@ fn a_crossed_book_ends_with_or_without_a_checksum() {
     session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
     let crossed = r#"{"channel":"book","type":"snapshot","data":[{"symbol":"A/USD","bids":[{"price":2.0,"qty":1.00000000}],"asks":[{"price":1.0,"qty":1.00000000}]}]}"#;
     session.receive(crossed.as_bytes(), START);
-    assert_eq!((session.live(), session.counts().book.bad), (0, 1));
+    assert_eq!((session.books_in_sync(), session.counts().book.bad), (0, 1));
     assert!(kinds(&mut session).iter().any(|kind| kind == "crossed"));
 }
 
@@ -417,7 +419,7 @@ fn a_precision_beyond_the_columns_ends_the_book_as_the_ledger_says() {
     session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
     session.receive(instrument("update", &[pair("A/USD", "online", limits::SCALE + 1)]).as_bytes(), START);
-    assert_eq!(session.live(), 0);
+    assert_eq!(session.books_in_sync(), 0);
     assert_eq!(kinds(&mut session).last().map(String::as_str), Some("gone"));
     assert!(session.requests(START + 1000 * SECOND).is_empty(), "it is not asked for again");
 }
@@ -431,7 +433,7 @@ fn an_answer_that_names_nothing_ends_no_book() {
     assert!(before.contains(&"snapshot".to_owned()), "awake");
     session.receive(br#"{"method":"unsubscribe","result":{},"success":true}"#, START);
     session.receive(br#"{"method":"subscribe","result":{},"success":true}"#, START);
-    assert_eq!(session.live(), 1);
+    assert_eq!(session.books_in_sync(), 1);
     assert!(kinds(&mut session).is_empty());
 }
 
@@ -466,7 +468,7 @@ impl Twins {
         blank.receive(frame.replacen(':', ": ", 1).as_bytes(), now);
         let (events, others) = (plain.take_ledger(), blank.take_ledger());
         assert_eq!(events, others, "{frames}: {frame}");
-        seen.extend(events.into_iter().map(|event| event.kind));
+        seen.extend(events.into_iter().map(|row| row.kind.name().to_owned()));
         if frames.is_multiple_of(100) {
             assert_eq!(format!("{:?}", plain.drain()), format!("{:?}", blank.drain()), "up to {frames}");
             assert_eq!(format!("{:?}", plain.counts()), format!("{:?}", blank.counts()), "up to {frames}");
@@ -533,7 +535,7 @@ fn how_a_message_is_laid_out_makes_no_difference() {
         pair.receive(&frame, now);
     }
     let counts = pair.plain.counts();
-    assert!(counts.book.ok > 10_000 && counts.book.bad > 100 && counts.absent > 1_000, "{counts:?}");
+    assert!(counts.book.ok > 10_000 && counts.book.bad > 100 && counts.unknown_entries > 1_000, "{counts:?}");
     assert!(counts.rows[Table::Checkpoints as usize] > 300, "{counts:?}");
     for kind in ["mismatch", "crossed", "precision", "decode_error"] {
         assert!(pair.seen.contains(kind), "{kind} is one of {:?}", pair.seen);
@@ -574,7 +576,7 @@ fn orders_message(dice: &mut Dice, symbol: &str, orders: &mut Orders, snapshot: 
                 timestamp: i64::try_from(second).expect("small"),
             };
             // What cannot be held ends the book; a checksum is no longer wanted.
-            let _ = orders.apply(&[entry], Modify::KeepPlace);
+            let _ = orders.apply(&[entry], ModifyRule::KeepPlace);
             let event = if snapshot { String::new() } else { format!(r#""event":"{}","#, event.word()) };
             texts[side as usize].push(format!(
                 r#"{{{event}"order_id":"{id}","limit_price":{price},"order_qty":{qty},"timestamp":"2026-08-02T03:35:{second:02}.660084123Z"}}"#
@@ -611,7 +613,7 @@ fn how_a_message_of_level_3_is_laid_out_makes_no_difference() {
         pair.receive(&frame, now);
     }
     let counts = pair.plain.counts();
-    assert!(counts.level3.ok > 5_000 && counts.level3.bad > 50 && counts.absent > 500, "{counts:?}");
+    assert!(counts.level3.ok > 5_000 && counts.level3.bad > 50 && counts.unknown_entries > 500, "{counts:?}");
     for kind in ["mismatch", "crossed", "precision", "decode_error", "doubt"] {
         assert!(pair.seen.contains(kind), "{kind} is one of {:?}", pair.seen);
     }

@@ -80,7 +80,7 @@ def test_a_wrong_checksum_is_told_before_the_strategy_can_use_the_book() -> None
         (2, "ok"), (3, "mismatch"), (4, "unchecked"),
     ]  # fmt: skip
     (state,) = of(found, "subscription")
-    assert (state.symbol, state.of, state.state, state.reason) == ("BTC/USD", "book", "bad", "checksum mismatch")
+    assert (state.symbol, state.of, state.state, state.reason) == ("BTC/USD", "book", "resyncing", "checksum mismatch")
     assert session.best("BTC/USD") is None
     assert session.mid_and_spread("BTC/USD") is None
     assert session.levels("BTC/USD", "bid") is None
@@ -135,14 +135,17 @@ def test_subscriptions_are_told_when_they_change() -> None:
     """All of them once, then what changed; time alone may change them."""
     session, events, book = begun(["book"]), _core.Events(ALL), small()
     first = events.receive(session, [], NOW)
-    assert sorted((event.symbol, event.state) for event in first) == [("BTC/USD", "asked"), ("ETH/USD", "asked")]
+    assert sorted((event.symbol, event.state) for event in first) == [
+        ("BTC/USD", "requested"),
+        ("ETH/USD", "requested"),
+    ]
     assert events.receive(session, [], NOW) == []
     ack = frames.ack("book", "BTC/USD", req_id=2, depth=10)
     found = of(events.receive(session, [ack, snapshot(book)], NOW), "subscription")
-    assert [(event.symbol, event.state) for event in found] == [("BTC/USD", "live")]
+    assert [(event.symbol, event.state) for event in found] == [("BTC/USD", "active")]
     session.tick(NOW + 61 * frames.SECOND)
     states = {(event.symbol, event.state) for event in events.receive(session, [], NOW + 61 * frames.SECOND)}
-    assert ("BTC/USD", "quiet") in states
+    assert ("BTC/USD", "idle") in states
 
 
 def test_best_middle_and_levels_are_exact() -> None:

@@ -73,7 +73,7 @@ def test_nothing_is_asked_without_a_token_and_then_with_it() -> None:
     parameters = {"channel": "level3", "symbol": ["BTC/USD", "ADA/EUR"], "depth": 1000, "snapshot": True}
     assert request["method"] == "subscribe"
     assert request["params"] == parameters | {"token": TOKEN}
-    assert session.subscriptions() == [("level3", "BTC/USD", "asked", ""), ("level3", "ADA/EUR", "asked", "")]
+    assert session.subscriptions() == [("level3", "BTC/USD", "requested", ""), ("level3", "ADA/EUR", "requested", "")]
 
 
 def test_pairs_are_learnt_as_they_change() -> None:
@@ -88,9 +88,9 @@ def test_pairs_are_learnt_as_they_change() -> None:
     source.receive([frames.instrument(frames.pair("ETH/USD", status="delisted"), kind="update")], frames.START + 2)
     session.import_pairs(source, ["NEW/USD", "ETH/USD", "NOT/KNOWN"], frames.START + 3)
     assert {(symbol, state) for _, symbol, state, _ in session.subscriptions()} == {
-        ("BTC/USD", "wanted"),
-        ("NEW/USD", "wanted"),
-        ("ETH/USD", "gone"),
+        ("BTC/USD", "pending"),
+        ("NEW/USD", "pending"),
+        ("ETH/USD", "removed"),
     }
     assert "pairs" not in session.drain()
 
@@ -165,11 +165,11 @@ def test_a_late_refusal_of_an_old_token_does_not_take_the_new_one() -> None:
 @pytest.mark.parametrize(
     ("error", "state"),
     [
-        ("EGeneral:Permission denied", "refused"),
-        ("EGeneral:Rate limit exceeded", "wanted"),
-        ("Exceeded msg rate", "wanted"),
-        ("EService:Unavailable", "wanted"),
-        ("EGeneral:Internal error", "wanted"),
+        ("EGeneral:Permission denied", "rejected"),
+        ("EGeneral:Rate limit exceeded", "pending"),
+        ("Exceeded msg rate", "pending"),
+        ("EService:Unavailable", "pending"),
+        ("EGeneral:Internal error", "pending"),
     ],
 )
 def test_other_refusals(error: str, state: str) -> None:
@@ -206,7 +206,7 @@ def test_a_wrong_checksum_ends_one_book_and_it_is_asked_for_again() -> None:
     assert asked(session, frames.START + 4) == [("subscribe", ["BTC/USD"])]
     session.receive([model.snapshot()], frames.START + 5)
     assert session.counts()["checksums"]["level3"] == {"ok": 2, "bad": 1}
-    assert session.subscriptions() == [("level3", "BTC/USD", "live", "")]
+    assert session.subscriptions() == [("level3", "BTC/USD", "active", "")]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_what_hints_at_a_lost_message_is_told_and_repaired_once(event: Any, reas
     assert [one["kind"] for one in told] == ["doubt", "resync"]
     assert {json.loads(one["detail"])["reason"] for one in told} == {reason}
     counts = session.counts()
-    assert (counts["absent"], counts["replaced"]) == ((0, 3) if "twice" in reason else (3, 0))
+    assert (counts["unknown_entries"], counts["replaced"]) == ((0, 3) if "twice" in reason else (3, 0))
     assert counts["checksums"]["level3"] == {"ok": 4, "bad": 0}
     assert session.orders("BTC/USD") is not None
     assert asked(session, frames.START + 4) == [("unsubscribe", ["BTC/USD"])]

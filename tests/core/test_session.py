@@ -66,11 +66,11 @@ def test_pairs_and_subscriptions_as_python_sees_them() -> None:
         "qty_precision": 8,
         "qty_min": "0.00005", "cost_min": "0.5", "marginable": True, "selected": False,
     }  # fmt: skip
-    assert session.subscriptions() == [("book", "ETH/USD", "asked", "")]
+    assert session.subscriptions() == [("book", "ETH/USD", "requested", "")]
     session.receive([frames.refusal("Currency pair not supported ETH/USD", symbol="ETH/USD", req_id=2)], frames.START)
-    assert session.subscriptions() == [("book", "ETH/USD", "refused", "refused by the exchange")]
+    assert session.subscriptions() == [("book", "ETH/USD", "rejected", "refused by the exchange")]
     counts = session.counts()
-    assert (counts["pairs"], counts["selected"], counts["refused"], counts["live"]) == (2, 1, 1, 0)
+    assert (counts["pairs"], counts["selected"], counts["rejected"], counts["in_sync"]) == (2, 1, 1, 0)
 
 
 def test_events_are_the_ledger_without_alive_rows() -> None:
@@ -228,7 +228,7 @@ def agreeing() -> tuple[_core.Session, frames.Book]:
     session.receive(
         [book.snapshot([("100.0", "1")], [("101.0", "1")]), quote("100.0"), trade(1, "100.5")], frames.START
     )
-    assert {one[2] for one in session.subscriptions()} == {"live"}
+    assert {one[2] for one in session.subscriptions()} == {"active"}
     session.take_ledger()
     return session, book
 
@@ -260,8 +260,8 @@ def test_a_frozen_book_is_found_by_the_ticker() -> None:
     (leave,) = map(json.loads, session.requests(session.now))
     assert (leave["method"], leave["params"]["channel"]) == ("unsubscribe", "book")
     states = {channel: (state, reason) for channel, _, state, reason in session.subscriptions()}
-    assert states["book"] == ("bad", "silent, and another channel of the symbol says that it should not be")
-    assert states["ticker"] == ("live", "")
+    assert states["book"] == ("unsubscribing", "silent, and another channel of the symbol says that it should not be")
+    assert states["ticker"] == ("active", "")
 
 
 def test_a_dead_ticker_is_found_by_the_book() -> None:
@@ -307,9 +307,9 @@ def test_a_quiet_symbol_is_not_dead() -> None:
     session, book = agreeing()
     session.receive([trade(2, "100.7")], frames.START + 1)
     assert told(session, lambda _: frames.HEARTBEAT, 300) == []
-    assert {one[2] for one in session.subscriptions()} == {"quiet"}
+    assert {one[2] for one in session.subscriptions()} == {"idle"}
     session.receive([book.update([("bid", "99.0", "1")])], session.now)
-    assert {one[0]: one[2] for one in session.subscriptions()} == {"book": "live", "trade": "quiet", "ticker": "quiet"}
+    assert {one[0]: one[2] for one in session.subscriptions()} == {"book": "active", "trade": "idle", "ticker": "idle"}
     assert session.counts()["subscribed"] == 3
 
 

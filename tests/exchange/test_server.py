@@ -388,12 +388,12 @@ def test_every_channel_is_what_the_session_expects() -> None:
         assert counts["errors"] == counts["unchecked"] == counts["gaps"] == counts["unknown_fields"] == 0, counts
         assert counts["checksums"]["book"]["bad"] == 0
         assert counts["checksums"]["book"]["ok"] == counts["messages"]["book"] > 2000
-        assert counts["live"] == counts["selected"] == 60
+        assert counts["in_sync"] == counts["selected"] == 60
         assert all(
             counts["rows"].get(table, 0) > 0 for table in ("trades", "ticker", "ohlc", "pairs", "assets", "status")
         )
         states = {state for _, _, state, _ in session.subscriptions()}
-        assert states == {"live"}, states
+        assert states == {"active"}, states
 
 
 def test_refusals_and_answers_over_the_socket() -> None:

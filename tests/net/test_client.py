@@ -25,12 +25,13 @@ def test_names_of_sessions_sort_by_time() -> None:
 def test_counters_add_up() -> None:
     """Counters add over sessions; states are the later session's."""
     one = {
-        "frames": 2, "unchecked": 1, "errors": 0, "gaps": 1, "absent": 0, "replaced": 0, "unknown_fields": 3, "live": 5,
+        "frames": 2, "unchecked": 1, "errors": 0, "gaps": 1, "unknown_entries": 0, "replaced": 0, "unknown_fields": 3,
+        "in_sync": 5,
         "messages": {"book": 2}, "rows": {"book": 7, "ledger": 0}, "checksums": {"book": {"ok": 2, "bad": 0}},
     }  # fmt: skip
-    two = one | {"live": 1, "messages": {"trade": 1}, "checksums": {"book": {"ok": 0, "bad": 3}}}
+    two = one | {"in_sync": 1, "messages": {"trade": 1}, "checksums": {"book": {"ok": 0, "bad": 3}}}
     total = add_counts(add_counts({}, one), two)
-    assert (total["frames"], total["unknown_fields"], total["live"]) == (4, 6, 1)
+    assert (total["frames"], total["unknown_fields"], total["in_sync"]) == (4, 6, 1)
     assert total["messages"] == {"book": 2, "trade": 1}
     assert total["rows"]["book"] == 14
     assert total["checksums"] == {"book": {"ok": 2, "bad": 3}}

@@ -26,7 +26,7 @@ RULES = ("keep_place", "take_timestamp")
 def compare(book: _core.Orders, model: Orders) -> None:
     """Everything that can be asked for."""
     counts = {"orders": len(model.held), "bids": len(model.prices("bid")), "asks": len(model.prices("ask"))}
-    assert book.counts() == {**counts, "absent": model.absent, "replaced": model.replaced}
+    assert book.counts() == {**counts, "unknown_entries": model.absent, "replaced": model.replaced}
     assert (book.bids(), book.asks()) == (model.levels("bid"), model.levels("ask"))
     assert book.bids(2) == model.levels("bid")[:2]
     for side in ("bid", "ask"):

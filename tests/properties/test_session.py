@@ -166,7 +166,7 @@ class Feed(RuleBasedStateMachine):
         standing = {symbol: state for _, symbol, state, _ in self.session.subscriptions()}
         if standing:
             assert set(standing) == set(SYMBOLS)
-            assert set(standing.values()) <= {"live", "quiet"}
+            assert set(standing.values()) <= {"active", "idle"}
             for symbol, model in self.books.items():
                 book = self.held(symbol)
                 assert book is not None, f"{symbol} did not come back"

@@ -13,11 +13,13 @@ from krakpot import _core
 from krakpot.config import Config
 from krakpot.exchange.server import ExchangeServer
 from krakpot.exchange.server import Options as ExchangeOptions
-from krakpot.lake.lake import Part
+from krakpot.lake.format import Part
 from krakpot.lake.sample import BookAt
 from krakpot.lake.verify import Report, verify
 from krakpot.record.ingest import Result, ingest
-from krakpot.record.recorder import Recorder, record
+from krakpot.record.progress import RecordingSummary
+from krakpot.record.recorder import Recorder
+from krakpot.record.run import record
 
 
 def reading(path: Path) -> None:
@@ -46,7 +48,7 @@ def reading(path: Path) -> None:
 
 def writing(path: Path) -> None:
     """Recording and ingesting give plain facts."""
-    assert_type(record(Config(out=path, symbols=("BTC/*",), duration=10.0)), dict[str, Any])
+    assert_type(record(Config(out=path, symbols=("BTC/*",), duration=10.0)), RecordingSummary)
     assert_type(Recorder(Config()).sessions, list[str])
     assert_type(ingest(path, path, precision={"BTC/USD": (1, 8)}, depth=10), Result)
     Config(depht=10)  # type: ignore[call-arg]  # a misspelled option
@@ -74,7 +76,7 @@ async def live(path: Path) -> None:
             assert_type(tables, dict[str, _core.Batch])
         feed.on("book", print, symbol="BTC/USD")
         assert_type(await feed.run(), None)
-    krakpot.Feed(["BTC/USD"], when_slow="drop")  # type: ignore[arg-type]  # wait, newest or fail
+    krakpot.Feed(["BTC/USD"], slow_reader="drop")  # type: ignore[arg-type]  # wait, newest or fail
 
 
 def errors(error: krakpot.KrakpotError) -> None:

@@ -136,13 +136,13 @@ impl Model {
 
     /// Books are the session's, level by level; a book that the session ended elsewhere is dropped by the caller before.
     pub fn check(&self, session: &Session) {
-        assert_eq!(session.live(), self.books.len(), "the same books live: {:?}", self.books.keys());
+        assert_eq!(session.books_in_sync(), self.books.len(), "the same books live: {:?}", self.books.keys());
         for (symbol, plain) in &self.books {
             let book = session.book(symbol).unwrap_or_else(|| panic!("the book of {symbol} lives"));
             assert_eq!(
                 (book.precision(), usize::from(book.depth())),
                 (plain.precision, plain.depth),
-                "terms of {symbol}"
+                "meta of {symbol}"
             );
             assert_eq!(book.levels(Side::Bid), plain.levels(0), "bids of {symbol}");
             assert_eq!(book.levels(Side::Ask), plain.levels(1), "asks of {symbol}");
@@ -159,7 +159,7 @@ impl Model {
         self.books.clear();
     }
 
-    /// An answer or an instrument message may end books and change terms; it never changes a level.
+    /// An answer or an instrument message may end books and change meta; it never changes a level.
     fn other_frame(&mut self, session: &Session, value: &Value) {
         self.books.retain(|symbol, _| session.book(symbol).is_some());
         if value["channel"] == "instrument" {

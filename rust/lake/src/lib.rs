@@ -5,12 +5,13 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`batch`] | rows as Arrow record batches |
-//! | [`rebuild`] | books rebuilt from rows, and proved by their checksums |
+//! | [`rebuild`] | books rebuilt from rows; every checksum computed again |
 //! | [`states`] | the states that the books of a lake went through, to be compared |
 //! | [`sample`] | the books of one symbol at many times |
 //! | [`align`] | which state of one sequence is which of another |
 
 pub mod batch;
+mod columns;
 pub mod rebuild;
 pub mod states;
 pub mod sample;

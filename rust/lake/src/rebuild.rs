@@ -1,8 +1,9 @@
-//! Books rebuilt from the rows of a lake alone: every checksum computed again, by the same rule as live.
+//! Books rebuilt from the rows of a lake alone. Every checksum is computed again, by the rule of trust that the session
+//! follows while it records ([`krakpot_core::book::synced`]).
 //!
-//! Rows of `book` or `orders` come sorted by symbol, then message, then entry, part after part of one session. Ends of
-//! lives come from the ledger. A checkpoint must equal the book rebuilt so far; where none could be rebuilt, it begins a
-//! life.
+//! Rows of `book` or `orders` come sorted by symbol, then message, then entry, part after part of one session. The ledger
+//! says when a book goes out of sync. A checkpoint must equal the book that was rebuilt so far; if the book is out of
+//! sync, the checkpoint brings it back in sync.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -12,13 +13,17 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 
 use krakpot_core::book::checksum::crc32;
-use krakpot_core::book::level2::{Book, LifeOf, Outcome, Proved, Terms};
-use krakpot_core::book::level3::{Modify, Orders};
+use krakpot_core::book::level2::Book;
+use krakpot_core::book::level3::Orders;
+use krakpot_core::book::modify_rule::ModifyRule;
+use krakpot_core::book::synced::{BookMeta, ChecksummedBook, Outcome, Synced};
 use krakpot_core::decimal::Decimal;
 use krakpot_core::limits::SCALE;
 use krakpot_core::wire::message::{Entry, Kind, OrderEntry, OrderEvent, OrderId, Side};
 
-/// Sentences kept per symbol.
+use crate::columns::{TextColumn, column};
+
+/// Sentences about problems that are kept for each symbol.
 const PROBLEMS_MAX: usize = 10;
 
 /// What was found for one symbol.
@@ -28,21 +33,21 @@ pub struct Found {
     pub symbol: String,
     /// Messages of its book.
     pub messages: u64,
-    /// With the right checksum.
+    /// Messages with the right checksum.
     pub ok: u64,
-    /// With another checksum, or crossed, or not to be held.
+    /// Messages with a wrong checksum, with a crossed book, or with numbers that cannot be held.
     pub bad: u64,
-    /// Outside the life of a book, or without a checksum.
+    /// Messages while the book was out of sync, and messages without a checksum.
     pub unchecked: u64,
-    /// Of the bad: those that the ledger does not know of.
+    /// Bad messages that the ledger does not name.
     pub bad_unexplained: u64,
-    /// Of the unchecked: those for which the ledger gives no reason.
+    /// Unchecked messages for which the ledger gives no reason.
     pub unchecked_unexplained: u64,
-    /// Checkpoints that equal the rebuilt book, or begin one.
+    /// Checkpoints that equal the rebuilt book, or bring it back in sync.
     pub checkpoints_ok: u64,
-    /// Checkpoints that do not.
+    /// Checkpoints that differ from the rebuilt book.
     pub checkpoints_bad: u64,
-    /// What is wrong, in sentences; the first ten.
+    /// What is wrong, in sentences. At most ten.
     pub problems: Vec<String>,
 }
 
@@ -55,38 +60,38 @@ impl Found {
     }
 }
 
-/// A kind of book as its rows tell it.
-pub trait Told: Proved {
+/// A kind of book that can be read from rows.
+pub trait FromRows: ChecksummedBook {
     /// Columns that only this kind has.
     type Columns;
 
-    /// Finds them.
+    /// Finds these columns.
     ///
     /// # Errors
     /// A sentence, if a column is missing or of another type.
     fn columns(batch: &RecordBatch, checkpoint: bool) -> Result<Self::Columns, String>;
 
-    /// What was learnt of the exchange by the time of a checkpoint.
-    fn habit(columns: &Self::Columns, row: usize) -> Self::Habit;
+    /// The rule that was known at the time of a checkpoint.
+    fn rule(columns: &Self::Columns, row: usize) -> Self::Rule;
 
     /// The entry of a row.
     fn entry(columns: &Self::Columns, row: usize, side: Side, price: Decimal, qty: Decimal) -> Option<Self::Entry<'_>>;
 
-    /// The book of a checkpoint; `None` if its rows are no book.
-    fn restored(terms: (u16, u8, u8), entries: &[Self::Entry<'_>]) -> Option<Self>;
+    /// The book of a checkpoint. `None` if its rows are no book.
+    fn restored(meta: (u16, u8, u8), entries: &[Self::Entry<'_>]) -> Option<Self>;
 
-    /// Whether both hold the same.
+    /// Whether both books are equal.
     fn same(&self, other: &Self) -> bool;
 }
 
-impl Told for Book {
+impl FromRows for Book {
     type Columns = ();
 
     fn columns(_: &RecordBatch, _: bool) -> Result<(), String> {
         Ok(())
     }
 
-    fn habit((): &(), _: usize) {}
+    fn rule((): &(), _: usize) {}
 
     fn entry((): &(), _: usize, side: Side, price: Decimal, qty: Decimal) -> Option<Entry> {
         Some(Entry { side, price, qty })
@@ -107,32 +112,32 @@ impl Told for Book {
 
 /// Columns of `orders` and `orders_checkpoints`.
 pub struct OrderColumns {
-    id: Text,
+    id: TextColumn,
     timestamp: arrow_array::PrimitiveArray<TimestampNanosecondType>,
-    /// Not of a checkpoint.
-    event: Option<Text>,
-    /// Of a checkpoint.
-    rule: Option<Text>,
+    /// Only of messages.
+    event: Option<TextColumn>,
+    /// Only of checkpoints.
+    rule: Option<TextColumn>,
 }
 
-impl Told for Orders {
+impl FromRows for Orders {
     type Columns = OrderColumns;
 
     fn columns(batch: &RecordBatch, checkpoint: bool) -> Result<OrderColumns, String> {
         Ok(OrderColumns {
-            id: column(batch, "order_id", Text::of)?,
+            id: column(batch, "order_id", TextColumn::of)?,
             timestamp: column(batch, "ts_order", |a| a.as_primitive_opt().cloned())?,
-            event: (!checkpoint).then(|| column(batch, "event", Text::of)).transpose()?,
-            rule: checkpoint.then(|| column(batch, "modify_rule", Text::of)).transpose()?,
+            event: (!checkpoint).then(|| column(batch, "event", TextColumn::of)).transpose()?,
+            rule: checkpoint.then(|| column(batch, "modify_rule", TextColumn::of)).transpose()?,
         })
     }
 
-    fn habit(columns: &OrderColumns, row: usize) -> Modify {
-        columns.rule.as_ref().and_then(|rule| Modify::named(rule.get(row)?)).unwrap_or_default()
+    fn rule(columns: &OrderColumns, row: usize) -> ModifyRule {
+        columns.rule.as_ref().and_then(|rule| ModifyRule::named(rule.get(row)?)).unwrap_or_default()
     }
 
     fn entry(columns: &OrderColumns, row: usize, side: Side, price: Decimal, qty: Decimal) -> Option<OrderEntry<'_>> {
-        // The orders of a snapshot have no event: all of them are there now.
+        // The orders of a snapshot have no event: all of them are added.
         let word = columns.event.as_ref().and_then(|event| event.get(row));
         let event = word.map_or(Some(OrderEvent::Add), OrderEvent::named)?;
         let id = OrderId::new(columns.id.get(row)?).ok()?;
@@ -142,7 +147,7 @@ impl Told for Orders {
 
     fn restored((depth, price_precision, qty_precision): (u16, u8, u8), entries: &[OrderEntry<'_>]) -> Option<Self> {
         let mut orders = Self::new(depth, price_precision, qty_precision);
-        let held = orders.apply(entries, Modify::default()).is_ok() && orders.len() == entries.len();
+        let held = orders.apply(entries, ModifyRule::default()).is_ok() && orders.len() == entries.len();
         held.then_some(orders)
     }
 
@@ -156,52 +161,74 @@ impl Told for Orders {
     }
 }
 
-/// A message that a verifier went through, for whoever looks on ([`Verifier::watch`]).
-pub struct Seen<'a, B> {
+/// What rebuilds books from rows, whatever it makes of them. Rows of one session are given in this order: `ends`, then for
+/// each part in turn `checkpoints` before `messages`.
+pub trait Rebuild {
+    /// Takes rows of the ledger after which a book is out of sync: columns `symbol` (null: all books), `message`, `kind`.
+    ///
+    /// # Errors
+    /// A sentence, if a column is missing or of another type.
+    fn ends(&mut self, rows: &RecordBatch) -> Result<(), String>;
+
+    /// Takes rows of `checkpoints` or `orders_checkpoints`, sorted by symbol, message and entry.
+    ///
+    /// # Errors
+    /// A sentence, if a column is missing or of another type.
+    fn checkpoints(&mut self, rows: &RecordBatch) -> Result<(), String>;
+
+    /// Takes rows of `book` or `orders`, sorted by symbol, message and entry.
+    ///
+    /// # Errors
+    /// A sentence, if a column is missing or of another type.
+    fn messages(&mut self, rows: &RecordBatch) -> Result<(), String>;
+}
+
+/// A message that was applied, as [`Verifier::watch`] reports it.
+pub struct Applied<'a, B> {
     /// Its symbol.
     pub symbol: &'a str,
     /// Its number.
     pub message: u64,
     /// Its first row in the batch.
     pub row: usize,
-    /// The row after its last one; the next message of the symbol begins there, if the symbol goes on.
+    /// The row after its last one.
     pub next: usize,
-    /// Its rows that tell a level or an order.
+    /// Its rows that have a level or an order.
     pub entries: usize,
     /// Whether it is a snapshot.
     pub snapshot: bool,
-    /// The end of the life before, if one ended since the symbol's message before, or by this one.
+    /// Why the book went out of sync, if it did since the previous message of the symbol or by this one.
     pub ended: Option<End>,
-    /// The book after it, if its checksum proved it.
+    /// The book after it, if its checksum is right.
     pub book: Option<&'a mut B>,
 }
 
-/// The end of a life: the message after which, or by which, it ended, and the ledger's word for the reason.
+/// The message after which, or by which, a book went out of sync, and the ledger's word for the reason.
 pub type End = (u64, String);
 
-/// A book as a checkpoint tells it.
-struct Checkpoint<B: Told> {
+/// A checkpoint of one book.
+struct Checkpoint<B: FromRows> {
     message: u64,
-    /// Nothing, if its rows are no book.
+    /// `None` if its rows are no book.
     book: Option<B>,
-    habit: B::Habit,
+    rule: B::Rule,
 }
 
-struct Symbol<B: Told> {
+struct Symbol<B: FromRows> {
     found: Found,
-    life: LifeOf<B>,
-    /// Why the book is not alive, if the ledger says so.
-    dead: Option<String>,
-    /// Messages after which the ledger ends the life, with the reason.
+    synced: Synced<B>,
+    /// Why the book is out of sync, if the ledger says so.
+    out_of_sync: Option<String>,
+    /// Messages after which the ledger says that the book goes out of sync, with the reason.
     ends: VecDeque<(u64, String)>,
     checkpoints: VecDeque<Checkpoint<B>>,
     begun: bool,
-    /// The end of a life that nobody was told of yet.
+    /// Why the book went out of sync, until it is reported.
     ended: Option<End>,
 }
 
-/// Rebuilds the books of one kind of one session; see the module's page.
-pub struct Verifier<B: Told> {
+/// Rebuilds the books of one kind of one session and computes every checksum again.
+pub struct Verifier<B: FromRows> {
     session: String,
     shard: u32,
     shards: u32,
@@ -212,53 +239,11 @@ pub struct Verifier<B: Told> {
     buffer: Vec<u8>,
 }
 
-/// Text columns as they come: Arrow has several layouts for them.
-pub(crate) enum Text {
-    View(arrow_array::StringViewArray),
-    Large(arrow_array::LargeStringArray),
-    Small(arrow_array::StringArray),
-}
-
-impl Text {
-    pub(crate) fn of(array: &ArrayRef) -> Option<Self> {
-        match array.data_type() {
-            DataType::Utf8View => array.as_string_view_opt().cloned().map(Self::View),
-            DataType::LargeUtf8 => array.as_string_opt().cloned().map(Self::Large),
-            DataType::Utf8 => array.as_string_opt().cloned().map(Self::Small),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn get(&self, row: usize) -> Option<&str> {
-        match self {
-            Self::View(a) => a.is_valid(row).then(|| a.value(row)),
-            Self::Large(a) => a.is_valid(row).then(|| a.value(row)),
-            Self::Small(a) => a.is_valid(row).then(|| a.value(row)),
-        }
-    }
-
-    /// Whether two rows hold the same text, or none.
-    fn same(&self, row: usize, other: usize) -> bool {
-        // Views of the same text are equal as they are if it is short, as most is.
-        matches!(self, Self::View(a) if a.null_count() == 0 && a.views()[row] == a.views()[other])
-            || self.get(row) == self.get(other)
-    }
-}
-
-pub(crate) fn column<'a, T>(
-    batch: &'a RecordBatch,
-    name: &str,
-    read: impl Fn(&'a ArrayRef) -> Option<T>,
-) -> Result<T, String> {
-    let array = batch.column_by_name(name).ok_or_else(|| format!("the rows have no column {name}"))?;
-    read(array).ok_or_else(|| format!("column {name} is {}, not what the table's schema says", array.data_type()))
-}
-
 /// The columns that the messages and checkpoints of both kinds of books share.
 struct Levels<'a> {
-    symbol: Text,
+    symbol: TextColumn,
     message: &'a arrow_array::PrimitiveArray<UInt64Type>,
-    side: Text,
+    side: TextColumn,
     price: &'a arrow_array::PrimitiveArray<Decimal128Type>,
     qty: &'a arrow_array::PrimitiveArray<Decimal128Type>,
     depth: &'a arrow_array::PrimitiveArray<UInt16Type>,
@@ -273,9 +258,9 @@ impl<'a> Levels<'a> {
             matches!(array.data_type(), DataType::Decimal128(_, s) if *s == scale).then(|| array.as_primitive())
         };
         Ok(Self {
-            symbol: column(batch, "symbol", Text::of)?,
+            symbol: column(batch, "symbol", TextColumn::of)?,
             message: column(batch, "message", |a| a.as_primitive_opt())?,
-            side: column(batch, "side", Text::of)?,
+            side: column(batch, "side", TextColumn::of)?,
             price: column(batch, "price", decimal)?,
             qty: column(batch, "qty", decimal)?,
             depth: column(batch, "depth", |a| a.as_primitive_opt())?,
@@ -284,10 +269,10 @@ impl<'a> Levels<'a> {
         })
     }
 
-    // Else each entry goes through memory twice, which is a tenth of a proof.
+    // Otherwise each entry is copied twice, which takes a tenth of the time of a verification.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "see above")]
-    fn entry<'b, B: Told>(&self, own: &'b B::Columns, row: usize) -> Option<B::Entry<'b>> {
+    fn entry<'b, B: FromRows>(&self, own: &'b B::Columns, row: usize) -> Option<B::Entry<'b>> {
         let side = match self.side.get(row)? {
             "bid" => Side::Bid,
             "ask" => Side::Ask,
@@ -299,7 +284,7 @@ impl<'a> Levels<'a> {
         B::entry(own, row, side, number(self.price)?, number(self.qty)?)
     }
 
-    fn terms(&self, row: usize) -> (u16, u8, u8) {
+    fn meta(&self, row: usize) -> (u16, u8, u8) {
         (self.depth.value(row), self.price_precision.value(row), self.qty_precision.value(row))
     }
 
@@ -320,8 +305,8 @@ impl<'a> Levels<'a> {
         }
     }
 
-    /// Calls `each` with every message in the rows of a symbol: number, its rows. A frame may hold several messages of
-    /// one symbol: then their `checksum` tells them apart.
+    /// Calls `each` with every message in the rows of a symbol: its number and its rows. If a frame holds several messages
+    /// of one symbol, their `checksum` separates them.
     fn messages(
         &self,
         rows: std::ops::Range<usize>,
@@ -342,8 +327,8 @@ impl<'a> Levels<'a> {
     }
 }
 
-impl<B: Told> Verifier<B> {
-    /// For one session; takes only symbols whose CRC32 modulo `shards` is `shard`.
+impl<B: FromRows> Verifier<B> {
+    /// A verifier of one session. It takes only symbols whose CRC32 modulo `shards` is `shard`.
     #[must_use]
     pub fn new(session: &str, shard: u32, shards: u32) -> Self {
         Self {
@@ -357,35 +342,10 @@ impl<B: Told> Verifier<B> {
         }
     }
 
-    /// The session.
+    /// The id of the session.
     #[must_use]
     pub fn session(&self) -> &str {
         &self.session
-    }
-
-    /// Takes rows of the ledger that end lives: columns `symbol` (null: all books), `message`, `kind`.
-    ///
-    /// # Errors
-    /// A sentence, if a column is missing or of another type.
-    pub fn ends(&mut self, batch: &RecordBatch) -> Result<(), String> {
-        let symbol = column(batch, "symbol", Text::of)?;
-        let kind = column(batch, "kind", Text::of)?;
-        let message = column(batch, "message", |a| a.as_primitive_opt::<UInt64Type>())?;
-        for row in 0..batch.num_rows() {
-            let end =
-                (if message.is_valid(row) { message.value(row) } else { 0 }, kind.get(row).unwrap_or("?").to_owned());
-            let Some(name) = symbol.get(row) else {
-                self.symbols.values_mut().for_each(|symbol| symbol.ends.push_back(end.clone()));
-                self.all_ends.push(end);
-                continue;
-            };
-            match self.symbols.get_mut(name) {
-                Some(symbol) => symbol.ends.push_back(end),
-                None => self.symbol_ends.entry(name.to_owned()).or_default().push(end),
-            }
-        }
-        self.symbols.values_mut().for_each(|symbol| symbol.ends.make_contiguous().sort());
-        Ok(())
     }
 
     fn symbol<'a>(
@@ -400,8 +360,8 @@ impl<B: Told> Verifier<B> {
             ends.sort();
             Symbol {
                 found: Found { symbol: name.to_owned(), ..Found::default() },
-                life: LifeOf::default(),
-                dead: None,
+                synced: Synced::default(),
+                out_of_sync: None,
                 ends: ends.into(),
                 checkpoints: VecDeque::new(),
                 begun: false,
@@ -410,46 +370,14 @@ impl<B: Told> Verifier<B> {
         })
     }
 
-    /// Takes rows of `checkpoints` or `orders_checkpoints`, sorted by symbol, message and entry.
+    /// Takes rows of messages as [`Rebuild::messages`] does, and calls `each` with every message.
     ///
     /// # Errors
     /// A sentence, if a column is missing or of another type.
-    pub fn checkpoints(&mut self, batch: &RecordBatch) -> Result<(), String> {
-        let levels = Levels::of(batch)?;
-        let own = B::columns(batch, true)?;
-        let Self { symbols, all_ends, symbol_ends, shard, shards, .. } = self;
-        let mut entries = Vec::new();
-        levels.symbols(batch.num_rows(), |name, rows| {
-            if crc32(name.as_bytes()) % *shards != *shard {
-                return;
-            }
-            let symbol = Self::symbol(symbols, all_ends, symbol_ends, name);
-            levels.messages(rows, None, |message, rows| {
-                let (terms, habit) = (levels.terms(rows.start), B::habit(&own, rows.start));
-                entries.clear();
-                entries.extend(rows.filter_map(|row| levels.entry::<B>(&own, row)));
-                symbol.checkpoints.push_back(Checkpoint { message, book: B::restored(terms, &entries), habit });
-            });
-        });
-        Ok(())
-    }
-
-    /// Takes rows of `book` or `orders`, sorted by symbol, message and entry.
-    ///
-    /// # Errors
-    /// A sentence, if a column is missing or of another type.
-    pub fn messages(&mut self, batch: &RecordBatch) -> Result<(), String> {
-        self.watch(batch, |_| ())
-    }
-
-    /// The same, and calls `each` with every message.
-    ///
-    /// # Errors
-    /// A sentence, if a column is missing or of another type.
-    pub fn watch(&mut self, batch: &RecordBatch, mut each: impl FnMut(Seen<'_, B>)) -> Result<(), String> {
+    pub fn watch(&mut self, batch: &RecordBatch, mut each: impl FnMut(Applied<'_, B>)) -> Result<(), String> {
         let levels = Levels::of(batch)?;
         let own = B::columns(batch, false)?;
-        let kind = column(batch, "kind", Text::of)?;
+        let kind = column(batch, "kind", TextColumn::of)?;
         let checksum = column(batch, "checksum", |a| a.as_primitive_opt::<UInt32Type>())?;
         let Self { symbols, all_ends, symbol_ends, shard, shards, buffer, .. } = self;
         let mut entries = Vec::new();
@@ -460,8 +388,8 @@ impl<B: Told> Verifier<B> {
             let symbol = Self::symbol(symbols, all_ends, symbol_ends, name);
             levels.messages(rows, Some(checksum), |message, rows| {
                 let (row, next) = (rows.start, rows.end);
-                let (depth, price_precision, qty_precision) = levels.terms(row);
-                let terms = Terms {
+                let (depth, price_precision, qty_precision) = levels.meta(row);
+                let meta = BookMeta {
                     kind: if kind.get(row) == Some("snapshot") { Kind::Snapshot } else { Kind::Update },
                     checksum: checksum.is_valid(row).then(|| checksum.value(row)),
                     depth,
@@ -474,24 +402,24 @@ impl<B: Told> Verifier<B> {
                         entries.push(entry);
                     }
                 }
-                let proved = symbol.message(message, &terms, &entries, buffer);
+                let verified = symbol.message(message, &meta, &entries, buffer);
                 let ended = symbol.ended.take();
-                let book = if proved { symbol.life.book_mut() } else { None };
-                let (entries, snapshot) = (entries.len(), terms.kind == Kind::Snapshot);
-                each(Seen { symbol: name, message, row, next, entries, snapshot, ended, book });
+                let book = if verified { symbol.synced.book_mut() } else { None };
+                let (entries, snapshot) = (entries.len(), meta.kind == Kind::Snapshot);
+                each(Applied { symbol: name, message, row, next, entries, snapshot, ended, book });
             });
         });
         Ok(())
     }
 
-    /// The book that a symbol has before `message` by what was taken so far, its checkpoint for example.
+    /// The book of a symbol before `message`, from the rows taken so far: its checkpoint for example.
     pub fn before(&mut self, name: &str, message: u64) -> Option<&mut B> {
         let symbol = self.symbols.get_mut(name)?;
         symbol.until(message);
-        symbol.life.book_mut()
+        symbol.synced.book_mut()
     }
 
-    /// Goes through what stands behind the last message; the lives that ended meanwhile, by symbol.
+    /// Takes the ends and checkpoints after the last message. Returns the books that went out of sync, by symbol.
     pub fn ended(&mut self) -> Vec<(String, End)> {
         let ended = |(name, symbol): (&String, &mut Symbol<B>)| {
             symbol.until(u64::MAX);
@@ -510,40 +438,87 @@ impl<B: Told> Verifier<B> {
     }
 }
 
-impl<B: Told> Symbol<B> {
-    /// Applies the ends that the ledger puts before `message`.
+impl<B: FromRows> Rebuild for Verifier<B> {
+    fn ends(&mut self, rows: &RecordBatch) -> Result<(), String> {
+        let symbol = column(rows, "symbol", TextColumn::of)?;
+        let kind = column(rows, "kind", TextColumn::of)?;
+        let message = column(rows, "message", |a| a.as_primitive_opt::<UInt64Type>())?;
+        for row in 0..rows.num_rows() {
+            let end =
+                (if message.is_valid(row) { message.value(row) } else { 0 }, kind.get(row).unwrap_or("?").to_owned());
+            let Some(name) = symbol.get(row) else {
+                self.symbols.values_mut().for_each(|symbol| symbol.ends.push_back(end.clone()));
+                self.all_ends.push(end);
+                continue;
+            };
+            match self.symbols.get_mut(name) {
+                Some(symbol) => symbol.ends.push_back(end),
+                None => self.symbol_ends.entry(name.to_owned()).or_default().push(end),
+            }
+        }
+        self.symbols.values_mut().for_each(|symbol| symbol.ends.make_contiguous().sort());
+        Ok(())
+    }
+
+    fn checkpoints(&mut self, batch: &RecordBatch) -> Result<(), String> {
+        let levels = Levels::of(batch)?;
+        let own = B::columns(batch, true)?;
+        let Self { symbols, all_ends, symbol_ends, shard, shards, .. } = self;
+        let mut entries = Vec::new();
+        levels.symbols(batch.num_rows(), |name, rows| {
+            if crc32(name.as_bytes()) % *shards != *shard {
+                return;
+            }
+            let symbol = Self::symbol(symbols, all_ends, symbol_ends, name);
+            levels.messages(rows, None, |message, rows| {
+                let (meta, rule) = (levels.meta(rows.start), B::rule(&own, rows.start));
+                entries.clear();
+                entries.extend(rows.filter_map(|row| levels.entry::<B>(&own, row)));
+                symbol.checkpoints.push_back(Checkpoint { message, book: B::restored(meta, &entries), rule });
+            });
+        });
+        Ok(())
+    }
+
+    fn messages(&mut self, rows: &RecordBatch) -> Result<(), String> {
+        self.watch(rows, |_| ())
+    }
+}
+
+impl<B: FromRows> Symbol<B> {
+    /// Applies the ends that the ledger has before `message`.
     fn ends_before(&mut self, message: u64) {
         while self.ends.front().is_some_and(|(at, _)| *at < message) {
             if let Some((at, reason)) = self.ends.pop_front() {
-                if self.life.book().is_some() {
+                if self.synced.book().is_some() {
                     self.ended.get_or_insert((at, reason.clone()));
                 }
-                self.life.end();
-                self.dead = Some(reason);
+                self.synced.end();
+                self.out_of_sync = Some(reason);
             }
         }
     }
 
-    /// Goes through what stands before `message`. Checkpoints first, each after the ends before it: an end behind a
-    /// checkpoint must not be forgotten when that checkpoint begins a life.
+    /// Applies all that comes before `message`. Checkpoints first, each after the ends before it: an end after a checkpoint
+    /// must not be lost when that checkpoint brings the book back in sync.
     fn until(&mut self, message: u64) {
         self.checkpoints_until(message);
         self.ends_before(message);
     }
 
-    /// Compares, or begins with, the checkpoints up to the one that stands before `message`.
+    /// Compares the book with the checkpoints up to the one before `message`, or takes them if it is out of sync.
     fn checkpoints_until(&mut self, message: u64) {
         while self.checkpoints.front().is_some_and(|checkpoint| checkpoint.message <= message) {
             let Some(checkpoint) = self.checkpoints.pop_front() else { return };
             self.ends_before(checkpoint.message);
-            let live = self.life.book();
-            let same = |book: &B| live.is_none_or(|live| live.same(book));
+            let held = self.synced.book();
+            let same = |book: &B| held.is_none_or(|held| held.same(book));
             if let Some(book) = checkpoint.book.filter(same) {
                 self.found.checkpoints_ok += 1;
-                if self.life.book().is_none() {
-                    self.life.begin(book);
-                    self.life.habit = checkpoint.habit;
-                    self.dead = None;
+                if self.synced.book().is_none() {
+                    self.synced.begin(book);
+                    self.synced.rule = checkpoint.rule;
+                    self.out_of_sync = None;
                 }
             } else {
                 self.found.checkpoints_bad += 1;
@@ -555,12 +530,13 @@ impl<B: Told> Symbol<B> {
         }
     }
 
-    /// Whether the ledger names this very message as the one at which the life ended.
+    /// Whether the ledger says that the book went out of sync at this very message.
     fn named(&self, message: u64, kinds: &[&str]) -> bool {
         self.ends.iter().take_while(|(at, _)| *at == message).any(|(_, kind)| kinds.contains(&kind.as_str()))
     }
 
-    /// A message that ended the life. What follows is unchecked for this reason, so it is said once.
+    /// A message after which the book is out of sync. The messages after it are unchecked for this reason, which is said
+    /// once.
     fn bad(&mut self, message: u64, kind: &str, what: String) {
         self.found.bad += 1;
         if !self.named(message, &[kind]) {
@@ -568,25 +544,25 @@ impl<B: Told> Symbol<B> {
             let name = self.found.symbol.clone();
             self.found.problem(|| format!("{name}: message {message}: {what}, and the ledger does not say so"));
         }
-        self.dead = Some(what);
+        self.out_of_sync = Some(what);
         self.ended.get_or_insert((message, kind.to_owned()));
     }
 
-    /// Whether the message proved the book.
-    fn message(&mut self, message: u64, terms: &Terms, entries: &[B::Entry<'_>], buffer: &mut Vec<u8>) -> bool {
+    /// Applies a message. Returns whether its checksum is right.
+    fn message(&mut self, message: u64, meta: &BookMeta, entries: &[B::Entry<'_>], buffer: &mut Vec<u8>) -> bool {
         self.until(message);
         self.found.messages += 1;
         let begun = std::mem::replace(&mut self.begun, true);
-        match self.life.apply(terms, entries, buffer) {
+        match self.synced.apply(meta, entries, buffer) {
             Ok(Outcome::Ok) => {
                 self.found.ok += 1;
-                self.dead = None;
+                self.out_of_sync = None;
                 return true;
             }
             Ok(Outcome::Unchecked) => {
                 self.found.unchecked += 1;
                 let explained =
-                    self.dead.is_some() || terms.checksum.is_none() || self.named(message, &["gap", "missing"]);
+                    self.out_of_sync.is_some() || meta.checksum.is_none() || self.named(message, &["gap", "missing"]);
                 if !explained {
                     self.found.unchecked_unexplained += 1;
                     if self.found.unchecked_unexplained == 1 {

@@ -1,7 +1,7 @@
-//! The states that the books of a lake went through, told in the same words for the book channel and for the book that
+//! The states that the books of a lake went through. They have the same form for the book channel and for the book that
 //! follows from orders, so that the two can be compared ([`crate::align`]).
 //!
-//! The books are rebuilt and proved as [`crate::rebuild`] does it; a state comes from a message whose checksum proved it.
+//! The books are rebuilt and verified by [`crate::rebuild`]. A state comes from a message whose checksum is right.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,47 +10,19 @@ use arrow_array::builder::StringViewBuilder;
 use arrow_array::types::TimestampNanosecondType;
 use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch, UInt32Array, UInt64Array};
 
-use crate::rebuild::{Seen, Told, Verifier, column};
 use krakpot_core::book::checksum::LEVELS;
-use krakpot_core::book::level2::Book;
-use krakpot_core::book::level3::Orders;
+use krakpot_core::book::synced::Levels;
 use krakpot_core::decimal::pow10;
 use krakpot_core::limits::SCALE;
 use krakpot_core::wire::message::Side;
 
-/// A book seen as levels.
-pub trait Levels: Told {
-    /// The level-2 CRC32 of the best ten levels; `buffer` is scratch memory.
-    fn checksum_level2(&mut self, buffer: &mut Vec<u8>) -> u32;
+use crate::columns::column;
+use crate::rebuild::{Applied, FromRows, Rebuild, Verifier};
 
-    /// Calls `each` with price and quantity of the best `depth` levels of a side, best first.
-    fn each_level(&self, side: Side, depth: usize, each: impl FnMut(i128, i128));
-}
-
-impl Levels for Book {
-    fn checksum_level2(&mut self, _: &mut Vec<u8>) -> u32 {
-        self.checksum()
-    }
-
-    fn each_level(&self, side: Side, depth: usize, each: impl FnMut(i128, i128)) {
-        self.each_level(side, depth, each);
-    }
-}
-
-impl Levels for Orders {
-    fn checksum_level2(&mut self, buffer: &mut Vec<u8>) -> u32 {
-        self.checksum_level2(buffer)
-    }
-
-    fn each_level(&self, side: Side, depth: usize, mut each: impl FnMut(i128, i128)) {
-        self.levels(side).take(depth).for_each(|(price, qty, _)| each(price, qty));
-    }
-}
-
-/// A 64-bit hash of the best `depth` levels of both sides, whatever the precision: a sum over the levels, so that it does
-/// not wait for one level to go on to the next. The order of levels follows from their prices.
+/// A 64-bit hash of the best `depth` levels of both sides. It does not depend on the precision. It is a sum over the
+/// levels, so that levels are hashed independently of each other; their order follows from their prices.
 pub fn full<B: Levels>(book: &B, depth: usize) -> u64 {
-    // Numbers at the columns' scale, modulo 2^64: what differs there by a multiple of it differs by 1.8e9 units.
+    // Numbers at the scale of the columns, modulo 2^64: two numbers with the same remainder differ by 1.8e9 units or more.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^64")]
     let low = |value: i128| value as u64;
     let (price_precision, qty_precision) = book.precision();
@@ -59,22 +31,22 @@ pub fn full<B: Levels>(book: &B, depth: usize) -> u64 {
     let mut sum = 0_u64;
     for (side, salt) in [(Side::Bid, 0x9e37_79b9_7f4a_7c15), (Side::Ask, 0xc2b2_ae3d_27d4_eb4f)] {
         book.each_level(side, depth, |price, qty| {
-            let price = spread(low(price).wrapping_mul(price_by) ^ salt);
-            sum = sum.wrapping_add(spread(price.wrapping_add(low(qty).wrapping_mul(qty_by))));
+            let price = mix(low(price).wrapping_mul(price_by) ^ salt);
+            sum = sum.wrapping_add(mix(price.wrapping_add(low(qty).wrapping_mul(qty_by))));
         });
     }
     sum
 }
 
-/// Lets every bit have a say in most others.
-fn spread(value: u64) -> u64 {
+/// Mixes the bits: every bit of `value` changes about half of the others.
+fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 32)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     value ^ (value >> 32)
 }
 
-/// A life of a symbol's book, and the state that it is in.
+/// The span that a book is in, and its state.
 struct Open {
-    life: u32,
+    span: u32,
     checksum: u32,
     full: u64,
 }
@@ -82,7 +54,7 @@ struct Open {
 #[derive(Default)]
 struct StateColumns {
     symbol: Vec<u32>,
-    life: Vec<u32>,
+    span: Vec<u32>,
     message: Vec<u64>,
     ts_recv: Vec<i64>,
     ts_event: Vec<Option<i64>>,
@@ -91,39 +63,40 @@ struct StateColumns {
     entries: Vec<u32>,
 }
 
-struct Life {
+/// A time in which the book of a symbol was in sync.
+struct Span {
     symbol: u32,
     message_from: u64,
     ts_from: i64,
     end: Option<(u64, String)>,
-    /// Of the message that ended it; where the ledger did, its row knows.
+    /// Time of the message that ended it. `None` if a row of the ledger ended it, which has the time.
     ts_to: Option<i64>,
 }
 
-/// What became of the books: names of the symbols, states, lives.
+/// The history of the books: names of the symbols, states, spans.
 #[derive(Default)]
-struct Story {
+struct History {
     depths: HashMap<String, u16>,
     symbols: Vec<String>,
     numbers: HashMap<String, u32>,
     open: HashMap<u32, Open>,
     states: StateColumns,
-    lives: Vec<Life>,
+    spans: Vec<Span>,
     buffer: Vec<u8>,
 }
 
 /// Collects the states of one channel in one session.
-pub struct States<B: Levels> {
+pub struct StateCollector<B: Levels + FromRows> {
     verifier: Verifier<B>,
-    story: Story,
+    history: History,
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "fewer symbols, lives and entries than 2^32")]
+#[allow(clippy::cast_possible_truncation, reason = "fewer symbols, spans and entries than 2^32")]
 fn count(length: usize) -> u32 {
     length as u32
 }
 
-impl Story {
+impl History {
     fn number(&mut self, symbol: &str) -> u32 {
         if let Some(&number) = self.numbers.get(symbol) {
             return number;
@@ -136,47 +109,47 @@ impl Story {
 
     fn close(&mut self, symbol: u32, end: (u64, String), ts_to: Option<i64>) {
         if let Some(open) = self.open.remove(&symbol) {
-            let life = &mut self.lives[open.life as usize];
-            (life.end, life.ts_to) = (Some(end), ts_to);
+            let span = &mut self.spans[open.span as usize];
+            (span.end, span.ts_to) = (Some(end), ts_to);
         }
     }
 
-    fn message<B: Levels>(&mut self, seen: Seen<'_, B>, ts_recv: i64, ts_event: Option<i64>) {
-        let symbol = self.number(seen.symbol);
-        if let Some(end) = seen.ended {
-            let ts_to = (end.0 == seen.message).then_some(ts_recv);
+    fn message<B: Levels>(&mut self, applied: Applied<'_, B>, ts_recv: i64, ts_event: Option<i64>) {
+        let symbol = self.number(applied.symbol);
+        if let Some(end) = applied.ended {
+            let ts_to = (end.0 == applied.message).then_some(ts_recv);
             self.close(symbol, end, ts_to);
         }
-        let Some(book) = seen.book else { return };
-        if seen.snapshot {
-            // A snapshot begins the book anew, even where none was asked for.
-            self.close(symbol, (seen.message, "snapshot".into()), Some(ts_recv));
+        let Some(book) = applied.book else { return };
+        if applied.snapshot {
+            // A snapshot begins a new span, even if nobody asked for it.
+            self.close(symbol, (applied.message, "snapshot".into()), Some(ts_recv));
         }
-        let depth = self.depths.get(seen.symbol).map_or(LEVELS, |depth| usize::from(*depth));
+        let depth = self.depths.get(applied.symbol).map_or(LEVELS, |depth| usize::from(*depth));
         let (checksum, full) = (book.checksum_level2(&mut self.buffer), full(book, depth));
-        let life = match self.open.get_mut(&symbol) {
+        let span = match self.open.get_mut(&symbol) {
             Some(open) if (open.checksum, open.full) == (checksum, full) => return,
             Some(open) => {
                 (open.checksum, open.full) = (checksum, full);
-                open.life
+                open.span
             }
             None => {
-                let life = count(self.lives.len());
-                let (message_from, ts_from) = (seen.message, ts_recv);
-                self.lives.push(Life { symbol, message_from, ts_from, end: None, ts_to: None });
-                self.open.insert(symbol, Open { life, checksum, full });
-                life
+                let span = count(self.spans.len());
+                let (message_from, ts_from) = (applied.message, ts_recv);
+                self.spans.push(Span { symbol, message_from, ts_from, end: None, ts_to: None });
+                self.open.insert(symbol, Open { span, checksum, full });
+                span
             }
         };
         let states = &mut self.states;
         states.symbol.push(symbol);
-        states.life.push(life);
-        states.message.push(seen.message);
+        states.span.push(span);
+        states.message.push(applied.message);
         states.ts_recv.push(ts_recv);
         states.ts_event.push(ts_event);
         states.checksum.push(checksum);
         states.full.push(full);
-        states.entries.push(count(seen.entries));
+        states.entries.push(count(applied.entries));
     }
 
     fn names(&self, symbols: impl Iterator<Item = u32>) -> ArrayRef {
@@ -194,53 +167,22 @@ fn frame(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, String> {
     RecordBatch::try_from_iter(columns).map_err(|error| error.to_string())
 }
 
-impl<B: Levels> States<B> {
-    /// For one session; `depths`: levels a side that both channels have, by symbol, else the best ten.
+impl<B: Levels + FromRows> StateCollector<B> {
+    /// A collector for one session. `depths`: levels on each side that both channels have, by symbol; else the best ten.
     #[must_use]
     pub fn new(session: &str, depths: HashMap<String, u16>) -> Self {
-        Self { verifier: Verifier::new(session, 0, 1), story: Story { depths, ..Story::default() } }
+        Self { verifier: Verifier::new(session, 0, 1), history: History { depths, ..History::default() } }
     }
 
-    /// As [`Verifier::ends`]; further ones may come later.
+    /// The states since the last call: symbol, span, message, `ts_recv`, `ts_event`, checksum, full, entries.
     ///
     /// # Errors
-    /// A sentence, if a column is missing or of another type.
-    pub fn ends(&mut self, batch: &RecordBatch) -> Result<(), String> {
-        self.verifier.ends(batch)
-    }
-
-    /// As [`Verifier::checkpoints`].
-    ///
-    /// # Errors
-    /// A sentence, if a column is missing or of another type.
-    pub fn checkpoints(&mut self, batch: &RecordBatch) -> Result<(), String> {
-        self.verifier.checkpoints(batch)
-    }
-
-    /// As [`Verifier::messages`]; columns `ts_recv` and `ts_event` are needed too.
-    ///
-    /// # Errors
-    /// A sentence, if a column is missing or of another type.
-    pub fn messages(&mut self, batch: &RecordBatch) -> Result<(), String> {
-        type Times<'a> = &'a PrimitiveArray<TimestampNanosecondType>;
-        let ts_recv: Times<'_> = column(batch, "ts_recv", |array| array.as_any().downcast_ref())?;
-        let ts_event: Times<'_> = column(batch, "ts_event", |array| array.as_any().downcast_ref())?;
-        let Self { verifier, story } = self;
-        verifier.watch(batch, |seen| {
-            let row = seen.row;
-            story.message(seen, ts_recv.value(row), ts_event.is_valid(row).then(|| ts_event.value(row)));
-        })
-    }
-
-    /// The states since the last call: symbol, life, message, `ts_recv`, `ts_event`, checksum, full, entries.
-    ///
-    /// # Errors
-    /// Never; a sentence would name a mistake of this crate.
+    /// Never for states of this collector; a sentence would name a mistake of this crate.
     pub fn states(&mut self) -> Result<RecordBatch, String> {
-        let states = std::mem::take(&mut self.story.states);
+        let states = std::mem::take(&mut self.history.states);
         frame(vec![
-            ("symbol", self.story.names(states.symbol.into_iter())),
-            ("life", Arc::new(UInt32Array::from(states.life))),
+            ("symbol", self.history.names(states.symbol.into_iter())),
+            ("life", Arc::new(UInt32Array::from(states.span))),
             ("message", Arc::new(UInt64Array::from(states.message))),
             ("ts_recv", times(states.ts_recv.into_iter().map(Some).collect())),
             ("ts_event", times(states.ts_event)),
@@ -250,38 +192,62 @@ impl<B: Levels> States<B> {
         ])
     }
 
-    /// All lives so far: symbol, life, `message_from`, `ts_from`, `message_to`, `ts_to` (null where the ledger ended it),
-    /// reason (null while it lasts).
+    /// All spans so far: symbol, span, `message_from`, `ts_from`, `message_to`, `ts_to` (null if the ledger ended it),
+    /// reason (null if the book is still in sync).
     ///
     /// # Errors
-    /// Never; a sentence would name a mistake of this crate.
-    pub fn lives(&mut self) -> Result<RecordBatch, String> {
+    /// Never for states of this collector; a sentence would name a mistake of this crate.
+    pub fn spans(&mut self) -> Result<RecordBatch, String> {
         for (name, end) in self.verifier.ended() {
-            let symbol = self.story.number(&name);
-            self.story.close(symbol, end, None);
+            let symbol = self.history.number(&name);
+            self.history.close(symbol, end, None);
         }
-        let lives = &self.story.lives;
+        let spans = &self.history.spans;
         let mut reasons = StringViewBuilder::new();
-        for life in lives {
-            reasons.append_option(life.end.as_ref().map(|end| &end.1));
+        for span in spans {
+            reasons.append_option(span.end.as_ref().map(|end| &end.1));
         }
-        let ends = lives.iter().map(|life| life.end.as_ref().map(|end| end.0));
+        let ends = spans.iter().map(|span| span.end.as_ref().map(|end| end.0));
         frame(vec![
-            ("symbol", self.story.names(lives.iter().map(|life| life.symbol))),
-            ("life", Arc::new(UInt32Array::from_iter_values(0..count(lives.len())))),
-            ("message_from", Arc::new(UInt64Array::from_iter_values(lives.iter().map(|life| life.message_from)))),
-            ("ts_from", times(lives.iter().map(|life| Some(life.ts_from)).collect())),
+            ("symbol", self.history.names(spans.iter().map(|span| span.symbol))),
+            ("life", Arc::new(UInt32Array::from_iter_values(0..count(spans.len())))),
+            ("message_from", Arc::new(UInt64Array::from_iter_values(spans.iter().map(|span| span.message_from)))),
+            ("ts_from", times(spans.iter().map(|span| Some(span.ts_from)).collect())),
             ("message_to", Arc::new(ends.collect::<UInt64Array>())),
-            ("ts_to", times(lives.iter().map(|life| life.ts_to).collect())),
+            ("ts_to", times(spans.iter().map(|span| span.ts_to).collect())),
             ("reason", Arc::new(reasons.finish())),
         ])
+    }
+}
+
+impl<B: Levels + FromRows> Rebuild for StateCollector<B> {
+    fn ends(&mut self, rows: &RecordBatch) -> Result<(), String> {
+        self.verifier.ends(rows)
+    }
+
+    fn checkpoints(&mut self, rows: &RecordBatch) -> Result<(), String> {
+        self.verifier.checkpoints(rows)
+    }
+
+    /// The columns `ts_recv` and `ts_event` are needed too.
+    fn messages(&mut self, rows: &RecordBatch) -> Result<(), String> {
+        type Times<'a> = &'a PrimitiveArray<TimestampNanosecondType>;
+        let ts_recv: Times<'_> = column(rows, "ts_recv", |array| array.as_any().downcast_ref())?;
+        let ts_event: Times<'_> = column(rows, "ts_event", |array| array.as_any().downcast_ref())?;
+        let Self { verifier, history } = self;
+        verifier.watch(rows, |applied| {
+            let row = applied.row;
+            history.message(applied, ts_recv.value(row), ts_event.is_valid(row).then(|| ts_event.value(row)));
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use krakpot_core::book::level3::Modify;
+    use krakpot_core::book::level2::Book;
+    use krakpot_core::book::level3::Orders;
+    use krakpot_core::book::modify_rule::ModifyRule;
     use krakpot_core::decimal::Decimal;
     use krakpot_core::wire::message::{Entry, OrderEntry, OrderEvent, OrderId};
 
@@ -319,10 +285,10 @@ mod tests {
                 timestamp: 0,
             })
             .collect();
-        orders.apply(&entries, Modify::default()).expect("apply");
+        orders.apply(&entries, ModifyRule::default()).expect("apply");
         let plain = full(&book((1, 1), &levels), 10);
         assert_eq!(plain, full(&book((3, 5), &levels), 10), "not of the precision");
-        assert_eq!(plain, full(&orders, 10), "not of who stands behind a level");
+        assert_eq!(plain, full(&orders, 10), "not of the orders of a level");
         assert_ne!(plain, full(&book((1, 1), &levels[..2]), 10));
         assert_ne!(plain, full(&book((1, 1), &[levels[0], levels[1], (Side::Ask, "10.2", "2.1")]), 10));
         assert_ne!(

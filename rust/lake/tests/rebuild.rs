@@ -11,7 +11,7 @@ use krakpot_core::book::level2::Book;
 use krakpot_core::session::{Options, Session};
 use krakpot_core::table::schema::Table;
 use krakpot_lake::batch::batch;
-use krakpot_lake::rebuild::{Found, Verifier};
+use krakpot_lake::rebuild::{Found, Rebuild, Verifier};
 
 const SECOND: i64 = 1_000_000_000;
 const START: i64 = 1_785_641_750 * SECOND;

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
 use krakpot_core::limits;
-use krakpot_core::session::{self, Channel, Event, Options};
+use krakpot_core::session::{self, Channel, LedgerRow, Options};
+use krakpot_core::table::ledger::LedgerKind;
 use krakpot_core::table::schema::Table;
 use krakpot_core::wire::message::Side;
 use krakpot_lake::batch::batch;
@@ -273,7 +274,11 @@ impl Session {
         count: Option<u64>,
         detail: Option<String>,
     ) -> PyResult<()> {
-        self.lock()?.add_ledger_row(Event { kind, channel, symbol, ts_recv: now, ts_from, ts_to, count, detail });
+        let Some(kind) = LedgerKind::named(&kind) else {
+            let names = LedgerKind::ALL.map(LedgerKind::name).join(", ");
+            return Err(value_error(format!("no kind of ledger row {kind:?}; kinds: {names}")));
+        };
+        self.lock()?.add_ledger_row(LedgerRow { kind, channel, symbol, ts_recv: now, ts_from, ts_to, count, detail });
         Ok(())
     }
 
@@ -283,20 +288,20 @@ impl Session {
     }
 
     fn take_ledger<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let dict = |event: Event| {
+        let dict = |row: LedgerRow| {
             let dict = PyDict::new(py);
-            dict.set_item("kind", event.kind)?;
-            dict.set_item("channel", event.channel)?;
-            dict.set_item("symbol", event.symbol)?;
-            dict.set_item("ts_recv", event.ts_recv)?;
-            dict.set_item("ts_from", event.ts_from)?;
-            dict.set_item("ts_to", event.ts_to)?;
-            dict.set_item("count", event.count)?;
-            dict.set_item("detail", event.detail)?;
+            dict.set_item("kind", row.kind.name())?;
+            dict.set_item("channel", row.channel)?;
+            dict.set_item("symbol", row.symbol)?;
+            dict.set_item("ts_recv", row.ts_recv)?;
+            dict.set_item("ts_from", row.ts_from)?;
+            dict.set_item("ts_to", row.ts_to)?;
+            dict.set_item("count", row.count)?;
+            dict.set_item("detail", row.detail)?;
             Ok(dict)
         };
-        let events = self.lock()?.take_ledger();
-        events.into_iter().map(dict).collect()
+        let rows = self.lock()?.take_ledger();
+        rows.into_iter().map(dict).collect()
     }
 
     #[getter]
@@ -344,20 +349,20 @@ impl Session {
             ("unchecked", counts.unchecked),
             ("errors", counts.errors),
             ("gaps", counts.gaps),
-            ("absent", counts.absent),
+            ("unknown_entries", counts.unknown_entries),
             ("replaced", counts.replaced),
             ("unknown_fields", counts.unknown_fields),
         ] {
             dict.set_item(name, count)?;
         }
-        let standings = session.standings();
+        let subscriptions = session.subscription_counts();
         for (name, count) in [
-            ("pairs", standings.pairs),
-            ("selected", standings.selected),
-            ("subscribed", standings.subscribed),
-            ("refused", standings.refused),
-            ("waiting", standings.waiting),
-            ("live", standings.live),
+            ("pairs", subscriptions.pairs),
+            ("selected", subscriptions.selected),
+            ("subscribed", subscriptions.subscribed),
+            ("rejected", subscriptions.rejected),
+            ("waiting", subscriptions.waiting),
+            ("in_sync", subscriptions.in_sync),
         ] {
             dict.set_item(name, count)?;
         }

@@ -1,45 +1,17 @@
-//! `Verifier`: books rebuilt from rows.
+//! `Verifier`: books rebuilt from rows, every checksum computed again.
 
-use std::sync::Mutex;
-
-use arrow_array::RecordBatch;
 use krakpot_core::book::level2::Book;
 use krakpot_core::book::level3::Orders;
-use krakpot_core::session::Channel;
-use krakpot_lake::rebuild;
+use krakpot_lake::rebuild::{self, Found};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::arrow::batches;
 use crate::error::value_error;
-
-/// A verifier of either kind of books.
-enum Kind {
-    Book(rebuild::Verifier<Book>),
-    Level3(rebuild::Verifier<Orders>),
-}
+use crate::rebuild::{Kind, Rebuilder, of_either};
 
 /// Rebuilds the books of one session from the rows of its tables alone and recomputes every checksum.
-// A mutex, since several threads may hold the object; each call takes it whole.
 #[pyclass(frozen, module = "krakpot._core")]
-pub struct Verifier(Mutex<Option<Kind>>);
-
-impl Verifier {
-    fn each(
-        &self,
-        py: Python<'_>,
-        rows: &Bound<'_, PyAny>,
-        take: impl Fn(&mut Kind, &RecordBatch) -> Result<(), String> + Send + Sync,
-    ) -> PyResult<()> {
-        let batches = batches(rows)?;
-        py.detach(|| {
-            let mut guard = self.0.lock().map_err(|_| "an earlier call failed".to_owned())?;
-            let verifier = guard.as_mut().ok_or_else(|| "the verifier is finished".to_owned())?;
-            batches.iter().try_for_each(|batch| take(verifier, batch))
-        })
-        .map_err(value_error)
-    }
-}
+pub struct Verifier(Rebuilder<Kind<rebuild::Verifier<Book>, rebuild::Verifier<Orders>>>);
 
 #[pymethods]
 impl Verifier {
@@ -49,60 +21,44 @@ impl Verifier {
         if shard >= shards {
             return Err(value_error(format!("shard {shard} is not below shards {shards}")));
         }
-        let kind = match Channel::named(channel) {
-            Some(Channel::Book) => Kind::Book(rebuild::Verifier::new(session, shard, shards)),
-            Some(Channel::Level3) => Kind::Level3(rebuild::Verifier::new(session, shard, shards)),
-            _ => return Err(value_error(format!("channel {channel:?} has no books; channels: book, level3"))),
-        };
-        Ok(Self(Mutex::new(Some(kind))))
+        let (book, level3) = (rebuild::Verifier::new, rebuild::Verifier::new);
+        Rebuilder::new(channel, (), |()| book(session, shard, shards), |()| level3(session, shard, shards)).map(Self)
     }
 
     fn ends(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.each(py, rows, |kind, batch| match kind {
-            Kind::Book(verifier) => verifier.ends(batch),
-            Kind::Level3(verifier) => verifier.ends(batch),
-        })
+        self.0.ends(py, rows)
     }
 
     fn checkpoints(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.each(py, rows, |kind, batch| match kind {
-            Kind::Book(verifier) => verifier.checkpoints(batch),
-            Kind::Level3(verifier) => verifier.checkpoints(batch),
-        })
+        self.0.checkpoints(py, rows)
     }
 
     fn messages(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.each(py, rows, |kind, batch| match kind {
-            Kind::Book(verifier) => verifier.messages(batch),
-            Kind::Level3(verifier) => verifier.messages(batch),
-        })
+        self.0.messages(py, rows)
     }
 
     fn finish<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let taken = self.0.lock().map_err(|_| value_error("an earlier call failed".into()))?.take();
-        let verifier = taken.ok_or_else(|| value_error("the verifier is finished".into()))?;
-        let found = match verifier {
-            Kind::Book(verifier) => verifier.finish(),
-            Kind::Level3(verifier) => verifier.finish(),
-        };
-        let dict = |found: rebuild::Found| {
-            let dict = PyDict::new(py);
-            dict.set_item("symbol", found.symbol)?;
-            for (name, count) in [
-                ("messages", found.messages),
-                ("ok", found.ok),
-                ("bad", found.bad),
-                ("unchecked", found.unchecked),
-                ("bad_unexplained", found.bad_unexplained),
-                ("unchecked_unexplained", found.unchecked_unexplained),
-                ("checkpoints_ok", found.checkpoints_ok),
-                ("checkpoints_bad", found.checkpoints_bad),
-            ] {
-                dict.set_item(name, count)?;
-            }
-            dict.set_item("problems", found.problems)?;
-            Ok(dict)
-        };
-        found.into_iter().map(dict).collect()
+        let verifier = self.0.take(py)?;
+        let found = py.detach(|| of_either!(verifier, verifier => verifier.finish()));
+        found.into_iter().map(|found| dict(py, found)).collect()
     }
+}
+
+fn dict(py: Python<'_>, found: Found) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("symbol", found.symbol)?;
+    for (name, count) in [
+        ("messages", found.messages),
+        ("ok", found.ok),
+        ("bad", found.bad),
+        ("unchecked", found.unchecked),
+        ("bad_unexplained", found.bad_unexplained),
+        ("unchecked_unexplained", found.unchecked_unexplained),
+        ("checkpoints_ok", found.checkpoints_ok),
+        ("checkpoints_bad", found.checkpoints_bad),
+    ] {
+        dict.set_item(name, count)?;
+    }
+    dict.set_item("problems", found.problems)?;
+    Ok(dict)
 }

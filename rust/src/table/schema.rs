@@ -252,15 +252,10 @@ impl Table {
     }
 }
 
-/// Number columns of `ticker`, in order; also the field names on the wire.
-pub const TICKER_NUMBERS: [&str; 11] =
-    ["bid", "bid_qty", "ask", "ask_qty", "last", "volume", "vwap", "low", "high", "change", "change_pct"];
-/// Number columns of `ohlc`, in order; also the field names on the wire.
-pub const OHLC_NUMBERS: [&str; 6] = ["open", "high", "low", "close", "vwap", "volume"];
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::message::{OHLC_NUMBERS, TICKER_NUMBERS};
 
     #[test]
     fn number_columns_stand_where_the_rows_write_them() {

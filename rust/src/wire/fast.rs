@@ -6,8 +6,8 @@
 
 use crate::decimal::Decimal;
 use crate::limits;
-use crate::wire::decode::parse_time;
 use crate::wire::message::{BookData, Kind, OrderEntry, OrderEvent, OrderId, ShortEntry, Side, eight_of};
+use crate::wire::time::parse_time;
 
 /// The last minute that was read, as written, and its begin in ns: most times of a feed are of the same one.
 #[derive(Debug, Default)]

@@ -318,13 +318,19 @@ pub struct Trade<'a> {
     pub timestamp: i64,
 }
 
+/// Number fields of a ticker, in the order of [`Ticker::numbers`] and of the columns of `ticker`.
+pub const TICKER_NUMBERS: [&str; 11] =
+    ["bid", "bid_qty", "ask", "ask_qty", "last", "volume", "vwap", "low", "high", "change", "change_pct"];
+/// Number fields of a candle, in the order of [`Ohlc::numbers`] and of the columns of `ohlc`.
+pub const OHLC_NUMBERS: [&str; 6] = ["open", "high", "low", "close", "vwap", "volume"];
+
 /// Best prices and the statistics of the last 24 hours.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ticker<'a> {
     /// `BTC/USD`.
     pub symbol: &'a str,
     /// Best bid, its quantity, best ask, its quantity, last price, volume, volume-weighted price, low, high, change
-    /// (quote units), change (percent): in the order of [`crate::table::schema::TICKER_NUMBERS`].
+    /// (quote units), change (percent): in the order of [`TICKER_NUMBERS`].
     pub numbers: [Option<Decimal>; 11],
     /// Time of the exchange, ns. Documented since 2026.
     pub timestamp: Option<i64>,
@@ -341,7 +347,7 @@ pub struct Ohlc<'a> {
     pub interval: u16,
     /// Begin of the candle, ns.
     pub interval_begin: i64,
-    /// Open, high, low, close, volume-weighted price, volume: in the order of [`crate::table::schema::OHLC_NUMBERS`].
+    /// Open, high, low, close, volume-weighted price, volume: in the order of [`OHLC_NUMBERS`].
     pub numbers: [Option<Decimal>; 6],
     /// Trades in the candle so far.
     pub trades: Option<u64>,

@@ -1,6 +1,21 @@
 //! What is on the wire: the exchange's messages, and how their bytes are read.
+//!
+//! In reading order; a file uses only those above it:
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`message`] | the messages: one type for each kind |
+//! | [`time`] | times, RFC 3339 |
+//! | `json` | JSON as text: numbers in quotes, strings and objects written |
+//! | `fast` | the reader of the hot messages, in the exact layout that Kraken sends |
+//! | `tape` | the general reader, over simd-json's tape |
+//! | [`decode`] | the decoder: tries the fast reader, then the general one |
+//! | [`secret`] | tokens that come back are hidden |
 
 pub mod message;
+pub mod time;
+pub(crate) mod json;
 mod fast;
+mod tape;
 pub mod decode;
 pub mod secret;

@@ -1,0 +1,45 @@
+//! `States`: the states that the books of a lake went through.
+
+use std::collections::HashMap;
+
+use krakpot_core::book::level2::Book;
+use krakpot_core::book::level3::Orders;
+use krakpot_lake::states::StateCollector;
+use pyo3::prelude::*;
+
+use crate::arrow::Frame;
+use crate::rebuild::{Kind, Rebuilder, of_either};
+
+/// Collects the states of one channel in one session.
+#[pyclass(frozen, module = "krakpot._core")]
+pub struct States(Rebuilder<Kind<StateCollector<Book>, StateCollector<Orders>>>);
+
+#[pymethods]
+impl States {
+    #[new]
+    #[pyo3(signature = (session, *, channel, depths))]
+    fn new(session: &str, channel: &str, depths: HashMap<String, u16>) -> PyResult<Self> {
+        let (book, level3) = (StateCollector::new, StateCollector::new);
+        Rebuilder::new(channel, depths, |depths| book(session, depths), |depths| level3(session, depths)).map(Self)
+    }
+
+    fn ends(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.0.ends(py, rows)
+    }
+
+    fn checkpoints(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.0.checkpoints(py, rows)
+    }
+
+    fn messages(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.0.messages(py, rows)
+    }
+
+    fn states(&self, py: Python<'_>) -> PyResult<Frame> {
+        self.0.with(py, |kind| of_either!(kind, states => states.states())).map(Frame)
+    }
+
+    fn lives(&self, py: Python<'_>) -> PyResult<Frame> {
+        self.0.with(py, |kind| of_either!(kind, states => states.spans())).map(Frame)
+    }
+}
