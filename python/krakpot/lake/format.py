@@ -15,11 +15,12 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import polars as pl
@@ -125,11 +126,12 @@ def schema(table: str) -> pa.Schema:
     return pa.schema(_core.schema(table))
 
 
-def polars_schema(table: str) -> dict[str, pl.DataType]:
+@cache
+def polars_schema(table: str) -> Mapping[str, pl.DataType]:
     """Column types of a table in Polars."""
     frame = pl.from_arrow(schema(table).empty_table())
     assert isinstance(frame, pl.DataFrame), "a table gives a frame"
-    return dict(frame.schema)
+    return MappingProxyType(dict(frame.schema))
 
 
 def order(table: str) -> list[str]:
