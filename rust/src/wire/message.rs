@@ -287,6 +287,8 @@ impl<T> Default for Items<T> {
 /// An item that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
+    /// The field of the message that has the array: `data`, or `assets` and `pairs` of the instrument channel.
+    pub array: &'static str,
     /// Its place in the array.
     pub index: usize,
     /// Its symbol, if it can be read.
@@ -328,15 +330,6 @@ impl<'a> Data<'a> {
             Self::Many(items) => (None, &items.taken[..]),
         };
         one.into_iter().chain(many.iter().map(|(_, data)| data))
-    }
-
-    /// The items that could not be read.
-    #[must_use]
-    pub fn refused(&self) -> &[Refused] {
-        match self {
-            Self::One(_) => &[],
-            Self::Many(items) => &items.refused,
-        }
     }
 }
 
@@ -469,6 +462,26 @@ pub enum Message<'a> {
 }
 
 impl Message<'_> {
+    /// Calls `each` with the channel and every item that could not be read. Returns how many more there are.
+    pub fn each_refused(&self, mut each: impl FnMut(&'static str, &Refused)) -> u64 {
+        let mut all = |channel, refused: &[Refused], more| {
+            refused.iter().for_each(|refused| each(channel, refused));
+            more
+        };
+        match self {
+            Self::Book(_, Data::Many(items)) => all("book", &items.refused, items.more),
+            Self::Level3(_, Data::Many(items)) => all("level3", &items.refused, items.more),
+            Self::Trade(_, items) => all("trade", &items.refused, items.more),
+            Self::Ticker(_, items) => all("ticker", &items.refused, items.more),
+            Self::Ohlc(_, _, items) => all("ohlc", &items.refused, items.more),
+            Self::Instrument(_, assets, pairs) => {
+                all("instrument", &assets.refused, assets.more) + all("instrument", &pairs.refused, pairs.more)
+            }
+            Self::Status(items) => all("status", &items.refused, items.more),
+            Self::Book(..) | Self::Level3(..) | Self::Heartbeat | Self::Reply(_) | Self::Other(_) => 0,
+        }
+    }
+
     /// The latest time of the exchange that the message carries, ns.
     #[must_use]
     pub fn timestamp(&self) -> Option<i64> {

@@ -348,11 +348,7 @@ impl<'t, 'a> TapeReader<'t, 'a> {
     }
 
     /// The items of the array at the place `data`.
-    fn list<T>(
-        &mut self,
-        data: usize,
-        read: impl Fn(&mut Self) -> Result<T, Error>,
-    ) -> Result<Items<T>, Error> {
+    fn list<T>(&mut self, data: usize, read: impl Fn(&mut Self) -> Result<T, Error>) -> Result<Items<T>, Error> {
         self.at = data;
         self.items("data", read)
     }
@@ -371,7 +367,7 @@ impl<'t, 'a> TapeReader<'t, 'a> {
                 Ok(item) => items.taken.push((index, item)),
                 Err(error @ Error::Json { .. }) => return Err(error),
                 Err(error) if items.refused.len() < limits::REFUSED_ITEMS_MAX => {
-                    items.refused.push(self.refused(index, begin, error));
+                    items.refused.push(self.refused((field, index), begin, error));
                 }
                 Err(_) => {
                     items.more += 1;
@@ -385,7 +381,7 @@ impl<'t, 'a> TapeReader<'t, 'a> {
 
     /// What is said of the item that begins at the node `begin` and cannot be read. The reader goes on behind it.
     #[cold]
-    fn refused(&mut self, index: usize, begin: usize, error: Error) -> Refused {
+    fn refused(&mut self, (array, index): (&'static str, usize), begin: usize, error: Error) -> Refused {
         let field = match &error {
             Error::Shape { field, .. } => field,
             _ => self.field,
@@ -396,7 +392,7 @@ impl<'t, 'a> TapeReader<'t, 'a> {
         let mut excerpt = String::new();
         self.write_json(&mut excerpt);
         excerpt.truncate((0..=limits::EXCERPT_MAX).rev().find(|&end| excerpt.is_char_boundary(end)).unwrap_or(0));
-        Refused { index, symbol: symbol.map(Into::into), field, error, excerpt }
+        Refused { array, index, symbol: symbol.map(Into::into), field, error, excerpt }
     }
 
     /// The symbol of the item here, as far as it can be read.
@@ -700,7 +696,9 @@ impl<'t, 'a> TapeReader<'t, 'a> {
                 "marginable" => self.field(&mut pair.marginable, "marginable", Self::boolean)?,
                 "margin_initial" => self.number("margin_initial", &mut pair.margin_initial, extra)?,
                 "position_limit_long" => self.integer("position_limit_long", &mut pair.position_limit_long, extra)?,
-                "position_limit_short" => self.integer("position_limit_short", &mut pair.position_limit_short, extra)?,
+                "position_limit_short" => {
+                    self.integer("position_limit_short", &mut pair.position_limit_short, extra)?
+                }
                 "has_index" => self.field(&mut pair.has_index, "has_index", Self::boolean)?,
                 key => self.extra(key, extra),
             }
