@@ -465,7 +465,9 @@ impl Message<'_> {
     /// Calls `each` with the channel and every item that could not be read. Returns how many more there are.
     pub fn each_refused(&self, mut each: impl FnMut(&'static str, &Refused)) -> u64 {
         let mut all = |channel, refused: &[Refused], more| {
-            refused.iter().for_each(|refused| each(channel, refused));
+            for refused in refused {
+                each(channel, refused);
+            }
             more
         };
         match self {

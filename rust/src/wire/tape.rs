@@ -341,6 +341,7 @@ impl<'t, 'a> TapeReader<'t, 'a> {
     }
 
     /// The place of a value, which is read later.
+    #[allow(clippy::unnecessary_wraps, reason = "it is called as the readers of values are")]
     fn place(&mut self, _: &'static str) -> Result<usize, Error> {
         let at = self.at;
         self.skip();
@@ -697,7 +698,7 @@ impl<'t, 'a> TapeReader<'t, 'a> {
                 "margin_initial" => self.number("margin_initial", &mut pair.margin_initial, extra)?,
                 "position_limit_long" => self.integer("position_limit_long", &mut pair.position_limit_long, extra)?,
                 "position_limit_short" => {
-                    self.integer("position_limit_short", &mut pair.position_limit_short, extra)?
+                    self.integer("position_limit_short", &mut pair.position_limit_short, extra)?;
                 }
                 "has_index" => self.field(&mut pair.has_index, "has_index", Self::boolean)?,
                 key => self.extra(key, extra),
