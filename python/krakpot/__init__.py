@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from krakpot.errors import SubscriptionRejected as SubscriptionRejected
     from krakpot.errors import TokenError as TokenError
     from krakpot.exchange.server import ExchangeServer as ExchangeServer
+    from krakpot.exchange.server import Options as ExchangeOptions
     from krakpot.feed.feed import Feed as Feed
     from krakpot.lake.lake import Lake as Lake
     from krakpot.lake.sample import BookAt as BookAt
@@ -65,7 +66,7 @@ _HOMES = {
         "ChecksumMismatch", "ConfigError", "ConnectionLost", "DecodeError", "FeedError", "KrakpotError",
         "LimitExceeded", "NoBook", "NoLake", "SlowReader", "StorageError", "SubscriptionRejected", "TokenError",
     ),
-    "krakpot.exchange.server": ("ExchangeServer",),
+    "krakpot.exchange.server": ("ExchangeOptions", "ExchangeServer"),
     "krakpot.feed.feed": ("Feed",),
     "krakpot.lake.lake": ("Lake",),
     "krakpot.lake.sample": ("BookAt",),
@@ -77,6 +78,8 @@ _HOMES = {
     "krakpot.values": ("Numbers",),
 }  # fmt: skip
 """The module of each public name. A name is imported when it is first used: Polars and PyArrow take long to load."""
+_INNER = {"ExchangeOptions": "Options"}
+"""Names that are shorter in their module, whose own name says the rest."""
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = sorted(_HOME)  # noqa: PLE0605  # from the table, so that each name is written once
@@ -90,7 +93,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever has this name
     if name not in _HOME:
         sentence = f"module 'krakpot' has no attribute {name!r}"
         raise AttributeError(sentence)
-    found = globals()[name] = getattr(import_module(_HOME[name]), name)
+    found = globals()[name] = getattr(import_module(_HOME[name]), _INNER.get(name, name))
     return found
 
 
