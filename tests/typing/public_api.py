@@ -13,7 +13,7 @@ from krakpot import _core
 from krakpot.config import Config
 from krakpot.exchange.server import ExchangeServer
 from krakpot.exchange.server import Options as ExchangeOptions
-from krakpot.lake.lake import Part
+from krakpot.lake.format import Part
 from krakpot.lake.sample import BookAt
 from krakpot.lake.verify import Report, verify
 from krakpot.record.ingest import Result, ingest
