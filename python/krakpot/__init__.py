@@ -41,13 +41,16 @@ if TYPE_CHECKING:
     from krakpot.errors import SubscriptionRejected as SubscriptionRejected
     from krakpot.errors import TokenError as TokenError
     from krakpot.exchange.server import ExchangeServer as ExchangeServer
-    from krakpot.exchange.server import Options as ExchangeOptions
+    from krakpot.exchange.server import Options as _ExchangeOptions
     from krakpot.feed.feed import Feed as Feed
+    from krakpot.lake.format import Part as Part
     from krakpot.lake.lake import Lake as Lake
     from krakpot.lake.sample import BookAt as BookAt
     from krakpot.lake.verify import Report as Report
     from krakpot.lake.verify import verify as verify
     from krakpot.record.ingest import ingest as ingest
+    from krakpot.record.progress import Progress as Progress
+    from krakpot.record.progress import RecordingSummary as RecordingSummary
     from krakpot.record.recorder import Recorder as Recorder
     from krakpot.stream.book import LiveBook as LiveBook
     from krakpot.stream.events import ConnectionEvent as ConnectionEvent
@@ -55,6 +58,8 @@ if TYPE_CHECKING:
     from krakpot.stream.events import SkippedEvent as SkippedEvent
     from krakpot.stream.events import Subscription as Subscription
     from krakpot.values import Numbers as Numbers
+
+    ExchangeOptions = _ExchangeOptions
 
 _HOMES = {
     "krakpot._core": (
@@ -68,10 +73,12 @@ _HOMES = {
     ),
     "krakpot.exchange.server": ("ExchangeOptions", "ExchangeServer"),
     "krakpot.feed.feed": ("Feed",),
+    "krakpot.lake.format": ("Part",),
     "krakpot.lake.lake": ("Lake",),
     "krakpot.lake.sample": ("BookAt",),
     "krakpot.lake.verify": ("Report", "verify"),
     "krakpot.record.ingest": ("ingest",),
+    "krakpot.record.progress": ("Progress", "RecordingSummary"),
     "krakpot.record.recorder": ("Recorder",),
     "krakpot.stream.book": ("LiveBook",),
     "krakpot.stream.events": ("ConnectionEvent", "Event", "SkippedEvent", "Subscription"),
