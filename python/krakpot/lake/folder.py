@@ -28,7 +28,6 @@ there come from the journal, and from no part; those of a journal that was seale
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +39,10 @@ from krakpot import _core
 from krakpot.lake import journal
 from krakpot.lake.format import Part, check_lake, part, polars_schema, schema, storage_error
 from krakpot.lake.journal import JournalName
+from krakpot.values import near
 
 NAMING = ("pairs", "ledger")
 """Tables that name every symbol of a lake."""
-NEAR_MAX, NEAR_CUTOFF = 3, 0.6
-"""Near names that an error offers, and how near they are (``difflib``)."""
 
 
 class Folder:
@@ -118,8 +116,8 @@ class Folder:
             known |= self._unsealed_symbols(view)
         for symbol in wanted:
             if known and symbol not in known:
-                near = difflib.get_close_matches(symbol.upper(), known, NEAR_MAX, NEAR_CUTOFF)
-                hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {len(known)} others"
+                close = near(symbol, sorted(known))
+                hint = f"; did you mean {' or '.join(close)}?" if close else f"; it has {len(known)} others"
                 sentence = f"the lake has no symbol {symbol!r}{hint}"
                 raise ValueError(sentence)
 
