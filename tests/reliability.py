@@ -168,7 +168,7 @@ class Trial:
 def _well(recorder: Recorder, server: ExchangeServer) -> bool:
     """Whether everything is recorded that can be."""
     delisted = {fault["symbol"] for fault in server.injected if fault["name"] == "delist"}
-    for link in recorder.links:
+    for link in recorder.clients:
         if link.connection is None:
             return False
         for channel, symbol, state, _ in link.session.subscriptions():
@@ -176,7 +176,7 @@ def _well(recorder: Recorder, server: ExchangeServer) -> bool:
             lives = channel in DEPTHS and (link.session.book(symbol) or link.session.orders(symbol)) is not None
             if state not in WELL and not lives and (state != "removed" or symbol not in delisted):
                 return False
-    return len(recorder.links) > 1 and bool(recorder.links[1].session.subscriptions())
+    return len(recorder.clients) > 1 and bool(recorder.clients[1].session.subscriptions())
 
 
 async def _calm(recorder: Recorder, server: ExchangeServer, hold: float) -> bool:
@@ -212,7 +212,7 @@ async def _record(name: str, case: Case, folder: Path) -> Trial:
             trial.begins.append(server.exchange.now)
             for text in (text for texts in asks for text in texts):
                 server.fault(text)
-        recorder = Recorder(config, signals=False)
+        recorder = Recorder(config)
         recording = asyncio.create_task(recorder.run())
         calm = await _calm(recorder, server, case.hold if case.first else 0)
         for _ in range(20):
@@ -232,10 +232,12 @@ async def _record(name: str, case: Case, folder: Path) -> Trial:
         # The exchange stands still, and what it sent arrives.
         server._clock.cancel()
         await asyncio.sleep(0.5)
-        held = [one for link in recorder.links for one in standings.standings(link.session, DEPTHS)]
+        held = [one for link in recorder.clients for one in standings.standings(link.session, DEPTHS)]
         trial.books, trial.wrong = standings.wrong(held, server.exchange, DEPTHS, set())
         if not calm:
-            states = [(link.label, link.state, *one) for link in recorder.links for one in link.session.subscriptions()]
+            states = [
+                (link.label, link.state, *one) for link in recorder.clients for one in link.session.subscriptions()
+            ]
             states = sorted(one for one in states if one[4] not in WELL)
             trial.wrong.append(f"not all was well again: {states}")
         recorder.stop()

@@ -27,7 +27,8 @@ import pyarrow as pa
 from frames import SECOND, START
 from krakpot import _core
 from krakpot.exchange.faults import Line
-from krakpot.net.connection import DEAD_AFTER, FRAME_MAX, PING_AFTER, Backoff, Pacer
+from krakpot.net.backoff import Backoff, Pacer
+from krakpot.net.connection import DEAD_AFTER, FRAME_MAX, PING_AFTER
 
 STEP = 20_000_000
 """Between two looks at the exchange, ns; as the real one, requests go out every fifth of them."""

@@ -17,7 +17,8 @@ from typing import Any
 
 from krakpot import _core
 from krakpot.cli import main as cli
-from krakpot.record import recorder
+from krakpot.record import recorder, run
+from krakpot.record.progress import RecordingSummary
 
 Standing = tuple[str, str, str, str, int | None, int | None]
 """Channel, symbol, state, its reason; and of a live book sums over all levels, and over the best ten."""
@@ -77,17 +78,17 @@ def main() -> None:
     file = Path(sys.argv.pop(1))
 
     class Watched(recorder.Recorder):
-        async def run(self) -> dict[str, Any]:
+        async def run(self) -> RecordingSummary:
             asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._write)
             return await super().run()
 
         def _write(self) -> None:
             depths = {"book": self.config.depth, "level3": self.config.level3_depth}
             whole = file.with_suffix(".part")
-            whole.write_text(json.dumps([one for link in self.links for one in standings(link.session, depths)]))
+            whole.write_text(json.dumps([one for client in self.clients for one in standings(client.session, depths)]))
             whole.rename(file)
 
-    recorder.Recorder = Watched  # type: ignore[misc]  # what the command runs
+    vars(run)["Recorder"] = Watched
     cli.main()
 
 

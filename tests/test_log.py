@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from krakpot import log
 from krakpot.cli.main import main
 from krakpot.cli.screen import Screen
-from krakpot.log import Line, Measure, as_json, told
-from krakpot.net.client import SAID
+from krakpot.log import LogLine, LogRateLimit, as_json, passes_level
+from krakpot.net.client import REPORTED
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/running.md"
 SOURCES = Path(__file__).resolve().parent.parent / "python/krakpot"
@@ -21,17 +21,17 @@ SOURCES = Path(__file__).resolve().parent.parent / "python/krakpot"
 
 def test_a_line_is_its_sentence() -> None:
     """Whoever wants sentences gets a ``str``; what has no value is no fact; a label stands in front."""
-    line = Line("gone BTC/USD", "gone", "warning", symbol="BTC/USD", channel=None)
+    line = LogLine("gone BTC/USD", "gone", "warning", symbol="BTC/USD", channel=None)
     assert line == "gone BTC/USD"
     assert (line.event, line.level, line.facts) == ("gone", "warning", {"symbol": "BTC/USD"})
-    labelled = line.after("level 3, connection 1: ")
+    labelled = line.labelled("level 3, connection 1: ")
     assert labelled == "level 3, connection 1: gone BTC/USD"
     assert (labelled.event, labelled.level, labelled.facts) == (line.event, line.level, line.facts)
 
 
 def test_json_of_a_line() -> None:
     """One object on one line, whatever the words are; facts do not take the place of what every line has."""
-    line = Line('a "quote"\nand more', "limit", "error", count=3, ts="mine", path=Path("x"))
+    line = LogLine('a "quote"\nand more', "limit", "error", count=3, ts="mine", path=Path("x"))
     text = as_json(line, 1_785_641_750_123_456_789)
     assert "\n" not in text
     assert json.loads(text) == {
@@ -44,8 +44,8 @@ def test_json_of_a_line() -> None:
 @pytest.mark.parametrize("level", log.LEVELS)
 def test_levels(level: str, capsys: pytest.CaptureFixture[str]) -> None:
     """From a level on; a plain sentence is of level info."""
-    lines = ["plain", *(Line(name, "note", name) for name in log.LEVELS)]
-    wanted = [line for line in lines if told(line, level)]
+    lines = ["plain", *(LogLine(name, "note", name) for name in log.LEVELS)]
+    wanted = [line for line in lines if passes_level(line, level)]
     assert len(wanted) == {"info": 4, "warning": 2, "error": 1}[level]
     with Screen(json=True, level=level) as screen:
         for line in lines:
@@ -57,23 +57,23 @@ def test_a_storm_is_cut_and_told_and_does_not_last() -> None:
     """So many lines an hour, then one that says so, errors all the same; the next hour begins with what was left out.
     A recorder of months that had one storm still speaks.
     """
-    measure = Measure(most=3, window=10.0)
-    lines = [Line(f"{n}", "gap", "warning") for n in range(6)]
+    measure = LogRateLimit(most=3, window=10.0)
+    lines = [LogLine(f"{n}", "gap", "warning") for n in range(6)]
     said = [measure.take(line, 100.0 + n) for n, line in enumerate(lines)]
     assert said[:3] == [[line] for line in lines[:3]]
     assert "only errors" in said[3][0]
     assert [len(one) for one in said] == [1, 1, 1, 1, 0, 0]
-    assert measure.take(error := Line("sealing failed", "seal_failed", "error"), 109.0) == [error]
+    assert measure.take(error := LogLine("sealing failed", "seal_failed", "error"), 109.0) == [error]
     told_again = measure.take("a plain one", 110.0)
     assert [str(line) for line in told_again] == [
-        "lines left out here: 3; the ledger has what they told", "a plain one"
+        "3 log lines were left out; the ledger has what they reported", "a plain one"
     ]  # fmt: skip
-    assert isinstance(told_again[0], Line)
+    assert isinstance(told_again[0], LogLine)
     assert told_again[0].facts == {"count": 3}
     assert measure.rest() == []
     assert [measure.take("more", 111.0) for _ in range(2)] == [["more"]] * 2
     measure.take("too many", 112.0)
-    assert [str(line) for line in measure.rest()] == ["lines left out here: 1; the ledger has what they told"]
+    assert [str(line) for line in measure.rest()] == ["1 log lines were left out; the ledger has what they reported"]
 
 
 def test_a_recording_that_fails_says_so_in_json(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_recording_that_fails_says_so_in_json(tmp_path: Path) -> None:
 
 def test_every_event_is_on_the_page() -> None:
     """docs/running.md lists the events that the sources say, and no other."""
-    found = set(SAID)
+    found = set(REPORTED)
     for path in sorted(SOURCES.rglob("*.py")):
         found |= set(re.findall(r"Line\((?:[^()]|\([^()]*\))*?\"([a-z_]+)\"(?:,|\))", path.read_text()))
     rows = re.findall(r"^\| (`[a-z_`, ]+) \| (?:info|warning|error) \|", PAGE.read_text(), re.MULTILINE)

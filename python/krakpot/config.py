@@ -224,6 +224,24 @@ def load(
     return Config(**found)
 
 
+def from_mapping(values: Mapping[str, Any]) -> Config:
+    """Options of a recorder that a program starts: from the environment come only secrets, and no file is read.
+
+    Raises
+    ------
+    ConfigError
+        An option is unknown, or its value is not allowed.
+
+    """
+    for name in values:
+        if name not in READERS or name in SECRETS:
+            allowed = ", ".join(sorted(READERS.keys() - set(SECRETS)))
+            raise ConfigError(f"record: unknown option {name!r}; allowed are {allowed}")
+    keys = tuple(PREFIX + name.upper() for name in SECRETS)
+    known = {name: os.environ[name] for name in keys if name in os.environ}
+    return load(values, file=Path(os.devnull), environment=known)
+
+
 def _file(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:

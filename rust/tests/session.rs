@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use krakpot_core::book::checksum::crc32;
 use krakpot_core::book::level2::Book;
-use krakpot_core::book::level3::{Modify, Orders};
+use krakpot_core::book::level3::Orders;
+use krakpot_core::book::modify_rule::ModifyRule;
 use krakpot_core::decimal::Decimal;
 use krakpot_core::limits;
 use krakpot_core::session::{Channel, Options, Session};
@@ -574,7 +575,7 @@ fn orders_message(dice: &mut Dice, symbol: &str, orders: &mut Orders, snapshot: 
                 timestamp: i64::try_from(second).expect("small"),
             };
             // What cannot be held ends the book; a checksum is no longer wanted.
-            let _ = orders.apply(&[entry], Modify::KeepPlace);
+            let _ = orders.apply(&[entry], ModifyRule::KeepPlace);
             let event = if snapshot { String::new() } else { format!(r#""event":"{}","#, event.word()) };
             texts[side as usize].push(format!(
                 r#"{{{event}"order_id":"{id}","limit_price":{price},"order_qty":{qty},"timestamp":"2026-08-02T03:35:{second:02}.660084123Z"}}"#

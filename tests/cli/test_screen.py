@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 
 from krakpot.cli.screen import LINE_EVERY, Screen, size, span
-from krakpot.record.recorder import Progress
+from krakpot.record.progress import Progress
 
 COUNTS = {
     "frames": 12_345, "rows": {"book": 20_000, "trades": 34}, "checksums": {"book": {"ok": 9_999, "bad": 2}},

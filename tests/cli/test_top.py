@@ -19,7 +19,7 @@ from krakpot.cli.top import Glance, address, panel
 from krakpot.errors import FeedError
 from krakpot.net.http import Answer, Server
 from record.test_metrics import TOKEN, address_of
-from record.test_recorder import Recording, run
+from recording import Recording, run
 from scripted import Exchange, until
 
 
@@ -58,7 +58,7 @@ def test_a_recorder_at_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     async def test() -> None:
         async with Exchange() as exchange:
-            recording = Recording(exchange, tmp_path, metrics=("127.0.0.1", 0), metrics_token=TOKEN)
+            recording = Recording(exchange.url, tmp_path, metrics=("127.0.0.1", 0), metrics_token=TOKEN)
             await until(lambda: recording.live(3))
             base = address_of(recording)
             with pytest.raises(FeedError, match="a token is wanted there: set KRAKPOT_METRICS_TOKEN"):

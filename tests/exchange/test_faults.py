@@ -223,7 +223,7 @@ def test_the_control_call() -> None:
 
 def test_wrong_faults_are_plain_errors() -> None:
     """By option, in process and on the command line, with what is allowed; exit code 2."""
-    with pytest.raises(ConfigError, match="--fault dorp: no fault 'dorp'; faults: drop, repeat"):
+    with pytest.raises(ConfigError, match="--fault dorp: no fault 'dorp'; the faults are: drop, repeat"):
         ExchangeServer(Options(pairs=1, faults=("dorp",)))
     with pytest.raises(ValueError, match="symbol=X/Y: no pair of this exchange"):
         _core.Exchange(pairs=1).inject("drop,symbol=X/Y")
@@ -266,7 +266,7 @@ def test_the_account_of_a_harmed_recording_can_be_judged(tmp_path: Path) -> None
             for fault in ("drop=0.1", "repeat=0.1", "truncate=0.1"):
                 server.fault(f"{fault},channel=trade,symbol=BTC/USD")
             config = Config(url=server.address, out=tmp_path / "lake", channels=("book", "trade"), duration=4)
-            await Recorder(config, signals=False).run()
+            await Recorder(config).run()
             async with asyncio.timeout(TIMEOUT):
                 while server.clients:
                     await asyncio.sleep(0.01)

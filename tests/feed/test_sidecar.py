@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from krakpot.config import from_mapping
 from krakpot.errors import ConfigError, StorageError
-from krakpot.feed.sidecar import Beside, options
+from krakpot.feed.sidecar import Beside
 from krakpot.lake import journal
 from krakpot.lake.lake import Lake
 from scripted import Exchange, until
@@ -37,13 +38,13 @@ def test_options_come_from_nowhere_else(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("KRAKPOT_DEPTH", "500")
     monkeypatch.setenv("KRAKPOT_API_KEY", "key")
     monkeypatch.setenv("KRAKPOT_API_SECRET", "c2VjcmV0")
-    config = options({"out": "lake", "channels": ["book", "level3"]})
+    config = from_mapping({"out": "lake", "channels": ["book", "level3"]})
     assert (config.depth, config.api_key, config.api_secret) == (100, "key", "c2VjcmV0")
     for wrong in ({"dept": 10}, {"api_key": "key"}):
         with pytest.raises(ConfigError, match=f"record: unknown option '{next(iter(wrong))}'; allowed are channels"):
-            options(wrong)
+            from_mapping(wrong)
     with pytest.raises(ConfigError, match="--depth: 11 is not allowed"):
-        options({"depth": 11})
+        from_mapping({"depth": 11})
 
 
 def test_it_records_until_it_is_told_to_stop(tmp_path: Path) -> None:

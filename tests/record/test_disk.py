@@ -19,7 +19,7 @@ from krakpot.config import Config
 from krakpot.errors import StorageError
 from krakpot.lake import journal, seal
 from krakpot.lake.verify import verify
-from krakpot.log import Line
+from krakpot.log import LogLine
 from krakpot.record import clock as hostclock
 from krakpot.record import disk
 
@@ -149,11 +149,11 @@ def test_room_is_looked_at(tmp_path: Path) -> None:
 
 
 class Ledger:
-    """Takes what a keeper writes, as a session would, and what it says."""
+    """Takes what a keeper writes, as a session would, and its log lines."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
-        self.said: list[str] = []
+        self.logged: list[str] = []
 
     def add_ledger_row(self, kind: str, now: int, **columns: Any) -> None:
         """A row."""
@@ -165,7 +165,7 @@ def keep(config: Config, done: Callable[[Ledger], bool]) -> Ledger:
 
     async def work() -> Ledger:
         ledger = Ledger()
-        keeper = disk.Keeper(config, lambda: ledger, ledger.said.append)  # type: ignore[arg-type, return-value]  # notes
+        keeper = disk.Keeper(config, lambda: ledger, ledger.logged.append)  # type: ignore[arg-type, return-value]  # only its rows
         task = asyncio.create_task(keeper.run())
         async with asyncio.timeout(20):
             while not done(ledger) and not task.done():
@@ -187,7 +187,7 @@ def test_the_clock_s_quality_is_written_down(tmp_path: Path, monkeypatch: pytest
     ledger = keep(Config(out=tmp_path), lambda ledger: len(ledger.rows) >= 3)
     assert {row["kind"] for row in ledger.rows} == {"clock"}
     assert all(row["detail"]["synchronised"] is False for row in ledger.rows)
-    assert ledger.said == ["no time server keeps this machine's clock: receive times are as good as it is"]
+    assert ledger.logged == ["no time server keeps this machine's clock: receive times are as good as it is"]
     monkeypatch.setattr(hostclock, "quality", lambda _: {})
     monkeypatch.setattr(disk, "check_room", lambda *_: (_ for _ in ()).throw(StorageError("full", tmp_path)))
     with pytest.raises(StorageError, match="full"):
@@ -204,12 +204,12 @@ def test_what_was_removed_is_a_row_and_a_line(lake: Path, monkeypatch: pytest.Mo
     assert [row["kind"] for row in busy.rows if row["kind"] == "removed"] == []
     assert len(dates(lake)) == 3
     size = sum(path.stat().st_size for path in lake.glob(f"*/date={FIRST}/*"))
-    ledger = keep(config, lambda ledger: len([line for line in ledger.said if "removed" in line]) == 3)
+    ledger = keep(config, lambda ledger: len([line for line in ledger.logged if "removed" in line]) == 3)
     rows = [row for row in ledger.rows if row["kind"] == "removed"]
     assert [row["ts_from"] for row in rows] == [MIDNIGHT + n * frames.DAY for n in (-1, 0, 1)]
     assert all(row["ts_to"] - row["ts_from"] == frames.DAY for row in rows)
     assert rows[0]["detail"] == {"date": str(FIRST), "bytes": size}
-    assert f"removed {FIRST}, which is older than --keep: {rows[0]['count']} parts" in ledger.said[-3]
+    assert f"removed {FIRST}, which is older than --keep: {rows[0]['count']} parts" in ledger.logged[-3]
     assert os.listdir(lake / "book") == []
 
 
@@ -231,7 +231,7 @@ def test_days_that_cannot_be_removed_end_no_recording(lake: Path, monkeypatch: p
     config = Config(out=lake, keep=86_400.0 * 2)
     ledger = keep(config, lambda _: len(refused) == 2 and not (lake / disk.FOLDER).exists())
     assert len([row for row in ledger.rows if row["kind"] == "removed"]) == 3
-    errors = [line for line in ledger.said if isinstance(line, Line) and line.level == "error"]
+    errors = [line for line in ledger.logged if isinstance(line, LogLine) and line.level == "error"]
     assert len(errors) == 2
     assert errors[0].startswith("old days cannot be removed: Permission denied; ")
     assert str(lake / disk.FOLDER) in errors[0]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,33 +13,18 @@ import polars as pl
 import pytest
 
 from krakpot import _core
-from krakpot.config import Config
 from krakpot.errors import ConfigError, ConnectionLost
 from krakpot.exchange import server as exchange
 from krakpot.exchange.server import ExchangeServer, Options, differences
-from krakpot.lake import journal
-from krakpot.lake.lake import Lake, detail
-from krakpot.lake.verify import Report, verify
+from krakpot.lake.lake import Lake
 from krakpot.log import as_json
-from krakpot.net import client as link
-from krakpot.net.connection import Backoff
 from krakpot.net.tokens import Tokens
 from krakpot.record import level3
-from krakpot.record.level3 import Level3, Level3Link, subscribe_seconds
-from krakpot.record.recorder import Progress, Recorder
+from krakpot.record.level3 import Level3Pool, Level3Shard, subscribe_seconds
+from recording import Recording, events, hold_writer, proved, run
 from scripted import Exchange, Market, until
 
 PAIRS = 12
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    """Run a test on a loop of its own."""
-
-    async def limited() -> None:
-        async with asyncio.timeout(200):
-            await test()
-
-    asyncio.run(limited())
 
 
 @pytest.fixture(autouse=True)
@@ -49,51 +33,41 @@ def few_symbols_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(level3, "SYMBOLS_MAX", 5)
 
 
-class Recording:
-    """A recorder of ``server`` that runs as a task; all that it said and showed, and the tokens that it was given."""
+class Level3Recording(Recording):
+    """A recorder of the built-in exchange, with a key, and the tokens that it was given."""
 
     def __init__(self, server: ExchangeServer, lake: Path, **options: Any) -> None:
-        """Set it up; backing off takes hundredths of a second here."""
-        self.said: list[str] = []
-        self.shown: list[Progress] = []
+        """Start it."""
         self.tokens: list[str] = []
         self.server = server
         self.allow_until: Callable[[int], int] = lambda until: until
         """Until when a token is valid, by when it should be."""
         server._rest.rest.allow = self._allow
         defaults: dict[str, Any] = {
-            "out": lake, "channels": ("book", "level3"), "depth": 10, "level3_depth": 10, "seal_interval": 2.0,
-            "url": server.address, "level3_url": server.level3_address, "rest_url": server.rest_address,
+            "channels": ("book", "level3"), "level3_depth": 10, "seal_interval": 2.0,
+            "level3_url": server.level3_address, "rest_url": server.rest_address,
             "api_key": server.key.name, "api_secret": server.key.secret_text,
         }  # fmt: skip
-        self.config = Config(**(defaults | options))
-        backoff = Backoff(longest=0.02, fast=100)
-        self.recorder = Recorder(self.config, self.said.append, self.shown.append, signals=False, backoff=backoff)
-        self.task = asyncio.create_task(self.recorder.run())
+        super().__init__(**{"url": server.address, "lake": lake, **defaults, **options})
 
     def _allow(self, token: str, until: int) -> None:
         self.tokens.append(token)
         self.server.exchange.allow(token, self.allow_until(until))
 
     @property
-    def links(self) -> list[Level3Link]:
+    def shards(self) -> list[Level3Shard]:
         """Its connections of level 3."""
         assert not self.task.done(), f"the recorder ended: {self.task}"
-        found: Level3 | None = getattr(self.recorder, "level3", None)
-        return [] if found is None else [one for one in found.links if isinstance(one, Level3Link)]
+        found: Level3Pool | None = getattr(self.recorder, "level3", None)
+        return [] if found is None else [one for one in found.shards if isinstance(one, Level3Shard)]
 
     def live(self, number: int = PAIRS) -> bool:
-        """Whether that many books of level 3 live."""
-        return bool(sum(one.session.counts()["in_sync"] for one in self.links) == number)
+        """Whether this number of level-3 books is in sync."""
+        return bool(sum(one.session.counts()["in_sync"] for one in self.shards) == number)
 
     def ok(self) -> int:
         """Right checksums of books."""
         return int(self.recorder.public.session.counts()["checksums"]["book"]["ok"])
-
-    async def end(self) -> dict[str, Any]:
-        """Stop it; its summary."""
-        self.recorder.stop()
-        return await self.task
 
 
 def serve(**options: Any) -> ExchangeServer:
@@ -101,25 +75,12 @@ def serve(**options: Any) -> ExchangeServer:
     return ExchangeServer(Options(**({"pairs": PAIRS, "rate": 1000.0} | options)))
 
 
-def proved(lake: Path) -> Report:
-    """The lake's proof, which must hold."""
-    report = verify(lake)
-    assert report.problems == []
-    return report
-
-
-def events(lake: Path, *kinds: str) -> list[dict[str, Any]]:
-    """Ledger rows of these kinds, with their facts."""
-    rows = Lake(lake).ledger().filter(pl.col("kind").is_in(kinds)).sort("session", "entry").collect().to_dicts()
-    return [row | {"facts": detail(row["detail"])} for row in rows]
-
-
-def everything(recording: Recording, summary: object) -> str:
+def everything(recording: Level3Recording, summary: object) -> str:
     """All that a recording left: each value of each table, and all that it said."""
     lake = Lake(recording.config.out)
     found = [
-        str(recording.said),
-        *map(as_json, recording.said),
+        str(recording.logged),
+        *map(as_json, recording.logged),
         str(summary),
         repr(recording.config),
         repr(recording.recorder),
@@ -133,7 +94,7 @@ def everything(recording: Recording, summary: object) -> str:
     return "\n".join(found + [path.read_bytes().decode("latin-1") for path in files])
 
 
-def secrets(recording: Recording) -> list[str]:
+def secrets(recording: Level3Recording) -> list[str]:
     """What must stand nowhere."""
     return [recording.config.api_key, recording.config.api_secret, *recording.tokens]
 
@@ -148,10 +109,10 @@ def test_books_and_orders_of_several_connections(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with serve() as server:
-            recording = Recording(server, tmp_path, raw=True)
+            recording = Level3Recording(server, tmp_path, raw=True)
             await until(recording.live)
             await asyncio.sleep(3)
-            shares = [one.symbols for one in recording.links]
+            shares = [one.symbols for one in recording.shards]
             assert [len(share) for share in shares] == [4, 4, 4]
             assert sorted(symbol for share in shares for symbol in share) == sorted(server.exchange.symbols)
             summary = await recording.end()
@@ -178,9 +139,9 @@ def test_books_and_orders_of_several_connections(tmp_path: Path) -> None:
         assert len(events(tmp_path, "start")) == 1
         assert events(tmp_path, "start")[0]["facts"]["options"]["level3_depth"] == 10
         assert len(events(tmp_path, "connect")) == len(events(tmp_path, "stop")) == 4
-        states = [progress.counts["level3"] for progress in recording.shown if "level3" in progress.counts]
+        states = [progress.counts["level3"] for progress in recording.statuses if "level3" in progress.counts]
         assert {"selected": 12, "in_sync": 12, "waiting": 0, "connections": 3, "down": 0} in states
-        assert any("12 of 12 pairs, level3, depth 10: about" in line for line in recording.said)
+        assert any("12 of 12 pairs, level3, depth 10: about" in line for line in recording.logged)
         # How late the loop is, once a second, in the public session.
         lags = events(tmp_path, "lag")
         assert len(lags) >= 3
@@ -196,7 +157,7 @@ def test_level3_alone(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with serve() as server:
-            recording = Recording(server, tmp_path, channels=("level3",), symbols=("BTC/*", "ETH/USD"))
+            recording = Level3Recording(server, tmp_path, channels=("level3",), symbols=("BTC/*", "ETH/USD"))
             chosen = [s for s in server.exchange.symbols if s.startswith("BTC/") or s == "ETH/USD"]
             await until(lambda: recording.live(len(chosen)))
             summary = await recording.end()
@@ -205,7 +166,7 @@ def test_level3_alone(tmp_path: Path) -> None:
         assert summary["rows"].get("book", 0) == 0
         assert summary["checksums"]["level3"]["ok"] >= len(chosen)
         assert set(Lake(tmp_path).scan("orders").collect()["symbol"]) == set(chosen)
-        assert not any(", depth 10: about 0.0 GB" in line and "level3" not in line for line in recording.said)
+        assert not any(", depth 10: about 0.0 GB" in line and "level3" not in line for line in recording.logged)
         proved(tmp_path)
 
     run(test)
@@ -219,21 +180,21 @@ def test_a_cut_of_one_connection_leaves_the_others_alone(tmp_path: Path) -> None
 
     async def test() -> None:
         async with serve() as server:
-            recording = Recording(server, tmp_path)
+            recording = Level3Recording(server, tmp_path)
             await until(recording.live)
-            before = [one.session.id for one in recording.links]
+            before = [one.session.id for one in recording.shards]
             public = recording.recorder.public.session.id
             tokens = len(recording.tokens)
-            cut = recording.links[1]
+            cut = recording.shards[1]
             assert cut.connection is not None
             cut.connection.abort()
             await until(lambda: cut.session.id != before[1] and recording.live())
-            after = [one.session.id for one in recording.links]
+            after = [one.session.id for one in recording.shards]
             assert [one == other for one, other in zip(before, after, strict=True)] == [True, False, True]
             assert recording.recorder.public.session.id == public
             assert len(recording.tokens) == tokens + 1
             # A token that was of use: the next one is asked for at once.
-            await until(lambda: cut._asked == 0)
+            await until(lambda: cut._tokens_requested == 0)
             ok = recording.ok()
             await until(lambda: recording.ok() > ok + 100)
             summary = await recording.end()
@@ -248,7 +209,7 @@ def test_a_cut_of_one_connection_leaves_the_others_alone(tmp_path: Path) -> None
         assert {sentence.partition(":")[0] for sentence in wrong} <= set(cut.symbols)
         report = proved(tmp_path)
         assert report.unchecked == 0
-        assert any(line.startswith("level 3, connection 2: disconnected: ") for line in recording.said)
+        assert any(line.startswith("level 3, connection 2: disconnected: ") for line in recording.logged)
         assert not [secret for secret in secrets(recording) if secret in everything(recording, summary)]
 
     run(test)
@@ -261,10 +222,10 @@ def test_a_host_of_level3_that_is_not_there(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with serve() as server:
-            recording = Recording(server, tmp_path, level3_url="ws://127.0.0.1:9/v2")
-            await until(lambda: recording.links and sum(one.attempts for one in recording.links) >= 79)
+            recording = Level3Recording(server, tmp_path, level3_url="ws://127.0.0.1:9/v2")
+            await until(lambda: recording.shards and sum(one.attempts for one in recording.shards) >= 79)
             await asyncio.sleep(0.5)
-            assert sum(one.attempts for one in recording.links) <= level3.ATTEMPTS
+            assert sum(one.attempts for one in recording.shards) <= level3.ATTEMPTS
             public = recording.recorder.public
             ok = recording.ok()
             assert public.connection is not None
@@ -286,26 +247,17 @@ def test_a_slow_disk_makes_all_sockets_wait(tmp_path: Path, monkeypatch: pytest.
     """The writer's thread stands still: each connection waits when the queue is full, each session's ledger tells it,
     and nothing is lost.
     """
-    monkeypatch.setattr(link, "QUEUE", 2)
-    gate = threading.Event()
-    gate.set()
-    write = journal.Writer.write
-
-    def slow(self: journal.Writer, batches: Any, now: int) -> Path | None:
-        gate.wait()
-        return write(self, batches, now)
-
-    monkeypatch.setattr(journal.Writer, "write", slow)
+    gate = hold_writer(monkeypatch)
 
     async def test() -> None:
         async with serve() as server:
-            recording = Recording(server, tmp_path)
+            recording = Level3Recording(server, tmp_path)
             await until(recording.live)
             gate.clear()
-            await until(lambda: all(one.paused for one in recording.recorder.links))
+            await until(lambda: all(one.paused for one in recording.recorder.clients))
             await asyncio.sleep(0.5)
             gate.set()
-            await until(lambda: not any(one.paused for one in recording.recorder.links))
+            await until(lambda: not any(one.paused for one in recording.recorder.clients))
             await asyncio.sleep(0.5)
             summary = await recording.end()
             await until(lambda: not server.clients)
@@ -326,7 +278,7 @@ def test_a_token_that_is_refused_is_replaced(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with serve() as server:
-            recording = Recording(server, tmp_path)
+            recording = Level3Recording(server, tmp_path)
             # The second token is that of the first connection, and so on.
             recording.allow_until = lambda until: 0 if len(recording.tokens) in {2, 3} else until
             await until(recording.live)
@@ -355,7 +307,7 @@ def test_a_key_that_is_refused_ends_the_recording_at_once(tmp_path: Path, monkey
 
     async def test() -> None:
         async with serve() as server:
-            recording = Recording(server, tmp_path, api_key="another")
+            recording = Level3Recording(server, tmp_path, api_key="another")
             with pytest.raises(ConfigError, match="the API key is not known; compare KRAKPOT_API_KEY") as caught:
                 await recording.task
             assert not [secret for secret in secrets(recording) if secret in str(caught.value)]
@@ -373,8 +325,8 @@ def test_rest_that_is_out_of_service(tmp_path: Path) -> None:
         async with serve() as server:
             address = server.rest_address
             await server._rest.close()
-            recording = Recording(server, tmp_path)
-            await until(lambda: len(recording.links) == 3)
+            recording = Level3Recording(server, tmp_path)
+            await until(lambda: len(recording.shards) == 3)
             ok = recording.ok()
             await until(lambda: recording.ok() > ok + 100)
             await until(lambda: "level3" in recording.recorder.refused)
@@ -382,7 +334,7 @@ def test_rest_that_is_out_of_service(tmp_path: Path) -> None:
             await until(recording.live)
             summary = await recording.end()
         assert "the connection failed: Connection refused" in summary["refused"]["level3"]
-        assert any("trying again when it is needed" in line for line in recording.said)
+        assert any("trying again when it is needed" in line for line in recording.logged)
         refused = events(tmp_path, "refused")
         assert {row["channel"] for row in refused} == {"level3"}
         for session in {row["session"] for row in refused}:
@@ -415,20 +367,20 @@ def test_pairs_come_and_go(tmp_path: Path) -> None:
 
             for name in names[:9]:
                 public.markets[name] = market(name)
-            recording = Recording(server, tmp_path, url=public.url, symbols=("*/USD",), channels=("level3",))
+            recording = Level3Recording(server, tmp_path, url=public.url, symbols=("*/USD",), channels=("level3",))
             await until(lambda: recording.live(9))
-            assert [len(one.symbols) for one in recording.links] == [5, 4]
+            assert [len(one.symbols) for one in recording.shards] == [5, 4]
             public.list_pair(market(names[9]))
             await until(lambda: recording.live(10))
-            assert [len(one.symbols) for one in recording.links] == [5, 5]
+            assert [len(one.symbols) for one in recording.shards] == [5, 5]
             public.list_pair(market(names[10]))
             await until(lambda: recording.live(11))
-            assert [len(one.symbols) for one in recording.links] == [5, 5, 1]
-            gone = public.markets[recording.links[0].symbols[0]]
+            assert [len(one.symbols) for one in recording.shards] == [5, 5, 1]
+            gone = public.markets[recording.shards[0].symbols[0]]
             gone.status = "delisted"
             public.list_pair(gone)
             await until(lambda: recording.live(10))
-            first = recording.links[0]
+            first = recording.shards[0]
             assert first.connection is not None
             first.connection.abort()
             await until(lambda: len(first.symbols) == 4 and recording.live(10))

@@ -16,10 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from krakpot.config import Config
 from krakpot.errors import ConfigError
-from krakpot.net.client import Recorded
+from krakpot.record.client import RecordingClient
 from krakpot.record.metrics import SILENCE_MAX, Metrics, admit, unwell
 from krakpot.record.recorder import Recorder
-from record.test_recorder import Recording, run
+from recording import Recording, run
 from scripted import Exchange, until
 
 TOKEN = "a-token-that-nobody-has"  # noqa: S105  # nobody has it
@@ -53,7 +53,7 @@ def samples(text: str) -> dict[tuple[str, ...], float]:
 
 def address_of(recording: Recording) -> str:
     """Where a recording serves its metrics, as it says."""
-    (line,) = [line for line in recording.said if line.startswith("metrics at ")]
+    (line,) = [line for line in recording.logged if line.startswith("metrics at ")]
     return re.sub(r"metrics at (\S+)/metrics, .*", r"\1", line)
 
 
@@ -65,7 +65,7 @@ def test_the_figures_are_the_recording_s(tmp_path: Path) -> None:
     async def test() -> None:
         async with Exchange() as exchange:
             exchange.refusals["ADA/EUR"] = "Currency pair not supported ADA/EUR"
-            recording = Recording(exchange, tmp_path, metrics=("127.0.0.1", 0))
+            recording = Recording(exchange.url, tmp_path, metrics=("127.0.0.1", 0))
             await until(lambda: recording.live(2))
             exchange.wrong.add("BTC/USD")
             await until(lambda: recording.counts["checksums"]["book"]["bad"] == 1)
@@ -110,7 +110,7 @@ def test_health_follows_the_connection(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with Exchange("BTC/USD") as exchange:
-            recording = Recording(exchange, tmp_path, metrics=("127.0.0.1", 0))
+            recording = Recording(exchange.url, tmp_path, metrics=("127.0.0.1", 0))
             await until(lambda: recording.live(1))
             address = address_of(recording)
             assert await get(address, "/health") == (200, "ok\n")
@@ -123,10 +123,10 @@ def test_health_follows_the_connection(tmp_path: Path) -> None:
             exchange.handshakes = []
             await until(lambda: recording.live(1))
             assert await get(address, "/health") == (200, "ok\n")
-            recording.recorder.unsealed = "no room"
+            recording.recorder.sealer.last_error = "no room"
             status, line = await get(address, "/health")
             assert (status, line) == (503, "sealing failed, the journals stay: no room\n")
-            recording.recorder.unsealed = ""
+            recording.recorder.sealer.last_error = ""
             await recording.end()
             with pytest.raises(ConnectionRefusedError):
                 await get(address, "/health")
@@ -158,7 +158,7 @@ def test_why_a_recording_is_not_well() -> None:
     """Each kind of trouble is a reason that names its connection; none is none."""
 
     def reasons(*links: _Link, now: float = 1.0) -> list[str]:
-        return unwell(cast("list[Recorded]", links), now)
+        return unwell(cast("list[RecordingClient]", links), now)
 
     assert reasons(_Link(), _Link()) == []
     assert reasons(_Link(), now=SILENCE_MAX) == []
@@ -205,7 +205,7 @@ def test_elsewhere_a_token_is_needed(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with Exchange("BTC/USD") as exchange:
-            recording = Recording(exchange, tmp_path, metrics=("0.0.0.0", 0), metrics_token=TOKEN)  # noqa: S104  # with a token
+            recording = Recording(exchange.url, tmp_path, metrics=("0.0.0.0", 0), metrics_token=TOKEN)  # noqa: S104  # with a token
             await until(lambda: recording.live(1))
             address = address_of(recording).replace("0.0.0.0", "127.0.0.1")  # noqa: S104  # where it listens
             for path in ("/metrics", "/health"):
@@ -215,7 +215,7 @@ def test_elsewhere_a_token_is_needed(tmp_path: Path) -> None:
                 assert TOKEN not in text
             await recording.end()
             assert TOKEN not in repr(recording.recorder.config)
-            assert not [line for line in recording.said if TOKEN in line]
+            assert not [line for line in recording.logged if TOKEN in line]
 
     run(test)
 

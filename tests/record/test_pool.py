@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from krakpot.errors import ConfigError, StorageError
-from krakpot.lake import journal
 from krakpot.lake.lake import Lake
-from krakpot.net import client as link
 from krakpot.net import connection
-from krakpot.record import pool as spread
-from krakpot.record.pool import Spread
-from record.test_recorder import Recording, book_in, book_of, events, proved, run
+from krakpot.record.pool import ConnectionPool
+from recording import Recording, book_in, book_of, events, hold_writer, proved, run
 from scripted import Client, Exchange, Market, until
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "ADA/EUR", "SOL/USD", "XRP/USD")
 
 
-def shards(recording: Recording) -> Spread:
+def shards(recording: Recording) -> ConnectionPool:
     """The connections of its public channels."""
     assert not recording.task.done(), f"the recorder ended: {recording.task}"
-    found: Spread | None = getattr(recording.recorder, "shards", None)
+    found: ConnectionPool | None = getattr(recording.recorder, "shards", None)
     assert found is not None, "spread over connections"
     return found
 
 
-def live(found: Spread | None, number: int) -> bool:
+def live(found: ConnectionPool | None, number: int) -> bool:
     """Whether so many of its books live."""
-    return found is not None and sum(one.session.counts()["in_sync"] for one in found.links) == number
+    return found is not None and sum(one.session.counts()["in_sync"] for one in found.shards) == number
 
 
 async def spread_out(exchange: Exchange, lake: Path, **options: Any) -> Recording:
     """Two symbols a connection, all of them live."""
-    recording = Recording(exchange, lake, **({"symbols_per_connection": 2} | options))
-    await until(lambda: hasattr(recording.recorder, "_shared") and live(shards(recording), len(exchange.markets)))
+    recording = Recording(exchange.url, lake, **({"symbols_per_connection": 2} | options))
+    await until(lambda: hasattr(recording.recorder, "_context") and live(shards(recording), len(exchange.markets)))
     return recording
 
 
@@ -67,7 +63,7 @@ def test_symbols_are_spread_over_connections(tmp_path: Path) -> None:
             for number, symbol in ((6, "DOT/USD"), (7, "TRX/USD")):
                 exchange.list_pair(Market(symbol))
                 await until(lambda number=number: live(shards(recording), number))  # type: ignore[misc]  # its default
-            assert [len(one.symbols) for one in shards(recording).links] == [2, 2, 2, 1]
+            assert [len(one.symbols) for one in shards(recording).shards] == [2, 2, 2, 1]
             await until(lambda: recording.recorder.counts.get("in_sync") == 7)
             assert recording.recorder.counts["connections"] == 4
             exchange.list_pair(Market("LTC/USD"))
@@ -88,7 +84,7 @@ def test_symbols_are_spread_over_connections(tmp_path: Path) -> None:
         covered = Lake(tmp_path).coverage().filter(channel="trade")
         assert sorted(covered["symbol"]) == sorted(exchange.markets)
         assert covered["session"].n_unique() == 4
-        (start,) = events(tmp_path, kinds=("start",))
+        (start,) = events(tmp_path, "start")
         assert start["facts"]["options"]["symbols_per_connection"] == 2
 
     run(test)
@@ -102,26 +98,26 @@ def test_a_socket_that_stalls_does_not_delay_the_others(tmp_path: Path, monkeypa
     async def test() -> None:
         async with Exchange(*SYMBOLS) as exchange:
             recording = await spread_out(exchange, tmp_path)
-            before = [one.session for one in shards(recording).links]
+            before = [one.session for one in shards(recording).shards]
             stalled = next(client for client in exchange.clients[1:] if "ETH/USD" in books_of(client))
-            at = next(n for n, one in enumerate(shards(recording).links) if "ETH/USD" in one.symbols)
+            at = next(n for n, one in enumerate(shards(recording).shards) if "ETH/USD" in one.symbols)
             stalled.muted = True
             taken = [session.counts()["frames"] for session in before]
             others = [n for n in range(3) if n != at]
             # While the silence lasts, the others take messages as they come.
             await until(lambda: all(before[n].counts()["frames"] > taken[n] + 50 for n in others))
-            assert shards(recording).links[at].session is before[at]
-            await until(lambda: shards(recording).links[at].session is not before[at])
+            assert shards(recording).shards[at].session is before[at]
+            await until(lambda: shards(recording).shards[at].session is not before[at])
             await until(lambda: live(shards(recording), 5))
-            assert [shards(recording).links[n].session is before[n] for n in range(3)] == [n != at for n in range(3)]
+            assert [shards(recording).shards[n].session is before[n] for n in range(3)] == [n != at for n in range(3)]
             summary = await recording.end()
             for symbol in set(exchange.markets) - books_of(stalled):
                 found = book_in(tmp_path, symbol)
                 assert found == book_of(exchange, symbol)[: len(found)]
         assert len(summary["sessions"]) == 5
-        gaps = events(tmp_path, kinds=("gap",))
+        gaps = events(tmp_path, "gap")
         assert [row["facts"]["previous"] for row in gaps] == [before[at].id]
-        assert any(f"public, connection {at + 1}: disconnected: no data for" in line for line in recording.said)
+        assert any(f"public, connection {at + 1}: disconnected: no data for" in line for line in recording.logged)
         assert proved(tmp_path).bad == 0
 
     run(test)
@@ -129,21 +125,20 @@ def test_a_socket_that_stalls_does_not_delay_the_others(tmp_path: Path, monkeypa
 
 def test_all_connections_share_the_attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections that are refused use up their part of the attempts and no more; what is left is the first one's."""
-    monkeypatch.setattr(spread, "ATTEMPTS", 10)
-    monkeypatch.setattr(Spread, "attempts", 10)
+    monkeypatch.setattr(ConnectionPool, "attempts", 10)
 
     async def test() -> None:
         async with Exchange(*SYMBOLS) as exchange:
             recording = await spread_out(exchange, tmp_path)
             recorder = recording.recorder
-            assert {id(one.backoff.attempts) for one in recorder.links} == {id(recorder.backoff.attempts)}
+            assert {id(one.backoff.attempts) for one in recorder.clients} == {id(recorder.backoff.attempts)}
             assert len(exchange.attempts) == 4
             recorder.backoff.budget = 12
             exchange.handshakes = [503] * 100
             for client in exchange.clients[1:]:
                 client.socket.transport.abort()
             await until(lambda: len(exchange.attempts) == 10)
-            await until(lambda: all(one.state.startswith("connecting in") for one in shards(recording).links))
+            await until(lambda: all(one.state.startswith("connecting in") for one in shards(recording).shards))
             assert len(exchange.attempts) == 10
             exchange.clients[0].socket.transport.abort()
             await until(lambda: len(exchange.attempts) == 12)
@@ -161,7 +156,7 @@ def test_a_second_source_leaves_no_hole(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with Exchange(*SYMBOLS) as exchange:
-            recording = Recording(exchange, tmp_path, redundant=("BTC/*", "ETH/USD"))
+            recording = Recording(exchange.url, tmp_path, redundant=("BTC/*", "ETH/USD"))
             await until(lambda: recording.live(5) and live(recording.recorder.redundant, 2))
             first, second = exchange.clients
             assert books_of(first) == set(SYMBOLS)
@@ -220,7 +215,7 @@ def test_a_second_source_of_nothing(tmp_path: Path, options: dict[str, Any], wor
     async def test() -> None:
         async with Exchange() as exchange:
             with pytest.raises(ConfigError, match=words):
-                await Recording(exchange, tmp_path, **options).task
+                await Recording(exchange.url, tmp_path, **options).task
         assert Lake(tmp_path).sessions() == []
 
     run(test)
@@ -228,27 +223,18 @@ def test_a_second_source_of_nothing(tmp_path: Path, options: dict[str, Any], wor
 
 def test_a_slow_disk_can_end_the_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With ``when_slow="fail"`` a full queue is an error; the ledger tells it, and all that was read is there."""
-    monkeypatch.setattr(link, "QUEUE", 2)
-    gate = threading.Event()
-    gate.set()
-    write = journal.Writer.write
-
-    def slow(self: journal.Writer, batches: Any, now: int) -> Path | None:
-        gate.wait()
-        return write(self, batches, now)
-
-    monkeypatch.setattr(journal.Writer, "write", slow)
+    gate = hold_writer(monkeypatch)
 
     async def test() -> None:
         async with Exchange() as exchange:
-            recording = Recording(exchange, tmp_path, when_slow="fail")
+            recording = Recording(exchange.url, tmp_path, when_slow="fail")
             await until(lambda: recording.live(3))
             gate.clear()
             await until(lambda: recording.recorder.error)
             gate.set()
             with pytest.raises(StorageError, match=r"the disk is slower than the feed, 2 flushes wait \(--when-slow"):
                 await recording.task
-            (told,) = events(tmp_path, kinds=("backpressure",))
+            (told,) = events(tmp_path, "backpressure")
             assert told["facts"] == {"queue": "journal", "answer": "fail"}
             assert recording.recorder.summary()["backpressure"]["waits"] == 1
             for symbol in exchange.markets:

@@ -17,7 +17,9 @@ from krakpot.lake.lake import Part
 from krakpot.lake.sample import BookAt
 from krakpot.lake.verify import Report, verify
 from krakpot.record.ingest import Result, ingest
-from krakpot.record.recorder import Recorder, record
+from krakpot.record.progress import RecordingSummary
+from krakpot.record.recorder import Recorder
+from krakpot.record.run import record
 
 
 def reading(path: Path) -> None:
@@ -46,7 +48,7 @@ def reading(path: Path) -> None:
 
 def writing(path: Path) -> None:
     """Recording and ingesting give plain facts."""
-    assert_type(record(Config(out=path, symbols=("BTC/*",), duration=10.0)), dict[str, Any])
+    assert_type(record(Config(out=path, symbols=("BTC/*",), duration=10.0)), RecordingSummary)
     assert_type(Recorder(Config()).sessions, list[str])
     assert_type(ingest(path, path, precision={"BTC/USD": (1, 8)}, depth=10), Result)
     Config(depht=10)  # type: ignore[call-arg]  # a misspelled option

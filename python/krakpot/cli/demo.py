@@ -22,7 +22,7 @@ from krakpot.errors import ConfigError, FeedError
 from krakpot.exchange.server import differences
 from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
-from krakpot.record import recorder
+from krakpot.record import run
 
 PICTURE = "picture.png"
 SYMBOL = "BTC/USD"
@@ -65,7 +65,7 @@ def demo(out: Path, *, seconds: float, pairs: int, rate: float, seed: int, quiet
             config = Config(out=lake, url=words[-1], depth=1000, duration=seconds)
             with Screen(quiet=quiet) as screen:
                 screen.say(f"the built-in exchange: {pairs} pairs at {words[-1]}, about {rate:,.0f} messages/s")
-                summary = recorder.record(config, say=screen.say, show=screen.show)
+                summary = run.record(config, log=screen.say, on_status=screen.show)
         finally:
             server.send_signal(signal.SIGTERM)
             account, _ = server.communicate(timeout=30)

@@ -187,18 +187,18 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> None:
 
     config = module.load(options, file=file)
     from krakpot.cli.screen import Screen, size, span
-    from krakpot.log import Line
-    from krakpot.record import recorder
+    from krakpot.log import LogLine
+    from krakpot.record import run
 
     with Screen(quiet=json_, json=config.log_format == "json", level=config.log_level) as screen:
         words = f"recording {config.url} into {config.out}" + ("" if config.duration else " until Ctrl-C")
-        screen.say(Line(words, "start", url=config.url, out=str(config.out), version=__version__))
+        screen.say(LogLine(words, "start", url=config.url, out=str(config.out), version=__version__))
         try:
-            summary = recorder.record(config, say=screen.say, show=screen.show)
+            summary = run.record(config, log=screen.say, on_status=screen.show)
         except KrakpotError as error:
             if not screen.json:
                 raise
-            screen.say(Line(str(error), "failed", "error", kind=type(error).__name__))
+            screen.say(LogLine(str(error), "failed", "error", kind=type(error).__name__))
             sys.exit(USE if isinstance(error, (ConfigError, NoLake)) else WRONG)
     if json_:
         _print_json(summary)

@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from krakpot import log
-from krakpot.log import Line
-from krakpot.record.recorder import Progress
+from krakpot.log import LogLine
+from krakpot.record.progress import Progress
 
 UNHEARD = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 """What writing to a full disk, or to a terminal that is gone, gives."""
@@ -112,7 +112,7 @@ class Screen:
 
     def say(self, line: str) -> None:
         """Print one line above the panel."""
-        if not log.told(line, self.level):
+        if not log.passes_level(line, self.level):
             return
         with _unheard():
             if self.json:
@@ -164,7 +164,7 @@ class Screen:
                 f"{counts.get('gaps', 0)} gaps, {counts.get('errors', 0)} errors, {size(progress.bytes)}"
             )
             facts = {name: counts[name] for name in FACTS if name in counts}
-            self.say(Line(sentence, "progress", state=progress.state, journal_bytes=progress.bytes, **facts))
+            self.say(LogLine(sentence, "progress", state=progress.state, journal_bytes=progress.bytes, **facts))
 
     @staticmethod
     def _panel(progress: Progress, rates: tuple[float, float]) -> Table:

@@ -44,9 +44,10 @@ from krakpot._core import (
 from krakpot.config import URL, Config
 from krakpot.errors import ConfigError, ConnectionLost, FeedError, NoBook, SlowReader
 from krakpot.feed.sidecar import Beside
-from krakpot.log import Line
-from krakpot.net.client import Link, Shared, uuid7, watched
-from krakpot.net.connection import Backoff, Connection
+from krakpot.log import LogLine
+from krakpot.net.backoff import Backoff
+from krakpot.net.client import Client, ClientContext, supervise, uuid7
+from krakpot.net.connection import Connection
 from krakpot.values import LEVEL3, unmatched
 
 EVENTS_MAX = 10_000
@@ -100,7 +101,7 @@ class LiveBook:
 
     __slots__ = ("_link", "symbol")
 
-    def __init__(self, link: FeedLink, symbol: str) -> None:
+    def __init__(self, link: FeedClient, symbol: str) -> None:
         """``Feed.book`` makes them."""
         self._link = link
         self.symbol = symbol
@@ -220,10 +221,10 @@ class LiveBook:
         return f"LiveBook({self.symbol}, {self.best_bid} / {self.best_ask})"
 
 
-class FeedLink(Link):
+class FeedClient(Client):
     """The feed's connection: what it brings goes to the strategy."""
 
-    def __init__(self, shared: Shared, url: str, backoff: Backoff, feed: Feed) -> None:
+    def __init__(self, context: ClientContext, url: str, backoff: Backoff, feed: Feed) -> None:
         """``run`` connects."""
         self._feed = feed
         self._latest: Connection | None = None
@@ -231,10 +232,7 @@ class FeedLink(Link):
         """Why there is no connection, if there is none."""
         self.left: list[dict[str, Batch]] = []
         """Rows of sessions that ended, for ``batches``."""
-        super().__init__(shared, url, backoff)
-
-    def _options(self) -> dict[str, Any]:
-        return {}
+        super().__init__(context, url, backoff)
 
     async def _connect(self, session: _core.Session) -> Connection | None:
         """Tell the strategy, besides what every link does."""
@@ -250,7 +248,7 @@ class FeedLink(Link):
             self._feed.deliver([ConnectionEvent(up=True, reason="", ts_recv=time.time_ns())])
         return connection
 
-    def _frames(self, frames: list[bytes], ts_recv: int) -> None:
+    def _receive(self, frames: list[bytes], ts_recv: int) -> None:
         self._feed.take(self.session, frames, ts_recv)
 
     def _follow(self, ended: _core.Session) -> None:
@@ -356,7 +354,7 @@ class Feed:
         """What the feed failed of."""
         self.beside: Beside | None = None
         """The recorder beside, if there is one."""
-        self._line: FeedLink | None = None
+        self._line: FeedClient | None = None
         self._books: dict[str, LiveBook] = {}
         self._listeners: dict[str, list[_Listener]] = {}
         self._reading: Literal["", "events", "batches"] = ""
@@ -385,8 +383,8 @@ class Feed:
             same = {name: getattr(self._config, name) for name in names}
             self.beside = Beside(same | dict(beside), _log)
             budget = Backoff(budget=ATTEMPTS_BESIDE)
-        shared = Shared(self._config, uuid7(), self._stop, _say, self._task, self.tls)
-        self._line = FeedLink(shared, self.url, budget, self)
+        shared = ClientContext(self._config, uuid7(), self._stop, _say, self._task, self.tls)
+        self._line = FeedClient(shared, self.url, budget, self)
         try:
             if self.beside is not None:
                 await self.beside.start()
@@ -404,7 +402,7 @@ class Feed:
         return self
 
     @property
-    def _link(self) -> FeedLink:
+    def _link(self) -> FeedClient:
         if self._line is None:
             sentence = "this feed is not connected yet: use it within `async with feed:`"
             raise RuntimeError(sentence)
@@ -436,7 +434,7 @@ class Feed:
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run beside the strategy; if it fails, the feed does."""
-        return watched(work, self.fail)
+        return supervise(work, self.fail)
 
     def stop(self) -> None:
         """End in order: iteration ends, ``run`` returns."""
@@ -473,7 +471,7 @@ class Feed:
         if self.error is not None:
             raise self.error
 
-    async def _duties(self, shared: Shared) -> None:
+    async def _duties(self, shared: ClientContext) -> None:
         """Do what is due."""
         looked = time.monotonic()
         while True:
@@ -492,7 +490,7 @@ class Feed:
                 self._link.take_counts()
             await asyncio.sleep(TICK)
 
-    def _check_symbols(self, shared: Shared) -> None:
+    def _check_symbols(self, shared: ClientContext) -> None:
         """Once the pairs are known: every pattern must match one."""
         pairs = self._link.session.pairs()
         names = [pair["symbol"] for pair in pairs]
@@ -761,7 +759,7 @@ class Feed:
 
 def _say(line: str) -> None:
     """Lines of the link go to the log."""
-    LOGGER.log(LEVELS[line.level if isinstance(line, Line) else "info"], "%s", line)
+    LOGGER.log(LEVELS[line.level if isinstance(line, LogLine) else "info"], "%s", line)
 
 
 def _log(line: Mapping[str, Any]) -> None:

@@ -1,41 +1,22 @@
 """A recorder in a process of its own, beside a live strategy, and ended with it.
 
-``python -m krakpot.beside`` reads options as one line of JSON, then records until its standard input ends: when the
-strategy is done, and when it died. Lines that it says are lines of JSON on standard output; the last one is the
-summary. So the recorder takes neither the strategy's interpreter nor its loop, whatever it has to write.
+``record.sidecar`` is what runs there. It records until its standard input ends, so it ends in order when the strategy
+is done, and also when the strategy's process dies. The recorder uses neither the strategy's interpreter nor its loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from krakpot import config
-from krakpot.config import PREFIX, READERS, SECRETS, Config
-from krakpot.errors import ConfigError, KrakpotError, StorageError
-from krakpot.log import as_json
+from krakpot.config import from_mapping
+from krakpot.errors import StorageError
 
 LINE_MAX = 1 << 22
 """Bytes of a line that the recorder says; the summary names all that was refused."""
-KEYS = tuple(PREFIX + name.upper() for name in SECRETS)
-
-
-def options(values: Mapping[str, Any]) -> Config:
-    """Read the options of the recorder: of the environment it takes secrets only, and no file.
-
-    ``ConfigError`` says what is wrong.
-    """
-    for name in values:
-        if name not in READERS or name in SECRETS:
-            allowed = ", ".join(sorted(READERS.keys() - set(SECRETS)))
-            raise ConfigError(f"record: unknown option {name!r}; allowed are {allowed}")
-    known = {name: os.environ[name] for name in KEYS if name in os.environ}
-    return config.load(values, file=Path(os.devnull), environment=known)
 
 
 class Beside:
@@ -43,7 +24,7 @@ class Beside:
 
     def __init__(self, values: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
         """Check the options; lines that the recorder says go to ``tell``."""
-        self.out = options(values).out
+        self.out = from_mapping(values).out
         self.values = dict(values) | {"out": str(self.out.absolute())}
         self.summary: dict[str, Any] = {}
         """What was recorded, when it is over."""
@@ -54,7 +35,7 @@ class Beside:
         """Begin."""
         self._process = await asyncio.create_subprocess_exec(
             # -P: no module of the folder that the strategy was started in.
-            sys.executable, "-P", "-m", "krakpot.feed.sidecar",
+            sys.executable, "-P", "-m", "krakpot.record.sidecar",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             limit=LINE_MAX,
             # Ctrl-C in the terminal is for the strategy, which ends the recorder in order.
@@ -89,51 +70,3 @@ class Beside:
         """Let it end in order; ``run`` returns when all is sealed."""
         assert self._process.stdin is not None, "asked for"
         self._process.stdin.close()
-
-
-async def _until_end(recorder: Any) -> None:  # noqa: ANN401  # its module is slow to import, and only the child needs it
-    """Record until standard input ends."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    recording = asyncio.create_task(recorder.run())
-    ended = asyncio.create_task(reader.read())
-    await asyncio.wait({recording, ended}, return_when=asyncio.FIRST_COMPLETED)
-    if not recording.done():
-        recorder.stop()
-    ended.cancel()
-    _say(json.dumps({"event": "summary", "summary": await recording}))
-
-
-def _say(line: str) -> None:
-    """Write a line, if anybody is still there to read it."""
-    try:
-        print(line, flush=True)  # noqa: T201  # the strategy reads it
-    except BrokenPipeError:
-        # Standard output is of no use any more; the interpreter must not try to flush it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def main() -> int:
-    """Record as the first line of standard input says."""
-    from krakpot.record.recorder import Recorder  # noqa: PLC0415  # slow to import, and the strategy does not need it
-
-    try:
-        # Not through the buffer of `sys.stdin`, which would keep what follows from the loop.
-        values = json.loads(_first_line(0))
-        asyncio.run(_until_end(Recorder(options(values), lambda line: _say(as_json(line)), signals=False)))
-    except KrakpotError as error:
-        print(error, file=sys.stderr)  # noqa: T201  # the strategy reads it
-        return 1
-    return 0
-
-
-def _first_line(handle: int) -> bytes:
-    line = b""
-    while not line.endswith(b"\n"):
-        line += os.read(handle, 1) or b"\n"
-    return line
-
-
-if __name__ == "__main__":
-    sys.exit(main())

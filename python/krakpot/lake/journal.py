@@ -18,11 +18,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import queue
 import re
 import struct
-import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -57,8 +54,6 @@ UNREADABLE = (struct.error, pa.ArrowException, OSError, EOFError, ValueError, In
 STATE = ("path", "rows", "begun", "_file", "_size", "_dirty")
 """Attributes of a writer that are those of its open journal."""
 DAY = 86_400_000_000_000
-SYNC = 1.0
-"""Seconds between two fsyncs of each journal."""
 
 
 @cache
@@ -246,80 +241,6 @@ class Writer:
             os.close(self._file)
             self.path.unlink(missing_ok=True)
             self.path, self._file = None, -1
-
-
-class Thread(threading.Thread):
-    """Writes flushes in order, syncs once a second; the first error ends it and is told to ``on_error``."""
-
-    def __init__(self, on_closed: Callable[[Path], object], on_error: Callable[[Exception], object]) -> None:
-        """``on_closed`` is called with each journal that is ready to be sealed; both are called in this thread."""
-        super().__init__(name="krakpot-journal", daemon=True)
-        self.room = 0
-        """Flushes that may wait; those that end a journal come on top, so that a reconnect need not wait."""
-        self.bytes = 0
-        """Bytes written."""
-        self.cpu = 0
-        """CPU time of this thread, ns."""
-        self.failed = False
-        self._jobs: queue.SimpleQueue[tuple[Writer, dict[str, Any] | None, int] | None] = queue.SimpleQueue()
-        self._on_closed = on_closed
-        self._on_error = on_error
-
-    @property
-    def full(self) -> bool:
-        """Whether as many flushes wait as may."""
-        return self.waiting >= self.room
-
-    @property
-    def waiting(self) -> int:
-        """Flushes that wait."""
-        return self._jobs.qsize()
-
-    def put(self, writer: Writer, batches: dict[str, Any] | None) -> None:
-        """Let ``writer`` write these batches; None: close its journal, it has no more."""
-        self._jobs.put((writer, batches, time.time_ns()))
-
-    def end(self) -> None:
-        """Write what waits, then end; wait for that with ``join``."""
-        self._jobs.put(None)
-
-    def run(self) -> None:
-        """Write until the end."""
-        writers: set[Writer] = set()
-        synced = time.monotonic()
-        while True:
-            try:
-                job = self._jobs.get(timeout=SYNC)
-            except queue.Empty:
-                job = ()  # type: ignore[assignment]  # nothing to write, but time to sync
-            if job is None:
-                return
-            if self.failed:
-                continue
-            try:
-                if job:
-                    self._write(*job, writers)
-                if time.monotonic() - synced >= SYNC:
-                    for writer in writers:
-                        writer.sync()
-                    synced = time.monotonic()
-                self.cpu = time.thread_time_ns()
-            except Exception as error:  # noqa: BLE001  # this thread has nobody else to raise to
-                # From here on nothing is written: what stands in the journals is whole, and recovery seals it.
-                self.failed = True
-                self._on_error(error)
-
-    def _write(self, writer: Writer, batches: dict[str, Any] | None, now: int, writers: set[Writer]) -> None:
-        before = writer.bytes
-        if batches is None:
-            writers.discard(writer)
-            closed = writer.close()
-        else:
-            writers.add(writer)
-            closed = writer.write(batches, now)
-        self.bytes += writer.bytes - before
-        if closed is not None:
-            self._on_closed(closed)
 
 
 @dataclass

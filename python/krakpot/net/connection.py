@@ -11,14 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import socket
 import ssl
 import time
-from bisect import insort
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -71,8 +67,6 @@ class Connection(asyncio.Protocol):
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done when the connection is gone, with the reason in words."""
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.reads = 0
-        """Socket reads so far."""
         self.too_big = False
         """Whether a message beyond the limit ended the connection."""
         self._transport: asyncio.Transport | None = None
@@ -104,7 +98,6 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take one socket read."""
         ts_recv = time.time_ns()
-        self.reads += 1
         self._last_data = time.monotonic()
         self._pinged = False
         frames: list[bytes] = []
@@ -364,88 +357,3 @@ def _words(error: OSError) -> str:
     if error.errno is None or isinstance(error, (socket.gaierror, ssl.SSLError)):
         return error.strerror or str(error)
     return os.strerror(error.errno)
-
-
-@dataclass
-class Backoff:
-    """When to connect again: pure, times are arguments (seconds of a monotonic clock).
-
-    At once the first time and after a random drop, a few times; then 1, 2, 4 … 30 s with jitter; after maintenance
-    never below 5 s (Kraken's engine is in cancel_only first); after an oversized frame 30 s and more. Kraken bans an
-    IP for 10 minutes after about 150 attempts in 10 minutes: 120 are the budget here. Connections of one IP share the
-    ``attempts``; one that is given a smaller budget leaves the rest to the others.
-    """
-
-    random: random.Random = field(default_factory=random.Random)
-    fast: int = 4
-    """Attempts made at once: the first one, and three after drops."""
-    budget: int = 120
-    window: float = 600.0
-    longest: float = 30.0
-    stable: float = 30.0
-    failures: int = 0
-    attempts: deque[float] = field(default_factory=deque)
-
-    def opened(self, at: float, until: float) -> None:
-        """A connection lived from ``at`` to ``until``: one that was stable clears the count of failures."""
-        if until - at >= self.stable:
-            self.failures = 0
-
-    def delay(self, now: float, *, maintenance: bool = False, too_big: bool = False) -> float:
-        """Seconds to wait before the next attempt, which is counted as made then."""
-        # Bounded before the power: a night without network has more failures than a float has exponents.
-        step = min(self.failures - self.fast, 16)
-        wait = 0.0 if step < 0 else min(self.longest, 2.0**step)
-        if wait:
-            wait += self.random.uniform(0, 0.75)
-        if maintenance:
-            wait = max(wait, 5.0 + self.random.uniform(0, 2))
-        if too_big:
-            wait = max(wait, self.longest + self.random.uniform(0, 30))
-        self.failures += 1
-        while self.attempts and self.attempts[0] <= now - self.window:
-            self.attempts.popleft()
-        at = self._free(now + wait)
-        # Several share them, and not all wait for as long.
-        insort(self.attempts, at)
-        return at - now
-
-    def _free(self, at: float) -> float:
-        """The first moment from ``at`` on at which no window of time would hold more attempts than the budget.
-
-        Those of others that are still to come count where they will be made: who waits for long takes nothing from who
-        does not.
-        """
-        while True:
-            times = sorted((*self.attempts, at))
-            place = times.index(at)
-            begins = range(max(0, place - self.budget), min(place, len(times) - 1 - self.budget) + 1)
-            full = [times[n] for n in begins if times[n + self.budget] < times[n] + self.window]
-            if not full:
-                return at
-            at = full[-1] + self.window
-
-
-@dataclass
-class Pacer:
-    """Lets requests out at ``rate`` a second after a first ``burst``; pure, order kept."""
-
-    rate: float = 10.0
-    burst: float = 10.0
-    waiting: deque[bytes] = field(default_factory=deque)
-    _tokens: float = 10.0
-    _at: float = 0.0
-
-    def add(self, requests: list[bytes]) -> None:
-        """Queue requests."""
-        self.waiting.extend(requests)
-
-    def due(self, now: float) -> list[bytes]:
-        """Requests that may be sent now."""
-        self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
-        self._at = now
-        out = []
-        while self.waiting and self._tokens >= 1:
-            self._tokens -= 1
-            out.append(self.waiting.popleft())
-        return out

@@ -23,7 +23,7 @@ from krakpot.errors import StorageError
 from krakpot.lake import journal, seal
 from krakpot.lake.compact import hindrance, midnight
 from krakpot.lake.lake import Lake
-from krakpot.log import Line
+from krakpot.log import LogLine
 from krakpot.record import clock as hostclock
 
 FOLDER = "_expired"
@@ -105,16 +105,16 @@ def expire(lake: Path, keep: timedelta, now: datetime) -> list[Removed] | None:
 class Keeper:
     """What is looked after while a recording goes on."""
 
-    def __init__(self, config: Config, session: Callable[[], _core.Session], tell: Callable[[str], None]) -> None:
-        """``session`` gives the one whose ledger tells of it, ``tell`` says a line to people."""
+    def __init__(self, config: Config, session: Callable[[], _core.Session], log: Callable[[str], None]) -> None:
+        """``session`` gives the one whose ledger tells of it, ``log`` takes log lines."""
         self.config = config
         self.session = session
-        self.tell = tell
+        self.log = log
 
     async def run(self) -> None:
         """Go on until cancelled; ``StorageError`` when there is no room any more."""
         if self.clock().get("synchronised") is False:
-            self.tell("no time server keeps this machine's clock: receive times are as good as it is")
+            self.log("no time server keeps this machine's clock: receive times are as good as it is")
         days = time.monotonic()
         clock = days + HOUR
         while True:
@@ -140,7 +140,7 @@ class Keeper:
             removed = await asyncio.to_thread(expire, self.config.out, keep, datetime.now(UTC))
         except RemovalError as error:
             # What is recorded now matters more: that ends where there is no room any more.
-            self.tell(Line(f"{error}; tried again in an hour", "removal_failed", "error", error=str(error)))
+            self.log(LogLine(f"{error}; tried again in an hour", "removal_failed", "error", error=str(error)))
             removed = error.removed
         for day in removed or []:
             begin = round(midnight(day.day).timestamp()) * 1_000_000_000
@@ -148,5 +148,5 @@ class Keeper:
             self.session().add_ledger_row(
                 "removed", time.time_ns(), ts_from=begin, ts_to=begin + journal.DAY, count=day.parts, detail=detail
             )
-            self.tell(f"removed {day.day}, which is older than --keep: {day.parts:,} parts, {day.bytes / 1e9:.2f} GB")
+            self.log(f"removed {day.day}, which is older than --keep: {day.parts:,} parts, {day.bytes / 1e9:.2f} GB")
         return removed is not None

@@ -1,8 +1,8 @@
-"""A recording seen from outside: figures for Prometheus at ``/metrics``, whether it is well at ``/health``.
+"""Metrics of a recording for Prometheus at ``/metrics``, and its health at ``/health``.
 
-Figures are gathered when they are asked for. On the loopback address any program of this machine may read them, but no
-page in a browser: requests must name this machine as their host and come from no origin. Bound elsewhere they want a
-token. This module is imported where it is wanted: prometheus_client takes a third of a second.
+Metrics are collected when they are requested. On the loopback address any program of this machine may read them, but
+no page in a browser: requests must name this machine as their host and have no origin. On other addresses they need a
+token. This module is imported only where it is needed, because importing prometheus_client takes a third of a second.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -21,13 +21,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from krakpot import __version__
+from krakpot.config import Config
 from krakpot.errors import ConfigError
 from krakpot.net import http as http1
+from krakpot.record.client import RecordingClient
+from krakpot.record.lag import Lateness
+from krakpot.record.sealer import Sealer
 from krakpot.values import LOOPBACK
-
-if TYPE_CHECKING:
-    from krakpot.net.client import Recorded
-    from krakpot.record.recorder import Recorder
 
 SILENCE_MAX = 10.0
 """Seconds without data after which a connection is no longer well; Kraken sends something every second."""
@@ -57,19 +57,45 @@ def _by_name(found: Mapping[str, float]) -> Samples:
     return [((name,), value) for name, value in found.items()]
 
 
-class Figures(Collector):
-    """The figures of a recorder."""
+class Observed(Protocol):
+    """The parts of a recorder that are served."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        """``recorder`` is asked each time."""
+    config: Config
+    counts: dict[str, Any]
+    sessions: list[str]
+    late: Lateness | None
+    sealer: Sealer
+
+    @property
+    def clients(self) -> list[RecordingClient]:
+        """All connections."""
+
+    @property
+    def cpu_seconds(self) -> dict[str, float]:
+        """CPU seconds by stage."""
+
+    @property
+    def journal_bytes(self) -> int:
+        """Bytes of journals written."""
+
+    @property
+    def queue(self) -> tuple[int, int]:
+        """Flushes that wait for the disk, and how many may wait."""
+
+
+class RecorderCollector(Collector):
+    """Collects the metrics of a recorder."""
+
+    def __init__(self, recorder: Observed) -> None:
+        """``recorder`` is asked at each request."""
         self.recorder = recorder
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: being registered is no reason to ask a recorder that has not begun."""
+        """Nothing, so that registering does not ask a recorder that has not begun."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """All figures as they are now."""
+        """All metrics as they are now."""
         yield InfoMetricFamily("krakpot", "What records.", value={"version": __version__})
         yield from self._counters()
         yield from self._connections()
@@ -94,20 +120,22 @@ class Figures(Collector):
             yield _counter(name, words, (), [((), counts.get(name, 0))])
 
     def _connections(self) -> Iterator[Metric]:
-        links = self.recorder.links
-        # Every connection is a session of its own, of which each line to the exchange begins with one.
-        again = max(0, len(self.recorder.sessions) - len(links))
+        clients = self.recorder.clients
+        # Each connection has a session, and each client began with its first one.
+        again = max(0, len(self.recorder.sessions) - len(clients))
         yield _counter("reconnects", "Connections that followed one that was cut.", (), [((), again)])
-        failed = sum(link.attempts for link in links)
+        failed = sum(client.attempts for client in clients)
         yield _counter("connect_failures", "Attempts to connect that failed.", (), [((), failed)])
-        numbered = [((str(n), link.url), link) for n, link in enumerate(links, 1)]
+        numbered = [((str(n), client.url), client) for n, client in enumerate(clients, 1)]
         labels = ("connection", "url")
-        up = [(values, float(link.connection is not None)) for values, link in numbered]
+        up = [(values, float(client.connection is not None)) for values, client in numbered]
         yield _gauge("connection_up", "Whether a wanted connection is up.", labels, up)
         now = time.monotonic()
-        silent = [(values, link.connection.silence(now)) for values, link in numbered if link.connection is not None]
+        silent = [
+            (values, client.connection.silence(now)) for values, client in numbered if client.connection is not None
+        ]
         yield _gauge("silence_seconds", "Time since a connection that is up last brought data.", labels, silent)
-        waiting = [(values, float(bool(link.paused))) for values, link in numbered]
+        waiting = [(values, float(bool(client.paused))) for values, client in numbered]
         yield _gauge("connection_paused", "Whether a connection is not read: the disk is too slow.", labels, waiting)
 
     def _states(self) -> Iterator[Metric]:
@@ -119,7 +147,9 @@ class Figures(Collector):
         selected = [((), counts.get("selected", 0))]
         yield _gauge("pairs_selected", "Pairs that the recording is to hold.", (), selected)
         states = Counter(
-            (channel, state) for link in self.recorder.links for channel, _, state, _ in link.session.subscriptions()
+            (channel, state)
+            for client in self.recorder.clients
+            for channel, _, state, _ in client.session.subscriptions()
         )
         words = "Subscriptions by state; the states are those of `Session.subscriptions`."
         yield _gauge("subscriptions", words, ("channel", "state"), states.items())
@@ -133,7 +163,7 @@ class Figures(Collector):
             yield _gauge("lag_seconds", "How late the loop was within the last second.", ("statistic",), lag)
         yield _counter("cpu_seconds", "CPU time by stage.", ("stage",), _by_name(recorder.cpu_seconds))
         yield _counter("journal_bytes", "Bytes written to journals.", (), [((), recorder.journal_bytes)])
-        yield _counter("seal_failures", "Times that sealing failed.", (), [((), recorder.seal_failures)])
+        yield _counter("seal_failures", "Times that sealing failed.", (), [((), recorder.sealer.failures)])
         waiting, room = recorder.queue
         yield _gauge("queue", "Flushes that wait for the disk.", (), [((), waiting)])
         yield _gauge("queue_room", "Flushes that may wait before sockets do.", (), [((), room)])
@@ -141,17 +171,17 @@ class Figures(Collector):
         yield _gauge("disk_free_bytes", "Free space where the lake is.", (), [((), free)])
 
 
-def unwell(links: Iterable[Recorded], now: float) -> list[str]:
+def unwell(clients: Iterable[RecordingClient], now: float) -> list[str]:
     """Why a recording is not well: connections that are down, silent or not read. ``now`` is monotonic, seconds."""
     reasons = []
-    for n, link in enumerate(links, 1):
-        what = f"connection {n} ({link.url})"
-        if link.connection is None:
-            last = f": {link.last_error}" if link.last_error else ""
-            reasons.append(f"{what} is down, {link.state}{last}")
-        elif link.paused:
+    for n, client in enumerate(clients, 1):
+        what = f"connection {n} ({client.url})"
+        if client.connection is None:
+            last = f": {client.last_error}" if client.last_error else ""
+            reasons.append(f"{what} is down, {client.state}{last}")
+        elif client.paused:
             reasons.append(f"{what} waits: the disk is slower than the feed")
-        elif (silence := link.connection.silence(now)) > SILENCE_MAX:
+        elif (silence := client.connection.silence(now)) > SILENCE_MAX:
             reasons.append(f"{what} brought nothing for {silence:.0f} s")
     return reasons
 
@@ -168,14 +198,14 @@ def admit(headers: Mapping[str, str], *, here: bool, token: str) -> HTTPStatus:
 class Metrics:
     """Serves the figures and the health of a recorder."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Observed) -> None:
         """``start`` serves them, where the recorder's configuration says."""
         assert recorder.config.metrics is not None, "wanted"
         self.recorder = recorder
         self.host, self.port = recorder.config.metrics
         self._token = recorder.config.metrics_token
         self._registry = CollectorRegistry()
-        self._registry.register(Figures(recorder))
+        self._registry.register(RecorderCollector(recorder))
         ProcessCollector(registry=self._registry)
         self._server = http1.Server(self.answer, _refusal)
         self._paths: dict[str, Callable[[], http1.Answer]] = {"/metrics": self._metrics, "/health": self._health}
@@ -213,9 +243,9 @@ class Metrics:
         return http1.Answer(generate_latest(self._registry), CONTENT_TYPE_LATEST)
 
     def _health(self) -> http1.Answer:
-        reasons = unwell(self.recorder.links, time.monotonic())
-        if self.recorder.unsealed:
-            reasons.insert(0, f"sealing failed, the journals stay: {self.recorder.unsealed}")
+        reasons = unwell(self.recorder.clients, time.monotonic())
+        if self.recorder.sealer.last_error:
+            reasons.insert(0, f"sealing failed, the journals stay: {self.recorder.sealer.last_error}")
         if not reasons:
             return http1.Answer(b"ok\n", TEXT)
         more = f"; and {len(reasons) - REASONS_MAX} more" if len(reasons) > REASONS_MAX else ""

@@ -1,7 +1,7 @@
-"""Symbols dealt out to several connections: shards of the public channels, a redundant source, level 3.
+"""Symbols distributed over several connections: shards of the public channels, a redundant source, level 3.
 
-One connection, the first, has the instrument channel. The others learn the pairs from it, and know nothing of each
-other: each has its symbols, its session and its journal, and comes back on its own.
+The first connection of a recording has the instrument channel; the pools learn the pairs from it. The connections of a
+pool know nothing of each other: each has its own symbols, session and journal, and reconnects by itself.
 """
 
 from __future__ import annotations
@@ -13,125 +13,131 @@ from math import ceil
 from typing import Any
 
 from krakpot import _core
-from krakpot.net.client import Recorded, Recording
-from krakpot.net.connection import Backoff
+from krakpot.net.backoff import Backoff
+from krakpot.record.client import RecordingClient, RecordingContext
 
 ATTEMPTS = 100
-"""Attempts to connect in ten minutes, of the 120 of all, that connections of a spread may use up: the rest is for the
-one that brings the pairs.
+"""Connection attempts in ten minutes, of 120 in all, that the connections of a pool may use up.
+
+The rest is left to the first connection, which brings the pairs.
 """
 
 
-class Share(Recorded):
-    """A connection that follows the symbols it was dealt."""
+class Shard(RecordingClient):
+    """One connection of a pool, with its share of the symbols."""
 
-    def __init__(self, shared: Recording, spread: Spread, number: int, symbols: list[str], backoff: Backoff) -> None:
-        """``symbols`` are what it follows."""
-        self.spread = spread
+    def __init__(
+        self, context: RecordingContext, pool: ConnectionPool, number: int, symbols: list[str], backoff: Backoff
+    ) -> None:
+        """``symbols`` are those that it records."""
+        self.pool = pool
         self.symbols = symbols
-        self.label = f"{spread.name}, connection {number}: "
-        super().__init__(shared, spread.url, backoff)
+        self.label = f"{pool.name}, connection {number}: "
+        super().__init__(context, pool.url, backoff)
 
     def _new_session(self, name: str, before: _core.Session | None) -> _core.Session:
-        config = self.shared.config
+        config = self.context.config
         session = _core.Session(
             name,
             instrument=False,
             precision=dict(config.precision),
             frames=config.raw,
             after=before,
-            **self.spread.options(),
+            **self.pool.session_options(),
         )
-        # What was delisted meanwhile makes room.
-        self.symbols = [symbol for symbol in self.symbols if symbol in self.spread.chosen]
-        session.import_pairs(self.spread.source, self.symbols, time.time_ns())
+        # Symbols that were delisted meanwhile make room for others.
+        self.symbols = [symbol for symbol in self.symbols if symbol in self.pool.selected]
+        session.import_pairs(self.pool.source, self.symbols, time.time_ns())
         return session
 
-    def _options(self) -> dict[str, Any]:
+    def _start_options(self) -> dict[str, Any]:
         return {}
 
 
-class Spread:
-    """All connections of one kind, over which the chosen symbols are spread: by itself, those of public channels."""
+class ConnectionPool:
+    """All connections of one kind, over which the symbols are distributed. By itself: those of public channels."""
 
     attempts = ATTEMPTS
-    """Attempts to connect in ten minutes that its connections may use up."""
+    """Connection attempts in ten minutes that its connections may use up."""
 
-    def __init__(self, shared: Recording, backoff: Backoff, *, name: str, patterns: Sequence[str] = ("*",)) -> None:
-        """``backoff`` is the first connection's, whose count of attempts is the address's and thus shared.
+    def __init__(
+        self, context: RecordingContext, backoff: Backoff, *, name: str, patterns: Sequence[str] = ("*",)
+    ) -> None:
+        """Create the pool; ``update`` opens connections.
 
-        ``patterns`` choose among the symbols of the recording.
+        ``backoff`` is the first connection's: all connections to an address share its count of attempts. ``patterns``
+        choose among the symbols of the recording.
         """
-        self.shared = shared
+        self.context = context
         self.name = name
-        self.url = shared.config.url
-        self.links: list[Share] = []
+        self.url = context.config.url
+        self.shards: list[Shard] = []
         self.source: _core.Session
         """The session that knows the pairs."""
-        self.chosen: set[str] = set()
-        """Symbols to follow."""
+        self.selected: set[str] = set()
+        """Symbols to record."""
         self._patterns = patterns
         self._backoff = backoff
         self._seen = ("", 0)
-        """The session whose pairs were last looked at, and how many messages of the instrument channel it had."""
+        """The session whose pairs were used last, and how many messages of the instrument channel it had then."""
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """Symbols of one connection."""
-        return self.shared.config.symbols_per_connection or _core.LIMITS["SYMBOLS_MAX"]
+        return self.context.config.symbols_per_connection or _core.LIMITS["SYMBOLS_MAX"]
 
-    def options(self) -> dict[str, Any]:
-        """What its sessions are to follow."""
-        config = self.shared.config
+    def session_options(self) -> dict[str, Any]:
+        """Options of its sessions: channels and depth."""
+        config = self.context.config
         return {"channels": config.public, "depth": config.depth, "interval": config.interval}
 
-    def share(self, number: int, symbols: list[str], backoff: Backoff) -> Share:
-        """Make a connection."""
-        return Share(self.shared, self, number, symbols, backoff)
+    def new_shard(self, number: int, symbols: list[str], backoff: Backoff) -> Shard:
+        """Make a connection for ``symbols``."""
+        return Shard(self.context, self, number, symbols, backoff)
 
-    def look(self, source: _core.Session, start: Callable[[Share], None]) -> None:
-        """Follow what ``source``, the first session, knows of the pairs, if it may have learnt something."""
+    def update(self, source: _core.Session, start: Callable[[Shard], None]) -> None:
+        """Take the pairs of ``source``, the first session, if they may have changed. ``start`` gets new shards."""
         counts = source.counts()
         seen = (source.id, counts["messages"].get("instrument", 0))
         if seen != self._seen and counts["pairs"]:
             self._seen = seen
-            self._follow(source, start)
+            self._distribute(source, start)
 
-    def _follow(self, source: _core.Session, start: Callable[[Share], None]) -> None:
-        """Give every chosen pair that ``source`` knows to a connection with room, and tell all what it knows.
+    def _distribute(self, source: _core.Session, start: Callable[[Shard], None]) -> None:
+        """Give every selected pair to a shard with room, and tell all shards what ``source`` knows of their pairs.
 
-        ``start`` is called with each new connection. Symbols are dealt out one by one, which spreads the busy ones.
+        Symbols are dealt out one by one to the shard that has the fewest, which distributes the busy ones.
         """
         self.source = source
-        chosen = [
+        selected = [
             pair["symbol"]
             for pair in source.pairs()
             if pair["selected"]
             and pair["status"] != "delisted"
             and any(_core.matches(pattern, pair["symbol"]) for pattern in self._patterns)
         ]
-        self.chosen = set(chosen)
-        taken = {symbol for link in self.links for symbol in link.symbols}
-        new = [symbol for symbol in chosen if symbol not in taken]
-        shares = [link.symbols for link in self.links]
-        lacking = len(new) - sum(self.room - len(share) for share in shares)
-        fresh: list[list[str]] = [[] for _ in range(max(0, ceil(lacking / self.room)))]
-        shares += fresh
+        self.selected = set(selected)
+        taken = {symbol for shard in self.shards for symbol in shard.symbols}
+        new = [symbol for symbol in selected if symbol not in taken]
+        lists = [shard.symbols for shard in self.shards]
+        lacking = len(new) - sum(self.capacity - len(symbols) for symbols in lists)
+        fresh: list[list[str]] = [[] for _ in range(max(0, ceil(lacking / self.capacity)))]
+        lists += fresh
         for symbol in new:
-            min(shares, key=len).append(symbol)
-        for link in self.links:
-            link.session.import_pairs(source, link.symbols, time.time_ns())
+            min(lists, key=len).append(symbol)
+        for shard in self.shards:
+            shard.session.import_pairs(source, shard.symbols, time.time_ns())
         for symbols in fresh:
-            # Its failures are its own; the attempts are one list, that of all connections of this process.
+            # Each shard counts its own failures; the attempts are one list for all connections of this process.
             backoff = replace(self._backoff, budget=min(self.attempts, self._backoff.budget), failures=0)
-            link = self.share(len(self.links) + 1, symbols, backoff)
-            self.links.append(link)
-            start(link)
+            shard = self.new_shard(len(self.shards) + 1, symbols, backoff)
+            self.shards.append(shard)
+            start(shard)
 
     def states(self) -> dict[str, int]:
-        """How its books and connections stand."""
+        """Count its books by state, and its connections."""
         states = {
-            key: sum(link.counts.get(key, 0) for link in self.links) for key in ("selected", "in_sync", "waiting")
+            key: sum(shard.counts.get(key, 0) for shard in self.shards) for key in ("selected", "in_sync", "waiting")
         }
-        down = sum(link.connection is None for link in self.links)
-        return states | {"connections": len(self.links), "down": down}
+        down = sum(shard.connection is None for shard in self.shards)
+        return states | {"connections": len(self.shards), "down": down}

@@ -34,7 +34,7 @@ use crate::book::level2::Book;
 use crate::book::level3::Orders;
 use crate::instrument::{Origin, Pair};
 use crate::limits;
-use crate::table::book_rows::Runs;
+use crate::table::book_rows::BookRows;
 use crate::table::rows::Cell;
 use crate::table::rows::Rows;
 use crate::table::schema::Table;
@@ -69,8 +69,8 @@ impl Session {
             decoder: Decoder::default(),
             state: State {
                 out: Output {
-                    book: Runs::default(),
-                    orders: Runs::default(),
+                    book: BookRows::default(),
+                    orders: BookRows::default(),
                     tables,
                     ledger: VecDeque::new(),
                     counts: Counts::default(),
@@ -413,7 +413,7 @@ impl Session {
 
     /// The level-3 book of `symbol`, if it lives.
     #[must_use]
-    pub fn orders(&self, symbol: &str) -> Option<&crate::book::level3::Life> {
+    pub fn orders(&self, symbol: &str) -> Option<&crate::book::synced::Synced<Orders>> {
         let life = &self.state.symbols[self.state.index.get(symbol)?].orders.synced;
         life.book().is_some().then_some(life)
     }

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use super::options::Channel;
-use crate::book::level2::Terms;
+use crate::book::synced::BookMeta;
 use crate::decimal::Decimal;
 use crate::instrument::{Origin, Pair};
 use crate::limits;
-use crate::table::book_rows::{LevelColumns, OrderColumns, Run, Runs};
+use crate::table::book_rows::{BookRows, LevelColumns, MessageRows, OrderColumns};
 use crate::table::rows::{Cell, Place, Rows, word};
 use crate::table::schema::Table;
-use crate::wire::decode::write_text;
+use crate::wire::json::write_text;
 use crate::wire::message::{Kind, Side};
 use crate::wire::secret::Secret;
 
@@ -79,8 +79,8 @@ pub struct Counts {
 pub(super) struct Output {
     /// Rows of all tables but the two of book messages.
     pub(super) tables: Vec<Rows>,
-    pub(super) book: Runs<LevelColumns>,
-    pub(super) orders: Runs<OrderColumns>,
+    pub(super) book: BookRows<LevelColumns>,
+    pub(super) orders: BookRows<OrderColumns>,
     pub(super) ledger: VecDeque<LedgerRow>,
     pub(super) counts: Counts,
     /// Rows since the last `alive` row.
@@ -122,10 +122,16 @@ impl Output {
     }
 
     /// The rows of a book message, of which the first is at `entry`.
-    pub(super) fn message_rows(&self, entry: usize, ts_event: Option<i64>, symbol: usize, terms: Terms) -> Run {
+    pub(super) fn message_rows(
+        &self,
+        entry: usize,
+        ts_event: Option<i64>,
+        symbol: usize,
+        meta: BookMeta,
+    ) -> MessageRows {
         // A frame has at most 16 Mi entries.
         #[allow(clippy::cast_possible_truncation, reason = "see above")]
-        Run::new((self.message.unwrap_or(0), entry as u32), (self.now, ts_event), symbol, terms)
+        MessageRows::new((self.message.unwrap_or(0), entry as u32), (self.now, ts_event), symbol, meta)
     }
 
     #[allow(clippy::inline_always, reason = "the name is constant where it is called: no text is compared then")]

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::table::rows::short_view;
 use crate::table::schema::Table;
-use crate::wire::decode::write_text;
+use crate::wire::json::write_text;
 
 /// A request that awaits its answers.
 #[derive(Debug)]

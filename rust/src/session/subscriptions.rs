@@ -10,7 +10,7 @@ use super::output::{LedgerRow, detail, shortened};
 use super::state::{AwaitedRequest, State};
 use super::symbols::{Subscription, SubscriptionState, Symbol};
 use crate::limits;
-use crate::wire::decode::write_text;
+use crate::wire::json::write_text;
 use crate::wire::message::Reply;
 
 /// After this long without an ack a symbol is requested again.

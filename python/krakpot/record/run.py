@@ -1,0 +1,59 @@
+"""A recording as a process: signals end it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from krakpot.config import Config
+from krakpot.record.progress import Progress, RecordingSummary
+from krakpot.record.recorder import Recorder
+
+SIGNALS = ("SIGINT", "SIGTERM")
+
+
+def record(
+    config: Config,
+    *,
+    log: Callable[[str], None] = lambda line: None,
+    on_status: Callable[[Progress], None] = lambda progress: None,
+) -> RecordingSummary:
+    """Record in this process until the configured duration is over, Ctrl-C or SIGTERM; returns the summary.
+
+    It raises the errors of ``Recorder.run``.
+    """
+
+    async def run() -> RecordingSummary:
+        recorder = Recorder(config, log=log, on_status=on_status)
+        with _signals(recorder, log):
+            return await recorder.run()
+
+    return asyncio.run(run())
+
+
+@contextmanager
+def _signals(recorder: Recorder, log: Callable[[str], None]) -> Iterator[None]:
+    """Let signals stop ``recorder`` meanwhile; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if recorder.stopping:
+            log(
+                "stopped at once: everything that was written is safe in the journal; "
+                "the next start, or `krakpot recover`, seals it"
+            )
+            os._exit(130)
+        log("ending: closing the journal and sealing it (Ctrl-C again leaves that to the next start)")
+        recorder.stop()
+
+    numbers = [getattr(signal, name) for name in SIGNALS]
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

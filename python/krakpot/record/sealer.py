@@ -1,0 +1,89 @@
+"""Seals closed journals in a process of its own, one at a time, while the recording goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from krakpot.lake import journal
+from krakpot.log import LogLine
+
+LOOK = 0.1
+"""Seconds between two looks for closed journals."""
+NICE = 10
+"""Priority of the sealer's process, so that the recorder comes first."""
+
+
+class Sealer:
+    """Seals the journals of a lake whenever ``request`` was called."""
+
+    def __init__(self, lake: Path, log: Callable[[str], None]) -> None:
+        """``log`` takes log lines."""
+        self.lake = lake
+        self.failures = 0
+        """How often sealing failed."""
+        self.last_error = ""
+        """Why the last sealing failed; empty if it succeeded."""
+        self._log = log
+        self._wanted = self._ended = False
+
+    def request(self) -> None:
+        """Seal soon: a journal was closed."""
+        self._wanted = True
+
+    async def run(self) -> None:
+        """Seal what was closed until ``end`` is called. A sealing that has begun is finished.
+
+        It begins with the journals that killed recorders left.
+        """
+        self._wanted = bool(journal.journals(self.lake))
+        while not self._ended:
+            if self._wanted:
+                self._wanted = False
+                await self.seal()
+            await asyncio.sleep(LOOK)
+
+    def end(self) -> None:
+        """Let ``run`` return."""
+        self._ended = True
+
+    async def seal(self) -> None:
+        """Seal once. A failure is logged and counted; the journals stay."""
+        process = await asyncio.create_subprocess_exec(
+            # -P: no module of the folder that the recorder was started in.
+            sys.executable, "-P", "-m", "krakpot.lake.seal", str(self.lake),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            # Ctrl-C in the terminal is for the recorder.
+            start_new_session=True,
+        )  # fmt: skip
+        with suppress(ProcessLookupError, PermissionError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
+        out, err = await process.communicate()
+        if process.returncode:
+            last = (err.decode(errors="replace").strip().splitlines() or [_exit_words(process.returncode)])[-1]
+            last = last.removeprefix("krakpot: ")
+            self.failures, self.last_error = self.failures + 1, last
+            self._log(LogLine(f"sealing failed, the journals stay: {last}", "seal_failed", "error", error=last))
+            return
+        self.last_error = ""
+        report = json.loads(out)
+        if report["recovered"]:
+            words = f"recovered {len(report['recovered'])} journals of a recorder that died ({report['rows']} rows)"
+            self._log(LogLine(words, "recovered", journals=len(report["recovered"]), rows=report["rows"]))
+        for torn in report["torn"]:
+            words = f"{torn['journal']}: {torn['bytes']} bytes at {torn['offset']} were torn and are lost"
+            facts = {name: torn[name] for name in ("journal", "bytes", "offset")}
+            self._log(LogLine(words, "torn", "warning", **facts))
+
+
+def _exit_words(code: int) -> str:
+    """Why a sealer ended that wrote no error."""
+    if code == -signal.SIGKILL:
+        return "the sealer was killed; has the machine enough memory?"
+    return f"the sealer ended with exit code {code}" if code > 0 else f"the sealer was ended by signal {-code}"

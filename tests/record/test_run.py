@@ -1,0 +1,101 @@
+"""A recording as a process of its own: ``record`` runs a loop, and signals end it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from krakpot.config import Config
+from krakpot.errors import StorageError
+from krakpot.lake import journal
+from krakpot.lake.lake import Lake
+from krakpot.record.run import record
+from recording import proved
+from scripted import Exchange, until
+
+
+class Served:
+    """A scripted exchange on a loop in a thread of its own, since ``record`` runs its own loop in this one."""
+
+    def __init__(self) -> None:
+        """Start it, and wait for its address."""
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self._thread.start()
+        assert self._ready.wait(20)
+
+    async def _serve(self) -> None:
+        self._over = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        async with Exchange("BTC/USD") as exchange:
+            self.exchange, self.url = exchange, exchange.url
+            self._ready.set()
+            await self._over.wait()
+
+    def when_recorded(self, then: object, messages: int = 50) -> None:
+        """Call ``then`` in the exchange's thread as soon as that many messages of a book were sent."""
+
+        async def wait() -> None:
+            await until(lambda: len(self.exchange.sent("book", "BTC/USD")) > messages)
+            then()  # type: ignore[operator]  # a function
+
+        asyncio.run_coroutine_threadsafe(wait(), self._loop)
+
+    def end(self) -> None:
+        """Stop it."""
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    """The summary is returned, all journals are sealed, and the signal's former handler is back."""
+    before = signal.getsignal(number)
+    served = Served()
+    served.when_recorded(lambda: os.kill(os.getpid(), number))
+    logged: list[str] = []
+    try:
+        summary = record(Config(out=tmp_path, url=served.url, depth=10), log=logged.append)
+    finally:
+        served.end()
+    assert summary["checksums"]["book"]["ok"] > 40
+    assert any(line.startswith("ending: closing the journal and sealing it") for line in logged)
+    assert journal.journals(tmp_path) == []
+    assert proved(tmp_path).ok == summary["checksums"]["book"]["ok"]
+    assert signal.getsignal(number) == before
+
+
+def test_it_ends_when_its_time_is_over(tmp_path: Path) -> None:
+    """``duration`` ends it without a signal; the state is reported meanwhile."""
+    served = Served()
+    states: list[str] = []
+    try:
+        config = Config(out=tmp_path, url=served.url, depth=10, duration=2.5)
+        summary = record(config, on_status=lambda progress: states.append(progress.state))
+    finally:
+        served.end()
+    assert summary["seconds"] >= 2.5
+    assert states[-1] == "sealing"
+    assert "recording" in states
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    """A recording does not move in with strangers."""
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(StorageError, match="this folder has other files in it"):
+        record(Config(out=tmp_path))
+
+
+def test_a_disk_with_too_little_room_is_refused(tmp_path: Path) -> None:
+    """Below --min-free nothing is begun: one sentence, and not a row."""
+    with pytest.raises(
+        StorageError, match="the disk has .* GB left, less than --min-free, 1000000000.00 GB; make room"
+    ):
+        record(Config(out=tmp_path, min_free=10**18))
+    assert Lake(tmp_path).sessions() == []
+    assert journal.journals(tmp_path) == []

@@ -1,0 +1,74 @@
+"""The process that records beside a feed: it ends with its standard input."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from krakpot.lake import journal
+from recording import proved, run
+from scripted import Exchange, until
+
+
+async def start(values: dict[str, Any], folder: Path) -> asyncio.subprocess.Process:
+    """Start it with these options."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", "krakpot.record.sidecar", cwd=folder,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None, "piped"
+    process.stdin.write(json.dumps(values).encode() + b"\n")
+    await process.stdin.drain()
+    return process
+
+
+def test_the_end_of_its_input_ends_it_in_order(tmp_path: Path) -> None:
+    """Its lines are JSON, the last one is the summary; everything is sealed and proved; exit 0."""
+
+    async def test() -> None:
+        async with Exchange("BTC/USD") as exchange:
+            process = await start({"out": "lake", "url": exchange.url, "depth": 10}, tmp_path)
+            await until(lambda: exchange.clients and len(exchange.sent("book", "BTC/USD")) > 50)
+            assert process.stdin is not None, "piped"
+            process.stdin.close()
+            out, err = await process.communicate()
+            assert (process.returncode, err) == (0, b"")
+            assert exchange.client.close_code == 1000
+        *lines, last = map(json.loads, out.splitlines())
+        assert all(line.keys() >= {"ts", "level", "event", "message"} for line in lines)
+        assert any("1 of 1 pairs, book, trade, ticker, depth 10" in line["message"] for line in lines)
+        assert last["event"] == "summary"
+        assert journal.journals(tmp_path / "lake") == []
+        assert last["summary"]["checksums"]["book"]["ok"] == proved(tmp_path / "lake").ok > 40
+
+    run(test)
+
+
+def test_a_failure_is_one_sentence(tmp_path: Path) -> None:
+    """A folder that is no lake: exit 1, the sentence on standard error, nothing on standard output."""
+    (tmp_path / "thesis.tex").touch()
+
+    async def test() -> None:
+        process = await start({"out": str(tmp_path), "url": "ws://127.0.0.1:1/v2"}, tmp_path)
+        out, err = await process.communicate()
+        assert (process.returncode, out) == (1, b"")
+        assert b"this folder has other files in it" in err
+        assert err.count(b"\n") == 1
+
+    run(test)
+
+
+def test_a_wrong_option_is_one_sentence(tmp_path: Path) -> None:
+    """Before anything is written."""
+
+    async def test() -> None:
+        process = await start({"out": "lake", "dept": 10}, tmp_path)
+        _, err = await process.communicate()
+        assert process.returncode == 1
+        assert b"record: unknown option 'dept'; allowed are" in err
+        assert not (tmp_path / "lake").exists()
+
+    run(test)
