@@ -18,7 +18,7 @@ import polars as pl
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from krakpot.lake.lake import Lake
+    from krakpot.lake.folder import View
 
 CHANNELS = {"book": "book", "orders": "level3", "trades": "trade", "ticker": "ticker", "ohlc": "ohlc"}
 """Tables that several sessions can have, and the channels that fill them."""
@@ -162,7 +162,7 @@ class Both(NamedTuple):
     spans: tuple[Span, Span]
 
 
-def differences(lake: Lake, coverage: pl.DataFrame) -> list[str]:
+def differences(view: View, coverage: pl.DataFrame) -> list[str]:
     """Sentences that say, for any two sessions that covered a symbol at the same time, which messages only one has.
 
     Messages are compared in the exchange's order, from the later first one to the earlier last one.
@@ -174,7 +174,7 @@ def differences(lake: Lake, coverage: pl.DataFrame) -> list[str]:
             for first, second in _pairs(spans):
                 pairs[first.session, second.session].append(Both(symbol, (first, second)))
         files: dict[str, list[Path]] = defaultdict(list)
-        for part in lake.parts(table):
+        for part in view.of(table):
             files[part.session].append(part.path)
         unread = []
         for pair, what in sorted(pairs.items()):
