@@ -14,7 +14,7 @@ import polars as pl
 from krakpot.lake import lock
 from krakpot.lake.folder import View
 from krakpot.lake.format import BOOK_KINDS
-from krakpot.lake.ledger import ALIVE_MARGIN, BEGINS, ENDS, MARKS, REFUSALS, SINCE
+from krakpot.lake.ledger import ALIVE_MARGIN, BEGINS, ENDS, REFUSALS, SINCE
 
 BOOKS = tuple(kind.channel for kind in BOOK_KINDS)
 STOPPED, RECORDING, UNFINISHED = "stopped", "recording", "unfinished"
