@@ -55,6 +55,8 @@ PRECISION_MAX = 10
 TOKEN_MIN = 16
 """Characters of a token that cannot be guessed."""
 PORTS = 1 << 16
+SHOWN_MAX = 80
+"""Characters of a refused value that an error repeats."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Hosts that are this machine."""
 
@@ -156,6 +158,28 @@ def channels(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def channel_symbols(value: object) -> dict[str, tuple[str, ...]]:
+    """Patterns by channel: ``level3=BTC/USD,ETH/*`` (several separated by blanks, or a list of them, or a table)."""
+    found: dict[str, tuple[str, ...]] = {}
+    for channel, listed in _pairs(value):
+        try:
+            ((name,), some) = channels(channel), patterns(listed)
+        except ValueError:
+            sentence = f"CHANNEL=PATTERNS, as level3=BTC/USD,ETH/*, with a channel of {', '.join(CHANNELS)}"
+            raise ValueError(sentence) from None
+        found[name] = tuple(dict.fromkeys(found.get(name, ()) + some))
+    return found
+
+
+def _pairs(value: object) -> list[tuple[str, object]]:
+    """Names and what belongs to them: of a table, of ``a=1 b=2``, or of a list of such texts."""
+    if isinstance(value, Mapping):
+        return [(str(name), one) for name, one in value.items()]
+    texts = value.split() if isinstance(value, str) else value
+    listed = list(texts) if isinstance(texts, (list, tuple)) else [""]
+    return [(name, rest) for name, _, rest in (str(text).partition("=") for text in listed)]
+
+
 def number_of(allowed: tuple[int, ...]) -> Callable[[object], int]:
     """Make a reader of one of these numbers."""
 
@@ -173,10 +197,10 @@ def word_of(allowed: tuple[str, ...]) -> Callable[[object], str]:
     """Make a reader of one of these words."""
 
     def read(value: object) -> str:
-        if value not in allowed:
+        if not isinstance(value, str) or value not in allowed:
             sentence = f"one of {', '.join(allowed)}"
             raise ValueError(sentence)
-        return str(value)
+        return value
 
     return read
 
@@ -192,6 +216,11 @@ def whole_number(least: int, most: int, hint: str = "") -> Callable[[object], in
         return int(text)
 
     return read
+
+
+def symbols_per_connection(value: object) -> int:
+    """Most symbols of one connection."""
+    return whole_number(CONNECTION_SYMBOLS_MIN, 1_000_000)(value)
 
 
 def duration(value: object) -> float:
@@ -255,14 +284,8 @@ def folder(value: object) -> Path:
 
 def precision(value: object) -> dict[str, tuple[int, int]]:
     """Precisions by symbol: ``BTC/USD=1,8`` (several separated by blanks, or a list of them, or a table of pairs)."""
-    if isinstance(value, Mapping):
-        items = [(str(symbol), pair) for symbol, pair in value.items()]
-    else:
-        texts = value.split() if isinstance(value, str) else value
-        listed = list(texts) if isinstance(texts, (list, tuple)) else [""]
-        items = [str(text).partition("=")[::2] for text in listed]
     result = {}
-    for symbol, pair in items:
+    for symbol, pair in _pairs(value):
         text = ",".join(map(str, pair)) if isinstance(pair, (list, tuple)) else str(pair)
         found = re.fullmatch(r"(\d{1,2}),(\d{1,2})", text, re.ASCII)
         if "/" not in symbol or found is None or max(map(int, found.groups())) > PRECISION_MAX:
@@ -355,6 +378,18 @@ def token(value: object) -> str:
         sentence = f"{TOKEN_MIN} or more letters, digits and signs without blanks"
         raise ValueError(sentence)
     return text
+
+
+def alternatives(allowed: Iterable[object]) -> str:
+    """``10, 25 or 100`` of these."""
+    *some, last = map(str, allowed)
+    return f"{', '.join(some)} or {last}" if some else last
+
+
+def shown(value: object) -> str:
+    """A value that was refused, for an error: on one line, short, and without the password of an address."""
+    text = " ".join(re.sub(r"//[^/@]*@", "//…@", repr(value)).split())
+    return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "…"
 
 
 def near(name: str, names: Iterable[str]) -> list[str]:

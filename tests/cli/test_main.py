@@ -268,7 +268,7 @@ def test_wrong_use_is_exit_2_with_one_plain_sentence(folder: Path, file: Path) -
         (["pairs", "--url", "http://x"], "--url: 'http://x' is not allowed; allowed is a wss:// address"),
         (
             ["record", "--config", "typo.toml"],
-            "typo.toml: unknown key 'depht'; allowed are api_key, api_secret, channels",
+            "typo.toml: unknown key 'depht' (did you mean depth?); allowed are api_key, api_secret, channel_symbols",
         ),
         (["record", "--config", "none.toml"], "none.toml: there is no such file"),
         (["record", "--depth", "11"], "--depth: '11' is not allowed"),
@@ -369,8 +369,8 @@ def test_compare_says_whether_the_two_are_the_same(folder: Path) -> None:
     assert result.stdout.splitlines()[-1] == "not the same"
     assert any(line.startswith(("wrong: ", "differ: ")) for line in result.stdout.splitlines())
     lakes.make(folder / "books", lakes.market())
-    wrong(krakpot("compare", "books"), "books: has no level3 in it; record both")
+    wrong(krakpot("compare", "books"), "books: the lake has no level3; record both")
     wrong(krakpot("compare", "lake", "--window", "much"), "--window: 'much' is not allowed")
     wrong(krakpot("compare", "lake", "--live", "--from", "2026-08-02"), "leave --from and --to out")
-    wrong(krakpot("compare", "lake", "--live"), "nobody records into it")
+    wrong(krakpot("compare", "lake", "--live"), "no recorder writes into this lake")
     wrong(krakpot("compare", "lake", "--from", "yesterday"), "'yesterday' is not a time")

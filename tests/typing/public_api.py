@@ -13,7 +13,7 @@ from krakpot import _core
 from krakpot.config import Config
 from krakpot.exchange.server import ExchangeServer
 from krakpot.exchange.server import Options as ExchangeOptions
-from krakpot.lake.lake import Part
+from krakpot.lake.format import Part
 from krakpot.lake.sample import BookAt
 from krakpot.lake.verify import Report, verify
 from krakpot.record.ingest import Result, ingest
@@ -42,7 +42,8 @@ def reading(path: Path) -> None:
     assert_type(lake.sessions(), list[str])
     assert_type(lake.verify(strict=True), Report)
     assert_type(verify("data", threads=2).proved, bool)
-    lake.book(numbers="int")  # type: ignore[arg-type]  # only "decimal" and "float" are numbers
+    assert_type(lake.book(numbers="int"), pl.LazyFrame)
+    lake.book(numbers="text")  # type: ignore[arg-type]  # decimal, float or int
     lake.path.joinpath(1)  # type: ignore[arg-type]  # a Path, not Any
 
 

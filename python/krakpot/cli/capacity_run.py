@@ -26,7 +26,8 @@ from krakpot.cli.top import Glance
 from krakpot.errors import KrakpotError
 from krakpot.exchange.rest import Key
 from krakpot.exchange.server import COMPARED, differences
-from krakpot.lake import journal, seal
+from krakpot.lake import journal, parquet
+from krakpot.lake.format import JOURNALS, order
 from krakpot.lake.lake import Lake
 from krakpot.record.level3 import subscribe_seconds
 from krakpot.values import LEVEL3_RATE
@@ -470,9 +471,9 @@ class Window:
             rows += counted["rows"][0]
             messages += counted["messages"][0]
             if counted["rows"][0]:
-                written = frame.collect().sort(seal.order(name), nulls_last=False)
-                path = lake.path / journal.FOLDER / ".capacity.parquet.tmp"
-                seal.write_part(written, path)
+                written = frame.collect().sort(order(name), nulls_last=False)
+                path = lake.path / JOURNALS / ".capacity.parquet.tmp"
+                parquet.write_part(written, path)
                 # Of a table with more rows than one part, as many as one part has.
                 size += path.stat().st_size * counted["rows"][0] // written.height
                 sample += counted["rows"][0]

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from krakpot import __version__
+from krakpot.config import OPTIONS
 from krakpot.errors import ConfigError, KrakpotError, NoLake, StorageError
+from krakpot.values import flag
 
 if TYPE_CHECKING:
     from krakpot.lake.lake import Lake
@@ -135,34 +137,26 @@ def _read(reader: Callable[[Any], Any], value: str, place: str) -> Any:
         raise ConfigError(sentence) from None
 
 
+def recording_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Every option of a recording that may come from the command line."""
+    for option in reversed(OPTIONS.values()):
+        if not option.secret:
+            switch = option.read is flag
+            add = click.option(
+                option.flag,
+                option.field,
+                help=f"{option.help} Default: {option.default}.",
+                is_flag=switch,
+                default=() if option.many else None,
+                multiple=option.many,
+                metavar=None if switch else option.form,
+            )
+            command = add(command)
+    return command
+
+
 @main.command()
-@click.option("--symbols", help="Patterns of pairs, with commas: 'BTC/*,ETH/USD'. Default: all.")
-@click.option("--exclude", help="Patterns of pairs to leave out.")
-@click.option("--channels", help="Of book, trade, ticker, ohlc, level3. Default: book,trade,ticker.")
-@click.option("--depth", help="Book depth: 10, 25, 100, 500 or 1000. Default: 100.")
-@click.option("--interval", help="Minutes of a candle, for ohlc. Default: 1.")
-@click.option("--out", help="Folder of the lake. Default: data.")
-@click.option("--for", "duration", help="How long: 30s, 10m, 1h, 2d. Default: until Ctrl-C.")
-@click.option("--raw", is_flag=True, default=None, help="Keep every frame byte for byte as well.")
-@click.option("--tokenised", is_flag=True, default=None, help="Tokenised assets too (AAPLx/USD).")
-@click.option("--precision", multiple=True, help="Precision where the exchange tells none: BTC/USD=1,8.")
-@click.option("--seal-interval", help="How often journals become Parquet. Default: 5m.")
-@click.option("--keep", help="Remove whole days that are older: 30d. Default: never.")
-@click.option("--min-free", help="End in order before the disk has less room: 5GB. Default: 200MB.")
-@click.option("--url", help="Address of the exchange. Default: wss://ws.kraken.com/v2.")
-@click.option(
-    "--plaintext", is_flag=True, default=None, help="Allow ws:// to another machine: nobody proves who answers."
-)
-@click.option("--symbols-per-connection", help="Spread the pairs over connections of so many. Default: all on one.")
-@click.option("--redundant", help="Patterns of pairs to record a second time, over connections of their own.")
-@click.option("--when-slow", help="When the disk is slower than the feed: wait or fail. Default: wait.")
-@click.option("--level3-depth", help="Price levels of level 3: 10, 100 or 1000. Default: 100.")
-@click.option("--level3-rate", help="What the account may subscribe a second: 200 standard, 500 pro. Default: 200.")
-@click.option("--level3-url", help="Address of level 3. Default: wss://ws-l3.kraken.com/v2.")
-@click.option("--rest-url", help="Where level 3's tokens come from. Default: https://api.kraken.com.")
-@click.option("--metrics", metavar="[HOST:]PORT", help="Serve metrics and health there. Default: nowhere.")
-@click.option("--log-format", help="Lines as text, or as json, one object a line. Default: text.")
-@click.option("--log-level", help="From info, warning or error on. Default: info.")
+@recording_options
 @click.option(
     "--config", "file", type=click.Path(path_type=Path), help="TOML file with these options. Default: krakpot.toml."
 )

@@ -1,7 +1,7 @@
 """The account of a session: what its ledger counts and names, against the rows and parts that are there.
 
-The ledger counts the rows of each table once a second (``alive``), names each part with its rows and SHA-256 (``sealed``,
-``compacted``), says where trades are missing and how the session ended. All of this must add up.
+The ledger counts the rows of each table once a second (``alive``), names each part with its rows and SHA-256
+(``sealed``, ``compacted``), says where trades are missing and how the session ended. All of this must add up.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -49,6 +49,20 @@ class _Merge:
     replaced_here: bool = False
 
 
+class _Wrong(NamedTuple):
+    """Messages of which a table has another number of rows than the ledger counted."""
+
+    begin: int
+    upto: int | None
+    """None: to the end."""
+    want: int
+    found: int
+
+    def touches(self, hole: int) -> bool:
+        """Whether the messages reach to a hole in the account that ends with message ``hole``."""
+        return self.begin <= hole + 1 and (self.upto is None or hole <= self.upto)
+
+
 class Account:
     """The account of one session."""
 
@@ -77,6 +91,7 @@ class Account:
             Whether rows of the session wait in journals: then these have its end, and count its last rows.
         problem, note
             Are told what is wrong, and what is worth knowing.
+
         """
         self.session = session
         self.parts = parts
@@ -247,27 +262,27 @@ class Account:
             if table in UNCOUNTED:
                 continue
             counts = self._counts(table, bounds, at, tail_begin)
-            wrong: list[tuple[int, int | None, int, int]] = []
-            for place, upto in enumerate([*bounds, None]):
-                if upto is None and self.goes_on:
-                    # The next `alive` row counts the last rows, and it waits in a journal.
-                    continue
+            spans = zip([0, *(bound + 1 for bound in bounds)], [*bounds, None], strict=True)
+            wrong = []
+            for place, (begin, upto) in enumerate(spans):
                 want = tail.get(table, 0) if upto is None else expected[upto].get(table, 0)
-                if counts.get(place, 0) != want:
-                    begin = bounds[place - 1] + 1 if place else 0
-                    wrong.append((begin, upto, want, counts.get(place, 0)))
+                # If the session goes on, the `alive` row that counts its last rows waits in a journal.
+                if counts.get(place, 0) != want and not (upto is None and self.goes_on):
+                    wrong.append(_Wrong(begin, upto, want, counts.get(place, 0)))
             # The rows of a hole are reported already; here the ledger's row exists and rows of the table are missing.
-            wrong = [w for w in wrong if not any(w[0] <= hole + 1 and (w[1] is None or hole <= w[1]) for hole in holes)]
-            if wrong:
-                begin, upto, want, found = wrong[0]
-                until = "the end" if upto is None else str(upto)
-                more = f", and {len(wrong) - 1} other spans differ" if len(wrong) > 1 else ""
-                self.problem(
-                    f"session {self.session}: {table} has {found} rows of messages {begin} to {until}, "
-                    f"the ledger counted {want}{more}"
-                )
-                if table in self.missing:
-                    self.missing[table] += [max(w[0] - 1, 0) for w in wrong]
+            self._miscounted(table, [one for one in wrong if not any(one.touches(hole) for hole in holes)])
+
+    def _miscounted(self, table: str, wrong: list[_Wrong]) -> None:
+        if wrong:
+            begin, upto, want, found = wrong[0]
+            until = "the end" if upto is None else str(upto)
+            more = f", and {len(wrong) - 1} other spans differ" if len(wrong) > 1 else ""
+            self.problem(
+                f"session {self.session}: {table} has {found} rows of messages {begin} to {until}, "
+                f"the ledger counted {want}{more}"
+            )
+            if table in self.missing:
+                self.missing[table] += [max(one.begin - 1, 0) for one in wrong]
 
     def _tail(self, at: int) -> tuple[dict[str, int], int]:
         """Rows of each table after the last ``alive`` row, ``at``, and the message from which on they are counted.

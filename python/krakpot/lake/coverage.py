@@ -67,7 +67,7 @@ def covered(ledger: pl.DataFrame, recorded: Collection[str] = ()) -> pl.DataFram
     for (session,), group in ordered.partition_by("session", as_dict=True, maintain_order=True).items():
         rows += [row | {"session": session} for row in _spans(group, recorded=session in recorded)]
     plain = {name: pl.Int64() if kind == TIMES else kind for name, kind in SCHEMA.items()}
-    return pl.DataFrame(rows, schema=plain).cast(SCHEMA).sort("channel", "symbol", "ts_from")  # type: ignore[arg-type]  # names to types
+    return pl.DataFrame(rows, schema=plain).cast(SCHEMA).sort("channel", "symbol", "ts_from")
 
 
 def _spans(ledger: pl.DataFrame, *, recorded: bool) -> Iterator[dict[str, object]]:

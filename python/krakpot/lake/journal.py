@@ -251,6 +251,10 @@ class Content:
     size: int = 0
     """Bytes of the file."""
 
+    def keep(self, table: str, batch: pa.RecordBatch) -> None:
+        """Add a batch of a table."""
+        self.tables.setdefault(table, []).append(batch)
+
     @property
     def lost(self) -> list[tuple[int, int]]:
         """Offset and number of all bytes that could not be read."""
@@ -284,13 +288,14 @@ def _blocks(data: memoryview, at: int) -> Iterator[tuple[int, int, int, memoryvi
 def read(path: Path, take: Callable[[str, pa.RecordBatch], object] | None = None) -> Content:
     """Read a journal up to its end, and what is whole of it.
 
-    ``take`` is given each batch, with the name of its table; without it the content has them all. A batch holds on to
-    its whole block.
+    ``take`` is given each batch, with the name of its table; without it the content has them all. A batch keeps its
+    whole block in memory.
     """
     name = journal_name(path)
     if name is None:
         raise StorageError("the file is not named like a journal; remove it from the folder of the journals", path)
     content = Content(*name)
+    keep = content.keep if take is None else take
     try:
         data = memoryview(path.read_bytes())
     except OSError as error:
@@ -307,10 +312,7 @@ def read(path: Path, take: Callable[[str, pa.RecordBatch], object] | None = None
                 content.damaged = True
                 break
             for table, batch in batches:
-                if take is None:
-                    content.tables.setdefault(table, []).append(batch)
-                else:
-                    take(table, batch)
+                keep(table, batch)
         if begin > good:
             content.damaged = True
             content.holes.append((good, begin))
@@ -333,7 +335,8 @@ def follow(path: Path, after: int) -> tuple[dict[str, list[pa.RecordBatch]], int
     end = max(after, len(MAGIC))
     try:
         with path.open("rb") as file:
-            for batches, end in stream(file, path, end):  # noqa: B007  # the last one is returned
+            for batches, until in stream(file, path, after):
+                end = until
                 for table, batch in batches:
                     tables.setdefault(table, []).append(batch)
     except OSError as error:

@@ -54,7 +54,7 @@ class PartReader:
         *where: pl.Expr,
         rows: tuple[int, int] | None = None,
     ) -> pl.DataFrame:
-        """Columns of parts of a table; only of rows that meet ``where``, or of ``rows`` (offset, number) of each part."""
+        """Columns of parts of a table, of rows that meet ``where``; ``rows``: only these (offset, number) of each."""
         schema = {name: kind for name, kind in polars_schema(table).items() if name in columns}
         frames = [pl.DataFrame(schema=schema)]
         for part in parts:
@@ -97,7 +97,7 @@ class _Unit(NamedTuple):
 
     @property
     def begun(self) -> datetime:
-        """When its first row was received, to the second."""
+        """When its first part, or journal, was begun, to the second."""
         return self.journal.begun if self.journal is not None else min(part.begun for part in self.messages)
 
 
@@ -131,6 +131,7 @@ class MessageReader:
             Reads the parts; by default a part that cannot be read is a ``StorageError``.
         spans
             First and last message of parts, where they are known; else the parts tell.
+
         """
         self.view = view
         self.session = session
@@ -153,8 +154,8 @@ class MessageReader:
         """Tables and rows, in an order in which the core can take them: checkpoints of a symbol before its messages.
 
         ``first`` and ``until``: messages from ``first`` to before ``until``. ``since`` and ``before``: only units of
-        parts that may hold rows received between, from the last unit that was begun at ``since`` or earlier; all rows of
-        these. Without ``checkpoints`` only messages.
+        parts that may hold rows received between, from the last unit that was begun at ``since`` or earlier, with all
+        of their rows. Without ``checkpoints`` only messages.
         """
         until = MESSAGE_MAX if until is None else until
         for unit in self._chosen(first, until, since, before):
@@ -186,15 +187,14 @@ class MessageReader:
 
     # Units.
 
-    def _chosen(
-        self, first: int, until: int, since: datetime | None, before: datetime | None
-    ) -> list[_Unit]:
+    def _chosen(self, first: int, until: int, since: datetime | None, before: datetime | None) -> list[_Unit]:
         """The units that hold what is wanted, in order."""
         units = self._units(first, until)
         if since is not None:
             early = [n for n, unit in enumerate(units) if unit.begun <= since]
             units = units[early[-1] :] if early else units
-        return units if before is None else [unit for unit in units if unit.begun < before]
+        # A journal has rows that were received before it was begun.
+        return units if before is None else [unit for unit in units if unit.journal or unit.begun < before]
 
     def _units(self, first: int, until: int) -> list[_Unit]:
         """Parts of messages whose numbers overlap belong together; checkpoints go with the first unit they concern.
@@ -209,7 +209,7 @@ class MessageReader:
             if high < first or low >= until:
                 continue
             small = self.symbols is not None and bool(units) and units[-1].rows + rows <= ROWS
-            if low > end and not small or not units:
+            if (low > end and not small) or not units:
                 units.append(_Unit([], []))
                 begins.append(low)
             units[-1].messages.append(part)

@@ -293,11 +293,12 @@ class BookSampler:
             first=pl.col("ts_event").sort_by("message").first(),
             last=pl.col("ts_event").max(),
             low=offset.min(),
-            high=offset.sort_by("message").last(),
+            high=offset.max(),
+            behind=offset.sort_by("message").last(),
         )
         found = spans.join(known, on="span", how="left", maintain_order="left")
         # A span without any time of the exchange's keeps its receive times.
-        over = pl.max_horizontal(pl.col("last") + 1, pl.col("ts_to") - pl.col("high"))
+        over = pl.max_horizontal(pl.col("last") + 1, pl.col("ts_to") - pl.col("behind"))
         return found.select(
             "session",
             "reason",
@@ -330,7 +331,7 @@ class BookSampler:
         if not self.event:
             return _Window(begin, end)
         low, high = self.spans.filter(session=session).select(pl.col("low").min(), pl.col("high").max()).row(0)
-        return _Window(begin + low - SKEW, end + max(low, high) + SKEW)
+        return _Window(begin + low - SKEW, end + high + SKEW)
 
     def _messages(self, session: str, parts: list[Part]) -> MessageReader:
         view = View(self.view.folder, parts, self.view.journals, self.view.unsettled)

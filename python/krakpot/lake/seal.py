@@ -33,7 +33,6 @@ from krakpot.lake.format import (
     ROW_GROUP,
     SEALER_ENTRY,
     UNCOUNTED,
-    at_work,
     check_lake,
     digest,
     hold,

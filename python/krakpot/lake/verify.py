@@ -1,8 +1,9 @@
 """Proof of a lake from its parts alone.
 
-For every session the books are rebuilt from the rows, and every checksum is computed again, by the same rule as in the
-live session. The ledger's account (``alive`` rows, ``sealed`` rows, gaps) is compared with the rows that are there. What
-is missing is named. Nothing is taken on trust from the recorder except the ledger's own rows, and these must add up.
+For every session the books are rebuilt from the rows, and every checksum is computed again, by the same rule as in
+the live session. The ledger's account (``alive`` rows, ``sealed`` rows, gaps) is compared with the rows that are there.
+What is missing is named. Nothing is taken on trust from the recorder except the ledger's own rows, and these must add
+up.
 
 Recorders and sealers may be at work meanwhile. ``Folder.look`` gives the parts that belong together; what is not sealed
 yet is not verified, and a note says so.
@@ -25,9 +26,9 @@ from krakpot import _core
 from krakpot.lake import arbitration as sources
 from krakpot.lake import journal
 from krakpot.lake.account import Account
+from krakpot.lake.coverage import covered
 from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, CHANNELS, BookKind, Part, hold, idle
-from krakpot.lake.lake import covered
 from krakpot.lake.ledger import MARKS, REFUSALS, book_ends, detail
 from krakpot.lake.messages import MessageReader, PartReader
 
