@@ -77,7 +77,7 @@ async def live(path: Path) -> None:
             assert_type(tables, dict[str, _core.Batch])
         feed.on("book", print, symbol="BTC/USD")
         assert_type(await feed.run(), None)
-    krakpot.Feed(["BTC/USD"], when_slow="drop")  # type: ignore[arg-type]  # wait, newest or fail
+    krakpot.Feed(["BTC/USD"], slow_reader="drop")  # type: ignore[arg-type]  # wait, newest or fail
 
 
 def errors(error: krakpot.KrakpotError) -> None:

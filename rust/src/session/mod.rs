@@ -35,6 +35,7 @@ use crate::book::level3::Orders;
 use crate::instrument::{Origin, Pair};
 use crate::limits;
 use crate::table::book_rows::BookRows;
+use crate::table::ledger::LedgerKind;
 use crate::table::rows::Cell;
 use crate::table::rows::Rows;
 use crate::table::schema::Table;
@@ -324,7 +325,7 @@ impl Session {
             ts_from: (state.last_received > 0).then_some(state.last_received),
             ts_to: Some(now),
             detail: Some(detail("reason", reason)),
-            ..state.out.ledger_row("disconnect", None, "")
+            ..state.out.ledger_row(LedgerKind::Disconnect, None, "")
         };
         state.out.add_ledger_row(row);
         state.ended = true;
@@ -436,7 +437,7 @@ impl State {
         if now - self.last_alive >= SECOND {
             self.alive(now);
         }
-        // Books book_named_in last checkpoint is of an earlier hour, a few at a time.
+        // Books whose last checkpoint is of an earlier hour, a few at a time.
         let hour = now.div_euclid(HOUR);
         if hour <= self.checkpointed {
             return;
@@ -494,7 +495,7 @@ impl State {
                     for name in std::mem::take(&mut self.missing) {
                         let row = LedgerRow {
                             detail: Some(detail("reason", "no longer listed after a reconnect")),
-                            ..self.out.ledger_row("delisted", None, &name)
+                            ..self.out.ledger_row(LedgerKind::Delisted, None, &name)
                         };
                         self.out.add_ledger_row(row);
                     }
