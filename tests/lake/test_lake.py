@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
 
@@ -14,6 +15,7 @@ import frames
 import lakes
 from krakpot import Lake, _core
 from krakpot.errors import StorageError
+from krakpot.lake import seal
 from krakpot.lake.format import open_lake, polars_schema
 
 MIDNIGHT = frames.START // frames.DAY * frames.DAY + frames.DAY
@@ -72,6 +74,10 @@ def test_symbols_are_chosen_by_name(lake: Lake) -> None:
     assert lake.symbols() == ["BTC/USD", "ETH/USD"]
     with pytest.raises(ValueError, match="the lake has no symbol 'BTC/USDT'; did you mean BTC/USD"):
         lake.book("BTC/USDT")
+    with pytest.raises(ValueError, match=r"the lake has no symbol 'btc/usd'; did you mean BTC/USD\?"):
+        lake.book("btc/usd")
+    with pytest.raises(ValueError, match="the table 'assets' has no symbols; leave symbol out"):
+        lake.scan("assets", "BTC/USD")
     with pytest.raises(ValueError, match="the lake has no symbol 'Q'; it has 2 others"):
         lake.book(["BTC/USD", "Q"])
 
@@ -83,8 +89,91 @@ def test_numbers_are_exact_or_floats_as_wished(lake: Lake) -> None:
     assert exact["bid"][0] == Decimal("45283.5")
     assert floats["bid"].to_list() == [float(value) for value in exact["bid"]]
     assert not [kind for kind in floats.dtypes if isinstance(kind, pl.Decimal)]
-    with pytest.raises(ValueError, match="numbers='text'; allowed: 'decimal', 'float'"):
+    with pytest.raises(ValueError, match="numbers='text'; allowed: 'decimal', 'float', 'int'"):
         lake.ticker(numbers="text")  # type: ignore[arg-type]  # that it is wrong is the point
+
+
+def test_whole_numbers_are_steps_of_the_precision_in_force(tmp_path: Path) -> None:
+    """Int64 in the smallest step of each row, also after the pair got another precision; null stays null."""
+    book = frames.Book("BTC/USD")
+    opening = [
+        frames.instrument(frames.pair("BTC/USD")),
+        frames.ack("book", "BTC/USD", depth=10),
+        book.snapshot([("999.5", "1.50000000")], [("1000.0", "0.00000001")]),
+    ]
+    book.price_precision = 2
+    later = [
+        frames.instrument(frames.pair("BTC/USD", price_precision=2), kind="update"),
+        book.update([("bid", "999.75", "2.00000000")]),
+    ]
+    lakes.make(tmp_path, [(frames.START + n, frame) for n, frame in enumerate([*opening, *later])])
+    lake = Lake(tmp_path)
+    found = lake.book(numbers="int").sort("message", "entry").select("price", "qty", "price_precision").collect()
+    assert found.schema == {"price": pl.Int64, "qty": pl.Int64, "price_precision": pl.UInt8}
+    assert found.rows() == [(9995, 150_000_000, 1), (10_000, 1, 1), (99_975, 200_000_000, 2)]
+    with pytest.raises(ValueError, match="numbers='int': the table 'ticker' has no precisions; allowed: 'decimal', 'f"):
+        lake.ticker(numbers="int")
+
+
+def test_a_trade_that_was_sent_twice_is_given_once(tmp_path: Path) -> None:
+    """One session, the same message twice: one row. After the pair was listed anew, ids begin again: other trades."""
+    again = frames.START + frames.HOUR
+    ids = [(frames.START, n) for n in (95, 96, 96, 97)] + [(again, n) for n in (95, 96)]
+    timed = [(ts + n, frames.trade("BTC/USD", number, ts=ts + number)) for n, (ts, number) in enumerate(ids)]
+    opening = [frames.instrument(frames.pair("BTC/USD")), frames.ack("trade", "BTC/USD")]
+    lakes.make(tmp_path, [*((frames.START, frame) for frame in opening), *timed])
+    lake = Lake(tmp_path)
+    assert lake.trades().collect()["trade_id"].to_list() == [95, 96, 97, 95, 96]
+    assert lake.trades(start=frames.START + 2).collect()["trade_id"].to_list() == [97, 95, 96], "it came before"
+    assert lake.trades(sources="all").collect().height == lakes.rows(tmp_path, "trades").height
+
+
+@pytest.mark.parametrize("rows_max", [10**6, 150])
+def test_a_recording_is_read_from_its_first_flush_on(rows_max: int, tmp_path: Path) -> None:
+    """While journals grow and are sealed: at each step every table has each row that was flushed, once."""
+    timed = lakes.market(300, level3=True)
+    recorder = lakes.Recorder(tmp_path, rows_max=rows_max)
+    lake = Lake(tmp_path)
+    flushed: dict[str, int] = {}
+    for step, at in enumerate(range(0, len(timed), 25)):
+        for received, frame in timed[at : at + 25]:
+            recorder.session.receive([frame], received)
+        batches = {table: pa.record_batch(batch) for table, batch in recorder.session.drain().items()}
+        for table, batch in batches.items():
+            flushed[table] = flushed.get(table, 0) + batch.num_rows
+        recorder.writer.write(batches, recorder.session.now)
+        if step % 4 == 2:
+            seal.recover(tmp_path)
+        assert lake.symbols() == ["BTC/USD", "ETH/USD"]
+        assert lake.sessions() == [recorder.session.id]
+        for table in ("book", "orders", "trades", "ticker", "pairs"):
+            found = lake.scan(table).collect()
+            assert found.height == flushed.get(table, 0), (table, step)
+            assert dict(found.schema) == polars_schema(table)
+            assert not found.select(pl.struct("session", "message", "entry", "symbol").is_duplicated().any()).item()
+        now = timed[min(at + 25, len(timed)) - 1][0]
+        late = pl.col("ts_recv") >= pl.lit(now).cast(pl.Datetime("ns", "UTC"))
+        assert lake.book("BTC/USD", start=now).collect().equals(lake.book("BTC/USD").filter(late).collect())
+        assert lake.trades(numbers="float").head(3).collect().height == min(3, flushed.get("trades", 0))
+    assert flushed["book"] > 300
+    whole = {table: lakes.by_place(lake.scan(table).collect()) for table in ("book", "orders", "ticker")}
+    recorder.end()
+    seal.recover(tmp_path)
+    for table, frame in whole.items():
+        assert_frame_equal(frame, lakes.rows(tmp_path, table))
+
+
+def test_a_journal_that_is_sealed_between_the_look_and_the_reading_is_not_lost(tmp_path: Path) -> None:
+    """A frame that was made while journals were open is collected after they were sealed: each row once."""
+    recorder = lakes.Recorder(tmp_path)
+    recorder.take(lakes.market(100))
+    lazy = Lake(tmp_path).book("BTC/USD")
+    before = lazy.collect()
+    assert before.height > 50
+    recorder.end()
+    seal.recover(tmp_path)
+    assert lakes.by_place(lazy.collect()).equals(lakes.by_place(before))
+    assert lakes.rows(tmp_path, "book").filter(symbol="BTC/USD").equals(lakes.by_place(before))
 
 
 def test_every_accessor_is_its_table(lake: Lake) -> None:

@@ -502,9 +502,7 @@ def _numbers(frame: pl.LazyFrame, table: str, numbers: Numbers) -> pl.LazyFrame:
         return frame.with_columns(pl.col(pl.Decimal).cast(pl.Float64))
     if numbers == "int":
         if not set(WHOLE.values()) <= set(polars_schema(table)):
-            sentence = (
-                f"the table {table!r} has no precisions, so numbers='int' is not possible; allowed: 'decimal', 'float'"
-            )
+            sentence = f"numbers='int': the table {table!r} has no precisions; allowed: 'decimal', 'float'"
             raise ValueError(sentence)
         digits = list(range(SCALE + 1))
         units = pl.Series([10 ** (SCALE - n) for n in digits], dtype=pl.Int64)
