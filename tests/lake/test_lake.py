@@ -159,8 +159,8 @@ def test_a_recording_is_read_from_its_first_flush_on(rows_max: int, tmp_path: Pa
     whole = {table: lakes.by_place(lake.scan(table).collect()) for table in ("book", "orders", "ticker")}
     recorder.end()
     seal.recover(tmp_path)
-    for table, frame in whole.items():
-        assert_frame_equal(frame, lakes.rows(tmp_path, table))
+    for table, found in whole.items():
+        assert_frame_equal(found, lakes.rows(tmp_path, table))
 
 
 def test_a_journal_that_is_sealed_between_the_look_and_the_reading_is_not_lost(tmp_path: Path) -> None:
