@@ -22,7 +22,7 @@ from typing import Any
 
 import polars as pl
 
-from krakpot.cli.top import Glance
+from krakpot.cli.top import Snapshot
 from krakpot.errors import KrakpotError
 from krakpot.exchange.rest import Key
 from krakpot.exchange.server import COMPARED, differences
@@ -375,10 +375,10 @@ class _Measurement:
             seconds += 2 * subscribe_seconds(self.load.pairs, self.load.level3, LEVEL3_RATE)
         until = time.monotonic() + seconds
         while True:
-            glance = Glance.take(base, "")
-            states = glance.values.get("subscriptions", {})
+            snapshot = Snapshot.take(base, "")
+            states = snapshot.values.get("subscriptions", {})
             there = sum(n for (_, state), n in states.items() if state in THERE)
-            connections = len(glance.values.get("connection_up", {}))
+            connections = len(snapshot.values.get("connection_up", {}))
             if there >= self.load.pairs * channels and not self._unsealed(connections):
                 return ""
             if cut := self._cut():
@@ -388,11 +388,11 @@ class _Measurement:
             self._watch(0.5)
 
     def _look(self, base: str) -> _Look:
-        glance = Glance.take(base, "")
+        snapshot = Snapshot.take(base, "")
         return _Look(
             time.time_ns(),
-            {stage: seconds for (stage,), seconds in glance.values["cpu_seconds_total"].items()},
-            len(glance.values["connection_up"]),
+            {stage: seconds for (stage,), seconds in snapshot.values["cpu_seconds_total"].items()},
+            len(snapshot.values["connection_up"]),
             cpu_of(self.exchange.pid),
             machine_cpu(),
         )

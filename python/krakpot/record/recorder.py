@@ -380,7 +380,7 @@ class Recorder:
         if self.shards is not None:
             states = self.shards.states()
             total |= {key: states[key] for key in ("in_sync", "waiting", "connections", "down")}
-            total["refused"] = sum(shard.counts.get("rejected", 0) for shard in self.shards.shards)
+            total["rejected"] = sum(shard.counts.get("rejected", 0) for shard in self.shards.shards)
         if self.redundant is not None:
             total["redundant"] = self.redundant.states()
         if self.level3 is not None:
