@@ -3,6 +3,7 @@
 mod error;
 mod numbers;
 mod arrow;
+mod frame;
 mod book;
 mod orders;
 mod session;
@@ -37,6 +38,8 @@ mod _core {
     use crate::events::{BookEvent, Events, OhlcEvent, StatusEvent, SubscriptionEvent, TickerEvent, TradeEvent};
     #[pymodule_export]
     use crate::exchange::Exchange;
+    #[pymodule_export]
+    use crate::frame::check_frame;
     #[pymodule_export]
     use crate::orders::Orders;
     #[pymodule_export]
