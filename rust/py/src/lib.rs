@@ -47,7 +47,7 @@ mod _core {
     #[pymodule_export]
     use crate::session::{Budget, Session};
     #[pymodule_export]
-    use crate::states::States;
+    use crate::states::StateCollector;
     #[pymodule_export]
     use crate::verifier::Verifier;
 
