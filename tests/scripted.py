@@ -161,6 +161,8 @@ class Exchange:
         """Handshakes asked for."""
         self.handshakes: list[int] = []
         """HTTP codes with which to refuse the next handshakes."""
+        self.retry_after = ""
+        """``Retry-After`` of these answers."""
         self.hang = False
         """Answer no handshake."""
         self.silent = False
@@ -210,7 +212,10 @@ class Exchange:
             await self._over.wait()
         if self.handshakes:
             code = HTTPStatus(self.handshakes.pop(0))
-            return connection.respond(code, f"{code.phrase}\n")
+            response = connection.respond(code, f"{code.phrase}\n")
+            if self.retry_after:
+                response.headers["Retry-After"] = self.retry_after
+            return response
         return None
 
     async def _client(self, socket: ServerConnection) -> None:

@@ -18,6 +18,8 @@ gap, a refused subscription) is no exception: it is a row of the ledger.
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 
@@ -90,3 +92,22 @@ class StorageError(KrakpotError):
 
 class NoLake(StorageError):
     """The folder that was named is no lake that this krakpot can read, and cannot become one."""
+
+
+_NUMBERS = {
+    BrokenPipeError: errno.EPIPE,
+    ConnectionAbortedError: errno.ECONNABORTED,
+    ConnectionRefusedError: errno.ECONNREFUSED,
+    ConnectionResetError: errno.ECONNRESET,
+    TimeoutError: errno.ETIMEDOUT,
+}
+"""Numbers of errors that libraries raise without a text."""
+
+
+def words_of(error: BaseException) -> str:
+    """The text of another library's error, in one line; never empty: an error without a text is named by its type."""
+    text = getattr(error, "strerror", None) or str(error)
+    if text.strip():
+        return " ".join(text.split())
+    number = _NUMBERS.get(type(error))
+    return type(error).__name__ if number is None else os.strerror(number)

@@ -218,7 +218,7 @@ def test_a_message_too_big_is_a_limit(tmp_path: Path) -> None:
             delays: list[dict[str, bool]] = []
             delay = recording.backoff.delay
 
-            def told(now: float, *, maintenance: bool = False, too_big: bool = False) -> float:
+            def told(now: float, *, maintenance: bool = False, too_big: bool = False, **_: float | None) -> float:
                 delays.append({"maintenance": maintenance, "too_big": too_big})
                 return min(delay(now, maintenance=maintenance, too_big=too_big), 0.1)
 
@@ -247,7 +247,7 @@ def test_maintenance_is_given_time(tmp_path: Path) -> None:
             recording = Recording(exchange.url, tmp_path)
             told: list[bool] = []
 
-            def delay(now: float, *, maintenance: bool = False, too_big: bool = False) -> float:
+            def delay(now: float, *, maintenance: bool = False, **_: object) -> float:
                 told.append(maintenance)
                 return 0.0
 
@@ -290,6 +290,34 @@ def test_refused_handshakes_are_tried_again(tmp_path: Path) -> None:
             assert summary["refused"] == {}, "no subscription was"
             assert len(summary["sessions"]) == 1
             proved(tmp_path)
+
+    run(test)
+
+
+def test_a_busy_server_is_given_the_time_that_it_asks_for(tmp_path: Path) -> None:
+    """HTTP 429 with ``Retry-After``: the back-off is told, the next attempt is no earlier, and it is logged."""
+
+    async def test() -> None:
+        async with Exchange("BTC/USD") as exchange:
+            exchange.handshakes, exchange.retry_after = [429, 503], "90"
+            recording = Recording(exchange.url, tmp_path)
+            told: list[float | None] = []
+            waits: list[float] = []
+            delay = recording.backoff.delay
+
+            def hurry(now: float, *, busy: float | None = None, **rest: bool) -> float:
+                told.append(busy)
+                waits.append(delay(now, busy=busy, **rest))
+                return 0.0
+
+            recording.backoff.delay = hurry  # type: ignore[method-assign]  # to see what it is told, and not to wait
+            await until(lambda: recording.live(1))
+            exchange.cut()
+            await until(lambda: len(exchange.clients) == 2 and recording.live(1))
+            await recording.end()
+            assert told == [None, 90.0, 90.0, None], "forgotten once there was a connection"
+            assert min(waits[1:3]) >= 90
+            assert [line for line in recording.logged if "HTTP 429, to be tried again in 90 s" in line]
 
     run(test)
 

@@ -24,7 +24,7 @@ from krakpot.config import Config
 from krakpot.errors import FeedError
 from krakpot.log import LogLine
 from krakpot.net.backoff import Backoff, Pacer
-from krakpot.net.connection import Connection, connect
+from krakpot.net.connection import Connection, ServerBusy, connect
 
 REPORTED = (
     "refused",
@@ -136,8 +136,9 @@ class Client:
         """Stay connected until the recording or feed ends."""
         stop = self.context.stop
         maintenance = too_big = False
+        busy: float | None = None
         while not stop.is_set():
-            wait = self.backoff.delay(time.monotonic(), maintenance=maintenance, too_big=too_big)
+            wait = self.backoff.delay(time.monotonic(), maintenance=maintenance, too_big=too_big, busy=busy)
             self.state = f"connecting in {wait:.0f} s" if wait >= 1 else "connecting"
             if wait:
                 with suppress(TimeoutError):
@@ -148,6 +149,7 @@ class Client:
             try:
                 connection = await self._connect(session)
             except FeedError as error:
+                busy = error.retry_after if isinstance(error, ServerBusy) else None
                 self.attempts, self.last_error = self.attempts + 1, str(error)
                 session.add_ledger_row(
                     "refused", time.time_ns(), channel=CONNECTION, detail=json.dumps({"error": str(error)})
@@ -158,6 +160,7 @@ class Client:
                 continue
             if connection is None:
                 break
+            busy = None
             opened = time.monotonic()
             self.connected = True
             self.connection = connection

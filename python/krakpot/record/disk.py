@@ -19,7 +19,7 @@ from pathlib import Path
 
 from krakpot import _core
 from krakpot.config import Config
-from krakpot.errors import StorageError
+from krakpot.errors import StorageError, words_of
 from krakpot.lake import journal, seal
 from krakpot.lake.compact import hindrance, midnight
 from krakpot.lake.lake import Lake
@@ -64,7 +64,7 @@ class RemovalError(StorageError):
     def __init__(self, error: OSError, removed: list[Removed], lake: Path) -> None:
         """``removed`` are out of the tables all the same."""
         where = Path(error.filename or lake)
-        super().__init__(f"old days cannot be removed: {error.strerror or error}; is all in it the recorder's?", where)
+        super().__init__(f"old days cannot be removed: {words_of(error)}; is all in it the recorder's?", where)
         self.removed = removed
 
 

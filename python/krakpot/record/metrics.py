@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from krakpot import __version__
 from krakpot.config import Config
-from krakpot.errors import ConfigError
+from krakpot.errors import ConfigError, words_of
 from krakpot.net import http as http1
 from krakpot.record.client import RecordingClient
 from krakpot.record.lag import Lateness
@@ -220,7 +220,7 @@ class Metrics:
         try:
             await self._server.start(self.host, self.port)
         except OSError as error:
-            words = error.strerror or str(error)
+            words = words_of(error)
             sentence = f"--metrics: cannot listen on {self.host}, port {self.port}: {words}"
             raise ConfigError(sentence) from None
 
