@@ -167,6 +167,8 @@ class Exchange:
         """Answer no handshake."""
         self.silent = False
         """Send nothing, answer nothing, and keep the connections."""
+        self.instrument = True
+        """Whether the instrument channel is served."""
         self.refusals: dict[str, str] = {}
         """Error text for a symbol's subscriptions."""
         self.wrong: set[str] = set()
@@ -254,6 +256,8 @@ class Exchange:
         assert method in {"subscribe", "unsubscribe"}, f"the recorder asked for {method}"
         params = request["params"]
         if params["channel"] == "instrument":
+            if not self.instrument:
+                return
             client.subscribed["instrument", ""] = params
             result = {"channel": "instrument", "snapshot": True}
             client.send(frames.frame({"method": method, "req_id": number, "result": result, "success": True}))

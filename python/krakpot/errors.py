@@ -94,7 +94,7 @@ class NoLake(StorageError):
     """The folder that was named is no lake that this krakpot can read, and cannot become one."""
 
 
-_NUMBERS = {
+_NUMBERS: dict[type[BaseException], int] = {
     BrokenPipeError: errno.EPIPE,
     ConnectionAbortedError: errno.ECONNABORTED,
     ConnectionRefusedError: errno.ECONNREFUSED,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import hashlib
 import logging
 import re
@@ -557,6 +558,29 @@ def test_a_connection_attempt_can_be_called_off() -> None:
                 await task
 
     run(test)
+
+
+def test_an_attempt_that_is_called_off_at_any_moment_leaves_no_error_behind() -> None:
+    """Cancelled after any number of steps of the loop: no error that nobody retrieves, and no socket."""
+    unretrieved: list[dict[str, Any]] = []
+
+    async def test() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unretrieved.append(context))
+        async with Exchange("BTC/USD") as exchange:
+            for steps in range(12):
+                attempt = asyncio.create_task(connect(exchange.url, lambda *_: None, never))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                attempt.cancel()
+                (found,) = await asyncio.gather(attempt, return_exceptions=True)
+                if isinstance(found, Connection):
+                    found.abort()
+                del attempt, found
+                gc.collect()
+            await until(lambda: all(client.gone.is_set() for client in exchange.clients))
+
+    run(test)
+    assert unretrieved == []
 
 
 def test_what_is_sent_is_never_logged(caplog: pytest.LogCaptureFixture) -> None:

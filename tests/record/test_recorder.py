@@ -18,11 +18,11 @@ import pytest
 
 import frames
 import lakes
-from krakpot.errors import ConfigError, ConnectionLost, StorageError
+from krakpot.errors import ConfigError, ConnectionLost, FeedError, StorageError
 from krakpot.lake import journal, seal
 from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
-from krakpot.record import disk
+from krakpot.record import disk, recorder
 from krakpot.record.client import RecordingClient
 from recording import Recording, book_in, book_of, events, proved, run
 from scripted import Client, Exchange, Market, until
@@ -324,8 +324,8 @@ def test_a_busy_server_is_given_the_time_that_it_asks_for(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("moment", ["handshake", "wait"])
 def test_it_can_be_stopped_without_a_connection(tmp_path: Path, moment: str) -> None:
-    """Stopped in the middle of a handshake, or between two attempts: it ends at once, and says nothing wrong. An
-    attempt that failed is the error to tell.
+    """Stopped in the middle of a handshake, or between two attempts: it ends at once. That nothing was recorded is an
+    error, and an attempt that failed is its reason.
     """
 
     async def test() -> None:
@@ -342,10 +342,93 @@ def test_it_can_be_stopped_without_a_connection(tmp_path: Path, moment: str) -> 
                 with pytest.raises(ConnectionLost, match="no connection after 1 attempts: .*503"):
                     await recording.end()
             else:
-                assert (await recording.end())["frames"] == 0
-            assert not any("stopped while" in line for line in recording.logged)
+                with pytest.raises(FeedError, match="nothing was recorded: it was stopped before there was a conn"):
+                    await recording.end()
             proved(tmp_path)
             assert [row["kind"] for row in events(tmp_path, "start", "stop")] == ["start", "stop"]
+
+    run(test)
+
+
+# A run that records nothing is no success.
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a second is long for the instrument snapshot."""
+    monkeypatch.setattr(recorder, "PATIENCE", 0.5)
+
+
+def test_no_instrument_snapshot_is_logged_and_is_no_success(tmp_path: Path, impatient: None) -> None:
+    """A server that never sends it: said after the time-out, once a connection; the end is an error with the reason."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            exchange.instrument = False
+            recording = Recording(exchange.url, tmp_path)
+
+            def warned() -> int:
+                words = "no instrument snapshot for 0 s: without it no pair is known and nothing is subscribed; waiting"
+                return sum(line.startswith(words) for line in recording.logged)
+
+            await until(lambda: warned() == 1)
+            await asyncio.sleep(0.7)
+            exchange.cut()
+            await until(lambda: warned() == 2)
+            with pytest.raises(FeedError, match=r"nothing was recorded: ws://\S+ sent no instrument snapshot"):
+                await recording.end()
+
+    run(test)
+
+
+def test_an_instrument_snapshot_that_is_late(tmp_path: Path, impatient: None) -> None:
+    """It comes after the time-out: everything is recorded from then on, in a lake that is proved."""
+
+    async def test() -> None:
+        async with Exchange("BTC/USD") as exchange:
+            exchange.instrument = False
+            recording = Recording(exchange.url, tmp_path)
+            await until(lambda: any(line.startswith("no instrument snapshot") for line in recording.logged))
+            exchange.instrument = True
+            exchange.cut()
+            await until(lambda: recording.live(1))
+            summary = await recording.end()
+            assert len(summary["sessions"]) == 2
+            assert proved(tmp_path).ok > 0
+
+    run(test)
+
+
+def test_symbols_are_checked_also_when_the_pairs_come_late(tmp_path: Path, impatient: None) -> None:
+    """A misspelled symbol is an error even if the exchange tells its pairs only after the time-out."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            exchange.instrument = False
+            recording = Recording(exchange.url, tmp_path, symbols=("XBT/USD",))
+            await until(lambda: any(line.startswith("no instrument snapshot") for line in recording.logged))
+            exchange.instrument = True
+            exchange.cut()
+            with pytest.raises(ConfigError, match="'XBT/USD' matches none of the 3 pairs; did you mean BTC/USD"):
+                await recording.task
+
+    run(test)
+
+
+def test_a_run_whose_subscriptions_were_all_refused_is_no_success(tmp_path: Path) -> None:
+    """The error has the exchange's reason."""
+
+    async def test() -> None:
+        async with Exchange("BTC/USD") as exchange:
+            exchange.refusals["BTC/USD"] = "Currency pair not supported BTC/USD"
+            recording = Recording(exchange.url, tmp_path)
+            await until(lambda: len(recording.recorder.refused) == 3)
+            words = (
+                r"nothing was recorded: the exchange refused book BTC/USD \(and 2 more\): Currency pair not supported"
+            )
+            with pytest.raises(FeedError, match=words):
+                await recording.end()
+            assert len(events(tmp_path, "refused")) == 3
 
     run(test)
 

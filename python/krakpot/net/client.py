@@ -125,6 +125,10 @@ class Client:
         """How long reading was paused in total, ns."""
         self.connected = False
         """Whether there ever was a connection."""
+        self.opened_at = 0.0
+        """When the current connection was opened, monotonic seconds; 0 without one."""
+        self.subscribed = False
+        """Whether the exchange ever confirmed a subscription."""
         self.attempts = 0
         """Attempts that failed."""
         self.last_error = ""
@@ -161,14 +165,14 @@ class Client:
             if connection is None:
                 break
             busy = None
-            opened = time.monotonic()
+            opened = self.opened_at = time.monotonic()
             self.connected = True
             self.connection = connection
             self.state = "connected"
             stopped = asyncio.create_task(stop.wait())
             await asyncio.wait((stopped, connection.closed), return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
-            self.connection = None
+            self.connection, self.opened_at = None, 0.0
             if stop.is_set():
                 await connection.close("stopped")
                 break
@@ -303,6 +307,8 @@ class Client:
                 # The exchange can make up symbols without end, so the number is limited.
                 if what in refused or len(refused) < REFUSED_MAX:
                     refused[what] = reason
+            if kind == "subscribed" and channel != "instrument":
+                self.subscribed = True
             if kind in REPORTED:
                 detail = event["detail"]
                 line = " ".join(filter(None, (kind.replace("_", " "), channel, symbol, detail)))

@@ -87,6 +87,8 @@ class Connection(asyncio.Protocol):
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done when the connection is gone, with the reason in words."""
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Nobody waits for it when `connect` was cancelled before the transport was there.
+        self.opened.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.too_big = False
         """Whether a message beyond the limit ended the connection."""
         self._transport: asyncio.Transport | None = None
