@@ -686,14 +686,16 @@ def test_a_recording_ends_in_order_before_the_disk_is_full(tmp_path: Path, monke
             await until(lambda: recording.live(3))
             await until(lambda: recording.counts["frames"] > 200)
             usage = os.statvfs(tmp_path)
-            monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=10, f_frsize=usage.f_frsize))
-            with pytest.raises(StorageError, match=r"the disk has 0.00 GB left, less than --min-free, 0.20 GB"):
+            monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10 * usage.f_frsize))
+            with pytest.raises(
+                StorageError, match=r"the disk has \d+\.\d kB left, less than the 200\.0 MB of --min-free"
+            ):
                 await recording.task
         assert journal.journals(tmp_path) == []
         assert proved(tmp_path).ok > 100
         ends = events(tmp_path, "disconnect", "stop", "recovered")
         assert [row["kind"] for row in ends] == ["disconnect", "stop"]
-        assert "the disk has 0.00 GB left" in ends[0]["facts"]["reason"]
+        assert "kB left, less than the 200.0 MB" in ends[0]["facts"]["reason"]
 
     run(test)
 

@@ -186,8 +186,8 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> None:
     from krakpot import config as module
 
     config = module.load(options, file=file)
-    from krakpot.cli.screen import Screen, size, span
-    from krakpot.log import LogLine
+    from krakpot.cli.screen import Screen, span
+    from krakpot.log import LogLine, size
     from krakpot.record import run
 
     with Screen(quiet=json_, json=config.log_format == "json", level=config.log_level) as screen:
@@ -667,8 +667,8 @@ def compact(lake: Path, dates: str | None, grace: str, *, json_: bool) -> None:
     Safe at any time, any number of times, beside a living recorder; what was interrupted is finished by the next run.
     Needs as much room as the largest day again. Exit 1: a day had to be left as it is.
     """
-    from krakpot.cli.screen import size
     from krakpot.lake import compact as module
+    from krakpot.log import size
     from krakpot.values import duration as seconds
 
     wait = 0.0 if grace in ("0", "0s") else _read(seconds, grace, "--grace")

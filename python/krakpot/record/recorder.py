@@ -28,7 +28,7 @@ from krakpot.net.client import Client, add_counts, supervise, uuid7
 from krakpot.net.proxy import chosen
 from krakpot.record import disk
 from krakpot.record.client import RecordingClient, RecordingContext
-from krakpot.record.cputime import Stages
+from krakpot.record.cputime import NOT_MEASURED, Stages
 from krakpot.record.estimate import estimate
 from krakpot.record.lag import Lag, Lateness
 from krakpot.record.level3 import Level3Pool
@@ -181,6 +181,8 @@ class Recorder:
         self._sealing_task = self._run_task(self.sealer.run())
         if config.duration is not None:
             self._loop.call_later(config.duration, self.stop)
+        if NOT_MEASURED:
+            self._log(NOT_MEASURED)
         self._begun = time.monotonic()
 
     async def _end(self) -> None:
