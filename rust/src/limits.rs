@@ -39,7 +39,11 @@ pub const BATCH_MAX: usize = 50;
 /// Symbols asked for and not yet answered (ack, and snapshot where one is due), all channels together.
 pub const WAITING_MAX: usize = 200;
 /// Units of level-3 subscriptions that Kraken grants a standard account in a second.
-pub const LEVEL3_RATE: u32 = 200;
+pub const LEVEL3_RATE: u32 = LEVEL3_RATES[0].1;
+/// The same by account.
+pub const LEVEL3_RATES: [(&str, u32); 2] = [("standard", 200), ("pro", 500)];
+/// Units that a level-3 subscription costs, by its depth.
+pub const LEVEL3_COSTS: [(u16, u32); 3] = [(LEVEL3_DEPTHS[0], 5), (LEVEL3_DEPTHS[1], 25), (LEVEL3_DEPTHS[2], 100)];
 /// Bytes of a token from which it is hidden in what comes back; Kraken's have more than 40.
 pub const SECRET_LENGTH_MIN: usize = 8;
 /// Tokens of a session that are looked for, the latest ones.

@@ -3,12 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use krakpot_core::book::level2::{Outcome, Terms};
-use krakpot_core::book::level3;
+use krakpot_core::book::level3::Orders;
+use krakpot_core::book::synced::{BookMeta, Outcome, Synced};
 use krakpot_core::decimal::Decimal;
 use krakpot_core::session::{Options, Session};
-use krakpot_core::wire::decode::parse_time;
 use krakpot_core::wire::message::{Kind, OrderEntry, OrderEvent, OrderId, Side};
+use krakpot_core::wire::time::parse_time;
 
 /// The folder of recorded frames; without one the test says so and ends.
 fn data() -> Option<PathBuf> {
@@ -83,28 +83,28 @@ fn the_documented_level_3_snapshot_verifies() {
             }
         }
         assert_eq!(entries.len(), 35, "14 asks and 21 bids");
-        let terms = Terms {
+        let meta = BookMeta {
             kind: Kind::Snapshot,
             checksum: told["checksum"].as_u64().and_then(|checksum| u32::try_from(checksum).ok()),
             depth: 10,
             price_precision: 1,
             qty_precision: 8,
         };
-        assert_eq!(terms.checksum, Some(1_063_832_831));
+        assert_eq!(meta.checksum, Some(1_063_832_831));
         let mut buffer = Vec::new();
-        let mut life = level3::Life::default();
+        let mut synced = Synced::<Orders>::default();
         // The order within a message is none: told backwards, it is the same book.
         for _ in 0..2 {
-            assert_eq!(life.apply(&terms, &entries, &mut buffer), Ok(Outcome::Ok), "{file}");
+            assert_eq!(synced.apply(&meta, &entries, &mut buffer), Ok(Outcome::Ok), "{file}");
             entries.reverse();
         }
         let first = OrderId::new("OTCFZG-YOE2Q-LQKNM3").expect("an id");
-        let book = life.book().expect("alive");
+        let book = synced.book().expect("alive");
         let third = book.find(OrderId::new("OMPHVY-IZPJ4-KOKA3P").expect("an id")).expect("in the book");
         assert_eq!((third.orders_ahead, third.qty_ahead, third.price), (2, 88_968_699 + 45_210_000, 449_394));
         assert_eq!(book.queue(Side::Bid, 449_394).next().map(|(id, ..)| id), Some(first));
         entries.iter_mut().filter(|entry| entry.id == first).for_each(|entry| entry.timestamp += 3_000_000_000);
-        assert!(matches!(life.apply(&terms, &entries, &mut buffer), Ok(Outcome::Mismatch { .. })), "{file}");
+        assert!(matches!(synced.apply(&meta, &entries, &mut buffer), Ok(Outcome::Mismatch { .. })), "{file}");
     }
 }
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from krakpot.config import from_mapping
-from krakpot.errors import ConfigError, StorageError
+from krakpot.errors import StorageError
 from krakpot.feed.sidecar import Beside
 from krakpot.lake import journal
 from krakpot.lake.lake import Lake
@@ -29,22 +28,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-def test_options_come_from_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the folder's krakpot.toml nor the variables change what a strategy asked for, but for the key pair."""
-    (tmp_path / "krakpot.toml").write_text("depth = 1000\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KRAKPOT_DEPTH", "500")
-    monkeypatch.setenv("KRAKPOT_API_KEY", "key")
-    monkeypatch.setenv("KRAKPOT_API_SECRET", "c2VjcmV0")
-    config = from_mapping({"out": "lake", "channels": ["book", "level3"]})
-    assert (config.depth, config.api_key, config.api_secret) == (100, "key", "c2VjcmV0")
-    for wrong in ({"dept": 10}, {"api_key": "key"}):
-        with pytest.raises(ConfigError, match=f"record: unknown option '{next(iter(wrong))}'; allowed are channels"):
-            from_mapping(wrong)
-    with pytest.raises(ConfigError, match="--depth: 11 is not allowed"):
-        from_mapping({"depth": 11})
 
 
 def test_it_records_until_it_is_told_to_stop(tmp_path: Path) -> None:

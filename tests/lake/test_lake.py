@@ -15,6 +15,7 @@ import lakes
 from krakpot import Lake, _core
 from krakpot.errors import StorageError
 from krakpot.lake import seal
+from krakpot.lake.format import open_lake, polars_schema
 
 MIDNIGHT = frames.START // frames.DAY * frames.DAY + frames.DAY
 
@@ -32,7 +33,7 @@ def test_a_table_is_what_its_parts_hold(lake: Lake) -> None:
     compared = 0
     for table in _core.TABLES:
         frame = lake.scan(table).collect()
-        assert dict(frame.schema) == seal.polars_schema(table)
+        assert dict(frame.schema) == polars_schema(table)
         assert_frame_equal(lakes.by_place(frame), lakes.rows(lake.path, table))
         compared += frame.height
     assert compared > 1000
@@ -180,11 +181,11 @@ def test_coverage_says_why_it_ended(tmp_path: Path) -> None:
 
 def test_an_empty_lake_gives_empty_frames(tmp_path: Path) -> None:
     """Right columns, no rows, no error."""
-    seal.open_lake(tmp_path)
+    open_lake(tmp_path)
     empty = Lake(tmp_path)
     for table in _core.TABLES:
         frame = empty.scan(table, "BTC/USD", "2026-01-01") if table != "assets" else empty.scan(table)
-        assert dict(frame.collect().schema) == seal.polars_schema(table)
+        assert dict(frame.collect().schema) == polars_schema(table)
     assert empty.coverage().height == 0
     assert (empty.symbols(), empty.sessions()) == ([], [])
     assert empty.verify().proved

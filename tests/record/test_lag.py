@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -50,7 +51,7 @@ def nanoseconds(seconds: float) -> object:
 def test_a_loop_in_time_is_not_late() -> None:
     """A hundred moments a second, none late; each is reported once."""
     loop = Loop()
-    lag = Lag(loop)
+    lag = Lag(cast("asyncio.AbstractEventLoop", loop))
     assert lag.take() is None, "no moment was due"
     loop.run(1.005)
     assert lag.take() == Lateness(0, 0, 0)
@@ -60,7 +61,7 @@ def test_a_loop_in_time_is_not_late() -> None:
 def test_a_loop_that_is_always_late() -> None:
     """Three milliseconds each time."""
     loop = Loop()
-    lag = Lag(loop)
+    lag = Lag(cast("asyncio.AbstractEventLoop", loop))
     loop.run(1.0, late=0.003)
     late = lag.take()
     assert late is not None
@@ -70,7 +71,7 @@ def test_a_loop_that_is_always_late() -> None:
 def test_a_stop_counts_for_every_moment_within_it() -> None:
     """A stop of half a second in a second: the largest is the stop, and half of all moments fall into it, evenly."""
     loop = Loop()
-    lag = Lag(loop)
+    lag = Lag(cast("asyncio.AbstractEventLoop", loop))
     loop.run(0.255)
     loop.block(0.5)
     loop.run(0.25)
@@ -87,7 +88,7 @@ def test_a_stop_counts_for_every_moment_within_it() -> None:
 def test_what_is_stopped_measures_no_more() -> None:
     """The timer is called off."""
     loop = Loop()
-    lag = Lag(loop)
+    lag = Lag(cast("asyncio.AbstractEventLoop", loop))
     lag.stop()
     loop.run(1.0)
     assert lag.take() is None

@@ -12,11 +12,15 @@ import pytest
 import frames
 from krakpot import _core
 from krakpot.lake import journal, seal
+from krakpot.lake.format import JOURNALS, open_lake
 from krakpot.lake.lake import Lake
 from krakpot.net.client import uuid7
 from krakpot.record import sealer
 from recording import Recording, proved, run
 from scripted import Exchange, until
+
+NAME = "20260802T033550-019e0000-0000-7000-8000-000000000000"
+"""Begin of a journal's name."""
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,7 @@ def test_journals_are_sealed_on_the_way(tmp_path: Path) -> None:
     """
 
     async def test() -> None:
-        seal.open_lake(tmp_path)
+        open_lake(tmp_path)
         dead = journal.Writer(tmp_path, uuid7())
         session = _core.Session(dead.session, passive=True)
         now = time.time_ns()
@@ -115,13 +119,13 @@ def test_a_sealer_that_hangs_is_ended_and_reported(tmp_path: Path, monkeypatch: 
 
 def test_a_sealer_that_makes_progress_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backlog takes as long as it takes: what counts is the time since the last journal."""
-    folder = tmp_path / journal.FOLDER
+    folder = tmp_path / JOURNALS
     folder.mkdir()
     for n in range(4):
-        (folder / f"{n}{journal.SUFFIX}").touch()
+        (folder / f"{NAME}-{n}{journal.SUFFIX}").touch()
     slow = tmp_path / "slow"
     slow.write_text(
-        f"#!/bin/sh\nfor n in 0 1 2 3; do sleep 0.4; rm {folder}/$n{journal.SUFFIX}; done\n"
+        f"#!/bin/sh\nfor n in 0 1 2 3; do sleep 0.4; rm {folder}/{NAME}-$n{journal.SUFFIX}; done\n"
         'echo \'{"recovered": [], "torn": []}\'\n'
     )
     slow.chmod(0o755)

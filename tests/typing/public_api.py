@@ -13,7 +13,7 @@ from krakpot import _core
 from krakpot.config import Config
 from krakpot.exchange.server import ExchangeServer
 from krakpot.exchange.server import Options as ExchangeOptions
-from krakpot.lake.lake import Part
+from krakpot.lake.format import Part
 from krakpot.lake.sample import BookAt
 from krakpot.lake.verify import Report, verify
 from krakpot.record.ingest import Result, ingest
@@ -76,7 +76,7 @@ async def live(path: Path) -> None:
             assert_type(tables, dict[str, _core.Batch])
         feed.on("book", print, symbol="BTC/USD")
         assert_type(await feed.run(), None)
-    krakpot.Feed(["BTC/USD"], when_slow="drop")  # type: ignore[arg-type]  # wait, newest or fail
+    krakpot.Feed(["BTC/USD"], slow_reader="drop")  # type: ignore[arg-type]  # wait, newest or fail
 
 
 def errors(error: krakpot.KrakpotError) -> None:

@@ -2,7 +2,8 @@
 
 use arrow_array::RecordBatch;
 use krakpot_lake::batch::batch;
-use krakpot_core::book::level2::{Book, Life, Outcome, Terms};
+use krakpot_core::book::level2::Book;
+use krakpot_core::book::synced::{BookMeta, Outcome, Synced};
 use krakpot_core::wire::decode::Decoder;
 use krakpot_core::wire::message::{Entry, Message};
 use krakpot_core::table::rows::Values;
@@ -97,7 +98,7 @@ pub fn answer(case: &Case) -> Answer {
 }
 
 /// Decoded messages of a case, for the book alone.
-pub type Messages = Vec<(Terms, Vec<Entry>)>;
+pub type Messages = Vec<(BookMeta, Vec<Entry>)>;
 
 /// Decodes a case.
 ///
@@ -111,9 +112,9 @@ pub fn messages(case: &Case) -> Messages {
             .decode(frame, |message, entries| {
                 let Message::Book(kind, data) = message else { panic!("a book frame") };
                 let (price_precision, qty_precision) = case.precision;
-                let terms =
-                    Terms { kind, checksum: data[0].checksum, depth: case.depth, price_precision, qty_precision };
-                (terms, entries.levels.to_vec())
+                let meta =
+                    BookMeta { kind, checksum: data[0].checksum, depth: case.depth, price_precision, qty_precision };
+                (meta, entries.levels.to_vec())
             })
             .expect("a book frame")
     };
@@ -126,10 +127,10 @@ pub fn messages(case: &Case) -> Messages {
 /// If a message cannot be held.
 #[must_use]
 pub fn apply(messages: &Messages) -> u64 {
-    let (mut life, mut buffer) = (Life::default(), Vec::new());
+    let (mut synced, mut buffer) = (Synced::<Book>::default(), Vec::new());
     let mut right = 0;
-    for (terms, entries) in messages {
-        right += u64::from(life.apply(terms, entries, &mut buffer).expect("held") == Outcome::Ok);
+    for (meta, entries) in messages {
+        right += u64::from(synced.apply(meta, entries, &mut buffer).expect("held") == Outcome::Ok);
     }
     right
 }

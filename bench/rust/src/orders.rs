@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
-use krakpot_core::book::level2::{Outcome, Terms};
+use krakpot_core::book::synced::{BookMeta, Outcome, Synced};
 use krakpot_core::decimal::Decimal;
 use krakpot_core::wire::message::{Kind, OrderEntry, OrderEvent, OrderId, Side};
-use krakpot_core::book::level3::Life;
+use krakpot_core::book::level3::Orders;
 use krakpot_core::table::schema::Table;
 use krakpot_core::session::{Options, Session};
 use krakpot_frames::{Random, padded};
@@ -265,7 +265,7 @@ pub fn checked_book(depth: u16, frames: &[Vec<u8>]) -> (u64, u64) {
         drop(std::hint::black_box(session.drain()));
     }
     let counts = session.counts();
-    let wrong = (counts.level3.bad, counts.unchecked, counts.errors, counts.absent);
+    let wrong = (counts.level3.bad, counts.unchecked, counts.errors, counts.unknown_entries);
     assert_eq!(wrong, (0, 0, 0, 0), "depth {depth}: every frame is proved");
     (counts.level3.ok, counts.rows[Table::Orders as usize])
 }
@@ -277,16 +277,16 @@ pub fn checked_book(depth: u16, frames: &[Vec<u8>]) -> (u64, u64) {
 /// If a message cannot be held.
 #[must_use]
 pub fn krakpot(case: &Case, level2: bool) -> (u64, u64) {
-    let (mut life, mut buffer, mut entries) = (Life::default(), Vec::new(), Vec::new());
+    let (mut synced, mut buffer, mut entries) = (Synced::<Orders>::default(), Vec::new(), Vec::new());
     let (mut right, mut sum) = (0, 0);
     let mut kind = Kind::Snapshot;
     for (checksum, message) in &case.messages {
         entries.clear();
         entries.extend(message.iter().map(entry));
         let (price_precision, qty_precision) = PRECISION;
-        let terms = Terms { kind, checksum: Some(*checksum), depth: case.depth, price_precision, qty_precision };
-        right += u64::from(life.apply(&terms, &entries, &mut buffer).expect("held") == Outcome::Ok);
-        if let Some(book) = life.book_mut().filter(|_| level2) {
+        let meta = BookMeta { kind, checksum: Some(*checksum), depth: case.depth, price_precision, qty_precision };
+        right += u64::from(synced.apply(&meta, &entries, &mut buffer).expect("held") == Outcome::Ok);
+        if let Some(book) = synced.book_mut().filter(|_| level2) {
             sum += u64::from(book.checksum_level2(&mut buffer));
         }
         kind = Kind::Update;
@@ -364,20 +364,20 @@ pub fn bytes_per_order(orders: u64) -> Option<f64> {
     let mut buffer = Vec::new();
     let mut books = Vec::new();
     for _ in 0..BOOKS {
-        let mut life = Life::default();
-        let mut terms =
-            Terms { kind: Kind::Snapshot, checksum: None, depth: 1000, price_precision: 1, qty_precision: 8 };
+        let mut synced = Synced::<Orders>::default();
+        let mut meta =
+            BookMeta { kind: Kind::Snapshot, checksum: None, depth: 1000, price_precision: 1, qty_precision: 8 };
         for n in 0..orders {
             let id = format!("O{:0>5}-{:0>5}-AAAAAA", n % 99_999, n / 99_999);
             let (side, price) = (SIDES[usize::from(n % 2 == 1)], 10_000 + n % 2000);
             let price = if side == Side::Bid { price } else { price + 2000 };
             let told = Entry { side, event: OrderEvent::Add, id, price, qty: n + 1, timestamp: 0 };
-            life.apply(&terms, &[entry(&told)], &mut buffer).expect("held");
-            terms.kind = Kind::Update;
+            synced.apply(&meta, &[entry(&told)], &mut buffer).expect("held");
+            meta.kind = Kind::Update;
         }
-        books.push(life);
+        books.push(synced);
     }
-    let held: usize = books.iter().filter_map(|life| life.book()).map(krakpot_core::book::level3::Orders::len).sum();
+    let held: usize = books.iter().filter_map(|synced| synced.book()).map(Orders::len).sum();
     assert_eq!(held as u64, BOOKS * orders, "every order is held");
     #[allow(clippy::cast_precision_loss, reason = "below 2^52")]
     let bytes = resident()?.saturating_sub(before) as f64 / held as f64;

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from krakpot.cli import capacity_run
 from krakpot.cli.capacity_run import CORES, Load, Step
 from krakpot.errors import ConfigError
-from krakpot.lake.journal import storage_error
+from krakpot.lake.format import storage_error
 from krakpot.log import size
 from krakpot.record.cputime import STAGES
 

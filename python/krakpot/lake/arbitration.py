@@ -17,7 +17,7 @@ import polars as pl
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from krakpot.lake.lake import Lake
+    from krakpot.lake.folder import View
 
 CHANNELS = {"book": "book", "orders": "level3", "trades": "trade", "ticker": "ticker", "ohlc": "ohlc"}
 """Tables that can have several sources, and the channels that fill them."""
@@ -147,7 +147,7 @@ class Both(NamedTuple):
     spans: tuple[Span, Span]
 
 
-def differences(lake: Lake, coverage: pl.DataFrame) -> list[str]:
+def differences(view: View, coverage: pl.DataFrame) -> list[str]:
     """Say of any two sessions that followed a symbol at one time what each had that the other lacks.
 
     Compared is what both covered, from the later first message to the earlier last one, in the exchange's order.
@@ -159,7 +159,7 @@ def differences(lake: Lake, coverage: pl.DataFrame) -> list[str]:
             for first, second in _pairs(spans):
                 pairs[first.session, second.session].append(Both(symbol, (first, second)))
         files: dict[str, list[Path]] = defaultdict(list)
-        for part in lake.parts(table):
+        for part in view.of(table):
             files[part.session].append(part.path)
         unread = []
         for pair, what in sorted(pairs.items()):

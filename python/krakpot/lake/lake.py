@@ -9,90 +9,26 @@ receive time; times without a zone are UTC.
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Iterable, Iterator
-from datetime import date, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from krakpot import _core
 from krakpot.lake import arbitration as several
-from krakpot.lake import journal, seal
+from krakpot.lake.folder import Folder
+from krakpot.lake.format import BOOK_KINDS, SOURCES, Numbers, Sources, polars_schema, stamp
+from krakpot.lake.ledger import ALIVE_MARGIN, BEGINS, ENDS, MARKS, REFUSALS, SINCE
 from krakpot.values import Time, nanoseconds
 
 if TYPE_CHECKING:
     from krakpot.lake.sample import BookAt, By
     from krakpot.lake.verify import Report
 
-Numbers = Literal["decimal", "float"]
-Sources = Literal["one", "all"]
 
-BEGINS = {"book": "snapshot", "level3": "snapshot", "trade": "subscribed", "ticker": "subscribed", "ohlc": "subscribed"}
-"""The ledger row with which a channel's coverage of a symbol begins."""
-ENDS = ("unsubscribed", "mismatch", "crossed", "gap", "gone", "decode_error", "limit", "delisted", "disconnect")
-"""Ledger rows that end it."""
-SINCE = ("gap", "disconnect")
-"""Of these, the rows that are written when it is noticed, and tell since when nothing came."""
-COMPACTED = "c"
-"""Before the number of a part, in its name: many parts were merged into it."""
-MARKS = ["entry", "ts_recv", "ts_from", "kind", "channel", "symbol"]
-"""Columns of the ledger that coverage is told by."""
-SOURCES = ("one", "all")
-BOOKS = ("book", "level3")
-"""Channels of which a book is kept."""
-REFUSALS = ("decode_error", "limit")
-"""Of these, the rows that end nothing but a book, and only where they name its symbol."""
-ALIVE_MARGIN = 1_000_000_000
-"""A session that ended without a word covers until one second after its last ``alive`` row, ns."""
-
-
-class Part(NamedTuple):
-    """A part by its name."""
-
-    path: Path
-    table: str
-    date: date
-    session: str
-    number: int
-    """Of its journal, or of the part among the compacted ones of its day."""
-    compacted: bool = False
-
-    @property
-    def unit(self) -> tuple[str, int]:
-        """What its rows are read with, in order: a journal's of a day; compacted parts of a day all at once."""
-        return str(self.date), -1 if self.compacted else self.number
-
-
-class Lake:
+class Lake(Folder):
     """A recorded lake. ``StorageError`` if the folder is none, or of a later version."""
-
-    def __init__(self, path: str | Path) -> None:
-        """Open the lake at ``path``."""
-        self.path = Path(path)
-        seal.check_lake(self.path)
-
-    def __repr__(self) -> str:
-        """Show the path."""
-        return f"Lake({str(self.path)!r})"
-
-    def parts(self, table: str) -> list[Part]:
-        """Published parts of a table, by date, session and number; compacted ones first."""
-        if table not in _core.TABLES:
-            sentence = f"no table {table!r}; tables: {', '.join(_core.TABLES)}"
-            raise ValueError(sentence)
-        parts = []
-        for path in (self.path / table).glob("date=*/*.parquet"):
-            _, _, rest = path.stem.partition("-")
-            session, _, number = rest.rpartition("-")
-            compacted = number.startswith(COMPACTED)
-            digits = number.removeprefix(COMPACTED)
-            if session and digits.isdigit():
-                day = date.fromisoformat(path.parent.name.removeprefix("date="))
-                parts.append(Part(path, table, day, session, int(digits), compacted))
-        return sorted(parts, key=lambda part: (part.date, part.session, not part.compacted, part.number))
 
     def scan(
         self,
@@ -114,14 +50,13 @@ class Lake:
         until = None if end is None else nanoseconds(end)
         turns = sources == "one" and table in several.CHANNELS
         # What another session had before decides what is taken of this one.
-        first_day = None if begin is None else journal.stamp(begin).date() - timedelta(days=turns)
+        first_day = None if begin is None else stamp(begin).date() - timedelta(days=turns)
         chosen = [
             part
             for part in self.parts(table)
-            if (first_day is None or part.date >= first_day)
-            and (until is None or part.date <= journal.stamp(until).date())
+            if (first_day is None or part.date >= first_day) and (until is None or part.date <= stamp(until).date())
         ]
-        schema = seal.polars_schema(table)
+        schema = polars_schema(table)
         paths = [part.path for part in chosen]
         frame = pl.scan_parquet(paths, hive_partitioning=False) if paths else pl.LazyFrame(schema=schema)
         frame = frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
@@ -145,25 +80,6 @@ class Lake:
             sentence = f"numbers={numbers!r}; allowed: 'decimal', 'float'"
             raise ValueError(sentence)
         return frame
-
-    def check_symbols(self, wanted: list[str]) -> None:
-        """Raise ``ValueError``, with names that are near, for a symbol that the lake does not have."""
-        known = self.symbols()
-        for symbol in wanted:
-            if known and symbol not in known:
-                near = difflib.get_close_matches(symbol, known, 3, 0.6)
-                hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {len(known)} others"
-                sentence = f"the lake has no symbol {symbol!r}{hint}"
-                raise ValueError(sentence)
-
-    def symbols(self) -> list[str]:
-        """Symbols that the lake knows of, sorted."""
-        names: set[str] = set()
-        for table in ("pairs", "ledger"):
-            if self.parts(table):
-                column = self.scan(table).select(pl.col("symbol").drop_nulls().unique()).collect()["symbol"]
-                names.update(column)
-        return sorted(names)
 
     def book(
         self,
@@ -284,10 +200,6 @@ class Lake:
         """Everything that happened to the recording."""
         return self.scan("ledger", None, start, end)
 
-    def sessions(self) -> list[str]:
-        """Sessions with a part in any table, by their time (a session's name begins with it)."""
-        return sorted({part.session for table in _core.TABLES for part in self.parts(table)})
-
     def coverage(self) -> pl.DataFrame:
         """Which channel and symbol is known from when to when, and why it ended.
 
@@ -328,7 +240,7 @@ def _spans(ledger: pl.DataFrame) -> Iterator[dict[str, object]]:
         elif kind in ENDS:
             for key in list(open_spans):
                 if (symbol is None or key[1] == symbol) and (channel is None or key[0] == channel):
-                    if kind in REFUSALS and (symbol is None or key[0] not in BOOKS):
+                    if kind in REFUSALS and (symbol is None or key[0] not in {kind.channel for kind in BOOK_KINDS}):
                         continue
                     begin = open_spans.pop(key)
                     # The message of ``since`` is the last one that is covered.
@@ -337,8 +249,3 @@ def _spans(ledger: pl.DataFrame) -> Iterator[dict[str, object]]:
     for (channel, symbol), ts in open_spans.items():
         until = max(ts, int(last_alive) + ALIVE_MARGIN if isinstance(last_alive, int) else ts)
         yield {"channel": channel, "symbol": symbol, "ts_from": ts, "ts_to": until, "reason": "unfinished"}
-
-
-def detail(text: str | None) -> dict[str, object]:
-    """Facts of a ledger row; empty where there are none."""
-    return dict(json.loads(text)) if text else {}

@@ -26,11 +26,12 @@ import pyarrow.parquet as pq
 from krakpot import _core
 from krakpot.lake import arbitration as sources
 from krakpot.lake import journal
-from krakpot.lake.seal import polars_schema
-from krakpot.lake.verify import BOOKS, Books, life_ends
+from krakpot.lake.format import BOOK_KINDS, BookKind, Numbers, polars_schema, stamp
+from krakpot.lake.ledger import book_ends
 
 if TYPE_CHECKING:
-    from krakpot.lake.lake import Lake, Numbers, Part
+    from krakpot.lake.format import Part
+    from krakpot.lake.lake import Lake
 
 By = Literal["recv", "event"]
 """Whose time counts: of receipt here, or the exchange's."""
@@ -139,20 +140,21 @@ class Reader:
     def __init__(self, lake: Lake, symbol: str, *, channel: str = "book", by: By = "recv") -> None:
         """Read what the ledger says of the symbol; ``ValueError`` for one that the lake does not have."""
         lake.check_symbols([symbol])
-        kinds = {books.channel: books for books in BOOKS}
+        kinds = {kind.channel: kind for kind in BOOK_KINDS}
         for name, value, allowed in (("channel", channel, tuple(kinds)), ("by", by, get_args(By))):
             if value not in allowed:
                 sentence = f"{name}={value!r}; allowed: {', '.join(map(repr, allowed))}"
                 raise ValueError(sentence)
         self.lake = lake
         self.symbol = symbol
-        self.books: Books = kinds[channel]
+        self.books: BookKind = kinds[channel]
         self.event = by == "event"
         self.spans, self.ledger = self._told()
 
     def _told(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Coverage of the symbol, and the ledger's rows that are about it."""
-        from krakpot.lake.lake import MARKS, covered  # noqa: PLC0415  # it needs this module
+        from krakpot.lake.lake import covered  # noqa: PLC0415  # it needs this module
+        from krakpot.lake.ledger import MARKS  # noqa: PLC0415  # as above
 
         mine = [pl.col(name).is_null() | (pl.col(name) == value) for name, value in
                 (("symbol", self.symbol), ("channel", self.books.channel))]  # fmt: skip
@@ -201,7 +203,7 @@ class Reader:
                 pieces = self._pieces(str(session), asked["ts"])
                 cores = [core(str(session), asked) for _ in pieces]
                 files = self._files(str(session), asked["ts"], pieces[0].first)
-                ends = life_ends(self.ledger.filter(pl.col("session") == session), self.books.channel)
+                ends = book_ends(self.ledger.filter(pl.col("session") == session), self.books.channel)
                 ends = ends.select("symbol", "message", "kind")
                 jobs = [
                     pool.submit(
@@ -252,7 +254,7 @@ class Reader:
             if end - SKEW > last:
                 rows.append((begin, end, session, reason))
                 continue
-            files = [part.path for part in self._parts(self.books.messages, session, journal.stamp(begin).date())]
+            files = [part.path for part in self._parts(self.books.messages, session, stamp(begin).date())]
             until = None
             if files:
                 since, to = (pl.lit(at).cast(TIME) for at in (begin, end))
@@ -277,7 +279,7 @@ class Reader:
         """Where to begin: with the last book of its own before the first time, and again at each checkpoint."""
         margin = SKEW if self.event else 0
         begin, end = (int(time) for time in times.cast(pl.Int64).gather([0, -1]))
-        days = journal.stamp(begin - margin).date() - timedelta(days=1), journal.stamp(end + margin).date()
+        days = stamp(begin - margin).date() - timedelta(days=1), stamp(end + margin).date()
         made = self._checkpoints(session, *days).group_by("message").agg(pl.col("ts_recv").first()).collect()
         snapshots = self.ledger.filter(session=session, kind="snapshot", symbol=self.symbol).drop_nulls("message")
         own = [(number, ts, ts) for number, ts in made.cast({"ts_recv": pl.Int64}).iter_rows()]
@@ -296,7 +298,7 @@ class Reader:
         begin, end = (int(time) for time in times.cast(pl.Int64).gather([0, -1]))
         anchor = self.ledger.filter(pl.col("session") == session, pl.col("message") >= first)["ts_recv"]
         oldest = min(int(anchor.cast(pl.Int64).min() or begin), begin) - margin  # type: ignore[arg-type]  # whole numbers
-        days = journal.stamp(oldest).date() - timedelta(days=1), journal.stamp(end + margin).date()
+        days = stamp(oldest).date() - timedelta(days=1), stamp(end + margin).date()
         files = []
         for part in self._parts(self.books.messages, session, *days):
             data = pq.read_metadata(part.path)
@@ -327,7 +329,7 @@ class Reader:
         """Rebuild the books of one piece; ``times`` if it is the first, whose checkpoint stands for what was before."""
         core.ends(ends)
         if piece.checkpoint is not None:
-            day = journal.stamp(piece.checkpoint).date()
+            day = stamp(piece.checkpoint).date()
             rows = self._checkpoints(session, day - timedelta(days=1), day).filter(pl.col("message") == piece.first)
             core.checkpoints(rows.select(self.books.checkpoint_columns).sort("entry").collect())
             if times is not None:

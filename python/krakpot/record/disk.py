@@ -19,8 +19,9 @@ from pathlib import Path
 from krakpot import _core
 from krakpot.config import Config
 from krakpot.errors import StorageError, words_of
-from krakpot.lake import journal, seal
+from krakpot.lake import journal
 from krakpot.lake.compact import hindrance, midnight
+from krakpot.lake.format import hold, storage_error
 from krakpot.lake.lake import Lake
 from krakpot.log import LogLine, size
 from krakpot.record import clock as hostclock
@@ -38,7 +39,7 @@ def check_room(lake: Path, least: int) -> None:
     try:
         free = shutil.disk_usage(lake).free
     except OSError as error:
-        raise journal.storage_error(error, "look at the lake", lake) from error
+        raise storage_error(error, "look at the lake", lake) from error
     if free < least:
         raise StorageError(
             f"the disk has {size(free)} left, less than the {size(least)} of --min-free; "
@@ -92,7 +93,7 @@ def expire(lake: Path, keep: timedelta, now: datetime) -> list[Removed] | None:
     aside = lake / FOLDER
     if not old and not aside.exists():
         return []
-    with seal.hold(lake, exclusive=True, wait=False) as had:
+    with hold(lake, exclusive=True, wait=False) as had:
         if not had:
             return None
         removed: list[Removed] = []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Protocol
 
 EVERY = 0.01
 """Seconds between two looks: short compared with a second, so that percentiles mean something, and nearly free."""
@@ -23,23 +22,6 @@ class Lateness:
     p99: int
 
 
-class Timer(Protocol):
-    """A call that is due later."""
-
-    def cancel(self) -> None:
-        """Call it off."""
-
-
-class Clock(Protocol):
-    """The two methods of an event loop that are used here."""
-
-    def time(self) -> float:
-        """Monotonic seconds."""
-
-    def call_at(self, when: float, callback: object, /) -> Timer:
-        """Call ``callback`` at a time."""
-
-
 class Lag:
     """Measures how late a loop is, until ``stop``.
 
@@ -48,9 +30,9 @@ class Lag:
     resolution of one millisecond, so up to one millisecond is due to the timer itself.
     """
 
-    def __init__(self, loop: Clock | None = None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """Begin to measure ``loop``; None: the running one."""
-        self._loop: Clock = asyncio.get_running_loop() if loop is None else loop
+        self._loop = asyncio.get_running_loop() if loop is None else loop
         self._late: list[float] = []
         self._due = self._loop.time() + EVERY
         self._timer = self._loop.call_at(self._due, self._look)

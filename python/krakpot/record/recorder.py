@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 from krakpot import _core
 from krakpot.config import Config
 from krakpot.errors import ConfigError, ConnectionLost, FeedError
-from krakpot.lake import journal, seal
+from krakpot.lake import journal
+from krakpot.lake.format import open_lake
 from krakpot.log import LogLine, LogRateLimit
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import Client, add_counts, supervise, uuid7
@@ -145,7 +146,7 @@ class Recorder:
         try:
             # First, because a port that is taken must be known before anything is written.
             async with self._metrics():
-                seal.open_lake(config.out)
+                open_lake(config.out)
                 disk.check_room(config.out, config.min_free)
                 self._start()
                 await self._stop.wait()
@@ -446,7 +447,7 @@ class Recorder:
         if self.shards is not None:
             states = self.shards.states()
             total |= {key: states[key] for key in ("in_sync", "waiting", "connections", "down")}
-            total["refused"] = sum(shard.counts.get("rejected", 0) for shard in self.shards.shards)
+            total["rejected"] = sum(shard.counts.get("rejected", 0) for shard in self.shards.shards)
         if self.redundant is not None:
             total["redundant"] = self.redundant.states()
         if self.level3 is not None:

@@ -13,17 +13,27 @@
 //! assert!(exchange.take(client).len() > 1000, "WebSocket frames, to be written to the client's socket");
 //! ```
 
-pub mod engine;
-mod exchange;
-pub mod faults;
-pub mod market;
-mod message;
-pub mod orders;
-pub mod pairs;
-mod request;
 pub mod rng;
-pub mod view;
 pub mod wire;
+pub mod pairs;
+pub mod engine;
+pub mod market;
+pub mod view;
+pub mod orders;
+mod message;
+mod request;
+pub mod kinds;
+pub mod faults;
+mod connection;
+mod outbox;
+mod account;
+mod fanout;
+mod serve;
+mod inject;
+mod exchange;
 
-pub use exchange::{Exchange, HASH, PAIRS_MAX, Pace};
+pub use connection::HASH;
+pub use exchange::Exchange;
+pub use outbox::Pace;
+pub use pairs::PAIRS_MAX;
 pub use request::Endpoint;

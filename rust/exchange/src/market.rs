@@ -150,9 +150,9 @@ impl Market {
         market
     }
 
-    /// A market that begins anew; its trades go on counting.
+    /// A market that begins anew; its trade ids continue.
     #[must_use]
-    pub fn anew(&self, pair: Pair, seed: u64, start: i64) -> Self {
+    pub fn restarted(&self, pair: Pair, seed: u64, start: i64) -> Self {
         Self { last_id: self.last_id, ..Self::new(pair, seed, start) }
     }
 

@@ -2,6 +2,9 @@
 
 use crate::rng::Rng;
 
+/// Most pairs of an exchange.
+pub const PAIRS_MAX: usize = 1500;
+
 /// A pair and the character of its market.
 #[derive(Debug, Clone)]
 pub struct Pair {

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::exchange::PAIRS_MAX;
 use crate::market::INTERVALS;
+use crate::pairs::PAIRS_MAX;
 use crate::wire;
 
 /// Depths of the book channel.

@@ -1,29 +1,13 @@
 //! Faults, seen by a client: what is sent, what the log and the account say of it, and that nothing else is touched.
 
+mod common;
+
 use std::collections::BTreeMap;
 
-use krakpot_exchange::faults::KINDS;
+use common::{SECOND, START, texts};
+use krakpot_exchange::kinds::KINDS;
 use krakpot_exchange::{Endpoint, Exchange};
 use serde_json::Value;
-
-const START: i64 = 1_785_641_751_000_000_000;
-const SECOND: i64 = 1_000_000_000;
-
-/// Texts of the frames in a block.
-fn texts(mut block: &[u8]) -> Vec<Vec<u8>> {
-    let mut texts = Vec::new();
-    while let [0x81, length, ..] = *block {
-        let (at, length) = match length {
-            126 => (4, usize::from(u16::from_be_bytes([block[2], block[3]]))),
-            127 => (10, usize::try_from(u64::from_be_bytes(block[2..10].try_into().expect("8"))).expect("fits")),
-            short => (2, usize::from(short)),
-        };
-        texts.push(block[at..at + length].to_vec());
-        block = &block[at + length..];
-    }
-    assert!(block.is_empty(), "whole frames");
-    texts
-}
 
 struct Client {
     exchange: Exchange,
@@ -81,7 +65,7 @@ fn what_is_not_concerned_is_not_touched() {
     let run = |fault: Option<&str>| {
         let mut client = Client::new(4);
         if let Some(fault) = fault {
-            client.exchange.fault(fault).expect("right");
+            client.exchange.inject(fault).expect("right");
         }
         client.run(3)
     };
@@ -118,9 +102,9 @@ fn frames() {
         let mut client = Client::new(9);
         client.log();
         let before = client.exchange.summary()["connections"][0]["frames"].as_u64().expect("a number");
-        client.exchange.fault(text).expect("right");
+        client.exchange.inject(text).expect("right");
         let mut frames = client.run(3);
-        client.exchange.heal();
+        client.exchange.clear_faults();
         frames.extend(client.run(2));
         let injected = client.exchange.take_faults();
         assert!(injected.len() > 20, "{text}: {}", injected.len());
@@ -169,9 +153,9 @@ fn before_of_books(seed: u64) -> u64 {
 fn order() {
     for text in ["reorder=0.3,channel=trade", "delay=0.3,channel=trade,by=300ms"] {
         let mut client = Client::new(2);
-        client.exchange.fault(text).expect("right");
+        client.exchange.inject(text).expect("right");
         let mut messages = client.read(10);
-        client.exchange.heal();
+        client.exchange.clear_faults();
         messages.extend(client.read(2));
         let mut late = 0;
         for symbol in ["BTC/USD", "ETH/USD", "XRP/USD"] {
@@ -192,7 +176,7 @@ fn order() {
 #[test]
 fn silence() {
     let mut client = Client::new(3);
-    client.exchange.fault("silence=once,channel=book,symbol=BTC/USD").expect("right");
+    client.exchange.inject("silence=once,channel=book,symbol=BTC/USD").expect("right");
     let messages = client.read(10);
     assert!(of(&messages, "book", "BTC/USD").is_empty());
     assert!(!of(&messages, "trade", "BTC/USD").is_empty() && !of(&messages, "book", "ETH/USD").is_empty());
@@ -217,7 +201,7 @@ fn answers() {
         ("already,symbol=BTC/USD", "Already subscribed"),
         ("ratelimit,symbol=BTC/USD", "Exceeded msg rate"),
     ] {
-        client.exchange.fault(fault).expect("right");
+        client.exchange.inject(fault).expect("right");
         let answers = client.ask("subscribe", "book", &["BTC/USD"]);
         assert_eq!((answers.len(), &answers[0]["error"]), (1, &Value::from(error)), "{fault}");
         assert_eq!(
@@ -225,15 +209,15 @@ fn answers() {
             "Subscription not found",
             "another symbol"
         );
-        client.exchange.heal();
+        client.exchange.clear_faults();
     }
-    client.exchange.fault("ignore,symbol=BTC/USD").expect("right");
+    client.exchange.inject("ignore,symbol=BTC/USD").expect("right");
     assert!(client.ask("subscribe", "book", &["BTC/USD"]).is_empty());
     assert_eq!(client.ask("subscribe", "book", &["ETH/USD"]).len(), 1, "the other symbol");
-    client.exchange.heal();
-    client.exchange.fault("hollow,symbol=BTC/USD").expect("right");
+    client.exchange.clear_faults();
+    client.exchange.inject("hollow,symbol=BTC/USD").expect("right");
     assert_eq!(client.ask("subscribe", "book", &["BTC/USD"])[0]["success"], true);
-    client.exchange.heal();
+    client.exchange.clear_faults();
     assert!(of(&client.read(10), "book", "BTC/USD").is_empty());
     assert_eq!(client.ask("unsubscribe", "book", &["BTC/USD"])[0]["success"], true);
     assert_eq!(client.ask("subscribe", "book", &["BTC/USD"])[0]["success"], true);
@@ -251,8 +235,8 @@ fn answers() {
 fn connections() {
     let mut client = Client::new(3);
     let other = client.exchange.connect(Endpoint::Level3);
-    client.exchange.fault("cut=every:2s,after=1s,for=6s").expect("right");
-    client.exchange.fault(&format!("stall=once,by=3s,connection={other}")).expect("right");
+    client.exchange.inject("cut=every:2s,after=1s,for=6s").expect("right");
+    client.exchange.inject(&format!("stall=once,by=3s,connection={other}")).expect("right");
     client.log();
     client.run(20);
     let told: Vec<_> = client.exchange.take_faults();
@@ -263,9 +247,9 @@ fn connections() {
     let stalls: Vec<_> = told.iter().filter(|one| one.name == "stall").map(|one| (one.connection, one.by)).collect();
     assert_eq!(stalls, [(Some(other), 3 * SECOND)]);
     assert_eq!(client.log().iter().filter(|line| line[7] == "cut").count(), 4, "the log tells them too");
-    assert!(client.exchange.knock("a").is_ok());
-    client.exchange.fault("handshake=once,by=520").expect("right");
-    assert_eq!((client.exchange.knock("a"), client.exchange.knock("a")), (Err(520), Ok(())));
+    assert!(client.exchange.admit("a").is_ok());
+    client.exchange.inject("handshake=once,by=520").expect("right");
+    assert_eq!((client.exchange.admit("a"), client.exchange.admit("a")), (Err(520), Ok(())));
 }
 
 /// Goal: the exchange's own states are told and end, and nothing moves meanwhile; a maintenance that is announced has
@@ -274,7 +258,7 @@ fn connections() {
 fn states() {
     let mut client = Client::new(3);
     for state in ["maintenance", "cancel_only", "post_only"] {
-        client.exchange.fault(&format!("{state},by=5s")).expect("right");
+        client.exchange.inject(&format!("{state},by=5s")).expect("right");
         let messages = client.read(4);
         let told: Vec<_> = messages.iter().filter(|m| m["channel"] == "status").collect();
         assert_eq!((told.len(), &told[0]["data"][0]["system"]), (1, &Value::from(state)));
@@ -284,12 +268,12 @@ fn states() {
         assert_eq!(messages.iter().find(|m| m["channel"] == "status").expect("over")["data"][0]["system"], "online");
         assert!(messages.iter().any(|m| m["channel"] == "book"), "{state}");
     }
-    client.exchange.fault("status").expect("right");
+    client.exchange.inject("status").expect("right");
     let messages = client.read(1);
     let status = &messages.iter().find(|m| m["channel"] == "status").expect("told")["data"][0];
     assert_eq!(status["upcoming_maintenance"][0]["phase"], "final_warning_30s");
     assert_eq!(status["system"], "online");
-    client.exchange.fault("skew,by=-5s,for=3s").expect("right");
+    client.exchange.inject("skew,by=-5s,for=3s").expect("right");
     let skewed = |messages: &[Value]| {
         let seconds = |m: &&Value| m["data"][0]["timestamp"].as_str().and_then(|t| t[17..19].parse::<i64>().ok());
         messages.iter().filter(|m| m["channel"] == "book").filter_map(|m| seconds(&m)).next_back().expect("a book")
@@ -311,14 +295,14 @@ fn pairs() {
         let pairs = messages.iter().filter(|m| m["channel"] == "instrument").map(|m| m["data"]["pairs"][0].clone());
         pairs.collect::<Vec<Value>>()
     };
-    client.exchange.fault("instrument,symbol=ETH/USD,by=2s").expect("right");
+    client.exchange.inject("instrument,symbol=ETH/USD,by=2s").expect("right");
     let messages = client.read(1);
     assert_eq!(told(&messages).len(), 1);
     assert_ne!(told(&messages)[0]["status"], "online");
     assert_eq!(told(&client.read(3))[0]["status"], "online");
 
     let before = client.exchange.book("ETH/USD", 1).expect("a pair")[0][0].0.split('.').nth(1).expect("decimals").len();
-    client.exchange.fault("precision,symbol=ETH/USD").expect("right");
+    client.exchange.inject("precision,symbol=ETH/USD").expect("right");
     let messages = client.read(1);
     let now = usize::try_from(told(&messages)[0]["price_precision"].as_u64().expect("a number")).expect("small");
     assert_eq!(now.abs_diff(before), 1);
@@ -328,7 +312,7 @@ fn pairs() {
     let [bids, asks] = client.exchange.book("ETH/USD", 10).expect("a pair");
     assert!(bids.iter().chain(&asks).all(|(price, _)| price.split('.').nth(1).is_some_and(|d| d.len() == now)));
 
-    client.exchange.fault("delist,symbol=ETH/USD").expect("right");
+    client.exchange.inject("delist,symbol=ETH/USD").expect("right");
     let messages = client.read(1);
     assert_eq!(
         (told(&messages)[0]["symbol"].as_str(), told(&messages)[0]["status"].as_str()),
@@ -340,15 +324,15 @@ fn pairs() {
     let listing = client.ask("subscribe", "instrument", &[]);
     assert_eq!(listing[1]["data"]["pairs"].as_array().expect("pairs").len(), 2, "what is delisted is not listed");
 
-    client.exchange.fault("list").expect("right");
+    client.exchange.inject("list").expect("right");
     assert_eq!(told(&client.read(1))[0]["symbol"], "ETH/USD");
     assert_eq!(client.ask("subscribe", "book", &["ETH/USD"])[0]["success"], true);
     assert!(of(&client.read(3), "book", "ETH/USD").len() > 3);
-    client.exchange.fault("list").expect("right");
+    client.exchange.inject("list").expect("right");
     let messages = client.read(1);
     let new = told(&messages)[0]["symbol"].as_str().expect("a symbol").to_owned();
     assert_eq!(client.exchange.symbols().last(), Some(new.as_str()), "a new one");
     assert_eq!(client.ask("subscribe", "book", &[&new])[0]["success"], true);
     assert!(of(&client.read(3), "book", &new).len() > 3);
-    assert!(client.exchange.fault("delist,symbol=NONE/*").expect_err("no pair").contains("no pair of this exchange"));
+    assert!(client.exchange.inject("delist,symbol=NONE/*").expect_err("no pair").contains("no pair of this exchange"));
 }

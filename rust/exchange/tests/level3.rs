@@ -1,32 +1,19 @@
 //! The level3 channel as a client meets it: what is refused, what it costs, what comes when, and that it says the same as
 //! the book channel. That its messages keep a subscriber right is tested beside `OrderView`.
 
+mod common;
+
 use std::collections::BTreeMap;
 
+use common::{MS, SECOND, START, texts};
 use krakpot_exchange::{Endpoint, Exchange, Pace};
 use serde_json::{Value, json};
 
-const START: i64 = 1_785_641_751_000_000_000;
-const MS: i64 = 1_000_000;
-const SECOND: i64 = 1000 * MS;
 const TOKEN: &str = "a token";
 
-/// Texts of the frames that wait for a connection, as JSON.
+/// Messages that wait for a connection.
 fn take(exchange: &mut Exchange, id: u64) -> Vec<Value> {
-    let block = exchange.take(id);
-    let mut block = block.as_slice();
-    let mut found = Vec::new();
-    while let [0x81, length, ..] = *block {
-        let (at, length) = match length {
-            126 => (4, usize::from(u16::from_be_bytes([block[2], block[3]]))),
-            127 => (10, usize::try_from(u64::from_be_bytes(block[2..10].try_into().expect("8"))).expect("fits")),
-            short => (2, usize::from(short)),
-        };
-        found.push(serde_json::from_slice(&block[at..at + length]).expect("JSON"));
-        block = &block[at + length..];
-    }
-    assert!(block.is_empty(), "whole frames");
-    found
+    texts(&exchange.take(id)).iter().map(|text| serde_json::from_slice(text).expect("JSON")).collect()
 }
 
 fn ask(exchange: &mut Exchange, id: u64, method: &str, params: &Value) -> Vec<Value> {

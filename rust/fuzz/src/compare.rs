@@ -9,7 +9,7 @@ use krakpot_core::limits;
 use krakpot_core::wire::message::{
     BookData, Entries, Entry, Kind, Message, Ohlc, OrderEntry, Reply, Side, Status, Ticker, Trade,
 };
-use krakpot_core::table::schema::{OHLC_NUMBERS, TICKER_NUMBERS};
+use krakpot_core::wire::message::{OHLC_NUMBERS, TICKER_NUMBERS};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 

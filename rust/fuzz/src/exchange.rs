@@ -151,11 +151,11 @@ impl Play {
             54 if !self.clients.is_empty() => self.disconnect(i % self.clients.len()),
             55 => self.exchange.allow(TOKEN, self.exchange.now() + 2000 * MS),
             56..60 if self.troubled => self.fault(),
-            60 if self.troubled => self.exchange.heal(),
+            60 if self.troubled => self.exchange.clear_faults(),
             61 => {
                 let wrong =
                     self.any(&["dorp", "drop=2", "cut,by=1,by=2", "silence,symbol=NO/NE", "status,after=-1s", "="]);
-                assert!(self.exchange.fault(wrong).is_err(), "{wrong}");
+                assert!(self.exchange.inject(wrong).is_err(), "{wrong}");
             }
             _ => {}
         }
@@ -167,9 +167,9 @@ impl Play {
             let other = self.any(&FAULTS);
             let text = mutate(text.as_bytes(), other.as_bytes(), &mut self.random);
             // Whether it can still be read is all one.
-            let _ = self.exchange.fault(&String::from_utf8_lossy(&text));
+            let _ = self.exchange.inject(&String::from_utf8_lossy(&text));
         } else {
-            self.exchange.fault(text).expect("as documented");
+            self.exchange.inject(text).expect("as documented");
         }
     }
 

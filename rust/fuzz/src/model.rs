@@ -142,7 +142,7 @@ impl Model {
             assert_eq!(
                 (book.precision(), usize::from(book.depth())),
                 (plain.precision, plain.depth),
-                "terms of {symbol}"
+                "meta of {symbol}"
             );
             assert_eq!(book.levels(Side::Bid), plain.levels(0), "bids of {symbol}");
             assert_eq!(book.levels(Side::Ask), plain.levels(1), "asks of {symbol}");
@@ -159,7 +159,7 @@ impl Model {
         self.books.clear();
     }
 
-    /// An answer or an instrument message may end books and change terms; it never changes a level.
+    /// An answer or an instrument message may end books and change meta; it never changes a level.
     fn other_frame(&mut self, session: &Session, value: &Value) {
         self.books.retain(|symbol, _| session.book(symbol).is_some());
         if value["channel"] == "instrument" {

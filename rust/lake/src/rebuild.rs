@@ -72,7 +72,7 @@ pub trait FromRows: ChecksummedBook {
     fn columns(batch: &RecordBatch, checkpoint: bool) -> Result<Self::Columns, String>;
 
     /// The rule that was known at the time of a checkpoint.
-    fn rule(columns: &Self::Columns, row: usize) -> Self::Habit;
+    fn rule(columns: &Self::Columns, row: usize) -> Self::Rule;
 
     /// The entry of a row.
     fn entry(columns: &Self::Columns, row: usize, side: Side, price: Decimal, qty: Decimal) -> Option<Self::Entry<'_>>;
@@ -211,7 +211,7 @@ struct Checkpoint<B: FromRows> {
     message: u64,
     /// `None` if its rows are no book.
     book: Option<B>,
-    rule: B::Habit,
+    rule: B::Rule,
 }
 
 struct Symbol<B: FromRows> {
@@ -517,7 +517,7 @@ impl<B: FromRows> Symbol<B> {
                 self.found.checkpoints_ok += 1;
                 if self.synced.book().is_none() {
                     self.synced.begin(book);
-                    self.synced.habit = checkpoint.rule;
+                    self.synced.rule = checkpoint.rule;
                     self.out_of_sync = None;
                 }
             } else {

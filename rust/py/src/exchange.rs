@@ -2,7 +2,8 @@
 
 use std::sync::Mutex;
 
-use krakpot_exchange::faults::{By, Injected, KINDS};
+use krakpot_exchange::faults::Injected;
+use krakpot_exchange::kinds::{By, KINDS};
 use krakpot_exchange::{Endpoint, Pace};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -109,11 +110,11 @@ impl Exchange {
     }
 
     fn inject(&self, py: Python<'_>, text: &str) -> PyResult<()> {
-        self.with(py, |exchange| exchange.fault(text))?.map_err(value_error)
+        self.with(py, |exchange| exchange.inject(text))?.map_err(value_error)
     }
 
     fn clear_faults(&self, py: Python<'_>) -> PyResult<()> {
-        self.with(py, krakpot_exchange::Exchange::heal)
+        self.with(py, krakpot_exchange::Exchange::clear_faults)
     }
 
     #[getter]
@@ -137,7 +138,7 @@ impl Exchange {
     }
 
     fn admit(&self, py: Python<'_>, who: &str) -> PyResult<Option<u16>> {
-        self.with(py, |exchange| exchange.knock(who).err())
+        self.with(py, |exchange| exchange.admit(who).err())
     }
 
     #[getter]

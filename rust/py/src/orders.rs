@@ -2,8 +2,9 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use krakpot_core::book::level2::{Outcome, Terms};
-use krakpot_core::book::level3::{self, Life, Modify};
+use krakpot_core::book::level3::{self, Orders as OrderBook};
+use krakpot_core::book::modify_rule::ModifyRule;
+use krakpot_core::book::synced::{BookMeta, Outcome, Synced};
 use krakpot_core::decimal::Decimal;
 use krakpot_core::error::Error;
 use krakpot_core::limits;
@@ -23,8 +24,8 @@ type Queued = (String, String, i64);
 // A mutex, since several threads may hold the object; each call takes it whole.
 #[pyclass(frozen, module = "krakpot._core")]
 pub struct Orders {
-    terms: Terms,
-    state: Mutex<(Life, Vec<u8>)>,
+    meta: BookMeta,
+    state: Mutex<(Synced<OrderBook>, Vec<u8>)>,
 }
 
 fn side(word: &str) -> PyResult<Side> {
@@ -68,14 +69,15 @@ fn entry(given: &Given) -> PyResult<OrderEntry<'_>> {
 
 impl Orders {
     /// A copy of a book that lives.
-    pub fn copy(life: &Life) -> Option<Self> {
-        let book = life.book()?;
+    pub fn copy(synced: &Synced<OrderBook>) -> Option<Self> {
+        let book = synced.book()?;
         let (price_precision, qty_precision) = book.precision();
-        let terms = Terms { kind: Kind::Snapshot, checksum: None, depth: book.depth(), price_precision, qty_precision };
-        Some(Self { terms, state: Mutex::new((life.clone(), Vec::new())) })
+        let meta =
+            BookMeta { kind: Kind::Snapshot, checksum: None, depth: book.depth(), price_precision, qty_precision };
+        Some(Self { meta, state: Mutex::new((synced.clone(), Vec::new())) })
     }
 
-    fn lock(&self) -> PyResult<MutexGuard<'_, (Life, Vec<u8>)>> {
+    fn lock(&self) -> PyResult<MutexGuard<'_, (Synced<OrderBook>, Vec<u8>)>> {
         self.state.lock().map_err(|_| value_error("an earlier call failed".into()))
     }
 
@@ -88,10 +90,11 @@ impl Orders {
     ) -> PyResult<Bound<'py, PyDict>> {
         let entries = given.iter().map(entry).collect::<PyResult<Vec<_>>>()?;
         let (outcome, found) = py.detach(|| {
-            let (life, buffer) = &mut *self.lock()?;
-            let outcome = life.apply(&Terms { kind, checksum, ..self.terms }, &entries, buffer);
-            let found =
-                life.book_mut().map(|book| (book.checksum(buffer), book.checksum_level2(buffer), book.arbitrated()));
+            let (synced, buffer) = &mut *self.lock()?;
+            let outcome = synced.apply(&BookMeta { kind, checksum, ..self.meta }, &entries, buffer);
+            let found = synced
+                .book_mut()
+                .map(|book| (book.checksum(buffer), book.checksum_level2(buffer), book.detected_rule()));
             Ok::<_, PyErr>((outcome.map_err(|error| refused(&error))?, found))
         })?;
         let result = PyDict::new(py);
@@ -104,16 +107,16 @@ impl Orders {
         result.set_item("outcome", word)?;
         result.set_item("checksum", found.map(|found| found.0).or(computed))?;
         result.set_item("checksum_level2", found.map(|found| found.1))?;
-        result.set_item("modify", found.and_then(|found| found.2).map(Modify::word))?;
+        result.set_item("modify", found.and_then(|found| found.2).map(ModifyRule::word))?;
         Ok(result)
     }
 
     fn price(&self, mantissa: i128) -> String {
-        Decimal { mantissa, scale: self.terms.price_precision }.to_string()
+        Decimal { mantissa, scale: self.meta.price_precision }.to_string()
     }
 
     fn qty(&self, mantissa: i128) -> String {
-        Decimal { mantissa, scale: self.terms.qty_precision }.to_string()
+        Decimal { mantissa, scale: self.meta.qty_precision }.to_string()
     }
 
     fn levels(&self, side: Side, levels: Option<usize>) -> PyResult<Vec<(String, String, u32)>> {
@@ -138,12 +141,12 @@ impl Orders {
                 limits::SCALE
             )));
         }
-        let habit = Modify::named(modify)
+        let rule = ModifyRule::named(modify)
             .ok_or_else(|| value_error(format!("no answer {modify:?}; answers: keep_place, take_timestamp")))?;
-        let terms = Terms { kind: Kind::Snapshot, checksum: None, depth, price_precision, qty_precision };
-        let mut life = Life::default();
-        life.habit = habit;
-        Ok(Self { terms, state: Mutex::new((life, Vec::new())) })
+        let meta = BookMeta { kind: Kind::Snapshot, checksum: None, depth, price_precision, qty_precision };
+        let mut synced = Synced::default();
+        synced.rule = rule;
+        Ok(Self { meta, state: Mutex::new((synced, Vec::new())) })
     }
 
     #[pyo3(signature = (orders, checksum = None))]
@@ -168,7 +171,7 @@ impl Orders {
 
     #[getter]
     fn modify(&self) -> PyResult<&'static str> {
-        Ok(self.lock()?.0.habit.word())
+        Ok(self.lock()?.0.rule.word())
     }
 
     #[pyo3(signature = (levels = None))]
@@ -182,7 +185,7 @@ impl Orders {
     }
 
     fn queue(&self, side: &str, price: &str) -> PyResult<Vec<Queued>> {
-        let (side, price) = (self::side(side)?, decimal(price)?.rescale(self.terms.price_precision));
+        let (side, price) = (self::side(side)?, decimal(price)?.rescale(self.meta.price_precision));
         let state = self.lock()?;
         let (Some(book), Some(price)) = (state.0.book(), price) else { return Ok(Vec::new()) };
         Ok(book.queue(side, price).map(|(id, qty, timestamp)| (id.to_string(), self.qty(qty), timestamp)).collect())
@@ -205,14 +208,14 @@ impl Orders {
 
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let state = self.lock()?;
-        let (life, book) = (&state.0, state.0.book());
+        let (synced, book) = (&state.0, state.0.book());
         let levels = |side| book.map_or(0, |book| book.levels(side).count());
         let result = PyDict::new(py);
-        result.set_item("orders", book.map_or(0, level3::Orders::len))?;
+        result.set_item("orders", book.map_or(0, OrderBook::len))?;
         result.set_item("bids", levels(Side::Bid))?;
         result.set_item("asks", levels(Side::Ask))?;
-        result.set_item("unknown_entries", life.absent)?;
-        result.set_item("replaced", book.map_or(0, level3::Orders::replaced))?;
+        result.set_item("unknown_entries", synced.unknown_entries)?;
+        result.set_item("replaced", book.map_or(0, OrderBook::replaced))?;
         Ok(result)
     }
 }

@@ -7,14 +7,11 @@
 use crate::book::checksum::{self, LEVELS};
 use crate::book::digits::{ChecksumDigits, Level, Mantissa};
 use crate::book::sorted::SortedLevels;
-use crate::book::synced::{BookMeta, ChecksummedBook, Levels, Synced};
+use crate::book::synced::{BookMeta, ChecksummedBook, Levels, Outcome, Synced};
 use crate::decimal::{Decimal, pow10, refuse, scaled};
 use crate::error::Error;
 use crate::limits;
 use crate::wire::message::{Entry, Kind, ShortEntry, Side};
-
-// Until the session names their room.
-pub use crate::book::synced::{BookMeta as Terms, ChecksummedBook as Proved, Outcome, Synced as LifeOf};
 
 /// One side, and the digits of which its checksum is.
 #[derive(Debug, Clone)]
@@ -301,7 +298,7 @@ impl Book {
 
 impl ChecksummedBook for Book {
     type Entry<'a> = Entry;
-    type Habit = ();
+    type Rule = ();
 
     fn empty(depth: u16, price_precision: u8, qty_precision: u8) -> Self {
         Self::new(depth, price_precision, qty_precision)
@@ -343,9 +340,6 @@ impl Levels for Book {
     }
 }
 
-/// Until the session names it.
-pub type Life = Synced<Book>;
-
 impl Synced<Book> {
     /// The same as [`Synced::apply`] for an update in 64 bits whose numbers are written at the precision in force.
     /// Returns `None`, and changes nothing, for any other message, and if the book is out of sync, wider than 64 bits or
@@ -367,7 +361,7 @@ impl Synced<Book> {
             let found = sides.set(entry.side, entry.price, entry.qty, book.depth.into());
             unknown += u64::from(!found);
         }
-        self.absent += unknown;
+        self.unknown_entries += unknown;
         Some(self.check(meta, &mut Vec::new()))
     }
 }

@@ -12,7 +12,7 @@ use crate::book::checksum::{self, LEVELS};
 use crate::book::modify_rule::{ModifyRule, Place};
 use crate::book::slab::Slab;
 use crate::book::sorted::SortedLevels;
-use crate::book::synced::{ChecksummedBook, Levels, Synced};
+use crate::book::synced::{ChecksummedBook, Levels};
 use crate::decimal::{Decimal, pow10, refuse, scaled};
 use crate::error::Error;
 use crate::limits;
@@ -27,11 +27,6 @@ const TEXT_KEPT: usize = 1024;
 const WALK_MAX: u32 = 4096;
 /// The sum of a level's quantities stays below this bound, as every number of the feed does.
 const BOUND: i128 = pow10(38);
-
-// Until the session names it.
-pub use crate::book::modify_rule::ModifyRule as Modify;
-/// Until the session names it.
-pub type Life = Synced<Orders>;
 
 /// One order: 64 bytes.
 #[derive(Debug, Clone, Default)]
@@ -164,7 +159,7 @@ pub struct Orders {
     walked: u32,
     unsorted: Vec<u32>,
     alternatives: Vec<Alternative>,
-    arbitrated: Option<ModifyRule>,
+    detected_rule: Option<ModifyRule>,
     replaced: u64,
     /// By [`View`].
     sums: [Sum; 2],
@@ -206,7 +201,7 @@ impl Orders {
             walked: 0,
             unsorted: Vec::new(),
             alternatives: Vec::new(),
-            arbitrated: None,
+            detected_rule: None,
             replaced: 0,
             sums: Default::default(),
             depth,
@@ -229,8 +224,8 @@ impl Orders {
 
     /// The rule that the checksum of the last message verified, if that message could tell the two apart.
     #[must_use]
-    pub fn arbitrated(&self) -> Option<ModifyRule> {
-        self.arbitrated
+    pub fn detected_rule(&self) -> Option<ModifyRule> {
+        self.detected_rule
     }
 
     /// Orders that were added again while they were still held. The new copy replaced the old one.
@@ -259,7 +254,7 @@ impl Orders {
     /// level's sum is beyond 38 digits; [`Error::Limit`] beyond [`limits::ORDERS_MAX`]. The message is then applied in
     /// part, and the book must not be used.
     pub fn apply(&mut self, entries: &[OrderEntry<'_>], modify: ModifyRule) -> Result<u64, Error> {
-        self.arbitrated = None;
+        self.detected_rule = None;
         for alternative in self.alternatives.drain(..) {
             if alternative.order != NONE {
                 self.slab[alternative.order].alternative = NONE;
@@ -729,7 +724,7 @@ fn key(side: Side, price: i128) -> i128 {
 
 impl ChecksummedBook for Orders {
     type Entry<'a> = OrderEntry<'a>;
-    type Habit = ModifyRule;
+    type Rule = ModifyRule;
 
     fn empty(depth: u16, price_precision: u8, qty_precision: u8) -> Self {
         Self::new(depth, price_precision, qty_precision)
@@ -774,13 +769,13 @@ impl ChecksummedBook for Orders {
         true
     }
 
-    fn apply(&mut self, entries: &[OrderEntry<'_>], habit: ModifyRule) -> Result<u64, Error> {
-        self.apply(entries, habit)
+    fn apply(&mut self, entries: &[OrderEntry<'_>], rule: ModifyRule) -> Result<u64, Error> {
+        self.apply(entries, rule)
     }
 
     /// If the message modified orders, the other rule is tried before the book is out of sync. If that gives the right
     /// checksum, it is the rule from then on.
-    fn verify_checksum(&mut self, expected: u32, habit: &mut ModifyRule, buffer: &mut Vec<u8>) -> u32 {
+    fn verify_checksum(&mut self, expected: u32, rule: &mut ModifyRule, buffer: &mut Vec<u8>) -> u32 {
         let computed = self.checksum(buffer);
         if self.alternatives.iter().all(|alternative| alternative.order == NONE) {
             return computed;
@@ -788,13 +783,13 @@ impl ChecksummedBook for Orders {
         self.exchange_places();
         let otherwise = self.checksum(buffer);
         if otherwise == expected && computed != expected {
-            *habit = habit.other();
-            self.arbitrated = Some(*habit);
+            *rule = rule.other();
+            self.detected_rule = Some(*rule);
             return otherwise;
         }
         self.exchange_places();
         if computed == expected && otherwise != expected {
-            self.arbitrated = Some(*habit);
+            self.detected_rule = Some(*rule);
         }
         computed
     }

@@ -46,7 +46,7 @@ pub trait ChecksummedBook: Sized + std::fmt::Debug {
     /// One entry of its messages.
     type Entry<'a>;
     /// A rule of the exchange that the checksums reveal. It stays known when the book is out of sync.
-    type Habit: Copy + Default + PartialEq + std::fmt::Debug;
+    type Rule: Copy + Default + PartialEq + std::fmt::Debug;
 
     /// A book without levels.
     fn empty(depth: u16, price_precision: u8, qty_precision: u8) -> Self;
@@ -61,11 +61,11 @@ pub trait ChecksummedBook: Sized + std::fmt::Debug {
     ///
     /// # Errors
     /// If an entry cannot be held. The book must not be used afterwards.
-    fn apply(&mut self, entries: &[Self::Entry<'_>], habit: Self::Habit) -> Result<u64, Error>;
+    fn apply(&mut self, entries: &[Self::Entry<'_>], rule: Self::Rule) -> Result<u64, Error>;
 
     /// The checksum after a message for which the exchange sent `expected`. The book may try another rule to reach it.
     /// `buffer` is scratch memory.
-    fn verify_checksum(&mut self, expected: u32, habit: &mut Self::Habit, buffer: &mut Vec<u8>) -> u32;
+    fn verify_checksum(&mut self, expected: u32, rule: &mut Self::Rule, buffer: &mut Vec<u8>) -> u32;
 
     /// Whether the best bid is at or above the best ask.
     fn crossed(&self) -> bool;
@@ -77,14 +77,14 @@ pub struct Synced<B: ChecksummedBook> {
     book: Option<B>,
     /// Entries of updates that named a level or an order that was not there. Kraken never sends one, so they hint at a
     /// lost message.
-    pub absent: u64,
+    pub unknown_entries: u64,
     /// The rule that the checksums revealed last. It stays known when the book is out of sync.
-    pub habit: B::Habit,
+    pub rule: B::Rule,
 }
 
 impl<B: ChecksummedBook> Default for Synced<B> {
     fn default() -> Self {
-        Self { book: None, absent: 0, habit: B::Habit::default() }
+        Self { book: None, unknown_entries: 0, rule: B::Rule::default() }
     }
 }
 
@@ -126,10 +126,10 @@ impl<B: ChecksummedBook> Synced<B> {
             self.book = None;
             return Ok(Outcome::Unchecked);
         }
-        match book.apply(entries, self.habit) {
+        match book.apply(entries, self.rule) {
             Ok(unknown) => {
                 if meta.kind == Kind::Update {
-                    self.absent += unknown;
+                    self.unknown_entries += unknown;
                 }
                 Ok(self.check(meta, buffer))
             }
@@ -146,7 +146,7 @@ impl<B: ChecksummedBook> Synced<B> {
         let Some(book) = &mut self.book else { return Outcome::Unchecked };
         let outcome = match meta.checksum {
             Some(expected) => {
-                let computed = book.verify_checksum(expected, &mut self.habit, buffer);
+                let computed = book.verify_checksum(expected, &mut self.rule, buffer);
                 if computed == expected { Outcome::Ok } else { Outcome::Mismatch { expected, computed } }
             }
             None => Outcome::Unchecked,

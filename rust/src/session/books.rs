@@ -5,19 +5,22 @@ use super::options::{Channel, Options};
 use super::output::{Checked, Counts, LedgerRow, Output, detail, pair_row, scaled, side_cell};
 use super::state::State;
 use super::symbols::{BookSlot, SubscriptionState, Symbol};
-use crate::book::level2::{Book, Outcome, Proved, Terms, smallest_depth};
-use crate::book::level3::{Modify, Orders};
+use crate::book::level2::{Book, smallest_depth};
+use crate::book::level3::Orders;
+use crate::book::modify_rule::ModifyRule;
+use crate::book::synced::{BookMeta, ChecksummedBook, Outcome};
 use crate::decimal::{Decimal, pow10};
 use crate::error::Error;
 use crate::instrument::{Origin, Pair};
 use crate::limits;
-use crate::table::book_rows::Run;
+use crate::table::book_rows::MessageRows;
+use crate::table::ledger::LedgerKind;
 use crate::table::rows::{Cell, Place};
 use crate::table::schema::Table;
 use crate::wire::message::{BookData, Entry, Kind, OrderEntry, ShortEntry, Side};
 
 /// A kind of book that a session keeps: the book channel's, or level 3's.
-pub(super) trait BookChannel: Proved {
+pub(super) trait BookChannel: ChecksummedBook {
     const CHANNEL: Channel;
 
     fn slot_mut(symbol: &mut Symbol) -> &mut BookSlot<Self>;
@@ -30,13 +33,13 @@ pub(super) trait BookChannel: Proved {
     /// Levels of the longer side of a snapshot.
     fn longer(entries: &[Self::Entry<'_>]) -> usize;
     /// Keeps the rows of a message: `numbers` are the prices and quantities of its entries.
-    fn rows(out: &mut Output, run: Run, entries: &[Self::Entry<'_>], numbers: &[(i128, i128)]);
+    fn rows(out: &mut Output, run: MessageRows, entries: &[Self::Entry<'_>], numbers: &[(i128, i128)]);
     /// Writes the whole book.
     fn checkpoint(slot: &BookSlot<Self>, out: &mut Output, name: &str, next: u64);
     /// Orders added again while they were still there.
     fn replaced(&self) -> u64;
     /// What the last message's checksum told of the exchange, and its word.
-    fn detected_rule(&self) -> Option<(Self::Habit, &'static str)>;
+    fn detected_rule(&self) -> Option<(Self::Rule, &'static str)>;
 }
 
 /// The place of a row of a checkpoint before message `next`; `entry` counts them.
@@ -77,7 +80,7 @@ impl BookChannel for Book {
         bids.max(entries.len() - bids)
     }
 
-    fn rows(out: &mut Output, run: Run, entries: &[Entry], numbers: &[(i128, i128)]) {
+    fn rows(out: &mut Output, run: MessageRows, entries: &[Entry], numbers: &[(i128, i128)]) {
         let rows = out.book.push(run, entries.len(), |levels| {
             for (entry, &(price, qty)) in entries.iter().zip(numbers) {
                 levels.push(entry.side, price, qty);
@@ -89,11 +92,11 @@ impl BookChannel for Book {
     fn checkpoint(slot: &BookSlot<Self>, out: &mut Output, name: &str, next: u64) {
         let Some(book) = slot.synced.book() else { return };
         let (price_precision, qty_precision) = book.precision();
-        let terms = [Cell::U16(book.depth()), Cell::U8(price_precision), Cell::U8(qty_precision)];
+        let meta = [Cell::U16(book.depth()), Cell::U8(price_precision), Cell::U8(qty_precision)];
         let mut entry = 0;
         let mut write = |[side, level, price, qty]: [Cell<'_>; 4]| {
             let place = checkpoint_place(out, name, next, &mut entry);
-            let [depth, price_precision, qty_precision] = terms;
+            let [depth, price_precision, qty_precision] = meta;
             let cells = [side, level, price, qty, depth, price_precision, qty_precision];
             out.uncounted_row(Table::Checkpoints, &place, cells);
         };
@@ -155,10 +158,10 @@ impl BookChannel for Orders {
         levels(Side::Bid).max(levels(Side::Ask))
     }
 
-    fn rows(out: &mut Output, run: Run, entries: &[OrderEntry<'_>], numbers: &[(i128, i128)]) {
+    fn rows(out: &mut Output, run: MessageRows, entries: &[OrderEntry<'_>], numbers: &[(i128, i128)]) {
         let rows = out.orders.push(run, entries.len(), |orders| {
             for (entry, &(price, qty)) in entries.iter().zip(numbers) {
-                orders.push(entry, run.terms.kind, price, qty);
+                orders.push(entry, run.meta.kind, price, qty);
             }
         });
         out.count_rows(Table::Orders, rows);
@@ -167,12 +170,12 @@ impl BookChannel for Orders {
     fn checkpoint(slot: &BookSlot<Self>, out: &mut Output, name: &str, next: u64) {
         let Some(book) = slot.synced.book() else { return };
         let (price_precision, qty_precision) = book.precision();
-        let terms = [Cell::U16(book.depth()), Cell::U8(price_precision), Cell::U8(qty_precision)];
-        let rule = Cell::Text(slot.synced.habit.word());
+        let meta = [Cell::U16(book.depth()), Cell::U8(price_precision), Cell::U8(qty_precision)];
+        let rule = Cell::Text(slot.synced.rule.word());
         let mut entry = 0;
         let mut write = |[side, level, queue, id, price, qty, timestamp]: [Cell<'_>; 7]| {
             let place = checkpoint_place(out, name, next, &mut entry);
-            let [depth, price_precision, qty_precision] = terms;
+            let [depth, price_precision, qty_precision] = meta;
             let cells = [side, level, queue, id, price, qty, timestamp, depth, price_precision, qty_precision, rule];
             out.uncounted_row(Table::OrdersCheckpoints, &place, cells);
         };
@@ -200,8 +203,8 @@ impl BookChannel for Orders {
         self.replaced()
     }
 
-    fn detected_rule(&self) -> Option<(Modify, &'static str)> {
-        self.arbitrated().map(|rule| (rule, rule.word()))
+    fn detected_rule(&self) -> Option<(ModifyRule, &'static str)> {
+        self.detected_rule().map(|rule| (rule, rule.word()))
     }
 }
 
@@ -291,12 +294,12 @@ impl State {
         }
         let tens = |precision| Some(pow10(limits::SCALE.checked_sub(precision)?));
         let (price_tens, qty_tens) = (tens(price_precision)?, tens(qty_precision)?);
-        let terms = Terms { kind, checksum: data.checksum, depth, price_precision, qty_precision };
-        let outcome = symbol.book.synced.update(&terms, entries)?;
+        let meta = BookMeta { kind, checksum: data.checksum, depth, price_precision, qty_precision };
+        let outcome = symbol.book.synced.update(&meta, entries)?;
         subscription.last_received = self.out.now;
         self.out.count(Channel::Book.name());
-        self.out.counts.unknown_entries += std::mem::take(&mut symbol.book.synced.absent);
-        let rows = self.out.book.push(self.out.message_rows(0, data.timestamp, i, terms), entries.len(), |levels| {
+        self.out.counts.unknown_entries += std::mem::take(&mut symbol.book.synced.unknown_entries);
+        let rows = self.out.book.push(self.out.message_rows(0, data.timestamp, i, meta), entries.len(), |levels| {
             for entry in entries {
                 levels.push(entry.side, i128::from(entry.price) * price_tens, i128::from(entry.qty) * qty_tens);
             }
@@ -353,10 +356,10 @@ impl State {
                 (_, None) => return self.unholdable::<B>(i, kind, B::qty(entry)),
             }
         }
-        let terms = Terms { kind, checksum: data.checksum, depth, price_precision, qty_precision };
+        let meta = BookMeta { kind, checksum: data.checksum, depth, price_precision, qty_precision };
         let slot = B::slot_mut(symbol);
         let replaced = slot.synced.book().map_or(0, B::replaced);
-        let outcome = match slot.synced.apply(&terms, entries, &mut self.buffer) {
+        let outcome = match slot.synced.apply(&meta, entries, &mut self.buffer) {
             Ok(outcome) => outcome,
             Err(Error::Decimal { text, scale, .. }) => {
                 let error = Error::Decimal { symbol: symbol.name.to_string(), text, scale };
@@ -368,13 +371,13 @@ impl State {
             Kind::Update => slot.synced.book().map_or(0, B::replaced).saturating_sub(replaced),
             Kind::Snapshot => slot.synced.book().map_or(0, B::replaced),
         };
-        let absent = std::mem::take(&mut slot.synced.absent);
+        let absent = std::mem::take(&mut slot.synced.unknown_entries);
         let out = &mut self.out;
-        B::rows(out, out.message_rows(first, data.timestamp, i, terms), entries, &self.prices);
+        B::rows(out, out.message_rows(first, data.timestamp, i, meta), entries, &self.prices);
         out.counts.unknown_entries += absent;
         out.counts.replaced += replaced;
         if kind == Kind::Snapshot {
-            self.snapshot::<B>(i, &terms, entries.len());
+            self.snapshot::<B>(i, &meta, entries.len());
         }
         self.outcome::<B>(options, i, outcome, data.checksum.is_some());
         if B::CHANNEL == Channel::Level3 {
@@ -387,9 +390,9 @@ impl State {
         }
     }
 
-    /// A snapshot was taken: the ledger says on what terms.
-    pub(super) fn snapshot<B: BookChannel>(&mut self, i: usize, terms: &Terms, entries: usize) {
-        let Terms { depth, price_precision, qty_precision, .. } = terms;
+    /// A snapshot was taken: the ledger says on what meta.
+    pub(super) fn snapshot<B: BookChannel>(&mut self, i: usize, meta: &BookMeta, entries: usize) {
+        let BookMeta { depth, price_precision, qty_precision, .. } = meta;
         let hour = self.out.now.div_euclid(HOUR);
         let symbol = &mut self.symbols[i];
         let slot = B::slot_mut(symbol);
@@ -409,7 +412,7 @@ impl State {
         let row = LedgerRow {
             count,
             detail: Some(detail),
-            ..self.out.ledger_row("snapshot", Some(B::CHANNEL), &symbol.name)
+            ..self.out.ledger_row(LedgerKind::Snapshot, Some(B::CHANNEL), &symbol.name)
         };
         self.out.add_ledger_row(row);
         let subscription = &mut symbol.subscriptions[B::CHANNEL as usize];
@@ -430,20 +433,20 @@ impl State {
                     // Nothing before this said that the book is not alive: an update without a snapshot.
                     slot.explained = true;
                     let detail = Some(detail("reason", "update without a snapshot"));
-                    let row = LedgerRow { detail, ..out.ledger_row("gap", Some(B::CHANNEL), &symbol.name) };
+                    let row = LedgerRow { detail, ..out.ledger_row(LedgerKind::Gap, Some(B::CHANNEL), &symbol.name) };
                     out.add_ledger_row(row);
                 }
             }
             Outcome::Mismatch { expected, computed } => {
                 B::tally(&mut out.counts).bad += 1;
                 let detail = Some(format!("{{\"expected\":{expected},\"computed\":{computed}}}"));
-                let row = LedgerRow { detail, ..out.ledger_row("mismatch", Some(B::CHANNEL), &symbol.name) };
+                let row = LedgerRow { detail, ..out.ledger_row(LedgerKind::Mismatch, Some(B::CHANNEL), &symbol.name) };
                 out.add_ledger_row(row);
                 self.resync(options, i, B::CHANNEL, "checksum mismatch");
             }
             Outcome::Crossed => {
                 B::tally(&mut out.counts).bad += 1;
-                let row = out.ledger_row("crossed", Some(B::CHANNEL), &symbol.name);
+                let row = out.ledger_row(LedgerKind::Crossed, Some(B::CHANNEL), &symbol.name);
                 out.add_ledger_row(row);
                 self.resync(options, i, B::CHANNEL, "crossed book");
             }
@@ -454,11 +457,12 @@ impl State {
     pub(super) fn detected_rule<B: BookChannel>(&mut self, i: usize) {
         let symbol = &mut self.symbols[i];
         let slot = B::slot_mut(symbol);
-        let Some((habit, word)) = slot.synced.book().and_then(B::detected_rule) else { return };
-        if slot.detected_rule != Some(habit) {
-            slot.detected_rule = Some(habit);
+        let Some((rule, word)) = slot.synced.book().and_then(B::detected_rule) else { return };
+        if slot.detected_rule != Some(rule) {
+            slot.detected_rule = Some(rule);
             let detail = Some(detail("verified", word));
-            let row = LedgerRow { detail, ..self.out.ledger_row("modify_rule", Some(B::CHANNEL), &symbol.name) };
+            let row =
+                LedgerRow { detail, ..self.out.ledger_row(LedgerKind::ModifyRule, Some(B::CHANNEL), &symbol.name) };
             self.out.add_ledger_row(row);
         }
     }
@@ -470,7 +474,7 @@ impl State {
             let row = LedgerRow {
                 count: Some(count),
                 detail: Some(detail("reason", what)),
-                ..self.out.ledger_row("doubt", Some(B::CHANNEL), &self.symbols[i].name)
+                ..self.out.ledger_row(LedgerKind::Doubt, Some(B::CHANNEL), &self.symbols[i].name)
             };
             self.out.add_ledger_row(row);
             self.settle_doubt(options, i, B::CHANNEL, what);
@@ -498,8 +502,11 @@ impl State {
                 }
                 // One row, without a symbol, speaks for all.
                 let count = Some(doubted.len() as u64);
-                let row =
-                    LedgerRow { count, detail: Some(detail("reason", what)), ..self.out.ledger_row("doubt", None, "") };
+                let row = LedgerRow {
+                    count,
+                    detail: Some(detail("reason", what)),
+                    ..self.out.ledger_row(LedgerKind::Doubt, None, "")
+                };
                 self.out.add_ledger_row(row);
                 for (i, channel) in doubted {
                     self.settle_doubt(options, i, channel, what);
@@ -529,7 +536,7 @@ impl State {
         if given_up {
             (subscription.state, subscription.reason) = (SubscriptionState::Removed, "its numbers cannot be held");
             let detail = Some(detail("reason", &error.to_string()));
-            let row = LedgerRow { detail, ..self.out.ledger_row("gone", Some(B::CHANNEL), &symbol.name) };
+            let row = LedgerRow { detail, ..self.out.ledger_row(LedgerKind::Gone, Some(B::CHANNEL), &symbol.name) };
             self.out.add_ledger_row(row);
         } else if subscription.state != SubscriptionState::Off {
             (subscription.state, subscription.reason) =

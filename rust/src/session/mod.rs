@@ -34,7 +34,8 @@ use crate::book::level2::Book;
 use crate::book::level3::Orders;
 use crate::instrument::{Origin, Pair};
 use crate::limits;
-use crate::table::book_rows::Runs;
+use crate::table::book_rows::BookRows;
+use crate::table::ledger::LedgerKind;
 use crate::table::rows::Cell;
 use crate::table::rows::Rows;
 use crate::table::schema::Table;
@@ -69,8 +70,8 @@ impl Session {
             decoder: Decoder::default(),
             state: State {
                 out: Output {
-                    book: Runs::default(),
-                    orders: Runs::default(),
+                    book: BookRows::default(),
+                    orders: BookRows::default(),
                     tables,
                     ledger: VecDeque::new(),
                     counts: Counts::default(),
@@ -324,7 +325,7 @@ impl Session {
             ts_from: (state.last_received > 0).then_some(state.last_received),
             ts_to: Some(now),
             detail: Some(detail("reason", reason)),
-            ..state.out.ledger_row("disconnect", None, "")
+            ..state.out.ledger_row(LedgerKind::Disconnect, None, "")
         };
         state.out.add_ledger_row(row);
         state.ended = true;
@@ -413,7 +414,7 @@ impl Session {
 
     /// The level-3 book of `symbol`, if it lives.
     #[must_use]
-    pub fn orders(&self, symbol: &str) -> Option<&crate::book::level3::Life> {
+    pub fn orders(&self, symbol: &str) -> Option<&crate::book::synced::Synced<Orders>> {
         let life = &self.state.symbols[self.state.index.get(symbol)?].orders.synced;
         life.book().is_some().then_some(life)
     }
@@ -436,7 +437,7 @@ impl State {
         if now - self.last_alive >= SECOND {
             self.alive(now);
         }
-        // Books book_named_in last checkpoint is of an earlier hour, a few at a time.
+        // Books whose last checkpoint is of an earlier hour, a few at a time.
         let hour = now.div_euclid(HOUR);
         if hour <= self.checkpointed {
             return;
@@ -494,7 +495,7 @@ impl State {
                     for name in std::mem::take(&mut self.missing) {
                         let row = LedgerRow {
                             detail: Some(detail("reason", "no longer listed after a reconnect")),
-                            ..self.out.ledger_row("delisted", None, &name)
+                            ..self.out.ledger_row(LedgerKind::Delisted, None, &name)
                         };
                         self.out.add_ledger_row(row);
                     }

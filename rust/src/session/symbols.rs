@@ -2,8 +2,9 @@
 
 use super::SECOND;
 use super::options::Channel;
-use crate::book::level2::{Book, LifeOf, Proved};
+use crate::book::level2::Book;
 use crate::book::level3::Orders;
+use crate::book::synced::{ChecksummedBook, Synced};
 use crate::decimal::Decimal;
 use crate::instrument::{Origin, Pair};
 use crate::limits;
@@ -111,8 +112,8 @@ impl SubscriptionState {
 
 /// A book of one symbol, and what goes with it.
 #[derive(Debug)]
-pub(super) struct BookSlot<B: Proved> {
-    pub(super) synced: LifeOf<B>,
+pub(super) struct BookSlot<B: ChecksummedBook> {
+    pub(super) synced: Synced<B>,
     /// Depth in force, and where it comes from.
     pub(super) depth: Option<(u16, &'static str)>,
     /// Hour of the last checkpoint, or of the snapshot.
@@ -124,17 +125,17 @@ pub(super) struct BookSlot<B: Proved> {
     /// Whether the ledger already says that this life is in doubt.
     pub(super) doubted: bool,
     /// The rule that the ledger last named.
-    pub(super) detected_rule: Option<B::Habit>,
+    pub(super) detected_rule: Option<B::Rule>,
 }
 
-impl<B: Proved> Default for BookSlot<B> {
+impl<B: ChecksummedBook> Default for BookSlot<B> {
     fn default() -> Self {
-        let synced = LifeOf::default();
+        let synced = Synced::default();
         Self { synced, depth: None, hour: 0, refusals: 0, explained: false, doubted: false, detected_rule: None }
     }
 }
 
-impl<B: Proved> BookSlot<B> {
+impl<B: ChecksummedBook> BookSlot<B> {
     /// Whether a book that lives is doubted for the first time in its life.
     pub(super) fn newly_doubted(&mut self) -> bool {
         self.synced.book().is_some() && !std::mem::replace(&mut self.doubted, true)

@@ -252,12 +252,10 @@ impl Table {
     }
 }
 
-// Until the events name their room.
-pub use crate::wire::message::{OHLC_NUMBERS, TICKER_NUMBERS};
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::message::{OHLC_NUMBERS, TICKER_NUMBERS};
 
     #[test]
     fn number_columns_stand_where_the_rows_write_them() {

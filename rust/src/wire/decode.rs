@@ -15,10 +15,6 @@ use crate::wire::json::quote_numbers;
 use crate::wire::message::{BookData, Data, Entries, Entry, Kind, Message, OrderEntry, ShortEntry};
 use crate::wire::tape::TapeReader;
 
-// Until the session names their rooms.
-pub(crate) use crate::wire::json::write_text;
-pub use crate::wire::time::parse_time;
-
 /// Decodes frames, reusing its memory.
 pub struct Decoder {
     scratch: Vec<u8>,

@@ -14,7 +14,7 @@
 
 pub mod message;
 pub mod time;
-mod json;
+pub(crate) mod json;
 mod fast;
 mod tape;
 pub mod decode;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::book::level2::Book;
-use crate::book::synced::{BookMeta, Outcome};
+use crate::book::synced::{BookMeta, Outcome, Synced};
 use crate::wire::message::{Entry, Kind};
 
 fn number(text: &str) -> Decimal {
@@ -154,24 +154,24 @@ fn the_checksum_decides_what_a_modify_does_and_later_ones_follow() {
     let modify = |id, qty, time| entry(OrderEvent::Modify, Side::Bid, id, "5", qty, time);
     // The last in its queue stays the last by either rule: the checksum cannot tell them apart.
     assert_eq!(synced.apply(&meta(Kind::Update, b"515254"), &[modify("c", "4", 4)], &mut buffer), Ok(Outcome::Ok));
-    assert_eq!(synced.book().and_then(Orders::arbitrated), None);
+    assert_eq!(synced.book().and_then(Orders::detected_rule), None);
     // Kept its place.
     assert_eq!(synced.apply(&meta(Kind::Update, b"595254"), &[modify("a", "9", 5)], &mut buffer), Ok(Outcome::Ok));
-    assert_eq!(synced.book().and_then(Orders::arbitrated), Some(ModifyRule::KeepPlace));
+    assert_eq!(synced.book().and_then(Orders::detected_rule), Some(ModifyRule::KeepPlace));
     // Went by the new times, twice: the book is not given up, and remembers.
     let both = [modify("a", "8", 6), modify("b", "6", 7), modify("a", "7", 8)];
     assert_eq!(synced.apply(&meta(Kind::Update, b"545657"), &both, &mut buffer), Ok(Outcome::Ok));
     assert_eq!(
-        (synced.book().and_then(Orders::arbitrated), synced.habit),
+        (synced.book().and_then(Orders::detected_rule), synced.rule),
         (Some(ModifyRule::TakeTimestamp), ModifyRule::TakeTimestamp)
     );
     check(synced.book().expect("alive"));
     assert_eq!(synced.apply(&meta(Kind::Update, b"565751"), &[modify("c", "1", 9)], &mut buffer), Ok(Outcome::Ok));
-    assert_eq!(synced.book().and_then(Orders::arbitrated), Some(ModifyRule::TakeTimestamp));
+    assert_eq!(synced.book().and_then(Orders::detected_rule), Some(ModifyRule::TakeTimestamp));
     // And back: the first of two changes of an order counts as little as the second.
     let both = [modify("b", "2", 10), modify("c", "3", 11), modify("b", "4", 12)];
     assert_eq!(synced.apply(&meta(Kind::Update, b"545753"), &both, &mut buffer), Ok(Outcome::Ok));
-    assert_eq!(synced.habit, ModifyRule::KeepPlace);
+    assert_eq!(synced.rule, ModifyRule::KeepPlace);
     let last = [modify("b", "2", 13)];
     assert_eq!(synced.apply(&meta(Kind::Update, b"575352"), &last, &mut buffer), Ok(Outcome::Ok));
     // Neither rule: the book is out of sync, the rule stays known.
@@ -179,7 +179,7 @@ fn the_checksum_decides_what_a_modify_does_and_later_ones_follow() {
     let (expected, computed) = (checksum::crc32(b"?"), checksum::crc32(b"535252"));
     assert_eq!(wrong, Ok(Outcome::Mismatch { expected, computed }));
     assert!(synced.book().is_none());
-    assert_eq!(synced.habit, ModifyRule::TakeTimestamp);
+    assert_eq!(synced.rule, ModifyRule::TakeTimestamp);
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn random_messages_keep_every_invariant() {
         (0..120).map(|n| if n % 10 == 0 { format!("n{n}") } else { format!("OAAAAA-AAAAA-AAA{n:0>3}") }).collect();
     let mut orders = Orders::new(12, 0, 0);
     let mut buffer = Vec::new();
-    let (mut habit, mut switches) = (ModifyRule::KeepPlace, 0);
+    let (mut rule, mut switches) = (ModifyRule::KeepPlace, 0);
     for time in 0..4000 {
         let message: Vec<_> = (0..below(6))
             .map(|_| {
@@ -284,7 +284,7 @@ fn random_messages_keep_every_invariant() {
                 entry(event, side, id, &price, &below(50).to_string(), timestamp)
             })
             .collect();
-        orders.apply(&message, habit).expect("all can be held");
+        orders.apply(&message, rule).expect("all can be held");
         check(&orders);
         let mut fresh = orders.clone();
         assert!(fresh.widen(0, 0), "which forgets what is cached");
@@ -304,12 +304,12 @@ fn random_messages_keep_every_invariant() {
         check(&fresh);
         let otherwise = fresh.checksum(&mut buffer);
         let told = [expected, otherwise][below(2)];
-        let before = habit;
-        assert_eq!(orders.verify_checksum(told, &mut habit, &mut buffer), told);
+        let before = rule;
+        assert_eq!(orders.verify_checksum(told, &mut rule, &mut buffer), told);
         check(&orders);
-        switches += u32::from(before != habit);
-        assert_eq!(before != habit, told != expected);
-        assert_eq!(orders.arbitrated().is_some(), expected != otherwise);
+        switches += u32::from(before != rule);
+        assert_eq!(before != rule, told != expected);
+        assert_eq!(orders.detected_rule().is_some(), expected != otherwise);
         assert_eq!(orders.checksum(&mut buffer), told);
     }
     assert!(switches > 100, "{switches}");

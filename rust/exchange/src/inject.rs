@@ -1,0 +1,208 @@
+//! Faults, asked for and carried out: those of time, of the exchange, of pairs, and of clients that want to connect.
+//!
+//! Faults of frames are applied in the outbox, faults of answers where requests are answered; what happens to sockets is
+//! only reported, and the owner of the sockets does it.
+
+use crate::connection::Label;
+use crate::fanout::{DELISTED, Fanout};
+use crate::kinds::{self, Fault, Occasion, What};
+use crate::market::Market;
+use crate::message;
+use crate::pairs::{PAIRS_MAX, pairs};
+
+/// Status of a pair that a fault keeps from trading.
+const SUSPENDED: [&str; 5] = ["cancel_only", "limit_only", "maintenance", "reduce_only", "work_in_progress"];
+
+/// Carries out the faults of an exchange.
+#[derive(Debug)]
+pub struct Injector {
+    /// State of the exchange; nothing trades unless it is `online`.
+    pub system: &'static str,
+    /// When a state ends that a fault brought, of the exchange (`None`) or of a pair.
+    restore: Vec<(i64, Option<usize>)>,
+    /// Seed of the exchange, for pairs that are listed later.
+    seed: u64,
+}
+
+impl Injector {
+    /// Nothing is wrong yet.
+    pub const fn new(seed: u64) -> Self {
+        Self { system: "online", restore: Vec::new(), seed }
+    }
+
+    /// Asks for a fault.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the text, and what is allowed.
+    pub fn inject(fanout: &mut Fanout, text: &str) -> Result<(), String> {
+        let fault = kinds::read(text, fanout.outbox.now)?;
+        if let Some(pattern) = &fault.symbol
+            && !fanout.outbox.symbols.iter().any(|symbol| kinds::glob(pattern, symbol))
+        {
+            return Err(format!("{}: symbol={pattern}: no pair of this exchange is so called", fault.kind.name));
+        }
+        fanout.outbox.faults.add(fault);
+        Ok(())
+    }
+
+    /// Ends all faults. What they did stays done; what they hold back comes.
+    pub fn clear_faults(&mut self, fanout: &mut Fanout) {
+        fanout.outbox.faults.clear();
+        for connection in fanout.outbox.connections.iter_mut().flatten() {
+            connection.silenced.clear();
+        }
+        for (_, what) in std::mem::take(&mut self.restore) {
+            self.restore_state(fanout, what);
+        }
+    }
+
+    /// Whether a client of an address may connect.
+    ///
+    /// # Errors
+    /// The HTTP status with which it is refused, 0 for none.
+    pub fn admit(fanout: &mut Fanout, who: &str) -> Result<(), u16> {
+        match fanout.outbox.faults.admit(fanout.outbox.now, who) {
+            None => Ok(()),
+            Some((fault, status)) => {
+                fanout.outbox.record_fault(&fault, None, "", None);
+                Err(status)
+            }
+        }
+    }
+
+    /// When a fault of time is due next, or the end of a state, ns.
+    pub fn next(&self, fanout: &Fanout) -> i64 {
+        self.restore.iter().map(|(due, _)| *due).min().unwrap_or(i64::MAX).min(fanout.outbox.faults.next)
+    }
+
+    /// Carries out faults of time that are due, and ends the states that are over.
+    pub fn apply_due(&mut self, fanout: &mut Fanout) {
+        let now = fanout.outbox.now;
+        let over: Vec<Option<usize>> =
+            self.restore.iter().filter(|(due, _)| *due <= now).map(|(_, what)| *what).collect();
+        self.restore.retain(|(due, _)| *due > now);
+        for what in over {
+            self.restore_state(fanout, what);
+        }
+        let connections: Vec<u64> =
+            fanout.outbox.connections.iter().flatten().map(|connection| connection.id).collect();
+        for (fault, connection) in fanout.outbox.faults.due(now, &connections) {
+            match fault.kind.occasion {
+                Occasion::Socket => {
+                    let place = connection.and_then(|id| fanout.outbox.place(id));
+                    fanout.outbox.record_fault(&fault, place, "", None);
+                }
+                Occasion::Pair => self.apply_to_pair(fanout, &fault),
+                _ => self.apply_to_exchange(fanout, &fault),
+            }
+        }
+    }
+
+    fn apply_to_exchange(&mut self, fanout: &mut Fanout, fault: &Fault) {
+        let state = match fault.kind.what {
+            What::Maintenance => Some("maintenance"),
+            What::CancelOnly => Some("cancel_only"),
+            What::PostOnly => Some("post_only"),
+            _ => None,
+        };
+        fanout.outbox.record_fault(fault, None, "status", None);
+        if let Some(state) = state {
+            self.system = state;
+            self.restore.retain(|(_, what)| what.is_some());
+            self.restore.push((fanout.outbox.now + fault.by, None));
+        }
+        if fault.kind.what != What::Skew {
+            self.announce(fanout, state.is_none());
+        }
+    }
+
+    /// The exchange, or a pair, is online again.
+    fn restore_state(&mut self, fanout: &mut Fanout, what: Option<usize>) {
+        match what {
+            None => {
+                self.system = "online";
+                self.announce(fanout, false);
+            }
+            Some(pair) if fanout.listings[pair].market.pair.status != DELISTED => fanout.set_status(pair, "online"),
+            Some(_) => {}
+        }
+    }
+
+    /// Tells all connections the state of the exchange, and on request a maintenance that is to come.
+    fn announce(&self, fanout: &mut Fanout, maintenance: bool) {
+        let outbox = &mut fanout.outbox;
+        for place in 0..outbox.connections.len() {
+            if let Some(id) = outbox.connections[place].as_ref().map(|connection| connection.announced_id) {
+                let begin = maintenance.then_some(outbox.now);
+                message::status(self.system, id, begin, outbox.compose());
+                outbox.send(&[place], Label::new("status"));
+            }
+        }
+    }
+
+    /// Carries out a fault on a pair that its pattern selects, if there is one.
+    fn apply_to_pair(&mut self, fanout: &mut Fanout, fault: &Fault) {
+        let listing = fault.kind.what == What::List;
+        let fits: Vec<usize> = fanout
+            .listings
+            .iter()
+            .map(|listing| &listing.market.pair)
+            .enumerate()
+            .filter(|(_, pair)| fault.symbol.as_ref().is_none_or(|pattern| kinds::glob(pattern, &pair.symbol)))
+            .filter(|(_, pair)| (pair.status == DELISTED) == listing)
+            // `restore` brings a pair back to `online`: one with another status would lose it.
+            .filter(|(_, pair)| fault.kind.what != What::Instrument || pair.status == "online")
+            .map(|(number, _)| number)
+            .collect();
+        let pair = match (fits.len(), listing) {
+            (0, true) if fault.symbol.is_none() && fanout.listings.len() < PAIRS_MAX => self.add_pair(fanout),
+            (0, _) => return,
+            (n, _) => fits[fanout.outbox.faults.rng.below(n)],
+        };
+        fanout.outbox.record_fault(fault, None, "instrument", Some(pair));
+        match fault.kind.what {
+            What::Instrument => {
+                let status = SUSPENDED[fanout.outbox.faults.rng.below(SUSPENDED.len())];
+                self.restore.push((fanout.outbox.now + fault.by, Some(pair)));
+                fanout.set_status(pair, status);
+            }
+            What::Delist => fanout.delist(pair),
+            What::List => {
+                let precision = fanout.listings[pair].market.pair.price_precision;
+                restart_market(fanout, pair, precision);
+                fanout.set_status(pair, "online");
+            }
+            _ => {
+                let before = fanout.listings[pair].market.pair.price_precision;
+                let more = before == 0 || (before < 10 && fanout.outbox.faults.rng.below(2) == 0);
+                restart_market(fanout, pair, if more { before + 1 } else { before - 1 });
+                let status = fanout.listings[pair].market.pair.status;
+                fanout.set_status(pair, status);
+                fanout.resend_books(pair);
+            }
+        }
+    }
+
+    /// Adds a pair; its market does not trade until it is listed.
+    fn add_pair(&self, fanout: &mut Fanout) -> usize {
+        let number = fanout.listings.len();
+        let mut pair = pairs(number + 1, self.seed).swap_remove(number);
+        pair.status = DELISTED;
+        fanout.add(Market::new(pair, self.seed, fanout.outbox.now))
+    }
+}
+
+/// Begins the market of a pair anew, with prices of this many decimals. Its trade ids continue.
+fn restart_market(fanout: &mut Fanout, number: usize, price_precision: u8) {
+    let before = &fanout.listings[number].market;
+    let mut pair = before.pair.clone();
+    pair.price = match price_precision.cmp(&pair.price_precision) {
+        std::cmp::Ordering::Less => pair.price / 10,
+        std::cmp::Ordering::Equal => pair.price,
+        std::cmp::Ordering::Greater => pair.price.saturating_mul(10),
+    }
+    .max(500);
+    pair.price_precision = price_precision;
+    let market = before.restarted(pair, fanout.outbox.faults.rng.bits(), fanout.outbox.now);
+    fanout.replace_market(number, market);
+}
