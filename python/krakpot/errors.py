@@ -7,7 +7,7 @@
     ├── FeedError                     the exchange sent, or refused, something without which the work cannot go on
     │   ├── DecodeError               a message is not what the protocol promises; .channel .field .offset
     │   ├── NoBook                    a live book is out of sync, or not subscribed; .symbol .state .reason
-    │   │   └── ChecksumMismatch      … because its checksum was wrong; .expected .computed
+    │   │   └── ChecksumMismatch      … because its checksum was wrong
     │   ├── SubscriptionRejected      the exchange rejected a subscription; .channel .symbol .reason
     │   ├── TokenError                no token for level 3; .lasting
     │   └── SlowReader                the strategy fell behind the feed; .waiting .limit
@@ -67,12 +67,6 @@ class NoBook(FeedError):
 
 class ChecksumMismatch(NoBook):
     """A live book has no prices now because its checksum was wrong."""
-
-    def __init__(self, symbol: str, state: str, reason: str, *, expected: int, computed: int) -> None:
-        """``expected`` is the exchange's CRC32, ``computed`` that of the book."""
-        super().__init__(symbol, state, reason)
-        self.expected = expected
-        self.computed = computed
 
 
 class SubscriptionRejected(FeedError):

@@ -13,7 +13,7 @@ import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from krakpot import _core
 from krakpot.config import Config
 from krakpot.errors import ConfigError, ConnectionLost, FeedError
 from krakpot.lake import journal
-from krakpot.lake.format import open_lake
+from krakpot.lake.format import at_work, open_lake
 from krakpot.log import LogLine, LogRateLimit
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import Client, add_counts, supervise, uuid7
@@ -143,16 +143,19 @@ class Recorder:
         except FeedError as error:
             # The environment does not change while this runs, so trying again would never help.
             raise ConfigError(str(error)) from None
-        try:
-            # First, because a port that is taken must be known before anything is written.
-            async with self._metrics():
-                open_lake(config.out)
-                disk.check_room(config.out, config.min_free)
-                self._start()
-                await self._stop.wait()
-        finally:
-            if self._begun:
-                await self._end()
+        # To the end of the last sealing, also while no journal is open.
+        with ExitStack() as work:
+            try:
+                # First, because a port that is taken must be known before anything is written.
+                async with self._metrics():
+                    open_lake(config.out)
+                    disk.check_room(config.out, config.min_free)
+                    work.enter_context(at_work(config.out))
+                    self._start()
+                    await self._stop.wait()
+            finally:
+                if self._begun:
+                    await self._end()
         if self.error is not None:
             raise self.error
         self._check_recorded()
