@@ -658,9 +658,9 @@ def align(left: object, right: object, *, window: int, nearest: int = 16) -> Fra
     Parameters
     ----------
     left, right
-        Tables with the columns group (UInt32, sorted), key (UInt64), time (Int64, ns), first (Boolean: the state begins
-        a span), in anything with the Arrow PyCapsule interface. States are paired if they have the same group and key and
-        are at most `window` ns apart; a `first` state also with the one that the other sequence was in before.
+        Tables with the columns group (UInt32, sorted), key (UInt64), time (Int64, ns) and first (Boolean: the state begins
+        a span), in anything with the Arrow PyCapsule interface. States are paired if they have the same group and key
+        and are at most `window` ns apart; a `first` state also with the one that the other sequence was in before.
     window
         Largest difference of time, ns.
     nearest
