@@ -20,7 +20,8 @@ import pytest
 import krakpot
 from krakpot import BookEvent, Feed, SubscriptionEvent, TradeEvent
 from krakpot.errors import ConfigError, ConnectionLost, NoBook, SlowReader, StorageError
-from krakpot.exchange.server import ExchangeServer, Options
+from krakpot.exchange.options import Options
+from krakpot.exchange.server import ExchangeServer
 from krakpot.feed.feed import Event
 from krakpot.lake.lake import Lake
 from scripted import Exchange, Market, until

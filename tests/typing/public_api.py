@@ -11,8 +11,8 @@ import polars as pl
 import krakpot
 from krakpot import _core
 from krakpot.config import Config
+from krakpot.exchange.options import Options as ExchangeOptions
 from krakpot.exchange.server import ExchangeServer
-from krakpot.exchange.server import Options as ExchangeOptions
 from krakpot.lake.lake import Part
 from krakpot.lake.sample import BookAt
 from krakpot.lake.verify import Report, verify

@@ -23,9 +23,9 @@ from typing import Any
 import polars as pl
 
 from krakpot.cli.top import Glance
+from krakpot.compare.exchange import COMPARED, differences
 from krakpot.errors import KrakpotError
 from krakpot.exchange.rest import Key
-from krakpot.exchange.server import COMPARED, differences
 from krakpot.lake import journal, seal
 from krakpot.lake.lake import Lake
 from krakpot.record.level3 import subscribe_seconds

@@ -294,7 +294,10 @@ def pairs(symbols: str, exclude: str, lake: Path | None, url: str | None, *, jso
 @click.option("--level3-jitter", default="0", help="The same for level3.")
 @click.option("--level3-conflate", default="0", help="The same for level3.")
 @click.option("--rest-port", default=0, help="Port of REST, for tokens. Default: a free one.")
-@click.option("--api-key", help="Key for tokens. Default: a new one, which is said at the start.")
+@click.option(
+    "--api-key", help="Key for tokens; or KRAKPOT_API_KEY. Default: a new one, said at the start.",
+    envvar="KRAKPOT_API_KEY",
+)  # fmt: skip
 @click.option("--api-secret", help="Its secret, base64; better in KRAKPOT_API_SECRET.", envvar="KRAKPOT_API_SECRET")
 @click.option("--fault", multiple=True, help="What goes wrong: 'drop=0.01,channel=book'. Can be repeated.")
 @click.option("--faults", is_flag=True, help="List what can go wrong.")
@@ -315,10 +318,11 @@ def exchange(
 
     \b
     export KRAKPOT_API_KEY=key KRAKPOT_API_SECRET=c2VjcmV0
-    krakpot exchange --port 8080 --rest-port 8081 --api-key $KRAKPOT_API_KEY &
+    krakpot exchange --port 8080 --rest-port 8081 &
     krakpot record --channels book,level3 --url ws://127.0.0.1:8080/v2 --rest-url http://127.0.0.1:8081 --out lake
     """
-    from krakpot.exchange import server as module
+    from krakpot.exchange import options as module
+    from krakpot.exchange.server import ExchangeServer, run
     from krakpot.values import duration as seconds
 
     if faults:
@@ -346,13 +350,13 @@ def exchange(
         faults=fault,
     )
 
-    def say(server: module.ExchangeServer) -> None:
+    def say(server: ExchangeServer) -> None:
         click.echo(f"listening on {server.address}", err=json_)
         click.echo(f"level 3 at {server.level3_address}, its tokens at {server.rest_address}", err=json_)
         if options.key is None:
             click.echo(f"API key {server.key.name} secret {server.key.secret_text}", err=json_)
 
-    summary = module.run(options, say)
+    summary = run(options, say)
     if json_:
         _print_json(summary)
     else:
