@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from krakpot import config
-from krakpot.config import Config, load
+from krakpot import config, values
+from krakpot.config import OPTIONS, Config, from_mapping, load
 from krakpot.errors import ConfigError
 
 KEY = "aKeyThatNobodyHas+/0123456789"
@@ -59,7 +60,10 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
     texts: dict[str, tuple[str, str, Any]] = {
         "out": ('"x"', "x", Path("x")), "symbols": ('["A/B"]', "A/B", ("A/B",)),
         "exclude": ('"A/B, C/D"', "A/B,C/D", ("A/B", "C/D")),
-        "channels": ('["book", "ohlc"]', "book,ohlc", ("book", "ohlc")), "depth": ("25", "25", 25),
+        "channels": ('["book", "ohlc"]', "book,ohlc", ("book", "ohlc")),
+        "channel_symbols":
+            ('{trade = ["A/B", "C/*"]}', "trade=A/B,C/*", {"trade": ("A/B", "C/*")}),
+        "depth": ("25", "25", 25),
         "interval": ("60", "60", 60),
         "tokenised": ("true", "yes", True), "raw": ("true", "1", True), "duration": ('"90s"', "1m30s", 90.0),
         "plaintext": ("true", "yes", True), "url": ('"ws://127.0.0.1:1/v2"', "ws://127.0.0.1:1/v2", "ws://127.0.0.1:1/v2"),
@@ -75,9 +79,9 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
         "metrics": ('"[::1]:9100"', "[::1]:9100", ("::1", 9100)), "metrics_token": (f'"{KEY}"', KEY, KEY),
         "log_format": ('"json"', "json", "json"), "log_level": ('"warning"', "warning", "warning"),
     }  # fmt: skip
-    assert set(texts) == set(config.READERS) == set(Config.__dataclass_fields__)
+    assert set(texts) == set(config.OPTIONS) == set(Config.__dataclass_fields__)
     for field, (toml, text, value) in texts.items():
-        key = config.NAMES.get(field, field)
+        key = config.OPTIONS[field].key
         (folder / "krakpot.toml").touch(0o600)
         (folder / "krakpot.toml").write_text(f"{key} = {toml}\n")
         assert getattr(load({}, environment={}), field) == value
@@ -90,7 +94,10 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
 @pytest.mark.parametrize(
     ("toml", "sentence"),
     [
-        ("depht = 10", "krakpot.toml: unknown key 'depht'; allowed are api_key, api_secret, channels, depth"),
+        (
+            "depht = 10",
+            r"krakpot.toml: unknown key 'depht' \(did you mean depth\?\); allowed are api_key, api_secret, channel",
+        ),
         ("depth = 11", "krakpot.toml: depth: 11 is not allowed; allowed is one of 10, 25, 100, 500, 1000"),
         ("depth = true", "krakpot.toml: depth: True is not allowed; allowed is one of 10"),
         ("depth = 10.0", "krakpot.toml: depth: 10.0 is not allowed"),
@@ -154,14 +161,14 @@ def test_a_wrong_file_is_named(folder: Path, toml: str, sentence: str) -> None:
 
 def test_a_second_source_needs_public_channels() -> None:
     """Level 3 is not doubled."""
-    with pytest.raises(ConfigError, match="a second source is of the public channels, and none is recorded"):
+    with pytest.raises(ConfigError, match="only public channels can be recorded twice, and none is recorded"):
         Config(channels=("level3",), redundant=("BTC/USD",), api_key=KEY, api_secret=SECRET)
 
 
 @pytest.mark.parametrize(
     ("environment", "options", "sentence"),
     [
-        ({"KRAKPOT_DEPHT": "10"}, {}, "environment: unknown variable KRAKPOT_DEPHT; allowed are .*KRAKPOT_DEPTH"),
+        ({"KRAKPOT_DEPHT": "10"}, {}, "environment: unknown variable 'KRAKPOT_DEPHT' .*; allowed are .*KRAKPOT_DEPTH"),
         ({"KRAKPOT_DEPTH": "deep"}, {}, "environment: KRAKPOT_DEPTH: 'deep' is not allowed; allowed is one of 10"),
         ({}, {"depth": "11"}, "--depth: '11' is not allowed; allowed is one of 10"),
         ({}, {"duration": "-5s"}, "--for: '-5s' is not allowed; allowed is a duration"),
@@ -252,7 +259,7 @@ def test_secrets_are_shown_to_nobody(folder: Path) -> None:
         ("KRAKPOT_API_KEY", KEY + " x", "an API key as Kraken shows it"),
         ("KRAKPOT_API_KEY", KEY + "\r\nX: y", "an API key"),
     ):
-        with pytest.raises(ConfigError, match=f"environment: {name}: what stands there is not allowed; .*{words}") as e:
+        with pytest.raises(ConfigError, match=f"environment: {name}: the value is not allowed; .*{words}") as e:
             load({}, environment=LEVEL3 | {name: text})
         assert KEY not in str(e.value)
         assert SECRET[:-1] not in str(e.value)
@@ -275,3 +282,112 @@ def test_a_file_with_a_secret_is_for_its_owner_alone(folder: Path, mode: int) ->
     file.write_text("depth = 10\n")
     file.chmod(mode | 0o044)
     assert load({}, environment={}).depth == 10
+
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_the_page_lists_the_options() -> None:
+    """The table in docs/recording.md is that of ``Config``: names, defaults and meanings, in the same order."""
+    page = (ROOT / "docs/recording.md").read_text()
+    head = "| option | variable | key in `krakpot.toml` | default | meaning |\n| --- | --- | --- | --- | --- |\n"
+    rows = [
+        f"| {'none' if one.secret else f'`{one.flag}`'} | `{one.variable}` | `{one.key}` | {one.default} | {one.help} |"
+        for one in OPTIONS.values()
+    ]
+    shown = page.partition(head)[2].partition("\n\n")[0].splitlines()
+    assert len(rows) > 25
+    assert shown == rows
+
+
+def test_a_config_says_its_options() -> None:
+    """``help(krakpot.Config)`` names every option with its meaning, and so does ``krakpot record --help``."""
+    assert Config.__doc__ is not None
+    for name, option in OPTIONS.items():
+        assert f"{name} : {option.help} Default: {option.default}." in Config.__doc__
+        assert option.help.endswith(".")
+        assert not option.default.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"depth": 11}, "depth: 11 is not allowed; allowed is one of 10, 25, 100, 500, 1000"),
+        ({"depth": None}, "depth: None is not allowed"), ({"depth": [10]}, "depth: .* is not allowed"),
+        ({"symbols": 7}, "symbols: 7 is not allowed"), ({"symbols": ()}, "symbols: .* allowed is one or more patterns"),
+        ({"channels": ["books"]}, "channels: .* is not allowed"), ({"duration": -1}, "duration: -1 is not allowed"),
+        ({"duration": 0}, "duration: 0 is not allowed"), ({"duration": float("nan")}, "duration: nan is not allowed"),
+        ({"seal_interval": None}, "seal_interval: None is not allowed"), ({"out": ""}, "out: '' is not allowed"),
+        ({"out": "a\0b"}, "out: .* is not allowed; allowed is the name of a folder"),
+        ({"url": "http://x"}, "url: 'http://x' is not allowed"),
+        ({"metrics": 9100.5}, "metrics: 9100.5 is not allowed"),
+        ({"min_free": -1}, "min_free: -1 is not allowed"),
+        ({"keep": 60}, "keep: 60 is not allowed; allowed is a duration"),
+        ({"precision": {"A/B": (1, 99)}}, "precision: .* is not allowed"), ({"raw": "maybe"}, "raw: 'maybe' is not"),
+        ({"api_key": "a b"}, "api_key: the value is not allowed"),
+        ({"log_level": "debug"}, "log_level: 'debug' is not"),
+        ({"symbols_per_connection": 1}, "symbols_per_connection: 1 is not allowed"),
+        ({"symbols": "x" * 1000 + "\n"}, None), ({"depth": "x" * 1000}, "depth: 'x{79}… is not allowed"),
+        ({"channel_symbols": {"books": ["*"]}}, "channel_symbols: .* allowed is CHANNEL=PATTERNS"),
+        ({"channel_symbols": {"book": []}}, "channel_symbols: .* allowed is CHANNEL=PATTERNS"),
+        ({"channel_symbols": ["book"]}, "channel_symbols: .* allowed is CHANNEL=PATTERNS"),
+        ({"channel_symbols": {"ohlc": ["*"]}},
+         "channel_symbols: ohlc is not recorded; add it to channels, which are book, trade, ticker"),
+    ],
+)  # fmt: skip
+def test_a_config_checks_itself(options: dict[str, Any], sentence: str | None) -> None:
+    """Arguments from Python are read like those of the command line: what is wrong is named, whatever its type."""
+    if sentence is None:
+        assert Config(**options)
+    else:
+        with pytest.raises(ConfigError, match=f"^{sentence}") as caught:
+            Config(**options)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_config_reads_what_it_is_given() -> None:
+    """Text is as good as the value, and a config made of another one is the same."""
+    text: dict[str, Any] = {"depth": "10", "symbols": "BTC/USD,ETH/*", "duration": "1m", "metrics": "9100", "out": "x"}
+    found = Config(**text)
+    assert (found.depth, found.symbols, found.duration) == (10, ("BTC/USD", "ETH/*"), 60.0)
+    assert (found.metrics, found.out) == (("127.0.0.1", 9100), Path("x"))
+    assert replace(found) == found
+
+
+def test_symbols_of_one_channel(folder: Path) -> None:
+    """A channel may have other pairs than the rest, whichever source says so."""
+    five = ("BTC/USD", "ETH/*")
+    from_line = load({"channel_symbols": ("ticker=BTC/USD", "ticker=ETH/*")}, environment={})
+    from_variable = load({}, environment={"KRAKPOT_CHANNEL_SYMBOLS": "ticker=BTC/USD,ETH/* trade=*/EUR"})
+    (folder / "krakpot.toml").write_text('[channel_symbols]\nticker = ["BTC/USD", "ETH/*"]\n')
+    for found in (from_line, from_variable, load({}, environment={})):
+        assert (found.symbols_of("ticker"), found.symbols_of("book")) == (five, ("*",))
+    assert from_variable.symbols_of("trade") == ("*/EUR",)
+
+
+def test_options_of_a_sidecar_come_from_nowhere_else(folder: Path) -> None:
+    """Neither the folder's krakpot.toml nor the variables change what a strategy gave; only secrets are variables."""
+    (folder / "krakpot.toml").write_text("depth = 1000\n")
+    environment = LEVEL3 | {"KRAKPOT_DEPTH": "500"}
+    found = from_mapping({"out": "lake", "channels": ["book", "level3"]}, environment=environment)
+    assert (found.depth, found.api_key, found.api_secret) == (100, KEY, SECRET)
+    for wrong in ({"dept": 10}, {"api_key": "key"}):
+        with pytest.raises(
+            ConfigError, match=f"record: unknown option '{next(iter(wrong))}'.*; allowed are channel_symb"
+        ):
+            from_mapping(wrong, environment={})
+    with pytest.raises(ConfigError, match="record: depth: 11 is not allowed"):
+        from_mapping({"depth": 11}, environment={})
+
+
+def test_names_that_are_nearly_right() -> None:
+    """A key or variable with a typing error gets the right one suggested."""
+    with pytest.raises(
+        ConfigError, match=r"KRAKPOT_DEPHT' \(did you mean KRAKPOT_DEPTH.*\?\); allowed are KRAKPOT_API"
+    ):
+        load({}, environment={"KRAKPOT_DEPHT": "10"})
+
+
+def test_every_reader_is_one_of_values() -> None:
+    """Readers have one home."""
+    assert {option.read.__module__ for option in OPTIONS.values()} == {values.__name__}

@@ -72,20 +72,3 @@ def test_configuration_of_the_pages_is_accepted(tmp_path: Path) -> None:
         file.write_text(text)
         loaded = config.load({}, file=file, environment={})
         assert loaded != config.Config()
-
-
-def test_options_of_the_page_are_the_recorder_s(tmp_path: Path) -> None:
-    """docs/recording.md names every option of a recording, with its variable and its key, and no other; a secret is
-    none of the command line.
-    """
-    page = (ROOT / "docs/recording.md").read_text()
-    rows = re.findall(r"^\| (none|`--[a-z0-9-]+`) \| `KRAKPOT_([A-Z0-9_]+)` \| `([a-z0-9_]+)` \|", page, re.MULTILINE)
-    keys = {config.NAMES.get(name, name) for name in config.READERS}
-    assert {key for _, _, key in rows} == keys
-    for option, variable, key in rows:
-        assert variable.lower() == key
-        assert option == ("none" if key in config.SECRETS else f"`--{key.replace('_', '-')}`")
-    environment = {f"KRAKPOT_{variable}": value for variable, value in (("FOR", "30s"), ("SEAL_INTERVAL", "10m"))}
-    empty = tmp_path / "krakpot.toml"
-    empty.write_text("")
-    assert config.load({}, file=empty, environment=environment).seal_interval == 600

@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any, ClassVar, final
 
 __all__ = [
-    "ACCOUNT_HASH", "DEBUG", "FAULTS", "LIMITS", "PAIRS_MAX", "TABLES", "Batch", "Book", "BookEvent", "BookSampler",
+    "ACCOUNT_HASH", "CHANNELS", "DEBUG", "DEPTHS", "FAULTS", "INTERVALS", "LEDGER_KINDS", "LEVEL3_COSTS",
+    "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "PAIRS_MAX", "TABLES", "Batch", "Book", "BookEvent", "BookSampler",
     "Budget", "Events", "Exchange", "Frame", "OhlcEvent", "Orders", "Schema", "Session", "States", "StatusEvent",
     "SubscriptionEvent", "TickerEvent", "TradeEvent", "Verifier", "__version__", "align", "matches", "schema",
 ]  # fmt: skip
@@ -22,6 +23,25 @@ TABLES: tuple[str, ...]
 """Names of the lake's tables, in the order of `docs/reference/tables.md`."""
 LIMITS: Mapping[str, int]
 """The named bounds of `limits.rs`: FRAME_MAX, NESTING_MAX, SYMBOLS_MAX, …"""
+LEDGER_KINDS: Mapping[str, Mapping[str, bool]]
+"""Kinds of ledger rows and what each means for coverage.
+
+Properties: begins_book, begins_feed (trades, tickers, candles), ends_book, ends_feed, needs_symbol (it ends something
+only
+if it names a symbol), tells_since (`ts_from` tells since when nothing came), is_error.
+"""
+CHANNELS: Mapping[str, str]
+"""Channels that are subscribed symbol by symbol, and the table that each fills."""
+DEPTHS: tuple[int, ...]
+"""Book depths that Kraken offers."""
+LEVEL3_DEPTHS: tuple[int, ...]
+"""Depths of level 3 that Kraken offers."""
+LEVEL3_COSTS: Mapping[int, int]
+"""Units that a level-3 subscription costs, by its depth."""
+LEVEL3_RATES: Mapping[str, int]
+"""Units of level-3 subscriptions that Kraken allows in a second, by account: standard, pro."""
+INTERVALS: tuple[int, ...]
+"""Minutes of a candle that Kraken offers."""
 FAULTS: tuple[tuple[str, str, str, str], ...]
 """Faults of the built-in exchange: name, what it happens to, the default of `by`, what it does."""
 PAIRS_MAX: int

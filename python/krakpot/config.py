@@ -1,26 +1,27 @@
-"""What a recording is to do.
+"""Options of a recording.
 
-Options come from the command line, ``KRAKPOT_*`` variables, ``krakpot.toml`` and defaults, in this order. An API key
-and its secret never come from the command line, which every user of a machine can read, and are never shown.
+``Config`` is the only list of them: the options of ``krakpot record``, the ``KRAKPOT_*`` variables, the keys of
+``krakpot.toml`` and the table in ``docs/recording.md`` are derived from its fields. The command line comes first, then
+variables, then the file, then defaults. An API key and its secret never come from the command line, which every user of
+a machine can read, and are never shown.
 
-A wrong key or value raises ``ConfigError`` with its place and the allowed values.
+A wrong name or value raises ``ConfigError`` with its place and what is allowed.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit, urlunsplit
 
 from krakpot import values
 from krakpot.errors import ConfigError
-from krakpot.values import LEVEL3, LEVEL3_RATE, LOOPBACK, is_loopback
+from krakpot.values import LEVEL3, LOOPBACK, is_loopback
 
 LEVEL3_PATH = "/level3/v2"
 """Path of level 3 on the built-in exchange."""
@@ -31,66 +32,222 @@ REST_URL = "https://api.kraken.com"
 FILE = "krakpot.toml"
 PREFIX = "KRAKPOT_"
 KEY_PAIR = ("api_key", "api_secret")
-SECRETS = (*KEY_PAIR, "metrics_token")
-"""Options that never come from the command line, and are never shown."""
-SLOW_DISK = ("wait", "fail")
-LOG_FORMATS = ("text", "json")
-LOG_LEVELS = ("info", "warning", "error")
-
 OTHER_VARIABLES = {"KRAKPOT_DATA", "KRAKPOT_TEST", "KRAKPOT_DEBUG"}
 """Variables with the prefix that are no options of a recording."""
 
+SlowDisk = Literal["wait", "fail"]
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["info", "warning", "error"]
+
 
 @dataclass(frozen=True)
-class Config:
-    """Options of a recording."""
+class Option:
+    """One option of a recording, as every source of options needs it."""
 
-    out: Path = Path("data")
-    symbols: tuple[str, ...] = ("*",)
-    exclude: tuple[str, ...] = ()
-    channels: tuple[str, ...] = ("book", "trade", "ticker")
-    depth: int = 100
-    interval: int = 1
-    tokenised: bool = False
-    raw: bool = False
-    duration: float | None = None
-    """Seconds to record; None: until stopped."""
-    url: str = URL
-    plaintext: bool = False
-    """Whether ``url`` may be ``ws://`` on another machine, where nobody proves who answers."""
-    seal_interval: float = 300.0
-    """Seconds after which a journal is sealed."""
-    keep: float | None = None
-    """Seconds after whose end a whole date is removed; None: never."""
-    min_free: int = 200_000_000
-    """Bytes of the disk that are left free: enough to seal what is in the journals."""
-    precision: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    symbols_per_connection: int | None = None
-    """Symbols of one public connection at most; None: all on one."""
-    redundant: tuple[str, ...] = ()
-    """Patterns of symbols to be recorded a second time, over connections of their own."""
-    when_slow: str = "wait"
-    """What happens when the disk is slower than the feed: the sockets wait, or the recording fails."""
-    level3_depth: int = 100
-    level3_url: str = LEVEL3_URL
-    level3_rate: int = LEVEL3_RATE
-    """Cost of level-3 subscriptions a second."""
-    rest_url: str = REST_URL
-    """Where tokens for level 3 come from."""
-    api_key: str = field(default="", repr=False)
-    api_secret: str = field(default="", repr=False)
-    metrics: tuple[str, int] | None = None
-    """Host and port where metrics are served; None: nowhere."""
-    metrics_token: str = field(default="", repr=False)
-    """What must be shown to read them; may be empty on the loopback address."""
-    log_format: str = "text"
-    log_level: str = "info"
+    field: str
+    """Its field of ``Config``."""
+    key: str
+    """Its name in ``krakpot.toml``."""
+    read: Callable[[object], Any]
+    """Makes the value of text, or of a value; ``ValueError`` says what is allowed."""
+    form: str
+    """What is to be given, in help: ``PATTERNS``, ``FOLDER``, …; empty for a switch."""
+    default: str
+    """Its default for people."""
+    help: str
+    secret: bool = False
+    """Whether it never comes from the command line, and is never shown."""
+    many: bool = False
+    """Whether it can be repeated on the command line."""
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return "--" + self.key.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """Its variable."""
+        return PREFIX + self.key.upper()
+
+
+def _option(
+    default: Any,
+    read: Callable[[object], Any],
+    form: str,
+    help_: str,
+    *,
+    shown: str = "",
+    key: str = "",
+    secret: bool = False,
+    many: bool = False,
+) -> Any:
+    """Make a field of ``Config``; ``shown`` is its default for people, ``key`` its name where that differs."""
+    facts = {
+        "read": read,
+        "form": form,
+        "default": shown or str(default),
+        "help": help_,
+        "secret": secret,
+        "many": many,
+        "key": key,
+    }
+    if isinstance(default, dict):
+        return field(default_factory=dict, metadata=facts)
+    return field(default=default, repr=not secret, metadata=facts)
+
+
+def _switch(help_: str) -> Any:
+    """Make a field of ``Config`` that is on or off; off is the default."""
+    return _option(default=False, read=values.flag, form="", help_=help_, shown="no")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of a recording, checked: ``krakpot.Config(symbols=("BTC/USD",), duration=60)``."""
+
+    symbols: tuple[str, ...] = _option(
+        ("*",), values.patterns, "PATTERNS", "Patterns of pairs, separated by commas: BTC/*,ETH/USD.", shown="all"
+    )
+    exclude: tuple[str, ...] = _option((), values.words, "PATTERNS", "Patterns of pairs to leave out.", shown="none")
+    channels: tuple[str, ...] = _option(
+        ("book", "trade", "ticker"),
+        values.channels,
+        "CHANNELS",
+        f"Of {', '.join(values.CHANNELS)}; instrument and status are always recorded.",
+        shown="book,trade,ticker",
+    )
+    channel_symbols: Mapping[str, tuple[str, ...]] = _option(
+        {},
+        values.channel_symbols,
+        "CHANNEL=PATTERNS",
+        "Patterns of pairs for one channel, instead of --symbols: level3=BTC/USD,ETH/*. Can be repeated.",
+        shown="none",
+        many=True,
+    )
+    depth: int = _option(
+        100, values.number_of(values.DEPTHS), "LEVELS", f"Price levels of a book: {values.alternatives(values.DEPTHS)}."
+    )
+    interval: int = _option(
+        1,
+        values.number_of(values.INTERVALS),
+        "MINUTES",
+        f"Minutes of a candle: {values.alternatives(values.INTERVALS)}.",
+    )
+    tokenised: bool = _switch("Record tokenised assets too (AAPLx/USD).")
+    out: Path = _option(Path("data"), values.folder, "FOLDER", "Folder of the lake.")
+    duration: float | None = _option(
+        None,
+        values.duration,
+        "DURATION",
+        "How long to record: 30s, 10m, 1h, 2d or 1h30m.",
+        shown="until Ctrl-C",
+        key="for",
+    )
+    raw: bool = _switch("Keep every frame as well, byte for byte.")
+    seal_interval: float = _option(
+        300.0, values.duration, "DURATION", "How often journals become Parquet files.", shown="5m"
+    )
+    keep: float | None = _option(
+        None, values.keep, "DURATION", "Remove whole days that ended longer ago than this: 30d.", shown="keep all"
+    )
+    # 200 MB are enough to seal what is in the journals.
+    min_free: int = _option(
+        200_000_000,
+        values.byte_size,
+        "SIZE",
+        "Stop in order when the disk has less free space than this: 5GB.",
+        shown="200MB",
+    )
+    when_slow: SlowDisk = _option(
+        "wait",
+        values.word_of(get_args(SlowDisk)),
+        "WORD",
+        "What to do when the disk is slower than the feed: wait or fail.",
+    )
+    url: str = _option(
+        URL, values.url, "ADDRESS", "Address of the exchange; ws:// only on this machine, or with --plaintext."
+    )
+    plaintext: bool = _switch("Allow ws:// to another machine, where nothing proves who answers. Never for level3.")
+    precision: Mapping[str, tuple[int, int]] = _option(
+        {},
+        values.precision,
+        "SYMBOL=PRICE,QTY",
+        "Decimals of price and quantity where the exchange sends none: BTC/USD=1,8. Can be repeated.",
+        shown="none",
+        many=True,
+    )
+    symbols_per_connection: int | None = _option(
+        None,
+        values.symbols_per_connection,
+        "NUMBER",
+        f"Spread the pairs over connections of at most this many, from {values.CONNECTION_SYMBOLS_MIN}.",
+        shown="all on one",
+    )
+    redundant: tuple[str, ...] = _option(
+        (),
+        values.words,
+        "PATTERNS",
+        "Patterns of pairs to record a second time, on separate connections.",
+        shown="none",
+    )
+    level3_depth: int = _option(
+        100,
+        values.number_of(values.LEVEL3_DEPTHS),
+        "LEVELS",
+        f"Price levels of level3: {values.alternatives(values.LEVEL3_DEPTHS)}.",
+    )
+    level3_rate: int = _option(
+        values.LEVEL3_RATE,
+        values.whole_number(*values.LEVEL3_RATES, ": 200 for a standard account, 500 for a pro one"),
+        "COST",
+        "Subscription cost per second that the account is allowed: 200 standard, 500 pro.",
+    )
+    level3_url: str = _option(
+        LEVEL3_URL,
+        values.level3_url,
+        "ADDRESS",
+        f"Address of level3; for an exchange on this machine it is {LEVEL3_PATH} at --url.",
+    )
+    rest_url: str = _option(
+        REST_URL, values.rest_url, "ADDRESS", "Where the tokens for level3 come from; http:// only on this machine."
+    )
+    api_key: str = _option("", values.api_key, "KEY", "API key for level3.", shown="none", secret=True)
+    api_secret: str = _option(
+        "", values.api_secret, "SECRET", "Its secret, as Kraken shows it.", shown="none", secret=True
+    )
+    metrics: tuple[str, int] | None = _option(
+        None, values.host_and_port, "[HOST:]PORT", "Serve metrics and health at PORT or HOST:PORT.", shown="nowhere"
+    )
+    metrics_token: str = _option(
+        "",
+        values.token,
+        "TOKEN",
+        "Token for reading the metrics; needed where other machines can reach them.",
+        shown="none",
+        secret=True,
+    )
+    log_format: LogFormat = _option(
+        "text", values.word_of(get_args(LogFormat)), "WORD", "Log lines as text, or as json: one object per line."
+    )
+    log_level: LogLevel = _option(
+        "info", values.word_of(get_args(LogLevel)), "WORD", "Least level of log lines: info, warning or error."
+    )
 
     def __post_init__(self) -> None:
-        """``ConfigError`` if options do not go together."""
+        """Check each option and what goes together; ``ConfigError`` says what is wrong."""
+        for option in OPTIONS.values():
+            value, default = getattr(self, option.field), self.__dataclass_fields__[option.field].default
+            if type(value) is not type(default) or value != default:
+                object.__setattr__(self, option.field, read(option.field, value, option.field))
+        if self.level3_url == LEVEL3_URL and is_loopback(self.url):
+            # An exchange on this machine is the built-in one, which serves level 3 at another path.
+            parts = urlsplit(self.url)
+            address = urlunsplit((parts.scheme, parts.netloc, LEVEL3_PATH, "", ""))
+            object.__setattr__(self, "level3_url", address)
         if self._plain and not self.plaintext:
             sentence = (
-                f"url: {self.url!r} is not allowed: in plain text to another machine nobody proves who answers; "
+                f"url: {self.url!r} is not allowed: in plain text to another machine nothing proves who answers; "
                 "allowed is a wss:// address, ws:// on this machine (localhost, 127.0.0.1 or ::1), or --plaintext "
                 "(plaintext = true)"
             )
@@ -102,7 +259,12 @@ class Config:
             )
             raise ConfigError(sentence)
         if self.redundant and not self.public:
-            sentence = "redundant: a second source is of the public channels, and none is recorded"
+            raise ConfigError("redundant: only public channels can be recorded twice, and none is recorded")
+        extra = [channel for channel in self.channel_symbols if channel not in self.channels]
+        if extra:
+            sentence = (
+                f"channel_symbols: {extra[0]} is not recorded; add it to channels, which are {', '.join(self.channels)}"
+            )
             raise ConfigError(sentence)
         if LEVEL3 in self.channels:
             self._check_level3()
@@ -117,10 +279,10 @@ class Config:
             )
             raise ConfigError(sentence)
         if (is_loopback(self.url) or self._plain) and self.rest_url == REST_URL:
-            # A key of Kraken's is for Kraken: what is recorded here is not.
+            # A key of Kraken is for Kraken, and this exchange is another one.
             sentence = (
                 f"level3 of {self.url} needs a token from there: give --rest-url "
-                "(the built-in exchange says its address when it starts)"
+                "(the built-in exchange prints its address when it starts)"
             )
             raise ConfigError(sentence)
 
@@ -134,60 +296,39 @@ class Config:
         """Channels that need no key."""
         return [channel for channel in self.channels if channel != LEVEL3]
 
-
-def _level3_url(address: str) -> str:
-    """Where level 3 is, if nobody says so: Kraken's, or that of the built-in exchange at ``address``."""
-    parts = urlsplit(address)
-    return urlunsplit((parts.scheme, parts.netloc, LEVEL3_PATH, "", "")) if is_loopback(address) else LEVEL3_URL
+    def symbols_of(self, channel: str) -> tuple[str, ...]:
+        """Patterns of the pairs of a channel."""
+        return self.channel_symbols.get(channel, self.symbols)
 
 
-READERS: dict[str, Callable[[Any], Any]] = {
-    "out": values.folder,
-    "symbols": values.patterns,
-    "exclude": values.words,
-    "channels": values.channels,
-    "depth": values.number_of(values.DEPTHS),
-    "interval": values.number_of(values.INTERVALS),
-    "tokenised": values.flag,
-    "raw": values.flag,
-    "duration": values.duration,
-    "url": values.url,
-    "plaintext": values.flag,
-    "seal_interval": values.duration,
-    "keep": values.keep,
-    "min_free": values.byte_size,
-    "precision": values.precision,
-    "symbols_per_connection": values.whole_number(values.CONNECTION_SYMBOLS_MIN, 1_000_000),
-    "redundant": values.words,
-    "when_slow": values.word_of(SLOW_DISK),
-    "level3_depth": values.number_of(values.LEVEL3_DEPTHS),
-    "level3_url": values.level3_url,
-    "level3_rate": values.whole_number(*values.LEVEL3_RATES, ": 200 for a standard account, 500 for a pro one"),
-    "rest_url": values.rest_url,
-    "api_key": values.api_key,
-    "api_secret": values.api_secret,
-    "metrics": values.host_and_port,
-    "metrics_token": values.token,
-    "log_format": values.word_of(LOG_FORMATS),
-    "log_level": values.word_of(LOG_LEVELS),
+OPTIONS = {
+    one.name: Option(one.name, **(dict(one.metadata) | {"key": one.metadata["key"] or one.name}))
+    for one in fields(Config)
 }
-NAMES = {"duration": "for"}
-"""Names outside Python where they differ."""
+"""Every option, by its field of ``Config``."""
+SECRETS = tuple(name for name, option in OPTIONS.items() if option.secret)
+
+Config.__doc__ = f"""{Config.__doc__}
+
+Parameters
+----------
+{chr(10).join(f"{name} : {option.help} Default: {option.default}." for name, option in OPTIONS.items())}
+
+Raises
+------
+ConfigError
+    If an option is wrong; the sentence names it and says what is allowed.
+"""
 
 
-def _keys() -> dict[str, str]:
-    return {NAMES.get(f.name, f.name): f.name for f in fields(Config)}
-
-
-def read(key: str, value: Any, place: str) -> Any:
-    """One option from text; ``ConfigError`` names its place and what is allowed."""
+def read(name: str, value: object, place: str) -> Any:
+    """Read one option; ``ConfigError`` names its place and what is allowed."""
     try:
-        return READERS[key](value)
-    except (ValueError, TypeError, KeyError) as error:
+        return OPTIONS[name].read(value)
+    except ValueError as error:
         # An address may hold a password, which is why it is refused.
-        what = "what stands there" if key in SECRETS else re.sub(r"//[^/@]*@", "//…@", repr(value))
-        sentence = f"{place}: {what} is not allowed; allowed is {error}"
-        raise ConfigError(sentence) from None
+        what = "the value" if OPTIONS[name].secret else values.shown(value)
+        raise ConfigError(f"{place}: {what} is not allowed; allowed is {error}") from None
 
 
 def load(
@@ -195,64 +336,62 @@ def load(
 ) -> Config:
     """Put the sources together.
 
-    ``options`` are the command line's (None where not given). ``file`` defaults to ``krakpot.toml`` here, if it exists.
-    Without a ``level3_url``, an exchange on this machine is taken for the built-in one, whose level 3 has a path of its
-    own at the same address.
+    ``options`` are the command line's, by their fields (None or empty where not given). ``file`` defaults to
+    ``krakpot.toml`` in the current folder, if it exists. ``ConfigError`` names the place of what is wrong.
     """
     found: dict[str, Any] = {}
-    keys = _keys()
     path = file if file is not None else Path(FILE)
     if file is not None or path.exists():
+        keys = {option.key: name for name, option in OPTIONS.items()}
         for key, value in _file(path).items():
-            if key not in keys:
-                sentence = f"{path}: unknown key {key!r}; allowed are {', '.join(sorted(keys))}"
-                raise ConfigError(sentence)
-            found[keys[key]] = read(keys[key], value, f"{path}: {key}")
-    for name, text in environment.items():
-        if name.startswith(PREFIX) and name not in OTHER_VARIABLES:
-            key = name.removeprefix(PREFIX).lower()
-            if key not in keys:
-                allowed = ", ".join(PREFIX + key.upper() for key in sorted(keys))
-                sentence = f"environment: unknown variable {name}; allowed are {allowed}"
-                raise ConfigError(sentence)
-            found[keys[key]] = read(keys[key], text, f"environment: {name}")
-    for key, value in options.items():
+            name = _known(key, keys, f"{path}: unknown key")
+            found[name] = read(name, value, f"{path}: {key}")
+    variables = {option.variable: name for name, option in OPTIONS.items()}
+    for variable, text in environment.items():
+        if variable.startswith(PREFIX) and variable not in OTHER_VARIABLES:
+            name = _known(variable, variables, "environment: unknown variable")
+            found[name] = read(name, text, f"environment: {variable}")
+    for name, value in options.items():
         if value is not None and value != ():
-            assert key not in SECRETS, "never from the command line"
-            found[key] = read(key, value, f"--{NAMES.get(key, key).replace('_', '-')}")
-    found.setdefault("level3_url", _level3_url(found.get("url", URL)))
+            assert name not in SECRETS, "never from the command line"
+            found[name] = read(name, value, OPTIONS[name].flag)
     return Config(**found)
 
 
-def from_mapping(values: Mapping[str, Any]) -> Config:
-    """Options of a recorder that a program starts: from the environment come only secrets, and no file is read.
+def from_mapping(options: Mapping[str, Any], *, environment: Mapping[str, str] = os.environ) -> Config:
+    """Options by their fields, as a strategy gives them to the recorder beside it; secrets come from the environment.
 
-    Raises
-    ------
-    ConfigError
-        An option is unknown, or its value is not allowed.
-
+    ``ConfigError`` says what is wrong. No file is read, and no other variable.
     """
-    for name in values:
-        if name not in READERS or name in SECRETS:
-            allowed = ", ".join(sorted(READERS.keys() - set(SECRETS)))
-            raise ConfigError(f"record: unknown option {name!r}; allowed are {allowed}")
-    keys = tuple(PREFIX + name.upper() for name in SECRETS)
-    known = {name: os.environ[name] for name in keys if name in os.environ}
-    return load(values, file=Path(os.devnull), environment=known)
+    allowed = {name: name for name in OPTIONS if name not in SECRETS}
+    found = {_known(name, allowed, "record: unknown option"): value for name, value in options.items()}
+    found = {name: read(name, value, f"record: {name}") for name, value in found.items()}
+    for name in SECRETS:
+        variable = OPTIONS[name].variable
+        if variable in environment:
+            found[name] = read(name, environment[variable], f"environment: {variable}")
+    return Config(**found)
+
+
+def _known(name: str, known: Mapping[str, str], sentence: str) -> str:
+    """Field of a name; ``ConfigError`` if there is none."""
+    if name not in known:
+        close = values.near(name, known)
+        hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+        raise ConfigError(f"{sentence} {name!r}{hint}; allowed are {', '.join(sorted(known))}")
+    return known[name]
 
 
 def _file(path: Path) -> dict[str, Any]:
+    """Keys and values of a TOML file, which others must not read if it has a secret."""
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             found = tomllib.load(file)
     except FileNotFoundError:
-        sentence = f"{path}: there is no such file; --config names a TOML file"
-        raise ConfigError(sentence) from None
+        raise ConfigError(f"{path}: there is no such file; --config names a TOML file") from None
     except (OSError, ValueError) as error:
-        sentence = f"{path}: cannot be read as TOML: {error}"
-        raise ConfigError(sentence) from None
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
     secrets = [key for key in SECRETS if key in found]
     if secrets and mode & (stat.S_IRWXG | stat.S_IRWXO):
         sentence = f"{path}: {secrets[-1]} is for you alone, and others can read this file: chmod 600 {path}"

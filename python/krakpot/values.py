@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -55,6 +56,10 @@ PRECISION_MAX = 10
 TOKEN_MIN = 16
 """Characters of a token that cannot be guessed."""
 PORTS = 1 << 16
+EXCHANGE_PAIRS_MAX = _core.PAIRS_MAX
+"""Pairs of the built-in exchange."""
+SHOWN_MAX = 80
+"""Characters of a refused value that an error repeats."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Hosts that are this machine."""
 
@@ -156,6 +161,28 @@ def channels(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def channel_symbols(value: object) -> dict[str, tuple[str, ...]]:
+    """Patterns by channel: ``level3=BTC/USD,ETH/*`` (several separated by blanks, or a list of them, or a table)."""
+    found: dict[str, tuple[str, ...]] = {}
+    for channel, listed in _pairs(value):
+        try:
+            ((name,), some) = channels(channel), patterns(listed)
+        except ValueError:
+            sentence = f"CHANNEL=PATTERNS, as level3=BTC/USD,ETH/*, with a channel of {', '.join(CHANNELS)}"
+            raise ValueError(sentence) from None
+        found[name] = tuple(dict.fromkeys(found.get(name, ()) + some))
+    return found
+
+
+def _pairs(value: object) -> list[tuple[str, object]]:
+    """Names and what belongs to them: of a table, of ``a=1 b=2``, or of a list of such texts."""
+    if isinstance(value, Mapping):
+        return [(str(name), one) for name, one in value.items()]
+    texts = value.split() if isinstance(value, str) else value
+    listed = list(texts) if isinstance(texts, (list, tuple)) else [""]
+    return [(name, rest) for name, _, rest in (str(text).partition("=") for text in listed)]
+
+
 def number_of(allowed: tuple[int, ...]) -> Callable[[object], int]:
     """Make a reader of one of these numbers."""
 
@@ -173,10 +200,10 @@ def word_of(allowed: tuple[str, ...]) -> Callable[[object], str]:
     """Make a reader of one of these words."""
 
     def read(value: object) -> str:
-        if value not in allowed:
+        if not isinstance(value, str) or value not in allowed:
             sentence = f"one of {', '.join(allowed)}"
             raise ValueError(sentence)
-        return str(value)
+        return value
 
     return read
 
@@ -192,6 +219,25 @@ def whole_number(least: int, most: int, hint: str = "") -> Callable[[object], in
         return int(text)
 
     return read
+
+
+def number(least: float, most: float) -> Callable[[object], float]:
+    """Make a reader of a number in [least, most]."""
+
+    def read(value: object) -> float:
+        text = str(value).strip()
+        found = float(text) if re.fullmatch(r"\d{1,15}(\.\d{1,15})?", text, re.ASCII) else math.nan
+        if not least <= found <= most:
+            sentence = f"a number from {least:,} to {most:,}"
+            raise ValueError(sentence)
+        return found
+
+    return read
+
+
+def symbols_per_connection(value: object) -> int:
+    """Most symbols of one connection."""
+    return whole_number(CONNECTION_SYMBOLS_MIN, 1_000_000)(value)
 
 
 def duration(value: object) -> float:
@@ -246,23 +292,30 @@ def flag(value: object) -> bool:
 
 def folder(value: object) -> Path:
     """Path of a folder, which need not exist yet."""
-    text = str(value)
+    return _path(value, "folder")
+
+
+def file(value: object) -> Path:
+    """Path of a file, which need not exist yet."""
+    return _path(value, "file")
+
+
+def _path(value: object, what: str) -> Path:
+    text = str(value) if isinstance(value, (str, Path)) else ""
+    sentence = f"the name of a {what}"
     if not text.strip() or "\0" in text:
-        sentence = "the name of a folder"
         raise ValueError(sentence)
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        # There is no such user.
+        raise ValueError(sentence) from None
 
 
 def precision(value: object) -> dict[str, tuple[int, int]]:
     """Precisions by symbol: ``BTC/USD=1,8`` (several separated by blanks, or a list of them, or a table of pairs)."""
-    if isinstance(value, Mapping):
-        items = [(str(symbol), pair) for symbol, pair in value.items()]
-    else:
-        texts = value.split() if isinstance(value, str) else value
-        listed = list(texts) if isinstance(texts, (list, tuple)) else [""]
-        items = [str(text).partition("=")[::2] for text in listed]
     result = {}
-    for symbol, pair in items:
+    for symbol, pair in _pairs(value):
         text = ",".join(map(str, pair)) if isinstance(pair, (list, tuple)) else str(pair)
         found = re.fullmatch(r"(\d{1,2}),(\d{1,2})", text, re.ASCII)
         if "/" not in symbol or found is None or max(map(int, found.groups())) > PRECISION_MAX:
@@ -315,6 +368,15 @@ level3_url = _address("wss", "ws")
 rest_url = _address("https", "http")
 
 
+def host(value: object) -> str:
+    """An address of this machine to listen on: ``127.0.0.1``, ``::1``, ``localhost``."""
+    text = str(value).strip("[]")
+    if not re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", text, re.ASCII):
+        sentence = "an address of this machine, as 127.0.0.1, ::1 or localhost"
+        raise ValueError(sentence)
+    return text
+
+
 def host_and_port(value: object) -> tuple[str, int]:
     """Host and port of ``9100``, ``0.0.0.0:9100``, ``[::1]:9100``; port 0 is any free one."""
     text = "{}:{}".format(*value) if isinstance(value, tuple) and len(value) == 2 else str(value)  # noqa: PLR2004  # a pair
@@ -355,6 +417,18 @@ def token(value: object) -> str:
         sentence = f"{TOKEN_MIN} or more letters, digits and signs without blanks"
         raise ValueError(sentence)
     return text
+
+
+def alternatives(allowed: Iterable[object]) -> str:
+    """``10, 25 or 100`` of these."""
+    *some, last = map(str, allowed)
+    return f"{', '.join(some)} or {last}" if some else last
+
+
+def shown(value: object) -> str:
+    """A value that was refused, for an error: on one line, short, and without the password of an address."""
+    text = " ".join(re.sub(r"//[^/@]*@", "//…@", repr(value)).split())
+    return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "…"
 
 
 def near(name: str, names: Iterable[str]) -> list[str]:

@@ -28,7 +28,9 @@ pub const DIGITS_MAX: u32 = 38;
 pub const EVENTS_MAX: usize = 10_000;
 /// Ledger rows for refused frames in one second; further ones are counted together in one row.
 pub const ERROR_ROWS_MAX: u32 = 10;
-/// Bytes of a refused frame quoted in the ledger.
+/// Items of one message that cannot be read and are kept with what is wrong; further ones are counted.
+pub const REFUSED_ITEMS_MAX: usize = 1000;
+/// Bytes of a refused frame, or of a refused item, quoted in the ledger.
 pub const EXCERPT_MAX: usize = 200;
 /// Bytes of the exchange's own words (why it refuses, what it warns of) kept in one row of the ledger.
 pub const WORDS_MAX: usize = 1000;
@@ -39,7 +41,11 @@ pub const BATCH_MAX: usize = 50;
 /// Symbols asked for and not yet answered (ack, and snapshot where one is due), all channels together.
 pub const WAITING_MAX: usize = 200;
 /// Units of level-3 subscriptions that Kraken grants a standard account in a second.
-pub const LEVEL3_RATE: u32 = 200;
+pub const LEVEL3_RATE: u32 = LEVEL3_RATES[0].1;
+/// The same by account.
+pub const LEVEL3_RATES: [(&str, u32); 2] = [("standard", 200), ("pro", 500)];
+/// Units that a level-3 subscription costs, by its depth.
+pub const LEVEL3_COSTS: [(u16, u32); 3] = [(LEVEL3_DEPTHS[0], 5), (LEVEL3_DEPTHS[1], 25), (LEVEL3_DEPTHS[2], 100)];
 /// Bytes of a token from which it is hidden in what comes back; Kraken's have more than 40.
 pub const SECRET_LENGTH_MIN: usize = 8;
 /// Tokens of a session that are looked for, the latest ones.
@@ -55,7 +61,7 @@ const _: () = assert!(DIGITS_MAX <= 39);
 const _: () = assert!(ORDERS_MAX < u32::MAX as usize);
 
 /// The bounds by name, for callers in other languages.
-pub const ALL: [(&str, usize); 14] = [
+pub const ALL: [(&str, usize); 15] = [
     ("FRAME_MAX", FRAME_MAX),
     ("NESTING_MAX", NESTING_MAX),
     ("SYMBOL_LENGTH_MAX", SYMBOL_LENGTH_MAX),
@@ -65,6 +71,7 @@ pub const ALL: [(&str, usize); 14] = [
     ("ORDERS_MAX", ORDERS_MAX),
     ("EVENTS_MAX", EVENTS_MAX),
     ("ERROR_ROWS_MAX", ERROR_ROWS_MAX as usize),
+    ("REFUSED_ITEMS_MAX", REFUSED_ITEMS_MAX),
     ("EXCERPT_MAX", EXCERPT_MAX),
     ("WORDS_MAX", WORDS_MAX),
     ("BATCH_MAX", BATCH_MAX),

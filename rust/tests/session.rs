@@ -9,6 +9,7 @@ use krakpot_core::book::modify_rule::ModifyRule;
 use krakpot_core::decimal::Decimal;
 use krakpot_core::limits;
 use krakpot_core::session::{Channel, Options, Session};
+use krakpot_core::table::ledger::LedgerKind;
 use krakpot_core::table::schema::Table;
 use krakpot_core::wire::message::{Entry, OrderEntry, OrderEvent, OrderId, Side};
 
@@ -48,7 +49,7 @@ fn one_bid(digits: &str) -> u32 {
 }
 
 fn kinds(session: &mut Session) -> Vec<String> {
-    session.take_ledger().into_iter().map(|event| event.kind).collect()
+    session.take_ledger().into_iter().map(|row| row.kind.name().to_owned()).collect()
 }
 
 /// A session whose instrument snapshot has arrived, with the requests that follow.
@@ -68,7 +69,7 @@ fn subscribes_the_chosen_symbols_of_the_instrument_channel_in_batches() {
     let (session, requests) = begun(&[Channel::Book], &pairs);
     assert_eq!(requests.len(), 3, "120 symbols in batches of at most {}", limits::BATCH_MAX);
     assert!(requests[0].contains(r#""depth":100"#) && requests[0].contains(r#""snapshot":true"#), "{}", requests[0]);
-    assert_eq!(session.subscriptions().filter(|s| s.2 == "asked").count(), 120);
+    assert_eq!(session.subscriptions().filter(|s| s.2 == "requested").count(), 120);
 }
 
 #[test]
@@ -166,7 +167,7 @@ fn refusals_are_told_by_symbol_and_reason() {
     assert!(requests[0].contains(r#""req_id":2"#) && requests[1].contains(r#""req_id":3"#), "{requests:?}");
     let refusal = r#"{"error":"Currency pair not supported A/USD","method":"subscribe","req_id":2,"success":false,"symbol":"A/USD"}"#;
     session.receive(refusal.as_bytes(), START);
-    let refused: Vec<_> = session.take_ledger().into_iter().filter(|e| e.kind == "refused").collect();
+    let refused: Vec<_> = session.take_ledger().into_iter().filter(|e| e.kind == LedgerKind::Refused).collect();
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].symbol.as_deref(), Some("A/USD"));
     assert!(refused[0].detail.as_deref().is_some_and(|d| d.contains("Currency pair not supported")), "{refused:?}");
@@ -181,7 +182,7 @@ fn refusals_are_told_by_symbol_and_reason() {
     assert!(session.requests(START).is_empty());
     assert!(session.requests(START + 2 * SECOND)[0].contains(r#""channel":"trade""#));
     let states: Vec<_> = session.subscriptions().filter(|s| s.0 == Channel::Book).map(|s| s.2).collect();
-    assert_eq!(states, ["refused"; 3]);
+    assert_eq!(states, ["rejected"; 3]);
 }
 
 #[test]
@@ -231,10 +232,10 @@ fn bad_input_is_counted_and_the_session_goes_on() {
     }
     assert_eq!(session.counts().errors, bad.len() as u64);
     assert_eq!(session.books_in_sync(), 1, "none of them touched the book");
-    let rows = session.take_ledger().iter().filter(|e| e.kind == "decode_error").count();
+    let rows = session.take_ledger().iter().filter(|e| e.kind == LedgerKind::DecodeError).count();
     assert_eq!(rows, limits::ERROR_ROWS_MAX as usize, "the first of a second one by one");
     session.receive(book("update", "A/USD", "1.0", one_bid("10")).as_bytes(), START + 2 * SECOND);
-    let summed: Vec<_> = session.take_ledger().into_iter().filter(|e| e.kind == "decode_error").collect();
+    let summed: Vec<_> = session.take_ledger().into_iter().filter(|e| e.kind == LedgerKind::DecodeError).collect();
     assert_eq!(summed[0].count, Some(bad.len() as u64 - u64::from(limits::ERROR_ROWS_MAX)), "the others together");
     assert_eq!((session.books_in_sync(), session.counts().book.ok), (1, 2));
 }
@@ -308,7 +309,7 @@ fn trades_of_a_reconnect_are_neither_lost_unnoticed_nor_taken_twice() {
     second.receive(trade("snapshot", &[5, 6, 7, 8]).as_bytes(), START);
     assert_eq!(second.counts().rows[Table::Trades as usize], 2);
     second.receive(trade("update", &[12]).as_bytes(), START);
-    let gaps: Vec<_> = second.take_ledger().into_iter().filter(|e| e.kind == "trade_gap").collect();
+    let gaps: Vec<_> = second.take_ledger().into_iter().filter(|e| e.kind == LedgerKind::TradeGap).collect();
     assert_eq!(gaps[0].detail.as_deref(), Some(r#"{"first":9,"last":11}"#));
     assert_eq!((gaps[0].count, second.counts().gaps), (Some(3), 1));
 }
@@ -330,7 +331,7 @@ fn every_hour_each_living_book_is_written_once_whether_it_moves_or_not() {
 }
 
 #[test]
-fn a_subscription_is_quiet_a_minute_after_its_last_data() {
+fn a_subscription_is_idle_a_minute_after_its_last_data() {
     let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
     session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
     session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
@@ -339,10 +340,10 @@ fn a_subscription_is_quiet_a_minute_after_its_last_data() {
         session.subscriptions().next().map(|(_, _, word, _)| word)
     };
     session.receive(book("update", "A/USD", "1.0", one_bid("10")).as_bytes(), START + 50 * SECOND);
-    assert_eq!(word(&mut session, START + 100 * SECOND), Some("live"));
-    assert_eq!(word(&mut session, START + 111 * SECOND), Some("quiet"));
+    assert_eq!(word(&mut session, START + 100 * SECOND), Some("active"));
+    assert_eq!(word(&mut session, START + 111 * SECOND), Some("idle"));
     session.receive(book("update", "A/USD", "1.0", one_bid("10")).as_bytes(), START + 112 * SECOND);
-    assert_eq!(word(&mut session, START + 113 * SECOND), Some("live"));
+    assert_eq!(word(&mut session, START + 113 * SECOND), Some("active"));
 }
 
 #[test]
@@ -467,7 +468,7 @@ impl Twins {
         blank.receive(frame.replacen(':', ": ", 1).as_bytes(), now);
         let (events, others) = (plain.take_ledger(), blank.take_ledger());
         assert_eq!(events, others, "{frames}: {frame}");
-        seen.extend(events.into_iter().map(|event| event.kind));
+        seen.extend(events.into_iter().map(|row| row.kind.name().to_owned()));
         if frames.is_multiple_of(100) {
             assert_eq!(format!("{:?}", plain.drain()), format!("{:?}", blank.drain()), "up to {frames}");
             assert_eq!(format!("{:?}", plain.counts()), format!("{:?}", blank.counts()), "up to {frames}");

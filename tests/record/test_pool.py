@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from krakpot import values
 from krakpot.errors import ConfigError, StorageError
 from krakpot.lake.lake import Lake
 from krakpot.net import connection
@@ -15,6 +16,12 @@ from recording import Recording, book_in, book_of, events, hold_writer, proved, 
 from scripted import Client, Exchange, Market, until
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "ADA/EUR", "SOL/USD", "XRP/USD")
+
+
+@pytest.fixture(autouse=True)
+def small_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections may be as small as these tests need."""
+    monkeypatch.setattr(values, "CONNECTION_SYMBOLS_MIN", 1)
 
 
 def shards(recording: Recording) -> ConnectionPool:
@@ -67,7 +74,7 @@ def test_symbols_are_spread_over_connections(tmp_path: Path) -> None:
             await until(lambda: recording.recorder.counts.get("in_sync") == 7)
             assert recording.recorder.counts["connections"] == 4
             exchange.list_pair(Market("LTC/USD"))
-            await until(lambda: recording.recorder.counts["refused"] == 3)
+            await until(lambda: recording.recorder.counts["rejected"] == 3)
             exchange.markets.pop("LTC/USD")
             summary = await recording.end()
             for symbol in exchange.markets:

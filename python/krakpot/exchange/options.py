@@ -7,10 +7,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from krakpot import _core
 from krakpot.errors import ConfigError
 from krakpot.exchange.rest import Key
-from krakpot.values import PORTS, nanoseconds
+from krakpot.values import EXCHANGE_PAIRS_MAX, PORTS
 
 PAUSE_MAX = 3600 * 10**9
 """ns."""
@@ -87,7 +86,7 @@ class Options:
         for name, port in (("--port", self.port), ("--rest-port", self.rest_port)):
             allowed = f"a whole number from 0 (any free port) to {PORTS - 1}"
             _require(0 <= port < PORTS, name, port, allowed)
-        most = _core.PAIRS_MAX
+        most = EXCHANGE_PAIRS_MAX
         _require(1 <= self.pairs <= most, "--pairs", self.pairs, f"a whole number from 1 to {most}")
         _require(0 < self.rate <= RATE_MAX, "--rate", self.rate, f"a number above 0, up to {RATE_MAX:.0f}")
         _require(0 <= self.seed <= SEED_MAX, "--seed", self.seed, f"a whole number from 0 to {SEED_MAX}")
@@ -144,15 +143,4 @@ def speed(text: str) -> float | None:
         value = 0.0
     if not 0 < value < SPEED_MAX:
         raise ValueError(SPEEDS)
-    return value
-
-
-def start(text: str) -> int:
-    """Read ``--start``: ISO 8601, to nanoseconds since the epoch."""
-    try:
-        value = nanoseconds(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= START_MAX:
-        raise ValueError(STARTS)
     return value

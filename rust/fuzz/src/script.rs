@@ -8,6 +8,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
 use krakpot_lake::batch::batch;
 use krakpot_core::book::level2::Book;
 use krakpot_core::limits;
+use krakpot_core::table::ledger::LedgerKind;
 use krakpot_core::table::schema::Table;
 use krakpot_core::session::{Channel, Options, Session};
 use krakpot_lake::rebuild::{Rebuild, Verifier};
@@ -107,7 +108,7 @@ impl Play {
                 self.session.take_ledger();
                 self.session.tick(self.now);
                 // The ticker of a script knows nothing of the book: in time it bears witness against a silent one.
-                self.over("stale");
+                self.over(LedgerKind::Stale);
             }
             // Long enough for checkpoints; never without a frame, as a connection without heartbeats is given up.
             41 => {
@@ -144,9 +145,9 @@ impl Play {
     }
 
     /// Books that the session has just ended of itself, as it says by events of this kind.
-    fn over(&mut self, kind: &str) {
+    fn over(&mut self, kind: LedgerKind) {
         for event in self.session.take_ledger() {
-            if (event.kind.as_str(), event.channel.as_deref()) == (kind, Some("book")) {
+            if (event.kind, event.channel.as_deref()) == (kind, Some("book")) {
                 self.model.drop(event.symbol.as_deref().expect("a symbol"));
             }
         }
@@ -192,7 +193,7 @@ impl Play {
         self.session.take_ledger();
         let requests = self.session.requests(self.now);
         // One in doubt ends when it is left.
-        self.over("gap");
+        self.over(LedgerKind::Gap);
         for text in requests {
             assert!(!self.observe && !self.ended, "nothing is asked for: {text}");
             let request: Value = serde_json::from_str(&text).expect("a request is JSON");
@@ -270,16 +271,15 @@ impl Play {
     }
 }
 
-/// Rows of the ledger that end lives of books of a channel, chosen as `krakpot verify` does (`LIFE_ENDS` in `python/krakpot/lake/verify.py`).
+/// Rows of the ledger after which books of a channel are out of sync, chosen as `krakpot verify` does.
 pub fn ends(ledger: &RecordBatch, channel: &str) -> RecordBatch {
     let text = |name: &str| ledger.column_by_name(name).expect("a column").as_string_view();
     let (kinds, channels, symbols) = (text("kind"), text("channel"), text("symbol"));
     let messages = ledger.column_by_name("message").expect("a column").as_primitive::<UInt64Type>();
-    let refusals = ["decode_error", "limit"];
-    let ending = ["mismatch", "crossed", "unsubscribed", "gap", "gone", "delisted", "disconnect"];
     let rows: Vec<usize> = (0..ledger.num_rows())
         .filter(|&row| {
-            ending.contains(&kinds.value(row)) || refusals.contains(&kinds.value(row)) && symbols.is_valid(row)
+            let of = LedgerKind::named(kinds.value(row)).expect("a kind of the ledger").properties();
+            of.ends_book && (symbols.is_valid(row) || !of.needs_symbol)
         })
         .filter(|&row| channels.is_null(row) || channels.value(row) == channel)
         .collect();

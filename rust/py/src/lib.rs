@@ -19,7 +19,11 @@ mod exchange;
 mod _core {
     use std::collections::BTreeMap;
 
+    use krakpot_core::limits;
+    use krakpot_core::session::Channel;
+    use krakpot_core::table::ledger::LedgerKind;
     use pyo3::prelude::*;
+    use pyo3::types::{IntoPyDict, PyTuple};
 
     #[pymodule_export]
     use crate::align::align;
@@ -67,13 +71,23 @@ mod _core {
     #[pymodule_export]
     const PAIRS_MAX: usize = krakpot_exchange::PAIRS_MAX;
 
-    /// Names of the lake's tables, the named bounds and the kinds of faults: made at import, since `PyO3` exports constants only of simple types.
+    /// Tables, bounds, kinds of ledger rows, what Kraken offers, kinds of faults: made at import, since `PyO3` exports constants only of simple types.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let tables: Vec<&str> = krakpot_core::table::schema::Table::ALL.iter().map(|table| table.name()).collect();
-        module.add("TABLES", pyo3::types::PyTuple::new(module.py(), tables)?)?;
-        let limits: BTreeMap<&str, usize> = krakpot_core::limits::ALL.into_iter().collect();
-        module.add("LIMITS", limits)?;
-        module.add("FAULTS", pyo3::types::PyTuple::new(module.py(), crate::exchange::faults())?)
+        module.add("TABLES", PyTuple::new(module.py(), tables)?)?;
+        module.add("LIMITS", BTreeMap::from(limits::ALL))?;
+        let kinds = LedgerKind::ALL.map(|kind| (kind.name(), BTreeMap::from(kind.properties().named())));
+        module.add("LEDGER_KINDS", BTreeMap::from(kinds))?;
+        module.add(
+            "CHANNELS",
+            Channel::ALL.map(|channel| (channel.name(), channel.table().name())).into_py_dict(module.py())?,
+        )?;
+        module.add("DEPTHS", PyTuple::new(module.py(), limits::DEPTHS)?)?;
+        module.add("LEVEL3_DEPTHS", PyTuple::new(module.py(), limits::LEVEL3_DEPTHS)?)?;
+        module.add("LEVEL3_COSTS", BTreeMap::from(limits::LEVEL3_COSTS))?;
+        module.add("LEVEL3_RATES", BTreeMap::from(limits::LEVEL3_RATES))?;
+        module.add("INTERVALS", PyTuple::new(module.py(), limits::INTERVALS)?)?;
+        module.add("FAULTS", PyTuple::new(module.py(), crate::exchange::faults())?)
     }
 }

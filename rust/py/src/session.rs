@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use krakpot_core::limits;
 use krakpot_core::session::{self, Channel, LedgerRow, Options};
+use krakpot_core::table::ledger::LedgerKind;
 use krakpot_core::table::schema::Table;
 use krakpot_core::wire::message::Side;
 use krakpot_lake::batch::batch;
@@ -273,6 +274,10 @@ impl Session {
         count: Option<u64>,
         detail: Option<String>,
     ) -> PyResult<()> {
+        let Some(kind) = LedgerKind::named(&kind) else {
+            let names = LedgerKind::ALL.map(LedgerKind::name).join(", ");
+            return Err(value_error(format!("no kind of ledger row {kind:?}; kinds: {names}")));
+        };
         self.lock()?.add_ledger_row(LedgerRow { kind, channel, symbol, ts_recv: now, ts_from, ts_to, count, detail });
         Ok(())
     }
@@ -285,7 +290,7 @@ impl Session {
     fn take_ledger<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let dict = |row: LedgerRow| {
             let dict = PyDict::new(py);
-            dict.set_item("kind", row.kind)?;
+            dict.set_item("kind", row.kind.name())?;
             dict.set_item("channel", row.channel)?;
             dict.set_item("symbol", row.symbol)?;
             dict.set_item("ts_recv", row.ts_recv)?;

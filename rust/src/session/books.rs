@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::instrument::{Origin, Pair};
 use crate::limits;
 use crate::table::book_rows::MessageRows;
+use crate::table::ledger::LedgerKind;
 use crate::table::rows::{Cell, Place};
 use crate::table::schema::Table;
 use crate::wire::message::{BookData, Entry, Kind, OrderEntry, ShortEntry, Side};
@@ -313,11 +314,11 @@ impl State {
     }
 
     /// The messages of one frame of the book channel or of level 3.
-    pub(super) fn books<B: BookChannel>(
+    pub(super) fn books<'d, B: BookChannel>(
         &mut self,
         options: &Options,
         kind: Kind,
-        data: &[BookData<'_>],
+        data: impl IntoIterator<Item = &'d BookData<'d>>,
         entries: &[B::Entry<'_>],
     ) {
         self.out.count(B::CHANNEL.name());
@@ -411,7 +412,7 @@ impl State {
         let row = LedgerRow {
             count,
             detail: Some(detail),
-            ..self.out.ledger_row("snapshot", Some(B::CHANNEL), &symbol.name)
+            ..self.out.ledger_row(LedgerKind::Snapshot, Some(B::CHANNEL), &symbol.name)
         };
         self.out.add_ledger_row(row);
         let subscription = &mut symbol.subscriptions[B::CHANNEL as usize];
@@ -432,20 +433,20 @@ impl State {
                     // Nothing before this said that the book is not alive: an update without a snapshot.
                     slot.explained = true;
                     let detail = Some(detail("reason", "update without a snapshot"));
-                    let row = LedgerRow { detail, ..out.ledger_row("gap", Some(B::CHANNEL), &symbol.name) };
+                    let row = LedgerRow { detail, ..out.ledger_row(LedgerKind::Gap, Some(B::CHANNEL), &symbol.name) };
                     out.add_ledger_row(row);
                 }
             }
             Outcome::Mismatch { expected, computed } => {
                 B::tally(&mut out.counts).bad += 1;
                 let detail = Some(format!("{{\"expected\":{expected},\"computed\":{computed}}}"));
-                let row = LedgerRow { detail, ..out.ledger_row("mismatch", Some(B::CHANNEL), &symbol.name) };
+                let row = LedgerRow { detail, ..out.ledger_row(LedgerKind::Mismatch, Some(B::CHANNEL), &symbol.name) };
                 out.add_ledger_row(row);
                 self.resync(options, i, B::CHANNEL, "checksum mismatch");
             }
             Outcome::Crossed => {
                 B::tally(&mut out.counts).bad += 1;
-                let row = out.ledger_row("crossed", Some(B::CHANNEL), &symbol.name);
+                let row = out.ledger_row(LedgerKind::Crossed, Some(B::CHANNEL), &symbol.name);
                 out.add_ledger_row(row);
                 self.resync(options, i, B::CHANNEL, "crossed book");
             }
@@ -460,7 +461,8 @@ impl State {
         if slot.detected_rule != Some(rule) {
             slot.detected_rule = Some(rule);
             let detail = Some(detail("verified", word));
-            let row = LedgerRow { detail, ..self.out.ledger_row("modify_rule", Some(B::CHANNEL), &symbol.name) };
+            let row =
+                LedgerRow { detail, ..self.out.ledger_row(LedgerKind::ModifyRule, Some(B::CHANNEL), &symbol.name) };
             self.out.add_ledger_row(row);
         }
     }
@@ -472,7 +474,7 @@ impl State {
             let row = LedgerRow {
                 count: Some(count),
                 detail: Some(detail("reason", what)),
-                ..self.out.ledger_row("doubt", Some(B::CHANNEL), &self.symbols[i].name)
+                ..self.out.ledger_row(LedgerKind::Doubt, Some(B::CHANNEL), &self.symbols[i].name)
             };
             self.out.add_ledger_row(row);
             self.settle_doubt(options, i, B::CHANNEL, what);
@@ -489,24 +491,29 @@ impl State {
             (Some((None, _)), _) => {}
             (Some((Some(Channel::Book), _)), Some(i)) => self.doubt::<Book>(options, i, what, 1),
             (Some((Some(_), _)), Some(i)) => self.doubt::<Orders>(options, i, what, 1),
-            _ => {
-                let mut doubted = Vec::new();
-                for (i, symbol) in self.symbols.iter_mut().enumerate() {
-                    doubted.extend(symbol.book.newly_doubted().then_some((i, Channel::Book)));
-                    doubted.extend(symbol.orders.newly_doubted().then_some((i, Channel::Level3)));
-                }
-                if doubted.is_empty() {
-                    return;
-                }
-                // One row, without a symbol, speaks for all.
-                let count = Some(doubted.len() as u64);
-                let row =
-                    LedgerRow { count, detail: Some(detail("reason", what)), ..self.out.ledger_row("doubt", None, "") };
-                self.out.add_ledger_row(row);
-                for (i, channel) in doubted {
-                    self.settle_doubt(options, i, channel, what);
-                }
-            }
+            _ => self.doubt_all(options, what),
+        }
+    }
+
+    /// Any book may have changed. One row, without a symbol, speaks for all.
+    pub(super) fn doubt_all(&mut self, options: &Options, what: &'static str) {
+        let mut doubted = Vec::new();
+        for (i, symbol) in self.symbols.iter_mut().enumerate() {
+            doubted.extend(symbol.book.newly_doubted().then_some((i, Channel::Book)));
+            doubted.extend(symbol.orders.newly_doubted().then_some((i, Channel::Level3)));
+        }
+        if doubted.is_empty() {
+            return;
+        }
+        let count = Some(doubted.len() as u64);
+        let row = LedgerRow {
+            count,
+            detail: Some(detail("reason", what)),
+            ..self.out.ledger_row(LedgerKind::Doubt, None, "")
+        };
+        self.out.add_ledger_row(row);
+        for (i, channel) in doubted {
+            self.settle_doubt(options, i, channel, what);
         }
     }
 
@@ -531,7 +538,7 @@ impl State {
         if given_up {
             (subscription.state, subscription.reason) = (SubscriptionState::Removed, "its numbers cannot be held");
             let detail = Some(detail("reason", &error.to_string()));
-            let row = LedgerRow { detail, ..self.out.ledger_row("gone", Some(B::CHANNEL), &symbol.name) };
+            let row = LedgerRow { detail, ..self.out.ledger_row(LedgerKind::Gone, Some(B::CHANNEL), &symbol.name) };
             self.out.add_ledger_row(row);
         } else if subscription.state != SubscriptionState::Off {
             (subscription.state, subscription.reason) =

@@ -56,10 +56,7 @@ impl Default for Budget {
 }
 
 /// Units that Kraken counts for a level-3 subscription.
-pub(super) const fn level3_cost(depth: u16) -> u32 {
-    match depth {
-        ..=10 => 5,
-        11..=100 => 25,
-        _ => 100,
-    }
+pub(super) fn level3_cost(depth: u16) -> u32 {
+    let [.., (_, dearest)] = limits::LEVEL3_COSTS;
+    limits::LEVEL3_COSTS.into_iter().find(|(held, _)| depth <= *held).map_or(dearest, |(_, cost)| cost)
 }

@@ -5,6 +5,7 @@ use super::output::{LedgerRow, column, kind_cell};
 use super::state::State;
 use crate::error::Error;
 use crate::limits;
+use crate::table::ledger::LedgerKind;
 use crate::table::rows::Cell;
 use crate::table::schema::Table;
 use crate::wire::message::{Kind, Ohlc, Status, Ticker, Trade};
@@ -23,8 +24,11 @@ impl State {
             if trade.trade_id > last.saturating_add(1) {
                 let detail = Some(format!("{{\"first\":{},\"last\":{}}}", last + 1, trade.trade_id - 1));
                 let count = u64::try_from(trade.trade_id - last - 1).ok();
-                let row =
-                    LedgerRow { count, detail, ..out.ledger_row("trade_gap", Some(Channel::Trade), &symbol.name) };
+                let row = LedgerRow {
+                    count,
+                    detail,
+                    ..out.ledger_row(LedgerKind::TradeGap, Some(Channel::Trade), &symbol.name)
+                };
                 out.add_ledger_row(row);
             }
         }

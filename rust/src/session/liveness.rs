@@ -5,6 +5,7 @@ use super::options::Channel;
 use super::output::{LedgerRow, detail};
 use super::state::State;
 use super::symbols::{Subscription, SubscriptionState, Symbol, differ};
+use crate::table::ledger::LedgerKind;
 
 /// If two channels of a symbol disagree for this long, the one that sent nothing meanwhile is considered dead.
 const STALE: i64 = 10 * SECOND;
@@ -85,7 +86,7 @@ impl State {
     pub(super) fn resubscribe_silent(&mut self, i: usize, channel: Channel, last_received: i64, now: i64) {
         self.symbols[i].end(channel);
         let reason = "silent, and another channel of the symbol says that it should not be";
-        for kind in ["stale", "gap"] {
+        for kind in [LedgerKind::Stale, LedgerKind::Gap] {
             let row = LedgerRow {
                 ts_from: Some(last_received),
                 ts_to: Some(now),

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::table::schema::Table;
+
 /// The channels that are subscribed symbol by symbol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Channel {
@@ -30,6 +32,18 @@ impl Channel {
             Self::Ticker => "ticker",
             Self::Ohlc => "ohlc",
             Self::Level3 => "level3",
+        }
+    }
+
+    /// The table that its messages fill.
+    #[must_use]
+    pub const fn table(self) -> Table {
+        match self {
+            Self::Book => Table::Book,
+            Self::Trade => Table::Trades,
+            Self::Ticker => Table::Ticker,
+            Self::Ohlc => Table::Ohlc,
+            Self::Level3 => Table::Orders,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::decimal::Decimal;
 use crate::instrument::{Origin, Pair};
 use crate::limits;
 use crate::table::book_rows::{BookRows, LevelColumns, MessageRows, OrderColumns};
+use crate::table::ledger::LedgerKind;
 use crate::table::rows::{Cell, Place, Rows, word};
 use crate::table::schema::Table;
 use crate::wire::json::write_text;
@@ -16,10 +17,10 @@ use crate::wire::message::{Kind, Side};
 use crate::wire::secret::Secret;
 
 /// A row of the ledger, for the caller.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerRow {
     /// What happened; the words are in `docs/reference/tables.md`.
-    pub kind: String,
+    pub kind: LedgerKind,
     /// Channel.
     pub channel: Option<String>,
     /// Symbol.
@@ -34,6 +35,15 @@ pub struct LedgerRow {
     pub count: Option<u64>,
     /// Facts, as JSON.
     pub detail: Option<String>,
+}
+
+impl LedgerRow {
+    /// A row without facts.
+    #[must_use]
+    pub const fn new(kind: LedgerKind, ts_recv: i64) -> Self {
+        let (channel, symbol, ts_from, ts_to, count, detail) = (None, None, None, None, None, None);
+        Self { kind, channel, symbol, ts_recv, ts_from, ts_to, count, detail }
+    }
 }
 
 /// Messages with a checksum.
@@ -176,7 +186,7 @@ impl Output {
         };
         self.entry += 1;
         let cells = [
-            Cell::Text(&row.kind),
+            Cell::Text(row.kind.name()),
             Cell::of(row.channel.as_deref(), Cell::Text),
             Cell::of(row.ts_from, Cell::Time),
             Cell::of(row.ts_to, Cell::Time),
@@ -184,10 +194,10 @@ impl Output {
             Cell::of(row.detail.as_deref(), Cell::Text),
         ];
         self.uncounted_row(Table::Ledger, &place, cells);
-        if matches!(row.kind.as_str(), "gap" | "trade_gap") {
+        if matches!(row.kind, LedgerKind::Gap | LedgerKind::TradeGap) {
             self.counts.gaps += 1;
         }
-        if row.kind != "alive" && self.ledger.len() < limits::EVENTS_MAX {
+        if row.kind != LedgerKind::Alive && self.ledger.len() < limits::EVENTS_MAX {
             self.ledger.push_back(row);
         }
     }
@@ -201,19 +211,17 @@ impl Output {
         bytes
     }
 
-    pub(super) fn ledger_row(&self, kind: &str, channel: Option<Channel>, symbol: &str) -> LedgerRow {
+    pub(super) fn ledger_row(&self, kind: LedgerKind, channel: Option<Channel>, symbol: &str) -> LedgerRow {
         LedgerRow {
-            kind: kind.into(),
             channel: channel.map(|c| c.name().into()),
             symbol: (!symbol.is_empty()).then(|| symbol.into()),
-            ts_recv: self.now,
-            ..LedgerRow::default()
+            ..LedgerRow::new(kind, self.now)
         }
     }
 
     pub(super) fn precision_row(&mut self, name: &str, (price, qty, origin): (u8, u8, Origin)) {
         let detail = format!("{{\"price\":{price},\"qty\":{qty},\"origin\":\"{}\"}}", origin.word());
-        let row = LedgerRow { detail: Some(detail), ..self.ledger_row("precision", None, name) };
+        let row = LedgerRow { detail: Some(detail), ..self.ledger_row(LedgerKind::Precision, None, name) };
         self.add_ledger_row(row);
     }
 }

@@ -7,6 +7,7 @@ use super::symbols::SubscriptionState;
 use crate::error::Error;
 use crate::instrument::{Asset, Origin, Pair, matches};
 use crate::limits;
+use crate::table::ledger::LedgerKind;
 use crate::table::rows::Cell;
 use crate::table::schema::Table;
 
@@ -52,7 +53,7 @@ impl State {
                     self.resync(options, i, channel, "precision changed");
                     let row = LedgerRow {
                         detail: Some(detail("reason", "precision changed")),
-                        ..self.out.ledger_row("gap", Some(channel), &name)
+                        ..self.out.ledger_row(LedgerKind::Gap, Some(channel), &name)
                     };
                     self.out.add_ledger_row(row);
                 }
@@ -81,7 +82,7 @@ impl State {
             symbol.book.end();
             symbol.orders.end();
             if live || (symbol.selected && status_changed) {
-                let row = self.out.ledger_row("delisted", None, &name);
+                let row = self.out.ledger_row(LedgerKind::Delisted, None, &name);
                 self.out.add_ledger_row(row);
             }
             return;
@@ -101,14 +102,14 @@ impl State {
             };
             let row = LedgerRow {
                 detail: Some(detail("reason", &error.to_string())),
-                ..self.out.ledger_row("gone", None, &name)
+                ..self.out.ledger_row(LedgerKind::Gone, None, &name)
             };
             self.out.add_ledger_row(row);
             return;
         }
         symbol.selected = true;
         if !first && !known_before {
-            let row = self.out.ledger_row("listed", None, &name);
+            let row = self.out.ledger_row(LedgerKind::Listed, None, &name);
             self.out.add_ledger_row(row);
         }
         for &channel in &options.channels {

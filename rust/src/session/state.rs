@@ -8,6 +8,7 @@ use super::output::{LedgerRow, Output, detail};
 use super::symbols::{BookSlot, Index, Subscription, SubscriptionState, Symbol};
 use crate::error::Error;
 use crate::limits;
+use crate::table::ledger::LedgerKind;
 use crate::table::rows::short_view;
 use crate::table::schema::Table;
 use crate::wire::json::write_text;
@@ -51,6 +52,11 @@ pub(super) struct State {
     pub(super) token: Option<String>,
     /// Tokens given so far.
     pub(super) tokens: u32,
+}
+
+/// The kind of the ledger row about bytes that were refused.
+pub(super) fn ledger_kind(error: &Error) -> LedgerKind {
+    if matches!(error, Error::Limit { .. }) { LedgerKind::Limit } else { LedgerKind::DecodeError }
 }
 
 impl State {
@@ -125,9 +131,12 @@ impl State {
             write_text(&String::from_utf8_lossy(excerpt), &mut detail);
             let _ = write!(detail, ",\"bytes\":{}}}", frame.len());
         }
-        let kind = if matches!(error, Error::Limit { .. }) { "limit" } else { "decode_error" };
         let channel = book.map(|(_, channel)| channel);
-        let row = LedgerRow { count: Some(1), detail: Some(detail), ..self.out.ledger_row(kind, channel, name) };
+        let row = LedgerRow {
+            count: Some(1),
+            detail: Some(detail),
+            ..self.out.ledger_row(ledger_kind(error), channel, name)
+        };
         self.out.add_ledger_row(row);
     }
 
@@ -135,7 +144,7 @@ impl State {
     pub(super) fn alive(&mut self, now: i64) {
         if self.errors_unsaid > 0 {
             let count = Some(self.errors_unsaid);
-            let row = LedgerRow { count, ts_recv: now, ..self.out.ledger_row("decode_error", None, "") };
+            let row = LedgerRow { count, ts_recv: now, ..self.out.ledger_row(LedgerKind::DecodeError, None, "") };
             self.out.add_ledger_row(row);
         }
         self.error_rows = 0;
@@ -151,13 +160,11 @@ impl State {
         detail.push_str("}}");
         let next = self.out.message.map_or(0, |message| message + 1);
         let row = LedgerRow {
-            kind: "alive".into(),
-            ts_recv: now,
             ts_from: Some(self.last_alive),
             ts_to: Some(now),
             count: Some(next - self.alive_message),
             detail: Some(detail),
-            ..LedgerRow::default()
+            ..LedgerRow::new(LedgerKind::Alive, now)
         };
         self.out.add_ledger_row(row);
         self.alive_message = next;

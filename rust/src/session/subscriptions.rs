@@ -10,6 +10,7 @@ use super::output::{LedgerRow, detail, shortened};
 use super::state::{AwaitedRequest, State};
 use super::symbols::{Subscription, SubscriptionState, Symbol};
 use crate::limits;
+use crate::table::ledger::LedgerKind;
 use crate::wire::json::write_text;
 use crate::wire::message::Reply;
 
@@ -51,8 +52,10 @@ impl State {
     pub(super) fn reply(&mut self, options: &Options, reply: &Reply<'_>) {
         if !matches!(reply.method, "subscribe" | "unsubscribe") {
             if let Some(error) = reply.error {
-                let row =
-                    LedgerRow { detail: Some(detail("error", error)), ..self.out.ledger_row("refused", None, "") };
+                let row = LedgerRow {
+                    detail: Some(detail("error", error)),
+                    ..self.out.ledger_row(LedgerKind::Refused, None, "")
+                };
                 self.out.add_ledger_row(row);
                 self.out.counts.refused += 1;
             }
@@ -99,9 +102,9 @@ impl State {
     pub(super) fn reply_without_symbols(&mut self, reply: &Reply<'_>, subscribe: bool) {
         let now = self.out.now;
         let kind = match (reply.error, subscribe) {
-            (Some(_), _) => "refused",
-            (None, true) => "subscribed",
-            (None, false) => "unsubscribed",
+            (Some(_), _) => LedgerKind::Refused,
+            (None, true) => LedgerKind::Subscribed,
+            (None, false) => LedgerKind::Unsubscribed,
         };
         let instrument = matches!(self.instrument, SubscriptionState::Requested(_)) && reply.symbol.is_none();
         if let Some(error) = reply.error {
@@ -153,7 +156,7 @@ impl State {
         }
         let row = LedgerRow {
             detail: (!detail.is_empty()).then_some(detail),
-            ..self.out.ledger_row("subscribed", Some(channel), &symbol.name)
+            ..self.out.ledger_row(LedgerKind::Subscribed, Some(channel), &symbol.name)
         };
         self.out.add_ledger_row(row);
         if options.passive {
@@ -174,7 +177,7 @@ impl State {
         let symbol = &mut self.symbols[i];
         // Updates until here still belonged to the old book.
         symbol.end(channel);
-        let row = self.out.ledger_row("unsubscribed", Some(channel), &symbol.name);
+        let row = self.out.ledger_row(LedgerKind::Unsubscribed, Some(channel), &symbol.name);
         self.out.add_ledger_row(row);
         let subscription = &mut symbol.subscriptions[channel as usize];
         if !options.passive && matches!(subscription.state, SubscriptionState::Unsubscribing(_)) {
@@ -188,7 +191,7 @@ impl State {
         self.out.counts.refused += 1;
         let row = LedgerRow {
             detail: Some(detail("error", error)),
-            ..self.out.ledger_row("refused", Some(channel), &symbol.name)
+            ..self.out.ledger_row(LedgerKind::Refused, Some(channel), &symbol.name)
         };
         self.out.add_ledger_row(row);
         if options.passive {
@@ -240,7 +243,7 @@ impl State {
                 (subscription.state, subscription.reason) = (next, reason);
                 let row = LedgerRow {
                     detail: Some(detail("reason", reason)),
-                    ..self.out.ledger_row("resync", Some(channel), &symbol.name)
+                    ..self.out.ledger_row(LedgerKind::Resync, Some(channel), &symbol.name)
                 };
                 self.out.add_ledger_row(row);
             }
@@ -330,7 +333,7 @@ impl State {
                 // In doubt, and alive until now. The ack may be lost, and the book would stand still and look alive.
                 symbol.end(channel);
                 let detail = Some(detail("reason", reason));
-                let row = LedgerRow { detail, ..self.out.ledger_row("gap", Some(channel), &symbol.name) };
+                let row = LedgerRow { detail, ..self.out.ledger_row(LedgerKind::Gap, Some(channel), &symbol.name) };
                 self.out.add_ledger_row(row);
             }
         }
@@ -374,7 +377,7 @@ impl State {
         let row = LedgerRow {
             ts_from: Some(at),
             detail: Some(detail("reason", reason)),
-            ..self.out.ledger_row("resync", Some(channel), &symbol.name)
+            ..self.out.ledger_row(LedgerKind::Resync, Some(channel), &symbol.name)
         };
         self.out.add_ledger_row(row);
     }
