@@ -23,7 +23,7 @@ import pyarrow as pa
 from krakpot import __version__, _core
 from krakpot.errors import ConfigError
 from krakpot.lake import journal, seal
-from krakpot.lake.format import open_lake
+from krakpot.lake.format import at_work, open_lake
 from krakpot.lake.lake import Lake
 from krakpot.values import nanoseconds
 
@@ -158,7 +158,8 @@ def ingest(
     writer = journal.Writer(out, session_id, interval=1e9)
     result = Result(path, session_id)
     try:
-        _feed(path, out, times, session, writer, result, progress)
+        with at_work(out):
+            _feed(path, out, times, session, writer, result, progress)
     except BaseException:
         # Half a file is worth nothing: all of it still stands where it came from.
         writer.discard()

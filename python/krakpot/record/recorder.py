@@ -21,7 +21,7 @@ from krakpot import _core
 from krakpot.config import Config
 from krakpot.errors import ConfigError, ConnectionLost, FeedError
 from krakpot.lake import journal
-from krakpot.lake.format import open_lake
+from krakpot.lake.format import at_work, open_lake
 from krakpot.log import LogLine, LogRateLimit
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import add_counts, supervise, uuid7
@@ -136,6 +136,12 @@ class Recorder:
             raise ConfigError(str(error)) from None
         open_lake(config.out)
         disk.check_room(config.out, config.min_free)
+        # To the end of the last sealing, also while no journal is open.
+        with at_work(config.out):
+            return await self._record()
+
+    async def _record(self) -> RecordingSummary:
+        config = self.config
         loop = asyncio.get_running_loop()
         self._writer = WriterThread(
             lambda _path: loop.call_soon_threadsafe(self.sealer.request),
