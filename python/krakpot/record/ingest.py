@@ -21,7 +21,7 @@ import polars as pl
 import pyarrow as pa
 
 from krakpot import __version__, _core
-from krakpot.errors import ConfigError
+from krakpot.errors import ConfigError, words_of
 from krakpot.lake import journal, seal
 from krakpot.lake.format import at_work, open_lake
 from krakpot.lake.lake import Lake
@@ -70,7 +70,7 @@ def _reading(path: Path) -> Iterator[IO[bytes]]:
         sentence = f"{path}: there is no such file; give files with one frame a line (.jsonl or .jsonl.zst)"
         raise ConfigError(sentence) from None
     except OSError as error:
-        sentence = f"{path}: cannot be read: {error.strerror or error}"
+        sentence = f"{path}: cannot be read: {words_of(error)}"
         raise ConfigError(sentence) from None
 
 
