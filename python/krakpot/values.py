@@ -427,7 +427,9 @@ def alternatives(allowed: Iterable[object]) -> str:
 
 def shown(value: object) -> str:
     """A value that was refused, for an error: on one line, short, and without the password of an address."""
-    text = " ".join(re.sub(r"//[^/@]*@", "//…@", repr(value)).split())
+    # An option that can be repeated comes as a tuple.
+    one = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+    text = " ".join(re.sub(r"//[^/@]*@", "//…@", repr(one)).split())
     return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "…"
 
 

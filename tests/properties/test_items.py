@@ -193,7 +193,9 @@ def test_what_no_column_holds_stays_in_extra(field: str, value: int) -> None:
     assert json.loads(row["extra"]) == {field: value}
 
 
-@pytest.mark.parametrize("frame", [b'{"foo":"bar"}', b"[1,2,3]", b"7", b'{"channel":null}', b'{"channel":"trade","type":5}'])
+@pytest.mark.parametrize(
+    "frame", [b'{"foo":"bar"}', b"[1,2,3]", b"7", b'{"channel":null}', b'{"channel":"trade","type":5}']
+)
 def test_json_that_concerns_no_book_leaves_the_books_alone(frame: bytes) -> None:
     """It gets a row; no book is doubted, so nothing is subscribed again."""
     session = _core.Session("s", passive=True)

@@ -164,6 +164,8 @@ def compare(
     from krakpot.compare.text import lines
     from krakpot.lake.lake import Lake
 
+    if start is not None and end is not None and start >= end:
+        raise ConfigError("--from must be before --to")
     width = round(window * 1e9)
     opened = Lake(lake)
     if live:

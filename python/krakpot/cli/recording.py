@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -26,6 +26,8 @@ from krakpot.cli.command import (
 from krakpot.config import OPTIONS
 from krakpot.errors import KrakpotError
 
+T = TypeVar("T")
+
 
 def recording_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add every option of a recording that may come from the command line."""
@@ -43,6 +45,25 @@ def recording_options(command: Callable[..., Any]) -> Callable[..., Any]:
             )
             command = add(command)
     return command
+
+
+class Once:
+    """Does something before whichever of several functions is called first: what ended before did not begin."""
+
+    def __init__(self, first: Callable[[], None]) -> None:
+        """``first`` is called at most once."""
+        self._first: Callable[[], None] | None = first
+
+    def before(self, function: Callable[[T], None]) -> Callable[[T], None]:
+        """``function``, with the first call in front."""
+
+        def call(argument: T) -> None:
+            if self._first is not None:
+                first, self._first = self._first, None
+                first()
+            function(argument)
+
+        return call
 
 
 @click.command(cls=Command)
@@ -74,9 +95,10 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> int:
 
     with Screen(quiet=json_, json=config.log_format == "json", level=config.log_level) as screen:
         words = f"recording {config.url} into {config.out}" + ("" if config.duration else " until Ctrl-C")
-        screen.log(LogLine(words, "start", url=config.url, out=str(config.out), version=__version__))
+        start = LogLine(words, "start", url=config.url, out=str(config.out), version=__version__)
+        begun = Once(lambda: screen.log(start))
         try:
-            summary = run.record(config, log=screen.log, on_status=screen.show)
+            summary = run.record(config, log=begun.before(screen.log), on_status=begun.before(screen.show))
         except KrakpotError as error:
             failure = Failure.of(error)
             if not screen.json or failure is None:

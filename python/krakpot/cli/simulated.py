@@ -189,11 +189,10 @@ def capacity(
 
     if plot is not None and not find_spec("matplotlib"):
         raise ConfigError("--plot needs matplotlib: pip install 'krakpot[plot]'")
-    if plot is not None and not plot.absolute().parent.is_dir():
-        raise ConfigError(f"--plot {plot}: there is no folder {plot.absolute().parent}")
+    if plot is not None and (plot.is_dir() or not plot.absolute().parent.is_dir()):
+        raise ConfigError(f"--plot {plot} cannot be written; name a file in a folder that exists")
     log: Callable[[str], None] = (lambda line: None) if json_ else lambda line: click.echo(line, err=True)
     loads = [Load(pairs, rate), *([Load(pairs, rate, level3)] if level3 else [])]
-    log(module.machine())
     reports = module.measure(loads, seconds=seconds, most=most, out=out, say=log)
     if plot is not None:
         module.draw(reports, plot)
