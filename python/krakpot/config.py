@@ -323,12 +323,12 @@ ConfigError
 
 def read(name: str, value: object, place: str) -> Any:
     """Read one option; ``ConfigError`` names its place and what is allowed."""
+    if not OPTIONS[name].secret:
+        return values.read(OPTIONS[name].read, value, place)
     try:
         return OPTIONS[name].read(value)
     except ValueError as error:
-        # An address may hold a password, which is why it is refused.
-        what = "the value" if OPTIONS[name].secret else values.shown(value)
-        raise ConfigError(f"{place}: {what} is not allowed; allowed is {error}") from None
+        raise ConfigError(f"{place}: the value is not allowed; allowed is {error}") from None
 
 
 def load(

@@ -220,14 +220,6 @@ PORT = Value(values.whole_number(0, values.PORTS - 1), "PORT")
 lake_argument = click.argument("lake", type=FOLDER)
 
 
-def read(reader: Callable[[Any], Any], value: object, place: str) -> Any:
-    """What a reader makes of a value; ``ConfigError`` names its place and what is allowed."""
-    try:
-        return reader(value)
-    except ValueError as error:
-        raise ConfigError(f"{place}: {values.shown(value)} is not allowed; allowed is {error}") from None
-
-
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """The option ``--json``."""
     return click.option("--json", "json_", is_flag=True, help="Print one JSON object on standard output.")(command)

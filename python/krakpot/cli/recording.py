@@ -21,7 +21,6 @@ from krakpot.cli.command import (
     checksums,
     json_option,
     print_json,
-    read,
 )
 from krakpot.config import OPTIONS
 from krakpot.errors import KrakpotError
@@ -147,7 +146,7 @@ def top(where: str, every: float, *, once: bool, json_: bool) -> int:
     """
     from krakpot.cli import top as module
 
-    base = read(module.address, where, "WHERE")
+    base = values.read(module.address, where, "WHERE")
     token = os.environ.get("KRAKPOT_METRICS_TOKEN", "")
     if not once and not json_:
         module.watch(base, token, every)
@@ -176,7 +175,7 @@ def pairs(symbols: tuple[str, ...], exclude: str, lake: Path | None, url: str | 
     """
     from krakpot.cli import pairs as module
 
-    rows = module.pairs(symbols, read(values.words, exclude, "--exclude"), lake=lake, url=url)
+    rows = module.pairs(symbols, values.read(values.words, exclude, "--exclude"), lake=lake, url=url)
     if json_:
         print_json({"pairs": rows})
         return 0

@@ -22,7 +22,6 @@ from krakpot.cli.command import (
     Value,
     json_option,
     print_json,
-    read,
 )
 from krakpot.errors import ConfigError
 
@@ -105,7 +104,7 @@ def exchange(
     if faults:
         _list_faults(json_=json_)
         return 0
-    found = {name: read(module.pause, text, "--" + name.replace("_", "-")) for name, text in pauses.items()}
+    found = {name: values.read(module.pause, text, "--" + name.replace("_", "-")) for name, text in pauses.items()}
     book, level3 = (
         module.Pace(*(found[f"{channel}_{what}"] for what in ("delay", "jitter", "conflate")))
         for channel in ("book", "level3")
@@ -116,7 +115,7 @@ def exchange(
         pairs=pairs,
         rate=rate,
         seed=seed,
-        speed=read(module.speed, speed, "--speed"),
+        speed=values.read(module.speed, speed, "--speed"),
         duration=duration,
         start=start,
         log=log,

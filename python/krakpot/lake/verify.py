@@ -31,6 +31,7 @@ from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, CHANNELS, BookKind, Part, hold, idle
 from krakpot.lake.ledger import MARKS, REFUSALS, book_ends, detail
 from krakpot.lake.messages import MessageReader, PartReader
+from krakpot.values import threads_of
 
 PROBLEMS_MAX = 200
 """Sentences kept; further ones are counted."""
@@ -149,7 +150,7 @@ def verify(
     folder = Folder(path)
     # No part is moved or removed meanwhile: `krakpot compact` waits.
     with hold(folder.path):
-        return _verify(folder, strict=strict, threads=threads or os.cpu_count() or 1, progress=progress)
+        return _verify(folder, strict=strict, threads=threads_of(threads), progress=progress)
 
 
 def _verify(folder: Folder, *, strict: bool, threads: int, progress: Progress) -> Report:
