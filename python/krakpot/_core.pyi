@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Any, ClassVar, final
 
 __all__ = [
-    "CHANNELS", "DEBUG", "DEPTHS", "FAULTS", "INTERVALS", "LEDGER_KINDS", "LEVEL3_COSTS", "LEVEL3_DEPTHS",
-    "LEVEL3_RATES", "LIMITS", "TABLES", "Batch", "Book", "BookEvent", "BookSampler", "Budget", "Events", "Exchange",
-    "Frame", "OhlcEvent", "Orders", "Schema", "Session", "States", "StatusEvent", "SubscriptionEvent", "TickerEvent",
-    "TradeEvent", "Verifier", "__version__", "align", "matches", "schema",
+    "ACCOUNT_HASH", "CHANNELS", "DEBUG", "DEPTHS", "FAULTS", "INTERVALS", "LEDGER_KINDS", "LEVEL3_COSTS",
+    "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "PAIRS_MAX", "TABLES", "Batch", "Book", "BookEvent", "BookSampler",
+    "Budget", "Events", "Exchange", "Frame", "OhlcEvent", "Orders", "Schema", "Session", "States", "StatusEvent",
+    "SubscriptionEvent", "TickerEvent", "TradeEvent", "Verifier", "__version__", "align", "matches", "schema",
 ]  # fmt: skip
 
 __version__: str
@@ -44,6 +44,10 @@ INTERVALS: tuple[int, ...]
 """Minutes of a candle that Kraken offers."""
 FAULTS: tuple[tuple[str, str, str, str], ...]
 """Faults of the built-in exchange: name, what it happens to, the default of `by`, what it does."""
+PAIRS_MAX: int
+"""Most pairs of the built-in exchange."""
+ACCOUNT_HASH: int
+"""Multiplier of the hash in the built-in exchange's account: hash = hash × this + number, modulo 2**64."""
 
 @final
 class Schema:
@@ -552,9 +556,37 @@ def align(left: object, right: object, *, window: int, nearest: int = 16) -> Fra
 class Exchange:
     """The built-in exchange: a matching engine that speaks Kraken's v2 protocol, without sockets and clock.
 
-    Requests in, blocks of WebSocket frames (server to client) out. Time is the exchange's own and moves by `advance`.
-    `pairs` 1 to 1500; `rate`: messages a second of a full subscription, about; `start`: its time at the beginning, ns.
-    `book`, `level3`: delay, jitter and conflation of the channel, ns, each up to an hour.
+    Requests in, blocks of WebSocket frames (server to client) out. Its time moves only by `advance`.
+
+    Parameters
+    ----------
+    pairs
+        Number of pairs, 1 to `PAIRS_MAX`.
+    rate
+        Messages per second of a full subscription, about.
+    seed
+        The same seed, requests and times give the same bytes.
+    start
+        Time of the exchange at the start, ns since the epoch. Trade ids begin at this time in microseconds, so a later
+        start begins higher.
+    log
+        Whether `take_log` names every frame.
+    book, level3
+        Delay, jitter and conflation of the channel, ns, each up to an hour.
+
+    Raises
+    ------
+    ValueError
+        If a value is not allowed.
+
+    Examples
+    --------
+    >>> exchange = Exchange(pairs=3)
+    >>> client = exchange.connect()
+    >>> exchange.receive(client, b'{"method":"ping"}')
+    >>> b'"method":"pong"' in exchange.take(client)
+    True
+
     """
 
     def __new__(
@@ -570,67 +602,85 @@ class Exchange:
     ) -> Exchange: ...
     @property
     def now(self) -> int:
-        """Time of the exchange, ns."""
+        """Time of the exchange, ns since the epoch."""
     @property
     def symbols(self) -> list[str]:
         """Symbols, the busiest first."""
     def connect(self, endpoint: str = "public") -> int:
-        """Take a new connection to `public` or `level3`; its number. Its first frame waits to be taken."""
+        """Open a connection to `public` or `level3`, and return its number. Its first frame waits to be taken.
+
+        `ValueError` for another endpoint.
+        """
     def allow(self, token: str, until: int) -> None:
-        """Let a WebSocket token be used for subscriptions of level3 until `until`, ns. Subscriptions outlive it."""
+        """Allow a WebSocket token for level3 subscriptions until `until`, ns. A subscription outlives its token."""
     def disconnect(self, connection: int) -> None:
-        """Forget a connection; its account stays in `summary`."""
+        """Forget a connection. Its account stays in `summary`."""
     def receive(self, connection: int, text: bytes) -> None:
-        """Take a request; the answers wait to be taken."""
+        """Answer a request; the answers wait to be taken."""
     def advance(self, to: int, limit: int | None = None, wall: int = 0) -> int:
-        """Let time pass until `to`, or until a connection has `limit` bytes waiting; the time reached.
+        """Move time forward to `to`, ns, or until a connection has `limit` bytes waiting; return the time reached.
 
         `wall` is the time that the log gives the frames, ns.
         """
     def take(self, connection: int) -> bytes:
         """Take what waits for a connection: whole WebSocket frames."""
     def take_log(self) -> bytes:
-        """Take the log (if `log`): CSV, a line a frame: wall_ns,connection,frame,channel,symbol,checksum,sent_ns,fault.
+        """Take the log (if `log`): CSV, one line per frame.
 
-        For trades `checksum` is the last trade id of the message, elsewhere than book and level3 it is 0; `sent_ns` is
-        the exchange's time at which the frame left, after the delay of its channel. `fault` names what was done to the
-        frame; one that was not sent has a line too, with the number of the next one that was. So has every other fault,
-        with the number of its connection's next frame where it is about one.
+        Columns: wall_ns,connection,frame,channel,symbol,checksum,sent_ns,fault.
+
+        `checksum` is the checksum of a book or level3 message, the last trade id of a trade message, 0 for all others.
+        `sent_ns` is the exchange's time at which the frame left, after the delay of its channel. `fault` names what
+        happened to the frame. A frame that was not sent has a line too, with the number of the next frame that was. So
+        has every other fault, with the number of the next frame if it happened to a connection.
         """
     def summary(self) -> str:
-        """JSON: messages, now, and for each connection frames, bytes and, per symbol and channel, messages and hash.
+        """Return the account of what was sent, as JSON.
 
-        A connection has its number, and the `connection_id` that its status message told.
-        The hash runs over the checksums of book and level3 messages (the last trade ids of trade messages), in order:
-        hash = hash × 6364136223846793005 + number, modulo 2**64; written as 16 hexadecimal digits. Both are of what was
-        made; where faults harmed some of it, `faults` there says how often each did. `frames` and `bytes` are what was
-        sent. `faults` at the top counts all.
+        `messages` (number of frames), `now` (ns), `faults` (how often each happened), and `connections`: for each
+        `connection` (its number), `connection_id` (as its status message announced), `frames` and `bytes` that were
+        sent, and `symbols`. These have for each channel the number of `messages` that were made, and `hash`, 16
+        hexadecimal digits: over the checksums of book and level3 messages and the last trade ids of trade messages, in
+        order, hash = hash × `ACCOUNT_HASH` + number, modulo 2**64. If faults happened to some of these messages,
+        `faults` says which and how often.
         """
     def inject(self, text: str) -> None:
-        """Let something go wrong from now on: `NAME[=HOW][,KEY=VALUE]…`, as `drop=0.01,channel=book`.
+        """Inject a fault from now on.
 
-        HOW: a chance, `once`, or `every:30s`; keys: by, channel, symbol, connection, after, for. `FAULTS` has the
-        names; docs/exchange.md says more. `ValueError`, with what is allowed, for what cannot be read.
+        Parameters
+        ----------
+        text
+            `NAME[=HOW][,KEY=VALUE]…`, as `drop=0.01,channel=book`. HOW is a chance, `once`, or `every:30s`; the keys
+            are by, channel, symbol, connection, after, for. `FAULTS` has the names; docs/exchange.md explains them.
+
+        Raises
+        ------
+        ValueError
+            If the text cannot be read; it says what is allowed.
+
         """
     def clear_faults(self) -> None:
-        """End all faults; what they hold back comes, what they did stays done."""
+        """End all faults. What they hold back comes; what they did stays done."""
     @property
     def faults(self) -> list[str]:
-        """Those in force or to come, as they were asked for."""
+        """The faults that are in force or will be, as they were asked for."""
     def take_faults(self) -> list[dict[str, Any]]:
-        """What went wrong since the last call.
+        """Return the faults that happened since the last call; at most 100,000 are kept.
 
-        Keys: ts, name, connection, frame (the connection's one that is or would have been next), channel, symbol, by
-        (ns or a number). What happens to connections, as `cut`, is only told: the caller does it. At most 100,000 are
-        kept.
+        Keys: `ts` (ns), `name`, `connection`, `frame` (number of the connection's next frame), `channel`, `symbol`, and
+        `by` (ns or a number). Faults of connections, as `cut`, are only reported: the caller does them.
         """
-    def admit(self, who: str) -> int | None:
-        """Ask before `connect` whether a client of that address may: None, or the HTTP status of the refusal.
+    def admit(self, who: str) -> tuple[int, int | None] | None:
+        """Ask before `connect` whether a client of this address may connect.
 
-        0: cut without a word.
+        None if it may. Else the HTTP status (0: reset the connection without an answer), and the seconds for the header
+        `Retry-After`, if there is to be one.
         """
     @property
     def system(self) -> str:
-        """Its state: online, maintenance, cancel_only, post_only."""
+        """State of the exchange: online, maintenance, cancel_only, post_only."""
     def book(self, symbol: str, depth: int = 10) -> tuple[list[tuple[str, str]], list[tuple[str, str]]] | None:
-        """Bids and asks as they are: price and quantity padded to the pair's precision, best first."""
+        """Bids and asks as they are, best first: price and quantity, padded to the pair's precision.
+
+        None for an unknown symbol.
+        """

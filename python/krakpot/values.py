@@ -61,7 +61,7 @@ TOKEN_MIN = 16
 """Characters of a token that cannot be guessed."""
 PORTS = 1 << 16
 THREADS_MAX = 256
-EXCHANGE_PAIRS_MAX = 1500
+EXCHANGE_PAIRS_MAX = _core.PAIRS_MAX
 """Pairs of the built-in exchange."""
 SHOWN_MAX = 80
 """Characters of a refused value that an error repeats."""

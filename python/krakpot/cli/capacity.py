@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from krakpot.cli import capacity_run
 from krakpot.cli.capacity_run import CORES, Load, Step
-from krakpot.cli.screen import size
 from krakpot.errors import ConfigError
 from krakpot.lake.format import storage_error
+from krakpot.log import size
 from krakpot.record.cputime import STAGES
 
 if TYPE_CHECKING:

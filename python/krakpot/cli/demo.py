@@ -17,9 +17,9 @@ import click
 import polars as pl
 
 from krakpot.cli.screen import Screen
+from krakpot.compare.exchange import differences
 from krakpot.config import Config
 from krakpot.errors import ConfigError, FeedError
-from krakpot.exchange.server import differences
 from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
 from krakpot.record import run

@@ -328,8 +328,8 @@ def compact(lake: Path, dates: str | None, grace: str, *, json_: bool) -> int:
     krakpot compact data --dates 2026-08-01..2026-08-31 --grace 0
     """
     from krakpot.cli.bar import Bar
-    from krakpot.cli.screen import size
     from krakpot.lake import compact as module
+    from krakpot.log import size
 
     wait = 0.0 if grace in ("0", "0s") else values.read(values.duration, grace, "--grace")
     chosen = None if dates is None else values.read(module.days, dates, "--dates")

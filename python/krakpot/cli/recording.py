@@ -88,8 +88,8 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> int:
     from krakpot import config as module
 
     config = module.load(options, file=file)
-    from krakpot.cli.screen import Screen, size, span
-    from krakpot.log import LogLine
+    from krakpot.cli.screen import Screen, span
+    from krakpot.log import LogLine, size
     from krakpot.record import run
 
     with Screen(quiet=json_, json=config.log_format == "json", level=config.log_level) as screen:

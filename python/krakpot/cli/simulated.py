@@ -99,7 +99,8 @@ def exchange(
     krakpot exchange --port 8080 --rest-port 8081 &
     krakpot record --channels book,level3 --url ws://127.0.0.1:8080/v2 --rest-url http://127.0.0.1:8081 --out lake
     """
-    from krakpot.exchange import server as module
+    from krakpot.exchange import options as module
+    from krakpot.exchange.server import ExchangeServer, run
 
     if faults:
         _list_faults(json_=json_)
@@ -126,13 +127,13 @@ def exchange(
         faults=fault,
     )
 
-    def started(server: module.ExchangeServer) -> None:
+    def started(server: ExchangeServer) -> None:
         click.echo(f"listening on {server.address}", err=json_)
         click.echo(f"level 3 at {server.level3_address}, its tokens at {server.rest_address}", err=json_)
         if options.key is None:
             click.echo(f"API key {server.key.name} secret {server.key.secret_text}", err=json_)
 
-    summary = module.run(options, started)
+    summary = run(options, started)
     if json_:
         print_json(summary)
     else:

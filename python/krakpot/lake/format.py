@@ -15,11 +15,12 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import polars as pl
@@ -44,8 +45,6 @@ COMPACT_ENTRY = 3 * 2**30
 """Ledger entries from here on are those of ``krakpot compact``; a sealer reaches this after 16 million journals."""
 UNCOUNTED = ("ledger", "checkpoints", "orders_checkpoints")
 """Tables whose rows the ``alive`` rows do not count."""
-CHANNELS = {"trades": "trade", "ticker": "ticker", "ohlc": "ohlc", "status": "status", "pairs": "instrument"}
-"""Tables without books, and the channel whose messages fill each of them."""
 LEVELS = ["symbol", "message", "entry", "side", "price", "qty", "depth", "price_precision", "qty_precision"]
 """Columns that messages and checkpoints of both kinds of books have."""
 PROBES, PROBE_PAUSE = 5, 0.01
@@ -66,13 +65,19 @@ class BookKind(NamedTuple):
 
 
 BOOK_KINDS = (
-    BookKind("book", "book", [*LEVELS, "kind", "checksum"], "checkpoints", LEVELS),
+    BookKind("book", _core.CHANNELS["book"], [*LEVELS, "kind", "checksum"], "checkpoints", LEVELS),
     BookKind(
-        "level3", "orders", [*LEVELS, "kind", "checksum", "event", "order_id", "ts_order"],
+        "level3", _core.CHANNELS["level3"], [*LEVELS, "kind", "checksum", "event", "order_id", "ts_order"],
         "orders_checkpoints", [*LEVELS, "order_id", "ts_order", "modify_rule"],
     ),
 )  # fmt: skip
 """The kinds of books that have checksums."""
+CHANNELS = {
+    table: channel
+    for channel, table in (*_core.CHANNELS.items(), ("status", "status"), ("instrument", "pairs"))
+    if table not in {kind.messages for kind in BOOK_KINDS}
+}
+"""Tables without books, and the channel whose messages fill each of them."""
 
 _PART = re.compile(r"(?P<clock>\d{6})-(?P<session>.+)-(?P<compacted>c?)(?P<number>\d+)\.parquet", re.ASCII)
 
@@ -124,11 +129,12 @@ def schema(table: str) -> pa.Schema:
     return pa.schema(_core.schema(table))
 
 
-def polars_schema(table: str) -> dict[str, pl.DataType]:
+@cache
+def polars_schema(table: str) -> Mapping[str, pl.DataType]:
     """Column types of a table in Polars."""
     frame = pl.from_arrow(schema(table).empty_table())
     assert isinstance(frame, pl.DataFrame), "a table gives a frame"
-    return dict(frame.schema)
+    return MappingProxyType(dict(frame.schema))
 
 
 def order(table: str) -> list[str]:

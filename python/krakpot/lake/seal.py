@@ -33,6 +33,7 @@ from krakpot.lake.format import (
     ROW_GROUP,
     SEALER_ENTRY,
     UNCOUNTED,
+    at_work,
     check_lake,
     digest,
     hold,
@@ -296,15 +297,16 @@ def recover(lake: Path, *, step: Step = _no_step, progress: Callable[[str], None
     check_lake(lake)
     report = Report()
     failed: list[StorageError] = []
-    for path in journal.journals(lake):
-        try:
-            _recover(lake, path, report, step, progress)
-        except StorageError as error:
-            failed.append(error)
-        except (pl.exceptions.PolarsError, pa.ArrowException) as error:
-            reason = str(error).partition("\n")[0]
-            failed.append(StorageError(f"the journal cannot be sealed and stays as it is ({reason})", path))
-    _sweep(lake)
+    with at_work(lake):
+        for path in journal.journals(lake):
+            try:
+                _recover(lake, path, report, step, progress)
+            except StorageError as error:
+                failed.append(error)
+            except (pl.exceptions.PolarsError, pa.ArrowException) as error:
+                reason = str(error).partition("\n")[0]
+                failed.append(StorageError(f"the journal cannot be sealed and stays as it is ({reason})", path))
+        _sweep(lake)
     if failed:
         raise failed[0]
     return report

@@ -21,9 +21,9 @@ import polars as pl
 import pyarrow as pa
 
 from krakpot import __version__, _core, values
-from krakpot.errors import ConfigError
+from krakpot.errors import ConfigError, words_of
 from krakpot.lake import journal, seal
-from krakpot.lake.format import open_lake
+from krakpot.lake.format import at_work, open_lake
 from krakpot.lake.lake import Lake
 from krakpot.values import nanoseconds
 
@@ -70,7 +70,7 @@ def _reading(path: Path) -> Iterator[IO[bytes]]:
         sentence = f"{path}: there is no such file; give files with one frame a line (.jsonl or .jsonl.zst)"
         raise ConfigError(sentence) from None
     except OSError as error:
-        sentence = f"{path}: cannot be read: {error.strerror or error}"
+        sentence = f"{path}: cannot be read: {words_of(error)}"
         raise ConfigError(sentence) from None
 
 
@@ -161,7 +161,8 @@ def ingest(
     writer = journal.Writer(out, session_id, interval=1e9)
     result = Result(path, session_id)
     try:
-        _feed(path, out, times, session, writer, result, progress)
+        with at_work(out):
+            _feed(path, out, times, session, writer, result, progress)
     except BaseException:
         # Half a file is worth nothing: all of it still stands where it came from.
         writer.discard()

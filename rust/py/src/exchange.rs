@@ -137,8 +137,8 @@ impl Exchange {
         self.with(py, krakpot_exchange::Exchange::take_faults)?.into_iter().map(dict).collect()
     }
 
-    fn admit(&self, py: Python<'_>, who: &str) -> PyResult<Option<u16>> {
-        self.with(py, |exchange| exchange.admit(who).err())
+    fn admit(&self, py: Python<'_>, who: &str) -> PyResult<Option<(u16, Option<u64>)>> {
+        self.with(py, |exchange| exchange.admit(who).err().map(|refusal| (refusal.status, refusal.retry_after)))
     }
 
     #[getter]
@@ -155,7 +155,7 @@ impl Exchange {
 /// Bids and asks: price and quantity.
 type Sides = (Vec<(String, String)>, Vec<(String, String)>);
 
-/// Kinds of faults: name, what it happens to, what `by` says of it, and a line of help.
+/// Kinds of faults: name, what it happens to, the default of `by`, and a line of help.
 pub fn faults() -> Vec<(&'static str, &'static str, String, &'static str)> {
     let by = |by: By| match by {
         By::Nothing => String::new(),

@@ -63,6 +63,14 @@ mod _core {
     #[pymodule_export]
     const DEBUG: bool = cfg!(debug_assertions);
 
+    /// Multiplier of the hash in an exchange's account.
+    #[pymodule_export]
+    const ACCOUNT_HASH: u64 = krakpot_exchange::HASH;
+
+    /// Most pairs of an exchange.
+    #[pymodule_export]
+    const PAIRS_MAX: usize = krakpot_exchange::PAIRS_MAX;
+
     /// Tables, bounds, kinds of ledger rows, what Kraken offers, kinds of faults: made at import, since `PyO3` exports constants only of simple types.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
