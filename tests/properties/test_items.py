@@ -43,7 +43,9 @@ DAMAGES: dict[str, dict[str, list[str]]] = {
     "ohlc": {
         "symbol": TEXT, "interval": WHOLE, "interval_begin": MOMENT, "trades": OPTIONAL_NUMBER, "open": OPTIONAL_NUMBER,
     },
-    "status": {"system": TEXT, "version": OPTIONAL_TEXT, "api_version": OPTIONAL_TEXT, "connection_id": OPTIONAL_NUMBER},
+    "status": {
+        "system": TEXT, "version": OPTIONAL_TEXT, "api_version": OPTIONAL_TEXT, "connection_id": OPTIONAL_NUMBER,
+    },
     "pairs": {
         "symbol": [*TEXT, json.dumps("X" * 70)], "base": OPTIONAL_TEXT, "status": OPTIONAL_TEXT,
         "price_precision": [*WHOLE, "300", "-1"], "qty_precision": WHOLE, "qty_min": OPTIONAL_NUMBER,
