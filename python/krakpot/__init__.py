@@ -40,13 +40,17 @@ if TYPE_CHECKING:
     from krakpot.errors import StorageError as StorageError
     from krakpot.errors import SubscriptionRejected as SubscriptionRejected
     from krakpot.errors import TokenError as TokenError
+    from krakpot.exchange.options import Options as _ExchangeOptions
     from krakpot.exchange.server import ExchangeServer as ExchangeServer
     from krakpot.feed.feed import Feed as Feed
+    from krakpot.lake.format import Part as Part
     from krakpot.lake.lake import Lake as Lake
     from krakpot.lake.sample import BookAt as BookAt
     from krakpot.lake.verify import Report as Report
     from krakpot.lake.verify import verify as verify
     from krakpot.record.ingest import ingest as ingest
+    from krakpot.record.progress import Progress as Progress
+    from krakpot.record.progress import RecordingSummary as RecordingSummary
     from krakpot.record.recorder import Recorder as Recorder
     from krakpot.stream.book import LiveBook as LiveBook
     from krakpot.stream.events import ConnectionEvent as ConnectionEvent
@@ -54,6 +58,8 @@ if TYPE_CHECKING:
     from krakpot.stream.events import SkippedEvent as SkippedEvent
     from krakpot.stream.events import Subscription as Subscription
     from krakpot.values import Numbers as Numbers
+
+    ExchangeOptions = _ExchangeOptions
 
 _HOMES = {
     "krakpot._core": (
@@ -65,18 +71,23 @@ _HOMES = {
         "ChecksumMismatch", "ConfigError", "ConnectionLost", "DecodeError", "FeedError", "KrakpotError",
         "LimitExceeded", "NoBook", "NoLake", "SlowReader", "StorageError", "SubscriptionRejected", "TokenError",
     ),
+    "krakpot.exchange.options": ("ExchangeOptions",),
     "krakpot.exchange.server": ("ExchangeServer",),
     "krakpot.feed.feed": ("Feed",),
+    "krakpot.lake.format": ("Part",),
     "krakpot.lake.lake": ("Lake",),
     "krakpot.lake.sample": ("BookAt",),
     "krakpot.lake.verify": ("Report", "verify"),
     "krakpot.record.ingest": ("ingest",),
+    "krakpot.record.progress": ("Progress", "RecordingSummary"),
     "krakpot.record.recorder": ("Recorder",),
     "krakpot.stream.book": ("LiveBook",),
     "krakpot.stream.events": ("ConnectionEvent", "Event", "SkippedEvent", "Subscription"),
     "krakpot.values": ("Numbers",),
 }  # fmt: skip
 """The module of each public name. A name is imported when it is first used: Polars and PyArrow take long to load."""
+_INNER = {"ExchangeOptions": "Options"}
+"""Names that are shorter in their module, whose own name says the rest."""
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = sorted(_HOME)  # noqa: PLE0605  # from the table, so that each name is written once
@@ -90,7 +101,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever has this name
     if name not in _HOME:
         sentence = f"module 'krakpot' has no attribute {name!r}"
         raise AttributeError(sentence)
-    found = globals()[name] = getattr(import_module(_HOME[name]), name)
+    found = globals()[name] = getattr(import_module(_HOME[name]), _INNER.get(name, name))
     return found
 
 

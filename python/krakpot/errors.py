@@ -7,7 +7,7 @@
     ├── FeedError                     the exchange sent, or refused, something without which the work cannot go on
     │   ├── DecodeError               a message is not what the protocol promises; .channel .field .offset
     │   ├── NoBook                    a live book is out of sync, or not subscribed; .symbol .state .reason
-    │   │   └── ChecksumMismatch      … because its checksum was wrong; .expected .computed
+    │   │   └── ChecksumMismatch      … because its checksum was wrong
     │   ├── SubscriptionRejected      the exchange rejected a subscription; .channel .symbol .reason
     │   ├── TokenError                no token for level 3; .lasting
     │   └── SlowReader                the strategy fell behind the feed; .waiting .limit
@@ -22,6 +22,8 @@ gap, a rejected subscription) is not an exception: it is a row of the ledger.
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 
@@ -65,12 +67,6 @@ class NoBook(FeedError):
 
 class ChecksumMismatch(NoBook):
     """A live book has no prices now because its checksum was wrong."""
-
-    def __init__(self, symbol: str, state: str, reason: str, *, expected: int, computed: int) -> None:
-        """``expected`` is the exchange's CRC32, ``computed`` that of the book."""
-        super().__init__(symbol, state, reason)
-        self.expected = expected
-        self.computed = computed
 
 
 class SubscriptionRejected(FeedError):
@@ -138,3 +134,22 @@ class StorageError(KrakpotError):
 
 class NoLake(StorageError):
     """The folder is not a lake that this krakpot can read, and cannot become one."""
+
+
+_NUMBERS: dict[type[BaseException], int] = {
+    BrokenPipeError: errno.EPIPE,
+    ConnectionAbortedError: errno.ECONNABORTED,
+    ConnectionRefusedError: errno.ECONNREFUSED,
+    ConnectionResetError: errno.ECONNRESET,
+    TimeoutError: errno.ETIMEDOUT,
+}
+"""Numbers of errors that libraries raise without a text."""
+
+
+def words_of(error: BaseException) -> str:
+    """The text of another library's error, in one line; never empty: an error without a text is named by its type."""
+    text = getattr(error, "strerror", None) or str(error)
+    if text.strip():
+        return " ".join(text.split())
+    number = _NUMBERS.get(type(error))
+    return type(error).__name__ if number is None else os.strerror(number)

@@ -18,8 +18,17 @@ import pytest
 
 import krakpot
 from krakpot import BookEvent, Feed, SubscriptionEvent, TradeEvent
-from krakpot.errors import ConfigError, ConnectionLost, NoBook, SlowReader, StorageError
-from krakpot.exchange.server import ExchangeServer, Options
+from krakpot.errors import (
+    ChecksumMismatch,
+    ConfigError,
+    ConnectionLost,
+    NoBook,
+    SlowReader,
+    StorageError,
+    SubscriptionRejected,
+)
+from krakpot.exchange.options import Options
+from krakpot.exchange.server import ExchangeServer
 from krakpot.lake.lake import Lake
 from krakpot.stream.events import Event
 from scripted import Exchange, Market, until
@@ -138,7 +147,7 @@ def test_a_bad_book_gives_no_price() -> None:
                     assert event.symbol == "BTC/USD"
                     if refused is None:
                         with pytest.raises(
-                            NoBook, match="BTC/USD has no book in sync.* is resyncing \\(checksum mismatch\\)"
+                            ChecksumMismatch, match="BTC/USD has no book in sync.* is resyncing \\(checksum mismatch\\)"
                         ) as e:
                             _ = feed.book("BTC/USD").best_bid
                         refused = e.value
@@ -463,6 +472,23 @@ def test_ready_means_ready_also_after_a_reconnect() -> None:
             feed.stop()
             with pytest.raises(krakpot.FeedError, match="the feed was stopped"):
                 await waiting
+
+    run(test())
+
+
+def test_a_symbol_that_is_rejected_is_an_error_if_it_was_named() -> None:
+    """Who asked for exactly this one would wait for nothing; who asked for all goes on without it."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            exchange.refusals["ADA/EUR"] = "EGeneral:Not for you"
+            async with Feed(["*"], channels=["trade"], url=exchange.url) as feed:
+                await feed.wait_ready(30)
+                assert [s.symbol for s in feed.subscriptions() if s.state == "rejected"] == ["ADA/EUR"]
+            async with Feed(["BTC/USD", "ADA/EUR"], channels=["trade"], url=exchange.url) as feed:
+                with pytest.raises(SubscriptionRejected, match="rejected the subscription of trade ADA/EUR: EG") as e:
+                    await feed.wait_ready(30)
+            assert (e.value.channel, e.value.symbol, e.value.reason) == ("trade", "ADA/EUR", "EGeneral:Not for you")
 
     run(test())
 

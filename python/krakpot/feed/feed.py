@@ -28,7 +28,7 @@ from typing import Any, Self
 from krakpot._core import Batch
 from krakpot.config import REST_URL, URL
 from krakpot.feed import options
-from krakpot.feed.sidecar import Beside
+from krakpot.feed.sidecar import Sidecar
 from krakpot.feed.source import FeedSource
 from krakpot.log import LogLine
 from krakpot.net.backoff import Backoff
@@ -136,7 +136,7 @@ class Feed:
         )
         self._tls = tls
         self._context: ClientContext | None = None
-        self._sidecar: Beside | None = None
+        self._sidecar: Sidecar | None = None
         self._recording: asyncio.Task[None] | None = None
         self._books: dict[str, LiveBook] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -175,7 +175,7 @@ class Feed:
             sentence = "a feed is started once; make another one"
             raise RuntimeError(sentence)
         if self._options.record is not None:
-            self._sidecar = Beside(self._options.record, _log_recorder)
+            self._sidecar = Sidecar(self._options.record, _log_recorder)
         context = self._new_context()
         try:
             if self._sidecar is not None:
@@ -271,9 +271,9 @@ class Feed:
     async def wait_ready(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  # as asyncio's own waits
         """Wait until all books are in sync and every subscription delivers.
 
-        Also right after a reconnect, when nothing is subscribed yet. Rejected subscriptions and delisted pairs are not
-        waited for. While a socket waits for the strategy (``slow_reader="wait"``) nothing becomes ready: do not call
-        this in the loop that reads.
+        Also right after a reconnect, when nothing is subscribed yet. Delisted pairs, and rejected subscriptions of
+        symbols that a pattern with ``*`` or ``?`` selects, are not waited for. While a socket waits for the strategy
+        (``slow_reader="wait"``) nothing becomes ready: do not call this in the loop that reads.
 
         Parameters
         ----------
@@ -286,6 +286,8 @@ class Feed:
             It took longer.
         RuntimeError
             The feed is not started.
+        SubscriptionRejected
+            The exchange rejected a symbol that is selected by its name.
         FeedError
             The feed was stopped meanwhile.
 

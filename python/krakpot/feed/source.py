@@ -11,7 +11,7 @@ from typing import Any
 
 from krakpot import _core
 from krakpot._core import Batch
-from krakpot.errors import ConfigError, ConnectionLost, FeedError
+from krakpot.errors import ConfigError, ConnectionLost, FeedError, SubscriptionRejected
 from krakpot.feed.client import FeedClient, Level3FeedClient
 from krakpot.feed.options import PLACE, FeedOptions
 from krakpot.net import level3
@@ -236,14 +236,23 @@ class FeedSource:
         return [Subscription(*found) for client in self.clients for found in client.session.subscriptions()]
 
     def ready(self) -> bool:
-        """Whether all connections are up and every subscription delivers, or never will."""
-        return all(self._ready(client) for client in self.clients) and self.public is not None
+        """Whether all connections are up and every subscription delivers, or never will.
+
+        ``SubscriptionRejected`` if one never will that was selected by name, not by a pattern.
+        """
+        return self.public is not None and all(self._ready(client) for client in self.clients)
 
     def _ready(self, client: FeedClient) -> bool:
         if client.connection is None or not client.session.counts()["pairs"]:
             # A new session knows no pairs yet, and thus has no subscription that could be waited for.
             return False
-        return all(state not in UNREADY for _, _, state, _ in client.session.subscriptions())
+        subscriptions = client.session.subscriptions()
+        for channel, symbol, state, reason in subscriptions:
+            if state == "rejected" and (symbol, True) in self.selection.rules(channel):
+                # The ledger has the exchange's own words.
+                client.report_ledger()
+                raise SubscriptionRejected(channel, symbol, self._context.refused.get(f"{channel} {symbol}", reason))
+        return all(state not in UNREADY for _, _, state, _ in subscriptions)
 
     def counts(self) -> dict[str, Any]:
         """Counters over all connections and sessions."""

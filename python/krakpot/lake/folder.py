@@ -28,23 +28,24 @@ there come from the journal, and from no part; those of a journal that was seale
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+from polars.io.plugins import register_io_source
 
 from krakpot import _core
 from krakpot.lake import journal
-from krakpot.lake.format import Part, check_lake, part, polars_schema, schema, storage_error
+from krakpot.lake.format import Part, check_lake, part, polars_schema, schema, stamp, storage_error
 from krakpot.lake.journal import JournalName
+from krakpot.values import near
 
 NAMING = ("pairs", "ledger")
 """Tables that name every symbol of a lake."""
-NEAR_MAX, NEAR_CUTOFF = 3, 0.6
-"""Near names that an error offers, and how near they are (``difflib``)."""
 
 
 class Folder:
@@ -81,21 +82,14 @@ class Folder:
         """See what is sealed and what is not, at one moment, beside recorders and sealers; see the module's page."""
         tables = list(tables)
         ledger = self.parts("ledger")
-        parts = [part for table in tables if table != "ledger" for part in self.parts(table)]
-        parts += ledger if "ledger" in tables else []
+        parts = [part for table in tables for part in (ledger if table == "ledger" else self.parts(table))]
         journals = journal.journal_names(self.path)
-        new = set(self.parts("ledger")).difference(ledger)
-        later = {(part.session, part.number) for part in new if not part.compacted}
-        waiting = {(name.session, name.number) for name in journals}
-        if later:
-            # Sealed since the first listing: now all of their parts are there.
-            parts = [part for part in parts if _journal_of(part) not in later]
-            parts += [part for table in tables for part in self.parts(table) if _journal_of(part) in later]
-        unsettled: dict[str, int] = {}
-        for session, number in waiting | later:
-            unsettled[session] = min(number, unsettled.get(session, number))
-        parts = [part for part in parts if _journal_of(part) not in waiting]
-        return View(self, sorted(parts, key=_by_time), journals, unsettled)
+        sealed = _sealed_between(ledger, self.parts("ledger"))
+        # All parts of these journals are there now.
+        fresh = (
+            [part for table in tables for part in self.parts(table) if _journal_of(part) in sealed] if sealed else []
+        )
+        return _view(self, parts, journals, sealed, fresh)
 
     def symbols(self) -> list[str]:
         """Symbols that the lake knows, sorted; also those that are only in journals."""
@@ -125,8 +119,8 @@ class Folder:
             known |= self._unsealed_symbols(view)
         for symbol in wanted:
             if known and symbol not in known:
-                near = difflib.get_close_matches(symbol.upper(), known, NEAR_MAX, NEAR_CUTOFF)
-                hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {len(known)} others"
+                close = near(symbol, sorted(known))
+                hint = f"; did you mean {' or '.join(close)}?" if close else f"; it has {len(known)} others"
                 sentence = f"the lake has no symbol {symbol!r}{hint}"
                 raise ValueError(sentence)
 
@@ -152,6 +146,10 @@ class View:
         """Parts of a table, of one session or all."""
         return [part for part in self.parts if part.table == table and session in (None, part.session)]
 
+    def sessions(self, table: str) -> set[str]:
+        """Sessions with a part of a table, or with a journal, which may have rows of it."""
+        return {part.session for part in self.of(table)} | {name.session for name in self.journals}
+
     def settled(self) -> View:
         """The same without what is unsettled: what a proof can rely on."""
         parts = [
@@ -160,6 +158,64 @@ class View:
             if part.compacted or part.number < self.unsettled.get(part.session, part.number + 1)
         ]
         return View(self.folder, parts, [], self.unsettled)
+
+    def scan(
+        self, table: str, *, session: str | None = None, start: int | None = None, end: int | None = None
+    ) -> pl.LazyFrame:
+        """Rows of a table, of parts and journals, as one lazy frame.
+
+        Parameters
+        ----------
+        table
+            One of the tables that were asked for.
+        session
+            Only its rows; None: of all sessions.
+        start, end
+            Receive times, ns: parts and journals of other days are left out. All rows of the others are given.
+
+        Returns
+        -------
+        LazyFrame
+            The columns of the table. Journals are read when it is collected, block by block: rows that a filter leaves
+            out are never held.
+
+        """
+        first, last = (None if time is None else stamp(time).date() for time in (start, end))
+        parts = [
+            part.path
+            for part in self.of(table, session)
+            if (first is None or part.date >= first) and (last is None or part.date <= last)
+        ]
+        # A journal has rows that were received a little before it was begun.
+        late = None if end is None else stamp(end) + timedelta(hours=1)
+        journals = [
+            name for name in self.journals if session in (None, name.session) and (late is None or name.begun < late)
+        ]
+        types = polars_schema(table)
+        frames = [pl.LazyFrame(schema=types)]
+        if parts:
+            sealed = pl.scan_parquet(parts, hive_partitioning=False)
+            frames.append(sealed.select(pl.col(name).cast(kind) for name, kind in types.items()))
+        if journals:
+            view = View(self.folder, [], journals, self.unsettled)
+            # A journal grows, so one read does not stand for another.
+            frames.append(register_io_source(partial(view._source, table), schema=types, is_pure=False))
+        return frames[-1] if len(frames) == 2 else pl.concat(frames)  # noqa: PLR2004  # one beside the empty one
+
+    def _source(
+        self, table: str, columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, _: int | None
+    ) -> Iterator[pl.DataFrame]:
+        """Rows of the journals, as a Polars source: with a predicate, and with at most ``rows``."""
+        needed = None if columns is None else {*columns, *(() if predicate is None else predicate.meta.root_names())}
+        for frame in self.unsealed(table, columns=needed):
+            found = frame if predicate is None else frame.filter(predicate)
+            found = found if columns is None else found.select(columns)
+            if rows is not None:
+                found = found.head(rows)
+                rows -= found.height
+            yield found
+            if rows == 0:
+                return
 
     def unsealed(
         self,
@@ -200,6 +256,28 @@ class View:
                     frame = pl.from_arrow(pa.Table.from_batches(mine, schema(table)))
                     assert isinstance(frame, pl.DataFrame), "a table gives a frame"
                     yield frame
+
+
+def _sealed_between(before: Iterable[Part], after: Iterable[Part]) -> set[tuple[str, int]]:
+    """Session and number of the journals that were sealed between two listings of the ledger's parts."""
+    return {(part.session, part.number) for part in set(after).difference(before) if not part.compacted}
+
+
+def _view(
+    folder: Folder,
+    parts: Iterable[Part],
+    journals: list[JournalName],
+    sealed: set[tuple[str, int]],
+    fresh: Iterable[Part],
+) -> View:
+    """Put the listings together; ``sealed``: between the two of the ledger, with their parts in ``fresh``."""
+    waiting = {(name.session, name.number) for name in journals}
+    unsettled: dict[str, int] = {}
+    for session, number in waiting | sealed:
+        unsettled[session] = min(number, unsettled.get(session, number))
+    found = [part for part in parts if _journal_of(part) not in sealed]
+    found = [part for part in (*found, *fresh) if _journal_of(part) not in waiting]
+    return View(folder, sorted(found, key=_by_time), journals, unsettled)
 
 
 def _journal_of(part: Part) -> tuple[str, int] | None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal, Protocol, overload
+from typing import Any, ClassVar, Literal, Protocol, overload
 
 from krakpot._core import Book, Frame, Session
-from krakpot.errors import NoBook
+from krakpot.errors import ChecksumMismatch, NoBook
 
 DISCONNECTED = "disconnected"
 """State of a book whose connection is down."""
 UNKNOWN = "unknown"
 """State of a book whose pair the exchange has not described yet."""
+MISMATCH = "checksum mismatch"
+"""Reason of a resync, as the session words it."""
 
 Number = Decimal | None
 """A price or quantity; None where that side of the book is empty."""
@@ -29,24 +31,14 @@ class BookOwner(Protocol):
         """Why there is no connection now; empty while there is one."""
 
 
-class LiveBook:
-    """The current level-2 book of one symbol. ``Feed.book`` returns it; it is the same object over all reconnects.
-
-    Prices and quantities are exact: ``decimal.Decimal``, padded to the pair's precision. ``numbers="float"`` gives the
-    nearest floats, ``numbers="int"`` whole steps of the precision; both are faster.
-
-    A book that is out of sync (wrong checksum, no snapshot yet, no connection) gives no price: every method then raises
-    ``NoBook``, which says why. The feed repairs the book by itself.
-
-    >>> def quote(book: LiveBook) -> None:
-    ...     if book.in_sync:
-    ...         print(book.best_bid, book.best_ask, book.bids(3))
-    """
+class LiveHandle:
+    """What the handles to books of level 2 and level 3 have in common."""
 
     __slots__ = ("_owner", "symbol")
+    _channel: ClassVar[str]
 
     def __init__(self, owner: BookOwner, symbol: str) -> None:
-        """``Feed.book`` makes these."""
+        """``Feed.book`` and ``Feed.orders`` make these."""
         self._owner = owner
         self.symbol = symbol
         """The pair, as ``BTC/USD``."""
@@ -70,12 +62,31 @@ class LiveBook:
         if self._owner.down:
             return DISCONNECTED, self._owner.down
         for channel, symbol, state, reason in self._owner.session.subscriptions():
-            if (channel, symbol) == ("book", self.symbol):
+            if (channel, symbol) == (self._channel, self.symbol):
                 return state, reason
         return UNKNOWN, "the exchange has not described the pair yet"
 
     def _none(self) -> NoBook:
-        return NoBook(self.symbol, *self._subscription())
+        state, reason = self._subscription()
+        return (ChecksumMismatch if reason == MISMATCH else NoBook)(self.symbol, state, reason)
+
+
+class LiveBook(LiveHandle):
+    """The current level-2 book of one symbol. ``Feed.book`` returns it; it is the same object over all reconnects.
+
+    Prices and quantities are exact: ``decimal.Decimal``, padded to the pair's precision. ``numbers="float"`` gives the
+    nearest floats, ``numbers="int"`` whole steps of the precision; both are faster.
+
+    A book that is out of sync (wrong checksum, no snapshot yet, no connection) gives no price: every method then raises
+    ``NoBook``, which says why. The feed repairs the book by itself.
+
+    >>> def quote(book: LiveBook) -> None:
+    ...     if book.in_sync:
+    ...         print(book.best_bid, book.best_ask, book.bids(3))
+    """
+
+    __slots__ = ()
+    _channel = "book"
 
     @overload
     def best(self, numbers: Literal["decimal"] = "decimal") -> tuple[Number, Number, Number, Number]: ...
