@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from krakpot.errors import StorageError as StorageError
     from krakpot.errors import SubscriptionRejected as SubscriptionRejected
     from krakpot.errors import TokenError as TokenError
+    from krakpot.exchange.options import Options as _ExchangeOptions
     from krakpot.exchange.server import ExchangeServer as ExchangeServer
-    from krakpot.exchange.server import Options as _ExchangeOptions
     from krakpot.feed.feed import Feed as Feed
     from krakpot.lake.format import Part as Part
     from krakpot.lake.lake import Lake as Lake
@@ -72,7 +72,8 @@ _HOMES = {
         "ChecksumMismatch", "ConfigError", "ConnectionLost", "DecodeError", "FeedError", "KrakpotError",
         "LimitExceeded", "NoBook", "NoLake", "SlowReader", "StorageError", "SubscriptionRejected", "TokenError",
     ),
-    "krakpot.exchange.server": ("ExchangeOptions", "ExchangeServer"),
+    "krakpot.exchange.options": ("ExchangeOptions",),
+    "krakpot.exchange.server": ("ExchangeServer",),
     "krakpot.feed.feed": ("Feed",),
     "krakpot.lake.format": ("Part",),
     "krakpot.lake.lake": ("Lake",),

@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 
 from krakpot import _core
+from krakpot.compare.exchange import differences
 from krakpot.errors import ConfigError, ConnectionLost
 from krakpot.exchange import server as exchange
-from krakpot.exchange.server import ExchangeServer, Options, differences
+from krakpot.exchange.options import Options
+from krakpot.exchange.server import ExchangeServer
 from krakpot.lake.lake import Lake
 from krakpot.log import as_json
 from krakpot.net import level3

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -185,10 +186,10 @@ class View:
             for part in self.of(table, session)
             if (first is None or part.date >= first) and (last is None or part.date <= last)
         ]
+        # A journal has rows that were received a little before it was begun.
+        late = None if end is None else stamp(end) + timedelta(hours=1)
         journals = [
-            name
-            for name in self.journals
-            if session in (None, name.session) and (last is None or name.begun.date() <= last)
+            name for name in self.journals if session in (None, name.session) and (late is None or name.begun < late)
         ]
         types = polars_schema(table)
         frames = [pl.LazyFrame(schema=types)]
