@@ -38,6 +38,7 @@ import lakes
 from krakpot import _core
 from krakpot.errors import StorageError
 from krakpot.lake import journal, seal
+from krakpot.lake.format import JOURNALS, SEALER_ENTRY, open_lake, schema
 
 KEPT = Path(__file__).parents[1] / "rust" / "fuzz" / "seeds" / "journal"
 """Damaged journals that come with the code."""
@@ -235,7 +236,7 @@ def look(path: Path, pieces: list[Piece] | None = None) -> journal.Content:
     assert not told or told[-1][0] + told[-1][1] <= len(data), told
     for table, batches in content.tables.items():
         for batch in batches:
-            assert batch.schema == journal.schema(table)
+            assert batch.schema == schema(table)
     if pieces is not None:
         blocks, more = _expected(pieces)
         wanted = [found for piece in blocks for found in _batches(piece)]
@@ -268,7 +269,7 @@ def mend(path: Path, content: journal.Content) -> None:
     for table, batches in content.tables.items():
         rows = lakes.rows(lake, table)
         if table == "ledger":
-            rows = rows.filter(rows["entry"] < seal.SEALER_ENTRY)
+            rows = rows.filter(rows["entry"] < SEALER_ENTRY)
         assert rows.height == sum(batch.num_rows for batch in batches), table
     again = seal.recover(lake)
     assert (again.sealed, again.torn, again.alive) == ([], [], [])
@@ -278,8 +279,8 @@ def play(data: bytes, folder: Path, pieces: list[Piece] | None = None, *, recove
     """Put a journal into a lake of its own and look at it; then recover it."""
     lake = folder / "lake"
     shutil.rmtree(lake, ignore_errors=True)
-    seal.open_lake(lake)
-    path = lake / journal.FOLDER / NAME
+    open_lake(lake)
+    path = lake / JOURNALS / NAME
     path.write_bytes(data)
     content = look(path, pieces)
     if recover:

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 import frames
 from krakpot import _core
-from krakpot.lake import journal, seal
+from krakpot.lake import journal, parquet, seal
+from krakpot.lake.format import open_lake, polars_schema, schema
 
 Timed = tuple[int, bytes]
 
@@ -39,7 +40,7 @@ class Recorder:
 
     def __init__(self, lake: Path, session: str = "019e0000-0000-7000-8000-000000000000", **options: Any) -> None:
         """A session that observes, and the journal of ``lake``."""
-        seal.open_lake(lake)
+        open_lake(lake)
         self.lake = lake
         writer = {name: options.pop(name) for name in ("interval", "rows_max") if name in options}
         self.session = _core.Session(session, passive=True, **options)
@@ -106,7 +107,7 @@ def rows(lake: Path, table: str) -> pl.DataFrame:
     """All rows of a table as they lie in the parts, sorted; read without krakpot's lake."""
     parts = sorted((lake / table).glob("date=*/*.parquet"))
     if not parts:
-        return pl.DataFrame(schema=seal.polars_schema(table))
+        return pl.DataFrame(schema=polars_schema(table))
     return by_place(pl.concat([pl.read_parquet(part, hive_partitioning=False) for part in parts]))
 
 
@@ -119,7 +120,7 @@ def by_place(frame: pl.DataFrame) -> pl.DataFrame:
 def expected(batches: list[dict[str, _core.Batch]], table: str) -> pl.DataFrame:
     """All rows of a table as the session handed them out, sorted like ``rows``."""
     found = [pa.record_batch(flush[table]) for flush in batches if table in flush]
-    frame = pl.from_arrow(pa.Table.from_batches(found, journal.schema(table)))
+    frame = pl.from_arrow(pa.Table.from_batches(found, schema(table)))
     assert isinstance(frame, pl.DataFrame)
     return by_place(frame)
 
@@ -128,7 +129,7 @@ def rewrite(part: Path, change: Any) -> None:
     """Replace a part by ``change(frame)``, in the form in which the sealer writes."""
     frame = change(pl.read_parquet(part, hive_partitioning=False))
     part.unlink()
-    seal.write_part(frame, part)
+    parquet.write_part(frame, part)
 
 
 def parts(lake: Path, table: str) -> list[Path]:

@@ -16,7 +16,8 @@ import polars as pl
 
 from krakpot import _core
 from krakpot.exchange.server import COMPARED, NUMBERS
-from krakpot.lake.lake import ENDS, Lake
+from krakpot.lake.lake import Lake
+from krakpot.lake.ledger import ENDS
 
 FRAME_FAULTS = [name for name, of, *_ in _core.FAULTS if of == "frame"]
 UNSENT = ("drop", "silence")

@@ -13,7 +13,8 @@ import pytest
 
 from krakpot.config import Config
 from krakpot.lake import journal
-from krakpot.lake.lake import Lake, detail
+from krakpot.lake.lake import Lake
+from krakpot.lake.ledger import detail
 from krakpot.lake.verify import Report, verify
 from krakpot.net.backoff import Backoff
 from krakpot.record import client

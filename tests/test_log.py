@@ -49,7 +49,7 @@ def test_levels(level: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(wanted) == {"info": 4, "warning": 2, "error": 1}[level]
     with Screen(json=True, level=level) as screen:
         for line in lines:
-            screen.say(line)
+            screen.log(line)
     assert [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == wanted
 
 

@@ -32,10 +32,9 @@ from typing import Any, Self
 import pyarrow as pa
 
 from burst import CHANNELS, ready
-from krakpot import BookEvent, _core
+from krakpot import BookEvent, Feed, _core
 from krakpot.cli.top import Glance
 from krakpot.errors import FeedError
-from krakpot.feed.feed import Feed
 
 PAIRS = 20
 DEPTH = 10
@@ -325,8 +324,7 @@ async def beside(port: int, load: Load, out: Path | None) -> dict[str, Any]:
         before, begun = await messages(base), time.monotonic()
         await window(feed, ages, listening, load.seconds)
         recorded = (await messages(base) - before) / (time.monotonic() - begun)
-    assert feed.beside is not None, "asked for"
-    summary = feed.beside.summary
+    summary = feed.recording
     assert [summary[what] for what in ("unchecked", "errors", "gaps")] == [0, 0, 0], summary
     assert sum(found["bad"] for found in summary["checksums"].values()) == 0, summary
     return checked(feed, ages) | {"recorded": recorded, "waits": summary["backpressure"]["waits"]}

@@ -16,6 +16,7 @@ from typing import Any
 
 from krakpot import _core
 from krakpot.lake import journal, seal
+from krakpot.lake.format import open_lake
 
 MIDNIGHT = 1_785_628_800_000_000_000
 """2026-08-02, UTC, ns."""
@@ -55,7 +56,7 @@ def make(
     """Record ``seconds`` of exchange time into a new lake; returns the session's counts. Parts are sealed meanwhile."""
     random = Random(seed)
     exchange = _core.Exchange(pairs=pairs, rate=rate, seed=seed, start=start)
-    seal.open_lake(lake)
+    open_lake(lake)
     name = f"{start // 1_000_000:012x}"
     name = f"{name[:8]}-{name[8:]}-7000-8000-{seed:012x}"
     session = _core.Session(name, channels=channels, depth=depth)

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 
 import made
 from krakpot import _core
-from krakpot.lake import seal
+from krakpot.lake import parquet
+from krakpot.lake.format import ROW_GROUP, order
 from krakpot.lake.lake import Lake
 
 SYMBOLS = 6
@@ -83,21 +84,21 @@ def sample(lake: Lake, rows: int) -> pl.DataFrame:
     counts = scan.group_by("symbol").len().sort("len", descending=True).collect()
     chosen = counts["symbol"].gather_every(max(1, counts.height // SYMBOLS))
     frames = [scan.filter(pl.col("symbol") == symbol).head(rows // SYMBOLS).collect() for symbol in chosen]
-    return pl.concat(frames).sort(seal.order("book"))
+    return pl.concat(frames).sort(order("book"))
 
 
 def write(frame: pl.DataFrame, path: Path, variant: dict[str, Any]) -> float:
     """Write it in a way; seconds of CPU."""
-    encoding = dict.fromkeys((name for name in frame.columns if name in seal.DELTA), DELTA)
+    encoding = dict.fromkeys((name for name in frame.columns if name in parquet.DELTA), DELTA)
     encoding |= variant.get("encoding", {})
-    plain = (set(seal.PLAIN) | set(variant.get("plain", ()))) - set(variant.get("dictionary", ()))
+    plain = (set(parquet.PLAIN) | set(variant.get("plain", ()))) - set(variant.get("dictionary", ()))
     compression = variant.get("compression", "zstd")
     table = frame.to_arrow()
     begun = time.process_time()
     pq.write_table(
         table,
         path,
-        row_group_size=variant.get("rows", seal.ROW_GROUP),
+        row_group_size=variant.get("rows", ROW_GROUP),
         compression=compression,
         compression_level=variant.get("level", 3) if compression == "zstd" else None,
         use_dictionary=[name for name in frame.columns if name not in encoding and name not in plain],

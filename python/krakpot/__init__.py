@@ -1,8 +1,11 @@
-"""krakpot records Kraken's spot market data feed exactly, proves the record right, and gives it back.
+"""krakpot records Kraken's spot market data feed exactly, proves the recording, and gives it back.
 
 >>> import krakpot
 >>> lake = krakpot.Lake("data")  # doctest: +SKIP
 >>> lake.trades("BTC/USD").collect()  # doctest: +SKIP
+
+Everything public is importable from here: ``Lake`` and ``verify`` read recordings, ``Recorder`` and ``ingest`` write
+them, ``Feed`` gives live books and events to a strategy, ``ExchangeServer`` is the built-in exchange for tests.
 """
 
 from __future__ import annotations
@@ -12,40 +15,95 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from krakpot import _core
-from krakpot._core import __version__
+from krakpot._core import __version__ as __version__
 
 if TYPE_CHECKING:
-    from krakpot._core import BookEvent, OhlcEvent, StatusEvent, SubscriptionEvent, TickerEvent, TradeEvent
-    from krakpot.errors import (
-        ConfigError,
-        ConnectionLost,
-        FeedError,
-        KrakpotError,
-        NoBook,
-        SlowReader,
-        StorageError,
-    )
-    from krakpot.feed.feed import ConnectionEvent, Feed, LiveBook, SkippedEvent
-    from krakpot.lake.lake import Lake
+    from krakpot._core import Batch as Batch
+    from krakpot._core import Book as Book
+    from krakpot._core import BookEvent as BookEvent
+    from krakpot._core import OhlcEvent as OhlcEvent
+    from krakpot._core import StatusEvent as StatusEvent
+    from krakpot._core import SubscriptionEvent as SubscriptionEvent
+    from krakpot._core import TickerEvent as TickerEvent
+    from krakpot._core import TradeEvent as TradeEvent
+    from krakpot.config import Config as Config
+    from krakpot.errors import ChecksumMismatch as ChecksumMismatch
+    from krakpot.errors import ConfigError as ConfigError
+    from krakpot.errors import ConnectionLost as ConnectionLost
+    from krakpot.errors import DecodeError as DecodeError
+    from krakpot.errors import FeedError as FeedError
+    from krakpot.errors import KrakpotError as KrakpotError
+    from krakpot.errors import LimitExceeded as LimitExceeded
+    from krakpot.errors import NoBook as NoBook
+    from krakpot.errors import NoLake as NoLake
+    from krakpot.errors import SlowReader as SlowReader
+    from krakpot.errors import StorageError as StorageError
+    from krakpot.errors import SubscriptionRejected as SubscriptionRejected
+    from krakpot.errors import TokenError as TokenError
+    from krakpot.exchange.server import ExchangeServer as ExchangeServer
+    from krakpot.exchange.server import Options as _ExchangeOptions
+    from krakpot.feed.feed import Feed as Feed
+    from krakpot.lake.format import Part as Part
+    from krakpot.lake.lake import Lake as Lake
+    from krakpot.lake.sample import BookAt as BookAt
+    from krakpot.lake.verify import Report as Report
+    from krakpot.lake.verify import verify as verify
+    from krakpot.record.ingest import ingest as ingest
+    from krakpot.record.progress import Progress as Progress
+    from krakpot.record.progress import RecordingSummary as RecordingSummary
+    from krakpot.record.recorder import Recorder as Recorder
+    from krakpot.stream.book import LiveBook as LiveBook
+    from krakpot.stream.events import ConnectionEvent as ConnectionEvent
+    from krakpot.stream.events import Event as Event
+    from krakpot.stream.events import SkippedEvent as SkippedEvent
+    from krakpot.stream.events import Subscription as Subscription
+    from krakpot.values import Numbers as Numbers
 
-__all__ = [
-    "BookEvent", "ConfigError", "ConnectionEvent", "ConnectionLost", "Feed", "FeedError", "KrakpotError", "Lake",
-    "LiveBook", "NoBook", "OhlcEvent", "SkippedEvent", "SlowReader", "StatusEvent", "StorageError",
-    "SubscriptionEvent", "TickerEvent", "TradeEvent", "__version__",
-]  # fmt: skip
+    ExchangeOptions = _ExchangeOptions
 
-_HOMES = dict.fromkeys(("ConnectionEvent", "Feed", "LiveBook", "SkippedEvent"), "krakpot.feed.feed")
-_HOMES |= {"Lake": "krakpot.lake.lake"}
+_HOMES = {
+    "krakpot._core": (
+        "Batch", "Book", "BookEvent", "OhlcEvent", "StatusEvent", "SubscriptionEvent", "TickerEvent", "TradeEvent",
+        "__version__",
+    ),
+    "krakpot.config": ("Config",),
+    "krakpot.errors": (
+        "ChecksumMismatch", "ConfigError", "ConnectionLost", "DecodeError", "FeedError", "KrakpotError",
+        "LimitExceeded", "NoBook", "NoLake", "SlowReader", "StorageError", "SubscriptionRejected", "TokenError",
+    ),
+    "krakpot.exchange.server": ("ExchangeOptions", "ExchangeServer"),
+    "krakpot.feed.feed": ("Feed",),
+    "krakpot.lake.format": ("Part",),
+    "krakpot.lake.lake": ("Lake",),
+    "krakpot.lake.sample": ("BookAt",),
+    "krakpot.lake.verify": ("Report", "verify"),
+    "krakpot.record.ingest": ("ingest",),
+    "krakpot.record.progress": ("Progress", "RecordingSummary"),
+    "krakpot.record.recorder": ("Recorder",),
+    "krakpot.stream.book": ("LiveBook",),
+    "krakpot.stream.events": ("ConnectionEvent", "Event", "SkippedEvent", "Subscription"),
+    "krakpot.values": ("Numbers",),
+}  # fmt: skip
+"""The module of each public name. A name is imported when it is first used: Polars and PyArrow take long to load."""
+_INNER = {"ExchangeOptions": "Options"}
+"""Names that are shorter in their module, whose own name says the rest."""
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605  # from the table, so that each name is written once
 
 if _core.DEBUG:
     warnings.warn("krakpot's extension was built without optimisation: it is slow; build with --release", stacklevel=2)
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the name stands for
-    """Import on first use: Polars and PyArrow take longer to load than all the rest."""
-    if name in __all__:
-        if hasattr(_core, name):
-            return getattr(_core, name)
-        return getattr(import_module(_HOMES.get(name, "krakpot.errors")), name)
-    sentence = f"module 'krakpot' has no attribute {name!r}"
-    raise AttributeError(sentence)
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever has this name
+    """Import a public name on its first use."""
+    if name not in _HOME:
+        sentence = f"module 'krakpot' has no attribute {name!r}"
+        raise AttributeError(sentence)
+    found = globals()[name] = getattr(import_module(_HOME[name]), _INNER.get(name, name))
+    return found
+
+
+def __dir__() -> list[str]:
+    """All public names, imported or not."""
+    return sorted({*globals(), *_HOME})

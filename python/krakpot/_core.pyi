@@ -9,10 +9,11 @@ from decimal import Decimal
 from typing import Any, ClassVar, final
 
 __all__ = [
-    "CHANNELS", "DEBUG", "DEPTHS", "EVENT_CHANNELS", "FAULTS", "INTERVALS", "LEDGER_KINDS", "LEVEL3_COSTS", "LEVEL3_DEPTHS",
-    "LEVEL3_RATES", "LIMITS", "TABLES", "Batch", "Book", "BookEvent", "BookSampler", "Budget", "Events", "Exchange",
-    "Frame", "GapEvent", "Level3Event", "OhlcEvent", "Orders", "Schema", "Session", "States", "StatusEvent", "SubscriptionEvent", "TickerEvent",
-    "TradeEvent", "Verifier", "__version__", "align", "matches", "schema",
+    "CHANNELS", "DEBUG", "DEPTHS", "EVENT_CHANNELS", "FAULTS", "INTERVALS", "LEDGER_KINDS", "LEVEL3_COSTS",
+    "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "TABLES", "Batch", "Book", "BookEvent", "BookSampler", "Budget",
+    "Events", "Exchange", "Frame", "GapEvent", "Level3Event", "OhlcEvent", "Orders", "Schema", "Session", "States",
+    "StatusEvent", "SubscriptionEvent", "TickerEvent", "TradeEvent", "Verifier", "__version__", "align", "matches",
+    "schema",
 ]  # fmt: skip
 
 __version__: str
@@ -192,7 +193,7 @@ class Session:
     ) -> None:
         """Replace the patterns while the session runs.
 
-        Pairs that are selected now become pending; those that are selected no more are unsubscribed, and their books end.
+        Pairs that are selected now become pending. Those that are selected no more are unsubscribed; their books end.
         """
     @property
     def id(self) -> str: ...
@@ -359,9 +360,9 @@ class BookEvent:
     def outcome(self) -> str:
         """What came of it.
 
-        ok: the checksum is right. mismatch, crossed: the book is out of sync until its next snapshot. unchecked: the book
-        was out of sync, or the message had no checksum. refused: its numbers cannot be held; it was not applied, its
-        entries are empty, and the book is out of sync.
+        ok: the checksum is right. mismatch, crossed: the book is out of sync until its next snapshot. unchecked: the
+        book was out of sync, or the message had no checksum. refused: its numbers cannot be held; it was not applied,
+        its entries are empty, and the book is out of sync.
         """
     def entries(self, numbers: str = "decimal") -> list[tuple[str, Any, Any]]:
         """Side (bid, ask), price, quantity (0: removed) of what the message changed; `numbers` as of `Session.best`."""

@@ -2,18 +2,22 @@
 
 ::
 
-    KrakpotError
-    ├── ConfigError        an option is wrong; says where and what is allowed
-    ├── FeedError          the exchange sent, or refused, something we cannot go on with
-    │   ├── TokenError     no token for level 3; .lasting
-    │   ├── NoBook         a live book may not be trusted now; .symbol .state .reason
-    │   └── SlowReader     a strategy was slower than its feed, and wanted to know; .waiting
-    ├── ConnectionLost     no connection came about; .attempts .last_error
-    └── StorageError       reading or writing a lake failed; .path
-        └── NoLake         the folder is no lake, and cannot become one
+    KrakpotError                      base of all
+    ├── ConfigError                   an option is wrong
+    ├── FeedError                     the exchange sent, or refused, something without which the work cannot go on
+    │   ├── DecodeError               a message is not what the protocol promises; .channel .field .offset
+    │   ├── NoBook                    a live book is out of sync, or not subscribed; .symbol .state .reason
+    │   │   └── ChecksumMismatch      … because its checksum was wrong
+    │   ├── SubscriptionRejected      the exchange rejected a subscription; .channel .symbol .reason
+    │   ├── TokenError                no token for level 3; .lasting
+    │   └── SlowReader                the strategy fell behind the feed; .waiting .limit
+    ├── ConnectionLost                no connection could be established; .attempts .last_error
+    ├── LimitExceeded                 a named bound was exceeded; .what .limit .found
+    └── StorageError                  a lake could not be read or written; .path
+        └── NoLake                    the folder is not a lake, and cannot become one
 
 Wrong arguments of functions raise ``ValueError`` or ``TypeError``. Expected trouble of a recording (a wrong checksum, a
-gap, a refused subscription) is no exception: it is a row of the ledger.
+gap, a rejected subscription) is not an exception: it is a row of the ledger.
 """
 
 from __future__ import annotations
@@ -22,65 +26,103 @@ from pathlib import Path
 
 
 class KrakpotError(Exception):
-    """Base of krakpot's errors; its text is one plain sentence for people."""
+    """Base of krakpot's errors; its text is one plain sentence with the cause and, where there is one, the cure."""
 
 
 class ConfigError(KrakpotError):
-    """An option is wrong; the sentence names its place and the allowed values."""
+    """An option is wrong; the sentence names the option and the allowed values."""
 
 
 class FeedError(KrakpotError):
     """The exchange sent, or refused, something without which the work cannot go on."""
 
 
-class TokenError(FeedError):
-    """There is no token for level 3; the sentence says why and what helps."""
+class DecodeError(FeedError):
+    """A message is not what the protocol promises."""
 
-    def __init__(self, sentence: str, *, lasting: bool) -> None:
-        """``lasting``: asking again does not help, only another key or other rights of it."""
+    def __init__(self, sentence: str, *, channel: str = "", field: str = "", offset: int | None = None) -> None:
+        """Remember the place: channel and field (empty if not known), and the byte in the frame."""
         super().__init__(sentence)
-        self.lasting = lasting
+        self.channel = channel
+        self.field = field
+        self.offset = offset
 
 
 class NoBook(FeedError):
-    """A live book may not be trusted now."""
+    """A live book is out of sync, or not subscribed, so it has no prices now."""
 
     def __init__(self, symbol: str, state: str, reason: str) -> None:
-        """Remember where its subscription stands, and why."""
+        """Remember the state of its subscription, and the reason."""
         why = f" ({reason})" if reason else ""
         super().__init__(
-            f"{symbol} has no book that may be trusted, its subscription is {state}{why}; "
-            "it is repaired underneath: ask again when `feed.book(...).live` is true"
+            f"{symbol} has no book in sync, its subscription is {state}{why}; the feed repairs it by itself: "
+            "wait until `in_sync` is true"
         )
         self.symbol = symbol
         self.state = state
         self.reason = reason
 
 
-class SlowReader(FeedError):
-    """A strategy was slower than its feed, and wanted to know."""
+class ChecksumMismatch(NoBook):
+    """A live book has no prices now because its checksum was wrong."""
 
-    def __init__(self, waiting: int, room: int) -> None:
-        """Remember how much waited."""
+
+class SubscriptionRejected(FeedError):
+    """The exchange rejected a subscription."""
+
+    def __init__(self, channel: str, symbol: str, reason: str) -> None:
+        """``reason`` is in the words of the exchange."""
+        super().__init__(f"the exchange rejected the subscription of {channel} {symbol}: {reason}")
+        self.channel = channel
+        self.symbol = symbol
+        self.reason = reason
+
+
+class TokenError(FeedError):
+    """There is no token for level 3; the sentence says why and what helps."""
+
+    def __init__(self, sentence: str, *, lasting: bool) -> None:
+        """``lasting``: asking again does not help, only another key or other permissions."""
+        super().__init__(sentence)
+        self.lasting = lasting
+
+
+class SlowReader(FeedError):
+    """The strategy fell behind the feed and chose ``slow_reader="fail"``."""
+
+    def __init__(self, waiting: int, limit: int) -> None:
+        """``waiting`` events or rows waited, ``limit`` may."""
         super().__init__(
-            f"the strategy is slower than the feed: {waiting} wait for it, {room} may; do less for each, follow fewer "
-            'symbols, or say when_slow="wait" or "newest"'
+            f"the strategy is slower than the feed: {waiting} events or rows wait, {limit} may (max_queue); do less "
+            'for each, select fewer symbols, or use slow_reader="wait" or "newest"'
         )
         self.waiting = waiting
+        self.limit = limit
 
 
 class ConnectionLost(KrakpotError):
-    """No connection came about, however often it was tried."""
+    """No connection could be established; all attempts failed."""
 
     def __init__(self, attempts: int, last_error: str) -> None:
-        """Remember how often it was tried and why the last attempt failed."""
+        """Remember the number of attempts, and why the last one failed."""
         super().__init__(f"no connection after {attempts} attempts: {last_error}")
         self.attempts = attempts
         self.last_error = last_error
 
 
+class LimitExceeded(KrakpotError):
+    """A named bound was exceeded; ``krakpot._core.LIMITS`` has them all."""
+
+    def __init__(self, what: str, limit: int, found: int) -> None:
+        """``what`` is the name of the bound."""
+        super().__init__(f"{found} is more than the limit {what} of {limit}")
+        self.what = what
+        self.limit = limit
+        self.found = found
+
+
 class StorageError(KrakpotError):
-    """Reading or writing a lake failed."""
+    """A lake could not be read or written."""
 
     def __init__(self, sentence: str, path: Path) -> None:
         """Remember the path; the sentence comes first, the path last."""
@@ -89,4 +131,4 @@ class StorageError(KrakpotError):
 
 
 class NoLake(StorageError):
-    """The folder that was named is no lake that this krakpot can read, and cannot become one."""
+    """The folder is not a lake that this krakpot can read, and cannot become one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -55,6 +56,8 @@ PRECISION_MAX = 10
 TOKEN_MIN = 16
 """Characters of a token that cannot be guessed."""
 PORTS = 1 << 16
+EXCHANGE_PAIRS_MAX = 1500
+"""Pairs of the built-in exchange."""
 SHOWN_MAX = 80
 """Characters of a refused value that an error repeats."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -218,6 +221,20 @@ def whole_number(least: int, most: int, hint: str = "") -> Callable[[object], in
     return read
 
 
+def number(least: float, most: float) -> Callable[[object], float]:
+    """Make a reader of a number in [least, most]."""
+
+    def read(value: object) -> float:
+        text = str(value).strip()
+        found = float(text) if re.fullmatch(r"\d{1,15}(\.\d{1,15})?", text, re.ASCII) else math.nan
+        if not least <= found <= most:
+            sentence = f"a number from {least:,} to {most:,}"
+            raise ValueError(sentence)
+        return found
+
+    return read
+
+
 def symbols_per_connection(value: object) -> int:
     """Most symbols of one connection."""
     return whole_number(CONNECTION_SYMBOLS_MIN, 1_000_000)(value)
@@ -275,11 +292,24 @@ def flag(value: object) -> bool:
 
 def folder(value: object) -> Path:
     """Path of a folder, which need not exist yet."""
-    text = str(value)
+    return _path(value, "folder")
+
+
+def file(value: object) -> Path:
+    """Path of a file, which need not exist yet."""
+    return _path(value, "file")
+
+
+def _path(value: object, what: str) -> Path:
+    text = str(value) if isinstance(value, (str, Path)) else ""
+    sentence = f"the name of a {what}"
     if not text.strip() or "\0" in text:
-        sentence = "the name of a folder"
         raise ValueError(sentence)
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        # There is no such user.
+        raise ValueError(sentence) from None
 
 
 def precision(value: object) -> dict[str, tuple[int, int]]:
@@ -336,6 +366,15 @@ url = _address("wss", "ws", elsewhere="--plaintext")
 level3_url = _address("wss", "ws")
 """A token is sent there, so never in plain text to another machine."""
 rest_url = _address("https", "http")
+
+
+def host(value: object) -> str:
+    """An address of this machine to listen on: ``127.0.0.1``, ``::1``, ``localhost``."""
+    text = str(value).strip("[]")
+    if not re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", text, re.ASCII):
+        sentence = "an address of this machine, as 127.0.0.1, ::1 or localhost"
+        raise ValueError(sentence)
+    return text
 
 
 def host_and_port(value: object) -> tuple[str, int]:

@@ -221,7 +221,7 @@ def test_wrong_use_is_said(tmp_path: Path) -> None:
     for options in (["--seconds", "0"], ["--most", "-1"], ["--pairs", "2000"], ["--rate", "0"]):
         done = runner.invoke(main, ["capacity", *options, "--out", str(tmp_path / "out")])
         assert done.exit_code == 2, options
-        assert "allowed are" in done.output
+        assert f"{options[0]}: {options[1]!r} is not allowed; allowed is" in done.output
     assert not (tmp_path / "out").exists()
 
 

@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from krakpot.cli.capacity_run import Load, Window, children_of, cpu_of, machine_cpu, memory_of, run, wrong
-from krakpot.lake import seal
+from krakpot.lake import parquet
+from krakpot.lake.format import open_lake, polars_schema
 from krakpot.lake.lake import Lake
 
 SECOND = 10**9
@@ -22,7 +23,7 @@ BEGIN = 1_790_000_000 * SECOND
 
 def lake_of(folder: Path, late: list[float]) -> Lake:
     """A lake with one book message a second, each of two rows and late by so many seconds; and a snapshot before."""
-    seal.open_lake(folder)
+    open_lake(folder)
     rows = []
     for number, seconds in enumerate([0.0, *late]):
         at = BEGIN + (number - 1) * SECOND
@@ -33,12 +34,12 @@ def lake_of(folder: Path, late: list[float]) -> Lake:
             | {"ts_event": event}
             for entry in range(2)
         ]
-    schema = seal.polars_schema("book")
+    schema = polars_schema("book")
     plain = {name: pl.Int64() if isinstance(type_, pl.Datetime) else type_ for name, type_ in schema.items()}
     frame = pl.DataFrame(rows, schema=plain).cast(schema)  # type: ignore[arg-type]  # names to types
     path = folder / "book/date=2026-09-21/142640-s-0.parquet"
     path.parent.mkdir(parents=True)
-    seal.write_part(frame, path)
+    parquet.write_part(frame, path)
     return Lake(folder)
 
 

@@ -1,33 +1,19 @@
-"""The command line: what it prints, what it exits with, and one plain sentence for every wrong use.
-
-``record``, ``exchange`` and ``demo`` are tested where there is an exchange.
-"""
+"""The command line as a whole: help, version, exit codes, and what it loads."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
-import pyarrow as pa
 import pytest
-from click.testing import CliRunner, Result
 
-import channels
-import frames
 import lakes
+from commands import krakpot, wrong
 from krakpot import __version__, _core
 from krakpot.cli.main import main
-from krakpot.lake.lake import Lake
-
-JSON_KEYS = {"frames", "messages", "rows", "checksums", "unchecked", "errors", "gaps"}
 
 
 @pytest.fixture(autouse=True)
@@ -41,206 +27,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def file(folder: Path) -> Path:
     """A file of good frames."""
     return lakes.write_frames(folder / "good.jsonl", lakes.market(200))
-
-
-def krakpot(*arguments: object) -> Result:
-    """Run a command in this process."""
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def facts(result: Result) -> dict[str, Any]:
-    """The one JSON object on standard output."""
-    found = json.loads(result.stdout)
-    assert isinstance(found, dict)
-    return found
-
-
-def wrong(result: Result, sentence: str, code: int = 2) -> None:
-    """Exit code, one sentence on standard error, nothing on standard output."""
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("krakpot: ")
-    assert result.stderr.count("\n") == 1
-    assert sentence in result.stderr
-
-
-def test_ingest_then_verify(folder: Path, file: Path) -> None:
-    """For people: what was done, and ``proved``."""
-    done = krakpot("ingest", file, "--out", "lake")
-    assert done.exit_code == 0, done.output
-    assert "214 frames" in done.stdout
-    assert " 0 bad" in done.stdout
-    assert "precision 1,8 (from the instrument channel), depth 10 (from the ack)" in done.stdout
-    proof = krakpot("verify", "lake")
-    assert proof.exit_code == 0
-    assert proof.stdout.splitlines()[-1] == "proved"
-    assert sorted(path.name for path in folder.iterdir()) == ["good.jsonl", "good.recv_ns", "lake"]
-
-
-def test_json_of_ingest_and_verify_agree(file: Path) -> None:
-    """One object each, with the promised keys and the same figures."""
-    done = facts(krakpot("ingest", file, "--out", "lake", "--json"))
-    proof = facts(krakpot("verify", "lake", "--json"))
-    assert set(done) >= JSON_KEYS
-    assert set(proof) >= JSON_KEYS
-    for key in JSON_KEYS - {"rows", "messages"}:
-        assert done[key] == proof[key], key
-    assert done["checksums"]["book"]["ok"] > 100
-    sealer = len(list(Path("lake").glob("*/*/*.parquet"))) - 1
-    assert proof["rows"] == done["rows"] | {"ledger": done["rows"]["ledger"] + sealer}
-    assert proof["messages"] == {channel: n for channel, n in done["messages"].items() if channel != "reply"}
-    assert proof["proved"] is True
-
-
-def test_several_files_and_a_refused_one(folder: Path, file: Path) -> None:
-    """Sums over files; a file that is there already is wrong use."""
-    other = lakes.write_frames(folder / "other.jsonl", lakes.market(100, seed=2))
-    done = facts(krakpot("ingest", file, other, "--out", "lake", "--json"))
-    assert done["frames"] == 214 + 114
-    assert [one["file"] for one in done["files"]] == [str(file), str(other)]
-    again = krakpot("ingest", file, "--out", "lake")
-    wrong(again, "is in the lake lake already, as session")
-
-
-def test_packed_and_raw_and_told(folder: Path, file: Path) -> None:
-    """The options of ``ingest``."""
-    packed = folder / "packed.jsonl.zst"
-    packed.write_bytes(pa.compress(file.read_bytes(), codec="zstd", asbytes=True))
-    done = facts(
-        krakpot(
-            "ingest",
-            packed,
-            "--raw",
-            "--depth",
-            "25",
-            "--precision",
-            "BTC/USD=1,8",
-            "--precision",
-            "ETH/USD=2,8",
-            "--json",
-        )
-    )
-    assert done["lake"] == "data"
-    assert lakes.rows(folder / "data", "frames")["frame"].to_list() == file.read_bytes().splitlines()
-
-
-def test_bad_checksums_and_skipped_lines_are_exit_1(folder: Path) -> None:
-    """Something was found wrong. The ledger tells it, so the lake is proved, but not under ``--strict``."""
-    book = frames.Book("BTC/USD")
-    bad = [(frames.START, book.snapshot([("1.0", "1.00000000")], [])), (frames.START, book.update([], crc=7))]
-    path = lakes.write_frames(folder / "bad.jsonl", bad)
-    done = krakpot("ingest", path, "--out", "lake", "--json")
-    assert (done.exit_code, facts(done)["checksums"]["book"]) == (1, {"ok": 1, "bad": 1})
-    assert krakpot("verify", "lake").exit_code == 0
-    strict = krakpot("verify", "lake", "--strict")
-    assert (strict.exit_code, strict.stdout.splitlines()[-1]) == (1, "not proved")
-
-
-def test_a_spoiled_lake_is_exit_1_and_named(file: Path) -> None:
-    """The sentence stands behind ``wrong:``, in JSON under ``problems``."""
-    krakpot("ingest", file, "--out", "lake")
-    part = lakes.parts(Path("lake"), "trades")[0]
-    part.unlink()
-    proof = krakpot("verify", "lake")
-    assert proof.exit_code == 1
-    assert f"wrong: the part {part.relative_to('lake')}" in proof.stdout
-    assert proof.stdout.splitlines()[-1] == "not proved"
-    proof = krakpot("verify", "lake", "--json")
-    assert (proof.exit_code, facts(proof)["proved"]) == (1, False)
-
-
-@pytest.mark.parametrize(
-    ("table", "command"),
-    [
-        ("ledger", ["coverage", "lake"]),
-        ("ledger", ["book", "lake", "--symbol", "BTC/USD", "--at"]),
-        ("book", ["book", "lake", "--symbol", "BTC/USD", "--at"]),
-        ("pairs", ["pairs", "--lake", "lake"]),
-    ],
-)
-@pytest.mark.parametrize("harm", [lambda part: os.truncate(part, 100), lambda part: (part.unlink(), part.mkdir())])
-def test_a_part_that_cannot_be_read_is_one_sentence(
-    file: Path, table: str, command: list[str], harm: Callable[[Path], object]
-) -> None:
-    """Whatever reads it first: exit 1, what is wrong, and the command that says which part it is."""
-    krakpot("ingest", file, "--out", "lake")
-    if command[-1] == "--at":
-        command = [
-            *command,
-            f"{Lake('lake').book().select(pl.col('ts_recv').max()).collect().item():%Y-%m-%dT%H:%M:%S.%f}",
-        ]
-    assert krakpot(*command).exit_code == 0
-    for part in lakes.parts(Path("lake"), table):
-        harm(part)
-    done = krakpot(*command)
-    assert done.exit_code == 1
-    assert re.fullmatch(r"krakpot: a part cannot be read \(.+\); `krakpot verify lake` names it: lake\n", done.stderr)
-    proof = krakpot("verify", "lake")
-    assert (proof.exit_code, f"wrong: the part {table}/" in proof.stdout) == (1, True)
-
-
-def test_recover(folder: Path) -> None:
-    """Seals what a dead recorder left, says what was torn, and has nothing to do the second time."""
-    recorder = lakes.Recorder(folder / "lake")
-    recorder.take(lakes.market(50))
-    alive = facts(krakpot("recover", "lake", "--json"))
-    assert (alive["sealed"], len(alive["alive"])) == ([], 1)
-    with recorder.die().open("ab") as journal:
-        journal.write(b"half a block")
-    done = krakpot("recover", "lake")
-    assert done.exit_code == 0
-    assert "1 journals sealed (1 left by a recorder that died)" in done.stdout
-    assert "; 12 bytes are lost" in done.stdout
-    again = facts(krakpot("recover", "lake", "--json"))
-    assert (again["sealed"], again["rows"]) == ([], 0)
-    assert krakpot("verify", "lake").exit_code == 0
-
-
-def test_compact(folder: Path) -> None:
-    """Merges what is past, says how much, has nothing to do the second time; a day that is wrong is exit 1."""
-    recorder = lakes.Recorder(folder / "lake", interval=1.0)
-    for n in range(10):
-        recorder.take(lakes.market(100)[n * 10 : n * 10 + 10])
-    recorder.end()
-    shutil.copytree("lake", "other")
-    done = krakpot("compact", "lake", "--grace", "0", "--dates", "2026-08-01..2026-08-02")
-    assert done.exit_code == 0
-    assert done.stdout.startswith("1 days compacted: ")
-    again = facts(krakpot("compact", "lake", "--json"))
-    assert (again["compacted"], again["rows"], again["skipped"]) == ([], 0, {})
-    assert krakpot("verify", "lake").exit_code == 0
-    krakpot("recover", "other")
-    lakes.rewrite(lakes.parts(Path("other"), "book")[0], lambda frame: frame.reverse())
-    left = krakpot("compact", "other", "--grace", "0")
-    assert left.exit_code == 1
-    assert "2026-08-02 was left as it is: book/date=2026-08-02/" in left.stdout
-    wrong(krakpot("compact", "lake", "--dates", "august"), "--dates: 'august' is not allowed; allowed is dates as")
-    wrong(krakpot("compact", "lake", "--grace", "never"), "--grace: 'never' is not allowed; allowed is a duration")
-
-
-def test_coverage(file: Path) -> None:
-    """From when to when, and why it ended; for one pair or all."""
-    krakpot("ingest", file, "--out", "lake")
-    spans = facts(krakpot("coverage", "lake", "--json"))["coverage"]
-    assert len(spans) == 6
-    assert set(spans[0]) == {"channel", "symbol", "ts_from", "ts_to", "reason", "session"}
-    assert spans[0]["ts_from"] == "2026-08-02T03:35:50.000000000Z"
-    assert {
-        span["symbol"] for span in facts(krakpot("coverage", "lake", "--symbol", "ETH/USD", "--json"))["coverage"]
-    } == {"ETH/USD"}
-    text = krakpot("coverage", "lake")
-    assert text.stdout.splitlines()[-1] == "6 spans"
-    assert "2026-08-02 03:35:50.000" in text.stdout
-
-
-def test_pairs_of_a_lake(file: Path) -> None:
-    """A table for people, a list for programs."""
-    krakpot("ingest", file, "--out", "lake")
-    text = krakpot("pairs", "--lake", "lake")
-    assert text.stdout.splitlines()[-1] == "2 pairs"
-    assert [
-        pair["symbol"] for pair in facts(krakpot("pairs", "--lake", "lake", "--symbols", "ETH/*", "--json"))["pairs"]
-    ] == ["ETH/USD"]
 
 
 def test_wrong_use_is_exit_2_with_one_plain_sentence(folder: Path, file: Path) -> None:
@@ -285,14 +71,11 @@ def test_wrong_use_is_exit_2_with_one_plain_sentence(folder: Path, file: Path) -
 
 @pytest.mark.parametrize(
     "arguments",
-    [["verify"], ["no-such-command"], ["ingest"], ["verify", "lake", "--threads", "0"], ["verify", "--fast"]],
+    [["verify"], ["no-such-command"], ["ingest"], ["book", "lake"], ["verify", "--fast"], ["verify", "a", "b"]],
 )
 def test_what_click_refuses_is_exit_2_too(arguments: list[str]) -> None:
-    """Usage and the error; no traceback."""
-    result = krakpot(*arguments)
-    assert result.exit_code == 2
-    assert "Usage: " in result.stderr
-    assert "Error: " in result.stderr
+    """One sentence, and where the help is."""
+    wrong(krakpot(*arguments), "--help`")
 
 
 def test_every_command_has_help() -> None:
@@ -308,6 +91,17 @@ def test_every_command_has_help() -> None:
                 assert getattr(parameter, "help", None), f"{name} {parameter.name}"
     assert all(name in krakpot("--help").stdout for name in main.commands)
     assert __version__ in krakpot("--version").stdout
+    assert krakpot().stdout == krakpot("--help").stdout
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_help_teaches_by_example(name: str) -> None:
+    """At least two examples of the command, as they are typed."""
+    shown = krakpot(name, "--help").stdout
+    examples = [
+        line for line in shown.splitlines() if line.startswith(f"  krakpot {name} ") or line == f"  krakpot {name}"
+    ]
+    assert len(examples) >= 2, shown
 
 
 def test_debug_shows_where_an_error_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,34 +137,3 @@ def test_the_commands_read_nothing_that_they_need_not(file: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
     assert set(_core.TABLES) >= {"book"}
     assert pl.__version__
-
-
-def test_compare_says_whether_the_two_are_the_same(folder: Path) -> None:
-    """The table, the page, one JSON object; exit 1 where a book was wrong, 2 where a channel is not there."""
-    market = channels.run(book=(5 * channels.MS, 0, 0), seconds=5, rate=600.0)
-    channels.record(folder / "lake", market)
-    done = krakpot("compare", "lake", "--out", "report")
-    assert done.exit_code == 0, done.output
-    assert done.stdout.splitlines()[-3:] == [
-        "the same",
-        "written: report/matches.parquet",
-        "written: report/report.html",
-    ]
-    assert any(line.startswith("BTC/USD") and " 5.000" in line for line in done.stdout.splitlines())
-    told = facts(krakpot("compare", "lake", "--symbols", "ETH/*", "--window", "0.1s", "--json"))
-    assert list(told["symbols"]) == ["ETH/USD"]
-    assert (told["equal"], told["window"], told["files"]) == (True, 100_000_000, [])
-    assert told["latency_sign"] == "positive: the book channel is later than level 3"
-    assert told["total"]["latency"]["recv"]["median"] == pytest.approx(5e6, abs=1e6)
-    lost = len(market.level3) // 2
-    channels.record(folder / "lost", market, drop=range(lost, lost + 5))
-    result = krakpot("compare", "lost")
-    assert result.exit_code == 1
-    assert result.stdout.splitlines()[-1] == "not the same"
-    assert any(line.startswith(("wrong: ", "differ: ")) for line in result.stdout.splitlines())
-    lakes.make(folder / "books", lakes.market())
-    wrong(krakpot("compare", "books"), "books: the lake has no level3; record both")
-    wrong(krakpot("compare", "lake", "--window", "much"), "--window: 'much' is not allowed")
-    wrong(krakpot("compare", "lake", "--live", "--from", "2026-08-02"), "leave --from and --to out")
-    wrong(krakpot("compare", "lake", "--live"), "no recorder writes into this lake")
-    wrong(krakpot("compare", "lake", "--from", "yesterday"), "'yesterday' is not a time")

@@ -12,7 +12,7 @@ from krakpot.record.progress import Progress
 
 COUNTS = {
     "frames": 12_345, "rows": {"book": 20_000, "trades": 34}, "checksums": {"book": {"ok": 9_999, "bad": 2}},
-    "gaps": 1, "errors": 3, "refused": 4, "in_sync": 5, "selected": 6, "waiting": 1,
+    "gaps": 1, "errors": 3, "rejected": 4, "in_sync": 5, "selected": 6, "waiting": 1,
 }  # fmt: skip
 
 
@@ -43,13 +43,13 @@ def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> N
     """What is said comes at once with the time; the state at most every ten seconds, and when the time is over."""
     with Screen() as screen:
         assert screen.live is None
-        screen.say("[bold]as it is[/bold]")
+        screen.log("[bold]as it is[/bold]")
         screen.show(progress())
         assert re.fullmatch(r"\d\d:\d\d:\d\d \[bold\]as it is\[/bold\]\n", capsys.readouterr().err)
         screen._line_at -= LINE_EVERY
         screen.show(progress())
         line = capsys.readouterr().err
-        assert "5 of 6 books, checksums 9,999 ok 2 bad, 1 gaps, 3 errors, 1.2 MB" in line
+        assert "5 of 6 books in sync, checksums 9,999 ok 2 bad, 1 gaps, 3 errors, 1.2 MB" in line
         screen.show(progress())
         assert capsys.readouterr().err == ""
         screen.show(progress(remaining=0, state="sealing"))
@@ -66,10 +66,13 @@ def test_level_3_stands_beside_the_books(capsys: pytest.CaptureFixture[str]) -> 
         screen._line_at -= LINE_EVERY
         screen.show(Progress(counts, 1.0, None, 0, "recording"))
         line = capsys.readouterr().err
-        assert "5 of 6 books, checksums 5 ok 0 bad, 7 of 8 level-3 books, checksums 1,234 ok 1 bad, 1 gaps" in line
+        assert (
+            "5 of 6 books in sync, checksums 5 ok 0 bad, 7 of 8 level-3 books in sync, checksums 1,234 ok 1 bad, 1 gaps"
+            in line
+        )
     file = io.StringIO()
     Console(file=file, width=100).print(Screen._panel(Progress(counts, 1.0, None, 0, "recording"), (0, 0)))
-    assert "7 alive of 8 pairs · 1 waiting · 2 of 3 connections down" in file.getvalue()
+    assert "7 in sync of 8 pairs · 1 waiting · 2 of 3 connections down" in file.getvalue()
     assert "1,234 ok · 1 bad" in file.getvalue()
 
 
@@ -84,17 +87,17 @@ def test_a_second_source_and_connections_that_are_down(capsys: pytest.CaptureFix
         screen.show(Progress(counts, 1.0, None, 0, "waiting for the disk"))
     line = capsys.readouterr().err
     assert "waiting for the disk: " in line
-    assert "2 bad, 2 of 3 books of the second source, 1 gaps" in line
+    assert "2 bad, 2 of 3 books of the second source in sync, 1 gaps" in line
     file = io.StringIO()
     Console(file=file, width=100).print(Screen._panel(Progress(counts, 1.0, None, 0, "recording"), (0, 0)))
-    assert "5 alive of 6 pairs · 1 waiting · 1 of 4 connections down" in file.getvalue()
-    assert "2 books alive of 3 pairs · 1 of 1 connections down" in file.getvalue()
+    assert "5 in sync of 6 pairs · 1 waiting · 1 of 4 connections down" in file.getvalue()
+    assert "2 books in sync of 3 pairs · 1 of 1 connections down" in file.getvalue()
 
 
 def test_quiet_says_only_lines(capsys: pytest.CaptureFixture[str]) -> None:
     """With ``--json`` nobody looks at states; what is said still is, on standard error."""
     with Screen(quiet=True) as screen:
-        screen.say("something")
+        screen.log("something")
         screen.show(progress(remaining=0))
     captured = capsys.readouterr()
     assert captured.err.endswith(" something\n")
@@ -110,12 +113,12 @@ def test_the_panel_has_every_figure() -> None:
     screen.live = Live(console=screen.console, transient=True, auto_refresh=False)
     with screen:
         assert file.getvalue().rfind("\x1b[?25h") > file.getvalue().rfind("\x1b[?25l"), "the cursor stays"
-        screen.say("a line above the panel")
+        screen.log("a line above the panel")
         screen.show(progress())
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue())
-    for words in ("1:01:01 · 1:05 left", "12,345", "20,034", "5 alive of 6 pairs · 1 waiting", "9,999 ok · 2 bad"):
+    for words in ("1:01:01 · 1:05 left", "12,345", "20,034", "5 in sync of 6 pairs · 1 waiting", "9,999 ok · 2 bad"):
         assert words in text, words
-    for words in ("1 · errors 3 · refused 4", "1.2 MB", "krakpot · recording", "a line above the panel"):
+    for words in ("1 · errors 3 · rejected 4", "1.2 MB", "krakpot · recording", "a line above the panel"):
         assert words in text, words
     assert re.search(r"\x1b\[31m[^\x1b]*9,999 ok · 2 bad", file.getvalue()), "red"
 
@@ -128,4 +131,4 @@ def test_nothing_counted_yet() -> None:
     screen.live = Live(console=screen.console, transient=True, auto_refresh=False)
     with screen:
         screen.show(Progress({}, 0.0, None, 0, "connecting"))
-    assert "0 alive of 0 pairs" in file.getvalue()
+    assert "0 in sync of 0 pairs" in file.getvalue()

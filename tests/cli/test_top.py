@@ -15,7 +15,7 @@ from rich.console import Console
 
 from krakpot.cli import top
 from krakpot.cli.main import main
-from krakpot.cli.top import Glance, address, panel
+from krakpot.cli.top import Snapshot, address, panel
 from krakpot.errors import FeedError
 from krakpot.net.http import Answer, Server
 from record.test_metrics import TOKEN, address_of
@@ -23,7 +23,7 @@ from recording import Recording, run
 from scripted import Exchange, until
 
 
-def text_of(now: Glance, before: Glance | None) -> str:
+def text_of(now: Snapshot, before: Snapshot | None) -> str:
     """The panel as plain text."""
     console = Console(file=io.StringIO(), width=120)
     console.print(panel(now, before, "http://x"))
@@ -53,7 +53,7 @@ def test_where_it_does_not_look(text: str) -> None:
     assert f"krakpot: WHERE: {text!r} is not allowed; allowed is" in done.stderr
 
 
-def test_a_recorder_at_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recorder_at_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its token: the figures of the recorder for people and programs; exit code 1 once it is not well."""
 
     async def test() -> None:
@@ -62,23 +62,23 @@ def test_a_recorder_at_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             await until(lambda: recording.live(3))
             base = address_of(recording)
             with pytest.raises(FeedError, match="a token is wanted there: set KRAKPOT_METRICS_TOKEN"):
-                await asyncio.to_thread(Glance.take, base, "")
-            before = await asyncio.to_thread(Glance.take, base, TOKEN)
+                await asyncio.to_thread(Snapshot.take, base, "")
+            before = await asyncio.to_thread(Snapshot.take, base, TOKEN)
             frames = recording.recorder.counts.get("frames", 0)
             await until(lambda: recording.recorder.counts.get("frames", 0) > frames + 50)
-            now = await asyncio.to_thread(Glance.take, base, TOKEN)
+            now = await asyncio.to_thread(Snapshot.take, base, TOKEN)
             assert now.healthy
             shown = text_of(now, before)
             assert f"{now.total('messages_total'):,.0f} · " in shown
-            for words in ("ok", "3 live", "0 bad", "1 of 1 up", "9 live", "of a core", "free"):
+            for words in ("ok", "3 in sync", "0 bad", "1 of 1 up", "9 active", "of a core", "free"):
                 assert words in shown, words
-            assert "/s" not in text_of(now, None), "no rate without a glance before"
+            assert "/s" not in text_of(now, None), "no rate without a snapshot before"
 
             monkeypatch.setenv("KRAKPOT_METRICS_TOKEN", TOKEN)
             done = await asyncio.to_thread(CliRunner().invoke, main, ["top", base, "--json"])
             facts = json.loads(done.stdout)
             assert (done.exit_code, facts["healthy"]) == (0, True)
-            assert facts["figures"]["books/book/live"] == 3
+            assert facts["figures"]["books/book/in_sync"] == 3
             exchange.handshakes = [503] * 1000
             exchange.client.do(lambda socket: socket.close(1001))
             await until(lambda: recording.recorder.public.attempts > 1)
@@ -93,22 +93,22 @@ def test_a_recorder_at_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_recorder_that_ends_is_said_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The panel stays, with the reason; the figures are the last ones."""
-    good = Glance(healthy=True, health="ok", values={"messages_total": {("book",): 7.0}})
-    answers: list[Glance | FeedError] = [
+    good = Snapshot(healthy=True, health="ok", values={"messages_total": {("book",): 7.0}})
+    answers: list[Snapshot | FeedError] = [
         good,
         FeedError("gone"),
         replace(good, values={"messages_total": {("book",): 8.0}}, at=good.at + 1),
     ]
 
-    def take(base: str, token: str) -> Glance:
+    def take(base: str, token: str) -> Snapshot:
         answer = answers.pop(0)
         if isinstance(answer, FeedError):
             raise answer
         return answer
 
-    shown: list[Glance] = []
+    shown: list[Snapshot] = []
 
-    def show(now: Glance, before: Glance | None, base: str) -> str:
+    def show(now: Snapshot, before: Snapshot | None, base: str) -> str:
         shown.append(now)
         return ""
 
@@ -117,12 +117,12 @@ def test_a_recorder_that_ends_is_said_and_waited_for(monkeypatch: pytest.MonkeyP
         if not answers:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Glance, "take", take)
+    monkeypatch.setattr(Snapshot, "take", take)
     monkeypatch.setattr(top, "panel", show)
     with pytest.raises(KeyboardInterrupt):
         top.watch("http://x", "", 2.0, sleep)
-    assert [(glance.healthy, glance.health) for glance in shown] == [(True, "ok"), (False, "gone"), (True, "ok")]
-    assert [glance.total("messages_total") for glance in shown] == [7, 7, 8]
+    assert [(snapshot.healthy, snapshot.health) for snapshot in shown] == [(True, "ok"), (False, "gone"), (True, "ok")]
+    assert [snapshot.total("messages_total") for snapshot in shown] == [7, 7, 8]
 
 
 @pytest.mark.parametrize("body", [b"hello", b"krakpot_messages_total{", b"\xff", b"a_total 1\n"])
@@ -133,9 +133,9 @@ def test_what_is_no_recorder(body: bytes) -> None:
         server = Server(lambda _: Answer(body, "text/plain"), lambda status: Answer(b"", "text/plain", status))
         await server.start("127.0.0.1", 0)
         with pytest.raises(FeedError, match=f"what answers there is no recorder .HTTP {HTTPStatus.OK.value}"):
-            await asyncio.to_thread(Glance.take, server.address, "")
+            await asyncio.to_thread(Snapshot.take, server.address, "")
         await server.close()
         with pytest.raises(FeedError, match="no metrics: Connection refused; does `krakpot record --metrics` run"):
-            await asyncio.to_thread(Glance.take, server.address, "")
+            await asyncio.to_thread(Snapshot.take, server.address, "")
 
     run(test)

@@ -16,7 +16,7 @@ from channels import MS
 from krakpot.compare import compare
 from krakpot.compare import states as states_of
 from krakpot.lake import seal
-from krakpot.lake.lake import Part
+from krakpot.lake.format import Part
 
 
 def test_a_late_range_reads_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Coroutine
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,20 @@ import pytest
 
 import krakpot
 from krakpot import BookEvent, Feed, SubscriptionEvent, TradeEvent
-from krakpot.errors import ConfigError, ConnectionLost, NoBook, SlowReader, StorageError
+from krakpot.errors import (
+    ChecksumMismatch,
+    ConfigError,
+    ConnectionLost,
+    NoBook,
+    SlowReader,
+    StorageError,
+    SubscriptionRejected,
+)
 from krakpot.exchange.server import ExchangeServer, Options
-from krakpot.feed.feed import Event
 from krakpot.lake.lake import Lake
+from krakpot.stream.events import Event
 from scripted import Exchange, Market, until
-
-
-def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a test that waits for sockets."""
-    asyncio.run(asyncio.wait_for(work, 120))
+from waiting import run
 
 
 async def first(feed: Feed, number: int) -> list[Event]:
@@ -51,7 +54,7 @@ def test_a_strategy_sees_books_trades_and_states() -> None:
 
     async def test() -> None:
         async with Exchange() as exchange, Feed(["BTC/USD", "ETH/*"], url=exchange.url) as feed:
-            assert sorted(feed.followed) == ["BTC/USD", "ETH/USD"]
+            assert sorted(feed.selected_symbols) == ["BTC/USD", "ETH/USD"]
             seen = await first(feed, 400)
             books = [event for event in seen if isinstance(event, BookEvent) and event.symbol == "BTC/USD"]
             assert books[0].kind == "snapshot"
@@ -86,7 +89,7 @@ def test_a_strategy_sees_books_trades_and_states() -> None:
             assert book.best("float")[0] == float(book.best_bid)
             assert pa.record_batch(book.to_arrow()).num_rows == len(book.bids()) + len(book.asks())
             assert feed.book("BTC/USD") is book
-            assert feed.silence < 10
+            assert feed.idle_seconds < 10
             assert (feed.connected, feed.system) == (True, "online")
             assert str(book.best_bid) in repr(book)
 
@@ -106,7 +109,7 @@ def test_callbacks_run_when_the_book_is_already_there() -> None:
             def changed(event: BookEvent) -> None:
                 seen.append(event)
                 book = feed.book("ADA/EUR")
-                if not book.live or book.checksum != event.checksum:
+                if not book.in_sync or book.checksum != event.checksum:
                     wrong.append(f"{event}: {book}")
 
             feed.on("book", changed, "ADA/EUR")
@@ -131,22 +134,24 @@ def test_a_bad_book_gives_no_price() -> None:
 
     async def test() -> None:
         async with Exchange() as exchange, Feed(["BTC/USD", "ETH/USD"], url=exchange.url) as feed:
-            await feed.until_live(30)
+            await feed.wait_ready(30)
             exchange.ack_delay = 0.3
             exchange.wrong.add("BTC/USD")
             bad: list[str] = []
             refused = None
             async for event in feed:
-                assert feed.book("ETH/USD").live
+                assert feed.book("ETH/USD").in_sync
                 if isinstance(event, BookEvent) and event.outcome != "ok":
                     bad.append(event.outcome)
                     assert event.symbol == "BTC/USD"
                     if refused is None:
-                        with pytest.raises(NoBook, match="BTC/USD has no .* is resyncing \\(checksum mismatch\\)") as e:
+                        with pytest.raises(
+                            ChecksumMismatch, match="BTC/USD has no book in sync.* is resyncing \\(checksum mismatch\\)"
+                        ) as e:
                             _ = feed.book("BTC/USD").best_bid
                         refused = e.value
                         assert repr(feed.book("BTC/USD")) == "LiveBook(BTC/USD, resyncing)"
-                        for ask in ("bids", "asks", "copy", "middle", "best"):
+                        for ask in ("bids", "asks", "copy", "mid_and_spread", "best"):
                             with pytest.raises(NoBook):
                                 getattr(feed.book("BTC/USD"), ask)()
                 told = isinstance(event, SubscriptionEvent) and (event.symbol, event.of, event.state)
@@ -176,12 +181,12 @@ def test_a_cut_connection_is_taken_up_again() -> None:
                     assert isinstance(event, krakpot.ConnectionEvent)
                     if not event.up:
                         assert event.reason
-                        with pytest.raises(NoBook, match="is down"):
+                        with pytest.raises(NoBook, match="is disconnected"):
                             _ = book.best_bid
                 if isinstance(event, BookEvent) and event.kind == "snapshot" and len(seen) > 100:
                     break
             assert [event.up for event in seen if isinstance(event, krakpot.ConnectionEvent)] == [False, True]
-            assert book.live
+            assert book.in_sync
             ids = [event.trade_id for event in seen if isinstance(event, TradeEvent)]
             assert len(ids) == len(set(ids)) > 5
             assert feed.counts["gaps"] >= 1
@@ -259,8 +264,8 @@ def test_a_slow_strategy_lets_the_socket_wait() -> None:
     """The default: nothing is lost, the queue stays small, how often and how long it waited is told."""
 
     async def test() -> None:
-        async with Exchange(beat=0.001) as exchange, Feed(["*"], url=exchange.url, room=50) as feed:
-            await feed.until_live(30)
+        async with Exchange(beat=0.001) as exchange, Feed(["*"], url=exchange.url, max_queue=50) as feed:
+            await feed.wait_ready(30)
             seen: list[BookEvent] = []
             largest = 0
             async for event in feed:
@@ -291,9 +296,9 @@ def test_a_slow_strategy_may_have_the_newest_alone() -> None:
     async def test() -> None:
         async with (
             Exchange(beat=0.001) as exchange,
-            Feed(["*"], url=exchange.url, room=50, when_slow="newest") as feed,
+            Feed(["*"], url=exchange.url, max_queue=50, slow_reader="newest") as feed,
         ):
-            await feed.until_live(30)
+            await feed.wait_ready(30)
             seen: Counter[str] = Counter()
             skipped: Counter[str] = Counter()
             async for event in feed:
@@ -307,7 +312,7 @@ def test_a_slow_strategy_may_have_the_newest_alone() -> None:
                     break
             assert skipped == feed.skipped
             assert feed.counts["waits"] == 0
-            assert feed.book("BTC/USD").live
+            assert feed.book("BTC/USD").in_sync
 
     run(test())
 
@@ -318,8 +323,8 @@ def test_a_slow_strategy_may_fail(batches: bool) -> None:
 
     async def test() -> None:
         async with Exchange(beat=0.001) as exchange:
-            with pytest.raises(SlowReader, match="slower than the feed: .* wait for it, 50 may; do less") as e:
-                async with Feed(["*"], url=exchange.url, room=50, when_slow="fail") as feed:
+            with pytest.raises(SlowReader, match="slower than the feed: .* rows wait, 50 may") as e:
+                async with Feed(["*"], url=exchange.url, max_queue=50, slow_reader="fail") as feed:
                     async for _ in feed.batches() if batches else feed:
                         await asyncio.sleep(0.2)
             assert e.value.waiting > 50
@@ -330,10 +335,10 @@ def test_a_slow_strategy_may_fail(batches: bool) -> None:
 def test_slow_batches_wait_or_skip_and_say_so() -> None:
     """Rows that wait are bounded as well; what is skipped is counted by table, and a row of the ledger tells it."""
 
-    async def test(when_slow: Any) -> None:
+    async def test(slow_reader: Any) -> None:
         async with (
             Exchange(beat=0.001) as exchange,
-            Feed(["*"], channels=["book"], url=exchange.url, room=100, when_slow=when_slow) as feed,
+            Feed(["*"], channels=["book"], url=exchange.url, max_queue=100, slow_reader=slow_reader) as feed,
         ):
             ledger: list[dict[str, Any]] = []
             async for batch in feed.batches():
@@ -344,8 +349,8 @@ def test_slow_batches_wait_or_skip_and_say_so() -> None:
                     break
                 await asyncio.sleep(0.1)
             details = {row["detail"].replace(" ", "") for row in ledger}
-            assert details == {f'{{"queue":"strategy","answer":"{when_slow}"}}'}
-            if when_slow == "newest":
+            assert details == {f'{{"queue":"strategy","answer":"{slow_reader}"}}'}
+            if slow_reader == "newest":
                 assert feed.skipped["book"] >= 100
                 assert sum(row["count"] for row in ledger) <= sum(feed.skipped.values())
             else:
@@ -406,36 +411,140 @@ def test_cancelling_closes_the_connection() -> None:
     run(test())
 
 
-def test_wrong_options_are_named() -> None:
-    """With their place and what is allowed; patterns are checked against the pairs that the exchange tells."""
+def test_symbols_are_checked_against_the_pairs() -> None:
+    """A pattern that matches none is named with what is near, also if only the case is wrong; so are handles and
+    callbacks of symbols that the feed does not select.
+    """
 
     async def test() -> None:
-        for options, words in (
-            ({"depth": 11}, "krakpot.Feed: depth: 11 is not allowed; allowed is one of 10, 25"),
-            ({"channels": ["books"]}, r"krakpot.Feed: channels: .* allowed is one or more of book"),
-            ({"channels": ["level3"]}, "level3 is recorded, and not served to strategies"),
-            ({"when_slow": "drop"}, "krakpot.Feed: when_slow: 'drop' is not allowed; .* wait, newest, fail"),
-            ({"url": "ws://ws.kraken.com/v2"}, "krakpot.Feed: url: .* a wss:// address"),
-        ):
-            with pytest.raises(ConfigError, match=words):
-                Feed(["BTC/USD"], **options)
         async with Exchange() as exchange:
-            with pytest.raises(
-                ConfigError, match="krakpot.Feed: symbols: 'XBT/USD' matches none .* did you mean BTC/USD"
-            ):
-                async with Feed(["XBT/USD"], url=exchange.url):
-                    pass
-            with pytest.raises(ConfigError, match="exclude leaves none of the 3 pairs"):
-                async with Feed(["BTC/*"], exclude=["*"], url=exchange.url):
-                    pass
+            for wrong in ("XBT/USD", "btc/usd", "BTC/USF"):
+                with pytest.raises(ConfigError, match=f"krakpot.Feed: symbols: '{wrong}' .* did you mean BTC/USD"):
+                    await Feed([wrong], url=exchange.url).start()
+            with pytest.raises(ConfigError, match="exclude leaves none of the 3 pairs for book"):
+                await Feed(["BTC/*"], exclude=["*"], url=exchange.url).start()
             async with Feed(["BTC/USD"], channels=["trade"], url=exchange.url) as feed:
                 with pytest.raises(ValueError, match="this feed has no books"):
                     feed.book("BTC/USD")
             async with Feed(["BTC/USD"], url=exchange.url) as feed:
-                with pytest.raises(ValueError, match="'ETH/USD' is not followed by this feed; followed are BTC/USD"):
-                    feed.book("ETH/USD")
+                for use in (feed.book, lambda symbol: feed.on("book", print, symbol)):
+                    with pytest.raises(ValueError, match="'ETH/USD' is not selected by this feed; .* are BTC/USD"):
+                        use("ETH/USD")
+                    with pytest.raises(ValueError, match="'btc/usd' is not selected .* did you mean BTC/USD"):
+                        use("btc/usd")
+            early = Feed(["*/USD"], url=exchange.url)
+            with pytest.raises(ValueError, match="'ADA/EUR' is not selected by this feed; its patterns are \\*/USD"):
+                early.on("book", print, "ADA/EUR")
+            early.on("book", print, "DOGE/USD")
+            with pytest.raises(ValueError, match="'DOGE/USD' is not selected by this feed; "):
+                await early.start()
+            assert early.error is None
+            await asyncio.wait_for(exchange.client.gone.wait(), 10)
 
     run(test())
+
+
+def test_ready_means_ready_also_after_a_reconnect() -> None:
+    """Before, a new session without any subscription passed for one without trouble: ready after 0.01 s."""
+
+    async def test() -> None:
+        async with Exchange() as exchange, Feed(["*"], url=exchange.url) as feed:
+            await feed.wait_ready(30)
+            assert all(feed.book(symbol).in_sync for symbol in feed.selected_symbols)
+            ups: list[bool] = []
+            feed.on("connection", lambda event: ups.append(event.up))
+            exchange.ack_delay = 0.2
+            for _ in range(3):
+                ups.clear()
+                exchange.cut()
+                await until(lambda: ups == [False, True])
+                assert not any(feed.book(symbol).in_sync for symbol in ("BTC/USD", "ETH/USD"))
+                await feed.wait_ready(30)
+                assert all(feed.book(symbol).in_sync for symbol in feed.selected_symbols)
+            exchange.silent = True
+            exchange.cut()
+            await until(lambda: ups[-1] is False)
+            with pytest.raises(TimeoutError):
+                await feed.wait_ready(0.3)
+            waiting = asyncio.ensure_future(feed.wait_ready())
+            await asyncio.sleep(0.05)
+            feed.stop()
+            with pytest.raises(krakpot.FeedError, match="the feed was stopped"):
+                await waiting
+
+    run(test())
+
+
+def test_a_symbol_that_is_rejected_is_an_error_if_it_was_named() -> None:
+    """Who asked for exactly this one would wait for nothing; who asked for all goes on without it."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            exchange.refusals["ADA/EUR"] = "EGeneral:Not for you"
+            async with Feed(["*"], channels=["trade"], url=exchange.url) as feed:
+                await feed.wait_ready(30)
+                assert [s.symbol for s in feed.subscriptions() if s.state == "rejected"] == ["ADA/EUR"]
+            async with Feed(["BTC/USD", "ADA/EUR"], channels=["trade"], url=exchange.url) as feed:
+                with pytest.raises(SubscriptionRejected, match="rejected the subscription of trade ADA/EUR: EG") as e:
+                    await feed.wait_ready(30)
+            assert (e.value.channel, e.value.symbol, e.value.reason) == ("trade", "ADA/EUR", "EGeneral:Not for you")
+
+    run(test())
+
+
+def test_nothing_comes_after_stop() -> None:
+    """No callback, no event, no batch, though the exchange goes on."""
+
+    async def test() -> None:
+        async with Exchange(beat=0.001) as exchange, Feed(["*"], url=exchange.url) as feed:
+            seen: list[Event] = []
+
+            def listen(event: Event) -> None:
+                seen.append(event)
+                if len(seen) == 50:
+                    feed.stop()
+
+            for channel in ("book", "trade", "subscription"):
+                feed.on(channel, listen)
+            await feed.run()
+            assert [event async for event in feed] == []
+            await asyncio.wait_for(exchange.client.gone.wait(), 10)
+            assert len(seen) == 50
+
+    run(test())
+
+
+def test_a_notebook_starts_and_closes_by_itself() -> None:
+    """``start`` and ``close`` beside the block; closing twice does nothing more."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            feed = await Feed(["BTC/USD"], url=exchange.url).start()
+            await feed.wait_ready(30)
+            assert feed.book("BTC/USD").best_bid is not None
+            with pytest.raises(RuntimeError, match="started once"):
+                await feed.start()
+            await feed.close()
+            await feed.close()
+            await asyncio.wait_for(exchange.client.gone.wait(), 10)
+            assert exchange.client.close_code == 1000
+            with pytest.raises(NoBook, match="is disconnected \\(the feed is closed\\)"):
+                _ = feed.book("BTC/USD").best_bid
+            assert not [task for task in asyncio.all_tasks() if "krakpot/" in repr(task)]
+
+    run(test())
+
+
+def test_a_feed_shows_what_it_is_for() -> None:
+    """``dir`` has what the page documents, and nothing of the inside."""
+    public = {name for name in dir(Feed(["*"])) if not name.startswith("_")}
+    assert public == {
+        "batches", "book", "close", "connected", "counts", "error", "idle_seconds", "on",
+        "recording", "run", "selected_symbols", "skipped", "start", "stop", "subscriptions",
+        "system", "wait_ready", "waiting",
+    }  # fmt: skip
+    assert all((getattr(Feed, name).__doc__ or "").strip() for name in public)
+    assert repr(Feed(["BTC/USD"], channels=["book"])) == "Feed(book: BTC/USD)"
 
 
 def test_no_exchange_is_an_error_in_the_end() -> None:
@@ -445,32 +554,33 @@ def test_no_exchange_is_an_error_in_the_end() -> None:
         async with Exchange() as exchange:
             url = exchange.url
         with pytest.raises(ConnectionLost, match="no connection after") as e:
-            async with Feed(["*"], url=url, patience=1.0):
+            async with Feed(["*"], url=url, connect_timeout=1.0):
                 pass
         assert e.value.attempts >= 1
         async with Exchange() as exchange:
             exchange.silent = True
             with pytest.raises(krakpot.FeedError, match="connected, but the exchange told no pairs within 1 s"):
-                async with Feed(["*"], url=exchange.url, patience=1.0):
+                async with Feed(["*"], url=exchange.url, connect_timeout=1.0):
                     pass
 
     run(test())
 
 
-def test_a_feed_is_used_within_its_block() -> None:
-    """Before, what needs a connection says so; a second time it is not entered."""
+def test_a_feed_is_used_after_its_start() -> None:
+    """Before, everything that needs a connection says so, and nothing waits for ever."""
 
     async def test() -> None:
-        async with Exchange() as exchange:
-            feed = Feed(["*"], url=exchange.url)
-            for use in (lambda: feed.book("BTC/USD"), lambda: feed.connected, feed.batches):
-                with pytest.raises(RuntimeError, match="not connected yet: use it within `async with feed:`"):
-                    use()
-            async with feed:
-                assert feed.connected
-            with pytest.raises(RuntimeError, match="entered once"):
-                async with feed:
-                    pass
+        feed = Feed(["*"], url="ws://127.0.0.1:9/v2")
+        for use in (
+            lambda: feed.book("BTC/USD"), lambda: feed.connected, lambda: feed.selected_symbols, feed.batches,
+            feed.subscriptions, lambda: feed.counts, lambda: feed.system, lambda: feed.idle_seconds,
+            lambda: aiter(feed),
+        ):  # fmt: skip
+            with pytest.raises(RuntimeError, match="not connected yet: use it within `async with feed:`, or after"):
+                use()
+        for wait in (feed.run, feed.wait_ready):
+            with pytest.raises(RuntimeError, match="not connected yet"):
+                await asyncio.wait_for(wait(), 5)
 
     run(test())
 
@@ -480,9 +590,9 @@ def test_newly_listed_pairs_join() -> None:
 
     async def test() -> None:
         async with Exchange() as exchange, Feed(["*"], url=exchange.url) as feed:
-            await feed.until_live(30)
+            await feed.wait_ready(30)
             exchange.list_pair(Market("DOT/USD"))
-            await until(lambda: "DOT/USD" in feed.followed and feed.book("DOT/USD").live)
+            await until(lambda: "DOT/USD" in feed.selected_symbols and feed.book("DOT/USD").in_sync)
 
     run(test())
 
@@ -554,9 +664,7 @@ def test_a_recorder_runs_beside(tmp_path: Path) -> None:
                     if time.monotonic() - begun > 3 and any(lake.glob("_journal/*.journal")):
                         break
                 assert count > 20
-                beside = feed.beside
-        assert beside is not None
-        assert beside.summary["checksums"]["book"]["ok"] > count
+        assert feed.recording["checksums"]["book"]["ok"] > count
         assert Lake(lake).symbols() == sorted(server.exchange.symbols)
         assert Lake(lake).verify().proved
 

@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 
 from krakpot.errors import StorageError
-from krakpot.feed.sidecar import Beside
+from krakpot.feed.sidecar import Sidecar
 from krakpot.lake import journal
 from krakpot.lake.lake import Lake
 from scripted import Exchange, until
 
 PARENT = """
 import asyncio, os, sys, json
-from krakpot.feed.sidecar import Beside
+from krakpot.feed.sidecar import Sidecar
 
 async def main():
-    beside = Beside(json.loads(sys.argv[1]), print)
-    await beside.start()
-    print(beside._process.pid, flush=True)
-    await beside.run()
+    sidecar = Sidecar(json.loads(sys.argv[1]), print)
+    await sidecar.start()
+    print(sidecar._process.pid, flush=True)
+    await sidecar.run()
 
 asyncio.run(main())
 """
@@ -37,13 +37,13 @@ def test_it_records_until_it_is_told_to_stop(tmp_path: Path) -> None:
         async with Exchange() as exchange:
             said: list[dict[str, Any]] = []
             values = {"out": str(tmp_path / "lake"), "url": exchange.url, "symbols": ("BTC/USD",), "depth": 10}
-            beside = Beside(values, said.append)
-            await beside.start()
-            running = asyncio.create_task(beside.run())
+            sidecar = Sidecar(values, said.append)
+            await sidecar.start()
+            running = asyncio.create_task(sidecar.run())
             await until(lambda: exchange.clients and len(exchange.sent("book", "BTC/USD")) > 50)
-            beside.stop()
+            sidecar.stop()
             await asyncio.wait_for(running, 60)
-            assert beside.summary["checksums"]["book"]["ok"] > 40
+            assert sidecar.summary["checksums"]["book"]["ok"] > 40
             assert any("1 of 3 pairs" in line["message"] for line in said)
         assert journal.journals(tmp_path / "lake") == []
         assert Lake(tmp_path / "lake").verify().proved
@@ -80,9 +80,9 @@ def test_its_failure_is_told_in_its_words(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no lake")
 
     async def test() -> None:
-        beside = Beside({"out": str(tmp_path / "file"), "url": "ws://127.0.0.1:1/v2"}, lambda line: None)
-        await beside.start()
+        sidecar = Sidecar({"out": str(tmp_path / "file"), "url": "ws://127.0.0.1:1/v2"}, lambda line: None)
+        await sidecar.start()
         with pytest.raises(StorageError, match=f"the recorder beside the feed ended: .*{tmp_path}"):
-            await beside.run()
+            await sidecar.run()
 
     asyncio.run(test())

@@ -20,7 +20,9 @@ import frames
 import lakes
 from krakpot import _core
 from krakpot.errors import StorageError
-from krakpot.lake import compact, journal, seal
+from krakpot.lake import compact, journal, lock, seal
+from krakpot.lake import format as lake_format
+from krakpot.lake.format import MARKER, open_lake
 from krakpot.lake.verify import verify
 
 CALLS = ("open", "write", "fsync", "rename", "link", "mkdir", "ftruncate")
@@ -101,7 +103,7 @@ def test_a_full_disk_at_every_call(
     """
     plain = Disk(0, stays=False)
     with monkeypatch.context() as patch:
-        for module in (journal, seal):
+        for module in (journal, seal, lake_format, lock):
             patch.setattr(module, "os", plain)
         record(tmp_path / "plain", [])
     total = len(plain.calls)
@@ -116,7 +118,7 @@ def test_a_full_disk_at_every_call(
         disk = Disk(nth, stays=stays)
         promised: list[dict[str, _core.Batch]] = []
         with monkeypatch.context() as patch:
-            for module in (journal, seal):
+            for module in (journal, seal, lake_format, lock):
                 patch.setattr(module, "os", disk)
             try:
                 record(lake, promised)
@@ -124,7 +126,7 @@ def test_a_full_disk_at_every_call(
                 said.add(str(error).partition(": ")[2].rpartition(": ")[0])
                 refused += 1
         assert len(disk.calls) >= nth
-        if (lake / seal.MARKER).exists():
+        if (lake / MARKER).exists():
             check(lake, promised)
     record_property("times", refused)
     assert refused >= total // every - 2
@@ -202,7 +204,7 @@ def test_a_read_only_file_system(tmp_path: Path) -> None:
         before = path.read_bytes()
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         with pytest.raises(StorageError, match="the file system is read-only; choose another folder"):
-            seal.open_lake(disk / "other")
+            open_lake(disk / "other")
         with pytest.raises(StorageError, match="the file system is read-only"):
             seal.recover(lake)
         with pytest.raises(StorageError, match="the file system is read-only"):

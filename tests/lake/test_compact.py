@@ -20,11 +20,12 @@ import lakes
 from krakpot import _core
 from krakpot.errors import StorageError
 from krakpot.lake import compact, journal, seal
+from krakpot.lake.format import hold, order, stamp, sync_file
 from krakpot.lake.lake import Lake
 from krakpot.lake.verify import Report, verify
 
 MIDNIGHT = frames.START // frames.DAY * frames.DAY + frames.DAY
-FIRST, SECOND = (journal.stamp(MIDNIGHT - frames.DAY).date() + timedelta(days=n) for n in range(2))
+FIRST, SECOND = (stamp(MIDNIGHT - frames.DAY).date() + timedelta(days=n) for n in range(2))
 LONG_AFTER = datetime(2027, 1, 1, tzinfo=UTC)
 
 
@@ -112,7 +113,7 @@ def test_many_parts_become_few_and_nothing_else_changes(days: Path, lake: Path) 
             part = pq.ParquetFile(path)
             assert part.schema.equals(model.schema)
             frame = pl.read_parquet(path, hive_partitioning=False)
-            assert frame.equals(frame.sort(seal.order(table), maintain_order=True))
+            assert frame.equals(frame.sort(order(table), maintain_order=True))
             first = frame.select(pl.col("ts_recv").min().dt.strftime("date=%Y-%m-%d/%H%M%S")).item()
             assert first == f"{path.parent.name}/{path.name[:6]}"
             for n in range(part.metadata.num_columns):
@@ -210,12 +211,12 @@ def test_what_is_sealed_meanwhile_goes_along(days: Path, lake: Path, at: str) ->
 
     if at == "linked book":
         # Under the exclusive lock nobody can add a part.
-        with seal.hold(lake) as had:
+        with hold(lake) as had:
             assert had
 
         def locked(step: str) -> None:
             if step == at:
-                with seal.hold(lake, wait=False) as had:
+                with hold(lake, wait=False) as had:
                     assert not had
 
         run(lake, step=locked, dates=[SECOND])
@@ -281,9 +282,10 @@ def test_many_parts_take_several_passes_and_big_ones_are_cut(
     before, proof = content(days), verify(days, threads=2)
     for name, value in {"FAN": 2, "PART_ROWS": 200}.items():
         monkeypatch.setattr(compact, name, value)
-    monkeypatch.setattr(seal, "ROW_GROUP", 64)
+    for module in ("parquet", "compact"):
+        monkeypatch.setattr(f"krakpot.lake.{module}.ROW_GROUP", 64)
     monkeypatch.setattr("krakpot.lake.merge.BLOCK", 50)
-    monkeypatch.setattr("krakpot.lake.verify.ROWS", 77)
+    monkeypatch.setattr("krakpot.lake.messages.ROWS", 77)
     run(lake)
     same(lake, before, proof)
     session, parts = max(folders(lake, "book").items(), key=lambda item: len(item[1]))
@@ -319,7 +321,7 @@ def test_what_is_wrong_with_a_compacted_part_is_noticed(days: Path, lake: Path, 
             path for path in lakes.parts(days, "book") if session in path.name and path.parent.name == part.parent.name
         )
         shutil.copy(old, part.with_name(old.name))
-        words = [old.name, "stands beside the compacted parts that hold its rows"]
+        words = [old.name, "is beside the compacted parts that hold its rows"]
     else:
         shutil.copy(part, part.with_name(part.name.replace("-c0", "-c7")))
         words = ["-c7", "is not named in the ledger"]
@@ -400,7 +402,7 @@ def test_only_whole_past_dates(lake: Path) -> None:
 def test_beside_a_living_recorder_and_a_verification(days: Path, lake: Path) -> None:
     """A recorder that is in a later day goes on; who reads holds the swap up until done; one compaction at a time."""
     recorder = record(lake, MIDNIGHT + frames.DAY + 2 * frames.HOUR, count=50)
-    with seal.hold(lake, exclusive=True, wait=False) as had:
+    with hold(lake, exclusive=True, wait=False) as had:
         assert had
     said: list[str] = []
 
@@ -487,7 +489,7 @@ def test_a_full_disk_leaves_the_lake_as_it_was(days: Path, lake: Path, monkeypat
         report = run(lake)
         assert (report.compacted, report.wrong) == ([], True)
         assert "bytes and the disk has 1,000" in report.skipped[str(FIRST)]
-    real = seal.sync_file
+    real = sync_file
     said: set[str] = set()
     for nth in range(1, 30):
         calls = 0
@@ -500,7 +502,8 @@ def test_a_full_disk_leaves_the_lake_as_it_was(days: Path, lake: Path, monkeypat
             real(path)
 
         with monkeypatch.context() as patch:
-            patch.setattr(seal, "sync_file", full)
+            for module in ("compact", "parquet", "format"):
+                patch.setattr(f"krakpot.lake.{module}.sync_file", full)
             try:
                 run(lake)
             except StorageError as error:

@@ -20,6 +20,7 @@ import lakes
 from krakpot import _core
 from krakpot.errors import StorageError
 from krakpot.lake import journal, seal
+from krakpot.lake.format import open_lake, polars_schema
 from krakpot.lake.verify import verify
 
 SESSION = "019e0000-0000-7000-8000-000000000000"
@@ -152,7 +153,7 @@ def test_a_tear_at_every_byte(tmp_path: Path) -> None:
 def test_a_tear_at_500_offsets(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """Of a larger journal 500 random lengths; some are recovered, which gives these rows and can be repeated."""
     batches = flushes(20)
-    seal.open_lake(tmp_path)
+    open_lake(tmp_path)
     path, offsets = write(tmp_path, batches, end=True)
     data = path.read_bytes()
     assert len(data) > 20_000
@@ -446,9 +447,12 @@ def test_a_journal_that_cannot_be_begun_leaves_nothing_behind(
 
 def test_a_journal_that_is_gone_is_named(tmp_path: Path) -> None:
     """Reading a file that is not there gives a sentence with its path."""
+    gone = tmp_path / f"20260802T033550-{SESSION}-0.journal"
     with pytest.raises(StorageError, match="cannot read the journal: it is gone") as caught:
+        journal.read(gone)
+    assert caught.value.path == gone
+    with pytest.raises(StorageError, match="the file is not named like a journal"):
         journal.read(tmp_path / "nothing.journal")
-    assert caught.value.path == tmp_path / "nothing.journal"
 
 
 def test_rows_survive_the_way_through_polars(tmp_path: Path) -> None:
@@ -461,7 +465,7 @@ def test_rows_survive_the_way_through_polars(tmp_path: Path) -> None:
         assert isinstance(read, pl.DataFrame)
         assert isinstance(there, pl.DataFrame)
         assert read.equals(there)
-        assert dict(read.schema) == seal.polars_schema(table)
+        assert dict(read.schema) == polars_schema(table)
 
 
 def test_a_growing_journal_is_followed_block_by_block(tmp_path: Path) -> None:

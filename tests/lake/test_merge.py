@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 import lakes
-from krakpot.lake import merge, seal
+from krakpot.lake import merge, parquet, seal
+from krakpot.lake.format import order, polars_schema
 
 
 def fail(path: Path, error: Exception) -> None:
@@ -22,7 +23,7 @@ def book(tmp_path: Path) -> pl.DataFrame:
     """Rows of a book of some hundred messages, as sealed."""
     lake = tmp_path / "lake"
     lakes.make(lake, lakes.market(300))
-    return pl.read_parquet(lakes.parts(lake, "book"), hive_partitioning=False).sort(seal.order("book"))
+    return pl.read_parquet(lakes.parts(lake, "book"), hive_partitioning=False).sort(order("book"))
 
 
 def cut(frame: pl.DataFrame, tmp_path: Path, count: int, how: str) -> list[Path]:
@@ -36,7 +37,7 @@ def cut(frame: pl.DataFrame, tmp_path: Path, count: int, how: str) -> list[Path]
     paths = []
     for n in range(count):
         paths.append(tmp_path / f"{n}.parquet")
-        seal.write_part(rows.filter(places == n).sort(seal.order("book")), paths[-1])
+        parquet.write_part(rows.filter(places == n).sort(order("book")), paths[-1])
     chance.shuffle(paths)
     return paths
 
@@ -51,7 +52,7 @@ def test_merging_is_sorting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how
     paths = cut(want.head(200) if block == 1 else want, tmp_path, 5, how)
     found = pl.concat(merge.merged(paths, "book", failed=fail))
     assert found.equals(want.head(200) if block == 1 else want)
-    assert dict(found.schema) == seal.polars_schema("book")
+    assert dict(found.schema) == polars_schema("book")
 
 
 def test_rows_without_symbol_or_message_come_first(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_rows_without_symbol_or_message_come_first(tmp_path: Path) -> None:
     seal.recover(lake)
     parts = lakes.parts(lake, "ledger")
     assert len(parts) > 3
-    want = pl.concat([pl.read_parquet(part, hive_partitioning=False) for part in parts]).sort(seal.order("ledger"))
+    want = pl.concat([pl.read_parquet(part, hive_partitioning=False) for part in parts]).sort(order("ledger"))
     assert want["symbol"].null_count() > 0
     assert want["message"].null_count() > 0
     assert pl.concat(merge.merged(parts, "ledger", failed=fail)).equals(want)
@@ -121,7 +122,7 @@ def test_ranges() -> None:
     """Numbers in few words and back."""
     numbers = {0, 1, 2, 5, 7, 8}
     assert merge.ranges(numbers) == [[0, 2], [5, 5], [7, 8]]
-    assert merge.spread([[0, 2], [5, 5], [7, 8]]) == numbers
+    assert merge.expand_ranges([[0, 2], [5, 5], [7, 8]]) == numbers
     assert merge.ranges([]) == []
 
 
@@ -133,7 +134,7 @@ def test_the_order_is_the_lake_s() -> None:
 
 def test_what_was_read_of_a_part_does_not_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even as compressed: a part of a day has some hundred megabytes."""
-    monkeypatch.setattr(seal, "ROW_GROUP", 10_000)
+    monkeypatch.setattr(parquet, "ROW_GROUP", 10_000)
     chance = random.Random(1)
     rows = 400_000
     times = pl.Series([chance.randrange(1 << 60) for _ in range(rows)])
@@ -142,7 +143,7 @@ def test_what_was_read_of_a_part_does_not_stay_in_memory(tmp_path: Path, monkeyp
         .with_columns(message=pl.int_range(rows, dtype=pl.UInt64), ts_recv=times.cast(pl.Datetime("ns", "UTC")))
     )  # fmt: skip
     path = tmp_path / "long.parquet"
-    seal.write_part(frame.cast(seal.polars_schema("book")), path)  # type: ignore[arg-type]  # as Polars reads it
+    parquet.write_part(frame.cast(polars_schema("book")), path)  # type: ignore[arg-type]  # as Polars reads it
     before = pa.default_memory_pool().bytes_allocated()
     held, read = [], 0
     for taken in merge.merged([path], "book", failed=fail):

@@ -19,7 +19,8 @@ import frames
 import lakes
 from krakpot import _core
 from krakpot.errors import StorageError
-from krakpot.lake import journal, seal
+from krakpot.lake import journal, parquet, seal
+from krakpot.lake.format import ROW_GROUP, SEALER_ENTRY, order, polars_schema
 from krakpot.lake.verify import verify
 
 MIDNIGHT = frames.START // frames.DAY * frames.DAY + frames.DAY
@@ -60,7 +61,7 @@ def check(lake: Path, want: dict[str, pl.DataFrame]) -> None:
     for table, frame in want.items():
         found = lakes.rows(lake, table)
         if table == "ledger":
-            found = found.filter(pl.col("entry") < seal.SEALER_ENTRY)
+            found = found.filter(pl.col("entry") < SEALER_ENTRY)
         assert found.equals(frame), table
     assert list((lake / "_journal").iterdir()) == []
     report = verify(lake, threads=1)
@@ -193,7 +194,7 @@ def test_a_full_disk_stops_with_a_sentence_and_keeps_the_journal(
     """No room for a part: the journal stays, nothing half is published, and the next run ends the work."""
     lake = tmp_path / "lake"
     want = unsealed(lake, torn=False)
-    real = seal.write_part
+    real = parquet.write_part
 
     def full(frame: pl.DataFrame, path: Path, places: pl.Series | None = None) -> None:
         if ".ticker-" in path.name:
@@ -263,8 +264,8 @@ def test_parts_are_sorted_typed_and_named(tmp_path: Path) -> None:
     for table in _core.TABLES:
         for part in lake.glob(f"{table}/*/*.parquet"):
             frame = pl.read_parquet(part, hive_partitioning=False)
-            assert frame.equals(frame.sort(seal.order(table), maintain_order=True))
-            assert dict(frame.schema) == seal.polars_schema(table)
+            assert frame.equals(frame.sort(order(table), maintain_order=True))
+            assert dict(frame.schema) == polars_schema(table)
             first = frame.select(pl.col("ts_recv").min().dt.strftime("date=%Y-%m-%d/%H%M%S")).item()
             assert f"{first}-019e0000-0000-7000-8000-000000000000-0.parquet" == f"{part.parent.name}/{part.name}"
             column = pq.read_metadata(part).row_group(0).column(3)
@@ -277,7 +278,8 @@ def test_rows_of_many_blocks_become_many_row_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backwards: bool
 ) -> None:
     """However many pieces a journal is copied in, and in whatever order its blocks are, a part is whole and sorted."""
-    monkeypatch.setattr(seal, "ROW_GROUP", 16)
+    for module in ("parquet", "seal"):
+        monkeypatch.setattr(f"krakpot.lake.{module}.ROW_GROUP", 16)
     lake = tmp_path / "lake"
     recorder = lakes.Recorder(lake)
     flushes = []
@@ -294,11 +296,11 @@ def test_rows_of_many_blocks_become_many_row_groups(
         (part,) = lakes.parts(lake, table)
         rows = pl.read_parquet(part, hive_partitioning=False)
         assert lakes.by_place(rows).equals(lakes.expected(flushes, table))
-        assert rows.equals(rows.sort(seal.order(table), maintain_order=True))
+        assert rows.equals(rows.sort(order(table), maintain_order=True))
         assert pq.read_metadata(part).num_row_groups == -(-rows.height // 16) > 1
 
 
-@pytest.mark.parametrize("rows", [1, seal.ROW_GROUP])
+@pytest.mark.parametrize("rows", [1, ROW_GROUP])
 def test_rows_that_were_read_hold_on_to_no_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """A block has the rows of all tables, and one column that is but a view of it would keep it to the end: whether the
     blocks are copied one by one or together.
@@ -395,52 +397,6 @@ def test_a_journal_that_cannot_be_read_holds_up_no_other(tmp_path: Path) -> None
     assert seal.recover(lake).sealed == [first.name]
     found = verify(lake, threads=1)
     assert (found.problems, found.frames) == ([], recorder.session.counts()["frames"])
-
-
-def test_a_folder_with_other_things_does_not_become_a_lake(tmp_path: Path) -> None:
-    """A mistyped folder stays as it was."""
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(StorageError, match="this folder has other files in it"):
-        seal.open_lake(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis.tex"]
-
-
-@pytest.mark.parametrize(
-    ("marker", "sentence"),
-    [
-        (None, "this folder is not a lake: it has no _lake.json"),
-        (
-            "{",
-            '_lake.json cannot be read .*; if all else is whole, write into it: {"format": "krakpot lake", "ver',
-        ),
-        ("[]", "does not name the format"),
-        ('{"format": "other", "version": 1}', "does not name the format"),
-        (
-            '{"format": "krakpot lake", "version": 2}',
-            "the lake has version 2, this krakpot reads up to 1; install a newer one",
-        ),
-        ('{"format": "krakpot lake"}', "the lake has version None"),
-    ],
-)
-def test_a_lake_that_cannot_be_read_is_named(tmp_path: Path, marker: str | None, sentence: str) -> None:
-    """Format and version are checked before anything else, by every command."""
-    if marker is not None:
-        (tmp_path / "_lake.json").write_text(marker)
-    with pytest.raises(StorageError, match=sentence) as caught:
-        seal.check_lake(tmp_path)
-    assert caught.value.path == tmp_path
-    with pytest.raises(StorageError, match=sentence):
-        seal.recover(tmp_path)
-
-
-def test_a_lake_names_its_format(tmp_path: Path) -> None:
-    """The marker is there from the first moment, and opening again changes nothing."""
-    seal.open_lake(tmp_path / "a" / "lake")
-    marker = tmp_path / "a" / "lake" / "_lake.json"
-    before = marker.stat().st_mtime_ns
-    assert json.loads(marker.read_text()) == {"format": "krakpot lake", "version": 1}
-    seal.open_lake(tmp_path / "a" / "lake")
-    assert marker.stat().st_mtime_ns == before
 
 
 def test_the_sealer_as_a_process(tmp_path: Path) -> None:

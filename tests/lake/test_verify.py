@@ -16,6 +16,7 @@ import lakes
 from krakpot import _core
 from krakpot.errors import StorageError
 from krakpot.lake import seal
+from krakpot.lake.format import open_lake
 from krakpot.lake.verify import Report, verify
 
 MIDNIGHT = frames.START // frames.DAY * frames.DAY + frames.DAY
@@ -318,7 +319,7 @@ def test_a_row_of_the_ledger_that_makes_no_sense_is_told(lake: Path, kind: str, 
         return frame.with_columns(detail=pl.when(first).then(pl.lit(text)).otherwise("detail"))
 
     lakes.rewrite(lakes.parts(lake, "ledger")[0], spoil)
-    said(verify(lake), f" of the ledger, {kind}, makes no sense: spoiled")
+    said(verify(lake), f" of the ledger (kind `{kind}`) is malformed")
 
 
 def test_a_lake_sealed_before_hashes_were_kept_is_still_proved(lake: Path) -> None:
@@ -349,7 +350,7 @@ def test_a_journal_that_nobody_owns_is_named_with_its_cure(tmp_path: Path) -> No
     recorder.take(lakes.market(20))
     alive = verify(lake)
     assert alive.proved
-    assert any("is being recorded or sealed" in note for note in alive.notes)
+    assert any("was being recorded or sealed" in note for note in alive.notes)
     recorder.die()
     said(verify(lake), f"run `krakpot recover {lake}`")
     seal.recover(lake)
@@ -358,7 +359,7 @@ def test_a_journal_that_nobody_owns_is_named_with_its_cure(tmp_path: Path) -> No
 
 def test_an_empty_lake_proves_nothing_and_says_so(tmp_path: Path) -> None:
     """No sessions: right, with a note."""
-    seal.open_lake(tmp_path / "lake")
+    open_lake(tmp_path / "lake")
     report = verify(tmp_path / "lake")
     assert (report.proved, report.sessions, report.notes) == (True, 0, ["the lake is empty"])
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 import frames
 import lakes
 from krakpot import _core
-from krakpot.lake.lake import REFUSALS
-from krakpot.lake.verify import LIFE_ENDS
+from krakpot.lake.ledger import BOOK_ENDS, REFUSALS
 
 
 def victims() -> list[bytes]:
@@ -122,7 +121,7 @@ def test_live_and_verify_judge_alike_whatever_comes(bad: list[bytes]) -> None:
     unchecked = 0
     for channel, table in (("book", "book"), ("level3", "orders")):
         ends = ledger.filter(
-            pl.col("kind").is_in(LIFE_ENDS),
+            pl.col("kind").is_in(BOOK_ENDS),
             ~pl.col("kind").is_in(REFUSALS) | pl.col("symbol").is_not_null(),
             pl.col("channel").is_null() | (pl.col("channel") == channel),
         ).select("symbol", "message", "kind")

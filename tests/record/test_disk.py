@@ -17,14 +17,15 @@ import frames
 import lakes
 from krakpot.config import Config
 from krakpot.errors import StorageError
-from krakpot.lake import journal, seal
+from krakpot.lake import seal
+from krakpot.lake.format import hold, open_lake, stamp
 from krakpot.lake.verify import verify
 from krakpot.log import LogLine
 from krakpot.record import clock as hostclock
 from krakpot.record import disk
 
 MIDNIGHT = frames.START // frames.DAY * frames.DAY + frames.DAY
-FIRST, SECOND, THIRD = (journal.stamp(MIDNIGHT + n * frames.DAY).date() for n in (-1, 0, 1))
+FIRST, SECOND, THIRD = (stamp(MIDNIGHT + n * frames.DAY).date() for n in (-1, 0, 1))
 END = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC) + timedelta(days=1)
 """Of the first day."""
 DAY = timedelta(days=1)
@@ -101,7 +102,7 @@ def test_a_day_with_a_journal_stays(lake: Path) -> None:
 
 def test_nobody_s_reading_is_disturbed(lake: Path) -> None:
     """While somebody verifies or seals nothing goes; that is told apart from nothing to do."""
-    with seal.hold(lake):
+    with hold(lake):
         assert disk.expire(lake, DAY, END + 10 * DAY) is None
     assert len(dates(lake)) == 3
 
@@ -137,7 +138,7 @@ def test_a_crash_leaves_no_day_half_there_for_long(lake: Path, monkeypatch: pyte
 
 def test_room_is_looked_at(tmp_path: Path) -> None:
     """Enough is silence; too little, or no folder any more, is a sentence with the cure."""
-    seal.open_lake(tmp_path / "lake")
+    open_lake(tmp_path / "lake")
     disk.check_room(tmp_path / "lake", 0)
     disk.check_room(tmp_path / "lake", 1)
     with pytest.raises(
@@ -180,7 +181,7 @@ def keep(config: Config, done: Callable[[Ledger], bool]) -> Ledger:
 
 def test_the_clock_s_quality_is_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the start and every hour; one that nobody keeps is said aloud, once."""
-    seal.open_lake(tmp_path)
+    open_lake(tmp_path)
     monkeypatch.setattr(hostclock, "kernel", lambda: hostclock.Timex(status=hostclock.STA_UNSYNC))
     monkeypatch.setattr(disk, "LOOK", 0.01)
     monkeypatch.setattr(disk, "HOUR", 0.05)
@@ -199,7 +200,7 @@ def test_what_was_removed_is_a_row_and_a_line(lake: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(disk, "LOOK", 0.01)
     monkeypatch.setattr(disk, "AGAIN", 0.05)
     config = Config(out=lake, keep=86_400.0 * 2)
-    with seal.hold(lake):
+    with hold(lake):
         busy = keep(config, lambda ledger: bool(ledger.rows))
     assert [row["kind"] for row in busy.rows if row["kind"] == "removed"] == []
     assert len(dates(lake)) == 3

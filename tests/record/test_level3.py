@@ -18,9 +18,9 @@ from krakpot.exchange import server as exchange
 from krakpot.exchange.server import ExchangeServer, Options, differences
 from krakpot.lake.lake import Lake
 from krakpot.log import as_json
+from krakpot.net import level3
 from krakpot.net.tokens import Tokens
-from krakpot.record import level3
-from krakpot.record.level3 import Level3Pool, Level3Shard, subscribe_seconds
+from krakpot.record.level3 import COSTS, Level3Pool, Level3Shard, subscribe_seconds
 from recording import Recording, events, hold_writer, proved, run
 from scripted import Exchange, Market, until
 
@@ -194,7 +194,7 @@ def test_a_cut_of_one_connection_leaves_the_others_alone(tmp_path: Path) -> None
             assert recording.recorder.public.session.id == public
             assert len(recording.tokens) == tokens + 1
             # A token that was of use: the next one is asked for at once.
-            await until(lambda: cut._tokens_requested == 0)
+            await until(lambda: cut._keeper.requested == 0)
             ok = recording.ok()
             await until(lambda: recording.ok() > ok + 100)
             summary = await recording.end()
@@ -419,7 +419,7 @@ def instrument(market: _core.Exchange) -> list[dict[str, Any]]:
 def test_the_time_that_subscribing_takes() -> None:
     """All of Kraken's pairs at a standard account, as the documentation's costs have it."""
     assert [round(subscribe_seconds(1450, depth, 200)) for depth in (10, 100, 1000)] == [36, 181, 725]
-    assert level3.COSTS.keys() == set(exchange_depths())
+    assert COSTS.keys() == set(exchange_depths())
 
 
 def exchange_depths() -> list[int]:

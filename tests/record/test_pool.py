@@ -74,7 +74,7 @@ def test_symbols_are_spread_over_connections(tmp_path: Path) -> None:
             await until(lambda: recording.recorder.counts.get("in_sync") == 7)
             assert recording.recorder.counts["connections"] == 4
             exchange.list_pair(Market("LTC/USD"))
-            await until(lambda: recording.recorder.counts["refused"] == 3)
+            await until(lambda: recording.recorder.counts["rejected"] == 3)
             exchange.markets.pop("LTC/USD")
             summary = await recording.end()
             for symbol in exchange.markets:

@@ -12,6 +12,7 @@ import pytest
 import frames
 from krakpot import _core
 from krakpot.lake import journal, seal
+from krakpot.lake.format import open_lake
 from krakpot.lake.lake import Lake
 from krakpot.net.client import uuid7
 from recording import Recording, proved, run
@@ -62,7 +63,7 @@ def test_journals_are_sealed_on_the_way(tmp_path: Path) -> None:
     """
 
     async def test() -> None:
-        seal.open_lake(tmp_path)
+        open_lake(tmp_path)
         dead = journal.Writer(tmp_path, uuid7())
         session = _core.Session(dead.session, passive=True)
         now = time.time_ns()

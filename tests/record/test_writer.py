@@ -12,7 +12,8 @@ import pytest
 import lakes
 from krakpot import _core
 from krakpot.errors import StorageError
-from krakpot.lake import journal, seal
+from krakpot.lake import journal
+from krakpot.lake.format import open_lake
 from krakpot.record import writer
 from krakpot.record.writer import WriterThread
 
@@ -72,7 +73,7 @@ def test_every_journal_is_synced_also_one_without_news(
     that was closed is told, and let alone.
     """
     lake = tmp_path / "lake"
-    seal.open_lake(lake)
+    open_lake(lake)
     writing, closed, errors = thread
     first, second = (Watched(lake, SESSIONS[n]) for n in (1, 2))
     writing.put(first, flush())
@@ -96,7 +97,7 @@ def test_an_error_ends_all_writing_and_is_told_once(
 ) -> None:
     """What was written stays as it is; nothing more comes, of any session."""
     lake = tmp_path / "lake"
-    seal.open_lake(lake)
+    open_lake(lake)
     writing, closed, errors = thread
     first, second = (Watched(lake, SESSIONS[n]) for n in (1, 2))
     writing.put(first, flush())

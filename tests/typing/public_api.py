@@ -10,15 +10,7 @@ import polars as pl
 
 import krakpot
 from krakpot import _core
-from krakpot.config import Config
-from krakpot.exchange.server import ExchangeServer
-from krakpot.exchange.server import Options as ExchangeOptions
-from krakpot.lake.lake import Part
-from krakpot.lake.sample import BookAt
-from krakpot.lake.verify import Report, verify
-from krakpot.record.ingest import Result, ingest
-from krakpot.record.progress import RecordingSummary
-from krakpot.record.recorder import Recorder
+from krakpot.record.ingest import Result
 from krakpot.record.run import record
 
 
@@ -35,24 +27,25 @@ def reading(path: Path) -> None:
     assert_type(lake.scan("checkpoints"), pl.LazyFrame)
     assert_type(lake.coverage(), pl.DataFrame)
     assert_type(lake.books("BTC/USD", "2026-08-02", every="1s", depth=5, by="event", numbers="float"), pl.DataFrame)
-    assert_type(lake.book_at("BTC/USD", "2026-08-02T10:00"), BookAt)
+    assert_type(lake.book_at("BTC/USD", "2026-08-02T10:00"), krakpot.BookAt)
     lake.books("BTC/USD", by="exchange")  # type: ignore[arg-type]  # only "recv" and "event"
-    assert_type(lake.parts("book"), list[Part])
+    assert_type(lake.parts("book"), list[krakpot.Part])
     assert_type(lake.symbols(), list[str])
     assert_type(lake.sessions(), list[str])
-    assert_type(lake.verify(strict=True), Report)
-    assert_type(verify("data", threads=2).proved, bool)
-    lake.book(numbers="int")  # type: ignore[arg-type]  # only "decimal" and "float" are numbers
+    assert_type(lake.verify(strict=True), krakpot.Report)
+    assert_type(krakpot.verify("data", threads=2).proved, bool)
+    assert_type(lake.book(numbers="int"), pl.LazyFrame)
+    lake.book(numbers="text")  # type: ignore[arg-type]  # decimal, float or int
     lake.path.joinpath(1)  # type: ignore[arg-type]  # a Path, not Any
 
 
 def writing(path: Path) -> None:
     """Recording and ingesting give plain facts."""
-    assert_type(record(Config(out=path, symbols=("BTC/*",), duration=10.0)), RecordingSummary)
-    assert_type(Recorder(Config()).sessions, list[str])
-    assert_type(ingest(path, path, precision={"BTC/USD": (1, 8)}, depth=10), Result)
-    Config(depht=10)  # type: ignore[call-arg]  # a misspelled option
-    Config(depth="10")  # type: ignore[arg-type]  # text is read by `krakpot.config.read`
+    assert_type(record(krakpot.Config(out=path, symbols=("BTC/*",), duration=10.0)), krakpot.RecordingSummary)
+    assert_type(krakpot.Recorder(krakpot.Config()).sessions, list[str])
+    assert_type(krakpot.ingest(path, path, precision={"BTC/USD": (1, 8)}, depth=10), Result)
+    krakpot.Config(depht=10)  # type: ignore[call-arg]  # a misspelled option
+    krakpot.Config(depth="10")  # type: ignore[arg-type]  # text is read by `krakpot.config.read`
 
 
 async def live(path: Path) -> None:
@@ -76,13 +69,24 @@ async def live(path: Path) -> None:
             assert_type(tables, dict[str, _core.Batch])
         feed.on("book", print, symbol="BTC/USD")
         assert_type(await feed.run(), None)
-    krakpot.Feed(["BTC/USD"], when_slow="drop")  # type: ignore[arg-type]  # wait, newest or fail
+        assert_type(feed.subscriptions(), list[krakpot.Subscription])
+        assert_type(feed.selected_symbols, list[str])
+        assert_type(await feed.wait_ready(timeout=30), None)
+        assert_type(feed.error, Exception | None)
+    feed = await krakpot.Feed(channels={"book": ["*"], "level3": ["BTC/USD"]}).start()
+    assert_type(feed, krakpot.Feed)
+    assert_type(await feed.close(), None)
+    krakpot.Feed(["BTC/USD"], slow_reader="drop")  # type: ignore[arg-type]  # wait, newest or fail
 
 
 def errors(error: krakpot.KrakpotError) -> None:
     """Facts of errors are attributes."""
     if isinstance(error, krakpot.StorageError):
         assert_type(error.path, Path)
+    elif isinstance(error, krakpot.NoBook):
+        assert_type((error.symbol, error.state, error.reason), tuple[str, str, str])
+    elif isinstance(error, krakpot.SlowReader):
+        assert_type((error.waiting, error.limit), tuple[int, int])
     elif isinstance(error, krakpot.ConnectionLost):
         assert_type(error.attempts, int)
         assert_type(error.last_error, str)
@@ -109,7 +113,7 @@ def core(frames: list[bytes]) -> None:
 
 async def exchange() -> None:
     """The built-in exchange, with sockets and without."""
-    async with ExchangeServer(ExchangeOptions(pairs=3, speed=None)) as server:
+    async with krakpot.ExchangeServer(krakpot.ExchangeOptions(pairs=3, speed=None)) as server:
         assert_type((server.address, server.level3_address, server.rest_address), tuple[str, str, str])
         assert_type(server.key.secret_text, str)
         assert_type(server.summary(), dict[str, Any])

@@ -21,7 +21,7 @@ from krakpot.cli import capacity_run
 from krakpot.cli.capacity_run import CORES, Load, Step
 from krakpot.cli.screen import size
 from krakpot.errors import ConfigError
-from krakpot.lake.journal import storage_error
+from krakpot.lake.format import storage_error
 from krakpot.record.cputime import STAGES
 
 if TYPE_CHECKING:

@@ -22,11 +22,12 @@ from typing import Any
 
 import polars as pl
 
-from krakpot.cli.top import Glance
+from krakpot.cli.top import Snapshot
 from krakpot.errors import KrakpotError
 from krakpot.exchange.rest import Key
 from krakpot.exchange.server import COMPARED, differences
-from krakpot.lake import journal, seal
+from krakpot.lake import journal, parquet
+from krakpot.lake.format import JOURNALS, order
 from krakpot.lake.lake import Lake
 from krakpot.record.level3 import subscribe_seconds
 from krakpot.values import LEVEL3_RATE
@@ -374,10 +375,10 @@ class _Measurement:
             seconds += 2 * subscribe_seconds(self.load.pairs, self.load.level3, LEVEL3_RATE)
         until = time.monotonic() + seconds
         while True:
-            glance = Glance.take(base, "")
-            states = glance.values.get("subscriptions", {})
+            snapshot = Snapshot.take(base, "")
+            states = snapshot.values.get("subscriptions", {})
             there = sum(n for (_, state), n in states.items() if state in THERE)
-            connections = len(glance.values.get("connection_up", {}))
+            connections = len(snapshot.values.get("connection_up", {}))
             if there >= self.load.pairs * channels and not self._unsealed(connections):
                 return ""
             if cut := self._cut():
@@ -387,11 +388,11 @@ class _Measurement:
             self._watch(0.5)
 
     def _look(self, base: str) -> _Look:
-        glance = Glance.take(base, "")
+        snapshot = Snapshot.take(base, "")
         return _Look(
             time.time_ns(),
-            {stage: seconds for (stage,), seconds in glance.values["cpu_seconds_total"].items()},
-            len(glance.values["connection_up"]),
+            {stage: seconds for (stage,), seconds in snapshot.values["cpu_seconds_total"].items()},
+            len(snapshot.values["connection_up"]),
             cpu_of(self.exchange.pid),
             machine_cpu(),
         )
@@ -470,9 +471,9 @@ class Window:
             rows += counted["rows"][0]
             messages += counted["messages"][0]
             if counted["rows"][0]:
-                written = frame.collect().sort(seal.order(name), nulls_last=False)
-                path = lake.path / journal.FOLDER / ".capacity.parquet.tmp"
-                seal.write_part(written, path)
+                written = frame.collect().sort(order(name), nulls_last=False)
+                path = lake.path / JOURNALS / ".capacity.parquet.tmp"
+                parquet.write_part(written, path)
                 # Of a table with more rows than one part, as many as one part has.
                 size += path.stat().st_size * counted["rows"][0] // written.height
                 sample += counted["rows"][0]

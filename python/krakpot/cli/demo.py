@@ -64,8 +64,8 @@ def demo(out: Path, *, seconds: float, pairs: int, rate: float, seed: int, quiet
                 raise FeedError(sentence)
             config = Config(out=lake, url=words[-1], depth=1000, duration=seconds)
             with Screen(quiet=quiet) as screen:
-                screen.say(f"the built-in exchange: {pairs} pairs at {words[-1]}, about {rate:,.0f} messages/s")
-                summary = run.record(config, log=screen.say, on_status=screen.show)
+                screen.log(f"the built-in exchange: {pairs} pairs at {words[-1]}, about {rate:,.0f} messages/s")
+                summary = run.record(config, log=screen.log, on_status=screen.show)
         finally:
             server.send_signal(signal.SIGTERM)
             account, _ = server.communicate(timeout=30)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from krakpot import _core, config
-from krakpot.errors import FeedError
+from krakpot.errors import ConfigError, FeedError
 from krakpot.lake.lake import Lake
 from krakpot.net.connection import connect
+from krakpot.values import unmatched
 
 PATIENCE = 20.0
 """Seconds to wait for the instrument snapshot."""
@@ -60,7 +62,9 @@ def _recorded(lake: Path) -> list[dict[str, Any]]:
     return frame.with_columns(text).collect().to_dicts()
 
 
-def pairs(symbols: str, exclude: str, *, lake: Path | None = None, url: str | None = None) -> list[dict[str, Any]]:
+def pairs(
+    symbols: Sequence[str], exclude: Sequence[str], *, lake: Path | None = None, url: str | None = None
+) -> list[dict[str, Any]]:
     """Pairs whose symbol matches one of the patterns ``symbols`` and none of ``exclude``, sorted.
 
     ``ConfigError`` for a wrong address; ``FeedError`` if the exchange does not answer; ``StorageError`` for no lake.
@@ -68,12 +72,14 @@ def pairs(symbols: str, exclude: str, *, lake: Path | None = None, url: str | No
     # What is to be recorded there, and whether that needs a key, is another matter.
     address = config.load({"url": url, "channels": "book"}).url if lake is None else ""
     found = asyncio.run(_ask(address)) if lake is None else _recorded(lake)
-    chosen = config.read("symbols", symbols, "--symbols")
-    left_out = config.read("exclude", exclude, "--exclude")
+    names = [str(pair["symbol"]) for pair in found]
+    for pattern in symbols:
+        if names and not any(_core.matches(pattern, name) for name in names):
+            raise ConfigError(unmatched(pattern, names))
     rows = [
         {key: value for key, value in pair.items() if key != "selected"}
         for pair in found
-        if any(_core.matches(p, pair["symbol"]) for p in chosen)
-        and not any(_core.matches(p, pair["symbol"]) for p in left_out)
+        if any(_core.matches(p, pair["symbol"]) for p in symbols)
+        and not any(_core.matches(p, pair["symbol"]) for p in exclude)
     ]
     return sorted(rows, key=lambda pair: str(pair["symbol"]))

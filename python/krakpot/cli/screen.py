@@ -20,7 +20,7 @@ from krakpot import log
 from krakpot.log import LogLine
 from krakpot.record.progress import Progress
 
-UNHEARD = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 """What writing to a full disk, or to a terminal that is gone, gives."""
 LINE_EVERY = 10.0
 """Seconds between two plain lines."""
@@ -60,7 +60,7 @@ def _down(state: dict[str, int]) -> str:
 
 
 @contextmanager
-def _unheard() -> Iterator[None]:
+def unwritable() -> Iterator[None]:
     """What is said may come to nobody: who collected the lines is gone, the terminal is closed, their disk is full.
 
     That ends no recording: the ledger has what they told, and the metrics go on. The next line is tried again.
@@ -71,12 +71,12 @@ def _unheard() -> Iterator[None]:
         # For good; and the interpreter must not fail at its end of what is left in the buffer.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     except OSError as error:
-        if error.errno not in UNHEARD:
+        if error.errno not in UNWRITABLE:
             raise
 
 
 class Screen:
-    """Shows a recording: ``say`` for lines, ``show`` for the state; a context manager."""
+    """Shows a recording: ``log`` for lines, ``show`` for the state; a context manager."""
 
     def __init__(self, *, quiet: bool = False, json: bool = False, level: str = "info") -> None:
         """Write to standard error, so that standard output is free for results; ``quiet`` shows lines only.
@@ -110,11 +110,11 @@ class Screen:
         if self.live is not None:
             self.live.stop()
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Print one line above the panel."""
         if not log.passes_level(line, self.level):
             return
-        with _unheard():
+        with unwritable():
             if self.json:
                 sys.stderr.write(log.as_json(line) + "\n")
                 sys.stderr.flush()
@@ -127,11 +127,11 @@ class Screen:
     def text(self, lines: list[str]) -> None:
         """Show these lines in place of the ones before; where there is no terminal, the last one now and then."""
         if self.live is not None:
-            with _unheard():
+            with unwritable():
                 self.live.update(Text("\n".join(lines)), refresh=True)
         elif time.monotonic() - self._line_at >= LINE_EVERY:
             self._line_at = time.monotonic()
-            self.say(lines[-1])
+            self.log(lines[-1])
 
     def show(self, progress: Progress) -> None:
         """Show the state, with rates since the last time."""
@@ -144,7 +144,7 @@ class Screen:
         rates = ((frames - frames_then) / elapsed, (rows - rows_then) / elapsed)
         if self.live is not None:
             self._last = (now, frames, rows)
-            with _unheard():
+            with unwritable():
                 self.live.update(self._panel(progress, rates), refresh=True)
         elif not self.quiet and (now - self._line_at >= LINE_EVERY or progress.remaining == 0):
             self._last = (now, frames, rows)
@@ -152,19 +152,19 @@ class Screen:
             # Of the books of a session that has ended none is left, and that is as it should be.
             ended = progress.state == "sealing"
             books = "".join(
-                ("" if ended else f"{state.get('in_sync', 0)} of {state.get('selected', 0)} {what}books, ")
+                ("" if ended else f"{state.get('in_sync', 0)} of {state.get('selected', 0)} {what}books in sync, ")
                 + f"{what if ended else ''}checksums {checked['ok']:,} ok {checked['bad']} bad, "
                 for what, state, checked in _books(counts)
             )
             if "redundant" in counts and not ended:
                 state = counts["redundant"]
-                books += f"{state['in_sync']} of {state['selected']} books of the second source, "
+                books += f"{state['in_sync']} of {state['selected']} books of the second source in sync, "
             sentence = (
                 f"{progress.state}: {rates[0]:,.0f} messages/s, {rates[1]:,.0f} rows/s, {books}"
                 f"{counts.get('gaps', 0)} gaps, {counts.get('errors', 0)} errors, {size(progress.bytes)}"
             )
             facts = {name: counts[name] for name in FACTS if name in counts}
-            self.say(LogLine(sentence, "progress", state=progress.state, journal_bytes=progress.bytes, **facts))
+            self.log(LogLine(sentence, "progress", state=progress.state, journal_bytes=progress.bytes, **facts))
 
     @staticmethod
     def _panel(progress: Progress, rates: tuple[float, float]) -> Table:
@@ -179,7 +179,7 @@ class Screen:
         for what, state, checked in _books(counts):
             table.add_row(
                 f"{what}books",
-                f"{state.get('in_sync', 0):,} alive of {state.get('selected', 0):,} pairs"
+                f"{state.get('in_sync', 0):,} in sync of {state.get('selected', 0):,} pairs"
                 f" · {state.get('waiting', 0):,} waiting{_down(state)}",
             )
             colour = "red" if checked["bad"] else "green"
@@ -187,11 +187,11 @@ class Screen:
         if "redundant" in counts:
             state = counts["redundant"]
             table.add_row(
-                "second source", f"{state['in_sync']:,} books alive of {state['selected']:,} pairs{_down(state)}"
+                "second source", f"{state['in_sync']:,} books in sync of {state['selected']:,} pairs{_down(state)}"
             )
         table.add_row(
             "gaps",
-            f"{counts.get('gaps', 0):,} · errors {counts.get('errors', 0):,} · refused {counts.get('refused', 0):,}",
+            f"{counts.get('gaps', 0):,} · errors {counts.get('errors', 0):,} · rejected {counts.get('rejected', 0):,}",
         )
         table.add_row("journal", size(progress.bytes))
         return table

@@ -67,7 +67,7 @@ def ask(base: str, path: str, token: str, tls: ssl.SSLContext | None = None) -> 
 
 
 @dataclass(frozen=True)
-class Glance:
+class Snapshot:
     """A recorder at one moment."""
 
     healthy: bool
@@ -78,7 +78,7 @@ class Glance:
     at: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def take(cls, base: str, token: str) -> Glance:
+    def take(cls, base: str, token: str) -> Snapshot:
         """Look. ``FeedError`` if there is nothing to see."""
         status, text = ask(base, "/metrics", token)
         values: dict[str, dict[tuple[str, ...], float]] = defaultdict(dict)
@@ -105,8 +105,8 @@ class Glance:
         return {"healthy": self.healthy, "health": self.health, "figures": flat}
 
 
-def panel(now: Glance, before: Glance | None, base: str) -> Table:
-    """What people see; rates since the glance before."""
+def panel(now: Snapshot, before: Snapshot | None, base: str) -> Table:
+    """What people see; rates since the snapshot before."""
     table = Table(title=f"krakpot · {base}", title_justify="left", show_header=False, box=None, padding=(0, 2))
 
     def rate(name: str) -> str:
@@ -150,12 +150,12 @@ def panel(now: Glance, before: Glance | None, base: str) -> Table:
 def watch(base: str, token: str, every: float, sleep: Callable[[float], None] = time.sleep) -> None:
     """Show it until Ctrl-C. A recorder that does not answer is said and asked again; the first answer must come."""
     before = None
-    now = Glance.take(base, token)
+    now = Snapshot.take(base, token)
     with Live(console=Console(), auto_refresh=False, screen=False) as live:
         while True:
             live.update(panel(now, before, base), refresh=True)
             sleep(every)
             try:
-                before, now = now, Glance.take(base, token)
+                before, now = now, Snapshot.take(base, token)
             except FeedError as error:
                 now = replace(now, healthy=False, health=str(error))

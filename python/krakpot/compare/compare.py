@@ -21,8 +21,8 @@ from krakpot.compare.report import Report, compare_channels
 from krakpot.compare.states import Channel, collect, groups, joined, sequence
 from krakpot.errors import ConfigError
 from krakpot.lake import journal
+from krakpot.lake.format import BOOK_KINDS
 from krakpot.lake.lake import Lake
-from krakpot.lake.verify import BOOKS
 from krakpot.values import Time, nanoseconds
 
 Progress = Callable[[str], None]
@@ -80,10 +80,10 @@ def compare(
     found: list[list[Channel]] = [[], []]
     for group in groups(rows):
         progress(f"{len(group)} of {len(depths)} symbols: reading and proving their books")
-        with ThreadPoolExecutor(max_workers=len(BOOKS)) as pool:
+        with ThreadPoolExecutor(max_workers=len(BOOK_KINDS)) as pool:
             jobs = [
                 pool.submit(collect, lake, books, {name: depths[name] for name in group}, ledger, (begin, until))
-                for books in BOOKS
+                for books in BOOK_KINDS
             ]
             for channels, job in zip(found, jobs, strict=True):
                 channels.append(job.result())
@@ -101,7 +101,7 @@ def compare(
 def _chosen(lake: Lake, patterns: str, begin: int | None, until: int | None) -> tuple[dict[str, int], dict[str, int]]:
     """Common depth, and number of rows, of every symbol that has both channels and matches a pattern."""
     frames = []
-    for books in BOOKS:
+    for books in BOOK_KINDS:
         rows = lake.scan(books.messages, None, begin, until).group_by("symbol")
         frames.append(rows.agg(pl.len().alias("rows"), pl.col("depth").min()).collect())
         if frames[-1].is_empty():

@@ -19,7 +19,7 @@ import polars as pl
 from krakpot.compare.align import MATCHES
 from krakpot.compare.report import Report
 from krakpot.compare.text import duration, milliseconds, share
-from krakpot.lake.journal import storage_error
+from krakpot.lake.format import storage_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

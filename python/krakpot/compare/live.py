@@ -35,9 +35,8 @@ from krakpot.compare.states import (
 from krakpot.compare.text import lines
 from krakpot.errors import ConfigError, StorageError
 from krakpot.lake import journal
-from krakpot.lake.lake import Lake, Part
-from krakpot.lake.seal import polars_schema
-from krakpot.lake.verify import BOOKS
+from krakpot.lake.format import BOOK_KINDS, Part, polars_schema, schema
+from krakpot.lake.lake import Lake
 
 SPAN = 60.0
 """Seconds that are compared."""
@@ -78,7 +77,7 @@ class Follower:
         self.depths: dict[str, int] = {}
         """Levels per side that both channels have, by symbol."""
         self._sessions: dict[str, _Session] = {}
-        self._states = {books.channel: pl.DataFrame(schema=STATES) for books in BOOKS}
+        self._states = {books.channel: pl.DataFrame(schema=STATES) for books in BOOK_KINDS}
         self._loop = pl.DataFrame(schema={"ts_recv": TIME, "count": pl.UInt64})
         self._waiting: list[tuple[str, Frames]] = []
 
@@ -87,14 +86,14 @@ class Follower:
 
         Raises ``ConfigError`` if no recorder writes into the lake.
         """
-        journals: dict[str, list[Path]] = {}
-        for path in journal.journals(self.lake.path):
-            journals.setdefault(journal.Content(path).session, []).append(path)
+        journals: dict[str, dict[int, Path]] = {}
+        for path, session, number in journal.journal_names(self.lake.path):
+            journals.setdefault(session, {})[number] = path
         if not journals and not self._sessions:
             sentence = f"{self.lake.path}: no recorder writes into this lake; leave out --live to compare its parts"
             raise ConfigError(sentence)
         for session in sorted({*journals, *self._sessions}):
-            self._waiting += [(session, frames) for frames in self._news(session, journals.get(session, []))]
+            self._waiting += [(session, frames) for frames in self._news(session, journals.get(session, {}))]
         if not self.depths and not self._begin():
             return None
         for session, frames in self._waiting:
@@ -106,10 +105,9 @@ class Follower:
         """Whether rows of a table have been read and wait to be compared."""
         return any(not frames[table].is_empty() for _, frames in self._waiting if table in frames)
 
-    def _news(self, session: str, journals: list[Path]) -> list[Frames]:
+    def _news(self, session: str, numbers: dict[int, Path]) -> list[Frames]:
         """New rows of a session, journal by journal."""
         at = self._sessions.setdefault(session, _Session())
-        numbers = {journal.Content(path).number: path for path in journals}
         first = at.number < 0
         found: dict[int, Frames] = {}
         ends: dict[int, int] = {}
@@ -138,7 +136,7 @@ class Follower:
 
     def _parts(self, session: str) -> dict[int, list[Part]]:
         """Parts of a session by number. The ledger part is published last, so a number without one is incomplete."""
-        tables = ["ledger", *(name for books in BOOKS for name in tables_of(books)[0])]
+        tables = ["ledger", *(name for books in BOOK_KINDS for name in tables_of(books)[0])]
         found: dict[int, list[Part]] = {}
         for table in tables:
             for part in self.lake.parts(table):
@@ -148,7 +146,7 @@ class Follower:
         return found
 
     def _frame(self, table: str, batches: list[pa.RecordBatch]) -> pl.DataFrame:
-        frame = pl.from_arrow(pa.Table.from_batches(batches, journal.schema(table)))
+        frame = pl.from_arrow(pa.Table.from_batches(batches, schema(table)))
         assert isinstance(frame, pl.DataFrame), "a table gives a frame"
         return self._chosen(frame)
 
@@ -179,7 +177,7 @@ class Follower:
     def _begin(self) -> bool:
         """Set the depth of each symbol; returns whether both channels have rows of some symbol."""
         depths: list[dict[str, int]] = []
-        for books in BOOKS:
+        for books in BOOK_KINDS:
             rows = [
                 frames[books.messages].select("symbol", "depth")
                 for _, frames in self._waiting
@@ -195,7 +193,7 @@ class Follower:
     def _take(self, session: str, frames: Frames) -> None:
         """Continue the books of one session, and keep their states."""
         collectors = self._sessions[session].collectors
-        for books in BOOKS:
+        for books in BOOK_KINDS:
             rows = [frames.get(name, pl.DataFrame(schema=polars_schema(name))) for name in tables_of(books)[0]]
             collector = collectors.get(books.channel)
             if collector is None:
@@ -220,7 +218,7 @@ class Follower:
         newest = max((one.last or 0 for at in self._sessions.values() for one in at.collectors.values()), default=0)
         start = newest - self.span
         recv = pl.col("ts_recv").dt.epoch("ns")
-        for books in BOOKS:
+        for books in BOOK_KINDS:
             sessions = self._sessions.values()
             collectors = [at.collectors[books.channel] for at in sessions if books.channel in at.collectors]
             spans = joined([one.channel() for one in collectors]).spans
@@ -256,7 +254,7 @@ def follow(
         while True:
             report = follower.look()
             if report is None and time.monotonic() - begun_at >= START_TIMEOUT:
-                missing = " and ".join(books.channel for books in BOOKS if not follower.known(books.messages))
+                missing = " and ".join(books.channel for books in BOOK_KINDS if not follower.known(books.messages))
                 raise ConfigError(lacking(lake.path, missing or "symbol of both channels"))
             show(["waiting for rows of both channels"] if report is None else lines(report, most=15))
             left = REFRESH if until is None else min(REFRESH, until - time.monotonic())

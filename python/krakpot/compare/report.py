@@ -12,7 +12,7 @@ import polars as pl
 
 from krakpot.compare.align import Compared, align
 from krakpot.compare.states import CHANNELS_COMPARED, Channel
-from krakpot.lake.lake import REFUSALS
+from krakpot.lake.ledger import REFUSALS
 
 WRONG = ("mismatch", "crossed", *REFUSALS)
 """Ends of a sync span that say that a book was wrong."""

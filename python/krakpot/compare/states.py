@@ -17,10 +17,9 @@ import polars as pl
 import pyarrow as pa
 
 from krakpot import _core
-from krakpot.lake import journal
-from krakpot.lake.lake import Lake, Part
-from krakpot.lake.seal import polars_schema
-from krakpot.lake.verify import Books, life_ends
+from krakpot.lake.format import BookKind, Part, polars_schema, stamp
+from krakpot.lake.lake import Lake
+from krakpot.lake.ledger import book_ends
 
 RECURS = 1_000_000_000
 """A state that returns within this time is left out of latency, ns."""
@@ -136,7 +135,7 @@ def groups(rows: dict[str, int]) -> list[list[str]]:
 
 
 def collect(
-    lake: Lake, books: Books, depths: dict[str, int], ledger: pl.DataFrame, span: tuple[int | None, int | None]
+    lake: Lake, books: BookKind, depths: dict[str, int], ledger: pl.DataFrame, span: tuple[int | None, int | None]
 ) -> Channel:
     """States and sync spans of one channel, from all sessions of a lake that have rows of it in the range ``span``."""
     found = []
@@ -158,7 +157,7 @@ def collect(
     return joined(found)
 
 
-def tables_of(books: Books) -> tuple[list[str], list[list[str]]]:
+def tables_of(books: BookKind) -> tuple[list[str], list[list[str]]]:
     """Tables of checkpoints and messages, and the columns to read of each."""
     return [books.checkpoints, books.messages], [
         books.checkpoint_columns,
@@ -180,10 +179,10 @@ def _units(parts: Sequence[Part], span: tuple[int | None, int | None]) -> list[t
     units = sorted(begins)
     begin, until = span
     if begin is not None:
-        early = [unit for unit in units if begins[unit] <= journal.stamp(begin) - RUN_UP]
+        early = [unit for unit in units if begins[unit] <= stamp(begin) - RUN_UP]
         units = [unit for unit in units if not early or unit >= early[-1]]
     if until is not None:
-        units = [unit for unit in units if begins[unit] < journal.stamp(until)]
+        units = [unit for unit in units if begins[unit] < stamp(until)]
     return units
 
 
@@ -203,7 +202,7 @@ def read(parts: Sequence[Part], table: str, columns: list[str], symbols: list[st
 class StateCollector:
     """Collects states and sync spans of one channel in one session, from rows in their order."""
 
-    def __init__(self, session: str, books: Books, depths: dict[str, int]) -> None:
+    def __init__(self, session: str, books: BookKind, depths: dict[str, int]) -> None:
         """Begin with no rows; ``depths`` has the levels that both channels have, by symbol."""
         self.session = session
         self.books = books
@@ -215,7 +214,7 @@ class StateCollector:
     def ends(self, ledger: pl.DataFrame) -> None:
         """Take ledger rows of the session; they must come before the rows of the messages that follow them."""
         self._received(ledger)
-        ends = life_ends(ledger, self.books.channel).select("symbol", "message", "kind", "ts_recv")
+        ends = book_ends(ledger, self.books.channel).select("symbol", "message", "kind", "ts_recv")
         self._ends.append(ends)
         self.core.ends(ends)
 

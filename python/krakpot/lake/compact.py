@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -38,12 +37,28 @@ import pyarrow.parquet as pq
 from krakpot import _core
 from krakpot.errors import StorageError
 from krakpot.lake import journal, seal
-from krakpot.lake.lake import COMPACTED, Lake, Part, detail
-from krakpot.lake.merge import FAN, merged, ranges, spread, whole
+from krakpot.lake.folder import Folder
+from krakpot.lake.format import (
+    COMPACT_ENTRY,
+    COMPACTED,
+    ROW_GROUP,
+    Part,
+    digest,
+    hold,
+    order,
+    polars_schema,
+    stamp,
+    storage_error,
+    sync_file,
+)
+from krakpot.lake.ledger import detail, ledger_frame
+from krakpot.lake.lock import FOLDERS, locked, sync_folder
+from krakpot.lake.merge import FAN, expand_ranges, merged, ranges, whole
+from krakpot.lake.parquet import part_writer, write_part
 
 FOLDER = "_compact"
 PLAN = "plan.json"
-PART_ROWS = 128 * seal.ROW_GROUP
+PART_ROWS = 128 * ROW_GROUP
 """Rows of a compacted part: about 200 MB of a book."""
 GRACE = 600.0
 """Seconds for which the old parts stay beside the lake."""
@@ -86,15 +101,12 @@ class Report:
 @contextmanager
 def _alone(lake: Path) -> Iterator[None]:
     """One compaction of a lake at a time."""
-    handle = os.open(lake, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StorageError("this lake is being compacted already; wait for that to end", lake) from None
+    if not FOLDERS:
+        raise StorageError("krakpot cannot lock a folder on this platform; compact the lake on Linux or macOS", lake)
+    with locked(lake, exclusive=True) as obtained:
+        if not obtained:
+            raise StorageError("this lake is being compacted already; wait for that to end", lake)
         yield
-    finally:
-        os.close(handle)
 
 
 def compact(
@@ -111,7 +123,7 @@ def compact(
 
     Safe at any time, any number of times, beside a living recorder. ``step`` is called with the name of each step.
     """
-    lake = Lake(path)
+    lake = Folder(path)
     report = Report()
     with _alone(lake.path):
         try:
@@ -133,7 +145,7 @@ def compact(
                     report.skipped[str(day)] = reason
             _remove(lake, grace, sleep, step, progress)
         except OSError as error:
-            raise journal.storage_error(error, "compact the lake", lake.path, "krakpot compact") from error
+            raise storage_error(error, "compact the lake", lake.path, "krakpot compact") from error
     return report
 
 
@@ -154,7 +166,7 @@ def days(text: str) -> list[date]:
     return found
 
 
-def _dates(lake: Lake) -> set[date]:
+def _dates(lake: Folder) -> set[date]:
     return {part.date for table in _core.TABLES for part in lake.parts(table)}
 
 
@@ -163,15 +175,14 @@ def midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def hindrance(lake: Lake, day: date, now: datetime) -> str | None:
+def hindrance(lake: Folder, day: date, now: datetime) -> str | None:
     """Why more rows of this date may still come."""
     end = midnight(day) + timedelta(days=1)
     if now < end + LATE:
         return "it is not over, or not for an hour"
-    for path in journal.journals(lake.path):
-        begun = datetime.strptime(path.name[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-        if begun < end + LATE:
-            return f"{path.name} may hold rows of it and is not sealed"
+    for name in journal.journal_names(lake.path):
+        if name.begun < end + LATE:
+            return f"{name.path.name} may hold rows of it and is not sealed"
     return None
 
 
@@ -187,7 +198,7 @@ def _by_session(parts: Iterable[Part]) -> dict[str, list[Part]]:
     return found
 
 
-def _todo(lake: Lake, day: date) -> dict[str, dict[str, list[Part]]]:
+def _todo(lake: Folder, day: date) -> dict[str, dict[str, list[Part]]]:
     """Parts of the tables that need merging, by table and session."""
     found = {}
     for table in _core.TABLES:
@@ -201,7 +212,7 @@ class _Day:
     """Compaction of one date."""
 
     def __init__(
-        self, lake: Lake, day: date, folder: Path, report: Report, step: seal.Step, progress: Progress
+        self, lake: Folder, day: date, folder: Path, report: Report, step: seal.Step, progress: Progress
     ) -> None:
         self.lake = lake
         self.day = day
@@ -211,7 +222,7 @@ class _Day:
         self.progress = progress
         self.named: dict[str, dict[str, Any]] = {}
         """What the ledger says of each part of the date: path within the lake, facts and rows."""
-        self.made: dict[str, list[tuple[seal.Part, set[int]]]] = defaultdict(list)
+        self.made: dict[str, list[tuple[seal.SealedPart, set[int]]]] = defaultdict(list)
         """New parts of each session, with the numbers of the journals whose rows they hold."""
         self.plan: dict[str, Any] = {"tables": {}, "swapped": None}
 
@@ -243,7 +254,9 @@ class _Day:
 
     def _read_ledger(self) -> None:
         # A journal that crossed midnight is told of in the next day's ledger.
-        ledger = self.lake.ledger(self.day, self.day + timedelta(days=2))
+        days = (self.day, self.day + timedelta(days=1))
+        paths = [part.path for part in self.lake.parts("ledger") if part.date in days]
+        ledger = pl.scan_parquet(paths, hive_partitioning=False)
         rows = ledger.filter(pl.col("kind").is_in(["sealed", "compacted"])).select("detail", "count").collect()
         for text, count in rows.iter_rows():
             facts = detail(text)
@@ -257,11 +270,11 @@ class _Day:
                 return f"{table}/{final.name} has a folder in it"
         for parts in (parts for table, sessions in todo.items() if table != "ledger" for parts in sessions.values()):
             for part in parts if _mergeable(parts) else []:
-                name = str(part.path.relative_to(self.lake.path))
+                name = part.name
                 facts = self.named.get(name)
                 if facts is None:
                     return f"the ledger does not name {name}; `krakpot verify` says more"
-                if facts.get("sha256") not in (None, seal.digest(part.path)):
+                if facts.get("sha256") not in (None, digest(part.path)):
                     return f"{name} is not the file that was sealed; `krakpot verify` says more"
         return None
 
@@ -288,8 +301,8 @@ class _Day:
         self._ledger()
         self.step("built ledger")
         for folder in (*(self.folder / table for table in self.plan["tables"]), self.folder, self.folder.parent):
-            journal.sync_folder(folder)
-        journal.sync_folder(self.lake.path)
+            sync_folder(folder)
+        sync_folder(self.lake.path)
 
     def _plan(self, table: str, parts: list[Part]) -> None:
         new = sorted(path.name for path in (self.folder / table).iterdir())
@@ -302,8 +315,8 @@ class _Day:
             return
         numbers: set[int] = set()
         for part in parts:
-            name = str(part.path.relative_to(self.lake.path))
-            numbers |= spread(self.named[name]["journals"]) if part.compacted else {part.number}
+            name = part.name
+            numbers |= expand_ranges(self.named[name]["journals"]) if part.compacted else {part.number}
         paths = [part.path for part in parts]
         rows = sum(pq.read_metadata(path).num_rows for path in paths)
         number = _next_number(parts)
@@ -330,13 +343,13 @@ class _Day:
 
     def _write(self, table: str, paths: list[Path], rows: int, begin: Path, rows_max: int | None) -> list[_Written]:
         """Merge parts into files of up to ``rows_max`` rows; the names begin with ``begin``."""
-        frames = whole(merged(paths, table, failed=_unreadable), seal.ROW_GROUP)
+        frames = whole(merged(paths, table, failed=_unreadable), ROW_GROUP)
         frame = next(frames, None)
         written: list[_Written] = []
         done = told = 0
         while frame is not None:
             new = _Written(begin.with_name(f"{begin.name}-{len(written)}.tmp"))
-            with seal.part_writer(frame, new.path) as writer:
+            with part_writer(frame, new.path) as writer:
                 while frame is not None and (rows_max is None or new.rows + frame.height <= rows_max):
                     writer.write_table(frame.to_arrow(), row_group_size=frame.height)
                     new.add(frame)
@@ -345,7 +358,7 @@ class _Day:
                         told = done
                         self.progress(f"{self.day} {table}: {done:,} of {rows:,} rows")
                     frame = next(frames, None)
-            seal.sync_file(new.path)
+            sync_file(new.path)
             written.append(new)
         for path in paths:
             if path.parent == self.folder:
@@ -353,13 +366,13 @@ class _Day:
                 path.unlink()
         return written
 
-    def _name(self, table: str, session: str, number: int, new: _Written) -> seal.Part:
+    def _name(self, table: str, session: str, number: int, new: _Written) -> seal.SealedPart:
         """Give a file its name as a part."""
-        name = f"{journal.stamp(new.ts_from):%H%M%S}-{session}-{COMPACTED}{number}.parquet"
+        name = f"{stamp(new.ts_from):%H%M%S}-{session}-{COMPACTED}{number}.parquet"
         path = self.folder / table / name
         new.path.rename(path)
         part = f"{table}/{self.folder.name}/{name}"
-        return seal.Part(table, part, new.rows, new.first, new.last, new.ts_from, new.ts_to, seal.digest(path))
+        return seal.SealedPart(table, part, new.rows, new.first, new.last, new.ts_from, new.ts_to, digest(path))
 
     def _ledger(self) -> None:
         """The ledger of every session whose parts are new tells of them."""
@@ -373,7 +386,7 @@ class _Day:
                 continue
             frame = pl.concat(
                 [
-                    pl.DataFrame(schema=seal.polars_schema("ledger")),
+                    pl.DataFrame(schema=polars_schema("ledger")),
                     *merged([part.path for part in parts], "ledger", failed=_unreadable),
                 ]
             )
@@ -384,9 +397,9 @@ class _Day:
             ]
             frame = frame.filter(~pl.Series(void, dtype=pl.Boolean))
             rows = _rows(session, self.made[session], int((frame["kind"] == "compacted").sum()))
-            frame = pl.concat([frame, rows]).sort(seal.order("ledger"), maintain_order=True)
+            frame = pl.concat([frame, rows]).sort(order("ledger"), maintain_order=True)
             new = _Written(self.folder / "ledger" / ".new.tmp")
-            seal.write_part(frame, new.path)
+            write_part(frame, new.path)
             new.add(frame)
             self._name("ledger", session, _next_number(parts), new)
         self._plan("ledger", old)
@@ -418,13 +431,13 @@ class _Written:
             self.last = high if self.last is None else max(self.last, high)
 
 
-def _rows(session: str, made: list[tuple[seal.Part, set[int]]], begin: int) -> pl.DataFrame:
+def _rows(session: str, made: list[tuple[seal.SealedPart, set[int]]], begin: int) -> pl.DataFrame:
     """Rows of the ledger that name the new parts, at the time of the last row: a second run gives the same."""
     now = max((part.ts_to for part, _ in made), default=0)
     message = max((part.last for part, _ in made if part.last is not None), default=None)
     rows = [
         {
-            "session": session, "message": message, "entry": seal.COMPACT_ENTRY + n, "ts_recv": now,
+            "session": session, "message": message, "entry": COMPACT_ENTRY + n, "ts_recv": now,
             "kind": "compacted", "ts_from": part.ts_from, "ts_to": part.ts_to, "count": part.rows,
             "detail": json.dumps(
                 {
@@ -436,7 +449,7 @@ def _rows(session: str, made: list[tuple[seal.Part, set[int]]], begin: int) -> p
         }
         for n, (part, numbers) in enumerate(made, begin)
     ]  # fmt: skip
-    return seal.ledger_frame(rows)
+    return ledger_frame(rows)
 
 
 def _next_number(parts: list[Part]) -> int:
@@ -455,9 +468,9 @@ def _unreadable(path: Path, error: Exception) -> None:
 def _write_plan(folder: Path, plan: dict[str, Any]) -> None:
     hidden = folder / f".{PLAN}"
     hidden.write_text(json.dumps(plan) + "\n")
-    seal.sync_file(hidden)
+    sync_file(hidden)
     hidden.replace(folder / PLAN)
-    journal.sync_folder(folder)
+    sync_folder(folder)
 
 
 def _read_plan(folder: Path) -> dict[str, Any] | None:
@@ -467,11 +480,11 @@ def _read_plan(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _folders(lake: Lake) -> list[Path]:
+def _folders(lake: Folder) -> list[Path]:
     return sorted((lake.path / FOLDER).glob("date=*"))
 
 
-def _finish(lake: Lake, report: Report, step: seal.Step) -> None:
+def _finish(lake: Folder, report: Report, step: seal.Step) -> None:
     """Bring to an end what a crash left."""
     for folder in _folders(lake):
         plan = _read_plan(folder)
@@ -482,9 +495,9 @@ def _finish(lake: Lake, report: Report, step: seal.Step) -> None:
             report.finished.append(folder.name.removeprefix("date="))
 
 
-def _swap(lake: Lake, folder: Path, plan: dict[str, Any], step: seal.Step) -> None:
+def _swap(lake: Folder, folder: Path, plan: dict[str, Any], step: seal.Step) -> None:
     """Exchange the folders: the ledger's first, since it is right with the old parts and with the new ones."""
-    with seal.hold(lake.path, exclusive=True):
+    with hold(lake.path, exclusive=True):
         for table in sorted(plan["tables"], key=lambda table: table != "ledger"):
             new, final = folder / table, lake.path / table / folder.name
             old_names, new_names = (set(plan["tables"][table][which]) for which in ("old", "new"))
@@ -495,11 +508,11 @@ def _swap(lake: Lake, folder: Path, plan: dict[str, Any], step: seal.Step) -> No
                 # Sealed since: it goes along.
                 if not (new / name).exists():
                     os.link(final / name, new / name)
-            journal.sync_folder(new)
+            sync_folder(new)
             step(f"linked {table}")
             _exchange(lake, new, final, step)
-            journal.sync_folder(final.parent)
-            journal.sync_folder(folder)
+            sync_folder(final.parent)
+            sync_folder(folder)
             step(f"swapped {table}")
     plan["swapped"] = time.time()
     _write_plan(folder, plan)
@@ -512,7 +525,7 @@ def _renameat2() -> Callable[..., int] | None:
     return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 
 
-def _exchange(lake: Lake, new: Path, final: Path, step: seal.Step) -> None:
+def _exchange(lake: Folder, new: Path, final: Path, step: seal.Step) -> None:
     """Put ``new`` where ``final`` is, in one step where the system can."""
     if final.exists():
         function = _renameat2()
@@ -541,7 +554,7 @@ def _owned(path: Path) -> bool:
 
 
 def _remove(
-    lake: Lake, grace: float, sleep: Callable[[float], object] | None, step: seal.Step, progress: Progress
+    lake: Folder, grace: float, sleep: Callable[[float], object] | None, step: seal.Step, progress: Progress
 ) -> None:
     """Remove what was swapped out once its time is over; without ``sleep`` only where it is over."""
     for folder in _folders(lake):

@@ -16,7 +16,6 @@ recorder that died. The recorder owns the file by an exclusive ``flock`` from be
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import struct
@@ -24,14 +23,14 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
-from krakpot import _core
 from krakpot.errors import StorageError
+from krakpot.lake import lock as locks
+from krakpot.lake.format import JOURNALS, schema, stamp, storage_error
 
 MAGIC = b"KPJ1"
 BLOCK = struct.Struct("<BII")
@@ -39,7 +38,6 @@ BATCHES, END = 1, 2
 KINDS = re.compile(rb"[\x01\x02]")
 DAMAGED = ".damaged"
 """Suffix of a journal that was sealed as far as it could be read."""
-FOLDER = "_journal"
 SUFFIX = ".journal"
 BLOCK_MAX = 1 << 30
 """Bytes of a block that a reader accepts; a flush is a few MB."""
@@ -53,40 +51,29 @@ UNREADABLE = (struct.error, pa.ArrowException, OSError, EOFError, ValueError, In
 """What the content of a block gives that a recorder of another version wrote."""
 STATE = ("path", "rows", "begun", "_file", "_size", "_dirty")
 """Attributes of a writer that are those of its open journal."""
+NAME = re.compile(r"\d{8}T\d{6}-(?P<session>.+)-(?P<number>\d+)\.journal", re.ASCII)
 DAY = 86_400_000_000_000
 
 
-@cache
-def schema(table: str) -> pa.Schema:
-    """Arrow schema of a table, as PyArrow's."""
-    return pa.schema(_core.schema(table))
+class JournalName(NamedTuple):
+    """A journal, by its name."""
+
+    path: Path
+    session: str
+    """Session that wrote it."""
+    number: int
+    """Its number within the session."""
+
+    @property
+    def begun(self) -> datetime:
+        """When it was begun, to the second."""
+        return datetime.strptime(self.path.name[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
 
 
-def stamp(ts: int) -> datetime:
-    """UTC time of nanoseconds since the epoch, to the microsecond."""
-    return datetime.fromtimestamp(ts // 1000 / 1_000_000, tz=UTC)
-
-
-def storage_error(error: OSError, what: str, path: Path, command: str = "krakpot recover") -> StorageError:
-    """Say what failed and what helps: ``command``, when there is room again."""
-    cures = {
-        errno.ENOSPC: f"the disk is full; make room, then run `{command}`",
-        errno.EDQUOT: f"the disk quota is used up; make room, then run `{command}`",
-        errno.EACCES: "permission denied; choose a folder that you may write to",
-        errno.EROFS: "the file system is read-only; choose another folder",
-        errno.ENOENT: "it is gone; was the lake moved or removed?",
-    }
-    cure = cures.get(error.errno or 0, error.strerror or str(error))
-    return StorageError(f"cannot {what}: {cure}", path)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder survive a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def journal_name(path: Path) -> JournalName | None:
+    """Read the name of a journal; None for a file that is not named like one."""
+    name = NAME.fullmatch(path.name)
+    return None if name is None else JournalName(path, name["session"], int(name["number"]))
 
 
 def _write_all(handle: int, data: bytes) -> None:
@@ -100,7 +87,7 @@ class Writer:
 
     def __init__(self, lake: Path, session: str, *, interval: float = 300.0, rows_max: int = ROWS_MAX) -> None:
         """Journals of ``session`` in ``lake``; each is closed after ``interval`` seconds or ``rows_max`` rows."""
-        self.folder = lake / FOLDER
+        self.folder = lake / JOURNALS
         self.session = session
         self.interval = round(interval * 1e9)
         self.rows_max = rows_max
@@ -124,10 +111,10 @@ class Writer:
             self.folder.mkdir(exist_ok=True)
             # Locked before it has its name: nobody ever sees a living journal unlocked.
             self._file = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locks.take(self._file, exclusive=True)
             _write_all(self._file, MAGIC)
             os.rename(hidden, path)
-            sync_folder(self.folder)
+            locks.sync_folder(self.folder)
         except OSError as error:
             if self._file != -1:
                 os.close(self._file)
@@ -248,6 +235,10 @@ class Content:
     """What a journal holds up to its end or its first tear."""
 
     path: Path
+    session: str
+    """Session that wrote it, from its name."""
+    number: int
+    """Its number within the session, from its name."""
     tables: dict[str, list[pa.RecordBatch]] = field(default_factory=dict)
     ended: bool = False
     """Whether its recorder closed it."""
@@ -260,28 +251,22 @@ class Content:
     size: int = 0
     """Bytes of the file."""
 
+    def keep(self, table: str, batch: pa.RecordBatch) -> None:
+        """Add a batch of a table."""
+        self.tables.setdefault(table, []).append(batch)
+
     @property
     def lost(self) -> list[tuple[int, int]]:
         """Offset and number of all bytes that could not be read."""
         tail = [] if self.torn is None else [(self.torn, self.size - self.torn)]
         return [(begin, end - begin) for begin, end in self.holes] + tail
 
-    @property
-    def session(self) -> str:
-        """Session that wrote it, from its name."""
-        return self.path.name.removesuffix(SUFFIX)[16:].rpartition("-")[0]
 
-    @property
-    def number(self) -> int:
-        """Its number within the session, from its name."""
-        return int(self.path.name.removesuffix(SUFFIX).rpartition("-")[2])
-
-
-def _blocks(data: memoryview, at: int, *, search: bool = True) -> Iterator[tuple[int, int, int, memoryview]]:
+def _blocks(data: memoryview, at: int) -> Iterator[tuple[int, int, int, memoryview]]:
     """Kind, offset, end offset and payload of each whole block.
 
-    A tear is at the end; what is spoiled before it was spoiled on the disk, and the blocks behind it are found again by
-    their checksums: ``search``, but not in a file that is being written.
+    A tear is at the end; what is damaged before it was damaged on the disk, and the blocks behind it are found again by
+    their checksums.
     """
     length_max = BLOCK_MAX
     while at + BLOCK.size <= len(data):
@@ -293,7 +278,7 @@ def _blocks(data: memoryview, at: int, *, search: bool = True) -> Iterator[tuple
             at = end
             length_max = BLOCK_MAX
         else:
-            found = KINDS.search(data, at + 1) if search else None
+            found = KINDS.search(data, at + 1)
             if found is None:
                 return
             at = found.start()
@@ -303,10 +288,14 @@ def _blocks(data: memoryview, at: int, *, search: bool = True) -> Iterator[tuple
 def read(path: Path, take: Callable[[str, pa.RecordBatch], object] | None = None) -> Content:
     """Read a journal up to its end, and what is whole of it.
 
-    ``take`` is given each batch, with the name of its table; without it the content has them all. A batch holds on to
-    its whole block.
+    ``take`` is given each batch, with the name of its table; without it the content has them all. A batch keeps its
+    whole block in memory.
     """
-    content = Content(path)
+    name = journal_name(path)
+    if name is None:
+        raise StorageError("the file is not named like a journal; remove it from the folder of the journals", path)
+    content = Content(*name)
+    keep = content.keep if take is None else take
     try:
         data = memoryview(path.read_bytes())
     except OSError as error:
@@ -323,10 +312,7 @@ def read(path: Path, take: Callable[[str, pa.RecordBatch], object] | None = None
                 content.damaged = True
                 break
             for table, batch in batches:
-                if take is None:
-                    content.tables.setdefault(table, []).append(batch)
-                else:
-                    take(table, batch)
+                keep(table, batch)
         if begin > good:
             content.damaged = True
             content.holes.append((good, begin))
@@ -346,25 +332,42 @@ def follow(path: Path, after: int) -> tuple[dict[str, list[pa.RecordBatch]], int
     ``StorageError`` if it cannot be read: a journal that was sealed meanwhile is gone, another version's is not known.
     """
     tables: dict[str, list[pa.RecordBatch]] = {}
-    after = max(after, len(MAGIC))
+    end = max(after, len(MAGIC))
     try:
         with path.open("rb") as file:
-            file.seek(after)
-            data = memoryview(file.read())
+            for batches, until in stream(file, path, after):
+                end = until
+                for table, batch in batches:
+                    tables.setdefault(table, []).append(batch)
     except OSError as error:
         raise storage_error(error, "read the journal", path) from error
-    end = 0
-    for kind, begin, until, payload in _blocks(data, 0, search=False):
+    return tables, end
+
+
+def stream(file: IO[bytes], path: Path, after: int = 0) -> Iterator[tuple[list[tuple[str, pa.RecordBatch]], int]]:
+    """Read an open journal block by block, from byte ``after`` on: the batches of each flush, and where it ends.
+
+    The recorder may be writing: reading ends at the first block that is not whole. No lock is needed, and the file may
+    be removed meanwhile. ``StorageError`` if a block is of another version.
+    """
+    at = max(after, len(MAGIC))
+    file.seek(at)
+    while len(head := file.read(BLOCK.size)) == BLOCK.size:
+        kind, length, crc = BLOCK.unpack(head)
+        # A length that was torn may be any number: read no more than the file has.
+        if kind not in (BATCHES, END) or length > min(BLOCK_MAX, os.fstat(file.fileno()).st_size - at - BLOCK.size):
+            return
+        payload = file.read(length)
+        if len(payload) < length or zlib.crc32(payload, zlib.crc32(bytes([kind]))) != crc:
+            return
+        begin, at = at, at + BLOCK.size + length
         try:
-            batches = _batches(payload) if kind == BATCHES else []
+            batches = _batches(memoryview(payload)) if kind == BATCHES else []
         except UNREADABLE:
-            raise StorageError(
-                f"the block at byte {after + begin} of the journal is of another version", path
-            ) from None
-        for table, batch in batches:
-            tables.setdefault(table, []).append(batch)
-        end = until
-    return tables, after + end
+            raise StorageError(f"the block at byte {begin} of the journal is of another version", path) from None
+        yield batches, at
+        if kind == END:
+            return
 
 
 def _batches(payload: memoryview) -> list[tuple[str, pa.RecordBatch]]:
@@ -395,11 +398,10 @@ def lock(path: Path) -> int | None:
     except OSError as error:
         raise storage_error(error, "lock the journal", path) from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Another sealer may have finished and removed it between the two calls.
-        if path.stat().st_ino == os.fstat(handle).st_ino:
+        if locks.take(handle, exclusive=True) and path.stat().st_ino == os.fstat(handle).st_ino:
             return handle
-    except (BlockingIOError, FileNotFoundError):
+    except FileNotFoundError:
         pass
     os.close(handle)
     return None
@@ -407,4 +409,10 @@ def lock(path: Path) -> int | None:
 
 def journals(lake: Path) -> list[Path]:
     """All journals of a lake, by time."""
-    return sorted((lake / FOLDER).glob("*" + SUFFIX))
+    return [name.path for name in journal_names(lake)]
+
+
+def journal_names(lake: Path) -> list[JournalName]:
+    """All journals of a lake, by time, with what their names tell. Files that are not named like one are left out."""
+    names = map(journal_name, (lake / JOURNALS).glob("*" + SUFFIX))
+    return sorted((name for name in names if name is not None), key=lambda name: name.path)

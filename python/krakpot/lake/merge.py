@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from krakpot.lake.seal import order, polars_schema
+from krakpot.lake.format import order, polars_schema
 
 BLOCK = 4096
 """Rows of a part that are held at a time."""
@@ -88,7 +88,7 @@ def by(table: str) -> list[str]:
 def merged(
     paths: Iterable[Path], table: str, *, columns: list[str] | None = None, failed: Failed
 ) -> Iterator[pl.DataFrame]:
-    """Rows of parts of one session, in the order of ``seal.order``, in frames of any size.
+    """Rows of parts of one session, in the order of ``format.order``, in frames of any size.
 
     ``failed`` is told of a part that cannot be read, or not to its end; if it returns, the others go on.
     ``columns`` hold those of the order.
@@ -130,7 +130,7 @@ def _end(frame: pl.DataFrame, rows: int) -> int:
     return int(places[-1]) if len(places) and places[-1] else rows
 
 
-def spread(ranges: Iterable[Iterable[int]]) -> set[int]:
+def expand_ranges(ranges: Iterable[Iterable[int]]) -> set[int]:
     """Numbers of ``[[0, 2], [5, 5]]``: 0, 1, 2, 5."""
     return {number for begin, end in ranges for number in range(begin, end + 1)}
 

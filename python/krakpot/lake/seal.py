@@ -11,14 +11,12 @@ process of its own, so that sorting and compression cost it neither memory nor p
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,31 +24,31 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from krakpot import _core
-from krakpot.errors import NoLake, StorageError
+from krakpot.errors import StorageError
 from krakpot.lake import journal
+from krakpot.lake.format import (
+    JOURNALS,
+    ROW_GROUP,
+    SEALER_ENTRY,
+    UNCOUNTED,
+    check_lake,
+    digest,
+    hold,
+    order,
+    polars_schema,
+    schema,
+    stamp,
+    storage_error,
+)
+from krakpot.lake.ledger import ledger_frame
+from krakpot.lake.lock import sync_folder
+from krakpot.lake.parquet import text, write_part
 
-FORMAT = "krakpot lake"
-VERSION = 1
-MARKER = "_lake.json"
-ROW_GROUP = 131_072
-"""Rows of a Parquet row group."""
-SEALER_ENTRY = 2**31
-"""Ledger entries from here on are the sealer's."""
-COMPACT_ENTRY = 3 * 2**30
-"""Of these, the ones from here on are of ``krakpot compact``; a sealer's come here after 16 million journals."""
-UNCOUNTED = ("ledger", "checkpoints", "orders_checkpoints")
-"""Tables whose rows the ``alive`` rows do not count."""
-
-DELTA = ("message", "entry", "ts_recv", "ts_event", "ts_order", "trade_id", "ts_from", "ts_to")
-"""Columns that grow by small steps: delta encoding."""
-PLAIN = ("qty", "checksum")
-"""Columns whose values seldom come again: as they are, for zstd alone. All others: dictionary."""
 LONG = ("order_id", "extra", "detail", "frame")
-"""Columns of text or bytes whose values seldom come again and are too long to stand in their views. The text of all
-others is held once, as a category."""
+"""Columns of text or bytes whose values seldom come again and are too long for their views. The text of all other
+columns is held once, as a category."""
 
 Step = Callable[[str], None]
 
@@ -60,8 +58,8 @@ def _no_step(_: str) -> None:
 
 
 @dataclass
-class Part:
-    """A published Parquet file."""
+class SealedPart:
+    """A published Parquet file, and what the ledger says of it."""
 
     table: str
     part: str
@@ -96,123 +94,6 @@ class Report:
         return asdict(self)
 
 
-def _mark() -> str:
-    """What stands in the file that makes a folder a lake."""
-    return json.dumps({"format": FORMAT, "version": VERSION})
-
-
-def open_lake(path: Path) -> None:
-    """Make ``path`` a lake if it is none yet; refuse a format or version that this krakpot does not know."""
-    marker = path / MARKER
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if not marker.exists():
-            if any(child for child in path.iterdir() if not child.name.startswith((".", "_"))):
-                raise NoLake("this folder has other files in it; choose an empty or a new one for the lake", path)
-            hidden = path / f".{MARKER}.{os.getpid()}"
-            hidden.write_text(f"{_mark()}\n")
-            os.replace(hidden, marker)
-        (path / journal.FOLDER).mkdir(exist_ok=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise NoLake("a lake cannot be made here; choose a folder that you may write to", path) from error
-    except OSError as error:
-        raise journal.storage_error(error, "write the lake", path) from error
-    check_lake(path)
-
-
-def check_lake(path: Path) -> None:
-    """Raise ``NoLake`` unless ``path`` is a lake that this krakpot can read."""
-    if not path.is_dir():
-        raise NoLake("there is no such folder; give the folder that `krakpot record --out` wrote", path)
-    try:
-        marker = json.loads((path / MARKER).read_text())
-    except FileNotFoundError:
-        raise NoLake(f"this folder is not a lake: it has no {MARKER}", path) from None
-    except (OSError, ValueError) as error:
-        sentence = f"{MARKER} cannot be read ({error}); if all else is whole, write into it: {_mark()}"
-        raise NoLake(sentence, path) from error
-    if not isinstance(marker, dict) or marker.get("format") != FORMAT:
-        raise NoLake(f"{MARKER} does not name the format {FORMAT!r}", path)
-    if not isinstance(marker.get("version"), int) or marker["version"] > VERSION:
-        raise NoLake(
-            f"the lake has version {marker.get('version')}, this krakpot reads up to {VERSION}; install a newer one",
-            path,
-        )
-
-
-@contextmanager
-def hold(lake: Path, *, exclusive: bool = False, wait: bool = True) -> Iterator[bool]:
-    """Keep the parts of a lake where they are while somebody reads or adds some; exclusive: to move or remove them.
-
-    Gives whether it could be had, which without ``wait`` is not sure.
-    """
-    handle = os.open(lake / MARKER, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(handle)
-
-
-def order(table: str) -> list[str]:
-    """Columns by which the rows of a part are sorted."""
-    return (["symbol"] if table != "assets" else []) + ["session", "message", "entry"]
-
-
-def write_part(frame: pl.DataFrame, path: Path, places: pl.Series | None = None) -> None:
-    """Write one Parquet file, its row groups of ``ROW_GROUP`` rows; then fsync.
-
-    ``places`` are the rows in the order in which they are to stand; so no more than a row group is there twice.
-    """
-    with part_writer(_text(frame.head(0)), path) as writer:
-        for at in range(0, frame.height, ROW_GROUP):
-            group = frame[at : at + ROW_GROUP] if places is None else frame[places[at : at + ROW_GROUP]]
-            writer.write_table(_text(group).to_arrow(), row_group_size=ROW_GROUP)
-    sync_file(path)
-
-
-def _text(frame: pl.DataFrame) -> pl.DataFrame:
-    """Categories as the text that they stand for."""
-    return frame.cast({pl.Categorical: pl.String})
-
-
-def part_writer(like: pl.DataFrame, path: Path) -> pq.ParquetWriter:
-    """Begin a Parquet file with the columns of ``like``: zstd, statistics, an encoding by column.
-
-    docs/decisions/storage.md says what was measured.
-    """
-    return pq.ParquetWriter(
-        path,
-        like.head(0).to_arrow().schema,
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=[name for name in like.columns if name not in (*DELTA, *PLAIN)],
-        column_encoding={name: "DELTA_BINARY_PACKED" for name in like.columns if name in DELTA},
-        data_page_version="2.0",
-        write_statistics=True,
-        store_schema=False,
-    )
-
-
-def sync_file(path: Path) -> None:
-    """Force a file to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _places(rows: pl.DataFrame, table: str) -> pl.Series:
     """The rows in the order of a part."""
     keys = rows.select(order(table)).with_row_index("_place")
@@ -220,14 +101,14 @@ def _places(rows: pl.DataFrame, table: str) -> pl.Series:
     later = (message > message.shift()) | ((message == message.shift()) & (entry >= entry.shift()))
     in_order = pl.col("session").n_unique() == 1, later.slice(1).all(ignore_nulls=False).fill_null(value=False)
     if not keys.select(pl.all_horizontal(in_order)).item():
-        keys = _text(keys).sort("session", "message", "entry", nulls_last=False, maintain_order=True)
+        keys = text(keys).sort("session", "message", "entry", nulls_last=False, maintain_order=True)
     if "symbol" not in keys.columns:
         return keys["_place"]
     # A journal has the rows of its session in their order: most often they need only be dealt out to the symbols.
-    return _text(keys.group_by("symbol").agg("_place")).sort("symbol")["_place"].explode()
+    return text(keys.group_by("symbol").agg("_place")).sort("symbol")["_place"].explode()
 
 
-def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Content, step: Step) -> list[Part]:
+def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Content, step: Step) -> list[SealedPart]:
     """Write and publish the parts of one table: one a UTC day."""
     parts = []
     # Journals close at midnight: almost always there is one day, and then no copy of it.
@@ -239,11 +120,11 @@ def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Conte
         places = _places(rows, table)
         times = rows["ts_recv"].to_physical()
         first, last = int(times.min()), int(times.max())  # type: ignore[arg-type]  # a part has rows
-        begin = journal.stamp(first)
+        begin = stamp(first)
         name = f"{begin:%H%M%S}-{content.session}-{content.number}.parquet"
         final = lake / table / f"date={begin:%Y-%m-%d}" / name
         if not final.exists():
-            hidden = lake / journal.FOLDER / f".{table}-{begin:%Y%m%d}-{name}.tmp"
+            hidden = lake / JOURNALS / f".{table}-{begin:%Y%m%d}-{name}.tmp"
             try:
                 write_part(rows, hidden, places)
                 step(f"written {table}")
@@ -251,14 +132,14 @@ def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Conte
                 with suppress(FileExistsError):
                     os.link(hidden, final)
                 step(f"linked {table}")
-                journal.sync_folder(final.parent)
+                sync_folder(final.parent)
                 hidden.unlink(missing_ok=True)
             except OSError as error:
-                raise journal.storage_error(error, "write a part", final) from error
+                raise storage_error(error, "write a part", final) from error
             step(f"published {table}")
         numbers = rows["message"].drop_nulls()
         parts.append(
-            Part(
+            SealedPart(
                 table,
                 f"{table}/date={begin:%Y-%m-%d}/{name}",
                 rows.height,
@@ -283,7 +164,7 @@ def _after(tables: dict[str, pl.DataFrame]) -> dict[str, int]:
     return {name: n for name, n in after.items() if n}
 
 
-def _ledger_rows(content: journal.Content, parts: list[Part], after: dict[str, int], now: int) -> pl.DataFrame:
+def _ledger_rows(content: journal.Content, parts: list[SealedPart], after: dict[str, int], now: int) -> pl.DataFrame:
     """Rows of the sealer: what was recovered, with the rows that no ``alive`` counts; torn; and every part by name."""
     message = max((part.last for part in parts if part.last is not None), default=None)
     rows: list[dict[str, Any]] = []
@@ -316,20 +197,6 @@ def _ledger_rows(content: journal.Content, parts: list[Part], after: dict[str, i
     return ledger_frame(rows)
 
 
-def ledger_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Rows of the ledger; times are nanoseconds since the epoch."""
-    schema = polars_schema("ledger")
-    plain = {name: pl.Int64() if isinstance(kind, pl.Datetime) else kind for name, kind in schema.items()}
-    return pl.DataFrame(rows, schema=plain).cast(schema)  # type: ignore[arg-type]  # names to types
-
-
-def polars_schema(table: str) -> dict[str, pl.DataType]:
-    """Column types of a table in Polars."""
-    frame = pl.from_arrow(journal.schema(table).empty_table())
-    assert isinstance(frame, pl.DataFrame), "a table gives a frame"
-    return dict(frame.schema)
-
-
 def _read(path: Path) -> tuple[journal.Content, dict[str, pl.DataFrame]]:
     """A journal, and its rows by table.
 
@@ -358,7 +225,7 @@ def _read(path: Path) -> tuple[journal.Content, dict[str, pl.DataFrame]]:
 
 def _copy(table: str, batches: list[pa.RecordBatch]) -> pl.DataFrame:
     """Rows that hold on to no block."""
-    rows = pa.Table.from_batches(batches, journal.schema(table))
+    rows = pa.Table.from_batches(batches, schema(table))
     for n, column in enumerate(rows.schema):
         if column.name in LONG:
             kind = pa.large_binary() if pa.types.is_binary_view(column.type) else pa.large_string()
@@ -378,7 +245,7 @@ def _joined(frames: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.DataFrame([frame.drop_in_place(name).rechunk() for name in frame.columns])
 
 
-def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None = None) -> list[Part]:
+def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None = None) -> list[SealedPart]:
     """Make one journal, which the caller has locked, into parts and remove it (a damaged one: put it aside).
 
     ``step`` is called with the name of each step once it is done.
@@ -386,13 +253,13 @@ def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None
     content, tables = _read(path)
     step("read")
     after = _after(tables)
-    parts: list[Part] = []
+    parts: list[SealedPart] = []
     for table in _core.TABLES:
         if table in tables and table != "ledger":
             # What is written is not held any longer.
             parts += _publish(tables.pop(table), table, lake, content, step)
     empty = pl.DataFrame(schema=polars_schema("ledger"))
-    ledger = _text(tables.get("ledger", empty))
+    ledger = text(tables.get("ledger", empty))
     # The time of the last row, not of this run: sealing again after a crash must give the same part.
     times = [part.ts_to for part in parts]
     if ledger.height:
@@ -407,9 +274,9 @@ def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None
             path.rename(path.with_suffix(journal.DAMAGED))
         else:
             path.unlink()
-        journal.sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
-        raise journal.storage_error(error, "remove the journal", path) from error
+        raise storage_error(error, "remove the journal", path) from error
     step("removed")
     if report is not None:
         report.sealed.append(path.name)
@@ -461,7 +328,7 @@ def _recover(lake: Path, path: Path, report: Report, step: Step, progress: Calla
 def _sweep(lake: Path) -> None:
     """Remove temporary files of sealers that died; those of the living are younger or locked by their journal."""
     owned = {path.name.removesuffix(journal.SUFFIX).partition("-")[2] for path in journal.journals(lake)}
-    for path in (lake / journal.FOLDER).glob(".*.parquet.tmp"):
+    for path in (lake / JOURNALS).glob(".*.parquet.tmp"):
         if not any(path.name.endswith(f"-{name}.parquet.tmp") for name in owned):
             path.unlink(missing_ok=True)
 

@@ -20,8 +20,9 @@ from pathlib import Path
 from krakpot import _core
 from krakpot.config import Config
 from krakpot.errors import StorageError
-from krakpot.lake import journal, seal
+from krakpot.lake import journal
 from krakpot.lake.compact import hindrance, midnight
+from krakpot.lake.format import hold, storage_error
 from krakpot.lake.lake import Lake
 from krakpot.log import LogLine
 from krakpot.record import clock as hostclock
@@ -39,7 +40,7 @@ def check_room(lake: Path, least: int) -> None:
     try:
         found = os.statvfs(lake)
     except OSError as error:
-        raise journal.storage_error(error, "look at the lake", lake) from error
+        raise storage_error(error, "look at the lake", lake) from error
     free = found.f_bavail * found.f_frsize
     if free < least:
         raise StorageError(
@@ -82,7 +83,7 @@ def expire(lake: Path, keep: timedelta, now: datetime) -> list[Removed] | None:
     aside = lake / FOLDER
     if not old and not aside.exists():
         return []
-    with seal.hold(lake, exclusive=True, wait=False) as had:
+    with hold(lake, exclusive=True, wait=False) as had:
         if not had:
             return None
         removed: list[Removed] = []

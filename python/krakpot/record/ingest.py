@@ -23,6 +23,7 @@ import pyarrow as pa
 from krakpot import __version__, _core
 from krakpot.errors import ConfigError
 from krakpot.lake import journal, seal
+from krakpot.lake.format import open_lake
 from krakpot.lake.lake import Lake
 from krakpot.values import nanoseconds
 
@@ -147,7 +148,7 @@ def ingest(
         sentence = f"{path}: has {count} frames and {len(times)} receive times beside it"
         raise ConfigError(sentence)
     session_id = name_session(path, times)
-    seal.open_lake(out)
+    open_lake(out)
     _forget(out, session_id, path)
     seal.recover(out)
     if session_id in Lake(out).sessions():
@@ -232,8 +233,8 @@ def _feed(  # noqa: C901  # one file from its first line to its last, in the ord
 
 def _forget(out: Path, session: str, path: Path) -> None:
     """Remove what an attempt that did not come to its end (killed, disk full) left of a file's session."""
-    for found in journal.journals(out):
-        if journal.Content(found).session == session:
+    for found, name, _ in journal.journal_names(out):
+        if name == session:
             handle = journal.lock(found)
             if handle is None:
                 sentence = f"{path}: is being put into the lake {out} by another process"

@@ -7,34 +7,21 @@ public connection.
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from krakpot import _core
-from krakpot.errors import ConfigError, TokenError
 from krakpot.log import LogLine
+from krakpot.net import level3
 from krakpot.net.backoff import Backoff
-from krakpot.net.tokens import Tokens
+from krakpot.net.level3 import Level3Account, TokenKeeper
 from krakpot.record.client import RecordingContext
 from krakpot.record.pool import ConnectionPool, Shard
 from krakpot.values import LEVEL3
 
-SYMBOLS_MAX = 200
-"""Symbols of one connection, by Kraken's limit."""
 COSTS = {10: 5, 100: 25, 1000: 100}
 """Cost of a subscription by its depth. An account may spend ``level3_rate`` a second."""
-RESYNC_SHARE = 0.1
-"""Share of the rate that resyncs may use, so that a storm of wrong checksums leaves room for first subscriptions."""
-ATTEMPTS = 80
-"""Connection attempts in ten minutes, of 120 in all, that these connections may use up.
-
-The rest is left to the public connections, which must not wait because level 3 is out of service.
-"""
-TOKEN_PAUSE_MAX = 300.0
-"""The longest pause between two requests for a token, seconds."""
 
 
 class Level3Shard(Shard):
@@ -45,37 +32,17 @@ class Level3Shard(Shard):
     ) -> None:
         """``symbols`` are those that it records."""
         self.level3 = pool
-        self._token_request: asyncio.Task[None] | None = None
-        self._tokens_requested = 0
-        """Tokens requested since the last one that was of use."""
-        self._next_request = 0.0
-        """When the next token may be requested, monotonic seconds."""
+        self._keeper = TokenKeeper(pool.account, context.run_task)
         super().__init__(context, pool, number, symbols, backoff)
 
     def _requests(self) -> list[bytes]:
-        return self.session.requests(time.time_ns(), self.level3.budget)
+        return self.session.requests(time.time_ns(), self.level3.account.budget)
 
     def tick(self, now: float) -> None:
         """Also request a token if the session needs one."""
-        session = self.session
-        needed = self.connection is not None and session.token_needed
-        if needed and self._token_request is None and now >= self._next_request:
-            pause = min(TOKEN_PAUSE_MAX, 2.0**self._tokens_requested) if self._tokens_requested else 1.0
-            self._next_request = now + pause
-            self._tokens_requested = min(self._tokens_requested + 1, 16)
-            self._token_request = self.context.run_task(self._set_token(session))
+        if self.connection is not None:
+            self._keeper.tick(self.session, now)
         super().tick(now)
-
-    async def _set_token(self, session: _core.Session) -> None:
-        """Give the session a new token."""
-        try:
-            token = await self.level3.tokens.new()
-        except TokenError as error:
-            session.add_ledger_row("refused", time.time_ns(), channel=LEVEL3, detail=json.dumps({"error": str(error)}))
-        else:
-            session.set_token(token)
-        finally:
-            self._token_request = None
 
     def check(self, now: float) -> None:
         """Also compare the best prices with those of the public channels."""
@@ -88,19 +55,18 @@ class Level3Shard(Shard):
         """Also notice that the token was of use."""
         super().take_counts(final=final)
         if self.counts["in_sync"]:
-            self._tokens_requested = 0
+            self._keeper.worked()
 
     def finish(self, reason: str) -> None:
         """Also stop waiting for a token."""
-        if self._token_request is not None:
-            self._token_request.cancel()
+        self._keeper.close()
         super().finish(reason)
 
 
 class Level3Pool(ConnectionPool):
     """All connections of level 3."""
 
-    attempts = ATTEMPTS
+    attempts = level3.ATTEMPTS
 
     def __init__(
         self, context: RecordingContext, backoff: Backoff, public_sessions: Callable[[], Sequence[_core.Session]]
@@ -110,15 +76,14 @@ class Level3Pool(ConnectionPool):
         config = context.config
         self.url = config.level3_url
         self.public_sessions = public_sessions
-        self.tokens = Tokens(config.rest_url, config.api_key, config.api_secret, tls=context.tls)
-        self.budget = _core.Budget(rate=config.level3_rate, resync_share=RESYNC_SHARE)
+        self.account = Level3Account(config, context.tls)
         self.checked = False
         """Whether the key was tried once. Nothing is written before, in case the exchange refuses it."""
 
     @property
     def capacity(self) -> int:
         """Symbols of one connection."""
-        return SYMBOLS_MAX
+        return level3.SYMBOLS_MAX
 
     def session_options(self) -> dict[str, Any]:
         """Options of its sessions: channel and depth."""
@@ -137,11 +102,7 @@ class Level3Pool(ConnectionPool):
             The exchange refuses the key for good. A temporary failure is only logged.
 
         """
-        try:
-            await self.tokens.new()
-        except TokenError as error:
-            if error.lasting:
-                raise ConfigError(str(error)) from None
+        if (error := await self.account.check()) is not None:
             sentence = f"{error}; trying again when it is needed"
             self.context.log(LogLine(sentence, "token_failure", "warning", error=str(error)))
         self.checked = True

@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 from krakpot import _core
 from krakpot.config import Config
 from krakpot.errors import ConfigError, ConnectionLost, FeedError
-from krakpot.lake import journal, seal
+from krakpot.lake import journal
+from krakpot.lake.format import open_lake
 from krakpot.log import LogLine, LogRateLimit
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import add_counts, supervise, uuid7
@@ -133,7 +134,7 @@ class Recorder:
         except FeedError as error:
             # The environment does not change while this runs, so trying again would never help.
             raise ConfigError(str(error)) from None
-        seal.open_lake(config.out)
+        open_lake(config.out)
         disk.check_room(config.out, config.min_free)
         loop = asyncio.get_running_loop()
         self._writer = WriterThread(
@@ -379,7 +380,7 @@ class Recorder:
         if self.shards is not None:
             states = self.shards.states()
             total |= {key: states[key] for key in ("in_sync", "waiting", "connections", "down")}
-            total["refused"] = sum(shard.counts.get("rejected", 0) for shard in self.shards.shards)
+            total["rejected"] = sum(shard.counts.get("rejected", 0) for shard in self.shards.shards)
         if self.redundant is not None:
             total["redundant"] = self.redundant.states()
         if self.level3 is not None:

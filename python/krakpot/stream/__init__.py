@@ -1,1 +1,1 @@
-"""What a strategy sees, wherever the data comes from."""
+"""What a strategy sees, from any source: events, books, and the stream that delivers them."""

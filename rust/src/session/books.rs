@@ -338,13 +338,13 @@ impl Books {
     }
 
     /// The messages of one frame of the book channel or of level 3.
-    pub(super) fn messages<B: BookChannel>(
+    pub(super) fn messages<'d, B: BookChannel>(
         &mut self,
         options: &Options,
         symbols: &mut Symbols,
         subscriptions: &mut Subscriptions,
         out: &mut Output,
-        (kind, data, entries): (Kind, &[BookData<'_>], &[B::Entry<'_>]),
+        (kind, data, entries): (Kind, impl IntoIterator<Item = &'d BookData<'d>>, &[B::Entry<'_>]),
     ) {
         out.count(B::CHANNEL.name());
         let mut first = 0;
@@ -621,7 +621,7 @@ fn tell_rule<B: BookChannel>(symbol: &mut Symbol, out: &mut Output) {
 
 /// A message may be lost: one named an order that is not held, or added one that is, or could not be read. What the
 /// checksum covers still holds, so the book stays in sync until it is unsubscribed, to be subscribed again.
-fn doubt<B: BookChannel>(symbol: &mut Symbol, out: &mut Output, what: &'static str, count: u64) -> Effect {
+pub(super) fn doubt<B: BookChannel>(symbol: &mut Symbol, out: &mut Output, what: &'static str, count: u64) -> Effect {
     if !B::slot_mut(symbol).newly_doubted() {
         return Effect::None;
     }
@@ -638,10 +638,7 @@ pub(super) fn unreadable(
     error: &Error,
     frame: &[u8],
 ) -> Vec<(usize, Channel, Effect)> {
-    // JSON that is no message, or a message of another channel, concerns no book.
-    if let Error::Shape { channel, .. } = error
-        && !matches!(channel.as_str(), "book" | "level3")
-    {
+    if !error.may_concern_books() {
         return Vec::new();
     }
     let named = book_named_in(frame);
@@ -654,22 +651,23 @@ pub(super) fn unreadable(
         (Some((Some(channel), _)), Some(i)) => {
             vec![(i, channel, doubt::<Orders>(&mut symbols.all[i], out, UNREADABLE, 1))]
         }
-        _ => {
-            let mut doubted = Vec::new();
-            for (i, symbol) in symbols.all.iter_mut().enumerate() {
-                let books =
-                    [(symbol.book.newly_doubted(), Channel::Book), (symbol.orders.newly_doubted(), Channel::Level3)];
-                let books = books.into_iter().filter(|(newly, _)| *newly);
-                doubted.extend(books.map(|(_, channel)| (i, channel, Effect::Doubt(UNREADABLE))));
-            }
-            if !doubted.is_empty() {
-                // One row, without a symbol, is about all.
-                let row = out.ledger_row(LedgerKind::Doubt, None, "").count(doubted.len() as u64);
-                out.add_ledger_row(row.reason(UNREADABLE));
-            }
-            doubted
-        }
+        _ => doubt_all(symbols, out, UNREADABLE),
     }
+}
+
+/// Any book may have changed. One row, without a symbol, is about all.
+pub(super) fn doubt_all(symbols: &mut Symbols, out: &mut Output, what: &'static str) -> Vec<(usize, Channel, Effect)> {
+    let mut doubted = Vec::new();
+    for (i, symbol) in symbols.all.iter_mut().enumerate() {
+        let books = [(symbol.book.newly_doubted(), Channel::Book), (symbol.orders.newly_doubted(), Channel::Level3)];
+        let books = books.into_iter().filter(|(newly, _)| *newly);
+        doubted.extend(books.map(|(_, channel)| (i, channel, Effect::Doubt(what))));
+    }
+    if !doubted.is_empty() {
+        let row = out.ledger_row(LedgerKind::Doubt, None, "").count(doubted.len() as u64);
+        out.add_ledger_row(row.reason(what));
+    }
+    doubted
 }
 
 /// A message of books that cannot be held: the book is out of sync; after two such snapshots the symbol is given up.

@@ -18,6 +18,7 @@ mod subscriptions;
 mod liveness;
 mod feeds;
 mod books;
+mod refused;
 mod pairs;
 
 use self::books::{Books, Fast};
@@ -206,7 +207,7 @@ impl Session {
             match Books::update(options, symbols, out, kind, &data, entries) {
                 Fast::Taken(i, effect) => subscriptions.follow(options, symbols, out, (i, Channel::Book, effect)),
                 Fast::NotTaken => {
-                    let message = (kind, std::slice::from_ref(&data), decoder.levels());
+                    let message = (kind, std::iter::once(&data), decoder.levels());
                     books.messages::<Book>(options, symbols, subscriptions, out, message);
                 }
             }
@@ -450,36 +451,36 @@ fn handle(
 ) {
     match message {
         Message::Book(kind, data) => {
-            books.messages::<Book>(options, symbols, subscriptions, out, (*kind, data, entries.levels));
+            books.messages::<Book>(options, symbols, subscriptions, out, (*kind, data.taken(), entries.levels));
         }
         Message::Level3(kind, data) => {
-            books.messages::<Orders>(options, symbols, subscriptions, out, (*kind, data, entries.orders));
+            books.messages::<Orders>(options, symbols, subscriptions, out, (*kind, data.taken(), entries.orders));
         }
         Message::Trade(kind, data) => {
             out.count("trade");
-            for (i, trade) in data.iter().enumerate() {
-                feeds::trade(options, symbols, subscriptions, out, (*kind, trade, i));
+            for (i, trade) in &data.taken {
+                feeds::trade(options, symbols, subscriptions, out, (*kind, trade, *i));
             }
         }
         Message::Ticker(kind, data) => {
             out.count("ticker");
-            for (i, ticker) in data.iter().enumerate() {
-                feeds::ticker(options, symbols, subscriptions, out, (*kind, ticker, i));
+            for (i, ticker) in &data.taken {
+                feeds::ticker(options, symbols, subscriptions, out, (*kind, ticker, *i));
             }
         }
         Message::Ohlc(kind, time, data) => {
             out.count("ohlc");
-            for (i, ohlc) in data.iter().enumerate() {
-                feeds::ohlc(options, symbols, subscriptions, out, (*kind, *time, ohlc, i));
+            for (i, ohlc) in &data.taken {
+                feeds::ohlc(options, symbols, subscriptions, out, (*kind, *time, ohlc, *i));
             }
         }
         Message::Instrument(kind, assets, listed) => {
             out.count("instrument");
-            for (i, asset) in assets.iter().enumerate() {
-                pairs::asset(out, asset, i);
+            for (i, asset) in &assets.taken {
+                pairs::asset(out, asset, *i);
             }
-            for (i, pair) in listed.iter().enumerate() {
-                pairs.listed(options, symbols, subscriptions, out, (pair, i));
+            for (i, pair) in &listed.taken {
+                pairs.listed(options, symbols, subscriptions, out, (pair, *i));
             }
             if *kind == Kind::Snapshot {
                 subscriptions.instrument_came();
@@ -488,8 +489,8 @@ fn handle(
         }
         Message::Status(data) => {
             out.count("status");
-            for (i, status) in data.iter().enumerate() {
-                *system = Some(feeds::status(out, status, i));
+            for (i, status) in &data.taken {
+                *system = Some(feeds::status(out, status, *i));
             }
         }
         Message::Heartbeat => out.count("heartbeat"),
@@ -498,5 +499,8 @@ fn handle(
             subscriptions.reply(options, symbols, out, reply);
         }
         Message::Other(channel) => out.count(channel),
+    }
+    for effect in refused::items(symbols, out, message) {
+        subscriptions.follow(options, symbols, out, effect);
     }
 }

@@ -18,7 +18,7 @@ use crate::table::ledger::LedgerKind;
 use crate::table::rows::{Cell, Place, Rows, word};
 use crate::table::schema::Table;
 use crate::wire::json::write_text;
-use crate::wire::message::{Kind, Side};
+use crate::wire::message::{Kind, Refused, Side};
 use crate::wire::secret::Secret;
 
 /// A row of the ledger, for the caller.
@@ -353,9 +353,41 @@ impl Output {
             // Writing to a String cannot fail.
             let _ = write!(facts, ",\"bytes\":{}}}", frame.len());
         }
-        let kind = if matches!(error, Error::Limit { .. }) { LedgerKind::Limit } else { LedgerKind::DecodeError };
+        let kind = error_kind(error);
         let (name, channel) = book.map_or(("", None), |(name, channel)| (name, Some(channel)));
         self.add_ledger_row(self.ledger_row(kind, channel, name).count(1).detail(facts));
+    }
+
+    /// Counts an item of a message that could not be read; the ledger names it.
+    pub(super) fn refuse_item(&mut self, channel: &'static str, refused: &Refused) {
+        self.counts.errors += 1;
+        if self.error_rows >= limits::ERROR_ROWS_MAX {
+            self.errors_without_row += 1;
+            return;
+        }
+        self.error_rows += 1;
+        let Refused { array, index, symbol, field, error, excerpt } = refused;
+        let mut facts = detail("error", &error.to_string());
+        facts.pop();
+        // Writing to a String cannot fail.
+        let _ = write!(facts, ",\"field\":\"{field}\",\"array\":\"{array}\",\"index\":{index},\"excerpt\":");
+        write_text(excerpt, &mut facts);
+        // A row of a book channel that names a symbol ends its book. This book is only in doubt, which is a row of its own.
+        let ends_book = matches!(channel, "book" | "level3");
+        if let (true, Some(symbol)) = (ends_book, symbol) {
+            facts.push_str(",\"symbol\":");
+            write_text(symbol, &mut facts);
+        }
+        facts.push('}');
+        let symbol = symbol.as_deref().filter(|_| !ends_book).unwrap_or_default();
+        let row = self.ledger_row(error_kind(error), None, symbol).count(1).detail(facts);
+        self.add_ledger_row(LedgerRow { channel: Some(channel.into()), ..row });
+    }
+
+    /// Counts items that could not be read and are not named.
+    pub(super) fn refuse_unnamed(&mut self, items: u64) {
+        self.counts.errors += items;
+        self.errors_without_row += items;
     }
 
     /// Data of a channel comes, or is not to come any more: from the last frame of the session before until now nothing of
@@ -396,6 +428,11 @@ impl Output {
         self.alive_message = next;
         self.last_alive = now;
     }
+}
+
+/// The kind of the ledger row about bytes that were refused.
+const fn error_kind(error: &Error) -> LedgerKind {
+    if matches!(error, Error::Limit { .. }) { LedgerKind::Limit } else { LedgerKind::DecodeError }
 }
 
 /// A JSON object of one text.

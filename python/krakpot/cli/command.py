@@ -1,0 +1,232 @@
+"""How a command runs: how its arguments are read, what it prints when something is wrong, and its exit code.
+
+Exit codes: 0 all is well, 1 something was found wrong, 2 wrong use, 130 interrupted. An error is one sentence on
+standard error; with ``--json`` it is ``{"error": {"kind": …, "message": …, "retryable": …}}`` on standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import click
+
+from krakpot import values
+from krakpot.errors import ConfigError, ConnectionLost, FeedError, KrakpotError, NoLake, StorageError, TokenError
+
+FOUND_WRONG, WRONG_USE, INTERRUPTED = 1, 2, 130
+
+
+class Interrupted(Exception):
+    """Ctrl-C ended a command; the sentence says what became of its work."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error as a command reports it."""
+
+    kind: str
+    message: str
+    exit_code: int
+    retryable: bool = False
+    """Whether the same command may succeed later, without a change."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure | None:
+        """What an error means for people; None for a fault of krakpot itself, whose traceback should be reported."""
+        for kinds, kind, exit_code, retryable in _KINDS:
+            if isinstance(error, kinds):
+                if isinstance(error, TokenError):
+                    retryable = not error.lasting  # noqa: PLW2901  # the error knows better than its class
+                return cls(kind, _one_line(_sentence(error)), exit_code, retryable)
+        return None
+
+    def report(self, *, as_json: bool) -> NoReturn:
+        """Print it, and end the process."""
+        if as_json:
+            facts = {"kind": self.kind, "message": self.message, "retryable": self.retryable}
+            click.echo(json.dumps({"error": facts}))
+        else:
+            click.echo(f"krakpot: {self.message}", err=True)
+        sys.exit(self.exit_code)
+
+
+_KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, int, bool], ...] = (
+    (click.ClickException, "usage", WRONG_USE, False),
+    (ConfigError, "config", WRONG_USE, False),
+    (NoLake, "no_lake", WRONG_USE, False),
+    (StorageError, "storage", FOUND_WRONG, False),
+    (TokenError, "token", FOUND_WRONG, True),
+    (ConnectionLost, "connection", FOUND_WRONG, True),
+    (FeedError, "feed", FOUND_WRONG, True),
+    (KrakpotError, "krakpot", FOUND_WRONG, False),
+    ((Interrupted, KeyboardInterrupt, click.Abort), "interrupted", INTERRUPTED, True),
+    (OSError, "storage", FOUND_WRONG, False),
+    # Functions of the package say with it which argument is wrong.
+    (ValueError, "config", WRONG_USE, False),
+)
+"""Errors, the most special ones first: kind, exit code, whether to try again."""
+
+
+def _sentence(error: BaseException) -> str:
+    """An error's text, with the cure where the error cannot know it."""
+    if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter):
+        # The reader of the value says what is allowed.
+        return f"{error.param.opts[0] if error.param is not None else error.param_hint}: {error.message}"
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx is not None else "krakpot"
+        # As the module is run, it is not called what people call it.
+        path = path.replace("python -m krakpot", "krakpot")
+        text = error.format_message().rstrip(".")
+        return f"{text[:1].lower()}{text[1:]}; see `{path} --help`"
+    if isinstance(error, OSError) and error.strerror:
+        name = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror[0].lower()}{error.strerror[1:]}{name}"
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return "interrupted"
+    return str(error) or type(error).__name__
+
+
+def _one_line(text: str) -> str:
+    """A text on one line that any terminal can show."""
+    text = " ".join(text.split())
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _damaged(error: Exception) -> bool:
+    """Whether Polars or PyArrow could not read a file; neither is imported to ask."""
+    names = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
+    return bool(names & {"polars.ComputeError", "pyarrow.ArrowException"})
+
+
+class Command(click.Command):
+    """A command of krakpot; ``interrupted`` says what became of its work after Ctrl-C."""
+
+    def __init__(self, *args: Any, interrupted: str = "nothing was changed", **options: Any) -> None:
+        """Take what click takes."""
+        super().__init__(*args, **options)
+        self.interrupted = interrupted
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; an error that names no lake names the lake that was given."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted: {self.interrupted}") from None
+        except BrokenPipeError:
+            # Click's: the reader of the output has seen enough of it.
+            raise
+        except Exception as error:
+            lake = ctx.params.get("lake")
+            if lake is not None and (_damaged(error) or isinstance(error, OSError)):
+                reason = str(error).partition("\n")[0]
+                sentence = f"a part cannot be read ({reason}); `krakpot verify {lake}` names it"
+                raise StorageError(sentence, lake) from error
+            raise
+
+
+class Commands(click.Group):
+    """The commands in the order in which a newcomer meets them; every error of them is one sentence."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click hands it over
+        """Keep the order of definition."""
+        return list(self.commands)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: FBT001, FBT002  # click's signature
+        **extra: Any,
+    ) -> Any:
+        """Run a command and end the process with its exit code, as ``krakpot`` does."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        if not standalone_mode:
+            return super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
+        try:
+            code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
+        except BrokenPipeError:
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            failure = Failure.of(error)
+            if failure is None or os.environ.get("KRAKPOT_DEBUG"):
+                raise
+            failure.report(as_json="--json" in arguments)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+class Value(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.5 on
+    """A value that one of the readers of ``krakpot.values`` reads."""
+
+    def __init__(self, read: Callable[[object], Any], form: str) -> None:
+        """``form`` is what help shows: ``DURATION``."""
+        self.read = read
+        self.name = form.lower()
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it; click reports what is allowed."""
+        try:
+            return self.read(value)
+        except ValueError as error:
+            self.fail(f"{values.shown(value)} is not allowed; allowed is {error}", param, ctx)
+
+
+class TimeValue(click.ParamType):  # type: ignore[type-arg]  # as above
+    """A time, to nanoseconds since the epoch."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it; the sentence of the reader says how to write a time."""
+        try:
+            return values.nanoseconds(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+FOLDER = Value(values.folder, "FOLDER")
+FILE = Value(values.file, "FILE")
+DURATION = Value(values.duration, "DURATION")
+PATTERNS = Value(values.patterns, "PATTERNS")
+TIME = TimeValue()
+SEED = Value(values.whole_number(0, (1 << 64) - 1), "NUMBER")
+PAIRS = Value(values.whole_number(1, values.EXCHANGE_PAIRS_MAX), "NUMBER")
+RATE = Value(values.number(1, 10_000_000), "NUMBER")
+PORT = Value(values.whole_number(0, values.PORTS - 1), "PORT")
+
+lake_argument = click.argument("lake", type=FOLDER)
+
+
+def read(reader: Callable[[Any], Any], value: object, place: str) -> Any:
+    """What a reader makes of a value; ``ConfigError`` names its place and what is allowed."""
+    try:
+        return reader(value)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {values.shown(value)} is not allowed; allowed is {error}") from None
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option ``--json``."""
+    return click.option("--json", "json_", is_flag=True, help="Print one JSON object on standard output.")(command)
+
+
+def print_json(facts: object) -> None:
+    """Print the one JSON object of a command."""
+    click.echo(json.dumps(facts, default=str))
+
+
+def checksums(counts: dict[str, dict[str, int]]) -> str:
+    """How many checksums were right: of books, and of level 3 where there is any."""
+    parts = [
+        f"{channel} checksums {checked['ok']:,} ok, {checked['bad']:,} bad"
+        for channel, checked in counts.items()
+        if channel == "book" or checked["ok"] + checked["bad"]
+    ]
+    return ", ".join(parts)

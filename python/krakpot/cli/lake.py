@@ -1,0 +1,345 @@
+"""Commands on a lake: ``ingest``, ``verify``, ``compare``, ``recover``, ``coverage``, ``book``, ``compact``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from krakpot import values
+from krakpot.cli.command import (
+    DURATION,
+    FILE,
+    FOLDER,
+    FOUND_WRONG,
+    TIME,
+    Command,
+    Value,
+    checksums,
+    json_option,
+    lake_argument,
+    print_json,
+    read,
+)
+from krakpot.errors import ConfigError
+
+
+@click.command(
+    cls=Command, interrupted="the file that was being read is not in the lake, those before it are; run it again"
+)
+@click.argument("frames", nargs=-1, required=True, type=FILE)
+@click.option("--out", type=FOLDER, default="data", show_default=True, help="Folder of the lake.")
+@click.option("--precision", multiple=True, help="Decimals, where the frames have no instrument message: BTC/USD=1,8.")
+@click.option(
+    "--depth",
+    type=Value(values.number_of(values.DEPTHS), "LEVELS"),
+    help=f"Book depth, where the frames have no ack: {values.alternatives(values.DEPTHS)}.",
+)
+@click.option("--raw", is_flag=True, help="Keep every frame as well, byte for byte.")
+@json_option
+def ingest(
+    frames: tuple[Path, ...], out: Path, precision: tuple[str, ...], depth: int | None, *, raw: bool, json_: bool
+) -> int:
+    """Put recorded frames into a lake, through the same session as live.
+
+    FRAMES are files with one frame per line (.jsonl or .jsonl.zst). Receive times may lie beside them in .recv_ns, one
+    per line, nanoseconds since the epoch.
+
+    \b
+    krakpot ingest frames.jsonl --out lake
+    krakpot ingest *.jsonl.zst --precision BTC/USD=1,8 --depth 10
+    """
+    from krakpot.cli.bar import Bar
+    from krakpot.net.client import add_counts
+    from krakpot.record import ingest as module
+
+    decimals = read(values.precision, precision, "--precision")
+    total: dict[str, Any] = {}
+    skipped = 0
+    files = []
+    for path in frames:
+        # What a packed file unpacks to is not known before.
+        length = path.stat().st_size if path.suffix == ".jsonl" and path.is_file() else 0
+        with Bar(f"ingest {path}", quiet=json_) as bar:
+            progress = partial(_bytes_read, bar, length)
+            result = module.ingest(path, out, precision=decimals, depth=depth, raw=raw, progress=progress)
+        total = add_counts(total, result.counts)
+        skipped += result.skipped
+        files.append(
+            {"file": str(path), "session": result.session, "skipped": result.skipped, "remarks": result.remarks}
+        )
+        if not json_:
+            click.echo(
+                f"{path}: {result.counts['frames']:,} frames, {checksums(result.counts['checksums'])}, "
+                f"{result.counts['unchecked']:,} unchecked, {result.counts['errors']:,} errors, "
+                f"{result.skipped} lines skipped"
+            )
+            for remark in result.remarks[:20]:
+                click.echo(f"  {remark}")
+    if json_:
+        keys = ("frames", "messages", "rows", "checksums", "unchecked", "errors", "gaps")
+        print_json({key: total[key] for key in keys} | {"skipped": skipped, "files": files, "lake": str(out)})
+    return FOUND_WRONG if any(checked["bad"] for checked in total["checksums"].values()) or skipped else 0
+
+
+def _bytes_read(bar: Callable[[int, int, str], None], length: int, done: int, _frames: int) -> None:
+    """Show how far a file is read."""
+    bar(done, length, "bytes")
+
+
+@click.command(cls=Command)
+@lake_argument
+@click.option("--strict", is_flag=True, help="Any bad checksum fails, even one that the ledger records.")
+@click.option("--threads", type=Value(values.whole_number(1, 256), "NUMBER"), help="Default: one per core.")
+@json_option
+def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int:
+    """Prove a lake from its parts alone.
+
+    Rebuilds every book, computes every checksum again, and compares the ledger's counts with the rows that are there.
+    Exit 0: every message is right, or the ledger says why not; 1: something is wrong or missing.
+
+    \b
+    krakpot verify data                           also while a recorder is writing into it
+    krakpot verify data --strict --json           for a job that must see every bad checksum
+    """
+    from krakpot.cli.bar import Bar
+    from krakpot.lake import verify as module
+
+    with Bar("verify", quiet=json_) as bar:
+        report = module.verify(lake, strict=strict, threads=threads, progress=bar.note)
+    if json_:
+        print_json(report.to_dict())
+        return 0 if report.proved else FOUND_WRONG
+    rows = ", ".join(f"{n:,} {table}" for table, n in report.rows.items())
+    click.echo(f"{report.sessions} sessions, {report.frames:,} messages; rows: {rows or 'none'}")
+    click.echo(
+        f"{checksums(report.checksums)}, {report.unchecked:,} unchecked; "
+        f"{report.checkpoints:,} checkpoints; {report.gaps:,} gaps; {report.errors:,} errors"
+    )
+    for note in report.notes:
+        click.echo(f"note: {note}")
+    for problem in report.problems:
+        click.echo(f"wrong: {problem}")
+    if report.more_problems:
+        click.echo(f"wrong: and {report.more_problems} more")
+    click.echo("proved" if report.proved else "not proved")
+    return 0 if report.proved else FOUND_WRONG
+
+
+@click.command(cls=Command)
+@lake_argument
+@click.option(
+    "--symbols", default="*", show_default=True, help="Patterns of pairs, separated by commas: BTC/*,ETH/USD."
+)
+@click.option("--from", "start", type=TIME, help="Only what was received from this time on, RFC 3339, UTC.")
+@click.option("--to", "end", type=TIME, help="Only what was received before this time.")
+@click.option("--window", default="5s", type=DURATION, show_default=True, help="Largest difference of two times.")
+@click.option("--out", type=FOLDER, help="Folder for report.html and matches.parquet.")
+@click.option("--live", is_flag=True, help="Follow a lake that is being recorded, until Ctrl-C.")
+@click.option("--for", "duration", type=DURATION, help="With --live: how long.")
+@click.option("--span", default="1m", type=DURATION, show_default=True, help="With --live: the time that is compared.")
+@json_option
+def compare(
+    lake: Path, symbols: str, start: int | None, end: int | None, window: float, out: Path | None,
+    duration: float | None, span: float, *, live: bool, json_: bool,
+) -> int:  # fmt: skip
+    """Compare level 3 with the book channel: do the orders give the published book, and which one is earlier.
+
+    Latency is the book channel's time minus level 3's: positive means that the book channel is later. Exit 0: every
+    book state that could be compared is there; 1: one is not, or a book was wrong; 2: the lake does not have both.
+
+    \b
+    krakpot compare data --out report                     a page with pictures, and every pair as Parquet
+    krakpot compare data --symbols BTC/USD --from 2026-11-22T10:00Z --to 2026-11-22T11:00Z
+    krakpot compare data --live                           while it is being recorded
+    """
+    from krakpot.cli.bar import Bar
+    from krakpot.cli.screen import Screen
+    from krakpot.compare import compare as module
+    from krakpot.compare import html as compare_page
+    from krakpot.compare import live as compare_live
+    from krakpot.compare.text import lines
+    from krakpot.lake.lake import Lake
+
+    width = round(window * 1e9)
+    opened = Lake(lake)
+    if live:
+        if start is not None or end is not None:
+            raise ConfigError("--live compares the latest time; leave --from and --to out")
+        with Screen(quiet=json_) as screen:
+            report = compare_live.follow(
+                opened,
+                symbols,
+                span=span,
+                window=width,
+                seconds=duration,
+                show=screen.text if not json_ else lambda lines: None,
+            )
+        if report is None:
+            raise ConfigError(module.lacking(lake, "rows of one of the channels"))
+    else:
+        with Bar("compare", quiet=json_) as bar:
+            report = module.compare(opened, symbols, start, end, window=width, progress=bar.note)
+    written = [] if out is None else compare_page.write(report, out)
+    if json_:
+        print_json(report.to_dict() | {"files": [str(path) for path in written]})
+    else:
+        for line in [*lines(report), *(f"written: {path}" for path in written)]:
+            click.echo(line)
+    return 0 if report.equal else FOUND_WRONG
+
+
+@click.command(
+    cls=Command, interrupted="journals that are sealed stay sealed, the others are as they were; run it again"
+)
+@lake_argument
+@json_option
+def recover(lake: Path, *, json_: bool) -> int:
+    """Seal the journals that a recorder left behind when it died.
+
+    Safe at any time, any number of times; the journals of running recorders are left alone. `krakpot record` also does
+    it when it starts.
+
+    \b
+    krakpot recover data
+    krakpot recover data --json                   which journals, how many rows, what was torn
+    """
+    from krakpot.lake import seal
+
+    report = seal.recover(
+        lake, progress=(lambda name: None) if json_ else lambda name: click.echo(f"sealing {name}", err=True)
+    )
+    if json_:
+        print_json(report.to_dict())
+        return 0
+    click.echo(
+        f"{len(report.sealed)} journals sealed ({len(report.recovered)} left by a recorder that died), "
+        f"{report.rows:,} rows"
+    )
+    for torn in report.torn:
+        click.echo(f"{torn['journal']}: torn at byte {torn['offset']:,}; {torn['bytes']:,} bytes are lost")
+    if report.alive:
+        click.echo(f"{len(report.alive)} journals belong to running recorders and were left alone")
+    return 0
+
+
+@click.command(cls=Command)
+@lake_argument
+@click.option("--symbol", help="Only this pair.")
+@json_option
+def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
+    """Show for which times the lake has data, and why each span ended.
+
+    \b
+    krakpot coverage data
+    krakpot coverage data --symbol BTC/USD --json
+    """
+    import polars as pl
+
+    from krakpot.lake.lake import Lake
+
+    opened: Lake = Lake(lake)
+    frame = opened.coverage()
+    if symbol is not None:
+        opened.check_symbols([symbol])
+        frame = frame.filter(pl.col("symbol") == symbol)
+    if json_:
+        text = frame.with_columns(pl.col("ts_from", "ts_to").dt.strftime("%Y-%m-%dT%H:%M:%S%.9fZ"))
+        print_json({"coverage": text.to_dicts()})
+        return 0
+    click.echo(f"{'channel':<9}{'symbol':<16}{'from (UTC)':<25}{'to (UTC)':<25}ended by")
+    for row in frame.iter_rows(named=True):
+        begin, end = (f"{row[name]:%Y-%m-%d %H:%M:%S.%f}"[:-3] for name in ("ts_from", "ts_to"))
+        click.echo(f"{row['channel']:<9}{row['symbol']:<16}{begin:<25}{end:<25}{row['reason']}")
+    click.echo(f"{frame.height} spans")
+    return 0
+
+
+@click.command(cls=Command)
+@lake_argument
+@click.option("--symbol", required=True, help="The pair: BTC/USD.")
+@click.option(
+    "--at",
+    required=True,
+    type=TIME,
+    help="The time, up to nine decimals; without a zone it is UTC: 2026-08-02T03:36:00.250.",
+)
+@click.option(
+    "--depth",
+    default=10,
+    type=Value(values.whole_number(1, 1000), "LEVELS"),
+    show_default=True,
+    help="Levels per side.",
+)
+@click.option(
+    "--by",
+    default="recv",
+    type=Value(values.word_of(("recv", "event")), "WORD"),
+    show_default=True,
+    help="Whose clock: recv, when this machine received it; event, the exchange's time.",
+)
+@click.option(
+    "--channel",
+    default="book",
+    type=Value(values.word_of(("book", "level3")), "WORD"),
+    show_default=True,
+    help="book, or level3: the book that follows from its orders.",
+)
+@json_option
+def book(lake: Path, symbol: str, at: int, depth: int, by: Any, channel: str, *, json_: bool) -> int:
+    """Show the book of a pair as it was: after the last message up to the time, with every checksum proved.
+
+    Exit 1: there is no book at that time; it says why.
+
+    \b
+    krakpot book data --symbol BTC/USD --at 2026-08-02T03:36:00.250
+    krakpot book data --symbol BTC/USD --at 2026-08-02T03:36:21.367893600 --depth 5 --by event --json
+    """
+    from krakpot.lake.lake import Lake
+
+    found = Lake(lake).book_at(symbol, at, depth=depth, by=by, channel=channel)
+    if json_:
+        print_json(found.to_dict())
+    else:
+        for line in found.lines():
+            click.echo(line)
+    return 0 if found.reason is None else FOUND_WRONG
+
+
+@click.command(cls=Command, interrupted="days that are done stay done, the day in work is as it was; run it again")
+@lake_argument
+@click.option("--dates", help="2026-08-01, 2026-08-01..2026-08-31, or several with commas. Default: all past days.")
+@click.option("--grace", default="10m", show_default=True, help="How long the old parts are kept; 0: not at all.")
+@json_option
+def compact(lake: Path, dates: str | None, grace: str, *, json_: bool) -> int:
+    """Merge the many parts of past days into few.
+
+    Safe at any time, any number of times, beside a running recorder; the next run finishes what was interrupted. Needs
+    free space for a copy of the largest day. Exit 1: a day had to be left as it is.
+
+    \b
+    krakpot compact data                                  all past days
+    krakpot compact data --dates 2026-08-01..2026-08-31 --grace 0
+    """
+    from krakpot.cli.bar import Bar
+    from krakpot.cli.screen import size
+    from krakpot.lake import compact as module
+
+    wait = 0.0 if grace in ("0", "0s") else read(values.duration, grace, "--grace")
+    chosen = None if dates is None else read(module.days, dates, "--dates")
+    with Bar("compact", quiet=json_) as bar:
+        report = module.compact(lake, dates=chosen, grace=wait, progress=bar.note)
+    if json_:
+        print_json(report.to_dict())
+    else:
+        done = [*report.finished, *report.compacted]
+        click.echo(
+            f"{len(done)} days compacted: {report.parts_before:,} parts became {report.parts_after:,}, "
+            f"{size(report.bytes_before)} became {size(report.bytes_after)}"
+        )
+        for day, reason in report.skipped.items():
+            click.echo(f"{day} was left as it is: {reason}")
+    return FOUND_WRONG if report.wrong else 0

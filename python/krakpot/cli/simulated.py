@@ -1,0 +1,208 @@
+"""Commands around the built-in exchange: ``demo``, ``exchange``, ``capacity``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from krakpot import values
+from krakpot.cli.command import (
+    DURATION,
+    FILE,
+    FOLDER,
+    FOUND_WRONG,
+    PAIRS,
+    PORT,
+    RATE,
+    SEED,
+    TIME,
+    Command,
+    Value,
+    json_option,
+    print_json,
+    read,
+)
+from krakpot.errors import ConfigError
+
+STEP_SECONDS = Value(values.number(1, 86_400), "SECONDS")
+MULTIPLE = Value(values.number(0.001, 1_000_000), "NUMBER")
+LEVEL3_DEPTH = Value(values.number_of(values.LEVEL3_DEPTHS), "LEVELS")
+HOST = Value(values.host, "HOST")
+
+
+@click.command(cls=Command, interrupted="the demo's folder is incomplete; the next demo replaces it")
+@click.option("--for", "duration", default="10s", type=DURATION, show_default=True, help="How long to record.")
+@click.option("--pairs", default=200, type=PAIRS, show_default=True, help="Pairs on the built-in exchange.")
+@click.option("--rate", default=5000, type=RATE, show_default=True, help="Messages per second that it sends.")
+@click.option("--seed", default=1, type=SEED, show_default=True, help="The same seed gives the same market.")
+@click.option("--out", type=FOLDER, default="demo", show_default=True, help="Folder of the demo; the lake is in it.")
+@json_option
+def demo(duration: float, pairs: int, rate: float, seed: int, out: Path, *, json_: bool) -> int:
+    """Record the built-in exchange for some seconds, prove the record, draw a picture.
+
+    Needs no network. The lake stays in the folder, for you to look at.
+
+    \b
+    krakpot demo                                  ten seconds of 200 pairs
+    krakpot demo --for 1m --pairs 1450 --rate 10000 --out full     the size of Kraken's full feed
+    """
+    from krakpot.cli import demo as module
+
+    facts = module.demo(out, seconds=duration, pairs=pairs, rate=rate, seed=seed, quiet=json_)
+    if json_:
+        print_json(facts)
+    return 0 if facts["verify"]["proved"] else FOUND_WRONG
+
+
+@click.command(cls=Command, interrupted="the exchange is closed")
+@click.option("--host", default="127.0.0.1", type=HOST, show_default=True, help="Address to listen on.")
+@click.option("--port", default=8080, type=PORT, show_default=True, help="Port; 0 chooses a free one.")
+@click.option("--pairs", default=200, type=PAIRS, show_default=True, help=f"Pairs, up to {values.EXCHANGE_PAIRS_MAX}.")
+@click.option("--rate", default=1000, type=RATE, show_default=True, help="Messages per second of a full subscription.")
+@click.option("--seed", default=1, type=SEED, show_default=True, help="The same seed gives the same market.")
+@click.option(
+    "--speed", default="1", show_default=True, help="Exchange seconds per second, or 'max': as fast as clients read."
+)
+@click.option("--for", "duration", type=DURATION, help="Exchange time after which it closes. Default: until Ctrl-C.")
+@click.option("--start", type=TIME, help="Exchange time at the start, RFC 3339. Default: now.")
+@click.option("--log", type=FILE, help="Write a line for every frame sent.")
+@click.option("--book-delay", default="0", help="Time between making and sending a book message: 5ms.")
+@click.option("--book-jitter", default="0", help="Random extra delay, up to this.")
+@click.option("--book-conflate", default="0", help="Collect a symbol's changes for this long into one message.")
+@click.option("--level3-delay", default="0", help="The same for level3.")
+@click.option("--level3-jitter", default="0", help="The same for level3.")
+@click.option("--level3-conflate", default="0", help="The same for level3.")
+@click.option("--rest-port", default=0, type=PORT, help="Port of REST, for tokens. Default: a free one.")
+@click.option(
+    "--api-key", envvar="KRAKPOT_API_KEY", help="Key for tokens, or KRAKPOT_API_KEY. Default: a new one is printed."
+)
+@click.option("--api-secret", envvar="KRAKPOT_API_SECRET", help="Its secret, base64; better in KRAKPOT_API_SECRET.")
+@click.option("--fault", multiple=True, help="Inject a fault: 'drop=0.01,channel=book'. Can be repeated.")
+@click.option("--faults", is_flag=True, help="List the faults.")
+@json_option
+def exchange(
+    host: str, port: int, pairs: int, rate: float, seed: int, speed: str, duration: float | None, start: int | None,
+    log: Path | None, rest_port: int, api_key: str | None, api_secret: str | None, fault: tuple[str, ...],
+    *, faults: bool, json_: bool, **pauses: str,
+) -> int:  # fmt: skip
+    """Serve a simulated exchange that speaks Kraken's v2 protocol.
+
+    A real matching engine with seeded order flow, for demos, tests and load figures.
+
+    \b
+    krakpot exchange --port 8080 &
+    krakpot record --url ws://127.0.0.1:8080/v2 --for 30s --out lake
+
+    \b
+    export KRAKPOT_API_KEY=key KRAKPOT_API_SECRET=c2VjcmV0
+    krakpot exchange --port 8080 --rest-port 8081 &
+    krakpot record --channels book,level3 --url ws://127.0.0.1:8080/v2 --rest-url http://127.0.0.1:8081 --out lake
+    """
+    from krakpot.exchange import server as module
+
+    if faults:
+        _list_faults(json_=json_)
+        return 0
+    found = {name: read(module.pause, text, "--" + name.replace("_", "-")) for name, text in pauses.items()}
+    book, level3 = (
+        module.Pace(*(found[f"{channel}_{what}"] for what in ("delay", "jitter", "conflate")))
+        for channel in ("book", "level3")
+    )
+    options = module.Options(
+        host=host,
+        port=port,
+        pairs=pairs,
+        rate=rate,
+        seed=seed,
+        speed=read(module.speed, speed, "--speed"),
+        duration=duration,
+        start=start,
+        log=log,
+        book=book,
+        level3=level3,
+        rest_port=rest_port,
+        key=module.key(api_key, api_secret),
+        faults=fault,
+    )
+
+    def started(server: module.ExchangeServer) -> None:
+        click.echo(f"listening on {server.address}", err=json_)
+        click.echo(f"level 3 at {server.level3_address}, its tokens at {server.rest_address}", err=json_)
+        if options.key is None:
+            click.echo(f"API key {server.key.name} secret {server.key.secret_text}", err=json_)
+
+    summary = module.run(options, started)
+    if json_:
+        print_json(summary)
+    else:
+        click.echo(f"{summary['messages']:,} messages to {len(summary['connections'])} connections")
+        if summary["faults"]:
+            click.echo("faults: " + ", ".join(f"{name} {count:,}" for name, count in summary["faults"].items()))
+    return 0
+
+
+def _list_faults(*, json_: bool) -> None:
+    """Print the faults of the built-in exchange."""
+    from krakpot import _core
+
+    if json_:
+        keys = ("name", "of", "by", "help")
+        print_json({"faults": [dict(zip(keys, row, strict=True)) for row in _core.FAULTS]})
+        return
+    for name, of, by, text in _core.FAULTS:
+        click.echo(f"{name:<13}{of:<12}{text}" + (f" (by={by})" if by else ""))
+
+
+@click.command(cls=Command, interrupted="the steps that were measured are not kept")
+@click.option("--seconds", default=20, type=STEP_SECONDS, show_default=True, help="How long each multiple is measured.")
+@click.option(
+    "--most", default=100, type=MULTIPLE, show_default=True, help="Highest multiple of the full feed that is tried."
+)
+@click.option("--level3", type=LEVEL3_DEPTH, help="Measure with level 3 too, at this depth: 10, 100 or 1000.")
+@click.option("--pairs", default=1450, type=PAIRS, show_default=True, help="Pairs; fewer is not the full feed.")
+@click.option("--rate", default=10_000, type=RATE, show_default=True, help="Messages per second of one full feed.")
+@click.option("--plot", type=FILE, help="Draw CPU and lag over the rate, an SVG file.")
+@click.option("--out", type=FOLDER, help="Folder for the lakes, which are kept. Default: they are removed.")
+@json_option
+def capacity(
+    seconds: float, most: float, level3: int | None, pairs: int, rate: float, plot: Path | None, out: Path | None,
+    *, json_: bool,
+) -> int:  # fmt: skip
+    """Measure how much of the full feed this machine can record.
+
+    The built-in exchange sends 1, 2, 5, 10 … times the full feed to a recorder on this machine until something gives,
+    then two steps between. Needs no network. A step takes its seconds and about 40 more; with level 3 also the time of
+    its subscriptions (36 s at depth 10, three minutes at 100, twelve at 1000). The lakes need some GB in the folder for
+    temporary files (TMPDIR) or in --out: choose the disk that you will record to.
+    Exit 0: the machine can record the full feed; 1: it cannot, or messages were lost without a visible limit.
+
+    \b
+    krakpot capacity --plot capacity.svg                  the answer, and a picture of it
+    krakpot capacity --seconds 60 --most 10 --level3 100  longer steps, not beyond ten times, level 3 too
+    """
+    from importlib.util import find_spec
+
+    from krakpot.cli import capacity as module
+    from krakpot.cli.capacity_run import Load
+
+    if plot is not None and not find_spec("matplotlib"):
+        raise ConfigError("--plot needs matplotlib: pip install 'krakpot[plot]'")
+    if plot is not None and not plot.absolute().parent.is_dir():
+        raise ConfigError(f"--plot {plot}: there is no folder {plot.absolute().parent}")
+    log: Callable[[str], None] = (lambda line: None) if json_ else lambda line: click.echo(line, err=True)
+    loads = [Load(pairs, rate), *([Load(pairs, rate, level3)] if level3 else [])]
+    log(module.machine())
+    reports = module.measure(loads, seconds=seconds, most=most, out=out, say=log)
+    if plot is not None:
+        module.draw(reports, plot)
+    if json_:
+        facts = {"machine": module.machine(), "plot": None if plot is None else str(plot)}
+        print_json(facts | {"tables": [report.to_dict() for report in reports]})
+    else:
+        for report in reports:
+            click.echo("\n".join(["", *module.table(report), "", *report.answer()]))
+        if plot is not None:
+            click.echo(f"plot: {plot}")
+    return 0 if all(report.well for report in reports) else FOUND_WRONG

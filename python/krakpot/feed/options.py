@@ -1,0 +1,109 @@
+"""The options of a feed, checked: every wrong one is named with what is allowed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from typing import Any
+
+from krakpot import config
+from krakpot.config import PERMISSION, PREFIX, REST_URL, Config
+from krakpot.errors import ConfigError
+from krakpot.feed.selection import Selection
+from krakpot.values import LEVEL3, is_loopback
+
+PLACE = "krakpot.Feed"
+"""Begins every sentence about a wrong option."""
+RECORDED = ("symbols", "exclude", "channels", "depth", "url", "plaintext")
+"""Options that the recorder beside a feed takes over, unless ``record`` says otherwise."""
+
+Channels = Sequence[str] | Mapping[str, Sequence[str]]
+Record = str | PathLike[str] | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FeedOptions:
+    """What a feed is to do."""
+
+    config: Config
+    """What its connections need to know."""
+    channels: Mapping[str, tuple[str, ...]]
+    """Patterns of symbols by channel."""
+    connect_timeout: float
+    """Seconds to wait for the first connection and the pairs."""
+    record: Mapping[str, Any] | None
+    """Options of the recorder beside the feed; None: no recorder."""
+
+    def selection(self) -> Selection:
+        """The symbols of each channel, as they are at the begin."""
+        return Selection(self.channels, self.config.exclude)
+
+
+def read(
+    symbols: Sequence[str] | None, channels: Channels, record: Record | None, connect_timeout: float, **others: object
+) -> FeedOptions:
+    """Check the options of ``Feed``; ``others`` go by the names of ``krakpot.Config``.
+
+    ``ConfigError`` says which one is wrong, and what is allowed.
+    """
+    by_channel = _channels(symbols, channels)
+    values = {name: _read(name, value) for name, value in others.items() if value is not None}
+    values["channels"] = tuple(by_channel)
+    values["symbols"] = tuple(dict.fromkeys(pattern for patterns in by_channel.values() for pattern in patterns))
+    if not isinstance(connect_timeout, (int, float)) or connect_timeout <= 0:
+        raise ConfigError(
+            f"{PLACE}: connect_timeout: {connect_timeout!r} is not allowed; allowed are seconds above zero"
+        )
+    if LEVEL3 in by_channel:
+        _level3(values)
+    try:
+        checked = Config(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{PLACE}: {error}") from None
+    recorded = None
+    if record is not None:
+        given = record if isinstance(record, Mapping) else {"out": fspath(record)}
+        recorded = {name: getattr(checked, name) for name in RECORDED} | dict(given)
+    return FeedOptions(checked, by_channel, float(connect_timeout), recorded)
+
+
+def _read(name: str, value: object) -> Any:  # noqa: ANN401  # what an option is read to depends on its name
+    return config.read(name, value, f"{PLACE}: {name}")
+
+
+def _channels(symbols: Sequence[str] | None, channels: Channels) -> dict[str, tuple[str, ...]]:
+    """Patterns by channel."""
+    if isinstance(channels, Mapping):
+        if symbols is not None:
+            sentence = f"{PLACE}: symbols and a mapping of channels were given; put the symbols into the mapping"
+            raise ConfigError(sentence)
+        _read("channels", list(channels))
+        return {name: config.read("symbols", value, f"{PLACE}: channels: {name}") for name, value in channels.items()}
+    names = _read("channels", channels)
+    if symbols is None:
+        sentence = f"{PLACE}: symbols: none were given; allowed are one or more patterns, as BTC/USD, ETH/* or *"
+        raise ConfigError(sentence)
+    patterns = _read("symbols", symbols)
+    return dict.fromkeys(names, patterns)
+
+
+def _level3(values: dict[str, Any]) -> None:
+    """Complete what level 3 needs: key, secret and addresses. ``ConfigError`` if something is missing."""
+    for name in ("api_key", "api_secret"):
+        variable = PREFIX + name.upper()
+        if name not in values and variable in os.environ:
+            values[name] = config.read(name, os.environ[variable], f"environment: {variable}")
+    missing = [name for name in ("api_key", "api_secret") if not values.get(name)]
+    if missing:
+        variables = " and ".join(PREFIX + name.upper() for name in missing)
+        sentence = (
+            f"{PLACE}: level3 needs an API key of a Kraken account, with {PERMISSION} and no other: give "
+            f"{' and '.join(missing)}, or set {variables}"
+        )
+        raise ConfigError(sentence)
+    if is_loopback(values["url"]) and values.get("rest_url", REST_URL) == REST_URL:
+        # A key of Kraken's is for Kraken; this is another exchange.
+        sentence = f"{PLACE}: level3 of {values['url']} needs a token from there: give rest_url"
+        raise ConfigError(sentence)

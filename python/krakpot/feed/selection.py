@@ -1,0 +1,57 @@
+"""Which symbols each channel of a feed has, and how that changes while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from krakpot import _core
+
+Rule = tuple[str, bool]
+"""A pattern, and whether it selects or leaves out what it matches."""
+
+
+class Selection:
+    """Patterns by channel. Of the patterns that match a symbol the last one decides."""
+
+    def __init__(self, channels: Mapping[str, Sequence[str]], exclude: Sequence[str] = ()) -> None:
+        """Select ``channels``: patterns by channel, without what ``exclude`` matches."""
+        self._rules: dict[str, list[Rule]] = {
+            channel: [*((pattern, True) for pattern in patterns), *((pattern, False) for pattern in exclude)]
+            for channel, patterns in channels.items()
+        }
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """All channels."""
+        return tuple(self._rules)
+
+    def rules(self, channel: str) -> list[Rule]:
+        """The patterns of a channel, in order."""
+        return list(self._rules[channel])
+
+    def selects(self, channel: str, symbol: str) -> bool:
+        """Whether a channel has a symbol."""
+        for pattern, selects in reversed(self._rules.get(channel, [])):
+            if _core.matches(pattern, symbol):
+                return selects
+        return False
+
+    def symbols(self, names: Iterable[str], channels: Collection[str] | None = None) -> list[str]:
+        """Those of ``names`` that one of ``channels`` (None: any channel) has."""
+        among = self.channels if channels is None else channels
+        return [name for name in names if any(self.selects(channel, name) for channel in among)]
+
+    def unmatched(self, names: Sequence[str]) -> str | None:
+        """A pattern that selects nothing because it matches none of ``names``."""
+        for rules in self._rules.values():
+            for pattern, selects in rules:
+                if selects and not any(_core.matches(pattern, name) for name in names):
+                    return pattern
+        return None
+
+    def change(self, patterns: Sequence[str], channels: Collection[str], *, selects: bool) -> None:
+        """Select, or leave out, what ``patterns`` match."""
+        for channel in channels:
+            # An earlier rule with the same pattern has no effect any more.
+            kept = [rule for rule in self._rules[channel] if rule[0] not in patterns]
+            self._rules[channel] = kept + [(pattern, selects) for pattern in patterns]

@@ -1,0 +1,306 @@
+"""The source of a live feed's events: its connections, the symbols on them, and the duties of the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from math import ceil
+from typing import Any
+
+from krakpot import _core
+from krakpot._core import Batch
+from krakpot.errors import ConfigError, ConnectionLost, FeedError, SubscriptionRejected
+from krakpot.feed.client import FeedClient, Level3FeedClient
+from krakpot.feed.options import PLACE, FeedOptions
+from krakpot.net import level3
+from krakpot.net.backoff import Backoff
+from krakpot.net.client import ClientContext, add_counts
+from krakpot.net.level3 import Level3Account
+from krakpot.stream.events import Subscription
+from krakpot.stream.stream import EventStream, SlowReaderPolicy
+from krakpot.values import LEVEL3, near, unmatched
+
+TICK = 0.1
+"""Seconds between two looks at what is due."""
+NAMES_MAX = 20
+"""Symbols that a sentence names."""
+STATES = ("subscribed", "rejected", "in_sync", "waiting")
+"""Numbers of the session's counts that say how things are now, and not how much there was."""
+UNREADY = ("pending", "requested", "acked", "resyncing", "unsubscribing")
+"""States of subscriptions that do not deliver yet and will, or will again."""
+
+
+class FeedSource:
+    """The connections of one feed: a public one, and one of level 3 for each 200 symbols."""
+
+    def __init__(self, options: FeedOptions) -> None:
+        """``open`` connects."""
+        self.selection = options.selection()
+        self.public: FeedClient | None = None
+        """The public connection, which also knows the pairs; None before ``open``."""
+        self.level3: list[Level3FeedClient] = []
+        self._options = options
+        self._stream: EventStream
+        self._context: ClientContext
+        self._account: Level3Account | None = None
+        self._channels: Collection[str] = ()
+        self._rows = False
+        self._subscribing = False
+        """Whether anything may be subscribed yet."""
+        self._seen: tuple[str, int] | None = None
+        """The public session whose pairs were last looked at, and its count of instrument messages."""
+        self._backoff = Backoff()
+        self._runs: list[asyncio.Task[None]] = []
+        """The connections' work, which ends by itself when the stream was stopped."""
+
+    # Begin and end.
+
+    async def open(self, stream: EventStream, context: ClientContext, backoff: Backoff) -> None:
+        """Connect, and wait until the pairs are known.
+
+        ``ConfigError`` if a pattern matches no pair or the API key is rejected; ``ConnectionLost`` if there is no
+        connection in time; ``FeedError`` if the exchange does not describe its pairs in time.
+        """
+        options = self._options
+        self._stream, self._context, self._backoff = stream, context, backoff
+        if LEVEL3 in self.selection.channels:
+            self._account = Level3Account(options.config, context.tls)
+            if (error := await self._account.check()) is not None:
+                context.log(str(error))
+        self.public = FeedClient(context, options.config.url, backoff, stream)
+        self.public.choose(self._channels, rows=self._rows)
+        self._runs = [context.run_task(self.public.run())]
+        context.run_task(self._duties())
+        try:
+            async with asyncio.timeout(options.connect_timeout):
+                await self.until(lambda: context.checked)
+        except TimeoutError:
+            raise self._lost(self.public) from None
+
+    def subscribe(self) -> None:
+        """Subscribe from now on. Before, nothing is: whoever reads from here on misses nothing."""
+        self._subscribing = True
+
+    async def closed(self) -> None:
+        """Wait until all connections are closed, which they are when the stream was stopped.
+
+        Then no book is in sync: a handle that is kept must not show old prices for ever.
+        """
+        await asyncio.gather(*self._runs, return_exceptions=True)
+        for client in self.clients:
+            client.close()
+
+    def _lost(self, public: FeedClient) -> Exception:
+        if not public.connected:
+            return ConnectionLost(public.attempts, public.last_error or f"{public.url}: no answer yet")
+        seconds = self._options.connect_timeout
+        return FeedError(f"{public.url}: connected, but the exchange told no pairs within {seconds:.0f} s")
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition; raises what the feed failed of, and ``FeedError`` if it was stopped meanwhile."""
+        while not condition():
+            if self._stream.error is not None:
+                raise self._stream.error
+            if self._stream.stopped.is_set():
+                sentence = "the feed was stopped"
+                raise FeedError(sentence)
+            # What happens in Rust wakes nobody.
+            await asyncio.sleep(TICK / 10)
+
+    # Duties of the clock.
+
+    async def _duties(self) -> None:
+        public = self.public
+        assert public is not None, "opened"
+        looked = time.monotonic()
+        while True:
+            now = time.monotonic()
+            if not self._context.checked:
+                self._check_symbols(public.session)
+            if not self._context.checked or self._subscribing:
+                self._tick(now)
+            if now - looked >= 1:
+                looked = now
+                self._check(now)
+            await asyncio.sleep(TICK)
+
+    def _tick(self, now: float) -> None:
+        self._deal()
+        for client in self.clients:
+            client.tick(now)
+            # Rows and states that no frame brought.
+            client.take([], time.time_ns())
+
+    def _check(self, now: float) -> None:
+        """What is due every second."""
+        for client in self.clients:
+            client.check(now)
+            client.take_counts()
+        for client in self.level3:
+            if client.connection is not None and not client.paused and self.public is not None:
+                client.session.cross_check(self.public.session, time.time_ns())
+
+    def _check_symbols(self, session: _core.Session) -> None:
+        """Once the pairs are known: every pattern must match one."""
+        names = [pair["symbol"] for pair in session.pairs()]
+        if not names:
+            return
+        pattern = self.selection.unmatched(names)
+        if pattern is not None:
+            raise ConfigError(unmatched(pattern, names, f"{PLACE}: symbols"))
+        for channel in self.selection.channels:
+            if not self.selection.symbols(names, [channel]):
+                sentence = f"{PLACE}: exclude leaves none of the {len(names)} pairs for {channel}"
+                raise ConfigError(sentence)
+        self._deal()
+        self._context.checked = True
+
+    # Symbols.
+
+    @property
+    def clients(self) -> list[FeedClient]:
+        """All connections."""
+        return [*([] if self.public is None else [self.public]), *self.level3]
+
+    def names(self) -> list[str]:
+        """Symbols of all listed pairs, as far as known."""
+        pairs = [] if self.public is None else self.public.session.pairs()
+        return [pair["symbol"] for pair in pairs if pair["status"] != "delisted"]
+
+    def check_symbol(self, channel: str, symbol: str) -> None:
+        """``ValueError``, with what is near or selected, if the feed does not have the symbol in this channel."""
+        channels = [channel] if channel in self.selection.channels else self.selection.channels
+        names = self.names() if self.public is not None and self._context.checked else []
+        if not names:
+            # The pairs are not known yet: `start` looks again.
+            if self.selection.symbols([symbol], channels):
+                return
+            known = f"its patterns are {', '.join(self._options.config.symbols)}"
+            raise ValueError(f"{symbol!r} is not selected by this feed; {known}")
+        selected = self.selection.symbols(names, channels)
+        if symbol in selected:
+            return
+        more = ", …" if len(selected) > NAMES_MAX else ""
+        hint = f"selected are {', '.join(selected[:NAMES_MAX])}{more}"
+        if symbol not in names and (close := near(symbol, selected)):
+            hint = f"did you mean {' or '.join(close)}?"
+        raise ValueError(f"{symbol!r} is not selected by this feed; {hint}")
+
+    def _deal(self) -> None:
+        """Give every selected level-3 symbol to a connection with room, if the pairs have changed."""
+        if self._account is None or self.public is None:
+            return
+        source = self.public.session
+        seen = (source.id, source.counts()["messages"].get("instrument", 0))
+        if seen == self._seen or not (names := self.names()):
+            return
+        self._seen = seen
+        chosen = self.selection.symbols(names, [LEVEL3])
+        for client in self.level3:
+            client.symbols = [symbol for symbol in client.symbols if symbol in chosen]
+        dealt = {symbol for client in self.level3 for symbol in client.symbols}
+        new = [symbol for symbol in chosen if symbol not in dealt]
+        room = sum(level3.SYMBOLS_MAX - len(client.symbols) for client in self.level3)
+        for _ in range(ceil((len(new) - room) / level3.SYMBOLS_MAX)):
+            self.level3.append(self._level3_client(self._account))
+        for symbol in new:
+            min(self.level3, key=lambda client: len(client.symbols)).symbols.append(symbol)
+        for client in self.level3:
+            client.import_pairs(source)
+
+    def _level3_client(self, account: Level3Account) -> Level3FeedClient:
+        """Open one more level-3 connection."""
+        # Its failures are its own; all connections count their attempts in one list.
+        budget = min(level3.ATTEMPTS, self._backoff.budget)
+        backoff = replace(self._backoff, budget=budget, failures=0)
+        client = Level3FeedClient(self._context, self._options.config.level3_url, backoff, self._stream, account)
+        client.choose(self._channels, rows=self._rows)
+        self._runs.append(self._context.run_task(client.run()))
+        return client
+
+    def owner(self, channel: str, symbol: str) -> FeedClient:
+        """The connection that has a symbol in a channel."""
+        assert self.public is not None, "only a started feed gives handles"
+        if channel == LEVEL3:
+            for client in self.level3:
+                if symbol in client.symbols:
+                    return client
+        return self.public
+
+    # What is known of the whole.
+
+    def subscriptions(self) -> list[Subscription]:
+        """Every subscription of all connections."""
+        return [Subscription(*found) for client in self.clients for found in client.session.subscriptions()]
+
+    def ready(self) -> bool:
+        """Whether all connections are up and every subscription delivers, or never will.
+
+        ``SubscriptionRejected`` if one never will that was selected by name, not by a pattern.
+        """
+        return self.public is not None and all(self._ready(client) for client in self.clients)
+
+    def _ready(self, client: FeedClient) -> bool:
+        if client.connection is None or not client.session.counts()["pairs"]:
+            # A new session knows no pairs yet, and thus has no subscription that could be waited for.
+            return False
+        subscriptions = client.session.subscriptions()
+        for channel, symbol, state, reason in subscriptions:
+            if state == "rejected" and (symbol, True) in self.selection.rules(channel):
+                # The ledger has the exchange's own words.
+                client.report_ledger()
+                raise SubscriptionRejected(channel, symbol, self._context.refused.get(f"{channel} {symbol}", reason))
+        return all(state not in UNREADY for _, _, state, _ in subscriptions)
+
+    def counts(self) -> dict[str, Any]:
+        """Counters over all connections and sessions."""
+        total: dict[str, Any] = {}
+        for client in self.clients:
+            client.take_counts()
+            before, total = total, add_counts(total, client.counts)
+            total |= {key: before.get(key, 0) + client.counts[key] for key in STATES}
+        waits = {"waits": sum(client.waits for client in self.clients)}
+        return total | waits | {"waited_seconds": sum(client.waited for client in self.clients) / 1e9}
+
+    # What the stream asks for.
+
+    @property
+    def paused(self) -> bool:
+        """Whether the sockets are not read for now."""
+        return any(client.paused for client in self.clients)
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows that wait to be taken."""
+        return sum(client.pending_rows for client in self.clients)
+
+    def choose(self, channels: Collection[str], *, rows: bool) -> None:
+        """Make the events of these channels from now on, or keep rows."""
+        self._channels, self._rows = channels, rows
+        for client in self.clients:
+            client.choose(channels, rows=rows)
+
+    def pause(self) -> None:
+        """Read no socket for now."""
+        for client in self.clients:
+            client.pause()
+
+    def resume(self, answer: SlowReaderPolicy) -> None:
+        """Read the sockets again."""
+        for client in self.clients:
+            if client.paused:
+                client.resume("strategy", answer)
+
+    def take_rows(self) -> list[dict[str, Batch]]:
+        """Take the rows that wait, of each session."""
+        return [rows for client in self.clients for rows in client.take_rows()]
+
+    def skip_rows(self) -> dict[str, int]:
+        """Drop the rows that wait; the ledger says how many."""
+        skipped: dict[str, int] = {}
+        for client in self.clients:
+            for table, count in client.skip_rows().items():
+                skipped[table] = skipped.get(table, 0) + count
+        return skipped

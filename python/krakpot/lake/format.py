@@ -1,0 +1,261 @@
+"""The format of a lake: its marker, its tables, the names of its parts, its locks.
+
+::
+
+    <lake>/_lake.json                                                    {"format": "krakpot lake", "version": 1}
+    <lake>/_journal/…                                                    what is being written
+    <lake>/<table>/date=YYYY-MM-DD/<HHMMSS>-<session>-<n>.parquet        parts
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import polars as pl
+import pyarrow as pa
+
+from krakpot import _core
+from krakpot.errors import NoLake, StorageError
+from krakpot.lake import lock
+
+FORMAT = "krakpot lake"
+VERSION = 1
+MARKER = "_lake.json"
+JOURNALS = "_journal"
+"""Folder of the journals."""
+ROW_GROUP = 131_072
+"""Rows of a Parquet row group."""
+COMPACTED = "c"
+"""In the name of a part, before its number: many parts were merged into it."""
+SEALER_ENTRY = 2**31
+"""Ledger entries from here on are the sealer's."""
+COMPACT_ENTRY = 3 * 2**30
+"""Ledger entries from here on are those of ``krakpot compact``; a sealer reaches this after 16 million journals."""
+UNCOUNTED = ("ledger", "checkpoints", "orders_checkpoints")
+"""Tables whose rows the ``alive`` rows do not count."""
+CHANNELS = {"trades": "trade", "ticker": "ticker", "ohlc": "ohlc", "status": "status", "pairs": "instrument"}
+"""Tables without books, and the channel whose messages fill each of them."""
+LEVELS = ["symbol", "message", "entry", "side", "price", "qty", "depth", "price_precision", "qty_precision"]
+"""Columns that messages and checkpoints of both kinds of books have."""
+PROBES, PROBE_PAUSE = 5, 0.01
+"""How often ``idle`` tries, and seconds between two tries: another reader that tries has the lock for much less."""
+
+Sources = Literal["one", "all"]
+SOURCES: tuple[Sources, ...] = ("one", "all")
+
+
+class BookKind(NamedTuple):
+    """A kind of book: its channel, the tables of its messages and checkpoints, and the columns to read."""
+
+    channel: str
+    messages: str
+    message_columns: list[str]
+    checkpoints: str
+    checkpoint_columns: list[str]
+
+
+BOOK_KINDS = (
+    BookKind("book", "book", [*LEVELS, "kind", "checksum"], "checkpoints", LEVELS),
+    BookKind(
+        "level3", "orders", [*LEVELS, "kind", "checksum", "event", "order_id", "ts_order"],
+        "orders_checkpoints", [*LEVELS, "order_id", "ts_order", "modify_rule"],
+    ),
+)  # fmt: skip
+"""The kinds of books that have checksums."""
+
+_PART = re.compile(r"(?P<clock>\d{6})-(?P<session>.+)-(?P<compacted>c?)(?P<number>\d+)\.parquet", re.ASCII)
+
+
+class Part(NamedTuple):
+    """A part, by its name."""
+
+    path: Path
+    table: str
+    date: date
+    session: str
+    number: int
+    """Number of its journal; of a compacted part its number among those of its day."""
+    compacted: bool = False
+
+    @property
+    def name(self) -> str:
+        """Path within the lake, as the ledger writes it on every platform."""
+        return f"{self.table}/date={self.date}/{self.path.name}"
+
+    @property
+    def unit(self) -> tuple[str, int]:
+        """Parts with the same unit are read together: those of a journal and day, or the compacted ones of a day."""
+        return str(self.date), -1 if self.compacted else self.number
+
+    @property
+    def begun(self) -> datetime:
+        """When its first row was received, to the second."""
+        clock = datetime.strptime(self.path.name[:6], "%H%M%S").time()  # noqa: DTZ007  # joined with its date and zone
+        return datetime.combine(self.date, clock, tzinfo=UTC)
+
+
+def part(path: Path, table: str) -> Part | None:
+    """Read the name of a file in a date's folder; None for a file that is not a part."""
+    name = _PART.fullmatch(path.name)
+    if name is None:
+        return None
+    try:
+        datetime.strptime(name["clock"], "%H%M%S")  # noqa: DTZ007  # only whether it is a time
+        day = date.fromisoformat(path.parent.name.removeprefix("date="))
+    except ValueError:
+        return None
+    return Part(path, table, day, name["session"], int(name["number"]), name["compacted"] == COMPACTED)
+
+
+@cache
+def schema(table: str) -> pa.Schema:
+    """Arrow schema of a table, as PyArrow's."""
+    return pa.schema(_core.schema(table))
+
+
+def polars_schema(table: str) -> dict[str, pl.DataType]:
+    """Column types of a table in Polars."""
+    frame = pl.from_arrow(schema(table).empty_table())
+    assert isinstance(frame, pl.DataFrame), "a table gives a frame"
+    return dict(frame.schema)
+
+
+def order(table: str) -> list[str]:
+    """Columns by which the rows of a part are sorted."""
+    return (["symbol"] if table != "assets" else []) + ["session", "message", "entry"]
+
+
+def stamp(ts: int) -> datetime:
+    """UTC time of nanoseconds since the epoch, to the microsecond."""
+    return datetime.fromtimestamp(ts // 1000 / 1_000_000, tz=UTC)
+
+
+def storage_error(error: OSError, what: str, path: Path, command: str = "krakpot recover") -> StorageError:
+    """Say what failed and what helps: ``command``, when there is room again."""
+    cures = {
+        errno.ENOSPC: f"the disk is full; make room, then run `{command}`",
+        errno.EDQUOT: f"the disk quota is used up; make room, then run `{command}`",
+        errno.EACCES: "permission denied; choose a folder that you may write to",
+        errno.EROFS: "the file system is read-only; choose another folder",
+        errno.ENOENT: "it is gone; was the lake moved or removed?",
+    }
+    cure = cures.get(error.errno or 0, error.strerror or str(error))
+    return StorageError(f"cannot {what}: {cure}", path)
+
+
+def sync_file(path: Path) -> None:
+    """Force a file to the disk."""
+    # Windows syncs only files that were opened for writing.
+    handle = os.open(path, os.O_RDONLY if lock.FOLDERS else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# The marker.
+
+
+def mark() -> str:
+    """Content of the file that makes a folder a lake."""
+    return json.dumps({"format": FORMAT, "version": VERSION})
+
+
+def open_lake(path: Path) -> None:
+    """Make ``path`` a lake if it is none yet; refuse a format or version that this krakpot does not know."""
+    marker = path / MARKER
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not marker.exists():
+            if any(child for child in path.iterdir() if not child.name.startswith((".", "_"))):
+                raise NoLake("this folder has other files in it; choose an empty or a new one for the lake", path)
+            hidden = path / f".{MARKER}.{os.getpid()}"
+            hidden.write_text(f"{mark()}\n")
+            os.replace(hidden, marker)
+        (path / JOURNALS).mkdir(exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise NoLake("a lake cannot be made here; choose a folder that you may write to", path) from error
+    except OSError as error:
+        raise storage_error(error, "write the lake", path) from error
+    check_lake(path)
+
+
+def check_lake(path: Path) -> None:
+    """Raise ``NoLake`` unless ``path`` is a lake that this krakpot can read."""
+    if not path.is_dir():
+        raise NoLake("there is no such folder; give the folder that `krakpot record --out` wrote", path)
+    try:
+        marker = json.loads((path / MARKER).read_text())
+    except FileNotFoundError:
+        raise NoLake(f"this folder is not a lake: it has no {MARKER}", path) from None
+    except (OSError, ValueError) as error:
+        sentence = f"{MARKER} cannot be read ({error}); if all else is whole, write into it: {mark()}"
+        raise NoLake(sentence, path) from error
+    if not isinstance(marker, dict) or marker.get("format") != FORMAT:
+        raise NoLake(f"{MARKER} does not name the format {FORMAT!r}", path)
+    if not isinstance(marker.get("version"), int) or marker["version"] > VERSION:
+        raise NoLake(
+            f"the lake has version {marker.get('version')}, this krakpot reads up to {VERSION}; install a newer one",
+            path,
+        )
+
+
+# Locks.
+
+
+@contextmanager
+def hold(lake: Path, *, exclusive: bool = False, wait: bool = True) -> Iterator[bool]:
+    """Keep the parts of a lake in place while the body reads or adds some; ``exclusive``: to move or remove them.
+
+    Gives whether the lock was obtained; with ``wait`` it always is.
+    """
+    with lock.locked(lake / MARKER, exclusive=exclusive, wait=wait) as obtained:
+        yield obtained
+
+
+@contextmanager
+def at_work(lake: Path) -> Iterator[None]:
+    """Say that a recorder or sealer is at work in a lake: its journals will be sealed without anybody's help.
+
+    A recorder is at work from its start to the end of its last sealing, also while it has no journal open. A process
+    that is killed stops being at work. Any number may be at work. Windows cannot lock a folder; there nothing is said.
+    """
+    if not lock.FOLDERS:
+        yield
+        return
+    with lock.locked(lake / JOURNALS, exclusive=False, wait=True):
+        yield
+
+
+@contextmanager
+def idle(lake: Path) -> Iterator[bool]:
+    """Give whether nobody is at work in a lake; while the body runs, nobody begins to be."""
+    folder = lake / JOURNALS
+    if not lock.FOLDERS or not folder.exists():
+        yield True
+        return
+    for probe in range(PROBES):
+        with lock.locked(folder, exclusive=True) as obtained:
+            if obtained:
+                yield True
+                return
+        if probe < PROBES - 1:
+            time.sleep(PROBE_PAUSE)
+    yield False

@@ -1,0 +1,345 @@
+"""Rows of parts, and rows of book messages in their order of application, in bounded memory.
+
+``MessageReader`` is the one reader of book messages: for the proof, for books at a time, for the comparison of
+channels. It gives frames that are sorted by symbol, message and entry; no message is in two frames, and the messages of
+a symbol come in ascending order from frame to frame. A frame has about ``ROWS`` rows at most.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from krakpot.errors import StorageError
+from krakpot.lake.folder import View
+from krakpot.lake.format import BookKind, Part, polars_schema
+from krakpot.lake.journal import JournalName
+from krakpot.lake.merge import merged, whole
+
+ROWS = 1_000_000
+"""Rows that are read at a time where parts are compacted, or where small ones are read together."""
+MESSAGE_MAX = 2**63 - 1
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError)
+"""What a damaged part raises. Polars panics on some damaged pages."""
+
+Failed = Callable[[Path, BaseException], None]
+
+
+def unreadable(path: Path, error: BaseException) -> None:
+    """Raise ``StorageError`` for a part that cannot be read."""
+    reason = str(error).partition("\n")[0]
+    raise StorageError(f"a part cannot be read ({reason}); `krakpot verify` says more", path) from error
+
+
+class PartReader:
+    """Reads columns of parts; a part that cannot be read is told once and left out from then on."""
+
+    def __init__(self, failed: Failed = unreadable) -> None:
+        """``failed`` is told of a part that cannot be read; if it returns, the others go on."""
+        self.unreadable: set[Path] = set()
+        self._failed = failed
+
+    def read(
+        self,
+        parts: Iterable[Part],
+        table: str,
+        columns: Collection[str],
+        *where: pl.Expr,
+        rows: tuple[int, int] | None = None,
+    ) -> pl.DataFrame:
+        """Columns of parts of a table, of rows that meet ``where``; ``rows``: only these (offset, number) of each."""
+        schema = {name: kind for name, kind in polars_schema(table).items() if name in columns}
+        frames = [pl.DataFrame(schema=schema)]
+        for part in parts:
+            if part.path in self.unreadable:
+                continue
+            try:
+                lazy = pl.scan_parquet(part.path, hive_partitioning=False)
+                lazy = (lazy if rows is None else lazy.slice(*rows)).filter(*where)
+                frame = lazy.select(list(schema)).collect()
+                frames.append(frame.select(pl.col(name).cast(kind) for name, kind in schema.items()))
+            except UNREADABLE as error:
+                self.failed(part.path, error)
+        return pl.concat(frames)
+
+    def failed(self, path: Path, error: BaseException) -> None:
+        """Take note of a part that cannot be read."""
+        if path not in self.unreadable:
+            self.unreadable.add(path)
+            self._failed(path, error)
+
+
+class _Groups(NamedTuple):
+    """Row groups of a part that may hold what is wanted, by their statistics."""
+
+    first: int
+    """First and last message in them."""
+    last: int
+    rows: int
+    runs: list[tuple[int, int]]
+    """Where they are: offset and number of rows of groups that follow each other."""
+
+
+class _Unit(NamedTuple):
+    """Parts whose messages overlap, and the checkpoints that belong to them; or a journal."""
+
+    messages: list[Part]
+    checkpoints: list[Part]
+    rows: int = 0
+    journal: JournalName | None = None
+
+    @property
+    def begun(self) -> datetime:
+        """When its first part, or journal, was begun, to the second."""
+        return self.journal.begun if self.journal is not None else min(part.begun for part in self.messages)
+
+
+class MessageReader:
+    """Rows of the messages of one kind of book, and of its checkpoints, of one session."""
+
+    def __init__(
+        self,
+        view: View,
+        session: str,
+        kind: BookKind,
+        *,
+        columns: Collection[str] = (),
+        symbols: Collection[str] | None = None,
+        reader: PartReader | None = None,
+        spans: Mapping[Path, tuple[int, int]] | None = None,
+    ) -> None:
+        """Read what ``view`` has of the session: its parts, then its journals.
+
+        Parameters
+        ----------
+        view
+            The lake at one moment; it has the tables of ``kind``.
+        session, kind
+            Whose rows, and of which books.
+        columns
+            Columns of the messages beside ``kind.message_columns``.
+        symbols
+            Only these symbols; None: all.
+        reader
+            Reads the parts; by default a part that cannot be read is a ``StorageError``.
+        spans
+            First and last message of parts, where they are known; else the parts tell.
+
+        """
+        self.view = view
+        self.session = session
+        self.kind = kind
+        self.columns = [*kind.message_columns, *columns]
+        self.symbols = None if symbols is None else sorted(symbols)
+        self.reader = reader or PartReader()
+        self.spans = spans or {}
+        self._groups: dict[Path, _Groups | None] = {}
+
+    def frames(
+        self,
+        first: int = 0,
+        until: int | None = None,
+        *,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        checkpoints: bool = True,
+    ) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Tables and rows, in an order in which the core can take them: checkpoints of a symbol before its messages.
+
+        ``first`` and ``until``: messages from ``first`` to before ``until``. ``since`` and ``before``: only units of
+        parts that may hold rows received between, from the last unit that was begun at ``since`` or earlier, with all
+        of their rows. Without ``checkpoints`` only messages.
+        """
+        until = MESSAGE_MAX if until is None else until
+        for unit in self._chosen(first, until, since, before):
+            if unit.journal is not None:
+                yield from self._unsealed(unit.journal, first, until, checkpoints=checkpoints)
+            elif checkpoints:
+                yield from self._together(unit, first, until)
+            else:
+                frames = self._rows(self.kind.messages, self.columns, unit.messages, unit.rows, first, until)
+                yield from ((self.kind.messages, frame) for frame in frames)
+
+    def _together(self, unit: _Unit, first: int, until: int) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Rows of both tables of a unit; all checkpoints of a symbol go before its messages, later symbols may wait."""
+        kind = self.kind
+        counted = unit.checkpoints if self.symbols is not None else []
+        rows = sum(groups.rows for part in counted if (groups := self._found(part)) is not None)
+        before = self._rows(kind.checkpoints, kind.checkpoint_columns, unit.checkpoints, rows, first, until)
+        given: str | None = ""
+        for frame in self._rows(kind.messages, self.columns, unit.messages, unit.rows, first, until):
+            last = str(frame["symbol"][-1])
+            while given is not None and given <= last:
+                marks = next(before, None)
+                given = None if marks is None else str(marks["symbol"][-1])
+                if marks is not None:
+                    yield kind.checkpoints, marks
+            yield kind.messages, frame
+        for marks in before:
+            yield kind.checkpoints, marks
+
+    # Units.
+
+    def _chosen(self, first: int, until: int, since: datetime | None, before: datetime | None) -> list[_Unit]:
+        """The units that hold what is wanted, in order."""
+        units = self._units(first, until)
+        if since is not None:
+            early = [n for n, unit in enumerate(units) if unit.begun <= since]
+            units = units[early[-1] :] if early else units
+        # A journal has rows that were received before it was begun.
+        return units if before is None else [unit for unit in units if unit.journal or unit.begun < before]
+
+    def _units(self, first: int, until: int) -> list[_Unit]:
+        """Parts of messages whose numbers overlap belong together; checkpoints go with the first unit they concern.
+
+        A unit is a journal, a compacted day, or both sides of a midnight at which the clock was set back. With chosen
+        symbols small units are read together, up to ``ROWS`` rows, because that takes half the time.
+        """
+        units: list[_Unit] = []
+        begins: list[int] = []
+        end = -1
+        for low, high, rows, part in self._parts(self.kind.messages):
+            if high < first or low >= until:
+                continue
+            small = self.symbols is not None and bool(units) and units[-1].rows + rows <= ROWS
+            if (low > end and not small) or not units:
+                units.append(_Unit([], []))
+                begins.append(low)
+            units[-1].messages.append(part)
+            units[-1] = units[-1]._replace(rows=units[-1].rows + rows)
+            end = max(end, high)
+        for low, high, _, part in self._parts(self.kind.checkpoints):
+            if high < first or low >= until:
+                continue
+            if not units:
+                units.append(_Unit([], []))
+                begins.append(low)
+            units[max(bisect_right(begins, low) - 1, 0)].checkpoints.append(part)
+        for name in self.view.journals:
+            if name.session == self.session:
+                # Most often the last ones; but a journal that cannot be sealed is passed by.
+                later = (n for n, unit in enumerate(units) if _behind(unit, name))
+                units.insert(next(later, len(units)), _Unit([], [], journal=name))
+        return [unit for unit in units if unit.messages or unit.checkpoints or unit.journal]
+
+    def _parts(self, table: str) -> list[tuple[int, int, int, Part]]:
+        """First and last message, and rows, of each part that may hold what is wanted, in order."""
+        found = []
+        for part in self.view.of(table, self.session):
+            if self.symbols is None and part.path in self.spans:
+                found.append((*self.spans[part.path], 0, part))
+            elif (groups := self._found(part)) is not None:
+                found.append((groups.first, groups.last, groups.rows, part))
+        return sorted(found)
+
+    def _found(self, part: Part) -> _Groups | None:
+        if part.path not in self._groups:
+            try:
+                self._groups[part.path] = _groups(part.path, self.symbols)
+            except UNREADABLE as error:
+                self.reader.failed(part.path, error)
+                self._groups[part.path] = None
+        return self._groups[part.path]
+
+    # Rows.
+
+    def _rows(
+        self, table: str, columns: list[str], parts: list[Part], rows: int, first: int, until: int
+    ) -> Iterator[pl.DataFrame]:
+        """Rows of parts that belong together, in order, no message in two frames."""
+        parts = [part for part in parts if part.path not in self.reader.unreadable]
+        where = self._where(first, until)
+        if (len(parts) == 1 and not parts[0].compacted) or (self.symbols is not None and rows <= ROWS):
+            frame = self.reader.read(parts, table, columns, *where)
+            if frame.height:
+                yield frame if len(parts) == 1 else self._sorted(frame)
+        elif all(part.compacted for part in parts) and len({part.date for part in parts}) == 1:
+            # One after the other they are in order.
+            in_order = sorted(parts, key=lambda part: part.number)
+            yield from whole((rows for part in in_order for rows in self._slices(part, table, columns, where)), ROWS)
+        else:
+            paths = [part.path for part in parts]
+            frames = merged(paths, table, columns=columns, failed=self.reader.failed)
+            yield from whole((frame.filter(*where) for frame in frames), ROWS)
+
+    def _sorted(self, frame: pl.DataFrame) -> pl.DataFrame:
+        if self.symbols is not None and len(self.symbols) == 1:
+            return frame if frame["message"].is_sorted() else frame.sort("message", "entry")
+        return frame.sort("symbol", "message", "entry")
+
+    def _slices(self, part: Part, table: str, columns: list[str], where: list[pl.Expr]) -> Iterator[pl.DataFrame]:
+        groups = self._found(part)
+        for begin, rows in () if groups is None else groups.runs:
+            for at in range(begin, begin + rows, ROWS):
+                if part.path not in self.reader.unreadable:
+                    rest = min(ROWS, begin + rows - at)
+                    yield self.reader.read([part], table, columns, *where, rows=(at, rest))
+
+    def _where(self, first: int, until: int) -> list[pl.Expr]:
+        where = []
+        if self.symbols is not None:
+            one = len(self.symbols) == 1
+            where.append(pl.col("symbol") == self.symbols[0] if one else pl.col("symbol").is_in(self.symbols))
+        if first > 0:
+            where.append(pl.col("message") >= first)
+        if until < MESSAGE_MAX:
+            where.append(pl.col("message") < until)
+        return where
+
+    def _unsealed(
+        self, name: JournalName, first: int, until: int, *, checkpoints: bool
+    ) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Rows of one journal, which has no more than a part of one."""
+        kind = self.kind
+        tables = [(kind.checkpoints, kind.checkpoint_columns)] if checkpoints else []
+        for table, columns in (*tables, (kind.messages, self.columns)):
+            view = View(self.view.folder, [], [name], {})
+            frames = [
+                frame.filter(*self._where(first, until))
+                for frame in view.unsealed(table, columns=columns, symbols=self.symbols)
+            ]
+            if any(frame.height for frame in frames):
+                yield table, self._sorted(pl.concat(frames))
+
+
+def _behind(unit: _Unit, name: JournalName) -> bool:
+    """Whether the rows of a unit come after those of a journal of the session."""
+    parts = unit.messages or unit.checkpoints
+    return bool(parts) and all(not part.compacted and part.number > name.number for part in parts)
+
+
+def _groups(path: Path, symbols: list[str] | None) -> _Groups | None:
+    """Row groups that may hold rows of the symbols; None if there are none."""
+    data = pq.read_metadata(path)
+    names = data.schema.names
+    symbol, message = names.index("symbol"), names.index("message")
+    low, high, rows = MESSAGE_MAX, -1, 0
+    runs: list[tuple[int, int]] = []
+    at = 0
+    for group in map(data.row_group, range(data.num_row_groups)):
+        named, numbers = group.column(symbol).statistics, group.column(message).statistics
+        # Without statistics anything may be in it.
+        if symbols is None or named is None or not named.has_min_max or _holds(named, symbols):
+            known = numbers is not None and numbers.has_min_max
+            low = min(low, numbers.min_raw if known else 0)
+            high = max(high, numbers.max_raw if known else MESSAGE_MAX)
+            rows += group.num_rows
+            if runs and sum(runs[-1]) == at:
+                runs[-1] = runs[-1][0], runs[-1][1] + group.num_rows
+            else:
+                runs.append((at, group.num_rows))
+        at += group.num_rows
+    return _Groups(low, high, rows, runs) if rows else None
+
+
+def _holds(named: pq.Statistics, symbols: list[str]) -> bool:
+    """Whether any of the symbols lies within the bounds of a row group."""
+    place = bisect_right(symbols, named.max)
+    return place > 0 and symbols[place - 1] >= named.min

@@ -1,0 +1,268 @@
+"""Handles to live books: they always show the current state, over all reconnects."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, ClassVar, Literal, Protocol, overload
+
+from krakpot._core import Book, Frame, Session
+from krakpot.errors import ChecksumMismatch, NoBook
+
+DISCONNECTED = "disconnected"
+"""State of a book whose connection is down."""
+UNKNOWN = "unknown"
+"""State of a book whose pair the exchange has not described yet."""
+MISMATCH = "checksum mismatch"
+"""Reason of a resync, as the session words it."""
+
+Number = Decimal | None
+"""A price or quantity; None where that side of the book is empty."""
+
+
+class BookOwner(Protocol):
+    """Who has the session that keeps the book. The session is another one after each reconnect."""
+
+    @property
+    def session(self) -> Session:
+        """The session of the current connection, or of the next one."""
+
+    @property
+    def down(self) -> str:
+        """Why there is no connection now; empty while there is one."""
+
+
+class LiveHandle:
+    """What the handles to books of level 2 and level 3 have in common."""
+
+    __slots__ = ("_owner", "symbol")
+    _channel: ClassVar[str]
+
+    def __init__(self, owner: BookOwner, symbol: str) -> None:
+        """``Feed.book`` and ``Feed.orders`` make these."""
+        self._owner = owner
+        self.symbol = symbol
+        """The pair, as ``BTC/USD``."""
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether the book is known to equal the exchange's, so that its prices may be used."""
+        return self._owner.session.best(self.symbol, "int") is not None
+
+    @property
+    def state(self) -> str:
+        """State of its subscription, as in ``SubscriptionEvent.state``; or ``disconnected``, or ``unknown``."""
+        return self._subscription()[0]
+
+    @property
+    def reason(self) -> str:
+        """Why ``state`` is what it is; empty where all is well."""
+        return self._subscription()[1]
+
+    def _subscription(self) -> tuple[str, str]:
+        if self._owner.down:
+            return DISCONNECTED, self._owner.down
+        for channel, symbol, state, reason in self._owner.session.subscriptions():
+            if (channel, symbol) == (self._channel, self.symbol):
+                return state, reason
+        return UNKNOWN, "the exchange has not described the pair yet"
+
+    def _none(self) -> NoBook:
+        state, reason = self._subscription()
+        return (ChecksumMismatch if reason == MISMATCH else NoBook)(self.symbol, state, reason)
+
+
+class LiveBook(LiveHandle):
+    """The current level-2 book of one symbol. ``Feed.book`` returns it; it is the same object over all reconnects.
+
+    Prices and quantities are exact: ``decimal.Decimal``, padded to the pair's precision. ``numbers="float"`` gives the
+    nearest floats, ``numbers="int"`` whole steps of the precision; both are faster.
+
+    A book that is out of sync (wrong checksum, no snapshot yet, no connection) gives no price: every method then raises
+    ``NoBook``, which says why. The feed repairs the book by itself.
+
+    >>> def quote(book: LiveBook) -> None:
+    ...     if book.in_sync:
+    ...         print(book.best_bid, book.best_ask, book.bids(3))
+    """
+
+    __slots__ = ()
+    _channel = "book"
+
+    @overload
+    def best(self, numbers: Literal["decimal"] = "decimal") -> tuple[Number, Number, Number, Number]: ...
+    @overload
+    def best(self, numbers: Literal["float"]) -> tuple[float | None, float | None, float | None, float | None]: ...
+    @overload
+    def best(self, numbers: Literal["int"]) -> tuple[int | None, int | None, int | None, int | None]: ...
+    def best(self, numbers: str = "decimal") -> tuple[Any, Any, Any, Any]:
+        """Best bid and ask, all of the same moment.
+
+        Parameters
+        ----------
+        numbers
+            ``decimal`` (exact), ``float`` (nearest) or ``int`` (steps of the pair's precision).
+
+        Returns
+        -------
+        tuple[Any, Any, Any, Any]
+            (bid price, bid quantity, ask price, ask quantity): prices in the quote currency, quantities in the base
+            currency. None for both numbers of an empty side.
+
+        Raises
+        ------
+        NoBook
+            The book is out of sync.
+
+        Examples
+        --------
+        >>> bid, bid_qty, ask, ask_qty = feed.book("BTC/USD").best("float")  # doctest: +SKIP
+
+        """
+        found = self._owner.session.best(self.symbol, numbers)
+        if found is None:
+            raise self._none()
+        return found
+
+    @property
+    def best_bid(self) -> Number:
+        """Price of the best bid, in the quote currency. ``NoBook`` if out of sync."""
+        return self.best()[0]
+
+    @property
+    def best_ask(self) -> Number:
+        """Price of the best ask, in the quote currency. ``NoBook`` if out of sync."""
+        return self.best()[2]
+
+    @property
+    def spread(self) -> Number:
+        """Best ask minus best bid, exact. ``NoBook`` if out of sync."""
+        return self.mid_and_spread()[1]
+
+    @property
+    def mid(self) -> Number:
+        """Half of best bid plus best ask, exact. ``NoBook`` if out of sync."""
+        return self.mid_and_spread()[0]
+
+    @overload
+    def mid_and_spread(self, numbers: Literal["decimal"] = "decimal") -> tuple[Number, Number]: ...
+    @overload
+    def mid_and_spread(self, numbers: Literal["float"]) -> tuple[float | None, float | None]: ...
+    def mid_and_spread(self, numbers: str = "decimal") -> tuple[Any, Any]:
+        """Mid price and spread, both of the same moment.
+
+        Parameters
+        ----------
+        numbers
+            ``decimal`` or ``float``. A mid price may lie between two steps, so there is no ``int``.
+
+        Returns
+        -------
+        tuple[Any, Any]
+            (mid, spread) in the quote currency; None for both where a side is empty.
+
+        Raises
+        ------
+        NoBook
+            The book is out of sync.
+        ValueError
+            ``numbers`` is something else.
+
+        Examples
+        --------
+        >>> mid, spread = feed.book("BTC/USD").mid_and_spread("float")  # doctest: +SKIP
+
+        """
+        found = self._owner.session.mid_and_spread(self.symbol, numbers)
+        if found is None:
+            raise self._none()
+        spread, mid = found
+        return mid, spread
+
+    @overload
+    def bids(
+        self, levels: int | None = None, numbers: Literal["decimal"] = "decimal"
+    ) -> list[tuple[Decimal, Decimal]]: ...
+    @overload
+    def bids(self, levels: int | None = None, *, numbers: Literal["float"]) -> list[tuple[float, float]]: ...
+    @overload
+    def bids(self, levels: int | None = None, *, numbers: Literal["int"]) -> list[tuple[int, int]]: ...
+    def bids(self, levels: int | None = None, numbers: str = "decimal") -> list[Any]:
+        """The best bids.
+
+        Parameters
+        ----------
+        levels
+            How many price levels at most; None for all that the subscribed depth has.
+        numbers
+            As in ``best``.
+
+        Returns
+        -------
+        list[Any]
+            (price, quantity) of each level, best first.
+
+        Raises
+        ------
+        NoBook
+            The book is out of sync.
+
+        Examples
+        --------
+        >>> feed.book("BTC/USD").bids(3, numbers="float")  # doctest: +SKIP
+        [(97500.1, 0.5), (97499.8, 1.25), (97499.0, 0.02)]
+
+        """
+        return self._side("bid", levels, numbers)
+
+    @overload
+    def asks(
+        self, levels: int | None = None, numbers: Literal["decimal"] = "decimal"
+    ) -> list[tuple[Decimal, Decimal]]: ...
+    @overload
+    def asks(self, levels: int | None = None, *, numbers: Literal["float"]) -> list[tuple[float, float]]: ...
+    @overload
+    def asks(self, levels: int | None = None, *, numbers: Literal["int"]) -> list[tuple[int, int]]: ...
+    def asks(self, levels: int | None = None, numbers: str = "decimal") -> list[Any]:
+        """The best asks; parameters, result and errors as of ``bids``."""
+        return self._side("ask", levels, numbers)
+
+    def _side(self, side: str, levels: int | None, numbers: str) -> list[Any]:
+        found = self._owner.session.levels(self.symbol, side, levels, numbers)
+        if found is None:
+            raise self._none()
+        return found
+
+    def copy(self) -> Book:
+        """Copy the book; the copy no longer changes. ``NoBook`` if out of sync."""
+        found = self._owner.session.book(self.symbol)
+        if found is None:
+            raise self._none()
+        return found
+
+    @property
+    def checksum(self) -> int:
+        """Kraken's CRC32 of the best ten levels of both sides, computed now. ``NoBook`` if out of sync."""
+        return self.copy().checksum
+
+    def to_arrow(self) -> Frame:
+        """All levels as Arrow columns, without copying.
+
+        Returns
+        -------
+        Frame
+            One row for each level: ``side`` (bid, ask), ``level`` (0 is the best), ``price`` and ``qty``
+            (Decimal(38, 10)). ``polars.DataFrame(...)`` and ``pyarrow.record_batch(...)`` take it.
+
+        Raises
+        ------
+        NoBook
+            The book is out of sync.
+
+        """
+        return self.copy().to_arrow()
+
+    def __repr__(self) -> str:
+        """Symbol and best prices, or the state."""
+        if not self.in_sync:
+            return f"LiveBook({self.symbol}, {self.state})"
+        return f"LiveBook({self.symbol}, {self.best_bid} / {self.best_ask})"

@@ -1,0 +1,67 @@
+"""The events of a stream.
+
+The extension makes the events of messages (``BookEvent``, ``TradeEvent``, …). The events about the stream itself are
+here: a connection that was established or lost, and events that were skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from krakpot._core import BookEvent, OhlcEvent, StatusEvent, SubscriptionEvent, TickerEvent, TradeEvent
+
+__all__ = [
+    "ALWAYS", "BookEvent", "Callback", "ConnectionEvent", "Endpoint", "Event", "OhlcEvent", "SkippedEvent",
+    "StatusEvent", "Subscription", "SubscriptionEvent", "TickerEvent", "TradeEvent",
+]  # fmt: skip
+
+ALWAYS = ("status", "subscription", "connection")
+"""Channels whose events every stream has, besides those of the subscribed channels."""
+
+Endpoint = Literal["public", "level3"]
+"""Which of Kraken's two servers a connection leads to: level 3 has a server of its own."""
+
+
+class Subscription(NamedTuple):
+    """One subscription of a feed, as returned by ``Feed.subscriptions``."""
+
+    channel: str
+    symbol: str
+    state: str
+    """As in ``SubscriptionEvent.state``."""
+    reason: str
+    """Why the state is not ``active``; empty where all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionEvent:
+    """A connection of the feed was established or lost; while it is down its books are out of sync."""
+
+    channel: ClassVar[str] = "connection"
+    up: bool
+    """True: established. False: lost."""
+    reason: str
+    """Why it was lost; empty if ``up``."""
+    ts_recv: int
+    """When, in ns since the Unix epoch."""
+    endpoint: Endpoint = "public"
+    """The server that the connection leads to."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedEvent:
+    """The strategy fell behind with ``slow_reader="newest"``, and these events were dropped."""
+
+    channel: ClassVar[str] = "skipped"
+    counts: Mapping[str, int]
+    """Number of dropped events by channel."""
+
+
+Event = (
+    BookEvent | TradeEvent | TickerEvent | OhlcEvent | StatusEvent | SubscriptionEvent | ConnectionEvent | SkippedEvent
+)
+"""Whatever ``async for event in feed`` can give."""
+Callback = Callable[[Any], object]
+"""A function that takes one event; its result is ignored."""

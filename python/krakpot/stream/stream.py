@@ -1,0 +1,360 @@
+"""One stream of events, read by callbacks, by iteration or as Arrow batches; and what happens when the reader is slow.
+
+The stream does not know where its events come from. A ``Source`` delivers them: the live feed, a replay, a paper
+account. The stream tells its source which events somebody reads, so that no others are made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import weakref
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, Self, TypeVar
+
+from krakpot._core import Batch
+from krakpot.errors import ConfigError, SlowReader
+from krakpot.stream.events import ALWAYS, Callback, Event, SkippedEvent
+
+EVENTS_MAX = 10_000
+"""Events that may wait for iteration, unless ``max_queue`` says otherwise."""
+ROWS_MAX = 200_000
+"""Rows that may wait for ``batches``, about 200 bytes each, unless ``max_queue`` says otherwise."""
+SlowReaderPolicy = Literal["wait", "newest", "fail"]
+SLOW_READER: tuple[SlowReaderPolicy, ...] = ("wait", "newest", "fail")
+Reading = Literal["", "events", "batches"]
+NOT_STARTED = "this feed is not connected yet: use it within `async with feed:`, or after `await feed.start()`"
+"""What a feed answers that is used too early."""
+
+
+class Source(Protocol):
+    """Where the events of a stream come from. It calls ``EventStream.deliver`` and ``rows_arrived``."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether it was told to pause."""
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows that wait to be taken, over all tables."""
+
+    def choose(self, channels: Collection[str], *, rows: bool) -> None:
+        """From now on, deliver the events of these channels, or keep rows; never what arrived before."""
+
+    def check_symbol(self, channel: str, symbol: str) -> None:
+        """``ValueError``, with a sentence, if this source has no events of the symbol in the channel."""
+
+    def pause(self) -> None:
+        """Deliver nothing more for now: the reader is behind."""
+
+    def resume(self, answer: SlowReaderPolicy) -> None:
+        """Go on. ``answer`` is what the stream does about slow readers, for the record."""
+
+    def take_rows(self) -> list[dict[str, Batch]]:
+        """Take the rows that wait, by table, of each session that has some."""
+
+    def skip_rows(self) -> dict[str, int]:
+        """Drop the rows that wait, leave a note of it in the ledger, and return how many there were by table."""
+
+
+class _Reader:
+    """A loop that reads the stream."""
+
+    def __init__(self, stream: EventStream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> Self:
+        return self
+
+
+_R = TypeVar("_R", bound=_Reader)
+
+
+class _EventReader(_Reader):
+    async def __anext__(self) -> Event:
+        return await self._stream.next_event()
+
+
+class _BatchReader(_Reader):
+    def __init__(self, stream: EventStream, every: float | None) -> None:
+        super().__init__(stream)
+        self._every = every
+
+    async def __anext__(self) -> dict[str, Batch]:
+        return await self._stream.next_batch(self._every)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """A callback, and the symbol whose events it wants; None for all."""
+
+    callback: Callback
+    symbol: str | None
+
+
+class EventStream:
+    """Delivers the events of a source to one strategy."""
+
+    def __init__(
+        self,
+        source: Source,
+        channels: Collection[str],
+        *,
+        max_queue: int | None = None,
+        slow_reader: SlowReaderPolicy = "wait",
+        name: str = "krakpot.Feed",
+    ) -> None:
+        """``channels`` are those that the source has; ``name`` begins the sentence about a wrong option."""
+        if slow_reader not in SLOW_READER:
+            allowed = ", ".join(SLOW_READER)
+            sentence = f"{name}: slow_reader: {slow_reader!r} is not allowed; allowed is one of {allowed}"
+            raise ConfigError(sentence)
+        if max_queue is not None and (not isinstance(max_queue, int) or max_queue < 1):
+            sentence = f"{name}: max_queue: {max_queue!r} is not allowed; allowed is a whole number from 1"
+            raise ConfigError(sentence)
+        self.channels = (*channels, *ALWAYS)
+        """Channels that a callback may listen to."""
+        self.stopped = asyncio.Event()
+        self.error: Exception | None = None
+        """The error that ended the stream."""
+        self.skipped: Counter[str] = Counter()
+        """Events by channel (rows by table, with batches) that were dropped, since the reader was slow."""
+        self._source = source
+        self._subscribed = channels
+        self._max_queue = max_queue
+        self._slow_reader = slow_reader
+        self._started = False
+        self._listeners: dict[str, list[_Listener]] = {}
+        self._reading: Reading = ""
+        self._reader: weakref.ref[_Reader] | None = None
+        self._queue: deque[Event] = deque()
+        self._batches: deque[dict[str, Batch]] = deque()
+        self._kept = 0
+        """Events that were left when older ones were dropped last."""
+        self._wake = asyncio.Event()
+
+    # Begin and end.
+
+    def start(self) -> None:
+        """The source delivers from now on. ``ValueError`` if a callback waits for a symbol that it does not have."""
+        for channel, listeners in self._listeners.items():
+            for listener in listeners:
+                if listener.symbol is not None:
+                    self._source.check_symbol(channel, listener.symbol)
+        self._started = True
+        self._choose()
+
+    def stop(self) -> None:
+        """End: iteration ends, ``run`` returns, and no event is delivered any more."""
+        self.stopped.set()
+        self._wake.set()
+
+    def fail(self, error: Exception) -> None:
+        """End because of an error, which iteration and ``run`` raise; the first one counts."""
+        self.error = self.error or error
+        self.stop()
+
+    async def run(self) -> None:
+        """Let callbacks be called until ``stop``; raises what the stream failed of."""
+        self._check_started()
+        await self.stopped.wait()
+        if self.error is not None:
+            raise self.error
+
+    def _check_started(self) -> None:
+        if not self._started and not self.stopped.is_set():
+            raise RuntimeError(NOT_STARTED)
+
+    # Callbacks.
+
+    def on(self, channel: str, callback: Callback, symbol: str | None = None) -> None:
+        """Call ``callback`` with each event of a channel, or of one symbol in it."""
+        if channel not in self.channels:
+            sentence = f"this feed has no events of {channel!r}; it has {', '.join(self.channels)}"
+            raise ValueError(sentence)
+        if inspect.iscoroutinefunction(callback):
+            sentence = "a callback is a plain function; to await something use `async for event in feed`"
+            raise TypeError(sentence)
+        if symbol is not None and channel not in self._subscribed and channel != "subscription":
+            sentence = f"events of {channel!r} have no symbol; leave out `symbol`"
+            raise ValueError(sentence)
+        if symbol is not None:
+            self._source.check_symbol(channel, symbol)
+        self._check_free("batches")
+        self._listeners.setdefault(channel, []).append(_Listener(callback, symbol))
+        self._choose()
+
+    def _call(self, events: Sequence[Event]) -> None:
+        try:
+            for event in events:
+                for listener in self._listeners.get(event.channel, ()):
+                    if listener.symbol is None or listener.symbol == getattr(event, "symbol", None):
+                        listener.callback(event)
+                        if self.stopped.is_set():
+                            return
+        except Exception as error:  # noqa: BLE001  # whatever a strategy's code raises, the strategy gets to see
+            self.fail(error)
+
+    # What the source delivers.
+
+    def _choose(self) -> None:
+        """Tell the source which events somebody reads."""
+        channels = set(self._listeners)
+        if self._reading == "events":
+            channels.update(self.channels)
+        self._source.choose(channels, rows=self._reading == "batches")
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Give events to whoever reads. For the source."""
+        if self.stopped.is_set():
+            return
+        if self._listeners:
+            self._call(events)
+            if self.stopped.is_set():
+                return
+        if self._reading == "events" and events:
+            self._queue.extend(events)
+            self._wake.set()
+            if len(self._queue) > self._limit:
+                self._overfull()
+
+    def rows_arrived(self) -> None:
+        """Wake the reader of batches. For the source."""
+        self._wake.set()
+        if (pending := self._source.pending_rows) > self._limit:
+            if self._slow_reader == "fail":
+                self.fail(SlowReader(pending, self._limit))
+            elif self._slow_reader == "wait":
+                self._source.pause()
+            else:
+                self.skipped.update(self._source.skip_rows())
+
+    @property
+    def _limit(self) -> int:
+        if self._max_queue is not None:
+            return self._max_queue
+        return ROWS_MAX if self._reading == "batches" else EVENTS_MAX
+
+    def _overfull(self) -> None:
+        if self._slow_reader == "fail":
+            self.fail(SlowReader(len(self._queue), self._limit))
+        elif self._slow_reader == "wait":
+            self._source.pause()
+        elif len(self._queue) > 2 * self._kept:
+            self._keep_newest()
+
+    def _keep_newest(self) -> None:
+        """Keep the newest event of each channel, symbol and subscription; put in front how many are gone."""
+        newest: dict[tuple[object, ...], Event] = {}
+        counts: Counter[str] = Counter()
+        dropped: Counter[str] = Counter()
+        for event in self._queue:
+            if isinstance(event, SkippedEvent):
+                counts.update(event.counts)
+                continue
+            key = (event.channel, getattr(event, "symbol", None), getattr(event, "of", None))
+            if newest.pop(key, None) is not None:
+                dropped[event.channel] += 1
+            newest[key] = event
+        self.skipped += dropped
+        counts += dropped
+        self._queue = deque([SkippedEvent(dict(counts))] if counts else [])
+        self._queue.extend(newest.values())
+        # With many symbols the newest events alone may exceed the limit: look again when their number has doubled.
+        self._kept = len(self._queue)
+
+    # Iteration and batches.
+
+    @property
+    def waiting(self) -> int:
+        """Events, or rows, that wait for the reader."""
+        return self._source.pending_rows if self._reading == "batches" else len(self._queue)
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Events from now on, in order. One iteration at a time."""
+        self._check_started()
+        self._check_free("batches")
+        self._check_free("events")
+        return self._begin(_EventReader(self), "events")
+
+    def batches(self, every: float | None = None) -> AsyncIterator[dict[str, Batch]]:
+        """Rows from now on, by table; as they arrive, or every ``every`` seconds."""
+        self._check_started()
+        self._check_free("batches")
+        self._check_free("events")
+        if self._listeners:
+            sentence = "this feed has callbacks; use another Feed for batches"
+            raise RuntimeError(sentence)
+        return self._begin(_BatchReader(self, every), "batches")
+
+    def _check_free(self, reading: Reading) -> None:
+        if self._reading == reading:
+            way = "batches" if reading == "batches" else "iteration"
+            sentence = f"this feed is already read by {way}; use another Feed"
+            raise RuntimeError(sentence)
+
+    def _begin(self, reader: _R, reading: Reading) -> _R:
+        """Let ``reader`` read until nobody refers to it, as after a ``break``."""
+        self._reading = reading
+        self._reader = weakref.ref(reader, lambda _: self._leave())
+        self._choose()
+        return reader
+
+    def _leave(self) -> None:
+        """The reader is gone."""
+        self._reading = ""
+        self._reader = None
+        self._queue.clear()
+        self._batches.clear()
+        self._choose()
+        self._resume()
+
+    def _resume(self) -> None:
+        if self._source.paused:
+            self._source.resume(self._slow_reader)
+
+    async def next_event(self) -> Event:
+        """Take the next event. For iteration."""
+        self._check_end()
+        while not self._queue:
+            await self._more()
+        event = self._queue.popleft()
+        if len(self._queue) <= self._limit // 2:
+            self._resume()
+        return event
+
+    async def next_batch(self, every: float | None) -> dict[str, Batch]:
+        """Take the rows that wait, or the next ones. For ``batches``."""
+        self._check_end()
+        if not self._batches:
+            if every is not None:
+                await self._pause(every)
+            while not (rows := self._source.take_rows()):
+                await self._more()
+            self._batches.extend(rows)
+            self._resume()
+        return self._batches.popleft()
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep; the end of the stream ends it early."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.stopped.wait()
+        except TimeoutError:
+            return
+        self._check_end()
+
+    async def _more(self) -> None:
+        """Wait until something happens."""
+        self._wake.clear()
+        await self._wake.wait()
+        self._check_end()
+
+    def _check_end(self) -> None:
+        """Raise what ends an iteration, if the stream has ended."""
+        if self.error is not None:
+            raise self.error
+        if self.stopped.is_set():
+            raise StopAsyncIteration

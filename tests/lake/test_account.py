@@ -1,0 +1,49 @@
+"""The account adds up to the last number that a column can hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import frames
+import lakes
+from krakpot.lake.account import _sound
+from krakpot.lake.verify import verify
+
+LARGEST = 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("ids", "lost"), [([LARGEST - 1, LARGEST], None), ([LARGEST - 3, LARGEST], 2), ([LARGEST], None)]
+)
+def test_trade_ids_up_to_the_largest(tmp_path: Path, ids: list[int], lost: int | None) -> None:
+    """The successor of the largest id is no 64-bit number, and nobody computes it."""
+    lake = tmp_path / "lake"
+    trades = [(frames.START + n, frames.trade("BTC/USD", trade_id)) for n, trade_id in enumerate(ids)]
+    lakes.make(lake, trades, precision={"BTC/USD": (1, 8)})
+    assert lakes.rows(lake, "trades")["trade_id"].to_list() == ids
+    told = lakes.rows(lake, "ledger").filter(kind="trade_gap")["count"].to_list()
+    assert told == ([] if lost is None else [lost])
+    assert verify(lake).problems == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "text", "sound"),
+    [
+        ("alive", 3, None, True),
+        ("alive", None, None, False),
+        ("alive", 3, '{"rows":{"book":1}}', True),
+        ("alive", 3, '{"rows":{"book":"1"}}', False),
+        ("sealed", 1, '{"part":"book/date=2026-08-02/100000-x-0.parquet","first":null,"last":null}', True),
+        ("sealed", 1, '{"part":"book/date=2026-08-02/100000-x-0.parquet","first":null,"last":1}', False),
+        ("sealed", None, '{"part":"book/date=2026-08-02/100000-x-0.parquet","first":1,"last":1}', False),
+        ("compacted", 1, '{"part":"book/date=2026-08-02/100000-x-c0.parquet","journals":[[0,5]]}', True),
+        ("compacted", 1, '{"part":"book/date=2026-08-02/100000-x-c0.parquet","journals":[[5,0]]}', False),
+        ("compacted", 1, '{"part":"book/date=2026-08-02/100000-x-c0.parquet","journals":[[0,1000000000]]}', False),
+        ("connect", None, "{}", True),
+    ],
+)
+def test_a_malformed_row_is_known_as_such(kind: str, count: int | None, text: str | None, sound: bool) -> None:
+    """A damaged part may hold anything; the account uses only rows that have their facts."""
+    assert _sound(kind, count, text) is sound

@@ -1,0 +1,85 @@
+"""The handle to a live book: exact numbers while in sync, and an error with the reason while not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+
+import frames
+from krakpot import _core
+from krakpot.errors import NoBook
+from krakpot.stream.book import LiveBook
+
+NOW = frames.START
+BTC = frames.pair("BTC/USD", price_precision=1, qty_precision=8)
+
+
+@dataclass
+class Owner:
+    """A session without a connection."""
+
+    session: _core.Session
+    down: str = ""
+
+
+def subscribed() -> tuple[Owner, LiveBook, frames.Book]:
+    """A session that has asked for the book of one pair, its handle, and the book as the exchange has it."""
+    session = _core.Session("019e0000-0000-7000-8000-000000000000", channels=["book"], depth=10)
+    session.requests(NOW)
+    session.receive([frames.instrument(BTC)], NOW)
+    session.requests(NOW)
+    owner = Owner(session)
+    return owner, LiveBook(owner, "BTC/USD"), frames.Book("BTC/USD", depth=10, price_precision=1, qty_precision=8)
+
+
+def test_a_book_in_sync_has_exact_numbers() -> None:
+    """As Decimal, float or steps of the precision; the middle may lie between two steps."""
+    owner, live, book = subscribed()
+    snapshot = book.snapshot(bids=[("45283.5", "0.10000000")], asks=[("45285.2", "0.00100000")])
+    owner.session.receive([snapshot], NOW)
+    assert live.in_sync
+    assert live.best() == (Decimal("45283.5"), Decimal("0.1"), Decimal("45285.2"), Decimal("0.001"))
+    assert live.best("int") == (452_835, 10_000_000, 452_852, 100_000)
+    assert live.best("float") == (45283.5, 0.1, 45285.2, 0.001)
+    assert live.mid_and_spread() == (live.mid, live.spread) == (Decimal("45284.35"), Decimal("1.7"))
+    assert live.mid_and_spread("float") == (45284.35, 1.7)
+    with pytest.raises(ValueError, match="decimal, float"):
+        live.mid_and_spread("int")  # type: ignore[call-overload]  # the refusal is the test
+    assert str(live.best_bid) == "45283.5"
+    assert [str(number) for number in live.asks(1)[0]] == ["45285.2", "0.00100000"], "padded to the precision"
+    assert live.bids(numbers="int") == [(452_835, 10_000_000)]
+    assert live.checksum == book.checksum == live.copy().checksum
+    assert pa.record_batch(live.to_arrow()).num_rows == 2
+    assert repr(live) == "LiveBook(BTC/USD, 45283.5 / 45285.2)"
+
+
+def test_a_book_out_of_sync_has_none() -> None:
+    """Before its snapshot, after a wrong checksum, without a connection: each access says why."""
+    owner, live, book = subscribed()
+
+    def refused(words: str) -> None:
+        assert not live.in_sync
+        for access in ("best", "mid_and_spread", "bids", "asks", "copy", "to_arrow"):
+            with pytest.raises(NoBook, match=words) as caught:
+                getattr(live, access)()
+            assert (caught.value.symbol, caught.value.state) == ("BTC/USD", live.state)
+        for access in ("best_bid", "best_ask", "mid", "spread", "checksum"):
+            with pytest.raises(NoBook, match=words):
+                getattr(live, access)
+        assert repr(live) == f"LiveBook(BTC/USD, {live.state})"
+
+    refused("BTC/USD has no book in sync, its subscription is ")
+    owner.session.receive([frames.ack("book", "BTC/USD", req_id=2, depth=10)], NOW)
+    owner.session.receive([book.snapshot(bids=[("1.0", "1.00000000")], asks=[("2.0", "1.00000000")])], NOW)
+    assert live.in_sync
+    update = book.update([("bid", "1.1", "1.00000000")], ts=NOW)
+    owner.session.receive([update.replace(b'"checksum":', b'"checksum":1')], NOW)
+    refused("checksum mismatch")
+    owner.down = "the cable"
+    refused(r"is disconnected \(the cable\)")
+    owner.down = ""
+    live.symbol = "ETH/USD"
+    assert (live.state, live.reason) == ("unknown", "the exchange has not described the pair yet")
