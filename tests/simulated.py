@@ -527,10 +527,10 @@ class World:
 
     def _trades(self) -> None:
         """Each trade from the first to the last is a row, or missing by the ledger."""
-        for symbol, ids in self.trades.items():
+        for symbol, numbers in self.trades.items():
             # A trade that a gap already accounts for may still come, in the snapshot of a new subscription.
-            first = self.proved.get(symbol, min(ids))
-            ids = {number for number in ids if number >= first}
+            first = self.proved.get(symbol, min(numbers))
+            ids = {number for number in numbers if number >= first}
             known = set(ids)
             for begin, end in self.missing[symbol]:
                 known.update(range(begin, end + 1))

@@ -71,9 +71,8 @@ class FeedClient(Client):
             self._stream.deliver(self._events.receive(session, frames, ts_recv))
         else:
             session.receive(frames, ts_recv)
-            if self._rows:
-                if session.pending_rows:
-                    self._stream.rows_arrived()
+            if self._rows and session.pending_rows:
+                self._stream.rows_arrived()
 
     @property
     def pending_rows(self) -> int:
