@@ -100,8 +100,6 @@ class Link:
         session = _core.Session(f"{self.endpoint}-{self.sessions}", after=before, **self.options)
         self.sessions += 1
         session.add_ledger_row("connect", now)
-        if before is not None:
-            session.add_ledger_row("gap", now, ts_from=before.last_received or None, ts_to=now)
         return session
 
     def _fresh(self) -> None:
@@ -304,6 +302,8 @@ class World:
         self.seen: Counter[str] = Counter()
         self.arrived: dict[tuple[Link, str, str], None] = {}
         self.trades: dict[str, set[int]] = defaultdict(set)
+        self.proved: dict[str, int] = {}
+        """The last trade before which each is accounted for."""
         self.missing: dict[str, list[tuple[int, int]]] = defaultdict(list)
         self.delisted: set[str] = set()
         self.faults: deque[str] = deque(maxlen=4)
@@ -527,15 +527,19 @@ class World:
 
     def _trades(self) -> None:
         """Each trade from the first to the last is a row, or missing by the ledger."""
-        for symbol, ids in self.trades.items():
+        for symbol, numbers in self.trades.items():
+            # A trade that a gap already accounts for may still come, in the snapshot of a new subscription.
+            first = self.proved.get(symbol, min(numbers))
+            ids = {number for number in numbers if number >= first}
             known = set(ids)
-            for first, last in self.missing[symbol]:
-                known.update(range(first, last + 1))
-            lost = set(range(min(ids), max(ids))) - known
+            for begin, end in self.missing[symbol]:
+                known.update(range(begin, end + 1))
+            lost = set(range(first, max(ids))) - known
             assert not lost, self.where(f"{symbol}: trades {sorted(lost)[:5]} are neither rows nor in the ledger")
             self.seen["trades"] += len(ids)
             # What is proved need not be kept.
             self.trades[symbol] = {max(ids)}
+            self.proved[symbol] = max(ids)
             self.missing[symbol].clear()
 
 

@@ -85,7 +85,7 @@ def test_the_figures_are_the_recording_s(tmp_path: Path) -> None:
             assert found["krakpot_rows_total", "book"] == counts["rows"]["book"] > 0
             assert found["krakpot_checksums_total", "book", "bad"] == 1
             assert found["krakpot_checksums_total", "book", "ok"] == counts["checksums"]["book"]["ok"] > 0
-            assert found["krakpot_reconnects_total",] == found["krakpot_gaps_total",] == 1
+            assert (found["krakpot_reconnects_total",], found["krakpot_gaps_total",]) == (1, 3), "one a channel"
             assert found["krakpot_books", "book", "in_sync"] == 2
             assert found["krakpot_subscriptions", "book", "rejected"] == 1
             assert found["krakpot_subscriptions", "book", "active"] == 2

@@ -157,9 +157,10 @@ def test_a_cut_is_a_gap_and_the_recording_goes_on(tmp_path: Path) -> None:
             report = proved(tmp_path)
             assert report.bad == report.unchecked == 0
             first, second = summary["sessions"]
-            (gap,) = events(tmp_path, "gap")
-            assert (gap["session"], gap["facts"]["previous"]) == (second, first)
-            assert gap["ts_from"] < gap["ts_to"]
+            gaps = events(tmp_path, "gap")
+            assert sorted(gap["channel"] for gap in gaps) == ["book", "ticker", "trade"]
+            assert {(gap["session"], gap["facts"]["previous"]) for gap in gaps} == {(second, first)}
+            assert all(gap["ts_from"] < gap["ts_to"] for gap in gaps)
             connects = events(tmp_path, "connect")
             assert [connect["facts"].get("previous") for connect in connects] == [None, first]
             assert len({connect["facts"]["recorder"] for connect in connects}) == 1
@@ -167,7 +168,7 @@ def test_a_cut_is_a_gap_and_the_recording_goes_on(tmp_path: Path) -> None:
             assert missed["symbol"] == "ETH/USD"
             assert missed["facts"] == {"first": before + 1, "last": before + 30}
             assert missed["count"] == 30
-            assert summary["gaps"] == report.gaps == 2
+            assert summary["gaps"] == report.gaps == 4, "of trades, and one a channel"
             for market in (quiet, busy):
                 ids = (
                     Lake(tmp_path)

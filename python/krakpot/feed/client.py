@@ -62,6 +62,7 @@ class FeedClient(Client):
         self._made = made
         self._events = Events(made) if made else None
         self._rows = rows
+        self.session.collect(rows=rows)
 
     def take(self, frames: list[bytes], ts_recv: int) -> None:
         """Let the session take the frames of a socket read; without frames: see what else happened."""
@@ -70,12 +71,8 @@ class FeedClient(Client):
             self._stream.deliver(self._events.receive(session, frames, ts_recv))
         else:
             session.receive(frames, ts_recv)
-            if self._rows:
-                if session.pending_rows:
-                    self._stream.rows_arrived()
-            elif not frames:
-                # Only the books are read.
-                session.drain()
+            if self._rows and session.pending_rows:
+                self._stream.rows_arrived()
 
     @property
     def pending_rows(self) -> int:
@@ -123,6 +120,11 @@ class FeedClient(Client):
     def _receive(self, frames: list[bytes], ts_recv: int) -> None:
         self.take(frames, ts_recv)
 
+    def _new_session(self, name: str, before: _core.Session | None) -> _core.Session:
+        session = super()._new_session(name, before)
+        session.collect(rows=self._rows)
+        return session
+
     def _follow(self, ended: _core.Session) -> None:
         """Tell the strategy, besides what every client does."""
         assert self._latest is not None, "only a connection that was established can end"
@@ -164,6 +166,7 @@ class Level3FeedClient(FeedClient):
     def _new_session(self, name: str, before: _core.Session | None) -> _core.Session:
         depth = self.context.config.level3_depth
         session = _core.Session(name, channels=[LEVEL3], level3_depth=depth, instrument=False, after=before)
+        session.collect(rows=self._rows)
         if self._pairs is not None:
             session.import_pairs(self._pairs, self.symbols, time.time_ns())
         return session

@@ -222,10 +222,6 @@ class Client:
         else:
             facts["previous"] = before.id
         session.add_ledger_row("connect", now, detail=json.dumps(facts))
-        if before is not None:
-            session.add_ledger_row(
-                "gap", now, ts_from=before.last_received or None, ts_to=now, detail=json.dumps({"previous": before.id})
-            )
         self.context.sessions.append(session.id)
         return session
 
