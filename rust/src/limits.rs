@@ -28,7 +28,9 @@ pub const DIGITS_MAX: u32 = 38;
 pub const EVENTS_MAX: usize = 10_000;
 /// Ledger rows for refused frames in one second; further ones are counted together in one row.
 pub const ERROR_ROWS_MAX: u32 = 10;
-/// Bytes of a refused frame quoted in the ledger.
+/// Items of one message that cannot be read and are kept with what is wrong; further ones are counted.
+pub const REFUSED_ITEMS_MAX: usize = 1000;
+/// Bytes of a refused frame, or of a refused item, quoted in the ledger.
 pub const EXCERPT_MAX: usize = 200;
 /// Bytes of the exchange's own words (why it refuses, what it warns of) kept in one row of the ledger.
 pub const WORDS_MAX: usize = 1000;
@@ -59,7 +61,7 @@ const _: () = assert!(DIGITS_MAX <= 39);
 const _: () = assert!(ORDERS_MAX < u32::MAX as usize);
 
 /// The bounds by name, for callers in other languages.
-pub const ALL: [(&str, usize); 14] = [
+pub const ALL: [(&str, usize); 15] = [
     ("FRAME_MAX", FRAME_MAX),
     ("NESTING_MAX", NESTING_MAX),
     ("SYMBOL_LENGTH_MAX", SYMBOL_LENGTH_MAX),
@@ -69,6 +71,7 @@ pub const ALL: [(&str, usize); 14] = [
     ("ORDERS_MAX", ORDERS_MAX),
     ("EVENTS_MAX", EVENTS_MAX),
     ("ERROR_ROWS_MAX", ERROR_ROWS_MAX as usize),
+    ("REFUSED_ITEMS_MAX", REFUSED_ITEMS_MAX),
     ("EXCERPT_MAX", EXCERPT_MAX),
     ("WORDS_MAX", WORDS_MAX),
     ("BATCH_MAX", BATCH_MAX),

@@ -120,9 +120,9 @@ def test_a_finished_verifier_says_so() -> None:
     """It gives its findings once."""
     verifier = _core.Verifier(SESSION)
     assert verifier.finish() == []
-    with pytest.raises(ValueError, match="the verifier is finished"):
+    with pytest.raises(ValueError, match="it is finished: its result was taken"):
         verifier.finish()
-    with pytest.raises(ValueError, match="the verifier is finished"):
+    with pytest.raises(ValueError, match="it is finished: its result was taken"):
         verifier.messages(pa.schema(_core.schema("book")).empty_table())
 
 

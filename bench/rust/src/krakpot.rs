@@ -5,7 +5,7 @@ use krakpot_lake::batch::batch;
 use krakpot_core::book::level2::Book;
 use krakpot_core::book::synced::{BookMeta, Outcome, Synced};
 use krakpot_core::wire::decode::Decoder;
-use krakpot_core::wire::message::{Entry, Message};
+use krakpot_core::wire::message::{Data, Entry, Message};
 use krakpot_core::table::rows::Values;
 use krakpot_core::table::schema::Table;
 use krakpot_core::session::{Options, Session};
@@ -110,10 +110,10 @@ pub fn messages(case: &Case) -> Messages {
     let mut one = |frame: &Vec<u8>| {
         decoder
             .decode(frame, |message, entries| {
-                let Message::Book(kind, data) = message else { panic!("a book frame") };
+                let Message::Book(kind, Data::One(data)) = message else { panic!("a book frame") };
                 let (price_precision, qty_precision) = case.precision;
                 let meta =
-                    BookMeta { kind, checksum: data[0].checksum, depth: case.depth, price_precision, qty_precision };
+                    BookMeta { kind, checksum: data.checksum, depth: case.depth, price_precision, qty_precision };
                 (meta, entries.levels.to_vec())
             })
             .expect("a book frame")

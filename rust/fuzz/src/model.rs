@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use krakpot_core::limits::{DEPTHS, SCALE, SYMBOL_LENGTH_MAX};
-use krakpot_core::wire::message::Side;
 use krakpot_core::session::{Channel, Counts, Session};
+use krakpot_core::wire::message::Side;
 use krakpot_frames::crc32;
 use serde_json::Value;
 

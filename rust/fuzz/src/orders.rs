@@ -3,13 +3,13 @@
 
 use std::fmt::Write as _;
 
-use krakpot_lake::batch::batch;
-use krakpot_core::wire::message::Side;
 use krakpot_core::book::level3::Orders;
-use krakpot_core::table::schema::Table;
 use krakpot_core::session::{Options, Session};
-use krakpot_lake::rebuild::{Rebuild, Verifier};
+use krakpot_core::table::schema::Table;
+use krakpot_core::wire::message::Side;
 use krakpot_frames::{Random, START, crc32, padded, time};
+use krakpot_lake::batch::batch;
+use krakpot_lake::rebuild::{Rebuild, Verifier};
 
 use crate::mutate::mutate;
 use crate::script::ends;
@@ -315,7 +315,10 @@ mod tests {
         }
         let counts = play.session.counts().clone();
         assert!(counts.level3.ok > 500 && counts.level3.bad > 20, "{counts:?}");
-        assert!(counts.unchecked > 20 && counts.errors > 20 && counts.unknown_entries > 0 && counts.replaced > 0, "{counts:?}");
+        assert!(
+            counts.unchecked > 20 && counts.errors > 20 && counts.unknown_entries > 0 && counts.replaced > 0,
+            "{counts:?}"
+        );
         play.finish();
     }
 }

@@ -107,5 +107,5 @@ impl<Book: Rebuild + Send, Level3: Rebuild + Send> Rebuilder<Kind<Book, Level3>>
 }
 
 fn finished() -> PyErr {
-    value_error("it is finished: its result was taken".into())
+    value_error("it is finished: its result was taken; make a new one".into())
 }

@@ -314,11 +314,11 @@ impl State {
     }
 
     /// The messages of one frame of the book channel or of level 3.
-    pub(super) fn books<B: BookChannel>(
+    pub(super) fn books<'d, B: BookChannel>(
         &mut self,
         options: &Options,
         kind: Kind,
-        data: &[BookData<'_>],
+        data: impl IntoIterator<Item = &'d BookData<'d>>,
         entries: &[B::Entry<'_>],
     ) {
         self.out.count(B::CHANNEL.name());
@@ -491,27 +491,29 @@ impl State {
             (Some((None, _)), _) => {}
             (Some((Some(Channel::Book), _)), Some(i)) => self.doubt::<Book>(options, i, what, 1),
             (Some((Some(_), _)), Some(i)) => self.doubt::<Orders>(options, i, what, 1),
-            _ => {
-                let mut doubted = Vec::new();
-                for (i, symbol) in self.symbols.iter_mut().enumerate() {
-                    doubted.extend(symbol.book.newly_doubted().then_some((i, Channel::Book)));
-                    doubted.extend(symbol.orders.newly_doubted().then_some((i, Channel::Level3)));
-                }
-                if doubted.is_empty() {
-                    return;
-                }
-                // One row, without a symbol, speaks for all.
-                let count = Some(doubted.len() as u64);
-                let row = LedgerRow {
-                    count,
-                    detail: Some(detail("reason", what)),
-                    ..self.out.ledger_row(LedgerKind::Doubt, None, "")
-                };
-                self.out.add_ledger_row(row);
-                for (i, channel) in doubted {
-                    self.settle_doubt(options, i, channel, what);
-                }
-            }
+            _ => self.doubt_all(options, what),
+        }
+    }
+
+    /// Any book may have changed. One row, without a symbol, speaks for all.
+    pub(super) fn doubt_all(&mut self, options: &Options, what: &'static str) {
+        let mut doubted = Vec::new();
+        for (i, symbol) in self.symbols.iter_mut().enumerate() {
+            doubted.extend(symbol.book.newly_doubted().then_some((i, Channel::Book)));
+            doubted.extend(symbol.orders.newly_doubted().then_some((i, Channel::Level3)));
+        }
+        if doubted.is_empty() {
+            return;
+        }
+        let count = Some(doubted.len() as u64);
+        let row = LedgerRow {
+            count,
+            detail: Some(detail("reason", what)),
+            ..self.out.ledger_row(LedgerKind::Doubt, None, "")
+        };
+        self.out.add_ledger_row(row);
+        for (i, channel) in doubted {
+            self.settle_doubt(options, i, channel, what);
         }
     }
 

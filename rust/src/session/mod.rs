@@ -18,6 +18,7 @@ mod subscriptions;
 mod liveness;
 mod feeds;
 mod books;
+mod refused;
 mod pairs;
 
 use std::collections::{HashMap, VecDeque};
@@ -199,7 +200,7 @@ impl Session {
         if let Some((kind, data, entries)) = decoder.book(frame) {
             begin(state, data.timestamp);
             if state.update(options, kind, &data, entries).is_none() {
-                state.books::<Book>(options, kind, std::slice::from_ref(&data), decoder.levels());
+                state.books::<Book>(options, kind, std::iter::once(&data), decoder.levels());
             }
             return;
         }
@@ -212,7 +213,9 @@ impl Session {
             begin(state, None);
             state.out.count("undecoded");
             state.refuse(&error, None, frame);
-            state.unread(options, frame);
+            if error.may_concern_books() {
+                state.unread(options, frame);
+            }
         }
     }
 
@@ -458,34 +461,34 @@ impl State {
 
     fn handle(&mut self, options: &Options, message: &Message<'_>, entries: Entries<'_, '_>) {
         match message {
-            Message::Book(kind, data) => self.books::<Book>(options, *kind, data, entries.levels),
-            Message::Level3(kind, data) => self.books::<Orders>(options, *kind, data, entries.orders),
+            Message::Book(kind, data) => self.books::<Book>(options, *kind, data.taken(), entries.levels),
+            Message::Level3(kind, data) => self.books::<Orders>(options, *kind, data.taken(), entries.orders),
             Message::Trade(kind, data) => {
                 self.out.count("trade");
-                for (i, trade) in data.iter().enumerate() {
-                    self.trade(options, *kind, trade, i);
+                for (i, trade) in &data.taken {
+                    self.trade(options, *kind, trade, *i);
                 }
             }
             Message::Ticker(kind, data) => {
                 self.out.count("ticker");
-                for (i, ticker) in data.iter().enumerate() {
-                    self.ticker(options, *kind, ticker, i);
+                for (i, ticker) in &data.taken {
+                    self.ticker(options, *kind, ticker, *i);
                 }
             }
             Message::Ohlc(kind, time, data) => {
                 self.out.count("ohlc");
-                for (i, ohlc) in data.iter().enumerate() {
-                    self.ohlc(options, *kind, *time, ohlc, i);
+                for (i, ohlc) in &data.taken {
+                    self.ohlc(options, *kind, *time, ohlc, *i);
                 }
             }
             Message::Instrument(kind, assets, pairs) => {
                 self.out.count("instrument");
-                for (i, asset) in assets.iter().enumerate() {
-                    self.asset(asset, i);
+                for (i, asset) in &assets.taken {
+                    self.asset(asset, *i);
                 }
-                for (i, pair) in pairs.iter().enumerate() {
+                for (i, pair) in &pairs.taken {
                     if self.index.get(&*pair.symbol).is_some() || self.add(&pair.symbol).is_some() {
-                        pair_row(&mut self.out, &pair.symbol, pair, Origin::Instrument, i);
+                        pair_row(&mut self.out, &pair.symbol, pair, Origin::Instrument, *i);
                         self.pair(options, pair);
                     }
                 }
@@ -503,8 +506,8 @@ impl State {
             }
             Message::Status(data) => {
                 self.out.count("status");
-                for (i, status) in data.iter().enumerate() {
-                    self.status(status, i);
+                for (i, status) in &data.taken {
+                    self.status(status, *i);
                 }
             }
             Message::Heartbeat => self.out.count("heartbeat"),
@@ -514,5 +517,6 @@ impl State {
             }
             Message::Other(channel) => self.out.count(channel),
         }
+        self.refuse_items(options, message);
     }
 }

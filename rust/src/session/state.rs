@@ -54,6 +54,11 @@ pub(super) struct State {
     pub(super) tokens: u32,
 }
 
+/// The kind of the ledger row about bytes that were refused.
+pub(super) fn ledger_kind(error: &Error) -> LedgerKind {
+    if matches!(error, Error::Limit { .. }) { LedgerKind::Limit } else { LedgerKind::DecodeError }
+}
+
 impl State {
     /// The symbol of a data message; `None`, counted, if it was never asked for.
     #[inline]
@@ -126,9 +131,12 @@ impl State {
             write_text(&String::from_utf8_lossy(excerpt), &mut detail);
             let _ = write!(detail, ",\"bytes\":{}}}", frame.len());
         }
-        let kind = if matches!(error, Error::Limit { .. }) { LedgerKind::Limit } else { LedgerKind::DecodeError };
         let channel = book.map(|(_, channel)| channel);
-        let row = LedgerRow { count: Some(1), detail: Some(detail), ..self.out.ledger_row(kind, channel, name) };
+        let row = LedgerRow {
+            count: Some(1),
+            detail: Some(detail),
+            ..self.out.ledger_row(ledger_kind(error), channel, name)
+        };
         self.out.add_ledger_row(row);
     }
 

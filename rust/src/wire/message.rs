@@ -264,29 +264,72 @@ pub struct OrderEntry<'a> {
     pub timestamp: i64,
 }
 
-/// The data of a message of books: one element, by the documentation and as seen by others, without a list of its own.
+/// The items of a message's array.
+///
+/// Each item is read for itself: one that cannot be read never blocks the others. A message of a book is one item, because
+/// its checksum covers it as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Data<'a> {
-    /// As documented.
-    One([BookData<'a>; 1]),
-    /// None, or several.
-    Many(Vec<BookData<'a>>),
+pub struct Items<T> {
+    /// The items that were read, each with its place in the array.
+    pub taken: Vec<(usize, T)>,
+    /// The items that could not be read, at most [`limits::REFUSED_ITEMS_MAX`].
+    pub refused: Vec<Refused>,
+    /// How many more could not be read.
+    pub more: u64,
 }
 
-impl<'a> From<Vec<BookData<'a>>> for Data<'a> {
-    fn from(list: Vec<BookData<'a>>) -> Self {
-        <[BookData<'a>; 1]>::try_from(list).map_or_else(Self::Many, Self::One)
+impl<T> Default for Items<T> {
+    fn default() -> Self {
+        Self { taken: Vec::new(), refused: Vec::new(), more: 0 }
     }
 }
 
-impl<'a> std::ops::Deref for Data<'a> {
-    type Target = [BookData<'a>];
+/// An item that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The field of the message that has the array: `data`, or `assets` and `pairs` of the instrument channel.
+    pub array: &'static str,
+    /// Its place in the array.
+    pub index: usize,
+    /// Its symbol, if it can be read.
+    pub symbol: Option<Box<str>>,
+    /// The field that is wrong.
+    pub field: &'static str,
+    /// What is wrong.
+    pub error: Error,
+    /// The item as JSON, at most [`limits::EXCERPT_MAX`] bytes.
+    pub excerpt: String,
+}
 
-    fn deref(&self) -> &[BookData<'a>] {
-        match self {
-            Self::One(one) => one,
-            Self::Many(list) => list,
+/// The data of a message of books.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data<'a> {
+    /// One item, as documented and as all others have seen it: it needs no list.
+    One(BookData<'a>),
+    /// None, several, or one that could not be read.
+    Many(Items<BookData<'a>>),
+}
+
+impl<'a> From<Items<BookData<'a>>> for Data<'a> {
+    fn from(mut items: Items<BookData<'a>>) -> Self {
+        if items.taken.len() == 1
+            && items.refused.is_empty()
+            && let Some((_, data)) = items.taken.pop()
+        {
+            return Self::One(data);
         }
+        Self::Many(items)
+    }
+}
+
+impl<'a> Data<'a> {
+    /// The items that were read.
+    pub fn taken(&self) -> impl Iterator<Item = &BookData<'a>> {
+        let (one, many) = match self {
+            Self::One(data) => (Some(data), &[][..]),
+            Self::Many(items) => (None, &items.taken[..]),
+        };
+        one.into_iter().chain(many.iter().map(|(_, data)| data))
     }
 }
 
@@ -401,15 +444,15 @@ pub enum Message<'a> {
     /// Channel `level3`.
     Level3(Kind, Data<'a>),
     /// Channel `trade`.
-    Trade(Kind, Vec<Trade<'a>>),
+    Trade(Kind, Items<Trade<'a>>),
     /// Channel `ticker`.
-    Ticker(Kind, Vec<Ticker<'a>>),
+    Ticker(Kind, Items<Ticker<'a>>),
     /// Channel `ohlc`, with the time of the message.
-    Ohlc(Kind, Option<i64>, Vec<Ohlc<'a>>),
+    Ohlc(Kind, Option<i64>, Items<Ohlc<'a>>),
     /// Channel `instrument`.
-    Instrument(Kind, Vec<Asset>, Vec<Pair>),
+    Instrument(Kind, Items<Asset>, Items<Pair>),
     /// Channel `status`.
-    Status(Vec<Status<'a>>),
+    Status(Items<Status<'a>>),
     /// Channel `heartbeat`.
     Heartbeat,
     /// An answer.
@@ -419,14 +462,35 @@ pub enum Message<'a> {
 }
 
 impl Message<'_> {
+    /// Calls `each` with the channel and every item that could not be read. Returns how many more there are.
+    pub fn each_refused(&self, mut each: impl FnMut(&'static str, &Refused)) -> u64 {
+        let mut all = |channel, refused: &[Refused], more| {
+            for refused in refused {
+                each(channel, refused);
+            }
+            more
+        };
+        match self {
+            Self::Book(_, Data::Many(items)) => all("book", &items.refused, items.more),
+            Self::Level3(_, Data::Many(items)) => all("level3", &items.refused, items.more),
+            Self::Trade(_, items) => all("trade", &items.refused, items.more),
+            Self::Ticker(_, items) => all("ticker", &items.refused, items.more),
+            Self::Ohlc(_, _, items) => all("ohlc", &items.refused, items.more),
+            Self::Instrument(_, assets, pairs) => {
+                all("instrument", &assets.refused, assets.more) + all("instrument", &pairs.refused, pairs.more)
+            }
+            Self::Status(items) => all("status", &items.refused, items.more),
+            Self::Book(..) | Self::Level3(..) | Self::Heartbeat | Self::Reply(_) | Self::Other(_) => 0,
+        }
+    }
+
     /// The latest time of the exchange that the message carries, ns.
     #[must_use]
     pub fn timestamp(&self) -> Option<i64> {
         match self {
-            Self::Book(_, data) => data.iter().filter_map(|d| d.timestamp).max(),
-            Self::Level3(_, data) => data.iter().filter_map(|d| d.timestamp).max(),
-            Self::Trade(_, data) => data.iter().map(|d| d.timestamp).max(),
-            Self::Ticker(_, data) => data.iter().filter_map(|d| d.timestamp).max(),
+            Self::Book(_, data) | Self::Level3(_, data) => data.taken().filter_map(|data| data.timestamp).max(),
+            Self::Trade(_, items) => items.taken.iter().map(|(_, trade)| trade.timestamp).max(),
+            Self::Ticker(_, items) => items.taken.iter().filter_map(|(_, ticker)| ticker.timestamp).max(),
             Self::Ohlc(_, time, _) => *time,
             Self::Reply(reply) => reply.timestamp,
             Self::Instrument(..) | Self::Status(_) | Self::Heartbeat | Self::Other(_) => None,

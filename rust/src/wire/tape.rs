@@ -1,4 +1,7 @@
-//! The general reader: from simd-json's tape to messages, whatever the order of keys.
+//! The general reader: from simd-json's tape to messages, with the keys in any order.
+//!
+//! A known field twice is refused, and null is as if the field were not there. Each item of a message's array is read for
+//! itself: one that cannot be read is refused, the others are taken.
 
 use simd_json::{Node, StaticNode};
 
@@ -8,8 +11,8 @@ use crate::instrument::{Asset, Pair};
 use crate::limits;
 use crate::wire::json::{close, number_end, write_text};
 use crate::wire::message::{
-    BookData, Entry, Kind, Message, OHLC_NUMBERS, Ohlc, OrderEntry, OrderEvent, OrderId, Reply, Side, Status,
-    TICKER_NUMBERS, Ticker, Trade,
+    BookData, Entry, Items, Kind, Message, OHLC_NUMBERS, Ohlc, OrderEntry, OrderEvent, OrderId, Refused, Reply, Side,
+    Status, TICKER_NUMBERS, Ticker, Trade,
 };
 use crate::wire::time::parse_time;
 
@@ -19,8 +22,12 @@ pub(super) struct TapeReader<'t, 'a> {
     at: usize,
     /// Address of the scratch buffer, to tell a quoted number from a string.
     base: usize,
+    /// Places in the scratch buffer of numbers that were bare on the wire.
     numbers: &'t [u32],
+    /// Channel or method; empty before it is known.
     channel: &'a str,
+    /// The field that was read last.
+    field: &'static str,
     entries: &'t mut Vec<Entry>,
     /// Orders of the message, in wire order.
     pub orders: Vec<OrderEntry<'a>>,
@@ -28,17 +35,12 @@ pub(super) struct TapeReader<'t, 'a> {
     pub unknown: u64,
 }
 
-/// Nodes that a value at the head of `nodes` takes.
+/// Nodes that the value at the head of `nodes` has.
 fn span(nodes: &[Node<'_>]) -> usize {
     match nodes.first() {
         Some(Node::Object { count, .. } | Node::Array { count, .. }) => count + 1,
         _ => 1,
     }
-}
-
-/// Sets a field; twice is refused.
-fn once<T>(field: &mut Option<T>, value: T, error: impl FnOnce() -> Error) -> Result<(), Error> {
-    if field.replace(value).is_some() { Err(error()) } else { Ok(()) }
 }
 
 impl<'t, 'a> TapeReader<'t, 'a> {
@@ -51,12 +53,28 @@ impl<'t, 'a> TapeReader<'t, 'a> {
         entries: &'t mut Vec<Entry>,
         orders: Vec<OrderEntry<'a>>,
     ) -> Self {
-        Self { nodes, at: 0, base, numbers, channel: "message", entries, orders, unknown: 0 }
+        Self { nodes, at: 0, base, numbers, channel: "", field: "", entries, orders, unknown: 0 }
     }
 
+    /// A field is missing, repeated or of another type.
+    #[cold]
     fn shape(&self, field: &'static str) -> Error {
         // The channel may be any text of the sender's.
-        Error::Shape { channel: self.channel.chars().take(limits::SYMBOL_LENGTH_MAX).collect(), field }
+        let channel = self.channel.chars().take(limits::SYMBOL_LENGTH_MAX).collect();
+        Error::Shape { channel, field, offset: self.offset() }
+    }
+
+    /// Where the reader is, in bytes of the frame: only texts and numbers have a place, so the last of them counts.
+    fn offset(&self) -> usize {
+        let text = |node: &Node<'_>| match node {
+            Node::String(text) => (text.as_ptr() as usize).checked_sub(self.base),
+            _ => None,
+        };
+        let end = self.nodes.len().min(self.at + 1);
+        let place = self.nodes[..end].iter().rev().find_map(text).unwrap_or(0);
+        // Two quotes were added for each number before this place, and one for a number at it.
+        let numbers = |upto: usize| self.numbers.partition_point(|&number| (number as usize) < upto);
+        place.saturating_sub(numbers(place) + numbers(place + 1))
     }
 
     fn node(&self) -> Option<Node<'a>> {
@@ -85,20 +103,18 @@ impl<'t, 'a> TapeReader<'t, 'a> {
 
     /// A number, bare or (level 3 in some documents) as a string.
     fn decimal(&mut self, field: &'static str) -> Result<Decimal, Error> {
+        self.field = field;
         match self.node() {
             Some(Node::String(text)) => {
-                self.at += 1;
-                Decimal::parse(text.as_bytes()).ok_or_else(|| {
-                    if !text.is_empty() && number_end(text.as_bytes(), 0) == Some(text.len()) {
-                        Error::Decimal {
-                            symbol: String::new(),
-                            text: text.chars().take(100).collect(),
-                            scale: limits::SCALE,
-                        }
-                    } else {
-                        self.shape(field)
-                    }
-                })
+                if let Some(number) = Decimal::parse(text.as_bytes()) {
+                    self.at += 1;
+                    return Ok(number);
+                }
+                if text.is_empty() || number_end(text.as_bytes(), 0) != Some(text.len()) {
+                    return Err(self.shape(field));
+                }
+                let text = text.chars().take(100).collect();
+                Err(Error::Decimal { symbol: String::new(), text, scale: limits::SCALE })
             }
             _ => Err(self.shape(field)),
         }
@@ -106,8 +122,12 @@ impl<'t, 'a> TapeReader<'t, 'a> {
 
     /// A whole number in the range of `T`.
     fn whole<T: TryFrom<i128>>(&mut self, field: &'static str) -> Result<T, Error> {
+        let at = self.at;
         let value = self.decimal(field)?;
-        value.rescale(0).and_then(|v| T::try_from(v).ok()).ok_or_else(|| self.shape(field))
+        value.rescale(0).and_then(|v| T::try_from(v).ok()).ok_or_else(|| {
+            self.at = at;
+            self.shape(field)
+        })
     }
 
     fn boolean(&mut self, field: &'static str) -> Result<bool, Error> {
@@ -121,8 +141,12 @@ impl<'t, 'a> TapeReader<'t, 'a> {
     }
 
     fn time(&mut self, field: &'static str) -> Result<i64, Error> {
+        let at = self.at;
         let text = self.text(field)?;
-        parse_time(text.as_bytes()).ok_or_else(|| self.shape(field))
+        parse_time(text.as_bytes()).ok_or_else(|| {
+            self.at = at;
+            self.shape(field)
+        })
     }
 
     fn kind(&mut self) -> Result<Kind, Error> {
@@ -131,6 +155,16 @@ impl<'t, 'a> TapeReader<'t, 'a> {
             "update" => Ok(Kind::Update),
             _ => Err(self.shape("type")),
         }
+    }
+
+    fn order_event(&mut self, field: &'static str) -> Result<OrderEvent, Error> {
+        let word = self.text(field)?;
+        OrderEvent::named(word).ok_or_else(|| self.shape(field))
+    }
+
+    fn order_id(&mut self, field: &'static str) -> Result<OrderId<'a>, Error> {
+        self.field = field;
+        OrderId::new(self.text(field)?)
     }
 
     fn array(&mut self, field: &'static str) -> Result<usize, Error> {
@@ -153,15 +187,38 @@ impl<'t, 'a> TapeReader<'t, 'a> {
         }
     }
 
-    /// Key of an object; the parser only lets strings through, and the copy quotes a bare number there as well.
+    /// The key of a field. The parser lets only strings through, and the copy puts a bare number there in quotes as well.
     fn key(&mut self) -> Result<&'a str, Error> {
         match self.node() {
             Some(Node::String(text)) if !self.bare(text) => {
                 self.at += 1;
                 Ok(text)
             }
-            _ => Err(Error::Json { offset: 0, reason: "a key that is not a string".into() }),
+            _ => Err(Error::Json { offset: self.offset(), reason: "a key that is not a string".into() }),
         }
+    }
+
+    /// Reads the value of a known field into its `slot`. Null is as if the field were not there.
+    #[inline]
+    fn field<T>(
+        &mut self,
+        slot: &mut Option<T>,
+        field: &'static str,
+        read: impl FnOnce(&mut Self, &'static str) -> Result<T, Error>,
+    ) -> Result<(), Error> {
+        if self.null() {
+            return Ok(());
+        }
+        if slot.is_some() {
+            return Err(self.shape(field));
+        }
+        *slot = Some(read(self, field)?);
+        Ok(())
+    }
+
+    /// The value of a field that must be there.
+    fn required<T>(&self, slot: Option<T>, field: &'static str) -> Result<T, Error> {
+        slot.ok_or_else(|| self.shape(field))
     }
 
     fn null(&mut self) -> bool {
@@ -230,35 +287,20 @@ impl<'t, 'a> TapeReader<'t, 'a> {
 
     /// The whole frame. The envelope is read first, since its keys come in any order; then the data.
     pub fn message(&mut self) -> Result<Message<'a>, Error> {
-        let fields = self.object("message")?;
+        let Some(Node::Object { len: fields, .. }) = self.node() else { return Err(Error::NoMessage) };
+        self.at += 1;
         let start = self.at;
         let (mut channel, mut kind, mut data, mut time, mut method) = (None, None, None, None, None);
         for _ in 0..fields {
             match self.key()? {
                 "channel" => {
-                    let name = self.text("channel")?;
-                    once(&mut channel, name, || self.shape("channel"))?;
-                    self.channel = name;
+                    self.field(&mut channel, "channel", Self::text)?;
+                    self.channel = channel.unwrap_or_default();
                 }
-                "type" => {
-                    let at = self.at;
-                    once(&mut kind, at, || self.shape("type"))?;
-                    self.skip();
-                }
-                "data" => {
-                    let at = self.at;
-                    once(&mut data, at, || self.shape("data"))?;
-                    self.skip();
-                }
-                "timestamp" => {
-                    let at = self.at;
-                    once(&mut time, at, || self.shape("timestamp"))?;
-                    self.skip();
-                }
-                "method" => {
-                    let name = self.text("method")?;
-                    once(&mut method, name, || self.shape("method"))?;
-                }
+                "type" => self.field(&mut kind, "type", Self::place)?,
+                "data" => self.field(&mut data, "data", Self::place)?,
+                "timestamp" => self.field(&mut time, "timestamp", Self::place)?,
+                "method" => self.field(&mut method, "method", Self::text)?,
                 _ => self.skip(),
             }
         }
@@ -267,89 +309,141 @@ impl<'t, 'a> TapeReader<'t, 'a> {
             self.at = start;
             return self.reply(fields);
         }
-        let channel = channel.ok_or_else(|| self.shape("channel"))?;
+        let channel = channel.ok_or(Error::NoMessage)?;
         if channel == "heartbeat" {
             return Ok(Message::Heartbeat);
         }
         if !matches!(channel, "book" | "level3" | "trade" | "ticker" | "ohlc" | "instrument" | "status") {
             return Ok(Message::Other(channel));
         }
-        self.at = kind.ok_or_else(|| self.shape("type"))?;
+        self.at = self.required(kind, "type")?;
         let kind = self.kind()?;
-        let time = time.map(|at| {
-            self.at = at;
-            self.time("timestamp")
-        });
-        self.at = data.ok_or_else(|| self.shape("data"))?;
+        let data = self.required(data, "data")?;
         match channel {
-            "book" => self.list(Self::book).map(|data| Message::Book(kind, data.into())),
-            "level3" => self.list(|reader| reader.level3(kind)).map(|data| Message::Level3(kind, data.into())),
-            "trade" => self.list(Self::trade).map(|data| Message::Trade(kind, data)),
-            "ticker" => self.list(Self::ticker).map(|data| Message::Ticker(kind, data)),
+            "book" => self.list(data, Self::book).map(|data| Message::Book(kind, data.into())),
+            "level3" => self.list(data, |reader| reader.level3(kind)).map(|data| Message::Level3(kind, data.into())),
+            "trade" => self.list(data, Self::trade).map(|data| Message::Trade(kind, data)),
+            "ticker" => self.list(data, Self::ticker).map(|data| Message::Ticker(kind, data)),
             "ohlc" => {
+                let time = time.map(|at| {
+                    self.at = at;
+                    self.time("timestamp")
+                });
                 let time = time.transpose()?;
-                self.list(Self::ohlc).map(|data| Message::Ohlc(kind, time, data))
+                self.list(data, Self::ohlc).map(|data| Message::Ohlc(kind, time, data))
             }
-            "status" => self.list(Self::status).map(Message::Status),
-            _ => self.instrument(kind),
+            "status" => self.list(data, Self::status).map(Message::Status),
+            _ => {
+                self.at = data;
+                self.instrument(kind)
+            }
         }
     }
 
-    fn list<T>(&mut self, read: impl Fn(&mut Self) -> Result<T, Error>) -> Result<Vec<T>, Error> {
-        let count = self.array("data")?;
-        let mut list = Vec::with_capacity(count.min(64));
-        for _ in 0..count {
-            list.push(read(self)?);
+    /// The place of a value, which is read later.
+    #[allow(clippy::unnecessary_wraps, reason = "it is called as the readers of values are")]
+    fn place(&mut self, _: &'static str) -> Result<usize, Error> {
+        let at = self.at;
+        self.skip();
+        Ok(at)
+    }
+
+    /// The items of the array at the place `data`.
+    fn list<T>(&mut self, data: usize, read: impl Fn(&mut Self) -> Result<T, Error>) -> Result<Items<T>, Error> {
+        self.at = data;
+        self.items("data", read)
+    }
+
+    /// The items of an array, each read for itself. Only what is wrong with the frame as a whole is an error.
+    fn items<T>(
+        &mut self,
+        field: &'static str,
+        read: impl Fn(&mut Self) -> Result<T, Error>,
+    ) -> Result<Items<T>, Error> {
+        let count = self.array(field)?;
+        let mut items = Items { taken: Vec::with_capacity(count.min(64)), ..Items::default() };
+        for index in 0..count {
+            let begin = self.at;
+            match read(self) {
+                Ok(item) => items.taken.push((index, item)),
+                Err(error @ Error::Json { .. }) => return Err(error),
+                Err(error) if items.refused.len() < limits::REFUSED_ITEMS_MAX => {
+                    items.refused.push(self.refused((field, index), begin, error));
+                }
+                Err(_) => {
+                    items.more += 1;
+                    self.at = begin;
+                    self.skip();
+                }
+            }
         }
-        Ok(list)
+        Ok(items)
+    }
+
+    /// What is said of the item that begins at the node `begin` and cannot be read. The reader goes on behind it.
+    #[cold]
+    fn refused(&mut self, (array, index): (&'static str, usize), begin: usize, error: Error) -> Refused {
+        let field = match &error {
+            Error::Shape { field, .. } => field,
+            _ => self.field,
+        };
+        self.at = begin;
+        let symbol = self.symbol_of_item().filter(|symbol| symbol.len() <= limits::SYMBOL_LENGTH_MAX);
+        self.at = begin;
+        let mut excerpt = String::new();
+        self.write_json(&mut excerpt);
+        excerpt.truncate((0..=limits::EXCERPT_MAX).rev().find(|&end| excerpt.is_char_boundary(end)).unwrap_or(0));
+        Refused { array, index, symbol: symbol.map(Into::into), field, error, excerpt }
+    }
+
+    /// The symbol of the item here, as far as it can be read.
+    fn symbol_of_item(&mut self) -> Option<&'a str> {
+        let Some(Node::Object { len, .. }) = self.node() else { return None };
+        self.at += 1;
+        for _ in 0..len {
+            if self.key().ok()? == "symbol" {
+                return self.text("symbol").ok();
+            }
+            self.skip();
+        }
+        None
     }
 
     fn book(&mut self) -> Result<BookData<'a>, Error> {
         let from = self.entries.len();
-        let data = self.book_data(Self::levels)?;
-        Ok(BookData { entries: from..self.entries.len(), ..data })
+        match self.book_data(Self::levels) {
+            Ok(data) => Ok(BookData { entries: from..self.entries.len(), ..data }),
+            Err(error) => {
+                self.entries.truncate(from);
+                Err(error)
+            }
+        }
     }
 
     fn level3(&mut self, kind: Kind) -> Result<BookData<'a>, Error> {
         let from = self.orders.len();
-        let data = self.book_data(|reader, side| reader.orders(side, kind))?;
-        Ok(BookData { entries: from..self.orders.len(), ..data })
+        match self.book_data(|reader, side| reader.orders(side, kind)) {
+            Ok(data) => Ok(BookData { entries: from..self.orders.len(), ..data }),
+            Err(error) => {
+                self.orders.truncate(from);
+                Err(error)
+            }
+        }
     }
 
     fn book_data(&mut self, entries: impl Fn(&mut Self, Side) -> Result<(), Error>) -> Result<BookData<'a>, Error> {
-        let fields = self.object("data")?;
         let (mut symbol, mut bids, mut asks, mut checksum, mut timestamp) = (None, None, None, None, None);
-        for _ in 0..fields {
+        for _ in 0..self.object("data")? {
             match self.key()? {
-                "symbol" => {
-                    let value = self.text("symbol")?;
-                    once(&mut symbol, value, || self.shape("symbol"))?;
-                }
-                "bids" => {
-                    once(&mut bids, (), || self.shape("bids"))?;
-                    entries(self, Side::Bid)?;
-                }
-                "asks" => {
-                    once(&mut asks, (), || self.shape("asks"))?;
-                    entries(self, Side::Ask)?;
-                }
-                "checksum" => {
-                    let value = self.whole("checksum")?;
-                    once(&mut checksum, value, || self.shape("checksum"))?;
-                }
-                "timestamp" => {
-                    let value = self.time("timestamp")?;
-                    once(&mut timestamp, value, || self.shape("timestamp"))?;
-                }
+                "symbol" => self.field(&mut symbol, "symbol", Self::text)?,
+                "bids" => self.field(&mut bids, "bids", |reader, _| entries(reader, Side::Bid))?,
+                "asks" => self.field(&mut asks, "asks", |reader, _| entries(reader, Side::Ask))?,
+                "checksum" => self.field(&mut checksum, "checksum", Self::whole)?,
+                "timestamp" => self.field(&mut timestamp, "timestamp", Self::time)?,
                 _ => self.unknown_field(),
             }
         }
-        Ok(BookData {
-            symbol: symbol.ok_or_else(|| self.shape("symbol"))?.as_bytes(),
-            entries: 0..0,
-            checksum,
-            timestamp,
-        })
+        Ok(BookData { symbol: self.required(symbol, "symbol")?.as_bytes(), entries: 0..0, checksum, timestamp })
     }
 
     fn orders(&mut self, side: Side, kind: Kind) -> Result<(), Error> {
@@ -361,31 +455,15 @@ impl<'t, 'a> TapeReader<'t, 'a> {
             let (mut event, mut id, mut price, mut qty, mut timestamp) = (None, None, None, None, None);
             for _ in 0..self.object(field)? {
                 match self.key()? {
-                    "event" => {
-                        let word = self.text("event")?;
-                        let value = OrderEvent::named(word).ok_or_else(|| self.shape("event"))?;
-                        once(&mut event, value, || self.shape("event"))?;
-                    }
-                    "order_id" => {
-                        let value = OrderId::new(self.text("order_id")?)?;
-                        once(&mut id, value, || self.shape("order_id"))?;
-                    }
-                    "limit_price" => {
-                        let value = self.decimal("limit_price")?;
-                        once(&mut price, value, || self.shape("limit_price"))?;
-                    }
-                    "order_qty" => {
-                        let value = self.decimal("order_qty")?;
-                        once(&mut qty, value, || self.shape("order_qty"))?;
-                    }
-                    "timestamp" => {
-                        let value = self.time("timestamp")?;
-                        once(&mut timestamp, value, || self.shape("timestamp"))?;
-                    }
+                    "event" => self.field(&mut event, "event", Self::order_event)?,
+                    "order_id" => self.field(&mut id, "order_id", Self::order_id)?,
+                    "limit_price" => self.field(&mut price, "limit_price", Self::decimal)?,
+                    "order_qty" => self.field(&mut qty, "order_qty", Self::decimal)?,
+                    "timestamp" => self.field(&mut timestamp, "timestamp", Self::time)?,
                     _ => self.unknown_field(),
                 }
             }
-            // The orders of a snapshot come without an event: all of them are there now.
+            // The orders of a snapshot have no event: all of them are added.
             let event = match (event, kind) {
                 (None | Some(OrderEvent::Add), Kind::Snapshot) => OrderEvent::Add,
                 (Some(event), Kind::Update) => event,
@@ -394,10 +472,10 @@ impl<'t, 'a> TapeReader<'t, 'a> {
             self.orders.push(OrderEntry {
                 side,
                 event,
-                id: id.ok_or_else(|| self.shape("order_id"))?,
-                price: price.ok_or_else(|| self.shape("limit_price"))?,
-                qty: qty.ok_or_else(|| self.shape("order_qty"))?,
-                timestamp: timestamp.ok_or_else(|| self.shape("timestamp"))?,
+                id: self.required(id, "order_id")?,
+                price: self.required(price, "limit_price")?,
+                qty: self.required(qty, "order_qty")?,
+                timestamp: self.required(timestamp, "timestamp")?,
             });
         }
         Ok(())
@@ -417,108 +495,90 @@ impl<'t, 'a> TapeReader<'t, 'a> {
             let (mut price, mut qty) = (None, None);
             for _ in 0..self.object(field)? {
                 match self.key()? {
-                    "price" => {
-                        let value = self.decimal("price")?;
-                        once(&mut price, value, || self.shape("price"))?;
-                    }
-                    "qty" => {
-                        let value = self.decimal("qty")?;
-                        once(&mut qty, value, || self.shape("qty"))?;
-                    }
+                    "price" => self.field(&mut price, "price", Self::decimal)?,
+                    "qty" => self.field(&mut qty, "qty", Self::decimal)?,
                     _ => self.unknown_field(),
                 }
             }
-            let (Some(price), Some(qty)) = (price, qty) else { return Err(self.shape(field)) };
+            let (price, qty) = (self.required(price, "price")?, self.required(qty, "qty")?);
             self.entries.push(Entry { side, price, qty });
         }
         Ok(())
     }
 
     fn trade(&mut self) -> Result<Trade<'a>, Error> {
-        let fields = self.object("data")?;
         let (mut symbol, mut side, mut price, mut qty) = (None, None, None, None);
         let (mut ord_type, mut trade_id, mut timestamp) = (None, None, None);
-        for _ in 0..fields {
+        for _ in 0..self.object("data")? {
             match self.key()? {
-                "symbol" => {
-                    let value = self.text("symbol")?;
-                    once(&mut symbol, value, || self.shape("symbol"))?;
-                }
-                "side" => {
-                    let value = self.text("side")?;
-                    once(&mut side, value, || self.shape("side"))?;
-                }
-                "price" => {
-                    let value = self.decimal("price")?;
-                    once(&mut price, value, || self.shape("price"))?;
-                }
-                "qty" => {
-                    let value = self.decimal("qty")?;
-                    once(&mut qty, value, || self.shape("qty"))?;
-                }
-                "ord_type" => {
-                    let value = self.text("ord_type")?;
-                    once(&mut ord_type, value, || self.shape("ord_type"))?;
-                }
-                "trade_id" => {
-                    let value = self.whole("trade_id")?;
-                    once(&mut trade_id, value, || self.shape("trade_id"))?;
-                }
-                "timestamp" => {
-                    let value = self.time("timestamp")?;
-                    once(&mut timestamp, value, || self.shape("timestamp"))?;
-                }
+                "symbol" => self.field(&mut symbol, "symbol", Self::text)?,
+                "side" => self.field(&mut side, "side", Self::text)?,
+                "price" => self.field(&mut price, "price", Self::decimal)?,
+                "qty" => self.field(&mut qty, "qty", Self::decimal)?,
+                "ord_type" => self.field(&mut ord_type, "ord_type", Self::text)?,
+                "trade_id" => self.field(&mut trade_id, "trade_id", Self::whole)?,
+                "timestamp" => self.field(&mut timestamp, "timestamp", Self::time)?,
                 _ => self.unknown_field(),
             }
         }
         Ok(Trade {
-            symbol: symbol.ok_or_else(|| self.shape("symbol"))?,
-            side: side.ok_or_else(|| self.shape("side"))?,
-            price: price.ok_or_else(|| self.shape("price"))?,
-            qty: qty.ok_or_else(|| self.shape("qty"))?,
-            ord_type: ord_type.ok_or_else(|| self.shape("ord_type"))?,
-            trade_id: trade_id.ok_or_else(|| self.shape("trade_id"))?,
-            timestamp: timestamp.ok_or_else(|| self.shape("timestamp"))?,
+            symbol: self.required(symbol, "symbol")?,
+            side: self.required(side, "side")?,
+            price: self.required(price, "price")?,
+            qty: self.required(qty, "qty")?,
+            ord_type: self.required(ord_type, "ord_type")?,
+            trade_id: self.required(trade_id, "trade_id")?,
+            timestamp: self.required(timestamp, "timestamp")?,
         })
     }
 
-    /// A number for one of several columns; one that no column can hold stays in `extra`, with its digits.
+    /// A number of an optional field. What no column can hold goes to `extra`, with its digits.
     fn number(&mut self, key: &'static str, slot: &mut Option<Decimal>, extra: &mut String) -> Result<(), Error> {
-        let at = self.at;
-        if slot.is_some() {
-            return Err(self.shape(key));
-        }
+        self.number_or_extra(key, slot, extra, |value| value.rescale(limits::SCALE).map(|_| value))
+    }
+
+    /// The same of a whole number in the range of `T`.
+    fn integer<T: TryFrom<i128>>(
+        &mut self,
+        key: &'static str,
+        slot: &mut Option<T>,
+        extra: &mut String,
+    ) -> Result<(), Error> {
+        self.number_or_extra(key, slot, extra, |value| value.rescale(0)?.try_into().ok())
+    }
+
+    fn number_or_extra<T>(
+        &mut self,
+        key: &'static str,
+        slot: &mut Option<T>,
+        extra: &mut String,
+        held: impl FnOnce(Decimal) -> Option<T>,
+    ) -> Result<(), Error> {
         if self.null() {
             return Ok(());
         }
-        match self.decimal(key) {
-            Ok(value) if value.rescale(limits::SCALE).is_some() => {
-                *slot = Some(value);
-                Ok(())
-            }
-            Ok(_) | Err(Error::Decimal { .. }) => {
+        if slot.is_some() {
+            return Err(self.shape(key));
+        }
+        let at = self.at;
+        match self.decimal(key).map(held) {
+            Ok(Some(value)) => *slot = Some(value),
+            Ok(None) | Err(Error::Decimal { .. }) => {
                 self.at = at;
                 self.extra(key, extra);
-                Ok(())
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     fn ticker(&mut self) -> Result<Ticker<'a>, Error> {
-        let fields = self.object("data")?;
         let mut ticker = Ticker::default();
         let (mut symbol, mut timestamp) = (None, None);
-        for _ in 0..fields {
+        for _ in 0..self.object("data")? {
             match self.key()? {
-                "symbol" => {
-                    let value = self.text("symbol")?;
-                    once(&mut symbol, value, || self.shape("symbol"))?;
-                }
-                "timestamp" => {
-                    let value = self.time("timestamp")?;
-                    once(&mut timestamp, value, || self.shape("timestamp"))?;
-                }
+                "symbol" => self.field(&mut symbol, "symbol", Self::text)?,
+                "timestamp" => self.field(&mut timestamp, "timestamp", Self::time)?,
                 key => match TICKER_NUMBERS.iter().position(|name| *name == key) {
                     Some(i) => self.number(TICKER_NUMBERS[i], &mut ticker.numbers[i], &mut ticker.extra)?,
                     None => self.extra(key, &mut ticker.extra),
@@ -526,31 +586,18 @@ impl<'t, 'a> TapeReader<'t, 'a> {
             }
         }
         close(&mut ticker.extra);
-        Ok(Ticker { symbol: symbol.ok_or_else(|| self.shape("symbol"))?, timestamp, ..ticker })
+        Ok(Ticker { symbol: self.required(symbol, "symbol")?, timestamp, ..ticker })
     }
 
     fn ohlc(&mut self) -> Result<Ohlc<'a>, Error> {
-        let fields = self.object("data")?;
         let mut ohlc = Ohlc::default();
         let (mut symbol, mut interval, mut begin) = (None, None, None);
-        for _ in 0..fields {
+        for _ in 0..self.object("data")? {
             match self.key()? {
-                "symbol" => {
-                    let value = self.text("symbol")?;
-                    once(&mut symbol, value, || self.shape("symbol"))?;
-                }
-                "interval" => {
-                    let value = self.whole("interval")?;
-                    once(&mut interval, value, || self.shape("interval"))?;
-                }
-                "interval_begin" => {
-                    let value = self.time("interval_begin")?;
-                    once(&mut begin, value, || self.shape("interval_begin"))?;
-                }
-                "trades" => {
-                    let value = self.whole("trades")?;
-                    once(&mut ohlc.trades, value, || self.shape("trades"))?;
-                }
+                "symbol" => self.field(&mut symbol, "symbol", Self::text)?,
+                "interval" => self.field(&mut interval, "interval", Self::whole)?,
+                "interval_begin" => self.field(&mut begin, "interval_begin", Self::time)?,
+                "trades" => self.integer("trades", &mut ohlc.trades, &mut ohlc.extra)?,
                 key => match OHLC_NUMBERS.iter().position(|name| *name == key) {
                     Some(i) => self.number(OHLC_NUMBERS[i], &mut ohlc.numbers[i], &mut ohlc.extra)?,
                     None => self.extra(key, &mut ohlc.extra),
@@ -559,54 +606,35 @@ impl<'t, 'a> TapeReader<'t, 'a> {
         }
         close(&mut ohlc.extra);
         Ok(Ohlc {
-            symbol: symbol.ok_or_else(|| self.shape("symbol"))?,
-            interval: interval.ok_or_else(|| self.shape("interval"))?,
-            interval_begin: begin.ok_or_else(|| self.shape("interval_begin"))?,
+            symbol: self.required(symbol, "symbol")?,
+            interval: self.required(interval, "interval")?,
+            interval_begin: self.required(begin, "interval_begin")?,
             ..ohlc
         })
     }
 
     fn status(&mut self) -> Result<Status<'a>, Error> {
-        let fields = self.object("data")?;
         let mut status = Status::default();
         let mut system = None;
-        for _ in 0..fields {
+        for _ in 0..self.object("data")? {
             match self.key()? {
-                "system" => {
-                    let value = self.text("system")?;
-                    once(&mut system, value, || self.shape("system"))?;
-                }
-                "version" => {
-                    let value = self.text("version")?;
-                    once(&mut status.version, value, || self.shape("version"))?;
-                }
-                "api_version" => {
-                    let value = self.text("api_version")?;
-                    once(&mut status.api_version, value, || self.shape("api_version"))?;
-                }
-                "connection_id" => {
-                    let value = self.whole("connection_id")?;
-                    once(&mut status.connection_id, value, || self.shape("connection_id"))?;
-                }
+                "system" => self.field(&mut system, "system", Self::text)?,
+                "version" => self.field(&mut status.version, "version", Self::text)?,
+                "api_version" => self.field(&mut status.api_version, "api_version", Self::text)?,
+                "connection_id" => self.integer("connection_id", &mut status.connection_id, &mut status.extra)?,
                 key => self.extra(key, &mut status.extra),
             }
         }
         close(&mut status.extra);
-        Ok(Status { system: system.ok_or_else(|| self.shape("system"))?, ..status })
+        Ok(Status { system: self.required(system, "system")?, ..status })
     }
 
     fn instrument(&mut self, kind: Kind) -> Result<Message<'a>, Error> {
         let (mut assets, mut pairs) = (None, None);
         for _ in 0..self.object("data")? {
             match self.key()? {
-                "assets" => {
-                    let list = self.list(Self::asset)?;
-                    once(&mut assets, list, || self.shape("assets"))?;
-                }
-                "pairs" => {
-                    let list = self.list(Self::pair)?;
-                    once(&mut pairs, list, || self.shape("pairs"))?;
-                }
+                "assets" => self.field(&mut assets, "assets", |reader, field| reader.items(field, Self::asset))?,
+                "pairs" => self.field(&mut pairs, "pairs", |reader, field| reader.items(field, Self::pair))?,
                 _ => self.unknown_field(),
             }
         }
@@ -614,126 +642,119 @@ impl<'t, 'a> TapeReader<'t, 'a> {
     }
 
     fn asset(&mut self) -> Result<Asset, Error> {
-        let fields = self.object("assets")?;
         let mut asset = Asset::default();
-        let (mut id, mut status) = (None, None);
-        for _ in 0..fields {
+        let (mut id, mut status, mut class) = (None, None, None);
+        for _ in 0..self.object("assets")? {
             let key = self.key()?;
             if self.null() {
                 continue;
             }
+            let extra = &mut asset.extra;
             match key {
-                "id" => {
-                    let value = self.text("id")?;
-                    once(&mut id, value, || self.shape("id"))?;
-                }
-                "status" => {
-                    let value = self.text("status")?;
-                    once(&mut status, value, || self.shape("status"))?;
-                }
-                "precision" => asset.precision = Some(self.whole("precision")?),
-                "precision_display" => asset.precision_display = Some(self.whole("precision_display")?),
-                "borrowable" => asset.borrowable = Some(self.boolean("borrowable")?),
-                "collateral_value" => {
-                    self.number("collateral_value", &mut asset.collateral_value, &mut asset.extra)?;
-                }
-                "margin_rate" => self.number("margin_rate", &mut asset.margin_rate, &mut asset.extra)?,
-                "class" => asset.class = Some(self.text("class")?.to_owned()),
-                key => self.extra(key, &mut asset.extra),
+                "id" => self.field(&mut id, "id", Self::text)?,
+                "status" => self.field(&mut status, "status", Self::text)?,
+                "precision" => self.integer("precision", &mut asset.precision, extra)?,
+                "precision_display" => self.integer("precision_display", &mut asset.precision_display, extra)?,
+                "borrowable" => self.field(&mut asset.borrowable, "borrowable", Self::boolean)?,
+                "collateral_value" => self.number("collateral_value", &mut asset.collateral_value, extra)?,
+                "margin_rate" => self.number("margin_rate", &mut asset.margin_rate, extra)?,
+                "class" => self.field(&mut class, "class", Self::text)?,
+                key => self.extra(key, extra),
             }
         }
         close(&mut asset.extra);
         Ok(Asset {
-            id: id.ok_or_else(|| self.shape("id"))?.to_owned(),
-            status: status.ok_or_else(|| self.shape("status"))?.to_owned(),
+            id: self.required(id, "id")?.to_owned(),
+            status: self.required(status, "status")?.to_owned(),
+            class: class.map(str::to_owned),
             ..asset
         })
     }
 
     fn pair(&mut self) -> Result<Pair, Error> {
-        let fields = self.object("pairs")?;
         let mut pair = Pair::default();
-        let (mut symbol, mut price_precision, mut qty_precision) = (None, None, None);
-        for _ in 0..fields {
+        let (mut symbol, mut base, mut quote, mut status) = (None, None, None, None);
+        let (mut price_precision, mut qty_precision) = (None, None);
+        for _ in 0..self.object("pairs")? {
             let key = self.key()?;
             if self.null() {
                 continue;
             }
+            let extra = &mut pair.extra;
             match key {
-                "symbol" => {
-                    let value = self.text("symbol")?;
-                    once(&mut symbol, value, || self.shape("symbol"))?;
-                }
-                "base" => self.text("base")?.clone_into(&mut pair.base),
-                "quote" => self.text("quote")?.clone_into(&mut pair.quote),
-                "status" => self.text("status")?.clone_into(&mut pair.status),
-                "price_precision" => {
-                    let value = self.whole("price_precision")?;
-                    once(&mut price_precision, value, || self.shape("price_precision"))?;
-                }
-                "qty_precision" => {
-                    let value = self.whole("qty_precision")?;
-                    once(&mut qty_precision, value, || self.shape("qty_precision"))?;
-                }
-                "price_increment" => {
-                    self.number("price_increment", &mut pair.price_increment, &mut pair.extra)?;
-                }
-                "qty_increment" => self.number("qty_increment", &mut pair.qty_increment, &mut pair.extra)?,
-                "qty_min" => self.number("qty_min", &mut pair.qty_min, &mut pair.extra)?,
+                "symbol" => self.field(&mut symbol, "symbol", Self::text)?,
+                "base" => self.field(&mut base, "base", Self::text)?,
+                "quote" => self.field(&mut quote, "quote", Self::text)?,
+                "status" => self.field(&mut status, "status", Self::text)?,
+                "price_precision" => self.field(&mut price_precision, "price_precision", Self::whole)?,
+                "qty_precision" => self.field(&mut qty_precision, "qty_precision", Self::whole)?,
+                "price_increment" => self.number("price_increment", &mut pair.price_increment, extra)?,
+                "qty_increment" => self.number("qty_increment", &mut pair.qty_increment, extra)?,
+                "qty_min" => self.number("qty_min", &mut pair.qty_min, extra)?,
                 // A string by the documentation, a number on the wire.
-                "cost_min" => self.number("cost_min", &mut pair.cost_min, &mut pair.extra)?,
-                "cost_precision" => pair.cost_precision = Some(self.whole("cost_precision")?),
-                "marginable" => pair.marginable = Some(self.boolean("marginable")?),
-                "margin_initial" => self.number("margin_initial", &mut pair.margin_initial, &mut pair.extra)?,
-                "position_limit_long" => pair.position_limit_long = Some(self.whole("position_limit_long")?),
-                "position_limit_short" => pair.position_limit_short = Some(self.whole("position_limit_short")?),
-                "has_index" => pair.has_index = Some(self.boolean("has_index")?),
-                key => self.extra(key, &mut pair.extra),
+                "cost_min" => self.number("cost_min", &mut pair.cost_min, extra)?,
+                "cost_precision" => self.integer("cost_precision", &mut pair.cost_precision, extra)?,
+                "marginable" => self.field(&mut pair.marginable, "marginable", Self::boolean)?,
+                "margin_initial" => self.number("margin_initial", &mut pair.margin_initial, extra)?,
+                "position_limit_long" => self.integer("position_limit_long", &mut pair.position_limit_long, extra)?,
+                "position_limit_short" => {
+                    self.integer("position_limit_short", &mut pair.position_limit_short, extra)?;
+                }
+                "has_index" => self.field(&mut pair.has_index, "has_index", Self::boolean)?,
+                key => self.extra(key, extra),
             }
         }
         close(&mut pair.extra);
-        let symbol = symbol.ok_or_else(|| self.shape("symbol"))?;
+        let symbol = self.required(symbol, "symbol")?;
         if symbol.len() > limits::SYMBOL_LENGTH_MAX {
-            return Err(Error::Limit {
-                what: "SYMBOL_LENGTH_MAX",
-                limit: limits::SYMBOL_LENGTH_MAX,
-                found: symbol.len(),
-            });
+            self.field = "symbol";
+            let (limit, found) = (limits::SYMBOL_LENGTH_MAX, symbol.len());
+            return Err(Error::Limit { what: "SYMBOL_LENGTH_MAX", limit, found });
         }
+        let owned = |text: Option<&str>| text.unwrap_or_default().to_owned();
         Ok(Pair {
             symbol: symbol.to_owned(),
-            price_precision: price_precision.ok_or_else(|| self.shape("price_precision"))?,
-            qty_precision: qty_precision.ok_or_else(|| self.shape("qty_precision"))?,
+            base: owned(base),
+            quote: owned(quote),
+            status: owned(status),
+            price_precision: self.required(price_precision, "price_precision")?,
+            qty_precision: self.required(qty_precision, "qty_precision")?,
             ..pair
         })
     }
 
     fn reply(&mut self, fields: usize) -> Result<Message<'a>, Error> {
         let mut reply = Reply::default();
-        let mut outer_symbol = None;
+        let (mut method, mut outer_symbol, mut result) = (None, None, None);
         for _ in 0..fields {
             match self.key()? {
-                "method" => reply.method = self.text("method")?,
-                "success" => reply.success = Some(self.boolean("success")?),
-                "error" => reply.error = Some(self.text("error")?),
-                "req_id" => reply.req_id = Some(self.whole("req_id")?),
-                "symbol" => outer_symbol = Some(self.text("symbol")?),
-                "time_out" => reply.timestamp = Some(self.time("time_out")?),
-                "result" => {
-                    for _ in 0..self.object("result")? {
-                        match self.key()? {
-                            "symbol" => reply.symbol = Some(self.text("symbol")?),
-                            "channel" => reply.channel = Some(self.text("channel")?),
-                            "depth" => reply.depth = Some(self.whole("depth")?),
-                            "warnings" => self.write_json(&mut reply.warnings),
-                            _ => self.skip(),
-                        }
-                    }
-                }
+                "method" => self.field(&mut method, "method", Self::text)?,
+                "success" => self.field(&mut reply.success, "success", Self::boolean)?,
+                "error" => self.field(&mut reply.error, "error", Self::text)?,
+                "req_id" => self.field(&mut reply.req_id, "req_id", Self::whole)?,
+                "symbol" => self.field(&mut outer_symbol, "symbol", Self::text)?,
+                "time_out" => self.field(&mut reply.timestamp, "time_out", Self::time)?,
+                "result" => self.field(&mut result, "result", |reader, _| reader.result(&mut reply))?,
                 _ => self.skip(),
             }
         }
+        reply.method = self.required(method, "method")?;
         reply.symbol = reply.symbol.or(outer_symbol);
         Ok(Message::Reply(reply))
+    }
+
+    fn result(&mut self, reply: &mut Reply<'a>) -> Result<(), Error> {
+        for _ in 0..self.object("result")? {
+            match self.key()? {
+                "symbol" => self.field(&mut reply.symbol, "symbol", Self::text)?,
+                "channel" => self.field(&mut reply.channel, "channel", Self::text)?,
+                "depth" => self.field(&mut reply.depth, "depth", Self::whole)?,
+                "warnings" if self.null() => {}
+                "warnings" if reply.warnings.is_empty() => self.write_json(&mut reply.warnings),
+                "warnings" => return Err(self.shape("warnings")),
+                _ => self.skip(),
+            }
+        }
+        Ok(())
     }
 }
