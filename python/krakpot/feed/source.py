@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from math import ceil
 from typing import Any
@@ -32,6 +32,28 @@ UNREADY = ("pending", "requested", "acked", "resyncing", "unsubscribing")
 """States of subscriptions that do not deliver yet and will, or will again."""
 
 
+class Owner:
+    """Whoever has the session of one symbol in one channel at the moment."""
+
+    __slots__ = ("_channel", "_source", "_symbol")
+
+    def __init__(self, source: FeedSource, channel: str, symbol: str) -> None:
+        """For a handle to the symbol's book."""
+        self._source = source
+        self._channel = channel
+        self._symbol = symbol
+
+    @property
+    def session(self) -> _core.Session:
+        """The session of its connection."""
+        return self._source.client_of(self._channel, self._symbol).session
+
+    @property
+    def down(self) -> str:
+        """Why its connection is down; empty if it is up."""
+        return self._source.client_of(self._channel, self._symbol).down
+
+
 class FeedSource:
     """The connections of one feed: a public one, and one of level 3 for each 200 symbols."""
 
@@ -52,6 +74,8 @@ class FeedSource:
         self._seen: tuple[str, int] | None = None
         """The public session whose pairs were last looked at, and its count of instrument messages."""
         self._backoff = Backoff()
+        self._homes: dict[str, Level3FeedClient] = {}
+        """The connection of each level-3 symbol."""
         self._runs: list[asyncio.Task[None]] = []
         """The connections' work, which ends by itself when the stream was stopped."""
 
@@ -69,7 +93,7 @@ class FeedSource:
             self._account = Level3Account(options.config, context.tls)
             if (error := await self._account.check()) is not None:
                 context.log(str(error))
-        self.public = FeedClient(context, options.config.url, backoff, stream)
+        self.public = FeedClient(context, options.config.url, backoff, stream, self.selection)
         self.public.choose(self._channels, rows=self._rows)
         self._runs = [context.run_task(self.public.run())]
         context.run_task(self._duties())
@@ -118,7 +142,7 @@ class FeedSource:
         while True:
             now = time.monotonic()
             if not self._context.checked:
-                self._check_symbols(public.session)
+                self._check_symbols()
             if not self._context.checked or self._subscribing:
                 self._tick(now)
             if now - looked >= 1:
@@ -127,7 +151,7 @@ class FeedSource:
             await asyncio.sleep(TICK)
 
     def _tick(self, now: float) -> None:
-        self._deal()
+        self._follow_pairs()
         for client in self.clients:
             client.tick(now)
             # Rows and states that no frame brought.
@@ -142,9 +166,10 @@ class FeedSource:
             if client.connection is not None and not client.paused and self.public is not None:
                 client.session.cross_check(self.public.session, time.time_ns())
 
-    def _check_symbols(self, session: _core.Session) -> None:
+    def _check_symbols(self) -> None:
         """Once the pairs are known: every pattern must match one."""
-        names = [pair["symbol"] for pair in session.pairs()]
+        self._follow_pairs()
+        names = self.selection.names
         if not names:
             return
         pattern = self.selection.unmatched(names)
@@ -154,7 +179,6 @@ class FeedSource:
             if not self.selection.symbols(names, [channel]):
                 sentence = f"{PLACE}: exclude leaves none of the {len(names)} pairs for {channel}"
                 raise ConfigError(sentence)
-        self._deal()
         self._context.checked = True
 
     # Symbols.
@@ -164,15 +188,15 @@ class FeedSource:
         """All connections."""
         return [*([] if self.public is None else [self.public]), *self.level3]
 
-    def names(self) -> list[str]:
-        """Symbols of all listed pairs, as far as known."""
-        pairs = [] if self.public is None else self.public.session.pairs()
-        return [pair["symbol"] for pair in pairs if pair["status"] != "delisted"]
+    @property
+    def selected(self) -> list[str]:
+        """Symbols of listed pairs that some channel has."""
+        return self.selection.symbols(self.selection.names)
 
     def check_symbol(self, channel: str, symbol: str) -> None:
         """``ValueError``, with what is near or selected, if the feed does not have the symbol in this channel."""
         channels = [channel] if channel in self.selection.channels else self.selection.channels
-        names = self.names() if self.public is not None and self._context.checked else []
+        names = self.selection.names
         if not names:
             # The pairs are not known yet: `start` looks again.
             if self.selection.symbols([symbol], channels):
@@ -188,46 +212,70 @@ class FeedSource:
             hint = f"did you mean {' or '.join(close)}?"
         raise ValueError(f"{symbol!r} is not selected by this feed; {hint}")
 
-    def _deal(self) -> None:
-        """Give every selected level-3 symbol to a connection with room, if the pairs have changed."""
-        if self._account is None or self.public is None:
+    def change(self, patterns: Sequence[str], channels: Collection[str], *, selects: bool) -> list[str]:
+        """Select, or leave out, what ``patterns`` match; the symbols of which that changed a channel."""
+        names = self.selection.names
+        for pattern in patterns:
+            if not any(_core.matches(pattern, name) for name in names):
+                raise ValueError(unmatched(pattern, names, "symbols"))
+        before = {channel: set(self.selection.symbols(names, [channel])) for channel in channels}
+        self.selection.change(patterns, channels, selects=selects)
+        self._apply()
+        after = {channel: set(self.selection.symbols(names, [channel])) for channel in channels}
+        changed = set().union(*(before[channel] ^ after[channel] for channel in channels))
+        return [name for name in names if name in changed]
+
+    def _follow_pairs(self) -> None:
+        """See whether pairs were listed or delisted."""
+        if self.public is None:
             return
-        source = self.public.session
-        seen = (source.id, source.counts()["messages"].get("instrument", 0))
-        if seen == self._seen or not (names := self.names()):
-            return
-        self._seen = seen
-        chosen = self.selection.symbols(names, [LEVEL3])
+        session = self.public.session
+        seen = (session.id, session.counts()["messages"].get("instrument", 0))
+        if seen != self._seen and (pairs := session.pairs()):
+            self._seen = seen
+            self.selection.names = [pair["symbol"] for pair in pairs if pair["status"] != "delisted"]
+            self._apply()
+
+    def _apply(self) -> None:
+        """Let every connection have the symbols that are selected now."""
+        assert self.public is not None, "only an opened source knows pairs"
+        self.public.select()
+        if self._account is not None:
+            self._deal(self._account, self.public.session)
+
+    def _deal(self, account: Level3Account, source: _core.Session) -> None:
+        """Give every selected level-3 symbol to a connection with room."""
+        chosen = self.selection.symbols(self.selection.names, [LEVEL3])
+        still = set(chosen)
         for client in self.level3:
-            client.symbols = [symbol for symbol in client.symbols if symbol in chosen]
+            client.symbols = [symbol for symbol in client.symbols if symbol in still]
         dealt = {symbol for client in self.level3 for symbol in client.symbols}
         new = [symbol for symbol in chosen if symbol not in dealt]
         room = sum(level3.SYMBOLS_MAX - len(client.symbols) for client in self.level3)
         for _ in range(ceil((len(new) - room) / level3.SYMBOLS_MAX)):
-            self.level3.append(self._level3_client(self._account))
+            self.level3.append(self._level3_client(account))
         for symbol in new:
             min(self.level3, key=lambda client: len(client.symbols)).symbols.append(symbol)
         for client in self.level3:
             client.import_pairs(source)
+        self._homes = {symbol: client for client in self.level3 for symbol in client.symbols}
 
     def _level3_client(self, account: Level3Account) -> Level3FeedClient:
         """Open one more level-3 connection."""
         # Its failures are its own; all connections count their attempts in one list.
         budget = min(level3.ATTEMPTS, self._backoff.budget)
         backoff = replace(self._backoff, budget=budget, failures=0)
-        client = Level3FeedClient(self._context, self._options.config.level3_url, backoff, self._stream, account)
+        client = Level3FeedClient(
+            self._context, self._options.config.level3_url, backoff, self._stream, self.selection, account
+        )
         client.choose(self._channels, rows=self._rows)
         self._runs.append(self._context.run_task(client.run()))
         return client
 
-    def owner(self, channel: str, symbol: str) -> FeedClient:
+    def client_of(self, channel: str, symbol: str) -> FeedClient:
         """The connection that has a symbol in a channel."""
         assert self.public is not None, "only a started feed gives handles"
-        if channel == LEVEL3:
-            for client in self.level3:
-                if symbol in client.symbols:
-                    return client
-        return self.public
+        return self._homes.get(symbol, self.public) if channel == LEVEL3 else self.public
 
     # What is known of the whole.
 

@@ -11,7 +11,7 @@ from krakpot.errors import ChecksumMismatch, NoBook
 DISCONNECTED = "disconnected"
 """State of a book whose connection is down."""
 UNKNOWN = "unknown"
-"""State of a book whose pair the exchange has not described yet."""
+"""State of a book that is not subscribed."""
 MISMATCH = "checksum mismatch"
 """Reason of a resync, as the session words it."""
 
@@ -46,7 +46,7 @@ class LiveHandle:
     @property
     def in_sync(self) -> bool:
         """Whether the book is known to equal the exchange's, so that its prices may be used."""
-        return self._owner.session.best(self.symbol, "int") is not None
+        return self._owner.session.in_sync(self.symbol, self._channel)
 
     @property
     def state(self) -> str:
@@ -64,7 +64,7 @@ class LiveHandle:
         for channel, symbol, state, reason in self._owner.session.subscriptions():
             if (channel, symbol) == (self._channel, self.symbol):
                 return state, reason
-        return UNKNOWN, "the exchange has not described the pair yet"
+        return UNKNOWN, "the pair is not described yet, or not selected any more"
 
     def _none(self) -> NoBook:
         state, reason = self._subscription()

@@ -10,15 +10,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from krakpot._core import BookEvent, OhlcEvent, StatusEvent, SubscriptionEvent, TickerEvent, TradeEvent
+from krakpot._core import (
+    BookEvent,
+    GapEvent,
+    Level3Event,
+    OhlcEvent,
+    StatusEvent,
+    SubscriptionEvent,
+    TickerEvent,
+    TradeEvent,
+)
 
 __all__ = [
-    "ALWAYS", "BookEvent", "Callback", "ConnectionEvent", "Endpoint", "Event", "OhlcEvent", "SkippedEvent",
+    "ALWAYS", "BookEvent", "Callback", "ConnectionEvent", "Endpoint", "Event", "GapEvent", "Level3Event",
+    "OhlcEvent", "SkippedEvent",
     "StatusEvent", "Subscription", "SubscriptionEvent", "TickerEvent", "TradeEvent",
 ]  # fmt: skip
 
-ALWAYS = ("status", "subscription", "connection")
+ALWAYS = ("status", "subscription", "gap", "connection")
 """Channels whose events every stream has, besides those of the subscribed channels."""
+OF_SYMBOLS = ("subscription", "gap")
+"""Those of them whose events are about a symbol."""
 
 Endpoint = Literal["public", "level3"]
 """Which of Kraken's two servers a connection leads to: level 3 has a server of its own."""
@@ -60,7 +72,16 @@ class SkippedEvent:
 
 
 Event = (
-    BookEvent | TradeEvent | TickerEvent | OhlcEvent | StatusEvent | SubscriptionEvent | ConnectionEvent | SkippedEvent
+    BookEvent
+    | Level3Event
+    | TradeEvent
+    | TickerEvent
+    | OhlcEvent
+    | StatusEvent
+    | SubscriptionEvent
+    | GapEvent
+    | ConnectionEvent
+    | SkippedEvent
 )
 """Whatever ``async for event in feed`` can give."""
 Callback = Callable[[Any], object]

@@ -16,7 +16,7 @@ from typing import Literal, Protocol, Self, TypeVar
 
 from krakpot._core import Batch
 from krakpot.errors import ConfigError, SlowReader
-from krakpot.stream.events import ALWAYS, Callback, Event, SkippedEvent
+from krakpot.stream.events import ALWAYS, OF_SYMBOLS, Callback, Event, SkippedEvent
 
 EVENTS_MAX = 10_000
 """Events that may wait for iteration, unless ``max_queue`` says otherwise."""
@@ -177,7 +177,7 @@ class EventStream:
         if inspect.iscoroutinefunction(callback):
             sentence = "a callback is a plain function; to await something use `async for event in feed`"
             raise TypeError(sentence)
-        if symbol is not None and channel not in self._subscribed and channel != "subscription":
+        if symbol is not None and channel not in (*self._subscribed, *OF_SYMBOLS):
             sentence = f"events of {channel!r} have no symbol; leave out `symbol`"
             raise ValueError(sentence)
         if symbol is not None:
