@@ -9,10 +9,11 @@ from decimal import Decimal
 from typing import Any, ClassVar, final
 
 __all__ = [
-    "CHANNELS", "DEBUG", "DEPTHS", "FAULTS", "INTERVALS", "LEDGER_KINDS", "LEVEL3_COSTS", "LEVEL3_DEPTHS",
-    "LEVEL3_RATES", "LIMITS", "TABLES", "Batch", "Book", "BookEvent", "BookSampler", "Budget", "Events", "Exchange",
-    "Frame", "OhlcEvent", "Orders", "Schema", "Session", "States", "StatusEvent", "SubscriptionEvent", "TickerEvent",
-    "TradeEvent", "Verifier", "__version__", "align", "matches", "schema",
+    "CHANNELS", "DEBUG", "DEPTHS", "EVENT_CHANNELS", "FAULTS", "INTERVALS", "LEDGER_KINDS", "LEVEL3_COSTS",
+    "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "TABLES", "Batch", "Book", "BookEvent", "BookSampler", "Budget",
+    "Events", "Exchange", "Frame", "GapEvent", "Level3Event", "OhlcEvent", "Orders", "Schema", "Session", "States",
+    "StatusEvent", "SubscriptionEvent", "TickerEvent", "TradeEvent", "Verifier", "__version__", "align", "matches",
+    "schema",
 ]  # fmt: skip
 
 __version__: str
@@ -40,6 +41,8 @@ LEVEL3_COSTS: Mapping[int, int]
 """Units that a level-3 subscription costs, by its depth."""
 LEVEL3_RATES: Mapping[str, int]
 """Units of level-3 subscriptions that Kraken allows in a second, by account: standard, pro."""
+EVENT_CHANNELS: tuple[str, ...]
+"""What there are events of: book, trade, ticker, ohlc, level3, status, subscription, gap."""
 INTERVALS: tuple[int, ...]
 """Minutes of a candle that Kraken offers."""
 FAULTS: tuple[tuple[str, str, str, str], ...]
@@ -171,7 +174,27 @@ class Session:
         instrument: bool = True,
         passive: bool = False,
         after: Session | None = None,
+        channel_symbols: Mapping[str, Sequence[str]] | None = None,
+        rows: bool = True,
+        ledger: bool = True,
     ) -> Session: ...
+    def collect(self, *, rows: bool, ledger: bool = True) -> None:
+        """What the session makes from now on: rows for `drain`, and ledger rows for `take_ledger`.
+
+        What was made before is kept until it is taken.
+        """
+    def select(
+        self,
+        symbols: Sequence[str],
+        now: int,
+        *,
+        exclude: Sequence[str] = (),
+        channel_symbols: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """Replace the patterns while the session runs.
+
+        Pairs that are selected now become pending. Those that are selected no more are unsubscribed; their books end.
+        """
     @property
     def id(self) -> str: ...
     @property
@@ -275,23 +298,44 @@ class Session:
         self, symbol: str, side: str, levels: int | None = None, numbers: str = "decimal"
     ) -> list[tuple[Any, Any]] | None:
         """Price and quantity of the best levels of side `bid` or `ask`, best first, if the book is live."""
+    def in_sync(self, symbol: str, channel: str = "book") -> bool:
+        """Whether the book of `symbol` is in sync; `channel` is `book` or `level3`."""
+    def order_best(self, symbol: str, numbers: str = "decimal") -> tuple[Any, Any, Any, Any] | None:
+        """The same as `best`, of level 3: the quantities are sums over the orders of a price."""
+    def order_levels(
+        self, symbol: str, side: str, levels: int | None = None, numbers: str = "decimal"
+    ) -> list[tuple[Any, Any, int]] | None:
+        """Price, quantity and number of orders of the best prices of level 3, best first, if the book is in sync."""
+    def order_queue(
+        self, symbol: str, side: str, price: Decimal | str | int, numbers: str = "decimal"
+    ) -> list[tuple[str, Any, int]] | None:
+        """(order_id, qty, ts_order) of the orders at a price, the first to be filled first.
+
+        None if the book is out of sync, empty if it has no such price. With `numbers="int"` the price is in whole steps
+        too; otherwise it is a Decimal or text, never a float.
+        """
+    def order(self, symbol: str, order_id: str, numbers: str = "decimal") -> dict[str, Any] | None:
+        """An order of level 3: side, price, qty, ts_order, and orders_ahead and qty_ahead at its price.
+
+        None if the book is out of sync, or has no such order.
+        """
     def orders(self, symbol: str) -> Orders | None:
         """A copy of the level-3 book of `symbol` if it is live."""
 
 @final
 class Events:
-    """Makes events of what a session is told, for a strategy; one for each session.
+    """Makes events of the frames of a session, for a strategy.
 
-    `channels`: whose events are made, of book, trade, ticker, ohlc, status, subscription; for others no object is made.
-    Times are ns; `message` is the number of the frame within the session; `kind` is snapshot or update.
+    `channels` are some of `EVENT_CHANNELS`; nothing else becomes an event. Frames of this call make rows only if the
+    session makes rows at all (`Session(rows=False)`, `Session.collect`).
     """
 
     def __new__(cls, channels: Sequence[str]) -> Events: ...
     def receive(self, session: Session, frames: Sequence[bytes], ts_recv: int) -> list[Any]:
-        """Let `session` take the frames of one socket read; the events that follow, in order.
+        """Give the frames of one socket read to the session; the events that they make, in the order of messages.
 
-        Takes the session's rows, of which events are made. Without frames: what else happened since the last call. Lets
-        go of the interpreter while the session works.
+        Subscriptions whose state is another than told come last: with the first call all of them, later what changed.
+        Without frames: what changed by time alone.
         """
 
 @final
@@ -316,11 +360,36 @@ class BookEvent:
     def outcome(self) -> str:
         """What came of it.
 
-        ok: the checksum is right. mismatch, crossed: the book is over until it was repaired. unchecked: the message
-        came outside the life of a book, or without a checksum.
+        ok: the checksum is right. mismatch, crossed: the book is out of sync until its next snapshot. unchecked: the
+        book was out of sync, or the message had no checksum. refused: its numbers cannot be held; it was not applied,
+        its entries are empty, and the book is out of sync.
         """
     def entries(self, numbers: str = "decimal") -> list[tuple[str, Any, Any]]:
         """Side (bid, ask), price, quantity (0: removed) of what the message changed; `numbers` as of `Session.best`."""
+
+@final
+class Level3Event:
+    """A message of the level3 channel was applied, or was not the exchange's book."""
+
+    channel: ClassVar[str]
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def message(self) -> int: ...
+    @property
+    def ts_recv(self) -> int: ...
+    @property
+    def ts_event(self) -> int | None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def checksum(self) -> int | None:
+        """As the exchange sent it."""
+    @property
+    def outcome(self) -> str:
+        """As of `BookEvent`."""
+    def orders(self, numbers: str = "decimal") -> list[tuple[str, str | None, str, Any, Any, int]]:
+        """(side, event, order_id, price, qty, ts_order) of each entry; the event is None in a snapshot."""
 
 @final
 class TradeEvent:
@@ -429,6 +498,35 @@ class SubscriptionEvent:
     def reason(self) -> str: ...
     @property
     def ts_recv(self) -> int: ...
+
+@final
+class GapEvent:
+    """Something of a symbol was missed. It comes when data is known again; of trades, when numbers are missing."""
+
+    channel: ClassVar[str]
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def of(self) -> str:
+        """The channel that has the gap: book, level3, ticker, ohlc or trade."""
+    @property
+    def first_trade_id(self) -> int | None:
+        """Of trades: the first number that is missing."""
+    @property
+    def last_trade_id(self) -> int | None:
+        """Of trades: the last number that is missing."""
+    @property
+    def message(self) -> int: ...
+    @property
+    def ts_recv(self) -> int: ...
+    @property
+    def ts_from(self) -> int | None:
+        """When the last data before the gap came, ns."""
+    @property
+    def ts_to(self) -> int:
+        """When the first data after it came, ns."""
+    @property
+    def reason(self) -> str: ...
 
 @final
 class Budget:

@@ -171,16 +171,20 @@ fn refusals_are_told_by_symbol_and_reason() {
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].symbol.as_deref(), Some("A/USD"));
     assert!(refused[0].detail.as_deref().is_some_and(|d| d.contains("Currency pair not supported")), "{refused:?}");
-    // Without a symbol the request's number tells whom it is about: all that are still open.
+    // Without a symbol the number of the request tells whom it is about: all that have no answer of their own, when
+    // nothing else comes.
     let depth = r#"{"error":"Subscription depth not supported","method":"subscribe","req_id":2,"success":false}"#;
     session.receive(depth.as_bytes(), START);
+    assert_eq!(kinds(&mut session), [""; 0]);
+    session.tick(START + 2 * SECOND);
     let refused: Vec<_> = session.take_ledger().into_iter().filter_map(|e| e.symbol).collect();
     assert_eq!(refused, ["B/USD", "C/USD"]);
     // A refusal of the rate is no refusal of the symbols.
     let rate = r#"{"error":"Exceeded msg rate","method":"subscribe","req_id":3,"success":false}"#;
     session.receive(rate.as_bytes(), START);
-    assert!(session.requests(START).is_empty());
-    assert!(session.requests(START + 2 * SECOND)[0].contains(r#""channel":"trade""#));
+    session.tick(START + 2 * SECOND);
+    assert!(session.requests(START + 2 * SECOND).is_empty());
+    assert!(session.requests(START + 3 * SECOND)[0].contains(r#""channel":"trade""#));
     let states: Vec<_> = session.subscriptions().filter(|s| s.0 == Channel::Book).map(|s| s.2).collect();
     assert_eq!(states, ["rejected"; 3]);
 }

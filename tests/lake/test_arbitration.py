@@ -1,4 +1,4 @@
-"""Several sources of one symbol: what a reader gets is one stream, without duplicates and without a hole."""
+"""Several sessions of one symbol: a reader gets one stream, without duplicates and without a hole."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import frames
 import lakes
-from krakpot.lake import arbitration as sources
-from krakpot.lake.arbitration import Span, overlap, turns
+from krakpot.lake import arbitration
+from krakpot.lake.arbitration import Span, arbitrate, overlap
 from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
 
@@ -29,7 +29,7 @@ SPANS = st.lists(
 
 
 @given(SPANS)
-def test_turns_are_the_earliest_begun_that_covers(spans: list[Span]) -> None:
+def test_a_segment_is_of_the_earliest_begun_that_covers(spans: list[Span]) -> None:
     """Moment by moment: the span that was taken goes on while it covers; at its end comes, of those that cover, the one
     begun first.
     """
@@ -39,13 +39,13 @@ def test_turns_are_the_earliest_begun_that_covers(spans: list[Span]) -> None:
         if current is None or current.end <= moment:
             current = min((span for span in spans if span.begin <= moment < span.end), default=None)
         expected.append(None if current is None else current.session)
-    found = turns(spans)
+    found = arbitrate(spans)
     assert all(one.begin < other.begin for one, other in pairwise(found))
     for moment, session in enumerate(expected):
         if session is not None:
-            assert [turn for turn in found if turn.begin <= moment][-1].session == session
-    for turn in found:
-        assert turn.joined == (turn.begin > 0 and expected[turn.begin - 1] is not None)
+            assert [one for one in found if one.begin <= moment][-1].session == session
+    for one in found:
+        assert one.joined == (one.begin > 0 and expected[one.begin - 1] is not None)
 
 
 @given(SPANS)
@@ -165,13 +165,13 @@ def test_symbols_of_small_parts_are_compared_together(tmp_path: Path, monkeypatc
     begin = timed[len(timed) * 3 // 4][0]
     lakes.make(tmp_path, lakes.market(60, begin=begin, seed=2), session=lakes.session_name(begin))
     calls: list[tuple[int, int]] = []
-    messages = sources._messages
+    messages = arbitration._messages
 
-    def counted(files: list[Path], what: list[sources.Both], *rest: Any) -> pl.DataFrame:
+    def counted(files: list[Path], what: list[arbitration.Both], *rest: Any) -> pl.DataFrame:
         calls.append((len(files), len(what)))
         return messages(files, what, *rest)
 
-    monkeypatch.setattr(sources, "_messages", counted)
+    monkeypatch.setattr(arbitration, "_messages", counted)
     together = verify(tmp_path).notes
     books, trades = (len(lakes.parts(tmp_path, table)) for table in ("book", "trades"))
     assert books > 10
@@ -179,6 +179,6 @@ def test_symbols_of_small_parts_are_compared_together(tmp_path: Path, monkeypatc
     assert "they differ in 2 symbols" in together[0]
     assert calls == [(books - 1, 2), (1, 2), (trades - 1, 2), (1, 2)]
     calls.clear()
-    monkeypatch.setattr(sources, "BYTES_AT_ONCE", 1)
+    monkeypatch.setattr(arbitration, "BYTES_AT_ONCE", 1)
     assert verify(tmp_path).notes == together
     assert [symbols for _, symbols in calls] == [1] * 8

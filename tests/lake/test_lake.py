@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
 
@@ -73,6 +74,10 @@ def test_symbols_are_chosen_by_name(lake: Lake) -> None:
     assert lake.symbols() == ["BTC/USD", "ETH/USD"]
     with pytest.raises(ValueError, match="the lake has no symbol 'BTC/USDT'; did you mean BTC/USD"):
         lake.book("BTC/USDT")
+    with pytest.raises(ValueError, match=r"the lake has no symbol 'btc/usd'; did you mean BTC/USD\?"):
+        lake.book("btc/usd")
+    with pytest.raises(ValueError, match="the table 'assets' has no symbols; leave symbol out"):
+        lake.scan("assets", "BTC/USD")
     with pytest.raises(ValueError, match="the lake has no symbol 'Q'; it has 2 others"):
         lake.book(["BTC/USD", "Q"])
 
@@ -84,8 +89,91 @@ def test_numbers_are_exact_or_floats_as_wished(lake: Lake) -> None:
     assert exact["bid"][0] == Decimal("45283.5")
     assert floats["bid"].to_list() == [float(value) for value in exact["bid"]]
     assert not [kind for kind in floats.dtypes if isinstance(kind, pl.Decimal)]
-    with pytest.raises(ValueError, match="numbers='text'; allowed: 'decimal', 'float'"):
+    with pytest.raises(ValueError, match="numbers='text'; allowed: 'decimal', 'float', 'int'"):
         lake.ticker(numbers="text")  # type: ignore[arg-type]  # that it is wrong is the point
+
+
+def test_whole_numbers_are_steps_of_the_precision_in_force(tmp_path: Path) -> None:
+    """Int64 in the smallest step of each row, also after the pair got another precision; null stays null."""
+    book = frames.Book("BTC/USD")
+    opening = [
+        frames.instrument(frames.pair("BTC/USD")),
+        frames.ack("book", "BTC/USD", depth=10),
+        book.snapshot([("999.5", "1.50000000")], [("1000.0", "0.00000001")]),
+    ]
+    book.price_precision = 2
+    later = [
+        frames.instrument(frames.pair("BTC/USD", price_precision=2), kind="update"),
+        book.update([("bid", "999.75", "2.00000000")]),
+    ]
+    lakes.make(tmp_path, [(frames.START + n, frame) for n, frame in enumerate([*opening, *later])])
+    lake = Lake(tmp_path)
+    found = lake.book(numbers="int").sort("message", "entry").select("price", "qty", "price_precision").collect()
+    assert found.schema == {"price": pl.Int64, "qty": pl.Int64, "price_precision": pl.UInt8}
+    assert found.rows() == [(9995, 150_000_000, 1), (10_000, 1, 1), (99_975, 200_000_000, 2)]
+    with pytest.raises(ValueError, match="numbers='int': the table 'ticker' has no precisions; allowed: 'decimal', 'f"):
+        lake.ticker(numbers="int")
+
+
+def test_a_trade_that_was_sent_twice_is_given_once(tmp_path: Path) -> None:
+    """One session, the same message twice: one row. After the pair was listed anew, ids begin again: other trades."""
+    again = frames.START + frames.HOUR
+    ids = [(frames.START, n) for n in (95, 96, 96, 97)] + [(again, n) for n in (95, 96)]
+    timed = [(ts + n, frames.trade("BTC/USD", number, ts=ts + number)) for n, (ts, number) in enumerate(ids)]
+    opening = [frames.instrument(frames.pair("BTC/USD")), frames.ack("trade", "BTC/USD")]
+    lakes.make(tmp_path, [*((frames.START, frame) for frame in opening), *timed])
+    lake = Lake(tmp_path)
+    assert lake.trades().collect()["trade_id"].to_list() == [95, 96, 97, 95, 96]
+    assert lake.trades(start=frames.START + 2).collect()["trade_id"].to_list() == [97, 95, 96], "it came before"
+    assert lake.trades(sources="all").collect().height == lakes.rows(tmp_path, "trades").height
+
+
+@pytest.mark.parametrize("rows_max", [10**6, 150])
+def test_a_recording_is_read_from_its_first_flush_on(rows_max: int, tmp_path: Path) -> None:
+    """While journals grow and are sealed: at each step every table has each row that was flushed, once."""
+    timed = lakes.market(300, level3=True)
+    recorder = lakes.Recorder(tmp_path, rows_max=rows_max)
+    lake = Lake(tmp_path)
+    flushed: dict[str, int] = {}
+    for step, at in enumerate(range(0, len(timed), 25)):
+        for received, frame in timed[at : at + 25]:
+            recorder.session.receive([frame], received)
+        batches = {table: pa.record_batch(batch) for table, batch in recorder.session.drain().items()}
+        for table, batch in batches.items():
+            flushed[table] = flushed.get(table, 0) + batch.num_rows
+        recorder.writer.write(batches, recorder.session.now)
+        if step % 4 == 2:
+            seal.recover(tmp_path)
+        assert lake.symbols() == ["BTC/USD", "ETH/USD"]
+        assert lake.sessions() == [recorder.session.id]
+        for table in ("book", "orders", "trades", "ticker", "pairs"):
+            found = lake.scan(table).collect()
+            assert found.height == flushed.get(table, 0), (table, step)
+            assert dict(found.schema) == polars_schema(table)
+            assert not found.select(pl.struct("session", "message", "entry", "symbol").is_duplicated().any()).item()
+        now = timed[min(at + 25, len(timed)) - 1][0]
+        late = pl.col("ts_recv") >= pl.lit(now).cast(pl.Datetime("ns", "UTC"))
+        assert lake.book("BTC/USD", start=now).collect().equals(lake.book("BTC/USD").filter(late).collect())
+        assert lake.trades(numbers="float").head(3).collect().height == min(3, flushed.get("trades", 0))
+    assert flushed["book"] > 300
+    whole = {table: lakes.by_place(lake.scan(table).collect()) for table in ("book", "orders", "ticker")}
+    recorder.end()
+    seal.recover(tmp_path)
+    for table, found in whole.items():
+        assert_frame_equal(found, lakes.rows(tmp_path, table))
+
+
+def test_a_journal_that_is_sealed_between_the_look_and_the_reading_is_not_lost(tmp_path: Path) -> None:
+    """A frame that was made while journals were open is collected after they were sealed: each row once."""
+    recorder = lakes.Recorder(tmp_path)
+    recorder.take(lakes.market(100))
+    lazy = Lake(tmp_path).book("BTC/USD")
+    before = lazy.collect()
+    assert before.height > 50
+    recorder.end()
+    seal.recover(tmp_path)
+    assert lakes.by_place(lazy.collect()).equals(lakes.by_place(before))
+    assert lakes.rows(tmp_path, "book").filter(symbol="BTC/USD").equals(lakes.by_place(before))
 
 
 def test_every_accessor_is_its_table(lake: Lake) -> None:
@@ -112,71 +200,6 @@ def test_parts_by_date_session_and_number(lake: Lake) -> None:
     assert lake.parts("book") == parts
     stray.unlink()
     assert repr(lake) == f"Lake({str(lake.path)!r})"
-
-
-def test_coverage_of_a_whole_session(lake: Lake) -> None:
-    """Books from their snapshot, other channels from their ack, all to the end of the session."""
-    spans = lake.coverage()
-    assert spans.select("channel", "symbol", "reason").rows() == [
-        (channel, symbol, "disconnect") for channel in ("book", "ticker", "trade") for symbol in ("BTC/USD", "ETH/USD")
-    ]
-    begin, end = spans["ts_from"].to_physical(), spans["ts_to"].to_physical()
-    assert set(begin) == {MIDNIGHT - 200 * frames.SECOND}
-    assert set(end) == {MIDNIGHT + 200 * frames.SECOND}
-
-
-def test_coverage_ends_with_the_last_message_not_with_the_noticing(tmp_path: Path) -> None:
-    """A connection that was dead for fifteen seconds, a book that was frozen for twelve: neither time is covered."""
-    book, other = frames.Book("BTC/USD"), frames.Book("ETH/USD")
-    recorder = lakes.Recorder(tmp_path / "lake", precision={"BTC/USD": (1, 8), "ETH/USD": (1, 8)})
-    both = [one.snapshot([("1.0", "1.0")], [("2.0", "1.0")]) for one in (book, other)]
-    recorder.take([(frames.START, frame) for frame in both])
-    now = frames.START + 12 * frames.SECOND
-    recorder.take([(now, other.update([]))])
-    recorder.session.add_ledger_row("gap", now, channel="book", symbol="BTC/USD", ts_from=frames.START, ts_to=now)
-    recorder.session.tick(now + 15 * frames.SECOND)
-    recorder.end()
-    seal.recover(tmp_path / "lake")
-    lake = Lake(tmp_path / "lake")
-    ends = [pl.col("ts_to").to_physical() - frames.START, "symbol", "reason"]
-    assert lake.coverage().select(ends).rows() == [
-        (1, "BTC/USD", "gap"),
-        (12 * frames.SECOND + 1, "ETH/USD", "disconnect"),
-    ]
-    gone = lake.ledger().filter(pl.col("kind") == "disconnect").collect()
-    assert gone.select(pl.col("ts_from", "ts_to").to_physical()).row(0) == (now, now + 15 * frames.SECOND)
-    assert lake.verify().problems == []
-
-
-def test_coverage_says_why_it_ended(tmp_path: Path) -> None:
-    """A wrong checksum ends one book, a new snapshot begins it again; a killed session ends a second after it was last
-    alive.
-    """
-    book = frames.Book("BTC/USD")
-    other = frames.Book("ETH/USD")
-    steps = [
-        frames.ack("trade", "BTC/USD"),
-        book.snapshot([("1.0", "1.0")], [("2.0", "1.0")]),
-        other.snapshot([("1.0", "1.0")], [("2.0", "1.0")]),
-        book.update([], crc=1),
-        book.snapshot(),
-        frames.ack("book", "ETH/USD", method="unsubscribe"),
-        frames.ack("trade", "BTC/USD", method="unsubscribe"),
-        book.update([]),
-        b"{}",
-    ]
-    recorder = lakes.Recorder(tmp_path / "lake", precision={"BTC/USD": (1, 8), "ETH/USD": (1, 8)})
-    recorder.take([(frames.START + n * frames.SECOND, frame) for n, frame in enumerate(steps)])
-    recorder.die()
-    seal.recover(tmp_path / "lake")
-    spans = Lake(tmp_path / "lake").coverage()
-    seconds = [pl.col(name).to_physical().sub(frames.START).floordiv(frames.SECOND) for name in ("ts_from", "ts_to")]
-    assert spans.select("channel", "symbol", *seconds, "reason").rows() == [
-        ("book", "BTC/USD", 1, 3, "mismatch"),
-        ("book", "BTC/USD", 4, 9, "unfinished"),
-        ("book", "ETH/USD", 2, 5, "unsubscribed"),
-        ("trade", "BTC/USD", 0, 6, "unsubscribed"),
-    ]
 
 
 def test_an_empty_lake_gives_empty_frames(tmp_path: Path) -> None:

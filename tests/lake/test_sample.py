@@ -19,8 +19,7 @@ import frames
 import lakes
 from krakpot import Lake
 from krakpot.cli.main import main
-from krakpot.lake import compact, journal, seal
-from krakpot.lake import sample as books
+from krakpot.lake import compact, messages, sample, seal
 from krakpot.record.ingest import ingest
 
 SYMBOL = "BTC/USD"
@@ -117,7 +116,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, list[tuple[str
     ]  # fmt: skip
     second = again(START + 60 * MINUTE, START + 130 * MINUTE, 2)
     third = again(START + 150 * MINUTE, START + SPAN, 3)
-    sessions = [(name, timed, timed[-1][0]) for name, timed in zip(SESSIONS, (first, second, third), strict=True)]
+    sessions = [(name, timed, timed[-1][0] + 1) for name, timed in zip(SESSIONS, (first, second, third), strict=True)]
     for name, timed, _ in sessions:
         recorder = lakes.Recorder(path, name, interval=20 * 60)
         for n in range(0, len(timed), 50):
@@ -160,10 +159,10 @@ def expected(
             yield [state for at, state in asked[current[2]] if at <= time][-1]
 
 
-@pytest.mark.parametrize(("by", "at_once"), [("recv", journal.ROWS_MAX), ("event", journal.ROWS_MAX), ("recv", 0)])
+@pytest.mark.parametrize(("by", "at_once"), [("recv", messages.ROWS), ("event", messages.ROWS), ("recv", 1)])
 def test_books_are_those_of_the_session_in_turn(
     lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]],
-    by: books.By,
+    by: sample.By,
     at_once: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -171,7 +170,7 @@ def test_books_are_those_of_the_session_in_turn(
 
     However many rows are read at once.
     """
-    monkeypatch.setattr(journal, "ROWS_MAX", at_once)
+    monkeypatch.setattr(messages, "ROWS", at_once)
     opened, sessions = lake
     begin, end, every = START - 10 * MINUTE, START + SPAN + 10 * MINUTE, 17 * frames.SECOND + 3
     found = opened.books(SYMBOL, begin, end, every=every, by=by, threads=2)
@@ -182,7 +181,7 @@ def test_books_are_those_of_the_session_in_turn(
         assert told(row) == state, f"{(time - START) / MINUTE:.2f} minutes"
     assert 100 < sum(state is None for state in wanted) < len(wanted) - 300
     reasons = set(found["reason"].drop_nulls())
-    assert reasons == ({"absent", "mismatch", "disconnect"} if by == "recv" else {"absent", "unsaid"}), reasons
+    assert reasons - ({"unconfirmed"} if by == "event" else set()) == {"absent", "mismatch", "stopped"}
 
 
 def test_any_range_gives_the_same_books(lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]]) -> None:
@@ -200,7 +199,8 @@ def test_any_range_gives_the_same_books(lake: tuple[Lake, list[tuple[str, list[l
     assert opened.books(SYMBOL, START, START).schema == whole.schema
     of_all = opened.books(SYMBOL, every="1h")
     assert of_all["ts"].to_physical()[0] == START, "a whole hour"
-    assert of_all.height == 4
+    assert of_all.height == 5
+    assert of_all["reason"].null_count() == 5, "the last hour is that of the last message"
 
 
 def test_compacted_parts_give_the_same_books(
@@ -251,10 +251,9 @@ def test_every_recorded_message_gives_its_own_checksum(data: Path, tmp_path: Pat
         sent = opened.book(symbol).unique("message", keep="first").sort("message").collect()
         sent = sent.group_by("ts_recv", maintain_order=True).last()
         assert sent.height > 1000
-        found = books.Reader(opened, symbol).at(sent["ts_recv"], depth=25)
-        # With the last message the recording ends, and what is known with it.
-        assert found["reason"].head(-1).null_count() == found.height - 1
-        assert found["checksum"].head(-1).to_list() == sent["checksum"].head(-1).to_list()
+        found = sample.BookSampler(opened, symbol).at(sent["ts_recv"], depth=25)
+        assert found["reason"].null_count() == found.height, "the last message too"
+        assert found["checksum"].to_list() == sent["checksum"].to_list()
 
 
 def test_level3_gives_the_book_of_its_orders(tmp_path: Path) -> None:
@@ -332,6 +331,132 @@ def test_book_at_and_the_command(lake: tuple[Lake, list[tuple[str, list[lakes.Ti
     assert json.loads(CliRunner().invoke(main, [*command, "2020-01-01", "--json"]).stdout)["reason"] == "absent"
 
 
+@pytest.mark.parametrize("seconds", [-90 * 86_400, -1200, -60, -5, 5, 60, 1200, 86_400])
+def test_books_by_the_exchange_s_time_do_not_depend_on_the_recorder_s_clock(seconds: int, tmp_path: Path) -> None:
+    """A clock that is off by seconds, minutes or days: at each of the exchange's times the same books as with a right
+    clock, over gaps and sealed parts, and the reasons between them.
+    """
+    begin = frames.START
+    found = []
+    for shift in (0, seconds):
+        path = tmp_path / str(shift)
+        for number in range(2):
+            at = begin + number * frames.HOUR
+            timed = [(ts + shift * frames.SECOND, frame) for ts, frame in again(at, at + 40 * MINUTE, number + 1)]
+            recorder = lakes.Recorder(path, lakes.session_name(at + shift * frames.SECOND), interval=300)
+            for n in range(0, len(timed), 200):
+                recorder.take(timed[n : n + 200])
+            recorder.end()
+        seal.recover(path)
+        assert len(lakes.parts(path, "book")) > 10
+        found.append(Lake(path).books(SYMBOL, begin - MINUTE, begin + 2 * frames.HOUR, every="7s", by="event"))
+    assert_frame_equal(*found)
+    known = found[0].filter(pl.col("reason").is_null())
+    assert known.height > 600
+    assert set(found[0]["reason"].drop_nulls()) == {"absent", "stopped"}
+    known_states = dict(states(again(begin, begin + 40 * MINUTE, 1), event=True))
+    shifted = Lake(tmp_path / str(seconds))
+    for at in list(known_states)[:: len(known_states) // 10]:
+        state = known_states[at]
+        assert state is not None
+        assert shifted.book_at(SYMBOL, at, by="event").checksum == state[0]
+
+
+def test_a_clock_that_is_an_hour_ahead_for_ten_minutes(tmp_path: Path) -> None:
+    """The recorder's clock is wrong for ten minutes in the middle: by the exchange's time nobody notices."""
+    timed = again(frames.START, frames.START + 50 * MINUTE, 1)
+    for name in ("right", "wrong"):
+        recorder = lakes.Recorder(tmp_path / name, interval=300)
+        for n in range(0, len(timed), 100):
+            some = timed[n : n + 100]
+            if name == "wrong" and frames.START + 20 * MINUTE < some[0][0] < frames.START + 30 * MINUTE:
+                some = [(ts + frames.HOUR, frame) for ts, frame in some]
+            recorder.take(some)
+        recorder.end()
+        seal.recover(tmp_path / name)
+    end = frames.START + 50 * MINUTE
+    right, wrong = (
+        Lake(tmp_path / name).books(SYMBOL, frames.START, end, every="3s", by="event") for name in ("right", "wrong")
+    )
+    assert_frame_equal(right, wrong)
+
+
+@pytest.mark.parametrize("by", ["recv", "event"])
+def test_the_last_message_of_an_ingested_file_has_its_book(by: sample.By, tmp_path: Path) -> None:
+    """With receive times and without: coverage reaches to the last message, inclusive; a nanosecond later it ends."""
+    timed = lakes.market(100)
+    expected = [state for _, state in states(timed)][-1]
+    last = max(ts for ts, frame in timed if b'"channel":"book"' in frame and SYMBOL.encode() in frame)
+    until = next(n for n, (ts, _) in enumerate(timed) if ts == last) + 1
+    for times in (True, False):
+        path = tmp_path / str(times)
+        ingest(lakes.write_frames(tmp_path / f"{times}.jsonl", timed[:until], times=times), path)
+        found = Lake(path).book_at(SYMBOL, last, by=by)
+        assert expected is not None
+        assert (found.reason, found.checksum) == (None, expected[0])
+        after = Lake(path).book_at(SYMBOL, last + 1, by=by)
+        assert (after.reason, after.levels.height) == ("stopped", 0)
+
+
+def test_nanoseconds_of_a_time_count(tmp_path: Path) -> None:
+    """Two messages in one microsecond: each has its own book, in Python and on the command line."""
+    book = frames.Book(SYMBOL)
+    at = [frames.START, frames.START + 367_893_100, frames.START + 367_893_600]
+    levels = [[(f"{1000 + sign * n}.0", "1.50000000") for n in range(1, 6)] for sign in (-1, 1)]
+    opening = [frames.instrument(frames.pair(SYMBOL)), frames.ack("book", SYMBOL, depth=10), book.snapshot(*levels)]
+    timed = [(at[0], frame) for frame in opening]
+    checksums = [book.checksum]
+    for n, ts in enumerate(at[1:]):
+        timed.append((ts, book.update([("bid", "999.0", f"{n + 2}.00000000")])))
+        checksums.append(book.checksum)
+    lakes.make(tmp_path, [*timed, (at[2] + frames.SECOND, frames.HEARTBEAT)])
+    for ts, checksum in zip(at, checksums, strict=True):
+        for time in (ts, ts + 1):
+            text = f"2026-08-02T03:35:50.{time - frames.START:09}Z"
+            assert Lake(tmp_path).book_at(SYMBOL, text).checksum == checksum
+            command = ["book", str(tmp_path), "--symbol", SYMBOL, "--at", text, "--json"]
+            said = json.loads(CliRunner().invoke(main, command).stdout)
+            assert (said["checksum"], said["at"]) == (checksum, text)
+    before = f"2026-08-02T03:35:50.{at[2] - 1 - frames.START:09}"
+    assert Lake(tmp_path).book_at(SYMBOL, before).checksum == checksums[1]
+
+
+def test_books_of_a_recording_that_runs(tmp_path: Path) -> None:
+    """From the first flush on, while journals grow and are sealed, the books are those of the sealed lake."""
+    timed = again(frames.START, frames.START + 20 * MINUTE, 1)
+    recorder = lakes.Recorder(tmp_path, interval=240)
+    opened = Lake(tmp_path)
+    seen: list[pl.DataFrame] = []
+    known = states(timed)
+    for n in range(0, len(timed), 100):
+        recorder.take(timed[n : n + 100])
+        now = timed[min(n + 100, len(timed)) - 1][0]
+        at, state = [(ts, state) for ts, state in known if ts <= now][-1]
+        assert told_at(opened.book_at(SYMBOL, now, depth=DEPTH)) == state
+        assert told_at(opened.book_at(SYMBOL, at, depth=DEPTH, by="event")) == state
+        late = opened.book_at(SYMBOL, now + frames.HOUR)
+        assert late.reason == "recording"
+        assert "has not come that far" in late.lines()[0]
+        seen.append(opened.books(SYMBOL, frames.START, now + 1, every="5s"))
+        if n % 400 == 300:
+            seal.recover(tmp_path)
+    assert lakes.parts(tmp_path, "book"), "some of it was sealed"
+    recorder.end()
+    seal.recover(tmp_path)
+    for frame in seen:
+        assert_frame_equal(
+            frame, opened.books(SYMBOL, frames.START, int(frame["ts"].to_physical()[-1]) + 1, every="5s")
+        )
+
+
+def told_at(found: sample.BookAt) -> State:
+    """State that a book at a time tells."""
+    if found.checksum is None:
+        return None
+    sides = (found.levels.select(f"{side}_price", f"{side}_qty").drop_nulls().rows() for side in ("bid", "ask"))
+    return found.checksum, *sides  # type: ignore[return-value]  # two sides
+
+
 def test_what_cannot_be_asked_for(lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]]) -> None:
     """Each with a sentence that says what is allowed."""
     opened, _ = lake
@@ -342,9 +467,14 @@ def test_what_cannot_be_asked_for(lake: tuple[Lake, list[tuple[str, list[lakes.T
         ({"by": "luck"}, "'recv', 'event'"),
         ({"channel": "trade"}, "'book', 'level3'"),
         ({"numbers": "int"}, "'decimal', 'float'"),
+        ({"depth": 2.5}, "depth=2.5; allowed: 1 to 1000"),
+        ({"every": True}, "every=True"),
+        ({"end": "tomorrow"}, "'tomorrow' is not a time"),
         ({"every": "1ns"}, "ask for fewer"),
     ):
         with pytest.raises(ValueError, match=words):
-            opened.books(SYMBOL, START, START + SPAN, **options)
+            opened.books(SYMBOL, START, **{"end": START + SPAN} | options)
     with pytest.raises(ValueError, match="no symbol 'BTC/EUR'"):
         opened.book_at("BTC/EUR", START)
+    with pytest.raises(ValueError, match="no symbol 'btc/usd'; did you mean BTC/USD?"):
+        opened.book_at("btc/usd", START)

@@ -34,7 +34,8 @@ def reading(path: Path) -> None:
     assert_type(lake.sessions(), list[str])
     assert_type(lake.verify(strict=True), krakpot.Report)
     assert_type(krakpot.verify("data", threads=2).proved, bool)
-    lake.book(numbers="int")  # type: ignore[arg-type]  # only "decimal" and "float" are numbers
+    assert_type(lake.book(numbers="int"), pl.LazyFrame)
+    lake.book(numbers="text")  # type: ignore[arg-type]  # decimal, float or int
     lake.path.joinpath(1)  # type: ignore[arg-type]  # a Path, not Any
 
 

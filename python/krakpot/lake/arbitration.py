@@ -1,9 +1,10 @@
-"""Two sources of one symbol: which of them a reader takes, and what one had that the other lacks.
+"""Arbitration between redundant sessions (A/B arbitration): which session a reader takes, and how two differ.
 
-A redundant connection, two recorders of one lake, or a reconnect that overlaps. A reader takes one session at a time,
-the earliest begun that covers, and changes only at its end. Where another one covers that end, it goes on with the
-first message that is later than the last one taken, by the exchange's time and not by the time of receipt: two
-sockets deliver one message at two times. Trades have numbers, and need no turns.
+Several sessions may follow a symbol at the same time: a redundant connection, two recorders of one lake, a reconnect
+that overlaps. A reader takes one session at a time: the one whose coverage began first, until that coverage ends. If
+another session covers that moment, the reader continues with its first message that is later than the last one taken.
+Later is decided by the exchange's time, because two sockets deliver the same message at different times. Trades carry
+unique ids, so they are deduplicated by id instead.
 """
 
 from __future__ import annotations
@@ -20,20 +21,15 @@ if TYPE_CHECKING:
     from krakpot.lake.folder import View
 
 CHANNELS = {"book": "book", "orders": "level3", "trades": "trade", "ticker": "ticker", "ohlc": "ohlc"}
-"""Tables that can have several sources, and the channels that fill them."""
+"""Tables that several sessions can have, and the channels that fill them."""
 COMPARED = {"book": ("ts_event", "checksum"), "orders": ("ts_event", "checksum"), "trades": ("trade_id", "trade_id")}
-"""Tables of which two sources are compared: what orders their messages, and what tells one from another."""
+"""Tables in which two sessions are compared: the column that orders messages, and the one that identifies them."""
 NAMED = 5
 """Symbols named in a sentence."""
 BYTES_AT_ONCE = 32 << 20
-"""Bytes of parts from which symbols are compared a few at a time: memory is some ten times as much."""
+"""From this size of parts on, symbols are compared a few at a time; memory use is about ten times the size."""
 LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1
 TIMES = pl.Datetime("ns", "UTC")
-TURNS = {
-    "symbol": pl.String, "session": pl.String, "turn": pl.Int64, "begin": pl.Int64, "end": pl.Int64,
-    "joined": pl.Boolean, "handed": pl.Boolean,
-}  # fmt: skip
-"""A turn, where it ends, and whether the one after it is joined to it."""
 
 
 class Span(NamedTuple):
@@ -44,17 +40,17 @@ class Span(NamedTuple):
     session: str
 
 
-class Turn(NamedTuple):
-    """A session is the one to take, from ``begin`` on, ns."""
+class Segment(NamedTuple):
+    """The session to take from ``begin`` on, ns, until the next segment begins."""
 
     session: str
     begin: int
     joined: bool
-    """Whether it covered when the one before ended; otherwise it begins anew, with a snapshot."""
+    """Whether the session covered the end of the segment before; if not, it begins with a snapshot."""
 
 
 def overlap(spans: Iterable[Span]) -> bool:
-    """Whether two sessions cover at one time."""
+    """Whether two spans overlap."""
     until = LOWEST
     for span in sorted(spans):
         if span.begin < until:
@@ -63,23 +59,23 @@ def overlap(spans: Iterable[Span]) -> bool:
     return False
 
 
-def turns(spans: Iterable[Span]) -> list[Turn]:
-    """Sessions to take one after the other: the earliest begun that covers, up to its end."""
-    found: list[Turn] = []
+def arbitrate(spans: Iterable[Span]) -> list[Segment]:
+    """Sessions to take one after the other: of those that cover, the one that began first, until its span ends."""
+    found: list[Segment] = []
     left = sorted(spans)
     at = LOWEST
     while left:
-        # Sorted by their begin: the first is the one that covers ``at``, or the next one.
+        # Sorted by begin, so the first one covers ``at``, or is the next to begin.
         span = left.pop(0)
         joined = span.begin <= at
-        found.append(Turn(span.session, at if joined else span.begin, joined))
+        found.append(Segment(span.session, at if joined else span.begin, joined))
         at = span.end
         left = [one for one in left if one.end > at]
     return found
 
 
 def _by_symbol(coverage: pl.DataFrame, channel: str) -> dict[str, list[Span]]:
-    """Spans of the symbols that have several sources at one time."""
+    """Spans of the symbols that several sessions cover at the same time."""
     rows = coverage.filter(channel=channel).select("symbol", pl.col("ts_from", "ts_to").to_physical(), "session")
     found: dict[str, list[Span]] = defaultdict(list)
     for symbol, begin, end, session in rows.iter_rows():
@@ -88,36 +84,52 @@ def _by_symbol(coverage: pl.DataFrame, channel: str) -> dict[str, list[Span]]:
     return {symbol: spans for symbol, spans in found.items() if overlap(spans)}
 
 
-def one(frame: pl.LazyFrame, table: str, coverage: pl.DataFrame) -> pl.LazyFrame:
-    """Rows of one source at a time, for a table with turns. ``frame`` is the whole table, of some symbols or all."""
+def single_source(frame: pl.LazyFrame, table: str, coverage: pl.DataFrame) -> pl.LazyFrame:
+    """Rows of one session at a time.
+
+    Parameters
+    ----------
+    frame
+        Rows of a table whose messages have no ids, of all times, of some symbols or all.
+    table
+        Its name, a key of ``CHANNELS``.
+    coverage
+        As ``Lake.coverage`` gives it.
+
+    Returns
+    -------
+    LazyFrame
+        The rows that arbitration takes, in the same columns.
+
+    """
     rows = []
     for symbol, spans in _by_symbol(coverage, CHANNELS[table]).items():
-        found = turns(spans)
-        following = [*found[1:], Turn("", HIGHEST, joined=False)]
-        for number, (turn, after) in enumerate(zip(found, following, strict=True)):
-            # What nobody covers goes to the one before, or to the first: it is no reason to drop it.
-            begin = LOWEST if number == 0 else turn.begin
-            rows.append((symbol, turn.session, number, begin, after.begin, turn.joined, after.joined))
+        found = arbitrate(spans)
+        following = [*found[1:], Segment("", HIGHEST, joined=False)]
+        for number, (segment, after) in enumerate(zip(found, following, strict=True)):
+            # Rows that no session covers belong to the segment before, or to the first one: they are not dropped.
+            begin = LOWEST if number == 0 else segment.begin
+            rows.append((symbol, segment.session, number, begin, after.begin, segment.joined, after.joined))
     if not rows:
         return frame
-    schema = {"symbol": pl.String, "session": pl.String, "turn": pl.Int64, "begin": pl.Int64, "end": pl.Int64}
+    schema = {"symbol": pl.String, "session": pl.String, "segment": pl.Int64, "begin": pl.Int64, "end": pl.Int64}
     chosen = pl.DataFrame(
-        rows, schema=schema | {"joined": pl.Boolean, "handed": pl.Boolean}, orient="row"
+        rows, schema=schema | {"joined": pl.Boolean, "continued": pl.Boolean}, orient="row"
     ).with_columns(pl.col("begin", "end").cast(TIMES))
     several = pl.col("symbol").is_in(chosen["symbol"].unique().to_list())
     received = pl.col("ts_recv").is_between("begin", "end", closed="left")
     last = (
         frame.select("symbol", "session", "ts_recv", "ts_event")
-        .join(chosen.lazy().filter("handed"), on=["symbol", "session"])
+        .join(chosen.lazy().filter("continued"), on=["symbol", "session"])
         .filter(received)
-        .group_by("symbol", "turn")
+        .group_by("symbol", "segment")
         .agg(pl.col("ts_event").max().alias("after"))
         .collect()
     )
     chosen = (
-        chosen.join(last, on=["symbol", "turn"], how="left")
-        .sort("symbol", "turn")
-        # A turn may have no message at all: what counts is the last one of all turns before.
+        chosen.join(last, on=["symbol", "segment"], how="left")
+        .sort("symbol", "segment")
+        # A segment may have no message; then the last message of the segments before it counts.
         .with_columns(pl.col("after").fill_null(strategy="forward").cum_max().shift(1).over("symbol"))
         .with_columns(pl.when("joined").then("after"))
     )
@@ -131,26 +143,29 @@ def one(frame: pl.LazyFrame, table: str, coverage: pl.DataFrame) -> pl.LazyFrame
 
 
 def distinct_trades(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """Each trade once, whoever had it: as it came, if it came live, and the first time; ordered across sessions."""
+    """Each trade once: the first row that came live, else the first one; ordered across sessions.
+
+    A pair that is listed again may number its trades anew, so a trade is identified by its id and the exchange's time.
+    """
     order = ["ts_recv", "session", "message", "entry"]
     return (
         frame.sort(pl.col("kind") != "update", *order)
-        .unique(["symbol", "trade_id"], keep="first", maintain_order=True)
+        .unique(["symbol", "trade_id", "ts_event"], keep="first", maintain_order=True)
         .sort(order)
     )
 
 
 class Both(NamedTuple):
-    """Two sessions followed a symbol at one time; each with its span."""
+    """Two sessions that covered a symbol at the same time, each with its span."""
 
     symbol: str
     spans: tuple[Span, Span]
 
 
 def differences(view: View, coverage: pl.DataFrame) -> list[str]:
-    """Say of any two sessions that followed a symbol at one time what each had that the other lacks.
+    """Sentences that say, for any two sessions that covered a symbol at the same time, which messages only one has.
 
-    Compared is what both covered, from the later first message to the earlier last one, in the exchange's order.
+    Messages are compared in the exchange's order, from the later first one to the earlier last one.
     """
     sentences = []
     for table, numbers in COMPARED.items():
@@ -186,9 +201,9 @@ def _sentence(table: str, pair: tuple[str, str], told: list[tuple[str, int, int,
 def _compare_all(
     what: list[Both], files: list[list[Path]], numbers: tuple[str, str]
 ) -> tuple[list[tuple[str, int, int, int]], int]:
-    """Symbol and counts of each, many at once where their parts are small; and how many could not be compared."""
+    """Symbol and counts of each of ``what``, and how many could not be compared. Small parts are read together."""
     size = sum(path.stat().st_size for half in files for path in half)
-    # Parts are sorted by symbol: a few symbols are read without the rest.
+    # Parts are sorted by symbol, so a few symbols can be read without the rest.
     step = max(1, len(what) * BYTES_AT_ONCE // max(size, BYTES_AT_ONCE))
     waiting = [what[at : at + step] for at in range(0, len(what), step)]
     found, failed = [], 0
@@ -198,7 +213,7 @@ def _compare_all(
             first, second = (_messages(half, some, side, numbers) for side, half in enumerate(files))
             found += _compare(some, first, second)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
-            # A part that cannot be read, which is a problem of its own, by its SHA-256 or by its rows.
+            # A part cannot be read; verify reports it as a problem by its SHA-256 or its rows.
             if len(some) == 1:
                 failed += 1
             else:
@@ -207,7 +222,7 @@ def _compare_all(
 
 
 def _pairs(spans: list[Span]) -> Iterator[tuple[Span, Span]]:
-    """Any two spans that overlap, the session begun first in front."""
+    """All pairs of spans that overlap, the session that began first in front."""
     ordered = sorted(spans)
     for i, span in enumerate(ordered):
         for other in ordered[i + 1 :]:
@@ -218,12 +233,12 @@ def _pairs(spans: list[Span]) -> Iterator[tuple[Span, Span]]:
 
 
 def _messages(files: list[Path], what: list[Both], side: int, numbers: tuple[str, str]) -> pl.DataFrame:
-    """What a session had of symbols within spans: the place in ``what``, kind, and two numbers for each message."""
+    """Messages of a session within the spans: the place in ``what``, kind, and two numbers of each."""
     schema = {"place": pl.UInt32, "kind": pl.String, "order": pl.Int64, "number": pl.Int64}
     if not files:
         return pl.DataFrame(schema=schema)
     order, number = numbers
-    # A trade of a snapshot is a trade; a snapshot of a book is the sender's own.
+    # A trade in a snapshot is a trade; a book snapshot differs from sender to sender.
     kind = pl.lit("update") if number == "trade_id" else pl.col("kind")
     columns = {"place": pl.col("place"), "kind": kind, "order": pl.col(order).to_physical(), "number": pl.col(number)}
     spans = pl.DataFrame(
@@ -246,7 +261,7 @@ def _messages(files: list[Path], what: list[Both], side: int, numbers: tuple[str
 
 
 def _compare(what: list[Both], first: pl.DataFrame, second: pl.DataFrame) -> list[tuple[str, int, int, int]]:
-    """How many updates are in both, in the first only, in the second only; of each of ``what``."""
+    """Numbers of updates in both, in the first only, in the second only; for each of ``what``."""
     ranges = [
         frame.group_by("place").agg(pl.col("order").min().alias("begin"), pl.col("order").max().alias("end"))
         for frame in (first, second)

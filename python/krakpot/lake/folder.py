@@ -28,23 +28,23 @@ there come from the journal, and from no part; those of a journal that was seale
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+from polars.io.plugins import register_io_source
 
 from krakpot import _core
 from krakpot.lake import journal
-from krakpot.lake.format import Part, check_lake, part, polars_schema, schema, storage_error
+from krakpot.lake.format import Part, check_lake, part, polars_schema, schema, stamp, storage_error
 from krakpot.lake.journal import JournalName
+from krakpot.values import near
 
 NAMING = ("pairs", "ledger")
 """Tables that name every symbol of a lake."""
-NEAR_MAX, NEAR_CUTOFF = 3, 0.6
-"""Near names that an error offers, and how near they are (``difflib``)."""
 
 
 class Folder:
@@ -125,8 +125,8 @@ class Folder:
             known |= self._unsealed_symbols(view)
         for symbol in wanted:
             if known and symbol not in known:
-                near = difflib.get_close_matches(symbol.upper(), known, NEAR_MAX, NEAR_CUTOFF)
-                hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {len(known)} others"
+                close = near(symbol, sorted(known))
+                hint = f"; did you mean {' or '.join(close)}?" if close else f"; it has {len(known)} others"
                 sentence = f"the lake has no symbol {symbol!r}{hint}"
                 raise ValueError(sentence)
 
@@ -152,6 +152,10 @@ class View:
         """Parts of a table, of one session or all."""
         return [part for part in self.parts if part.table == table and session in (None, part.session)]
 
+    def sessions(self, table: str) -> set[str]:
+        """Sessions with a part of a table, or with a journal, which may have rows of it."""
+        return {part.session for part in self.of(table)} | {name.session for name in self.journals}
+
     def settled(self) -> View:
         """The same without what is unsettled: what a proof can rely on."""
         parts = [
@@ -160,6 +164,64 @@ class View:
             if part.compacted or part.number < self.unsettled.get(part.session, part.number + 1)
         ]
         return View(self.folder, parts, [], self.unsettled)
+
+    def scan(
+        self, table: str, *, session: str | None = None, start: int | None = None, end: int | None = None
+    ) -> pl.LazyFrame:
+        """Rows of a table, of parts and journals, as one lazy frame.
+
+        Parameters
+        ----------
+        table
+            One of the tables that were asked for.
+        session
+            Only its rows; None: of all sessions.
+        start, end
+            Receive times, ns: parts and journals of other days are left out. All rows of the others are given.
+
+        Returns
+        -------
+        LazyFrame
+            The columns of the table. Journals are read when it is collected, block by block: rows that a filter leaves
+            out are never held.
+
+        """
+        first, last = (None if time is None else stamp(time).date() for time in (start, end))
+        parts = [
+            part.path
+            for part in self.of(table, session)
+            if (first is None or part.date >= first) and (last is None or part.date <= last)
+        ]
+        journals = [
+            name
+            for name in self.journals
+            if session in (None, name.session) and (last is None or name.begun.date() <= last)
+        ]
+        types = polars_schema(table)
+        frames = [pl.LazyFrame(schema=types)]
+        if parts:
+            sealed = pl.scan_parquet(parts, hive_partitioning=False)
+            frames.append(sealed.select(pl.col(name).cast(kind) for name, kind in types.items()))
+        if journals:
+            view = View(self.folder, [], journals, self.unsettled)
+            # A journal grows, so one read does not stand for another.
+            frames.append(register_io_source(partial(view._source, table), schema=types, is_pure=False))
+        return frames[-1] if len(frames) == 2 else pl.concat(frames)  # noqa: PLR2004  # one beside the empty one
+
+    def _source(
+        self, table: str, columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, _: int | None
+    ) -> Iterator[pl.DataFrame]:
+        """Rows of the journals, as a Polars source: with a predicate, and with at most ``rows``."""
+        needed = None if columns is None else {*columns, *(() if predicate is None else predicate.meta.root_names())}
+        for frame in self.unsealed(table, columns=needed):
+            found = frame if predicate is None else frame.filter(predicate)
+            found = found if columns is None else found.select(columns)
+            if rows is not None:
+                found = found.head(rows)
+                rows -= found.height
+            yield found
+            if rows == 0:
+                return
 
     def unsealed(
         self,

@@ -51,7 +51,6 @@ LEVELS = ["symbol", "message", "entry", "side", "price", "qty", "depth", "price_
 PROBES, PROBE_PAUSE = 5, 0.01
 """How often ``idle`` tries, and seconds between two tries: another reader that tries has the lock for much less."""
 
-Numbers = Literal["decimal", "float"]
 Sources = Literal["one", "all"]
 SOURCES: tuple[Sources, ...] = ("one", "all")
 

@@ -1,34 +1,56 @@
-"""The lake: a folder of Parquet parts, read as Polars frames.
+"""The lake: a recorded folder, read as Polars frames.
 
 >>> lake = krakpot.Lake("data")                                    # doctest: +SKIP
 >>> lake.trades("BTC/USD", "2026-11-22", "2026-11-23").collect()   # doctest: +SKIP
 
-Plain readers need no krakpot: ``pl.scan_parquet("data/book", hive_partitioning=True)``. Ranges are [start, end) of the
-receive time; times without a zone are UTC.
+A lake can be read while it is recorded: rows that are not sealed yet are read from the journals. Readers that do not
+know krakpot see the sealed parts: ``pl.scan_parquet("data/book", hive_partitioning=True)``. Ranges are [start, end) of
+the receive time; a time without a zone is UTC.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from krakpot import _core
-from krakpot.lake import arbitration as several
+from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
+from krakpot.lake.coverage import covered, recorded_sessions
 from krakpot.lake.folder import Folder
-from krakpot.lake.format import BOOK_KINDS, SOURCES, Numbers, Sources, polars_schema, stamp
-from krakpot.lake.ledger import ALIVE_MARGIN, BEGINS, ENDS, MARKS, REFUSALS, SINCE
-from krakpot.values import Time, nanoseconds
+from krakpot.lake.format import SOURCES, Sources, polars_schema
+from krakpot.lake.ledger import MARKS
+from krakpot.lake.sample import BookAt, BookSampler, By, grid, levels, one_of, step
+from krakpot.lake.verify import Report, verify
+from krakpot.values import Numbers, Time, nanoseconds
 
-if TYPE_CHECKING:
-    from krakpot.lake.sample import BookAt, By
-    from krakpot.lake.verify import Report
+DAY = 86_400 * 10**9
+SCALE = 10
+"""Decimals of the columns of prices and quantities."""
+WHOLE = {"price": "price_precision", "qty": "qty_precision"}
+"""Columns that can be given in whole steps, and the columns that have their number of decimals."""
 
 
 class Lake(Folder):
-    """A recorded lake. ``StorageError`` if the folder is none, or of a later version."""
+    """A recorded lake, sealed or still being recorded.
+
+    Parameters
+    ----------
+    path
+        The folder that ``krakpot record --out`` or ``krakpot ingest`` wrote.
+
+    Raises
+    ------
+    StorageError
+        If the folder is not a lake, or of a later version.
+
+    Examples
+    --------
+    >>> lake = krakpot.Lake("data")                       # doctest: +SKIP
+    >>> lake.book_at("BTC/USD", "2026-11-22T10:00").levels    # doctest: +SKIP
+
+    """
 
     def scan(
         self,
@@ -40,46 +62,66 @@ class Lake(Folder):
         numbers: Numbers = "decimal",
         sources: Sources = "one",
     ) -> pl.LazyFrame:
-        """Rows of a table, received in [start, end).
+        """Rows of a table.
 
-        A lake without such rows gives an empty frame of the right columns. ``numbers="float"`` turns the exact decimals
-        into Float64, for arithmetic. Where several sessions followed a symbol at one time, one of them is given, and
-        each trade once; ``sources="all"`` gives what each had. ``ValueError`` for a symbol that the lake does not have.
+        Parameters
+        ----------
+        table
+            Its name, one of ``krakpot._core.TABLES``.
+        symbol
+            One symbol, several, or None for all.
+        start, end
+            Range of receive times, [start, end); None: no bound.
+        numbers
+            ``"decimal"``: exact, Decimal(38, 10). ``"float"``: Float64. ``"int"``: Int64, whole steps of the precision
+            in the same row (``price_precision``, ``qty_precision``), for tables that have these columns.
+        sources
+            ``"one"``: if several sessions followed a symbol at the same time, rows of one of them, and each trade once.
+            ``"all"``: rows of all sessions.
+
+        Returns
+        -------
+        LazyFrame
+            The columns of the table (docs/reference/tables.md); empty if the lake has no such rows. Times are
+            Datetime("ns", "UTC").
+
+        Raises
+        ------
+        ValueError
+            For a table, symbol, time or option that does not exist; the sentence names those that do.
+
+        Examples
+        --------
+        >>> lake.scan("checkpoints", "BTC/USD", "2026-11-22").collect()    # doctest: +SKIP
+
         """
-        begin = None if start is None else nanoseconds(start)
-        until = None if end is None else nanoseconds(end)
-        turns = sources == "one" and table in several.CHANNELS
-        # What another session had before decides what is taken of this one.
-        first_day = None if begin is None else stamp(begin).date() - timedelta(days=turns)
-        chosen = [
-            part
-            for part in self.parts(table)
-            if (first_day is None or part.date >= first_day) and (until is None or part.date <= stamp(until).date())
-        ]
-        schema = polars_schema(table)
-        paths = [part.path for part in chosen]
-        frame = pl.scan_parquet(paths, hive_partitioning=False) if paths else pl.LazyFrame(schema=schema)
-        frame = frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
+        view = self.look([table])
+        begin, until = (None if time is None else nanoseconds(time) for time in (start, end))
+        one_of("sources", sources, SOURCES)
+        arbitrated = sources == "one" and table in CHANNELS
+        # What another session had before the range decides what is taken of this one.
+        frame = view.scan(table, start=begin if begin is None else begin - DAY * arbitrated, end=until)
         if symbol is not None:
-            wanted = [symbol] if isinstance(symbol, str) else list(symbol)
-            self.check_symbols(wanted)
-            frame = frame.filter(pl.col("symbol").is_in(wanted) if len(wanted) != 1 else pl.col("symbol") == wanted[0])
-        if sources not in SOURCES:
-            sentence = f"sources={sources!r}; allowed: 'one', 'all'"
-            raise ValueError(sentence)
-        if turns and len({part.session for part in chosen}) > 1:
-            frame = several.distinct_trades(frame) if table == "trades" else several.one(frame, table, self.coverage())
+            frame = frame.filter(self._of(table, symbol))
+        if table == "trades" and arbitrated:
+            frame = distinct_trades(frame)
+        elif arbitrated and len(view.sessions(table)) > 1:
+            frame = single_source(frame, table, self.coverage())
         times = pl.Datetime("ns", "UTC")
         if begin is not None:
             frame = frame.filter(pl.col("ts_recv") >= pl.lit(begin).cast(times))
         if until is not None:
             frame = frame.filter(pl.col("ts_recv") < pl.lit(until).cast(times))
-        if numbers == "float":
-            frame = frame.with_columns(pl.col(pl.Decimal).cast(pl.Float64))
-        elif numbers != "decimal":
-            sentence = f"numbers={numbers!r}; allowed: 'decimal', 'float'"
+        return _numbers(frame, table, numbers)
+
+    def _of(self, table: str, symbol: str | Iterable[str]) -> pl.Expr:
+        """Condition of rows of these symbols."""
+        wanted = [symbol] if isinstance(symbol, str) else list(symbol)
+        if "symbol" not in polars_schema(table):
+            sentence = f"the table {table!r} has no symbols; leave symbol out"
             raise ValueError(sentence)
-        return frame
+        self.check_symbols(wanted)
+        return pl.col("symbol") == wanted[0] if len(wanted) == 1 else pl.col("symbol").is_in(wanted)
 
     def book(
         self,
@@ -90,7 +132,29 @@ class Lake(Folder):
         numbers: Numbers = "decimal",
         sources: Sources = "one",
     ) -> pl.LazyFrame:
-        """Entries of book messages: one row a level that changed."""
+        """Entries of book messages: one row for each level that changed.
+
+        Parameters
+        ----------
+        symbol, start, end, numbers, sources
+            As for ``scan``.
+
+        Returns
+        -------
+        LazyFrame
+            Price and quantity of a level after the change (quantity 0: the level is gone), the checksum of the message,
+            the precisions in force.
+
+        Raises
+        ------
+        ValueError
+            As ``scan``.
+
+        Examples
+        --------
+        >>> lake.book("BTC/USD", "2026-11-22T10:00", "2026-11-22T10:05").collect()    # doctest: +SKIP
+
+        """
         return self.scan("book", symbol, start, end, numbers=numbers, sources=sources)
 
     def orders(
@@ -102,7 +166,28 @@ class Lake(Folder):
         numbers: Numbers = "decimal",
         sources: Sources = "one",
     ) -> pl.LazyFrame:
-        """Entries of level-3 messages: one row an order that came, changed or went."""
+        """Entries of level-3 messages: one row for each order that was added, changed or deleted.
+
+        Parameters
+        ----------
+        symbol, start, end, numbers, sources
+            As for ``scan``.
+
+        Returns
+        -------
+        LazyFrame
+            The order's id, price, quantity and time, the event, and the checksum of the message.
+
+        Raises
+        ------
+        ValueError
+            As ``scan``.
+
+        Examples
+        --------
+        >>> lake.orders("BTC/USD").filter(event="delete").collect()    # doctest: +SKIP
+
+        """
         return self.scan("orders", symbol, start, end, numbers=numbers, sources=sources)
 
     def trades(
@@ -114,7 +199,28 @@ class Lake(Folder):
         numbers: Numbers = "decimal",
         sources: Sources = "one",
     ) -> pl.LazyFrame:
-        """Trades; ``side`` is the taker's."""
+        """Trades, each once; ``side`` is the taker's.
+
+        Parameters
+        ----------
+        symbol, start, end, numbers, sources
+            As for ``scan``.
+
+        Returns
+        -------
+        LazyFrame
+            Price, quantity, side, order type and id of each trade.
+
+        Raises
+        ------
+        ValueError
+            As ``scan``.
+
+        Examples
+        --------
+        >>> lake.trades("BTC/USD", "2026-11-22", numbers="float").collect()    # doctest: +SKIP
+
+        """
         return self.scan("trades", symbol, start, end, numbers=numbers, sources=sources)
 
     def ticker(
@@ -126,7 +232,28 @@ class Lake(Folder):
         numbers: Numbers = "decimal",
         sources: Sources = "one",
     ) -> pl.LazyFrame:
-        """Best prices and 24-hour statistics."""
+        """Best prices and 24-hour statistics, one row for each message.
+
+        Parameters
+        ----------
+        symbol, start, end, numbers, sources
+            As for ``scan``.
+
+        Returns
+        -------
+        LazyFrame
+            Best bid and ask with their quantities, last price, volume, vwap, low, high, change.
+
+        Raises
+        ------
+        ValueError
+            As ``scan``.
+
+        Examples
+        --------
+        >>> lake.ticker(["BTC/USD", "ETH/USD"], numbers="float").collect()    # doctest: +SKIP
+
+        """
         return self.scan("ticker", symbol, start, end, numbers=numbers, sources=sources)
 
     def ohlc(
@@ -138,8 +265,97 @@ class Lake(Folder):
         numbers: Numbers = "decimal",
         sources: Sources = "one",
     ) -> pl.LazyFrame:
-        """Candles; the running one is sent again with every trade."""
+        """Candles; the current candle is sent again with every trade.
+
+        Parameters
+        ----------
+        symbol, start, end, numbers, sources
+            As for ``scan``.
+
+        Returns
+        -------
+        LazyFrame
+            Open, high, low, close, vwap, volume and number of trades of a candle, and its interval in minutes.
+
+        Raises
+        ------
+        ValueError
+            As ``scan``.
+
+        Examples
+        --------
+        >>> lake.ohlc("BTC/USD").unique("interval_begin", keep="last").collect()    # doctest: +SKIP
+
+        """
         return self.scan("ohlc", symbol, start, end, numbers=numbers, sources=sources)
+
+    def pairs(self, symbol: str | Iterable[str] | None = None) -> pl.LazyFrame:
+        """Pairs as the exchange described them, and precisions from options or snapshots.
+
+        Parameters
+        ----------
+        symbol
+            One symbol, several, or None for all.
+
+        Returns
+        -------
+        LazyFrame
+            One row for each description that was received: precisions, increments, minimums, status, ``origin``.
+
+        Raises
+        ------
+        ValueError
+            For a symbol that the lake does not have.
+
+        Examples
+        --------
+        >>> lake.pairs("BTC/USD").select("price_precision", "qty_precision").collect()    # doctest: +SKIP
+
+        """
+        return self.scan("pairs", symbol)
+
+    def ledger(self, start: Time | None = None, end: Time | None = None) -> pl.LazyFrame:
+        """Everything that happened to the recording.
+
+        Parameters
+        ----------
+        start, end
+            Range of receive times, [start, end); None: no bound.
+
+        Returns
+        -------
+        LazyFrame
+            One row per event: kind, channel, symbol, times, count, ``detail`` (JSON).
+
+        Raises
+        ------
+        ValueError
+            For text that is not a time.
+
+        Examples
+        --------
+        >>> lake.ledger().filter(kind="mismatch").collect()    # doctest: +SKIP
+
+        """
+        return self.scan("ledger", None, start, end)
+
+    def coverage(self) -> pl.DataFrame:
+        """From when to when each channel and symbol is known, and why it ended.
+
+        Returns
+        -------
+        DataFrame
+            Columns channel, symbol, ts_from, ts_to (receive times, ns, UTC; ts_to exclusive), reason, session; one row
+            per span. ``reason`` is a kind of the ledger, or ``stopped`` (the recording ended as planned), ``recording``
+            (it still runs), ``unfinished`` (the recorder was killed).
+
+        Examples
+        --------
+        >>> lake.coverage().filter(channel="book", symbol="BTC/USD")    # doctest: +SKIP
+
+        """
+        view = self.look(["ledger"])
+        return covered(view.scan("ledger").select("session", *MARKS).collect(), recorded_sessions(view))
 
     def book_at(
         self,
@@ -151,17 +367,45 @@ class Lake(Folder):
         channel: str = "book",
         numbers: Numbers = "decimal",
     ) -> BookAt:
-        """Give the book as it was: after the last message received, or sent (``by="event"``), up to ``at``.
+        """The book as it was at one time: after the last message up to ``at``.
 
-        ``depth``: levels a side; None: all. ``channel="level3"``: the book that follows from the orders. Where there is
-        none, its ``reason`` says why.
+        Parameters
+        ----------
+        symbol
+            The pair.
+        at
+            The time.
+        depth
+            Levels per side; None: all.
+        by
+            ``"recv"``: the last message received up to ``at``. ``"event"``: the last one by the exchange's time.
+        channel
+            ``"book"``, or ``"level3"`` for the book that follows from the orders.
+        numbers
+            ``"decimal"``: exact. ``"float"``: Float64.
+
+        Returns
+        -------
+        BookAt
+            Its ``levels`` (a DataFrame with columns level, bid_price, bid_qty, ask_price, ask_qty, best first) and
+            ``checksum``. If there is no book, levels are empty and ``reason`` says why.
+
+        Raises
+        ------
+        ValueError
+            For a symbol, time or option that does not exist.
+
+        Examples
+        --------
+        >>> lake.book_at("BTC/USD", "2026-11-22T10:00:00.250").levels    # doctest: +SKIP
+
         """
-        from krakpot.lake import sample as books  # noqa: PLC0415  # it needs this module
-
-        reader = books.Reader(self, symbol, channel=channel, by=by)
-        times = pl.Series([nanoseconds(at)], dtype=pl.Int64).cast(books.TIME)
-        row = reader.at(times, depth=depth or _core.LIMITS["DEPTH_MAX"], numbers=numbers).row(0, named=True)
-        return books.BookAt(symbol, times, row["reason"], row["checksum"], books.ladder(row, numbers))
+        time = nanoseconds(at)
+        sampler = BookSampler(self, symbol, channel=channel, by=by)
+        times = pl.Series([time], dtype=pl.Int64).cast(pl.Datetime("ns", "UTC"))
+        most = _core.LIMITS["DEPTH_MAX"] if depth is None else depth
+        row = sampler.at(times, depth=most, numbers=numbers).row(0, named=True)
+        return BookAt(symbol, time, row["reason"], row["checksum"], levels(row, numbers))
 
     def books(
         self,
@@ -169,83 +413,102 @@ class Lake(Folder):
         start: Time | None = None,
         end: Time | None = None,
         *,
-        every: str | int = "100ms",
+        every: str | int | timedelta = "100ms",
         depth: int = 10,
         by: By = "recv",
         channel: str = "book",
         numbers: Numbers = "decimal",
         threads: int | None = None,
     ) -> pl.DataFrame:
-        """Give the books at ``start``, and ``every`` so often after it, before ``end``: one row a time.
+        """Books at regular times: at ``start`` and after each step, before ``end``.
 
-        Columns: ts; reason (null where there is a book, else why there is none); checksum (Kraken's, of the best ten
-        levels); and level by level bid_price_0, bid_qty_0, ask_price_0, ask_qty_0, bid_price_1, … Each row is the book
-        after the last message received, or sent (``by="event"``), up to its time. Without ``start`` or ``end``: from
-        the first whole step at which anything is known, to the end of what is.
+        Parameters
+        ----------
+        symbol
+            The pair.
+        start, end
+            Range of times; None: from the first whole step at which a book is known, to the end of what is known.
+        every
+            Step: ``"100ms"``, ``"1s"``, ``"5m"``, a timedelta, or nanoseconds.
+        depth
+            Levels per side, 1 to 1000.
+        by
+            ``"recv"``: the book after the last message received up to a time. ``"event"``: by the exchange's time.
+        channel
+            ``"book"``, or ``"level3"`` for the book that follows from the orders.
+        numbers
+            ``"decimal"``: Decimal(38, 10). ``"float"``: Float64.
+        threads
+            Threads that rebuild books; None: one per core.
+
+        Returns
+        -------
+        DataFrame
+            One row per time. Columns ts (Datetime, ns, UTC); reason (String, null if there is a book, else why there is
+            none); checksum (UInt32, Kraken's, of the best ten levels); and for each level bid_price_0, bid_qty_0,
+            ask_price_0, ask_qty_0, bid_price_1, …, null where a side has no such level.
+
+        Raises
+        ------
+        ValueError
+            For a symbol, time or option that does not exist, and for more than 100 million rows.
+
+        Examples
+        --------
+        >>> lake.books("BTC/USD", "2026-11-22", "2026-11-23", every="1s", depth=5, numbers="float")    # doctest: +SKIP
+
         """
-        from krakpot.lake import sample as books  # noqa: PLC0415  # it needs this module
-
-        reader = books.Reader(self, symbol, channel=channel, by=by)
-        step = books.step(every)
-        known = reader.covered or (0, 0)
-        begin = -(-known[0] // step) * step if start is None else nanoseconds(start)
-        times = books.grid(begin, known[1] if end is None else nanoseconds(end), step)
-        return reader.at(times, depth=depth, numbers=numbers, threads=threads)
-
-    def pairs(self, symbol: str | Iterable[str] | None = None) -> pl.LazyFrame:
-        """Pairs as the exchange described them, and precisions that were told or inferred."""
-        return self.scan("pairs", symbol)
-
-    def ledger(self, start: Time | None = None, end: Time | None = None) -> pl.LazyFrame:
-        """Everything that happened to the recording."""
-        return self.scan("ledger", None, start, end)
-
-    def coverage(self) -> pl.DataFrame:
-        """Which channel and symbol is known from when to when, and why it ended.
-
-        Columns: channel, symbol, ts_from, ts_to (ns, UTC; ts_to exclusive), reason, session. ``reason`` is a kind of
-        the ledger, or ``unfinished`` where the session has no end.
-        """
-        return covered(self.ledger().select("session", *MARKS).collect())
+        width = step(every)
+        begin, until = (None if time is None else nanoseconds(time) for time in (start, end))
+        sampler = BookSampler(self, symbol, channel=channel, by=by)
+        known = sampler.covered or (0, 0)
+        times = grid(
+            -(-known[0] // width) * width if begin is None else begin, known[1] if until is None else until, width
+        )
+        return sampler.at(times, depth=depth, numbers=numbers, threads=threads)
 
     def verify(self, *, strict: bool = False, threads: int | None = None) -> Report:
-        """Prove the lake from its parts alone; see ``krakpot.lake.verify``."""
-        from krakpot.lake import verify  # noqa: PLC0415  # verify needs this module
+        """Prove the lake from its parts alone: every checksum, every row that the ledger counts.
 
-        return verify.verify(self.path, strict=strict, threads=threads)
+        Parameters
+        ----------
+        strict
+            Whether a wrong checksum is a failure although the ledger names it.
+        threads
+            Threads that rebuild books; None: one per core.
+
+        Returns
+        -------
+        Report
+            ``proved``, counts, and ``problems``: what is wrong, in sentences.
+
+        Raises
+        ------
+        StorageError
+            If the lake cannot be read.
+
+        Examples
+        --------
+        >>> lake.verify().proved    # doctest: +SKIP
+
+        """
+        return verify(self.path, strict=strict, threads=threads)
 
 
-def covered(ledger: pl.DataFrame) -> pl.DataFrame:
-    """Coverage by the ledger's rows, of which it takes the columns ``MARKS`` and the session; see ``Lake.coverage``."""
-    rows: list[dict[str, object]] = []
-    ordered = ledger.sort("session", "entry")
-    for (session,), group in ordered.partition_by("session", as_dict=True, maintain_order=True).items():
-        rows += [row | {"session": session} for row in _spans(group)]
-    times = pl.Datetime("ns", "UTC")
-    schema = {"channel": pl.String, "symbol": pl.String, "ts_from": pl.Int64, "ts_to": pl.Int64, "reason": pl.String}
-    frame = pl.DataFrame(rows, schema=schema | {"session": pl.String})
-    return frame.with_columns(pl.col("ts_from", "ts_to").cast(times)).sort("channel", "symbol", "ts_from")
-
-
-def _spans(ledger: pl.DataFrame) -> Iterator[dict[str, object]]:
-    """Spans of coverage of one session, from its ledger rows in order."""
-    open_spans: dict[tuple[str, str], int] = {}
-    rows = ledger.with_columns(pl.col("ts_recv", "ts_from").to_physical())
-    last_alive = rows.filter(pl.col("kind") == "alive")["ts_recv"].max()
-    marks = rows.filter(pl.col("kind").is_in([*BEGINS.values(), *ENDS]))
-    columns = ("kind", "channel", "symbol", "ts_recv", "ts_from")
-    for kind, channel, symbol, ts, since in marks.select(columns).iter_rows():
-        if channel in BEGINS and kind == BEGINS[channel]:
-            open_spans.setdefault((channel, symbol), ts)
-        elif kind in ENDS:
-            for key in list(open_spans):
-                if (symbol is None or key[1] == symbol) and (channel is None or key[0] == channel):
-                    if kind in REFUSALS and (symbol is None or key[0] not in {kind.channel for kind in BOOK_KINDS}):
-                        continue
-                    begin = open_spans.pop(key)
-                    # The message of ``since`` is the last one that is covered.
-                    end = ts if since is None or kind not in SINCE else max(begin, min(ts, since + 1))
-                    yield {"channel": key[0], "symbol": key[1], "ts_from": begin, "ts_to": end, "reason": kind}
-    for (channel, symbol), ts in open_spans.items():
-        until = max(ts, int(last_alive) + ALIVE_MARGIN if isinstance(last_alive, int) else ts)
-        yield {"channel": channel, "symbol": symbol, "ts_from": ts, "ts_to": until, "reason": "unfinished"}
+def _numbers(frame: pl.LazyFrame, table: str, numbers: Numbers) -> pl.LazyFrame:
+    """The frame with its decimals as they are, as floats, or in whole steps."""
+    one_of("numbers", numbers, ("decimal", "float", "int"))
+    if numbers == "float":
+        return frame.with_columns(pl.col(pl.Decimal).cast(pl.Float64))
+    if numbers == "int":
+        if not set(WHOLE.values()) <= set(polars_schema(table)):
+            sentence = f"numbers='int': the table {table!r} has no precisions; allowed: 'decimal', 'float'"
+            raise ValueError(sentence)
+        digits = list(range(SCALE + 1))
+        units = pl.Series([10 ** (SCALE - n) for n in digits], dtype=pl.Int64)
+        return frame.with_columns(
+            # The physical value of a decimal is a whole number of units of the column's scale.
+            (pl.col(name).to_physical() // pl.col(precision).replace_strict(digits, units)).cast(pl.Int64).alias(name)
+            for name, precision in WHOLE.items()
+        )
+    return frame

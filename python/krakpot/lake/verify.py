@@ -26,9 +26,9 @@ from krakpot import _core
 from krakpot.lake import arbitration as sources
 from krakpot.lake import journal
 from krakpot.lake.account import Account
+from krakpot.lake.coverage import covered
 from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, CHANNELS, BookKind, Part, hold, idle
-from krakpot.lake.lake import covered
 from krakpot.lake.ledger import MARKS, REFUSALS, book_ends, detail
 from krakpot.lake.messages import MessageReader, PartReader
 

@@ -1,24 +1,13 @@
-//! `Events`: what the frames of a socket read changed, message by message, for a strategy.
-//!
-//! Events are read from the rows that the session made of the frames: what is recorded and what a strategy is told are
-//! the same. A message that nobody asked for becomes no object.
+//! `Events`: what the frames of a socket read changed, message by message, for a strategy. The core makes the events;
+//! here they become Python objects. A message that nobody wants becomes no object.
 
 use std::collections::HashMap;
-use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    ArrowPrimitiveType, Decimal128Type, Int64Type, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
-};
-use arrow_array::{Array, PrimitiveArray, RecordBatch, StringViewArray};
 use krakpot_core::decimal::Decimal;
 use krakpot_core::limits::SCALE;
-use krakpot_core::session::{Channel, Counts};
-use krakpot_core::table::schema::Table;
-use krakpot_core::wire::message::{OHLC_NUMBERS, TICKER_NUMBERS};
-use krakpot_lake::batch::batch;
+use krakpot_core::session::{self, BookMessage, Event, EventKind, EventSet, LevelEntry, OrderChange, at_precision};
+use krakpot_core::wire::message::{OHLC_NUMBERS, OrderEvent, TICKER_NUMBERS};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyString;
@@ -27,42 +16,9 @@ use crate::error::value_error;
 use crate::numbers::{Numbers, decimal};
 use crate::session::Session;
 
-/// Columns of the rows of one table, by name.
-#[derive(Clone)]
-struct Columns(Arc<RecordBatch>);
-
-impl Columns {
-    fn array(&self, name: &str) -> PyResult<&dyn Array> {
-        let array =
-            self.0.column_by_name(name).ok_or_else(|| value_error(format!("the rows have no column {name}")))?;
-        Ok(array.as_ref())
-    }
-
-    fn numbers<T: ArrowPrimitiveType>(&self, name: &str) -> PyResult<&PrimitiveArray<T>> {
-        let wrong = || value_error(format!("column {name} is not what the table's schema says"));
-        self.array(name)?.as_primitive_opt().ok_or_else(wrong)
-    }
-
-    fn text(&self, name: &str) -> PyResult<&StringViewArray> {
-        let wrong = || value_error(format!("column {name} is not what the table's schema says"));
-        self.array(name)?.as_string_view_opt().ok_or_else(wrong)
-    }
-}
-
-fn present<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, row: usize) -> Option<T::Native> {
-    array.is_valid(row).then(|| array.value(row))
-}
-
 /// A word that comes again and again: one object for all its uses.
 fn word(py: Python<'_>, text: &str) -> Py<PyString> {
     PyString::intern(py, text).unbind()
-}
-
-/// A number of a table at the precision of its pair.
-fn at_precision(value: i128, precision: u8) -> Decimal {
-    let whole = Decimal { mantissa: value, scale: SCALE };
-    // A number with more decimals than its pair has keeps them.
-    whole.rescale(precision).map_or(whole, |mantissa| Decimal { mantissa, scale: precision })
 }
 
 /// A number without precision, with the decimals that it needs.
@@ -77,310 +33,495 @@ fn as_needed(py: Python<'_>, value: Option<i128>) -> PyResult<Option<Bound<'_, P
 /// A message of the book channel was applied, or was not the exchange's book.
 #[pyclass(frozen, module = "krakpot._core")]
 pub struct BookEvent {
-    #[pyo3(get)]
-    symbol: Py<PyString>,
-    #[pyo3(get)]
-    message: u64,
-    #[pyo3(get)]
-    ts_recv: i64,
-    #[pyo3(get)]
-    ts_event: Option<i64>,
-    #[pyo3(get)]
-    kind: Py<PyString>,
-    #[pyo3(get)]
-    checksum: Option<u32>,
-    #[pyo3(get)]
-    outcome: &'static str,
-    columns: Columns,
-    rows: Range<usize>,
+    message: BookMessage,
+    levels: Vec<LevelEntry>,
+}
+
+/// Side, price, quantity.
+type Entry<'py> = (Py<PyString>, Bound<'py, PyAny>, Bound<'py, PyAny>);
+/// Side, event, order id, price, quantity, time.
+type Order<'py> = (Py<PyString>, Option<Py<PyString>>, String, Bound<'py, PyAny>, Bound<'py, PyAny>, i64);
+
+/// Price and quantity of an entry of a book message.
+fn both<'py>(
+    py: Python<'py>,
+    numbers: Numbers,
+    message: &BookMessage,
+    (price, qty): (i128, i128),
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let of = |value, precision| {
+        let value = at_precision(value, precision);
+        numbers.of(py, value.mantissa, value.scale)
+    };
+    Ok((of(price, message.price_precision)?, of(qty, message.qty_precision)?))
 }
 
 #[pymethods]
 impl BookEvent {
     #[classattr]
     #[pyo3(name = "channel")]
-    const CHANNEL: &'static str = "book";
+    const CHANNEL: &'static str = EventKind::Book.name();
+
+    #[getter]
+    fn symbol(&self, py: Python<'_>) -> Py<PyString> {
+        word(py, &self.message.received.symbol)
+    }
+
+    #[getter]
+    fn message(&self) -> u64 {
+        self.message.received.message
+    }
+
+    #[getter]
+    fn ts_recv(&self) -> i64 {
+        self.message.received.ts_recv
+    }
+
+    #[getter]
+    fn ts_event(&self) -> Option<i64> {
+        self.message.received.ts_event
+    }
+
+    #[getter]
+    fn kind(&self) -> &'static str {
+        self.message.kind.word()
+    }
+
+    #[getter]
+    fn checksum(&self) -> Option<u32> {
+        self.message.checksum
+    }
+
+    #[getter]
+    fn outcome(&self) -> &'static str {
+        self.message.outcome.word()
+    }
 
     #[pyo3(signature = (numbers = "decimal"))]
     fn entries<'py>(&self, py: Python<'py>, numbers: &str) -> PyResult<Vec<Entry<'py>>> {
         let numbers = Numbers::named(numbers)?;
-        let side = self.columns.text("side")?;
-        let price = self.columns.numbers::<Decimal128Type>("price")?;
-        let qty = self.columns.numbers::<Decimal128Type>("qty")?;
-        let precisions = [
-            self.columns.numbers::<UInt8Type>("price_precision")?,
-            self.columns.numbers::<UInt8Type>("qty_precision")?,
-        ];
-        let of = |value: Decimal| numbers.of(py, value.mantissa, value.scale);
-        // A message without entries has one row, without a side.
-        let rows = self.rows.clone().filter(|&row| side.is_valid(row));
-        rows.map(|row| {
-            let price = of(at_precision(price.value(row), precisions[0].value(row)))?;
-            let qty = of(at_precision(qty.value(row), precisions[1].value(row)))?;
-            Ok((word(py, side.value(row)), price, qty))
-        })
-        .collect()
+        let entry = |level: &LevelEntry| {
+            let (price, qty) = both(py, numbers, &self.message, (level.price, level.qty))?;
+            Ok((word(py, level.side.word()), price, qty))
+        };
+        self.levels.iter().map(entry).collect()
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        let Self { symbol, message, outcome, .. } = self;
-        format!("BookEvent({}, message {message}, {}, {outcome})", symbol.bind(py), self.kind.bind(py))
+    fn __repr__(&self) -> String {
+        let (message, kind, outcome) = (self.message(), self.kind(), self.outcome());
+        format!("BookEvent({}, message {message}, {kind}, {outcome})", self.message.received.symbol)
     }
 }
 
-/// Side, price, quantity.
-type Entry<'py> = (Py<PyString>, Bound<'py, PyAny>, Bound<'py, PyAny>);
+/// A message of level 3 was applied, or was not the exchange's book.
+#[pyclass(frozen, module = "krakpot._core")]
+pub struct Level3Event {
+    message: BookMessage,
+    orders: Vec<OrderChange>,
+}
+
+#[pymethods]
+impl Level3Event {
+    #[classattr]
+    #[pyo3(name = "channel")]
+    const CHANNEL: &'static str = EventKind::Level3.name();
+
+    #[getter]
+    fn symbol(&self, py: Python<'_>) -> Py<PyString> {
+        word(py, &self.message.received.symbol)
+    }
+
+    #[getter]
+    fn message(&self) -> u64 {
+        self.message.received.message
+    }
+
+    #[getter]
+    fn ts_recv(&self) -> i64 {
+        self.message.received.ts_recv
+    }
+
+    #[getter]
+    fn ts_event(&self) -> Option<i64> {
+        self.message.received.ts_event
+    }
+
+    #[getter]
+    fn kind(&self) -> &'static str {
+        self.message.kind.word()
+    }
+
+    #[getter]
+    fn checksum(&self) -> Option<u32> {
+        self.message.checksum
+    }
+
+    #[getter]
+    fn outcome(&self) -> &'static str {
+        self.message.outcome.word()
+    }
+
+    #[pyo3(signature = (numbers = "decimal"))]
+    fn orders<'py>(&self, py: Python<'py>, numbers: &str) -> PyResult<Vec<Order<'py>>> {
+        let numbers = Numbers::named(numbers)?;
+        let order = |order: &OrderChange| {
+            let (price, qty) = both(py, numbers, &self.message, (order.price, order.qty))?;
+            let event = order.event.map(|event: OrderEvent| word(py, event.word()));
+            Ok((word(py, order.side.word()), event, order.id.clone(), price, qty, order.timestamp))
+        };
+        self.orders.iter().map(order).collect()
+    }
+
+    fn __repr__(&self) -> String {
+        let (message, kind, outcome) = (self.message(), self.kind(), self.outcome());
+        format!("Level3Event({}, message {message}, {kind}, {outcome})", self.message.received.symbol)
+    }
+}
 
 /// A trade.
 #[pyclass(frozen, module = "krakpot._core")]
-pub struct TradeEvent {
-    #[pyo3(get)]
-    symbol: Py<PyString>,
-    #[pyo3(get)]
-    message: u64,
-    #[pyo3(get)]
-    ts_recv: i64,
-    #[pyo3(get)]
-    ts_event: Option<i64>,
-    #[pyo3(get)]
-    kind: Py<PyString>,
-    #[pyo3(get)]
-    side: Py<PyString>,
-    #[pyo3(get)]
-    ord_type: Py<PyString>,
-    #[pyo3(get)]
-    trade_id: i64,
-    both: [Decimal; 2],
-}
+pub struct TradeEvent(session::TradeEvent);
 
 #[pymethods]
 impl TradeEvent {
     #[classattr]
     #[pyo3(name = "channel")]
-    const CHANNEL: &'static str = "trade";
+    const CHANNEL: &'static str = EventKind::Trade.name();
+
+    #[getter]
+    fn symbol(&self, py: Python<'_>) -> Py<PyString> {
+        word(py, &self.0.received.symbol)
+    }
+
+    #[getter]
+    fn message(&self) -> u64 {
+        self.0.received.message
+    }
+
+    #[getter]
+    fn ts_recv(&self) -> i64 {
+        self.0.received.ts_recv
+    }
+
+    #[getter]
+    fn ts_event(&self) -> Option<i64> {
+        self.0.received.ts_event
+    }
+
+    #[getter]
+    fn kind(&self) -> &'static str {
+        self.0.kind.word()
+    }
+
+    #[getter]
+    fn side(&self, py: Python<'_>) -> Py<PyString> {
+        word(py, &self.0.side)
+    }
+
+    #[getter]
+    fn ord_type(&self, py: Python<'_>) -> Py<PyString> {
+        word(py, &self.0.ord_type)
+    }
+
+    #[getter]
+    fn trade_id(&self) -> i64 {
+        self.0.trade_id
+    }
 
     #[getter]
     fn price<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        decimal(py, self.both[0])
+        decimal(py, self.0.price)
     }
 
     #[getter]
     fn qty<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        decimal(py, self.both[1])
+        decimal(py, self.0.qty)
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        let [price, qty] = self.both;
-        format!("TradeEvent({}, {} {qty} at {price})", self.symbol.bind(py), self.side.bind(py))
+    fn __repr__(&self) -> String {
+        let session::TradeEvent { received, side, price, qty, .. } = &self.0;
+        format!("TradeEvent({}, {side} {qty} at {price})", received.symbol)
     }
 }
 
 /// Best prices and 24-hour statistics.
 #[pyclass(frozen, module = "krakpot._core")]
-pub struct TickerEvent {
-    #[pyo3(get)]
-    symbol: Py<PyString>,
-    #[pyo3(get)]
-    message: u64,
-    #[pyo3(get)]
-    ts_recv: i64,
-    #[pyo3(get)]
-    ts_event: Option<i64>,
-    numbers: [Option<i128>; TICKER_NUMBERS.len()],
-}
+pub struct TickerEvent(session::TickerEvent);
 
 #[pymethods]
 impl TickerEvent {
     #[classattr]
     #[pyo3(name = "channel")]
-    const CHANNEL: &'static str = "ticker";
+    const CHANNEL: &'static str = EventKind::Ticker.name();
+
+    #[getter]
+    fn symbol(&self, py: Python<'_>) -> Py<PyString> {
+        word(py, &self.0.received.symbol)
+    }
+
+    #[getter]
+    fn message(&self) -> u64 {
+        self.0.received.message
+    }
+
+    #[getter]
+    fn ts_recv(&self) -> i64 {
+        self.0.received.ts_recv
+    }
+
+    #[getter]
+    fn ts_event(&self) -> Option<i64> {
+        self.0.received.ts_event
+    }
 
     #[getter]
     fn bid<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        as_needed(py, self.numbers[0])
+        as_needed(py, self.0.numbers[0])
     }
 
     #[getter]
     fn bid_qty<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        as_needed(py, self.numbers[1])
+        as_needed(py, self.0.numbers[1])
     }
 
     #[getter]
     fn ask<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        as_needed(py, self.numbers[2])
+        as_needed(py, self.0.numbers[2])
     }
 
     #[getter]
     fn ask_qty<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        as_needed(py, self.numbers[3])
+        as_needed(py, self.0.numbers[3])
     }
 
     #[getter]
     fn last<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        as_needed(py, self.numbers[4])
+        as_needed(py, self.0.numbers[4])
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<HashMap<&'static str, Option<Bound<'py, PyAny>>>> {
-        let all = TICKER_NUMBERS.into_iter().zip(self.numbers).skip(5);
+        let all = TICKER_NUMBERS.into_iter().zip(self.0.numbers).skip(5);
         all.map(|(name, value)| Ok((name, as_needed(py, value)?))).collect()
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        format!("TickerEvent({}, message {})", self.symbol.bind(py), self.message)
+    fn __repr__(&self) -> String {
+        format!("TickerEvent({}, message {})", self.0.received.symbol, self.0.received.message)
     }
 }
 
-/// A candle as it stands.
+/// A candle as it is so far.
 #[pyclass(frozen, module = "krakpot._core")]
-pub struct OhlcEvent {
-    #[pyo3(get)]
-    symbol: Py<PyString>,
-    #[pyo3(get)]
-    message: u64,
-    #[pyo3(get)]
-    ts_recv: i64,
-    #[pyo3(get)]
-    ts_event: Option<i64>,
-    #[pyo3(get)]
-    interval: u16,
-    #[pyo3(get)]
-    interval_begin: i64,
-    #[pyo3(get)]
-    trades: Option<u64>,
-    numbers: [Option<i128>; OHLC_NUMBERS.len()],
-}
+pub struct OhlcEvent(session::OhlcEvent);
 
 #[pymethods]
 impl OhlcEvent {
     #[classattr]
     #[pyo3(name = "channel")]
-    const CHANNEL: &'static str = "ohlc";
+    const CHANNEL: &'static str = EventKind::Ohlc.name();
+
+    #[getter]
+    fn symbol(&self, py: Python<'_>) -> Py<PyString> {
+        word(py, &self.0.received.symbol)
+    }
+
+    #[getter]
+    fn message(&self) -> u64 {
+        self.0.received.message
+    }
+
+    #[getter]
+    fn ts_recv(&self) -> i64 {
+        self.0.received.ts_recv
+    }
+
+    #[getter]
+    fn ts_event(&self) -> Option<i64> {
+        self.0.received.ts_event
+    }
+
+    #[getter]
+    fn interval(&self) -> u16 {
+        self.0.interval
+    }
+
+    #[getter]
+    fn interval_begin(&self) -> i64 {
+        self.0.interval_begin
+    }
+
+    #[getter]
+    fn trades(&self) -> Option<u64> {
+        self.0.trades
+    }
 
     fn candle<'py>(&self, py: Python<'py>) -> PyResult<HashMap<&'static str, Option<Bound<'py, PyAny>>>> {
-        let all = OHLC_NUMBERS.into_iter().zip(self.numbers);
+        let all = OHLC_NUMBERS.into_iter().zip(self.0.numbers);
         all.map(|(name, value)| Ok((name, as_needed(py, value)?))).collect()
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        format!("OhlcEvent({}, message {})", self.symbol.bind(py), self.message)
+    fn __repr__(&self) -> String {
+        format!("OhlcEvent({}, message {})", self.0.received.symbol, self.0.received.message)
     }
 }
 
 /// What the exchange says of itself.
-#[pyclass(frozen, get_all, module = "krakpot._core")]
-pub struct StatusEvent {
-    message: u64,
-    ts_recv: i64,
-    system: Py<PyString>,
-}
+#[pyclass(frozen, module = "krakpot._core")]
+pub struct StatusEvent(session::StatusEvent);
 
 #[pymethods]
 impl StatusEvent {
     #[classattr]
     #[pyo3(name = "channel")]
-    const CHANNEL: &'static str = "status";
+    const CHANNEL: &'static str = EventKind::Status.name();
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        format!("StatusEvent({})", self.system.bind(py))
+    #[getter]
+    fn message(&self) -> u64 {
+        self.0.message
+    }
+
+    #[getter]
+    fn ts_recv(&self) -> i64 {
+        self.0.ts_recv
+    }
+
+    #[getter]
+    fn system(&self, py: Python<'_>) -> Py<PyString> {
+        word(py, &self.0.system)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("StatusEvent({})", self.0.system)
     }
 }
 
-/// A subscription stands otherwise than before.
-#[pyclass(frozen, get_all, module = "krakpot._core")]
-pub struct SubscriptionEvent {
-    symbol: Py<PyString>,
-    of: &'static str,
-    state: &'static str,
-    reason: &'static str,
-    ts_recv: i64,
-}
+/// A subscription has another state than before.
+#[pyclass(frozen, module = "krakpot._core")]
+pub struct SubscriptionEvent(session::SubscriptionEvent);
 
 #[pymethods]
 impl SubscriptionEvent {
     #[classattr]
     #[pyo3(name = "channel")]
-    const CHANNEL: &'static str = "subscription";
+    const CHANNEL: &'static str = EventKind::Subscription.name();
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        let Self { symbol, of, state, reason, .. } = self;
+    #[getter]
+    fn symbol(&self, py: Python<'_>) -> Py<PyString> {
+        word(py, &self.0.symbol)
+    }
+
+    #[getter]
+    fn of(&self) -> &'static str {
+        self.0.channel.name()
+    }
+
+    #[getter]
+    fn state(&self) -> &'static str {
+        self.0.state
+    }
+
+    #[getter]
+    fn reason(&self) -> &'static str {
+        self.0.reason
+    }
+
+    #[getter]
+    fn ts_recv(&self) -> i64 {
+        self.0.ts_recv
+    }
+
+    fn __repr__(&self) -> String {
+        let session::SubscriptionEvent { symbol, channel, state, reason, .. } = &self.0;
         let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-        format!("SubscriptionEvent({of} {}, {state}{why})", symbol.bind(py))
+        format!("SubscriptionEvent({} {symbol}, {state}{why})", channel.name())
     }
 }
 
-/// How the books' messages of one frame came out.
-struct Checked {
-    message: u64,
-    ok: u64,
-    bad: u64,
-    unchecked: u64,
-}
+/// Something of a symbol was missed.
+#[pyclass(frozen, module = "krakpot._core")]
+pub struct GapEvent(session::GapEvent);
 
-impl Checked {
-    /// What the frame `message` added to the counters.
-    fn since(before: (u64, u64, u64), message: u64, counts: &Counts) -> Self {
-        let (ok, bad, unchecked) = tally(counts);
-        Self { message, ok: ok - before.0, bad: bad - before.1, unchecked: unchecked - before.2 }
+#[pymethods]
+impl GapEvent {
+    #[classattr]
+    #[pyo3(name = "channel")]
+    const CHANNEL: &'static str = EventKind::Gap.name();
+
+    #[getter]
+    fn symbol(&self, py: Python<'_>) -> Py<PyString> {
+        word(py, &self.0.received.symbol)
+    }
+
+    #[getter]
+    fn of(&self) -> &'static str {
+        self.0.channel.name()
+    }
+
+    #[getter]
+    fn first_trade_id(&self) -> Option<i64> {
+        self.0.trade_ids.map(|ids| ids.0)
+    }
+
+    #[getter]
+    fn last_trade_id(&self) -> Option<i64> {
+        self.0.trade_ids.map(|ids| ids.1)
+    }
+
+    #[getter]
+    fn message(&self) -> u64 {
+        self.0.received.message
+    }
+
+    #[getter]
+    fn ts_recv(&self) -> i64 {
+        self.0.received.ts_recv
+    }
+
+    #[getter]
+    fn ts_from(&self) -> Option<i64> {
+        self.0.ts_from
+    }
+
+    #[getter]
+    fn ts_to(&self) -> i64 {
+        self.0.ts_to
+    }
+
+    #[getter]
+    fn reason(&self) -> &'static str {
+        self.0.reason
+    }
+
+    fn __repr__(&self) -> String {
+        let session::GapEvent { received, channel, trade_ids, reason, .. } = &self.0;
+        let ids = trade_ids.map_or_else(String::new, |(first, last)| format!(" {first} to {last}"));
+        format!("GapEvent({} {}{ids}: {reason})", channel.name(), received.symbol)
     }
 }
-
-fn tally(counts: &Counts) -> (u64, u64, u64) {
-    (counts.book.ok, counts.book.bad, counts.unchecked)
-}
-
-/// What happened within one call.
-struct Read {
-    checked: Vec<Checked>,
-    tables: Vec<(Table, Columns)>,
-    /// Channel, symbol, state and reason of the subscriptions that stand otherwise than before.
-    changed: Vec<(Channel, String, &'static str, &'static str)>,
-    now: i64,
-}
-
-/// Events with the place of their message, to be put in order.
-type Placed<'py> = Vec<(u64, Bound<'py, PyAny>)>;
 
 /// Makes events of what a session is told.
 #[pyclass(frozen, module = "krakpot._core")]
 pub struct Events {
-    tables: [bool; Table::ALL.len()],
-    subscriptions: bool,
-    /// States as last told, by symbol and channel.
-    known: Mutex<HashMap<String, [&'static str; Channel::ALL.len()]>>,
+    wanted: EventSet,
+    /// The session whose subscriptions were told last.
+    told: Mutex<String>,
 }
-
-/// Channels of events and the tables that they are read from.
-const CHANNELS: [(&str, Table); 5] = [
-    ("book", Table::Book),
-    ("trade", Table::Trades),
-    ("ticker", Table::Ticker),
-    ("ohlc", Table::Ohlc),
-    ("status", Table::Status),
-];
-const SUBSCRIPTION: &str = "subscription";
 
 #[pymethods]
 #[allow(clippy::needless_pass_by_value, reason = "arguments are made from Python objects and belong to the call")]
 impl Events {
     #[new]
     fn new(channels: Vec<String>) -> PyResult<Self> {
-        let mut tables = [false; Table::ALL.len()];
-        for name in &channels {
-            match CHANNELS.iter().find(|(channel, _)| channel == name) {
-                Some((_, table)) => tables[*table as usize] = true,
-                None if name == SUBSCRIPTION => {}
-                None => {
-                    let names = CHANNELS.map(|(name, _)| name).join(", ");
-                    let sentence = format!("no events of {name:?}; there are {names}, {SUBSCRIPTION}");
-                    return Err(value_error(sentence));
-                }
-            }
-        }
-        let subscriptions = channels.iter().any(|name| name == SUBSCRIPTION);
-        Ok(Self { tables, subscriptions, known: Mutex::new(HashMap::new()) })
+        let kind = |name: &String| {
+            EventKind::named(name).ok_or_else(|| {
+                let names = EventKind::ALL.map(EventKind::name).join(", ");
+                value_error(format!("no events of {name:?}; there are {names}"))
+            })
+        };
+        let kinds = channels.iter().map(kind).collect::<PyResult<Vec<_>>>()?;
+        let wanted = kinds.into_iter().fold(EventSet::NONE, EventSet::with);
+        Ok(Self { wanted, told: Mutex::new(String::new()) })
     }
 
-    /// The book's verdicts are known frame by frame, so the frames go to the session here.
     fn receive<'py>(
         &self,
         py: Python<'py>,
@@ -389,217 +530,42 @@ impl Events {
         ts_recv: i64,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let shared = session.get();
-        let read = py.detach(|| self.read(shared, &frames, ts_recv))?;
-        let mut events: Placed<'py> = Vec::new();
-        for (table, columns) in &read.tables {
-            match table {
-                Table::Book => books(py, shared, &read, columns, &mut events)?,
-                Table::Trades => trades(py, columns, &mut events)?,
-                Table::Ticker => tickers(py, columns, &mut events)?,
-                Table::Ohlc => candles(py, columns, &mut events)?,
-                Table::Status => statuses(py, columns, &mut events)?,
-                // The ledger, which is here for the verdicts on books.
-                _ => {}
-            }
-        }
-        // Stable: events of one message stay in their order.
-        events.sort_by_key(|(message, _)| *message);
-        let mut events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
-        for (channel, symbol, state, reason) in read.changed {
-            let event =
-                SubscriptionEvent { symbol: word(py, &symbol), of: channel.name(), state, reason, ts_recv: read.now };
-            events.push(Bound::new(py, event)?.into_any());
-        }
-        Ok(events)
+        let events = py.detach(|| self.read(shared, &frames, ts_recv))?;
+        events.into_iter().map(|event| object(py, event)).collect()
     }
 }
 
 impl Events {
-    /// Lets the session take the frames; the rows of what is wanted.
-    fn read(&self, session: &Session, frames: &[PyBackedBytes], ts_recv: i64) -> PyResult<Read> {
+    /// Lets the session take the frames; the events that are wanted.
+    fn read(&self, session: &Session, frames: &[PyBackedBytes], ts_recv: i64) -> PyResult<Vec<Event>> {
         let mut session = session.lock()?;
-        let mut checked = Vec::with_capacity(frames.len());
+        let mut told = self.told.lock().map_err(|_| value_error("an earlier call failed".into()))?;
+        if *told != session.id() {
+            session.id().clone_into(&mut told);
+            session.tell_all_subscriptions();
+        }
+        session.want_events(self.wanted);
         for frame in frames {
-            let (message, before) = (session.counts().frames, tally(session.counts()));
             session.receive(frame, ts_recv);
-            checked.push(Checked::since(before, message, session.counts()));
         }
-        let id = session.id().to_owned();
-        let mut tables = Vec::new();
-        let mut ledger = false;
-        for rows in session.drain() {
-            let table = rows.table;
-            ledger |= table == Table::Ledger;
-            // The ledger says why a book is not what its checksum says.
-            if self.tables[table as usize] || (table == Table::Ledger && self.tables[Table::Book as usize]) {
-                let rows = batch(&id, rows).map_err(|error| value_error(error.to_string()))?;
-                tables.push((table, Columns(Arc::new(rows))));
-            }
-        }
-        let mut changed = Vec::new();
-        // Nothing changes but the ledger tells, or time passes.
-        if self.subscriptions && (ledger || frames.is_empty()) {
-            let mut known = self.known.lock().map_err(|_| value_error("an earlier call failed".into()))?;
-            for (channel, symbol, state, reason) in session.subscriptions() {
-                let told = match known.get_mut(symbol) {
-                    Some(told) => told,
-                    None => known.entry(symbol.to_owned()).or_default(),
-                };
-                if std::mem::replace(&mut told[channel as usize], state) != state {
-                    changed.push((channel, symbol.to_owned(), state, reason));
-                }
-            }
-        }
-        Ok(Read { checked, tables, changed, now: session.now() })
+        let events = session.take_events();
+        // Until the next call only these are made, of which there are few: nothing piles up if there is no next call.
+        let few = EventSet::NONE.with(EventKind::Subscription).with(EventKind::Gap);
+        session.want_events(self.wanted.and(few));
+        Ok(events)
     }
 }
 
-/// Whether the ledger's rows of a read say that a book was wrong, and how.
-fn verdict(read: &Read, session: &Session, message: u64, symbol: &str) -> PyResult<&'static str> {
-    let checked = read.checked.iter().find(|checked| checked.message == message);
-    let Some(Checked { ok, bad, unchecked, .. }) = checked else { return Ok("unchecked") };
-    if *bad == 0 && *unchecked == 0 {
-        return Ok("ok");
-    }
-    for (_, columns) in read.tables.iter().filter(|(table, _)| *table == Table::Ledger) {
-        let (kinds, symbols) = (columns.text("kind")?, columns.text("symbol")?);
-        let messages = columns.numbers::<UInt64Type>("message")?;
-        for row in 0..kinds.len() {
-            if present(messages, row) == Some(message) && symbols.is_valid(row) && symbols.value(row) == symbol {
-                match kinds.value(row) {
-                    "mismatch" => return Ok("mismatch"),
-                    "crossed" => return Ok("crossed"),
-                    _ => {}
-                }
-            }
-        }
-    }
-    // A frame of several books, of which some were wrong: Kraken sends none.
-    let live = *ok > 0 && session.lock()?.book(symbol).is_some();
-    Ok(if live { "ok" } else { "unchecked" })
-}
-
-fn books<'py>(
-    py: Python<'py>,
-    session: &Session,
-    read: &Read,
-    columns: &Columns,
-    events: &mut Placed<'py>,
-) -> PyResult<()> {
-    let (symbols, kinds) = (columns.text("symbol")?, columns.text("kind")?);
-    let messages = columns.numbers::<UInt64Type>("message")?;
-    let received = columns.numbers::<TimestampNanosecondType>("ts_recv")?;
-    let times = columns.numbers::<TimestampNanosecondType>("ts_event")?;
-    let checksums = columns.numbers::<UInt32Type>("checksum")?;
-    let rows = columns.0.num_rows();
-    let mut from = 0;
-    while from < rows {
-        let (message, symbol) = (messages.value(from), symbols.value(from));
-        let same = |row: &usize| messages.value(*row) == message && symbols.value(*row) == symbol;
-        let to = from + (from..rows).take_while(same).count();
-        let event = BookEvent {
-            symbol: word(py, symbol),
-            message,
-            ts_recv: received.value(from),
-            ts_event: present(times, from),
-            kind: word(py, kinds.value(from)),
-            checksum: present(checksums, from),
-            outcome: verdict(read, session, message, symbol)?,
-            columns: columns.clone(),
-            rows: from..to,
-        };
-        events.push((message, Bound::new(py, event)?.into_any()));
-        from = to;
-    }
-    Ok(())
-}
-
-fn trades<'py>(py: Python<'py>, columns: &Columns, events: &mut Placed<'py>) -> PyResult<()> {
-    let [symbols, kinds, sides, types] = ["symbol", "kind", "side", "ord_type"].map(|name| columns.text(name));
-    let (symbols, kinds, sides, types) = (symbols?, kinds?, sides?, types?);
-    let messages = columns.numbers::<UInt64Type>("message")?;
-    let received = columns.numbers::<TimestampNanosecondType>("ts_recv")?;
-    let times = columns.numbers::<TimestampNanosecondType>("ts_event")?;
-    let ids = columns.numbers::<Int64Type>("trade_id")?;
-    let numbers = [columns.numbers::<Decimal128Type>("price")?, columns.numbers::<Decimal128Type>("qty")?];
-    let precisions = [columns.numbers::<UInt8Type>("price_precision")?, columns.numbers::<UInt8Type>("qty_precision")?];
-    for row in 0..columns.0.num_rows() {
-        let at = |i: usize| at_precision(numbers[i].value(row), present(precisions[i], row).unwrap_or(SCALE));
-        let event = TradeEvent {
-            symbol: word(py, symbols.value(row)),
-            message: messages.value(row),
-            ts_recv: received.value(row),
-            ts_event: present(times, row),
-            kind: word(py, kinds.value(row)),
-            side: word(py, sides.value(row)),
-            ord_type: word(py, types.value(row)),
-            trade_id: ids.value(row),
-            both: [at(0), at(1)],
-        };
-        events.push((messages.value(row), Bound::new(py, event)?.into_any()));
-    }
-    Ok(())
-}
-
-/// The number columns of a row.
-fn all_numbers<const N: usize>(columns: &Columns, names: [&str; N], row: usize) -> PyResult<[Option<i128>; N]> {
-    let mut numbers = [None; N];
-    for (number, name) in numbers.iter_mut().zip(names) {
-        *number = present(columns.numbers::<Decimal128Type>(name)?, row);
-    }
-    Ok(numbers)
-}
-
-fn tickers<'py>(py: Python<'py>, columns: &Columns, events: &mut Placed<'py>) -> PyResult<()> {
-    let symbols = columns.text("symbol")?;
-    let messages = columns.numbers::<UInt64Type>("message")?;
-    let received = columns.numbers::<TimestampNanosecondType>("ts_recv")?;
-    let times = columns.numbers::<TimestampNanosecondType>("ts_event")?;
-    for row in 0..columns.0.num_rows() {
-        let event = TickerEvent {
-            symbol: word(py, symbols.value(row)),
-            message: messages.value(row),
-            ts_recv: received.value(row),
-            ts_event: present(times, row),
-            numbers: all_numbers(columns, TICKER_NUMBERS, row)?,
-        };
-        events.push((messages.value(row), Bound::new(py, event)?.into_any()));
-    }
-    Ok(())
-}
-
-fn candles<'py>(py: Python<'py>, columns: &Columns, events: &mut Placed<'py>) -> PyResult<()> {
-    let symbols = columns.text("symbol")?;
-    let messages = columns.numbers::<UInt64Type>("message")?;
-    let received = columns.numbers::<TimestampNanosecondType>("ts_recv")?;
-    let times = columns.numbers::<TimestampNanosecondType>("ts_event")?;
-    let intervals = columns.numbers::<UInt16Type>("interval")?;
-    let begins = columns.numbers::<TimestampNanosecondType>("interval_begin")?;
-    let counts = columns.numbers::<UInt64Type>("trades")?;
-    for row in 0..columns.0.num_rows() {
-        let event = OhlcEvent {
-            symbol: word(py, symbols.value(row)),
-            message: messages.value(row),
-            ts_recv: received.value(row),
-            ts_event: present(times, row),
-            interval: intervals.value(row),
-            interval_begin: begins.value(row),
-            trades: present(counts, row),
-            numbers: all_numbers(columns, OHLC_NUMBERS, row)?,
-        };
-        events.push((messages.value(row), Bound::new(py, event)?.into_any()));
-    }
-    Ok(())
-}
-
-fn statuses<'py>(py: Python<'py>, columns: &Columns, events: &mut Placed<'py>) -> PyResult<()> {
-    let systems = columns.text("system")?;
-    let messages = columns.numbers::<UInt64Type>("message")?;
-    let received = columns.numbers::<TimestampNanosecondType>("ts_recv")?;
-    for row in 0..columns.0.num_rows() {
-        let message = messages.value(row);
-        let event = StatusEvent { message, ts_recv: received.value(row), system: word(py, systems.value(row)) };
-        events.push((message, Bound::new(py, event)?.into_any()));
-    }
-    Ok(())
+/// The Python object of an event.
+fn object(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyAny>> {
+    Ok(match event {
+        Event::Book(message, levels) => Bound::new(py, BookEvent { message, levels })?.into_any(),
+        Event::Level3(message, orders) => Bound::new(py, Level3Event { message, orders })?.into_any(),
+        Event::Trade(event) => Bound::new(py, TradeEvent(event))?.into_any(),
+        Event::Ticker(event) => Bound::new(py, TickerEvent(event))?.into_any(),
+        Event::Ohlc(event) => Bound::new(py, OhlcEvent(event))?.into_any(),
+        Event::Status(event) => Bound::new(py, StatusEvent(event))?.into_any(),
+        Event::Subscription(event) => Bound::new(py, SubscriptionEvent(event))?.into_any(),
+        Event::Gap(event) => Bound::new(py, GapEvent(event))?.into_any(),
+    })
 }

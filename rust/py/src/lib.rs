@@ -20,7 +20,7 @@ mod _core {
     use std::collections::BTreeMap;
 
     use krakpot_core::limits;
-    use krakpot_core::session::Channel;
+    use krakpot_core::session::{Channel, EventKind};
     use krakpot_core::table::ledger::LedgerKind;
     use pyo3::prelude::*;
     use pyo3::types::{IntoPyDict, PyTuple};
@@ -34,7 +34,9 @@ mod _core {
     #[pymodule_export]
     use crate::book::Book;
     #[pymodule_export]
-    use crate::events::{BookEvent, Events, OhlcEvent, StatusEvent, SubscriptionEvent, TickerEvent, TradeEvent};
+    use crate::events::{
+        BookEvent, Events, GapEvent, Level3Event, OhlcEvent, StatusEvent, SubscriptionEvent, TickerEvent, TradeEvent,
+    };
     #[pymodule_export]
     use crate::exchange::Exchange;
     #[pymodule_export]
@@ -75,6 +77,7 @@ mod _core {
             "CHANNELS",
             Channel::ALL.map(|channel| (channel.name(), channel.table().name())).into_py_dict(module.py())?,
         )?;
+        module.add("EVENT_CHANNELS", PyTuple::new(module.py(), EventKind::ALL.map(EventKind::name))?)?;
         module.add("DEPTHS", PyTuple::new(module.py(), limits::DEPTHS)?)?;
         module.add("LEVEL3_DEPTHS", PyTuple::new(module.py(), limits::LEVEL3_DEPTHS)?)?;
         module.add("LEVEL3_COSTS", BTreeMap::from(limits::LEVEL3_COSTS))?;

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
+use krakpot_core::book::level3;
+use krakpot_core::decimal::Decimal;
 use krakpot_core::limits;
-use krakpot_core::session::{self, Channel, LedgerRow, Options};
+use krakpot_core::session::{self, Channel, ChannelSymbols, LedgerRow, Options};
 use krakpot_core::table::ledger::LedgerKind;
 use krakpot_core::table::schema::Table;
-use krakpot_core::wire::message::Side;
+use krakpot_core::wire::message::{OrderId, Side};
 use krakpot_lake::batch::batch;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyFloat};
 
 use crate::arrow::Batch;
 use crate::book::Book;
@@ -46,7 +48,13 @@ impl Session {
         self.0.lock().map_err(|_| value_error("an earlier call failed".into()))
     }
 
-    /// Precisions, best bid and best ask of a live book. Python's objects are made of them when the lock is gone: to
+    /// What `read` finds in a level-3 book that is in sync. Python's objects are made of it when the lock is gone, as in
+    /// [`Self::top`].
+    fn with_orders<T>(&self, symbol: &str, read: impl FnOnce(&level3::Orders) -> T) -> PyResult<Option<T>> {
+        Ok(self.lock()?.orders(symbol).and_then(|synced| synced.book()).map(read))
+    }
+
+    /// Precisions, best bid and best ask of a book that is in sync. Python's objects are made of them when the lock is gone: to
     /// make one may run the collector, and with it code that asks for the session again.
     fn top(&self, symbol: &str) -> PyResult<Option<Top>> {
         let session = self.lock()?;
@@ -68,6 +76,10 @@ type Cell<'py> = Option<Bound<'py, PyAny>>;
 type Level = Option<(i128, i128)>;
 /// Precisions, best bid, best ask.
 type Top = ((u8, u8), Level, Level);
+/// Prices, quantities and numbers of orders, best first.
+type OrderLevels<'py> = Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>, u32)>;
+/// Ids, quantities and times of orders, the first to be filled first.
+type Queue<'py> = Vec<(String, Bound<'py, PyAny>, i64)>;
 /// Prices and quantities, best first.
 type Levels<'py> = Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
 
@@ -81,6 +93,24 @@ fn symbol_list(names: Vec<String>) -> PyResult<Vec<String>> {
     }
 }
 
+fn side_named(side: &str) -> PyResult<Side> {
+    match side {
+        "bid" => Ok(Side::Bid),
+        "ask" => Ok(Side::Ask),
+        _ => Err(value_error(format!("no side {side:?}; sides: bid, ask"))),
+    }
+}
+
+fn channel_named(name: &str) -> PyResult<Channel> {
+    let names = || Channel::ALL.map(Channel::name).join(", ");
+    Channel::named(name).ok_or_else(|| value_error(format!("no channel {name:?}; channels: {}", names())))
+}
+
+fn channel_patterns(patterns: Option<HashMap<String, Vec<String>>>) -> PyResult<ChannelSymbols> {
+    let patterns = patterns.unwrap_or_default().into_iter();
+    patterns.map(|(name, symbols)| Ok((channel_named(&name)?, symbol_list(symbols)?))).collect()
+}
+
 #[pymethods]
 #[allow(clippy::needless_pass_by_value, reason = "arguments are made from Python objects and belong to the call")]
 impl Session {
@@ -88,10 +118,11 @@ impl Session {
     #[pyo3(signature = (
         session, *, channels = vec!["book".into(), "trade".into(), "ticker".into()], symbols = vec!["*".into()],
         exclude = vec![], depth = None, level3_depth = None, interval = 1, precision = None, frames = false,
-        tokenised = false, instrument = true, passive = false, after = None
+        tokenised = false, instrument = true, passive = false, after = None, channel_symbols = None, rows = true,
+        ledger = true
     ), text_signature = "(session, *, channels=('book', 'trade', 'ticker'), symbols=['*'], exclude=(), depth=None, \
         level3_depth=None, interval=1, precision=None, frames=False, tokenised=False, instrument=True, passive=False, \
-        after=None)")]
+        after=None, channel_symbols=None, rows=True, ledger=True)")]
     // The text is what Python shows: PyO3 cannot write a list as a default, nor Python's inspect read a tuple of one. The
     // stub is checked against it.
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools, reason = "keyword arguments in Python")]
@@ -109,11 +140,10 @@ impl Session {
         instrument: bool,
         passive: bool,
         after: Option<&Bound<'_, Self>>,
+        channel_symbols: Option<HashMap<String, Vec<String>>>,
+        rows: bool,
+        ledger: bool,
     ) -> PyResult<Self> {
-        let channel = |name: &String| {
-            let names = || Channel::ALL.map(Channel::name).join(", ");
-            Channel::named(name).ok_or_else(|| value_error(format!("no channel {name:?}; channels: {}", names())))
-        };
         if let Some(depth) = depth.filter(|depth| !limits::DEPTHS.contains(depth)) {
             return Err(value_error(format!("depth {depth} is not offered; depths: {:?}", limits::DEPTHS)));
         }
@@ -131,9 +161,10 @@ impl Session {
             return Err(value_error(format!("{symbol}: precision {price},{qty} is beyond {} decimals", limits::SCALE)));
         }
         let options = Options {
-            channels: channels.iter().map(channel).collect::<PyResult<_>>()?,
+            channels: channels.iter().map(|name| channel_named(name)).collect::<PyResult<_>>()?,
             symbols: symbol_list(symbols)?,
             exclude: symbol_list(exclude)?,
+            channel_symbols: channel_patterns(channel_symbols)?,
             depth,
             level3_depth,
             interval,
@@ -142,6 +173,8 @@ impl Session {
             tokenised,
             instrument,
             passive,
+            rows,
+            ledger,
         };
         let session = match after {
             Some(before) => session::Session::after(session, options, &*before.get().lock()?),
@@ -204,6 +237,27 @@ impl Session {
         })
     }
 
+    #[pyo3(signature = (*, rows, ledger = true))]
+    fn collect(&self, rows: bool, ledger: bool) -> PyResult<()> {
+        self.lock()?.collect(rows, ledger);
+        Ok(())
+    }
+
+    #[pyo3(signature = (symbols, now, *, exclude = vec![], channel_symbols = None), text_signature =
+        "($self, symbols, now, *, exclude=(), channel_symbols=None)")]
+    fn select(
+        &self,
+        symbols: Vec<String>,
+        now: i64,
+        exclude: Vec<String>,
+        channel_symbols: Option<HashMap<String, Vec<String>>>,
+    ) -> PyResult<()> {
+        let (symbols, exclude, of_channels) =
+            (symbol_list(symbols)?, symbol_list(exclude)?, channel_patterns(channel_symbols)?);
+        self.lock()?.select(now, symbols, exclude, of_channels);
+        Ok(())
+    }
+
     fn tick(&self, now: i64) -> PyResult<()> {
         self.lock()?.tick(now);
         Ok(())
@@ -247,7 +301,7 @@ impl Session {
 
     #[getter]
     fn token_needed(&self) -> PyResult<bool> {
-        Ok(self.lock()?.token_wanted())
+        Ok(self.lock()?.token_needed())
     }
 
     fn set_token(&self, token: &str) -> PyResult<()> {
@@ -432,11 +486,7 @@ impl Session {
         numbers: &str,
     ) -> PyResult<Option<Levels<'py>>> {
         let numbers = Numbers::named(numbers)?;
-        let side = match side {
-            "bid" => Side::Bid,
-            "ask" => Side::Ask,
-            _ => return Err(value_error(format!("no side {side:?}; sides: bid, ask"))),
-        };
+        let side = side_named(side)?;
         let mut found = Vec::new();
         let precision = self.lock()?.book(symbol).map(|book| {
             book.each_level(side, levels.unwrap_or(usize::MAX), |price, qty| found.push((price, qty)));
@@ -445,6 +495,108 @@ impl Session {
         let Some((price_precision, qty_precision)) = precision else { return Ok(None) };
         let cells = |(price, qty)| Ok((numbers.of(py, price, price_precision)?, numbers.of(py, qty, qty_precision)?));
         found.into_iter().map(cells).collect::<PyResult<_>>().map(Some)
+    }
+
+    #[pyo3(signature = (symbol, channel = "book"))]
+    fn in_sync(&self, symbol: &str, channel: &str) -> PyResult<bool> {
+        match channel_named(channel)? {
+            Channel::Book => Ok(self.lock()?.book(symbol).is_some()),
+            Channel::Level3 => Ok(self.lock()?.orders(symbol).is_some()),
+            _ => Err(value_error(format!("channel {channel} keeps no book; channels: book, level3"))),
+        }
+    }
+
+    #[pyo3(signature = (symbol, numbers = "decimal"))]
+    fn order_best<'py>(&self, py: Python<'py>, symbol: &str, numbers: &str) -> PyResult<Option<Best<'py>>> {
+        let numbers = Numbers::named(numbers)?;
+        let found = self.with_orders(symbol, |orders| {
+            let best = |side| orders.levels(side).next().map(|(price, qty, _)| (price, qty));
+            (orders.precision(), best(Side::Bid), best(Side::Ask))
+        })?;
+        let Some((precision, bid, ask)) = found else { return Ok(None) };
+        let price = |level: Level| level.map(|level| numbers.of(py, level.0, precision.0)).transpose();
+        let qty = |level: Level| level.map(|level| numbers.of(py, level.1, precision.1)).transpose();
+        Ok(Some((price(bid)?, qty(bid)?, price(ask)?, qty(ask)?)))
+    }
+
+    #[pyo3(signature = (symbol, side, levels = None, numbers = "decimal"))]
+    fn order_levels<'py>(
+        &self,
+        py: Python<'py>,
+        symbol: &str,
+        side: &str,
+        levels: Option<usize>,
+        numbers: &str,
+    ) -> PyResult<Option<OrderLevels<'py>>> {
+        let numbers = Numbers::named(numbers)?;
+        let side = side_named(side)?;
+        let found = self.with_orders(symbol, |orders| {
+            (orders.precision(), orders.levels(side).take(levels.unwrap_or(usize::MAX)).collect::<Vec<_>>())
+        })?;
+        let Some((precision, levels)) = found else { return Ok(None) };
+        let cells =
+            |(price, qty, orders)| Ok((numbers.of(py, price, precision.0)?, numbers.of(py, qty, precision.1)?, orders));
+        levels.into_iter().map(cells).collect::<PyResult<_>>().map(Some)
+    }
+
+    #[pyo3(signature = (symbol, side, price, numbers = "decimal"))]
+    fn order_queue<'py>(
+        &self,
+        py: Python<'py>,
+        symbol: &str,
+        side: &str,
+        price: &Bound<'py, PyAny>,
+        numbers: &str,
+    ) -> PyResult<Option<Queue<'py>>> {
+        let numbers = Numbers::named(numbers)?;
+        let side = side_named(side)?;
+        let price = if numbers == Numbers::Int {
+            Err(price.extract::<i128>()?)
+        } else {
+            // Python's Decimal and str have the digits; a float has not.
+            if price.is_instance_of::<PyFloat>() {
+                return Err(value_error(
+                    "a price is a Decimal or text: a float may be none of the book's prices".into(),
+                ));
+            }
+            let text = price.str()?.to_string();
+            Ok(Decimal::parse(text.as_bytes()).ok_or_else(|| value_error(format!("{text:?} is no number")))?)
+        };
+        let found = self.with_orders(symbol, |orders| {
+            let price = match price {
+                Ok(price) => price.rescale(orders.precision().0),
+                Err(steps) => Some(steps),
+            };
+            let queue = price.into_iter().flat_map(|price| orders.queue(side, price));
+            let queue = queue.map(|(id, qty, timestamp)| (id.to_string(), qty, timestamp)).collect::<Vec<_>>();
+            (orders.precision().1, queue)
+        })?;
+        let Some((precision, queue)) = found else { return Ok(None) };
+        let cells = |(id, qty, timestamp)| Ok((id, numbers.of(py, qty, precision)?, timestamp));
+        queue.into_iter().map(cells).collect::<PyResult<_>>().map(Some)
+    }
+
+    #[pyo3(signature = (symbol, order_id, numbers = "decimal"))]
+    fn order<'py>(
+        &self,
+        py: Python<'py>,
+        symbol: &str,
+        order_id: &str,
+        numbers: &str,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let numbers = Numbers::named(numbers)?;
+        // An id too long to be held is not held.
+        let Ok(id) = OrderId::new(order_id) else { return Ok(None) };
+        let found = self.with_orders(symbol, |orders| Some((orders.precision(), orders.find(id)?)))?.flatten();
+        let Some((precision, found)) = found else { return Ok(None) };
+        let result = PyDict::new(py);
+        result.set_item("side", found.side.word())?;
+        result.set_item("price", numbers.of(py, found.price, precision.0)?)?;
+        result.set_item("qty", numbers.of(py, found.qty, precision.1)?)?;
+        result.set_item("ts_order", found.timestamp)?;
+        result.set_item("orders_ahead", found.orders_ahead)?;
+        result.set_item("qty_ahead", numbers.of(py, found.qty_ahead, precision.1)?)?;
+        Ok(Some(result))
     }
 
     fn orders(&self, symbol: &str) -> PyResult<Option<Orders>> {

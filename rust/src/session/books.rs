@@ -1,10 +1,11 @@
 //! Book messages of both kinds: level 2 and level 3.
 
 use super::HOUR;
+use super::events::{BookMessage, BookOutcome, Event, EventKind, LevelEntry, OrderChange};
 use super::options::{Channel, Options};
-use super::output::{Checked, Counts, LedgerRow, Output, detail, pair_row, scaled, side_cell};
-use super::state::State;
-use super::symbols::{BookSlot, SubscriptionState, Symbol};
+use super::output::{Checked, Counts, Output, detail, pair_row, scaled, side_cell};
+use super::subscriptions::Subscriptions;
+use super::symbols::{BookSlot, Effect, SubscriptionState, Symbol, Symbols};
 use crate::book::level2::{Book, smallest_depth};
 use crate::book::level3::Orders;
 use crate::book::modify_rule::ModifyRule;
@@ -26,20 +27,24 @@ pub(super) trait BookChannel: ChecksummedBook {
     fn slot_mut(symbol: &mut Symbol) -> &mut BookSlot<Self>;
     fn slot(symbol: &Symbol) -> &BookSlot<Self>;
     fn tally(counts: &mut Counts) -> &mut Checked;
-    /// The depth that was asked for.
+    /// The depth that was requested.
     fn depth_option(options: &Options) -> Option<u16>;
     fn price(entry: &Self::Entry<'_>) -> Decimal;
     fn qty(entry: &Self::Entry<'_>) -> Decimal;
     /// Levels of the longer side of a snapshot.
     fn longer(entries: &[Self::Entry<'_>]) -> usize;
-    /// Keeps the rows of a message: `numbers` are the prices and quantities of its entries.
+    /// Makes the rows of a message; `numbers` are the prices and quantities of its entries at scale 10.
     fn rows(out: &mut Output, run: MessageRows, entries: &[Self::Entry<'_>], numbers: &[(i128, i128)]);
     /// Writes the whole book.
     fn checkpoint(slot: &BookSlot<Self>, out: &mut Output, name: &str, next: u64);
     /// Orders added again while they were still there.
     fn replaced(&self) -> u64;
-    /// What the last message's checksum told of the exchange, and its word.
+    /// The rule of the exchange that the checksum of the last message revealed, and its word.
     fn detected_rule(&self) -> Option<(Self::Rule, &'static str)>;
+    /// The kind of its events.
+    const EVENT: EventKind;
+    /// The event of a message.
+    fn event(message: BookMessage, entries: &[Self::Entry<'_>], numbers: &[(i128, i128)]) -> Event;
 }
 
 /// The place of a row of a checkpoint before message `next`; `entry` counts them.
@@ -50,6 +55,13 @@ pub(super) fn checkpoint_place<'a>(out: &Output, name: &'a str, next: u64, entry
 
 impl BookChannel for Book {
     const CHANNEL: Channel = Channel::Book;
+    const EVENT: EventKind = EventKind::Book;
+
+    fn event(message: BookMessage, entries: &[Entry], numbers: &[(i128, i128)]) -> Event {
+        let levels = entries.iter().zip(numbers);
+        let levels = levels.map(|(entry, &(price, qty))| LevelEntry { side: entry.side, price, qty });
+        Event::Book(message, levels.collect())
+    }
 
     fn slot_mut(symbol: &mut Symbol) -> &mut BookSlot<Self> {
         &mut symbol.book
@@ -122,6 +134,20 @@ impl BookChannel for Book {
 
 impl BookChannel for Orders {
     const CHANNEL: Channel = Channel::Level3;
+    const EVENT: EventKind = EventKind::Level3;
+
+    fn event(message: BookMessage, entries: &[OrderEntry<'_>], numbers: &[(i128, i128)]) -> Event {
+        let update = message.kind == Kind::Update;
+        let orders = entries.iter().zip(numbers).map(|(entry, &(price, qty))| OrderChange {
+            side: entry.side,
+            event: update.then_some(entry.event),
+            id: entry.id.to_string(),
+            price,
+            qty,
+            timestamp: entry.timestamp,
+        });
+        Event::Level3(message, orders.collect())
+    }
 
     fn slot_mut(symbol: &mut Symbol) -> &mut BookSlot<Self> {
         &mut symbol.orders
@@ -208,348 +234,476 @@ impl BookChannel for Orders {
     }
 }
 
-impl State {
-    /// Settles the precision in force for a message of books: the instrument channel's, else the option's, else what the
-    /// digits show.
-    pub(super) fn precision<B: BookChannel>(
-        &mut self,
-        options: &Options,
-        i: usize,
-        kind: Kind,
-        entries: &[B::Entry<'_>],
-    ) -> (u8, u8) {
-        let symbol = &mut self.symbols[i];
-        if let Some((price, qty, Origin::Instrument | Origin::Option)) = symbol.precision {
-            return (price, qty);
-        }
-        let settled = if let Some(&(price, qty)) = options.precision.get(&*symbol.name) {
-            (price, qty, Origin::Option)
-        } else {
-            // As written in a snapshot, which Kraken pads; an update may only add decimals that it needs.
-            let digits = |value: Decimal| match kind {
-                Kind::Snapshot => value.scale.min(limits::SCALE),
-                Kind::Update => value.needed().min(limits::SCALE),
-            };
-            let (price, qty) = symbol.precision.map_or((0, 0), |(price, qty, _)| (price, qty));
-            let price = entries.iter().map(|e| digits(B::price(e))).max().unwrap_or(0).max(price);
-            let qty = entries.iter().map(|e| digits(B::qty(e))).max().unwrap_or(0).max(qty);
-            (price, qty, Origin::Inferred)
-        };
-        if symbol.precision != Some(settled) {
-            let changed = symbol.precision.is_some();
-            symbol.precision = Some(settled);
-            let pair = Pair { price_precision: settled.0, qty_precision: settled.1, ..Pair::default() };
-            let name = symbol.name.clone();
-            // Entries of an instrument message and these never share a message.
-            pair_row(&mut self.out, &name, &pair, settled.2, 0);
-            if changed {
-                self.out.precision_row(&name, settled);
-            }
-        }
-        (settled.0, settled.1)
-    }
+/// Why a book is subscribed again that a message may not have reached.
+const UNREADABLE: &str = "a frame that could not be read";
+/// Why a book is out of sync that the numbers of a message do not fit.
+const NOT_HELD: &str = "its numbers cannot be held";
 
-    /// Settles the depth in force: the ack's, else the option's, else the smallest that holds the snapshot.
-    pub(super) fn depth<B: BookChannel>(
-        &mut self,
-        options: &Options,
-        i: usize,
-        kind: Kind,
-        entries: &[B::Entry<'_>],
-    ) -> u16 {
-        let slot = B::slot_mut(&mut self.symbols[i]);
-        let told = B::depth_option(options).map(|depth| (depth, "option"));
-        let longer = || smallest_depth(B::longer(entries));
-        let (depth, from) = match (slot.depth.or(told), kind) {
-            (Some((_, "inferred")), Kind::Snapshot) | (None, _) => (longer(), "inferred"),
-            (Some(known), _) => known,
-        };
-        slot.depth = Some((depth, from));
-        depth
-    }
+/// What followed from one message of the hot path.
+pub(super) enum Fast {
+    /// It was not taken: it goes the general way.
+    NotTaken,
+    /// It was taken.
+    Taken(usize, Effect),
+}
 
-    /// The same as [`Self::books`] of an update, if all is as it nearly always is: the book lives, precision and depth
-    /// are known, numbers are written at that precision, no checkpoint is due. `None`, and nothing done, otherwise.
+/// A message of books as the general way takes it.
+struct Item<'m, 'e, 'a, B: BookChannel> {
+    kind: Kind,
+    data: &'m BookData<'m>,
+    entries: &'e [B::Entry<'a>],
+    /// Place of its first row within the frame.
+    first: usize,
+}
+
+/// What all books of a session share.
+pub(super) struct Books {
+    /// Scratch memory.
+    buffer: Vec<u8>,
+    numbers: Vec<(i128, i128)>,
+    /// Where the search for due checkpoints goes on.
+    checkpoint_cursor: usize,
+    /// Every book in sync has a checkpoint or a snapshot of this hour, or of a later one.
+    checkpointed: i64,
+}
+
+impl Default for Books {
+    fn default() -> Self {
+        let (buffer, numbers) = (Vec::with_capacity(1024), Vec::new());
+        Self { buffer, numbers, checkpoint_cursor: 0, checkpointed: i64::MIN }
+    }
+}
+
+impl Books {
+    /// The same as [`Self::messages`] of an update, if all is as it nearly always is: the book is in sync, precision and
+    /// depth are known, numbers are written at that precision, no checkpoint is due. Nothing is done otherwise.
     #[inline]
     pub(super) fn update(
-        &mut self,
         options: &Options,
+        symbols: &mut Symbols,
+        out: &mut Output,
         kind: Kind,
         data: &BookData<'_>,
         entries: &[ShortEntry],
-    ) -> Option<()> {
-        let i = self.index.get(data.symbol)?;
-        let symbol = &mut self.symbols[i];
+    ) -> Fast {
+        let Some(i) = symbols.get(data.symbol) else { return Fast::NotTaken };
+        let symbol = &mut symbols.all[i];
         let subscription = &mut symbol.subscriptions[Channel::Book as usize];
         let (Some((price_precision, qty_precision, Origin::Instrument | Origin::Option)), Some((depth, _))) =
             (symbol.precision, symbol.book.depth)
         else {
-            return None;
+            return Fast::NotTaken;
         };
         if kind != Kind::Update
-            || (subscription.state == SubscriptionState::Off && !options.passive)
-            || symbol.book.hour < self.out.now.div_euclid(HOUR)
+            || (subscription.state != SubscriptionState::Active && !options.passive)
+            || symbol.book.hour < out.now.div_euclid(HOUR)
         {
-            return None;
+            return Fast::NotTaken;
         }
         let tens = |precision| Some(pow10(limits::SCALE.checked_sub(precision)?));
-        let (price_tens, qty_tens) = (tens(price_precision)?, tens(qty_precision)?);
+        let (Some(price_tens), Some(qty_tens)) = (tens(price_precision), tens(qty_precision)) else {
+            return Fast::NotTaken;
+        };
         let meta = BookMeta { kind, checksum: data.checksum, depth, price_precision, qty_precision };
-        let outcome = symbol.book.synced.update(&meta, entries)?;
-        subscription.last_received = self.out.now;
-        self.out.count(Channel::Book.name());
-        self.out.counts.unknown_entries += std::mem::take(&mut symbol.book.synced.unknown_entries);
-        let rows = self.out.book.push(self.out.message_rows(0, data.timestamp, i, meta), entries.len(), |levels| {
-            for entry in entries {
-                levels.push(entry.side, i128::from(entry.price) * price_tens, i128::from(entry.qty) * qty_tens);
-            }
-        });
-        self.out.count_rows(Table::Book, rows);
-        if outcome == Outcome::Ok {
-            self.out.counts.book.ok += 1;
-        } else {
-            self.outcome::<Book>(options, i, outcome, data.checksum.is_some());
+        let Some(outcome) = symbol.book.synced.update(&meta, entries) else { return Fast::NotTaken };
+        subscription.last_received = out.now;
+        out.count(Channel::Book.name());
+        out.counts.unknown_entries += std::mem::take(&mut symbol.book.synced.unknown_entries);
+        let numbers = |entry: &ShortEntry| (i128::from(entry.price) * price_tens, i128::from(entry.qty) * qty_tens);
+        if out.rows_wanted {
+            let rows = out.book.push(out.message_rows(0, data.timestamp, i, meta), entries.len(), |levels| {
+                for entry in entries {
+                    let (price, qty) = numbers(entry);
+                    levels.push(entry.side, price, qty);
+                }
+            });
+            out.count_rows(Table::Book, rows);
         }
-        Some(())
+        if out.wants(EventKind::Book) {
+            let message = book_message(out, symbol, data.timestamp, &meta, outcome.into());
+            let levels = entries.iter().map(|entry| {
+                let (price, qty) = numbers(entry);
+                LevelEntry { side: entry.side, price, qty }
+            });
+            out.events.push(Event::Book(message, levels.collect()));
+        }
+        if !std::mem::replace(&mut symbol.touched, true) {
+            symbols.touched.push(i);
+        }
+        if outcome == Outcome::Ok {
+            out.counts.book.ok += 1;
+            return Fast::Taken(i, Effect::None);
+        }
+        Fast::Taken(i, settle::<Book>(symbols, out, i, outcome, data.checksum.is_some()))
     }
 
     /// The messages of one frame of the book channel or of level 3.
-    pub(super) fn books<'d, B: BookChannel>(
+    pub(super) fn messages<'d, B: BookChannel>(
         &mut self,
         options: &Options,
-        kind: Kind,
-        data: impl IntoIterator<Item = &'d BookData<'d>>,
-        entries: &[B::Entry<'_>],
+        symbols: &mut Symbols,
+        subscriptions: &mut Subscriptions,
+        out: &mut Output,
+        (kind, data, entries): (Kind, impl IntoIterator<Item = &'d BookData<'d>>, &[B::Entry<'_>]),
     ) {
-        self.out.count(B::CHANNEL.name());
+        out.count(B::CHANNEL.name());
         let mut first = 0;
-        for item in data {
-            self.book::<B>(options, kind, item, &entries[item.entries.clone()], first);
-            first += item.entries.len().max(1);
+        for data in data {
+            let item = Item::<B> { kind, data, entries: &entries[data.entries.clone()], first };
+            if let Some(i) = symbols.find(options, data.symbol, B::CHANNEL, out) {
+                subscriptions.received(symbols, i, B::CHANNEL, out.now);
+                let effects = self.message(options, symbols, out, i, &item);
+                // The snapshot came that its subscription waited for.
+                let state = symbols.all[i].subscription(B::CHANNEL).state;
+                if kind == Kind::Snapshot
+                    && !matches!(effects[0], Effect::Refuse(_) | Effect::GiveUp(_))
+                    && matches!(state, SubscriptionState::Requested(_) | SubscriptionState::Acked(_))
+                {
+                    subscriptions.activate(symbols, i, B::CHANNEL, out.now);
+                }
+                for effect in effects {
+                    subscriptions.follow(options, symbols, out, (i, B::CHANNEL, effect));
+                }
+            }
+            first += data.entries.len().max(1);
         }
     }
 
-    pub(super) fn book<B: BookChannel>(
+    /// One message: it is applied, and its rows are made. Returns what follows.
+    fn message<B: BookChannel>(
         &mut self,
         options: &Options,
-        kind: Kind,
-        data: &BookData<'_>,
-        entries: &[B::Entry<'_>],
-        first: usize,
-    ) {
-        let Some(i) = self.symbol(options, data.symbol, B::CHANNEL) else { return };
-        let (price_precision, qty_precision) = self.precision::<B>(options, i, kind, entries);
-        let depth = self.depth::<B>(options, i, kind, entries);
-        let symbol = &mut self.symbols[i];
-        symbol.subscriptions[B::CHANNEL as usize].last_received = self.out.now;
-        let hour = self.out.now.div_euclid(HOUR);
+        symbols: &mut Symbols,
+        out: &mut Output,
+        i: usize,
+        item: &Item<'_, '_, '_, B>,
+    ) -> [Effect; 2] {
+        let &Item { kind, data, entries, first } = item;
+        let symbol = &mut symbols.all[i];
+        let (price_precision, qty_precision) = precision::<B>(options, symbol, out, kind, entries);
+        let depth = depth::<B>(options, symbol, kind, entries);
+        let meta = BookMeta { kind, checksum: data.checksum, depth, price_precision, qty_precision };
+        let hour = out.now.div_euclid(HOUR);
         if kind == Kind::Update {
-            let this = self.out.message.unwrap_or(0);
-            checkpoint::<B>(symbol, &mut self.out, hour, this);
+            let this = out.message.unwrap_or(0);
+            checkpoint::<B>(symbol, out, hour, this);
         }
         // First the numbers as the table holds them: a message that cannot be written must not be applied.
-        self.prices.clear();
+        self.numbers.clear();
         for entry in entries {
-            match (B::price(entry).rescale(limits::SCALE), B::qty(entry).rescale(limits::SCALE)) {
-                (Some(price), Some(qty)) => self.prices.push((price, qty)),
-                (None, _) => return self.unholdable::<B>(i, kind, B::price(entry)),
-                (_, None) => return self.unholdable::<B>(i, kind, B::qty(entry)),
-            }
+            let value = match (B::price(entry).rescale(limits::SCALE), B::qty(entry).rescale(limits::SCALE)) {
+                (Some(price), Some(qty)) => {
+                    self.numbers.push((price, qty));
+                    continue;
+                }
+                (None, _) => B::price(entry),
+                (_, None) => B::qty(entry),
+            };
+            let (symbol, text) = (symbol.name.to_string(), value.to_string());
+            let error = Error::Decimal { symbol, text, scale: limits::SCALE };
+            return [refuse::<B>(symbols, out, i, data, &meta, &error), Effect::None];
         }
-        let meta = BookMeta { kind, checksum: data.checksum, depth, price_precision, qty_precision };
         let slot = B::slot_mut(symbol);
         let replaced = slot.synced.book().map_or(0, B::replaced);
         let outcome = match slot.synced.apply(&meta, entries, &mut self.buffer) {
             Ok(outcome) => outcome,
-            Err(Error::Decimal { text, scale, .. }) => {
-                let error = Error::Decimal { symbol: symbol.name.to_string(), text, scale };
-                return self.refuse_book::<B>(i, kind, &error);
+            Err(error) => {
+                let error = match error {
+                    Error::Decimal { text, scale, .. } => {
+                        Error::Decimal { symbol: symbol.name.to_string(), text, scale }
+                    }
+                    other => other,
+                };
+                return [refuse::<B>(symbols, out, i, data, &meta, &error), Effect::None];
             }
-            Err(error) => return self.refuse_book::<B>(i, kind, &error),
         };
         let replaced = match kind {
             Kind::Update => slot.synced.book().map_or(0, B::replaced).saturating_sub(replaced),
             Kind::Snapshot => slot.synced.book().map_or(0, B::replaced),
         };
-        let absent = std::mem::take(&mut slot.synced.unknown_entries);
-        let out = &mut self.out;
-        B::rows(out, out.message_rows(first, data.timestamp, i, meta), entries, &self.prices);
-        out.counts.unknown_entries += absent;
+        let unknown = std::mem::take(&mut slot.synced.unknown_entries);
+        if out.rows_wanted {
+            B::rows(out, out.message_rows(first, data.timestamp, i, meta), entries, &self.numbers);
+        }
+        if out.wants(B::EVENT) {
+            let message = book_message(out, symbol, data.timestamp, &meta, outcome.into());
+            out.events.push(B::event(message, entries, &self.numbers));
+        }
+        out.counts.unknown_entries += unknown;
         out.counts.replaced += replaced;
         if kind == Kind::Snapshot {
-            self.snapshot::<B>(i, &meta, entries.len());
+            self.snapshot::<B>(symbols, out, i, &meta, entries.len());
         }
-        self.outcome::<B>(options, i, outcome, data.checksum.is_some());
+        let effect = settle::<B>(symbols, out, i, outcome, data.checksum.is_some());
+        let mut doubtful = Effect::None;
         if B::CHANNEL == Channel::Level3 {
-            self.detected_rule::<B>(i);
+            tell_rule::<B>(&mut symbols.all[i], out);
             if let Some((what, count)) =
-                [("unknown order", absent), ("order added twice", replaced)].into_iter().find(|(_, count)| *count > 0)
+                [("unknown order", unknown), ("order added twice", replaced)].into_iter().find(|(_, count)| *count > 0)
             {
-                self.doubt::<B>(options, i, what, count);
+                doubtful = doubt::<B>(&mut symbols.all[i], out, what, count);
             }
         }
+        [effect, doubtful]
     }
 
-    /// A snapshot was taken: the ledger says on what meta.
-    pub(super) fn snapshot<B: BookChannel>(&mut self, i: usize, meta: &BookMeta, entries: usize) {
+    /// A snapshot was taken: the ledger says with which depth and precision.
+    fn snapshot<B: BookChannel>(
+        &mut self,
+        symbols: &mut Symbols,
+        out: &mut Output,
+        i: usize,
+        meta: &BookMeta,
+        entries: usize,
+    ) {
         let BookMeta { depth, price_precision, qty_precision, .. } = meta;
-        let hour = self.out.now.div_euclid(HOUR);
-        let symbol = &mut self.symbols[i];
+        let hour = out.now.div_euclid(HOUR);
+        // The clock may have been set back.
+        self.checkpointed = self.checkpointed.min(hour);
+        let symbol = &mut symbols.all[i];
         let slot = B::slot_mut(symbol);
         slot.refusals = 0;
         slot.hour = hour;
-        // The clock may have been set back.
-        self.checkpointed = self.checkpointed.min(hour);
         slot.explained = false;
         slot.doubted = false;
         let from = slot.depth.map_or("", |(_, from)| from);
         let origin = symbol.precision.map_or("", |(_, _, origin)| origin.word());
-        let detail = format!(
+        let facts = format!(
             "{{\"depth\":{depth},\"depth_origin\":\"{from}\",\"price_precision\":{price_precision},\
              \"qty_precision\":{qty_precision},\"precision_origin\":\"{origin}\"}}"
         );
-        let count = Some(entries as u64);
-        let row = LedgerRow {
-            count,
-            detail: Some(detail),
-            ..self.out.ledger_row(LedgerKind::Snapshot, Some(B::CHANNEL), &symbol.name)
-        };
-        self.out.add_ledger_row(row);
-        let subscription = &mut symbol.subscriptions[B::CHANNEL as usize];
-        if matches!(subscription.state, SubscriptionState::Requested(_) | SubscriptionState::Acked(_)) {
-            subscription.activate(self.out.now);
+        out.close_gap(B::CHANNEL);
+        let row = out.ledger_row(LedgerKind::Snapshot, Some(B::CHANNEL), &symbol.name);
+        out.add_ledger_row(row.count(entries as u64).detail(facts));
+        if symbol.in_sync(B::CHANNEL) {
+            symbols.regain(i, B::CHANNEL, out);
         }
     }
 
-    pub(super) fn outcome<B: BookChannel>(&mut self, options: &Options, i: usize, outcome: Outcome, proved: bool) {
-        let symbol = &mut self.symbols[i];
-        let out = &mut self.out;
-        match outcome {
-            Outcome::Ok => B::tally(&mut out.counts).ok += 1,
-            Outcome::Unchecked => {
-                out.counts.unchecked += 1;
-                let slot = B::slot_mut(symbol);
-                if !slot.explained && proved {
-                    // Nothing before this said that the book is not alive: an update without a snapshot.
-                    slot.explained = true;
-                    let detail = Some(detail("reason", "update without a snapshot"));
-                    let row = LedgerRow { detail, ..out.ledger_row(LedgerKind::Gap, Some(B::CHANNEL), &symbol.name) };
-                    out.add_ledger_row(row);
-                }
-            }
-            Outcome::Mismatch { expected, computed } => {
-                B::tally(&mut out.counts).bad += 1;
-                let detail = Some(format!("{{\"expected\":{expected},\"computed\":{computed}}}"));
-                let row = LedgerRow { detail, ..out.ledger_row(LedgerKind::Mismatch, Some(B::CHANNEL), &symbol.name) };
-                out.add_ledger_row(row);
-                self.resync(options, i, B::CHANNEL, "checksum mismatch");
-            }
-            Outcome::Crossed => {
-                B::tally(&mut out.counts).bad += 1;
-                let row = out.ledger_row(LedgerKind::Crossed, Some(B::CHANNEL), &symbol.name);
-                out.add_ledger_row(row);
-                self.resync(options, i, B::CHANNEL, "crossed book");
-            }
-        }
-    }
-
-    /// Says what the checksum told of the exchange, the first time and when it is something else.
-    pub(super) fn detected_rule<B: BookChannel>(&mut self, i: usize) {
-        let symbol = &mut self.symbols[i];
-        let slot = B::slot_mut(symbol);
-        let Some((rule, word)) = slot.synced.book().and_then(B::detected_rule) else { return };
-        if slot.detected_rule != Some(rule) {
-            slot.detected_rule = Some(rule);
-            let detail = Some(detail("verified", word));
-            let row =
-                LedgerRow { detail, ..self.out.ledger_row(LedgerKind::ModifyRule, Some(B::CHANNEL), &symbol.name) };
-            self.out.add_ledger_row(row);
-        }
-    }
-
-    /// A message may be lost: one named an order that is not held, or added one that is, or could not be read. What the
-    /// checksum proves still holds, so the book lives on until it is left, to be asked for again.
-    pub(super) fn doubt<B: BookChannel>(&mut self, options: &Options, i: usize, what: &'static str, count: u64) {
-        if B::slot_mut(&mut self.symbols[i]).newly_doubted() {
-            let row = LedgerRow {
-                count: Some(count),
-                detail: Some(detail("reason", what)),
-                ..self.out.ledger_row(LedgerKind::Doubt, Some(B::CHANNEL), &self.symbols[i].name)
-            };
-            self.out.add_ledger_row(row);
-            self.settle_doubt(options, i, B::CHANNEL, what);
-        }
-    }
-
-    /// A frame could not be read, and may have changed a book: of the symbol that its beginning names, or else any. The
-    /// next checksum of a symbol finds what is wrong among its best ten levels; below them nothing does.
-    pub(super) fn unread(&mut self, options: &Options, frame: &[u8]) {
-        let what = "a frame that could not be read";
-        let of = book_named_in(frame);
-        let i = of.and_then(|(_, symbol)| self.index.get(symbol));
-        match (of, i) {
-            (Some((None, _)), _) => {}
-            (Some((Some(Channel::Book), _)), Some(i)) => self.doubt::<Book>(options, i, what, 1),
-            (Some((Some(_), _)), Some(i)) => self.doubt::<Orders>(options, i, what, 1),
-            _ => self.doubt_all(options, what),
-        }
-    }
-
-    /// Any book may have changed. One row, without a symbol, speaks for all.
-    pub(super) fn doubt_all(&mut self, options: &Options, what: &'static str) {
-        let mut doubted = Vec::new();
-        for (i, symbol) in self.symbols.iter_mut().enumerate() {
-            doubted.extend(symbol.book.newly_doubted().then_some((i, Channel::Book)));
-            doubted.extend(symbol.orders.newly_doubted().then_some((i, Channel::Level3)));
-        }
-        if doubted.is_empty() {
+    /// Books whose last checkpoint is of an earlier hour, a few at a time. `next` is the number of the frame to come.
+    pub(super) fn checkpoints(&mut self, symbols: &mut Symbols, out: &mut Output, now: i64, next: u64) {
+        let hour = now.div_euclid(HOUR);
+        if hour <= self.checkpointed {
             return;
         }
-        let count = Some(doubted.len() as u64);
-        let row = LedgerRow {
-            count,
-            detail: Some(detail("reason", what)),
-            ..self.out.ledger_row(LedgerKind::Doubt, None, "")
+        let mut written = 0;
+        for _ in 0..symbols.all.len() {
+            if written >= limits::CHECKPOINTS_MAX {
+                return;
+            }
+            self.checkpoint_cursor = (self.checkpoint_cursor + 1) % symbols.all.len();
+            let symbol = &mut symbols.all[self.checkpoint_cursor];
+            out.now = out.now.max(now);
+            written += usize::from(checkpoint::<Book>(symbol, out, hour, next));
+            written += usize::from(checkpoint::<Orders>(symbol, out, hour, next));
+        }
+        self.checkpointed = hour;
+    }
+}
+
+/// What the events of both kinds of books have.
+fn book_message(
+    out: &Output,
+    symbol: &Symbol,
+    ts_event: Option<i64>,
+    meta: &BookMeta,
+    outcome: BookOutcome,
+) -> BookMessage {
+    let &BookMeta { kind, checksum, price_precision, qty_precision, .. } = meta;
+    let received = out.received(&symbol.name, ts_event);
+    BookMessage { received, kind, checksum, outcome, price_precision, qty_precision }
+}
+
+/// Settles the precision in force for a message of books: the instrument channel's, else the option's, else what the
+/// digits show.
+fn precision<B: BookChannel>(
+    options: &Options,
+    symbol: &mut Symbol,
+    out: &mut Output,
+    kind: Kind,
+    entries: &[B::Entry<'_>],
+) -> (u8, u8) {
+    if let Some((price, qty, Origin::Instrument | Origin::Option)) = symbol.precision {
+        return (price, qty);
+    }
+    let settled = if let Some(&(price, qty)) = options.precision.get(&*symbol.name) {
+        (price, qty, Origin::Option)
+    } else {
+        // As written in a snapshot, which Kraken pads; an update may only add decimals that it needs.
+        let digits = |value: Decimal| match kind {
+            Kind::Snapshot => value.scale.min(limits::SCALE),
+            Kind::Update => value.needed().min(limits::SCALE),
         };
-        self.out.add_ledger_row(row);
-        for (i, channel) in doubted {
-            self.settle_doubt(options, i, channel, what);
+        let (price, qty) = symbol.precision.map_or((0, 0), |(price, qty, _)| (price, qty));
+        let price = entries.iter().map(|e| digits(B::price(e))).max().unwrap_or(0).max(price);
+        let qty = entries.iter().map(|e| digits(B::qty(e))).max().unwrap_or(0).max(qty);
+        (price, qty, Origin::Inferred)
+    };
+    if symbol.precision != Some(settled) {
+        let changed = symbol.precision.is_some();
+        symbol.precision = Some(settled);
+        let pair = Pair { price_precision: settled.0, qty_precision: settled.1, ..Pair::default() };
+        // Entries of an instrument message and these never share a message.
+        pair_row(out, &symbol.name, &pair, settled.2, 0);
+        if changed {
+            out.precision_row(&symbol.name, settled);
         }
     }
+    (settled.0, settled.1)
+}
 
-    pub(super) fn unholdable<B: BookChannel>(&mut self, i: usize, kind: Kind, value: Decimal) {
-        let symbol = self.symbols[i].name.to_string();
-        let error = Error::Decimal { symbol, text: value.to_string(), scale: limits::SCALE };
-        self.refuse_book::<B>(i, kind, &error);
-    }
+/// Settles the depth in force: the ack's, else the option's, else the smallest that holds the snapshot.
+fn depth<B: BookChannel>(options: &Options, symbol: &mut Symbol, kind: Kind, entries: &[B::Entry<'_>]) -> u16 {
+    let slot = B::slot_mut(symbol);
+    let given = B::depth_option(options).map(|depth| (depth, "option"));
+    let longer = || smallest_depth(B::longer(entries));
+    let (depth, from) = match (slot.depth.or(given), kind) {
+        (Some((_, "inferred")), Kind::Snapshot) | (None, _) => (longer(), "inferred"),
+        (Some(known), _) => known,
+    };
+    slot.depth = Some((depth, from));
+    depth
+}
 
-    /// A message of books that cannot be held: the book's life ends; after two such snapshots the symbol is given up.
-    pub(super) fn refuse_book<B: BookChannel>(&mut self, i: usize, kind: Kind, error: &Error) {
-        self.refuse(error, Some((i, B::CHANNEL)), b"");
-        let now = self.out.now;
-        let symbol = &mut self.symbols[i];
-        let slot = B::slot_mut(symbol);
-        slot.end();
-        if kind == Kind::Snapshot {
-            slot.refusals += 1;
+/// Counts how a book came out of a message, and says what follows if it is out of sync.
+fn settle<B: BookChannel>(
+    symbols: &mut Symbols,
+    out: &mut Output,
+    i: usize,
+    outcome: Outcome,
+    with_checksum: bool,
+) -> Effect {
+    let name = &symbols.all[i].name;
+    let reason = match outcome {
+        Outcome::Ok => {
+            B::tally(&mut out.counts).ok += 1;
+            symbols.recount(i, B::CHANNEL);
+            return Effect::None;
         }
-        let given_up = slot.refusals >= 2;
-        let subscription = &mut symbol.subscriptions[B::CHANNEL as usize];
-        if given_up {
-            (subscription.state, subscription.reason) = (SubscriptionState::Removed, "its numbers cannot be held");
-            let detail = Some(detail("reason", &error.to_string()));
-            let row = LedgerRow { detail, ..self.out.ledger_row(LedgerKind::Gone, Some(B::CHANNEL), &symbol.name) };
-            self.out.add_ledger_row(row);
-        } else if subscription.state != SubscriptionState::Off {
-            (subscription.state, subscription.reason) =
-                (SubscriptionState::Resyncing(subscription.pause(now)), "its numbers cannot be held");
+        Outcome::Unchecked => {
+            out.counts.unchecked += 1;
+            if !symbols.recount(i, B::CHANNEL) && with_checksum {
+                let symbol = &mut symbols.all[i];
+                if !std::mem::replace(&mut B::slot_mut(symbol).explained, true) {
+                    // Nothing before this said that the book is out of sync: an update without a snapshot.
+                    let row = out.ledger_row(LedgerKind::Gap, Some(B::CHANNEL), &symbol.name);
+                    out.add_ledger_row(row.reason("update without a snapshot"));
+                }
+            }
+            return Effect::None;
         }
+        Outcome::Mismatch { expected, computed } => {
+            let row = out.ledger_row(LedgerKind::Mismatch, Some(B::CHANNEL), name);
+            out.add_ledger_row(row.detail(format!("{{\"expected\":{expected},\"computed\":{computed}}}")));
+            "checksum mismatch"
+        }
+        Outcome::Crossed => {
+            out.add_ledger_row(out.ledger_row(LedgerKind::Crossed, Some(B::CHANNEL), name));
+            "crossed book"
+        }
+    };
+    B::tally(&mut out.counts).bad += 1;
+    B::slot_mut(&mut symbols.all[i]).explained = true;
+    symbols.lose(i, B::CHANNEL, out.now, reason);
+    Effect::Resync(reason)
+}
+
+/// Says what rule of the exchange the checksum revealed, the first time and when it is another.
+fn tell_rule<B: BookChannel>(symbol: &mut Symbol, out: &mut Output) {
+    let slot = B::slot_mut(symbol);
+    let Some((rule, word)) = slot.synced.book().and_then(B::detected_rule) else { return };
+    if slot.detected_rule != Some(rule) {
+        slot.detected_rule = Some(rule);
+        let row = out.ledger_row(LedgerKind::ModifyRule, Some(B::CHANNEL), &symbol.name);
+        out.add_ledger_row(row.detail(detail("verified", word)));
     }
+}
+
+/// A message may be lost: one named an order that is not held, or added one that is, or could not be read. What the
+/// checksum covers still holds, so the book stays in sync until it is unsubscribed, to be subscribed again.
+pub(super) fn doubt<B: BookChannel>(symbol: &mut Symbol, out: &mut Output, what: &'static str, count: u64) -> Effect {
+    if !B::slot_mut(symbol).newly_doubted() {
+        return Effect::None;
+    }
+    let row = out.ledger_row(LedgerKind::Doubt, Some(B::CHANNEL), &symbol.name);
+    out.add_ledger_row(row.count(count).reason(what));
+    Effect::Doubt(what)
+}
+
+/// A frame could not be read, and may have changed a book: of the symbol that its beginning names, or else any. The
+/// next checksum of a symbol finds what is wrong among its best ten levels; below them nothing does.
+pub(super) fn unreadable(
+    symbols: &mut Symbols,
+    out: &mut Output,
+    error: &Error,
+    frame: &[u8],
+) -> Vec<(usize, Channel, Effect)> {
+    if !error.may_concern_books() {
+        return Vec::new();
+    }
+    let named = book_named_in(frame);
+    let i = named.and_then(|(_, symbol)| symbols.get(symbol));
+    match (named, i) {
+        (Some((None, _)), _) => Vec::new(),
+        (Some((Some(Channel::Book), _)), Some(i)) => {
+            vec![(i, Channel::Book, doubt::<Book>(&mut symbols.all[i], out, UNREADABLE, 1))]
+        }
+        (Some((Some(channel), _)), Some(i)) => {
+            vec![(i, channel, doubt::<Orders>(&mut symbols.all[i], out, UNREADABLE, 1))]
+        }
+        _ => doubt_all(symbols, out, UNREADABLE),
+    }
+}
+
+/// Any book may have changed. One row, without a symbol, is about all.
+pub(super) fn doubt_all(symbols: &mut Symbols, out: &mut Output, what: &'static str) -> Vec<(usize, Channel, Effect)> {
+    let mut doubted = Vec::new();
+    for (i, symbol) in symbols.all.iter_mut().enumerate() {
+        let books = [(symbol.book.newly_doubted(), Channel::Book), (symbol.orders.newly_doubted(), Channel::Level3)];
+        let books = books.into_iter().filter(|(newly, _)| *newly);
+        doubted.extend(books.map(|(_, channel)| (i, channel, Effect::Doubt(what))));
+    }
+    if !doubted.is_empty() {
+        let row = out.ledger_row(LedgerKind::Doubt, None, "").count(doubted.len() as u64);
+        out.add_ledger_row(row.reason(what));
+    }
+    doubted
+}
+
+/// A message of books that cannot be held: the book is out of sync; after two such snapshots the symbol is given up.
+fn refuse<B: BookChannel>(
+    symbols: &mut Symbols,
+    out: &mut Output,
+    i: usize,
+    data: &BookData<'_>,
+    meta: &BookMeta,
+    error: &Error,
+) -> Effect {
+    let symbol = &mut symbols.all[i];
+    out.refuse(error, Some((&symbol.name, B::CHANNEL)), b"");
+    if out.wants(B::EVENT) {
+        let message = book_message(out, symbol, data.timestamp, meta, BookOutcome::Refused);
+        out.events.push(B::event(message, &[], &[]));
+    }
+    let slot = B::slot_mut(symbol);
+    slot.synced.end();
+    slot.explained = true;
+    if meta.kind == Kind::Snapshot {
+        slot.refusals += 1;
+    }
+    let given_up = slot.refusals >= 2;
+    symbols.lose(i, B::CHANNEL, out.now, NOT_HELD);
+    if !given_up {
+        return Effect::Refuse(NOT_HELD);
+    }
+    let row = out.ledger_row(LedgerKind::Gone, Some(B::CHANNEL), &symbols.all[i].name);
+    out.add_ledger_row(row.reason(&error.to_string()));
+    Effect::GiveUp(NOT_HELD)
 }
 
 /// What a frame that cannot be read is about, by its beginning as Kraken lays it out: no book, or the channel and the
 /// symbol of one. `None`: nobody can tell.
-pub(super) fn book_named_in(frame: &[u8]) -> Option<(Option<Channel>, &str)> {
+fn book_named_in(frame: &[u8]) -> Option<(Option<Channel>, &str)> {
     let beginning = &frame[..frame.len().min(limits::EXCERPT_MAX)];
     let beginning = match std::str::from_utf8(beginning) {
         Ok(text) => text,
@@ -568,15 +722,16 @@ pub(super) fn book_named_in(frame: &[u8]) -> Option<(Option<Channel>, &str)> {
     Some((Some(channel), symbol))
 }
 
-/// Writes the whole book of a symbol as it stands before message `next`, if it lives and its last one is of an earlier
+/// Writes the whole book of a symbol as it is before message `next`, if it is in sync and its last one is of an earlier
 /// hour; says whether it did.
-pub(super) fn checkpoint<B: BookChannel>(symbol: &mut Symbol, out: &mut Output, hour: i64, next: u64) -> bool {
+fn checkpoint<B: BookChannel>(symbol: &mut Symbol, out: &mut Output, hour: i64, next: u64) -> bool {
     let slot = B::slot_mut(symbol);
     if slot.hour >= hour || slot.synced.book().is_none() {
         return false;
     }
     slot.hour = hour;
-    let slot = B::slot(symbol);
-    B::checkpoint(slot, out, &symbol.name, next);
+    if out.rows_wanted {
+        B::checkpoint(B::slot(symbol), out, &symbol.name, next);
+    }
     true
 }

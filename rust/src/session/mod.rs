@@ -11,9 +11,9 @@
 
 mod options;
 mod budget;
+mod events;
 mod output;
 mod symbols;
-mod state;
 mod subscriptions;
 mod liveness;
 mod feeds;
@@ -21,24 +21,26 @@ mod books;
 mod refused;
 mod pairs;
 
-use std::collections::{HashMap, VecDeque};
-
-use self::books::checkpoint;
+use self::books::{Books, Fast};
 pub use self::budget::Budget;
+pub use self::events::{
+    BookMessage, BookOutcome, Event, EventKind, EventSet, GapEvent, LevelEntry, OhlcEvent, OrderChange, Received,
+    StatusEvent, SubscriptionEvent, TickerEvent, TradeEvent, at_precision,
+};
 pub use self::options::{Channel, DEPTH_DEFAULT, Options};
+use self::output::Output;
 pub use self::output::{Checked, Counts, LedgerRow};
-use self::output::{Output, detail, pair_row};
-use self::state::State;
+use self::pairs::Pairs;
 pub use self::subscriptions::SubscriptionCounts;
-use self::symbols::{Index, SubscriptionState, Symbol};
+use self::subscriptions::Subscriptions;
+use self::symbols::{SubscriptionState, Symbols};
 use crate::book::level2::Book;
 use crate::book::level3::Orders;
-use crate::instrument::{Origin, Pair};
+use crate::book::synced::Synced;
+use crate::instrument::Pair;
 use crate::limits;
-use crate::table::book_rows::BookRows;
 use crate::table::ledger::LedgerKind;
-use crate::table::rows::Cell;
-use crate::table::rows::Rows;
+use crate::table::rows::{Cell, Rows};
 use crate::table::schema::Table;
 use crate::wire::decode::Decoder;
 use crate::wire::message::{Entries, Kind, Message};
@@ -54,80 +56,57 @@ pub struct Session {
     id: String,
     options: Options,
     decoder: Decoder,
-    state: State,
+    out: Output,
+    symbols: Symbols,
+    subscriptions: Subscriptions,
+    books: Books,
+    pairs: Pairs,
     budget: Budget,
     next_message: u64,
     /// Largest exchange time so far, the receive time of frames that came without one.
     latest: i64,
+    next_step: i64,
+    ended: bool,
+    system: Option<String>,
 }
 
 impl Session {
     /// A new connection's state; `id` is a UUID that names the session in every row.
     #[must_use]
     pub fn new(id: &str, options: Options) -> Self {
-        let tables = Table::ALL.into_iter().map(Rows::new).collect();
         Self {
             id: id.into(),
             decoder: Decoder::default(),
-            state: State {
-                out: Output {
-                    book: BookRows::default(),
-                    orders: BookRows::default(),
-                    tables,
-                    ledger: VecDeque::new(),
-                    counts: Counts::default(),
-                    rows_since_alive: [0; Table::ALL.len()],
-                    message: None,
-                    last_counted: 0,
-                    entry: 0,
-                    secrets: VecDeque::new(),
-                    now: 0,
-                },
-                symbols: Vec::new(),
-                index: Index::default(),
-                awaited: HashMap::new(),
-                next_request: 1,
-                instrument: if options.instrument { SubscriptionState::Pending(0) } else { SubscriptionState::Off },
-                missing: Vec::new(),
-                last_trades: HashMap::new(),
-                last_alive: 0,
-                alive_message: 0,
-                next_step: 0,
-                checkpoint_cursor: 0,
-                checkpointed: i64::MIN,
-                error_rows: 0,
-                errors_unsaid: 0,
-                buffer: Vec::with_capacity(1024),
-                prices: Vec::new(),
-                last_received: 0,
-                ended: false,
-                system: None,
-                token: None,
-                tokens: 0,
-            },
+            out: Output::new(options.rows, options.ledger),
+            symbols: Symbols::default(),
+            subscriptions: Subscriptions::new(options.instrument && !options.passive),
+            books: Books::default(),
+            pairs: Pairs::default(),
             options,
             budget: Budget::default(),
             next_message: 0,
             latest: 0,
+            next_step: 0,
+            ended: false,
+            system: None,
         }
     }
 
-    /// A session that goes on after `before`: trades already seen are not taken twice, missing ones are noticed, and a
-    /// pair that is gone is noticed.
+    /// A session that goes on after `before`: trades already seen are not taken twice, missing ones are noticed, a pair
+    /// that is gone is noticed, and the ledger says for how long nothing was known.
     #[must_use]
     pub fn after(id: &str, options: Options, before: &Self) -> Self {
         let mut session = Self::new(id, options);
-        session.state.last_trades.clone_from(&before.state.last_trades);
-        session.state.out.secrets.clone_from(&before.state.out.secrets);
-        for symbol in &before.state.symbols {
-            if let Some(id) = symbol.last_trade {
-                session.state.last_trades.insert(symbol.name.clone(), id);
-            }
-            if symbol.selected {
-                session.state.missing.push(symbol.name.clone());
-            }
-        }
-        session.state.missing.extend(before.state.missing.iter().cloned());
+        session.out.secrets.clone_from(&before.out.secrets);
+        session.symbols.go_on_after(&before.symbols, before.out.last_received);
+        session.pairs.go_on_after(&before.pairs, &before.symbols);
+        // A session that received nothing changes nothing in what was known before it.
+        let since = match &before.out.before {
+            Some((_, since)) if before.out.last_received == 0 => *since,
+            _ => (before.out.last_received > 0).then_some(before.out.last_received),
+        };
+        session.out.before = Some((before.id.clone(), since));
+        session.out.gaps_to_tell.clone_from(&session.options.channels);
         session
     }
 
@@ -140,19 +119,41 @@ impl Session {
     /// The latest time it was told, ns.
     #[must_use]
     pub fn now(&self) -> i64 {
-        self.state.out.now
+        self.out.now
     }
 
     /// Receive time of the latest frame, ns; 0 before the first.
     #[must_use]
     pub fn last_received(&self) -> i64 {
-        self.state.last_received
+        self.out.last_received
     }
 
     /// State of the exchange as it last said: `online`, `maintenance`, …
     #[must_use]
     pub fn system(&self) -> Option<&str> {
-        self.state.system.as_deref()
+        self.system.as_deref()
+    }
+
+    /// What it makes from now on: rows, and ledger rows for the caller. What was made is kept until it is taken.
+    pub fn collect(&mut self, rows: bool, ledger: bool) {
+        self.out.rows_wanted = rows;
+        self.out.ledger_wanted = ledger;
+    }
+
+    /// The events that it makes from now on.
+    pub fn want_events(&mut self, events: EventSet) {
+        self.out.events_wanted = events;
+    }
+
+    /// All subscriptions become events with the next call of [`Self::take_events`], as if none had been told.
+    pub fn tell_all_subscriptions(&mut self) {
+        self.subscriptions.tell_all(&mut self.symbols);
+    }
+
+    /// The events since the last call, in the order of messages; then the subscriptions whose state is another.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.subscriptions.tell_changes(&mut self.symbols, &mut self.out);
+        std::mem::take(&mut self.out.events)
     }
 
     /// Takes one frame with its receive time, ns. Bad input is counted and written to the ledger; the session goes on.
@@ -174,60 +175,77 @@ impl Session {
     }
 
     fn take_frame(&mut self, frame: &[u8], ts_recv: Option<i64>) {
-        let Self { options, decoder, state, next_message, latest, .. } = self;
-        if state.ended {
+        if self.ended {
             return;
         }
-        let hidden = state.out.without_secrets(frame);
+        let Self { options, decoder, out, symbols, subscriptions, books, pairs, .. } = self;
+        let hidden = out.without_secrets(frame);
         let frame = &*hidden;
-        let number = *next_message;
-        *next_message += 1;
-        let mut begin = |state: &mut State, ts_event: Option<i64>| {
+        let number = self.next_message;
+        self.next_message += 1;
+        let (latest, next_step) = (&mut self.latest, &mut self.next_step);
+        let mut begin = |symbols: &mut Symbols, books: &mut Books, out: &mut Output, ts_event: Option<i64>| {
             let now = ts_recv.unwrap_or_else(|| {
                 *latest = (*latest).max(ts_event.unwrap_or(0));
                 *latest
             });
-            state.step(now, number);
-            state.out.now = now;
-            state.last_received = now;
-            state.out.message = Some(number);
-            state.out.counts.frames += 1;
+            if now >= *next_step {
+                *next_step = now + STEP;
+                duties(symbols, books, out, now, number);
+            }
+            out.now = now;
+            out.last_received = now;
+            out.message = Some(number);
+            out.counts.frames += 1;
             if options.frames {
-                let place = state.out.place(0, None, None);
-                state.out.row(Table::Frames, &place, [Cell::Bytes(frame)]);
+                let place = out.place(0, None, None);
+                out.row(Table::Frames, &place, [Cell::Bytes(frame)]);
             }
         };
         if let Some((kind, data, entries)) = decoder.book(frame) {
-            begin(state, data.timestamp);
-            if state.update(options, kind, &data, entries).is_none() {
-                state.books::<Book>(options, kind, std::iter::once(&data), decoder.levels());
+            begin(symbols, books, out, data.timestamp);
+            match Books::update(options, symbols, out, kind, &data, entries) {
+                Fast::Taken(i, effect) => subscriptions.follow(options, symbols, out, (i, Channel::Book, effect)),
+                Fast::NotTaken => {
+                    let message = (kind, std::iter::once(&data), decoder.levels());
+                    books.messages::<Book>(options, symbols, subscriptions, out, message);
+                }
             }
             return;
         }
         let decoded = decoder.decode_other(frame, |message, entries| {
-            begin(state, message.timestamp());
-            state.handle(options, &message, entries);
+            begin(symbols, books, out, message.timestamp());
+            handle(options, (symbols, subscriptions, books, pairs), out, &mut self.system, (&message, entries));
         });
-        state.out.counts.unknown_fields = decoder.unknown_fields;
+        out.counts.unknown_fields = decoder.unknown_fields;
         if let Err(error) = decoded {
-            begin(state, None);
-            state.out.count("undecoded");
-            state.refuse(&error, None, frame);
-            if error.may_concern_books() {
-                state.unread(options, frame);
+            begin(symbols, books, out, None);
+            out.count("undecoded");
+            out.refuse(&error, None, frame);
+            for effect in books::unreadable(symbols, out, &error, frame) {
+                subscriptions.follow(options, symbols, out, effect);
             }
         }
     }
 
-    /// Lets time pass: `alive` rows, checkpoints, retries that fell due.
+    /// Lets time pass: `alive` rows, checkpoints, what is due.
     pub fn tick(&mut self, now: i64) {
-        if self.state.ended {
+        if self.ended {
             return;
         }
-        self.state.step(now, self.next_message);
-        self.state.out.now = self.state.out.now.max(now);
-        if !self.options.passive {
-            self.state.overdue(now);
+        let Self { options, out, symbols, subscriptions, books, .. } = self;
+        if now >= self.next_step {
+            self.next_step = now + STEP;
+            duties(symbols, books, out, now, self.next_message);
+        }
+        out.now = out.now.max(now);
+        if options.passive {
+            return;
+        }
+        subscriptions.advance(options, symbols, out, now);
+        subscriptions.overdue(options, symbols, out, now);
+        for effect in liveness::check(symbols, out, now) {
+            subscriptions.follow(options, symbols, out, effect);
         }
     }
 
@@ -241,115 +259,120 @@ impl Session {
 
     /// The same with a budget that several sessions share.
     pub fn requests_within(&mut self, now: i64, budget: &mut Budget) -> Vec<String> {
-        if self.options.passive || self.state.ended {
+        if self.options.passive || self.ended {
             return Vec::new();
         }
-        self.state.requests(&self.options, now, budget)
+        self.subscriptions.requests(&self.options, &mut self.symbols, &mut self.out, now, budget)
     }
 
-    /// Takes from another session what it knows of pairs, as if the instrument channel had said it here. Patterns choose
-    /// among them as ever.
+    /// Takes from another session what it knows of pairs, as if the instrument channel had said it here. The patterns
+    /// select among them.
     pub fn import_pairs(&mut self, other: &Self, symbols: &[String], now: i64) {
-        self.state.out.now = self.state.out.now.max(now);
+        let Self { options, out, pairs, subscriptions, .. } = self;
+        out.now = out.now.max(now);
         for name in symbols {
-            let known = |state: &State| state.index.get(&**name).and_then(|i| state.symbols[i].pair.clone());
-            if let Some(pair) = known(&other.state)
-                && known(&self.state).as_ref() != Some(&pair)
+            let known = |of: &Symbols| of.get(&**name).and_then(|i| of.all[i].pair.clone());
+            if let Some(pair) = known(&other.symbols)
+                && known(&self.symbols).as_ref() != Some(&pair)
+                && let Some(i) = self.symbols.get_or_add(name, out)
             {
-                self.state.pair(&self.options, &pair);
+                pairs.pair(options, &mut self.symbols, subscriptions, out, (i, &pair));
             }
         }
     }
 
-    /// Holds the best prices of level 3, which comes on a connection of its own, against those that another session has
-    /// of the book, or of the ticker: they too bear witness. See `State::stale`.
+    /// Compares the best prices of level 3, which comes on a connection of its own, with those that another session has
+    /// from the book or the ticker. If they disagree for a while and level 3 was silent, it is subscribed again.
     pub fn cross_check(&mut self, other: &Self, now: i64) {
-        if self.state.ended {
+        if self.ended {
             return;
         }
-        self.state.out.now = self.state.out.now.max(now);
-        for i in 0..self.state.symbols.len() {
-            if let Some(at) = other.state.index.get(&*self.state.symbols[i].name) {
-                self.state.stale_orders(i, &other.state.symbols[at], now);
+        let Self { options, out, symbols, subscriptions, .. } = self;
+        out.now = out.now.max(now);
+        for i in 0..symbols.all.len() {
+            if let Some(at) = other.symbols.get(&*symbols.all[i].name) {
+                let effect = liveness::check_level3(symbols, out, i, &other.symbols.all[at], now);
+                subscriptions.follow(options, symbols, out, effect);
             }
         }
     }
 
-    /// Whether there is level 3 to subscribe or to leave, and no token for it, or one that was refused.
+    /// Replaces the patterns while the session runs. Pairs that are selected now are subscribed; those that are selected no
+    /// more are unsubscribed, and their books end.
+    pub fn select(&mut self, now: i64, symbols: Vec<String>, exclude: Vec<String>, of_channels: ChannelSymbols) {
+        let Self { options, out, subscriptions, .. } = self;
+        out.now = out.now.max(now);
+        (options.symbols, options.exclude, options.channel_symbols) = (symbols, exclude, of_channels);
+        if !options.passive {
+            pairs::select_anew(options, &mut self.symbols, subscriptions, now);
+        }
+    }
+
+    /// Whether there is level 3 to subscribe or to unsubscribe, and no token for it, or one that was refused.
     #[must_use]
-    pub fn token_wanted(&self) -> bool {
-        let waits = |symbol: &Symbol| {
-            matches!(
-                symbol.subscriptions[Channel::Level3 as usize].state,
-                SubscriptionState::Pending(_) | SubscriptionState::Resyncing(_)
-            )
-        };
-        self.state.token.is_none() && !self.state.ended && self.state.symbols.iter().any(waits)
+    pub fn token_needed(&self) -> bool {
+        !self.ended && self.subscriptions.token_needed()
     }
 
     /// Gives it a token for level 3.
     pub fn set_token(&mut self, token: &str) {
-        self.state.token = Some(token.into());
-        let secrets = &mut self.state.out.secrets;
+        self.subscriptions.set_token(token);
+        let secrets = &mut self.out.secrets;
         secrets.extend(Secret::new(token));
         if secrets.len() > limits::SECRETS_MAX {
             secrets.pop_front();
         }
-        self.state.tokens += 1;
     }
 
     /// A ping request, with a number of its own.
     pub fn ping(&mut self) -> String {
-        let id = self.state.request_id();
+        let id = self.subscriptions.request_id();
         format!("{{\"method\":\"ping\",\"req_id\":{id}}}")
     }
 
     /// Adds a row to the ledger that only the caller can know of.
     pub fn add_ledger_row(&mut self, row: LedgerRow) {
-        self.state.out.add_ledger_row(row);
+        self.out.add_ledger_row(row);
     }
 
     /// The connection is gone: all books end, the ledger says so. Later frames are ignored.
     pub fn end(&mut self, now: i64, reason: &str) {
-        if self.state.ended {
+        if self.ended {
             return;
         }
-        let state = &mut self.state;
-        state.out.now = now;
-        state.alive(now);
-        for symbol in &mut state.symbols {
-            symbol.book.synced.end();
-            symbol.orders.synced.end();
+        self.out.now = now;
+        for channel in Channel::ALL {
+            self.out.close_gap(channel);
         }
-        let count = state.out.counts.frames;
-        let row = LedgerRow {
-            count: Some(count),
-            // A connection can be dead for long before that is noticed.
-            ts_from: (state.last_received > 0).then_some(state.last_received),
-            ts_to: Some(now),
-            detail: Some(detail("reason", reason)),
-            ..state.out.ledger_row(LedgerKind::Disconnect, None, "")
-        };
-        state.out.add_ledger_row(row);
-        state.ended = true;
+        self.out.alive(now);
+        for i in 0..self.symbols.all.len() {
+            for channel in [Channel::Book, Channel::Level3] {
+                self.symbols.end(i, channel, self.out.last_received, "not connected");
+            }
+        }
+        let last_received = self.out.last_received;
+        // A connection can be dead for long before that is noticed.
+        let row = LedgerRow::new(LedgerKind::Disconnect, now).count(self.out.counts.frames).reason(reason);
+        self.out.add_ledger_row(row.span((last_received > 0).then_some(last_received), Some(now)));
+        self.ended = true;
     }
 
-    /// Ledger rows since the last call, but for `alive`.
+    /// Ledger rows since the last call, except `alive`.
     pub fn take_ledger(&mut self) -> Vec<LedgerRow> {
-        self.state.out.ledger.drain(..).collect()
+        self.out.ledger.drain(..).collect()
     }
 
     /// Rows waiting to be taken.
     #[must_use]
     pub fn pending_rows(&self) -> usize {
-        let Output { tables, book, orders, .. } = &self.state.out;
+        let Output { tables, book, orders, .. } = &self.out;
         tables.iter().map(|rows| rows.len).sum::<usize>() + book.rows() + orders.rows()
     }
 
     /// The rows collected since the last call; tables without rows are left out.
     pub fn drain(&mut self) -> Vec<Rows> {
-        let State { out, symbols, .. } = &mut self.state;
-        let name = |symbol: usize| (&*symbols[symbol].name, symbols[symbol].view);
+        let Self { out, symbols, .. } = self;
+        let name = |symbol: usize| (&*symbols.all[symbol].name, symbols.all[symbol].view);
         let mut taken: Vec<_> = out.book.take(name).into_iter().chain(out.orders.take(name)).collect();
         let others = out.tables.iter_mut().filter(|rows| rows.len > 0);
         taken.extend(others.map(|rows| std::mem::replace(rows, Rows::new(rows.table))));
@@ -359,164 +382,125 @@ impl Session {
     /// What was counted so far.
     #[must_use]
     pub fn counts(&self) -> &Counts {
-        &self.state.out.counts
+        &self.out.counts
     }
 
-    /// Channel, symbol, state and its reason of every wanted subscription.
+    /// Channel, symbol, state and its reason of every subscription.
     pub fn subscriptions(&self) -> impl Iterator<Item = (Channel, &str, &'static str, &'static str)> {
-        let now = self.state.out.now;
-        self.state.symbols.iter().flat_map(move |symbol| {
+        self.symbols.all.iter().flat_map(move |symbol| {
             Channel::ALL.into_iter().filter_map(move |channel| {
-                let subscription = &symbol.subscriptions[channel as usize];
-                let told = (channel, &*symbol.name, subscription.word(now), subscription.reason);
+                let subscription = symbol.subscription(channel);
+                let told = (channel, &*symbol.name, subscription.state.word(), subscription.reason);
                 (subscription.state != SubscriptionState::Off).then_some(told)
             })
         })
     }
 
-    /// The pairs that the instrument channel described, and whether each was chosen.
+    /// The pairs that the instrument channel described, and whether each was selected.
     pub fn pairs(&self) -> impl Iterator<Item = (&Pair, bool)> {
-        self.state.symbols.iter().filter_map(|symbol| symbol.pair.as_ref().map(|pair| (pair, symbol.selected)))
+        self.symbols.all.iter().filter_map(|symbol| symbol.pair.as_ref().map(|pair| (pair, symbol.selected)))
     }
 
-    /// Books that live, of both kinds.
+    /// Books in sync, of both kinds.
     #[must_use]
     pub fn books_in_sync(&self) -> usize {
-        self.state.symbols.iter().map(Symbol::books_in_sync).sum()
+        self.symbols.in_sync
     }
 
-    /// How many pairs, subscriptions and books stand where.
+    /// How many pairs, subscriptions and books there are.
     #[must_use]
     pub fn subscription_counts(&self) -> SubscriptionCounts {
-        let mut found = SubscriptionCounts::default();
-        for symbol in &self.state.symbols {
-            found.in_sync += symbol.books_in_sync();
-            found.pairs += usize::from(symbol.pair.is_some());
-            found.selected += usize::from(symbol.pair.is_some() && symbol.selected);
-            for subscription in &symbol.subscriptions {
-                match subscription.state {
-                    SubscriptionState::Off | SubscriptionState::Removed => {}
-                    SubscriptionState::Active => found.subscribed += 1,
-                    SubscriptionState::Rejected => found.rejected += 1,
-                    SubscriptionState::Pending(_)
-                    | SubscriptionState::Requested(_)
-                    | SubscriptionState::Acked(_)
-                    | SubscriptionState::Resyncing(_)
-                    | SubscriptionState::Unsubscribing(_) => found.waiting += 1,
-                }
-            }
-        }
-        found
+        self.subscriptions.counts(&self.symbols)
     }
 
-    /// The book of `symbol`, if it lives.
+    /// The book of `symbol`, if it is in sync.
     #[must_use]
     pub fn book(&self, symbol: &str) -> Option<&Book> {
-        self.state.index.get(symbol).and_then(|i| self.state.symbols[i].book.synced.book())
+        self.symbols.get(symbol).and_then(|i| self.symbols.all[i].book.synced.book())
     }
 
-    /// The level-3 book of `symbol`, if it lives.
+    /// The level-3 book of `symbol`, if it is in sync.
     #[must_use]
-    pub fn orders(&self, symbol: &str) -> Option<&crate::book::synced::Synced<Orders>> {
-        let life = &self.state.symbols[self.state.index.get(symbol)?].orders.synced;
-        life.book().is_some().then_some(life)
+    pub fn orders(&self, symbol: &str) -> Option<&Synced<Orders>> {
+        let synced = &self.symbols.all[self.symbols.get(symbol)?].orders.synced;
+        synced.book().is_some().then_some(synced)
     }
 }
 
-impl State {
-    /// The duties of the clock, if some are due; `next` is the number of the frame to come.
-    #[inline]
-    fn step(&mut self, now: i64, next: u64) {
-        if now >= self.next_step {
-            self.duties(now, next);
-        }
-    }
+/// Patterns of the symbols of single channels.
+pub type ChannelSymbols = std::collections::HashMap<Channel, Vec<String>>;
 
-    fn duties(&mut self, now: i64, next: u64) {
-        self.next_step = now + STEP;
-        if self.last_alive == 0 {
-            self.last_alive = now;
-        }
-        if now - self.last_alive >= SECOND {
-            self.alive(now);
-        }
-        // Books whose last checkpoint is of an earlier hour, a few at a time.
-        let hour = now.div_euclid(HOUR);
-        if hour <= self.checkpointed {
-            return;
-        }
-        let mut written = 0;
-        for _ in 0..self.symbols.len() {
-            if written >= limits::CHECKPOINTS_MAX {
-                return;
-            }
-            self.checkpoint_cursor = (self.checkpoint_cursor + 1) % self.symbols.len();
-            let symbol = &mut self.symbols[self.checkpoint_cursor];
-            self.out.now = self.out.now.max(now);
-            written += usize::from(checkpoint::<Book>(symbol, &mut self.out, hour, next));
-            written += usize::from(checkpoint::<Orders>(symbol, &mut self.out, hour, next));
-        }
-        self.checkpointed = hour;
+/// What the clock calls for; `next` is the number of the frame to come.
+fn duties(symbols: &mut Symbols, books: &mut Books, out: &mut Output, now: i64, next: u64) {
+    if out.last_alive == 0 {
+        out.last_alive = now;
     }
+    if now - out.last_alive >= SECOND {
+        out.alive(now);
+    }
+    books.checkpoints(symbols, out, now, next);
+}
 
-    fn handle(&mut self, options: &Options, message: &Message<'_>, entries: Entries<'_, '_>) {
-        match message {
-            Message::Book(kind, data) => self.books::<Book>(options, *kind, data.taken(), entries.levels),
-            Message::Level3(kind, data) => self.books::<Orders>(options, *kind, data.taken(), entries.orders),
-            Message::Trade(kind, data) => {
-                self.out.count("trade");
-                for (i, trade) in &data.taken {
-                    self.trade(options, *kind, trade, *i);
-                }
-            }
-            Message::Ticker(kind, data) => {
-                self.out.count("ticker");
-                for (i, ticker) in &data.taken {
-                    self.ticker(options, *kind, ticker, *i);
-                }
-            }
-            Message::Ohlc(kind, time, data) => {
-                self.out.count("ohlc");
-                for (i, ohlc) in &data.taken {
-                    self.ohlc(options, *kind, *time, ohlc, *i);
-                }
-            }
-            Message::Instrument(kind, assets, pairs) => {
-                self.out.count("instrument");
-                for (i, asset) in &assets.taken {
-                    self.asset(asset, *i);
-                }
-                for (i, pair) in &pairs.taken {
-                    if self.index.get(&*pair.symbol).is_some() || self.add(&pair.symbol).is_some() {
-                        pair_row(&mut self.out, &pair.symbol, pair, Origin::Instrument, *i);
-                        self.pair(options, pair);
-                    }
-                }
-                if *kind == Kind::Snapshot {
-                    self.instrument = SubscriptionState::Active;
-                    // What an earlier session slot and the exchange no longer lists.
-                    for name in std::mem::take(&mut self.missing) {
-                        let row = LedgerRow {
-                            detail: Some(detail("reason", "no longer listed after a reconnect")),
-                            ..self.out.ledger_row(LedgerKind::Delisted, None, &name)
-                        };
-                        self.out.add_ledger_row(row);
-                    }
-                }
-            }
-            Message::Status(data) => {
-                self.out.count("status");
-                for (i, status) in &data.taken {
-                    self.status(status, *i);
-                }
-            }
-            Message::Heartbeat => self.out.count("heartbeat"),
-            Message::Reply(reply) => {
-                self.out.count(if reply.method == "pong" { "pong" } else { "reply" });
-                self.reply(options, reply);
-            }
-            Message::Other(channel) => self.out.count(channel),
+/// Hands a message to the part that it is for.
+fn handle(
+    options: &Options,
+    (symbols, subscriptions, books, pairs): (&mut Symbols, &mut Subscriptions, &mut Books, &mut Pairs),
+    out: &mut Output,
+    system: &mut Option<String>,
+    (message, entries): (&Message<'_>, Entries<'_, '_>),
+) {
+    match message {
+        Message::Book(kind, data) => {
+            books.messages::<Book>(options, symbols, subscriptions, out, (*kind, data.taken(), entries.levels));
         }
-        self.refuse_items(options, message);
+        Message::Level3(kind, data) => {
+            books.messages::<Orders>(options, symbols, subscriptions, out, (*kind, data.taken(), entries.orders));
+        }
+        Message::Trade(kind, data) => {
+            out.count("trade");
+            for (i, trade) in &data.taken {
+                feeds::trade(options, symbols, subscriptions, out, (*kind, trade, *i));
+            }
+        }
+        Message::Ticker(kind, data) => {
+            out.count("ticker");
+            for (i, ticker) in &data.taken {
+                feeds::ticker(options, symbols, subscriptions, out, (*kind, ticker, *i));
+            }
+        }
+        Message::Ohlc(kind, time, data) => {
+            out.count("ohlc");
+            for (i, ohlc) in &data.taken {
+                feeds::ohlc(options, symbols, subscriptions, out, (*kind, *time, ohlc, *i));
+            }
+        }
+        Message::Instrument(kind, assets, listed) => {
+            out.count("instrument");
+            for (i, asset) in &assets.taken {
+                pairs::asset(out, asset, *i);
+            }
+            for (i, pair) in &listed.taken {
+                pairs.listed(options, symbols, subscriptions, out, (pair, *i));
+            }
+            if *kind == Kind::Snapshot {
+                subscriptions.instrument_came();
+                pairs.complete(out);
+            }
+        }
+        Message::Status(data) => {
+            out.count("status");
+            for (i, status) in &data.taken {
+                *system = Some(feeds::status(out, status, *i));
+            }
+        }
+        Message::Heartbeat => out.count("heartbeat"),
+        Message::Reply(reply) => {
+            out.count(if reply.method == "pong" { "pong" } else { "reply" });
+            subscriptions.reply(options, symbols, out, reply);
+        }
+        Message::Other(channel) => out.count(channel),
+    }
+    for effect in refused::items(symbols, out, message) {
+        subscriptions.follow(options, symbols, out, effect);
     }
 }

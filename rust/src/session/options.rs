@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use crate::instrument::matches;
 use crate::table::schema::Table;
 
 /// The channels that are subscribed symbol by symbol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Channel {
     /// Level-2 books.
     Book,
@@ -64,6 +65,8 @@ pub struct Options {
     pub symbols: Vec<String>,
     /// Patterns of symbols to leave out.
     pub exclude: Vec<String>,
+    /// Patterns of the symbols of one channel, a subset of `symbols`. A channel that is not named has all of them.
+    pub channel_symbols: HashMap<Channel, Vec<String>>,
     /// Book depth; where observing, the depth in force if no ack tells it.
     pub depth: Option<u16>,
     /// The same of level 3.
@@ -78,8 +81,12 @@ pub struct Options {
     pub tokenised: bool,
     /// Subscribe the instrument channel; otherwise pairs are imported from another session.
     pub instrument: bool,
-    /// Ask for nothing; take what comes.
+    /// Request nothing; take what comes.
     pub passive: bool,
+    /// Make rows, for [`super::Session::drain`]. [`super::Session::collect`] changes it.
+    pub rows: bool,
+    /// Keep ledger rows, for [`super::Session::take_ledger`]. [`super::Session::collect`] changes it.
+    pub ledger: bool,
 }
 
 impl Default for Options {
@@ -88,6 +95,7 @@ impl Default for Options {
             channels: vec![Channel::Book, Channel::Trade, Channel::Ticker],
             symbols: vec!["*".into()],
             exclude: Vec::new(),
+            channel_symbols: HashMap::new(),
             depth: None,
             level3_depth: None,
             interval: 1,
@@ -96,7 +104,25 @@ impl Default for Options {
             tokenised: false,
             instrument: true,
             passive: false,
+            rows: true,
+            ledger: true,
         }
+    }
+}
+
+impl Options {
+    /// Whether the patterns select a symbol.
+    pub(super) fn selects(&self, symbol: &str) -> bool {
+        let any = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, symbol));
+        any(&self.symbols) && !any(&self.exclude)
+    }
+
+    /// Whether they select it for a channel, which has to be one of the channels to subscribe.
+    pub(super) fn selects_for(&self, channel: Channel, symbol: &str) -> bool {
+        let patterns = self.channel_symbols.get(&channel);
+        self.channels.contains(&channel)
+            && self.selects(symbol)
+            && patterns.is_none_or(|patterns| patterns.iter().any(|pattern| matches(pattern, symbol)))
     }
 }
 

@@ -1,11 +1,16 @@
-//! What a session gives out: rows, ledger rows and counters.
+//! What a session gives out: rows, ledger rows, events and counters. Rows, ledger rows and events are made only if
+//! they are wanted, so that nothing piles up that nobody takes.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::sync::Arc;
 
+use super::events::{Event, EventKind, EventSet, GapEvent, Received};
 use super::options::Channel;
 use crate::book::synced::BookMeta;
 use crate::decimal::Decimal;
+use crate::error::Error;
 use crate::instrument::{Origin, Pair};
 use crate::limits;
 use crate::table::book_rows::{BookRows, LevelColumns, MessageRows, OrderColumns};
@@ -13,7 +18,7 @@ use crate::table::ledger::LedgerKind;
 use crate::table::rows::{Cell, Place, Rows, word};
 use crate::table::schema::Table;
 use crate::wire::json::write_text;
-use crate::wire::message::{Kind, Side};
+use crate::wire::message::{Kind, Refused, Side};
 use crate::wire::secret::Secret;
 
 /// A row of the ledger, for the caller.
@@ -44,6 +49,33 @@ impl LedgerRow {
         let (channel, symbol, ts_from, ts_to, count, detail) = (None, None, None, None, None, None);
         Self { kind, channel, symbol, ts_recv, ts_from, ts_to, count, detail }
     }
+
+    /// The same with facts, a JSON object.
+    #[must_use]
+    pub fn detail(self, detail: String) -> Self {
+        Self { detail: Some(detail), ..self }
+    }
+
+    /// The same with a reason.
+    #[must_use]
+    pub fn reason(self, reason: &str) -> Self {
+        self.detail(detail("reason", reason))
+    }
+
+    /// The same with how many it is about.
+    #[must_use]
+    pub const fn count(mut self, count: u64) -> Self {
+        self.count = Some(count);
+        self
+    }
+
+    /// The same with the time that it is about, ns.
+    #[must_use]
+    pub const fn span(mut self, ts_from: Option<i64>, ts_to: Option<i64>) -> Self {
+        self.ts_from = ts_from;
+        self.ts_to = ts_to;
+        self
+    }
 }
 
 /// Messages with a checksum.
@@ -68,7 +100,7 @@ pub struct Counts {
     pub book: Checked,
     /// Messages of level 3.
     pub level3: Checked,
-    /// Messages of both outside the life of a book, or without a checksum.
+    /// Messages of both for a book that was out of sync, or without a checksum.
     pub unchecked: u64,
     /// Frames or messages refused.
     pub errors: u64,
@@ -84,32 +116,82 @@ pub struct Counts {
     pub unknown_fields: u64,
 }
 
-/// Rows, events and counters: all that goes out.
+/// All that goes out.
 #[derive(Debug)]
 pub(super) struct Output {
-    /// Rows of all tables but the two of book messages.
+    /// Whether rows are made.
+    pub(super) rows_wanted: bool,
+    /// Whether ledger rows are kept for the caller.
+    pub(super) ledger_wanted: bool,
+    /// Events that are made.
+    pub(super) events_wanted: EventSet,
+    /// Rows of all tables except the two of book messages.
     pub(super) tables: Vec<Rows>,
     pub(super) book: BookRows<LevelColumns>,
     pub(super) orders: BookRows<OrderColumns>,
     pub(super) ledger: VecDeque<LedgerRow>,
+    pub(super) events: Vec<Event>,
     pub(super) counts: Counts,
     /// Rows since the last `alive` row.
-    pub(super) rows_since_alive: [u64; Table::ALL.len()],
+    rows_since_alive: [u64; Table::ALL.len()],
     /// Number of the frame being taken, or of the last one.
     pub(super) message: Option<u64>,
     /// Place of the last channel in the counts of messages.
-    pub(super) last_counted: usize,
+    last_counted: usize,
     /// Running number of ledger rows.
-    pub(super) entry: u32,
-    /// Tokens that must not be seen in anything that goes out, but for requests.
+    entry: u32,
+    /// Tokens that must not be seen in anything that goes out, except requests.
     pub(super) secrets: VecDeque<Secret>,
+    /// The latest time that was told, ns.
     pub(super) now: i64,
+    /// Receive time of the latest frame; 0 before the first.
+    pub(super) last_received: i64,
+    /// Time of the last `alive` row; 0 before the first step of the clock.
+    pub(super) last_alive: i64,
+    /// The first message that no `alive` row counts.
+    alive_message: u64,
+    /// The session before, and when its last frame came, while its gap is not told for all channels.
+    pub(super) before: Option<(String, Option<i64>)>,
+    /// Channels whose gap is still to be told.
+    pub(super) gaps_to_tell: Vec<Channel>,
+    /// Ledger rows of this second for what was refused, and what was refused without one.
+    error_rows: u32,
+    errors_without_row: u64,
 }
 
 impl Output {
+    pub(super) fn new(rows_wanted: bool, ledger_wanted: bool) -> Self {
+        Self {
+            rows_wanted,
+            ledger_wanted,
+            events_wanted: EventSet::NONE,
+            tables: Table::ALL.into_iter().map(Rows::new).collect(),
+            book: BookRows::default(),
+            orders: BookRows::default(),
+            ledger: VecDeque::new(),
+            events: Vec::new(),
+            counts: Counts::default(),
+            rows_since_alive: [0; Table::ALL.len()],
+            message: None,
+            last_counted: 0,
+            entry: 0,
+            secrets: VecDeque::new(),
+            now: 0,
+            last_received: 0,
+            last_alive: 0,
+            alive_message: 0,
+            before: None,
+            gaps_to_tell: Vec::new(),
+            error_rows: 0,
+            errors_without_row: 0,
+        }
+    }
+
     pub(super) fn row<const N: usize>(&mut self, table: Table, place: &Place<'_>, cells: [Cell<'_>; N]) {
-        self.tables[table as usize].push(place, cells);
-        self.count_rows(table, 1);
+        if self.rows_wanted {
+            self.tables[table as usize].push(place, cells);
+            self.count_rows(table, 1);
+        }
     }
 
     /// Counts rows that were collected.
@@ -120,8 +202,36 @@ impl Output {
 
     /// A row that `alive` does not count: the rows of a checkpoint stand for others.
     pub(super) fn uncounted_row<const N: usize>(&mut self, table: Table, place: &Place<'_>, cells: [Cell<'_>; N]) {
-        self.tables[table as usize].push(place, cells);
-        self.counts.rows[table as usize] += 1;
+        if self.rows_wanted {
+            self.tables[table as usize].push(place, cells);
+            self.counts.rows[table as usize] += 1;
+        }
+    }
+
+    /// Whether events of a kind are made.
+    #[inline]
+    pub(super) fn wants(&self, kind: EventKind) -> bool {
+        self.events_wanted.has(kind)
+    }
+
+    /// The message being taken, for an event.
+    pub(super) fn received(&self, symbol: &Arc<str>, ts_event: Option<i64>) -> Received {
+        Received { symbol: symbol.clone(), message: self.message.unwrap_or(0), ts_recv: self.now, ts_event }
+    }
+
+    /// Data of a symbol is known again after `ts_from`.
+    pub(super) fn gap_event(
+        &mut self,
+        symbol: &Arc<str>,
+        channel: Channel,
+        ts_from: Option<i64>,
+        trade_ids: Option<(i64, i64)>,
+        reason: &'static str,
+    ) {
+        if self.wants(EventKind::Gap) {
+            let received = self.received(symbol, None);
+            self.events.push(Event::Gap(GapEvent { received, channel, trade_ids, ts_from, ts_to: self.now, reason }));
+        }
     }
 
     pub(super) fn place<'a>(&self, entry: usize, ts_event: Option<i64>, symbol: Option<&'a str>) -> Place<'a> {
@@ -169,7 +279,7 @@ impl Output {
         }
     }
 
-    /// Writes a row of the ledger and keeps it as an row.
+    /// Writes a row of the ledger and keeps it for the caller.
     pub(super) fn add_ledger_row(&mut self, mut row: LedgerRow) {
         if let Some(detail) = &mut row.detail {
             // The caller's words may quote the exchange: the reason of a goodbye.
@@ -197,7 +307,7 @@ impl Output {
         if matches!(row.kind, LedgerKind::Gap | LedgerKind::TradeGap) {
             self.counts.gaps += 1;
         }
-        if row.kind != LedgerKind::Alive && self.ledger.len() < limits::EVENTS_MAX {
+        if self.ledger_wanted && row.kind != LedgerKind::Alive && self.ledger.len() < limits::EVENTS_MAX {
             self.ledger.push_back(row);
         }
     }
@@ -221,9 +331,108 @@ impl Output {
 
     pub(super) fn precision_row(&mut self, name: &str, (price, qty, origin): (u8, u8, Origin)) {
         let detail = format!("{{\"price\":{price},\"qty\":{qty},\"origin\":\"{}\"}}", origin.word());
-        let row = LedgerRow { detail: Some(detail), ..self.ledger_row(LedgerKind::Precision, None, name) };
-        self.add_ledger_row(row);
+        self.add_ledger_row(self.ledger_row(LedgerKind::Precision, None, name).detail(detail));
     }
+
+    /// Counts a refused frame or message; the ledger gets the first few of each second with an excerpt. `book`: the
+    /// symbol and the channel of the book that is out of sync because of it.
+    pub(super) fn refuse(&mut self, error: &Error, book: Option<(&str, Channel)>, frame: &[u8]) {
+        self.counts.errors += 1;
+        // A row after which a book is out of sync is always written: the verifier goes by it.
+        if self.error_rows >= limits::ERROR_ROWS_MAX && book.is_none() {
+            self.errors_without_row += 1;
+            return;
+        }
+        self.error_rows += 1;
+        let mut facts = detail("error", &error.to_string());
+        if !frame.is_empty() {
+            facts.pop();
+            facts.push_str(",\"excerpt\":");
+            let excerpt = &frame[..frame.len().min(limits::EXCERPT_MAX)];
+            write_text(&String::from_utf8_lossy(excerpt), &mut facts);
+            // Writing to a String cannot fail.
+            let _ = write!(facts, ",\"bytes\":{}}}", frame.len());
+        }
+        let kind = error_kind(error);
+        let (name, channel) = book.map_or(("", None), |(name, channel)| (name, Some(channel)));
+        self.add_ledger_row(self.ledger_row(kind, channel, name).count(1).detail(facts));
+    }
+
+    /// Counts an item of a message that could not be read; the ledger names it.
+    pub(super) fn refuse_item(&mut self, channel: &'static str, refused: &Refused) {
+        self.counts.errors += 1;
+        if self.error_rows >= limits::ERROR_ROWS_MAX {
+            self.errors_without_row += 1;
+            return;
+        }
+        self.error_rows += 1;
+        let Refused { array, index, symbol, field, error, excerpt } = refused;
+        let mut facts = detail("error", &error.to_string());
+        facts.pop();
+        // Writing to a String cannot fail.
+        let _ = write!(facts, ",\"field\":\"{field}\",\"array\":\"{array}\",\"index\":{index},\"excerpt\":");
+        write_text(excerpt, &mut facts);
+        // A row of a book channel that names a symbol ends its book. This book is only in doubt, which is a row of its own.
+        let ends_book = matches!(channel, "book" | "level3");
+        if let (true, Some(symbol)) = (ends_book, symbol) {
+            facts.push_str(",\"symbol\":");
+            write_text(symbol, &mut facts);
+        }
+        facts.push('}');
+        let symbol = symbol.as_deref().filter(|_| !ends_book).unwrap_or_default();
+        let row = self.ledger_row(error_kind(error), None, symbol).count(1).detail(facts);
+        self.add_ledger_row(LedgerRow { channel: Some(channel.into()), ..row });
+    }
+
+    /// Counts items that could not be read and are not named.
+    pub(super) fn refuse_unnamed(&mut self, items: u64) {
+        self.counts.errors += items;
+        self.errors_without_row += items;
+    }
+
+    /// Data of a channel comes, or is not to come any more: from the last frame of the session before until now nothing of
+    /// the channel was known.
+    pub(super) fn close_gap(&mut self, channel: Channel) {
+        let Some(at) = self.gaps_to_tell.iter().position(|other| *other == channel) else { return };
+        self.gaps_to_tell.swap_remove(at);
+        let Some((previous, since)) = &self.before else { return };
+        let mut facts = detail("reason", "not connected");
+        facts.pop();
+        facts.push_str(",\"previous\":");
+        write_text(previous, &mut facts);
+        facts.push('}');
+        let row = self.ledger_row(LedgerKind::Gap, Some(channel), "").span(*since, Some(self.now));
+        self.add_ledger_row(row.detail(facts));
+    }
+
+    /// Says how far the recording has come, and how many rows each table got since the last time.
+    pub(super) fn alive(&mut self, now: i64) {
+        if self.errors_without_row > 0 {
+            let row = LedgerRow::new(LedgerKind::DecodeError, now).count(self.errors_without_row);
+            self.add_ledger_row(row);
+        }
+        self.error_rows = 0;
+        self.errors_without_row = 0;
+        let mut facts = String::from("{\"rows\":{");
+        for (table, rows) in Table::ALL.into_iter().zip(std::mem::take(&mut self.rows_since_alive)) {
+            if rows > 0 {
+                let comma = if facts.ends_with('{') { "" } else { "," };
+                // Writing to a String cannot fail.
+                let _ = write!(facts, "{comma}\"{}\":{rows}", table.name());
+            }
+        }
+        facts.push_str("}}");
+        let next = self.message.map_or(0, |message| message + 1);
+        let row = LedgerRow::new(LedgerKind::Alive, now).span(Some(self.last_alive), Some(now));
+        self.add_ledger_row(row.count(next - self.alive_message).detail(facts));
+        self.alive_message = next;
+        self.last_alive = now;
+    }
+}
+
+/// The kind of the ledger row about bytes that were refused.
+const fn error_kind(error: &Error) -> LedgerKind {
+    if matches!(error, Error::Limit { .. }) { LedgerKind::Limit } else { LedgerKind::DecodeError }
 }
 
 /// A JSON object of one text.

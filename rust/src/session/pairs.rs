@@ -1,125 +1,178 @@
 //! Pairs and assets of the instrument channel, and which of them a session subscribes.
 
+use std::sync::Arc;
+
 use super::options::{Channel, Options};
-use super::output::{LedgerRow, column, detail};
-use super::state::State;
-use super::symbols::SubscriptionState;
+use super::output::{Output, column, pair_row};
+use super::subscriptions::Subscriptions;
+use super::symbols::{Effect, SubscriptionState, Symbols};
 use crate::error::Error;
-use crate::instrument::{Asset, Origin, Pair, matches};
+use crate::instrument::{Asset, Origin, Pair};
 use crate::limits;
 use crate::table::ledger::LedgerKind;
 use crate::table::rows::Cell;
 use crate::table::schema::Table;
 
-impl State {
-    pub(super) fn asset(&mut self, asset: &Asset, entry: usize) {
-        let place = self.out.place(entry, None, None);
-        let cells = [
-            Cell::Text(&asset.id),
-            Cell::Text(&asset.status),
-            Cell::of(asset.precision, Cell::U8),
-            Cell::of(asset.precision_display, Cell::U8),
-            Cell::of(asset.borrowable, Cell::Bool),
-            column(asset.collateral_value),
-            column(asset.margin_rate),
-            Cell::of(asset.class.as_deref(), Cell::Text),
-            Cell::text_or_null(&asset.extra),
-        ];
-        self.out.row(Table::Assets, &place, cells);
+/// Why a book is subscribed again whose pair has other decimals now.
+const PRECISION_CHANGED: &str = "precision changed";
+
+/// The pairs that a session has to know of beyond its symbols.
+#[derive(Debug, Default)]
+pub(super) struct Pairs {
+    /// Pairs that an earlier session followed and this one has not seen yet.
+    missing: Vec<Arc<str>>,
+}
+
+impl Pairs {
+    /// Takes over what an earlier session followed.
+    pub(super) fn go_on_after(&mut self, before: &Self, symbols: &Symbols) {
+        let selected = symbols.all.iter().filter(|symbol| symbol.selected).map(|symbol| symbol.name.clone());
+        self.missing = selected.chain(before.missing.iter().cloned()).collect();
+    }
+
+    /// The instrument snapshot is complete: what an earlier session followed and the exchange no longer lists is gone.
+    pub(super) fn complete(&mut self, out: &mut Output) {
+        for name in self.missing.drain(..) {
+            let row = out.ledger_row(LedgerKind::Delisted, None, &name);
+            out.add_ledger_row(row.reason("no longer listed after a reconnect"));
+        }
+    }
+
+    /// A pair of an instrument message, where it is the one at `entry`.
+    pub(super) fn listed(
+        &mut self,
+        options: &Options,
+        symbols: &mut Symbols,
+        subscriptions: &mut Subscriptions,
+        out: &mut Output,
+        (pair, entry): (&Pair, usize),
+    ) {
+        if let Some(i) = symbols.get_or_add(&pair.symbol, out) {
+            pair_row(out, &pair.symbol, pair, Origin::Instrument, entry);
+            self.pair(options, symbols, subscriptions, out, (i, pair));
+        }
     }
 
     /// A pair, new or changed.
-    pub(super) fn pair(&mut self, options: &Options, pair: &Pair) {
-        let found = self.index.get(&*pair.symbol);
-        let Some(i) = found.or_else(|| self.add(&pair.symbol)) else { return };
-        let now = self.out.now;
-        let first = self.instrument != SubscriptionState::Active;
-        let symbol = &mut self.symbols[i];
+    pub(super) fn pair(
+        &mut self,
+        options: &Options,
+        symbols: &mut Symbols,
+        subscriptions: &mut Subscriptions,
+        out: &mut Output,
+        (i, pair): (usize, &Pair),
+    ) {
+        let now = out.now;
+        let first = !subscriptions.instrument.delivers();
+        let symbol = &mut symbols.all[i];
         let known_before = symbol.pair.is_some();
         let precision = (pair.price_precision, pair.qty_precision, Origin::Instrument);
-        let precision_changed = symbol.precision.is_some_and(|p| p != precision);
-        let status_changed = symbol.pair.as_ref().is_some_and(|p| p.status != pair.status);
+        let precision_changed = symbol.precision.is_some_and(|known| known != precision);
+        let status_changed = symbol.pair.as_ref().is_some_and(|known| known.status != pair.status);
         symbol.pair = Some(pair.clone());
-        let holdable = pair.price_precision <= limits::SCALE && pair.qty_precision <= limits::SCALE;
+        symbols.pairs += usize::from(!known_before);
         symbol.precision = Some(precision);
         let name = symbol.name.clone();
         if precision_changed {
             // What was refused for its digits may be held now.
             (symbol.book.refusals, symbol.orders.refusals) = (0, 0);
-            // What Kraken does to a live book at that moment is not documented: it is left and asked for again.
-            self.out.precision_row(&name, precision);
+            out.precision_row(&name, precision);
+            // What Kraken does to a book at that moment is not documented: it is subscribed again.
             for channel in [Channel::Book, Channel::Level3] {
-                if self.symbols[i].subscriptions[channel as usize].state == SubscriptionState::Active {
-                    self.resync(options, i, channel, "precision changed");
-                    let row = LedgerRow {
-                        detail: Some(detail("reason", "precision changed")),
-                        ..self.out.ledger_row(LedgerKind::Gap, Some(channel), &name)
-                    };
-                    self.out.add_ledger_row(row);
+                if symbols.all[i].subscription(channel).state.delivers() {
+                    symbols.end(i, channel, now, PRECISION_CHANGED);
+                    out.add_ledger_row(out.ledger_row(LedgerKind::Gap, Some(channel), &name).reason(PRECISION_CHANGED));
+                    subscriptions.follow(options, symbols, out, (i, channel, Effect::Resync(PRECISION_CHANGED)));
                 }
             }
         }
-        if options.passive {
-            return;
-        }
-        let chosen = options.symbols.iter().any(|pattern| matches(pattern, &name))
-            && !options.exclude.iter().any(|pattern| matches(pattern, &name));
-        if !chosen {
+        if options.passive || !options.selects(&name) {
             return;
         }
         self.missing.retain(|missing| *missing != name);
-        let symbol = &mut self.symbols[i];
         if pair.status == "delisted" {
-            let live = symbol
-                .subscriptions
-                .iter()
-                .any(|s| !matches!(s.state, SubscriptionState::Off | SubscriptionState::Removed));
-            for subscription in &mut symbol.subscriptions {
-                if subscription.state != SubscriptionState::Off {
-                    subscription.state = SubscriptionState::Removed;
-                }
-            }
-            symbol.book.end();
-            symbol.orders.end();
-            if live || (symbol.selected && status_changed) {
-                let row = self.out.ledger_row(LedgerKind::Delisted, None, &name);
-                self.out.add_ledger_row(row);
+            let followed = remove(symbols, subscriptions, now, i, "delisted");
+            if followed || (symbols.all[i].selected && status_changed) {
+                out.add_ledger_row(out.ledger_row(LedgerKind::Delisted, None, &name));
             }
             return;
         }
-        if !holdable {
-            for subscription in &mut symbol.subscriptions {
-                if subscription.state != SubscriptionState::Off {
-                    subscription.state = SubscriptionState::Removed;
-                }
-            }
-            symbol.book.end();
-            symbol.orders.end();
-            let error = Error::Limit {
-                what: "SCALE",
-                limit: limits::SCALE.into(),
-                found: pair.price_precision.max(pair.qty_precision).into(),
-            };
-            let row = LedgerRow {
-                detail: Some(detail("reason", &error.to_string())),
-                ..self.out.ledger_row(LedgerKind::Gone, None, &name)
-            };
-            self.out.add_ledger_row(row);
+        let decimals = pair.price_precision.max(pair.qty_precision);
+        if decimals > limits::SCALE {
+            remove(symbols, subscriptions, now, i, "its numbers cannot be held");
+            let error = Error::Limit { what: "SCALE", limit: limits::SCALE.into(), found: decimals.into() };
+            out.add_ledger_row(out.ledger_row(LedgerKind::Gone, None, &name).reason(&error.to_string()));
             return;
         }
-        symbol.selected = true;
+        select(symbols, i);
         if !first && !known_before {
-            let row = self.out.ledger_row(LedgerKind::Listed, None, &name);
-            self.out.add_ledger_row(row);
+            out.add_ledger_row(out.ledger_row(LedgerKind::Listed, None, &name));
         }
-        for &channel in &options.channels {
-            let subscription = &mut self.symbols[i].subscriptions[channel as usize];
-            let changed = status_changed || precision_changed;
-            let again =
-                matches!(subscription.state, SubscriptionState::Rejected | SubscriptionState::Removed) && changed;
-            if subscription.state == SubscriptionState::Off || again {
-                subscription.state = SubscriptionState::Pending(now);
+        if status_changed || precision_changed {
+            for channel in Channel::ALL {
+                let state = symbols.all[i].subscription(channel).state;
+                if matches!(state, SubscriptionState::Rejected | SubscriptionState::Removed) {
+                    subscriptions.set(symbols, i, channel, SubscriptionState::Pending(now), "");
+                }
             }
+        }
+        subscriptions.want(options, symbols, now, i);
+    }
+}
+
+/// Counts a symbol among the selected ones.
+fn select(symbols: &mut Symbols, i: usize) {
+    if !std::mem::replace(&mut symbols.all[i].selected, true) {
+        symbols.selected += 1;
+    }
+}
+
+/// A symbol delivers no more; says whether anything of it was subscribed.
+fn remove(symbols: &mut Symbols, subscriptions: &mut Subscriptions, now: i64, i: usize, reason: &'static str) -> bool {
+    let mut followed = false;
+    for channel in Channel::ALL {
+        symbols.end(i, channel, now, reason);
+        let state = symbols.all[i].subscription(channel).state;
+        if state != SubscriptionState::Off {
+            followed |= state != SubscriptionState::Removed;
+            subscriptions.set(symbols, i, channel, SubscriptionState::Removed, reason);
         }
     }
+    followed
+}
+
+/// The patterns are others now: symbols that they select are to be subscribed, those that they do not to be unsubscribed.
+pub(super) fn select_anew(options: &Options, symbols: &mut Symbols, subscriptions: &mut Subscriptions, now: i64) {
+    for i in 0..symbols.all.len() {
+        let symbol = &symbols.all[i];
+        let tradable = symbol.pair.as_ref().is_some_and(|pair| {
+            pair.status != "delisted" && pair.price_precision.max(pair.qty_precision) <= limits::SCALE
+        });
+        subscriptions.unwant(options, symbols, now, i);
+        if !options.selects(&symbols.all[i].name) {
+            if std::mem::take(&mut symbols.all[i].selected) {
+                symbols.selected -= 1;
+            }
+        } else if tradable {
+            select(symbols, i);
+            subscriptions.want(options, symbols, now, i);
+        }
+    }
+}
+
+/// One asset of an instrument message.
+pub(super) fn asset(out: &mut Output, asset: &Asset, entry: usize) {
+    let place = out.place(entry, None, None);
+    let cells = [
+        Cell::Text(&asset.id),
+        Cell::Text(&asset.status),
+        Cell::of(asset.precision, Cell::U8),
+        Cell::of(asset.precision_display, Cell::U8),
+        Cell::of(asset.borrowable, Cell::Bool),
+        column(asset.collateral_value),
+        column(asset.margin_rate),
+        Cell::of(asset.class.as_deref(), Cell::Text),
+        Cell::text_or_null(&asset.extra),
+    ];
+    out.row(Table::Assets, &place, cells);
 }

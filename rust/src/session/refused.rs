@@ -1,70 +1,43 @@
 //! Items of a message that could not be read: a ledger row names each of them, the others were taken.
 
-use std::fmt::Write as _;
-
-use super::options::{Channel, Options};
-use super::output::{LedgerRow, detail};
-use super::state::{State, ledger_kind};
+use super::books::{doubt, doubt_all};
+use super::options::Channel;
+use super::output::Output;
+use super::symbols::{Effect, Symbols};
 use crate::book::level2::Book;
 use crate::book::level3::Orders;
-use crate::limits;
-use crate::wire::json::write_text;
 use crate::wire::message::{Message, Refused};
 
-impl State {
-    /// Counts the items of `message` that could not be read, and names them in the ledger.
-    pub(super) fn refuse_items(&mut self, options: &Options, message: &Message<'_>) {
-        let more = message.each_refused(|channel, refused| {
-            self.refuse_item(channel, refused);
-            match channel {
-                "book" => self.doubt_item(options, Channel::Book, refused),
-                "level3" => self.doubt_item(options, Channel::Level3, refused),
-                _ => {}
-            }
-        });
-        self.out.counts.errors += more;
-        self.errors_unsaid += more;
-    }
+const UNREADABLE: &str = "a message that could not be read";
 
-    fn refuse_item(&mut self, channel: &'static str, refused: &Refused) {
-        self.out.counts.errors += 1;
-        if self.error_rows >= limits::ERROR_ROWS_MAX {
-            self.errors_unsaid += 1;
-            return;
+/// Counts the items of `message` that could not be read, and names them in the ledger. Returns what follows for books.
+pub(super) fn items(symbols: &mut Symbols, out: &mut Output, message: &Message<'_>) -> Vec<(usize, Channel, Effect)> {
+    let mut effects = Vec::new();
+    let more = message.each_refused(|channel, refused| {
+        out.refuse_item(channel, refused);
+        match channel {
+            "book" => effects.extend(doubted(symbols, out, Channel::Book, refused)),
+            "level3" => effects.extend(doubted(symbols, out, Channel::Level3, refused)),
+            _ => {}
         }
-        self.error_rows += 1;
-        let Refused { array, index, symbol, field, error, excerpt } = refused;
-        let mut facts = detail("error", &error.to_string());
-        facts.pop();
-        // Writing to a String cannot fail.
-        let _ = write!(facts, ",\"field\":\"{field}\",\"array\":\"{array}\",\"index\":{index},\"excerpt\":");
-        write_text(excerpt, &mut facts);
-        // A row of a book channel that names a symbol ends its book. This book is only in doubt, which is a row of its own.
-        let ends_book = matches!(channel, "book" | "level3");
-        if let (true, Some(symbol)) = (ends_book, symbol) {
-            facts.push_str(",\"symbol\":");
-            write_text(symbol, &mut facts);
-        }
-        facts.push('}');
-        let kind = ledger_kind(error);
-        let symbol = symbol.as_deref().filter(|_| !ends_book).unwrap_or_default();
-        let row = LedgerRow {
-            channel: Some(channel.into()),
-            count: Some(1),
-            detail: Some(facts),
-            ..self.out.ledger_row(kind, None, symbol)
-        };
-        self.out.add_ledger_row(row);
-    }
+    });
+    out.refuse_unnamed(more);
+    effects
+}
 
-    /// The item may have changed the book of its symbol, or any book if its symbol cannot be read.
-    fn doubt_item(&mut self, options: &Options, channel: Channel, refused: &Refused) {
-        let what = "a message that could not be read";
-        let Some(symbol) = refused.symbol.as_deref() else { return self.doubt_all(options, what) };
-        match (self.index.get(symbol), channel) {
-            (Some(i), Channel::Book) => self.doubt::<Book>(options, i, what, 1),
-            (Some(i), _) => self.doubt::<Orders>(options, i, what, 1),
-            (None, _) => {}
-        }
-    }
+/// The item may have changed the book of its symbol, or any book if its symbol cannot be read.
+fn doubted(
+    symbols: &mut Symbols,
+    out: &mut Output,
+    channel: Channel,
+    refused: &Refused,
+) -> Vec<(usize, Channel, Effect)> {
+    let Some(symbol) = refused.symbol.as_deref() else { return doubt_all(symbols, out, UNREADABLE) };
+    let Some(i) = symbols.get(symbol) else { return Vec::new() };
+    let symbol = &mut symbols.all[i];
+    let effect = match channel {
+        Channel::Book => doubt::<Book>(symbol, out, UNREADABLE, 1),
+        _ => doubt::<Orders>(symbol, out, UNREADABLE, 1),
+    };
+    vec![(i, channel, effect)]
 }

@@ -1,0 +1,98 @@
+"""Coverage: from when to when a channel of a symbol is known, and why it ended.
+
+It follows from the ledger. A book is covered from its snapshot, other channels from their acknowledgement, to the first
+row that ends them: unsubscribed, a wrong checksum, a gap, the end of the session. Where a connection was dead before
+that was noticed, coverage ends with the last message that came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import polars as pl
+
+from krakpot.lake import lock
+from krakpot.lake.folder import View
+from krakpot.lake.format import BOOK_KINDS
+from krakpot.lake.ledger import ALIVE_MARGIN, BEGINS, ENDS, REFUSALS, SINCE
+
+BOOKS = tuple(kind.channel for kind in BOOK_KINDS)
+STOPPED, RECORDING, UNFINISHED = "stopped", "recording", "unfinished"
+"""Reasons that are not ledger kinds: the session ended as planned, is being recorded, or ended without a word."""
+TIMES = pl.Datetime("ns", "UTC")
+SCHEMA = pl.Schema(
+    {
+        "channel": pl.String(),
+        "symbol": pl.String(),
+        "ts_from": TIMES,
+        "ts_to": TIMES,
+        "reason": pl.String(),
+        "session": pl.String(),
+    }
+)
+
+
+def recorded_sessions(view: View) -> set[str]:
+    """Sessions that are being recorded now: a recorder holds the lock of one of their journals."""
+    found = set()
+    for name in view.journals:
+        try:
+            with lock.locked(name.path, exclusive=False) as obtained:
+                if not obtained:
+                    found.add(name.session)
+        except FileNotFoundError:
+            # Sealed since it was listed. If the session goes on, its next journal was listed too.
+            continue
+    return found
+
+
+def covered(ledger: pl.DataFrame, recorded: Collection[str] = ()) -> pl.DataFrame:
+    """Coverage that follows from rows of the ledger.
+
+    Parameters
+    ----------
+    ledger
+        Columns ``session`` and those of ``ledger.MARKS``, of whole sessions.
+    recorded
+        Sessions that are being recorded (``recorded_sessions``).
+
+    Returns
+    -------
+    DataFrame
+        Columns of ``Lake.coverage``, by channel, symbol and time.
+
+    """
+    rows: list[dict[str, object]] = []
+    ordered = ledger.sort("session", "entry")
+    for (session,), group in ordered.partition_by("session", as_dict=True, maintain_order=True).items():
+        rows += [row | {"session": session} for row in _spans(group, recorded=session in recorded)]
+    plain = {name: pl.Int64() if kind == TIMES else kind for name, kind in SCHEMA.items()}
+    return pl.DataFrame(rows, schema=plain).cast(SCHEMA).sort("channel", "symbol", "ts_from")
+
+
+def _spans(ledger: pl.DataFrame, *, recorded: bool) -> Iterator[dict[str, object]]:
+    """Spans of coverage of one session, from its ledger rows in order."""
+    open_spans: dict[tuple[str, str], int] = {}
+    rows = ledger.with_columns(pl.col("ts_recv", "ts_from").to_physical())
+    last_alive = rows.filter(pl.col("kind") == "alive")["ts_recv"].max()
+    planned = bool((rows["kind"] == "stop").any())
+    marks = rows.filter(pl.col("kind").is_in([*BEGINS.values(), *ENDS]))
+    columns = ("kind", "channel", "symbol", "ts_recv", "ts_from")
+    for kind, channel, symbol, ts, since in marks.select(columns).iter_rows():
+        if channel in BEGINS and kind == BEGINS[channel]:
+            open_spans.setdefault((channel, symbol), ts)
+        elif kind in ENDS:
+            for key in list(open_spans):
+                if (symbol is None or key[1] == symbol) and (channel is None or key[0] == channel):
+                    if kind in REFUSALS and (symbol is None or key[0] not in BOOKS):
+                        continue
+                    begin = open_spans.pop(key)
+                    # ``since`` is the receive time of the last message, which is covered; the end is exclusive.
+                    end = ts if since is None or kind not in SINCE else max(begin, since + 1)
+                    reason = STOPPED if kind == "disconnect" and planned else kind
+                    yield {"channel": key[0], "symbol": key[1], "ts_from": begin, "ts_to": end, "reason": reason}
+    reason = RECORDING if recorded else UNFINISHED
+    for (channel, symbol), begin in open_spans.items():
+        # What a message brought is known at its own time at least.
+        until = max(begin + 1, int(last_alive) + ALIVE_MARGIN if isinstance(last_alive, int) else 0)
+        yield {"channel": channel, "symbol": symbol, "ts_from": begin, "ts_to": until, "reason": reason}
