@@ -92,8 +92,8 @@ def test_a_level3_connection_that_is_cut_comes_back() -> None:
         async with ExchangeServer(Options(pairs=2, rate=500)) as server:
             async with level3_feed(server, {"book": ["*"], "level3": ["*"]}) as feed:
                 ups: list[tuple[str, bool]] = []
-                feed.on("connection", lambda event: ups.append((event.endpoint, event.up)))
                 await feed.wait_ready(60)
+                feed.on("connection", lambda event: ups.append((event.endpoint, event.up)))
                 (client,) = feed._source.level3
                 assert client.connection is not None
                 before = client.session.id

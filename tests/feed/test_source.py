@@ -16,7 +16,7 @@ def test_nothing_is_subscribed_before_the_block_begins() -> None:
             source = feed._source
             assert source.clients == []
             await source.open(feed._stream, feed._new_context(), feed._backoff())
-            assert source.names() == ["BTC/USD", "ETH/USD", "ADA/EUR"]
+            assert source.selection.names == ["BTC/USD", "ETH/USD", "ADA/EUR"]
             assert exchange.client.asked("subscribe", "book") == []
             assert source.ready() is False
             feed._stream.start()
