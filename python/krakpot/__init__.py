@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from krakpot.exchange.server import ExchangeServer as ExchangeServer
     from krakpot.exchange.server import Options as _ExchangeOptions
     from krakpot.feed.feed import Feed as Feed
+    from krakpot.feed.source import FeedCounts as FeedCounts
     from krakpot.lake.format import Part as Part
     from krakpot.lake.lake import Lake as Lake
     from krakpot.lake.sample import BookAt as BookAt
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from krakpot.stream.events import Event as Event
     from krakpot.stream.events import SkippedEvent as SkippedEvent
     from krakpot.stream.events import Subscription as Subscription
+    from krakpot.stream.events import SubscriptionState as SubscriptionState
     from krakpot.stream.orders import LiveOrders as LiveOrders
     from krakpot.stream.orders import QueuedOrder as QueuedOrder
     from krakpot.values import Numbers as Numbers
@@ -78,6 +80,7 @@ _HOMES = {
     ),
     "krakpot.exchange.server": ("ExchangeOptions", "ExchangeServer"),
     "krakpot.feed.feed": ("Feed",),
+    "krakpot.feed.source": ("FeedCounts",),
     "krakpot.lake.format": ("Part",),
     "krakpot.lake.lake": ("Lake",),
     "krakpot.lake.sample": ("BookAt",),
@@ -86,7 +89,7 @@ _HOMES = {
     "krakpot.record.progress": ("Progress", "RecordingSummary"),
     "krakpot.record.recorder": ("Recorder",),
     "krakpot.stream.book": ("LiveBook",),
-    "krakpot.stream.events": ("ConnectionEvent", "Event", "SkippedEvent", "Subscription"),
+    "krakpot.stream.events": ("ConnectionEvent", "Event", "SkippedEvent", "Subscription", "SubscriptionState"),
     "krakpot.stream.orders": ("LiveOrders", "QueuedOrder"),
     "krakpot.values": ("Numbers",),
 }  # fmt: skip

@@ -30,7 +30,7 @@ from krakpot._core import Batch
 from krakpot.config import REST_URL, URL
 from krakpot.feed import options
 from krakpot.feed.sidecar import Sidecar
-from krakpot.feed.source import FeedSource, Owner
+from krakpot.feed.source import FeedCounts, FeedSource, Owner
 from krakpot.log import LogLine
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import ClientContext, supervise, uuid7
@@ -565,14 +565,10 @@ class Feed:
         return self._source.subscriptions()
 
     @property
-    def counts(self) -> dict[str, Any]:
-        """Counters over all connections so far.
-
-        Keys as of the recorder's sessions (``frames``, ``messages`` and ``rows`` by name, ``checksums``, ``gaps``, …);
-        ``waits`` and ``waited_seconds``: how often and how long a socket waited for the strategy; ``skipped``.
-        """
+    def counts(self) -> FeedCounts:
+        """Counters over all connections so far; ``krakpot.FeedCounts`` describes each."""
         self._started()
-        return self._source.counts() | {"skipped": dict(self.skipped)}
+        return self._source.counts()
 
     @property
     def waiting(self) -> int:

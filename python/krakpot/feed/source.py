@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from math import ceil
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from krakpot import _core
 from krakpot._core import Batch
@@ -18,7 +18,7 @@ from krakpot.net import level3
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import ClientContext, add_counts
 from krakpot.net.level3 import Level3Account
-from krakpot.stream.events import Subscription
+from krakpot.stream.events import Subscription, SubscriptionState
 from krakpot.stream.stream import EventStream, SlowReaderPolicy
 from krakpot.values import LEVEL3, near, unmatched
 
@@ -30,6 +30,46 @@ STATES = ("subscribed", "rejected", "in_sync", "waiting")
 """Numbers of the session's counts that say how things are now, and not how much there was."""
 UNREADY = ("pending", "requested", "acked", "resyncing", "unsubscribing")
 """States of subscriptions that do not deliver yet and will, or will again."""
+
+
+class FeedCounts(TypedDict):
+    """Counters of a feed, over all its connections and sessions."""
+
+    frames: int
+    """WebSocket messages received."""
+    messages: dict[str, int]
+    """Messages by channel."""
+    rows: dict[str, int]
+    """Rows by table."""
+    checksums: dict[str, dict[str, int]]
+    """By channel (book, level3): how many were ``ok`` and ``bad``."""
+    unchecked: int
+    """Book messages without a book in sync, or without a checksum."""
+    errors: int
+    """Messages, or items of them, that could not be read."""
+    gaps: int
+    unknown_entries: int
+    """Changes and removals of levels and orders that the book did not hold."""
+    replaced: int
+    """Orders that were added although the book held them."""
+    unknown_fields: int
+    """Fields that no column keeps."""
+    pairs: int
+    """Pairs that the exchange has described."""
+    selected: int
+    subscribed: int
+    """Subscriptions that deliver now."""
+    rejected: int
+    in_sync: int
+    """Books in sync now."""
+    waiting: int
+    """Subscriptions that wait for an acknowledgement or a snapshot now."""
+    waits: int
+    """How often a socket waited for the strategy."""
+    waited_seconds: float
+    """How long, in sum."""
+    skipped: dict[str, int]
+    """Events by channel, or rows by table, that the strategy did not see."""
 
 
 class Owner:
@@ -281,7 +321,11 @@ class FeedSource:
 
     def subscriptions(self) -> list[Subscription]:
         """Every subscription of all connections."""
-        return [Subscription(*found) for client in self.clients for found in client.session.subscriptions()]
+        return [
+            Subscription(channel, symbol, cast("SubscriptionState", state), reason)
+            for client in self.clients
+            for channel, symbol, state, reason in client.session.subscriptions()
+        ]
 
     def ready(self) -> bool:
         """Whether all connections are up and every subscription delivers, or never will.
@@ -302,15 +346,18 @@ class FeedSource:
                 raise SubscriptionRejected(channel, symbol, self._context.refused.get(f"{channel} {symbol}", reason))
         return all(state not in UNREADY for _, _, state, _ in subscriptions)
 
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> FeedCounts:
         """Counters over all connections and sessions."""
         total: dict[str, Any] = {}
         for client in self.clients:
             client.take_counts()
             before, total = total, add_counts(total, client.counts)
             total |= {key: before.get(key, 0) + client.counts[key] for key in STATES}
-        waits = {"waits": sum(client.waits for client in self.clients)}
-        return total | waits | {"waited_seconds": sum(client.waited for client in self.clients) / 1e9}
+        total["pairs"] = self.clients[0].counts["pairs"]
+        total["waits"] = sum(client.waits for client in self.clients)
+        total["waited_seconds"] = sum(client.waited for client in self.clients) / 1e9
+        total["skipped"] = dict(self._stream.skipped)
+        return cast("FeedCounts", total)
 
     # What the stream asks for.
 

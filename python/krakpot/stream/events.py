@@ -24,7 +24,7 @@ from krakpot._core import (
 __all__ = [
     "ALWAYS", "BookEvent", "Callback", "ConnectionEvent", "Endpoint", "Event", "GapEvent", "Level3Event",
     "OhlcEvent", "SkippedEvent",
-    "StatusEvent", "Subscription", "SubscriptionEvent", "TickerEvent", "TradeEvent",
+    "StatusEvent", "Subscription", "SubscriptionEvent", "SubscriptionState", "TickerEvent", "TradeEvent",
 ]  # fmt: skip
 
 ALWAYS = ("status", "subscription", "gap", "connection")
@@ -36,13 +36,20 @@ Endpoint = Literal["public", "level3"]
 """Which of Kraken's two servers a connection leads to: level 3 has a server of its own."""
 
 
+SubscriptionState = Literal[
+    "pending", "requested", "acked", "active", "idle", "resyncing", "unsubscribing", "rejected", "removed"
+]
+"""State of a subscription: to be requested; requested; acknowledged, its snapshot is to come; delivering; delivering,
+without data for a minute; to be subscribed again; to be ended; rejected by the exchange; the pair is delisted.
+"""
+
+
 class Subscription(NamedTuple):
     """One subscription of a feed, as returned by ``Feed.subscriptions``."""
 
     channel: str
     symbol: str
-    state: str
-    """As in ``SubscriptionEvent.state``."""
+    state: SubscriptionState
     reason: str
     """Why the state is not ``active``; empty where all is well."""
 
