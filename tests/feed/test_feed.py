@@ -649,6 +649,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_a_recorder_runs_beside(tmp_path: Path) -> None:
     """All pairs are recorded by another process while the strategy follows one; leaving the block ends it in order,
     and the lake is proved.
