@@ -108,7 +108,7 @@ class FeedClient(Client):
 
     def _new_session(self, name: str, before: _core.Session | None) -> _core.Session:
         config = self.context.config
-        patterns = self._selection.patterns()
+        patterns = self._patterns = self._selection.patterns()
         return _core.Session(
             name,
             channels=config.public,
