@@ -160,7 +160,7 @@ class FeedClient(Client):
         else:
             self.take([], time.time_ns())
         if self._events is not None:
-            # The states of the next session's subscriptions are all told.
+            # A new maker of events delivers the states of all subscriptions again.
             self._events = Events(self._made)
         super()._follow(ended)
         self._stream.deliver([self._event(up=False)])

@@ -84,7 +84,7 @@ class Feed:
         Seconds to wait for the first connection and the list of pairs.
     record
         The folder of a lake, or options as in ``krakpot.toml`` (``{"out": "lake", "symbols": "*"}``): a recorder in a
-        process of its own, with a connection of its own, runs beside the feed and ends with it.
+        separate process, with a separate connection, runs beside the feed and ends with it.
     tls
         The TLS context for ``wss://``; None: the system's certificate authorities.
 

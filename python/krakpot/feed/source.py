@@ -144,7 +144,7 @@ class FeedSource:
             raise self._lost(self.public) from None
 
     def subscribe(self) -> None:
-        """Subscribe from now on. Before, nothing is: whoever reads from here on misses nothing."""
+        """Allow subscriptions. Before, there are none, so a strategy that reads from here on misses nothing."""
         self._subscribing = True
 
     async def closed(self) -> None:
@@ -160,7 +160,7 @@ class FeedSource:
         if not public.connected:
             return ConnectionLost(public.attempts, public.last_error or f"{public.url}: no answer yet")
         seconds = self._options.connect_timeout
-        return FeedError(f"{public.url}: connected, but the exchange told no pairs within {seconds:.0f} s")
+        return FeedError(f"{public.url}: connected, but the exchange did not describe its pairs within {seconds:.0f} s")
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition; raises what the feed failed of, and ``FeedError`` if it was stopped meanwhile."""

@@ -33,7 +33,7 @@ OF_SYMBOLS = ("subscription", "gap")
 """Those of them whose events are about a symbol."""
 
 Endpoint = Literal["public", "level3"]
-"""Which of Kraken's two servers a connection leads to: level 3 has a server of its own."""
+"""Which of Kraken's two servers a connection leads to: level 3 has its own server."""
 
 
 SubscriptionState = Literal[

@@ -34,7 +34,7 @@ class Source(Protocol):
 
     @property
     def paused(self) -> bool:
-        """Whether it was told to pause."""
+        """Whether it is paused."""
 
     @property
     def pending_rows(self) -> int:
@@ -207,7 +207,7 @@ class EventStream:
         self._source.choose(channels, rows=self._reading == "batches")
 
     def deliver(self, events: Sequence[Event]) -> None:
-        """Give events to whoever reads. For the source."""
+        """Deliver events to callbacks and iteration. The source calls it."""
         if self.stopped.is_set():
             return
         if self._listeners:
@@ -221,7 +221,7 @@ class EventStream:
                 self._overfull()
 
     def rows_arrived(self) -> None:
-        """Wake the reader of batches. For the source."""
+        """Wake the reader of batches. The source calls it."""
         self._wake.set()
         if (pending := self._source.pending_rows) > self._limit:
             if self._slow_reader == "fail":
