@@ -25,7 +25,9 @@ from typing import Any
 
 import polars as pl
 
-from krakpot.exchange.server import ExchangeServer, Options, differences
+from krakpot.compare.exchange import differences
+from krakpot.exchange.options import Options
+from krakpot.exchange.server import ExchangeServer
 from krakpot.lake.lake import Lake
 from losses import FRAME_FAULTS, losses
 from simulated import Trouble
@@ -109,11 +111,11 @@ async def _trouble(server: Server, faults: Faults, seconds: float) -> None:
     trouble = Trouble(_Stage(server, faults.seed))  # type: ignore[arg-type]  # as much of a world as it needs
     random = Random(faults.seed)
     until = server.begin + round((seconds - min(CALM, seconds / 3)) * 1e9)
-    server.fault(f"budget,by={ATTEMPTS_MAX}")
+    server.inject(f"budget,by={ATTEMPTS_MAX}")
     while server.exchange.now < until:
         await asyncio.sleep(random.uniform(0.5, 1.5) * faults.every)
         for text in trouble.some():
-            server.fault(text)
+            server.inject(text)
     server.exchange.clear_faults()
 
 
@@ -258,11 +260,11 @@ async def _run(
         beside = [asyncio.create_task(_watch(recorder.pid, memory))]
         if faults is not None:
             beside.append(asyncio.create_task(_trouble(server, faults, seconds)))
-        over = asyncio.create_task(server.over.wait())
+        over = asyncio.create_task(server.finished.wait())
         gone = asyncio.create_task(recorder.wait())
         await asyncio.wait({over, gone}, return_when=asyncio.FIRST_COMPLETED)
         assert recorder.returncode is None, f"the recorder ended with {recorder.returncode} before the exchange did"
-        while any(client.transport.get_write_buffer_size() + client.line.size for client in server.clients):
+        while any(client.transport.get_write_buffer_size() + client.pipe.size for client in server.clients):
             await asyncio.sleep(0.1)
         # What is in the kernel's buffers is read in a moment.
         await asyncio.sleep(2)

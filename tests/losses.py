@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from krakpot import _core
-from krakpot.exchange.server import COMPARED, NUMBERS
+from krakpot.compare.exchange import COMPARED, NUMBERS
 from krakpot.lake.lake import Lake
 from krakpot.lake.ledger import ENDS
 

@@ -28,7 +28,8 @@ import polars as pl
 import losses
 import standings
 from krakpot.config import Config
-from krakpot.exchange.server import ExchangeServer, Options
+from krakpot.exchange.options import Options
+from krakpot.exchange.server import ExchangeServer
 from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
 from krakpot.record.recorder import Recorder
@@ -77,9 +78,15 @@ class Case:
 
 
 def _frames(
-    name: str, channels: tuple[str, ...] = DATA, *, times: int = 3, hold: float = 3.0, noticed: bool = False
+    name: str,
+    channels: tuple[str, ...] = DATA,
+    *,
+    by: str = "",
+    times: int = 3,
+    hold: float = 3.0,
+    noticed: bool = False,
 ) -> Case:
-    ask = f"{name}=once,channel={{channel}},symbol={{symbol}}"
+    ask = f"{name}=once,channel={{channel}},symbol={{symbol}}" + (f",by={by}" if by else "")
     return Case((ask,), channels, times, hold=hold, noticed=noticed)
 
 
@@ -99,6 +106,10 @@ CASES = {
     "truncate": _frames("truncate", noticed=True),
     "garbage": _frames("garbage", noticed=True),
     "oversize": _frames("oversize", DATA[:2], times=1, hold=15, noticed=True),
+    "absent": _frames("absent", DATA[:3], by="timestamp"),
+    "null": _frames("null", DATA[:3], by="timestamp"),
+    "huge": _frames("huge", DATA[:3], by="timestamp", noticed=True),
+    "stray": _frames("stray", DATA[:3]),
     "silence": _frames("silence", times=1, hold=25, noticed=True),
     "refuse": _answers("refuse"),
     "already": _answers("already"),
@@ -112,6 +123,7 @@ CASES = {
     "deaf": Case(("deaf,by=8s",), times=2, hold=10),
     "trickle": Case(("trickle",), times=2, hold=12),
     "handshake": Case(("handshake=once", "cut")),
+    "retry_after": Case(("retry_after=once,by=2s", "cut")),
     "budget": Case(("budget,by=0,for=4s", "cut"), times=1, hold=6),
     "maintenance": Case(("maintenance,by=3s",), hold=4),
     "cancel_only": Case(("cancel_only,by=3s",), hold=4),
@@ -211,7 +223,7 @@ async def _record(name: str, case: Case, folder: Path) -> Trial:
         if case.first:
             trial.begins.append(server.exchange.now)
             for text in (text for texts in asks for text in texts):
-                server.fault(text)
+                server.inject(text)
         recorder = Recorder(config)
         recording = asyncio.create_task(recorder.run())
         calm = await _calm(recorder, server, case.hold if case.first else 0)
@@ -223,7 +235,7 @@ async def _record(name: str, case: Case, folder: Path) -> Trial:
             trial.begins.append(server.exchange.now)
             before = list(server.injected)[-1:]
             for text in texts:
-                server.fault(text)
+                server.inject(text)
             give_up = time.monotonic() + PATIENCE
             # A quiet symbol has no message for a while.
             while list(server.injected)[-1:] == before and time.monotonic() < give_up:

@@ -161,10 +161,14 @@ class Exchange:
         """Handshakes asked for."""
         self.handshakes: list[int] = []
         """HTTP codes with which to refuse the next handshakes."""
+        self.retry_after = ""
+        """``Retry-After`` of these answers."""
         self.hang = False
         """Answer no handshake."""
         self.silent = False
         """Send nothing, answer nothing, and keep the connections."""
+        self.instrument = True
+        """Whether the instrument channel is served."""
         self.refusals: dict[str, str] = {}
         """Error text for a symbol's subscriptions."""
         self.wrong: set[str] = set()
@@ -210,7 +214,10 @@ class Exchange:
             await self._over.wait()
         if self.handshakes:
             code = HTTPStatus(self.handshakes.pop(0))
-            return connection.respond(code, f"{code.phrase}\n")
+            response = connection.respond(code, f"{code.phrase}\n")
+            if self.retry_after:
+                response.headers["Retry-After"] = self.retry_after
+            return response
         return None
 
     async def _client(self, socket: ServerConnection) -> None:
@@ -249,6 +256,8 @@ class Exchange:
         assert method in {"subscribe", "unsubscribe"}, f"the recorder asked for {method}"
         params = request["params"]
         if params["channel"] == "instrument":
+            if not self.instrument:
+                return
             client.subscribed["instrument", ""] = params
             result = {"channel": "instrument", "snapshot": True}
             client.send(frames.frame({"method": method, "req_id": number, "result": result, "success": True}))

@@ -17,7 +17,8 @@ import pytest
 from krakpot import config, values
 from krakpot.cli.main import main
 from krakpot.config import Config
-from krakpot.exchange.server import ExchangeServer, Options
+from krakpot.exchange.options import Options
+from krakpot.exchange.server import ExchangeServer
 
 ROOT = Path(__file__).resolve().parent.parent
 UNIT = ROOT / "deploy/krakpot.service"

@@ -42,6 +42,25 @@ def test_errors_carry_their_facts() -> None:
     assert isinstance(errors.NoLake("not one", Path("x")), errors.StorageError)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("in words alone"), "in words alone"),
+        (ConnectionResetError(), "Connection reset by peer"),
+        (BrokenPipeError(), "Broken pipe"),
+        (TimeoutError(), "Connection timed out"),
+        (OSError(), "OSError"),
+        (MemoryError(), "MemoryError"),
+        (ValueError("two\nlines"), "two lines"),
+        (ValueError(" "), "ValueError"),
+    ],
+)
+def test_every_error_has_words(error: Exception, words: str) -> None:
+    """An error of another library is one line; one without a text is named by its type."""
+    assert errors.words_of(error) == words
+
+
 @pytest.mark.parametrize("name", krakpot.__all__)
 def test_what_the_package_offers_is_there(name: str) -> None:
     """Every name of ``krakpot.__all__``, imported on first use."""

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from krakpot import log
 from krakpot.cli.main import main
 from krakpot.cli.screen import Screen
-from krakpot.log import LogLine, LogRateLimit, as_json, passes_level
+from krakpot.log import LogLine, LogRateLimit, as_json, passes_level, size
 from krakpot.net.client import REPORTED
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/running.md"
@@ -98,3 +98,15 @@ def test_every_event_is_on_the_page() -> None:
     told_there = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
     assert {"start", "disconnect", "mismatch"} <= told_there
     assert found == told_there
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345_678, "12.3 MB"), (5e9, "5.0 GB"), (2.5e12, "2.5 TB"),
+        (4e15, "4000.0 TB"),
+    ],
+)  # fmt: skip
+def test_sizes_for_people(number: float, text: str) -> None:
+    """Bytes in steps of a thousand, as disks are sold."""
+    assert size(number) == text

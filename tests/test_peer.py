@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from krakpot.exchange.server import ExchangeServer, Options
+from krakpot.exchange.options import Options
+from krakpot.exchange.server import ExchangeServer
 
 pytestmark = [
     pytest.mark.skipif(
@@ -49,7 +50,7 @@ async def _run(python: Path, updates: int, *faults: str) -> dict[str, Any]:
         }
         assert len(pairs) == PAIRS
         for fault in faults:
-            server.fault(fault)
+            server.inject(fault)
         options = json.dumps({"address": server.address, "pairs": pairs, "updates": updates})
         # Isolated: neither this environment's packages nor its variables.
         child = await asyncio.create_subprocess_exec(

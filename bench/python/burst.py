@@ -27,7 +27,9 @@ import polars as pl
 from krakpot import Lake, _core
 from krakpot.cli.capacity_run import wrong
 from krakpot.cli.top import Snapshot
-from krakpot.exchange.server import COMPARED, ExchangeServer, Options, differences
+from krakpot.compare.exchange import COMPARED, differences
+from krakpot.exchange.options import Options
+from krakpot.exchange.server import ExchangeServer
 from krakpot.lake import journal
 
 TIMES = 10

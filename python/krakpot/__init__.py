@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from krakpot.errors import StorageError as StorageError
     from krakpot.errors import SubscriptionRejected as SubscriptionRejected
     from krakpot.errors import TokenError as TokenError
+    from krakpot.exchange.options import Options as _ExchangeOptions
     from krakpot.exchange.server import ExchangeServer as ExchangeServer
-    from krakpot.exchange.server import Options as _ExchangeOptions
     from krakpot.feed.feed import Feed as Feed
     from krakpot.feed.source import FeedCounts as FeedCounts
     from krakpot.lake.format import Part as Part
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from krakpot.lake.sample import BookAt as BookAt
     from krakpot.lake.verify import Report as Report
     from krakpot.lake.verify import verify as verify
+    from krakpot.record.ingest import IngestResult as IngestResult
     from krakpot.record.ingest import ingest as ingest
     from krakpot.record.progress import Progress as Progress
     from krakpot.record.progress import RecordingSummary as RecordingSummary
@@ -78,14 +79,15 @@ _HOMES = {
         "ChecksumMismatch", "ConfigError", "ConnectionLost", "DecodeError", "FeedError", "KrakpotError",
         "LimitExceeded", "NoBook", "NoLake", "SlowReader", "StorageError", "SubscriptionRejected", "TokenError",
     ),
-    "krakpot.exchange.server": ("ExchangeOptions", "ExchangeServer"),
+    "krakpot.exchange.options": ("ExchangeOptions",),
+    "krakpot.exchange.server": ("ExchangeServer",),
     "krakpot.feed.feed": ("Feed",),
     "krakpot.feed.source": ("FeedCounts",),
     "krakpot.lake.format": ("Part",),
     "krakpot.lake.lake": ("Lake",),
     "krakpot.lake.sample": ("BookAt",),
     "krakpot.lake.verify": ("Report", "verify"),
-    "krakpot.record.ingest": ("ingest",),
+    "krakpot.record.ingest": ("IngestResult", "ingest"),
     "krakpot.record.progress": ("Progress", "RecordingSummary"),
     "krakpot.record.recorder": ("Recorder",),
     "krakpot.stream.book": ("LiveBook",),

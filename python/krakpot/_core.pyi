@@ -9,11 +9,11 @@ from decimal import Decimal
 from typing import Any, ClassVar, final
 
 __all__ = [
-    "CHANNELS", "DEBUG", "DEPTHS", "EVENT_CHANNELS", "FAULTS", "INTERVALS", "LEDGER_KINDS", "LEVEL3_COSTS",
-    "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "TABLES", "Batch", "Book", "BookEvent", "BookSampler", "Budget",
-    "Events", "Exchange", "Frame", "GapEvent", "Level3Event", "OhlcEvent", "Orders", "Schema", "Session", "States",
-    "StatusEvent", "SubscriptionEvent", "TickerEvent", "TradeEvent", "Verifier", "__version__", "align", "matches",
-    "schema",
+    "ACCOUNT_HASH", "CHANNELS", "DEBUG", "DEPTHS", "EVENT_CHANNELS", "FAULTS", "INTERVALS", "LEDGER_KINDS",
+    "LEVEL3_COSTS", "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "PAIRS_MAX", "TABLES", "Batch", "Book", "BookEvent",
+    "BookSampler", "Budget", "Events", "Exchange", "Frame", "GapEvent", "Level3Event", "OhlcEvent", "Orders",
+    "Schema", "Session", "StateCollector", "StatusEvent", "SubscriptionEvent", "TickerEvent", "TradeEvent",
+    "Verifier", "__version__", "align", "check_frame", "matches", "schema",
 ]  # fmt: skip
 
 __version__: str
@@ -47,6 +47,10 @@ INTERVALS: tuple[int, ...]
 """Minutes of a candle that Kraken offers."""
 FAULTS: tuple[tuple[str, str, str, str], ...]
 """Faults of the built-in exchange: name, what it happens to, the default of `by`, what it does."""
+PAIRS_MAX: int
+"""Most pairs of the built-in exchange."""
+ACCOUNT_HASH: int
+"""Multiplier of the hash in the built-in exchange's account: hash = hash × this + number, modulo 2**64."""
 
 @final
 class Schema:
@@ -55,10 +59,56 @@ class Schema:
     def __arrow_c_schema__(self) -> object: ...
 
 def schema(table: str) -> Schema:
-    """Arrow schema of `table`, as written to journal and parts. `ValueError` for another name."""
+    """Arrow schema of a table, as written to journals and parts.
+
+    Parameters
+    ----------
+    table
+        One of `TABLES`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such table.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> pa.schema(schema("trades")).names[:3]
+    ['session', 'message', 'entry']
+
+    """
 
 def matches(pattern: str, symbol: str) -> bool:
-    """Whether the glob `pattern` matches the whole of `symbol`: `*` any run of characters, `?` one; case matters."""
+    """Whether the glob `pattern` matches the whole of `symbol`: `*` any run of characters, `?` one. Case matters.
+
+    >>> matches("*/USD", "BTC/USD")
+    True
+    """
+
+def check_frame(frame: bytes) -> None:
+    """Raise what is wrong with a frame; return None if a session can take all of it.
+
+    A session never raises for a frame: it writes a ledger row with the same sentence and goes on.
+
+    Parameters
+    ----------
+    frame
+        One WebSocket message of Kraken's, as bytes.
+
+    Raises
+    ------
+    krakpot.errors.DecodeError
+        If the frame is not JSON, no message, or not as the protocol promises; of several odd items the first. `channel`
+        and `field` are empty if they are not known; `offset` is the byte in the frame, None if it is not known.
+    krakpot.errors.LimitExceeded
+        If it exceeds one of `LIMITS`.
+
+    Examples
+    --------
+    >>> check_frame(b'{"channel":"heartbeat"}')
+
+    """
 
 @final
 class Batch:
@@ -68,9 +118,11 @@ class Batch:
     """
 
     @property
-    def table(self) -> str: ...
+    def table(self) -> str:
+        """Name of the table, one of `TABLES`."""
     @property
-    def num_rows(self) -> int: ...
+    def num_rows(self) -> int:
+        """Number of rows."""
     def __arrow_c_schema__(self) -> object: ...
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
 
@@ -120,8 +172,8 @@ class Orders:
         book), mismatch, crossed; the latter two end the book until the next snapshot. `checksum` is the level-3 one as
         computed, `checksum_level2` that of the level-2 view; None without a book. `modify` is the answer that the
         checksum verified, where the message can tell the two apart: the other one is tried before a book is given up.
-        `ValueError` for what is no order (nothing is changed then), and for what cannot be held: a number, or more than
-        LIMITS["ORDERS_MAX"] orders (the book ends then).
+        `ValueError` if an order is malformed (nothing is changed then); `krakpot.errors.DecodeError` if a number cannot
+        be held, `LimitExceeded` for more than LIMITS["ORDERS_MAX"] orders (the book is out of sync then).
         """
     @property
     def in_sync(self) -> bool:
@@ -541,27 +593,48 @@ class Budget:
 
 @final
 class Verifier:
-    """Rebuilds the books of one session from the rows of its tables alone and recomputes every checksum.
+    """Rebuilds the books of one session from the rows of its tables alone and computes every checksum again.
 
-    `channel` is `book` (tables `book`, `checkpoints`) or `level3` (`orders`, `orders_checkpoints`). Give `ends` first,
-    then for each journal's parts, in order, `checkpoints` before `messages`. Rows are sorted by
-    (symbol, session, message, entry). With `shards` > 1 only symbols whose hash falls on `shard` are taken,
-    so that several verifiers in several threads share the work on the same batches.
+    Give it `ends` first, then for each journal's parts, in order, `checkpoints` before `messages`; then call
+    `finish`. Rows are sorted by (symbol, session, message, entry), in anything with the Arrow PyCapsule interface.
+
+    Parameters
+    ----------
+    session
+        Id of the session.
+    channel
+        `book` (tables `book`, `checkpoints`) or `level3` (`orders`, `orders_checkpoints`).
+    shard, shards
+        Take only symbols whose hash falls on `shard`, so that verifiers in several threads share the work on the same
+        batches.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not allowed. All methods: if the rows lack a column or have another type, or after `finish`.
+    RuntimeError
+        All methods: if an earlier call failed.
+
+    Examples
+    --------
+    >>> verifier = Verifier("a session")
+    >>> verifier.finish()
+    []
+
     """
 
     def __new__(cls, session: str, *, channel: str = "book", shard: int = 0, shards: int = 1) -> Verifier: ...
     def ends(self, rows: object) -> None:
-        """Ledger rows (Arrow: symbol, message, kind) after which a book is not alive; a null symbol ends all books.
+        """Take ledger rows (columns symbol, message, kind) after which a book is out of sync; null symbol: all books.
 
-        Kinds: mismatch, crossed, unsubscribed, gap, gone, decode_error, limit, disconnect; `missing` for rows that the
-        lake lacks.
+        Kinds: those of `LEDGER_KINDS` with `ends_book`, and `missing` for rows that the lake lacks.
         """
     def checkpoints(self, rows: object) -> None:
-        """Rows of the checkpoints of this session (anything with the Arrow PyCapsule interface)."""
+        """Take rows of the checkpoints of this session."""
     def messages(self, rows: object) -> None:
-        """Rows of the messages of this session. Lets go of the interpreter."""
+        """Take rows of the messages of this session. Releases the GIL."""
     def finish(self) -> list[dict[str, Any]]:
-        """What was found, symbol by symbol.
+        """Return what was found, symbol by symbol.
 
         Keys: symbol, messages, ok, bad, unchecked, bad_unexplained, unchecked_unexplained, checkpoints_ok,
         checkpoints_bad, problems. `problems` is a list of at most ten sentences. Unexplained: no row of `ends` accounts
@@ -570,89 +643,180 @@ class Verifier:
 
 @final
 class Frame:
-    """Columns that are no table of the lake: an Arrow record batch, by the Arrow PyCapsule interface."""
+    """Columns that are not a table of the lake: an Arrow record batch, by the Arrow PyCapsule interface."""
 
     def __arrow_c_schema__(self) -> object: ...
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
 
 @final
-class States:
-    """What the books of one channel went through in one session, rebuilt and proved as `Verifier` does it.
+class StateCollector:
+    """Collects the states that the books of one channel went through in one session, verified as by `Verifier`.
 
-    `channel` is `book` or `level3`. `depths`: levels a side that both channels have, by symbol; else ten. Rows as for
-    `Verifier`, messages with `ts_recv` and `ts_event`. Ends may come between messages, those of a message before its
-    rows.
+    Rows as for `Verifier`; messages need `ts_recv` and `ts_event` too. Ends may come between messages, those of a
+    message before its rows.
+
+    Parameters
+    ----------
+    session
+        Id of the session.
+    channel
+        `book` or `level3`.
+    depths
+        By symbol, the levels on each side that both channels have; else ten.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As `Verifier`.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> pa.record_batch(StateCollector("a session", channel="book", depths={}).states()).num_rows
+    0
+
     """
 
-    def __new__(cls, session: str, *, channel: str, depths: Mapping[str, int]) -> States: ...
+    def __new__(cls, session: str, *, channel: str, depths: Mapping[str, int]) -> StateCollector: ...
     def ends(self, rows: object) -> None:
-        """Ledger rows after which a book is not alive, as for `Verifier`."""
+        """Take ledger rows after which a book is out of sync, as `Verifier.ends`."""
     def checkpoints(self, rows: object) -> None:
-        """Rows of the checkpoints of this session."""
+        """Take rows of the checkpoints of this session."""
     def messages(self, rows: object) -> None:
-        """Rows of the messages of this session. Lets go of the interpreter."""
+        """Take rows of the messages of this session. Releases the GIL."""
     def states(self) -> Frame:
-        """The states since the last call: a row for every proved message after which the book was another one.
+        """Return the states since the last call: a row for each message with a right checksum that changed the book.
 
-        Columns: symbol, life (its number), message, ts_recv, ts_event, checksum (level 2, of the best ten levels), full
+        Columns: symbol, span (its number), message, ts_recv, ts_event, checksum (level 2, of the best ten levels), full
         (a 64-bit hash of the levels to the depth), entries (of the message).
         """
-    def lives(self) -> Frame:
-        """All lives so far: symbol, life, message_from, ts_from, message_to, ts_to, reason.
+    def spans(self) -> Frame:
+        """Return all spans so far: the times in which a book was in sync.
 
-        `reason` is the ledger's word for what ended it after `message_to`; null while it lasts. `ts_to` is null where a
-        row of the ledger ended it: that row has the time.
+        Columns: symbol, span, message_from, ts_from, message_to, ts_to, reason. `reason` is the ledger's word for what
+        ended it after `message_to`; null if the book is still in sync. `ts_to` is null if a row of the ledger ended it:
+        that row has the time.
         """
 
 @final
 class BookSampler:
-    """The books of one symbol at many times, rebuilt from the rows of one session and proved as `Verifier` does it.
+    """The books of one symbol at many times, rebuilt from the rows of one session and verified as by `Verifier`.
 
-    `channel` is `book` or `level3` (the book that follows from the orders). `times`: a table with the column `ts` (ns),
-    ascending. `depth`: levels a side. `event`: the times are the exchange's, else of receipt. `floats`: numbers in
-    binary floating point, else Decimal(38, 10). Rows as for `Verifier`, of one symbol, messages with `ts_recv`, and
-    `ts_event` where `event`. The book at a time is the one after the last message, in the order of application, that is
-    not later.
+    Rows as for `Verifier`, of one symbol; messages need `ts_recv`, and `ts_event` if `event`. The book at a time is the
+    book after the last message, in the order of application, that is not later.
+
+    Parameters
+    ----------
+    session
+        Id of the session.
+    channel
+        `book` or `level3` (the level-2 book that follows from the orders).
+    times
+        A table with the column `ts` (ns), sorted.
+    depth
+        Levels on each side.
+    event
+        The times are the exchange's; otherwise they are receive times.
+    floats
+        Numbers in binary floating point; otherwise Decimal(38, 10).
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As `Verifier`.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> times = pl.DataFrame(schema={"ts": pl.Datetime("ns", "UTC")})
+    >>> BookSampler("a session", channel="book", times=times, depth=10).first
+
     """
 
     def __new__(
         cls, session: str, *, channel: str, times: object, depth: int, event: bool = False, floats: bool = False
     ) -> BookSampler: ...
     def ends(self, rows: object) -> None:
-        """Ledger rows after which a book is not alive, as for `Verifier`."""
+        """Take ledger rows after which the book is out of sync, as `Verifier.ends`."""
     def checkpoints(self, rows: object) -> None:
-        """Rows of the checkpoints of this session."""
+        """Take rows of the checkpoints of this session."""
     def begin(self, symbol: str, message: int, since: int) -> None:
-        """Take the checkpoint before `message` for the book from `since` on, ns; else the first message begins."""
+        """Take the checkpoint before `message` as the book from `since` on, ns; otherwise the first message begins."""
     def messages(self, rows: object) -> None:
-        """Rows of the messages of this session, whole messages. Lets go of the interpreter."""
+        """Take rows of the messages of this session, whole messages. Releases the GIL."""
     @property
     def first(self) -> int | None:
-        """Place of the first time that is told; None without a message."""
+        """Place of the first time that has a sample; None without a message."""
     def frame(self, until: int) -> Frame:
-        """The books from `first` on and before the time at place `until`; takes the object's content.
+        """Return the books from `first` on and before the time at place `until`. The sampler is finished then.
 
-        Columns: ts, reason (null where there is a book), checksum (level 2), bid_price_0, bid_qty_0, ask_price_0,
-        ask_qty_0, bid_price_1, …; null where there is no such level.
+        Columns: ts, reason (null if there is a book), checksum (level 2), bid_price_0, bid_qty_0, ask_price_0,
+        ask_qty_0, bid_price_1, …; null if there is no such level.
         """
 
 def align(left: object, right: object, *, window: int, nearest: int = 16) -> Frame:
-    """Pair the states of two sequences: the longest chain of pairs that grows in both. Lets go of the interpreter.
+    """Pair the states of two sequences: the longest chain of pairs that grows in both. Releases the GIL.
 
-    Columns of `left` and `right` (anything with the Arrow PyCapsule interface): group UInt32, ascending; key UInt64;
-    time Int64, ns; first Boolean. Paired are equal keys of one group at most `window` ns apart; a state that is `first`
-    (of a life) may be one that the other sequence was in before. Of each state the `nearest` candidates are tried:
-    those nearest to the difference of time that is usual around it; of equally long chains, the one whose differences
-    are nearest to the usual, in sum. The result has columns left and right (UInt32): places in the two.
+    Parameters
+    ----------
+    left, right
+        Tables with the columns group (UInt32, sorted), key (UInt64), time (Int64, ns) and first (Boolean: the state
+        begins a span), in anything with the Arrow PyCapsule interface. States are paired if they have the same group
+        and key and are at most `window` ns apart; a `first` state also with the one that the other sequence was in
+        before.
+    window
+        Largest difference of time, ns.
+    nearest
+        Candidates of each state: those nearest to the usual difference of time around it. Of equally long chains the
+        one nearest to the usual differences, in sum, is taken.
+
+    Returns
+    -------
+    Frame
+        Columns left and right (UInt32): places in the two tables, one row for each pair.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, of another type or not sorted, or an argument is not allowed.
+
     """
 
 @final
 class Exchange:
     """The built-in exchange: a matching engine that speaks Kraken's v2 protocol, without sockets and clock.
 
-    Requests in, blocks of WebSocket frames (server to client) out. Time is the exchange's own and moves by `advance`.
-    `pairs` 1 to 1500; `rate`: messages a second of a full subscription, about; `start`: its time at the beginning, ns.
-    `book`, `level3`: delay, jitter and conflation of the channel, ns, each up to an hour.
+    Requests in, blocks of WebSocket frames (server to client) out. Its time moves only by `advance`.
+
+    Parameters
+    ----------
+    pairs
+        Number of pairs, 1 to `PAIRS_MAX`.
+    rate
+        Messages per second of a full subscription, about.
+    seed
+        The same seed, requests and times give the same bytes.
+    start
+        Time of the exchange at the start, ns since the epoch. Trade ids begin at this time in microseconds, so a later
+        start begins higher.
+    log
+        Whether `take_log` names every frame.
+    book, level3
+        Delay, jitter and conflation of the channel, ns, each up to an hour.
+
+    Raises
+    ------
+    ValueError
+        If a value is not allowed.
+
+    Examples
+    --------
+    >>> exchange = Exchange(pairs=3)
+    >>> client = exchange.connect()
+    >>> exchange.receive(client, b'{"method":"ping"}')
+    >>> b'"method":"pong"' in exchange.take(client)
+    True
+
     """
 
     def __new__(
@@ -668,67 +832,85 @@ class Exchange:
     ) -> Exchange: ...
     @property
     def now(self) -> int:
-        """Time of the exchange, ns."""
+        """Time of the exchange, ns since the epoch."""
     @property
     def symbols(self) -> list[str]:
         """Symbols, the busiest first."""
     def connect(self, endpoint: str = "public") -> int:
-        """Take a new connection to `public` or `level3`; its number. Its first frame waits to be taken."""
+        """Open a connection to `public` or `level3`, and return its number. Its first frame waits to be taken.
+
+        `ValueError` for another endpoint.
+        """
     def allow(self, token: str, until: int) -> None:
-        """Let a WebSocket token be used for subscriptions of level3 until `until`, ns. Subscriptions outlive it."""
+        """Allow a WebSocket token for level3 subscriptions until `until`, ns. A subscription outlives its token."""
     def disconnect(self, connection: int) -> None:
-        """Forget a connection; its account stays in `summary`."""
+        """Forget a connection. Its account stays in `summary`."""
     def receive(self, connection: int, text: bytes) -> None:
-        """Take a request; the answers wait to be taken."""
+        """Answer a request; the answers wait to be taken."""
     def advance(self, to: int, limit: int | None = None, wall: int = 0) -> int:
-        """Let time pass until `to`, or until a connection has `limit` bytes waiting; the time reached.
+        """Move time forward to `to`, ns, or until a connection has `limit` bytes waiting; return the time reached.
 
         `wall` is the time that the log gives the frames, ns.
         """
     def take(self, connection: int) -> bytes:
         """Take what waits for a connection: whole WebSocket frames."""
     def take_log(self) -> bytes:
-        """Take the log (if `log`): CSV, a line a frame: wall_ns,connection,frame,channel,symbol,checksum,sent_ns,fault.
+        """Take the log (if `log`): CSV, one line per frame.
 
-        For trades `checksum` is the last trade id of the message, elsewhere than book and level3 it is 0; `sent_ns` is
-        the exchange's time at which the frame left, after the delay of its channel. `fault` names what was done to the
-        frame; one that was not sent has a line too, with the number of the next one that was. So has every other fault,
-        with the number of its connection's next frame where it is about one.
+        Columns: wall_ns,connection,frame,channel,symbol,checksum,sent_ns,fault.
+
+        `checksum` is the checksum of a book or level3 message, the last trade id of a trade message, 0 for all others.
+        `sent_ns` is the exchange's time at which the frame left, after the delay of its channel. `fault` names what
+        happened to the frame. A frame that was not sent has a line too, with the number of the next frame that was. So
+        has every other fault, with the number of the next frame if it happened to a connection.
         """
     def summary(self) -> str:
-        """JSON: messages, now, and for each connection frames, bytes and, per symbol and channel, messages and hash.
+        """Return the account of what was sent, as JSON.
 
-        A connection has its number, and the `connection_id` that its status message told.
-        The hash runs over the checksums of book and level3 messages (the last trade ids of trade messages), in order:
-        hash = hash × 6364136223846793005 + number, modulo 2**64; written as 16 hexadecimal digits. Both are of what was
-        made; where faults harmed some of it, `faults` there says how often each did. `frames` and `bytes` are what was
-        sent. `faults` at the top counts all.
+        `messages` (number of frames), `now` (ns), `faults` (how often each happened), and `connections`: for each
+        `connection` (its number), `connection_id` (as its status message announced), `frames` and `bytes` that were
+        sent, and `symbols`. These have for each channel the number of `messages` that were made, and `hash`, 16
+        hexadecimal digits: over the checksums of book and level3 messages and the last trade ids of trade messages, in
+        order, hash = hash × `ACCOUNT_HASH` + number, modulo 2**64. If faults happened to some of these messages,
+        `faults` says which and how often.
         """
     def inject(self, text: str) -> None:
-        """Let something go wrong from now on: `NAME[=HOW][,KEY=VALUE]…`, as `drop=0.01,channel=book`.
+        """Inject a fault from now on.
 
-        HOW: a chance, `once`, or `every:30s`; keys: by, channel, symbol, connection, after, for. `FAULTS` has the
-        names; docs/exchange.md says more. `ValueError`, with what is allowed, for what cannot be read.
+        Parameters
+        ----------
+        text
+            `NAME[=HOW][,KEY=VALUE]…`, as `drop=0.01,channel=book`. HOW is a chance, `once`, or `every:30s`; the keys
+            are by, channel, symbol, connection, after, for. `FAULTS` has the names; docs/exchange.md explains them.
+
+        Raises
+        ------
+        ValueError
+            If the text cannot be read; it says what is allowed.
+
         """
     def clear_faults(self) -> None:
-        """End all faults; what they hold back comes, what they did stays done."""
+        """End all faults. What they hold back comes; what they did stays done."""
     @property
     def faults(self) -> list[str]:
-        """Those in force or to come, as they were asked for."""
+        """The faults that are in force or will be, as they were asked for."""
     def take_faults(self) -> list[dict[str, Any]]:
-        """What went wrong since the last call.
+        """Return the faults that happened since the last call; at most 100,000 are kept.
 
-        Keys: ts, name, connection, frame (the connection's one that is or would have been next), channel, symbol, by
-        (ns or a number). What happens to connections, as `cut`, is only told: the caller does it. At most 100,000 are
-        kept.
+        Keys: `ts` (ns), `name`, `connection`, `frame` (number of the connection's next frame), `channel`, `symbol`, and
+        `by` (ns or a number). Faults of connections, as `cut`, are only reported: the caller does them.
         """
-    def admit(self, who: str) -> int | None:
-        """Ask before `connect` whether a client of that address may: None, or the HTTP status of the refusal.
+    def admit(self, who: str) -> tuple[int, int | None] | None:
+        """Ask before `connect` whether a client of this address may connect.
 
-        0: cut without a word.
+        None if it may. Else the HTTP status (0: reset the connection without an answer), and the seconds for the header
+        `Retry-After`, if there is to be one.
         """
     @property
     def system(self) -> str:
-        """Its state: online, maintenance, cancel_only, post_only."""
+        """State of the exchange: online, maintenance, cancel_only, post_only."""
     def book(self, symbol: str, depth: int = 10) -> tuple[list[tuple[str, str]], list[tuple[str, str]]] | None:
-        """Bids and asks as they are: price and quantity padded to the pair's precision, best first."""
+        """Bids and asks as they are, best first: price and quantity, padded to the pair's precision.
+
+        None for an unknown symbol.
+        """

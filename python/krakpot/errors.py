@@ -22,6 +22,8 @@ gap, a rejected subscription) is not an exception: it is a row of the ledger.
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 
@@ -132,3 +134,22 @@ class StorageError(KrakpotError):
 
 class NoLake(StorageError):
     """The folder is not a lake that this krakpot can read, and cannot become one."""
+
+
+_NUMBERS: dict[type[BaseException], int] = {
+    BrokenPipeError: errno.EPIPE,
+    ConnectionAbortedError: errno.ECONNABORTED,
+    ConnectionRefusedError: errno.ECONNREFUSED,
+    ConnectionResetError: errno.ECONNRESET,
+    TimeoutError: errno.ETIMEDOUT,
+}
+"""Numbers of errors that libraries raise without a text."""
+
+
+def words_of(error: BaseException) -> str:
+    """The text of another library's error, in one line; never empty: an error without a text is named by its type."""
+    text = getattr(error, "strerror", None) or str(error)
+    if text.strip():
+        return " ".join(text.split())
+    number = _NUMBERS.get(type(error))
+    return type(error).__name__ if number is None else os.strerror(number)

@@ -89,3 +89,12 @@ def as_json(line: str, now_ns: int | None = None) -> str:
     ts = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06}Z"
     head = {"ts": ts, "level": known.level, "event": known.event, "message": str(known)}
     return json.dumps(head | {name: value for name, value in known.facts.items() if name not in head}, default=str)
+
+
+def size(number: float) -> str:
+    """A number of bytes for people: ``12.3 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:  # noqa: PLR2004  # the step between units
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"

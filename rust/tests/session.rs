@@ -622,3 +622,226 @@ fn how_a_message_of_level_3_is_laid_out_makes_no_difference() {
         assert!(pair.seen.contains(kind), "{kind} is one of {:?}", pair.seen);
     }
 }
+
+/// A trade message: number, seconds after the begin, price.
+fn trades_at(kind: &str, trades: &[(i64, i64, &str)]) -> String {
+    let trade = |(id, second, price): &(i64, i64, &str)| {
+        format!(
+            r#"{{"symbol":"A/USD","side":"buy","price":{price},"qty":2.00000000,"ord_type":"limit","trade_id":{id},"timestamp":"2026-08-02T03:35:{second:02}.660084Z"}}"#
+        )
+    };
+    let trades: Vec<_> = trades.iter().map(trade).collect();
+    format!(r#"{{"channel":"trade","type":"{kind}","data":[{}]}}"#, trades.join(","))
+}
+
+/// The rows of trades that a session made, and its ledger about trades.
+fn trades_told(session: &mut Session) -> (u64, Vec<(LedgerKind, Option<u64>, String)>) {
+    let kinds = [LedgerKind::TradeGap, LedgerKind::TradeRestart];
+    let told = session.take_ledger().into_iter().filter(|row| kinds.contains(&row.kind));
+    let told = told.map(|row| (row.kind, row.count, row.detail.unwrap_or_default())).collect();
+    (session.counts().rows[Table::Trades as usize], told)
+}
+
+#[test]
+fn trade_numbers_that_begin_anew_are_other_trades() {
+    let (mut session, _) = begun(&[Channel::Trade], &[pair("A/USD", "online", 1)]);
+    session.receive(trades_at("update", &[(500, 1, "1.0"), (501, 2, "1.0")]).as_bytes(), START);
+    assert_eq!(trades_told(&mut session), (2, vec![]));
+    // Delisted and listed again: the numbers begin at 1. Then 7 is missing.
+    session.receive(trades_at("update", &[(1, 3, "1.0"), (2, 4, "1.0")]).as_bytes(), START);
+    session.receive(trades_at("update", &[(3, 5, "1.0"), (5, 6, "1.0")]).as_bytes(), START);
+    let restart = (LedgerKind::TradeRestart, None, r#"{"last":501,"first":1}"#.to_owned());
+    let gap = (LedgerKind::TradeGap, Some(1), r#"{"first":4,"last":4}"#.to_owned());
+    assert_eq!(trades_told(&mut session), (6, vec![restart, gap]));
+    // The one that was missing comes late, another comes twice.
+    session.receive(trades_at("update", &[(4, 6, "1.0"), (5, 6, "1.0")]).as_bytes(), START);
+    assert_eq!(trades_told(&mut session), (7, vec![]));
+    // The same number and another price is another trade.
+    session.receive(trades_at("update", &[(5, 6, "1.5")]).as_bytes(), START);
+    assert_eq!(trades_told(&mut session).0, 8);
+}
+
+#[test]
+fn trade_numbers_that_began_anew_are_seen_in_the_snapshot_of_a_new_subscription() {
+    let (mut first, _) = begun(&[Channel::Trade], &[pair("A/USD", "online", 1)]);
+    first.receive(trades_at("update", &[(500, 1, "1.0"), (501, 2, "1.0")]).as_bytes(), START);
+    first.end(START, "cut");
+    let mut second = Session::after("second", Options { channels: vec![Channel::Trade], ..Options::default() }, &first);
+    second.requests(START);
+    second.receive(instrument("snapshot", &[pair("A/USD", "online", 1)]).as_bytes(), START);
+    second.requests(START);
+    // The snapshot repeats what was taken before the numbers began anew.
+    let trades = [(501, 2, "1.0"), (1, 3, "1.0"), (2, 4, "1.0"), (3, 5, "1.0"), (4, 6, "1.0"), (5, 7, "1.0")];
+    second.receive(trades_at("snapshot", &trades).as_bytes(), START);
+    second.receive(trades_at("update", &[(6, 8, "1.0"), (8, 9, "1.0")]).as_bytes(), START);
+    let restart = (LedgerKind::TradeRestart, None, r#"{"last":501,"first":1}"#.to_owned());
+    let gap = (LedgerKind::TradeGap, Some(1), r#"{"first":7,"last":7}"#.to_owned());
+    assert_eq!(trades_told(&mut second), (7, vec![restart, gap]));
+    second.end(START, "cut");
+    // A third one hears the old and the new numbers again: all are known.
+    let mut third = Session::after("third", Options { channels: vec![Channel::Trade], ..Options::default() }, &second);
+    third.requests(START);
+    third.receive(instrument("snapshot", &[pair("A/USD", "online", 1)]).as_bytes(), START);
+    third.requests(START);
+    third.receive(trades_at("snapshot", &[(501, 2, "1.0"), (1, 3, "1.0"), (8, 9, "1.0")]).as_bytes(), START);
+    assert_eq!(trades_told(&mut third), (0, vec![]));
+}
+
+#[test]
+fn the_largest_trade_number_overflows_nothing() {
+    let (mut session, _) = begun(&[Channel::Trade], &[pair("A/USD", "online", 1)]);
+    session.receive(trades_at("update", &[(i64::MIN, 1, "1.0"), (i64::MAX, 2, "1.0")]).as_bytes(), START);
+    let (rows, told) = trades_told(&mut session);
+    assert_eq!((rows, told[0].0, told[0].1), (2, LedgerKind::TradeGap, Some(u64::MAX - 1)));
+    session.receive(trades_at("update", &[(i64::MAX, 2, "1.0"), (1, 3, "1.0")]).as_bytes(), START);
+    let (rows, told) = trades_told(&mut session);
+    assert_eq!((rows, told.len(), told[0].0), (3, 1, LedgerKind::TradeRestart));
+}
+
+#[test]
+fn an_ack_settles_its_symbol_and_refusals_without_a_symbol_the_others() {
+    let refusal = r#"{"error":"Currency pair not supported","method":"subscribe","req_id":2,"success":false}"#;
+    let ack = ack("subscribe", "book", "B/USD", 2);
+    for order in [[&*ack, refusal, refusal], [refusal, &*ack, refusal], [refusal, refusal, &*ack]] {
+        let pairs = ["A/USD", "B/USD", "C/USD"].map(|name| pair(name, "online", 1));
+        let (mut session, _) = begun(&[Channel::Book], &pairs);
+        for answer in order {
+            session.receive(answer.as_bytes(), START);
+        }
+        session.receive(book("snapshot", "B/USD", "1.0", one_bid("10")).as_bytes(), START);
+        let states: Vec<_> = session.subscriptions().map(|(_, name, state, _)| (name.to_owned(), state)).collect();
+        let state = |at: usize| (states[at].0.as_str(), states[at].1);
+        assert_eq!([state(0), state(1), state(2)], [("A/USD", "rejected"), ("B/USD", "active"), ("C/USD", "rejected")]);
+        let refused: Vec<_> = session
+            .take_ledger()
+            .into_iter()
+            .filter(|row| row.kind == LedgerKind::Refused)
+            .filter_map(|row| row.symbol)
+            .collect();
+        assert_eq!(refused, ["A/USD", "C/USD"], "{order:?}");
+        session.tick(START + 30 * SECOND);
+        assert!(session.requests(START + 30 * SECOND).is_empty(), "nothing is requested again");
+        assert_eq!(session.books_in_sync(), 1);
+    }
+}
+
+#[test]
+fn json_that_is_no_message_touches_no_book() {
+    let (mut session, _) = begun(&[Channel::Book], &[pair("A/USD", "online", 1)]);
+    session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
+    session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
+    session.take_ledger();
+    for n in 0..10 {
+        let frame = if n % 2 == 0 { r#"{"foo":"bar"}"# } else { "[1,2,3]" };
+        session.receive(frame.as_bytes(), START + n * SECOND / 2);
+        session.tick(START + n * SECOND / 2);
+    }
+    let rows = kinds(&mut session);
+    assert_eq!(rows, vec!["decode_error"; 10]);
+    assert!(session.requests(START + 5 * SECOND).is_empty());
+    assert_eq!(session.books_in_sync(), 1);
+    // What may have been about a book is another thing.
+    session.receive(br#"{"channel":"book","type":"upd"#, START + 6 * SECOND);
+    assert!(kinds(&mut session).contains(&"doubt".to_owned()));
+}
+
+#[test]
+fn symbols_with_a_given_precision_need_no_instrument_snapshot() {
+    let precision = [("A/USD".to_owned(), (1, 8)), ("UNNAMED/USD".to_owned(), (1, 8))].into();
+    let symbols = vec!["A/USD".to_owned(), "B/USD".to_owned()];
+    let channels = vec![Channel::Book];
+    let mut session = Session::new("test", Options { channels, symbols, precision, ..Options::default() });
+    assert!(session.requests(START)[0].contains("instrument"));
+    session.tick(START + 10 * SECOND);
+    assert!(session.requests(START + 10 * SECOND).is_empty(), "it may still come");
+    session.tick(START + 11 * SECOND);
+    let requests = session.requests(START + 11 * SECOND);
+    assert_eq!(requests.len(), 1);
+    assert!(requests[0].contains(r#""symbol":["A/USD"]"#), "named, and with a precision: {requests:?}");
+    let told: Vec<_> = session.take_ledger().into_iter().map(|row| (row.kind, row.symbol)).collect();
+    assert_eq!(told, [(LedgerKind::Listed, Some("A/USD".to_owned()))]);
+    session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START + 12 * SECOND);
+    session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START + 12 * SECOND);
+    assert_eq!((session.books_in_sync(), session.subscription_counts().selected), (1, 1));
+    // The instrument channel is requested again, and the ledger says so.
+    session.receive(br#"{"channel":"heartbeat"}"#, START + 61 * SECOND);
+    session.tick(START + 61 * SECOND);
+    assert!(session.requests(START + 61 * SECOND)[0].contains("instrument"));
+    assert!(session.take_ledger().iter().any(|row| row.channel.as_deref() == Some("instrument")));
+}
+
+#[test]
+fn a_gap_lasts_until_data_of_its_channel_comes() {
+    let channels = [Channel::Book, Channel::Trade, Channel::Ticker];
+    let (mut first, _) = begun(&channels, &[pair("A/USD", "online", 1)]);
+    first.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
+    first.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START + SECOND);
+    first.end(START + 2 * SECOND, "cut");
+    let mut second = Session::after("second", Options { channels: channels.to_vec(), ..Options::default() }, &first);
+    let mut gaps = Vec::new();
+    let mut take = |session: &mut Session| {
+        let rows = session.take_ledger().into_iter().filter(|row| row.kind == LedgerKind::Gap);
+        gaps.extend(rows.map(|row| (row.channel.unwrap_or_default(), row.ts_from, row.ts_to, row.detail)));
+    };
+    let at = |seconds: i64| START + seconds * SECOND;
+    second.requests(at(9));
+    second.receive(instrument("snapshot", &[pair("A/USD", "online", 1)]).as_bytes(), at(9));
+    second.requests(at(9));
+    second.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), at(10));
+    take(&mut second);
+    second.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), at(11));
+    second.receive(ack("subscribe", "trade", "A/USD", 3).as_bytes(), at(12));
+    // The ticker never answers: its gap ends with the session.
+    second.end(at(20), "cut");
+    take(&mut second);
+    let detail = Some(r#"{"reason":"not connected","previous":"test"}"#.to_owned());
+    let gap = |channel: &str, to| (channel.to_owned(), Some(at(1)), Some(at(to)), detail.clone());
+    assert_eq!(gaps, [gap("book", 11), gap("trade", 12), gap("ticker", 20)]);
+}
+
+#[test]
+fn nothing_piles_up_that_nobody_wants() {
+    let options = Options { rows: false, ledger: false, channels: vec![Channel::Book], ..Options::default() };
+    let mut session = Session::new("test", options);
+    session.requests(START);
+    session.receive(instrument("snapshot", &[pair("A/USD", "online", 1)]).as_bytes(), START);
+    session.requests(START);
+    session.receive(ack("subscribe", "book", "A/USD", 2).as_bytes(), START);
+    session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
+    for n in 0..100 {
+        session.receive(book("update", "A/USD", "1.0", one_bid("10")).as_bytes(), START + n * SECOND);
+        session.tick(START + n * SECOND);
+    }
+    assert_eq!((session.pending_rows(), session.take_ledger(), session.take_events()), (0, vec![], vec![]));
+    assert_eq!((session.counts().book.ok, session.books_in_sync()), (101, 1));
+    session.collect(true, true);
+    session.receive(book("update", "A/USD", "1.0", one_bid("10")).as_bytes(), START + 100 * SECOND);
+    assert!(session.pending_rows() > 0);
+}
+
+#[test]
+fn symbols_are_selected_and_deselected_while_it_runs() {
+    let pairs = ["A/USD", "B/USD", "C/USD"].map(|name| pair(name, "online", 1));
+    let mut session = session(&[Channel::Book, Channel::Ticker], &["A/USD"]);
+    session.requests(START);
+    session.receive(instrument("snapshot", &pairs).as_bytes(), START);
+    assert_eq!(session.requests(START).len(), 2);
+    for channel in ["book", "ticker"] {
+        session.receive(ack("subscribe", channel, "A/USD", 2).as_bytes(), START);
+    }
+    session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
+    // B comes, with its book alone; A goes.
+    let of_channels = [(Channel::Ticker, vec!["A/*".to_owned()])].into();
+    session.select(START, vec!["B/USD".into()], vec![], of_channels);
+    let requests = session.requests(START);
+    assert_eq!(requests.len(), 3, "{requests:?}");
+    assert!(requests[..2].iter().all(|request| request.contains("unsubscribe") && request.contains("A/USD")));
+    assert!(requests[2].contains(r#""channel":"book","symbol":["B/USD"]"#), "{requests:?}");
+    assert_eq!(session.books_in_sync(), 0);
+    for channel in ["book", "ticker"] {
+        session.receive(ack("unsubscribe", channel, "A/USD", 4).as_bytes(), START);
+    }
+    assert!(session.requests(START).is_empty(), "it is not subscribed again");
+    let counts = session.subscription_counts();
+    assert_eq!((counts.selected, counts.waiting, counts.subscribed), (1, 1, 0));
+}

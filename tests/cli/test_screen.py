@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from krakpot.cli.screen import LINE_EVERY, Screen, size, span
+from krakpot.cli.screen import LINE_EVERY, Screen, span
 from krakpot.record.progress import Progress
 
 COUNTS = {
@@ -19,18 +19,6 @@ COUNTS = {
 def progress(remaining: float | None = 65.0, state: str = "recording") -> Progress:
     """A recording of an hour."""
     return Progress(COUNTS, 3661.0, remaining, 1_234_567, state)
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345_678, "12.3 MB"), (5e9, "5.0 GB"), (2.5e12, "2.5 TB"),
-        (4e15, "4000.0 TB"),
-    ],
-)  # fmt: skip
-def test_sizes_for_people(number: float, text: str) -> None:
-    """Bytes in steps of a thousand, as disks are sold."""
-    assert size(number) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (65.9, "1:05"), (3599, "59:59"), (90_061, "25:01:01")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from krakpot.compare import compare
 from krakpot.compare import states as states_of
 from krakpot.lake import seal
 from krakpot.lake.format import Part
+from krakpot.lake.messages import PartReader
 
 
 def test_a_late_range_reads_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,13 +33,14 @@ def test_a_late_range_reads_what_it_needs(tmp_path: Path, monkeypatch: pytest.Mo
     recorder.end()
     seal.recover(tmp_path / "lake")
     opened: list[int] = []
-    plain = states_of.read
+    plain = PartReader.read
 
-    def read(parts: Sequence[Part], *told: Any) -> pl.DataFrame:
-        opened.extend(part.number for part in parts)
-        return plain(parts, *told)
+    def read(self: PartReader, parts: Iterable[Part], table: str, *more: Any, **options: Any) -> pl.DataFrame:
+        listed = list(parts)
+        opened.extend(part.number for part in listed)
+        return plain(self, listed, table, *more, **options)
 
-    monkeypatch.setattr(states_of, "read", read)
+    monkeypatch.setattr(PartReader, "read", read)
     late = timed[-1][0] - 60 * minutes
     states = []
     for run_up in (states_of.RUN_UP, states_of.RUN_UP * 10):

@@ -125,6 +125,7 @@ def test_events_of_all_channels_come_in_the_order_of_messages() -> None:
 def test_nothing_is_made_of_what_nobody_wants() -> None:
     """A channel that was not chosen becomes no event, and its rows do not pile up."""
     session, events, book = begun(), _core.Events(["trade"]), small()
+    session.collect(rows=False)
     assert events.receive(session, [snapshot(book)], NOW) == []
     assert session.pending_rows == 0
     with pytest.raises(ValueError, match='no events of "books"; there are book, trade'):

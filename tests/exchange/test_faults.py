@@ -1,4 +1,4 @@
-"""Faults of the built-in exchange over real sockets, seen by websockets' own client; and ``Line`` by itself."""
+"""Faults of the built-in exchange over real sockets, seen by websockets' own client; and ``FaultyPipe`` by itself."""
 
 from __future__ import annotations
 
@@ -17,59 +17,56 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatu
 
 from frames import SECOND
 from krakpot import _core
-from krakpot.config import Config
 from krakpot.errors import ConfigError
-from krakpot.exchange import server as exchange
-from krakpot.exchange.faults import TRICKLE, Line
-from krakpot.exchange.server import ExchangeServer, Options
-from krakpot.lake.lake import Lake
-from krakpot.record.recorder import Recorder
+from krakpot.exchange.faults import TRICKLE, FaultyPipe
+from krakpot.exchange.options import Options
+from krakpot.exchange.server import ExchangeServer
 
 TIMEOUT = 60
 BOOK = {"channel": "book", "symbol": ["BTC/USD", "ETH/USD"]}
 
 
-def test_a_line_in_order_holds_nothing() -> None:
-    """Whoever uses it may write past it."""
-    assert not Line().busy
+def test_a_pipe_without_a_fault_is_free() -> None:
+    """Data may then be written past it."""
+    assert not FaultyPipe().busy
 
 
-def test_a_stalled_line_lets_all_out_at_once_and_in_order() -> None:
-    """Two stalls: the one that ends later counts."""
-    line = Line()
-    line.stall(0, 5 * SECOND)
-    line.stall(SECOND, SECOND)
+def test_a_stalled_pipe_lets_everything_out_at_once_and_in_order() -> None:
+    """Of two stalls the one that ends later counts."""
+    pipe = FaultyPipe()
+    pipe.stall(0, 5 * SECOND)
+    pipe.stall(SECOND, SECOND)
     for data in (b"a", b"b", b"c"):
-        line.push(data)
-    assert (line.busy, line.size, line.pull(5 * SECOND - 1)) == (True, 3, b"")
-    assert (line.pull(5 * SECOND), line.size, line.busy) == (b"abc", 0, False)
+        pipe.push(data)
+    assert (pipe.busy, pipe.size, pipe.pull(5 * SECOND - 1)) == (True, 3, b"")
+    assert (pipe.pull(5 * SECOND), pipe.size, pipe.busy) == (b"abc", 0, False)
 
 
-def test_a_trickling_line_keeps_its_rate_and_loses_nothing() -> None:
-    """1,000 bytes a second however often it is asked; afterwards the rest at once."""
-    line = Line()
-    line.trickle(0, 1000)
+def test_a_trickling_pipe_keeps_its_rate_and_loses_nothing() -> None:
+    """1,000 bytes per second however often it is asked; afterwards the rest at once."""
+    pipe = FaultyPipe()
+    pipe.trickle(0, 1000)
     for i in range(50):
-        line.push(bytes([i]) * 1000)
-    out = b"".join(line.pull(now) for now in range(0, TRICKLE, SECOND // 300))
+        pipe.push(bytes([i]) * 1000)
+    out = b"".join(pipe.pull(now) for now in range(0, TRICKLE, SECOND // 300))
     assert 9_900 <= len(out) <= 10_000
-    out += line.pull(TRICKLE)
+    out += pipe.pull(TRICKLE)
     assert out == b"".join(bytes([i]) * 1000 for i in range(50))
-    assert not line.busy
-    line.trickle(0, 1000)
-    line.pull(9 * SECOND)
-    line.push(bytes(5000))
-    assert len(line.pull(9 * SECOND + SECOND // 2)) <= 500, "what was not used is not saved up"
+    assert not pipe.busy
+    pipe.trickle(0, 1000)
+    pipe.pull(9 * SECOND)
+    pipe.push(bytes(5000))
+    assert len(pipe.pull(9 * SECOND + SECOND // 2)) <= 500, "room that was not used is not saved"
 
 
-def test_a_dead_line_keeps_nothing() -> None:
+def test_a_silent_pipe_keeps_nothing() -> None:
     """Its memory is bounded."""
-    line = Line()
-    line.stall(0, SECOND)
-    line.push(b"a")
-    line.die()
-    line.push(b"b")
-    assert (line.busy, line.size, line.pull(10**18)) == (True, 0, b"")
+    pipe = FaultyPipe()
+    pipe.stall(0, SECOND)
+    pipe.push(b"a")
+    pipe.silence()
+    pipe.push(b"b")
+    assert (pipe.busy, pipe.size, pipe.pull(10**18)) == (True, 0, b"")
 
 
 async def begun(server: ExchangeServer) -> ClientConnection:
@@ -92,7 +89,7 @@ def test_connections_end_as_asked(fault: str, code: int | None) -> None:
     async def talk() -> None:
         async with ExchangeServer(Options(pairs=2, rate=500)) as server:
             client = await begun(server)
-            server.fault(fault)
+            server.inject(fault)
             with pytest.raises(ConnectionClosed) as error:
                 async with asyncio.timeout(TIMEOUT):
                     while True:
@@ -130,14 +127,14 @@ def test_half_open_stalled_and_deaf_connections_stay_open() -> None:
     async def talk() -> None:
         async with ExchangeServer(Options(pairs=2, rate=500)) as server:
             stalled, other = await begun(server), await begun(server)
-            server.fault("stall,by=3s,connection=0")
+            server.inject("stall,by=3s,connection=0")
             await happened(server, 1)
             while not await silent(stalled, 0.3):
                 pass
             assert not await silent(other, 0.3)
             async with asyncio.timeout(TIMEOUT):
                 await stalled.recv()
-            server.fault("deaf,by=2s,connection=0")
+            server.inject("deaf,by=2s,connection=0")
             await happened(server, 2)
             begin = server.exchange.now
             await stalled.send('{"method":"ping","req_id":77}')
@@ -145,7 +142,7 @@ def test_half_open_stalled_and_deaf_connections_stay_open() -> None:
                 while '"req_id":77' not in str(await stalled.recv()):
                     pass
             assert server.exchange.now - begin > SECOND // 2
-            server.fault("half_open,connection=0")
+            server.inject("half_open,connection=0")
             await happened(server, 3)
             while not await silent(stalled, 0.3):
                 pass
@@ -165,13 +162,18 @@ def test_handshakes_are_refused() -> None:
     async def talk() -> None:
         async with ExchangeServer(Options(pairs=2, rate=10)) as server:
             for fault, status in (("handshake=once", 503), ("handshake=once,by=520", 520), ("budget,by=2", 429)):
-                server.fault(fault)
+                server.inject(fault)
                 with pytest.raises(InvalidStatus) as error:
                     for _ in range(3):
                         await (await connect(server.address)).close()
                 assert error.value.response.status_code == status, fault
                 server.exchange.clear_faults()
-            server.fault("handshake=once,by=0")
+            server.inject("retry_after=once,by=7s")
+            with pytest.raises(InvalidStatus) as error:
+                await connect(server.address)
+            response = error.value.response
+            assert (response.status_code, response.headers["Retry-After"]) == (429, "7")
+            server.inject("handshake=once,by=0")
             with pytest.raises((InvalidMessage, ConnectionResetError)):
                 await connect(server.address)
             await (await connect(server.address)).close()
@@ -209,7 +211,7 @@ def test_the_control_call() -> None:
                 assert await ask("DELETE", "", name) == {"error": ["EAPI:Invalid key"]}
             assert server.exchange.faults == [drop, cut]
             assert (await ask("DELETE", "", key))["result"]["faults"] == []
-            server.fault("maintenance,by=60s")
+            server.inject("maintenance,by=60s")
             async with asyncio.timeout(TIMEOUT):
                 while server.exchange.system == "online":
                     await asyncio.sleep(0.01)
@@ -256,27 +258,78 @@ def test_the_command_lists_faults_and_counts_them(tmp_path: Path) -> None:
     assert Counter(line.rpartition(",")[2] for line in log.read_text().splitlines()) == {"fault": 1, "status": 1}
 
 
-def test_the_account_of_a_harmed_recording_can_be_judged(tmp_path: Path) -> None:
-    """Dropped, repeated and damaged messages of one symbol: the lake fits the account, the other symbol equals it, and
-    an account of another number of faults does not fit.
+async def messages(server: ExchangeServer, channel: str, symbols: list[str] | None, count: int) -> list[dict[str, Any]]:
+    """Subscribe a channel; its first messages that are JSON objects with that channel."""
+    found: list[dict[str, Any]] = []
+    async with connect(server.address, max_size=None, close_timeout=0.1) as client:
+        params = {"channel": channel, "snapshot": True} | ({} if symbols is None else {"symbol": symbols})
+        await client.send(json.dumps({"method": "subscribe", "params": params}))
+        async with asyncio.timeout(TIMEOUT):
+            while len(found) < count:
+                message = json.loads(await client.recv())
+                if isinstance(message, dict) and message.get("channel") == channel:
+                    found.append(message)
+    return found
+
+
+def test_odd_items_and_messages_over_the_socket() -> None:
+    """What a server may send that no client expects: a pair without its precision, a trade without its order type, a
+    null connection id, JSON that is no message; and no instrument snapshot at all.
     """
 
-    async def record() -> dict[str, Any]:
-        async with ExchangeServer(Options(pairs=2, rate=400)) as server:
-            for fault in ("drop=0.1", "repeat=0.1", "truncate=0.1"):
-                server.fault(f"{fault},channel=trade,symbol=BTC/USD")
-            config = Config(url=server.address, out=tmp_path / "lake", channels=("book", "trade"), duration=4)
-            await Recorder(config).run()
-            async with asyncio.timeout(TIMEOUT):
-                while server.clients:
-                    await asyncio.sleep(0.01)
-            return server.summary()
+    async def talk() -> None:
+        async with ExchangeServer(Options(pairs=3, rate=2000)) as server:
+            server.inject("null,channel=instrument,by=price_precision")
+            (snapshot,) = await messages(server, "instrument", None, 1)
+            assert [pair["price_precision"] is None for pair in snapshot["data"]["pairs"]].count(True) == 1
+            server.exchange.clear_faults()
 
-    account = asyncio.run(record())
-    trades = account["connections"][0]["symbols"]["BTC/USD"]["trade"]
-    assert min(trades["faults"][name] for name in ("drop", "repeat", "truncate")) > 0, trades
-    lake = Lake(tmp_path / "lake")
-    assert exchange.differences(lake, account) == []
-    trades["faults"]["drop"] += 50
-    (sentence,) = exchange.differences(lake, account)
-    assert sentence.startswith("BTC/USD: the exchange sent ")
+            server.inject("absent,channel=trade,by=ord_type")
+            trades = [trade for m in await messages(server, "trade", ["BTC/USD"], 3) for trade in m["data"]]
+            assert any("ord_type" not in trade for trade in trades)
+            server.exchange.clear_faults()
+
+            server.inject("null,channel=status,by=connection_id")
+            (status,) = await messages(server, "status", ["BTC/USD"], 1)
+            assert status["data"][0]["connection_id"] is None
+            server.exchange.clear_faults()
+
+            server.inject("drop,channel=instrument")
+            server.inject("stray=every:100ms,by=[1]")
+            async with connect(server.address, max_size=None, close_timeout=0.1) as client:
+                await client.send(json.dumps({"method": "subscribe", "params": {"channel": "instrument"}}))
+                await client.send(json.dumps({"method": "subscribe", "params": BOOK}))
+                seen: Counter[str] = Counter()
+                async with asyncio.timeout(TIMEOUT):
+                    while seen["book"] < 200 or seen["stray"] < 2:
+                        message = json.loads(await client.recv())
+                        seen["stray" if message == [1] else message.get("channel", "answer")] += 1
+                assert seen["instrument"] == 0
+
+    asyncio.run(talk())
+
+
+def test_trade_ids_begin_again_and_never_repeat_after_a_restart() -> None:
+    """A pair that is listed again begins where the fault says. A server that is started later begins behind all ids of
+    the earlier one, although both have the same seed.
+    """
+
+    async def last(server: ExchangeServer) -> tuple[int, int]:
+        trades = [trade for m in await messages(server, "trade", ["BTC/USD"], 5) for trade in m["data"]]
+        return trades[0]["trade_id"], trades[-1]["trade_id"]
+
+    async def talk() -> None:
+        async with ExchangeServer(Options(pairs=2, rate=2000)) as server:
+            _, before = await last(server)
+        async with ExchangeServer(Options(pairs=2, rate=2000)) as server:
+            first, _ = await last(server)
+            assert first > before
+            server.inject("delist,symbol=BTC/USD")
+            server.inject("list,by=1,symbol=BTC/USD,after=100ms")
+            async with asyncio.timeout(TIMEOUT):
+                while len(server.injected) < 2:
+                    await asyncio.sleep(0.01)
+            first, _ = await last(server)
+            assert 1 <= first < 10_000
+
+    asyncio.run(talk())

@@ -30,11 +30,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin
 
 import frames
-from account import run as record_and_compare
 from krakpot import _core
 from krakpot.errors import ConfigError
 from krakpot.exchange import server as exchange
-from krakpot.exchange.server import ExchangeServer, Options, Pace
+from krakpot.exchange.options import Options, Pace
+from krakpot.exchange.server import ExchangeServer
 
 TIMEOUT = 60
 
@@ -356,7 +356,7 @@ def test_the_account_and_the_log_count_level3(tmp_path: Path) -> None:
             sums = [int(d["checksum"]) for d in told if d["symbol"] == symbol]
             value = 0
             for one in sums:
-                value = (value * exchange.HASH + one) % 2**64
+                value = (value * _core.ACCOUNT_HASH + one) % 2**64
             assert account[client]["symbols"][symbol][channel] == {"messages": len(sums), "hash": f"{value:016x}"}
         lags = [
             int(r["sent_ns"]) // 1000 - frames.START // 1000 - (int(d["timestamp"][17:19]) - 50) * 10**6
@@ -556,82 +556,6 @@ def test_its_speed_may_change_while_it_runs() -> None:
     assert 0 <= slow < 10**9 < fast
 
 
-def test_recorded_at_full_speed_the_lake_equals_the_account(tmp_path: Path) -> None:
-    """20 s of exchange time, as fast as the recorder reads: count and sequence of checksums are the same, symbol by
-    symbol.
-    """
-    facts = record_and_compare(tmp_path / "lake", seconds=20, rate=5000, pairs=60)
-    assert facts["differences"] == []
-    assert facts["verify"]["proved"], facts["verify"]["problems"]
-    assert facts["record"]["frames"] == facts["messages"] == facts["verify"]["frames"] > 50_000
-    assert facts["verify"]["unchecked"] == facts["verify"]["checksums"]["book"]["bad"] == 0
-
-
-def test_differences_are_found(tmp_path: Path) -> None:
-    """The comparison is awake: another count, another checksum and another connection are each told."""
-    facts = record_and_compare(tmp_path / "lake", seconds=8, rate=500, pairs=5)
-    assert facts["differences"] == []
-    from krakpot.lake.lake import Lake  # only here
-
-    lake = Lake(tmp_path / "lake")
-    told = lake.scan("status").collect()["connection_id"][0]
-    account = {
-        "connections": [{"connection_id": told, "symbols": {"BTC/USD": {"book": {"messages": 1, "hash": "00"}}}}]
-    }
-    found = exchange.differences(lake, account)
-    assert any("BTC/USD: the exchange sent 1 book messages" in sentence for sentence in found)
-    count = lake.book("BTC/USD").select("message").unique().collect().height
-    account["connections"][0]["symbols"]["BTC/USD"]["book"]["messages"] = count
-    assert any(
-        "BTC/USD: the numbers of its book messages differ" in sentence
-        for sentence in exchange.differences(lake, account)
-    )
-    (sentence,) = exchange.differences(lake, {"connections": []})
-    assert f"had connection {told}, which the exchange does not know" in sentence
-    account["connections"][0]["connection_id"] += 1
-    assert f"the lake lacks a session of connection {told + 1}" in exchange.differences(lake, account)
-
-
-@pytest.mark.parametrize(("text", "value"), [("1", 1.0), ("0.5", 0.5), ("max", None)])
-def test_speed(text: str, value: float | None) -> None:
-    """A number, or max."""
-    assert exchange.speed(text) == value
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "fast", "1e9", "nan"])
-def test_speed_refused(text: str) -> None:
-    """The sentence names what is allowed."""
-    with pytest.raises(ValueError, match="above 0"):
-        exchange.speed(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("5ms", 5_000_000), ("250us", 250_000), ("1.5s", 1_500_000_000), ("0", 0), ("3600s", 3600 * 10**9)],
-)
-def test_pause(text: str, value: int) -> None:
-    """A time with its unit, or nothing, in ns."""
-    assert exchange.pause(text) == value
-
-
-@pytest.mark.parametrize("text", ["5", "-1ms", "ms", "3601s", "1m", "1e3ms", "nan"])
-def test_pause_refused(text: str) -> None:
-    """The sentence names what is allowed."""
-    with pytest.raises(ValueError, match="5ms"):
-        exchange.pause(text)
-
-
-def test_key() -> None:
-    """Both of key and secret, or none."""
-    assert exchange.key(None, None) is None
-    key = exchange.key("name", "c2VjcmV0")
-    assert key is not None
-    assert key.secret == b"secret"
-    for name, secret in (("name", None), (None, "c2VjcmV0"), ("", "c2VjcmV0")):
-        with pytest.raises(ConfigError, match="belong together"):
-            exchange.key(name, secret)
-
-
 def test_wrong_places_are_plain_errors(tmp_path: Path) -> None:
     """A port in use and a log that cannot be written are named; wrong numbers are refused by the core."""
 
@@ -660,7 +584,7 @@ def test_wrong_places_are_plain_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="rate must be above zero"):
         _core.Exchange(rate=0)
     with pytest.raises(ValueError, match="delay, jitter and conflation"):
-        _core.Exchange(book=Pace(delay=-1).whole)
+        _core.Exchange(book=Pace(delay=-1).as_tuple)
     with pytest.raises(ValueError, match="endpoint must be public or level3"):
         _core.Exchange(pairs=1).connect("private")
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from krakpot.errors import ConfigError
-from krakpot.exchange.server import ExchangeServer, Options
+from krakpot.exchange.options import Options
+from krakpot.exchange.server import ExchangeServer
 from krakpot.feed.feed import Feed
 from scripted import Exchange, until
 from waiting import run

@@ -27,7 +27,8 @@ from krakpot.errors import (
     StorageError,
     SubscriptionRejected,
 )
-from krakpot.exchange.server import ExchangeServer, Options
+from krakpot.exchange.options import Options
+from krakpot.exchange.server import ExchangeServer
 from krakpot.lake.lake import Lake
 from krakpot.stream.events import Event
 from scripted import Exchange, Market, until

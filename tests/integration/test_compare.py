@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from krakpot.exchange.server import ExchangeServer, Options, Pace
+from krakpot.exchange.options import Options, Pace
+from krakpot.exchange.server import ExchangeServer
 
 LATE = 60_000_000
 """Delay of the book channel, ns: far beyond what a busy machine adds to either."""

@@ -21,7 +21,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from krakpot.exchange.server import COMPARED
+from krakpot.compare.exchange import COMPARED
 from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
 from losses import recorded, sent

@@ -283,7 +283,9 @@ def test_nobody_answers(tmp_path: Path) -> None:
         command.process.send_signal(signal.SIGINT)
         assert await command.end() == 1
         assert f"attempts: {exchange.url}: cannot connect: Connection refused" in command.err.decode().splitlines()[-1]
-        await proved(tmp_path / "lake")
+        verify = await Command.start("verify", "--json", tmp_path / "lake", cwd=tmp_path)
+        assert await verify.end() == 1
+        assert json.loads(verify.out)["problems"] == ["nothing was recorded: the lake has no message of the exchange"]
         kinds = Lake(tmp_path / "lake").ledger().collect()["kind"].to_list()
         assert kinds.count("refused") >= 4
         assert kinds[-1] != "disconnect"

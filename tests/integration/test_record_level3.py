@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from krakpot.exchange.server import differences
+from krakpot.compare.exchange import differences
 from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
 

@@ -8,6 +8,7 @@ import pytest
 
 import frames
 import lakes
+from krakpot.lake import seal
 from krakpot.lake.account import _sound
 from krakpot.lake.verify import verify
 
@@ -26,6 +27,24 @@ def test_trade_ids_up_to_the_largest(tmp_path: Path, ids: list[int], lost: int |
     told = lakes.rows(lake, "ledger").filter(kind="trade_gap")["count"].to_list()
     assert told == ([] if lost is None else [lost])
     assert verify(lake).problems == []
+
+
+@pytest.mark.parametrize(("ids", "lost"), [([1, 2, 3], None), ([1, 2, 4], "trades 3 to 3 are missing")])
+def test_trade_ids_that_begin_anew(tmp_path: Path, ids: list[int], lost: str | None) -> None:
+    """Where the ledger says that numbering began anew, the new numbers are followed, and their holes are found."""
+    lake = tmp_path / "lake"
+    recorder = lakes.Recorder(lake, precision={"BTC/USD": (1, 8)})
+    recorder.take([(frames.START + n, frames.trade("BTC/USD", n)) for n in (95, 96)])
+    recorder.take([(frames.START + 97, frames.trade("BTC/USD", ids[0]))])
+    recorder.session.add_ledger_row("trade_restart", frames.START + 97, channel="trade", symbol="BTC/USD")
+    recorder.take([(frames.START + 100 + n, frames.trade("BTC/USD", n)) for n in ids[1:]])
+    recorder.end()
+    seal.recover(lake)
+    assert lakes.rows(lake, "trades")["trade_id"].to_list() == [95, 96, *ids]
+    told = bool(lakes.rows(lake, "ledger").filter(kind="trade_gap").height)
+    problems = verify(lake).problems
+    assert [lost in problem for problem in problems if lost] == ([] if lost is None or told else [True])
+    assert problems == [] or lost is not None
 
 
 @pytest.mark.parametrize(

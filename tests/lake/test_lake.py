@@ -211,7 +211,7 @@ def test_an_empty_lake_gives_empty_frames(tmp_path: Path) -> None:
         assert dict(frame.collect().schema) == polars_schema(table)
     assert empty.coverage().height == 0
     assert (empty.symbols(), empty.sessions()) == ([], [])
-    assert empty.verify().proved
+    assert empty.verify().problems == ["nothing was recorded: the lake has no message of the exchange"]
 
 
 def test_what_is_no_lake(tmp_path: Path) -> None:

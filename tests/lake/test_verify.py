@@ -10,13 +10,15 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 import frames
 import lakes
 from krakpot import _core
+from krakpot.cli.main import main
 from krakpot.errors import StorageError
 from krakpot.lake import seal
-from krakpot.lake.format import open_lake
+from krakpot.lake.format import at_work, open_lake
 from krakpot.lake.verify import Report, verify
 
 MIDNIGHT = frames.START // frames.DAY * frames.DAY + frames.DAY
@@ -357,11 +359,48 @@ def test_a_journal_that_nobody_owns_is_named_with_its_cure(tmp_path: Path) -> No
     assert verify(lake).proved
 
 
+NOTHING = "nothing was recorded: the lake has no message of the exchange"
+
+
 def test_an_empty_lake_proves_nothing_and_says_so(tmp_path: Path) -> None:
-    """No sessions: right, with a note."""
-    open_lake(tmp_path / "lake")
-    report = verify(tmp_path / "lake")
-    assert (report.proved, report.sessions, report.notes) == (True, 0, ["the lake is empty"])
+    """No session is no success, unless a recorder has only just begun."""
+    lake = tmp_path / "lake"
+    open_lake(lake)
+    report = verify(lake)
+    assert (report.proved, report.sessions, report.problems) == (False, 0, [NOTHING])
+    with at_work(lake):
+        report = verify(lake)
+    assert (report.problems, report.notes) == ([], ["nothing is sealed yet, so nothing was verified"])
+
+
+def test_a_recording_that_never_connected_is_no_success(tmp_path: Path) -> None:
+    """Its ledger says that it tried, and adds up; there is no message in the lake."""
+    lake = tmp_path / "lake"
+    recorder = lakes.Recorder(lake)
+    for kind in ("start", "connect", "refused"):
+        recorder.session.add_ledger_row(kind, frames.START, detail="{}")
+    recorder.end()
+    seal.recover(lake)
+    assert verify(lake).problems == [NOTHING]
+    assert CliRunner().invoke(main, ["verify", str(lake)]).exit_code == 1
+    lakes.make(lake, lakes.market(20), session=lakes.session_name(frames.START))
+    assert verify(lake).problems == []
+
+
+def test_foreign_parquet_is_named(tmp_path: Path) -> None:
+    """What other readers would take for rows of the lake is a problem; what a file manager hides is a note."""
+    lake = tmp_path / "lake"
+    lakes.make(lake, lakes.market(50))
+    (part,) = lakes.parts(lake, "book")
+    hidden, copy = part.with_name(f"._{part.name}"), part.with_name("copy of a part.parquet")
+    hidden.write_bytes(b"an attribute file of another system")
+    report = verify(lake)
+    assert report.problems == []
+    assert [note for note in report.notes if f"date=2026-08-02/{hidden.name} is not a part" in note]
+    shutil.copy(part, copy)
+    assert verify(lake).problems == [
+        f"book/date=2026-08-02/{copy.name} is not a part of the lake, and other readers would read it: move it away"
+    ]
 
 
 def test_what_is_no_lake_is_an_error(tmp_path: Path) -> None:

@@ -121,6 +121,23 @@ def test_the_waits_grow_and_a_stable_life_clears_them() -> None:
     assert backoff.delay(4e6 + 30) == 0
 
 
+def test_a_busy_server_is_never_tried_again_at_once() -> None:
+    """HTTP 429 and 503: no fast attempts; without a time 1, 2, 4 … 30 s as after many failures, and never less than the
+    server asked for.
+    """
+    backoff, now = Backoff(random=Random(1)), 0.0
+    assert backoff.delay(now) == 0
+    for least in (1, 2, 4, 8, 16, 30, 30):
+        wait = backoff.delay(now, busy=0.0)
+        assert least <= wait < least + 0.75
+        now += wait
+    for asked in (0.5, 20.0, 600.0):
+        wait = Backoff(random=Random(2)).delay(0.0, busy=asked)
+        assert max(1.0, asked) <= wait < max(1.0, asked) + 0.75
+    patient = Backoff(random=Random(3), failures=20)
+    assert patient.delay(0.0, busy=2.0) >= 30, "the server's time does not shorten the back-off"
+
+
 @given(
     arrivals=st.lists(st.tuples(st.floats(0, 3), st.integers(0, 30)), min_size=1, max_size=80),
     rate=st.sampled_from([1.0, 10.0, 20.0]),

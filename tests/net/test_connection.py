@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import hashlib
 import logging
+import re
+import socket
 import ssl
 import struct
 import time
@@ -20,7 +23,7 @@ from hypothesis import strategies as st
 import frames
 from krakpot.errors import FeedError
 from krakpot.net import connection as module
-from krakpot.net.connection import FRAME_MAX, Connection, connect
+from krakpot.net.connection import FRAME_MAX, Connection, ServerBusy, connect, retry_after
 from scripted import Exchange, until
 
 TEXT, BINARY, CONT, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
@@ -364,7 +367,7 @@ def test_a_connection_lost_without_a_word() -> None:
 
     def test(peer: _Wired) -> None:
         peer.connection.connection_lost(ConnectionResetError(104, "Connection reset by peer"))
-        assert peer.connection.closed.result() == "connection lost: [Errno 104] Connection reset by peer"
+        assert peer.connection.closed.result() == "connection lost: Connection reset by peer"
         other = _Wired()
         other.connection.eof_received()
         other.connection.connection_lost(None)
@@ -557,6 +560,29 @@ def test_a_connection_attempt_can_be_called_off() -> None:
     run(test)
 
 
+def test_an_attempt_that_is_called_off_at_any_moment_leaves_no_error_behind() -> None:
+    """Cancelled after any number of steps of the loop: no error that nobody retrieves, and no socket."""
+    unretrieved: list[dict[str, Any]] = []
+
+    async def test() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unretrieved.append(context))
+        async with Exchange("BTC/USD") as exchange:
+            for steps in range(12):
+                attempt = asyncio.create_task(connect(exchange.url, lambda *_: None, never))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                attempt.cancel()
+                (found,) = await asyncio.gather(attempt, return_exceptions=True)
+                if isinstance(found, Connection):
+                    found.abort()
+                del attempt, found
+                gc.collect()
+            await until(lambda: all(client.gone.is_set() for client in exchange.clients))
+
+    run(test)
+    assert unretrieved == []
+
+
 def test_what_is_sent_is_never_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Whoever turns on all logging of a program does not write tokens into a file."""
     caplog.set_level(logging.DEBUG)
@@ -610,13 +636,60 @@ def test_tls_is_verified(name: str, trusted: bool, words: str | None) -> None:
     run(test)
 
 
-def test_plain_text_on_a_tls_address() -> None:
-    """``wss://`` to a server without TLS: one sentence."""
+@pytest.mark.parametrize("end", ["says something", "closes", "resets"])
+def test_wss_to_a_port_without_tls(end: str) -> None:
+    """Whatever the server does with the TLS handshake: one sentence that has the reason, and a hint."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        if end == "says something":
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        elif end == "resets":
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()
+
+    async def test() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(FeedError) as caught:
+                await connect(f"wss://127.0.0.1:{port}/v2", never, never)
+        found = re.fullmatch(
+            rf"wss://127.0.0.1:{port}/v2: the TLS handshake failed: (.+); does the server speak TLS on port {port}\?",
+            str(caught.value),
+        )
+        assert found, caught.value
+        assert len(found[1]) > 5
+
+    run(test)
+
+
+# A server that is busy.
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (None, 0), ("", 0), ("0", 0), ("7", 7), (" 30 ", 30), ("600", 600), ("86400", 600), ("9" * 5000, 600),
+        ("-5", 0), ("1.5", 0), ("soon", 0), ("\u0663", 0),
+        ("Sun, 02 Aug 2026 03:36:00 GMT", 10), ("Sun, 02 Aug 2026 03:35:00 GMT", 0),
+        ("Mon, 03 Aug 2026 03:35:00 GMT", 600), ("Sun, 99 Aug 2026 03:36:00 GMT", 0),
+    ],
+)  # fmt: skip
+def test_the_time_that_a_busy_server_asks_for(text: str | None, seconds: float) -> None:
+    """``Retry-After`` as RFC 9110 has it, seconds or a date; at most ten minutes; nonsense asks for nothing."""
+    assert retry_after(text, 1_785_641_750.0) == seconds
+
+
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_busy_server_says_when_to_come_again(code: int) -> None:
+    """The error carries the seconds, and says them."""
 
     async def test() -> None:
         async with Exchange() as exchange:
-            with pytest.raises(FeedError, match="cannot connect: ") as caught:
-                await connect(exchange.url.replace("ws:", "wss:"), never, never)
-            assert "\n" not in str(caught.value)
+            exchange.handshakes, exchange.retry_after = [code], "17"
+            with pytest.raises(ServerBusy, match=f"HTTP {code}, to be tried again in 17 s") as caught:
+                await connect(exchange.url, never, never)
+            assert caught.value.retry_after == 17
 
     run(test)

@@ -43,7 +43,9 @@ DAMAGES: dict[str, dict[str, list[str]]] = {
     "ohlc": {
         "symbol": TEXT, "interval": WHOLE, "interval_begin": MOMENT, "trades": OPTIONAL_NUMBER, "open": OPTIONAL_NUMBER,
     },
-    "status": {"system": TEXT, "version": OPTIONAL_TEXT, "api_version": OPTIONAL_TEXT, "connection_id": OPTIONAL_NUMBER},
+    "status": {
+        "system": TEXT, "version": OPTIONAL_TEXT, "api_version": OPTIONAL_TEXT, "connection_id": OPTIONAL_NUMBER,
+    },
     "pairs": {
         "symbol": [*TEXT, json.dumps("X" * 70)], "base": OPTIONAL_TEXT, "status": OPTIONAL_TEXT,
         "price_precision": [*WHOLE, "300", "-1"], "qty_precision": WHOLE, "qty_min": OPTIONAL_NUMBER,
@@ -193,7 +195,9 @@ def test_what_no_column_holds_stays_in_extra(field: str, value: int) -> None:
     assert json.loads(row["extra"]) == {field: value}
 
 
-@pytest.mark.parametrize("frame", [b'{"foo":"bar"}', b"[1,2,3]", b"7", b'{"channel":null}', b'{"channel":"trade","type":5}'])
+@pytest.mark.parametrize(
+    "frame", [b'{"foo":"bar"}', b"[1,2,3]", b"7", b'{"channel":null}', b'{"channel":"trade","type":5}']
+)
 def test_json_that_concerns_no_book_leaves_the_books_alone(frame: bytes) -> None:
     """It gets a row; no book is doubted, so nothing is subscribed again."""
     session = _core.Session("s", passive=True)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from typing import cast
 
 import pytest
 
 from krakpot import _core
-from krakpot.record.cputime import EVERY, STAGES, Stages
+from krakpot.record.cputime import EVERY, NOT_MEASURED, STAGES, Stages
 
 
 class Slow:
@@ -51,3 +53,18 @@ def test_what_is_no_other_stage_is_reading(monkeypatch: pytest.MonkeyPatch) -> N
     found = stages.seconds()
     assert list(found) == list(STAGES)
     assert (found["read"], found["hand_over"], found["duties"], found["write"]) == (1, 2, 3, 4)
+
+
+def test_a_system_without_the_time_of_children() -> None:
+    """As on Windows, which has no module ``resource``: everything else is measured, and a sentence says what is not."""
+    program = """
+import sys
+sys.modules["resource"] = None
+from krakpot.record.cputime import NOT_MEASURED, STAGES, Stages
+assert NOT_MEASURED.startswith("the CPU time of sealers is not measured")
+assert list(Stages().seconds()) == [stage for stage in STAGES if stage != "seal"]
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert NOT_MEASURED == ""
+    assert list(Stages().seconds()) == list(STAGES)

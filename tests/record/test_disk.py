@@ -142,7 +142,7 @@ def test_room_is_looked_at(tmp_path: Path) -> None:
     disk.check_room(tmp_path / "lake", 0)
     disk.check_room(tmp_path / "lake", 1)
     with pytest.raises(
-        StorageError, match=r"the disk has [\d.]+ GB left, less than --min-free, 1000000000.00 GB; make room"
+        StorageError, match=r"the disk has [\d.]+ \wB left, less than the 1000000.0 TB of --min-free; make room"
     ):
         disk.check_room(tmp_path / "lake", 10**18)
     with pytest.raises(StorageError, match="cannot look at the lake: it is gone; was the lake moved or removed"):
@@ -188,7 +188,9 @@ def test_the_clock_s_quality_is_written_down(tmp_path: Path, monkeypatch: pytest
     ledger = keep(Config(out=tmp_path), lambda ledger: len(ledger.rows) >= 3)
     assert {row["kind"] for row in ledger.rows} == {"clock"}
     assert all(row["detail"]["synchronised"] is False for row in ledger.rows)
-    assert ledger.logged == ["no time server keeps this machine's clock: receive times are as good as it is"]
+    assert ledger.logged == [
+        "this machine's clock is not synchronised with a time server, so receive times may be wrong"
+    ]
     monkeypatch.setattr(hostclock, "quality", lambda _: {})
     monkeypatch.setattr(disk, "check_room", lambda *_: (_ for _ in ()).throw(StorageError("full", tmp_path)))
     with pytest.raises(StorageError, match="full"):

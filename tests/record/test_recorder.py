@@ -18,11 +18,11 @@ import pytest
 
 import frames
 import lakes
-from krakpot.errors import ConfigError, ConnectionLost, StorageError
+from krakpot.errors import ConfigError, ConnectionLost, FeedError, StorageError
 from krakpot.lake import journal, seal
 from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
-from krakpot.record import disk
+from krakpot.record import disk, recorder
 from krakpot.record.client import RecordingClient
 from recording import Recording, book_in, book_of, events, proved, run
 from scripted import Client, Exchange, Market, until
@@ -157,9 +157,10 @@ def test_a_cut_is_a_gap_and_the_recording_goes_on(tmp_path: Path) -> None:
             report = proved(tmp_path)
             assert report.bad == report.unchecked == 0
             first, second = summary["sessions"]
-            (gap,) = events(tmp_path, "gap")
-            assert (gap["session"], gap["facts"]["previous"]) == (second, first)
-            assert gap["ts_from"] < gap["ts_to"]
+            gaps = events(tmp_path, "gap")
+            assert sorted(gap["channel"] for gap in gaps) == ["book", "ticker", "trade"]
+            assert {(gap["session"], gap["facts"]["previous"]) for gap in gaps} == {(second, first)}
+            assert all(gap["ts_from"] < gap["ts_to"] for gap in gaps)
             connects = events(tmp_path, "connect")
             assert [connect["facts"].get("previous") for connect in connects] == [None, first]
             assert len({connect["facts"]["recorder"] for connect in connects}) == 1
@@ -167,7 +168,7 @@ def test_a_cut_is_a_gap_and_the_recording_goes_on(tmp_path: Path) -> None:
             assert missed["symbol"] == "ETH/USD"
             assert missed["facts"] == {"first": before + 1, "last": before + 30}
             assert missed["count"] == 30
-            assert summary["gaps"] == report.gaps == 2
+            assert summary["gaps"] == report.gaps == 4, "of trades, and one a channel"
             for market in (quiet, busy):
                 ids = (
                     Lake(tmp_path)
@@ -218,7 +219,7 @@ def test_a_message_too_big_is_a_limit(tmp_path: Path) -> None:
             delays: list[dict[str, bool]] = []
             delay = recording.backoff.delay
 
-            def told(now: float, *, maintenance: bool = False, too_big: bool = False) -> float:
+            def told(now: float, *, maintenance: bool = False, too_big: bool = False, **_: float | None) -> float:
                 delays.append({"maintenance": maintenance, "too_big": too_big})
                 return min(delay(now, maintenance=maintenance, too_big=too_big), 0.1)
 
@@ -247,7 +248,7 @@ def test_maintenance_is_given_time(tmp_path: Path) -> None:
             recording = Recording(exchange.url, tmp_path)
             told: list[bool] = []
 
-            def delay(now: float, *, maintenance: bool = False, too_big: bool = False) -> float:
+            def delay(now: float, *, maintenance: bool = False, **_: object) -> float:
                 told.append(maintenance)
                 return 0.0
 
@@ -294,10 +295,38 @@ def test_refused_handshakes_are_tried_again(tmp_path: Path) -> None:
     run(test)
 
 
+def test_a_busy_server_is_given_the_time_that_it_asks_for(tmp_path: Path) -> None:
+    """HTTP 429 with ``Retry-After``: the back-off is told, the next attempt is no earlier, and it is logged."""
+
+    async def test() -> None:
+        async with Exchange("BTC/USD") as exchange:
+            exchange.handshakes, exchange.retry_after = [429, 503], "90"
+            recording = Recording(exchange.url, tmp_path)
+            told: list[float | None] = []
+            waits: list[float] = []
+            delay = recording.backoff.delay
+
+            def hurry(now: float, *, busy: float | None = None, **rest: bool) -> float:
+                told.append(busy)
+                waits.append(delay(now, busy=busy, **rest))
+                return 0.0
+
+            recording.backoff.delay = hurry  # type: ignore[method-assign]  # to see what it is told, and not to wait
+            await until(lambda: recording.live(1))
+            exchange.cut()
+            await until(lambda: len(exchange.clients) == 2 and recording.live(1))
+            await recording.end()
+            assert told == [None, 90.0, 90.0, None], "forgotten once there was a connection"
+            assert min(waits[1:3]) >= 90
+            assert [line for line in recording.logged if "HTTP 429, to be tried again in 90 s" in line]
+
+    run(test)
+
+
 @pytest.mark.parametrize("moment", ["handshake", "wait"])
 def test_it_can_be_stopped_without_a_connection(tmp_path: Path, moment: str) -> None:
-    """Stopped in the middle of a handshake, or between two attempts: it ends at once, and says nothing wrong. An
-    attempt that failed is the error to tell.
+    """Stopped in the middle of a handshake, or between two attempts: it ends at once. That nothing was recorded is an
+    error, and an attempt that failed is its reason.
     """
 
     async def test() -> None:
@@ -314,10 +343,93 @@ def test_it_can_be_stopped_without_a_connection(tmp_path: Path, moment: str) -> 
                 with pytest.raises(ConnectionLost, match="no connection after 1 attempts: .*503"):
                     await recording.end()
             else:
-                assert (await recording.end())["frames"] == 0
-            assert not any("stopped while" in line for line in recording.logged)
-            proved(tmp_path)
+                with pytest.raises(FeedError, match="nothing was recorded: it was stopped before there was a conn"):
+                    await recording.end()
+            assert verify(tmp_path).problems == ["nothing was recorded: the lake has no message of the exchange"]
             assert [row["kind"] for row in events(tmp_path, "start", "stop")] == ["start", "stop"]
+
+    run(test)
+
+
+# A run that records nothing is no success.
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a second is long for the instrument snapshot."""
+    monkeypatch.setattr(recorder, "PATIENCE", 0.5)
+
+
+def test_no_instrument_snapshot_is_logged_and_is_no_success(tmp_path: Path, impatient: None) -> None:
+    """A server that never sends it: said after the time-out, once a connection; the end is an error with the reason."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            exchange.instrument = False
+            recording = Recording(exchange.url, tmp_path)
+
+            def warned() -> int:
+                words = "no instrument snapshot for 0 s: without it no pair is known and nothing is subscribed; waiting"
+                return sum(line.startswith(words) for line in recording.logged)
+
+            await until(lambda: warned() == 1)
+            await asyncio.sleep(0.7)
+            exchange.cut()
+            await until(lambda: warned() == 2)
+            with pytest.raises(FeedError, match=r"nothing was recorded: ws://\S+ sent no instrument snapshot"):
+                await recording.end()
+
+    run(test)
+
+
+def test_an_instrument_snapshot_that_is_late(tmp_path: Path, impatient: None) -> None:
+    """It comes after the time-out: everything is recorded from then on, in a lake that is proved."""
+
+    async def test() -> None:
+        async with Exchange("BTC/USD") as exchange:
+            exchange.instrument = False
+            recording = Recording(exchange.url, tmp_path)
+            await until(lambda: any(line.startswith("no instrument snapshot") for line in recording.logged))
+            exchange.instrument = True
+            exchange.cut()
+            await until(lambda: recording.live(1))
+            summary = await recording.end()
+            assert len(summary["sessions"]) == 2
+            assert proved(tmp_path).ok > 0
+
+    run(test)
+
+
+def test_symbols_are_checked_also_when_the_pairs_come_late(tmp_path: Path, impatient: None) -> None:
+    """A misspelled symbol is an error even if the exchange tells its pairs only after the time-out."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            exchange.instrument = False
+            recording = Recording(exchange.url, tmp_path, symbols=("XBT/USD",))
+            await until(lambda: any(line.startswith("no instrument snapshot") for line in recording.logged))
+            exchange.instrument = True
+            exchange.cut()
+            with pytest.raises(ConfigError, match="'XBT/USD' matches none of the 3 pairs; did you mean BTC/USD"):
+                await recording.task
+
+    run(test)
+
+
+def test_a_run_whose_subscriptions_were_all_refused_is_no_success(tmp_path: Path) -> None:
+    """The error has the exchange's reason."""
+
+    async def test() -> None:
+        async with Exchange("BTC/USD") as exchange:
+            exchange.refusals["BTC/USD"] = "Currency pair not supported BTC/USD"
+            recording = Recording(exchange.url, tmp_path)
+            await until(lambda: len(recording.recorder.refused) == 3)
+            words = (
+                r"nothing was recorded: the exchange refused book BTC/USD \(and 2 more\): Currency pair not supported"
+            )
+            with pytest.raises(FeedError, match=words):
+                await recording.end()
+            assert len(events(tmp_path, "refused")) == 3
 
     run(test)
 
@@ -575,14 +687,16 @@ def test_a_recording_ends_in_order_before_the_disk_is_full(tmp_path: Path, monke
             await until(lambda: recording.live(3))
             await until(lambda: recording.counts["frames"] > 200)
             usage = os.statvfs(tmp_path)
-            monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=10, f_frsize=usage.f_frsize))
-            with pytest.raises(StorageError, match=r"the disk has 0.00 GB left, less than --min-free, 0.20 GB"):
+            monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10 * usage.f_frsize))
+            with pytest.raises(
+                StorageError, match=r"the disk has \d+\.\d kB left, less than the 200\.0 MB of --min-free"
+            ):
                 await recording.task
         assert journal.journals(tmp_path) == []
         assert proved(tmp_path).ok > 100
         ends = events(tmp_path, "disconnect", "stop", "recovered")
         assert [row["kind"] for row in ends] == ["disconnect", "stop"]
-        assert "the disk has 0.00 GB left" in ends[0]["facts"]["reason"]
+        assert "kB left, less than the 200.0 MB" in ends[0]["facts"]["reason"]
 
     run(test)
 

@@ -52,7 +52,7 @@ class Served:
         self._thread.join()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["INT", "TERM", "HUP"])
 def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
     """The summary is returned, all journals are sealed, and the signal's former handler is back."""
     before = signal.getsignal(number)
@@ -68,6 +68,21 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> No
     assert journal.journals(tmp_path) == []
     assert proved(tmp_path).ok == summary["checksums"]["book"]["ok"]
     assert signal.getsignal(number) == before
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As ``nohup`` starts a process: the terminal goes, and the recording does not."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    served = Served()
+    served.when_recorded(lambda: os.kill(os.getpid(), signal.SIGHUP))
+    try:
+        summary = record(Config(out=tmp_path, url=served.url, depth=10, duration=3.0))
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        served.end()
+        signal.signal(signal.SIGHUP, before)
+    assert len(served.exchange.sent("book", "BTC/USD")) > 50, "the signal was sent"
+    assert summary["seconds"] >= 3.0
 
 
 def test_it_ends_when_its_time_is_over(tmp_path: Path) -> None:
@@ -93,9 +108,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 def test_a_disk_with_too_little_room_is_refused(tmp_path: Path) -> None:
     """Below --min-free nothing is begun: one sentence, and not a row."""
-    with pytest.raises(
-        StorageError, match="the disk has .* GB left, less than --min-free, 1000000000.00 GB; make room"
-    ):
+    with pytest.raises(StorageError, match="the disk has .* left, less than the 1000000.0 TB of --min-free; make room"):
         record(Config(out=tmp_path, min_free=10**18))
     assert Lake(tmp_path).sessions() == []
     assert journal.journals(tmp_path) == []

@@ -68,7 +68,7 @@ def test_a_wrong_option_is_one_sentence(tmp_path: Path) -> None:
         process = await start({"out": "lake", "dept": 10}, tmp_path)
         _, err = await process.communicate()
         assert process.returncode == 1
-        assert b"record: unknown option 'dept'; allowed are" in err
+        assert b"record: unknown option 'dept' (did you mean depth?); allowed are" in err
         assert not (tmp_path / "lake").exists()
 
     run(test)

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from krakpot.cli.screen import LINE_EVERY, size, span, unwritable
+from krakpot.cli.screen import LINE_EVERY, span, unwritable
+from krakpot.log import size
 
 WIDTH = 30
 """Characters of a bar."""

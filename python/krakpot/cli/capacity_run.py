@@ -23,9 +23,9 @@ from typing import Any
 import polars as pl
 
 from krakpot.cli.top import Snapshot
+from krakpot.compare.exchange import COMPARED, differences
 from krakpot.errors import KrakpotError
 from krakpot.exchange.rest import Key
-from krakpot.exchange.server import COMPARED, differences
 from krakpot.lake import journal, parquet
 from krakpot.lake.format import JOURNALS, order
 from krakpot.lake.lake import Lake

@@ -22,7 +22,6 @@ from krakpot.cli.command import (
     json_option,
     lake_argument,
     print_json,
-    read,
 )
 from krakpot.errors import ConfigError
 
@@ -45,8 +44,8 @@ def ingest(
 ) -> int:
     """Put recorded frames into a lake, through the same session as live.
 
-    FRAMES are files with one frame per line (.jsonl or .jsonl.zst). Receive times may lie beside them in .recv_ns, one
-    per line, nanoseconds since the epoch.
+    FRAMES are files with one frame per line (.jsonl, .jsonl.zst or .jsonl.gz). Receive times may lie beside them in
+    .recv_ns, one per line, nanoseconds since the epoch.
 
     \b
     krakpot ingest frames.jsonl --out lake
@@ -56,9 +55,9 @@ def ingest(
     from krakpot.net.client import add_counts
     from krakpot.record import ingest as module
 
-    decimals = read(values.precision, precision, "--precision")
+    decimals = values.read(values.precision, precision, "--precision")
     total: dict[str, Any] = {}
-    skipped = 0
+    skipped = undecodable = 0
     files = []
     for path in frames:
         # What a packed file unpacks to is not known before.
@@ -68,21 +67,33 @@ def ingest(
             result = module.ingest(path, out, precision=decimals, depth=depth, raw=raw, progress=progress)
         total = add_counts(total, result.counts)
         skipped += result.skipped
+        undecodable += result.undecodable
         files.append(
-            {"file": str(path), "session": result.session, "skipped": result.skipped, "remarks": result.remarks}
+            {
+                "file": str(path),
+                "session": result.session,
+                "skipped": result.skipped,
+                "undecodable": result.undecodable,
+                "remarks": result.remarks,
+            }
         )
         if not json_:
             click.echo(
                 f"{path}: {result.counts['frames']:,} frames, {checksums(result.counts['checksums'])}, "
                 f"{result.counts['unchecked']:,} unchecked, {result.counts['errors']:,} errors, "
-                f"{result.skipped} lines skipped"
+                f"{result.skipped} lines skipped, {result.undecodable:,} lines not decodable"
             )
             for remark in result.remarks[:20]:
                 click.echo(f"  {remark}")
     if json_:
         keys = ("frames", "messages", "rows", "checksums", "unchecked", "errors", "gaps")
-        print_json({key: total[key] for key in keys} | {"skipped": skipped, "files": files, "lake": str(out)})
-    return FOUND_WRONG if any(checked["bad"] for checked in total["checksums"].values()) or skipped else 0
+        print_json(
+            {key: total[key] for key in keys}
+            | {"skipped": skipped, "undecodable": undecodable, "files": files, "lake": str(out)}
+        )
+    return (
+        FOUND_WRONG if any(checked["bad"] for checked in total["checksums"].values()) or skipped or undecodable else 0
+    )
 
 
 def _bytes_read(bar: Callable[[int, int, str], None], length: int, done: int, _frames: int) -> None:
@@ -93,7 +104,9 @@ def _bytes_read(bar: Callable[[int, int, str], None], length: int, done: int, _f
 @click.command(cls=Command)
 @lake_argument
 @click.option("--strict", is_flag=True, help="Any bad checksum fails, even one that the ledger records.")
-@click.option("--threads", type=Value(values.whole_number(1, 256), "NUMBER"), help="Default: one per core.")
+@click.option(
+    "--threads", type=Value(values.whole_number(1, values.THREADS_MAX), "NUMBER"), help="Default: one per core."
+)
 @json_option
 def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int:
     """Prove a lake from its parts alone.
@@ -164,6 +177,8 @@ def compare(
     from krakpot.compare.text import lines
     from krakpot.lake.lake import Lake
 
+    if start is not None and end is not None and start >= end:
+        raise ConfigError("--from must be before --to")
     width = round(window * 1e9)
     opened = Lake(lake)
     if live:
@@ -325,11 +340,11 @@ def compact(lake: Path, dates: str | None, grace: str, *, json_: bool) -> int:
     krakpot compact data --dates 2026-08-01..2026-08-31 --grace 0
     """
     from krakpot.cli.bar import Bar
-    from krakpot.cli.screen import size
     from krakpot.lake import compact as module
+    from krakpot.log import size
 
-    wait = 0.0 if grace in ("0", "0s") else read(values.duration, grace, "--grace")
-    chosen = None if dates is None else read(module.days, dates, "--dates")
+    wait = 0.0 if grace in ("0", "0s") else values.read(values.duration, grace, "--grace")
+    chosen = None if dates is None else values.read(module.days, dates, "--dates")
     with Bar("compact", quiet=json_) as bar:
         report = module.compact(lake, dates=chosen, grace=wait, progress=bar.note)
     if json_:

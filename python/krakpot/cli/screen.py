@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from krakpot import log
-from krakpot.log import LogLine
+from krakpot.log import LogLine, size
 from krakpot.record.progress import Progress
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
@@ -27,15 +27,6 @@ LINE_EVERY = 10.0
 
 FACTS = ("frames", "messages", "rows", "checksums", "unchecked", "gaps", "errors", "selected", "in_sync", "waiting")
 """Counters that a line of progress has as facts."""
-
-
-def size(number: float) -> str:
-    """Bytes for people: ``12.3 MB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:  # noqa: PLR2004  # the step between units
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
 
 
 def span(seconds: float) -> str:

@@ -20,8 +20,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from krakpot.cli.screen import size, span
+from krakpot.cli.screen import span
 from krakpot.errors import FeedError
+from krakpot.log import size
 from krakpot.values import rest_url
 
 TIMEOUT = 10.0

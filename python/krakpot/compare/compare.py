@@ -20,7 +20,7 @@ from krakpot.compare.align import WINDOW
 from krakpot.compare.report import Report, compare_channels
 from krakpot.compare.states import Channel, collect, groups, joined, sequence
 from krakpot.errors import ConfigError
-from krakpot.lake import journal
+from krakpot.lake.folder import View
 from krakpot.lake.format import BOOK_KINDS
 from krakpot.lake.lake import Lake
 from krakpot.values import Time, nanoseconds
@@ -41,7 +41,7 @@ def compare(
     window: int = WINDOW,
     progress: Progress = _silent,
 ) -> Report:
-    """Compare level 3 with the book channel of a lake. Only sealed parts are read.
+    """Compare level 3 with the book channel of a lake; also what is recorded and not sealed yet.
 
     Parameters
     ----------
@@ -74,16 +74,17 @@ def compare(
     """
     lake = lake if isinstance(lake, Lake) else Lake(lake)
     begin, until = (None if time is None else nanoseconds(time) for time in (start, end))
-    depths, rows = _chosen(lake, symbols, begin, until)
+    view = lake.look(["ledger", *(table for kind in BOOK_KINDS for table in (kind.messages, kind.checkpoints))])
+    depths, rows = _chosen(view, symbols, begin, until)
     columns = ["session", "symbol", "message", "entry", "ts_recv", "kind", "channel", "count"]
-    ledger = lake.ledger().select(columns).sort("session", "entry").collect()
+    ledger = view.scan("ledger").select(columns).sort("session", "entry").collect()
     found: list[list[Channel]] = [[], []]
     for group in groups(rows):
         progress(f"{len(group)} of {len(depths)} symbols: reading and proving their books")
         with ThreadPoolExecutor(max_workers=len(BOOK_KINDS)) as pool:
             jobs = [
-                pool.submit(collect, lake, books, {name: depths[name] for name in group}, ledger, (begin, until))
-                for books in BOOK_KINDS
+                pool.submit(collect, view, kind, {name: depths[name] for name in group}, ledger, (begin, until))
+                for kind in BOOK_KINDS
             ]
             for channels, job in zip(found, jobs, strict=True):
                 channels.append(job.result())
@@ -93,19 +94,19 @@ def compare(
     loop = ledger.filter(
         pl.col("kind") == "lag", recv >= (begin or 0), pl.lit(value=True) if until is None else recv < until
     ).select("ts_recv", "count")
-    report = compare_channels(book, derived, lake=str(lake.path), window=window, depths=depths, loop=loop)
-    report.unsealed = len(journal.journals(lake.path))
-    return report
+    return compare_channels(book, derived, lake=str(lake.path), window=window, depths=depths, loop=loop)
 
 
-def _chosen(lake: Lake, patterns: str, begin: int | None, until: int | None) -> tuple[dict[str, int], dict[str, int]]:
+def _chosen(view: View, patterns: str, begin: int | None, until: int | None) -> tuple[dict[str, int], dict[str, int]]:
     """Common depth, and number of rows, of every symbol that has both channels and matches a pattern."""
     frames = []
-    for books in BOOK_KINDS:
-        rows = lake.scan(books.messages, None, begin, until).group_by("symbol")
+    recv = pl.col("ts_recv").dt.epoch("ns")
+    within = [*([] if begin is None else [recv >= begin]), *([] if until is None else [recv < until])]
+    for kind in BOOK_KINDS:
+        rows = view.scan(kind.messages, start=begin, end=until).filter(*within).group_by("symbol")
         frames.append(rows.agg(pl.len().alias("rows"), pl.col("depth").min()).collect())
         if frames[-1].is_empty():
-            raise ConfigError(lacking(lake.path, books.channel))
+            raise ConfigError(lacking(view.folder.path, kind.channel))
     both = frames[0].join(frames[1], on="symbol", suffix="_level3").sort("symbol")
     wanted = [pattern.strip() for pattern in patterns.split(",")]
     chosen = [name for name in both["symbol"] if any(_core.matches(pattern, name) for pattern in wanted)]
@@ -113,7 +114,7 @@ def _chosen(lake: Lake, patterns: str, begin: int | None, until: int | None) -> 
         sentence = (
             f"--symbols {patterns}: no symbol with both channels matches; there are {', '.join(both['symbol'][:10])}"
         )
-        raise ConfigError(sentence if both.height else f"{lake.path}: no symbol was recorded by both channels")
+        raise ConfigError(sentence if both.height else f"{view.folder.path}: no symbol was recorded by both channels")
     both = both.filter(pl.col("symbol").is_in(chosen))
     depth = both.select(pl.min_horizontal("depth", "depth_level3")).to_series()
     most = both.select(pl.max_horizontal("rows", "rows_level3")).to_series()

@@ -26,17 +26,15 @@ from krakpot.compare.states import (
     TIME,
     Channel,
     StateCollector,
-    begun,
     joined,
-    read,
     sequence,
-    tables_of,
 )  # fmt: skip
 from krakpot.compare.text import lines
 from krakpot.errors import ConfigError, StorageError
 from krakpot.lake import journal
 from krakpot.lake.format import BOOK_KINDS, Part, polars_schema, schema
 from krakpot.lake.lake import Lake
+from krakpot.lake.messages import PartReader
 
 SPAN = 60.0
 """Seconds that are compared."""
@@ -77,7 +75,7 @@ class Follower:
         self.depths: dict[str, int] = {}
         """Levels per side that both channels have, by symbol."""
         self._sessions: dict[str, _Session] = {}
-        self._states = {books.channel: pl.DataFrame(schema=STATES) for books in BOOK_KINDS}
+        self._states = {kind.channel: pl.DataFrame(schema=STATES) for kind in BOOK_KINDS}
         self._loop = pl.DataFrame(schema={"ts_recv": TIME, "count": pl.UInt64})
         self._waiting: list[tuple[str, Frames]] = []
 
@@ -123,7 +121,7 @@ class Follower:
         since = datetime.now(UTC) - RUN_UP
         for number, parts in self._parts(session).items():
             # Of a new session read what its books need; of a known one the rest of the journal that was being read.
-            wanted = all(begun(part) > since for part in parts) if first else number >= at.number
+            wanted = all(part.begun > since for part in parts) if first else number >= at.number
             if wanted and number not in found:
                 found[number] = {part.table: self._sealed(at, part) for part in parts}
         news = []
@@ -136,7 +134,7 @@ class Follower:
 
     def _parts(self, session: str) -> dict[int, list[Part]]:
         """Parts of a session by number. The ledger part is published last, so a number without one is incomplete."""
-        tables = ["ledger", *(name for books in BOOK_KINDS for name in tables_of(books)[0])]
+        tables = ["ledger", *(name for kind in BOOK_KINDS for name in (kind.checkpoints, kind.messages))]
         found: dict[int, list[Part]] = {}
         for table in tables:
             for part in self.lake.parts(table):
@@ -152,7 +150,7 @@ class Follower:
 
     def _sealed(self, at: _Session, part: Part) -> pl.DataFrame:
         """Rows of a part that were not read from its journal."""
-        frame = self._chosen(read([part], part.table, list(polars_schema(part.table)), None))
+        frame = self._chosen(PartReader().read([part], part.table, list(polars_schema(part.table))))
         unread = pl.col("entry") > at.entry if part.table == "ledger" else pl.col("message").cast(pl.Int64) > at.message
         return frame.filter(unread)
 
@@ -177,11 +175,11 @@ class Follower:
     def _begin(self) -> bool:
         """Set the depth of each symbol; returns whether both channels have rows of some symbol."""
         depths: list[dict[str, int]] = []
-        for books in BOOK_KINDS:
+        for kind in BOOK_KINDS:
             rows = [
-                frames[books.messages].select("symbol", "depth")
+                frames[kind.messages].select("symbol", "depth")
                 for _, frames in self._waiting
-                if books.messages in frames
+                if kind.messages in frames
             ]
             least = pl.concat(rows).group_by("symbol").agg(pl.col("depth").min()) if rows else pl.DataFrame()
             depths.append(dict(least.iter_rows()))
@@ -193,18 +191,21 @@ class Follower:
     def _take(self, session: str, frames: Frames) -> None:
         """Continue the books of one session, and keep their states."""
         collectors = self._sessions[session].collectors
-        for books in BOOK_KINDS:
-            rows = [frames.get(name, pl.DataFrame(schema=polars_schema(name))) for name in tables_of(books)[0]]
-            collector = collectors.get(books.channel)
+        for kind in BOOK_KINDS:
+            names = (kind.checkpoints, kind.messages)
+            rows = [frames.get(name, pl.DataFrame(schema=polars_schema(name))) for name in names]
+            collector = collectors.get(kind.channel)
             if collector is None:
                 if rows[1].is_empty():
                     continue
-                collector = collectors[books.channel] = StateCollector(session, books, self.depths)
+                collector = collectors[kind.channel] = StateCollector(session, kind, self.depths)
             if "ledger" in frames:
                 collector.ends(frames["ledger"])
-            collector.take(*(frame.sort("symbol", "message", "entry") for frame in rows))
+            checkpoints, messages = (frame.sort("symbol", "message", "entry") for frame in rows)
+            collector.checkpoints(checkpoints)
+            collector.messages(messages)
             states = collector.channel().states
-            self._states[books.channel] = pl.concat([self._states[books.channel], states])
+            self._states[kind.channel] = pl.concat([self._states[kind.channel], states])
             new = states["symbol"].unique()
             # Symbols that appear later are compared by their best ten levels, the default of both collectors.
             self.depths |= {name: 10 for name in new if name not in self.depths}
@@ -218,14 +219,14 @@ class Follower:
         newest = max((one.last or 0 for at in self._sessions.values() for one in at.collectors.values()), default=0)
         start = newest - self.span
         recv = pl.col("ts_recv").dt.epoch("ns")
-        for books in BOOK_KINDS:
+        for kind in BOOK_KINDS:
             sessions = self._sessions.values()
-            collectors = [at.collectors[books.channel] for at in sessions if books.channel in at.collectors]
+            collectors = [at.collectors[kind.channel] for at in sessions if kind.channel in at.collectors]
             spans = joined([one.channel() for one in collectors]).spans
             # The last state of each book is kept, even if it is older than the window.
             latest = pl.col("message") == pl.col("message").max().over("session", "symbol", "span")
-            self._states[books.channel] = self._states[books.channel].filter((recv >= start - self.window) | latest)
-            channels.append(sequence(Channel(self._states[books.channel], spans), start))
+            self._states[kind.channel] = self._states[kind.channel].filter((recv >= start - self.window) | latest)
+            channels.append(sequence(Channel(self._states[kind.channel], spans), start))
         self._loop = self._loop.filter(recv >= start)
         return compare_channels(
             *channels, lake=str(self.lake.path), window=self.window, depths=self.depths, loop=self._loop
@@ -254,7 +255,7 @@ def follow(
         while True:
             report = follower.look()
             if report is None and time.monotonic() - begun_at >= START_TIMEOUT:
-                missing = " and ".join(books.channel for books in BOOK_KINDS if not follower.known(books.messages))
+                missing = " and ".join(kind.channel for kind in BOOK_KINDS if not follower.known(kind.messages))
                 raise ConfigError(lacking(lake.path, missing or "symbol of both channels"))
             show(["waiting for rows of both channels"] if report is None else lines(report, most=15))
             left = REFRESH if until is None else min(REFRESH, until - time.monotonic())

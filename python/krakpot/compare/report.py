@@ -121,8 +121,6 @@ class Report:
     """Levels per side that both books have, by symbol."""
     loop: pl.DataFrame
     """``lag`` rows of the ledger: ts_recv, count (largest lag of the recorder's event loop in that second, ns)."""
-    unsealed: int = 0
-    """Journals of the lake that were not compared."""
     runs: pl.DataFrame = field(init=False)
     """Disagreements of the top ten levels (``disagreements``)."""
     runs_full: pl.DataFrame = field(init=False)
@@ -236,7 +234,6 @@ class Report:
             "by_burst": self.by_burst().to_dicts(),
             "by_hour": self.by_hour().to_dicts(),
             "wrong": self.broken.to_dicts(),
-            "unsealed": self.unsealed,
             "loop_lag": {
                 "seconds": self.loop.height,
                 "median": self.loop["count"].median(),

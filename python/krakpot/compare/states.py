@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import polars as pl
 import pyarrow as pa
 
 from krakpot import _core
-from krakpot.lake.format import BookKind, Part, polars_schema, stamp
-from krakpot.lake.lake import Lake
+from krakpot.lake.folder import View
+from krakpot.lake.format import BookKind, stamp
 from krakpot.lake.ledger import book_ends
+from krakpot.lake.messages import MessageReader
 
 RECURS = 1_000_000_000
 """A state that returns within this time is left out of latency, ns."""
@@ -135,78 +136,33 @@ def groups(rows: dict[str, int]) -> list[list[str]]:
 
 
 def collect(
-    lake: Lake, books: BookKind, depths: dict[str, int], ledger: pl.DataFrame, span: tuple[int | None, int | None]
+    view: View, kind: BookKind, depths: dict[str, int], ledger: pl.DataFrame, span: tuple[int | None, int | None]
 ) -> Channel:
-    """States and sync spans of one channel, from all sessions of a lake that have rows of it in the range ``span``."""
+    """States and sync spans of one channel, from all sessions that have rows of it in the range ``span``, ns."""
+    begin, until = (None if time is None else stamp(time) for time in span)
+    since = None if begin is None else begin - RUN_UP
     found = []
-    parts = [lake.parts(table) for table in (books.checkpoints, books.messages)]
-    for session in sorted({part.session for part in parts[1]}):
-        mine = [[part for part in table if part.session == session] for table in parts]
-        units = _units(mine[1], span)
-        if not units:
-            continue
-        rows = ledger.filter(pl.col("session") == session)
-        collector = StateCollector(session, books, depths)
-        collector.ends(rows)
-        for unit in units:
-            collector.take(*(
-                read([part for part in table if part.unit == unit], name, columns, list(depths))
-                for table, name, columns in zip(mine, *tables_of(books), strict=True)
-            ))  # fmt: skip
+    for session in sorted(view.sessions(kind.messages)):
+        reader = MessageReader(view, session, kind, columns=("ts_recv", "ts_event"), symbols=depths)
+        collector = StateCollector(session, kind, depths)
+        collector.ends(ledger.filter(pl.col("session") == session))
+        for table, rows in reader.frames(since=since, before=until):
+            if table == kind.messages:
+                collector.messages(rows)
+            else:
+                collector.checkpoints(rows)
         found.append(collector.channel())
     return joined(found)
-
-
-def tables_of(books: BookKind) -> tuple[list[str], list[list[str]]]:
-    """Tables of checkpoints and messages, and the columns to read of each."""
-    return [books.checkpoints, books.messages], [
-        books.checkpoint_columns,
-        [*books.message_columns, "ts_recv", "ts_event"],
-    ]
-
-
-def begun(part: Part) -> datetime:
-    """Receive time of the first row of a part, from its name."""
-    clock = datetime.strptime(part.path.name[:6], "%H%M%S").time()  # noqa: DTZ007  # joined with its date and zone
-    return datetime.combine(part.date, clock, tzinfo=UTC)
-
-
-def _units(parts: Sequence[Part], span: tuple[int | None, int | None]) -> list[tuple[str, int]]:
-    """Units of parts that hold the range, and the ones before it from which the books must be built."""
-    begins: dict[tuple[str, int], datetime] = {}
-    for part in parts:
-        begins[part.unit] = min(begun(part), begins.get(part.unit, begun(part)))
-    units = sorted(begins)
-    begin, until = span
-    if begin is not None:
-        early = [unit for unit in units if begins[unit] <= stamp(begin) - RUN_UP]
-        units = [unit for unit in units if not early or unit >= early[-1]]
-    if until is not None:
-        units = [unit for unit in units if begins[unit] < stamp(until)]
-    return units
-
-
-def read(parts: Sequence[Part], table: str, columns: list[str], symbols: list[str] | None) -> pl.DataFrame:
-    """Rows of parts of a table, of these symbols (None: all), sorted."""
-    schema = {name: kind for name, kind in polars_schema(table).items() if name in columns}
-    frames = [pl.LazyFrame(schema=schema)]
-    for part in parts:
-        frame = pl.scan_parquet(part.path, hive_partitioning=False)
-        if symbols is not None:
-            frame = frame.filter(pl.col("symbol").is_in(symbols))
-        frames.append(frame.select(pl.col(name).cast(kind) for name, kind in schema.items()))
-    # A journal that crossed midnight has two parts; the core needs the rows of a symbol in one run.
-    return pl.concat(frames).sort("symbol", "message", "entry").collect()
 
 
 class StateCollector:
     """Collects states and sync spans of one channel in one session, from rows in their order."""
 
-    def __init__(self, session: str, books: BookKind, depths: dict[str, int]) -> None:
+    def __init__(self, session: str, kind: BookKind, depths: dict[str, int]) -> None:
         """Begin with no rows; ``depths`` has the levels that both channels have, by symbol."""
         self.session = session
-        self.books = books
-        self.core = _core.States(session, channel=books.channel, depths=depths)
+        self.kind = kind
+        self.core = _core.StateCollector(session, channel=kind.channel, depths=depths)
         self.last: int | None = None
         """Latest receive time of any row taken, ns."""
         self._ends: list[pl.DataFrame] = []
@@ -214,15 +170,18 @@ class StateCollector:
     def ends(self, ledger: pl.DataFrame) -> None:
         """Take ledger rows of the session; they must come before the rows of the messages that follow them."""
         self._received(ledger)
-        ends = book_ends(ledger, self.books.channel).select("symbol", "message", "kind", "ts_recv")
+        ends = book_ends(ledger, self.kind.channel).select("symbol", "message", "kind", "ts_recv")
         self._ends.append(ends)
         self.core.ends(ends)
 
-    def take(self, checkpoints: pl.DataFrame, messages: pl.DataFrame) -> None:
-        """Take the sorted rows of one journal, or of several flushes of it."""
-        self._received(messages)
-        self.core.checkpoints(checkpoints)
-        self.core.messages(messages)
+    def checkpoints(self, rows: pl.DataFrame) -> None:
+        """Take sorted rows of checkpoints, before the messages that follow them."""
+        self.core.checkpoints(rows)
+
+    def messages(self, rows: pl.DataFrame) -> None:
+        """Take sorted rows of messages: whole messages, each symbol in one run."""
+        self._received(rows)
+        self.core.messages(rows)
 
     def _received(self, rows: pl.DataFrame) -> None:
         last = rows["ts_recv"].dt.epoch("ns").max()
@@ -231,10 +190,7 @@ class StateCollector:
 
     def channel(self) -> Channel:
         """Return the states since the last call, and all sync spans so far."""
-        states, spans = (
-            pl.DataFrame(pa.record_batch(frame)).rename({"life": "span"})
-            for frame in (self.core.states(), self.core.lives())
-        )
+        states, spans = (pl.DataFrame(pa.record_batch(frame)) for frame in (self.core.states(), self.core.spans()))
         session = pl.lit(self.session).alias("session")
         if self._ends:
             # The ledger row of an end has its time; it names the symbol, or none if it ends all books.

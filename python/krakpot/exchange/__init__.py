@@ -1,1 +1,1 @@
-"""The built-in exchange: sockets and clock around the core's engine."""
+"""The built-in exchange: sockets and clock around ``_core.Exchange``."""

@@ -1,12 +1,11 @@
-"""REST of the built-in exchange: the token that level 3 needs, signed for as Kraken wants it; its clock and its state.
+"""REST of the built-in exchange: tokens for level 3, signed for as at Kraken; its clock, its state, its faults.
 
-What is answered is decided without sockets (``Rest.answer``); ``http1`` brings it to them.
+``Rest.answer`` decides the answers without sockets; ``RestServer`` serves them.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -20,7 +19,7 @@ from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import parse_qs
 
-from krakpot import _core
+from krakpot import _core, values
 from krakpot.errors import ConfigError
 from krakpot.net import http as http1
 
@@ -33,39 +32,51 @@ NONCE_MAX = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class Key:
-    """A key of the exchange's only account: as everywhere else, the secret is shown to nobody."""
+    """The key of the exchange's only account. Its ``repr`` does not show the secret."""
 
     name: str
     secret: bytes = field(repr=False)
 
     @classmethod
     def made(cls) -> Self:
-        """A new one, at random."""
+        """Return a new key, at random."""
         return cls(base64.b64encode(secrets.token_bytes(42)).decode(), secrets.token_bytes(64))
 
     @classmethod
     def read(cls, name: str, secret: str) -> Self:
-        """The one whose secret is given in base64. ``ConfigError`` if it is none."""
+        """Return the key of this name, with its secret in base64.
+
+        Raises
+        ------
+        ConfigError
+            If the name cannot go into a header, or the secret is not base64. The sentence does not show the secret.
+
+        """
         try:
-            return cls(name, base64.b64decode(secret, validate=True))
-        except binascii.Error:
-            sentence = "--api-secret is not base64"
+            name = values.api_key(name)
+        except ValueError as error:
+            sentence = f"--api-key: {name!r} is not allowed; allowed is {error}"
+            raise ConfigError(sentence) from None
+        try:
+            return cls(name, base64.b64decode(values.api_secret(secret)))
+        except ValueError:
+            sentence = "--api-secret: this is not base64; give for example c2VjcmV0, or leave key and secret out"
             raise ConfigError(sentence) from None
 
     @property
     def secret_text(self) -> str:
-        """The secret in base64."""
+        """The secret, in base64."""
         return base64.b64encode(self.secret).decode()
 
 
 def signature(secret: bytes, path: str, nonce: str, body: bytes) -> str:
-    """What ``API-Sign`` must be: HMAC-SHA512 with the secret over path and SHA-256 of nonce and body, in base64."""
+    """Return what ``API-Sign`` must be: HMAC-SHA512 over the path and the SHA-256 of nonce and body, in base64."""
     digest = hashlib.sha256(nonce.encode() + body).digest()
     return base64.b64encode(hmac.digest(secret, path.encode() + digest, "sha512")).decode()
 
 
 def _nonce(kind: str, body: bytes) -> str | None:
-    """The nonce of a body, a form or JSON; None where there is none."""
+    """Return the nonce of a body, a form or JSON; None if there is none."""
     try:
         if kind.partition(";")[0].strip().lower() == "application/json":
             value = json.loads(body)["nonce"]
@@ -79,9 +90,10 @@ def _nonce(kind: str, body: bytes) -> str | None:
 
 @dataclass
 class Rest:
-    """The answers. ``now``: the exchange's time, ns; ``allow``: is told a new token and until when it is valid, ns.
+    """The answers.
 
-    ``exchange`` is whose faults can be asked for; without one they cannot.
+    ``now`` returns the exchange's time, ns. ``allow`` gets each new token, and the time until which it is valid, ns.
+    ``exchange`` is the one into which faults are injected; without it ``/faults`` is unknown.
     """
 
     key: Key
@@ -89,10 +101,10 @@ class Rest:
     allow: Callable[[str, int], None]
     exchange: _core.Exchange | None = None
     last_nonce: int = -1
-    """The highest that came with a right signature."""
+    """The highest that came with a valid signature."""
 
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-        """The JSON of an answer; ``headers`` by lower-case name."""
+        """Return the JSON of an answer; ``headers`` by lower-case name."""
         now = datetime.fromtimestamp(self.now() // 10**9, UTC)
         if (method, path) == ("GET", "/0/public/Time"):
             return _result({"unixtime": int(now.timestamp()), "rfc1123": format_datetime(now, usegmt=True)})
@@ -111,9 +123,9 @@ class Rest:
         return _result({"token": token, "expires": EXPIRES})
 
     def _faults(self, exchange: _core.Exchange, method: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-        """Ask for faults (POST, a line each), end all (DELETE), or list those in force.
+        """Inject faults (POST, one per line), end all of them (DELETE), or list those in force (GET).
 
-        The name of the key is wanted in its header, which no page in a browser can send without being asked first.
+        The header ``API-Key`` must have the name of the key: a page in a browser cannot send that header unasked.
         """
         if not hmac.compare_digest(headers.get("api-key", "").encode(), self.key.name.encode()):
             return _error("EAPI:Invalid key")
@@ -128,7 +140,7 @@ class Rest:
         return _result({"faults": exchange.faults})
 
     def _check(self, path: str, headers: Mapping[str, str], body: bytes) -> str | None:
-        """What is wrong with the signature of a request, in Kraken's words."""
+        """Return what is wrong with the signature of a request, in Kraken's words."""
         if not hmac.compare_digest(headers.get("api-key", "").encode(), self.key.name.encode()):
             return "EAPI:Invalid key"
         nonce = _nonce(headers.get("content-type", ""), body)
@@ -154,14 +166,14 @@ def _error(text: str) -> dict[str, Any]:
 class RestServer(http1.Server):
     """Serves a ``Rest``."""
 
-    def __init__(self, rest: Rest, asked: Callable[[], None], *, here: bool) -> None:
-        """``asked`` is called for each request that is answered; ``here``: served to this machine only."""
+    def __init__(self, rest: Rest, on_request: Callable[[], None], *, here: bool) -> None:
+        """``on_request`` is called for each request that is answered; ``here``: only this machine is served."""
         self.rest = rest
 
         def answer(request: http1.Request) -> http1.Answer:
             if http1.foreign(request.headers, here=here):
                 return _json(_error("EGeneral:Permission denied"), HTTPStatus.FORBIDDEN)
-            asked()
+            on_request()
             return _json(rest.answer(request.method, request.path, request.headers, request.body))
 
         super().__init__(answer, lambda status: _json(_error("EGeneral:Invalid arguments"), status))

@@ -1,25 +1,23 @@
 """The built-in exchange as a server: sockets and clock around ``_core.Exchange``.
 
-websockets' Sans-I/O server protocol does handshakes, pings and closes; the frames of the market come from Rust in
-blocks and go to the socket as they are.
+websockets' Sans-I/O server protocol does handshakes, pings and closes. The frames of the market come from Rust in
+blocks and go to the socket unchanged.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
-import re
 import signal
+import socket
 import sys
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
-import polars as pl
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
@@ -27,128 +25,33 @@ from websockets.server import ServerProtocol
 
 from krakpot import _core
 from krakpot.errors import ConfigError
-from krakpot.exchange.faults import FORGET, Line, reset
+from krakpot.exchange.faults import HALF_OPEN_MAX, FaultyPipe, reset
+from krakpot.exchange.options import Options, Pace
 from krakpot.exchange.rest import Key, Rest, RestServer
-from krakpot.lake.lake import Lake
 from krakpot.net import http as http1
-from krakpot.values import LOOPBACK, nanoseconds
+from krakpot.values import LOOPBACK
 
 PATH, LEVEL3_PATH = "/v2", "/level3/v2"
 ENDPOINTS = {PATH: "public", LEVEL3_PATH: "level3"}
-"""Paths, and what the connections there are for. Kraken has hosts of their own, with the path ``/v2``."""
+"""Paths and their endpoints. Kraken has a host for each, with the path ``/v2``."""
 REQUEST_MAX = 1 << 20
-"""Bytes of a request; all pairs of an exchange are 20 kB."""
+"""Bytes of a request; one with all pairs of an exchange has 20 kB."""
 SLICE = 0.005
 """Seconds between two looks at the clock."""
 FINE_SLICE = 0.001
-"""The same where messages are delayed: about that much does a message leave later than it should."""
+"""The same where messages are delayed: a message leaves late by up to about this much."""
 BLOCK = 1 << 18
-"""Bytes that are made before they are written: from then on the clients can read them while more are made."""
+"""Bytes that are made before they are written: the clients can read them while more are made."""
 HIGH, LOW = 1 << 20, 1 << 18
-"""Bytes waiting in a socket's buffer at which ``max`` waits, and goes on."""
+"""Bytes in a socket's buffer at which ``max`` waits, and continues."""
 SLOW = 256 << 20
-"""Bytes waiting for a client at which it is cut: it reads more slowly than the market moves."""
+"""Bytes waiting for a client at which it is disconnected: it reads more slowly than the market moves."""
 SETTLE = 2.0
-"""Seconds after the last request for which ``max`` runs at normal speed: a client is subscribing."""
+"""Seconds after the last request during which ``max`` runs at normal speed: a client is subscribing."""
 CLOSE_TIMEOUT = 3.0
-COMPARED = {"book": "book", "level3": "orders", "trade": "trades", "ticker": "ticker"}
-"""Channels of the exchange's account, and the tables of their messages."""
-NUMBERS = {"book": "checksum", "level3": "checksum", "trade": "trade_id"}
-"""Columns over which the account has a hash."""
+"""Seconds."""
 INJECTED = 100_000
-"""Faults that a server remembers; of more the oldest are forgotten, the log has all."""
-HASH = 6364136223846793005
-"""Multiplier of the hash over checksums; see ``_core.Exchange.summary``."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How messages of a channel go out, ns of the exchange's time."""
-
-    delay: int = 0
-    """From the making of a message to its sending."""
-    jitter: int = 0
-    """Up to as much more, at random; messages of one connection stay in their order."""
-    conflate: int = 0
-    """For so long changes of one symbol are collected into one message."""
-
-    @property
-    def whole(self) -> tuple[int, int, int]:
-        """As ``_core.Exchange`` takes it."""
-        return self.delay, self.jitter, self.conflate
-
-
-@dataclass(frozen=True)
-class Options:
-    """What exchange to serve, and how."""
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    """0: a free one."""
-    pairs: int = 200
-    rate: float = 1000.0
-    """Messages a second of a full subscription."""
-    seed: int = 1
-    speed: float | None = 1.0
-    """Exchange seconds in a second; None: as fast as the clients read, and not at all while nobody does."""
-    duration: float | None = None
-    """Exchange seconds after which it closes."""
-    start: int | None = None
-    """Exchange time at the start, ns; None: now."""
-    log: Path | None = None
-    """File for a line a frame, CSV: wall_ns,connection,frame,channel,symbol,checksum,sent_ns,fault."""
-    book: Pace = Pace()
-    level3: Pace = Pace()
-    rest_port: int = 0
-    """Port of REST; 0: a free one."""
-    key: Key | None = None
-    """Key for tokens; None: a new one."""
-    faults: tuple[str, ...] = ()
-    """What goes wrong from the beginning: see ``_core.Exchange.fault``."""
-
-
-PAUSE_MAX = 3600 * 10**9
-UNITS = {"us": 10**3, "ms": 10**6, "s": 10**9}
-"""ns."""
-
-
-def pause(text: str) -> int:
-    """Read ``--book-delay`` and the like: ``5ms``, ``250us``, ``1.5s`` or 0, to ns."""
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(us|ms|s)", "0s" if text == "0" else text)
-    value = PAUSE_MAX + 1 if match is None else round(float(match[1]) * UNITS[match[2]])
-    if value > PAUSE_MAX:
-        sentence = "a time as 5ms, 250us or 1.5s, up to an hour, or 0"
-        raise ValueError(sentence)
-    return value
-
-
-def key(name: str | None, secret: str | None) -> Key | None:
-    """Read ``--api-key`` and ``--api-secret``: both or none."""
-    if name is None and secret is None:
-        return None
-    if not name or not secret:
-        sentence = "--api-key and --api-secret belong together"
-        raise ConfigError(sentence)
-    return Key.read(name, secret)
-
-
-def speed(text: str) -> float | None:
-    """Read ``--speed``: a number above zero, or ``max`` (None)."""
-    if text == "max":
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:  # noqa: PLR2004  # beyond, nothing can follow
-        sentence = "a number above 0 (2 is twice as fast), or max"
-        raise ValueError(sentence)
-    return value
-
-
-def start(text: str) -> int:
-    """Read ``--start``: RFC 3339, to nanoseconds since the epoch."""
-    return nanoseconds(text)
+"""Faults that a server remembers; beyond this number the oldest are forgotten. The log has all of them."""
 
 
 class _Client(asyncio.Protocol):
@@ -160,15 +63,15 @@ class _Client(asyncio.Protocol):
         self.number: int | None = None
         """The exchange's number of this connection, from the handshake on."""
         self.writable = True
-        self.line = Line()
+        self.pipe = FaultyPipe()
         self.deaf = 0
-        """Until when nothing is read, ns of the exchange's time; 0: it is read."""
+        """Nothing is read until this time of the exchange, ns; 0: data is read."""
         self.transport: asyncio.Transport
         self._message = bytearray()
-        """The request that is under way, perhaps in many frames."""
+        """The request that is being received, perhaps in many frames."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A stream's, whatever its class: uvloop's are none of asyncio's.
+        # The transport of a stream, whatever its class: those of uvloop derive from none of asyncio's.
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(HIGH, LOW)
         self.server.clients.add(self)
@@ -190,19 +93,22 @@ class _Client(asyncio.Protocol):
 
     def _handshake(self, request: Request) -> None:
         headers = {name.lower(): value for name, value in request.headers.raw_items()}
-        if http1.foreign(headers, here=self.server.here):
+        if http1.foreign(headers, here=self.server.loopback_only):
             response = self.protocol.reject(
-                403, "No page in a browser is served: no Origin, and this machine as Host\n"
+                403, "Pages in a browser are not served: send no Origin, and name this machine in Host\n"
             )
             return self.protocol.send_response(response)
         endpoint = ENDPOINTS.get(request.path.partition("?")[0])
-        refusal = None if endpoint is None else self.server.exchange.admit(self._who())
+        refusal = None if endpoint is None else self.server.exchange.admit(self._address())
         if refusal is not None:
             endpoint = None
-            if not refusal:
+            status, retry_after = refusal
+            if not status:
                 return reset(self.transport)
             response = self.protocol.reject(503, "Refused by a fault of the exchange\n")
-            response.status_code = refusal
+            response.status_code = status
+            if retry_after is not None:
+                response.headers["Retry-After"] = str(retry_after)
         elif endpoint is not None:
             response = self.protocol.accept(request)
         else:
@@ -212,7 +118,7 @@ class _Client(asyncio.Protocol):
             self.number = self.server.exchange.connect(endpoint)
         return None
 
-    def _who(self) -> str:
+    def _address(self) -> str:
         return str(self.transport.get_extra_info("peername", ("",))[0])
 
     def _request(self, text: bytes) -> None:
@@ -227,30 +133,30 @@ class _Client(asyncio.Protocol):
         for data in self.protocol.data_to_send():
             if data:
                 self._write(data)
-            elif self.transport.can_write_eof() and not self.line.busy:
+            elif self.transport.can_write_eof() and not self.pipe.busy:
                 self.transport.write_eof()
         if self.number is not None:
             if self.protocol.state is not State.OPEN:
-                # After a goodbye nothing is sent any more, so nothing more is counted as sent.
+                # After a close frame nothing is sent any more, so nothing more is counted as sent.
                 self._leave()
             elif block := self.server.exchange.take(self.number):
                 self._write(block)
-        if self.line.busy and (data := self.line.pull(now)):
+        if self.pipe.busy and (data := self.pipe.pull(now)):
             self.transport.write(data)
-        if self.deaf and now >= self.deaf and not self.line.dead:
+        if self.deaf and now >= self.deaf and not self.pipe.silent:
             self.deaf = 0
             self.transport.resume_reading()
         if self.protocol.close_expected():
             asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     def _write(self, data: bytes) -> None:
-        if self.line.busy:
-            self.line.push(data)
+        if self.pipe.busy:
+            self.pipe.push(data)
         else:
             self.transport.write(data)
 
-    def go_wrong(self, name: str, by: int) -> None:
-        """Do what a fault of a connection is."""
+    def apply_fault(self, name: str, by: int) -> None:
+        """Do what a fault does to a connection."""
         now = self.server.exchange.now
         if name == "cut":
             reset(self.transport)
@@ -258,16 +164,16 @@ class _Client(asyncio.Protocol):
             self.protocol.send_close(by, "a fault of the exchange")
             self.flush()
         elif name == "stall":
-            self.line.stall(now, by)
+            self.pipe.stall(now, by)
         elif name == "trickle":
-            self.line.trickle(now, by)
+            self.pipe.trickle(now, by)
         elif name in {"deaf", "half_open"}:
             self.deaf = now + by
             self.transport.pause_reading()
             if name == "half_open":
-                self.line.die()
+                self.pipe.silence()
                 self._leave()
-                asyncio.get_running_loop().call_later(FORGET, self.transport.abort)
+                asyncio.get_running_loop().call_later(HALF_OPEN_MAX, self.transport.abort)
 
     def pause_writing(self) -> None:
         self.writable = False
@@ -292,8 +198,8 @@ class _Client(asyncio.Protocol):
             self.number = None
 
     def close(self) -> None:
-        """Say goodbye."""
-        if self.protocol.state is State.OPEN and not self.line.busy:
+        """Close the connection with a close frame, if its pipe is free."""
+        if self.protocol.state is State.OPEN and not self.pipe.busy:
             self.protocol.send_close(CloseCode.GOING_AWAY, "the exchange closes")
             self.flush()
         else:
@@ -303,25 +209,49 @@ class _Client(asyncio.Protocol):
 class ExchangeServer:
     """Serves an exchange while its ``async with`` block runs.
 
-    ``address`` is where; ``level3_address`` where level 3 is, and ``rest_address`` where the token comes from that it
-    needs, signed for with ``key``.
+    Parameters
+    ----------
+    options
+        What exchange to serve, and how.
 
-    ``fault`` lets something go wrong from now on; ``injected`` are the faults that happened, as
-    ``_core.Exchange.take_faults`` gives them.
+    Attributes
+    ----------
+    address, level3_address, rest_address : str
+        Where it listens: the public channels, level 3, and REST, which gives the tokens that level 3 needs.
+    key : Key
+        With this key requests for a token are signed.
+    speed : float or None
+        Exchange seconds per second from now on; it may be changed while the exchange runs.
+    exchange : _core.Exchange
+        The exchange itself, with its books.
+    injected : deque of dict
+        The faults that happened, as ``_core.Exchange.take_faults`` returns them.
 
-    ``ConfigError`` if the address cannot be listened on, the log not be written, or a fault not be read.
+    Raises
+    ------
+    ConfigError
+        If it cannot listen on the address, write the log, or read a fault.
+
+    Examples
+    --------
+    >>> async def main():
+    ...     async with ExchangeServer(Options(pairs=20)) as server:
+    ...         print(server.address)
+    ...         await asyncio.sleep(10)
+    ...     print(server.summary()["messages"])
+
     """
 
     def __init__(self, options: Options) -> None:
         """Make the exchange: its books are full from the beginning."""
         self.options = options
         self.begin = time.time_ns() if options.start is None else options.start
+        """Exchange time at the start, ns."""
         self.speed = options.speed
-        """Exchange seconds in a second from now on; may be changed while it runs."""
         self._made = time.monotonic_ns()
         self.exchange = _core.Exchange(
             pairs=options.pairs, rate=options.rate, seed=options.seed, start=self.begin, log=options.log is not None,
-            book=options.book.whole, level3=options.level3.whole,
+            book=options.book.as_tuple, level3=options.level3.as_tuple,
         )  # fmt: skip
         self.injected: deque[dict[str, Any]] = deque(maxlen=INJECTED)
         for text in options.faults:
@@ -332,35 +262,38 @@ class ExchangeServer:
                 raise ConfigError(sentence) from None
         self.key = options.key or Key.made()
         rest = Rest(self.key, lambda: self.exchange.now, self.exchange.allow, self.exchange)
-        self.here = options.host in LOOPBACK
-        """Whether it serves this machine only."""
-        self._rest = RestServer(rest, self.settle, here=self.here)
+        self.loopback_only = options.host in LOOPBACK
+        """Whether it serves only this machine."""
+        self._rest = RestServer(rest, self.settle, here=self.loopback_only)
         self.clients: set[_Client] = set()
-        self.asked: float | None = None
+        self.last_request: float | None = None
         """When the last request came, by the monotonic clock."""
         self.address = self.level3_address = self.rest_address = ""
-        self.over = asyncio.Event()
-        """Set when the exchange time of ``duration`` has passed."""
+        self.finished = asyncio.Event()
+        """Set when the exchange time of ``duration`` has passed, or when the exchange failed."""
         self.drained = asyncio.Event()
         self._log: IO[bytes] | None = None
 
     async def __aenter__(self) -> Self:
         """Listen, and let time pass."""
         options = self.options
-        loop = asyncio.get_running_loop()
-        what = f"--log {options.log}"
-        try:
-            if options.log is not None:
+        if options.log is not None:
+            try:
                 self._log = options.log.open("wb", buffering=0)
-            what = f"--host {options.host}, --port {options.port}"
-            self._server = await loop.create_server(lambda: _Client(self), options.host, options.port)
-            what = f"--rest-port {options.rest_port}"
+            except OSError as error:
+                sentence = f"--log {options.log}: the file cannot be written ({error.strerror}); choose another one"
+                raise ConfigError(sentence) from None
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: _Client(self), options.host, options.port
+            )
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(_cannot_listen(options.host, "--port", options.port, error)) from None
+        try:
             await self._rest.start(options.host, options.rest_port)
         except OSError as error:
-            if what.startswith("--rest-port"):
-                self._server.close()
-            sentence = f"{what}: {error.strerror or error}"
-            raise ConfigError(sentence) from None
+            self._server.close()
+            raise ConfigError(_cannot_listen(options.host, "--rest-port", options.rest_port, error)) from None
         port = self._server.sockets[0].getsockname()[1]
         host = f"[{options.host}]" if ":" in options.host else options.host
         self.address, self.level3_address = (f"ws://{host}:{port}{path}" for path in ENDPOINTS)
@@ -371,7 +304,7 @@ class ExchangeServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close: clients are told; those that do not answer are cut."""
+        """Close: clients get a close frame; those that do not answer are disconnected."""
         self._clock.cancel()
         await asyncio.gather(self._clock, return_exceptions=True)
         self._server.close()
@@ -384,39 +317,65 @@ class ExchangeServer:
         for client in list(self.clients):
             client.transport.abort()
         await asyncio.sleep(0)
+        failure = None if self._clock.cancelled() else self._clock.exception()
         if self._log is not None:
-            self._log.write(self.exchange.take_log())
+            if failure is None:
+                self._write_log(self._log)
             self._log.close()
-        if not self._clock.cancelled() and (failure := self._clock.exception()) is not None and error is None:
+        if failure is not None and error is None:
             raise failure
 
     def settle(self) -> None:
-        """A client asks: for a while time does not run as fast as it can."""
-        self.asked = time.monotonic()
+        """Note a request: for a while time does not run as fast as it can."""
+        self.last_request = time.monotonic()
 
-    def fault(self, text: str) -> None:
-        """Let something go wrong from now on; ``ValueError`` for what cannot be read."""
+    def inject(self, text: str) -> None:
+        """Inject a fault from now on.
+
+        Parameters
+        ----------
+        text
+            ``NAME[=HOW][,KEY=VALUE]…``, as ``drop=0.01,channel=book``; docs/exchange.md lists the faults.
+
+        Raises
+        ------
+        ValueError
+            If the text cannot be read; it says what is allowed.
+
+        Examples
+        --------
+        >>> server.inject("cut=every:30s,after=5s")  # doctest: +SKIP
+
+        """
         self.exchange.inject(text)
 
     def summary(self) -> dict[str, Any]:
-        """What was sent: see ``_core.Exchange.summary``."""
+        """Return the exchange's account of what it sent: see ``_core.Exchange.summary``."""
         return dict(json.loads(self.exchange.summary()))
 
     async def _run(self) -> None:
-        """Move the exchange's time."""
+        """Move the exchange's time, and say when that ends."""
+        try:
+            await self._pass_time()
+        finally:
+            self.finished.set()
+
+    async def _pass_time(self) -> None:
         options = self.options
         end = None if options.duration is None else self.begin + round(options.duration * 1e9)
         paced = options.book != Pace() or options.level3 != Pace()
-        # The books of all pairs take a second or so to make: by then ``now`` would be late by as much.
+        # The books of all pairs take about a second to make: `now` would be late by as much.
         now, clock = self.begin, self._made if options.start is None else time.monotonic_ns()
         while end is None or now < end:
-            if self.speed is None and (self.asked is None or not any(c.number is not None for c in self.clients)):
-                # Nobody listens: at this speed an hour would be over before the first one does.
+            if self.speed is None and (
+                self.last_request is None or not any(c.number is not None for c in self.clients)
+            ):
+                # Without a client an hour would be over before the first one connects.
                 await asyncio.sleep(SLICE)
                 clock = time.monotonic_ns()
                 continue
-            fast = self.speed is None and self.asked is not None and time.monotonic() - self.asked > SETTLE
-            if fast:
+            settled = self.last_request is not None and time.monotonic() - self.last_request > SETTLE
+            if self.speed is None and settled:
                 while not all(client.writable for client in self.clients):
                     self.drained.clear()
                     await self.drained.wait()
@@ -428,17 +387,16 @@ class ExchangeServer:
                 then, clock = clock, time.monotonic_ns()
                 due = now + round((clock - then) * (self.speed or 1.0))
                 now = await self._follow(due if end is None else min(due, end))
-        self.over.set()
 
     async def _follow(self, due: int) -> int:
-        """Let the time ``due`` come, block by block: an exchange that cannot keep up is late and no more than that.
+        """Advance to the time ``due``, block by block: an exchange that cannot keep up is late, nothing worse.
 
-        In one piece it would make ever more at once, write nothing meanwhile, and cut clients that had read all they
-        were given.
+        In one piece it would make ever more at once, write nothing meanwhile, and disconnect clients that had read all
+        they were given.
         """
         while True:
             now = self._advance(due, None, BLOCK)
-            self._cut_slow()
+            self._disconnect_slow()
             if now >= due:
                 return now
             await asyncio.sleep(0)
@@ -448,111 +406,82 @@ class ExchangeServer:
         for client in list(self.clients):
             client.flush()
         if faults := self.exchange.take_faults():
-            self._go_wrong(faults)
+            self._apply_faults(faults)
         if self._log is not None:
-            self._log.write(self.exchange.take_log())
+            self._write_log(self._log)
         return now
 
-    def _go_wrong(self, faults: list[dict[str, Any]]) -> None:
-        """Remember what went wrong; do what is to be done to connections."""
+    def _write_log(self, log: IO[bytes]) -> None:
+        try:
+            log.write(self.exchange.take_log())
+        except OSError as error:
+            sentence = f"--log {self.options.log}: writing failed ({error.strerror}); choose a disk with more room"
+            raise ConfigError(sentence) from None
+
+    def _apply_faults(self, faults: list[dict[str, Any]]) -> None:
+        """Remember the faults that happened; do what they do to connections."""
         self.injected.extend(faults)
         clients = {client.number: client for client in self.clients if client.number is not None}
         for fault in faults:
             if (client := clients.get(fault["connection"])) is not None:
-                client.go_wrong(fault["name"], fault["by"])
+                client.apply_fault(fault["name"], fault["by"])
 
-    def _cut_slow(self) -> None:
+    def _disconnect_slow(self) -> None:
         for client in list(self.clients):
-            if client.transport.get_write_buffer_size() + client.line.size > SLOW:
+            if client.transport.get_write_buffer_size() + client.pipe.size > SLOW:
                 sys.stderr.write(
-                    f"cut a client that had {SLOW >> 20} MiB waiting: it reads more slowly than the market moves\n"
+                    f"disconnected a client with {SLOW >> 20} MiB waiting: it reads more slowly than the market moves\n"
                 )
                 client.transport.abort()
 
 
-async def _serve(options: Options, say: Callable[[ExchangeServer], None]) -> dict[str, Any]:
+def _cannot_listen(host: str, option: str, port: int, error: OSError | UnicodeError) -> str:
+    """Say why an address cannot be listened on, and what helps."""
+    number = getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
+        return f"{option} {port}: another program listens there; choose another port, or 0 for a free one"
+    if number in {errno.EACCES, errno.EPERM}:
+        return f"{option} {port}: this user may not listen there; choose a port from 1024 on, or 0 for a free one"
+    if isinstance(error, (socket.gaierror, UnicodeError)) or number == errno.EADDRNOTAVAIL:
+        allowed = "allowed are 127.0.0.1, 0.0.0.0 (all), or another address of it"
+        return f"--host {host}: this is not an address of this machine; {allowed}"
+    return f"--host {host}, {option} {port}: cannot listen there ({error.strerror or error}); choose another address"
+
+
+async def _serve(options: Options, on_ready: Callable[[ExchangeServer], None]) -> dict[str, Any]:
     server = ExchangeServer(options)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, server.over.set)
+        loop.add_signal_handler(number, server.finished.set)
     async with server:
-        say(server)
-        await server.over.wait()
+        on_ready(server)
+        await server.finished.wait()
     return server.summary()
 
 
-def run(options: Options, say: Callable[[ExchangeServer], None]) -> dict[str, Any]:
-    """Serve until the duration is over, Ctrl-C or SIGTERM; returns the summary. ``say`` is called once it listens."""
-    return asyncio.run(_serve(options, say))
+def run(options: Options, on_ready: Callable[[ExchangeServer], None]) -> dict[str, Any]:
+    """Serve an exchange until its duration has passed, Ctrl-C or SIGTERM.
 
+    Parameters
+    ----------
+    options
+        What exchange to serve, and how.
+    on_ready
+        Called once the exchange listens.
 
-def differences(lake: Lake, summary: Mapping[str, Any]) -> list[str]:
-    """Compare a lake with the account of the exchange that it was recorded from: connection by connection.
+    Returns
+    -------
+    dict
+        The account of what was sent: see ``ExchangeServer.summary``.
 
-    Per symbol: the number of book, level-3, trade and ticker messages, and the hash over the sequence of checksums.
-    Sentences about what differs; empty if nothing does. A session is the connection whose id its status message told.
-    Where faults harmed messages their number must fit: without those that were not sent, with those that were sent
-    twice, and with or without those that were damaged.
+    Raises
+    ------
+    ConfigError
+        If it cannot listen, or write the log.
+
+    Examples
+    --------
+    >>> run(Options(duration=10.0), lambda server: print(server.address))  # doctest: +SKIP
+
     """
-    status = lake.scan("status").select("connection_id", "session").unique().collect()
-    sessions = {int(told): str(session) for told, session in status.drop_nulls().iter_rows()}
-    connections = {int(one["connection_id"]): one for one in summary["connections"]}
-    found = [f"the lake lacks a session of connection {told}" for told in sorted({*connections} - {*sessions})]
-    found += [
-        f"session {session} had connection {told}, which the exchange does not know of its connections"
-        for told, session in sorted(sessions.items())
-        if told not in connections
-    ]
-    for told in connections.keys() & sessions.keys():
-        found += _session_differences(lake, sessions[told], connections[told])
-    return found
-
-
-def _session_differences(lake: Lake, session: str, connection: Mapping[str, Any]) -> list[str]:
-    """The same for one session."""
-    counts: dict[tuple[str, str], int] = {}
-    hashes: dict[tuple[str, str], int] = {}
-    for channel, table in COMPARED.items():
-        for part in sorted((p for p in lake.parts(table) if p.session == session), key=lambda p: (p.number, p.date)):
-            _count(part.path, channel, counts, hashes)
-    told = {
-        (channel, symbol): facts
-        for symbol, channels in connection["symbols"].items()
-        for channel, facts in channels.items()
-        if channel in COMPARED
-    }
-    found: list[str] = []
-    for key in sorted({*told, *counts}):
-        facts = told.get(key, {"messages": 0, "hash": "0"})
-        least, most = _sent(facts)
-        count = counts.get(key, 0)
-        if not least <= count <= most:
-            sent = str(most) if least == most else f"{least} to {most}"
-            found.append(f"{key[1]}: the exchange sent {sent} {key[0]} messages, the lake has {count}")
-        elif key[0] in NUMBERS and "faults" not in facts and hashes.get(key, 0) != int(facts["hash"], 16):
-            found.append(f"{key[1]}: the numbers of its {key[0]} messages differ from those that the exchange sent")
-    return found
-
-
-def _sent(facts: Mapping[str, Any]) -> tuple[int, int]:
-    """How many messages of an account can have come, at least and at most."""
-    faults = Counter[str](facts.get("faults", {}))
-    sent = facts["messages"] - faults["drop"] - faults["silence"] + faults["repeat"]
-    return sent - faults["digit"] - faults["truncate"] - faults["garbage"] - faults["oversize"], sent
-
-
-def _count(path: Path, channel: str, counts: dict[tuple[str, str], int], hashes: dict[tuple[str, str], int]) -> None:
-    """Add the messages of one part."""
-    number = NUMBERS.get(channel)
-    columns = ["symbol", "message", "entry", *([number] if number else [])]
-    rows = pl.read_parquet(path, columns=columns, hive_partitioning=False)
-    # A message's number: a checksum is the same in all its rows, a trade message's is its last trade's.
-    messages = rows.sort("symbol", "message", "entry").unique(["symbol", "message"], keep="last", maintain_order=True)
-    for (symbol,), group in messages.partition_by("symbol", as_dict=True).items():
-        key = (channel, str(symbol))
-        counts[key] = counts.get(key, 0) + group.height
-        value = hashes.get(key, 0)
-        if number:
-            for one in group[number].to_list():
-                value = (value * HASH + one) & (1 << 64) - 1
-        hashes[key] = value
+    return asyncio.run(_serve(options, on_ready))

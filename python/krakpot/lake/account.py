@@ -349,10 +349,18 @@ class Account:
         parts = self.of("trades")
         if not parts:
             return
-        told = self.ledger.filter(pl.col("kind") == "trade_gap").select("symbol", "message").unique()
+        told, restarts = (
+            self.ledger.filter(pl.col("kind") == kind).select("symbol", "message", restart=pl.lit(value=True)).unique()
+            for kind in ("trade_gap", "trade_restart")
+        )
         columns = ["symbol", "message", "entry", "trade_id"]
         trades = self.reader.read(parts, "trades", columns).sort("symbol", "message", "entry")
-        before = pl.col("trade_id").cum_max().over("symbol").shift(1).over("symbol")
+        # Where the ledger says that the exchange began to number anew, the ids before do not count any more.
+        lower = pl.col("trade_id") <= pl.col("trade_id").shift(1).over("symbol")
+        anew = (pl.col("restart") & lower).fill_null(value=False)
+        trades = trades.join(restarts, on=["symbol", "message"], how="left", maintain_order="left")
+        trades = trades.with_columns(numbering=anew.cum_sum().over("symbol"))
+        before = pl.col("trade_id").cum_max().over("symbol", "numbering").shift(1).over("symbol", "numbering")
         # The largest id has no successor that an integer could hold.
         jumps = trades.with_columns(before=before).filter(
             pl.col("trade_id") > pl.col("before"), pl.col("trade_id") - 1 > pl.col("before")

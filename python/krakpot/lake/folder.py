@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -81,21 +82,14 @@ class Folder:
         """See what is sealed and what is not, at one moment, beside recorders and sealers; see the module's page."""
         tables = list(tables)
         ledger = self.parts("ledger")
-        parts = [part for table in tables if table != "ledger" for part in self.parts(table)]
-        parts += ledger if "ledger" in tables else []
+        parts = [part for table in tables for part in (ledger if table == "ledger" else self.parts(table))]
         journals = journal.journal_names(self.path)
-        new = set(self.parts("ledger")).difference(ledger)
-        later = {(part.session, part.number) for part in new if not part.compacted}
-        waiting = {(name.session, name.number) for name in journals}
-        if later:
-            # Sealed since the first listing: now all of their parts are there.
-            parts = [part for part in parts if _journal_of(part) not in later]
-            parts += [part for table in tables for part in self.parts(table) if _journal_of(part) in later]
-        unsettled: dict[str, int] = {}
-        for session, number in waiting | later:
-            unsettled[session] = min(number, unsettled.get(session, number))
-        parts = [part for part in parts if _journal_of(part) not in waiting]
-        return View(self, sorted(parts, key=_by_time), journals, unsettled)
+        sealed = _sealed_between(ledger, self.parts("ledger"))
+        # All parts of these journals are there now.
+        fresh = (
+            [part for table in tables for part in self.parts(table) if _journal_of(part) in sealed] if sealed else []
+        )
+        return _view(self, parts, journals, sealed, fresh)
 
     def symbols(self) -> list[str]:
         """Symbols that the lake knows, sorted; also those that are only in journals."""
@@ -192,10 +186,10 @@ class View:
             for part in self.of(table, session)
             if (first is None or part.date >= first) and (last is None or part.date <= last)
         ]
+        # A journal has rows that were received a little before it was begun.
+        late = None if end is None else stamp(end) + timedelta(hours=1)
         journals = [
-            name
-            for name in self.journals
-            if session in (None, name.session) and (last is None or name.begun.date() <= last)
+            name for name in self.journals if session in (None, name.session) and (late is None or name.begun < late)
         ]
         types = polars_schema(table)
         frames = [pl.LazyFrame(schema=types)]
@@ -262,6 +256,28 @@ class View:
                     frame = pl.from_arrow(pa.Table.from_batches(mine, schema(table)))
                     assert isinstance(frame, pl.DataFrame), "a table gives a frame"
                     yield frame
+
+
+def _sealed_between(before: Iterable[Part], after: Iterable[Part]) -> set[tuple[str, int]]:
+    """Session and number of the journals that were sealed between two listings of the ledger's parts."""
+    return {(part.session, part.number) for part in set(after).difference(before) if not part.compacted}
+
+
+def _view(
+    folder: Folder,
+    parts: Iterable[Part],
+    journals: list[JournalName],
+    sealed: set[tuple[str, int]],
+    fresh: Iterable[Part],
+) -> View:
+    """Put the listings together; ``sealed``: between the two of the ledger, with their parts in ``fresh``."""
+    waiting = {(name.session, name.number) for name in journals}
+    unsettled: dict[str, int] = {}
+    for session, number in waiting | sealed:
+        unsettled[session] = min(number, unsettled.get(session, number))
+    found = [part for part in parts if _journal_of(part) not in sealed]
+    found = [part for part in (*found, *fresh) if _journal_of(part) not in waiting]
+    return View(folder, sorted(found, key=_by_time), journals, unsettled)
 
 
 def _journal_of(part: Part) -> tuple[str, int] | None:

@@ -15,11 +15,12 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import polars as pl
@@ -44,8 +45,6 @@ COMPACT_ENTRY = 3 * 2**30
 """Ledger entries from here on are those of ``krakpot compact``; a sealer reaches this after 16 million journals."""
 UNCOUNTED = ("ledger", "checkpoints", "orders_checkpoints")
 """Tables whose rows the ``alive`` rows do not count."""
-CHANNELS = {"trades": "trade", "ticker": "ticker", "ohlc": "ohlc", "status": "status", "pairs": "instrument"}
-"""Tables without books, and the channel whose messages fill each of them."""
 LEVELS = ["symbol", "message", "entry", "side", "price", "qty", "depth", "price_precision", "qty_precision"]
 """Columns that messages and checkpoints of both kinds of books have."""
 PROBES, PROBE_PAUSE = 5, 0.01
@@ -66,13 +65,19 @@ class BookKind(NamedTuple):
 
 
 BOOK_KINDS = (
-    BookKind("book", "book", [*LEVELS, "kind", "checksum"], "checkpoints", LEVELS),
+    BookKind("book", _core.CHANNELS["book"], [*LEVELS, "kind", "checksum"], "checkpoints", LEVELS),
     BookKind(
-        "level3", "orders", [*LEVELS, "kind", "checksum", "event", "order_id", "ts_order"],
+        "level3", _core.CHANNELS["level3"], [*LEVELS, "kind", "checksum", "event", "order_id", "ts_order"],
         "orders_checkpoints", [*LEVELS, "order_id", "ts_order", "modify_rule"],
     ),
 )  # fmt: skip
 """The kinds of books that have checksums."""
+CHANNELS = {
+    table: channel
+    for channel, table in (*_core.CHANNELS.items(), ("status", "status"), ("instrument", "pairs"))
+    if table not in {kind.messages for kind in BOOK_KINDS}
+}
+"""Tables without books, and the channel whose messages fill each of them."""
 
 _PART = re.compile(r"(?P<clock>\d{6})-(?P<session>.+)-(?P<compacted>c?)(?P<number>\d+)\.parquet", re.ASCII)
 
@@ -124,11 +129,12 @@ def schema(table: str) -> pa.Schema:
     return pa.schema(_core.schema(table))
 
 
-def polars_schema(table: str) -> dict[str, pl.DataType]:
+@cache
+def polars_schema(table: str) -> Mapping[str, pl.DataType]:
     """Column types of a table in Polars."""
     frame = pl.from_arrow(schema(table).empty_table())
     assert isinstance(frame, pl.DataFrame), "a table gives a frame"
-    return dict(frame.schema)
+    return MappingProxyType(dict(frame.schema))
 
 
 def order(table: str) -> list[str]:
@@ -178,12 +184,21 @@ def mark() -> str:
     return json.dumps({"format": FORMAT, "version": VERSION})
 
 
+NO_FOLDER = "a lake cannot be made here; choose a folder that you may write to"
+
+
 def open_lake(path: Path) -> None:
     """Make ``path`` a lake if it is none yet; refuse a format or version that this krakpot does not know."""
     marker = path / MARKER
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        if not marker.exists():
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:
+            # Some file systems have no folders but their own, as /proc.
+            raise NoLake(NO_FOLDER, path) from error
+        if marker.exists():
+            check_lake(path)
+        else:
             if any(child for child in path.iterdir() if not child.name.startswith((".", "_"))):
                 raise NoLake("this folder has other files in it; choose an empty or a new one for the lake", path)
             hidden = path / f".{MARKER}.{os.getpid()}"
@@ -191,7 +206,7 @@ def open_lake(path: Path) -> None:
             os.replace(hidden, marker)
         (path / JOURNALS).mkdir(exist_ok=True)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise NoLake("a lake cannot be made here; choose a folder that you may write to", path) from error
+        raise NoLake(NO_FOLDER, path) from error
     except OSError as error:
         raise storage_error(error, "write the lake", path) from error
     check_lake(path)
@@ -199,6 +214,8 @@ def open_lake(path: Path) -> None:
 
 def check_lake(path: Path) -> None:
     """Raise ``NoLake`` unless ``path`` is a lake that this krakpot can read."""
+    if path.is_file():
+        raise NoLake("this is a file; give the folder that `krakpot record --out` wrote", path)
     if not path.is_dir():
         raise NoLake("there is no such folder; give the folder that `krakpot record --out` wrote", path)
     try:

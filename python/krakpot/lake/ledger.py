@@ -7,18 +7,29 @@ from typing import Any
 
 import polars as pl
 
-from krakpot.lake.format import polars_schema
+from krakpot import _core
+from krakpot.lake.format import BOOK_KINDS, polars_schema
 
-BEGINS = {"book": "snapshot", "level3": "snapshot", "trade": "subscribed", "ticker": "subscribed", "ohlc": "subscribed"}
-"""The kind with which a channel's coverage of a symbol begins."""
-ENDS = ("unsubscribed", "mismatch", "crossed", "gap", "gone", "decode_error", "limit", "delisted", "disconnect")
-"""Kinds that end coverage."""
-SINCE = ("gap", "disconnect")
-"""Of these, the kinds that are written when the end is noticed; ``ts_from`` is the last message before it."""
-REFUSALS = ("decode_error", "limit")
-"""Of these, the kinds that end only a book, and only where they name its symbol."""
-BOOK_ENDS = ("mismatch", "crossed", "unsubscribed", "gap", "gone", "delisted", *REFUSALS, "disconnect")
+
+def _kinds(fact: str) -> tuple[str, ...]:
+    """Kinds of ledger rows of which the core says this."""
+    return tuple(kind for kind, facts in _core.LEDGER_KINDS.items() if facts[fact])
+
+
+BOOK_ENDS = _kinds("ends_book")
 """Kinds after which a book is out of sync."""
+ENDS = tuple(dict.fromkeys((*BOOK_ENDS, *_kinds("ends_feed"))))
+"""Kinds that end coverage of a book, or of another channel."""
+SINCE = _kinds("tells_since")
+"""Kinds that are written when an end is noticed; ``ts_from`` is the last message before it."""
+REFUSALS = _kinds("needs_symbol")
+"""Kinds that end only a book, and only where they name its symbol."""
+BEGINS = {
+    channel: kind
+    for channel in _core.CHANNELS
+    for kind in _kinds("begins_book" if channel in {books.channel for books in BOOK_KINDS} else "begins_feed")
+}
+"""The kind with which a channel's coverage of a symbol begins."""
 MARKS = ["entry", "ts_recv", "ts_from", "kind", "channel", "symbol"]
 """Columns of the ledger from which coverage is computed."""
 ALIVE_MARGIN = 1_000_000_000

@@ -98,7 +98,11 @@ class _Unit(NamedTuple):
     @property
     def begun(self) -> datetime:
         """When its first part, or journal, was begun, to the second."""
-        return self.journal.begun if self.journal is not None else min(part.begun for part in self.messages)
+        return (
+            self.journal.begun
+            if self.journal is not None
+            else min(part.begun for part in self.messages or self.checkpoints)
+        )
 
 
 class MessageReader:
@@ -194,13 +198,24 @@ class MessageReader:
             early = [n for n, unit in enumerate(units) if unit.begun <= since]
             units = units[early[-1] :] if early else units
         # A journal has rows that were received before it was begun.
-        return units if before is None else [unit for unit in units if unit.journal or unit.begun < before]
+        return self._joined([unit for unit in units if before is None or unit.journal or unit.begun < before])
+
+    def _joined(self, units: list[_Unit]) -> list[_Unit]:
+        """Small units as one, up to ``ROWS`` rows, where symbols are chosen: that takes half the time."""
+        joined: list[_Unit] = []
+        for unit in units:
+            last = joined[-1] if joined and self.symbols is not None else None
+            if last is None or last.journal or unit.journal or last.rows + unit.rows > ROWS:
+                joined.append(unit)
+            else:
+                messages, checkpoints = last.messages + unit.messages, last.checkpoints + unit.checkpoints
+                joined[-1] = _Unit(messages, checkpoints, last.rows + unit.rows)
+        return joined
 
     def _units(self, first: int, until: int) -> list[_Unit]:
         """Parts of messages whose numbers overlap belong together; checkpoints go with the first unit they concern.
 
-        A unit is a journal, a compacted day, or both sides of a midnight at which the clock was set back. With chosen
-        symbols small units are read together, up to ``ROWS`` rows, because that takes half the time.
+        A unit is a journal, a compacted day, or both sides of a midnight at which the clock was set back.
         """
         units: list[_Unit] = []
         begins: list[int] = []
@@ -208,8 +223,7 @@ class MessageReader:
         for low, high, rows, part in self._parts(self.kind.messages):
             if high < first or low >= until:
                 continue
-            small = self.symbols is not None and bool(units) and units[-1].rows + rows <= ROWS
-            if (low > end and not small) or not units:
+            if low > end or not units:
                 units.append(_Unit([], []))
                 begins.append(low)
             units[-1].messages.append(part)

@@ -33,6 +33,7 @@ from krakpot.lake.format import (
     ROW_GROUP,
     SEALER_ENTRY,
     UNCOUNTED,
+    at_work,
     check_lake,
     digest,
     hold,
@@ -118,8 +119,12 @@ def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Conte
         days = frame.with_columns(dates).partition_by("_day", include_key=False, maintain_order=True)
     for rows in days:
         places = _places(rows, table)
-        times = rows["ts_recv"].to_physical()
+        height = rows.height
+        times, numbers = rows["ts_recv"].to_physical(), rows["message"].drop_nulls()
         first, last = int(times.min()), int(times.max())  # type: ignore[arg-type]  # a part has rows
+        least, most = (int(numbers.min()), int(numbers.max())) if len(numbers) else (None, None)  # type: ignore[arg-type]  # whole numbers
+        # What is written takes the rows apart, column by column.
+        del times, numbers
         begin = stamp(first)
         name = f"{begin:%H%M%S}-{content.session}-{content.number}.parquet"
         final = lake / table / f"date={begin:%Y-%m-%d}" / name
@@ -137,19 +142,8 @@ def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Conte
             except OSError as error:
                 raise storage_error(error, "write a part", final) from error
             step(f"published {table}")
-        numbers = rows["message"].drop_nulls()
-        parts.append(
-            SealedPart(
-                table,
-                f"{table}/date={begin:%Y-%m-%d}/{name}",
-                rows.height,
-                int(numbers.min()) if len(numbers) else None,  # type: ignore[arg-type]  # whole numbers
-                int(numbers.max()) if len(numbers) else None,  # type: ignore[arg-type]  # whole numbers
-                first,
-                last,
-                digest(final),
-            )
-        )
+        part = f"{table}/date={begin:%Y-%m-%d}/{name}"
+        parts.append(SealedPart(table, part, height, least, most, first, last, digest(final)))
     return parts
 
 
@@ -296,15 +290,16 @@ def recover(lake: Path, *, step: Step = _no_step, progress: Callable[[str], None
     check_lake(lake)
     report = Report()
     failed: list[StorageError] = []
-    for path in journal.journals(lake):
-        try:
-            _recover(lake, path, report, step, progress)
-        except StorageError as error:
-            failed.append(error)
-        except (pl.exceptions.PolarsError, pa.ArrowException) as error:
-            reason = str(error).partition("\n")[0]
-            failed.append(StorageError(f"the journal cannot be sealed and stays as it is ({reason})", path))
-    _sweep(lake)
+    with at_work(lake):
+        for path in journal.journals(lake):
+            try:
+                _recover(lake, path, report, step, progress)
+            except StorageError as error:
+                failed.append(error)
+            except (pl.exceptions.PolarsError, pa.ArrowException) as error:
+                reason = str(error).partition("\n")[0]
+                failed.append(StorageError(f"the journal cannot be sealed and stays as it is ({reason})", path))
+        _sweep(lake)
     if failed:
         raise failed[0]
     return report

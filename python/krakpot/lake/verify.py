@@ -31,6 +31,7 @@ from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, CHANNELS, BookKind, Part, hold, idle
 from krakpot.lake.ledger import MARKS, REFUSALS, book_ends, detail
 from krakpot.lake.messages import MessageReader, PartReader
+from krakpot.values import threads_of
 
 PROBLEMS_MAX = 200
 """Sentences kept; further ones are counted."""
@@ -146,16 +147,24 @@ def verify(
     True
 
     """
+    count = threads_of(threads)
     folder = Folder(path)
+    report = Report(folder.path, strict)
     # No part is moved or removed meanwhile: `krakpot compact` waits.
     with hold(folder.path):
-        return _verify(folder, strict=strict, threads=threads or os.cpu_count() or 1, progress=progress)
+        view = folder.look()
+        at_work = _unsealed(view, report)
+        _foreign(folder, report)
+        _verify(view, report, count, progress)
+    if not report.frames and not any(rows for table, rows in report.rows.items() if table != "ledger"):
+        if view.unsettled or at_work:
+            report.notes.append("nothing is sealed yet, so nothing was verified")
+        else:
+            report.problem("nothing was recorded: the lake has no message of the exchange")
+    return report
 
 
-def _verify(folder: Folder, *, strict: bool, threads: int, progress: Progress) -> Report:
-    report = Report(folder.path, strict)
-    view = folder.look()
-    _unsealed(view, report)
+def _verify(view: View, report: Report, threads: int, progress: Progress) -> None:
     settled = view.settled()
     parts: dict[str, list[Part]] = defaultdict(list)
     for part in settled.parts:
@@ -179,28 +188,28 @@ def _verify(folder: Folder, *, strict: bool, threads: int, progress: Progress) -
                     before[session] = previous, gap[0].date() if len(gap) else None
     _chain(before, ended, view.unsettled, first_day, report)
     report.sessions = len(parts)
-    _foreign(folder, report)
     # What one source had and another lacks proves neither wrong: each has its own account.
     if told:
         report.notes += sources.differences(settled, covered(pl.concat(told)))
-    if not parts and not view.unsettled:
-        report.notes.append("the lake is empty")
-    return report
 
 
-def _unsealed(view: View, report: Report) -> None:
-    """Say which journals are not sealed; those that nobody will seal are a problem."""
-    if not view.journals:
-        return
+def _unsealed(view: View, report: Report) -> bool:
+    """Say which journals are not sealed, and whether anybody is at work; without anybody they are a problem.
+
+    A journal that nobody has locked may wait for a sealer, which is started once a journal was closed. So the question
+    is not who has the journal, but whether a recorder or sealer is at work in the lake: it seals what killed ones left.
+    """
     lake = view.folder.path
     with idle(lake) as nobody:
         for name in view.journals:
+            # Nobody can begin to be at work here, so this keeps no sealer from its journal.
             handle = journal.lock(name.path) if nobody else None
             if handle is not None:
                 os.close(handle)
                 report.problem(f"{name.path.name} is not sealed and nobody owns it: run `krakpot recover {lake}`")
             else:
                 report.notes.append(f"{name.path.name} was being recorded or sealed and was not verified")
+    return not nobody
 
 
 def _foreign(folder: Folder, report: Report) -> None:
@@ -238,7 +247,8 @@ def _chain(
                 report.problem(f"session {session} follows {previous}, which is not in this lake")
             else:
                 report.notes.append(f"the lake begins with session {session}; the one before it is not here")
-        if "gap" not in kinds:
+        # Sessions write their gap when data comes, and at the latest when they end.
+        if "gap" not in kinds and "disconnect" in kinds:
             report.problem(f"session {session} follows another, and its ledger lacks the gap between them")
 
 

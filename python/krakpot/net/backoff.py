@@ -14,9 +14,9 @@ class Backoff:
 
     The first attempts are made at once, also after a drop. Later ones wait 1, 2, 4 … 30 s plus jitter. After
     maintenance the wait is at least 5 s, because Kraken's engine is in ``cancel_only`` first; after an oversized frame
-    it is at least 30 s. Kraken bans an IP address for 10 minutes after about 150 attempts in 10 minutes, so at most 120
-    are made. All connections of one process share ``attempts``. A connection with a smaller ``budget`` leaves the rest
-    to the others.
+    it is at least 30 s. A server that says it is busy is never tried again at once. Kraken bans an IP address for 10
+    minutes after about 150 attempts in 10 minutes, so at most 120 are made. All connections of one process share
+    ``attempts``. A connection with a smaller ``budget`` leaves the rest to the others.
     """
 
     random: random.Random = field(default_factory=random.Random)
@@ -39,8 +39,15 @@ class Backoff:
         if until - at >= self.stable:
             self.failures = 0
 
-    def delay(self, now: float, *, maintenance: bool = False, too_big: bool = False) -> float:
-        """Seconds to wait before the next attempt. The attempt is counted at the end of the wait."""
+    def delay(
+        self, now: float, *, maintenance: bool = False, too_big: bool = False, busy: float | None = None
+    ) -> float:
+        """Seconds to wait before the next attempt. The attempt is counted at the end of the wait.
+
+        ``busy``: the server said that it is busy, and asked for this many seconds; 0 if it named no time.
+        """
+        if busy is not None:
+            self.failures = max(self.failures, self.fast)
         # Limited before the power: a night without network has more failures than a float has exponents.
         step = min(self.failures - self.fast, 16)
         wait = 0.0 if step < 0 else min(self.longest, 2.0**step)
@@ -48,6 +55,8 @@ class Backoff:
             wait += self.random.uniform(0, 0.75)
         if maintenance:
             wait = max(wait, 5.0 + self.random.uniform(0, 2))
+        if busy:
+            wait = max(wait, busy + self.random.uniform(0, 0.75))
         if too_big:
             wait = max(wait, self.longest + self.random.uniform(0, 30))
         self.failures += 1

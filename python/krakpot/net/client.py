@@ -24,7 +24,7 @@ from krakpot.config import Config
 from krakpot.errors import FeedError
 from krakpot.log import LogLine
 from krakpot.net.backoff import Backoff, Pacer
-from krakpot.net.connection import Connection, connect
+from krakpot.net.connection import Connection, ServerBusy, connect
 
 REPORTED = (
     "refused",
@@ -125,6 +125,10 @@ class Client:
         """How long reading was paused in total, ns."""
         self.connected = False
         """Whether there ever was a connection."""
+        self.opened_at = 0.0
+        """When the current connection was opened, monotonic seconds; 0 without one."""
+        self.subscribed = False
+        """Whether the exchange ever confirmed a subscription."""
         self.attempts = 0
         """Attempts that failed."""
         self.last_error = ""
@@ -136,8 +140,9 @@ class Client:
         """Stay connected until the recording or feed ends."""
         stop = self.context.stop
         maintenance = too_big = False
+        busy: float | None = None
         while not stop.is_set():
-            wait = self.backoff.delay(time.monotonic(), maintenance=maintenance, too_big=too_big)
+            wait = self.backoff.delay(time.monotonic(), maintenance=maintenance, too_big=too_big, busy=busy)
             self.state = f"connecting in {wait:.0f} s" if wait >= 1 else "connecting"
             if wait:
                 with suppress(TimeoutError):
@@ -148,6 +153,7 @@ class Client:
             try:
                 connection = await self._connect(session)
             except FeedError as error:
+                busy = error.retry_after if isinstance(error, ServerBusy) else None
                 self.attempts, self.last_error = self.attempts + 1, str(error)
                 session.add_ledger_row(
                     "refused", time.time_ns(), channel=CONNECTION, detail=json.dumps({"error": str(error)})
@@ -158,14 +164,15 @@ class Client:
                 continue
             if connection is None:
                 break
-            opened = time.monotonic()
+            busy = None
+            opened = self.opened_at = time.monotonic()
             self.connected = True
             self.connection = connection
             self.state = "connected"
             stopped = asyncio.create_task(stop.wait())
             await asyncio.wait((stopped, connection.closed), return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
-            self.connection = None
+            self.connection, self.opened_at = None, 0.0
             if stop.is_set():
                 await connection.close("stopped")
                 break
@@ -215,10 +222,6 @@ class Client:
         else:
             facts["previous"] = before.id
         session.add_ledger_row("connect", now, detail=json.dumps(facts))
-        if before is not None:
-            session.add_ledger_row(
-                "gap", now, ts_from=before.last_received or None, ts_to=now, detail=json.dumps({"previous": before.id})
-            )
         self.context.sessions.append(session.id)
         return session
 
@@ -300,6 +303,8 @@ class Client:
                 # The exchange can make up symbols without end, so the number is limited.
                 if what in refused or len(refused) < REFUSED_MAX:
                     refused[what] = reason
+            if kind == "subscribed" and channel != "instrument":
+                self.subscribed = True
             if kind in REPORTED:
                 detail = event["detail"]
                 line = " ".join(filter(None, (kind.replace("_", " "), channel, symbol, detail)))

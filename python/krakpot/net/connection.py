@@ -1,47 +1,58 @@
 """One WebSocket connection: all frames of a socket read in one call, with one receive time.
 
-websockets' Sans-I/O client protocol inside an ``asyncio.Protocol``. It does the handshake, control frames, errors and
-all frames but one kind: whole text messages, nearly all there is, are cut out of the read here, at a small part of its
-work. Continuation frames, liveness and pacing it leaves to its user; they are here. So is the policy of reconnecting,
-as a class without clock or socket.
+It uses websockets' Sans-I/O client protocol inside an ``asyncio.Protocol``. That protocol does the handshake, control
+frames, errors and all frames except one kind: whole text messages, which are nearly all there are. These are cut out of
+the read here, for a fraction of the work. Continuation frames and liveness, which the protocol leaves to its user, are
+handled here too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
 import ssl
 import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import PayloadTooBig
+from websockets.exceptions import InvalidStatus, PayloadTooBig
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from krakpot import _core
-from krakpot.errors import FeedError
+from krakpot.errors import FeedError, words_of
 from krakpot.net.proxy import chosen, tunnel
 
 FRAME_MAX = _core.LIMITS["FRAME_MAX"]
 UNSENT_MAX = 1 << 20
-"""Bytes that may wait to be sent; all requests of a start are some 100 kB. Who does not read, and asks for answers all
-the same (a ping wants a pong), would fill the memory.
+"""Bytes that may wait to be sent; all requests at a start are about 100 kB.
+
+A server that does not read, but sends pings that need a pong, would fill the memory.
 """
 HANDSHAKE_TIMEOUT = 15.0
 """Seconds for TCP, TLS and the WebSocket handshake together."""
 PING_AFTER = 5.0
 """Seconds of silence after which a ping is sent; Kraken sends a heartbeat every second."""
 DEAD_AFTER = 15.0
-"""Seconds of silence after which a connection is given up."""
+"""Seconds of silence after which a connection is considered dead."""
 CLOSE_TIMEOUT = 3.0
 """Seconds to wait for the other side's half of a close."""
+RETRY_AFTER_MAX = 600.0
+"""The longest time that ``Retry-After`` may ask for, seconds: Kraken bans an address for ten minutes."""
+BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+"""Answers to a handshake that ask the client to slow down."""
+
+CUT_OFF = (None, errno.ECONNRESET, errno.EPIPE)
+"""Errors of a connection that was made and then cut off, by the system's number."""
 
 LOGGER = logging.getLogger(__name__)
 # Below this level websockets logs what is sent, and a subscription of level 3 carries a token.
@@ -53,6 +64,15 @@ BLANK_LINE = b"\r\n\r\n"
 
 FramesHandler = Callable[[list[bytes], int], None]
 """Takes the frames of one socket read and their receive time, ns."""
+
+
+class ServerBusy(FeedError):
+    """The server answered the handshake with HTTP 429 or 503."""
+
+    def __init__(self, sentence: str, *, retry_after: float) -> None:
+        """``retry_after``: how long to wait before the next attempt, as the server asks for, seconds; 0: not said."""
+        super().__init__(sentence)
+        self.retry_after = retry_after
 
 
 class Connection(asyncio.Protocol):
@@ -67,6 +87,8 @@ class Connection(asyncio.Protocol):
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done when the connection is gone, with the reason in words."""
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Nobody waits for it when `connect` was cancelled before the transport was there.
+        self.opened.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.too_big = False
         """Whether a message beyond the limit ended the connection."""
         self._transport: asyncio.Transport | None = None
@@ -199,7 +221,7 @@ class Connection(asyncio.Protocol):
             if close is not None:
                 self._reason = f"closed by the exchange with code {int(close.code)} {close.reason}".rstrip()
             elif exc is not None:
-                self._reason = f"connection lost: {exc}"
+                self._reason = f"connection lost: {words_of(exc)}"
             else:
                 self._reason = "connection lost without a close"
         if not self.opened.done():
@@ -216,14 +238,14 @@ class Connection(asyncio.Protocol):
         if error is None:
             self.opened.set_result(None)
         else:
-            self.opened.set_exception(FeedError(f"{self.url}: the handshake failed: {error}"))
+            self.opened.set_exception(_refusal(self.url, error))
 
     def _failed(self, error: Exception) -> None:
         self._message = None
         if isinstance(error, PayloadTooBig):
             self.too_big = True
             self._reason = self._reason or f"a message of more than {FRAME_MAX} bytes"
-        self._reason = self._reason or f"the exchange broke the WebSocket protocol: {error}"
+        self._reason = self._reason or f"the exchange broke the WebSocket protocol: {words_of(error)}"
 
     def _flush(self) -> None:
         assert self._transport is not None, "connected"
@@ -336,6 +358,9 @@ async def connect(
         sentence = f"{url}: the certificate was not accepted: {error.verify_message}"
         raise FeedError(sentence) from None
     except OSError as error:
+        if secure and (error.errno in CUT_OFF or isinstance(error, ssl.SSLError)):
+            sentence = f"{url}: the TLS handshake failed: {_words(error)}; does the server speak TLS on port {port}?"
+            raise FeedError(sentence) from None
         raise FeedError(f"{url}: cannot connect: {_words(error)}") from None
     return connection
 
@@ -353,7 +378,31 @@ async def _way(url: str, host: str, port: int) -> dict[str, Any]:
 
 
 def _words(error: OSError) -> str:
-    """Say what the system says, without the address that asyncio puts in its place."""
+    """The system's words, without the address that asyncio puts in their place."""
     if error.errno is None or isinstance(error, (socket.gaierror, ssl.SSLError)):
-        return error.strerror or str(error)
+        return words_of(error)
     return os.strerror(error.errno)
+
+
+def _refusal(url: str, error: Exception) -> FeedError:
+    """The error of a handshake that failed."""
+    sentence = f"{url}: the handshake failed: {words_of(error)}"
+    if isinstance(error, InvalidStatus) and error.response.status_code in BUSY:
+        wait = retry_after(error.response.headers.get("Retry-After"), time.time())
+        return ServerBusy(f"{sentence}, to be tried again in {wait:.0f} s" if wait else sentence, retry_after=wait)
+    return FeedError(sentence)
+
+
+def retry_after(text: str | None, now: float) -> float:
+    """Seconds that a ``Retry-After`` header asks for: a number of seconds, or a date of HTTP; 0 if it asks for none.
+
+    ``now`` is the time since the epoch, seconds.
+    """
+    text = (text or "").strip()
+    if text.isascii() and text.isdigit():
+        # Not by way of `int`, which refuses thousands of digits.
+        return min(float(text), RETRY_AFTER_MAX)
+    try:
+        return min(max(0.0, parsedate_to_datetime(text).timestamp() - now), RETRY_AFTER_MAX)
+    except (ValueError, OverflowError):
+        return 0.0

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from krakpot.errors import FeedError
+from krakpot.errors import FeedError, words_of
 from krakpot.values import LOOPBACK
 
 ANSWER_MAX = 16 << 10
@@ -82,7 +82,7 @@ def tunnel(proxy: Proxy, host: str, port: int, timeout: float) -> socket.socket:
         sentence = f"the proxy {proxy} gave no answer within {timeout:.0f} s"
         raise FeedError(sentence) from None
     except OSError as error:
-        sentence = f"the proxy {proxy} cannot be used: {error.strerror or error}"
+        sentence = f"the proxy {proxy} cannot be used: {words_of(error)}"
         raise FeedError(sentence) from None
 
 

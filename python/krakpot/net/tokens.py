@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from krakpot.config import PERMISSION
-from krakpot.errors import FeedError, TokenError
+from krakpot.errors import FeedError, TokenError, words_of
 from krakpot.net.proxy import chosen, tunnel
 
 PATH = "/0/private/GetWebSocketsToken"
@@ -88,7 +88,7 @@ class Tokens:
             except FeedError as error:
                 raise self._error(str(error)) from None
             except OSError as error:
-                raise self._error(f"the connection failed: {error.strerror or error}") from None
+                raise self._error(f"the connection failed: {words_of(error)}") from None
             except http.client.HTTPException as error:
                 raise self._error(f"the answer is no HTTP ({type(error).__name__})") from None
             return self._read(status, answer)

@@ -1,23 +1,24 @@
-"""What this machine knows of the quality of its own clock, by which every receive time is told.
+"""What this machine knows about the quality of its own clock, from which every receive time comes.
 
-The kernel keeps what a time server's client told it (adjtimex(2), without asking for anything to be changed). Where it
-does not tell, nothing is said: krakpot asks no time server itself.
+Linux keeps what the client of a time server told it (adjtimex(2), which is read here and never changed). Other systems
+do not tell, so there the facts are missing. krakpot does not ask time servers itself.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from pathlib import Path
 
 STA_UNSYNC, STA_NANO = 0x0040, 0x2000
-"""Bits of ``status``: not synchronised; ``offset`` is in nanoseconds instead of microseconds."""
+"""Bits of ``status``: the clock is not synchronised; ``offset`` is in nanoseconds instead of microseconds."""
 CLIENTS = {
     "chrony": ("run/chrony/chronyd.pid", "run/chronyd.pid"),
     "systemd-timesyncd": ("run/systemd/timesync/synchronized",),
     "ntpd": ("run/ntpd.pid", "run/openntpd.pid"),
 }
-"""Clients of time servers, and the files by which they show that they run."""
+"""Clients of time servers, and the files that exist while they run."""
 CLOCKSOURCE = "sys/devices/system/clocksource/clocksource0/current_clocksource"
 
 
@@ -37,16 +38,18 @@ class Timex(ctypes.Structure):
 
 
 def kernel() -> Timex | None:
-    """What the kernel says; None where it cannot be asked or may not be."""
+    """What the kernel knows; None where it cannot or may not be asked."""
+    if sys.platform != "linux":
+        return None
     function = getattr(ctypes.CDLL(None, use_errno=True), "adjtimex", None)
     found = Timex()
     return None if function is None or function(ctypes.byref(found)) < 0 else found
 
 
 def quality(timex: Timex | None, root: Path = Path("/")) -> dict[str, bool | int | str]:
-    """Facts of the clock, as far as they are known.
+    """Facts about the clock, as far as they are known.
 
-    ``synchronised``: a time server's client keeps it; ``offset_ns``: what the kernel still has to correct;
+    ``synchronised``: the client of a time server keeps it in time; ``offset_ns``: what the kernel still has to correct;
     ``estimated_error_ns``, ``max_error_ns``: the kernel's bounds; ``source``: the client; ``clock``: the hardware.
     """
     facts: dict[str, bool | int | str] = {}
@@ -54,7 +57,7 @@ def quality(timex: Timex | None, root: Path = Path("/")) -> dict[str, bool | int
         synchronised = not timex.status & STA_UNSYNC
         facts["synchronised"] = synchronised
         if synchronised:
-            # Of a clock that nobody keeps, these only grow.
+            # For a clock that is not synchronised, these only grow.
             facts["offset_ns"] = timex.offset if timex.status & STA_NANO else timex.offset * 1000
             facts["estimated_error_ns"] = timex.esterror * 1000
             facts["max_error_ns"] = timex.maxerror * 1000
@@ -65,6 +68,6 @@ def quality(timex: Timex | None, root: Path = Path("/")) -> dict[str, bool | int
     try:
         facts["clock"] = (root / CLOCKSOURCE).read_text().strip()
     except OSError:
-        # Another system than Linux, or one that shows less.
+        # Not Linux, or a container that does not show it.
         return facts
     return facts

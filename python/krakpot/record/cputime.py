@@ -1,17 +1,23 @@
-"""Where the CPU time of a recording goes, stage by stage, measured without slowing it."""
+"""Where the CPU time of a recording goes, by stage, measured without slowing it."""
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from krakpot import _core
 
+try:
+    import resource
+except ImportError:
+    # Windows does not have it.
+    resource = None  # type: ignore[assignment]  # asked for before it is used
+
 EVERY = 31
-"""Of so many reads of a socket one is timed, for to ask for the time costs about as much as a message. A prime: where
-connections are read in turn, each of them comes to be timed.
+"""One socket read in this many is timed, because reading the clock costs about as much as a message.
+
+A prime: where connections are read in turn, each of them is timed now and then.
 """
 STAGES = {
     "read": "sockets, WebSocket framing and the loop",
@@ -21,22 +27,24 @@ STAGES = {
     "duties": "clocks, requests, counters",
     "seal": "sealers that ended: journals made Parquet, in processes of their own",
 }
+NOT_MEASURED = "" if resource else "the CPU time of sealers is not measured: this system does not tell it"
+"""What cannot be measured on this system, as a sentence; empty where everything can."""
 
 
 class Stages:
-    """CPU time by stage. Made on the recorder's loop, in its thread; only ``write`` comes from another one."""
+    """CPU time by stage. Create it in the thread of the recorder's loop; only ``write`` comes from another thread."""
 
     def __init__(self) -> None:
         """Begin at zero."""
         self.write = 0
-        """CPU time of the journal's thread, ns, as it last told."""
+        """CPU time of the journal's thread so far, ns."""
         self._began = time.thread_time_ns()
         self._reads = self._frames = 0
         self._timed_frames = self._timed = 0
         self._spent = {"hand_over": 0, "duties": 0}
 
     def receive(self, session: _core.Session, frames: list[bytes], ts_recv: int) -> None:
-        """Let a session have the frames of one read."""
+        """Pass the frames of one socket read to a session."""
         self._reads += 1
         self._frames += len(frames)
         if self._reads % EVERY:
@@ -49,7 +57,7 @@ class Stages:
 
     @contextmanager
     def spent(self, stage: str) -> Iterator[None]:
-        """What is done meanwhile belongs to ``stage``."""
+        """Count the CPU time of the block for ``stage``."""
         begun = time.thread_time_ns()
         try:
             yield
@@ -57,12 +65,14 @@ class Stages:
             self._spent[stage] += time.thread_time_ns() - begun
 
     def seconds(self) -> dict[str, float]:
-        """CPU seconds by stage until now."""
+        """CPU seconds by stage so far; without the stages that cannot be measured on this system."""
         loop = time.thread_time_ns() - self._began
         decode = self._timed * self._frames // self._timed_frames if self._timed_frames else 0
-        # What was not timed is estimated, and an estimate may be more than all there is.
+        # The time of reads that were not timed is an estimate, and may be more than there was.
         read = max(0, loop - decode - sum(self._spent.values()))
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
         found = {"read": read, "decode": decode, **self._spent, "write": self.write}
-        seconds = {stage: ns / 1e9 for stage, ns in found.items()} | {"seal": children.ru_utime + children.ru_stime}
-        return {stage: seconds[stage] for stage in STAGES}
+        seconds = {stage: ns / 1e9 for stage, ns in found.items()}
+        if resource is not None:
+            children = resource.getrusage(resource.RUSAGE_CHILDREN)
+            seconds["seal"] = children.ru_utime + children.ru_stime
+        return {stage: seconds[stage] for stage in STAGES if stage in seconds}

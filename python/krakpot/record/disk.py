@@ -1,15 +1,14 @@
-"""Room on the disk: what is left of it, and which days were kept long enough.
+"""Space on the disk: how much is left, and which days are old enough to be removed.
 
-``Keeper`` runs beside a recording: every second it looks whether there is room, so that the recording ends in order
-while there is still enough to seal what was written; every hour it removes the days that are older than ``--keep`` and
-writes into the ledger how good this machine's clock is.
+``Keeper`` runs beside a recording. Every second it checks the free space, so that the recording ends in order while
+there is enough left to seal what was written. Every hour it removes the days that are older than ``--keep`` and writes
+the quality of this machine's clock to the ledger.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -19,32 +18,31 @@ from pathlib import Path
 
 from krakpot import _core
 from krakpot.config import Config
-from krakpot.errors import StorageError
+from krakpot.errors import StorageError, words_of
 from krakpot.lake import journal
 from krakpot.lake.compact import hindrance, midnight
 from krakpot.lake.format import hold, storage_error
 from krakpot.lake.lake import Lake
-from krakpot.log import LogLine
+from krakpot.log import LogLine, size
 from krakpot.record import clock as hostclock
 
 FOLDER = "_expired"
 LOOK = 1.0
-"""Seconds between two looks at the room on the disk."""
+"""Seconds between two looks at the free space."""
 HOUR = 3600.0
 AGAIN = 60.0
-"""Seconds until days are removed that somebody was just reading."""
+"""Seconds until another attempt to remove days, where somebody was reading the lake."""
 
 
 def check_room(lake: Path, least: int) -> None:
-    """Raise ``StorageError`` where the disk has less than ``least`` bytes for us, or the lake is gone."""
+    """Raise ``StorageError`` if the disk has less than ``least`` bytes left for this user, or the lake is gone."""
     try:
-        found = os.statvfs(lake)
+        free = shutil.disk_usage(lake).free
     except OSError as error:
         raise storage_error(error, "look at the lake", lake) from error
-    free = found.f_bavail * found.f_frsize
     if free < least:
         raise StorageError(
-            f"the disk has {free / 1e9:.2f} GB left, less than --min-free, {least / 1e9:.2f} GB; "
+            f"the disk has {size(free)} left, less than the {size(least)} of --min-free; "
             "make room, or let --keep remove old days, then record again",
             lake,
         )
@@ -60,20 +58,32 @@ class Removed:
 
 
 class RemovalError(StorageError):
-    """Old days could not be removed, or not all of them."""
+    """Old days could not be removed, or only some of them."""
 
     def __init__(self, error: OSError, removed: list[Removed], lake: Path) -> None:
-        """``removed`` are out of the tables all the same."""
+        """``removed`` are those that are no longer in the tables."""
         where = Path(error.filename or lake)
-        super().__init__(f"old days cannot be removed: {error.strerror or error}; is all in it the recorder's?", where)
+        super().__init__(
+            f"old days cannot be removed: {words_of(error)}; do all files in it belong to the recorder?", where
+        )
         self.removed = removed
 
 
 def expire(lake: Path, keep: timedelta, now: datetime) -> list[Removed] | None:
-    """Remove the whole dates that ended ``keep`` ago or earlier; None if somebody is reading the lake just now.
+    """Remove the whole dates that ended ``keep`` ago or earlier.
 
-    A day of which a journal is not sealed stays, and so does today, however short ``keep`` is. ``RemovalError`` where
-    the system does not let us; the next call goes on.
+    A day with a journal that is not sealed stays, and so does today, however short ``keep`` is.
+
+    Returns
+    -------
+    list of Removed, or None
+        The days that were removed; None if somebody is reading the lake at this moment.
+
+    Raises
+    ------
+    RemovalError
+        The system does not allow it. The next call continues.
+
     """
     opened = Lake(lake)
     days = sorted({part.date for table in _core.TABLES for part in opened.parts(table)})
@@ -91,7 +101,7 @@ def expire(lake: Path, keep: timedelta, now: datetime) -> list[Removed] | None:
             for day in old:
                 folders = [folder for table in _core.TABLES if (folder := lake / table / f"date={day}").exists()]
                 files = [path.stat().st_size for folder in folders for path in folder.iterdir()]
-                # Out of the tables first, which takes no time: a crash leaves no day half there.
+                # First out of the tables, which takes no time: so a crash never leaves half a day there.
                 target = aside / f"{day}-{time.time_ns()}"
                 target.mkdir(parents=True)
                 for folder in folders:
@@ -104,18 +114,18 @@ def expire(lake: Path, keep: timedelta, now: datetime) -> list[Removed] | None:
 
 
 class Keeper:
-    """What is looked after while a recording goes on."""
+    """Looks after the disk and the clock while a recording runs."""
 
     def __init__(self, config: Config, session: Callable[[], _core.Session], log: Callable[[str], None]) -> None:
-        """``session`` gives the one whose ledger tells of it, ``log`` takes log lines."""
+        """``session`` returns the session whose ledger gets the rows, ``log`` takes log lines."""
         self.config = config
         self.session = session
         self.log = log
 
     async def run(self) -> None:
-        """Go on until cancelled; ``StorageError`` when there is no room any more."""
+        """Run until cancelled; raises ``StorageError`` when the disk has no room left."""
         if self.clock().get("synchronised") is False:
-            self.log("no time server keeps this machine's clock: receive times are as good as it is")
+            self.log("this machine's clock is not synchronised with a time server, so receive times may be wrong")
         days = time.monotonic()
         clock = days + HOUR
         while True:
@@ -129,19 +139,19 @@ class Keeper:
             await asyncio.sleep(LOOK)
 
     def clock(self) -> dict[str, bool | int | str]:
-        """Write down how good the clock is."""
+        """Write the quality of the clock to the ledger."""
         facts = hostclock.quality(hostclock.kernel())
         if facts:
             self.session().add_ledger_row("clock", time.time_ns(), detail=json.dumps(facts, separators=(",", ":")))
         return facts
 
     async def _expire(self, keep: timedelta) -> bool:
-        """Remove old days; whether that could be done."""
+        """Remove old days. Returns False if somebody was reading the lake."""
         try:
             removed = await asyncio.to_thread(expire, self.config.out, keep, datetime.now(UTC))
         except RemovalError as error:
-            # What is recorded now matters more: that ends where there is no room any more.
-            self.log(LogLine(f"{error}; tried again in an hour", "removal_failed", "error", error=str(error)))
+            # The recording is more important: it goes on until there is no room left.
+            self.log(LogLine(f"{error}; the next attempt is in an hour", "removal_failed", "error", error=str(error)))
             removed = error.removed
         for day in removed or []:
             begin = round(midnight(day.day).timestamp()) * 1_000_000_000
@@ -149,5 +159,5 @@ class Keeper:
             self.session().add_ledger_row(
                 "removed", time.time_ns(), ts_from=begin, ts_to=begin + journal.DAY, count=day.parts, detail=detail
             )
-            self.log(f"removed {day.day}, which is older than --keep: {day.parts:,} parts, {day.bytes / 1e9:.2f} GB")
+            self.log(f"removed {day.day}, which is older than --keep: {day.parts:,} parts, {size(day.bytes)}")
         return removed is not None

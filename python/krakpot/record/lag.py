@@ -1,7 +1,7 @@
-"""How late the loop is: what the receive times of all its sockets have in common that is not the exchange's.
+"""How late the event loop is, which delays the receive times of all its sockets.
 
-All sockets of a recorder are read by one loop. While it works on one message, those of the other sockets wait, and
-their receive times are late by so much. Whoever compares the times of two channels needs to know it.
+One loop reads all sockets of a recorder. While it works on one message, the messages of the other sockets wait, and
+their receive times are late by that much. Comparing the times of two channels needs this figure.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 EVERY = 0.01
-"""Seconds between two looks: short against a second, so that percentiles mean something, and nearly free."""
+"""Seconds between two looks: short compared with a second, so that percentiles mean something, and nearly free."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,16 @@ class Lateness:
 
 
 class Lag:
-    """Measures the loop that it is made on, until ``stop``.
+    """Measures how late a loop is, until ``stop``.
 
-    A timer is due every 10 ms; what it is late by, a message that had come at that moment would have been late by as
-    well. A stop of 100 ms counts for each of the ten moments that it covers, as it would for ten messages. The loop's
-    timers wait in whole milliseconds, so that up to one of them is the timer's own.
+    A timer is due every 10 ms. A message that came at that moment would have been late by as much as the timer is. A
+    stop of 100 ms counts for each of the ten moments within it, as it would for ten messages. The loop's timers have a
+    resolution of one millisecond, so up to one millisecond is due to the timer itself.
     """
 
-    def __init__(self) -> None:
-        """Begin."""
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Begin to measure ``loop``; None: the running one."""
+        self._loop = asyncio.get_running_loop() if loop is None else loop
         self._late: list[float] = []
         self._due = self._loop.time() + EVERY
         self._timer = self._loop.call_at(self._due, self._look)
@@ -45,7 +45,7 @@ class Lag:
         self._timer = self._loop.call_at(self._due, self._look)
 
     def take(self) -> Lateness | None:
-        """The lateness since the last call; None if no moment was due."""
+        """How late the loop was since the last call; None if no moment was due."""
         late, self._late = sorted(self._late), []
         if not late:
             return None
@@ -53,5 +53,5 @@ class Lag:
         return Lateness(largest, p50, p99)
 
     def stop(self) -> None:
-        """Measure no more."""
+        """Stop measuring."""
         self._timer.cancel()

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ from prometheus_client.registry import Collector
 
 from krakpot import __version__
 from krakpot.config import Config
-from krakpot.errors import ConfigError
+from krakpot.errors import ConfigError, words_of
 from krakpot.net import http as http1
 from krakpot.record.client import RecordingClient
 from krakpot.record.lag import Lateness
@@ -167,8 +168,10 @@ class RecorderCollector(Collector):
         waiting, room = recorder.queue
         yield _gauge("queue", "Flushes that wait for the disk.", (), [((), waiting)])
         yield _gauge("queue_room", "Flushes that may wait before sockets do.", (), [((), room)])
-        free = shutil.disk_usage(recorder.config.out).free
-        yield _gauge("disk_free_bytes", "Free space where the lake is.", (), [((), free)])
+        with suppress(OSError):
+            # The lake may be gone; the recording notices it by itself.
+            free = shutil.disk_usage(recorder.config.out).free
+            yield _gauge("disk_free_bytes", "Free space where the lake is.", (), [((), free)])
 
 
 def unwell(clients: Iterable[RecordingClient], now: float) -> list[str]:
@@ -220,7 +223,7 @@ class Metrics:
         try:
             await self._server.start(self.host, self.port)
         except OSError as error:
-            words = error.strerror or str(error)
+            words = words_of(error)
             sentence = f"--metrics: cannot listen on {self.host}, port {self.port}: {words}"
             raise ConfigError(sentence) from None
 

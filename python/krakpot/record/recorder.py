@@ -12,23 +12,24 @@ import gc
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from krakpot import _core
+from krakpot import _core, values
 from krakpot.config import Config
 from krakpot.errors import ConfigError, ConnectionLost, FeedError
 from krakpot.lake import journal
-from krakpot.lake.format import open_lake
+from krakpot.lake.format import at_work, open_lake
 from krakpot.log import LogLine, LogRateLimit
 from krakpot.net.backoff import Backoff
-from krakpot.net.client import add_counts, supervise, uuid7
+from krakpot.net.client import Client, add_counts, supervise, uuid7
 from krakpot.net.proxy import chosen
 from krakpot.record import disk
 from krakpot.record.client import RecordingClient, RecordingContext
-from krakpot.record.cputime import Stages
+from krakpot.record.cputime import NOT_MEASURED, Stages
 from krakpot.record.estimate import estimate
 from krakpot.record.lag import Lag, Lateness
 from krakpot.record.level3 import Level3Pool
@@ -83,6 +84,8 @@ class Recorder:
             When to connect again; by default as Kraken's limits require.
 
         """
+        if not isinstance(config, Config):
+            raise TypeError(f"Recorder takes a krakpot.Config, not {values.shown(config)}")
         self.config = config
         self.tls = tls
         self.backoff = Backoff() if backoff is None else backoff
@@ -106,8 +109,14 @@ class Recorder:
         self._on_status = on_status or _ignore
         self._limit = LogRateLimit()
         self._lag: Lag | None = None
-        self._stages: Stages
+        self._stages = Stages()
+        self._writer = WriterThread(self._on_closed, self._on_error)
         self._stop = asyncio.Event()
+        self._begun = 0.0
+        """When it began, monotonic seconds; 0 before."""
+        self._symbols_checked = False
+        self._silent_session = ""
+        """The session for which a missing instrument snapshot was logged."""
         self._sealing = False
 
     async def run(self) -> RecordingSummary:
@@ -126,6 +135,8 @@ class Recorder:
             A pattern matches no pair, the exchange refuses the API key, or an option cannot be used here.
         ConnectionLost
             A connection could never be established.
+        FeedError
+            Nothing was recorded, or nothing of level 3 or of the second source; the sentence says why.
 
         """
         config = self.config
@@ -134,47 +145,60 @@ class Recorder:
         except FeedError as error:
             # The environment does not change while this runs, so trying again would never help.
             raise ConfigError(str(error)) from None
-        open_lake(config.out)
-        disk.check_room(config.out, config.min_free)
-        loop = asyncio.get_running_loop()
-        self._writer = WriterThread(
-            lambda _path: loop.call_soon_threadsafe(self.sealer.request),
-            lambda error: loop.call_soon_threadsafe(self.fail, error),
-        )
+        # To the end of the last sealing, also while no journal is open.
+        with ExitStack() as work:
+            try:
+                # First, because a port that is taken must be known before anything is written.
+                async with self._metrics():
+                    open_lake(config.out)
+                    disk.check_room(config.out, config.min_free)
+                    work.enter_context(at_work(config.out))
+                    self._start()
+                    await self._stop.wait()
+            finally:
+                if self._begun:
+                    await self._end()
+        if self.error is not None:
+            raise self.error
+        self._check_recorded()
+        return self.summary()
+
+    def _start(self) -> None:
+        """Start the connections and the periodic duties."""
+        config = self.config
+        self._loop = asyncio.get_running_loop()
         self._writer.start()
-        self._begun = time.monotonic()
         self._offset = time.time_ns() - time.monotonic_ns()
-        self._stages = Stages()
         context = self._context = RecordingContext(
             config, uuid7(), self._stop, self._log_limited, self._run_task, self.tls, self.sessions, self.refused,
             writer=self._writer, stages=self._stages,
         )  # fmt: skip
         self.public = RecordingClient(context, config.url, self.backoff)
         self._make_pools(context)
-        connecting = [self._run_task(self.public.run())]
-        duties = [
-            self._run_task(self._duties(connecting)),
+        self._connecting = [self._run_task(self.public.run())]
+        self._working = [
+            self._run_task(self._duties()),
             self._run_task(disk.Keeper(config, lambda: self.public.session, self._log_limited).run()),
         ]
         if self.level3 is not None:
-            duties.append(self._run_task(self.level3.check_key()))
+            self._working.append(self._run_task(self.level3.check_key()))
         if self.level3 is not None or config.metrics is not None:
             self._lag = Lag()
-        sealing = self._run_task(self.sealer.run())
+        self._sealing_task = self._run_task(self.sealer.run())
         if config.duration is not None:
-            loop.call_later(config.duration, self.stop)
-        try:
-            async with self._metrics():
-                await self._stop.wait()
-        finally:
-            self._stop.set()
-            await asyncio.gather(*connecting, return_exceptions=True)
-            for task in duties:
-                task.cancel()
-            await asyncio.gather(*duties, return_exceptions=True)
-            await self._finish(sealing)
-        self._raise()
-        return self.summary()
+            self._loop.call_later(config.duration, self.stop)
+        if NOT_MEASURED:
+            self._log(NOT_MEASURED)
+        self._begun = time.monotonic()
+
+    async def _end(self) -> None:
+        """Close the connections, then write and seal everything."""
+        self._stop.set()
+        await asyncio.gather(*self._connecting, return_exceptions=True)
+        for task in self._working:
+            task.cancel()
+        await asyncio.gather(*self._working, return_exceptions=True)
+        await self._finish()
 
     @asynccontextmanager
     async def _metrics(self) -> AsyncIterator[None]:
@@ -191,6 +215,14 @@ class Recorder:
             yield
         finally:
             await metrics.close()
+
+    def _on_closed(self, _journal: Path) -> None:
+        """Called in the writer thread: a journal can be sealed."""
+        self._loop.call_soon_threadsafe(self.sealer.request)
+
+    def _on_error(self, error: Exception) -> None:
+        """Called in the writer thread: nothing more can be written."""
+        self._loop.call_soon_threadsafe(self.fail, error)
 
     @property
     def journal_bytes(self) -> int:
@@ -218,18 +250,38 @@ class Recorder:
         if LEVEL3 in config.channels:
             self.level3 = Level3Pool(context, self.backoff, self._public_sessions)
 
-    def _raise(self) -> None:
-        """Raise what ended the recording, or an error if one of its connections could never be established."""
-        if self.error is not None:
-            raise self.error
+    def _check_recorded(self) -> None:
+        """Raise an error if nothing was recorded, or nothing of what one kind of connection was to record."""
         for client in self.clients:
             if client.attempts and not client.connected:
                 raise ConnectionLost(client.attempts, client.last_error)
+        groups: list[tuple[str, Sequence[Client]]] = []
+        if self.config.public:
+            groups.append(("", self.shards.shards if self.shards is not None else [self.public]))
+        groups += [(f" of {pool.name}", pool.shards) for pool in (self.redundant, self.level3) if pool is not None]
+        for name, clients in groups:
+            if not any(client.subscribed for client in clients):
+                raise FeedError(f"nothing{name} was recorded: {self._why_nothing()}")
+
+    def _why_nothing(self) -> str:
+        """Why there was no subscription."""
+        if not self.public.connected:
+            return "it was stopped before there was a connection"
+        if not self.public.session.pairs():
+            return (
+                f"{self.config.url} sent no instrument snapshot, so no pair is known; is it Kraken's feed, version 2?"
+            )
+        if self.refused:
+            what, reason = next(iter(self.refused.items()))
+            more = f" (and {len(self.refused) - 1} more)" if len(self.refused) > 1 else ""
+            return f"the exchange refused {what}{more}: {reason}"
+        return "it was stopped before the exchange had answered the first subscription"
 
     @property
     def clients(self) -> list[RecordingClient]:
-        """All connections: the first one first."""
-        return [self.public, *(shard for pool in self.pools for shard in pool.shards)]
+        """All connections: the first one first. Empty before the recording has begun."""
+        public = [self.public] if self._begun else []
+        return [*public, *(shard for pool in self.pools for shard in pool.shards)]
 
     def _public_sessions(self) -> list[_core.Session]:
         shards = [] if self.shards is None else self.shards.shards
@@ -285,8 +337,8 @@ class Recorder:
 
     # Periodic duties.
 
-    async def _duties(self, connecting: list[asyncio.Task[None]]) -> None:
-        """Do what is due. Tasks of connections that are opened later are added to ``connecting``."""
+    async def _duties(self) -> None:
+        """Do what is due."""
         flushed = looked = time.monotonic()
         frozen = False
         stages = self._stages
@@ -296,11 +348,11 @@ class Recorder:
             with stages.spent("duties"):
                 for client in self.clients:
                     client.tick(now)
-                if not self._context.checked:
+                if not self._symbols_checked:
                     self._check_symbols(now)
                 else:
                     for pool in self.pools:
-                        pool.update(self.public.session, lambda shard: connecting.append(self._run_task(shard.run())))
+                        pool.update(self.public.session, self._connect)
             if now - flushed >= FLUSH - TICK / 2 and self._context.checked:
                 flushed = now
                 with stages.spent("hand_over"):
@@ -321,6 +373,10 @@ class Recorder:
                 gc.collect()
                 gc.freeze()
 
+    def _connect(self, client: Client) -> None:
+        """Start another connection."""
+        self._connecting.append(self._run_task(client.run()))
+
     def _measure_lag(self) -> None:
         """Record how late the loop was: comparing the times of level 3 and of the book channel needs it."""
         self.late = late = self._lag.take() if self._lag is not None else None
@@ -338,13 +394,16 @@ class Recorder:
         self._offset = offset
 
     def _check_symbols(self, now: float) -> None:
-        """As soon as the pairs are known: every pattern must match one, or nothing is recorded."""
+        """As soon as the pairs are known: every pattern must match one, or the recording ends with an error.
+
+        Nothing is written before, unless that takes too long.
+        """
         if self.level3 is not None and not self.level3.checked:
             return
         pairs = self.public.session.pairs()
         names = [pair["symbol"] for pair in pairs]
         if not names:
-            self._context.checked = now - self._begun > PATIENCE
+            self._wait_for_pairs(now)
             return
         selected = [pair["symbol"] for pair in pairs if pair["selected"]]
         try:
@@ -352,9 +411,22 @@ class Recorder:
         except ConfigError as error:
             self.fail(error)
             return
-        self._context.checked = True
-        for line in estimate(self.config, len(selected), len(names)):
+        self._context.checked = self._symbols_checked = True
+        for line in estimate(self.config, selected, len(names)):
             self._log(line)
+
+    def _wait_for_pairs(self, now: float) -> None:
+        """Log that the instrument snapshot is missing, and record what comes all the same."""
+        client = self.public
+        if now - self._begun > PATIENCE:
+            self._context.checked = True
+        if client.opened_at and now - client.opened_at > PATIENCE and client.session.id != self._silent_session:
+            self._silent_session = client.session.id
+            sentence = (
+                f"no instrument snapshot for {PATIENCE:.0f} s: without it no pair is known and nothing is subscribed; "
+                "waiting for it"
+            )
+            self._log_limited(LogLine(sentence, "no_pairs", "warning", url=client.url))
 
     def _check_patterns(self, names: list[str], selected: list[str]) -> None:
         """Raise ``ConfigError`` for a pattern that matches nothing."""
@@ -366,6 +438,10 @@ class Recorder:
         for pattern in self.config.redundant:
             if not any(_core.matches(pattern, name) for name in selected):
                 raise ConfigError(unmatched(pattern, selected, "--redundant"))
+        for channel, patterns in self.config.channel_symbols.items():
+            for pattern in patterns:
+                if not any(_core.matches(pattern, name) for name in selected):
+                    raise ConfigError(unmatched(pattern, selected, f"--channel-symbols {channel}"))
 
     def _log_limited(self, line: str) -> None:
         for one in self._limit.take(line, time.monotonic()):
@@ -397,7 +473,7 @@ class Recorder:
             state = "waiting for the disk"
         self._on_status(Progress(self.counts, seconds, left, self.journal_bytes, state))
 
-    async def _finish(self, sealing: asyncio.Task[None]) -> None:
+    async def _finish(self) -> None:
         if self.error is None:
             # Stopped before the symbols could be checked: what was received is recorded all the same.
             self._context.checked = True
@@ -412,7 +488,7 @@ class Recorder:
         self._report_status()
         # A sealing that has begun is finished first: a second one would skip its journal.
         self.sealer.end()
-        await asyncio.gather(sealing, return_exceptions=True)
+        await asyncio.gather(self._sealing_task, return_exceptions=True)
         if not self._writer.failed and journal.journals(self.config.out):
             await self.sealer.seal()
         self._report_status()

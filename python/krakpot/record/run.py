@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from krakpot.config import Config
 from krakpot.record.progress import Progress, RecordingSummary
 from krakpot.record.recorder import Recorder
 
-SIGNALS = ("SIGINT", "SIGTERM")
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+"""Signals that end a recording in order; the last one is sent when its terminal is closed."""
 
 
 def record(
@@ -21,7 +22,9 @@ def record(
     log: Callable[[str], None] = lambda line: None,
     on_status: Callable[[Progress], None] = lambda progress: None,
 ) -> RecordingSummary:
-    """Record in this process until the configured duration is over, Ctrl-C or SIGTERM; returns the summary.
+    """Record in this process until the configured duration is over, or Ctrl-C, SIGTERM or SIGHUP; returns the summary.
+
+    A signal that the process was started to ignore (``nohup``) stays ignored.
 
     It raises the errors of ``Recorder.run``.
     """
@@ -49,9 +52,12 @@ def _signals(recorder: Recorder, log: Callable[[str], None]) -> Iterator[None]:
         log("ending: closing the journal and sealing it (Ctrl-C again leaves that to the next start)")
         recorder.stop()
 
-    numbers = [getattr(signal, name) for name in SIGNALS]
-    for number in numbers:
-        loop.add_signal_handler(number, stop)
+    known = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    numbers = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
+    # Windows has no such handlers: there Ctrl-C cancels the recording, which also ends it in order.
+    with suppress(NotImplementedError):
+        for number in numbers:
+            loop.add_signal_handler(number, stop)
     try:
         yield
     finally:

@@ -16,6 +16,8 @@ from krakpot.log import LogLine
 
 LOOK = 0.1
 """Seconds between two looks for closed journals."""
+HANG = 600.0
+"""Seconds without progress after which a sealer is considered dead; one journal takes some seconds."""
 NICE = 10
 """Priority of the sealer's process, so that the recorder comes first."""
 
@@ -62,12 +64,16 @@ class Sealer:
             # Ctrl-C in the terminal is for the recorder.
             start_new_session=True,
         )  # fmt: skip
-        with suppress(ProcessLookupError, PermissionError):
-            os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
-        out, err = await process.communicate()
-        if process.returncode:
-            last = (err.decode(errors="replace").strip().splitlines() or [_exit_words(process.returncode)])[-1]
-            last = last.removeprefix("krakpot: ")
+        if hasattr(os, "setpriority"):
+            with suppress(ProcessLookupError, PermissionError):
+                os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
+        talk = asyncio.create_task(process.communicate())
+        hung = await self._hangs(talk)
+        if hung:
+            process.kill()
+        out, err = await talk
+        if hung or process.returncode:
+            last = f"the sealer made no progress for {HANG:.0f} s and was ended" if hung else _last_words(process, err)
             self.failures, self.last_error = self.failures + 1, last
             self._log(LogLine(f"sealing failed, the journals stay: {last}", "seal_failed", "error", error=last))
             return
@@ -81,9 +87,28 @@ class Sealer:
             facts = {name: torn[name] for name in ("journal", "bytes", "offset")}
             self._log(LogLine(words, "torn", "warning", **facts))
 
+    async def _hangs(self, talk: asyncio.Task[tuple[bytes, bytes]]) -> bool:
+        """Wait for a sealer's end. Returns whether it hangs: it seals no further journal."""
+        left = set(journal.journals(self.lake))
+        while not (await asyncio.wait({talk}, timeout=HANG))[0]:
+            # Journals that are being written only join them.
+            now = set(journal.journals(self.lake))
+            if left <= now:
+                return True
+            left = now
+        return False
+
+
+def _last_words(process: asyncio.subprocess.Process, err: bytes) -> str:
+    """The last line that a failed sealer wrote, or its exit code."""
+    lines = err.decode(errors="replace").strip().splitlines()
+    if lines:
+        return lines[-1].removeprefix("krakpot: ")
+    return _exit_words(process.returncode or 0)
+
 
 def _exit_words(code: int) -> str:
     """Why a sealer ended that wrote no error."""
     if code == -signal.SIGKILL:
-        return "the sealer was killed; has the machine enough memory?"
+        return "the sealer was killed; does the machine have enough memory?"
     return f"the sealer ended with exit code {code}" if code > 0 else f"the sealer was ended by signal {-code}"

@@ -8,7 +8,7 @@ use crate::account::Accounts;
 use crate::connection::Label;
 use crate::engine::Side;
 use crate::fanout::Fanout;
-use crate::faults::Injected;
+use crate::faults::{Injected, Refusal};
 use crate::inject::Injector;
 use crate::market::Market;
 use crate::message;
@@ -124,8 +124,8 @@ impl Exchange {
     /// Whether a client of an address may connect.
     ///
     /// # Errors
-    /// The HTTP status with which it is refused, 0 for none.
-    pub fn admit(&mut self, who: &str) -> Result<(), u16> {
+    /// How it is refused.
+    pub fn admit(&mut self, who: &str) -> Result<(), Refusal> {
         Injector::admit(&mut self.fanout, who)
     }
 

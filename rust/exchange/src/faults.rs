@@ -12,6 +12,8 @@ use crate::rng::Rng;
 const INJECTED_MAX: usize = 100_000;
 /// Attempts to connect are counted for this long, and an address that made too many is refused for this long, ns.
 const WINDOW: i64 = 600 * SECOND;
+/// HTTP status.
+const TOO_MANY_REQUESTS: u16 = 429;
 /// Addresses that are counted.
 const ADDRESSES_MAX: usize = 1000;
 
@@ -32,6 +34,15 @@ pub struct Injected {
     pub symbol: String,
     /// The value of `by`, a time (ns) or a number.
     pub by: i64,
+}
+
+/// How a client is refused that wants to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status; 0: the connection is reset without an answer.
+    pub status: u16,
+    /// Seconds that the header `Retry-After` names, if there is one.
+    pub retry_after: Option<u64>,
 }
 
 /// Attempts of one address to connect.
@@ -102,12 +113,12 @@ impl Faults {
         &mut self,
         occasion: Occasion,
         (now, connection, channel, symbol): (i64, u64, &str, &str),
-        may: impl Fn(What) -> bool,
+        may: impl Fn(&Fault) -> bool,
     ) -> Option<Fault> {
         for fault in &mut self.list {
             if fault.kind.occasion == occasion
                 && fault.is_active(now)
-                && may(fault.kind.what)
+                && may(fault)
                 && fault.concerns(connection, channel, symbol)
                 && fault.hits(now, &mut self.rng)
             {
@@ -163,8 +174,8 @@ impl Faults {
         skews.filter(|fault| fault.is_active(now)).map(|fault| fault.by).sum()
     }
 
-    /// The fault that refuses a client of an address, and the HTTP status; `None` if the client may connect.
-    pub fn admit(&mut self, now: i64, who: &str) -> Option<(Fault, u16)> {
+    /// The fault that refuses a client of an address, and how; `None` if the client may connect.
+    pub fn admit(&mut self, now: i64, who: &str) -> Option<(Fault, Refusal)> {
         for fault in self.list.iter().filter(|fault| fault.kind.what == What::Budget) {
             if !fault.is_active(now) {
                 continue;
@@ -181,13 +192,18 @@ impl Faults {
                 attempts.banned = now + WINDOW;
             }
             if attempts.banned > now {
-                return Some((fault.clone(), 429));
+                return Some((fault.clone(), Refusal { status: TOO_MANY_REQUESTS, retry_after: None }));
             }
             attempts.at.push_back(now);
         }
-        let hit = self.pick(Occasion::Handshake, (now, 0, "", ""), |what| what == What::Handshake)?;
-        let status = u16::try_from(hit.by).unwrap_or_default();
-        Some((hit, status))
+        let hit = self.pick(Occasion::Handshake, (now, 0, "", ""), |fault| fault.kind.what != What::Budget)?;
+        let by = hit.by.unsigned_abs();
+        let refusal = if hit.kind.what == What::RetryAfter {
+            Refusal { status: TOO_MANY_REQUESTS, retry_after: Some(by.div_ceil(SECOND.unsigned_abs())) }
+        } else {
+            Refusal { status: u16::try_from(by).unwrap_or_default(), retry_after: None }
+        };
+        Some((hit, refusal))
     }
 
     /// Records that a fault happened.
@@ -208,29 +224,6 @@ impl Faults {
     #[must_use]
     pub const fn counts(&self) -> &BTreeMap<&'static str, u64> {
         &self.counts
-    }
-}
-
-/// Damages the text of a frame.
-pub fn damage(what: What, by: i64, text: &mut Vec<u8>, rng: &mut Rng) {
-    match what {
-        What::Digit => {
-            let digits: Vec<usize> = (0..text.len()).filter(|&at| text[at].is_ascii_digit()).collect();
-            if !digits.is_empty() {
-                let at = digits[rng.below(digits.len())];
-                #[allow(clippy::cast_possible_truncation, reason = "below 9")]
-                let step = 1 + rng.below(9) as u8;
-                text[at] = b'0' + (text[at] - b'0' + step) % 10;
-            }
-        }
-        What::Truncate => text.truncate(rng.below(text.len().max(1))),
-        What::Garbage => {
-            for byte in text.iter_mut() {
-                *byte = rng.bits().to_le_bytes()[0];
-            }
-        }
-        What::Oversize => text.resize(text.len().max(usize::try_from(by).unwrap_or(0)), b' '),
-        _ => {}
     }
 }
 
@@ -278,27 +271,20 @@ mod tests {
         let mut faults = Faults::new(5);
         faults.add(read("budget,by=3", 0).expect("right"));
         let statuses: Vec<Option<u16>> =
-            (0..5).map(|i| faults.admit(i * SECOND, "a").map(|(_, status)| status)).collect();
+            (0..5).map(|i| faults.admit(i * SECOND, "a").map(|(_, refusal)| refusal.status)).collect();
         assert_eq!(statuses, [None, None, None, Some(429), Some(429)]);
         assert!(faults.admit(5 * SECOND, "b").is_none());
         assert!(faults.admit(602 * SECOND, "a").is_some(), "ten minutes from the first refusal");
         assert!(faults.admit(604 * SECOND, "a").is_none());
     }
 
+    /// Goal: a client that is told when to come again is told whole seconds, never too few.
     #[test]
-    fn damages() {
-        let mut rng = Rng::new(1);
-        for _ in 0..100 {
-            let (mut digit, mut cut, mut garbage) = (b"{\"a\":12.5}".to_vec(), b"{\"a\":1}".to_vec(), vec![b' '; 50]);
-            damage(What::Digit, 0, &mut digit, &mut rng);
-            assert_eq!(digit.iter().zip(b"{\"a\":12.5}").filter(|(a, b)| a != b).count(), 1);
-            damage(What::Truncate, 0, &mut cut, &mut rng);
-            assert!(cut.len() < 7 && b"{\"a\":1}".starts_with(&cut));
-            damage(What::Garbage, 0, &mut garbage, &mut rng);
-            assert!(garbage.len() == 50 && garbage != [b' '; 50]);
-        }
-        let mut long = b"{}".to_vec();
-        damage(What::Oversize, 100, &mut long, &mut rng);
-        assert_eq!((long.len(), &long[..3]), (100, &b"{} "[..]));
+    fn retry_after() {
+        let mut faults = Faults::new(5);
+        faults.add(read("retry_after=once,by=1500ms", 0).expect("right"));
+        let (_, refusal) = faults.admit(0, "a").expect("refused");
+        assert_eq!(refusal, Refusal { status: 429, retry_after: Some(2) });
+        assert!(faults.admit(0, "a").is_none(), "once");
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::connection::Label;
 use crate::fanout::{DELISTED, Fanout};
+use crate::faults::Refusal;
 use crate::kinds::{self, Fault, Occasion, What};
 use crate::market::Market;
 use crate::message;
@@ -59,13 +60,13 @@ impl Injector {
     /// Whether a client of an address may connect.
     ///
     /// # Errors
-    /// The HTTP status with which it is refused, 0 for none.
-    pub fn admit(fanout: &mut Fanout, who: &str) -> Result<(), u16> {
+    /// How it is refused.
+    pub fn admit(fanout: &mut Fanout, who: &str) -> Result<(), Refusal> {
         match fanout.outbox.faults.admit(fanout.outbox.now, who) {
             None => Ok(()),
-            Some((fault, status)) => {
+            Some((fault, refusal)) => {
                 fanout.outbox.record_fault(&fault, None, "", None);
-                Err(status)
+                Err(refusal)
             }
         }
     }
@@ -170,6 +171,9 @@ impl Injector {
             What::List => {
                 let precision = fanout.listings[pair].market.pair.price_precision;
                 restart_market(fanout, pair, precision);
+                if fault.by > 0 {
+                    fanout.listings[pair].market.restart_ids(fault.by);
+                }
                 fanout.set_status(pair, "online");
             }
             _ => {

@@ -35,6 +35,10 @@ pub enum What {
     Truncate,
     Garbage,
     Oversize,
+    Absent,
+    Null,
+    Huge,
+    Stray,
     Silence,
     Refuse,
     Already,
@@ -48,6 +52,7 @@ pub enum What {
     Deaf,
     Trickle,
     Handshake,
+    RetryAfter,
     Budget,
     Maintenance,
     CancelOnly,
@@ -141,7 +146,7 @@ const fn kind(what: What, name: &'static str, occasion: Occasion, by: By, help: 
 
 /// All kinds.
 #[rustfmt::skip]
-pub static KINDS: [Kind; 31] = [
+pub static KINDS: [Kind; 36] = [
     kind(What::Drop, "drop", Occasion::Frame, By::Nothing, "the frame is not sent"),
     kind(What::Repeat, "repeat", Occasion::Frame, By::Nothing, "the frame is sent twice"),
     kind(What::Reorder, "reorder", Occasion::Frame, By::Nothing, "the frame is sent after the next frame of its channel and symbol, or a second late"),
@@ -150,6 +155,10 @@ pub static KINDS: [Kind; 31] = [
     kind(What::Truncate, "truncate", Occasion::Frame, By::Nothing, "the text of the frame is cut short"),
     kind(What::Garbage, "garbage", Occasion::Frame, By::Nothing, "the text of the frame is replaced by random bytes"),
     kind(What::Oversize, "oversize", Occasion::Frame, By::Number("bytes", 20 << 20, 1, 1 << 30), "the frame is padded with spaces to this size"),
+    kind(What::Absent, "absent", Occasion::Frame, By::Words("ord_type"), "one field of this name is left out of the frame"),
+    kind(What::Null, "null", Occasion::Frame, By::Words("ord_type"), "one field of this name in the frame is null"),
+    kind(What::Huge, "huge", Occasion::Frame, By::Words("qty"), "one field of this name in the frame is a number of 22 digits, or a text of 70 characters"),
+    kind(What::Stray, "stray", Occasion::Frame, By::Words(r#"{"foo":"bar"}"#), "a frame of this text, which is not a message, is sent before it"),
     kind(What::Silence, "silence", Occasion::Frame, By::Nothing, "the frame and all later frames of its subscription are not sent, until the client subscribes again"),
     kind(What::Refuse, "refuse", Occasion::Answer, By::Words("EService:Unavailable"), "a subscription is refused with this text"),
     kind(What::Already, "already", Occasion::Answer, By::Nothing, "a subscription is refused as 'Already subscribed'"),
@@ -163,6 +172,7 @@ pub static KINDS: [Kind; 31] = [
     kind(What::Deaf, "deaf", Occasion::Socket, By::Time(10 * SECOND, false), "nothing is read for this long"),
     kind(What::Trickle, "trickle", Occasion::Socket, By::Number("bytes a second", 1000, 1, 1 << 30), "at most this many bytes per second are sent, for ten seconds"),
     kind(What::Handshake, "handshake", Occasion::Handshake, By::Number("HTTP status", 503, 0, 599), "a client is refused with this HTTP status; 0: the connection is reset without an answer"),
+    kind(What::RetryAfter, "retry_after", Occasion::Handshake, By::Time(5 * SECOND, false), "a client is refused with 429 and a Retry-After header of this time"),
     kind(What::Budget, "budget", Occasion::Handshake, By::Number("connections", 150, 0, 1_000_000), "an address that connects more often than this in 10 minutes is refused with 429 for 10 minutes"),
     kind(What::Maintenance, "maintenance", Occasion::Exchange, By::Time(10 * SECOND, false), "the exchange announces that it is in maintenance, and nothing trades for this long"),
     kind(What::CancelOnly, "cancel_only", Occasion::Exchange, By::Time(10 * SECOND, false), "the same with the state cancel_only"),
@@ -171,7 +181,7 @@ pub static KINDS: [Kind; 31] = [
     kind(What::Instrument, "instrument", Occasion::Pair, By::Time(10 * SECOND, false), "a pair gets a status such as limit_only or cancel_only, and does not trade for this long"),
     kind(What::Precision, "precision", Occasion::Pair, By::Nothing, "the prices of a pair get one decimal more or fewer: its market restarts, and subscribers of its books get a snapshot"),
     kind(What::Delist, "delist", Occasion::Pair, By::Nothing, "a pair gets the status delisted, and its subscriptions end"),
-    kind(What::List, "list", Occasion::Pair, By::Nothing, "a delisted pair is listed again; if there is none, a new pair is listed"),
+    kind(What::List, "list", Occasion::Pair, By::Number("trade id", 0, 0, i64::MAX), "a delisted pair, or else a new one, is listed; its trade ids begin here, or continue (0)"),
     kind(What::Skew, "skew", Occasion::Exchange, By::Time(5 * SECOND, true), "the clock that stamps messages is off by this much while the fault lasts"),
 ];
 

@@ -1,7 +1,7 @@
 //! A matching engine with simulated order flow that speaks Kraken's v2 protocol. No clock, no socket, no file.
 //!
 //! It shares no decimals, books or checksums with the recorder's core, so that the two check each other. Everything
-//! follows from the seed, the requests and the times that it is told.
+//! follows from the seed, the requests and the times that the caller gives. A file uses only those that are named above it.
 //!
 //! ```
 //! use krakpot_exchange::{Endpoint, Exchange};
@@ -23,6 +23,7 @@ pub mod orders;
 mod message;
 mod request;
 pub mod kinds;
+mod damage;
 pub mod faults;
 mod connection;
 mod outbox;

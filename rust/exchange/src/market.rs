@@ -18,7 +18,9 @@ const MINUTE: i64 = 60_000_000_000;
 const HOUR: i64 = 60 * MINUTE;
 /// Largest quantity of one order, so that the sum of a level stays far below 2^63.
 const QTY_MAX: f64 = 1e15;
-/// One in so many resting orders is an iceberg.
+/// First trade ids of pairs differ by up to this much, so that no two pairs count alike.
+const FIRST_IDS: f64 = 1000.0;
+/// One of this many resting orders is an iceberg.
 const ICEBERGS: usize = 10;
 /// Parts of an iceberg at most: Kraken's display quantity is at least a fifteenth.
 const PARTS: usize = 15;
@@ -26,7 +28,7 @@ const PARTS: usize = 15;
 /// A published trade.
 #[derive(Debug, Clone, Copy)]
 pub struct Trade {
-    /// Running number of the pair.
+    /// Id, unique within the pair; they are consecutive.
     pub id: i64,
     /// Side of the taker.
     pub taker: Side,
@@ -115,7 +117,9 @@ impl Market {
         let price = as_f64(pair.price) / 10f64.powi(i32::from(pair.price_precision));
         // About a hundred units of the quote currency.
         let qty = (100.0 / price * 10f64.powi(i32::from(pair.qty_precision))).clamp(2.0, 1e13);
-        let last_id = as_i64(rng.unit() * 1e8);
+        // A later start begins higher: an exchange that is restarted must not give other trades the ids of earlier ones.
+        // A pair would need a million trades a second to reach the ids of a later start.
+        let last_id = start.max(0) / 1000 + as_i64(rng.unit() * FIRST_IDS);
         let mut market = Self {
             engine: Engine::default(),
             changes: Vec::new(),
@@ -154,6 +158,11 @@ impl Market {
     #[must_use]
     pub fn restarted(&self, pair: Pair, seed: u64, start: i64) -> Self {
         Self { last_id: self.last_id, ..Self::new(pair, seed, start) }
+    }
+
+    /// Lets the next trade have the id `first`; those after it follow. Behind the greatest id they begin again at 1.
+    pub const fn restart_ids(&mut self, first: i64) {
+        self.last_id = first - 1;
     }
 
     /// Best price of a side.
@@ -261,7 +270,7 @@ impl Market {
         self.collect();
         for i in 0..self.engine.fills.len() {
             let Fill { price, qty, .. } = self.engine.fills[i];
-            self.last_id += 1;
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
             let trade = Trade { id: self.last_id, taker: side, market: limit.is_none(), price, qty, ts };
             self.fills.push(trade);
             if self.trades.len() == TRADES {

@@ -252,6 +252,7 @@ pub fn instrument<'a>(snapshot: bool, assets: &[&str], pairs: impl Iterator<Item
             out.push(b',');
         }
         let (p, q) = (pair.price_precision, pair.qty_precision);
+        let busy = pair.levels > 1000;
         out.extend_from_slice(
             format!(
                 "{{\"symbol\":\"{}\",\"base\":\"{}\",\"quote\":\"{}\",\"status\":\"{}\",\"qty_precision\":{q},\"qty_increment\":",
@@ -261,11 +262,14 @@ pub fn instrument<'a>(snapshot: bool, assets: &[&str], pairs: impl Iterator<Item
         );
         number(1, q, out);
         out.extend_from_slice(
-            format!(",\"price_precision\":{p},\"cost_precision\":{p},\"marginable\":false,\"has_index\":").as_bytes(),
+            format!(",\"price_precision\":{p},\"cost_precision\":{p},\"marginable\":{busy},\"has_index\":{busy}")
+                .as_bytes(),
         );
-        out.extend_from_slice(if pair.levels > 1000 { b"true" } else { b"false" });
         field("ws_display_price_precision", p.into(), 0, out);
         out.extend_from_slice(b",\"cost_min\":0.50");
+        if busy {
+            out.extend_from_slice(b",\"margin_initial\":0.20,\"position_limit_long\":300,\"position_limit_short\":240");
+        }
         field("tick_size", 1, p, out);
         field("price_increment", 1, p, out);
         field("qty_min", 1000, q, out);

@@ -1,7 +1,8 @@
 //! Every frame on its way out: the delay of its channel, the faults that happen to it, its line in the log.
 
 use crate::connection::{Connection, Delayed, HeldBack, Label};
-use crate::faults::{self, Faults, Injected};
+use crate::damage::{damage, has_field};
+use crate::faults::{Faults, Injected};
 use crate::kinds::{Fault, Occasion, What};
 use crate::request::Endpoint;
 use crate::rng::Rng;
@@ -216,7 +217,11 @@ impl Outbox {
             return self.lose(place, label, "silence");
         }
         let symbol = label.pair.map_or("", |pair| self.symbols[pair].as_str());
-        let may = |what| label.pair.is_some() || what != What::Silence;
+        let may = |fault: &Fault| match fault.kind.what {
+            What::Silence => label.pair.is_some(),
+            What::Absent | What::Null | What::Huge => has_field(wire::text(frame), &fault.words),
+            _ => true,
+        };
         let subject = (self.now, connection.id, label.channel, symbol);
         let Some(fault) = self.faults.pick(Occasion::Frame, subject, may) else {
             return self.put(place, frame, label, "");
@@ -229,6 +234,12 @@ impl Outbox {
             What::Silence => {
                 connection.silenced.extend(label.pair.map(|pair| (label.channel, pair)));
                 return self.lose(place, label, name);
+            }
+            What::Stray => {
+                let mut stray = Vec::new();
+                wire::frame(fault.words.as_bytes(), &mut stray);
+                self.put(place, &stray, Label::new(""), name);
+                return self.put(place, frame, label, "");
             }
             _ => connection.count_fault(label, name),
         }
@@ -245,9 +256,9 @@ impl Outbox {
                 connection.held_back.insert(at, held_back);
                 self.next_due = self.next_due.min(due);
             }
-            what => {
+            _ => {
                 let mut text = wire::text(frame).to_vec();
-                faults::damage(what, fault.by, &mut text, &mut self.faults.rng);
+                damage(&fault, &mut text, &mut self.faults.rng);
                 let mut damaged = Vec::new();
                 wire::frame(&text, &mut damaged);
                 self.put(place, &damaged, label, name);

@@ -230,7 +230,8 @@ fn answer_fault(
     let pair = fanout.find(symbol);
     let outbox = &mut fanout.outbox;
     let id = outbox.connections[place].as_ref()?.id;
-    let fault = outbox.faults.pick(Occasion::Answer, (outbox.now, id, channel, symbol), may)?;
+    let fault =
+        outbox.faults.pick(Occasion::Answer, (outbox.now, id, channel, symbol), |fault| may(fault.kind.what))?;
     outbox.record_fault(&fault, Some(place), channel, pair);
     Some(fault)
 }

@@ -5,6 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{SECOND, START, texts};
+use krakpot_exchange::faults::Refusal;
 use krakpot_exchange::kinds::KINDS;
 use krakpot_exchange::{Endpoint, Exchange};
 use serde_json::Value;
@@ -78,7 +79,8 @@ fn what_is_not_concerned_is_not_touched() {
         assert_ne!(harmed, quiet, "{}", kind.name);
         assert_eq!(harmed, run(Some(&text)), "{}: the same again", kind.name);
         if kind.name != "garbage" && kind.name != "truncate" {
-            let others = |frames: &[Vec<u8>]| frames.iter().filter(|text| !symbol(text)).cloned().collect::<Vec<_>>();
+            let other = |text: &&Vec<u8>| !symbol(text) && *text != br#"{"foo":"bar"}"#;
+            let others = |frames: &[Vec<u8>]| frames.iter().filter(other).cloned().collect::<Vec<_>>();
             assert_eq!(others(&harmed), others(&quiet), "{}", kind.name);
         }
     }
@@ -97,6 +99,9 @@ fn frames() {
         ("truncate=0.5,channel=book", 1),
         ("garbage=0.5,channel=book", 1),
         ("oversize=0.5,channel=book,by=5000", 1),
+        ("absent=0.5,channel=book,by=checksum", 1),
+        ("null=0.5,channel=book,by=bids", 1),
+        ("huge=0.5,channel=book,by=timestamp", 1),
     ] {
         let name = text.split('=').next().expect("a name");
         let mut client = Client::new(9);
@@ -249,7 +254,10 @@ fn connections() {
     assert_eq!(client.log().iter().filter(|line| line[7] == "cut").count(), 4, "the log tells them too");
     assert!(client.exchange.admit("a").is_ok());
     client.exchange.inject("handshake=once,by=520").expect("right");
-    assert_eq!((client.exchange.admit("a"), client.exchange.admit("a")), (Err(520), Ok(())));
+    assert_eq!(
+        (client.exchange.admit("a"), client.exchange.admit("a")),
+        (Err(Refusal { status: 520, retry_after: None }), Ok(()))
+    );
 }
 
 /// Goal: the exchange's own states are told and end, and nothing moves meanwhile; a maintenance that is announced has
@@ -335,4 +343,126 @@ fn pairs() {
     assert_eq!(client.ask("subscribe", "book", &[&new])[0]["success"], true);
     assert!(of(&client.read(3), "book", &new).len() > 3);
     assert!(client.exchange.inject("delist,symbol=NONE/*").expect_err("no pair").contains("no pair of this exchange"));
+}
+
+/// Goal: a field that is left out, null or huge is damaged in one item, only where there is one; the rest of the message
+/// can be read.
+#[test]
+fn fields() {
+    let item = |fault: &str| {
+        let mut client = Client::new(6);
+        client.exchange.inject(fault).expect("right");
+        client.ask("unsubscribe", "instrument", &[]);
+        let answers = client.ask("subscribe", "instrument", &[]);
+        let snapshot = answers.iter().find(|m| m["type"] == "snapshot").expect("a snapshot").clone();
+        let mut messages = client.read(5);
+        messages.push(snapshot);
+        (messages, client.exchange.take_faults().len())
+    };
+    let pairs = |messages: &[Value]| {
+        let last = messages.last().expect("the snapshot");
+        let assets = last["data"]["assets"].as_array().expect("assets").clone();
+        [last["data"]["pairs"].as_array().expect("pairs").clone(), assets].concat()
+    };
+    for (fault, odd) in [
+        ("absent,channel=instrument,by=price_precision", Value::Null),
+        ("null,channel=instrument,by=price_precision", Value::Null),
+        ("huge,channel=instrument,by=symbol", Value::from("X".repeat(70))),
+        ("huge,channel=instrument,by=position_limit_long", Value::from(1e22)),
+        ("null,channel=instrument,by=status", Value::Null),
+    ] {
+        let field = fault.rsplit('=').next().expect("a name");
+        let (messages, count) = item(fault);
+        let found = pairs(&messages);
+        let hit = |item: &&Value| item[field] == odd && (odd != Value::Null || item["symbol"].is_string());
+        let hit = if field == "status" {
+            found.iter().filter(|item| item["status"].is_null()).count()
+        } else {
+            found.iter().filter(hit).count()
+        };
+        assert_eq!((hit, count), (1, 1), "{fault}: {found:?}");
+    }
+    let (messages, count) = item("absent=0.5,by=ord_type");
+    let trades: Vec<&Value> = messages
+        .iter()
+        .filter(|m| m["channel"] == "trade")
+        .flat_map(|m| m["data"].as_array().expect("trades"))
+        .collect();
+    let odd = trades.iter().filter(|trade| trade.get("ord_type").is_none()).count();
+    assert!(odd > 3 && odd < trades.len() && odd == count, "{odd} of {}, {count}", trades.len());
+}
+
+/// Goal: a status message without a connection id, a refusal without its symbol, frames that are no messages.
+#[test]
+fn odd_messages() {
+    let mut client = Client::new(6);
+    client.exchange.inject("null,channel=status,by=connection_id").expect("right");
+    client.exchange.inject("maintenance,by=1s").expect("right");
+    let messages = client.read(3);
+    let told: Vec<&Value> = messages.iter().filter(|m| m["channel"] == "status").collect();
+    assert_eq!(told.len(), 2);
+    assert!(told.iter().all(|m| m["data"][0]["connection_id"].is_null() && m["data"][0]["system"].is_string()));
+    client.exchange.clear_faults();
+    client.exchange.inject("refuse=once,symbol=BTC/USD").expect("right");
+    client.exchange.inject("absent,channel=refusal,by=symbol").expect("right");
+    client.ask("unsubscribe", "book", &["BTC/USD"]);
+    let answers = client.ask("subscribe", "book", &["BTC/USD"]);
+    assert_eq!((answers.len(), answers[0].get("symbol"), &answers[0]["success"]), (1, None, &Value::from(false)));
+    client.exchange.clear_faults();
+    client.exchange.take_faults();
+    let before = client.account("trade", "ETH/USD");
+    client.exchange.inject("stray=every:500ms,by=[1]").expect("right");
+    let frames = client.run(5);
+    let strays = frames.iter().filter(|text| *text == b"[1]").count();
+    assert!((8..=10).contains(&strays), "{strays}");
+    assert_eq!(client.exchange.take_faults().len(), strays);
+    assert_eq!(client.log().iter().filter(|line| line[7] == "stray").count(), strays);
+    assert!(client.account("trade", "ETH/USD")["messages"].as_u64() > before["messages"].as_u64());
+    assert!(client.account("trade", "ETH/USD").get("faults").is_none(), "the messages themselves are whole");
+}
+
+/// Goal: trade ids are consecutive; an exchange that starts later begins behind all ids of an earlier one, whatever the
+/// seed; a listed pair continues, or begins where it was asked for, and after the greatest id at 1.
+#[test]
+fn trade_ids() {
+    let ids = |messages: &[Value], symbol: &str| -> Vec<i64> {
+        let trades =
+            messages.iter().filter(|m| m["channel"] == "trade").flat_map(|m| m["data"].as_array().expect("trades"));
+        trades.filter(|t| t["symbol"] == symbol).filter_map(|t| t["trade_id"].as_i64()).collect()
+    };
+    let run = |seed, start| {
+        let mut exchange = Exchange::new(3, 500.0, seed, start, false);
+        let id = exchange.connect(Endpoint::Public);
+        let request = r#"{"method":"subscribe","params":{"channel":"trade","symbol":["BTC/USD"]}}"#;
+        exchange.receive(id, request.as_bytes());
+        exchange.advance(start + 10 * SECOND, usize::MAX, 0);
+        let frames = texts(&exchange.take(id));
+        ids(&frames.iter().map(|text| serde_json::from_slice(text).expect("JSON")).collect::<Vec<_>>(), "BTC/USD")
+    };
+    let first = run(1, START);
+    assert!(first.len() > 20 && first.windows(2).all(|pair| pair[0] + 1 == pair[1]));
+    assert_eq!(first, run(1, START), "the same seed and start");
+    for seed in 1..20 {
+        assert!(run(seed, START + 10 * SECOND)[0] > *first.last().expect("ids"), "{seed}");
+    }
+
+    let mut client = Client::new(3);
+    for (list, begin) in [("list", None), ("list,by=1", Some(1)), ("list,by=9223372036854775806", Some(i64::MAX - 1))] {
+        client.ask("subscribe", "trade", &["BTC/USD"]);
+        let before = ids(&client.read(30), "BTC/USD");
+        assert!(!before.is_empty(), "awake");
+        client.exchange.inject("delist,symbol=BTC/USD").expect("right");
+        client.read(1);
+        client.exchange.inject(&format!("{list},symbol=BTC/USD")).expect("right");
+        client.read(1);
+        client.ask("subscribe", "trade", &["BTC/USD"]);
+        let after = ids(&client.read(30), "BTC/USD");
+        assert!(after.len() > 4, "awake");
+        match begin {
+            None => assert!(after[0] > before[before.len() - 1]),
+            // Trades between the listing and the subscription are not seen.
+            Some(1) => assert!(after[0] < 100 && after.windows(2).all(|pair| pair[0] + 1 == pair[1])),
+            Some(_) => assert!(after[after.len() - 1] < 10_000, "they began again at 1"),
+        }
+    }
 }

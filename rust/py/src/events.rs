@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyString;
 
-use crate::error::value_error;
+use crate::error::{poisoned, value_error};
 use crate::numbers::{Numbers, decimal};
 use crate::session::Session;
 
@@ -539,7 +539,7 @@ impl Events {
     /// Lets the session take the frames; the events that are wanted.
     fn read(&self, session: &Session, frames: &[PyBackedBytes], ts_recv: i64) -> PyResult<Vec<Event>> {
         let mut session = session.lock()?;
-        let mut told = self.told.lock().map_err(|_| value_error("an earlier call failed".into()))?;
+        let mut told = self.told.lock().map_err(|_| poisoned())?;
         if *told != session.id() {
             session.id().clone_into(&mut told);
             session.tell_all_subscriptions();

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::error::value_error;
+use crate::error::{poisoned, value_error};
 
 /// The built-in exchange: requests in, blocks of WebSocket frames out; time moves when it is told to.
 // A mutex, since several threads may hold the object; each call takes it whole.
@@ -24,9 +24,8 @@ impl Exchange {
     ) -> PyResult<T> {
         py.detach(|| match self.0.lock() {
             Ok(mut exchange) => Ok(call(&mut exchange)),
-            Err(_) => Err("an earlier call failed".to_owned()),
+            Err(_) => Err(poisoned()),
         })
-        .map_err(value_error)
     }
 }
 
@@ -137,8 +136,8 @@ impl Exchange {
         self.with(py, krakpot_exchange::Exchange::take_faults)?.into_iter().map(dict).collect()
     }
 
-    fn admit(&self, py: Python<'_>, who: &str) -> PyResult<Option<u16>> {
-        self.with(py, |exchange| exchange.admit(who).err())
+    fn admit(&self, py: Python<'_>, who: &str) -> PyResult<Option<(u16, Option<u64>)>> {
+        self.with(py, |exchange| exchange.admit(who).err().map(|refusal| (refusal.status, refusal.retry_after)))
     }
 
     #[getter]
@@ -155,7 +154,7 @@ impl Exchange {
 /// Bids and asks: price and quantity.
 type Sides = (Vec<(String, String)>, Vec<(String, String)>);
 
-/// Kinds of faults: name, what it happens to, what `by` says of it, and a line of help.
+/// Kinds of faults: name, what it happens to, the default of `by`, and a line of help.
 pub fn faults() -> Vec<(&'static str, &'static str, String, &'static str)> {
     let by = |by: By| match by {
         By::Nothing => String::new(),

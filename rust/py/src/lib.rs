@@ -3,6 +3,7 @@
 mod error;
 mod numbers;
 mod arrow;
+mod frame;
 mod book;
 mod orders;
 mod session;
@@ -40,13 +41,15 @@ mod _core {
     #[pymodule_export]
     use crate::exchange::Exchange;
     #[pymodule_export]
+    use crate::frame::check_frame;
+    #[pymodule_export]
     use crate::orders::Orders;
     #[pymodule_export]
     use crate::sample::BookSampler;
     #[pymodule_export]
     use crate::session::{Budget, Session};
     #[pymodule_export]
-    use crate::states::States;
+    use crate::states::StateCollector;
     #[pymodule_export]
     use crate::verifier::Verifier;
 
@@ -64,6 +67,14 @@ mod _core {
     /// Whether the extension was built without optimisation.
     #[pymodule_export]
     const DEBUG: bool = cfg!(debug_assertions);
+
+    /// Multiplier of the hash in an exchange's account.
+    #[pymodule_export]
+    const ACCOUNT_HASH: u64 = krakpot_exchange::HASH;
+
+    /// Most pairs of an exchange.
+    #[pymodule_export]
+    const PAIRS_MAX: usize = krakpot_exchange::PAIRS_MAX;
 
     /// Tables, bounds, kinds of ledger rows, what Kraken offers, kinds of faults: made at import, since `PyO3` exports constants only of simple types.
     #[pymodule_init]

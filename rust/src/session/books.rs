@@ -472,7 +472,7 @@ impl Books {
             "{{\"depth\":{depth},\"depth_origin\":\"{from}\",\"price_precision\":{price_precision},\
              \"qty_precision\":{qty_precision},\"precision_origin\":\"{origin}\"}}"
         );
-        out.close_gap(B::CHANNEL);
+        out.close_gap(Some(B::CHANNEL));
         let row = out.ledger_row(LedgerKind::Snapshot, Some(B::CHANNEL), &symbol.name);
         out.add_ledger_row(row.count(entries as u64).detail(facts));
         if symbol.in_sync(B::CHANNEL) {

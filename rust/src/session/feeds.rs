@@ -36,9 +36,13 @@ fn fingerprint(trade: &Trade<'_>) -> u64 {
 
 /// What the number of a trade means.
 fn numbering(known: Option<&Trades>, kind: Kind, trade: &Trade<'_>, fingerprint: u64) -> Numbering {
-    let Some(Trades { last, timestamp, recent, .. }) = known else { return Numbering::Next };
+    let Some(Trades { last, timestamp, recent, restarted, .. }) = known else { return Numbering::Next };
     let id = trade.trade_id;
     if id > *last {
+        // A snapshot may reach back to trades with numbers from before the numbering began anew.
+        if kind == Kind::Snapshot && *restarted && trade.timestamp < *timestamp {
+            return Numbering::Known;
+        }
         return match (last.checked_add(1), id.checked_sub(1)) {
             (Some(first), Some(end)) if first <= end => Numbering::Missing(first, end),
             _ => Numbering::Next,
@@ -74,6 +78,7 @@ pub(super) fn trade(
     let fingerprint = fingerprint(trade);
     let meaning = numbering(trades.as_ref(), kind, trade, fingerprint);
     let since = trades.as_ref().map(|trades| trades.last_received);
+    let restarted = matches!(meaning, Numbering::Restart);
     match meaning {
         Numbering::Next | Numbering::Late => {}
         Numbering::Known => return,
@@ -91,7 +96,7 @@ pub(super) fn trade(
     }
     match trades {
         Some(trades) => trades.add(trade.trade_id, trade.timestamp, now, fingerprint),
-        None => *trades = Some(Trades::new(trade.trade_id, trade.timestamp, now, fingerprint)),
+        None => *trades = Some(Trades::new(trade.trade_id, trade.timestamp, now, fingerprint, restarted)),
     }
     *last_price = Some(trade.price);
     let place = out.place(entry, Some(trade.timestamp), Some(name));

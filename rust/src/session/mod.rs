@@ -106,7 +106,8 @@ impl Session {
             _ => (before.out.last_received > 0).then_some(before.out.last_received),
         };
         session.out.before = Some((before.id.clone(), since));
-        session.out.gaps_to_tell.clone_from(&session.options.channels);
+        let channels = session.options.channels.iter().copied().map(Some);
+        session.out.gaps_to_tell = channels.chain(session.options.channels.is_empty().then_some(None)).collect();
         session
     }
 
@@ -341,7 +342,7 @@ impl Session {
             return;
         }
         self.out.now = now;
-        for channel in Channel::ALL {
+        for channel in Channel::ALL.map(Some).into_iter().chain([None]) {
             self.out.close_gap(channel);
         }
         self.out.alive(now);
@@ -484,6 +485,7 @@ fn handle(
             }
             if *kind == Kind::Snapshot {
                 subscriptions.instrument_came();
+                out.close_gap(None);
                 pairs.complete(out);
             }
         }

@@ -152,8 +152,8 @@ pub(super) struct Output {
     alive_message: u64,
     /// The session before, and when its last frame came, while its gap is not told for all channels.
     pub(super) before: Option<(String, Option<i64>)>,
-    /// Channels whose gap is still to be told.
-    pub(super) gaps_to_tell: Vec<Channel>,
+    /// Channels whose gap is still to be told; `None` stands for a session that subscribes none.
+    pub(super) gaps_to_tell: Vec<Option<Channel>>,
     /// Ledger rows of this second for what was refused, and what was refused without one.
     error_rows: u32,
     errors_without_row: u64,
@@ -392,7 +392,7 @@ impl Output {
 
     /// Data of a channel comes, or is not to come any more: from the last frame of the session before until now nothing of
     /// the channel was known.
-    pub(super) fn close_gap(&mut self, channel: Channel) {
+    pub(super) fn close_gap(&mut self, channel: Option<Channel>) {
         let Some(at) = self.gaps_to_tell.iter().position(|other| *other == channel) else { return };
         self.gaps_to_tell.swap_remove(at);
         let Some((previous, since)) = &self.before else { return };
@@ -401,8 +401,12 @@ impl Output {
         facts.push_str(",\"previous\":");
         write_text(previous, &mut facts);
         facts.push('}');
-        let row = self.ledger_row(LedgerKind::Gap, Some(channel), "").span(*since, Some(self.now));
+        let row = self.ledger_row(LedgerKind::Gap, channel, "").span(*since, Some(self.now));
+        let message = self.message;
+        // The gap ends before this message: the book that may begin with it is in sync.
+        self.message = message.and_then(|message| message.checked_sub(1));
         self.add_ledger_row(row.detail(facts));
+        self.message = message;
     }
 
     /// Says how far the recording has come, and how many rows each table got since the last time.

@@ -397,7 +397,7 @@ impl Subscriptions {
             facts.push('}');
         }
         if !matches!(channel, Channel::Book | Channel::Level3) {
-            out.close_gap(channel);
+            out.close_gap(Some(channel));
         }
         let row = out.ledger_row(LedgerKind::Subscribed, Some(channel), &symbol.name);
         out.add_ledger_row(LedgerRow { detail: (!facts.is_empty()).then_some(facts), ..row });

@@ -237,11 +237,13 @@ pub(super) struct Trades {
     pub(super) last_received: i64,
     /// Number and fingerprint of the latest ones since the numbering began.
     pub(super) recent: VecDeque<(i64, u64)>,
+    /// Whether the numbering ever began anew.
+    pub(super) restarted: bool,
 }
 
 impl Trades {
-    pub(super) fn new(id: i64, timestamp: i64, last_received: i64, fingerprint: u64) -> Self {
-        Self { last: id, timestamp, last_received, recent: VecDeque::from([(id, fingerprint)]) }
+    pub(super) fn new(id: i64, timestamp: i64, last_received: i64, fingerprint: u64, restarted: bool) -> Self {
+        Self { last: id, timestamp, last_received, recent: VecDeque::from([(id, fingerprint)]), restarted }
     }
 
     /// Remembers a trade.
