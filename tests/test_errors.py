@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,25 @@ def test_what_is_not_offered_is_an_attribute_error() -> None:
     """As Python says it of any module."""
     with pytest.raises(AttributeError, match="module 'krakpot' has no attribute 'record_everything'"):
         krakpot.record_everything  # noqa: B018  # the access is the test
+
+
+def test_the_front_door_is_light() -> None:
+    """Neither the package nor a feed loads Polars or PyArrow, which take longer than all the rest."""
+    code = (
+        "import sys, krakpot; krakpot.Feed; krakpot.LiveOrders; krakpot.KrakpotError\n"
+        "print(sorted({'polars', 'pyarrow', 'numpy', 'rich', 'click'} & set(sys.modules)))\n"
+        "krakpot.Lake; print('polars' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert found.stdout.splitlines() == ["[]", "True"]
+
+
+def test_every_public_name_says_what_it_is() -> None:
+    """``dir`` names all of them before any is imported, and each class and function has a docstring."""
+    names = [name for name in krakpot.__all__ if name != "__version__"]
+    assert len(names) > 40
+    assert set(names) <= set(dir(krakpot))
+    for name in names:
+        found = getattr(krakpot, name)
+        if inspect.isclass(found) or inspect.isfunction(found):
+            assert (found.__doc__ or "").strip(), name

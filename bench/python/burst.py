@@ -26,7 +26,7 @@ import polars as pl
 
 from krakpot import Lake, _core
 from krakpot.cli.capacity_run import wrong
-from krakpot.cli.top import Glance
+from krakpot.cli.top import Snapshot
 from krakpot.compare.exchange import COMPARED, differences
 from krakpot.exchange.options import Options
 from krakpot.exchange.server import ExchangeServer
@@ -84,7 +84,7 @@ async def ready(base: str, lake: Path, subscriptions: int) -> None:
     """Wait until all is subscribed, and no closed journal waits for the sealer."""
     async with asyncio.timeout(START):
         while True:
-            states = (await asyncio.to_thread(Glance.take, base, "")).values.get("subscriptions", {})
+            states = (await asyncio.to_thread(Snapshot.take, base, "")).values.get("subscriptions", {})
             there = sum(n for (_, state), n in states.items() if state in {"active", "idle"})
             if there >= subscriptions and len(journal.journals(lake)) < 2:
                 return

@@ -33,7 +33,7 @@ import pyarrow as pa
 
 from burst import CHANNELS, ready
 from krakpot import BookEvent, Feed, _core
-from krakpot.cli.top import Glance
+from krakpot.cli.top import Snapshot
 from krakpot.errors import FeedError
 
 PAIRS = 20
@@ -297,7 +297,7 @@ def free_port() -> int:
 
 async def messages(metrics: str) -> float:
     """Messages that a recorder has received so far."""
-    return (await asyncio.to_thread(Glance.take, metrics, "")).total("messages_total")
+    return (await asyncio.to_thread(Snapshot.take, metrics, "")).total("messages_total")
 
 
 async def beside(port: int, load: Load, out: Path | None) -> dict[str, Any]:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from krakpot._core import Batch as Batch
     from krakpot._core import Book as Book
     from krakpot._core import BookEvent as BookEvent
+    from krakpot._core import GapEvent as GapEvent
+    from krakpot._core import Level3Event as Level3Event
     from krakpot._core import OhlcEvent as OhlcEvent
+    from krakpot._core import Orders as Orders
     from krakpot._core import StatusEvent as StatusEvent
     from krakpot._core import SubscriptionEvent as SubscriptionEvent
     from krakpot._core import TickerEvent as TickerEvent
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from krakpot.exchange.options import Options as _ExchangeOptions
     from krakpot.exchange.server import ExchangeServer as ExchangeServer
     from krakpot.feed.feed import Feed as Feed
+    from krakpot.feed.source import FeedCounts as FeedCounts
     from krakpot.lake.format import Part as Part
     from krakpot.lake.lake import Lake as Lake
     from krakpot.lake.sample import BookAt as BookAt
@@ -58,14 +62,17 @@ if TYPE_CHECKING:
     from krakpot.stream.events import Event as Event
     from krakpot.stream.events import SkippedEvent as SkippedEvent
     from krakpot.stream.events import Subscription as Subscription
+    from krakpot.stream.events import SubscriptionState as SubscriptionState
+    from krakpot.stream.orders import LiveOrders as LiveOrders
+    from krakpot.stream.orders import QueuedOrder as QueuedOrder
     from krakpot.values import Numbers as Numbers
 
     ExchangeOptions = _ExchangeOptions
 
 _HOMES = {
     "krakpot._core": (
-        "Batch", "Book", "BookEvent", "OhlcEvent", "StatusEvent", "SubscriptionEvent", "TickerEvent", "TradeEvent",
-        "__version__",
+        "Batch", "Book", "BookEvent", "GapEvent", "Level3Event", "OhlcEvent", "Orders", "StatusEvent",
+        "SubscriptionEvent", "TickerEvent", "TradeEvent", "__version__",
     ),
     "krakpot.config": ("Config",),
     "krakpot.errors": (
@@ -75,6 +82,7 @@ _HOMES = {
     "krakpot.exchange.options": ("ExchangeOptions",),
     "krakpot.exchange.server": ("ExchangeServer",),
     "krakpot.feed.feed": ("Feed",),
+    "krakpot.feed.source": ("FeedCounts",),
     "krakpot.lake.format": ("Part",),
     "krakpot.lake.lake": ("Lake",),
     "krakpot.lake.sample": ("BookAt",),
@@ -83,7 +91,8 @@ _HOMES = {
     "krakpot.record.progress": ("Progress", "RecordingSummary"),
     "krakpot.record.recorder": ("Recorder",),
     "krakpot.stream.book": ("LiveBook",),
-    "krakpot.stream.events": ("ConnectionEvent", "Event", "SkippedEvent", "Subscription"),
+    "krakpot.stream.events": ("ConnectionEvent", "Event", "SkippedEvent", "Subscription", "SubscriptionState"),
+    "krakpot.stream.orders": ("LiveOrders", "QueuedOrder"),
     "krakpot.values": ("Numbers",),
 }  # fmt: skip
 """The module of each public name. A name is imported when it is first used: Polars and PyArrow take long to load."""

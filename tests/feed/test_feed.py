@@ -250,7 +250,7 @@ def test_one_way_of_reading_at_a_time() -> None:
             feed.on("book", lambda event: None)
             with pytest.raises(RuntimeError, match="has callbacks"):
                 await anext(feed.batches())
-            with pytest.raises(ValueError, match="no events of 'trade'; it has book, status, subscription, connection"):
+            with pytest.raises(ValueError, match="no events of 'trade'; it has book, status, subscription, gap, conn"):
                 feed.on("trade", print)
 
             async def later(_event: object) -> None: ...
@@ -425,7 +425,7 @@ def test_symbols_are_checked_against_the_pairs() -> None:
             with pytest.raises(ConfigError, match="exclude leaves none of the 3 pairs for book"):
                 await Feed(["BTC/*"], exclude=["*"], url=exchange.url).start()
             async with Feed(["BTC/USD"], channels=["trade"], url=exchange.url) as feed:
-                with pytest.raises(ValueError, match="this feed has no books"):
+                with pytest.raises(ValueError, match="this feed has no channel book"):
                     feed.book("BTC/USD")
             async with Feed(["BTC/USD"], url=exchange.url) as feed:
                 for use in (feed.book, lambda symbol: feed.on("book", print, symbol)):
@@ -540,10 +540,12 @@ def test_a_feed_shows_what_it_is_for() -> None:
     """``dir`` has what the page documents, and nothing of the inside."""
     public = {name for name in dir(Feed(["*"])) if not name.startswith("_")}
     assert public == {
-        "batches", "book", "close", "connected", "counts", "error", "idle_seconds", "on",
-        "recording", "run", "selected_symbols", "skipped", "start", "stop", "subscriptions",
+        "add_symbols", "batches", "book", "close", "connected", "counts", "error", "idle_seconds", "on", "orders",
+        "recording", "remove_symbols", "run", "selected_symbols", "skipped", "start", "stop", "subscriptions",
         "system", "wait_ready", "waiting",
     }  # fmt: skip
+    page = (Path(__file__).parents[2] / "docs/live.md").read_text()
+    assert sorted(name for name in public if f".{name}" not in page and f"`{name}" not in page) == []
     assert all((getattr(Feed, name).__doc__ or "").strip() for name in public)
     assert repr(Feed(["BTC/USD"], channels=["book"])) == "Feed(book: BTC/USD)"
 
@@ -560,7 +562,7 @@ def test_no_exchange_is_an_error_in_the_end() -> None:
         assert e.value.attempts >= 1
         async with Exchange() as exchange:
             exchange.silent = True
-            with pytest.raises(krakpot.FeedError, match="connected, but the exchange told no pairs within 1 s"):
+            with pytest.raises(krakpot.FeedError, match="the exchange did not describe its pairs within 1 s"):
                 async with Feed(["*"], url=exchange.url, connect_timeout=1.0):
                     pass
 
@@ -648,6 +650,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_a_recorder_runs_beside(tmp_path: Path) -> None:
     """All pairs are recorded by another process while the strategy follows one; leaving the block ends it in order,
     and the lake is proved.
@@ -685,5 +688,152 @@ def test_a_recorder_that_fails_ends_the_feed(tmp_path: Path) -> None:
             with pytest.raises(ConfigError, match="record: unknown option 'dept' .*; allowed are"):
                 async with Feed(["BTC/USD"], url=exchange.url, record={"out": "x", "dept": 10}):
                     pass
+
+    run(test())
+
+
+def test_orders_are_live_with_their_places() -> None:
+    """Level 3 as events and as a handle: what an event adds has its place in the queue at that moment."""
+
+    async def test() -> None:
+        async with ExchangeServer(Options(pairs=2, rate=800)) as server:
+            symbol = server.exchange.symbols[0]
+            key: Any = {"api_key": server.key.name, "api_secret": server.key.secret_text}
+            feed = Feed([symbol], channels=["level3"], url=server.address, rest_url=server.rest_address, **key)
+            places: list[tuple[int, int]] = []
+
+            def changed(event: krakpot.Level3Event) -> None:
+                orders = feed.orders(symbol)
+                if event.outcome != "ok" or not orders.in_sync:
+                    return
+                for side, kind, order_id, price, qty, _ in event.orders():
+                    found = orders.order(order_id) if kind == "add" else None
+                    if found is not None:
+                        queue = orders.queue(found.side, found.price)
+                        place = [one for one, *_ in queue].index(order_id)
+                        ahead = sum((ahead for _, ahead, _ in queue[:place]), Decimal(0))
+                        assert (found.side, found.price, found.qty) == (side, price, qty)
+                        assert (found.orders_ahead, found.qty_ahead) == (place, ahead)
+                        places.append((len(queue), place))
+                if len(places) > 60:
+                    feed.stop()
+
+            feed.on("level3", changed, symbol)
+            async with feed:
+                with pytest.raises(ValueError, match="this feed has no channel book"):
+                    feed.book(symbol)
+                with pytest.raises(ValueError, match=f"'{server.exchange.symbols[1]}' is not selected"):
+                    feed.orders(server.exchange.symbols[1])
+                assert feed.orders(symbol) is feed.orders(symbol)
+                await feed.run()
+            assert any(place for _, place in places), "some order had others ahead of it"
+
+    run(test())
+
+
+def test_symbols_are_added_and_removed_while_it_runs() -> None:
+    """The session subscribes and unsubscribes them; a removed one has no handle until it is added again."""
+
+    async def test() -> None:
+        async with Exchange() as exchange, Feed(["BTC/USD"], url=exchange.url) as feed:
+            await feed.wait_ready(30)
+            old = feed.book("BTC/USD")
+            assert await feed.add_symbols(["ETH/*"]) == ["ETH/USD"]
+            assert await feed.add_symbols(["ETH/USD"]) == []
+            await feed.wait_ready(30)
+            eth = feed.book("ETH/USD")
+            assert eth.in_sync
+            assert await feed.add_symbols(["ADA/EUR"], channels=["trade"]) == ["ADA/EUR"]
+            await feed.wait_ready(30)
+            assert ("trade", "ADA/EUR") in exchange.client.subscribed
+            assert ("book", "ADA/EUR") not in exchange.client.subscribed
+            with pytest.raises(ValueError, match="'ADA/EUR' is not selected"):
+                feed.book("ADA/EUR")
+            assert await feed.remove_symbols(["ETH/USD"]) == ["ETH/USD"]
+            await until(lambda: ("book", "ETH/USD") not in exchange.client.subscribed)
+            assert feed.selected_symbols == ["BTC/USD", "ADA/EUR"]
+            with pytest.raises(ValueError, match="'ETH/USD' is not selected"):
+                feed.book("ETH/USD")
+            await until(lambda: not eth.in_sync)
+            with pytest.raises(NoBook):
+                _ = eth.best_bid
+            assert old.in_sync, "others never notice"
+            # The choice survives a reconnect, and what is listed later joins only if a pattern selects it.
+            exchange.cut()
+            await until(lambda: len(exchange.clients) == 2)
+            exchange.list_pair(Market("DOT/USD"))
+            await feed.wait_ready(30)
+            assert {symbol for _, symbol in exchange.client.subscribed} - {""} == {"BTC/USD", "ADA/EUR"}
+            await feed.add_symbols(["*"])
+            await until(lambda: "DOT/USD" in feed.selected_symbols)
+            exchange.list_pair(Market("SOL/USD"))
+            await until(lambda: "SOL/USD" in feed.selected_symbols and feed.book("SOL/USD").in_sync)
+            await until(lambda: eth.in_sync and feed.book("ETH/USD").best_bid == eth.best_bid)
+
+    run(test())
+
+
+def test_a_wrong_change_of_symbols_changes_nothing() -> None:
+    """A pattern without a pair, a channel that the feed does not have."""
+
+    async def test() -> None:
+        async with Exchange() as exchange, Feed(["BTC/USD"], channels=["trade"], url=exchange.url) as feed:
+            for change in (feed.add_symbols, feed.remove_symbols):
+                with pytest.raises(ValueError, match="'eth/usd' matches none of the 3 pairs; did you mean ETH/USD"):
+                    await change(["ETH/USD", "eth/usd"])
+                with pytest.raises(ValueError, match="this feed has no channel 'book'; it has trade"):
+                    await change(["ETH/USD"], channels=["book"])
+                with pytest.raises(ValueError, match="one or more patterns"):
+                    await change([])
+            assert feed.selected_symbols == ["BTC/USD"]
+        with pytest.raises(RuntimeError, match="not connected yet"):
+            await Feed(["*"]).add_symbols(["BTC/USD"])
+
+    run(test())
+
+
+def test_channels_have_symbols_of_their_own() -> None:
+    """Books of all, trades of one: one connection, and nothing else is subscribed."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            channels = {"book": ["*"], "trade": ["BTC/USD"]}
+            async with Feed(channels=channels, exclude=["ADA/*"], url=exchange.url) as feed:
+                await feed.wait_ready(30)
+                assert set(exchange.client.subscribed) - {("instrument", "")} == {
+                    ("book", "BTC/USD"), ("book", "ETH/USD"), ("trade", "BTC/USD"),
+                }  # fmt: skip
+                with pytest.raises(ValueError, match="'ETH/USD' is not selected by this feed; selected are BTC/USD"):
+                    feed.on("trade", print, "ETH/USD")
+
+    run(test())
+
+
+def test_missed_trades_are_an_event() -> None:
+    """The ids that are missing after a reconnect, first and last, and how long nothing was known."""
+
+    async def test() -> None:
+        async with Exchange() as exchange, Feed(["BTC/USD"], channels=["trade"], url=exchange.url) as feed:
+            await feed.wait_ready(30)
+            gaps: list[krakpot.GapEvent] = []
+            trades: list[int] = []
+            feed.on("gap", gaps.append, "BTC/USD")
+            feed.on("trade", lambda event: trades.append(event.trade_id))
+            await until(lambda: trades)
+            market = exchange.markets["BTC/USD"]
+            exchange.quiet.add("BTC/USD")
+            await asyncio.sleep(0.1)
+            last = trades[-1]
+            # More than a snapshot keeps happen while nobody listens.
+            exchange.cut()
+            for _ in range(80):
+                market.trade()
+            await until(lambda: gaps)
+            (gap,) = gaps
+            assert (gap.of, gap.symbol, gap.channel) == ("trade", "BTC/USD", "gap")
+            assert gap.first_trade_id == last + 1
+            assert gap.last_trade_id == trades[trades.index(last) + 1] - 1
+            assert gap.ts_from is not None
+            assert gap.ts_from < gap.ts_to
 
     run(test())

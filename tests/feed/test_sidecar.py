@@ -30,6 +30,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_it_records_until_it_is_told_to_stop(tmp_path: Path) -> None:
     """Its lines are heard, its summary is there, the lake is sealed and proved."""
 
@@ -51,6 +52,7 @@ def test_it_records_until_it_is_told_to_stop(tmp_path: Path) -> None:
     asyncio.run(test())
 
 
+@pytest.mark.slow
 def test_it_ends_when_the_strategy_was_killed(tmp_path: Path) -> None:
     """Nobody can tell it any more: the end of its standard input does, and it seals what it has."""
     lake = tmp_path / "lake"

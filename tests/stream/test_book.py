@@ -82,4 +82,4 @@ def test_a_book_out_of_sync_has_none() -> None:
     refused(r"is disconnected \(the cable\)")
     owner.down = ""
     live.symbol = "ETH/USD"
-    assert (live.state, live.reason) == ("unknown", "the exchange has not described the pair yet")
+    assert (live.state, live.reason) == ("unknown", "the pair is not described yet, or not selected any more")

@@ -79,7 +79,7 @@ def test_only_what_somebody_reads_is_made() -> None:
         stream.on("book", print)
         assert source.chosen == {"book"}
         events = aiter(stream)
-        assert source.chosen == {"book", "status", "subscription", "connection"}
+        assert source.chosen == {"book", "status", "subscription", "gap", "connection"}
         stream.deliver(ups(1, 2))
         assert [await anext(events), await anext(events)] == ups(1, 2)
         del events

@@ -62,12 +62,24 @@ async def live(path: Path) -> None:
                 assert_type(event.price, Decimal)
             elif isinstance(event, krakpot.BookEvent):
                 assert_type(event.outcome, str)
+            elif isinstance(event, krakpot.GapEvent):
+                assert_type((event.first_trade_id, event.ts_from), tuple[int | None, int | None])
+            elif isinstance(event, krakpot.Level3Event):
+                assert_type(event.orders()[0][1], str | None)
             elif isinstance(event, krakpot.ConnectionEvent):
                 assert_type(event.up, bool)
         async for tables in feed.batches(every=0.1):
             assert_type(tables, dict[str, _core.Batch])
         feed.on("book", print, symbol="BTC/USD")
         assert_type(await feed.run(), None)
+        orders = feed.orders("BTC/USD")
+        assert_type(orders, krakpot.LiveOrders)
+        assert_type(orders.levels("bid", 3), list[tuple[Decimal, Decimal, int]])
+        assert_type(orders.queue("ask", "100.0", "float"), list[tuple[str, float, int]])
+        assert_type(orders.order("id"), krakpot.QueuedOrder[Decimal] | None)
+        assert_type(orders.order("id", "int"), krakpot.QueuedOrder[int] | None)
+        assert_type(await feed.add_symbols(["SOL/USD"], channels=["book"]), list[str])
+        assert_type(await feed.remove_symbols(["SOL/USD"]), list[str])
         assert_type(feed.subscriptions(), list[krakpot.Subscription])
         assert_type(feed.selected_symbols, list[str])
         assert_type(await feed.wait_ready(timeout=30), None)

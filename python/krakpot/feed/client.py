@@ -9,6 +9,7 @@ from collections.abc import Collection
 from krakpot import _core
 from krakpot._core import Batch, Events
 from krakpot.errors import FeedError
+from krakpot.feed.selection import Selection
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import Client, ClientContext
 from krakpot.net.connection import Connection
@@ -26,9 +27,14 @@ class FeedClient(Client):
 
     endpoint: Endpoint = "public"
 
-    def __init__(self, context: ClientContext, url: str, backoff: Backoff, stream: EventStream) -> None:
+    def __init__(
+        self, context: ClientContext, url: str, backoff: Backoff, stream: EventStream, selection: Selection
+    ) -> None:
         """``run`` connects."""
         self._stream = stream
+        self._selection = selection
+        self._patterns = selection.patterns()
+        """The patterns that its session has."""
         self._made: list[str] = []
         self._events: Events | None = None
         """Makes the events that are read; None where none are."""
@@ -55,14 +61,14 @@ class FeedClient(Client):
     def choose(self, channels: Collection[str], *, rows: bool) -> None:
         """Make the events of these channels from now on, or keep rows."""
         made = sorted(channel for channel in channels if channel not in STREAM_CHANNELS)
-        if (made and self._events is None) or (rows and not self._rows):
-            # What arrived while nobody read is not delivered.
+        if rows != self._rows:
+            # Rows are made while somebody reads them; what was made before is not delivered.
+            self.session.collect(rows=rows)
             self.session.drain()
             self._ended.clear()
         self._made = made
         self._events = Events(made) if made else None
         self._rows = rows
-        self.session.collect(rows=rows)
 
     def take(self, frames: list[bytes], ts_recv: int) -> None:
         """Let the session take the frames of a socket read; without frames: see what else happened."""
@@ -100,6 +106,30 @@ class FeedClient(Client):
 
     # What the connection does.
 
+    def _new_session(self, name: str, before: _core.Session | None) -> _core.Session:
+        config = self.context.config
+        patterns = self._patterns = self._selection.patterns()
+        return _core.Session(
+            name,
+            channels=config.public,
+            symbols=patterns.symbols,
+            exclude=patterns.exclude,
+            channel_symbols={channel: patterns.channels[channel] for channel in config.public},
+            depth=config.depth,
+            interval=config.interval,
+            tokenised=config.tokenised,
+            after=before,
+            rows=self._rows,
+        )
+
+    def select(self) -> None:
+        """Subscribe what the selection has now, and unsubscribe the rest."""
+        patterns = self._selection.patterns()
+        if patterns != self._patterns:
+            self._patterns = patterns
+            channels = {channel: patterns.channels[channel] for channel in self.context.config.public}
+            self.session.select(patterns.symbols, time.time_ns(), exclude=patterns.exclude, channel_symbols=channels)
+
     async def _connect(self, session: _core.Session) -> Connection | None:
         """Tell the strategy, besides what every client does."""
         try:
@@ -120,11 +150,6 @@ class FeedClient(Client):
     def _receive(self, frames: list[bytes], ts_recv: int) -> None:
         self.take(frames, ts_recv)
 
-    def _new_session(self, name: str, before: _core.Session | None) -> _core.Session:
-        session = super()._new_session(name, before)
-        session.collect(rows=self._rows)
-        return session
-
     def _follow(self, ended: _core.Session) -> None:
         """Tell the strategy, besides what every client does."""
         assert self._latest is not None, "only a connection that was established can end"
@@ -135,7 +160,7 @@ class FeedClient(Client):
         else:
             self.take([], time.time_ns())
         if self._events is not None:
-            # The states of the next session's subscriptions are all told.
+            # A new maker of events delivers the states of all subscriptions again.
             self._events = Events(self._made)
         super()._follow(ended)
         self._stream.deliver([self._event(up=False)])
@@ -147,7 +172,13 @@ class Level3FeedClient(FeedClient):
     endpoint = "level3"
 
     def __init__(
-        self, context: ClientContext, url: str, backoff: Backoff, stream: EventStream, account: Level3Account
+        self,
+        context: ClientContext,
+        url: str,
+        backoff: Backoff,
+        stream: EventStream,
+        selection: Selection,
+        account: Level3Account,
     ) -> None:
         """``run`` connects."""
         self.symbols: list[str] = []
@@ -156,17 +187,25 @@ class Level3FeedClient(FeedClient):
         self._keeper = TokenKeeper(account, context.run_task)
         self._pairs: _core.Session | None = None
         """The session that knows the pairs."""
-        super().__init__(context, url, backoff, stream)
+        super().__init__(context, url, backoff, stream, selection)
 
     def import_pairs(self, source: _core.Session) -> None:
         """Learn what the public session ``source`` knows of the pairs, and follow those of ``symbols``."""
         self._pairs = source
-        self.session.import_pairs(source, self.symbols, time.time_ns())
+        now = time.time_ns()
+        self.session.select(self.symbols, now)
+        self.session.import_pairs(source, self.symbols, now)
 
     def _new_session(self, name: str, before: _core.Session | None) -> _core.Session:
-        depth = self.context.config.level3_depth
-        session = _core.Session(name, channels=[LEVEL3], level3_depth=depth, instrument=False, after=before)
-        session.collect(rows=self._rows)
+        session = _core.Session(
+            name,
+            channels=[LEVEL3],
+            symbols=self.symbols,
+            level3_depth=self.context.config.level3_depth,
+            instrument=False,
+            after=before,
+            rows=self._rows,
+        )
         if self._pairs is not None:
             session.import_pairs(self._pairs, self.symbols, time.time_ns())
         return session

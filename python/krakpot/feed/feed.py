@@ -25,17 +25,20 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Self
 
+from krakpot import values
 from krakpot._core import Batch
 from krakpot.config import REST_URL, URL
 from krakpot.feed import options
 from krakpot.feed.sidecar import Sidecar
-from krakpot.feed.source import FeedSource
+from krakpot.feed.source import FeedCounts, FeedSource, Owner
 from krakpot.log import LogLine
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import ClientContext, supervise, uuid7
 from krakpot.stream.book import LiveBook
 from krakpot.stream.events import Callback, Event, Subscription
+from krakpot.stream.orders import LiveOrders
 from krakpot.stream.stream import NOT_STARTED, EventStream, SlowReaderPolicy
+from krakpot.values import LEVEL3
 
 ATTEMPTS_BESIDE = 20
 """Attempts to connect in ten minutes where a recorder runs beside, which has 120 of the 150 that Kraken allows."""
@@ -81,7 +84,7 @@ class Feed:
         Seconds to wait for the first connection and the list of pairs.
     record
         The folder of a lake, or options as in ``krakpot.toml`` (``{"out": "lake", "symbols": "*"}``): a recorder in a
-        process of its own, with a connection of its own, runs beside the feed and ends with it.
+        separate process, with a separate connection, runs beside the feed and ends with it.
     tls
         The TLS context for ``wss://``; None: the system's certificate authorities.
 
@@ -97,7 +100,7 @@ class Feed:
     """
 
     __slots__ = (
-        "_books", "_context", "_options", "_recording", "_sidecar", "_source", "_stream", "_tasks", "_tls",
+        "_books", "_context", "_options", "_orders", "_recording", "_sidecar", "_source", "_stream", "_tasks", "_tls",
     )  # fmt: skip
 
     def __init__(
@@ -139,6 +142,7 @@ class Feed:
         self._sidecar: Sidecar | None = None
         self._recording: asyncio.Task[None] | None = None
         self._books: dict[str, LiveBook] = {}
+        self._orders: dict[str, LiveOrders] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Begin and end.
@@ -401,19 +405,131 @@ class Feed:
         """
         found = self._books.get(symbol)
         if found is None:
-            self._started()
-            if "book" not in self._source.selection.channels:
-                sentence = 'this feed has no books; say channels=["book", …]'
-                raise ValueError(sentence)
-            self._source.check_symbol("book", symbol)
-            found = self._books[symbol] = LiveBook(self._source.owner("book", symbol), symbol)
+            self._check_handle("book", symbol)
+            assert self._source.public is not None, "checked"
+            # All books come over the public connection: no look-up on the way to a price.
+            found = self._books[symbol] = LiveBook(self._source.public, symbol)
         return found
+
+    def orders(self, symbol: str) -> LiveOrders:
+        """Return the live level-3 book of a symbol: the same object each time.
+
+        Parameters
+        ----------
+        symbol
+            A pair that the feed selects in its channel ``level3``.
+
+        Returns
+        -------
+        LiveOrders
+            A handle that always shows the current orders and their places in the queues.
+
+        Raises
+        ------
+        ValueError
+            The feed has no channel ``level3``, or does not select this symbol there.
+        RuntimeError
+            The feed is not started.
+
+        Examples
+        --------
+        >>> orders = feed.orders("BTC/USD")  # doctest: +SKIP
+
+        """
+        found = self._orders.get(symbol)
+        if found is None:
+            self._check_handle(LEVEL3, symbol)
+            found = self._orders[symbol] = LiveOrders(Owner(self._source, LEVEL3, symbol), symbol)
+        return found
+
+    def _check_handle(self, channel: str, symbol: str) -> None:
+        """``ValueError`` if there is no book of this symbol; the sentence says what there is."""
+        self._started()
+        if channel not in self._source.selection.channels:
+            sentence = f'this feed has no channel {channel}; say channels=["{channel}", …]'
+            raise ValueError(sentence)
+        self._source.check_symbol(channel, symbol)
+
+    async def add_symbols(self, symbols: Sequence[str], channels: Sequence[str] | None = None) -> list[str]:
+        """Select more symbols while the feed runs.
+
+        Their subscriptions begin at once; ``wait_ready`` waits for them.
+
+        Parameters
+        ----------
+        symbols
+            Patterns of pairs, as in ``Feed``. They also select what ``exclude`` or ``remove_symbols`` left out before.
+        channels
+            For which channels of the feed; None: for all.
+
+        Returns
+        -------
+        list[str]
+            The symbols that were added.
+
+        Raises
+        ------
+        ValueError
+            A pattern matches no pair, or the feed does not have a channel.
+        RuntimeError
+            The feed is not started.
+
+        Examples
+        --------
+        >>> await feed.add_symbols(["SOL/USD"])  # doctest: +SKIP
+        ['SOL/USD']
+
+        """
+        return self._change(symbols, channels, selects=True)
+
+    async def remove_symbols(self, symbols: Sequence[str], channels: Sequence[str] | None = None) -> list[str]:
+        """Select fewer symbols while the feed runs; they are unsubscribed at once.
+
+        Parameters
+        ----------
+        symbols
+            Patterns of pairs, as in ``Feed``.
+        channels
+            For which channels of the feed; None: for all.
+
+        Returns
+        -------
+        list[str]
+            The symbols that were removed.
+
+        Raises
+        ------
+        ValueError
+            A pattern matches no pair, or the feed does not have a channel.
+        RuntimeError
+            The feed is not started.
+
+        Examples
+        --------
+        >>> await feed.remove_symbols(["SOL/*"], channels=["level3"])  # doctest: +SKIP
+        ['SOL/EUR', 'SOL/USD']
+
+        """
+        removed = self._change(symbols, channels, selects=False)
+        for symbol in removed:
+            for channel, handles in (("book", self._books), (LEVEL3, self._orders)):
+                if not self._source.selection.selects(channel, symbol):
+                    handles.pop(symbol, None)
+        return removed
+
+    def _change(self, symbols: Sequence[str], channels: Sequence[str] | None, *, selects: bool) -> list[str]:
+        self._started()
+        known = self._source.selection.channels
+        if unknown := [channel for channel in channels or () if channel not in known]:
+            sentence = f"this feed has no channel {unknown[0]!r}; it has {', '.join(known)}"
+            raise ValueError(sentence)
+        return self._source.change(values.patterns(symbols), channels or known, selects=selects)
 
     @property
     def selected_symbols(self) -> list[str]:
         """Symbols of listed pairs that the patterns select now; newly listed ones join by themselves."""
         self._started()
-        return self._source.selection.symbols(self._source.names())
+        return self._source.selected
 
     @property
     def connected(self) -> bool:
@@ -449,14 +565,10 @@ class Feed:
         return self._source.subscriptions()
 
     @property
-    def counts(self) -> dict[str, Any]:
-        """Counters over all connections so far.
-
-        Keys as of the recorder's sessions (``frames``, ``messages`` and ``rows`` by name, ``checksums``, ``gaps``, …);
-        ``waits`` and ``waited_seconds``: how often and how long a socket waited for the strategy; ``skipped``.
-        """
+    def counts(self) -> FeedCounts:
+        """Counters over all connections so far; ``krakpot.FeedCounts`` describes each."""
         self._started()
-        return self._source.counts() | {"skipped": dict(self.skipped)}
+        return self._source.counts()
 
     @property
     def waiting(self) -> int:

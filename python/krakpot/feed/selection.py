@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from krakpot import _core
 
 Rule = tuple[str, bool]
 """A pattern, and whether it selects or leaves out what it matches."""
+
+
+class Patterns(NamedTuple):
+    """What a session is to select: a symbol that ``symbols`` and the channel's own patterns match, and no exclusion."""
+
+    symbols: list[str]
+    exclude: list[str]
+    channels: dict[str, list[str]]
 
 
 class Selection:
@@ -19,6 +28,14 @@ class Selection:
             channel: [*((pattern, True) for pattern in patterns), *((pattern, False) for pattern in exclude)]
             for channel, patterns in channels.items()
         }
+        self._begin = Patterns(
+            list(dict.fromkeys(pattern for patterns in channels.values() for pattern in patterns)),
+            list(exclude),
+            {channel: list(patterns) for channel, patterns in channels.items()},
+        )
+        self._changed = False
+        self.names: list[str] = []
+        """Symbols of all listed pairs, as last known."""
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -41,6 +58,15 @@ class Selection:
         among = self.channels if channels is None else channels
         return [name for name in names if any(self.selects(channel, name) for channel in among)]
 
+    def patterns(self) -> Patterns:
+        """What a session is to select now.
+
+        A session knows no order of patterns. So after a change it is given names, and again when a pair was listed.
+        """
+        if not self._changed:
+            return self._begin
+        return Patterns(["*"], [], {channel: self.symbols(self.names, [channel]) for channel in self.channels})
+
     def unmatched(self, names: Sequence[str]) -> str | None:
         """A pattern that selects nothing because it matches none of ``names``."""
         for rules in self._rules.values():
@@ -51,6 +77,7 @@ class Selection:
 
     def change(self, patterns: Sequence[str], channels: Collection[str], *, selects: bool) -> None:
         """Select, or leave out, what ``patterns`` match."""
+        self._changed = True
         for channel in channels:
             # An earlier rule with the same pattern has no effect any more.
             kept = [rule for rule in self._rules[channel] if rule[0] not in patterns]

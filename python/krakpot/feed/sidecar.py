@@ -1,4 +1,4 @@
-"""A recorder in a process of its own, beside a live strategy, and ended with it.
+"""A recorder in a separate process, beside a live strategy, and ended with it.
 
 ``record.sidecar`` is what runs there. It records until its standard input ends, so it ends in order when the strategy
 is done, and also when the strategy's process dies. The recorder uses neither the strategy's interpreter nor its loop.

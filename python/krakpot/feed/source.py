@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from math import ceil
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from krakpot import _core
 from krakpot._core import Batch
@@ -18,7 +18,7 @@ from krakpot.net import level3
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import ClientContext, add_counts
 from krakpot.net.level3 import Level3Account
-from krakpot.stream.events import Subscription
+from krakpot.stream.events import Subscription, SubscriptionState
 from krakpot.stream.stream import EventStream, SlowReaderPolicy
 from krakpot.values import LEVEL3, near, unmatched
 
@@ -30,6 +30,68 @@ STATES = ("subscribed", "rejected", "in_sync", "waiting")
 """Numbers of the session's counts that say how things are now, and not how much there was."""
 UNREADY = ("pending", "requested", "acked", "resyncing", "unsubscribing")
 """States of subscriptions that do not deliver yet and will, or will again."""
+
+
+class FeedCounts(TypedDict):
+    """Counters of a feed, over all its connections and sessions."""
+
+    frames: int
+    """WebSocket messages received."""
+    messages: dict[str, int]
+    """Messages by channel."""
+    rows: dict[str, int]
+    """Rows by table."""
+    checksums: dict[str, dict[str, int]]
+    """By channel (book, level3): how many were ``ok`` and ``bad``."""
+    unchecked: int
+    """Book messages without a book in sync, or without a checksum."""
+    errors: int
+    """Messages, or items of them, that could not be read."""
+    gaps: int
+    unknown_entries: int
+    """Changes and removals of levels and orders that the book did not hold."""
+    replaced: int
+    """Orders that were added although the book held them."""
+    unknown_fields: int
+    """Fields that no column keeps."""
+    pairs: int
+    """Pairs that the exchange has described."""
+    selected: int
+    subscribed: int
+    """Subscriptions that deliver now."""
+    rejected: int
+    in_sync: int
+    """Books in sync now."""
+    waiting: int
+    """Subscriptions that wait for an acknowledgement or a snapshot now."""
+    waits: int
+    """How often a socket waited for the strategy."""
+    waited_seconds: float
+    """How long, in sum."""
+    skipped: dict[str, int]
+    """Events by channel, or rows by table, that the strategy did not see."""
+
+
+class Owner:
+    """Whoever has the session of one symbol in one channel at the moment."""
+
+    __slots__ = ("_channel", "_source", "_symbol")
+
+    def __init__(self, source: FeedSource, channel: str, symbol: str) -> None:
+        """For a handle to the symbol's book."""
+        self._source = source
+        self._channel = channel
+        self._symbol = symbol
+
+    @property
+    def session(self) -> _core.Session:
+        """The session of its connection."""
+        return self._source.client_of(self._channel, self._symbol).session
+
+    @property
+    def down(self) -> str:
+        """Why its connection is down; empty if it is up."""
+        return self._source.client_of(self._channel, self._symbol).down
 
 
 class FeedSource:
@@ -52,6 +114,8 @@ class FeedSource:
         self._seen: tuple[str, int] | None = None
         """The public session whose pairs were last looked at, and its count of instrument messages."""
         self._backoff = Backoff()
+        self._homes: dict[str, Level3FeedClient] = {}
+        """The connection of each level-3 symbol."""
         self._runs: list[asyncio.Task[None]] = []
         """The connections' work, which ends by itself when the stream was stopped."""
 
@@ -69,7 +133,7 @@ class FeedSource:
             self._account = Level3Account(options.config, context.tls)
             if (error := await self._account.check()) is not None:
                 context.log(str(error))
-        self.public = FeedClient(context, options.config.url, backoff, stream)
+        self.public = FeedClient(context, options.config.url, backoff, stream, self.selection)
         self.public.choose(self._channels, rows=self._rows)
         self._runs = [context.run_task(self.public.run())]
         context.run_task(self._duties())
@@ -80,7 +144,7 @@ class FeedSource:
             raise self._lost(self.public) from None
 
     def subscribe(self) -> None:
-        """Subscribe from now on. Before, nothing is: whoever reads from here on misses nothing."""
+        """Allow subscriptions. Before, there are none, so a strategy that reads from here on misses nothing."""
         self._subscribing = True
 
     async def closed(self) -> None:
@@ -96,7 +160,7 @@ class FeedSource:
         if not public.connected:
             return ConnectionLost(public.attempts, public.last_error or f"{public.url}: no answer yet")
         seconds = self._options.connect_timeout
-        return FeedError(f"{public.url}: connected, but the exchange told no pairs within {seconds:.0f} s")
+        return FeedError(f"{public.url}: connected, but the exchange did not describe its pairs within {seconds:.0f} s")
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition; raises what the feed failed of, and ``FeedError`` if it was stopped meanwhile."""
@@ -118,7 +182,7 @@ class FeedSource:
         while True:
             now = time.monotonic()
             if not self._context.checked:
-                self._check_symbols(public.session)
+                self._check_symbols()
             if not self._context.checked or self._subscribing:
                 self._tick(now)
             if now - looked >= 1:
@@ -127,7 +191,7 @@ class FeedSource:
             await asyncio.sleep(TICK)
 
     def _tick(self, now: float) -> None:
-        self._deal()
+        self._follow_pairs()
         for client in self.clients:
             client.tick(now)
             # Rows and states that no frame brought.
@@ -142,9 +206,10 @@ class FeedSource:
             if client.connection is not None and not client.paused and self.public is not None:
                 client.session.cross_check(self.public.session, time.time_ns())
 
-    def _check_symbols(self, session: _core.Session) -> None:
+    def _check_symbols(self) -> None:
         """Once the pairs are known: every pattern must match one."""
-        names = [pair["symbol"] for pair in session.pairs()]
+        self._follow_pairs()
+        names = self.selection.names
         if not names:
             return
         pattern = self.selection.unmatched(names)
@@ -154,7 +219,6 @@ class FeedSource:
             if not self.selection.symbols(names, [channel]):
                 sentence = f"{PLACE}: exclude leaves none of the {len(names)} pairs for {channel}"
                 raise ConfigError(sentence)
-        self._deal()
         self._context.checked = True
 
     # Symbols.
@@ -164,15 +228,15 @@ class FeedSource:
         """All connections."""
         return [*([] if self.public is None else [self.public]), *self.level3]
 
-    def names(self) -> list[str]:
-        """Symbols of all listed pairs, as far as known."""
-        pairs = [] if self.public is None else self.public.session.pairs()
-        return [pair["symbol"] for pair in pairs if pair["status"] != "delisted"]
+    @property
+    def selected(self) -> list[str]:
+        """Symbols of listed pairs that some channel has."""
+        return self.selection.symbols(self.selection.names)
 
     def check_symbol(self, channel: str, symbol: str) -> None:
         """``ValueError``, with what is near or selected, if the feed does not have the symbol in this channel."""
         channels = [channel] if channel in self.selection.channels else self.selection.channels
-        names = self.names() if self.public is not None and self._context.checked else []
+        names = self.selection.names
         if not names:
             # The pairs are not known yet: `start` looks again.
             if self.selection.symbols([symbol], channels):
@@ -188,52 +252,80 @@ class FeedSource:
             hint = f"did you mean {' or '.join(close)}?"
         raise ValueError(f"{symbol!r} is not selected by this feed; {hint}")
 
-    def _deal(self) -> None:
-        """Give every selected level-3 symbol to a connection with room, if the pairs have changed."""
-        if self._account is None or self.public is None:
+    def change(self, patterns: Sequence[str], channels: Collection[str], *, selects: bool) -> list[str]:
+        """Select, or leave out, what ``patterns`` match; the symbols of which that changed a channel."""
+        names = self.selection.names
+        for pattern in patterns:
+            if not any(_core.matches(pattern, name) for name in names):
+                raise ValueError(unmatched(pattern, names, "symbols"))
+        before = {channel: set(self.selection.symbols(names, [channel])) for channel in channels}
+        self.selection.change(patterns, channels, selects=selects)
+        self._apply()
+        after = {channel: set(self.selection.symbols(names, [channel])) for channel in channels}
+        changed = set().union(*(before[channel] ^ after[channel] for channel in channels))
+        return [name for name in names if name in changed]
+
+    def _follow_pairs(self) -> None:
+        """See whether pairs were listed or delisted."""
+        if self.public is None:
             return
-        source = self.public.session
-        seen = (source.id, source.counts()["messages"].get("instrument", 0))
-        if seen == self._seen or not (names := self.names()):
-            return
-        self._seen = seen
-        chosen = self.selection.symbols(names, [LEVEL3])
+        session = self.public.session
+        seen = (session.id, session.counts()["messages"].get("instrument", 0))
+        if seen != self._seen and (pairs := session.pairs()):
+            self._seen = seen
+            self.selection.names = [pair["symbol"] for pair in pairs if pair["status"] != "delisted"]
+            self._apply()
+
+    def _apply(self) -> None:
+        """Let every connection have the symbols that are selected now."""
+        assert self.public is not None, "only an opened source knows pairs"
+        self.public.select()
+        if self._account is not None:
+            self._deal(self._account, self.public.session)
+
+    def _deal(self, account: Level3Account, source: _core.Session) -> None:
+        """Give every selected level-3 symbol to a connection with room."""
+        chosen = self.selection.symbols(self.selection.names, [LEVEL3])
+        still = set(chosen)
         for client in self.level3:
-            client.symbols = [symbol for symbol in client.symbols if symbol in chosen]
+            client.symbols = [symbol for symbol in client.symbols if symbol in still]
         dealt = {symbol for client in self.level3 for symbol in client.symbols}
         new = [symbol for symbol in chosen if symbol not in dealt]
         room = sum(level3.SYMBOLS_MAX - len(client.symbols) for client in self.level3)
         for _ in range(ceil((len(new) - room) / level3.SYMBOLS_MAX)):
-            self.level3.append(self._level3_client(self._account))
+            self.level3.append(self._level3_client(account))
         for symbol in new:
             min(self.level3, key=lambda client: len(client.symbols)).symbols.append(symbol)
         for client in self.level3:
             client.import_pairs(source)
+        self._homes = {symbol: client for client in self.level3 for symbol in client.symbols}
 
     def _level3_client(self, account: Level3Account) -> Level3FeedClient:
         """Open one more level-3 connection."""
         # Its failures are its own; all connections count their attempts in one list.
         budget = min(level3.ATTEMPTS, self._backoff.budget)
         backoff = replace(self._backoff, budget=budget, failures=0)
-        client = Level3FeedClient(self._context, self._options.config.level3_url, backoff, self._stream, account)
+        client = Level3FeedClient(
+            self._context, self._options.config.level3_url, backoff, self._stream, self.selection, account
+        )
         client.choose(self._channels, rows=self._rows)
         self._runs.append(self._context.run_task(client.run()))
         return client
 
-    def owner(self, channel: str, symbol: str) -> FeedClient:
+    def client_of(self, channel: str, symbol: str) -> FeedClient:
         """The connection that has a symbol in a channel."""
         assert self.public is not None, "only a started feed gives handles"
-        if channel == LEVEL3:
-            for client in self.level3:
-                if symbol in client.symbols:
-                    return client
-        return self.public
+        return self._homes.get(symbol, self.public) if channel == LEVEL3 else self.public
 
     # What is known of the whole.
 
     def subscriptions(self) -> list[Subscription]:
         """Every subscription of all connections."""
-        return [Subscription(*found) for client in self.clients for found in client.session.subscriptions()]
+        return [
+            Subscription(channel, symbol, cast("SubscriptionState", state), reason)
+            for client in self.clients
+            for channel, symbol, state, reason in client.session.subscriptions()
+        ]
 
     def ready(self) -> bool:
         """Whether all connections are up and every subscription delivers, or never will.
@@ -254,15 +346,18 @@ class FeedSource:
                 raise SubscriptionRejected(channel, symbol, self._context.refused.get(f"{channel} {symbol}", reason))
         return all(state not in UNREADY for _, _, state, _ in subscriptions)
 
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> FeedCounts:
         """Counters over all connections and sessions."""
         total: dict[str, Any] = {}
         for client in self.clients:
             client.take_counts()
             before, total = total, add_counts(total, client.counts)
             total |= {key: before.get(key, 0) + client.counts[key] for key in STATES}
-        waits = {"waits": sum(client.waits for client in self.clients)}
-        return total | waits | {"waited_seconds": sum(client.waited for client in self.clients) / 1e9}
+        total["pairs"] = self.clients[0].counts["pairs"]
+        total["waits"] = sum(client.waits for client in self.clients)
+        total["waited_seconds"] = sum(client.waited for client in self.clients) / 1e9
+        total["skipped"] = dict(self._stream.skipped)
+        return cast("FeedCounts", total)
 
     # What the stream asks for.
 

@@ -1,7 +1,7 @@
 """What every level-3 connection needs: tokens, and the account's rate of subscriptions.
 
-Kraken serves level 3 on a server of its own, to clients with a token. An account may subscribe so many symbols a second
-in sum over its connections, and one connection holds at most 200 symbols.
+Kraken serves level 3 on a separate server, to clients with a token. It limits the rate of subscriptions of an account,
+over all its connections, and the symbols of one connection to 200.
 """
 
 from __future__ import annotations

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, ClassVar, Literal, Protocol, overload
+from typing import Any, ClassVar, Literal, Protocol, cast, overload
 
 from krakpot._core import Book, Frame, Session
 from krakpot.errors import ChecksumMismatch, NoBook
+from krakpot.stream.events import SubscriptionState
 
-DISCONNECTED = "disconnected"
-"""State of a book whose connection is down."""
-UNKNOWN = "unknown"
-"""State of a book whose pair the exchange has not described yet."""
+HandleState = SubscriptionState | Literal["disconnected", "unknown"]
 MISMATCH = "checksum mismatch"
 """Reason of a resync, as the session words it."""
 
@@ -46,11 +44,11 @@ class LiveHandle:
     @property
     def in_sync(self) -> bool:
         """Whether the book is known to equal the exchange's, so that its prices may be used."""
-        return self._owner.session.best(self.symbol, "int") is not None
+        return self._owner.session.in_sync(self.symbol, self._channel)
 
     @property
-    def state(self) -> str:
-        """State of its subscription, as in ``SubscriptionEvent.state``; or ``disconnected``, or ``unknown``."""
+    def state(self) -> HandleState:
+        """State of its subscription; ``disconnected`` without a connection, ``unknown`` if it is not subscribed."""
         return self._subscription()[0]
 
     @property
@@ -58,13 +56,13 @@ class LiveHandle:
         """Why ``state`` is what it is; empty where all is well."""
         return self._subscription()[1]
 
-    def _subscription(self) -> tuple[str, str]:
+    def _subscription(self) -> tuple[HandleState, str]:
         if self._owner.down:
-            return DISCONNECTED, self._owner.down
+            return "disconnected", self._owner.down
         for channel, symbol, state, reason in self._owner.session.subscriptions():
             if (channel, symbol) == (self._channel, self.symbol):
-                return state, reason
-        return UNKNOWN, "the exchange has not described the pair yet"
+                return cast("SubscriptionState", state), reason
+        return "unknown", "the pair is not described yet, or not selected any more"
 
     def _none(self) -> NoBook:
         state, reason = self._subscription()

@@ -10,18 +10,38 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from krakpot._core import BookEvent, OhlcEvent, StatusEvent, SubscriptionEvent, TickerEvent, TradeEvent
+from krakpot._core import (
+    BookEvent,
+    GapEvent,
+    Level3Event,
+    OhlcEvent,
+    StatusEvent,
+    SubscriptionEvent,
+    TickerEvent,
+    TradeEvent,
+)
 
 __all__ = [
-    "ALWAYS", "BookEvent", "Callback", "ConnectionEvent", "Endpoint", "Event", "OhlcEvent", "SkippedEvent",
-    "StatusEvent", "Subscription", "SubscriptionEvent", "TickerEvent", "TradeEvent",
+    "ALWAYS", "BookEvent", "Callback", "ConnectionEvent", "Endpoint", "Event", "GapEvent", "Level3Event",
+    "OhlcEvent", "SkippedEvent",
+    "StatusEvent", "Subscription", "SubscriptionEvent", "SubscriptionState", "TickerEvent", "TradeEvent",
 ]  # fmt: skip
 
-ALWAYS = ("status", "subscription", "connection")
+ALWAYS = ("status", "subscription", "gap", "connection")
 """Channels whose events every stream has, besides those of the subscribed channels."""
+OF_SYMBOLS = ("subscription", "gap")
+"""Those of them whose events are about a symbol."""
 
 Endpoint = Literal["public", "level3"]
-"""Which of Kraken's two servers a connection leads to: level 3 has a server of its own."""
+"""Which of Kraken's two servers a connection leads to: level 3 has its own server."""
+
+
+SubscriptionState = Literal[
+    "pending", "requested", "acked", "active", "idle", "resyncing", "unsubscribing", "rejected", "removed"
+]
+"""State of a subscription: to be requested; requested; acknowledged, its snapshot is to come; delivering; delivering,
+without data for a minute; to be subscribed again; to be ended; rejected by the exchange; the pair is delisted.
+"""
 
 
 class Subscription(NamedTuple):
@@ -29,8 +49,7 @@ class Subscription(NamedTuple):
 
     channel: str
     symbol: str
-    state: str
-    """As in ``SubscriptionEvent.state``."""
+    state: SubscriptionState
     reason: str
     """Why the state is not ``active``; empty where all is well."""
 
@@ -60,7 +79,16 @@ class SkippedEvent:
 
 
 Event = (
-    BookEvent | TradeEvent | TickerEvent | OhlcEvent | StatusEvent | SubscriptionEvent | ConnectionEvent | SkippedEvent
+    BookEvent
+    | Level3Event
+    | TradeEvent
+    | TickerEvent
+    | OhlcEvent
+    | StatusEvent
+    | SubscriptionEvent
+    | GapEvent
+    | ConnectionEvent
+    | SkippedEvent
 )
 """Whatever ``async for event in feed`` can give."""
 Callback = Callable[[Any], object]

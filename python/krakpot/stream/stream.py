@@ -17,7 +17,7 @@ from typing import Literal, Protocol, Self, TypeVar
 from krakpot import values
 from krakpot._core import Batch
 from krakpot.errors import ConfigError, SlowReader
-from krakpot.stream.events import ALWAYS, Callback, Event, SkippedEvent
+from krakpot.stream.events import ALWAYS, OF_SYMBOLS, Callback, Event, SkippedEvent
 
 EVENTS_MAX = 10_000
 """Events that may wait for iteration, unless ``max_queue`` says otherwise."""
@@ -35,7 +35,7 @@ class Source(Protocol):
 
     @property
     def paused(self) -> bool:
-        """Whether it was told to pause."""
+        """Whether it is paused."""
 
     @property
     def pending_rows(self) -> int:
@@ -180,7 +180,7 @@ class EventStream:
         if inspect.iscoroutinefunction(callback):
             sentence = "a callback is a plain function; to await something use `async for event in feed`"
             raise TypeError(sentence)
-        if symbol is not None and channel not in self._subscribed and channel != "subscription":
+        if symbol is not None and channel not in (*self._subscribed, *OF_SYMBOLS):
             sentence = f"events of {channel!r} have no symbol; leave out `symbol`"
             raise ValueError(sentence)
         if symbol is not None:
@@ -210,7 +210,7 @@ class EventStream:
         self._source.choose(channels, rows=self._reading == "batches")
 
     def deliver(self, events: Sequence[Event]) -> None:
-        """Give events to whoever reads. For the source."""
+        """Deliver events to callbacks and iteration. The source calls it."""
         if self.stopped.is_set():
             return
         if self._listeners:
@@ -224,7 +224,7 @@ class EventStream:
                 self._overfull()
 
     def rows_arrived(self) -> None:
-        """Wake the reader of batches. For the source."""
+        """Wake the reader of batches. The source calls it."""
         self._wake.set()
         if (pending := self._source.pending_rows) > self._limit:
             if self._slow_reader == "fail":
