@@ -8,8 +8,8 @@
 //! assert_eq!(price.rescale(10), Some(452_852_000_000_000));
 //! ```
 //!
-//! Every number of the feed comes as its text and never passes through binary floating point. The scale is kept as
-//! written, since Kraken pads to the pair's precision and a recording without instrument data is read by that.
+//! Every number of the feed is read from its text and never passes through binary floating point. The scale is kept as
+//! written: Kraken pads to the pair's precision, which a recording without instrument data is read by.
 
 use crate::error::Error;
 use crate::limits::DIGITS_MAX;
@@ -226,7 +226,7 @@ impl std::fmt::Display for Decimal {
     }
 }
 
-/// That a number cannot be held, told without its symbol.
+/// A number cannot be held. The symbol is empty: the caller knows it.
 pub(crate) fn refuse(value: Decimal, scale: u8) -> Error {
     Error::Decimal { symbol: String::new(), text: value.to_string(), scale }
 }

@@ -1,4 +1,4 @@
-//! Pairs and assets of the instrument channel, and which symbols a pattern chooses.
+//! Pairs and assets of the instrument channel, and which symbols a pattern selects.
 
 use crate::decimal::Decimal;
 
@@ -67,7 +67,7 @@ pub struct Asset {
 /// Where a precision comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// From the padded digits of a snapshot.
+    /// Inferred from the padded digits of a snapshot.
     Inferred,
     /// From an option of the caller.
     Option,
@@ -87,7 +87,7 @@ impl Origin {
     }
 }
 
-/// Whether `pattern` matches the whole of `symbol`; `*` stands for any run of characters, `?` for one. Case matters
+/// Whether `pattern` matches the whole of `symbol`: `*` is any run of characters, `?` is one. Case matters
 /// (`AAPLx/USD`).
 #[must_use]
 pub fn matches(pattern: &str, symbol: &str) -> bool {
@@ -102,7 +102,7 @@ pub fn matches(pattern: &str, symbol: &str) -> bool {
             p += 1;
             s += 1;
         } else if let Some((at, from)) = star {
-            // Let the last star take one character more. Linear in pattern × symbol, both short.
+            // The last star takes one character more. Linear in pattern × symbol, both short.
             star = Some((at, from + 1));
             p = at + 1;
             s = from + 1;

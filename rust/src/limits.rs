@@ -10,9 +10,9 @@ pub const SYMBOL_LENGTH_MAX: usize = 64;
 pub const SYMBOLS_MAX: usize = 20_000;
 /// Book depths that Kraken offers.
 pub const DEPTHS: [u16; 5] = [10, 25, 100, 500, 1000];
-/// The same of level 3.
+/// Depths of level 3 that Kraken offers.
 pub const LEVEL3_DEPTHS: [u16; 3] = [10, 100, 1000];
-/// Levels a side of the deepest book.
+/// Levels on each side of the deepest book.
 pub const DEPTH_MAX: u16 = 1000;
 /// Bytes of an order id; Kraken's have 19.
 pub const ORDER_ID_LENGTH_MAX: usize = 64;
@@ -24,7 +24,7 @@ pub const INTERVALS: [u16; 9] = [1, 5, 15, 30, 60, 240, 1440, 10_080, 21_600];
 pub const SCALE: u8 = 10;
 /// Digits of a price or quantity column.
 pub const DIGITS_MAX: u32 = 38;
-/// Events kept for the caller between two calls; the ledger keeps all.
+/// Ledger rows kept for the caller between two calls; the ledger keeps all.
 pub const EVENTS_MAX: usize = 10_000;
 /// Ledger rows for refused frames in one second; further ones are counted together in one row.
 pub const ERROR_ROWS_MAX: u32 = 10;
@@ -32,13 +32,13 @@ pub const ERROR_ROWS_MAX: u32 = 10;
 pub const REFUSED_ITEMS_MAX: usize = 1000;
 /// Bytes of a refused frame, or of a refused item, quoted in the ledger.
 pub const EXCERPT_MAX: usize = 200;
-/// Bytes of the exchange's own words (why it refuses, what it warns of) kept in one row of the ledger.
+/// Bytes of the exchange's own words (why it rejects, what it warns of) kept in one row of the ledger.
 pub const WORDS_MAX: usize = 1000;
 /// Unknown channel names counted by name; further ones are counted together.
 pub const CHANNELS_MAX: usize = 16;
 /// Symbols named in one request.
 pub const BATCH_MAX: usize = 50;
-/// Symbols asked for and not yet answered (ack, and snapshot where one is due), all channels together.
+/// Symbols requested and not yet answered (ack, and snapshot if one is due), all channels together.
 pub const WAITING_MAX: usize = 200;
 /// Units of level-3 subscriptions that Kraken grants a standard account in a second.
 pub const LEVEL3_RATE: u32 = LEVEL3_RATES[0].1;
@@ -46,18 +46,18 @@ pub const LEVEL3_RATE: u32 = LEVEL3_RATES[0].1;
 pub const LEVEL3_RATES: [(&str, u32); 2] = [("standard", 200), ("pro", 500)];
 /// Units that a level-3 subscription costs, by its depth.
 pub const LEVEL3_COSTS: [(u16, u32); 3] = [(LEVEL3_DEPTHS[0], 5), (LEVEL3_DEPTHS[1], 25), (LEVEL3_DEPTHS[2], 100)];
-/// Bytes of a token from which it is hidden in what comes back; Kraken's have more than 40.
+/// Tokens of at least this many bytes are hidden in what comes back; Kraken's have more than 40.
 pub const SECRET_LENGTH_MIN: usize = 8;
-/// Tokens of a session that are looked for, the latest ones.
+/// Tokens of a session that are hidden: the latest ones.
 pub const SECRETS_MAX: usize = 8;
-/// Books written as checkpoints in one step of the clock, so that an hour's turn does not stop the socket.
+/// Books written as checkpoints in one step of the clock, so that a new hour does not block the socket.
 pub const CHECKPOINTS_MAX: usize = 16;
 
 const _: () = assert!(BATCH_MAX <= WAITING_MAX);
 const _: () = assert!(DEPTHS[4] == DEPTH_MAX);
-// A price and a quantity of a wide level: both fit the digits kept for the checksum.
+// A price and a quantity of a wide level both fit the digits kept for the checksum.
 const _: () = assert!(DIGITS_MAX <= 39);
-// Orders are numbered with 32 bits, the highest number standing for none.
+// Orders are numbered with 32 bits; the highest number means none.
 const _: () = assert!(ORDERS_MAX < u32::MAX as usize);
 
 /// The bounds by name, for callers in other languages.

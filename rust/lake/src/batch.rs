@@ -35,7 +35,7 @@ fn data_type(kind: Type) -> DataType {
 /// Arrow schema of a table.
 #[must_use]
 pub fn schema(table: Table) -> SchemaRef {
-    // Made once: for a batch of one row, as a strategy gets them, it would be the greater part of the work.
+    // Made once: for a batch of one row it would be the greater part of the work.
     static SCHEMAS: [OnceLock<SchemaRef>; Table::ALL.len()] = [const { OnceLock::new() }; Table::ALL.len()];
     let make = || {
         let fields = table.columns().map(|(name, kind, null)| Field::new(name, data_type(kind), null));
@@ -49,7 +49,7 @@ fn nulls(valid: Option<Bits>) -> Option<NullBuffer> {
     Some(NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(valid.bytes), 0, valid.len)))
 }
 
-/// Text from views. The views were made here from `str`, so the check costs little and keeps `unsafe` out.
+/// Text from views. They were made from `str`; checking them again costs little and avoids `unsafe`.
 fn text(views: Views, nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
     let buffers = if views.data.is_empty() { vec![] } else { vec![Buffer::from_vec(views.data)] };
     Ok(Arc::new(StringViewArray::try_new(ScalarBuffer::from(views.views), buffers, nulls)?))

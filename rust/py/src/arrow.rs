@@ -84,7 +84,7 @@ impl Batch {
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Capsules<'py>> {
-        // The interface lets a producer answer with its own schema when it cannot, or need not, cast.
+        // The interface lets a producer answer with its own schema if it cannot, or need not, cast.
         drop(requested_schema);
         array_capsules(py, &self.batch)
     }
@@ -96,7 +96,7 @@ fn array_capsules<'py>(py: Python<'py>, batch: &RecordBatch) -> PyResult<Capsule
     Ok((schema_capsule(py, &batch.schema())?, array))
 }
 
-/// Columns that are no table of the lake: an Arrow record batch.
+/// Columns that are not a table of the lake: an Arrow record batch.
 #[pyclass(frozen, module = "krakpot._core")]
 pub struct Frame(pub RecordBatch);
 

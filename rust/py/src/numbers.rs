@@ -1,4 +1,4 @@
-//! Exact numbers as Python sees them: `decimal.Decimal`, or on request `float`, or whole steps of the precision.
+//! Exact numbers in Python: `decimal.Decimal`, or on request `float` or whole steps of the precision.
 
 use krakpot_core::decimal::{Decimal, pow10};
 use pyo3::prelude::*;

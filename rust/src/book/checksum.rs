@@ -1,9 +1,9 @@
 //! Kraken's CRC32 over the digits of the best levels.
 //!
-//! For each of the best ten asks, then the best ten bids: the price's digits, then the quantity's, both without the
+//! For each of the best ten asks, then the best ten bids: the digits of the price, then of the quantity, both without the
 //! point and without leading zeros (docs.kraken.com, guide "book checksum v2"). With integers at the pair's precision
-//! those are just the digits of the two integers. Of level 3 the same is said for every order of those levels, in the
-//! order of the queue. CRC-32/ISO-HDLC, as in zlib.
+//! these are the digits of the two integers. Level 3 has the same for every order of those levels, in the order of the
+//! queue. CRC-32/ISO-HDLC, as in zlib.
 
 use std::sync::LazyLock;
 
@@ -28,8 +28,7 @@ const fn eight(value: u64) -> u64 {
 const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
 const EIGHT: u64 = 100_000_000;
 
-/// Writes the decimal digits of `value` to `out` from `at` on; returns where they end. What stands behind them there is
-/// written over.
+/// Writes the decimal digits of `value` to `out` from `at` on. Returns where they end. Bytes behind them are overwritten.
 ///
 /// # Panics
 /// If they do not fit.
@@ -53,7 +52,7 @@ pub fn digits(value: u128, out: &mut [u8; DIGITS + 8], at: usize) -> usize {
     }
 }
 
-/// The same of 10^16 and more.
+/// The same for 10^16 and more.
 #[cold]
 fn many_digits(value: u128, out: &mut [u8; DIGITS + 8], at: usize) -> usize {
     let text = value.to_string();
@@ -77,15 +76,13 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 /// Zeros in front of a text for [`crc32_behind_zeros`].
 pub const FRONT: usize = 16;
 
-/// A register of zeros, of which the library holds the complement. To make one asks what the processor can do: that is
-/// done once.
+/// A register of zeros; the library holds its complement. Making one asks what the processor can do, so it is made once.
 static ZEROED: LazyLock<crc32fast::Hasher> = LazyLock::new(|| crc32fast::Hasher::new_with_initial(u32::MAX));
 
-/// CRC-32/ISO-HDLC of what stands behind [`FRONT`] zeros.
+/// CRC-32/ISO-HDLC of the bytes behind [`FRONT`] zeros.
 ///
-/// The register begins with ones, which is to begin with zeros and to invert the first four bytes. Zeros in front then
-/// change nothing: with as many as make the length a multiple of 16, the few bytes of a rest, which are taken one by
-/// one, are never there.
+/// The register begins with ones. That equals a register of zeros with the first four bytes inverted. Zeros in front then
+/// change nothing. So as many are taken as make the length a multiple of 16: no rest is left that costs a step a byte.
 ///
 /// # Panics
 /// If the text is shorter than the zeros.
@@ -102,7 +99,7 @@ pub fn crc32_behind_zeros(text: &mut [u8]) -> u32 {
     hasher.finalize()
 }
 
-/// CRC-32/ISO-HDLC of what came `before`, which is given as its CRC, and `bytes`.
+/// CRC-32/ISO-HDLC of earlier bytes, given by their CRC `before`, and `bytes`.
 #[must_use]
 pub fn crc32_after(before: u32, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(before);

@@ -691,7 +691,7 @@ impl Orders {
         })
     }
 
-    /// An order by its id, with what stands before it at its price.
+    /// An order by its id, and what is before it in its queue.
     #[must_use]
     pub fn find(&self, id: OrderId<'_>) -> Option<Found> {
         let order = &self.slab[self.number(id)?];

@@ -2,7 +2,8 @@
 
 use crate::table::schema::{Table, Type};
 
-/// Text or bytes as Arrow views: 16 bytes a row, up to 12 bytes of text in the view itself, longer text in one buffer.
+/// Text or bytes as Arrow views: 16 bytes for each row; up to 12 bytes of text in the view itself, longer text in one
+/// buffer.
 #[derive(Debug, Default)]
 pub struct Views {
     /// One view a row.
@@ -62,7 +63,7 @@ impl From<Vec<u128>> for Views {
 }
 
 impl Views {
-    /// Adds the same text so many times; `view` is its [`short_view`].
+    /// Adds the same text `times` times. `view` is its [`short_view`].
     #[inline]
     pub fn push_times(&mut self, text: &str, view: Option<u128>, times: usize) {
         let view = view.unwrap_or_else(|| self.view(text.as_bytes()));
@@ -103,10 +104,10 @@ fn long(bytes: &[u8], at: usize) -> u128 {
     u128::from_le_bytes(view)
 }
 
-/// Which rows are there, one bit a row.
+/// Which rows are not null, one bit for each row.
 #[derive(Debug, Default)]
 pub struct Bits {
-    /// The bits, lowest first; none as long as all rows are there.
+    /// The bits, lowest first; none as long as no row is null.
     pub bytes: Vec<u8>,
     /// Rows.
     pub len: usize,
@@ -118,7 +119,7 @@ impl Bits {
     #[inline]
     fn push(&mut self, bit: bool) {
         if self.zeros == 0 {
-            // Columns that may be null seldom are: nothing is written before the first that is.
+            // Columns that may be null seldom are: nothing is written before the first null.
             if bit {
                 self.len += 1;
                 return;
@@ -170,12 +171,12 @@ pub enum Values {
     I128(Vec<i128>),
 }
 
-/// One column: values, and which are there if it may be null.
+/// One column: values, and which are not null if it may be null.
 #[derive(Debug)]
 pub struct Column {
     /// The values; anything where the row is null.
     pub values: Values,
-    /// Which are there.
+    /// Which rows are not null.
     pub valid: Option<Bits>,
 }
 
@@ -269,7 +270,7 @@ impl Column {
     }
 }
 
-/// Where a row stands: the columns that all tables begin with, but for the session, which is the same for all rows.
+/// The first columns of a row, which all tables have. The session is not among them: it is the same for all rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     /// Number of the WebSocket message within its session, from 0.
@@ -289,7 +290,7 @@ pub struct Place<'a> {
 pub struct Rows {
     /// The table.
     pub table: Table,
-    /// Its columns but for the session.
+    /// Its columns except the session.
     pub columns: Vec<Column>,
     /// Rows.
     pub len: usize,
@@ -325,7 +326,7 @@ impl Rows {
     }
 }
 
-/// The views and the buffer of a column that says the same in all `rows`.
+/// The views and the buffer of a column that has the same text in all `rows`.
 #[must_use]
 pub fn constant(text: &str, rows: usize) -> Views {
     let bytes = text.as_bytes();

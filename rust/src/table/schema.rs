@@ -41,9 +41,9 @@ pub enum Table {
     Ticker,
     /// Candles.
     Ohlc,
-    /// Pairs as they were described, and precisions that were told or inferred.
+    /// Pairs as the exchange describes them, and precisions from options or inferred.
     Pairs,
-    /// Assets as they were described.
+    /// Assets as the exchange describes them.
     Assets,
     /// State of the exchange.
     Status,
@@ -99,7 +99,7 @@ impl Table {
         Self::ALL.into_iter().find(|table| table.name() == name)
     }
 
-    /// Its columns behind the common ones.
+    /// Its columns after the common ones.
     #[allow(clippy::too_many_lines, reason = "a list of all columns")]
     const fn own(self) -> &'static [Column] {
         use Type::{Bool, Bytes, Decimal, I64, Text, Time, U8, U16, U32, U64};
@@ -236,8 +236,8 @@ impl Table {
         }
     }
 
-    /// Its columns, in order. All tables begin with session, message, entry, `ts_recv`, `ts_event`; then the symbol, but
-    /// for `assets`.
+    /// Its columns, in order. All tables begin with session, message, entry, `ts_recv`, `ts_event`; all except `assets` go
+    /// on with the symbol.
     pub fn columns(self) -> impl Iterator<Item = Column> {
         const COMMON: [Column; 6] = [
             ("session", Type::Text, false),
@@ -258,7 +258,7 @@ mod tests {
     use crate::wire::message::{OHLC_NUMBERS, TICKER_NUMBERS};
 
     #[test]
-    fn number_columns_stand_where_the_rows_write_them() {
+    fn number_columns_are_in_the_order_of_the_messages() {
         for (table, numbers) in [(Table::Ticker, &TICKER_NUMBERS[..]), (Table::Ohlc, &OHLC_NUMBERS[..])] {
             let names: Vec<_> = table.columns().filter(|c| c.1 == Type::Decimal).map(|c| c.0).collect();
             assert_eq!(names, numbers);

@@ -4,7 +4,7 @@
 //! buffer (the parser wants to write anyway) and bare numbers are put in quotes on the way: every number then arrives
 //! as its text. The copy checks each number against JSON's grammar, the parser all the rest.
 //!
-//! Fields in any order, unknown fields and unknown channels are taken; a known field twice is refused.
+//! Messages in the exact layout that Kraken sends are read without all that, by `fast`. The result is the same.
 
 use simd_json::{Buffers, Tape};
 
@@ -23,9 +23,9 @@ pub struct Decoder {
     buffers: Buffers,
     tape: Option<Tape<'static>>,
     minute: Minute,
-    /// Entries of the last book message.
+    /// Levels of the last message of the book channel.
     entries: Vec<Entry>,
-    /// The same of one that was laid out as Kraken does.
+    /// The same, if the fast reader read it.
     short: Vec<ShortEntry>,
     /// Memory for the entries of a level-3 message; empty between two frames.
     orders: Vec<OrderEntry<'static>>,
@@ -66,7 +66,8 @@ impl Decoder {
         self.decode_other(frame, then)
     }
 
-    /// Reads a message of the book channel, the hottest of all, if it is laid out as Kraken does; with its entries.
+    /// Reads a message of the book channel, the hottest of all, and its entries. `None` if it is no such message, or not in
+    /// the exact layout that Kraken sends.
     #[inline]
     pub fn book<'f>(&mut self, frame: &'f [u8]) -> Option<(Kind, BookData<'f>, &[ShortEntry])> {
         self.short.clear();
@@ -84,7 +85,7 @@ impl Decoder {
         &self.entries
     }
 
-    /// The same as [`Self::decode`] of a frame that [`Self::book`] did not read.
+    /// As [`Self::decode`], for a frame that [`Self::book`] did not read.
     ///
     /// # Errors
     /// As [`Self::decode`].
@@ -107,7 +108,7 @@ impl Decoder {
         self.decode_any(frame, then)
     }
 
-    /// The same without the reader for the hot messages as Kraken lays them out, which must not make a difference.
+    /// As [`Self::decode`], with the general reader only. The result must be the same.
     ///
     /// # Errors
     /// As [`Self::decode`].
@@ -163,7 +164,7 @@ mod tests {
         Decoder::default().decode(frame.as_bytes(), |_, _| ()).expect_err(frame)
     }
 
-    /// Goal: an error names the channel, the field and the byte at which the field stands in the frame as it was sent.
+    /// Goal: an error names the channel, the field and the byte of the field in the frame as it was sent.
     #[test]
     fn errors_say_where() {
         let mut decoder = Decoder::default();

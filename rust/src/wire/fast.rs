@@ -1,23 +1,23 @@
-//! The two hot messages, read as Kraken lays them out: updates and snapshots of the book channel, updates of level 3.
+//! The reader of the hot messages: updates and snapshots of the book channel, updates of level 3.
 //!
-//! Keys in the order in which Kraken sends them, no blanks, plain padded numbers: at the first byte that is another one
-//! the reader gives way, and [`crate::wire::decode`] reads the whole frame by simd-json. What it does read is valid JSON and
-//! gives the same message, which tests and fuzzing compare.
+//! It reads only the exact layout that Kraken sends: keys in Kraken's order, no blanks, plain padded numbers. At the first
+//! byte that differs it gives up, and the general reader takes the whole frame. What it does read is valid JSON and gives
+//! the same message; tests and fuzzing compare the two.
 
 use crate::decimal::Decimal;
 use crate::limits;
 use crate::wire::message::{BookData, Kind, OrderEntry, OrderEvent, OrderId, ShortEntry, Side, eight_of};
 use crate::wire::time::parse_time;
 
-/// The last minute that was read, as written, and its begin in ns: most times of a feed are of the same one.
+/// The last minute that was read, as written, and its begin in ns: most times of a feed are of the same minute.
 #[derive(Debug, Default)]
 pub struct Minute {
     text: [u8; 17],
     begin: i64,
 }
 
-/// Reads `frame` as a message of the book channel, adding its entries to `levels`; `None` if it is laid out otherwise.
-/// The list then holds anything.
+/// Reads `frame` as a message of the book channel and adds its entries to `levels`. Returns `None` if it has another
+/// layout; `levels` may then hold anything.
 #[inline]
 pub fn book<'f>(frame: &'f [u8], minute: &mut Minute, levels: &mut Vec<ShortEntry>) -> Option<(Kind, BookData<'f>)> {
     const UPDATE: &[u8; 53] = b"{\"channel\":\"book\",\"type\":\"update\",\"data\":[{\"symbol\":\"";
@@ -30,7 +30,8 @@ pub fn book<'f>(frame: &'f [u8], minute: &mut Minute, levels: &mut Vec<ShortEntr
     Some((kind, data))
 }
 
-/// What follows `literal`, of 8 bytes at least, if the frame begins with it: compared by words, which takes no call.
+/// The rest of the frame behind `literal`, of at least 8 bytes, if the frame begins with it. Compared word by word, which
+/// needs no call.
 #[inline]
 fn behind<'f, const N: usize>(frame: &'f [u8], literal: &[u8; N]) -> Option<&'f [u8]> {
     let (begin, rest) = frame.split_first_chunk::<N>()?;
@@ -40,7 +41,7 @@ fn behind<'f, const N: usize>(frame: &'f [u8], literal: &[u8; N]) -> Option<&'f 
     (words | different(begin.last_chunk()?, literal.last_chunk()?) == 0).then_some(rest)
 }
 
-/// The same of an update of level 3, whose entries go to `orders`.
+/// Reads `frame` as an update of level 3 and adds its entries to `orders`, as [`book`] does.
 pub fn level3<'f>(
     frame: &'f [u8],
     minute: &mut Minute,
@@ -56,7 +57,7 @@ struct Cursor<'f, 'm> {
     minute: &'m mut Minute,
 }
 
-/// Nanoseconds of the last digit of so many decimals of a second.
+/// By the number of decimals of a second: nanoseconds of the last one.
 const POWERS: [i64; 10] = [0, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
 
 /// Powers of ten.
@@ -69,7 +70,7 @@ const TOPS: u64 = eight_of(0x80);
 #[inline]
 fn digits(bytes: [u8; 8]) -> (usize, u64) {
     let word = u64::from_le_bytes(bytes) ^ eight_of(b'0');
-    // A byte above 9 has its top bit set in one of the two. What it carries over reaches later bytes only.
+    // A byte above 9 has its top bit set in one of the two. A carry reaches later bytes only.
     let other = (word | word.wrapping_add(eight_of(0x76))) & TOPS;
     let count = other.trailing_zeros() / 8;
     // Zeros in front, behind which the digits end with the last byte.
@@ -79,15 +80,15 @@ fn digits(bytes: [u8; 8]) -> (usize, u64) {
     (count as usize, (fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0xFFFF_FFFF)
 }
 
-/// How many of eight bytes, from the first, are printable ASCII characters but quotes and escapes, and whether a quote
-/// follows them; `None` if something else does.
+/// How many of eight bytes, from the first, are printable ASCII characters except quotes and escapes, and whether a quote
+/// follows them; `None` if something else follows.
 #[inline]
 fn printable(bytes: [u8; 8]) -> Option<(usize, bool)> {
     const fn zeros(word: u64) -> u64 {
         word.wrapping_sub(eight_of(1)) & !word & TOPS
     }
     let word = u64::from_le_bytes(bytes);
-    // The first mark of each is exact; those behind it may be wrong.
+    // The first mark of each is exact; later ones may be wrong.
     let quotes = zeros(word ^ eight_of(b'"')).trailing_zeros();
     let controls = word.wrapping_sub(eight_of(b' ')) & !word;
     let beyond = word | word.wrapping_add(eight_of(1));
@@ -150,7 +151,7 @@ impl<'f> Cursor<'f, '_> {
         Some(Decimal { mantissa: mantissa.into(), scale })
     }
 
-    /// A number of any length, without decimals maybe; `None` of what JSON forbids.
+    /// A number of any length, with or without decimals; `None` if JSON forbids it.
     #[cold]
     fn other_number(&mut self) -> Option<(i64, u8)> {
         let bytes = self.rest;
@@ -160,7 +161,7 @@ impl<'f> Cursor<'f, '_> {
             Some(b'.') => (whole + 1 + count(whole + 1), count(whole + 1)),
             _ => (whole, 0),
         };
-        // What JSON forbids is left to the whole reader, and so is what 64 bits may not hold.
+        // The general reader takes what JSON forbids, and what 64 bits may not hold.
         if whole + scale > 18 || (end > whole && scale == 0) {
             return None;
         }
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_cut_anywhere_is_left_to_the_whole_reader() {
+    fn a_frame_cut_anywhere_is_left_to_the_general_reader() {
         let frame: &[u8] = br#"{"channel":"book","type":"update","data":[{"symbol":"LONGNAME/USD","bids":[],"asks":[{"price":886110000000.00,"qty":0.123456789012},{"price":12345678,"qty":1.5}],"checksum":4294967295,"timestamp":"2026-08-02T10:00:00.123456789Z"}]}"#;
         let mut minute = Minute::default();
         let mut read = |frame| book(frame, &mut minute, &mut Vec::new()).is_some();

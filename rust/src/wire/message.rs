@@ -1,4 +1,4 @@
-//! What the exchange says, decoded: one type a kind of message, borrowed from the frame where it is text.
+//! The messages of the exchange: one type for each kind. Text is borrowed from the frame.
 
 use std::ops::Range;
 
@@ -47,7 +47,7 @@ impl Side {
     }
 }
 
-/// One level of a book message: the quantity now standing at a price, zero where the level is gone.
+/// One level of a book message: the quantity at a price now, zero if the level is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// Side.
@@ -58,7 +58,7 @@ pub struct Entry {
     pub qty: Decimal,
 }
 
-/// The same in 64 bits, as nearly all are: numbers of at most 18 digits, not negative.
+/// A level in 64 bits, as nearly all are: numbers of at most 18 digits, not negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShortEntry {
     /// Side.
@@ -67,7 +67,7 @@ pub struct ShortEntry {
     pub price: i64,
     /// Digits of the quantity.
     pub qty: i64,
-    /// Decimals of the two, as written.
+    /// Decimals of price and quantity, as written.
     pub scales: (u8, u8),
 }
 
@@ -78,13 +78,13 @@ impl From<&ShortEntry> for Entry {
     }
 }
 
-/// What one message of the book channel or of level 3 says of one symbol. Its entries are a range of the decoder's
-/// levels or orders, in wire order.
+/// The data of one symbol in a message of the book channel or of level 3. Its entries are a range of the decoder's levels
+/// or orders, in wire order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookData<'a> {
-    /// `BTC/USD`, as bytes: it is looked up, and read only if it is not found.
+    /// `BTC/USD`, as bytes: it is looked up first, and checked as text only if it is not found.
     pub symbol: &'a [u8],
-    /// Where its entries are.
+    /// The place of its entries.
     pub entries: Range<usize>,
     /// CRC32 of the best ten levels, or of the orders there, after this message.
     pub checksum: Option<u32>,
@@ -92,14 +92,14 @@ pub struct BookData<'a> {
     pub timestamp: Option<i64>,
 }
 
-/// What befell an order.
+/// What happened to an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderEvent {
-    /// It is in the window now. The orders of a snapshot are all added.
+    /// The order is in the window now. All orders of a snapshot are added.
     Add,
     /// Its quantity changed.
     Modify,
-    /// It is gone: filled or cancelled.
+    /// The order is gone: filled or cancelled.
     Delete,
 }
 
@@ -127,8 +127,8 @@ pub struct OrderId<'a>(pub(crate) Name<'a>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Name<'a> {
-    /// Of Kraken's shape, 6-5-6 capitals and figures: the 17 characters as fields of six bits, the first on top. Each
-    /// character has a number of its own and a field of its own, so no two ids share a number.
+    /// Of Kraken's shape, 6-5-6 capitals and figures: the 17 characters as fields of six bits, the first one highest. So
+    /// different ids have different numbers.
     Packed(u128),
     /// Of any other shape.
     Text(&'a str),
@@ -252,7 +252,7 @@ impl std::fmt::Display for OrderId<'_> {
 pub struct OrderEntry<'a> {
     /// Side.
     pub side: Side,
-    /// What befell it.
+    /// What happened to it.
     pub event: OrderEvent,
     /// Its id.
     pub id: OrderId<'a>,

@@ -1,7 +1,7 @@
-//! Tokens that the exchange repeats are made unreadable before anything else sees them.
+//! Tokens that the exchange repeats are hidden before anything else sees them.
 //!
-//! A token is sent in a request; what comes back (a refusal, an error, the reason of a goodbye) may quote it. Rows, events,
-//! kept frames and log lines are all made of what comes back, so this is the one place where it is looked for.
+//! A token is sent in a request. The answer (a rejection, an error, the reason of a close) may quote it. Rows, events, kept
+//! frames and log lines are made from answers, so tokens are hidden here, in one place.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::limits;
 #[derive(Clone)]
 pub struct Secret {
     text: Box<[u8]>,
-    /// By the byte that stands under the token's end: how far the search may go on (Horspool).
+    /// By the byte at the token's end: how far the search may advance (Horspool).
     skip: [u8; 256],
 }
 
@@ -23,7 +23,7 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// `None` if it is too short to be one: to hide every `a` would hide the market.
+    /// `None` if it is too short for a token: hiding every `a` would hide the market.
     #[must_use]
     pub fn new(token: &str) -> Option<Self> {
         let text: Box<[u8]> = token.as_bytes().into();
@@ -38,7 +38,7 @@ impl Secret {
         Some(Self { text, skip })
     }
 
-    /// Puts stars in its place wherever it stands, plain or with the escapes that JSON allows.
+    /// Replaces it by stars wherever it occurs, plain or with the escapes that JSON allows.
     pub fn hide(&self, bytes: &mut Cow<'_, [u8]>) {
         let mut from = 0;
         while let Some(found) = self.plain(bytes, from) {
@@ -107,7 +107,7 @@ mod tests {
         String::from_utf8(bytes.into_owned()).expect("stars are text")
     }
 
-    /// Goal: hidden wherever it stands, as often as it does, however it is spelled; the length stays, so that JSON does.
+    /// Goal: every occurrence is hidden, however it is spelled. The length stays, so the JSON stays valid.
     #[test]
     fn hidden_however_it_is_spelled() {
         let stars = |n| "*".repeat(n);
@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    /// Goal: at every place of a longer text, whatever the jumps of the search meet.
+    /// Goal: found at every place of a longer text, whatever the jumps of the search meet.
     #[test]
     fn found_at_every_place() {
         let text = "AbC=yz+/09".repeat(20);
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    /// Goal: what is too short to be a secret hides nothing, and nobody can print one.
+    /// Goal: what is too short for a secret hides nothing, and a secret cannot be printed.
     #[test]
     fn a_letter_is_no_secret() {
         assert!(Secret::new("a").is_none());

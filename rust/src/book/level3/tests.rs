@@ -78,7 +78,7 @@ fn a_queue_goes_by_time_then_arrival_whatever_the_order_of_the_message() {
 /// Goal: many orders at one price in one message, in no order, with others changed meanwhile, stand as if sorted; and
 /// so do they by the other answer, and again by the first.
 #[test]
-fn a_long_queue_told_in_no_order_is_sorted() {
+fn a_long_queue_sent_in_no_order_is_sorted() {
     let count = 1000;
     let names: Vec<_> = (0..count).map(|n| format!("OAAAAA-AAAAA-{n:0>6}")).collect();
     // 1009 is prime: no time twice, and far from in order.
@@ -165,7 +165,7 @@ fn the_checksum_decides_what_a_modify_does_and_later_ones_follow() {
         (synced.book().and_then(Orders::detected_rule), synced.rule),
         (Some(ModifyRule::TakeTimestamp), ModifyRule::TakeTimestamp)
     );
-    check(synced.book().expect("alive"));
+    check(synced.book().expect("in sync"));
     assert_eq!(synced.apply(&meta(Kind::Update, b"565751"), &[modify("c", "1", 9)], &mut buffer), Ok(Outcome::Ok));
     assert_eq!(synced.book().and_then(Orders::detected_rule), Some(ModifyRule::TakeTimestamp));
     // And back: the first of two changes of an order counts as little as the second.
@@ -303,14 +303,14 @@ fn random_messages_keep_every_invariant() {
         fresh.exchange_places();
         check(&fresh);
         let otherwise = fresh.checksum(&mut buffer);
-        let told = [expected, otherwise][below(2)];
+        let sent = [expected, otherwise][below(2)];
         let before = rule;
-        assert_eq!(orders.verify_checksum(told, &mut rule, &mut buffer), told);
+        assert_eq!(orders.verify_checksum(sent, &mut rule, &mut buffer), sent);
         check(&orders);
         switches += u32::from(before != rule);
-        assert_eq!(before != rule, told != expected);
+        assert_eq!(before != rule, sent != expected);
         assert_eq!(orders.detected_rule().is_some(), expected != otherwise);
-        assert_eq!(orders.checksum(&mut buffer), told);
+        assert_eq!(orders.checksum(&mut buffer), sent);
     }
     assert!(switches > 100, "{switches}");
     // A message holds at most five entries more than the window did.
