@@ -11,6 +11,7 @@ import pytest
 
 import frames
 from krakpot import values
+from krakpot.errors import ConfigError
 from krakpot.values import duration, nanoseconds, unmatched
 
 
@@ -173,3 +174,10 @@ def test_what_cannot_be_read_is_a_value_error_of_one_line(reader: Any, value: ob
     assert type(caught.value) is ValueError
     assert len(str(caught.value)) < 200
     assert "\n" not in str(caught.value)
+
+
+def test_read_names_the_place_of_a_wrong_value() -> None:
+    """One sentence for every function that takes such a value."""
+    assert values.read(values.duration, "1m", "--x") == 60
+    with pytest.raises(ConfigError, match="--x: 'y' is not allowed; allowed is a duration"):
+        values.read(values.duration, "y", "--x")

@@ -11,8 +11,9 @@ from typing import Any, ClassVar, final
 __all__ = [
     "ACCOUNT_HASH", "CHANNELS", "DEBUG", "DEPTHS", "FAULTS", "INTERVALS", "LEDGER_KINDS", "LEVEL3_COSTS",
     "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "PAIRS_MAX", "TABLES", "Batch", "Book", "BookEvent", "BookSampler",
-    "Budget", "Events", "Exchange", "Frame", "OhlcEvent", "Orders", "Schema", "Session", "States", "StatusEvent",
-    "SubscriptionEvent", "TickerEvent", "TradeEvent", "Verifier", "__version__", "align", "matches", "schema",
+    "Budget", "Events", "Exchange", "Frame", "OhlcEvent", "Orders", "Schema", "Session", "StateCollector",
+    "StatusEvent", "SubscriptionEvent", "TickerEvent", "TradeEvent", "Verifier", "__version__", "align", "check_frame",
+    "matches", "schema",
 ]  # fmt: skip
 
 __version__: str
@@ -56,10 +57,56 @@ class Schema:
     def __arrow_c_schema__(self) -> object: ...
 
 def schema(table: str) -> Schema:
-    """Arrow schema of `table`, as written to journal and parts. `ValueError` for another name."""
+    """Arrow schema of a table, as written to journals and parts.
+
+    Parameters
+    ----------
+    table
+        One of `TABLES`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such table.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> pa.schema(schema("trades")).names[:3]
+    ['session', 'message', 'entry']
+
+    """
 
 def matches(pattern: str, symbol: str) -> bool:
-    """Whether the glob `pattern` matches the whole of `symbol`: `*` any run of characters, `?` one; case matters."""
+    """Whether the glob `pattern` matches the whole of `symbol`: `*` any run of characters, `?` one. Case matters.
+
+    >>> matches("*/USD", "BTC/USD")
+    True
+    """
+
+def check_frame(frame: bytes) -> None:
+    """Raise what is wrong with a frame; return None if a session can take all of it.
+
+    A session never raises for a frame: it writes a ledger row with the same sentence and goes on.
+
+    Parameters
+    ----------
+    frame
+        One WebSocket message of Kraken's, as bytes.
+
+    Raises
+    ------
+    krakpot.errors.DecodeError
+        If the frame is not JSON, no message, or not as the protocol promises; of several odd items the first. `channel`
+        and `field` are empty if they are not known; `offset` is the byte in the frame, None if it is not known.
+    krakpot.errors.LimitExceeded
+        If it exceeds one of `LIMITS`.
+
+    Examples
+    --------
+    >>> check_frame(b'{"channel":"heartbeat"}')
+
+    """
 
 @final
 class Batch:
@@ -69,9 +116,11 @@ class Batch:
     """
 
     @property
-    def table(self) -> str: ...
+    def table(self) -> str:
+        """Name of the table, one of `TABLES`."""
     @property
-    def num_rows(self) -> int: ...
+    def num_rows(self) -> int:
+        """Number of rows."""
     def __arrow_c_schema__(self) -> object: ...
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
 
@@ -121,8 +170,8 @@ class Orders:
         book), mismatch, crossed; the latter two end the book until the next snapshot. `checksum` is the level-3 one as
         computed, `checksum_level2` that of the level-2 view; None without a book. `modify` is the answer that the
         checksum verified, where the message can tell the two apart: the other one is tried before a book is given up.
-        `ValueError` for what is no order (nothing is changed then), and for what cannot be held: a number, or more than
-        LIMITS["ORDERS_MAX"] orders (the book ends then).
+        `ValueError` if an order is malformed (nothing is changed then); `krakpot.errors.DecodeError` if a number cannot
+        be held, `LimitExceeded` for more than LIMITS["ORDERS_MAX"] orders (the book is out of sync then).
         """
     @property
     def in_sync(self) -> bool:
@@ -447,27 +496,48 @@ class Budget:
 
 @final
 class Verifier:
-    """Rebuilds the books of one session from the rows of its tables alone and recomputes every checksum.
+    """Rebuilds the books of one session from the rows of its tables alone and computes every checksum again.
 
-    `channel` is `book` (tables `book`, `checkpoints`) or `level3` (`orders`, `orders_checkpoints`). Give `ends` first,
-    then for each journal's parts, in order, `checkpoints` before `messages`. Rows are sorted by
-    (symbol, session, message, entry). With `shards` > 1 only symbols whose hash falls on `shard` are taken,
-    so that several verifiers in several threads share the work on the same batches.
+    Give it `ends` first, then for each journal's parts, in order, `checkpoints` before `messages`; then call
+    `finish`. Rows are sorted by (symbol, session, message, entry), in anything with the Arrow PyCapsule interface.
+
+    Parameters
+    ----------
+    session
+        Id of the session.
+    channel
+        `book` (tables `book`, `checkpoints`) or `level3` (`orders`, `orders_checkpoints`).
+    shard, shards
+        Take only symbols whose hash falls on `shard`, so that verifiers in several threads share the work on the same
+        batches.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not allowed. All methods: if the rows lack a column or have another type, or after `finish`.
+    RuntimeError
+        All methods: if an earlier call failed.
+
+    Examples
+    --------
+    >>> verifier = Verifier("a session")
+    >>> verifier.finish()
+    []
+
     """
 
     def __new__(cls, session: str, *, channel: str = "book", shard: int = 0, shards: int = 1) -> Verifier: ...
     def ends(self, rows: object) -> None:
-        """Ledger rows (Arrow: symbol, message, kind) after which a book is not alive; a null symbol ends all books.
+        """Take ledger rows (columns symbol, message, kind) after which a book is out of sync; null symbol: all books.
 
-        Kinds: mismatch, crossed, unsubscribed, gap, gone, decode_error, limit, disconnect; `missing` for rows that the
-        lake lacks.
+        Kinds: those of `LEDGER_KINDS` with `ends_book`, and `missing` for rows that the lake lacks.
         """
     def checkpoints(self, rows: object) -> None:
-        """Rows of the checkpoints of this session (anything with the Arrow PyCapsule interface)."""
+        """Take rows of the checkpoints of this session."""
     def messages(self, rows: object) -> None:
-        """Rows of the messages of this session. Lets go of the interpreter."""
+        """Take rows of the messages of this session. Releases the GIL."""
     def finish(self) -> list[dict[str, Any]]:
-        """What was found, symbol by symbol.
+        """Return what was found, symbol by symbol.
 
         Keys: symbol, messages, ok, bad, unchecked, bad_unexplained, unchecked_unexplained, checkpoints_ok,
         checkpoints_bad, problems. `problems` is a list of at most ten sentences. Unexplained: no row of `ends` accounts
@@ -476,80 +546,143 @@ class Verifier:
 
 @final
 class Frame:
-    """Columns that are no table of the lake: an Arrow record batch, by the Arrow PyCapsule interface."""
+    """Columns that are not a table of the lake: an Arrow record batch, by the Arrow PyCapsule interface."""
 
     def __arrow_c_schema__(self) -> object: ...
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
 
 @final
-class States:
-    """What the books of one channel went through in one session, rebuilt and proved as `Verifier` does it.
+class StateCollector:
+    """Collects the states that the books of one channel went through in one session, verified as by `Verifier`.
 
-    `channel` is `book` or `level3`. `depths`: levels a side that both channels have, by symbol; else ten. Rows as for
-    `Verifier`, messages with `ts_recv` and `ts_event`. Ends may come between messages, those of a message before its
-    rows.
+    Rows as for `Verifier`; messages need `ts_recv` and `ts_event` too. Ends may come between messages, those of a
+    message before its rows.
+
+    Parameters
+    ----------
+    session
+        Id of the session.
+    channel
+        `book` or `level3`.
+    depths
+        By symbol, the levels on each side that both channels have; else ten.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As `Verifier`.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> pa.record_batch(StateCollector("a session", channel="book", depths={}).states()).num_rows
+    0
+
     """
 
-    def __new__(cls, session: str, *, channel: str, depths: Mapping[str, int]) -> States: ...
+    def __new__(cls, session: str, *, channel: str, depths: Mapping[str, int]) -> StateCollector: ...
     def ends(self, rows: object) -> None:
-        """Ledger rows after which a book is not alive, as for `Verifier`."""
+        """Take ledger rows after which a book is out of sync, as `Verifier.ends`."""
     def checkpoints(self, rows: object) -> None:
-        """Rows of the checkpoints of this session."""
+        """Take rows of the checkpoints of this session."""
     def messages(self, rows: object) -> None:
-        """Rows of the messages of this session. Lets go of the interpreter."""
+        """Take rows of the messages of this session. Releases the GIL."""
     def states(self) -> Frame:
-        """The states since the last call: a row for every proved message after which the book was another one.
+        """Return the states since the last call: a row for each message with a right checksum that changed the book.
 
-        Columns: symbol, life (its number), message, ts_recv, ts_event, checksum (level 2, of the best ten levels), full
+        Columns: symbol, span (its number), message, ts_recv, ts_event, checksum (level 2, of the best ten levels), full
         (a 64-bit hash of the levels to the depth), entries (of the message).
         """
-    def lives(self) -> Frame:
-        """All lives so far: symbol, life, message_from, ts_from, message_to, ts_to, reason.
+    def spans(self) -> Frame:
+        """Return all spans so far: the times in which a book was in sync.
 
-        `reason` is the ledger's word for what ended it after `message_to`; null while it lasts. `ts_to` is null where a
-        row of the ledger ended it: that row has the time.
+        Columns: symbol, span, message_from, ts_from, message_to, ts_to, reason. `reason` is the ledger's word for what
+        ended it after `message_to`; null if the book is still in sync. `ts_to` is null if a row of the ledger ended it:
+        that row has the time.
         """
 
 @final
 class BookSampler:
-    """The books of one symbol at many times, rebuilt from the rows of one session and proved as `Verifier` does it.
+    """The books of one symbol at many times, rebuilt from the rows of one session and verified as by `Verifier`.
 
-    `channel` is `book` or `level3` (the book that follows from the orders). `times`: a table with the column `ts` (ns),
-    ascending. `depth`: levels a side. `event`: the times are the exchange's, else of receipt. `floats`: numbers in
-    binary floating point, else Decimal(38, 10). Rows as for `Verifier`, of one symbol, messages with `ts_recv`, and
-    `ts_event` where `event`. The book at a time is the one after the last message, in the order of application, that is
-    not later.
+    Rows as for `Verifier`, of one symbol; messages need `ts_recv`, and `ts_event` if `event`. The book at a time is the
+    book after the last message, in the order of application, that is not later.
+
+    Parameters
+    ----------
+    session
+        Id of the session.
+    channel
+        `book` or `level3` (the level-2 book that follows from the orders).
+    times
+        A table with the column `ts` (ns), sorted.
+    depth
+        Levels on each side.
+    event
+        The times are the exchange's; otherwise they are receive times.
+    floats
+        Numbers in binary floating point; otherwise Decimal(38, 10).
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As `Verifier`.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> times = pl.DataFrame(schema={"ts": pl.Datetime("ns", "UTC")})
+    >>> BookSampler("a session", channel="book", times=times, depth=10).first
+
     """
 
     def __new__(
         cls, session: str, *, channel: str, times: object, depth: int, event: bool = False, floats: bool = False
     ) -> BookSampler: ...
     def ends(self, rows: object) -> None:
-        """Ledger rows after which a book is not alive, as for `Verifier`."""
+        """Take ledger rows after which the book is out of sync, as `Verifier.ends`."""
     def checkpoints(self, rows: object) -> None:
-        """Rows of the checkpoints of this session."""
+        """Take rows of the checkpoints of this session."""
     def begin(self, symbol: str, message: int, since: int) -> None:
-        """Take the checkpoint before `message` for the book from `since` on, ns; else the first message begins."""
+        """Take the checkpoint before `message` as the book from `since` on, ns; otherwise the first message begins."""
     def messages(self, rows: object) -> None:
-        """Rows of the messages of this session, whole messages. Lets go of the interpreter."""
+        """Take rows of the messages of this session, whole messages. Releases the GIL."""
     @property
     def first(self) -> int | None:
-        """Place of the first time that is told; None without a message."""
+        """Place of the first time that has a sample; None without a message."""
     def frame(self, until: int) -> Frame:
-        """The books from `first` on and before the time at place `until`; takes the object's content.
+        """Return the books from `first` on and before the time at place `until`. The sampler is finished then.
 
-        Columns: ts, reason (null where there is a book), checksum (level 2), bid_price_0, bid_qty_0, ask_price_0,
-        ask_qty_0, bid_price_1, …; null where there is no such level.
+        Columns: ts, reason (null if there is a book), checksum (level 2), bid_price_0, bid_qty_0, ask_price_0,
+        ask_qty_0, bid_price_1, …; null if there is no such level.
         """
 
 def align(left: object, right: object, *, window: int, nearest: int = 16) -> Frame:
-    """Pair the states of two sequences: the longest chain of pairs that grows in both. Lets go of the interpreter.
+    """Pair the states of two sequences: the longest chain of pairs that grows in both. Releases the GIL.
 
-    Columns of `left` and `right` (anything with the Arrow PyCapsule interface): group UInt32, ascending; key UInt64;
-    time Int64, ns; first Boolean. Paired are equal keys of one group at most `window` ns apart; a state that is `first`
-    (of a life) may be one that the other sequence was in before. Of each state the `nearest` candidates are tried:
-    those nearest to the difference of time that is usual around it; of equally long chains, the one whose differences
-    are nearest to the usual, in sum. The result has columns left and right (UInt32): places in the two.
+    Parameters
+    ----------
+    left, right
+        Tables with the columns group (UInt32, sorted), key (UInt64), time (Int64, ns) and first (Boolean: the state
+        begins a span), in anything with the Arrow PyCapsule interface. States are paired if they have the same group
+        and key and are at most `window` ns apart; a `first` state also with the one that the other sequence was in
+        before.
+    window
+        Largest difference of time, ns.
+    nearest
+        Candidates of each state: those nearest to the usual difference of time around it. Of equally long chains the
+        one nearest to the usual differences, in sum, is taken.
+
+    Returns
+    -------
+    Frame
+        Columns left and right (UInt32): places in the two tables, one row for each pair.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, of another type or not sorted, or an argument is not allowed.
+
     """
 
 @final

@@ -323,12 +323,12 @@ ConfigError
 
 def read(name: str, value: object, place: str) -> Any:
     """Read one option; ``ConfigError`` names its place and what is allowed."""
+    if not OPTIONS[name].secret:
+        return values.read(OPTIONS[name].read, value, place)
     try:
         return OPTIONS[name].read(value)
     except ValueError as error:
-        # An address may hold a password, which is why it is refused.
-        what = "the value" if OPTIONS[name].secret else values.shown(value)
-        raise ConfigError(f"{place}: {what} is not allowed; allowed is {error}") from None
+        raise ConfigError(f"{place}: the value is not allowed; allowed is {error}") from None
 
 
 def load(
@@ -349,7 +349,7 @@ def load(
     variables = {option.variable: name for name, option in OPTIONS.items()}
     for variable, text in environment.items():
         if variable.startswith(PREFIX) and variable not in OTHER_VARIABLES:
-            name = _known(variable, variables, "environment: unknown variable")
+            name = _known(variable, variables, "environment: unknown variable", PREFIX)
             found[name] = read(name, text, f"environment: {variable}")
     for name, value in options.items():
         if value is not None and value != ():
@@ -373,10 +373,11 @@ def from_mapping(options: Mapping[str, Any], *, environment: Mapping[str, str] =
     return Config(**found)
 
 
-def _known(name: str, known: Mapping[str, str], sentence: str) -> str:
-    """Field of a name; ``ConfigError`` if there is none."""
+def _known(name: str, known: Mapping[str, str], sentence: str, prefix: str = "") -> str:
+    """Field of a name; ``ConfigError`` if there is none. All names begin with ``prefix``."""
     if name not in known:
-        close = values.near(name, known)
+        rests = [one.removeprefix(prefix) for one in known]
+        close = [prefix + one for one in values.near(name.removeprefix(prefix), rests)]
         hint = f" (did you mean {' or '.join(close)}?)" if close else ""
         raise ConfigError(f"{sentence} {name!r}{hint}; allowed are {', '.join(sorted(known))}")
     return known[name]

@@ -9,17 +9,21 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from numbers import Integral
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from krakpot import _core
+from krakpot.errors import ConfigError
 
+T = TypeVar("T")
+V = TypeVar("V")
 Numbers = Literal["decimal", "float", "int"]
 """How prices and quantities are given: exact decimals, the nearest floats, or whole steps of the pair's precision."""
 
@@ -56,6 +60,7 @@ PRECISION_MAX = 10
 TOKEN_MIN = 16
 """Characters of a token that cannot be guessed."""
 PORTS = 1 << 16
+THREADS_MAX = 256
 EXCHANGE_PAIRS_MAX = _core.PAIRS_MAX
 """Pairs of the built-in exchange."""
 SHOWN_MAX = 80
@@ -219,6 +224,11 @@ def whole_number(least: int, most: int, hint: str = "") -> Callable[[object], in
         return int(text)
 
     return read
+
+
+def threads_of(value: object) -> int:
+    """Number of threads to use; None: one per core."""
+    return read(whole_number(1, THREADS_MAX), (os.cpu_count() or 1) if value is None else value, "threads")
 
 
 def number(least: float, most: float) -> Callable[[object], float]:
@@ -427,13 +437,23 @@ def alternatives(allowed: Iterable[object]) -> str:
 
 def shown(value: object) -> str:
     """A value that was refused, for an error: on one line, short, and without the password of an address."""
-    text = " ".join(re.sub(r"//[^/@]*@", "//…@", repr(value)).split())
+    # An option that can be repeated comes as a tuple.
+    one = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+    text = " ".join(re.sub(r"//[^/@]*@", "//…@", repr(one)).split())
     return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "…"
 
 
-def near(name: str, names: Iterable[str]) -> list[str]:
+def read(reader: Callable[[V], T], value: V, place: str) -> T:
+    """What a reader makes of a value; ``ConfigError`` names its place and what is allowed."""
+    try:
+        return reader(value)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {shown(value)} is not allowed; allowed is {error}") from None
+
+
+def near(name: object, names: Iterable[str]) -> list[str]:
     """Up to three of ``names`` that were probably meant by ``name``: other case, an older name, a typing error."""
-    known = list(names)
+    known, name = list(names), str(name)
     renamed = name.upper().replace("XBT", "BTC").replace("XDG", "DOGE")
     if renamed != name and any(_core.matches(renamed, one) for one in known):
         return [renamed]

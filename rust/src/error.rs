@@ -74,7 +74,10 @@ impl fmt::Display for Error {
             Self::Shape { channel, field, offset } => {
                 write!(f, "{channel}: field {field} is missing, repeated or of another type, at byte {offset}")
             }
-            Self::Decimal { symbol, text, scale } => write!(f, "{symbol}: {text} cannot be held with {scale} decimals"),
+            Self::Decimal { symbol, text, scale } => {
+                let colon = if symbol.is_empty() { "" } else { ": " };
+                write!(f, "{symbol}{colon}{text} cannot be held with {scale} decimals")
+            }
             Self::Symbol { symbol } => write!(f, "{symbol}: data for a symbol that was not subscribed"),
             Self::Limit { what, limit, found } => write!(f, "{what}: {found} is beyond the limit of {limit}"),
         }

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from krakpot import values
-from krakpot.cli.command import Command, Commands, Failure, Value, json_option, read
+from krakpot.cli.command import Command, Commands, Failure, Value, json_option
 from krakpot.errors import (
     ConfigError,
     ConnectionLost,
@@ -123,9 +123,3 @@ def test_usage_errors_too() -> None:
 def test_a_fault_of_krakpot_shows_its_traceback() -> None:
     """It is not hidden behind a sentence."""
     assert isinstance(run(AssertionError("x")).exception, AssertionError)
-
-
-def test_read_names_the_place() -> None:
-    """Where an option is read inside a command."""
-    with pytest.raises(ConfigError, match="--x: 'y' is not allowed; allowed is a duration"):
-        read(values.duration, "y", "--x")

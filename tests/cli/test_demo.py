@@ -45,7 +45,7 @@ def test_records_proves_compares_and_draws(tmp_path: Path) -> None:
 def test_leaves_other_folders_alone(tmp_path: Path) -> None:
     """A folder with other files is not cleared."""
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(ConfigError, match="no earlier demo's folder"):
+    with pytest.raises(ConfigError, match="not the folder of an earlier demo"):
         demo(tmp_path, seconds=1, pairs=1, rate=1, seed=1)
     assert (tmp_path / "mine.txt").read_text() == "precious"
 

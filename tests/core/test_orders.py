@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from krakpot import _core
+from krakpot.errors import DecodeError
 
 SECOND = 1_000_000_000
 
@@ -68,8 +69,8 @@ def orders(**terms: Any) -> _core.Orders:
         (lambda: orders().update([("buy", "add", "b", "1", "1", 1)]), ValueError, 'no side "buy"; sides: bid, ask'),
         (lambda: orders().update([("bid", "new", "b", "1", "1", 1)]), ValueError, 'no event "new"; events: add'),
         (lambda: orders().update([("bid", "add", "b", "1.", "1", 1)]), ValueError, '"1." is no number'),
-        (lambda: orders().update([("bid", "add", "b", "1.55", "1", 1)]), ValueError, "^1.55 cannot be held with 1 "),
-        (lambda: orders().update([("bid", "add", "b", "1", "-1", 1)]), ValueError, "^-1 cannot be held with 1 "),
+        (lambda: orders().update([("bid", "add", "b", "1.55", "1", 1)]), DecodeError, "^1.55 cannot be held with 1 "),
+        (lambda: orders().update([("bid", "add", "b", "1", "-1", 1)]), DecodeError, "^-1 cannot be held with 1 "),
         (lambda: orders().update([("bid", "add", "b", "1", "1", 2**63)]), OverflowError, None),
         (lambda: orders().update([("bid", "add", "b", "1", "1")]), (TypeError, ValueError), None),  # type: ignore[list-item]  # that it is wrong is the point
         (lambda: orders().update([], -1), OverflowError, None),
@@ -92,7 +93,7 @@ def test_what_is_no_order_changes_nothing_and_what_cannot_be_held_ends_the_book(
         book.update([("bid", "delete", "a", "10.5", "1.5", 8), ("buy", "add", "b", "1", "1", 1)])
     assert book.queue("bid", "10.50") == [("a", "1.5", 7)]
     assert book.queue("bid", "10.55") == []
-    with pytest.raises(ValueError, match="cannot be held"):
+    with pytest.raises(DecodeError, match="cannot be held"):
         book.update([("bid", "add", "b", "1", "0.01", 1)])
     assert not book.in_sync
 

@@ -276,7 +276,8 @@ def room(out: Path | None) -> Iterator[Path]:
         out.mkdir(parents=True, exist_ok=True)
         taken = any(path.name.startswith(FILES[1]) for path in out.iterdir())
     except OSError as error:
-        raise storage_error(error, "write there", out) from error
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(f"--out {out}: cannot be made ({reason}); choose a folder that you may write to") from None
     if taken:
         sentence = f"--out {out}: has lakes of an earlier run; choose another folder"
         raise ConfigError(sentence)
@@ -294,6 +295,7 @@ def measure(
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with room(out) as folder:
+            say(machine())
             return [_climb(Report(load, seconds), most, folder, keep=out is not None, say=say) for load in loads]
     finally:
         signal.signal(signal.SIGTERM, before)

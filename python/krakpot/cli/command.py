@@ -76,19 +76,27 @@ def _sentence(error: BaseException) -> str:
     """An error's text, with the cure where the error cannot know it."""
     if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter):
         # The reader of the value says what is allowed.
-        return f"{error.param.opts[0] if error.param is not None else error.param_hint}: {error.message}"
+        return f"{_place(error.param)}: {error.message}"
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx is not None else "krakpot"
         # As the module is run, it is not called what people call it.
         path = path.replace("python -m krakpot", "krakpot")
         text = error.format_message().rstrip(".")
-        return f"{text[:1].lower()}{text[1:]}; see `{path} --help`"
+        text = text[:1].lower() + text[1:]
+        return f"{text} See `{path} --help`" if text.endswith(("?", "?)")) else f"{text}; see `{path} --help`"
     if isinstance(error, OSError) and error.strerror:
         name = f": {error.filename}" if error.filename else ""
         return f"{error.strerror[0].lower()}{error.strerror[1:]}{name}"
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return "interrupted"
     return str(error) or type(error).__name__
+
+
+def _place(parameter: click.Parameter | None) -> str:
+    """An option or argument as people write it."""
+    if isinstance(parameter, click.Option):
+        return max(parameter.opts, key=len)
+    return parameter.human_readable_name if parameter is not None else "the command line"
 
 
 def _one_line(text: str) -> str:
@@ -110,6 +118,14 @@ class Command(click.Command):
         """Take what click takes."""
         super().__init__(*args, **options)
         self.interrupted = interrupted
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line; errors know their command, and so the help that is of use."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it; an error that names no lake names the lake that was given."""
@@ -202,14 +218,6 @@ RATE = Value(values.number(1, 10_000_000), "NUMBER")
 PORT = Value(values.whole_number(0, values.PORTS - 1), "PORT")
 
 lake_argument = click.argument("lake", type=FOLDER)
-
-
-def read(reader: Callable[[Any], Any], value: object, place: str) -> Any:
-    """What a reader makes of a value; ``ConfigError`` names its place and what is allowed."""
-    try:
-        return reader(value)
-    except ValueError as error:
-        raise ConfigError(f"{place}: {values.shown(value)} is not allowed; allowed is {error}") from None
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

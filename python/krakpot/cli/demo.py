@@ -35,7 +35,7 @@ def _clear(out: Path) -> None:
     if not out.exists():
         return
     if not out.is_dir() or (any(out.iterdir()) and not (out / "_demo.json").exists()):
-        sentence = f"--out {out}: is there already and is no earlier demo's folder; choose another one"
+        sentence = f"--out {out}: already exists and is not the folder of an earlier demo; choose another one"
         raise ConfigError(sentence)
     shutil.rmtree(out)
 
@@ -48,7 +48,11 @@ def demo(out: Path, *, seconds: float, pairs: int, rate: float, seed: int, quiet
     """
     _clear(out)
     lake = out / "lake"
-    lake.mkdir(parents=True)
+    try:
+        lake.mkdir(parents=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(f"--out {out}: cannot be made ({reason}); choose a folder that you may write to") from None
     (out / "_demo.json").write_text(json.dumps({"seconds": seconds, "pairs": pairs, "rate": rate, "seed": seed}) + "\n")
     command = [sys.executable, "-m", "krakpot", "exchange", "--port", "0", "--json"]
     command += ["--pairs", str(pairs), "--rate", str(rate), "--seed", str(seed)]

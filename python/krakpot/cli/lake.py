@@ -22,7 +22,6 @@ from krakpot.cli.command import (
     json_option,
     lake_argument,
     print_json,
-    read,
 )
 from krakpot.errors import ConfigError
 
@@ -56,7 +55,7 @@ def ingest(
     from krakpot.net.client import add_counts
     from krakpot.record import ingest as module
 
-    decimals = read(values.precision, precision, "--precision")
+    decimals = values.read(values.precision, precision, "--precision")
     total: dict[str, Any] = {}
     skipped = 0
     files = []
@@ -93,7 +92,9 @@ def _bytes_read(bar: Callable[[int, int, str], None], length: int, done: int, _f
 @click.command(cls=Command)
 @lake_argument
 @click.option("--strict", is_flag=True, help="Any bad checksum fails, even one that the ledger records.")
-@click.option("--threads", type=Value(values.whole_number(1, 256), "NUMBER"), help="Default: one per core.")
+@click.option(
+    "--threads", type=Value(values.whole_number(1, values.THREADS_MAX), "NUMBER"), help="Default: one per core."
+)
 @json_option
 def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int:
     """Prove a lake from its parts alone.
@@ -164,6 +165,8 @@ def compare(
     from krakpot.compare.text import lines
     from krakpot.lake.lake import Lake
 
+    if start is not None and end is not None and start >= end:
+        raise ConfigError("--from must be before --to")
     width = round(window * 1e9)
     opened = Lake(lake)
     if live:
@@ -328,8 +331,8 @@ def compact(lake: Path, dates: str | None, grace: str, *, json_: bool) -> int:
     from krakpot.lake import compact as module
     from krakpot.log import size
 
-    wait = 0.0 if grace in ("0", "0s") else read(values.duration, grace, "--grace")
-    chosen = None if dates is None else read(module.days, dates, "--dates")
+    wait = 0.0 if grace in ("0", "0s") else values.read(values.duration, grace, "--grace")
+    chosen = None if dates is None else values.read(module.days, dates, "--dates")
     with Bar("compact", quiet=json_) as bar:
         report = module.compact(lake, dates=chosen, grace=wait, progress=bar.note)
     if json_:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -21,10 +21,11 @@ from krakpot.cli.command import (
     checksums,
     json_option,
     print_json,
-    read,
 )
 from krakpot.config import OPTIONS
 from krakpot.errors import KrakpotError
+
+T = TypeVar("T")
 
 
 def recording_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,6 +44,25 @@ def recording_options(command: Callable[..., Any]) -> Callable[..., Any]:
             )
             command = add(command)
     return command
+
+
+class Once:
+    """Does something before whichever of several functions is called first: what ended before did not begin."""
+
+    def __init__(self, first: Callable[[], None]) -> None:
+        """``first`` is called at most once."""
+        self._first: Callable[[], None] | None = first
+
+    def before(self, function: Callable[[T], None]) -> Callable[[T], None]:
+        """``function``, with the first call in front."""
+
+        def call(argument: T) -> None:
+            if self._first is not None:
+                first, self._first = self._first, None
+                first()
+            function(argument)
+
+        return call
 
 
 @click.command(cls=Command)
@@ -74,9 +94,10 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> int:
 
     with Screen(quiet=json_, json=config.log_format == "json", level=config.log_level) as screen:
         words = f"recording {config.url} into {config.out}" + ("" if config.duration else " until Ctrl-C")
-        screen.log(LogLine(words, "start", url=config.url, out=str(config.out), version=__version__))
+        start = LogLine(words, "start", url=config.url, out=str(config.out), version=__version__)
+        begun = Once(lambda: screen.log(start))
         try:
-            summary = run.record(config, log=screen.log, on_status=screen.show)
+            summary = run.record(config, log=begun.before(screen.log), on_status=begun.before(screen.show))
         except KrakpotError as error:
             failure = Failure.of(error)
             if not screen.json or failure is None:
@@ -125,7 +146,7 @@ def top(where: str, every: float, *, once: bool, json_: bool) -> int:
     """
     from krakpot.cli import top as module
 
-    base = read(module.address, where, "WHERE")
+    base = values.read(module.address, where, "WHERE")
     token = os.environ.get("KRAKPOT_METRICS_TOKEN", "")
     if not once and not json_:
         module.watch(base, token, every)
@@ -154,7 +175,7 @@ def pairs(symbols: tuple[str, ...], exclude: str, lake: Path | None, url: str | 
     """
     from krakpot.cli import pairs as module
 
-    rows = module.pairs(symbols, read(values.words, exclude, "--exclude"), lake=lake, url=url)
+    rows = module.pairs(symbols, values.read(values.words, exclude, "--exclude"), lake=lake, url=url)
     if json_:
         print_json({"pairs": rows})
         return 0

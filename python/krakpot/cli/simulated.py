@@ -22,7 +22,6 @@ from krakpot.cli.command import (
     Value,
     json_option,
     print_json,
-    read,
 )
 from krakpot.errors import ConfigError
 
@@ -106,7 +105,7 @@ def exchange(
     if faults:
         _list_faults(json_=json_)
         return 0
-    found = {name: read(module.pause, text, "--" + name.replace("_", "-")) for name, text in pauses.items()}
+    found = {name: values.read(module.pause, text, "--" + name.replace("_", "-")) for name, text in pauses.items()}
     book, level3 = (
         module.Pace(*(found[f"{channel}_{what}"] for what in ("delay", "jitter", "conflate")))
         for channel in ("book", "level3")
@@ -117,7 +116,7 @@ def exchange(
         pairs=pairs,
         rate=rate,
         seed=seed,
-        speed=read(module.speed, speed, "--speed"),
+        speed=values.read(module.speed, speed, "--speed"),
         duration=duration,
         start=start,
         log=log,
@@ -190,11 +189,10 @@ def capacity(
 
     if plot is not None and not find_spec("matplotlib"):
         raise ConfigError("--plot needs matplotlib: pip install 'krakpot[plot]'")
-    if plot is not None and not plot.absolute().parent.is_dir():
-        raise ConfigError(f"--plot {plot}: there is no folder {plot.absolute().parent}")
+    if plot is not None and (plot.is_dir() or not plot.absolute().parent.is_dir()):
+        raise ConfigError(f"--plot {plot} cannot be written; name a file in a folder that exists")
     log: Callable[[str], None] = (lambda line: None) if json_ else lambda line: click.echo(line, err=True)
     loads = [Load(pairs, rate), *([Load(pairs, rate, level3)] if level3 else [])]
-    log(module.machine())
     reports = module.measure(loads, seconds=seconds, most=most, out=out, say=log)
     if plot is not None:
         module.draw(reports, plot)

@@ -162,7 +162,7 @@ class StateCollector:
         """Begin with no rows; ``depths`` has the levels that both channels have, by symbol."""
         self.session = session
         self.kind = kind
-        self.core = _core.States(session, channel=kind.channel, depths=depths)
+        self.core = _core.StateCollector(session, channel=kind.channel, depths=depths)
         self.last: int | None = None
         """Latest receive time of any row taken, ns."""
         self._ends: list[pl.DataFrame] = []
@@ -190,10 +190,7 @@ class StateCollector:
 
     def channel(self) -> Channel:
         """Return the states since the last call, and all sync spans so far."""
-        states, spans = (
-            pl.DataFrame(pa.record_batch(frame)).rename({"life": "span"})
-            for frame in (self.core.states(), self.core.lives())
-        )
+        states, spans = (pl.DataFrame(pa.record_batch(frame)) for frame in (self.core.states(), self.core.spans()))
         session = pl.lit(self.session).alias("session")
         if self._ends:
             # The ledger row of an end has its time; it names the symbol, or none if it ends all books.

@@ -184,12 +184,21 @@ def mark() -> str:
     return json.dumps({"format": FORMAT, "version": VERSION})
 
 
+NO_FOLDER = "a lake cannot be made here; choose a folder that you may write to"
+
+
 def open_lake(path: Path) -> None:
     """Make ``path`` a lake if it is none yet; refuse a format or version that this krakpot does not know."""
     marker = path / MARKER
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        if not marker.exists():
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:
+            # Some file systems have no folders but their own, as /proc.
+            raise NoLake(NO_FOLDER, path) from error
+        if marker.exists():
+            check_lake(path)
+        else:
             if any(child for child in path.iterdir() if not child.name.startswith((".", "_"))):
                 raise NoLake("this folder has other files in it; choose an empty or a new one for the lake", path)
             hidden = path / f".{MARKER}.{os.getpid()}"
@@ -197,7 +206,7 @@ def open_lake(path: Path) -> None:
             os.replace(hidden, marker)
         (path / JOURNALS).mkdir(exist_ok=True)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise NoLake("a lake cannot be made here; choose a folder that you may write to", path) from error
+        raise NoLake(NO_FOLDER, path) from error
     except OSError as error:
         raise storage_error(error, "write the lake", path) from error
     check_lake(path)
@@ -205,6 +214,8 @@ def open_lake(path: Path) -> None:
 
 def check_lake(path: Path) -> None:
     """Raise ``NoLake`` unless ``path`` is a lake that this krakpot can read."""
+    if path.is_file():
+        raise NoLake("this is a file; give the folder that `krakpot record --out` wrote", path)
     if not path.is_dir():
         raise NoLake("there is no such folder; give the folder that `krakpot record --out` wrote", path)
     try:

@@ -9,7 +9,6 @@ parallel, and only those are read that hold the times asked for.
 
 from __future__ import annotations
 
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, BookKind, Part, stamp
 from krakpot.lake.ledger import MARKS, book_ends
 from krakpot.lake.messages import MESSAGE_MAX, MessageReader
-from krakpot.values import Numbers
+from krakpot.values import Numbers, threads_of
 
 By = Literal["recv", "event"]
 """Which time counts: the receive time here, or the exchange's time."""
@@ -204,7 +203,7 @@ class BookSampler:
         segments = self._segments(times)
         found = [pl.DataFrame(pa.record_batch(core("", segments.head(0).select("ts")).frame(0)))]
         found += [segments.filter(pl.col("session").is_null()).select("ts", "reason")]
-        threads = threads or os.cpu_count() or 1
+        threads = threads_of(threads)
         # Twice as many pieces as threads: some are read, which Polars does in threads of its own, others are rebuilt.
         rebuilding = BoundedSemaphore(threads)
         with ThreadPoolExecutor(max_workers=2 * threads) as pool:

@@ -31,6 +31,7 @@ from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, CHANNELS, BookKind, Part, hold, idle
 from krakpot.lake.ledger import MARKS, REFUSALS, book_ends, detail
 from krakpot.lake.messages import MessageReader, PartReader
+from krakpot.values import threads_of
 
 PROBLEMS_MAX = 200
 """Sentences kept; further ones are counted."""
@@ -146,6 +147,7 @@ def verify(
     True
 
     """
+    count = threads_of(threads)
     folder = Folder(path)
     report = Report(folder.path, strict)
     # No part is moved or removed meanwhile: `krakpot compact` waits.
@@ -153,7 +155,7 @@ def verify(
         view = folder.look()
         at_work = _unsealed(view, report)
         _foreign(folder, report)
-        _verify(view, report, threads or os.cpu_count() or 1, progress)
+        _verify(view, report, count, progress)
     if not report.frames and not any(rows for table, rows in report.rows.items() if table != "ledger"):
         if view.unsettled or at_work:
             report.notes.append("nothing is sealed yet, so nothing was verified")

@@ -20,7 +20,7 @@ from typing import IO, Any
 import polars as pl
 import pyarrow as pa
 
-from krakpot import __version__, _core
+from krakpot import __version__, _core, values
 from krakpot.errors import ConfigError, words_of
 from krakpot.lake import journal, seal
 from krakpot.lake.format import at_work, open_lake
@@ -130,8 +130,8 @@ def journal_time(text: str) -> int:
 
 
 def ingest(
-    path: Path,
-    out: Path,
+    path: str | Path,
+    out: str | Path,
     *,
     precision: Mapping[str, tuple[int, int]] | None = None,
     depth: int | None = None,
@@ -143,6 +143,9 @@ def ingest(
     ``ConfigError`` if the file cannot be read, its times do not fit, or it is in the lake already; ``StorageError`` if
     the lake cannot be written. A line beyond 16 MiB is skipped, counted and written to the ledger.
     """
+    path, out = values.read(values.file, path, "path"), values.read(values.folder, out, "out")
+    precision = values.read(values.precision, precision or {}, "precision")
+    depth = depth if depth is None else values.read(values.number_of(values.DEPTHS), depth, "depth")
     times = times_beside(path)
     if times is not None and (count := sum(1 for _ in _lines(path))) != len(times):
         sentence = f"{path}: has {count} frames and {len(times)} receive times beside it"
@@ -154,7 +157,7 @@ def ingest(
     if session_id in Lake(out).sessions():
         sentence = f"{path}: is in the lake {out} already, as session {session_id}; nothing was added"
         raise ConfigError(sentence)
-    session = _core.Session(session_id, passive=True, precision=dict(precision or {}), depth=depth, frames=raw)
+    session = _core.Session(session_id, passive=True, precision=precision, depth=depth, frames=raw)
     writer = journal.Writer(out, session_id, interval=1e9)
     result = Result(path, session_id)
     try:

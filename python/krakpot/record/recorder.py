@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from krakpot import _core
+from krakpot import _core, values
 from krakpot.config import Config
 from krakpot.errors import ConfigError, ConnectionLost, FeedError
 from krakpot.lake import journal
@@ -84,6 +84,8 @@ class Recorder:
             When to connect again; by default as Kraken's limits require.
 
         """
+        if not isinstance(config, Config):
+            raise TypeError(f"Recorder takes a krakpot.Config, not {values.shown(config)}")
         self.config = config
         self.tls = tls
         self.backoff = Backoff() if backoff is None else backoff

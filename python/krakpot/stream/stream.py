@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self, TypeVar
 
+from krakpot import values
 from krakpot._core import Batch
 from krakpot.errors import ConfigError, SlowReader
 from krakpot.stream.events import ALWAYS, Callback, Event, SkippedEvent
@@ -174,6 +175,8 @@ class EventStream:
         if channel not in self.channels:
             sentence = f"this feed has no events of {channel!r}; it has {', '.join(self.channels)}"
             raise ValueError(sentence)
+        if not callable(callback):
+            raise TypeError(f"a callback is a function that takes the event, not {values.shown(callback)}")
         if inspect.iscoroutinefunction(callback):
             sentence = "a callback is a plain function; to await something use `async for event in feed`"
             raise TypeError(sentence)

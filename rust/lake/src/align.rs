@@ -1,26 +1,27 @@
-//! Two sequences of states of the same thing, seen by two ways: which state of the one is which of the other.
+//! Pairs the states of two sequences that saw the same thing by two ways.
 //!
-//! The answer is the longest chain of pairs that grows in both sequences, each pair of equal keys and within a window of
-//! time (Hunt and Szymanski's way to the longest common subsequence). Among chains of equal length it is the one whose
-//! differences of time lie nearest to what is usual at that place, in sum: a state that comes again and again is paired
-//! with the one that fits the lag of its neighbours. Work: R log n for R candidate pairs.
+//! The result is the longest chain of pairs that grows in both sequences; the states of a pair have equal keys and lie
+//! within a window of time (the algorithm of Hunt and Szymanski for the longest common subsequence). Of chains of equal
+//! length, the one whose differences of time are nearest to the usual difference at their place, in sum, is taken. So a
+//! state that occurs again and again is paired with the one that fits the lag of its neighbours. Work: R log n for R
+//! candidate pairs.
 
 use std::collections::HashMap;
 
-/// Unambiguous pairs, one after the other, whose median difference of time counts as usual at their place.
+/// Consecutive unambiguous pairs; the median of their differences of time is the usual difference at their place.
 const USUAL: usize = 256;
 
 /// A state of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
-    /// What the state belongs to (a symbol): only states of the same group are paired. Groups ascend in a sequence.
+    /// What the state belongs to (a symbol). Only states of the same group are paired. A sequence is sorted by group.
     pub group: u32,
-    /// Its name: equal states have equal keys.
+    /// Equal states have equal keys.
     pub key: u64,
-    /// When it was first seen, ns. Where a clock steps back, the latest time so far stands in.
+    /// When it was first seen, ns. If a clock steps back, the latest time so far is used instead.
     pub time: i64,
-    /// Whether it begins a life, so that it was first seen later than it came about: it may be paired with the state that
-    /// the other sequence was in, however long before the window that one was seen.
+    /// Whether it begins a span, so that it may be older than the time at which it was first seen. It may be paired with
+    /// the state that the other sequence was in before the window.
     pub first: bool,
 }
 
@@ -33,7 +34,7 @@ pub struct Window {
     pub nearest: usize,
 }
 
-/// The longest chain of pairs (place in `left`, place in `right`); see the module's page.
+/// The longest chain of pairs: place in `left`, place in `right`.
 ///
 /// # Panics
 /// If a sequence has 2^32 states.
@@ -58,12 +59,12 @@ fn number(place: usize) -> u32 {
     u32::try_from(place).expect("fewer than 2^32 states")
 }
 
-/// A chain that ends with some pair: the longer, the better; then the less its differences of time differ from the usual.
+/// A chain that ends with some pair. The longer, the better; then the nearer its differences of time to the usual ones.
 #[derive(Debug, Clone, Copy, Default)]
 struct Chain {
     length: u32,
     cost: u64,
-    /// Its last pair, in the list of all pairs that were put at the end of a chain.
+    /// Its last pair, as a place in the list of all pairs that ended a chain.
     last: u32,
 }
 
@@ -73,7 +74,7 @@ impl Chain {
     }
 }
 
-/// The best chain that ends before some place of the right sequence (a Fenwick tree of maxima).
+/// The best chain that ends before a place of the right sequence (a Fenwick tree of maxima).
 struct Best(Vec<Chain>);
 
 impl Best {
@@ -106,10 +107,10 @@ struct Group<'a> {
     window: Window,
     left_times: Vec<i64>,
     right_times: Vec<i64>,
-    /// Places of the right sequence, those of a key together and ascending; and where each key's are.
+    /// Places of the right sequence, sorted by key, then by place; and where those of each key are.
     places: Vec<u32>,
     keys: HashMap<u64, (u32, u32)>,
-    /// (left, right): what a right state that begins a life was, on the left, before the window; ascending.
+    /// (left, right): for right states that begin a span, the state of the left sequence before the window. Sorted.
     before_first: Vec<(u32, u32)>,
 }
 
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_nothing_beyond_the_window_but_what_a_life_begins_with() {
+    fn pairs_beyond_the_window_only_what_begins_a_span() {
         let mut left = states("a", MS, 500 * MS);
         let right = states("ab", 400 * MS, 0);
         assert!(align(&left, &right, window(10)).is_empty());

@@ -182,7 +182,7 @@ impl<B: Levels + FromRows> StateCollector<B> {
         let states = std::mem::take(&mut self.history.states);
         frame(vec![
             ("symbol", self.history.names(states.symbol.into_iter())),
-            ("life", Arc::new(UInt32Array::from(states.span))),
+            ("span", Arc::new(UInt32Array::from(states.span))),
             ("message", Arc::new(UInt64Array::from(states.message))),
             ("ts_recv", times(states.ts_recv.into_iter().map(Some).collect())),
             ("ts_event", times(states.ts_event)),
@@ -210,7 +210,7 @@ impl<B: Levels + FromRows> StateCollector<B> {
         let ends = spans.iter().map(|span| span.end.as_ref().map(|end| end.0));
         frame(vec![
             ("symbol", self.history.names(spans.iter().map(|span| span.symbol))),
-            ("life", Arc::new(UInt32Array::from_iter_values(0..count(spans.len())))),
+            ("span", Arc::new(UInt32Array::from_iter_values(0..count(spans.len())))),
             ("message_from", Arc::new(UInt64Array::from_iter_values(spans.iter().map(|span| span.message_from)))),
             ("ts_from", times(spans.iter().map(|span| Some(span.ts_from)).collect())),
             ("message_to", Arc::new(ends.collect::<UInt64Array>())),

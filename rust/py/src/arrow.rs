@@ -14,7 +14,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
-use crate::error::value_error;
+use crate::error::{fault, value_error};
 
 /// Schema and array.
 type Capsules<'py> = (Bound<'py, PyCapsule>, Bound<'py, PyCapsule>);
@@ -35,7 +35,7 @@ impl Schema {
 }
 
 fn schema_capsule<'py>(py: Python<'py>, schema: &SchemaRef) -> PyResult<Bound<'py, PyCapsule>> {
-    let schema = FFI_ArrowSchema::try_from(schema.as_ref()).map_err(|error| value_error(error.to_string()))?;
+    let schema = FFI_ArrowSchema::try_from(schema.as_ref()).map_err(fault)?;
     // The capsule owns the structure; its `Drop` calls `release` unless a consumer has moved it out.
     PyCapsule::new_with_value(py, schema, SCHEMA)
 }

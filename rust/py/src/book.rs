@@ -9,7 +9,7 @@ use krakpot_core::wire::message::Side;
 use pyo3::prelude::*;
 
 use crate::arrow::Frame;
-use crate::error::value_error;
+use crate::error::fault;
 
 /// A copy of one level-2 book, as the session held it when asked.
 #[pyclass(frozen, module = "krakpot._core")]
@@ -97,6 +97,6 @@ impl Book {
                 ("qty", Arc::new(decimals(qtys)?)),
             ])
         };
-        columns().map(Frame).map_err(|error| value_error(error.to_string()))
+        columns().map(Frame).map_err(fault)
     }
 }

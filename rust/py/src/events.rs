@@ -23,7 +23,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyString;
 
-use crate::error::value_error;
+use crate::error::{fault, poisoned, value_error};
 use crate::numbers::{Numbers, decimal};
 use crate::session::Session;
 
@@ -432,14 +432,14 @@ impl Events {
             ledger |= table == Table::Ledger;
             // The ledger says why a book is not what its checksum says.
             if self.tables[table as usize] || (table == Table::Ledger && self.tables[Table::Book as usize]) {
-                let rows = batch(&id, rows).map_err(|error| value_error(error.to_string()))?;
+                let rows = batch(&id, rows).map_err(fault)?;
                 tables.push((table, Columns(Arc::new(rows))));
             }
         }
         let mut changed = Vec::new();
         // Nothing changes but the ledger tells, or time passes.
         if self.subscriptions && (ledger || frames.is_empty()) {
-            let mut known = self.known.lock().map_err(|_| value_error("an earlier call failed".into()))?;
+            let mut known = self.known.lock().map_err(|_| poisoned())?;
             for (channel, symbol, state, reason) in session.subscriptions() {
                 let told = match known.get_mut(symbol) {
                     Some(told) => told,

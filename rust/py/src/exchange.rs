@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::error::value_error;
+use crate::error::{poisoned, value_error};
 
 /// The built-in exchange: requests in, blocks of WebSocket frames out; time moves when it is told to.
 // A mutex, since several threads may hold the object; each call takes it whole.
@@ -24,9 +24,8 @@ impl Exchange {
     ) -> PyResult<T> {
         py.detach(|| match self.0.lock() {
             Ok(mut exchange) => Ok(call(&mut exchange)),
-            Err(_) => Err("an earlier call failed".to_owned()),
+            Err(_) => Err(poisoned()),
         })
-        .map_err(value_error)
     }
 }
 

@@ -3,6 +3,7 @@
 mod error;
 mod numbers;
 mod arrow;
+mod frame;
 mod book;
 mod orders;
 mod session;
@@ -38,13 +39,15 @@ mod _core {
     #[pymodule_export]
     use crate::exchange::Exchange;
     #[pymodule_export]
+    use crate::frame::check_frame;
+    #[pymodule_export]
     use crate::orders::Orders;
     #[pymodule_export]
     use crate::sample::BookSampler;
     #[pymodule_export]
     use crate::session::{Budget, Session};
     #[pymodule_export]
-    use crate::states::States;
+    use crate::states::StateCollector;
     #[pymodule_export]
     use crate::verifier::Verifier;
 

@@ -6,14 +6,13 @@ use krakpot_core::book::level3::{self, Orders as OrderBook};
 use krakpot_core::book::modify_rule::ModifyRule;
 use krakpot_core::book::synced::{BookMeta, Outcome, Synced};
 use krakpot_core::decimal::Decimal;
-use krakpot_core::error::Error;
 use krakpot_core::limits;
 use krakpot_core::wire::message::{Kind, OrderEntry, OrderEvent, OrderId, Side};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyDict;
 
-use crate::error::value_error;
+use crate::error::{core_error, poisoned, value_error};
 
 /// Side, event, order id, price, quantity, time.
 type Given = (PyBackedStr, Option<PyBackedStr>, PyBackedStr, PyBackedStr, PyBackedStr, i64);
@@ -35,22 +34,11 @@ fn side(word: &str) -> PyResult<Side> {
         .ok_or_else(|| value_error(format!("no side {word:?}; sides: bid, ask")))
 }
 
-fn sentence(error: &Error) -> String {
-    match error {
-        Error::Decimal { text, scale, .. } => format!("{text} cannot be held with {scale} decimals"),
-        error => error.to_string(),
-    }
-}
-
-fn refused(error: &Error) -> PyErr {
-    value_error(sentence(error))
-}
-
 fn decimal(text: &str) -> PyResult<Decimal> {
     Decimal::parse(text.as_bytes()).ok_or_else(|| value_error(format!("{text:?} is no number")))
 }
 
-fn entry(given: &Given) -> PyResult<OrderEntry<'_>> {
+fn entry<'a>(py: Python<'_>, given: &'a Given) -> PyResult<OrderEntry<'a>> {
     let (of_side, event, id, price, qty, timestamp) = given;
     let event = match event {
         None => OrderEvent::Add,
@@ -60,7 +48,7 @@ fn entry(given: &Given) -> PyResult<OrderEntry<'_>> {
     Ok(OrderEntry {
         side: side(of_side)?,
         event,
-        id: OrderId::new(id).map_err(|error| refused(&error))?,
+        id: OrderId::new(id).map_err(|error| core_error(py, &error))?,
         price: decimal(price)?,
         qty: decimal(qty)?,
         timestamp: *timestamp,
@@ -78,7 +66,7 @@ impl Orders {
     }
 
     fn lock(&self) -> PyResult<MutexGuard<'_, (Synced<OrderBook>, Vec<u8>)>> {
-        self.state.lock().map_err(|_| value_error("an earlier call failed".into()))
+        self.state.lock().map_err(|_| poisoned())
     }
 
     fn apply<'py>(
@@ -88,15 +76,16 @@ impl Orders {
         given: &[Given],
         checksum: Option<u32>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let entries = given.iter().map(entry).collect::<PyResult<Vec<_>>>()?;
+        let entries = given.iter().map(|given| entry(py, given)).collect::<PyResult<Vec<_>>>()?;
         let (outcome, found) = py.detach(|| {
             let (synced, buffer) = &mut *self.lock()?;
             let outcome = synced.apply(&BookMeta { kind, checksum, ..self.meta }, &entries, buffer);
             let found = synced
                 .book_mut()
                 .map(|book| (book.checksum(buffer), book.checksum_level2(buffer), book.detected_rule()));
-            Ok::<_, PyErr>((outcome.map_err(|error| refused(&error))?, found))
+            Ok::<_, PyErr>((outcome, found))
         })?;
+        let outcome = outcome.map_err(|error| core_error(py, &error))?;
         let result = PyDict::new(py);
         let (word, computed) = match outcome {
             Outcome::Ok => ("ok", None),

@@ -1,4 +1,4 @@
-//! What `Verifier`, `States` and `BookSampler` share: they rebuild the books of either channel from rows.
+//! What `Verifier`, `StateCollector` and `BookSampler` share: they rebuild the books of either channel from rows.
 
 use std::sync::Mutex;
 

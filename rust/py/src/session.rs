@@ -15,7 +15,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::arrow::Batch;
 use crate::book::Book;
-use crate::error::value_error;
+use crate::error::{fault, poisoned, value_error};
 use crate::numbers::Numbers;
 use crate::orders::Orders;
 
@@ -43,7 +43,7 @@ pub struct Session(Mutex<session::Session>);
 impl Session {
     /// The session; an error, if an earlier call failed.
     pub fn lock(&self) -> PyResult<MutexGuard<'_, session::Session>> {
-        self.0.lock().map_err(|_| value_error("an earlier call failed".into()))
+        self.0.lock().map_err(|_| poisoned())
     }
 
     /// Precisions, best bid and best ask of a live book. Python's objects are made of them when the lock is gone: to
@@ -220,7 +220,7 @@ impl Session {
             None => self.lock()?.requests(now),
             Some(budget) => {
                 let shared = &budget.get().0;
-                let mut budget = shared.lock().map_err(|_| value_error("an earlier call failed".into()))?;
+                let mut budget = shared.lock().map_err(|_| poisoned())?;
                 self.lock()?.requests_within(now, &mut budget)
             }
         };
@@ -317,7 +317,7 @@ impl Session {
         let dict = PyDict::new(py);
         for rows in tables {
             let table = rows.table;
-            let batch = batch(&id, rows).map_err(|error| value_error(error.to_string()))?;
+            let batch = batch(&id, rows).map_err(fault)?;
             dict.set_item(table.name(), Batch::new(table, batch))?;
         }
         Ok(dict)

@@ -1,10 +1,10 @@
-//! `States`: the states that the books of a lake went through.
+//! `StateCollector`: the states that the books of a lake went through.
 
 use std::collections::HashMap;
 
 use krakpot_core::book::level2::Book;
 use krakpot_core::book::level3::Orders;
-use krakpot_lake::states::StateCollector;
+use krakpot_lake::states;
 use pyo3::prelude::*;
 
 use crate::arrow::Frame;
@@ -12,14 +12,14 @@ use crate::rebuild::{Kind, Rebuilder, of_either};
 
 /// Collects the states of one channel in one session.
 #[pyclass(frozen, module = "krakpot._core")]
-pub struct States(Rebuilder<Kind<StateCollector<Book>, StateCollector<Orders>>>);
+pub struct StateCollector(Rebuilder<Kind<states::StateCollector<Book>, states::StateCollector<Orders>>>);
 
 #[pymethods]
-impl States {
+impl StateCollector {
     #[new]
     #[pyo3(signature = (session, *, channel, depths))]
     fn new(session: &str, channel: &str, depths: HashMap<String, u16>) -> PyResult<Self> {
-        let (book, level3) = (StateCollector::new, StateCollector::new);
+        let (book, level3) = (states::StateCollector::new, states::StateCollector::new);
         Rebuilder::new(channel, depths, |depths| book(session, depths), |depths| level3(session, depths)).map(Self)
     }
 
@@ -39,7 +39,7 @@ impl States {
         self.0.with(py, |kind| of_either!(kind, states => states.states())).map(Frame)
     }
 
-    fn lives(&self, py: Python<'_>) -> PyResult<Frame> {
+    fn spans(&self, py: Python<'_>) -> PyResult<Frame> {
         self.0.with(py, |kind| of_either!(kind, states => states.spans())).map(Frame)
     }
 }

@@ -1,4 +1,4 @@
-"""States and their pairing as Python sees them: lives that end in between, and what is said to wrong arguments."""
+"""States and their pairing as Python sees them: spans that end in between, and what is said to wrong arguments."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_states_are_the_messages_that_changed_a_book(book: pl.DataFrame) -> None
     """A state for every message after which the book is another one, with the checksum that the exchange sent, its
     times, and its number of entries; the same in one go and in pieces.
     """
-    states = _core.States("a session", channel="book", depths={"BTC/USD": 10})
+    states = _core.StateCollector("a session", channel="book", depths={"BTC/USD": 10})
     states.messages(book)
     found = frame(states.states())
     sent = book.group_by("symbol", "message", maintain_order=True).agg(
@@ -49,23 +49,23 @@ def test_states_are_the_messages_that_changed_a_book(book: pl.DataFrame) -> None
     same = found.filter(pl.col("symbol") == "BTC/USD").select(pl.struct("checksum", "full"))
     assert (same.to_series() != same.to_series().shift(1)).all(), "consecutive ones differ"
     assert frame(states.states()).is_empty(), "each is told once"
-    pieces = _core.States("a session", channel="book", depths={"BTC/USD": 10})
+    pieces = _core.StateCollector("a session", channel="book", depths={"BTC/USD": 10})
     half = book["message"].sort()[book.height // 2]
     for part in (book.filter(pl.col("message") <= half), book.filter(pl.col("message") > half)):
         pieces.messages(part)
     assert frame(pieces.states()).sort("symbol", "message").equals(found.sort("symbol", "message"))
-    lives = frame(states.lives())
-    assert lives.select("symbol", "life", "message_to", "ts_to", "reason").rows() == [
+    spans = frame(states.spans())
+    assert spans.select("symbol", "span", "message_to", "ts_to", "reason").rows() == [
         ("BTC/USD", 0, None, None, None),
         ("ETH/USD", 1, None, None, None),
     ]
 
 
-def test_ends_between_messages_end_lives(book: pl.DataFrame) -> None:
+def test_ends_between_messages_end_spans(book: pl.DataFrame) -> None:
     """An end of one symbol, then one of all, told after rows: what follows without a snapshot is no state."""
     numbers = book.filter(pl.col("symbol") == "BTC/USD")["message"].unique().sort()
     first, second = int(numbers[len(numbers) // 3]), int(numbers[2 * len(numbers) // 3])
-    states = _core.States("a session", channel="book", depths={})
+    states = _core.StateCollector("a session", channel="book", depths={})
     states.messages(book.filter(pl.col("message") <= first))
     states.ends(pl.DataFrame([("BTC/USD", first, "unsubscribed")], schema=ENDS, orient="row"))
     states.messages(book.filter(pl.col("message").is_between(first + 1, second)))
@@ -73,12 +73,12 @@ def test_ends_between_messages_end_lives(book: pl.DataFrame) -> None:
     states.messages(book.filter(pl.col("message") > second))
     last = dict(frame(states.states()).group_by("symbol").agg(pl.col("message").max()).iter_rows())
     assert last["BTC/USD"] <= first < last["ETH/USD"] <= second
-    lives = frame(states.lives()).select("symbol", "message_to", "reason").rows()
-    assert lives == [("BTC/USD", first, "unsubscribed"), ("ETH/USD", second, "disconnect")]
+    spans = frame(states.spans()).select("symbol", "message_to", "reason").rows()
+    assert spans == [("BTC/USD", first, "unsubscribed"), ("ETH/USD", second, "disconnect")]
 
 
 def test_a_wrong_message_ends_a_life_at_its_time(tmp_path: Path) -> None:
-    """The message that failed has the time of the end; a snapshot begins the next life."""
+    """The message that failed has the time of the end; a snapshot begins the next span."""
     one = frames.Book("BTC/USD")
     timed = [
         (frames.START, one.snapshot([("10.0", "1")], [("11.0", "1")])),
@@ -88,19 +88,19 @@ def test_a_wrong_message_ends_a_life_at_its_time(tmp_path: Path) -> None:
         (frames.START + 4, one.snapshot([("10.0", "1")], [("11.0", "1")])),
     ]
     lakes.make(tmp_path, timed, precision={"BTC/USD": (1, 8)})
-    states = _core.States("a session", channel="book", depths={})
+    states = _core.StateCollector("a session", channel="book", depths={})
     states.messages(lakes.rows(tmp_path, "book"))
-    lives = frame(states.lives()).with_columns(pl.col("ts_from", "ts_to").dt.epoch("ns") - frames.START)
-    assert lives.select("message_from", "ts_from", "message_to", "ts_to", "reason").rows() == [
+    spans = frame(states.spans()).with_columns(pl.col("ts_from", "ts_to").dt.epoch("ns") - frames.START)
+    assert spans.select("message_from", "ts_from", "message_to", "ts_to", "reason").rows() == [
         (0, 0, 2, 2, "mismatch"),
         (4, 4, None, None, None),
     ]
-    assert frame(states.states())["life"].to_list() == [0, 0, 1]
+    assert frame(states.states())["span"].to_list() == [0, 0, 1]
 
 
-def states() -> _core.States:
+def states() -> _core.StateCollector:
     """Of a session without rows."""
-    return _core.States("a session", channel="book", depths={})
+    return _core.StateCollector("a session", channel="book", depths={})
 
 
 def align(change: Callable[[pl.DataFrame], pl.DataFrame], **options: Any) -> _core.Frame:
@@ -112,8 +112,8 @@ def align(change: Callable[[pl.DataFrame], pl.DataFrame], **options: Any) -> _co
 @pytest.mark.parametrize(
     ("call", "error", "sentence"),
     [
-        (lambda: _core.States("s", channel="trade", depths={}), ValueError, 'channel "trade" has no books'),
-        (lambda: _core.States("s", channel="book", depths={"A": -1}), OverflowError, None),
+        (lambda: _core.StateCollector("s", channel="trade", depths={}), ValueError, 'channel "trade" has no books'),
+        (lambda: _core.StateCollector("s", channel="book", depths={"A": -1}), OverflowError, None),
         (lambda: states().messages(pl.DataFrame({"a": [1]})), ValueError, "the rows have no column ts_recv"),
         (lambda: states().ends([1]), TypeError, "__arrow_c_stream__"),
         (lambda: align(lambda f: f.drop("key")), ValueError, "the states have no column key"),

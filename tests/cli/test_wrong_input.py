@@ -1,0 +1,404 @@
+"""What a user can type wrong: one plain sentence with cause and cure, the exit code, nothing written, no traceback.
+
+Each command line is tried twice: as a person types it, and with ``--json``, which gives the same sentence as an object.
+Calls of the API get a sentence of krakpot, or Python's own for a value of a wrong type.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import lakes
+from krakpot import Config, Feed, Lake, Recorder, ingest, values, verify
+from krakpot.cli.main import main
+from krakpot.compare.compare import compare
+from krakpot.errors import KrakpotError
+from krakpot.lake.compact import compact
+
+BIG = "9" * 400
+TOML = {
+    "typo": "depht = 10", "depth": "depth = 11", "channels": 'channels = ["books"]', "half": "depth = ",
+    "pairs": '[channel_symbols]\nx = ["*"]', "nul": 'out = "a\\u0000b"', "nested": "[record]\ndepth = 10",
+    "list": "symbols = [1]", "metrics": 'metrics = "0.0.0.0:9100"', "flag": 'raw = "perhaps"',
+    "date": "for = 2026-08-02",
+}  # fmt: skip
+KEY_FILE = 'api_key = "key"\napi_secret = "c2VjcmV0"\n'
+
+# Variables, command line, exit code, a part of the sentence.
+COMMANDS: list[tuple[str, int, str]] = [
+    # The command line itself.
+    ("nonsense", 2, "no such command 'nonsense'; see `krakpot --help`"),
+    ("verfy lake", 2, "did you mean 'verify'?"),
+    ("''", 2, "no such command ''"),
+    ("--nonsense", 2, "no such option '--nonsense'"),
+    ("record extra", 2, "unexpected extra argument (extra); see `krakpot record --help`"),
+    ("record --dept 10", 2, "'--depth'"),
+    ("record --depth", 2, "option '--depth' requires an argument; see `krakpot record --help`"),
+    ("verify", 2, "missing argument 'LAKE'; see `krakpot verify --help`"),
+    ("verify lake extra", 2, "unexpected extra argument (extra)"),
+    ("verify --fast lake", 2, "no such option '--fast'"),
+    ("ingest", 2, "missing argument 'FRAMES...'"),
+    ("book lake", 2, "missing option '--symbol'"),
+    ("book lake --symbol BTC/USD", 2, "missing option '--at'"),
+    ("recover", 2, "missing argument 'LAKE'"),
+    # Lakes that are none.
+    ("verify none", 2, "there is no such folder; give the folder that `krakpot record --out` wrote: none"),
+    ("verify file", 2, "this is a file; give the folder that `krakpot record --out` wrote: file"),
+    ("verify ''", 2, "LAKE: '' is not allowed; allowed is the name of a folder"),
+    ("verify 'a<NUL>b'", 2, r"LAKE: 'a\x00b' is not allowed"),
+    ("verify ~nobody-here/lake", 2, "LAKE: '~nobody-here/lake' is not allowed"),
+    ("verify folder", 2, "this folder is not a lake: it has no _lake.json"),
+    ("verify newer", 2, "the lake has version 9, this krakpot reads up to 1; install a newer one: newer"),
+    ("verify foreign", 2, "_lake.json does not name the format 'krakpot lake'"),
+    ("verify broken", 2, "_lake.json cannot be read"),
+    ("recover none", 2, "there is no such folder"),
+    ("recover newer", 2, "the lake has version 9"),
+    ("coverage folder", 2, "this folder is not a lake"),
+    ("compact file", 2, "this is a file"),
+    ("compare none", 2, "there is no such folder"),
+    ("book none --symbol BTC/USD --at 2026-08-02", 2, "there is no such folder"),
+    ("pairs --lake none", 2, "there is no such folder"),
+    ("pairs --lake ''", 2, "--lake: '' is not allowed"),
+    # verify, recover, compact.
+    ("verify lake --threads 0", 2, "--threads: '0' is not allowed; allowed is a whole number from 1 to 256"),
+    ("verify lake --threads many", 2, "--threads: 'many' is not allowed"),
+    (f"verify lake --threads {BIG}", 2, "999… is not allowed; allowed is a whole number"),
+    ("compact lake --dates august", 2, "--dates: 'august' is not allowed; allowed is dates as 2026-08-01"),
+    ("compact lake --dates 2026-08-31..2026-08-01", 2, "--dates: '2026-08-31..2026-08-01' is not allowed"),
+    ("compact lake --dates 2026-02-30", 2, "--dates: '2026-02-30' is not allowed"),
+    ("compact lake --dates ''", 2, "--dates: '' is not allowed"),
+    ("compact lake --grace never", 2, "--grace: 'never' is not allowed; allowed is a duration as 30s"),
+    ("compact lake --grace -1s", 2, "--grace: '-1s' is not allowed"),
+    # ingest.
+    ("ingest none.jsonl", 2, "none.jsonl: there is no such file"),
+    ("ingest folder", 2, "folder: cannot be read: Is a directory"),
+    ("ingest ''", 2, "FRAMES: '' is not allowed; allowed is the name of a file"),
+    ("ingest packed.jsonl.zst", 2, "packed.jsonl.zst: cannot be read"),
+    ("ingest good.jsonl --out lake", 2, "is in the lake lake already"),
+    ("ingest good.jsonl --out file", 2, "a lake cannot be made here; choose a folder that you may write to: file"),
+    ("ingest good.jsonl --out file/below", 2, "a lake cannot be made here"),
+    ("ingest good.jsonl --out /proc/x", 2, "a lake cannot be made here"),
+    ("ingest good.jsonl --out others", 2, "this folder has other files in it; choose an empty or a new one"),
+    ("ingest good.jsonl --out newer", 2, "the lake has version 9"),
+    ("ingest good.jsonl --out ''", 2, "--out: '' is not allowed"),
+    ("ingest good.jsonl --depth 7", 2, "--depth: '7' is not allowed; allowed is one of 10, 25, 100, 500, 1000"),
+    (f"ingest good.jsonl --depth {BIG}", 2, "999… is not allowed; allowed is one of 10"),
+    ("ingest good.jsonl --precision BTC", 2, "--precision: 'BTC' is not allowed; allowed is SYMBOL=PRICE,QTY"),
+    ("ingest good.jsonl --precision BTC/USD=99,1", 2, "with decimals from 0 to 10, as BTC/USD=1,8"),
+    ("ingest good.jsonl --precision ''", 2, "--precision: '' is not allowed"),
+    # Symbols and times.
+    ("coverage lake --symbol btc/usd", 2, "the lake has no symbol 'btc/usd'; did you mean BTC/USD?"),
+    ("coverage lake --symbol XBT/USD", 2, "did you mean BTC/USD?"),
+    ("coverage lake --symbol ''", 2, "the lake has no symbol ''"),
+    ("book lake --symbol btc/usd --at 2026-08-02", 2, "did you mean BTC/USD?"),
+    ("book lake --symbol BTC/USD --at garbage", 2, "--at: 'garbage' is not a time; write for example 2026-11-22"),
+    ("book lake --symbol BTC/USD --at ''", 2, "--at: '' is not a time"),
+    ("book lake --symbol BTC/USD --at 2026-13-45", 2, "--at: '2026-13-45' is not a time"),
+    ("book lake --symbol BTC/USD --at 2026-08-02T03:36:00.1234567891", 2, "is not a time"),
+    ("book lake --symbol BTC/USD --at 9999-01-01", 2, "--at: '9999-01-01' is out of range; times from 1678 to 2261"),
+    ("book lake --symbol BTC/USD --at 2026-08-02 --depth 0", 2, "--depth: '0' is not allowed"),
+    ("book lake --symbol BTC/USD --at 2026-08-02 --depth ten", 2, "--depth: 'ten' is not allowed"),
+    ("book lake --symbol BTC/USD --at 2026-08-02 --by clock", 2, "'clock' is not allowed; allowed is one of recv"),
+    ("book lake --symbol BTC/USD --at 2026-08-02 --channel trade", 2, "allowed is one of book, level3"),
+    # compare.
+    ("compare lake", 2, "the lake has no level3; record both"),
+    ("compare lake --window much", 2, "--window: 'much' is not allowed"),
+    ("compare lake --window 0", 2, "allowed is a duration above zero"),
+    ("compare lake --from yesterday", 2, "--from: 'yesterday' is not a time"),
+    ("compare lake --to tomorrow", 2, "--to: 'tomorrow' is not a time"),
+    ("compare lake --from 2026-08-03 --to 2026-08-02", 2, "--from must be before --to"),
+    ("compare lake --live --from 2026-08-02", 2, "leave --from and --to out"),
+    ("compare lake --live", 2, "no recorder writes into this lake"),
+    ("compare lake --live --span x", 2, "--span: 'x' is not allowed"),
+    ("compare lake --live --for x", 2, "--for: 'x' is not allowed"),
+    # pairs, top.
+    ("pairs --lake lake --symbols btc/usd", 2, "'btc/usd' matches none of the 2 pairs; did you mean BTC/USD?"),
+    ("pairs --lake lake --symbols ''", 2, "--symbols: '' is not allowed; allowed is one or more patterns"),
+    ("pairs --url http://x", 2, "--url: 'http://x' is not allowed; allowed is a wss:// address"),
+    ("pairs --url wss://me:secret@host/v2", 2, "--url: 'wss://…@host/v2' is not allowed"),
+    ("KRAKPOT_NONSENSE=1 pairs", 2, "environment: unknown variable 'KRAKPOT_NONSENSE'"),
+    ("top 0", 2, "WHERE: '0' is not allowed; allowed is a port of this machine from 1 to 65535"),
+    ("top lake", 2, "WHERE: 'lake' is not allowed"),
+    ("top http://recorder.example:9100", 2, "allowed is a port of this machine"),
+    ("top 9 --once", 1, "no metrics: Connection refused; does `krakpot record --metrics` run there?"),
+    ("top --every 0", 2, "--every: '0' is not allowed"),
+    # exchange.
+    ("exchange --port 80808", 2, "--port: '80808' is not allowed; allowed is a whole number from 0 to 65535"),
+    ("exchange --port -1", 2, "--port: '-1' is not allowed"),
+    ("exchange --port http", 2, "--port: 'http' is not allowed"),
+    ("exchange --rest-port 80808", 2, "--rest-port: '80808' is not allowed"),
+    ("exchange --pairs 1501", 2, "--pairs: '1501' is not allowed; allowed is a whole number from 1 to 1500"),
+    ("exchange --rate 0", 2, "--rate: '0' is not allowed"),
+    ("exchange --rate nan", 2, "--rate: 'nan' is not allowed"),
+    (f"exchange --rate {BIG}", 2, "is not allowed; allowed is a number from 1 to 10,000,000"),
+    ("exchange --seed -1", 2, "--seed: '-1' is not allowed"),
+    ("exchange --seed 99999999999999999999999", 2, "--seed: '99999999999999999999999' is not allowed"),
+    ("exchange --speed fast", 2, "--speed: 'fast' is not allowed; allowed is a number above 0"),
+    ("exchange --start yesterday", 2, "--start: 'yesterday' is not a time; write for example"),
+    ("exchange --start 1600-01-01", 2, "--start: '1600-01-01' is out of range"),
+    ("exchange --for -1s", 2, "--for: '-1s' is not allowed"),
+    ("exchange --log folder", 2, "--log folder"),
+    ("exchange --log none/x", 2, "--log none/x"),
+    ("exchange --log ''", 2, "--log: '' is not allowed"),
+    ("exchange --book-delay 5", 2, "--book-delay: '5' is not allowed; allowed is a time as 5ms"),
+    ("exchange --level3-jitter 2h", 2, "--level3-jitter: '2h' is not allowed"),
+    ("exchange --api-key x", 2, "--api-secret"),
+    ("KRAKPOT_API_KEY=x exchange", 2, "--api-secret"),
+    ("KRAKPOT_API_SECRET=c2VjcmV0 exchange", 2, "--api-key"),
+    ("exchange --api-key x --api-secret 'not base64'", 2, "base64"),
+    ("exchange --fault nonsense=1", 2, "no fault 'nonsense'; the faults are"),
+    ("exchange --fault drop=2", 2, "drop=2: allowed is a chance from 0 to 1"),
+    ("exchange --host 300.1.1.1", 2, "300.1.1.1"),
+    ("exchange --host 'no such host'", 2, "--host: 'no such host' is not allowed"),
+    # demo, capacity.
+    ("demo --out /proc/demo", 2, "--out /proc/demo: cannot be made"),
+    ("demo --out others", 2, "--out others: already exists and is not the folder of an earlier demo"),
+    ("demo --out file", 2, "--out file: already exists"),
+    ("demo --out file/below", 2, "--out file/below: cannot be made (not a directory)"),
+    ("demo --for soon", 2, "--for: 'soon' is not allowed"),
+    ("demo --pairs 0", 2, "--pairs: '0' is not allowed"),
+    ("demo --seed x", 2, "--seed: 'x' is not allowed"),
+    ("capacity --seconds 0", 2, "--seconds: '0' is not allowed; allowed is a number from 1 to 86,400"),
+    ("capacity --most -1", 2, "--most: '-1' is not allowed"),
+    ("capacity --level3 25", 2, "--level3: '25' is not allowed; allowed is one of 10, 100, 1000"),
+    ("capacity --plot none/x.svg", 2, "--plot none/x.svg cannot be written; name a file in a folder that exists"),
+    ("capacity --plot folder", 2, "--plot folder cannot be written"),
+    ("capacity --out file", 2, "--out file: cannot be made (file exists)"),
+    ("capacity --out /proc/x", 2, "--out /proc/x: cannot be made"),
+    # record: options.
+    ("record --depth 11", 2, "--depth: '11' is not allowed; allowed is one of 10, 25, 100, 500, 1000"),
+    ("record --depth ''", 2, "--depth: '' is not allowed"),
+    ("record --interval 7", 2, "--interval: '7' is not allowed; allowed is one of 1, 5, 15"),
+    ("record --channels books", 2, "--channels: 'books' is not allowed; allowed is one or more of book, trade"),
+    ("record --channels ''", 2, "--channels: '' is not allowed"),
+    ("record --channels book,level3", 2, "set KRAKPOT_API_KEY and KRAKPOT_API_SECRET"),
+    ("record --channel-symbols level3", 2, "--channel-symbols: 'level3' is not allowed; allowed is CHANNEL=PATTERNS"),
+    ("record --channel-symbols ohlc=BTC/USD", 2, "channel_symbols: ohlc is not recorded; add it to channels"),
+    ("record --for soon", 2, "--for: 'soon' is not allowed; allowed is a duration as 30s, 10m, 1h, 2d or 1h30m"),
+    ("record --for -5s", 2, "--for: '-5s' is not allowed"),
+    ("record --for 0", 2, "allowed is a duration above zero"),
+    (f"record --for {BIG}", 2, "allowed is a duration above zero, up to 36500d"),
+    ("record --symbols ,", 2, "--symbols: ',' is not allowed; allowed is one or more patterns"),
+    ("record --precision BTC", 2, "--precision: 'BTC' is not allowed; allowed is SYMBOL=PRICE,QTY"),
+    ("record --url http://x", 2, "--url: 'http://x' is not allowed; allowed is a wss:// address"),
+    ("record --url ws://ws.kraken.com/v2", 2, "in plain text to another machine nothing proves who answers"),
+    ("record --url wss://me:secret@ws.kraken.com", 2, "--url: 'wss://…@ws.kraken.com' is not allowed"),
+    ("record --url 'wss://a b'", 2, "--url: 'wss://a b' is not allowed"),
+    ("record --url wss://host:99999", 2, "--url: 'wss://host:99999' is not allowed"),
+    ("record --level3-url https://x", 2, "--level3-url: 'https://x' is not allowed"),
+    ("record --rest-url ftp://x", 2, "--rest-url: 'ftp://x' is not allowed; allowed is a https:// address"),
+    ("record --seal-interval x", 2, "--seal-interval: 'x' is not allowed"),
+    ("record --keep 1h", 2, "--keep: '1h' is not allowed; allowed is a duration of at least a day, as 30d"),
+    ("record --min-free 5GiB", 2, "--min-free: '5GiB' is not allowed; allowed is a size as 500MB"),
+    ("record --symbols-per-connection 1", 2, "--symbols-per-connection: '1' is not allowed"),
+    ("record --when-slow drop", 2, "--when-slow: 'drop' is not allowed; allowed is one of wait, fail"),
+    ("record --level3-depth 25", 2, "--level3-depth: '25' is not allowed"),
+    ("record --level3-rate 1", 2, "--level3-rate: '1' is not allowed; allowed is a whole number from 100"),
+    ("record --metrics host", 2, "--metrics: 'host' is not allowed; allowed is PORT or HOST:PORT"),
+    ("record --metrics 0.0.0.0:9100", 2, "needs a token: set KRAKPOT_METRICS_TOKEN"),
+    ("record --log-format xml", 2, "--log-format: 'xml' is not allowed; allowed is one of text, json"),
+    ("record --log-level debug", 2, "--log-level: 'debug' is not allowed"),
+    ("record --redundant BTC/USD --channels level3", 2, "only public channels can be recorded twice"),
+    # record: its folder.
+    ("record --out file", 2, "a lake cannot be made here; choose a folder that you may write to: file"),
+    ("record --out /proc/x", 2, "a lake cannot be made here"),
+    ("record --out others", 2, "this folder has other files in it"),
+    ("record --out newer", 2, "the lake has version 9"),
+    ("record --out ''", 2, "--out: '' is not allowed; allowed is the name of a folder"),
+    ("record --out 'a<NUL>b'", 2, r"--out: 'a\x00b' is not allowed"),
+    # record: its file and its variables.
+    ("record --config none.toml", 2, "none.toml: there is no such file; --config names a TOML file"),
+    ("record --config folder", 2, "folder: cannot be read as TOML"),
+    ("record --config ''", 2, "--config: '' is not allowed"),
+    ("record --config typo.toml", 2, "typo.toml: unknown key 'depht' (did you mean depth?); allowed are api_key"),
+    ("record --config depth.toml", 2, "depth.toml: depth: 11 is not allowed; allowed is one of 10"),
+    ("record --config channels.toml", 2, "channels.toml: channels: ['books'] is not allowed"),
+    ("record --config half.toml", 2, "half.toml: cannot be read as TOML"),
+    ("record --config pairs.toml", 2, "pairs.toml: channel_symbols: {'x': ['*']} is not allowed"),
+    ("record --config nul.toml", 2, r"nul.toml: out: 'a\x00b' is not allowed"),
+    ("record --config nested.toml", 2, "nested.toml: unknown key 'record'"),
+    ("record --config list.toml", 2, "list.toml: symbols: [1] is not allowed"),
+    ("record --config metrics.toml", 2, "needs a token"),
+    ("record --config flag.toml", 2, "flag.toml: raw: 'perhaps' is not allowed; allowed is true or false"),
+    ("record --config date.toml", 2, "date.toml: for: datetime.date(2026, 8, 2) is not allowed"),
+    ("record --config latin.toml", 2, "latin.toml: cannot be read as TOML"),
+    ("record --config secret.toml", 2, "api_secret is for you alone, and others can read this file: chmod 600"),
+    ("KRAKPOT_DEPTH=deep record", 2, "environment: KRAKPOT_DEPTH: 'deep' is not allowed"),
+    ("KRAKPOT_DEPHT=10 record", 2, "environment: unknown variable 'KRAKPOT_DEPHT' (did you mean KRAKPOT_DEPTH?)"),
+    ("KRAKPOT_SYMBOLS= record", 2, "environment: KRAKPOT_SYMBOLS: '' is not allowed"),
+    ("KRAKPOT_OUT= record", 2, "environment: KRAKPOT_OUT: '' is not allowed"),
+    ("KRAKPOT_METRICS_TOKEN=short record", 2, "KRAKPOT_METRICS_TOKEN: the value is not allowed; allowed is 16 or more"),
+    ("KRAKPOT_API_SECRET=x record", 2, "environment: KRAKPOT_API_SECRET: the value is not allowed"),
+    (
+        "KRAKPOT_API_KEY=x KRAKPOT_API_SECRET=c2VjcmV0 record --channels level3 --url ws://127.0.0.1:1/v2", 2,
+        "needs a token from there: give --rest-url",
+    ),
+]  # fmt: skip
+
+
+def furnish() -> None:
+    """Fill the current folder with what command lines name."""
+    lakes.write_frames(Path("good.jsonl"), lakes.market(60))
+    ingest("good.jsonl", "lake")
+    for name, marker in (
+        ("newer", '{"format": "krakpot lake", "version": 9}'), ("foreign", '{"format": "x", "version": 1}'),
+        ("broken", "{"),
+    ):  # fmt: skip
+        Path(name).mkdir()
+        (Path(name) / "_lake.json").write_text(marker)
+    for name in ("folder", "others"):
+        Path(name).mkdir()
+    Path("others/mine.txt").write_text("precious")
+    Path("file").write_text("precious")
+    Path("packed.jsonl.zst").write_bytes(b"no zstd")
+    for name, text in TOML.items():
+        Path(f"{name}.toml").write_text(text + "\n")
+    Path("latin.toml").write_bytes(b'out = "\xe4"')
+    Path("secret.toml").write_text(KEY_FILE)
+    Path("secret.toml").chmod(0o644)
+
+
+def everything() -> dict[str, bytes]:
+    """Every file and folder here, with its content."""
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in Path().rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of all cases, none of which may change it."""
+    path = tmp_path_factory.mktemp("wrong")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(path)
+        furnish()
+    return path
+
+
+@pytest.fixture
+def _here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands and calls are given in that folder."""
+    monkeypatch.chdir(folder)
+
+
+def typed(line: str, *more: str) -> Result:
+    """What a command line gives; variables stand in front."""
+    words = [word.replace("<NUL>", "\0") for word in shlex.split(line)]
+    variables = {}
+    while words and words[0].startswith("KRAKPOT_"):
+        name, _, value = words.pop(0).partition("=")
+        variables[name] = value
+    return CliRunner(env=variables).invoke(main, [*words[:1], *more, *words[1:]])
+
+
+def test_there_are_enough_of_them() -> None:
+    """The table shrinks unseen otherwise; no line stands in it twice."""
+    assert len(COMMANDS) + len(CALLS) >= 220
+    assert len({line for line, _, _ in COMMANDS}) == len(COMMANDS)
+
+
+@pytest.mark.usefixtures("_here")
+@pytest.mark.parametrize(("line", "code", "sentence"), COMMANDS, ids=[line[:60] for line, _, _ in COMMANDS])
+def test_a_wrong_command_line(line: str, code: int, sentence: str) -> None:
+    """One sentence on standard error; with --json the same as one object on standard output."""
+    before = everything()
+    plain = typed(line)
+    assert isinstance(plain.exception, SystemExit), plain.exception
+    assert plain.exit_code == code, plain.output
+    assert plain.stdout == ""
+    assert plain.stderr.startswith("krakpot: ")
+    assert plain.stderr.count("\n") == 1, "one line"
+    assert "Traceback" not in plain.stderr
+    assert sentence.lower() in plain.stderr.lower()
+    facts = typed(line, "--json")
+    assert (facts.exit_code, facts.stderr) == (code, "")
+    error = json.loads(facts.stdout)["error"]
+    assert set(error) == {"kind", "message", "retryable"}
+    assert sentence.lower() in error["message"].lower()
+    assert error["retryable"] is (code == 1)
+    assert everything() == before, "nothing is written"
+
+
+def lake() -> Lake:
+    """A good lake."""
+    return Lake("lake")
+
+
+CALLS: list[tuple[str, Callable[[], Any], str]] = [
+    ("Lake", lambda: Lake("none"), "there is no such folder"),
+    ("Lake", lambda: Lake("file"), "this is a file"),
+    ("Lake", lambda: Lake("newer"), "the lake has version 9"),
+    ("Lake", lambda: Lake("folder"), "this folder is not a lake"),
+    ("Lake", lambda: Lake(7), "int"),  # type: ignore[arg-type]  # what is refused
+    ("scan", lambda: lake().scan("books"), "no table 'books'; tables: book, orders"),
+    ("book", lambda: lake().book("btc/usd"), "did you mean BTC/USD"),
+    ("book", lambda: lake().book([7]), "the lake has no symbol 7"),  # type: ignore[list-item]  # what is refused
+    ("book", lambda: lake().book(None, "garbage"), "'garbage' is not a time"),
+    ("book", lambda: lake().book(None, 1.5), "1.5 is a float, which cannot hold nanoseconds"),  # type: ignore[arg-type]  # what is refused
+    ("trades", lambda: lake().trades(numbers="x"), "numbers='x'"),  # type: ignore[arg-type]  # what is refused
+    ("trades", lambda: lake().trades(sources="x"), "sources='x'"),  # type: ignore[arg-type]  # what is refused
+    ("book_at", lambda: lake().book_at("BTC/USD", "garbage"), "'garbage' is not a time"),
+    ("book_at", lambda: lake().book_at("BTC/USD", 1.5), "1.5 is a float"),  # type: ignore[arg-type]  # what is refused
+    ("book_at", lambda: lake().book_at("btc/usd", "2026-08-02"), "did you mean BTC/USD"),
+    ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", depth=0), "depth=0; allowed: 1 to 1000"),
+    ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", depth=10**30), "depth=1000"),
+    ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", by="x"), "by='x'"),  # type: ignore[arg-type]  # what is refused
+    ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", channel="trade"), "channel='trade'"),
+    ("books", lambda: lake().books("BTC/USD", every="x"), "every='x' is not allowed"),
+    ("books", lambda: lake().books("BTC/USD", every="0s"), "every='0s' is not allowed"),
+    ("books", lambda: lake().books("BTC/USD", every="1ns"), "ask for fewer at once"),
+    ("books", lambda: lake().books("BTC/USD", every="1s", threads=0), "threads: 0 is not allowed"),
+    ("verify", lambda: verify("none"), "there is no such folder"),
+    ("verify", lambda: verify("lake", threads=0), "threads: 0 is not allowed; allowed is a whole number from 1 to 256"),
+    ("verify", lambda: verify("lake", threads=10**30), "threads: 1000"),
+    ("verify", lambda: lake().verify(threads="x"), "threads: 'x' is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("ingest", lambda: ingest("none.jsonl", "new"), "none.jsonl: there is no such file"),
+    ("ingest", lambda: ingest(7, "new"), "path: 7 is not allowed; allowed is the name of a file"),  # type: ignore[arg-type]  # what is refused
+    ("ingest", lambda: ingest("good.jsonl", ""), "out: '' is not allowed; allowed is the name of a folder"),
+    ("ingest", lambda: ingest("good.jsonl", "others"), "this folder has other files in it"),
+    ("ingest", lambda: ingest("good.jsonl", "new", depth=7), "depth: 7 is not allowed; allowed is one of 10"),
+    ("ingest", lambda: ingest("good.jsonl", "new", precision={"A/B": (99, 1)}), "precision: "),
+    ("ingest", lambda: ingest("good.jsonl", "new", precision=7), "precision: 7 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("compare", lambda: compare("none"), "there is no such folder"),
+    ("compare", lambda: compare("lake"), "the lake has no level3"),
+    ("compact", lambda: compact("none"), "there is no such folder"),
+    ("Config", lambda: Config(depth=11), "depth: 11 is not allowed"),
+    ("Config", lambda: Config(symbols=7), "symbols: 7 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("Config", lambda: Config(dept=11), "dept"),  # type: ignore[call-arg]  # what is refused
+    ("Config", lambda: Config(url="ws://192.0.2.1/v2"), "in plain text to another machine"),
+    ("Config", lambda: Config(channels=("level3",)), "level3 needs an API key"),
+    ("Recorder", lambda: Recorder({"depth": 10}), "Recorder takes a krakpot.Config"),  # type: ignore[arg-type]  # what is refused
+    ("Feed", lambda: Feed([]), "krakpot.Feed: symbols"),
+    ("Feed", lambda: Feed(7), "krakpot.Feed: symbols: 7 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("Feed", lambda: Feed("BTC/USD", channels="books"), "krakpot.Feed: channels: 'books' is not allowed"),
+    ("Feed", lambda: Feed("BTC/USD", depth=11), "krakpot.Feed: depth: 11 is not allowed"),
+    ("Feed", lambda: Feed("BTC/USD", url="http://x"), "krakpot.Feed: url: 'http://x' is not allowed"),
+    ("Feed", lambda: Feed("BTC/USD", slow_reader="x"), "slow_reader: 'x' is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("Feed", lambda: Feed("BTC/USD", max_queue=0), "max_queue: 0 is not allowed"),
+    ("Feed", lambda: Feed("BTC/USD", connect_timeout=-1), "connect_timeout: -1 is not allowed"),
+    ("Feed.on", lambda: Feed("BTC/USD").on("nope", print), "this feed has no events of 'nope'"),
+    ("Feed.on", lambda: Feed("BTC/USD").on("book", "x"), "a callback is a function"),  # type: ignore[arg-type]  # what is refused
+    ("Feed.on", lambda: Feed("BTC/USD").on("book", print, symbol="ETH/USD"), "'ETH/USD' is not selected"),
+    ("Feed.book", lambda: Feed("BTC/USD").book("BTC/USD"), "not connected yet"),
+    ("nanoseconds", lambda: values.nanoseconds(True), "not a time"),
+]
+
+
+@pytest.mark.usefixtures("_here")
+@pytest.mark.parametrize(
+    ("name", "call", "sentence"), CALLS, ids=[f"{name}-{i}" for i, (name, _, _) in enumerate(CALLS)]
+)
+def test_a_wrong_call(name: str, call: Callable[[], Any], sentence: str) -> None:
+    """An error of krakpot, or Python's for a wrong value or type, on one line."""
+    before = everything()
+    with pytest.raises((KrakpotError, ValueError, TypeError, RuntimeError)) as caught:
+        call()
+    assert sentence in str(caught.value), name
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+    assert everything() == before, "nothing is written"
