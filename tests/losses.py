@@ -1,7 +1,7 @@
 """Messages that the exchange sent and that a lake does not have, and what the ledger says about each.
 
-The log of the built-in exchange has a line for every frame, and the numbers of its frames are the numbers of messages in
-the lake. A message that is in the log of a connection and not in its session is lost, and the ledger must name it.
+The log of the built-in exchange has a line for every frame, and the numbers of its frames are the numbers of messages
+in the lake. A message that is in the log of a connection and not in its session is lost, and the ledger must name it.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ def recorded(lake: Lake, session: str) -> pl.DataFrame:
         if not files:
             continue
         rows = pl.scan_parquet(files, hive_partitioning=False).select(columns).collect()
-        assert rows.select("symbol", "message", "entry").is_duplicated().sum() == 0, (
-            f"rows of {table} are there twice"
-        )
+        assert rows.select("symbol", "message", "entry").is_duplicated().sum() == 0, f"rows of {table} are there twice"
         # All rows of a book message have the same checksum; the number of a trade message is the id of its last trade.
         messages = rows.sort("message", "entry").unique("message", keep="last", maintain_order=True)
         number = pl.lit(0) if column is None else pl.col(column)
