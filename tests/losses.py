@@ -162,7 +162,7 @@ class _Session:
         self.messages = found.partition_by("channel", "symbol", as_dict=True, maintain_order=True)
 
     def why(self, line: Mapping[str, Any]) -> str | None:  # noqa: PLR0911, PLR0912  # one answer a line
-        """Return the kind of the row that names a lost message; None if nothing was lost, because the trade came twice."""
+        """Return the kind of the row that names a lost message; None if it was not lost: the trade came twice."""
         message, channel, symbol = line["message"], line["channel"], line["symbol"]
         if channel == "trade":
             if (symbol, line["number"]) in self.trades:
