@@ -36,7 +36,7 @@ def test_wrong_use_is_exit_2_with_one_plain_sentence(folder: Path, file: Path) -
     (folder / "empty.jsonl").write_bytes(b"")
     (folder / "typo.toml").write_text("depht = 10\n")
     for arguments, sentence in [
-        (["ingest", "none.jsonl"], "none.jsonl: there is no such file; give files with one frame a line"),
+        (["ingest", "none.jsonl"], "none.jsonl: there is no such file; give files with one frame per line"),
         (["ingest", "lake"], "lake: cannot be read: Is a directory"),
         (["ingest", "spoiled.jsonl.zst"], "spoiled.jsonl.zst: cannot be read"),
         (["ingest", "empty.jsonl"], "empty.jsonl: has no frames"),
