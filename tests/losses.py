@@ -1,7 +1,7 @@
-"""What a recorder did not get of all that the exchange sent, message by message, and what its ledger says of each.
+"""Messages that the exchange sent and that a lake does not have, and what the ledger says about each.
 
-The built-in exchange's log has a line for every frame, and the numbers of its frames are the numbers of messages in the
-lake. So whatever a connection's log has and its session lacks is lost, and must be named. See ``why``.
+The log of the built-in exchange has a line for every frame, and the numbers of its frames are the numbers of messages
+in the lake. A message that is in the log of a connection and not in its session is lost, and the ledger must name it.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from krakpot.lake.ledger import ENDS
 
 FRAME_FAULTS = [name for name, of, *_ in _core.FAULTS if of == "frame"]
 UNSENT = ("drop", "silence")
-"""Faults whose frames stand in the log and were not sent: their number is that of the next one that was."""
+"""Faults whose frames are in the log and were not sent: their number is that of the next frame that was sent."""
 SLACK = 100_000_000
-"""The exchange's clock and the recorder's are one, but a message may be read so much later, ns."""
+"""Exchange and recorder have the same clock, but a message may be read this much later, ns."""
 NAMES = {*ENDS, "resync", "stale", "doubt"} - {"disconnect"}
 """Ledger rows that name a loss of their channel and symbol."""
 HELD = "held"
-"""No row: the next checksum of the book was right without the message; what it changed had changed again."""
+"""No row: the next checksum of the book was right without the message, because its levels changed again."""
 SILENT = "no number"
-"""No row: nothing in the protocol tells anybody that there was a message. Tickers have neither number nor checksum, and
-of other channels it is so where nothing came after it."""
+"""No row: nothing in the protocol shows that there was a message. Tickers have neither number nor checksum; in other
+channels this is so if no message came after it."""
 NOBODY = "no connection"
-"""The exchange had a connection of which nothing arrived; the gap of the recorder's sessions around it names it."""
+"""The exchange had a connection from which nothing arrived; the gap between the recorder's sessions names it."""
 UNEXPLAINED = "unexplained"
 
 
 def sent(log: Path) -> pl.DataFrame:
-    """The exchange's log of messages: wall_ns, connection, message, channel, symbol, number, sent_ns, fault."""
+    """Read the exchange's log of messages: wall_ns, connection, message, channel, symbol, number, sent_ns, fault."""
     # The last line may be half written.
     whole = log.read_bytes().rpartition(b"\n")[0]
     rows = pl.read_csv(whole, schema_overrides={"checksum": pl.Int64, "fault": pl.String, "symbol": pl.String})
@@ -52,7 +52,7 @@ def sent(log: Path) -> pl.DataFrame:
 
 
 def recorded(lake: Lake, session: str) -> pl.DataFrame:
-    """The lake's messages of one session as the log tells them: message, channel, symbol, number."""
+    """Read the lake's messages of one session in the form of the log: message, channel, symbol, number."""
     found = []
     for channel, table in COMPARED.items():
         column = NUMBERS.get(channel)
@@ -61,10 +61,8 @@ def recorded(lake: Lake, session: str) -> pl.DataFrame:
         if not files:
             continue
         rows = pl.scan_parquet(files, hive_partitioning=False).select(columns).collect()
-        assert rows.select("symbol", "message", "entry").is_duplicated().sum() == 0, (
-            f"rows of {table} stand there twice"
-        )
-        # A book's checksum is the same in all rows of a message; a trade message's number is its last trade's.
+        assert rows.select("symbol", "message", "entry").is_duplicated().sum() == 0, f"rows of {table} are there twice"
+        # All rows of a book message have the same checksum; the number of a trade message is the id of its last trade.
         messages = rows.sort("message", "entry").unique("message", keep="last", maintain_order=True)
         number = pl.lit(0) if column is None else pl.col(column)
         found.append(
@@ -81,18 +79,18 @@ def recorded(lake: Lake, session: str) -> pl.DataFrame:
 
 
 class Losses(NamedTuple):
-    """What was sent, and what became of what is not in the lake."""
+    """How much was sent, and why some of it is not in the lake."""
 
     sent: int
     """Messages of books, level 3, trades and tickers."""
     why: Counter[str]
-    """How many were lost, by the kind of the ledger's row that names them, or one of the words above."""
+    """How many messages were lost, by the kind of the ledger row that names them, or one of the words above."""
     unexplained: list[str]
-    """Sentences about those that nothing names."""
+    """Sentences about lost messages that no row names."""
 
     @property
     def lost(self) -> int:
-        """All that are not in the lake."""
+        """Number of messages that are not in the lake."""
         return sum(self.why.values())
 
 
@@ -137,7 +135,7 @@ def losses(lake: Lake, log: Path, account: Mapping[str, Any]) -> Losses:
 
 
 class _Session:
-    """What the ledger of a session can name."""
+    """The ledger of a session, and the losses that it names."""
 
     def __init__(
         self, ledger: pl.DataFrame, coverage: pl.DataFrame, found: pl.DataFrame, trades: set[tuple[str, int]]
@@ -145,7 +143,7 @@ class _Session:
         self.trades = trades
         ends = ledger.filter(pl.col("kind") == "disconnect")["count"]
         self.end = int(ends[0]) if len(ends) else None
-        """How many messages it had; None where it died without a word."""
+        """How many messages the session had; None if it ended without a row."""
         last = ledger.filter(pl.col("kind") == "alive")["message"].max()
         self.last = int(last) if isinstance(last, int) else -1
         self.rows: dict[tuple[str | None, str | None], list[dict[str, Any]]] = defaultdict(list)
@@ -153,7 +151,7 @@ class _Session:
             self.rows[row["channel"], row["symbol"]].append(row)
         self.damaged: dict[int, str] = {}
         self.unsaid: list[int] = []
-        """Messages until which some more could not be read than have rows."""
+        """Messages up to which more could not be read than have rows."""
         for row in ledger.filter(pl.col("kind").is_in(["decode_error", "limit"])).iter_rows(named=True):
             if row["message"] is not None:
                 self.damaged.setdefault(row["message"], row["kind"])
@@ -164,7 +162,7 @@ class _Session:
         self.messages = found.partition_by("channel", "symbol", as_dict=True, maintain_order=True)
 
     def why(self, line: Mapping[str, Any]) -> str | None:  # noqa: PLR0911, PLR0912  # one answer a line
-        """The kind of the row that names the loss of a message; None if it was none: the trade came another way."""
+        """Return the kind of the row that names a lost message; None if it was not lost: the trade came twice."""
         message, channel, symbol = line["message"], line["channel"], line["symbol"]
         if channel == "trade":
             if (symbol, line["number"]) in self.trades:
@@ -190,7 +188,7 @@ class _Session:
             for row in self._of(channel, symbol, NAMES):
                 if row["message"] is not None and message - 1 <= row["message"] <= (after or row["message"]):
                     return str(row["kind"])
-            # With another digit level3 is a channel that nobody asked for.
+            # A wrong digit in the channel name makes a channel that was not subscribed.
             if after is not None and line["fault"] in {*UNSENT, "digit"}:
                 return HELD
         if line["fault"] not in UNSENT and any(message <= until for until in self.unsaid):
@@ -199,7 +197,7 @@ class _Session:
         return SILENT if line["fault"] in UNSENT and unnumbered else UNEXPLAINED
 
     def _next(self, channel: str, symbol: str, message: int) -> int | None:
-        """The next message of the same channel and symbol that came."""
+        """Return the next message of the same channel and symbol that arrived."""
         if (found := self.messages.get((channel, symbol))) is None:
             return None
         place = int(found["message"].search_sorted(message))

@@ -1,10 +1,10 @@
 //! The matching engine of one pair: price-time priority.
 //!
 //! Prices and quantities are integers in units of the pair's last decimal. The engine knows no clock, no symbol and no
-//! subscriber; it tells what each order changed.
+//! subscriber; it reports what each order changed.
 //!
-//! Of an iceberg only a part is shown. What is hidden stands in no book, and trades only once it is shown: when the shown
-//! part is filled, the next one comes, behind all that wait at its price.
+//! An iceberg shows only a part of its quantity. No book contains the hidden part, and it trades only once it is shown:
+//! when the shown part is filled, the next one goes to the back of the queue at its price.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,7 +18,7 @@ pub enum Side {
 }
 
 impl Side {
-    /// The other one.
+    /// The other side.
     #[must_use]
     pub const fn other(self) -> Self {
         match self {
@@ -27,7 +27,7 @@ impl Side {
         }
     }
 
-    /// A key of the price that is smaller the better the price is.
+    /// A key of the price: the better the price, the smaller the key.
     #[must_use]
     pub const fn key(self, price: i64) -> i64 {
         match self {
@@ -38,7 +38,7 @@ impl Side {
 }
 
 /// A resting order.
-// A cache line each: which order is next is as good as random.
+// One cache line each: which order is next is as good as random.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 pub struct Order {
@@ -50,7 +50,7 @@ pub struct Order {
     pub price: i64,
     /// Quantity that is shown, and still open.
     pub qty: i64,
-    /// When it came to its place in the queue, ns: different for all orders of an engine.
+    /// When it got its place in the queue, ns: different for all orders of an engine.
     pub ts: i64,
     /// Quantity that is hidden.
     hidden: i64,
@@ -71,7 +71,7 @@ pub struct Fill {
     pub maker: u64,
 }
 
-/// A level that changed: what stands there now, 0 if nothing.
+/// A level that changed: its quantity now, 0 if it is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
     /// Side of the book.
@@ -102,7 +102,7 @@ pub struct OrderChange {
     pub price: i64,
     /// What was shown of it.
     pub before: Shown,
-    /// What is shown of it now; of one that is gone the time stays.
+    /// What is shown of it now; an order that is gone keeps its time.
     pub after: Shown,
 }
 
@@ -120,10 +120,10 @@ pub struct Engine {
     sells: BTreeMap<i64, Level>,
     slots: Vec<Order>,
     free: Vec<usize>,
-    /// Slots of the open orders, in no order: to choose one at random.
+    /// Slots of the open orders, unsorted, so that one can be chosen at random.
     open: Vec<usize>,
     next_id: u64,
-    /// Time of the latest thing that happened, ns.
+    /// Time of the latest event, ns.
     last: i64,
     /// What the last order changed, in order.
     pub changes: Vec<Change>,
@@ -164,7 +164,7 @@ impl Engine {
         self.side(side).range(key.saturating_add(1)..).next().map(|(key, level)| (key.abs(), level.qty))
     }
 
-    /// Whether orders stand at `key` of a side.
+    /// Whether there are orders at `key` of a side.
     #[must_use]
     pub fn has(&self, side: Side, key: i64) -> bool {
         self.side(side).contains_key(&key)
@@ -180,7 +180,7 @@ impl Engine {
         self.side(side).values().take(levels).flat_map(|level| &level.queue).map(|&slot| &self.slots[slot])
     }
 
-    /// Time of the latest thing that happened, ns: later with each.
+    /// Time of the latest event, ns; it grows with each event.
     #[must_use]
     pub const fn last(&self) -> i64 {
         self.last
@@ -202,7 +202,7 @@ impl Engine {
     /// Takes an order at `ts`: matches what crosses `limit` (`None`: at any price), rests what is left of a limit order,
     /// of which `peak` is shown at once. Returns its number.
     ///
-    /// Whatever comes into a queue gets a time of its own: `ts`, or some ns more.
+    /// Each order that enters a queue gets a different time: `ts`, or some ns later.
     pub fn submit(&mut self, side: Side, limit: Option<i64>, qty: i64, peak: i64, ts: i64) -> u64 {
         self.begin(ts);
         let id = self.next_id;
@@ -331,7 +331,7 @@ mod tests {
     use super::*;
     use crate::rng::Rng;
 
-    /// An order of the model: what is shown, hidden, shown at once, and the turn at which it came to its place.
+    /// An order of the model: quantity shown, hidden, shown at once, and the turn at which it got its place.
     #[derive(Clone)]
     struct Resting {
         id: u64,
@@ -343,7 +343,7 @@ mod tests {
         turn: usize,
     }
 
-    /// A model without any cleverness: a list of orders, searched anew each time.
+    /// A naive model: a list of orders, searched each time.
     #[derive(Default)]
     struct Model {
         orders: Vec<Resting>,
@@ -395,7 +395,7 @@ mod tests {
         }
     }
 
-    /// Goal: fills, queues, levels and what is told of their changes are those of a naive model, icebergs among them.
+    /// Goal: fills, queues, levels and reported changes are those of a naive model, icebergs included.
     #[test]
     fn matches_by_price_then_time_as_a_naive_model_does() {
         let mut rng = Rng::new(7);

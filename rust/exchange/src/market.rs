@@ -1,6 +1,6 @@
 //! One pair's market: simulated order flow into the matching engine, and the statistics that the exchange publishes.
 //!
-//! Each market has random numbers of its own, so what happens on one pair does not depend on the others.
+//! Each market has its own random numbers, so what happens on one pair does not depend on the others.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use crate::rng::Rng;
 
 /// Lengths of candles, minutes.
 pub const INTERVALS: [i64; 9] = [1, 5, 15, 30, 60, 240, 1440, 10_080, 21_600];
-/// Closed candles that a snapshot goes back.
+/// Closed candles in a snapshot.
 const CANDLES: i64 = 12;
 /// Trades that a snapshot holds.
 const TRADES: usize = 50;
@@ -18,7 +18,7 @@ const MINUTE: i64 = 60_000_000_000;
 const HOUR: i64 = 60 * MINUTE;
 /// Largest quantity of one order, so that the sum of a level stays far below 2^63.
 const QTY_MAX: f64 = 1e15;
-/// First trade ids of pairs differ by up to this much, so that no two pairs count alike.
+/// The first trade ids of pairs differ by up to this much, as those of real pairs differ.
 const FIRST_IDS: f64 = 1000.0;
 /// One of this many resting orders is an iceberg.
 const ICEBERGS: usize = 10;
@@ -32,7 +32,7 @@ pub struct Trade {
     pub id: i64,
     /// Side of the taker.
     pub taker: Side,
-    /// Whether the taker's was a market order.
+    /// Whether the taker's order was a market order.
     pub market: bool,
     /// Price.
     pub price: i64,
@@ -42,7 +42,7 @@ pub struct Trade {
     pub ts: i64,
 }
 
-/// Prices and sums over some time.
+/// Prices and sums over a period.
 #[derive(Debug, Clone, Copy)]
 pub struct Candle {
     /// Begin, ns.
@@ -105,7 +105,7 @@ pub struct Market {
     hours: VecDeque<Candle>,
     last_id: i64,
     rng: Rng,
-    /// Quantity of a middling order.
+    /// Quantity of a typical order.
     qty: f64,
 }
 
@@ -133,7 +133,7 @@ impl Market {
             qty,
             pair,
         };
-        // Some of them have been waiting for an hour.
+        // Some orders have been waiting for an hour.
         let mut ts = start.saturating_sub(HOUR);
         #[allow(clippy::cast_possible_wrap, reason = "some thousands")]
         let every = HOUR / (market.pair.levels as i64 * 4 + 2);
@@ -146,7 +146,7 @@ impl Market {
             }
         }
         if market.pair.levels < 20 {
-            // Somebody always asks for the moon: prices of eleven digits and more are seen on thin books.
+            // Thin books at Kraken have absurd prices of eleven digits and more.
             let moon = market.pair.price.saturating_mul(9_731_113).min(1_000_000_000_000_000);
             let qty = as_i64(market.qty);
             market.engine.submit(Side::Sell, Some(moon), qty, qty, ts);
@@ -160,7 +160,7 @@ impl Market {
         Self { last_id: self.last_id, ..Self::new(pair, seed, start) }
     }
 
-    /// Lets the next trade have the id `first`; those after it follow. Behind the greatest id they begin again at 1.
+    /// Sets the id of the next trade. Trades after the greatest id begin again at 1.
     pub const fn restart_ids(&mut self, first: i64) {
         self.last_id = first - 1;
     }
@@ -181,7 +181,7 @@ impl Market {
             Side::Buy => {
                 let top = self.best(Side::Sell).map_or(start, |(price, _)| price - 1);
                 let price = top - away;
-                // Below zero nobody buys: anywhere between then.
+                // A price must be positive: choose any between 0 and the top.
                 if price > 0 { price } else { 1 + as_i64(self.rng.unit() * as_f64(top.max(1) - 1)) }
             }
             Side::Sell => self.best(Side::Buy).map_or(start, |(price, _)| price) + 1 + away,
@@ -197,18 +197,18 @@ impl Market {
         as_i64(qty.min(QTY_MAX)).max(1)
     }
 
-    /// What is shown at once of a resting order.
+    /// The quantity of a resting order that is shown at once.
     fn peak(&mut self, qty: i64) -> i64 {
         #[allow(clippy::cast_possible_wrap, reason = "at most fifteen")]
         if self.rng.below(ICEBERGS) == 0 { 1 + qty / (2 + self.rng.below(PARTS - 1) as i64) } else { qty }
     }
 
-    /// Lets one thing happen at `ts`: what it changed and traded is in `changes` and `fills`.
+    /// Makes one step at `ts`; what it changed and traded is in `changes`, `order_changes` and `fills`.
     pub fn step(&mut self, ts: i64) {
         self.changes.clear();
         self.order_changes.clear();
         self.fills.clear();
-        // Now and then somebody requotes many orders at once: long messages with repeated prices.
+        // Now and then a participant requotes many orders at once: long messages with repeated prices.
         let times = match self.rng.below(400) {
             0 => 2 + self.rng.below(20),
             1..=16 => 2,
@@ -230,7 +230,7 @@ impl Market {
             let qty = self.quantity(0.7);
             self.submit(side, None, qty, ts, arrived);
         } else if chance < 0.06 && other > 1 {
-            // A limit order that takes what is there and rests with what is left.
+            // A limit order that takes the best level and rests with the remainder.
             if let Some((price, _)) = self.best(side.other()) {
                 let qty = self.quantity(0.7);
                 self.submit(side, Some(price), qty, ts, arrived);
@@ -244,21 +244,21 @@ impl Market {
             self.engine.cancel(at, arrived);
             self.collect();
             if self.rng.below(2) == 0 {
-                // A quote that moves: one goes and another comes, told in one message.
+                // A quote that moves: one order is removed and another added, in one message.
                 let (price, qty) = self.quote(side);
                 self.submit(side, Some(price), qty, ts, arrived);
             }
         }
     }
 
-    /// A side at random, leaning back to the price at the start, so that no market runs away.
+    /// A random side, biased towards the price at the start, so that no market runs away.
     fn lean(&mut self) -> Side {
         let (start, mid) = (as_f64(self.pair.price), self.best(Side::Sell).map_or(0.0, |(price, _)| as_f64(price)));
         let buy = (0.5 + (start - mid) / start).clamp(0.2, 0.8);
         if self.rng.unit() < buy { Side::Buy } else { Side::Sell }
     }
 
-    /// Adds what the engine's last order changed to what the step changed.
+    /// Adds the changes of the engine's last order to those of the step.
     fn collect(&mut self) {
         self.changes.extend_from_slice(&self.engine.changes);
         self.order_changes.extend_from_slice(&self.engine.order_changes);

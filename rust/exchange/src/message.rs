@@ -34,7 +34,7 @@ fn field(name: &str, value: i128, decimals: u8, out: &mut Vec<u8>) {
 }
 
 /// State of the exchange, the first message of a connection. With a time it announces a maintenance that begins half a
-/// minute later and takes an hour.
+/// minute later and lasts an hour.
 pub fn status(system: &str, connection_id: u64, announced: Option<i64>, out: &mut Vec<u8>) {
     out.extend_from_slice(
         format!(

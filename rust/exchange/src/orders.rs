@@ -10,9 +10,9 @@ use crate::wire;
 /// What happened to an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// It came, or its level came into the window.
+    /// It is new, or its level entered the window.
     Add,
-    /// Its quantity is another.
+    /// Its quantity changed.
     Modify,
     /// It is gone: filled or cancelled.
     Delete,
@@ -29,9 +29,9 @@ pub struct OrderEntry {
     pub id: u64,
     /// Price.
     pub price: i64,
-    /// Quantity shown; of one that is gone, the last one.
+    /// Quantity shown; for an order that is gone, the last one.
     pub qty: i64,
-    /// When it came to its place in the queue, ns; of one that is gone, the time of the message.
+    /// When it got its place in the queue, ns; for an order that is gone, the time of the message.
     pub ts: i64,
 }
 
@@ -42,7 +42,7 @@ impl OrderEntry {
     }
 }
 
-/// Puts what happened to each order into one change; what came and went leaves none.
+/// Merges the changes of each order into one; an order that was added and removed leaves none.
 pub fn merge(changes: &mut Vec<OrderChange>) {
     // Stable: the changes of one order stay in their order.
     changes.sort_by_key(|change| change.id);
@@ -73,7 +73,7 @@ impl Window {
         Self { depth, held, entered: Vec::new(), emptied: Vec::new() }
     }
 
-    /// Moves the window to where the engine's book is; `keys` are those of all levels of the side that changed.
+    /// Moves the window to the engine's book; `keys` are those of all levels of the side that changed.
     fn update(&mut self, engine: &Engine, side: Side, keys: impl Iterator<Item = i64> + Clone) {
         self.entered.clear();
         self.emptied.clear();
@@ -97,7 +97,7 @@ impl Window {
             self.entered.push(behind);
         }
         while self.held.len() > self.depth {
-            // Pushed out: not told.
+            // It left the window: no entry.
             if let Some(key) = self.held.pop_last() {
                 self.entered.retain(|&entered| entered != key);
             }
@@ -118,11 +118,11 @@ impl OrderView {
         Self { windows: [Side::Buy, Side::Sell].map(|side| Window::new(engine, side, depth)) }
     }
 
-    /// Turns what happened to orders (`changes`, merged) into entries for the subscribers.
+    /// Turns merged changes of orders into entries for the subscribers.
     ///
-    /// `engine` is the book after them; `ts` the time of the message, ns. First what goes, then what changes, then what
-    /// comes, so that a subscriber may truncate after each entry or after the message. What comes is often not in the
-    /// order of time, as with Kraken: its place in the queue follows from its own time.
+    /// `engine` is the book after the changes; `ts` the time of the message, ns. Deletes come first, then modifies, then
+    /// adds, so that a subscriber may truncate after each entry or after the message. Adds are often not sorted by time,
+    /// as at Kraken: the place of an order in its queue follows from its time.
     pub fn update(&mut self, engine: &Engine, changes: &[OrderChange], ts: i64, entries: &mut Vec<OrderEntry>) {
         for (window, side) in self.windows.iter_mut().zip([Side::Buy, Side::Sell]) {
             let of_side = changes.iter().filter(|change| change.side == side);
@@ -196,7 +196,7 @@ mod tests {
     use crate::view::{Checksum, View};
     use std::collections::BTreeMap;
 
-    /// A subscriber without any cleverness: a list of orders, sorted by time.
+    /// A naive subscriber: a list of orders, sorted by time.
     struct Subscriber {
         depth: usize,
         /// Side, key of the price, time, number, quantity.
@@ -226,7 +226,7 @@ mod tests {
             }
         }
 
-        /// Forgets the levels behind the window; how many orders that were.
+        /// Forgets the levels behind the window; returns the number of their orders.
         fn truncate(&mut self) -> usize {
             let before = self.orders.len();
             for side in [Side::Buy, Side::Sell] {
@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(awake, [true; 5], "awake: {entered} {shuffled} {refilled} {dropped} {kept}");
     }
 
-    /// Goal: of all that happened to an order one change is left; of what came and went, none.
+    /// Goal: one change is left of each order; none of an order that was added and removed.
     #[test]
     fn changes_are_merged() {
         let change = |id, before: (i64, i64), after: (i64, i64)| {

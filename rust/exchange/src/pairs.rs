@@ -22,7 +22,7 @@ pub struct Pair {
     pub qty_precision: u8,
     /// Price at the start, in units of the last decimal.
     pub price: i64,
-    /// Levels a side that its market tends to.
+    /// Levels per side that its market tends to.
     pub levels: usize,
     /// Share of the orders, relative to the busiest.
     pub weight: f64,
@@ -77,7 +77,7 @@ pub fn pairs(count: usize, seed: u64) -> Vec<Pair> {
             let (symbol, price_precision, qty_precision, price) = if let Some(&(symbol, p, q, price)) = HEAD.get(i) {
                 (symbol.to_owned(), p, q, price)
             } else {
-                // Names of three to five letters that say nothing; the number keeps them apart.
+                // Made-up names of three to five letters; the number makes them unique.
                 let mut n = i;
                 let mut base: String = (0..2)
                     .map(|_| {

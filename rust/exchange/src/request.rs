@@ -1,4 +1,4 @@
-//! Requests of a client, read; and the exchange's answers, in its words.
+//! Requests of a client, read; and the texts of the exchange's answers.
 
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ impl Topic {
         }
     }
 
-    /// What a subscription of it costs, of a connection's counter.
+    /// What a subscription of it costs of a connection's budget.
     #[must_use]
     pub fn cost(self) -> f64 {
         LEVEL3.iter().find(|(depth, _)| self == Self::Level3(*depth)).map_or(0.0, |(_, cost)| *cost)
@@ -74,22 +74,22 @@ pub enum Request {
     Ping,
     /// Instruments.
     Instrument {
-        /// Else unsubscribe.
+        /// Subscribe, or unsubscribe.
         subscribe: bool,
         /// Whether a snapshot is wanted.
         snapshot: bool,
     },
     /// A topic for some symbols.
     Topic {
-        /// Else unsubscribe.
+        /// Subscribe, or unsubscribe.
         subscribe: bool,
-        /// What.
+        /// What to follow.
         topic: Topic,
-        /// Of which.
+        /// Of these pairs.
         symbols: Vec<String>,
         /// Whether a snapshot is wanted.
         snapshot: bool,
-        /// Of a channel that needs one.
+        /// The token, for a channel that needs one.
         token: Option<String>,
     },
 }
@@ -158,7 +158,7 @@ fn subscription(params: Option<&Value>, endpoint: Endpoint, subscribe: bool) -> 
     Ok(Request::Topic { subscribe, topic, symbols, snapshot, token })
 }
 
-/// Kraken's words for no symbols, or for more than it has, are not known.
+/// Kraken's text for no symbols, or for more than it has, is not known.
 const SYMBOLS: &str = "EGeneral:Invalid arguments";
 const NO_DEPTH: &str = "Subscription depth not supported";
 const PRIVATE: &str = "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com";
@@ -190,7 +190,7 @@ pub fn pong(req_id: Option<&Value>, now: i64, out: &mut Vec<u8>) {
 
 /// A refusal, with the symbol where the exchange gives it.
 pub fn refusal(error: &str, method: &str, req_id: Option<&Value>, symbol: Option<&str>, now: i64, out: &mut Vec<u8>) {
-    // As JSON: the text may quote the client's own.
+    // As JSON, because the text may quote the client's text.
     out.extend_from_slice(b"{\"error\":");
     out.extend_from_slice(Value::from(error).to_string().as_bytes());
     out.push(b',');
@@ -220,7 +220,7 @@ pub fn ack(result: &str, method: &str, req_id: Option<&Value>, now: i64, out: &m
     tail(now, out);
 }
 
-/// What an ack says of a topic. The ack of a ticker does not say its trigger; that of an unsubscribe does.
+/// What an ack says about a topic. The ack of a ticker has no trigger; that of an unsubscribe has.
 #[must_use]
 pub fn result(topic: Topic, symbol: &str, subscribe: bool, snapshot: bool) -> String {
     let snapshot = if subscribe { format!(",\"snapshot\":{snapshot}") } else { String::new() };

@@ -24,11 +24,11 @@ impl View {
         Self { depth, buys: keys(Side::Buy), sells: keys(Side::Sell) }
     }
 
-    /// Turns what happened to the engine's book into entries for the subscribers.
+    /// Turns changes of the engine's book into entries for the subscribers.
     ///
-    /// `engine` is the book after all `changes`. A level that is pushed out is not told: the subscriber truncates after
-    /// each entry as this does. Where a level within the window goes, the next deeper one is told at once, as it is at
-    /// the end of the message: if a later change concerns it, its entry follows and says the same in the end.
+    /// `engine` is the book after all `changes`. A level that leaves the window has no entry: the subscriber truncates
+    /// after each entry, as this function does. If a level within the window is removed, an entry adds the next deeper
+    /// one with its quantity at the end of the message; a later change of that level has an entry with the same quantity.
     pub fn update(&mut self, engine: &Engine, changes: &[Change], entries: &mut Vec<Entry>) {
         for &Change { side, price, qty } in changes {
             let (held, depth) = match side {
@@ -56,7 +56,7 @@ impl View {
     }
 }
 
-/// Keeps the last change of each level: what is told when some time is told at once.
+/// Keeps only the last change of each level, for a message that covers several steps.
 pub fn merge(changes: &mut Vec<Change>) {
     let mut seen = BTreeSet::new();
     changes.reverse();
@@ -64,18 +64,18 @@ pub fn merge(changes: &mut Vec<Change>) {
     changes.reverse();
 }
 
-/// Levels a side in a checksum.
+/// Levels per side in a checksum.
 pub const TOP: usize = 10;
 
-/// A checksum that is computed again only where it may be another.
+/// A checksum that is computed again only if it may have changed.
 #[derive(Debug, Default)]
 pub struct Checksum {
-    /// The sum, and per side the key of the deepest level in it; `i64::MAX` where the book has fewer.
+    /// The checksum, and per side the key of the deepest level in it; `i64::MAX` if the book has fewer levels.
     known: Option<(u32, [i64; 2])>,
 }
 
 impl Checksum {
-    /// What `compute` gives for a book after some levels (side and price) `changed`; it must be told all of them.
+    /// Returns what `compute` returns for a book after some levels (side and price) `changed`; all of them must be given.
     pub fn after(
         &mut self,
         engine: &Engine,
@@ -86,7 +86,7 @@ impl Checksum {
         if let Some((sum, edges)) = self.known
             && changed.all(|(side, price)| side.key(price) > edges[usize::from(side == Side::Sell)])
         {
-            // A level behind the edge comes into the sum only when one before it goes.
+            // A level behind the edge enters the checksum only when one before it is removed.
             return sum;
         }
         let sum = compute(engine, scratch);
@@ -95,7 +95,7 @@ impl Checksum {
         sum
     }
 
-    /// Forgets it: changes will pass untold.
+    /// Forgets the checksum: later changes will not be given.
     pub const fn forget(&mut self) {
         self.known = None;
     }
@@ -121,7 +121,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     /// Goal: a subscriber that applies the entries and truncates after each holds exactly the engine's best levels, also
-    /// where several steps are told at once.
+    /// if a message covers several steps.
     #[test]
     fn a_subscriber_holds_the_best_levels() {
         let (mut refills, mut dropped, mut merged) = (0, 0, 0);

@@ -1,5 +1,5 @@
-//! Digits, times, checksums and WebSocket frames, by this crate's own means: nothing is shared with the recorder's core,
-//! so that each checks the other.
+//! Digits, times, checksums and WebSocket frames. This crate shares no code with the recorder's core, so that each checks
+//! the other.
 
 /// CRC-32/ISO-HDLC tables for eight bytes at a time.
 const TABLES: [[u32; 256]; 8] = {
@@ -66,7 +66,7 @@ const WIDTH: usize = 48;
 /// Writes the digits of `rest` to the end of `digits`, at least one; returns where they begin.
 fn fill(mut rest: u128, digits: &mut [u8; WIDTH]) -> usize {
     let mut at = WIDTH;
-    // 64 bits where they do: their division is many times faster.
+    // 64 bits if they suffice: their division is many times faster.
     while rest > u128::from(u64::MAX) {
         at -= 1;
         #[allow(clippy::cast_possible_truncation, reason = "one digit")]
@@ -101,7 +101,7 @@ pub fn number(value: i128, decimals: u8, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes the digits of a whole number without padding: what the checksum takes of a price or a quantity.
+/// Writes the digits of a whole number without padding, as the checksum uses them.
 pub fn digits(value: i64, out: &mut Vec<u8>) {
     let mut digits = [b'0'; WIDTH];
     let at = fill(value.unsigned_abs().into(), &mut digits);
@@ -143,7 +143,7 @@ pub fn time(ns: i64, decimals: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"Z\"");
 }
 
-/// Writes an order id of Kraken's form, `"OTCFZG-YOE2Q-LQKNM3"`, with its quotes: another for each number.
+/// Writes an order id of Kraken's form, `"OTCFZG-YOE2Q-LQKNM3"`, with its quotes; each number has a different one.
 pub fn order_id(number: u64, out: &mut Vec<u8>) {
     // Each step can be undone, so that no two numbers meet (Stafford's variant 13 of MurmurHash3's finalizer).
     let mut mixed = number;
