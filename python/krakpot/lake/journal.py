@@ -111,7 +111,7 @@ class Writer:
             self.folder.mkdir(exist_ok=True)
             # Locked before it has its name: nobody ever sees a living journal unlocked.
             self._file = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-            locks.take(self._file, exclusive=True)
+            locks.take(self._file, path, exclusive=True)
             _write_all(self._file, MAGIC)
             os.rename(hidden, path)
             locks.sync_folder(self.folder)
@@ -400,7 +400,7 @@ def lock(path: Path) -> int | None:
         raise storage_error(error, "lock the journal", path) from error
     try:
         # Another sealer may have finished and removed it between the two calls.
-        if locks.take(handle, exclusive=True) and path.stat().st_ino == os.fstat(handle).st_ino:
+        if locks.take(handle, path, exclusive=True) and path.stat().st_ino == os.fstat(handle).st_ino:
             return handle
     except FileNotFoundError:
         pass
