@@ -408,6 +408,18 @@ def lock(path: Path) -> int | None:
     return None
 
 
+def has_end(path: Path) -> bool:
+    """Whether a journal was closed by its recorder: its last block is the end. False if it cannot be read."""
+    end = BLOCK.pack(END, 0, zlib.crc32(bytes([END])))
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(end), os.SEEK_END)
+            return file.read() == end
+    except OSError:
+        # It is shorter than a block, or gone.
+        return False
+
+
 def journals(lake: Path) -> list[Path]:
     """All journals of a lake, by time."""
     return [name.path for name in journal_names(lake)]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
@@ -50,6 +51,9 @@ from krakpot.lake.parquet import text, write_part
 LONG = ("order_id", "extra", "detail", "frame")
 """Columns of text or bytes whose values seldom come again and are too long for their views. The text of all other
 columns is held once, as a category."""
+
+TRIES, PAUSE = 5, 0.01
+"""How often the sealer tries again to lock a journal that has its end, and seconds between two tries."""
 
 Step = Callable[[str], None]
 
@@ -308,6 +312,12 @@ def recover(lake: Path, *, step: Step = _no_step, progress: Callable[[str], None
 def _recover(lake: Path, path: Path, report: Report, step: Step, progress: Callable[[str], None]) -> None:
     """Seal one journal, unless a recorder owns it."""
     handle = journal.lock(path)
+    if handle is None and journal.has_end(path):
+        # Its recorder let go of it. A reader that looks who owns it has it for a moment; another sealer for longer.
+        for _ in range(TRIES):
+            time.sleep(PAUSE)
+            if (handle := journal.lock(path)) is not None:
+                break
     if handle is None:
         if path.exists():
             report.alive.append(path.name)
