@@ -11,8 +11,9 @@ import pytest
 import frames
 import lakes
 from krakpot import _core
-from krakpot.lake import seal
+from krakpot.lake import journal, seal
 from krakpot.lake.folder import Folder, View
+from krakpot.lake.format import Part
 
 SECOND = frames.SECOND
 
@@ -132,3 +133,29 @@ def test_foreign_files_are_left_alone_and_named(tmp_path: Path) -> None:
     assert folder.parts("book") == before
     assert folder.foreign("book") == sorted(strays)
     assert folder.foreign("trades") == []
+
+
+def test_a_look_lists_in_the_order_that_it_relies_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger's parts, the other parts, the journals, the ledger's parts again."""
+    lake = tmp_path / "lake"
+    recorder = recording(lake)
+    listed: list[str] = []
+    real_parts, real_names = Folder.parts, journal.journal_names
+
+    def parts(folder: Folder, table: str) -> list[Part]:
+        listed.append(table)
+        return real_parts(folder, table)
+
+    def names(path: Path) -> list[journal.JournalName]:
+        listed.append("journals")
+        return real_names(path)
+
+    monkeypatch.setattr(Folder, "parts", parts)
+    monkeypatch.setattr(journal, "journal_names", names)
+    Folder(lake).look(["book", "trades"])
+    assert listed == ["ledger", "book", "trades", "journals", "ledger"]
+    listed.clear()
+    Folder(lake).look()
+    assert (listed[0], listed[-2:]) == ("ledger", ["journals", "ledger"])
+    assert sorted(listed) == sorted([*_core.TABLES, "journals", "ledger"])
+    recorder.end()

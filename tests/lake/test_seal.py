@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +22,7 @@ from krakpot import _core
 from krakpot.errors import StorageError
 from krakpot.lake import journal, parquet, seal
 from krakpot.lake.format import ROW_GROUP, SEALER_ENTRY, order, polars_schema
+from krakpot.lake.lock import locked
 from krakpot.lake.verify import verify
 
 MIDNIGHT = frames.START // frames.DAY * frames.DAY + frames.DAY
@@ -397,6 +399,36 @@ def test_a_journal_that_cannot_be_read_holds_up_no_other(tmp_path: Path) -> None
     assert seal.recover(lake).sealed == [first.name]
     found = verify(lake, threads=1)
     assert (found.problems, found.frames) == ([], recorder.session.counts()["frames"])
+
+
+def test_a_reader_that_looks_who_owns_a_journal_keeps_no_sealer_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal with its end is tried again; the last sealing of a recorder must not pass it by."""
+    lake = tmp_path / "lake"
+    recorder = lakes.Recorder(lake)
+    recorder.take(lakes.market(50))
+    other = lakes.Recorder(lake, lakes.session_name(frames.START))
+    other.take(lakes.market(50))
+    recorder.end()
+    (path,) = recorder.closed
+    assert journal.has_end(path)
+    assert other.writer.path is not None
+    assert not journal.has_end(other.writer.path)
+    reader = ExitStack()
+    assert reader.enter_context(locked(path, exclusive=False))
+    pauses = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            reader.close()
+
+    monkeypatch.setattr("krakpot.lake.seal.time.sleep", pause)
+    report = seal.recover(lake)
+    assert (report.sealed, report.alive) == ([path.name], [other.writer.path.name])
+    assert len(pauses) == 2, "one that is being written is not tried again"
+    other.end()
 
 
 def test_the_sealer_as_a_process(tmp_path: Path) -> None:

@@ -3,15 +3,15 @@
 For each table and date the parts of each session are merged into parts of up to ``PART_ROWS`` rows: same rows, same
 order, same columns and encodings. The order of steps is what makes a crash harmless::
 
-    build     <lake>/_compact/date=D/<table>/…       all of it forced to the disk; until plan.json stands there, nothing
-    plan      <lake>/_compact/date=D/plan.json       counts, and the next run begins anew
-    swap      the ledger's folder, then every table's, each exchanged in one step with the one that was built
-    remove    what was swapped out, after the grace
+    build     <lake>/_compact/date=D/<table>/…       forced to the disk; without plan.json the next run begins again
+    plan      <lake>/_compact/date=D/plan.json
+    swap      the ledger's folder, then every table's, each exchanged in one step with the new one
+    remove    the old folders, after the grace
 
-The new ledger names the new parts with their SHA-256 in rows ``compacted``, beside the rows ``sealed`` of the old ones:
-``krakpot verify`` takes for each table the parts that are there, all of the old or all of the new. New parts have names
-that no part of the day had before, so that the next run sees what was swapped. Parts that are not what the ledger says
-are left alone: what is damaged must not be made true by being written again.
+The new ledger names the new parts with their SHA-256 in rows ``compacted``, in addition to the rows ``sealed`` of the
+old parts. For each table ``krakpot verify`` takes the parts that are there: all of the old or all of the new ones. New
+parts have names that no part of the day had before, so that the next run sees which tables were swapped. Parts that
+are not what the ledger says are left alone: a damaged part must not become valid by being written again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ PART_ROWS = 128 * ROW_GROUP
 GRACE = 600.0
 """Seconds for which the old parts stay beside the lake."""
 LATE = timedelta(hours=1)
-"""A journal begun so long after midnight holds no row of the day before, even where the disk was slow."""
+"""A journal that was begun this long after midnight has no row of the day before, even if the disk was slow."""
 PROGRESS_ROWS = 5_000_000
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100
@@ -77,16 +77,16 @@ def _silent(_: str) -> None:
 
 @dataclass
 class Report:
-    """What a compaction did."""
+    """Result of a compaction."""
 
     compacted: list[str] = field(default_factory=list)
     """Dates whose parts were merged and swapped."""
     finished: list[str] = field(default_factory=list)
-    """Dates that an earlier run had left unfinished."""
+    """Dates that an earlier run had not finished."""
     skipped: dict[str, str] = field(default_factory=dict)
-    """Dates that were left as they are, and why."""
+    """Dates that were skipped, and why."""
     wrong: bool = False
-    """Whether any of these is not as the ledger says, or finds no room; others can be compacted later."""
+    """Whether any of these is not as the ledger says, or the disk is too full; the others can be compacted later."""
     rows: int = 0
     parts_before: int = 0
     parts_after: int = 0
@@ -121,7 +121,7 @@ def compact(
 ) -> Report:
     """Merge the parts of past dates (default: all); waits ``grace`` seconds, then removes what was swapped out.
 
-    Safe at any time, any number of times, beside a living recorder. ``step`` is called with the name of each step.
+    Can be run at any time, any number of times, also beside a recorder. ``step`` is called with the name of each step.
     """
     lake = Folder(path)
     report = Report()
@@ -176,7 +176,7 @@ def midnight(day: date) -> datetime:
 
 
 def hindrance(lake: Folder, day: date, now: datetime) -> str | None:
-    """Why more rows of this date may still come."""
+    """Why rows of this date may still be added; None if not."""
     end = midnight(day) + timedelta(days=1)
     if now < end + LATE:
         return "it is not over, or not for an hour"
@@ -253,7 +253,7 @@ class _Day:
         return self.lake.path / table / self.folder.name
 
     def _read_ledger(self) -> None:
-        # A journal that crossed midnight is told of in the next day's ledger.
+        # A journal that crossed midnight is named in the next day's ledger.
         days = (self.day, self.day + timedelta(days=1))
         paths = [part.path for part in self.lake.parts("ledger") if part.date in days]
         ledger = pl.scan_parquet(paths, hive_partitioning=False)
@@ -263,7 +263,7 @@ class _Day:
             self.named[str(facts["part"])] = facts | {"rows": count}
 
     def _wrong(self, todo: dict[str, dict[str, list[Part]]]) -> str | None:
-        """A part that is not what the ledger says: written anew it would be taken for what was recorded."""
+        """Why the date must not be compacted: a part is not what the ledger says; writing it again would hide that."""
         for table in {*todo, "ledger"}:
             # Files that are no parts go along; a folder would go with the old parts.
             if (final := self._final(table)).exists() and not all(path.is_file() for path in final.iterdir()):
@@ -279,7 +279,7 @@ class _Day:
         return None
 
     def _room(self, todo: dict[str, dict[str, list[Part]]]) -> str | None:
-        """The new parts stand beside the old ones; parts that need several passes stand there twice."""
+        """Why there is too little room: new parts are beside the old ones, and twice if they need several passes."""
         need = 0
         for parts in (parts for sessions in todo.values() for parts in sessions.values() if _mergeable(parts)):
             size = sum(part.path.stat().st_size for part in parts)
@@ -375,7 +375,7 @@ class _Day:
         return seal.SealedPart(table, part, new.rows, new.first, new.last, new.ts_from, new.ts_to, digest(path))
 
     def _ledger(self) -> None:
-        """The ledger of every session whose parts are new tells of them."""
+        """Write the ledger of every session with new parts: it names them."""
         (self.folder / "ledger").mkdir()
         old = [part for part in self.lake.parts("ledger") if part.date == self.day]
         sessions = _by_session(old)
@@ -390,7 +390,7 @@ class _Day:
                     *merged([part.path for part in parts], "ledger", failed=_unreadable),
                 ]
             )
-            # What a run that came to nothing promised.
+            # Parts that a run which was not finished named.
             void = [
                 kind == "compacted" and not (self.lake.path / str(detail(text)["part"])).exists()
                 for kind, text in frame.select("kind", "detail").iter_rows()
@@ -418,7 +418,7 @@ class _Written:
     ts_to: int = 0
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Take these rows into account."""
+        """Add the numbers and times of these rows."""
         times = frame["ts_recv"].to_physical()
         begin, end = int(times.min()), int(times.max())  # type: ignore[arg-type]  # there are rows, each with its time
         self.ts_from = min(self.ts_from, begin) if self.rows else begin
@@ -485,7 +485,7 @@ def _folders(lake: Folder) -> list[Path]:
 
 
 def _finish(lake: Folder, report: Report, step: seal.Step) -> None:
-    """Bring to an end what a crash left."""
+    """Finish what a crash interrupted."""
     for folder in _folders(lake):
         plan = _read_plan(folder)
         if plan is None:

@@ -1,7 +1,7 @@
-"""The journal: what a recorder has written and the sealer has not yet made into Parquet.
+"""The journal: rows that a recorder has written and the sealer has not made into Parquet yet.
 
-One file for all tables of a session, since that means one ``fsync`` a second. An Arrow IPC stream has one schema and no
-place for a checksum, so the file has blocks of its own, each one flush of the recorder::
+All tables of a session share one file, so that one ``fsync`` a second is enough. An Arrow IPC stream has one schema and
+no place for a checksum. So the file is a sequence of blocks; each is one flush of the recorder::
 
     file   = "KPJ1" block*
     block  = kind:u8 length:u32 crc32:u32 payload          (little-endian; crc32 of kind and payload)
@@ -9,8 +9,8 @@ place for a checksum, so the file has blocks of its own, each one flush of the r
     batches payload = raw length:u32 zstd(batch*)
     batch  = name length:u8 table name, length:u32, encapsulated Arrow IPC record batch
 
-A flush is whole or not there: a tear never splits the rows of one flush. A file without an ``end`` block was left by a
-recorder that died. The recorder owns the file by an exclusive ``flock`` from before it has its final name.
+A flush is there as a whole or not at all: a tear never splits the rows of one flush. A file without an ``end`` block
+was left by a recorder that died. The recorder locks the file exclusively before it gives it its final name.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ BLOCK_MAX = 1 << 30
 ROWS_MAX = 1_000_000
 """Rows after which a journal is closed and sealed."""
 SEARCH_MAX = 1 << 24
-"""Bytes of a block that is looked for behind a spoiled one."""
+"""Largest block that is searched for behind a damaged one, bytes."""
 RAW_MAX = BLOCK_MAX
 """Bytes that a block may unpack to: ten million rows, and a flush is what comes in a fifth of a second."""
 UNREADABLE = (struct.error, pa.ArrowException, OSError, EOFError, ValueError, IndexError)
-"""What the content of a block gives that a recorder of another version wrote."""
+"""What is raised for the content of a block that a recorder of another version wrote."""
 STATE = ("path", "rows", "begun", "_file", "_size", "_dirty")
 """Attributes of a writer that are those of its open journal."""
 NAME = re.compile(r"\d{8}T\d{6}-(?P<session>.+)-(?P<number>\d+)\.journal", re.ASCII)
@@ -109,9 +109,9 @@ class Writer:
         try:
             # Not the lake itself: one that was removed while recording must not come back as half a lake.
             self.folder.mkdir(exist_ok=True)
-            # Locked before it has its name: nobody ever sees a living journal unlocked.
+            # Locked before it has its name: so a journal that is being written is never seen unlocked.
             self._file = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-            locks.take(self._file, exclusive=True)
+            locks.take(self._file, path, exclusive=True)
             _write_all(self._file, MAGIC)
             os.rename(hidden, path)
             locks.sync_folder(self.folder)
@@ -134,7 +134,7 @@ class Writer:
         try:
             _write_all(self._file, data)
         except OSError as error:
-            # What stands before this block stays whole.
+            # The blocks before this one stay whole.
             os.ftruncate(self._file, self._size)
             os.lseek(self._file, self._size, os.SEEK_SET)
             raise storage_error(error, "write the journal", self.path) from error
@@ -171,7 +171,7 @@ class Writer:
             self._append(BATCHES, payload)
         except StorageError:
             if old is not None:
-                # What could not be begun is taken back: the one before is the last, and has no end.
+                # Take back the journal that could not be begun: the one before is the last one, and has no end.
                 self.discard()
                 self.number -= 1
                 vars(self).update(old)
@@ -182,7 +182,7 @@ class Writer:
     def _end(self, old: dict[str, Any]) -> Path:
         """End the journal before this one.
 
-        Only now: a recorder that dies leaves a journal without an end, whenever that is, so that recovery can tell.
+        Only now: so a recorder that dies at any moment leaves a journal without an end, and recovery sees that it died.
         """
         new = {name: getattr(self, name) for name in STATE}
         vars(self).update(old)
@@ -206,14 +206,14 @@ class Writer:
             try:
                 os.fsync(self._file)
                 if not os.fstat(self._file).st_nlink:
-                    # The system lets us write on into a file that nobody will ever see again.
+                    # The file was removed; the system would still accept rows that nobody could read.
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             except OSError as error:
                 raise storage_error(error, "sync the journal", self.path) from error
             self._dirty = False
 
     def close(self) -> Path | None:
-        """End the open journal and let go of its lock; returns its path, to be sealed."""
+        """End the open journal and release its lock; returns its path, to be sealed."""
         if self.path is None:
             return None
         self._append(END, b"")
@@ -233,7 +233,7 @@ class Writer:
 
 @dataclass
 class Content:
-    """What a journal holds up to its end or its first tear."""
+    """Content of a journal, as far as it can be read."""
 
     path: Path
     session: str
@@ -287,7 +287,7 @@ def _blocks(data: memoryview, at: int) -> Iterator[tuple[int, int, int, memoryvi
 
 
 def read(path: Path, take: Callable[[str, pa.RecordBatch], object] | None = None) -> Content:
-    """Read a journal up to its end, and what is whole of it.
+    """Read all whole blocks of a journal.
 
     ``take`` is given each batch, with the name of its table; without it the content has them all. A batch keeps its
     whole block in memory.
@@ -400,12 +400,24 @@ def lock(path: Path) -> int | None:
         raise storage_error(error, "lock the journal", path) from error
     try:
         # Another sealer may have finished and removed it between the two calls.
-        if locks.take(handle, exclusive=True) and path.stat().st_ino == os.fstat(handle).st_ino:
+        if locks.take(handle, path, exclusive=True) and path.stat().st_ino == os.fstat(handle).st_ino:
             return handle
     except FileNotFoundError:
         pass
     os.close(handle)
     return None
+
+
+def has_end(path: Path) -> bool:
+    """Whether a journal was closed by its recorder: its last block is the end. False if it cannot be read."""
+    end = BLOCK.pack(END, 0, zlib.crc32(bytes([END])))
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(end), os.SEEK_END)
+            return file.read() == end
+    except OSError:
+        # It is shorter than a block, or gone.
+        return False
 
 
 def journals(lake: Path) -> list[Path]:
@@ -414,6 +426,6 @@ def journals(lake: Path) -> list[Path]:
 
 
 def journal_names(lake: Path) -> list[JournalName]:
-    """All journals of a lake, by time, with what their names tell. Files that are not named like one are left out."""
+    """All journals of a lake, by time, with session and number. Files with other names are left out."""
     names = map(journal_name, (lake / JOURNALS).glob("*" + SUFFIX))
     return sorted((name for name in names if name is not None), key=lambda name: name.path)

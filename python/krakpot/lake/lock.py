@@ -46,8 +46,8 @@ class _Overlapped(ctypes.Structure):
     )
 
 
-def take(handle: int, *, exclusive: bool, wait: bool = False) -> bool:
-    """Lock an open file; False if somebody else has it and ``wait`` is false. Closing the file ends the lock.
+def take(handle: int, path: Path, *, exclusive: bool, wait: bool = False) -> bool:
+    """Lock the open file of ``path``; False if somebody else has it and not ``wait``. Closing the file ends the lock.
 
     ``StorageError`` where the platform has no locks.
     """
@@ -59,7 +59,7 @@ def take(handle: int, *, exclusive: bool, wait: bool = False) -> bool:
         return True
     if sys.platform == "win32":
         return _lock_file(handle, exclusive=exclusive, wait=wait)
-    raise StorageError(f"krakpot cannot lock files on the platform {sys.platform!r}")
+    raise StorageError(f"krakpot cannot lock files on the platform {sys.platform!r}", path)
 
 
 def _lock_file(handle: int, *, exclusive: bool, wait: bool) -> bool:
@@ -84,7 +84,7 @@ def locked(path: Path, *, exclusive: bool, wait: bool = False) -> Iterator[bool]
     """Lock a file, or a folder where ``FOLDERS``, while the body runs; gives whether that was possible."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        yield take(handle, exclusive=exclusive, wait=wait)
+        yield take(handle, path, exclusive=exclusive, wait=wait)
     finally:
         os.close(handle)
 

@@ -1,7 +1,7 @@
-"""Parts of one session read as one stream of rows, in the order of the lake, with bounded memory.
+"""Reads parts of one session as one stream of rows, in the order of the lake, in bounded memory.
 
-Every part is sorted, so that as many blocks as there are parts hold all that is needed to know the next rows. More than
-``FAN`` parts are merged in several passes by ``krakpot.lake.compact``; ``krakpot.verify`` reads what was compacted.
+Every part is sorted. So one block of each part is enough to know the next rows. ``krakpot.lake.compact`` merges more
+than ``FAN`` parts in several passes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 from krakpot.lake.format import order, polars_schema
 
 BLOCK = 4096
-"""Rows of a part that are held at a time."""
+"""Rows of each part that are in memory at a time."""
 BUFFER = 65_536
 """Bytes of a column that are read at a time."""
 FAN = 32
-"""Parts that ``krakpot.lake.compact`` merges at a time: of a book, with the writing, in 600 MB."""
+"""Parts that ``krakpot.lake.compact`` merges at a time; for a book it needs 600 MB, with the writing."""
 
 Key = tuple[tuple[bool, str | int], ...]
 Failed = Callable[[Path, Exception], None]
@@ -41,10 +41,10 @@ class _Cursor:
 
     def _read(self) -> Iterator[pl.DataFrame]:
         try:
-            # Read ahead, all that was read would stay in memory until the file is closed.
+            # With reading ahead, all data would stay in memory until the file is closed.
             with pq.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False) as file:
                 for batch in file.iter_batches(BLOCK, columns=list(self.schema), use_threads=False):
-                    # Text that is no UTF-8 would be believed otherwise.
+                    # Otherwise text that is not UTF-8 would be accepted.
                     batch.validate(full=True)
                     frame = pl.from_arrow(pa.Table.from_batches([batch]))
                     assert isinstance(frame, pl.DataFrame), "a table gives a frame"
@@ -62,7 +62,7 @@ class _Cursor:
             self.last = self._key(self.block.height - 1)
 
     def _key(self, row: int) -> Key:
-        """Place of a row; what is null comes first."""
+        """Place of a row; null comes first."""
         assert self.block is not None, "there is a row"
         values = [self.block[name][row] for name in self.by]
         return tuple((value is not None, 0 if value is None else value) for value in values)
@@ -90,13 +90,13 @@ def merged(
 ) -> Iterator[pl.DataFrame]:
     """Rows of parts of one session, in the order of ``format.order``, in frames of any size.
 
-    ``failed`` is told of a part that cannot be read, or not to its end; if it returns, the others go on.
+    ``failed`` is called with a part that cannot be read to its end; if it returns, the others are read on.
     ``columns`` hold those of the order.
     """
     chosen = columns or list(polars_schema(table))
     cursors = [cursor for path in paths if (cursor := _Cursor(path, table, chosen, failed)).block is not None]
     while cursors:
-        # What comes later in any part comes after the end of its block: up to the least of these all rows are here.
+        # Later rows of a part come after the end of its block. So up to the smallest end all rows are in memory.
         bound = min(cursor.last for cursor in cursors)
         rows = [cursor.take(bound) for cursor in cursors if cursor.first <= bound]
         yield rows[0] if len(rows) == 1 else pl.concat(rows).sort(by(table), maintain_order=True)
@@ -104,7 +104,7 @@ def merged(
 
 
 def whole(frames: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
-    """The same rows in frames of at most ``rows``, none of which ends within a message (unless that has more)."""
+    """The same rows in frames of at most ``rows`` rows. No frame ends within a message, unless the message has more."""
     held: list[pl.DataFrame] = []
     height = 0
     for frame in frames:
@@ -136,7 +136,7 @@ def expand_ranges(ranges: Iterable[Iterable[int]]) -> set[int]:
 
 
 def ranges(numbers: Iterable[int]) -> list[list[int]]:
-    """Write numbers as ranges, the other way round."""
+    """Write numbers as ranges: 0, 1, 2, 5 become ``[[0, 2], [5, 5]]``."""
     found: list[list[int]] = []
     for number in sorted(numbers):
         if found and found[-1][1] == number - 1:

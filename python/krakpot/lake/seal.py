@@ -1,4 +1,4 @@
-"""Sealing: journals become Parquet parts, and recovery, which is the same for journals that dead recorders left.
+"""Sealing: journals become Parquet parts. Recovery is the same for journals that killed recorders left.
 
 The order of steps is what makes a crash harmless: every part is written under a temporary name, forced to the disk and
 published by a hard link, which never replaces; the ledger's part comes last and names the others; then the journal is
@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
@@ -51,11 +52,14 @@ LONG = ("order_id", "extra", "detail", "frame")
 """Columns of text or bytes whose values seldom come again and are too long for their views. The text of all other
 columns is held once, as a category."""
 
+TRIES, PAUSE = 5, 0.01
+"""How often the sealer tries again to lock a journal that has its end, and seconds between two tries."""
+
 Step = Callable[[str], None]
 
 
 def _no_step(_: str) -> None:
-    """Tests put a crash here."""
+    """Do nothing; tests put a crash here."""
 
 
 @dataclass
@@ -77,14 +81,14 @@ class SealedPart:
 
 @dataclass
 class Report:
-    """What a run of recovery did."""
+    """Result of a recovery."""
 
     sealed: list[str] = field(default_factory=list)
     """Journals that were made into parts."""
     recovered: list[str] = field(default_factory=list)
-    """Of these, the ones that a dead recorder left."""
+    """Of these, the ones that a killed recorder left."""
     torn: list[dict[str, Any]] = field(default_factory=list)
-    """Torn ends, and what was spoiled on the disk: journal, offset, bytes."""
+    """Torn ends, and damage on the disk: journal, offset, bytes."""
     alive: list[str] = field(default_factory=list)
     """Journals that a recorder owns; left alone."""
     parts: int = 0
@@ -123,7 +127,7 @@ def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Conte
         times, numbers = rows["ts_recv"].to_physical(), rows["message"].drop_nulls()
         first, last = int(times.min()), int(times.max())  # type: ignore[arg-type]  # a part has rows
         least, most = (int(numbers.min()), int(numbers.max())) if len(numbers) else (None, None)  # type: ignore[arg-type]  # whole numbers
-        # What is written takes the rows apart, column by column.
+        # Writing takes the rows apart, column by column.
         del times, numbers
         begin = stamp(first)
         name = f"{begin:%H%M%S}-{content.session}-{content.number}.parquet"
@@ -250,7 +254,7 @@ def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None
     parts: list[SealedPart] = []
     for table in _core.TABLES:
         if table in tables and table != "ledger":
-            # What is written is not held any longer.
+            # Rows that are written need not be kept.
             parts += _publish(tables.pop(table), table, lake, content, step)
     empty = pl.DataFrame(schema=polars_schema("ledger"))
     ledger = text(tables.get("ledger", empty))
@@ -285,7 +289,7 @@ def seal(lake: Path, path: Path, *, step: Step = _no_step, report: Report | None
 def recover(lake: Path, *, step: Step = _no_step, progress: Callable[[str], None] = _no_step) -> Report:
     """Seal every journal of a lake that no recorder owns; safe to run at any time, any number of times.
 
-    One that cannot be sealed holds up no other: ``StorageError`` tells of the first of them at the end.
+    A journal that cannot be sealed does not stop the others: ``StorageError`` names the first of them at the end.
     """
     check_lake(lake)
     report = Report()
@@ -308,6 +312,12 @@ def recover(lake: Path, *, step: Step = _no_step, progress: Callable[[str], None
 def _recover(lake: Path, path: Path, report: Report, step: Step, progress: Callable[[str], None]) -> None:
     """Seal one journal, unless a recorder owns it."""
     handle = journal.lock(path)
+    if handle is None and journal.has_end(path):
+        # Its recorder has released it. A reader that tests the lock has it for a moment, another sealer for longer.
+        for _ in range(TRIES):
+            time.sleep(PAUSE)
+            if (handle := journal.lock(path)) is not None:
+                break
     if handle is None:
         if path.exists():
             report.alive.append(path.name)
@@ -321,7 +331,7 @@ def _recover(lake: Path, path: Path, report: Report, step: Step, progress: Calla
 
 
 def _sweep(lake: Path) -> None:
-    """Remove temporary files of sealers that died; those of the living are younger or locked by their journal."""
+    """Remove temporary files of sealers that died. Other sealers still have the journal of theirs."""
     owned = {path.name.removesuffix(journal.SUFFIX).partition("-")[2] for path in journal.journals(lake)}
     for path in (lake / JOURNALS).glob(".*.parquet.tmp"):
         if not any(path.name.endswith(f"-{name}.parquet.tmp") for name in owned):
