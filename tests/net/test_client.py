@@ -30,7 +30,8 @@ class Running:
         self.logged: list[str] = []
         self.errors: list[Exception] = []
         self.stop = asyncio.Event()
-        config = Config(**({"url": url, "depth": 10} | options))
+        defaults: dict[str, Any] = {"url": url, "depth": 10}
+        config = Config(**(defaults | options))
         context = ClientContext(config, uuid7(), self.stop, self.logged.append, self._task)
         self.client = Client(context, url, Backoff(longest=0.02, fast=100))
         self.context = context
