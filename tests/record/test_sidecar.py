@@ -47,6 +47,26 @@ def test_the_end_of_its_input_ends_it_in_order(tmp_path: Path) -> None:
     run(test)
 
 
+def test_an_end_before_anything_was_subscribed_is_no_failure(tmp_path: Path) -> None:
+    """The strategy was done at once: a warning has the reason, the summary is there, exit 0."""
+
+    async def test() -> None:
+        async with Exchange("BTC/USD") as exchange:
+            exchange.instrument = False
+            process = await start({"out": "lake", "url": exchange.url}, tmp_path)
+            await until(lambda: exchange.clients)
+            assert process.stdin is not None, "piped"
+            process.stdin.close()
+            out, err = await process.communicate()
+        assert (process.returncode, err) == (0, b"")
+        *lines, last = map(json.loads, out.splitlines())
+        assert lines[-1]["level"] == "warning"
+        assert lines[-1]["message"] == "nothing was recorded: it was stopped before the exchange had sent its pairs"
+        assert last["summary"]["frames"] >= 1
+
+    run(test)
+
+
 def test_a_failure_is_one_sentence(tmp_path: Path) -> None:
     """A folder that is no lake: exit 1, the sentence on standard error, nothing on standard output."""
     (tmp_path / "thesis.tex").touch()

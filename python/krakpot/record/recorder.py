@@ -268,6 +268,8 @@ class Recorder:
         if not self.public.connected:
             return "it was stopped before there was a connection"
         if not self.public.session.pairs():
+            if time.monotonic() - self._begun <= PATIENCE:
+                return "it was stopped before the exchange had sent its pairs"
             return (
                 f"{self.config.url} sent no instrument snapshot, so no pair is known; is it Kraken's feed, version 2?"
             )

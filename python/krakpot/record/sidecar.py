@@ -13,8 +13,8 @@ import os
 import sys
 
 from krakpot.config import from_mapping
-from krakpot.errors import KrakpotError
-from krakpot.log import as_json
+from krakpot.errors import FeedError, KrakpotError
+from krakpot.log import LogLine, as_json
 from krakpot.record.recorder import Recorder
 
 
@@ -26,10 +26,19 @@ async def _until_end(recorder: Recorder) -> None:
     recording = asyncio.create_task(recorder.run())
     ended = asyncio.create_task(reader.read())
     await asyncio.wait({recording, ended}, return_when=asyncio.FIRST_COMPLETED)
-    if not recording.done():
+    stopped = not recording.done()
+    if stopped:
         recorder.stop()
     ended.cancel()
-    _write(json.dumps({"event": "summary", "summary": await recording}))
+    try:
+        summary = await recording
+    except FeedError as error:
+        if not stopped:
+            raise
+        # The feed ended before the recorder had a subscription. That is not the feed's failure.
+        _write(as_json(LogLine(str(error), "failed", "warning")))
+        summary = recorder.summary()
+    _write(json.dumps({"event": "summary", "summary": summary}))
 
 
 def _write(line: str) -> None:
