@@ -85,7 +85,7 @@ def test_errors_of_the_core(
 def test_good_frames_raise_nothing() -> None:
     """A frame that a session takes as a whole, of a known channel or another."""
     for frame in (trade("1.5"), b'{"channel":"heartbeat"}', b'{"channel":"new","data":7}', b'{"method":"pong"}'):
-        assert _core.check_frame(frame) is None
+        _core.check_frame(frame)
 
 
 def test_wrong_arguments_are_value_errors() -> None:
