@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import frames
-from krakpot import values
+from krakpot import _core, values
 from krakpot.errors import ConfigError
 from krakpot.values import duration, nanoseconds, unmatched
 
@@ -138,7 +138,7 @@ def test_symbols_in_the_wrong_case(pattern: str, meant: str) -> None:
     ("reader", "value"),
     [
         (values.patterns, ("BTC/USD", "ETH/*")), (values.words, ()), (values.channels, ("book", "level3")),
-        (values.number_of(values.DEPTHS), 1000), (values.word_of(("a", "b")), "a"), (values.whole_number(1, 9), 9),
+        (values.number_of(_core.DEPTHS), 1000), (values.word_of(("a", "b")), "a"), (values.whole_number(1, 9), 9),
         (values.duration, 0.05), (values.duration, 1e-7), (values.keep, 86400.0), (values.byte_size, 0),
         (values.flag, False), (values.folder, Path("x")), (values.precision, {"A/B": (1, 8)}), (values.precision, {}),
         (values.url, "ws://10.0.0.1:1/v2"), (values.host_and_port, ("::1", 9100)),

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit, urlunsplit
 
-from krakpot import values
+from krakpot import _core, values
 from krakpot.errors import ConfigError
 from krakpot.values import LEVEL3, LOOPBACK, is_loopback
 
@@ -34,6 +34,10 @@ PREFIX = "KRAKPOT_"
 KEY_PAIR = ("api_key", "api_secret")
 OTHER_VARIABLES = {"KRAKPOT_DATA", "KRAKPOT_TEST", "KRAKPOT_DEBUG"}
 """Variables with the prefix that are no options of a recording."""
+
+_RATES = ", ".join(
+    f"{rate} for a {account} account" for account, rate in sorted(_core.LEVEL3_RATES.items(), reverse=True)
+)
 
 SlowDisk = Literal["wait", "fail"]
 LogFormat = Literal["text", "json"]
@@ -126,13 +130,13 @@ class Config:
         many=True,
     )
     depth: int = _option(
-        100, values.number_of(values.DEPTHS), "LEVELS", f"Price levels of a book: {values.alternatives(values.DEPTHS)}."
+        100, values.number_of(_core.DEPTHS), "LEVELS", f"Price levels of a book: {values.alternatives(_core.DEPTHS)}."
     )
     interval: int = _option(
         1,
-        values.number_of(values.INTERVALS),
+        values.number_of(_core.INTERVALS),
         "MINUTES",
-        f"Minutes of a candle: {values.alternatives(values.INTERVALS)}.",
+        f"Minutes of a candle: {values.alternatives(_core.INTERVALS)}.",
     )
     tokenised: bool = _switch("Record tokenised assets too (AAPLx/USD).")
     out: Path = _option(Path("data"), values.folder, "FOLDER", "Folder of the lake.")
@@ -193,15 +197,15 @@ class Config:
     )
     level3_depth: int = _option(
         100,
-        values.number_of(values.LEVEL3_DEPTHS),
+        values.number_of(_core.LEVEL3_DEPTHS),
         "LEVELS",
-        f"Price levels of level3: {values.alternatives(values.LEVEL3_DEPTHS)}.",
+        f"Price levels of level3: {values.alternatives(_core.LEVEL3_DEPTHS)}.",
     )
     level3_rate: int = _option(
-        values.LEVEL3_RATE,
-        values.whole_number(*values.LEVEL3_RATES, ": 200 for a standard account, 500 for a pro one"),
+        _core.LEVEL3_RATES["standard"],
+        values.whole_number(*values.LEVEL3_RATE_RANGE, f": {_RATES}"),
         "COST",
-        "Subscription cost per second that the account is allowed: 200 standard, 500 pro.",
+        f"Subscription cost per second that the account is allowed: {_RATES}.",
     )
     level3_url: str = _option(
         LEVEL3_URL,

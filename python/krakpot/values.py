@@ -40,15 +40,9 @@ Time = str | datetime | date | int | Datetime64
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 LEVEL3 = "level3"
-CHANNELS = ("book", "trade", "ticker", "ohlc", LEVEL3)
-DEPTHS = (10, 25, 100, 500, 1000)
-LEVEL3_DEPTHS = (10, 100, 1000)
-INTERVALS = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
-"""Minutes of a candle."""
-LEVEL3_RATE = 200
-"""Cost of level-3 subscriptions per second that Kraken allows a standard account; a pro account has 500."""
-LEVEL3_RATES = (100, 100_000)
-"""The least is the cost of one subscription at depth 1000: below it, that subscription would never be requested."""
+CHANNELS = tuple(_core.CHANNELS)
+LEVEL3_RATE_RANGE = (max(_core.LEVEL3_COSTS.values()), 100_000)
+"""The least is the cost of one subscription at the largest depth: below it, that would never be requested."""
 SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 SIZE_MAX = 10**18
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -61,8 +55,6 @@ TOKEN_MIN = 16
 """Characters of a token that cannot be guessed."""
 PORTS = 1 << 16
 THREADS_MAX = 256
-EXCHANGE_PAIRS_MAX = _core.PAIRS_MAX
-"""Pairs of the built-in exchange."""
 SHOWN_MAX = 80
 """Characters of a refused value that an error repeats."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")

@@ -103,10 +103,10 @@ def test_an_error_of_the_system_in_a_lake_names_the_lake() -> None:
 
 
 def test_with_json_the_error_is_the_object() -> None:
-    """The same sentence and exit code; nothing on standard error."""
+    """The same sentence and exit code."""
     plain, facts = run(ConfigError("it is wrong")), run(ConfigError("it is wrong"), "--json")
     assert (plain.exit_code, plain.stderr, plain.stdout) == (2, "krakpot: it is wrong\n", "")
-    assert (facts.exit_code, facts.stderr) == (2, "")
+    assert (facts.exit_code, facts.stderr) == (2, plain.stderr)
     assert json.loads(facts.stdout) == {"error": {"kind": "config", "message": "it is wrong", "retryable": False}}
 
 

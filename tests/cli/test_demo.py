@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +58,8 @@ def test_the_picture_has_no_margin_where_trades_go_on_behind_the_book(
     dates, plots = pytest.importorskip("matplotlib.dates"), pytest.importorskip("matplotlib.pyplot")
     timed = lakes.market(300)
     trades = [frame for _, frame in timed if b'"trade"' in frame and b'"update"' in frame and b"BTC/USD" in frame]
-    lakes.make(tmp_path / "lake", [*timed, (timed[-1][0] + frames.SECOND, trades[-1])])
+    late = re.sub(rb'"trade_id": ?(\d+)', lambda found: b'"trade_id":%d' % (int(found[1]) + 1000), trades[-1])
+    lakes.make(tmp_path / "lake", [*timed, (timed[-1][0] + frames.SECOND, late)])
     drawn: list[Any] = []
     monkeypatch.setattr(plots, "close", drawn.append)
     draw(Lake(tmp_path / "lake"), "BTC/USD", tmp_path / "picture.png")

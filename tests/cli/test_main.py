@@ -29,46 +29,6 @@ def file(folder: Path) -> Path:
     return lakes.write_frames(folder / "good.jsonl", lakes.market(200))
 
 
-def test_wrong_use_is_exit_2_with_one_plain_sentence(folder: Path, file: Path) -> None:
-    """Missing, unreadable, unknown, not allowed, not writable: each says what to do, none shows a traceback."""
-    krakpot("ingest", file, "--out", "lake")
-    (folder / "spoiled.jsonl.zst").write_bytes(b"no zstd")
-    (folder / "empty.jsonl").write_bytes(b"")
-    (folder / "typo.toml").write_text("depht = 10\n")
-    for arguments, sentence in [
-        (["ingest", "none.jsonl"], "none.jsonl: there is no such file; give files with one frame per line"),
-        (["ingest", "lake"], "lake: cannot be read: Is a directory"),
-        (["ingest", "spoiled.jsonl.zst"], "spoiled.jsonl.zst: cannot be read"),
-        (["ingest", "empty.jsonl"], "empty.jsonl: has no frames"),
-        (["ingest", file, "--depth", "7"], "--depth: '7' is not allowed; allowed is one of 10, 25, 100, 500, 1000"),
-        (["ingest", file, "--precision", "BTCUSD"], "--precision: "),
-        (["ingest", file, "--out", file], "a lake cannot be made here; choose a folder that you may write to"),
-        (["ingest", file, "--out", file / "below"], "a lake cannot be made here"),
-        (["verify", "none"], "there is no such folder; give the folder that `krakpot record --out` wrote"),
-        (["verify", file], "there is no such folder"),
-        (["verify", "."], "this folder is not a lake: it has no _lake.json"),
-        (["recover", "none"], "there is no such folder"),
-        (["coverage", "none"], "there is no such folder"),
-        (["coverage", "lake", "--symbol", "BTC/USDC"], "the lake has no symbol 'BTC/USDC'; did you mean BTC/USD"),
-        (["pairs", "--lake", "none"], "there is no such folder"),
-        (["pairs", "--url", "http://x"], "--url: 'http://x' is not allowed; allowed is a wss:// address"),
-        (
-            ["record", "--config", "typo.toml"],
-            "typo.toml: unknown key 'depht' (did you mean depth?); allowed are api_key, api_secret, channel_symbols",
-        ),
-        (["record", "--config", "none.toml"], "none.toml: there is no such file"),
-        (["record", "--depth", "11"], "--depth: '11' is not allowed"),
-        (
-            ["record", "--channels", "books"],
-            "--channels: 'books' is not allowed; allowed is one or more of book, trade, ticker, ohlc",
-        ),
-        (["record", "--for", "soon"], "--for: 'soon' is not allowed; allowed is a duration"),
-    ]:
-        assert isinstance(arguments, list)
-        wrong(krakpot(*arguments), str(sentence))
-    assert not (folder / "data").exists() or not list((folder / "data").rglob("*.parquet"))
-
-
 @pytest.mark.parametrize(
     "arguments",
     [["verify"], ["no-such-command"], ["ingest"], ["book", "lake"], ["verify", "--fast"], ["verify", "a", "b"]],

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from commands import facts, krakpot
-from krakpot import _core, values
+from krakpot import _core
 
 KEYS = {"KRAKPOT_API_KEY": "key", "KRAKPOT_API_SECRET": "c2VjcmV0"}
 
@@ -39,5 +39,6 @@ def test_the_key_pair_of_the_environment_is_the_exchange_s(names: tuple[str, ...
 
 def test_most_pairs_are_as_many_as_the_exchange_has() -> None:
     """The bound of ``--pairs`` is that of the extension."""
-    with pytest.raises(ValueError, match=f"pairs must be from 1 to {values.EXCHANGE_PAIRS_MAX}, not"):
-        _core.Exchange(pairs=values.EXCHANGE_PAIRS_MAX + 1, rate=1.0, seed=1, start=0)
+    assert f"whole number from 1 to {_core.PAIRS_MAX}" in krakpot("exchange", "--pairs", "9999").stderr
+    with pytest.raises(ValueError, match=f"pairs must be from 1 to {_core.PAIRS_MAX}, not"):
+        _core.Exchange(pairs=_core.PAIRS_MAX + 1, rate=1.0, seed=1, start=0)

@@ -1,6 +1,6 @@
 """What a user can type wrong: one plain sentence with cause and cure, the exit code, nothing written, no traceback.
 
-Each command line is tried twice: as a person types it, and with ``--json``, which gives the same sentence as an object.
+Each command line is tried twice: as a person types it, and with ``--json``, which adds the same sentence as an object.
 Calls of the API get a sentence of krakpot, or Python's own for a value of a wrong type.
 """
 
@@ -305,7 +305,7 @@ def test_there_are_enough_of_them() -> None:
 @pytest.mark.usefixtures("_here")
 @pytest.mark.parametrize(("line", "code", "sentence"), COMMANDS, ids=[line[:60] for line, _, _ in COMMANDS])
 def test_a_wrong_command_line(line: str, code: int, sentence: str) -> None:
-    """One sentence on standard error; with --json the same as one object on standard output."""
+    """One sentence on standard error; with --json also as one object on standard output."""
     before = everything()
     plain = typed(line)
     assert isinstance(plain.exception, SystemExit), plain.exception
@@ -316,7 +316,7 @@ def test_a_wrong_command_line(line: str, code: int, sentence: str) -> None:
     assert "Traceback" not in plain.stderr
     assert sentence.lower() in plain.stderr.lower()
     facts = typed(line, "--json")
-    assert (facts.exit_code, facts.stderr) == (code, "")
+    assert (facts.exit_code, facts.stderr) == (code, plain.stderr)
     error = json.loads(facts.stdout)["error"]
     assert set(error) == {"kind", "message", "retryable"}
     assert sentence.lower() in error["message"].lower()

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import frames
-from krakpot import __version__, _core, values
+from krakpot import __version__, _core
 
 SESSION = "019e0000-0000-7000-8000-000000000000"
 
@@ -42,7 +42,7 @@ def test_tables_and_limits_are_shown() -> None:
     assert len(limits) >= 11
     assert all(isinstance(value, int) and value > 0 for value in limits.values())
     assert limits["BATCH_MAX"] <= limits["WAITING_MAX"]
-    assert limits["DEPTH_MAX"] == max(values.DEPTHS) == 1000
+    assert limits["DEPTH_MAX"] == max(_core.DEPTHS) == 1000
     assert limits["FRAME_MAX"] == 16 << 20
 
 

@@ -104,7 +104,7 @@ def test_level3_of_two_connections_ends_by_a_signal(tmp_path: Path) -> None:
             assert process.stderr is not None, "piped"
             said = ""
             # A line of progress comes every ten seconds; by then all is subscribed.
-            while " level-3 books, checksums " not in said.rpartition("\n")[2]:
+            while " level-3 books in sync, checksums " not in said.rpartition("\n")[2]:
                 line = process.stderr.readline()
                 assert line, said
                 said = f"{said}\n{line.rstrip()}"
@@ -115,7 +115,7 @@ def test_level3_of_two_connections_ends_by_a_signal(tmp_path: Path) -> None:
         account = server.account()
     assert "205 of 205 pairs, level3, depth 10: about" in said
     assert "all subscribed in 5 s at the earliest" in said
-    assert re.search(r"205 of 205 level-3 books, checksums [\d,]+ ok 0 bad", said), said
+    assert re.search(r"205 of 205 level-3 books in sync, checksums [\d,]+ ok 0 bad", said), said
     assert re.search(r"level3 checksums [\d,]+ ok, 0 bad", out), out
     assert not [secret for secret in (KEY, SECRET) if secret in said + out + err]
     report = verify(lake)

@@ -22,7 +22,7 @@ from krakpot.lake.lake import Lake
 from krakpot.log import as_json
 from krakpot.net import level3
 from krakpot.net.tokens import Tokens
-from krakpot.record.level3 import COSTS, Level3Pool, Level3Shard, subscribe_seconds
+from krakpot.record.level3 import Level3Pool, Level3Shard, subscribe_seconds
 from recording import Recording, events, hold_writer, proved, run
 from scripted import Exchange, Market, until
 
@@ -454,7 +454,7 @@ def instrument(market: _core.Exchange) -> list[dict[str, Any]]:
 def test_the_time_that_subscribing_takes() -> None:
     """All of Kraken's pairs at a standard account, as the documentation's costs have it."""
     assert [round(subscribe_seconds(1450, depth, 200)) for depth in (10, 100, 1000)] == [36, 181, 725]
-    assert COSTS.keys() == set(exchange_depths())
+    assert _core.LEVEL3_COSTS.keys() == set(exchange_depths())
 
 
 def exchange_depths() -> list[int]:

@@ -22,6 +22,7 @@ from typing import Any
 
 import polars as pl
 
+from krakpot import _core
 from krakpot.cli.top import Snapshot
 from krakpot.compare.exchange import COMPARED, differences
 from krakpot.errors import KrakpotError
@@ -30,7 +31,6 @@ from krakpot.lake import journal, parquet
 from krakpot.lake.format import JOURNALS, order
 from krakpot.lake.lake import Lake
 from krakpot.record.level3 import subscribe_seconds
-from krakpot.values import LEVEL3_RATE
 
 CORES = len(os.sched_getaffinity(0))
 LOOK = 0.05
@@ -372,7 +372,7 @@ class _Measurement:
         channels = 4 if self.load.level3 else 3
         seconds = START + self.load.pairs * channels / SUBSCRIBE
         if self.load.level3:
-            seconds += 2 * subscribe_seconds(self.load.pairs, self.load.level3, LEVEL3_RATE)
+            seconds += 2 * subscribe_seconds(self.load.pairs, self.load.level3, _core.LEVEL3_RATES["standard"])
         until = time.monotonic() + seconds
         while True:
             snapshot = Snapshot.take(base, "")

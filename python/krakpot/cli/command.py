@@ -1,7 +1,7 @@
 """How a command runs: how its arguments are read, what it prints when something is wrong, and its exit code.
 
 Exit codes: 0 all is well, 1 something was found wrong, 2 wrong use, 130 interrupted. An error is one sentence on
-standard error; with ``--json`` it is ``{"error": {"kind": …, "message": …, "retryable": …}}`` on standard output.
+standard error; with ``--json`` also ``{"error": {"kind": …, "message": …, "retryable": …}}`` on standard output.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from krakpot import values
+from krakpot import _core, values
 from krakpot.errors import ConfigError, ConnectionLost, FeedError, KrakpotError, NoLake, StorageError, TokenError
 
 FOUND_WRONG, WRONG_USE, INTERRUPTED = 1, 2, 130
@@ -47,11 +47,10 @@ class Failure:
 
     def report(self, *, as_json: bool) -> NoReturn:
         """Print it, and end the process."""
+        click.echo(f"krakpot: {self.message}", err=True)
         if as_json:
             facts = {"kind": self.kind, "message": self.message, "retryable": self.retryable}
             click.echo(json.dumps({"error": facts}))
-        else:
-            click.echo(f"krakpot: {self.message}", err=True)
         sys.exit(self.exit_code)
 
 
@@ -213,7 +212,7 @@ DURATION = Value(values.duration, "DURATION")
 PATTERNS = Value(values.patterns, "PATTERNS")
 TIME = TimeValue()
 SEED = Value(values.whole_number(0, (1 << 64) - 1), "NUMBER")
-PAIRS = Value(values.whole_number(1, values.EXCHANGE_PAIRS_MAX), "NUMBER")
+PAIRS = Value(values.whole_number(1, _core.PAIRS_MAX), "NUMBER")
 RATE = Value(values.number(1, 10_000_000), "NUMBER")
 PORT = Value(values.whole_number(0, values.PORTS - 1), "PORT")
 

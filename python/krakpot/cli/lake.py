@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from krakpot import values
+from krakpot import _core, values
 from krakpot.cli.command import (
     DURATION,
     FILE,
@@ -34,8 +34,8 @@ from krakpot.errors import ConfigError
 @click.option("--precision", multiple=True, help="Decimals, where the frames have no instrument message: BTC/USD=1,8.")
 @click.option(
     "--depth",
-    type=Value(values.number_of(values.DEPTHS), "LEVELS"),
-    help=f"Book depth, where the frames have no ack: {values.alternatives(values.DEPTHS)}.",
+    type=Value(values.number_of(_core.DEPTHS), "LEVELS"),
+    help=f"Book depth, where the frames have no ack: {values.alternatives(_core.DEPTHS)}.",
 )
 @click.option("--raw", is_flag=True, help="Keep every frame as well, byte for byte.")
 @json_option

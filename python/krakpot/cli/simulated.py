@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from krakpot import values
+from krakpot import _core, values
 from krakpot.cli.command import (
     DURATION,
     FILE,
@@ -27,7 +27,7 @@ from krakpot.errors import ConfigError
 
 STEP_SECONDS = Value(values.number(1, 86_400), "SECONDS")
 MULTIPLE = Value(values.number(0.001, 1_000_000), "NUMBER")
-LEVEL3_DEPTH = Value(values.number_of(values.LEVEL3_DEPTHS), "LEVELS")
+LEVEL3_DEPTH = Value(values.number_of(_core.LEVEL3_DEPTHS), "LEVELS")
 HOST = Value(values.host, "HOST")
 
 
@@ -58,7 +58,7 @@ def demo(duration: float, pairs: int, rate: float, seed: int, out: Path, *, json
 @click.command(cls=Command, interrupted="the exchange is closed")
 @click.option("--host", default="127.0.0.1", type=HOST, show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, type=PORT, show_default=True, help="Port; 0 chooses a free one.")
-@click.option("--pairs", default=200, type=PAIRS, show_default=True, help=f"Pairs, up to {values.EXCHANGE_PAIRS_MAX}.")
+@click.option("--pairs", default=200, type=PAIRS, show_default=True, help=f"Pairs, up to {_core.PAIRS_MAX}.")
 @click.option("--rate", default=1000, type=RATE, show_default=True, help="Messages per second of a full subscription.")
 @click.option("--seed", default=1, type=SEED, show_default=True, help="The same seed gives the same market.")
 @click.option(
@@ -145,8 +145,6 @@ def exchange(
 
 def _list_faults(*, json_: bool) -> None:
     """Print the faults of the built-in exchange."""
-    from krakpot import _core
-
     if json_:
         keys = ("name", "of", "by", "help")
         print_json({"faults": [dict(zip(keys, row, strict=True)) for row in _core.FAULTS]})

@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from krakpot import _core
 from krakpot.errors import ConfigError
 from krakpot.exchange.rest import Key
-from krakpot.values import EXCHANGE_PAIRS_MAX, PORTS
+from krakpot.values import PORTS
 
 PAUSE_MAX = 3600 * 10**9
 """ns."""
@@ -86,7 +87,7 @@ class Options:
         for name, port in (("--port", self.port), ("--rest-port", self.rest_port)):
             allowed = f"a whole number from 0 (any free port) to {PORTS - 1}"
             _require(0 <= port < PORTS, name, port, allowed)
-        most = EXCHANGE_PAIRS_MAX
+        most = _core.PAIRS_MAX
         _require(1 <= self.pairs <= most, "--pairs", self.pairs, f"a whole number from 1 to {most}")
         _require(0 < self.rate <= RATE_MAX, "--rate", self.rate, f"a number above 0, up to {RATE_MAX:.0f}")
         _require(0 <= self.seed <= SEED_MAX, "--seed", self.seed, f"a whole number from 0 to {SEED_MAX}")

@@ -215,7 +215,7 @@ def ingest(
     """
     path, out = values.read(values.file, path, "path"), values.read(values.folder, out, "out")
     precision = values.read(values.precision, precision or {}, "precision")
-    depth = depth if depth is None else values.read(values.number_of(values.DEPTHS), depth, "depth")
+    depth = depth if depth is None else values.read(values.number_of(_core.DEPTHS), depth, "depth")
     times = times_beside(path)
     if times is not None and (count := sum(1 for _ in _lines(path))) != len(times):
         sentence = f"{path}: has {count} frames and {len(times)} receive times beside it"

@@ -20,9 +20,6 @@ from krakpot.record.client import RecordingContext
 from krakpot.record.pool import ConnectionPool, Shard
 from krakpot.values import LEVEL3
 
-COSTS = {10: 5, 100: 25, 1000: 100}
-"""Cost of a subscription by its depth. An account may spend ``level3_rate`` a second."""
-
 
 class Level3Shard(Shard):
     """One connection of level 3."""
@@ -110,4 +107,4 @@ class Level3Pool(ConnectionPool):
 
 def subscribe_seconds(pairs: int, depth: int, rate: int) -> float:
     """Seconds until ``pairs`` books of ``depth`` are subscribed, at least, at ``rate`` a second."""
-    return pairs * COSTS[depth] / rate
+    return pairs * _core.LEVEL3_COSTS[depth] / rate
