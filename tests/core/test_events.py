@@ -190,3 +190,30 @@ def _copy(session: _core.Session) -> _core.Book:
     book = session.book("BTC/USD")
     assert book is not None
     return book
+
+
+def test_a_book_that_comes_back_is_told_as_a_gap() -> None:
+    """From the wrong checksum to the next snapshot; a first snapshot is no gap."""
+    session, events, book = begun(), _core.Events(["gap"]), small()
+    assert events.receive(session, [snapshot(book)], NOW) == []
+    bad = book.update([("bid", "45283.3", "1.00000000")])
+    bad = bad.replace(b'"checksum":%d' % book.checksum, b'"checksum":%d' % (book.checksum ^ 1))
+    assert events.receive(session, [bad], NOW + 5) == []
+    (gap,) = events.receive(session, [snapshot(small())], NOW + 9)
+    assert isinstance(gap, _core.GapEvent)
+    assert (gap.channel, gap.of, gap.symbol, gap.reason) == ("gap", "book", "BTC/USD", "checksum mismatch")
+    assert (gap.ts_from, gap.ts_to, gap.first_trade_id) == (NOW + 5, NOW + 9, None)
+    trades = [frames.trade("BTC/USD", price="45285.2", qty="0.00100000", trade_id=n) for n in (7, 11)]
+    (gap,) = events.receive(session, trades, NOW + 12)
+    assert (gap.of, gap.first_trade_id, gap.last_trade_id) == ("trade", 8, 10)
+
+
+def test_a_session_without_rows_makes_events() -> None:
+    """Nothing but events; the names of all kinds are known."""
+    assert set(ALL) | {"level3", "gap"} == set(_core.EVENT_CHANNELS)
+    session, events, book = begun(), _core.Events(["book"]), small()
+    session.collect(rows=False, ledger=False)
+    (event,) = events.receive(session, [snapshot(book)], NOW)
+    assert (event.outcome, session.pending_rows, session.take_ledger()) == ("ok", 0, [])
+    assert session.in_sync("BTC/USD")
+    assert not session.in_sync("BTC/USD", "level3")
