@@ -35,6 +35,7 @@ impl ModifyRule {
         [Self::KeepPlace, Self::TakeTimestamp].into_iter().find(|rule| rule.word() == word)
     }
 
+    #[inline]
     pub(super) const fn other(self) -> Self {
         match self {
             Self::KeepPlace => Self::TakeTimestamp,
@@ -43,6 +44,7 @@ impl ModifyRule {
     }
 
     /// The place of an order after a `modify`: `held` is the place before, `sent` the place of an order that arrives now.
+    #[inline]
     pub(super) fn place(self, held: Place, price_changed: bool, sent: Place) -> Place {
         match self {
             _ if price_changed => sent,

@@ -15,6 +15,7 @@ impl<T: Default> Slab<T> {
     }
 
     /// The number of an item that the caller fills in. It may hold the values of a removed item.
+    #[inline]
     pub fn take(&mut self) -> u32 {
         self.free.pop().unwrap_or_else(|| {
             self.items.push(T::default());
@@ -24,10 +25,12 @@ impl<T: Default> Slab<T> {
         })
     }
 
+    #[inline]
     pub fn give_back(&mut self, number: u32) {
         self.free.push(number);
     }
 
+    #[inline]
     pub fn len(&self) -> usize {
         self.items.len() - self.free.len()
     }
@@ -36,12 +39,14 @@ impl<T: Default> Slab<T> {
 impl<T> Index<u32> for Slab<T> {
     type Output = T;
 
+    #[inline]
     fn index(&self, number: u32) -> &T {
         &self.items[number as usize]
     }
 }
 
 impl<T> IndexMut<u32> for Slab<T> {
+    #[inline]
     fn index_mut(&mut self, number: u32) -> &mut T {
         &mut self.items[number as usize]
     }
