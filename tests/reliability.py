@@ -391,40 +391,42 @@ def _line(trial: Trial) -> str:
 HEAD = """# Reliability
 
 Written by `make reliability` (`tests/reliability.py`), never by hand: every fault of the
-[built-in exchange](exchange.md#faults) happens to a recorder, and a program judges the lake.
+[built-in exchange](exchange.md#faults) is injected into a recording, and a program checks the lake.
 
 - {date}, commit {commit}, Python {python}
 - {pairs} pairs, {rate:.0f} messages a second, books and level 3 at depth {depth}, trades, tickers; two sockets on
   loopback; the load of other programs was not controlled
 
-**Kept** means: no message is lost without a row of the ledger (but for *held*, see below), every book at the end is
-the exchange's to the last digit or is marked with its reason, all is well again afterwards, and `krakpot verify`
-proves the lake. What the exchange never made, for a connection that was dead or a subscription that was granted and
-silent, no account can count: there it must be noticed each time, and the lake must not call that time covered.
+**Kept** means: no message is lost without a row in the ledger (except *held*, see below), every book at the end
+equals the exchange's to the last digit or is marked with a reason, everything works again afterwards, and
+`krakpot verify` proves the lake. Messages that the exchange never made, because a connection was dead or a confirmed
+subscription was silent, cannot be counted. Then each case must be noticed, and the lake must not call that time
+covered.
 
 | column | meaning |
 | --- | --- |
-| noticed | how many of the times it happened have a row in the lake that says so |
-| after | from when the exchange did it, by its own account, to the time of the first such row: median (longest) |
-| the lake says | rows from the first fault on, routine left out; of a cut the rows of both sockets |
-| lost | messages that were sent, or held back by the fault, and are not in the lake; by what names them |
-| books | how those of `book` and level 3 stood at the end, compared with the exchange's |
+| noticed | how many of the injected faults have a row in the lake that reports them |
+| after | time from the fault, by the exchange's own account, to the first such row: median (longest) |
+| the lake says | rows since the first fault, without routine rows; for a cut the rows of both sockets |
+| lost | messages that were sent, or held back by the fault, and are not in the lake; by the row that names them |
+| books | state of the books of `book` and level 3 at the end, compared with the exchange's |
 
-Among what names a loss, *disconnect* is what was on its way when a connection ended: the ledger has the number of
-messages that came, and the next session the gap; *not covered* is what came while the book was known to be wrong;
-*held* is a book message that was not sent, or whose channel had another digit, with no row: the next checksum was
-right without it, since what it changed had changed again.
+In the column *lost*, *disconnect* means messages that were on their way when a connection ended: the ledger has the
+number of messages that arrived, and the next session has the gap. *Not covered* means messages that arrived while the
+book was known to be wrong. *Held* means a book message that was not sent, or whose digits were changed, without a row:
+the next checksum was right without it, because the levels that it changed had changed again.
 
 """
 FOOT = """
-What nothing in Kraken's protocol can tell is not tried: a ticker that was not sent, a wrong digit in a trade or a
-ticker. Nor is a wrong digit noticed in a time of a book or, until that order changes, in the id of one: checksums
-cover prices and quantities. At depths beyond 10 a change below the tenth level is proved when that level rises.
+Faults that Kraken's protocol cannot show are not injected: a ticker that was not sent, a wrong digit in a trade or a
+ticker. A wrong digit in the time of a book is not noticed either, nor, until that order changes, in the id of an
+order: checksums cover prices and quantities. At depths beyond 10, a change below the tenth level is proved when that
+level rises into the best ten.
 """
 MACHINES = """
 ## The machine
 
-Promised is that everything handed to the journal is in the lake afterwards, once, and that damage is told.
+The promise: everything that was handed to the journal is in the lake afterwards, exactly once, and damage is reported.
 
 """
 

@@ -14,7 +14,7 @@ import ssl
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,6 +68,12 @@ def add_counts(total: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
         before = result["checksums"].get(channel, {})
         result["checksums"][channel] = {key: before.get(key, 0) + n for key, n in found.items()}
     return result
+
+
+def own_symbols(config: Config, channels: Sequence[str]) -> dict[str, Any]:
+    """The session's argument for those of ``channels`` that have symbols of their own; empty if none has."""
+    found = {channel: config.channel_symbols[channel] for channel in channels if channel in config.channel_symbols}
+    return {"channel_symbols": found} if found else {}
 
 
 def supervise(work: Coroutine[Any, Any, None], fail: Callable[[Exception], None]) -> asyncio.Task[None]:
@@ -227,9 +233,10 @@ class Client:
 
     def _new_session(self, name: str, before: _core.Session | None) -> _core.Session:
         config = self.context.config
+        channels = self._channels()
         return _core.Session(
             name,
-            channels=self._channels(),
+            channels=channels,
             symbols=config.symbols,
             exclude=config.exclude,
             depth=config.depth,
@@ -238,6 +245,7 @@ class Client:
             frames=config.raw,
             tokenised=config.tokenised,
             after=before,
+            **own_symbols(config, channels),
         )
 
     def _channels(self) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from krakpot import _core
 from krakpot.net.backoff import Backoff
+from krakpot.net.client import own_symbols
 from krakpot.record.client import RecordingClient, RecordingContext
 
 ATTEMPTS = 100
@@ -89,7 +90,8 @@ class ConnectionPool:
     def session_options(self) -> dict[str, Any]:
         """Options of its sessions: channels and depth."""
         config = self.context.config
-        return {"channels": config.public, "depth": config.depth, "interval": config.interval}
+        options = {"channels": config.public, "depth": config.depth, "interval": config.interval}
+        return options | own_symbols(config, config.public)
 
     def new_shard(self, number: int, symbols: list[str], backoff: Backoff) -> Shard:
         """Make a connection for ``symbols``."""
