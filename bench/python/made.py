@@ -79,7 +79,7 @@ def make(
             now += random.randrange(1, step)
             exchange.advance(now)
             session.receive(unframe(exchange.take(client)), now)
-            if now - flushed >= SECOND or session.rows > 100_000:
+            if now - flushed >= SECOND or session.pending_rows > 100_000:
                 flushed = now
                 if writer.write(session.drain(), now) is not None:
                     done.append(sealer.submit(seal.recover, lake))

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from krakpot.lake.sample import BookAt as BookAt
     from krakpot.lake.verify import Report as Report
     from krakpot.lake.verify import verify as verify
+    from krakpot.record.ingest import IngestResult as IngestResult
     from krakpot.record.ingest import ingest as ingest
     from krakpot.record.progress import Progress as Progress
     from krakpot.record.progress import RecordingSummary as RecordingSummary
@@ -78,7 +79,7 @@ _HOMES = {
     "krakpot.lake.lake": ("Lake",),
     "krakpot.lake.sample": ("BookAt",),
     "krakpot.lake.verify": ("Report", "verify"),
-    "krakpot.record.ingest": ("ingest",),
+    "krakpot.record.ingest": ("IngestResult", "ingest"),
     "krakpot.record.progress": ("Progress", "RecordingSummary"),
     "krakpot.record.recorder": ("Recorder",),
     "krakpot.stream.book": ("LiveBook",),

@@ -51,7 +51,20 @@ def test_rows_are_written_in_the_order_of_their_places(book: pl.DataFrame, tmp_p
     places = pl.int_range(many.height, eager=True).shuffle(1)
     path = tmp_path / "part.parquet"
     parquet.write_part(many.cast({pl.String: pl.Categorical}), path, places)
+    whole = tmp_path / "whole.parquet"
+    parquet.write_part(many[places], whole)
+    assert path.stat().st_size <= 1.0001 * whole.stat().st_size, "a dictionary costs nothing"
     data = pq.read_metadata(path)
     sizes = [data.row_group(n).num_rows for n in range(data.num_row_groups)]
     assert sizes == [ROW_GROUP, many.height - ROW_GROUP]
     assert pl.read_parquet(path).equals(many[places])
+
+
+def test_polars_and_the_writer_of_compaction_give_the_same_bytes(book: pl.DataFrame, tmp_path: Path) -> None:
+    """Nobody has to know which of the two wrote a part."""
+    one, other = tmp_path / "one.parquet", tmp_path / "other.parquet"
+    parquet.write_part(book, one)
+    with parquet.part_writer(book, other) as writer:
+        for at in range(0, book.height, ROW_GROUP):
+            writer.write_table(book[at : at + ROW_GROUP].to_arrow(), row_group_size=ROW_GROUP)
+    assert one.read_bytes() == other.read_bytes()

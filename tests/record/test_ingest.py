@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -14,15 +18,15 @@ import pytest
 import frames
 import lakes
 from krakpot import _core
-from krakpot.errors import ConfigError, StorageError
+from krakpot.errors import ConfigError, FeedError, StorageError
 from krakpot.lake import journal, seal
 from krakpot.lake.verify import verify
-from krakpot.record.ingest import FRAME_MAX, Result, ingest, name_session
+from krakpot.record.ingest import FRAME_MAX, IngestResult, ingest, name_session
 
 BTC, XRP, OLD = "book-btcusd-d25.jsonl", "book-xrpusd-d25.jsonl", "book-btcusd-d10-2023-unpadded.jsonl"
 
 
-def book(result: Result) -> tuple[int, int]:
+def book(result: IngestResult) -> tuple[int, int]:
     """Checksums that were right and wrong."""
     counts = result.counts["checksums"]["book"]
     return counts["ok"], counts["bad"]
@@ -54,7 +58,7 @@ def test_the_unpadded_recording_of_2023_with_its_precision_told(tmp_path: Path, 
     """Trailing zeros were lost on the way; with the pair's precision all 510 checksums are right."""
     result = ingest(data / "recorded" / OLD, tmp_path / "lake", precision={"BTC/USD": (1, 8)}, depth=10)
     assert book(result) == (510, 0)
-    assert result.remarks == ["BTC/USD: precision 1,8 (as told), depth 10 (as told)"]
+    assert result.remarks == ["BTC/USD: precision 1,8 (as given), depth 10 (as given)"]
     report = verify(tmp_path / "lake")
     assert (report.ok, report.bad, report.unchecked, report.problems) == (510, 0, 0, [])
 
@@ -230,7 +234,7 @@ def test_a_bad_frame_is_counted_and_the_rest_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda path: None, "there is no such file; give files with one frame a line"),
+        (lambda path: None, "there is no such file; give files with one frame per line"),
         (lambda path: path.mkdir(), "cannot be read: Is a directory"),
         (lambda path: path.write_bytes(b""), "has no frames"),
         (lambda path: path.write_bytes(b"\n\n"), "has no frames"),
@@ -244,6 +248,97 @@ def test_a_file_that_gives_nothing(tmp_path: Path, make: object, sentence: str) 
     with pytest.raises(ConfigError, match=f"^{path}: {sentence}"):
         ingest(path, tmp_path / "lake")
     assert not list((tmp_path / "lake").rglob("*.parquet"))
+
+
+LINES = [b'{"channel":"heartbeat"}', frames.status(), *(frame for _, frame in lakes.market(20))]
+NOT_FRAMES = {
+    "an array": (b"[" + b",".join(LINES) + b"]\n", "is a JSON array"),
+    "quoted": (
+        b"".join(json.dumps(line.decode()).encode() + b"\n" for line in LINES),
+        "has JSON strings, with messages",
+    ),
+    "a time before": (
+        b"".join(b"2026-08-02T03:35:50.1234567Z " + line + b"\n" for line in LINES),
+        "has something before the message in each line; receive times belong in a .recv_ns file",
+    ),
+    "a number before": (
+        b"".join(b"1785641750.0: " + line + b"\n" for line in LINES),
+        "has something before the message",
+    ),
+    "other objects": (b'{"time":1}\n' * 30, "has JSON objects that are not messages: they have neither a channel nor"),
+    "text": (b"time,bid,ask\n1,2,3\n", "has no message: none of the first 2 lines is a JSON object"),
+    "many": (b"time,bid,ask\n" * 10_000, "has no message: none of the first 4,096 lines is a JSON object"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), NOT_FRAMES.values(), ids=NOT_FRAMES)
+def test_a_file_that_has_no_frames_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    """One sentence that says what the file has and what is expected; nothing of it is kept."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(FeedError, match=f"^{re.escape(str(path))}: {re.escape(words)}") as caught:
+        ingest(path, tmp_path / "lake")
+    assert "a file must have one message per line, as Kraken sent it: {" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "lake").rglob("*.parquet"))
+    assert journal.journals(tmp_path / "lake") == []
+
+
+def test_lines_that_cannot_be_decoded_are_counted(tmp_path: Path) -> None:
+    """Some of many: the others are taken, and the number is in the result."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(
+        b"".join(line + b"\n" for line in [b"# exported by hand", *LINES, b'{"channel":"book","type":"upd'])
+    )
+    result = ingest(path, tmp_path / "lake")
+    assert (result.undecodable, result.counts["frames"]) == (2, len(LINES) + 2)
+    assert verify(tmp_path / "lake").errors == 2
+    good = tmp_path / "b.jsonl"
+    good.write_bytes(b"".join(line + b"\n" for line in LINES))
+    assert ingest(good, tmp_path / "other").undecodable == 0
+
+
+def test_a_gz_file_is_simply_read(tmp_path: Path) -> None:
+    """The same rows as of the plain file, with the receive times beside it; one that was cut off is an error."""
+    timed = lakes.market(200)
+    plain = lakes.write_frames(tmp_path / "a.jsonl", timed)
+    packed = tmp_path / "b.jsonl.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    shutil.copy(plain.with_suffix(".recv_ns"), tmp_path / "b.recv_ns")
+    ingest(plain, tmp_path / "plain")
+    ingest(packed, tmp_path / "packed")
+    left, right = (lakes.rows(tmp_path / name, "book") for name in ("plain", "packed"))
+    assert left.equals(right)
+    assert left.height > 100
+    for number, broken in enumerate((packed.read_bytes()[:-20], b"this is no gzip", gzip.compress(b"x")[:5])):
+        path = tmp_path / f"broken{number}.jsonl.gz"
+        path.write_bytes(broken)
+        with pytest.raises(ConfigError, match=f"^{path}: cannot be read: "):
+            ingest(path, tmp_path / "lake")
+    assert not list((tmp_path / "lake").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [
+        (lambda ts: ts - frames.START + 7_384_000_000_000, "is 1970-01-01 02:03:04, not a receive time"),
+        (lambda ts: ts // 10**3, "is 1970-01-21 16:00:41, not a receive time"),
+        (lambda ts: ts // 10**9, "is 1970-01-01 00:00:01, not a receive time"),
+        (lambda ts: -ts, "is 1913-"),
+        (lambda ts: ts * 1000, "is beyond all dates, not a receive time"),
+        (lambda ts: ts * 10**30, "is beyond all dates, not a receive time"),
+    ],
+    ids=["monotonic", "microseconds", "seconds", "negative", "picoseconds", "huge"],
+)
+def test_receive_times_of_another_clock(tmp_path: Path, scale: Callable[[int], int], words: str) -> None:
+    """Not nanoseconds since the epoch: refused with the line and what it would mean, before there is a lake."""
+    timed = lakes.market(20)
+    path = lakes.write_frames(tmp_path / "a.jsonl", timed)
+    path.with_suffix(".recv_ns").write_text("".join(f"{scale(ts)}\n" for ts, _ in timed))
+    with pytest.raises(ConfigError, match=r"a\.recv_ns: line 1: .* must be nanoseconds since the epoch, UTC") as caught:
+        ingest(path, tmp_path / "lake")
+    assert words in str(caught.value)
+    assert not (tmp_path / "lake").exists()
 
 
 @pytest.mark.parametrize("count", [100, 20_000])
@@ -283,7 +378,7 @@ def test_receive_times_that_are_no_numbers(tmp_path: Path) -> None:
     path = lakes.write_frames(tmp_path / "a.jsonl", lakes.market(5))
     path.with_suffix(".recv_ns").write_text("yesterday\n")
     with pytest.raises(
-        ConfigError, match=r"a\.recv_ns: must hold one whole number a line, nanoseconds since the epoch"
+        ConfigError, match=r"a\.recv_ns: must have one whole number per line, nanoseconds since the epoch"
     ):
         ingest(path, tmp_path / "lake")
 

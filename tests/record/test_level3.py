@@ -174,6 +174,39 @@ def test_level3_alone(tmp_path: Path) -> None:
     run(test)
 
 
+def test_level3_of_some_pairs_and_books_of_all(tmp_path: Path) -> None:
+    """``channel_symbols``: the public channels have every pair, level 3 those that it names."""
+
+    async def test() -> None:
+        async with serve() as server:
+            recording = Level3Recording(server, tmp_path, channel_symbols={"level3": ("BTC/*", "ETH/USD")})
+            chosen = {s for s in server.exchange.symbols if s.startswith("BTC/") or s == "ETH/USD"}
+            await until(lambda: recording.live(len(chosen)) and recording.counts["in_sync"] == PAIRS)
+            await until(lambda: len(recording.recorder.counts.get("level3", {})) > 0)
+            assert recording.recorder.counts["level3"]["selected"] == len(chosen)
+            await recording.end()
+            assert set(Lake(tmp_path).scan("orders").collect()["symbol"]) == chosen
+            assert set(Lake(tmp_path).scan("book").collect()["symbol"]) == set(server.exchange.symbols)
+        assert 1 < len(chosen) < PAIRS
+        assert any(f"{len(chosen)} of {PAIRS} pairs, level3, depth 10" in line for line in recording.logged)
+        proved(tmp_path)
+
+    run(test)
+
+
+def test_symbols_of_a_channel_that_match_nothing(tmp_path: Path) -> None:
+    """An error with near names, before anything is written."""
+
+    async def test() -> None:
+        async with serve() as server:
+            recording = Level3Recording(server, tmp_path, channel_symbols={"level3": ("BTC/USDD",)})
+            with pytest.raises(ConfigError, match="--channel-symbols level3: 'BTC/USDD' matches none of the 12 pairs"):
+                await recording.task
+        assert Lake(tmp_path).sessions() == []
+
+    run(test)
+
+
 # Trouble with one connection.
 
 

@@ -10,7 +10,6 @@ import polars as pl
 
 import krakpot
 from krakpot import _core
-from krakpot.record.ingest import Result
 from krakpot.record.run import record
 
 
@@ -43,7 +42,7 @@ def writing(path: Path) -> None:
     """Recording and ingesting give plain facts."""
     assert_type(record(krakpot.Config(out=path, symbols=("BTC/*",), duration=10.0)), krakpot.RecordingSummary)
     assert_type(krakpot.Recorder(krakpot.Config()).sessions, list[str])
-    assert_type(krakpot.ingest(path, path, precision={"BTC/USD": (1, 8)}, depth=10), Result)
+    assert_type(krakpot.ingest(path, path, precision={"BTC/USD": (1, 8)}, depth=10), krakpot.IngestResult)
     krakpot.Config(depht=10)  # type: ignore[call-arg]  # a misspelled option
     krakpot.Config(depth="10")  # type: ignore[arg-type]  # text is read by `krakpot.config.read`
 

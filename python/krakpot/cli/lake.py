@@ -44,8 +44,8 @@ def ingest(
 ) -> int:
     """Put recorded frames into a lake, through the same session as live.
 
-    FRAMES are files with one frame per line (.jsonl or .jsonl.zst). Receive times may lie beside them in .recv_ns, one
-    per line, nanoseconds since the epoch.
+    FRAMES are files with one frame per line (.jsonl, .jsonl.zst or .jsonl.gz). Receive times may lie beside them in
+    .recv_ns, one per line, nanoseconds since the epoch.
 
     \b
     krakpot ingest frames.jsonl --out lake
@@ -57,7 +57,7 @@ def ingest(
 
     decimals = values.read(values.precision, precision, "--precision")
     total: dict[str, Any] = {}
-    skipped = 0
+    skipped = undecodable = 0
     files = []
     for path in frames:
         # What a packed file unpacks to is not known before.
@@ -67,21 +67,33 @@ def ingest(
             result = module.ingest(path, out, precision=decimals, depth=depth, raw=raw, progress=progress)
         total = add_counts(total, result.counts)
         skipped += result.skipped
+        undecodable += result.undecodable
         files.append(
-            {"file": str(path), "session": result.session, "skipped": result.skipped, "remarks": result.remarks}
+            {
+                "file": str(path),
+                "session": result.session,
+                "skipped": result.skipped,
+                "undecodable": result.undecodable,
+                "remarks": result.remarks,
+            }
         )
         if not json_:
             click.echo(
                 f"{path}: {result.counts['frames']:,} frames, {checksums(result.counts['checksums'])}, "
                 f"{result.counts['unchecked']:,} unchecked, {result.counts['errors']:,} errors, "
-                f"{result.skipped} lines skipped"
+                f"{result.skipped} lines skipped, {result.undecodable:,} lines not decodable"
             )
             for remark in result.remarks[:20]:
                 click.echo(f"  {remark}")
     if json_:
         keys = ("frames", "messages", "rows", "checksums", "unchecked", "errors", "gaps")
-        print_json({key: total[key] for key in keys} | {"skipped": skipped, "files": files, "lake": str(out)})
-    return FOUND_WRONG if any(checked["bad"] for checked in total["checksums"].values()) or skipped else 0
+        print_json(
+            {key: total[key] for key in keys}
+            | {"skipped": skipped, "undecodable": undecodable, "files": files, "lake": str(out)}
+        )
+    return (
+        FOUND_WRONG if any(checked["bad"] for checked in total["checksums"].values()) or skipped or undecodable else 0
+    )
 
 
 def _bytes_read(bar: Callable[[int, int, str], None], length: int, done: int, _frames: int) -> None:

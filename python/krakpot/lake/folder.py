@@ -46,6 +46,8 @@ from krakpot.values import near
 
 NAMING = ("pairs", "ledger")
 """Tables that name every symbol of a lake."""
+BLOCKS_HELD = 64
+"""Blocks of a journal that are read at a time, some 13 s of a recording: one at a time is much slower."""
 
 
 class Folder:
@@ -225,7 +227,7 @@ class View:
         symbols: Collection[str] | None = None,
         session: str | None = None,
     ) -> Iterator[pl.DataFrame]:
-        """Rows of the journals, one frame for each flush, by session and number; in memory is one flush at a time.
+        """Rows of the journals, by session and number; ``BLOCKS_HELD`` flushes are in memory at a time.
 
         The types are those of ``format.polars_schema``. No lock is taken and no recorder is held up; the torn end of a
         journal is left out. A journal that was sealed since ``look`` is read from its parts instead. ``columns`` and
@@ -251,11 +253,22 @@ class View:
         except OSError as error:
             raise storage_error(error, "read the journal", name.path) from error
         with file:
+            held: list[pa.RecordBatch] = []
+            blocks = 0
             for batches, _ in journal.stream(file, name.path):
-                if mine := [batch for of, batch in batches if of == table]:
-                    frame = pl.from_arrow(pa.Table.from_batches(mine, schema(table)))
-                    assert isinstance(frame, pl.DataFrame), "a table gives a frame"
-                    yield frame
+                held += [batch for of, batch in batches if of == table]
+                blocks += 1
+                if held and blocks >= BLOCKS_HELD:
+                    yield _frame(held, table)
+                    held, blocks = [], 0
+            if held:
+                yield _frame(held, table)
+
+
+def _frame(batches: list[pa.RecordBatch], table: str) -> pl.DataFrame:
+    frame = pl.from_arrow(pa.Table.from_batches(batches, schema(table)))
+    assert isinstance(frame, pl.DataFrame), "a table gives a frame"
+    return frame
 
 
 def _sealed_between(before: Iterable[Part], after: Iterable[Part]) -> set[tuple[str, int]]:

@@ -146,9 +146,10 @@ class Writer:
         """Append one flush: batches by table (anything with the Arrow PyCapsule interface).
 
         ``now`` is the receive time of the flush, ns. Returns the path of a journal that this call closed, to be sealed:
-        when the UTC day changes, when it has its rows, or when its time is over.
+        when the UTC day changes, when it has its rows, or when its time is over. Without rows nothing happens: a
+        journal is closed only when the next one is there, or its session has ended. So a recorder that dies always
+        leaves a journal, and recovery gives its session an end.
         """
-        due = self.path is not None and self.due(now)
         parts = []
         rows = 0
         for table, batch in batches.items():
@@ -158,10 +159,10 @@ class Writer:
             name = table.encode()
             parts += [bytes([len(name)]), name, struct.pack("<I", body.size), body]
         if not parts:
-            return self.close() if due else None
+            return None
         raw = b"".join(parts)
         payload = struct.pack("<I", len(raw)) + pa.compress(raw, codec="zstd", asbytes=True)
-        old = {name: getattr(self, name) for name in STATE} if due else None
+        old = {name: getattr(self, name) for name in STATE} if self.path is not None and self.due(now) else None
         if old is not None:
             self.number += 1
         try:

@@ -98,11 +98,8 @@ class _Unit(NamedTuple):
     @property
     def begun(self) -> datetime:
         """When its first part, or journal, was begun, to the second."""
-        return (
-            self.journal.begun
-            if self.journal is not None
-            else min(part.begun for part in self.messages or self.checkpoints)
-        )
+        parts = self.messages or self.checkpoints
+        return self.journal.begun if self.journal is not None else min(part.begun for part in parts)
 
 
 class MessageReader:

@@ -119,8 +119,12 @@ def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Conte
         days = frame.with_columns(dates).partition_by("_day", include_key=False, maintain_order=True)
     for rows in days:
         places = _places(rows, table)
-        times = rows["ts_recv"].to_physical()
+        height = rows.height
+        times, numbers = rows["ts_recv"].to_physical(), rows["message"].drop_nulls()
         first, last = int(times.min()), int(times.max())  # type: ignore[arg-type]  # a part has rows
+        least, most = (int(numbers.min()), int(numbers.max())) if len(numbers) else (None, None)  # type: ignore[arg-type]  # whole numbers
+        # What is written takes the rows apart, column by column.
+        del times, numbers
         begin = stamp(first)
         name = f"{begin:%H%M%S}-{content.session}-{content.number}.parquet"
         final = lake / table / f"date={begin:%Y-%m-%d}" / name
@@ -138,19 +142,8 @@ def _publish(frame: pl.DataFrame, table: str, lake: Path, content: journal.Conte
             except OSError as error:
                 raise storage_error(error, "write a part", final) from error
             step(f"published {table}")
-        numbers = rows["message"].drop_nulls()
-        parts.append(
-            SealedPart(
-                table,
-                f"{table}/date={begin:%Y-%m-%d}/{name}",
-                rows.height,
-                int(numbers.min()) if len(numbers) else None,  # type: ignore[arg-type]  # whole numbers
-                int(numbers.max()) if len(numbers) else None,  # type: ignore[arg-type]  # whole numbers
-                first,
-                last,
-                digest(final),
-            )
-        )
+        part = f"{table}/date={begin:%Y-%m-%d}/{name}"
+        parts.append(SealedPart(table, part, height, least, most, first, last, digest(final)))
     return parts
 
 

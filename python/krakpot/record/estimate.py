@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from krakpot import _core
 from krakpot.config import Config
 from krakpot.record.level3 import subscribe_seconds
 from krakpot.values import LEVEL3
@@ -20,20 +23,29 @@ Measured over one minute of the built-in exchange (60 pairs, 3,000 messages/s). 
 """
 
 
-def estimate(config: Config, selected: int, known: int) -> list[str]:
-    """Sentences on what ``selected`` of the ``known`` pairs will cost."""
+def estimate(config: Config, selected: Sequence[str], known: int) -> list[str]:
+    """Sentences on what the ``selected`` symbols, of ``known`` pairs, will cost."""
     lines = []
     if config.public:
-        share = selected / PAIRS_ALL * DEPTH_SHARE[config.depth] if "book" in config.public else WITHOUT_BOOKS
+        count = len(selected)
+        books = _count(config, "book", selected)
+        share = books / PAIRS_ALL * DEPTH_SHARE[config.depth] if "book" in config.public else WITHOUT_BOOKS
         lines.append(
-            f"{selected} of {known} pairs, {', '.join(config.public)}, depth {config.depth}: "
+            f"{count} of {known} pairs, {', '.join(config.public)}, depth {config.depth}: "
             f"about {share * DAY_BYTES / 1e9:.1f} GB a day on disk (busy pairs cost more)"
         )
     if LEVEL3 in config.channels:
-        share = selected / PAIRS_ALL * LEVEL3_SHARE[config.level3_depth]
-        seconds = subscribe_seconds(selected, config.level3_depth, config.level3_rate)
+        count = _count(config, LEVEL3, selected)
+        share = count / PAIRS_ALL * LEVEL3_SHARE[config.level3_depth]
+        seconds = subscribe_seconds(count, config.level3_depth, config.level3_rate)
         lines.append(
-            f"{selected} of {known} pairs, level3, depth {config.level3_depth}: about "
+            f"{count} of {known} pairs, level3, depth {config.level3_depth}: about "
             f"{share * DAY_BYTES / 1e9:.1f} GB a day on disk; all subscribed in {seconds:.0f} s at the earliest"
         )
     return lines
+
+
+def _count(config: Config, channel: str, selected: Sequence[str]) -> int:
+    """How many of the selected symbols a channel has."""
+    patterns = config.channel_symbols.get(channel, ("*",))
+    return sum(any(_core.matches(pattern, symbol) for pattern in patterns) for symbol in selected)

@@ -1,19 +1,23 @@
 """Recorded frames into a lake, through the same session as live.
 
-A file has one frame a line (``.jsonl``, or ``.jsonl.zst``). Receive times, if known, stand beside it in ``.recv_ns``:
-one line a frame, nanoseconds since the epoch. Without them the largest exchange time so far stands in.
+A file has one frame per line: ``.jsonl``, or packed as ``.jsonl.zst`` or ``.jsonl.gz``. Receive times, if they are
+known, are in a file beside it that ends in ``.recv_ns``: one line per frame, nanoseconds since the epoch. Without them
+the largest exchange time so far is used.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +25,7 @@ import polars as pl
 import pyarrow as pa
 
 from krakpot import __version__, _core, values
-from krakpot.errors import ConfigError, words_of
+from krakpot.errors import ConfigError, FeedError, words_of
 from krakpot.lake import journal, seal
 from krakpot.lake.format import at_work, open_lake
 from krakpot.lake.lake import Lake
@@ -29,32 +33,44 @@ from krakpot.values import nanoseconds
 
 FRAME_MAX = _core.LIMITS["FRAME_MAX"]
 CHUNK = 4096
-"""Frames handed to the session at once."""
+"""Frames handed to the session at once. If no frame of the first chunk can be decoded, the file is refused."""
 CHUNK_BYTES = 32 << 20
 """Bytes of frames handed to the session at once."""
+EARLIEST, LATEST = 1_356_998_400 * 10**9, 4_102_444_800 * 10**9
+"""2013, before which Kraken traded nothing, and 2100: bounds of a receive time, ns."""
+PACKED = (".zst", ".gz")
+"""Endings of packed files."""
+FORM = 'a file must have one message per line, as Kraken sent it: {"channel":"book","type":"update","data":[…]}'
 TIME = re.compile(rb'"time(?:stamp|_out)":"(\d{4}-\d\d-\d\dT[\d:.]+Z)"')
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
+"""Called with the bytes of lines and the frames that are done."""
 
 
-def _silent(_bytes: int, _frames: int) -> None:
-    """Without a caller who wants to know."""
+def _ignore(_bytes: int, _frames: int) -> None:
+    """Nobody wants to know the progress."""
 
 
 @dataclass
-class Result:
-    """What one file gave."""
+class IngestResult:
+    """What was read from one file."""
 
     file: Path
     session: str
+    """Id of its session in the lake."""
     counts: dict[str, Any] = field(default_factory=dict)
+    """Counters of the session; see ``_core.Session.counts``."""
     skipped: int = 0
-    """Lines beyond the limit."""
+    """Lines beyond the limit of 16 MiB, which were left out."""
+    undecodable: int = 0
+    """Lines that are not messages of Kraken's feed."""
     remarks: list[str] = field(default_factory=list)
-    """Precision and depth in force, and where they come from."""
+    """Precision and depth of each symbol, and where they come from."""
 
 
 def _open(path: Path) -> IO[bytes]:
+    if path.suffix == ".gz":
+        return io.BufferedReader(gzip.GzipFile(path))
     if path.suffix == ".zst":
         return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
     return path.open("rb")
@@ -62,14 +78,15 @@ def _open(path: Path) -> IO[bytes]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[IO[bytes]]:
-    """The file, unpacked; what goes wrong is told with its path."""
+    """Open the file, unpacked; errors name its path."""
     try:
         with closing(_open(path)) as stream:
             yield stream
     except FileNotFoundError:
-        sentence = f"{path}: there is no such file; give files with one frame a line (.jsonl or .jsonl.zst)"
+        sentence = f"{path}: there is no such file; give files with one frame per line (.jsonl, also .zst or .gz)"
         raise ConfigError(sentence) from None
-    except OSError as error:
+    except (OSError, EOFError, zlib.error) as error:
+        # gzip tells of a file that was cut off by the latter two.
         sentence = f"{path}: cannot be read: {words_of(error)}"
         raise ConfigError(sentence) from None
 
@@ -95,20 +112,39 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes | None, int]]:
 
 
 def times_beside(path: Path) -> list[int] | None:
-    """Receive times of the ``.recv_ns`` file beside ``path``, if there is one."""
-    stem = path.with_suffix("") if path.suffix == ".zst" else path
+    """Receive times of the ``.recv_ns`` file beside ``path``; None if there is none.
+
+    ``ConfigError`` if they are not nanoseconds since the epoch: seconds, milliseconds, or those of a monotonic clock.
+    """
+    stem = path.with_suffix("") if path.suffix in PACKED else path
     beside = stem.with_suffix(".recv_ns")
     if not beside.exists():
         return None
     try:
-        return [int(text) for text in beside.read_text().split()]
+        times = [int(text) for text in beside.read_text().split()]
     except (OSError, ValueError) as error:
-        sentence = f"{beside}: must hold one whole number a line, nanoseconds since the epoch ({error})"
+        sentence = f"{beside}: must have one whole number per line, nanoseconds since the epoch ({words_of(error)})"
         raise ConfigError(sentence) from None
+    for number, time in enumerate(times, 1):
+        if not EARLIEST <= time < LATEST:
+            sentence = (
+                f"{beside}: line {number}: {time} is {_moment(time)}, not a receive time of Kraken's feed; times must "
+                "be nanoseconds since the epoch, UTC (not seconds, and not those of a monotonic clock)"
+            )
+            raise ConfigError(sentence)
+    return times
+
+
+def _moment(time: int) -> str:
+    """A time in words, for an error."""
+    try:
+        return f"{datetime.fromtimestamp(time // 10**9, UTC):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return "beyond all dates"
 
 
 def name_session(path: Path, times: list[int] | None) -> str:
-    """Name a file's session by its content, in the form of a UUIDv7: the first time, then a hash."""
+    """Make the id of a file's session from its content, in the form of a UUIDv7: the first time, then a hash."""
     digest = hashlib.sha256()
     first = times[0] // 1_000_000 if times else None
     with _reading(path) as stream:
@@ -136,12 +172,46 @@ def ingest(
     precision: Mapping[str, tuple[int, int]] | None = None,
     depth: int | None = None,
     raw: bool = False,
-    progress: Progress = _silent,
-) -> Result:
-    """Put the frames of one file into the lake ``out`` as one session, sealed at the end.
+    progress: OnProgress = _ignore,
+) -> IngestResult:
+    """Put the frames of one file into a lake as one session, sealed at the end.
 
-    ``ConfigError`` if the file cannot be read, its times do not fit, or it is in the lake already; ``StorageError`` if
-    the lake cannot be written. A line beyond 16 MiB is skipped, counted and written to the ledger.
+    Parameters
+    ----------
+    path
+        One frame per line: ``.jsonl``, ``.jsonl.zst`` or ``.jsonl.gz``. Receive times are read from a file beside it
+        that ends in ``.recv_ns``, if there is one.
+    out
+        Folder of the lake; it is made if it does not exist.
+    precision
+        Decimals of price and quantity by symbol, where the frames do not have them.
+    depth
+        Depth of the books, where the frames do not have it.
+    raw
+        Keep every frame byte for byte as well.
+    progress
+        Called with the bytes and the frames that are done.
+
+    Returns
+    -------
+    IngestResult
+        Lines beyond 16 MiB and lines that cannot be decoded are counted, and rows of the ledger.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, its receive times do not fit, or it is in the lake already.
+    FeedError
+        The file does not have one message of Kraken's feed per line. Nothing of it is kept.
+    StorageError
+        The lake cannot be written.
+
+    Examples
+    --------
+    >>> result = krakpot.ingest(Path("frames.jsonl"), Path("lake"), precision={"BTC/USD": (1, 8)})  # doctest: +SKIP
+    >>> result.counts["checksums"]["book"]  # doctest: +SKIP
+    {'ok': 12345, 'bad': 0}
+
     """
     path, out = values.read(values.file, path, "path"), values.read(values.folder, out, "out")
     precision = values.read(values.precision, precision or {}, "precision")
@@ -159,12 +229,12 @@ def ingest(
         raise ConfigError(sentence)
     session = _core.Session(session_id, passive=True, precision=precision, depth=depth, frames=raw)
     writer = journal.Writer(out, session_id, interval=1e9)
-    result = Result(path, session_id)
+    result = IngestResult(path, session_id)
     try:
         with at_work(out):
             _feed(path, out, times, session, writer, result, progress)
     except BaseException:
-        # Half a file is worth nothing: all of it still stands where it came from.
+        # Half a session is of no use, and the file is still there.
         writer.discard()
         _forget(out, session_id, path)
         raise
@@ -177,8 +247,8 @@ def _feed(  # noqa: C901  # one file from its first line to its last, in the ord
     times: list[int] | None,
     session: _core.Session,
     writer: journal.Writer,
-    result: Result,
-    progress: Progress,
+    result: IngestResult,
+    progress: OnProgress,
 ) -> None:
     """Hand the frames to the session, chunk by chunk, and its rows to the journal."""
     frames: list[bytes] = []
@@ -193,6 +263,7 @@ def _feed(  # noqa: C901  # one file from its first line to its last, in the ord
         if frames:
             session.ingest(frames, None if times is None else received)
             now = session.now
+            _check_form(session, result, frames[0])
         if frames and not begun:
             begun = True
             facts = {"version": __version__, "file": path.name, "frames_from": "file"}
@@ -223,7 +294,7 @@ def _feed(  # noqa: C901  # one file from its first line to its last, in the ord
         if len(frames) >= CHUNK or size >= CHUNK_BYTES:
             flush()
     if done + len(frames) == 0:
-        sentence = f"{path}: has no frames; give a file with one frame a line"
+        sentence = f"{path}: has no frames; give a file with one frame per line"
         raise ConfigError(sentence)
     flush()
     session.end(now, "end of file")
@@ -235,8 +306,29 @@ def _feed(  # noqa: C901  # one file from its first line to its last, in the ord
         _seal(out, closed)
 
 
+def _check_form(session: _core.Session, result: IngestResult, line: bytes) -> None:
+    """Count the lines that cannot be decoded; ``FeedError`` if no line could be. ``line`` is one of them then."""
+    counts = session.counts()
+    result.undecodable = counts["messages"].get("undecoded", 0)
+    if result.undecodable == counts["frames"]:
+        raise FeedError(f"{result.file}: {_wrong_form(line, result.undecodable)}; {FORM}")
+
+
+def _wrong_form(line: bytes, count: int) -> str:
+    """Say what a file has in place of messages, by one of its lines."""
+    if line.startswith(b"["):
+        return "is a JSON array"
+    if line.startswith(b'"'):
+        return "has JSON strings, with messages quoted inside"
+    if line.startswith(b"{"):
+        return "has JSON objects that are not messages: they have neither a channel nor a method"
+    if re.match(rb"[^{]{1,100}\{.*\}$", line, re.DOTALL):
+        return "has something before the message in each line; receive times belong in a .recv_ns file beside it"
+    return f"has no message: none of the first {count:,} lines is a JSON object"
+
+
 def _forget(out: Path, session: str, path: Path) -> None:
-    """Remove what an attempt that did not come to its end (killed, disk full) left of a file's session."""
+    """Remove what an interrupted attempt (killed, disk full) left of a file's session."""
     for found, name, _ in journal.journal_names(out):
         if name == session:
             handle = journal.lock(found)
@@ -263,15 +355,15 @@ def _seal(out: Path, path: Path) -> None:
             os.close(handle)
 
 
-def _remark(session: _core.Session, result: Result) -> None:
-    """Say which precision and depth are in force, and where they come from."""
+def _remark(session: _core.Session, result: IngestResult) -> None:
+    """Remember precision and depth of each symbol, and where they come from."""
     for event in session.take_ledger():
         if event["kind"] != "snapshot" or not event["detail"]:
             continue
         facts = json.loads(event["detail"])
         names = {
             "inferred": "inferred from the snapshot",
-            "option": "as told",
+            "option": "as given",
             "instrument": "from the instrument channel",
         }
         names |= {"ack": "from the ack"}

@@ -69,8 +69,8 @@ class Level3Pool(ConnectionPool):
         self, context: RecordingContext, backoff: Backoff, public_sessions: Callable[[], Sequence[_core.Session]]
     ) -> None:
         """``backoff`` is the first connection's. ``public_sessions`` returns the sessions of the public channels."""
-        super().__init__(context, backoff, name="level 3")
         config = context.config
+        super().__init__(context, backoff, name="level 3", patterns=config.channel_symbols.get(LEVEL3, ("*",)))
         self.url = config.level3_url
         self.public_sessions = public_sessions
         self.account = Level3Account(config, context.tls)

@@ -412,7 +412,7 @@ class Recorder:
             self.fail(error)
             return
         self._context.checked = self._symbols_checked = True
-        for line in estimate(self.config, len(selected), len(names)):
+        for line in estimate(self.config, selected, len(names)):
             self._log(line)
 
     def _wait_for_pairs(self, now: float) -> None:
@@ -438,6 +438,10 @@ class Recorder:
         for pattern in self.config.redundant:
             if not any(_core.matches(pattern, name) for name in selected):
                 raise ConfigError(unmatched(pattern, selected, "--redundant"))
+        for channel, patterns in self.config.channel_symbols.items():
+            for pattern in patterns:
+                if not any(_core.matches(pattern, name) for name in selected):
+                    raise ConfigError(unmatched(pattern, selected, f"--channel-symbols {channel}"))
 
     def _log_limited(self, line: str) -> None:
         for one in self._limit.take(line, time.monotonic()):

@@ -88,7 +88,7 @@ mod tests {
         );
         let frames = super::frames(1);
         for frame in &frames {
-            super::super::decode(frame);
+            crate::compare::decode(frame);
             session.receive(frame, krakpot_frames::START);
             assert_eq!(session.counts().errors, 0, "{}", String::from_utf8_lossy(frame));
         }

@@ -1,21 +1,22 @@
-//! The core and the built-in exchange against second opinions, on bytes that nobody promised.
+//! The core and the built-in exchange against second opinions, on arbitrary bytes.
 //!
-//! [`decode`]: whatever the core takes for a message, `serde_json` takes for the same one, number by number as text; and
-//! a well-formed book message that `serde_json` takes is taken. [`session`]: the bytes are a script of valid frames,
-//! mutated frames, lost frames, ticks and answers; the counters must add up, the books must be those of a plain model,
-//! and the rows, proved again, must say the same. [`orders`]: the same for level 3, where the model is a list of orders.
-//! [`exchange`]: the bytes are what clients ask of the built-in exchange; it must answer every request, and the books that
-//! it serves, kept by the core, must be its own. None may panic. libFuzzer and the seeded runner call the same four; the
-//! fifth target, recovery of journals, is in Python: `tests/fuzz_journal.py`.
+//! [`decode`]: what the core reads as a message, `serde_json` reads as the same one, number by number as text. A documented
+//! message that `serde_json` reads is read. [`session`]: the bytes are a script of valid frames, mutated frames, lost
+//! frames, ticks and answers. The counters must add up, the books must equal those of a plain model, and the rows, verified
+//! again, must give the same result. [`orders`]: the same for level 3, where the model is a list of orders. [`exchange`]:
+//! the bytes are requests of clients to the built-in exchange. It must answer every request, and the books that it serves,
+//! kept by the core, must equal its own. None may panic. libFuzzer and the seeded runner call the same four. The fifth
+//! target, recovery of journals, is in Python: `tests/fuzz_journal.py`.
 
-mod compare;
-pub mod corpus;
-mod exchange;
-mod model;
-pub mod mutate;
 mod number;
+pub mod mutate;
+mod compare;
+mod ends;
+mod model;
 mod orders;
+pub mod corpus;
 mod script;
+mod exchange;
 
 pub use compare::decode;
 pub use exchange::exchange;

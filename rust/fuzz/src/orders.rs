@@ -11,8 +11,8 @@ use krakpot_frames::{Random, START, crc32, padded, time};
 use krakpot_lake::batch::batch;
 use krakpot_lake::rebuild::{Rebuild, Verifier};
 
+use crate::ends::ends;
 use crate::mutate::mutate;
-use crate::script::ends;
 
 const DEPTH: usize = 10;
 const SYMBOL: &str = "A/USD";

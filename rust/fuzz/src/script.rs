@@ -2,9 +2,7 @@
 
 use std::collections::VecDeque;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::UInt64Type;
-use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
+use arrow_array::RecordBatch;
 use krakpot_lake::batch::batch;
 use krakpot_core::book::level2::Book;
 use krakpot_core::limits;
@@ -16,6 +14,7 @@ use krakpot_frames::{Market, Random, START};
 use serde_json::Value;
 
 use crate::corpus;
+use crate::ends::ends;
 use crate::model::Model;
 use crate::mutate::mutate;
 
@@ -269,32 +268,6 @@ impl Play {
         let unexplained = (sum(|f| f.bad_unexplained), sum(|f| f.unchecked_unexplained), sum(|f| f.checkpoints_bad));
         assert_eq!(unexplained, (0, 0, 0), "the ledger accounts for all: {problems:?}");
     }
-}
-
-/// Rows of the ledger after which books of a channel are out of sync, chosen as `krakpot verify` does.
-pub fn ends(ledger: &RecordBatch, channel: &str) -> RecordBatch {
-    let text = |name: &str| ledger.column_by_name(name).expect("a column").as_string_view();
-    let (kinds, channels, symbols) = (text("kind"), text("channel"), text("symbol"));
-    let messages = ledger.column_by_name("message").expect("a column").as_primitive::<UInt64Type>();
-    let rows: Vec<usize> = (0..ledger.num_rows())
-        .filter(|&row| {
-            let of = LedgerKind::named(kinds.value(row)).expect("a kind of the ledger").properties();
-            of.ends_book && (symbols.is_valid(row) || !of.needs_symbol)
-        })
-        .filter(|&row| channels.is_null(row) || channels.value(row) == channel)
-        .collect();
-    let column = |view: &arrow_array::StringViewArray| -> ArrayRef {
-        let texts = rows.iter().map(|&row| view.is_valid(row).then(|| view.value(row)));
-        std::sync::Arc::new(texts.collect::<StringArray>())
-    };
-    let numbers = rows.iter().map(|&row| messages.is_valid(row).then(|| messages.value(row)));
-    let numbers: ArrayRef = std::sync::Arc::new(numbers.collect::<UInt64Array>());
-    RecordBatch::try_from_iter_with_nullable([
-        ("symbol", column(symbols), true),
-        ("message", numbers, true),
-        ("kind", column(kinds), true),
-    ])
-    .expect("columns of one length")
 }
 
 #[cfg(test)]
