@@ -243,7 +243,7 @@ def ingest(
     return result
 
 
-def _feed(  # noqa: C901  # one file from its first line to its last, in the order in which it happens
+def _feed(  # one file from its first line to its last, in the order in which it happens
     path: Path,
     out: Path,
     times: list[int] | None,
