@@ -80,6 +80,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("ingest none.jsonl", 2, "none.jsonl: there is no such file"),
     ("ingest folder", 2, "folder: cannot be read: Is a directory"),
     ("ingest ''", 2, "FRAMES: '' is not allowed; allowed is the name of a file"),
+    ("ingest empty.jsonl", 2, "empty.jsonl: has no frames"),
     ("ingest packed.jsonl.zst", 2, "packed.jsonl.zst: cannot be read"),
     ("ingest good.jsonl --out lake", 2, "is in the lake lake already"),
     ("ingest good.jsonl --out file", 2, "a lake cannot be made here; choose a folder that you may write to: file"),
@@ -257,6 +258,7 @@ def furnish() -> None:
         Path(name).mkdir()
     Path("others/mine.txt").write_text("precious")
     Path("file").write_text("precious")
+    Path("empty.jsonl").touch()
     Path("packed.jsonl.zst").write_bytes(b"no zstd")
     for name, text in TOML.items():
         Path(f"{name}.toml").write_text(text + "\n")

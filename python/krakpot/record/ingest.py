@@ -220,6 +220,8 @@ def ingest(
     if times is not None and (count := sum(1 for _ in _lines(path))) != len(times):
         sentence = f"{path}: has {count} frames and {len(times)} receive times beside it"
         raise ConfigError(sentence)
+    if all(line is None for _, line, _ in _lines(path)):
+        raise ConfigError(f"{path}: has no frames; give a file with one frame per line")
     session_id = name_session(path, times)
     open_lake(out)
     _forget(out, session_id, path)
@@ -241,7 +243,7 @@ def ingest(
     return result
 
 
-def _feed(  # noqa: C901  # one file from its first line to its last, in the order in which it happens
+def _feed(  # one file from its first line to its last, in the order in which it happens
     path: Path,
     out: Path,
     times: list[int] | None,
@@ -293,9 +295,6 @@ def _feed(  # noqa: C901  # one file from its first line to its last, in the ord
             received.append(time)
         if len(frames) >= CHUNK or size >= CHUNK_BYTES:
             flush()
-    if done + len(frames) == 0:
-        sentence = f"{path}: has no frames; give a file with one frame per line"
-        raise ConfigError(sentence)
     flush()
     session.end(now, "end of file")
     session.add_ledger_row("stop", now)
