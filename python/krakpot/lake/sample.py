@@ -276,7 +276,11 @@ class BookSampler:
         ]
         messages = self._times(session, {day for days in bounds for day in days}, spans)
         last_days = pl.DataFrame({"span": spans["span"], "last_day": [end for _, end in bounds]})
-        seen = messages.join(last_days, on="span").filter(pl.col("ts_recv").cast(TIME).dt.date() == pl.col("last_day"))
+        seen = (
+            messages.filter("within")
+            .join(last_days, on="span")
+            .filter(pl.col("ts_recv").cast(TIME).dt.date() == pl.col("last_day"))
+        )
         quiet = spans.join(seen, on="span", how="anti")
         if quiet.height:
             # Such a span has no message on its last day, so its last message is on a day before.
@@ -288,14 +292,18 @@ class BookSampler:
             }
             messages = pl.concat([messages, self._times(session, days, quiet)])
         offset = pl.col("ts_recv") - pl.col("ts_event")
-        known = messages.group_by("span").agg(
-            first=pl.col("ts_event").sort_by("message").first(),
-            last=pl.col("ts_event").max(),
-            low=offset.min(),
-            high=offset.max(),
-            behind=offset.sort_by("message").last(),
+        known = (
+            messages.filter("within")
+            .group_by("span")
+            .agg(
+                first=pl.col("ts_event").sort_by("message").first(),
+                last=pl.col("ts_event").max(),
+                behind=offset.sort_by("message").last(),
+            )
         )
         found = spans.join(known, on="span", how="left", maintain_order="left")
+        # All messages count: while the clock was wrong, they were received outside of their span.
+        low, high = messages.select(low=offset.min(), high=offset.max()).row(0)
         # A span without any time of the exchange's keeps its receive times.
         over = pl.max_horizontal(pl.col("last") + 1, pl.col("ts_to") - pl.col("behind"))
         return found.select(
@@ -304,23 +312,26 @@ class BookSampler:
             pl.min_horizontal("first", "last").fill_null(pl.col("ts_from")).alias("ts_from"),
             (pl.col("last") + 1).fill_null(pl.col("ts_to")).alias("ts_to"),
             over.fill_null(pl.col("ts_to")).alias("ts_over"),
-            pl.col("low", "high").fill_null(0),
+            pl.lit(low or 0, pl.Int64).alias("low"),
+            pl.lit(high or 0, pl.Int64).alias("high"),
         )
 
     def _times(self, session: str, days: set[date], spans: pl.DataFrame) -> pl.DataFrame:
-        """Message, ts_recv, ts_event (ns) and span of the symbol's messages in these spans, of parts of these days."""
+        """The symbol's messages in parts of these days: times (ns), the latest span begun, whether they lie in it."""
         parts = [part for part in self.view.of(self.kind.messages, session) if part.date in days]
         reader = self._messages(session, parts)
         bounds = spans.select("span", "ts_from", "ts_to")
         found = [
-            pl.DataFrame(schema={"message": pl.UInt64, "ts_recv": pl.Int64, "ts_event": pl.Int64, "span": pl.UInt32})
+            pl.DataFrame(
+                schema=dict.fromkeys(("ts_recv", "ts_event"), pl.Int64())
+                | {"message": pl.UInt64(), "span": pl.UInt32(), "within": pl.Boolean()}
+            )
         ]
         for _, frame in reader.frames(checkpoints=False):
             rows = frame.select("message", pl.col("ts_recv", "ts_event").cast(pl.Int64)).drop_nulls().unique("message")
-            within = rows.sort("ts_recv").join_asof(bounds, left_on="ts_recv", right_on="ts_from")
-            found.append(
-                within.filter(pl.col("ts_recv") < pl.col("ts_to")).select("message", "ts_recv", "ts_event", "span")
-            )
+            began = rows.sort("ts_recv").join_asof(bounds, left_on="ts_recv", right_on="ts_from")
+            within = (pl.col("ts_recv") < pl.col("ts_to")).fill_null(value=False)
+            found.append(began.select("ts_recv", "ts_event", "message", "span", within.alias("within")))
         return pl.concat(found)
 
     # What is read.
