@@ -24,7 +24,7 @@ const ANSWER_MAX: usize = 400;
 /// Bytes that the instrument channel says of a pair, its assets included.
 const PAIR_MAX: usize = 1200;
 const TOKEN: &str = "a token";
-const FAULTS: [&str; 12] = [
+const FAULTS: [&str; 17] = [
     "drop=0.1,channel=book",
     "repeat=0.2",
     "reorder=0.2,for=1s",
@@ -37,6 +37,11 @@ const FAULTS: [&str; 12] = [
     "precision=every:100ms,for=1s",
     "delist=once",
     "list=once",
+    "list=once,by=9223372036854775806",
+    "absent=0.1,by=timestamp",
+    "null=0.1,by=checksum",
+    "huge=0.1,by=symbol",
+    "stray=0.1",
 ];
 
 /// Plays `data`: the first bytes choose seed and exchange, the others what happens. Panics where the exchange breaks its
@@ -166,7 +171,7 @@ impl Play {
         if self.one_in(3) {
             let other = self.any(&FAULTS);
             let text = mutate(text.as_bytes(), other.as_bytes(), &mut self.random);
-            // Whether it can still be read is all one.
+            // Whether it can still be read does not matter.
             let _ = self.exchange.inject(&String::from_utf8_lossy(&text));
         } else {
             self.exchange.inject(text).expect("as documented");
