@@ -351,3 +351,33 @@ def test_a_frozen_level_3_is_found_by_the_book() -> None:
     session, _, _, _ = pair()
     with pytest.raises(ValueError, match="a session is no witness of itself"):
         session.cross_check(session, frames.START)
+
+
+def test_events_and_reads_of_level3_need_no_copy() -> None:
+    """Each order of a message with its event; the queue of a price and the place of an order, as the copy has them."""
+    session, model = live()
+    events = _core.Events(["level3"])
+    change = ("bid", "add", ID(50), "100.0", "9", frames.START)
+    (event,) = events.receive(session, [model.update([change])], frames.START + 1)
+    assert isinstance(event, _core.Level3Event)
+    assert (event.channel, event.symbol, event.kind, event.outcome) == ("level3", "BTC/USD", "update", "ok")
+    assert event.orders("int") == [("bid", "add", ID(50), 1000, 900_000_000, frames.START)]
+    copy = session.orders("BTC/USD")
+    assert copy is not None
+    assert session.in_sync("BTC/USD", "level3")
+    queue = session.order_queue("BTC/USD", "bid", "100.0")
+    assert queue is not None
+    assert [(one, str(qty), ts) for one, qty, ts in queue] == copy.queue("bid", "100.0")
+    levels = session.order_levels("BTC/USD", "bid", 1)
+    assert levels is not None
+    assert [(str(price), str(qty), orders) for price, qty, orders in levels] == copy.bids(1)
+    best = session.order_best("BTC/USD")
+    assert best is not None
+    assert best[:2] == levels[0][:2]
+    found, held = session.order("BTC/USD", ID(50)), copy.order(ID(50))
+    assert found is not None
+    assert held is not None
+    assert (found["orders_ahead"], str(found["qty_ahead"])) == (held["orders_ahead"], held["qty_ahead"])
+    assert session.order("BTC/USD", ID(99)) is None
+    with pytest.raises(ValueError, match="a price is a Decimal or text"):
+        session.order_queue("BTC/USD", "bid", 100.0)  # type: ignore[arg-type]
