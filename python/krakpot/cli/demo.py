@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -56,9 +57,11 @@ def demo(out: Path, *, seconds: float, pairs: int, rate: float, seed: int, quiet
     (out / "_demo.json").write_text(json.dumps({"seconds": seconds, "pairs": pairs, "rate": rate, "seed": seed}) + "\n")
     command = [sys.executable, "-m", "krakpot", "exchange", "--port", "0", "--json"]
     command += ["--pairs", str(pairs), "--rate", str(rate), "--seed", str(seed)]
-    # In a session of its own: Ctrl-C is for the recorder.
-    with subprocess.Popen(  # noqa: S603  # this very Python, and numbers
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    # The demo records public channels only: a key of the environment, complete or not, is not its exchange's.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KRAKPOT_API_")}
+    # In a separate process group: Ctrl-C is for the recorder.
+    with subprocess.Popen(  # noqa: S603  # this Python, and numbers
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
     ) as server:
         try:
             assert server.stderr is not None, "piped"

@@ -374,7 +374,9 @@ fn fields() {
         let field = fault.rsplit('=').next().expect("a name");
         let (messages, count) = item(fault);
         let found = pairs(&messages);
-        let hit = |item: &&Value| item[field] == odd && (odd != Value::Null || item["symbol"].is_string());
+        // As numbers: a build of the whole workspace keeps the digits of JSON numbers, one of this crate does not.
+        let same = |value: &Value| odd.as_f64().map_or(*value == odd, |number| value.as_f64() == Some(number));
+        let hit = |item: &&Value| same(&item[field]) && (odd != Value::Null || item["symbol"].is_string());
         let hit = if field == "status" {
             found.iter().filter(|item| item["status"].is_null()).count()
         } else {

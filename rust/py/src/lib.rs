@@ -16,7 +16,8 @@ mod align;
 mod exchange;
 
 /// The Rust core: sessions, books, checksums, tables; and the built-in exchange.
-#[pyo3::pymodule]
+// With the interpreter lock until the extension is tested without it.
+#[pyo3::pymodule(gil_used = true)]
 mod _core {
     use std::collections::BTreeMap;
 
