@@ -345,7 +345,7 @@ def test_on_a_terminal_there_is_a_panel(tmp_path: Path) -> None:
             )  # fmt: skip
             os.close(theirs)
             await recording(exchange)
-            await until(lambda: b"3 alive of 3 pairs" in shown)
+            await until(lambda: b"3 in sync of 3 pairs" in shown)
             assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l"), "the cursor is there"
             process.send_signal(signal.SIGINT)
             assert await process.wait() == 0
