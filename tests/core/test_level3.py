@@ -380,4 +380,4 @@ def test_events_and_reads_of_level3_need_no_copy() -> None:
     assert (found["orders_ahead"], str(found["qty_ahead"])) == (held["orders_ahead"], held["qty_ahead"])
     assert session.order("BTC/USD", ID(99)) is None
     with pytest.raises(ValueError, match="a price is a Decimal or text"):
-        session.order_queue("BTC/USD", "bid", 100.0)  # type: ignore[arg-type]
+        session.order_queue("BTC/USD", "bid", 100.0)  # type: ignore[arg-type]  # a float is the mistake
