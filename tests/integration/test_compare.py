@@ -71,4 +71,3 @@ def test_a_recording_is_followed_and_compared(tmp_path: Path) -> None:
         assert total["latency"]["event"]["together"] == total["latency"]["event"]["pairs"]
         assert answer["loop_lag"]["seconds"] >= 3
     assert whole[1]["total"]["book_states"] >= live[1]["total"]["book_states"]
-    assert whole[1]["unsealed"] == 0

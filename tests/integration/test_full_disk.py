@@ -90,7 +90,10 @@ def check(lake: Path, promised: list[dict[str, _core.Batch]]) -> None:
         assert want.join(found, on=["symbol", "message", "entry"], how="anti").height == 0, f"{table} lacks rows"
     assert list((lake / "_journal").iterdir()) == []
     assert seal.recover(lake).sealed == []
-    assert verify(lake, threads=1).problems == []
+    # A disk that is full from the first call leaves a lake without a message: no success, and nothing else is wrong.
+    empty = all(lakes.rows(lake, table).height == 0 for table in ("book", "trades", "ticker"))
+    problems = verify(lake, threads=1).problems
+    assert problems == [] or (empty and [problem.partition(":")[0] for problem in problems] == ["nothing was recorded"])
 
 
 @pytest.mark.parametrize("stays", [True, False], ids=["stays full", "full once"])

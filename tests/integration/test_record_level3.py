@@ -186,11 +186,11 @@ def test_a_wrong_secret_is_exit_2(tmp_path: Path) -> None:
 WRONG = {
     "no key": ((), {}, "level3 needs an API key of a Kraken account, with the permission"),
     "no secret": ((), {"KRAKPOT_API_KEY": KEY}, "set KRAKPOT_API_SECRET"),
-    "no base64": ((), PAIR | {"KRAKPOT_API_SECRET": SECRET + "x"}, "what stands there is not allowed"),
+    "no base64": ((), PAIR | {"KRAKPOT_API_SECRET": SECRET + "x"}, "KRAKPOT_API_SECRET: the value is not allowed"),
     "no place for tokens": (("--url", "ws://127.0.0.1:9/v2"), PAIR, "give --rest-url"),
     "no such depth": (("--level3-depth", "25"), PAIR, "--level3-depth: '25' is not allowed; allowed is one of 10, 100"),
     "no TLS": (("--rest-url", "http://api.kraken.com"), PAIR, "--rest-url: 'http://api.kraken.com' is not allowed"),
-    "a key in the open": (("--api-secret", "x"), PAIR, "No such option '--api-secret'"),
+    "a key in the open": (("--api-secret", "x"), PAIR, "no such option '--api-secret'"),
 }
 
 

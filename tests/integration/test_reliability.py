@@ -34,7 +34,8 @@ def test_some_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert (len(drop.mine), len(silence.mine), len(cut.mine)) == (3, 1, 2), "of a cut one a connection"
     assert drop.lost.lost == 3
     assert silence.lost.why["stale"] > 0
-    assert cut.rows["disconnect"] == cut.rows["gap"] == 2
+    assert cut.rows["disconnect"] == 2
+    assert cut.rows["gap"] == 4, "one a channel: book, trade and ticker, and level3"
     page = reliability.page(trials, [("nothing", "1", "kept")])
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert [row.split("`")[1] for row in rows] == list(few)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import frames
 from frames import Orders
 from krakpot import _core
+from krakpot.errors import LimitExceeded
 
 IDS = [f"OAAAAA-{'AB'[n % 2] * 5}-{n:0>6}" for n in range(30)] + ["", "oaaaaa-aaaaa-000001", "O1", "Ω" * 32, "a b"]
 """Most of Kraken's shape, the others exact as well."""
@@ -157,13 +158,13 @@ def test_the_checksum_finds_the_right_answer_to_a_modify(data: st.DataObject, ri
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=80), max_size=20, unique=True))
 def test_any_id_is_kept_exactly_or_refused(ids: list[str]) -> None:
-    """Text of any kind up to the limit comes back as it was; beyond it, `ValueError`, and the book is as before."""
+    """Text of any kind up to the limit comes back as it was; beyond it, `LimitExceeded`, and the book is as before."""
     book = _core.Orders(depth=10, price_precision=0, qty_precision=0)
     book.snapshot([])
     kept = []
     for time, order_id in enumerate(ids):
         if len(order_id.encode()) > _core.LIMITS["ORDER_ID_LENGTH_MAX"]:
-            with pytest.raises(ValueError, match="ORDER_ID_LENGTH_MAX"):
+            with pytest.raises(LimitExceeded, match="ORDER_ID_LENGTH_MAX"):
                 book.update([("ask", "add", order_id, "1", "1", time)])
             assert book.order(order_id) is None
         else:
