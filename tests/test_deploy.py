@@ -79,6 +79,7 @@ def allowed(name: str) -> set[str]:
     return {call for found in names for call in (allowed(found) if found.startswith("@") else [found])}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("systemd-analyze") is None or shutil.which("strace") is None,
     reason="systemd-analyze knows the sets of calls, strace sees which are made; one is not here",

@@ -41,6 +41,7 @@ def test_pages_have_examples() -> None:
     assert {"README.md", "lake.md", "exchange.md"} <= with_python
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.stem)
 @pytest.mark.usefixtures("folder")
 def test_python_of_a_page_runs(page: Path) -> None:

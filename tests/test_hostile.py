@@ -280,6 +280,7 @@ def messages() -> Iterator[Any]:
     yield pytest.param(b"\xff" * (4 << 20), id="no text")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("message", list(messages()))
 def test_messages_without_measure(message: bytes) -> None:
     """Sent again and again: each is one more message, and nothing of them is kept."""
@@ -299,6 +300,7 @@ def test_messages_without_measure(message: bytes) -> None:
     assert found["frames"] == 10 + MESSAGES + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "message",
     [b"{}", b'{"channel":"nothing"}', b'{"channel":"book","type":"update","data":[{"symbol":"NO/NE"}]}'],

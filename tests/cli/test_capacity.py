@@ -187,6 +187,7 @@ def test_two_digits() -> None:
     assert [two_digits(n) for n in (7.07, 14.142, 0.123, 141.4)] == [7.1, 14, 0.12, 140]
 
 
+@pytest.mark.slow
 def test_a_small_run_of_the_command(tmp_path: Path) -> None:
     """A few pairs at a low rate: a step without level 3 and one with it, every message there, CPU and memory of each
     process, lag, bytes, a plot; the lakes are where they were wanted.
@@ -225,6 +226,7 @@ def test_wrong_use_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_picture_of_nothing_is_drawn_too(tmp_path: Path) -> None:
     """Whatever the steps were, the picture comes: of one that failed alone as well; a folder that is gone is said."""
     two = [WELL, replace(LATE, times=2, exchange_cpu=30, busy=1)]

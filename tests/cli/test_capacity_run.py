@@ -101,6 +101,7 @@ def test_a_recorder_that_does_not_start_fails_the_step(tmp_path: Path) -> None:
     assert children_of(os.getpid()) == []
 
 
+@pytest.mark.slow
 def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
     """Ctrl-C and SIGTERM in the middle of a step: exit 130, no exchange, no recorder, no sealer, no lake."""
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -20,6 +20,7 @@ from krakpot.lake.lake import Lake
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.mark.slow
 def test_records_proves_compares_and_draws(tmp_path: Path) -> None:
     """A short demo: exit 0, every checksum proved, the exchange's own account the same, a picture; twice in one
     folder.

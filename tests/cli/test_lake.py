@@ -205,6 +205,7 @@ def test_coverage(file: Path) -> None:
     assert "2026-08-02 03:35:50.000" in text.stdout
 
 
+@pytest.mark.slow
 def test_compare_says_whether_the_two_are_the_same(folder: Path) -> None:
     """The table, the page, one JSON object; exit 1 where a book was wrong, 2 where a channel is not there."""
     market = channels.run(book=(5 * channels.MS, 0, 0), seconds=5, rate=600.0)

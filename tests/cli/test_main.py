@@ -70,6 +70,7 @@ def test_debug_shows_where_an_error_comes_from(monkeypatch: pytest.MonkeyPatch) 
     assert type(krakpot("verify", "none").exception).__name__ == "NoLake"
 
 
+@pytest.mark.slow
 def test_as_a_process(folder: Path, file: Path) -> None:
     """``python -m krakpot``: the same doors, real exit codes, and no traceback when the reader of a pipe goes away."""
 

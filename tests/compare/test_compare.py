@@ -103,6 +103,7 @@ def test_a_skew_is_recovered_and_every_published_state_is_found(skew: int, tmp_p
     assert total["left_out"]["book"] < total["book_states"] // 20
 
 
+@pytest.mark.slow
 def test_skews_differ_as_they_were_set(tmp_path: Path) -> None:
     """Without conflation each pair's latency is the skew itself."""
     for skew in SKEWS:
@@ -300,6 +301,7 @@ def test_two_recorders_of_one_channel_are_one_sequence(tmp_path: Path) -> None:
     assert all(abs(end - cut[1]) < 2 * frames.SECOND for end in ends), "the first one is taken to its end"
 
 
+@pytest.mark.slow
 def test_a_compacted_lake_gives_the_same(tmp_path: Path) -> None:
     """Two days of many parts, then of one a day: the whole, a range before midnight and one after it."""
     midnight = frames.START // frames.DAY * frames.DAY + frames.DAY

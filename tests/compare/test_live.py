@@ -45,6 +45,7 @@ class Recorders:
             self.recorders[i].take(timed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interval", [1e9, 3.0])
 def test_every_state_is_seen_once_whether_journals_grow_or_are_sealed(interval: float, tmp_path: Path) -> None:
     """Looks at odd moments, some between sealing and the next journal, give in the end what the sealed lake gives: the

@@ -106,6 +106,7 @@ def test_connections_end_as_asked(fault: str, code: int | None) -> None:
     asyncio.run(talk())
 
 
+@pytest.mark.slow
 def test_half_open_stalled_and_deaf_connections_stay_open() -> None:
     """Nothing comes, and no end: of a stall all comes later, a deaf exchange answers late, a half-open one never.
     Others go on.
@@ -235,6 +236,7 @@ def test_wrong_faults_are_plain_errors() -> None:
     assert "--fault cut=often: cut=often: allowed is a chance" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_lists_faults_and_counts_them(tmp_path: Path) -> None:
     """`--faults` has a line for each, in the words of the page; at the end it is said how many there were, and the log
     has each.

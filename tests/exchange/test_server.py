@@ -76,6 +76,7 @@ def unframe(block: bytes) -> list[bytes]:
     return texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", frames.DEPTHS)
 def test_books_equal_a_plain_model(depth: int) -> None:
     """A dict that truncates after each entry has, after each message, the checksum that the exchange computed by
@@ -505,6 +506,7 @@ def test_a_client_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> 
     asyncio.run(wait())
 
 
+@pytest.mark.slow
 def test_an_exchange_that_cannot_keep_up_cuts_nobody_who_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Far more is asked for than can be made: the exchange is late, and writes block by block what it made."""
     monkeypatch.setattr(exchange, "SLOW", 32 << 20)

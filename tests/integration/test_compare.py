@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from krakpot.exchange.options import Options, Pace
 from krakpot.exchange.server import ExchangeServer
 
@@ -51,6 +53,7 @@ async def record_and_follow(lake: Path) -> tuple[Any, Any, Any]:
         return recorded, live, await told(await child("compare", str(lake), "--json"))
 
 
+@pytest.mark.slow
 def test_a_recording_is_followed_and_compared(tmp_path: Path) -> None:
     """Both answers: every book state follows from the orders, and the book channel is as late as it was delayed; live
     and from the parts, with the lag of the recorder's loop beside it.

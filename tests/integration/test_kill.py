@@ -65,6 +65,7 @@ def children(process: subprocess.Popen[bytes]) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120 + 20 * KILLS)
 def test_nothing_is_lost_to_kill_9(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """Recorders are killed at random moments, half of them together with their sealer; each next one recovers what the

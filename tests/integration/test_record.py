@@ -91,6 +91,7 @@ async def proved(lake: Path) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_a_signal_ends_the_recording_in_order(tmp_path: Path, number: signal.Signals) -> None:
     """Exit 0, a summary in words, all journals sealed, a proof; and as long as nobody looks (no terminal) plain lines
@@ -121,6 +122,7 @@ def test_a_signal_ends_the_recording_in_order(tmp_path: Path, number: signal.Sig
     run(test)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["text", "json"])
 @pytest.mark.parametrize("listener", ["gone", "full"])
 def test_lines_that_nobody_takes_end_no_recording(tmp_path: Path, listener: str, format_: str) -> None:
@@ -178,6 +180,7 @@ def test_a_second_signal_leaves_the_sealing_to_the_next_start(tmp_path: Path) ->
     run(test)
 
 
+@pytest.mark.slow
 def test_json_is_one_object(tmp_path: Path) -> None:
     """``--json``: one object on standard output with the promised keys, equal to what verify finds; the words go to
     standard error.
@@ -203,6 +206,7 @@ def test_json_is_one_object(tmp_path: Path) -> None:
     run(test)
 
 
+@pytest.mark.slow
 def test_options_come_from_all_sources_in_their_order(tmp_path: Path) -> None:
     """The command line before the environment before the file; and ``--config`` names another file."""
 
@@ -293,6 +297,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
     run(test)
 
 
+@pytest.mark.slow
 def test_a_disk_without_room_is_exit_1_and_one_sentence(tmp_path: Path) -> None:
     """The system refuses to let the journal grow: a sentence, exit 1; `krakpot recover` seals what was written, the
     proof holds.
@@ -321,6 +326,7 @@ def test_a_disk_without_room_is_exit_1_and_one_sentence(tmp_path: Path) -> None:
     run(test)
 
 
+@pytest.mark.slow
 def test_on_a_terminal_there_is_a_panel(tmp_path: Path) -> None:
     """On a terminal the state is shown in place and the cursor is never left hidden, not even by a second Ctrl-C."""
 

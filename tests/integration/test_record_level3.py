@@ -79,6 +79,7 @@ def served(tmp_path: Path, pairs: int) -> Iterator[Server]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_level3_of_two_connections_ends_by_a_signal(tmp_path: Path) -> None:
     """205 pairs take two connections of level 3, whose address follows from ``--url``; Ctrl-C ends all three in order,
     with exit 0; the lake is proved, and equals the exchange's own account.
@@ -124,6 +125,7 @@ def test_level3_of_two_connections_ends_by_a_signal(tmp_path: Path) -> None:
     assert differences(Lake(lake), account) == []
 
 
+@pytest.mark.slow
 def test_json_has_both_kinds_of_checksums(tmp_path: Path) -> None:
     """With the key pair in a file of one's own; and what verify finds is the same."""
     with served(tmp_path, 5) as server:
@@ -139,6 +141,7 @@ def test_json_has_both_kinds_of_checksums(tmp_path: Path) -> None:
     assert (proof.code, json.loads(proof.out)["checksums"]) == (0, summary["checksums"])
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_to_kill_9(tmp_path: Path) -> None:
     """Killed while it records: the journals of all its connections are sealed, and the proof holds."""
     lake = tmp_path / "data"

@@ -17,6 +17,7 @@ def test_every_fault_is_tried() -> None:
     assert list(reliability.CASES) == [name for name, *_ in _core.FAULTS]
 
 
+@pytest.mark.slow
 def test_some_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Messages that are not sent, a cut, a frozen book of level 3: all is named, the books are right, and each has a
     row of the page.
@@ -43,6 +44,7 @@ def test_some_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert "WRONG" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_broken_promise_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The judge is awake: with a lake that lacks the ledger of a cut, and books that are not the exchange's."""
     monkeypatch.setattr(reliability, "CASES", {"cut": replace(reliability.CASES["cut"], times=1)})
@@ -56,6 +58,7 @@ def test_a_broken_promise_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "**wrong**" in reliability.page([trial], [])
 
 
+@pytest.mark.slow
 def test_a_short_run_with_faults_at_random(tmp_path: Path) -> None:
     """Half a minute over several connections: all that was sent is recorded or named, the live books are right, and the
     figures of the long run are there.

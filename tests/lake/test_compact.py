@@ -131,6 +131,7 @@ def test_the_second_time_there_is_nothing_to_do(lake: Path) -> None:
     assert {path: path.read_bytes() for path in lake.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_crash_between_any_two_steps_does_no_harm(days: Path, tmp_path: Path) -> None:
     """Crash at each step there is: the lake is whole and proved as it is left; the next run ends the work, from where
     it stands, with the same files.
@@ -480,6 +481,7 @@ def test_where_folders_cannot_be_exchanged(days: Path, lake: Path, monkeypatch: 
     same(lake, before, proof)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_lake_as_it_was(days: Path, lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No room for the new parts, known before or noticed on the way: said, nothing half is left, and later it works."""
     before, proof = content(days), verify(days, threads=2)

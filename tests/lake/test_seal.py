@@ -80,6 +80,7 @@ def steps_of(tmp_path: Path, *, torn: bool) -> list[str]:
     return steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("torn", [False, True], ids=["ended", "torn"])
 def test_a_crash_between_any_two_steps_neither_loses_nor_repeats_a_row(tmp_path: Path, torn: bool) -> None:
     """Crash at each step there is, recover, compare; a second recovery finds nothing to do and changes nothing."""

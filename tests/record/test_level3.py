@@ -104,6 +104,7 @@ def secrets(recording: Level3Recording) -> list[str]:
 # A quiet recording.
 
 
+@pytest.mark.slow
 def test_books_and_orders_of_several_connections(tmp_path: Path) -> None:
     """One public connection and three of level 3, each with its token: not one wrong checksum of either kind, the proof
     holds, the lake equals the exchange's account, connection by connection; and nothing secret stands anywhere.
@@ -210,6 +211,7 @@ def test_symbols_of_a_channel_that_match_nothing(tmp_path: Path) -> None:
 # Trouble with one connection.
 
 
+@pytest.mark.slow
 def test_a_cut_of_one_connection_leaves_the_others_alone(tmp_path: Path) -> None:
     """It comes back with a session that names the one before, and with a new token; nobody else notices."""
 
@@ -308,6 +310,7 @@ def test_a_slow_disk_makes_all_sockets_wait(tmp_path: Path, monkeypatch: pytest.
 # Trouble with the token.
 
 
+@pytest.mark.slow
 def test_a_token_that_is_refused_is_replaced(tmp_path: Path) -> None:
     """The exchange takes the first tokens for expired: others are asked for, not too fast, and all is recorded."""
 
@@ -351,6 +354,7 @@ def test_a_key_that_is_refused_ends_the_recording_at_once(tmp_path: Path, monkey
     run(test)
 
 
+@pytest.mark.slow
 def test_rest_that_is_out_of_service(tmp_path: Path) -> None:
     """No REST at the start: the books are recorded, level 3 is asked for ever more slowly and comes when REST does; its
     failures stand in the ledger, and said aloud.

@@ -97,6 +97,7 @@ def test_symbols_are_spread_over_connections(tmp_path: Path) -> None:
     run(test)
 
 
+@pytest.mark.slow
 def test_a_socket_that_stalls_does_not_delay_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One connection falls silent: the others go on in their sessions, it alone is given up and comes back."""
     monkeypatch.setattr(connection, "PING_AFTER", 0.5)
@@ -229,6 +230,7 @@ def test_a_second_source_of_nothing(tmp_path: Path, options: dict[str, Any], wor
     run(test)
 
 
+@pytest.mark.slow
 def test_a_slow_disk_can_end_the_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With ``when_slow="fail"`` a full queue is an error; the ledger tells it, and all that was read is there."""
     gate = hold_writer(monkeypatch)

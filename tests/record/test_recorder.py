@@ -188,6 +188,7 @@ def test_a_cut_is_a_gap_and_the_recording_goes_on(tmp_path: Path) -> None:
     run(test)
 
 
+@pytest.mark.slow
 def test_silence_ends_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exchange that holds the line and says nothing: a ping, then a new connection."""
     monkeypatch.setattr("krakpot.net.connection.PING_AFTER", 1.0)
@@ -480,6 +481,7 @@ def test_a_mismatch_is_one_resync_of_one_symbol(tmp_path: Path) -> None:
     run(test)
 
 
+@pytest.mark.slow
 def test_a_symbol_that_is_always_wrong_is_asked_for_ever_more_slowly(tmp_path: Path) -> None:
     """Mismatch after mismatch: the pauses between the attempts grow, so that the exchange is not stormed."""
 

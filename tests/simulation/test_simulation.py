@@ -19,6 +19,7 @@ WORLDS = 8 if os.environ.get("KRAKPOT_TEST") == "all" else 1
 EPISODES = 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", range(WORLDS))
 @pytest.mark.parametrize(
     ("seed", "depths"), [(1, (10, 10)), (2, (10, 10)), (3, (25, 100)), (4, (100, 10)), (5, (10, 1000))]
@@ -100,6 +101,7 @@ def test_a_quiet_world_asks_for_nothing_more() -> None:
     assert not [name for name in world.seen if name.removeprefix("ledger: ") in {"gap", "mismatch", "resync"}]
 
 
+@pytest.mark.slow
 def test_a_symbol_whose_messages_are_always_wrong_is_asked_for_ever_more_slowly() -> None:
     """An hour in which one symbol's every message is wrong: pauses double up to five minutes, others do not notice."""
     world = quiet()
