@@ -80,10 +80,9 @@ pub(super) fn trade(
     let since = trades.as_ref().map(|trades| trades.last_received);
     let restarted = matches!(meaning, Numbering::Restart);
     match meaning {
-        Numbering::Next | Numbering::Late => {}
         // A snapshot after a reconnect repeats what is recorded; an update that comes twice is recorded as it was sent.
         Numbering::Known if kind == Kind::Snapshot => return,
-        Numbering::Known => {}
+        Numbering::Next | Numbering::Late | Numbering::Known => {}
         Numbering::Missing(first, last) => {
             let row = out.ledger_row(LedgerKind::TradeGap, Some(Channel::Trade), name).span(since, Some(now));
             let count = first.abs_diff(last).saturating_add(1);
