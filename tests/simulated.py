@@ -5,6 +5,7 @@ No sockets, no clock, one thread: what happens follows from the seed. The sessio
 
 - a book that lives is the exchange's wherever its last message was, and everywhere while nothing harmed it;
 - the ledger says when each book lives, and why not; trouble comes only to who was touched by a fault;
+- the rows of trades are exactly those that the frames call for, and so is what the ledger says of their ids;
 - each trade is a row, or in the ledger as missing;
 - requests, connects and costs of level 3 keep to their limits, and no symbol is asked for again and again;
 - when all is healed, all comes back, and no book is frozen that looks alive.
@@ -18,6 +19,7 @@ import re
 import zlib
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -47,6 +49,11 @@ ENDS = {"mismatch", "crossed", "unsubscribed", "gap", "gone", "decode_error", "l
 TROUBLE = {"mismatch", "crossed", "resync", "doubt", "gone", "gap"}
 """Those that need a fault of the symbol's own."""
 
+TRADES_KEPT = 200
+"""Trades of a symbol that the model remembers: the 50 of a snapshot, and what may come while one is late."""
+NUMBER_END = Decimal(10) ** 28
+"""Numbers from here on do not fit into the tables: 38 digits, 10 of them behind the point."""
+
 Levels = list[tuple[str, str]]
 
 
@@ -59,6 +66,50 @@ def checksum(sides: tuple[Levels, Levels]) -> int:
 
 WELL = ("active", "idle")
 """States of a subscription that delivers."""
+
+
+@dataclass
+class Numbers:
+    """The trade ids of a symbol, over all sessions: what must become of a trade, told from the frames alone."""
+
+    era: int = 0
+    """How often the numbering began anew."""
+    last: int = 0
+    """The greatest id."""
+    time: str = ""
+    """Its time, as text."""
+    first: int = 0
+    """The least id that was a row."""
+    rows: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    """Trades that are rows, by id."""
+
+    def take(self, kind: str, number: int, what: tuple[Any, ...]) -> tuple[bool, tuple[str, int, int] | None]:
+        """Whether this trade is to be a row, and what the ledger is to say: a kind, and two ids."""
+        time, told = what[0], None
+        if not self.rows:
+            self.last, self.time, self.first = number, time, number
+        elif number > self.last:
+            if kind == "snapshot" and self.era and time < self.time:
+                # From before the numbering began anew.
+                return False, None
+            if number > self.last + 1:
+                told = ("trade_gap", self.last + 1, number - 1)
+            self.last, self.time = number, time
+        elif (known := self.rows.get(number)) == what:
+            # What an update repeats is a row again, as it was sent.
+            return kind == "update", None
+        elif known is not None or time > self.time:
+            told = ("trade_restart", self.last, number)
+            self.era += 1
+            self.rows.clear()
+            self.last, self.time, self.first = number, time, number
+        elif kind == "snapshot" and number < self.first:
+            return False, None
+        self.first = min(self.first, number)
+        self.rows[number] = what
+        if len(self.rows) > TRADES_KEPT:
+            del self.rows[min(self.rows)]
+        return True, told
 
 
 @dataclass(eq=False)
@@ -80,6 +131,14 @@ class Link:
     """Channel and symbol that a fault harmed since the last snapshot, and until when it may go on harming."""
     illegible: int = 0
     """Until when a frame that cannot be read may come: it throws doubt on any book."""
+    unnamed: deque[int] = field(default_factory=lambda: deque(maxlen=100))
+    """When a message of books came whose symbol cannot be read: it throws doubt on any book."""
+    doubted: set[tuple[str, str]] = field(default_factory=set)
+    """Books on which such a message threw doubt, until their next snapshot."""
+    trades_due: deque[tuple[str, int, int, tuple[Any, ...]]] = field(default_factory=deque)
+    """Trades that must be the next rows: symbol, era, id, and what they are."""
+    trades_told: deque[tuple[str, int, tuple[str, int, int]]] = field(default_factory=deque)
+    """What the ledger must say next of trades: symbol, era, and what."""
     loose: int = 0
     """Until when any symbol may have trouble: answers were harmed."""
     told_live: set[tuple[str, str]] = field(default_factory=set)
@@ -155,7 +214,7 @@ class Link:
         self.events()
         self.world.take(self)
         assert not self.session.requests(now), "a session that ended asks for nothing"
-        for waiting in (self.touched, self.last_sum, self.told_live, self.refused, self.asked):
+        for waiting in (self.touched, self.last_sum, self.doubted, self.told_live, self.refused, self.asked):
             waiting.clear()
         self.session = self._session(self.session)
         self.world.seen[f"down: {reason}"] += 1
@@ -181,7 +240,11 @@ class Link:
         for frame in frames:
             damaged = self.damaged.pop(self.count, None)
             self.count += 1
+            if frame.startswith(b'{"channel":"trade"'):
+                self._trades(frame)
             if damaged is not None:
+                if damaged[0] in {"book", "level3"} and self._unnamed(frame):
+                    self.unnamed.append(world.now)
                 # Whatever can be read of it: what it was to tell may be lost.
                 self.last_sum.pop(damaged, None)
             elif (head := HEAD.match(frame)) and (found := SUM.search(frame)):
@@ -190,6 +253,37 @@ class Link:
                 if head[2] == b"snapshot" and self.touched.get(key, world.now) < world.now:
                     del self.touched[key]
                 world.arrived[self, *key] = None
+
+    def _trades(self, frame: bytes) -> None:
+        """What must become of the trades of a frame."""
+        world = self.world
+        try:
+            read = json.loads(frame, parse_float=Decimal)
+        except ValueError:
+            return
+        for trade in read["data"]:
+            symbol, number, time = trade.get("symbol"), trade.get("trade_id"), trade.get("timestamp")
+            numbers = [trade.get("price"), trade.get("qty")]
+            if symbol not in world.listed or any(value is None or value >= NUMBER_END for value in numbers):
+                continue
+            if time is None or not time.startswith("20"):
+                continue
+            of = world.numbers[symbol]
+            what = (time, trade["side"], *map(Decimal, numbers))
+            row, told = of.take(read["type"], number, what)
+            if told:
+                self.trades_told.append((symbol, of.era, told))
+                world.seen[f"trades: {told[0]}"] += 1
+            if row:
+                self.trades_due.append((symbol, of.era, number, what))
+
+    def _unnamed(self, frame: bytes) -> bool:
+        """Whether a frame is a message that does not say which symbol it is of."""
+        try:
+            read = json.loads(frame)
+        except ValueError:
+            return False
+        return any(one.get("symbol") not in self.world.listed for one in read.get("data", ()))
 
     def _split(self, data: bytes) -> list[bytes]:
         data = self.part + data
@@ -266,14 +360,20 @@ class Link:
             key = (channel, symbol)
             if kind == "snapshot":
                 self.told_live.add(key)
+                self.doubted.discard(key)
             elif kind == "disconnect":
                 self.told_live.clear()
             elif kind in ENDS and symbol:
                 channels = (channel,) if channel else ("book", "level3")
                 self.told_live -= {(one, symbol) for one in channels}
-            if kind == "trade_gap":
+            if kind in {"trade_gap", "trade_restart"}:
                 facts = json.loads(event["detail"])
-                world.missing[symbol].append((facts["first"], facts["last"]))
+                ids = ("first", "last") if kind == "trade_gap" else ("last", "first")
+                told = (kind, *(facts[one] for one in ids))
+                due, era, what = self.trades_told.popleft() if self.trades_told else (None, 0, None)
+                assert (symbol, told) == (due, what), world.where(f"{symbol}: {told} where {due}: {what} was due")
+                if kind == "trade_gap":
+                    world.missing[symbol, era].append((facts["first"], facts["last"]))
             if kind == "refused" and channel != "connection" and self.loose < world.now:
                 error = json.loads(event["detail"])["error"]
                 told = {"Exceeded msg rate", "EGeneral:Rate limit exceeded", "EGeneral:Subscription limit exceeded"}
@@ -281,8 +381,15 @@ class Link:
             if "a frame that could not be read" in (event["detail"] or "") and kind in {"doubt", "resync", "gap"}:
                 world.seen[f"unread: {kind}"] += 1
                 assert key in self.touched or max(self.illegible, self.loose) >= world.now, world.where(f"{event}")
+            elif "a message that could not be read" in (event["detail"] or "") and kind in {"doubt", "resync", "gap"}:
+                world.seen[f"unread item: {kind}"] += 1
+                if event["ts_recv"] in self.unnamed:
+                    self.doubted.add(key)
+                # The book ends when it is left, some time after the doubt.
+                assert key in self.touched or key in self.doubted, world.where(f"{event} without a fault")
             elif kind in TROUBLE and symbol and self.loose < world.now:
                 assert key in self.touched or (None, symbol) in self.touched, world.where(f"{event} without a fault")
+        assert not self.trades_told, world.where(f"the ledger does not say {self.trades_told[0]}")
 
 
 class World:
@@ -301,10 +408,14 @@ class World:
         self.budget = _core.Budget()
         self.seen: Counter[str] = Counter()
         self.arrived: dict[tuple[Link, str, str], None] = {}
-        self.trades: dict[str, set[int]] = defaultdict(set)
-        self.proved: dict[str, int] = {}
+        self.listed: set[str] = set(self.exchange.symbols)
+        """All symbols that there ever were."""
+        self.numbers: dict[str, Numbers] = defaultdict(Numbers)
+        self.trades: dict[tuple[str, int], set[int]] = defaultdict(set)
+        """Ids of a symbol since its numbering began anew for the n-th time."""
+        self.proved: dict[tuple[str, int], int] = {}
         """The last trade before which each is accounted for."""
-        self.missing: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        self.missing: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
         self.delisted: set[str] = set()
         self.faults: deque[str] = deque(maxlen=4)
         self.spent: deque[tuple[int, int]] = deque()
@@ -388,6 +499,7 @@ class World:
                 for one in (None, "book", "level3", "trade", "ticker"):
                     # None: rows without a channel.
                     either.touched[one, symbol] = until
+            self.listed.add(symbol)
             if name == "delist":
                 self.delisted.add(symbol)
             elif name == "list":
@@ -395,7 +507,7 @@ class World:
             return
         if (link := self._link(fault["connection"])) is None:
             return
-        if name in {"digit", "truncate", "garbage", "absent", "null", "huge", "stray"}:
+        if name in {"digit", "truncate", "garbage", "stray"}:
             # Another digit may make a number that JSON forbids.
             link.illegible = self.now + 2 * SECOND
         if symbol:
@@ -465,13 +577,23 @@ class World:
         return True
 
     def take(self, link: Link) -> None:
-        """Take the rows, and keep the ids of trades."""
+        """Take the rows: those of trades are the ones that the frames call for, in their order."""
+        link.events()
         batches = link.session.drain()
         assert link.session.pending_rows == 0
         if "trades" in batches:
             rows = pa.record_batch(batches["trades"])
-            for symbol, number in zip(rows["symbol"].to_pylist(), rows["trade_id"].to_pylist(), strict=True):
-                self.trades[symbol].add(number)
+            columns = [rows[name].to_pylist() for name in ("symbol", "trade_id", "side", "price", "qty")]
+            for symbol, number, *what in zip(*columns, strict=True):
+                due, era, expected, (_, *facts) = (
+                    link.trades_due.popleft() if link.trades_due else (None, 0, None, (None,))
+                )
+                found = (symbol, number, *what)
+                assert found == (due, expected, *facts), self.where(
+                    f"{symbol}: a row of trade {number} {what} where {due}: {expected} {facts} was due"
+                )
+                self.trades[symbol, era].add(number)
+        assert not link.trades_due, self.where(f"no row of a trade: {link.trades_due[0]}")
 
     def settle(self) -> None:
         """End all faults; then all must come back, and be right."""
@@ -527,20 +649,20 @@ class World:
 
     def _trades(self) -> None:
         """Each trade from the first to the last is a row, or missing by the ledger."""
-        for symbol, numbers in self.trades.items():
+        for (symbol, era), numbers in self.trades.items():
             # A trade that a gap already accounts for may still come, in the snapshot of a new subscription.
-            first = self.proved.get(symbol, min(numbers))
+            first = self.proved.get((symbol, era), min(numbers))
             ids = {number for number in numbers if number >= first}
             known = set(ids)
-            for begin, end in self.missing[symbol]:
+            for begin, end in self.missing[symbol, era]:
                 known.update(range(begin, end + 1))
             lost = set(range(first, max(ids))) - known
             assert not lost, self.where(f"{symbol}: trades {sorted(lost)[:5]} are neither rows nor in the ledger")
             self.seen["trades"] += len(ids)
             # What is proved need not be kept.
-            self.trades[symbol] = {max(ids)}
-            self.proved[symbol] = max(ids)
-            self.missing[symbol].clear()
+            self.trades[symbol, era] = {max(ids)}
+            self.proved[symbol, era] = max(ids)
+            self.missing[symbol, era].clear()
 
 
 class Trouble:
@@ -549,6 +671,8 @@ class Trouble:
     def __init__(self, world: World) -> None:
         self.world = world
         self.random = Random(world.seed ^ 0x5EED)
+        self.names: list[str] = []
+        """Kinds of damage that are still to come before any comes again."""
 
     def some(self) -> list[str]:
         """The faults of one episode."""
@@ -566,8 +690,11 @@ class Trouble:
 
     def _frame(self) -> list[str]:
         random = self.random
-        names = ["drop", "repeat", "reorder", "delay", "digit", "truncate", "garbage", "oversize"]
-        name = random.choice([*names, "absent", "null", "huge", "stray"])
+        if not self.names:
+            self.names = ["drop", "repeat", "reorder", "delay", "digit", "truncate", "garbage", "oversize"]
+            self.names += ["absent", "null", "huge", "stray"]
+            random.shuffle(self.names)
+        name = self.names.pop()
         how = random.choice(["=1", "=0.5", "=0.1", "=0.02", "=once", "=every:1s"])
         channels = ["book", "book", "level3", "level3", "trade", "ticker", "heartbeat", "ack"]
         if name in {"digit", "garbage"}:

@@ -662,6 +662,21 @@ fn trade_numbers_that_begin_anew_are_other_trades() {
 }
 
 #[test]
+fn trades_that_come_again_and_again_do_not_displace_others_from_memory() {
+    let (mut session, _) = begun(&[Channel::Trade], &[pair("A/USD", "online", 1)]);
+    let trades: Vec<_> = (100..150).map(|id| (id, id - 95, "1.0")).collect();
+    session.receive(trades_at("update", &[&trades[..1], &trades[2..]].concat()).as_bytes(), START);
+    // One comes late, the last one comes often.
+    session.receive(trades_at("update", &trades[1..2]).as_bytes(), START);
+    for _ in 0..63 {
+        session.receive(trades_at("update", &trades[49..]).as_bytes(), START);
+    }
+    assert_eq!(trades_told(&mut session).0, 50 + 63);
+    session.receive(trades_at("snapshot", &trades).as_bytes(), START);
+    assert_eq!(trades_told(&mut session), (50 + 63, vec![]), "all of the snapshot is recorded already");
+}
+
+#[test]
 fn trade_numbers_that_began_anew_are_seen_in_the_snapshot_of_a_new_subscription() {
     let (mut first, _) = begun(&[Channel::Trade], &[pair("A/USD", "online", 1)]);
     first.receive(trades_at("update", &[(500, 1, "1.0"), (501, 2, "1.0")]).as_bytes(), START);
@@ -844,4 +859,31 @@ fn symbols_are_selected_and_deselected_while_it_runs() {
     assert!(session.requests(START).is_empty(), "it is not subscribed again");
     let counts = session.subscription_counts();
     assert_eq!((counts.selected, counts.waiting, counts.subscribed), (1, 1, 0));
+}
+
+#[test]
+fn a_pair_that_left_while_the_instrument_channel_was_away_leaves_level_3_too() {
+    let options = Options { channels: vec![Channel::Level3], instrument: false, ..Options::default() };
+    let mut session = Session::new("level3", Options { symbols: vec!["*".into()], ..options });
+    let names = ["A/USD".to_owned(), "B/USD".to_owned()];
+    let [a, b] = ["A/USD", "B/USD"].map(|name| pair(name, "online", 1));
+    let states = |session: &Session| session.subscriptions().map(|told| told.2).collect::<Vec<_>>();
+    let (first, _) = begun(&[Channel::Book], &[a.clone(), b.clone()]);
+    session.import_pairs(&first, &names, START);
+    assert_eq!(states(&session), ["pending"; 2]);
+    // Another connection that knows nothing yet says nothing.
+    let mut second = Session::after("second", Options::default(), &first);
+    second.requests(START);
+    session.import_pairs(&second, &names, START);
+    assert_eq!(states(&session), ["pending"; 2]);
+    second.receive(instrument("snapshot", &[a]).as_bytes(), START);
+    for _ in 0..2 {
+        session.import_pairs(&second, &names, START);
+    }
+    assert_eq!(states(&session), ["pending", "removed"]);
+    let gone = session.take_ledger().into_iter().filter(|row| row.kind == LedgerKind::Delisted);
+    assert_eq!(gone.map(|row| row.symbol).collect::<Vec<_>>(), [Some("B/USD".into())]);
+    second.receive(instrument("update", &[b]).as_bytes(), START);
+    session.import_pairs(&second, &names, START);
+    assert_eq!(states(&session), ["pending"; 2]);
 }

@@ -74,8 +74,9 @@ def test_the_checks_are_awake() -> None:
             world._compare(world.public, "book", symbol)
     world = quiet()
     symbol = world.symbols[0]
-    world.trades[symbol] |= {1, 3}
-    with pytest.raises(AssertionError, match=f"{symbol}: trades .* are neither rows nor in the ledger"):
+    last = world.proved[symbol, 0]
+    world.trades[symbol, 0] |= {last + 1, last + 3}
+    with pytest.raises(AssertionError, match=rf"{symbol}: trades \[{last + 2}\] are neither rows nor in the ledger"):
         world._trades()
     world = quiet()
     world.public.told_live.clear()

@@ -267,14 +267,20 @@ impl Session {
     }
 
     /// Takes from another session what it knows of pairs, as if the instrument channel had said it here. The patterns
-    /// select among them.
+    /// select among them. A pair that is followed here, and that the other's instrument snapshot does not list, is
+    /// delisted: nobody told it if that happened while the other was not connected.
     pub fn import_pairs(&mut self, other: &Self, symbols: &[String], now: i64) {
         let Self { options, out, pairs, subscriptions, .. } = self;
         out.now = out.now.max(now);
         for name in symbols {
             let known = |of: &Symbols| of.get(&**name).and_then(|i| of.all[i].pair.clone());
-            if let Some(pair) = known(&other.symbols)
-                && known(&self.symbols).as_ref() != Some(&pair)
+            let here = known(&self.symbols);
+            let there = known(&other.symbols).or_else(|| {
+                let gone = here.clone().filter(|_| other.subscriptions.instrument.delivers());
+                gone.map(|pair| Pair { status: "delisted".into(), ..pair })
+            });
+            if let Some(pair) = there
+                && here.as_ref() != Some(&pair)
                 && let Some(i) = self.symbols.get_or_add(name, out)
             {
                 pairs.pair(options, &mut self.symbols, subscriptions, out, (i, &pair));

@@ -235,7 +235,7 @@ pub(super) struct Trades {
     pub(super) timestamp: i64,
     /// When it came, ns.
     pub(super) last_received: i64,
-    /// Number and fingerprint of the latest ones since the numbering began.
+    /// Number and fingerprint of those with the greatest numbers since the numbering began, ascending.
     pub(super) recent: VecDeque<(i64, u64)>,
     /// Whether the numbering ever began anew.
     pub(super) restarted: bool,
@@ -252,10 +252,14 @@ impl Trades {
             (self.last, self.timestamp) = (id, timestamp);
         }
         self.last_received = last_received;
-        if self.recent.len() == TRADES_KEPT {
+        let at = self.recent.partition_point(|(other, _)| *other < id);
+        if self.recent.get(at).is_some_and(|(other, _)| *other == id) {
+            return;
+        }
+        self.recent.insert(at, (id, fingerprint));
+        if self.recent.len() > TRADES_KEPT {
             self.recent.pop_front();
         }
-        self.recent.push_back((id, fingerprint));
     }
 }
 
