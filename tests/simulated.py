@@ -266,7 +266,7 @@ class Link:
             numbers = [trade.get("price"), trade.get("qty")]
             if symbol not in world.listed or any(value is None or value >= NUMBER_END for value in numbers):
                 continue
-            if time is None or not time.startswith("20"):
+            if time is None or not time.startswith("20") or number is None or number >= 2**63:
                 continue
             of = world.numbers[symbol]
             what = (time, trade["side"], *map(Decimal, numbers))
@@ -671,8 +671,15 @@ class Trouble:
     def __init__(self, world: World) -> None:
         self.world = world
         self.random = Random(world.seed ^ 0x5EED)
-        self.names: list[str] = []
-        """Kinds of damage that are still to come before any comes again."""
+        self.decks: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        """Of each set of kinds those that are still to come before any comes again."""
+
+    def _deal(self, *names: str) -> str:
+        """One of these, all of them equally often."""
+        deck = self.decks[names]
+        if not deck:
+            deck.extend(self.random.sample(names, len(names)))
+        return deck.pop()
 
     def some(self) -> list[str]:
         """The faults of one episode."""
@@ -690,11 +697,8 @@ class Trouble:
 
     def _frame(self) -> list[str]:
         random = self.random
-        if not self.names:
-            self.names = ["drop", "repeat", "reorder", "delay", "digit", "truncate", "garbage", "oversize"]
-            self.names += ["absent", "null", "huge", "stray"]
-            random.shuffle(self.names)
-        name = self.names.pop()
+        names = ("drop", "repeat", "reorder", "delay", "digit", "truncate", "garbage", "oversize")
+        name = self._deal(*names, "absent", "null", "huge", "stray")
         how = random.choice(["=1", "=0.5", "=0.1", "=0.02", "=once", "=every:1s"])
         channels = ["book", "book", "level3", "level3", "trade", "ticker", "heartbeat", "ack"]
         if name in {"digit", "garbage"}:
@@ -707,7 +711,8 @@ class Trouble:
         if name == "delay":
             text += f",by={random.choice(['50ms', '300ms', '2s', '5s'])}"
         if name in {"absent", "null", "huge"}:
-            text += f",by={random.choice(['symbol', 'checksum', 'timestamp', 'qty'])}"
+            fields = {"trade": ["price", "trade_id"], "ticker": ["bid", "last"]}.get(channel, ["checksum", "bids"])
+            text += f",by={random.choice(['symbol', 'timestamp', 'qty', *fields])}"
         if name == "oversize":
             big = random.random() < 0.1
             text = text.replace(how, "=once") + f",by={FRAME_MAX + 1 if big else 100_000}"
@@ -718,7 +723,7 @@ class Trouble:
 
     def _answer(self) -> list[str]:
         random = self.random
-        name = random.choice(["refuse", "refuse", "already", "ratelimit", "ignore", "hollow"])
+        name = self._deal("refuse", "refuse", "already", "ratelimit", "ignore", "hollow")
         channel, symbol = random.choice(["book", "level3"]), self._symbol()
         text = f"{name}={random.choice(['1', '0.5', 'once'])},channel={channel},symbol={symbol}{self._for(2, 40)}"
         if name == "refuse" and random.random() < 0.5:
@@ -729,7 +734,7 @@ class Trouble:
     def _socket(self) -> list[str]:
         random = self.random
         number = random.choice(self.world.links).number
-        name = random.choice(["cut", "cut", "close", "half_open", "stall", "deaf", "trickle"])
+        name = self._deal("cut", "cut", "close", "half_open", "stall", "deaf", "trickle")
         how = random.choice(["", "", "=every:3s"])
         by = {"close": random.choice([1000, 1001, 1008, 1011, 1012, 1013])}
         by |= {"stall": f"{random.choice([1, 5, 20])}s", "deaf": "8s", "trickle": random.choice([200, 2000, 50_000])}  # type: ignore[dict-item]  # text or number
@@ -744,16 +749,20 @@ class Trouble:
         return [f"handshake={how},by={status}{self._for(1, 60)}", "cut"]
 
     def _exchange(self) -> list[str]:
-        name = self.random.choice(["maintenance", "cancel_only", "post_only", "status", "skew"])
+        name = self._deal("maintenance", "cancel_only", "post_only", "status", "skew")
         by = "" if name == "status" else f",by={self.random.choice(['1s', '8s'])}"
         return [f"{name}{by}{self._for(1, 10)}", *(["cut"] if name == "maintenance" else [])]
 
     def _pair(self) -> list[str]:
-        name = self.random.choice(["instrument", "precision", "delist", "list", "list"])
+        random = self.random
+        name = self._deal("instrument", "precision", "delist", "list", "list")
         if name == "delist" and len(self.world.delisted) > 1:
             name = "list"
         if name == "list" and not self.world.delisted and len(self.world.symbols) >= 9:
             name = "instrument"
+        if name == "list" and self.world.delisted and random.random() < 0.5:
+            # Its trades are numbered anew.
+            name += f",by={random.randrange(1, 1000)}"
         return [name + self._for(1, 2)]
 
 

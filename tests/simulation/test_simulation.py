@@ -44,6 +44,9 @@ def test_books_are_right_or_marked_whatever_goes_wrong(world: int, seed: int, de
         assert known - kinds == set(), seen
         assert min(seen[f"ledger: {kind}"] for kind in ("mismatch", "resync", "gap", "trade_gap", "refused")) > 10, seen
         assert seen["unread: doubt"] > 3, seen
+        assert min(seen["unread item: doubt"], seen["unread item: resync"]) > 0, seen
+        assert seen["trades: trade_gap"] > 10, seen
+        assert seen["trades: trade_restart"] > 0, seen
         assert min(seen[f"down: {reason}"] for reason in ("cut", "close", "no data")) > 2, seen
 
 
@@ -89,6 +92,51 @@ def test_the_checks_are_awake() -> None:
     )
     with pytest.raises(AssertionError, match="without a fault"):
         world.public.events()
+
+
+def test_the_checks_of_trades_are_awake() -> None:
+    """A row too many, a row too few, a gap and a new numbering that the frames do not call for or do are found."""
+
+    def trade(number: int, *, kind: str = "update", time: int = 30) -> bytes:
+        frame = (
+            b'{"channel":"trade","type":"%s","data":[{"symbol":"BTC/USD","side":"buy","price":1.0,"qty":1.0,'
+            b'"ord_type":"market","trade_id":%d,"timestamp":"20%d-01-01T00:00:00.000000Z"}]}'
+        )
+        return frame % (kind.encode(), number, time)
+
+    def told(world: World, *frames: bytes) -> None:
+        world.public.session.receive(list(frames), world.now)
+        for frame in frames:
+            world.public._trades(frame)
+        world.take(world.public)
+
+    world = quiet()
+    last = world.numbers["BTC/USD"].last
+    # The model and the session agree: the next one, as an update twice, in a snapshot again; a gap; late; from anew.
+    frames = [trade(number) for number in (last + 1, last + 1, last + 4, last + 3)]
+    told(world, *frames, trade(last + 4, kind="snapshot"), trade(1, time=31))
+    assert world.missing["BTC/USD", 0] == [(last + 2, last + 3)]
+    assert world.trades["BTC/USD", 0] >= {last + 1, last + 3, last + 4}
+    assert world.trades["BTC/USD", 1] == {1}
+    assert (world.seen["trades: trade_gap"], world.seen["trades: trade_restart"]) == (1, 1)
+    world._trades()
+    # Each alone.
+    world.public.session.receive([trade(1, time=31)], world.now)
+    with pytest.raises(AssertionError, match="a row of trade 1 "):
+        world.take(world.public)
+    for number, time, kind in ((last + 3, 30, "gap"), (1, 30, "restart")):
+        world = quiet()
+        world.public.session.receive([trade(number, time=time)], world.now)
+        with pytest.raises(AssertionError, match=f"BTC/USD: .'trade_{kind}', .* where None"):
+            world.public.events()
+        world = quiet()
+        world.public._trades(trade(number, time=time))
+        with pytest.raises(AssertionError, match=f"the ledger does not say .*trade_{kind}"):
+            world.public.events()
+    world = quiet()
+    world.public._trades(trade(last + 1))
+    with pytest.raises(AssertionError, match="no row of a trade"):
+        world.take(world.public)
 
 
 def test_a_quiet_world_asks_for_nothing_more() -> None:
