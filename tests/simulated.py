@@ -376,8 +376,8 @@ class Link:
                     world.missing[symbol, era].append((facts["first"], facts["last"]))
             if kind == "refused" and channel != "connection" and self.loose < world.now:
                 error = json.loads(event["detail"])["error"]
-                told = {"Exceeded msg rate", "EGeneral:Rate limit exceeded", "EGeneral:Subscription limit exceeded"}
-                assert error not in told or key in self.touched, world.where(f"{symbol}: {error} without a fault")
+                words = {"Exceeded msg rate", "EGeneral:Rate limit exceeded", "EGeneral:Subscription limit exceeded"}
+                assert error not in words or key in self.touched, world.where(f"{symbol}: {error} without a fault")
             if "a frame that could not be read" in (event["detail"] or "") and kind in {"doubt", "resync", "gap"}:
                 world.seen[f"unread: {kind}"] += 1
                 assert key in self.touched or max(self.illegible, self.loose) >= world.now, world.where(f"{event}")
