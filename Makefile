@@ -73,7 +73,8 @@ packaging: $(DEVELOP) ## build wheel and sdist, install each into an empty envir
 wheel: $(ENVIRONMENT) ## build a stripped manylinux_2_17 wheel into dist (Linux; the linker is PyPI's ziglang)
 	$(BIN)/python -m pip install --quiet --group wheel
 	rm -f dist/*.whl
-	$(BIN)/maturin build --release --strip --zig --compatibility manylinux_2_17 --out dist
+	@# maturin looks for ziglang's command and for the Python that has it on the path.
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release --strip --zig --compatibility manylinux_2_17 --out dist
 
 .PHONY: check-wheel
 check-wheel: wheel ## check the wheel: tags, symbols, metadata, size; install and use it with every Python found

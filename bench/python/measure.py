@@ -26,8 +26,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-import krakpot.lake.verify
-import krakpot.record.ingest
+import krakpot
 import made
 import readers
 import storage
@@ -146,7 +145,7 @@ def verify(folder: Path, symbols: int, updates: int, rounds: int) -> dict[str, A
     books = generate(path, symbols, updates)
     lake = folder / "lake"
     begun = time.process_time()
-    result = krakpot.ingest.ingest(path, lake)
+    result = krakpot.ingest(path, lake)
     ingest = time.process_time() - begun
     assert result.counts["checksums"]["book"] == {"ok": books, "bad": 0}, result.counts
     cpu: dict[int, list[float]] = {1: [], 2: []}
@@ -154,7 +153,7 @@ def verify(folder: Path, symbols: int, updates: int, rounds: int) -> dict[str, A
     for _ in range(rounds):
         for threads in (1, 2):
             started = time.process_time(), time.perf_counter()
-            report = krakpot.verify.verify(lake, threads=threads)
+            report = krakpot.verify(lake, threads=threads)
             cpu[threads].append(time.process_time() - started[0])
             wall[threads].append(time.perf_counter() - started[1])
             assert report.proved, report.problems
@@ -230,7 +229,7 @@ def compacted(folder: Path, seconds: float) -> dict[str, Any]:
     parts, sealed = len(book()), bytes_per_row()
     now = made.MIDNIGHT + 2 * 86_400 * made.SECOND
     done = subprocess.run([sys.executable, "-c", COMPACT, str(lake), str(now)], stdout=subprocess.PIPE, check=True)
-    report = krakpot.verify.verify(lake)
+    report = krakpot.verify(lake)
     assert report.proved, report.problems
     assert report.checksums["book"] == counts["checksums"]["book"], report.checksums
     found, columns = storage.columns(book())
@@ -271,7 +270,7 @@ def books(folder: Path, seconds: float, rounds: int) -> dict[str, Any]:
             last = live.join_asof(sent, left_on="ts", right_on="ts_recv")
             assert last["checksum"].equals(last["sent"]), "each is the book after the last message"
             begun = time.process_time(), time.perf_counter()
-            report = krakpot.verify.verify(lake, threads=threads)
+            report = krakpot.verify(lake, threads=threads)
             proof.append(time.perf_counter() - begun[1])
             assert (report.proved, report.ok) == (True, found["messages"]), report.problems
         found[f"threads_{threads}"] = {

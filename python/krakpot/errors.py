@@ -50,16 +50,21 @@ class DecodeError(FeedError):
         self.offset = offset
 
 
+CLOSED = "the feed is closed"
+"""Why a feed that was stopped or closed has no books."""
+
+
 class NoBook(FeedError):
     """A live book is out of sync, or not subscribed, so it has no prices now."""
 
     def __init__(self, symbol: str, state: str, reason: str) -> None:
         """Remember the state of its subscription, and the reason."""
         why = f" ({reason})" if reason else ""
-        super().__init__(
-            f"{symbol} has no book in sync, its subscription is {state}{why}; the feed repairs it by itself: "
-            "wait until `in_sync` is true"
-        )
+        sentence = f"{symbol} has no book in sync, its subscription is {state}{why}"
+        # Of what the user or the exchange ended there is nothing to wait for.
+        if state not in {"unknown", "rejected", "removed", "unsubscribing"} and reason != CLOSED:
+            sentence += "; the feed repairs it by itself: wait until `in_sync` is true"
+        super().__init__(sentence)
         self.symbol = symbol
         self.state = state
         self.reason = reason

@@ -509,7 +509,14 @@ def test_nothing_comes_after_stop() -> None:
                 feed.on(channel, listen)
             await feed.run()
             assert [event async for event in feed] == []
+            book = feed.book("BTC/USD")
+            assert not book.in_sync
+            with pytest.raises(NoBook, match=r"is disconnected \(the feed is closed\)$"):
+                book.best()
+            with pytest.raises(krakpot.FeedError, match="the feed was stopped"):
+                await feed.add_symbols(["ETH/USD"])
             await asyncio.wait_for(exchange.client.gone.wait(), 10)
+            assert not book.in_sync
             assert len(seen) == 50
 
     run(test())

@@ -138,7 +138,9 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int
         click.echo(f"wrong: {problem}")
     if report.more_problems:
         click.echo(f"wrong: and {report.more_problems} more")
-    click.echo("proved" if report.proved else "not proved")
+    # Beside a recorder that has sealed nothing yet there is nothing to prove, and nothing is wrong.
+    proved = "proved" if report.frames or any(report.rows.values()) else "nothing to prove yet"
+    click.echo(proved if report.proved else "not proved")
     return 0 if report.proved else FOUND_WRONG
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from krakpot import _core
 from krakpot._core import Batch, Events
-from krakpot.errors import FeedError
+from krakpot.errors import CLOSED, FeedError
 from krakpot.feed.selection import Selection
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import Client, ClientContext
@@ -49,11 +49,11 @@ class FeedClient(Client):
     @property
     def down(self) -> str:
         """Why there is no connection now; empty while there is one."""
-        return self._reason if self.connection is None else ""
+        return self._reason if self.connection is None or self._stream.stopped.is_set() else ""
 
     def close(self) -> None:
         """End the session, and with it its books."""
-        self._reason = "the feed is closed"
+        self._reason = CLOSED
         self.session.end(time.time_ns(), "stopped")
 
     # What is read.
@@ -72,6 +72,9 @@ class FeedClient(Client):
 
     def take(self, frames: list[bytes], ts_recv: int) -> None:
         """Let the session take the frames of a socket read; without frames: see what else happened."""
+        # What arrives after the end would bring books into sync again that nobody repairs.
+        if self._stream.stopped.is_set():
+            return
         session = self.session
         if self._events is not None:
             self._stream.deliver(self._events.receive(session, frames, ts_recv))

@@ -28,6 +28,7 @@ from typing import Any, Self
 from krakpot import values
 from krakpot._core import Batch
 from krakpot.config import REST_URL, URL
+from krakpot.errors import FeedError
 from krakpot.feed import options
 from krakpot.feed.sidecar import Sidecar
 from krakpot.feed.source import FeedCounts, FeedSource, Owner
@@ -244,7 +245,7 @@ class Feed:
     def stop(self) -> None:
         """End: iteration and ``batches`` end, ``run`` returns. No callback and no event comes after this call.
 
-        The connections are closed by ``close``, or on leaving the block.
+        No book is in sync any more. The connections are closed by ``close``, or on leaving the block.
 
         Examples
         --------
@@ -252,6 +253,7 @@ class Feed:
 
         """
         self._stream.stop()
+        self._source.stop()
 
     async def run(self) -> None:
         """Let callbacks be called until ``stop``.
@@ -519,6 +521,9 @@ class Feed:
 
     def _change(self, symbols: Sequence[str], channels: Sequence[str] | None, *, selects: bool) -> list[str]:
         self._started()
+        if self._stream.stopped.is_set():
+            sentence = "the feed was stopped"
+            raise FeedError(sentence)
         known = self._source.selection.channels
         if unknown := [channel for channel in channels or () if channel not in known]:
             sentence = f"this feed has no channel {unknown[0]!r}; it has {', '.join(known)}"

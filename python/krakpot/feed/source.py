@@ -147,6 +147,11 @@ class FeedSource:
         """Allow subscriptions. Before, there are none, so a strategy that reads from here on misses nothing."""
         self._subscribing = True
 
+    def stop(self) -> None:
+        """End the sessions, so that no book is in sync any more: a strategy must not read old prices."""
+        for client in self.clients:
+            client.close()
+
     async def closed(self) -> None:
         """Wait until all connections are closed, which they are when the stream was stopped.
 

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use krakpot_core::wire::message::Side;
 use krakpot_core::session::{Options, Session};
+use krakpot_core::wire::message::Side;
 use krakpot_exchange::{Endpoint, Exchange, PAIRS_MAX, Pace};
 use krakpot_frames::{Random, START};
 use serde_json::{Value, json};

@@ -126,12 +126,34 @@ impl Model {
             panic!("the core takes what serde_json refuses, {e}: {}", String::from_utf8_lossy(frame))
         });
         if more("book") && value.get("method").is_none() {
-            self.book_frame(session, &value, delta);
+            let only_errors = delta == Outcomes { errors: delta.errors, ..Outcomes::default() };
+            if delta.errors > 0 && only_errors && self.equals(session) {
+                // Items that cannot be read, or of symbols that nobody wants, are refused and change no book.
+            } else if delta.errors > 0 && value["data"].as_array().is_some_and(|items| items.len() > 1) {
+                // Which of several items was refused only the session knows.
+                let named = value["data"].as_array().into_iter().flatten().filter_map(|item| item["symbol"].as_str());
+                let symbols: Vec<String> = self.books.keys().cloned().chain(named.map(str::to_owned)).collect();
+                for symbol in symbols {
+                    self.follow(session, &symbol, &Value::Null);
+                }
+            } else {
+                self.book_frame(session, &value, delta);
+            }
         } else {
             assert_eq!((delta.ok, delta.bad, delta.unchecked), (0, 0, 0), "only book messages are proved");
             self.other_frame(session, &value);
         }
         self.check(session);
+    }
+
+    /// Whether the books are the session's, level by level.
+    fn equals(&self, session: &Session) -> bool {
+        session.books_in_sync() == self.books.len()
+            && self.books.iter().all(|(symbol, plain)| {
+                session.book(symbol).is_some_and(|book| {
+                    book.levels(Side::Bid) == plain.levels(0) && book.levels(Side::Ask) == plain.levels(1)
+                })
+            })
     }
 
     /// Books are the session's, level by level; a book that the session ended elsewhere is dropped by the caller before.

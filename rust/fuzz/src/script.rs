@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 
 use arrow_array::RecordBatch;
-use krakpot_lake::batch::batch;
 use krakpot_core::book::level2::Book;
 use krakpot_core::limits;
+use krakpot_core::session::{Channel, Options, Session};
 use krakpot_core::table::ledger::LedgerKind;
 use krakpot_core::table::schema::Table;
-use krakpot_core::session::{Channel, Options, Session};
-use krakpot_lake::rebuild::{Rebuild, Verifier};
 use krakpot_frames::{Market, Random, START};
+use krakpot_lake::batch::batch;
+use krakpot_lake::rebuild::{Rebuild, Verifier};
 use serde_json::Value;
 
 use crate::corpus;
@@ -234,7 +234,8 @@ impl Play {
     fn bounds(&self) {
         let counts = self.session.counts();
         assert!(counts.messages.len() <= limits::CHANNELS_MAX + 1);
-        let waiting = self.session.subscriptions().filter(|s| matches!(s.2, "requested" | "acked" | "unsubscribing")).count();
+        let waiting =
+            self.session.subscriptions().filter(|s| matches!(s.2, "requested" | "acked" | "unsubscribing")).count();
         assert!(waiting <= limits::WAITING_MAX);
         assert!(self.session.pairs().count() <= limits::SYMBOLS_MAX);
     }
