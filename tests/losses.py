@@ -29,8 +29,8 @@ NAMES = {*ENDS, "resync", "stale", "doubt"} - {"disconnect"}
 HELD = "held"
 """No row: the next checksum of the book was right without the message, because its levels changed again."""
 SILENT = "no number"
-"""No row: nothing in the protocol shows that there was a message. Tickers have neither number nor checksum; in other
-channels this is so if no message came after it."""
+"""No row: nothing in the protocol shows that there was a message. Tickers have neither number nor checksum. In other
+channels this is so if no message came after it, and for trades also if none of the symbol came before it."""
 NOBODY = "no connection"
 """The exchange had a connection from which nothing arrived; the gap between the recorder's sessions names it."""
 UNEXPLAINED = "unexplained"
@@ -101,7 +101,9 @@ def losses(lake: Lake, log: Path, account: Mapping[str, Any]) -> Losses:
     sessions = {int(number): str(session) for number, session in status.drop_nulls().iter_rows()}
     ledger = lake.ledger().collect().with_columns(pl.col("ts_recv", "ts_from", "ts_to").to_physical())
     coverage = lake.coverage().with_columns(pl.col("ts_from", "ts_to").to_physical())
-    trades = set(lake.trades(sources="all").select("symbol", "trade_id").unique().collect().iter_rows())
+    trades: dict[str, set[int]] = defaultdict(set)
+    for symbol, number in lake.trades(sources="all").select("symbol", "trade_id").unique().collect().iter_rows():
+        trades[symbol].add(number)
     gaps = ledger.filter(pl.col("kind") == "gap", pl.col("symbol").is_null()).select("ts_from", "ts_to").rows()
     why: Counter[str] = Counter()
     unexplained = []
@@ -138,7 +140,7 @@ class _Session:
     """The ledger of a session, and the losses that it names."""
 
     def __init__(
-        self, ledger: pl.DataFrame, coverage: pl.DataFrame, found: pl.DataFrame, trades: set[tuple[str, int]]
+        self, ledger: pl.DataFrame, coverage: pl.DataFrame, found: pl.DataFrame, trades: Mapping[str, set[int]]
     ) -> None:
         self.trades = trades
         ends = ledger.filter(pl.col("kind") == "disconnect")["count"]
@@ -165,7 +167,7 @@ class _Session:
         """Return the kind of the row that names a lost message; None if it was not lost: the trade came twice."""
         message, channel, symbol = line["message"], line["channel"], line["symbol"]
         if channel == "trade":
-            if (symbol, line["number"]) in self.trades:
+            if line["number"] in self.trades.get(symbol, ()):
                 return None
             for row in self._of(channel, symbol, {"trade_gap"}):
                 facts = json.loads(row["detail"])
@@ -193,7 +195,8 @@ class _Session:
                 return HELD
         if line["fault"] not in UNSENT and any(message <= until for until in self.unsaid):
             return "decode_error"
-        unnumbered = channel == "ticker" or after is None
+        first = channel == "trade" and line["number"] < min(self.trades.get(symbol, ()), default=0)
+        unnumbered = channel == "ticker" or after is None or first
         return SILENT if line["fault"] in UNSENT and unnumbered else UNEXPLAINED
 
     def _next(self, channel: str, symbol: str, message: int) -> int | None:

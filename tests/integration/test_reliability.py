@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import account
+import losses
 import reliability
 from krakpot import _core
 
@@ -83,3 +85,17 @@ def test_growing_memory_is_told() -> None:
     assert (climbing["grown"], climbing["mb_per_hour"]) == (True, 3600.0)
     flat = account._memory([(second, 200.0) for second in range(0, 600, 5)])
     assert (flat["grown"], flat["mb_per_hour"]) == (False, 0.0)
+
+
+def test_a_trade_before_the_first_of_its_symbol_has_no_row() -> None:
+    """A number is missing only after one that was read: the protocol shows no loss before the first trade."""
+    ledger = pl.DataFrame(
+        {"kind": ["disconnect", "alive"], "channel": None, "symbol": None, "count": 100, "message": 99, "entry": 0,
+         "detail": None}
+    )  # fmt: skip
+    coverage = pl.DataFrame({"channel": ["trade"], "symbol": ["BTC/USD"], "ts_from": [0], "ts_to": [10**12]})
+    found = pl.DataFrame({"message": [5, 9], "channel": "trade", "symbol": "BTC/USD", "number": [12, 14]})
+    session = losses._Session(ledger, coverage, found, {"BTC/USD": {12, 14}})
+    dropped = {"channel": "trade", "symbol": "BTC/USD", "fault": "drop", "wall_ns": 10**11}
+    whys = [session.why(dropped | {"message": message, "number": number}) for message, number in ((3, 11), (7, 13))]
+    assert whys == [losses.SILENT, losses.UNEXPLAINED]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,45 @@ def test_trade_ids_that_begin_anew(tmp_path: Path, ids: list[int], lost: str | N
     problems = verify(lake).problems
     assert [lost in problem for problem in problems if lost] == ([] if lost is None or told else [True])
     assert problems == [] or lost is not None
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "knows", "removed", "lost"),
+    [
+        ([3, 4, 5, 6], True, False, None),  # it brings the missing one, and repeats what is recorded
+        ([3, 4, 5, 6], True, True, None),
+        ([7, 8], True, False, None),
+        ([9], True, False, None),  # a `trade_gap` row names 7 and 8
+        ([9], False, False, "trades 7 to 8 are missing"),
+        ([9], False, True, None),  # nobody can know
+    ],
+)
+def test_trade_ids_over_a_reconnect(
+    tmp_path: Path, snapshot: list[int], knows: bool, removed: bool, lost: str | None
+) -> None:
+    """A session goes on with the trade ids of the one before, also if its snapshot reaches back behind them."""
+    lake = tmp_path / "lake"
+    names = [lakes.session_name(frames.START + n * 30 * frames.SECOND) for n in range(2)]
+    before = lakes.Recorder(lake, names[0], precision={"BTC/USD": (1, 8)})
+    before.session.add_ledger_row("connect", frames.START, detail="{}")
+    before.take([(frames.START + n, frames.trade("BTC/USD", n, ts=frames.START + n)) for n in (1, 2, 4, 5, 6)])
+    before.end()
+    begin = frames.START + 30 * frames.SECOND
+    recorder = lakes.Recorder(lake, names[1], precision={"BTC/USD": (1, 8)}, after=before.session if knows else None)
+    recorder.session.add_ledger_row("connect", begin, detail=json.dumps({"previous": names[0]}))
+    recorder.session.add_ledger_row("gap", begin, channel="trade", ts_from=begin - 1, ts_to=begin)
+    recorder.take(
+        [(begin, frames.trade("BTC/USD", n, kind="snapshot", ts=frames.START + n)) for n in snapshot]
+        + [(begin + 1, frames.trade("BTC/USD", snapshot[-1] + 1, ts=begin + 1))]
+    )
+    recorder.end()
+    seal.recover(lake)
+    if removed:
+        for part in lake.rglob(f"*{names[0]}*.parquet"):
+            part.unlink()
+    problems = verify(lake).problems
+    assert len(problems) == (lost is not None), problems
+    assert lost is None or lost in problems[0]
 
 
 @pytest.mark.parametrize(

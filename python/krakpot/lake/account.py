@@ -63,6 +63,15 @@ class _Wrong(NamedTuple):
         return self.begin <= hole + 1 and (self.upto is None or hole <= self.upto)
 
 
+class TradeIds(NamedTuple):
+    """Last trade ids that a recorder knew of when a session began; it goes on with those of the session before."""
+
+    last: dict[str, int]
+    """By symbol."""
+    complete: bool
+    """Whether the recorder knew of no other symbol: not if sessions before are not in this lake."""
+
+
 class Account:
     """The account of one session."""
 
@@ -117,13 +126,32 @@ class Account:
         """Parts of a table, in order."""
         return sorted((part for part in self.parts if part.table == table), key=lambda part: (part.number, part.date))
 
-    def check(self) -> None:
-        """Check everything; each thing that does not add up is a problem."""
+    @property
+    def previous(self) -> str | None:
+        """The session that the recorder had before this one."""
+        connects = self.ledger.filter(pl.col("kind") == "connect")["detail"]
+        found = (detail(text).get("previous") for text in connects)
+        return next((session for session in found if isinstance(session, str)), None)
+
+    def check(self, known: TradeIds) -> TradeIds:
+        """Check everything; each thing that does not add up is a problem.
+
+        Parameters
+        ----------
+        known
+            The trade ids that the recorder knew of before.
+
+        Returns
+        -------
+        TradeIds
+            The trade ids that it knew of after the session.
+
+        """
         self._sealed()
         self._numbers()
         self._accounts()
         self._end()
-        self._trades()
+        return self._trades(known)
 
     def _understood(self, ledger: pl.DataFrame) -> pl.DataFrame:
         """Leave out malformed rows that the account would use; each is a problem."""
@@ -344,37 +372,55 @@ class Account:
             when = f" after {last:%Y-%m-%d %H:%M:%S} UTC" if isinstance(last, datetime) else ""
             self.problem(f"session {self.session} has no end in the ledger: what was recorded{when} is missing")
 
-    def _trades(self) -> None:
-        """Every jump of a symbol's trade ids is a ``trade_gap`` of the ledger."""
+    def _trades(self, known: TradeIds) -> TradeIds:
+        """Every jump of a symbol's trade ids is a ``trade_gap`` of the ledger.
+
+        A snapshot may bring a trade that was missed before the reconnect. What follows it was recorded in the session
+        before, so the greatest id counts, not the one before.
+        """
         parts = self.of("trades")
         if not parts:
-            return
+            return known
         told, restarts = (
             self.ledger.filter(pl.col("kind") == kind).select("symbol", "message", restart=pl.lit(value=True)).unique()
             for kind in ("trade_gap", "trade_restart")
         )
-        columns = ["symbol", "message", "entry", "trade_id"]
-        trades = self.reader.read(parts, "trades", columns).sort("symbol", "message", "entry")
+        columns = ["symbol", "message", "entry", "trade_id", "kind"]
+        trades = self.reader.read(parts, "trades", columns).with_columns(pl.col("symbol").cast(pl.String))
+        schema = {"symbol": pl.String, "known": pl.Int64}
+        last = pl.DataFrame(list(known.last.items()), schema=schema, orient="row")
+        trades = trades.join(last, on="symbol", how="left").sort("symbol", "message", "entry")
         # Where the ledger says that the exchange began to number anew, the ids before do not count any more.
-        lower = pl.col("trade_id") <= pl.col("trade_id").shift(1).over("symbol")
-        anew = (pl.col("restart") & lower).fill_null(value=False)
+        prior = pl.col("trade_id").shift(1).over("symbol").fill_null(pl.col("known"))
+        anew = (pl.col("restart") & (pl.col("trade_id") <= prior)).fill_null(value=False)
         trades = trades.join(restarts, on=["symbol", "message"], how="left", maintain_order="left")
         trades = trades.with_columns(numbering=anew.cum_sum().over("symbol"))
-        before = pl.col("trade_id").cum_max().over("symbol", "numbering").shift(1).over("symbol", "numbering")
+        trades = trades.with_columns(known=pl.when(pl.col("numbering") == 0).then("known"))
+        greatest = pl.max_horizontal(pl.col("trade_id").cum_max().over("symbol", "numbering"), "known")
+        updates = (pl.col("kind") == "update").cum_sum().over("symbol")
+        trades = trades.with_columns(greatest=greatest, updates=updates)
+        before = pl.col("greatest").shift(1).over("symbol", "numbering").fill_null(pl.col("known"))
         # The largest id has no successor that an integer could hold.
-        jumps = trades.with_columns(before=before).filter(
+        jumps = trades.with_columns(before=before, updates=pl.col("updates").shift(1).over("symbol")).filter(
             pl.col("trade_id") > pl.col("before"), pl.col("trade_id") - 1 > pl.col("before")
         )
+        if not known.complete:
+            jumps = jumps.filter(pl.col("known").is_not_null() | (pl.col("numbering") > 0) | (pl.col("updates") > 0))
+        ends = trades.group_by("symbol", maintain_order=True).agg(pl.col("greatest", "known", "updates").last())
+        if not known.complete:
+            ends = ends.filter(pl.col("known").is_not_null() | (pl.col("updates") > 0))
+        after = TradeIds(known.last | dict(ends.select("symbol", "greatest").iter_rows()), known.complete)
         lost = jumps.join(told, on=["symbol", "message"], how="anti").sort("symbol", "message")
         if any(self.missing.values()):
-            return
-        for symbol, message, trade_id, prior in (
+            return after
+        for symbol, message, trade_id, greatest_id in (
             lost.select("symbol", "message", "trade_id", "before").head(TOLD_MAX).iter_rows()
         ):
             self.problem(
-                f"{symbol}: message {message}: trades {prior + 1} to {trade_id - 1} are missing, "
+                f"{symbol}: message {message}: trades {greatest_id + 1} to {trade_id - 1} are missing, "
                 "and the ledger does not say so"
             )
+        return after
 
 
 def _sound(kind: str, count: int | None, text: str | None) -> bool:

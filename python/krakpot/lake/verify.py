@@ -25,7 +25,7 @@ import polars as pl
 from krakpot import _core
 from krakpot.lake import arbitration as sources
 from krakpot.lake import journal
-from krakpot.lake.account import Account
+from krakpot.lake.account import Account, TradeIds
 from krakpot.lake.coverage import covered
 from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, CHANNELS, BookKind, Part, hold, idle
@@ -174,18 +174,22 @@ def _verify(view: View, report: Report, threads: int, progress: Progress) -> Non
     before: dict[str, tuple[str, date | None]] = {}
     ended: dict[str, set[str]] = {}
     told: list[pl.DataFrame] = []
+    known: dict[str, TradeIds] = {}
+    unknown = TradeIds({}, complete=False)
     with ThreadPoolExecutor(max_workers=1) as reader:
         for session in sorted(parts):
             progress(f"session {session}")
             one = _Session(settled, session, parts[session], report, first_day)
+            previous = one.account.previous
+            begin = known.get(previous, unknown) if previous else TradeIds({}, complete=True)
+            after = one.account.check(unknown if one.account.begun_before else begin)
+            known[session] = unknown if session in view.unsettled else after
             ledger = one.verify(reader, threads, progress)
             told.append(ledger.select(pl.lit(session).alias("session"), *MARKS))
             ended[session] = set(ledger["kind"].unique())
-            for text in ledger.filter(pl.col("kind") == "connect")["detail"]:
-                previous = detail(text).get("previous")
-                if isinstance(previous, str):
-                    gap = ledger.filter(pl.col("kind") == "gap")["ts_from"].drop_nulls()
-                    before[session] = previous, gap[0].date() if len(gap) else None
+            if previous is not None:
+                gap = ledger.filter(pl.col("kind") == "gap")["ts_from"].drop_nulls()
+                before[session] = previous, gap[0].date() if len(gap) else None
     _chain(before, ended, view.unsettled, first_day, report)
     report.sessions = len(parts)
     # What one source had and another lacks proves neither wrong: each has its own account.
@@ -281,7 +285,6 @@ class _Session:
     def verify(self, reader: ThreadPoolExecutor, threads: int, progress: Progress) -> pl.DataFrame:
         """Verify everything; returns the session's ledger."""
         account, report = self.account, self.report
-        account.check()
         ledger = account.ledger
         report.frames += account.frames
         for table, rows in account.rows.items():
