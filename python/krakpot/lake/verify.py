@@ -29,7 +29,7 @@ from krakpot.lake.account import Account, TradeIds
 from krakpot.lake.coverage import covered
 from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, CHANNELS, BookKind, Part, hold, idle
-from krakpot.lake.ledger import MARKS, REFUSALS, book_ends, detail
+from krakpot.lake.ledger import MARKS, REFUSALS, book_ends
 from krakpot.lake.messages import MessageReader, PartReader
 from krakpot.values import threads_of
 
