@@ -110,7 +110,7 @@ pub fn messages(case: &Case) -> Messages {
     let mut one = |frame: &Vec<u8>| {
         decoder
             .decode(frame, |message, entries| {
-                let Message::Book(kind, Data::One(data)) = message else { panic!("a book frame") };
+                let Message::Book(kind, Data::One((_, data))) = message else { panic!("a book frame") };
                 let (price_precision, qty_precision) = case.precision;
                 let meta =
                     BookMeta { kind, checksum: data.checksum, depth: case.depth, price_precision, qty_precision };

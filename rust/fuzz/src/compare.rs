@@ -224,7 +224,7 @@ fn message_equals(message: &Message<'_>, entries: Entries<'_, '_>, value: &Value
 #[track_caller]
 fn books<'a>(ours: &Data<'a>, theirs: &[Value], same: impl Fn(&BookData<'a>, &Value)) {
     match ours {
-        Data::One(data) => {
+        Data::One((_, data)) => {
             assert_eq!(theirs.len(), 1);
             same(data, &theirs[0]);
         }

@@ -35,7 +35,11 @@ impl<M: Mantissa> SideLevels<M> {
 
     /// Sets a level and keeps the best `depth`. Returns whether one of the best ten changed, and `false` as the second
     /// value if a level to be removed was not there.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "it is called once or twice a message, and the call costs a twentieth of it"
+    )]
+    #[inline(always)]
     fn set(&mut self, price: M, qty: M, depth: usize) -> (bool, bool) {
         let level = Level { key: self.key(price), qty };
         let at = self.held.place(|other| other.key < level.key);
@@ -95,6 +99,7 @@ impl<M: Mantissa> Sides<M> {
         Self { bids: SideLevels::new(Side::Bid), asks: SideLevels::new(Side::Ask), checksum: None }
     }
 
+    #[inline]
     fn set(&mut self, side: Side, price: M, qty: M, depth: usize) -> bool {
         let levels = match side {
             Side::Bid => &mut self.bids,

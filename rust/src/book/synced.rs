@@ -141,7 +141,11 @@ impl<B: ChecksummedBook> Synced<B> {
     }
 
     /// Compares the book with the checksum after the entries of a message. The book is out of sync if they differ.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "it is called once or twice a message, and the call costs a twentieth of it"
+    )]
+    #[inline(always)]
     pub(crate) fn check(&mut self, meta: &BookMeta, buffer: &mut Vec<u8>) -> Outcome {
         let Some(book) = &mut self.book else { return Outcome::Unchecked };
         let outcome = match meta.checksum {

@@ -338,17 +338,17 @@ impl Books {
     }
 
     /// The messages of one frame of the book channel or of level 3.
-    pub(super) fn messages<'d, B: BookChannel>(
+    pub(super) fn messages<B: BookChannel>(
         &mut self,
         options: &Options,
         symbols: &mut Symbols,
         subscriptions: &mut Subscriptions,
         out: &mut Output,
-        (kind, data, entries): (Kind, impl IntoIterator<Item = &'d BookData<'d>>, &[B::Entry<'_>]),
+        (kind, data, entries): (Kind, &[(usize, BookData<'_>)], &[B::Entry<'_>]),
     ) {
         out.count(B::CHANNEL.name());
         let mut first = 0;
-        for data in data {
+        for (_, data) in data {
             let item = Item::<B> { kind, data, entries: &entries[data.entries.clone()], first };
             if let Some(i) = symbols.find(options, data.symbol, B::CHANNEL, out) {
                 subscriptions.received(symbols, i, B::CHANNEL, out.now);
@@ -361,7 +361,7 @@ impl Books {
                 {
                     subscriptions.activate(symbols, i, B::CHANNEL, out.now);
                 }
-                for effect in effects {
+                for effect in effects.into_iter().filter(|effect| !matches!(effect, Effect::None)) {
                     subscriptions.follow(options, symbols, out, (i, B::CHANNEL, effect));
                 }
             }

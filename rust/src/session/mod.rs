@@ -33,7 +33,7 @@ pub use self::output::{Checked, Counts, LedgerRow};
 use self::pairs::Pairs;
 pub use self::subscriptions::SubscriptionCounts;
 use self::subscriptions::Subscriptions;
-use self::symbols::{SubscriptionState, Symbols};
+use self::symbols::{Effect, SubscriptionState, Symbols};
 use crate::book::level2::Book;
 use crate::book::level3::Orders;
 use crate::book::synced::Synced;
@@ -206,9 +206,10 @@ impl Session {
         if let Some((kind, data, entries)) = decoder.book(frame) {
             begin(symbols, books, out, data.timestamp);
             match Books::update(options, symbols, out, kind, &data, entries) {
+                Fast::Taken(_, Effect::None) => {}
                 Fast::Taken(i, effect) => subscriptions.follow(options, symbols, out, (i, Channel::Book, effect)),
                 Fast::NotTaken => {
-                    let message = (kind, std::iter::once(&data), decoder.levels());
+                    let message = (kind, &[(0, data)][..], decoder.levels());
                     books.messages::<Book>(options, symbols, subscriptions, out, message);
                 }
             }
@@ -438,6 +439,7 @@ impl Session {
 pub type ChannelSymbols = std::collections::HashMap<Channel, Vec<String>>;
 
 /// What the clock calls for; `next` is the number of the frame to come.
+#[cold]
 fn duties(symbols: &mut Symbols, books: &mut Books, out: &mut Output, now: i64, next: u64) {
     if out.last_alive == 0 {
         out.last_alive = now;

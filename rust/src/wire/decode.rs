@@ -61,7 +61,7 @@ impl Decoder {
     ) -> Result<R, Error> {
         if let Some((kind, data, _)) = self.book(frame) {
             let entries = Entries { levels: self.levels(), orders: &[] };
-            return Ok(then(Message::Book(kind, Data::One(data)), entries));
+            return Ok(then(Message::Book(kind, Data::One((0, data))), entries));
         }
         self.decode_other(frame, then)
     }
@@ -100,7 +100,7 @@ impl Decoder {
         let mut orders = emptied(std::mem::take(&mut self.orders));
         let hot = fast::level3(frame, &mut self.minute, &mut orders);
         if let Some((kind, data)) = hot {
-            let result = then(Message::Level3(kind, Data::One(data)), Entries { levels: &[], orders: &orders });
+            let result = then(Message::Level3(kind, Data::One((0, data))), Entries { levels: &[], orders: &orders });
             self.orders = emptied(orders);
             return Ok(result);
         }

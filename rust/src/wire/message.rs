@@ -305,7 +305,7 @@ pub struct Refused {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data<'a> {
     /// One item, as documented and as all others have seen it: it needs no list.
-    One(BookData<'a>),
+    One((usize, BookData<'a>)),
     /// None, several, or one that could not be read.
     Many(Items<BookData<'a>>),
 }
@@ -314,22 +314,21 @@ impl<'a> From<Items<BookData<'a>>> for Data<'a> {
     fn from(mut items: Items<BookData<'a>>) -> Self {
         if items.taken.len() == 1
             && items.refused.is_empty()
-            && let Some((_, data)) = items.taken.pop()
+            && let Some(one) = items.taken.pop()
         {
-            return Self::One(data);
+            return Self::One(one);
         }
         Self::Many(items)
     }
 }
 
 impl<'a> Data<'a> {
-    /// The items that were read.
-    pub fn taken(&self) -> impl Iterator<Item = &BookData<'a>> {
-        let (one, many) = match self {
-            Self::One(data) => (Some(data), &[][..]),
-            Self::Many(items) => (None, &items.taken[..]),
-        };
-        one.into_iter().chain(many.iter().map(|(_, data)| data))
+    /// The items that were read, each with its place in the array.
+    pub fn taken(&self) -> &[(usize, BookData<'a>)] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(items) => &items.taken,
+        }
     }
 }
 
@@ -488,7 +487,9 @@ impl Message<'_> {
     #[must_use]
     pub fn timestamp(&self) -> Option<i64> {
         match self {
-            Self::Book(_, data) | Self::Level3(_, data) => data.taken().filter_map(|data| data.timestamp).max(),
+            Self::Book(_, data) | Self::Level3(_, data) => {
+                data.taken().iter().filter_map(|(_, data)| data.timestamp).max()
+            }
             Self::Trade(_, items) => items.taken.iter().map(|(_, trade)| trade.timestamp).max(),
             Self::Ticker(_, items) => items.taken.iter().filter_map(|(_, ticker)| ticker.timestamp).max(),
             Self::Ohlc(_, time, _) => *time,
