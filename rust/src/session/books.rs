@@ -1,6 +1,5 @@
 //! Book messages of both kinds: level 2 and level 3.
 
-use super::HOUR;
 use super::events::{BookMessage, BookOutcome, Event, EventKind, LevelEntry, OrderChange};
 use super::options::{Channel, Options};
 use super::output::{Checked, Counts, Output, detail, pair_row, scaled, side_cell};
@@ -19,6 +18,7 @@ use crate::table::ledger::LedgerKind;
 use crate::table::rows::{Cell, Place};
 use crate::table::schema::Table;
 use crate::wire::message::{BookData, Entry, Kind, OrderEntry, ShortEntry, Side};
+use crate::wire::time::HOUR;
 
 /// A kind of book that a session keeps: the book channel's, or level 3's.
 pub(super) trait BookChannel: ChecksummedBook {

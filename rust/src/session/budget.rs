@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::SECOND;
 use crate::limits;
+use crate::wire::time::SECOND;
 
 /// What Kraken lets a client subscribe of level 3: units in a second, 200 for a standard account, a symbol costing 5, 25
 /// or 100 at depth 10, 100 or 1000. One budget serves all sessions of an account; resyncs get a share of it, so that

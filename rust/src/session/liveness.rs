@@ -4,11 +4,11 @@
 //! for a while and one sent nothing meanwhile, that one is considered dead. Only symbols of which something changed, or
 //! that disagree already, are looked at.
 
-use super::SECOND;
 use super::options::Channel;
 use super::output::Output;
 use super::symbols::{Effect, Subscription, Symbol, Symbols, differ};
 use crate::table::ledger::LedgerKind;
+use crate::wire::time::SECOND;
 
 /// If two channels of a symbol disagree for this long, the one that sent nothing meanwhile is considered dead.
 const STALE: i64 = 10 * SECOND;

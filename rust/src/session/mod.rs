@@ -44,10 +44,10 @@ use crate::table::rows::{Cell, Rows};
 use crate::table::schema::Table;
 use crate::wire::decode::Decoder;
 use crate::wire::message::{Entries, Kind, Message};
+use crate::wire::request;
 use crate::wire::secret::Secret;
+use crate::wire::time::SECOND;
 
-const SECOND: i64 = 1_000_000_000;
-const HOUR: i64 = 3600 * SECOND;
 /// How often the duties of the clock are looked at.
 const STEP: i64 = SECOND / 10;
 
@@ -333,8 +333,7 @@ impl Session {
 
     /// A ping request, with a number of its own.
     pub fn ping(&mut self) -> String {
-        let id = self.subscriptions.request_id();
-        format!("{{\"method\":\"ping\",\"req_id\":{id}}}")
+        request::ping(self.subscriptions.request_id())
     }
 
     /// Adds a row to the ledger that only the caller can know of.

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::SECOND;
 use super::options::{Channel, Options};
 use super::output::Output;
 use crate::book::level2::Book;
@@ -15,6 +14,7 @@ use crate::instrument::{Origin, Pair};
 use crate::limits;
 use crate::table::rows::short_view;
 use crate::wire::message::Side;
+use crate::wire::time::SECOND;
 
 /// After this long without data an active subscription is called idle.
 const IDLE: i64 = 60 * SECOND;
