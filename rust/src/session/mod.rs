@@ -21,7 +21,7 @@ mod books;
 mod refused;
 mod pairs;
 
-use self::books::{Books, Fast};
+use self::books::{BookChannel, Books, Fast, Item};
 pub use self::budget::Budget;
 pub use self::events::{
     BookMessage, BookOutcome, Event, EventKind, EventSet, GapEvent, LevelEntry, OhlcEvent, OrderChange, Received,
@@ -33,7 +33,7 @@ pub use self::output::{Checked, Counts, LedgerRow};
 use self::pairs::Pairs;
 pub use self::subscriptions::SubscriptionCounts;
 use self::subscriptions::Subscriptions;
-use self::symbols::{SubscriptionState, Symbols};
+use self::symbols::{Effect, SubscriptionState, Symbols};
 use crate::book::level2::Book;
 use crate::book::level3::Orders;
 use crate::book::synced::Synced;
@@ -43,7 +43,7 @@ use crate::table::ledger::LedgerKind;
 use crate::table::rows::{Cell, Rows};
 use crate::table::schema::Table;
 use crate::wire::decode::Decoder;
-use crate::wire::message::{Entries, Kind, Message};
+use crate::wire::message::{BookData, Entries, Kind, Message};
 use crate::wire::request;
 use crate::wire::secret::Secret;
 use crate::wire::time::SECOND;
@@ -209,7 +209,7 @@ impl Session {
                 Fast::Taken(i, effect) => subscriptions.follow(options, symbols, out, (i, Channel::Book, effect)),
                 Fast::NotTaken => {
                     let message = (kind, std::iter::once(&data), decoder.levels());
-                    books.messages::<Book>(options, symbols, subscriptions, out, message);
+                    book_messages::<Book>(options, (symbols, subscriptions, books), out, message);
                 }
             }
             return;
@@ -283,7 +283,7 @@ impl Session {
                 && here.as_ref() != Some(&pair)
                 && let Some(i) = self.symbols.get_or_add(name, out)
             {
-                pairs.pair(options, &mut self.symbols, subscriptions, out, (i, &pair));
+                take_pair(options, (&mut self.symbols, subscriptions, pairs), out, (i, &pair));
             }
         }
     }
@@ -447,6 +447,51 @@ fn duties(symbols: &mut Symbols, books: &mut Books, out: &mut Output, now: i64, 
     books.checkpoints(symbols, out, now, next);
 }
 
+/// Takes the book messages of one frame.
+fn book_messages<'d, B: BookChannel>(
+    options: &Options,
+    (symbols, subscriptions, books): (&mut Symbols, &mut Subscriptions, &mut Books),
+    out: &mut Output,
+    (kind, data, entries): (Kind, impl IntoIterator<Item = &'d BookData<'d>>, &[B::Entry<'_>]),
+) {
+    out.count(B::CHANNEL.name());
+    let mut first = 0;
+    for data in data {
+        let item = Item::<B> { kind, data, entries: &entries[data.entries.clone()], first };
+        if let Some(i) = symbols.find(options, data.symbol, B::CHANNEL, out) {
+            subscriptions.received(symbols, i, B::CHANNEL, out.now);
+            let effects = books.message(options, symbols, out, i, &item);
+            // The snapshot came that its subscription waited for.
+            let state = symbols.all[i].subscription(B::CHANNEL).state;
+            if kind == Kind::Snapshot
+                && !matches!(effects[0], Effect::Refuse(_) | Effect::GiveUp(_))
+                && matches!(state, SubscriptionState::Requested(_) | SubscriptionState::Acked(_))
+            {
+                subscriptions.activate(symbols, i, B::CHANNEL, out.now);
+            }
+            for effect in effects {
+                subscriptions.follow(options, symbols, out, (i, B::CHANNEL, effect));
+            }
+        }
+        first += data.entries.len().max(1);
+    }
+}
+
+/// Takes a pair that is new or changed.
+fn take_pair(
+    options: &Options,
+    (symbols, subscriptions, pairs): (&mut Symbols, &mut Subscriptions, &mut Pairs),
+    out: &mut Output,
+    (i, pair): (usize, &Pair),
+) {
+    let (change, effects) = pairs::describe(symbols, out, i, pair);
+    // A book is to be subscribed again before the pair decides whether it is subscribed at all.
+    for effect in effects {
+        subscriptions.follow(options, symbols, out, effect);
+    }
+    pairs.choose(options, symbols, subscriptions, out, (i, pair, change));
+}
+
 /// Hands a message to the part that it is for.
 fn handle(
     options: &Options,
@@ -457,10 +502,12 @@ fn handle(
 ) {
     match message {
         Message::Book(kind, data) => {
-            books.messages::<Book>(options, symbols, subscriptions, out, (*kind, data.taken(), entries.levels));
+            let messages = (*kind, data.taken(), entries.levels);
+            book_messages::<Book>(options, (symbols, subscriptions, books), out, messages);
         }
         Message::Level3(kind, data) => {
-            books.messages::<Orders>(options, symbols, subscriptions, out, (*kind, data.taken(), entries.orders));
+            let messages = (*kind, data.taken(), entries.orders);
+            book_messages::<Orders>(options, (symbols, subscriptions, books), out, messages);
         }
         Message::Trade(kind, data) => {
             out.count("trade");
@@ -486,7 +533,9 @@ fn handle(
                 pairs::asset(out, asset, *i);
             }
             for (i, pair) in &listed.taken {
-                pairs.listed(options, symbols, subscriptions, out, (pair, *i));
+                if let Some(at) = pairs::listed(symbols, out, pair, *i) {
+                    take_pair(options, (symbols, subscriptions, pairs), out, (at, pair));
+                }
             }
             if *kind == Kind::Snapshot {
                 subscriptions.instrument_came();

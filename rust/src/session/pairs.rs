@@ -38,54 +38,19 @@ impl Pairs {
         }
     }
 
-    /// A pair of an instrument message, where it is the one at `entry`.
-    pub(super) fn listed(
+    /// Decides which subscriptions a pair has, which is new or changed.
+    pub(super) fn choose(
         &mut self,
         options: &Options,
         symbols: &mut Symbols,
         subscriptions: &mut Subscriptions,
         out: &mut Output,
-        (pair, entry): (&Pair, usize),
-    ) {
-        if let Some(i) = symbols.get_or_add(&pair.symbol, out) {
-            pair_row(out, &pair.symbol, pair, Origin::Instrument, entry);
-            self.pair(options, symbols, subscriptions, out, (i, pair));
-        }
-    }
-
-    /// A pair, new or changed.
-    pub(super) fn pair(
-        &mut self,
-        options: &Options,
-        symbols: &mut Symbols,
-        subscriptions: &mut Subscriptions,
-        out: &mut Output,
-        (i, pair): (usize, &Pair),
+        (i, pair, change): (usize, &Pair, Change),
     ) {
         let now = out.now;
         let first = !subscriptions.instrument.delivers();
-        let symbol = &mut symbols.all[i];
-        let known_before = symbol.pair.is_some();
-        let precision = (pair.price_precision, pair.qty_precision, Origin::Instrument);
-        let precision_changed = symbol.precision.is_some_and(|known| known != precision);
-        let status_changed = symbol.pair.as_ref().is_some_and(|known| known.status != pair.status);
-        symbol.pair = Some(pair.clone());
-        symbols.pairs += usize::from(!known_before);
-        symbol.precision = Some(precision);
-        let name = symbol.name.clone();
-        if precision_changed {
-            // What was refused for its digits may be held now.
-            (symbol.book.refusals, symbol.orders.refusals) = (0, 0);
-            out.precision_row(&name, precision);
-            // What Kraken does to a book at that moment is not documented: it is subscribed again.
-            for channel in [Channel::Book, Channel::Level3] {
-                if symbols.all[i].subscription(channel).state.delivers() {
-                    symbols.end(i, channel, now, PRECISION_CHANGED);
-                    out.add_ledger_row(out.ledger_row(LedgerKind::Gap, Some(channel), &name).reason(PRECISION_CHANGED));
-                    subscriptions.follow(options, symbols, out, (i, channel, Effect::Resync(PRECISION_CHANGED)));
-                }
-            }
-        }
+        let Change { known_before, status_changed, precision_changed } = change;
+        let name = symbols.all[i].name.clone();
         if options.passive || !options.selects(&name) {
             return;
         }
@@ -118,6 +83,54 @@ impl Pairs {
         }
         subscriptions.want(options, symbols, now, i);
     }
+}
+
+/// What is new of a pair.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Change {
+    known_before: bool,
+    status_changed: bool,
+    precision_changed: bool,
+}
+
+/// A pair of an instrument message, where it is the one at `entry`: makes its row, and says which symbol it is.
+pub(super) fn listed(symbols: &mut Symbols, out: &mut Output, pair: &Pair, entry: usize) -> Option<usize> {
+    let i = symbols.get_or_add(&pair.symbol, out)?;
+    pair_row(out, &pair.symbol, pair, Origin::Instrument, entry);
+    Some(i)
+}
+
+/// Keeps what a pair is now. Returns what is new of it, and what follows for its books.
+pub(super) fn describe(
+    symbols: &mut Symbols,
+    out: &mut Output,
+    i: usize,
+    pair: &Pair,
+) -> (Change, Vec<(usize, Channel, Effect)>) {
+    let symbol = &mut symbols.all[i];
+    let known_before = symbol.pair.is_some();
+    let precision = (pair.price_precision, pair.qty_precision, Origin::Instrument);
+    let precision_changed = symbol.precision.is_some_and(|known| known != precision);
+    let status_changed = symbol.pair.as_ref().is_some_and(|known| known.status != pair.status);
+    symbol.pair = Some(pair.clone());
+    symbols.pairs += usize::from(!known_before);
+    symbol.precision = Some(precision);
+    let name = symbol.name.clone();
+    let mut effects = Vec::new();
+    if precision_changed {
+        // What was refused for its digits may be held now.
+        (symbol.book.refusals, symbol.orders.refusals) = (0, 0);
+        out.precision_row(&name, precision);
+        // What Kraken does to a book at that moment is not documented: it is subscribed again.
+        for channel in [Channel::Book, Channel::Level3] {
+            if symbols.all[i].subscription(channel).state.delivers() {
+                symbols.end(i, channel, out.now, PRECISION_CHANGED);
+                out.add_ledger_row(out.ledger_row(LedgerKind::Gap, Some(channel), &name).reason(PRECISION_CHANGED));
+                effects.push((i, channel, Effect::Resync(PRECISION_CHANGED)));
+            }
+        }
+    }
+    (Change { known_before, status_changed, precision_changed }, effects)
 }
 
 /// Counts a symbol among the selected ones.
