@@ -268,7 +268,8 @@ impl Session {
 
     /// Takes from another session what it knows of pairs, as if the instrument channel had said it here. The patterns
     /// select among them. A pair that is followed here, and that the other's instrument snapshot does not list, is
-    /// delisted: nobody told it if that happened while the other was not connected.
+    /// delisted: nobody told it if that happened while the other was not connected. One that may be among the pairs of the
+    /// snapshot that could not be read stays as it is.
     pub fn import_pairs(&mut self, other: &Self, symbols: &[String], now: i64) {
         let Self { options, out, pairs, subscriptions, .. } = self;
         out.now = out.now.max(now);
@@ -276,7 +277,8 @@ impl Session {
             let known = |of: &Symbols| of.get(&**name).and_then(|i| of.all[i].pair.clone());
             let here = known(&self.symbols);
             let there = known(&other.symbols).or_else(|| {
-                let gone = here.clone().filter(|_| other.subscriptions.instrument.delivers());
+                let complete = other.subscriptions.instrument.delivers() && !other.pairs.may_be_listed(name);
+                let gone = here.clone().filter(|_| complete);
                 gone.map(|pair| Pair { status: "delisted".into(), ..pair })
             });
             if let Some(pair) = there
@@ -540,7 +542,7 @@ fn handle(
             if *kind == Kind::Snapshot {
                 subscriptions.instrument_came();
                 out.close_gap(None);
-                pairs.complete(out);
+                pairs.complete(out, listed);
             }
         }
         Message::Status(data) => {

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::table::ledger::LedgerKind;
 use crate::table::rows::Cell;
 use crate::table::schema::Table;
+use crate::wire::message::Items;
 
 /// Why a book is subscribed again whose pair has other decimals now.
 const PRECISION_CHANGED: &str = "precision changed";
@@ -21,6 +22,10 @@ const PRECISION_CHANGED: &str = "precision changed";
 pub(super) struct Pairs {
     /// Pairs that an earlier session followed and this one has not seen yet.
     missing: Vec<Arc<str>>,
+    /// Pairs of the instrument snapshot that could not be read.
+    unread: Vec<Box<str>>,
+    /// Whether the instrument snapshot has pairs that could not be read and whose names are not known.
+    unread_unnamed: bool,
 }
 
 impl Pairs {
@@ -31,11 +36,21 @@ impl Pairs {
     }
 
     /// The instrument snapshot is complete: what an earlier session followed and the exchange no longer lists is gone.
-    pub(super) fn complete(&mut self, out: &mut Output) {
-        for name in self.missing.drain(..) {
+    pub(super) fn complete(&mut self, out: &mut Output, listed: &Items<Pair>) {
+        self.unread = listed.refused.iter().filter_map(|refused| refused.symbol.clone()).collect();
+        self.unread_unnamed = listed.more > 0 || self.unread.len() < listed.refused.len();
+        let missing = std::mem::take(&mut self.missing);
+        let (unread, gone): (Vec<_>, Vec<_>) = missing.into_iter().partition(|name| self.may_be_listed(name));
+        self.missing = unread;
+        for name in gone {
             let row = out.ledger_row(LedgerKind::Delisted, None, &name);
             out.add_ledger_row(row.reason("no longer listed after a reconnect"));
         }
+    }
+
+    /// Whether a pair that the instrument snapshot does not list may be one of those that could not be read.
+    pub(super) fn may_be_listed(&self, name: &str) -> bool {
+        self.unread_unnamed || self.unread.iter().any(|unread| **unread == *name)
     }
 
     /// Decides which subscriptions a pair has, which is new or changed.
