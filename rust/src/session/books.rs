@@ -669,7 +669,7 @@ fn refuse<B: BookChannel>(
 }
 
 /// What a frame that cannot be read is about, by its beginning as Kraken lays it out: no book, or the channel and the
-/// symbol of one. `None`: nobody can tell.
+/// symbol of one. `None`: it cannot be known.
 fn book_named_in(frame: &[u8]) -> Option<(Option<Channel>, &str)> {
     let beginning = &frame[..frame.len().min(limits::EXCERPT_MAX)];
     let beginning = match std::str::from_utf8(beginning) {

@@ -101,7 +101,7 @@ pub(super) fn check_level3(
     none
 }
 
-/// A subscription that should deliver is silent since `since`: what it brought is not known any more since then.
+/// A subscription that should deliver is silent since `since`: from then on its data is not known.
 fn end(
     symbols: &mut Symbols,
     out: &mut Output,

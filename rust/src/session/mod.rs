@@ -117,7 +117,7 @@ impl Session {
         &self.id
     }
 
-    /// The latest time it was told, ns.
+    /// The latest time that it was given, ns.
     #[must_use]
     pub fn now(&self) -> i64 {
         self.out.now
@@ -146,7 +146,7 @@ impl Session {
         self.out.events_wanted = events;
     }
 
-    /// All subscriptions become events with the next call of [`Self::take_events`], as if none had been told.
+    /// All subscriptions become events with the next call of [`Self::take_events`], as if none had one before.
     pub fn tell_all_subscriptions(&mut self) {
         self.subscriptions.tell_all(&mut self.symbols);
     }
@@ -268,8 +268,8 @@ impl Session {
 
     /// Takes from another session what it knows of pairs, as if the instrument channel had said it here. The patterns
     /// select among them. A pair that is followed here, and that the other's instrument snapshot does not list, is
-    /// delisted: nobody told it if that happened while the other was not connected. One that may be among the pairs of the
-    /// snapshot that could not be read stays as it is.
+    /// delisted: no message says so if that happened while the other was not connected. One that may be among the pairs
+    /// of the snapshot that could not be read stays as it is.
     pub fn import_pairs(&mut self, other: &Self, symbols: &[String], now: i64) {
         let Self { options, out, pairs, subscriptions, .. } = self;
         out.now = out.now.max(now);

@@ -100,7 +100,7 @@ impl Pairs {
     }
 }
 
-/// What is new of a pair.
+/// What changed of a pair.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Change {
     known_before: bool,
@@ -115,7 +115,7 @@ pub(super) fn listed(symbols: &mut Symbols, out: &mut Output, pair: &Pair, entry
     Some(i)
 }
 
-/// Keeps what a pair is now. Returns what is new of it, and what follows for its books.
+/// Stores what is known of a pair now. Returns what changed, and what follows for its books.
 pub(super) fn describe(
     symbols: &mut Symbols,
     out: &mut Output,
@@ -155,7 +155,7 @@ fn select(symbols: &mut Symbols, i: usize) {
     }
 }
 
-/// A symbol delivers no more; says whether anything of it was subscribed.
+/// A symbol no longer delivers; says whether any channel of it was subscribed.
 fn remove(symbols: &mut Symbols, subscriptions: &mut Subscriptions, now: i64, i: usize, reason: &'static str) -> bool {
     let mut followed = false;
     for channel in Channel::ALL {
@@ -169,7 +169,7 @@ fn remove(symbols: &mut Symbols, subscriptions: &mut Subscriptions, now: i64, i:
     followed
 }
 
-/// The patterns are others now: symbols that they select are to be subscribed, those that they do not to be unsubscribed.
+/// The patterns changed: symbols that they select are to be subscribed, the others are to be unsubscribed.
 pub(super) fn select_anew(options: &Options, symbols: &mut Symbols, subscriptions: &mut Subscriptions, now: i64) {
     for i in 0..symbols.all.len() {
         let symbol = &symbols.all[i];

@@ -73,7 +73,7 @@ pub(super) struct Subscriptions {
     due: BinaryHeap<Reverse<(i64, usize, Channel)>>,
     /// Symbols to unsubscribe and symbols to subscribe, by channel.
     ready: [[BTreeSet<usize>; Channel::ALL.len()]; 2],
-    /// Subscriptions whose state may be another than an event told.
+    /// Subscriptions whose state may differ from the one in their last event.
     changed: Vec<(usize, Channel)>,
     /// For level 3. It leaves in requests only.
     token: Option<String>,
@@ -98,7 +98,7 @@ impl Subscriptions {
         }
     }
 
-    /// Gives a subscription another state, and says why; the reason is empty where all is well. Nothing else sets one.
+    /// Gives a subscription another state and the reason, which is empty if all is well. Nothing else sets a state.
     pub(super) fn set(
         &mut self,
         symbols: &mut Symbols,
@@ -206,7 +206,7 @@ impl Subscriptions {
         }
     }
 
-    /// Makes events of the subscriptions whose state is another than told.
+    /// Makes events of the subscriptions whose state differs from the one in their last event.
     pub(super) fn tell_changes(&mut self, symbols: &mut Symbols, out: &mut Output) {
         let wanted = out.wants(EventKind::Subscription);
         for (i, channel) in self.changed.drain(..) {
@@ -221,7 +221,7 @@ impl Subscriptions {
         }
     }
 
-    /// All subscriptions are to be told, as if none ever was.
+    /// All subscriptions get an event, as if none had one before.
     pub(super) fn tell_all(&mut self, symbols: &mut Symbols) {
         for (i, symbol) in symbols.all.iter_mut().enumerate() {
             for channel in Channel::ALL {
@@ -352,7 +352,7 @@ impl Subscriptions {
         } else if instrument {
             self.instrument = SubscriptionState::Acked(now);
         } else {
-            // It grants nothing that anyone knows; a row without a symbol would speak for all of them.
+            // It acknowledges no known subscription; a row without a symbol would speak for all of them.
             return;
         }
         let channel = if instrument { Some("instrument") } else { reply.channel };
@@ -402,7 +402,7 @@ impl Subscriptions {
         }
         let row = out.ledger_row(LedgerKind::Subscribed, Some(channel), &symbol.name);
         out.add_ledger_row(LedgerRow { detail: (!facts.is_empty()).then_some(facts), ..row });
-        // An ack settles its symbol, whatever a refusal that named none said before.
+        // An ack settles its symbol, even if a refusal that named no symbol came before.
         let state = symbol.subscription(channel).state;
         if options.passive || !matches!(state, SubscriptionState::Requested(_) | SubscriptionState::Rejected) {
             return;

@@ -125,9 +125,9 @@ pub(super) struct Subscription {
     pub(super) lost: Option<Lost>,
     /// The entry of the queue of due times that is its own; others are out of date.
     pub(super) due: i64,
-    /// The word of its state that an event last told.
+    /// The word of its state in its last event.
     pub(super) told: &'static str,
-    /// Whether it is in the list of those whose state may be another than told.
+    /// Whether it is in the list of those whose state may differ from the one in their last event.
     pub(super) changed: bool,
 }
 
@@ -237,7 +237,7 @@ pub(super) struct Trades {
     pub(super) last_received: i64,
     /// Number and fingerprint of those with the greatest numbers since the numbering began, ascending.
     pub(super) recent: VecDeque<(i64, u64)>,
-    /// Whether the numbering ever began anew.
+    /// Whether the numbering ever started again.
     pub(super) restarted: bool,
 }
 
