@@ -93,7 +93,7 @@ fn the_documented_level_3_snapshot_verifies() {
         assert_eq!(meta.checksum, Some(1_063_832_831));
         let mut buffer = Vec::new();
         let mut synced = Synced::<Orders>::default();
-        // The order within a message is none: told backwards, it is the same book.
+        // The order of levels within a message has no meaning: in reverse it is the same book.
         for _ in 0..2 {
             assert_eq!(synced.apply(&meta, &entries, &mut buffer), Ok(Outcome::Ok), "{file}");
             entries.reverse();

@@ -1,4 +1,4 @@
-//! The protocol as a session lives it: what it asks for, what it makes of the answers, how it repairs one symbol.
+//! The protocol of a session: what it requests, what it makes of the answers, how it repairs one symbol.
 
 use std::collections::HashSet;
 
@@ -56,7 +56,7 @@ fn kinds(session: &mut Session) -> Vec<String> {
 fn begun(channels: &[Channel], pairs: &[String]) -> (Session, Vec<String>) {
     let mut session = session(channels, &["*"]);
     let first = session.requests(START);
-    assert_eq!(first.len(), 1, "only the instrument channel is asked for at first");
+    assert_eq!(first.len(), 1, "only the instrument channel is requested at first");
     assert!(first[0].contains(r#""channel":"instrument""#), "{first:?}");
     session.receive(instrument("snapshot", pairs).as_bytes(), START);
     let requests = session.requests(START);
@@ -685,7 +685,7 @@ fn trade_numbers_that_began_anew_are_seen_in_the_snapshot_of_a_new_subscription(
     second.requests(START);
     second.receive(instrument("snapshot", &[pair("A/USD", "online", 1)]).as_bytes(), START);
     second.requests(START);
-    // The snapshot repeats what was taken before the numbers began anew.
+    // The snapshot repeats what was taken before the numbers started again.
     let trades = [(501, 2, "1.0"), (1, 3, "1.0"), (2, 4, "1.0"), (3, 5, "1.0"), (4, 6, "1.0"), (5, 7, "1.0")];
     second.receive(trades_at("snapshot", &trades).as_bytes(), START);
     second.receive(trades_at("update", &[(6, 8, "1.0"), (8, 9, "1.0")]).as_bytes(), START);
@@ -693,7 +693,7 @@ fn trade_numbers_that_began_anew_are_seen_in_the_snapshot_of_a_new_subscription(
     let gap = (LedgerKind::TradeGap, Some(1), r#"{"first":7,"last":7}"#.to_owned());
     assert_eq!(trades_told(&mut second), (7, vec![restart, gap]));
     second.end(START, "cut");
-    // A third one hears the old and the new numbers again: all are known.
+    // A third one receives the old and the new numbers again: all are known.
     let mut third = Session::after("third", Options { channels: vec![Channel::Trade], ..Options::default() }, &second);
     third.requests(START);
     third.receive(instrument("snapshot", &[pair("A/USD", "online", 1)]).as_bytes(), START);

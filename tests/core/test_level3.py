@@ -381,3 +381,27 @@ def test_events_and_reads_of_level3_need_no_copy() -> None:
     assert session.order("BTC/USD", ID(99)) is None
     with pytest.raises(ValueError, match="a price is a Decimal or text"):
         session.order_queue("BTC/USD", "bid", 100.0)  # type: ignore[arg-type]  # a float is the mistake
+
+
+@pytest.mark.parametrize("odd", [{"price_precision": "many"}, {"symbol": 5}], ids=["named", "unnamed"])
+def test_a_pair_that_cannot_be_read_is_not_delisted(odd: dict[str, Any]) -> None:
+    """After a reconnect of the public session one item of the instrument snapshot is odd: its pair is known to exist,
+    or may be the odd one. Level 3 goes on, the ledger names the item, and a pair that is really missing is delisted
+    later.
+    """
+    session, _ = live()
+    before = public()
+    before.end(frames.START, "cut")
+    source = _core.Session("again", channels=["book"], after=before)
+    source.requests(frames.START)
+    source.receive([frames.instrument(frames.pair("ETH/USD"), frames.pair("BTC/USD") | odd)], frames.START)
+    told = [(row["kind"], row["symbol"]) for row in source.take_ledger()]
+    assert any(kind == "decode_error" for kind, _ in told)
+    assert ("delisted", "BTC/USD") not in told
+    session.import_pairs(source, ["BTC/USD"], frames.START)
+    assert session.subscriptions() == [("level3", "BTC/USD", "active", "")]
+    assert session.orders("BTC/USD") is not None
+    source.receive([frames.instrument(frames.pair("ETH/USD"))], frames.START)
+    session.import_pairs(source, ["BTC/USD"], frames.START)
+    assert [state for _, _, state, _ in session.subscriptions()] == ["removed"]
+    assert ("delisted", "BTC/USD") in [(row["kind"], row["symbol"]) for row in source.take_ledger()]

@@ -278,7 +278,7 @@ mod tests {
         assert!(faults.admit(604 * SECOND, "a").is_none());
     }
 
-    /// Goal: a client that is told when to come again is told whole seconds, never too few.
+    /// Goal: the time after which a client may connect again is in whole seconds, never too few.
     #[test]
     fn retry_after() {
         let mut faults = Faults::new(5);

@@ -196,7 +196,7 @@ impl Injector {
     }
 }
 
-/// Begins the market of a pair anew, with prices of this many decimals. Its trade ids continue.
+/// Starts the market of a pair again, with prices of this many decimals. Its trade ids continue.
 fn restart_market(fanout: &mut Fanout, number: usize, price_precision: u8) {
     let before = &fanout.listings[number].market;
     let mut pair = before.pair.clone();

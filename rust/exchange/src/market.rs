@@ -154,7 +154,7 @@ impl Market {
         market
     }
 
-    /// A market that begins anew; its trade ids continue.
+    /// A market that starts again; its trade ids continue.
     #[must_use]
     pub fn restarted(&self, pair: Pair, seed: u64, start: i64) -> Self {
         Self { last_id: self.last_id, ..Self::new(pair, seed, start) }

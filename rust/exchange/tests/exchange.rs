@@ -34,7 +34,7 @@ fn full(exchange: &mut Exchange, depth: usize) -> u64 {
     id
 }
 
-/// Goal: a full subscription gets about the rate that was asked for.
+/// Goal: a full subscription gets about the requested rate.
 #[test]
 fn rate_is_about_what_was_asked_for() {
     let mut exchange = Exchange::new(200, 5000.0, 1, START, false);

@@ -177,7 +177,7 @@ fn order() {
     }
 }
 
-/// Goal: a silent subscription stays so until it is asked for anew, and only it.
+/// Goal: a silent subscription stays silent until it is requested again; the others are not affected.
 #[test]
 fn silence() {
     let mut client = Client::new(3);
@@ -185,7 +185,7 @@ fn silence() {
     let messages = client.read(10);
     assert!(of(&messages, "book", "BTC/USD").is_empty());
     assert!(!of(&messages, "trade", "BTC/USD").is_empty() && !of(&messages, "book", "ETH/USD").is_empty());
-    assert_eq!(client.exchange.take_faults().len(), 1, "it is told when it begins");
+    assert_eq!(client.exchange.take_faults().len(), 1, "it is reported when it begins");
     assert!(client.account("book", "BTC/USD")["faults"]["silence"].as_u64() > Some(10), "and counted to its end");
     client.ask("unsubscribe", "book", &["BTC/USD"]);
     client.ask("subscribe", "book", &["BTC/USD"]);
@@ -235,7 +235,7 @@ fn answers() {
     assert_eq!(counts, BTreeMap::from(expected));
 }
 
-/// Goal: what happens to connections is told, in time and for each, and done by nobody here.
+/// Goal: the exchange reports what is to happen to connections, in time and for each; its caller has to do it.
 #[test]
 fn connections() {
     let mut client = Client::new(3);
@@ -260,8 +260,8 @@ fn connections() {
     );
 }
 
-/// Goal: the exchange's own states are told and end, and nothing moves meanwhile; a maintenance that is announced has
-/// the members that Kraken's has.
+/// Goal: the exchange's own states are reported and end, and nothing moves meanwhile; an announced maintenance has the
+/// members that Kraken's has.
 #[test]
 fn states() {
     let mut client = Client::new(3);

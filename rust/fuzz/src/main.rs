@@ -15,7 +15,7 @@ type Target = fn(&[u8]);
 
 const TARGETS: [(&str, Target); 4] =
     [("decode", decode), ("session", session), ("orders", orders), ("exchange", exchange)];
-/// Of so many runs each kind of script is played once, the others decode: a script plays about a hundred frames.
+/// Of this many runs one plays each kind of script, and the others decode: a script plays about a hundred frames.
 const TURN: u64 = 100;
 
 fn usage(words: &str) -> ExitCode {

@@ -96,7 +96,7 @@ fn count(counts: &Counts, channel: &str) -> u64 {
 pub struct Model {
     observe: bool,
     books: BTreeMap<String, Plain>,
-    /// Precision in force where it was told; what the session infers is taken from its books.
+    /// The precision that was given; a precision that the session infers is taken from its books.
     precision: BTreeMap<String, (u8, u8)>,
     /// Depth granted by an ack, else the option's.
     depth: BTreeMap<String, usize>,
@@ -128,7 +128,7 @@ impl Model {
         if more("book") && value.get("method").is_none() {
             let only_errors = delta == Outcomes { errors: delta.errors, ..Outcomes::default() };
             if delta.errors > 0 && only_errors && self.equals(session) {
-                // Items that cannot be read, or of symbols that nobody wants, are refused and change no book.
+                // Items that cannot be read, or of symbols that are not selected, are refused and change no book.
             } else if delta.errors > 0 && value["data"].as_array().is_some_and(|items| items.len() > 1) {
                 // Which of several items was refused only the session knows.
                 let named = value["data"].as_array().into_iter().flatten().filter_map(|item| item["symbol"].as_str());

@@ -30,7 +30,7 @@ struct Order {
     place: (u64, u64),
 }
 
-/// A level-3 book as a list: whatever is asked for is sorted then. Prices have one decimal, quantities three.
+/// A level-3 book as a list, which is sorted when it is read. Prices have one decimal, quantities three.
 #[derive(Debug, Default)]
 struct List {
     orders: Vec<Order>,

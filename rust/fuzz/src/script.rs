@@ -57,7 +57,7 @@ impl Play {
         let mut random = Random::new(seed);
         let mut markets: Vec<_> =
             SYMBOLS.iter().map(|symbol| Market::new(symbol, usize::from(DEPTH), random.next())).collect();
-        // 0 to 5 decimals of price; of the third symbol an observer is told nothing.
+        // 0 to 5 decimals of price; an observer does not know the precision of the third symbol.
         for (market, (price, qty)) in markets.iter_mut().zip([(1, 8), (5, 0), (0, 10)]) {
             (market.price_precision, market.qty_precision) = (price, qty);
         }
@@ -95,7 +95,7 @@ impl Play {
                 self.feed(frame.as_bytes());
             }
             24..28 => self.feed(self.markets[i].snapshot().clone().as_bytes()),
-            // A lost message: the market moves and nobody is told.
+            // A lost message: the market moves, and no frame says so.
             28 => drop(self.markets[i].update()),
             29..34 => self.damaged(i),
             34..38 => {
@@ -106,7 +106,7 @@ impl Play {
                 self.now += i64::try_from(self.random.near(100)).expect("small") * SECOND / 2;
                 self.session.take_ledger();
                 self.session.tick(self.now);
-                // The ticker of a script knows nothing of the book: in time it bears witness against a silent one.
+                // The ticker of a script knows nothing of the book: after a while it contradicts a silent one.
                 self.over(LedgerKind::Stale);
             }
             // Long enough for checkpoints; never without a frame, as a connection without heartbeats is given up.

@@ -122,7 +122,7 @@ impl History {
         }
         let Some(book) = applied.book else { return };
         if applied.snapshot {
-            // A snapshot begins a new span, even if nobody asked for it.
+            // A snapshot begins a new span, even if it was not requested.
             self.close(symbol, (applied.message, "snapshot".into()), Some(ts_recv));
         }
         let depth = self.depths.get(applied.symbol).map_or(LEVELS, |depth| usize::from(*depth));

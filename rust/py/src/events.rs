@@ -498,11 +498,11 @@ impl GapEvent {
     }
 }
 
-/// Makes events of what a session is told.
+/// Makes events of the frames that a session takes.
 #[pyclass(frozen, module = "krakpot._core")]
 pub struct Events {
     wanted: EventSet,
-    /// The session whose subscriptions were told last.
+    /// The session whose subscriptions last became events.
     told: Mutex<String>,
 }
 

@@ -11,7 +11,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::error::{poisoned, value_error};
 
-/// The built-in exchange: requests in, blocks of WebSocket frames out; time moves when it is told to.
+/// The built-in exchange: requests in, blocks of WebSocket frames out; the caller moves its time.
 // A mutex, since several threads may hold the object; each call takes it whole.
 #[pyclass(frozen, module = "krakpot._core")]
 pub struct Exchange(Mutex<krakpot_exchange::Exchange>);

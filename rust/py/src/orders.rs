@@ -56,7 +56,7 @@ fn entry<'a>(py: Python<'_>, given: &'a Given) -> PyResult<OrderEntry<'a>> {
 }
 
 impl Orders {
-    /// A copy of a book that lives.
+    /// A copy of a book that is in sync.
     pub fn copy(synced: &Synced<OrderBook>) -> Option<Self> {
         let book = synced.book()?;
         let (price_precision, qty_precision) = book.precision();

@@ -18,7 +18,7 @@ pub enum Kind<Book, Level3> {
     Level3(Level3),
 }
 
-/// Evaluates an expression for whichever kind it is.
+/// Evaluates an expression for either kind.
 macro_rules! of_either {
     ($kind:expr, $books:ident => $call:expr) => {
         match $kind {

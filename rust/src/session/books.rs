@@ -1,10 +1,8 @@
 //! Book messages of both kinds: level 2 and level 3.
 
-use super::HOUR;
 use super::events::{BookMessage, BookOutcome, Event, EventKind, LevelEntry, OrderChange};
 use super::options::{Channel, Options};
 use super::output::{Checked, Counts, Output, detail, pair_row, scaled, side_cell};
-use super::subscriptions::Subscriptions;
 use super::symbols::{BookSlot, Effect, SubscriptionState, Symbol, Symbols};
 use crate::book::level2::{Book, smallest_depth};
 use crate::book::level3::Orders;
@@ -19,6 +17,7 @@ use crate::table::ledger::LedgerKind;
 use crate::table::rows::{Cell, Place};
 use crate::table::schema::Table;
 use crate::wire::message::{BookData, Entry, Kind, OrderEntry, ShortEntry, Side};
+use crate::wire::time::HOUR;
 
 /// A kind of book that a session keeps: the book channel's, or level 3's.
 pub(super) trait BookChannel: ChecksummedBook {
@@ -248,12 +247,12 @@ pub(super) enum Fast {
 }
 
 /// A message of books as the general way takes it.
-struct Item<'m, 'e, 'a, B: BookChannel> {
-    kind: Kind,
-    data: &'m BookData<'m>,
-    entries: &'e [B::Entry<'a>],
+pub(super) struct Item<'m, 'e, 'a, B: BookChannel> {
+    pub(super) kind: Kind,
+    pub(super) data: &'m BookData<'m>,
+    pub(super) entries: &'e [B::Entry<'a>],
     /// Place of its first row within the frame.
-    first: usize,
+    pub(super) first: usize,
 }
 
 /// What all books of a session share.
@@ -275,7 +274,7 @@ impl Default for Books {
 }
 
 impl Books {
-    /// The same as [`Self::messages`] of an update, if all is as it nearly always is: the book is in sync, precision and
+    /// The same as [`Self::message`] of an update, if all is as it nearly always is: the book is in sync, precision and
     /// depth are known, numbers are written at that precision, no checkpoint is due. Nothing is done otherwise.
     #[inline]
     pub(super) fn update(
@@ -337,40 +336,8 @@ impl Books {
         Fast::Taken(i, settle::<Book>(symbols, out, i, outcome, data.checksum.is_some()))
     }
 
-    /// The messages of one frame of the book channel or of level 3.
-    pub(super) fn messages<B: BookChannel>(
-        &mut self,
-        options: &Options,
-        symbols: &mut Symbols,
-        subscriptions: &mut Subscriptions,
-        out: &mut Output,
-        (kind, data, entries): (Kind, &[(usize, BookData<'_>)], &[B::Entry<'_>]),
-    ) {
-        out.count(B::CHANNEL.name());
-        let mut first = 0;
-        for (_, data) in data {
-            let item = Item::<B> { kind, data, entries: &entries[data.entries.clone()], first };
-            if let Some(i) = symbols.find(options, data.symbol, B::CHANNEL, out) {
-                subscriptions.received(symbols, i, B::CHANNEL, out.now);
-                let effects = self.message(options, symbols, out, i, &item);
-                // The snapshot came that its subscription waited for.
-                let state = symbols.all[i].subscription(B::CHANNEL).state;
-                if kind == Kind::Snapshot
-                    && !matches!(effects[0], Effect::Refuse(_) | Effect::GiveUp(_))
-                    && matches!(state, SubscriptionState::Requested(_) | SubscriptionState::Acked(_))
-                {
-                    subscriptions.activate(symbols, i, B::CHANNEL, out.now);
-                }
-                for effect in effects.into_iter().filter(|effect| !matches!(effect, Effect::None)) {
-                    subscriptions.follow(options, symbols, out, (i, B::CHANNEL, effect));
-                }
-            }
-            first += data.entries.len().max(1);
-        }
-    }
-
     /// One message: it is applied, and its rows are made. Returns what follows.
-    fn message<B: BookChannel>(
+    pub(super) fn message<B: BookChannel>(
         &mut self,
         options: &Options,
         symbols: &mut Symbols,
@@ -702,7 +669,7 @@ fn refuse<B: BookChannel>(
 }
 
 /// What a frame that cannot be read is about, by its beginning as Kraken lays it out: no book, or the channel and the
-/// symbol of one. `None`: nobody can tell.
+/// symbol of one. `None`: it cannot be known.
 fn book_named_in(frame: &[u8]) -> Option<(Option<Channel>, &str)> {
     let beginning = &frame[..frame.len().min(limits::EXCERPT_MAX)];
     let beginning = match std::str::from_utf8(beginning) {

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::SECOND;
 use crate::limits;
+use crate::wire::time::SECOND;
 
 /// What Kraken lets a client subscribe of level 3: units in a second, 200 for a standard account, a symbol costing 5, 25
 /// or 100 at depth 10, 100 or 1000. One budget serves all sessions of an account; resyncs get a share of it, so that
@@ -17,18 +17,18 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// No second of the exchange's may see more than the rate, whichever way the network bunches requests a little.
+    /// No second of the exchange may see more than the rate, even if the network moves requests closer together.
     pub(super) const WINDOW: i64 = SECOND + SECOND / 20;
     /// Long enough for the share of resyncs to hold a symbol of depth 1000.
     pub(super) const RESYNC_WINDOW: i64 = 10 * SECOND;
 
-    /// So much a second, of which resyncs get a share.
+    /// A budget of `rate` units a second, of which resyncs get a share.
     #[must_use]
     pub fn new(rate: u32, resync_share: f64) -> Self {
         Self { rate, resync_share, spent: VecDeque::new() }
     }
 
-    /// Spends `cost`, if it is there. What is dearer than the whole is granted alone.
+    /// Spends `cost`, if the budget has it. A cost above the whole budget is granted if nothing else was spent.
     pub(super) fn spend(&mut self, now: i64, cost: u32, resync: bool) -> bool {
         while self.spent.front().is_some_and(|(at, ..)| *at + Self::RESYNC_WINDOW <= now) {
             self.spent.pop_front();
@@ -38,7 +38,7 @@ impl Budget {
             within.map(|(_, cost, _)| cost).sum::<u32>()
         };
         let fits = |sum: u32, limit: f64| sum == 0 || f64::from(sum) + f64::from(cost) <= limit;
-        // Windows are whole seconds but for the margin.
+        // Windows are whole seconds, apart from the margin.
         let resyncs = f64::from(self.rate) * self.resync_share * 10.0;
         let granted = fits(sum(Self::WINDOW, false), self.rate.into())
             && (!resync || fits(sum(Self::RESYNC_WINDOW, true), resyncs));

@@ -24,7 +24,7 @@ enum Numbering {
     Known,
     /// It was left out before, and comes late.
     Late,
-    /// Another trade has this number: the numbering began anew.
+    /// Another trade has this number: the numbering started again.
     Restart,
 }
 
@@ -39,7 +39,7 @@ fn numbering(known: Option<&Trades>, kind: Kind, trade: &Trade<'_>, fingerprint:
     let Some(Trades { last, timestamp, recent, restarted, .. }) = known else { return Numbering::Next };
     let id = trade.trade_id;
     if id > *last {
-        // A snapshot may reach back to trades with numbers from before the numbering began anew.
+        // A snapshot may reach back to trades with numbers from before the numbering started again.
         if kind == Kind::Snapshot && *restarted && trade.timestamp < *timestamp {
             return Numbering::Known;
         }

@@ -4,11 +4,11 @@
 //! for a while and one sent nothing meanwhile, that one is considered dead. Only symbols of which something changed, or
 //! that disagree already, are looked at.
 
-use super::SECOND;
 use super::options::Channel;
 use super::output::Output;
 use super::symbols::{Effect, Subscription, Symbol, Symbols, differ};
 use crate::table::ledger::LedgerKind;
+use crate::wire::time::SECOND;
 
 /// If two channels of a symbol disagree for this long, the one that sent nothing meanwhile is considered dead.
 const STALE: i64 = 10 * SECOND;
@@ -101,7 +101,7 @@ pub(super) fn check_level3(
     none
 }
 
-/// A subscription that should deliver is silent since `since`: what it brought is not known any more since then.
+/// A subscription that should deliver is silent since `since`: from then on its data is not known.
 fn end(
     symbols: &mut Symbols,
     out: &mut Output,

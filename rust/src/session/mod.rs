@@ -21,7 +21,7 @@ mod books;
 mod refused;
 mod pairs;
 
-use self::books::{Books, Fast};
+use self::books::{BookChannel, Books, Fast, Item};
 pub use self::budget::Budget;
 pub use self::events::{
     BookMessage, BookOutcome, Event, EventKind, EventSet, GapEvent, LevelEntry, OhlcEvent, OrderChange, Received,
@@ -43,11 +43,11 @@ use crate::table::ledger::LedgerKind;
 use crate::table::rows::{Cell, Rows};
 use crate::table::schema::Table;
 use crate::wire::decode::Decoder;
-use crate::wire::message::{Entries, Kind, Message};
+use crate::wire::message::{BookData, Entries, Kind, Message};
+use crate::wire::request;
 use crate::wire::secret::Secret;
+use crate::wire::time::SECOND;
 
-const SECOND: i64 = 1_000_000_000;
-const HOUR: i64 = 3600 * SECOND;
 /// How often the duties of the clock are looked at.
 const STEP: i64 = SECOND / 10;
 
@@ -117,7 +117,7 @@ impl Session {
         &self.id
     }
 
-    /// The latest time it was told, ns.
+    /// The latest time that it was given, ns.
     #[must_use]
     pub fn now(&self) -> i64 {
         self.out.now
@@ -146,7 +146,7 @@ impl Session {
         self.out.events_wanted = events;
     }
 
-    /// All subscriptions become events with the next call of [`Self::take_events`], as if none had been told.
+    /// All subscriptions become events with the next call of [`Self::take_events`], as if none had one before.
     pub fn tell_all_subscriptions(&mut self) {
         self.subscriptions.tell_all(&mut self.symbols);
     }
@@ -210,7 +210,7 @@ impl Session {
                 Fast::Taken(i, effect) => subscriptions.follow(options, symbols, out, (i, Channel::Book, effect)),
                 Fast::NotTaken => {
                     let message = (kind, &[(0, data)][..], decoder.levels());
-                    books.messages::<Book>(options, symbols, subscriptions, out, message);
+                    book_messages::<Book>(options, (symbols, subscriptions, books), out, message);
                 }
             }
             return;
@@ -269,7 +269,8 @@ impl Session {
 
     /// Takes from another session what it knows of pairs, as if the instrument channel had said it here. The patterns
     /// select among them. A pair that is followed here, and that the other's instrument snapshot does not list, is
-    /// delisted: nobody told it if that happened while the other was not connected.
+    /// delisted: no message says so if that happened while the other was not connected. One that may be among the pairs
+    /// of the snapshot that could not be read stays as it is.
     pub fn import_pairs(&mut self, other: &Self, symbols: &[String], now: i64) {
         let Self { options, out, pairs, subscriptions, .. } = self;
         out.now = out.now.max(now);
@@ -277,14 +278,15 @@ impl Session {
             let known = |of: &Symbols| of.get(&**name).and_then(|i| of.all[i].pair.clone());
             let here = known(&self.symbols);
             let there = known(&other.symbols).or_else(|| {
-                let gone = here.clone().filter(|_| other.subscriptions.instrument.delivers());
+                let complete = other.subscriptions.instrument.delivers() && !other.pairs.may_be_listed(name);
+                let gone = here.clone().filter(|_| complete);
                 gone.map(|pair| Pair { status: "delisted".into(), ..pair })
             });
             if let Some(pair) = there
                 && here.as_ref() != Some(&pair)
                 && let Some(i) = self.symbols.get_or_add(name, out)
             {
-                pairs.pair(options, &mut self.symbols, subscriptions, out, (i, &pair));
+                take_pair(options, (&mut self.symbols, subscriptions, pairs), out, (i, &pair));
             }
         }
     }
@@ -334,8 +336,7 @@ impl Session {
 
     /// A ping request, with a number of its own.
     pub fn ping(&mut self) -> String {
-        let id = self.subscriptions.request_id();
-        format!("{{\"method\":\"ping\",\"req_id\":{id}}}")
+        request::ping(self.subscriptions.request_id())
     }
 
     /// Adds a row to the ledger that only the caller can know of.
@@ -450,6 +451,51 @@ fn duties(symbols: &mut Symbols, books: &mut Books, out: &mut Output, now: i64, 
     books.checkpoints(symbols, out, now, next);
 }
 
+/// Takes the book messages of one frame.
+fn book_messages<B: BookChannel>(
+    options: &Options,
+    (symbols, subscriptions, books): (&mut Symbols, &mut Subscriptions, &mut Books),
+    out: &mut Output,
+    (kind, data, entries): (Kind, &[(usize, BookData<'_>)], &[B::Entry<'_>]),
+) {
+    out.count(B::CHANNEL.name());
+    let mut first = 0;
+    for (_, data) in data {
+        let item = Item::<B> { kind, data, entries: &entries[data.entries.clone()], first };
+        if let Some(i) = symbols.find(options, data.symbol, B::CHANNEL, out) {
+            subscriptions.received(symbols, i, B::CHANNEL, out.now);
+            let effects = books.message(options, symbols, out, i, &item);
+            // The snapshot came that its subscription waited for.
+            let state = symbols.all[i].subscription(B::CHANNEL).state;
+            if kind == Kind::Snapshot
+                && !matches!(effects[0], Effect::Refuse(_) | Effect::GiveUp(_))
+                && matches!(state, SubscriptionState::Requested(_) | SubscriptionState::Acked(_))
+            {
+                subscriptions.activate(symbols, i, B::CHANNEL, out.now);
+            }
+            for effect in effects.into_iter().filter(|effect| *effect != Effect::None) {
+                subscriptions.follow(options, symbols, out, (i, B::CHANNEL, effect));
+            }
+        }
+        first += data.entries.len().max(1);
+    }
+}
+
+/// Takes a pair that is new or changed.
+fn take_pair(
+    options: &Options,
+    (symbols, subscriptions, pairs): (&mut Symbols, &mut Subscriptions, &mut Pairs),
+    out: &mut Output,
+    (i, pair): (usize, &Pair),
+) {
+    let (change, effects) = pairs::describe(symbols, out, i, pair);
+    // A book is to be subscribed again before the pair decides whether it is subscribed at all.
+    for effect in effects {
+        subscriptions.follow(options, symbols, out, effect);
+    }
+    pairs.choose(options, symbols, subscriptions, out, (i, pair, change));
+}
+
 /// Hands a message to the part that it is for.
 fn handle(
     options: &Options,
@@ -460,10 +506,12 @@ fn handle(
 ) {
     match message {
         Message::Book(kind, data) => {
-            books.messages::<Book>(options, symbols, subscriptions, out, (*kind, data.taken(), entries.levels));
+            let messages = (*kind, data.taken(), entries.levels);
+            book_messages::<Book>(options, (symbols, subscriptions, books), out, messages);
         }
         Message::Level3(kind, data) => {
-            books.messages::<Orders>(options, symbols, subscriptions, out, (*kind, data.taken(), entries.orders));
+            let messages = (*kind, data.taken(), entries.orders);
+            book_messages::<Orders>(options, (symbols, subscriptions, books), out, messages);
         }
         Message::Trade(kind, data) => {
             out.count("trade");
@@ -489,12 +537,14 @@ fn handle(
                 pairs::asset(out, asset, *i);
             }
             for (i, pair) in &listed.taken {
-                pairs.listed(options, symbols, subscriptions, out, (pair, *i));
+                if let Some(at) = pairs::listed(symbols, out, pair, *i) {
+                    take_pair(options, (symbols, subscriptions, pairs), out, (at, pair));
+                }
             }
             if *kind == Kind::Snapshot {
                 subscriptions.instrument_came();
                 out.close_gap(None);
-                pairs.complete(out);
+                pairs.complete(out, listed);
             }
         }
         Message::Status(data) => {

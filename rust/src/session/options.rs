@@ -126,5 +126,5 @@ impl Options {
     }
 }
 
-/// The depth asked for where none is told.
+/// The depth that is requested if none is given.
 pub const DEPTH_DEFAULT: u16 = 100;

@@ -142,7 +142,7 @@ pub(super) struct Output {
     entry: u32,
     /// Tokens that must not be seen in anything that goes out, except requests.
     pub(super) secrets: VecDeque<Secret>,
-    /// The latest time that was told, ns.
+    /// The latest time that was given, ns.
     pub(super) now: i64,
     /// Receive time of the latest frame; 0 before the first.
     pub(super) last_received: i64,
@@ -150,9 +150,9 @@ pub(super) struct Output {
     pub(super) last_alive: i64,
     /// The first message that no `alive` row counts.
     alive_message: u64,
-    /// The session before, and when its last frame came, while its gap is not told for all channels.
+    /// The session before, and when its last frame came, while not all channels have a row of its gap.
     pub(super) before: Option<(String, Option<i64>)>,
-    /// Channels whose gap is still to be told; `None` stands for a session that subscribes none.
+    /// Channels that still need a row of the gap; `None` stands for a session that subscribes none.
     pub(super) gaps_to_tell: Vec<Option<Channel>>,
     /// Ledger rows of this second for what was refused, and what was refused without one.
     error_rows: u32,

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::table::ledger::LedgerKind;
 use crate::table::rows::Cell;
 use crate::table::schema::Table;
+use crate::wire::message::Items;
 
 /// Why a book is subscribed again whose pair has other decimals now.
 const PRECISION_CHANGED: &str = "precision changed";
@@ -21,6 +22,10 @@ const PRECISION_CHANGED: &str = "precision changed";
 pub(super) struct Pairs {
     /// Pairs that an earlier session followed and this one has not seen yet.
     missing: Vec<Arc<str>>,
+    /// Pairs of the instrument snapshot that could not be read.
+    unread: Vec<Box<str>>,
+    /// Whether the instrument snapshot has pairs that could not be read and whose names are not known.
+    unread_unnamed: bool,
 }
 
 impl Pairs {
@@ -31,61 +36,36 @@ impl Pairs {
     }
 
     /// The instrument snapshot is complete: what an earlier session followed and the exchange no longer lists is gone.
-    pub(super) fn complete(&mut self, out: &mut Output) {
-        for name in self.missing.drain(..) {
+    pub(super) fn complete(&mut self, out: &mut Output, listed: &Items<Pair>) {
+        self.unread = listed.refused.iter().filter_map(|refused| refused.symbol.clone()).collect();
+        self.unread_unnamed = listed.more > 0 || self.unread.len() < listed.refused.len();
+        let missing = std::mem::take(&mut self.missing);
+        let (unread, gone): (Vec<_>, Vec<_>) = missing.into_iter().partition(|name| self.may_be_listed(name));
+        self.missing = unread;
+        for name in gone {
             let row = out.ledger_row(LedgerKind::Delisted, None, &name);
             out.add_ledger_row(row.reason("no longer listed after a reconnect"));
         }
     }
 
-    /// A pair of an instrument message, where it is the one at `entry`.
-    pub(super) fn listed(
-        &mut self,
-        options: &Options,
-        symbols: &mut Symbols,
-        subscriptions: &mut Subscriptions,
-        out: &mut Output,
-        (pair, entry): (&Pair, usize),
-    ) {
-        if let Some(i) = symbols.get_or_add(&pair.symbol, out) {
-            pair_row(out, &pair.symbol, pair, Origin::Instrument, entry);
-            self.pair(options, symbols, subscriptions, out, (i, pair));
-        }
+    /// Whether a pair that the instrument snapshot does not list may be one of those that could not be read.
+    pub(super) fn may_be_listed(&self, name: &str) -> bool {
+        self.unread_unnamed || self.unread.iter().any(|unread| **unread == *name)
     }
 
-    /// A pair, new or changed.
-    pub(super) fn pair(
+    /// Decides which subscriptions a pair has, which is new or changed.
+    pub(super) fn choose(
         &mut self,
         options: &Options,
         symbols: &mut Symbols,
         subscriptions: &mut Subscriptions,
         out: &mut Output,
-        (i, pair): (usize, &Pair),
+        (i, pair, change): (usize, &Pair, Change),
     ) {
         let now = out.now;
         let first = !subscriptions.instrument.delivers();
-        let symbol = &mut symbols.all[i];
-        let known_before = symbol.pair.is_some();
-        let precision = (pair.price_precision, pair.qty_precision, Origin::Instrument);
-        let precision_changed = symbol.precision.is_some_and(|known| known != precision);
-        let status_changed = symbol.pair.as_ref().is_some_and(|known| known.status != pair.status);
-        symbol.pair = Some(pair.clone());
-        symbols.pairs += usize::from(!known_before);
-        symbol.precision = Some(precision);
-        let name = symbol.name.clone();
-        if precision_changed {
-            // What was refused for its digits may be held now.
-            (symbol.book.refusals, symbol.orders.refusals) = (0, 0);
-            out.precision_row(&name, precision);
-            // What Kraken does to a book at that moment is not documented: it is subscribed again.
-            for channel in [Channel::Book, Channel::Level3] {
-                if symbols.all[i].subscription(channel).state.delivers() {
-                    symbols.end(i, channel, now, PRECISION_CHANGED);
-                    out.add_ledger_row(out.ledger_row(LedgerKind::Gap, Some(channel), &name).reason(PRECISION_CHANGED));
-                    subscriptions.follow(options, symbols, out, (i, channel, Effect::Resync(PRECISION_CHANGED)));
-                }
-            }
-        }
+        let Change { known_before, status_changed, precision_changed } = change;
+        let name = symbols.all[i].name.clone();
         if options.passive || !options.selects(&name) {
             return;
         }
@@ -120,6 +100,54 @@ impl Pairs {
     }
 }
 
+/// What changed of a pair.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Change {
+    known_before: bool,
+    status_changed: bool,
+    precision_changed: bool,
+}
+
+/// A pair of an instrument message, where it is the one at `entry`: makes its row, and says which symbol it is.
+pub(super) fn listed(symbols: &mut Symbols, out: &mut Output, pair: &Pair, entry: usize) -> Option<usize> {
+    let i = symbols.get_or_add(&pair.symbol, out)?;
+    pair_row(out, &pair.symbol, pair, Origin::Instrument, entry);
+    Some(i)
+}
+
+/// Stores what is known of a pair now. Returns what changed, and what follows for its books.
+pub(super) fn describe(
+    symbols: &mut Symbols,
+    out: &mut Output,
+    i: usize,
+    pair: &Pair,
+) -> (Change, Vec<(usize, Channel, Effect)>) {
+    let symbol = &mut symbols.all[i];
+    let known_before = symbol.pair.is_some();
+    let precision = (pair.price_precision, pair.qty_precision, Origin::Instrument);
+    let precision_changed = symbol.precision.is_some_and(|known| known != precision);
+    let status_changed = symbol.pair.as_ref().is_some_and(|known| known.status != pair.status);
+    symbol.pair = Some(pair.clone());
+    symbols.pairs += usize::from(!known_before);
+    symbol.precision = Some(precision);
+    let name = symbol.name.clone();
+    let mut effects = Vec::new();
+    if precision_changed {
+        // What was refused for its digits may be held now.
+        (symbol.book.refusals, symbol.orders.refusals) = (0, 0);
+        out.precision_row(&name, precision);
+        // What Kraken does to a book at that moment is not documented: it is subscribed again.
+        for channel in [Channel::Book, Channel::Level3] {
+            if symbols.all[i].subscription(channel).state.delivers() {
+                symbols.end(i, channel, out.now, PRECISION_CHANGED);
+                out.add_ledger_row(out.ledger_row(LedgerKind::Gap, Some(channel), &name).reason(PRECISION_CHANGED));
+                effects.push((i, channel, Effect::Resync(PRECISION_CHANGED)));
+            }
+        }
+    }
+    (Change { known_before, status_changed, precision_changed }, effects)
+}
+
 /// Counts a symbol among the selected ones.
 fn select(symbols: &mut Symbols, i: usize) {
     if !std::mem::replace(&mut symbols.all[i].selected, true) {
@@ -127,7 +155,7 @@ fn select(symbols: &mut Symbols, i: usize) {
     }
 }
 
-/// A symbol delivers no more; says whether anything of it was subscribed.
+/// A symbol no longer delivers; says whether any channel of it was subscribed.
 fn remove(symbols: &mut Symbols, subscriptions: &mut Subscriptions, now: i64, i: usize, reason: &'static str) -> bool {
     let mut followed = false;
     for channel in Channel::ALL {
@@ -141,7 +169,7 @@ fn remove(symbols: &mut Symbols, subscriptions: &mut Subscriptions, now: i64, i:
     followed
 }
 
-/// The patterns are others now: symbols that they select are to be subscribed, those that they do not to be unsubscribed.
+/// The patterns changed: symbols that they select are to be subscribed, the others are to be unsubscribed.
 pub(super) fn select_anew(options: &Options, symbols: &mut Symbols, subscriptions: &mut Subscriptions, now: i64) {
     for i in 0..symbols.all.len() {
         let symbol = &symbols.all[i];

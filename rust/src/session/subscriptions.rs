@@ -5,9 +5,7 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
-use std::fmt::Write as _;
 
-use super::SECOND;
 use super::budget::{Budget, level3_cost};
 use super::events::{Event, EventKind, SubscriptionEvent};
 use super::options::{Channel, DEPTH_DEFAULT, Options};
@@ -17,6 +15,9 @@ use crate::limits;
 use crate::table::ledger::LedgerKind;
 use crate::wire::json::write_text;
 use crate::wire::message::Reply;
+use crate::wire::refusal::Refusal;
+use crate::wire::request::{self, Parameter, Subject};
+use crate::wire::time::SECOND;
 
 /// After this long the instrument channel is requested again, if its snapshot did not come.
 const INSTRUMENT_TIMEOUT: i64 = 60 * SECOND;
@@ -72,7 +73,7 @@ pub(super) struct Subscriptions {
     due: BinaryHeap<Reverse<(i64, usize, Channel)>>,
     /// Symbols to unsubscribe and symbols to subscribe, by channel.
     ready: [[BTreeSet<usize>; Channel::ALL.len()]; 2],
-    /// Subscriptions whose state may be another than an event told.
+    /// Subscriptions whose state may differ from the one in their last event.
     changed: Vec<(usize, Channel)>,
     /// For level 3. It leaves in requests only.
     token: Option<String>,
@@ -97,7 +98,7 @@ impl Subscriptions {
         }
     }
 
-    /// Gives a subscription another state, and says why; the reason is empty where all is well. Nothing else sets one.
+    /// Gives a subscription another state and the reason, which is empty if all is well. Nothing else sets a state.
     pub(super) fn set(
         &mut self,
         symbols: &mut Symbols,
@@ -205,7 +206,7 @@ impl Subscriptions {
         }
     }
 
-    /// Makes events of the subscriptions whose state is another than told.
+    /// Makes events of the subscriptions whose state differs from the one in their last event.
     pub(super) fn tell_changes(&mut self, symbols: &mut Symbols, out: &mut Output) {
         let wanted = out.wants(EventKind::Subscription);
         for (i, channel) in self.changed.drain(..) {
@@ -220,7 +221,7 @@ impl Subscriptions {
         }
     }
 
-    /// All subscriptions are to be told, as if none ever was.
+    /// All subscriptions get an event, as if none had one before.
     pub(super) fn tell_all(&mut self, symbols: &mut Symbols) {
         for (i, symbol) in symbols.all.iter_mut().enumerate() {
             for channel in Channel::ALL {
@@ -273,7 +274,7 @@ impl Subscriptions {
         let mut channel = reply.channel.and_then(Channel::named);
         let mut concerned = reply.symbol.and_then(|name| symbols.get(name));
         if let Some((id, request)) = id.and_then(|id| self.awaited.get_mut(&id).map(|request| (id, request))) {
-            if reply.error.is_some_and(token_refused) && request.token == self.tokens {
+            if reply.error.map(Refusal::of) == Some(Refusal::Token) && request.token == self.tokens {
                 self.token = None;
             }
             channel = channel.or(request.channel);
@@ -345,13 +346,13 @@ impl Subscriptions {
             out.counts.refused += 1;
             if instrument {
                 // Without pairs there is nothing to record: try again later.
-                let pause = if error == "Exceeded msg rate" { SECOND } else { 10 * SECOND };
+                let pause = if Refusal::of(error) == Refusal::MessageRate { SECOND } else { 10 * SECOND };
                 self.instrument = SubscriptionState::Pending(now + pause);
             }
         } else if instrument {
             self.instrument = SubscriptionState::Acked(now);
         } else {
-            // It grants nothing that anyone knows; a row without a symbol would speak for all of them.
+            // It acknowledges no known subscription; a row without a symbol would speak for all of them.
             return;
         }
         let channel = if instrument { Some("instrument") } else { reply.channel };
@@ -401,7 +402,7 @@ impl Subscriptions {
         }
         let row = out.ledger_row(LedgerKind::Subscribed, Some(channel), &symbol.name);
         out.add_ledger_row(LedgerRow { detail: (!facts.is_empty()).then_some(facts), ..row });
-        // An ack settles its symbol, whatever a refusal that named none said before.
+        // An ack settles its symbol, even if a refusal that named no symbol came before.
         let state = symbol.subscription(channel).state;
         if options.passive || !matches!(state, SubscriptionState::Requested(_) | SubscriptionState::Rejected) {
             return;
@@ -449,18 +450,18 @@ impl Subscriptions {
         if options.passive || matches!(subscription.state, SubscriptionState::Off | SubscriptionState::Removed) {
             return;
         }
-        let (next, reason) = match (error, subscribe) {
+        let (next, reason) = match (Refusal::of(error), subscribe) {
             // Not a refusal of this symbol: request it again, ever more slowly.
-            (error, true) if transient(error) => {
+            (refusal, true) if refusal.may_pass() => {
                 subscription.attempts = subscription.attempts.max(1);
                 (SubscriptionState::Pending(subscription.pause(now)), "refused for now")
             }
-            (error, false) if transient(error) => {
+            (refusal, false) if refusal.may_pass() => {
                 subscription.attempts = subscription.attempts.max(1);
                 (SubscriptionState::Resyncing(subscription.pause(now)), "unsubscribing was refused for now")
             }
             // The exchange still serves it and will send no snapshot: unsubscribe, then subscribe again.
-            ("Already subscribed", true) => {
+            (Refusal::AlreadySubscribed, true) => {
                 (SubscriptionState::Resyncing(subscription.pause(now)), "already subscribed, without a snapshot")
             }
             (_, true) => (SubscriptionState::Rejected, "refused by the exchange"),
@@ -612,10 +613,7 @@ impl Subscriptions {
         let mut requests = Vec::new();
         if matches!(self.instrument, SubscriptionState::Pending(at) if at <= now) {
             let id = self.request_id();
-            let tokenised = if options.tokenised { ",\"include_tokenized_assets\":true" } else { "" };
-            requests.push(format!(
-                "{{\"method\":\"subscribe\",\"params\":{{\"channel\":\"instrument\",\"snapshot\":true{tokenised}}},\"req_id\":{id}}}"
-            ));
+            requests.push(request::instrument(options.tokenised, id));
             self.remember(id, None, &[], true);
             self.instrument = SubscriptionState::Requested(now);
             self.instrument_since.get_or_insert(now);
@@ -667,14 +665,7 @@ impl Subscriptions {
         now: i64,
     ) -> String {
         let id = self.request_id();
-        let method = if subscribe { "subscribe" } else { "unsubscribe" };
-        let mut text =
-            format!("{{\"method\":\"{method}\",\"params\":{{\"channel\":\"{}\",\"symbol\":[", channel.name());
-        for (n, &i) in batch.iter().enumerate() {
-            if n > 0 {
-                text.push(',');
-            }
-            write_text(&symbols.all[i].name, &mut text);
+        for &i in batch {
             let reason = symbols.all[i].subscription(channel).reason;
             if !subscribe && symbols.all[i].in_sync(channel) {
                 // In doubt, and in sync until now. The ack may be lost, and the book would stand still and look in sync.
@@ -686,41 +677,25 @@ impl Subscriptions {
             symbols.all[i].subscription_mut(channel).requested_at = now;
             self.set(symbols, i, channel, next, reason);
         }
-        text.push(']');
-        // Kraken wants the parameters that tell subscriptions apart repeated when leaving.
-        let _ = match channel {
-            Channel::Book => write!(text, ",\"depth\":{}", options.depth.unwrap_or(DEPTH_DEFAULT)),
-            Channel::Trade => Ok(()),
-            Channel::Ticker => write!(text, ",\"event_trigger\":\"bbo\""),
-            Channel::Ohlc => write!(text, ",\"interval\":{}", options.interval),
-            Channel::Level3 => write!(text, ",\"depth\":{}", options.level3_depth.unwrap_or(DEPTH_DEFAULT)),
+        let names: Vec<&str> = batch.iter().map(|&i| &*symbols.all[i].name).collect();
+        let subject = Subject {
+            channel: channel.name(),
+            symbols: &names,
+            parameter: match channel {
+                Channel::Book => Parameter::Depth(options.depth.unwrap_or(DEPTH_DEFAULT)),
+                Channel::Trade => Parameter::None,
+                Channel::Ticker => Parameter::BestPrices,
+                Channel::Ohlc => Parameter::Interval(options.interval),
+                Channel::Level3 => Parameter::Depth(options.level3_depth.unwrap_or(DEPTH_DEFAULT)),
+            },
+            token: self.token.as_deref().filter(|_| channel == Channel::Level3),
         };
-        if subscribe {
-            let _ = write!(text, ",\"snapshot\":{}", channel != Channel::Trade || snapshot);
-        }
-        if let (Channel::Level3, Some(token)) = (channel, &self.token) {
-            text.push_str(",\"token\":");
-            write_text(token, &mut text);
-        }
-        let _ = write!(text, "}},\"req_id\":{id}}}");
+        let text = if subscribe {
+            subject.subscribe(channel != Channel::Trade || snapshot, id)
+        } else {
+            subject.unsubscribe(id)
+        };
         self.remember(id, Some(channel), batch, subscribe);
         text
     }
-}
-
-/// Whether a refusal is of the token, not of the request: "Invalid session" on every private channel by the
-/// documentation, "Token(s) not found" as others saw it.
-pub(super) fn token_refused(error: &str) -> bool {
-    error.starts_with("ESession:") || error == "Token(s) not found"
-}
-
-/// Whether a refusal is of this moment: too many requests, by Kraken's word for the public channels and by the ending of
-/// all its other words for it, the token, or trouble of the exchange's own (its page of errors: Unavailable, Busy,
-/// Deadline elapsed, Internal error).
-pub(super) fn transient(error: &str) -> bool {
-    error == "Exceeded msg rate"
-        || error.ends_with("ate limit exceeded")
-        || error.starts_with("EService:")
-        || error == "EGeneral:Internal error"
-        || token_refused(error)
 }

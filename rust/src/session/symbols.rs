@@ -3,7 +3,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::SECOND;
 use super::options::{Channel, Options};
 use super::output::Output;
 use crate::book::level2::Book;
@@ -15,6 +14,7 @@ use crate::instrument::{Origin, Pair};
 use crate::limits;
 use crate::table::rows::short_view;
 use crate::wire::message::Side;
+use crate::wire::time::SECOND;
 
 /// After this long without data an active subscription is called idle.
 const IDLE: i64 = 60 * SECOND;
@@ -125,9 +125,9 @@ pub(super) struct Subscription {
     pub(super) lost: Option<Lost>,
     /// The entry of the queue of due times that is its own; others are out of date.
     pub(super) due: i64,
-    /// The word of its state that an event last told.
+    /// The word of its state in its last event.
     pub(super) told: &'static str,
-    /// Whether it is in the list of those whose state may be another than told.
+    /// Whether it is in the list of those whose state may differ from the one in their last event.
     pub(super) changed: bool,
 }
 
@@ -237,7 +237,7 @@ pub(super) struct Trades {
     pub(super) last_received: i64,
     /// Number and fingerprint of those with the greatest numbers since the numbering began, ascending.
     pub(super) recent: VecDeque<(i64, u64)>,
-    /// Whether the numbering ever began anew.
+    /// Whether the numbering ever started again.
     pub(super) restarted: bool,
 }
 

@@ -106,13 +106,13 @@ kinds! {
     Stale = "stale": [];
     /// A message may be lost; the book is in sync until it is unsubscribed.
     Doubt = "doubt": [is_error];
-    /// A checksum of level 3 told what a `modify` does to an order's place.
+    /// A checksum of level 3 showed what a `modify` does to an order's place.
     ModifyRule = "modify_rule": [];
     /// Something is not known for a time.
     Gap = "gap": [ends_book, ends_feed, tells_since, is_error];
     /// Trades are missing.
     TradeGap = "trade_gap": [is_error];
-    /// The numbering of a pair's trades began anew.
+    /// The numbering of a pair's trades started again.
     TradeRestart = "trade_restart": [];
     /// A symbol cannot be held and was given up.
     Gone = "gone": [ends_book, ends_feed, is_error];

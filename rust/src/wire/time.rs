@@ -1,4 +1,9 @@
-//! Times on the wire.
+//! Times on the wire: text, and nanoseconds since the epoch.
+
+/// Nanoseconds of a second.
+pub(crate) const SECOND: i64 = 1_000_000_000;
+/// Nanoseconds of an hour.
+pub(crate) const HOUR: i64 = 3600 * SECOND;
 
 /// RFC 3339, UTC (`Z`), up to nine decimals of a second: nanoseconds since the epoch. `None` for anything else.
 #[must_use]
@@ -47,5 +52,5 @@ pub fn parse_time(text: &[u8]) -> Option<i64> {
     let year_of_era = from_march % 400;
     let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
     let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
-    Some(((days * 24 + hour) * 60 + minute) * 60_000_000_000 + second * 1_000_000_000 + nanoseconds)
+    Some(((days * 24 + hour) * 60 + minute) * 60 * SECOND + second * SECOND + nanoseconds)
 }
