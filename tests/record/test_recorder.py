@@ -607,10 +607,10 @@ def book_snapshots(client: Client, symbol: str) -> list[bytes]:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"symbols": ("XBT/USD",)}, r"--symbols: 'XBT/USD' matches none of the 3 pairs; did you mean BTC/USD\?"),
+        ({"symbols": ("XBT/USD",)}, r"symbols: 'XBT/USD' matches none of the 3 pairs; did you mean BTC/USD\?"),
         ({"symbols": ("BTC/*", "ETH/USDD")}, r"'ETH/USDD' matches none of the 3 pairs; did you mean ETH/USD"),
         ({"symbols": ("NOTHING*",)}, "'NOTHING[*]' matches none of the 3 pairs; `krakpot pairs` lists them all"),
-        ({"exclude": ("*",)}, "--exclude leaves none of the 3 pairs"),
+        ({"exclude": ("*",)}, "exclude leaves none of the 3 pairs"),
     ],
 )
 def test_symbols_that_match_nothing_are_an_error_and_nothing_is_written(
