@@ -898,7 +898,8 @@ fn what_was_deselected_and_is_selected_again_has_no_gap() {
     session.receive(trade("update", &[2]).as_bytes(), START);
     // One request is refused, the other one answered.
     session.receive(ack("unsubscribe", "book", "A/USD", 3).as_bytes(), START);
-    let refusal = r#"{"method":"unsubscribe","req_id":5,"success":false,"error":"Subscription Not Found","symbol":"A/USD"}"#;
+    let refusal =
+        r#"{"method":"unsubscribe","req_id":5,"success":false,"error":"Subscription Not Found","symbol":"A/USD"}"#;
     session.receive(refusal.as_bytes(), START);
     assert_eq!(session.subscriptions().count(), 0, "not subscribed again, whatever the answer");
     session.select(START, vec!["*".into()], vec![], HashMap::new());

@@ -361,6 +361,25 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "PATIENCE", 0.5)
 
 
+def test_a_recorder_runs_once(tmp_path: Path) -> None:
+    """While it runs, and afterwards: one sentence, and the recording that runs does not notice."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            recording = Recording(exchange.url, tmp_path)
+            await until(lambda: recording.live(3))
+            for _ in range(2):
+                with pytest.raises(
+                    FeedError, match="^a recorder runs once, and this one ran before; make another one$"
+                ):
+                    await recording.recorder.run()
+                if not recording.task.done():
+                    await recording.end()
+        assert proved(tmp_path).ok > 0
+
+    run(test)
+
+
 def test_no_instrument_snapshot_is_logged_and_is_no_success(tmp_path: Path, impatient: None) -> None:
     """A server that never sends it: said after the time-out, once a connection; the end is an error with the reason."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -27,14 +28,15 @@ START_MAX = 7_258_118_400 * 10**9
 """The year 2200, ns: times that follow still fit into 64 bits."""
 
 
-def _whole(value: Any, least: int, most: int) -> bool:  # noqa: ANN401  # whatever a caller gives
+def _whole(value: object, least: int, most: int) -> bool:
     """Whether it is a whole number in [least, most]."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and least <= value <= most
+    return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
 
 
-def _number(value: Any, most: float) -> bool:  # noqa: ANN401  # whatever a caller gives
+def _number(value: object, most: float) -> bool:
     """Whether it is a number above 0, up to ``most``; NaN is none."""
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value <= most
+    found: Any = value if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    return bool(0 < found <= most)
 
 
 def _require(right: bool, option: str, value: object, allowed: str) -> None:  # noqa: FBT001  # the condition

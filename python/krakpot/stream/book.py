@@ -13,11 +13,10 @@ from krakpot.stream.events import SubscriptionState
 HandleState = SubscriptionState | Literal["disconnected", "unknown"]
 MISMATCH = "checksum mismatch"
 """Reason of a resync, as the session words it."""
-LEVELS_MAX = 1_000_000
-"""Far more levels than a book has."""
 ALLOWED: dict[str, str | tuple[str, ...]] = {
     "side": ("bid", "ask"),
     "numbers": get_args(values.Numbers),
+    "levels": "a whole number from 0, or None for all",
     "price": "a decimal.Decimal or its text; with numbers='int' whole steps of the precision",
     "order_id": "the id of an order, as text",
 }
@@ -75,13 +74,6 @@ class LiveHandle:
             if (channel, symbol) == (self._channel, self.symbol):
                 return state, reason
         return "unknown", "the pair is not described yet, or not selected any more"
-
-    def _levels(self, levels: int | None) -> int | None:
-        """How many levels are asked for; ``ConfigError`` if that is not a number of levels."""
-        if levels is None:
-            return None
-        read = values.whole_number(0, LEVELS_MAX, ", or None for all")
-        return values.read(read, levels, f"{type(self).__name__}: levels")
 
     def _wrong(self, error: Exception, **given: object) -> ConfigError:
         """The sentence about what the extension refused with ``error``: the first argument that is not allowed."""
@@ -264,9 +256,9 @@ class LiveBook(LiveHandle):
 
     def _side(self, side: str, levels: int | None, numbers: str) -> list[Any]:
         try:
-            found = self._owner.session.levels(self.symbol, side, self._levels(levels), numbers)
+            found = self._owner.session.levels(self.symbol, side, levels, numbers)
         except REFUSED as error:
-            raise self._wrong(error, numbers=numbers) from None
+            raise self._wrong(error, numbers=numbers, levels=levels) from None
         if found is None:
             raise self._none()
         return found

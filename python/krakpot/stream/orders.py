@@ -126,9 +126,9 @@ class LiveOrders(LiveHandle):
 
         """
         try:
-            found = self._owner.session.order_levels(self.symbol, side, self._levels(levels), numbers)
+            found = self._owner.session.order_levels(self.symbol, side, levels, numbers)
         except REFUSED as error:
-            raise self._wrong(error, side=side, numbers=numbers) from None
+            raise self._wrong(error, side=side, numbers=numbers, levels=levels) from None
         if found is None:
             raise self._none()
         return found

@@ -363,7 +363,7 @@ impl Books {
                 }
                 if symbols.all[i].subscription(B::CHANNEL).leaving && symbols.all[i].in_sync(B::CHANNEL) {
                     // A snapshot that was on its way when the symbol was deselected.
-                    subscriptions.leave(symbols, out, i, B::CHANNEL);
+                    Subscriptions::leave(symbols, out, i, B::CHANNEL);
                 }
                 for effect in effects {
                     subscriptions.follow(options, symbols, out, (i, B::CHANNEL, effect));

@@ -122,8 +122,7 @@ impl Subscriptions {
             ready[channel as usize].remove(&i);
         }
         (subscription.state, subscription.reason) = (state, reason);
-        subscription.leaving &=
-            matches!(state, SubscriptionState::Resyncing(_) | SubscriptionState::Unsubscribing(_));
+        subscription.leaving &= matches!(state, SubscriptionState::Resyncing(_) | SubscriptionState::Unsubscribing(_));
         subscription.was_active |= state == SubscriptionState::Active;
         subscription.due = 0;
         if let Some(at) = subscription.due_time() {
@@ -619,13 +618,13 @@ impl Subscriptions {
                 | SubscriptionState::Idle
                 | SubscriptionState::Resyncing(_) => SubscriptionState::Resyncing(out.now),
             };
-            self.leave(symbols, out, i, channel);
+            Self::leave(symbols, out, i, channel);
             self.set(symbols, i, channel, next, NO_LONGER_SELECTED);
         }
     }
 
     /// A subscription that nobody selects any more: its data ends here, by choice, so it is no gap.
-    pub(super) fn leave(&mut self, symbols: &mut Symbols, out: &mut Output, i: usize, channel: Channel) {
+    pub(super) fn leave(symbols: &mut Symbols, out: &mut Output, i: usize, channel: Channel) {
         let known = symbols.all[i].in_sync(channel) || symbols.all[i].subscription(channel).state.delivers();
         symbols.end(i, channel, out.now, NO_LONGER_SELECTED);
         let subscription = symbols.all[i].subscription_mut(channel);
