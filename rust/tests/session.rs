@@ -905,6 +905,21 @@ fn what_was_deselected_and_is_selected_again_has_no_gap() {
     session.select(START, vec!["*".into()], vec![], HashMap::new());
     subscribe(&mut session, 9);
     assert_eq!((session.take_events(), session.counts().gaps), (vec![], 0));
+    // Nor where the connection is lost before the answer, and it is selected again on the next one.
+    session.select(START, vec![], vec![], HashMap::new());
+    session.requests(START);
+    session.receive(trade("update", &[10]).as_bytes(), START);
+    session.end(START, "cut");
+    let options = Options { channels: vec![Channel::Book, Channel::Trade], symbols: vec![], ..Options::default() };
+    let mut next = Session::after("next", options, &session);
+    next.want_events(EventSet::NONE.with(EventKind::Gap));
+    next.requests(START);
+    next.receive(instrument("snapshot", &[pair("A/USD", "online", 1)]).as_bytes(), START);
+    next.select(START, vec!["*".into()], vec![], HashMap::new());
+    subscribe(&mut next, 20);
+    assert_eq!(next.take_events(), []);
+    let missing = next.take_ledger().into_iter().filter(|row| row.kind == LedgerKind::TradeGap);
+    assert_eq!(missing.count(), 0);
 }
 
 #[test]
