@@ -314,7 +314,7 @@ impl Session {
         out.now = out.now.max(now);
         (options.symbols, options.exclude, options.channel_symbols) = (symbols, exclude, of_channels);
         if !options.passive {
-            pairs::select_anew(options, &mut self.symbols, subscriptions, now);
+            pairs::select_anew(options, &mut self.symbols, subscriptions, out);
         }
     }
 
@@ -399,7 +399,7 @@ impl Session {
         self.symbols.all.iter().flat_map(move |symbol| {
             Channel::ALL.into_iter().filter_map(move |channel| {
                 let subscription = symbol.subscription(channel);
-                let told = (channel, &*symbol.name, subscription.state.word(), subscription.reason);
+                let told = (channel, &*symbol.name, subscription.word(), subscription.reason);
                 (subscription.state != SubscriptionState::Off).then_some(told)
             })
         })
@@ -465,13 +465,19 @@ fn book_messages<B: BookChannel>(
         if let Some(i) = symbols.find(options, data.symbol, B::CHANNEL, out) {
             subscriptions.received(symbols, i, B::CHANNEL, out.now);
             let effects = books.message(options, symbols, out, i, &item);
-            // The snapshot came that its subscription waited for.
-            let state = symbols.all[i].subscription(B::CHANNEL).state;
-            if kind == Kind::Snapshot
-                && !matches!(effects[0], Effect::Refuse(_) | Effect::GiveUp(_))
-                && matches!(state, SubscriptionState::Requested(_) | SubscriptionState::Acked(_))
-            {
-                subscriptions.activate(symbols, i, B::CHANNEL, out.now);
+            if kind == Kind::Snapshot {
+                // The snapshot came that its subscription waited for.
+                let subscription = symbols.all[i].subscription(B::CHANNEL);
+                let (state, leaving) = (subscription.state, subscription.leaving);
+                if !matches!(effects[0], Effect::Refuse(_) | Effect::GiveUp(_))
+                    && matches!(state, SubscriptionState::Requested(_) | SubscriptionState::Acked(_))
+                {
+                    subscriptions.activate(symbols, i, B::CHANNEL, out.now);
+                }
+                if leaving && symbols.all[i].in_sync(B::CHANNEL) {
+                    // It was on its way when the symbol was deselected.
+                    Subscriptions::leave(symbols, out, i, B::CHANNEL);
+                }
             }
             for effect in effects.into_iter().filter(|effect| *effect != Effect::None) {
                 subscriptions.follow(options, symbols, out, (i, B::CHANNEL, effect));
