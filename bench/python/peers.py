@@ -47,21 +47,23 @@ class Peer:
     """Versions that it supports, the best first."""
     books: bool = True
     """Whether it keeps a book."""
+    checks: bool = True
+    """Whether it compares checksums."""
     counts: bool = True
     """Whether it says how many messages it took."""
 
 
 ALL = (
-    Peer("floor", "websockets and orjson: parsed, nothing kept", ("websockets>=16", "orjson"), books=False),
+    Peer("floor", "websockets and orjson: parsed, nothing kept", ("websockets>=16", "orjson"), books=False, checks=False),
     Peer(
         "order_book_msgspec",
         "websockets, msgspec, order_book: checked book",
         ("websockets>=16", "msgspec", "order_book"),
     ),
     Peer("cryptofeed_3", "cryptofeed 3: checked book", ("cryptofeed>=3,<4",), ("3.13",)),
-    Peer("ccxt_pro", "ccxt pro: book, no checksum", ("ccxt>=4.5",), counts=False),
+    Peer("ccxt_pro", "ccxt pro: book, no checksum", ("ccxt>=4.5",), checks=False, counts=False),
     Peer("kraken_sdk", "python-kraken-sdk: checked book", ("python-kraken-sdk>=3.5",)),
-    Peer("nautilus", "nautilus_trader: book, no checksum", ("nautilus_trader==1.231.0",), ("3.13", "3.12")),
+    Peer("nautilus", "nautilus_trader: book, no checksum", ("nautilus_trader==1.231.0",), ("3.13", "3.12"), checks=False),
 )
 
 
@@ -184,7 +186,7 @@ def compare(folder: Path, updates: int, rounds: int) -> dict[str, Any]:
             blaster.kill()
     us = {name: statistics.median(taken) / len(frames) * 1e6 for name, taken in seconds.items() if taken}
     rows = [
-        {"name": peer.name, "words": peer.words, "missing": missing.get(peer.name)}
+        {"name": peer.name, "words": peer.words, "checks": peer.checks, "missing": missing.get(peer.name)}
         | ({} if peer.name in missing else {"us": us[peer.name], "ratio": us[peer.name] / us["krakpot"]})
         | facts.get(peer.name, {})
         for peer in ALL
