@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 COMPARED = "krakpot.*|apply_and_checksum|simd_json_tape"
-"""Implementations that two checkouts are compared by. simd_json_tape has no code of the project: its ratio is the noise."""
+"""Implementations that are compared. ``simd_json_tape`` has no code of the project, so its ratio shows the noise."""
 SMALL = "frame/generated_d25"
 """The one case of a small comparison."""
 ROUNDS = 3
@@ -36,7 +36,7 @@ def command(root: Path, *arguments: str) -> list[str]:
 def estimates(results: Path) -> Times:
     """The medians in a folder of results."""
     found = {}
-    for path in results.glob("*/*/*/new/benchmark.json"):
+    for path in sorted(results.glob("*/*/*/new/benchmark.json")):
         what = json.loads(path.read_text())
         nanoseconds = json.loads(path.with_name("estimates.json").read_text())["median"]["point_estimate"]
         key = what["group_id"], what["function_id"], what["value_str"]
@@ -106,7 +106,7 @@ def table(rounds: list[tuple[Times, Times]]) -> list[str]:
         ratios = [new / old for old, new in zip(before, now, strict=True)]
         lines.append(
             f"| {name} | {statistics.median(before):,.0f} | {statistics.median(now):,.0f} "
-            f"| {statistics.median(ratios):.2f} | {min(ratios):.2f} – {max(ratios):.2f} |"
+            f"| {statistics.median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} |"
         )
     lines += [
         f"| {'/'.join(key)} | {statistics.median(times[key] for times, _ in rounds):,.0f} | not there | | |"

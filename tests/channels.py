@@ -23,22 +23,6 @@ SESSIONS = [lakes.session_name(frames.START + n * MS) for n in range(2)]
 """Of the book channel and of level3, in a recorded lake."""
 
 
-def unframe(block: bytes) -> list[bytes]:
-    """Texts of the WebSocket frames in a block of the exchange."""
-    texts = []
-    at = 0
-    while at < len(block):
-        assert block[at] == 0x81, "a whole text frame, from the server unmasked"
-        length, head = block[at + 1], 2
-        if length == 126:
-            length, head = int.from_bytes(block[at + 2 : at + 4], "big"), 4
-        elif length == 127:
-            length, head = int.from_bytes(block[at + 2 : at + 10], "big"), 10
-        texts.append(block[at + head : at + head + length])
-        at += head + length
-    return texts
-
-
 @dataclass
 class Message:
     """A message of book or level3."""
@@ -109,7 +93,7 @@ def run(
     found = Channels(symbols)
     log = list(csv.DictReader(io.StringIO(exchange.take_log().decode())))
     for channel, client in clients.items():
-        texts = unframe(b"".join(blocks[channel]))
+        texts = frames.unframe(b"".join(blocks[channel]))
         lines = [line for line in log if line["connection"] == str(client)]
         assert len(texts) == len(lines), "the log has a line for every frame"
         sent = [int(line["sent_ns"]) for line in lines]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,19 +21,6 @@ from krakpot.record.client import RecordingClient
 from krakpot.record.progress import Progress, RecordingSummary
 from krakpot.record.recorder import Recorder
 from scripted import Exchange
-
-LIMIT = 200.0
-"""Seconds after which a test is given up."""
-
-
-def run(test: Callable[[], Awaitable[None]], limit: float = LIMIT) -> None:
-    """Run a test on a loop of its own."""
-
-    async def limited() -> None:
-        async with asyncio.timeout(limit):
-            await test()
-
-    asyncio.run(limited())
 
 
 class Recording:

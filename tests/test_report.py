@@ -100,7 +100,7 @@ def row_of(page: str, words: str) -> list[str]:
 
 
 def test_every_budget_has_its_verdict(report: ModuleType) -> None:
-    """Where everything was measured: the figure beside the budget, kept or missed, and where to read why it is missed."""
+    """If everything was measured: the figure beside the budget, kept or missed, and where to read why it is missed."""
     others = peers(plain=9.9, sdk=50.0)
     page = report.page(rust(), "simdjson 3", [], measured(ONCE, SIXTEEN, LOST, row_bytes=12.8), others)
     why = "**missed**, [why](decisions/hot-path.md)"
@@ -144,7 +144,7 @@ def test_what_is_kept_is_told_as_kept(report: ModuleType) -> None:
 
 
 def test_what_was_not_measured_is_named(report: ModuleType) -> None:
-    """No simdjson, a peer that is missing, one whose answers are wrong, a recorder that fell, no benchmark: each is said."""
+    """No simdjson, a missing peer, one with wrong answers, a recorder that fell, a budget without a benchmark."""
     left_out = ["generated_d25: kraken-book finds 1 of 2 checksums right: it is left out"]
     said = "simdjson is not installed: the C++ peer is left out"
     page = report.page(rust(simdjson=False), said, left_out, measured(FELL), peers(plain=12.0, sdk=None))
@@ -155,7 +155,15 @@ def test_what_was_not_measured_is_named(report: ModuleType) -> None:
     assert row_of(page, "socket → checked book")[1:] == ["1/12.0 (checked book); not measured: sdk", "kept"]
     assert row_of(page, "the recorder's memory")[1:] == ["the recorder fell", "**missed**"]
     assert row_of(page, "highest rate without loss")[1:] == ["0", "**missed**"]
-    for what in ("--read-every", "every 0.5 ms", "replay", "strategy in Rust", "strategy in Python", "native", "gzipped"):
+    for what in (
+        "--read-every",
+        "every 0.5 ms",
+        "replay",
+        "strategy in Rust",
+        "strategy in Python",
+        "native",
+        "gzipped",
+    ):
         (line,) = [line for line in page.splitlines() if what in line and line.startswith("| ")]
         assert line.endswith("| not measured |  |")
     none = report.page(rust(), "simdjson 3", [], measured(ONCE), peers(plain=None, sdk=None))
@@ -167,7 +175,7 @@ def test_two_checkouts_are_compared_case_by_case() -> None:
     case, old, new = ("frame", "d25", "krakpot"), ("verify", "d25", "krakpot"), ("level3", "d10", "krakpot")
     rounds = [({case: 200.0, old: 5.0}, {case: 100.0 * n, new: 7.0}) for n in (1, 2, 4)]
     assert criterion.table(rounds)[2:] == [
-        "| frame/d25/krakpot | 200 | 200 | 1.00 | 0.50 – 2.00 |",
+        "| frame/d25/krakpot | 200 | 200 | 1.00 | 0.50 to 2.00 |",
         "| level3/d10/krakpot | not there | 7 | | |",
         "| verify/d25/krakpot | 5 | not there | | |",
     ]
@@ -189,7 +197,7 @@ def test_two_checkouts_run_each_case_in_turn(monkeypatch: pytest.MonkeyPatch, tm
     lines = criterion.compare(tmp_path)
     here = criterion.ROOT
     assert ran == [(tmp_path, "frame/a"), (here, "frame/a"), (here, "book/b")] * criterion.ROUNDS
-    assert lines[2:] == ["| frame/a/krakpot | 10 | 5 | 0.50 | 0.50 – 0.50 |", "| book/b/krakpot | not there | 5 | | |"]
+    assert lines[2:] == ["| frame/a/krakpot | 10 | 5 | 0.50 | 0.50 to 0.50 |", "| book/b/krakpot | not there | 5 | | |"]
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:

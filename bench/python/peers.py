@@ -54,7 +54,9 @@ class Peer:
 
 
 ALL = (
-    Peer("floor", "websockets and orjson: parsed, nothing kept", ("websockets>=16", "orjson"), books=False, checks=False),
+    Peer(
+        "floor", "websockets and orjson: parsed, nothing kept", ("websockets>=16", "orjson"), books=False, checks=False
+    ),
     Peer(
         "order_book_msgspec",
         "websockets, msgspec, order_book: checked book",
@@ -63,7 +65,9 @@ ALL = (
     Peer("cryptofeed_3", "cryptofeed 3: checked book", ("cryptofeed>=3,<4",), ("3.13",)),
     Peer("ccxt_pro", "ccxt pro: book, no checksum", ("ccxt>=4.5",), checks=False, counts=False),
     Peer("kraken_sdk", "python-kraken-sdk: checked book", ("python-kraken-sdk>=3.5",)),
-    Peer("nautilus", "nautilus_trader: book, no checksum", ("nautilus_trader==1.231.0",), ("3.13", "3.12"), checks=False),
+    Peer(
+        "nautilus", "nautilus_trader: book, no checksum", ("nautilus_trader==1.231.0",), ("3.13", "3.12"), checks=False
+    ),
 )
 
 
