@@ -27,7 +27,7 @@ class Recording:
     """A recorder that runs as a task; ``logged`` are its log lines, ``statuses`` what ``on_status`` was called with."""
 
     def __init__(self, url: str, lake: Path, **options: Any) -> None:
-        """Start it. Its back-off takes hundredths of a second."""
+        """Start it. Its back-off waits only hundredths of a second."""
         self.logged: list[str] = []
         self.statuses: list[Progress] = []
         self.backoff = Backoff(longest=0.02, fast=100)
@@ -46,7 +46,7 @@ class Recording:
         return {} if public is None else public.session.counts()
 
     def live(self, number: int) -> bool:
-        """Whether it still runs, with this number of books in sync."""
+        """Whether this number of books is in sync; fails if the recorder has ended."""
         assert not self.task.done(), f"the recorder ended: {self.task}"
         return bool(self.counts.get("in_sync") == number)
 

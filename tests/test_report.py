@@ -1,4 +1,4 @@
-"""The page of the benchmarks, from figures made up here: what is missing shows at once, not after minutes."""
+"""The page of the benchmarks, from made-up figures: a mistake shows at once, not after half an hour."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_every_budget_has_its_verdict(report: ModuleType) -> None:
 
 
 def test_what_is_kept_is_told_as_kept(report: ModuleType) -> None:
-    """Better figures turn the verdicts; that more of the feed was not tried is said."""
+    """Better figures change the verdicts; the page says if a higher rate was not tried."""
     page = report.page(rust(ratio=1.2), "simdjson 3", [], measured(ONCE, SIXTEEN), peers(plain=10.0, sdk=50.0))
     assert row_of(page, "frame → checked book with rows")[1:] == ["1.20 ×", "kept"]
     assert row_of(page, "socket → checked book")[2] == "kept"
