@@ -1,4 +1,4 @@
-//! Compiles the C++ peer if simdjson is installed (Debian: libsimdjson-dev); otherwise it is left out, and the output says so.
+//! Compiles the C++ peer if simdjson is installed (Debian: libsimdjson-dev); otherwise the output says that it is missing.
 
 use std::path::Path;
 

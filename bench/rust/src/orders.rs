@@ -1,8 +1,9 @@
 //! Level 3: seeded messages as Kraken sends them, the core, and a simple implementation to compare it with.
 //!
-//! Modelled on reports about BTC/USD: four in a hundred events modify, adds and deletes share the rest, and a message has
-//! one event and the levels that enter the window after it. Four in five events fall on the best ten levels at every
-//! depth, so that the depths differ only in the levels below. The market is a `BTreeMap`, its checksum goes bit by bit.
+//! Modelled on reports about BTC/USD: four in a hundred events modify, adds and deletes share the rest, and a message
+//! has one event and the levels that enter the window after it. Four in five events fall on the best ten levels at
+//! every depth, so that the depths differ only in the levels below. The market is a `BTreeMap`, its checksum is
+//! computed bit by bit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;

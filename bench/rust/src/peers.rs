@@ -129,8 +129,8 @@ pub fn nodes(frames: &[Vec<u8>]) -> u64 {
     frames.iter().map(|frame| of(&serde_json::from_slice(frame).expect("JSON"))).sum()
 }
 
-/// The crate `kraken-book` with `kraken-types` for the messages: a checked book, no rows. Returns the messages whose checksum
-/// it found right.
+/// The crate `kraken-book` with `kraken-types` for the messages: a checked book, no rows. Returns the messages whose
+/// checksum it found right.
 #[must_use]
 pub fn kraken_book(case: &Case) -> u64 {
     let mut book = Orderbook::with_depth(case.symbol, case.depth.into());

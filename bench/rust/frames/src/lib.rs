@@ -9,9 +9,9 @@
 //! ```
 //!
 //! The book is a plain `BTreeMap`, the checksum is computed bit by bit, the digits come from the standard library:
-//! nothing is shared with the core, so the two are independent. Modelled on recorded BTC/USD and XRP/USD streams: one to
-//! three entries per update, a quarter of them removals, each removal inside the window followed by the level that moves
-//! up into it. It is not a market: prices do not trend and nobody trades.
+//! nothing is shared with the core, so the two are independent. Modelled on recorded BTC/USD and XRP/USD streams: one
+//! to three entries per update, a quarter of them removals, each removal inside the window followed by the level that
+//! moves up into it. It is not a market: prices do not trend and nobody trades.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
