@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from decimal import Decimal
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, cast, overload
+from typing import Any, ClassVar, Literal, Protocol, cast, overload
 
 from krakpot._core import Book, Frame, Session
 from krakpot.errors import ChecksumMismatch, NoBook
@@ -14,7 +13,6 @@ HandleState = SubscriptionState | Literal["disconnected", "unknown"]
 MISMATCH = "checksum mismatch"
 """Reason of a resync, as the session words it."""
 
-T = TypeVar("T")
 Number = Decimal | None
 """A price or quantity; None where that side of the book is empty."""
 
@@ -31,8 +29,8 @@ class BookOwner(Protocol):
         """Why there is no connection now; empty while there is one."""
 
 
-class LiveHandle(ABC):
-    """The common part of the handles to books of level 2 and level 3."""
+class LiveHandle:
+    """What the handles to books of level 2 and level 3 have in common."""
 
     __slots__ = ("_owner", "symbol")
     _channel: ClassVar[str]
@@ -66,58 +64,9 @@ class LiveHandle(ABC):
                 return cast("SubscriptionState", state), reason
         return "unknown", "the pair is not described yet, or not selected any more"
 
-    @overload
-    def best(self, numbers: Literal["decimal"] = "decimal") -> tuple[Number, Number, Number, Number]: ...
-    @overload
-    def best(self, numbers: Literal["float"]) -> tuple[float | None, float | None, float | None, float | None]: ...
-    @overload
-    def best(self, numbers: Literal["int"]) -> tuple[int | None, int | None, int | None, int | None]: ...
-    def best(self, numbers: str = "decimal") -> tuple[Any, Any, Any, Any]:
-        """Best bid and ask, all of the same moment.
-
-        Parameters
-        ----------
-        numbers
-            ``decimal`` (exact), ``float`` (nearest) or ``int`` (steps of the pair's precision).
-
-        Returns
-        -------
-        tuple[Any, Any, Any, Any]
-            (bid price, bid quantity, ask price, ask quantity): prices in the quote currency, quantities in the base
-            currency; of level 3 the sum of the orders at that price. None for both numbers of an empty side.
-
-        Raises
-        ------
-        NoBook
-            The book is out of sync.
-
-        Examples
-        --------
-        >>> bid, bid_qty, ask, ask_qty = feed.book("BTC/USD").best("float")  # doctest: +SKIP
-
-        """
-        return self._known(self._best(numbers))
-
-    @abstractmethod
-    def _best(self, numbers: str) -> tuple[Any, Any, Any, Any] | None:
-        """Best bid and ask from the session; None if the book is out of sync."""
-
-    def _known(self, found: T | None) -> T:
-        """What the session found; raises ``NoBook`` if it has no book in sync."""
-        if found is None:
-            raise self._no_book()
-        return found
-
-    def _no_book(self) -> NoBook:
+    def _none(self) -> NoBook:
         state, reason = self._subscription()
         return (ChecksumMismatch if reason == MISMATCH else NoBook)(self.symbol, state, reason)
-
-    def __repr__(self) -> str:
-        """Symbol and best prices, or the state."""
-        if not self.in_sync:
-            return f"{type(self).__name__}({self.symbol}, {self.state})"
-        bid, _, ask, _ = self.best()
-        return f"{type(self).__name__}({self.symbol}, {bid} / {ask})"
 
 
 class LiveBook(LiveHandle):
@@ -137,8 +86,40 @@ class LiveBook(LiveHandle):
     __slots__ = ()
     _channel = "book"
 
-    def _best(self, numbers: str) -> tuple[Any, Any, Any, Any] | None:
-        return self._owner.session.best(self.symbol, numbers)
+    @overload
+    def best(self, numbers: Literal["decimal"] = "decimal") -> tuple[Number, Number, Number, Number]: ...
+    @overload
+    def best(self, numbers: Literal["float"]) -> tuple[float | None, float | None, float | None, float | None]: ...
+    @overload
+    def best(self, numbers: Literal["int"]) -> tuple[int | None, int | None, int | None, int | None]: ...
+    def best(self, numbers: str = "decimal") -> tuple[Any, Any, Any, Any]:
+        """Best bid and ask, all of the same moment.
+
+        Parameters
+        ----------
+        numbers
+            ``decimal`` (exact), ``float`` (nearest) or ``int`` (steps of the pair's precision).
+
+        Returns
+        -------
+        tuple[Any, Any, Any, Any]
+            (bid price, bid quantity, ask price, ask quantity): prices in the quote currency, quantities in the base
+            currency. None for both numbers of an empty side.
+
+        Raises
+        ------
+        NoBook
+            The book is out of sync.
+
+        Examples
+        --------
+        >>> bid, bid_qty, ask, ask_qty = feed.book("BTC/USD").best("float")  # doctest: +SKIP
+
+        """
+        found = self._owner.session.best(self.symbol, numbers)
+        if found is None:
+            raise self._none()
+        return found
 
     @property
     def best_bid(self) -> Number:
@@ -189,7 +170,10 @@ class LiveBook(LiveHandle):
         >>> mid, spread = feed.book("BTC/USD").mid_and_spread("float")  # doctest: +SKIP
 
         """
-        spread, mid = self._known(self._owner.session.mid_and_spread(self.symbol, numbers))
+        found = self._owner.session.mid_and_spread(self.symbol, numbers)
+        if found is None:
+            raise self._none()
+        spread, mid = found
         return mid, spread
 
     @overload
@@ -241,11 +225,17 @@ class LiveBook(LiveHandle):
         return self._side("ask", levels, numbers)
 
     def _side(self, side: str, levels: int | None, numbers: str) -> list[Any]:
-        return self._known(self._owner.session.levels(self.symbol, side, levels, numbers))
+        found = self._owner.session.levels(self.symbol, side, levels, numbers)
+        if found is None:
+            raise self._none()
+        return found
 
     def copy(self) -> Book:
         """Copy the book; the copy no longer changes. ``NoBook`` if out of sync."""
-        return self._known(self._owner.session.book(self.symbol))
+        found = self._owner.session.book(self.symbol)
+        if found is None:
+            raise self._none()
+        return found
 
     @property
     def checksum(self) -> int:
@@ -268,3 +258,9 @@ class LiveBook(LiveHandle):
 
         """
         return self.copy().to_arrow()
+
+    def __repr__(self) -> str:
+        """Symbol and best prices, or the state."""
+        if not self.in_sync:
+            return f"LiveBook({self.symbol}, {self.state})"
+        return f"LiveBook({self.symbol}, {self.best_bid} / {self.best_ask})"

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from krakpot._core import Orders
-from krakpot.stream.book import LiveHandle
+from krakpot.stream.book import LiveHandle, Number
 
 Side = Literal["bid", "ask"]
 N = TypeVar("N", Decimal, float, int)
@@ -45,8 +45,40 @@ class LiveOrders(LiveHandle):
     __slots__ = ()
     _channel = "level3"
 
-    def _best(self, numbers: str) -> tuple[Any, Any, Any, Any] | None:
-        return self._owner.session.order_best(self.symbol, numbers)
+    @overload
+    def best(self, numbers: Literal["decimal"] = "decimal") -> tuple[Number, Number, Number, Number]: ...
+    @overload
+    def best(self, numbers: Literal["float"]) -> tuple[float | None, float | None, float | None, float | None]: ...
+    @overload
+    def best(self, numbers: Literal["int"]) -> tuple[int | None, int | None, int | None, int | None]: ...
+    def best(self, numbers: str = "decimal") -> tuple[Any, Any, Any, Any]:
+        """Best bid and ask, all of the same moment.
+
+        Parameters
+        ----------
+        numbers
+            ``decimal`` (exact), ``float`` (nearest) or ``int`` (steps of the pair's precision).
+
+        Returns
+        -------
+        tuple
+            (bid price, bid quantity, ask price, ask quantity); the quantity is the sum of the level's orders. None for
+            both numbers of an empty side.
+
+        Raises
+        ------
+        NoBook
+            The book is out of sync.
+
+        Examples
+        --------
+        >>> bid, bid_qty, ask, ask_qty = feed.orders("BTC/USD").best("float")  # doctest: +SKIP
+
+        """
+        found = self._owner.session.order_best(self.symbol, numbers)
+        if found is None:
+            raise self._none()
+        return found
 
     @overload
     def levels(
@@ -90,7 +122,10 @@ class LiveOrders(LiveHandle):
         [(97500.1, 0.5, 3), (97499.8, 1.25, 1)]
 
         """
-        return self._known(self._owner.session.order_levels(self.symbol, side, levels, numbers))
+        found = self._owner.session.order_levels(self.symbol, side, levels, numbers)
+        if found is None:
+            raise self._none()
+        return found
 
     @overload
     def queue(
@@ -134,7 +169,10 @@ class LiveOrders(LiveHandle):
         [('OQCLML-BW3P3-BUCMWZ', Decimal('0.50000000'), 1785641750000000000)]
 
         """
-        return self._known(self._owner.session.order_queue(self.symbol, side, price, numbers))
+        found = self._owner.session.order_queue(self.symbol, side, price, numbers)
+        if found is None:
+            raise self._none()
+        return found
 
     @overload
     def order(self, order_id: str, numbers: Literal["decimal"] = "decimal") -> QueuedOrder[Decimal] | None: ...
@@ -173,10 +211,20 @@ class LiveOrders(LiveHandle):
         found = self._owner.session.order(self.symbol, order_id, numbers)
         if found is None:
             if not self.in_sync:
-                raise self._no_book()
+                raise self._none()
             return None
         return QueuedOrder(**found)
 
     def copy(self) -> Orders:
         """Copy the book; the copy no longer changes. ``NoBook`` if out of sync."""
-        return self._known(self._owner.session.orders(self.symbol))
+        found = self._owner.session.orders(self.symbol)
+        if found is None:
+            raise self._none()
+        return found
+
+    def __repr__(self) -> str:
+        """Symbol and best prices, or the state."""
+        if not self.in_sync:
+            return f"LiveOrders({self.symbol}, {self.state})"
+        bid, _, ask, _ = self.best()
+        return f"LiveOrders({self.symbol}, {bid} / {ask})"

@@ -27,7 +27,7 @@ SlowReaderPolicy = Literal["wait", "newest", "fail"]
 SLOW_READER: tuple[SlowReaderPolicy, ...] = ("wait", "newest", "fail")
 Reading = Literal["", "events", "batches"]
 NOT_STARTED = "this feed is not connected yet: use it within `async with feed:`, or after `await feed.start()`"
-"""Message of the error if a feed is used before it was started."""
+"""What a feed answers that is used too early."""
 
 
 class Source(Protocol):
@@ -158,7 +158,7 @@ class EventStream:
         self.stop()
 
     async def run(self) -> None:
-        """Let callbacks be called until ``stop``; raises the error that ended the stream."""
+        """Let callbacks be called until ``stop``; raises what the stream failed of."""
         self._check_started()
         await self.stopped.wait()
         if self.error is not None:
