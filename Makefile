@@ -81,8 +81,8 @@ check-wheel: wheel ## check the wheel: tags, symbols, metadata, size; install an
 	$(BIN)/python .ci/check_wheel.py dist
 
 .PHONY: bench
-bench: $(RELEASE) ## every benchmark, about twenty minutes; writes docs/benchmarks.md
-	$(BIN)/python bench/report.py
+bench: $(RELEASE) ## every benchmark, some thirty minutes; writes docs/benchmarks.md (BEFORE=DIR: the core against an earlier checkout)
+	$(BIN)/python bench/report.py $(if $(BEFORE),--before '$(abspath $(BEFORE))')
 
 .PHONY: bench-peers
 bench-peers: $(RELEASE) ## other clients on the same frames, each in its environment (PyPI; Python 3.13)
@@ -99,6 +99,7 @@ bench-smoke: $(DEVELOP)
 	$(BIN)/python bench/python/live.py --small
 	$(BIN)/python bench/python/burst.py --small
 	$(BIN)/python bench/python/storage.py --small >/dev/null
+	$(BIN)/python bench/report.py --before . --small
 
 .PHONY: fuzz
 fuzz: $(DEVELOP) ## fuzz core, built-in exchange and recovery, a minute each (FUZZ_SECONDS=60)

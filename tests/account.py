@@ -2,9 +2,9 @@
 
 ``python tests/account.py --seconds 3600 --rate 10000 --out DIR`` runs it at any size; the tests run it small.
 
-With ``--faults SEED`` something goes wrong every few seconds, in real time. Then the account is kept message by message
-(``losses``): what was sent is in the lake, or named by the ledger; the live books at the end are the exchange's, or say
-why they are not live; memory does not grow; requests and attempts to connect stay within limits.
+With ``--faults SEED`` a fault happens every few seconds, in real time. Then every message is compared (``losses``): it
+is in the lake, or the ledger names it. At the end the live books equal those of the exchange, or say why they are out
+of sync; memory has not grown; requests and connection attempts stayed within limits.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from standings import wrong
 SAMPLE = 5.0
 """Seconds between two looks at the recorder's memory."""
 SAMPLES_MIN = 12
-"""Of fewer nothing is said: a minute after the begin memory still fills."""
+"""With fewer samples nothing is checked: in the first minute memory still grows."""
 GROWTH_MAX = 1.15, 20.0
-"""Factor and MB by which memory may have grown, from the second quarter of a run to its last."""
+"""Factor and MB by which memory may grow from the second quarter of a run to the last."""
 CALM = 60.0
-"""Seconds at the end of a run with faults in which nothing goes wrong any more; of a short one its last third."""
+"""Seconds without faults at the end of a run; in a short run its last third."""
 REQUESTS_MAX = 600 + 10
-"""Requests a minute of one connection: ten a second after a first ten."""
+"""Requests per minute of one connection: ten per second after a burst of ten."""
 ATTEMPTS_MAX = 120
-"""Attempts to connect within ten minutes: krakpot's own budget, below the 150 at which Kraken bans an address."""
+"""Connection attempts in ten minutes: krakpot's limit, below the 150 at which Kraken bans an address."""
 MINUTE = 60 * 10**9
 TOLD = 20
-"""Sentences of a kind that are printed."""
+"""Sentences of each kind that are printed, at most."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Faults:
 
 
 class Server(ExchangeServer):
-    """The exchange, which remembers when it was asked."""
+    """The exchange, which remembers when it received requests."""
 
     asks: deque[int]
     """Times of requests, ns; no pings."""
@@ -70,7 +70,7 @@ class Server(ExchangeServer):
         super().__init__(options)
 
     def settle(self) -> None:
-        """Remember it."""
+        """Remember the time of a request."""
         self.asks.append(self.exchange.now)
         super().settle()
 
@@ -81,7 +81,7 @@ class _Number:
 
 
 class _Stage:
-    """What ``Trouble`` wants to know of the world."""
+    """The part of the simulated world that ``Trouble`` needs."""
 
     def __init__(self, server: Server, seed: int) -> None:
         self.server = server
@@ -107,7 +107,7 @@ class _Stage:
 
 
 async def _trouble(server: Server, faults: Faults, seconds: float) -> None:
-    """Let something go wrong every few seconds, and heal it all before the end."""
+    """Inject a fault every few seconds, and end all faults before the end of the run."""
     trouble = Trouble(_Stage(server, faults.seed))  # type: ignore[arg-type]  # as much of a world as it needs
     random = Random(faults.seed)
     until = server.begin + round((seconds - min(CALM, seconds / 3)) * 1e9)
@@ -120,7 +120,7 @@ async def _trouble(server: Server, faults: Faults, seconds: float) -> None:
 
 
 async def _watch(pid: int, memory: list[tuple[float, float]]) -> None:
-    """Look at the recorder's memory now and then: seconds, MB."""
+    """Sample the memory of the recorder: seconds, MB."""
     while True:
         status = Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2]
         if status:
@@ -129,7 +129,7 @@ async def _watch(pid: int, memory: list[tuple[float, float]]) -> None:
 
 
 def _memory(samples: list[tuple[float, float]]) -> dict[str, Any]:
-    """How memory went after the first quarter of a run, in which everything is subscribed."""
+    """Memory after the first quarter of a run, which is the time of subscribing."""
     later = samples[len(samples) // 4 :]
     if len(later) < SAMPLES_MIN:
         return {"grown": False}
@@ -146,7 +146,7 @@ def _memory(samples: list[tuple[float, float]]) -> dict[str, Any]:
 
 
 def _most(times: list[int], span: int) -> int:
-    """How many of these times fall within one span, at most."""
+    """The largest number of these times within one span."""
     times = sorted(times)
     end = most = 0
     for begin, at in enumerate(times):
@@ -157,7 +157,7 @@ def _most(times: list[int], span: int) -> int:
 
 
 async def _standings(recorder: asyncio.subprocess.Process, file: Path) -> list[Any]:
-    """How the recorder's live books stand."""
+    """The state of the recorder's live books."""
     recorder.send_signal(signal.SIGUSR1)
     async with asyncio.timeout(300):
         while not file.exists():
@@ -168,7 +168,7 @@ async def _standings(recorder: asyncio.subprocess.Process, file: Path) -> list[A
 def _judge(
     lake: Lake, log: Path, server: Server, account: dict[str, Any], books: list[Any], connections: int
 ) -> dict[str, Any]:
-    """Facts of a run with faults; under ``wrong`` what must not be."""
+    """Facts of a run with faults; ``wrong`` has what must not happen."""
     lost = losses(lake, log, account)
     harmed = {
         (channel, symbol)
@@ -266,7 +266,7 @@ async def _run(
         assert recorder.returncode is None, f"the recorder ended with {recorder.returncode} before the exchange did"
         while any(client.transport.get_write_buffer_size() + client.pipe.size for client in server.clients):
             await asyncio.sleep(0.1)
-        # What is in the kernel's buffers is read in a moment.
+        # Data in the kernel's buffers is read soon.
         await asyncio.sleep(2)
         took = time.monotonic() - begin
         for task in beside:
@@ -315,8 +315,8 @@ def run(
 ) -> dict[str, Any]:
     """Record ``seconds`` of exchange time into ``out``; the facts of recorder, verification and comparison.
 
-    ``level3``: its depth, where it is to be recorded too. ``share``: symbols of a connection; None: all on one.
-    ``redundant``: patterns of symbols that have a second source. ``faults``: what goes wrong, in real time.
+    ``level3``: its depth, if it is recorded too. ``share``: symbols per connection; None: all on one. ``redundant``:
+    patterns of symbols that have a second source. ``faults``: seed of the faults, which happen in real time.
     """
     work = _run(
         out, seconds=seconds, rate=rate, pairs=pairs, depth=depth, level3=level3, speed=speed, share=share,

@@ -1,4 +1,4 @@
-"""The built-in exchange as two sockets see it, book and level3, with the truth of a comparison from its own log."""
+"""The built-in exchange as seen by two sockets, book and level3; its log gives the true answers of a comparison."""
 
 from __future__ import annotations
 
@@ -20,23 +20,7 @@ Pace = tuple[int, int, int]
 """Delay, jitter, conflation, ns."""
 MS = 1_000_000
 SESSIONS = [lakes.session_name(frames.START + n * MS) for n in range(2)]
-"""Of the book channel and of level3, in a recorded lake."""
-
-
-def unframe(block: bytes) -> list[bytes]:
-    """Texts of the WebSocket frames in a block of the exchange."""
-    texts = []
-    at = 0
-    while at < len(block):
-        assert block[at] == 0x81, "a whole text frame, from the server unmasked"
-        length, head = block[at + 1], 2
-        if length == 126:
-            length, head = int.from_bytes(block[at + 2 : at + 4], "big"), 4
-        elif length == 127:
-            length, head = int.from_bytes(block[at + 2 : at + 10], "big"), 10
-        texts.append(block[at + head : at + head + length])
-        at += head + length
-    return texts
+"""The sessions of the book channel and of level3 in a recorded lake."""
 
 
 @dataclass
@@ -48,14 +32,14 @@ class Message:
     sent: int
     """When it left, by the exchange's log, ns."""
     timestamp: str
-    """Its own time, microseconds: equal times name equal books."""
+    """Time of the message, microseconds: equal times mean equal books."""
     checksum: int
     data: dict[str, Any]
 
 
 @dataclass
 class Channels:
-    """What two clients of one exchange got, each frame at the time at which it left."""
+    """What two clients of one exchange received, each frame with the time at which it was sent."""
 
     symbols: list[str]
     book: list[tuple[int, bytes]] = field(default_factory=list)
@@ -85,7 +69,7 @@ def run(
     later: int = 0,
     later3: int = 0,
 ) -> Channels:
-    """Let the exchange run; all is subscribed at its beginning, or ``later``, ns (whole 100 ms)."""
+    """Run the exchange; everything is subscribed at the beginning, or ``later`` ns after it (whole 100 ms)."""
     exchange = _core.Exchange(pairs=pairs, rate=rate, seed=seed, start=frames.START, log=True, book=book, level3=level3)
     exchange.allow("a token", frames.START + round(seconds * frames.SECOND))
     clients = {"book": exchange.connect(), "level3": exchange.connect("level3")}
@@ -97,7 +81,7 @@ def run(
         params["depth"] = depth if channel == "book" else depth3
         exchange.receive(clients[channel], json.dumps({"method": "subscribe", "params": params}).encode())
 
-    # In small steps: what a client has not taken must not grow beyond what the exchange keeps for it.
+    # In small steps, because the exchange keeps only a limited amount for a client.
     blocks: dict[str, list[bytes]] = {channel: [] for channel in clients}
     for step in range(1, int(seconds * 10) + 1):
         for channel, when in (("book", later), ("level3", later3)):
@@ -109,7 +93,7 @@ def run(
     found = Channels(symbols)
     log = list(csv.DictReader(io.StringIO(exchange.take_log().decode())))
     for channel, client in clients.items():
-        texts = unframe(b"".join(blocks[channel]))
+        texts = frames.unframe(b"".join(blocks[channel]))
         lines = [line for line in log if line["connection"] == str(client)]
         assert len(texts) == len(lines), "the log has a line for every frame"
         sent = [int(line["sent_ns"]) for line in lines]
@@ -131,7 +115,7 @@ def _messages(channel: str, sent: list[int], texts: list[bytes]) -> Iterable[Mes
 
 
 def record(lake: Path, run: Channels, *, drop: Iterable[int] = ()) -> dict[str, dict[str, Any]]:
-    """A lake of both channels, a session each; ``drop``: level-3 frames that never came. The sessions' counts."""
+    """Write a lake of both channels, one session each, without the level-3 frames in ``drop``; returns the counts."""
     counts = {}
     gone = set(drop)
     for number, (channel, timed) in enumerate((("book", run.book), ("level3", run.level3))):

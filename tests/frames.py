@@ -1,4 +1,4 @@
-"""Frames as Kraken sends them, and a second opinion on books: dicts, ``Decimal`` and zlib, none of it krakpot's.
+"""Frames as Kraken sends them, and an independent model of books: dicts, ``Decimal`` and zlib, nothing of krakpot.
 
 >>> book = Book("BTC/USD", depth=10, price_precision=1, qty_precision=8)
 >>> frame = book.snapshot(bids=[("45283.5", "0.1")], asks=[("45285.2", "0.001")])
@@ -56,6 +56,23 @@ def frame(value: object) -> bytes:
     return dumps(value).encode()
 
 
+def unframe(block: bytes) -> list[bytes]:
+    """Texts of the WebSocket frames in a block of the built-in exchange."""
+    texts = []
+    at = 0
+    while at < len(block):
+        assert block[at] == 0x81, "a whole text frame, from the server unmasked"
+        length, head = block[at + 1], 2
+        if length == 126:
+            length, head = int.from_bytes(block[at + 2 : at + 4], "big"), 4
+        elif length == 127:
+            length, head = int.from_bytes(block[at + 2 : at + 10], "big"), 10
+        texts.append(block[at + head : at + head + length])
+        assert len(texts[-1]) == length, "a block holds whole frames"
+        at += head + length
+    return texts
+
+
 def rfc3339(ts: int) -> str:
     """Time of the exchange: microseconds and Z."""
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=ts // 1000)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -75,7 +92,7 @@ def checksum(bids: Iterable[tuple[str, str]], asks: Iterable[tuple[str, str]]) -
 
 
 class Book:
-    """A level-2 book as two dicts: the plainest thing that could be right."""
+    """A level-2 book as two dicts: the simplest model."""
 
     def __init__(self, symbol: str, *, depth: int = 10, price_precision: int = 1, qty_precision: int = 8) -> None:
         """An empty book."""
@@ -86,7 +103,7 @@ class Book:
         self.sides: dict[str, dict[Decimal, Decimal]] = {"bid": {}, "ask": {}}
 
     def apply(self, entries: Iterable[Entry]) -> None:
-        """Entry after entry: zero removes, anything else sets; then the worst level beyond the depth goes."""
+        """Apply each entry: zero removes, anything else sets; then remove the worst level beyond the depth."""
         for side, price, qty in entries:
             levels = self.sides[side]
             if Decimal(qty) == 0:
@@ -119,7 +136,7 @@ class Book:
         *,
         ts: int = START,
     ) -> bytes:
-        """A snapshot: of the levels given, else of the book as it stands."""
+        """A snapshot of the given levels, else of the current book."""
         given = {
             "bid": self.levels("bid") if bids is None else bids,
             "ask": self.levels("ask") if asks is None else asks,
@@ -130,7 +147,7 @@ class Book:
         return book("snapshot", self.symbol, entries, self.checksum, ts=ts)
 
     def update(self, entries: Sequence[Entry], *, ts: int = START, crc: int | None = None) -> bytes:
-        """An update with the checksum of the book after it (or ``crc``). Bids stand first in a frame."""
+        """An update with the checksum of the book after it (or ``crc``). Bids come first in a frame."""
         ordered = sorted(entries, key=lambda entry: entry[0] == "ask")
         self.apply(ordered)
         return book("update", self.symbol, ordered, self.checksum if crc is None else crc, ts=ts)
@@ -161,7 +178,7 @@ class Order:
 
 @dataclass
 class Orders:
-    """A level-3 book as a list of orders in no order: whatever is asked for is sorted then."""
+    """A level-3 book as an unsorted list of orders; each question sorts it."""
 
     depth: int
     price_precision: int
@@ -178,7 +195,7 @@ class Orders:
         return next((order for order in self.held if order.order_id == order_id), None)
 
     def apply(self, entries: list[OrderEntry]) -> None:
-        """Entry after entry; then the levels beyond the depth go, with their orders."""
+        """Apply each entry; then remove the levels beyond the depth, with their orders."""
         for side, what, order_id, price_text, qty_text, time in entries:
             price, qty = Decimal(price_text), Decimal(qty_text)
             self.arrivals += 1
@@ -205,7 +222,7 @@ class Orders:
         return sorted({order.price for order in self.held if order.side == side}, reverse=side == "bid")
 
     def queue(self, side: str, price: Decimal) -> list[Order]:
-        """The orders of a price, the first to be filled first."""
+        """The orders at a price, in the order in which they are filled."""
         at = [order for order in self.held if (order.side, order.price) == (side, price)]
         return sorted(at, key=lambda order: order.place)
 
@@ -240,7 +257,7 @@ class Orders:
         return bool(bids and asks and bids[0] >= asks[0])
 
     def snapshot(self, *, ts: int = START) -> bytes:
-        """A snapshot of the book as it stands."""
+        """A snapshot of the current book."""
         entries: list[OrderEntry] = [
             (side, None, one.order_id, self.price(one.price), self.qty(one.qty), one.place[0])
             for side in ("bid", "ask")
@@ -250,7 +267,7 @@ class Orders:
         return level3("snapshot", self.symbol, entries, self.checksum(), ts=ts)
 
     def update(self, entries: Sequence[OrderEntry], *, ts: int = START, crc: int | None = None) -> bytes:
-        """An update with the checksum of the book after it (or ``crc``). Bids stand first in a frame."""
+        """An update with the checksum of the book after it (or ``crc``). Bids come first in a frame."""
         ordered = sorted(entries, key=lambda entry: entry[0] == "ask")
         self.apply(ordered)
         return level3("update", self.symbol, ordered, self.checksum() if crc is None else crc, ts=ts)
@@ -366,14 +383,14 @@ HEARTBEAT = frame({"channel": "heartbeat"})
 
 
 def _order_events(orders: Orders, number: int, ts: int) -> list[OrderEntry]:
-    """A new order; now and then a fill in part, and the oldest one goes."""
+    """A new order; sometimes a partial fill, or the end of the oldest order."""
     side, sign = (("bid", -1), ("ask", 1))[number // 2 % 2]
     price = f"{1000 + sign * (1 + number * 7 % 9)}.0"
     events: list[OrderEntry] = [(side, "add", f"OAAAAA-{number:05}-AAAAAA", price, f"{number % 13 + 1}.5", ts)]
     if orders.held and number % 3 == 0:
         one = orders.held[number % len(orders.held)]
         events.append((one.side, "modify", one.order_id, orders.price(one.price), "0.25", one.place[0]))
-    if len(orders.held) > 20:  # enough for several a level
+    if len(orders.held) > 20:  # enough for several per level
         one = orders.held[0]
         events.insert(0, (one.side, "delete", one.order_id, orders.price(one.price), orders.qty(one.qty), ts))
     return events

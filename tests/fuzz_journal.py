@@ -1,15 +1,15 @@
 """Recovery of damaged journals, at random and from a seed: ``python tests/fuzz_journal.py --seconds 60 --seed 1``.
 
 A journal is taken apart into its blocks; some of them, or of their bytes, are cut, flipped, repeated, moved or
-replaced. Whatever comes of it, reading and recovery must
+replaced. In every case reading and recovery must
 
-- raise nothing, but tell what could not be read, byte by byte;
-- have every flush that is whole, before and behind the damage, up to the block that ends the journal;
-- leave what was damaged as it is, seal the rest once, and have nothing to do the second time;
+- raise no exception, but report which bytes could not be read;
+- return every complete flush, before and behind the damage, up to the block that ends the journal;
+- keep the damaged file, seal the rest once, and have nothing to do the second time;
 - need no more memory than a few times the file.
 
-What is written with a right checksum is another matter: such a block was meant. One that krakpot cannot read ends the
-journal where it stands. A failure names seed and run, and ``--first RUN --runs 1`` shows it again.
+A block with a right checksum counts as intended: if krakpot cannot read it, the journal ends there. A failure names
+seed and run, and ``--first RUN --runs 1`` shows it again.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ NAME = f"20260802T033550-{SESSION}-0.journal"
 RECOVER_EVERY = 8
 """Reading takes a millisecond, recovery a hundred."""
 RUNS_OF_A_CHILD = 400
-"""So that the end of a process by a signal has few runs to choose from, and is noticed."""
+"""Runs per process: if a signal ends a process, only a few runs can be the cause."""
 MEMORY_MAX = 512 << 20
-"""Bytes that a process may grow; its journals have less than a megabyte."""
+"""Bytes by which a process may grow; its journals have less than a megabyte."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class Piece:
 
     data: bytes
     kind: int = 0
-    """Of a block that is whole; 0: of none."""
+    """Kind of a complete block; 0: it is none."""
     meant: bool = True
     """Whether krakpot wrote this payload. If not, reading may end here."""
 
     @property
     def whole(self) -> bool:
-        """Whether it is a block, as its checksum says."""
+        """Whether it is a block, judged by its checksum."""
         return self.kind != 0
 
 
@@ -76,7 +76,7 @@ def block(kind: int, payload: bytes, *, meant: bool = True) -> Piece:
 
 @cache
 def originals() -> tuple[tuple[Piece, ...], ...]:
-    """Journals as a recorder writes them: of a market, of few rows, of a single flush."""
+    """Journals as a recorder writes them: a market, a few rows, a single flush."""
     return tuple(_original(count, size) for count, size in ((240, 40), (30, 3), (12, 12)))
 
 
@@ -132,7 +132,7 @@ def damage(pieces: list[Piece], random: Random) -> None:  # noqa: PLR0912  # one
             cut = 1 + random.randrange(size - 1)
             pieces[at] = Piece(random.choice([piece.data[:cut], piece.data[cut:]]))
         case 4:
-            # The file ends here, at a block's edge or within.
+            # The file ends here, between two blocks or inside one.
             del pieces[at + 1 :]
             pieces[at] = random.choice([piece, Piece(piece.data[:place])])
         case 5:
@@ -155,7 +155,7 @@ def damage(pieces: list[Piece], random: Random) -> None:  # noqa: PLR0912  # one
 
 
 def strange(piece: Piece, random: Random) -> Piece:
-    """A block of the right checksum that no recorder wrote."""
+    """A block with the right checksum that no recorder wrote."""
     payload = piece.data[journal.BLOCK.size :]
     raw = b""
     if piece.kind == journal.BATCHES and piece.meant:
@@ -165,7 +165,7 @@ def strange(piece: Piece, random: Random) -> Piece:
         case 0:
             payload = random.randbytes(random.choice([0, 1, 3, 4, 5, 100]))
         case 1:
-            # What it says to unpack to.
+            # Its length after decompression, as it claims.
             payload = struct.pack("<I", random.choice([0, 1, 1 << 20, 2**32 - 1])) + payload[4:]
         case 2:
             raw = bytes([random.choice([0, 1, 4, 255])]) + raw[1:]
@@ -187,7 +187,7 @@ def packed(raw: bytes) -> bytes:
 
 
 def case(seed: int, run: int) -> list[Piece]:
-    """The pieces of a run's journal; the first is what stands in the place of the magic."""
+    """The pieces of a run's journal; the first one replaces the magic."""
     random = Random(f"{seed} {run}")
     pieces = list(random.choice(originals()))
     if random.randrange(4) == 0:
@@ -197,7 +197,7 @@ def case(seed: int, run: int) -> list[Piece]:
     for _ in range(random.choice([0, 1, 1, 1, 2, 2, 3, 5])):
         made |= {piece.data: piece for piece in pieces if piece.whole}
         damage(pieces, random)
-    # One damage may take back another.
+    # One damage may undo another.
     pieces = [made.get(piece.data, piece) for piece in pieces]
     magic = journal.MAGIC
     if random.randrange(12) == 0:
@@ -226,7 +226,7 @@ def _batches(piece: Piece) -> list[tuple[str, pa.RecordBatch]]:
 
 
 def look(path: Path, pieces: list[Piece] | None = None) -> journal.Content:
-    """Read a journal and check what is said of it; ``pieces`` is what it was made of, where that is known."""
+    """Read a journal and check the result; ``pieces`` is what it was made of, if that is known."""
     data = path.read_bytes()
     content = journal.read(path)
     told = content.lost
@@ -256,7 +256,7 @@ def look(path: Path, pieces: list[Piece] | None = None) -> journal.Content:
 
 
 def mend(path: Path, content: journal.Content) -> None:
-    """Recover the lake of a journal, and check what became of it."""
+    """Recover the lake of a journal, and check the result."""
     lake = path.parent.parent
     data = path.read_bytes()
     report = seal.recover(lake)
@@ -276,7 +276,7 @@ def mend(path: Path, content: journal.Content) -> None:
 
 
 def play(data: bytes, folder: Path, pieces: list[Piece] | None = None, *, recover: bool) -> None:
-    """Put a journal into a lake of its own and look at it; then recover it."""
+    """Put a journal into a new lake and read it; then recover it."""
     lake = folder / "lake"
     shutil.rmtree(lake, ignore_errors=True)
     open_lake(lake)
@@ -288,7 +288,7 @@ def play(data: bytes, folder: Path, pieces: list[Piece] | None = None, *, recove
 
 
 def kept(folder: Path) -> int:
-    """Play the journals that are kept; returns how many there are."""
+    """Run the stored journals; returns how many there are."""
     files = sorted(KEPT.iterdir())
     assert files, f"{KEPT} has journals"
     for file in files:
@@ -301,7 +301,7 @@ def kept(folder: Path) -> int:
 
 
 def run(seed: int, first: int, runs: int, folder: Path) -> None:
-    """So many runs; the error of one that fails names it."""
+    """Do these runs; the error of a failing run names it."""
     for number in range(first, first + runs):
         (folder / "run").write_text(str(number))
         try:
@@ -325,9 +325,9 @@ def main() -> int:
     """Run for a while; 1 if something was found."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=10, help="how long")
-    parser.add_argument("--seed", type=int, default=1, help="what the runs follow from")
-    parser.add_argument("--first", type=int, help="the number of a run, to begin there, in this process")
-    parser.add_argument("--runs", type=int, default=1, help="with --first: how many")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the runs")
+    parser.add_argument("--first", type=int, help="number of the first run; it happens in this process")
+    parser.add_argument("--runs", type=int, default=1, help="with --first: number of runs")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

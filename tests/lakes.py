@@ -21,7 +21,7 @@ Timed = tuple[int, bytes]
 
 
 def write_frames(path: Path, timed: Iterable[Timed], *, times: bool = True) -> Path:
-    """A file of frames, one a line, with its receive times beside it."""
+    """Write a file of frames, one per line, and a file with their receive times."""
     listed = list(timed)
     path.write_bytes(b"".join(frame + b"\n" for _, frame in listed))
     if times:
@@ -36,10 +36,10 @@ def session_name(ts: int) -> str:
 
 
 class Recorder:
-    """What the recorder does with frames, without its sockets and threads: one flush a call."""
+    """A recorder without sockets and threads: one flush per call."""
 
     def __init__(self, lake: Path, session: str = "019e0000-0000-7000-8000-000000000000", **options: Any) -> None:
-        """A session that observes, and the journal of ``lake``."""
+        """Begin a passive session, and a journal in ``lake``."""
         open_lake(lake)
         self.lake = lake
         writer = {name: options.pop(name) for name in ("interval", "rows_max") if name in options}
@@ -69,7 +69,7 @@ class Recorder:
         self.closed += [] if closed is None else [closed]
 
     def die(self) -> Path:
-        """Let go of the open journal as a killed process would; returns its path."""
+        """Leave the open journal as a killed process would; returns its path."""
         assert self.writer.path is not None, "a journal is open"
         os.close(self.writer._file)  # what the kernel does when a process is killed
         path, self.writer.path = self.writer.path, None
@@ -104,7 +104,7 @@ def _market(count: int, begin: int, step: int, seed: int, level3: bool) -> tuple
 
 
 def rows(lake: Path, table: str) -> pl.DataFrame:
-    """All rows of a table as they lie in the parts, sorted; read without krakpot's lake."""
+    """All rows of a table in the parts, sorted; read without ``krakpot.lake``."""
     parts = sorted((lake / table).glob("date=*/*.parquet"))
     if not parts:
         return pl.DataFrame(schema=polars_schema(table))
@@ -112,7 +112,7 @@ def rows(lake: Path, table: str) -> pl.DataFrame:
 
 
 def by_place(frame: pl.DataFrame) -> pl.DataFrame:
-    """Rows in an order of their own, by which two frames can be compared (checkpoints number within a symbol)."""
+    """Sort the rows, so that two frames can be compared (checkpoints are numbered within a symbol)."""
     symbol = ["symbol"] if "symbol" in frame.columns else []
     return frame.sort("session", "message", *symbol, "entry", nulls_last=False)
 

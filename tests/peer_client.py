@@ -1,7 +1,7 @@
 """python-kraken-sdk on a loopback address, run by ``test_peer`` in an environment without krakpot.
 
-Two things of the client are set here, as it has no option for them: it takes the address as it is, and asks no REST for
-the decimals of a pair. Subscribing, books and checksums are its own code, untouched.
+Two things of the client are replaced, because it has no option for them: it uses the given address unchanged, and it
+does not ask REST for the decimals of a pair. Subscriptions, books and checksums are the client's code, unchanged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GIVE_UP = 60
 
 
 class Decimals:
-    """In the place of its REST client: what REST would say of a pair."""
+    """Replaces its REST client: what REST would answer about a pair."""
 
     def __init__(self, pairs: dict[str, tuple[int, int]]) -> None:
         self.pairs = pairs
@@ -36,7 +36,7 @@ class Books(SpotOrderBookClient):  # type: ignore[misc]  # the same
     """Counts what it checked."""
 
     def __init__(self, address: str, pairs: dict[str, tuple[int, int]]) -> None:
-        # The connection is made below, of this; the client appends the version.
+        # The client makes the address of its connection from this, and appends the version.
         type(self).WS_URL = address.removesuffix("/v2")
         super().__init__(depth=10)
         self._SpotOrderBookClient__market = Decimals(pairs)
@@ -73,7 +73,7 @@ async def run(address: str, pairs: dict[str, tuple[int, int]], updates: int) -> 
     }  # fmt: skip
     sys.stdout.write("\n" + json.dumps(found) + "\n")
     sys.stdout.flush()
-    # The client goes on connecting for ever, and catches its own cancellation.
+    # The client never stops connecting, and catches its own cancellation.
     os._exit(0)
 
 

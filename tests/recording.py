@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,25 +22,12 @@ from krakpot.record.progress import Progress, RecordingSummary
 from krakpot.record.recorder import Recorder
 from scripted import Exchange
 
-LIMIT = 200.0
-"""Seconds after which a test is given up."""
-
-
-def run(test: Callable[[], Awaitable[None]], limit: float = LIMIT) -> None:
-    """Run a test on a loop of its own."""
-
-    async def limited() -> None:
-        async with asyncio.timeout(limit):
-            await test()
-
-    asyncio.run(limited())
-
 
 class Recording:
     """A recorder that runs as a task; ``logged`` are its log lines, ``statuses`` what ``on_status`` was called with."""
 
     def __init__(self, url: str, lake: Path, **options: Any) -> None:
-        """Start it. Its back-off takes hundredths of a second."""
+        """Start it. Its back-off waits only hundredths of a second."""
         self.logged: list[str] = []
         self.statuses: list[Progress] = []
         self.backoff = Backoff(longest=0.02, fast=100)
@@ -60,7 +46,7 @@ class Recording:
         return {} if public is None else public.session.counts()
 
     def live(self, number: int) -> bool:
-        """Whether it still runs, with this number of books in sync."""
+        """Whether this number of books is in sync; fails if the recorder has ended."""
         assert not self.task.done(), f"the recorder ended: {self.task}"
         return bool(self.counts.get("in_sync") == number)
 

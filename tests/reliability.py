@@ -1,7 +1,7 @@
-"""Let everything go wrong that the built-in exchange can do wrong, and judge what the recorder makes of it.
+"""Inject every fault of the built-in exchange, and check how the recorder handles it.
 
-``make reliability`` runs all of it in some minutes and writes docs/reliability.md; the suite runs some faults. The real
-recorder, over real sockets; each fault has an exchange, a recorder and a lake of its own, some of them at one time.
+``make reliability`` runs all of them in some minutes and writes docs/reliability.md; the test suite runs a few. The
+real recorder runs over real sockets. Each fault has a separate exchange, recorder and lake; some run at the same time.
 """
 
 from __future__ import annotations
@@ -42,39 +42,39 @@ DEPTHS = {"book": DEPTH, "level3": DEPTH}
 AT_ONCE = 12
 """Recordings."""
 PATIENCE = 120.0
-"""Seconds for all to be well again."""
+"""Seconds until everything must work again."""
 CALM = 1.5
-"""Seconds for which all must be well."""
+"""Seconds for which everything must work without interruption."""
 WELL = {"active", "idle", "rejected"}
 ROUTINE = {
     "start", "stop", "connect", "subscribed", "snapshot", "alive", "sealed", "lag", "clock", "modify_rule",
     "unsubscribed",
 }  # fmt: skip
-"""Rows of the ledger that tell of no trouble."""
+"""Kinds of ledger rows that are routine."""
 DATA = ("book", "level3", "trade", "ticker")
 EARLY = 20_000_000
-"""A row may seem to be so much older than its fault, ns: the exchange looks at the clock every 5 ms."""
+"""A row may seem this much older than its fault, ns: the exchange reads the clock every 5 ms."""
 
 
 LATE = 5_000_000_000
-"""All share a loop: on a busy machine what was sent may wait so long to be read, ns."""
+"""All share a loop: on a busy machine a message may wait this long until it is read, ns."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """How a fault is tried."""
+    """How a fault is tested."""
 
     ask: tuple[str, ...]
-    """What is asked for each time; ``{channel}`` and ``{symbol}`` are another one each time."""
+    """The faults to inject each time; ``{channel}`` and ``{symbol}`` differ each time."""
     channels: tuple[str, ...] = ("",)
     times: int = 3
-    """How often, for each channel."""
+    """Number of injections for each channel."""
     first: bool = False
-    """Whether it waits for the recorder: it happens to its first requests."""
+    """Whether it is injected before the recorder starts, because it concerns the first requests."""
     hold: float = 3.0
-    """Seconds that it takes at least."""
+    """Seconds that it lasts at least."""
     noticed: bool = False
-    """Whether it must be noticed each time: the exchange's account does not tell what it never made."""
+    """Whether it must be noticed each time: the account of the exchange does not have what was never made."""
 
 
 def _frames(
@@ -96,7 +96,7 @@ def _answers(name: str, *, hold: float = 3.0) -> Case:
 
 
 CASES = {
-    # A ticker that was not sent is noticed by nobody: tickers have no numbers.
+    # Nobody can notice a ticker that was not sent: tickers have no numbers.
     "drop": _frames("drop", DATA[:3]),
     "repeat": _frames("repeat"),
     "reorder": _frames("reorder"),
@@ -144,47 +144,47 @@ MACHINE = {
     "a journal torn at random offsets": "tests/lake/test_journal.py::test_a_tear_at_500_offsets",
     "a bit flipped in a part": "tests/lake/test_verify.py::test_any_flipped_bit_is_told",
 }
-"""What happens to the machine, and the test that does it and judges."""
+"""Trouble of the machine, and the test that causes and checks it."""
 KILLS = "10"
 """How often the recorder is killed, unless KRAKPOT_KILLS says otherwise."""
 
 
 @dataclass
 class Trial:
-    """A recording while one fault happened, and what is found of it."""
+    """A recording during which one fault happened, and what was found."""
 
     name: str
     lake: Path
     log: Path
     begins: list[int] = field(default_factory=list)
-    """Times at which it was asked for, ns."""
+    """Times of the injections, ns."""
     late: int = 1 << 62
-    """How much the exchange's time is behind the clock, ns."""
+    """How far the time of the exchange is behind the clock, ns."""
     injected: list[dict[str, Any]] = field(default_factory=list)
     account: dict[str, Any] = field(default_factory=dict)
     books: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
-    """Sentences about what must not be."""
+    """Sentences about what must not happen."""
     lost: losses.Losses = field(default_factory=lambda: losses.Losses(0, Counter(), []))
     rows: Counter[str] = field(default_factory=Counter)
     """Rows of the ledger by kind."""
     after: list[float] = field(default_factory=list)
-    """Of each injection that was noticed, after how long, ms."""
+    """For each injection that was noticed, the time until then, ms."""
 
     @property
     def mine(self) -> list[dict[str, Any]]:
-        """The fault itself, without those that made the occasion."""
+        """The fault itself, without those that prepare it."""
         return [one for one in self.injected if one["name"] == self.name]
 
 
 def _well(recorder: Recorder, server: ExchangeServer) -> bool:
-    """Whether everything is recorded that can be."""
+    """Whether everything that can be recorded is recorded."""
     delisted = {fault["symbol"] for fault in server.injected if fault["name"] == "delist"}
     for link in recorder.clients:
         if link.connection is None:
             return False
         for channel, symbol, state, _ in link.session.subscriptions():
-            # A book that is doubted lives on until it is asked for again.
+            # A book in doubt stays in sync until it is unsubscribed.
             lives = channel in DEPTHS and (link.session.book(symbol) or link.session.orders(symbol)) is not None
             if state not in WELL and not lives and (state != "removed" or symbol not in delisted):
                 return False
@@ -192,7 +192,7 @@ def _well(recorder: Recorder, server: ExchangeServer) -> bool:
 
 
 async def _calm(recorder: Recorder, server: ExchangeServer, hold: float) -> bool:
-    """Wait until all is well for a while; whether it came to that."""
+    """Wait until everything works for a while; returns whether it did."""
     begin = since = time.monotonic()
     while time.monotonic() - begin < PATIENCE + hold:
         await asyncio.sleep(0.1)
@@ -241,7 +241,7 @@ async def _record(name: str, case: Case, folder: Path) -> Trial:
             while list(server.injected)[-1:] == before and time.monotonic() < give_up:
                 await asyncio.sleep(0.05)
             calm = await _calm(recorder, server, case.hold) and calm
-        # The exchange stands still, and what it sent arrives.
+        # The time of the exchange stops, and what it sent arrives.
         server._clock.cancel()
         await asyncio.sleep(0.5)
         held = [one for link in recorder.clients for one in standings.standings(link.session, DEPTHS)]
@@ -260,7 +260,7 @@ async def _record(name: str, case: Case, folder: Path) -> Trial:
 
 
 def _judge(trial: Trial) -> None:
-    """Compare what was sent, what is in the lake and what its ledger says."""
+    """Compare what was sent with the lake and its ledger."""
     lake = Lake(trial.lake)
     report = verify(trial.lake, threads=1)
     trial.wrong += report.problems
@@ -291,22 +291,22 @@ def _judge(trial: Trial) -> None:
 
 
 def _covered(lake: Lake, trial: Trial, fault: dict[str, Any]) -> list[str]:
-    """Sentences if the lake claims to know what came after the end of a connection."""
+    """Sentences if the coverage goes beyond the end of a connection."""
     (told,) = [one["connection_id"] for one in trial.account["connections"] if one["connection"] == fault["connection"]]
     session = lake.scan("status", sources="all").filter(connection_id=told).collect()["session"][0]
     until = lake.coverage().filter(session=session)["ts_to"].to_physical().max()
-    # What had left before may be read some time after.
+    # Messages sent before may be read some time later.
     end = fault["ts"] + trial.late + LATE
     return [f"covered after the end of connection {told}"] if isinstance(until, int) and until > end else []
 
 
 def _told(lake: Lake) -> pl.DataFrame:
-    """What the lake says of trouble: kind, channel, symbol, ts_recv; of the exchange's own words the tables' names."""
+    """Rows that report trouble: kind, channel, symbol, ts_recv; for messages of the exchange the table's name."""
     ended = pl.col("detail").str.contains("stopped").fill_null(value=False)
     trouble = ~pl.col("kind").is_in(ROUTINE) & ~((pl.col("kind") == "disconnect") & ended)
     found = [lake.ledger().filter(trouble).select("kind", "channel", "symbol", "ts_recv")]
     for table in ("status", "pairs"):
-        # The first message of a session says how things are, not that they changed.
+        # The first message of a session describes the current state, not a change.
         rows = lake.scan(table, sources="all")
         symbol = pl.col("symbol") if table == "pairs" else pl.lit(None, pl.String)
         found.append(
@@ -336,7 +336,7 @@ async def _all(names: Iterable[str], folder: Path) -> list[Trial]:
 
 
 def run(names: Iterable[str], folder: Path) -> list[Trial]:
-    """Let these faults happen, each to a recording of its own below ``folder``; judged."""
+    """Inject these faults, each into a separate recording below ``folder``, and check the recordings."""
     trials = asyncio.run(_all(list(names), folder))
     for trial in trials:
         _judge(trial)
@@ -346,13 +346,13 @@ def run(names: Iterable[str], folder: Path) -> list[Trial]:
 
 
 def machine() -> list[tuple[str, str, str]]:
-    """What happens to the machine, how often it was tried, and whether the promise held."""
+    """Trouble of the machine, how often it was tested, and whether the promise was kept."""
     found = []
     for what, test in MACHINE.items():
         sys.stderr.write(f"{what}\n")
         with tempfile.TemporaryDirectory(prefix="krakpot-") as folder:
             report = Path(folder) / "report.xml"
-            # Of this family a test may say how often it tried.
+            # pytest's xunit1 family lets a test report how often it tried.
             command = [sys.executable, "-m", "pytest", "-q", "-o", "junit_family=xunit1", f"--junitxml={report}", test]
             variables = {"KRAKPOT_KILLS": KILLS} | os.environ
             done = subprocess.run(command, cwd=ROOT, env=variables, check=False, capture_output=True, text=True)
@@ -378,7 +378,7 @@ def _counts(counts: Counter[str]) -> str:
 
 
 def _line(trial: Trial) -> str:
-    """A trial's row of the table."""
+    """The row of a trial in the table."""
     after = f"{median(trial.after):,.0f} ({max(trial.after):,.0f})" if trial.after else "—"
     asked = "; ".join(f"`{text}`" for text in CASES[trial.name].ask).replace("{channel}", "…").replace("{symbol}", "…")
     lost = f"{trial.lost.lost:,} of {trial.lost.sent:,}"

@@ -1,7 +1,7 @@
-"""A scripted exchange on loopback: enough of Kraken's v2 protocol to be recorded, and every kind of trouble on demand.
+"""A scripted exchange on loopback: enough of Kraken's v2 protocol for a recorder, and every kind of trouble on demand.
 
-websockets' asyncio server and the books of ``frames``: nothing of krakpot's. The markets are thin, fewer levels than
-the smallest depth, so that one book serves all depths. ``sent`` of each client is the exchange's own account.
+It uses websockets' asyncio server and the books of ``frames``, nothing of krakpot. The markets have fewer levels than
+the smallest depth, so that one book serves all depths. ``sent`` of each client is the exchange's account.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HEARTBEAT_EVERY = 1.0
 
 
 async def until(condition: Callable[[], object], what: str = "") -> None:
-    """Wait until ``condition`` is true; ``AssertionError`` when it does not come."""
+    """Wait until ``condition`` is true; ``AssertionError`` if it does not become true in time."""
     give_up = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < give_up, f"it did not come: {what or condition}"
@@ -77,7 +77,7 @@ class Market:
         )
 
     def entries(self) -> list[Entry]:
-        """Changes of one to three levels; between three and eight levels a side stay."""
+        """Changes of one to three levels; each side keeps three to eight levels."""
         changes: dict[tuple[str, Decimal], str] = {}
         for _ in range(self.rng.randint(1, 3)):
             side = self.rng.choice(["bid", "ask"])
@@ -127,7 +127,7 @@ class Client:
     """Send it nothing, answer nothing, and keep the connection."""
 
     def do(self, action: Action) -> None:
-        """Do something with its socket, after all that waits before."""
+        """Do something with its socket, after everything that was queued before."""
         self.actions.put_nowait(action)
 
     def send(self, frame: bytes) -> None:
@@ -147,7 +147,7 @@ class Client:
 
 
 class Exchange:
-    """Serves while its ``async with`` block runs; what it is to do wrong is set at any time."""
+    """Serves while its ``async with`` block runs; its trouble can be set at any time."""
 
     def __init__(self, *symbols: str, beat: float = 0.01, tls: ssl.SSLContext | None = None) -> None:
         """Serve markets of ``symbols``, each moving every ``beat`` seconds."""
@@ -155,10 +155,10 @@ class Exchange:
         self.beat = beat
         self.tls = tls
         self.clients: list[Client] = []
-        """All that ever connected."""
+        """All clients that ever connected."""
         self.system = "online"
         self.attempts: list[Request] = []
-        """Handshakes asked for."""
+        """Number of handshakes requested."""
         self.handshakes: list[int] = []
         """HTTP codes with which to refuse the next handshakes."""
         self.retry_after = ""
@@ -194,7 +194,7 @@ class Exchange:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop; an error of the exchange itself is the test's."""
+        """Stop; an error of the exchange fails the test."""
         self._over.set()
         self._clock.cancel()
         (failure,) = await asyncio.gather(self._clock, return_exceptions=True)
@@ -336,17 +336,17 @@ class Exchange:
                 client.send(frame)
 
     def set_status(self, system: str) -> None:
-        """Change the state of the exchange, and say so."""
+        """Change the state of the exchange, and announce it."""
         self.system = system
         self.tell(frames.status(system))
 
     def list_pair(self, market: Market) -> None:
-        """Tell of a pair that is new or changed."""
+        """Announce a pair that is new or changed."""
         self.markets[market.symbol] = market
         self.tell(frames.instrument(market.pair(), kind="update"), ("instrument", ""))
 
     def cut(self) -> None:
-        """Cut all connections without a word."""
+        """Cut all connections without a close frame."""
         for client in self.clients:
             client.socket.transport.abort()
 

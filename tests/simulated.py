@@ -1,14 +1,14 @@
-"""The core's sessions on the built-in exchange, in simulated time, while things go wrong.
+"""Sessions of the core on the built-in exchange, in simulated time, with faults.
 
-No sockets, no clock, one thread: what happens follows from the seed. The sessions, ``Backoff``, ``Pacer`` and
-``FaultyPipe`` are the real ones; between them stands as much of the recorder as they need. ``World`` checks as it goes:
+No sockets, no clock, one thread: the seed decides what happens. The sessions, ``Backoff``, ``Pacer`` and ``FaultyPipe``
+are the real ones; this module has the parts of the recorder that connect them. ``World`` checks at every step:
 
-- a book that lives is the exchange's wherever its last message was, and everywhere while nothing harmed it;
-- the ledger says when each book lives, and why not; trouble comes only to who was touched by a fault;
-- the rows of trades are exactly those that the frames call for, and so is what the ledger says of their ids;
-- each trade is a row, or in the ledger as missing;
-- requests, connects and costs of level 3 keep to their limits, and no symbol is asked for again and again;
-- when all is healed, all comes back, and no book is frozen that looks alive.
+- a book in sync equals the exchange's at the levels of its last message, and at all levels if no fault touched it;
+- the ledger says when each book is in sync and why not; only symbols that a fault touched have trouble;
+- the rows of trades, and the ledger's rows about trade ids, are exactly those that follow from the frames;
+- each trade is a row, or missing by the ledger;
+- requests, connects and costs of level 3 keep to their limits, and no symbol is requested again and again;
+- after the last fault everything recovers, and no book in sync is frozen.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STEP = 20_000_000
 TICK = 5
 TOKEN = "a token"  # noqa: S105  # the simulated exchange's
 SETTLE = 1300
-"""Seconds after which all must be well again: two of the longest pauses, and what comes before them."""
+"""Seconds until everything must work again: two of the longest pauses, and the time before them."""
 AGAIN = 40
 """Requests that may name a symbol and channel in ten minutes of a session: pauses double from one second to five
 minutes, and each attempt is an unsubscribe and a subscribe.
@@ -45,12 +45,12 @@ minutes, and each attempt is an unsubscribe and a subscribe.
 HEAD = re.compile(rb'\{"channel":"(book|level3)","type":"(snapshot|update)".*?"symbol":"([^"]+)"', re.DOTALL)
 SUM = re.compile(rb'"checksum":(\d+)')
 ENDS = {"mismatch", "crossed", "unsubscribed", "gap", "gone", "decode_error", "limit", "delisted"}
-"""Rows of the ledger that end the life of a book, with its symbol."""
+"""Rows of the ledger that end a book, with its symbol."""
 TROUBLE = {"mismatch", "crossed", "resync", "doubt", "gone", "gap"}
-"""Those that need a fault of the symbol's own."""
+"""Those of them that need a fault of the same symbol."""
 
 TRADES_KEPT = 200
-"""Trades of a symbol that the model remembers: the 50 of a snapshot, and what may come while one is late."""
+"""Trades of a symbol that the model remembers: the 50 of a snapshot, and those that may come while one is late."""
 NUMBER_END = Decimal(10) ** 28
 """Numbers from here on do not fit into the tables: 38 digits, 10 of them behind the point."""
 
@@ -70,10 +70,10 @@ WELL = ("active", "idle")
 
 @dataclass
 class Numbers:
-    """The trade ids of a symbol, over all sessions: what must become of a trade, told from the frames alone."""
+    """The trade ids of a symbol, over all sessions: what must happen to a trade, derived from the frames alone."""
 
     era: int = 0
-    """How often the numbering began anew."""
+    """How often the numbering started again."""
     last: int = 0
     """The greatest id."""
     time: str = ""
@@ -84,13 +84,13 @@ class Numbers:
     """Trades that are rows, by id."""
 
     def take(self, kind: str, number: int, what: tuple[Any, ...]) -> tuple[bool, tuple[str, int, int] | None]:
-        """Whether this trade is to be a row, and what the ledger is to say: a kind, and two ids."""
+        """Whether this trade must be a row, and the ledger row that it needs: a kind, and two ids."""
         time, told = what[0], None
         if not self.rows:
             self.last, self.time, self.first = number, time, number
         elif number > self.last:
             if kind == "snapshot" and self.era and time < self.time:
-                # From before the numbering began anew.
+                # From before the numbering started again.
                 return False, None
             if number > self.last + 1:
                 told = ("trade_gap", self.last + 1, number - 1)
@@ -121,7 +121,7 @@ class Link:
     options: dict[str, Any]
     backoff: Backoff
     number: int | None = None
-    """The exchange's, while connected."""
+    """Number of the connection at the exchange, while connected."""
     connect_at: int = START
     sessions: int = 0
     frames: int = 0
@@ -170,14 +170,14 @@ class Link:
         self.sent: deque[int] = deque()
         """When requests of the last ten seconds were sent."""
         self.count = 0
-        """Frames of this connection."""
+        """Number of frames of this connection."""
         self.damaged: dict[int, tuple[str, str]] = {}
         """Its frames that are not what they were, by number, with channel and symbol."""
         self.last_data = self.world.now
         self.pinged = False
 
     def connect(self) -> None:
-        """Try, if it is time."""
+        """Try to connect, if it is time."""
         now = self.world.now
         if self.number is not None or now < self.connect_at:
             return
@@ -201,7 +201,7 @@ class Link:
         self.connect_at = self.world.now + round(wait * SECOND)
 
     def down(self, reason: str, *, too_big: bool = False) -> None:
-        """The connection is gone."""
+        """Handle the end of the connection."""
         now = self.world.now
         assert self.number is not None
         self.world.exchange.disconnect(self.number)
@@ -220,7 +220,7 @@ class Link:
         self.world.seen[f"down: {reason}"] += 1
 
     def receive(self) -> None:
-        """Take what came since the last step."""
+        """Take the frames that came since the last step."""
         world = self.world
         if self.number is None:
             return
@@ -245,7 +245,7 @@ class Link:
             if damaged is not None:
                 if damaged[0] in {"book", "level3"} and self._unnamed(frame):
                     self.unnamed.append(world.now)
-                # Whatever can be read of it: what it was to tell may be lost.
+                # Even if a part of it can be read: its content may be lost.
                 self.last_sum.pop(damaged, None)
             elif (head := HEAD.match(frame)) and (found := SUM.search(frame)):
                 key = (head[1].decode(), head[3].decode())
@@ -255,7 +255,7 @@ class Link:
                 world.arrived[self, *key] = None
 
     def _trades(self, frame: bytes) -> None:
-        """What must become of the trades of a frame."""
+        """Note what must happen to the trades of a frame."""
         world = self.world
         try:
             read = json.loads(frame, parse_float=Decimal)
@@ -385,7 +385,7 @@ class Link:
                 world.seen[f"unread item: {kind}"] += 1
                 if event["ts_recv"] in self.unnamed:
                     self.doubted.add(key)
-                # The book ends when it is left, some time after the doubt.
+                # The book ends when it is unsubscribed, some time after the doubt.
                 assert key in self.touched or key in self.doubted, world.where(f"{event} without a fault")
             elif kind in TROUBLE and symbol and self.loose < world.now:
                 assert key in self.touched or (None, symbol) in self.touched, world.where(f"{event} without a fault")
@@ -414,14 +414,14 @@ class World:
         self.trades: dict[tuple[str, int], set[int]] = defaultdict(set)
         """Ids of a symbol since its numbering began anew for the n-th time."""
         self.proved: dict[tuple[str, int], int] = {}
-        """The last trade before which each is accounted for."""
+        """Each trade before this one is accounted for."""
         self.missing: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
         self.delisted: set[str] = set()
         self.faults: deque[str] = deque(maxlen=4)
         self.spent: deque[tuple[int, int]] = deque()
-        """When the symbols of level 3 of the last second were asked for, and how many."""
+        """When symbols of level 3 were requested in the last second, and how many."""
         self.memory: list[int] = []
-        """Bytes of this process whenever all was well."""
+        """Memory of this process at each moment without trouble, bytes."""
         self.steps = 0
         self.public = Link(
             self, "public", {"channels": ["book", "trade", "ticker"], "depth": depth}, Backoff(Random(seed))
@@ -436,14 +436,14 @@ class World:
         return self.exchange.symbols
 
     def where(self, what: str) -> str:
-        """A sentence that lets anybody see it again."""
+        """A sentence that says how to repeat this run."""
         seconds = (self.now - START) / SECOND
         frames = ", ".join(f"frame {link.frames} of {link.endpoint}" for link in self.links)
         latest = "; ".join(self.faults)
         return f"seed {self.seed}, {seconds:.2f} s, {frames}: {what}. The latest faults: {latest}"
 
     def fault(self, text: str) -> None:
-        """Ask for a fault."""
+        """Inject a fault."""
         self.faults.append(text)
         self.exchange.inject(text)
 
@@ -490,7 +490,7 @@ class World:
         return next((link for link in self.links if number is not None and link.number == number), None)
 
     def _happened(self, fault: dict[str, Any]) -> None:
-        """Who is touched by a fault."""
+        """Note which symbols a fault touches."""
         name, channel, symbol = fault["name"], fault["channel"], fault["symbol"]
         self.seen[f"fault: {name}"] += 1
         until = self.now + max(2 * SECOND, fault["by"] if name == "delay" else 0)
@@ -519,11 +519,11 @@ class World:
         elif channel in {"ack", "refusal", "instrument", "status"}:
             link.loose = self.now + 400 * SECOND
         if name in {"ratelimit", "ignore", "hollow", "already", "refuse"}:
-            # One answer may speak for all symbols of its request.
+            # One answer may be about all symbols of its request.
             link.loose = self.now + 400 * SECOND
 
     def _go_wrong(self, fault: dict[str, Any]) -> None:
-        """Do what is done to connections."""
+        """Apply the faults of connections."""
         if (link := self._link(fault["connection"])) is None:
             return
         name, by = fault["name"], fault["by"]
@@ -538,11 +538,11 @@ class World:
         elif name == "deaf":
             link.deaf = self.now + by
         if name in {"stall", "trickle", "deaf"}:
-            # What comes late may be too late for the session's patience.
+            # A late message may come after the session has given up waiting.
             link.loose = self.now + by + 400 * SECOND
 
     def held(self, link: Link, channel: str, symbol: str, depth: int) -> tuple[Levels, Levels] | None:
-        """A session's live book as levels."""
+        """The levels of a book in sync."""
         if channel == "book":
             book = link.session.book(symbol)
             return book and (book.bids(depth), book.asks(depth))
@@ -553,10 +553,10 @@ class World:
         )
 
     def _compare(self, link: Link, channel: str, symbol: str) -> bool:
-        """Whether a book lives; if so it must be the exchange's, as far as the protocol lets anybody know."""
+        """Whether a book is in sync; if so it must equal the exchange's, as far as the protocol can show."""
         key = (channel, symbol)
-        # Below the tenth level nothing is proved; where nothing was harmed it is right all the same. Deep books take
-        # time to compare: now and then.
+        # Below the tenth level nothing is proved, but without a fault it must be right. Deep books take long to
+        # compare, so they are compared only sometimes.
         depth = self.depths[channel] if key not in link.touched else 10
         if depth > 10 and self.random.random() < 1 - 20 / depth:
             depth = 10
@@ -568,7 +568,7 @@ class World:
         truth = self.exchange.book(symbol, depth)
         assert truth is not None
         if key in link.touched and (channel != "book" or link.last_sum.get(key) != checksum(truth)):
-            # Its latest change may not have been told.
+            # Its latest change may not have been sent.
             return False
         if (None, symbol) in link.touched and held != truth:
             return False
@@ -577,7 +577,7 @@ class World:
         return True
 
     def take(self, link: Link) -> None:
-        """Take the rows: those of trades are the ones that the frames call for, in their order."""
+        """Take the rows: the trades must be those that follow from the frames, in their order."""
         link.events()
         batches = link.session.drain()
         assert link.session.pending_rows == 0
@@ -596,7 +596,7 @@ class World:
         assert not link.trades_due, self.where(f"no row of a trade: {link.trades_due[0]}")
 
     def settle(self) -> None:
-        """End all faults; then all must come back, and be right."""
+        """End all faults; then everything must recover and be right."""
         self.exchange.clear_faults()
         self.exchange.inject("budget,by=120")
         begin = self.now
@@ -622,7 +622,7 @@ class World:
         self._trades()
 
     def well(self) -> bool:
-        """Whether everything that is wanted is live, but for what a fault refused or took off."""
+        """Whether all selected books are in sync, except those that a fault refused or delisted."""
         for link in self.links:
             if link.number is None or link.pipe.busy:
                 return False
@@ -639,7 +639,7 @@ class World:
         return True
 
     def right(self) -> bool:
-        """Whether the best levels of every book that lives are the exchange's now: none is frozen that looks alive."""
+        """Whether the best levels of every book in sync equal the exchange's now: no such book is frozen."""
         return all(
             held is None or held == self.exchange.book(symbol, 10)
             for link, channel in ((self.public, "book"), (self.level3, "level3"))
@@ -659,7 +659,7 @@ class World:
             lost = set(range(first, max(ids))) - known
             assert not lost, self.where(f"{symbol}: trades {sorted(lost)[:5]} are neither rows nor in the ledger")
             self.seen["trades"] += len(ids)
-            # What is proved need not be kept.
+            # Trades that were checked need not be kept.
             self.trades[symbol, era] = {max(ids)}
             self.proved[symbol, era] = max(ids)
             self.missing[symbol, era].clear()
@@ -672,7 +672,7 @@ class Trouble:
         self.world = world
         self.random = Random(world.seed ^ 0x5EED)
         self.decks: dict[tuple[str, ...], list[str]] = defaultdict(list)
-        """Of each set of kinds those that are still to come before any comes again."""
+        """Of each set of kinds, those that must come before any is repeated."""
 
     def _deal(self, *names: str) -> str:
         """One of these, all of them equally often."""
@@ -702,7 +702,7 @@ class Trouble:
         how = random.choice(["=1", "=0.5", "=0.1", "=0.02", "=once", "=every:1s"])
         channels = ["book", "book", "level3", "level3", "trade", "ticker", "heartbeat", "ack"]
         if name in {"digit", "garbage"}:
-            # A digit of a trade is proved by nothing.
+            # Nothing proves a digit of a trade.
             channels = channels[:4]
         channel = random.choice(channels)
         text = f"{name}{how},channel={channel}"
@@ -728,7 +728,7 @@ class Trouble:
         text = f"{name}={random.choice(['1', '0.5', 'once'])},channel={channel},symbol={symbol}{self._for(2, 40)}"
         if name == "refuse" and random.random() < 0.5:
             text += ",by=EGeneral:Rate limit exceeded"
-        # So that it is asked for at all.
+        # So that it is requested at all.
         return [text, f"drop=once,channel={channel},symbol={symbol}{self._for(1, 5)}"]
 
     def _socket(self) -> list[str]:
@@ -761,13 +761,13 @@ class Trouble:
         if name == "list" and not self.world.delisted and len(self.world.symbols) >= 9:
             name = "instrument"
         if name == "list" and self.world.delisted and random.random() < 0.5:
-            # Its trades are numbered anew.
+            # The numbering of its trades starts again.
             name += f",by={random.randrange(1, 1000)}"
         return [name + self._for(1, 2)]
 
 
 def simulate(seed: int, episodes: int, **options: int) -> Counter[str]:
-    """So many episodes of trouble; what was seen. ``grown``: MiB of memory between the first and the last quarter."""
+    """Run this many episodes of trouble; returns what was seen. ``grown``: MiB from the first to the last quarter."""
     world = World(seed, **options)
     trouble = Trouble(world)
     world.settle()

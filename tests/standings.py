@@ -1,6 +1,7 @@
-"""How the books of a recorder stand at one moment, and whether they are the exchange's.
+"""The states of a recorder's books at one moment, and whether the books equal those of the exchange.
 
-``python tests/standings.py FILE record …`` is ``krakpot record …`` as it is, which at SIGUSR1 writes that to FILE.
+``python tests/standings.py FILE record …`` is the unchanged ``krakpot record …``; at SIGUSR1
+it writes the states to FILE.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from krakpot.record import recorder, run
 from krakpot.record.progress import RecordingSummary
 
 Standing = tuple[str, str, str, str, int | None, int | None]
-"""Channel, symbol, state, its reason; and of a live book sums over all levels, and over the best ten."""
+"""Channel, symbol, state and its reason; for a book in sync also sums over all levels, and over the best ten."""
 BEST = 10
-"""Levels of a side that a checksum covers."""
+"""Levels per side that a checksum covers."""
 
 
 def _sums(sides: tuple[Any, Any]) -> tuple[int, int]:
@@ -33,7 +34,7 @@ def _sums(sides: tuple[Any, Any]) -> tuple[int, int]:
 
 
 def standings(session: _core.Session, depths: Mapping[str, int]) -> list[Standing]:
-    """How the books of a live session stand."""
+    """The states of the books of a live session."""
     rows: list[Standing] = []
     for channel, symbol, state, reason in session.subscriptions():
         if channel in depths:
@@ -46,10 +47,10 @@ def standings(session: _core.Session, depths: Mapping[str, int]) -> list[Standin
 def wrong(
     rows: Iterable[Standing], exchange: _core.Exchange, depths: Mapping[str, int], harmed: set[tuple[str, str]]
 ) -> tuple[Counter[str], list[str]]:
-    """Compare books with the exchange's: counts of how they stand, and sentences about those that are not right.
+    """Compare books with those of the exchange: the number of books in each state, and sentences about wrong books.
 
-    Of a channel and symbol that a fault ``harmed`` only the best levels must be right, which is what a checksum proves;
-    a book that is not live must say why.
+    If a fault ``harmed`` a channel and symbol, only the best levels must be right, because a checksum proves no more. A
+    book that is out of sync must have a reason.
     """
     seen: Counter[str] = Counter()
     sentences = []

@@ -38,7 +38,7 @@ def test_licences_are_read_as_spdx_means_them(audit: ModuleType, expression: str
 
 @pytest.mark.parametrize("expression", ["", "MIT OR", "(MIT", "MIT)", "AND MIT", "MIT Apache-2.0", "MIT WITH"])
 def test_what_is_no_expression_is_not_taken_for_one(audit: ModuleType, expression: str) -> None:
-    """A licence that is not told, or only half, is nobody's to guess."""
+    """A licence that is missing or incomplete is not guessed."""
     with pytest.raises(ValueError):
         audit.allowed(expression)
 
@@ -76,7 +76,7 @@ def test_a_licence_that_is_not_allowed_is_found(
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_what_cargo_finds_is_found(alone: ModuleType, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    """What cargo-deny finds is the audit's finding."""
+    """The audit reports what cargo-deny finds."""
     monkeypatch.setattr(alone.shutil, "which", lambda program, path=None: program if program == "cargo-deny" else None)
     done = alone.subprocess.CompletedProcess([], code)
     monkeypatch.setattr(alone.subprocess, "run", lambda *args, **options: done)

@@ -1,4 +1,4 @@
-"""Options: command line over environment over file over defaults; what is wrong is named with its place and what is
+"""Options: command line over environment over file over defaults; an error names the place of a wrong value and what is
 allowed.
 """
 
@@ -160,7 +160,7 @@ def test_a_wrong_file_is_named(folder: Path, toml: str, sentence: str) -> None:
 
 
 def test_a_second_source_needs_public_channels() -> None:
-    """Level 3 is not doubled."""
+    """Level 3 is not recorded twice."""
     with pytest.raises(ConfigError, match="only public channels can be recorded twice, and none is recorded"):
         Config(channels=("level3",), redundant=("BTC/USD",), api_key=KEY, api_secret=SECRET)
 
@@ -197,7 +197,7 @@ def test_files_that_cannot_be_read(folder: Path) -> None:
 
 
 def test_no_password_stands_in_an_address() -> None:
-    """Addresses are said and go into the ledger: one with a password is refused, and the sentence does not have it."""
+    """Addresses are shown and stored in the ledger: one with a password is refused, without showing the password."""
     for key, value in (("url", "wss://me:pass@ws.kraken.com/v2"), ("rest_url", "https://me:pass@api.kraken.com")):
         with pytest.raises(ConfigError, match="without a name or password") as caught:
             load({key: value}, environment={})
@@ -206,7 +206,7 @@ def test_no_password_stands_in_an_address() -> None:
 
 
 def test_plain_text_elsewhere_is_for_who_asks(folder: Path) -> None:
-    """``ws://`` to another machine wants ``plaintext``, wherever that is said; a key never goes with it."""
+    """``ws://`` to another machine needs ``plaintext``, from any source; a key is never sent there."""
     url = "ws://10.0.0.1:8080/v2"
     with pytest.raises(ConfigError, match="in plain text to another machine"):
         Config(url=url)
@@ -248,7 +248,7 @@ def test_level3_of_an_exchange_on_this_machine() -> None:
 
 
 def test_secrets_are_shown_to_nobody(folder: Path) -> None:
-    """Neither key nor secret stands in a ``repr`` or an error; they cannot come from the command line."""
+    """Neither key nor secret is in a ``repr`` or an error; they cannot come from the command line."""
     found = load({}, environment=LEVEL3)
     assert (found.api_key, found.api_secret) == (KEY, SECRET)
     assert KEY not in repr(found)
@@ -270,7 +270,7 @@ def test_secrets_are_shown_to_nobody(folder: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602, 0o601])
 def test_a_file_with_a_secret_is_for_its_owner_alone(folder: Path, mode: int) -> None:
-    """Whoever else may read or change it: refused with the cure; without a secret anybody may read it."""
+    """A file that others may read or change is refused, with the cure; without a secret anybody may read it."""
     file = folder / "krakpot.toml"
     file.write_text(f'api_key = "{KEY}"\napi_secret = "{SECRET}"\n')
     file.chmod(mode)

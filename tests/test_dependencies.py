@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "python" / "krakpot"
 IMPORTS_MIN = 150
-"""Imports between modules that a full look finds at least: a guard that sees nothing passes."""
+"""The least number of imports that a complete search finds: a check that sees nothing would pass."""
 
 BASE = {"errors", "log", "values"}
 ALLOWED = {
@@ -89,7 +89,7 @@ def test_rooms_keep_to_their_walls() -> None:
         if name in inside
         and room(target) != room(name)
         and room(target) not in ALLOWED[room(name)]
-        # The extension and the version are everybody's.
+        # Every room may use the extension and the version.
         and target not in {"", "_core"}
     ]
     assert not wrong
@@ -120,7 +120,7 @@ def test_there_are_no_circles() -> None:
 
 
 def test_rooms_have_no_code_of_their_own() -> None:
-    """A room's ``__init__`` is its sentence: what it held would be found by no name."""
+    """The ``__init__`` of a room has only a docstring: nobody would look for code there."""
     rooms = sorted(PACKAGE.glob("*/__init__.py"))
     assert len(rooms) > 5
     for path in rooms:

@@ -1,4 +1,4 @@
-"""Rust files use only what stands above them: the order of the ``mod`` lines is the order of reading.
+"""Rust files use only modules above them: the order of the ``mod`` lines is the order of reading.
 
 A file uses only modules that the ``mod`` lines above its own name, within a room as well as between rooms; a module may
 use its own submodules. So no two files use each other. The core crate knows no Arrow and has no features; the built-in
@@ -155,14 +155,14 @@ def test_crates_do_not_know_each_other(crate: str) -> None:
 
 
 def test_the_core_has_no_features() -> None:
-    """What the core is does not depend on who builds it."""
+    """The core has no features, so every build of it is the same."""
     manifest = tomllib.loads((ROOT / "rust" / "Cargo.toml").read_text(encoding="utf-8"))
     assert "features" not in manifest
     assert not [path for path in files("core").values() if re.search(r"\bfeature\s*=", code(path))]
 
 
 def test_no_file_of_the_core_is_long() -> None:
-    """A file that one sitting cannot read is several ideas."""
+    """A file that is too long to read at once has several ideas."""
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in files("core").values()}
     assert len(lengths) > 30
     assert not {path: length for path, length in lengths.items() if length > 900}

@@ -1,4 +1,4 @@
-"""What stands in deploy/ fits this version: its commands parse, its rules are those of the pages."""
+"""The files in deploy/ fit this version: their commands parse, their rules are those of the pages."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_systemd_reads_the_unit(tmp_path: Path) -> None:
 
 
 def allowed(name: str) -> set[str]:
-    """The calls in a set of calls of systemd's."""
+    """The system calls in one of systemd's sets."""
     command = ["systemd-analyze", "syscall-filter", name]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[1:]
     names = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
@@ -138,7 +138,7 @@ def test_the_image_records_as_nobody_special(tmp_path: Path) -> None:
 
 
 def test_what_the_image_copies_is_clean() -> None:
-    """What was built here stays out of the image's build: the ignored folders of git are ignored there too."""
+    """Local build output does not go into the image: folders that git ignores are ignored there too."""
     git = (ROOT / ".gitignore").read_text().split()
     docker = (ROOT / "deploy/Dockerfile.dockerignore").read_text().split()
     assert len(git) > 5

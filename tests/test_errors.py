@@ -1,4 +1,4 @@
-"""Errors tell facts first and paths last, and form the tree that the module's page draws."""
+"""Errors have facts first and paths last, and form the tree that the module's docstring draws."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def classes() -> dict[str, type[Exception]]:
 
 
 def test_the_page_draws_the_tree_as_it_is() -> None:
-    """Each class stands in the docstring below its base."""
+    """Each class is in the docstring, below its base."""
     drawn = re.findall(
         r"^    ((?:│   |    )*(?:├── |└── )?)(\w+)", inspect.cleandoc(errors.__doc__ or ""), re.MULTILINE
     )

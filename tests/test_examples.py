@@ -45,7 +45,7 @@ def test_pages_have_examples() -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.stem)
 @pytest.mark.usefixtures("folder")
 def test_python_of_a_page_runs(page: Path) -> None:
-    """A reader who types a page from top to bottom gets no error; a failure names the page and the line."""
+    """The code of a page runs from top to bottom without an error; a failure names the page and the line."""
     names: dict[str, object] = {}
     for line, text in blocks(page, "python"):
         exec(compile("\n" * line + text, str(page), "exec"), names)  # noqa: S102  # the pages are our own

@@ -1,6 +1,6 @@
-"""A peer that means harm: whatever it sends, the memory stays bounded and the end is one clear sentence.
+"""A hostile peer: whatever it sends, memory stays bounded and the end is one clear sentence.
 
-The client is a process of its own, so that its memory is its own: it connects as the recorder does, feeds a session,
+The client is a separate process, so that its memory can be measured: it connects as the recorder does, feeds a session,
 takes the session's rows as often as the recorder would, and says how it ended and by how much its memory grew. The
 server is written here, byte by byte. More of certificates and host names is in test_connection and test_rest, frames
 that are damaged at random are in properties/test_robust.
@@ -76,12 +76,12 @@ asyncio.run(main())
 """
 
 Attack = Callable[[asyncio.StreamWriter, bytes], Awaitable[None]]
-"""What the server does once it has read the client's request; the key's answer is given."""
+"""What the server does after it has read the client's request; it gets the answer to the key."""
 
 
 @asynccontextmanager
 async def attacker(attack: Attack, *, reads: bool = True, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """A server that does harm to each client."""
+    """A server that attacks each client."""
     serving: list[asyncio.Task[None]] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -98,7 +98,7 @@ async def attacker(attack: Attack, *, reads: bool = True, tls: ssl.SSLContext | 
                     pass
 
         task = asyncio.create_task(drain())
-        # The client leaves when it has had enough.
+        # The client closes when a limit is exceeded.
         with suppress(ConnectionError):
             await attack(writer, ACCEPT % accept)
             await task
@@ -114,7 +114,7 @@ async def attacker(attack: Attack, *, reads: bool = True, tls: ssl.SSLContext | 
 def suffer(
     attack: Attack, *, seconds: float = 60.0, reads: bool = True, tls: ssl.SSLContext | None = None
 ) -> dict[str, Any]:
-    """Let a client meet the attack; how it ended."""
+    """Run a client against the attack; returns how it ended."""
 
     async def meet() -> dict[str, Any]:
         async with attacker(attack, reads=reads, tls=tls) as url:
@@ -136,7 +136,7 @@ def suffer(
 
 
 def frame(payload: bytes, first: int = 0x81, length: int | None = None) -> bytes:
-    """A frame of a server: its first byte, and perhaps a length that it has not."""
+    """A frame of a server: its first byte, and perhaps a false length."""
     size = len(payload) if length is None else length
     if size < 126:
         return bytes([first, size]) + payload
@@ -171,8 +171,8 @@ def once(data: bytes, *, headers: bytes = b"") -> Attack:
 # Before the handshake.
 
 
-def test_a_certificate_of_nobody() -> None:
-    """Whoever answers in the exchange's place gets no request, and the sentence says why."""
+def test_a_certificate_that_nobody_trusts() -> None:
+    """A server with a false certificate gets no request, and the sentence says why."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     found = suffer(once(b""), tls=context)
@@ -188,13 +188,13 @@ def test_a_certificate_of_nobody() -> None:
     ids=["headers", "one header", "a folded header"],
 )
 def test_headers_without_end(begin: bytes, piece: bytes) -> None:
-    """More headers, or a longer one, than anybody needs: refused after some kilobytes."""
+    """Too many headers, or too long ones: refused after some kilobytes."""
     found = suffer(endless(begin, piece, handshake=False))
     assert "the handshake failed: " in found["ended"]
 
 
 def test_headers_that_drip() -> None:
-    """A byte now and then keeps no connection waiting: the handshake has one time for all of it."""
+    """Single bytes do not keep a connection waiting: the handshake has one time limit."""
 
     async def attack(writer: asyncio.StreamWriter, answer: bytes) -> None:
         for byte in answer * 10:
@@ -207,7 +207,7 @@ def test_headers_that_drip() -> None:
 
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 99999999999\r\n", b"Transfer-Encoding: chunked\r\n"])
 def test_a_refusal_in_words_without_end(length: bytes) -> None:
-    """A page of HTML in place of a connection, which never ends: no more of it is read than a refusal has."""
+    """An endless page of HTML instead of a handshake: only as much is read as a refusal has."""
 
     async def attack(writer: asyncio.StreamWriter, _answer: bytes) -> None:
         await endless(b"", b"f" * 1000, handshake=False)(writer, b"HTTP/1.1 503 No\r\n" + length + b"\r\n")
@@ -238,7 +238,7 @@ def test_a_compressed_or_reserved_frame(first: int) -> None:
 
 @pytest.mark.parametrize("length", [_core.LIMITS["FRAME_MAX"] + 1, 1 << 40, (1 << 63) - 1])
 def test_a_length_that_no_memory_has(length: int) -> None:
-    """Refused by its head, before a byte of it has come."""
+    """Refused by its header, before a byte of the payload has come."""
     found = suffer(once(frame(b"", length=length)))
     assert found["ended"] == f"a message of more than {_core.LIMITS['FRAME_MAX']} bytes"
     assert found["grown"] < 32 << 20
@@ -252,13 +252,13 @@ def test_a_message_in_pieces_without_end() -> None:
 
 
 def test_pings_without_end_from_one_who_does_not_read() -> None:
-    """Each wants a pong, and nobody takes them: the connection ends before they fill the memory."""
+    """Each needs a pong, and nobody reads the pongs: the connection ends before they fill the memory."""
     found = suffer(endless(b"", frame(b"p" * 125, 0x89)), reads=False)
     assert found["ended"].startswith("the exchange does not read: more than 1048576 bytes wait for it")
     assert found["grown"] < 64 << 20
 
 
-# Messages: what the session makes of them. The connection stays, for what is broken may be one message only.
+# Messages, as the session handles them. The connection stays, because only one message may be broken.
 
 
 def nested(text: bytes, depth: int) -> bytes:
@@ -267,7 +267,7 @@ def nested(text: bytes, depth: int) -> bytes:
 
 
 def messages() -> Iterator[Any]:
-    """Messages that are larger, deeper or stranger than any of the exchange."""
+    """Messages that are larger, deeper or stranger than those of the exchange."""
     huge = b"A" * (4 << 20)
     yield pytest.param(nested(b"[", 4 << 20), id="brackets")
     yield pytest.param(nested(b'{"a":', 800_000), id="braces")
@@ -283,7 +283,7 @@ def messages() -> Iterator[Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("message", list(messages()))
 def test_messages_without_measure(message: bytes) -> None:
-    """Sent again and again: each is one more message, and nothing of them is kept."""
+    """Sent again and again: each is counted as a message, and nothing of it is kept."""
     piece = frame(message)
 
     async def attack(writer: asyncio.StreamWriter, answer: bytes) -> None:
@@ -291,7 +291,7 @@ def test_messages_without_measure(message: bytes) -> None:
         for _ in range(MESSAGES):
             writer.write(piece)
             await writer.drain()
-        # And a good one: the session still listens.
+        # And a good one: the session still works.
         writer.write(frame(b'{"channel":"heartbeat"}') + frame(struct.pack("!H", 1000), 0x88))
         await writer.drain()
 

@@ -1,4 +1,4 @@
-"""Lines: a sentence for people, facts for programs."""
+"""Log lines: a sentence for people, facts for programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOURCES = Path(__file__).resolve().parent.parent / "python/krakpot"
 
 
 def test_a_line_is_its_sentence() -> None:
-    """Whoever wants sentences gets a ``str``; what has no value is no fact; a label stands in front."""
+    """As text a line is a ``str``; a value of None is left out; a label comes first."""
     line = LogLine("gone BTC/USD", "gone", "warning", symbol="BTC/USD", channel=None)
     assert line == "gone BTC/USD"
     assert (line.event, line.level, line.facts) == ("gone", "warning", {"symbol": "BTC/USD"})
@@ -30,7 +30,7 @@ def test_a_line_is_its_sentence() -> None:
 
 
 def test_json_of_a_line() -> None:
-    """One object on one line, whatever the words are; facts do not take the place of what every line has."""
+    """One object on one line, whatever the words are; facts do not replace the fields that every line has."""
     line = LogLine('a "quote"\nand more', "limit", "error", count=3, ts="mine", path=Path("x"))
     text = as_json(line, 1_785_641_750_123_456_789)
     assert "\n" not in text
@@ -43,7 +43,7 @@ def test_json_of_a_line() -> None:
 
 @pytest.mark.parametrize("level", log.LEVELS)
 def test_levels(level: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """From a level on; a plain sentence is of level info."""
+    """Lines from a level on; a plain sentence has the level info."""
     lines = ["plain", *(LogLine(name, "note", name) for name in log.LEVELS)]
     wanted = [line for line in lines if passes_level(line, level)]
     assert len(wanted) == {"info": 4, "warning": 2, "error": 1}[level]
@@ -54,8 +54,8 @@ def test_levels(level: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_storm_is_cut_and_told_and_does_not_last() -> None:
-    """So many lines an hour, then one that says so, errors all the same; the next hour begins with what was left out.
-    A recorder of months that had one storm still speaks.
+    """At most a number of lines per hour, then one line about that; errors are always logged. The next hour begins with
+    the number of lines left out, so a recorder that runs for months still logs after a storm.
     """
     measure = LogRateLimit(most=3, window=10.0)
     lines = [LogLine(f"{n}", "gap", "warning") for n in range(6)]
@@ -82,7 +82,7 @@ def test_a_recording_that_fails_says_so_in_json(tmp_path: Path) -> None:
     arguments = ["record", "--url", "ws://127.0.0.1:1/v2", "--for", "1s", "--out", str(tmp_path / "lake")]
     plain = CliRunner().invoke(main, arguments)
     done = CliRunner().invoke(main, [*arguments, "--log-format", "json"])
-    # Nothing began, so nothing says that it did.
+    # Nothing began, so there is no line about a start.
     (last,) = map(json.loads, done.stderr.splitlines())
     assert last.items() >= {"event": "failed", "level": "error"}.items()
     assert plain.stderr.splitlines()[-1] == f"krakpot: {last['message']}"

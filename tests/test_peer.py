@@ -1,6 +1,6 @@
-"""A client that nobody here wrote keeps its books on the built-in exchange, and checks them by its own code.
+"""An independent client keeps its books on the built-in exchange, and checks them with its own code.
 
-It is python-kraken-sdk, from the package registry, in an environment of its own that this test makes: krakpot does not
+It is python-kraken-sdk, from the package registry, in a separate environment that this test makes: krakpot does not
 depend on it. ``KRAKPOT_TEST=all`` runs it.
 """
 
@@ -33,7 +33,7 @@ UPDATES = 400
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter that has the client and not krakpot."""
+    """An interpreter with the client and without krakpot."""
     folder = tmp_path_factory.mktemp("peer")
     venv.create(folder, with_pip=True)
     interpreter = folder / "bin" / "python"
@@ -52,7 +52,7 @@ async def _run(python: Path, updates: int, *faults: str) -> dict[str, Any]:
         for fault in faults:
             server.inject(fault)
         options = json.dumps({"address": server.address, "pairs": pairs, "updates": updates})
-        # Isolated: neither this environment's packages nor its variables.
+        # Isolated from the packages and variables of this environment.
         child = await asyncio.create_subprocess_exec(
             python, "-I", CLIENT, options, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
@@ -85,7 +85,7 @@ def test_its_books_are_valid_by_its_own_checksums(python: Path) -> None:
 
 
 def test_it_notices_a_wrong_digit(python: Path) -> None:
-    """With digits of books spoiled by the exchange its code finds mismatches: so it would have found any."""
+    """If the exchange changes digits of books, its code finds mismatches, so the other test could fail."""
     found = asyncio.run(_run(python, UPDATES, "digit=0.2,channel=book"))
     assert found["bad"] > 0
     assert any("Checksum mismatch" in error for error in found["errors"])

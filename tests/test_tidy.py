@@ -1,6 +1,6 @@
 """The repository checks itself.
 
-Each check first asserts that it found something to check: a guard that sees nothing passes.
+Each check first asserts that it found something to check: a check that sees nothing would pass.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def texts() -> dict[Path, str]:
     found = {}
     for path in kept_files():
         data = path.read_bytes()
-        # Inputs of fuzzing are bytes that nobody promised.
+        # Inputs of fuzzing are arbitrary bytes.
         if b"\0" not in data and "seeds" not in path.parts:
             found[path.relative_to(ROOT)] = data.decode()
     return found
@@ -98,7 +98,7 @@ def test_every_class_of_the_extension_is_frozen() -> None:
     assert found >= 5
 
 
-def test_unsafe_code_stands_in_one_file() -> None:
+def test_unsafe_code_is_in_one_file() -> None:
     """The border to Arrow is made of pointers; nothing else is. Each block there says why it is sound."""
     found = {}
     for path in sorted((ROOT / "rust").rglob("*.rs")):
@@ -112,7 +112,7 @@ def test_unsafe_code_stands_in_one_file() -> None:
 
 
 def test_the_threat_model_names_tests_that_exist() -> None:
-    """SECURITY.md claims nothing that no test looks after."""
+    """Each claim of SECURITY.md names its tests, and they exist."""
     named = set(re.findall(r"`((?:tests|rust|deploy)/[\w./]+)`", (ROOT / "SECURITY.md").read_text()))
     assert len(named) > 10
     assert not sorted(name for name in named if not (ROOT / name).exists())
@@ -126,7 +126,7 @@ def test_no_file_is_large() -> None:
 
 
 def test_nothing_is_left_over() -> None:
-    """Unfinished work has no mark in a file, and what was replaced is gone: git remembers it."""
+    """No file has marks of unfinished work, and what was replaced is deleted: git remembers it."""
     found = texts()
     assert len(found) > 50
     marked = [str(path) for path, text in found.items() if any(re.search(rf"\b{word}\b", text) for word in LEFTOVERS)]
@@ -136,7 +136,7 @@ def test_nothing_is_left_over() -> None:
 
 
 def test_no_file_names_a_machine() -> None:
-    """Paths of somebody's machine mean nothing to anybody else."""
+    """No file has a path of somebody's machine."""
     found = texts()
     assert len(found) > 50
     assert not [f"{path}: {match[0]}" for path, text in found.items() if (match := MACHINES.search(text))]
@@ -171,7 +171,7 @@ def test_every_exception_to_a_rule_has_its_reason() -> None:
     subjects = {".py": 0, ".rs": 0}
     wrong = []
     for path, text in texts().items():
-        # This file speaks of the marks without using them.
+        # This file names the marks without using them.
         if path.suffix not in rules or path.name == Path(__file__).name:
             continue
         for bad, any_use in rules[path.suffix]:
@@ -188,7 +188,7 @@ def test_every_exception_to_a_rule_has_its_reason() -> None:
 
 
 def test_commands_that_the_pages_name_exist() -> None:
-    """Whoever types a command from a page gets what the page says: the command is there, with these options."""
+    """Each command line in a page is valid: the command exists, with these options."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
     use = re.compile(r"(?:^|[`$ /])krakpot ([a-z]+)((?: +(?:[^\s`|]+|'[^']*'))*)", re.MULTILINE)
     used = [
@@ -218,7 +218,7 @@ def test_make_targets_that_the_pages_name_exist() -> None:
 
 
 def test_files_that_the_architecture_names_exist() -> None:
-    """ARCHITECTURE.md and CONTRIBUTING.md send nobody to a file that is not there."""
+    """Each file that ARCHITECTURE.md and CONTRIBUTING.md name exists."""
     paths = []
     for page in ("ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"):
         text = (ROOT / page).read_text()

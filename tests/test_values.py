@@ -1,4 +1,4 @@
-"""Values as people write them are read; what cannot be read is refused with what is allowed."""
+"""Values as people write them are read; others are refused, and the error says what is allowed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Timestamp(datetime):
 
 
 def test_times_of_pandas_and_numpy() -> None:
-    """Any unit, to the nanosecond; what is no time there is none here."""
+    """Any unit, to the nanosecond; a value that is not a time there is refused here."""
     stamp = Timestamp(2026, 8, 2, 3, 35, 50, 123_456)
     stamp.nanosecond = 789
     assert nanoseconds(stamp) == frames.START + 123_456_789

@@ -1,4 +1,4 @@
-"""ccxt pro's ``watch_order_book``: updates that are taken together come as one. It compares no checksum."""
+"""ccxt pro's ``watch_order_book``: it returns several updates as one. It compares no checksum."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ async def main() -> None:
     # The sender answers no pings, and on a busy machine the stream takes longer than ccxt waits for an answer.
     exchange.streaming["keepAlive"] = 1_000_000_000
     base, quote = common.SYMBOL.split("/")
-    # What it would ask of REST.
+    # What REST would answer.
     market = {"id": common.SYMBOL, "symbol": common.SYMBOL, "base": base, "quote": quote, "spot": True, "active": True}
     market |= {"baseId": base, "quoteId": quote, "type": "spot", "info": {"wsname": common.SYMBOL}}
     exchange.set_markets([market])

@@ -1,6 +1,6 @@
-"""What the peers' programs have in common: what they are asked, what they tell.
+"""The common part of the peers' programs: their arguments and their report.
 
-Each is run by an interpreter of its own environment, which has that peer and nothing of krakpot:
+Each runs with the interpreter of a separate environment, which has that peer and nothing of krakpot:
 ``python PEER.py PORT DEPTH MESSAGES``. It reads the stream of ``blaster.py`` once and prints one JSON object.
 """
 

@@ -1,4 +1,4 @@
-"""cryptofeed's Kraken feed over its own connection, checksums validated as by default; the callback only counts."""
+"""cryptofeed's Kraken feed over its own connection, checksums validated by default; the callback only counts."""
 
 import asyncio
 from collections import defaultdict
@@ -14,7 +14,7 @@ import common
 async def main() -> None:
     """Keep the book."""
     url, depth, _ = common.asked()
-    # What it would ask of REST.
+    # What REST would answer.
     pair = common.SYMBOL.replace("/", "-")
     info = defaultdict(dict, instrument_type={pair: "spot"})
     Symbols.set(Kraken.id, {pair: common.SYMBOL}, info)
@@ -26,7 +26,7 @@ async def main() -> None:
 
     feed = Kraken(max_depth=depth, symbols=[pair], channels=[L2_BOOK], callbacks={L2_BOOK: callback})
     assert feed.checksum_validation
-    # It takes addresses of TLS only.
+    # It accepts only TLS addresses.
     connection = WSAsyncConn("wss://127.0.0.1", "bench", {"book": [common.SYMBOL]}, max_size=None, compression=None)
     connection.address = url
     begun = common.now()

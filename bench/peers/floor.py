@@ -1,4 +1,4 @@
-"""websockets' asyncio API and orjson: every frame parsed, nothing kept. Less no client in Python does."""
+"""websockets' asyncio API and orjson: every frame parsed, nothing kept. No client in Python does less."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""python-kraken-sdk's ``SpotOrderBookClient``: it sorts the book anew for every entry, and compares every checksum."""
+"""python-kraken-sdk's ``SpotOrderBookClient``: it sorts the book again for every entry, and compares every checksum."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ import common
 
 
 class Pairs:
-    """What it would ask of REST."""
+    """What REST would answer."""
 
     def get_asset_pairs(self, pair: str) -> dict[str, dict[str, int]]:
         """Decimals of the pair."""
@@ -31,11 +31,11 @@ async def main() -> None:
             book = client.get(common.SYMBOL)
             sides = [[(price, qty) for price, (qty, _) in book[side].items()] for side in ("bid", "ask")]
             common.tell(begun, ended, messages, *sides, "python-kraken-sdk", "websockets")
-            # At once: the client connects again, and the stream begins anew.
+            # At once: the client would connect again, and the stream would start again.
             os._exit(0)
 
     SpotOrderBookClient.WS_URL = url
-    # Its ping of every ten seconds would find the stream over, while it still works on it, and begin it anew.
+    # Its ping every ten seconds would find the stream ended while it still works on it, and would start it again.
     ConnectSpotWebsocketBase.PING_INTERVAL = 1_000_000
     client = SpotOrderBookClient(depth=depth, callback=callback)
     client._SpotOrderBookClient__market = Pairs()  # noqa: SLF001  # it has no other door

@@ -13,7 +13,7 @@ import common
 
 
 def pair() -> n.CurrencyPair:
-    """What it would ask of REST."""
+    """What REST would answer."""
     base, quote = common.SYMBOL.split("/")
     currencies = [n.Currency(name, 8, 0, name, n.CurrencyType.CRYPTO) for name in (base, quote)]
     tick, lot = (f"{10.0**-decimals:.{decimals}f}" for decimals in (common.PRICE_DECIMALS, common.QTY_DECIMALS))
@@ -45,7 +45,7 @@ async def main() -> None:
             ended = common.now()
             sides = [[(level.price, level.size()) for level in side] for side in (book.bids(), book.asks())]
             common.tell(begun, ended, messages, *sides, "nautilus_trader")
-            # At once: the client connects again, and the stream begins anew.
+            # At once: the client would connect again, and the stream would start again.
             os._exit(0)
 
     loop = asyncio.get_running_loop()

@@ -1,7 +1,7 @@
 """A WebSocket server that sends ready-made frames as fast as they are read, to one connection after the other.
 
-Raw sockets after the handshake: nothing here is worth measuring. Started by ``measure.py`` as a process of its own, so
-that its work is not the reader's.
+It uses raw sockets after the handshake. ``measure.py`` starts it as a separate process, so that its work does not count
+as the reader's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLOSE = b"\x88\x02\x03\xe8"
 
 
 def framed(payload: bytes) -> bytes:
-    """One text message as a server's frame: whole, unmasked."""
+    """One text message as a frame of a server: complete, unmasked."""
     if len(payload) < 126:
         return struct.pack(">BB", 0x81, len(payload)) + payload
     if len(payload) < 1 << 16:
@@ -32,7 +32,7 @@ def framed(payload: bytes) -> bytes:
 
 
 def answered(connection: socket.socket) -> bool:
-    """Answer the handshake; whether there was one."""
+    """Answer the handshake; returns whether there was one."""
     request = b""
     while b"\r\n\r\n" not in request:
         data = connection.recv(4096)
@@ -50,7 +50,7 @@ def answered(connection: socket.socket) -> bool:
 
 
 def serve(connection: socket.socket, wire: memoryview, patience: float) -> None:
-    """Answer the handshake, send all, close; before, wait ``patience`` seconds at most for a request, as some send."""
+    """Answer the handshake, wait at most ``patience`` seconds for a request, as some send, then send all and close."""
     if not answered(connection):
         return
     if patience and select.select([connection], [], [], patience)[0]:
@@ -70,7 +70,7 @@ def main() -> None:
         print(server.getsockname()[1], flush=True)
         while True:
             connection, _ = server.accept()
-            # Some leave at once when they have what they want.
+            # Some clients close as soon as they have everything.
             with connection, suppress(ConnectionError):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 serve(connection, wire, patience)

@@ -1,9 +1,9 @@
 """A burst: for one second ten times the full feed, 100,000 messages, and how long the recorder takes to have read them.
 
-Goals: nothing is lost, and the time from the burst's begin until its last message was read: below two seconds by the
-project's budgets. The full feed goes on before and after, from the built-in exchange in this process to a
-``krakpot record`` in one of its own, so both cores are in use. Every answer is asserted: the lake has each message that
-the exchange's account has, no checksum is wrong. Not goals: the highest rate that goes on (``krakpot capacity``), TLS.
+Goals: nothing is lost; the time from the begin of the burst until its last message was read, whose budget is two
+seconds. The full feed runs before and after, from the built-in exchange in this process to ``krakpot record`` in a
+separate one, so both cores are in use. Every answer is asserted: the lake has each message that
+the exchange's account has, no checksum is wrong. Not goals: the highest sustained rate (``krakpot capacity``), TLS.
 
 ``python bench/python/burst.py`` prints a table, ``--json`` one JSON object; ``--small`` is for the tests.
 """
@@ -37,7 +37,7 @@ TIMES = 10
 PAUSE = 4.0
 """Seconds between bursts, and before the first."""
 START = 120.0
-"""Seconds for all to be subscribed, and for the books of the start to be sealed."""
+"""Seconds until everything is subscribed and the first books are sealed."""
 SECOND = 10**9
 CHANNELS = ("book", "trade", "ticker")
 
@@ -50,12 +50,12 @@ class Burst:
     """By this machine's clock."""
     ended: int
     first: int
-    """The same by the exchange's: its messages carry times after ``first``, up to ``last``."""
+    """The same in the time of the exchange: the messages have times after ``first``, up to ``last``."""
     last: int
 
     @classmethod
     async def send(cls, server: ExchangeServer) -> Burst:
-        """Let the exchange's time pass faster until ``TIMES`` seconds of it are over."""
+        """Run the time of the exchange faster until ``TIMES`` seconds have passed."""
         begun, first = time.time_ns(), server.exchange.now
         server.speed = float(TIMES)
         while server.exchange.now < first + TIMES * SECOND:  # noqa: ASYNC110  # its time passes without an event
@@ -64,10 +64,10 @@ class Burst:
         return cls(begun, time.time_ns(), first, server.exchange.now)
 
     def read(self, lake: Lake) -> dict[str, Any]:
-        """What the lake says of it, in seconds since its begin."""
+        """Facts of the burst from the lake, in seconds since its begin."""
         messages, last = 0, 0
         for channel in CHANNELS:
-            # The times of a burst run ahead of the clock: only by them it is told from what came after.
+            # The times of a burst run ahead of the clock: only they separate it from later messages.
             within = pl.col("ts_event").dt.epoch("ns").is_between(self.first, self.last, closed="right")
             rows = lake.scan(COMPARED[channel], sources="all").filter(within, pl.col("kind") == "update")
             found = rows.select(pl.struct("session", "message").n_unique(), pl.col("ts_recv").dt.epoch("ns").max())
@@ -81,7 +81,7 @@ class Burst:
 
 
 async def ready(base: str, lake: Path, subscriptions: int) -> None:
-    """Wait until all is subscribed, and no closed journal waits for the sealer."""
+    """Wait until everything is subscribed, and no closed journal waits for the sealer."""
     async with asyncio.timeout(START):
         while True:
             states = (await asyncio.to_thread(Snapshot.take, base, "")).values.get("subscriptions", {})
@@ -92,7 +92,7 @@ async def ready(base: str, lake: Path, subscriptions: int) -> None:
 
 
 async def record(folder: Path, pairs: int, rate: float, depth: int, count: int) -> list[dict[str, Any]]:
-    """Record the exchange with its bursts; what each was."""
+    """Record the exchange with its bursts; returns each burst."""
     lake = folder / "burst"
     async with ExchangeServer(Options(pairs=pairs, rate=rate)) as server:
         recorder = await asyncio.create_subprocess_exec(

@@ -1,9 +1,9 @@
-"""How long it takes from a message's being due to the strategy that has its book, checked.
+"""The time from the moment when a message is due until the strategy has its checked book.
 
 Goals: p50, p99 and p99.9 of messages of the book channel, by the way of listening (callbacks, iteration, batches), by
 the loop (asyncio's, uvloop where it is installed), at several rates; since ``ts_event``, the time at which the sending
-process ought to send it over loopback, and since ``ts_recv``, taken when the loop hands over what it has read. The same
-of a few symbols, alone and while a recorder beside records the full feed. What memory grows by, and the pauses of the
+process should send it over loopback, and since ``ts_recv``, taken when the loop hands over what it has read. The same
+for a few symbols, alone and while a recorder records the full feed. The growth of memory, and the pauses of the
 garbage collector, as it is and after ``gc.freeze()``. Every answer is asserted: all books right, nothing waited. Not
 goals: networks, TLS, throughput.
 
@@ -39,10 +39,10 @@ from krakpot.errors import FeedError
 PAIRS = 20
 DEPTH = 10
 SHARE = 0.1
-"""Of the messages of a full subscription (book of depth 1000, trade, ticker), by which the exchange's rate goes, those
-of the book channel at ``DEPTH`` on ``PAIRS`` busy pairs: most orders are deeper in the book."""
+"""Share of the messages of a full subscription (book of depth 1000, trade, ticker), which the exchange's rate counts,
+that the book channel has at ``DEPTH`` for ``PAIRS`` busy pairs: most orders are deeper in the book."""
 RATES = {200: 6.0, 10_000: 3.0, 30_000: 3.0}
-"""Messages a second that the strategy receives, about: a few symbols, the full feed, three of them. Seconds of each."""
+"""Messages per second that the strategy receives, about (a few symbols, the full feed, three times it); seconds."""
 WARM = 0.5
 """Seconds that are not counted."""
 WAYS = ("callbacks", "iteration", "batches")
@@ -50,23 +50,23 @@ SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 THOUSANDTH = 5_000
 """Messages below which p99.9 is left out: it would be the worst one or two."""
 KEPT = 0.05
-"""Blocks of memory for a message, at most, by which Python may grow: far below one."""
+"""Blocks of memory per message by which Python may grow, at most: far below one."""
 LOAD = 200_000
-"""Objects of the strategy's own that the collector has to walk over."""
+"""Objects of the strategy that the collector has to visit."""
 FULL = 10_000
 """Messages a second of the full feed."""
 FEW = ["BTC/USD", "ETH/USD"]
 FEW_DEPTH = 100
-"""Symbols of a strategy beside which all are recorded, and the depth of their books."""
+"""Symbols of the strategy while all symbols are recorded, and the depth of their books."""
 NAP = 0.0002
-"""Seconds between two looks of the sender at its clock where three processes share the cores."""
+"""Seconds between two readings of the sender's clock while three processes share the cores."""
 START = 30.0
 """Seconds for a recorder to start."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is recorded beside a strategy: the full feed, of book, trade and ticker."""
+    """What is recorded while the strategy runs: book, trade and ticker of the full feed."""
 
     pairs: int = 1450
     rate: float = FULL
@@ -75,11 +75,11 @@ class Load:
 
 
 class Ages:
-    """How old messages were, ns, and what the interpreter did meanwhile; while the window is open."""
+    """The ages of messages, ns, and what the interpreter did, while the window is open."""
 
     def __init__(self) -> None:
         """Begin, closed."""
-        # No Python object is kept for a message, so that what is kept is the feed's.
+        # No Python object is kept for a message, so that only the feed can keep some.
         self.event, self.recv = array("q"), array("q")
         self._begin = self._end = sys.maxsize
         self.blocks = 0
@@ -126,7 +126,7 @@ def percentiles(ages: array[int]) -> dict[str, float]:
 
 
 def callbacks(feed: Feed, ages: Ages) -> asyncio.Future[None]:
-    """Hear of each message within the call that read it; look at the best prices, as a strategy does."""
+    """Receive each message within the call that read it; read the best prices, as a strategy does."""
 
     def changed(event: BookEvent) -> None:
         feed.book(event.symbol).best("float")
@@ -149,7 +149,7 @@ def iteration(feed: Feed, ages: Ages) -> asyncio.Future[None]:
 
 
 def batches(feed: Feed, ages: Ages) -> asyncio.Future[None]:
-    """Take Arrow tables; how old each message was is read from them when all is over."""
+    """Take Arrow tables; the age of each message is computed from them at the end."""
 
     async def strategy() -> None:
         taken = [(pa.record_batch(batch["book"]), time.time_ns()) async for batch in feed.batches() if "book" in batch]
@@ -163,7 +163,7 @@ def batches(feed: Feed, ages: Ages) -> asyncio.Future[None]:
 
 
 async def window(feed: Feed, ages: Ages, listening: asyncio.Future[None], seconds: float) -> None:
-    """Count for so long, then end."""
+    """Count for a time, then end."""
     await asyncio.sleep(WARM)
     ages.open()
     await asyncio.sleep(seconds)
@@ -173,7 +173,7 @@ async def window(feed: Feed, ages: Ages, listening: asyncio.Future[None], second
 
 
 def checked(feed: Feed, ages: Ages) -> dict[str, Any]:
-    """What was found, if all was right."""
+    """The result, if everything was right."""
     found, book = ages.facts(), feed.counts["checksums"]["book"]
     assert (book["bad"], feed.counts["unchecked"], feed.counts["waits"]) == (0, 0, 0), book
     assert 0 < found["messages"] <= book["ok"], found
@@ -181,13 +181,13 @@ def checked(feed: Feed, ages: Ages) -> dict[str, Any]:
 
 
 async def listen(way: str, port: int, seconds: float) -> dict[str, Any]:
-    """Let one way of listening run."""
+    """Run one way of listening."""
     async with Feed(["*"], channels=["book"], depth=DEPTH, url=f"ws://127.0.0.1:{port}/v2") as feed:
         ages = Ages()
         await window(feed, ages, globals()[way](feed, ages), seconds)
     found = checked(feed, ages)
     if way == "batches":
-        # This program keeps them until all is over.
+        # This program keeps them to the end.
         del found["blocks"]
     else:
         assert found["blocks"] < KEPT * found["messages"] + 1000, found
@@ -195,7 +195,7 @@ async def listen(way: str, port: int, seconds: float) -> dict[str, Any]:
 
 
 def loops() -> dict[str, Callable[[], asyncio.AbstractEventLoop] | None]:
-    """The loops that there are."""
+    """The loops that are installed."""
     found: dict[str, Callable[[], asyncio.AbstractEventLoop] | None] = {"asyncio": None}
     if find_spec("uvloop"):
         import uvloop  # noqa: PLC0415  # optional
@@ -206,7 +206,7 @@ def loops() -> dict[str, Callable[[], asyncio.AbstractEventLoop] | None]:
 
 @contextmanager
 def exchange(pairs: int, rate: float, nap: float = 0.0) -> Iterator[int]:
-    """The port of a sending process, of so many messages a second of a full subscription."""
+    """Start a sending process with this rate of a full subscription; gives its port."""
     server = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("stream.py")), str(pairs), str(rate), str(nap)],
         stdout=subprocess.PIPE, text=True,
@@ -246,12 +246,12 @@ class Pauses:
             self.all.append((info["generation"], time.perf_counter_ns() - self._begun))
 
     def __enter__(self) -> Self:
-        """Look on."""
+        """Watch the collector from now on."""
         gc.callbacks.append(self._look)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Look no more."""
+        """End the watch."""
         gc.callbacks.remove(self._look)
 
     @property
@@ -266,9 +266,9 @@ class Pauses:
 
 
 def collector(rate: float, seconds: float) -> dict[str, Any]:
-    """Pauses beside a strategy with many objects of its own, as Python does it and after ``gc.freeze()``."""
+    """Pauses while a strategy holds many objects, as Python does it and after ``gc.freeze()``."""
     found: dict[str, Any] = {}
-    # A strategy's own state: containers, which the collector walks over.
+    # The state of a strategy: containers, which the collector visits.
     own = [{"number": n} for n in range(LOAD)]
     for name in ("as it is", "gc.freeze()"):
         with exchange(PAIRS, rate / SHARE) as port:
@@ -277,7 +277,7 @@ def collector(rate: float, seconds: float) -> dict[str, Any]:
                 gc.freeze()
             with Pauses() as pauses:
                 facts = asyncio.run(listen("iteration", port, seconds))
-            # A full collection comes seldom; what it costs when it comes.
+            # A full collection is rare; this measures what it costs.
             with Pauses() as full:
                 gc.collect()
             gc.unfreeze()
@@ -290,7 +290,7 @@ def collector(rate: float, seconds: float) -> dict[str, Any]:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody has."""
+    """A free port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
@@ -314,7 +314,7 @@ async def beside(port: int, load: Load, out: Path | None) -> dict[str, Any]:
             return checked(feed, ages)
         base = f"http://{metrics}"
         async with asyncio.timeout(START):
-            # It answers once it has started.
+            # It answers as soon as it has started.
             while True:
                 with suppress(FeedError):
                     await messages(base)
@@ -331,7 +331,7 @@ async def beside(port: int, load: Load, out: Path | None) -> dict[str, Any]:
 
 
 def recording(load: Load) -> dict[str, Any]:
-    """The same few symbols of one exchange, alone and beside a recorder of all."""
+    """The same few symbols of one exchange, alone and while all symbols are recorded."""
     with exchange(load.pairs, load.rate, NAP) as port, tempfile.TemporaryDirectory() as folder:
         alone, recorded = (asyncio.run(beside(port, load, out)) for out in (None, Path(folder) / "lake"))
     facts = {"pairs": load.pairs, "depth": load.depth, "symbols": FEW, "symbols_depth": FEW_DEPTH, "nap_us": NAP * 1e6}

@@ -22,9 +22,9 @@ MIDNIGHT = 1_785_628_800_000_000_000
 """2026-08-02, UTC, ns."""
 SECOND = 1_000_000_000
 FRAMES = 4
-"""Of a socket read, about; they share their time of receipt."""
+"""Frames per read of a socket, about; they share their receive time."""
 STEP_MAX = 20_000_000
-"""Between two reads, at most, ns."""
+"""Time between two reads, at most, ns."""
 
 
 def unframe(block: bytes) -> list[bytes]:
@@ -53,7 +53,7 @@ def make(
     start: int = MIDNIGHT,
     seed: int = 1,
 ) -> dict[str, Any]:
-    """Record ``seconds`` of exchange time into a new lake; returns the session's counts. Parts are sealed meanwhile."""
+    """Record ``seconds`` of exchange time into a new lake; returns the session's counts. Parts are sealed beside it."""
     random = Random(seed)
     exchange = _core.Exchange(pairs=pairs, rate=rate, seed=seed, start=start)
     open_lake(lake)
@@ -70,7 +70,7 @@ def make(
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as sealer:
         done: list[Future[seal.Report]] = []
         while now < end:
-            # Requests fall due when time has passed; at the beginning, at once.
+            # Requests are due when time has passed; the first ones at once.
             if now >= asked:
                 for request in session.requests(now):
                     exchange.receive(client, request)
@@ -96,7 +96,7 @@ def make(
 
 
 def main() -> None:
-    """Make one and say what is in it."""
+    """Make a lake and print what is in it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lake", type=Path)
     parser.add_argument("--pairs", type=int, default=200)

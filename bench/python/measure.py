@@ -1,8 +1,8 @@
-"""What the Python side costs: from a socket to a checked book, and a lake proved again.
+"""The cost of the Python side: from a socket to a checked book, and the proof of a lake.
 
-Goals: CPU per frame beside a bare read loop of the same library, as a ratio in one run; book messages verified a second
+Goals: CPU per frame relative to a bare read loop of the same library, in one run; book messages verified per second
 and core, and with two threads; bytes per row, as sealed and as compacted; the books of a day every 100 ms; states of
-two channels paired a second; what a thousand idle subscriptions cost a busy one; how long the import takes. Every
+two channels paired per second; what a thousand idle subscriptions cost a busy one; the time of the import. Every
 answer is asserted.
 Not goals: latency, TLS, the network, many symbols at once.
 
@@ -89,16 +89,16 @@ def socket_to_book(folder: Path, updates: int, rounds: int) -> dict[str, Any]:
 
 
 def beside_idle(folder: Path, updates: int, rounds: int) -> dict[str, Any]:
-    """CPU µs per message of one busy symbol, alone and beside ``IDLE`` others of which nothing comes.
+    """CPU µs per message of one busy symbol, alone and next to ``IDLE`` other subscriptions that bring nothing.
 
-    A thousand messages a second, and what a recorder does meanwhile: the session's clock ten times a second, rows taken
-    five times, counters once.
+    A thousand messages per second, and what a recorder does in that time: ten ticks of the session, rows taken five
+    times, counters once.
     """
     busy, idle = folder / "busy.jsonl", folder / "idle.jsonl"
     generate(busy, 1, updates)
     generate(idle, 1 + IDLE, 0)
     status, *frames = busy.read_bytes().splitlines()
-    # Its first symbol is the busy one's name: ack and snapshot of that come from the busy stream.
+    # Its first symbol has the name of the busy one, whose ack and snapshot come from the busy stream.
     others = idle.read_bytes().splitlines()[3:]
     assert len(others) == 2 * IDLE
     seconds: dict[int, list[float]] = {0: [], IDLE: []}
@@ -137,7 +137,7 @@ def beside_idle(folder: Path, updates: int, rounds: int) -> dict[str, Any]:
 
 
 def verify(folder: Path, symbols: int, updates: int, rounds: int) -> dict[str, Any]:
-    """Book messages of a lake verified a second: of CPU, one thread proving, and by the clock with one and with two.
+    """Book messages verified per second: of CPU with one thread, and by the clock with one and with two threads.
 
     The lake is made by ``krakpot.ingest``.
     """
@@ -179,13 +179,13 @@ bare = time.perf_counter() - begun
 krakpot.Lake
 print(krakpot.__version__, bare, time.perf_counter() - begun)
 """
-"""In a process of its own, which has nothing loaded."""
+"""For a separate process, which has nothing loaded."""
 
 
 def imported(rounds: int) -> dict[str, Any]:
     """Milliseconds of ``import krakpot``, and up to the first use of ``krakpot.Lake``, which loads Polars and PyArrow.
 
-    Files are read before: the first round is not counted.
+    The first round reads the files into the cache and is not counted.
     """
     found = []
     for _ in range(rounds + 1):
@@ -206,15 +206,15 @@ report = compact.compact(sys.argv[1], grace=0, now=datetime.fromtimestamp(int(sy
 mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 print(json.dumps({"rows": report.rows, "seconds": time.process_time() - begun, "mb": mb}))
 """
-"""In a process of its own, whose memory is told; it is two days after the recording."""
+"""For a separate process, whose memory is measured; it runs two days after the recording."""
 
 
 def compacted(folder: Path, seconds: float) -> dict[str, Any]:
-    """Bytes of a row of the book as sealed and as compacted, by column too.
+    """Bytes per row of the book as sealed and as compacted, also by column.
 
-    10,000 messages a second of 200 pairs at depth 1000 for ``seconds`` of exchange time. As in a real recording every
-    few messages, those of one read, have a time of receipt of their own (``made.FRAMES``): read faster than real time,
-    many more would share one, and ``ts_recv`` would cost less than it does.
+    10,000 messages per second of 200 pairs at depth 1000 for ``seconds`` of exchange time. As in a real recording only
+    a few messages, those of one read, share a receive time (``made.FRAMES``). If they were read faster than real time,
+    many more would share one, and ``ts_recv`` would cost less.
     """
     lake = folder / "recorded"
     counts = made.make(lake, pairs=200, rate=10_000, seconds=seconds, depth=1000)
@@ -282,9 +282,9 @@ def books(folder: Path, seconds: float, rounds: int) -> dict[str, Any]:
 
 
 def align(states: int, rounds: int) -> dict[str, Any]:
-    """States of one symbol paired a second of CPU: one side has them all, the other three in four, 20 ms later.
+    """States of one symbol paired per second of CPU: one side has all of them, the other three of four, 20 ms later.
 
-    One in four is one of eight that come again and again, so that it has many candidates within the window.
+    Every fourth state is one of eight that recur, so that it has many candidates within the window.
     """
     random = Random(SEED)
     time_ns, right, left = 0, [], []

@@ -1,8 +1,8 @@
 """Other clients of Kraken's feed on the same frames, in the same run: from a socket to a book, CPU per frame.
 
-Each peer has an environment of its own below ``target/peers``, made here with an interpreter that it supports; none is
-a dependency of anything. Where an interpreter or a package is missing, its row says so. No time counts
-unless the answer is right: the ten best levels at the end are those of the stream.
+Each peer has a separate environment below ``target/peers``, made here with an interpreter that it supports; krakpot
+does not depend on any of them. If an interpreter or a package is missing, its row says so. A time counts only if the
+answer is right: the ten best levels at the end are those of the stream.
 
 ``make bench-peers``, or ``python bench/python/peers.py [--small] [--json]``.
 """
@@ -32,7 +32,7 @@ PYENV = Path.home() / ".pyenv/versions"
 TIMEOUT = 300
 LEVELS = 10
 PATIENCE = 1.0
-"""Seconds that are waited for a subscription: nautilus drops what comes before its own."""
+"""Seconds to wait for a subscription: nautilus drops what comes before it has subscribed."""
 
 
 @dataclass(frozen=True)
@@ -40,33 +40,39 @@ class Peer:
     """A client and what it needs."""
 
     name: str
-    """Of its program, without ``.py``, and of its environment."""
+    """Name of its program, without ``.py``, and of its environment."""
     words: str
     requirements: tuple[str, ...]
     pythons: tuple[str, ...] = ("3.13", "3.12", "3.11")
     """Versions that it supports, the best first."""
     books: bool = True
     """Whether it keeps a book."""
+    checks: bool = True
+    """Whether it compares checksums."""
     counts: bool = True
-    """Whether it says how many messages it took."""
+    """Whether it reports how many messages it received."""
 
 
 ALL = (
-    Peer("floor", "websockets and orjson: parsed, nothing kept", ("websockets>=16", "orjson"), books=False),
+    Peer(
+        "floor", "websockets and orjson: parsed, nothing kept", ("websockets>=16", "orjson"), books=False, checks=False
+    ),
     Peer(
         "order_book_msgspec",
         "websockets, msgspec, order_book: checked book",
         ("websockets>=16", "msgspec", "order_book"),
     ),
     Peer("cryptofeed_3", "cryptofeed 3: checked book", ("cryptofeed>=3,<4",), ("3.13",)),
-    Peer("ccxt_pro", "ccxt pro: book, no checksum", ("ccxt>=4.5",), counts=False),
+    Peer("ccxt_pro", "ccxt pro: book, no checksum", ("ccxt>=4.5",), checks=False, counts=False),
     Peer("kraken_sdk", "python-kraken-sdk: checked book", ("python-kraken-sdk>=3.5",)),
-    Peer("nautilus", "nautilus_trader: book, no checksum", ("nautilus_trader==1.231.0",), ("3.13", "3.12")),
+    Peer(
+        "nautilus", "nautilus_trader: book, no checksum", ("nautilus_trader==1.231.0",), ("3.13", "3.12"), checks=False
+    ),
 )
 
 
 class Missing(Exception):
-    """A peer has no time that counts; says why."""
+    """A peer has no time that counts; the text says why."""
 
 
 def interpreter(versions: tuple[str, ...]) -> str:
@@ -74,7 +80,7 @@ def interpreter(versions: tuple[str, ...]) -> str:
     for wanted in versions:
         found = [shutil.which(f"python{wanted}"), *sorted(map(str, PYENV.glob(f"{wanted}.*/bin/python")), reverse=True)]
         for path in filter(None, found):
-            # A shim of pyenv is on the PATH even where its version is not chosen.
+            # A shim of pyenv is on the PATH even if its version is not selected.
             asked = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
             if asked.returncode == 0 and asked.stdout.startswith(f"Python {wanted}."):
                 return path
@@ -82,7 +88,7 @@ def interpreter(versions: tuple[str, ...]) -> str:
 
 
 def environment(peer: Peer) -> Path:
-    """Python of the peer's environment, made where it is not there yet."""
+    """Python of the peer's environment, which is made if it does not exist."""
     folder = ENVIRONMENTS / peer.name
     python, done = folder / "bin/python", folder / "requirements.txt"
     wanted = "\n".join(peer.requirements)
@@ -99,7 +105,7 @@ def environment(peer: Peer) -> Path:
 
 
 def run(peer: Peer, python: Path, port: int, books: int) -> dict[str, Any]:
-    """One reading of the stream; what the peer told."""
+    """Let the peer read the stream once; returns its report."""
     command = [python, PEERS / f"{peer.name}.py", str(port), str(measure.DEPTH), str(books)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
@@ -112,7 +118,7 @@ def run(peer: Peer, python: Path, port: int, books: int) -> dict[str, Any]:
 
 
 def book_at_the_end(frames: list[bytes]) -> list[list[tuple[Decimal, Decimal]]]:
-    """The ten best levels of each side after the last frame, kept the plain way."""
+    """The ten best levels of each side after the last frame, by a simple model."""
     sides: list[dict[Decimal, Decimal]] = [{}, {}]
     for frame in frames:
         message = json.loads(frame, parse_float=Decimal, parse_int=Decimal)
@@ -128,7 +134,7 @@ def book_at_the_end(frames: list[bytes]) -> list[list[tuple[Decimal, Decimal]]]:
 
 
 def check(peer: Peer, told: dict[str, Any], expected: list[list[tuple[Decimal, Decimal]]], books: int) -> None:
-    """The peer saw all of it and its book is right, or its time does not count."""
+    """Check that the peer saw everything and its book is right; otherwise its time does not count."""
     if peer.counts and told["messages"] != books:
         raise Missing(f"it saw {told['messages']:,} of {books:,} messages")
     if peer.books:
@@ -184,7 +190,7 @@ def compare(folder: Path, updates: int, rounds: int) -> dict[str, Any]:
             blaster.kill()
     us = {name: statistics.median(taken) / len(frames) * 1e6 for name, taken in seconds.items() if taken}
     rows = [
-        {"name": peer.name, "words": peer.words, "missing": missing.get(peer.name)}
+        {"name": peer.name, "words": peer.words, "checks": peer.checks, "missing": missing.get(peer.name)}
         | ({} if peer.name in missing else {"us": us[peer.name], "ratio": us[peer.name] / us["krakpot"]})
         | facts.get(peer.name, {})
         for peer in ALL

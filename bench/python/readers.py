@@ -20,7 +20,7 @@ TAKE = 2048
 
 
 class Bare(asyncio.Protocol):
-    """websockets' Sans-I/O layer, and nothing done with its frames but to keep their bytes."""
+    """websockets' Sans-I/O layer; the bytes of the frames are kept, and nothing else is done."""
 
     def __init__(self, url: str) -> None:
         """Connect to ``url``."""
@@ -45,7 +45,7 @@ class Bare(asyncio.Protocol):
         self.flush()
 
     def flush(self) -> None:
-        """Write what the protocol wants written."""
+        """Write what the protocol has to send."""
         assert self.transport is not None, "connected"
         for data in self.protocol.data_to_send():
             if data:

@@ -1,9 +1,9 @@
-"""What a lake weighs, and what its encodings cost: the tables of docs/decisions/storage.md.
+"""The size of a lake, and the cost of its encodings: the tables of docs/decisions/storage.md.
 
 ``python bench/python/storage.py LAKE`` prints bytes per row by table and by column of the books of a lake
 (``bench/python/made.py`` makes one), then writes a sample of these books, sorted as ``krakpot compact`` sorts them, in
-many ways: size, CPU of the writing, time to read one symbol. What was written is read back and compared. ``--small``
-makes a lake of its own, for the tests.
+many ways: size, CPU of the writing, time to read one symbol. Each result is read back and compared. ``--small`` makes a
+new lake, for the tests.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def sample(lake: Lake, rows: int) -> pl.DataFrame:
 
 
 def write(frame: pl.DataFrame, path: Path, variant: dict[str, Any]) -> float:
-    """Write it in a way; seconds of CPU."""
+    """Write it in one way; returns seconds of CPU."""
     encoding = dict.fromkeys((name for name in frame.columns if name in parquet.DELTA), DELTA)
     encoding |= variant.get("encoding", {})
     plain = (set(parquet.PLAIN) | set(variant.get("plain", ()))) - set(variant.get("dictionary", ()))

@@ -1,9 +1,8 @@
 """The built-in exchange on bare sockets, each message sent at its time.
 
-Started by ``live.py`` as a process of its own. The server of ``krakpot exchange`` looks at its clock every 5 ms, and
-messages leave in bunches; here the clock is looked at without a pause, or every ``NAP`` seconds where others want the
-core. A message carries the time at which it was due: whatever it waits for from then on, in this process as well, makes
-it older to who reads it.
+``live.py`` starts it as a separate process. The server of ``krakpot exchange`` reads its clock every 5 ms, so messages
+leave in groups. Here the clock is read without a pause, or every ``NAP`` seconds if other processes need the core. A
+message has the time at which it was due. So its age at the reader includes all waiting, also in this process.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class Client:
             self._read += data
             for text in requests(self._read):
                 self._exchange.receive(self._number, text)
-        # A client that is slow keeps no other waiting.
+        # A slow client does not delay the others.
         with suppress(BlockingIOError):
             if not self._unsent:
                 self._unsent = memoryview(self._exchange.take(self._number))
@@ -66,13 +65,13 @@ class Client:
                 self._unsent = self._unsent[self._connection.send(self._unsent) :]
 
     def close(self) -> None:
-        """Forget it."""
+        """Close it."""
         self._exchange.disconnect(self._number)
         self._connection.close()
 
 
 def serve(server: socket.socket, exchange: _core.Exchange, nap: float) -> None:
-    """Be an exchange to whoever comes."""
+    """Serve every client that connects."""
     clients: list[Client] = []
     looked = 0
     while True:

@@ -1,4 +1,4 @@
-//! Compiles the C++ peer if simdjson is installed (Debian: libsimdjson-dev); else it is left out, and that is said.
+//! Compiles the C++ peer if simdjson is installed (Debian: libsimdjson-dev); otherwise the output says that it is missing.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ fn main() {
     println!("cargo:rustc-check-cfg=cfg(simdjson)");
     println!("cargo:rerun-if-changed=src/simdjson.cpp");
     let headers = ["/usr/include/simdjson.h", "/usr/local/include/simdjson.h", "/opt/homebrew/include/simdjson.h"];
-    // Those that are missing too: they may be installed before the next build.
+    // Also paths that do not exist: simdjson may be installed before the next build.
     headers.iter().for_each(|path| println!("cargo:rerun-if-changed={path}"));
     let header = headers.into_iter().find(|path| Path::new(path).exists());
     let Some(header) = header else {

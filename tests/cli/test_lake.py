@@ -21,17 +21,7 @@ from krakpot.lake.lake import Lake
 JSON_KEYS = {"frames", "messages", "rows", "checksums", "unchecked", "errors", "gaps"}
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Commands are given in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def file(folder: Path) -> Path:
-    """A file of good frames."""
-    return lakes.write_frames(folder / "good.jsonl", lakes.market(200))
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def test_ingest_then_verify(folder: Path, file: Path) -> None:

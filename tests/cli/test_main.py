@@ -10,23 +10,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-import lakes
 from commands import krakpot, wrong
 from krakpot import __version__, _core
 from krakpot.cli.main import main
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Commands are given in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def file(folder: Path) -> Path:
-    """A file of good frames."""
-    return lakes.write_frames(folder / "good.jsonl", lakes.market(200))
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.mark.parametrize(

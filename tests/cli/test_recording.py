@@ -6,22 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import lakes
 from commands import facts, krakpot, wrong
 from krakpot.config import OPTIONS
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Commands are given in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def file(folder: Path) -> Path:
-    """A file of good frames."""
-    return lakes.write_frames(folder / "good.jsonl", lakes.market(200))
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def test_pairs_of_a_lake(file: Path) -> None:

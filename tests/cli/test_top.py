@@ -19,8 +19,9 @@ from krakpot.cli.top import Snapshot, address, panel
 from krakpot.errors import FeedError
 from krakpot.net.http import Answer, Server
 from record.test_metrics import TOKEN, address_of
-from recording import Recording, run
+from recording import Recording
 from scripted import Exchange, until
+from waiting import run
 
 
 def text_of(now: Snapshot, before: Snapshot | None) -> str:
@@ -88,7 +89,7 @@ def test_a_recorder_at_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             exchange.handshakes = []
             await recording.end()
 
-    run(test)
+    run(test())
 
 
 def test_a_recorder_that_ends_is_said_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,4 +139,4 @@ def test_what_is_no_recorder(body: bytes) -> None:
         with pytest.raises(FeedError, match="no metrics: Connection refused; does `krakpot record --metrics` run"):
             await asyncio.to_thread(Snapshot.take, server.address, "")
 
-    run(test)
+    run(test())

@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import hmac
 import json
-import urllib.parse
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 import frames
 from krakpot.errors import ConfigError
 from krakpot.exchange.rest import Key, Rest, RestServer, signature
+from waiting import talk
 
 PATH = "/0/private/GetWebSocketsToken"
 SECRET = "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg=="  # noqa: S105  # from the documentation
@@ -152,19 +152,6 @@ def test_a_key_keeps_its_secret() -> None:
         Key.read("name", "no base64")
 
 
-async def talk(server: RestServer, data: bytes) -> bytes:
-    """Send bytes, read all that comes."""
-    url = urllib.parse.urlsplit(server.address)
-    reader, writer = await asyncio.open_connection(url.hostname, url.port)
-    try:
-        writer.write(data)
-        with contextlib.suppress(ConnectionError):
-            return await reader.read()
-        return b""
-    finally:
-        writer.close()
-
-
 @contextlib.asynccontextmanager
 async def served() -> Any:
     """A server, and how often it was asked."""
@@ -189,15 +176,15 @@ def test_over_http() -> None:
                 f"API-Key: name\r\nAPI-Sign: {sign(SECRET, PATH, '1', body)}\r\n"
                 f"Content-Length: {len(body)}\r\n\r\n"
             ).encode()
-            answer = await talk(server, head + body)
+            answer = await talk(server.address, head + body)
             top, _, rest = answer.partition(b"\r\n\r\n")
             assert top.startswith(b"HTTP/1.1 200 OK\r\n")
             assert f"Content-Length: {len(rest)}".encode() in top
             assert json.loads(rest)["result"]["expires"] == 900
-            assert json.loads((await talk(server, head + body)).rpartition(b"\r\n")[2]) == {
+            assert json.loads((await talk(server.address, head + body)).rpartition(b"\r\n")[2]) == {
                 "error": ["EAPI:Invalid nonce"]
             }
-            assert (await talk(server, b"GET /0/public/Time?x=1 HTTP/1.1\r\nHost: [::1]:9\r\n\r\n")).startswith(
+            assert (await talk(server.address, b"GET /0/public/Time?x=1 HTTP/1.1\r\nHost: [::1]:9\r\n\r\n")).startswith(
                 b"HTTP/1.1 200"
             )
             assert len(asked) == 3
@@ -211,7 +198,9 @@ def test_no_page_in_a_browser_is_answered() -> None:
     async def run() -> None:
         async with served() as (server, asked):
             for lines in ("Host: evil.example", "Y: z", "Host: localhost\r\nOrigin: http://localhost"):
-                answer = await talk(server, f"GET /0/public/Time HTTP/1.1\r\nX: y\r\n{lines}".encode() + b"\r\n\r\n")
+                answer = await talk(
+                    server.address, f"GET /0/public/Time HTTP/1.1\r\nX: y\r\n{lines}".encode() + b"\r\n\r\n"
+                )
                 assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n")
             assert not asked
 

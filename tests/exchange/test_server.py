@@ -59,23 +59,6 @@ async def until(client: ClientConnection, done: Any) -> list[dict[str, Any]]:
                 return found
 
 
-def unframe(block: bytes) -> list[bytes]:
-    """Texts of the WebSocket frames in a block of the exchange."""
-    texts = []
-    at = 0
-    while at < len(block):
-        assert block[at] == 0x81, "a whole text frame, from the server unmasked"
-        length, head = block[at + 1], 2
-        if length == 126:
-            length, head = int.from_bytes(block[at + 2 : at + 4], "big"), 4
-        elif length == 127:
-            length, head = int.from_bytes(block[at + 2 : at + 10], "big"), 10
-        texts.append(block[at + head : at + head + length])
-        assert len(texts[-1]) == length, "a block holds whole frames"
-        at += head + length
-    return texts
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("depth", frames.DEPTHS)
 def test_books_equal_a_plain_model(depth: int) -> None:
@@ -343,7 +326,7 @@ def test_the_account_and_the_log_count_level3(tmp_path: Path) -> None:
         request = {"method": "subscribe", "params": params | {"channel": channel}}
         server.receive(client, json.dumps(request).encode())
     server.advance(frames.START + 3 * frames.SECOND)
-    messages = {client: [loads(text) for text in unframe(server.take(client))] for client in (orders, books)}
+    messages = {client: [loads(text) for text in frames.unframe(server.take(client))] for client in (orders, books)}
     log.write_bytes(server.take_log())
     with log.open() as lines:
         rows = list(csv.DictReader(lines))
@@ -383,7 +366,7 @@ def test_every_channel_is_what_the_session_expects() -> None:
             for request in session.requests(now):
                 server.receive(client, request)
             now = server.advance(now + 50_000_000)
-            session.receive(unframe(server.take(client)), now)
+            session.receive(frames.unframe(server.take(client)), now)
             session.tick(now)
         counts = session.counts()
         assert counts["errors"] == counts["unchecked"] == counts["gaps"] == counts["unknown_fields"] == 0, counts

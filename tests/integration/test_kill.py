@@ -12,10 +12,8 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -25,39 +23,13 @@ from krakpot.compare.exchange import COMPARED
 from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
 from losses import recorded, sent
+from processes import TIMEOUT, running, wait_for
 
 KILLS = int(os.environ.get("KRAKPOT_KILLS") or (20 if os.environ.get("KRAKPOT_TEST") == "all" else 3))
 SEED = int(os.environ.get("KRAKPOT_SEED") or random.SystemRandom().randrange(10**6))
 LATE = 1_500_000_000
 """What was sent so long before the kill must be in the lake, ns: the journal is written every 0.2 s, the rest is for a
 busy machine."""
-PATIENCE = 60.0
-
-
-@contextmanager
-def running(*arguments: str | Path, err: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A krakpot command; killed when left, if it still runs."""
-    with err.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "krakpot", *map(str, arguments)], stdout=subprocess.PIPE, stderr=file
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def wait_for(words: str, file: Path, process: subprocess.Popen[bytes]) -> str:
-    """The first line of ``file`` with ``words``, once it is there."""
-    give_up = time.monotonic() + PATIENCE
-    while True:
-        lines = [line for line in file.read_text().splitlines(keepends=True) if words in line and line.endswith("\n")]
-        if lines:
-            return lines[0]
-        assert process.poll() is None, f"it ended: {file.read_text()}"
-        assert time.monotonic() < give_up, f"{words!r} did not come: {file.read_text()}"
-        time.sleep(0.02)
 
 
 def children(process: subprocess.Popen[bytes]) -> list[int]:
@@ -94,13 +66,13 @@ def test_nothing_is_lost_to_kill_9(tmp_path: Path, record_property: Callable[[st
                     kills.append(time.time_ns())
                     for pid in victims:
                         os.kill(pid, signal.SIGKILL)
-                    assert recorder.wait(PATIENCE) == -signal.SIGKILL
+                    assert recorder.wait(TIMEOUT) == -signal.SIGKILL
             with running("record", *options, "1s", "--for", "3s", err=tmp_path / "last.err") as last:
-                out, _ = last.communicate(timeout=PATIENCE)
+                out, _ = last.communicate(timeout=TIMEOUT)
                 assert last.returncode == 0, (tmp_path / "last.err").read_text()
                 last_session = json.loads(out)["sessions"][0]
             survivor.send_signal(signal.SIGINT)
-            out, _ = survivor.communicate(timeout=PATIENCE)
+            out, _ = survivor.communicate(timeout=TIMEOUT)
             assert survivor.returncode == 0, (tmp_path / "survivor.err").read_text()
             summary = json.loads(out)
 

@@ -10,7 +10,6 @@ import pty
 import resource
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pytest
 from krakpot.lake import journal
 from krakpot.lake.lake import Lake
 from scripted import Exchange, until
+from waiting import run
 
 SUMMARY = {"frames", "messages", "rows", "checksums", "unchecked", "errors", "gaps"}
 
@@ -58,16 +58,6 @@ class Command:
         """Wait for its end; the exit code."""
         await self._listening
         return await self.process.wait()
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    """Run a test on a loop of its own."""
-
-    async def limited() -> None:
-        async with asyncio.timeout(240):
-            await test()
-
-    asyncio.run(limited())
 
 
 def options(exchange: Exchange, lake: Path) -> tuple[str, ...]:
@@ -119,7 +109,7 @@ def test_a_signal_ends_the_recording_in_order(tmp_path: Path, number: signal.Sig
         assert f"checksums {report['checksums']['book']['ok']:,} ok, 0 bad; 0 unchecked; 0 gaps; 0 errors" in words
         assert words.endswith(f"krakpot verify {lake}    proves it from the files alone\n")
 
-    run(test)
+    run(test())
 
 
 @pytest.mark.slow
@@ -152,7 +142,7 @@ def test_lines_that_nobody_takes_end_no_recording(tmp_path: Path, listener: str,
             assert b"proves it from the files alone" in out
         assert (await proved(lake))["checksums"]["book"]["ok"] > 50
 
-    run(test)
+    run(test())
 
 
 def test_a_second_signal_leaves_the_sealing_to_the_next_start(tmp_path: Path) -> None:
@@ -177,7 +167,7 @@ def test_a_second_signal_leaves_the_sealing_to_the_next_start(tmp_path: Path) ->
         assert len(json.loads(recover.out)["recovered"]) == 1
         assert (await proved(lake))["checksums"]["book"]["ok"] > 0
 
-    run(test)
+    run(test())
 
 
 @pytest.mark.slow
@@ -203,7 +193,7 @@ def test_json_is_one_object(tmp_path: Path) -> None:
         assert summary["messages"]["book"] == report["messages"]["book"]
         assert b"recording" in command.err
 
-    run(test)
+    run(test())
 
 
 @pytest.mark.slow
@@ -231,7 +221,7 @@ def test_options_come_from_all_sources_in_their_order(tmp_path: Path) -> None:
             assert exchange.client.asked("subscribe", "book")[0]["depth"] == 100, "the default"
         await proved(lake)
 
-    run(test)
+    run(test())
 
 
 WRONG = {
@@ -257,7 +247,7 @@ def test_wrong_use_is_exit_2_and_one_sentence(tmp_path: Path, arguments: tuple[s
         assert command.out == b""
         assert not (tmp_path / "lake").exists()
 
-    run(test)
+    run(test())
 
 
 def test_a_symbol_that_does_not_exist_is_exit_2(tmp_path: Path) -> None:
@@ -271,7 +261,7 @@ def test_a_symbol_that_does_not_exist_is_exit_2(tmp_path: Path) -> None:
             assert last == "krakpot: symbols: 'XBT/USD' matches none of the 3 pairs; did you mean BTC/USD?"
             assert Lake(tmp_path / "lake").sessions() == []
 
-    run(test)
+    run(test())
 
 
 def test_nobody_answers(tmp_path: Path) -> None:
@@ -294,7 +284,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
         assert kinds.count("refused") >= 4
         assert kinds[-1] != "disconnect"
 
-    run(test)
+    run(test())
 
 
 @pytest.mark.slow
@@ -323,7 +313,7 @@ def test_a_disk_without_room_is_exit_1_and_one_sentence(tmp_path: Path) -> None:
         assert (len(report["recovered"]), report["torn"]) == (1, [])
         assert (await proved(lake))["checksums"]["book"]["ok"] > 0
 
-    run(test)
+    run(test())
 
 
 @pytest.mark.slow
@@ -361,7 +351,7 @@ def test_on_a_terminal_there_is_a_panel(tmp_path: Path) -> None:
         assert "checksums" in shown.decode()
         await proved(tmp_path / "lake")
 
-    run(test)
+    run(test())
 
 
 def test_a_module_in_the_folder_is_not_the_sealer_s(tmp_path: Path) -> None:
@@ -380,4 +370,4 @@ def test_a_module_in_the_folder_is_not_the_sealer_s(tmp_path: Path) -> None:
             assert (process.returncode, b"failed" in err) == (0, False)
             assert Lake(tmp_path / "lake").sessions()
 
-    run(test)
+    run(test())

@@ -8,46 +8,18 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from krakpot.lake.verify import verify
+from processes import running, wait_for
 
 SECONDS = float(os.environ.get("KRAKPOT_BESIDE") or 20)
 LIFE = 5.0
 """Seconds after which the second recorder is killed."""
-PATIENCE = 60.0
-
-
-@contextmanager
-def running(*arguments: str | Path, err: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A krakpot command; killed when left, if it still runs."""
-    with err.open("ab") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "krakpot", *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=file
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def wait_for(words: str, file: Path) -> str:
-    """The first line of ``file`` with ``words``."""
-    give_up = time.monotonic() + PATIENCE
-    while True:
-        for line in file.read_text().splitlines():
-            if words in line:
-                return line
-        assert time.monotonic() < give_up, file.read_text()
-        time.sleep(0.02)
 
 
 @pytest.mark.slow
@@ -64,12 +36,12 @@ def test_it_is_proved_each_time(tmp_path: Path, record_property: Callable[[str, 
         runs += 1
         largest = max(largest, report.ok)
 
-    with running("exchange", "--port", "0", "--json", "--pairs", "20", "--rate", "500", err=log):
-        url = wait_for("listening on", log).split()[-1]
+    with running("exchange", "--port", "0", "--json", "--pairs", "20", "--rate", "500", err=log) as server:
+        url = wait_for("listening on", log, server).split()[-1]
         record = ("record", "--url", url, "--out", lake, "--depth", "10", "--json", "--seal-interval", "1s")
         end = time.monotonic() + SECONDS
         with running(*record, err=tmp_path / "first.err") as first:
-            wait_for("of 20 pairs", tmp_path / "first.err")
+            wait_for("of 20 pairs", tmp_path / "first.err", first)
             while time.monotonic() < end:
                 with running(*record, err=tmp_path / f"{kills}.err"):
                     killed = time.monotonic() + LIFE

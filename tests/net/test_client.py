@@ -18,8 +18,8 @@ from krakpot.log import LogLine
 from krakpot.net import client as module
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import Client, ClientContext, add_counts, supervise, uuid7
-from recording import run
 from scripted import Exchange, until
+from waiting import run
 
 
 class Running:
@@ -88,7 +88,7 @@ def test_it_subscribes_and_follows_its_sessions() -> None:
             assert client.connection is None
         assert any(line.startswith("disconnected: ") for line in running.logged)
 
-    run(test)
+    run(test())
 
 
 def test_a_failed_attempt_is_counted_logged_and_a_row() -> None:
@@ -114,7 +114,7 @@ def test_a_failed_attempt_is_counted_logged_and_a_row() -> None:
         assert json.loads(rows[0]["detail"]) == {"error": client.last_error}
         assert running.context.refused == {}, "no subscription was refused"
 
-    run(test)
+    run(test())
 
 
 @pytest.mark.parametrize("moment", ["handshake", "wait"])
@@ -135,7 +135,7 @@ def test_it_stops_at_once_where_it_waits(moment: str) -> None:
                 await running.end()
             assert running.client.connection is None
 
-    run(test)
+    run(test())
 
 
 def test_a_pause_is_a_row_and_loses_nothing() -> None:
@@ -171,7 +171,7 @@ def test_a_pause_is_a_row_and_loses_nothing() -> None:
             assert client.session.counts()["checksums"]["book"]["bad"] == 0
             await running.end()
 
-    run(test)
+    run(test())
 
 
 def test_what_the_ledger_says_is_logged_with_a_label(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +198,7 @@ def test_what_the_ledger_says_is_logged_with_a_label(monkeypatch: pytest.MonkeyP
             assert mismatch.facts.items() >= {"channel": "book", "symbol": "BTC/USD"}.items()
             assert not [line for line in lines if line.event in {"subscribed", "snapshot", "alive"}]
 
-    run(test)
+    run(test())
 
 
 def test_a_task_that_fails_tells_its_owner() -> None:
@@ -216,7 +216,7 @@ def test_a_task_that_fails_tells_its_owner() -> None:
         await asyncio.gather(cancelled, supervise(asyncio.sleep(0), errors.append), return_exceptions=True)
         assert [type(error) for error in errors] == [ZeroDivisionError]
 
-    run(test)
+    run(test())
 
 
 def test_names_of_sessions_sort_by_time() -> None:

@@ -13,19 +13,7 @@ import pytest
 
 from krakpot.net import http as http1
 from krakpot.net.http import Answer, Request, Server
-
-
-async def talk(server: Server, data: bytes) -> bytes:
-    """Send bytes, read all that comes."""
-    url = urllib.parse.urlsplit(server.address)
-    reader, writer = await asyncio.open_connection(url.hostname, url.port)
-    try:
-        writer.write(data)
-        with contextlib.suppress(ConnectionError):
-            return await reader.read()
-        return b""
-    finally:
-        writer.close()
+from waiting import talk
 
 
 @contextlib.asynccontextmanager
@@ -51,7 +39,7 @@ def test_a_request_arrives_as_it_was_sent() -> None:
 
     async def run() -> None:
         async with served() as (server, asked):
-            answer = await talk(server, b"POST /a?b=c HTTP/1.1\r\nX-Y: z \r\nContent-Length: 3\r\n\r\nabc")
+            answer = await talk(server.address, b"POST /a?b=c HTTP/1.1\r\nX-Y: z \r\nContent-Length: 3\r\n\r\nabc")
             assert asked == [Request("POST", "/a", {"x-y": "z", "content-length": "3"}, b"abc")]
             assert answer == (
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\nConnection: close\r\n\r\nwell"
@@ -79,9 +67,9 @@ def test_bad_http_is_refused(data: bytes, status: HTTPStatus) -> None:
 
     async def run() -> None:
         async with served() as (server, asked):
-            assert (await talk(server, data)).startswith(f"HTTP/1.1 {status.value} ".encode())
+            assert (await talk(server.address, data)).startswith(f"HTTP/1.1 {status.value} ".encode())
             assert asked == []
-            assert (await talk(server, b"GET / HTTP/1.0\r\n\r\n")).endswith(b"well")
+            assert (await talk(server.address, b"GET / HTTP/1.0\r\n\r\n")).endswith(b"well")
 
     asyncio.run(run())
 
@@ -99,11 +87,11 @@ def test_who_is_slow_is_cut_and_too_many_are_refused(monkeypatch: pytest.MonkeyP
             answer = b""
             async with asyncio.timeout(20):
                 while not answer.startswith(b"HTTP/1.1 503 "):
-                    answer = await talk(server, b"GET / HTTP/1.1\r\n\r\n")
+                    answer = await talk(server.address, b"GET / HTTP/1.1\r\n\r\n")
             for one in open_ones:
                 one.close()
             monkeypatch.setattr(http1, "PATIENCE", 0.05)
-            assert await talk(server, b"GET / HT") == b""
-            assert (await talk(server, b"GET / HTTP/1.0\r\n\r\n")).endswith(b"well")
+            assert await talk(server.address, b"GET / HT") == b""
+            assert (await talk(server.address, b"GET / HTTP/1.0\r\n\r\n")).endswith(b"well")
 
     asyncio.run(run())

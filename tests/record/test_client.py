@@ -10,8 +10,9 @@ import pytest
 
 from krakpot.lake import journal
 from krakpot.record.writer import WriterThread
-from recording import Recording, book_in, book_of, events, hold_writer, proved, run
+from recording import Recording, book_in, book_of, events, hold_writer, proved
 from scripted import Exchange, until
+from waiting import run
 
 
 def test_a_session_has_its_follower_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +39,7 @@ def test_a_session_has_its_follower_before_it_ends(tmp_path: Path, monkeypatch: 
             assert written[at : at + 3] == [(second, True), (first, True), (first, False)]
             proved(tmp_path)
 
-    run(test)
+    run(test())
 
 
 def test_a_cut_before_the_pairs_are_known_leaves_no_trace(tmp_path: Path) -> None:
@@ -65,7 +66,7 @@ def test_a_cut_before_the_pairs_are_known_leaves_no_trace(tmp_path: Path) -> Non
             assert [event["facts"].get("previous") for event in events(tmp_path, "connect")] == [None, None]
             assert len(events(tmp_path, "start")) == 2
 
-    run(test)
+    run(test())
 
 
 @pytest.mark.parametrize("what", ["write", "sync"])
@@ -101,7 +102,7 @@ def test_a_slow_disk_makes_the_socket_wait_and_loses_nothing(
                 assert book_in(tmp_path, symbol) == book_of(exchange, symbol)
             assert "the disk is slower than the feed: the socket waits" in recording.logged
 
-    run(test)
+    run(test())
 
 
 def test_a_cut_while_the_disk_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,4 +129,4 @@ def test_a_cut_while_the_disk_is_slow(tmp_path: Path, monkeypatch: pytest.Monkey
             assert report.unchecked == 0
             assert summary["checksums"]["book"]["ok"] == report.ok
 
-    run(test)
+    run(test())

@@ -23,8 +23,9 @@ from krakpot.log import as_json
 from krakpot.net import level3
 from krakpot.net.tokens import Tokens
 from krakpot.record.level3 import Level3Pool, Level3Shard, subscribe_seconds
-from recording import Recording, events, hold_writer, proved, run
+from recording import Recording, events, hold_writer, proved
 from scripted import Exchange, Market, until
+from waiting import run
 
 PAIRS = 12
 
@@ -152,7 +153,7 @@ def test_books_and_orders_of_several_connections(tmp_path: Path) -> None:
         for row in lags:
             assert 0 <= row["facts"]["p50_ns"] <= row["facts"]["p99_ns"] <= row["count"]
 
-    run(test)
+    run(test())
 
 
 def test_level3_alone(tmp_path: Path) -> None:
@@ -172,7 +173,7 @@ def test_level3_alone(tmp_path: Path) -> None:
         assert not any(", depth 10: about 0.0 GB" in line and "level3" not in line for line in recording.logged)
         proved(tmp_path)
 
-    run(test)
+    run(test())
 
 
 def test_level3_of_some_pairs_and_books_of_all(tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_level3_of_some_pairs_and_books_of_all(tmp_path: Path) -> None:
         assert any(f"{len(chosen)} of {PAIRS} pairs, level3, depth 10" in line for line in recording.logged)
         proved(tmp_path)
 
-    run(test)
+    run(test())
 
 
 def test_symbols_of_a_channel_that_match_nothing(tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ def test_symbols_of_a_channel_that_match_nothing(tmp_path: Path) -> None:
                 await recording.task
         assert Lake(tmp_path).sessions() == []
 
-    run(test)
+    run(test())
 
 
 # Trouble with one connection.
@@ -249,7 +250,7 @@ def test_a_cut_of_one_connection_leaves_the_others_alone(tmp_path: Path) -> None
         assert any(line.startswith("level 3, connection 2: disconnected: ") for line in recording.logged)
         assert not [secret for secret in secrets(recording) if secret in everything(recording, summary)]
 
-    run(test)
+    run(test())
 
 
 def test_a_host_of_level3_that_is_not_there(tmp_path: Path) -> None:
@@ -277,7 +278,7 @@ def test_a_host_of_level3_that_is_not_there(tmp_path: Path) -> None:
         refused = [row for row in events(tmp_path, "refused") if row["channel"] == "connection"]
         assert len(refused) >= 79
 
-    run(test)
+    run(test())
 
 
 def test_a_slow_disk_makes_all_sockets_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +305,7 @@ def test_a_slow_disk_makes_all_sockets_wait(tmp_path: Path, monkeypatch: pytest.
         assert differences(Lake(tmp_path), account) == []
         assert proved(tmp_path).unchecked == 0
 
-    run(test)
+    run(test())
 
 
 # Trouble with the token.
@@ -328,7 +329,7 @@ def test_a_token_that_is_refused_is_replaced(tmp_path: Path) -> None:
         proved(tmp_path)
         assert not [secret for secret in secrets(recording) if secret in everything(recording, summary)]
 
-    run(test)
+    run(test())
 
 
 def test_a_key_that_is_refused_ends_the_recording_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,7 +352,7 @@ def test_a_key_that_is_refused_ends_the_recording_at_once(tmp_path: Path, monkey
             assert not [secret for secret in secrets(recording) if secret in str(caught.value)]
         assert Lake(tmp_path).sessions() == []
 
-    run(test)
+    run(test())
 
 
 @pytest.mark.slow
@@ -383,7 +384,7 @@ def test_rest_that_is_out_of_service(tmp_path: Path) -> None:
         report = proved(tmp_path)
         assert report.bad == 0
 
-    run(test)
+    run(test())
 
 
 # Pairs that come and go.
@@ -434,7 +435,7 @@ def test_pairs_come_and_go(tmp_path: Path) -> None:
         assert summary["checksums"]["level3"]["bad"] == 0
         proved(tmp_path)
 
-    run(test)
+    run(test())
 
 
 def instrument(market: _core.Exchange) -> list[dict[str, Any]]:

@@ -20,8 +20,9 @@ from krakpot.errors import ConfigError
 from krakpot.record.client import RecordingClient
 from krakpot.record.metrics import SILENCE_MAX, Metrics, admit, unwell
 from krakpot.record.recorder import Recorder
-from recording import Recording, run
+from recording import Recording
 from scripted import Exchange, until
+from waiting import run
 
 TOKEN = "a-token-that-nobody-has"  # noqa: S105  # nobody has it
 PAGE = Path(__file__).resolve().parents[2] / "docs/running.md"
@@ -101,7 +102,7 @@ def test_the_figures_are_the_recording_s(tmp_path: Path) -> None:
             assert served == told
             await recording.end()
 
-    run(test)
+    run(test())
 
 
 def test_health_follows_the_connection(tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_health_follows_the_connection(tmp_path: Path) -> None:
             with pytest.raises(ConnectionRefusedError):
                 await get(address, "/health")
 
-    run(test)
+    run(test())
 
 
 @dataclass
@@ -218,7 +219,7 @@ def test_elsewhere_a_token_is_needed(tmp_path: Path) -> None:
             assert TOKEN not in repr(recording.recorder.config)
             assert not [line for line in recording.logged if TOKEN in line]
 
-    run(test)
+    run(test())
 
 
 def test_what_is_asked_must_be_there(tmp_path: Path) -> None:
@@ -246,7 +247,7 @@ def test_what_is_asked_must_be_there(tmp_path: Path) -> None:
         finally:
             await metrics.close()
 
-    run(test)
+    run(test())
 
 
 def test_a_port_that_is_taken_is_known_before_anything_is_written(tmp_path: Path) -> None:
@@ -265,5 +266,5 @@ def test_a_port_that_is_taken_is_known_before_anything_is_written(tmp_path: Path
         assert not (tmp_path / "lake").exists()
         gc.collect()
 
-    run(test)
+    run(test())
     assert unretrieved == []

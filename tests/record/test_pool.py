@@ -12,8 +12,9 @@ from krakpot.errors import ConfigError, StorageError
 from krakpot.lake.lake import Lake
 from krakpot.net import connection
 from krakpot.record.pool import ConnectionPool
-from recording import Recording, book_in, book_of, events, hold_writer, proved, run
+from recording import Recording, book_in, book_of, events, hold_writer, proved
 from scripted import Client, Exchange, Market, until
+from waiting import run
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "ADA/EUR", "SOL/USD", "XRP/USD")
 
@@ -94,7 +95,7 @@ def test_symbols_are_spread_over_connections(tmp_path: Path) -> None:
         (start,) = events(tmp_path, "start")
         assert start["facts"]["options"]["symbols_per_connection"] == 2
 
-    run(test)
+    run(test())
 
 
 @pytest.mark.slow
@@ -129,7 +130,7 @@ def test_a_socket_that_stalls_does_not_delay_the_others(tmp_path: Path, monkeypa
         assert any(f"public, connection {at + 1}: disconnected: no data for" in line for line in recording.logged)
         assert proved(tmp_path).bad == 0
 
-    run(test)
+    run(test())
 
 
 def test_all_connections_share_the_attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +156,7 @@ def test_all_connections_share_the_attempts(tmp_path: Path, monkeypatch: pytest.
             await recording.end()
         assert len(exchange.attempts) == 12
 
-    run(test)
+    run(test())
 
 
 def test_a_second_source_leaves_no_hole(tmp_path: Path) -> None:
@@ -208,7 +209,7 @@ def test_a_second_source_leaves_no_hole(tmp_path: Path) -> None:
         assert {note.partition(":")[0] for note in report.notes} == {"book", "trades"}
         assert all(" 0 in the first only, 0 in the second only" in note for note in report.notes), report.notes
 
-    run(test)
+    run(test())
 
 
 @pytest.mark.parametrize(
@@ -227,7 +228,7 @@ def test_a_second_source_of_nothing(tmp_path: Path, options: dict[str, Any], wor
                 await Recording(exchange.url, tmp_path, **options).task
         assert Lake(tmp_path).sessions() == []
 
-    run(test)
+    run(test())
 
 
 @pytest.mark.slow
@@ -252,4 +253,4 @@ def test_a_slow_disk_can_end_the_recording(tmp_path: Path, monkeypatch: pytest.M
                 assert found == book_of(exchange, symbol)[: len(found)]
         assert proved(tmp_path).unchecked == 0
 
-    run(test)
+    run(test())

@@ -6,8 +6,9 @@ import typing
 from pathlib import Path
 
 from krakpot.record.progress import Backpressure, RecordingSummary
-from recording import Recording, run
+from recording import Recording
 from scripted import Exchange
+from waiting import run
 
 STATES = ("starting", "connecting", "recording", "waiting for the disk", "sealing")
 """What a state may be, where no attempt has to wait."""
@@ -32,4 +33,4 @@ def test_progress_is_shown(tmp_path: Path) -> None:
             assert summary["seconds"] >= 3
             assert any("1 of 1 pairs, book, trade, ticker, depth 10: about" in line for line in recording.logged)
 
-    run(test)
+    run(test())

@@ -24,8 +24,9 @@ from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
 from krakpot.record import disk, recorder
 from krakpot.record.client import RecordingClient
-from recording import Recording, book_in, book_of, events, proved, run
+from recording import Recording, book_in, book_of, events, proved
 from scripted import Client, Exchange, Market, until
+from waiting import run
 
 KINDS_OF_A_BOOK = ("subscribed", "snapshot", "mismatch", "resync", "unsubscribed")
 
@@ -75,7 +76,7 @@ def test_a_recording_holds_what_was_sent(tmp_path: Path) -> None:
             assert kinds[:2] == ["start", "connect"]
             assert "stop" in kinds
 
-    run(test)
+    run(test())
 
 
 def test_requests_are_batched_and_paced(tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_requests_are_batched_and_paced(tmp_path: Path) -> None:
             assert summary["selected"] == 400
             assert proved(tmp_path).ok >= 400
 
-    run(test)
+    run(test())
 
 
 def test_raw_frames_are_kept_byte_for_byte(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_raw_frames_are_kept_byte_for_byte(tmp_path: Path) -> None:
             errors = events(tmp_path, "decode_error")
             assert [error["facts"]["excerpt"] for error in errors][1] == "no JSON at all"
 
-    run(test)
+    run(test())
 
 
 # Trouble with the connection.
@@ -185,7 +186,7 @@ def test_a_cut_is_a_gap_and_the_recording_goes_on(tmp_path: Path) -> None:
             assert [r["snapshot"] for r in exchange.clients[1].asked("subscribe", "trade")] == [True]
             assert any(line.startswith("disconnected: connection lost") for line in recording.logged)
 
-    run(test)
+    run(test())
 
 
 @pytest.mark.slow
@@ -208,7 +209,7 @@ def test_silence_ends_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             assert gone["facts"]["reason"].startswith("no data for ")
             proved(tmp_path)
 
-    run(test)
+    run(test())
 
 
 def test_a_message_too_big_is_a_limit(tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_a_message_too_big_is_a_limit(tmp_path: Path) -> None:
             assert limit["session"] == recording.recorder.sessions[0]
             assert proved(tmp_path).errors == 1
 
-    run(test)
+    run(test())
 
 
 def test_maintenance_is_given_time(tmp_path: Path) -> None:
@@ -270,7 +271,7 @@ def test_maintenance_is_given_time(tmp_path: Path) -> None:
             ]  # fmt: skip
             proved(tmp_path)
 
-    run(test)
+    run(test())
 
 
 def test_refused_handshakes_are_tried_again(tmp_path: Path) -> None:
@@ -293,7 +294,7 @@ def test_refused_handshakes_are_tried_again(tmp_path: Path) -> None:
             assert len(summary["sessions"]) == 1
             proved(tmp_path)
 
-    run(test)
+    run(test())
 
 
 def test_a_busy_server_is_given_the_time_that_it_asks_for(tmp_path: Path) -> None:
@@ -321,7 +322,7 @@ def test_a_busy_server_is_given_the_time_that_it_asks_for(tmp_path: Path) -> Non
             assert min(waits[1:3]) >= 90
             assert [line for line in recording.logged if "HTTP 429, to be tried again in 90 s" in line]
 
-    run(test)
+    run(test())
 
 
 @pytest.mark.parametrize("moment", ["handshake", "wait"])
@@ -349,7 +350,7 @@ def test_it_can_be_stopped_without_a_connection(tmp_path: Path, moment: str) -> 
             assert verify(tmp_path).problems == ["nothing was recorded: the lake has no message of the exchange"]
             assert [row["kind"] for row in events(tmp_path, "start", "stop")] == ["start", "stop"]
 
-    run(test)
+    run(test())
 
 
 # A run that records nothing is no success.
@@ -399,7 +400,7 @@ def test_no_instrument_snapshot_is_logged_and_is_no_success(tmp_path: Path, impa
             with pytest.raises(FeedError, match=r"nothing was recorded: ws://\S+ sent no instrument snapshot"):
                 await recording.end()
 
-    run(test)
+    run(test())
 
 
 def test_an_instrument_snapshot_that_is_late(tmp_path: Path, impatient: None) -> None:
@@ -417,7 +418,7 @@ def test_an_instrument_snapshot_that_is_late(tmp_path: Path, impatient: None) ->
             assert len(summary["sessions"]) == 2
             assert proved(tmp_path).ok > 0
 
-    run(test)
+    run(test())
 
 
 def test_symbols_are_checked_also_when_the_pairs_come_late(tmp_path: Path, impatient: None) -> None:
@@ -433,7 +434,7 @@ def test_symbols_are_checked_also_when_the_pairs_come_late(tmp_path: Path, impat
             with pytest.raises(ConfigError, match="'XBT/USD' matches none of the 3 pairs; did you mean BTC/USD"):
                 await recording.task
 
-    run(test)
+    run(test())
 
 
 def test_a_run_whose_subscriptions_were_all_refused_is_no_success(tmp_path: Path) -> None:
@@ -451,7 +452,7 @@ def test_a_run_whose_subscriptions_were_all_refused_is_no_success(tmp_path: Path
                 await recording.end()
             assert len(events(tmp_path, "refused")) == 3
 
-    run(test)
+    run(test())
 
 
 # Trouble with one symbol.
@@ -497,7 +498,7 @@ def test_a_mismatch_is_one_resync_of_one_symbol(tmp_path: Path) -> None:
             assert len(exchange.clients) == 1
             assert len([line for line in recording.logged if line.startswith("mismatch book ETH/USD")]) == 1
 
-    run(test)
+    run(test())
 
 
 @pytest.mark.slow
@@ -524,7 +525,7 @@ def test_a_symbol_that_is_always_wrong_is_asked_for_ever_more_slowly(tmp_path: P
             assert pauses[:3] == [timedelta(0), timedelta(seconds=1), timedelta(seconds=2)]
             assert proved(tmp_path).symbols["book"]["BTC/USD"]["unchecked"] == 0
 
-    run(test)
+    run(test())
 
 
 def test_a_refused_symbol_is_reported(tmp_path: Path) -> None:
@@ -544,7 +545,7 @@ def test_a_refused_symbol_is_reported(tmp_path: Path) -> None:
             assert sum(line.startswith("refused") for line in recording.logged) == 3
             proved(tmp_path)
 
-    run(test)
+    run(test())
 
 
 def test_refusals_of_what_nobody_asked_for_take_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -569,7 +570,7 @@ def test_refusals_of_what_nobody_asked_for_take_no_memory(tmp_path: Path, monkey
             assert all(row["facts"]["error"].startswith(words[:500]) for row in refused)
             assert len({row["symbol"] for row in refused}) == 20
 
-    run(test)
+    run(test())
 
 
 def test_pairs_come_and_go(tmp_path: Path) -> None:
@@ -611,7 +612,7 @@ def test_pairs_come_and_go(tmp_path: Path) -> None:
             assert summary["checksums"]["book"]["bad"] == 0
             proved(tmp_path)
 
-    run(test)
+    run(test())
 
 
 def book_snapshots(client: Client, symbol: str) -> list[bytes]:
@@ -644,7 +645,7 @@ def test_symbols_that_match_nothing_are_an_error_and_nothing_is_written(
         assert Lake(tmp_path).sessions() == []
         assert journal.journals(tmp_path) == []
 
-    run(test)
+    run(test())
 
 
 # The disk.
@@ -693,7 +694,7 @@ def test_a_full_disk_ends_the_recording_and_keeps_what_was_written(
         assert proof.ok > 0
         assert len(events(tmp_path, "recovered")) == 1
 
-    run(test)
+    run(test())
 
 
 def test_a_recording_ends_in_order_before_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -719,7 +720,7 @@ def test_a_recording_ends_in_order_before_the_disk_is_full(tmp_path: Path, monke
         assert [row["kind"] for row in ends] == ["disconnect", "stop"]
         assert "kB left, less than the 200.0 MB" in ends[0]["facts"]["reason"]
 
-    run(test)
+    run(test())
 
 
 def test_a_lake_that_is_removed_ends_the_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -736,7 +737,7 @@ def test_a_lake_that_is_removed_ends_the_recording(tmp_path: Path, monkeypatch: 
                 await recording.task
         assert not (tmp_path / "lake").exists()
 
-    run(test)
+    run(test())
 
 
 def test_old_days_are_removed_while_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -764,7 +765,7 @@ def test_old_days_are_removed_while_recording(tmp_path: Path, monkeypatch: pytes
         (quality,) = events(tmp_path, "clock")
         assert quality["facts"] == {"synchronised": True}
 
-    run(test)
+    run(test())
 
 
 def test_a_failure_of_the_writer_s_thread_ends_the_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -780,7 +781,7 @@ def test_a_failure_of_the_writer_s_thread_ends_the_recording(tmp_path: Path, mon
             with pytest.raises(MemoryError):
                 await Recording(exchange.url, tmp_path).task
 
-    run(test)
+    run(test())
 
 
 def test_a_failure_of_the_clock_s_duties_ends_the_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -796,7 +797,7 @@ def test_a_failure_of_the_clock_s_duties_ends_the_recording(tmp_path: Path, monk
             with pytest.raises(ZeroDivisionError):
                 await Recording(exchange.url, tmp_path).task
 
-    run(test)
+    run(test())
 
 
 # Small things.
@@ -815,4 +816,4 @@ def test_a_step_of_the_clock_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
             (clock,) = [row for row in events(tmp_path, "clock") if "step_ns" in row["facts"]]
             assert abs(clock["facts"]["step_ns"] - 2_000_000_000) < 1_000_000_000
 
-    run(test)
+    run(test())

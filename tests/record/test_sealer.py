@@ -16,8 +16,9 @@ from krakpot.lake.format import JOURNALS, open_lake
 from krakpot.lake.lake import Lake
 from krakpot.net.client import uuid7
 from krakpot.record import sealer
-from recording import Recording, proved, run
+from recording import Recording, proved
 from scripted import Exchange, until
+from waiting import run
 
 NAME = "20260802T033550-019e0000-0000-7000-8000-000000000000"
 """Begin of a journal's name."""
@@ -58,7 +59,7 @@ def test_a_sealer_that_fails_leaves_the_journals(
             assert len(seal.recover(tmp_path).sealed) == len(waiting)
             proved(tmp_path)
 
-    run(test)
+    run(test())
 
 
 def test_journals_are_sealed_on_the_way(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_journals_are_sealed_on_the_way(tmp_path: Path) -> None:
             assert dead.session in Lake(tmp_path).sessions()
             proved(tmp_path)
 
-    run(test)
+    run(test())
 
 
 def test_a_sealer_that_hangs_is_ended_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +115,7 @@ def test_a_sealer_that_hangs_is_ended_and_reported(tmp_path: Path, monkeypatch: 
         assert seal.recover(lake).sealed
         proved(lake)
 
-    run(test)
+    run(test())
 
 
 def test_a_sealer_that_makes_progress_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,4 +139,4 @@ def test_a_sealer_that_makes_progress_is_not_ended(tmp_path: Path, monkeypatch: 
         await one.seal()
         assert (one.failures, one.last_error, logged) == (0, "", [])
 
-    run(test)
+    run(test())

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from krakpot.lake import journal
-from recording import proved, run
+from recording import proved
 from scripted import Exchange, until
+from waiting import run
 
 
 async def start(values: dict[str, Any], folder: Path) -> asyncio.subprocess.Process:
@@ -44,7 +45,7 @@ def test_the_end_of_its_input_ends_it_in_order(tmp_path: Path) -> None:
         assert journal.journals(tmp_path / "lake") == []
         assert last["summary"]["checksums"]["book"]["ok"] == proved(tmp_path / "lake").ok > 40
 
-    run(test)
+    run(test())
 
 
 def test_an_end_before_anything_was_subscribed_is_no_failure(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_an_end_before_anything_was_subscribed_is_no_failure(tmp_path: Path) -> 
         assert lines[-1]["message"] == "nothing was recorded: it was stopped before the exchange had sent its pairs"
         assert last["summary"]["frames"] >= 1
 
-    run(test)
+    run(test())
 
 
 def test_a_failure_is_one_sentence(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_a_failure_is_one_sentence(tmp_path: Path) -> None:
         assert failure["message"].startswith("this folder has other files in it")
         assert str(tmp_path) not in failure["message"]
 
-    run(test)
+    run(test())
 
 
 def test_a_wrong_option_is_one_sentence(tmp_path: Path) -> None:
@@ -95,4 +96,4 @@ def test_a_wrong_option_is_one_sentence(tmp_path: Path) -> None:
         assert "record: unknown option 'dept' (did you mean depth?); allowed are" in failure["message"]
         assert not (tmp_path / "lake").exists()
 
-    run(test)
+    run(test())

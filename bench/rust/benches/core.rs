@@ -1,8 +1,8 @@
-//! The core beside its peers. Names: `group/case/implementation`.
+//! The core and its peers. Names: `group/case/implementation`.
 //!
-//! Goals: time per frame from bytes to a checked book with rows; of the book alone; of proving rows again. Beside it, on
-//! the same frames, what others need only to read them. The same of level 3, and time per message of its book alone, at
-//! every depth; memory per order. Every answer is asserted; a hash of it is printed.
+//! Goals: time per frame from bytes to a checked book with rows; of the book alone; of proving rows again; on the same
+//! frames, the time that others need only to read them. The same for level 3, and time per message of its book alone,
+//! at every depth; memory per order. Every answer is asserted; a hash of it is printed.
 //! Not goals: sockets, Python and files (see `bench/python`); latency under load; machines other than this one.
 //!
 //! Times are CPU times of the thread. One iteration is a whole case. `cargo bench -- --test` runs each once.

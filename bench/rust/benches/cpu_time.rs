@@ -1,5 +1,4 @@
-//! CPU time of this thread instead of the wall's: what other programs do then costs little more than their share of the
-//! caches.
+//! CPU time of this thread instead of wall time: other programs then cost little more than their share of the caches.
 
 use std::time::Duration;
 

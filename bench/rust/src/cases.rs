@@ -1,4 +1,4 @@
-//! The inputs: named, constant, and with the answer beside them.
+//! The inputs: named and constant, each with its answer.
 
 use krakpot_frames::stream;
 
@@ -19,7 +19,7 @@ pub struct Case {
     pub precision: (u8, u8),
     /// `BTC/USD`.
     pub symbol: &'static str,
-    /// One a message.
+    /// One frame per message.
     pub frames: Vec<Vec<u8>>,
     /// What a reader must see.
     pub answer: Answer,
@@ -45,7 +45,7 @@ fn case(name: &'static str, symbol: &'static str, depth: u16, precision: (u8, u8
     Case { name, depth, precision, symbol, frames, answer }
 }
 
-/// Generated streams of three depths; recorded ones where `KRAKPOT_DATA` names their folder.
+/// Generated streams of three depths; recorded ones if `KRAKPOT_DATA` names their folder.
 ///
 /// # Panics
 /// If that folder lacks a file.

@@ -1,20 +1,20 @@
 //! The core on the same frames: all the way to checked books with rows.
 
 use arrow_array::RecordBatch;
-use krakpot_lake::batch::batch;
 use krakpot_core::book::level2::Book;
 use krakpot_core::book::synced::{BookMeta, Outcome, Synced};
-use krakpot_core::wire::decode::Decoder;
-use krakpot_core::wire::message::{Data, Entry, Message};
+use krakpot_core::session::{Options, Session};
 use krakpot_core::table::rows::Values;
 use krakpot_core::table::schema::Table;
-use krakpot_core::session::{Options, Session};
+use krakpot_core::wire::decode::Decoder;
+use krakpot_core::wire::message::{Data, Entry, Message};
+use krakpot_lake::batch::batch;
 use krakpot_lake::rebuild::{Found, Rebuild, Verifier};
 
 use crate::Answer;
 use crate::cases::Case;
 
-/// Frames after which the rows are taken: a recorder of the full feed takes about so many at a time.
+/// Frames after which the rows are taken: a recorder of the full feed takes about this many at a time.
 pub(crate) const TAKE: usize = 2048;
 const START: i64 = krakpot_frames::START;
 
@@ -50,7 +50,7 @@ pub fn checked_book(case: &Case) -> (u64, u64) {
     (counts.book.ok, counts.rows[Table::Book as usize])
 }
 
-/// The same with the rows as Arrow record batches: what a recorder is handed.
+/// The same with the rows as Arrow record batches, as a recorder receives them.
 ///
 /// # Panics
 /// As [`checked_book`].
@@ -76,7 +76,7 @@ pub fn batches(case: &Case) -> Vec<RecordBatch> {
     out
 }
 
-/// What the rows say, summed: each message's checksum once.
+/// The sums of the rows: each message's checksum once.
 ///
 /// # Panics
 /// If the rows lack a column.
@@ -124,7 +124,7 @@ pub fn messages(case: &Case) -> Messages {
 /// Applies decoded messages and computes every checksum. Returns how many were right.
 ///
 /// # Panics
-/// If a message cannot be held.
+/// If a message cannot be represented.
 #[must_use]
 pub fn apply(messages: &Messages) -> u64 {
     let (mut synced, mut buffer) = (Synced::<Book>::default(), Vec::new());

@@ -7,11 +7,11 @@ pub mod peers;
 #[cfg(simdjson)]
 pub mod simdjson;
 
-/// What a reader of book frames must have seen: sums that are known beforehand.
+/// What a reader of book frames must have seen: sums that are known in advance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Answer {
-    /// Levels told of.
+    /// Number of level entries.
     pub entries: u64,
-    /// All checksums added.
+    /// Sum of all checksums.
     pub checksums: u64,
 }

@@ -1,25 +1,26 @@
-//! Level 3: seeded messages as Kraken sends them, the core on them, and a plain implementation beside it.
+//! Level 3: seeded messages as Kraken sends them, the core, and a simple implementation to compare it with.
 //!
-//! Shaped after what is told of BTC/USD: four in a hundred events modify, adds and deletes share the rest, one event a
-//! message with the levels that enter the window behind it. Four in five events fall on the best ten levels at every
-//! depth, so that the depths differ only in what lies below. The market is a `BTreeMap`, its checksum goes bit by bit.
+//! Modelled on reports about BTC/USD: four in a hundred events modify, adds and deletes share the rest, and a message
+//! has one event and the levels that enter the window after it. Four in five events fall on the best ten levels at
+//! every depth, so that the depths differ only in the levels below. The market is a `BTreeMap`, its checksum is
+//! computed bit by bit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
+use krakpot_core::book::level3::Orders;
 use krakpot_core::book::synced::{BookMeta, Outcome, Synced};
 use krakpot_core::decimal::Decimal;
-use krakpot_core::wire::message::{Kind, OrderEntry, OrderEvent, OrderId, Side};
-use krakpot_core::book::level3::Orders;
-use krakpot_core::table::schema::Table;
 use krakpot_core::session::{Options, Session};
+use krakpot_core::table::schema::Table;
+use krakpot_core::wire::message::{Kind, OrderEntry, OrderEvent, OrderId, Side};
 use krakpot_frames::{Random, padded};
 
 use crate::krakpot::TAKE;
 
 /// Updates of a case.
 const UPDATES: usize = 20_000;
-/// Messages of a case that the plain implementation is given: at depth 1000 it takes a millisecond for each.
+/// Messages of a case for the simple implementation: at depth 1000 it takes a millisecond for each.
 pub const PLAIN_MESSAGES: usize = 200;
 const SEED: u64 = 20_260_802;
 const SIDES: [Side; 2] = [Side::Bid, Side::Ask];
@@ -27,7 +28,7 @@ const SYMBOL: &str = "BTC/USD";
 /// Decimals of prices and of quantities.
 const PRECISION: (u8, u8) = (1, 8);
 
-/// An entry with its id as text, as it lies in a frame.
+/// An entry with its id as text, as in a frame.
 #[derive(Debug, Clone)]
 pub struct Entry {
     side: Side,
@@ -42,7 +43,7 @@ pub struct Entry {
 pub struct Case {
     /// `d10`, …
     pub name: &'static str,
-    /// Levels a side.
+    /// Levels per side.
     pub depth: u16,
     /// Checksum and entries.
     pub messages: Vec<(u32, Vec<Entry>)>,
@@ -190,7 +191,7 @@ pub fn cases() -> Vec<Case> {
         .collect()
 }
 
-/// What a case says, summed: entries, and all checksums.
+/// The sums of a case: entries, and all checksums.
 #[must_use]
 pub fn answer(case: &Case) -> crate::Answer {
     let entries = case.messages.iter().map(|(_, entries)| entries.len() as u64).sum();
@@ -204,7 +205,7 @@ fn time(at: i64) -> String {
     format!("{}{:03}Z", microseconds.trim_end_matches('Z'), since % 1000)
 }
 
-/// The messages of a case as Kraken writes them, one a frame.
+/// The messages of a case as Kraken writes them, one per frame.
 #[must_use]
 pub fn frames(case: &Case) -> Vec<Vec<u8>> {
     let order = |entry: &Entry, snapshot: bool| {
@@ -270,11 +271,11 @@ pub fn checked_book(depth: u16, frames: &[Vec<u8>]) -> (u64, u64) {
     (counts.level3.ok, counts.rows[Table::Orders as usize])
 }
 
-/// An order book of the core on the way through a case: ids are packed from their text on the way, as a decoder does.
-/// Returns how many messages were proved, and the sum of the level-2 checksums if they are wanted.
+/// Runs a case through an order book of the core: ids are packed from their text on the way, as a decoder does.
+/// Returns how many messages were proved, and the sum of the level-2 checksums if they are requested.
 ///
 /// # Panics
-/// If a message cannot be held.
+/// If a message cannot be represented.
 #[must_use]
 pub fn krakpot(case: &Case, level2: bool) -> (u64, u64) {
     let (mut synced, mut buffer, mut entries) = (Synced::<Orders>::default(), Vec::new(), Vec::new());
@@ -305,7 +306,7 @@ fn entry(entry: &Entry) -> OrderEntry<'_> {
     }
 }
 
-/// The plain way: a map of orders that is sorted anew after every message. Returns how many checksums were right.
+/// The simple way: a map of orders that is sorted again after every message. Returns how many checksums were right.
 #[must_use]
 pub fn plain(case: &Case) -> u64 {
     let mut orders: HashMap<&str, (usize, i64, i64, u64)> = HashMap::new();
@@ -347,11 +348,11 @@ pub fn plain(case: &Case) -> u64 {
     right
 }
 
-/// Bytes of resident memory that an order takes, in books of `orders` orders at 2,000 levels. `None` where the system
-/// does not tell.
+/// Bytes of resident memory that an order takes, in books of `orders` orders at 2,000 levels. `None` if the system
+/// does not say.
 ///
 /// # Panics
-/// If a message cannot be held.
+/// If a message cannot be represented.
 #[must_use]
 pub fn bytes_per_order(orders: u64) -> Option<f64> {
     const BOOKS: u64 = 20;

@@ -1,5 +1,5 @@
 //! Other readers of the same frames, each as its documentation advises: buffers reused, text borrowed, numbers as
-//! binary floating point. None of them keeps a book, but for [`kraken_book`], a crate for Kraken's books in particular.
+//! binary floating point. None of them keeps a book, except [`kraken_book`], a crate for Kraken's books.
 
 use kraken_book::Orderbook;
 use kraken_types::WsMessage;
@@ -48,7 +48,7 @@ fn take(frame: &Frame<'_>, answer: &mut Answer) {
 /// `serde_json` into structs.
 ///
 /// # Panics
-/// If a frame is refused, as all functions here.
+/// If a frame is refused, like all functions here.
 #[must_use]
 pub fn serde_json_typed(frames: &[Vec<u8>]) -> Answer {
     let mut answer = Answer::default();
@@ -99,7 +99,7 @@ pub fn simd_json_typed(frames: &[Vec<u8>]) -> Answer {
     answer
 }
 
-/// The tape of `simd-json` alone, the core's own parser: copied, parsed, not looked at. Returns the nodes.
+/// The tape of `simd-json` alone, the core's own parser: copied and parsed, but not read. Returns the nodes.
 #[must_use]
 pub fn simd_json_tape(frames: &[Vec<u8>]) -> u64 {
     let (mut scratch, mut buffers, mut kept) = (Vec::new(), Buffers::new(4096), Some(Tape(Vec::new())));
@@ -129,8 +129,8 @@ pub fn nodes(frames: &[Vec<u8>]) -> u64 {
     frames.iter().map(|frame| of(&serde_json::from_slice(frame).expect("JSON"))).sum()
 }
 
-/// The crate `kraken-book` with its sister for the messages: a checked book, no rows. Returns the messages whose checksum
-/// it found right.
+/// The crate `kraken-book` with `kraken-types` for the messages: a checked book, no rows. Returns the messages whose
+/// checksum it found right.
 #[must_use]
 pub fn kraken_book(case: &Case) -> u64 {
     let mut book = Orderbook::with_depth(case.symbol, case.depth.into());

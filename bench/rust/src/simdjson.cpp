@@ -1,5 +1,5 @@
-// simdjson on-demand merely reading frames of the book channel and of level 3: every field visited in the order it is written, nothing kept.
-// The easiest case for it: the frames lie padded in one buffer, so that nothing has to be copied.
+// simdjson on-demand only reads frames of the book channel and of level 3: it visits every field in its order and keeps nothing.
+// This is its best case: the frames are padded and in one buffer, so nothing has to be copied.
 
 #include <simdjson.h>
 
@@ -55,7 +55,7 @@ simdjson::error_code orders(ondemand::array array, bool update, bool text, uint6
         ondemand::value price, qty;
         std::string_view event, id, timestamp;
         if (auto error = order.get_object().get(object)) return error;
-        // In a snapshot nothing befell an order.
+        // Orders of a snapshot have no event.
         if (update) {
             if (auto error = object.find_field("event").get_string().get(event)) return error;
         }

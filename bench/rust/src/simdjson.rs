@@ -1,4 +1,4 @@
-//! The C++ peer: simdjson on-demand, merely reading.
+//! The C++ peer: simdjson on-demand, which only reads.
 
 use std::ffi::{CStr, c_char, c_void};
 
@@ -28,7 +28,7 @@ pub fn version() -> String {
     format!("{} ({})", env!("SIMDJSON_VERSION"), instructions.to_string_lossy())
 }
 
-/// A parser, and the frames laid out as it wants them.
+/// A parser, and the frames in the layout that it needs.
 pub struct Reader {
     parser: *mut c_void,
     buffer: Vec<u8>,

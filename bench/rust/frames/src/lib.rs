@@ -1,4 +1,4 @@
-//! The book channel made up: seeded, deterministic streams of frames as Kraken writes them.
+//! A made-up book channel: seeded, deterministic streams of frames as Kraken writes them.
 //!
 //! ```
 //! use krakpot_frames::Market;
@@ -8,10 +8,10 @@
 //! assert!(market.update().contains(&format!(r#""checksum":{}"#, market.checksum())));
 //! ```
 //!
-//! The book is a plain `BTreeMap`, the checksum goes bit by bit, the digits are the standard library's: nothing is
-//! shared with the core, so that what the core says of these frames is a second opinion. Shaped after recorded BTC/USD
-//! and XRP/USD streams: one to three entries an update, a quarter of them removals, each removal inside the window
-//! followed by the level that moves up into it. It is no market: prices do not trend and nobody trades.
+//! The book is a plain `BTreeMap`, the checksum is computed bit by bit, the digits come from the standard library:
+//! nothing is shared with the core, so the two are independent. Modelled on recorded BTC/USD and XRP/USD streams: one
+//! to three entries per update, a quarter of them removals, each removal inside the window followed by the level that
+//! moves up into it. It is not a market: prices do not trend and nobody trades.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -40,7 +40,7 @@ impl Random {
         self.next() % n.max(1)
     }
 
-    /// A number below `n`, small ones more often: changes crowd near the touch.
+    /// A number below `n`, small ones more often: most changes are near the best prices.
     pub fn near(&mut self, n: u64) -> u64 {
         let most = self.below(n) + 1;
         self.below(most)
@@ -85,7 +85,7 @@ pub fn time(microseconds: u64) -> String {
     )
 }
 
-/// One pair's whole book, and what a subscriber of `depth` is told of it.
+/// The whole book of one pair, and the part that a subscriber of `depth` sees.
 #[derive(Debug, Clone)]
 pub struct Market {
     /// `BTC/USD`.
@@ -94,7 +94,7 @@ pub struct Market {
     pub price_precision: u8,
     /// Decimals of quantities.
     pub qty_precision: u8,
-    /// Levels a side that the subscriber is told of.
+    /// Levels per side that the subscriber sees.
     pub depth: usize,
     /// Microseconds since the stream began.
     pub clock: u64,
@@ -148,7 +148,7 @@ impl Market {
         self.sides[side].iter().take(self.depth).map(|(key, qty)| (key.unsigned_abs(), *qty)).collect()
     }
 
-    /// Kraken's checksum of the book as it stands.
+    /// Kraken's checksum of the current book.
     #[must_use]
     pub fn checksum(&self) -> u32 {
         let mut text = String::new();
@@ -178,7 +178,7 @@ impl Market {
         )
     }
 
-    /// The book as it stands.
+    /// A snapshot of the current book.
     #[must_use]
     pub fn snapshot(&self) -> String {
         let side = |side: usize| self.sides[side].iter().take(self.depth).map(|(k, q)| (*k, *q)).collect();
@@ -229,7 +229,7 @@ impl Market {
                     }
                 }
             }
-            // What lies far outside the window is nobody's business.
+            // Levels far outside the window do not matter.
             while self.sides[side].len() > 4 * self.depth {
                 self.sides[side].pop_last();
             }

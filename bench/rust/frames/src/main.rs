@@ -1,4 +1,4 @@
-//! Writes a stream to standard output, one frame a line, for the benchmarks in Python.
+//! Writes a stream to standard output, one frame per line, for the benchmarks in Python.
 
 use std::io::Write as _;
 
