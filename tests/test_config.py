@@ -373,11 +373,20 @@ def test_options_of_a_sidecar_come_from_nowhere_else(folder: Path) -> None:
     assert (found.depth, found.api_key, found.api_secret) == (100, KEY, SECRET)
     for wrong in ({"dept": 10}, {"api_key": "key"}):
         with pytest.raises(
-            ConfigError, match=f"record: unknown option '{next(iter(wrong))}'.*; allowed are channel_symb"
+            ConfigError, match=f"krakpot.Feed: record: unknown option '{next(iter(wrong))}'.*; allowed are channel_symb"
         ):
             from_mapping(wrong, environment={})
-    with pytest.raises(ConfigError, match="record: depth: 11 is not allowed"):
+    with pytest.raises(ConfigError, match="krakpot.Feed: record: depth: 11 is not allowed"):
         from_mapping({"depth": 11}, environment={})
+    # The names are those of krakpot.toml.
+    assert from_mapping({"for": "10m"}, environment={}).duration == 600.0
+    with pytest.raises(ConfigError, match=r"unknown option 'duration' \(did you mean for\?\)"):
+        from_mapping({"duration": 600}, environment={})
+    with pytest.raises(ConfigError, match="unknown option 7; allowed are"):
+        from_mapping({7: 600}, environment={})  # type: ignore[dict-item]  # what is refused
+    # What does not go together has the same beginning.
+    with pytest.raises(ConfigError, match="^krakpot.Feed: record: channel_symbols: ohlc is not recorded"):
+        from_mapping({"channel_symbols": {"ohlc": "*"}}, environment={})
 
 
 def test_names_that_are_nearly_right() -> None:

@@ -76,6 +76,18 @@ def test_what_is_not_offered_is_an_attribute_error() -> None:
         krakpot.record_everything  # noqa: B018  # the access is the test
 
 
+def test_dir_shows_what_is_offered_and_nothing_else() -> None:
+    """Not the imports of the module, nor the rooms that were imported meanwhile."""
+    code = (
+        "import krakpot\n"
+        "for name in krakpot.__all__: getattr(krakpot, name)\n"
+        "print([n for n in dir(krakpot) if not n.startswith('_')] == [n for n in krakpot.__all__ if n[0] != '_'])\n"
+        "print('__version__' in dir(krakpot), '__doc__' in dir(krakpot))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert found.stdout.split() == ["True"] * 3
+
+
 def test_the_front_door_is_light() -> None:
     """Neither the package nor a feed loads Polars or PyArrow, which take longer than all the rest."""
     code = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -39,6 +40,23 @@ def test_what_is_no_duration(text: str) -> None:
     """Nothing is guessed."""
     with pytest.raises(ValueError, match="duration"):
         duration(text)
+
+
+@pytest.mark.parametrize("value", [1, 0.5, 5e-324, values.DURATION_MAX])
+def test_seconds(value: float) -> None:
+    """A number, as arguments of functions are."""
+    assert values.seconds(value) == values.timeout(value) == value
+    assert values.timeout(0) == 0
+
+
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, -math.inf, True, "5", None, [], 10**400, 1j])
+def test_what_is_no_number_of_seconds(value: object) -> None:
+    """Neither text nor True, and nothing that a clock could not count."""
+    for reader, bound in ((values.seconds, "above zero"), (values.timeout, "from 0")):
+        with pytest.raises(ValueError, match=f"^a number of seconds {bound}, up to 3153600000$"):
+            reader(value)
+    with pytest.raises(ValueError, match="above zero"):
+        values.seconds(0)
 
 
 @pytest.mark.parametrize(

@@ -116,5 +116,5 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever has this name
 
 
 def __dir__() -> list[str]:
-    """All public names, imported or not."""
-    return sorted({*globals(), *_HOME})
+    """All public names, imported or not, and none of the imports of this module."""
+    return sorted({*_HOME, *(name for name in globals() if name.startswith("_"))})

@@ -6,7 +6,7 @@ Prices and quantities are exact; no digit passes through binary floating point.
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, TypeAlias, final
 
 __all__ = [
     "ACCOUNT_HASH", "CHANNELS", "DEBUG", "DEPTHS", "EVENT_CHANNELS", "FAULTS", "INTERVALS", "LEDGER_KINDS",
@@ -15,6 +15,14 @@ __all__ = [
     "Schema", "Session", "StateCollector", "StatusEvent", "SubscriptionEvent", "TickerEvent", "TradeEvent",
     "Verifier", "__version__", "align", "check_frame", "matches", "schema",
 ]  # fmt: skip
+
+_Channel: TypeAlias = Literal["book", "trade", "ticker", "ohlc", "level3"]
+_Kind: TypeAlias = Literal["snapshot", "update"]
+_Outcome: TypeAlias = Literal["ok", "unchecked", "mismatch", "crossed", "refused"]
+_Side: TypeAlias = Literal["bid", "ask"]
+_SubscriptionState: TypeAlias = Literal[
+    "pending", "requested", "acked", "active", "idle", "resyncing", "unsubscribing", "rejected", "removed"
+]
 
 __version__: str
 """Version of the package; the Rust workspace's."""
@@ -322,12 +330,13 @@ class Session:
         removals of orders that the book did not hold), "replaced" (orders added though held), "pairs" (known),
         "selected", "subscribed" (active or idle), "rejected", "in_sync" (books), "waiting" (for an ack or a snapshot).
         """
-    def subscriptions(self) -> list[tuple[str, str, str, str]]:
+    def subscriptions(self) -> list[tuple[_Channel, str, _SubscriptionState, str]]:
         """(channel, symbol, state, reason) of every subscription; the reason is empty where all is well.
 
         States: pending (to be requested), requested, acked (its snapshot is to come), active, idle (active, and without
         data for a minute), resyncing (to be unsubscribed and subscribed again: a wrong checksum, no answer, or silent
-        while another channel of the symbol moves), unsubscribing, rejected (by the exchange), removed (delisted, or its
+        while another channel of the symbol moves), unsubscribing (also where it is no longer selected and the request
+        has still to leave), rejected (by the exchange), removed (delisted, or its
         numbers cannot be held).
         """
     def pairs(self) -> list[dict[str, Any]]:
@@ -394,7 +403,7 @@ class Events:
 class BookEvent:
     """A message of the book channel: the session's book has it applied, unless `outcome` says otherwise."""
 
-    channel: ClassVar[str]
+    channel: ClassVar[Literal["book"]]
     @property
     def symbol(self) -> str: ...
     @property
@@ -404,26 +413,26 @@ class BookEvent:
     @property
     def ts_event(self) -> int | None: ...
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> _Kind: ...
     @property
     def checksum(self) -> int | None:
         """As the exchange sent it."""
     @property
-    def outcome(self) -> str:
+    def outcome(self) -> _Outcome:
         """What came of it.
 
         ok: the checksum is right. mismatch, crossed: the book is out of sync until its next snapshot. unchecked: the
         book was out of sync, or the message had no checksum. refused: its numbers cannot be held; it was not applied,
         its entries are empty, and the book is out of sync.
         """
-    def entries(self, numbers: str = "decimal") -> list[tuple[str, Any, Any]]:
+    def entries(self, numbers: str = "decimal") -> list[tuple[_Side, Any, Any]]:
         """Side (bid, ask), price, quantity (0: removed) of what the message changed; `numbers` as of `Session.best`."""
 
 @final
 class Level3Event:
     """A message of the level3 channel was applied, or was not the exchange's book."""
 
-    channel: ClassVar[str]
+    channel: ClassVar[Literal["level3"]]
     @property
     def symbol(self) -> str: ...
     @property
@@ -433,21 +442,23 @@ class Level3Event:
     @property
     def ts_event(self) -> int | None: ...
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> _Kind: ...
     @property
     def checksum(self) -> int | None:
         """As the exchange sent it."""
     @property
-    def outcome(self) -> str:
+    def outcome(self) -> _Outcome:
         """As of `BookEvent`."""
-    def orders(self, numbers: str = "decimal") -> list[tuple[str, str | None, str, Any, Any, int]]:
+    def orders(
+        self, numbers: str = "decimal"
+    ) -> list[tuple[_Side, Literal["add", "modify", "delete"] | None, str, Any, Any, int]]:
         """(side, event, order_id, price, qty, ts_order) of each entry; the event is None in a snapshot."""
 
 @final
 class TradeEvent:
     """A trade."""
 
-    channel: ClassVar[str]
+    channel: ClassVar[Literal["trade"]]
     @property
     def symbol(self) -> str: ...
     @property
@@ -457,7 +468,7 @@ class TradeEvent:
     @property
     def ts_event(self) -> int | None: ...
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> _Kind: ...
     @property
     def side(self) -> str:
         """Of the taker: buy or sell."""
@@ -475,7 +486,7 @@ class TradeEvent:
 class TickerEvent:
     """Best prices and 24-hour statistics; numbers with as many decimals as they need."""
 
-    channel: ClassVar[str]
+    channel: ClassVar[Literal["ticker"]]
     @property
     def symbol(self) -> str: ...
     @property
@@ -501,7 +512,7 @@ class TickerEvent:
 class OhlcEvent:
     """A candle as it stands."""
 
-    channel: ClassVar[str]
+    channel: ClassVar[Literal["ohlc"]]
     @property
     def symbol(self) -> str: ...
     @property
@@ -524,7 +535,7 @@ class OhlcEvent:
 class StatusEvent:
     """What the exchange says of itself."""
 
-    channel: ClassVar[str]
+    channel: ClassVar[Literal["status"]]
     @property
     def message(self) -> int: ...
     @property
@@ -537,15 +548,15 @@ class StatusEvent:
 class SubscriptionEvent:
     """A subscription stands otherwise than before."""
 
-    channel: ClassVar[str]
+    channel: ClassVar[Literal["subscription"]]
     @property
     def symbol(self) -> str: ...
     @property
-    def of(self) -> str:
+    def of(self) -> _Channel:
         """The channel that is subscribed."""
     @property
-    def state(self) -> str:
-        """As of `Session.subscriptions`."""
+    def state(self) -> _SubscriptionState | Literal["off"]:
+        """As of `Session.subscriptions`; off: it has ended, since it is no longer selected."""
     @property
     def reason(self) -> str: ...
     @property
@@ -555,11 +566,11 @@ class SubscriptionEvent:
 class GapEvent:
     """Something of a symbol was missed. It comes when data is known again; of trades, when numbers are missing."""
 
-    channel: ClassVar[str]
+    channel: ClassVar[Literal["gap"]]
     @property
     def symbol(self) -> str: ...
     @property
-    def of(self) -> str:
+    def of(self) -> _Channel:
         """The channel that has the gap: book, level3, ticker, ohlc or trade."""
     @property
     def first_trade_id(self) -> int | None:

@@ -31,6 +31,8 @@ LEVEL3_URL = "wss://ws-l3.kraken.com/v2"
 REST_URL = "https://api.kraken.com"
 FILE = "krakpot.toml"
 PREFIX = "KRAKPOT_"
+BESIDE = "krakpot.Feed: record"
+"""Begins every sentence about the options of a recorder beside a feed."""
 KEY_PAIR = ("api_key", "api_secret")
 OTHER_VARIABLES = {"KRAKPOT_DATA", "KRAKPOT_TEST", "KRAKPOT_DEBUG"}
 """Variables with the prefix that are no options of a recording."""
@@ -363,25 +365,32 @@ def load(
 
 
 def from_mapping(options: Mapping[str, Any], *, environment: Mapping[str, str] = os.environ) -> Config:
-    """Options by their fields, as a strategy gives them to the recorder beside it; secrets come from the environment.
+    """Options by their keys in ``krakpot.toml``, as a strategy gives them to the recorder beside it.
 
-    ``ConfigError`` says what is wrong. No file is read, and no other variable.
+    Secrets come from the environment. ``ConfigError`` says what is wrong. No file is read, and no other variable.
     """
-    allowed = {name: name for name in OPTIONS if name not in SECRETS}
-    found = {_known(name, allowed, "record: unknown option"): value for name, value in options.items()}
-    found = {name: read(name, value, f"record: {name}") for name, value in found.items()}
+    allowed = {option.key: name for name, option in OPTIONS.items() if name not in SECRETS}
+    found = {}
+    for key, value in options.items():
+        found[_known(key, allowed, f"{BESIDE}: unknown option")] = value
+    found = {name: read(name, value, f"{BESIDE}: {OPTIONS[name].key}") for name, value in found.items()}
     for name in SECRETS:
         variable = OPTIONS[name].variable
         if variable in environment:
             found[name] = read(name, environment[variable], f"environment: {variable}")
-    return Config(**found)
+    try:
+        return Config(**found)
+    except ConfigError as error:
+        raise ConfigError(f"{BESIDE}: {error}") from None
 
 
-def _known(name: str, known: Mapping[str, str], sentence: str, prefix: str = "") -> str:
+def _known(name: object, known: Mapping[str, str], sentence: str, prefix: str = "") -> str:
     """Field of a name; ``ConfigError`` if there is none. All names begin with ``prefix``."""
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         rests = [one.removeprefix(prefix) for one in known]
-        close = [prefix + one for one in values.near(name.removeprefix(prefix), rests)]
+        # The field of an option is not always its key: `duration` is `for`.
+        close = [key for key, field in known.items() if field == name]
+        close = close or [prefix + one for one in values.near(str(name).removeprefix(prefix), rests)]
         hint = f" (did you mean {' or '.join(close)}?)" if close else ""
         raise ConfigError(f"{sentence} {name!r}{hint}; allowed are {', '.join(sorted(known))}")
     return known[name]

@@ -3,8 +3,9 @@
 ::
 
     KrakpotError                      base of all
-    ├── ConfigError                   an option is wrong
-    ├── FeedError                     the exchange sent, or refused, something without which the work cannot go on
+    ├── ConfigError                   an option or an argument is wrong
+    ├── FeedError                     the exchange sent, or refused, something without which the work cannot go on; or
+    │   │                             a feed or recorder cannot do this now: not started, closed, or read already
     │   ├── DecodeError               a message is not what the protocol promises; .channel .field .offset
     │   ├── NoBook                    a live book is out of sync, or not subscribed; .symbol .state .reason
     │   │   └── ChecksumMismatch      … because its checksum was wrong
@@ -16,8 +17,8 @@
     └── StorageError                  a lake could not be read or written; .path
         └── NoLake                    the folder is not a lake, and cannot become one
 
-Wrong arguments of functions raise ``ValueError`` or ``TypeError``. Expected trouble of a recording (a wrong checksum, a
-gap, a rejected subscription) is not an exception: it is a row of the ledger.
+Functions that read a lake raise ``ValueError`` or ``TypeError`` for wrong arguments. Expected trouble of a recording (a
+wrong checksum, a gap, a rejected subscription) is not an exception: it is a row of the ledger.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ class KrakpotError(Exception):
 
 
 class ConfigError(KrakpotError):
-    """An option is wrong; the sentence names the option and the allowed values."""
+    """An option or an argument is wrong; the sentence names it and the allowed values."""
 
 
 class FeedError(KrakpotError):
-    """The exchange sent, or refused, something without which the work cannot go on."""
+    """The exchange sent, or refused, something without which the work cannot go on; or this cannot be done now."""
 
 
 class DecodeError(FeedError):

@@ -11,12 +11,12 @@ import binascii
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from krakpot import _core
@@ -149,13 +149,24 @@ def patterns(value: object) -> tuple[str, ...]:
     return found
 
 
-def channels(value: object) -> tuple[str, ...]:
-    """Names of channels, each once."""
-    found = words(value)
-    if not found or not set(found) <= set(CHANNELS):
-        sentence = f"one or more of {', '.join(CHANNELS)}"
-        raise ValueError(sentence)
-    return tuple(dict.fromkeys(found))
+def words_of(allowed: tuple[str, ...]) -> Callable[[object], tuple[str, ...]]:
+    """Make a reader of one or more of these words, each once."""
+
+    def read(value: object) -> tuple[str, ...]:
+        try:
+            found = words(value)
+        except ValueError:
+            found = ()
+        if not found or not set(found) <= set(allowed):
+            sentence = f"one or more of {', '.join(allowed)}"
+            raise ValueError(sentence)
+        return tuple(dict.fromkeys(found))
+
+    return read
+
+
+channels = words_of(CHANNELS)
+"""Names of channels, each once."""
 
 
 def channel_symbols(value: object) -> dict[str, tuple[str, ...]]:
@@ -203,6 +214,25 @@ def word_of(allowed: tuple[str, ...]) -> Callable[[object], str]:
         return value
 
     return read
+
+
+def instance_of(kind: type[T], words: str) -> Callable[[object], T]:
+    """Make a reader of an object of this type; ``words`` say what is allowed."""
+
+    def read(value: object) -> T:
+        if not isinstance(value, kind):
+            raise ValueError(words)  # noqa: TRY004  # as all readers
+        return value
+
+    return read
+
+
+def function(value: object) -> Callable[..., object]:
+    """A function, or whatever else can be called."""
+    if not callable(value):
+        sentence = "a function"
+        raise ValueError(sentence)  # noqa: TRY004  # as all readers
+    return value
 
 
 def whole_number(least: int, most: int, hint: str = "") -> Callable[[object], int]:
@@ -259,6 +289,25 @@ def duration(value: object) -> float:
         sentence = f"a duration above zero, up to {DURATION_MAX // UNITS['d']}d"
         raise ValueError(sentence)
     return seconds
+
+
+def seconds_from(least: float) -> Callable[[object], float]:
+    """Make a reader of a number of seconds: above zero, or from 0 with ``least=0``."""
+    bound = "above zero" if least else "from 0"
+
+    def read(value: object) -> float:
+        # Text is no number of seconds, and neither is True; NaN is smaller and greater than nothing.
+        found: Any = value if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+        if not least <= found <= DURATION_MAX:
+            sentence = f"a number of seconds {bound}, up to {DURATION_MAX}"
+            raise ValueError(sentence)
+        return float(found)
+
+    return read
+
+
+seconds = seconds_from(math.ulp(0.0))
+timeout = seconds_from(0)
 
 
 def keep(value: object) -> float:
@@ -453,7 +502,7 @@ def near(name: object, names: Iterable[str]) -> list[str]:
     return [folded[one] for one in get_close_matches(name.upper(), folded, 3, 0.6)]
 
 
-def unmatched(pattern: str, names: list[str], option: str = "--symbols") -> str:
+def unmatched(pattern: str, names: Sequence[str], option: str = "--symbols") -> str:
     """Say that a pattern matches no pair, with names that are near."""
     close = near(pattern, names)
     hint = f"did you mean {' or '.join(close)}?" if close else "`krakpot pairs` lists them all"

@@ -1,6 +1,6 @@
 //! The protocol as a session lives it: what it asks for, what it makes of the answers, how it repairs one symbol.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use krakpot_core::book::checksum::crc32;
 use krakpot_core::book::level2::Book;
@@ -8,7 +8,7 @@ use krakpot_core::book::level3::Orders;
 use krakpot_core::book::modify_rule::ModifyRule;
 use krakpot_core::decimal::Decimal;
 use krakpot_core::limits;
-use krakpot_core::session::{Channel, Options, Session};
+use krakpot_core::session::{Channel, EventKind, EventSet, Options, Session};
 use krakpot_core::table::ledger::LedgerKind;
 use krakpot_core::table::schema::Table;
 use krakpot_core::wire::message::{Entry, OrderEntry, OrderEvent, OrderId, Side};
@@ -846,8 +846,21 @@ fn symbols_are_selected_and_deselected_while_it_runs() {
     }
     session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
     // B comes, with its book alone; A goes.
-    let of_channels = [(Channel::Ticker, vec!["A/*".to_owned()])].into();
+    let of_channels: HashMap<_, _> = [(Channel::Ticker, vec!["A/*".to_owned()])].into();
+    session.take_ledger();
+    session.select(START, vec!["B/USD".into()], vec![], of_channels.clone());
+    // At once, whether the requests may leave yet or not; and it is no gap.
+    let told = |session: &Session| -> Vec<_> {
+        let of_a = session.subscriptions().filter(|told| told.1 == "A/USD");
+        of_a.map(|told| (told.0.name().to_owned(), told.2, told.3)).collect()
+    };
+    let leaving = ["book", "ticker"].map(|name| (name.to_owned(), "unsubscribing", "no longer selected"));
+    assert_eq!((session.books_in_sync(), told(&session)), (0, leaving.to_vec()));
     session.select(START, vec!["B/USD".into()], vec![], of_channels);
+    let rows: Vec<_> = session.take_ledger().into_iter().map(|row| (row.kind, row.symbol, row.detail)).collect();
+    let left = (LedgerKind::Unsubscribed, Some("A/USD".into()), Some(r#"{"reason":"no longer selected"}"#.into()));
+    assert_eq!(rows, [left.clone(), left]);
+    assert_eq!(session.counts().gaps, 0);
     let requests = session.requests(START);
     assert_eq!(requests.len(), 3, "{requests:?}");
     assert!(requests[..2].iter().all(|request| request.contains("unsubscribe") && request.contains("A/USD")));
@@ -859,6 +872,39 @@ fn symbols_are_selected_and_deselected_while_it_runs() {
     assert!(session.requests(START).is_empty(), "it is not subscribed again");
     let counts = session.subscription_counts();
     assert_eq!((counts.selected, counts.waiting, counts.subscribed), (1, 1, 0));
+}
+
+#[test]
+fn what_was_deselected_and_is_selected_again_has_no_gap() {
+    let mut session = session(&[Channel::Book, Channel::Trade], &["*"]);
+    session.want_events(EventSet::NONE.with(EventKind::Gap));
+    session.requests(START);
+    session.receive(instrument("snapshot", &[pair("A/USD", "online", 1)]).as_bytes(), START);
+    let subscribe = |session: &mut Session, trade_id: i64| {
+        session.requests(START);
+        for channel in ["book", "trade"] {
+            session.receive(ack("subscribe", channel, "A/USD", 2).as_bytes(), START);
+        }
+        session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
+        session.receive(trade("update", &[trade_id]).as_bytes(), START);
+        assert_eq!(session.books_in_sync(), 1);
+    };
+    subscribe(&mut session, 1);
+    session.select(START, vec![], vec![], HashMap::new());
+    // What was on its way brings no book back.
+    session.receive(book("snapshot", "A/USD", "1.0", one_bid("10")).as_bytes(), START);
+    assert_eq!(session.books_in_sync(), 0);
+    session.requests(START);
+    session.receive(trade("update", &[2]).as_bytes(), START);
+    // One request is refused, the other one answered.
+    session.receive(ack("unsubscribe", "book", "A/USD", 3).as_bytes(), START);
+    let refusal =
+        r#"{"method":"unsubscribe","req_id":5,"success":false,"error":"Subscription Not Found","symbol":"A/USD"}"#;
+    session.receive(refusal.as_bytes(), START);
+    assert_eq!(session.subscriptions().count(), 0, "not subscribed again, whatever the answer");
+    session.select(START, vec!["*".into()], vec![], HashMap::new());
+    subscribe(&mut session, 9);
+    assert_eq!((session.take_events(), session.counts().gaps), (vec![], 0));
 }
 
 #[test]

@@ -6,9 +6,11 @@ Calls of the API get a sentence of krakpot, or Python's own for a value of a wro
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import lakes
-from krakpot import Config, Feed, Lake, Recorder, ingest, values, verify
+from krakpot import Config, ExchangeOptions, ExchangeServer, Feed, Lake, Recorder, ingest, values, verify
 from krakpot.cli.main import main
 from krakpot.compare.compare import compare
 from krakpot.errors import KrakpotError
@@ -374,7 +376,15 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("Config", lambda: Config(dept=11), "dept"),  # type: ignore[call-arg]  # what is refused
     ("Config", lambda: Config(url="ws://192.0.2.1/v2"), "in plain text to another machine"),
     ("Config", lambda: Config(channels=("level3",)), "level3 needs an API key"),
-    ("Recorder", lambda: Recorder({"depth": 10}), "Recorder takes a krakpot.Config"),  # type: ignore[arg-type]  # what is refused
+    ("Recorder", lambda: Recorder({"depth": 10}), "krakpot.Recorder: config: {'depth': 10} is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("Recorder", lambda: Recorder(Config(), log="x"), "krakpot.Recorder: log: 'x' is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("Recorder", lambda: Recorder(Config(), on_status=7), "krakpot.Recorder: on_status: 7 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("Recorder", lambda: Recorder(Config(), tls="x"), "krakpot.Recorder: tls: 'x' is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("Recorder", lambda: Recorder(Config(), backoff=3), "krakpot.Recorder: backoff: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("ExchangeOptions", lambda: ExchangeOptions(pairs="x"), "krakpot.ExchangeOptions: pairs: 'x' is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("ExchangeServer", lambda: ExchangeServer(3), "krakpot.ExchangeServer: options: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("inject", lambda: ExchangeServer(ExchangeOptions(pairs=1)).inject(3), "ExchangeServer.inject: text: 3 is not"),  # type: ignore[arg-type]  # what is refused
+    ("inject", lambda: ExchangeServer(ExchangeOptions(pairs=1)).inject("dorp"), "inject: text: no fault 'dorp'"),
     ("Feed", lambda: Feed([]), "krakpot.Feed: symbols"),
     ("Feed", lambda: Feed(7), "krakpot.Feed: symbols: 7 is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("Feed", lambda: Feed("BTC/USD", channels="books"), "krakpot.Feed: channels: 'books' is not allowed"),
@@ -383,11 +393,38 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("Feed", lambda: Feed("BTC/USD", slow_reader="x"), "slow_reader: 'x' is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("Feed", lambda: Feed("BTC/USD", max_queue=0), "max_queue: 0 is not allowed"),
     ("Feed", lambda: Feed("BTC/USD", connect_timeout=-1), "connect_timeout: -1 is not allowed"),
-    ("Feed.on", lambda: Feed("BTC/USD").on("nope", print), "this feed has no events of 'nope'"),
-    ("Feed.on", lambda: Feed("BTC/USD").on("book", "x"), "a callback is a function"),  # type: ignore[arg-type]  # what is refused
+    ("Feed", lambda: Feed("BTC/USD", record=3), "krakpot.Feed: record: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("Feed", lambda: Feed("BTC/USD", record={"out": "new", "dept": 10}), "krakpot.Feed: record: unknown option 'dept'"),
+    ("Feed", lambda: Feed("BTC/USD", record={"duration": 10}), "unknown option 'duration' (did you mean for?)"),
+    ("Feed", lambda: Feed("BTC/USD", tls="x"), "krakpot.Feed: tls: 'x' is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("Feed", lambda: Feed("BTC/USD", max_queue=True), "max_queue: True is not allowed"),
+    ("Feed", lambda: Feed("BTC/USD", connect_timeout=float("nan")), "connect_timeout: nan is not allowed"),
+    ("Feed", lambda: Feed("BTC/USD", channels=3), "krakpot.Feed: channels: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("Feed", lambda: Feed("BTC/USD", exclude=3), "krakpot.Feed: exclude: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("batches", lambda: Feed("BTC/USD").batches(0), "every: 0 is not allowed; allowed is a number of seconds above"),
+    ("Feed.on", lambda: Feed("BTC/USD").on("nope", print), "krakpot.Feed.on: channel: 'nope' is not allowed"),
+    ("Feed.on", lambda: Feed("BTC/USD").on(7, print), "krakpot.Feed.on: channel: 7 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("Feed.on", lambda: Feed("BTC/USD").on("book", print, 7), "krakpot.Feed.on: symbol: 7 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("Feed.on", lambda: Feed("BTC/USD").on("book", "x"), "krakpot.Feed.on: callback: 'x' is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("Feed.on", lambda: Feed("BTC/USD").on("book", print, symbol="ETH/USD"), "'ETH/USD' is not selected"),
     ("Feed.book", lambda: Feed("BTC/USD").book("BTC/USD"), "not connected yet"),
     ("nanoseconds", lambda: values.nanoseconds(True), "not a time"),
+]
+NO_SECONDS: tuple[Any, ...] = ("x", -1, float("nan"), float("inf"), True, [], 10**400)
+
+
+def waited(timeout: Any) -> None:
+    """Wait until a feed is ready."""
+    asyncio.run(Feed("BTC/USD").wait_ready(timeout))
+
+
+CALLS += [
+    (name, partial(call, wrong), f"krakpot.Feed.{name}: {argument}: ")
+    for name, call, argument in (
+        ("wait_ready", waited, "timeout"),
+        ("batches", lambda every: Feed("BTC/USD").batches(every), "every"),
+    )
+    for wrong in NO_SECONDS
 ]
 
 

@@ -78,30 +78,63 @@ def test_a_pace_as_the_core_takes_it() -> None:
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"port": 80808}, "--port: 80808 is not allowed; allowed is a whole number from 0 (any free port) to 65535"),
-        ({"port": -1}, "--port: -1 is not allowed; allowed is a whole number from 0"),
-        ({"rest_port": 65536}, "--rest-port: 65536 is not allowed; allowed is a whole number from 0"),
-        ({"host": ""}, "--host: '' is not allowed; allowed is an address of this machine"),
-        ({"pairs": 0}, "--pairs: 0 is not allowed; allowed is a whole number from 1 to 1500"),
-        ({"pairs": -5}, "--pairs: -5 is not allowed; allowed is a whole number from 1 to 1500"),
-        ({"pairs": 1501}, "--pairs: 1501 is not allowed; allowed is a whole number from 1 to 1500"),
-        ({"rate": 0.0}, "--rate: 0.0 is not allowed; allowed is a number above 0"),
-        ({"rate": math.nan}, "--rate: nan is not allowed; allowed is a number above 0"),
-        ({"rate": math.inf}, "--rate: inf is not allowed; allowed is a number above 0"),
-        ({"seed": -1}, "--seed: -1 is not allowed; allowed is a whole number from 0 to 18446744073709551615"),
-        ({"seed": 1 << 64}, "--seed: 18446744073709551616 is not allowed; allowed is a whole number from 0"),
-        ({"speed": 0.0}, "--speed: 0.0 is not allowed; allowed is a number above 0"),
-        ({"duration": 0.0}, "--for: 0.0 is not allowed; allowed is a duration above zero"),
-        ({"duration": math.inf}, "--for: inf is not allowed; allowed is a duration above zero"),
-        ({"start": -1}, "--start: -1 is not allowed; allowed is a time from 1970 to 2200"),
-        ({"start": 1 << 63}, "--start: 9223372036854775808 is not allowed; allowed is a time from 1970 to 2200"),
+        ({"port": 80808}, "port: 80808 is not allowed; allowed is a whole number from 0 (any free port) to 65535"),
+        ({"port": -1}, "port: -1 is not allowed; allowed is a whole number from 0"),
+        ({"rest_port": 65536}, "rest_port: 65536 is not allowed; allowed is a whole number from 0"),
+        ({"host": ""}, "host: '' is not allowed; allowed is an address of this machine"),
+        ({"pairs": 0}, "pairs: 0 is not allowed; allowed is a whole number from 1 to 1500"),
+        ({"pairs": -5}, "pairs: -5 is not allowed; allowed is a whole number from 1 to 1500"),
+        ({"pairs": 1501}, "pairs: 1501 is not allowed; allowed is a whole number from 1 to 1500"),
+        ({"rate": 0.0}, "rate: 0.0 is not allowed; allowed is a number above 0"),
+        ({"rate": math.nan}, "rate: nan is not allowed; allowed is a number above 0"),
+        ({"rate": math.inf}, "rate: inf is not allowed; allowed is a number above 0"),
+        ({"seed": -1}, "seed: -1 is not allowed; allowed is a whole number from 0 to 18446744073709551615"),
+        ({"seed": 1 << 64}, "seed: 18446744073709551616 is not allowed; allowed is a whole number from 0"),
+        ({"speed": 0.0}, "speed: 0.0 is not allowed; allowed is a number above 0"),
+        ({"duration": 0.0}, "duration: 0.0 is not allowed; allowed is a number of seconds above zero"),
+        ({"duration": math.inf}, "duration: inf is not allowed; allowed is a number of seconds above zero"),
+        ({"start": -1}, "start: -1 is not allowed; allowed is a time from 1970 to 2200"),
+        ({"start": 1 << 63}, "start: 9223372036854775808 is not allowed; allowed is a time from 1970 to 2200"),
+        ({"pairs": "x"}, "pairs: 'x' is not allowed; allowed is a whole number from 1 to 1500"),
+        ({"pairs": 2.5}, "pairs: 2.5 is not allowed"),
+        ({"pairs": True}, "pairs: True is not allowed"),
+        ({"pairs": None}, "pairs: None is not allowed"),
+        ({"host": 7}, "host: 7 is not allowed"),
+        ({"port": "x"}, "port: 'x' is not allowed"),
+        ({"rate": "x"}, "rate: 'x' is not allowed"),
+        ({"rate": True}, "rate: True is not allowed"),
+        ({"seed": 1.0}, "seed: 1.0 is not allowed"),
+        ({"speed": "max"}, "speed: 'max' is not allowed; allowed is a number above 0 and below 1000000 (2 is twice as"),
+        ({"speed": math.nan}, "speed: nan is not allowed"),
+        ({"duration": "1m"}, "duration: '1m' is not allowed; allowed is a number of seconds above zero, up to"),
+        ({"duration": 10**400}, "duration: 1000"),
+        ({"start": "2026-11-22"}, "start: '2026-11-22' is not allowed; allowed is a time from 1970 to 2200 as a whole"),
+        ({"log": 7}, "log: 7 is not allowed; allowed is the name of a file"),
+        ({"book": (1, 2, 3)}, "book: (1, 2, 3) is not allowed; allowed is a krakpot.exchange.options.Pace"),
+        ({"key": "key"}, "key: 'key' is not allowed"),
+        ({"faults": 7}, "faults: 7 is not allowed; allowed is a list of faults, as drop=0.01,channel=book"),
+        ({"faults": [7]}, "faults: [7] is not allowed"),
     ],
 )
 def test_wrong_options(wrong: dict[str, Any], sentence: str) -> None:
     """Each is refused when the options are made."""
     with pytest.raises(ConfigError) as error:
         Options(**wrong)
-    assert str(error.value).startswith(sentence)
+    assert str(error.value).startswith(f"krakpot.ExchangeOptions: {sentence}")
+
+
+def test_one_fault_is_a_list_of_one() -> None:
+    """Its letters are no faults; a name of a file is a path."""
+    options = Options(faults="drop=0.01,channel=book", log="log.csv")  # type: ignore[arg-type]  # as people write it
+    assert (options.faults, options.log) == (("drop=0.01,channel=book",), Path("log.csv"))
+
+
+@pytest.mark.parametrize("wrong", [{"delay": -1}, {"jitter": "5ms"}, {"conflate": True}, {"delay": 1 << 62}])
+def test_a_wrong_pace(wrong: dict[str, Any]) -> None:
+    """Times are whole nanoseconds, up to an hour."""
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=f"Pace: {name}: .* is not allowed; allowed is a whole number of ns from 0"):
+        Pace(**wrong)
 
 
 COMMANDS = [

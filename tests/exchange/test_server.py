@@ -33,7 +33,7 @@ import frames
 from krakpot import _core
 from krakpot.errors import ConfigError
 from krakpot.exchange import server as exchange
-from krakpot.exchange.options import Options, Pace
+from krakpot.exchange.options import Options
 from krakpot.exchange.server import ExchangeServer
 
 TIMEOUT = 60
@@ -569,7 +569,7 @@ def test_wrong_places_are_plain_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="rate must be above zero"):
         _core.Exchange(rate=0)
     with pytest.raises(ValueError, match="delay, jitter and conflation"):
-        _core.Exchange(book=Pace(delay=-1).as_tuple)
+        _core.Exchange(book=(-1, 0, 0))
     with pytest.raises(ValueError, match="endpoint must be public or level3"):
         _core.Exchange(pairs=1).connect("private")
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
+import logging
+import re
 import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,7 @@ from krakpot.errors import (
     ChecksumMismatch,
     ConfigError,
     ConnectionLost,
+    FeedError,
     NoBook,
     SlowReader,
     StorageError,
@@ -31,6 +36,7 @@ from krakpot.exchange.options import Options
 from krakpot.exchange.server import ExchangeServer
 from krakpot.lake.lake import Lake
 from krakpot.stream.events import Event
+from krakpot.stream.stream import ALREADY_STARTED
 from scripted import Exchange, Market, until
 from waiting import run
 
@@ -238,24 +244,26 @@ def test_one_way_of_reading_at_a_time() -> None:
         async with Exchange() as exchange, Feed(["BTC/USD"], channels=["book"], url=exchange.url) as feed:
             await first(feed, 3)
             async for _ in feed.batches():
-                with pytest.raises(RuntimeError, match="already read by batches"):
+                with pytest.raises(FeedError, match="already read by batches"):
                     await first(feed, 1)
-                with pytest.raises(RuntimeError, match="already read by batches"):
+                with pytest.raises(FeedError, match="already read by batches"):
                     feed.on("book", print)
                 break
             async for _ in feed:
-                with pytest.raises(RuntimeError, match="already read by iteration"):
+                with pytest.raises(FeedError, match="already read by iteration"):
                     await anext(feed.batches())
                 break
             feed.on("book", lambda event: None)
-            with pytest.raises(RuntimeError, match="has callbacks"):
+            with pytest.raises(FeedError, match="has callbacks"):
                 await anext(feed.batches())
-            with pytest.raises(ValueError, match="no events of 'trade'; it has book, status, subscription, gap, conn"):
+            with pytest.raises(
+                ConfigError, match="on: channel: 'trade' is not allowed; allowed is one of book, status, sub"
+            ):
                 feed.on("trade", print)
 
             async def later(_event: object) -> None: ...
 
-            with pytest.raises(TypeError, match="a plain function"):
+            with pytest.raises(ConfigError, match="on: callback: .*a plain function"):
                 feed.on("book", later)
 
     run(test())
@@ -425,19 +433,19 @@ def test_symbols_are_checked_against_the_pairs() -> None:
             with pytest.raises(ConfigError, match="exclude leaves none of the 3 pairs for book"):
                 await Feed(["BTC/*"], exclude=["*"], url=exchange.url).start()
             async with Feed(["BTC/USD"], channels=["trade"], url=exchange.url) as feed:
-                with pytest.raises(ValueError, match="this feed has no channel book"):
+                with pytest.raises(ConfigError, match="this feed has no channel book"):
                     feed.book("BTC/USD")
             async with Feed(["BTC/USD"], url=exchange.url) as feed:
                 for use in (feed.book, lambda symbol: feed.on("book", print, symbol)):
-                    with pytest.raises(ValueError, match="'ETH/USD' is not selected by this feed; .* are BTC/USD"):
+                    with pytest.raises(ConfigError, match="'ETH/USD' is not selected by this feed; .* are BTC/USD"):
                         use("ETH/USD")
-                    with pytest.raises(ValueError, match="'btc/usd' is not selected .* did you mean BTC/USD"):
+                    with pytest.raises(ConfigError, match="'btc/usd' is not selected .* did you mean BTC/USD"):
                         use("btc/usd")
             early = Feed(["*/USD"], url=exchange.url)
-            with pytest.raises(ValueError, match="'ADA/EUR' is not selected by this feed; its patterns are \\*/USD"):
+            with pytest.raises(ConfigError, match="'ADA/EUR' is not selected by this feed; its patterns are \\*/USD"):
                 early.on("book", print, "ADA/EUR")
             early.on("book", print, "DOGE/USD")
-            with pytest.raises(ValueError, match="'DOGE/USD' is not selected by this feed; "):
+            with pytest.raises(ConfigError, match="'DOGE/USD' is not selected by this feed; "):
                 await early.start()
             assert early.error is None
             await asyncio.wait_for(exchange.client.gone.wait(), 10)
@@ -470,7 +478,7 @@ def test_ready_means_ready_also_after_a_reconnect() -> None:
             waiting = asyncio.ensure_future(feed.wait_ready())
             await asyncio.sleep(0.05)
             feed.stop()
-            with pytest.raises(krakpot.FeedError, match="the feed was stopped"):
+            with pytest.raises(FeedError, match="^this feed is closed; make another one$"):
                 await waiting
 
     run(test())
@@ -513,7 +521,7 @@ def test_nothing_comes_after_stop() -> None:
             assert not book.in_sync
             with pytest.raises(NoBook, match=r"is disconnected \(the feed is closed\)$"):
                 book.best()
-            with pytest.raises(krakpot.FeedError, match="the feed was stopped"):
+            with pytest.raises(FeedError, match="^this feed is closed; make another one$"):
                 await feed.add_symbols(["ETH/USD"])
             await asyncio.wait_for(exchange.client.gone.wait(), 10)
             assert not book.in_sync
@@ -530,7 +538,7 @@ def test_a_notebook_starts_and_closes_by_itself() -> None:
             feed = await Feed(["BTC/USD"], url=exchange.url).start()
             await feed.wait_ready(30)
             assert feed.book("BTC/USD").best_bid is not None
-            with pytest.raises(RuntimeError, match="started once"):
+            with pytest.raises(FeedError, match="^this feed is started already; make another one$"):
                 await feed.start()
             await feed.close()
             await feed.close()
@@ -569,7 +577,7 @@ def test_no_exchange_is_an_error_in_the_end() -> None:
         assert e.value.attempts >= 1
         async with Exchange() as exchange:
             exchange.silent = True
-            with pytest.raises(krakpot.FeedError, match="the exchange did not describe its pairs within 1 s"):
+            with pytest.raises(FeedError, match="the exchange did not describe its pairs within 1 s"):
                 async with Feed(["*"], url=exchange.url, connect_timeout=1.0):
                     pass
 
@@ -586,11 +594,114 @@ def test_a_feed_is_used_after_its_start() -> None:
             feed.subscriptions, lambda: feed.counts, lambda: feed.system, lambda: feed.idle_seconds,
             lambda: aiter(feed),
         ):  # fmt: skip
-            with pytest.raises(RuntimeError, match="not connected yet: use it within `async with feed:`, or after"):
+            with pytest.raises(FeedError, match="not connected yet: use it within `async with feed:`, or after"):
                 use()
         for wait in (feed.run, feed.wait_ready):
-            with pytest.raises(RuntimeError, match="not connected yet"):
+            with pytest.raises(FeedError, match="not connected yet"):
                 await asyncio.wait_for(wait(), 5)
+
+    run(test())
+
+
+EARLY = "^this feed is not connected yet: use it within `async with feed:`, or after `await feed.start\\(\\)`$"
+OVER = "^this feed is closed; make another one$"
+# A way to use a feed; what it gives before the start; what it gives after the end. Text is the sentence of `FeedError`.
+USES: list[tuple[str, Callable[[Feed], Any], Any, Any]] = [
+    ("aiter", lambda feed: anext(aiter(feed), "ended"), EARLY, "ended"),
+    ("batches", lambda feed: anext(feed.batches(), "ended"), EARLY, "ended"),
+    ("run", lambda feed: feed.run(), EARLY, None),
+    ("on", lambda feed: feed.on("trade", print), None, OVER),
+    ("wait_ready", lambda feed: feed.wait_ready(5), EARLY, OVER),
+    ("add_symbols", lambda feed: feed.add_symbols(["ETH/USD"]), EARLY, OVER),
+    ("remove_symbols", lambda feed: feed.remove_symbols(["BTC/USD"]), EARLY, OVER),
+    ("start", lambda feed: feed.start(), None, OVER),
+    ("close", lambda feed: feed.close(), None, None),
+    ("stop", lambda feed: feed.stop(), None, None),
+    ("book", lambda feed: feed.book("BTC/USD").in_sync, EARLY, False),
+    ("connected", lambda feed: feed.connected, EARLY, False),
+    ("idle_seconds", lambda feed: feed.idle_seconds, EARLY, float("inf")),
+    ("subscriptions", lambda feed: feed.subscriptions(), EARLY, []),
+    ("counts", lambda feed: [feed.counts[key] for key in ("subscribed", "in_sync", "waiting")], EARLY, [0, 0, 0]),
+    ("selected_symbols", lambda feed: feed.selected_symbols, EARLY, ["BTC/USD"]),
+    ("system", lambda feed: feed.system, EARLY, "online"),
+    ("waiting", lambda feed: feed.waiting, 0, 0),
+    ("skipped", lambda feed: feed.skipped, {}, {}),
+    ("error", lambda feed: feed.error, None, None),
+    ("recording", lambda feed: feed.recording, {}, {}),
+]
+ENDED = ("ended", None)
+"""What reading gives that has nothing to read any more."""
+
+
+async def used(use: Callable[[Feed], Any], feed: Feed) -> Any:
+    """What a use gives, awaited where it has to be; of ``FeedError`` the sentence."""
+    try:
+        found = use(feed)
+        return await asyncio.wait_for(found, 10) if inspect.isawaitable(found) else found
+    except FeedError as error:
+        return error
+
+
+def check(name: str, found: Any, expected: Any) -> None:
+    """Compare what a use gave; a text with ``^`` is the sentence of an error."""
+    if isinstance(expected, str) and expected.startswith("^"):
+        assert isinstance(found, FeedError), (name, found)
+        assert re.fullmatch(expected, str(found)), (name, found)
+    else:
+        assert found == expected, name
+
+
+def test_a_feed_has_one_rule_before_its_start_and_after_its_end() -> None:
+    """Before, what needs a connection says so. After, reading ends, what is known can be read, nothing new can be asked
+    for; whether the feed was stopped, closed, or never started makes no difference.
+    """
+    public = {name for name in dir(Feed) if not name.startswith("_")} | {"aiter"}
+    # `orders` needs an account; it is as `book`.
+    assert {name for name, *_ in USES} == public - {"orders"}
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            for name, use, early, _ in USES:
+                if name not in {"start", "close", "stop"}:
+                    check(name, await used(use, Feed(["BTC/USD"], url=exchange.url)), early)
+            for end in (lambda feed: feed.stop(), lambda feed: feed.close()):
+                feed = await Feed(["BTC/USD"], url=exchange.url).start()
+                assert str(await used(lambda feed: feed.start(), feed)) == ALREADY_STARTED
+                await feed.wait_ready(30)
+                kept = feed.book("BTC/USD")
+                await used(end, feed)
+                assert not kept.in_sync
+                for name, use, _, late in USES:
+                    check(name, await used(use, feed), late)
+                await feed.close()
+            # Closed before it was started: nothing is known of the exchange.
+            feed = Feed(["BTC/USD"], url=exchange.url)
+            await feed.close()
+            for name, use, early, late in USES:
+                check(name, await used(use, feed), OVER if early == EARLY and late not in ENDED else late)
+
+    run(test())
+
+
+def test_a_feed_that_failed_says_why_to_all_who_ask_for_more() -> None:
+    """What it failed of is raised by reading, and by what a closed feed refuses."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            feed = await Feed(["BTC/USD"], url=exchange.url).start()
+
+            def listen(_event: Event) -> None:
+                raise KeyError("a mistake of the strategy")
+
+            feed.on("book", listen)
+            with pytest.raises(KeyError, match="a mistake of the strategy"):
+                await feed.run()
+            for name, use, _, _ in USES:
+                if name in {"aiter", "batches", "run", "on", "wait_ready", "add_symbols", "remove_symbols"}:
+                    with pytest.raises(KeyError, match="a mistake of the strategy"):
+                        await asyncio.wait_for(use(feed), 10)
+            await feed.close()
+            check("start", await used(lambda feed: feed.start(), feed), OVER)
 
     run(test())
 
@@ -692,9 +803,14 @@ def test_a_recorder_that_fails_ends_the_feed(tmp_path: Path) -> None:
             with pytest.raises(StorageError, match="the recorder beside the feed ended: .*"):
                 async with Feed(["BTC/USD"], url=exchange.url, record=file) as feed:
                     await feed.run()
+            assert str(feed.error).count(str(file)) == 1
+            with pytest.raises(ConfigError, match="record: symbols: 'XBT/USD' matches none of the 3 pairs"):
+                async with Feed(
+                    ["BTC/USD"], url=exchange.url, record={"out": tmp_path / "new", "symbols": "XBT/USD"}
+                ) as feed:
+                    await feed.run()
             with pytest.raises(ConfigError, match="record: unknown option 'dept' .*; allowed are"):
-                async with Feed(["BTC/USD"], url=exchange.url, record={"out": "x", "dept": 10}):
-                    pass
+                Feed(["BTC/USD"], url=exchange.url, record={"out": "x", "dept": 10})
 
     run(test())
 
@@ -727,13 +843,23 @@ def test_orders_are_live_with_their_places() -> None:
 
             feed.on("level3", changed, symbol)
             async with feed:
-                with pytest.raises(ValueError, match="this feed has no channel book"):
+                with pytest.raises(ConfigError, match="this feed has no channel book"):
                     feed.book(symbol)
-                with pytest.raises(ValueError, match=f"'{server.exchange.symbols[1]}' is not selected"):
+                with pytest.raises(ConfigError, match=f"'{server.exchange.symbols[1]}' is not selected"):
                     feed.orders(server.exchange.symbols[1])
-                assert feed.orders(symbol) is feed.orders(symbol)
+                orders = feed.orders(symbol)
+                assert feed.orders(symbol) is orders
                 await feed.run()
             assert any(place for _, place in places), "some order had others ahead of it"
+            async with Feed(
+                [symbol], channels=["level3"], url=server.address, rest_url=server.rest_address, **key
+            ) as feed:
+                await feed.wait_ready(30)
+                orders = feed.orders(symbol)
+                assert orders.in_sync
+                await feed.remove_symbols([symbol])
+                assert (orders.in_sync, orders.state) == (False, "unsubscribing")
+                await until(lambda: orders.state == "unknown")
 
     run(test())
 
@@ -754,14 +880,13 @@ def test_symbols_are_added_and_removed_while_it_runs() -> None:
             await feed.wait_ready(30)
             assert ("trade", "ADA/EUR") in exchange.client.subscribed
             assert ("book", "ADA/EUR") not in exchange.client.subscribed
-            with pytest.raises(ValueError, match="'ADA/EUR' is not selected"):
+            with pytest.raises(ConfigError, match="'ADA/EUR' is not selected"):
                 feed.book("ADA/EUR")
             assert await feed.remove_symbols(["ETH/USD"]) == ["ETH/USD"]
             await until(lambda: ("book", "ETH/USD") not in exchange.client.subscribed)
             assert feed.selected_symbols == ["BTC/USD", "ADA/EUR"]
-            with pytest.raises(ValueError, match="'ETH/USD' is not selected"):
+            with pytest.raises(ConfigError, match="'ETH/USD' is not selected"):
                 feed.book("ETH/USD")
-            await until(lambda: not eth.in_sync)
             with pytest.raises(NoBook):
                 _ = eth.best_bid
             assert old.in_sync, "others never notice"
@@ -780,20 +905,72 @@ def test_symbols_are_added_and_removed_while_it_runs() -> None:
     run(test())
 
 
+def test_a_removed_symbol_is_no_gap(caplog: pytest.LogCaptureFixture) -> None:
+    """Its book is out of sync when the call returns, its subscription is being ended; no warning, and no event of a gap
+    when it is added again.
+    """
+    caplog.set_level(logging.INFO, "krakpot.feed")
+
+    async def test() -> None:
+        async with Exchange() as exchange, Feed(["BTC/USD", "ETH/USD"], url=exchange.url) as feed:
+            gaps: list[krakpot.GapEvent] = []
+            states: list[tuple[str, str]] = []
+            feed.on("gap", gaps.append)
+            feed.on("subscription", lambda event: states.append((event.of, event.state)), "ETH/USD")
+            await feed.wait_ready(30)
+            eth = feed.book("ETH/USD")
+            count = len(exchange.sent("trade", "ETH/USD"))
+            await until(lambda: len(exchange.sent("trade", "ETH/USD")) > count)
+            states.clear()
+            await feed.remove_symbols(["ETH/USD"])
+            assert (eth.in_sync, eth.state, eth.reason) == (False, "unsubscribing", "no longer selected")
+            with pytest.raises(NoBook, match="its subscription is unsubscribing \\(no longer selected\\)$"):
+                eth.best()
+            left = {(one.channel, one.state) for one in feed.subscriptions() if one.symbol == "ETH/USD"}
+            assert left == {("book", "unsubscribing"), ("trade", "unsubscribing")}
+            await until(lambda: ("book", "ETH/USD") not in exchange.client.subscribed)
+            await until(lambda: ("trade", "off") in states and ("book", "off") in states)
+            assert sorted(states) == sorted(
+                (name, state) for name in ("book", "trade") for state in ("unsubscribing", "off")
+            )
+            await asyncio.sleep(0.3)  # trades that nobody sees
+            await feed.add_symbols(["ETH/USD"])
+            await feed.wait_ready(30)
+            count = len(exchange.sent("trade", "ETH/USD"))
+            await until(lambda: len(exchange.sent("trade", "ETH/USD")) > count)
+            await until(lambda: eth.in_sync)
+            assert (gaps, feed.counts["gaps"]) == ([], 0)
+
+    run(test())
+    found = [(record.levelname, record.getMessage()) for record in caplog.records if "ETH/USD" in record.getMessage()]
+    assert [level for level, _ in found] == ["INFO"] * len(found)
+    assert ("INFO", 'unsubscribed book ETH/USD {"reason":"no longer selected"}') in found
+
+
 def test_a_wrong_change_of_symbols_changes_nothing() -> None:
     """A pattern without a pair, a channel that the feed does not have."""
 
     async def test() -> None:
         async with Exchange() as exchange, Feed(["BTC/USD"], channels=["trade"], url=exchange.url) as feed:
             for change in (feed.add_symbols, feed.remove_symbols):
-                with pytest.raises(ValueError, match="'eth/usd' matches none of the 3 pairs; did you mean ETH/USD"):
+                place = f"^krakpot.Feed.{change.__name__}: "
+                with pytest.raises(
+                    ConfigError, match=f"{place}symbols: 'eth/usd' matches none of the 3 pairs; did you m"
+                ):
                     await change(["ETH/USD", "eth/usd"])
-                with pytest.raises(ValueError, match="this feed has no channel 'book'; it has trade"):
-                    await change(["ETH/USD"], channels=["book"])
-                with pytest.raises(ValueError, match="one or more patterns"):
-                    await change([])
+                symbols: tuple[Any, ...] = (7, None, ["ETH/USD", 7], [])
+                for wrong in symbols:
+                    with pytest.raises(ConfigError, match=f"{place}symbols: .* is not allowed; allowed is "):
+                        await change(wrong)
+                channels: tuple[Any, ...] = (7, [], [7], "bo", ["book"], {"trade": ["*"]})
+                for wrong in channels:
+                    words = f"{place}channels: .* is not allowed; allowed is one or more of trade$"
+                    with pytest.raises(ConfigError, match=words):
+                        await change(["ETH/USD"], channels=wrong)
             assert feed.selected_symbols == ["BTC/USD"]
-        with pytest.raises(RuntimeError, match="not connected yet"):
+            # One word is a list of one, as in the constructor.
+            assert await feed.add_symbols("ETH/USD", channels="trade") == ["ETH/USD"]
+        with pytest.raises(FeedError, match="not connected yet"):
             await Feed(["*"]).add_symbols(["BTC/USD"])
 
     run(test())
@@ -810,7 +987,7 @@ def test_channels_have_symbols_of_their_own() -> None:
                 assert set(exchange.client.subscribed) - {("instrument", "")} == {
                     ("book", "BTC/USD"), ("book", "ETH/USD"), ("trade", "BTC/USD"),
                 }  # fmt: skip
-                with pytest.raises(ValueError, match="'ETH/USD' is not selected by this feed; selected are BTC/USD"):
+                with pytest.raises(ConfigError, match="'ETH/USD' is not selected by this feed; selected are BTC/USD"):
                     feed.on("trade", print, "ETH/USD")
 
     run(test())

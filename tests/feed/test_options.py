@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,23 @@ def test_channels_share_symbols_or_have_their_own() -> None:
         ({"symbols": None}, "krakpot.Feed: symbols: none were given; allowed are one or more patterns, as BTC/USD"),
         ({"symbols": [1]}, "krakpot.Feed: symbols: .* is not allowed"),
         ({"url": "ws://ws.kraken.com/v2"}, "krakpot.Feed: url: .* a wss:// address"),
-        ({"connect_timeout": 0}, "krakpot.Feed: connect_timeout: 0 is not allowed; allowed are seconds above zero"),
+        ({"connect_timeout": 0}, "krakpot.Feed: connect_timeout: 0 is not allowed; allowed is a number of seconds ab"),
         ({"connect_timeout": "1s"}, "krakpot.Feed: connect_timeout: '1s' is not allowed"),
+        ({"connect_timeout": math.nan}, "connect_timeout: nan is not allowed"),
+        ({"connect_timeout": math.inf}, "connect_timeout: inf is not allowed"),
+        ({"connect_timeout": True}, "connect_timeout: True is not allowed"),
+        ({"connect_timeout": 10**400}, "connect_timeout: 1000"),
+        ({"url": None}, "krakpot.Feed: url: None is not allowed"),
+        ({"depth": None}, "krakpot.Feed: depth: None is not allowed"),
+        ({"exclude": None}, "krakpot.Feed: exclude: None is not allowed"),
+        ({"record": 3}, "krakpot.Feed: record: 3 is not allowed; allowed is the folder of a lake, or options by their"),
+        ({"record": b"lake"}, "krakpot.Feed: record: b'lake' is not allowed"),
+        ({"record": ""}, "krakpot.Feed: record: out: '' is not allowed; allowed is the name of a folder"),
+        ({"record": {"out": "x", "dept": 10}}, "krakpot.Feed: record: unknown option 'dept' .did you mean depth"),
+        ({"record": {"duration": 60}}, "krakpot.Feed: record: unknown option 'duration' .did you mean for"),
+        ({"record": {"for": "soon"}}, "krakpot.Feed: record: for: 'soon' is not allowed; allowed is a duration as"),
+        ({"record": {7: 8}}, "krakpot.Feed: record: unknown option 7; allowed are"),
+        ({"record": {"channels": ["level3"]}}, "krakpot.Feed: record: level3 needs an API key"),
         ({"channels": ["level3"]}, "level3 needs an API key .* give api_key and api_secret, or set KRAKPOT_API_KEY"),
         ({"channels": ["level3"], "api_key": "key"}, "give api_secret, or set KRAKPOT_API_SECRET"),
         ({"channels": ["level3"], "api_secret": "§"}, "krakpot.Feed: api_secret: .* in base64"),
@@ -84,6 +100,8 @@ def test_the_recorder_beside_takes_the_feed_s_options(tmp_path: Path) -> None:
     alone = read(depth=25, record=tmp_path).record
     assert alone is not None
     assert (alone["out"], alone["depth"], alone["symbols"]) == (str(tmp_path), 25, ("BTC/USD",))
+    assert "for" not in alone
+    assert read(record={"for": "10m"}).record is not None
     own = read(depth=25, record={"out": "lake", "depth": 1000}).record
     assert own is not None
     assert (own["out"], own["depth"], own["channels"]) == ("lake", 1000, ("book",))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from krakpot.errors import StorageError
+from krakpot.errors import ConfigError, StorageError
 from krakpot.feed.sidecar import Sidecar
 from krakpot.lake import journal
 from krakpot.lake.lake import Lake
@@ -84,7 +85,42 @@ def test_its_failure_is_told_in_its_words(tmp_path: Path) -> None:
     async def test() -> None:
         sidecar = Sidecar({"out": str(tmp_path / "file"), "url": "ws://127.0.0.1:1/v2"}, lambda line: None)
         await sidecar.start()
-        with pytest.raises(StorageError, match=f"the recorder beside the feed ended: .*{tmp_path}"):
+        with pytest.raises(
+            StorageError, match="^the recorder beside the feed ended: a lake cannot be made here"
+        ) as caught:
+            await sidecar.run()
+        assert caught.value.path == tmp_path / "file"
+        assert str(caught.value).count(str(tmp_path)) == 1, "the path once, at the end"
+
+    asyncio.run(test())
+
+
+def test_a_wrong_symbol_is_a_wrong_option(tmp_path: Path) -> None:
+    """The exchange's pairs are known only when it runs; the error is that of any other wrong option."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            values = {"out": str(tmp_path / "lake"), "url": exchange.url, "symbols": "XBT/USD"}
+            sidecar = Sidecar(values, lambda line: None)
+            await sidecar.start()
+            words = "^krakpot.Feed: record: symbols: 'XBT/USD' matches none of the 3 pairs; did you mean BTC/USD"
+            with pytest.raises(ConfigError, match=words):
+                await sidecar.run()
+
+    asyncio.run(test())
+
+
+def test_a_crash_is_told_by_its_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the process cannot even say what failed: the last line of its standard error."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.exit('no interpreter today')")
+
+    async def test() -> None:
+        sidecar = Sidecar({"out": str(tmp_path / "lake")}, lambda line: None)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            await sidecar.start()
+        with pytest.raises(StorageError, match="the recorder beside the feed ended: .*no interpreter today: "):
             await sidecar.run()
 
     asyncio.run(test())

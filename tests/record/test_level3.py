@@ -202,7 +202,7 @@ def test_symbols_of_a_channel_that_match_nothing(tmp_path: Path) -> None:
     async def test() -> None:
         async with serve() as server:
             recording = Level3Recording(server, tmp_path, channel_symbols={"level3": ("BTC/USDD",)})
-            with pytest.raises(ConfigError, match="--channel-symbols level3: 'BTC/USDD' matches none of the 12 pairs"):
+            with pytest.raises(ConfigError, match="channel_symbols: level3: 'BTC/USDD' matches none of the 12 pairs"):
                 await recording.task
         assert Lake(tmp_path).sessions() == []
 

@@ -215,8 +215,8 @@ def test_a_second_source_leaves_no_hole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"redundant": ("BTC/EUR",)}, r"--redundant: 'BTC/EUR' matches none of the 3 pairs; did you mean"),
-        ({"symbols": ("BTC/USD",), "redundant": ("ETH/USD",)}, "--redundant: 'ETH/USD' matches none of the 1 pairs"),
+        ({"redundant": ("BTC/EUR",)}, r"redundant: 'BTC/EUR' matches none of the 3 pairs; did you mean"),
+        ({"symbols": ("BTC/USD",), "redundant": ("ETH/USD",)}, "redundant: 'ETH/USD' matches none of the 1 pairs"),
     ],
 )
 def test_a_second_source_of_nothing(tmp_path: Path, options: dict[str, Any], words: str) -> None:

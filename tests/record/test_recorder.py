@@ -362,6 +362,25 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "PATIENCE", 0.5)
 
 
+def test_a_recorder_runs_once(tmp_path: Path) -> None:
+    """While it runs, and afterwards: one sentence, and the recording that runs does not notice."""
+
+    async def test() -> None:
+        async with Exchange() as exchange:
+            recording = Recording(exchange.url, tmp_path)
+            await until(lambda: recording.live(3))
+            for _ in range(2):
+                with pytest.raises(
+                    FeedError, match="^a recorder runs once, and this one ran before; make another one$"
+                ):
+                    await recording.recorder.run()
+                if not recording.task.done():
+                    await recording.end()
+        assert proved(tmp_path).ok > 0
+
+    run(test)
+
+
 def test_no_instrument_snapshot_is_logged_and_is_no_success(tmp_path: Path, impatient: None) -> None:
     """A server that never sends it: said after the time-out, once a connection; the end is an error with the reason."""
 
@@ -608,10 +627,10 @@ def book_snapshots(client: Client, symbol: str) -> list[bytes]:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"symbols": ("XBT/USD",)}, r"--symbols: 'XBT/USD' matches none of the 3 pairs; did you mean BTC/USD\?"),
+        ({"symbols": ("XBT/USD",)}, r"symbols: 'XBT/USD' matches none of the 3 pairs; did you mean BTC/USD\?"),
         ({"symbols": ("BTC/*", "ETH/USDD")}, r"'ETH/USDD' matches none of the 3 pairs; did you mean ETH/USD"),
         ({"symbols": ("NOTHING*",)}, "'NOTHING[*]' matches none of the 3 pairs; `krakpot pairs` lists them all"),
-        ({"exclude": ("*",)}, "--exclude leaves none of the 3 pairs"),
+        ({"exclude": ("*",)}, "exclude leaves none of the 3 pairs"),
     ],
 )
 def test_symbols_that_match_nothing_are_an_error_and_nothing_is_written(

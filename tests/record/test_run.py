@@ -85,6 +85,24 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     assert summary["seconds"] >= 3.0
 
 
+def test_sigterm_ends_it_in_order_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
+    """As a script's shell starts a process in the background: SIGINT changes nothing, SIGTERM seals everything."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    served = Served()
+    logged: list[str] = []
+    served.when_recorded(lambda: os.kill(os.getpid(), signal.SIGINT))
+    served.when_recorded(lambda: os.kill(os.getpid(), signal.SIGTERM), messages=100)
+    try:
+        summary = record(Config(out=tmp_path, url=served.url, depth=10), log=logged.append)
+    finally:
+        served.end()
+        signal.signal(signal.SIGINT, before)
+    assert len(served.exchange.sent("book", "BTC/USD")) > 100, "SIGINT did not end it"
+    assert sum(line.startswith("ending: ") for line in logged) == 1
+    assert journal.journals(tmp_path) == []
+    assert proved(tmp_path).ok == summary["checksums"]["book"]["ok"]
+
+
 def test_it_ends_when_its_time_is_over(tmp_path: Path) -> None:
     """``duration`` ends it without a signal; the state is reported meanwhile."""
     served = Served()

@@ -69,15 +69,17 @@ def test_an_end_before_anything_was_subscribed_is_no_failure(tmp_path: Path) -> 
 
 
 def test_a_failure_is_one_sentence(tmp_path: Path) -> None:
-    """A folder that is no lake: exit 1, the sentence on standard error, nothing on standard output."""
+    """A folder that is no lake: exit 1, and a line with the sentence and the path; nothing on standard error."""
     (tmp_path / "thesis.tex").touch()
 
     async def test() -> None:
         process = await start({"out": str(tmp_path), "url": "ws://127.0.0.1:1/v2"}, tmp_path)
         out, err = await process.communicate()
-        assert (process.returncode, out) == (1, b"")
-        assert b"this folder has other files in it" in err
-        assert err.count(b"\n") == 1
+        assert (process.returncode, err) == (1, b"")
+        *_, failure = map(json.loads, out.splitlines())
+        assert (failure["event"], failure["kind"], failure["path"]) == ("failure", "NoLake", str(tmp_path))
+        assert failure["message"].startswith("this folder has other files in it")
+        assert str(tmp_path) not in failure["message"]
 
     run(test())
 
@@ -87,9 +89,11 @@ def test_a_wrong_option_is_one_sentence(tmp_path: Path) -> None:
 
     async def test() -> None:
         process = await start({"out": "lake", "dept": 10}, tmp_path)
-        _, err = await process.communicate()
+        out, _ = await process.communicate()
         assert process.returncode == 1
-        assert b"record: unknown option 'dept' (did you mean depth?); allowed are" in err
+        failure = json.loads(out)
+        assert (failure["kind"], failure["path"]) == ("ConfigError", None)
+        assert "record: unknown option 'dept' (did you mean depth?); allowed are" in failure["message"]
         assert not (tmp_path / "lake").exists()
 
     run(test())

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 import frames
 from krakpot import _core
-from krakpot.errors import NoBook
+from krakpot.errors import ConfigError, NoBook
 from krakpot.stream.book import LiveBook
 
 NOW = frames.START
@@ -46,14 +49,37 @@ def test_a_book_in_sync_has_exact_numbers() -> None:
     assert live.best("float") == (45283.5, 0.1, 45285.2, 0.001)
     assert live.mid_and_spread() == (live.mid, live.spread) == (Decimal("45284.35"), Decimal("1.7"))
     assert live.mid_and_spread("float") == (45284.35, 1.7)
-    with pytest.raises(ValueError, match="decimal, float"):
-        live.mid_and_spread("int")  # type: ignore[call-overload]  # the refusal is the test
+    assert (live.bids(0), live.copy().bids(0)) == ([], [])
+    assert live.bids(500) == live.bids(10**30) == live.bids()
     assert str(live.best_bid) == "45283.5"
     assert [str(number) for number in live.asks(1)[0]] == ["45285.2", "0.00100000"], "padded to the precision"
     assert live.bids(numbers="int") == [(452_835, 10_000_000)]
     assert live.checksum == book.checksum == live.copy().checksum
     assert pa.record_batch(live.to_arrow()).num_rows == 2
     assert repr(live) == "LiveBook(BTC/USD, 45283.5 / 45285.2)"
+
+
+def test_wrong_arguments_are_named() -> None:
+    """With what is allowed, whatever their type."""
+    owner, live, book = subscribed()
+    owner.session.receive([book.snapshot(bids=[("45283.5", "0.1")], asks=[("45285.2", "0.1")])], NOW)
+    numbers = "allowed is one of decimal, float"
+    wrong: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
+        (live.bids, (-1,), "levels: -1 is not allowed; allowed is a whole number from 0, or None for all"),
+        (live.asks, (-(10**30),), "levels: -10{30} is not allowed"), (live.bids, (1.5,), "levels: 1.5 is not allowed"),
+        (live.asks, (True,), "levels: True is not allowed"), (live.bids, (math.inf,), "levels: inf is not allowed"),
+        (live.bids, ("many",), "levels: 'many' is not allowed"), (live.bids, (1, "x"), "numbers: 'x' is not allowed"),
+        (live.best, ("x",), f"numbers: 'x' is not allowed; {numbers}, int"),
+        (live.best, (None,), f"numbers: None is not allowed; {numbers}, int"),
+        (live.mid_and_spread, ("int",), f"numbers: 'int' is not allowed; {numbers}$"),
+        (live.mid_and_spread, ([],), r"numbers: \[\] is not allowed"),
+    ]  # fmt: skip
+    for method, given, words in wrong:
+        with pytest.raises(ConfigError, match=f"^LiveBook: {words}"):
+            method(*given)
+    for value in (-1, True, 1.5, "1"):
+        with pytest.raises(ValueError, match="^levels .* is not allowed; allowed is a whole number from 0, or None"):
+            live.copy().bids(value)  # type: ignore[arg-type]  # what is refused
 
 
 def test_a_book_out_of_sync_has_none() -> None:

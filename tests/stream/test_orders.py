@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 import frames
 from krakpot import _core
-from krakpot.errors import NoBook
+from krakpot.errors import ConfigError, NoBook
 from krakpot.stream.orders import LiveOrders, QueuedOrder
 
 NOW = frames.START
@@ -70,12 +73,29 @@ def test_wrong_arguments_are_named() -> None:
     owner, orders, model = subscribed()
     model.apply([("bid", "add", ID(0), "100.0", "1", NOW)])
     owner.session.receive([frames.ack("level3", "BTC/USD", depth=10), model.snapshot()], NOW)
-    with pytest.raises(ValueError, match="sides: bid, ask"):
-        orders.levels("buy")  # type: ignore[call-overload]  # the refusal is the test
-    with pytest.raises(ValueError, match="no number"):
-        orders.queue("bid", "cheap")
-    with pytest.raises((TypeError, ValueError)):
-        orders.queue("bid", 100.0)  # type: ignore[call-overload]  # a float may lie beside every step
+    wrong: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
+        (orders.levels, ("buy",), "side: 'buy' is not allowed; allowed is one of bid, ask"),
+        (orders.levels, (7,), "side: 7 is not allowed; allowed is one of bid, ask"),
+        (orders.levels, ("bid", -1), "levels: -1 is not allowed; allowed is a whole number from 0, or None for all"),
+        (orders.levels, ("bid", True), "levels: True is not allowed; allowed is a whole number from 0"),
+        (orders.levels, ("bid", math.nan), "levels: nan is not allowed"),
+        (orders.levels, ("bid", 1, "x"), "numbers: 'x' is not allowed; allowed is one of decimal, float, int"),
+        (orders.best, ([],), r"numbers: \[\] is not allowed; allowed is one of decimal, float, int"),
+        (orders.queue, ("bid", "cheap"), "price: 'cheap' is not allowed; allowed is a decimal.Decimal or its text"),
+        # A float may lie beside every step.
+        (orders.queue, ("bid", 100.0), "price: 100.0 is not allowed; allowed is a decimal.Decimal or its text"),
+        (orders.queue, ("buy", "100"), "side: 'buy' is not allowed"),
+        (orders.queue, ("bid", 10**60, "int"), "price: 10{60} is not allowed"),
+        (orders.order, (7,), "order_id: 7 is not allowed; allowed is the id of an order, as text"),
+        (orders.order, (ID(0), "x"), "numbers: 'x' is not allowed"),
+    ]
+    assert orders.levels("bid", 10**30) == orders.levels("bid")
+    for value in (-1, True, 1.5, "1"):
+        with pytest.raises(ValueError, match="^levels .* is not allowed; allowed is a whole number from 0, or None"):
+            orders.copy().bids(value)  # type: ignore[arg-type]  # what is refused
+    for method, given, words in wrong:
+        with pytest.raises(ConfigError, match=f"^LiveOrders: {words}"):
+            method(*given)
 
 
 def test_a_book_out_of_sync_has_no_orders() -> None:

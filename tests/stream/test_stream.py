@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from krakpot.errors import ConfigError, SlowReader
+from krakpot.errors import ConfigError, FeedError, SlowReader
 from krakpot.stream.events import ConnectionEvent, Event, SkippedEvent
 from krakpot.stream.stream import EVENTS_MAX, EventStream
 from waiting import run
@@ -29,9 +29,9 @@ class Source:
     def choose(self, channels: Collection[str], *, rows: bool) -> None:
         self.chosen, self.rows = set(channels), rows
 
-    def check_symbol(self, channel: str, symbol: str) -> None:
+    def check_symbol(self, channel: str, symbol: str, place: str) -> None:
         if symbol != "BTC/USD":
-            raise ValueError(f"{symbol} is not there in {channel}")
+            raise ConfigError(f"{place}: {symbol} is not there in {channel}")
 
     def pause(self) -> None:
         self.paused = True
@@ -153,9 +153,9 @@ def test_reading_before_the_start_is_refused(use: Callable[[EventStream], Any]) 
 
     async def test() -> None:
         stream = EventStream(Source(), ["book"])
-        with pytest.raises(RuntimeError, match="not connected yet: use it within `async with feed:`"):
+        with pytest.raises(FeedError, match="not connected yet: use it within `async with feed:`"):
             await use(stream)
-        with pytest.raises(RuntimeError, match="not connected yet"):
+        with pytest.raises(FeedError, match="not connected yet"):
             stream.batches()
 
     run(test())
@@ -165,15 +165,15 @@ def test_a_listener_for_a_symbol_that_is_not_there_is_refused() -> None:
     """It would never be called. One that came before the start is looked at again, when the pairs are known."""
     _, stream = begun()
     stream.on("book", print, "BTC/USD")
-    with pytest.raises(ValueError, match="ETH/USD is not there in book"):
+    with pytest.raises(ConfigError, match="ETH/USD is not there in book"):
         stream.on("book", print, "ETH/USD")
-    with pytest.raises(ValueError, match="events of 'status' have no symbol"):
+    with pytest.raises(ConfigError, match="events of 'status' have no symbol"):
         stream.on("status", print, "BTC/USD")
     source = Source()
     early = EventStream(source, ["book"])
     early.on("book", print, "BTC/USD")
-    source.check_symbol = lambda channel, symbol: (_ for _ in ()).throw(ValueError("gone"))  # type: ignore[method-assign]  # this one source
-    with pytest.raises(ValueError, match="gone"):
+    source.check_symbol = lambda channel, symbol, place: (_ for _ in ()).throw(ConfigError(f"{place}: gone"))  # type: ignore[method-assign]  # this one source
+    with pytest.raises(ConfigError, match="krakpot.Feed.on: symbol: gone"):
         early.start()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 import polars as pl
 
@@ -61,11 +61,16 @@ async def live(path: Path) -> None:
             if isinstance(event, krakpot.TradeEvent):
                 assert_type(event.price, Decimal)
             elif isinstance(event, krakpot.BookEvent):
-                assert_type(event.outcome, str)
+                assert_type(event.outcome, Literal["ok", "unchecked", "mismatch", "crossed", "refused"])
+                assert_type(event.kind, Literal["snapshot", "update"])
             elif isinstance(event, krakpot.GapEvent):
                 assert_type((event.first_trade_id, event.ts_from), tuple[int | None, int | None])
             elif isinstance(event, krakpot.Level3Event):
-                assert_type(event.orders()[0][1], str | None)
+                assert_type(event.orders()[0][1], Literal["add", "modify", "delete"] | None)
+            elif isinstance(event, krakpot.SubscriptionEvent):
+                assert_type(event.state, krakpot.SubscriptionState | Literal["off"])
+            elif event.channel == "skipped":
+                assert_type(event, krakpot.SkippedEvent)
             elif isinstance(event, krakpot.ConnectionEvent):
                 assert_type(event.up, bool)
         async for tables in feed.batches(every=0.1):
@@ -110,7 +115,7 @@ def core(frames: list[bytes]) -> None:
     assert_type(session.drain(), dict[str, _core.Batch])
     assert_type(session.requests(2), list[bytes])
     assert_type(session.book("BTC/USD"), _core.Book | None)
-    assert_type(session.subscriptions(), list[tuple[str, str, str, str]])
+    assert_type(session.subscriptions()[0][2], krakpot.SubscriptionState)
     assert_type(_core.TABLES, tuple[str, ...])
     assert_type(_core.matches("BTC/*", "BTC/USD"), bool)
     session.receive("text", 1)  # type: ignore[arg-type]  # frames are bytes, in a list

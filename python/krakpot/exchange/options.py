@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
-from krakpot import _core
+from krakpot import _core, values
 from krakpot.errors import ConfigError
 from krakpot.exchange.rest import Key
-from krakpot.values import PORTS
+from krakpot.values import DURATION_MAX, PORTS
 
+PLACE = "krakpot.ExchangeOptions"
+"""Begins every sentence about a wrong option."""
 PAUSE_MAX = 3600 * 10**9
 """ns."""
 UNITS = {"us": 10**3, "ms": 10**6, "s": 10**9}
@@ -24,6 +28,23 @@ START_MAX = 7_258_118_400 * 10**9
 """The year 2200, ns: times that follow still fit into 64 bits."""
 
 
+def _whole(value: object, least: int, most: int) -> bool:
+    """Whether it is a whole number in [least, most]."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
+
+
+def _number(value: object, most: float) -> bool:
+    """Whether it is a number above 0, up to ``most``; NaN is none."""
+    found: Any = value if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    return bool(0 < found <= most)
+
+
+def _require(right: bool, option: str, value: object, allowed: str) -> None:  # noqa: FBT001  # the condition
+    if not right:
+        sentence = f"{option}: {values.shown(value)} is not allowed; allowed is {allowed}"
+        raise ConfigError(sentence)
+
+
 @dataclass(frozen=True)
 class Pace:
     """How messages of a channel leave, ns of the exchange's time."""
@@ -34,6 +55,12 @@ class Pace:
     """A random addition of up to this much; messages of one connection stay in their order."""
     conflate: int = 0
     """Changes of one symbol are collected for this long into one message."""
+
+    def __post_init__(self) -> None:
+        """Check the times; ``ConfigError`` says what is allowed."""
+        for name, value in vars(self).items():
+            allowed = f"a whole number of ns from 0 to {PAUSE_MAX}"
+            _require(_whole(value, 0, PAUSE_MAX), f"krakpot.exchange.options.Pace: {name}", value, allowed)
 
     @property
     def as_tuple(self) -> tuple[int, int, int]:
@@ -83,30 +110,37 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check the values: the core would refuse some of them in its own words, and some not at all."""
-        _require(bool(self.host.strip()), "--host", repr(self.host), "an address of this machine, as 127.0.0.1")
-        for name, port in (("--port", self.port), ("--rest-port", self.rest_port)):
+
+        def check(name: str, right: bool, allowed: str) -> None:  # noqa: FBT001  # the condition
+            _require(right, f"{PLACE}: {name}", getattr(self, name), allowed)
+
+        host = isinstance(self.host, str) and bool(self.host.strip())
+        check("host", host, "an address of this machine, as 127.0.0.1")
+        for name in ("port", "rest_port"):
             allowed = f"a whole number from 0 (any free port) to {PORTS - 1}"
-            _require(0 <= port < PORTS, name, port, allowed)
-        most = _core.PAIRS_MAX
-        _require(1 <= self.pairs <= most, "--pairs", self.pairs, f"a whole number from 1 to {most}")
-        _require(0 < self.rate <= RATE_MAX, "--rate", self.rate, f"a number above 0, up to {RATE_MAX:.0f}")
-        _require(0 <= self.seed <= SEED_MAX, "--seed", self.seed, f"a whole number from 0 to {SEED_MAX}")
-        if self.speed is not None:
-            _require(0 < self.speed < SPEED_MAX, "--speed", self.speed, SPEEDS)
-        if self.duration is not None:
-            _require(0 < self.duration < math.inf, "--for", self.duration, "a duration above zero")
-        if self.start is not None:
-            _require(0 <= self.start <= START_MAX, "--start", self.start, STARTS)
-
-
-def _require(right: bool, option: str, value: object, allowed: str) -> None:  # noqa: FBT001  # the condition
-    if not right:
-        sentence = f"{option}: {value} is not allowed; allowed is {allowed}"
-        raise ConfigError(sentence)
+            check(name, _whole(getattr(self, name), 0, PORTS - 1), allowed)
+        check("pairs", _whole(self.pairs, 1, _core.PAIRS_MAX), f"a whole number from 1 to {_core.PAIRS_MAX}")
+        check("rate", _number(self.rate, RATE_MAX), f"a number above 0, up to {RATE_MAX:.0f}")
+        check("seed", _whole(self.seed, 0, SEED_MAX), f"a whole number from 0 to {SEED_MAX}")
+        speed = self.speed is None or (_number(self.speed, SPEED_MAX) and self.speed < SPEED_MAX)
+        check("speed", speed, "a number above 0 and below 1000000 (2 is twice as fast), or None: as fast as possible")
+        duration = self.duration is None or _number(self.duration, DURATION_MAX)
+        check("duration", duration, f"a number of seconds above zero, up to {DURATION_MAX}, or None: no end")
+        start = self.start is None or _whole(self.start, 0, START_MAX)
+        check("start", start, "a time from 1970 to 2200 as a whole number of ns, or None: now")
+        if self.log is not None:
+            object.__setattr__(self, "log", values.read(values.file, self.log, f"{PLACE}: log"))
+        for name in ("book", "level3"):
+            check(name, isinstance(getattr(self, name), Pace), "a krakpot.exchange.options.Pace")
+        check("key", self.key is None or isinstance(self.key, Key), "a krakpot.exchange.rest.Key, or None: a new one")
+        # One text is one fault, not a list of its letters.
+        faults: object = (self.faults,) if isinstance(self.faults, str) else self.faults
+        texts = isinstance(faults, (list, tuple)) and all(isinstance(text, str) for text in faults)
+        check("faults", texts, "a list of faults, as drop=0.01,channel=book")
+        object.__setattr__(self, "faults", tuple(faults) if isinstance(faults, (list, tuple)) else ())
 
 
 SPEEDS = "a number above 0 and below 1000000 (2 is twice as fast), or max"
-STARTS = "a time from 1970 to 2200, as 2026-11-22 or 2026-11-22T10:00:00Z"
 
 
 def pause(text: str) -> int:

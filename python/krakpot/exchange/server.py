@@ -23,7 +23,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from krakpot import _core
+from krakpot import _core, values
 from krakpot.errors import ConfigError
 from krakpot.exchange.faults import HALF_OPEN_MAX, FaultyPipe, reset
 from krakpot.exchange.options import Options, Pace
@@ -50,6 +50,7 @@ SETTLE = 2.0
 """Seconds after the last request during which ``max`` runs at normal speed: a client is subscribing."""
 CLOSE_TIMEOUT = 3.0
 """Seconds."""
+FAULT = "a fault as text, as drop=0.01,channel=book"
 INJECTED = 100_000
 """Faults that a server remembers; beyond this number the oldest are forgotten. The log has all of them."""
 
@@ -244,6 +245,7 @@ class ExchangeServer:
 
     def __init__(self, options: Options) -> None:
         """Make the exchange: its books are full from the beginning."""
+        values.read(values.instance_of(Options, "krakpot.ExchangeOptions"), options, "krakpot.ExchangeServer: options")
         self.options = options
         self.begin = time.time_ns() if options.start is None else options.start
         """Exchange time at the start, ns."""
@@ -339,15 +341,20 @@ class ExchangeServer:
 
         Raises
         ------
-        ValueError
-            If the text cannot be read; it says what is allowed.
+        ConfigError
+            If the text cannot be read; the sentence says what is allowed.
 
         Examples
         --------
         >>> server.inject("cut=every:30s,after=5s")  # doctest: +SKIP
 
         """
-        self.exchange.inject(text)
+        values.read(values.instance_of(str, FAULT), text, "krakpot.ExchangeServer.inject: text")
+        try:
+            self.exchange.inject(text)
+        except ValueError as error:
+            sentence = f"krakpot.ExchangeServer.inject: text: {error}"
+            raise ConfigError(sentence) from None
 
     def summary(self) -> dict[str, Any]:
         """Return the exchange's account of what it sent: see ``_core.Exchange.summary``."""

@@ -28,8 +28,9 @@ from typing import Any, Self
 from krakpot import values
 from krakpot._core import Batch
 from krakpot.config import REST_URL, URL
-from krakpot.errors import FeedError
+from krakpot.errors import ConfigError, FeedError
 from krakpot.feed import options
+from krakpot.feed.options import PLACE
 from krakpot.feed.sidecar import Sidecar
 from krakpot.feed.source import FeedCounts, FeedSource, Owner
 from krakpot.log import LogLine
@@ -38,7 +39,7 @@ from krakpot.net.client import ClientContext, supervise, uuid7
 from krakpot.stream.book import LiveBook
 from krakpot.stream.events import Callback, Event, Subscription
 from krakpot.stream.orders import LiveOrders
-from krakpot.stream.stream import NOT_STARTED, EventStream, SlowReaderPolicy
+from krakpot.stream.stream import ALREADY_STARTED, NOT_STARTED, OVER, EventStream, SlowReaderPolicy
 from krakpot.values import LEVEL3
 
 ATTEMPTS_BESIDE = 20
@@ -128,6 +129,8 @@ class Feed:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Check the options; nothing connects before ``start``."""
+        if tls is not None:
+            values.read(values.instance_of(ssl.SSLContext, "an ssl.SSLContext"), tls, f"{PLACE}: tls")
         self._options = options.read(
             symbols, channels, record, connect_timeout,
             depth=depth, exclude=exclude, interval=interval, tokenised=tokenised, url=url, plaintext=plaintext,
@@ -167,8 +170,8 @@ class Feed:
             No connection within ``connect_timeout`` seconds.
         FeedError
             There is a connection, but the exchange did not describe its pairs in time.
-        RuntimeError
-            The feed was started before; make another one.
+        FeedError
+            The feed is started already, or closed; make another one.
 
         Examples
         --------
@@ -176,9 +179,10 @@ class Feed:
         >>> await feed.close()  # doctest: +SKIP
 
         """
+        if self._stream.stopped.is_set():
+            raise FeedError(OVER)
         if self._context is not None:
-            sentence = "a feed is started once; make another one"
-            raise RuntimeError(sentence)
+            raise FeedError(ALREADY_STARTED)
         if self._options.record is not None:
             self._sidecar = Sidecar(self._options.record, _log_recorder)
         context = self._new_context()
@@ -206,7 +210,8 @@ class Feed:
     async def close(self) -> None:
         """Stop, close the connections in order, and let the recorder beside seal what it has.
 
-        ``async with`` does this on leaving. Closing twice does nothing more. ``error`` tells what the feed failed of.
+        ``async with`` does this on leaving. Closing twice does nothing more; a feed that is closed before its start
+        cannot be started. ``error`` tells what the feed failed of.
 
         Examples
         --------
@@ -260,7 +265,7 @@ class Feed:
 
         Raises
         ------
-        RuntimeError
+        FeedError
             The feed is not started.
         Exception
             Whatever the feed, or a callback, failed of.
@@ -284,31 +289,39 @@ class Feed:
         Parameters
         ----------
         timeout
-            Seconds to wait at most; None: no limit.
+            Seconds to wait at most, from 0; None: no limit.
 
         Raises
         ------
         TimeoutError
             It took longer.
-        RuntimeError
-            The feed is not started.
+        ConfigError
+            ``timeout`` is no number of seconds.
         SubscriptionRejected
             The exchange rejected a symbol that is selected by its name.
         FeedError
-            The feed was stopped meanwhile.
+            The feed is not started, or is closed. If the feed failed, what it failed of is raised.
 
         Examples
         --------
         >>> await feed.wait_ready(timeout=30)  # doctest: +SKIP
 
         """
-        self._started()
+        if timeout is not None:
+            timeout = values.read(values.timeout, timeout, f"{PLACE}.wait_ready: timeout")
+        self._running()
         async with asyncio.timeout(timeout):
             await self._source.until(self._source.ready)
 
     def _started(self) -> None:
+        """``FeedError`` if there was no connection yet, so that nothing is known."""
         if self._source.public is None:
-            raise RuntimeError(NOT_STARTED)
+            raise FeedError(OVER if self._stream.stopped.is_set() else NOT_STARTED)
+
+    def _running(self) -> None:
+        """The same, also if the feed is over: what it failed of, or ``FeedError``."""
+        self._stream.check_open()
+        self._started()
 
     # Listening.
 
@@ -328,12 +341,10 @@ class Feed:
 
         Raises
         ------
-        ValueError
-            The feed does not have this channel, or does not select this symbol.
-        TypeError
-            ``callback`` is a coroutine function.
-        RuntimeError
-            The feed is read by ``batches``.
+        ConfigError
+            The feed does not have this channel, or does not select this symbol; ``callback`` is no plain function.
+        FeedError
+            The feed is read by ``batches``, or is closed.
 
         Examples
         --------
@@ -345,7 +356,7 @@ class Feed:
     def __aiter__(self) -> AsyncIterator[Event]:
         """Iterate over all events from now on, in order; one iteration at a time.
 
-        It ends with ``stop``, and raises what the feed failed of. ``RuntimeError`` if the feed is not started.
+        It ends with ``stop``, and raises what the feed failed of. ``FeedError`` if the feed is not started.
         """
         return aiter(self._stream)
 
@@ -357,7 +368,7 @@ class Feed:
         Parameters
         ----------
         every
-            Seconds between two batches; None: as soon as rows arrive.
+            Seconds between two batches, above zero; None: as soon as rows arrive.
 
         Returns
         -------
@@ -367,7 +378,9 @@ class Feed:
 
         Raises
         ------
-        RuntimeError
+        ConfigError
+            ``every`` is no number of seconds above zero.
+        FeedError
             The feed is not started, has callbacks, or is read already.
 
         Examples
@@ -395,9 +408,9 @@ class Feed:
 
         Raises
         ------
-        ValueError
+        ConfigError
             The feed has no channel ``book``, or does not select this symbol.
-        RuntimeError
+        FeedError
             The feed is not started.
 
         Examples
@@ -405,7 +418,7 @@ class Feed:
         >>> book = feed.book("BTC/USD")  # doctest: +SKIP
 
         """
-        found = self._books.get(symbol)
+        found = self._books.get(symbol) if isinstance(symbol, str) else None
         if found is None:
             self._check_handle("book", symbol)
             assert self._source.public is not None, "checked"
@@ -428,9 +441,9 @@ class Feed:
 
         Raises
         ------
-        ValueError
+        ConfigError
             The feed has no channel ``level3``, or does not select this symbol there.
-        RuntimeError
+        FeedError
             The feed is not started.
 
         Examples
@@ -438,19 +451,20 @@ class Feed:
         >>> orders = feed.orders("BTC/USD")  # doctest: +SKIP
 
         """
-        found = self._orders.get(symbol)
+        found = self._orders.get(symbol) if isinstance(symbol, str) else None
         if found is None:
             self._check_handle(LEVEL3, symbol)
             found = self._orders[symbol] = LiveOrders(Owner(self._source, LEVEL3, symbol), symbol)
         return found
 
     def _check_handle(self, channel: str, symbol: str) -> None:
-        """``ValueError`` if there is no book of this symbol; the sentence says what there is."""
+        """``ConfigError`` if there is no book of this symbol; the sentence says what there is."""
         self._started()
+        place = f"{PLACE}.{'orders' if channel == LEVEL3 else channel}"
         if channel not in self._source.selection.channels:
-            sentence = f'this feed has no channel {channel}; say channels=["{channel}", …]'
-            raise ValueError(sentence)
-        self._source.check_symbol(channel, symbol)
+            sentence = f'{place}: this feed has no channel {channel}; give channels=["{channel}", …] to krakpot.Feed'
+            raise ConfigError(sentence)
+        self._source.check_symbol(channel, symbol, f"{place}: symbol")
 
     async def add_symbols(self, symbols: Sequence[str], channels: Sequence[str] | None = None) -> list[str]:
         """Select more symbols while the feed runs.
@@ -471,10 +485,10 @@ class Feed:
 
         Raises
         ------
-        ValueError
+        ConfigError
             A pattern matches no pair, or the feed does not have a channel.
-        RuntimeError
-            The feed is not started.
+        FeedError
+            The feed is not started, or is closed. If the feed failed, what it failed of is raised.
 
         Examples
         --------
@@ -482,10 +496,13 @@ class Feed:
         ['SOL/USD']
 
         """
-        return self._change(symbols, channels, selects=True)
+        return self._change("add_symbols", symbols, channels, selects=True)
 
     async def remove_symbols(self, symbols: Sequence[str], channels: Sequence[str] | None = None) -> list[str]:
-        """Select fewer symbols while the feed runs; they are unsubscribed at once.
+        """Select fewer symbols while the feed runs.
+
+        Their books are out of sync at once, and they are unsubscribed. That is no gap: there is no ``GapEvent``, also
+        when they are added again.
 
         Parameters
         ----------
@@ -501,10 +518,10 @@ class Feed:
 
         Raises
         ------
-        ValueError
+        ConfigError
             A pattern matches no pair, or the feed does not have a channel.
-        RuntimeError
-            The feed is not started.
+        FeedError
+            The feed is not started, or is closed. If the feed failed, what it failed of is raised.
 
         Examples
         --------
@@ -512,23 +529,24 @@ class Feed:
         ['SOL/EUR', 'SOL/USD']
 
         """
-        removed = self._change(symbols, channels, selects=False)
+        removed = self._change("remove_symbols", symbols, channels, selects=False)
         for symbol in removed:
             for channel, handles in (("book", self._books), (LEVEL3, self._orders)):
                 if not self._source.selection.selects(channel, symbol):
                     handles.pop(symbol, None)
         return removed
 
-    def _change(self, symbols: Sequence[str], channels: Sequence[str] | None, *, selects: bool) -> list[str]:
-        self._started()
-        if self._stream.stopped.is_set():
-            sentence = "the feed was stopped"
-            raise FeedError(sentence)
+    def _change(
+        self, method: str, symbols: Sequence[str], channels: Sequence[str] | None, *, selects: bool
+    ) -> list[str]:
+        self._running()
+        place = f"{PLACE}.{method}"
         known = self._source.selection.channels
-        if unknown := [channel for channel in channels or () if channel not in known]:
-            sentence = f"this feed has no channel {unknown[0]!r}; it has {', '.join(known)}"
-            raise ValueError(sentence)
-        return self._source.change(values.patterns(symbols), channels or known, selects=selects)
+        chosen = known
+        if channels is not None:
+            chosen = values.read(values.words_of(known), channels, f"{place}: channels")
+        patterns = values.read(values.patterns, symbols, f"{place}: symbols")
+        return self._source.change(patterns, chosen, place, selects=selects)
 
     @property
     def selected_symbols(self) -> list[str]:
@@ -540,7 +558,8 @@ class Feed:
     def connected(self) -> bool:
         """Whether all its connections are up now."""
         self._started()
-        return all(client.connection is not None for client in self._source.clients)
+        clients = self._source.clients
+        return not self._stream.stopped.is_set() and all(client.connection is not None for client in clients)
 
     @property
     def idle_seconds(self) -> float:
@@ -550,7 +569,9 @@ class Feed:
         """
         self._started()
         connection = self._source.public and self._source.public.connection
-        return connection.silence(time.monotonic()) if connection else float("inf")
+        return (
+            connection.silence(time.monotonic()) if connection and not self._stream.stopped.is_set() else float("inf")
+        )
 
     @property
     def system(self) -> str | None:
@@ -560,6 +581,8 @@ class Feed:
 
     def subscriptions(self) -> list[Subscription]:
         """Every subscription: its channel, symbol, state, and the reason where the state is not ``active``.
+
+        A feed that is closed has none.
 
         Examples
         --------

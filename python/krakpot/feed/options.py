@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
 
-from krakpot import config
-from krakpot.config import PERMISSION, PREFIX, REST_URL, Config
+from krakpot import config, values
+from krakpot.config import OPTIONS, PERMISSION, PREFIX, REST_URL, Config, from_mapping
 from krakpot.errors import ConfigError
 from krakpot.feed.selection import Selection
 from krakpot.values import LEVEL3, is_loopback
 
 PLACE = "krakpot.Feed"
 """Begins every sentence about a wrong option."""
+OPTIONAL = ("api_key", "api_secret", "level3_url")
+"""Options that may be None."""
 RECORDED = ("symbols", "exclude", "channels", "depth", "url", "plaintext")
 """Options that the recorder beside a feed takes over, unless ``record`` says otherwise."""
 
@@ -34,7 +36,7 @@ class FeedOptions:
     connect_timeout: float
     """Seconds to wait for the first connection and the pairs."""
     record: Mapping[str, Any] | None
-    """Options of the recorder beside the feed; None: no recorder."""
+    """Options of the recorder beside the feed, by their keys in ``krakpot.toml``; None: no recorder."""
 
     def selection(self) -> Selection:
         """The symbols of each channel, as they are at the begin."""
@@ -49,24 +51,31 @@ def read(
     ``ConfigError`` says which one is wrong, and what is allowed.
     """
     by_channel = _channels(symbols, channels)
-    values = {name: _read(name, value) for name, value in others.items() if value is not None}
-    values["channels"] = tuple(by_channel)
-    values["symbols"] = tuple(dict.fromkeys(pattern for patterns in by_channel.values() for pattern in patterns))
-    if not isinstance(connect_timeout, (int, float)) or connect_timeout <= 0:
-        raise ConfigError(
-            f"{PLACE}: connect_timeout: {connect_timeout!r} is not allowed; allowed are seconds above zero"
-        )
+    found = {name: _read(name, value) for name, value in others.items() if value is not None or name not in OPTIONAL}
+    found["channels"] = tuple(by_channel)
+    found["symbols"] = tuple(dict.fromkeys(pattern for patterns in by_channel.values() for pattern in patterns))
+    seconds = values.read(values.seconds, connect_timeout, f"{PLACE}: connect_timeout")
     if LEVEL3 in by_channel:
-        _level3(values)
+        _level3(found)
     try:
-        checked = Config(**values)
+        checked = Config(**found)
     except ConfigError as error:
         raise ConfigError(f"{PLACE}: {error}") from None
-    recorded = None
-    if record is not None:
-        given = record if isinstance(record, Mapping) else {"out": fspath(record)}
-        recorded = {name: getattr(checked, name) for name in RECORDED} | dict(given)
-    return FeedOptions(checked, by_channel, float(connect_timeout), recorded)
+    return FeedOptions(checked, by_channel, seconds, None if record is None else _record(record, checked))
+
+
+def _record(record: Record, checked: Config) -> dict[str, Any]:
+    """Options of the recorder beside the feed; those that ``record`` does not have are the feed's."""
+    if not isinstance(record, (str, PathLike, Mapping)):
+        sentence = (
+            f"{PLACE}: record: {values.shown(record)} is not allowed; allowed is the folder of a lake, or options by "
+            "their names in krakpot.toml"
+        )
+        raise ConfigError(sentence)
+    given = dict(record) if isinstance(record, Mapping) else {"out": fspath(record)}
+    taken = {OPTIONS[name].key: getattr(checked, name) for name in RECORDED}
+    from_mapping(taken | given)
+    return taken | given
 
 
 def _read(name: str, value: object) -> Any:  # noqa: ANN401  # what an option is read to depends on its name
@@ -89,13 +98,13 @@ def _channels(symbols: Sequence[str] | None, channels: Channels) -> dict[str, tu
     return dict.fromkeys(names, patterns)
 
 
-def _level3(values: dict[str, Any]) -> None:
+def _level3(found: dict[str, Any]) -> None:
     """Complete what level 3 needs: key, secret and addresses. ``ConfigError`` if something is missing."""
     for name in ("api_key", "api_secret"):
         variable = PREFIX + name.upper()
-        if name not in values and variable in os.environ:
-            values[name] = config.read(name, os.environ[variable], f"environment: {variable}")
-    missing = [name for name in ("api_key", "api_secret") if not values.get(name)]
+        if name not in found and variable in os.environ:
+            found[name] = config.read(name, os.environ[variable], f"environment: {variable}")
+    missing = [name for name in ("api_key", "api_secret") if not found.get(name)]
     if missing:
         variables = " and ".join(PREFIX + name.upper() for name in missing)
         sentence = (
@@ -103,7 +112,7 @@ def _level3(values: dict[str, Any]) -> None:
             f"{' and '.join(missing)}, or set {variables}"
         )
         raise ConfigError(sentence)
-    if is_loopback(values["url"]) and values.get("rest_url", REST_URL) == REST_URL:
+    if is_loopback(found["url"]) and found.get("rest_url", REST_URL) == REST_URL:
         # A key of Kraken's is for Kraken; this is another exchange.
-        sentence = f"{PLACE}: level3 of {values['url']} needs a token from there: give rest_url"
+        sentence = f"{PLACE}: level3 of {found['url']} needs a token from there: give rest_url"
         raise ConfigError(sentence)

@@ -10,10 +10,11 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from krakpot.config import from_mapping
-from krakpot.errors import StorageError
+from krakpot.config import BESIDE, from_mapping
+from krakpot.errors import ConfigError, StorageError
 
 LINE_MAX = 1 << 22
 """Bytes of one line of the recorder's output; the summary names everything that was refused."""
@@ -24,8 +25,8 @@ class Sidecar:
 
     def __init__(self, options: Mapping[str, Any], log: Callable[[dict[str, Any]], None]) -> None:
         """Check the options; ``log`` gets the recorder's log lines, as objects."""
-        self.out = from_mapping(options).out
-        self.options = dict(options) | {"out": str(self.out.absolute())}
+        self.out = from_mapping(options).out.absolute()
+        self.options = dict(options) | {"out": str(self.out)}
         self.summary: dict[str, Any] = {}
         """Summary of the recording; empty until it has ended."""
         self._log = log
@@ -46,22 +47,34 @@ class Sidecar:
         await self._process.stdin.drain()
 
     async def run(self) -> None:
-        """Read its output until it ends; ``StorageError`` with its last sentence if it failed."""
+        """Read its output until it ends.
+
+        ``ConfigError`` if one of its options is wrong; ``StorageError`` with its sentence if it failed otherwise.
+        """
         process = self._process
         assert process.stdout is not None, "a pipe, as requested"
         assert process.stderr is not None, "a pipe, as requested"
         errors = asyncio.create_task(process.stderr.read())
+        failure: dict[str, Any] = {}
         try:
             async for text in process.stdout:
                 line = json.loads(text)
                 if line["event"] == "summary":
                     self.summary = line["summary"]
+                elif line["event"] == "failure":
+                    failure = line
                 else:
                     self._log(line)
             code = await process.wait()
             sentences = (await errors).decode(errors="replace").strip().splitlines()
         finally:
             errors.cancel()
+        if failure.get("kind") == "ConfigError":
+            sentence = failure["message"]
+            raise ConfigError(sentence if sentence.startswith(BESIDE) else f"{BESIDE}: {sentence}")
+        if failure:
+            sentence = f"the recorder beside the feed ended: {failure['message']}"
+            raise StorageError(sentence, Path(failure["path"] or self.out))
         if code:
             sentence = f"the recorder beside the feed ended: {sentences[-1] if sentences else f'exit code {code}'}"
             raise StorageError(sentence, self.out)

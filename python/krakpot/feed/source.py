@@ -9,7 +9,7 @@ from dataclasses import replace
 from math import ceil
 from typing import Any, TypedDict, cast
 
-from krakpot import _core
+from krakpot import _core, values
 from krakpot._core import Batch
 from krakpot.errors import ConfigError, ConnectionLost, FeedError, SubscriptionRejected
 from krakpot.feed.client import FeedClient, Level3FeedClient
@@ -18,8 +18,8 @@ from krakpot.net import level3
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import ClientContext, add_counts
 from krakpot.net.level3 import Level3Account
-from krakpot.stream.events import Subscription, SubscriptionState
-from krakpot.stream.stream import EventStream, SlowReaderPolicy
+from krakpot.stream.events import Subscription
+from krakpot.stream.stream import OVER, EventStream, SlowReaderPolicy
 from krakpot.values import LEVEL3, near, unmatched
 
 TICK = 0.1
@@ -173,8 +173,7 @@ class FeedSource:
             if self._stream.error is not None:
                 raise self._stream.error
             if self._stream.stopped.is_set():
-                sentence = "the feed was stopped"
-                raise FeedError(sentence)
+                raise FeedError(OVER)
             # What happens in Rust wakes nobody.
             await asyncio.sleep(TICK / 10)
 
@@ -238,8 +237,11 @@ class FeedSource:
         """Symbols of listed pairs that some channel has."""
         return self.selection.symbols(self.selection.names)
 
-    def check_symbol(self, channel: str, symbol: str) -> None:
-        """``ValueError``, with what is near or selected, if the feed does not have the symbol in this channel."""
+    def check_symbol(self, channel: str, symbol: str, place: str) -> None:
+        """``ConfigError``, with what is near or selected, if the feed does not have the symbol in this channel."""
+        if not isinstance(symbol, str):
+            sentence = f"{place}: {values.shown(symbol)} is not allowed; allowed is the name of a pair, as BTC/USD"
+            raise ConfigError(sentence)
         channels = [channel] if channel in self.selection.channels else self.selection.channels
         names = self.selection.names
         if not names:
@@ -247,7 +249,7 @@ class FeedSource:
             if self.selection.symbols([symbol], channels):
                 return
             known = f"its patterns are {', '.join(self._options.config.symbols)}"
-            raise ValueError(f"{symbol!r} is not selected by this feed; {known}")
+            raise ConfigError(f"{place}: {values.shown(symbol)} is not selected by this feed; {known}")
         selected = self.selection.symbols(names, channels)
         if symbol in selected:
             return
@@ -255,14 +257,17 @@ class FeedSource:
         hint = f"selected are {', '.join(selected[:NAMES_MAX])}{more}"
         if symbol not in names and (close := near(symbol, selected)):
             hint = f"did you mean {' or '.join(close)}?"
-        raise ValueError(f"{symbol!r} is not selected by this feed; {hint}")
+        raise ConfigError(f"{place}: {values.shown(symbol)} is not selected by this feed; {hint}")
 
-    def change(self, patterns: Sequence[str], channels: Collection[str], *, selects: bool) -> list[str]:
-        """Select, or leave out, what ``patterns`` match; the symbols of which that changed a channel."""
+    def change(self, patterns: Sequence[str], channels: Collection[str], place: str, *, selects: bool) -> list[str]:
+        """Select, or leave out, what ``patterns`` match; the symbols of which that changed a channel.
+
+        ``ConfigError``, which ``place`` begins, if a pattern matches no pair; then nothing has changed.
+        """
         names = self.selection.names
         for pattern in patterns:
             if not any(_core.matches(pattern, name) for name in names):
-                raise ValueError(unmatched(pattern, names, "symbols"))
+                raise ConfigError(unmatched(pattern, names, f"{place}: symbols"))
         before = {channel: set(self.selection.symbols(names, [channel])) for channel in channels}
         self.selection.change(patterns, channels, selects=selects)
         self._apply()
@@ -303,7 +308,8 @@ class FeedSource:
             min(self.level3, key=lambda client: len(client.symbols)).symbols.append(symbol)
         for client in self.level3:
             client.import_pairs(source)
-        self._homes = {symbol: client for client in self.level3 for symbol in client.symbols}
+        # A symbol that was removed keeps its home: there it is unsubscribed.
+        self._homes |= {symbol: client for client in self.level3 for symbol in client.symbols}
 
     def _level3_client(self, account: Level3Account) -> Level3FeedClient:
         """Open one more level-3 connection."""
@@ -325,9 +331,11 @@ class FeedSource:
     # What is known of the whole.
 
     def subscriptions(self) -> list[Subscription]:
-        """Every subscription of all connections."""
+        """Every subscription of all connections; none after the end."""
+        if self._stream.stopped.is_set():
+            return []
         return [
-            Subscription(channel, symbol, cast("SubscriptionState", state), reason)
+            Subscription(channel, symbol, state, reason)
             for client in self.clients
             for channel, symbol, state, reason in client.session.subscriptions()
         ]
@@ -358,6 +366,8 @@ class FeedSource:
             client.take_counts()
             before, total = total, add_counts(total, client.counts)
             total |= {key: before.get(key, 0) + client.counts[key] for key in STATES}
+        if self._stream.stopped.is_set():
+            total |= dict.fromkeys(("subscribed", "in_sync", "waiting"), 0)
         total["pairs"] = self.clients[0].counts["pairs"]
         total["waits"] = sum(client.waits for client in self.clients)
         total["waited_seconds"] = sum(client.waited for client in self.clients) / 1e9

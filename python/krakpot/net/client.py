@@ -313,10 +313,11 @@ class Client:
                     refused[what] = reason
             if kind == "subscribed" and channel != "instrument":
                 self.subscribed = True
-            if kind in REPORTED:
-                detail = event["detail"]
+            # What was deselected ends with a reason; a subscription that is repaired ends without one.
+            detail = event["detail"]
+            if kind in REPORTED or (kind == "unsubscribed" and detail):
                 line = " ".join(filter(None, (kind.replace("_", " "), channel, symbol, detail)))
-                level = "info" if kind in {"listed", "delisted", "precision"} else "warning"
+                level = "info" if kind in {"listed", "delisted", "precision", "unsubscribed"} else "warning"
                 facts = {"channel": channel, "symbol": symbol, "count": event["count"]}
                 self.log(LogLine(line, kind, level, session=self.session.id, detail=detail, **facts))
 

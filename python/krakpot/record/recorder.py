@@ -39,6 +39,8 @@ from krakpot.record.sealer import Sealer
 from krakpot.record.writer import WriterThread
 from krakpot.values import LEVEL3, unmatched
 
+PLACE = "krakpot.Recorder"
+"""Begins every sentence about a wrong argument."""
 TICK = 0.1
 """Seconds between two rounds of periodic duties."""
 FLUSH = 0.2
@@ -83,9 +85,21 @@ class Recorder:
         backoff
             When to connect again; by default as Kraken's limits require.
 
+        Raises
+        ------
+        ConfigError
+            An argument is of a wrong type.
+
         """
-        if not isinstance(config, Config):
-            raise TypeError(f"Recorder takes a krakpot.Config, not {values.shown(config)}")
+        values.read(values.instance_of(Config, "a krakpot.Config"), config, f"{PLACE}: config")
+        for name, function in (("log", log), ("on_status", on_status)):
+            if function is not None:
+                values.read(values.function, function, f"{PLACE}: {name}")
+        if tls is not None:
+            values.read(values.instance_of(ssl.SSLContext, "an ssl.SSLContext"), tls, f"{PLACE}: tls")
+        if backoff is not None:
+            words = "a krakpot.net.backoff.Backoff"
+            values.read(values.instance_of(Backoff, words), backoff, f"{PLACE}: backoff")
         self.config = config
         self.tls = tls
         self.backoff = Backoff() if backoff is None else backoff
@@ -112,6 +126,8 @@ class Recorder:
         self._stages = Stages()
         self._writer = WriterThread(self._on_closed, self._on_error)
         self._stop = asyncio.Event()
+        self._used = False
+        """Whether it runs, or ran."""
         self._begun = 0.0
         """When it began, monotonic seconds; 0 before."""
         self._symbols_checked = False
@@ -136,9 +152,13 @@ class Recorder:
         ConnectionLost
             A connection could never be established.
         FeedError
-            Nothing was recorded, or nothing of level 3 or of the second source; the sentence says why.
+            Nothing was recorded, or nothing of level 3 or of the second source; the sentence says why. Or the recorder
+            ran before.
 
         """
+        if self._used:
+            raise FeedError("a recorder runs once, and this one ran before; make another one")
+        self._used = True
         config = self.config
         try:
             chosen(urlsplit(config.url).hostname or "")
@@ -434,16 +454,16 @@ class Recorder:
         """Raise ``ConfigError`` for a pattern that matches nothing."""
         for pattern in self.config.symbols:
             if not any(_core.matches(pattern, name) for name in names):
-                raise ConfigError(unmatched(pattern, names))
+                raise ConfigError(unmatched(pattern, names, "symbols"))
         if not selected:
-            raise ConfigError(f"--exclude leaves none of the {len(names)} pairs")
+            raise ConfigError(f"exclude leaves none of the {len(names)} pairs")
         for pattern in self.config.redundant:
             if not any(_core.matches(pattern, name) for name in selected):
-                raise ConfigError(unmatched(pattern, selected, "--redundant"))
+                raise ConfigError(unmatched(pattern, selected, "redundant"))
         for channel, patterns in self.config.channel_symbols.items():
             for pattern in patterns:
                 if not any(_core.matches(pattern, name) for name in selected):
-                    raise ConfigError(unmatched(pattern, selected, f"--channel-symbols {channel}"))
+                    raise ConfigError(unmatched(pattern, selected, f"channel_symbols: {channel}"))
 
     def _log_limited(self, line: str) -> None:
         for one in self._limit.take(line, time.monotonic()):

@@ -2,7 +2,7 @@
 
 ``python -m krakpot.record.sidecar`` reads options as one line of JSON, then records until its standard input ends. So
 it ends in order when the strategy is done, and also when the strategy's process dies. Its log lines are lines of JSON
-on standard output; the last one is the summary.
+on standard output; the last one is the summary, or says why it failed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ def main() -> int:
         values = json.loads(_first_line(0))
         asyncio.run(_record(values))
     except KrakpotError as error:
-        print(error, file=sys.stderr)  # noqa: T201  # the feed reads it
+        path = getattr(error, "path", None)
+        sentence = str(error).removesuffix(f": {path}")
+        kind = type(error).__name__
+        _write(json.dumps({"event": "failure", "kind": kind, "message": sentence, "path": path and str(path)}))
         return 1
     return 0
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, ClassVar, Literal, Protocol, cast, overload
+from typing import Any, ClassVar, Literal, Protocol, get_args, overload
 
+from krakpot import values
 from krakpot._core import Book, Frame, Session
-from krakpot.errors import ChecksumMismatch, NoBook
+from krakpot.errors import ChecksumMismatch, ConfigError, NoBook
 from krakpot.stream.events import SubscriptionState
 
 HandleState = SubscriptionState | Literal["disconnected", "unknown"]
 MISMATCH = "checksum mismatch"
 """Reason of a resync, as the session words it."""
+ALLOWED: dict[str, str | tuple[str, ...]] = {
+    "side": ("bid", "ask"),
+    "numbers": get_args(values.Numbers),
+    "levels": "a whole number from 0, or None for all",
+    "price": "a decimal.Decimal or its text; with numbers='int' whole steps of the precision",
+    "order_id": "the id of an order, as text",
+}
+"""What the arguments of handles may be; a text where only the extension can tell."""
+REFUSED = (ValueError, TypeError, OverflowError)
+"""What the extension raises for an argument that it cannot take."""
 
 Number = Decimal | None
 """A price or quantity; None where that side of the book is empty."""
@@ -61,8 +72,19 @@ class LiveHandle:
             return "disconnected", self._owner.down
         for channel, symbol, state, reason in self._owner.session.subscriptions():
             if (channel, symbol) == (self._channel, self.symbol):
-                return cast("SubscriptionState", state), reason
+                return state, reason
         return "unknown", "the pair is not described yet, or not selected any more"
+
+    def _wrong(self, error: Exception, **given: object) -> ConfigError:
+        """The sentence about what the extension refused with ``error``: the first argument that is not allowed."""
+        for name, value in given.items():
+            words = ALLOWED[name]
+            if isinstance(words, str) or value not in words:
+                allowed = words if isinstance(words, str) else f"one of {', '.join(words)}"
+                return ConfigError(
+                    f"{type(self).__name__}: {name}: {values.shown(value)} is not allowed; allowed is {allowed}"
+                )
+        return ConfigError(f"{type(self).__name__}: {error}")
 
     def _none(self) -> NoBook:
         state, reason = self._subscription()
@@ -110,13 +132,18 @@ class LiveBook(LiveHandle):
         ------
         NoBook
             The book is out of sync.
+        ConfigError
+            ``numbers`` is not allowed.
 
         Examples
         --------
         >>> bid, bid_qty, ask, ask_qty = feed.book("BTC/USD").best("float")  # doctest: +SKIP
 
         """
-        found = self._owner.session.best(self.symbol, numbers)
+        try:
+            found = self._owner.session.best(self.symbol, numbers)
+        except REFUSED as error:
+            raise self._wrong(error, numbers=numbers) from None
         if found is None:
             raise self._none()
         return found
@@ -162,7 +189,7 @@ class LiveBook(LiveHandle):
         ------
         NoBook
             The book is out of sync.
-        ValueError
+        ConfigError
             ``numbers`` is something else.
 
         Examples
@@ -170,6 +197,7 @@ class LiveBook(LiveHandle):
         >>> mid, spread = feed.book("BTC/USD").mid_and_spread("float")  # doctest: +SKIP
 
         """
+        values.read(values.word_of(("decimal", "float")), numbers, f"{type(self).__name__}: numbers")
         found = self._owner.session.mid_and_spread(self.symbol, numbers)
         if found is None:
             raise self._none()
@@ -203,6 +231,8 @@ class LiveBook(LiveHandle):
         ------
         NoBook
             The book is out of sync.
+        ConfigError
+            ``levels`` or ``numbers`` is not allowed.
 
         Examples
         --------
@@ -225,7 +255,10 @@ class LiveBook(LiveHandle):
         return self._side("ask", levels, numbers)
 
     def _side(self, side: str, levels: int | None, numbers: str) -> list[Any]:
-        found = self._owner.session.levels(self.symbol, side, levels, numbers)
+        try:
+            found = self._owner.session.levels(self.symbol, side, levels, numbers)
+        except REFUSED as error:
+            raise self._wrong(error, numbers=numbers, levels=levels) from None
         if found is None:
             raise self._none()
         return found

@@ -58,7 +58,7 @@ class Subscription(NamedTuple):
 class ConnectionEvent:
     """A connection of the feed was established or lost; while it is down its books are out of sync."""
 
-    channel: ClassVar[str] = "connection"
+    channel: ClassVar[Literal["connection"]] = "connection"
     up: bool
     """True: established. False: lost."""
     reason: str
@@ -73,7 +73,7 @@ class ConnectionEvent:
 class SkippedEvent:
     """The strategy fell behind with ``slow_reader="newest"``, and these events were dropped."""
 
-    channel: ClassVar[str] = "skipped"
+    channel: ClassVar[Literal["skipped"]] = "skipped"
     counts: Mapping[str, int]
     """Number of dropped events by channel."""
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from krakpot._core import Orders
-from krakpot.stream.book import LiveHandle, Number
+from krakpot.stream.book import REFUSED, LiveHandle, Number
 
 Side = Literal["bid", "ask"]
 N = TypeVar("N", Decimal, float, int)
@@ -75,7 +75,10 @@ class LiveOrders(LiveHandle):
         >>> bid, bid_qty, ask, ask_qty = feed.orders("BTC/USD").best("float")  # doctest: +SKIP
 
         """
-        found = self._owner.session.order_best(self.symbol, numbers)
+        try:
+            found = self._owner.session.order_best(self.symbol, numbers)
+        except REFUSED as error:
+            raise self._wrong(error, numbers=numbers) from None
         if found is None:
             raise self._none()
         return found
@@ -113,8 +116,8 @@ class LiveOrders(LiveHandle):
         ------
         NoBook
             The book is out of sync.
-        ValueError
-            ``side`` is something else.
+        ConfigError
+            ``side``, ``levels`` or ``numbers`` is not allowed.
 
         Examples
         --------
@@ -122,7 +125,10 @@ class LiveOrders(LiveHandle):
         [(97500.1, 0.5, 3), (97499.8, 1.25, 1)]
 
         """
-        found = self._owner.session.order_levels(self.symbol, side, levels, numbers)
+        try:
+            found = self._owner.session.order_levels(self.symbol, side, levels, numbers)
+        except REFUSED as error:
+            raise self._wrong(error, side=side, numbers=numbers, levels=levels) from None
         if found is None:
             raise self._none()
         return found
@@ -159,8 +165,8 @@ class LiveOrders(LiveHandle):
         ------
         NoBook
             The book is out of sync.
-        ValueError
-            ``side`` is something else, or ``price`` is not a number.
+        ConfigError
+            ``side`` or ``numbers`` is not allowed, or ``price`` is not a number.
 
         Examples
         --------
@@ -169,7 +175,10 @@ class LiveOrders(LiveHandle):
         [('OQCLML-BW3P3-BUCMWZ', Decimal('0.50000000'), 1785641750000000000)]
 
         """
-        found = self._owner.session.order_queue(self.symbol, side, price, numbers)
+        try:
+            found = self._owner.session.order_queue(self.symbol, side, price, numbers)
+        except REFUSED as error:
+            raise self._wrong(error, side=side, numbers=numbers, price=price) from None
         if found is None:
             raise self._none()
         return found
@@ -208,7 +217,10 @@ class LiveOrders(LiveHandle):
         (2, Decimal('0.75000000'))
 
         """
-        found = self._owner.session.order(self.symbol, order_id, numbers)
+        try:
+            found = self._owner.session.order(self.symbol, order_id, numbers)
+        except REFUSED as error:
+            raise self._wrong(error, numbers=numbers, order_id=order_id) from None
         if found is None:
             if not self.in_sync:
                 raise self._none()

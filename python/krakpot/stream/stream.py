@@ -16,7 +16,7 @@ from typing import Literal, Protocol, Self, TypeVar
 
 from krakpot import values
 from krakpot._core import Batch
-from krakpot.errors import ConfigError, SlowReader
+from krakpot.errors import ConfigError, FeedError, SlowReader
 from krakpot.stream.events import ALWAYS, OF_SYMBOLS, Callback, Event, SkippedEvent
 
 EVENTS_MAX = 10_000
@@ -28,6 +28,11 @@ SLOW_READER: tuple[SlowReaderPolicy, ...] = ("wait", "newest", "fail")
 Reading = Literal["", "events", "batches"]
 NOT_STARTED = "this feed is not connected yet: use it within `async with feed:`, or after `await feed.start()`"
 """What a feed answers that is used too early."""
+OVER = "this feed is closed; make another one"
+"""What a feed answers that is asked for something new after its end."""
+ALREADY_STARTED = "this feed is started already; make another one"
+MAX_QUEUE = 10**12
+"""Far beyond any memory."""
 
 
 class Source(Protocol):
@@ -44,8 +49,8 @@ class Source(Protocol):
     def choose(self, channels: Collection[str], *, rows: bool) -> None:
         """From now on, deliver the events of these channels, or keep rows; never what arrived before."""
 
-    def check_symbol(self, channel: str, symbol: str) -> None:
-        """``ValueError``, with a sentence, if this source has no events of the symbol in the channel."""
+    def check_symbol(self, channel: str, symbol: str, place: str) -> None:
+        """``ConfigError``, which ``place`` begins, if this source has no events of the symbol in the channel."""
 
     def pause(self) -> None:
         """Deliver nothing more for now: the reader is behind."""
@@ -108,13 +113,9 @@ class EventStream:
         name: str = "krakpot.Feed",
     ) -> None:
         """``channels`` are those that the source has; ``name`` begins the sentence about a wrong option."""
-        if slow_reader not in SLOW_READER:
-            allowed = ", ".join(SLOW_READER)
-            sentence = f"{name}: slow_reader: {slow_reader!r} is not allowed; allowed is one of {allowed}"
-            raise ConfigError(sentence)
-        if max_queue is not None and (not isinstance(max_queue, int) or max_queue < 1):
-            sentence = f"{name}: max_queue: {max_queue!r} is not allowed; allowed is a whole number from 1"
-            raise ConfigError(sentence)
+        values.read(values.word_of(SLOW_READER), slow_reader, f"{name}: slow_reader")
+        if max_queue is not None:
+            max_queue = values.read(values.whole_number(1, MAX_QUEUE), max_queue, f"{name}: max_queue")
         self.channels = (*channels, *ALWAYS)
         """Channels that a callback may listen to."""
         self.stopped = asyncio.Event()
@@ -122,6 +123,7 @@ class EventStream:
         """The error that ended the stream."""
         self.skipped: Counter[str] = Counter()
         """Events by channel (rows by table, with batches) that were dropped, since the reader was slow."""
+        self._name = name
         self._source = source
         self._subscribed = channels
         self._max_queue = max_queue
@@ -139,11 +141,11 @@ class EventStream:
     # Begin and end.
 
     def start(self) -> None:
-        """The source delivers from now on. ``ValueError`` if a callback waits for a symbol that it does not have."""
+        """The source delivers from now on. ``ConfigError`` if a callback waits for a symbol that it does not have."""
         for channel, listeners in self._listeners.items():
             for listener in listeners:
                 if listener.symbol is not None:
-                    self._source.check_symbol(channel, listener.symbol)
+                    self._source.check_symbol(channel, listener.symbol, f"{self._name}.on: symbol")
         self._started = True
         self._choose()
 
@@ -165,26 +167,38 @@ class EventStream:
             raise self.error
 
     def _check_started(self) -> None:
+        """Reading a stream that is over ends at once; one that has not begun would wait for ever."""
         if not self._started and not self.stopped.is_set():
-            raise RuntimeError(NOT_STARTED)
+            raise FeedError(NOT_STARTED)
+
+    def check_open(self) -> None:
+        """Raise what the stream failed of, or ``FeedError``, if it is over: nothing new can be asked of it."""
+        if self.error is not None:
+            raise self.error
+        if self.stopped.is_set():
+            raise FeedError(OVER)
 
     # Callbacks.
 
     def on(self, channel: str, callback: Callback, symbol: str | None = None) -> None:
         """Call ``callback`` with each event of a channel, or of one symbol in it."""
-        if channel not in self.channels:
-            sentence = f"this feed has no events of {channel!r}; it has {', '.join(self.channels)}"
-            raise ValueError(sentence)
+        self.check_open()
+        place = f"{self._name}.on"
+        values.read(values.word_of(self.channels), channel, f"{place}: channel")
         if not callable(callback):
-            raise TypeError(f"a callback is a function that takes the event, not {values.shown(callback)}")
+            sentence = f"{place}: callback: {values.shown(callback)} is not allowed; allowed is a function of one event"
+            raise ConfigError(sentence)
         if inspect.iscoroutinefunction(callback):
-            sentence = "a callback is a plain function; to await something use `async for event in feed`"
-            raise TypeError(sentence)
+            sentence = (
+                f"{place}: callback: {values.shown(callback)} is not allowed; allowed is a plain function: to await "
+                "something use `async for event in feed`"
+            )
+            raise ConfigError(sentence)
         if symbol is not None and channel not in (*self._subscribed, *OF_SYMBOLS):
-            sentence = f"events of {channel!r} have no symbol; leave out `symbol`"
-            raise ValueError(sentence)
+            sentence = f"{place}: symbol: events of {channel!r} have no symbol; leave it out"
+            raise ConfigError(sentence)
         if symbol is not None:
-            self._source.check_symbol(channel, symbol)
+            self._source.check_symbol(channel, symbol, f"{place}: symbol")
         self._check_free("batches")
         self._listeners.setdefault(channel, []).append(_Listener(callback, symbol))
         self._choose()
@@ -277,26 +291,35 @@ class EventStream:
 
     def __aiter__(self) -> AsyncIterator[Event]:
         """Events from now on, in order. One iteration at a time."""
-        self._check_started()
-        self._check_free("batches")
-        self._check_free("events")
-        return self._begin(_EventReader(self), "events")
+        reader = _EventReader(self)
+        return reader if self._ended() else self._begin(reader, "events")
 
     def batches(self, every: float | None = None) -> AsyncIterator[dict[str, Batch]]:
         """Rows from now on, by table; as they arrive, or every ``every`` seconds."""
+        if every is not None:
+            every = values.read(values.seconds, every, f"{self._name}.batches: every")
+        reader = _BatchReader(self, every)
+        if self._ended():
+            return reader
+        if self._listeners:
+            sentence = "this feed has callbacks; use another Feed for batches"
+            raise FeedError(sentence)
+        return self._begin(reader, "batches")
+
+    def _ended(self) -> bool:
+        """Whether the stream is over, so that reading it ends at once; ``FeedError`` if it cannot be read now."""
+        if self.stopped.is_set():
+            return True
         self._check_started()
         self._check_free("batches")
         self._check_free("events")
-        if self._listeners:
-            sentence = "this feed has callbacks; use another Feed for batches"
-            raise RuntimeError(sentence)
-        return self._begin(_BatchReader(self, every), "batches")
+        return False
 
     def _check_free(self, reading: Reading) -> None:
         if self._reading == reading:
             way = "batches" if reading == "batches" else "iteration"
             sentence = f"this feed is already read by {way}; use another Feed"
-            raise RuntimeError(sentence)
+            raise FeedError(sentence)
 
     def _begin(self, reader: _R, reading: Reading) -> _R:
         """Let ``reader`` read until nobody refers to it, as after a ``break``."""

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 
 use crate::arrow::Frame;
 use crate::error::fault;
+use crate::numbers::level_count;
 
 /// A copy of one level-2 book, as the session held it when asked.
 #[pyclass(frozen, module = "krakpot._core")]
@@ -27,11 +28,11 @@ impl Book {
         Self { symbol: symbol.to_owned(), copy: book, checksum }
     }
 
-    fn side(&self, side: Side, levels: Option<usize>) -> Vec<(String, String)> {
+    fn side(&self, side: Side, levels: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, String)>> {
         let (price_precision, qty_precision) = self.copy.precision();
         let text = |mantissa, scale| Decimal { mantissa, scale }.to_string();
-        let all = self.copy.levels(side).into_iter().take(levels.unwrap_or(usize::MAX));
-        all.map(|(price, qty)| (text(price, price_precision), text(qty, qty_precision))).collect()
+        let all = self.copy.levels(side).into_iter().take(level_count(levels)?);
+        Ok(all.map(|(price, qty)| (text(price, price_precision), text(qty, qty_precision))).collect())
     }
 }
 
@@ -63,12 +64,12 @@ impl Book {
     }
 
     #[pyo3(signature = (levels = None))]
-    fn bids(&self, levels: Option<usize>) -> Vec<(String, String)> {
+    fn bids(&self, levels: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, String)>> {
         self.side(Side::Bid, levels)
     }
 
     #[pyo3(signature = (levels = None))]
-    fn asks(&self, levels: Option<usize>) -> Vec<(String, String)> {
+    fn asks(&self, levels: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, String)>> {
         self.side(Side::Ask, levels)
     }
     fn to_arrow(&self) -> PyResult<Frame> {

@@ -3,7 +3,7 @@
 use krakpot_core::decimal::{Decimal, pow10};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyFloat, PyType};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyType};
 
 use crate::error::value_error;
 
@@ -37,6 +37,22 @@ impl Numbers {
             Self::Decimal => decimal(py, Decimal { mantissa, scale }),
         }
     }
+}
+
+/// How many levels are asked for: a whole number from 0, or `None` for all.
+pub fn level_count(levels: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
+    let Some(levels) = levels else { return Ok(usize::MAX) };
+    // In Python, True is a number.
+    if !levels.is_instance_of::<PyBool>() {
+        if let Ok(count) = levels.extract() {
+            return Ok(count);
+        }
+        if levels.is_instance_of::<PyInt>() && levels.gt(0)? {
+            // No book has that many.
+            return Ok(usize::MAX);
+        }
+    }
+    Err(value_error(format!("levels {levels:?} is not allowed; allowed is a whole number from 0, or None for all")))
 }
 
 /// A `decimal.Decimal` with as many decimals as the scale says.

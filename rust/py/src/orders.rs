@@ -13,6 +13,7 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyDict;
 
 use crate::error::{core_error, poisoned, value_error};
+use crate::numbers::level_count;
 
 /// Side, event, order id, price, quantity, time.
 type Given = (PyBackedStr, Option<PyBackedStr>, PyBackedStr, PyBackedStr, PyBackedStr, i64);
@@ -108,9 +109,9 @@ impl Orders {
         Decimal { mantissa, scale: self.meta.qty_precision }.to_string()
     }
 
-    fn levels(&self, side: Side, levels: Option<usize>) -> PyResult<Vec<(String, String, u32)>> {
-        let state = self.lock()?;
-        let all = state.0.book().into_iter().flat_map(|book| book.levels(side)).take(levels.unwrap_or(usize::MAX));
+    fn levels(&self, side: Side, levels: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, String, u32)>> {
+        let (state, count) = (self.lock()?, level_count(levels)?);
+        let all = state.0.book().into_iter().flat_map(|book| book.levels(side)).take(count);
         Ok(all.map(|(price, qty, orders)| (self.price(price), self.qty(qty), orders)).collect())
     }
 }
@@ -164,12 +165,12 @@ impl Orders {
     }
 
     #[pyo3(signature = (levels = None))]
-    fn bids(&self, levels: Option<usize>) -> PyResult<Vec<(String, String, u32)>> {
+    fn bids(&self, levels: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, String, u32)>> {
         self.levels(Side::Bid, levels)
     }
 
     #[pyo3(signature = (levels = None))]
-    fn asks(&self, levels: Option<usize>) -> PyResult<Vec<(String, String, u32)>> {
+    fn asks(&self, levels: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, String, u32)>> {
         self.levels(Side::Ask, levels)
     }
 

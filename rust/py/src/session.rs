@@ -18,7 +18,7 @@ use pyo3::types::{PyBytes, PyDict, PyFloat};
 use crate::arrow::Batch;
 use crate::book::Book;
 use crate::error::{fault, poisoned, value_error};
-use crate::numbers::Numbers;
+use crate::numbers::{Numbers, level_count};
 use crate::orders::Orders;
 
 /// What Kraken lets an account subscribe of level 3, shared by its sessions.
@@ -482,14 +482,14 @@ impl Session {
         py: Python<'py>,
         symbol: &str,
         side: &str,
-        levels: Option<usize>,
+        levels: Option<&Bound<'py, PyAny>>,
         numbers: &str,
     ) -> PyResult<Option<Levels<'py>>> {
         let numbers = Numbers::named(numbers)?;
-        let side = side_named(side)?;
+        let (side, count) = (side_named(side)?, level_count(levels)?);
         let mut found = Vec::new();
         let precision = self.lock()?.book(symbol).map(|book| {
-            book.each_level(side, levels.unwrap_or(usize::MAX), |price, qty| found.push((price, qty)));
+            book.each_level(side, count, |price, qty| found.push((price, qty)));
             book.precision()
         });
         let Some((price_precision, qty_precision)) = precision else { return Ok(None) };
@@ -525,14 +525,13 @@ impl Session {
         py: Python<'py>,
         symbol: &str,
         side: &str,
-        levels: Option<usize>,
+        levels: Option<&Bound<'py, PyAny>>,
         numbers: &str,
     ) -> PyResult<Option<OrderLevels<'py>>> {
         let numbers = Numbers::named(numbers)?;
-        let side = side_named(side)?;
-        let found = self.with_orders(symbol, |orders| {
-            (orders.precision(), orders.levels(side).take(levels.unwrap_or(usize::MAX)).collect::<Vec<_>>())
-        })?;
+        let (side, count) = (side_named(side)?, level_count(levels)?);
+        let found = self
+            .with_orders(symbol, |orders| (orders.precision(), orders.levels(side).take(count).collect::<Vec<_>>()))?;
         let Some((precision, levels)) = found else { return Ok(None) };
         let cells =
             |(price, qty, orders)| Ok((numbers.of(py, price, precision.0)?, numbers.of(py, qty, precision.1)?, orders));

@@ -361,6 +361,10 @@ impl Books {
                 {
                     subscriptions.activate(symbols, i, B::CHANNEL, out.now);
                 }
+                if symbols.all[i].subscription(B::CHANNEL).leaving && symbols.all[i].in_sync(B::CHANNEL) {
+                    // A snapshot that was on its way when the symbol was deselected.
+                    Subscriptions::leave(symbols, out, i, B::CHANNEL);
+                }
                 for effect in effects {
                     subscriptions.follow(options, symbols, out, (i, B::CHANNEL, effect));
                 }

@@ -311,7 +311,7 @@ impl Session {
         out.now = out.now.max(now);
         (options.symbols, options.exclude, options.channel_symbols) = (symbols, exclude, of_channels);
         if !options.passive {
-            pairs::select_anew(options, &mut self.symbols, subscriptions, now);
+            pairs::select_anew(options, &mut self.symbols, subscriptions, out);
         }
     }
 
@@ -397,7 +397,7 @@ impl Session {
         self.symbols.all.iter().flat_map(move |symbol| {
             Channel::ALL.into_iter().filter_map(move |channel| {
                 let subscription = symbol.subscription(channel);
-                let told = (channel, &*symbol.name, subscription.state.word(), subscription.reason);
+                let told = (channel, &*symbol.name, subscription.word(), subscription.reason);
                 (subscription.state != SubscriptionState::Off).then_some(told)
             })
         })

@@ -142,20 +142,25 @@ fn remove(symbols: &mut Symbols, subscriptions: &mut Subscriptions, now: i64, i:
 }
 
 /// The patterns are others now: symbols that they select are to be subscribed, those that they do not to be unsubscribed.
-pub(super) fn select_anew(options: &Options, symbols: &mut Symbols, subscriptions: &mut Subscriptions, now: i64) {
+pub(super) fn select_anew(
+    options: &Options,
+    symbols: &mut Symbols,
+    subscriptions: &mut Subscriptions,
+    out: &mut Output,
+) {
     for i in 0..symbols.all.len() {
         let symbol = &symbols.all[i];
         let tradable = symbol.pair.as_ref().is_some_and(|pair| {
             pair.status != "delisted" && pair.price_precision.max(pair.qty_precision) <= limits::SCALE
         });
-        subscriptions.unwant(options, symbols, now, i);
+        subscriptions.unwant(options, symbols, out, i);
         if !options.selects(&symbols.all[i].name) {
             if std::mem::take(&mut symbols.all[i].selected) {
                 symbols.selected -= 1;
             }
         } else if tradable {
             select(symbols, i);
-            subscriptions.want(options, symbols, now, i);
+            subscriptions.want(options, symbols, out.now, i);
         }
     }
 }

@@ -25,6 +25,9 @@ const INSTRUMENT_PATIENCE: i64 = 10 * SECOND;
 /// A refusal that names no symbol is about all symbols of its request that have no other answer after this long.
 const REFUSAL_WAIT: i64 = 2 * SECOND;
 
+/// Why a subscription that nobody selects any more is unsubscribed.
+const NO_LONGER_SELECTED: &str = "no longer selected";
+
 /// How many pairs, subscriptions and books there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SubscriptionCounts {
@@ -119,6 +122,7 @@ impl Subscriptions {
             ready[channel as usize].remove(&i);
         }
         (subscription.state, subscription.reason) = (state, reason);
+        subscription.leaving &= matches!(state, SubscriptionState::Resyncing(_) | SubscriptionState::Unsubscribing(_));
         subscription.was_active |= state == SubscriptionState::Active;
         subscription.due = 0;
         if let Some(at) = subscription.due_time() {
@@ -212,7 +216,7 @@ impl Subscriptions {
             let symbol = &mut symbols.all[i];
             let subscription = &mut symbol.subscriptions[channel as usize];
             subscription.changed = false;
-            let (state, reason) = (subscription.state.word(), subscription.reason);
+            let (state, reason) = (subscription.word(), subscription.reason);
             if wanted && std::mem::replace(&mut subscription.told, state) != state {
                 let (symbol, ts_recv) = (symbol.name.clone(), out.now);
                 out.events.push(Event::Subscription(SubscriptionEvent { symbol, channel, state, reason, ts_recv }));
@@ -419,15 +423,30 @@ impl Subscriptions {
         out.add_ledger_row(out.ledger_row(LedgerKind::Unsubscribed, Some(channel), &symbols.all[i].name));
         let symbol = &symbols.all[i];
         if !options.passive && matches!(symbol.subscription(channel).state, SubscriptionState::Unsubscribing(_)) {
-            // It may not be selected any more.
-            let wanted = options.selects_for(channel, &symbol.name);
-            let (next, reason) = if wanted {
-                (SubscriptionState::Pending(out.now), symbol.subscription(channel).reason)
-            } else {
-                (SubscriptionState::Off, "")
-            };
-            self.set(symbols, i, channel, next, reason);
+            let reason = symbol.subscription(channel).reason;
+            self.after_unsubscribing(options, symbols, i, channel, out.now, reason);
         }
+    }
+
+    /// A subscription that does not exist at the exchange any more: it is subscribed again at `at`, unless nobody selects
+    /// it.
+    fn after_unsubscribing(
+        &mut self,
+        options: &Options,
+        symbols: &mut Symbols,
+        i: usize,
+        channel: Channel,
+        at: i64,
+        reason: &'static str,
+    ) {
+        if options.selects_for(channel, &symbols.all[i].name) {
+            return self.set(symbols, i, channel, SubscriptionState::Pending(at), reason);
+        }
+        symbols.all[i].subscription_mut(channel).forget();
+        if channel == Channel::Trade {
+            symbols.all[i].trades = None;
+        }
+        self.set(symbols, i, channel, SubscriptionState::Off, "");
     }
 
     #[allow(clippy::too_many_arguments, reason = "what a refusal is about")]
@@ -465,7 +484,10 @@ impl Subscriptions {
             }
             (_, true) => (SubscriptionState::Rejected, "refused by the exchange"),
             // Not subscribed there any more, whatever the reason.
-            (_, false) => (SubscriptionState::Pending(subscription.pause(now)), "unsubscribing was refused"),
+            (_, false) => {
+                let at = subscription.pause(now);
+                return self.after_unsubscribing(options, symbols, i, channel, at, "unsubscribing was refused");
+            }
         };
         self.set(symbols, i, channel, next, reason);
     }
@@ -504,6 +526,10 @@ impl Subscriptions {
                     (SubscriptionState::Pending(subscription.pause(now)), "no answer to subscribe")
                 }
                 SubscriptionState::Acked(_) => (SubscriptionState::Resyncing(subscription.pause(now)), "no snapshot"),
+                // Nobody waits for it: one more request takes it from the exchange.
+                SubscriptionState::Unsubscribing(_) if subscription.leaving => {
+                    (SubscriptionState::Resyncing(subscription.pause(now)), "no answer to unsubscribe")
+                }
                 SubscriptionState::Unsubscribing(_) => {
                     (SubscriptionState::Pending(subscription.pause(now)), "no answer to unsubscribe")
                 }
@@ -574,23 +600,39 @@ impl Subscriptions {
         }
     }
 
-    /// The subscriptions of a symbol that are selected no more are to be unsubscribed.
-    pub(super) fn unwant(&mut self, options: &Options, symbols: &mut Symbols, now: i64, i: usize) {
+    /// The subscriptions of a symbol that are selected no more are to be unsubscribed. Their books end at once.
+    pub(super) fn unwant(&mut self, options: &Options, symbols: &mut Symbols, out: &mut Output, i: usize) {
         for channel in Channel::ALL {
             let symbol = &symbols.all[i];
             let next = match symbol.subscription(channel).state {
-                _ if options.selects_for(channel, &symbol.name) => continue,
-                SubscriptionState::Off | SubscriptionState::Unsubscribing(_) => continue,
+                _ if options.selects_for(channel, &symbol.name) || symbol.subscription(channel).leaving => continue,
+                SubscriptionState::Off => continue,
                 SubscriptionState::Pending(_) | SubscriptionState::Rejected | SubscriptionState::Removed => {
-                    SubscriptionState::Off
+                    self.after_unsubscribing(options, symbols, i, channel, out.now, "");
+                    continue;
                 }
+                state @ SubscriptionState::Unsubscribing(_) => state,
                 SubscriptionState::Requested(_)
                 | SubscriptionState::Acked(_)
                 | SubscriptionState::Active
                 | SubscriptionState::Idle
-                | SubscriptionState::Resyncing(_) => SubscriptionState::Resyncing(now),
+                | SubscriptionState::Resyncing(_) => SubscriptionState::Resyncing(out.now),
             };
-            self.set(symbols, i, channel, next, "no longer selected");
+            Self::leave(symbols, out, i, channel);
+            self.set(symbols, i, channel, next, NO_LONGER_SELECTED);
+        }
+    }
+
+    /// A subscription that nobody selects any more: its data ends here, by choice, so it is no gap.
+    pub(super) fn leave(symbols: &mut Symbols, out: &mut Output, i: usize, channel: Channel) {
+        let known = symbols.all[i].in_sync(channel) || symbols.all[i].subscription(channel).state.delivers();
+        symbols.end(i, channel, out.now, NO_LONGER_SELECTED);
+        let subscription = symbols.all[i].subscription_mut(channel);
+        subscription.forget();
+        subscription.leaving = true;
+        if known {
+            let row = out.ledger_row(LedgerKind::Unsubscribed, Some(channel), &symbols.all[i].name);
+            out.add_ledger_row(row.reason(NO_LONGER_SELECTED));
         }
     }
 

@@ -123,6 +123,8 @@ pub(super) struct Subscription {
     pub(super) reason: &'static str,
     /// Data that is missing; `None` while all is known, and before anything was.
     pub(super) lost: Option<Lost>,
+    /// Whether it is to be unsubscribed because it is no longer selected, or waits for the answer to that.
+    pub(super) leaving: bool,
     /// The entry of the queue of due times that is its own; others are out of date.
     pub(super) due: i64,
     /// The word of its state that an event last told.
@@ -140,6 +142,7 @@ impl Subscription {
         last_received: 0,
         reason: "",
         lost: None,
+        leaving: false,
         due: 0,
         told: "off",
         changed: false,
@@ -156,6 +159,17 @@ impl Subscription {
         };
         self.attempts += 1;
         now + pause
+    }
+
+    /// The word of its state.
+    pub(super) const fn word(&self) -> &'static str {
+        // Whether the request has left yet makes no difference to who removed it.
+        if self.leaving { SubscriptionState::Unsubscribing(0).word() } else { self.state.word() }
+    }
+
+    /// Nobody selects it any more: what its data lacks from here on is missed by nobody.
+    pub(super) const fn forget(&mut self) {
+        (self.lost, self.was_active) = (None, false);
     }
 
     /// When its state calls for something.
@@ -327,7 +341,9 @@ impl Symbol {
             let now = Lost { since: (last_received > 0).then_some(last_received), reason: "not connected" };
             lost.or(was_active.then_some(now))
         });
-        Before { trades: self.trades.clone(), lost }
+        // After a removal by choice, missing trades are no gap.
+        let trades = if self.subscription(Channel::Trade).leaving { None } else { self.trades.clone() };
+        Before { trades, lost }
     }
 }
 
