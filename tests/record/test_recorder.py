@@ -378,7 +378,7 @@ def test_a_recorder_runs_once(tmp_path: Path) -> None:
                     await recording.end()
         assert proved(tmp_path).ok > 0
 
-    run(test)
+    run(test())
 
 
 def test_no_instrument_snapshot_is_logged_and_is_no_success(tmp_path: Path, impatient: None) -> None:

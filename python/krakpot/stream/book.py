@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, ClassVar, Literal, Protocol, get_args, overload
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, overload
 
 from krakpot import values
 from krakpot._core import Book, Frame, Session
@@ -24,6 +26,7 @@ ALLOWED: dict[str, str | tuple[str, ...]] = {
 REFUSED = (ValueError, TypeError, OverflowError)
 """What the extension raises for an argument that it cannot take."""
 
+T = TypeVar("T")
 Number = Decimal | None
 """A price or quantity; None where that side of the book is empty."""
 
@@ -40,8 +43,8 @@ class BookOwner(Protocol):
         """Why there is no connection now; empty while there is one."""
 
 
-class LiveHandle:
-    """What the handles to books of level 2 and level 3 have in common."""
+class LiveHandle(ABC):
+    """The common part of the handles to books of level 2 and level 3."""
 
     __slots__ = ("_owner", "symbol")
     _channel: ClassVar[str]
@@ -86,27 +89,31 @@ class LiveHandle:
                 )
         return ConfigError(f"{type(self).__name__}: {error}")
 
+    def _find(self, question: Callable[..., T | None], **arguments: object) -> T | None:
+        """The session's answer about this symbol; ``ConfigError`` if it refuses an argument.
+
+        Arguments that only the extension can judge come last: ``_wrong`` blames them if the others are allowed.
+        """
+        try:
+            return question(self.symbol, **arguments)
+        except REFUSED as error:
+            raise self._wrong(error, **arguments) from None
+
+    def _ask(self, question: Callable[..., T | None], **arguments: object) -> T:
+        """The same; ``NoBook`` if the session has no book in sync."""
+        found = self._find(question, **arguments)
+        if found is None:
+            raise self._none()
+        return found
+
     def _none(self) -> NoBook:
         state, reason = self._subscription()
         return (ChecksumMismatch if reason == MISMATCH else NoBook)(self.symbol, state, reason)
 
-
-class LiveBook(LiveHandle):
-    """The current level-2 book of one symbol. ``Feed.book`` returns it; it is the same object over all reconnects.
-
-    Prices and quantities are exact: ``decimal.Decimal``, padded to the pair's precision. ``numbers="float"`` gives the
-    nearest floats, ``numbers="int"`` whole steps of the precision; both are faster.
-
-    A book that is out of sync (wrong checksum, no snapshot yet, no connection) gives no price: every method then raises
-    ``NoBook``, which says why. The feed repairs the book by itself.
-
-    >>> def quote(book: LiveBook) -> None:
-    ...     if book.in_sync:
-    ...         print(book.best_bid, book.best_ask, book.bids(3))
-    """
-
-    __slots__ = ()
-    _channel = "book"
+    @property
+    @abstractmethod
+    def _best(self) -> Callable[..., tuple[Any, Any, Any, Any] | None]:
+        """The session's function for best bid and ask."""
 
     @overload
     def best(self, numbers: Literal["decimal"] = "decimal") -> tuple[Number, Number, Number, Number]: ...
@@ -126,7 +133,7 @@ class LiveBook(LiveHandle):
         -------
         tuple[Any, Any, Any, Any]
             (bid price, bid quantity, ask price, ask quantity): prices in the quote currency, quantities in the base
-            currency. None for both numbers of an empty side.
+            currency; of level 3 the sum of the orders at that price. None for both numbers of an empty side.
 
         Raises
         ------
@@ -140,13 +147,36 @@ class LiveBook(LiveHandle):
         >>> bid, bid_qty, ask, ask_qty = feed.book("BTC/USD").best("float")  # doctest: +SKIP
 
         """
-        try:
-            found = self._owner.session.best(self.symbol, numbers)
-        except REFUSED as error:
-            raise self._wrong(error, numbers=numbers) from None
-        if found is None:
-            raise self._none()
-        return found
+        return self._ask(self._best, numbers=numbers)
+
+    def __repr__(self) -> str:
+        """Symbol and best prices, or the state."""
+        if not self.in_sync:
+            return f"{type(self).__name__}({self.symbol}, {self.state})"
+        bid, _, ask, _ = self.best()
+        return f"{type(self).__name__}({self.symbol}, {bid} / {ask})"
+
+
+class LiveBook(LiveHandle):
+    """The current level-2 book of one symbol. ``Feed.book`` returns it; it is the same object over all reconnects.
+
+    Prices and quantities are exact: ``decimal.Decimal``, padded to the pair's precision. ``numbers="float"`` gives the
+    nearest floats, ``numbers="int"`` whole steps of the precision; both are faster.
+
+    A book that is out of sync (wrong checksum, no snapshot yet, no connection) gives no price: every method then raises
+    ``NoBook``, which says why. The feed repairs the book by itself.
+
+    >>> def quote(book: LiveBook) -> None:
+    ...     if book.in_sync:
+    ...         print(book.best_bid, book.best_ask, book.bids(3))
+    """
+
+    __slots__ = ()
+    _channel = "book"
+
+    @property
+    def _best(self) -> Callable[..., tuple[Any, Any, Any, Any] | None]:
+        return self._owner.session.best
 
     @property
     def best_bid(self) -> Number:
@@ -198,10 +228,7 @@ class LiveBook(LiveHandle):
 
         """
         values.read(values.word_of(("decimal", "float")), numbers, f"{type(self).__name__}: numbers")
-        found = self._owner.session.mid_and_spread(self.symbol, numbers)
-        if found is None:
-            raise self._none()
-        spread, mid = found
+        spread, mid = self._ask(self._owner.session.mid_and_spread, numbers=numbers)
         return mid, spread
 
     @overload
@@ -255,20 +282,11 @@ class LiveBook(LiveHandle):
         return self._side("ask", levels, numbers)
 
     def _side(self, side: str, levels: int | None, numbers: str) -> list[Any]:
-        try:
-            found = self._owner.session.levels(self.symbol, side, levels, numbers)
-        except REFUSED as error:
-            raise self._wrong(error, numbers=numbers, levels=levels) from None
-        if found is None:
-            raise self._none()
-        return found
+        return self._ask(self._owner.session.levels, side=side, numbers=numbers, levels=levels)
 
     def copy(self) -> Book:
         """Copy the book; the copy no longer changes. ``NoBook`` if out of sync."""
-        found = self._owner.session.book(self.symbol)
-        if found is None:
-            raise self._none()
-        return found
+        return self._ask(self._owner.session.book)
 
     @property
     def checksum(self) -> int:
@@ -291,9 +309,3 @@ class LiveBook(LiveHandle):
 
         """
         return self.copy().to_arrow()
-
-    def __repr__(self) -> str:
-        """Symbol and best prices, or the state."""
-        if not self.in_sync:
-            return f"LiveBook({self.symbol}, {self.state})"
-        return f"LiveBook({self.symbol}, {self.best_bid} / {self.best_ask})"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from krakpot._core import Orders
-from krakpot.stream.book import REFUSED, LiveHandle, Number
+from krakpot.stream.book import LiveHandle
 
 Side = Literal["bid", "ask"]
 N = TypeVar("N", Decimal, float, int)
@@ -45,43 +46,9 @@ class LiveOrders(LiveHandle):
     __slots__ = ()
     _channel = "level3"
 
-    @overload
-    def best(self, numbers: Literal["decimal"] = "decimal") -> tuple[Number, Number, Number, Number]: ...
-    @overload
-    def best(self, numbers: Literal["float"]) -> tuple[float | None, float | None, float | None, float | None]: ...
-    @overload
-    def best(self, numbers: Literal["int"]) -> tuple[int | None, int | None, int | None, int | None]: ...
-    def best(self, numbers: str = "decimal") -> tuple[Any, Any, Any, Any]:
-        """Best bid and ask, all of the same moment.
-
-        Parameters
-        ----------
-        numbers
-            ``decimal`` (exact), ``float`` (nearest) or ``int`` (steps of the pair's precision).
-
-        Returns
-        -------
-        tuple
-            (bid price, bid quantity, ask price, ask quantity); the quantity is the sum of the level's orders. None for
-            both numbers of an empty side.
-
-        Raises
-        ------
-        NoBook
-            The book is out of sync.
-
-        Examples
-        --------
-        >>> bid, bid_qty, ask, ask_qty = feed.orders("BTC/USD").best("float")  # doctest: +SKIP
-
-        """
-        try:
-            found = self._owner.session.order_best(self.symbol, numbers)
-        except REFUSED as error:
-            raise self._wrong(error, numbers=numbers) from None
-        if found is None:
-            raise self._none()
-        return found
+    @property
+    def _best(self) -> Callable[..., tuple[Any, Any, Any, Any] | None]:
+        return self._owner.session.order_best
 
     @overload
     def levels(
@@ -125,13 +92,7 @@ class LiveOrders(LiveHandle):
         [(97500.1, 0.5, 3), (97499.8, 1.25, 1)]
 
         """
-        try:
-            found = self._owner.session.order_levels(self.symbol, side, levels, numbers)
-        except REFUSED as error:
-            raise self._wrong(error, side=side, numbers=numbers, levels=levels) from None
-        if found is None:
-            raise self._none()
-        return found
+        return self._ask(self._owner.session.order_levels, side=side, numbers=numbers, levels=levels)
 
     @overload
     def queue(
@@ -175,13 +136,7 @@ class LiveOrders(LiveHandle):
         [('OQCLML-BW3P3-BUCMWZ', Decimal('0.50000000'), 1785641750000000000)]
 
         """
-        try:
-            found = self._owner.session.order_queue(self.symbol, side, price, numbers)
-        except REFUSED as error:
-            raise self._wrong(error, side=side, numbers=numbers, price=price) from None
-        if found is None:
-            raise self._none()
-        return found
+        return self._ask(self._owner.session.order_queue, side=side, numbers=numbers, price=price)
 
     @overload
     def order(self, order_id: str, numbers: Literal["decimal"] = "decimal") -> QueuedOrder[Decimal] | None: ...
@@ -217,10 +172,7 @@ class LiveOrders(LiveHandle):
         (2, Decimal('0.75000000'))
 
         """
-        try:
-            found = self._owner.session.order(self.symbol, order_id, numbers)
-        except REFUSED as error:
-            raise self._wrong(error, numbers=numbers, order_id=order_id) from None
+        found = self._find(self._owner.session.order, numbers=numbers, order_id=order_id)
         if found is None:
             if not self.in_sync:
                 raise self._none()
@@ -229,14 +181,4 @@ class LiveOrders(LiveHandle):
 
     def copy(self) -> Orders:
         """Copy the book; the copy no longer changes. ``NoBook`` if out of sync."""
-        found = self._owner.session.orders(self.symbol)
-        if found is None:
-            raise self._none()
-        return found
-
-    def __repr__(self) -> str:
-        """Symbol and best prices, or the state."""
-        if not self.in_sync:
-            return f"LiveOrders({self.symbol}, {self.state})"
-        bid, _, ask, _ = self.best()
-        return f"LiveOrders({self.symbol}, {bid} / {ask})"
+        return self._ask(self._owner.session.orders)
