@@ -151,6 +151,16 @@ def test_a_part_that_cannot_be_read_is_one_sentence(
     assert (proof.exit_code, f"wrong: the part {table}/" in proof.stdout) == (1, True)
 
 
+def test_verify_beside_a_recorder_that_has_sealed_nothing(folder: Path) -> None:
+    """Nothing is proved, and nothing is wrong: exit 0, and the third outcome."""
+    recorder = lakes.Recorder(folder / "lake")
+    recorder.take(lakes.market(20))
+    proof = krakpot("verify", "lake")
+    assert (proof.exit_code, proof.stdout.splitlines()[-1]) == (0, "nothing to prove yet")
+    proof = krakpot("verify", "lake", "--json")
+    assert (proof.exit_code, facts(proof)["outcome"], facts(proof)["proved"]) == (0, "nothing yet", False)
+
+
 def test_recover(folder: Path) -> None:
     """Seals what a dead recorder left, says what was torn, and has nothing to do the second time."""
     recorder = lakes.Recorder(folder / "lake")

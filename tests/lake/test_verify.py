@@ -111,6 +111,7 @@ def test_json_has_the_promised_keys(days: Path) -> None:
         "unchecked",
         "errors",
         "gaps",
+        "outcome",
         "proved",
         "problems",
         "notes",
@@ -351,7 +352,7 @@ def test_a_journal_that_nobody_owns_is_named_with_its_cure(tmp_path: Path) -> No
     recorder = lakes.Recorder(lake)
     recorder.take(lakes.market(20))
     alive = verify(lake)
-    assert alive.proved
+    assert (alive.outcome, alive.proved, alive.problems) == ("nothing yet", False, [])
     assert any("was being recorded or sealed" in note for note in alive.notes)
     recorder.die()
     said(verify(lake), f"run `krakpot recover {lake}`")
@@ -368,9 +369,12 @@ def test_an_empty_lake_proves_nothing_and_says_so(tmp_path: Path) -> None:
     open_lake(lake)
     report = verify(lake)
     assert (report.proved, report.sessions, report.problems) == (False, 0, [NOTHING])
+    assert report.notes == [f"`krakpot record --out {lake}` records into it"]
+    assert report.outcome == "not proved"
     with at_work(lake):
         report = verify(lake)
     assert (report.problems, report.notes) == ([], ["nothing is sealed yet, so nothing was verified"])
+    assert (report.outcome, report.proved, report.to_dict()["outcome"]) == ("nothing yet", False, "nothing yet")
 
 
 def test_a_recording_that_never_connected_is_no_success(tmp_path: Path) -> None:

@@ -112,7 +112,8 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int
     """Prove a lake from its parts alone.
 
     Rebuilds every book, computes every checksum again, and compares the ledger's counts with the rows that are there.
-    Exit 0: every message is right, or the ledger says why not; 1: something is wrong or missing.
+    Exit 0: every message is right, or the ledger says why not, or a recorder runs and has sealed nothing yet; 1: something
+    is wrong or missing.
 
     \b
     krakpot verify data                           also while a recorder is writing into it
@@ -123,9 +124,11 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int
 
     with Bar("verify", quiet=json_) as bar:
         report = module.verify(lake, strict=strict, threads=threads, progress=bar.note)
+    # Beside a recorder that has sealed nothing yet there is nothing to prove, and nothing is wrong.
+    code = FOUND_WRONG if report.outcome == "not proved" else 0
     if json_:
         print_json(report.to_dict())
-        return 0 if report.proved else FOUND_WRONG
+        return code
     rows = ", ".join(f"{n:,} {table}" for table, n in report.rows.items())
     click.echo(f"{report.sessions} sessions, {report.frames:,} messages; rows: {rows or 'none'}")
     click.echo(
@@ -138,10 +141,8 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int
         click.echo(f"wrong: {problem}")
     if report.more_problems:
         click.echo(f"wrong: and {report.more_problems} more")
-    # Beside a recorder that has sealed nothing yet there is nothing to prove, and nothing is wrong.
-    proved = "proved" if report.frames or any(report.rows.values()) else "nothing to prove yet"
-    click.echo(proved if report.proved else "not proved")
-    return 0 if report.proved else FOUND_WRONG
+    click.echo("nothing to prove yet" if report.outcome == "nothing yet" else report.outcome)
+    return code
 
 
 @click.command(cls=Command)

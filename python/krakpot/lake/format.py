@@ -212,6 +212,11 @@ def open_lake(path: Path) -> None:
     check_lake(path)
 
 
+def filling(path: Path) -> str:
+    """How a lake without data gets some, for people."""
+    return f"`krakpot record --out {path}` records into it"
+
+
 def check_lake(path: Path) -> None:
     """Raise ``NoLake`` unless ``path`` is a lake that this krakpot can read."""
     if path.is_file():
@@ -221,7 +226,8 @@ def check_lake(path: Path) -> None:
     try:
         marker = json.loads((path / MARKER).read_text())
     except FileNotFoundError:
-        raise NoLake(f"this folder is not a lake: it has no {MARKER}", path) from None
+        sentence = f"this folder is not a lake: it has no {MARKER}; {filling(path)}"
+        raise NoLake(sentence, path) from None
     except (OSError, ValueError) as error:
         sentence = f"{MARKER} cannot be read ({error}); if all else is whole, write into it: {mark()}"
         raise NoLake(sentence, path) from error

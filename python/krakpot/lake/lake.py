@@ -480,7 +480,8 @@ class Lake(Folder):
         Returns
         -------
         Report
-            ``proved``, counts, and ``problems``: what is wrong, in sentences.
+            ``outcome`` (``"proved"``, ``"not proved"``, or ``"nothing yet"`` beside a recorder that has not sealed
+            anything), ``proved`` (whether it is the first one), counts, and ``problems``: what is wrong, in sentences.
 
         Raises
         ------

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -28,11 +28,13 @@ from krakpot.lake import journal
 from krakpot.lake.account import Account
 from krakpot.lake.coverage import covered
 from krakpot.lake.folder import Folder, View
-from krakpot.lake.format import BOOK_KINDS, CHANNELS, BookKind, Part, hold, idle
+from krakpot.lake.format import BOOK_KINDS, CHANNELS, BookKind, Part, filling, hold, idle
 from krakpot.lake.ledger import MARKS, REFUSALS, book_ends, detail
 from krakpot.lake.messages import MessageReader, PartReader
 from krakpot.values import threads_of
 
+Outcome = Literal["proved", "not proved", "nothing yet"]
+"""``nothing yet``: no message is sealed, so there is nothing to prove, and nothing is wrong."""
 PROBLEMS_MAX = 200
 """Sentences kept; further ones are counted."""
 
@@ -90,14 +92,30 @@ class Report:
         return sum(checked["bad"] for checked in self.checksums.values())
 
     @property
+    def empty(self) -> bool:
+        """Whether no message of the exchange is in the parts."""
+        return not self.frames and not any(rows for table, rows in self.rows.items() if table != "ledger")
+
+    @property
+    def outcome(self) -> Outcome:
+        """The verdict.
+
+        ``proved``: every message is ok, or unchecked or bad with its reason in the ledger; with strict, none is bad.
+        """
+        if self.problems or (self.strict and self.bad):
+            return "not proved"
+        return "nothing yet" if self.empty else "proved"
+
+    @property
     def proved(self) -> bool:
-        """Whether every message is ok, or unchecked or bad with its reason in the ledger; with strict, none bad."""
-        return not self.problems and not (self.strict and self.bad)
+        """Whether something was proved, and nothing is wrong."""
+        return self.outcome == "proved"
 
     def to_dict(self) -> dict[str, Any]:
         """As one JSON object."""
         return {
             "lake": str(self.path),
+            "outcome": self.outcome,
             "proved": self.proved,
             "frames": self.frames,
             "messages": dict(self.messages),
@@ -134,7 +152,7 @@ def verify(
     Returns
     -------
     Report
-        What was found; ``proved`` is the verdict.
+        What was found; ``outcome`` is the verdict, ``proved`` whether it is ``"proved"``.
 
     Raises
     ------
@@ -156,11 +174,12 @@ def verify(
         at_work = _unsealed(view, report)
         _foreign(folder, report)
         _verify(view, report, count, progress)
-    if not report.frames and not any(rows for table, rows in report.rows.items() if table != "ledger"):
+    if report.empty:
         if view.unsettled or at_work:
             report.notes.append("nothing is sealed yet, so nothing was verified")
         else:
             report.problem("nothing was recorded: the lake has no message of the exchange")
+            report.notes.append(filling(folder.path))
     return report
 
 
