@@ -224,8 +224,8 @@ def test_a_second_source_of_nothing(tmp_path: Path, options: dict[str, Any], wor
     async def test() -> None:
         async with Exchange() as exchange:
             with pytest.raises(ConfigError, match=words):
-                await Recording(exchange.url, tmp_path, **options).task
-        assert Lake(tmp_path).sessions() == []
+                await Recording(exchange.url, tmp_path / "lake", **options).task
+        assert not (tmp_path / "lake").exists()
 
     run(test)
 
