@@ -73,7 +73,7 @@ def test_a_storm_is_cut_and_told_and_does_not_last() -> None:
     assert measure.rest() == []
     assert [measure.take("more", 111.0) for _ in range(2)] == [["more"]] * 2
     measure.take("too many", 112.0)
-    assert [str(line) for line in measure.rest()] == ["1 log lines were left out; the ledger has what they reported"]
+    assert [str(line) for line in measure.rest()] == ["1 log line was left out; the ledger has what they reported"]
 
 
 def test_a_recording_that_fails_says_so_in_json(tmp_path: Path) -> None:

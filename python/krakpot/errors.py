@@ -112,7 +112,7 @@ class ConnectionLost(KrakpotError):
 
     def __init__(self, attempts: int, last_error: str) -> None:
         """Remember the number of attempts, and why the last one failed."""
-        super().__init__(f"no connection after {attempts} attempts: {last_error}")
+        super().__init__(f"no connection after {counted(attempts, 'attempt')}: {last_error}")
         self.attempts = attempts
         self.last_error = last_error
 
@@ -139,6 +139,11 @@ class StorageError(KrakpotError):
 
 class NoLake(StorageError):
     """The folder is not a lake that this krakpot can read, and cannot become one."""
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """``1 session``, ``1,234 sessions``; ``many`` is the plural where it is not ``one`` with an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 _NUMBERS: dict[type[BaseException], int] = {

@@ -78,7 +78,8 @@ class LogRateLimit:
     def rest(self) -> list[str]:
         """Return a line with the number of dropped lines, if any were dropped."""
         dropped, self._dropped = self._dropped, 0
-        sentence = f"{dropped:,} log lines were left out; the ledger has what they reported"
+        lines = "1 log line was" if dropped == 1 else f"{dropped:,} log lines were"
+        sentence = f"{lines} left out; the ledger has what they reported"
         return [LogLine(sentence, "left_out", "warning", count=dropped)] if dropped else []
 
 

@@ -20,7 +20,7 @@ from typing import Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from krakpot import _core
-from krakpot.errors import ConfigError
+from krakpot.errors import ConfigError, counted
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -457,4 +457,4 @@ def unmatched(pattern: str, names: list[str], option: str = "--symbols") -> str:
     """Say that a pattern matches no pair, with names that are near."""
     close = near(pattern, names)
     hint = f"did you mean {' or '.join(close)}?" if close else "`krakpot pairs` lists them all"
-    return f"{option}: {pattern!r} matches none of the {len(names)} pairs; {hint}"
+    return f"{option}: {pattern!r} matches none of the {counted(len(names), 'pair')}; {hint}"

@@ -215,7 +215,7 @@ def test_a_second_source_leaves_no_hole(tmp_path: Path) -> None:
     ("options", "words"),
     [
         ({"redundant": ("BTC/EUR",)}, r"--redundant: 'BTC/EUR' matches none of the 3 pairs; did you mean"),
-        ({"symbols": ("BTC/USD",), "redundant": ("ETH/USD",)}, "--redundant: 'ETH/USD' matches none of the 1 pairs"),
+        ({"symbols": ("BTC/USD",), "redundant": ("ETH/USD",)}, "--redundant: 'ETH/USD' matches none of the 1 pair"),
     ],
 )
 def test_a_second_source_of_nothing(tmp_path: Path, options: dict[str, Any], words: str) -> None:

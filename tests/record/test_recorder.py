@@ -341,7 +341,7 @@ def test_it_can_be_stopped_without_a_connection(tmp_path: Path, moment: str) -> 
             if moment == "wait":
                 await until(lambda: recording.recorder.public.state == "connecting in 3600 s")
             if moment == "wait":
-                with pytest.raises(ConnectionLost, match="no connection after 1 attempts: .*503"):
+                with pytest.raises(ConnectionLost, match="no connection after 1 attempt: .*503"):
                     await recording.end()
             else:
                 with pytest.raises(FeedError, match="nothing was recorded: it was stopped before there was a conn"):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from krakpot.cli import capacity_run
 from krakpot.cli.capacity_run import CORES, Load, Step
-from krakpot.errors import ConfigError
+from krakpot.errors import ConfigError, counted
 from krakpot.lake.format import storage_error
 from krakpot.log import size
 from krakpot.record.cputime import STAGES
@@ -77,7 +77,7 @@ def limit(step: Step, cores: int = CORES) -> Limit | None:
     if step.failed:
         return Limit("failed", step.failed)
     if step.waits:
-        return Limit("disk", f"the disk was slower than the feed: sockets waited {step.waits} times")
+        return Limit("disk", f"the disk was slower than the feed: sockets waited {counted(step.waits, 'time')}")
     if step.stuck or step.lag_growth > GROWTH or step.lag_p99 > LATE:
         return _late(step, cores)
     if step.wrong:
@@ -85,7 +85,9 @@ def limit(step: Step, cores: int = CORES) -> Limit | None:
         return Limit("loss", step.wrong[0] + more)
     if step.unsealed or step.cpu["seal"] >= step.seconds:
         share = step.cpu["seal"] / step.seconds
-        return Limit("sealer", f"sealing fell behind: it needs {share:.0%} of a core, {step.unsealed} journals waited")
+        return Limit(
+            "sealer", f"sealing fell behind: it needs {share:.0%} of a core, {counted(step.unsealed, 'journal')} waited"
+        )
     return None
 
 

@@ -25,7 +25,7 @@ import polars as pl
 from krakpot import _core
 from krakpot.cli.top import Snapshot
 from krakpot.compare.exchange import COMPARED, differences
-from krakpot.errors import KrakpotError
+from krakpot.errors import KrakpotError, counted
 from krakpot.exchange.rest import Key
 from krakpot.lake import journal, parquet
 from krakpot.lake.format import JOURNALS, order
@@ -65,7 +65,7 @@ class Load:
     def words(self) -> str:
         """For people."""
         more = f", level3 (depth {self.level3})" if self.level3 else ""
-        return f"{self.pairs:,} pairs, book (depth {self.depth}), trade, ticker{more}"
+        return f"{counted(self.pairs, 'pair')}, book (depth {self.depth}), trade, ticker{more}"
 
 
 @dataclass(frozen=True)
@@ -515,6 +515,6 @@ def _snapshot_rows(lake: Lake) -> int:
 def wrong(record: Mapping[str, Any], differing: list[str]) -> list[str]:
     """What a recording lost or got wrong, in sentences: by its own summary, and by the account of the exchange."""
     bad = {channel: found["bad"] for channel, found in record["checksums"].items() if found["bad"]}
-    found = [f"{n:,} {channel} checksums were wrong" for channel, n in bad.items()]
-    found += [f"{record[what]:,} {what}" for what in ("gaps", "errors") if record[what]]
+    found = [f"{counted(n, f'{channel} checksum')} {'was' if n == 1 else 'were'} wrong" for channel, n in bad.items()]
+    found += [counted(record[f"{what}s"], what) for what in ("gap", "error") if record[f"{what}s"]]
     return found + differing

@@ -230,10 +230,10 @@ def print_json(facts: object) -> None:
 
 
 def checksums(counts: dict[str, dict[str, int]]) -> str:
-    """How many checksums were right: of books, and of level 3 where there is any."""
+    """How many checksums were right, for each kind of book that has any."""
     parts = [
         f"{channel} checksums {checked['ok']:,} ok, {checked['bad']:,} bad"
         for channel, checked in counts.items()
-        if channel == "book" or checked["ok"] + checked["bad"]
+        if checked["ok"] + checked["bad"]
     ]
-    return ", ".join(parts)
+    return ", ".join(parts) or "no checksums"

@@ -20,7 +20,7 @@ import polars as pl
 from krakpot.cli.screen import Screen
 from krakpot.compare.exchange import differences
 from krakpot.config import Config
-from krakpot.errors import ConfigError, FeedError
+from krakpot.errors import ConfigError, FeedError, counted
 from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
 from krakpot.record import run
@@ -71,7 +71,9 @@ def demo(out: Path, *, seconds: float, pairs: int, rate: float, seed: int, quiet
                 raise FeedError(sentence)
             config = Config(out=lake, url=words[-1], depth=1000, duration=seconds)
             with Screen(quiet=quiet) as screen:
-                screen.log(f"the built-in exchange: {pairs} pairs at {words[-1]}, about {rate:,.0f} messages/s")
+                screen.log(
+                    f"the built-in exchange: {counted(pairs, 'pair')} at {words[-1]}, about {rate:,.0f} messages/s"
+                )
                 summary = run.record(config, log=screen.log, on_status=screen.show)
         finally:
             server.send_signal(signal.SIGTERM)
@@ -100,10 +102,11 @@ def _print(facts: dict[str, Any]) -> None:
     lake = Lake(facts["lake"])
     size = sum(path.stat().st_size for path in lake.path.rglob("*.parquet"))
     rows = sum(proof["rows"].values())
-    click.echo(f"recorded   {record['frames']:,} messages in {record['seconds']:.0f} s, {record['selected']} pairs")
-    click.echo(f"on disk    {rows:,} rows in {size / 1e6:.1f} MB of Parquet: {', '.join(proof['rows'])}")
+    messages, chosen = counted(record["frames"], "message"), counted(record["selected"], "pair")
+    click.echo(f"recorded   {messages} in {record['seconds']:.0f} s, {chosen}")
+    click.echo(f"on disk    {counted(rows, 'row')} in {size / 1e6:.1f} MB of Parquet: {', '.join(proof['rows'])}")
     click.echo(
-        f"proof      {book['ok']:,} checksums recomputed from the files: "
+        f"proof      {counted(book['ok'], 'checksum')} recomputed from the files: "
         f"{book['bad']} bad, {proof['unchecked']} unchecked"
     )
     for sentence in [*proof["problems"], *facts["differences"][:10]]:

@@ -23,7 +23,7 @@ from krakpot.cli.command import (
     lake_argument,
     print_json,
 )
-from krakpot.errors import ConfigError
+from krakpot.errors import ConfigError, counted
 
 
 @click.command(
@@ -79,9 +79,9 @@ def ingest(
         )
         if not json_:
             click.echo(
-                f"{path}: {result.counts['frames']:,} frames, {checksums(result.counts['checksums'])}, "
-                f"{result.counts['unchecked']:,} unchecked, {result.counts['errors']:,} errors, "
-                f"{result.skipped} lines skipped, {result.undecodable:,} lines not decodable"
+                f"{path}: {counted(result.counts['frames'], 'frame')}, {checksums(result.counts['checksums'])}, "
+                f"{result.counts['unchecked']:,} unchecked, {counted(result.counts['errors'], 'error')}, "
+                f"{counted(result.skipped, 'line')} skipped, {counted(result.undecodable, 'line')} not decodable"
             )
             for remark in result.remarks[:20]:
                 click.echo(f"  {remark}")
@@ -112,8 +112,8 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int
     """Prove a lake from its parts alone.
 
     Rebuilds every book, computes every checksum again, and compares the ledger's counts with the rows that are there.
-    Exit 0: every message is right, or the ledger says why not, or a recorder runs and has sealed nothing yet; 1: something
-    is wrong or missing.
+    Exit 0: every message is right, or the ledger says why not, or a recorder runs and has sealed nothing yet; 1:
+    something is wrong or missing.
 
     \b
     krakpot verify data                           also while a recorder is writing into it
@@ -130,10 +130,10 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int
         print_json(report.to_dict())
         return code
     rows = ", ".join(f"{n:,} {table}" for table, n in report.rows.items())
-    click.echo(f"{report.sessions} sessions, {report.frames:,} messages; rows: {rows or 'none'}")
+    click.echo(f"{counted(report.sessions, 'session')}, {counted(report.frames, 'message')}; rows: {rows or 'none'}")
     click.echo(
         f"{checksums(report.checksums)}, {report.unchecked:,} unchecked; "
-        f"{report.checkpoints:,} checkpoints; {report.gaps:,} gaps; {report.errors:,} errors"
+        f"{counted(report.checkpoints, 'checkpoint')}; {counted(report.gaps, 'gap')}; {counted(report.errors, 'error')}"
     )
     for note in report.notes:
         click.echo(f"note: {note}")
@@ -234,13 +234,13 @@ def recover(lake: Path, *, json_: bool) -> int:
         print_json(report.to_dict())
         return 0
     click.echo(
-        f"{len(report.sealed)} journals sealed ({len(report.recovered)} left by a recorder that died), "
-        f"{report.rows:,} rows"
+        f"{counted(len(report.sealed), 'journal')} sealed ({len(report.recovered)} left by a recorder that died), "
+        f"{counted(report.rows, 'row')}"
     )
     for torn in report.torn:
-        click.echo(f"{torn['journal']}: torn at byte {torn['offset']:,}; {torn['bytes']:,} bytes are lost")
+        click.echo(f"{torn['journal']}: torn at byte {torn['offset']:,}; lost: {counted(torn['bytes'], 'byte')}")
     if report.alive:
-        click.echo(f"{len(report.alive)} journals belong to running recorders and were left alone")
+        click.echo(f"{counted(len(report.alive), 'journal')} of running recorders left alone")
     return 0
 
 
@@ -257,6 +257,7 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
     """
     import polars as pl
 
+    from krakpot.lake.format import filling
     from krakpot.lake.lake import Lake
 
     opened: Lake = Lake(lake)
@@ -272,7 +273,9 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
     for row in frame.iter_rows(named=True):
         begin, end = (f"{row[name]:%Y-%m-%d %H:%M:%S.%f}"[:-3] for name in ("ts_from", "ts_to"))
         click.echo(f"{row['channel']:<9}{row['symbol']:<16}{begin:<25}{end:<25}{row['reason']}")
-    click.echo(f"{frame.height} spans")
+    click.echo(counted(frame.height, "span"))
+    if not frame.height and symbol is None:
+        click.echo(f"nothing is recorded in this lake yet; {filling(lake)}")
     return 0
 
 
@@ -355,7 +358,8 @@ def compact(lake: Path, dates: str | None, grace: str, *, json_: bool) -> int:
     else:
         done = [*report.finished, *report.compacted]
         click.echo(
-            f"{len(done)} days compacted: {report.parts_before:,} parts became {report.parts_after:,}, "
+            f"{counted(len(done), 'day')} compacted: {counted(report.parts_before, 'part')} became "
+            f"{report.parts_after:,}, "
             f"{size(report.bytes_before)} became {size(report.bytes_after)}"
         )
         for day, reason in report.skipped.items():

@@ -23,7 +23,7 @@ from krakpot.cli.command import (
     json_option,
     print_json,
 )
-from krakpot.errors import ConfigError
+from krakpot.errors import ConfigError, counted
 
 STEP_SECONDS = Value(values.number(1, 86_400), "SECONDS")
 MULTIPLE = Value(values.number(0.001, 1_000_000), "NUMBER")
@@ -137,7 +137,7 @@ def exchange(
     if json_:
         print_json(summary)
     else:
-        click.echo(f"{summary['messages']:,} messages to {len(summary['connections'])} connections")
+        click.echo(f"{counted(summary['messages'], 'message')} to {counted(len(summary['connections']), 'connection')}")
         if summary["faults"]:
             click.echo("faults: " + ", ".join(f"{name} {count:,}" for name, count in summary["faults"].items()))
     return 0

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from krakpot.cli.screen import span
-from krakpot.errors import FeedError
+from krakpot.errors import FeedError, counted
 from krakpot.log import size
 from krakpot.values import rest_url
 
@@ -131,7 +131,7 @@ def panel(now: Snapshot, before: Snapshot | None, base: str) -> Table:
     table.add_row("subscriptions", " · ".join(f"{n:,.0f} {state}" for state, n in sorted(states.items())) or "none")
     up, wanted = now.total("connection_up"), len(now.values.get("connection_up", {}))
     again, gaps = now.total("reconnects_total"), now.total("gaps_total")
-    connections = f"{up:.0f} of {wanted} up · {again:,.0f} reconnects · {gaps:,.0f} gaps"
+    connections = f"{up:.0f} of {wanted} up · {counted(int(again), 'reconnect')} · {counted(int(gaps), 'gap')}"
     table.add_row("connections", Text(connections, "" if up == wanted else "red"))
     table.add_row("errors", f"{now.total('errors_total'):,.0f} · {now.total('unchecked_total'):,.0f} unchecked")
     lag = " · ".join(f"{name} {now.total('lag_seconds', name) * 1e3:.1f} ms" for name in ("p50", "p99", "max"))

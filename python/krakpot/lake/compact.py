@@ -35,7 +35,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from krakpot import _core
-from krakpot.errors import StorageError
+from krakpot.errors import StorageError, counted
 from krakpot.lake import journal, seal
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import (
@@ -329,9 +329,8 @@ class _Day:
             ]
         written = self._write(table, paths, rows, self.folder / table / ".new", PART_ROWS)
         if sum(new.rows for new in written) != rows:
-            sentence = (
-                f"{table} of {self.day}: {rows} rows became {sum(new.rows for new in written)}; nothing was changed"
-            )
+            became = f"{counted(rows, 'row')} became {sum(new.rows for new in written):,}"
+            sentence = f"{table} of {self.day}: {became}; nothing was changed"
             raise StorageError(sentence, self.lake.path)
         for n, new in enumerate(written):
             self.made[session].append((self._name(table, session, number + n, new), numbers))

@@ -39,6 +39,7 @@ import pyarrow as pa
 from polars.io.plugins import register_io_source
 
 from krakpot import _core
+from krakpot.errors import counted
 from krakpot.lake import journal
 from krakpot.lake.format import Part, check_lake, part, polars_schema, schema, stamp, storage_error
 from krakpot.lake.journal import JournalName
@@ -122,7 +123,7 @@ class Folder:
         for symbol in wanted:
             if known and symbol not in known:
                 close = near(symbol, sorted(known))
-                hint = f"; did you mean {' or '.join(close)}?" if close else f"; it has {len(known)} others"
+                hint = f"; did you mean {' or '.join(close)}?" if close else f"; it has {counted(len(known), 'other')}"
                 sentence = f"the lake has no symbol {symbol!r}{hint}"
                 raise ValueError(sentence)
 

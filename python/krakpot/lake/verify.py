@@ -23,6 +23,7 @@ from typing import Any, Literal
 import polars as pl
 
 from krakpot import _core
+from krakpot.errors import counted
 from krakpot.lake import arbitration as sources
 from krakpot.lake import journal
 from krakpot.lake.account import Account
@@ -359,4 +360,5 @@ class _Session:
             report.problem(sentence)
         for key, what in (("bad_unexplained", "bad"), ("unchecked_unexplained", "unchecked")):
             if found[key] and not found["problems"]:
-                report.problem(f"{found['symbol']}: {found[key]} messages are {what} without a reason in the ledger")
+                messages = f"{counted(found[key], 'message')} {'is' if found[key] == 1 else 'are'}"
+                report.problem(f"{found['symbol']}: {messages} {what} without a reason in the ledger")
