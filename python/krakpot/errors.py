@@ -3,7 +3,7 @@
 ::
 
     KrakpotError                      base of all
-    ├── ConfigError                   an option is wrong
+    ├── ConfigError                   an option or an argument is wrong; also a ValueError
     ├── FeedError                     the exchange sent, or refused, something without which the work cannot go on
     │   ├── DecodeError               a message is not what the protocol promises; .channel .field .offset
     │   ├── NoBook                    a live book is out of sync, or not subscribed; .symbol .state .reason
@@ -16,8 +16,8 @@
     └── StorageError                  a lake could not be read or written; .path
         └── NoLake                    the folder is not a lake, and cannot become one
 
-Wrong arguments of functions raise ``ValueError`` or ``TypeError``. Expected trouble of a recording (a wrong checksum, a
-gap, a rejected subscription) is not an exception: it is a row of the ledger.
+A ``TypeError`` is left to Python: an argument that a function does not have, or one that is missing. Expected trouble
+of a recording (a wrong checksum, a gap, a rejected subscription) is not an exception: it is a row of the ledger.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class KrakpotError(Exception):
     """Base of krakpot's errors; its text is one plain sentence with the cause and, where there is one, the cure."""
 
 
-class ConfigError(KrakpotError):
-    """An option is wrong; the sentence names the option and the allowed values."""
+class ConfigError(KrakpotError, ValueError):
+    """An option or an argument is wrong; the sentence names it, and what is allowed."""
 
 
 class FeedError(KrakpotError):

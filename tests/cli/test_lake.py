@@ -16,6 +16,7 @@ import channels
 import frames
 import lakes
 from commands import facts, krakpot, wrong
+from krakpot.cli import bar
 from krakpot.lake.format import open_lake
 from krakpot.lake.lake import Lake
 
@@ -150,6 +151,26 @@ def test_a_part_that_cannot_be_read_is_one_sentence(
     assert re.fullmatch(rf"krakpot: a part cannot be read \(.+\); `krakpot verify{named}\n", done.stderr)
     proof = krakpot("verify", "lake")
     assert (proof.exit_code, f"wrong: the part {table}/" in proof.stdout) == (1, True)
+
+
+@pytest.mark.parametrize("arguments", [("verify", "lake"), ("compact", "lake", "--grace", "0")])
+def test_long_work_tells_how_far_it_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """Without a terminal a line now and then, with share, rate and time left; with ``--json`` nothing."""
+    monkeypatch.setattr(bar, "LINE_EVERY", 0.0)
+    for name in ("lake", "other"):
+        recorder = lakes.Recorder(folder / name, interval=1.0)
+        for n in range(10):
+            recorder.take(lakes.market(100)[n * 10 : n * 10 + 10])
+        recorder.end()
+        krakpot("recover", name)
+    told = krakpot(*arguments).stderr.splitlines()
+    assert re.fullmatch(
+        rf"\d\d:\d\d:\d\d {arguments[0]}: \d+%, [\d.]+ k?B of [\d.]+ kB, [\d.]+ [kMG]?B/s, \d:\d\d left", told[0]
+    )
+    assert told[-1].split()[2] == "100%,"
+    assert krakpot(arguments[0], "other", *arguments[2:], "--json").stderr == ""
 
 
 def test_verify_beside_a_recorder_that_has_sealed_nothing(folder: Path) -> None:

@@ -72,6 +72,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     (f"verify lake --threads {BIG}", 2, "999… is not allowed; allowed is a whole number"),
     ("compact lake --dates august", 2, "--dates: 'august' is not allowed; allowed is dates as 2026-08-01"),
     ("compact lake --dates 2026-08-31..2026-08-01", 2, "--dates: '2026-08-31..2026-08-01' is not allowed"),
+    ("compact lake --dates 2026-08-31..2026-08-02", 2, "allowed is a range that ends after it begins, as 2026-08-02"),
     ("compact lake --dates 2026-02-30", 2, "--dates: '2026-02-30' is not allowed"),
     ("compact lake --dates ''", 2, "--dates: '' is not allowed"),
     ("compact lake --grace never", 2, "--grace: 'never' is not allowed; allowed is a duration as 30s"),
@@ -336,10 +337,38 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("Lake", lambda: Lake("file"), "this is a file"),
     ("Lake", lambda: Lake("newer"), "the lake has version 9"),
     ("Lake", lambda: Lake("folder"), "this folder is not a lake"),
-    ("Lake", lambda: Lake(7), "int"),  # type: ignore[arg-type]  # what is refused
+    ("Lake", lambda: Lake(7), "path: 7 is not allowed; allowed is the name of a folder"),  # type: ignore[arg-type]  # what is refused
     ("scan", lambda: lake().scan("books"), "no table 'books'; tables: book, orders"),
     ("book", lambda: lake().book("btc/usd"), "did you mean BTC/USD"),
-    ("book", lambda: lake().book([7]), "the lake has no symbol 7"),  # type: ignore[list-item]  # what is refused
+    ("book", lambda: lake().book([7]), "symbol: [7] is not allowed; allowed is a pair as BTC/USD, a pattern as"),  # type: ignore[list-item]  # what is refused
+    ("trades", lambda: lake().trades(3), "symbol: 3 is not allowed; allowed is a pair as BTC/USD"),  # type: ignore[arg-type]  # what is refused
+    ("trades", lambda: lake().trades("XRP/*"), "symbol: 'XRP/*' matches none of the 2 pairs; `Lake.symbols` lists"),
+    ("trades", lambda: lake().trades("btc/*"), "did you mean BTC/*?"),
+    ("trades", lambda: lake().trades(b"BTC/USD"), "symbol: b'BTC/USD' is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("trades", lambda: lake().trades(None, []), "start: [] is not a time; give for example '2026-11-22T10:00:00Z'"),  # type: ignore[arg-type]  # what is refused
+    ("trades", lambda: lake().trades(None, None, object), "end: <class 'object'> is not a time"),  # type: ignore[arg-type]  # what is refused
+    ("trades", lambda: lake().trades(None, "2026-08-03", "2026-08-02"), "start: '2026-08-03' is later than the end"),
+    ("scan", lambda: lake().scan([]), "no table []; tables: book"),  # type: ignore[arg-type]  # what is refused
+    ("scan", lambda: lake().scan("assets", "BTC/USD"), "the table 'assets' has no symbols; leave symbol out"),
+    ("ledger", lambda: lake().ledger("x"), "start: 'x' is not a time"),
+    ("pairs", lambda: lake().pairs(3), "symbol: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("books", lambda: lake().books(["BTC/USD"]), "symbol: ['BTC/USD'] is not allowed; allowed is one pair, as BTC/USD"),  # type: ignore[arg-type]  # what is refused
+    ("books", lambda: lake().books("BTC/*"), "symbol: 'BTC/*' is not allowed; allowed is one pair, as BTC/USD"),
+    ("books", lambda: lake().books("BTC/USD", depth="x"), "depth='x'; allowed: 1 to 1000"),  # type: ignore[arg-type]  # what is refused
+    ("books", lambda: lake().books("BTC/USD", "2026-08-03", "2026-08-02"), "start: '2026-08-03' is later than the end"),
+    ("books", lambda: lake().books("BTC/USD", {}), "start: {} is not a time"),  # type: ignore[arg-type]  # what is refused
+    ("books", lambda: lake().books("BTC/USD", every=[1]), "every=[1] is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("book_at", lambda: lake().book_at(3, "2026-08-02"), "symbol: 3 is not allowed; allowed is one pair"),  # type: ignore[arg-type]  # what is refused
+    ("book_at", lambda: lake().book_at("BTC/USD", None), "at: None is not a time"),  # type: ignore[arg-type]  # what is refused
+    ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", channel=[]), "channel=[]; allowed: 'book', 'level3'"),  # type: ignore[arg-type]  # what is refused
+    ("parts", lambda: lake().parts(3), "no table 3; tables: book"),  # type: ignore[arg-type]  # what is refused
+    ("verify", lambda: verify(None), "path: None is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("compare", lambda: compare("lake", 3), "symbols: 3 is not allowed; allowed is a list of words"),  # type: ignore[arg-type]  # what is refused
+    ("compare", lambda: compare("lake", window="5s"), "window: '5s' is not allowed; allowed is a whole number of"),  # type: ignore[arg-type]  # what is refused
+    ("compare", lambda: compare(3), "path: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("compact", lambda: compact("lake", dates="august"), "dates: 'august' is not allowed; allowed is dates as"),
+    ("compact", lambda: compact("lake", dates=[3]), "dates: [3] is not allowed; allowed is dates as"),  # type: ignore[list-item]  # what is refused
+    ("compact", lambda: compact("lake", grace="x"), "grace: 'x' is not allowed; allowed is a number of seconds"),  # type: ignore[arg-type]  # what is refused
     ("book", lambda: lake().book(None, "garbage"), "'garbage' is not a time"),
     ("book", lambda: lake().book(None, 1.5), "1.5 is a float, which cannot hold nanoseconds"),  # type: ignore[arg-type]  # what is refused
     ("trades", lambda: lake().trades(numbers="x"), "numbers='x'"),  # type: ignore[arg-type]  # what is refused
@@ -391,6 +420,10 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
 ]
 
 
+OTHERS = ("Config", "Recorder", "Feed", "Feed.on", "Feed.book", "nanoseconds")
+"""Calls of which some raise Python's errors."""
+
+
 @pytest.mark.usefixtures("_here")
 @pytest.mark.parametrize(
     ("name", "call", "sentence"), CALLS, ids=[f"{name}-{i}" for i, (name, _, _) in enumerate(CALLS)]
@@ -401,6 +434,8 @@ def test_a_wrong_call(name: str, call: Callable[[], Any], sentence: str) -> None
     with pytest.raises((KrakpotError, ValueError, TypeError, RuntimeError)) as caught:
         call()
     assert sentence in str(caught.value), name
+    if name not in OTHERS:
+        assert isinstance(caught.value, KrakpotError)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
     assert everything() == before, "nothing is written"

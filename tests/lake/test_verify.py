@@ -18,6 +18,7 @@ from krakpot import _core
 from krakpot.cli.main import main
 from krakpot.errors import StorageError
 from krakpot.lake import seal
+from krakpot.lake.folder import Folder
 from krakpot.lake.format import at_work, open_lake
 from krakpot.lake.verify import Report, verify
 
@@ -358,6 +359,17 @@ def test_a_journal_that_nobody_owns_is_named_with_its_cure(tmp_path: Path) -> No
     said(verify(lake), f"run `krakpot recover {lake}`")
     seal.recover(lake)
     assert verify(lake).proved
+
+
+def test_progress_is_told(days: Path) -> None:
+    """Bytes of parts, which grow to the size of all of them."""
+    told: list[tuple[int, int, str]] = []
+    verify(days, threads=1, progress=lambda *one: told.append(one))
+    size = sum(part.path.stat().st_size for table in _core.TABLES for part in Folder(days).parts(table))
+    assert {(total, unit) for _, total, unit in told} == {(size, "bytes")}
+    done = [one for one, _, _ in told]
+    assert done == sorted(done)
+    assert 0 < done[0] < done[-1] == size
 
 
 NOTHING = "nothing was recorded: the lake has no message of the exchange"

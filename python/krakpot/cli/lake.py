@@ -123,7 +123,7 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int
     from krakpot.lake import verify as module
 
     with Bar("verify", quiet=json_) as bar:
-        report = module.verify(lake, strict=strict, threads=threads, progress=bar.note)
+        report = module.verify(lake, strict=strict, threads=threads, progress=bar)
     # Beside a recorder that has sealed nothing yet there is nothing to prove, and nothing is wrong.
     code = FOUND_WRONG if report.outcome == "not proved" else 0
     if json_:
@@ -200,7 +200,7 @@ def compare(
             raise ConfigError(module.lacking(lake, "rows of one of the channels"))
     else:
         with Bar("compare", quiet=json_) as bar:
-            report = module.compare(opened, symbols, start, end, window=width, progress=bar.note)
+            report = module.compare(opened, symbols, start, end, window=width, progress=bar)
     written = [] if out is None else compare_page.write(report, out)
     if json_:
         print_json(report.to_dict() | {"files": [str(path) for path in written]})
@@ -246,7 +246,7 @@ def recover(lake: Path, *, json_: bool) -> int:
 
 @click.command(cls=Command)
 @lake_argument
-@click.option("--symbol", help="Only this pair.")
+@click.option("--symbol", help="Only this pair, or those of a pattern: BTC/*.")
 @json_option
 def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
     """Show for which times the lake has data, and why each span ended.
@@ -263,8 +263,7 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
     opened: Lake = Lake(lake)
     frame = opened.coverage()
     if symbol is not None:
-        opened.check_symbols([symbol])
-        frame = frame.filter(pl.col("symbol") == symbol)
+        frame = frame.filter(pl.col("symbol").is_in(opened.matching(symbol)))
     if json_:
         text = frame.with_columns(pl.col("ts_from", "ts_to").dt.strftime("%Y-%m-%dT%H:%M:%S%.9fZ"))
         print_json({"coverage": text.to_dicts()})
@@ -352,7 +351,7 @@ def compact(lake: Path, dates: str | None, grace: str, *, json_: bool) -> int:
     wait = 0.0 if grace in ("0", "0s") else values.read(values.duration, grace, "--grace")
     chosen = None if dates is None else values.read(module.days, dates, "--dates")
     with Bar("compact", quiet=json_) as bar:
-        report = module.compact(lake, dates=chosen, grace=wait, progress=bar.note)
+        report = module.compact(lake, dates=chosen, grace=wait, progress=bar, note=bar.note)
     if json_:
         print_json(report.to_dict())
     else:
