@@ -281,20 +281,27 @@ def symbols_per_connection(value: object) -> int:
 
 
 def duration(value: object) -> float:
-    """Seconds of ``30s``, ``10m``, ``1h``, ``2d``, ``1h30m`` or a plain number of seconds."""
+    """Seconds of ``30s``, ``10m``, ``1h``, ``2d``, ``1h30m``; of a value that is a number: these seconds.
+
+    Text without a unit is refused, because it may be meant as minutes.
+    """
     text = str(value).strip()
+    unit = True
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text, re.ASCII)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = float(min(value, DURATION_MAX + 1))
     elif parts and "".join(n + unit for n, unit in parts) == text:
         seconds = sum(float(n) * UNITS[unit] for n, unit in parts)
     elif re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
-        seconds = float(text)
+        seconds, unit = float(text), False
     else:
         sentence = "a duration as 30s, 10m, 1h, 2d or 1h30m"
         raise ValueError(sentence)
     if not 0 < seconds <= DURATION_MAX:
         sentence = f"a duration above zero, up to {DURATION_MAX // UNITS['d']}d"
+        raise ValueError(sentence)
+    if not unit:
+        sentence = f"a duration with its unit, as {text}s or {text}m"
         raise ValueError(sentence)
     return seconds
 

@@ -7,6 +7,7 @@ Calls of the API get a sentence of krakpot, or Python's own for a value of a wro
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("verfy lake", 2, "did you mean 'verify'?"),
     ("''", 2, "no such command ''"),
     ("--nonsense", 2, "no such option '--nonsense'"),
+    ("--depth 10 record", 2, "--depth belongs behind the command: `krakpot record --depth`"),
     ("record extra", 2, "unexpected extra argument (extra); see `krakpot record --help`"),
     ("record --dept 10", 2, "'--depth'"),
     ("record --depth", 2, "option '--depth' requires an argument; see `krakpot record --help`"),
@@ -120,7 +122,15 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("compare lake --live", 2, "no recorder writes into this lake"),
     ("compare lake --live --span x", 2, "--span: 'x' is not allowed"),
     ("compare lake --live --for x", 2, "--for: 'x' is not allowed"),
+    ("compare lake --for 5s", 2, "--for has no effect without --live; leave it out"),
+    ("compare lake --span 5s", 2, "--span has no effect without --live; leave it out"),
+    ("compare lake --out /proc/report", 2, "--out /proc/report: cannot be made (no such file or directory); choose"),
+    ("compare lake --out file", 2, "--out file: cannot be made (file exists); choose a folder that you may write to"),
+    ("compare lake --out new", 2, "the lake has no level3; record both"),
+    ("compare lake --symbols ,", 2, "--symbols: ',' is not allowed; allowed is one or more patterns"),
     # pairs, top.
+    ("pairs --lake lake --url wss://ws.kraken.com/v2", 2, "--url has no effect with --lake: the pairs come from the"),
+    ("top --once --every 5s", 2, "--every has no effect with --once or --json: there is one look; leave it out"),
     ("pairs --lake lake --symbols btc/usd", 2, "'btc/usd' matches none of the 2 pairs; did you mean BTC/USD?"),
     ("pairs --lake lake --symbols ''", 2, "--symbols: '' is not allowed; allowed is one or more patterns"),
     ("pairs --url http://x", 2, "--url: 'http://x' is not allowed; allowed is a wss:// address"),
@@ -143,8 +153,12 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("exchange --seed -1", 2, "--seed: '-1' is not allowed"),
     ("exchange --seed 99999999999999999999999", 2, "--seed: '99999999999999999999999' is not allowed"),
     ("exchange --speed fast", 2, "--speed: 'fast' is not allowed; allowed is a number above 0"),
-    ("exchange --start yesterday", 2, "--start: 'yesterday' is not a time; write for example"),
-    ("exchange --start 1600-01-01", 2, "--start: '1600-01-01' is out of range"),
+    ("exchange --start yesterday", 2, "--start: 'yesterday' is not allowed; allowed is a time from 1970 to 2200, as"),
+    ("exchange --start 1600-01-01", 2, "--start: '1600-01-01' is not allowed; allowed is a time from 1970 to 2200"),
+    ("exchange --start 1969-12-31", 2, "--start: '1969-12-31' is not allowed; allowed is a time from 1970 to 2200"),
+    ("exchange --start 2300-01-01", 2, "--start: '2300-01-01' is not allowed; allowed is a time from 1970 to 2200"),
+    ("exchange --faults --port 1", 2, "--port has no effect with --faults, which only lists them; leave it out"),
+    ("exchange --faults --fault drop=1", 2, "--fault has no effect with --faults"),
     ("exchange --for -1s", 2, "--for: '-1s' is not allowed"),
     ("exchange --log folder", 2, "--log folder"),
     ("exchange --log none/x", 2, "--log none/x"),
@@ -185,6 +199,20 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("record --channel-symbols ohlc=BTC/USD", 2, "channel_symbols: ohlc is not recorded; add it to channels"),
     ("record --for soon", 2, "--for: 'soon' is not allowed; allowed is a duration as 30s, 10m, 1h, 2d or 1h30m"),
     ("record --for -5s", 2, "--for: '-5s' is not allowed"),
+    ("record --for 5", 2, "--for: '5' is not allowed; allowed is a duration with its unit, as 5s or 5m"),
+    ("record --seal-interval 1.5", 2, "--seal-interval: '1.5' is not allowed; allowed is a duration with its unit"),
+    ("KRAKPOT_FOR=5 record", 2, "environment: KRAKPOT_FOR: '5' is not allowed; allowed is a duration with its unit"),
+    ("exchange --for 5", 2, "--for: '5' is not allowed; allowed is a duration with its unit, as 5s or 5m"),
+    ("record --interval 5", 2, "--interval has no effect: ohlc is not recorded; add it to --channels or leave"),
+    ("record --depth 10 --channels trade", 2, "--depth has no effect: book is not recorded"),
+    ("record --level3-depth 10", 2, "--level3-depth has no effect: level3 is not recorded"),
+    ("record --level3-rate 500", 2, "--level3-rate has no effect: level3 is not recorded"),
+    ("record --level3-url wss://x/v2", 2, "--level3-url has no effect: level3 is not recorded"),
+    ("record --rest-url https://x", 2, "--rest-url has no effect: level3 is not recorded"),
+    (
+        "KRAKPOT_API_KEY=x KRAKPOT_API_SECRET=c2VjcmV0 record --channels level3 --symbols-per-connection 100", 2,
+        "--symbols-per-connection has no effect: book, trade, ticker or ohlc is not recorded; add it to --channels",
+    ),
     ("record --for 0", 2, "allowed is a duration above zero"),
     (f"record --for {BIG}", 2, "allowed is a duration above zero, up to 36500d"),
     ("record --symbols ,", 2, "--symbols: ',' is not allowed; allowed is one or more patterns"),
@@ -299,6 +327,10 @@ def typed(line: str, *more: str) -> Result:
     return CliRunner(env=variables).invoke(main, [*words[:1], *more, *words[1:]])
 
 
+USAGE = "[Ss]ee `krakpot"
+"""What a mistake in the form of the command line says; of a wrong value the sentence says what is allowed."""
+
+
 def test_there_are_enough_of_them() -> None:
     """The table shrinks unseen otherwise; no line stands in it twice."""
     assert len(COMMANDS) + len(CALLS) >= 220
@@ -323,6 +355,7 @@ def test_a_wrong_command_line(line: str, code: int, sentence: str) -> None:
     error = json.loads(facts.stdout)["error"]
     assert set(error) == {"kind", "message", "retryable"}
     assert sentence.lower() in error["message"].lower()
+    assert (error["kind"] == "usage") is bool(re.search(USAGE, error["message"])), "one kind for one mistake"
     assert error["retryable"] is (code == 1)
     assert everything() == before, "nothing is written"
 

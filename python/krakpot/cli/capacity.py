@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from krakpot.cli import capacity_run
 from krakpot.cli.capacity_run import CORES, Load, Step
+from krakpot.cli.command import make_folder
 from krakpot.errors import ConfigError, counted
 from krakpot.lake.format import storage_error
 from krakpot.log import size
@@ -274,13 +275,8 @@ def room(out: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="krakpot-capacity-", ignore_cleanup_errors=True) as name:
             yield Path(name)
         return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        taken = any(path.name.startswith(FILES[1]) for path in out.iterdir())
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(f"--out {out}: cannot be made ({reason}); choose a folder that you may write to") from None
-    if taken:
+    make_folder(out)
+    if any(path.name.startswith(FILES[1]) for path in out.iterdir()):
         sentence = f"--out {out}: has lakes of an earlier run; choose another folder"
         raise ConfigError(sentence)
     yield out

@@ -17,6 +17,7 @@ from typing import Any
 import click
 import polars as pl
 
+from krakpot.cli.command import make_folder
 from krakpot.cli.screen import Screen
 from krakpot.compare.exchange import differences
 from krakpot.config import Config
@@ -49,11 +50,8 @@ def demo(out: Path, *, seconds: float, pairs: int, rate: float, seed: int, quiet
     """
     _clear(out)
     lake = out / "lake"
-    try:
-        lake.mkdir(parents=True)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(f"--out {out}: cannot be made ({reason}); choose a folder that you may write to") from None
+    make_folder(out)
+    lake.mkdir()
     (out / "_demo.json").write_text(json.dumps({"seconds": seconds, "pairs": pairs, "rate": rate, "seed": seed}) + "\n")
     command = [sys.executable, "-m", "krakpot", "exchange", "--port", "0", "--json"]
     command += ["--pairs", str(pairs), "--rate", str(rate), "--seed", str(seed)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from krakpot.cli.command import (
     FILE,
     FOLDER,
     FOUND_WRONG,
+    PATTERNS,
     TIME,
     Command,
     Value,
@@ -22,6 +24,8 @@ from krakpot.cli.command import (
     json_option,
     lake_argument,
     print_json,
+    refuse,
+    results_folder,
 )
 from krakpot.errors import ConfigError, counted
 
@@ -148,7 +152,11 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int
 @click.command(cls=Command)
 @lake_argument
 @click.option(
-    "--symbols", default="*", show_default=True, help="Patterns of pairs, separated by commas: BTC/*,ETH/USD."
+    "--symbols",
+    default="*",
+    type=PATTERNS,
+    show_default=True,
+    help="Patterns of pairs, separated by commas: BTC/*,ETH/USD.",
 )
 @click.option("--from", "start", type=TIME, help="Only what was received from this time on, RFC 3339, UTC.")
 @click.option("--to", "end", type=TIME, help="Only what was received before this time.")
@@ -159,7 +167,7 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int
 @click.option("--span", default="1m", type=DURATION, show_default=True, help="With --live: the time that is compared.")
 @json_option
 def compare(
-    lake: Path, symbols: str, start: int | None, end: int | None, window: float, out: Path | None,
+    lake: Path, symbols: tuple[str, ...], start: int | None, end: int | None, window: float, out: Path | None,
     duration: float | None, span: float, *, live: bool, json_: bool,
 ) -> int:  # fmt: skip
     """Compare level 3 with the book channel: do the orders give the published book, and which one is earlier.
@@ -182,26 +190,29 @@ def compare(
 
     if start is not None and end is not None and start >= end:
         raise ConfigError("--from must be before --to")
+    if live and (start is not None or end is not None):
+        raise ConfigError("--live compares the latest time; leave --from and --to out")
+    if not live:
+        refuse({"--for", "--span"}, "without --live")
     width = round(window * 1e9)
     opened = Lake(lake)
-    if live:
-        if start is not None or end is not None:
-            raise ConfigError("--live compares the latest time; leave --from and --to out")
-        with Screen(quiet=json_) as screen:
-            report = compare_live.follow(
-                opened,
-                symbols,
-                span=span,
-                window=width,
-                seconds=duration,
-                show=screen.text if not json_ else lambda lines: None,
-            )
-        if report is None:
-            raise ConfigError(module.lacking(lake, "rows of one of the channels"))
-    else:
-        with Bar("compare", quiet=json_) as bar:
-            report = module.compare(opened, symbols, start, end, window=width, progress=bar)
-    written = [] if out is None else compare_page.write(report, out)
+    with nullcontext() if out is None else results_folder(out):
+        if live:
+            with Screen(quiet=json_) as screen:
+                report = compare_live.follow(
+                    opened,
+                    symbols,
+                    span=span,
+                    window=width,
+                    seconds=duration,
+                    show=screen.text if not json_ else lambda lines: None,
+                )
+            if report is None:
+                raise ConfigError(module.lacking(lake, "rows of one of the channels"))
+        else:
+            with Bar("compare", quiet=json_) as bar:
+                report = module.compare(opened, symbols, start, end, window=width, progress=bar)
+        written = [] if out is None else compare_page.write(report, out)
     if json_:
         print_json(report.to_dict() | {"files": [str(path) for path in written]})
     else:

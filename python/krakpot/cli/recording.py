@@ -21,6 +21,7 @@ from krakpot.cli.command import (
     checksums,
     json_option,
     print_json,
+    refuse,
 )
 from krakpot.config import OPTIONS
 from krakpot.errors import KrakpotError, counted
@@ -151,6 +152,8 @@ def top(where: str, every: float, *, once: bool, json_: bool) -> int:
     """
     from krakpot.cli import top as module
 
+    if once or json_:
+        refuse({"--every"}, "with --once or --json: there is one look")
     base = values.read(module.address, where, "WHERE")
     token = os.environ.get("KRAKPOT_METRICS_TOKEN", "")
     if not once and not json_:
@@ -182,6 +185,8 @@ def pairs(symbols: tuple[str, ...], exclude: str, lake: Path | None, url: str | 
     from krakpot.lake.format import filling
     from krakpot.lake.lake import Lake
 
+    if lake is not None:
+        refuse({"--url"}, "with --lake: the pairs come from the lake")
     rows = module.pairs(symbols, values.read(values.words, exclude, "--exclude"), lake=lake, url=url)
     if json_:
         print_json({"pairs": rows})

@@ -17,11 +17,11 @@ from krakpot.cli.command import (
     PORT,
     RATE,
     SEED,
-    TIME,
     Command,
     Value,
     json_option,
     print_json,
+    refuse,
 )
 from krakpot.errors import ConfigError, counted
 
@@ -29,6 +29,22 @@ STEP_SECONDS = Value(values.number(1, 86_400), "SECONDS")
 MULTIPLE = Value(values.number(0.001, 1_000_000), "NUMBER")
 LEVEL3_DEPTH = Value(values.number_of(_core.LEVEL3_DEPTHS), "LEVELS")
 HOST = Value(values.host, "HOST")
+
+
+def _start(value: object) -> int:
+    """A time at which the built-in exchange can start, in ns."""
+    from krakpot.exchange.options import START_MAX, STARTS
+
+    try:
+        ns = values.nanoseconds(str(value))
+    except ValueError:
+        raise ValueError(STARTS) from None
+    if not 0 <= ns <= START_MAX:
+        raise ValueError(STARTS)
+    return ns
+
+
+START = Value(_start, "TIME")
 
 
 @click.command(cls=Command, interrupted="the demo's folder is incomplete; the next demo replaces it")
@@ -65,7 +81,7 @@ def demo(duration: float, pairs: int, rate: float, seed: int, out: Path, *, json
     "--speed", default="1", show_default=True, help="Exchange seconds per second, or 'max': as fast as clients read."
 )
 @click.option("--for", "duration", type=DURATION, help="Exchange time after which it closes. Default: until Ctrl-C.")
-@click.option("--start", type=TIME, help="Exchange time at the start, RFC 3339. Default: now.")
+@click.option("--start", type=START, help="Exchange time at the start, RFC 3339. Default: now.")
 @click.option("--log", type=FILE, help="Write a line for every frame sent.")
 @click.option("--book-delay", default="0", help="Time between making and sending a book message: 5ms.")
 @click.option("--book-jitter", default="0", help="Random extra delay, up to this.")
@@ -103,6 +119,8 @@ def exchange(
     from krakpot.exchange.server import ExchangeServer, run
 
     if faults:
+        others = {max(param.opts, key=len) for param in click.get_current_context().command.params}
+        refuse(others - {"--faults", "--json"}, "with --faults, which only lists them")
         _list_faults(json_=json_)
         return 0
     found = {name: values.read(module.pause, text, "--" + name.replace("_", "-")) for name, text in pauses.items()}
