@@ -9,7 +9,7 @@
     │   ├── NoBook                    a live book is out of sync, or not subscribed; .symbol .state .reason
     │   │   └── ChecksumMismatch      … because its checksum was wrong
     │   ├── SubscriptionRejected      the exchange rejected a subscription; .channel .symbol .reason
-    │   ├── TokenError                no token for level 3; .lasting
+    │   ├── TokenError                no token for level 3; .lasting .retry_after
     │   └── SlowReader                the strategy fell behind the feed; .waiting .limit
     ├── ConnectionLost                no connection could be established; .attempts .last_error
     ├── LimitExceeded                 a named bound was exceeded; .what .limit .found
@@ -88,10 +88,15 @@ class SubscriptionRejected(FeedError):
 class TokenError(FeedError):
     """There is no token for level 3; the sentence says why and what helps."""
 
-    def __init__(self, sentence: str, *, lasting: bool) -> None:
-        """``lasting``: asking again does not help, only another key or other permissions."""
+    def __init__(self, sentence: str, *, lasting: bool, retry_after: float = 0.0) -> None:
+        """Remember when to ask again.
+
+        ``lasting``: asking again does not help, only another key or other permissions. ``retry_after``: the server
+        asked to wait this many seconds; 0 if it named no time.
+        """
         super().__init__(sentence)
         self.lasting = lasting
+        self.retry_after = retry_after
 
 
 class SlowReader(FeedError):
