@@ -162,7 +162,7 @@ def test_a_wrong_key_or_secret() -> None:
         (http('{"error":[],"result":{"token":7,"expires":900}}'), "JSON without a token", False),
         (http('{"error":[],"result":{"token":"t","expires":0}}'), "the token in the answer has already expired", False),
         (http('{"error":[],"result":{"token":"t","expires":900}}', "302 Found"), "(HTTP 302)", False),
-        (b"SSH-2.0-server\r\n", "the answer is no HTTP (BadStatusLine)", False),
+        (b"SSH-2.0-server\r\n", "the answer is not HTTP (BadStatusLine)", False),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "the answer is no JSON (HTTP 200)", False),
         (b"", "the connection failed: Remote end closed connection without response", False),
     ],

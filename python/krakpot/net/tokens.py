@@ -91,7 +91,7 @@ class Tokens:
             except OSError as error:
                 raise self._error(f"the connection failed: {words_of(error)}") from None
             except http.client.HTTPException as error:
-                raise self._error(f"the answer is no HTTP ({type(error).__name__})") from None
+                raise self._error(f"the answer is not HTTP ({type(error).__name__})") from None
             return self._read(answer)
 
     def _read(self, answer: _Answer) -> str:
