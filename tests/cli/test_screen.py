@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -40,6 +41,8 @@ def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> N
         assert "5 of 6 books in sync, checksums 9,999 ok 2 bad, 1 gap, 3 errors, 1.2 MB" in line
         screen.show(progress())
         assert capsys.readouterr().err == ""
+        screen.show(replace(progress(state="sealing"), bytes=0))
+        assert capsys.readouterr().err == "", "a recording that was refused before anything was written"
         screen.show(progress(remaining=0, state="sealing"))
         screen.show(progress(remaining=0, state="sealing"))
         line = capsys.readouterr().err

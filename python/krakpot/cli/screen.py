@@ -147,8 +147,8 @@ class Screen:
             with unwritable():
                 self.live.update(self._panel(progress, rates), refresh=True)
             return
-        # The counts at the end are shown at once, and once.
-        over = progress.state == SEALING and not self._over
+        # The counts at the end are shown at once, and once; without a journal there is nothing to seal.
+        over = progress.state == SEALING and progress.bytes > 0 and not self._over
         if not self.quiet and (over or now - self._line_at >= LINE_EVERY):
             self._last = (now, frames, rows)
             self._line_at = now

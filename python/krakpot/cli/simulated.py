@@ -188,15 +188,15 @@ def capacity(
 ) -> int:  # fmt: skip
     """Measure how much of the full feed this machine can record.
 
-    The built-in exchange sends 1, 2, 5, 10 … times the full feed to a recorder on this machine until something gives,
-    then two steps between. Needs no network. A step takes its seconds and about 40 more; with level 3 also the time of
-    its subscriptions (36 s at depth 10, three minutes at 100, twelve at 1000). The lakes need some GB in the folder for
-    temporary files (TMPDIR) or in --out: choose the disk that you will record to.
+    The built-in exchange sends 1, 2, 5, 10 … times the full feed to a recorder on this machine until a limit is
+    reached, then two multiples between the last two. Needs no network. A step takes --seconds and about 40 s more; with
+    level 3 also the time to subscribe (36 s at depth 10, three minutes at 100, twelve at 1000). The lakes need some GB
+    in the folder for temporary files (TMPDIR) or in --out: choose the disk that you will record to.
     Exit 0: the machine can record the full feed; 1: it cannot, or messages were lost without a visible limit.
 
     \b
-    krakpot capacity --plot capacity.svg                  the answer, and a picture of it
-    krakpot capacity --seconds 60 --most 10 --level3 100  longer steps, not beyond ten times, level 3 too
+    krakpot capacity --plot capacity.svg                  the answer, and a plot of it
+    krakpot capacity --seconds 60 --most 10 --level3 100  longer steps, up to ten times, with level 3
     """
     from importlib.util import find_spec
 
