@@ -33,6 +33,13 @@ def test_the_page_draws_the_tree_as_it_is() -> None:
         above[level:] = [name]
 
 
+@pytest.mark.parametrize(("number", "text"), [(0, "0 days"), (1, "1 day"), (2, "2 days"), (1234, "1,234 days")])
+def test_counts_for_people(number: int, text: str) -> None:
+    """The plural where there is not one."""
+    assert errors.counted(number, "day") == text
+    assert errors.counted(number, "entry", "entries") == text.replace("days", "entries").replace("day", "entry")
+
+
 def test_errors_carry_their_facts() -> None:
     """Attributes for programs, one sentence for people."""
     lost = errors.ConnectionLost(3, "refused")

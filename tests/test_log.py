@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from krakpot import log
 from krakpot.cli.main import main
 from krakpot.cli.screen import Screen
-from krakpot.log import LogLine, LogRateLimit, as_json, passes_level, size
+from krakpot.log import LogLine, LogRateLimit, Work, as_json, passes_level, size
 from krakpot.net.client import REPORTED
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/running.md"
@@ -73,7 +73,7 @@ def test_a_storm_is_cut_and_told_and_does_not_last() -> None:
     assert measure.rest() == []
     assert [measure.take("more", 111.0) for _ in range(2)] == [["more"]] * 2
     measure.take("too many", 112.0)
-    assert [str(line) for line in measure.rest()] == ["1 log lines were left out; the ledger has what they reported"]
+    assert [str(line) for line in measure.rest()] == ["1 log line was left out; the ledger has what they reported"]
 
 
 def test_a_recording_that_fails_says_so_in_json(tmp_path: Path) -> None:
@@ -110,3 +110,14 @@ def test_every_event_is_on_the_page() -> None:
 def test_sizes_for_people(number: float, text: str) -> None:
     """Bytes in steps of a thousand, as disks are sold."""
     assert size(number) == text
+
+
+def test_work_is_counted_up_to_its_total() -> None:
+    """Each report has what is done, the total and the unit; an estimate that was too low is not exceeded."""
+    told: list[tuple[int, int, str]] = []
+    work = Work(10, "rows", lambda *one: told.append(one))
+    work.add(2.5)
+    work.add(3.5)
+    work.reach(8)
+    work.add(7)
+    assert told == [(2, 10, "rows"), (6, 10, "rows"), (8, 10, "rows"), (10, 10, "rows")]

@@ -25,14 +25,20 @@ from krakpot.values import duration, nanoseconds, unmatched
         ("2d", 172800),
         ("1h30m", 5400),
         ("1.5m", 90),
-        ("90", 90),
         (90, 90),
+        (90.5, 90.5),
         (" 5s ", 5),
     ],
 )
 def test_durations(text: object, seconds: float) -> None:
     """As people write them."""
     assert duration(text) == seconds
+
+
+def test_text_without_a_unit_is_no_duration() -> None:
+    """Seconds or minutes? Numbers of a program are seconds."""
+    with pytest.raises(ValueError, match="^a duration with its unit, as 90s or 90m$"):
+        duration("90")
 
 
 @pytest.mark.parametrize("text", ["", "s", "1w", "1h 30m", "1e3", "inf", "nan", "-1s", "0", "0s", "1,5m", "1h-1m"])

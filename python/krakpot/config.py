@@ -337,6 +337,18 @@ def read(name: str, value: object, place: str) -> Any:
         raise ConfigError(f"{place}: the value is not allowed; allowed is {error}") from None
 
 
+NEEDS = {
+    "depth": ("book",),
+    "interval": ("ohlc",),
+    "level3_depth": (LEVEL3,),
+    "level3_rate": (LEVEL3,),
+    "level3_url": (LEVEL3,),
+    "rest_url": (LEVEL3,),
+    "symbols_per_connection": tuple(channel for channel in values.CHANNELS if channel != LEVEL3),
+}
+"""Options that have an effect only if one of these channels is recorded."""
+
+
 def load(
     options: Mapping[str, Any], *, file: Path | None = None, environment: Mapping[str, str] = os.environ
 ) -> Config:
@@ -361,7 +373,17 @@ def load(
         if value is not None and value != ():
             assert name not in SECRETS, "never from the command line"
             found[name] = read(name, value, OPTIONS[name].flag)
-    return Config(**found)
+    config = Config(**found)
+    for name, channels in NEEDS.items():
+        # Variables and the file may serve several recordings; who types an option expects something of it.
+        if options.get(name) is not None and not set(channels) & set(config.channels):
+            flag = OPTIONS[name].flag
+            sentence = (
+                f"{flag} has no effect: {values.alternatives(channels)} is not recorded; add it to --channels or leave "
+                f"{flag} out"
+            )
+            raise ConfigError(sentence)
+    return config
 
 
 def from_mapping(options: Mapping[str, Any], *, environment: Mapping[str, str] = os.environ) -> Config:

@@ -3,22 +3,22 @@
 ::
 
     KrakpotError                      base of all
-    ├── ConfigError                   an option or an argument is wrong
+    ├── ConfigError                   an option or an argument is wrong; also a ValueError
     ├── FeedError                     the exchange sent, or refused, something without which the work cannot go on; or
     │   │                             a feed or recorder cannot do this now: not started, closed, or read already
     │   ├── DecodeError               a message is not what the protocol promises; .channel .field .offset
     │   ├── NoBook                    a live book is out of sync, or not subscribed; .symbol .state .reason
     │   │   └── ChecksumMismatch      … because its checksum was wrong
     │   ├── SubscriptionRejected      the exchange rejected a subscription; .channel .symbol .reason
-    │   ├── TokenError                no token for level 3; .lasting
+    │   ├── TokenError                no token for level 3; .lasting .retry_after
     │   └── SlowReader                the strategy fell behind the feed; .waiting .limit
     ├── ConnectionLost                no connection could be established; .attempts .last_error
     ├── LimitExceeded                 a named bound was exceeded; .what .limit .found
     └── StorageError                  a lake could not be read or written; .path
         └── NoLake                    the folder is not a lake, and cannot become one
 
-Functions that read a lake raise ``ValueError`` or ``TypeError`` for wrong arguments. Expected trouble of a recording (a
-wrong checksum, a gap, a rejected subscription) is not an exception: it is a row of the ledger.
+A ``TypeError`` is left to Python: an argument that a function does not have, or one that is missing. Expected trouble
+of a recording (a wrong checksum, a gap, a rejected subscription) is not an exception: it is a row of the ledger.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class KrakpotError(Exception):
     """Base of krakpot's errors; its text is one plain sentence with the cause and, where there is one, the cure."""
 
 
-class ConfigError(KrakpotError):
-    """An option or an argument is wrong; the sentence names it and the allowed values."""
+class ConfigError(KrakpotError, ValueError):
+    """An option or an argument is wrong; the sentence names it, and what is allowed."""
 
 
 class FeedError(KrakpotError):
@@ -89,10 +89,15 @@ class SubscriptionRejected(FeedError):
 class TokenError(FeedError):
     """There is no token for level 3; the sentence says why and what helps."""
 
-    def __init__(self, sentence: str, *, lasting: bool) -> None:
-        """``lasting``: asking again does not help, only another key or other permissions."""
+    def __init__(self, sentence: str, *, lasting: bool, retry_after: float = 0.0) -> None:
+        """Remember when to ask again.
+
+        ``lasting``: asking again does not help, only another key or other permissions. ``retry_after``: the server
+        asked to wait this many seconds; 0 if it named no time.
+        """
         super().__init__(sentence)
         self.lasting = lasting
+        self.retry_after = retry_after
 
 
 class SlowReader(FeedError):
@@ -113,7 +118,7 @@ class ConnectionLost(KrakpotError):
 
     def __init__(self, attempts: int, last_error: str) -> None:
         """Remember the number of attempts, and why the last one failed."""
-        super().__init__(f"no connection after {attempts} attempts: {last_error}")
+        super().__init__(f"no connection after {counted(attempts, 'attempt')}: {last_error}")
         self.attempts = attempts
         self.last_error = last_error
 
@@ -140,6 +145,11 @@ class StorageError(KrakpotError):
 
 class NoLake(StorageError):
     """The folder is not a lake that this krakpot can read, and cannot become one."""
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """``1 session``, ``1,234 sessions``; ``many`` is the plural where it is not ``one`` with an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 _NUMBERS: dict[type[BaseException], int] = {

@@ -1,4 +1,4 @@
-"""Log lines of a recording: one sentence for people, with facts that a program can read.
+"""Log lines of a recording: one sentence for people, with facts that a program can read. And the progress of work.
 
 A ``LogLine`` is a ``str``, so code that only wants sentences need not know it. A plain ``str`` is a line of level
 ``info`` without facts. Log lines never contain a key, a secret or a token.
@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any, Self
 
+OnProgress = Callable[[int, int, str], None]
+"""Called with what is done, the total (0: nobody knows), and the unit of both, as ``rows`` or ``bytes``."""
 LEVELS = {"info": 0, "warning": 1, "error": 2}
 LINES_MAX = 1000
 """Lines logged in an hour."""
@@ -78,7 +82,8 @@ class LogRateLimit:
     def rest(self) -> list[str]:
         """Return a line with the number of dropped lines, if any were dropped."""
         dropped, self._dropped = self._dropped, 0
-        sentence = f"{dropped:,} log lines were left out; the ledger has what they reported"
+        lines = "1 log line was" if dropped == 1 else f"{dropped:,} log lines were"
+        sentence = f"{lines} left out; the ledger has what they reported"
         return [LogLine(sentence, "left_out", "warning", count=dropped)] if dropped else []
 
 
@@ -89,6 +94,36 @@ def as_json(line: str, now_ns: int | None = None) -> str:
     ts = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06}Z"
     head = {"ts": ts, "level": known.level, "event": known.event, "message": str(known)}
     return json.dumps(head | {name: value for name, value in known.facts.items() if name not in head}, default=str)
+
+
+class Work:
+    """Counts how much of a piece of work is done, from any thread, and reports it."""
+
+    def __init__(self, total: int, unit: str, report: OnProgress) -> None:
+        """``total`` is an estimate where it must be: what goes beyond it is not counted."""
+        self.total = total
+        self.unit = unit
+        self.done = 0.0
+        self._report = report
+        self._lock = Lock()
+
+    def add(self, number: float) -> None:
+        """So much more is done."""
+        with self._lock:
+            self._reach(self.done + number)
+
+    def reach(self, done: float) -> None:
+        """So much is done in all."""
+        with self._lock:
+            self._reach(done)
+
+    def _reach(self, done: float) -> None:
+        self.done = min(done, self.total)
+        self._report(round(self.done), self.total, self.unit)
+
+
+def no_progress(_done: int, _total: int, _unit: str) -> None:
+    """Nobody wants to know the progress."""
 
 
 def size(number: float) -> str:

@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from krakpot import _core
-from krakpot.errors import ConfigError
+from krakpot.errors import ConfigError, counted
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -88,9 +88,25 @@ def nanoseconds(time: Time) -> int:
     """
     ns = _nanoseconds(time)
     if not -(1 << 63) <= ns < 1 << 63:
-        sentence = f"{time!r} is out of range; times from 1678 to 2261 fit into 64 bits of nanoseconds"
+        sentence = f"{shown(time)} is out of range; times from 1678 to 2261 fit into 64 bits of nanoseconds"
         raise ValueError(sentence)
     return ns
+
+
+def time_of(value: Time, name: str) -> int:
+    """Nanoseconds of a time that is the argument ``name``; ``ConfigError`` says what is wrong with it."""
+    try:
+        return nanoseconds(value)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from None
+
+
+def time_range(start: Time | None, end: Time | None) -> tuple[int | None, int | None]:
+    """Nanoseconds of the arguments ``start`` and ``end``, None where there is no bound; see ``time_of``."""
+    begin, until = (None if time is None else time_of(time, name) for time, name in ((start, "start"), (end, "end")))
+    if begin is not None and until is not None and begin > until:
+        raise ConfigError(f"start: {shown(start)} is later than the end, {shown(end)}; exchange the two")
+    return begin, until
 
 
 def _nanoseconds(time: object) -> int:
@@ -113,7 +129,7 @@ def _nanoseconds(time: object) -> int:
             return whole + int((time - time.astype("datetime64[us]")).astype("timedelta64[ns]").astype(int))  # type: ignore[attr-defined]  # as above
     example = "'2026-11-22T10:00:00Z', a datetime, or nanoseconds as an int"
     wrong = "a float, which cannot hold nanoseconds" if isinstance(time, float) else "not a time"
-    sentence = f"{time!r} is {wrong}; give for example {example}"
+    sentence = f"{shown(time)} is {wrong}; give for example {example}"
     raise ValueError(sentence)
 
 
@@ -126,7 +142,7 @@ def _read_time(text: str) -> int:
             raise ValueError
         time = datetime.fromisoformat(re.sub("z$", "Z", whole))
     except ValueError:
-        sentence = f"{text!r} is not a time; write for example 2026-11-22 or 2026-11-22T10:00:00.123456789Z"
+        sentence = f"{shown(text)} is not a time; write for example 2026-11-22 or 2026-11-22T10:00:00.123456789Z"
         raise ValueError(sentence) from None
     return _nanoseconds(time) + int(fraction.ljust(9, "0"))
 
@@ -147,6 +163,28 @@ def patterns(value: object) -> tuple[str, ...]:
         sentence = "one or more patterns, as BTC/USD, ETH/* or *"
         raise ValueError(sentence)
     return found
+
+
+def symbol(value: object) -> str:
+    """One pair: ``BTC/USD``."""
+    if not isinstance(value, str) or is_pattern(value):
+        sentence = "one pair, as BTC/USD"
+        raise ValueError(sentence)
+    return value
+
+
+def symbols(value: object) -> tuple[str, ...]:
+    """Pairs or patterns of pairs: one, or any iterable of them."""
+    items = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
+    if not all(isinstance(item, str) for item in items):
+        sentence = "a pair as BTC/USD, a pattern as BTC/*, or several of them"
+        raise ValueError(sentence)
+    return items
+
+
+def is_pattern(text: str) -> bool:
+    """Whether a text is a pattern of symbols, not the name of one."""
+    return "*" in text or "?" in text
 
 
 def words_of(allowed: tuple[str, ...]) -> Callable[[object], tuple[str, ...]]:
@@ -273,20 +311,27 @@ def symbols_per_connection(value: object) -> int:
 
 
 def duration(value: object) -> float:
-    """Seconds of ``30s``, ``10m``, ``1h``, ``2d``, ``1h30m`` or a plain number of seconds."""
+    """Seconds of ``30s``, ``10m``, ``1h``, ``2d``, ``1h30m``; of a value that is a number: these seconds.
+
+    Text without a unit is refused, because it may be meant as minutes.
+    """
     text = str(value).strip()
+    unit = True
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text, re.ASCII)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = float(min(value, DURATION_MAX + 1))
     elif parts and "".join(n + unit for n, unit in parts) == text:
         seconds = sum(float(n) * UNITS[unit] for n, unit in parts)
     elif re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
-        seconds = float(text)
+        seconds, unit = float(text), False
     else:
         sentence = "a duration as 30s, 10m, 1h, 2d or 1h30m"
         raise ValueError(sentence)
     if not 0 < seconds <= DURATION_MAX:
         sentence = f"a duration above zero, up to {DURATION_MAX // UNITS['d']}d"
+        raise ValueError(sentence)
+    if not unit:
+        sentence = f"a duration with its unit, as {text}s or {text}m"
         raise ValueError(sentence)
     return seconds
 
@@ -352,7 +397,7 @@ def file(value: object) -> Path:
 
 
 def _path(value: object, what: str) -> Path:
-    text = str(value) if isinstance(value, (str, Path)) else ""
+    text = str(os.fspath(value)) if isinstance(value, (str, os.PathLike)) else ""
     sentence = f"the name of a {what}"
     if not text.strip() or "\0" in text:
         raise ValueError(sentence)
@@ -502,8 +547,8 @@ def near(name: object, names: Iterable[str]) -> list[str]:
     return [folded[one] for one in get_close_matches(name.upper(), folded, 3, 0.6)]
 
 
-def unmatched(pattern: str, names: Sequence[str], option: str = "--symbols") -> str:
-    """Say that a pattern matches no pair, with names that are near."""
+def unmatched(pattern: str, names: Sequence[str], option: str = "--symbols", lister: str = "`krakpot pairs`") -> str:
+    """Say that a pattern matches no pair, with names that are near; ``lister`` lists all names."""
     close = near(pattern, names)
-    hint = f"did you mean {' or '.join(close)}?" if close else "`krakpot pairs` lists them all"
-    return f"{option}: {pattern!r} matches none of the {len(names)} pairs; {hint}"
+    hint = f"did you mean {' or '.join(close)}?" if close else f"{lister} lists them all"
+    return f"{option}: {pattern!r} matches none of the {counted(len(names), 'pair')}; {hint}"

@@ -149,7 +149,7 @@ def test_an_exchange_that_cannot_send_faster_leaves_the_limit_open() -> None:
 def test_other_programs_are_told() -> None:
     """What others took of the machine is part of the answer."""
     report = Report(LOAD, 20, 2, [replace(WELL, busy=0.9)])
-    assert report.answer()[-1] == "Other programs used up to 1.6 of 2 cores meanwhile: quiet, it carries more."
+    assert report.answer()[-1] == "Other programs used up to 1.6 of 2 cores meanwhile: without them it carries more."
 
 
 def test_loss_where_nothing_was_at_its_end_is_wrong() -> None:

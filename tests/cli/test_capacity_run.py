@@ -68,7 +68,7 @@ def test_what_is_wrong_is_said() -> None:
     checked = {"book": {"ok": 9, "bad": 0}, "level3": {"ok": 0, "bad": 0}}
     assert wrong({"checksums": checked, "gaps": 0, "errors": 0}, []) == []
     found = wrong({"checksums": checked | {"book": {"ok": 9, "bad": 2}}, "gaps": 1, "errors": 0}, ["BTC/USD: too few"])
-    assert found == ["2 book checksums were wrong", "1 gaps", "BTC/USD: too few"]
+    assert found == ["2 book checksums were wrong", "1 gap", "BTC/USD: too few"]
 
 
 def test_the_kernel_s_account() -> None:

@@ -27,6 +27,8 @@ from krakpot.errors import (
     ("error", "kind", "code", "retryable"),
     [
         (click.UsageError("no"), "usage", 2, False),
+        (click.MissingParameter("no"), "usage", 2, False),
+        (click.BadParameter("no"), "config", 2, False),
         (ConfigError("no"), "config", 2, False),
         (ValueError("no"), "config", 2, False),
         (NoLake("no", Path("x")), "no_lake", 2, False),

@@ -16,6 +16,8 @@ import channels
 import frames
 import lakes
 from commands import facts, krakpot, wrong
+from krakpot.cli import bar
+from krakpot.lake.format import open_lake
 from krakpot.lake.lake import Lake
 
 JSON_KEYS = {"frames", "messages", "rows", "checksums", "unchecked", "errors", "gaps"}
@@ -141,6 +143,52 @@ def test_a_part_that_cannot_be_read_is_one_sentence(
     assert (proof.exit_code, f"wrong: the part {table}/" in proof.stdout) == (1, True)
 
 
+@pytest.mark.parametrize("arguments", [("verify", "lake"), ("compact", "lake", "--grace", "0")])
+def test_long_work_tells_how_far_it_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """Without a terminal a line now and then, with share, rate and time left; with ``--json`` nothing."""
+    monkeypatch.setattr(bar, "LINE_EVERY", 0.0)
+    for name in ("lake", "other"):
+        recorder = lakes.Recorder(folder / name, interval=1.0)
+        for n in range(10):
+            recorder.take(lakes.market(100)[n * 10 : n * 10 + 10])
+        recorder.end()
+        krakpot("recover", name)
+    told = krakpot(*arguments).stderr.splitlines()
+    assert re.fullmatch(
+        rf"\d\d:\d\d:\d\d {arguments[0]}: \d+%, [\d.]+ k?B of [\d.]+ kB, [\d.]+ [kMG]?B/s, \d:\d\d left", told[0]
+    )
+    assert told[-1].split()[2] == "100%,"
+    assert krakpot(arguments[0], "other", *arguments[2:], "--json").stderr == ""
+
+
+def test_verify_beside_a_recorder_that_has_sealed_nothing(folder: Path) -> None:
+    """Nothing is proved, and nothing is wrong: exit 0, and the third outcome."""
+    recorder = lakes.Recorder(folder / "lake")
+    recorder.take(lakes.market(20))
+    proof = krakpot("verify", "lake")
+    assert (proof.exit_code, proof.stdout.splitlines()[-1]) == (0, "nothing to prove yet")
+    proof = krakpot("verify", "lake", "--json")
+    assert (proof.exit_code, facts(proof)["outcome"], facts(proof)["proved"]) == (0, "nothing yet", False)
+
+
+@pytest.mark.parametrize("arguments", [("verify", "lake"), ("coverage", "lake"), ("pairs", "--lake", "lake")])
+def test_a_lake_without_data_says_how_it_gets_some(folder: Path, arguments: tuple[str, ...]) -> None:
+    """The command that records into it."""
+    open_lake(folder / "lake")
+    done = krakpot(*arguments)
+    assert done.exit_code == int(arguments[0] == "verify")
+    assert "`krakpot record --out lake` records into it" in done.stdout
+
+
+def test_a_folder_that_is_no_lake_says_what_is_one(folder: Path) -> None:
+    """An empty folder, for example."""
+    (folder / "empty").mkdir()
+    for arguments in (("verify", "empty"), ("coverage", "empty"), ("pairs", "--lake", "empty")):
+        wrong(krakpot(*arguments), "it has no _lake.json; give the folder that `krakpot record --out` wrote: empty")
+
+
 def test_recover(folder: Path) -> None:
     """Seals what a dead recorder left, says what was torn, and has nothing to do the second time."""
     recorder = lakes.Recorder(folder / "lake")
@@ -151,8 +199,8 @@ def test_recover(folder: Path) -> None:
         journal.write(b"half a block")
     done = krakpot("recover", "lake")
     assert done.exit_code == 0
-    assert "1 journals sealed (1 left by a recorder that died)" in done.stdout
-    assert "; 12 bytes are lost" in done.stdout
+    assert "1 journal sealed (1 left by a recorder that died)" in done.stdout
+    assert "; lost: 12 bytes" in done.stdout
     again = facts(krakpot("recover", "lake", "--json"))
     assert (again["sealed"], again["rows"]) == ([], 0)
     assert krakpot("verify", "lake").exit_code == 0
@@ -167,7 +215,7 @@ def test_compact(folder: Path) -> None:
     shutil.copytree("lake", "other")
     done = krakpot("compact", "lake", "--grace", "0", "--dates", "2026-08-01..2026-08-02")
     assert done.exit_code == 0
-    assert done.stdout.startswith("1 days compacted: ")
+    assert done.stdout.startswith("1 day compacted: ")
     again = facts(krakpot("compact", "lake", "--json"))
     assert (again["compacted"], again["rows"], again["skipped"]) == ([], 0, {})
     assert krakpot("verify", "lake").exit_code == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from commands import krakpot, wrong
+from commands import facts, krakpot, wrong
 from krakpot import __version__, _core
 from krakpot.cli.main import main
 
@@ -24,6 +24,14 @@ pytestmark = pytest.mark.usefixtures("folder")
 def test_what_click_refuses_is_exit_2_too(arguments: list[str]) -> None:
     """One sentence, and where the help is."""
     wrong(krakpot(*arguments), "--help`")
+
+
+def test_json_before_the_command_is_said_to_belong_behind_it() -> None:
+    """The command line as it is right, and the error as one object, as was asked for."""
+    done = krakpot("--json", "verify", "lake")
+    sentence = "--json belongs behind the command: `krakpot verify --json`; see `krakpot --help`"
+    assert (done.exit_code, done.stderr) == (2, f"krakpot: {sentence}\n")
+    assert facts(done)["error"] == {"kind": "usage", "message": sentence, "retryable": False}
 
 
 def test_every_command_has_help() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import frames
 import lakes
+from krakpot.cli import pairs as module
 from krakpot.cli.pairs import pairs
 from krakpot.errors import ConfigError, NoLake
 from krakpot.values import patterns, words
@@ -52,6 +53,18 @@ def test_a_pair_is_told_as_it_was_last(lake: Path) -> None:
         "qty_min": "", "cost_min": "", "marginable": True,
     }  # fmt: skip
     assert (row["qty_min"], row["cost_min"]) == ("0.00005", "0.5")
+
+
+def test_exact_numbers_are_the_same_text_from_everywhere(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exchange may write zeros at the end, and a lake's columns have them: neither is shown."""
+
+    async def ask(_url: str) -> list[dict[str, object]]:
+        return [{"symbol": "ETH/USD", "selected": False, "qty_min": "0.00005000", "cost_min": "10"}]
+
+    monkeypatch.setattr(module, "_ask", ask)
+    (live,), (recorded,) = pairs(["*"], []), pairs(["ETH/USD"], [], lake=lake)
+    assert live == {"symbol": "ETH/USD", "qty_min": "0.00005", "cost_min": "10"}
+    assert recorded["qty_min"] == live["qty_min"]
 
 
 def test_a_pattern_that_matches_nothing(lake: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -37,13 +38,18 @@ def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> N
         screen._line_at -= LINE_EVERY
         screen.show(progress())
         line = capsys.readouterr().err
-        assert "5 of 6 books in sync, checksums 9,999 ok 2 bad, 1 gaps, 3 errors, 1.2 MB" in line
+        assert "5 of 6 books in sync, checksums 9,999 ok 2 bad, 1 gap, 3 errors, 1.2 MB" in line
         screen.show(progress())
         assert capsys.readouterr().err == ""
+        screen.show(replace(progress(state="sealing"), bytes=0))
+        assert capsys.readouterr().err == "", "a recording that was refused before anything was written"
+        screen.show(progress(remaining=0, state="sealing"))
         screen.show(progress(remaining=0, state="sealing"))
         line = capsys.readouterr().err
-        assert "sealing: " in line
-        assert "/s, checksums 9,999 ok 2 bad" in line, "no books that are missing: none is kept any more"
+        assert line.count("sealing: ") == 1
+        assert "sealing: 12,345 messages, 20,034 rows, checksums 9,999 ok 2 bad" in line, (
+            "no rates, no books: it is over"
+        )
 
 
 def test_level_3_stands_beside_the_books(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,13 +61,33 @@ def test_level_3_stands_beside_the_books(capsys: pytest.CaptureFixture[str]) -> 
         screen.show(Progress(counts, 1.0, None, 0, "recording"))
         line = capsys.readouterr().err
         assert (
-            "5 of 6 books in sync, checksums 5 ok 0 bad, 7 of 8 level-3 books in sync, checksums 1,234 ok 1 bad, 1 gaps"
+            "5 of 6 books in sync, checksums 5 ok 0 bad, 7 of 8 level-3 books in sync, checksums 1,234 ok 1 bad, 1 gap,"
             in line
         )
     file = io.StringIO()
-    Console(file=file, width=100).print(Screen._panel(Progress(counts, 1.0, None, 0, "recording"), (0, 0)))
+    Console(file=file, width=100).print(Screen()._panel(Progress(counts, 1.0, None, 0, "recording"), (0, 0)))
     assert "7 in sync of 8 pairs · 1 waiting · 2 of 3 connections down" in file.getvalue()
     assert "1,234 ok · 1 bad" in file.getvalue()
+
+
+@pytest.mark.parametrize(("channels", "shown"), [(("level3", "trade"), "7 of 8 level-3 books"), (("trade",), "")])
+def test_books_that_are_not_recorded_are_not_missing(
+    capsys: pytest.CaptureFixture[str], channels: tuple[str, ...], shown: str
+) -> None:
+    """Without the channel book its pairs are no books that are out of sync."""
+    level3 = {"in_sync": 7, "selected": 8, "waiting": 1, "connections": 1, "down": 0}
+    counts = (
+        COUNTS | {"checksums": {"book": {"ok": 0, "bad": 0}}} | ({"level3": level3} if "level3" in channels else {})
+    )
+    with Screen(channels=channels) as screen:
+        screen._line_at -= LINE_EVERY
+        screen.show(Progress(counts, 1.0, None, 0, "recording"))
+        line = capsys.readouterr().err
+    assert " of 6 " not in line
+    assert shown in line
+    file = io.StringIO()
+    Console(file=file, width=100).print(screen._panel(Progress(counts, 1.0, None, 0, "recording"), (0, 0)))
+    assert "6 pairs" not in file.getvalue()
 
 
 def test_a_second_source_and_connections_that_are_down(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,11 +101,11 @@ def test_a_second_source_and_connections_that_are_down(capsys: pytest.CaptureFix
         screen.show(Progress(counts, 1.0, None, 0, "waiting for the disk"))
     line = capsys.readouterr().err
     assert "waiting for the disk: " in line
-    assert "2 bad, 2 of 3 books of the second source in sync, 1 gaps" in line
+    assert "2 bad, 2 of 3 books of the second source in sync, 1 gap," in line
     file = io.StringIO()
-    Console(file=file, width=100).print(Screen._panel(Progress(counts, 1.0, None, 0, "recording"), (0, 0)))
+    Console(file=file, width=100).print(Screen()._panel(Progress(counts, 1.0, None, 0, "recording"), (0, 0)))
     assert "5 in sync of 6 pairs · 1 waiting · 1 of 4 connections down" in file.getvalue()
-    assert "2 books in sync of 3 pairs · 1 of 1 connections down" in file.getvalue()
+    assert "2 books in sync of 3 pairs · 1 of 1 connection down" in file.getvalue()
 
 
 def test_quiet_says_only_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,7 +62,7 @@ def test_a_recorder_at_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             recording = Recording(exchange.url, tmp_path, metrics=("127.0.0.1", 0), metrics_token=TOKEN)
             await until(lambda: recording.live(3))
             base = address_of(recording)
-            with pytest.raises(FeedError, match="a token is wanted there: set KRAKPOT_METRICS_TOKEN"):
+            with pytest.raises(FeedError, match="the recorder needs a token: set KRAKPOT_METRICS_TOKEN"):
                 await asyncio.to_thread(Snapshot.take, base, "")
             before = await asyncio.to_thread(Snapshot.take, base, TOKEN)
             frames = recording.recorder.counts.get("frames", 0)
@@ -133,7 +133,7 @@ def test_what_is_no_recorder(body: bytes) -> None:
     async def test() -> None:
         server = Server(lambda _: Answer(body, "text/plain"), lambda status: Answer(b"", "text/plain", status))
         await server.start("127.0.0.1", 0)
-        with pytest.raises(FeedError, match=f"what answers there is no recorder .HTTP {HTTPStatus.OK.value}"):
+        with pytest.raises(FeedError, match=f"the server there is not a recorder .HTTP {HTTPStatus.OK.value}"):
             await asyncio.to_thread(Snapshot.take, server.address, "")
         await server.close()
         with pytest.raises(FeedError, match="no metrics: Connection refused; does `krakpot record --metrics` run"):

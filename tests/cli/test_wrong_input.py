@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shlex
 from collections.abc import Callable
 from functools import partial
@@ -40,6 +41,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("verfy lake", 2, "did you mean 'verify'?"),
     ("''", 2, "no such command ''"),
     ("--nonsense", 2, "no such option '--nonsense'"),
+    ("--depth 10 record", 2, "--depth belongs behind the command: `krakpot record --depth`"),
     ("record extra", 2, "unexpected extra argument (extra); see `krakpot record --help`"),
     ("record --dept 10", 2, "'--depth'"),
     ("record --depth", 2, "option '--depth' requires an argument; see `krakpot record --help`"),
@@ -74,6 +76,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     (f"verify lake --threads {BIG}", 2, "999… is not allowed; allowed is a whole number"),
     ("compact lake --dates august", 2, "--dates: 'august' is not allowed; allowed is dates as 2026-08-01"),
     ("compact lake --dates 2026-08-31..2026-08-01", 2, "--dates: '2026-08-31..2026-08-01' is not allowed"),
+    ("compact lake --dates 2026-08-31..2026-08-02", 2, "allowed is a range that ends after it begins, as 2026-08-02"),
     ("compact lake --dates 2026-02-30", 2, "--dates: '2026-02-30' is not allowed"),
     ("compact lake --dates ''", 2, "--dates: '' is not allowed"),
     ("compact lake --grace never", 2, "--grace: 'never' is not allowed; allowed is a duration as 30s"),
@@ -121,7 +124,15 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("compare lake --live", 2, "no recorder writes into this lake"),
     ("compare lake --live --span x", 2, "--span: 'x' is not allowed"),
     ("compare lake --live --for x", 2, "--for: 'x' is not allowed"),
+    ("compare lake --for 5s", 2, "--for has no effect without --live; leave it out"),
+    ("compare lake --span 5s", 2, "--span has no effect without --live; leave it out"),
+    ("compare lake --out /proc/report", 2, "--out /proc/report: cannot be made (no such file or directory); choose"),
+    ("compare lake --out file", 2, "--out file: cannot be made (file exists); choose a folder that you may write to"),
+    ("compare lake --out new", 2, "the lake has no level3; record both"),
+    ("compare lake --symbols ,", 2, "--symbols: ',' is not allowed; allowed is one or more patterns"),
     # pairs, top.
+    ("pairs --lake lake --url wss://ws.kraken.com/v2", 2, "--url has no effect with --lake: the pairs come from the"),
+    ("top --once --every 5s", 2, "--every has no effect with --once or --json: there is one look; leave it out"),
     ("pairs --lake lake --symbols btc/usd", 2, "'btc/usd' matches none of the 2 pairs; did you mean BTC/USD?"),
     ("pairs --lake lake --symbols ''", 2, "--symbols: '' is not allowed; allowed is one or more patterns"),
     ("pairs --url http://x", 2, "--url: 'http://x' is not allowed; allowed is a wss:// address"),
@@ -144,8 +155,12 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("exchange --seed -1", 2, "--seed: '-1' is not allowed"),
     ("exchange --seed 99999999999999999999999", 2, "--seed: '99999999999999999999999' is not allowed"),
     ("exchange --speed fast", 2, "--speed: 'fast' is not allowed; allowed is a number above 0"),
-    ("exchange --start yesterday", 2, "--start: 'yesterday' is not a time; write for example"),
-    ("exchange --start 1600-01-01", 2, "--start: '1600-01-01' is out of range"),
+    ("exchange --start yesterday", 2, "--start: 'yesterday' is not allowed; allowed is a time from 1970 to 2200, as"),
+    ("exchange --start 1600-01-01", 2, "--start: '1600-01-01' is not allowed; allowed is a time from 1970 to 2200"),
+    ("exchange --start 1969-12-31", 2, "--start: '1969-12-31' is not allowed; allowed is a time from 1970 to 2200"),
+    ("exchange --start 2300-01-01", 2, "--start: '2300-01-01' is not allowed; allowed is a time from 1970 to 2200"),
+    ("exchange --faults --port 1", 2, "--port has no effect with --faults, which only lists them; leave it out"),
+    ("exchange --faults --fault drop=1", 2, "--fault has no effect with --faults"),
     ("exchange --for -1s", 2, "--for: '-1s' is not allowed"),
     ("exchange --log folder", 2, "--log folder"),
     ("exchange --log none/x", 2, "--log none/x"),
@@ -186,6 +201,20 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("record --channel-symbols ohlc=BTC/USD", 2, "channel_symbols: ohlc is not recorded; add it to channels"),
     ("record --for soon", 2, "--for: 'soon' is not allowed; allowed is a duration as 30s, 10m, 1h, 2d or 1h30m"),
     ("record --for -5s", 2, "--for: '-5s' is not allowed"),
+    ("record --for 5", 2, "--for: '5' is not allowed; allowed is a duration with its unit, as 5s or 5m"),
+    ("record --seal-interval 1.5", 2, "--seal-interval: '1.5' is not allowed; allowed is a duration with its unit"),
+    ("KRAKPOT_FOR=5 record", 2, "environment: KRAKPOT_FOR: '5' is not allowed; allowed is a duration with its unit"),
+    ("exchange --for 5", 2, "--for: '5' is not allowed; allowed is a duration with its unit, as 5s or 5m"),
+    ("record --interval 5", 2, "--interval has no effect: ohlc is not recorded; add it to --channels or leave"),
+    ("record --depth 10 --channels trade", 2, "--depth has no effect: book is not recorded"),
+    ("record --level3-depth 10", 2, "--level3-depth has no effect: level3 is not recorded"),
+    ("record --level3-rate 500", 2, "--level3-rate has no effect: level3 is not recorded"),
+    ("record --level3-url wss://x/v2", 2, "--level3-url has no effect: level3 is not recorded"),
+    ("record --rest-url https://x", 2, "--rest-url has no effect: level3 is not recorded"),
+    (
+        "KRAKPOT_API_KEY=x KRAKPOT_API_SECRET=c2VjcmV0 record --channels level3 --symbols-per-connection 100", 2,
+        "--symbols-per-connection has no effect: book, trade, ticker or ohlc is not recorded; add it to --channels",
+    ),
     ("record --for 0", 2, "allowed is a duration above zero"),
     (f"record --for {BIG}", 2, "allowed is a duration above zero, up to 36500d"),
     ("record --symbols ,", 2, "--symbols: ',' is not allowed; allowed is one or more patterns"),
@@ -300,6 +329,10 @@ def typed(line: str, *more: str) -> Result:
     return CliRunner(env=variables).invoke(main, [*words[:1], *more, *words[1:]])
 
 
+USAGE = "[Ss]ee `krakpot"
+"""What a mistake in the form of the command line says; of a wrong value the sentence says what is allowed."""
+
+
 def test_there_are_enough_of_them() -> None:
     """The table shrinks unseen otherwise; no line stands in it twice."""
     assert len(COMMANDS) + len(CALLS) >= 220
@@ -324,6 +357,7 @@ def test_a_wrong_command_line(line: str, code: int, sentence: str) -> None:
     error = json.loads(facts.stdout)["error"]
     assert set(error) == {"kind", "message", "retryable"}
     assert sentence.lower() in error["message"].lower()
+    assert (error["kind"] == "usage") is bool(re.search(USAGE, error["message"])), "one kind for one mistake"
     assert error["retryable"] is (code == 1)
     assert everything() == before, "nothing is written"
 
@@ -338,10 +372,38 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("Lake", lambda: Lake("file"), "this is a file"),
     ("Lake", lambda: Lake("newer"), "the lake has version 9"),
     ("Lake", lambda: Lake("folder"), "this folder is not a lake"),
-    ("Lake", lambda: Lake(7), "int"),  # type: ignore[arg-type]  # what is refused
+    ("Lake", lambda: Lake(7), "path: 7 is not allowed; allowed is the name of a folder"),  # type: ignore[arg-type]  # what is refused
     ("scan", lambda: lake().scan("books"), "no table 'books'; tables: book, orders"),
     ("book", lambda: lake().book("btc/usd"), "did you mean BTC/USD"),
-    ("book", lambda: lake().book([7]), "the lake has no symbol 7"),  # type: ignore[list-item]  # what is refused
+    ("book", lambda: lake().book([7]), "symbol: [7] is not allowed; allowed is a pair as BTC/USD, a pattern as"),  # type: ignore[list-item]  # what is refused
+    ("trades", lambda: lake().trades(3), "symbol: 3 is not allowed; allowed is a pair as BTC/USD"),  # type: ignore[arg-type]  # what is refused
+    ("trades", lambda: lake().trades("XRP/*"), "symbol: 'XRP/*' matches none of the 2 pairs; `Lake.symbols` lists"),
+    ("trades", lambda: lake().trades("btc/*"), "did you mean BTC/*?"),
+    ("trades", lambda: lake().trades(b"BTC/USD"), "symbol: b'BTC/USD' is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("trades", lambda: lake().trades(None, []), "start: [] is not a time; give for example '2026-11-22T10:00:00Z'"),  # type: ignore[arg-type]  # what is refused
+    ("trades", lambda: lake().trades(None, None, object), "end: <class 'object'> is not a time"),  # type: ignore[arg-type]  # what is refused
+    ("trades", lambda: lake().trades(None, "2026-08-03", "2026-08-02"), "start: '2026-08-03' is later than the end"),
+    ("scan", lambda: lake().scan([]), "no table []; tables: book"),  # type: ignore[arg-type]  # what is refused
+    ("scan", lambda: lake().scan("assets", "BTC/USD"), "the table 'assets' has no symbols; leave symbol out"),
+    ("ledger", lambda: lake().ledger("x"), "start: 'x' is not a time"),
+    ("pairs", lambda: lake().pairs(3), "symbol: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("books", lambda: lake().books(["BTC/USD"]), "symbol: ['BTC/USD'] is not allowed; allowed is one pair, as BTC/USD"),  # type: ignore[arg-type]  # what is refused
+    ("books", lambda: lake().books("BTC/*"), "symbol: 'BTC/*' is not allowed; allowed is one pair, as BTC/USD"),
+    ("books", lambda: lake().books("BTC/USD", depth="x"), "depth='x'; allowed: 1 to 1000"),  # type: ignore[arg-type]  # what is refused
+    ("books", lambda: lake().books("BTC/USD", "2026-08-03", "2026-08-02"), "start: '2026-08-03' is later than the end"),
+    ("books", lambda: lake().books("BTC/USD", {}), "start: {} is not a time"),  # type: ignore[arg-type]  # what is refused
+    ("books", lambda: lake().books("BTC/USD", every=[1]), "every=[1] is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("book_at", lambda: lake().book_at(3, "2026-08-02"), "symbol: 3 is not allowed; allowed is one pair"),  # type: ignore[arg-type]  # what is refused
+    ("book_at", lambda: lake().book_at("BTC/USD", None), "at: None is not a time"),  # type: ignore[arg-type]  # what is refused
+    ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", channel=[]), "channel=[]; allowed: 'book', 'level3'"),  # type: ignore[arg-type]  # what is refused
+    ("parts", lambda: lake().parts(3), "no table 3; tables: book"),  # type: ignore[arg-type]  # what is refused
+    ("verify", lambda: verify(None), "path: None is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("compare", lambda: compare("lake", 3), "symbols: 3 is not allowed; allowed is a list of words"),  # type: ignore[arg-type]  # what is refused
+    ("compare", lambda: compare("lake", window="5s"), "window: '5s' is not allowed; allowed is a whole number of"),  # type: ignore[arg-type]  # what is refused
+    ("compare", lambda: compare(3), "path: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("compact", lambda: compact("lake", dates="august"), "dates: 'august' is not allowed; allowed is dates as"),
+    ("compact", lambda: compact("lake", dates=[3]), "dates: [3] is not allowed; allowed is dates as"),  # type: ignore[list-item]  # what is refused
+    ("compact", lambda: compact("lake", grace="x"), "grace: 'x' is not allowed; allowed is a number of seconds"),  # type: ignore[arg-type]  # what is refused
     ("book", lambda: lake().book(None, "garbage"), "'garbage' is not a time"),
     ("book", lambda: lake().book(None, 1.5), "1.5 is a float, which cannot hold nanoseconds"),  # type: ignore[arg-type]  # what is refused
     ("trades", lambda: lake().trades(numbers="x"), "numbers='x'"),  # type: ignore[arg-type]  # what is refused
@@ -428,6 +490,10 @@ CALLS += [
 ]
 
 
+OTHERS = ("Config", "Recorder", "Feed", "Feed.on", "Feed.book", "nanoseconds")
+"""Calls of which some raise Python's errors."""
+
+
 @pytest.mark.usefixtures("_here")
 @pytest.mark.parametrize(
     ("name", "call", "sentence"), CALLS, ids=[f"{name}-{i}" for i, (name, _, _) in enumerate(CALLS)]
@@ -438,6 +504,8 @@ def test_a_wrong_call(name: str, call: Callable[[], Any], sentence: str) -> None
     with pytest.raises((KrakpotError, ValueError, TypeError, RuntimeError)) as caught:
         call()
     assert sentence in str(caught.value), name
+    if name not in OTHERS:
+        assert isinstance(caught.value, KrakpotError)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
     assert everything() == before, "nothing is written"

@@ -21,6 +21,7 @@ from krakpot.compare import compare
 from krakpot.compare.report import Report
 from krakpot.errors import ConfigError
 from krakpot.lake import compact, seal
+from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
 
 SECONDS = 20.0
@@ -76,6 +77,22 @@ def longest(left: list[int], right: list[int]) -> int:
 def skewed(skew: int, conflation: int) -> tuple[channels.Pace, channels.Pace]:
     """Paces of book and level3: positive skew is the book channel later."""
     return (max(skew, 0) * MS, 0, conflation * MS), (max(-skew, 0) * MS, 0, 0)
+
+
+def test_progress_is_told(tmp_path: Path) -> None:
+    """Rows of both channels, of the symbols that were chosen, and up to their number."""
+    channels.record(tmp_path / "lake", run((0, 0, 0), (0, 0, 0)))
+    told: list[tuple[int, int, str]] = []
+    compare.compare(tmp_path / "lake", ["BTC/USD", "ETH/*"], progress=lambda *one: told.append(one))
+    lake = Lake(tmp_path / "lake")
+    total = sum(
+        frame.collect().height
+        for frame in (lake.book(["BTC/USD", "ETH/USD"]), lake.orders("ETH/*"), lake.orders("BTC/USD"))
+    )
+    assert {(of, unit) for _, of, unit in told} == {(total, "rows")}
+    done = [one for one, _, _ in told]
+    assert done == sorted(done)
+    assert 0 < done[0] < done[-1] == total
 
 
 @pytest.mark.parametrize("skew", SKEWS)

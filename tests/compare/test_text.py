@@ -49,6 +49,6 @@ def test_the_last_line_is_the_answer() -> None:
     assert lines(report(later))[-1] == "the same"
     different = lines(report([one for one in later if one[1] != 15]))
     assert different[-1] == "not the same"
-    assert any(line.startswith("differ: top ten levels, 1 times; longest: BTC/USD from ") for line in different)
+    assert any(line.startswith("differ: top ten levels, 1 time; longest: BTC/USD from ") for line in different)
     apart = report([(20_000 + time, n) for time, n in later], begin=20_000, end=30_000)
     assert lines(apart)[-1].startswith("nothing could be compared")

@@ -116,7 +116,7 @@ def test_verify_tells_what_one_source_lacks(tmp_path: Path) -> None:
     followed = f"sessions {names[0]} and {names[1]} both followed 2 symbols: "
     assert book == f"book: {followed}{messages} messages in both, 0 in the first only, 0 in the second only"
     assert trade.startswith(f"trades: {followed}")
-    assert trade.endswith(" 1 in the first only, 0 in the second only; they differ in 1 symbols, as BTC/USD")
+    assert trade.endswith(" 1 in the first only, 0 in the second only; they differ in 1 symbol, as BTC/USD")
 
 
 def test_a_trade_is_given_once_and_as_it_came_live(tmp_path: Path) -> None:

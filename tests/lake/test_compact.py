@@ -518,12 +518,45 @@ def test_a_full_disk_leaves_the_lake_as_it_was(days: Path, lake: Path, monkeypat
     same(lake, before, proof)
 
 
+def test_a_date_that_was_asked_for_and_has_nothing_to_do_says_why(lake: Path) -> None:
+    """The day that is not over, a day without parts; without dates nothing is said, and text is read as days."""
+    early = datetime.combine(FIRST, datetime.min.time(), UTC) + timedelta(hours=23)
+    over = "it is not over, or not for an hour"
+    assert run(lake, now=early, dates=[FIRST]).skipped == {str(FIRST): over}
+    assert run(lake, now=early - timedelta(days=1), dates=[FIRST - timedelta(days=1)]).skipped == {
+        str(FIRST - timedelta(days=1)): over
+    }
+    none = run(lake, dates=compact.days("2025-01-01..2025-01-31"))
+    assert none.skipped == {"2025-01-01..2025-01-31": "the lake has no part of it"}
+    done = run(lake, dates=f"2025-01-01..{SECOND}")
+    assert (done.compacted, done.skipped) == ([str(FIRST), str(SECOND)], {})
+    assert run(lake, dates=[FIRST, SECOND]).skipped == {}
+    assert run(lake).skipped == {}
+
+
+@pytest.mark.parametrize("fan", [2, 32])
+def test_progress_is_told(lake: Path, monkeypatch: pytest.MonkeyPatch, fan: int) -> None:
+    """Bytes that are merged grow to the total, which counts them once for each pass; what waits is a note."""
+    monkeypatch.setattr(compact, "FAN", fan)
+    told: list[tuple[int, int, str]] = []
+    notes: list[str] = []
+    run(lake, progress=lambda *one: told.append(one), note=notes.append, grace=1.0, sleep=lambda _: None)
+    assert len({(total, unit) for _, total, unit in told}) == 1
+    done = [one for one, _, _ in told]
+    assert done == sorted(done)
+    assert done[0] < done[-1]
+    assert told[-1][0] == pytest.approx(told[-1][1], abs=1)
+    assert [note[:17] for note in notes] == ["the old parts of "] * len(notes) != []
+
+
 def test_dates_are_read() -> None:
     """Single ones, ranges, several; anything else is refused."""
     assert compact.days("2026-08-01, 2026-08-30..2026-09-01") == [
         date(2026, 8, 1), date(2026, 8, 30), date(2026, 8, 31), date(2026, 9, 1),
     ]  # fmt: skip
-    for text in ("", "yesterday", "2026-08-02..2026-08-01", "2026-08-01..", "2026-13-01"):
+    with pytest.raises(ValueError, match=r"a range that ends after it begins, as 2026-08-01\.\.2026-08-02"):
+        compact.days("2026-08-02..2026-08-01")
+    for text in ("", "yesterday", "2026-08-01..", "2026-13-01"):
         with pytest.raises(ValueError, match="dates as 2026-08-01"):
             compact.days(text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 from krakpot.errors import StorageError
 from krakpot.lake import seal
-from krakpot.lake.format import Part, at_work, check_lake, hold, idle, open_lake, part
+from krakpot.lake.format import JOURNALS, Part, at_work, check_lake, hold, idle, lake_to_write, open_lake, part
+from krakpot.lake.lock import FOLDERS
 
 SESSION = "019e0000-0000-7000-8000-000000000000"
 
@@ -93,6 +95,37 @@ def test_a_lake_names_its_format(tmp_path: Path) -> None:
     assert json.loads(marker.read_text()) == {"format": "krakpot lake", "version": 1}
     open_lake(tmp_path / "a" / "lake")
     assert marker.stat().st_mtime_ns == before
+
+
+def test_a_lake_into_which_nothing_is_written_is_not_left_behind(tmp_path: Path) -> None:
+    """What was made goes away: the lake and the folders above it. What was there before, or is used, stays."""
+    with lake_to_write(tmp_path / "a" / "lake"):
+        check_lake(tmp_path / "a" / "lake")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty").mkdir()
+    with lake_to_write(tmp_path / "empty"):
+        pass
+    assert list((tmp_path / "empty").iterdir()) == []
+    open_lake(tmp_path / "old")
+    with lake_to_write(tmp_path / "old"):
+        pass
+    check_lake(tmp_path / "old")
+    with lake_to_write(tmp_path / "used"):
+        (tmp_path / "used" / JOURNALS / "a.journal").touch()
+    check_lake(tmp_path / "used")
+    with lake_to_write(tmp_path / "shared"):
+        (tmp_path / "moved").mkdir()
+        (tmp_path / "shared").rename(tmp_path / "moved" / "lake")
+    check_lake(tmp_path / "moved" / "lake")
+
+
+@pytest.mark.skipif(not FOLDERS, reason="Windows cannot lock a folder")
+def test_a_lake_in_which_another_is_at_work_is_not_removed(tmp_path: Path) -> None:
+    """A second recorder, which began meanwhile, needs the folder."""
+    with ExitStack() as other:
+        with lake_to_write(tmp_path / "lake"):
+            other.enter_context(at_work(tmp_path / "lake"))
+        check_lake(tmp_path / "lake")
 
 
 def test_who_is_at_work_is_seen(tmp_path: Path) -> None:

@@ -202,6 +202,17 @@ def test_parts_by_date_session_and_number(lake: Lake) -> None:
     assert repr(lake) == f"Lake({str(lake.path)!r})"
 
 
+def test_patterns_choose_symbols(lake: Lake) -> None:
+    """As ``krakpot record`` chooses; each row once, whatever matches it."""
+    for chosen, found in (
+        ("BTC/*", {"BTC/USD"}), ("*", {"BTC/USD", "ETH/USD"}), (["*/USD", "ETH/USD"], {"BTC/USD", "ETH/USD"}),
+        ("?TH/USD", {"ETH/USD"}), (pl.Series(["ETH/*"]), {"ETH/USD"}),
+    ):  # fmt: skip
+        rows = lake.trades(chosen).collect()
+        assert set(rows["symbol"]) == found
+        assert rows.height == lake.trades(sorted(found)).collect().height
+
+
 def test_an_empty_lake_gives_empty_frames(tmp_path: Path) -> None:
     """Right columns, no rows, no error."""
     open_lake(tmp_path)

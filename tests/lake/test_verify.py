@@ -18,6 +18,7 @@ from krakpot import _core
 from krakpot.cli.main import main
 from krakpot.errors import StorageError
 from krakpot.lake import seal
+from krakpot.lake.folder import Folder
 from krakpot.lake.format import at_work, open_lake
 from krakpot.lake.verify import Report, verify
 
@@ -111,6 +112,7 @@ def test_json_has_the_promised_keys(days: Path) -> None:
         "unchecked",
         "errors",
         "gaps",
+        "outcome",
         "proved",
         "problems",
         "notes",
@@ -351,12 +353,23 @@ def test_a_journal_that_nobody_owns_is_named_with_its_cure(tmp_path: Path) -> No
     recorder = lakes.Recorder(lake)
     recorder.take(lakes.market(20))
     alive = verify(lake)
-    assert alive.proved
+    assert (alive.outcome, alive.proved, alive.problems) == ("nothing yet", False, [])
     assert any("was being recorded or sealed" in note for note in alive.notes)
     recorder.die()
     said(verify(lake), f"run `krakpot recover {lake}`")
     seal.recover(lake)
     assert verify(lake).proved
+
+
+def test_progress_is_told(days: Path) -> None:
+    """Bytes of parts, which grow to the size of all of them."""
+    told: list[tuple[int, int, str]] = []
+    verify(days, threads=1, progress=lambda *one: told.append(one))
+    size = sum(part.path.stat().st_size for table in _core.TABLES for part in Folder(days).parts(table))
+    assert {(total, unit) for _, total, unit in told} == {(size, "bytes")}
+    done = [one for one, _, _ in told]
+    assert done == sorted(done)
+    assert 0 < done[0] < done[-1] == size
 
 
 NOTHING = "nothing was recorded: the lake has no message of the exchange"
@@ -368,9 +381,12 @@ def test_an_empty_lake_proves_nothing_and_says_so(tmp_path: Path) -> None:
     open_lake(lake)
     report = verify(lake)
     assert (report.proved, report.sessions, report.problems) == (False, 0, [NOTHING])
+    assert report.notes == [f"`krakpot record --out {lake}` records into it"]
+    assert report.outcome == "not proved"
     with at_work(lake):
         report = verify(lake)
     assert (report.problems, report.notes) == ([], ["nothing is sealed yet, so nothing was verified"])
+    assert (report.outcome, report.proved, report.to_dict()["outcome"]) == ("nothing yet", False, "nothing yet")
 
 
 def test_a_recording_that_never_connected_is_no_success(tmp_path: Path) -> None:

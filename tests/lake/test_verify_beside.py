@@ -27,6 +27,7 @@ from krakpot.lake.folder import Folder, View, _sealed_between, _view
 from krakpot.lake.format import Part, at_work, open_lake
 from krakpot.lake.journal import JournalName
 from krakpot.lake.verify import Report, _verify, verify
+from krakpot.log import no_progress
 
 INTERVAL = 2
 """Seconds after which a journal is closed."""
@@ -338,7 +339,7 @@ def test_a_look_is_right_whatever_happens_between_its_listings(
             assert mine == {part for part in everything if (part.session, part.number) == (session, number)}
     for settled in seen.values():
         report = Report(settled.folder.path)
-        _verify(settled, report, 1, lambda _: None)
+        _verify(settled, report, 1, no_progress)
         assert report.problems == []
     record_property("looks", looks)
     record_property("different", len(seen))

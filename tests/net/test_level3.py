@@ -95,6 +95,26 @@ def test_a_refusal_is_told_and_asked_again_more_slowly() -> None:
     run(test())
 
 
+def test_the_time_that_rest_asks_to_wait_holds_for_all_connections() -> None:
+    """Nobody asks before it is over, also those who were not refused; also if the first check was refused."""
+
+    async def test() -> None:
+        found, tokens = account(*(TokenError("busy", lasting=False, retry_after=wait) for wait in (30.0, 60.0)))
+        assert await found.check() is not None
+        keepers = [(TokenKeeper(found, asyncio.create_task), needing()) for _ in range(2)]
+        asked = []
+        for second in range(100, 300):
+            before = tokens.asked
+            for keeper, session in keepers:
+                keeper.tick(session, float(second))
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            asked += [second] * (tokens.asked - before)
+        assert asked == [130, 190, 190]
+
+    run(test())
+
+
 def test_a_key_that_is_rejected_is_known_early() -> None:
     """As ``ConfigError``; trouble that may pass is returned and tried again."""
 

@@ -174,9 +174,9 @@ def test_tokens_come_through_the_proxy(scheme: str, monkeypatch: pytest.MonkeyPa
     ("answer", "words"),
     [
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", "refuses a tunnel to exchange.test:443: 403 Forbidden"),
-        (b"SSH-2.0-OpenSSH_9.7\r\n\r\n", "gave an answer that is no HTTP"),
-        (b"HTTP/1.1 500 \r\nX: " + b"y" * 40_000 + b"\r\n\r\n", "gave an answer that is no HTTP"),
-        (b"HTTP/1.1 500 Ser", "gave an answer that is no HTTP"),
+        (b"SSH-2.0-OpenSSH_9.7\r\n\r\n", "gave an answer that is not HTTP"),
+        (b"HTTP/1.1 500 \r\nX: " + b"y" * 40_000 + b"\r\n\r\n", "gave an answer that is not HTTP"),
+        (b"HTTP/1.1 500 Ser", "gave an answer that is not HTTP"),
     ],
     ids=["forbidden", "no HTTP", "without measure", "half"],
 )

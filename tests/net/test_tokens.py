@@ -17,6 +17,7 @@ import trustme
 from krakpot.errors import TokenError
 from krakpot.exchange.rest import Key, Rest, RestServer
 from krakpot.net import tokens as rest
+from krakpot.net.connection import RETRY_AFTER_MAX
 from krakpot.net.tokens import Tokens, signature
 
 SECRET = "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg=="  # noqa: S105  # from the documentation
@@ -153,14 +154,15 @@ def test_a_wrong_key_or_secret() -> None:
         (http(f'{{"error":["ESomething:New {NAME}"]}}'), "Kraken refuses: ESomething:New …: ", False),
         (http('{"error":["E\\u001b[2J' + "x" * 5000 + '"]}'), "Kraken refuses: E[2J" + "x" * 196 + ": ", False),
         (http("<html>502</html>", "502 Bad Gateway"), r"the answer is no JSON (HTTP 502); is --rest-url right?", False),
+        (http("busy", "429 Too Many Requests"), "REST is busy (HTTP 429): ", False),
         (http("[" * 60_000), "the answer is no JSON (HTTP 200)", False),
         (http("[]"), "the answer is no JSON (HTTP 200)", False),
         (http(b"\xff"), "the answer is no JSON (HTTP 200)", False),
         (http('{"error":[],"result":{}}'), "JSON without a token (HTTP 200)", False),
         (http('{"error":[],"result":{"token":7,"expires":900}}'), "JSON without a token", False),
-        (http('{"error":[],"result":{"token":"t","expires":0}}'), "the token had expired when it came", False),
+        (http('{"error":[],"result":{"token":"t","expires":0}}'), "the token in the answer has already expired", False),
         (http('{"error":[],"result":{"token":"t","expires":900}}', "302 Found"), "(HTTP 302)", False),
-        (b"SSH-2.0-server\r\n", "the answer is no HTTP (BadStatusLine)", False),
+        (b"SSH-2.0-server\r\n", "the answer is not HTTP (BadStatusLine)", False),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "the answer is no JSON (HTTP 200)", False),
         (b"", "the connection failed: Remote end closed connection without response", False),
     ],
@@ -174,6 +176,28 @@ def test_answers_without_a_token(answer: bytes, words: str, lasting: bool) -> No
             assert words in str(error)
             assert str(error).isprintable()
             assert error.lasting == lasting
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("answer", "seconds"),
+    [
+        (http("busy", "429 Too Many Requests\r\nRetry-After: 90"), 90),
+        (http("busy", "503 Service Unavailable\r\nRetry-After: 99999"), RETRY_AFTER_MAX),
+        (http('{"error":["EAPI:Rate limit exceeded"]}', "200 OK\r\nRetry-After: 7"), 7),
+        (http('{"error":["EService:Unavailable"]}', "503 Service Unavailable\r\nRetry-After: soon"), 0),
+        (http("busy", "429 Too Many Requests"), 0),
+    ],
+)
+def test_the_time_that_rest_asks_to_wait(answer: bytes, seconds: float) -> None:
+    """It is in the error, bounded, for the program and for people."""
+
+    async def test() -> None:
+        async with server(answer) as (address, _):
+            error = await refusal(address)
+        assert (error.retry_after, error.lasting) == (seconds, False)
+        assert (f"; to be tried again in {seconds:.0f} s: " in str(error)) == bool(seconds)
 
     run(test)
 

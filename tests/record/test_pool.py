@@ -216,7 +216,7 @@ def test_a_second_source_leaves_no_hole(tmp_path: Path) -> None:
     ("options", "words"),
     [
         ({"redundant": ("BTC/EUR",)}, r"redundant: 'BTC/EUR' matches none of the 3 pairs; did you mean"),
-        ({"symbols": ("BTC/USD",), "redundant": ("ETH/USD",)}, "redundant: 'ETH/USD' matches none of the 1 pairs"),
+        ({"symbols": ("BTC/USD",), "redundant": ("ETH/USD",)}, "redundant: 'ETH/USD' matches none of the 1 pair"),
     ],
 )
 def test_a_second_source_of_nothing(tmp_path: Path, options: dict[str, Any], words: str) -> None:
@@ -225,8 +225,8 @@ def test_a_second_source_of_nothing(tmp_path: Path, options: dict[str, Any], wor
     async def test() -> None:
         async with Exchange() as exchange:
             with pytest.raises(ConfigError, match=words):
-                await Recording(exchange.url, tmp_path, **options).task
-        assert Lake(tmp_path).sessions() == []
+                await Recording(exchange.url, tmp_path / "lake", **options).task
+        assert not (tmp_path / "lake").exists()
 
     run(test())
 

@@ -342,7 +342,7 @@ def test_it_can_be_stopped_without_a_connection(tmp_path: Path, moment: str) -> 
             if moment == "wait":
                 await until(lambda: recording.recorder.public.state == "connecting in 3600 s")
             if moment == "wait":
-                with pytest.raises(ConnectionLost, match="no connection after 1 attempts: .*503"):
+                with pytest.raises(ConnectionLost, match="no connection after 1 attempt: .*503"):
                     await recording.end()
             else:
                 with pytest.raises(FeedError, match="nothing was recorded: it was stopped before there was a conn"):
@@ -636,14 +636,19 @@ def book_snapshots(client: Client, symbol: str) -> list[bytes]:
 def test_symbols_that_match_nothing_are_an_error_and_nothing_is_written(
     tmp_path: Path, options: dict[str, Any], words: str
 ) -> None:
-    """A pattern that matches no pair ends the recording with names that are near, before a row is written."""
+    """A pattern that matches no pair ends the recording with names that are near, before anything is written: a lake
+    that was there is as it was, and none is made.
+    """
 
     async def test() -> None:
+        lakes.make(tmp_path / "old", lakes.market(20))
+        before = {path: path.stat().st_mtime_ns for path in (tmp_path / "old").rglob("*") if path.is_file()}
         async with Exchange() as exchange:
-            with pytest.raises(ConfigError, match=words):
-                await Recording(exchange.url, tmp_path, **options).task
-        assert Lake(tmp_path).sessions() == []
-        assert journal.journals(tmp_path) == []
+            for lake in (tmp_path / "new" / "lake", tmp_path / "old"):
+                with pytest.raises(ConfigError, match=words):
+                    await Recording(exchange.url, lake, **options).task
+        assert [path.name for path in tmp_path.iterdir()] == ["old"]
+        assert {path: path.stat().st_mtime_ns for path in (tmp_path / "old").rglob("*") if path.is_file()} == before
 
     run(test())
 

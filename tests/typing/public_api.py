@@ -33,6 +33,7 @@ def reading(path: Path) -> None:
     assert_type(lake.sessions(), list[str])
     assert_type(lake.verify(strict=True), krakpot.Report)
     assert_type(krakpot.verify("data", threads=2).proved, bool)
+    assert_type(krakpot.verify("data").outcome, Literal["proved", "not proved", "nothing yet"])
     assert_type(lake.book(numbers="int"), pl.LazyFrame)
     lake.book(numbers="text")  # type: ignore[arg-type]  # decimal, float or int
     lake.path.joinpath(1)  # type: ignore[arg-type]  # a Path, not Any

@@ -1,7 +1,7 @@
-"""How much machine the full feed needs: the recorder under multiples of it, until something gives.
+"""How much of a machine the full feed needs: records multiples of the feed until a limit is reached.
 
-Each step runs the built-in exchange and ``krakpot record`` as processes of their own (``capacity_run``), and is judged
-here: ``limit`` says what gave, ``Report`` what follows from it.
+Each step runs the built-in exchange and ``krakpot record`` as separate processes (``capacity_run``). ``limit`` says
+which limit a step reached; ``Report`` draws the conclusions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from krakpot.cli import capacity_run
 from krakpot.cli.capacity_run import CORES, Load, Step
-from krakpot.errors import ConfigError
+from krakpot.cli.command import make_folder
+from krakpot.errors import ConfigError, counted
 from krakpot.lake.format import storage_error
 from krakpot.log import size
 from krakpot.record.cputime import STAGES
@@ -27,28 +28,28 @@ from krakpot.record.cputime import STAGES
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAIRS, RATE = 1450, 10_000.0
-"""The full feed: pairs, and messages a second of their books at depth 1000, trades and tickers."""
+PAIRS = 1450
+"""Pairs of the full feed."""
 LADDER = (1, 2, 5)
-"""Multiples of the full feed that are tried, and ten times, a hundred times as much."""
+"""Multiples of the full feed that are tried; then the same times ten, times a hundred, and so on."""
 REFINEMENTS = 2
-"""Steps between the last multiple that was carried and the first that was not."""
+"""Further steps between the last multiple that worked and the first that did not."""
 BUSY = 0.9
-"""Share of a core from which on a single thread, or of all cores from which on the machine, is at its end."""
+"""Share of a core at which a single thread counts as full; share of all cores at which the machine does."""
 GROWTH = 0.25
-"""Seconds by which the lag of the last fifth of a step may exceed that of the first: more is a queue that grows."""
+"""Seconds by which the lag may grow from the first to the last fifth of a step; more means that a queue grows."""
 LATE = 1.0
 """Seconds by which one message in a hundred may be late."""
 OTHERS = 0.2
-"""Cores that other programs may use without a word."""
+"""Cores that other programs may use before the answer mentions it."""
 SPARE = 200e6
 """Bytes that must be left on the disk."""
 ROW_BYTES, BOOK_ROWS = 60, 1_500_000
-"""Bytes of a row in journals and parts together, and rows of all snapshots: what a step needs at most, as measured."""
+"""Measured upper bounds of what a step needs: bytes of a row in journals and parts together; rows of all snapshots."""
 ROWS = 1.6
-"""Rows of a message, for the same."""
+"""Rows per message, for the same estimate."""
 OVERHEAD = 40.0
-"""Seconds that a step takes before and after its window, in which it is recorded as well."""
+"""Seconds before and after the window of a step, in which it records as well."""
 ENDS = {
     "loss": "messages were lost",
     "exchange": "the exchange is at its end",
@@ -59,13 +60,13 @@ ENDS = {
     "lag": "messages come late",
     "failed": "a process ended",
 }
-"""What gave, in a few words."""
+"""Each limit in a few words."""
 FILES = ("capacity.svg", "lake-")
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What gave."""
+    """The limit that a step reached."""
 
     kind: str
     """loss, exchange, recorder, machine, disk, sealer, lag, or failed."""
@@ -73,11 +74,11 @@ class Limit:
 
 
 def limit(step: Step, cores: int = CORES) -> Limit | None:
-    """What gave in a step; None if nothing did."""
+    """Return the limit that a step reached; None if it reached none."""
     if step.failed:
         return Limit("failed", step.failed)
     if step.waits:
-        return Limit("disk", f"the disk was slower than the feed: sockets waited {step.waits} times")
+        return Limit("disk", f"the disk was slower than the feed: sockets waited {counted(step.waits, 'time')}")
     if step.stuck or step.lag_growth > GROWTH or step.lag_p99 > LATE:
         return _late(step, cores)
     if step.wrong:
@@ -85,12 +86,14 @@ def limit(step: Step, cores: int = CORES) -> Limit | None:
         return Limit("loss", step.wrong[0] + more)
     if step.unsealed or step.cpu["seal"] >= step.seconds:
         share = step.cpu["seal"] / step.seconds
-        return Limit("sealer", f"sealing fell behind: it needs {share:.0%} of a core, {step.unsealed} journals waited")
+        return Limit(
+            "sealer", f"sealing fell behind: it needs {share:.0%} of a core, {counted(step.unsealed, 'journal')} waited"
+        )
     return None
 
 
 def _late(step: Step, cores: int) -> Limit:
-    """Why messages came late, or not at all."""
+    """Return why messages came late, or not at all."""
     late = step.stuck or f"messages came {step.lag_p99 * 1000:,.0f} ms late (99 %)"
     if step.exchange_cpu >= BUSY * step.seconds:
         own = f"the recorder's loop used {step.loop / step.seconds:.0%} of a core"
@@ -106,7 +109,7 @@ def _late(step: Step, cores: int) -> Limit:
 
 @dataclass
 class Report:
-    """What was found with one set of channels."""
+    """Findings for one set of channels."""
 
     load: Load
     seconds: float
@@ -115,7 +118,7 @@ class Report:
     steps: list[Step] = field(default_factory=list)
 
     def carried(self) -> Step | None:
-        """The step with the highest multiple below the first that gave; None if not even the first was carried."""
+        """Return the step with the highest multiple below every limit; None if even the lowest reached one."""
         best = None
         for step in sorted(self.steps, key=_times):
             if limit(step, self.cores) is not None:
@@ -124,7 +127,7 @@ class Report:
         return best
 
     def gave(self) -> tuple[Step, Limit] | None:
-        """The step with the lowest multiple in which something gave, and what; None if nothing did."""
+        """Return the step with the lowest multiple that reached a limit, and the limit; None if there is none."""
         for step in sorted(self.steps, key=_times):
             if (found := limit(step, self.cores)) is not None:
                 return step, found
@@ -132,22 +135,22 @@ class Report:
 
     @property
     def row_bytes(self) -> float:
-        """Bytes of a row as sealed, by the step that had the most: a part of few rows has more bytes a row."""
+        """Bytes per sealed row, of the step with the most rows: small parts have more bytes per row."""
         return max(self.steps, key=lambda step: step.rows).row_bytes
 
     @property
     def lost(self) -> bool:
-        """Whether a step lost or spoiled messages though nothing was at its end."""
+        """Whether a step lost or damaged messages although no limit was visible."""
         return any((found := limit(step, self.cores)) is not None and found.kind == "loss" for step in self.steps)
 
     @property
     def well(self) -> bool:
-        """Whether the machine carries the full feed, and nothing was wrong on the way."""
+        """Whether the machine can record the full feed, and nothing was lost without a visible limit."""
         best = self.carried()
         return best is not None and best.times >= 1 and not self.lost
 
     def next(self, most: float) -> float | None:
-        """The multiple to try next, at most ``most``; None: it is known well enough."""
+        """Return the multiple to try next, at most ``most``; None: the limit is known well enough."""
         gave, best = self.gave(), self.carried()
         if gave is None:
             if best is None:
@@ -159,7 +162,7 @@ class Report:
         return middle if best.times < middle < gave[0].times else None
 
     def answer(self) -> list[str]:
-        """The plain answer, sentence by sentence."""
+        """Return the answer, sentence by sentence."""
         best, gave, load = self.carried(), self.gave(), self.load
         feed = f"the feed of {load.words} ({load.rate:,.0f} messages/s of the public channels)"
         if best is None:
@@ -183,13 +186,13 @@ class Report:
         others = max(step.others(self.cores) for step in self.steps if not step.failed)
         if others > OTHERS:
             found.append(
-                f"Other programs used up to {others:.1f} of {self.cores} cores meanwhile: quiet, it carries more."
+                f"Other programs used up to {others:.1f} of {self.cores} cores meanwhile: without them it carries more."
             )
         return found
 
     @property
     def title(self) -> str:
-        """The answer in a few words, for a picture."""
+        """The answer in a few words, for the plot."""
         best, gave = self.carried(), self.gave()
         carried = "nothing carried" if best is None else f"carried: {best.times:g} times the feed"
         return carried if gave is None else f"{carried}; at {gave[0].times:g} times {ENDS[gave[1].kind]}"
@@ -230,7 +233,7 @@ def two_digits(number: float) -> float:
 
 
 def table(report: Report) -> list[str]:
-    """The steps, one a line."""
+    """Return the steps as lines of a table."""
     head = f"{'times':>6}{'messages/s':>12}{'lag p50':>9}{'p99 ms':>8}{'recorder':>10}{'MB':>6}{'sealer':>8}{'MB':>6}"
     lines = [f"{head}{'exchange':>10}{'machine':>9}  µs of CPU a message: {', '.join(STAGES)}"]
     for step in report.steps:
@@ -248,7 +251,7 @@ def table(report: Report) -> list[str]:
 
 
 def needs(load: Load, times: float, seconds: float) -> float:
-    """Bytes on the disk that a step needs, about."""
+    """Estimate the bytes on the disk that a step needs."""
     share = load.pairs / PAIRS
     rows = BOOK_ROWS * share + load.rate * times * ROWS * (seconds + OVERHEAD)
     return rows * ROW_BYTES * (2 if load.level3 else 1)
@@ -267,18 +270,13 @@ def check_room(folder: Path, load: Load, times: float, seconds: float) -> None:
 
 @contextmanager
 def room(out: Path | None) -> Iterator[Path]:
-    """A folder for the lakes: ``out``, or one that is removed at the end."""
+    """Give a folder for the lakes: ``out``, or one that is removed at the end."""
     if out is None:
         with tempfile.TemporaryDirectory(prefix="krakpot-capacity-", ignore_cleanup_errors=True) as name:
             yield Path(name)
         return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        taken = any(path.name.startswith(FILES[1]) for path in out.iterdir())
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(f"--out {out}: cannot be made ({reason}); choose a folder that you may write to") from None
-    if taken:
+    make_folder(out)
+    if any(path.name.startswith(FILES[1]) for path in out.iterdir()):
         sentence = f"--out {out}: has lakes of an earlier run; choose another folder"
         raise ConfigError(sentence)
     yield out
@@ -287,10 +285,10 @@ def room(out: Path | None) -> Iterator[Path]:
 def measure(
     loads: list[Load], *, seconds: float, most: float, out: Path | None, say: Callable[[str], None]
 ) -> list[Report]:
-    """Try each of ``loads`` at growing multiples; one report each.
+    """Try each of ``loads`` at growing multiples; returns one report for each.
 
-    With ``out`` the lakes stay there, without it they go after each step. ``ConfigError`` where there is no room even
-    for the first step. However it ends, by Ctrl-C or SIGTERM too, no process is left.
+    With ``out`` the lakes stay there; without it they are removed after each step. ``ConfigError`` if the disk has too
+    little room for a step. No process is left at the end, also after Ctrl-C or SIGTERM.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -318,7 +316,7 @@ def _climb(report: Report, most: float, folder: Path, *, keep: bool, say: Callab
 
 
 def draw(reports: list[Report], path: Path) -> None:
-    """Draw whose CPU time the machine's cores had, and the lag, over the rate, as an SVG file. Needs matplotlib."""
+    """Draw the CPU use by process, and the lag, over the rate, as an SVG file. Needs matplotlib."""
     import matplotlib as mpl  # noqa: PLC0415  # optional, and slow to load
 
     mpl.use("svg")
@@ -331,7 +329,7 @@ def draw(reports: list[Report], path: Path) -> None:
         for report, (left, right) in zip(reports, grid, strict=True):
             told = (step for step in report.steps if not step.failed and not step.stuck)
             steps = sorted(told, key=_times)
-            # What was sent in a second, not what came: beyond the limit more sent does not mean more that comes.
+            # The rate that was sent, not the one that arrived: beyond the limit, sending more does not deliver more.
             rates = [report.load.rate * step.times / 1000 for step in steps]
             _draw_cores(left, report, steps, rates)
             for words, values in (
@@ -353,7 +351,7 @@ def draw(reports: list[Report], path: Path) -> None:
                 axes.set_xlabel("thousand messages sent a second")
                 axes.margins(x=0.02)
                 if (gave := report.gave()) is not None and (best := report.carried()) is not None:
-                    # The limit is between the two.
+                    # The limit lies between these two.
                     ends = (report.load.rate * step.times / 1000 for step in (best, gave[0]))
                     axes.axvspan(*ends, color="#c0392b", alpha=0.15, linewidth=0)
         try:
@@ -365,10 +363,10 @@ def draw(reports: list[Report], path: Path) -> None:
 
 
 def _draw_cores(axes: Axes, report: Report, steps: list[Step], rates: list[float]) -> None:
-    """Stack who used the cores, up to all that there are."""
+    """Draw the use of the cores as stacked areas."""
     shares = [[step.cpu[stage] / step.seconds for step in steps] for stage in STAGES]
     shares.append([step.exchange_cpu / step.seconds for step in steps])
-    # Ticks of the kernel are coarse: what is left over may be a little less than nothing.
+    # The kernel counts in coarse ticks, so the remainder may be slightly negative.
     shares.append([max(0.0, step.others(report.cores)) for step in steps])
     names = [*(f"recorder: {stage.replace('_', ' ')}" for stage in STAGES if stage != "seal"), "sealer"]
     colours = ["#5741d9", "#8f7ff0", "#c3bafa", "#2e86ab", "#90c9dd", "#f2a65a", "#c9c9c9", "#ebebeb"]
@@ -386,7 +384,7 @@ def _draw_cores(axes: Axes, report: Report, steps: list[Step], rates: list[float
 
 
 def machine() -> str:
-    """What machine this is, in a few words."""
+    """Describe this machine in a few words."""
     names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return f"{names[0] if names else 'unknown CPU'}, {CORES} cores, {memory:.0f} GB, Python {sys.version.split()[0]}"

@@ -1,8 +1,7 @@
-"""One step of ``krakpot capacity``: the built-in exchange and a recorder, each a process of its own, and what they did.
+"""One step of ``krakpot capacity``: runs the built-in exchange and a recorder as processes, and measures them.
 
-CPU, memory and times come from the processes themselves and from the kernel's account of them; messages, rows, lag and
-bytes from the lake that was recorded; loss from the exchange's own account. So nothing is measured in the path itself
-but what every recording measures anyway.
+CPU time and memory come from the recorder's metrics and from the kernel; messages, rows, lag and bytes from the
+recorded lake; losses from the exchange's own account. So the measurement adds nothing to the recorder's work.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import polars as pl
 from krakpot import _core
 from krakpot.cli.top import Snapshot
 from krakpot.compare.exchange import COMPARED, differences
-from krakpot.errors import KrakpotError
+from krakpot.errors import KrakpotError, counted
 from krakpot.exchange.rest import Key
 from krakpot.lake import journal, parquet
 from krakpot.lake.format import JOURNALS, order
@@ -34,56 +33,56 @@ from krakpot.record.level3 import subscribe_seconds
 
 CORES = len(os.sched_getaffinity(0))
 LOOK = 0.05
-"""Seconds between two looks at the processes: a sealer lives for a second or more."""
+"""Seconds between two looks at the processes; a sealer lives for a second or more."""
 SETTLE = 2.0
-"""Seconds from the moment at which all is subscribed and sealed to the begin of the window."""
+"""Seconds from when everything is subscribed and sealed to the beginning of the window."""
 START = 30.0
-"""Seconds for the processes to start, besides what subscribing takes."""
+"""Seconds that the processes may take to start, without subscribing."""
 END = 120.0
-"""Seconds for the recorder to seal what is left."""
+"""Seconds that the recorder may take to seal the rest."""
 SUBSCRIBE = 20.0
-"""Subscriptions a second that are waited for, at the least."""
+"""Subscriptions per second that are expected at least."""
 PARTS = 5
-"""Parts of the window, of which the lags of the first and the last are compared."""
+"""Parts of the window; the lags of the first and of the last one are compared."""
 TICK = os.sysconf("SC_CLK_TCK")
 THERE = ("active", "idle")
-"""States of a subscription that is there."""
+"""States of a subscription that exists."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is recorded: the feed that multiples are of."""
+    """The feed of which multiples are recorded."""
 
     pairs: int
     rate: float
-    """Messages a second of the public channels, as the exchange is asked for them."""
+    """Messages per second of the public channels that the exchange is asked to send."""
     level3: int | None = None
-    """Its depth, where it is recorded as well."""
+    """Depth of level 3; None: it is not recorded."""
     depth: int = 1000
 
     @property
     def words(self) -> str:
         """For people."""
         more = f", level3 (depth {self.level3})" if self.level3 else ""
-        return f"{self.pairs:,} pairs, book (depth {self.depth}), trade, ticker{more}"
+        return f"{counted(self.pairs, 'pair')}, book (depth {self.depth}), trade, ticker{more}"
 
 
 @dataclass(frozen=True)
 class Step:
-    """What was seen at one multiple, within the window unless it says otherwise."""
+    """Measurements at one multiple, within the window unless said otherwise."""
 
     times: float
     seconds: float
     messages: int = 0
-    """Of book, trade, ticker and level3 that were recorded."""
+    """Recorded messages of book, trade, ticker and level3."""
     rows: int = 0
     cpu: dict[str, float] = field(default_factory=dict)
-    """CPU seconds by stage; of sealing: as the rows of the window cost, by what all rows of the step did."""
+    """CPU seconds by stage; that of sealing is the window's share of the rows of the whole step."""
     exchange_cpu: float = 0.0
     busy: float = 0.0
-    """Share of all cores that anybody used."""
+    """Share of all cores that all programs used."""
     recorder_mb: float = 0.0
-    """The most memory it had, since its start."""
+    """Peak memory since its start."""
     sealer_mb: float = 0.0
     lag_p50: float = 0.0
     """Seconds from a book message's own time to its receive time."""
@@ -91,21 +90,21 @@ class Step:
     lag_growth: float = 0.0
     """Seconds by which the median lag of the last fifth exceeds that of the first."""
     row_bytes: float = 0.0
-    """Bytes of a row in parts: the rows of the window, a part's worth at most, written as the sealer does."""
+    """Bytes per row, measured by writing rows of the window as the sealer does, as many as one part has at most."""
     checkpoint_rows: int = 0
-    """Rows that come every hour."""
+    """Rows of the checkpoints that are written every hour."""
     unsealed: int = 0
-    """Closed journals that waited for the sealer at the end of the window, beyond the one of each connection."""
+    """Closed journals that waited for the sealer at the end of the window, without one per connection."""
     waits: int = 0
-    """How often a socket waited for the disk, in the whole step."""
+    """How often a socket waited for the disk in the whole step."""
     wrong: tuple[str, ...] = ()
-    """What was lost or wrong in the whole step."""
+    """Losses and faults of the whole step."""
     stuck: str = ""
-    """Why there was no window, though all processes ran; the times are then of the step until it was given up."""
+    """Why there was no window although all processes ran; the times are then those of the step until it was aborted."""
     failed: str = ""
-    """Why there is nothing else to say."""
+    """Why nothing could be measured."""
     between: bool = False
-    """Whether it was made to find the limit more exactly."""
+    """Whether it was run to find the limit more exactly."""
 
     @property
     def loop(self) -> float:
@@ -118,12 +117,12 @@ class Step:
         return self.loop + self.cpu["write"]
 
     def others(self, cores: int) -> float:
-        """Cores that other programs used, the measuring one among them."""
+        """Cores that other programs used, including this one."""
         return self.busy * cores - (self.exchange_cpu + sum(self.cpu.values())) / self.seconds
 
     @property
     def day_rows(self) -> float:
-        """Rows of a day at this rate, with its checkpoints."""
+        """Rows per day at this rate, with the checkpoints."""
         return self.rows / self.seconds * 86_400 + 24 * self.checkpoint_rows
 
     def to_dict(self) -> dict[str, Any]:
@@ -140,7 +139,7 @@ class Step:
 
 
 class _Failed(Exception):
-    """A step could not be made, which ends it and not the measurement; says why, in a sentence."""
+    """A step failed, with the reason; the measurement goes on."""
 
 
 def cpu_of(pid: int) -> float:
@@ -150,7 +149,7 @@ def cpu_of(pid: int) -> float:
 
 
 def memory_of(pid: int) -> float:
-    """The most memory that a process had, MB; 0 if it is gone."""
+    """Peak memory of a process, MB; 0 if the process is gone."""
     with suppress(FileNotFoundError, ProcessLookupError):
         found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(encoding="utf-8"), re.MULTILINE)
         return int(found[1]) * 1024 / 1e6 if found else 0.0
@@ -158,7 +157,7 @@ def memory_of(pid: int) -> float:
 
 
 def children_of(pid: int) -> list[int]:
-    """Processes that a process started."""
+    """Child processes of a process."""
     with suppress(FileNotFoundError, ProcessLookupError):
         found = [path.read_text(encoding="utf-8").split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
         return [int(text) for words in found for text in words]
@@ -166,17 +165,17 @@ def children_of(pid: int) -> list[int]:
 
 
 def machine_cpu() -> tuple[float, float]:
-    """CPU seconds that all cores together were busy, and had, since the machine started."""
+    """CPU seconds of all cores since the machine started: used, and available."""
     ticks = [int(text) for text in Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]]
     idle = ticks[3] + ticks[4]
     return (sum(ticks) - idle) / TICK, sum(ticks) / TICK
 
 
 class _Process:
-    """A krakpot command in the background: its words are in files, so that it never waits for a reader."""
+    """A krakpot command in the background; its output goes into files, so that it never waits for a reader."""
 
     def __init__(self, folder: Path, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
-        """Start it in ``folder``, where no configuration is, and without that of the environment."""
+        """Start it in ``folder``, without configuration from a file or from the environment."""
         self.name = arguments[0]
         self._said = folder / f"{self.name}.log"
         self._answer = folder / f"{self.name}.json"
@@ -186,18 +185,18 @@ class _Process:
                 [sys.executable, "-P", "-m", "krakpot", *arguments],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder,
                 env=environment | dict(variables or {}),
-                # Ctrl-C in the terminal is for us, who end it.
+                # Ctrl-C in the terminal is for this process, which then ends the command.
                 start_new_session=True,
             )  # fmt: skip
         self.pid = self._popen.pid
 
     @property
     def words(self) -> str:
-        """What it said so far."""
+        """Its output so far."""
         return self._said.read_text(encoding="utf-8", errors="replace")
 
     def wait_for(self, pattern: str, seconds: float = START) -> re.Match[str]:
-        """What it says, once it does."""
+        """Wait until its output matches; returns the match."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if found := re.search(pattern, self.words):
@@ -208,10 +207,10 @@ class _Process:
         raise _Failed(sentence)
 
     def check(self) -> None:
-        """Fail if it ended."""
+        """Raise an error if it has ended."""
         if self._popen.poll() is not None:
             lines = self.words.strip().splitlines()
-            sentence = f"krakpot {self.name} ended by itself: {lines[-1] if lines else 'without a word'}"
+            sentence = f"krakpot {self.name} ended by itself: {lines[-1] if lines else 'without an error message'}"
             raise _Failed(sentence)
 
     def wait(self, seconds: float) -> None:
@@ -224,21 +223,21 @@ class _Process:
 
     @property
     def ended(self) -> bool:
-        """Whether it is over."""
+        """Whether it has ended."""
         return self._popen.poll() is not None
 
     def answer(self) -> dict[str, Any]:
-        """The JSON object that it printed in the end."""
+        """Return the JSON object that it printed at its end."""
         if self._popen.returncode:
             self.check()
         return dict(json.loads(self._answer.read_text(encoding="utf-8")))
 
     def interrupt(self) -> None:
-        """Let it end in order."""
+        """Ask it to end in order."""
         self._popen.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """End it, and what it started, at once; nothing if it ended."""
+        """End it and its child processes at once, if it still runs."""
         if self._popen.poll() is None:
             started = children_of(self.pid)
             self._popen.kill()
@@ -258,9 +257,9 @@ def _running(folder: Path, *arguments: str, variables: Mapping[str, str] | None 
 
 
 def run(load: Load, times: float, seconds: float, folder: Path, *, between: bool = False) -> Step:
-    """Record ``times`` the load for ``seconds``, after all is subscribed, into a new folder.
+    """Record ``times`` the load into a new folder, for ``seconds`` after everything is subscribed.
 
-    Whatever becomes of the recording is told by the step; however this ends, its processes do too.
+    The step reports failures of the recording too. The processes end with this function, however it ends.
     """
     folder.mkdir()
     key = Key.made()
@@ -295,7 +294,7 @@ def run(load: Load, times: float, seconds: float, folder: Path, *, between: bool
 
 @dataclass
 class _Measurement:
-    """A step that goes on."""
+    """A running step."""
 
     load: Load
     times: float
@@ -307,7 +306,7 @@ class _Measurement:
     sealer_mb: float = 0.0
 
     def step(self) -> Step:
-        """Wait until all is subscribed, look twice, end the recorder, then the exchange; compare."""
+        """Wait until all is subscribed, measure the window, end the recorder, then the exchange; compare."""
         base = self.recorder.wait_for(r"metrics at (\S+)/metrics")[1]
         begun = self._look(base)
         stuck = self._subscribed(base)
@@ -349,7 +348,7 @@ class _Measurement:
         )
 
     def _stuck(self, first: _Look, last: _Look, why: str) -> Step:
-        """What can be said of a step that had no window."""
+        """Make the result of a step that had no window."""
         return Step(
             self.times,
             seconds=(last.at - first.at) / 1e9,
@@ -363,12 +362,12 @@ class _Measurement:
         )
 
     def _cut(self) -> str:
-        """Whether the exchange cut the recorder, in its words."""
+        """Why the exchange cut the recorder; empty if it did not."""
         found = re.search(r"^cut a client that had (.*) waiting", self.exchange.words, re.MULTILINE)
         return f"the exchange had {found[1]} for the recorder that it could not send, and cut it" if found else ""
 
     def _subscribed(self, base: str) -> str:
-        """Wait until every channel of every pair is there, and what was closed meanwhile is sealed; why that failed."""
+        """Wait until all is subscribed and closed journals are sealed; returns why that failed, or an empty text."""
         channels = 4 if self.load.level3 else 3
         seconds = START + self.load.pairs * channels / SUBSCRIBE
         if self.load.level3:
@@ -384,7 +383,7 @@ class _Measurement:
             if cut := self._cut():
                 return cut
             if time.monotonic() > until:
-                return f"after {seconds:.0f} s {there:.0f} of {self.load.pairs * channels} subscriptions were there"
+                return f"after {seconds:.0f} s {there:.0f} of {self.load.pairs * channels} subscriptions existed"
             self._watch(0.5)
 
     def _look(self, base: str) -> _Look:
@@ -398,11 +397,11 @@ class _Measurement:
         )
 
     def _unsealed(self, connections: int) -> int:
-        """Closed journals beyond the one that each connection may just have closed, besides the one it writes."""
+        """Closed journals that wait, without the one that each connection may just have closed."""
         return max(0, len(journal.journals(self.lake)) - 2 * connections)
 
     def _watch(self, seconds: float) -> None:
-        """Let time pass; look how much memory sealers take, and whether all still runs."""
+        """Wait; meanwhile measure the memory of sealers and check that the processes still run."""
         until = time.monotonic() + seconds
         while True:
             self.exchange.check()
@@ -417,12 +416,12 @@ class _Measurement:
         self.sealer_mb = max([self.sealer_mb, *map(memory_of, children_of(self.recorder.pid))])
 
     def _end(self) -> None:
-        """End the recorder, which takes what is on its way and seals; then the exchange: its account is final then."""
+        """End the recorder, which seals everything; then the exchange, whose account is final now."""
         self.recorder.interrupt()
         until = time.monotonic() + END
         while not self.recorder.ended:
             if time.monotonic() > until:
-                sentence = f"the recorder had not sealed what was left after {END:.0f} s"
+                sentence = f"the recorder had not sealed everything after {END:.0f} s"
                 raise _Failed(sentence)
             self._see_sealers()
             time.sleep(LOOK)
@@ -432,7 +431,7 @@ class _Measurement:
 
 @dataclass(frozen=True)
 class _Look:
-    """The processes at one moment."""
+    """State of the processes at one moment."""
 
     at: int
     """ns."""
@@ -442,14 +441,14 @@ class _Look:
     machine: tuple[float, float]
 
     def busy(self, later: _Look) -> float:
-        """Share of all cores that anybody used until ``later``."""
+        """Share of all cores that all programs used until ``later``."""
         used, had = (b - a for a, b in zip(self.machine, later.machine, strict=True))
         return used / max(had, 1 / TICK)
 
 
 @dataclass(frozen=True)
 class Window:
-    """What a lake has of some time."""
+    """Figures of a lake for a range of time."""
 
     messages: int
     rows: int
@@ -467,23 +466,23 @@ class Window:
             found = lake.scan(name, start=begin, end=end, sources="all").select(
                 rows=pl.len(), messages=pl.struct("session", "message").n_unique()
             )
-            counted = found.collect()
-            rows += counted["rows"][0]
-            messages += counted["messages"][0]
-            if counted["rows"][0]:
+            totals = found.collect()
+            rows += totals["rows"][0]
+            messages += totals["messages"][0]
+            if totals["rows"][0]:
                 written = frame.collect().sort(order(name), nulls_last=False)
                 path = lake.path / JOURNALS / ".capacity.parquet.tmp"
                 parquet.write_part(written, path)
-                # Of a table with more rows than one part, as many as one part has.
-                size += path.stat().st_size * counted["rows"][0] // written.height
-                sample += counted["rows"][0]
+                # Of a table with more rows than one part, only as many as one part has were written.
+                size += path.stat().st_size * totals["rows"][0] // written.height
+                sample += totals["rows"][0]
                 path.unlink()
         lags = _lags(lake, begin, end)
         return cls(messages, rows, *lags, row_bytes=size / max(1, sample))
 
 
 def _lags(lake: Lake, begin: int, end: int) -> tuple[float, float, float]:
-    """Lag of book messages, seconds: median, 99 %, and by how much its median grew from the first to the last part."""
+    """Lag of book messages, seconds: median, 99th percentile, growth of the median from the first to the last part."""
     late = (
         lake.scan("book", start=begin, end=end, sources="all")
         .filter(pl.col("kind") == "update")
@@ -505,7 +504,7 @@ def _lags(lake: Lake, begin: int, end: int) -> tuple[float, float, float]:
 
 
 def _snapshot_rows(lake: Lake) -> int:
-    """Rows of the books as they were at first: what a checkpoint of all has."""
+    """Rows of the first books: as many as a checkpoint of all books has."""
     return sum(
         int(lake.scan(name, sources="all").filter(pl.col("kind") == "snapshot").select(pl.len()).collect().item())
         for name in ("book", "orders")
@@ -513,8 +512,8 @@ def _snapshot_rows(lake: Lake) -> int:
 
 
 def wrong(record: Mapping[str, Any], differing: list[str]) -> list[str]:
-    """What a recording lost or got wrong, in sentences: by its own summary, and by the account of the exchange."""
+    """Losses and faults of a recording in sentences: from its summary, and from the account of the exchange."""
     bad = {channel: found["bad"] for channel, found in record["checksums"].items() if found["bad"]}
-    found = [f"{n:,} {channel} checksums were wrong" for channel, n in bad.items()]
-    found += [f"{record[what]:,} {what}" for what in ("gaps", "errors") if record[what]]
+    found = [f"{counted(n, f'{channel} checksum')} {'was' if n == 1 else 'were'} wrong" for channel, n in bad.items()]
+    found += [counted(record[f"{what}s"], what) for what in ("gap", "error") if record[f"{what}s"]]
     return found + differing

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from krakpot import _core, values
 from krakpot.errors import ConfigError, ConnectionLost, FeedError, KrakpotError, NoLake, StorageError, TokenError
@@ -55,6 +58,9 @@ class Failure:
 
 
 _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, int, bool], ...] = (
+    (click.MissingParameter, "usage", WRONG_USE, False),
+    # A value that is not allowed is the same mistake, whoever reads it.
+    (click.BadParameter, "config", WRONG_USE, False),
     (click.ClickException, "usage", WRONG_USE, False),
     (ConfigError, "config", WRONG_USE, False),
     (NoLake, "no_lake", WRONG_USE, False),
@@ -149,6 +155,18 @@ class Commands(click.Group):
 
     command_class = Command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read what stands before the command; an option of a command there is said to belong behind it."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            flags = {flag for command in self.commands.values() for param in command.params for flag in param.opts}
+            if error.option_name not in flags:
+                raise
+            name = next((word for word in args if word in self.commands), "COMMAND")
+            sentence = f"{error.option_name} belongs behind the command: `krakpot {name} {error.option_name}`"
+            raise click.UsageError(sentence, ctx) from None
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click hands it over
         """Keep the order of definition."""
         return list(self.commands)
@@ -219,6 +237,40 @@ PORT = Value(values.whole_number(0, values.PORTS - 1), "PORT")
 lake_argument = click.argument("lake", type=FOLDER)
 
 
+def refuse(flags: Collection[str], why: str) -> None:
+    """Raise ``ConfigError`` if one of these options of the command that runs was typed: it has no effect."""
+    context = click.get_current_context()
+    for param in context.command.params:
+        flag = max(param.opts, key=len)
+        typed = context.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+        if typed and flag in flags:
+            raise ConfigError(f"{flag} has no effect {why}; leave it out")
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder of ``--out``; ``ConfigError`` says why that is not possible."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        next(out.iterdir(), None)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(f"--out {out}: cannot be made ({reason}); choose a folder that you may write to") from None
+
+
+@contextmanager
+def results_folder(out: Path) -> Iterator[None]:
+    """Make the folder of ``--out`` before long work; if the work fails, what was made is removed again."""
+    made = [folder for folder in (out, *out.parents) if not os.path.exists(folder)]  # noqa: PTH110  # Path's raises
+    make_folder(out)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """The option ``--json``."""
     return click.option("--json", "json_", is_flag=True, help="Print one JSON object on standard output.")(command)
@@ -230,10 +282,10 @@ def print_json(facts: object) -> None:
 
 
 def checksums(counts: dict[str, dict[str, int]]) -> str:
-    """How many checksums were right: of books, and of level 3 where there is any."""
+    """How many checksums were right, for each kind of book that has any."""
     parts = [
         f"{channel} checksums {checked['ok']:,} ok, {checked['bad']:,} bad"
         for channel, checked in counts.items()
-        if channel == "book" or checked["ok"] + checked["bad"]
+        if checked["ok"] + checked["bad"]
     ]
-    return ", ".join(parts)
+    return ", ".join(parts) or "no checksums"

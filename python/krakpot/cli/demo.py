@@ -1,4 +1,4 @@
-"""The demo: record the built-in exchange, prove the record, compare it with the exchange's account, draw a picture."""
+"""The demo: records the built-in exchange, proves the recording, compares it with the exchange's account, draws it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from typing import Any
 import click
 import polars as pl
 
+from krakpot.cli.command import make_folder
 from krakpot.cli.screen import Screen
 from krakpot.compare.exchange import differences
 from krakpot.config import Config
-from krakpot.errors import ConfigError, FeedError
+from krakpot.errors import ConfigError, FeedError, counted
 from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
 from krakpot.record import run
@@ -28,11 +29,11 @@ from krakpot.record import run
 PICTURE = "picture.png"
 SYMBOL = "BTC/USD"
 STEPS, BINS = 400, 160
-"""Columns of the picture, and its rows at most."""
+"""Number of columns of the picture, and largest number of rows."""
 
 
 def _clear(out: Path) -> None:
-    """Make room: an earlier demo's lake goes, anything else stays and is an error."""
+    """Remove an earlier demo; ``ConfigError`` if the folder has something else in it."""
     if not out.exists():
         return
     if not out.is_dir() or (any(out.iterdir()) and not (out / "_demo.json").exists()):
@@ -49,15 +50,12 @@ def demo(out: Path, *, seconds: float, pairs: int, rate: float, seed: int, quiet
     """
     _clear(out)
     lake = out / "lake"
-    try:
-        lake.mkdir(parents=True)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(f"--out {out}: cannot be made ({reason}); choose a folder that you may write to") from None
+    make_folder(out)
+    lake.mkdir()
     (out / "_demo.json").write_text(json.dumps({"seconds": seconds, "pairs": pairs, "rate": rate, "seed": seed}) + "\n")
     command = [sys.executable, "-m", "krakpot", "exchange", "--port", "0", "--json"]
     command += ["--pairs", str(pairs), "--rate", str(rate), "--seed", str(seed)]
-    # The demo records public channels only: a key of the environment, complete or not, is not its exchange's.
+    # The demo records public channels only, and a key in the environment is for another exchange.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KRAKPOT_API_")}
     # In a separate process group: Ctrl-C is for the recorder.
     with subprocess.Popen(  # noqa: S603  # this Python, and numbers
@@ -71,7 +69,9 @@ def demo(out: Path, *, seconds: float, pairs: int, rate: float, seed: int, quiet
                 raise FeedError(sentence)
             config = Config(out=lake, url=words[-1], depth=1000, duration=seconds)
             with Screen(quiet=quiet) as screen:
-                screen.log(f"the built-in exchange: {pairs} pairs at {words[-1]}, about {rate:,.0f} messages/s")
+                screen.log(
+                    f"the built-in exchange: {counted(pairs, 'pair')} at {words[-1]}, about {rate:,.0f} messages/s"
+                )
                 summary = run.record(config, log=screen.log, on_status=screen.show)
         finally:
             server.send_signal(signal.SIGTERM)
@@ -100,10 +100,11 @@ def _print(facts: dict[str, Any]) -> None:
     lake = Lake(facts["lake"])
     size = sum(path.stat().st_size for path in lake.path.rglob("*.parquet"))
     rows = sum(proof["rows"].values())
-    click.echo(f"recorded   {record['frames']:,} messages in {record['seconds']:.0f} s, {record['selected']} pairs")
-    click.echo(f"on disk    {rows:,} rows in {size / 1e6:.1f} MB of Parquet: {', '.join(proof['rows'])}")
+    messages, chosen = counted(record["frames"], "message"), counted(record["selected"], "pair")
+    click.echo(f"recorded   {messages} in {record['seconds']:.0f} s, {chosen}")
+    click.echo(f"on disk    {counted(rows, 'row')} in {size / 1e6:.1f} MB of Parquet: {', '.join(proof['rows'])}")
     click.echo(
-        f"proof      {book['ok']:,} checksums recomputed from the files: "
+        f"proof      {counted(book['ok'], 'checksum')} recomputed from the files: "
         f"{book['bad']} bad, {proof['unchecked']} unchecked"
     )
     for sentence in [*proof["problems"], *facts["differences"][:10]]:
@@ -147,7 +148,7 @@ def draw(lake: Lake, symbol: str, path: Path) -> None:
                 label=label,
             )
         top.set_ylim(prices[0], prices[-1])
-        # A trade behind the last look at the book would bring a margin with it, black as if there were no book.
+        # Without this, a trade after the last column would add a black margin, as if there were no book.
         top.margins(x=0)
         top.legend(loc="upper left")
     top.set_title(f"{symbol}: the book, level by level, rebuilt from the lake")
@@ -167,7 +168,7 @@ def draw(lake: Lake, symbol: str, path: Path) -> None:
 
 
 def _heat(rows: pl.DataFrame) -> tuple[list[datetime], list[float], list[list[float]]]:  # noqa: C901  # one walk
-    """Quantity by price and time near the touch: times, prices, grid [price][time]; NaN where nothing is."""
+    """Quantity by price and time near the best prices: times, prices, grid [price][time]; NaN where there is none."""
     if rows.is_empty():
         return [], [], []
     first, last = rows["ts_recv"][0], rows["ts_recv"][-1]
@@ -198,7 +199,7 @@ def _heat(rows: pl.DataFrame) -> tuple[list[datetime], list[float], list[list[fl
     middle = sorted(mids)[len(mids) // 2]
     near = sorted(abs(price - middle) for price in frames[-1][1])
     reach = max(near[min(len(near) - 1, 120)], max(abs(mid - middle) for mid in mids) * 1.1)
-    # Bins of whole price steps, so that none is empty only because no price can fall into it.
+    # A bin is a whole number of price steps; otherwise no price would fall into some of them.
     tick = 10.0 ** -int(rows["price_precision"][0])
     width = tick * max(1, round(2 * reach / BINS / tick))
     lowest = round((middle - reach) / width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from krakpot.cli.command import (
     FILE,
     FOLDER,
     FOUND_WRONG,
+    PATTERNS,
     TIME,
     Command,
     Value,
@@ -22,8 +24,10 @@ from krakpot.cli.command import (
     json_option,
     lake_argument,
     print_json,
+    refuse,
+    results_folder,
 )
-from krakpot.errors import ConfigError
+from krakpot.errors import ConfigError, counted
 
 
 @click.command(
@@ -79,9 +83,9 @@ def ingest(
         )
         if not json_:
             click.echo(
-                f"{path}: {result.counts['frames']:,} frames, {checksums(result.counts['checksums'])}, "
-                f"{result.counts['unchecked']:,} unchecked, {result.counts['errors']:,} errors, "
-                f"{result.skipped} lines skipped, {result.undecodable:,} lines not decodable"
+                f"{path}: {counted(result.counts['frames'], 'frame')}, {checksums(result.counts['checksums'])}, "
+                f"{result.counts['unchecked']:,} unchecked, {counted(result.counts['errors'], 'error')}, "
+                f"{counted(result.skipped, 'line')} skipped, {counted(result.undecodable, 'line')} not decodable"
             )
             for remark in result.remarks[:20]:
                 click.echo(f"  {remark}")
@@ -112,7 +116,8 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int
     """Prove a lake from its parts alone.
 
     Rebuilds every book, computes every checksum again, and compares the ledger's counts with the rows that are there.
-    Exit 0: every message is right, or the ledger says why not; 1: something is wrong or missing.
+    Exit 0: every message is right, or the ledger says why not, or a recorder runs and has sealed nothing yet; 1:
+    something is wrong or missing.
 
     \b
     krakpot verify data                           also while a recorder is writing into it
@@ -122,15 +127,17 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int
     from krakpot.lake import verify as module
 
     with Bar("verify", quiet=json_) as bar:
-        report = module.verify(lake, strict=strict, threads=threads, progress=bar.note)
+        report = module.verify(lake, strict=strict, threads=threads, progress=bar)
+    # Beside a recorder that has sealed nothing yet there is nothing to prove, and nothing is wrong.
+    code = FOUND_WRONG if report.outcome == "not proved" else 0
     if json_:
         print_json(report.to_dict())
-        return 0 if report.proved else FOUND_WRONG
+        return code
     rows = ", ".join(f"{n:,} {table}" for table, n in report.rows.items())
-    click.echo(f"{report.sessions} sessions, {report.frames:,} messages; rows: {rows or 'none'}")
+    click.echo(f"{counted(report.sessions, 'session')}, {counted(report.frames, 'message')}; rows: {rows or 'none'}")
     click.echo(
         f"{checksums(report.checksums)}, {report.unchecked:,} unchecked; "
-        f"{report.checkpoints:,} checkpoints; {report.gaps:,} gaps; {report.errors:,} errors"
+        f"{counted(report.checkpoints, 'checkpoint')}; {counted(report.gaps, 'gap')}; {counted(report.errors, 'error')}"
     )
     for note in report.notes:
         click.echo(f"note: {note}")
@@ -138,16 +145,18 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int
         click.echo(f"wrong: {problem}")
     if report.more_problems:
         click.echo(f"wrong: and {report.more_problems} more")
-    # Beside a recorder that has sealed nothing yet there is nothing to prove, and nothing is wrong.
-    proved = "proved" if report.frames or any(report.rows.values()) else "nothing to prove yet"
-    click.echo(proved if report.proved else "not proved")
-    return 0 if report.proved else FOUND_WRONG
+    click.echo("nothing to prove yet" if report.outcome == "nothing yet" else report.outcome)
+    return code
 
 
 @click.command(cls=Command)
 @lake_argument
 @click.option(
-    "--symbols", default="*", show_default=True, help="Patterns of pairs, separated by commas: BTC/*,ETH/USD."
+    "--symbols",
+    default="*",
+    type=PATTERNS,
+    show_default=True,
+    help="Patterns of pairs, separated by commas: BTC/*,ETH/USD.",
 )
 @click.option("--from", "start", type=TIME, help="Only what was received from this time on, RFC 3339, UTC.")
 @click.option("--to", "end", type=TIME, help="Only what was received before this time.")
@@ -158,7 +167,7 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int
 @click.option("--span", default="1m", type=DURATION, show_default=True, help="With --live: the time that is compared.")
 @json_option
 def compare(
-    lake: Path, symbols: str, start: int | None, end: int | None, window: float, out: Path | None,
+    lake: Path, symbols: tuple[str, ...], start: int | None, end: int | None, window: float, out: Path | None,
     duration: float | None, span: float, *, live: bool, json_: bool,
 ) -> int:  # fmt: skip
     """Compare level 3 with the book channel: do the orders give the published book, and which one is earlier.
@@ -181,26 +190,29 @@ def compare(
 
     if start is not None and end is not None and start >= end:
         raise ConfigError("--from must be before --to")
+    if live and (start is not None or end is not None):
+        raise ConfigError("--live compares the latest time; leave --from and --to out")
+    if not live:
+        refuse({"--for", "--span"}, "without --live")
     width = round(window * 1e9)
     opened = Lake(lake)
-    if live:
-        if start is not None or end is not None:
-            raise ConfigError("--live compares the latest time; leave --from and --to out")
-        with Screen(quiet=json_) as screen:
-            report = compare_live.follow(
-                opened,
-                symbols,
-                span=span,
-                window=width,
-                seconds=duration,
-                show=screen.text if not json_ else lambda lines: None,
-            )
-        if report is None:
-            raise ConfigError(module.lacking(lake, "rows of one of the channels"))
-    else:
-        with Bar("compare", quiet=json_) as bar:
-            report = module.compare(opened, symbols, start, end, window=width, progress=bar.note)
-    written = [] if out is None else compare_page.write(report, out)
+    with nullcontext() if out is None else results_folder(out):
+        if live:
+            with Screen(quiet=json_) as screen:
+                report = compare_live.follow(
+                    opened,
+                    symbols,
+                    span=span,
+                    window=width,
+                    seconds=duration,
+                    show=screen.text if not json_ else lambda lines: None,
+                )
+            if report is None:
+                raise ConfigError(module.lacking(lake, "rows of one of the channels"))
+        else:
+            with Bar("compare", quiet=json_) as bar:
+                report = module.compare(opened, symbols, start, end, window=width, progress=bar)
+        written = [] if out is None else compare_page.write(report, out)
     if json_:
         print_json(report.to_dict() | {"files": [str(path) for path in written]})
     else:
@@ -233,19 +245,19 @@ def recover(lake: Path, *, json_: bool) -> int:
         print_json(report.to_dict())
         return 0
     click.echo(
-        f"{len(report.sealed)} journals sealed ({len(report.recovered)} left by a recorder that died), "
-        f"{report.rows:,} rows"
+        f"{counted(len(report.sealed), 'journal')} sealed ({len(report.recovered)} left by a recorder that died), "
+        f"{counted(report.rows, 'row')}"
     )
     for torn in report.torn:
-        click.echo(f"{torn['journal']}: torn at byte {torn['offset']:,}; {torn['bytes']:,} bytes are lost")
+        click.echo(f"{torn['journal']}: torn at byte {torn['offset']:,}; lost: {counted(torn['bytes'], 'byte')}")
     if report.alive:
-        click.echo(f"{len(report.alive)} journals belong to running recorders and were left alone")
+        click.echo(f"{counted(len(report.alive), 'journal')} of running recorders left alone")
     return 0
 
 
 @click.command(cls=Command)
 @lake_argument
-@click.option("--symbol", help="Only this pair.")
+@click.option("--symbol", help="Only this pair, or those of a pattern: BTC/*.")
 @json_option
 def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
     """Show for which times the lake has data, and why each span ended.
@@ -256,13 +268,13 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
     """
     import polars as pl
 
+    from krakpot.lake.format import filling
     from krakpot.lake.lake import Lake
 
     opened: Lake = Lake(lake)
     frame = opened.coverage()
     if symbol is not None:
-        opened.check_symbols([symbol])
-        frame = frame.filter(pl.col("symbol") == symbol)
+        frame = frame.filter(pl.col("symbol").is_in(opened.matching(symbol)))
     if json_:
         text = frame.with_columns(pl.col("ts_from", "ts_to").dt.strftime("%Y-%m-%dT%H:%M:%S%.9fZ"))
         print_json({"coverage": text.to_dicts()})
@@ -271,7 +283,9 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
     for row in frame.iter_rows(named=True):
         begin, end = (f"{row[name]:%Y-%m-%d %H:%M:%S.%f}"[:-3] for name in ("ts_from", "ts_to"))
         click.echo(f"{row['channel']:<9}{row['symbol']:<16}{begin:<25}{end:<25}{row['reason']}")
-    click.echo(f"{frame.height} spans")
+    click.echo(counted(frame.height, "span"))
+    if not frame.height and symbol is None:
+        click.echo(f"nothing is recorded in this lake yet; {filling(lake)}")
     return 0
 
 
@@ -348,13 +362,14 @@ def compact(lake: Path, dates: str | None, grace: str, *, json_: bool) -> int:
     wait = 0.0 if grace in ("0", "0s") else values.read(values.duration, grace, "--grace")
     chosen = None if dates is None else values.read(module.days, dates, "--dates")
     with Bar("compact", quiet=json_) as bar:
-        report = module.compact(lake, dates=chosen, grace=wait, progress=bar.note)
+        report = module.compact(lake, dates=chosen, grace=wait, progress=bar, note=bar.note)
     if json_:
         print_json(report.to_dict())
     else:
         done = [*report.finished, *report.compacted]
         click.echo(
-            f"{len(done)} days compacted: {report.parts_before:,} parts became {report.parts_after:,}, "
+            f"{counted(len(done), 'day')} compacted: {counted(report.parts_before, 'part')} became "
+            f"{report.parts_after:,}, "
             f"{size(report.bytes_before)} became {size(report.bytes_after)}"
         )
         for day, reason in report.skipped.items():

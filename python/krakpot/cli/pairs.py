@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
-
-import polars as pl
 
 from krakpot import _core, config
 from krakpot.errors import ConfigError, FeedError
 from krakpot.lake.lake import Lake
+from krakpot.lake.sample import plain
 from krakpot.net.connection import connect
 from krakpot.values import unmatched
 
+EXACT = ("qty_min", "cost_min")
+"""Keys of exact numbers."""
 PATIENCE = 20.0
 """Seconds to wait for the instrument snapshot."""
 
@@ -57,9 +59,12 @@ def _recorded(lake: Path) -> list[dict[str, Any]]:
         "marginable",
     ]
     frame = Lake(lake).pairs().sort("ts_recv", "session", "message").unique("symbol", keep="last").select(columns)
-    # As the exchange writes them: without the zeros that fill the column's ten decimals.
-    text = pl.col("qty_min", "cost_min").cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".")
-    return frame.with_columns(text).collect().to_dicts()
+    return frame.collect().to_dicts()
+
+
+def _plain(value: str | Decimal | None) -> str | None:
+    """An exact number without trailing zeros: a lake fills its columns with them, the exchange writes some of them."""
+    return None if value is None else plain(Decimal(value))
 
 
 def pairs(
@@ -77,7 +82,7 @@ def pairs(
         if names and not any(_core.matches(pattern, name) for name in names):
             raise ConfigError(unmatched(pattern, names))
     rows = [
-        {key: value for key, value in pair.items() if key != "selected"}
+        {key: _plain(value) if key in EXACT else value for key, value in pair.items() if key != "selected"}
         for pair in found
         if any(_core.matches(p, pair["symbol"]) for p in symbols)
         and not any(_core.matches(p, pair["symbol"]) for p in exclude)

@@ -21,9 +21,10 @@ from krakpot.cli.command import (
     checksums,
     json_option,
     print_json,
+    refuse,
 )
 from krakpot.config import OPTIONS
-from krakpot.errors import KrakpotError
+from krakpot.errors import KrakpotError, counted
 
 T = TypeVar("T")
 
@@ -92,7 +93,9 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> int:
     from krakpot.log import LogLine, size
     from krakpot.record import run
 
-    with Screen(quiet=json_, json=config.log_format == "json", level=config.log_level) as screen:
+    with Screen(
+        quiet=json_, json=config.log_format == "json", level=config.log_level, channels=config.channels
+    ) as screen:
         words = f"recording {config.url} into {config.out}" + ("" if config.duration else " until Ctrl-C")
         start = LogLine(words, "start", url=config.url, out=str(config.out), version=__version__)
         begun = Once(lambda: screen.log(start))
@@ -110,14 +113,17 @@ def record(file: Path | None, *, json_: bool, **options: Any) -> int:
         print_json(summary)
         return FOUND_WRONG if summary["unsealed"] else 0
     click.echo(
-        f"{summary['frames']:,} messages and {sum(summary['rows'].values()):,} rows in {span(summary['seconds'])}; "
+        f"{counted(summary['frames'], 'message')} and {counted(sum(summary['rows'].values()), 'row')} in "
+        f"{span(summary['seconds'])}; "
         f"{checksums(summary['checksums'])}; {summary['unchecked']:,} unchecked; "
-        f"{summary['gaps']:,} gaps; "
-        f"{summary['errors']:,} errors; {size(summary['journal_bytes'])} journalled"
+        f"{counted(summary['gaps'], 'gap')}; {counted(summary['errors'], 'error')}; "
+        f"{size(summary['journal_bytes'])} journalled"
     )
     if summary["backpressure"]["waits"]:
         slow = summary["backpressure"]
-        click.echo(f"the disk was slower than the feed: {slow['waits']:,} waits, {slow['seconds']:,.1f} s in total")
+        click.echo(
+            f"the disk was slower than the feed: {counted(slow['waits'], 'wait')}, {slow['seconds']:,.1f} s in total"
+        )
     for what, reason in list(summary["refused"].items())[:20]:
         click.echo(f"refused: {what}: {reason}")
     if summary["unsealed"]:
@@ -146,6 +152,8 @@ def top(where: str, every: float, *, once: bool, json_: bool) -> int:
     """
     from krakpot.cli import top as module
 
+    if once or json_:
+        refuse({"--every"}, "with --once or --json: there is one look")
     base = values.read(module.address, where, "WHERE")
     token = os.environ.get("KRAKPOT_METRICS_TOKEN", "")
     if not once and not json_:
@@ -174,7 +182,11 @@ def pairs(symbols: tuple[str, ...], exclude: str, lake: Path | None, url: str | 
     krakpot pairs --lake data                     the pairs that a lake knows
     """
     from krakpot.cli import pairs as module
+    from krakpot.lake.format import filling
+    from krakpot.lake.lake import Lake
 
+    if lake is not None:
+        refuse({"--url"}, "with --lake: the pairs come from the lake")
     rows = module.pairs(symbols, values.read(values.words, exclude, "--exclude"), lake=lake, url=url)
     if json_:
         print_json({"pairs": rows})
@@ -185,5 +197,7 @@ def pairs(symbols: tuple[str, ...], exclude: str, lake: Path | None, url: str | 
             f"{row['symbol']:<16}{row['status'] or '':<18}{row['price_precision']:>15}{row['qty_precision']:>14}"
             f"{row['qty_min'] or '':>20}"
         )
-    click.echo(f"{len(rows)} pairs")
+    click.echo(counted(len(rows), "pair"))
+    if lake is not None and not rows and not Lake(lake).symbols():
+        click.echo(f"nothing is recorded in this lake yet; {filling(lake)}")
     return 0

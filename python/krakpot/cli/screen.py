@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from krakpot import log
+from krakpot.errors import counted
 from krakpot.log import LogLine, size
 from krakpot.record.progress import Progress
 
@@ -24,6 +25,8 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 """What writing to a full disk, or to a terminal that is gone, gives."""
 LINE_EVERY = 10.0
 """Seconds between two plain lines."""
+SEALING = "sealing"
+"""State of a recording that has ended."""
 
 FACTS = ("frames", "messages", "rows", "checksums", "unchecked", "gaps", "errors", "selected", "in_sync", "waiting")
 """Counters that a line of progress has as facts."""
@@ -36,9 +39,9 @@ def span(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _books(counts: dict[str, Any]) -> list[tuple[str, dict[str, int], dict[str, int]]]:
-    """Words that stand before it, state and checksums of each kind of book: of level 3 only where it is recorded."""
-    kinds = [("", counts, "book")]
+def _books(counts: dict[str, Any], *, book: bool) -> list[tuple[str, dict[str, int], dict[str, int]]]:
+    """Word before its name, state and checksums of each kind of book that is recorded."""
+    kinds = [("", counts, "book")] if book else []
     if "level3" in counts:
         kinds.append(("level-3 ", counts["level3"], "level3"))
     none = {"ok": 0, "bad": 0}
@@ -47,7 +50,7 @@ def _books(counts: dict[str, Any]) -> list[tuple[str, dict[str, int], dict[str, 
 
 def _down(state: dict[str, int]) -> str:
     """Say how many connections are not there, if any."""
-    return f" · {state['down']} of {state['connections']} connections down" if state.get("down") else ""
+    return f" · {state['down']} of {counted(state['connections'], 'connection')} down" if state.get("down") else ""
 
 
 @contextmanager
@@ -69,11 +72,15 @@ def unwritable() -> Iterator[None]:
 class Screen:
     """Shows a recording: ``log`` for lines, ``show`` for the state; a context manager."""
 
-    def __init__(self, *, quiet: bool = False, json: bool = False, level: str = "info") -> None:
+    def __init__(
+        self, *, quiet: bool = False, json: bool = False, level: str = "info", channels: Collection[str] = ("book",)
+    ) -> None:
         """Write to standard error, so that standard output is free for results; ``quiet`` shows lines only.
 
         ``json``: each line is a JSON object, also on a terminal. Lines below ``level`` are left out.
+        ``channels`` are those that are recorded.
         """
+        self._book = "book" in channels
         self.json = json
         self.level = level
         self.console = Console(stderr=True, highlight=False)
@@ -85,6 +92,8 @@ class Screen:
         self.quiet = quiet
         self._last: tuple[float, int, int] = (time.monotonic(), 0, 0)
         self._line_at = time.monotonic()
+        self._over = False
+        """Whether the line at the end of the recording was printed."""
 
     def __enter__(self) -> Self:
         """Take the terminal."""
@@ -137,28 +146,40 @@ class Screen:
             self._last = (now, frames, rows)
             with unwritable():
                 self.live.update(self._panel(progress, rates), refresh=True)
-        elif not self.quiet and (now - self._line_at >= LINE_EVERY or progress.remaining == 0):
+            return
+        # The counts at the end are shown at once, and once; without a journal there is nothing to seal.
+        over = progress.state == SEALING and progress.bytes > 0 and not self._over
+        if not self.quiet and (over or now - self._line_at >= LINE_EVERY):
             self._last = (now, frames, rows)
             self._line_at = now
-            # Of the books of a session that has ended none is left, and that is as it should be.
-            ended = progress.state == "sealing"
-            books = "".join(
-                ("" if ended else f"{state.get('in_sync', 0)} of {state.get('selected', 0)} {what}books in sync, ")
-                + f"{what if ended else ''}checksums {checked['ok']:,} ok {checked['bad']} bad, "
-                for what, state, checked in _books(counts)
-            )
-            if "redundant" in counts and not ended:
-                state = counts["redundant"]
-                books += f"{state['in_sync']} of {state['selected']} books of the second source in sync, "
-            sentence = (
-                f"{progress.state}: {rates[0]:,.0f} messages/s, {rates[1]:,.0f} rows/s, {books}"
-                f"{counts.get('gaps', 0)} gaps, {counts.get('errors', 0)} errors, {size(progress.bytes)}"
-            )
+            self._over |= over
             facts = {name: counts[name] for name in FACTS if name in counts}
+            sentence = f"{progress.state}: {', '.join(self._figures(progress, rates))}"
             self.log(LogLine(sentence, "progress", state=progress.state, journal_bytes=progress.bytes, **facts))
 
-    @staticmethod
-    def _panel(progress: Progress, rates: tuple[float, float]) -> Table:
+    def _figures(self, progress: Progress, rates: tuple[float, float]) -> Iterator[str]:
+        """What a plain line has."""
+        counts = progress.counts
+        # Of the books of a session that has ended none is left, and nothing more is received.
+        ended = progress.state == SEALING
+        if ended:
+            yield counted(counts.get("frames", 0), "message")
+            yield counted(sum(counts.get("rows", {}).values()), "row")
+        else:
+            yield f"{rates[0]:,.0f} messages/s"
+            yield f"{rates[1]:,.0f} rows/s"
+        for what, state, checked in _books(counts, book=self._book):
+            if not ended:
+                yield f"{state.get('in_sync', 0)} of {counted(state.get('selected', 0), f'{what}book')} in sync"
+            yield f"{what if ended else ''}checksums {checked['ok']:,} ok {checked['bad']} bad"
+        if "redundant" in counts and not ended:
+            state = counts["redundant"]
+            yield f"{state['in_sync']} of {counted(state['selected'], 'book')} of the second source in sync"
+        yield counted(counts.get("gaps", 0), "gap")
+        yield counted(counts.get("errors", 0), "error")
+        yield size(progress.bytes)
+
+    def _panel(self, progress: Progress, rates: tuple[float, float]) -> Table:
         counts = progress.counts
         table = Table(
             title=f"krakpot · {progress.state}", title_justify="left", show_header=False, box=None, padding=(0, 2)
@@ -167,19 +188,18 @@ class Screen:
         table.add_row("time", f"{span(progress.seconds)}{left}")
         table.add_row("messages", f"{counts.get('frames', 0):,} · {rates[0]:,.0f}/s")
         table.add_row("rows", f"{sum(counts.get('rows', {}).values()):,} · {rates[1]:,.0f}/s")
-        for what, state, checked in _books(counts):
+        for what, state, checked in _books(counts, book=self._book):
             table.add_row(
                 f"{what}books",
-                f"{state.get('in_sync', 0):,} in sync of {state.get('selected', 0):,} pairs"
+                f"{state.get('in_sync', 0):,} in sync of {counted(state.get('selected', 0), 'pair')}"
                 f" · {state.get('waiting', 0):,} waiting{_down(state)}",
             )
             colour = "red" if checked["bad"] else "green"
             table.add_row(f"{what}checksums", f"[{colour}]{checked['ok']:,} ok · {checked['bad']:,} bad[/]")
         if "redundant" in counts:
             state = counts["redundant"]
-            table.add_row(
-                "second source", f"{state['in_sync']:,} books in sync of {state['selected']:,} pairs{_down(state)}"
-            )
+            books = f"{counted(state['in_sync'], 'book')} in sync of {counted(state['selected'], 'pair')}"
+            table.add_row("second source", f"{books}{_down(state)}")
         table.add_row(
             "gaps",
             f"{counts.get('gaps', 0):,} · errors {counts.get('errors', 0):,} · rejected {counts.get('rejected', 0):,}",

@@ -17,18 +17,34 @@ from krakpot.cli.command import (
     PORT,
     RATE,
     SEED,
-    TIME,
     Command,
     Value,
     json_option,
     print_json,
+    refuse,
 )
-from krakpot.errors import ConfigError
+from krakpot.errors import ConfigError, counted
 
 STEP_SECONDS = Value(values.number(1, 86_400), "SECONDS")
 MULTIPLE = Value(values.number(0.001, 1_000_000), "NUMBER")
 LEVEL3_DEPTH = Value(values.number_of(_core.LEVEL3_DEPTHS), "LEVELS")
 HOST = Value(values.host, "HOST")
+
+
+def _start(value: object) -> int:
+    """A time at which the built-in exchange can start, in ns."""
+    from krakpot.exchange.options import START_MAX, STARTS
+
+    try:
+        ns = values.nanoseconds(str(value))
+    except ValueError:
+        raise ValueError(STARTS) from None
+    if not 0 <= ns <= START_MAX:
+        raise ValueError(STARTS)
+    return ns
+
+
+START = Value(_start, "TIME")
 
 
 @click.command(cls=Command, interrupted="the demo's folder is incomplete; the next demo replaces it")
@@ -65,7 +81,7 @@ def demo(duration: float, pairs: int, rate: float, seed: int, out: Path, *, json
     "--speed", default="1", show_default=True, help="Exchange seconds per second, or 'max': as fast as clients read."
 )
 @click.option("--for", "duration", type=DURATION, help="Exchange time after which it closes. Default: until Ctrl-C.")
-@click.option("--start", type=TIME, help="Exchange time at the start, RFC 3339. Default: now.")
+@click.option("--start", type=START, help="Exchange time at the start, RFC 3339. Default: now.")
 @click.option("--log", type=FILE, help="Write a line for every frame sent.")
 @click.option("--book-delay", default="0", help="Time between making and sending a book message: 5ms.")
 @click.option("--book-jitter", default="0", help="Random extra delay, up to this.")
@@ -103,6 +119,8 @@ def exchange(
     from krakpot.exchange.server import ExchangeServer, run
 
     if faults:
+        others = {max(param.opts, key=len) for param in click.get_current_context().command.params}
+        refuse(others - {"--faults", "--json"}, "with --faults, which only lists them")
         _list_faults(json_=json_)
         return 0
     found = {name: values.read(module.pause, text, "--" + name.replace("_", "-")) for name, text in pauses.items()}
@@ -137,7 +155,7 @@ def exchange(
     if json_:
         print_json(summary)
     else:
-        click.echo(f"{summary['messages']:,} messages to {len(summary['connections'])} connections")
+        click.echo(f"{counted(summary['messages'], 'message')} to {counted(len(summary['connections']), 'connection')}")
         if summary["faults"]:
             click.echo("faults: " + ", ".join(f"{name} {count:,}" for name, count in summary["faults"].items()))
     return 0
@@ -170,15 +188,15 @@ def capacity(
 ) -> int:  # fmt: skip
     """Measure how much of the full feed this machine can record.
 
-    The built-in exchange sends 1, 2, 5, 10 … times the full feed to a recorder on this machine until something gives,
-    then two steps between. Needs no network. A step takes its seconds and about 40 more; with level 3 also the time of
-    its subscriptions (36 s at depth 10, three minutes at 100, twelve at 1000). The lakes need some GB in the folder for
-    temporary files (TMPDIR) or in --out: choose the disk that you will record to.
+    The built-in exchange sends 1, 2, 5, 10 … times the full feed to a recorder on this machine until a limit is
+    reached, then two multiples between the last two. Needs no network. A step takes --seconds and about 40 s more; with
+    level 3 also the time to subscribe (36 s at depth 10, three minutes at 100, twelve at 1000). The lakes need some GB
+    in the folder for temporary files (TMPDIR) or in --out: choose the disk that you will record to.
     Exit 0: the machine can record the full feed; 1: it cannot, or messages were lost without a visible limit.
 
     \b
-    krakpot capacity --plot capacity.svg                  the answer, and a picture of it
-    krakpot capacity --seconds 60 --most 10 --level3 100  longer steps, not beyond ten times, level 3 too
+    krakpot capacity --plot capacity.svg                  the answer, and a plot of it
+    krakpot capacity --seconds 60 --most 10 --level3 100  longer steps, up to ten times, with level 3
     """
     from importlib.util import find_spec
 

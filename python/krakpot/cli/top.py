@@ -1,4 +1,4 @@
-"""``krakpot top``: a running recorder on the terminal, as its metrics tell; it may run on another machine."""
+"""``krakpot top``: shows a running recorder from its metrics, also one on another machine."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from rich.table import Table
 from rich.text import Text
 
 from krakpot.cli.screen import span
-from krakpot.errors import FeedError
+from krakpot.errors import FeedError, counted
 from krakpot.log import size
 from krakpot.values import rest_url
 
 TIMEOUT = 10.0
 """Seconds for an answer."""
 ANSWER_MAX = 16 << 20
-"""Bytes of an answer; a recorder's are some 20 kB."""
+"""Bytes of an answer that are read; a recorder sends about 20 kB."""
 HERE = "http://127.0.0.1:{}"
 
 
 def address(text: str) -> str:
-    """Where to ask: a port of this machine, or an address. ``ValueError`` says what is allowed."""
+    """Read an address: a port of this machine, or a URL. ``ValueError`` says what is allowed."""
     if re.fullmatch(r"[1-9]\d{0,4}", text, re.ASCII) and int(text) < 1 << 16:
         return HERE.format(text)
     try:
@@ -44,7 +44,7 @@ def address(text: str) -> str:
 
 
 def ask(base: str, path: str, token: str, tls: ssl.SSLContext | None = None) -> tuple[int, str]:
-    """Status and text of an answer. ``FeedError`` says why there is none."""
+    """Request a page; returns status and text. ``FeedError`` says why there is no answer."""
     parts = urlsplit(base)
     assert parts.hostname is not None, "an address without a host was refused"
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT)
@@ -62,25 +62,25 @@ def ask(base: str, path: str, token: str, tls: ssl.SSLContext | None = None) -> 
             sentence = f"{base}: no metrics: {words}; does `krakpot record --metrics` run there?"
             raise FeedError(sentence) from None
     if status == HTTPStatus.UNAUTHORIZED:
-        sentence = f"{base}: a token is wanted there: set KRAKPOT_METRICS_TOKEN"
+        sentence = f"{base}: the recorder needs a token: set KRAKPOT_METRICS_TOKEN"
         raise FeedError(sentence)
     return status, text
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A recorder at one moment."""
+    """State of a recorder at one moment."""
 
     healthy: bool
     health: str
-    """Why it is not, or ``ok``."""
+    """Why it is not healthy, or ``ok``."""
     values: dict[str, dict[tuple[str, ...], float]]
-    """Figures by name, without ``krakpot_``, and by values of their labels."""
+    """Values by name of the metric, without ``krakpot_``, and by values of its labels."""
     at: float = field(default_factory=time.monotonic)
 
     @classmethod
     def take(cls, base: str, token: str) -> Snapshot:
-        """Look. ``FeedError`` if there is nothing to see."""
+        """Request the metrics and the health; ``FeedError`` if no recorder answers."""
         status, text = ask(base, "/metrics", token)
         values: dict[str, dict[tuple[str, ...], float]] = defaultdict(dict)
         try:
@@ -88,32 +88,32 @@ class Snapshot:
                 for sample in family.samples:
                     values[sample.name.removeprefix("krakpot_")][tuple(sample.labels.values())] = sample.value
         except (ValueError, IndexError, KeyError):
-            # Prometheus' client raises what its reading of a line happens to stumble over.
+            # The parser of Prometheus' client raises various errors for malformed lines.
             values.clear()
         if status != HTTPStatus.OK or "info" not in values:
-            sentence = f"{base}: what answers there is no recorder (HTTP {status})"
+            sentence = f"{base}: the server there is not a recorder (HTTP {status})"
             raise FeedError(sentence)
         status, line = ask(base, "/health", token)
         return cls(status == HTTPStatus.OK, line.strip(), dict(values))
 
     def total(self, name: str, *labels: str) -> float:
-        """Sum of a figure over what begins with these values of labels."""
+        """Sum of a metric over all label values that begin with ``labels``."""
         return sum(value for key, value in self.values.get(name, {}).items() if key[: len(labels)] == labels)
 
     def facts(self) -> dict[str, Any]:
-        """For a program: figures by name, with ``name/label/…`` where there are several."""
+        """As one JSON object: values by name, as ``name/label/…`` where a metric has labels."""
         flat = {"/".join((name, *key)): value for name, found in self.values.items() for key, value in found.items()}
         return {"healthy": self.healthy, "health": self.health, "figures": flat}
 
 
 def panel(now: Snapshot, before: Snapshot | None, base: str) -> Table:
-    """What people see; rates since the snapshot before."""
+    """Make the table that is shown; rates are since the snapshot ``before``."""
     table = Table(title=f"krakpot · {base}", title_justify="left", show_header=False, box=None, padding=(0, 2))
 
     def rate(name: str) -> str:
         if before is None or now.at <= before.at:
             return ""
-        # A recorder that began anew counts from zero.
+        # A restarted recorder counts from zero.
         return f" · {max(0.0, now.total(name) - before.total(name)) / (now.at - before.at):,.0f}/s"
 
     table.add_row("health", Text(now.health, "green" if now.healthy else "red"))
@@ -131,7 +131,7 @@ def panel(now: Snapshot, before: Snapshot | None, base: str) -> Table:
     table.add_row("subscriptions", " · ".join(f"{n:,.0f} {state}" for state, n in sorted(states.items())) or "none")
     up, wanted = now.total("connection_up"), len(now.values.get("connection_up", {}))
     again, gaps = now.total("reconnects_total"), now.total("gaps_total")
-    connections = f"{up:.0f} of {wanted} up · {again:,.0f} reconnects · {gaps:,.0f} gaps"
+    connections = f"{up:.0f} of {wanted} up · {counted(int(again), 'reconnect')} · {counted(int(gaps), 'gap')}"
     table.add_row("connections", Text(connections, "" if up == wanted else "red"))
     table.add_row("errors", f"{now.total('errors_total'):,.0f} · {now.total('unchecked_total'):,.0f} unchecked")
     lag = " · ".join(f"{name} {now.total('lag_seconds', name) * 1e3:.1f} ms" for name in ("p50", "p99", "max"))
@@ -149,7 +149,7 @@ def panel(now: Snapshot, before: Snapshot | None, base: str) -> Table:
 
 
 def watch(base: str, token: str, every: float, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Show it until Ctrl-C. A recorder that does not answer is said and asked again; the first answer must come."""
+    """Show the recorder until Ctrl-C. A failed request is shown and repeated, but the first one must succeed."""
     before = None
     now = Snapshot.take(base, token)
     with Live(console=Console(), auto_refresh=False, screen=False) as live:

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from krakpot import _core
+from krakpot.errors import counted
 from krakpot.lake.lake import Lake
 
 COMPARED = {"book": "book", "level3": "orders", "trade": "trades", "ticker": "ticker"}
@@ -83,8 +84,9 @@ def _session_differences(lake: Lake, session: str, connection: Mapping[str, Any]
         count = counts.get((channel, symbol), 0)
         recorded = hashes.get((channel, symbol), 0)
         if not least <= count <= most:
-            sent = str(most) if least == most else f"{least} to {most}"
-            found.append(f"{symbol}: the exchange sent {sent} {channel} messages, the lake has {count}")
+            messages = f"{channel} message"
+            sent = counted(most, messages) if least == most else f"{least} to {counted(most, messages)}"
+            found.append(f"{symbol}: the exchange sent {sent}, the lake has {count:,}")
         elif channel in NUMBERS and "faults" not in facts and recorded != int(facts["hash"], 16):
             what = "trade ids" if channel == "trade" else "checksums"
             found.append(f"{symbol}: the {what} of the {channel} messages are not those that the exchange sent")

@@ -59,7 +59,7 @@ def write(report: Report, folder: Path) -> list[Path]:
         report.top.matches.select(MATCHES).write_parquet(matches)
         page.write_text(render(report), encoding="utf-8")
     except OSError as error:
-        raise storage_error(error, "write the report", folder) from error
+        raise storage_error(error, "write the report", folder, "krakpot compare") from error
     return [matches, page]
 
 

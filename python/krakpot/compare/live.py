@@ -8,7 +8,7 @@ involved: everything is read from the disk.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from krakpot import _core
+from krakpot import _core, values
 from krakpot.compare.align import WINDOW
 from krakpot.compare.compare import lacking
 from krakpot.compare.report import Report, compare_channels
@@ -66,10 +66,12 @@ class _Session:
 class Follower:
     """Reads the rows that recorders have added to a lake, and compares the latest window."""
 
-    def __init__(self, lake: Lake, symbols: str = "*", *, span: float = SPAN, window: int = WINDOW) -> None:
-        """Follow the symbols that match the patterns, separated by commas; compare the last ``span`` seconds."""
+    def __init__(
+        self, lake: Lake, symbols: str | Sequence[str] = "*", *, span: float = SPAN, window: int = WINDOW
+    ) -> None:
+        """Follow the symbols that match the patterns; compare the last ``span`` seconds."""
         self.lake = lake
-        self.wanted = [pattern.strip() for pattern in symbols.split(",")]
+        self.wanted = values.read(values.patterns, symbols, "symbols")
         self.span = round(span * 1e9)
         self.window = window
         self.depths: dict[str, int] = {}
@@ -155,7 +157,7 @@ class Follower:
         return frame.filter(unread)
 
     def _chosen(self, frame: pl.DataFrame) -> pl.DataFrame:
-        if "symbol" not in frame.columns or self.wanted == ["*"]:
+        if "symbol" not in frame.columns or self.wanted == ("*",):
             return frame
         names = frame["symbol"].drop_nulls().unique()
         chosen = [name for name in names if any(_core.matches(pattern, name) for pattern in self.wanted)]
@@ -235,7 +237,7 @@ class Follower:
 
 def follow(
     lake: Lake,
-    symbols: str,
+    symbols: str | Sequence[str],
     *,
     span: float = SPAN,
     window: int = WINDOW,

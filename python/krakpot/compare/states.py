@@ -9,7 +9,7 @@ A book is *in sync* from its snapshot to the first wrong checksum, crossing, uns
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -136,9 +136,17 @@ def groups(rows: dict[str, int]) -> list[list[str]]:
 
 
 def collect(
-    view: View, kind: BookKind, depths: dict[str, int], ledger: pl.DataFrame, span: tuple[int | None, int | None]
+    view: View,
+    kind: BookKind,
+    depths: dict[str, int],
+    ledger: pl.DataFrame,
+    span: tuple[int | None, int | None],
+    taken: Callable[[int], None],
 ) -> Channel:
-    """States and sync spans of one channel, from all sessions that have rows of it in the range ``span``, ns."""
+    """States and sync spans of one channel, from all sessions that have rows of it in the range ``span``, ns.
+
+    ``taken`` is called with the number of rows of messages, as they are taken.
+    """
     begin, until = (None if time is None else stamp(time) for time in span)
     since = None if begin is None else begin - RUN_UP
     found = []
@@ -149,6 +157,7 @@ def collect(
         for table, rows in reader.frames(since=since, before=until):
             if table == kind.messages:
                 collector.messages(rows)
+                taken(rows.height)
             else:
                 collector.checkpoints(rows)
         found.append(collector.channel())

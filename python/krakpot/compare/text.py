@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from krakpot.compare.report import Report
+from krakpot.errors import counted
 
 MINUTE, HOUR = 60, 60
 
@@ -37,14 +38,15 @@ def lines(report: Report, *, most: int = 30) -> list[str]:
     for name, facts in [*((symbol, symbols[symbol]) for symbol in sorted(busiest)), ("all", total)]:
         recv = facts["latency"]["recv"] or {}
         latencies = "".join(f"{milliseconds(recv.get(key)):>10}" for key in ("median", "p95", "p99"))
-        counted = f"{share(facts['share']):>10}{facts['only_book']:>11,}{facts['only_level3']:>14,}"
-        found.append(f"{name:<16}{facts['book_states']:>12,}{counted}{share(facts['full']['share']):>10}{latencies}")
+        counts = f"{share(facts['share']):>10}{facts['only_book']:>11,}{facts['only_level3']:>14,}"
+        found.append(f"{name:<16}{facts['book_states']:>12,}{counts}{share(facts['full']['share']):>10}{latencies}")
     recv, seconds, left_out = total["latency"]["recv"], total["seconds"], total["left_out"]
     found += [
         (
-            f"which is first: level 3 {recv['level3_first']:,} times, the book channel {recv['book_first']:,} times, "
-            f"both at once {recv['together']:,} times; left out of latency: {total['recurs']:,} states that return "
-            f"within a second, {total['begins']:,} that begin a sync span"
+            f"which is first: level 3 {counted(recv['level3_first'], 'time')}, the book channel "
+            f"{counted(recv['book_first'], 'time')}, both at once {counted(recv['together'], 'time')}; left out of "
+            f"latency: {counted(total['recurs'], 'state')} repeated within a second, {total['begins']:,} at the "
+            "beginning of a sync span"
         ),
         (
             f"compared: {duration(seconds['together'])}, summed over symbols; only the book in sync: "
@@ -55,10 +57,10 @@ def lines(report: Report, *, most: int = 30) -> list[str]:
     for facts, what in ((total, "top ten levels"), (total["full"], "all common levels")):
         if (worst := facts["longest"]) is not None:
             found.append(
-                f"differ: {what}, {facts['disagreements']:,} times; longest: {worst['symbol']} from "
-                f"{worst['ts_from']:%Y-%m-%dT%H:%M:%S.%f} to {worst['ts_to']:%H:%M:%S.%f}, {worst['states']:,} states, "
-                f"book message {worst['message']:,} of {worst['session']}, after level-3 message "
-                f"{worst['level3_message']} of {worst['level3_session']}"
+                f"differ: {what}, {counted(facts['disagreements'], 'time')}; longest: {worst['symbol']} from "
+                f"{worst['ts_from']:%Y-%m-%dT%H:%M:%S.%f} to {worst['ts_to']:%H:%M:%S.%f}, "
+                f"{counted(worst['states'], 'state')}, book message {worst['message']:,} of {worst['session']}, after "
+                f"level-3 message {worst['level3_message']} of {worst['level3_session']}"
             )
     found += [
         f"wrong: {row['symbol']}: {row['reason']} in channel {row['channel']} at "

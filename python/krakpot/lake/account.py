@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from krakpot import _core
+from krakpot.errors import counted
 from krakpot.lake.format import BOOK_KINDS, SEALER_ENTRY, UNCOUNTED, Part, digest
 from krakpot.lake.journal import journal_name
 from krakpot.lake.ledger import detail
@@ -229,7 +230,7 @@ class Account:
             # A row `sealed` may be in a ledger that is not in this lake any more.
             if merge.replaced == merge.journals and merge.replaced_rows != merge.rows:
                 self.problem(
-                    f"the compacted parts of {folder} have {merge.rows} rows, "
+                    f"the compacted parts of {folder} have {counted(merge.rows, 'row')}, "
                     f"the parts that they replaced had {merge.replaced_rows}"
                 )
         return merges
@@ -241,7 +242,7 @@ class Account:
             if name.partition("date=")[2][:10] < str(self.first_day):
                 return
             span = f" (messages {first} to {facts.get('last')})" if first is not None else ""
-            self.problem(f"the part {name} with {count} rows{span} is missing")
+            self.problem(f"the part {name} with {counted(count, 'row')}{span} is missing")
             if isinstance(first, int) and facts.get("table") in self.missing:
                 self.missing[str(facts["table"])].append(max(first - 1, 0))
             return
@@ -251,7 +252,7 @@ class Account:
         if isinstance(first, int):
             self.spans[part.path] = first, int(facts["last"])
         if rows != count:
-            self.problem(f"the part {name} has {rows} rows, the ledger says {count}")
+            self.problem(f"the part {name} has {counted(rows, 'row')}, the ledger says {count:,}")
         elif facts.get("sha256") not in (None, digest(part.path)):
             self.problem(f"the part {name} is not the file that was sealed: its SHA-256 differs")
 
@@ -306,7 +307,7 @@ class Account:
             until = "the end" if upto is None else str(upto)
             more = f", and {len(wrong) - 1} other spans differ" if len(wrong) > 1 else ""
             self.problem(
-                f"session {self.session}: {table} has {found} rows of messages {begin} to {until}, "
+                f"session {self.session}: {table} has {counted(found, 'row')} of messages {begin} to {until}, "
                 f"the ledger counted {want}{more}"
             )
             if table in self.missing:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from krakpot.errors import counted
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -183,7 +185,7 @@ def differences(view: View, coverage: pl.DataFrame) -> list[str]:
                 sentences.append(_sentence(table, pair, told))
             if failed:
                 both = f"{table}: sessions {pair[0]} and {pair[1]}"
-                unread.append(f"{both} could not be compared {failed} times: a part cannot be read")
+                unread.append(f"{both} could not be compared {counted(failed, 'time')}: a part cannot be read")
         sentences += unread
     return sentences
 
@@ -191,7 +193,7 @@ def differences(view: View, coverage: pl.DataFrame) -> list[str]:
 def _sentence(table: str, pair: tuple[str, str], told: list[tuple[str, int, int, int]]) -> str:
     both, only_first, only_second = (sum(counts) for counts in list(zip(*told, strict=True))[1:])
     differ = sorted({symbol for symbol, _, first, second in told if first or second})
-    named = f"; they differ in {len(differ)} symbols, as {', '.join(differ[:NAMED])}" if differ else ""
+    named = f"; they differ in {counted(len(differ), 'symbol')}, as {', '.join(differ[:NAMED])}" if differ else ""
     return (
         f"{table}: sessions {pair[0]} and {pair[1]} both followed {len({symbol for symbol, *_ in told})} symbols: "
         f"{both} messages in both, {only_first} in the first only, {only_second} in the second only{named}"

@@ -34,8 +34,8 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from krakpot import _core
-from krakpot.errors import StorageError
+from krakpot import _core, values
+from krakpot.errors import ConfigError, StorageError, counted
 from krakpot.lake import journal, seal
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import (
@@ -55,6 +55,7 @@ from krakpot.lake.ledger import detail, ledger_frame
 from krakpot.lake.lock import FOLDERS, locked, sync_folder
 from krakpot.lake.merge import FAN, expand_ranges, merged, ranges, whole
 from krakpot.lake.parquet import part_writer, write_part
+from krakpot.log import OnProgress, Work, no_progress
 
 FOLDER = "_compact"
 PLAN = "plan.json"
@@ -64,11 +65,11 @@ GRACE = 600.0
 """Seconds for which the old parts stay beside the lake."""
 LATE = timedelta(hours=1)
 """A journal that was begun this long after midnight has no row of the day before, even if the disk was slow."""
-PROGRESS_ROWS = 5_000_000
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100
 
-Progress = Callable[[str], None]
+Note = Callable[[str], None]
+"""Called with what is being done, where nobody knows how far it is."""
 
 
 def _silent(_: str) -> None:
@@ -112,38 +113,52 @@ def _alone(lake: Path) -> Iterator[None]:
 def compact(
     path: str | Path,
     *,
-    dates: Iterable[date] | None = None,
+    dates: str | Iterable[date] | None = None,
     grace: float = GRACE,
     now: datetime | None = None,
     sleep: Callable[[float], object] = time.sleep,
     step: seal.Step = _silent,
-    progress: Progress = _silent,
+    progress: OnProgress = no_progress,
+    note: Note = _silent,
 ) -> Report:
     """Merge the parts of past dates (default: all); waits ``grace`` seconds, then removes what was swapped out.
 
-    Can be run at any time, any number of times, also beside a recorder. ``step`` is called with the name of each step.
+    Can be run at any time, any number of times, also beside a recorder. ``step`` is called with the name of each step,
+    ``progress`` with the bytes of parts that are merged, and those of all parts that need it. ``ConfigError`` for a
+    wrong argument.
     """
     lake = Folder(path)
+    asked = None if dates is None else _asked(dates)
+    if not isinstance(grace, (int, float)) or grace < 0:
+        raise ConfigError(f"grace: {values.shown(grace)} is not allowed; allowed is a number of seconds")
+    now = now or datetime.now(UTC)
     report = Report()
     with _alone(lake.path):
         try:
-            seal.recover(lake.path, progress=lambda name: progress(f"sealing {name}"))
+            seal.recover(lake.path, progress=lambda name: note(f"sealing {name}"))
             _finish(lake, report, step)
-            _remove(lake, grace, None, step, progress)
-            for day in sorted(_dates(lake) if dates is None else set(dates)):
+            _remove(lake, grace, None, step, note)
+            here = sorted(_dates(lake) if asked is None else _dates(lake) & asked)
+            if asked is not None and (absent := _absent(lake, asked, now)) is not None:
+                report.skipped[absent[0]] = absent[1]
+            total = sum(_load(_todo(lake, day)) for day in here if hindrance(lake, day, now) is None)
+            work = Work(total, "bytes", progress)
+            for day in here:
                 folder = lake.path / FOLDER / f"date={day}"
                 todo = _todo(lake, day)
+                reason = hindrance(lake, day, now)
                 if not todo:
+                    if asked is not None and reason is not None:
+                        report.skipped[str(day)] = reason
                     continue
-                reason = hindrance(lake, day, now or datetime.now(UTC))
                 if reason is None and folder.exists():
                     reason = "its old parts still wait for their removal; run compact again"
                 if reason is None:
-                    reason = _Day(lake, day, folder, report, step, progress).compact(todo)
+                    reason = _Day(lake, day, folder, report, step, work).compact(todo)
                     report.wrong |= reason is not None
                 if reason is not None:
                     report.skipped[str(day)] = reason
-            _remove(lake, grace, sleep, step, progress)
+            _remove(lake, grace, sleep, step, note)
         except OSError as error:
             raise storage_error(error, "compact the lake", lake.path, "krakpot compact") from error
     return report
@@ -159,11 +174,36 @@ def days(text: str) -> list[date]:
             last = date.fromisoformat(end) if dots else first
         except ValueError:
             first, last = date.max, date.min
+        if last < first < date.max:
+            sentence = f"a range that ends after it begins, as {last}..{first}"
+            raise ValueError(sentence)
         if last < first:
             sentence = "dates as 2026-08-01 or 2026-08-01..2026-08-31, several with commas between"
             raise ValueError(sentence)
         found += [first + timedelta(days=n) for n in range((last - first).days + 1)]
     return found
+
+
+def _asked(dates: str | Iterable[date]) -> set[date]:
+    """The dates that a caller names."""
+    if isinstance(dates, str):
+        return set(values.read(days, dates, "dates"))
+    asked = list(dates) if isinstance(dates, Iterable) else [dates]
+    if not all(isinstance(day, date) and not isinstance(day, datetime) for day in asked):
+        raise ConfigError(f"dates: {values.shown(dates)} is not allowed; allowed is dates as datetime.date(2026, 8, 1)")
+    return set(asked)
+
+
+def _absent(lake: Folder, asked: set[date], now: datetime) -> tuple[str, str] | None:
+    """Dates that were asked for and have no part, and why: today, or all of them."""
+    absent = asked - _dates(lake)
+    if now.date() not in absent and absent != asked:
+        return None
+    first = now.date() if now.date() in absent else min(absent, default=None)
+    if first is None:
+        return None
+    words = str(first) if first == max(absent) or first == now.date() else f"{first}..{max(absent)}"
+    return words, hindrance(lake, first, now) or "the lake has no part of it"
 
 
 def _dates(lake: Folder) -> set[date]:
@@ -208,18 +248,35 @@ def _todo(lake: Folder, day: date) -> dict[str, dict[str, list[Part]]]:
     return found
 
 
+def _passes(parts: int) -> int:
+    """How often the rows of this number of parts are written."""
+    passes = 1
+    while parts > FAN:
+        parts = -(-parts // FAN)
+        passes += 1
+    return passes
+
+
+def _size(parts: Iterable[Part]) -> int:
+    return sum(part.path.stat().st_size for part in parts)
+
+
+def _load(todo: dict[str, dict[str, list[Part]]]) -> int:
+    """Bytes that are merged, counted once for each pass. The ledger is small."""
+    sessions = (parts for table, found in todo.items() if table != "ledger" for parts in found.values())
+    return sum(_size(parts) * _passes(len(parts)) for parts in sessions if _mergeable(parts))
+
+
 class _Day:
     """Compaction of one date."""
 
-    def __init__(
-        self, lake: Folder, day: date, folder: Path, report: Report, step: seal.Step, progress: Progress
-    ) -> None:
+    def __init__(self, lake: Folder, day: date, folder: Path, report: Report, step: seal.Step, work: Work) -> None:
         self.lake = lake
         self.day = day
         self.folder = folder
         self.report = report
         self.step = step
-        self.progress = progress
+        self.work = work
         self.named: dict[str, dict[str, Any]] = {}
         """What the ledger says of each part of the date: path within the lake, facts and rows."""
         self.made: dict[str, list[tuple[seal.SealedPart, set[int]]]] = defaultdict(list)
@@ -282,8 +339,7 @@ class _Day:
         """Why there is too little room: new parts are beside the old ones, and twice if they need several passes."""
         need = 0
         for parts in (parts for sessions in todo.values() for parts in sessions.values() if _mergeable(parts)):
-            size = sum(part.path.stat().st_size for part in parts)
-            need += size * 2 if len(parts) > FAN else size
+            need += _size(parts) * min(2, _passes(len(parts)))
         free = shutil.disk_usage(self.lake.path).free
         return f"it needs {need:,} bytes and the disk has {free:,}" if need > free else None
 
@@ -319,19 +375,19 @@ class _Day:
             numbers |= expand_ranges(self.named[name]["journals"]) if part.compacted else {part.number}
         paths = [part.path for part in parts]
         rows = sum(pq.read_metadata(path).num_rows for path in paths)
+        row_bytes = _size(parts) / max(1, rows)
         number = _next_number(parts)
         passes = 0
         while len(paths) > FAN:
             passes += 1
             paths = [
-                self._write(table, paths[n : n + FAN], rows, self.folder / f".pass{passes}-{n}", None)[0].path
+                self._write(table, paths[n : n + FAN], row_bytes, self.folder / f".pass{passes}-{n}", None)[0].path
                 for n in range(0, len(paths), FAN)
             ]
-        written = self._write(table, paths, rows, self.folder / table / ".new", PART_ROWS)
+        written = self._write(table, paths, row_bytes, self.folder / table / ".new", PART_ROWS)
         if sum(new.rows for new in written) != rows:
-            sentence = (
-                f"{table} of {self.day}: {rows} rows became {sum(new.rows for new in written)}; nothing was changed"
-            )
+            became = f"{counted(rows, 'row')} became {sum(new.rows for new in written):,}"
+            sentence = f"{table} of {self.day}: {became}; nothing was changed"
             raise StorageError(sentence, self.lake.path)
         for n, new in enumerate(written):
             self.made[session].append((self._name(table, session, number + n, new), numbers))
@@ -341,22 +397,23 @@ class _Day:
         for part in parts:
             os.link(part.path, self.folder / table / part.path.name)
 
-    def _write(self, table: str, paths: list[Path], rows: int, begin: Path, rows_max: int | None) -> list[_Written]:
-        """Merge parts into files of up to ``rows_max`` rows; the names begin with ``begin``."""
+    def _write(
+        self, table: str, paths: list[Path], row_bytes: float, begin: Path, rows_max: int | None
+    ) -> list[_Written]:
+        """Merge parts into files of up to ``rows_max`` rows; the names begin with ``begin``.
+
+        ``row_bytes``: bytes of a row in the parts of the day, for the progress.
+        """
         frames = whole(merged(paths, table, failed=_unreadable), ROW_GROUP)
         frame = next(frames, None)
         written: list[_Written] = []
-        done = told = 0
         while frame is not None:
             new = _Written(begin.with_name(f"{begin.name}-{len(written)}.tmp"))
             with part_writer(frame, new.path) as writer:
                 while frame is not None and (rows_max is None or new.rows + frame.height <= rows_max):
                     writer.write_table(frame.to_arrow(), row_group_size=frame.height)
                     new.add(frame)
-                    done += frame.height
-                    if done - told >= PROGRESS_ROWS:
-                        told = done
-                        self.progress(f"{self.day} {table}: {done:,} of {rows:,} rows")
+                    self.work.add(row_bytes * frame.height)
                     frame = next(frames, None)
             sync_file(new.path)
             written.append(new)
@@ -553,9 +610,7 @@ def _owned(path: Path) -> bool:
     return handle is None
 
 
-def _remove(
-    lake: Folder, grace: float, sleep: Callable[[float], object] | None, step: seal.Step, progress: Progress
-) -> None:
+def _remove(lake: Folder, grace: float, sleep: Callable[[float], object] | None, step: seal.Step, note: Note) -> None:
     """Remove what was swapped out once its time is over; without ``sleep`` only where it is over."""
     for folder in _folders(lake):
         plan = _read_plan(folder)
@@ -565,7 +620,7 @@ def _remove(
         if left > 0:
             if sleep is None:
                 continue
-            progress(f"the old parts of {folder.name.removeprefix('date=')} are removed in {left:.0f} s")
+            note(f"the old parts of {folder.name.removeprefix('date=')} are removed in {left:.0f} s")
             sleep(left)
         shutil.rmtree(folder)
         step(f"removed {folder.name}")

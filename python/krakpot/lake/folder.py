@@ -38,11 +38,12 @@ import polars as pl
 import pyarrow as pa
 from polars.io.plugins import register_io_source
 
-from krakpot import _core
+from krakpot import _core, values
+from krakpot.errors import ConfigError, counted
 from krakpot.lake import journal
 from krakpot.lake.format import Part, check_lake, part, polars_schema, schema, stamp, storage_error
 from krakpot.lake.journal import JournalName
-from krakpot.values import near
+from krakpot.values import is_pattern, near, shown, unmatched
 
 NAMING = ("pairs", "ledger")
 """Tables that name every symbol of a lake."""
@@ -55,7 +56,7 @@ class Folder:
 
     def __init__(self, path: str | Path) -> None:
         """Open the lake at ``path``."""
-        self.path = Path(path)
+        self.path = values.read(values.folder, path, "path")
         check_lake(self.path)
 
     def __repr__(self) -> str:
@@ -68,8 +69,8 @@ class Folder:
         A file with any other name is not a part and is left alone.
         """
         if table not in _core.TABLES:
-            sentence = f"no table {table!r}; tables: {', '.join(_core.TABLES)}"
-            raise ValueError(sentence)
+            sentence = f"no table {shown(table)}; tables: {', '.join(_core.TABLES)}"
+            raise ConfigError(sentence)
         parts = [found for path in (self.path / table).glob("date=*/*.parquet") if (found := part(path, table))]
         return sorted(parts, key=lambda part: (part.date, part.session, not part.compacted, part.number))
 
@@ -112,8 +113,23 @@ class Folder:
         frames = (frame for table in NAMING for frame in view.unsealed(table, columns=["symbol"]))
         return {symbol for frame in frames for symbol in frame["symbol"].drop_nulls().unique()}
 
+    def matching(self, wanted: str | Iterable[str]) -> list[str]:
+        """Symbols of the lake that are named or match one of the patterns; ``ConfigError`` for what matches none."""
+        names = values.read(values.symbols, wanted, "symbol")
+        if not any(map(is_pattern, names)):
+            self.check_symbols(names)
+            return list(names)
+        known = self.symbols()
+        found: list[str] = []
+        for name in names:
+            matched = [symbol for symbol in known if _core.matches(name, symbol)]
+            if known and not matched:
+                raise ConfigError(unmatched(name, known, "symbol", "`Lake.symbols`"))
+            found += matched
+        return list(dict.fromkeys(found))
+
     def check_symbols(self, wanted: Iterable[str]) -> None:
-        """Raise ``ValueError``, with names that are near, for a symbol that the lake does not have."""
+        """Raise ``ConfigError``, with names that are near, for a symbol that the lake does not have."""
         view = self.look(NAMING)
         known = self._sealed_symbols(view)
         # To read all journals takes long, and most often it is not needed.
@@ -122,9 +138,8 @@ class Folder:
         for symbol in wanted:
             if known and symbol not in known:
                 close = near(symbol, sorted(known))
-                hint = f"; did you mean {' or '.join(close)}?" if close else f"; it has {len(known)} others"
-                sentence = f"the lake has no symbol {symbol!r}{hint}"
-                raise ValueError(sentence)
+                hint = f"; did you mean {' or '.join(close)}?" if close else f"; it has {counted(len(known), 'other')}"
+                raise ConfigError(f"the lake has no symbol {shown(symbol)}{hint}")
 
     def sessions(self) -> list[str]:
         """Sessions with a part in any table or a journal, by their time (a session's name begins with it)."""

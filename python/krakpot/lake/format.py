@@ -16,7 +16,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
@@ -212,6 +212,38 @@ def open_lake(path: Path) -> None:
     check_lake(path)
 
 
+@contextmanager
+def lake_to_write(path: Path) -> Iterator[None]:
+    """Open a lake as ``open_lake`` does; what that made is removed at the end if nothing was written into it.
+
+    So the folder is known to be writable before anything else happens, and work that fails early leaves nothing behind.
+    """
+    made = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]  # noqa: PTH110  # Path's raises
+    is_new = not os.path.exists(path / MARKER)  # noqa: PTH110  # as above
+    open_lake(path)
+    try:
+        yield
+    finally:
+        if is_new:
+            _remove_unused(path, made)
+
+
+def _remove_unused(path: Path, made: list[Path]) -> None:
+    """Remove a lake into which nothing was written and in which nobody is at work, and the folders ``made`` for it."""
+    # The lake may be gone, or not be empty: then it stays as it is.
+    with suppress(OSError), idle(path) as nobody:
+        if nobody and {child.name for child in path.iterdir()} <= {MARKER, JOURNALS}:
+            (path / JOURNALS).rmdir()
+            (path / MARKER).unlink()
+            for folder in made:
+                folder.rmdir()
+
+
+def filling(path: Path) -> str:
+    """How a lake without data gets some, for people."""
+    return f"`krakpot record --out {path}` records into it"
+
+
 def check_lake(path: Path) -> None:
     """Raise ``NoLake`` unless ``path`` is a lake that this krakpot can read."""
     if path.is_file():
@@ -221,7 +253,8 @@ def check_lake(path: Path) -> None:
     try:
         marker = json.loads((path / MARKER).read_text())
     except FileNotFoundError:
-        raise NoLake(f"this folder is not a lake: it has no {MARKER}", path) from None
+        sentence = f"this folder is not a lake: it has no {MARKER}; give the folder that `krakpot record --out` wrote"
+        raise NoLake(sentence, path) from None
     except (OSError, ValueError) as error:
         sentence = f"{MARKER} cannot be read ({error}); if all else is whole, write into it: {mark()}"
         raise NoLake(sentence, path) from error

@@ -16,6 +16,7 @@ from datetime import timedelta
 import polars as pl
 
 from krakpot import _core
+from krakpot.errors import ConfigError
 from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
 from krakpot.lake.coverage import covered, recorded_sessions
 from krakpot.lake.folder import Folder
@@ -23,7 +24,7 @@ from krakpot.lake.format import SOURCES, Sources, polars_schema
 from krakpot.lake.ledger import MARKS
 from krakpot.lake.sample import BookAt, BookSampler, By, grid, levels, one_of, step
 from krakpot.lake.verify import Report, verify
-from krakpot.values import Numbers, Time, nanoseconds
+from krakpot.values import Numbers, Time, time_of, time_range
 
 DAY = 86_400 * 10**9
 SCALE = 10
@@ -69,7 +70,7 @@ class Lake(Folder):
         table
             Its name, one of ``krakpot._core.TABLES``.
         symbol
-            One symbol, several, or None for all.
+            One symbol or pattern (``"BTC/*"``), several of them, or None for all.
         start, end
             Range of receive times, [start, end); None: no bound.
         numbers
@@ -87,7 +88,7 @@ class Lake(Folder):
 
         Raises
         ------
-        ValueError
+        ConfigError
             For a table, symbol, time or option that does not exist; the sentence names those that do.
 
         Examples
@@ -96,7 +97,7 @@ class Lake(Folder):
 
         """
         view = self.look([table])
-        begin, until = (None if time is None else nanoseconds(time) for time in (start, end))
+        begin, until = time_range(start, end)
         one_of("sources", sources, SOURCES)
         arbitrated = sources == "one" and table in CHANNELS
         # What another session had before the range decides what is taken of this one.
@@ -116,11 +117,9 @@ class Lake(Folder):
 
     def _of(self, table: str, symbol: str | Iterable[str]) -> pl.Expr:
         """Condition of rows of these symbols."""
-        wanted = [symbol] if isinstance(symbol, str) else list(symbol)
         if "symbol" not in polars_schema(table):
-            sentence = f"the table {table!r} has no symbols; leave symbol out"
-            raise ValueError(sentence)
-        self.check_symbols(wanted)
+            raise ConfigError(f"the table {table!r} has no symbols; leave symbol out")
+        wanted = self.matching(symbol)
         return pl.col("symbol") == wanted[0] if len(wanted) == 1 else pl.col("symbol").is_in(wanted)
 
     def book(
@@ -147,7 +146,7 @@ class Lake(Folder):
 
         Raises
         ------
-        ValueError
+        ConfigError
             As ``scan``.
 
         Examples
@@ -180,7 +179,7 @@ class Lake(Folder):
 
         Raises
         ------
-        ValueError
+        ConfigError
             As ``scan``.
 
         Examples
@@ -213,7 +212,7 @@ class Lake(Folder):
 
         Raises
         ------
-        ValueError
+        ConfigError
             As ``scan``.
 
         Examples
@@ -246,7 +245,7 @@ class Lake(Folder):
 
         Raises
         ------
-        ValueError
+        ConfigError
             As ``scan``.
 
         Examples
@@ -279,7 +278,7 @@ class Lake(Folder):
 
         Raises
         ------
-        ValueError
+        ConfigError
             As ``scan``.
 
         Examples
@@ -295,7 +294,7 @@ class Lake(Folder):
         Parameters
         ----------
         symbol
-            One symbol, several, or None for all.
+            One symbol or pattern (``"BTC/*"``), several of them, or None for all.
 
         Returns
         -------
@@ -304,7 +303,7 @@ class Lake(Folder):
 
         Raises
         ------
-        ValueError
+        ConfigError
             For a symbol that the lake does not have.
 
         Examples
@@ -329,7 +328,7 @@ class Lake(Folder):
 
         Raises
         ------
-        ValueError
+        ConfigError
             For text that is not a time.
 
         Examples
@@ -392,7 +391,7 @@ class Lake(Folder):
 
         Raises
         ------
-        ValueError
+        ConfigError
             For a symbol, time or option that does not exist.
 
         Examples
@@ -400,7 +399,7 @@ class Lake(Folder):
         >>> lake.book_at("BTC/USD", "2026-11-22T10:00:00.250").levels    # doctest: +SKIP
 
         """
-        time = nanoseconds(at)
+        time = time_of(at, "at")
         sampler = BookSampler(self, symbol, channel=channel, by=by)
         times = pl.Series([time], dtype=pl.Int64).cast(pl.Datetime("ns", "UTC"))
         most = _core.LIMITS["DEPTH_MAX"] if depth is None else depth
@@ -450,7 +449,7 @@ class Lake(Folder):
 
         Raises
         ------
-        ValueError
+        ConfigError
             For a symbol, time or option that does not exist, and for more than 100 million rows.
 
         Examples
@@ -459,7 +458,7 @@ class Lake(Folder):
 
         """
         width = step(every)
-        begin, until = (None if time is None else nanoseconds(time) for time in (start, end))
+        begin, until = time_range(start, end)
         sampler = BookSampler(self, symbol, channel=channel, by=by)
         known = sampler.covered or (0, 0)
         times = grid(
@@ -480,7 +479,8 @@ class Lake(Folder):
         Returns
         -------
         Report
-            ``proved``, counts, and ``problems``: what is wrong, in sentences.
+            ``outcome`` (``"proved"``, ``"not proved"``, or ``"nothing yet"`` beside a recorder that has not sealed
+            anything), ``proved`` (whether it is the first one), counts, and ``problems``: what is wrong, in sentences.
 
         Raises
         ------
@@ -502,8 +502,7 @@ def _numbers(frame: pl.LazyFrame, table: str, numbers: Numbers) -> pl.LazyFrame:
         return frame.with_columns(pl.col(pl.Decimal).cast(pl.Float64))
     if numbers == "int":
         if not set(WHOLE.values()) <= set(polars_schema(table)):
-            sentence = f"numbers='int': the table {table!r} has no precisions; allowed: 'decimal', 'float'"
-            raise ValueError(sentence)
+            raise ConfigError(f"numbers='int': the table {table!r} has no precisions; allowed: 'decimal', 'float'")
         digits = list(range(SCALE + 1))
         units = pl.Series([10 ** (SCALE - n) for n in digits], dtype=pl.Int64)
         return frame.with_columns(

@@ -20,14 +20,15 @@ from typing import Any, Literal, NamedTuple, get_args
 import polars as pl
 import pyarrow as pa
 
-from krakpot import _core
+from krakpot import _core, values
+from krakpot.errors import ConfigError
 from krakpot.lake.arbitration import Span, arbitrate
 from krakpot.lake.coverage import RECORDING, STOPPED, UNFINISHED, covered, recorded_sessions
 from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, BookKind, Part, stamp
 from krakpot.lake.ledger import MARKS, book_ends
 from krakpot.lake.messages import MESSAGE_MAX, MessageReader
-from krakpot.values import Numbers, threads_of
+from krakpot.values import Numbers, shown, threads_of
 
 By = Literal["recv", "event"]
 """Which time counts: the receive time here, or the exchange's time."""
@@ -125,36 +126,33 @@ def step(every: str | int | timedelta) -> int:
         found = re.fullmatch(r"(\d+)(ns|us|ms|s|m|h|d)", str(every).strip(), re.ASCII)
         ns = int(found[1]) * UNITS[found[2]] if found else 0
     if ns <= 0:
-        sentence = f"every={every!r} is not allowed; write for example '100ms', '1s' or '5m'"
-        raise ValueError(sentence)
+        raise ConfigError(f"every={shown(every)} is not allowed; write for example '100ms', '1s' or '5m'")
     return ns
 
 
 def grid(begin: int, end: int, every: int) -> pl.Series:
     """Times from ``begin`` to before ``end``, ns."""
     if (end - begin) // every > TIMES_MAX:
-        sentence = f"{(end - begin) // every:,} times are more than {TIMES_MAX:,}; ask for fewer at once"
-        raise ValueError(sentence)
+        raise ConfigError(f"{(end - begin) // every:,} times are more than {TIMES_MAX:,}; ask for fewer at once")
     return pl.int_range(begin, max(begin, end), every, dtype=pl.Int64, eager=True).cast(TIME)
 
 
 def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    """Raise ``ValueError`` for an option with another value."""
+    """Raise ``ConfigError`` for an option with another value."""
     if value not in allowed:
-        sentence = f"{name}={value!r}; allowed: {', '.join(map(repr, allowed))}"
-        raise ValueError(sentence)
+        raise ConfigError(f"{name}={shown(value)}; allowed: {', '.join(map(repr, allowed))}")
 
 
 class BookSampler:
     """Reads books of one symbol and channel at many times."""
 
     def __init__(self, folder: Folder, symbol: str, *, channel: str = "book", by: By = "recv") -> None:
-        """Read the ledger for the symbol; ``ValueError`` for a symbol that the lake does not have."""
+        """Read the ledger for the symbol; ``ConfigError`` for a symbol that the lake does not have."""
         kinds = {kind.channel: kind for kind in BOOK_KINDS}
         one_of("channel", channel, tuple(kinds))
         one_of("by", by, get_args(By))
+        self.symbol = values.read(values.symbol, symbol, "symbol")
         folder.check_symbols([symbol])
-        self.symbol = symbol
         self.kind: BookKind = kinds[channel]
         self.event = by == "event"
         self.view = folder.look([self.kind.messages, self.kind.checkpoints, "ledger"])
@@ -186,8 +184,7 @@ class BookSampler:
     ) -> pl.DataFrame:
         """Books at ascending times, one row each; see ``Lake.books``."""
         if not isinstance(depth, int) or not 1 <= depth <= _core.LIMITS["DEPTH_MAX"]:
-            sentence = f"depth={depth!r}; allowed: 1 to {_core.LIMITS['DEPTH_MAX']}"
-            raise ValueError(sentence)
+            raise ConfigError(f"depth={shown(depth)}; allowed: 1 to {_core.LIMITS['DEPTH_MAX']}")
         one_of("numbers", numbers, NUMBERS)
 
         def core(session: str, asked: pl.DataFrame) -> _core.BookSampler:

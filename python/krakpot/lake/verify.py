@@ -13,34 +13,33 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
 from krakpot import _core
+from krakpot.errors import counted
 from krakpot.lake import arbitration as sources
 from krakpot.lake import journal
 from krakpot.lake.account import Account, TradeIds
 from krakpot.lake.coverage import covered
 from krakpot.lake.folder import Folder, View
-from krakpot.lake.format import BOOK_KINDS, CHANNELS, BookKind, Part, hold, idle
+from krakpot.lake.format import BOOK_KINDS, CHANNELS, BookKind, Part, filling, hold, idle
 from krakpot.lake.ledger import MARKS, REFUSALS, book_ends
 from krakpot.lake.messages import MessageReader, PartReader
+from krakpot.log import OnProgress, Work, no_progress
 from krakpot.values import threads_of
 
+Outcome = Literal["proved", "not proved", "nothing yet"]
+"""``nothing yet``: no message is sealed, so there is nothing to prove, and nothing is wrong."""
 PROBLEMS_MAX = 200
 """Sentences kept; further ones are counted."""
-
-Progress = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    """Report no progress."""
 
 
 @dataclass
@@ -90,14 +89,30 @@ class Report:
         return sum(checked["bad"] for checked in self.checksums.values())
 
     @property
+    def empty(self) -> bool:
+        """Whether no message of the exchange is in the parts."""
+        return not self.frames and not any(rows for table, rows in self.rows.items() if table != "ledger")
+
+    @property
+    def outcome(self) -> Outcome:
+        """The verdict.
+
+        ``proved``: every message is ok, or unchecked or bad with its reason in the ledger; with strict, none is bad.
+        """
+        if self.problems or (self.strict and self.bad):
+            return "not proved"
+        return "nothing yet" if self.empty else "proved"
+
+    @property
     def proved(self) -> bool:
-        """Whether every message is ok, or unchecked or bad with its reason in the ledger; with strict, none bad."""
-        return not self.problems and not (self.strict and self.bad)
+        """Whether something was proved, and nothing is wrong."""
+        return self.outcome == "proved"
 
     def to_dict(self) -> dict[str, Any]:
         """As one JSON object."""
         return {
             "lake": str(self.path),
+            "outcome": self.outcome,
             "proved": self.proved,
             "frames": self.frames,
             "messages": dict(self.messages),
@@ -116,7 +131,7 @@ class Report:
 
 
 def verify(
-    path: str | Path, *, strict: bool = False, threads: int | None = None, progress: Progress = _silent
+    path: str | Path, *, strict: bool = False, threads: int | None = None, progress: OnProgress = no_progress
 ) -> Report:
     """Prove the lake at ``path``.
 
@@ -129,12 +144,12 @@ def verify(
     threads
         Verifiers that share the symbols of each part (default: one per core). Memory is bounded by a few parts.
     progress
-        Is called with a sentence now and then.
+        Called with the bytes of parts that are verified, and those of all parts.
 
     Returns
     -------
     Report
-        What was found; ``proved`` is the verdict.
+        What was found; ``outcome`` is the verdict, ``proved`` whether it is ``"proved"``.
 
     Raises
     ------
@@ -156,16 +171,18 @@ def verify(
         at_work = _unsealed(view, report)
         _foreign(folder, report)
         _verify(view, report, count, progress)
-    if not report.frames and not any(rows for table, rows in report.rows.items() if table != "ledger"):
+    if report.empty:
         if view.unsettled or at_work:
             report.notes.append("nothing is sealed yet, so nothing was verified")
         else:
             report.problem("nothing was recorded: the lake has no message of the exchange")
+            report.notes.append(filling(folder.path))
     return report
 
 
-def _verify(view: View, report: Report, threads: int, progress: Progress) -> None:
+def _verify(view: View, report: Report, threads: int, progress: OnProgress) -> None:
     settled = view.settled()
+    work = Work(_bytes(settled.parts), "bytes", progress)
     parts: dict[str, list[Part]] = defaultdict(list)
     for part in settled.parts:
         parts[part.session].append(part)
@@ -178,13 +195,14 @@ def _verify(view: View, report: Report, threads: int, progress: Progress) -> Non
     unknown = TradeIds({}, complete=False)
     with ThreadPoolExecutor(max_workers=1) as reader:
         for session in sorted(parts):
-            progress(f"session {session}")
+            begun = work.done
             one = _Session(settled, session, parts[session], report, first_day)
             previous = one.account.previous
             begin = known.get(previous, unknown) if previous else TradeIds({}, complete=True)
             after = one.account.check(unknown if one.account.begun_before else begin)
             known[session] = unknown if session in view.unsettled else after
-            ledger = one.verify(reader, threads, progress)
+            ledger = one.verify(reader, threads, work)
+            work.reach(begun + _bytes(parts[session]))
             told.append(ledger.select(pl.lit(session).alias("session"), *MARKS))
             ended[session] = set(ledger["kind"].unique())
             if previous is not None:
@@ -195,6 +213,15 @@ def _verify(view: View, report: Report, threads: int, progress: Progress) -> Non
     # What one source had and another lacks proves neither wrong: each has its own account.
     if told:
         report.notes += sources.differences(settled, covered(pl.concat(told)))
+
+
+def _bytes(parts: Iterable[Part]) -> int:
+    """Size of parts on the disk; that one is gone is told where it is read."""
+    total = 0
+    for part in parts:
+        with suppress(FileNotFoundError):
+            total += part.path.stat().st_size
+    return total
 
 
 def _unsealed(view: View, report: Report) -> bool:
@@ -282,15 +309,15 @@ class _Session:
             note=report.notes.append,
         )
 
-    def verify(self, reader: ThreadPoolExecutor, threads: int, progress: Progress) -> pl.DataFrame:
-        """Verify everything; returns the session's ledger."""
+    def verify(self, reader: ThreadPoolExecutor, threads: int, work: Work) -> pl.DataFrame:
+        """Verify everything, and count in ``work`` the parts of books; returns the session's ledger."""
         account, report = self.account, self.report
         ledger = account.ledger
         report.frames += account.frames
         for table, rows in account.rows.items():
             report.rows[table] += rows
         for kind in BOOK_KINDS:
-            self._books(kind, reader, threads, progress)
+            self._books(kind, reader, threads, work)
         errors = ledger.filter(pl.col("kind").is_in(REFUSALS))["count"].sum()
         report.errors += int(errors or 0)
         report.gaps += ledger.filter(pl.col("kind").is_in(["gap", "trade_gap"])).height
@@ -300,7 +327,7 @@ class _Session:
                 report.messages[CHANNELS[part.table]] += messages.n_unique()
         return ledger
 
-    def _books(self, kind: BookKind, reader: ThreadPoolExecutor, threads: int, progress: Progress) -> None:
+    def _books(self, kind: BookKind, reader: ThreadPoolExecutor, threads: int, work: Work) -> None:
         """Rebuild the books, part after part; the next part is read meanwhile."""
         ends = book_ends(self.account.ledger, kind.channel).select("symbol", "message", "kind")
         missing = self.account.missing[kind.messages]
@@ -313,14 +340,17 @@ class _Session:
             verifier.ends(ends)
         messages = MessageReader(self.view, self.session, kind, reader=self.reader, spans=self.account.spans)
         frames = messages.frames()
+        # Other tables are done with the whole session, because to rebuild the books takes nearly all of the time.
+        size = _bytes(self.account.of(kind.messages)) / max(1, self.account.rows[kind.messages])
         with ThreadPoolExecutor(max_workers=threads) as pool:
             coming = reader.submit(next, frames, None)
             while (taken := coming.result()) is not None:
                 coming = reader.submit(next, frames, None)
                 table, frame = taken
-                progress(f"session {self.session}: {frame.height:,} rows of {table}")
                 for done in [pool.submit(_give, verifier, table == kind.messages, frame) for verifier in verifiers]:
                     done.result()
+                if table == kind.messages:
+                    work.add(size * frame.height)
         for found in (found for verifier in verifiers for found in verifier.finish()):
             self._found(kind.channel, found)
 
@@ -343,4 +373,5 @@ class _Session:
             report.problem(sentence)
         for key, what in (("bad_unexplained", "bad"), ("unchecked_unexplained", "unchecked")):
             if found[key] and not found["problems"]:
-                report.problem(f"{found['symbol']}: {found[key]} messages are {what} without a reason in the ledger")
+                messages = f"{counted(found[key], 'message')} {'is' if found[key] == 1 else 'are'}"
+                report.problem(f"{found['symbol']}: {messages} {what} without a reason in the ledger")

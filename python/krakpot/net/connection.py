@@ -49,7 +49,7 @@ CLOSE_TIMEOUT = 3.0
 RETRY_AFTER_MAX = 600.0
 """The longest time that ``Retry-After`` may ask for, seconds: Kraken bans an address for ten minutes."""
 BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-"""Answers to a handshake that ask the client to slow down."""
+"""Answers to a handshake, or of REST, that ask the client to slow down."""
 
 CUT_OFF = (None, errno.ECONNRESET, errno.EPIPE)
 """Errors of a connection that was made and then cut off, by the system's number."""

@@ -1,6 +1,6 @@
-"""As much HTTP as a small local server takes: one request a connection, with a length, within bounds.
+"""A small local HTTP server: one request per connection, with a length, within limits.
 
-What is answered is decided elsewhere, without sockets: ``Server`` is given a function from ``Request`` to ``Answer``.
+``Server`` gets a function from ``Request`` to ``Answer``, so the answers are decided elsewhere, without sockets.
 """
 
 from __future__ import annotations
@@ -18,28 +18,26 @@ HEAD_MAX, BODY_MAX = 16 << 10, 64 << 10
 """Bytes of a request's head and body."""
 CONNECTIONS_MAX = 100
 PATIENCE = 10.0
-"""Seconds for a request to arrive whole."""
+"""Seconds within which a whole request must arrive."""
 LINGER = 1.0
-"""Seconds for which what still comes is read after an answer: a socket closed over unread bytes takes the answer
-back.
-"""
+"""Seconds for which bytes are read after the answer: closing a socket with unread bytes would discard the answer."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request that arrived whole."""
+    """A complete request."""
 
     method: str
     path: str
     """Without the query."""
     headers: Mapping[str, str]
-    """By lower-case name; none comes twice."""
+    """By lower-case name; a repeated header is refused."""
     body: bytes
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said to a request."""
+    """The answer to a request."""
 
     body: bytes
     kind: str
@@ -50,8 +48,9 @@ class Answer:
 def foreign(headers: Mapping[str, str], *, here: bool) -> bool:
     """Whether a request comes from a page in a browser; ``headers`` by lower-case name.
 
-    Browsers name the origin of a page that asks another place. ``here``: served to this machine only, by whose name it
-    must then be called: a page may have a name that was made to lead here after the browser had looked it up.
+    Browsers send the header ``Origin`` when a page requests something from another server. ``here``: the server is for
+    this machine only, so ``Host`` must name this machine; otherwise a page could reach it by a DNS name of its own that
+    is changed to 127.0.0.1 (DNS rebinding).
     """
     return "origin" in headers or (here and not _names_loopback(headers.get("host", "")))
 
@@ -64,7 +63,7 @@ def _names_loopback(host: str) -> bool:
 
 
 class _BadRequestError(Exception):
-    """HTTP that is not served; says by which status."""
+    """A request that is refused, with the status of the answer."""
 
     def __init__(self, status: HTTPStatus) -> None:
         super().__init__(status)
@@ -72,7 +71,7 @@ class _BadRequestError(Exception):
 
 
 def _head(head: bytes) -> tuple[str, str, dict[str, str]]:
-    """Method, path and headers, by lower-case name, of a request's head."""
+    """Read the head of a request: method, path, and headers by lower-case name."""
     first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     match = re.fullmatch(r"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.[01]", first)
     if match is None:
@@ -81,7 +80,7 @@ def _head(head: bytes) -> tuple[str, str, dict[str, str]]:
     for line in lines:
         name, colon, value = line.partition(":")
         name = name.lower()
-        # A repeated length or signature has two readings: neither is taken.
+        # A repeated length or signature would be ambiguous.
         if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9a-z-]+", name) or name in headers:
             raise _BadRequestError(HTTPStatus.BAD_REQUEST)
         headers[name] = value.strip(" \t")
@@ -89,7 +88,7 @@ def _head(head: bytes) -> tuple[str, str, dict[str, str]]:
 
 
 def _length(headers: Mapping[str, str]) -> int:
-    """Bytes of the body."""
+    """Number of bytes in the body."""
     if "transfer-encoding" in headers:
         raise _BadRequestError(HTTPStatus.NOT_IMPLEMENTED)
     text = headers.get("content-length", "0")
@@ -101,23 +100,23 @@ def _length(headers: Mapping[str, str]) -> int:
 
 
 class Server:
-    """Serves on one port; ``address`` is where, once it has started."""
+    """Serves on one port; ``address`` is set when it has started."""
 
     def __init__(self, answer: Callable[[Request], Answer], refuse: Callable[[HTTPStatus], Answer]) -> None:
-        """``answer`` is called for each request that arrived whole; ``refuse`` words what is no good HTTP."""
+        """``answer`` is called for each complete request; ``refuse`` makes the answer to HTTP that is refused."""
         self.address = ""
         self._answer = answer
         self._refuse = refuse
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self, host: str, port: int) -> None:
-        """Listen. ``OSError`` if that cannot be."""
+        """Listen; ``OSError`` if that is not possible."""
         self._server = await asyncio.start_server(self._serve, host, port, limit=HEAD_MAX)
         port = self._server.sockets[0].getsockname()[1]
         self.address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def close(self) -> None:
-        """Listen no more, and cut what is open."""
+        """Stop listening and cut the open connections."""
         self._server.close()
         for task in self._connections:
             task.cancel()
@@ -136,7 +135,7 @@ class Server:
                 while await reader.read(HEAD_MAX):
                     pass
         except (OSError, EOFError, TimeoutError, asyncio.CancelledError):
-            # The client went, was too slow, or the server closes: there is nobody to answer.
+            # The client is gone or too slow, or the server closes: nobody waits for an answer.
             pass
         finally:
             self._connections.discard(task)

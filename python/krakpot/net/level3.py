@@ -38,6 +38,24 @@ class Level3Account:
         """Take key, secret, REST address and rate from ``config``."""
         self.tokens = Tokens(config.rest_url, config.api_key, config.api_secret, tls=tls)
         self.budget = _core.Budget(rate=config.level3_rate, resync_share=RESYNC_SHARE)
+        self._wait = 0.0
+        """Seconds that REST asked to wait, counted from the next ``may_ask`` on."""
+        self._ask_at = 0.0
+        """Monotonic time before which REST asked not to be asked, in seconds."""
+
+    async def new_token(self) -> str:
+        """Request a token, as ``Tokens.new``; a time that REST asks to wait holds for all connections."""
+        try:
+            return await self.tokens.new()
+        except TokenError as error:
+            self._wait = max(self._wait, error.retry_after)
+            raise
+
+    def may_ask(self, now: float) -> bool:
+        """Whether REST may be asked now; ``now`` is monotonic time in seconds."""
+        if self._wait:
+            self._ask_at, self._wait = max(self._ask_at, now + self._wait), 0.0
+        return now >= self._ask_at
 
     async def check(self) -> TokenError | None:
         """Ask for one token, to know early whether the key is accepted.
@@ -45,7 +63,7 @@ class Level3Account:
         ``ConfigError`` if the exchange rejects the key. Trouble that may pass is returned.
         """
         try:
-            await self.tokens.new()
+            await self.new_token()
         except TokenError as error:
             if error.lasting:
                 raise ConfigError(str(error)) from None
@@ -72,7 +90,7 @@ class TokenKeeper:
 
     def tick(self, session: _core.Session, now: float) -> None:
         """Ask for a token if ``session`` needs one; ``now`` is monotonic time in seconds."""
-        if session.token_needed and self._asking is None and now >= self._ask_at:
+        if session.token_needed and self._asking is None and now >= self._ask_at and self._account.may_ask(now):
             self._ask_at = now + (min(TOKEN_PAUSE_MAX, 2.0**self.requested) if self.requested else 1.0)
             self.requested = min(self.requested + 1, 16)
             self._asking = self._supervise(self._authorise(session))
@@ -80,7 +98,7 @@ class TokenKeeper:
     async def _authorise(self, session: _core.Session) -> None:
         """Give the session a new token; a refusal becomes a row of its ledger."""
         try:
-            token = await self._account.tokens.new()
+            token = await self._account.new_token()
         except TokenError as error:
             session.add_ledger_row("refused", time.time_ns(), channel=LEVEL3, detail=json.dumps({"error": str(error)}))
         else:

@@ -1,8 +1,8 @@
-"""Proxies, as the environment says: HTTPS_PROXY, ALL_PROXY, NO_PROXY; for the feed and for REST.
+"""Proxies of the environment (HTTPS_PROXY, ALL_PROXY, NO_PROXY), for the feed and for REST.
 
-The proxy is asked for a tunnel to the exchange (HTTP CONNECT, or SOCKS 5 with the extra ``krakpot[socks]``), and TLS is
-spoken through it: it sees where the tunnel leads and encrypted bytes. What is on this machine needs none. A proxy's
-address may hold a password, and is shown without it.
+The proxy opens a tunnel to the exchange (HTTP CONNECT, or SOCKS 5 with the extra ``krakpot[socks]``). TLS goes through
+the tunnel, so the proxy sees the exchange's address and encrypted bytes. Addresses of this machine are reached without
+a proxy. A proxy's address may have a password; it is never shown.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Proxy:
 
 
 def chosen(host: str, environment: Mapping[str, str] | None = None) -> Proxy | None:
-    """The proxy for a host; None: go there directly. ``FeedError`` for one that cannot be used."""
+    """Return the proxy for a host; None: connect directly. ``FeedError`` if the proxy cannot be used."""
     environment = os.environ if environment is None else environment
     found = {name.lower(): value for name, value in environment.items() if value and name.isupper()}
-    # As everywhere, the small letters win.
+    # Lower case has priority, as in other programs.
     found |= {name: value for name, value in environment.items() if name.islower()}
     text = found.get("https_proxy") or found.get("all_proxy")
     if not text or host in LOOPBACK or _excepted(host, found.get("no_proxy", "")):
@@ -64,15 +64,15 @@ def chosen(host: str, environment: Mapping[str, str] | None = None) -> Proxy | N
 
 
 def _excepted(host: str, names: str) -> bool:
-    """Whether NO_PROXY names a host, or a domain that it belongs to."""
+    """Whether NO_PROXY names the host or its domain."""
     given = [name.strip().lower().removeprefix("*").removeprefix(".") for name in names.split(",") if name.strip()]
     return any(not name or host.lower() == name or host.lower().endswith(f".{name}") for name in given)
 
 
 def tunnel(proxy: Proxy, host: str, port: int, timeout: float) -> socket.socket:
-    """A socket that leads through the proxy to the host; it blocks, with a time for everything until then.
+    """Open a tunnel through the proxy to the host; returns its blocking socket.
 
-    ``FeedError`` says what went wrong, without the password.
+    ``timeout`` is for everything together. ``FeedError`` says what went wrong, without the password.
     """
     try:
         if proxy.scheme == "http":
@@ -97,7 +97,7 @@ def _connect(proxy: Proxy, host: str, port: int, timeout: float) -> socket.socke
             request += f"Proxy-Authorization: Basic {shown}\r\n"
         sock.sendall(f"{request}\r\n".encode())
         answer = b""
-        # Byte by byte: what follows the blank line is the exchange's.
+        # Byte by byte, because the bytes after the blank line come from the exchange.
         while not answer.endswith(b"\r\n\r\n"):
             sock.settimeout(max(0.001, until - time.monotonic()))
             byte = sock.recv(1)
@@ -106,7 +106,7 @@ def _connect(proxy: Proxy, host: str, port: int, timeout: float) -> socket.socke
                 break
         status = re.match(rb"HTTP/1\.[01] (\d{3})(?: ([ -~]{0,60}))?", answer)
         if not answer.endswith(b"\r\n\r\n") or status is None:
-            sentence = f"the proxy {proxy} gave an answer that is no HTTP"
+            sentence = f"the proxy {proxy} gave an answer that is not HTTP"
             raise FeedError(sentence)
         if status[1] != b"200":
             words = b" ".join(filter(None, status.groups())).decode()
@@ -126,7 +126,7 @@ def _socks(proxy: Proxy, host: str, port: int, timeout: float) -> socket.socket:
     except ImportError:
         sentence = f"the proxy {proxy} needs an extra: pip install 'krakpot[socks]'"
         raise FeedError(sentence) from None
-    # The proxy looks names up, as socks5h says: a name that this machine cannot see is why there is a proxy.
+    # The proxy resolves the name (socks5h), because this machine may not be able to.
     way = Socks(ProxyType.SOCKS5, proxy.host, proxy.port, proxy.user or None, proxy.password or None, rdns=True)
     try:
         sock: socket.socket = way.connect(host, port, timeout=timeout)

@@ -1,6 +1,6 @@
-"""The token for level 3, asked of Kraken's REST with an API key, signed as its documentation says.
+"""The token for level 3: requested from Kraken's REST with an API key, signed as Kraken's documentation says.
 
-The key and its secret go into the signed request and nowhere else: no error, log or ``repr`` shows them, or a token.
+The key and its secret are used for the signed request only. No error, log or ``repr`` shows them, or a token.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ import socket
 import ssl
 import time
 from contextlib import closing, suppress
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from krakpot.config import PERMISSION
 from krakpot.errors import FeedError, TokenError, words_of
+from krakpot.net.connection import BUSY, retry_after
 from krakpot.net.proxy import chosen, tunnel
 
 PATH = "/0/private/GetWebSocketsToken"
 TIMEOUT = 10.0
 """Seconds for a whole request."""
 ANSWER_MAX = 64 << 10
-"""Bytes of an answer; a token's are some 100."""
+"""Bytes of an answer that are read; one with a token has about 100."""
 WORDS_MAX = 200
-"""Characters of a refusal that are told."""
+"""Characters of a refusal that an error repeats."""
 
 REFUSALS = {
     "EAPI:Invalid key": (
@@ -41,24 +42,24 @@ REFUSALS = {
         False,
     ),
     "EGeneral:Permission denied": (f"the API key lacks {PERMISSION}; give it that on the key's page at Kraken", True),
-    "EAPI:Rate limit exceeded": ("too many requests to REST with this account; it is tried again more slowly", False),
+    "EAPI:Rate limit exceeded": ("too many requests to REST with this account; krakpot asks again more slowly", False),
     "EGeneral:Temporary lockout": ("Kraken locked the API key for a while after too many wrong requests", False),
     "EService:": ("Kraken's REST is out of service for the moment", False),
 }
-"""What a refusal means and what helps, by the beginning of Kraken's words; and whether it lasts."""
+"""By the beginning of Kraken's words: what a refusal means, what helps, and whether it is lasting."""
 
 
 def signature(secret: bytes, path: str, nonce: int, body: str) -> str:
-    """``API-Sign`` of a request: HMAC-SHA512 by the secret over the path and the SHA-256 of nonce and body, base64."""
+    """``API-Sign`` of a request: base64 of the HMAC-SHA512 by the secret over the path and SHA-256(nonce, body)."""
     inner = hashlib.sha256(f"{nonce}{body}".encode()).digest()
     return base64.b64encode(hmac.new(secret, path.encode() + inner, hashlib.sha512).digest()).decode()
 
 
 class Tokens:
-    """Asks for tokens, one request at a time: nonces must arrive in their order."""
+    """Requests tokens, one at a time, because nonces must arrive in ascending order."""
 
     def __init__(self, url: str, key: str, secret: str, *, tls: ssl.SSLContext | None = None) -> None:
-        """Remember where to ask and with what; ``secret`` is base64, which the configuration has checked."""
+        """Remember the address and the key pair; ``secret`` is base64, which the configuration has checked."""
         self.url = url
         self._key = key
         self._secret = secret
@@ -67,9 +68,9 @@ class Tokens:
         self._lock = asyncio.Lock()
 
     async def new(self) -> str:
-        """A new token; ``TokenError`` says why there is none, and whether asking again may help."""
+        """Return a new token; ``TokenError`` says why there is none, and whether and when to ask again."""
         async with self._lock:
-            # The clock may step back, nonces must not.
+            # The clock may step back; nonces must not.
             self._nonce = max(self._nonce + 1, time.time_ns() // 1_000_000)
             body = urlencode({"nonce": self._nonce})
             headers = {
@@ -80,7 +81,7 @@ class Tokens:
             }
             try:
                 async with asyncio.timeout(TIMEOUT):
-                    status, answer = await _Request(self.url, self._tls).run(headers, body)
+                    answer = await _Request(self.url, self._tls).run(headers, body)
             except TimeoutError:
                 raise self._error(f"no answer within {TIMEOUT:.0f} s") from None
             except ssl.SSLCertVerificationError as error:
@@ -90,45 +91,59 @@ class Tokens:
             except OSError as error:
                 raise self._error(f"the connection failed: {words_of(error)}") from None
             except http.client.HTTPException as error:
-                raise self._error(f"the answer is no HTTP ({type(error).__name__})") from None
-            return self._read(status, answer)
+                raise self._error(f"the answer is not HTTP ({type(error).__name__})") from None
+            return self._read(answer)
 
-    def _read(self, status: int, body: bytes) -> str:
-        """The token in an answer."""
-        answer = _json(body)
-        errors, result = answer.get("error"), answer.get("result")
+    def _read(self, answer: _Answer) -> str:
+        """Return the token in an answer."""
+        facts = _json(answer.body)
+        errors, result = facts.get("error"), facts.get("result")
+        wait = retry_after(answer.retry_after, time.time())
         if isinstance(errors, list) and errors:
-            raise self._refused(str(errors[0]))
+            raise self._refused(str(errors[0]), wait)
         token = result.get("token") if isinstance(result, dict) else None
         expires = result.get("expires") if isinstance(result, dict) else None
-        if status != http.client.OK or not isinstance(token, str) or not token:
-            kind = "JSON without a token" if answer else "no JSON"
-            raise self._error(f"the answer is {kind} (HTTP {status}); is --rest-url right?")
+        if answer.status in BUSY:
+            raise self._error(f"REST is busy (HTTP {answer.status})", wait=wait)
+        if answer.status != http.client.OK or not isinstance(token, str) or not token:
+            kind = "JSON without a token" if facts else "no JSON"
+            raise self._error(f"the answer is {kind} (HTTP {answer.status}); is --rest-url right?", wait=wait)
         if not isinstance(expires, (int, float)) or expires <= 0:
-            raise self._error("the token had expired when it came")
+            raise self._error("the token in the answer has already expired")
         return token
 
-    def _refused(self, words: str) -> TokenError:
-        """The error for Kraken's words, in which nothing of ours may stand."""
+    def _refused(self, words: str, wait: float) -> TokenError:
+        """Make the error for Kraken's words; key and secret are removed from them."""
         for own in (self._key, self._secret):
             words = words.replace(own, "…")
         words = "".join(filter(str.isprintable, words))[:WORDS_MAX]
         for begin, (sentence, lasting) in REFUSALS.items():
             if words.startswith(begin):
-                return self._error(f"{sentence} ({words})", lasting=lasting)
-        return self._error(f"Kraken refuses: {words}")
+                return self._error(f"{sentence} ({words})", lasting=lasting, wait=wait)
+        return self._error(f"Kraken refuses: {words}", wait=wait)
 
-    def _error(self, sentence: str, *, lasting: bool = False) -> TokenError:
-        return TokenError(f"no token for level 3: {sentence}: {self.url}", lasting=lasting)
+    def _error(self, sentence: str, *, lasting: bool = False, wait: float = 0.0) -> TokenError:
+        if wait:
+            sentence += f"; to be tried again in {wait:.0f} s"
+        return TokenError(f"no token for level 3: {sentence}: {self.url}", lasting=lasting, retry_after=wait)
+
+
+class _Answer(NamedTuple):
+    """What REST answered."""
+
+    status: int
+    body: bytes
+    retry_after: str | None
+    """The header ``Retry-After``."""
 
 
 class _Request:
-    """One request in a thread, on a connection of its own that ends with it."""
+    """One request, made in a thread, on a separate connection."""
 
     def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None, "the configuration refuses an address without a host"
-        # What is signed is the path below this one, as Kraken has it.
+        # The signature covers Kraken's path only, without the path of the address.
         self.path = parts.path.rstrip("/") + PATH
         self.connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT)
         self.tls: ssl.SSLContext | None = None
@@ -137,18 +152,18 @@ class _Request:
             self.connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=TIMEOUT, context=self.tls)
         self.socket: socket.socket | None = None
 
-    async def run(self, headers: dict[str, str], body: str) -> tuple[int, bytes]:
-        """Status and body of the answer."""
+    async def run(self, headers: dict[str, str], body: str) -> _Answer:
+        """Send the request; returns the answer."""
         try:
             return await asyncio.to_thread(self._talk, headers, body)
         finally:
-            # A thread cannot be cancelled: where nobody waits any more it ends with its socket.
+            # A thread cannot be cancelled, so its socket is shut down when nobody waits for it any more.
             if self.socket is not None:
                 with suppress(OSError):
                     self.socket.shutdown(socket.SHUT_RDWR)
 
     def _connect(self) -> None:
-        """Directly, or through the proxy that the environment names; TLS is the exchange's either way."""
+        """Connect directly, or through the proxy that the environment names; TLS is with the exchange in both cases."""
         connection = self.connection
         proxy = chosen(connection.host)
         if proxy is None:
@@ -159,17 +174,17 @@ class _Request:
         if self.tls is not None:
             connection.sock = self.tls.wrap_socket(sock, server_hostname=connection.host)
 
-    def _talk(self, headers: dict[str, str], body: str) -> tuple[int, bytes]:
+    def _talk(self, headers: dict[str, str], body: str) -> _Answer:
         with closing(self.connection):
             self._connect()
             self.socket = self.connection.sock
             self.connection.request("POST", self.path, body, headers)
             with self.connection.getresponse() as response:
-                return response.status, response.read(ANSWER_MAX)
+                return _Answer(response.status, response.read(ANSWER_MAX), response.getheader("Retry-After"))
 
 
 def _json(body: bytes) -> dict[str, Any]:
-    """The object in a body; empty where there is none."""
+    """Return the JSON object in a body; empty if there is none."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):

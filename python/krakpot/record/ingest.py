@@ -27,7 +27,7 @@ import pyarrow as pa
 from krakpot import __version__, _core, values
 from krakpot.errors import ConfigError, FeedError, words_of
 from krakpot.lake import journal, seal
-from krakpot.lake.format import at_work, open_lake
+from krakpot.lake.format import at_work, lake_to_write
 from krakpot.lake.lake import Lake
 from krakpot.values import nanoseconds
 
@@ -223,23 +223,23 @@ def ingest(
     if all(line is None for _, line, _ in _lines(path)):
         raise ConfigError(f"{path}: has no frames; give a file with one frame per line")
     session_id = name_session(path, times)
-    open_lake(out)
-    _forget(out, session_id, path)
-    seal.recover(out)
-    if session_id in Lake(out).sessions():
-        sentence = f"{path}: is in the lake {out} already, as session {session_id}; nothing was added"
-        raise ConfigError(sentence)
     session = _core.Session(session_id, passive=True, precision=precision, depth=depth, frames=raw)
-    writer = journal.Writer(out, session_id, interval=1e9)
     result = IngestResult(path, session_id)
-    try:
-        with at_work(out):
-            _feed(path, out, times, session, writer, result, progress)
-    except BaseException:
-        # Half a session is of no use, and the file is still there.
-        writer.discard()
+    with lake_to_write(out):
         _forget(out, session_id, path)
-        raise
+        seal.recover(out)
+        if session_id in Lake(out).sessions():
+            sentence = f"{path}: is in the lake {out} already, as session {session_id}; nothing was added"
+            raise ConfigError(sentence)
+        writer = journal.Writer(out, session_id, interval=1e9)
+        try:
+            with at_work(out):
+                _feed(path, out, times, session, writer, result, progress)
+        except BaseException:
+            # Half a session is of no use, and the file is still there.
+            writer.discard()
+            _forget(out, session_id, path)
+            raise
     return result
 
 

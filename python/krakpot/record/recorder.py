@@ -22,7 +22,7 @@ from krakpot import _core, values
 from krakpot.config import Config
 from krakpot.errors import ConfigError, ConnectionLost, FeedError
 from krakpot.lake import journal
-from krakpot.lake.format import at_work, open_lake
+from krakpot.lake.format import at_work, lake_to_write
 from krakpot.log import LogLine, LogRateLimit
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import Client, add_counts, supervise, uuid7
@@ -170,7 +170,7 @@ class Recorder:
             try:
                 # First, because a port that is taken must be known before anything is written.
                 async with self._metrics():
-                    open_lake(config.out)
+                    work.enter_context(lake_to_write(config.out))
                     disk.check_room(config.out, config.min_free)
                     work.enter_context(at_work(config.out))
                     self._start()
