@@ -29,18 +29,19 @@ STEP_SECONDS = Value(values.number(1, 86_400), "SECONDS")
 MULTIPLE = Value(values.number(0.001, 1_000_000), "NUMBER")
 LEVEL3_DEPTH = Value(values.number_of(_core.LEVEL3_DEPTHS), "LEVELS")
 HOST = Value(values.host, "HOST")
+START_TIMES = "a time from 1970 to 2200, as 2026-11-22 or 2026-11-22T10:00:00Z"
 
 
 def _start(value: object) -> int:
     """A time at which the built-in exchange can start, in ns."""
-    from krakpot.exchange.options import START_MAX, STARTS
+    from krakpot.exchange.options import START_MAX
 
     try:
         ns = values.nanoseconds(str(value))
     except ValueError:
-        raise ValueError(STARTS) from None
+        raise ValueError(START_TIMES) from None
     if not 0 <= ns <= START_MAX:
-        raise ValueError(STARTS)
+        raise ValueError(START_TIMES)
     return ns
 
 

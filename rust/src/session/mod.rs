@@ -43,7 +43,7 @@ use crate::table::ledger::LedgerKind;
 use crate::table::rows::{Cell, Rows};
 use crate::table::schema::Table;
 use crate::wire::decode::Decoder;
-use crate::wire::message::{BookData, Entries, Kind, Message};
+use crate::wire::message::{Entries, Kind, Message, Placed};
 use crate::wire::request;
 use crate::wire::secret::Secret;
 use crate::wire::time::SECOND;
@@ -456,7 +456,7 @@ fn book_messages<B: BookChannel>(
     options: &Options,
     (symbols, subscriptions, books): (&mut Symbols, &mut Subscriptions, &mut Books),
     out: &mut Output,
-    (kind, data, entries): (Kind, &[(usize, BookData<'_>)], &[B::Entry<'_>]),
+    (kind, data, entries): (Kind, &[Placed<'_>], &[B::Entry<'_>]),
 ) {
     out.count(B::CHANNEL.name());
     let mut first = 0;

@@ -301,11 +301,14 @@ pub struct Refused {
     pub excerpt: String,
 }
 
+/// Items of a message of books, each with its place in the array.
+pub type Placed<'a> = (usize, BookData<'a>);
+
 /// The data of a message of books.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data<'a> {
     /// One item, as documented and as all others have seen it: it needs no list.
-    One((usize, BookData<'a>)),
+    One(Placed<'a>),
     /// None, several, or one that could not be read.
     Many(Items<BookData<'a>>),
 }
@@ -324,7 +327,8 @@ impl<'a> From<Items<BookData<'a>>> for Data<'a> {
 
 impl<'a> Data<'a> {
     /// The items that were read, each with its place in the array.
-    pub fn taken(&self) -> &[(usize, BookData<'a>)] {
+    #[must_use]
+    pub fn taken(&self) -> &[Placed<'a>] {
         match self {
             Self::One(one) => std::slice::from_ref(one),
             Self::Many(items) => &items.taken,
