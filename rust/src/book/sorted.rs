@@ -34,7 +34,8 @@ impl<T> std::ops::DerefMut for SortedLevels<T> {
 impl<T: Copy> SortedLevels<T> {
     /// The place behind the last level that is worse: among the best first, by quarters, whose comparisons do not wait
     /// for each other; else by halves.
-    #[inline]
+    #[allow(clippy::inline_always, reason = "a call costs as much as the search")]
+    #[inline(always)]
     pub fn place(&self, worse: impl Fn(&T) -> bool) -> usize {
         let Some((rest, best)) = self.split_last_chunk::<16>() else { return self.partition_point(worse) };
         if !worse(&best[0]) {
