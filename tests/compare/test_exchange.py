@@ -42,7 +42,7 @@ def test_differences_are_found(tmp_path: Path) -> None:
         "connections": [{"connection_id": told, "symbols": {"BTC/USD": {"book": {"messages": 1, "hash": "00"}}}}]
     }
     found = differences(lake, account)
-    assert any("BTC/USD: the exchange sent 1 book messages" in sentence for sentence in found)
+    assert any("BTC/USD: the exchange sent 1 book message" in sentence for sentence in found)
     count = lake.book("BTC/USD").select("message").unique().collect().height
     account["connections"][0]["symbols"]["BTC/USD"]["book"]["messages"] = count
     assert any(
