@@ -17,7 +17,7 @@ def test_all_pairs_at_the_deepest_cost_what_was_measured() -> None:
     """All of Kraken's pairs at depth 1000 are the measured day."""
     (line,) = estimate(Config(depth=1000), pairs(PAIRS_ALL), PAIRS_ALL)
     assert f"about {DAY_BYTES / 1e9:.1f} GB a day on disk" in line
-    assert line.startswith(f"{PAIRS_ALL} of {PAIRS_ALL} pairs, book, trade, ticker, depth 1000: ")
+    assert line.startswith(f"{PAIRS_ALL:,} of {PAIRS_ALL:,} pairs, book, trade, ticker, depth 1000: ")
 
 
 @pytest.mark.parametrize("depth", DEPTH_SHARE)
@@ -38,7 +38,7 @@ def test_level3_has_a_line_with_the_time_that_subscribing_takes() -> None:
     config = Config(channels=("book", "level3"), api_key="key", api_secret="c2VjcmV0")  # noqa: S106  # nobody's
     public, level3 = estimate(config, pairs(400), PAIRS_ALL)
     assert "book, depth 100" in public
-    assert "400 of 1450 pairs, level3, depth 100: about 5.2 GB a day on disk" in level3
+    assert "400 of 1,450 pairs, level3, depth 100: about 5.2 GB a day on disk" in level3
     assert level3.endswith("all subscribed in 50 s at the earliest")
     (alone,) = estimate(Config(channels=("level3",), api_key="key", api_secret="c2VjcmV0"), pairs(400), PAIRS_ALL)  # noqa: S106  # nobody's
     assert alone == level3
@@ -50,6 +50,6 @@ def test_a_channel_with_symbols_of_its_own_costs_what_they_cost() -> None:
         channels=("book", "level3"), channel_symbols={"level3": ("P?/USD",)}, api_key="key", api_secret="c2VjcmV0"  # noqa: S106  # nobody's
     )  # fmt: skip
     public, level3 = estimate(config, pairs(400), PAIRS_ALL)
-    assert public.startswith("400 of 1450 pairs, book, depth 100: ")
-    assert level3.startswith("10 of 1450 pairs, level3, depth 100: ")
+    assert public.startswith("400 of 1,450 pairs, book, depth 100: ")
+    assert level3.startswith("10 of 1,450 pairs, level3, depth 100: ")
     assert level3.endswith("all subscribed in 1 s at the earliest")

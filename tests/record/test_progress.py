@@ -31,6 +31,6 @@ def test_progress_is_shown(tmp_path: Path) -> None:
             assert summary["backpressure"].keys() == typing.get_type_hints(Backpressure).keys()
             assert {progress.state for progress in recording.statuses} <= set(STATES)
             assert summary["seconds"] >= 3
-            assert any("1 of 1 pairs, book, trade, ticker, depth 10: about" in line for line in recording.logged)
+            assert any("1 of 1 pair, book, trade, ticker, depth 10: about" in line for line in recording.logged)
 
     run(test())

@@ -81,7 +81,7 @@ def test_journals_are_sealed_on_the_way(tmp_path: Path) -> None:
             await until(lambda: len({part.number for part in Lake(tmp_path).parts("book")}) >= 2)
             assert not recording.task.done()
             await recording.end()
-            assert any(line.startswith("recovered 1 journals of a recorder that died") for line in recording.logged)
+            assert any(line.startswith("recovered 1 journal of a recorder that died") for line in recording.logged)
             assert dead.session in Lake(tmp_path).sessions()
             proved(tmp_path)
 

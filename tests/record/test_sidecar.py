@@ -40,7 +40,7 @@ def test_the_end_of_its_input_ends_it_in_order(tmp_path: Path) -> None:
             assert exchange.client.close_code == 1000
         *lines, last = map(json.loads, out.splitlines())
         assert all(line.keys() >= {"ts", "level", "event", "message"} for line in lines)
-        assert any("1 of 1 pairs, book, trade, ticker, depth 10" in line["message"] for line in lines)
+        assert any("1 of 1 pair, book, trade, ticker, depth 10" in line["message"] for line in lines)
         assert last["event"] == "summary"
         assert journal.journals(tmp_path / "lake") == []
         assert last["summary"]["checksums"]["book"]["ok"] == proved(tmp_path / "lake").ok > 40

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from krakpot import _core
 from krakpot.config import Config
+from krakpot.errors import counted
 from krakpot.record.level3 import subscribe_seconds
 from krakpot.values import LEVEL3
 
@@ -29,9 +30,10 @@ def estimate(config: Config, selected: Sequence[str], known: int) -> list[str]:
     if config.public:
         count = len(selected)
         books = _count(config, "book", selected)
+        depth = f", depth {config.depth}" if "book" in config.public else ""
         share = books / PAIRS_ALL * DEPTH_SHARE[config.depth] if "book" in config.public else WITHOUT_BOOKS
         lines.append(
-            f"{count} of {known} pairs, {', '.join(config.public)}, depth {config.depth}: "
+            f"{count:,} of {counted(known, 'pair')}, {', '.join(config.public)}{depth}: "
             f"about {share * DAY_BYTES / 1e9:.1f} GB a day on disk (busy pairs cost more)"
         )
     if LEVEL3 in config.channels:
@@ -39,7 +41,7 @@ def estimate(config: Config, selected: Sequence[str], known: int) -> list[str]:
         share = count / PAIRS_ALL * LEVEL3_SHARE[config.level3_depth]
         seconds = subscribe_seconds(count, config.level3_depth, config.level3_rate)
         lines.append(
-            f"{count} of {known} pairs, level3, depth {config.level3_depth}: about "
+            f"{count:,} of {counted(known, 'pair')}, level3, depth {config.level3_depth}: about "
             f"{share * DAY_BYTES / 1e9:.1f} GB a day on disk; all subscribed in {seconds:.0f} s at the earliest"
         )
     return lines

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from krakpot import _core, values
 from krakpot.config import Config
-from krakpot.errors import ConfigError, ConnectionLost, FeedError
+from krakpot.errors import ConfigError, ConnectionLost, FeedError, counted
 from krakpot.lake import journal
 from krakpot.lake.format import at_work, lake_to_write
 from krakpot.log import LogLine, LogRateLimit
@@ -456,7 +456,7 @@ class Recorder:
             if not any(_core.matches(pattern, name) for name in names):
                 raise ConfigError(unmatched(pattern, names, "symbols"))
         if not selected:
-            raise ConfigError(f"exclude leaves none of the {len(names)} pairs")
+            raise ConfigError(f"exclude leaves none of the {counted(len(names), 'pair')}")
         for pattern in self.config.redundant:
             if not any(_core.matches(pattern, name) for name in selected):
                 raise ConfigError(unmatched(pattern, selected, "redundant"))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from krakpot.errors import counted
 from krakpot.lake import journal
 from krakpot.log import LogLine
 
@@ -80,7 +81,8 @@ class Sealer:
         self.last_error = ""
         report = json.loads(out)
         if report["recovered"]:
-            words = f"recovered {len(report['recovered'])} journals of a recorder that died ({report['rows']} rows)"
+            found = counted(len(report["recovered"]), "journal")
+            words = f"recovered {found} of a recorder that died ({counted(report['rows'], 'row')})"
             self._log(LogLine(words, "recovered", journals=len(report["recovered"]), rows=report["rows"]))
         for torn in report["torn"]:
             words = f"{torn['journal']}: {torn['bytes']} bytes at {torn['offset']} were torn and are lost"
