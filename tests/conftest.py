@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,11 @@ settings.register_profile(
     "large", max_examples=1000, stateful_step_count=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("large" if os.environ.get("KRAKPOT_TEST") == "all" else "small")
+
+
+# A shell starts its background jobs with Ctrl-C ignored; recorders in the tests would wait for it without an end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
