@@ -314,7 +314,8 @@ fn entries(item: &Value) -> Option<Vec<(usize, i128, i128)>> {
 }
 
 fn checksum(item: &Value) -> Option<u32> {
-    let value = item.get("checksum")?;
+    // Null means absent.
+    let value = item.get("checksum").filter(|value| !value.is_null())?;
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let checksum = Number::of(&text).and_then(|n| n.scaled(0)).and_then(|n| u32::try_from(n).ok());
     Some(checksum.expect("32 bits"))
