@@ -62,6 +62,8 @@ impl EventKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EventSet(u8);
 
+const _: () = assert!(EventKind::ALL.len() <= u8::BITS as usize, "a set has a bit for each kind");
+
 impl EventSet {
     /// None of them.
     pub const NONE: Self = Self(0);
