@@ -96,6 +96,7 @@ def test_bad_checksums_and_skipped_lines_are_exit_1(folder: Path) -> None:
     assert krakpot("verify", "lake").exit_code == 0
     strict = krakpot("verify", "lake", "--strict")
     assert (strict.exit_code, strict.stdout.splitlines()[-1]) == (1, "not proved")
+    assert "wrong: 1 checksum is wrong, and strict allows none: BTC/USD 1" in strict.stdout
 
 
 def test_a_spoiled_lake_is_exit_1_and_named(file: Path) -> None:

@@ -168,6 +168,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("exchange --book-delay 5", 2, "--book-delay: '5' is not allowed; allowed is a time as 5ms"),
     ("exchange --level3-jitter 2h", 2, "--level3-jitter: '2h' is not allowed"),
     ("exchange --api-key x", 2, "--api-secret"),
+    ("exchange --api-key ''", 2, "--api-key is empty"),
     ("KRAKPOT_API_KEY=x exchange", 2, "--api-secret"),
     ("KRAKPOT_API_SECRET=c2VjcmV0 exchange", 2, "--api-key"),
     ("exchange --api-key x --api-secret 'not base64'", 2, "base64"),
@@ -417,6 +418,11 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", channel="trade"), "channel='trade'"),
     ("books", lambda: lake().books("BTC/USD", every="x"), "every='x' is not allowed"),
     ("books", lambda: lake().books("BTC/USD", every="0s"), "every='0s' is not allowed"),
+    ("books", lambda: lake().books("BTC/USD", every=10**30), "is not allowed; write for example '100ms'"),
+    ("books", lambda: lake().books("BTC/USD", every="1000d"), "every='1000d' is not allowed"),
+    ("books", lambda: lake().books("BTC/USD", every="9" * 5000 + "s"), "is not allowed; write for example '100ms'"),
+    ("check_symbols", lambda: lake().check_symbols(3), "symbol: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("verify", lambda: verify(lake().path, strict="maybe"), "strict: 'maybe' is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("books", lambda: lake().books("BTC/USD", every="1ns"), "ask for fewer at once"),
     ("books", lambda: lake().books("BTC/USD", every="1s", threads=0), "threads: 0 is not allowed"),
     ("verify", lambda: verify("none"), "there is no such folder"),

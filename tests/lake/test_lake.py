@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -240,3 +241,16 @@ def test_the_lake_proves_itself(lake: Lake) -> None:
     report = lake.verify(threads=1)
     assert report.proved
     assert report.ok == lake.book().select(pl.col("message").n_unique()).collect().item()
+
+
+@pytest.mark.parametrize(
+    ("table", "ask"), [("ledger", Lake.coverage), ("pairs", Lake.symbols)], ids=["coverage", "symbols"]
+)
+def test_a_damaged_part_is_an_error_with_a_cure(tmp_path: Path, table: str, ask: Callable[[Lake], object]) -> None:
+    """Of methods that read at once; it names `krakpot verify`."""
+    folder = tmp_path / "lake"
+    lakes.make(folder, [(frames.START, frames.instrument(frames.pair("BTC/USD"))), *lakes.market(20)])
+    part = lakes.parts(folder, table)[0]
+    part.write_bytes(part.read_bytes()[:-40])
+    with pytest.raises(StorageError, match=r"a part cannot be read .*; `krakpot verify .*/lake` names it"):
+        ask(Lake(folder))

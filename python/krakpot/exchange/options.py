@@ -157,6 +157,9 @@ def key(name: str | None, secret: str | None) -> Key | None:
     """Read ``--api-key`` and ``--api-secret``, or their variables: both or neither."""
     if name is None and secret is None:
         return None
+    for value, option in ((name, "--api-key"), (secret, "--api-secret")):
+        if value == "":
+            raise ConfigError(f"{option} is empty; give key and secret, or neither: then the exchange makes a new key")
     if not name or not secret:
         given, missing = ("--api-key", "--api-secret") if name else ("--api-secret", "--api-key")
         variable = f"KRAKPOT_{missing.removeprefix('--').replace('-', '_').upper()}"

@@ -41,7 +41,17 @@ from polars.io.plugins import register_io_source
 from krakpot import _core, values
 from krakpot.errors import ConfigError, counted
 from krakpot.lake import journal
-from krakpot.lake.format import Part, check_lake, part, polars_schema, schema, stamp, storage_error
+from krakpot.lake.format import (
+    UNREADABLE,
+    Part,
+    check_lake,
+    part,
+    polars_schema,
+    schema,
+    stamp,
+    storage_error,
+    unreadable,
+)
 from krakpot.lake.journal import JournalName
 from krakpot.values import is_pattern, near, shown, unmatched
 
@@ -105,7 +115,10 @@ class Folder:
         for table in NAMING:
             if paths := [part.path for part in view.of(table)]:
                 scan = pl.scan_parquet(paths, hive_partitioning=False)
-                names.update(scan.select(pl.col("symbol").drop_nulls().unique()).collect()["symbol"])
+                try:
+                    names.update(scan.select(pl.col("symbol").drop_nulls().unique()).collect()["symbol"])
+                except UNREADABLE as error:
+                    unreadable(view.folder.path, error)
         return names
 
     @staticmethod
@@ -130,6 +143,7 @@ class Folder:
 
     def check_symbols(self, wanted: Iterable[str]) -> None:
         """Raise ``ConfigError``, with names that are near, for a symbol that the lake does not have."""
+        wanted = values.read(values.symbols, wanted, "symbol")
         view = self.look(NAMING)
         known = self._sealed_symbols(view)
         # To read all journals takes long, and most often it is not needed.

@@ -21,7 +21,7 @@ from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, NoReturn
 
 import polars as pl
 import pyarrow as pa
@@ -145,6 +145,17 @@ def order(table: str) -> list[str]:
 def stamp(ts: int) -> datetime:
     """UTC time of nanoseconds since the epoch, to the microsecond."""
     return datetime.fromtimestamp(ts // 1000 / 1_000_000, tz=UTC)
+
+
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError)
+"""What a damaged part raises. Polars panics on some damaged pages."""
+
+
+def unreadable(path: Path, error: BaseException) -> NoReturn:
+    """Raise ``StorageError`` for a part that cannot be read; ``path`` is that part, or the lake if it is not known."""
+    reason = str(error).partition("\n")[0]
+    hint = "`krakpot verify` says more" if path.suffix == ".parquet" else f"`krakpot verify {path}` names it"
+    raise StorageError(f"a part cannot be read ({reason}); {hint}", path) from error
 
 
 def storage_error(error: OSError, what: str, path: Path, command: str = "krakpot recover") -> StorageError:

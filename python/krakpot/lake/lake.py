@@ -20,7 +20,7 @@ from krakpot.errors import ConfigError
 from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
 from krakpot.lake.coverage import covered, recorded_sessions
 from krakpot.lake.folder import Folder
-from krakpot.lake.format import SOURCES, Sources, polars_schema
+from krakpot.lake.format import SOURCES, UNREADABLE, Sources, polars_schema, unreadable
 from krakpot.lake.ledger import MARKS
 from krakpot.lake.sample import BookAt, BookSampler, By, grid, levels, one_of, step
 from krakpot.lake.verify import Report, verify
@@ -348,13 +348,22 @@ class Lake(Folder):
             per span. ``reason`` is a kind of the ledger, or ``stopped`` (the recording ended as planned), ``recording``
             (it still runs), ``unfinished`` (the recorder was killed).
 
+        Raises
+        ------
+        StorageError
+            If a part of the ledger cannot be read.
+
         Examples
         --------
         >>> lake.coverage().filter(channel="book", symbol="BTC/USD")    # doctest: +SKIP
 
         """
         view = self.look(["ledger"])
-        return covered(view.scan("ledger").select("session", *MARKS).collect(), recorded_sessions(view))
+        try:
+            ledger = view.scan("ledger").select("session", *MARKS).collect()
+        except UNREADABLE as error:
+            unreadable(self.path, error)
+        return covered(ledger, recorded_sessions(view))
 
     def book_at(
         self,

@@ -14,28 +14,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from krakpot.errors import StorageError
 from krakpot.lake.folder import View
-from krakpot.lake.format import BookKind, Part, polars_schema
+from krakpot.lake.format import UNREADABLE, BookKind, Part, polars_schema, unreadable
 from krakpot.lake.journal import JournalName
 from krakpot.lake.merge import merged, whole
 
 ROWS = 1_000_000
 """Rows that are read at a time where parts are compacted, or where small ones are read together."""
 MESSAGE_MAX = 2**63 - 1
-UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError)
-"""What a damaged part raises. Polars panics on some damaged pages."""
 
 Failed = Callable[[Path, BaseException], None]
-
-
-def unreadable(path: Path, error: BaseException) -> None:
-    """Raise ``StorageError`` for a part that cannot be read."""
-    reason = str(error).partition("\n")[0]
-    raise StorageError(f"a part cannot be read ({reason}); `krakpot verify` says more", path) from error
 
 
 class PartReader:

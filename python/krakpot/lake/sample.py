@@ -50,6 +50,8 @@ SKEW = 60_000_000_000
 """How much the clock of the recorder may drift within a span, ns, where times are the exchange's."""
 TIME = pl.Datetime("ns", "UTC")
 UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
+STEP_MAX = 366 * UNITS["d"]
+"""Longest step between two books, ns."""
 DAY = timedelta(days=1)
 
 
@@ -123,10 +125,10 @@ def step(every: str | int | timedelta) -> int:
     elif isinstance(every, int) and not isinstance(every, bool):
         ns = every
     else:
-        found = re.fullmatch(r"(\d+)(ns|us|ms|s|m|h|d)", str(every).strip(), re.ASCII)
+        found = re.fullmatch(r"(\d{1,18})(ns|us|ms|s|m|h|d)", str(every).strip(), re.ASCII)
         ns = int(found[1]) * UNITS[found[2]] if found else 0
-    if ns <= 0:
-        raise ConfigError(f"every={shown(every)} is not allowed; write for example '100ms', '1s' or '5m'")
+    if not 0 < ns <= STEP_MAX:
+        raise ConfigError(f"every={shown(every)} is not allowed; write for example '100ms', '1s' or '5m', up to 366d")
     return ns
 
 

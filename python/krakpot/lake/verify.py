@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,12 +35,14 @@ from krakpot.lake.format import BOOK_KINDS, CHANNELS, BookKind, Part, filling, h
 from krakpot.lake.ledger import MARKS, REFUSALS, book_ends
 from krakpot.lake.messages import MessageReader, PartReader
 from krakpot.log import OnProgress, Work, no_progress
-from krakpot.values import threads_of
+from krakpot.values import flag, read, threads_of
 
 Outcome = Literal["proved", "not proved", "nothing yet"]
 """``nothing yet``: no message is sealed, so there is nothing to prove, and nothing is wrong."""
 PROBLEMS_MAX = 200
 """Sentences kept; further ones are counted."""
+NAMED_MAX = 20
+"""Symbols named in one sentence."""
 
 
 @dataclass
@@ -99,7 +102,7 @@ class Report:
 
         ``proved``: every message is ok, or unchecked or bad with its reason in the ledger; with strict, none is bad.
         """
-        if self.problems or (self.strict and self.bad):
+        if self.problems:
             return "not proved"
         return "nothing yet" if self.empty else "proved"
 
@@ -164,13 +167,22 @@ def verify(
     """
     count = threads_of(threads)
     folder = Folder(path)
-    report = Report(folder.path, strict)
+    report = Report(folder.path, read(flag, strict, "strict"))
     # No part is moved or removed meanwhile: `krakpot compact` waits.
     with hold(folder.path):
         view = folder.look()
         at_work = _unsealed(view, report)
         _foreign(folder, report)
         _verify(view, report, count, progress)
+    if report.strict and report.bad:
+        wrong = (
+            f"{symbol} {total['bad']}"
+            for symbols in report.symbols.values()
+            for symbol, total in symbols.items()
+            if total["bad"]
+        )
+        named = ", ".join(islice(wrong, NAMED_MAX))
+        report.problem(f"{counted(report.bad, 'checksum is', 'checksums are')} wrong, and strict allows none: {named}")
     if report.empty:
         if view.unsettled or at_work:
             report.notes.append("nothing is sealed yet, so nothing was verified")
