@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -20,17 +21,26 @@ COMPARED = "krakpot.*|apply_and_checksum|simd_json_tape"
 SMALL = "frame/generated_d25"
 """The one case of a small comparison."""
 ROUNDS = 3
+SHORT = ("--warm-up-time", "0.5", "--measurement-time", "1")
+"""Seconds a round and case: several short rounds tell more of two checkouts than one long."""
 
 Times = dict[tuple[str, str, str], float]
 """Nanoseconds per element by group, case and implementation."""
 
 
-def command(root: Path, *arguments: str) -> list[str]:
-    """The command that benchmarks the checkout at ``root``."""
+@cache
+def program(root: Path) -> str:
+    """The benchmark of the checkout at ``root``, compiled. Cargo would look at all of its sources for each case."""
     manifest = root / "bench/rust/Cargo.toml"
     if not manifest.exists():
         sys.exit(f"{root} is not a checkout of krakpot: it has no bench/rust/Cargo.toml")
-    return ["cargo", "bench", "--manifest-path", str(manifest), "--bench", "core", *arguments]
+    build = ("cargo", "bench", "--manifest-path", manifest, "--bench", "core", "--no-run", "--message-format=json")
+    done = subprocess.run(build, stdout=subprocess.PIPE, text=True, check=False)
+    messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    built = [found for message in messages if (found := message.get("executable"))]
+    if done.returncode != 0 or not built:
+        sys.exit(f"the benchmark of {root} does not compile; nothing was written")
+    return str(built[-1])
 
 
 def estimates(results: Path) -> Times:
@@ -48,7 +58,8 @@ def run(root: Path, *arguments: str, show: bool = False) -> tuple[Times, list[st
     """Times of the checkout at ``root``, and the lines that the benchmark printed; ``arguments`` are criterion's."""
     with tempfile.TemporaryDirectory() as results:
         process = subprocess.Popen(
-            command(root, "--", *arguments),
+            [program(root), "--bench", *arguments],
+            cwd=root / "bench/rust",
             stdout=subprocess.PIPE,
             stderr=None if show else subprocess.DEVNULL,
             text=True,
@@ -61,12 +72,12 @@ def run(root: Path, *arguments: str, show: bool = False) -> tuple[Times, list[st
                 print(line, end="", flush=True)
             lines.append(line)
         if process.wait() != 0:
-            sys.exit(f"cargo bench failed in {root}; nothing was written")
+            sys.exit(f"the benchmark failed in {root}; nothing was written")
         return estimates(Path(results)), lines
 
 
 def listed(root: Path) -> list[str]:
-    """Names ``group/case`` of the checkout at ``root``, in their order; the first call compiles its benchmarks."""
+    """Names ``group/case`` of the checkout at ``root``, in their order."""
     _, lines = run(root, "--list")
     found = (re.match(r"(\w+/\w+)/\w+: benchmark$", line) for line in lines)
     return list(dict.fromkeys(match[1] for match in found if match))
@@ -87,7 +98,7 @@ def compare(before: Path, *, small: bool = False) -> list[str]:
             for root, names, found in zip((before, ROOT), known, times, strict=True):
                 if case in names:
                     chosen = f"^{case}/({COMPARED})$"
-                    found.update(run(root, chosen, *(["--quick"] if small else []))[0])
+                    found.update(run(root, chosen, *(("--quick",) if small else SHORT))[0])
         rounds.append(times)
     return table(rounds)
 
