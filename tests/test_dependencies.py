@@ -16,11 +16,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "python" / "krakpot"
 IMPORTS_MIN = 150
 """The least number of imports that a complete search finds: a check that sees nothing would pass."""
 
-BASE = {"errors", "log", "values"}
+BASE = {"errors", "log", "values", "work"}
 ALLOWED = {
     "errors": set[str](),
     "log": {"errors", "values"},
     "values": {"errors"},
+    "work": set[str](),
     "config": BASE,
     "stream": BASE | {"config"},
     "net": BASE | {"config", "stream"},

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from krakpot import log
 from krakpot.cli.main import main
 from krakpot.cli.screen import Screen
-from krakpot.log import LogLine, LogRateLimit, Work, as_json, passes_level, size
+from krakpot.log import LogLine, LogRateLimit, as_json, passes_level, size
 from krakpot.net.client import REPORTED
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/running.md"
@@ -110,14 +110,3 @@ def test_every_event_is_on_the_page() -> None:
 def test_sizes_for_people(number: float, text: str) -> None:
     """Bytes in steps of a thousand, as disks are sold."""
     assert size(number) == text
-
-
-def test_work_is_counted_up_to_its_total() -> None:
-    """Each report has what is done, the total and the unit; an estimate that was too low is not exceeded."""
-    told: list[tuple[int, int, str]] = []
-    work = Work(10, "rows", lambda *one: told.append(one))
-    work.add(2.5)
-    work.add(3.5)
-    work.reach(8)
-    work.add(7)
-    assert told == [(2, 10, "rows"), (6, 10, "rows"), (8, 10, "rows"), (10, 10, "rows")]

@@ -1,4 +1,4 @@
-"""Log lines of a recording: one sentence for people, with facts that a program can read. And the progress of work.
+"""Log lines of a recording: one sentence for people, with facts that a program can read.
 
 A ``LogLine`` is a ``str``, so code that only wants sentences need not know it. A plain ``str`` is a line of level
 ``info`` without facts. Log lines never contain a key, a secret or a token.
@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from threading import Lock
 from typing import Any, Self
 
-OnProgress = Callable[[int, int, str], None]
-"""Called with what is done, the total (0: nobody knows), and the unit of both, as ``rows`` or ``bytes``."""
 LEVELS = {"info": 0, "warning": 1, "error": 2}
 LINES_MAX = 1000
 """Lines logged in an hour."""
@@ -94,36 +90,6 @@ def as_json(line: str, now_ns: int | None = None) -> str:
     ts = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06}Z"
     head = {"ts": ts, "level": known.level, "event": known.event, "message": str(known)}
     return json.dumps(head | {name: value for name, value in known.facts.items() if name not in head}, default=str)
-
-
-class Work:
-    """Counts how much of a piece of work is done, from any thread, and reports it."""
-
-    def __init__(self, total: int, unit: str, report: OnProgress) -> None:
-        """``total`` is an estimate where it must be: what goes beyond it is not counted."""
-        self.total = total
-        self.unit = unit
-        self.done = 0.0
-        self._report = report
-        self._lock = Lock()
-
-    def add(self, number: float) -> None:
-        """So much more is done."""
-        with self._lock:
-            self._reach(self.done + number)
-
-    def reach(self, done: float) -> None:
-        """So much is done in all."""
-        with self._lock:
-            self._reach(done)
-
-    def _reach(self, done: float) -> None:
-        self.done = min(done, self.total)
-        self._report(round(self.done), self.total, self.unit)
-
-
-def no_progress(_done: int, _total: int, _unit: str) -> None:
-    """Nobody wants to know the progress."""
 
 
 def size(number: float) -> str:

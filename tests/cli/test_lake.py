@@ -180,7 +180,7 @@ def test_a_lake_without_data_says_how_it_gets_some(folder: Path, arguments: tupl
     open_lake(folder / "lake")
     done = krakpot(*arguments)
     assert done.exit_code == int(arguments[0] == "verify")
-    assert "`krakpot record --out lake` records into it" in done.stdout
+    assert "to record into it, run `krakpot record --out lake`" in done.stdout
 
 
 def test_a_folder_that_is_no_lake_says_what_is_one(folder: Path) -> None:

@@ -381,7 +381,7 @@ def test_an_empty_lake_proves_nothing_and_says_so(tmp_path: Path) -> None:
     open_lake(lake)
     report = verify(lake)
     assert (report.proved, report.sessions, report.problems) == (False, 0, [NOTHING])
-    assert report.notes == [f"`krakpot record --out {lake}` records into it"]
+    assert report.notes == [f"to record into it, run `krakpot record --out {lake}`"]
     assert report.outcome == "not proved"
     with at_work(lake):
         report = verify(lake)

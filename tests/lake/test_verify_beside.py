@@ -27,7 +27,7 @@ from krakpot.lake.folder import Folder, View, _sealed_between, _view
 from krakpot.lake.format import Part, at_work, open_lake
 from krakpot.lake.journal import JournalName
 from krakpot.lake.verify import Report, _verify, verify
-from krakpot.log import no_progress
+from krakpot.work import no_progress
 
 INTERVAL = 2
 """Seconds after which a journal is closed."""

@@ -21,7 +21,7 @@ REDRAW = 0.1
 
 
 class Bar:
-    """Shows how far a piece of work is; call it with what is done, the total and the unit (``log.OnProgress``)."""
+    """Shows how far a piece of work is; call it with what is done, the total and the unit (``work.OnProgress``)."""
 
     def __init__(self, what: str, *, quiet: bool = False) -> None:
         """Write to standard error, so that standard output is free for results; ``quiet`` shows nothing."""

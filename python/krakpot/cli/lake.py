@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +62,8 @@ def ingest(
     skipped = undecodable = 0
     files = []
     for path in frames:
-        # What a packed file unpacks to is not known before.
-        length = path.stat().st_size if path.suffix == ".jsonl" and path.is_file() else 0
         with Bar(f"ingest {path}", quiet=json_) as bar:
-            progress = partial(_bytes_read, bar, length)
-            result = module.ingest(path, out, precision=decimals, depth=depth, raw=raw, progress=progress)
+            result = module.ingest(path, out, precision=decimals, depth=depth, raw=raw, progress=bar)
         total = add_counts(total, result.counts)
         skipped += result.skipped
         undecodable += result.undecodable
@@ -98,11 +93,6 @@ def ingest(
     return (
         FOUND_WRONG if any(checked["bad"] for checked in total["checksums"].values()) or skipped or undecodable else 0
     )
-
-
-def _bytes_read(bar: Callable[[int, int, str], None], length: int, done: int, _frames: int) -> None:
-    """Show how far a file is read."""
-    bar(done, length, "bytes")
 
 
 @click.command(cls=Command)

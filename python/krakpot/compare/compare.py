@@ -23,8 +23,8 @@ from krakpot.errors import ConfigError
 from krakpot.lake.folder import View
 from krakpot.lake.format import BOOK_KINDS
 from krakpot.lake.lake import Lake
-from krakpot.log import OnProgress, Work, no_progress
 from krakpot.values import Time, time_range
+from krakpot.work import OnProgress, Work, no_progress
 
 
 def compare(

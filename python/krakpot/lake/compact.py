@@ -55,7 +55,7 @@ from krakpot.lake.ledger import detail, ledger_frame
 from krakpot.lake.lock import FOLDERS, locked, sync_folder
 from krakpot.lake.merge import FAN, expand_ranges, merged, ranges, whole
 from krakpot.lake.parquet import part_writer, write_part
-from krakpot.log import OnProgress, Work, no_progress
+from krakpot.work import OnProgress, Work, no_progress
 
 FOLDER = "_compact"
 PLAN = "plan.json"

@@ -251,8 +251,8 @@ def _remove_unused(path: Path, made: list[Path]) -> None:
 
 
 def filling(path: Path) -> str:
-    """How a lake without data gets some, for people."""
-    return f"`krakpot record --out {path}` records into it"
+    """Say which command records into a lake that has no data."""
+    return f"to record into it, run `krakpot record --out {path}`"
 
 
 def check_lake(path: Path) -> None:

@@ -34,8 +34,8 @@ from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, CHANNELS, BookKind, Part, filling, hold, idle
 from krakpot.lake.ledger import MARKS, REFUSALS, book_ends
 from krakpot.lake.messages import MessageReader, PartReader
-from krakpot.log import OnProgress, Work, no_progress
 from krakpot.values import flag, read, threads_of
+from krakpot.work import OnProgress, Work, no_progress
 
 Outcome = Literal["proved", "not proved", "nothing yet"]
 """``nothing yet``: no message is sealed, so there is nothing to prove, and nothing is wrong."""

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from krakpot.lake import journal, seal
 from krakpot.lake.format import at_work, lake_to_write
 from krakpot.lake.lake import Lake
 from krakpot.values import nanoseconds
+from krakpot.work import OnProgress, no_progress
 
 FRAME_MAX = _core.LIMITS["FRAME_MAX"]
 CHUNK = 4096
@@ -42,13 +43,6 @@ PACKED = (".zst", ".gz")
 """Endings of packed files."""
 FORM = 'a file must have one message per line, as Kraken sent it: {"channel":"book","type":"update","data":[…]}'
 TIME = re.compile(rb'"time(?:stamp|_out)":"(\d{4}-\d\d-\d\dT[\d:.]+Z)"')
-
-OnProgress = Callable[[int, int], None]
-"""Called with the bytes of lines and the frames that are done."""
-
-
-def _ignore(_bytes: int, _frames: int) -> None:
-    """Nobody wants to know the progress."""
 
 
 @dataclass
@@ -172,7 +166,7 @@ def ingest(
     precision: Mapping[str, tuple[int, int]] | None = None,
     depth: int | None = None,
     raw: bool = False,
-    progress: OnProgress = _ignore,
+    progress: OnProgress = no_progress,
 ) -> IngestResult:
     """Put the frames of one file into a lake as one session, sealed at the end.
 
@@ -190,7 +184,7 @@ def ingest(
     raw
         Keep every frame byte for byte as well.
     progress
-        Called with the bytes and the frames that are done.
+        Called with the bytes that are read, and those of the file (0: it is packed, so they are not known).
 
     Returns
     -------
@@ -256,12 +250,14 @@ def _feed(  # one file from its first line to its last, in the order in which it
     frames: list[bytes] = []
     # Receive times of `frames`, and of all lines by place: one for every line that is not empty.
     received: list[int] = []
-    size = total = done = place = 0
+    size = total = place = 0
+    # How many bytes a packed file holds is not known before it is read.
+    whole = path.stat().st_size if path.suffix == ".jsonl" else 0
     now = times[0] if times else 0
     begun = False
 
     def flush() -> None:
-        nonlocal begun, now, size, done
+        nonlocal begun, now, size
         if frames:
             session.ingest(frames, None if times is None else received)
             now = session.now
@@ -274,11 +270,10 @@ def _feed(  # one file from its first line to its last, in the order in which it
         closed = writer.write(session.drain(), now)
         if closed is not None:
             _seal(out, closed)
-        done += len(frames)
         frames.clear()
         received.clear()
         size = 0
-        progress(total, done)
+        progress(total, whole, "bytes")
 
     for number, line, length in _lines(path):
         total += length
