@@ -335,9 +335,8 @@ class Session:
 
         States: pending (to be requested), requested, acked (its snapshot is to come), active, idle (active, and without
         data for a minute), resyncing (to be unsubscribed and subscribed again: a wrong checksum, no answer, or silent
-        while another channel of the symbol moves), unsubscribing (also where it is no longer selected and the request
-        has still to leave), rejected (by the exchange), removed (delisted, or its
-        numbers cannot be held).
+        while another channel of the symbol moves), unsubscribing (also while its request
+        waits for its turn), rejected (by the exchange), removed (delisted, or its numbers cannot be held).
         """
     def pairs(self) -> list[dict[str, Any]]:
         """The instrument channel's pairs as known now.
@@ -510,7 +509,7 @@ class TickerEvent:
 
 @final
 class OhlcEvent:
-    """A candle as it stands."""
+    """The latest values of a candle."""
 
     channel: ClassVar[Literal["ohlc"]]
     @property
@@ -546,7 +545,7 @@ class StatusEvent:
 
 @final
 class SubscriptionEvent:
-    """A subscription stands otherwise than before."""
+    """The state of a subscription changed."""
 
     channel: ClassVar[Literal["subscription"]]
     @property

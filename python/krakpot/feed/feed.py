@@ -211,7 +211,7 @@ class Feed:
         """Stop, close the connections in order, and let the recorder beside seal what it has.
 
         ``async with`` does this on leaving. Closing twice does nothing more; a feed that is closed before its start
-        cannot be started. ``error`` tells what the feed failed of.
+        cannot be started. ``error`` has the reason if the feed failed.
 
         Examples
         --------
@@ -235,7 +235,7 @@ class Feed:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """``close``; raises what the feed failed of, unless something else is raised."""
+        """``close``; raises the error of a feed that failed, unless another error is raised."""
         await self.close()
         if error is None and self.error is not None:
             raise self.error
@@ -268,7 +268,7 @@ class Feed:
         FeedError
             The feed is not started.
         Exception
-            Whatever the feed, or a callback, failed of.
+            The error of the feed, or of a callback.
 
         Examples
         --------
@@ -300,7 +300,7 @@ class Feed:
         SubscriptionRejected
             The exchange rejected a symbol that is selected by its name.
         FeedError
-            The feed is not started, or is closed. If the feed failed, what it failed of is raised.
+            The feed is not started, or is closed. If the feed failed, its error is raised.
 
         Examples
         --------
@@ -319,7 +319,7 @@ class Feed:
             raise FeedError(OVER if self._stream.stopped.is_set() else NOT_STARTED)
 
     def _running(self) -> None:
-        """The same, also if the feed is over: what it failed of, or ``FeedError``."""
+        """The same, also if the feed is over: its error, or ``FeedError``."""
         self._stream.check_open()
         self._started()
 
@@ -356,7 +356,7 @@ class Feed:
     def __aiter__(self) -> AsyncIterator[Event]:
         """Iterate over all events from now on, in order; one iteration at a time.
 
-        It ends with ``stop``, and raises what the feed failed of. ``FeedError`` if the feed is not started.
+        It ends with ``stop``, and raises the error of a feed that failed. ``FeedError`` if the feed is not started.
         """
         return aiter(self._stream)
 
@@ -488,7 +488,7 @@ class Feed:
         ConfigError
             A pattern matches no pair, or the feed does not have a channel.
         FeedError
-            The feed is not started, or is closed. If the feed failed, what it failed of is raised.
+            The feed is not started, or is closed. If the feed failed, its error is raised.
 
         Examples
         --------
@@ -521,7 +521,7 @@ class Feed:
         ConfigError
             A pattern matches no pair, or the feed does not have a channel.
         FeedError
-            The feed is not started, or is closed. If the feed failed, what it failed of is raised.
+            The feed is not started, or is closed. If the feed failed, its error is raised.
 
         Examples
         --------
@@ -610,7 +610,7 @@ class Feed:
 
     @property
     def error(self) -> Exception | None:
-        """What the feed failed of; None if it did not fail."""
+        """The error of a feed that failed; else None."""
         return self._stream.error
 
     @property

@@ -160,7 +160,7 @@ class EventStream:
         self.stop()
 
     async def run(self) -> None:
-        """Let callbacks be called until ``stop``; raises what the stream failed of."""
+        """Let callbacks be called until ``stop``; raises the error of a stream that failed."""
         self._check_started()
         await self.stopped.wait()
         if self.error is not None:
@@ -172,7 +172,7 @@ class EventStream:
             raise FeedError(NOT_STARTED)
 
     def check_open(self) -> None:
-        """Raise what the stream failed of, or ``FeedError``, if it is over: nothing new can be asked of it."""
+        """Raise the error of a stream that failed, or ``FeedError`` if it is over: nothing can be requested of it."""
         if self.error is not None:
             raise self.error
         if self.stopped.is_set():
