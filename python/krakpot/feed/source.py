@@ -168,7 +168,7 @@ class FeedSource:
         return FeedError(f"{public.url}: connected, but the exchange did not describe its pairs within {seconds:.0f} s")
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for a condition; raises the error of a feed that failed, and ``FeedError`` if it was stopped meanwhile."""
+        """Wait for a condition; raises the error of a feed that failed, or ``FeedError`` once it is stopped."""
         while not condition():
             if self._stream.error is not None:
                 raise self._stream.error
