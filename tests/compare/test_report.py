@@ -13,10 +13,10 @@ from krakpot.compare.states import TIME
 NO_LAG = pl.DataFrame(schema={"ts_recv": TIME, "count": pl.UInt64})
 
 
-@pytest.mark.parametrize(("last", "left_out"), [(9_978, True), (9_970, False)])
+@pytest.mark.parametrize(("last", "left_out"), [(8_990, True), (8_970, False)])
 def test_a_state_near_the_end_may_have_its_counterpart_beyond(last: int, left_out: bool) -> None:
-    """Level 3 is later by 5 to 10 ms: what only the book channel has is left out where, at these latencies and as much
-    more as they spread, level 3 would have said it after its end; before, it is missing.
+    """Level 3 is later by 5 to 10 ms, and may once be later by a second more: what only the book channel has is left
+    out where level 3 would then have said it after its end; before, it is missing.
     """
     common = [(100 * n, n) for n in range(1, 30)]
     derived = sequences.channel([(time + 5 + n % 6, n) for time, n in common], end=9_990)
@@ -28,6 +28,39 @@ def test_a_state_near_the_end_may_have_its_counterpart_beyond(last: int, left_ou
     assert runs["message"].to_list() == ([] if left_out else [29])
     if not left_out:
         assert (runs["ts_to"] - runs["ts_from"]).dt.total_milliseconds().to_list() == [10_000 - last]
+
+
+def test_a_missing_state_near_the_end_is_missing_if_a_later_one_came() -> None:
+    """Messages keep their order: what should have come before a state that came will not come any more. The same holds
+    at the begin, and for both channels.
+    """
+    book = sequences.channel([(100 * n, n) for n in range(1, 100)])
+    for absent in (2, 98):
+        derived = sequences.channel([(100 * n + 5, n) for n in range(1, 100) if n != absent])
+        for sides in ((book, derived), (derived, book)):
+            compared = align(*sides, "checksum", WINDOW)
+            whole = compared.book if sides[0] is book else compared.derived
+            found = whole.filter(pl.col("checksum") == absent).select("compared", "partner").row(0)
+            assert found == (True, None)
+
+
+def test_a_wrong_checksum_leaves_the_state_before_it_missing() -> None:
+    """A message that never came is what made the book wrong: this end is no reason to wait for a counterpart."""
+    book = sequences.channel([(100 * n, n) for n in range(1, 100)])
+    derived = sequences.channel([(100 * n + 5, n) for n in range(1, 98)], end=9_890, reason="mismatch")
+    compared = align(book, derived, "checksum", WINDOW)
+    missing = compared.book.filter(pl.col("compared") & pl.col("partner").is_null())
+    assert missing["checksum"].to_list() == [98]
+
+
+def test_states_after_the_last_pair_and_before_the_first_are_left_out_for_a_second() -> None:
+    """Nothing tells whether the counterpart was only later than usual: neither channel disagrees."""
+    book = sequences.channel([(100 * n, n) for n in range(1, 100)])
+    derived = sequences.channel([(100 * n + 5, n) for n in range(3, 97)], begin=150)
+    for sides in ((book, derived), (derived, book)):
+        compared = align(*sides, "checksum", WINDOW)
+        whole = compared.book if sides[0] is book else compared.derived
+        assert whole.filter(~pl.col("compared"))["checksum"].to_list() == [1, 2, 97, 98, 99]
 
 
 def test_messages_are_classed_by_their_number_of_entries() -> None:

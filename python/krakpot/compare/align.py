@@ -13,12 +13,14 @@ import polars as pl
 import pyarrow as pa
 
 from krakpot import _core
-from krakpot.compare.states import CHANNELS_COMPARED, Channel, distinct
+from krakpot.compare.states import CHANNELS_COMPARED, WRONG, Channel, distinct
 
 WINDOW = 5_000_000_000
 """Largest difference between the receive times of a pair, ns."""
 NEAREST = 16
 """Candidates that are tried for a state: the ones nearest to the usual latency."""
+SETTLE = 1_000_000_000
+"""Time before the end of a sync span, and after its begin, in which a state without a counterpart may be late, ns."""
 CLEAR_MIN = 100
 """From this number of pairs on, the range of expected latencies is taken from the symbol's own pairs."""
 MATCHES = (
@@ -62,18 +64,30 @@ def _edges(matches: pl.DataFrame, symbols: Iterable[str], window: int) -> pl.Dat
 
 
 def _compared(states: pl.DataFrame, other: pl.DataFrame, edges: pl.DataFrame, *, book: bool) -> pl.DataFrame:
-    """Add ``compared``: whether the other book was in sync at every time at which the counterpart may have come."""
+    """Add ``compared``: whether the other book was in sync at every time at which the counterpart may have come.
+
+    A counterpart may be later than any before it. Only the order of the states tells that it did not come: a later
+    state has its counterpart. So a state within ``SETTLE`` of either end of the other book's span, with no pair of that
+    span beyond it, is left out; not so before an end that an error brought, which the missing message may have caused.
+    """
     latencies = ("high", "low") if book else ("low", "high")
     sign = -1 if book else 1
     recv = pl.col("ts_recv").dt.epoch("ns")
     states = states.join(edges, on="symbol", how="left", maintain_order="left").with_columns(
         earliest=recv + sign * pl.col(latencies[0]), latest=recv + sign * pl.col(latencies[1])
     )
-    spans = other.select("symbol", pl.col("ts_from", "ts_to").dt.epoch("ns")).sort("ts_from")
+    columns = [pl.col("ts_from", "ts_to").dt.epoch("ns"), pl.col("place").alias("other")]
+    broke = pl.col("reason").is_in(WRONG).fill_null(value=False).alias("broke")
+    spans = other.select("symbol", *columns, broke).sort("ts_from")
     at = states.with_row_index("row").sort("earliest")
     found = at.join_asof(spans, left_on="earliest", right_on="ts_from", by="symbol", check_sortedness=False).sort("row")
-    compared = (found["latest"] <= found["ts_to"]).fill_null(value=False)
-    return states.with_columns(compared=compared).drop("earliest", "latest", "low", "high")
+    paired = pl.when(pl.col("partner").is_not_null()).then(recv)
+    beyond = [paired.min().over("other").alias("begun"), paired.max().over("other").alias("done")]
+    begins = (recv < pl.col("begun")) & (pl.col("earliest") - pl.col("ts_from") < SETTLE)
+    ends = (recv > pl.col("done")) & ~pl.col("broke") & (pl.col("ts_to") - pl.col("latest") < SETTLE)
+    compared = (pl.col("latest") <= pl.col("ts_to")) & ~(begins | ends).fill_null(value=False)
+    column = found.with_columns(beyond).select(compared.fill_null(value=False).alias("compared"))
+    return states.with_columns(column["compared"]).drop("earliest", "latest", "low", "high")
 
 
 @dataclass
@@ -110,10 +124,6 @@ def align(book: Channel, derived: Channel, key: str, window: int) -> Compared:
     for at, other in enumerate((derived, book)):
         mine, partner = pairs[CHANNELS_COMPARED[at]], pairs[CHANNELS_COMPARED[1 - at]]
         partners = pl.DataFrame({"row": mine, "partner": partner})
-        sides[at] = (
-            _compared(sides[at], other.spans, edges, book=at == 0)
-            .with_row_index("row")
-            .join(partners, on="row", how="left", maintain_order="left")
-            .drop("row")
-        )
+        side = sides[at].with_row_index("row").join(partners, on="row", how="left", maintain_order="left").drop("row")
+        sides[at] = _compared(side, other.spans, edges, book=at == 0)
     return Compared(sides[0], sides[1], matches.select(*MATCHES, "clear"))

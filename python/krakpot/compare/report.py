@@ -11,11 +11,8 @@ from typing import Any
 import polars as pl
 
 from krakpot.compare.align import Compared, align
-from krakpot.compare.states import CHANNELS_COMPARED, Channel
-from krakpot.lake.ledger import REFUSALS
+from krakpot.compare.states import CHANNELS_COMPARED, WRONG, Channel
 
-WRONG = ("mismatch", "crossed", *REFUSALS)
-"""Ends of a sync span that say that a book was wrong."""
 BURSTS = (1, 2, 4, 8, 16)
 """Smallest number of entries of each class of book messages."""
 CONVENTION = "positive: the book channel is later than level 3"

@@ -19,7 +19,7 @@ import pyarrow as pa
 from krakpot import _core
 from krakpot.lake.folder import View
 from krakpot.lake.format import BookKind, stamp
-from krakpot.lake.ledger import book_ends
+from krakpot.lake.ledger import REFUSALS, book_ends
 from krakpot.lake.messages import MessageReader
 
 RECURS = 1_000_000_000
@@ -30,6 +30,8 @@ RUN_UP = timedelta(hours=2)
 """How far before a range reading begins: every book in sync has a checkpoint in this time."""
 TIME = pl.Datetime("ns", "UTC")
 CHANNELS_COMPARED = ("book", "level3")
+WRONG = ("mismatch", "crossed", *REFUSALS)
+"""Ends of a sync span that say that a book was wrong."""
 STATES = pl.Schema(
     {
         "symbol": pl.String(),
