@@ -215,7 +215,14 @@ impl Session {
             }
             return;
         }
-        let decoded = decoder.decode_other(frame, |message, entries| {
+        if let Some((kind, data, orders)) = decoder.level3(frame) {
+            begin(symbols, books, out, data.timestamp);
+            let message = (kind, &[(0, data)][..], &*orders);
+            book_messages::<Orders>(options, (symbols, subscriptions, books), out, message);
+            decoder.reuse(orders);
+            return;
+        }
+        let decoded = decoder.decode_any(frame, |message, entries| {
             begin(symbols, books, out, message.timestamp());
             handle(options, (symbols, subscriptions, books, pairs), out, &mut self.system, (&message, entries));
         });

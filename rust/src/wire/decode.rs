@@ -63,7 +63,13 @@ impl Decoder {
             let entries = Entries { levels: self.levels(), orders: &[] };
             return Ok(then(Message::Book(kind, Data::One((0, data))), entries));
         }
-        self.decode_other(frame, then)
+        if let Some((kind, data, orders)) = self.level3(frame) {
+            let entries = Entries { levels: &[], orders: &orders };
+            let result = then(Message::Level3(kind, Data::One((0, data))), entries);
+            self.reuse(orders);
+            return Ok(result);
+        }
+        self.decode_any(frame, then)
     }
 
     /// Reads a message of the book channel, the hottest of all, and its entries. `None` if it is no such message, or not in
@@ -85,27 +91,25 @@ impl Decoder {
         &self.entries
     }
 
-    /// As [`Self::decode`], for a frame that [`Self::book`] did not read.
-    ///
-    /// # Errors
-    /// As [`Self::decode`].
-    pub fn decode_other<R>(
-        &mut self,
-        frame: &[u8],
-        then: impl FnOnce(Message<'_>, Entries<'_, '_>) -> R,
-    ) -> Result<R, Error> {
+    /// Reads a message of the level3 channel and its orders; [`Self::reuse`] takes their memory back. `None` if it is no
+    /// such message, or not in the exact layout that Kraken sends.
+    #[inline]
+    pub fn level3<'f>(&mut self, frame: &'f [u8]) -> Option<(Kind, BookData<'f>, Vec<OrderEntry<'f>>)> {
         if frame.len() > limits::FRAME_MAX {
-            return Err(Error::Limit { what: "FRAME_MAX", limit: limits::FRAME_MAX, found: frame.len() });
+            return None;
         }
         let mut orders = emptied(std::mem::take(&mut self.orders));
-        let hot = fast::level3(frame, &mut self.minute, &mut orders);
-        if let Some((kind, data)) = hot {
-            let result = then(Message::Level3(kind, Data::One((0, data))), Entries { levels: &[], orders: &orders });
-            self.orders = emptied(orders);
-            return Ok(result);
+        if let Some((kind, data)) = fast::level3(frame, &mut self.minute, &mut orders) {
+            return Some((kind, data, orders));
         }
+        self.reuse(orders);
+        None
+    }
+
+    /// Takes back the memory of the orders of a message.
+    #[inline]
+    pub fn reuse(&mut self, orders: Vec<OrderEntry<'_>>) {
         self.orders = emptied(orders);
-        self.decode_any(frame, then)
     }
 
     /// As [`Self::decode`], with the general reader only. The result must be the same.
@@ -117,6 +121,9 @@ impl Decoder {
         frame: &[u8],
         then: impl FnOnce(Message<'_>, Entries<'_, '_>) -> R,
     ) -> Result<R, Error> {
+        if frame.len() > limits::FRAME_MAX {
+            return Err(Error::Limit { what: "FRAME_MAX", limit: limits::FRAME_MAX, found: frame.len() });
+        }
         self.entries.clear();
         self.scratch.clear();
         self.numbers.clear();
