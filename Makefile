@@ -35,7 +35,7 @@ demo: $(DEVELOP) ## record the built-in exchange for ten seconds into ./demo, an
 .PHONY: quick
 quick: $(DEVELOP)
 	$(CARGO) test --quiet
-	$(PYTEST) --quiet -m 'not slow and not packaging'
+	KRAKPOT_TEST=quick $(PYTEST) --quiet -m 'not slow and not packaging'
 
 .PHONY: test
 test: check rust-test python-test packaging bench-smoke fuzz-smoke $(if $(filter all,$(KRAKPOT_TEST)),check-wheel) ## every test (KRAKPOT_TEST=all: larger random tests, and what is optional)

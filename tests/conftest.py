@@ -17,7 +17,8 @@ settings.register_profile("small", max_examples=60, stateful_step_count=30, dead
 settings.register_profile(
     "large", max_examples=1000, stateful_step_count=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("large" if os.environ.get("KRAKPOT_TEST") == "all" else "small")
+settings.register_profile("quick", max_examples=15, stateful_step_count=20, deadline=None)
+settings.load_profile({"all": "large", "quick": "quick"}.get(os.environ.get("KRAKPOT_TEST", ""), "small"))
 
 
 # A shell starts its background jobs with Ctrl-C ignored; recorders in the tests would wait for it without an end.

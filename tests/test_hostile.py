@@ -193,6 +193,7 @@ def test_headers_without_end(begin: bytes, piece: bytes) -> None:
     assert "the handshake failed: " in found["ended"]
 
 
+@pytest.mark.slow
 def test_headers_that_drip() -> None:
     """Single bytes do not keep a connection waiting: the handshake has one time limit."""
 
@@ -228,6 +229,7 @@ def test_an_extension_that_nobody_asked_for(extension: bytes) -> None:
 # Frames.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [0xC1, 0xA1, 0x91, 0xC2, 0x83, 0x8B])
 def test_a_compressed_or_reserved_frame(first: int) -> None:
     """A frame with extension bits or a reserved opcode ends the connection; nothing of it is decompressed or read."""
@@ -236,6 +238,7 @@ def test_a_compressed_or_reserved_frame(first: int) -> None:
     assert found["frames"] == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [_core.LIMITS["FRAME_MAX"] + 1, 1 << 40, (1 << 63) - 1])
 def test_a_length_that_no_memory_has(length: int) -> None:
     """Refused by its header, before a byte of the payload has come."""
@@ -244,6 +247,7 @@ def test_a_length_that_no_memory_has(length: int) -> None:
     assert found["grown"] < 32 << 20
 
 
+@pytest.mark.slow
 def test_a_message_in_pieces_without_end() -> None:
     """Continuation frames that never finish count together: the limit is that of a message."""
     found = suffer(endless(frame(b"x", 0x01), frame(b"y" * 60_000, 0x00)))

@@ -72,6 +72,7 @@ async def _pairs(address: str) -> list[dict[str, Any]]:
                 return list(message["data"]["pairs"])
 
 
+@pytest.mark.slow
 def test_its_books_are_valid_by_its_own_checksums(python: Path) -> None:
     """Every update of every pair, checked by its code: no mismatch; and its books have ten levels a side."""
     found = asyncio.run(_run(python, UPDATES))

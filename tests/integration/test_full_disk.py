@@ -96,6 +96,7 @@ def check(lake: Path, promised: list[dict[str, _core.Batch]]) -> None:
     assert problems == [] or (empty and [problem.partition(":")[0] for problem in problems] == ["nothing was recorded"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stays", [True, False], ids=["stays full", "full once"])
 def test_a_full_disk_at_every_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None], stays: bool
@@ -174,6 +175,7 @@ for n in range(0, len(timed), 20):
 """
 
 
+@pytest.mark.slow
 def test_a_small_file_system_runs_full(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """A real one, of half a megabyte, filled by a real process: nothing that was synced is missing afterwards."""
     record_property("times", 1)

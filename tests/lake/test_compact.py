@@ -92,6 +92,7 @@ def folders(lake: Path, table: str) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_many_parts_become_few_and_nothing_else_changes(days: Path, lake: Path) -> None:
     """Rows, order, types, encodings and proof stay; each session has one part a table and date."""
     before, proof = content(days), verify(days, threads=2)
@@ -179,6 +180,7 @@ compact.compact(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["built book", "planned", "swapped ledger", "swapped trades"])
 def test_a_process_that_is_gone_at_a_step_does_no_harm(days: Path, lake: Path, at: str) -> None:
     """A real process that ends without a word: no handler runs, and its locks are gone with it."""
@@ -191,6 +193,7 @@ def test_a_process_that_is_gone_at_a_step_does_no_harm(days: Path, lake: Path, a
     assert not (lake / compact.FOLDER).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["built book", "planned", "linked book", "swapped book", "swapped"])
 def test_what_is_sealed_meanwhile_goes_along(days: Path, lake: Path, at: str) -> None:
     """A late journal of the day, sealed at any moment of the compaction: not a row is lost, and the next run takes it
@@ -340,6 +343,7 @@ def test_the_rows_of_the_old_parts_and_of_the_new_must_add_up(lake: Path) -> Non
     assert any("rows, the parts that they replaced had" in sentence for sentence in problems), problems
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("harm", "words"), [("altered", "is not the file that was sealed"), ("foreign", "the ledger does not name")]
 )

@@ -159,6 +159,7 @@ def expected(
             yield [state for at, state in asked[current[2]] if at <= time][-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("by", "at_once"), [("recv", messages.ROWS), ("event", messages.ROWS), ("recv", 1)])
 def test_books_are_those_of_the_session_in_turn(
     lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]],
@@ -331,6 +332,7 @@ def test_book_at_and_the_command(lake: tuple[Lake, list[tuple[str, list[lakes.Ti
     assert json.loads(CliRunner().invoke(main, [*command, "2020-01-01", "--json"]).stdout)["reason"] == "absent"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [-90 * 86_400, -1200, -60, -5, 5, 60, 1200, 86_400])
 def test_books_by_the_exchange_s_time_do_not_depend_on_the_recorder_s_clock(seconds: int, tmp_path: Path) -> None:
     """A clock that is off by seconds, minutes or days: at each of the exchange's times the same books as with a right

@@ -273,6 +273,7 @@ def test_a_part_that_cannot_be_read_is_a_sentence(lake: Path, table: str, spoil:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["book", "trades"])
 def test_any_flipped_bit_is_told(lake: Path, table: str, record_property: Callable[[str, object], None]) -> None:
     """Bits all over a part, whether or not a checksum of the exchange covers them: never proved, no traceback."""
@@ -289,6 +290,7 @@ def test_any_flipped_bit_is_told(lake: Path, table: str, record_property: Callab
         assert str(part.relative_to(lake)) in " ".join(report.problems)
 
 
+@pytest.mark.slow
 def test_any_flipped_bit_of_the_ledger_is_read_or_told(lake: Path) -> None:
     """The ledger names the other parts, and nobody names it: verification comes to an end with a report."""
     part = lakes.parts(lake, "ledger")[1]

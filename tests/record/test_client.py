@@ -15,6 +15,7 @@ from scripted import Exchange, until
 from waiting import run
 
 
+@pytest.mark.slow
 def test_a_session_has_its_follower_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first rows of the new session are written before the last ones of the old: a recorder that dies in between
     leaves no session that ended and has no follower.
@@ -42,6 +43,7 @@ def test_a_session_has_its_follower_before_it_ends(tmp_path: Path, monkeypatch: 
     run(test())
 
 
+@pytest.mark.slow
 def test_a_cut_before_the_pairs_are_known_leaves_no_trace(tmp_path: Path) -> None:
     """A connection that dies before its instrument snapshot: nothing of it is written, and the session that follows is
     the first, so that nothing refers to what is not there. In a lake that has an older session.
@@ -69,6 +71,7 @@ def test_a_cut_before_the_pairs_are_known_leaves_no_trace(tmp_path: Path) -> Non
     run(test())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["write", "sync"])
 def test_a_slow_disk_makes_the_socket_wait_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
@@ -105,6 +108,7 @@ def test_a_slow_disk_makes_the_socket_wait_and_loses_nothing(
     run(test())
 
 
+@pytest.mark.slow
 def test_a_cut_while_the_disk_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection goes while the socket waits for the disk: the next session's rows stand behind the old one's, the
     new socket waits as well, and no message that was read is lost.

@@ -33,6 +33,12 @@ def test_without_books_it_is_little() -> None:
     assert "about 1.2 GB" in line
 
 
+def test_a_small_recording_is_told_in_megabytes() -> None:
+    """Nothing is "0.0 GB"."""
+    (line,) = estimate(Config(depth=10), pairs(3), PAIRS_ALL)
+    assert f"about {3 / PAIRS_ALL * DEPTH_SHARE[10] * DAY_BYTES / 1e6:.0f} MB a day on disk" in line
+
+
 def test_level3_has_a_line_with_the_time_that_subscribing_takes() -> None:
     """25 of cost for each pair at depth 100, and a standard account has 200 a second."""
     config = Config(channels=("book", "level3"), api_key="key", api_secret="c2VjcmV0")  # noqa: S106  # nobody's

@@ -253,6 +253,7 @@ def test_a_cut_of_one_connection_leaves_the_others_alone(tmp_path: Path) -> None
     run(test())
 
 
+@pytest.mark.slow
 def test_a_host_of_level3_that_is_not_there(tmp_path: Path) -> None:
     """Tried again and again, within the attempts that are level 3's: the public recording does not notice, and at the
     end it is told.
@@ -281,6 +282,7 @@ def test_a_host_of_level3_that_is_not_there(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_a_slow_disk_makes_all_sockets_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The writer's thread stands still: each connection waits when the queue is full, each session's ledger tells it,
     and nothing is lost.
@@ -390,6 +392,7 @@ def test_rest_that_is_out_of_service(tmp_path: Path) -> None:
 # Pairs that come and go.
 
 
+@pytest.mark.slow
 def test_pairs_come_and_go(tmp_path: Path) -> None:
     """A listing that matches goes to a connection with room, or to a new one; a delisted pair is left, and makes room
     when its connection comes back. The pairs are told by one exchange, and level 3 by another, which holds them all.

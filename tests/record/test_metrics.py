@@ -59,6 +59,7 @@ def address_of(recording: Recording) -> str:
     return re.sub(r"metrics at (\S+)/metrics, .*", r"\1", line)
 
 
+@pytest.mark.slow
 def test_the_figures_are_the_recording_s(tmp_path: Path) -> None:
     """Of a recording with a cut, a wrong checksum and a refused pair: what is served equals what the recorder counts;
     every name stands in docs/running.md, and every name there is served.

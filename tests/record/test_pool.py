@@ -50,6 +50,7 @@ def books_of(client: Client) -> set[str]:
     return {symbol for asked in client.asked("subscribe", "book") for symbol in asked["symbol"]}
 
 
+@pytest.mark.slow
 def test_symbols_are_spread_over_connections(tmp_path: Path) -> None:
     """The first connection has the pairs alone, every symbol is on one other with all its channels, and the lake holds
     all that was sent; a listing goes to the connection with room, the next one to a new connection.
@@ -133,6 +134,7 @@ def test_a_socket_that_stalls_does_not_delay_the_others(tmp_path: Path, monkeypa
     run(test())
 
 
+@pytest.mark.slow
 def test_all_connections_share_the_attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections that are refused use up their part of the attempts and no more; what is left is the first one's."""
     monkeypatch.setattr(ConnectionPool, "attempts", 10)
@@ -159,6 +161,7 @@ def test_all_connections_share_the_attempts(tmp_path: Path, monkeypatch: pytest.
     run(test())
 
 
+@pytest.mark.slow
 def test_a_second_source_leaves_no_hole(tmp_path: Path) -> None:
     """Chosen symbols are recorded twice; one source is cut, then the other: a reader is given every message once, while
     the first source lacks some; verify compares the two.

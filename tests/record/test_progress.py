@@ -5,6 +5,8 @@ from __future__ import annotations
 import typing
 from pathlib import Path
 
+import pytest
+
 from krakpot.record.progress import Backpressure, RecordingSummary
 from recording import Recording
 from scripted import Exchange
@@ -14,6 +16,7 @@ STATES = ("starting", "connecting", "recording", "waiting for the disk", "sealin
 """What a state may be, where no attempt has to wait."""
 
 
+@pytest.mark.slow
 def test_progress_is_shown(tmp_path: Path) -> None:
     """Once a second the state of things, with what is left of the time; it ends by itself when that is over."""
 

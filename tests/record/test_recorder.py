@@ -129,6 +129,7 @@ def test_raw_frames_are_kept_byte_for_byte(tmp_path: Path) -> None:
 # Trouble with the connection.
 
 
+@pytest.mark.slow
 def test_a_cut_is_a_gap_and_the_recording_goes_on(tmp_path: Path) -> None:
     """After a cut: a new session that names the one before, a gap row with its bounds, trades taken once, those that
     were missed counted by id, and every book again from its snapshot.
@@ -274,6 +275,7 @@ def test_maintenance_is_given_time(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_refused_handshakes_are_tried_again(tmp_path: Path) -> None:
     """HTTP errors of a proxy: each is said and stands in the ledger as a refused connection; then it records."""
 
@@ -381,6 +383,7 @@ def test_a_recorder_runs_once(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_no_instrument_snapshot_is_logged_and_is_no_success(tmp_path: Path, impatient: None) -> None:
     """A server that never sends it: said after the time-out, once a connection; the end is an error with the reason."""
 
@@ -403,6 +406,7 @@ def test_no_instrument_snapshot_is_logged_and_is_no_success(tmp_path: Path, impa
     run(test())
 
 
+@pytest.mark.slow
 def test_an_instrument_snapshot_that_is_late(tmp_path: Path, impatient: None) -> None:
     """It comes after the time-out: everything is recorded from then on, in a lake that is proved."""
 
@@ -458,6 +462,7 @@ def test_a_run_whose_subscriptions_were_all_refused_is_no_success(tmp_path: Path
 # Trouble with one symbol.
 
 
+@pytest.mark.slow
 def test_a_mismatch_is_one_resync_of_one_symbol(tmp_path: Path) -> None:
     """A wrong checksum: that symbol's book is left, its ack awaited, and asked for again, once; the updates in between
     are unchecked with their reason; no other symbol notices.
@@ -548,6 +553,7 @@ def test_a_refused_symbol_is_reported(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_refusals_of_what_nobody_asked_for_take_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Symbols that the exchange makes up, without end, in words without end: some are named, what is said is short, and
     each is a row of the ledger.
@@ -573,6 +579,7 @@ def test_refusals_of_what_nobody_asked_for_take_no_memory(tmp_path: Path, monkey
     run(test())
 
 
+@pytest.mark.slow
 def test_pairs_come_and_go(tmp_path: Path) -> None:
     """A listing that matches is subscribed, one that does not is left; a delisting ends with a row; a change of
     precision is a new book.
@@ -702,6 +709,7 @@ def test_a_full_disk_ends_the_recording_and_keeps_what_was_written(
     run(test())
 
 
+@pytest.mark.slow
 def test_a_recording_ends_in_order_before_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Room runs out while recording: everything is written and sealed, the ledger says why it ended, and the sentence
     says what helps.
@@ -745,6 +753,7 @@ def test_a_lake_that_is_removed_ends_the_recording(tmp_path: Path, monkeypatch: 
     run(test())
 
 
+@pytest.mark.slow
 def test_old_days_are_removed_while_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--keep: days long past go at the start, which the ledger tells; what is recorded stays, and is proved."""
     old = lakes.market(100)
@@ -808,6 +817,7 @@ def test_a_failure_of_the_clock_s_duties_ends_the_recording(tmp_path: Path, monk
 # Small things.
 
 
+@pytest.mark.slow
 def test_a_step_of_the_clock_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The host's clock is set by two seconds: a row of kind ``clock`` with the step."""
 

@@ -51,6 +51,7 @@ class Served:
         self._thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["INT", "TERM", "HUP"])
 def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
     """The summary is returned, all journals are sealed, and the signal's former handler is back."""
@@ -69,6 +70,7 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> No
     assert signal.getsignal(number) == before
 
 
+@pytest.mark.slow
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     """As ``nohup`` starts a process: the terminal goes, and the recording does not."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -102,6 +104,7 @@ def test_sigterm_ends_it_in_order_where_ctrl_c_is_ignored(tmp_path: Path) -> Non
     assert proved(tmp_path).ok == summary["checksums"]["book"]["ok"]
 
 
+@pytest.mark.slow
 def test_it_ends_when_its_time_is_over(tmp_path: Path) -> None:
     """``duration`` ends it without a signal; the state is reported meanwhile."""
     served = Served()

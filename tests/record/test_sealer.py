@@ -24,6 +24,7 @@ NAME = "20260802T033550-019e0000-0000-7000-8000-000000000000"
 """Begin of a journal's name."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "words"),
     [
@@ -62,6 +63,7 @@ def test_a_sealer_that_fails_leaves_the_journals(
     run(test())
 
 
+@pytest.mark.slow
 def test_journals_are_sealed_on_the_way(tmp_path: Path) -> None:
     """With a short interval parts appear while the recording goes on, and a dead recorder's journal is sealed at the
     start of the next one.

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from krakpot.lake import journal
 from recording import proved
 from scripted import Exchange, until
@@ -26,6 +28,7 @@ async def start(values: dict[str, Any], folder: Path) -> asyncio.subprocess.Proc
     return process
 
 
+@pytest.mark.slow
 def test_the_end_of_its_input_ends_it_in_order(tmp_path: Path) -> None:
     """Its lines are JSON, the last one is the summary; everything is sealed and proved; exit 0."""
 
@@ -48,6 +51,7 @@ def test_the_end_of_its_input_ends_it_in_order(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_an_end_before_anything_was_subscribed_is_no_failure(tmp_path: Path) -> None:
     """The strategy was done at once: a warning has the reason, the summary is there, exit 0."""
 
