@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from commands import facts, krakpot, wrong
 from krakpot import __version__, _core
+from krakpot.__main__ import main as start
 from krakpot.cli.main import main
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -94,3 +96,21 @@ def test_the_commands_read_nothing_that_they_need_not(file: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
     assert set(_core.TABLES) >= {"book"}
     assert pl.__version__
+
+
+def test_ctrl_c_while_it_is_loaded_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The modules of the commands take a moment to load; Ctrl-C in it ends the program as it does later."""
+
+    class Interrupting(importlib.abc.MetaPathFinder):
+        def find_spec(self, fullname: str, *_: object) -> None:
+            if fullname == "krakpot.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "krakpot.cli.main")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        start()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "krakpot: interrupted\n"

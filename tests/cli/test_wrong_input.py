@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 
 import lakes
 from krakpot import Config, ExchangeOptions, ExchangeServer, Feed, Lake, Recorder, ingest, values, verify
+from krakpot._core import Orders
 from krakpot.cli.main import main
 from krakpot.compare.compare import compare
 from krakpot.errors import KrakpotError
@@ -134,6 +135,8 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("pairs --lake lake --url wss://ws.kraken.com/v2", 2, "--url has no effect with --lake: the pairs come from the"),
     ("top --once --every 5s", 2, "--every has no effect with --once or --json: there is one look; leave it out"),
     ("pairs --lake lake --symbols btc/usd", 2, "'btc/usd' matches none of the 2 pairs; did you mean BTC/USD?"),
+    ("pairs --lake lake --exclude '*'", 2, "--exclude: * leaves none of the 2 pairs"),
+    ("pairs --lake lake --symbols qqq/rrr", 2, "of the 2 pairs; `krakpot pairs --lake lake` lists them all"),
     ("pairs --lake lake --symbols ''", 2, "--symbols: '' is not allowed; allowed is one or more patterns"),
     ("pairs --url http://x", 2, "--url: 'http://x' is not allowed; allowed is a wss:// address"),
     ("pairs --url wss://me:secret@host/v2", 2, "--url: 'wss://…@host/v2' is not allowed"),
@@ -368,6 +371,11 @@ def lake() -> Lake:
     return Lake("lake")
 
 
+def orders() -> Orders:
+    """A level-3 book, as a live one is copied."""
+    return Orders(depth=10, price_precision=1, qty_precision=8)
+
+
 CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("Lake", lambda: Lake("none"), "there is no such folder"),
     ("Lake", lambda: Lake("file"), "this is a file"),
@@ -414,6 +422,7 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("book_at", lambda: lake().book_at("btc/usd", "2026-08-02"), "did you mean BTC/USD"),
     ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", depth=0), "depth=0; allowed: 1 to 1000"),
     ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", depth=10**30), "depth=1000"),
+    ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", depth=True), "depth=True; allowed: 1 to 1000"),
     ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", by="x"), "by='x'"),  # type: ignore[arg-type]  # what is refused
     ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", channel="trade"), "channel='trade'"),
     ("books", lambda: lake().books("BTC/USD", every="x"), "every='x' is not allowed"),
@@ -469,6 +478,15 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("Feed", lambda: Feed("BTC/USD", connect_timeout=float("nan")), "connect_timeout: nan is not allowed"),
     ("Feed", lambda: Feed("BTC/USD", channels=3), "krakpot.Feed: channels: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("Feed", lambda: Feed("BTC/USD", exclude=3), "krakpot.Feed: exclude: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("Feed", lambda: Feed("BTC/USD", interval=5), "krakpot.Feed: interval has no effect: ohlc is not subscribed"),
+    ("Feed", lambda: Feed("BTC/USD", level3_depth=10), "krakpot.Feed: level3_depth has no effect"),
+    ("Feed", lambda: Feed("BTC/USD", channels="trade", depth=25), "add it to channels or leave depth out"),
+    ("bids", lambda: orders().bids(-1), "levels -1 is not allowed; allowed is a whole number from 0"),
+    ("queue", lambda: orders().queue("mid", "1.0"), 'no side "mid"; sides: bid, ask'),
+    ("queue", lambda: orders().queue(3, "1.0"), "side 3 is not allowed; allowed is bid or ask"),  # type: ignore[arg-type]  # what is refused
+    ("queue", lambda: orders().queue("bid", float("nan")), "price nan is not allowed; allowed is decimal text"),  # type: ignore[arg-type]  # what is refused
+    ("queue", lambda: orders().queue("bid", "x"), '"x" is no number'),
+    ("order", lambda: orders().order(3), "order_id 3 is not allowed; allowed is the text of an order's id"),  # type: ignore[arg-type]  # what is refused
     ("batches", lambda: Feed("BTC/USD").batches(0), "every: 0 is not allowed; allowed is a number of seconds above"),
     ("Feed.on", lambda: Feed("BTC/USD").on("nope", print), "krakpot.Feed.on: channel: 'nope' is not allowed"),
     ("Feed.on", lambda: Feed("BTC/USD").on(7, print), "krakpot.Feed.on: channel: 7 is not allowed"),  # type: ignore[arg-type]  # what is refused

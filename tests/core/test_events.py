@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import frames
-from krakpot import _core
+from krakpot import ConfigError, _core
 
 SESSION = "019e0000-0000-7000-8000-000000000000"
 ALL = ("book", "trade", "ticker", "ohlc", "status", "subscription")
@@ -61,6 +61,9 @@ def test_a_message_of_a_book_is_one_event() -> None:
     ]  # fmt: skip
     assert [str(number) for _, *numbers in event.entries() for number in numbers][:2] == ["45283.6", "0.20000000"]
     assert event.entries("int")[0] == ("bid", 452_836, 20_000_000)
+    for wrong, sentence in (("x", 'no numbers "x"; numbers: decimal, float, int'), (3, "numbers 3 is not allowed")):
+        with pytest.raises(ConfigError, match=sentence):
+            event.entries(wrong)  # type: ignore[arg-type]  # what is refused
     assert event.entries("float")[0] == ("bid", 45283.6, 0.2)
     assert repr(event) == "BookEvent(BTC/USD, message 2, update, ok)"
 

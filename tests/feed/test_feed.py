@@ -473,7 +473,7 @@ def test_ready_means_ready_also_after_a_reconnect() -> None:
             exchange.silent = True
             exchange.cut()
             await until(lambda: ups[-1] is False)
-            with pytest.raises(TimeoutError):
+            with pytest.raises(TimeoutError, match=r"^not ready within 0\.3 s: .+"):
                 await feed.wait_ready(0.3)
             waiting = asyncio.ensure_future(feed.wait_ready())
             await asyncio.sleep(0.05)

@@ -9,7 +9,7 @@ import pytest
 
 import frames
 import lakes
-from krakpot import Lake
+from krakpot import Lake, StorageError
 from krakpot.lake import seal
 
 MIDNIGHT = frames.START // frames.DAY * frames.DAY + frames.DAY
@@ -32,6 +32,15 @@ def test_coverage_of_a_whole_session(lake: Lake) -> None:
     begin, end = spans["ts_from"].to_physical(), spans["ts_to"].to_physical()
     assert set(begin) == {MIDNIGHT - 200 * frames.SECOND}
     assert set(end) == {MIDNIGHT + 200 * frames.SECOND + 1}, "the last message is covered"
+
+
+def test_a_lake_whose_ledger_is_gone_is_not_empty(tmp_path: Path) -> None:
+    """Without the ledger nobody knows what was recorded; that is told, and not that nothing was."""
+    lakes.make(tmp_path / "lake", lakes.market(40))
+    for part in lakes.parts(tmp_path / "lake", "ledger"):
+        part.unlink()
+    with pytest.raises(StorageError, match="the parts of its ledger are gone"):
+        Lake(tmp_path / "lake").coverage()
 
 
 def test_coverage_ends_with_the_last_message_not_with_the_noticing(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_symbols_are_chosen_by_name(lake: Lake) -> None:
         lake.book("btc/usd")
     with pytest.raises(ValueError, match="the table 'assets' has no symbols; leave symbol out"):
         lake.scan("assets", "BTC/USD")
-    with pytest.raises(ValueError, match="the lake has no symbol 'Q'; it has 2 others"):
+    with pytest.raises(ValueError, match="the lake has no symbol 'Q'; it has BTC/USD, ETH/USD"):
         lake.book(["BTC/USD", "Q"])
 
 

@@ -90,9 +90,13 @@ def ingest(
             {key: total[key] for key in keys}
             | {"skipped": skipped, "undecodable": undecodable, "files": files, "lake": str(out)}
         )
-    return (
-        FOUND_WRONG if any(checked["bad"] for checked in total["checksums"].values()) or skipped or undecodable else 0
-    )
+    bad = sum(checked["bad"] for checked in total["checksums"].values())
+    if bad and not json_:
+        click.echo(
+            f"{counted(bad, 'checksum')} did not fit the books: frames are missing, or --depth or --precision is "
+            f"another; the ledger names each place: krakpot.Lake({str(out)!r}).ledger()"
+        )
+    return FOUND_WRONG if bad or skipped or undecodable else 0
 
 
 @click.command(cls=Command)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from krakpot import _core, config
-from krakpot.errors import ConfigError, FeedError
+from krakpot.errors import ConfigError, FeedError, counted
 from krakpot.lake.lake import Lake
 from krakpot.lake.sample import plain
 from krakpot.net.connection import connect
@@ -78,13 +78,16 @@ def pairs(
     address = config.load({"url": url, "channels": "book"}).url if lake is None else ""
     found = asyncio.run(_ask(address)) if lake is None else _recorded(lake)
     names = [str(pair["symbol"]) for pair in found]
+    lister = f"`krakpot pairs --lake {lake}`" if lake is not None else f"`krakpot pairs --url {address}`"
     for pattern in symbols:
         if names and not any(_core.matches(pattern, name) for name in names):
-            raise ConfigError(unmatched(pattern, names))
+            raise ConfigError(unmatched(pattern, names, lister=lister))
     rows = [
         {key: _plain(value) if key in EXACT else value for key, value in pair.items() if key != "selected"}
         for pair in found
         if any(_core.matches(p, pair["symbol"]) for p in symbols)
         and not any(_core.matches(p, pair["symbol"]) for p in exclude)
     ]
+    if names and not rows:
+        raise ConfigError(f"--exclude: {', '.join(exclude)} leaves none of the {counted(len(names), 'pair')}")
     return sorted(rows, key=lambda pair: str(pair["symbol"]))

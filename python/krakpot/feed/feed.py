@@ -110,7 +110,7 @@ class Feed:
         symbols: Sequence[str] | None = None,
         *,
         channels: Sequence[str] | Mapping[str, Sequence[str]] = ("book", "trade"),
-        depth: int = 10,
+        depth: int = options.DEPTH,
         exclude: Sequence[str] = (),
         interval: int = 1,
         tokenised: bool = False,
@@ -294,7 +294,7 @@ class Feed:
         Raises
         ------
         TimeoutError
-            It took longer.
+            It took longer; the text says what was waited for.
         ConfigError
             ``timeout`` is no number of seconds.
         SubscriptionRejected
@@ -310,8 +310,12 @@ class Feed:
         if timeout is not None:
             timeout = values.read(values.timeout, timeout, f"{PLACE}.wait_ready: timeout")
         self._running()
-        async with asyncio.timeout(timeout):
-            await self._source.until(self._source.ready)
+        try:
+            async with asyncio.timeout(timeout):
+                await self._source.until(self._source.ready)
+        except TimeoutError:
+            sentence = f"not ready within {timeout:g} s: {self._source.unready()}"
+            raise TimeoutError(sentence) from None
 
     def _started(self) -> None:
         """``FeedError`` if there was no connection yet, so that nothing is known."""

@@ -9,13 +9,15 @@ from os import PathLike, fspath
 from typing import Any
 
 from krakpot import config, values
-from krakpot.config import OPTIONS, PERMISSION, PREFIX, REST_URL, Config, from_mapping
+from krakpot.config import NEEDS, OPTIONS, PERMISSION, PREFIX, REST_URL, Config, from_mapping
 from krakpot.errors import ConfigError
 from krakpot.feed.selection import Selection
 from krakpot.values import LEVEL3, is_loopback
 
 PLACE = "krakpot.Feed"
 """Begins every sentence about a wrong option."""
+DEPTH = 10
+"""Price levels of a book, if nothing else is asked for: the depth that Kraken sends if nothing is asked of it."""
 OPTIONAL = ("api_key", "api_secret", "level3_url")
 """Options that may be None."""
 RECORDED = ("symbols", "exclude", "channels", "depth", "url", "plaintext")
@@ -54,6 +56,13 @@ def read(
     found = {name: _read(name, value) for name, value in others.items() if value is not None or name not in OPTIONAL}
     found["channels"] = tuple(by_channel)
     found["symbols"] = tuple(dict.fromkeys(pattern for patterns in by_channel.values() for pattern in patterns))
+    for name, default in {"depth": DEPTH, "interval": Config.interval, "level3_depth": Config.level3_depth}.items():
+        if found.get(name, default) != default and not set(NEEDS[name]) & set(by_channel):
+            sentence = (
+                f"{PLACE}: {name} has no effect: {values.alternatives(NEEDS[name])} is not subscribed; add it to "
+                f"channels or leave {name} out"
+            )
+            raise ConfigError(sentence)
     seconds = values.read(values.seconds, connect_timeout, f"{PLACE}: connect_timeout")
     if LEVEL3 in by_channel:
         _level3(found)

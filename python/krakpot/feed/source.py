@@ -28,6 +28,8 @@ NAMES_MAX = 20
 """Symbols that a sentence names."""
 STATES = ("subscribed", "rejected", "in_sync", "waiting")
 """Numbers of the session's counts that say how things are now, and not how much there was."""
+UNREADY_SHOWN = 5
+"""Subscriptions that an error names."""
 UNREADY = ("pending", "requested", "acked", "resyncing", "unsubscribing")
 """States of subscriptions that do not deliver yet and will, or will again."""
 
@@ -163,7 +165,8 @@ class FeedSource:
 
     def _lost(self, public: FeedClient) -> Exception:
         if not public.connected:
-            return ConnectionLost(public.attempts, public.last_error or f"{public.url}: no answer yet")
+            # The one that is under way is an attempt as well.
+            return ConnectionLost(public.attempts or 1, public.last_error or f"{public.url}: no answer yet")
         seconds = self._options.connect_timeout
         return FeedError(f"{public.url}: connected, but the exchange did not describe its pairs within {seconds:.0f} s")
 
@@ -358,6 +361,22 @@ class FeedSource:
                 client.report_ledger()
                 raise SubscriptionRejected(channel, symbol, self._context.refused.get(f"{channel} {symbol}", reason))
         return all(state not in UNREADY for _, _, state, _ in subscriptions)
+
+    def unready(self) -> str:
+        """What is waited for, in words: the first subscriptions that do not deliver, or the connection."""
+        waiting = []
+        for client in self.clients:
+            if client.connection is None:
+                waiting.append(f"no connection to {client.url} ({client.last_error or 'no answer yet'})")
+            elif not client.session.counts()["pairs"]:
+                waiting.append(f"{client.url} has not described its pairs")
+            else:
+                subscriptions = client.session.subscriptions()
+                waiting += [
+                    f"{name} {symbol} is {state}" for name, symbol, state, _ in subscriptions if state in UNREADY
+                ]
+        more = f", and {len(waiting) - UNREADY_SHOWN:,} more" if len(waiting) > UNREADY_SHOWN else ""
+        return ", ".join(waiting[:UNREADY_SHOWN]) + more
 
     def counts(self) -> FeedCounts:
         """Counters over all connections and sessions."""

@@ -39,7 +39,7 @@ import pyarrow as pa
 from polars.io.plugins import register_io_source
 
 from krakpot import _core, values
-from krakpot.errors import ConfigError, counted
+from krakpot.errors import ConfigError
 from krakpot.lake import journal
 from krakpot.lake.format import (
     UNREADABLE,
@@ -57,6 +57,8 @@ from krakpot.values import is_pattern, near, shown, unmatched
 
 NAMING = ("pairs", "ledger")
 """Tables that name every symbol of a lake."""
+NAMED_MAX = 5
+"""Symbols that an error names."""
 BLOCKS_HELD = 64
 """Blocks of a journal that are read at a time, some 13 s of a recording: one at a time is much slower."""
 
@@ -152,7 +154,8 @@ class Folder:
         for symbol in wanted:
             if known and symbol not in known:
                 close = near(symbol, sorted(known))
-                hint = f"; did you mean {' or '.join(close)}?" if close else f"; it has {counted(len(known), 'other')}"
+                some = ", ".join(sorted(known)[:NAMED_MAX]) + (", …" if len(known) > NAMED_MAX else "")
+                hint = f"; did you mean {' or '.join(close)}?" if close else f"; it has {some}"
                 raise ConfigError(f"the lake has no symbol {shown(symbol)}{hint}")
 
     def sessions(self) -> list[str]:

@@ -16,11 +16,12 @@ from datetime import timedelta
 import polars as pl
 
 from krakpot import _core
-from krakpot.errors import ConfigError
+from krakpot.errors import ConfigError, StorageError
 from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
 from krakpot.lake.coverage import covered, recorded_sessions
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import SOURCES, UNREADABLE, Sources, polars_schema, unreadable
+from krakpot.lake.journal import journal_names
 from krakpot.lake.ledger import MARKS
 from krakpot.lake.sample import BookAt, BookSampler, By, grid, levels, one_of, step
 from krakpot.lake.verify import Report, verify
@@ -90,6 +91,8 @@ class Lake(Folder):
         ------
         ConfigError
             For a table, symbol, time or option that does not exist; the sentence names those that do.
+        polars.exceptions.ComputeError
+            When the frame is collected, if a part is damaged; ``verify`` names the part.
 
         Examples
         --------
@@ -351,7 +354,7 @@ class Lake(Folder):
         Raises
         ------
         StorageError
-            If a part of the ledger cannot be read.
+            If a part of the ledger cannot be read, or other tables have parts and the ledger has none.
 
         Examples
         --------
@@ -363,6 +366,11 @@ class Lake(Folder):
             ledger = view.scan("ledger").select("session", *MARKS).collect()
         except UNREADABLE as error:
             unreadable(self.path, error)
+        if ledger.is_empty() and not any(journal_names(self.path)) and any(map(self.parts, _core.TABLES)):
+            sentence = (
+                "the parts of its ledger are gone, so it is not known what was recorded; restore them from a copy"
+            )
+            raise StorageError(sentence, self.path)
         return covered(ledger, recorded_sessions(view))
 
     def book_at(

@@ -185,7 +185,7 @@ class BookSampler:
         self, times: pl.Series, *, depth: int = 10, numbers: Numbers = "decimal", threads: int | None = None
     ) -> pl.DataFrame:
         """Books at ascending times, one row each; see ``Lake.books``."""
-        if not isinstance(depth, int) or not 1 <= depth <= _core.LIMITS["DEPTH_MAX"]:
+        if not isinstance(depth, int) or isinstance(depth, bool) or not 1 <= depth <= _core.LIMITS["DEPTH_MAX"]:
             raise ConfigError(f"depth={shown(depth)}; allowed: 1 to {_core.LIMITS['DEPTH_MAX']}")
         one_of("numbers", numbers, NUMBERS)
 

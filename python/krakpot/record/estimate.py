@@ -34,7 +34,7 @@ def estimate(config: Config, selected: Sequence[str], known: int) -> list[str]:
         share = books / PAIRS_ALL * DEPTH_SHARE[config.depth] if "book" in config.public else WITHOUT_BOOKS
         lines.append(
             f"{count:,} of {counted(known, 'pair')}, {', '.join(config.public)}{depth}: "
-            f"about {share * DAY_BYTES / 1e9:.1f} GB a day on disk (busy pairs cost more)"
+            f"about {_size(share * DAY_BYTES)} a day on disk (busy pairs cost more)"
         )
     if LEVEL3 in config.channels:
         count = _count(config, LEVEL3, selected)
@@ -42,9 +42,14 @@ def estimate(config: Config, selected: Sequence[str], known: int) -> list[str]:
         seconds = subscribe_seconds(count, config.level3_depth, config.level3_rate)
         lines.append(
             f"{count:,} of {counted(known, 'pair')}, level3, depth {config.level3_depth}: about "
-            f"{share * DAY_BYTES / 1e9:.1f} GB a day on disk; all subscribed in {seconds:.0f} s at the earliest"
+            f"{_size(share * DAY_BYTES)} a day on disk; all subscribed in {seconds:.0f} s at the earliest"
         )
     return lines
+
+
+def _size(count: float) -> str:
+    """Bytes in words: ``5.2 GB``, or ``40 MB`` where that would be 0.0 GB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{max(count / 1e6, 1):.0f} MB"  # noqa: PLR2004  # 0.1 GB
 
 
 def _count(config: Config, channel: str, selected: Sequence[str]) -> int:

@@ -286,7 +286,7 @@ class Recorder:
     def _why_nothing(self) -> str:
         """Why there was no subscription."""
         if not self.public.connected:
-            return "it was stopped before there was a connection"
+            return f"it was stopped before {self.config.url} had answered"
         if not self.public.session.pairs():
             if time.monotonic() - self._begun <= PATIENCE:
                 return "it was stopped before the exchange had sent its pairs"

@@ -2,16 +2,17 @@
 
 use krakpot_core::error::Error;
 use krakpot_core::wire::message::Refused;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+pyo3::import_exception!(krakpot.errors, ConfigError);
 pyo3::import_exception!(krakpot.errors, DecodeError);
 pyo3::import_exception!(krakpot.errors, LimitExceeded);
 
-/// An argument is wrong.
+/// An argument is wrong. The class is a `ValueError` as well.
 pub fn value_error(sentence: String) -> PyErr {
-    PyValueError::new_err(sentence)
+    ConfigError::new_err((sentence,))
 }
 
 /// An earlier call panicked while it held the lock: the object may be in any state.

@@ -97,9 +97,12 @@ impl BookEvent {
         self.message.outcome.word()
     }
 
-    #[pyo3(signature = (numbers = "decimal"))]
-    fn entries<'py>(&self, py: Python<'py>, numbers: &str) -> PyResult<Vec<Entry<'py>>> {
-        let numbers = Numbers::named(numbers)?;
+    #[pyo3(signature = (numbers = Numbers::Decimal), text_signature = "($self, numbers='decimal')")]
+    fn entries<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = Numbers::given)] numbers: Numbers,
+    ) -> PyResult<Vec<Entry<'py>>> {
         let entry = |level: &LevelEntry| {
             let (price, qty) = both(py, numbers, &self.message, (level.price, level.qty))?;
             Ok((word(py, level.side.word()), price, qty))
@@ -161,9 +164,12 @@ impl Level3Event {
         self.message.outcome.word()
     }
 
-    #[pyo3(signature = (numbers = "decimal"))]
-    fn orders<'py>(&self, py: Python<'py>, numbers: &str) -> PyResult<Vec<Order<'py>>> {
-        let numbers = Numbers::named(numbers)?;
+    #[pyo3(signature = (numbers = Numbers::Decimal), text_signature = "($self, numbers='decimal')")]
+    fn orders<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = Numbers::given)] numbers: Numbers,
+    ) -> PyResult<Vec<Order<'py>>> {
         let order = |order: &OrderChange| {
             let (price, qty) = both(py, numbers, &self.message, (order.price, order.qty))?;
             let event = order.event.map(|event: OrderEvent| word(py, event.word()));

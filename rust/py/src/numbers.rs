@@ -29,6 +29,11 @@ impl Numbers {
         }
     }
 
+    /// By whatever a caller gave as their name.
+    pub fn given(value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::named(&text(value, "numbers", "decimal, float or int")?)
+    }
+
     /// `mantissa` × 10^-`scale` as Python wants it.
     pub fn of(self, py: Python<'_>, mantissa: i128, scale: u8) -> PyResult<Bound<'_, PyAny>> {
         match self {
@@ -37,6 +42,11 @@ impl Numbers {
             Self::Decimal => decimal(py, Decimal { mantissa, scale }),
         }
     }
+}
+
+/// The text that the argument `name` must be; `allowed` says which texts are.
+pub fn text(value: &Bound<'_, PyAny>, name: &str, allowed: &str) -> PyResult<String> {
+    value.extract().map_err(|_| value_error(format!("{name} {value:?} is not allowed; allowed is {allowed}")))
 }
 
 /// How many levels are asked for: a whole number from 0, or `None` for all.

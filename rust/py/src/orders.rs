@@ -13,7 +13,7 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::PyDict;
 
 use crate::error::{core_error, poisoned, value_error};
-use crate::numbers::level_count;
+use crate::numbers::{level_count, text};
 
 /// Side, event, order id, price, quantity, time.
 type Given = (PyBackedStr, Option<PyBackedStr>, PyBackedStr, PyBackedStr, PyBackedStr, i64);
@@ -174,16 +174,18 @@ impl Orders {
         self.levels(Side::Ask, levels)
     }
 
-    fn queue(&self, side: &str, price: &str) -> PyResult<Vec<Queued>> {
-        let (side, price) = (self::side(side)?, decimal(price)?.rescale(self.meta.price_precision));
+    fn queue(&self, side: &Bound<'_, PyAny>, price: &Bound<'_, PyAny>) -> PyResult<Vec<Queued>> {
+        let side = self::side(&text(side, "side", "bid or ask")?)?;
+        let price = decimal(&text(price, "price", "decimal text, as '97500.1'")?)?.rescale(self.meta.price_precision);
         let state = self.lock()?;
         let (Some(book), Some(price)) = (state.0.book(), price) else { return Ok(Vec::new()) };
         Ok(book.queue(side, price).map(|(id, qty, timestamp)| (id.to_string(), self.qty(qty), timestamp)).collect())
     }
 
-    fn order<'py>(&self, py: Python<'py>, order_id: &str) -> PyResult<Option<Bound<'py, PyDict>>> {
+    fn order<'py>(&self, py: Python<'py>, order_id: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let order_id = text(order_id, "order_id", "the text of an order's id")?;
         // An id too long to be held is not held.
-        let Ok(id) = OrderId::new(order_id) else { return Ok(None) };
+        let Ok(id) = OrderId::new(&order_id) else { return Ok(None) };
         let Some(found) = self.lock()?.0.book().and_then(|book| book.find(id)) else { return Ok(None) };
         let level3::Found { side, price, qty, timestamp, orders_ahead, qty_ahead } = found;
         let result = PyDict::new(py);
