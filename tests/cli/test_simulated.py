@@ -24,6 +24,7 @@ def test_faults_are_listed() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [tuple(KEYS), ()])
 def test_the_key_pair_of_the_environment_is_the_exchange_s(names: tuple[str, ...], tmp_path: Path) -> None:
     """Both variables are read: no new key is made where they are set."""

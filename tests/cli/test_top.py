@@ -54,6 +54,7 @@ def test_where_it_does_not_look(text: str) -> None:
     assert f"krakpot: WHERE: {text!r} is not allowed; allowed is" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_recorder_at_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its token: the figures of the recorder for people and programs; exit code 1 once it is not well."""
 

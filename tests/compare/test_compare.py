@@ -95,6 +95,7 @@ def test_progress_is_told(tmp_path: Path) -> None:
     assert 0 < done[0] < done[-1] == total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skew", SKEWS)
 def test_a_skew_is_recovered_and_every_published_state_is_found(skew: int, tmp_path: Path) -> None:
     """The book channel is conflated: which states it published, and by how much each was later than level 3, the log

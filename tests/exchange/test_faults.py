@@ -274,6 +274,7 @@ async def messages(server: ExchangeServer, channel: str, symbols: list[str] | No
     return found
 
 
+@pytest.mark.slow
 def test_odd_items_and_messages_over_the_socket() -> None:
     """What a server may send that no client expects: a pair without its precision, a trade without its order type, a
     null connection id, JSON that is no message; and no instrument snapshot at all.

@@ -194,6 +194,7 @@ class Orders:
         return sums
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "symbols", "updates"), [(10, 8, 600), (100, 4, 250), (1000, 1, 60)])
 def test_orders_equal_a_plain_model_and_the_book(depth: int, symbols: int, updates: int) -> None:
     """With a token of REST: a list of orders has, after each message, the checksum that the exchange computed by
@@ -603,6 +604,7 @@ def test_command_serves_and_lists_its_pairs(tmp_path: Path) -> None:
         assert server.wait(TIMEOUT) == 0
 
 
+@pytest.mark.slow
 def test_command_takes_a_key_and_paces(tmp_path: Path) -> None:
     """A key that is given is not said again; delays are read, and refused with the option's name."""
     krakpot = [sys.executable, "-m", "krakpot", "exchange", "--port", "0", "--pairs", "2"]

@@ -57,6 +57,7 @@ def test_a_connection_says_why_it_is_down() -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_level3_comes_over_its_own_connection() -> None:
     """Of the symbols that were chosen for it, beside the books of all; the account's token is asked for once."""
 
@@ -86,6 +87,7 @@ def test_level3_comes_over_its_own_connection() -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_a_level3_connection_that_is_cut_comes_back() -> None:
     """With a new token; the public connection does not notice."""
 

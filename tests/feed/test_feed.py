@@ -173,6 +173,7 @@ def test_a_bad_book_gives_no_price() -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_a_cut_connection_is_taken_up_again() -> None:
     """The strategy hears of it, has no book meanwhile, and the same handles live again; trades are not told twice."""
 
@@ -202,6 +203,7 @@ def test_a_cut_connection_is_taken_up_again() -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_batches_are_the_tables_of_a_lake() -> None:
     """Arrow by table, as soon as something came or every so often; over a cut nothing is lost."""
 
@@ -269,6 +271,7 @@ def test_one_way_of_reading_at_a_time() -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_a_slow_strategy_lets_the_socket_wait() -> None:
     """The default: nothing is lost, the queue stays small, how often and how long it waited is told."""
 
@@ -341,6 +344,7 @@ def test_a_slow_strategy_may_fail(batches: bool) -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_slow_batches_wait_or_skip_and_say_so() -> None:
     """Rows that wait are bounded as well; what is skipped is counted by table, and a row of the ledger tells it."""
 
@@ -420,6 +424,7 @@ def test_cancelling_closes_the_connection() -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_symbols_are_checked_against_the_pairs() -> None:
     """A pattern that matches none is named with what is near, also if only the case is wrong; so are handles and
     callbacks of symbols that the feed does not select.
@@ -453,6 +458,7 @@ def test_symbols_are_checked_against_the_pairs() -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_ready_means_ready_also_after_a_reconnect() -> None:
     """Before, a new session without any subscription passed for one without trouble: ready after 0.01 s."""
 
@@ -565,6 +571,7 @@ def test_a_feed_shows_what_it_is_for() -> None:
     assert repr(Feed(["BTC/USD"], channels=["book"])) == "Feed(book: BTC/USD)"
 
 
+@pytest.mark.slow
 def test_no_exchange_is_an_error_in_the_end() -> None:
     """``ConnectionLost`` with how often it was tried; an exchange that tells no pairs is another sentence."""
 
@@ -793,6 +800,7 @@ def test_a_recorder_runs_beside(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_a_recorder_that_fails_ends_the_feed(tmp_path: Path) -> None:
     """In its own words; options that are wrong are refused before anything begins."""
 
@@ -815,6 +823,7 @@ def test_a_recorder_that_fails_ends_the_feed(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_orders_are_live_with_their_places() -> None:
     """Level 3 as events and as a handle: what an event adds has its place in the queue at that moment."""
 

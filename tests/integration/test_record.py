@@ -145,6 +145,7 @@ def test_lines_that_nobody_takes_end_no_recording(tmp_path: Path, listener: str,
     run(test())
 
 
+@pytest.mark.slow
 def test_a_second_signal_leaves_the_sealing_to_the_next_start(tmp_path: Path) -> None:
     """Ctrl-C twice: it is gone at once with code 130, and nothing that was written is lost."""
 
@@ -264,6 +265,7 @@ def test_a_symbol_that_does_not_exist_is_exit_2(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_nobody_answers(tmp_path: Path) -> None:
     """No exchange there: said in a sentence, tried again; Ctrl-C ends it in order, with exit 1; the ledger has it."""
 
@@ -354,6 +356,7 @@ def test_on_a_terminal_there_is_a_panel(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_a_module_in_the_folder_is_not_the_sealer_s(tmp_path: Path) -> None:
     """Started in a folder that has a ``polars.py`` of its own, the sealer still uses the real one."""
 

@@ -72,6 +72,7 @@ def stream(lake: Lake, table: str) -> list[tuple[object, ...]]:
     return frame.sort("symbol", "ts_event", "entry").select(columns).rows()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_one_stream_of_two_sources(tmp_path: Path, seed: int) -> None:
     """Two sockets with delays of their own; the first is cut, or loses a message, at a random moment: book, trades and

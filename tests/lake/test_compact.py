@@ -261,6 +261,7 @@ def test_a_journal_of_the_middle_that_comes_late_is_taken_in(tmp_path: Path) -> 
     assert {part.path.name[-11:] for part in Lake(lake).parts("book")} == {"-c1.parquet"}
 
 
+@pytest.mark.slow
 def test_a_crash_of_the_second_compaction_does_no_harm(tmp_path: Path) -> None:
     """Between the ledger's swap and the table's, the ledger names the first parts and the second."""
     base = tmp_path / "base"
@@ -279,6 +280,7 @@ def test_a_crash_of_the_second_compaction_does_no_harm(tmp_path: Path) -> None:
         same(lake, before, proof)
 
 
+@pytest.mark.slow
 def test_many_parts_take_several_passes_and_big_ones_are_cut(
     days: Path, lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,6 +304,7 @@ def test_many_parts_take_several_passes_and_big_ones_are_cut(
             assert max(meta.row_group(n).num_rows for n in range(meta.num_row_groups)) <= 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["gone", "altered", "other rows", "beside", "foreign"])
 def test_what_is_wrong_with_a_compacted_part_is_noticed(days: Path, lake: Path, harm: str) -> None:
     """As with sealed parts: missing, altered by a bit, rewritten with other rows, beside an old one, unknown."""
@@ -463,6 +466,7 @@ def test_an_interrupted_wait_leaves_the_removal_to_the_next_run(lake: Path) -> N
     assert not (lake / compact.FOLDER).exists()
 
 
+@pytest.mark.slow
 def test_where_folders_cannot_be_exchanged(days: Path, lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Elsewhere two renames do it, unless a recorder lives; a crash between the two is finished by the next run."""
     before, proof = content(days), verify(days, threads=2)

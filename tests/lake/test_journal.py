@@ -150,6 +150,7 @@ def test_a_tear_at_every_byte(tmp_path: Path) -> None:
         assert not content.damaged
 
 
+@pytest.mark.slow
 def test_a_tear_at_500_offsets(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """Of a larger journal 500 random lengths; some are recovered, which gives these rows and can be repeated."""
     batches = flushes(20)

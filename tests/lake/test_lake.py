@@ -129,6 +129,7 @@ def test_a_trade_that_was_sent_twice_is_given_once(tmp_path: Path) -> None:
     assert lake.trades(sources="all").collect().height == lakes.rows(tmp_path, "trades").height
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows_max", [10**6, 150])
 def test_a_recording_is_read_from_its_first_flush_on(rows_max: int, tmp_path: Path) -> None:
     """While journals grow and are sealed: at each step every table has each row that was flushed, once."""

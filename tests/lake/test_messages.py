@@ -117,6 +117,7 @@ def test_all_rows_in_order(
     assert found[kind.checkpoints].equals(want[kind.checkpoints].select(columns))
 
 
+@pytest.mark.slow
 @KINDS
 @FORMS
 @pytest.mark.parametrize("rows", [50, 10**6])
@@ -140,6 +141,7 @@ def test_a_symbol_from_message_to_message(
         assert found.equals(mine.select(found.columns))
 
 
+@pytest.mark.slow
 @KINDS
 @FORMS
 def test_units_of_a_time(reader: Callable[..., MessageReader], want: dict[str, pl.DataFrame], kind: Any) -> None:

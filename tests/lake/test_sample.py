@@ -185,6 +185,7 @@ def test_books_are_those_of_the_session_in_turn(
     assert reasons - ({"unconfirmed"} if by == "event" else set()) == {"absent", "mismatch", "stopped"}
 
 
+@pytest.mark.slow
 def test_any_range_gives_the_same_books(lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]]) -> None:
     """Wherever it begins, with whatever depth and numbers: rows and columns of the whole."""
     opened, _ = lake
@@ -423,6 +424,7 @@ def test_nanoseconds_of_a_time_count(tmp_path: Path) -> None:
     assert Lake(tmp_path).book_at(SYMBOL, before).checksum == checksums[1]
 
 
+@pytest.mark.slow
 def test_books_of_a_recording_that_runs(tmp_path: Path) -> None:
     """From the first flush on, while journals grow and are sealed, the books are those of the sealed lake."""
     timed = again(frames.START, frames.START + 20 * MINUTE, 1)

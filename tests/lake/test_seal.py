@@ -145,6 +145,7 @@ seal.recover(lake, step=lambda step: os._exit(9) if step == at else None)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["read", "written book", "linked trades", "published ledger", "all published"])
 def test_a_process_that_is_gone_at_a_step_does_no_harm(tmp_path: Path, at: str) -> None:
     """A real process that ends without a word: no handler, no flush, no unlock but the kernel's."""

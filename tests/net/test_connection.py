@@ -288,6 +288,7 @@ def test_a_message_beyond_the_limit_ends_the_connection(pieces: int) -> None:
     wired(test)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [b"", b"xy"], ids=["empty", "two bytes"])
 def test_small_pieces_take_no_more_than_their_bytes(piece: bytes) -> None:
     """A message in very many pieces, or in empty ones without end, which no limit of bytes ever counts."""

@@ -340,6 +340,7 @@ def test_receive_times_of_another_clock(tmp_path: Path, scale: Callable[[int], i
     assert not (tmp_path / "lake").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [100, 20_000])
 @pytest.mark.parametrize("keep", [0, 0.5, 0.99])
 def test_a_compressed_file_that_is_damaged(tmp_path: Path, count: int, keep: float) -> None:
@@ -416,6 +417,7 @@ ingest(Path(sys.argv[1]), Path(sys.argv[2]), progress=lambda *_: os._exit(9))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recovered", [False, True])
 def test_a_killed_ingest_is_made_up_for_by_the_next(tmp_path: Path, recovered: bool) -> None:
     """Killed half way, sealed by a recovery or not: the same file is then taken whole, every row once."""

@@ -156,6 +156,7 @@ def test_books_and_orders_of_several_connections(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_level3_alone(tmp_path: Path) -> None:
     """Without public channels the public connection still brings the pairs."""
 
@@ -176,6 +177,7 @@ def test_level3_alone(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_level3_of_some_pairs_and_books_of_all(tmp_path: Path) -> None:
     """``channel_symbols``: the public channels have every pair, level 3 those that it names."""
 
@@ -334,6 +336,7 @@ def test_a_token_that_is_refused_is_replaced(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_a_key_that_is_refused_ends_the_recording_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is written, with the cause and the cure, also when REST takes its time; nothing secret in the
     sentence.

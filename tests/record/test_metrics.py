@@ -106,6 +106,7 @@ def test_the_figures_are_the_recording_s(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_health_follows_the_connection(tmp_path: Path) -> None:
     """Well while it records; not while the exchange is away, with the reason in one line; well again after. The
     server goes with the recording.

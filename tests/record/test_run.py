@@ -86,6 +86,7 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     assert summary["seconds"] >= 3.0
 
 
+@pytest.mark.slow
 def test_sigterm_ends_it_in_order_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
     """As a script's shell starts a process in the background: SIGINT changes nothing, SIGTERM seals everything."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

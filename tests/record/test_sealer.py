@@ -90,6 +90,7 @@ def test_journals_are_sealed_on_the_way(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_a_sealer_that_hangs_is_ended_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It does nothing for too long: its process is killed, the log says so, and the recording ends in its time with
     the journals safe.
@@ -120,6 +121,7 @@ def test_a_sealer_that_hangs_is_ended_and_reported(tmp_path: Path, monkeypatch: 
     run(test())
 
 
+@pytest.mark.slow
 def test_a_sealer_that_makes_progress_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backlog takes as long as it takes: what counts is the time since the last journal."""
     folder = tmp_path / JOURNALS

@@ -139,6 +139,7 @@ def test_the_checks_of_trades_are_awake() -> None:
         world.take(world.public)
 
 
+@pytest.mark.slow
 def test_a_quiet_world_asks_for_nothing_more() -> None:
     """Ten minutes without a fault: each channel of each symbol was asked for once, over two connections."""
     world = quiet()
