@@ -76,9 +76,14 @@ def test_channels_are_equal_only_if_something_was_compared() -> None:
     common = [(100 * n, n) for n in range(1, 30)]
     book = sequences.channel(common)
 
-    def equal(derived: list[tuple[int, int]], **span: int) -> bool:
+    def equal(derived: list[tuple[int, int]], begin: int = 0, end: int = 10_000) -> bool:
         report = compare_channels(
-            book, sequences.channel(derived, **span), lake="a", window=WINDOW, depths={"BTC/USD": 10}, loop=NO_LAG
+            book,
+            sequences.channel(derived, begin, end),
+            lake="a",
+            window=WINDOW,
+            depths={"BTC/USD": 10},
+            loop=NO_LAG,
         )
         return report.equal
 

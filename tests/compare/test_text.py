@@ -35,11 +35,11 @@ def test_nanoseconds_are_shown_as_milliseconds() -> None:
     assert [milliseconds(ns) for ns in (None, 0, -1_500_000, 12_345_678_901)] == ["-", "0.000", "-1.500", "12,345.679"]
 
 
-def report(derived: list[tuple[int, int]], **span: int) -> Report:
+def report(derived: list[tuple[int, int]], begin: int = 0, end: int = 10_000) -> Report:
     """A comparison of thirty book states with these level-3 states."""
     book = sequences.channel([(100 * n, n) for n in range(1, 31)])
     loop = pl.DataFrame(schema={"ts_recv": pl.Datetime("ns", "UTC"), "count": pl.UInt64})
-    channel = sequences.channel(derived, **span)
+    channel = sequences.channel(derived, begin, end)
     return compare_channels(book, channel, lake="a", window=WINDOW, depths={"BTC/USD": 10}, loop=loop)
 
 
