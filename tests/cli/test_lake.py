@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import polars as pl
 import pyarrow as pa
@@ -17,6 +18,8 @@ import frames
 import lakes
 from commands import facts, krakpot, wrong
 from krakpot.cli import bar
+from krakpot.cli.lake import BARS
+from krakpot.lake.bars import BarKind
 from krakpot.lake.format import open_lake
 from krakpot.lake.lake import Lake
 
@@ -274,3 +277,22 @@ def test_compare_says_whether_the_two_are_the_same(folder: Path) -> None:
     wrong(krakpot("compare", "lake", "--live", "--from", "2026-08-02"), "leave --from and --to out")
     wrong(krakpot("compare", "lake", "--live"), "no recorder writes into this lake")
     wrong(krakpot("compare", "lake", "--from", "yesterday"), "'yesterday' is not a time")
+
+
+def test_bars_are_shown_written_and_counted(tmp_path: Path) -> None:
+    """A table, one JSON object, or a file; each says how many bars are whole."""
+    lakes.make(Path("lake"), lakes.market(400))
+    assert get_args(BarKind) == BARS
+    told = facts(krakpot("bars", "lake", "--symbols", "BTC/*", "--every", "2s", "--json"))["bars"]
+    assert {bar["symbol"] for bar in told} == {"BTC/USD"}
+    assert set(told[0]) >= {"ts_from", "open", "volume", "covered", "missing"}
+    shown = krakpot("bars", "lake", "--symbols", "BTC/USD", "--every", "2s").stdout.splitlines()
+    whole = sum(bar["covered"] == 1 and bar["missing"] == 0 for bar in told)
+    assert shown[-1] == f"{len(told)} bars, {whole} whole"
+    assert len(shown) == len(told) + 2
+    assert told[0]["open"] in shown[1]
+    for name in ("bars.csv", "bars.parquet"):
+        said = krakpot("bars", "lake", "--every", "3", "--by", "tick", "--out", name).stdout
+        read = pl.read_csv(name) if name.endswith("csv") else pl.read_parquet(name)
+        assert said.startswith(f"{read.height} bars in {name}, ")
+    assert facts(krakpot("bars", "lake", "--out", "a.csv", "--json"))["out"] == "a.csv"

@@ -1,4 +1,4 @@
-"""Commands on a lake: ``ingest``, ``verify``, ``compare``, ``recover``, ``coverage``, ``book``, ``compact``."""
+"""Commands on a lake: ingest, verify, compare, recover, coverage, book, bars, compact."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from krakpot.cli.command import (
     refuse,
     results_folder,
 )
-from krakpot.errors import ConfigError, counted
+from krakpot.errors import ConfigError, StorageError, counted, words_of
+
+BARS = ("time", "tick", "volume", "dollar")
+"""Kinds of bars, as of ``krakpot.lake.bars``, which takes a moment to load."""
 
 
 @click.command(
@@ -332,6 +335,66 @@ def book(lake: Path, symbol: str, at: int, depth: int, by: Any, channel: str, *,
         for line in found.lines():
             click.echo(line)
     return 0 if found.reason is None else FOUND_WRONG
+
+
+@click.command(cls=Command)
+@lake_argument
+@click.option("--symbols", type=PATTERNS, default="*", help="Patterns of pairs: BTC/*,ETH/USD. Default: all.")
+@click.option("--every", default="1m", show_default=True, help="Size of a bar: 1m, 5s; with --by a number.")
+@click.option(
+    "--by",
+    default="time",
+    type=Value(values.word_of(BARS), "WORD"),
+    show_default=True,
+    help="time; tick: --every trades; volume, dollar: so much of the base or the quote currency.",
+)
+@click.option("--start", type=TIME, help="Only trades made from this time on; without a zone it is UTC.")
+@click.option("--end", type=TIME, help="Only trades made before this time.")
+@click.option("--out", type=FILE, help="Write them to this file, .csv or .parquet, instead of showing them.")
+@json_option
+def bars(
+    lake: Path,
+    symbols: tuple[str, ...],
+    every: str,
+    by: Any,
+    start: int | None,
+    end: int | None,
+    out: Path | None,
+    *,
+    json_: bool,
+) -> int:
+    """Bars of trades: open, high, low, close, volume, and how much of each bar was recorded.
+
+    Only a bar with 100 % covered and 0 missing is whole.
+
+    \b
+    krakpot bars data --symbols BTC/USD --every 5m
+    krakpot bars data --symbols 'BTC/*' --every 100 --by tick --out bars.csv
+    """
+    from krakpot.lake.bars import lines, to_dicts
+    from krakpot.lake.lake import Lake
+
+    if out is not None and out.suffix not in {".csv", ".parquet"}:
+        sentence = f"--out: {values.shown(str(out))} is not allowed; allowed is a name that ends in .csv or .parquet"
+        raise ConfigError(sentence)
+    if out is not None and not out.parent.is_dir():
+        sentence = f"--out: there is no folder {out.parent}; make it first"
+        raise ConfigError(sentence)
+    found = Lake(lake).bars(symbols, start, end, every=int(every) if every.isdecimal() else every, by=by)
+    whole = found.filter(covered=1, missing=0).height
+    if out is not None:
+        write = found.write_csv if out.suffix == ".csv" else found.write_parquet
+        try:
+            write(out)
+        except OSError as error:
+            raise StorageError(f"the bars could not be written: {words_of(error)}", out) from error
+    if json_:
+        print_json({"bars": found.height, "whole": whole, "out": str(out)} if out else {"bars": to_dicts(found)})
+        return 0
+    for line in lines(found) if out is None else []:
+        click.echo(line)
+    click.echo(f"{counted(found.height, 'bar')}{f' in {out}' if out else ''}, {whole:,} whole")
+    return 0
 
 
 @click.command(cls=Command, interrupted="days that are done stay done, the day in work is as it was; run it again")

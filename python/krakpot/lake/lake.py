@@ -12,12 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from decimal import Decimal
+from typing import Literal
 
 import polars as pl
+import polars.selectors as cs
 
 from krakpot import _core
 from krakpot.errors import ConfigError, StorageError
 from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
+from krakpot.lake.bars import LATE, NEEDED, BarKind, bars, covered_share, size_of
 from krakpot.lake.coverage import covered, recorded_sessions
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import SOURCES, UNREADABLE, Sources, polars_schema, unreadable
@@ -224,6 +228,73 @@ class Lake(Folder):
 
         """
         return self.scan("trades", symbol, start, end, numbers=numbers, sources=sources)
+
+    def bars(
+        self,
+        symbol: str | Iterable[str] | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        every: str | float | Decimal | timedelta = "1m",
+        by: BarKind = "time",
+        numbers: Literal["decimal", "float"] = "decimal",
+    ) -> pl.DataFrame:
+        """Bars of trades: open, high, low, close and volume, and how much of each bar was recorded.
+
+        Parameters
+        ----------
+        symbol
+            One symbol or pattern (``"BTC/*"``), several of them, or None for all.
+        start, end
+            Range of the exchange's times of the trades, [start, end); None: no bound.
+        every
+            Size of a bar: ``"1m"`` or a ``timedelta`` for bars of a time, else a number.
+        by
+            ``"time"``: bars of a time; they begin at its multiples since 1970, as Kraken's candles do. ``"tick"``: of
+            ``every`` trades. ``"volume"``, ``"dollar"``: of an amount of the base or the quote currency; the trade that
+            reaches it is the last one of its bar, and what it is too much counts for the next bar.
+        numbers
+            ``"decimal"``: exact, Decimal(38, 10); vwap is rounded. ``"float"``: Float64.
+
+        Returns
+        -------
+        DataFrame
+            A row for each bar that has a trade, by symbol and time: ``ts_from``, ``ts_to`` (exclusive), ``open``,
+            ``high``, ``low``, ``close`` and ``vwap`` in the quote currency, ``volume`` and ``buy_volume`` (the taker
+            bought) in the base currency, ``trades``; ``covered``, the share of [ts_from, ts_to) in which trades were
+            recorded, and ``missing``, the number of trades that were made since the bar before, by their ids, and are
+            not in the lake. Only a bar with covered 1 and missing 0 is whole.
+
+        Raises
+        ------
+        ConfigError
+            For a symbol, time or option that does not exist.
+        StorageError
+            If a part cannot be read.
+
+        Examples
+        --------
+        >>> lake.bars("BTC/USD", "2026-11-22", every="5m").filter(covered=1, missing=0)    # doctest: +SKIP
+        >>> lake.bars("BTC/USD", every="2.5", by="volume")    # doctest: +SKIP
+
+        """
+        size = size_of(every, by)
+        one_of("numbers", numbers, ("decimal", "float"))
+        begin, until = time_range(start, end)
+        # A trade is received after it was made, by a snapshot long after; a clock may be behind.
+        received = None if begin is None else max(begin - LATE, -(1 << 63))
+        frame = self.trades(symbol, received).select(NEEDED)
+        made = pl.col("ts_event").dt.epoch("ns")
+        if begin is not None:
+            frame = frame.filter(made >= begin)
+        if until is not None:
+            frame = frame.filter(made < until)
+        try:
+            found = bars(frame, by, size).collect(engine="streaming")
+        except UNREADABLE as error:
+            unreadable(self.path, error)
+        found = covered_share(found, self.coverage())
+        return found if numbers == "decimal" else found.with_columns(cs.decimal().cast(pl.Float64))
 
     def ticker(
         self,
