@@ -21,8 +21,8 @@ settings.register_profile("quick", max_examples=15, stateful_step_count=20, dead
 settings.load_profile({"all": "large", "quick": "quick"}.get(os.environ.get("KRAKPOT_TEST", ""), "small"))
 
 
-# A shell starts its background jobs with Ctrl-C ignored, and nohup with SIGHUP; recorders in the tests would wait for it
-# without an end.
+# A shell starts its background jobs with Ctrl-C ignored, and nohup with SIGHUP; recorders in the tests would wait for
+# it without an end.
 for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
