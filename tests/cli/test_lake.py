@@ -287,7 +287,7 @@ def test_bars_are_shown_written_and_counted(tmp_path: Path) -> None:
     assert {bar["symbol"] for bar in told} == {"BTC/USD"}
     assert set(told[0]) >= {"ts_from", "open", "volume", "covered", "missing"}
     shown = krakpot("bars", "lake", "--symbols", "BTC/USD", "--every", "2s").stdout.splitlines()
-    whole = sum(bar["covered"] == 1 and bar["missing"] == 0 for bar in told)
+    whole = sum(bar["whole"] for bar in told)
     assert shown[-1] == f"{len(told)} bars, {whole} whole"
     assert len(shown) == len(told) + 2
     assert told[0]["open"] in shown[1]

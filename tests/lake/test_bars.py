@@ -98,7 +98,7 @@ def test_bars_are_the_plain_model_s(trades: list[Trade], chosen: tuple[BarKind, 
     by, every = chosen
     size = size_of(every, by)
     found = bars(frame(trades), by, size).collect(engine="streaming")
-    compared = found.with_columns(pl.col("ts_from", "ts_to").to_physical()).drop("vwap", "missing")
+    compared = found.with_columns(pl.col("ts_from", "ts_to").to_physical()).drop("vwap", "missing", "full")
     assert compared.to_dicts() == model(trades, by, size)
 
 
@@ -110,6 +110,16 @@ def test_a_sum_just_below_the_size_is_below_it() -> None:
     ]
     found = bars(frame(trades), "volume", size_of("2.5", "volume")).collect()
     assert found["trades"].to_list() == [2, 1]
+    assert found["full"].to_list() == [True, False], "the second has one of 2.5"
+
+
+def test_the_last_bar_of_an_amount_may_not_have_come_to_its_end(recorded: Lake) -> None:
+    """It is covered, and nothing is missing; it is not whole."""
+    for by, every in (("tick", 7), ("volume", "0.5"), ("dollar", 1000)):
+        found = recorded.bars("BTC/*", every=every, by=by)  # type: ignore[arg-type]  # one of them
+        assert found["whole"].sum() > 10
+        for (symbol,), some in found.group_by("symbol"):
+            assert some.sort("ts_from")["whole"][-1] is (by == "tick" and int(some["trades"].sum()) % 7 == 0), symbol
 
 
 def candles(lake: Path, seconds: int) -> Lake:
@@ -165,6 +175,7 @@ def test_only_whole_bars_are_whole(recorded: Lake) -> None:
     assert shares[1:-1] == [1.0] * (len(shares) - 2)
     assert shares[0] == pytest.approx(1, abs=0.01)
     assert shares[-1] == pytest.approx(0.5, abs=0.02)
+    assert found.filter(symbol=symbol)["whole"].to_list()[1:] == [True] * (len(shares) - 2) + [False]
     assert set(found["missing"]) == {0}
 
 
@@ -218,7 +229,7 @@ def test_an_empty_lake_has_no_bars(tmp_path: Path) -> None:
     found = Lake(tmp_path / "lake").bars()
     assert found.height == 0
     assert found.columns[:3] == ["symbol", "ts_from", "ts_to"]
-    assert found.columns[-2:] == ["missing", "covered"]
+    assert found.columns[-3:] == ["missing", "covered", "whole"]
 
 
 @pytest.mark.parametrize(

@@ -365,7 +365,8 @@ def bars(
 ) -> int:
     """Bars of trades: open, high, low, close, volume, and how much of each bar was recorded.
 
-    Only a bar with 100 % covered and 0 missing is whole.
+    The last column says of each bar that it is whole, or what it lacks: the share of its time that was recorded, trades
+    that are missing, or its end.
 
     \b
     krakpot bars data --symbols BTC/USD --every 5m
@@ -381,7 +382,7 @@ def bars(
         sentence = f"--out: there is no folder {out.parent}; make it first"
         raise ConfigError(sentence)
     found = Lake(lake).bars(symbols, start, end, every=int(every) if every.isdecimal() else every, by=by)
-    whole = found.filter(covered=1, missing=0).height
+    whole = int(found["whole"].sum())
     if out is not None:
         write = found.write_csv if out.suffix == ".csv" else found.write_parquet
         try:

@@ -1,11 +1,12 @@
 """Bars: the trades of a time, or of a number, a volume or a value of trades, as one row.
 
 A bar says what it is made of: ``covered`` is the share of its time in which the trades were followed, ``missing`` the
-number of trades that the ids say were made and that the lake does not have. Only a bar with 1 and 0 is whole.
+number of trades that the ids say were made and that the lake does not have. ``whole`` says that a bar lacks nothing.
 """
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import Any, Literal, get_args
 
@@ -54,13 +55,15 @@ def bars(trades: pl.LazyFrame, by: BarKind, size: int) -> pl.LazyFrame:
     moment = pl.col("ts_event").dt.epoch("ns")
     if by == "time":
         begin = moment - moment % size
-        keyed = trades.with_columns(bar=begin)
+        keyed = trades.with_columns(bar=begin, reached=begin + size)
     else:
         # Whole numbers, since a quotient of decimals is rounded.
         price, qty = (pl.col(name).to_physical() for name in ("price", "qty"))
         amount = price * qty if by == "dollar" else qty
-        before = pl.int_range(pl.len()) if by == "tick" else amount.cum_sum() - amount
-        keyed = trades.sort("symbol", *ORDER).with_columns(bar=(before // size).over("symbol").cast(pl.Int64))
+        reached = pl.int_range(1, pl.len() + 1) if by == "tick" else amount.cum_sum()
+        before = reached - (1 if by == "tick" else amount)
+        columns = {"bar": (before // size).over("symbol").cast(pl.Int64), "reached": reached.over("symbol")}
+        keyed = trades.sort("symbol", *ORDER).with_columns(**columns)
     place = pl.struct(*ORDER)
     value = pl.col("price") * pl.col("qty")
     found = keyed.group_by("symbol", "bar").agg(
@@ -76,28 +79,32 @@ def bars(trades: pl.LazyFrame, by: BarKind, size: int) -> pl.LazyFrame:
         buy_volume=pl.col("qty").filter(pl.col("side") == "buy").sum(),
         id_first=pl.col("trade_id").min(),
         id_last=pl.col("trade_id").max(),
+        reached=pl.col("reached").max(),
     )
     if by == "time":
         ends = [pl.col("bar").cast(TIME).alias("ts_from"), (pl.col("bar") + size).cast(TIME).alias("ts_to")]
+        full = pl.lit(value=True)
     else:
         after = pl.duration(nanoseconds=1)
         ends = [pl.col("first").alias("ts_from"), (pl.col("last") + after).alias("ts_to")]
+        # The last bar of a symbol need not have come to its end.
+        full = pl.col("reached") // size > pl.col("bar")
     # Ids that begin anew (a relisted pair) are smaller than those before: nothing is missing there.
     gap = pl.col("id_first") - pl.col("id_last").shift(1).over("symbol") - 1
     inside = pl.col("id_last") - pl.col("id_first") + 1 - pl.col("trades")
     return (
         found.sort("symbol", "bar")
-        .with_columns(*ends, vwap=pl.col("value") / pl.col("volume"))
+        .with_columns(*ends, full.alias("full"), vwap=pl.col("value") / pl.col("volume"))
         .with_columns(missing=(gap.fill_null(0).clip(0) + inside.clip(0)).cast(pl.Int64))
         .select(
             "symbol", "ts_from", "ts_to", "open", "high", "low", "close", "volume", "vwap", "trades", "buy_volume",
-            "missing",
+            "missing", "full",
         )
     )  # fmt: skip
 
 
 def covered_share(found: pl.DataFrame, coverage: pl.DataFrame) -> pl.DataFrame:
-    """Add ``covered``: the share of each bar's time in which a session followed the trades of its symbol.
+    """Add ``covered``, the share of each bar's time in which a session followed the trades of its symbol, and ``whole``.
 
     ``coverage`` is ``Lake.coverage``. It is of receive times, which are later than those of the exchange by the way
     that a message takes.
@@ -124,7 +131,8 @@ def covered_share(found: pl.DataFrame, coverage: pl.DataFrame) -> pl.DataFrame:
 
     length = (pl.col("ts_to") - pl.col("ts_from")).dt.total_nanoseconds()
     share = (until("ts_to") - until("ts_from")) / found.select(length)["ts_to"]
-    return found.with_columns(share.alias("covered"))
+    whole = pl.col("full") & (pl.col("covered") == 1) & (pl.col("missing") == 0)
+    return found.with_columns(share.alias("covered")).with_columns(whole=whole).drop("full")
 
 
 def to_dicts(found: pl.DataFrame) -> list[dict[str, Any]]:
@@ -140,7 +148,12 @@ def lines(found: pl.DataFrame) -> list[str]:
     table = [f"{'pair':<13}{'from (UTC)':<24}{''.join(f'{name:>15}' for name in columns)}  recorded"]
     for bar in found.iter_rows(named=True):
         numbers = "".join(f"{plain(bar[name]):>15}" for name in columns)
-        missing = f", {bar['missing']:,} missing" if bar["missing"] else ""
+        covered, missing = bar["covered"], bar["missing"]
+        lacks = [
+            *([] if covered == 1 else [f"{math.floor(covered * 1000) / 10}%"]),
+            *([f"{missing:,} missing"] if missing else []),
+        ]
+        recorded = "whole" if bar["whole"] else ", ".join(lacks) or "not full"
         begin = f"{bar['ts_from']:%Y-%m-%d %H:%M:%S.%f}"[:-3]
-        table.append(f"{bar['symbol']:<13}{begin:<24}{numbers}  {bar['covered']:.1%}{missing}")
+        table.append(f"{bar['symbol']:<13}{begin:<24}{numbers}  {recorded}")
     return table

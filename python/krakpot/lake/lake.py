@@ -262,8 +262,8 @@ class Lake(Folder):
             A row for each bar that has a trade, by symbol and time: ``ts_from``, ``ts_to`` (exclusive), ``open``,
             ``high``, ``low``, ``close`` and ``vwap`` in the quote currency, ``volume`` and ``buy_volume`` (the taker
             bought) in the base currency, ``trades``; ``covered``, the share of [ts_from, ts_to) in which trades were
-            recorded, and ``missing``, the number of trades that were made since the bar before, by their ids, and are
-            not in the lake. Only a bar with covered 1 and missing 0 is whole.
+            recorded; ``missing``, the number of trades that were made since the bar before, by their ids, and are not
+            in the lake; ``whole``: covered is 1, nothing is missing, and the bar came to its end.
 
         Raises
         ------
@@ -274,7 +274,7 @@ class Lake(Folder):
 
         Examples
         --------
-        >>> lake.bars("BTC/USD", "2026-11-22", every="5m").filter(covered=1, missing=0)    # doctest: +SKIP
+        >>> lake.bars("BTC/USD", "2026-11-22", every="5m").filter("whole")    # doctest: +SKIP
         >>> lake.bars("BTC/USD", every="2.5", by="volume")    # doctest: +SKIP
 
         """
