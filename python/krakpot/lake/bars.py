@@ -104,7 +104,7 @@ def bars(trades: pl.LazyFrame, by: BarKind, size: int) -> pl.LazyFrame:
 
 
 def covered_share(found: pl.DataFrame, coverage: pl.DataFrame) -> pl.DataFrame:
-    """Add ``covered``, the share of each bar's time in which a session followed the trades of its symbol, and ``whole``.
+    """Add ``covered``, the share of each bar's time in which the trades of its symbol were followed, and ``whole``.
 
     ``coverage`` is ``Lake.coverage``. It is of receive times, which are later than those of the exchange by the way
     that a message takes.
