@@ -358,6 +358,10 @@ class Link:
             kind, channel, symbol = event["kind"], event["channel"], event["symbol"]
             world.seen[f"ledger: {kind}"] += 1
             key = (channel, symbol)
+            if kind == "gap":
+                assert json.loads(event["detail"] or "{}").get("reason"), world.where(
+                    f"a gap without a reason: {event}"
+                )
             if kind == "snapshot":
                 self.told_live.add(key)
                 self.doubted.discard(key)

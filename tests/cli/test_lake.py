@@ -102,6 +102,17 @@ def test_bad_checksums_and_skipped_lines_are_exit_1(folder: Path) -> None:
     assert "wrong: 1 checksum is wrong, and strict allows none: BTC/USD 1" in strict.stdout
 
 
+def test_some_lines_that_are_no_frames_are_exit_1_with_their_number(file: Path) -> None:
+    """The others are taken; ``verify`` proves what was taken."""
+    lines = file.read_bytes().splitlines()
+    Path("some.jsonl").write_bytes(b"\n".join([*lines[:50], b"not a frame", b"{", *lines[50:]]) + b"\n")
+    done = krakpot("ingest", "some.jsonl", "--out", "lake")
+    assert done.exit_code == 1
+    assert "2 lines not decodable" in done.stdout
+    assert facts(krakpot("ingest", "some.jsonl", "--out", "again", "--json"))["undecodable"] == 2
+    assert krakpot("verify", "lake").exit_code == 0
+
+
 def test_a_spoiled_lake_is_exit_1_and_named(file: Path) -> None:
     """The sentence stands behind ``wrong:``, in JSON under ``problems``."""
     krakpot("ingest", file, "--out", "lake")

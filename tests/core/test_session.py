@@ -451,3 +451,14 @@ def test_a_frame_that_was_of_no_book_throws_no_doubt() -> None:
     session.receive(spoiled, frames.START)
     assert session.counts()["errors"] == len(spoiled)
     assert doubts(session) == []
+
+
+def test_maintenance_with_a_null_connection_id_is_recorded() -> None:
+    """Null is as if the field were not there: the state of the exchange is a row, and what the session says of it."""
+    session = _core.Session("019e0000-0000-7000-8000-000000000000", passive=True)
+    data = {"system": "maintenance", "api_version": "v2", "version": "2.0.10", "connection_id": None}
+    session.receive([frames.frame({"channel": "status", "type": "update", "data": [data]})], frames.START)
+    assert session.system == "maintenance"
+    (row,) = pl.DataFrame(pa.record_batch(session.drain()["status"])).to_dicts()
+    assert (row["system"], row["connection_id"]) == ("maintenance", None)
+    assert session.counts()["errors"] == 0
