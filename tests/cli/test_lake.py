@@ -113,6 +113,14 @@ def test_some_lines_that_are_no_frames_are_exit_1_with_their_number(file: Path) 
     assert krakpot("verify", "lake").exit_code == 0
 
 
+@pytest.mark.parametrize("text", ['[{"channel":"book"}]', '{"a":1}\n{"a":2}\n', "1784000000 {}\n", "hello\n"])
+def test_a_file_of_no_frames_is_exit_1(text: str) -> None:
+    """One sentence on the form that is expected; no lake is made."""
+    Path("none.jsonl").write_text(text)
+    wrong(krakpot("ingest", "none.jsonl", "--out", "new"), "one message per line", 1)
+    assert not Path("new").exists()
+
+
 def test_a_spoiled_lake_is_exit_1_and_named(file: Path) -> None:
     """The sentence stands behind ``wrong:``, in JSON under ``problems``."""
     krakpot("ingest", file, "--out", "lake")

@@ -44,7 +44,7 @@ def test_an_exchange_that_is_restarted_costs_no_trade_that_came(tmp_path: Path) 
     rows = asyncio.run(run())
     proved(tmp_path)
     lake = Lake(tmp_path)
-    every, once = (lake.trades(sources=sources).collect() for sources in ("all", "one"))  # type: ignore[arg-type]  # words
+    every, once = (lake.trades(sources=sources).collect() for sources in ("all", "one"))
     assert every.height == rows, "what was received is there"
     assert once.height == every.unique(["symbol", "trade_id"]).height
     assert every["session"].n_unique() == 2
