@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -46,17 +47,24 @@ class PartReader:
     ) -> pl.DataFrame:
         """Columns of parts of a table, of rows that meet ``where``; ``rows``: only these (offset, number) of each."""
         schema = {name: kind for name, kind in polars_schema(table).items() if name in columns}
+
+        def read(paths: list[Path]) -> pl.DataFrame:
+            lazy = pl.scan_parquet(paths, hive_partitioning=False)
+            lazy = (lazy if rows is None else lazy.slice(*rows)).filter(*where)
+            frame = lazy.select(list(schema)).collect()
+            return frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
+
+        paths = [part.path for part in parts if part.path not in self.unreadable]
+        if rows is None and len(paths) > 1:
+            # All at once is faster. One that cannot be read, or has another schema, fails for all: then one by one.
+            with suppress(*UNREADABLE):
+                return read(paths)
         frames = [pl.DataFrame(schema=schema)]
-        for part in parts:
-            if part.path in self.unreadable:
-                continue
+        for path in paths:
             try:
-                lazy = pl.scan_parquet(part.path, hive_partitioning=False)
-                lazy = (lazy if rows is None else lazy.slice(*rows)).filter(*where)
-                frame = lazy.select(list(schema)).collect()
-                frames.append(frame.select(pl.col(name).cast(kind) for name, kind in schema.items()))
+                frames.append(read([path]))
             except UNREADABLE as error:
-                self.failed(part.path, error)
+                self.failed(path, error)
         return pl.concat(frames)
 
     def failed(self, path: Path, error: BaseException) -> None:
