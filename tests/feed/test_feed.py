@@ -1030,3 +1030,19 @@ def test_missed_trades_are_an_event() -> None:
             assert gap.ts_from < gap.ts_to
 
     run(test())
+
+
+def test_a_time_out_of_a_callback_is_not_taken_for_that_of_the_wait() -> None:
+    """The feed failed with the callback's own error; without a limit there is none that could be over."""
+
+    async def test() -> None:
+        def fails(_: Event) -> None:
+            raise TimeoutError("the strategy's own")
+
+        async with Exchange("BTC/USD") as exchange:
+            with pytest.raises(TimeoutError, match="^the strategy's own$"):
+                async with Feed(["BTC/USD"], channels=["book"], url=exchange.url) as feed:
+                    feed.on("book", fails)
+                    await feed.wait_ready()
+
+    run(test())

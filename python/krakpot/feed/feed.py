@@ -311,9 +311,12 @@ class Feed:
             timeout = values.read(values.timeout, timeout, f"{PLACE}.wait_ready: timeout")
         self._running()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout) as limit:
                 await self._source.until(self._source.ready)
         except TimeoutError:
+            if not limit.expired():
+                # A callback's own, of which the feed failed.
+                raise
             sentence = f"not ready within {timeout:g} s: {self._source.unready()}"
             raise TimeoutError(sentence) from None
 
