@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 import frames
 import lakes
 from krakpot import ConfigError, Lake, _core
-from krakpot.lake.bars import DECIMALS, TIME, BarKind, bars, covered_share, size_of
+from krakpot.lake.bars import DECIMALS, bars, covered_share, size_of
+from krakpot.lake.sample import TIME
+from krakpot.values import BarKind
 
 MINUTE = 60 * frames.SECOND
 Trade = tuple[str, int, int, str, Decimal, Decimal]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -26,9 +26,6 @@ from krakpot.cli.command import (
     results_folder,
 )
 from krakpot.errors import ConfigError, StorageError, counted, words_of
-
-BARS = ("time", "tick", "volume", "dollar")
-"""Kinds of bars, as of ``krakpot.lake.bars``, which takes a moment to load."""
 
 
 @click.command(
@@ -344,7 +341,7 @@ def book(lake: Path, symbol: str, at: int, depth: int, by: Any, channel: str, *,
 @click.option(
     "--by",
     default="time",
-    type=Value(values.word_of(BARS), "WORD"),
+    type=Value(values.word_of(get_args(values.BarKind)), "WORD"),
     show_default=True,
     help="time; tick: --every trades; volume, dollar: so much of the base or the quote currency.",
 )

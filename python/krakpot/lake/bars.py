@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import polars as pl
 
 from krakpot.errors import ConfigError
-from krakpot.lake.sample import one_of, plain, step
-from krakpot.values import shown
+from krakpot.lake.sample import TIME, one_of, plain, step
+from krakpot.values import BarKind, shown
 
-BarKind = Literal["time", "tick", "volume", "dollar"]
-"""What ends a bar: a time, a number of trades, an amount of the base currency, or one of the quote currency."""
-TIME = pl.Datetime("ns", "UTC")
 ORDER = ("ts_event", "trade_id")
 """Columns that order the trades of a symbol as they were made."""
 SIZE_MAX = 10**15

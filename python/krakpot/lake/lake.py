@@ -21,7 +21,7 @@ import polars.selectors as cs
 from krakpot import _core
 from krakpot.errors import ConfigError, StorageError
 from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
-from krakpot.lake.bars import LATE, NEEDED, BarKind, bars, covered_share, size_of
+from krakpot.lake.bars import LATE, NEEDED, bars, covered_share, size_of
 from krakpot.lake.coverage import covered, recorded_sessions
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import SOURCES, UNREADABLE, Sources, polars_schema, unreadable
@@ -29,7 +29,7 @@ from krakpot.lake.journal import journal_names
 from krakpot.lake.ledger import MARKS
 from krakpot.lake.sample import BookAt, BookSampler, By, grid, levels, one_of, step
 from krakpot.lake.verify import Report, verify
-from krakpot.values import Numbers, Time, time_of, time_range
+from krakpot.values import BarKind, Numbers, Time, time_of, time_range
 
 DAY = 86_400 * 10**9
 SCALE = 10
