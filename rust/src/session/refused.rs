@@ -6,15 +6,12 @@ use super::output::Output;
 use super::symbols::{Effect, Symbols};
 use crate::book::level2::Book;
 use crate::book::level3::Orders;
-use crate::wire::message::{Data, Message, Refused};
+use crate::wire::message::{Message, Refused};
 
 const UNREADABLE: &str = "a message that could not be read";
 
 /// Counts the items of `message` that could not be read, and names them in the ledger. Returns what follows for books.
 pub(super) fn items(symbols: &mut Symbols, out: &mut Output, message: &Message<'_>) -> Vec<(usize, Channel, Effect)> {
-    if matches!(message, Message::Book(_, Data::One(_)) | Message::Level3(_, Data::One(_))) {
-        return Vec::new();
-    }
     let mut effects = Vec::new();
     let more = message.each_refused(|channel, refused| {
         out.refuse_item(channel, refused);
