@@ -14,7 +14,8 @@ import os
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit, urlunsplit
@@ -44,6 +45,7 @@ _RATES = ", ".join(
 SlowDisk = Literal["wait", "fail"]
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["info", "warning", "error"]
+Source = Literal["command line", "variable", "file", "default"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Option:
     """Whether it never comes from the command line, and is never shown."""
     many: bool = False
     """Whether it can be repeated on the command line."""
+    example: Any = None
+    """A value to begin with, where the default is none."""
 
     @property
     def flag(self) -> str:
@@ -87,6 +91,7 @@ def _option(
     key: str = "",
     secret: bool = False,
     many: bool = False,
+    example: Any = None,
 ) -> Any:
     """Make a field of ``Config``; ``shown`` is its default for people, ``key`` its name where that differs."""
     facts = {
@@ -97,6 +102,7 @@ def _option(
         "secret": secret,
         "many": many,
         "key": key,
+        "example": example,
     }
     if isinstance(default, dict):
         return field(default_factory=dict, metadata=facts)
@@ -115,7 +121,9 @@ class Config:
     symbols: tuple[str, ...] = _option(
         ("*",), values.patterns, "PATTERNS", "Patterns of pairs, separated by commas: BTC/*,ETH/USD.", shown="all"
     )
-    exclude: tuple[str, ...] = _option((), values.words, "PATTERNS", "Patterns of pairs to leave out.", shown="none")
+    exclude: tuple[str, ...] = _option(
+        (), values.words, "PATTERNS", "Patterns of pairs to leave out.", shown="none", example=["*/JPY"]
+    )
     channels: tuple[str, ...] = _option(
         ("book", "trade", "ticker"),
         values.channels,
@@ -130,6 +138,7 @@ class Config:
         "Patterns of pairs for one channel, instead of --symbols: level3=BTC/USD,ETH/*. Can be repeated.",
         shown="none",
         many=True,
+        example={"ticker": ["BTC/USD"]},
     )
     depth: int = _option(
         100, values.number_of(_core.DEPTHS), "LEVELS", f"Price levels of a book: {values.alternatives(_core.DEPTHS)}."
@@ -149,13 +158,19 @@ class Config:
         "How long to record: 30s, 10m, 1h, 2d or 1h30m.",
         shown="until Ctrl-C",
         key="for",
+        example=3600.0,
     )
     raw: bool = _switch("Keep every frame as well, byte for byte.")
     seal_interval: float = _option(
         300.0, values.duration, "DURATION", "How often journals become Parquet files.", shown="5m"
     )
     keep: float | None = _option(
-        None, values.keep, "DURATION", "Remove whole days that ended longer ago than this: 30d.", shown="keep all"
+        None,
+        values.keep,
+        "DURATION",
+        "Remove whole days that ended longer ago than this: 30d.",
+        shown="keep all",
+        example=2_592_000.0,
     )
     # 200 MB are enough to seal what is in the journals.
     min_free: int = _option(
@@ -182,6 +197,7 @@ class Config:
         "Decimals of price and quantity where the exchange sends none: BTC/USD=1,8. Can be repeated.",
         shown="none",
         many=True,
+        example={"BTC/USD": (1, 8)},
     )
     symbols_per_connection: int | None = _option(
         None,
@@ -189,6 +205,7 @@ class Config:
         "NUMBER",
         f"Spread the pairs over connections of at most this many, from {values.CONNECTION_SYMBOLS_MIN}.",
         shown="all on one",
+        example=400,
     )
     redundant: tuple[str, ...] = _option(
         (),
@@ -196,6 +213,7 @@ class Config:
         "PATTERNS",
         "Patterns of pairs to record a second time, on separate connections.",
         shown="none",
+        example=["BTC/USD"],
     )
     level3_depth: int = _option(
         100,
@@ -223,7 +241,12 @@ class Config:
         "", values.api_secret, "SECRET", "Its secret, as Kraken shows it.", shown="none", secret=True
     )
     metrics: tuple[str, int] | None = _option(
-        None, values.host_and_port, "[HOST:]PORT", "Serve metrics and health at PORT or HOST:PORT.", shown="nowhere"
+        None,
+        values.host_and_port,
+        "[HOST:]PORT",
+        "Serve metrics and health at PORT or HOST:PORT.",
+        shown="nowhere",
+        example=("127.0.0.1", 9100),
     )
     metrics_token: str = _option(
         "",
@@ -349,6 +372,16 @@ NEEDS = {
 """Options that have an effect only if one of these channels is recorded."""
 
 
+@dataclass(frozen=True)
+class Setting:
+    """The value of an option, and where it comes from."""
+
+    value: Any
+    source: Source
+    place: str = ""
+    """The option, the variable, or the file and the line; empty for a default."""
+
+
 def load(
     options: Mapping[str, Any], *, file: Path | None = None, environment: Mapping[str, str] = os.environ
 ) -> Config:
@@ -357,23 +390,56 @@ def load(
     ``options`` are the command line's, by their fields (None or empty where not given). ``file`` defaults to
     ``krakpot.toml`` in the current folder, if it exists. ``ConfigError`` names the place of what is wrong.
     """
-    found: dict[str, Any] = {}
+    return _checked(options, _given(options, file, environment))
+
+
+def settings(
+    options: Mapping[str, Any], *, file: Path | None = None, environment: Mapping[str, str] = os.environ
+) -> dict[str, Setting]:
+    """Every option with its value and its source, by its field; arguments and errors as of ``load``."""
+    found = _given(options, file, environment)
+    config = _checked(options, found)
+    result = {}
+    for name in OPTIONS:
+        value = getattr(config, name)
+        # The address of level 3 follows from the other one, where that is on this machine.
+        follows = "follows from url" if value != getattr(Config, name, value) else ""
+        result[name] = replace(found.get(name, Setting(value, "default", follows)), value=value)
+    return result
+
+
+def _given(options: Mapping[str, Any], file: Path | None, environment: Mapping[str, str]) -> dict[str, Setting]:
+    """Read the options that the sources give."""
+    found: dict[str, Setting] = {}
     path = file if file is not None else Path(FILE)
     if file is not None or path.exists():
         keys = {option.key: name for name, option in OPTIONS.items()}
-        for key, value in _file(path).items():
+        given, lines = _file(path)
+        for key, value in given.items():
             name = _known(key, keys, f"{path}: unknown key")
-            found[name] = read(name, value, f"{path}: {key}")
+            place = f"{path}:{lines[key]}" if key in lines else str(path)
+            found[name] = Setting(read(name, value, f"{path}: {key}"), "file", place)
     variables = {option.variable: name for name, option in OPTIONS.items()}
     for variable, text in environment.items():
         if variable.startswith(PREFIX) and variable not in OTHER_VARIABLES:
             name = _known(variable, variables, "environment: unknown variable", PREFIX)
-            found[name] = read(name, text, f"environment: {variable}")
-    for name, value in options.items():
-        if value is not None and value != ():
-            assert name not in SECRETS, "never from the command line"
-            found[name] = read(name, value, OPTIONS[name].flag)
-    config = Config(**found)
+            found[name] = Setting(read(name, text, f"environment: {variable}"), "variable", variable)
+    return found | typed(options)
+
+
+def typed(options: Mapping[str, Any]) -> dict[str, Setting]:
+    """Read the options of the command line, by their fields; None or empty where not given."""
+    assert not set(options) & set(SECRETS), "never from the command line"
+    return {
+        name: Setting(read(name, value, OPTIONS[name].flag), "command line", OPTIONS[name].flag)
+        for name, value in options.items()
+        if value is not None and value != ()
+    }
+
+
+def _checked(options: Mapping[str, Any], found: Mapping[str, Setting]) -> Config:
+    """Make the configuration; ``ConfigError`` if its options do not go together."""
+    config = Config(**{name: one.value for name, one in found.items()})
     for name, channels in NEEDS.items():
         # Variables and the file may serve several recordings; who types an option expects something of it.
         if options.get(name) is not None and not set(channels) & set(config.channels):
@@ -418,12 +484,13 @@ def _known(name: object, known: Mapping[str, str], sentence: str, prefix: str = 
     return known[name]
 
 
-def _file(path: Path) -> dict[str, Any]:
-    """Keys and values of a TOML file, which others must not read if it has a secret."""
+def _file(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """Keys and values of a TOML file, which others must not read if it has a secret; and the lines of its keys."""
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            found = tomllib.load(file)
+            text = file.read().decode()
+        found = tomllib.loads(text)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file; --config names a TOML file") from None
     except (OSError, ValueError) as error:
@@ -432,4 +499,22 @@ def _file(path: Path) -> dict[str, Any]:
     if secrets and mode & (stat.S_IRWXG | stat.S_IRWXO):
         sentence = f"{path}: {secrets[-1]} is for you alone, and others can read this file: chmod 600 {path}"
         raise ConfigError(sentence)
+    return found, _lines(text, found)
+
+
+def _lines(text: str, keys: Mapping[str, object]) -> dict[str, int]:
+    """The lines, from 1, in which the top-level keys of a TOML text begin.
+
+    The parser does not tell them. A key begins in a line if the text before is complete without it, and has it with
+    the beginning of that line.
+    """
+    found: dict[str, int] = {}
+    lines = text.splitlines()
+    for n, line in enumerate(lines):
+        start = line.lstrip()
+        if not start.startswith("#") and any(key in line for key in keys if key not in found):
+            begin = line if start.startswith("[") else f"{line.partition('=')[0]}= 0"
+            with suppress(tomllib.TOMLDecodeError):
+                for key in tomllib.loads("\n".join([*lines[:n], begin])):
+                    found.setdefault(key, n + 1)
     return found

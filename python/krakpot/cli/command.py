@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from krakpot import _core, values
 from krakpot.errors import ConfigError, ConnectionLost, FeedError, KrakpotError, NoLake, StorageError, TokenError
@@ -199,9 +200,14 @@ class Value(click.ParamType):  # type: ignore[type-arg]  # generic only from cli
     """A value that one of the readers of ``krakpot.values`` reads."""
 
     def __init__(self, read: Callable[[object], Any], form: str) -> None:
-        """``form`` is what help shows: ``DURATION``."""
+        """``form`` is what help shows: ``DURATION``; that of a folder or a file is completed by the shell."""
         self.read = read
         self.name = form.lower()
+
+    def shell_complete(self, _ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Let the shell complete the name of a folder or a file."""
+        kind = {"folder": "dir", "file": "file"}.get(self.name)
+        return [] if kind is None else [CompletionItem(incomplete, type=kind)]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read it; click reports what is allowed."""

@@ -42,6 +42,7 @@ def recording_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 default=() if option.many else None,
                 multiple=option.many,
                 metavar=None if switch else option.form,
+                shell_complete=FOLDER.shell_complete if option.read is values.folder else None,
             )
             command = add(command)
     return command
