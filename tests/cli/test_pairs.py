@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+import polars as pl
+import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
 import frames
 import lakes
+from krakpot import _core
 from krakpot.cli import pairs as module
-from krakpot.cli.pairs import pairs
-from krakpot.errors import ConfigError, NoLake
+from krakpot.cli.main import main
+from krakpot.cli.pairs import HEADS, pairs, table
+from krakpot.errors import ConfigError, FeedError, NoLake
 from krakpot.values import patterns, words
 
 
@@ -49,7 +55,7 @@ def test_a_pair_is_told_as_it_was_last(lake: Path) -> None:
     (row,) = pairs(["ETH/USD"], [], lake=lake)
     assert row | {"qty_min": "", "cost_min": ""} == {
         "symbol": "ETH/USD", "base": "ETH", "quote": "USD", "status": "cancel_only", "price_precision": 3,
-        "qty_precision": 8,
+        "qty_precision": 8, "price_increment": "0.1", "qty_increment": "0.00000001",
         "qty_min": "", "cost_min": "", "marginable": True,
     }  # fmt: skip
     assert (row["qty_min"], row["cost_min"]) == ("0.00005", "0.5")
@@ -58,13 +64,54 @@ def test_a_pair_is_told_as_it_was_last(lake: Path) -> None:
 def test_exact_numbers_are_the_same_text_from_everywhere(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The exchange may write zeros at the end, and a lake's columns have them: neither is shown."""
 
-    async def ask(_url: str) -> list[dict[str, object]]:
-        return [{"symbol": "ETH/USD", "selected": False, "qty_min": "0.00005000", "cost_min": "10"}]
+    async def ask(_url: str) -> pl.DataFrame:
+        session = _core.Session("live", symbols=["*"], channels=[])
+        session.receive([frames.instrument(frames.pair("ETH/USD", qty_min="0.00005000", cost_min="10"))], 1)
+        session.receive(
+            [frames.instrument(frames.pair("ETH/USD", qty_min="0.000050", status="post_only"), kind="update")], 1
+        )
+        return pl.DataFrame(pa.record_batch(session.drain()["pairs"]))
 
     monkeypatch.setattr(module, "_ask", ask)
     (live,), (recorded,) = pairs(["*"], []), pairs(["ETH/USD"], [], lake=lake)
-    assert live == {"symbol": "ETH/USD", "qty_min": "0.00005", "cost_min": "10"}
-    assert recorded["qty_min"] == live["qty_min"]
+    assert list(live) == list(recorded)
+    assert (live["qty_min"], recorded["qty_min"], live["status"]) == ("0.00005", "0.00005", "post_only")
+
+
+def test_the_table_fits_the_terminal(lake: Path) -> None:
+    """A narrow terminal shows fewer columns, never a cut one, and always the precisions."""
+    rows = pairs(["*"], [], lake=lake)
+    rows[0] |= {"marginable": None, "qty_min": None, "status": None}
+    whole = table(rows, 1000)
+    assert whole[0].split("  ")[0] == "pair"
+    assert [line.split()[0] for line in whole[1:]] == ["BTC/EUR", "BTC/USD", "ETH/USD"], "sorted"
+    assert whole[3].split() == ["ETH/USD", "cancel_only", "3", "0.1", "8", "0.00000001", "0.00005", "0.5", "yes"]
+    assert whole[1].split() == ["BTC/EUR", "1", "0.1", "8", "0.00000001", "0.5"], "nothing where it is not known"
+    widths = (1000, 92, 80, 70, 60)
+    for width in widths:
+        assert max(map(len, table(rows, width))) <= width
+    columns = [sum(name in table(rows, width)[0] for name in HEADS.values()) for width in widths]
+    assert columns == sorted(columns, reverse=True)
+    assert (columns[0], columns[-1]) == (9, 5)
+    assert all(name in table(rows, 10)[0] for name in ("pair", "status", "price dec.", "qty dec.", "min. qty"))
+    assert table([], 80)[0].startswith("pair")
+
+
+def test_the_table_of_a_terminal_and_of_a_pipe(lake: Path) -> None:
+    """What reads a pipe gets every column."""
+    run = partial(CliRunner().invoke, main, ["pairs", "--table", "--lake", str(lake)], catch_exceptions=False)
+    piped, narrow = run(env={"COLUMNS": None}), run(env={"COLUMNS": "60"})
+    assert "margin" in piped.output
+    assert "margin" not in narrow.output
+    assert piped.output.splitlines()[-1] == narrow.output.splitlines()[-1] == "3 pairs"
+
+
+def test_no_exchange_there() -> None:
+    """The sentence says what to do, which depends on where it was looked for."""
+    with pytest.raises(FeedError, match="cannot connect: Connection refused; does `krakpot exchange` run there?"):
+        pairs(["*"], [], url="ws://127.0.0.1:9/v2")
+    with pytest.raises(FeedError, match="check --url and this machine's network$"):
+        pairs(["*"], [], url="wss://nobody.invalid/v2")
 
 
 def test_a_pattern_that_matches_nothing(lake: Path) -> None:

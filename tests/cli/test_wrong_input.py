@@ -133,6 +133,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("compare lake --symbols ,", 2, "--symbols: ',' is not allowed; allowed is one or more patterns"),
     # pairs, top.
     ("pairs --lake lake --url wss://ws.kraken.com/v2", 2, "--url has no effect with --lake: the pairs come from the"),
+    ("pairs --url ws://127.0.0.1:9/v2", 1, "cannot connect: Connection refused; does `krakpot exchange` run there?"),
     ("top --once --every 5s", 2, "--every has no effect with --once or --json: there is one look; leave it out"),
     ("pairs --lake lake --symbols btc/usd", 2, "'btc/usd' matches none of the 2 pairs; did you mean BTC/USD?"),
     ("bars none", 2, "there is no such folder"),

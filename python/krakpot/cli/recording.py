@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any, TypeVar
 
 import click
@@ -174,12 +176,16 @@ def top(where: str, every: float, *, once: bool, json_: bool) -> int:
 @click.option("--exclude", default="", help="Patterns of pairs to leave out.")
 @click.option("--lake", type=FOLDER, help="List the pairs of a recorded lake instead.")
 @click.option("--url", help=f"Address of the exchange. Default: {OPTIONS['url'].default}.")
+@click.option("--table", is_flag=True, help="Show steps and minimums too, as many columns as the terminal is wide.")
 @json_option
-def pairs(symbols: tuple[str, ...], exclude: str, lake: Path | None, url: str | None, *, json_: bool) -> int:
+def pairs(
+    symbols: tuple[str, ...], exclude: str, lake: Path | None, url: str | None, *, table: bool, json_: bool
+) -> int:
     """List the pairs with their precisions and status.
 
     \b
     krakpot pairs --symbols 'BTC/*'               what a pattern chooses at Kraken
+    krakpot pairs --table | less -S               with steps of prices and quantities, and minimums of an order
     krakpot pairs --lake data                     the pairs that a lake knows
     """
     from krakpot.cli import pairs as module
@@ -188,16 +194,16 @@ def pairs(symbols: tuple[str, ...], exclude: str, lake: Path | None, url: str | 
 
     if lake is not None:
         refuse({"--url"}, "with --lake: the pairs come from the lake")
+    if json_:
+        refuse({"--table"}, "with --json, which has every column")
     rows = module.pairs(symbols, values.read(values.words, exclude, "--exclude"), lake=lake, url=url)
     if json_:
         print_json({"pairs": rows})
         return 0
-    click.echo(f"{'pair':<16}{'status':<18}{'price decimals':>15}{'qty decimals':>14}{'smallest order':>20}")
-    for row in rows:
-        click.echo(
-            f"{row['symbol']:<16}{row['status'] or '':<18}{row['price_precision']:>15}{row['qty_precision']:>14}"
-            f"{row['qty_min'] or '':>20}"
-        )
+    # Whatever reads a pipe can take every column.
+    width = get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else sys.maxsize
+    for line in module.table(rows, width) if table else module.brief(rows):
+        click.echo(line)
     click.echo(counted(len(rows), "pair"))
     if lake is not None and not rows and not Lake(lake).symbols():
         click.echo(f"nothing is recorded in this lake yet; {filling(lake)}")
