@@ -35,7 +35,7 @@ PREFIX = "KRAKPOT_"
 BESIDE = "krakpot.Feed: record"
 """Begins every sentence about the options of a recorder beside a feed."""
 KEY_PAIR = ("api_key", "api_secret")
-OTHER_VARIABLES = {"KRAKPOT_DATA", "KRAKPOT_TEST", "KRAKPOT_DEBUG"}
+OTHER_VARIABLES = {"KRAKPOT_DATA", "KRAKPOT_TEST", "KRAKPOT_DEBUG", "KRAKPOT_ALERT_KIND", "KRAKPOT_ALERT_SENTENCE"}
 """Variables with the prefix that are no options of a recording."""
 
 _RATES = ", ".join(
@@ -255,6 +255,15 @@ class Config:
         "Token for reading the metrics; needed where other machines can reach them.",
         shown="none",
         secret=True,
+    )
+    alert: tuple[str, ...] = _option(
+        (),
+        values.hooks,
+        "URL_OR_COMMAND",
+        "Post alerts to an address, or run a command with each: gaps, stale data, disk, sealing. Can be repeated.",
+        shown="none",
+        many=True,
+        example=['notify-send "$KRAKPOT_ALERT_SENTENCE"'],
     )
     log_format: LogFormat = _option(
         "text", values.word_of(get_args(LogFormat)), "WORD", "Log lines as text, or as json: one object per line."

@@ -86,10 +86,15 @@ class LogRateLimit:
 def as_json(line: str, now_ns: int | None = None) -> str:
     """One JSON object: ts, level, event, message, and the facts."""
     known = line if isinstance(line, LogLine) else LogLine(line, "note")
-    seconds, rest = divmod(time.time_ns() if now_ns is None else now_ns, 10**9)
-    ts = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06}Z"
+    ts = timestamp(time.time_ns() if now_ns is None else now_ns)
     head = {"ts": ts, "level": known.level, "event": known.event, "message": str(known)}
     return json.dumps(head | {name: value for name, value in known.facts.items() if name not in head}, default=str)
+
+
+def timestamp(ns: int) -> str:
+    """A time, ns since 1970, in RFC 3339 with microseconds."""
+    seconds, rest = divmod(ns, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06}Z"
 
 
 def size(number: float) -> str:

@@ -466,6 +466,33 @@ level3_url = _address("wss", "ws")
 rest_url = _address("https", "http")
 
 
+def is_hook_address(hook: str) -> bool:
+    """Whether a hook is an address, not a command."""
+    return "://" in hook.split(maxsplit=1)[0]
+
+
+def hook_name(hook: str) -> str:
+    """A hook as it may be shown: the path of an address is often a secret."""
+    parts = urlsplit(hook)
+    return f"{parts.scheme}://{parts.netloc}/…" if is_hook_address(hook) else shown(hook)
+
+
+def hooks(value: object) -> tuple[str, ...]:
+    """Addresses and commands: one, or a list of them."""
+    found = []
+    for one in value if isinstance(value, (list, tuple)) else [value]:
+        text = one.strip() if isinstance(one, str) else ""
+        if not text or "\0" in text:
+            sentence = "a https:// address or a command"
+            raise ValueError(sentence)
+        try:
+            found.append(rest_url(text) if is_hook_address(text) else text)
+        except ValueError as error:
+            sentence = f"a command, or {error}"
+            raise ValueError(sentence) from None
+    return tuple(dict.fromkeys(found))
+
+
 def host(value: object) -> str:
     """An address of this machine to listen on: ``127.0.0.1``, ``::1``, ``localhost``."""
     text = str(value).strip("[]")

@@ -102,6 +102,15 @@ def test_secrets_are_never_shown(folder: Path) -> None:
     assert [options()[key]["value"] for key in SECRETS] == [None] * 3
 
 
+def test_the_path_of_a_hook_is_not_shown() -> None:
+    """It is often a secret; a file to begin with has what was given."""
+    args = ["--alert", "https://hooks.example/T0/secret", "--alert", 'mail -s "x" me']
+    assert "https://hooks.example/…; 'mail -s \"x\" me'  --alert" in run("config", *args).output
+    assert options(*args)["alert"]["value"] == ["https://hooks.example/…", "'mail -s \"x\" me'"]
+    run("config", "--init", *args)
+    assert load({}, environment={}).alert == (args[1], args[3])
+
+
 def test_a_file_to_begin_with(folder: Path) -> None:
     """It has every option but secrets; as it is written it changes nothing, and without its # every line is right."""
     run("config", "--init")

@@ -6,10 +6,9 @@ import asyncio
 import gc
 import http.client
 import re
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from krakpot.config import Config
 from krakpot.errors import ConfigError
-from krakpot.record.client import RecordingClient
-from krakpot.record.metrics import SILENCE_MAX, Metrics, admit, unwell
+from krakpot.record.health import SILENCE_MAX
+from krakpot.record.metrics import Metrics, admit
 from krakpot.record.recorder import Recorder
 from recording import Recording
 from scripted import Exchange, until
@@ -136,39 +135,6 @@ def test_health_follows_the_connection(tmp_path: Path) -> None:
                 await get(address, "/health")
 
     run(test())
-
-
-@dataclass
-class _Line:
-    """As much of a connection as health looks at."""
-
-    quiet: float = 0.0
-    url: str = "wss://x"
-
-    def silence(self, now: float) -> float:
-        return now - self.quiet
-
-
-@dataclass
-class _Link:
-    connection: _Line | None = field(default_factory=_Line)
-    paused: int = 0
-    url: str = "wss://x"
-    state: str = "recording"
-    last_error: str = ""
-
-
-def test_why_a_recording_is_not_well() -> None:
-    """Each kind of trouble is a reason that names its connection; none is none."""
-
-    def reasons(*links: _Link, now: float = 1.0) -> list[str]:
-        return unwell(cast("list[RecordingClient]", links), now)
-
-    assert reasons(_Link(), _Link()) == []
-    assert reasons(_Link(), now=SILENCE_MAX) == []
-    assert reasons(_Link(), now=SILENCE_MAX + 1) == ["connection 1 (wss://x) brought nothing for 11 s"]
-    assert reasons(_Link(), _Link(paused=1)) == ["connection 2 (wss://x) waits: the disk is slower than the feed"]
-    assert reasons(_Link(connection=None, state="starting")) == ["connection 1 (wss://x) is down, starting"]
 
 
 @pytest.mark.parametrize(

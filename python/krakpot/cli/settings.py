@@ -17,7 +17,7 @@ from krakpot.cli.command import FILE, Command, Value, json_option, print_json
 from krakpot.cli.recording import recording_options
 from krakpot.config import OPTIONS, PREFIX, SECRETS, Option, Setting
 from krakpot.errors import ConfigError, words_of
-from krakpot.values import SIZES, UNITS
+from krakpot.values import SIZES, UNITS, hook_name
 
 HIDDEN = "set, not shown"
 VALUE_WIDTH = 40
@@ -54,8 +54,11 @@ def _place(value: tuple[str, int]) -> str:
 
 
 METRICS_FORM = OPTIONS["metrics"].form
-_FORMS: dict[str, Callable[[Any], str]] = {"DURATION": _seconds, "SIZE": _bytes, METRICS_FORM: _place}
-"""Texts of values that TOML and JSON have no type for, by the form of their option."""
+_FORMS: dict[str, Callable[[Any], str]] = {
+    "DURATION": _seconds, "SIZE": _bytes, METRICS_FORM: _place,
+    OPTIONS["alert"].form: lambda hooks: "; ".join(map(hook_name, hooks)),
+}  # fmt: skip
+"""Texts of values that are not simply written as they are, by the form of their option."""
 
 
 def text_of(option: Option, value: Any) -> str:
@@ -75,6 +78,8 @@ def text_of(option: Option, value: Any) -> str:
 
 def toml_of(option: Option, value: Any) -> str:
     """A value as ``krakpot.toml`` has it."""
+    if option.field == "alert":
+        return _quoted(value)
     if option.form in _FORMS or isinstance(value, Path):
         return _quoted(text_of(option, value))
     if isinstance(value, Mapping):
@@ -116,6 +121,8 @@ def _facts(option: Option, setting: Setting) -> dict[str, Any]:
     value = setting.value
     if value and (option.secret or option.form == METRICS_FORM):
         value = text_of(option, value)
+    if option.field == "alert":
+        value = list(map(hook_name, value))
     return {
         "key": option.key,
         "flag": None if option.secret else option.flag,

@@ -319,6 +319,8 @@ class Client:
                 line = " ".join(filter(None, (kind.replace("_", " "), channel, symbol, detail)))
                 level = "info" if kind in {"listed", "delisted", "precision", "unsubscribed"} else "warning"
                 facts = {"channel": channel, "symbol": symbol, "count": event["count"]}
+                if event["ts_from"] is not None and event["ts_to"] is not None:
+                    facts["seconds"] = (event["ts_to"] - event["ts_from"]) / 1e9
                 self.log(LogLine(line, kind, level, session=self.session.id, detail=detail, **facts))
 
     def log(self, line: LogLine) -> None:

@@ -29,13 +29,15 @@ from krakpot.record import clock as hostclock
 FOLDER = "_expired"
 LOOK = 1.0
 """Seconds between two looks at the free space."""
+NEAR = 2_000_000_000
+"""Bytes above ``--min-free`` below which the disk is nearly full: the full feed takes two hours to write them."""
 HOUR = 3600.0
 AGAIN = 60.0
 """Seconds until another attempt to remove days, where somebody was reading the lake."""
 
 
-def check_room(lake: Path, least: int) -> None:
-    """Raise ``StorageError`` if the disk has less than ``least`` bytes left for this user, or the lake is gone."""
+def check_room(lake: Path, least: int) -> int:
+    """Free bytes for this user; ``StorageError`` if these are fewer than ``least``, or the lake is gone."""
     try:
         free = shutil.disk_usage(lake).free
     except OSError as error:
@@ -46,6 +48,7 @@ def check_room(lake: Path, least: int) -> None:
             "make room, or let --keep remove old days, then record again",
             lake,
         )
+    return free
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,8 @@ class Keeper:
         self.config = config
         self.session = session
         self.log = log
+        self._near = False
+        """Whether it was reported that the disk is nearly full."""
 
     async def run(self) -> None:
         """Run until cancelled; raises ``StorageError`` when the disk has no room left."""
@@ -130,13 +135,24 @@ class Keeper:
         clock = days + HOUR
         while True:
             now = time.monotonic()
-            check_room(self.config.out, self.config.min_free)
+            self._report_room(check_room(self.config.out, self.config.min_free))
             if now >= clock:
                 clock = now + HOUR
                 self.clock()
             if self.config.keep is not None and now >= days:
                 days = now + (HOUR if await self._expire(timedelta(seconds=self.config.keep)) else AGAIN)
             await asyncio.sleep(LOOK)
+
+    def _report_room(self, free: int) -> None:
+        """Log that the disk is nearly full, once until there is room again."""
+        above = free - self.config.min_free
+        if above < NEAR and not self._near:
+            self._near = True
+            least = size(self.config.min_free)
+            sentence = f"the disk has {size(free)} left; the recording ends in order at {least} (--min-free)"
+            self.log(LogLine(sentence, "disk_low", "warning", free=free))
+        elif above > NEAR + NEAR // 4:
+            self._near = False
 
     def clock(self) -> dict[str, bool | int | str]:
         """Write the quality of the clock to the ledger."""

@@ -26,14 +26,11 @@ from krakpot.config import Config
 from krakpot.errors import ConfigError, words_of
 from krakpot.net import http as http1
 from krakpot.record.client import RecordingClient
+from krakpot.record.health import in_one_line, unwell
 from krakpot.record.lag import Lateness
 from krakpot.record.sealer import Sealer
 from krakpot.values import LOOPBACK
 
-SILENCE_MAX = 10.0
-"""Seconds without data after which a connection is no longer well; Kraken sends something every second."""
-REASONS_MAX = 3
-"""Reasons that ``/health`` gives in its line."""
 TEXT = "text/plain; charset=utf-8"
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
@@ -174,21 +171,6 @@ class RecorderCollector(Collector):
             yield _gauge("disk_free_bytes", "Free space where the lake is.", (), [((), free)])
 
 
-def unwell(clients: Iterable[RecordingClient], now: float) -> list[str]:
-    """Why a recording is not well: connections that are down, silent or not read. ``now`` is monotonic, seconds."""
-    reasons = []
-    for n, client in enumerate(clients, 1):
-        what = f"connection {n} ({client.url})"
-        if client.connection is None:
-            last = f": {client.last_error}" if client.last_error else ""
-            reasons.append(f"{what} is down, {client.state}{last}")
-        elif client.paused:
-            reasons.append(f"{what} waits: the disk is slower than the feed")
-        elif (silence := client.connection.silence(now)) > SILENCE_MAX:
-            reasons.append(f"{what} brought nothing for {silence:.0f} s")
-    return reasons
-
-
 def admit(headers: Mapping[str, str], *, here: bool, token: str) -> HTTPStatus:
     """Whether a request may be answered: OK, or the status that refuses it. ``here``: bound to this machine only."""
     if http1.foreign(headers, here=here):
@@ -251,9 +233,7 @@ class Metrics:
             reasons.insert(0, f"sealing failed, the journals stay: {self.recorder.sealer.last_error}")
         if not reasons:
             return http1.Answer(b"ok\n", TEXT)
-        more = f"; and {len(reasons) - REASONS_MAX} more" if len(reasons) > REASONS_MAX else ""
-        line = "; ".join(reasons[:REASONS_MAX]) + more
-        return http1.Answer(f"{' '.join(line.split())}\n".encode(), TEXT, HTTPStatus.SERVICE_UNAVAILABLE)
+        return http1.Answer(f"{in_one_line(reasons)}\n".encode(), TEXT, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _refusal(status: HTTPStatus) -> http1.Answer:

@@ -28,9 +28,11 @@ from krakpot.net.backoff import Backoff
 from krakpot.net.client import Client, add_counts, supervise, uuid7
 from krakpot.net.proxy import chosen
 from krakpot.record import disk
+from krakpot.record.alert import Alerts
 from krakpot.record.client import RecordingClient, RecordingContext
 from krakpot.record.cputime import NOT_MEASURED, Stages
 from krakpot.record.estimate import estimate
+from krakpot.record.health import HealthWatch, unwell
 from krakpot.record.lag import Lag, Lateness
 from krakpot.record.level3 import Level3Pool
 from krakpot.record.pool import ConnectionPool
@@ -122,6 +124,8 @@ class Recorder:
         self._log = log or _ignore
         self._on_status = on_status or _ignore
         self._limit = LogRateLimit()
+        self._alerts = Alerts(config.alert, config.out, self._log_limited)
+        self._health = HealthWatch()
         self._lag: Lag | None = None
         self._stages = Stages()
         self._writer = WriterThread(self._on_closed, self._on_error)
@@ -159,12 +163,26 @@ class Recorder:
         if self._used:
             raise FeedError("a recorder runs once, and this one ran before; make another one")
         self._used = True
-        config = self.config
         try:
-            chosen(urlsplit(config.url).hostname or "")
+            chosen(urlsplit(self.config.url).hostname or "")
         except FeedError as error:
             # The environment does not change while this runs, so trying again would never help.
             raise ConfigError(str(error)) from None
+        self._alerts.start()
+        failure: Exception | None = None
+        try:
+            await self._record()
+            self._check_recorded()
+        except Exception as error:
+            failure = error
+            raise
+        finally:
+            await self._alerts.end(failure)
+        return self.summary()
+
+    async def _record(self) -> None:
+        """Record until it is to end, then write and seal everything; raises the error that ended it."""
+        config = self.config
         # To the end of the last sealing, also while no journal is open.
         with ExitStack() as work:
             try:
@@ -180,8 +198,6 @@ class Recorder:
                     await self._end()
         if self.error is not None:
             raise self.error
-        self._check_recorded()
-        return self.summary()
 
     def _start(self) -> None:
         """Start the connections and the periodic duties."""
@@ -385,6 +401,7 @@ class Recorder:
                 with stages.spent("duties"):
                     self._check_clock()
                     self._measure_lag()
+                    self._check_health(now)
                     for client in self.clients:
                         client.check(now)
                     self._take_counts()
@@ -414,6 +431,11 @@ class Recorder:
             sentence = f"the clock of this machine stepped by {step / 1e9:+.3f} s"
             self._log_limited(LogLine(sentence, "clock", "warning", step_ns=step))
         self._offset = offset
+
+    def _check_health(self, now: float) -> None:
+        line = self._health.look(unwell(self.clients, now), now)
+        if line is not None:
+            self._log_limited(line)
 
     def _check_symbols(self, now: float) -> None:
         """As soon as the pairs are known: every pattern must match one, or the recording ends with an error.
@@ -466,6 +488,7 @@ class Recorder:
                     raise ConfigError(unmatched(pattern, selected, f"channel_symbols: {channel}"))
 
     def _log_limited(self, line: str) -> None:
+        self._alerts.take(line)
         for one in self._limit.take(line, time.monotonic()):
             self._log(one)
 
