@@ -10,7 +10,6 @@ import pytest
 import trustme
 
 from inbox import inbox
-from krakpot.record import post as module
 from krakpot.record.post import ADDRESS, main, post
 
 BODY = b'{"kind": "gap"}'
@@ -43,7 +42,7 @@ def test_the_certificate_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
         assert post(served.url, BODY).startswith("its certificate was not accepted: ")
         trusted = ssl.create_default_context()
         authority.configure_trust(trusted)
-        monkeypatch.setattr(module.ssl, "create_default_context", lambda: trusted)
+        monkeypatch.setattr("krakpot.record.post.ssl.create_default_context", lambda: trusted)
         assert post(served.url, BODY) == ""
         assert served.kinds() == ["gap"]
 
