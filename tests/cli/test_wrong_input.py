@@ -145,6 +145,13 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("bars lake --start monday", 2, "--start: 'monday' is not a time"),
     ("bars lake --out bars.txt", 2, "--out: 'bars.txt' is not allowed; allowed is a name that ends in .csv"),
     ("bars lake --out none/bars.csv", 2, "--out: there is no folder none; make it first"),
+    ("skew none", 2, "there is no such folder"),
+    ("skew folder", 2, "this folder is not a lake"),
+    ("skew lake --symbols btc/usd", 2, "the lake has no symbol 'btc/usd'; did you mean BTC/USD?"),
+    ("skew lake --symbols XRP/*", 2, "'XRP/*' matches none of the 2 pairs"),
+    ("skew lake --every 1x", 2, "every='1x' is not allowed; write for example '100ms', '1s' or '5m'"),
+    ("skew lake --start 2026-08-03 --end 2026-08-02", 2, "is later than the end"),
+    ("skew lake --end soon", 2, "--end: 'soon' is not a time"),
     ("pairs --lake lake --exclude '*'", 2, "--exclude: * leaves none of the 2 pairs"),
     ("pairs --lake lake --symbols qqq/rrr", 2, "of the 2 pairs; `krakpot pairs --lake lake` lists them all"),
     ("pairs --lake lake --symbols ''", 2, "--symbols: '' is not allowed; allowed is one or more patterns"),
@@ -432,6 +439,9 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("books", lambda: lake().books("BTC/USD", "2026-08-03", "2026-08-02"), "start: '2026-08-03' is later than the end"),
     ("books", lambda: lake().books("BTC/USD", {}), "start: {} is not a time"),  # type: ignore[arg-type]  # what is refused
     ("books", lambda: lake().books("BTC/USD", every=[1]), "every=[1] is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("clock_skew", lambda: lake().clock_skew(every="1x"), "every='1x' is not allowed"),
+    ("clock_skew", lambda: lake().clock_skew("btc/usd"), "did you mean BTC/USD"),
+    ("clock_skew", lambda: lake().clock_skew(None, "2026-08-03", "2026-08-02"), "is later than the end"),
     ("book_at", lambda: lake().book_at(3, "2026-08-02"), "symbol: 3 is not allowed; allowed is one pair"),  # type: ignore[arg-type]  # what is refused
     ("book_at", lambda: lake().book_at("BTC/USD", None), "at: None is not a time"),  # type: ignore[arg-type]  # what is refused
     ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", channel=[]), "channel=[]; allowed: 'book', 'level3'"),  # type: ignore[arg-type]  # what is refused

@@ -395,6 +395,48 @@ def bars(
     return 0
 
 
+@click.command(cls=Command)
+@lake_argument
+@click.option("--symbols", type=PATTERNS, default="*", help="Patterns of pairs: BTC/*,ETH/USD. Default: all.")
+@click.option("--start", type=TIME, help="Only messages received from this time on; without a zone it is UTC.")
+@click.option("--end", type=TIME, help="Only messages received before this time.")
+@click.option("--every", help="A row for each step of time too: 1m, 1h.")
+@json_option
+def skew(
+    lake: Path, symbols: tuple[str, ...], start: int | None, end: int | None, every: str | None, *, json_: bool
+) -> int:
+    """Compare the recorder's clock with the exchange's: receive minus exchange time of each message.
+
+    Differences have their sign. A message cannot be received before it was sent: differences below zero mean that the
+    recorder's clock was behind. If every message of a minute came half a second late, it was ahead, or the line slow.
+    Exit 1: there are such times; they are listed.
+
+    \b
+    krakpot skew data
+    krakpot skew data --symbols BTC/USD --every 1h --json
+    """
+    from functools import partial
+
+    from krakpot.cli.bar import Bar
+    from krakpot.lake import skew as module
+    from krakpot.lake.lake import Lake
+    from krakpot.lake.sample import step
+
+    width = None if every is None else step(every)
+    rows = module.channels_of(partial(Lake(lake).scan, symbol=symbols, start=start, end=end, sources="all"))
+    with Bar("skew", quiet=json_) as bar:
+        found = module.quantiles(rows, width, bar.note)
+        wrong = module.wrong_times(rows, bar.note)
+    if json_:
+        print_json({"channels": module.to_dicts(found), "wrong": module.to_dicts(wrong)})
+        return FOUND_WRONG if wrong.height else 0
+    for line in [*module.lines(found), *module.sentences(wrong)]:
+        click.echo(line)
+    if not wrong.height:
+        click.echo("the clocks agree" if found.height else "no messages with a time of the exchange")
+    return FOUND_WRONG if wrong.height else 0
+
+
 @click.command(cls=Command, interrupted="days that are done stay done, the day in work is as it was; run it again")
 @lake_argument
 @click.option("--dates", help="2026-08-01, 2026-08-01..2026-08-31, or several with commas. Default: all past days.")

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Literal
 
 import polars as pl
@@ -20,6 +21,7 @@ import polars.selectors as cs
 
 from krakpot import _core
 from krakpot.errors import ConfigError, StorageError
+from krakpot.lake import skew
 from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
 from krakpot.lake.bars import LATE, NEEDED, bars, covered_share, size_of
 from krakpot.lake.coverage import covered, recorded_sessions
@@ -443,6 +445,51 @@ class Lake(Folder):
             )
             raise StorageError(sentence, self.path)
         return covered(ledger, recorded_sessions(view))
+
+    def clock_skew(
+        self,
+        symbol: str | Iterable[str] | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        every: str | int | timedelta | None = None,
+    ) -> pl.DataFrame:
+        """How much later messages were received than the exchange stamped them: quantiles, with their sign.
+
+        Parameters
+        ----------
+        symbol, start, end
+            As for ``scan``. Snapshots are left out, and all sessions count.
+        every
+            A row for each step of receive time too: ``"1m"``, a timedelta, or nanoseconds. None: one row per channel.
+
+        Returns
+        -------
+        DataFrame
+            By channel, and by ``ts_from`` with ``every``: ``messages``; ``early``, the number of those that were
+            received before the exchange's time; ``p0``, ``p1``, ``p10``, ``p50``, ``p90``, ``p99``, ``p100``
+            (Duration, ns): p0 and p100 are exact, the others are rounded to three digits; ``clock``: ``"behind"`` if p0
+            is below -1 ms, ``"ahead"`` (or the line was slow) if it is 500 ms or more, else null.
+
+        Raises
+        ------
+        ConfigError
+            For a symbol, time or step that does not exist.
+        StorageError
+            If a part cannot be read.
+
+        Examples
+        --------
+        >>> lake.clock_skew("BTC/USD").select("channel", "p0", "p50", "p99")    # doctest: +SKIP
+        >>> lake.clock_skew(every="1m").filter(clock="behind")    # doctest: +SKIP
+
+        """
+        width = None if every is None else step(every)
+        rows = skew.channels_of(partial(self.scan, symbol=symbol, start=start, end=end, sources="all"))
+        try:
+            return skew.quantiles(rows, width)
+        except UNREADABLE as error:
+            unreadable(self.path, error)
 
     def book_at(
         self,
