@@ -154,6 +154,9 @@ def test_words_and_json() -> None:
         "channel": "book", "messages": 2, "early": 1, "clock": "behind", "p0_ns": -1_500_000, "p1_ns": -1_500_000,
         "p10_ns": -1_500_000, "p50_ns": -1_500_000, "p90_ns": 2_000_000, "p99_ns": 2_000_000, "p100_ns": 2_000_000,
     }  # fmt: skip
+    big = quantiles({"trade": updates([-(10**15), 250 * SECOND])})
+    assert lines(big)[1].split()[3:5] == ["-11.6", "d"]
+    assert lines(big)[1].split()[-2:] == ["+250.0", "s"]
     late = wrong_times({"book": updates([AHEAD + MS])})
     (sentence,) = sentences(late)
     words = "ahead, or the line was slow: every message came 501.0 ms late or later"

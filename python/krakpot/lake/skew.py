@@ -28,6 +28,12 @@ WINDOW = 60 * 10**9
 """Length of the times that are judged one by one, ns."""
 SHOWN = ("p0", "p1", "p50", "p99", "p100")
 """Quantiles in a table for a terminal."""
+UNITS = (
+    ("ms", timedelta(milliseconds=1), timedelta(seconds=100)),
+    ("s", timedelta(seconds=1), timedelta(days=1)),
+    ("d", timedelta(days=1), timedelta.max),
+)
+"""Units of a difference for people, and up to which one they are used."""
 PER_MESSAGE = ("book", "level3")
 """Channels whose messages are many rows with the same times."""
 
@@ -140,9 +146,10 @@ def to_dicts(found: pl.DataFrame) -> list[dict[str, object]]:
     return found.select(pl.exclude(pl.Datetime, pl.Duration), times, amounts).to_dicts()
 
 
-def in_milliseconds(value: timedelta | None) -> str:
-    """A difference for people: ``+12.3 ms``."""
-    return "" if value is None else f"{value / timedelta(milliseconds=1):+,.1f} ms"
+def amount(value: timedelta) -> str:
+    """A difference for people: ``+12.3 ms``, ``-250.0 s``, ``+73.0 d``."""
+    unit, length = next((unit, length) for unit, length, most in UNITS if abs(value) < most)
+    return f"{value / length:+,.1f} {unit}"
 
 
 def lines(found: pl.DataFrame) -> list[str]:
@@ -152,7 +159,7 @@ def lines(found: pl.DataFrame) -> list[str]:
     table = [head + "".join(f"{name:>14}" for name in SHOWN)]
     for row in found.iter_rows(named=True):
         begin = f"{row['ts_from']:%Y-%m-%d %H:%M:%S}" if stepped else ""
-        values = "".join(f"{in_milliseconds(row[name]):>14}" for name in SHOWN)
+        values = "".join(f"{amount(row[name]):>14}" for name in SHOWN)
         table.append(
             f"{row['channel']:<9}{begin:<{21 * stepped}}{row['messages']:>12,}{row['early']:>9,}{values}".rstrip()
         )
@@ -170,6 +177,6 @@ def sentences(wrong: pl.DataFrame) -> list[str]:
     """The times in which the clock was wrong, for people."""
     return [
         f"{row['ts_from']:%Y-%m-%d %H:%M} to {row['ts_to']:%Y-%m-%d %H:%M}: the clock of the recorder was "
-        + SENTENCES[row["clock"]].format(in_milliseconds(abs(row["least"])).lstrip("+"))
+        + SENTENCES[row["clock"]].format(amount(abs(row["least"])).lstrip("+"))
         for row in wrong.iter_rows(named=True)
     ]
