@@ -14,6 +14,7 @@ from typing import Any
 import frames
 import lakes
 from krakpot import _core
+from krakpot.exchange.frames import unframe
 from krakpot.lake import seal
 
 Pace = tuple[int, int, int]
@@ -93,7 +94,7 @@ def run(
     found = Channels(symbols)
     log = list(csv.DictReader(io.StringIO(exchange.take_log().decode())))
     for channel, client in clients.items():
-        texts = frames.unframe(b"".join(blocks[channel]))
+        texts = unframe(b"".join(blocks[channel]))
         lines = [line for line in log if line["connection"] == str(client)]
         assert len(texts) == len(lines), "the log has a line for every frame"
         sent = [int(line["sent_ns"]) for line in lines]

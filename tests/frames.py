@@ -56,23 +56,6 @@ def frame(value: object) -> bytes:
     return dumps(value).encode()
 
 
-def unframe(block: bytes) -> list[bytes]:
-    """Texts of the WebSocket frames in a block of the built-in exchange."""
-    texts = []
-    at = 0
-    while at < len(block):
-        assert block[at] == 0x81, "a whole text frame, from the server unmasked"
-        length, head = block[at + 1], 2
-        if length == 126:
-            length, head = int.from_bytes(block[at + 2 : at + 4], "big"), 4
-        elif length == 127:
-            length, head = int.from_bytes(block[at + 2 : at + 10], "big"), 10
-        texts.append(block[at + head : at + head + length])
-        assert len(texts[-1]) == length, "a block holds whole frames"
-        at += head + length
-    return texts
-
-
 def rfc3339(ts: int) -> str:
     """Time of the exchange: microseconds and Z."""
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=ts // 1000)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from krakpot import _core
+from krakpot.exchange.frames import unframe
 from krakpot.lake import journal, seal
 from krakpot.lake.format import open_lake
 
@@ -25,21 +26,6 @@ FRAMES = 4
 """Frames per read of a socket, about; they share their receive time."""
 STEP_MAX = 20_000_000
 """Time between two reads, at most, ns."""
-
-
-def unframe(block: bytes) -> list[bytes]:
-    """Texts of the WebSocket frames in a block of the exchange."""
-    texts = []
-    at = 0
-    while at < len(block):
-        length, head = block[at + 1], 2
-        if length == 126:
-            length, head = int.from_bytes(block[at + 2 : at + 4], "big"), 4
-        elif length == 127:
-            length, head = int.from_bytes(block[at + 2 : at + 10], "big"), 10
-        texts.append(block[at + head : at + head + length])
-        at += head + length
-    return texts
 
 
 def make(

@@ -41,6 +41,8 @@ Time = str | datetime | date | int | Datetime64
 """ISO 8601 text, datetime, date, nanoseconds since the epoch, or numpy.datetime64; see ``nanoseconds``."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+EXCHANGE_RATES = (0.001, 1e9)
+"""Least and most messages per second of the built-in exchange."""
 LEVEL3 = "level3"
 CHANNELS = tuple(_core.CHANNELS)
 LEVEL3_RATE_RANGE = (max(_core.LEVEL3_COSTS.values()), 100_000)
@@ -300,7 +302,7 @@ def number(least: float, most: float) -> Callable[[object], float]:
         text = str(value).strip()
         found = float(text) if re.fullmatch(r"\d{1,15}(\.\d{1,15})?", text, re.ASCII) else math.nan
         if not least <= found <= most:
-            sentence = f"a number from {least:,} to {most:,}"
+            sentence = f"a number from {least:,} to {most:,.0f}"
             raise ValueError(sentence)
         return found
 

@@ -116,6 +116,14 @@ def test_it_waits_for_both_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         follow(Lake(alone), "*", seconds=0, show=lambda lines: None)
 
 
+def test_patterns_that_match_nothing_are_not_waited_for(tmp_path: Path) -> None:
+    """As soon as the pairs are known it is said, with one that was probably meant."""
+    recorders = Recorders(tmp_path / "lake")
+    recorders.until(frames.START + frames.SECOND)
+    with pytest.raises(ConfigError, match="'btc/usd' matches none of the 3 pairs; did you mean BTC/USD?"):
+        follow(Lake(tmp_path / "lake"), "btc/usd", show=lambda lines: None)
+
+
 def test_a_lake_that_nobody_records_into(tmp_path: Path) -> None:
     """Whoever follows what has ended is told how to compare it."""
     channels.record(tmp_path / "lake", market())

@@ -33,6 +33,7 @@ import frames
 from krakpot import _core
 from krakpot.errors import ConfigError
 from krakpot.exchange import server as exchange
+from krakpot.exchange.frames import unframe
 from krakpot.exchange.options import Options
 from krakpot.exchange.server import ExchangeServer
 
@@ -327,7 +328,7 @@ def test_the_account_and_the_log_count_level3(tmp_path: Path) -> None:
         request = {"method": "subscribe", "params": params | {"channel": channel}}
         server.receive(client, json.dumps(request).encode())
     server.advance(frames.START + 3 * frames.SECOND)
-    messages = {client: [loads(text) for text in frames.unframe(server.take(client))] for client in (orders, books)}
+    messages = {client: [loads(text) for text in unframe(server.take(client))] for client in (orders, books)}
     log.write_bytes(server.take_log())
     with log.open() as lines:
         rows = list(csv.DictReader(lines))
@@ -367,7 +368,7 @@ def test_every_channel_is_what_the_session_expects() -> None:
             for request in session.requests(now):
                 server.receive(client, request)
             now = server.advance(now + 50_000_000)
-            session.receive(frames.unframe(server.take(client)), now)
+            session.receive(unframe(server.take(client)), now)
             session.tick(now)
         counts = session.counts()
         assert counts["errors"] == counts["unchecked"] == counts["gaps"] == counts["unknown_fields"] == 0, counts

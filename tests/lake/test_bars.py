@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import frames
 import lakes
 from krakpot import ConfigError, Lake, _core
+from krakpot.exchange.frames import unframe
 from krakpot.lake.bars import DECIMALS, bars, covered_share, size_of
 from krakpot.lake.sample import TIME
 from krakpot.values import BarKind
@@ -138,7 +139,7 @@ def candles(lake: Path, seconds: int) -> Lake:
     for step in range(1, seconds * 10 + 1):
         now = start + step * frames.SECOND // 10
         exchange.advance(now)
-        timed += [(now, text) for text in frames.unframe(exchange.take(client))]
+        timed += [(now, text) for text in unframe(exchange.take(client))]
     lakes.make(lake, timed)
     return Lake(lake)
 

@@ -267,6 +267,7 @@ NOT_FRAMES = {
     ),
     "other objects": (b'{"time":1}\n' * 30, "has JSON objects that are not messages: they have neither a channel nor"),
     "text": (b"time,bid,ask\n1,2,3\n", "has no message: none of the first 2 lines is a JSON object"),
+    "one": (b"time,bid,ask\n", "has no message: its only line is no JSON object"),
     "many": (b"time,bid,ask\n" * 10_000, "has no message: none of the first 4,096 lines is a JSON object"),
 }
 

@@ -237,7 +237,7 @@ PATTERNS = Value(values.patterns, "PATTERNS")
 TIME = TimeValue()
 SEED = Value(values.whole_number(0, (1 << 64) - 1), "NUMBER")
 PAIRS = Value(values.whole_number(1, _core.PAIRS_MAX), "NUMBER")
-RATE = Value(values.number(1, 10_000_000), "NUMBER")
+RATE = Value(values.number(*values.EXCHANGE_RATES), "NUMBER")
 PORT = Value(values.whole_number(0, values.PORTS - 1), "PORT")
 
 lake_argument = click.argument("lake", type=FOLDER)

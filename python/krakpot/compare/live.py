@@ -35,6 +35,7 @@ from krakpot.lake import journal
 from krakpot.lake.format import BOOK_KINDS, Part, polars_schema, schema
 from krakpot.lake.lake import Lake
 from krakpot.lake.messages import PartReader
+from krakpot.values import unmatched
 
 SPAN = 60.0
 """Seconds that are compared."""
@@ -100,6 +101,12 @@ class Follower:
             self._take(session, frames)
         self._waiting.clear()
         return self._report()
+
+    def check_wanted(self) -> None:
+        """Raise ``ConfigError`` if the pairs of the lake are known, and none matches."""
+        known = self.lake.symbols()
+        if known and not any(_core.matches(pattern, name) for pattern in self.wanted for name in known):
+            raise ConfigError(unmatched(self.wanted[0], known, lister=f"`krakpot pairs --lake {self.lake.path}`"))
 
     def known(self, table: str) -> bool:
         """Whether rows of a table have been read and wait to be compared."""
@@ -256,6 +263,8 @@ def follow(
     try:
         while True:
             report = follower.look()
+            if report is None:
+                follower.check_wanted()
             if report is None and time.monotonic() - begun_at >= START_TIMEOUT:
                 missing = " and ".join(kind.channel for kind in BOOK_KINDS if not follower.known(kind.messages))
                 raise ConfigError(lacking(lake.path, missing or "symbol of both channels"))

@@ -12,7 +12,7 @@ from typing import Any
 from krakpot import _core, values
 from krakpot.errors import ConfigError
 from krakpot.exchange.rest import Key
-from krakpot.values import DURATION_MAX, PORTS
+from krakpot.values import DURATION_MAX, EXCHANGE_RATES, PORTS
 
 PLACE = "krakpot.ExchangeOptions"
 """Begins every sentence about a wrong option."""
@@ -22,7 +22,6 @@ UNITS = {"us": 10**3, "ms": 10**6, "s": 10**9}
 """ns."""
 SPEED_MAX = 1e6
 """Beyond this no client could follow."""
-RATE_MAX = 1e9
 SEED_MAX = (1 << 64) - 1
 START_MAX = 7_258_118_400 * 10**9
 """The year 2200, ns: times that follow still fit into 64 bits."""
@@ -120,7 +119,8 @@ class Options:
             allowed = f"a whole number from 0 (any free port) to {PORTS - 1}"
             check(name, _whole(getattr(self, name), 0, PORTS - 1), allowed)
         check("pairs", _whole(self.pairs, 1, _core.PAIRS_MAX), f"a whole number from 1 to {_core.PAIRS_MAX}")
-        check("rate", _number(self.rate, RATE_MAX), f"a number above 0, up to {RATE_MAX:.0f}")
+        least, most = EXCHANGE_RATES
+        check("rate", _number(self.rate, most) and self.rate >= least, f"a number from {least} to {most:,.0f}")
         check("seed", _whole(self.seed, 0, SEED_MAX), f"a whole number from 0 to {SEED_MAX}")
         speed = self.speed is None or (_number(self.speed, SPEED_MAX) and self.speed < SPEED_MAX)
         check("speed", speed, "a number above 0 and below 1000000 (2 is twice as fast), or None: as fast as possible")

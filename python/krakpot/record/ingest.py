@@ -318,7 +318,8 @@ def _wrong_form(line: bytes, count: int) -> str:
         return "has JSON objects that are not messages: they have neither a channel nor a method"
     if re.match(rb"[^{]{1,100}\{.*\}$", line, re.DOTALL):
         return "has something before the message in each line; receive times belong in a .recv_ns file beside it"
-    return f"has no message: none of the first {count:,} lines is a JSON object"
+    lines = "its only line is no JSON object" if count == 1 else f"none of the first {count:,} lines is a JSON object"
+    return f"has no message: {lines}"
 
 
 def _forget(out: Path, session: str, path: Path) -> None:
