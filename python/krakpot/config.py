@@ -11,6 +11,7 @@ A wrong name or value raises ``ConfigError`` with its place and what is allowed.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
@@ -369,6 +370,26 @@ def read(name: str, value: object, place: str) -> Any:
         raise ConfigError(f"{place}: the value is not allowed; allowed is {error}") from None
 
 
+_ARGUMENTS = {
+    option.flag: f"{name}=True" if option.read is values.flag and not option.secret else name
+    for name, option in OPTIONS.items()
+}
+
+
+def as_arguments(sentence: str) -> str:
+    """A sentence about options with the arguments of a call, in place of flags and keys of a file."""
+    found = re.sub(r" \([a-z_]+ = true\)", "", sentence)
+    return re.sub(r"--[a-z][a-z0-9-]*", lambda match: _ARGUMENTS.get(match[0], match[0]), found)
+
+
+def read_argument(name: str, value: object, place: str) -> Any:
+    """Read one option that is an argument of a call; ``ConfigError`` names its place and what is allowed."""
+    try:
+        return read(name, value, place)
+    except ConfigError as error:
+        raise ConfigError(as_arguments(str(error))) from None
+
+
 NEEDS = {
     "depth": ("book",),
     "interval": ("ohlc",),
@@ -470,7 +491,7 @@ def from_mapping(options: Mapping[str, Any], *, environment: Mapping[str, str] =
     found = {}
     for key, value in options.items():
         found[_known(key, allowed, f"{BESIDE}: unknown option")] = value
-    found = {name: read(name, value, f"{BESIDE}: {OPTIONS[name].key}") for name, value in found.items()}
+    found = {name: read_argument(name, value, f"{BESIDE}: {OPTIONS[name].key}") for name, value in found.items()}
     for name in SECRETS:
         variable = OPTIONS[name].variable
         if variable in environment:
@@ -478,7 +499,7 @@ def from_mapping(options: Mapping[str, Any], *, environment: Mapping[str, str] =
     try:
         return Config(**found)
     except ConfigError as error:
-        raise ConfigError(f"{BESIDE}: {error}") from None
+        raise ConfigError(f"{BESIDE}: {as_arguments(str(error))}") from None
 
 
 def _known(name: object, known: Mapping[str, str], sentence: str, prefix: str = "") -> str:

@@ -183,7 +183,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("exchange --faults --port 1", 2, "--port has no effect with --faults, which only lists them; leave it out"),
     ("exchange --faults --fault drop=1", 2, "--fault has no effect with --faults"),
     ("exchange --for -1s", 2, "--for: '-1s' is not allowed"),
-    ("exchange --log folder", 2, "--log folder"),
+    ("exchange --log folder", 2, "--log folder: the file cannot be written (Is a directory); choose another"),
     ("exchange --log none/x", 2, "--log none/x"),
     ("exchange --log ''", 2, "--log: '' is not allowed"),
     ("exchange --book-delay 5", 2, "--book-delay: '5' is not allowed; allowed is a time as 5ms"),
@@ -195,7 +195,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("exchange --api-key x --api-secret 'not base64'", 2, "base64"),
     ("exchange --fault nonsense=1", 2, "no fault 'nonsense'; the faults are"),
     ("exchange --fault drop=2", 2, "drop=2: allowed is a chance from 0 to 1"),
-    ("exchange --host 300.1.1.1", 2, "300.1.1.1"),
+    ("exchange --host 300.1.1.1", 2, "--host 300.1.1.1: this is not an address of this machine; allowed are 127.0.0.1"),
     ("exchange --host 'no such host'", 2, "--host: 'no such host' is not allowed"),
     # demo, capacity.
     ("demo --out /proc/demo", 2, "--out /proc/demo: cannot be made"),
@@ -508,6 +508,11 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("Feed", lambda: Feed("BTC/USD", channels="books"), "krakpot.Feed: channels: 'books' is not allowed"),
     ("Feed", lambda: Feed("BTC/USD", depth=11), "krakpot.Feed: depth: 11 is not allowed"),
     ("Feed", lambda: Feed("BTC/USD", url="http://x"), "krakpot.Feed: url: 'http://x' is not allowed"),
+    ("Feed", lambda: Feed("BTC/USD", url="ws://192.0.2.1/v2"), "127.0.0.1 or ::1), or plaintext=True"),
+    ("Feed", lambda: Feed("BTC/USD", url="x"), "127.0.0.1 or ::1, or with plaintext=True), without a name"),
+    ("Feed", lambda: Feed("BTC/USD", record={"out": "new", "url": "x"}), "record: url: 'x' is not allowed; allowed is"),
+    ("Feed", lambda: Feed("BTC/USD", record={"out": "new", "metrics": "0.0.0.0:1"}), "Feed: record: metrics: 0.0.0.0"),
+    ("ExchangeServer", lambda: ExchangeServer(ExchangeOptions(faults=("dorp",))), "ExchangeServer: faults: dorp: no"),
     ("Feed", lambda: Feed("BTC/USD", slow_reader="x"), "slow_reader: 'x' is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("Feed", lambda: Feed("BTC/USD", max_queue=0), "max_queue: 0 is not allowed"),
     ("Feed", lambda: Feed("BTC/USD", connect_timeout=-1), "connect_timeout: -1 is not allowed"),
@@ -573,4 +578,6 @@ def test_a_wrong_call(name: str, call: Callable[[], Any], sentence: str) -> None
         assert isinstance(caught.value, KrakpotError)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
+    if name in {"Feed", "ExchangeServer", "ExchangeOptions", "inject"}:
+        assert not re.search("--[a-z]", str(caught.value)), "the argument is named, not the flag of a command"
     assert everything() == before, "nothing is written"

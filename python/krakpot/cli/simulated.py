@@ -117,7 +117,7 @@ def exchange(
     krakpot record --channels book,level3 --url ws://127.0.0.1:8080/v2 --rest-url http://127.0.0.1:8081 --out lake
     """
     from krakpot.exchange import options as module
-    from krakpot.exchange.server import ExchangeServer, run
+    from krakpot.exchange.server import PLACE, ExchangeServer, run
 
     if faults:
         others = {max(param.opts, key=len) for param in click.get_current_context().command.params}
@@ -152,7 +152,10 @@ def exchange(
         if options.key is None:
             click.echo(f"API key {server.key.name} secret {server.key.secret_text}", err=json_)
 
-    summary = run(options, started)
+    try:
+        summary = run(options, started)
+    except ConfigError as error:
+        raise ConfigError(_with_flag(str(error), f"{PLACE}: ")) from None
     if json_:
         print_json(summary)
     else:
@@ -160,6 +163,13 @@ def exchange(
         if summary["faults"]:
             click.echo("faults: " + ", ".join(f"{name} {count:,}" for name, count in summary["faults"].items()))
     return 0
+
+
+def _with_flag(sentence: str, place: str) -> str:
+    """A sentence about an option of the exchange, with its flag in place of its name in Python."""
+    name, _, rest = sentence.removeprefix(place).partition(": ")
+    flag = {"faults": "--fault"}.get(name, f"--{name.replace('_', '-')}")
+    return f"{flag} {rest}" if sentence.startswith(place) else sentence
 
 
 def _list_faults(*, json_: bool) -> None:

@@ -50,6 +50,8 @@ SETTLE = 2.0
 """Seconds after the last request during which ``max`` runs at normal speed: a client is subscribing."""
 CLOSE_TIMEOUT = 3.0
 """Seconds."""
+PLACE = "krakpot.ExchangeServer"
+"""Begins every sentence about a wrong option."""
 FAULT = "a fault as text, as drop=0.01,channel=book"
 INJECTED = 100_000
 """Faults that a server remembers; beyond this number the oldest are forgotten. The log has all of them."""
@@ -245,7 +247,7 @@ class ExchangeServer:
 
     def __init__(self, options: Options) -> None:
         """Make the exchange: its books are full from the beginning."""
-        values.read(values.instance_of(Options, "krakpot.ExchangeOptions"), options, "krakpot.ExchangeServer: options")
+        values.read(values.instance_of(Options, "krakpot.ExchangeOptions"), options, f"{PLACE}: options")
         self.options = options
         self.begin = time.time_ns() if options.start is None else options.start
         """Exchange time at the start, ns."""
@@ -260,7 +262,7 @@ class ExchangeServer:
             try:
                 self.exchange.inject(text)
             except ValueError as error:
-                sentence = f"--fault {text}: {error}"
+                sentence = f"{PLACE}: faults: {text}: {error}"
                 raise ConfigError(sentence) from None
         self.key = options.key or Key.made()
         rest = Rest(self.key, lambda: self.exchange.now, self.exchange.allow, self.exchange)
@@ -283,19 +285,20 @@ class ExchangeServer:
             try:
                 self._log = options.log.open("wb", buffering=0)
             except OSError as error:
-                sentence = f"--log {options.log}: the file cannot be written ({error.strerror}); choose another one"
+                words = f"the file cannot be written ({error.strerror}); choose another one"
+                sentence = f"{PLACE}: log: {options.log}: {words}"
                 raise ConfigError(sentence) from None
         try:
             self._server = await asyncio.get_running_loop().create_server(
                 lambda: _Client(self), options.host, options.port
             )
         except (OSError, UnicodeError) as error:
-            raise ConfigError(_cannot_listen(options.host, "--port", options.port, error)) from None
+            raise ConfigError(_cannot_listen(options.host, "port", options.port, error)) from None
         try:
             await self._rest.start(options.host, options.rest_port)
         except OSError as error:
             self._server.close()
-            raise ConfigError(_cannot_listen(options.host, "--rest-port", options.rest_port, error)) from None
+            raise ConfigError(_cannot_listen(options.host, "rest_port", options.rest_port, error)) from None
         port = self._server.sockets[0].getsockname()[1]
         host = f"[{options.host}]" if ":" in options.host else options.host
         self.address, self.level3_address = (f"ws://{host}:{port}{path}" for path in ENDPOINTS)
@@ -422,7 +425,8 @@ class ExchangeServer:
         try:
             log.write(self.exchange.take_log())
         except OSError as error:
-            sentence = f"--log {self.options.log}: writing failed ({error.strerror}); choose a disk with more room"
+            words = f"writing failed ({error.strerror}); choose a disk with more room"
+            sentence = f"{PLACE}: log: {self.options.log}: {words}"
             raise ConfigError(sentence) from None
 
     def _apply_faults(self, faults: list[dict[str, Any]]) -> None:
@@ -446,13 +450,14 @@ def _cannot_listen(host: str, option: str, port: int, error: OSError | UnicodeEr
     """Say why an address cannot be listened on, and what helps."""
     number = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:
-        return f"{option} {port}: another program listens there; choose another port, or 0 for a free one"
+        return f"{PLACE}: {option}: {port}: another program listens there; choose another port, or 0 for a free one"
     if number in {errno.EACCES, errno.EPERM}:
-        return f"{option} {port}: this user may not listen there; choose a port from 1024 on, or 0 for a free one"
+        sentence = "this user may not listen there; choose a port from 1024 on, or 0 for a free one"
+        return f"{PLACE}: {option}: {port}: {sentence}"
     if isinstance(error, (socket.gaierror, UnicodeError)) or number == errno.EADDRNOTAVAIL:
         allowed = "allowed are 127.0.0.1, 0.0.0.0 (all), or another address of it"
-        return f"--host {host}: this is not an address of this machine; {allowed}"
-    return f"--host {host}, {option} {port}: cannot listen there ({error.strerror or error}); choose another address"
+        return f"{PLACE}: host: {host}: this is not an address of this machine; {allowed}"
+    return f"{PLACE}: {option}: {port} of {host}: cannot listen there ({error.strerror or error}); choose another one"
 
 
 async def _serve(options: Options, on_ready: Callable[[ExchangeServer], None]) -> dict[str, Any]:

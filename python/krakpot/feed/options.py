@@ -69,7 +69,7 @@ def read(
     try:
         checked = Config(**found)
     except ConfigError as error:
-        raise ConfigError(f"{PLACE}: {error}") from None
+        raise ConfigError(f"{PLACE}: {config.as_arguments(str(error))}") from None
     return FeedOptions(checked, by_channel, seconds, None if record is None else _record(record, checked))
 
 
@@ -88,7 +88,7 @@ def _record(record: Record, checked: Config) -> dict[str, Any]:
 
 
 def _read(name: str, value: object) -> Any:  # noqa: ANN401  # what an option is read to depends on its name
-    return config.read(name, value, f"{PLACE}: {name}")
+    return config.read_argument(name, value, f"{PLACE}: {name}")
 
 
 def _channels(symbols: Sequence[str] | None, channels: Channels) -> dict[str, tuple[str, ...]]:
