@@ -360,6 +360,11 @@ class Session:
         """Price and quantity of the best levels of side `bid` or `ask`, best first, if the book is live."""
     def in_sync(self, symbol: str, channel: str = "book") -> bool:
         """Whether the book of `symbol` is in sync; `channel` is `book` or `level3`."""
+    def last_mismatch(self, symbol: str, channel: str = "book") -> tuple[int, int] | None:
+        """The last checksum of `symbol` that was wrong: what the exchange sent, and what was computed; None: none was.
+
+        `channel` is `book` or `level3`.
+        """
     def order_best(self, symbol: str, numbers: str = "decimal") -> tuple[Any, Any, Any, Any] | None:
         """The same as `best`, of level 3: the quantities are sums over the orders of a price."""
     def order_levels(

@@ -74,6 +74,13 @@ class NoBook(FeedError):
 class ChecksumMismatch(NoBook):
     """A live book has no prices now because its checksum was wrong."""
 
+    def __init__(self, symbol: str, state: str, reason: str, expected: int, computed: int) -> None:
+        """Remember the checksum that the exchange sent, and that of the book."""
+        super().__init__(symbol, state, f"{reason}: expected {expected}, computed {computed}")
+        self.reason = reason
+        self.expected = expected
+        self.computed = computed
+
 
 class SubscriptionRejected(FeedError):
     """The exchange rejected a subscription."""

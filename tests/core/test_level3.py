@@ -199,6 +199,9 @@ def test_a_wrong_checksum_ends_one_book_and_it_is_asked_for_again() -> None:
     session, model = live()
     session.receive([model.update([], crc=1)], frames.START + 1)
     assert session.orders("BTC/USD") is None
+    wrong = session.last_mismatch("BTC/USD", "level3")
+    assert wrong is not None
+    assert (wrong[0], session.last_mismatch("BTC/USD")) == (1, None)
     assert kinds(session)[-2:] == ["mismatch", "resync"]
     (leave,) = map(json.loads, session.requests(frames.START + 2))
     assert leave["params"] == {"channel": "level3", "symbol": ["BTC/USD"], "depth": 10, "token": TOKEN}

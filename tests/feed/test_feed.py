@@ -130,7 +130,7 @@ def test_a_bad_book_gives_no_price() -> None:
                     assert event.symbol == "BTC/USD"
                     if refused is None:
                         with pytest.raises(
-                            ChecksumMismatch, match="BTC/USD has no book in sync.* is resyncing \\(checksum mismatch\\)"
+                            ChecksumMismatch, match="BTC/USD has no book in sync.* is resyncing \\(checksum mismatch: "
                         ) as e:
                             _ = feed.book("BTC/USD").best_bid
                         refused = e.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pytest
 
 import frames
 from krakpot import _core
-from krakpot.errors import ConfigError, NoBook
+from krakpot.errors import ChecksumMismatch, ConfigError, NoBook
 from krakpot.stream.book import LiveBook
 
 NOW = frames.START
@@ -102,8 +103,17 @@ def test_a_book_out_of_sync_has_none() -> None:
     owner.session.receive([book.snapshot(bids=[("1.0", "1.00000000")], asks=[("2.0", "1.00000000")])], NOW)
     assert live.in_sync
     update = book.update([("bid", "1.1", "1.00000000")], ts=NOW)
-    owner.session.receive([update.replace(b'"checksum":', b'"checksum":1')], NOW)
-    refused("checksum mismatch")
+    right = json.loads(update)["data"][0]["checksum"]
+    owner.session.receive([update.replace(b'"checksum":%d' % right, b'"checksum":7')], NOW)
+    refused(rf"checksum mismatch: expected 7, computed {right}\)")
+    with pytest.raises(ChecksumMismatch) as caught:
+        live.best()
+    assert (caught.value.expected, caught.value.computed, caught.value.reason) == (7, right, "checksum mismatch")
+    assert owner.session.last_mismatch("BTC/USD") == (7, right)
+    assert owner.session.last_mismatch("BTC/USD", "level3") is None
+    assert owner.session.last_mismatch("XRP/USD") is None
+    with pytest.raises(ValueError, match="channel ticker keeps no book; channels: book, level3"):
+        owner.session.last_mismatch("BTC/USD", "ticker")
     owner.down = "the cable"
     refused(r"is disconnected \(the cable\)")
     owner.down = ""

@@ -108,7 +108,12 @@ class LiveHandle(ABC):
 
     def _none(self) -> NoBook:
         state, reason = self._subscription()
-        return (ChecksumMismatch if reason == MISMATCH else NoBook)(self.symbol, state, reason)
+        wrong = self._owner.session.last_mismatch(self.symbol, self._channel) if reason == MISMATCH else None
+        return (
+            NoBook(self.symbol, state, reason)
+            if wrong is None
+            else ChecksumMismatch(self.symbol, state, reason, *wrong)
+        )
 
     @property
     @abstractmethod

@@ -506,6 +506,15 @@ impl Session {
         }
     }
 
+    #[pyo3(signature = (symbol, channel = "book"))]
+    fn last_mismatch(&self, symbol: &str, channel: &str) -> PyResult<Option<(u32, u32)>> {
+        match channel_named(channel)? {
+            Channel::Book => Ok(self.lock()?.last_mismatch(symbol, false)),
+            Channel::Level3 => Ok(self.lock()?.last_mismatch(symbol, true)),
+            _ => Err(value_error(format!("channel {channel} keeps no book; channels: book, level3"))),
+        }
+    }
+
     #[pyo3(signature = (symbol, numbers = "decimal"))]
     fn order_best<'py>(&self, py: Python<'py>, symbol: &str, numbers: &str) -> PyResult<Option<Best<'py>>> {
         let numbers = Numbers::named(numbers)?;

@@ -560,6 +560,8 @@ fn settle<B: BookChannel>(
             return Effect::None;
         }
         Outcome::Mismatch { expected, computed } => {
+            B::slot_mut(&mut symbols.all[i]).mismatch = Some((expected, computed));
+            let name = &symbols.all[i].name;
             let row = out.ledger_row(LedgerKind::Mismatch, Some(B::CHANNEL), name);
             out.add_ledger_row(row.detail(format!("{{\"expected\":{expected},\"computed\":{computed}}}")));
             "checksum mismatch"

@@ -435,6 +435,14 @@ impl Session {
         self.symbols.get(symbol).and_then(|i| self.symbols.all[i].book.synced.book())
     }
 
+    /// The last checksum of `symbol` that was wrong: what the exchange sent, and what was computed. `level3`: of its
+    /// orders, not of its book.
+    #[must_use]
+    pub fn last_mismatch(&self, symbol: &str, level3: bool) -> Option<(u32, u32)> {
+        let symbol = &self.symbols.all[self.symbols.get(symbol)?];
+        if level3 { symbol.orders.mismatch } else { symbol.book.mismatch }
+    }
+
     /// The level-3 book of `symbol`, if it is in sync.
     #[must_use]
     pub fn orders(&self, symbol: &str) -> Option<&Synced<Orders>> {

@@ -203,6 +203,8 @@ pub(super) struct BookSlot<B: ChecksummedBook> {
     pub(super) doubted: bool,
     /// The rule that the ledger last named.
     pub(super) detected_rule: Option<B::Rule>,
+    /// The last checksum that was wrong: what the exchange sent, and what was computed.
+    pub(super) mismatch: Option<(u32, u32)>,
     /// Whether it is counted among the books in sync.
     counted: bool,
 }
@@ -217,6 +219,7 @@ impl<B: ChecksummedBook> Default for BookSlot<B> {
             explained: false,
             doubted: false,
             detected_rule: None,
+            mismatch: None,
             counted: false,
         }
     }
