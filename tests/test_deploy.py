@@ -85,7 +85,7 @@ def allowed(name: str) -> set[str]:
     reason="systemd-analyze knows the sets of calls, strace sees which are made; one is not here",
 )
 def test_the_unit_allows_what_a_recorder_calls(tmp_path: Path) -> None:
-    """A recording, its sealing, its metrics and its look at the clock make no call that the unit forbids."""
+    """A recording, its sealing, its metrics, alerts and look at the clock make no call that the unit forbids."""
     text = UNIT.read_text()
     (filter_,) = re.findall(r"^SystemCallFilter=(.*)$", text, re.MULTILINE)
     free = {call for name in filter_.split() for call in allowed(name)}
@@ -96,6 +96,7 @@ def test_the_unit_allows_what_a_recorder_calls(tmp_path: Path) -> None:
     async def record() -> subprocess.CompletedProcess[str]:
         async with ExchangeServer(Options(pairs=3, rate=100.0)) as server:
             arguments = ["--url", server.address, "--for", "3s", "--keep", "30d", "--metrics", "0", "--out", "lake"]
+            arguments += ["--alert", "cat >told", "--alert", "http://127.0.0.1:9/hook"]
             program = [sys.executable, "-m", "krakpot", "record", *arguments]
             command = ["strace", "-f", "-qq", "-e", "signal=none", "-o", "calls", *program]
             return await asyncio.to_thread(
@@ -107,6 +108,8 @@ def test_the_unit_allows_what_a_recorder_calls(tmp_path: Path) -> None:
         pytest.skip("strace may not look at programs here")
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("lake/book/*/*.parquet")), "it was sealed"
+    assert (tmp_path / "told").stat().st_size, "an alert was told"
+    assert "could not be delivered to http://127.0.0.1:9/…: the connection failed" in done.stderr
     made = set(re.findall(r"^\d+ +([a-z]\w*)\(", (tmp_path / "calls").read_text(errors="replace"), re.MULTILINE))
     assert {"flock", "fsync", "execve", "recvfrom"} <= made
     assert made - free == set()

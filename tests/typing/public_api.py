@@ -22,6 +22,7 @@ def reading(path: Path) -> None:
     assert_type(lake.ticker(), pl.LazyFrame)
     assert_type(lake.ohlc(), pl.LazyFrame)
     assert_type(lake.bars("BTC/USD", every="5m"), pl.DataFrame)
+    assert_type(lake.clock_skew("BTC/USD", every="1m"), pl.DataFrame)
     assert_type(lake.pairs(), pl.LazyFrame)
     assert_type(lake.ledger(), pl.LazyFrame)
     assert_type(lake.scan("checkpoints"), pl.LazyFrame)

@@ -117,9 +117,11 @@ class Outbox:
             self._waiting[alert.kind] = alert
 
     def take(self, now: float, *, last: bool = False) -> Alert | None:
-        """Take the alert that is due, if any; ``last``: whatever waits, because the recording ends."""
+        """Take the alert that is due, if any; ``last``: the latest that waits, because the recording ends."""
+        if last:
+            return self._waiting.popitem()[1] if self._waiting else None
         for kind, alert in self._waiting.items():
-            if last or (now >= alert.since + SETTLE and now >= self._not_before.get(kind, now)):
+            if now >= alert.since + SETTLE and now >= self._not_before.get(kind, now):
                 self._not_before[kind] = now + QUIET
                 return self._waiting.pop(kind)
         return None
@@ -183,7 +185,7 @@ class Alerts:
             box.put(Alert(kind, sentence, time.time_ns(), time.monotonic(), symbols=symbols))
 
     async def _run(self, hook: str, box: Outbox) -> None:
-        """Give a hook what is due, until the recording ends; then what is left, once."""
+        """Give a hook what is due, until the recording ends; then what is left, until that fails."""
         while True:
             ended = self._ended.is_set()
             alert = box.take(time.monotonic(), last=ended)
@@ -193,6 +195,8 @@ class Alerts:
                     again = "" if ended else f"; again in {box.put_back(alert, time.monotonic()):.0f} s"
                     sentence = f"an alert ({alert.kind}) could not be delivered to {hook_name(hook)}: {problem}{again}"
                     self._log(LogLine(sentence, "alert_failed", "warning", kind=alert.kind))
+                    if ended:
+                        return
                 else:
                     box.delivered()
             elif ended:
