@@ -4,7 +4,7 @@ Times are nanoseconds since the Unix epoch, UTC, and always arguments: the core 
 Prices and quantities are exact; no digit passes through binary floating point.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, Literal, TypeAlias, final
 
@@ -12,8 +12,8 @@ __all__ = [
     "ACCOUNT_HASH", "CHANNELS", "DEBUG", "DEPTHS", "EVENT_CHANNELS", "FAULTS", "INTERVALS", "LEDGER_KINDS",
     "LEVEL3_COSTS", "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "PAIRS_MAX", "TABLES", "Batch", "Book", "BookEvent",
     "BookSampler", "Budget", "Events", "Exchange", "Frame", "GapEvent", "Level3Event", "OhlcEvent", "Orders",
-    "Schema", "Session", "StateCollector", "StatusEvent", "SubscriptionEvent", "TickerEvent", "TradeEvent",
-    "Verifier", "__version__", "align", "check_frame", "matches", "schema",
+    "ReplayWindow", "Replayer", "Schema", "Session", "StateCollector", "StatusEvent", "SubscriptionEvent",
+    "TickerEvent", "TradeEvent", "Verifier", "__version__", "align", "check_frame", "matches", "replaying", "schema",
 ]  # fmt: skip
 
 _Channel: TypeAlias = Literal["book", "trade", "ticker", "ohlc", "level3"]
@@ -282,6 +282,11 @@ class Session:
         """Take what `other` knows of these pairs, as if the instrument channel had said it here; again when it changed.
 
         Writes no rows of `pairs`: `other` did.
+        """
+    def go_on_from(self, before: Session) -> None:
+        """Go on where a replayed session ends, before anything is subscribed here.
+
+        Its trades are not taken twice, missing ones are noticed, and gap events say for how long nothing was known.
         """
     def cross_check(self, other: Session, now: int) -> None:
         """Hold the best prices of level 3 against those that `other` has of the same symbols' books or tickers.
@@ -768,6 +773,137 @@ class BookSampler:
         Columns: ts, reason (null if there is a book), checksum (level 2), bid_price_0, bid_qty_0, ask_price_0,
         ask_qty_0, bid_price_1, …; null if there is no such level.
         """
+
+@final
+class ReplayWindow:
+    """Rows of some messages of one session, put in order. Any thread may make it. Releases the GIL.
+
+    Parameters
+    ----------
+    tables
+        By the name of a table its rows (Arrow): `book`, `orders`, `trades`, `ticker`, `ohlc`, `status`, `checkpoints`,
+        `orders_checkpoints`, `ledger`; each in one piece, sorted by message and entry.
+    by
+        `recv`: messages are played at their receive time. `event`: at the exchange's time; those of one symbol and
+        table keep their order.
+    after
+        The window before it, of the same session.
+    floor
+        No time in it is less, ns.
+
+    Raises
+    ------
+    ValueError
+        A table or column is missing, or of another type.
+
+    Examples
+    --------
+    >>> window = ReplayWindow({})
+
+    """
+
+    def __new__(
+        cls,
+        tables: Mapping[str, object],
+        *,
+        by: Literal["recv", "event"] = "recv",
+        after: ReplayWindow | None = None,
+        floor: int | None = None,
+    ) -> ReplayWindow: ...
+
+@final
+class Replayer:
+    """Merges recorded sessions by time, and gives their events as a live feed would.
+
+    Parameters
+    ----------
+    connection
+        Makes the event of a connection: called with whether it is up, the facts of the ledger (JSON), the time (ns) and
+        the endpoint.
+    by
+        As of `ReplayWindow`.
+    since
+        Events come from this time on, ns; what is before is applied in silence.
+
+    Examples
+    --------
+    >>> Replayer(lambda up, detail, ts_recv, endpoint: None).play(0)
+    ('end', None, [])
+
+    """
+
+    def __new__(
+        cls,
+        connection: Callable[[bool, str, int, Any], object],
+        *,
+        by: Literal["recv", "event"] = "recv",
+        since: int | None = None,
+    ) -> Replayer: ...
+    def open(self, session: Session, endpoint: str) -> int:
+        """Add a session, made by `replaying`; its number."""
+    def add(self, player: int, window: ReplayWindow) -> None:
+        """Add the next rows of a session. A window is taken once."""
+    def finish(self, player: int) -> None:
+        """No more rows of a session come."""
+    def reopen(self, player: int) -> None:
+        """More rows of a session come after all."""
+    def subscribed(self, player: int, channel: str, symbol: str, ts_recv: int) -> None:
+        """A session had this subscription before its first row."""
+    def switch(self, key: int, channel: str, symbol: str, player: int, joined: bool) -> None:
+        """From a time on a symbol's data in a channel is a session's. `joined`: it goes on where another one was."""
+    def want(self, channels: Sequence[str], rows: bool) -> None:
+        """Give events of these channels (`EVENT_CHANNELS`, `connection`) from now on; let sessions keep rows."""
+    def interrupt(self) -> None:
+        """Let `play` return after the event that is given."""
+    @property
+    def now(self) -> int | None:
+        """Time of what was played last, ns."""
+    @property
+    def connected(self) -> bool:
+        """Whether no connection of a session that is played is down."""
+    def session(self, channel: str, symbol: str) -> Session | None:
+        """The session that has a symbol's data in a channel now."""
+    def track(self) -> None:
+        """Remember from now on what was given last of each symbol, for `last`."""
+    def last(self, channel: str, symbol: str) -> tuple[int, int, int | None] | None:
+        """Latest exchange time, trade id and checksum that were given of a symbol in a channel."""
+    def down(self, channel: str, symbol: str) -> str | None:
+        """Facts of the ledger (JSON) about the end of its connection; None while it is up."""
+    def play(
+        self,
+        until: int,
+        listeners: Mapping[str, Sequence[tuple[Callable[[Any], object], str | None]]] | None = None,
+        steps: int = 4096,
+    ) -> tuple[Literal["until", "end", "rows", "over", "events", "steps", "interrupted"], int | None, list[Any]]:
+        """Play up to a time (exclusive, ns), at most `steps` reads of a socket.
+
+        With `listeners`, functions by channel, each for one symbol or for all, events are given to them. Otherwise the
+        events of the first read that has some are returned.
+
+        Returns
+        -------
+        tuple[str, int | None, list[Any]]
+            Why it came to a halt: the time, the end, a session needs rows or is over (its number), there are events,
+            the number of steps, `interrupt`.
+
+        Raises
+        ------
+        ValueError
+            A row cannot be.
+        Exception
+            What a listener raised.
+
+        """
+
+def replaying(session: str, channels: Sequence[str], after: Session | None = None) -> Session:
+    """Make a session that replays recorded rows; `after`: the one whose connection was lost before.
+
+    Examples
+    --------
+    >>> replaying("a session", ["book"]).id
+    'a session'
+
+    """
 
 def align(left: object, right: object, *, window: int, nearest: int = 16) -> Frame:
     """Pair the states of two sequences: the longest chain of pairs that grows in both. Releases the GIL.

@@ -1,8 +1,11 @@
 //! Columns of record batches, by name and type.
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::types::Decimal128Type;
+use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch};
 use arrow_schema::DataType;
+
+use krakpot_core::limits::SCALE;
 
 /// A text column in any of the layouts that Arrow has for text.
 pub(crate) enum TextColumn {
@@ -29,12 +32,26 @@ impl TextColumn {
         }
     }
 
+    pub(crate) fn is_null(&self, row: usize) -> bool {
+        match self {
+            Self::View(a) => a.is_null(row),
+            Self::Large(a) => a.is_null(row),
+            Self::Small(a) => a.is_null(row),
+        }
+    }
+
     /// Whether two rows hold the same text, or none.
     pub(crate) fn same(&self, row: usize, other: usize) -> bool {
         // Short texts, as most are, have equal views if they are equal.
         matches!(self, Self::View(a) if a.null_count() == 0 && a.views()[row] == a.views()[other])
             || self.get(row) == self.get(other)
     }
+}
+
+/// A column of prices or quantities.
+pub(crate) fn decimals(array: &ArrayRef) -> Option<PrimitiveArray<Decimal128Type>> {
+    let scale = i8::try_from(SCALE).ok()?;
+    matches!(array.data_type(), DataType::Decimal128(_, s) if *s == scale).then(|| array.as_primitive().clone())
 }
 
 /// Column `name` of `batch`, as `read` takes it.

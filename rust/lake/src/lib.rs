@@ -8,6 +8,7 @@
 //! | [`rebuild`] | books rebuilt from rows; every checksum computed again |
 //! | [`states`] | the states that the books of a lake went through, to be compared |
 //! | [`sample`] | the books of one symbol at many times |
+//! | [`replay`] | rows given back to a session, in their order |
 //! | [`align`] | which state of one sequence is which of another |
 
 pub mod batch;
@@ -15,4 +16,5 @@ mod columns;
 pub mod rebuild;
 pub mod states;
 pub mod sample;
+pub mod replay;
 pub mod align;

@@ -517,15 +517,7 @@ pub struct Events {
 impl Events {
     #[new]
     fn new(channels: Vec<String>) -> PyResult<Self> {
-        let kind = |name: &String| {
-            EventKind::named(name).ok_or_else(|| {
-                let names = EventKind::ALL.map(EventKind::name).join(", ");
-                value_error(format!("no events of {name:?}; there are {names}"))
-            })
-        };
-        let kinds = channels.iter().map(kind).collect::<PyResult<Vec<_>>>()?;
-        let wanted = kinds.into_iter().fold(EventSet::NONE, EventSet::with);
-        Ok(Self { wanted, told: Mutex::new(String::new()) })
+        Ok(Self { wanted: events_named(&channels)?, told: Mutex::new(String::new()) })
     }
 
     fn receive<'py>(
@@ -562,8 +554,20 @@ impl Events {
     }
 }
 
+/// The events of these channels.
+pub fn events_named(channels: &[String]) -> PyResult<EventSet> {
+    let kind = |name: &String| {
+        EventKind::named(name).ok_or_else(|| {
+            let names = EventKind::ALL.map(EventKind::name).join(", ");
+            value_error(format!("no events of {name:?}; there are {names}"))
+        })
+    };
+    let kinds = channels.iter().map(kind).collect::<PyResult<Vec<_>>>()?;
+    Ok(kinds.into_iter().fold(EventSet::NONE, EventSet::with))
+}
+
 /// The Python object of an event.
-fn object(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyAny>> {
+pub fn object(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyAny>> {
     Ok(match event {
         Event::Book(message, levels) => Bound::new(py, BookEvent { message, levels })?.into_any(),
         Event::Level3(message, orders) => Bound::new(py, Level3Event { message, orders })?.into_any(),

@@ -13,6 +13,7 @@ mod verifier;
 mod states;
 mod sample;
 mod align;
+mod replay;
 mod exchange;
 
 /// The Rust core: sessions, books, checksums, tables; and the built-in exchange.
@@ -45,6 +46,8 @@ mod _core {
     use crate::frame::check_frame;
     #[pymodule_export]
     use crate::orders::Orders;
+    #[pymodule_export]
+    use crate::replay::{ReplayWindow, Replayer, replaying};
     #[pymodule_export]
     use crate::sample::BookSampler;
     #[pymodule_export]

@@ -43,6 +43,11 @@ impl Budget {
 pub struct Session(Mutex<session::Session>);
 
 impl Session {
+    /// Wraps a session of the core.
+    pub const fn of(session: session::Session) -> Self {
+        Self(Mutex::new(session))
+    }
+
     /// The session; an error, if an earlier call failed.
     pub fn lock(&self) -> PyResult<MutexGuard<'_, session::Session>> {
         self.0.lock().map_err(|_| poisoned())
@@ -101,7 +106,7 @@ fn side_named(side: &str) -> PyResult<Side> {
     }
 }
 
-fn channel_named(name: &str) -> PyResult<Channel> {
+pub fn channel_named(name: &str) -> PyResult<Channel> {
     let names = || Channel::ALL.map(Channel::name).join(", ");
     Channel::named(name).ok_or_else(|| value_error(format!("no channel {name:?}; channels: {}", names())))
 }
@@ -287,6 +292,15 @@ impl Session {
         }
         let other = other.get().lock()?;
         self.lock()?.import_pairs(&other, &symbols, now);
+        Ok(())
+    }
+
+    fn go_on_from(&self, before: &Bound<'_, Self>) -> PyResult<()> {
+        if std::ptr::eq(self, before.get()) {
+            return Err(value_error("a session cannot go on from itself".into()));
+        }
+        let before = before.get().lock()?;
+        self.lock()?.go_on_from(&before);
         Ok(())
     }
 

@@ -234,9 +234,9 @@ impl BookChannel for Orders {
 }
 
 /// Why a book is subscribed again that a message may not have reached.
-const UNREADABLE: &str = "a frame that could not be read";
+pub(super) const UNREADABLE: &str = "a frame that could not be read";
 /// Why a book is out of sync that the numbers of a message do not fit.
-const NOT_HELD: &str = "its numbers cannot be held";
+pub(super) const NOT_HELD: &str = "its numbers cannot be held";
 
 /// What followed from one message of the hot path.
 pub(super) enum Fast {

@@ -14,7 +14,7 @@ use crate::wire::time::SECOND;
 const STALE: i64 = 10 * SECOND;
 /// A connection that brings nothing for this long is silent as a whole: a heartbeat comes every second.
 const HEARTBEATS: i64 = 3 * SECOND;
-const REASON: &str = "silent, and another channel of the symbol says that it should not be";
+pub(super) const REASON: &str = "silent, and another channel of the symbol says that it should not be";
 
 /// Looks at all symbols that changed; says which subscriptions are dead.
 pub(super) fn check(symbols: &mut Symbols, out: &mut Output, now: i64) -> Vec<(usize, Channel, Effect)> {

@@ -20,6 +20,7 @@ mod feeds;
 mod books;
 mod refused;
 mod pairs;
+mod replay;
 
 use self::books::{BookChannel, Books, Fast, Item};
 pub use self::budget::Budget;
@@ -31,19 +32,21 @@ pub use self::options::{Channel, DEPTH_DEFAULT, Options};
 use self::output::Output;
 pub use self::output::{Checked, Counts, LedgerRow};
 use self::pairs::Pairs;
+pub use self::replay::Recorded;
 pub use self::subscriptions::SubscriptionCounts;
 use self::subscriptions::Subscriptions;
 use self::symbols::{Effect, SubscriptionState, Symbols};
 use crate::book::level2::Book;
 use crate::book::level3::Orders;
-use crate::book::synced::Synced;
+use crate::book::modify_rule::ModifyRule;
+use crate::book::synced::{BookMeta, Synced};
 use crate::instrument::Pair;
 use crate::limits;
 use crate::table::ledger::LedgerKind;
 use crate::table::rows::{Cell, Rows};
 use crate::table::schema::Table;
 use crate::wire::decode::Decoder;
-use crate::wire::message::{Entries, Kind, Message, Placed};
+use crate::wire::message::{BookData, Entries, Kind, Message, Placed, ShortEntry};
 use crate::wire::request;
 use crate::wire::secret::Secret;
 use crate::wire::time::SECOND;
@@ -109,6 +112,12 @@ impl Session {
         let channels = session.options.channels.iter().copied().map(Some);
         session.out.gaps_to_tell = channels.chain(session.options.channels.is_empty().then_some(None)).collect();
         session
+    }
+
+    /// Goes on where a replayed session ends, before anything is subscribed here: its trades are not taken twice, missing
+    /// ones are noticed, and gap events say for how long nothing was known.
+    pub fn go_on_from(&mut self, before: &Self) {
+        self.symbols.go_on_from(&before.symbols, before.out.last_received);
     }
 
     /// Its name.
@@ -371,6 +380,82 @@ impl Session {
         let row = LedgerRow::new(LedgerKind::Disconnect, now).count(self.out.counts.frames).reason(reason);
         self.out.add_ledger_row(row.span((last_received > 0).then_some(last_received), Some(now)));
         self.ended = true;
+    }
+
+    /// A session that replays recorded rows; `before`: the one whose connection was lost before this one was made.
+    #[must_use]
+    pub fn replaying(id: &str, channels: Vec<Channel>, before: Option<&Self>) -> Self {
+        let options =
+            Options { channels, instrument: false, passive: true, rows: false, ledger: false, ..Options::default() };
+        match before {
+            Some(before) => Self::after(id, options, before),
+            None => Self::new(id, options),
+        }
+    }
+
+    /// Takes a recorded message of the book channel whose levels are numbers at the pair's precision, as nearly all are.
+    /// False, and nothing is done: take it with [`Self::replay`].
+    pub fn replay_levels(&mut self, at: Recorded, meta: &BookMeta, data: &BookData<'_>, levels: &[ShortEntry]) -> bool {
+        if self.ended {
+            return true;
+        }
+        self.begin_recorded(at);
+        let Self { options, symbols, out, subscriptions, .. } = self;
+        replay::levels(options, symbols, subscriptions, out, (meta, data, levels))
+    }
+
+    /// Takes a recorded message; `meta`: what its rows say of depth and precision.
+    pub fn replay(&mut self, at: Recorded, meta: Option<&BookMeta>, message: &Message<'_>, entries: Entries<'_, '_>) {
+        if self.ended {
+            return;
+        }
+        self.begin_recorded(at);
+        let Self { options, out, symbols, subscriptions, books, pairs, system, .. } = self;
+        if let Some(meta) = meta {
+            replay::prepare(symbols, subscriptions, out, meta, message);
+        }
+        handle(options, (symbols, subscriptions, books, pairs), out, system, (message, entries));
+    }
+
+    /// A recorded message comes next.
+    fn begin_recorded(&mut self, at: Recorded) {
+        let out = &mut self.out;
+        (out.now, out.last_received, out.message) = (at.ts_recv, at.ts_recv, Some(at.message));
+        out.counts.frames += u64::from(at.message >= self.next_message);
+        self.next_message = self.next_message.max(at.message + 1);
+    }
+
+    /// A symbol is followed that was subscribed before the replay begins.
+    pub fn replay_subscribed(&mut self, symbol: &str, channel: Channel, ts_recv: i64) {
+        let Self { out, symbols, subscriptions, .. } = self;
+        out.now = out.now.max(ts_recv);
+        replay::subscribed(symbols, subscriptions, out, (symbol, channel));
+    }
+
+    /// Takes the book of a recorded checkpoint, if no book is in sync: the replay began after its snapshot.
+    pub fn replay_checkpoint(&mut self, symbol: &str, book: Book, ts_recv: i64) {
+        let Self { out, symbols, subscriptions, .. } = self;
+        out.now = out.now.max(ts_recv);
+        replay::restore::<Book>(symbols, subscriptions, out, (symbol, book, ()));
+    }
+
+    /// The same of level 3, with the rule that was known then.
+    pub fn replay_orders_checkpoint(&mut self, symbol: &str, book: Orders, rule: ModifyRule, ts_recv: i64) {
+        let Self { out, symbols, subscriptions, .. } = self;
+        out.now = out.now.max(ts_recv);
+        replay::restore::<Orders>(symbols, subscriptions, out, (symbol, book, rule));
+    }
+
+    /// Takes a recorded row of the ledger, after the message that it belongs to.
+    pub fn replay_ledger(&mut self, row: &LedgerRow) {
+        if self.ended {
+            return;
+        }
+        let Self { out, symbols, subscriptions, .. } = self;
+        out.now = out.now.max(row.ts_recv);
+        if let Some(reason) = replay::ledger(symbols, subscriptions, out, row) {
+            self.end(row.ts_recv, reason);
+        }
     }
 
     /// Ledger rows since the last call, except `alive`.

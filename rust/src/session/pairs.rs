@@ -15,7 +15,7 @@ use crate::table::schema::Table;
 use crate::wire::message::Items;
 
 /// Why a book is subscribed again whose pair has other decimals now.
-const PRECISION_CHANGED: &str = "precision changed";
+pub(super) const PRECISION_CHANGED: &str = "precision changed";
 
 /// The pairs that a session has to know of beyond its symbols.
 #[derive(Debug, Default)]

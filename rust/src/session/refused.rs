@@ -8,7 +8,7 @@ use crate::book::level2::Book;
 use crate::book::level3::Orders;
 use crate::wire::message::{Message, Refused};
 
-const UNREADABLE: &str = "a message that could not be read";
+pub(super) const UNREADABLE: &str = "a message that could not be read";
 
 /// Counts the items of `message` that could not be read, and names them in the ledger. Returns what follows for books.
 pub(super) fn items(symbols: &mut Symbols, out: &mut Output, message: &Message<'_>) -> Vec<(usize, Channel, Effect)> {

@@ -27,7 +27,7 @@ const INSTRUMENT_PATIENCE: i64 = 10 * SECOND;
 const REFUSAL_WAIT: i64 = 2 * SECOND;
 
 /// Why a subscription that nobody selects any more is unsubscribed.
-const NO_LONGER_SELECTED: &str = "no longer selected";
+pub(super) const NO_LONGER_SELECTED: &str = "no longer selected";
 
 /// How many pairs, subscriptions and books there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -385,6 +385,22 @@ impl Symbols {
         self.before.extend(known);
     }
 
+    /// The same where symbols are known already: nothing of them was received yet.
+    pub(super) fn go_on_from(&mut self, before: &Self, last_received: i64) {
+        for symbol in &before.all {
+            let known = symbol.remember(last_received);
+            let Some(i) = self.index.get(&*symbol.name) else {
+                self.before.insert(symbol.name.clone(), known);
+                continue;
+            };
+            let here = &mut self.all[i];
+            here.trades = here.trades.take().or(known.trades);
+            for (subscription, lost) in here.subscriptions.iter_mut().zip(known.lost) {
+                subscription.lost = subscription.lost.or(lost);
+            }
+        }
+    }
+
     /// The symbol of a data message; `None`, counted, if it was never requested.
     #[inline]
     pub(super) fn find(&mut self, options: &Options, name: &[u8], channel: Channel, out: &mut Output) -> Option<usize> {
