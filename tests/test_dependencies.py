@@ -26,11 +26,12 @@ ALLOWED = {
     "stream": BASE | {"config"},
     "net": BASE | {"config", "stream"},
     "lake": BASE | {"config", "stream"},
-    "feed": BASE | {"config", "stream", "net"},
+    "replay": BASE | {"config", "stream", "net", "lake"},
+    "feed": BASE | {"config", "stream", "net", "lake", "replay"},
     "record": BASE | {"config", "stream", "net", "lake"},
     "exchange": BASE | {"config", "stream", "net"},
     "compare": BASE | {"config", "stream", "net", "lake", "feed", "exchange"},
-    "cli": BASE | {"config", "stream", "net", "lake", "feed", "record", "exchange", "compare"},
+    "cli": BASE | {"config", "stream", "net", "lake", "feed", "record", "exchange", "compare", "replay"},
 }
 """The rooms that a room may use, beside itself and the extension. ARCHITECTURE.md draws the same picture."""
 

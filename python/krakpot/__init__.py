@@ -5,7 +5,8 @@
 >>> lake.trades("BTC/USD").collect()  # doctest: +SKIP
 
 Everything public is importable from here: ``Lake`` and ``verify`` read recordings, ``Recorder`` and ``ingest`` write
-them, ``Feed`` gives live books and events to a strategy, ``ExchangeServer`` is the built-in exchange for tests.
+them, ``Feed`` gives live books and events to a strategy, ``Replay`` those of a recording, ``ExchangeServer`` is the
+built-in exchange for tests.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from krakpot.record.progress import Progress as Progress
     from krakpot.record.progress import RecordingSummary as RecordingSummary
     from krakpot.record.recorder import Recorder as Recorder
+    from krakpot.replay.replay import Replay as Replay
     from krakpot.stream.book import LiveBook as LiveBook
     from krakpot.stream.events import ConnectionEvent as ConnectionEvent
     from krakpot.stream.events import Event as Event
@@ -90,6 +92,7 @@ _HOMES = {
     "krakpot.record.ingest": ("IngestResult", "ingest"),
     "krakpot.record.progress": ("Progress", "RecordingSummary"),
     "krakpot.record.recorder": ("Recorder",),
+    "krakpot.replay.replay": ("Replay",),
     "krakpot.stream.book": ("LiveBook",),
     "krakpot.stream.events": ("ConnectionEvent", "Event", "SkippedEvent", "Subscription", "SubscriptionState"),
     "krakpot.stream.orders": ("LiveOrders", "QueuedOrder"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from krakpot.errors import ConfigError, FeedError, SlowReader
 from krakpot.stream.events import ConnectionEvent, Event, SkippedEvent
-from krakpot.stream.stream import EVENTS_MAX, EventStream
+from krakpot.stream.stream import EVENTS_MAX, EventStream, Listeners
 from waiting import run
 
 
@@ -49,6 +50,13 @@ class Source:
     def skip_rows(self) -> dict[str, int]:
         skipped, self.pending_rows = self.pending_rows, 0
         return {"book": skipped}
+
+    def produce(self, listeners: Listeners | None, steps: int = 0) -> bool:  # noqa: ARG002  # nothing waits for a call
+        return False
+
+    async def pass_time(self, seconds: float, stopped: asyncio.Event) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), seconds)
 
     def arrive(self, stream: EventStream, rows: int) -> None:
         """Rows arrive, as a batch that is only counted."""

@@ -273,6 +273,40 @@ class View:
                     if rows.height:
                         yield rows.select(pl.col(column).cast(kind) for column, kind in chosen.items())
 
+    def unsealed_tables(self, tables: Collection[str], session: str) -> dict[str, pl.DataFrame]:
+        """All rows of the journals of a session, of several tables, as of one moment: each flush in all of them.
+
+        As ``unsealed``, but in memory at once.
+        """
+        held: dict[str, list[pl.DataFrame]] = {table: [] for table in tables}
+        for name in sorted(self.journals, key=lambda name: (name.session, name.number)):
+            if name.session != session:
+                continue
+            try:
+                file = name.path.open("rb")
+            except FileNotFoundError:
+                # Sealed meanwhile, so all of its parts are there.
+                for table in tables:
+                    held[table] += self._rows(name, table)
+                continue
+            except OSError as error:
+                raise storage_error(error, "read the journal", name.path) from error
+            with file:
+                for batches, _ in journal.stream(file, name.path):
+                    for table, batch in batches:
+                        if table in held:
+                            held[table].append(_frame([batch], table))
+        empty = {table: pl.DataFrame(schema=polars_schema(table)) for table in tables}
+        return {
+            table: pl.concat(
+                [
+                    empty[table],
+                    *(one.select(pl.col(n).cast(k) for n, k in polars_schema(table).items()) for one in frames),
+                ]
+            )
+            for table, frames in held.items()
+        }
+
     def _rows(self, name: JournalName, table: str) -> Iterator[pl.DataFrame]:
         try:
             file = name.path.open("rb")

@@ -74,7 +74,7 @@ class PartReader:
             self._failed(path, error)
 
 
-class _Groups(NamedTuple):
+class Groups(NamedTuple):
     """Row groups of a part that may hold what is wanted, by their statistics."""
 
     first: int
@@ -139,7 +139,7 @@ class MessageReader:
         self.symbols = None if symbols is None else sorted(symbols)
         self.reader = reader or PartReader()
         self.spans = spans or {}
-        self._groups: dict[Path, _Groups | None] = {}
+        self._groups: dict[Path, Groups | None] = {}
 
     def frames(
         self,
@@ -248,10 +248,10 @@ class MessageReader:
                 found.append((groups.first, groups.last, groups.rows, part))
         return sorted(found)
 
-    def _found(self, part: Part) -> _Groups | None:
+    def _found(self, part: Part) -> Groups | None:
         if part.path not in self._groups:
             try:
-                self._groups[part.path] = _groups(part.path, self.symbols)
+                self._groups[part.path] = groups_of(part.path, self.symbols)
             except UNREADABLE as error:
                 self.reader.failed(part.path, error)
                 self._groups[part.path] = None
@@ -324,7 +324,7 @@ def _behind(unit: _Unit, name: JournalName) -> bool:
     return bool(parts) and all(not part.compacted and part.number > name.number for part in parts)
 
 
-def _groups(path: Path, symbols: list[str] | None) -> _Groups | None:
+def groups_of(path: Path, symbols: list[str] | None) -> Groups | None:
     """Row groups that may hold rows of the symbols; None if there are none."""
     data = pq.read_metadata(path)
     names = data.schema.names
@@ -345,7 +345,7 @@ def _groups(path: Path, symbols: list[str] | None) -> _Groups | None:
             else:
                 runs.append((at, group.num_rows))
         at += group.num_rows
-    return _Groups(low, high, rows, runs) if rows else None
+    return Groups(low, high, rows, runs) if rows else None
 
 
 def _holds(named: pq.Statistics, symbols: list[str]) -> bool:

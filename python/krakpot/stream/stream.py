@@ -10,8 +10,7 @@ import asyncio
 import inspect
 import weakref
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Literal, Protocol, Self, TypeVar
 
 from krakpot import values
@@ -31,8 +30,35 @@ NOT_STARTED = "this feed is not connected yet: use it within `async with feed:`,
 OVER = "this feed is closed; make another one"
 """What a feed answers that is asked for something new after its end."""
 ALREADY_STARTED = "this feed is started already; make another one"
+TURNS = 100
+"""Deliveries on demand after which the event loop gets its turn."""
 MAX_QUEUE = 10**12
 """Far beyond any memory."""
+
+
+class Sink(Protocol):
+    """What a source delivers to: a stream, or what stands before it."""
+
+    @property
+    def stopped(self) -> asyncio.Event:
+        """Set when the stream is over."""
+
+    @property
+    def error(self) -> Exception | None:
+        """The error that ended it."""
+
+    @property
+    def skipped(self) -> Counter[str]:
+        """What was dropped."""
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Take events."""
+
+    def rows_arrived(self) -> None:
+        """Take note of rows."""
+
+    def fail(self, error: Exception) -> None:
+        """End because of an error."""
 
 
 class Source(Protocol):
@@ -64,6 +90,19 @@ class Source(Protocol):
     def skip_rows(self) -> dict[str, int]:
         """Drop the rows that wait, leave a note of it in the ledger, and return how many there were by table."""
 
+    def produce(self, listeners: Listeners | None, steps: int = ...) -> bool:
+        """Deliver what comes next to these listeners; None: by ``EventStream.deliver`` and ``rows_arrived``.
+
+        False: nothing comes now; ``EventStream.wake`` is called when there is something. A live feed needs no call.
+        """
+
+    async def pass_time(self, seconds: float, stopped: asyncio.Event) -> None:
+        """Return when so much of the source's time has passed, or ``stopped`` is set."""
+
+
+Listeners = Mapping[str, Sequence[tuple[Callback, str | None]]]
+"""By channel the callbacks, and the symbol whose events each wants; None for all."""
+
 
 class _Reader:
     """A loop that reads the stream."""
@@ -92,14 +131,6 @@ class _BatchReader(_Reader):
         return await self._stream.next_batch(self._every)
 
 
-@dataclass(frozen=True, slots=True)
-class _Listener:
-    """A callback, and the symbol whose events it wants; None for all."""
-
-    callback: Callback
-    symbol: str | None
-
-
 class EventStream:
     """Delivers the events of a source to one strategy."""
 
@@ -118,7 +149,7 @@ class EventStream:
             max_queue = values.read(values.whole_number(1, MAX_QUEUE), max_queue, f"{name}: max_queue")
         self.channels = (*channels, *ALWAYS)
         """Channels that a callback may listen to."""
-        self.stopped = asyncio.Event()
+        self.stopped: asyncio.Event = asyncio.Event()
         self.error: Exception | None = None
         """The error that ended the stream."""
         self.skipped: Counter[str] = Counter()
@@ -129,7 +160,7 @@ class EventStream:
         self._max_queue = max_queue
         self._slow_reader = slow_reader
         self._started = False
-        self._listeners: dict[str, list[_Listener]] = {}
+        self._listeners: dict[str, list[tuple[Callback, str | None]]] = {}
         self._reading: Reading = ""
         self._reader: weakref.ref[_Reader] | None = None
         self._queue: deque[Event] = deque()
@@ -137,15 +168,17 @@ class EventStream:
         self._kept = 0
         """Events that were left when older ones were dropped last."""
         self._wake = asyncio.Event()
+        self._turns = 0
+        """Deliveries on demand since the loop had its turn."""
 
     # Begin and end.
 
     def start(self) -> None:
         """The source delivers from now on. ``ConfigError`` if a callback waits for a symbol that it does not have."""
         for channel, listeners in self._listeners.items():
-            for listener in listeners:
-                if listener.symbol is not None:
-                    self._source.check_symbol(channel, listener.symbol, f"{self._name}.on: symbol")
+            for _, symbol in listeners:
+                if symbol is not None:
+                    self._source.check_symbol(channel, symbol, f"{self._name}.on: symbol")
         self._started = True
         self._choose()
 
@@ -162,9 +195,28 @@ class EventStream:
     async def run(self) -> None:
         """Let callbacks be called until ``stop``; raises the error of a stream that failed."""
         self._check_started()
-        await self.stopped.wait()
+        while not self.stopped.is_set():
+            if self.produce():
+                await asyncio.sleep(0)
+            else:
+                self._wake.clear()
+                await self._wake.wait()
         if self.error is not None:
             raise self.error
+
+    def produce(self, steps: int | None = None) -> bool:
+        """Let a source that waits for its reader deliver, at most so many reads of a socket; whether it did."""
+        # One that is read by iteration or batches delivers to callbacks as well, event by event.
+        listeners = None if self._reading else self._listeners
+        try:
+            return self._source.produce(listeners) if steps is None else self._source.produce(listeners, steps)
+        except Exception as error:  # noqa: BLE001  # whatever a strategy's code raises, the strategy gets to see
+            self.fail(error)
+            return True
+
+    def wake(self) -> None:
+        """A source that delivers on demand has something again."""
+        self._wake.set()
 
     def _check_started(self) -> None:
         """Reading a stream that is over ends at once; one that has not begun would wait for ever."""
@@ -200,15 +252,15 @@ class EventStream:
         if symbol is not None:
             self._source.check_symbol(channel, symbol, f"{place}: symbol")
         self._check_free("batches")
-        self._listeners.setdefault(channel, []).append(_Listener(callback, symbol))
+        self._listeners.setdefault(channel, []).append((callback, symbol))
         self._choose()
 
     def _call(self, events: Sequence[Event]) -> None:
         try:
             for event in events:
-                for listener in self._listeners.get(event.channel, ()):
-                    if listener.symbol is None or listener.symbol == getattr(event, "symbol", None):
-                        listener.callback(event)
+                for callback, symbol in self._listeners.get(event.channel, ()):
+                    if symbol is None or symbol == getattr(event, "symbol", None):
+                        callback(event)
                         if self.stopped.is_set():
                             return
         except Exception as error:  # noqa: BLE001  # whatever a strategy's code raises, the strategy gets to see
@@ -365,17 +417,20 @@ class EventStream:
 
     async def _pause(self, seconds: float) -> None:
         """Sleep; the end of the stream ends it early."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.stopped.wait()
-        except TimeoutError:
-            return
+        await self._source.pass_time(seconds, self.stopped)
         self._check_end()
 
     async def _more(self) -> None:
         """Wait until something happens."""
-        self._wake.clear()
-        await self._wake.wait()
+        if not self.produce():
+            self._wake.clear()
+            await self._wake.wait()
+        elif (turns := self._turns + 1) % TURNS:
+            self._turns = turns
+        else:
+            # Others want their turn, and Ctrl-C comes by the loop.
+            self._turns = 0
+            await asyncio.sleep(0)
         self._check_end()
 
     def _check_end(self) -> None:

@@ -1,0 +1,1 @@
+"""Replay: the events of a recording, as a live feed gave them."""

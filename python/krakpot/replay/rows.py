@@ -1,0 +1,162 @@
+"""Rows of one recorded session, of all its tables, window by window in the order of its messages, in bounded memory."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from krakpot import _core
+from krakpot.lake.folder import View
+from krakpot.lake.format import BOOK_KINDS, UNREADABLE, Part, polars_schema
+from krakpot.lake.messages import MESSAGE_MAX, PartReader, groups_of
+from krakpot.lake.sample import By
+
+ROWS = 300_000
+"""Rows of a window, about; over all tables."""
+CHECKPOINTS = {kind.messages: kind.checkpoints for kind in BOOK_KINDS}
+"""Tables of books, and the tables of their checkpoints."""
+NOT_OF_THE_FEED = ("alive", "lag", "clock", "sealed", "compacted", "recovered", "removed", "torn")
+"""Kinds of ledger rows that tell nothing of the exchange's data; the sealer's come after the end of a session."""
+LEFT_OUT = ("extra", "session")
+"""Columns that no event has."""
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Rows that lie together: a part, or the rows of the journals; from the message ``first`` to ``last``."""
+
+    first: int
+    last: int
+    rows: int
+    part: Part | None = None
+
+
+class SessionRows:
+    """The rows of one session, from a message on."""
+
+    def __init__(
+        self,
+        view: View,
+        session: str,
+        symbols: Mapping[str, Collection[str]],
+        *,
+        first: int = 0,
+        entry: int = -1,
+        by: By = "recv",
+    ) -> None:
+        """Find the rows of ``symbols``, by table. ``view`` has these tables, and the checkpoints of books.
+
+        ``first``: from this message on. ``entry``: the last row of the ledger that is known already.
+        """
+        self.session = session
+        self._by = by
+        self._view = view
+        self._reader = PartReader()
+        self._symbols: dict[str, list[str] | None] = {"ledger": None, "status": None}
+        for table, names in symbols.items():
+            self._symbols[table] = sorted(names)
+            if table in CHECKPOINTS:
+                self._symbols[CHECKPOINTS[table]] = sorted(names)
+        self._entry = entry
+        self._unsealed = self._journals() if any(name.session == session for name in view.journals) else {}
+        self._pieces = {table: self._of(table) for table in self._symbols}
+        self._first = first
+        pieces = [piece for found in self._pieces.values() for piece in found]
+        self.until = max((piece.last + 1 for piece in pieces), default=first)
+        """The message after the last one that is there."""
+        self.last_entry = entry
+        """The last row of the ledger that was read."""
+
+    def windows(self, floor: int | None = None) -> Iterator[_core.ReplayWindow]:
+        """Windows that follow each other, each in order; ``floor``: no time in them is less."""
+        window: _core.ReplayWindow | None = None
+        for first, until in self._bounds():
+            tables = {table: self._window(table, first, until) for table in self._symbols}
+            found = {table: frame.rechunk() for table, frame in tables.items() if frame.height}
+            if found:
+                window = _core.ReplayWindow(found, by=self._by, after=window, floor=floor)
+                yield window
+
+    # Where the rows are.
+
+    def _of(self, table: str) -> list[_Piece]:
+        """The pieces of a table that may hold what is wanted."""
+        pieces = []
+        for part in self._view.of(table, self.session):
+            try:
+                groups = groups_of(part.path, self._symbols[table])
+            except UNREADABLE as error:
+                self._reader.failed(part.path, error)
+                continue
+            if groups is not None:
+                pieces.append(_Piece(groups.first, min(groups.last, MESSAGE_MAX - 1), groups.rows, part))
+        rows = self._unsealed.get(table)
+        if rows is not None and rows.height:
+            messages = rows["message"].fill_null(0)
+            pieces.append(_Piece(int(messages[0]), int(messages[-1]), rows.height))
+        pieces.sort(key=lambda piece: piece.first)
+        if table == "ledger" and pieces:
+            # Its rows without a message, which come before all.
+            pieces[0] = replace(pieces[0], first=0)
+        return pieces
+
+    def _journals(self) -> dict[str, pl.DataFrame]:
+        """What is not sealed, of all tables as of one moment."""
+        found = {}
+        for table, frame in self._view.unsealed_tables(list(self._symbols), self.session).items():
+            symbols = self._symbols[table]
+            rows = frame if symbols is None else frame.filter(pl.col("symbol").is_in(symbols))
+            found[table] = self._sorted(table, rows.select(self._columns(table)))
+        return found
+
+    @staticmethod
+    def _columns(table: str) -> list[str]:
+        return [name for name in polars_schema(table) if name not in LEFT_OUT]
+
+    @staticmethod
+    def _sorted(table: str, frame: pl.DataFrame) -> pl.DataFrame:
+        # The entries of a checkpoint are numbered for each symbol.
+        within = ["symbol", "entry"] if table in CHECKPOINTS.values() else ["entry"]
+        return frame.sort("message", *within, nulls_last=False, maintain_order=True)
+
+    def _bounds(self) -> Iterator[tuple[int, int]]:
+        """First message of each window, and the one after its last."""
+        pieces = [piece for found in self._pieces.values() for piece in found]
+        if not pieces:
+            return
+        edges = sorted({edge for piece in pieces for edge in (piece.first, piece.last + 1)})
+        first = at = max(self._first, edges[0])
+        rows = 0.0
+        while at < edges[-1]:
+            # Between two edges rows are taken to be spread evenly over the messages.
+            edge = edges[bisect_right(edges, at)]
+            within = [piece for piece in pieces if piece.first <= at <= piece.last]
+            density = sum(piece.rows / (piece.last + 1 - piece.first) for piece in within)
+            room = max(1, int((ROWS - rows) / density)) if density else edge
+            at, rows = min(edge, at + room), rows + density * min(edge - at, room)
+            if rows + density >= ROWS:
+                yield first, at
+                first, rows = at, 0.0
+        yield first, MESSAGE_MAX
+
+    def _window(self, table: str, first: int, until: int) -> pl.DataFrame:
+        """Rows of a table from a message to before another one, in order."""
+        least = first - 1 if table == "ledger" and self._entry >= 0 else first
+        pieces = [piece for piece in self._pieces[table] if piece.last >= least and piece.first < until]
+        symbols = self._symbols[table]
+        number = pl.col("message").fill_null(0) if table == "ledger" else pl.col("message")
+        within = [number >= first, number < until]
+        where = [*within, *([] if symbols is None else [pl.col("symbol").is_in(symbols)])]
+        if table == "ledger":
+            if self._entry >= 0:
+                # What it says of the last message may have come after that was read.
+                within = [number >= first - 1, number < until, pl.col("entry") > self._entry]
+            within = where = [*within, ~pl.col("kind").is_in(NOT_OF_THE_FEED)]
+        parts = [piece.part for piece in pieces if piece.part is not None]
+        frame = self._reader.read(parts, table, self._columns(table), *where)
+        if any(piece.part is None for piece in pieces):
+            frame = pl.concat([frame, self._unsealed[table].filter(within)])
+        return self._sorted(table, frame)

@@ -1,0 +1,572 @@
+"""The source of a replay's events: recorded sessions, merged by time in the core; rows are read ahead by threads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from krakpot import _core, values
+from krakpot._core import Batch
+from krakpot.errors import ConfigError
+from krakpot.lake.arbitration import Span, arbitrate
+from krakpot.lake.coverage import covered, recorded_sessions
+from krakpot.lake.folder import Folder
+from krakpot.lake.format import BOOK_KINDS, UNREADABLE, unreadable
+from krakpot.lake.ledger import MARKS
+from krakpot.lake.sample import By
+from krakpot.net.client import add_counts
+from krakpot.replay.rows import SessionRows
+from krakpot.stream.events import ConnectionEvent, Endpoint, Subscription
+from krakpot.stream.stream import EventStream, Listeners, SlowReaderPolicy
+from krakpot.values import LEVEL3, near
+
+TIME_MAX = (1 << 63) - 1
+"""After all times, ns."""
+HOUR = 3600 * 10**9
+MARGIN = 120 * 10**9
+"""How long after the hour its checkpoints may be, ns."""
+BOOKS = {kind.channel: kind for kind in BOOK_KINDS}
+NAMES_MAX = 20
+"""Symbols that a sentence names."""
+STEPS = 4096
+"""Reads of sockets that are played before the event loop gets its turn."""
+PAUSE = 0.001
+"""Seconds to wait where nothing is due yet."""
+AHEAD = 2
+"""Windows of a session that are read before they are played."""
+UNREADY_SHOWN = 5
+"""Subscriptions that an error names."""
+UNREADY = ("pending", "requested", "acked", "resyncing", "unsubscribing")
+"""States of subscriptions that do not deliver yet and will, or will again."""
+
+
+@dataclass
+class _Recorded:
+    """A session of the lake."""
+
+    name: str
+    begin: int
+    """Receive time of its first row, ns."""
+    first: int
+    """The message to begin with."""
+    channels: list[str]
+    previous: str | None
+    """The session whose connection was lost before."""
+
+
+@dataclass
+class _Player:
+    """A session that is played."""
+
+    number: int
+    session: _core.Session
+    rows: SessionRows
+    windows: Iterator[_core.ReplayWindow]
+    ahead: deque[Future[_core.ReplayWindow | None]] = field(default_factory=deque)
+    over: bool = False
+
+
+class Owner:
+    """Whoever has the session of one symbol in one channel at the moment."""
+
+    __slots__ = ("_channel", "_source", "_symbol")
+
+    def __init__(self, source: ReplaySource, channel: str, symbol: str) -> None:
+        """For a handle to the symbol's book."""
+        self._source = source
+        self._channel = channel
+        self._symbol = symbol
+
+    @property
+    def session(self) -> _core.Session:
+        """The session that has the symbol now; before there is one, a session that knows nothing."""
+        return self._source.session_of(self._channel, self._symbol)
+
+    @property
+    def down(self) -> str:
+        """Why its connection is down; empty if it is up."""
+        return self._source.down(self._channel, self._symbol)
+
+
+def connection_event(up: bool, detail: str, ts_recv: int, endpoint: Endpoint) -> ConnectionEvent:  # noqa: FBT001  # the core calls it
+    """Make the event of a connection; ``detail``: facts of the ledger about its end."""
+    reason = "" if up else str(json.loads(detail or "{}").get("reason", ""))
+    return ConnectionEvent(up, reason, ts_recv, endpoint)
+
+
+class ReplaySource:
+    """Plays what a lake has of some symbols and channels."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        symbols: Mapping[str, Collection[str]],
+        *,
+        start: int | None,
+        end: int | None,
+        by: By,
+        speed: float | None,
+    ) -> None:
+        """``symbols``: of each channel. ``speed``: recorded seconds a second; None: as fast as possible."""
+        self.symbols = {channel: sorted(names) for channel, names in symbols.items()}
+        self.by = by
+        self.speed = speed
+        self.start = start
+        self.end = TIME_MAX if end is None else end
+        self.paused_by_user = False
+        self._folder = folder
+        self._stream: EventStream
+        self._channels: Collection[str] = ()
+        self._rows = False
+        self._pool: ThreadPoolExecutor | None = None
+        self._nothing = _core.replaying("", [], None)
+        self._early = HOUR if by == "event" else 0
+        """How long before its first message a session is opened: the recorder's clock may be ahead."""
+        self._clock: tuple[float, int] | None = None
+        """A moment of the clock, and the recorded time that was played then."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget what was played."""
+        self.replayer = _core.Replayer(connection_event, by=self.by, since=self.start)
+        self._players: list[_Player] = []
+        self._waiting: deque[_Recorded] = deque()
+        self._sessions: dict[str, _Player] = {}
+        self._spans: dict[str, list[tuple[str, str, int, bool]]] = {}
+        self._clock = None
+        self._ended = False
+        self._goal = TIME_MAX
+        """The time up to which it plays for now."""
+        self._reached = False
+
+    # Begin and end.
+
+    def open(self, stream: EventStream) -> None:
+        """See what there is to play. ``StorageError`` if the ledger cannot be read."""
+        self._stream = stream
+        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="krakpot-replay")
+        self._look()
+        self.replayer.want(sorted(self._channels), self._rows)
+
+    def go_on(self) -> bool:
+        """See what was recorded since the last look; whether there is anything."""
+        opened, waiting = set(self._sessions), {one.name for one in self._waiting}
+        known = {(session, *span[:3]) for session, spans in self._spans.items() for span in spans}
+        before = list(self._waiting)
+        self._spans = {}
+        self._look()
+        found = [one for one in self._waiting if one.name not in opened | waiting]
+        self._waiting = deque([*before, *found])
+        for session, spans in self._spans.items():
+            for channel, symbol, since, joined in spans:
+                if session in opened and (session, channel, symbol, since) not in known:
+                    self.replayer.switch(since, channel, symbol, self._sessions[session].number, joined)
+        more = bool(found)
+        for name, player in self._sessions.items():
+            rows = SessionRows(
+                self._view, name, self._of_tables(), first=player.rows.until, entry=player.rows.last_entry, by=self.by
+            )
+            if rows.until > player.rows.until:
+                more = True
+                player.rows, player.windows, player.over = rows, rows.windows(), False
+                self.replayer.reopen(player.number)
+        return more
+
+    @property
+    def sessions(self) -> list[_core.Session]:
+        """The sessions that were played, in the order of their begin."""
+        return [player.session for player in self._players]
+
+    @property
+    def recorded_now(self) -> bool:
+        """Whether somebody records into the lake now."""
+        return bool(recorded_sessions(self._view))
+
+    def _look(self) -> None:
+        tables = [_core.CHANNELS[channel] for channel in self.symbols]
+        checkpoints = [BOOKS[channel].checkpoints for channel in self.symbols if channel in BOOKS]
+        self._view = self._folder.look([*tables, *checkpoints, "ledger", "status"])
+        try:
+            ledger = self._view.scan("ledger").select("session", "message", "detail", *MARKS).collect()
+        except UNREADABLE as error:
+            unreadable(self._folder.path, error)
+        coverage = covered(ledger, recorded_sessions(self._view))
+        self._waiting = deque(self._recorded(ledger, coverage))
+        self._switch(coverage)
+
+    def _recorded(self, ledger: pl.DataFrame, coverage: pl.DataFrame) -> list[_Recorded]:
+        """The sessions that have something to play, by time."""
+        channels = {
+            str(session): [name for name in self.symbols if name in set(mine["channel"])]
+            for (session,), mine in coverage.partition_by("session", as_dict=True).items()
+        }
+        tables = {table for channel in self.symbols for table in [_core.CHANNELS[channel]]}
+        having = set().union(*(self._view.sessions(table) for table in tables)) if tables else set()
+        ordered = ledger.sort("session", "entry").with_columns(pl.col("ts_recv").to_physical())
+        found = []
+        connects = ledger.filter(kind="connect").drop_nulls("detail").select("session", "detail")
+        before = {name: json.loads(detail).get("previous") for name, detail in connects.iter_rows()}
+        for (name,), mine in ordered.partition_by("session", as_dict=True, maintain_order=True).items():
+            session = str(name)
+            if session not in having:
+                continue
+            begin, end = int(mine["ts_recv"][0]), int(mine["ts_recv"].max())  # type: ignore[arg-type]  # they are numbers
+            if begin >= self.end or (self.start is not None and end < self.start):
+                continue
+            previous = before.get(session)
+            while previous is not None and previous not in having:
+                # That one has nothing to play.
+                previous = before.get(previous)
+            found.append(_Recorded(session, begin, self._first(mine), channels.get(session, []), previous))
+        return sorted(found, key=lambda one: (one.begin, one.name))
+
+    def _first(self, ledger: pl.DataFrame) -> int:
+        """The message with which a session is to begin: at the checkpoints before ``start``."""
+        if self.start is None:
+            return 0
+        hour = (self.start - MARGIN) // HOUR * HOUR
+        before = ledger.filter(pl.col("ts_recv").cum_max() < hour)["message"].drop_nulls()
+        return 0 if before.is_empty() else int(before[-1]) + 1
+
+    def _switch(self, coverage: pl.DataFrame) -> None:
+        """Say which session has a symbol from when on."""
+        rows = coverage.with_columns(pl.col("ts_from", "ts_to").to_physical())
+        rows = rows.filter(pl.col("channel").is_in(list(self.symbols)))
+        for (channel, symbol), mine in rows.partition_by(["channel", "symbol"], as_dict=True).items():
+            if symbol not in self.symbols[str(channel)]:
+                continue
+            spans = [Span(*row) for row in mine.select("ts_from", "ts_to", "session").iter_rows()]
+            for segment in arbitrate(spans):
+                self._spans.setdefault(segment.session, []).append(
+                    (str(channel), str(symbol), segment.begin, segment.joined)
+                )
+
+    def stop(self) -> None:
+        """Deliver nothing more."""
+        self.replayer.interrupt()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def close(self) -> None:
+        """End the sessions, so that no book is in sync any more, and the threads."""
+        self.stop()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+        for player in self._players:
+            player.session.end(player.session.now, "stopped")
+
+    # Sessions and their rows.
+
+    def _open_session(self, recorded: _Recorded) -> None:
+        before = self._sessions.get(recorded.previous or "") or self._last_of(recorded)
+        session = _core.replaying(recorded.name, recorded.channels, before.session if before else None)
+        endpoint = LEVEL3 if LEVEL3 in recorded.channels else "public"
+        number = self.replayer.open(session, endpoint)
+        if recorded.first:
+            begin = self.start if self.start is not None else recorded.begin
+            for channel, symbol, since, _ in self._spans.get(recorded.name, []):
+                if since < begin and channel not in BOOKS:
+                    self.replayer.subscribed(number, channel, symbol, since)
+        for channel, symbol, since, joined in self._spans.get(recorded.name, []):
+            self.replayer.switch(since, channel, symbol, number, joined)
+        rows = SessionRows(self._view, recorded.name, self._of_tables(), first=recorded.first, by=self.by)
+        # By the exchange's time nothing of a session comes before the end of the one that it follows.
+        floor = self.now if self.by == "event" and before is not None else None
+        player = _Player(number, session, rows, rows.windows(floor))
+        self._players.append(player)
+        self._sessions[recorded.name] = player
+        self._read_ahead(player)
+
+    def _of_tables(self) -> dict[str, list[str]]:
+        return {_core.CHANNELS[channel]: names for channel, names in self.symbols.items()}
+
+    def _last_of(self, recorded: _Recorded) -> _Player | None:
+        """The session that was played last of those with the same channels and are over."""
+        for player in reversed(self._players):
+            if player.over and set(recorded.channels) & {s[0] for s in player.session.subscriptions()}:
+                return player
+        return None
+
+    def _read_ahead(self, player: _Player) -> None:
+        assert self._pool is not None, "opened"
+        while len(player.ahead) < AHEAD:
+            # Windows follow each other: the next one is made when the one before it is there.
+            before = player.ahead[-1] if player.ahead else None
+            player.ahead.append(self._pool.submit(_next, player.windows, before))
+            if before is None:
+                break
+
+    def _more_rows(self, number: int) -> None:
+        """Give the core the next rows of a session."""
+        player = self._players[number]
+        self._read_ahead(player)
+        try:
+            window = player.ahead.popleft().result()
+        except UNREADABLE as error:
+            unreadable(self._folder.path, error)
+        if window is None:
+            self.replayer.finish(number)
+            return
+        self.replayer.add(number, window)
+        self._read_ahead(player)
+
+    # Playing.
+
+    def play(self, until: int, listeners: Listeners | None, steps: int) -> tuple[str, list[Any]]:
+        """Play on, and say why it came to a halt: until, end, events, steps, interrupted."""
+        while True:
+            self._open_due(until)
+            opens = min((one.begin - self._early for one in self._waiting if not self._follows(one)), default=TIME_MAX)
+            bound = min(until, self.end, opens + 1)
+            why, number, events = self.replayer.play(bound, listeners, steps)
+            if why == "rows":
+                assert number is not None, "it says which session"
+                self._more_rows(number)
+            elif why == "over":
+                assert number is not None, "it says which session"
+                self._players[number].over = True
+            elif not (why in {"until", "end"} and opens < min(until, self.end)):
+                return ("end" if why == "until" and bound >= self.end else why), events
+
+    def _follows(self, recorded: _Recorded) -> bool:
+        """Whether a session follows one that is not over, so that it cannot begin."""
+        if any(one.name == recorded.previous for one in self._waiting):
+            return True
+        before = self._sessions.get(recorded.previous or "")
+        return before is not None and not before.over
+
+    def _open_due(self, until: int) -> None:
+        """Open the sessions that begin now: at their time, or when the one that they follow is over."""
+        for one in list(self._waiting):
+            now = self.now
+            due = now is None or one.begin - self._early <= now or not self._alive()
+            if one.begin >= min(until, self.end) or not due:
+                return
+            if not self._follows(one):
+                self._waiting.remove(one)
+                self._open_session(one)
+
+    def _alive(self) -> bool:
+        return any(not player.over for player in self._players)
+
+    def produce(self, listeners: Listeners | None, steps: int = STEPS) -> bool:
+        """Deliver what comes next, if its time has come."""
+        if self.paused_by_user:
+            return False
+        until = self._due()
+        why, events = self.play(min(until, self._goal), listeners, steps)
+        self._ended = why == "end" or (why == "until" and self.end <= min(until, self._goal))
+        self._reached = why == "until" and self._goal <= until
+        if events:
+            self._stream.deliver(events)
+        if self._rows and self.pending_rows:
+            self._stream.rows_arrived()
+            return True
+        if self._ended:
+            self._stream.stop()
+            return True
+        if why == "until":
+            self._wake_later()
+            return False
+        return True
+
+    def _due(self) -> int:
+        """The recorded time up to which may be played now."""
+        if self.speed is None:
+            return TIME_MAX
+        now = time.monotonic()
+        if self._clock is None:
+            at = self.replayer.now
+            if at is None or (self.start is not None and at < self.start):
+                at = self.start if self.start is not None else self._waiting[0].begin if self._waiting else 0
+            self._clock = now, at
+        began, at = self._clock
+        return min(TIME_MAX, at + int((now - began) * self.speed * 1e9) + 1)
+
+    def _wake_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(PAUSE, self._stream.wake)
+
+    def set_speed(self, speed: float | None) -> None:
+        """Play at another speed from now on."""
+        self.speed = speed
+        self._clock = None
+        self._stream.wake()
+
+    def pause_by_user(self) -> None:
+        """Play nothing until ``resume_by_user``."""
+        self.paused_by_user = True
+        self.replayer.interrupt()
+
+    def resume_by_user(self) -> None:
+        """Play on."""
+        self.paused_by_user = False
+        self._clock = None
+        self._stream.wake()
+
+    def seek(self, at: int | None) -> None:
+        """Go on at another time, earlier or later."""
+        self.replayer.interrupt()
+        for player in self._players:
+            player.session.end(player.session.now, "stopped")
+            for future in player.ahead:
+                future.cancel()
+        self.start = at
+        self._begin()
+        self._look()
+        self.replayer.want(sorted(self._channels), self._rows)
+        self._stream.wake()
+
+    async def pass_time(self, seconds: float, stopped: asyncio.Event) -> None:
+        """Play so many recorded seconds."""
+        playing = True
+        while playing and not stopped.is_set() and not self._ended:
+            # Before the first message there is no time to count from.
+            steps = 1 if self.now is None else STEPS
+            if self.now is not None and self._goal == TIME_MAX:
+                self._goal = self.now + int(seconds * 1e9)
+            await asyncio.sleep(0 if self.produce(None, steps) else PAUSE)
+            playing = not self._reached
+        self._goal, self._reached = TIME_MAX, False
+
+    @property
+    def now(self) -> int | None:
+        """The recorded time that is played now, ns."""
+        return self.replayer.now
+
+    # What is known.
+
+    def session_of(self, channel: str, symbol: str) -> _core.Session:
+        """The session that has a symbol in a channel now."""
+        found = self.replayer.session(channel, symbol)
+        return self._nothing if found is None else found
+
+    def down(self, channel: str, symbol: str) -> str:
+        """Why its connection is down; empty if it is up."""
+        if self._stream.stopped.is_set():
+            return "the replay is over"
+        detail = self.replayer.down(channel, symbol)
+        return "" if detail is None else str(json.loads(detail or "{}").get("reason", "lost"))
+
+    def subscriptions(self) -> list[Subscription]:
+        """Every subscription that the recording has now."""
+        return [
+            Subscription(channel, symbol, state, reason)
+            for player in self._players
+            if not player.over
+            for channel, symbol, state, reason in player.session.subscriptions()
+        ]
+
+    def change(self, names: Collection[str], channels: Collection[str], *, selects: bool) -> list[str]:
+        """Select, or leave out, symbols of channels; those of which that changed something."""
+        changed: set[str] = set()
+        for channel in channels:
+            before = set(self.symbols[channel])
+            after = before | set(names) if selects else before - set(names)
+            changed |= before ^ after
+            self.symbols[channel] = sorted(after)
+        if changed:
+            at = self.now
+            self.seek(self.start if at is None else at + 1)
+        return sorted(changed)
+
+    @property
+    def connected(self) -> bool:
+        """Whether no connection is down now."""
+        return self.replayer.connected
+
+    @property
+    def idle_seconds(self) -> float:
+        """Recorded seconds since the last message."""
+        now = self.now
+        received = max((player.session.last_received for player in self._players), default=0)
+        return (now - received) / 1e9 if now is not None and received else float("inf")
+
+    @property
+    def system(self) -> str | None:
+        """State of the exchange as it said last."""
+        said = (player.session.system for player in reversed(self._players))
+        return next((system for system in said if system is not None), None)
+
+    def counts(self) -> dict[str, Any]:
+        """Counters over all sessions."""
+        total: dict[str, Any] = {}
+        for player in self._players:
+            total = add_counts(total, player.session.counts())
+        return total
+
+    def unready(self) -> str:
+        """What is waited for, in words."""
+        waiting = [f"{one.channel} {one.symbol} is {one.state}" for one in self.subscriptions() if one.state in UNREADY]
+        more = f", and {len(waiting) - UNREADY_SHOWN:,} more" if len(waiting) > UNREADY_SHOWN else ""
+        return (", ".join(waiting[:UNREADY_SHOWN]) or "nothing was subscribed") + more
+
+    def ready(self) -> bool:
+        """Whether books are in sync and every subscription delivers, of the sessions that are connected."""
+        subscriptions = self.subscriptions()
+        return bool(subscriptions) and all(one.state not in UNREADY for one in subscriptions)
+
+    def check_symbol(self, channel: str, symbol: str, place: str) -> None:
+        """``ConfigError``, with what is near or selected, if it does not replay the symbol in this channel."""
+        if not isinstance(symbol, str):
+            sentence = f"{place}: {values.shown(symbol)} is not allowed; allowed is the name of a pair, as BTC/USD"
+            raise ConfigError(sentence)
+        channels = [channel] if channel in self.symbols else list(self.symbols)
+        selected = sorted({name for one in channels for name in self.symbols[one]})
+        if symbol in selected:
+            return
+        more = ", …" if len(selected) > NAMES_MAX else ""
+        hint = f"selected are {', '.join(selected[:NAMES_MAX])}{more}"
+        if close := near(symbol, selected):
+            hint = f"did you mean {' or '.join(close)}?"
+        raise ConfigError(f"{place}: {values.shown(symbol)} is not selected by this replay; {hint}")
+
+    # What the stream asks for.
+
+    @property
+    def paused(self) -> bool:
+        """A replay waits for its reader, so it never has to pause."""
+        return False
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows that wait to be taken."""
+        return sum(player.session.pending_rows for player in self._players)
+
+    def choose(self, channels: Collection[str], *, rows: bool) -> None:
+        """Make the events of these channels from now on, or keep rows."""
+        self._channels = [channel for channel in channels if channel != "skipped"]
+        self._rows = rows
+        self.replayer.want(sorted(self._channels), rows)
+
+    def pause(self) -> None:
+        """Nothing: a replay waits for its reader."""
+
+    def resume(self, answer: SlowReaderPolicy) -> None:
+        """Nothing: a replay waits for its reader."""
+
+    def take_rows(self) -> list[dict[str, Batch]]:
+        """Take the rows that wait, of each session."""
+        return [player.session.drain() for player in self._players if player.session.pending_rows]
+
+    def skip_rows(self) -> dict[str, int]:
+        """Nothing: a replay waits for its reader."""
+        return {}
+
+
+def _next(
+    windows: Iterator[_core.ReplayWindow], before: Future[_core.ReplayWindow | None] | None
+) -> _core.ReplayWindow | None:
+    """The window after the one that ``before`` gives."""
+    if before is not None:
+        before.result()
+    return next(windows, None)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lakes
+from krakpot import _core
+from krakpot.lake import seal
+from krakpot.lake.compact import compact
+from krakpot.lake.folder import Folder
+from krakpot.replay import rows
+from krakpot.replay.rows import NOT_OF_THE_FEED, SessionRows
+
+SESSION = "019e0000-0000-7000-8000-000000000000"
+SYMBOLS = {"book": ["BTC/USD", "ETH/USD"], "trades": ["ETH/USD"]}
+
+
+class Windows:
+    """What a window is made of, instead of the core's."""
+
+    made: list[dict[str, pl.DataFrame]]
+
+    def __call__(self, tables: dict[str, pl.DataFrame], **_: Any) -> Windows:
+        self.made.append(tables)
+        return self
+
+
+def tables_of(lake: Path, monkeypatch: pytest.MonkeyPatch, first: int = 0) -> list[dict[str, pl.DataFrame]]:
+    """The tables of all windows."""
+    windows = Windows()
+    windows.made = []
+    monkeypatch.setattr(_core, "ReplayWindow", windows)
+    view = Folder(lake).look(["book", "trades", "checkpoints", "ledger", "status"])
+    list(SessionRows(view, SESSION, SYMBOLS, first=first).windows())
+    return windows.made
+
+
+def recorded(lake: Path, messages: int, *, unsealed: bool) -> None:
+    """A lake of several parts; ``unsealed``: the last of them are still journals."""
+    recorder = lakes.Recorder(lake, SESSION, interval=2.0)
+    market = lakes.market(messages)
+    for at in range(0, messages, 20):
+        recorder.take(market[at : at + 20])
+    if not unsealed:
+        recorder.end()
+        seal.recover(lake)
+        return
+    for path in recorder.closed[:-1]:
+        seal.seal(lake, path)
+    recorder.die()
+
+
+@pytest.mark.parametrize("size", [1, 37, 1000, 10**9])
+@pytest.mark.parametrize("unsealed", [False, True])
+def test_every_row_is_in_one_window_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, unsealed: bool
+) -> None:
+    """Whatever the size of the windows: all rows of the symbols, none twice, each message in one window."""
+    monkeypatch.setattr(rows, "ROWS", size)
+    recorded(tmp_path / "lake", 200, unsealed=unsealed)
+    made = tables_of(tmp_path / "lake", monkeypatch)
+    assert (len(made) > 5) == (size < 1000)
+    whole = Folder(tmp_path / "lake").look(["book", "trades", "checkpoints", "ledger", "status"])
+    for table in ("book", "trades", "ledger", "status"):
+        found = pl.concat([tables[table] for tables in made if table in tables])
+        expected = whole.scan(table).collect()
+        if table in SYMBOLS:
+            expected = expected.filter(pl.col("symbol").is_in(SYMBOLS[table]))
+        if table == "ledger":
+            expected = expected.filter(~pl.col("kind").is_in(NOT_OF_THE_FEED))
+        expected = expected.sort("message", "entry", nulls_last=False).select(found.columns)
+        assert found.equals(expected), table
+        numbers = [set(tables[table]["message"].to_list()) for tables in made if table in tables]
+        assert sum(map(len, numbers)) == len(set().union(*numbers)), "no message is in two windows"
+
+
+def test_a_compacted_day_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of a compacted day hold the messages of the whole day, by symbol."""
+    recorded(tmp_path / "lake", 300, unsealed=False)
+    monkeypatch.setattr(rows, "ROWS", 100)
+    before = tables_of(tmp_path / "lake", monkeypatch)
+    compact(tmp_path / "lake", grace=0)
+    after = tables_of(tmp_path / "lake", monkeypatch)
+    for table in ("book", "trades"):
+        one, other = (pl.concat([t[table] for t in made if table in t]) for made in (before, after))
+        assert one.equals(other)
+
+
+@settings(max_examples=20, deadline=None)
+@given(first=st.integers(0, 230))
+def test_it_begins_with_any_message(tmp_path_factory: pytest.TempPathFactory, first: int) -> None:
+    """Nothing before it comes, and all from it on."""
+    lake = tmp_path_factory.mktemp("rows") / "lake"
+    recorded(lake, 200, unsealed=False)
+    with pytest.MonkeyPatch.context() as patch:
+        made = tables_of(lake, patch, first)
+    found = [number for tables in made if "book" in tables for number in tables["book"]["message"]]
+    expected = [number for number in lakes.rows(lake, "book")["message"] if number >= first]
+    assert found == expected
