@@ -15,7 +15,7 @@ from krakpot.net.client import Client, ClientContext
 from krakpot.net.connection import Connection
 from krakpot.net.level3 import Level3Account, TokenKeeper
 from krakpot.stream.events import ConnectionEvent, Endpoint
-from krakpot.stream.stream import EventStream
+from krakpot.stream.stream import Sink
 from krakpot.values import LEVEL3
 
 STREAM_CHANNELS = ("connection", "skipped")
@@ -27,9 +27,7 @@ class FeedClient(Client):
 
     endpoint: Endpoint = "public"
 
-    def __init__(
-        self, context: ClientContext, url: str, backoff: Backoff, stream: EventStream, selection: Selection
-    ) -> None:
+    def __init__(self, context: ClientContext, url: str, backoff: Backoff, stream: Sink, selection: Selection) -> None:
         """``run`` connects."""
         self._stream = stream
         self._selection = selection
@@ -179,7 +177,7 @@ class Level3FeedClient(FeedClient):
         context: ClientContext,
         url: str,
         backoff: Backoff,
-        stream: EventStream,
+        stream: Sink,
         selection: Selection,
         account: Level3Account,
     ) -> None:

@@ -30,9 +30,11 @@ from krakpot._core import Batch
 from krakpot.config import REST_URL, URL
 from krakpot.errors import ConfigError, FeedError
 from krakpot.feed import options
+from krakpot.feed.history import history_of
 from krakpot.feed.options import PLACE
 from krakpot.feed.sidecar import Sidecar
-from krakpot.feed.source import FeedCounts, FeedSource, Owner
+from krakpot.feed.source import TICK, FeedCounts, FeedSource, Owner
+from krakpot.lake.folder import Folder
 from krakpot.log import LogLine
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import ClientContext, supervise, uuid7
@@ -40,7 +42,7 @@ from krakpot.stream.book import LiveBook
 from krakpot.stream.events import Callback, Event, Subscription
 from krakpot.stream.orders import LiveOrders
 from krakpot.stream.stream import ALREADY_STARTED, NOT_STARTED, OVER, EventStream, SlowReaderPolicy
-from krakpot.values import LEVEL3
+from krakpot.values import LEVEL3, Time
 
 ATTEMPTS_BESIDE = 20
 """Attempts to connect in ten minutes where a recorder runs beside, which has 120 of the 150 that Kraken allows."""
@@ -90,6 +92,11 @@ class Feed:
     tls
         The TLS context for ``wss://``; None: the system's certificate authorities.
 
+    history, since
+        A ``krakpot.Lake`` or its folder, and a time: what was recorded from then on comes first, as ``Replay`` gives
+        it, as fast as it is read; then the feed goes on live, without a hole or a repeat if a recorder runs. A hole is
+        said by a ``GapEvent``. ``batches`` is not available then.
+
     Raises
     ------
     ConfigError
@@ -102,7 +109,8 @@ class Feed:
     """
 
     __slots__ = (
-        "_books", "_context", "_options", "_orders", "_recording", "_sidecar", "_source", "_stream", "_tasks", "_tls",
+        "_books", "_context", "_history", "_options", "_orders", "_recording", "_sidecar", "_source", "_stream",
+        "_tasks", "_tls",
     )  # fmt: skip
 
     def __init__(
@@ -127,6 +135,8 @@ class Feed:
         connect_timeout: float = 30.0,
         record: str | PathLike[str] | Mapping[str, Any] | None = None,
         tls: ssl.SSLContext | None = None,
+        history: Folder | str | PathLike[str] | None = None,
+        since: Time | None = None,
     ) -> None:
         """Check the options; nothing connects before ``start``."""
         if tls is not None:
@@ -138,8 +148,9 @@ class Feed:
             api_key=api_key, api_secret=api_secret,
         )  # fmt: skip
         self._source = FeedSource(self._options)
+        self._history = history_of(self._source, history, since)
         self._stream = EventStream(
-            self._source, self._source.selection.channels, max_queue=max_queue, slow_reader=slow_reader
+            self._history or self._source, self._source.selection.channels, max_queue=max_queue, slow_reader=slow_reader
         )
         self._tls = tls
         self._context: ClientContext | None = None
@@ -190,12 +201,16 @@ class Feed:
             if self._sidecar is not None:
                 await self._sidecar.start()
                 self._recording = supervise(self._sidecar.run(), self._stream.fail)
-            await self._source.open(self._stream, context, self._backoff())
+            sink = self._stream if self._history is None else self._history.hold_for(self._stream)
+            await self._source.open(sink, context, self._backoff())
+            if self._history is not None:
+                self._history.open()
             self._stream.start()
         except BaseException:
             await self.close()
             raise
-        self._source.subscribe()
+        if self._history is None:
+            self._source.subscribe()
         return self
 
     def _new_context(self) -> ClientContext:
@@ -219,6 +234,8 @@ class Feed:
 
         """
         self.stop()
+        if self._history is not None:
+            self._history.close()
         await self._source.closed()
         tasks = list(self._tasks)
         for task in tasks:
@@ -312,7 +329,12 @@ class Feed:
         self._running()
         try:
             async with asyncio.timeout(timeout) as limit:
-                await self._source.until(self._source.ready)
+                if self._history is not None:
+                    while not self._history.live_now and not self._history.ready():
+                        await asyncio.sleep(0 if self._stream.produce(steps=1) else TICK)
+                        self._stream.check_open()
+                else:
+                    await self._source.until(self._source.ready)
         except TimeoutError:
             if not limit.expired():
                 # A callback's own, of which the feed failed.
@@ -396,6 +418,9 @@ class Feed:
         ...     frame = polars.DataFrame(pyarrow.record_batch(tables["trades"]))
 
         """
+        if self._history is not None:
+            sentence = "a feed with a history has no batches; read a krakpot.Replay, then a feed without history"
+            raise FeedError(sentence)
         return self._stream.batches(every)
 
     # What it knows.
@@ -430,7 +455,8 @@ class Feed:
             self._check_handle("book", symbol)
             assert self._source.public is not None, "checked"
             # All books come over the public connection: no look-up on the way to a price.
-            found = self._books[symbol] = LiveBook(self._source.public, symbol)
+            owner = self._source.public if self._history is None else self._history.owner("book", symbol)
+            found = self._books[symbol] = LiveBook(owner, symbol)
         return found
 
     def orders(self, symbol: str) -> LiveOrders:
@@ -461,7 +487,9 @@ class Feed:
         found = self._orders.get(symbol) if isinstance(symbol, str) else None
         if found is None:
             self._check_handle(LEVEL3, symbol)
-            found = self._orders[symbol] = LiveOrders(Owner(self._source, LEVEL3, symbol), symbol)
+            live = Owner(self._source, LEVEL3, symbol)
+            owner = live if self._history is None else self._history.owner(LEVEL3, symbol)
+            found = self._orders[symbol] = LiveOrders(owner, symbol)
         return found
 
     def _check_handle(self, channel: str, symbol: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import ceil
 from typing import Any, TypedDict, cast
@@ -19,7 +20,7 @@ from krakpot.net.backoff import Backoff
 from krakpot.net.client import ClientContext, add_counts
 from krakpot.net.level3 import Level3Account
 from krakpot.stream.events import Subscription
-from krakpot.stream.stream import OVER, EventStream, SlowReaderPolicy
+from krakpot.stream.stream import OVER, Listeners, Sink, SlowReaderPolicy
 from krakpot.values import LEVEL3, near, unmatched
 
 TICK = 0.1
@@ -106,7 +107,7 @@ class FeedSource:
         """The public connection, which also knows the pairs; None before ``open``."""
         self.level3: list[Level3FeedClient] = []
         self._options = options
-        self._stream: EventStream
+        self._stream: Sink
         self._context: ClientContext
         self._account: Level3Account | None = None
         self._channels: Collection[str] = ()
@@ -123,7 +124,7 @@ class FeedSource:
 
     # Begin and end.
 
-    async def open(self, stream: EventStream, context: ClientContext, backoff: Backoff) -> None:
+    async def open(self, stream: Sink, context: ClientContext, backoff: Backoff) -> None:
         """Connect, and wait until the pairs are known.
 
         ``ConfigError`` if a pattern matches no pair or the API key is rejected; ``ConnectionLost`` if there is no
@@ -421,6 +422,15 @@ class FeedSource:
         for client in self.clients:
             if client.paused:
                 client.resume("strategy", answer)
+
+    def produce(self, listeners: Listeners | None, steps: int = 0) -> bool:  # noqa: ARG002  # a live feed delivers by itself
+        """Deliver nothing: what the sockets bring is delivered as it comes."""
+        return False
+
+    async def pass_time(self, seconds: float, stopped: asyncio.Event) -> None:  # it is the clock's
+        """Sleep; the end of the stream ends it early."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), seconds)
 
     def take_rows(self) -> list[dict[str, Batch]]:
         """Take the rows that wait, of each session."""
