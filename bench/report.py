@@ -83,6 +83,7 @@ LEVEL3_US = 1
 VERIFIED = 2_500_000
 """Book messages per second and core."""
 BOOKS_S = 1
+REPLAYED = 1_000_000
 ROW_BYTES = 12
 BURST_S = 2
 BESIDE_IDLE = 1.05
@@ -91,7 +92,6 @@ IMPORT_MS = 150
 NOT_MEASURED = (
     ("full feed with `--read-every 25ms`: CPU of the recorder", "4.5 % of a core"),
     ("full feed from an exchange that writes every 0.5 ms: CPU of the recorder", "8 % of a core"),
-    ("replay, events per second handed to a Python callback", "1,000,000"),
     ("back-test with queue positions, strategy in Rust", "2 × hftbacktest on the same data in one run"),
     ("back-test with queue positions, strategy in Python, events per second", "500,000"),
     ("wasm, frame → checked book", "2.5 × native"),
@@ -199,6 +199,7 @@ def budget_lines(found: criterion.Times, measured: dict[str, Any], others: dict[
     lake, merged, day, idle, burst, loaded = (
         measured[what] for what in ("verify", "compact", "books", "idle", "burst", "import")
     )
+    replay = measured["replay"]
     level3_us = found["orders", "d1000", "krakpot"] / 1000
     return [
         "## Budgets",
@@ -225,6 +226,12 @@ def budget_lines(found: criterion.Times, measured: dict[str, Any], others: dict[
             f"{BOOKS_S} s",
             f"{day['threads_2']['seconds']:.1f} s",
             verdict(day["threads_2"]["seconds"], BOOKS_S),
+        ),
+        row(
+            "replay, events per second handed to a Python callback",
+            f"{REPLAYED:,}",
+            f"{replay['per_second']:,.0f}",
+            verdict(replay["per_second"], REPLAYED, least=True),
         ),
         row(
             "lake, bytes per level row",

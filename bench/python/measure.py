@@ -1,7 +1,7 @@
 """The cost of the Python side: from a socket to a checked book, and the proof of a lake.
 
 Goals: CPU per frame relative to a bare read loop of the same library, in one run; book messages verified per second
-and core, and with two threads; bytes per row, as sealed and as compacted; the books of a day every 100 ms; states of
+and core, and with two threads; bytes per row, as sealed and as compacted; the books of a day every 100 ms; events replayed; states of
 two channels paired per second; what a thousand idle subscriptions cost a busy one; the time of the import. Every
 answer is asserted.
 Not goals: latency, TLS, the network, many symbols at once.
@@ -12,6 +12,7 @@ Not goals: latency, TLS, the network, many symbols at once.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gc
 import json
 import statistics
@@ -281,6 +282,41 @@ def books(folder: Path, seconds: float, rounds: int) -> dict[str, Any]:
     return found | {"times": frame.height}
 
 
+def replayed(folder: Path, rounds: int) -> dict[str, Any]:
+    """The events of the lake of ``books``, handed to a callback; also where that looks at the book."""
+    lake = krakpot.Lake(folder / "day")
+    (symbol,) = lake.symbols()
+
+    async def play(*, look: bool) -> int:
+        count = 0
+        async with krakpot.Replay(lake, symbol, channels=["book"]) as feed:
+            book = feed.book(symbol)
+
+            def counted(_: krakpot.BookEvent) -> None:
+                nonlocal count
+                count += 1
+
+            def looked(_: krakpot.BookEvent) -> None:
+                nonlocal count
+                count += book.in_sync and book.best("float")[0] is not None
+
+            feed.on("book", looked if look else counted)
+            await feed.run()
+        return count
+
+    found: dict[str, Any] = {}
+    for name, look in (("seconds", False), ("seconds_with_book", True)):
+        taken = []
+        for _ in range(rounds):
+            begun = time.perf_counter()
+            events = asyncio.run(play(look=look))
+            taken.append(time.perf_counter() - begun)
+        found["events"] = max(events, found.get("events", 0))
+        assert events > found["events"] * 0.99, "all messages come, and the book is in sync"
+        found[name] = statistics.median(taken)
+    return found | {"per_second": found["events"] / found["seconds"]}
+
+
 def align(states: int, rounds: int) -> dict[str, Any]:
     """States of one symbol paired per second of CPU: one side has all of them, the other three of four, 20 ms later.
 
@@ -323,6 +359,7 @@ def main() -> None:
             found = {"socket": socket_to_book(folder, 2_000, 1), "verify": verify(folder, 5, 5_000, 1)}
             found["compact"] = compacted(folder, 60)
             found["books"] = books(folder, 60, 1)
+            found["replay"] = replayed(folder, 1)
             found["align"] = align(10_000, 1)
             found["idle"] = beside_idle(folder, 1_000, 1)
             found["import"] = imported(1)
@@ -330,6 +367,7 @@ def main() -> None:
             found = {"socket": socket_to_book(folder, 50_000, 9), "verify": verify(folder, 50, 500_000, 3)}
             found["compact"] = compacted(folder, 700)
             found["books"] = books(folder, 86_400, 3)
+            found["replay"] = replayed(folder, 3)
             found["align"] = align(1_000_000, 3)
             found["idle"] = beside_idle(folder, 50_000, 9)
             found["import"] = imported(9)
@@ -357,6 +395,11 @@ def main() -> None:
             f"books: {day['times']:,} of {day['messages']:,} messages, {threads} threads: {one['seconds']:.2f} s, "
             f"{one['cpu']:.2f} s CPU; verify {one['verified_per_second']:,.0f} messages/s"
         )
+    replay = found["replay"]
+    print(
+        f"replay: {replay['per_second']:,.0f} events/s into a callback, "
+        f"{replay['events'] / replay['seconds_with_book']:,.0f} where it looks at the book"
+    )
     paired = found["align"]
     print(f"align: {paired['per_second']:,.0f} states/s, of {paired['states']:,} states of one symbol")
     quiet = found["idle"]
