@@ -1,9 +1,9 @@
 """The cost of the Python side: from a socket to a checked book, and the proof of a lake.
 
 Goals: CPU per frame relative to a bare read loop of the same library, in one run; book messages verified per second
-and core, and with two threads; bytes per row, as sealed and as compacted; the books of a day every 100 ms; events replayed; states of
-two channels paired per second; what a thousand idle subscriptions cost a busy one; the time of the import. Every
-answer is asserted.
+and core, and with two threads; bytes per row, as sealed and as compacted; the books of a day every 100 ms; events of a
+replay per second; states of two channels paired per second; what a thousand idle subscriptions cost a busy one; the
+time of the import. Every answer is asserted.
 Not goals: latency, TLS, the network, many symbols at once.
 
 ``python bench/python/measure.py`` prints a table, ``--json`` one JSON object; ``--small`` is for the tests.
