@@ -13,8 +13,8 @@ from typing import Any, get_args
 import polars as pl
 
 from krakpot.errors import ConfigError
-from krakpot.lake.sample import TIME, one_of, plain, step
-from krakpot.values import BarKind, shown
+from krakpot.lake.sample import TIME, one_of, plain
+from krakpot.values import BarKind, shown, step
 
 ORDER = ("ts_event", "trade_id")
 """Columns that order the trades of a symbol as they were made."""
@@ -32,7 +32,7 @@ def size_of(every: object, by: BarKind) -> int:
     """Size of a bar: nanoseconds, trades, or steps of 10^-``DECIMALS``; ``ConfigError`` for anything else."""
     one_of("by", by, get_args(BarKind))
     if by == "time":
-        return step(every)  # type: ignore[arg-type]  # it refuses what is none
+        return step(every)
     allowed = "a whole number of trades" if by == "tick" else f"an amount of the {CURRENCY[by]}"
     try:
         size = Decimal(every if isinstance(every, (int, Decimal)) else str(every))

@@ -21,17 +21,19 @@ import polars.selectors as cs
 
 from krakpot import _core
 from krakpot.errors import ConfigError, StorageError
+from krakpot.features.steps import wanted
 from krakpot.lake import skew
 from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
 from krakpot.lake.bars import LATE, NEEDED, bars, covered_share, size_of
 from krakpot.lake.coverage import covered, recorded_sessions
+from krakpot.lake.features import features
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import SOURCES, UNREADABLE, Sources, polars_schema, unreadable
 from krakpot.lake.journal import journal_names
 from krakpot.lake.ledger import MARKS
-from krakpot.lake.sample import BookAt, BookSampler, By, grid, levels, one_of, step
+from krakpot.lake.sample import BookAt, BookSampler, By, grid, levels, one_of
 from krakpot.lake.verify import Report, verify
-from krakpot.values import BarKind, Numbers, Time, time_of, time_range
+from krakpot.values import BarKind, Numbers, Time, step, time_of, time_range
 
 DAY = 86_400 * 10**9
 SCALE = 10
@@ -600,6 +602,56 @@ class Lake(Folder):
             -(-known[0] // width) * width if begin is None else begin, known[1] if until is None else until, width
         )
         return sampler.at(times, depth=depth, numbers=numbers, threads=threads)
+
+    def features(
+        self,
+        symbol: str | Iterable[str],
+        names: str | Iterable[str],
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        every: str | int | timedelta = "1s",
+        window: int = 60,
+    ) -> pl.DataFrame:
+        """Features at regular times: at ``start`` and after each step, before ``end``.
+
+        A row has what was known here at its time, and nothing later: the book after the last message that was received
+        up to it, and the trades and orders received in the step that ends with it, (ts - every, ts].
+
+        Parameters
+        ----------
+        symbol
+            One symbol or pattern (``"BTC/*"``), or several of them.
+        names
+            Names of features, keys of ``krakpot.FEATURES``; those with an N take a number of levels: ``"imbalance_5"``.
+        start, end
+            Range of receive times; None: what is covered.
+        every
+            Step: ``"100ms"``, ``"1s"``, ``"5m"``, a timedelta, or nanoseconds.
+        window
+            How many steps ``realised_volatility`` and ``kyle_lambda`` look back.
+
+        Returns
+        -------
+        DataFrame
+            A row for each symbol and time: symbol, ts (Datetime, ns, UTC), reason (why there is no book; null if no
+            feature needs one), run (UInt32, a number for each stretch without a gap; null in a gap), and a column for
+            each name; docs/features.md has the units. A feature is null where it is not known: in a gap, in the first
+            row after one if it is a difference, and in a step that is not wholly recorded or lacks a trade.
+
+        Raises
+        ------
+        ConfigError
+            For a feature, symbol, time or option that does not exist; the sentence names those that do.
+
+        Examples
+        --------
+        >>> lake.features("BTC/USD", ["mid", "imbalance_5", "signed_volume"], "2026-11-22", "2026-11-23")  # doctest: +SKIP
+
+        """
+        chosen = wanted(names)
+        begin, until = time_range(start, end)
+        return features(self, self.matching(symbol), chosen, begin, until, every=step(every), window=window)
 
     def verify(self, *, strict: bool = False, threads: int | None = None) -> Report:
         """Prove the lake from its parts alone: every checksum, every row that the ledger counts.

@@ -1,0 +1,113 @@
+"""Features of a lake at regular times: reads what the features need, and hands it to ``krakpot.features``."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import polars as pl
+
+from krakpot.errors import ConfigError
+from krakpot.features.frames import runs, spans, whole
+from krakpot.features.orders import queues
+from krakpot.features.steps import LAGGED, Wanted, book_features, known_steps, order_features, sources, trade_features
+from krakpot.lake.sample import TIME, grid
+
+HOUR = 3600 * 10**9
+CHANNELS = {"book": "book", "trade": "trade", "level3": "level3", "queue": "level3"}
+"""The channel that a source of features comes from."""
+
+
+class Reader(Protocol):
+    """What is read of a lake."""
+
+    def books(self, symbol: str, start: int, end: int, **options: Any) -> pl.DataFrame:  # noqa: ANN401  # as Lake's
+        """Books at regular times."""
+
+    def scan(self, table: str, symbol: str, start: int, end: int) -> pl.LazyFrame:
+        """Rows of a table."""
+
+    def coverage(self) -> pl.DataFrame:
+        """What was recorded."""
+
+
+def features(
+    lake: Reader,
+    symbols: list[str],
+    chosen: list[Wanted],
+    start: int | None,
+    end: int | None,
+    *,
+    every: int,
+    window: int,
+) -> pl.DataFrame:
+    """Features of some symbols; see ``Lake.features``."""
+    whole(window, "window", 2)
+    needed = sources(chosen)
+    channels = {CHANNELS[source] for source in needed}
+    coverage = lake.coverage().filter(pl.col("symbol").is_in(symbols), pl.col("channel").is_in(sorted(channels)))
+    bounds = coverage.select(pl.col("ts_from").dt.epoch("ns").min(), pl.col("ts_to").dt.epoch("ns").max()).row(0)
+    begin = -(-(bounds[0] or 0) // every) * every if start is None else start
+    until = (bounds[1] or 0) if end is None else end
+    # What features look back at is computed too, so that a value does not depend on where the range begins.
+    lead = (1 + window * any(one.base in LAGGED for one in chosen)) * every
+    times = grid(begin - lead, until, every)
+    found = []
+    for symbol in symbols:
+        mine = coverage.filter(symbol=symbol)
+        one = _of(lake, symbol, chosen, times, every=every, window=window, coverage=mine)
+        found.append(one.filter(pl.col("ts").dt.epoch("ns") >= begin))
+    if not found:
+        raise ConfigError("the lake has no symbols yet; record something first")
+    return pl.concat(found)
+
+
+def _of(
+    lake: Reader,
+    symbol: str,
+    chosen: list[Wanted],
+    times: pl.Series,
+    *,
+    every: int,
+    window: int,
+    coverage: pl.DataFrame,
+) -> pl.DataFrame:
+    """Features of one symbol at all times."""
+    needed = sources(chosen)
+    first, last = (int(times.dt.epoch("ns")[place]) for place in (0, -1)) if len(times) else (0, 0)
+    until = last + every if len(times) else 0
+    asked = {"start": first, "end": until, "every": every}
+    if "book" in needed:
+        depth = max(one.depth for one in chosen)
+        frame = lake.books(symbol, **asked, depth=depth, numbers="float")
+    else:
+        frame = times.alias("ts").to_frame().with_columns(reason=pl.lit(None, pl.String))
+    frame = frame.with_columns(symbol=pl.lit(symbol))
+    main = next(channel for source, channel in CHANNELS.items() if source in needed)
+    frame = runs(frame, spans(coverage, main))
+    received = symbol, first - every + 1, last + 1
+    if "trade" in needed:
+        trades = lake.scan("trades", *received).filter(pl.col("kind") == "update").collect()
+        known = known_steps(times, every, spans(coverage, "trade"), _missing(lake, symbol, until))
+        frame = pl.concat([frame, trade_features(times, every, trades, known)], how="horizontal")
+    if "book" in needed:
+        frame = book_features(frame, chosen, window)
+    if "level3" in needed:
+        orders = lake.scan("orders", *received).filter(pl.col("kind") == "update").collect()
+        known = known_steps(times, every, spans(coverage, "level3"))
+        frame = pl.concat([frame, order_features(times, every, orders, known)], how="horizontal")
+    if "queue" in needed:
+        best = lake.books(symbol, **asked, depth=1, channel="level3").with_columns(symbol=pl.lit(symbol))
+        # Every hour has a checkpoint, so the orders at the first time are known from the rows of two hours.
+        rows, whole_books = (
+            lake.scan(table, symbol, first - 2 * HOUR, last + 1).collect() for table in ("orders", "orders_checkpoints")
+        )
+        aged = queues(best, rows, whole_books)
+        names = [one.name for one in chosen if one.base in aged.columns]
+        frame = pl.concat([frame, aged.select(names)], how="horizontal")
+    return frame.select("symbol", pl.col("ts").cast(TIME), "reason", "run", *(one.name for one in chosen))
+
+
+def _missing(lake: Reader, symbol: str, until: int) -> pl.DataFrame:
+    """Times in which trades are missing, by their ids, although they were followed."""
+    rows = lake.scan("ledger", symbol, -(1 << 62), until).filter(pl.col("kind") == "trade_gap").collect()
+    return rows.select(pl.coalesce("ts_from", "ts_recv"), ts_to="ts_recv")
