@@ -33,7 +33,7 @@ def books(rows: list[Row], depth: int = DEPTH) -> pl.DataFrame:
 def rows(draw: st.DrawFn, symbols: tuple[str, ...] = SYMBOLS, most: int = 25) -> list[Row]:
     """Books of a few pairs, mixed and in the order of time; some rows are gaps, some sides are short or empty."""
     quantity = st.integers(1, 50).map(lambda n: n / 4)
-    found = []
+    found: list[Row] = []
     for symbol in symbols:
         now = frames.START
         for _ in range(draw(st.integers(0, most))):
@@ -42,10 +42,10 @@ def rows(draw: st.DrawFn, symbols: tuple[str, ...] = SYMBOLS, most: int = 25) ->
                 found.append((symbol, now, "gap", (), ()))
                 continue
             mid = draw(st.integers(90, 110))
-            sides = []
+            sides: list[tuple[tuple[float, float], ...]] = []
             for sign in (-1, 1):
                 steps = draw(st.lists(st.integers(1, 3), max_size=DEPTH))
                 prices = [mid + sign * sum(steps[: n + 1]) / 2 for n in range(len(steps))]
                 sides.append(tuple((price, draw(quantity)) for price in prices))
-            found.append((symbol, now, None, *sides))
+            found.append((symbol, now, None, sides[0], sides[1]))
     return sorted(found, key=lambda row: (row[1], row[0]))

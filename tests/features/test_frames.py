@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -13,7 +16,7 @@ from krakpot import ConfigError
 from krakpot.features.frames import TIME, runs, spans
 
 
-def coverage(listed: list[tuple[str, str, float, float]]) -> pl.DataFrame:
+def coverage(listed: Sequence[tuple[str, str, float, float]]) -> pl.DataFrame:
     """Coverage as a lake gives it, in seconds after the start."""
     schema = {"channel": pl.String, "symbol": pl.String, "ts_from": pl.Int64, "ts_to": pl.Int64}
     rows = [
@@ -30,8 +33,8 @@ def seconds(known: pl.DataFrame) -> list[tuple[object, ...]]:
 
 def test_spans_of_several_sessions_are_one() -> None:
     """Those that overlap or touch; an empty span and another channel count nothing."""
-    listed = [("book", "A", 0, 10), ("book", "A", 5, 20), ("book", "A", 20, 30), ("book", "A", 2, 8), ("book", "A", 31, 40),
-              ("book", "A", 33, 33), ("trade", "A", 0, 99), ("book", "B", 1, 2)]  # fmt: skip
+    mine = [(0, 10), (5, 20), (20, 30), (2, 8), (31, 40), (33, 33)]
+    listed = [("book", "A", *span) for span in mine] + [("trade", "A", 0, 99), ("book", "B", 1, 2)]
     assert seconds(spans(coverage(listed), "book")) == [("A", 0, 30), ("A", 31, 40), ("B", 1, 2)]
 
 
@@ -41,7 +44,7 @@ def test_runs_are_the_plain_model_s(rows: list[bookframes.Row], cuts: list[int])
     edges = [-0.5, *sorted(cuts), 200]
     # After each cut half a second is not known.
     known = coverage(
-        [("book", symbol, a + 0.5, b) for symbol in bookframes.SYMBOLS for a, b in zip(edges, edges[1:], strict=False)]
+        [("book", symbol, a + 0.5, b) for symbol in bookframes.SYMBOLS for a, b in itertools.pairwise(edges)]
     )
     found = runs(bookframes.books(rows), spans(known, "book")).select("symbol", "ts", "reason", "run").rows()
     for symbol in bookframes.SYMBOLS:
@@ -50,7 +53,7 @@ def test_runs_are_the_plain_model_s(rows: list[bookframes.Row], cuts: list[int])
             for name, ts, why, run in found
             if name == symbol
         ]
-        for (at, why, run), (later, reason, after) in zip(mine, mine[1:], strict=False):
+        for (at, why, run), (later, reason, after) in itertools.pairwise(mine):
             assert (run is None) == (why is not None or at in cuts)
             if run is not None and after is not None:
                 assert (run == after) == (not any(at < cut < later for cut in cuts)), (at, later, reason)

@@ -58,7 +58,7 @@ def test_the_barrier_touched_first_is_the_plain_model_s(
     """Row by row until one is touched, or the horizon ends."""
     frame = bookframes.books(rows)
     found = labels.triple_barrier(frame, up, down, f"{seconds}s")
-    expected = []
+    expected: list[tuple[int | None, int | None]] = []
     for at, row in enumerate(rows):
         some, begin = future(rows, at, seconds * frames.SECOND), mid(row)
         if some is None or begin is None:

@@ -32,7 +32,10 @@ def test_arrays_are_the_columns_themselves() -> None:
 def test_a_matrix_is_contiguous_by_column() -> None:
     """It can be written to, as PyTorch wants it; of one column it is that column."""
     wide = matrix(FRAME.with_columns(c=pl.col("a") * 2), ["a", "c"])
-    assert (wide.shape, wide.dtype, wide.flags.f_contiguous, wide.flags.writeable) == ((3, 2), np.float64, True, True)
+    assert wide.shape == (3, 2)
+    assert wide.dtype == np.float64
+    assert wide.flags.f_contiguous
+    assert wide.flags.writeable
     assert wide.tolist() == [[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]]
     assert np.shares_memory(np.from_dlpack(wide), wide)
     one = matrix(FRAME, ["a"])

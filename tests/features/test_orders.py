@@ -11,8 +11,10 @@ import pytest
 
 import channels
 import frames
+import lakes
 from krakpot import ConfigError, Lake
 from krakpot.features import orders
+from krakpot.lake import seal
 
 STEP = frames.SECOND // 2
 DEPTH = 10
@@ -143,10 +145,10 @@ def test_a_modify_keeps_the_place_unless_the_price_changes(tmp_path: Path) -> No
     for n, (event, price, qty) in enumerate([("modify", "99.0", "0.5"), ("modify", "100.0", "0.5")]):
         at = frames.START + (n + 1) * second
         timed.append((at, book.update([("bid", event, "A", price, qty, at)], ts=at)))
-    recorder = channels.lakes.Recorder(tmp_path / "lake", precision={"BTC/USD": (1, 8)})
+    recorder = lakes.Recorder(tmp_path / "lake", precision={"BTC/USD": (1, 8)})
     recorder.take(timed)
     recorder.end()
-    channels.seal.recover(tmp_path / "lake")
+    seal.recover(tmp_path / "lake")
     lake = Lake(tmp_path / "lake")
     books = lake.books("BTC/USD", frames.START, frames.START + 3 * second, every="1s", depth=1, channel="level3")
     found = orders.queues(books.drop("symbol", strict=False), lake.orders().collect())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import statistics
@@ -51,8 +52,8 @@ def test_volatility_and_impact_are_those_of_plain_loops(frame: pl.DataFrame) -> 
             assert row["realised_volatility"] is row["kyle_lambda"] is None
             continue
         known += 1
-        changes = [b["mid"] - a["mid"] for a, b in zip(some, some[1:], strict=False)]
-        returns = [math.log(b["mid"] / a["mid"]) for a, b in zip(some, some[1:], strict=False)]
+        changes = [b["mid"] - a["mid"] for a, b in itertools.pairwise(some)]
+        returns = [math.log(b["mid"] / a["mid"]) for a, b in itertools.pairwise(some)]
         flow = [one["signed_volume"] for one in some[1:]]
         assert row["realised_volatility"] == pytest.approx(math.sqrt(sum(one**2 for one in returns)))
         if len(set(flow)) == 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -25,13 +27,16 @@ def test_label_windows_of_parts_are_disjoint(
 ) -> None:
     """[ts, ts + purge] of any row of a part ends before the next part begins, embargo and all."""
     frame = bookframes.books(rows)
+    width = frames.SECOND
     try:
-        found = split(frame, parts, purge=f"{purge}s", embargo=f"{embargo}s")
-    except ConfigError as error:
-        assert "has no rows" in str(error) or "cannot be divided" in str(error)
+        found = split(frame, parts, purge=purge * width, embargo=embargo * width)
+    except ConfigError:
+        # Too short a frame for these parts: no part is given.
+        borders = frame.filter(pl.col("reason").is_null())["ts"].n_unique()
+        assert borders < len(parts) or borders * min(parts) <= purge + embargo + len(parts) + 1
         return
     assert len(found) == len(parts)
-    for part, after in zip(found, found[1:], strict=False):
+    for part, after in itertools.pairwise(found):
         last = part["ts"].dt.epoch("ns").max()
         first = after["ts"].dt.epoch("ns").min()
         assert last + (purge + embargo) * frames.SECOND < first  # type: ignore[operator]  # both have rows

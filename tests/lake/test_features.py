@@ -149,5 +149,5 @@ def test_what_does_not_exist_is_a_sentence(lake: Lake) -> None:
         (("BTC/USD", "mid", "2026-08-03", "2026-08-02"), {}, "is later than the end"),
     ):
         with pytest.raises(ConfigError) as caught:
-            lake.features(*arguments, **options)  # type: ignore[arg-type]  # wrong on purpose
+            lake.features(*arguments, **options)
         assert sentence in str(caught.value)

@@ -119,10 +119,9 @@ def _marked(frame: pl.DataFrame) -> pl.DataFrame:
     marked = runs(full).with_row_index("_row").with_columns(
         _at=pl.col("ts").dt.epoch("ns"), _mid=pl.col("mid").cast(pl.Float64)
     )  # fmt: skip
-    marked = marked.sort(*keys, "_at", maintain_order=True).with_columns(
+    return marked.sort(*keys, "_at", maintain_order=True).with_columns(
         _end=pl.when(pl.col("run").is_not_null()).then(pl.col("_at").max().over(*keys, "run"))
     )
-    return marked
 
 
 def _ahead(marked: pl.DataFrame, horizon: int) -> list[pl.Series]:

@@ -1,4 +1,4 @@
-"""Features of level 3: what was added and deleted, and the queues at the best prices; of frames as ``Lake.orders`` gives.
+"""Features of level 3: what was added and deleted, and the queues at the best prices; of frames of ``Lake.orders``.
 
 A ``delete`` does not say why an order went: it was filled or cancelled. A level that comes back into the window is sent
 as one ``add`` for each of its orders, so at a small depth not every ``add`` is a new order.
@@ -55,8 +55,8 @@ def order_counts(orders: pl.DataFrame, every: str | int | timedelta) -> pl.DataF
     Returns
     -------
     DataFrame
-        Columns symbol (if the orders have it), ts_from, bid_adds, bid_deletes, ask_adds, ask_deletes (UInt32), by symbol
-        and time; a bar in which nothing came has no row.
+        Columns symbol (if the orders have it), ts_from, bid_adds, bid_deletes, ask_adds, ask_deletes (UInt32), in the
+        order of symbol and time; a bar in which nothing came has no row.
 
     Raises
     ------
@@ -101,7 +101,8 @@ def queues(books: pl.DataFrame, orders: pl.DataFrame, checkpoints: pl.DataFrame 
     best = [f"{side}_{what}_0" for side in SIDES for what in ("price", "qty")]
     need(books, ("ts", *best))
     need(orders, ROWS)
-    if any(not isinstance(kind, pl.Decimal) for kind in (*(books.schema[name] for name in best), orders.schema["qty"])):
+    kinds = [*(books.schema[name] for name in best), orders.schema["qty"]]
+    if not all(isinstance(kind, pl.Decimal) for kind in kinds):
         raise ConfigError("queues need exact numbers; read the books and the orders with numbers='decimal'")
     keys = ["symbol"] if "symbol" in books.columns else []
     if not keys and orders["symbol"].n_unique() > 1:
@@ -199,7 +200,7 @@ def _levels(placed: pl.DataFrame) -> pl.DataFrame:
     amounts = {"_orders": pl.lit(1), "_total": pl.col("qty").to_physical(), "_since": pl.col("_since")}
     wide = {name: one.cast(pl.Int128) for name, one in amounts.items()}
     keys = ["symbol", "side", "_price"]
-    level = ["symbol", "side", pl.col("price").cast(pl.String).alias("_price")]
+    level = [pl.col("symbol"), pl.col("side"), pl.col("price").cast(pl.String).alias("_price")]
     come = placed.select(*level, "_at", **wide)
     gone = placed.filter(pl.col("_end").is_not_null()).select(
         *level, _at="_end", **{name: one * -1 for name, one in wide.items()}

@@ -72,7 +72,8 @@ def split(
             kept &= moment + ahead < end
         part = frame.filter(kept)
         if part.is_empty():
-            sentence = f"part {number + 1} of {len(borders) + 1} has no rows; give a longer frame, other parts or a shorter purge"
+            which = f"part {number + 1} of {len(borders) + 1}"
+            sentence = f"{which} has no rows; give a longer frame, other parts or a shorter purge"
             raise ConfigError(sentence)
         found.append(part)
     return tuple(found)

@@ -7,7 +7,7 @@ received in the step that ends with it, (ts - every, ts]. Nothing later is looke
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import polars as pl
@@ -63,6 +63,21 @@ FEATURES: Mapping[str, Feature] = {
     "ask_queue_age": Feature("queue", "s", "their mean age"),
 }
 """Every feature by name; N stands for a number of levels: ``imbalance_5``."""
+Maker = Callable[[pl.DataFrame, int, int], pl.DataFrame]
+MAKERS: Mapping[str, Maker] = {
+    "spread": lambda frame, depth, window: books.spread(frame),
+    "microprice": lambda frame, depth, window: books.microprice(frame),
+    "imbalance_N": lambda frame, depth, window: books.imbalance(frame, depth),
+    "bid_depth_N": lambda frame, depth, window: books.depth_of(frame, depth),
+    "ask_depth_N": lambda frame, depth, window: books.depth_of(frame, depth),
+    "bid_slope_N": lambda frame, depth, window: books.slope(frame, depth),
+    "ask_slope_N": lambda frame, depth, window: books.slope(frame, depth),
+    "log_return": lambda frame, depth, window: prices.log_return(frame),
+    "realised_volatility": lambda frame, depth, window: prices.realised_volatility(frame, window),
+    "ofi": lambda frame, depth, window: books.order_flow_imbalance(frame),
+    "kyle_lambda": lambda frame, depth, window: prices.kyle_lambda(frame, window),
+}
+"""How features of books are added to rows that have the mid: with levels and the window."""
 LAGGED = ("realised_volatility", "kyle_lambda")
 """Features that look back over the window."""
 
@@ -108,25 +123,8 @@ def book_features(frame: pl.DataFrame, chosen: Iterable[Wanted], window: int) ->
     """Add the features of books to rows of books with ``run``; ``signed_volume`` is there if kyle_lambda needs it."""
     found = books.mid(frame)
     for one in chosen:
-        match one.base:
-            case "spread":
-                found = books.spread(found)
-            case "microprice":
-                found = books.microprice(found)
-            case "imbalance_N":
-                found = books.imbalance(found, one.depth)
-            case "bid_depth_N" | "ask_depth_N":
-                found = books.depth_of(found, one.depth)
-            case "bid_slope_N" | "ask_slope_N":
-                found = books.slope(found, one.depth)
-            case "log_return":
-                found = prices.log_return(found)
-            case "realised_volatility":
-                found = prices.realised_volatility(found, window)
-            case "ofi":
-                found = books.order_flow_imbalance(found)
-            case "kyle_lambda":
-                found = prices.kyle_lambda(found, window)
+        if one.base in MAKERS:
+            found = MAKERS[one.base](found, one.depth, window)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import polars as pl
 
@@ -11,6 +11,7 @@ from krakpot.features.frames import runs, spans, whole
 from krakpot.features.orders import queues
 from krakpot.features.steps import LAGGED, Wanted, book_features, known_steps, order_features, sources, trade_features
 from krakpot.lake.sample import TIME, grid
+from krakpot.values import Numbers
 
 HOUR = 3600 * 10**9
 CHANNELS = {"book": "book", "trade": "trade", "level3": "level3", "queue": "level3"}
@@ -20,7 +21,17 @@ CHANNELS = {"book": "book", "trade": "trade", "level3": "level3", "queue": "leve
 class Reader(Protocol):
     """What is read of a lake."""
 
-    def books(self, symbol: str, start: int, end: int, **options: Any) -> pl.DataFrame:  # noqa: ANN401  # as Lake's
+    def books(
+        self,
+        symbol: str,
+        start: int,
+        end: int,
+        *,
+        every: int,
+        depth: int,
+        channel: str = "book",
+        numbers: Numbers = "decimal",
+    ) -> pl.DataFrame:
         """Books at regular times."""
 
     def scan(self, table: str, symbol: str, start: int, end: int) -> pl.LazyFrame:
@@ -75,10 +86,9 @@ def _of(
     needed = sources(chosen)
     first, last = (int(times.dt.epoch("ns")[place]) for place in (0, -1)) if len(times) else (0, 0)
     until = last + every if len(times) else 0
-    asked = {"start": first, "end": until, "every": every}
     if "book" in needed:
         depth = max(one.depth for one in chosen)
-        frame = lake.books(symbol, **asked, depth=depth, numbers="float")
+        frame = lake.books(symbol, first, until, every=every, depth=depth, numbers="float")
     else:
         frame = times.alias("ts").to_frame().with_columns(reason=pl.lit(None, pl.String))
     frame = frame.with_columns(symbol=pl.lit(symbol))
@@ -96,7 +106,9 @@ def _of(
         known = known_steps(times, every, spans(coverage, "level3"))
         frame = pl.concat([frame, order_features(times, every, orders, known)], how="horizontal")
     if "queue" in needed:
-        best = lake.books(symbol, **asked, depth=1, channel="level3").with_columns(symbol=pl.lit(symbol))
+        best = lake.books(symbol, first, until, every=every, depth=1, channel="level3").with_columns(
+            symbol=pl.lit(symbol)
+        )
         # Every hour has a checkpoint, so the orders at the first time are known from the rows of two hours.
         rows, whole_books = (
             lake.scan(table, symbol, first - 2 * HOUR, last + 1).collect() for table in ("orders", "orders_checkpoints")

@@ -646,7 +646,7 @@ class Lake(Folder):
 
         Examples
         --------
-        >>> lake.features("BTC/USD", ["mid", "imbalance_5", "signed_volume"], "2026-11-22", "2026-11-23")  # doctest: +SKIP
+        >>> lake.features("BTC/USD", ["mid", "imbalance_5", "signed_volume"], "2026-11-22")    # doctest: +SKIP
 
         """
         chosen = wanted(names)
