@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from krakpot.feed.feed import Feed as Feed
     from krakpot.feed.source import FeedCounts as FeedCounts
     from krakpot.lake.format import Part as Part
+    from krakpot.lake.integrity import Integrity as Integrity
     from krakpot.lake.lake import Lake as Lake
     from krakpot.lake.sample import BookAt as BookAt
     from krakpot.lake.verify import Report as Report
@@ -95,6 +96,7 @@ _HOMES = {
     "krakpot.feed.feed": ("Feed",),
     "krakpot.feed.source": ("FeedCounts",),
     "krakpot.lake.format": ("Part",),
+    "krakpot.lake.integrity": ("Integrity",),
     "krakpot.lake.lake": ("Lake",),
     "krakpot.lake.sample": ("BookAt",),
     "krakpot.lake.verify": ("Report", "verify"),

@@ -139,7 +139,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("bars none", 2, "there is no such folder"),
     ("bars lake --every 1x", 2, "every='1x' is not allowed; write for example '100ms', '1s' or '5m'"),
     ("bars lake --every 1m --by tick", 2, "every='1m' is not allowed with by='tick'; allowed is a whole number"),
-    ("bars lake --by minute", 2, "--by: 'minute' is not allowed; allowed is one of time, tick, volume, dollar"),
+    ("bars lake --by minute", 2, "--by: 'minute' is not allowed; allowed is one of time, tick, volume, dollar, imbalance"),
     ("bars lake --symbols XRP/*", 2, "'XRP/*' matches none of the 2 pairs"),
     ("bars lake --start 2026-08-03 --end 2026-08-02", 2, "is later than the end"),
     ("bars lake --start monday", 2, "--start: 'monday' is not a time"),

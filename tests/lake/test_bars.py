@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +28,30 @@ Trade = tuple[str, int, int, str, Decimal, Decimal]
 """Symbol, time, id, side, price, quantity."""
 
 
-def frame(trades: list[Trade]) -> pl.LazyFrame:
+def frame(trades: list[Trade]) -> pl.DataFrame:
     """Trades as the lake gives them."""
     schema = {
         "symbol": pl.String(), "ts_event": pl.Int64(), "trade_id": pl.Int64(), "side": pl.String(),
         "price": pl.Decimal(38, 10), "qty": pl.Decimal(38, 10),
     }  # fmt: skip
-    return pl.DataFrame(trades, schema=schema, orient="row").lazy().with_columns(pl.col("ts_event").cast(TIME))
+    return pl.DataFrame(trades, schema=schema, orient="row").with_columns(pl.col("ts_event").cast(TIME))
 
 
 def model(trades: list[Trade], by: BarKind, size: int) -> list[dict[str, Any]]:
     """Bars, made trade by trade."""
     groups: dict[tuple[str, int], list[Trade]] = defaultdict(list)
     sums: dict[str, Decimal] = defaultdict(Decimal)
+    numbers: dict[str, int] = defaultdict(int)
     for trade in sorted(trades, key=lambda one: one[:3]):
-        symbol, time, _, _, price, qty = trade
+        symbol, time, _, side, price, qty = trade
         if by == "time":
             number = time // size
+        elif by == "imbalance":
+            number = numbers[symbol]
+            sums[symbol] += qty if side == "buy" else -qty
+            if abs(sums[symbol]) >= Decimal(size) / 10**10:
+                numbers[symbol] += 1
+                sums[symbol] = Decimal(0)
         else:
             number = int(sums[symbol] * 10 ** DECIMALS[by]) // size
             sums[symbol] += {"tick": Decimal(1), "volume": qty, "dollar": price * qty}[by]
@@ -93,14 +101,20 @@ def trade_lists(draw: st.DrawFn) -> list[Trade]:
             ("volume", "12.5"),
             ("volume", 10_000),
             ("dollar", 99),
+            ("imbalance", "3000.5"),
+            ("imbalance", 1),
         ]
     ),
+    cuts=st.lists(st.integers(0, 300), max_size=3).map(sorted),
 )
-def test_bars_are_the_plain_model_s(trades: list[Trade], chosen: tuple[BarKind, object]) -> None:
-    """Every kind of bar, to the last digit."""
+def test_bars_are_the_plain_model_s(trades: list[Trade], chosen: tuple[BarKind, object], cuts: list[int]) -> None:
+    """Every kind of bar, to the last digit, in however many frames the trades come."""
     by, every = chosen
     size = size_of(every, by)
-    found = bars(frame(trades), by, size).collect(engine="streaming")
+    whole = frame(trades)
+    seconds = (pl.col("ts_event").dt.epoch("ns") - frames.START) // frames.SECOND
+    edges = [-1, *cuts, 999]
+    found = bars((whole.filter(seconds >= a, seconds < b) for a, b in pairwise(edges)), by, size)
     compared = found.with_columns(pl.col("ts_from", "ts_to").to_physical()).drop("vwap", "missing", "full")
     assert compared.to_dicts() == model(trades, by, size)
 
@@ -111,18 +125,24 @@ def test_a_sum_just_below_the_size_is_below_it() -> None:
         ("A", frames.START + n, n, "buy", Decimal(1), qty)
         for n, qty in enumerate([Decimal("2.4999999999"), Decimal("0.0000000001"), Decimal(1)])
     ]
-    found = bars(frame(trades), "volume", size_of("2.5", "volume")).collect()
+    found = bars([frame(trades)], "volume", size_of("2.5", "volume"))
     assert found["trades"].to_list() == [2, 1]
     assert found["full"].to_list() == [True, False], "the second has one of 2.5"
 
 
 def test_the_last_bar_of_an_amount_may_not_have_come_to_its_end(recorded: Lake) -> None:
     """It is covered, and nothing is missing; it is not whole."""
-    for by, every in (("tick", 7), ("volume", "0.5"), ("dollar", 1000)):
+    for by, every in (("tick", 7), ("volume", "0.5"), ("dollar", 1000), ("imbalance", "0.05")):
         found = recorded.bars("BTC/*", every=every, by=by)  # type: ignore[arg-type]  # one of them
         assert found["whole"].sum() > 10
         for (symbol,), some in found.group_by("symbol"):
-            assert some.sort("ts_from")["whole"][-1] is (by == "tick" and int(some["trades"].sum()) % 7 == 0), symbol
+            net = (2 * some["buy_volume"] - some["volume"]).abs()
+            if by == "imbalance":
+                assert some.filter(pl.Series(net >= Decimal("0.05")) != pl.col("whole")).height <= 1, "the first is cut"
+            else:
+                assert some.sort("ts_from")["whole"][-1] is (by == "tick" and int(some["trades"].sum()) % 7 == 0), (
+                    symbol
+                )
 
 
 def candles(lake: Path, seconds: int) -> Lake:
@@ -205,7 +225,7 @@ def test_missing_trades_are_counted_where_they_are_missed() -> None:
     start = frames.START // MINUTE * MINUTE
     ids = [(0, 10), (1, 11), (2, 14), (61, 17), (62, 18), (130, 1), (131, 2)]
     trades = [("A", start + s * frames.SECOND, n, "buy", Decimal(1), Decimal(1)) for s, n in ids]
-    assert bars(frame(trades), "time", MINUTE).collect()["missing"].to_list() == [2, 2, 0]
+    assert bars([frame(trades)], "time", MINUTE)["missing"].to_list() == [2, 2, 0]
 
 
 def test_the_share_is_of_the_union_of_all_sessions() -> None:
@@ -221,7 +241,7 @@ def test_the_share_is_of_the_union_of_all_sessions() -> None:
         (symbol, start + s * frames.SECOND, n, "buy", Decimal(1), Decimal(1))
         for n, (symbol, s) in enumerate([("A", -30), ("A", 0), ("A", 60), ("A", 120), ("A", 180), ("A", 250), ("B", 0)])
     ]
-    found = covered_share(bars(frame(trades), "time", MINUTE).collect(), coverage)
+    found = covered_share(bars([frame(trades)], "time", MINUTE), coverage)
     shares = found["covered"].to_list()
     assert shares == pytest.approx([0, 30 / 60, 40 / 60, 10 / 60, 20 / 60, 0, 1])
 
@@ -246,7 +266,7 @@ def test_an_empty_lake_has_no_bars(tmp_path: Path) -> None:
         (-1, "dollar", "every=-1 is not allowed with by='dollar'; allowed is an amount of the quote currency"),
         (float("nan"), "volume", "every=nan is not allowed"),
         (10**30, "dollar", "every=1000"),
-        ("1m", "minute", "by='minute'; allowed: 'time', 'tick', 'volume', 'dollar'"),
+        ("1m", "minute", "by='minute'; allowed: 'time', 'tick', 'volume', 'dollar', 'imbalance'"),
     ],
 )
 def test_a_size_that_is_none(every: Any, by: Any, sentence: str) -> None:

@@ -34,6 +34,8 @@ def reading(path: Path) -> None:
     assert_type(lake.ledger(), pl.LazyFrame)
     assert_type(lake.scan("checkpoints"), pl.LazyFrame)
     assert_type(lake.coverage(), pl.DataFrame)
+    assert_type(lake.integrity("BTC/USD").whole, bool)
+    assert_type(lake.integrity("BTC/USD", "2026-08-02").channels["book"].gaps[0].reason, str)
     assert_type(lake.books("BTC/USD", "2026-08-02", every="1s", depth=5, by="event", numbers="float"), pl.DataFrame)
     assert_type(lake.book_at("BTC/USD", "2026-08-02T10:00"), krakpot.BookAt)
     lake.books("BTC/USD", by="exchange")  # type: ignore[arg-type]  # only "recv" and "event"

@@ -343,7 +343,8 @@ def book(lake: Path, symbol: str, at: int, depth: int, by: Any, channel: str, *,
     default="time",
     type=Value(values.word_of(get_args(values.BarKind)), "WORD"),
     show_default=True,
-    help="time; tick: --every trades; volume, dollar: so much of the base or the quote currency.",
+    help="time; tick: --every trades; volume, dollar: so much of the base or the quote currency; imbalance: so much of "
+    "the base currency bought by takers more than sold, or sold more than bought.",
 )
 @click.option("--start", type=TIME, help="Only trades made from this time on; without a zone it is UTC.")
 @click.option("--end", type=TIME, help="Only trades made before this time.")

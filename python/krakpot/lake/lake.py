@@ -24,11 +24,12 @@ from krakpot.errors import ConfigError, StorageError
 from krakpot.features.steps import wanted
 from krakpot.lake import skew
 from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
-from krakpot.lake.bars import LATE, NEEDED, bars, covered_share, size_of
+from krakpot.lake.bars import LATE, bars, covered_share, in_windows, size_of
 from krakpot.lake.coverage import covered, recorded_sessions
 from krakpot.lake.features import features
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import SOURCES, UNREADABLE, Sources, polars_schema, unreadable
+from krakpot.lake.integrity import Integrity, integrity
 from krakpot.lake.journal import journal_names
 from krakpot.lake.ledger import MARKS
 from krakpot.lake.sample import BookAt, BookSampler, By, grid, levels, one_of
@@ -256,7 +257,9 @@ class Lake(Folder):
         by
             ``"time"``: bars of a time; they begin at its multiples since 1970, as Kraken's candles do. ``"tick"``: of
             ``every`` trades. ``"volume"``, ``"dollar"``: of an amount of the base or the quote currency; the trade that
-            reaches it is the last one of its bar, and what it is too much counts for the next bar.
+            reaches it is the last one of its bar, and what it is too much counts for the next bar. ``"imbalance"``: the
+            trade after which takers have bought ``every`` of the base currency more than they sold since the bar began,
+            or sold more, is the last one of its bar, and the next bar begins at zero.
         numbers
             ``"decimal"``: exact, Decimal(38, 10); vwap is rounded. ``"float"``: Float64.
 
@@ -287,14 +290,14 @@ class Lake(Folder):
         begin, until = time_range(start, end)
         # A trade is received after it was made, by a snapshot long after; a clock may be behind.
         received = None if begin is None else max(begin - LATE, -(1 << 63))
-        frame = self.trades(symbol, received).select(NEEDED)
+        frame = self.trades(symbol, received, sources="all")
         made = pl.col("ts_event").dt.epoch("ns")
         if begin is not None:
             frame = frame.filter(made >= begin)
         if until is not None:
             frame = frame.filter(made < until)
         try:
-            found = bars(frame, by, size).collect(engine="streaming")
+            found = bars(in_windows(frame), by, size)
         except UNREADABLE as error:
             unreadable(self.path, error)
         found = covered_share(found, self.coverage())
@@ -490,6 +493,44 @@ class Lake(Folder):
         rows = skew.channels_of(partial(self.scan, symbol=symbol, start=start, end=end, sources="all"))
         try:
             return skew.quantiles(rows, width)
+        except UNREADABLE as error:
+            unreadable(self.path, error)
+
+    def integrity(self, symbol: str, start: Time | None = None, end: Time | None = None) -> Integrity:
+        """What is known of a symbol in a period: what was recorded, which gaps lie in it, which checksums were right.
+
+        Parameters
+        ----------
+        symbol
+            The pair.
+        start, end
+            Range of receive times; None: what is covered. Give the first and last time of a frame, and it says what the
+            frame is built on.
+
+        Returns
+        -------
+        Integrity
+            For each channel that was ever recorded of the symbol: seconds covered and not covered, the gaps with their
+            reasons, and of books the messages whose checksum was right, wrong or not compared, as the recorder found
+            them (``verify`` computes them again). Of the trades their origins, and how many are missing by their ids.
+            ``str(…)`` is one line, ``to_dict()`` one JSON object, ``whole`` whether nothing is missing or wrong.
+
+        Raises
+        ------
+        ConfigError
+            For a symbol or a time that does not exist.
+        StorageError
+            If a part cannot be read.
+
+        Examples
+        --------
+        >>> print(lake.integrity("BTC/USD", "2026-11-22", "2026-11-23"))    # doctest: +SKIP
+
+        """
+        self.check_symbols([symbol])
+        begin, until = time_range(start, end)
+        try:
+            return integrity(self, symbol, begin, until, self.coverage())
         except UNREADABLE as error:
             unreadable(self.path, error)
 
