@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import frames
 import lakes
 from krakpot import ConfigError, Lake
-from krakpot.lake import integrity as module
 from krakpot.lake import seal
+from krakpot.lake.folder import View
 
 SYMBOL = "BTC/USD"
 PRECISION = {SYMBOL: (1, 8)}
@@ -138,9 +138,9 @@ def test_as_a_dict_it_is_json(lake: Lake) -> None:
 
 def test_origins_of_trades_are_told_apart(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """If trades have a column for it."""
-    scan = module.View.scan
+    scan = View.scan
 
-    def with_origins(view: module.View, table: str, **options: object) -> pl.LazyFrame:
+    def with_origins(view: View, table: str, **options: object) -> pl.LazyFrame:
         frame = scan(view, table, **options)  # type: ignore[arg-type]  # as they were given
         if table != "trades":
             return frame
@@ -148,7 +148,7 @@ def test_origins_of_trades_are_told_apart(lake: Lake, monkeypatch: pytest.Monkey
             origin=pl.when(pl.col("trade_id") % 4 == 0).then(pl.lit("rest")).otherwise(pl.lit("feed"))
         )
 
-    monkeypatch.setattr(module.View, "scan", with_origins)
+    monkeypatch.setattr(View, "scan", with_origins)
     trades = lake.integrity(SYMBOL, second(13), second(18)).trades
     assert list(trades) == ["feed", "rest"]
     assert trades["feed"] > trades["rest"] > 0

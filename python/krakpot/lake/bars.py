@@ -31,8 +31,8 @@ NEEDED = ("symbol", "ts_event", "trade_id", "side", "price", "qty")
 """Columns of trades that bars are made of."""
 TYPES = {name: polars_schema("trades")[name] for name in NEEDED}
 HOUR = 3600 * 10**9
-ROWS_AT_ONCE = 500_000
-"""Rows of trades that are in memory at a time, some 400 MB; an hour that has more is not divided."""
+ROWS_AT_ONCE = 200_000
+"""Rows of trades that are in memory at a time, some 200 MB with what is made of them; an hour is not divided."""
 
 
 def size_of(every: object, by: BarKind) -> int:
@@ -70,8 +70,8 @@ def in_windows(
             bounds.append((hour, hour + 1))
             held = rows
     for begin, end in bounds:
-        times = (pl.lit(hour * HOUR).cast(TIME) for hour in (begin, end))
-        some = trades.filter(pl.col("ts_event").is_between(*times, closed="left"))
+        first, last = (pl.lit(hour * HOUR).cast(TIME) for hour in (begin, end))
+        some = trades.filter(pl.col("ts_event").is_between(first, last, closed="left"))
         yield distinct(some).select(NEEDED).collect(engine="streaming")
 
 

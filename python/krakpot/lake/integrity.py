@@ -136,7 +136,7 @@ def integrity(folder: Folder, symbol: str, start: int | None, end: int | None, c
     for channel in sorted(mine["channel"].unique()):
         of_channel = mine.filter(channel=channel)
         gaps = tuple(_gaps(of_channel, channel, begin, until))
-        missing = sum(gap.seconds for gap in gaps)
+        missing = sum((gap.seconds for gap in gaps), start=0.0)
         checked = _checksums(view, kinds[channel], symbol, begin, until) if channel in kinds else {}
         channels[channel] = ChannelIntegrity((until - begin) / 1e9 - missing, missing, gaps, **checked)
     return Integrity(symbol, begin, until, channels, *_trades(view, symbol, begin, until))
@@ -159,7 +159,7 @@ def _gaps(coverage: pl.DataFrame, channel: str, begin: int, until: int) -> list[
 
 def _checksums(view: View, kind: BookKind, symbol: str, begin: int, until: int) -> dict[str, int]:
     """Messages of a book in the period, by what the recorder found; by the rule of ``rust/lake/src/rebuild.rs``."""
-    times = pl.col("ts_recv").is_between(*(pl.lit(at).cast(TIME) for at in (begin, until)), closed="left")
+    times = _within("ts_recv", begin, until)
     place = ["session", "message"]
     messages = (
         view.scan(kind.messages, start=begin, end=until)
@@ -169,8 +169,8 @@ def _checksums(view: View, kind: BookKind, symbol: str, begin: int, until: int) 
         .collect(engine="streaming")
         .sort("message")
     )
-    ledger = view.scan("ledger", end=until).filter(pl.col("symbol").is_null() | (pl.col("symbol") == symbol))
-    ledger = ledger.select(*place, "symbol", "channel", "kind").collect()
+    mine = view.scan("ledger", end=until).filter(pl.col("symbol").is_null() | (pl.col("symbol") == symbol))
+    ledger = mine.select(*place, "symbol", "channel", "kind").collect()
     made = view.scan(kind.checkpoints, start=begin - DAY, end=until).filter(pl.col("symbol") == symbol).select(place)
     begun = ledger.filter(kind=BEGINS[kind.channel], channel=kind.channel).select(place)
     begins = pl.concat([begun, made.unique().collect(), messages.filter("snapshot").select(place)]).drop_nulls()
@@ -190,12 +190,17 @@ def _checksums(view: View, kind: BookKind, symbol: str, begin: int, until: int) 
     return {"messages": found.height, "ok": ok_count, "bad": bad_count, "unchecked": rest}
 
 
+def _within(column: str, begin: int, until: int) -> pl.Expr:
+    """Whether a time lies in the period."""
+    return pl.col(column).is_between(pl.lit(begin).cast(TIME), pl.lit(until).cast(TIME), closed="left")
+
+
 def _trades(view: View, symbol: str, begin: int, until: int) -> tuple[dict[str, int], int]:
     """Trades that were made in the period, by origin, and how many are missing between them by their ids."""
     frame = view.scan("trades")
     if "origin" not in frame.collect_schema():
         frame = frame.with_columns(origin=pl.lit(FEED))
-    times = pl.col("ts_event").is_between(*(pl.lit(at).cast(TIME) for at in (begin, until)), closed="left")
+    times = _within("ts_event", begin, until)
     frame = frame.filter(pl.col("symbol") == symbol, times)
     rows = frame.select("trade_id", "ts_event", "origin").unique().collect(engine="streaming")
     counts = rows.group_by("origin").len().sort("origin")
