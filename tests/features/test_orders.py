@@ -154,3 +154,19 @@ def test_a_modify_keeps_the_place_unless_the_price_changes(tmp_path: Path) -> No
     found = orders.queues(books.drop("symbol", strict=False), lake.orders().collect())
     assert found["bid_queue_age"].to_list() == [10.0, 11.0, 0.0]
     assert found["ask_queue_age"].to_list() == [10.0, 11.0, 12.0]
+
+
+def test_the_checkpoint_of_an_hour_is_enough(tmp_path: Path) -> None:
+    """Of the rows before the hour nothing is needed; what is said is the same."""
+    hour = frames.START // frames.HOUR * frames.HOUR + frames.HOUR
+    lakes.make(tmp_path / "lake", lakes.market(500, begin=hour - 5 * frames.SECOND, level3=True))
+    lake = Lake(tmp_path / "lake")
+    (symbol, *_) = lake.symbols()
+    books = lake.books(symbol, hour, hour + 5 * frames.SECOND, every="100ms", depth=1, channel="level3")
+    rows, checkpoints = (lake.scan(table, symbol).collect() for table in ("orders", "orders_checkpoints"))
+    assert checkpoints["ts_recv"].dt.epoch("ns").unique().len() == 1
+    names = ["bid_queue_orders", "bid_queue_age", "ask_queue_orders", "ask_queue_age"]
+    whole = orders.queues(books, rows, checkpoints).select(names)
+    later = rows.filter(pl.col("message") >= checkpoints["message"].max())
+    assert orders.queues(books, later, checkpoints).select(names).equals(whole)
+    assert whole["bid_queue_orders"].null_count() < whole.height / 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -27,6 +29,19 @@ def test_every_feature_is_found_by_its_name() -> None:
     assert {one.depth for one in found} == {1, 7}
     assert sources(found) == {"book", "trade", "level3", "queue"}
     assert sources(wanted("kyle_lambda")) == {"book", "trade"}
+
+
+def test_the_page_has_every_feature_with_its_unit() -> None:
+    """In the table of docs/features.md, in the same order."""
+    page = (Path(__file__).resolve().parents[2] / "docs/features.md").read_text()
+    table = page.split("| name | unit | meaning |\n| --- | --- | --- |\n")[1].split("\n\n")[0]
+    told: dict[str, str] = {}
+    for line in table.splitlines():
+        names, unit, _ = (cell.strip() for cell in line.strip("|").split("|"))
+        listed = [name.strip(" `") for name in names.split(",")]
+        units = [one.strip() for one in unit.split(",")]
+        told |= dict(zip(listed, units * (len(listed) // len(units)), strict=True))
+    assert told == {name: feature.unit for name, feature in FEATURES.items()}
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from polars.testing import assert_frame_equal
 
 import frames
 import lakes
-from krakpot import ConfigError, Lake
+from krakpot import ConfigError, Lake, StorageError
 from krakpot.features import books, trades
 from krakpot.features.steps import FEATURES
+from krakpot.lake import features as module
 
 NAMES = [name.replace("_N", "_3") for name in FEATURES]
 STEP = frames.SECOND // 4
@@ -123,6 +124,15 @@ def test_a_value_does_not_depend_on_the_range(lake: Lake) -> None:
     assert some["kyle_lambda"].null_count() < some.height
 
 
+def test_queues_of_many_hours_are_read_in_pieces(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The orders of each piece are read from a snapshot or a checkpoint before it on."""
+    names = ["bid_queue_orders", "ask_queue_age"]
+    whole = lake.features("*", names, every=STEP)
+    monkeypatch.setattr(module, "PIECE_HOURS", 1 / 3600)
+    assert whole["bid_queue_orders"].null_count() < whole.height
+    assert_frame_equal(lake.features("*", names, every=STEP), whole)
+
+
 def test_only_what_is_needed_is_read(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Features of trades need no book."""
     monkeypatch.delattr(Lake, "books")
@@ -151,3 +161,15 @@ def test_what_does_not_exist_is_a_sentence(lake: Lake) -> None:
         with pytest.raises(ConfigError) as caught:
             lake.features(*arguments, **options)
         assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("table", ["book", "trades", "orders"])
+def test_a_part_that_cannot_be_read_is_a_sentence(tmp_path: Path, table: str) -> None:
+    """It names the part; so does integrity."""
+    lakes.make(tmp_path / "lake", lakes.market(100, level3=True))
+    (part,) = lakes.parts(tmp_path / "lake", table)
+    part.write_bytes(part.read_bytes()[:200])
+    lake = Lake(tmp_path / "lake")
+    for call in (lambda: lake.features("BTC/USD", NAMES), lambda: lake.integrity("BTC/USD")):
+        with pytest.raises(StorageError, match="cannot be read"):
+            call()

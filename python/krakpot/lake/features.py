@@ -8,12 +8,25 @@ import polars as pl
 
 from krakpot.errors import ConfigError
 from krakpot.features.frames import runs, spans, whole
-from krakpot.features.orders import queues
-from krakpot.features.steps import LAGGED, Wanted, book_features, known_steps, order_features, sources, trade_features
+from krakpot.features.orders import ROWS, queues
+from krakpot.features.steps import (
+    FEATURES,
+    LAGGED,
+    Wanted,
+    book_features,
+    known_steps,
+    order_features,
+    sources,
+    trade_features,
+)
 from krakpot.lake.sample import TIME, grid
 from krakpot.values import Numbers
 
 HOUR = 3600 * 10**9
+PIECE_HOURS = 4
+"""Hours of orders that are in memory at a time, beside the two hours before them."""
+TRADES = ("ts_recv", "trade_id", "side", "price", "qty")
+ORDERS = ("ts_recv", "side", "event")
 CHANNELS = {"book": "book", "trade": "trade", "level3": "level3", "queue": "level3"}
 """The channel that a source of features comes from."""
 
@@ -96,27 +109,41 @@ def _of(
     frame = runs(frame, spans(coverage, main))
     received = symbol, first - every + 1, last + 1
     if "trade" in needed:
-        trades = lake.scan("trades", *received).filter(pl.col("kind") == "update").collect()
+        trades = lake.scan("trades", *received).filter(pl.col("kind") == "update").select(TRADES).collect()
         known = known_steps(times, every, spans(coverage, "trade"), _missing(lake, symbol, until))
         frame = pl.concat([frame, trade_features(times, every, trades, known)], how="horizontal")
     if "book" in needed:
         frame = book_features(frame, chosen, window)
     if "level3" in needed:
-        orders = lake.scan("orders", *received).filter(pl.col("kind") == "update").collect()
+        orders = lake.scan("orders", *received).filter(pl.col("kind") == "update").select(ORDERS).collect()
         known = known_steps(times, every, spans(coverage, "level3"))
         frame = pl.concat([frame, order_features(times, every, orders, known)], how="horizontal")
     if "queue" in needed:
-        best = lake.books(symbol, first, until, every=every, depth=1, channel="level3").with_columns(
-            symbol=pl.lit(symbol)
-        )
-        # Every hour has a checkpoint, so the orders at the first time are known from the rows of two hours.
-        rows, whole_books = (
-            lake.scan(table, symbol, first - 2 * HOUR, last + 1).collect() for table in ("orders", "orders_checkpoints")
-        )
-        aged = queues(best, rows, whole_books)
-        names = [one.name for one in chosen if one.base in aged.columns]
-        frame = pl.concat([frame, aged.select(names)], how="horizontal")
+        best = lake.books(symbol, first, until, every=every, depth=1, channel="level3")
+        best = best.with_columns(symbol=pl.lit(symbol))
+        names = [one.name for one in chosen if FEATURES[one.base].source == "queue"]
+        aged = [_queues(lake, symbol, piece).select(names) for piece in _pieces(best)]
+        frame = pl.concat([frame, pl.concat(aged)], how="horizontal")
     return frame.select("symbol", pl.col("ts").cast(TIME), "reason", "run", *(one.name for one in chosen))
+
+
+def _pieces(books: pl.DataFrame) -> list[pl.DataFrame]:
+    """The books in pieces of a few hours, since all orders of a day may be more than memory holds."""
+    hours = pl.col("ts").dt.epoch("ns") // int(PIECE_HOURS * HOUR)
+    placed = books.with_columns(_piece=hours)
+    return placed.partition_by("_piece", maintain_order=True, include_key=False) or [books]
+
+
+def _queues(lake: Reader, symbol: str, books: pl.DataFrame) -> pl.DataFrame:
+    """Add the queues to books of level 3."""
+    times = books["ts"].dt.epoch("ns")
+    first, last = (int(times[0]), int(times[-1])) if books.height else (0, 0)
+    # Every hour has a checkpoint at its first message, so the orders at the first time are known from two hours before.
+    begin = first - 2 * HOUR
+    orders = lake.scan("orders", symbol, begin, last + 1).select(ROWS).collect()
+    made = [name for name in ROWS if name not in {"kind", "event"}]
+    checkpoints = lake.scan("orders_checkpoints", symbol, begin, last + 1).select(made).collect()
+    return queues(books, orders, checkpoints)
 
 
 def _missing(lake: Reader, symbol: str, until: int) -> pl.DataFrame:

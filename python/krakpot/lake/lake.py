@@ -684,6 +684,8 @@ class Lake(Folder):
         ------
         ConfigError
             For a feature, symbol, time or option that does not exist; the sentence names those that do.
+        StorageError
+            If a part cannot be read.
 
         Examples
         --------
@@ -692,7 +694,11 @@ class Lake(Folder):
         """
         chosen = wanted(names)
         begin, until = time_range(start, end)
-        return features(self, self.matching(symbol), chosen, begin, until, every=step(every), window=window)
+        symbols = self.matching(symbol)
+        try:
+            return features(self, symbols, chosen, begin, until, every=step(every), window=window)
+        except UNREADABLE as error:
+            unreadable(self.path, error)
 
     def verify(self, *, strict: bool = False, threads: int | None = None) -> Report:
         """Prove the lake from its parts alone: every checksum, every row that the ledger counts.
