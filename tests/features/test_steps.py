@@ -27,7 +27,8 @@ def test_every_feature_is_found_by_its_name() -> None:
     assert [one.name for one in found] == names
     assert [one.base for one in found] == list(FEATURES)
     assert {one.depth for one in found} == {1, 7}
-    assert sources(found) == {"book", "trade", "level3", "queue"}
+    assert sources(found) == {"book", "event", "trade", "level3", "queue"}
+    assert sources(wanted("ofi")) == {"book", "event"}
     assert sources(wanted("kyle_lambda")) == {"book", "trade"}
 
 

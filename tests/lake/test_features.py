@@ -58,6 +58,35 @@ def test_a_row_is_what_its_functions_make_of_the_lake(lake: Lake) -> None:
     assert found["trade_count"].sum() > 50
 
 
+def test_order_flow_is_added_up_event_by_event(tmp_path: Path) -> None:
+    """Of each message against the one before, by a plain model of the book."""
+    lakes.make(tmp_path / "lake", lakes.market(600))
+    lake = Lake(tmp_path / "lake")
+    rows = lake.book("BTC/USD").sort("message", "entry").with_columns(pl.col("ts_recv").dt.epoch("ns")).collect()
+    model = frames.Book("BTC/USD")
+    best: list[tuple[float, ...]] = []
+    flows: dict[int, float] = {}
+    for message in rows.partition_by("message", maintain_order=True):
+        entries = message.select("side", "price", "qty").rows()
+        model.apply([(side, str(price), str(qty)) for side, price, qty in entries if side is not None])
+        (bid, bid_qty), (ask, ask_qty) = ([float(text) for text in model.levels(side)[0]] for side in ("bid", "ask"))
+        now = bid, bid_qty, ask, ask_qty
+        if best:
+            was = best[-1]
+            flow = (bid >= was[0]) * bid_qty - (bid <= was[0]) * was[1]
+            flow += (ask >= was[2]) * was[3] - (ask <= was[2]) * ask_qty
+            at = message["ts_recv"][0]
+            flows[at] = flows.get(at, 0.0) + flow
+        best.append(now)
+    assert len(flows) > 100
+    found = lake.features("BTC/USD", "ofi", every=STEP)
+    known = found.drop_nulls("ofi").with_columns(pl.col("ts").dt.epoch("ns"))
+    assert known.height >= found.height - 2
+    for at, ofi in known.select("ts", "ofi").iter_rows():
+        assert ofi == pytest.approx(sum(one for ts, one in flows.items() if at - STEP < ts <= at), abs=1e-9)
+    assert lake.features("BTC/USD", "ofi", frames.START, frames.START, every=STEP).height == 0
+
+
 def test_nothing_is_said_across_a_gap(lake: Lake) -> None:
     """The book after the cut is another run; the step in which trades are missing is null."""
     found = lake.features("BTC/USD", ["mid", "log_return", "ofi", "trade_count"], every=STEP)

@@ -19,14 +19,14 @@ from krakpot.features.orders import EVENTS, counts
 from krakpot.features.trades import sign_runs
 from krakpot.values import near, shown
 
-Source = Literal["book", "trade", "level3", "queue"]
+Source = Literal["book", "event", "trade", "level3", "queue"]
 
 
 class Feature(NamedTuple):
     """What ``Lake.features`` can be asked for."""
 
     source: Source
-    """What it is made of: books, trades, orders of level 3, or the queues of level 3."""
+    """What it is made of: books, each event of a book, trades, orders of level 3, or the queues of level 3."""
     unit: str
     meaning: str
 
@@ -42,7 +42,7 @@ FEATURES: Mapping[str, Feature] = {
     "ask_slope_N": Feature("book", "base per quote", "the same of N asks"),
     "log_return": Feature("book", "none", "logarithm of the mid, less that of the step before"),
     "realised_volatility": Feature("book", "none", "root of the sum of the squared returns of the last `window` steps"),
-    "ofi": Feature("book", "base", "order-flow imbalance of the step"),
+    "ofi": Feature("event", "base", "order-flow imbalance of the step, added up event by event"),
     "trade_count": Feature("trade", "trades", "trades of the step"),
     "volume": Feature("trade", "base", "volume of the step"),
     "signed_volume": Feature("trade", "base", "volume that takers bought, less what they sold"),
@@ -74,7 +74,6 @@ MAKERS: Mapping[str, Maker] = {
     "ask_slope_N": lambda frame, depth, window: books.slope(frame, depth),
     "log_return": lambda frame, depth, window: prices.log_return(frame),
     "realised_volatility": lambda frame, depth, window: prices.realised_volatility(frame, window),
-    "ofi": lambda frame, depth, window: books.order_flow_imbalance(frame),
     "kyle_lambda": lambda frame, depth, window: prices.kyle_lambda(frame, window),
 }
 """How features of books are added to rows that have the mid: with levels and the window."""
@@ -113,8 +112,9 @@ def wanted(names: str | Iterable[str]) -> list[Wanted]:
 
 def sources(chosen: Iterable[Wanted]) -> set[Source]:
     """What must be read for these features."""
+    chosen = list(chosen)
     found = {FEATURES[one.base].source for one in chosen}
-    if any(one.base == "kyle_lambda" for one in chosen):
+    if "event" in found or any(one.base == "kyle_lambda" for one in chosen):
         found.add("book")
     return found
 
@@ -144,6 +144,16 @@ def trade_features(times: pl.Series, every: int, trades: pl.DataFrame, known: pl
         sign_run=pl.col("sign_run").last(),
     )
     return _filled(sums, known, keep=("vwap",))
+
+
+def flow_features(times: pl.Series, every: int, events: pl.DataFrame, known: pl.Series) -> pl.DataFrame:
+    """Order-flow imbalance of each step; null where ``known`` is not true.
+
+    ``events`` are books after each event, with ``run``; the first one is the book before the first step.
+    """
+    flow = books.order_flow_imbalance(events).select(pl.col("ts").alias("ts_recv"), "ofi")
+    sums = flow.with_columns(symbol=_step(times, every)).group_by("symbol").agg(pl.col("ofi").sum())
+    return _filled(sums, known)
 
 
 def order_features(times: pl.Series, every: int, orders: pl.DataFrame, known: pl.Series) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import polars as pl
@@ -14,6 +15,7 @@ from krakpot.features.steps import (
     LAGGED,
     Wanted,
     book_features,
+    flow_features,
     known_steps,
     order_features,
     sources,
@@ -27,7 +29,7 @@ PIECE_HOURS = 4
 """Hours of orders that are in memory at a time, beside the two hours before them."""
 TRADES = ("ts_recv", "trade_id", "side", "price", "qty")
 ORDERS = ("ts_recv", "side", "event")
-CHANNELS = {"book": "book", "trade": "trade", "level3": "level3", "queue": "level3"}
+CHANNELS = {"book": "book", "event": "book", "trade": "trade", "level3": "level3", "queue": "level3"}
 """The channel that a source of features comes from."""
 
 
@@ -56,6 +58,7 @@ class Reader(Protocol):
 
 def features(
     lake: Reader,
+    books_at: Callable[[str, pl.Series], pl.DataFrame],
     symbols: list[str],
     chosen: list[Wanted],
     start: int | None,
@@ -64,7 +67,7 @@ def features(
     every: int,
     window: int,
 ) -> pl.DataFrame:
-    """Features of some symbols; see ``Lake.features``."""
+    """Features of some symbols; see ``Lake.features``. ``books_at`` gives the best levels of a symbol at some times."""
     whole(window, "window", 2)
     needed = sources(chosen)
     channels = {CHANNELS[source] for source in needed}
@@ -78,7 +81,7 @@ def features(
     found = []
     for symbol in symbols:
         mine = coverage.filter(symbol=symbol)
-        one = _of(lake, symbol, chosen, times, every=every, window=window, coverage=mine)
+        one = _of(lake, books_at, symbol, chosen, times, every=every, window=window, coverage=mine)
         found.append(one.filter(pl.col("ts").dt.epoch("ns") >= begin))
     if not found:
         raise ConfigError("the lake has no symbols yet; record something first")
@@ -87,6 +90,7 @@ def features(
 
 def _of(
     lake: Reader,
+    books_at: Callable[[str, pl.Series], pl.DataFrame],
     symbol: str,
     chosen: list[Wanted],
     times: pl.Series,
@@ -114,6 +118,15 @@ def _of(
         frame = pl.concat([frame, trade_features(times, every, trades, known)], how="horizontal")
     if "book" in needed:
         frame = book_features(frame, chosen, window)
+    if "event" in needed and len(times):
+        before = pl.Series([first - every], dtype=pl.Int64).cast(TIME)
+        changed = lake.scan("book", *received).select(pl.col("ts_recv").unique()).collect()["ts_recv"]
+        stretches = spans(coverage, "book")
+        events = books_at(symbol, pl.concat([before, changed.sort()])).with_columns(symbol=pl.lit(symbol))
+        flow = flow_features(times, every, runs(events, stretches), known_steps(times, every, stretches))
+        frame = pl.concat([frame, flow], how="horizontal")
+    elif "event" in needed:
+        frame = frame.with_columns(ofi=pl.lit(None, pl.Float64))
     if "level3" in needed:
         orders = lake.scan("orders", *received).filter(pl.col("kind") == "update").select(ORDERS).collect()
         known = known_steps(times, every, spans(coverage, "level3"))

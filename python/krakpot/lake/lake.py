@@ -695,8 +695,12 @@ class Lake(Folder):
         chosen = wanted(names)
         begin, until = time_range(start, end)
         symbols = self.matching(symbol)
+
+        def best_at(one: str, times: pl.Series) -> pl.DataFrame:
+            return BookSampler(self, one).at(times, depth=1, numbers="float")
+
         try:
-            return features(self, symbols, chosen, begin, until, every=step(every), window=window)
+            return features(self, best_at, symbols, chosen, begin, until, every=step(every), window=window)
         except UNREADABLE as error:
             unreadable(self.path, error)
 
