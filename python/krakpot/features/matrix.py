@@ -2,7 +2,7 @@
 
 A float column of Polars without nulls is an array already: ``arrays`` gives it as it lies in memory. A matrix needs its
 columns side by side, so ``matrix`` copies them once, into the order that Fortran, BLAS and scikit-learn read.
-``torch.from_dlpack`` and ``numpy.from_dlpack`` take these arrays as they are.
+``numpy.from_dlpack`` takes both as they are, and ``torch.from_dlpack`` a matrix: PyTorch has no read-only tensors.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def matrix(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> NDArray
     Returns
     -------
     ndarray
-        Of shape (rows, columns), copied once; of one column it shares the memory of the frame and is read-only.
+        Of shape (rows, columns), copied once, so that it can be written to.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def matrix(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> NDArray
 
     """
     names = _chosen(frame, columns)
-    return frame.select(names).to_numpy(order="fortran")
+    return frame.select(names).to_numpy(order="fortran", writable=True)
 
 
 def _chosen(frame: pl.DataFrame, columns: Iterable[str] | None) -> list[str]:

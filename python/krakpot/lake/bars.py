@@ -14,6 +14,7 @@ from typing import Any, get_args
 import polars as pl
 
 from krakpot.errors import ConfigError
+from krakpot.features.frames import spans
 from krakpot.lake.arbitration import distinct_trades
 from krakpot.lake.format import polars_schema
 from krakpot.lake.sample import TIME, one_of, plain
@@ -195,14 +196,10 @@ def covered_share(found: pl.DataFrame, coverage: pl.DataFrame) -> pl.DataFrame:
     ``coverage`` is ``Lake.coverage``. It is of receive times, which are later than those of the exchange by the way
     that a message takes.
     """
-    spans = (
-        coverage.filter(channel="trade")
-        .select("symbol", pl.col("ts_from", "ts_to").dt.epoch("ns"))
-        .sort("symbol", "ts_from")
-        .with_columns(until=pl.col("ts_to").cum_max().shift(1).over("symbol"))
-        .with_columns(begin=pl.max_horizontal("ts_from", "until"))
-        .filter(pl.col("ts_to") > pl.col("begin"))
-        .select("symbol", "begin", length=pl.col("ts_to") - pl.col("begin"))
+    begin, end = (pl.col(name).dt.epoch("ns") for name in ("ts_from", "ts_to"))
+    known = (
+        spans(coverage, "trade")
+        .select("symbol", begin=begin, length=end - begin)
         .with_columns(before=(pl.col("length").cum_sum() - pl.col("length")).over("symbol"))
         .sort("begin")
     )
@@ -211,7 +208,7 @@ def covered_share(found: pl.DataFrame, coverage: pl.DataFrame) -> pl.DataFrame:
         """Nanoseconds that were covered before the times of a column."""
         at = found.select("symbol", begin=pl.col(column).dt.epoch("ns"), at=pl.col(column).dt.epoch("ns"))
         rows = at.with_row_index("row").sort("begin")
-        joined = rows.join_asof(spans, on="begin", by="symbol", coalesce=False, check_sortedness=False)
+        joined = rows.join_asof(known, on="begin", by="symbol", coalesce=False, check_sortedness=False)
         within = pl.min_horizontal(pl.col("at") - pl.col("begin_right"), "length")
         return joined.sort("row").select((pl.col("before") + within).fill_null(0).alias("ns"))["ns"]
 
