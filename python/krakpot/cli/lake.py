@@ -421,9 +421,8 @@ def skew(
     from krakpot.cli.bar import Bar
     from krakpot.lake import skew as module
     from krakpot.lake.lake import Lake
-    from krakpot.lake.sample import step
 
-    width = None if every is None else step(every)
+    width = None if every is None else values.step(every)
     rows = module.channels_of(partial(Lake(lake).scan, symbol=symbols, start=start, end=end, sources="all"))
     with Bar("skew", quiet=json_) as bar:
         found = module.quantiles(rows, width, bar.note)
