@@ -25,13 +25,14 @@ ALLOWED = {
     "config": BASE,
     "stream": BASE | {"config"},
     "net": BASE | {"config", "stream"},
-    "lake": BASE | {"config", "stream"},
+    "features": {"errors", "values"},
+    "lake": BASE | {"config", "stream", "features"},
     "replay": BASE | {"config", "stream", "net", "lake"},
     "feed": BASE | {"config", "stream", "net", "lake", "replay"},
-    "record": BASE | {"config", "stream", "net", "lake"},
+    "record": BASE | {"config", "stream", "net", "features", "lake"},
     "exchange": BASE | {"config", "stream", "net"},
-    "compare": BASE | {"config", "stream", "net", "lake", "feed", "exchange"},
-    "cli": BASE | {"config", "stream", "net", "lake", "feed", "record", "exchange", "compare", "replay"},
+    "compare": BASE | {"config", "stream", "net", "features", "lake", "feed", "exchange"},
+    "cli": BASE | {"config", "stream", "net", "features", "lake", "replay", "feed", "record", "exchange", "compare"},
 }
 """The rooms that a room may use, beside itself and the extension. ARCHITECTURE.md draws the same picture."""
 

@@ -13,7 +13,7 @@ import pytest
 import frames
 from krakpot import _core, values
 from krakpot.errors import ConfigError
-from krakpot.values import duration, nanoseconds, unmatched
+from krakpot.values import duration, nanoseconds, step, unmatched
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,26 @@ from krakpot.values import duration, nanoseconds, unmatched
 def test_durations(text: object, seconds: float) -> None:
     """As people write them."""
     assert duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "ns"),
+    [("250ms", 250_000_000), (" 1s ", 10**9), ("5m", 300 * 10**9), ("366d", 366 * 86_400 * 10**9), (7, 7), ("3ns", 3),
+     (timedelta(microseconds=2), 2_000)],
+)  # fmt: skip
+def test_steps(value: object, ns: int) -> None:
+    """Exact nanoseconds."""
+    assert step(value) == ns
+
+
+@pytest.mark.parametrize("value", ["", "1", "1x", "-1s", "1.5s", "367d", 0, -1, True, 1.5, None, "1s1s", timedelta(0)])
+def test_what_is_no_step(value: object) -> None:
+    """One sentence with examples; 0 only where it is allowed."""
+    with pytest.raises(
+        ConfigError, match=r"purge=.* is not allowed; write for example '100ms', '1s' or '5m', up to 366d"
+    ):
+        step(value, "purge")
+    assert step(0, "purge", 0) == 0
 
 
 def test_text_without_a_unit_is_no_duration() -> None:

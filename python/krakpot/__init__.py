@@ -46,9 +46,17 @@ if TYPE_CHECKING:
     from krakpot.errors import TokenError as TokenError
     from krakpot.exchange.options import Options as _ExchangeOptions
     from krakpot.exchange.server import ExchangeServer as ExchangeServer
+    from krakpot.features.labels import future_mid as future_mid
+    from krakpot.features.labels import triple_barrier as triple_barrier
+    from krakpot.features.matrix import arrays as arrays
+    from krakpot.features.matrix import matrix as matrix
+    from krakpot.features.split import split as split
+    from krakpot.features.steps import FEATURES as FEATURES
+    from krakpot.features.steps import Feature as Feature
     from krakpot.feed.feed import Feed as Feed
     from krakpot.feed.source import FeedCounts as FeedCounts
     from krakpot.lake.format import Part as Part
+    from krakpot.lake.integrity import Integrity as Integrity
     from krakpot.lake.lake import Lake as Lake
     from krakpot.lake.sample import BookAt as BookAt
     from krakpot.lake.verify import Report as Report
@@ -83,9 +91,14 @@ _HOMES = {
     ),
     "krakpot.exchange.options": ("ExchangeOptions",),
     "krakpot.exchange.server": ("ExchangeServer",),
+    "krakpot.features.labels": ("future_mid", "triple_barrier"),
+    "krakpot.features.matrix": ("arrays", "matrix"),
+    "krakpot.features.split": ("split",),
+    "krakpot.features.steps": ("FEATURES", "Feature"),
     "krakpot.feed.feed": ("Feed",),
     "krakpot.feed.source": ("FeedCounts",),
     "krakpot.lake.format": ("Part",),
+    "krakpot.lake.integrity": ("Integrity",),
     "krakpot.lake.lake": ("Lake",),
     "krakpot.lake.sample": ("BookAt",),
     "krakpot.lake.verify": ("Report", "verify"),

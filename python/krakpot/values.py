@@ -26,8 +26,8 @@ T = TypeVar("T")
 V = TypeVar("V")
 Numbers = Literal["decimal", "float", "int"]
 """How prices and quantities are given: exact decimals, the nearest floats, or whole steps of the pair's precision."""
-BarKind = Literal["time", "tick", "volume", "dollar"]
-"""What ends a bar: a time, a number of trades, an amount of the base currency, or one of the quote currency."""
+BarKind = Literal["time", "tick", "volume", "dollar", "imbalance"]
+"""What ends a bar: a time, a number of trades, an amount of the base or the quote currency, or of net volume bought."""
 
 
 class Datetime64(Protocol):
@@ -52,6 +52,9 @@ SIZE_MAX = 10**18
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION_MAX = 36_500 * UNITS["d"]
 """Seconds. A century from now still fits into 64 bits of nanoseconds."""
+STEP_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
+STEP_MAX = 366 * STEP_UNITS["d"]
+"""Longest step of time in a frame, ns."""
 CONNECTION_SYMBOLS_MIN = 50
 """Fewest symbols per connection: all pairs of Kraken then take 29 connections, and each costs connection attempts."""
 PRECISION_MAX = 10
@@ -338,6 +341,21 @@ def duration(value: object) -> float:
         sentence = f"a duration with its unit, as {text}s or {text}m"
         raise ValueError(sentence)
     return seconds
+
+
+def step(value: object, name: str = "every", least: int = 1) -> int:
+    """Nanoseconds of ``100ms``, ``1s``, ``1m``, of a timedelta, or of a number of them; else ``ConfigError``."""
+    if isinstance(value, timedelta):
+        ns = value // timedelta(microseconds=1) * 1000
+    elif isinstance(value, int) and not isinstance(value, bool):
+        ns = value
+    else:
+        found = re.fullmatch(r"(\d{1,18})(ns|us|ms|s|m|h|d)", str(value).strip(), re.ASCII)
+        ns = int(found[1]) * STEP_UNITS[found[2]] if found else -1
+    if not least <= ns <= STEP_MAX:
+        sentence = f"{name}={shown(value)} is not allowed; write for example '100ms', '1s' or '5m', up to 366d"
+        raise ConfigError(sentence)
+    return ns
 
 
 def seconds_from(least: float) -> Callable[[object], float]:

@@ -24,6 +24,9 @@ from krakpot._core import Orders
 from krakpot.cli.main import main
 from krakpot.compare.compare import compare
 from krakpot.errors import KrakpotError
+from krakpot.features.labels import future_mid
+from krakpot.features.matrix import matrix
+from krakpot.features.split import split
 from krakpot.lake.compact import compact
 
 BIG = "9" * 400
@@ -140,6 +143,12 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("bars lake --every 1x", 2, "every='1x' is not allowed; write for example '100ms', '1s' or '5m'"),
     ("bars lake --every 1m --by tick", 2, "every='1m' is not allowed with by='tick'; allowed is a whole number"),
     ("bars lake --by minute", 2, "--by: 'minute' is not allowed; allowed is one of time, tick, volume, dollar"),
+    ("bars lake --by imbalance", 2, "every='1m' is not allowed with by='imbalance'; allowed is an amount of the base"),
+    ("integrity none", 2, "there is no such folder"),
+    ("integrity lake --symbols XRP/*", 2, "'XRP/*' matches none of the 2 pairs"),
+    ("integrity lake --symbols btc/usd", 2, "the lake has no symbol 'btc/usd'; did you mean BTC/USD?"),
+    ("integrity lake --start 2026-08-03 --end 2026-08-02", 2, "is later than the end"),
+    ("integrity lake --end soon", 2, "--end: 'soon' is not a time"),
     ("bars lake --symbols XRP/*", 2, "'XRP/*' matches none of the 2 pairs"),
     ("bars lake --start 2026-08-03 --end 2026-08-02", 2, "is later than the end"),
     ("bars lake --start monday", 2, "--start: 'monday' is not a time"),
@@ -443,6 +452,26 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("clock_skew", lambda: lake().clock_skew(every="1x"), "every='1x' is not allowed"),
     ("clock_skew", lambda: lake().clock_skew("btc/usd"), "did you mean BTC/USD"),
     ("clock_skew", lambda: lake().clock_skew(None, "2026-08-03", "2026-08-02"), "is later than the end"),
+    (
+        "bars",
+        lambda: lake().bars(by="imbalance"),
+        "every='1m' is not allowed with by='imbalance'; allowed is an amount",
+    ),
+    ("features", lambda: lake().features("BTC/USD", "vpin"), "no feature 'vpin'; features: mid, spread, microprice"),
+    ("features", lambda: lake().features("BTC/USD", "microprise"), "did you mean microprice?"),
+    ("features", lambda: lake().features("BTC/USD", []), "names=[]; give one or more features, each once"),
+    ("features", lambda: lake().features("btc/usd", "mid"), "did you mean BTC/USD?"),
+    ("features", lambda: lake().features("BTC/USD", "mid", every="soon"), "every='soon' is not allowed"),
+    (
+        "features",
+        lambda: lake().features("BTC/USD", "mid", window=0),
+        "window=0 is not allowed; allowed is a whole number",
+    ),
+    ("integrity", lambda: lake().integrity("XBT/USD"), "the lake has no symbol 'XBT/USD'; did you mean BTC/USD?"),
+    ("integrity", lambda: lake().integrity("BTC/USD", "2026-08-03", "2026-08-02"), "is later than the end"),
+    ("split", lambda: split(lake().coverage(), purge="1m"), "the frame has no column 'ts'; it has channel, symbol"),
+    ("future_mid", lambda: future_mid(lake().trades().collect()), "the frame has no column 'ts'"),
+    ("matrix", lambda: matrix(lake().trades().collect(), ["price"]), "not of floats: 'price'; cast to pl.Float64"),
     ("book_at", lambda: lake().book_at(3, "2026-08-02"), "symbol: 3 is not allowed; allowed is one pair"),  # type: ignore[arg-type]  # what is refused
     ("book_at", lambda: lake().book_at("BTC/USD", None), "at: None is not a time"),  # type: ignore[arg-type]  # what is refused
     ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", channel=[]), "channel=[]; allowed: 'book', 'level3'"),  # type: ignore[arg-type]  # what is refused

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import defaultdict
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,11 @@ import frames
 import lakes
 from krakpot import ConfigError, Lake, _core
 from krakpot.exchange.frames import unframe
-from krakpot.lake.bars import DECIMALS, bars, covered_share, size_of
+from krakpot.lake import bars as module
+from krakpot.lake import parquet
+from krakpot.lake.bars import DECIMALS, NEEDED, bars, covered_share, in_windows, size_of
+from krakpot.lake.format import open_lake, polars_schema, stamp
+from krakpot.lake.ledger import ledger_frame
 from krakpot.lake.sample import TIME
 from krakpot.values import BarKind
 
@@ -27,23 +34,30 @@ Trade = tuple[str, int, int, str, Decimal, Decimal]
 """Symbol, time, id, side, price, quantity."""
 
 
-def frame(trades: list[Trade]) -> pl.LazyFrame:
+def frame(trades: list[Trade]) -> pl.DataFrame:
     """Trades as the lake gives them."""
     schema = {
         "symbol": pl.String(), "ts_event": pl.Int64(), "trade_id": pl.Int64(), "side": pl.String(),
         "price": pl.Decimal(38, 10), "qty": pl.Decimal(38, 10),
     }  # fmt: skip
-    return pl.DataFrame(trades, schema=schema, orient="row").lazy().with_columns(pl.col("ts_event").cast(TIME))
+    return pl.DataFrame(trades, schema=schema, orient="row").with_columns(pl.col("ts_event").cast(TIME))
 
 
 def model(trades: list[Trade], by: BarKind, size: int) -> list[dict[str, Any]]:
     """Bars, made trade by trade."""
     groups: dict[tuple[str, int], list[Trade]] = defaultdict(list)
     sums: dict[str, Decimal] = defaultdict(Decimal)
+    numbers: dict[str, int] = defaultdict(int)
     for trade in sorted(trades, key=lambda one: one[:3]):
-        symbol, time, _, _, price, qty = trade
+        symbol, time, _, side, price, qty = trade
         if by == "time":
             number = time // size
+        elif by == "imbalance":
+            number = numbers[symbol]
+            sums[symbol] += qty if side == "buy" else -qty
+            if abs(sums[symbol]) >= Decimal(size) / 10**10:
+                numbers[symbol] += 1
+                sums[symbol] = Decimal(0)
         else:
             number = int(sums[symbol] * 10 ** DECIMALS[by]) // size
             sums[symbol] += {"tick": Decimal(1), "volume": qty, "dollar": price * qty}[by]
@@ -93,14 +107,20 @@ def trade_lists(draw: st.DrawFn) -> list[Trade]:
             ("volume", "12.5"),
             ("volume", 10_000),
             ("dollar", 99),
+            ("imbalance", "3000.5"),
+            ("imbalance", 1),
         ]
     ),
+    cuts=st.lists(st.integers(0, 300), max_size=3).map(sorted),
 )
-def test_bars_are_the_plain_model_s(trades: list[Trade], chosen: tuple[BarKind, object]) -> None:
-    """Every kind of bar, to the last digit."""
+def test_bars_are_the_plain_model_s(trades: list[Trade], chosen: tuple[BarKind, object], cuts: list[int]) -> None:
+    """Every kind of bar, to the last digit, in however many frames the trades come."""
     by, every = chosen
     size = size_of(every, by)
-    found = bars(frame(trades), by, size).collect(engine="streaming")
+    whole = frame(trades)
+    seconds = (pl.col("ts_event").dt.epoch("ns") - frames.START) // frames.SECOND
+    edges = [-1, *cuts, 999]
+    found = bars((whole.filter(seconds >= a, seconds < b) for a, b in pairwise(edges)), by, size)
     compared = found.with_columns(pl.col("ts_from", "ts_to").to_physical()).drop("vwap", "missing", "full")
     assert compared.to_dicts() == model(trades, by, size)
 
@@ -111,18 +131,26 @@ def test_a_sum_just_below_the_size_is_below_it() -> None:
         ("A", frames.START + n, n, "buy", Decimal(1), qty)
         for n, qty in enumerate([Decimal("2.4999999999"), Decimal("0.0000000001"), Decimal(1)])
     ]
-    found = bars(frame(trades), "volume", size_of("2.5", "volume")).collect()
+    found = bars([frame(trades)], "volume", size_of("2.5", "volume"))
     assert found["trades"].to_list() == [2, 1]
     assert found["full"].to_list() == [True, False], "the second has one of 2.5"
 
 
 def test_the_last_bar_of_an_amount_may_not_have_come_to_its_end(recorded: Lake) -> None:
     """It is covered, and nothing is missing; it is not whole."""
-    for by, every in (("tick", 7), ("volume", "0.5"), ("dollar", 1000)):
+    for by, every in (("tick", 7), ("volume", "0.5"), ("dollar", 1000), ("imbalance", "0.05")):
         found = recorded.bars("BTC/*", every=every, by=by)  # type: ignore[arg-type]  # one of them
         assert found["whole"].sum() > 10
         for (symbol,), some in found.group_by("symbol"):
-            assert some.sort("ts_from")["whole"][-1] is (by == "tick" and int(some["trades"].sum()) % 7 == 0), symbol
+            if by == "imbalance":
+                net = some["buy_volume"] * 2 - some["volume"]
+                reached = [abs(one) >= Decimal("0.05") for one in net]
+                assert all(reached[:-1]), symbol
+                assert not some["whole"].filter(~pl.Series(reached)).any(), symbol
+            else:
+                assert some.sort("ts_from")["whole"][-1] is (by == "tick" and int(some["trades"].sum()) % 7 == 0), (
+                    symbol
+                )
 
 
 def candles(lake: Path, seconds: int) -> Lake:
@@ -205,7 +233,7 @@ def test_missing_trades_are_counted_where_they_are_missed() -> None:
     start = frames.START // MINUTE * MINUTE
     ids = [(0, 10), (1, 11), (2, 14), (61, 17), (62, 18), (130, 1), (131, 2)]
     trades = [("A", start + s * frames.SECOND, n, "buy", Decimal(1), Decimal(1)) for s, n in ids]
-    assert bars(frame(trades), "time", MINUTE).collect()["missing"].to_list() == [2, 2, 0]
+    assert bars([frame(trades)], "time", MINUTE)["missing"].to_list() == [2, 2, 0]
 
 
 def test_the_share_is_of_the_union_of_all_sessions() -> None:
@@ -221,7 +249,7 @@ def test_the_share_is_of_the_union_of_all_sessions() -> None:
         (symbol, start + s * frames.SECOND, n, "buy", Decimal(1), Decimal(1))
         for n, (symbol, s) in enumerate([("A", -30), ("A", 0), ("A", 60), ("A", 120), ("A", 180), ("A", 250), ("B", 0)])
     ]
-    found = covered_share(bars(frame(trades), "time", MINUTE).collect(), coverage)
+    found = covered_share(bars([frame(trades)], "time", MINUTE), coverage)
     shares = found["covered"].to_list()
     assert shares == pytest.approx([0, 30 / 60, 40 / 60, 10 / 60, 20 / 60, 0, 1])
 
@@ -235,6 +263,81 @@ def test_an_empty_lake_has_no_bars(tmp_path: Path) -> None:
     assert found.columns[-3:] == ["missing", "covered", "whole"]
 
 
+def test_few_trades_are_in_memory_at_a_time(recorded: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of so many rows; each trade is in one of them, although two sessions have it."""
+    monkeypatch.setattr(module, "HOUR", frames.SECOND)
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", 2000)
+    rows = recorded.trades(sources="all")
+    twice = pl.concat([rows, rows.with_columns(session=pl.lit("other"), kind=pl.lit("snapshot"))])
+    found = list(in_windows(twice))
+    assert len(found) > 5
+    assert max(frame.height for frame in found) <= 1000
+    for frame, after in pairwise(found):
+        assert frame["ts_event"].max() < after["ts_event"].min()  # type: ignore[operator]  # both have rows
+    order = ["symbol", "trade_id"]
+    whole = recorded.trades().select(NEEDED).sort(order).collect()
+    assert pl.concat(found).sort(order).equals(whole)
+    assert list(in_windows(rows.head(0))) == []
+
+
+MONTH = """
+import sys
+from krakpot import Lake
+found = Lake(sys.argv[1]).bars(every="1h", numbers="float")
+(peak,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")]
+print(found.height, found["trades"].sum(), found["whole"].sum(), int(peak) * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_bars_of_a_month_of_all_pairs_need_bounded_memory(tmp_path: Path) -> None:
+    """Three million trades of a hundred pairs: at once they took 2.3 GB."""
+    pairs, days, each = 100, 30, 1000
+    month(tmp_path, pairs, days, each)
+    done = subprocess.run([sys.executable, "-c", MONTH, str(tmp_path)], capture_output=True, text=True, check=True)
+    height, made, whole, peak = map(int, done.stdout.split())
+    assert height == whole == pairs * days * 24
+    assert made == pairs * days * each
+    assert peak < 1_200_000_000
+
+
+def month(lake: Path, pairs: int, days: int, each: int) -> None:
+    """Write a lake of compacted parts: each pair has so many trades a day, and was followed all the time."""
+    open_lake(lake)
+    session = lakes.session_name(frames.START)
+    name = f"000000-{session}-c0000000.parquet"
+    midnight = frames.START // frames.DAY * frames.DAY
+    place = pl.int_range(pairs * each, eager=True)
+    symbols = pl.Series([f"P{n:03}/USD" for n in range(pairs)])
+    for day in range(days):
+        trades = pl.DataFrame({"pair": place // each, "n": place % each}).select(
+            session=pl.lit(session), message=pl.col("n") * pairs + pl.col("pair") + day * len(place),
+            entry=pl.lit(0), ts_recv=midnight + day * frames.DAY + (pl.col("n") * frames.DAY) // each + 10**6,
+            ts_event=midnight + day * frames.DAY + (pl.col("n") * frames.DAY) // each,
+            symbol=symbols.gather(place // each), kind=pl.lit("update"),
+            side=pl.when(pl.col("n") * 7919 % 13 < 6).then(pl.lit("buy")).otherwise(pl.lit("sell")),
+            price=(100_000 + pl.col("n") * 31 % 1000) / 100, qty=(1 + pl.col("n") * 17 % 500) / 1000,
+            ord_type=pl.lit("limit"), trade_id=pl.col("n") + day * each + 1,
+            price_precision=pl.lit(2), qty_precision=pl.lit(3),
+        )  # fmt: skip
+        more = [name for name in polars_schema("trades") if name not in trades.columns]
+        trades = trades.with_columns(pl.lit("feed").alias(name) for name in more)
+        folder = lake / f"trades/date={stamp(midnight + day * frames.DAY).date()}"
+        folder.mkdir(parents=True)
+        parquet.write_part(
+            trades.select(pl.col(name).cast(kind) for name, kind in polars_schema("trades").items()), folder / name
+        )
+    begin, end = midnight, midnight + days * frames.DAY
+    rows: list[dict[str, object]] = [
+        {"ts_recv": begin, "kind": "subscribed", "channel": "trade", "symbol": symbol} for symbol in symbols
+    ]
+    rows += [{"ts_recv": end, "kind": "stop"}, {"ts_recv": end, "ts_from": end, "kind": "disconnect"}]
+    ledger = ledger_frame([{"session": session, "message": n, "entry": n} | row for n, row in enumerate(rows)])
+    folder = lake / f"ledger/date={stamp(midnight).date()}"
+    folder.mkdir(parents=True)
+    parquet.write_part(ledger, folder / name)
+
+
 @pytest.mark.parametrize(
     ("every", "by", "sentence"),
     [
@@ -246,7 +349,7 @@ def test_an_empty_lake_has_no_bars(tmp_path: Path) -> None:
         (-1, "dollar", "every=-1 is not allowed with by='dollar'; allowed is an amount of the quote currency"),
         (float("nan"), "volume", "every=nan is not allowed"),
         (10**30, "dollar", "every=1000"),
-        ("1m", "minute", "by='minute'; allowed: 'time', 'tick', 'volume', 'dollar'"),
+        ("1m", "minute", "by='minute'; allowed: 'time', 'tick', 'volume', 'dollar', 'imbalance'"),
     ],
 )
 def test_a_size_that_is_none(every: Any, by: Any, sentence: str) -> None:

@@ -343,7 +343,8 @@ def book(lake: Path, symbol: str, at: int, depth: int, by: Any, channel: str, *,
     default="time",
     type=Value(values.word_of(get_args(values.BarKind)), "WORD"),
     show_default=True,
-    help="time; tick: --every trades; volume, dollar: so much of the base or the quote currency.",
+    help="time; tick: --every trades; volume, dollar: so much of the base or the quote currency; imbalance: so much of "
+    "the base currency bought by takers more than sold, or sold more than bought.",
 )
 @click.option("--start", type=TIME, help="Only trades made from this time on; without a zone it is UTC.")
 @click.option("--end", type=TIME, help="Only trades made before this time.")
@@ -420,9 +421,8 @@ def skew(
     from krakpot.cli.bar import Bar
     from krakpot.lake import skew as module
     from krakpot.lake.lake import Lake
-    from krakpot.lake.sample import step
 
-    width = None if every is None else step(every)
+    width = None if every is None else values.step(every)
     rows = module.channels_of(partial(Lake(lake).scan, symbol=symbols, start=start, end=end, sources="all"))
     with Bar("skew", quiet=json_) as bar:
         found = module.quantiles(rows, width, bar.note)

@@ -1,4 +1,4 @@
-"""Bars: the trades of a time, or of a number, a volume or a value of trades, as one row.
+"""Bars: the trades of a time, or of a number, a volume, a value or an imbalance of trades, as one row.
 
 A bar says what it is made of: ``covered`` is the share of its time in which the trades were followed, ``missing`` the
 number of trades that the ids say were made and that the lake does not have. ``whole`` says that a bar lacks nothing.
@@ -7,32 +7,40 @@ number of trades that the ids say were made and that the lake does not have. ``w
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any, get_args
 
 import polars as pl
 
 from krakpot.errors import ConfigError
-from krakpot.lake.sample import TIME, one_of, plain, step
-from krakpot.values import BarKind, shown
+from krakpot.features.frames import spans
+from krakpot.lake.arbitration import distinct_trades
+from krakpot.lake.format import polars_schema
+from krakpot.lake.sample import TIME, one_of, plain
+from krakpot.values import BarKind, shown, step
 
 ORDER = ("ts_event", "trade_id")
 """Columns that order the trades of a symbol as they were made."""
 SIZE_MAX = 10**15
-DECIMALS = {"tick": 0, "volume": 10, "dollar": 20}
+DECIMALS = {"tick": 0, "volume": 10, "dollar": 20, "imbalance": 10}
 """Decimals of the amount of a trade: of a quantity, and of a price times a quantity."""
-CURRENCY = {"volume": "base currency", "dollar": "quote currency"}
+CURRENCY = {"volume": "base currency", "dollar": "quote currency", "imbalance": "base currency"}
 LATE = 60 * 10**9
 """How far the recorder's clock may be behind the exchange's, ns."""
 NEEDED = ("symbol", "ts_event", "trade_id", "side", "price", "qty")
 """Columns of trades that bars are made of."""
+TYPES = {name: polars_schema("trades")[name] for name in NEEDED}
+HOUR = 3600 * 10**9
+ROWS_AT_ONCE = 200_000
+"""Rows of trades that are in memory at a time, some 200 MB with what is made of them; an hour is not divided."""
 
 
 def size_of(every: object, by: BarKind) -> int:
     """Size of a bar: nanoseconds, trades, or steps of 10^-``DECIMALS``; ``ConfigError`` for anything else."""
     one_of("by", by, get_args(BarKind))
     if by == "time":
-        return step(every)  # type: ignore[arg-type]  # it refuses what is none
+        return step(every)
     allowed = "a whole number of trades" if by == "tick" else f"an amount of the {CURRENCY[by]}"
     try:
         size = Decimal(every if isinstance(every, (int, Decimal)) else str(every))
@@ -44,54 +52,58 @@ def size_of(every: object, by: BarKind) -> int:
     return int(size * 10 ** DECIMALS[by])
 
 
-def bars(trades: pl.LazyFrame, by: BarKind, size: int) -> pl.LazyFrame:
-    """Bars of trades with the columns ``NEEDED``, each trade once; times are those of the exchange.
+def in_windows(
+    trades: pl.LazyFrame, distinct: Callable[[pl.LazyFrame], pl.LazyFrame] = distinct_trades
+) -> Iterator[pl.DataFrame]:
+    """Trades in frames of some ``ROWS_AT_ONCE`` rows, one time after the other; ``distinct`` takes each trade once.
 
-    Bars of a time are made in one pass, in bounded memory. The others need the trades in their order.
+    All rows of a trade have the same time of the exchange, so a window of these times has all rows of its trades.
     """
     moment = pl.col("ts_event").dt.epoch("ns")
-    if by == "time":
-        begin = moment - moment % size
-        keyed = trades.with_columns(bar=begin, reached=begin + size)
-    else:
-        # Whole numbers, since a quotient of decimals is rounded.
-        price, qty = (pl.col(name).to_physical() for name in ("price", "qty"))
-        amount = price * qty if by == "dollar" else qty
-        reached = pl.int_range(1, pl.len() + 1) if by == "tick" else amount.cum_sum()
-        before = reached - (1 if by == "tick" else amount)
-        columns = {"bar": (before // size).over("symbol").cast(pl.Int64), "reached": reached.over("symbol")}
-        keyed = trades.sort("symbol", *ORDER).with_columns(**columns)
-    place = pl.struct(*ORDER)
-    value = pl.col("price") * pl.col("qty")
-    found = keyed.group_by("symbol", "bar").agg(
-        first=pl.col("ts_event").min(),
-        last=pl.col("ts_event").max(),
-        open=pl.col("price").min_by(place),
-        high=pl.col("price").max(),
-        low=pl.col("price").min(),
-        close=pl.col("price").max_by(place),
-        volume=pl.col("qty").sum(),
-        value=value.sum(),
-        trades=pl.len(),
-        buy_volume=pl.col("qty").filter(pl.col("side") == "buy").sum(),
-        id_first=pl.col("trade_id").min(),
-        id_last=pl.col("trade_id").max(),
-        reached=pl.col("reached").max(),
+    hours = trades.group_by(hour=moment // HOUR).agg(rows=pl.len()).collect(engine="streaming").sort("hour")
+    bounds: list[tuple[int, int]] = []
+    held = 0
+    for hour, rows in hours.iter_rows():
+        if bounds and held + rows <= ROWS_AT_ONCE:
+            bounds[-1] = bounds[-1][0], hour + 1
+            held += rows
+        else:
+            bounds.append((hour, hour + 1))
+            held = rows
+    for begin, end in bounds:
+        first, last = (pl.lit(hour * HOUR).cast(TIME) for hour in (begin, end))
+        some = trades.filter(pl.col("ts_event").is_between(first, last, closed="left"))
+        yield distinct(some).select(NEEDED).collect(engine="streaming")
+
+
+def bars(trades: Iterable[pl.DataFrame], by: BarKind, size: int) -> pl.DataFrame:
+    """Bars of trades with the columns ``NEEDED``, each trade once; times are those of the exchange.
+
+    The trades of a frame are later than those of the frames before it, so one frame is in memory at a time.
+    """
+    keys = {"time": _ByTime, "imbalance": _ByImbalance}.get(by, _ByAmount)(by, size)
+    pieces = [_aggregated(keys.add(frame.sort("symbol", *ORDER))) for frame in trades]
+    found = pl.concat(pieces or [_aggregated(keys.add(pl.DataFrame(schema=TYPES)))])
+    # A bar may have trades of several frames.
+    found = found.group_by("symbol", "bar", maintain_order=True).agg(
+        pl.col("first", "open").first(),
+        pl.col("high", "id_last").max(),
+        pl.col("low", "id_low").min(),
+        pl.col("last", "close").last(),
+        pl.col("volume", "value", "trades", "buy_volume").sum(),
+        pl.col("full").any(),
     )
     if by == "time":
         ends = [pl.col("bar").cast(TIME).alias("ts_from"), (pl.col("bar") + size).cast(TIME).alias("ts_to")]
-        full = pl.lit(value=True)
     else:
         after = pl.duration(nanoseconds=1)
         ends = [pl.col("first").alias("ts_from"), (pl.col("last") + after).alias("ts_to")]
-        # The last bar of a symbol need not have come to its end.
-        full = pl.col("reached") // size > pl.col("bar")
     # Ids that begin anew (a relisted pair) are smaller than those before: nothing is missing there.
-    gap = pl.col("id_first") - pl.col("id_last").shift(1).over("symbol") - 1
-    inside = pl.col("id_last") - pl.col("id_first") + 1 - pl.col("trades")
+    gap = pl.col("id_low") - pl.col("id_last").shift(1).over("symbol") - 1
+    inside = pl.col("id_last") - pl.col("id_low") + 1 - pl.col("trades")
     return (
         found.sort("symbol", "bar")
-        .with_columns(*ends, full.alias("full"), vwap=pl.col("value") / pl.col("volume"))
+        .with_columns(*ends, vwap=pl.col("value") / pl.col("volume"))
         .with_columns(missing=(gap.fill_null(0).clip(0) + inside.clip(0)).cast(pl.Int64))
         .select(
             "symbol", "ts_from", "ts_to", "open", "high", "low", "close", "volume", "vwap", "trades", "buy_volume",
@@ -100,20 +112,94 @@ def bars(trades: pl.LazyFrame, by: BarKind, size: int) -> pl.LazyFrame:
     )  # fmt: skip
 
 
+def _aggregated(keyed: pl.DataFrame) -> pl.DataFrame:
+    """What one frame has of each bar, its trades in order, with ``bar`` and ``full``."""
+    return keyed.group_by("symbol", "bar", maintain_order=True).agg(
+        first=pl.col("ts_event").first(),
+        last=pl.col("ts_event").last(),
+        open=pl.col("price").first(),
+        high=pl.col("price").max(),
+        low=pl.col("price").min(),
+        close=pl.col("price").last(),
+        volume=pl.col("qty").sum(),
+        value=(pl.col("price") * pl.col("qty")).sum(),
+        trades=pl.len(),
+        buy_volume=pl.col("qty").filter(pl.col("side") == "buy").sum(),
+        id_low=pl.col("trade_id").min(),
+        id_last=pl.col("trade_id").max(),
+        full=pl.col("full").any(),
+    )
+
+
+class _ByTime:
+    """Gives each trade its ``bar``, and says whether that came to its end (``full``): by time."""
+
+    def __init__(self, by: BarKind, size: int) -> None:
+        self.by, self.size = by, size
+
+    def add(self, trades: pl.DataFrame) -> pl.DataFrame:
+        moment = pl.col("ts_event").dt.epoch("ns")
+        return trades.with_columns(bar=moment - moment % self.size, full=pl.lit(value=True))
+
+
+class _ByAmount(_ByTime):
+    """By a number, a volume or a value of trades, which is counted on from frame to frame."""
+
+    def __init__(self, by: BarKind, size: int) -> None:
+        super().__init__(by, size)
+        self.reached = pl.DataFrame(schema={"symbol": pl.String, "before": pl.Int128})
+
+    def add(self, trades: pl.DataFrame) -> pl.DataFrame:
+        # Whole numbers, since a quotient of decimals is rounded.
+        price, qty = (pl.col(name).to_physical().cast(pl.Int128) for name in ("price", "qty"))
+        amount = {"tick": pl.lit(1, pl.Int128), "volume": qty, "dollar": price * qty}[self.by]
+        counted = trades.join(self.reached, on="symbol", how="left", maintain_order="left")
+        counted = counted.with_columns(amount=amount, before=pl.col("before").fill_null(0))
+        counted = counted.with_columns(reached=pl.col("before") + pl.col("amount").cum_sum().over("symbol"))
+        after = counted.group_by("symbol").agg(before=pl.col("reached").last())
+        self.reached = pl.concat([self.reached.join(after, on="symbol", how="anti"), after])
+        bar = ((pl.col("reached") - pl.col("amount")) // self.size).cast(pl.Int64)
+        # The last bar of a symbol need not have come to its end.
+        return counted.with_columns(bar=bar).with_columns(full=pl.col("reached") // self.size > pl.col("bar"))
+
+
+class _ByImbalance(_ByTime):
+    """By what takers bought less what they sold since the bar began; each bar depends on where the one before ended."""
+
+    def __init__(self, by: BarKind, size: int) -> None:
+        super().__init__(by, size)
+        self.state: dict[str, tuple[int, int]] = {}
+        """Number and imbalance of the last bar of each symbol."""
+
+    def add(self, trades: pl.DataFrame) -> pl.DataFrame:
+        qty = pl.col("qty").to_physical()
+        signed = trades.select(pl.when(pl.col("side") == "buy").then(qty).otherwise(qty * -1))["qty"]
+        bars: list[int] = []
+        full: list[bool] = []
+        for symbol, amounts in trades.select("symbol", signed=signed).group_by("symbol", maintain_order=True):
+            name = str(symbol[0])
+            bar, sum_ = self.state.get(name, (0, 0))
+            for amount in amounts["signed"].to_list():
+                sum_ += amount
+                ended = abs(sum_) >= self.size
+                bars.append(bar)
+                full.append(ended)
+                if ended:
+                    bar, sum_ = bar + 1, 0
+            self.state[name] = bar, sum_
+        return trades.with_columns(bar=pl.Series(bars, dtype=pl.Int64), full=pl.Series(full, dtype=pl.Boolean))
+
+
 def covered_share(found: pl.DataFrame, coverage: pl.DataFrame) -> pl.DataFrame:
     """Add ``covered``, the share of each bar's time in which the trades of its symbol were followed, and ``whole``.
 
     ``coverage`` is ``Lake.coverage``. It is of receive times, which are later than those of the exchange by the way
     that a message takes.
     """
-    spans = (
-        coverage.filter(channel="trade")
-        .select("symbol", pl.col("ts_from", "ts_to").dt.epoch("ns"))
-        .sort("symbol", "ts_from")
-        .with_columns(until=pl.col("ts_to").cum_max().shift(1).over("symbol"))
-        .with_columns(begin=pl.max_horizontal("ts_from", "until"))
-        .filter(pl.col("ts_to") > pl.col("begin"))
-        .select("symbol", "begin", length=pl.col("ts_to") - pl.col("begin"))
+    begin, end = (pl.col(name).dt.epoch("ns") for name in ("ts_from", "ts_to"))
+    known = (
+        spans(coverage, "trade")
+        .select("symbol", begin=begin, length=end - begin)
         .with_columns(before=(pl.col("length").cum_sum() - pl.col("length")).over("symbol"))
         .sort("begin")
     )
@@ -122,7 +208,7 @@ def covered_share(found: pl.DataFrame, coverage: pl.DataFrame) -> pl.DataFrame:
         """Nanoseconds that were covered before the times of a column."""
         at = found.select("symbol", begin=pl.col(column).dt.epoch("ns"), at=pl.col(column).dt.epoch("ns"))
         rows = at.with_row_index("row").sort("begin")
-        joined = rows.join_asof(spans, on="begin", by="symbol", coalesce=False, check_sortedness=False)
+        joined = rows.join_asof(known, on="begin", by="symbol", coalesce=False, check_sortedness=False)
         within = pl.min_horizontal(pl.col("at") - pl.col("begin_right"), "length")
         return joined.sort("row").select((pl.col("before") + within).fill_null(0).alias("ns"))["ns"]
 

@@ -21,17 +21,20 @@ import polars.selectors as cs
 
 from krakpot import _core
 from krakpot.errors import ConfigError, StorageError
+from krakpot.features.steps import wanted
 from krakpot.lake import skew
 from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
-from krakpot.lake.bars import LATE, NEEDED, bars, covered_share, size_of
+from krakpot.lake.bars import LATE, bars, covered_share, in_windows, size_of
 from krakpot.lake.coverage import covered, recorded_sessions
+from krakpot.lake.features import features
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import SOURCES, UNREADABLE, Sources, polars_schema, unreadable
+from krakpot.lake.integrity import Integrity, integrity
 from krakpot.lake.journal import journal_names
 from krakpot.lake.ledger import MARKS
-from krakpot.lake.sample import BookAt, BookSampler, By, grid, levels, one_of, step
+from krakpot.lake.sample import BookAt, BookSampler, By, grid, levels, one_of
 from krakpot.lake.verify import Report, verify
-from krakpot.values import BarKind, Numbers, Time, time_of, time_range
+from krakpot.values import BarKind, Numbers, Time, step, time_of, time_range
 
 DAY = 86_400 * 10**9
 SCALE = 10
@@ -254,7 +257,9 @@ class Lake(Folder):
         by
             ``"time"``: bars of a time; they begin at its multiples since 1970, as Kraken's candles do. ``"tick"``: of
             ``every`` trades. ``"volume"``, ``"dollar"``: of an amount of the base or the quote currency; the trade that
-            reaches it is the last one of its bar, and what it is too much counts for the next bar.
+            reaches it is the last one of its bar, and what it is too much counts for the next bar. ``"imbalance"``: the
+            trade after which takers have bought ``every`` of the base currency more than they sold since the bar began,
+            or sold more, is the last one of its bar, and the next bar begins at zero.
         numbers
             ``"decimal"``: exact, Decimal(38, 10); vwap is rounded. ``"float"``: Float64.
 
@@ -285,14 +290,14 @@ class Lake(Folder):
         begin, until = time_range(start, end)
         # A trade is received after it was made, by a snapshot long after; a clock may be behind.
         received = None if begin is None else max(begin - LATE, -(1 << 63))
-        frame = self.trades(symbol, received).select(NEEDED)
+        frame = self.trades(symbol, received, sources="all")
         made = pl.col("ts_event").dt.epoch("ns")
         if begin is not None:
             frame = frame.filter(made >= begin)
         if until is not None:
             frame = frame.filter(made < until)
         try:
-            found = bars(frame, by, size).collect(engine="streaming")
+            found = bars(in_windows(frame), by, size)
         except UNREADABLE as error:
             unreadable(self.path, error)
         found = covered_share(found, self.coverage())
@@ -491,6 +496,44 @@ class Lake(Folder):
         except UNREADABLE as error:
             unreadable(self.path, error)
 
+    def integrity(self, symbol: str, start: Time | None = None, end: Time | None = None) -> Integrity:
+        """What is known of a symbol in a period: what was recorded, which gaps lie in it, which checksums were right.
+
+        Parameters
+        ----------
+        symbol
+            The pair.
+        start, end
+            Range of receive times; None: what is covered. Give the first and last time of a frame, and it says what the
+            frame is built on.
+
+        Returns
+        -------
+        Integrity
+            For each channel that was ever recorded of the symbol: seconds covered and not covered, the gaps with their
+            reasons, and of books the messages whose checksum was right, wrong or not compared, as the recorder found
+            them (``verify`` computes them again). Of the trades their origins, and how many are missing by their ids.
+            ``str(…)`` is one line, ``to_dict()`` one JSON object, ``whole`` whether nothing is missing or wrong.
+
+        Raises
+        ------
+        ConfigError
+            For a symbol or a time that does not exist.
+        StorageError
+            If a part cannot be read.
+
+        Examples
+        --------
+        >>> print(lake.integrity("BTC/USD", "2026-11-22", "2026-11-23"))    # doctest: +SKIP
+
+        """
+        self.check_symbols([symbol])
+        begin, until = time_range(start, end)
+        try:
+            return integrity(self, symbol, begin, until, self.coverage())
+        except UNREADABLE as error:
+            unreadable(self.path, error)
+
     def book_at(
         self,
         symbol: str,
@@ -600,6 +643,66 @@ class Lake(Folder):
             -(-known[0] // width) * width if begin is None else begin, known[1] if until is None else until, width
         )
         return sampler.at(times, depth=depth, numbers=numbers, threads=threads)
+
+    def features(
+        self,
+        symbol: str | Iterable[str],
+        names: str | Iterable[str],
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        every: str | int | timedelta = "1s",
+        window: int = 60,
+    ) -> pl.DataFrame:
+        """Features at regular times: at ``start`` and after each step, before ``end``.
+
+        A row has what was known here at its time, and nothing later: the book after the last message that was received
+        up to it, and the trades and orders received in the step that ends with it, (ts - every, ts].
+
+        Parameters
+        ----------
+        symbol
+            One symbol or pattern (``"BTC/*"``), or several of them.
+        names
+            Names of features, keys of ``krakpot.FEATURES``; those with an N take a number of levels: ``"imbalance_5"``.
+        start, end
+            Range of receive times; None: what is covered.
+        every
+            Step: ``"100ms"``, ``"1s"``, ``"5m"``, a timedelta, or nanoseconds.
+        window
+            How many steps ``realised_volatility`` and ``kyle_lambda`` look back.
+
+        Returns
+        -------
+        DataFrame
+            A row for each symbol and time: symbol, ts (Datetime, ns, UTC), reason (why there is no book; null if no
+            feature needs one), run (UInt32, a number for each stretch without a gap; null in a gap), and a column for
+            each name; docs/features.md has the units. A feature is null where it is not known: in a gap, in the first
+            row after one if it is a difference, and in a step that is not wholly recorded or lacks a trade.
+
+        Raises
+        ------
+        ConfigError
+            For a feature, symbol, time or option that does not exist; the sentence names those that do.
+        StorageError
+            If a part cannot be read.
+
+        Examples
+        --------
+        >>> lake.features("BTC/USD", ["mid", "imbalance_5", "signed_volume"], "2026-11-22")    # doctest: +SKIP
+
+        """
+        chosen = wanted(names)
+        begin, until = time_range(start, end)
+        symbols = self.matching(symbol)
+
+        def best_at(one: str, times: pl.Series) -> pl.DataFrame:
+            return BookSampler(self, one).at(times, depth=1, numbers="float")
+
+        try:
+            return features(self, best_at, symbols, chosen, begin, until, every=step(every), window=window)
+        except UNREADABLE as error:
+            unreadable(self.path, error)
 
     def verify(self, *, strict: bool = False, threads: int | None = None) -> Report:
         """Prove the lake from its parts alone: every checksum, every row that the ledger counts.

@@ -9,7 +9,6 @@ parallel, and only those are read that hold the times asked for.
 
 from __future__ import annotations
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -49,9 +48,6 @@ TIMES_MAX = 100_000_000
 SKEW = 60_000_000_000
 """How much the clock of the recorder may drift within a span, ns, where times are the exchange's."""
 TIME = pl.Datetime("ns", "UTC")
-UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
-STEP_MAX = 366 * UNITS["d"]
-"""Longest step between two books, ns."""
 DAY = timedelta(days=1)
 
 
@@ -116,20 +112,6 @@ class _Window(NamedTuple):
 
     begin: int
     end: int
-
-
-def step(every: str | int | timedelta) -> int:
-    """Nanoseconds of ``100ms``, ``1s``, ``1m``, of a timedelta, or of a number of them."""
-    if isinstance(every, timedelta):
-        ns = every // timedelta(microseconds=1) * 1000
-    elif isinstance(every, int) and not isinstance(every, bool):
-        ns = every
-    else:
-        found = re.fullmatch(r"(\d{1,18})(ns|us|ms|s|m|h|d)", str(every).strip(), re.ASCII)
-        ns = int(found[1]) * UNITS[found[2]] if found else 0
-    if not 0 < ns <= STEP_MAX:
-        raise ConfigError(f"every={shown(every)} is not allowed; write for example '100ms', '1s' or '5m', up to 366d")
-    return ns
 
 
 def grid(begin: int, end: int, every: int) -> pl.Series:

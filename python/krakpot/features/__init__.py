@@ -1,0 +1,1 @@
+"""Features and labels: pure functions on frames that a lake gives."""
