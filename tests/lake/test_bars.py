@@ -18,7 +18,7 @@ import frames
 import lakes
 from krakpot import ConfigError, Lake, _core
 from krakpot.lake.bars import DECIMALS, bars, covered_share, size_of
-from krakpot.lake.sample import TIME
+from krakpot.lake.times import TIME
 from krakpot.values import BarKind
 
 MINUTE = 60 * frames.SECOND

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,6 +13,8 @@ from typing import Any
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import channels
@@ -67,7 +70,7 @@ def side_of(book: frames.Book, side: str) -> list[tuple[Decimal, Decimal]]:
 def told(row: dict[str, Any], depth: int = DEPTH) -> State:
     """State that a row tells."""
     if row["reason"] is not None:
-        assert all(value is None for name, value in row.items() if name not in ("ts", "reason"))
+        assert all(value is None for name, value in row.items() if name not in ("symbol", "ts", "reason"))
         return None
     sides = [
         [
@@ -191,18 +194,113 @@ def test_any_range_gives_the_same_books(lake: tuple[Lake, list[tuple[str, list[l
     opened, _ = lake
     every = 30 * frames.SECOND
     whole = opened.books(SYMBOL, START, START + SPAN, every=every)
-    assert whole.width == 3 + 4 * DEPTH
+    assert whole.width == 4 + 4 * DEPTH
     for begin, end in ((0, 1), (7, 130), (150, 151), (199, 333), (479, 480)):
         part = opened.books(SYMBOL, START + begin * every, START + end * every, every=every, threads=1)
         assert_frame_equal(part, whole[begin:end])
     floats = opened.books(SYMBOL, START, START + SPAN, every="30s", depth=2, numbers="float")
-    assert_frame_equal(floats, whole[:, : 3 + 4 * 2].with_columns(pl.col(pl.Decimal).cast(pl.Float64)))
+    assert_frame_equal(floats, whole[:, : 4 + 4 * 2].with_columns(pl.col(pl.Decimal).cast(pl.Float64)))
     assert opened.books(SYMBOL, START, START).is_empty()
     assert opened.books(SYMBOL, START, START).schema == whole.schema
     of_all = opened.books(SYMBOL, every="1h")
     assert of_all["ts"].to_physical()[0] == START, "a whole hour"
     assert of_all.height == 5
     assert of_all["reason"].null_count() == 5, "the last hour is that of the last message"
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    asked=st.lists(st.integers(START - 10 * MINUTE, START + SPAN + 10 * MINUTE), max_size=40),
+    on_messages=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4000), st.integers(-1, 1)), max_size=40),
+    by=st.sampled_from(["recv", "event"]),
+    data=st.data(),
+)
+def test_books_at_any_times(
+    lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]],
+    asked: list[int],
+    on_messages: list[tuple[int, int, int]],
+    by: sample.By,
+    data: st.DataObject,
+) -> None:
+    """Times in any order, repeated, at and beside the times of messages: row for row those of the model."""
+    opened, sessions = lake
+    event = by == "event"
+    exact = [states(timed, event=event) for _, timed, _ in sessions]
+    asked = asked + [exact[n][place % len(exact[n])][0] + beside for n, place, beside in on_messages]
+    times = data.draw(st.permutations(asked + asked[:5]))
+    found = opened.books(SYMBOL, at=times, by=by, threads=2)
+    assert found["ts"].to_physical().to_list() == times
+    ascending = sorted(set(times))
+    wanted = dict(zip(ascending, expected(sessions, ascending, event=event), strict=True))
+    for time, row in zip(times, found.iter_rows(named=True), strict=True):
+        assert row["symbol"] == SYMBOL
+        assert told(row) == wanted[time], f"{(time - START) / MINUTE:.2f} minutes"
+
+
+def test_several_symbols_are_those_of_each(lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]]) -> None:
+    """Lists and patterns: the rows of each symbol, sorted by symbol; times of each in the order asked for."""
+    opened, _ = lake
+    both = ["BTC/USD", "ETH/USD"]
+    span = (START, START + 10 * MINUTE)
+    alone = [opened.books(symbol, *span, every="7s", depth=3) for symbol in both]
+    assert [frame["symbol"].unique().to_list() for frame in alone] == [["BTC/USD"], ["ETH/USD"]]
+    assert not alone[0].drop("symbol").equals(alone[1].drop("symbol"))
+    for wanted in (both, both[::-1], "*/USD", ["ETH/*", "BTC/USD", "*"]):
+        assert_frame_equal(opened.books(wanted, *span, every="7s", depth=3), pl.concat(alone))
+    times = [START + n * MINUTE for n in (3, 1, 2, 3)]
+    found = opened.books("*", at=times, depth=3)
+    assert found["ts"].to_physical().to_list() == times * 2
+    for symbol in both:
+        mine = found.filter(symbol=symbol)
+        assert_frame_equal(mine.head(1), mine.tail(1))
+        assert_frame_equal(opened.books(symbol, at=times, depth=3), mine)
+    # The grid of several symbols is one grid.
+    whole = opened.books("*", every="1h", depth=1)
+    assert whole.height == 2 * 5
+    assert whole.group_by("ts").len()["len"].to_list() == [2] * 5
+    assert opened.books([], *span).is_empty()
+
+
+def test_a_row_for_each_level(lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]]) -> None:
+    """The long layout has the same levels as the wide one, and one row where there is no book."""
+    opened, _ = lake
+    options: dict[str, Any] = {"every": "30s", "depth": 12}
+    wide = opened.books("*", START - MINUTE, START + 2 * MINUTE, **options)
+    expected_rows = []
+    for row in wide.iter_rows(named=True):
+        facts = [row[name] for name in ("symbol", "ts", "reason", "checksum")]
+        held = [[row[f"{name}_{n}"] for name in sample.LEVEL_COLUMNS] for n in range(12)]
+        some = [[*facts, n, *numbers] for n, numbers in enumerate(held) if numbers != [None] * 4]
+        expected_rows += some or [[*facts, None, None, None, None, None]]
+    long = opened.books("*", START - MINUTE, START + 2 * MINUTE, layout="long", **options)
+    assert long.columns == ["symbol", "ts", "reason", "checksum", "level", *sample.LEVEL_COLUMNS]
+    assert list(map(list, long.iter_rows())) == expected_rows
+    assert long["level"].null_count() == wide["checksum"].null_count() > 0
+    assert long.schema["level"] == pl.UInt32
+    empty = opened.books("*", START, START, layout="long", **options)
+    assert (empty.height, empty.schema) == (0, long.schema)
+
+
+def test_a_request_that_is_large_says_so(
+    lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of all symbols and levels count; a step that is too long is no silent emptiness."""
+    opened, _ = lake
+    monkeypatch.setattr(sample, "ROWS_MANY", 150)
+    with pytest.warns(UserWarning, match="200 rows take 0 GB; ask for fewer at once"):
+        assert opened.books("*", at=[START] * 100, depth=1).height == 200
+    with pytest.warns(UserWarning, match="200 rows take"):
+        opened.books(SYMBOL, at=[START] * 20, depth=10, layout="long")
+    monkeypatch.setattr(sample, "ROWS_MAX", 199)
+    with pytest.raises(ValueError, match="200 rows are more than 199; ask for fewer at once"):
+        opened.books("*", at=[START] * 100, depth=1)
+    with pytest.warns(UserWarning, match=r"every='100d': no whole step lies in what is known, 2026-.*; give a smaller"):
+        assert opened.books(SYMBOL, every="100d").is_empty()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert opened.books(SYMBOL, START, START, every="1h").is_empty()
+        assert opened.books(SYMBOL, START, every="100d").height == 1
 
 
 def test_compacted_parts_give_the_same_books(
@@ -253,7 +351,7 @@ def test_every_recorded_message_gives_its_own_checksum(data: Path, tmp_path: Pat
         sent = opened.book(symbol).unique("message", keep="first").sort("message").collect()
         sent = sent.group_by("ts_recv", maintain_order=True).last()
         assert sent.height > 1000
-        found = sample.BookSampler(opened, symbol).at(sent["ts_recv"], depth=25)
+        found = sample.BookSampler(opened, [symbol]).at(sent["ts_recv"], depth=25)
         assert found["reason"].null_count() == found.height, "the last message too"
         assert found["checksum"].to_list() == sent["checksum"].to_list()
 
@@ -331,6 +429,14 @@ def test_book_at_and_the_command(lake: tuple[Lake, list[tuple[str, list[lakes.Ti
     none = CliRunner().invoke(main, [*command, "2020-01-01"])
     assert (none.exit_code, none.stdout.split(": ", 1)[1]) == (1, "there is no book: no book was known yet\n")
     assert json.loads(CliRunner().invoke(main, [*command, "2020-01-01", "--json"]).stdout)["reason"] == "absent"
+    # Several of them: one after the other, by symbol.
+    command[command.index(SYMBOL)] = "ETH/USD,BTC/*"
+    said = CliRunner().invoke(main, [*command, when, "--json"])
+    assert [one["symbol"] for one in json.loads(said.stdout)["books"]] == ["BTC/USD", "ETH/USD"]
+    assert json.loads(said.stdout)["books"][0] == facts
+    table = CliRunner().invoke(main, [*command, when])
+    assert table.stdout.splitlines()[:5] == lines
+    assert len(table.stdout.splitlines()) == 10
 
 
 @pytest.mark.slow

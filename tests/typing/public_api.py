@@ -28,6 +28,8 @@ def reading(path: Path) -> None:
     assert_type(lake.coverage(), pl.DataFrame)
     assert_type(lake.books("BTC/USD", "2026-08-02", every="1s", depth=5, by="event", numbers="float"), pl.DataFrame)
     assert_type(lake.book_at("BTC/USD", "2026-08-02T10:00"), krakpot.BookAt)
+    assert_type(lake.books(["BTC/USD", "ETH/*"], at=["2026-08-02", 5], layout="long"), pl.DataFrame)
+    assert_type(lake.books("BTC/*", at=lake.books("BTC/*")["ts"]), pl.DataFrame)
     lake.books("BTC/USD", by="exchange")  # type: ignore[arg-type]  # only "recv" and "event"
     assert_type(lake.parts("book"), list[krakpot.Part])
     assert_type(lake.symbols(), list[str])

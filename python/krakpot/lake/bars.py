@@ -13,7 +13,8 @@ from typing import Any, get_args
 import polars as pl
 
 from krakpot.errors import ConfigError
-from krakpot.lake.sample import TIME, one_of, plain, step
+from krakpot.lake.sample import one_of, plain, step
+from krakpot.lake.times import TIME
 from krakpot.values import BarKind, shown
 
 ORDER = ("ts_event", "trade_id")

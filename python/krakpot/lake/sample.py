@@ -1,4 +1,4 @@
-"""Books of a symbol at many times, rebuilt from the lake by the core, which checks every checksum on the way.
+"""Books of symbols at many times, rebuilt from the lake by the core, which checks every checksum on the way.
 
 The book at a time is the book after the last message that is not later. If no book is known at a time, or it was wrong,
 there is none, and ``reason`` says why: a kind of the ledger, or one of ``REASONS``.
@@ -10,17 +10,23 @@ parallel, and only those are read that hold the times asked for.
 from __future__ import annotations
 
 import re
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import cache, cached_property, partial
+from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any, Literal, NamedTuple, get_args
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from krakpot import _core, values
+from krakpot import _core
 from krakpot.errors import ConfigError
 from krakpot.lake.arbitration import Span, arbitrate
 from krakpot.lake.coverage import RECORDING, STOPPED, UNFINISHED, covered, recorded_sessions
@@ -28,8 +34,11 @@ from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, BookKind, Part, stamp
 from krakpot.lake.ledger import MARKS, book_ends
 from krakpot.lake.messages import MESSAGE_MAX, MessageReader
-from krakpot.values import Numbers, shown, threads_of
+from krakpot.lake.times import TIME, Times, times_of
+from krakpot.values import Numbers, Time, shown, threads_of, time_of, time_range
 
+Begin = Callable[[ThreadPoolExecutor, BoundedSemaphore], Callable[[], pl.DataFrame]]
+"""Begins pieces of work in a pool; what is returned waits for their result."""
 By = Literal["recv", "event"]
 """Which time counts: the receive time here, or the exchange's time."""
 ABSENT, UNCONFIRMED = "absent", "unconfirmed"
@@ -42,13 +51,17 @@ REASONS = {
     UNFINISHED: "the recording ended without saying so: the recorder was killed",
 }
 """Why there is no book, beside the kinds of the ledger."""
+Layout = Literal["wide", "long"]
+"""A column for each level, or a row."""
+LEVEL_COLUMNS = ("bid_price", "bid_qty", "ask_price", "ask_qty")
+LONG_ROWS = 100_000
+"""Books that are laid out at a time, level below level."""
 NUMBERS = ("decimal", "float")
 """Numbers that books have. Whole steps would change their size with the pair's precision, from row to row."""
-TIMES_MAX = 100_000_000
-"""Largest number of books in one call."""
+ROWS_MAX, ROWS_MANY = 100_000_000, 50_000_000
+"""Largest number of rows of books in one call, and from which number on it is said how large that is."""
 SKEW = 60_000_000_000
 """How much the clock of the recorder may drift within a span, ns, where times are the exchange's."""
-TIME = pl.Datetime("ns", "UTC")
 UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
 STEP_MAX = 366 * UNITS["d"]
 """Longest step between two books, ns."""
@@ -134,9 +147,23 @@ def step(every: str | int | timedelta) -> int:
 
 def grid(begin: int, end: int, every: int) -> pl.Series:
     """Times from ``begin`` to before ``end``, ns."""
-    if (end - begin) // every > TIMES_MAX:
-        raise ConfigError(f"{(end - begin) // every:,} times are more than {TIMES_MAX:,}; ask for fewer at once")
+    check_size(-(-(end - begin) // every), "times")
     return pl.int_range(begin, max(begin, end), every, dtype=pl.Int64, eager=True).cast(TIME)
+
+
+def check_size(count: int, what: str, size: int = 0) -> None:
+    """Raise ``ConfigError`` if there are too many, warn if there are very many; ``size``: bytes of each."""
+    if count > ROWS_MAX:
+        raise ConfigError(f"{count:,} {what} are more than {ROWS_MAX:,}; ask for fewer at once")
+    if count > ROWS_MANY and size:
+        sentence = f"{count:,} {what} take {count * size / 1e9:,.0f} GB; ask for fewer at once if that is too much"
+        warnings.warn(sentence, UserWarning, stacklevel=5)
+
+
+def check_depth(depth: object) -> None:
+    """Raise ``ConfigError`` for levels that are no number of them."""
+    if not isinstance(depth, int) or isinstance(depth, bool) or not 1 <= depth <= _core.LIMITS["DEPTH_MAX"]:
+        raise ConfigError(f"depth={shown(depth)}; allowed: 1 to {_core.LIMITS['DEPTH_MAX']}")
 
 
 def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -146,32 +173,106 @@ def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
 
 
 class BookSampler:
-    """Reads books of one symbol and channel at many times."""
+    """Reads books of symbols at many times; symbols, and the pieces of each, are rebuilt in parallel."""
 
-    def __init__(self, folder: Folder, symbol: str, *, channel: str = "book", by: By = "recv") -> None:
-        """Read the ledger for the symbol; ``ConfigError`` for a symbol that the lake does not have."""
+    def __init__(self, folder: Folder, symbols: Sequence[str], *, channel: str = "book", by: By = "recv") -> None:
+        """Read the ledger for these symbols of the lake."""
         kinds = {kind.channel: kind for kind in BOOK_KINDS}
         one_of("channel", channel, tuple(kinds))
         one_of("by", by, get_args(By))
-        self.symbol = values.read(values.symbol, symbol, "symbol")
-        folder.check_symbols([symbol])
-        self.kind: BookKind = kinds[channel]
-        self.event = by == "event"
-        self.view = folder.look([self.kind.messages, self.kind.checkpoints, "ledger"])
-        self.ledger = self._ledger()
-        recorded = recorded_sessions(self.view)
-        spans = covered(self.ledger, recorded).filter(channel=channel, symbol=symbol)
-        spans = spans.select("session", "reason", pl.col("ts_from", "ts_to").cast(pl.Int64))
-        self.spans = self._by_event(spans) if self.event else spans.with_columns(ts_over="ts_to")
-        """Session, reason, and times in ns: ts_from and ts_to of a book, ts_over from which on it has surely ended."""
-
-    def _ledger(self) -> pl.DataFrame:
-        """The ledger's rows that concern the symbol."""
-        mine = [
-            pl.col(name).is_null() | (pl.col(name) == value)
-            for name, value in (("symbol", self.symbol), ("channel", self.kind.channel))
+        kind = kinds[channel]
+        view = folder.look([kind.messages, kind.checkpoints, "ledger"])
+        mine = pl.col("symbol").is_null() | pl.col("symbol").is_in(list(symbols))
+        mine &= pl.col("channel").is_null() | (pl.col("channel") == channel)
+        ledger = view.scan("ledger").filter(mine).select("session", "message", *MARKS).collect()
+        spans = covered(ledger, recorded_sessions(view)).filter(channel=channel)
+        # A part's metadata is read once, not once for each symbol.
+        metadata = cache(pq.read_metadata)
+        self.symbols = [
+            SymbolBooks(
+                symbol,
+                kind,
+                view,
+                ledger.filter(pl.col("symbol").is_null() | (pl.col("symbol") == symbol)),
+                spans.filter(symbol=symbol),
+                event=by == "event",
+                metadata=metadata,
+            )
+            for symbol in symbols
         ]
-        return self.view.scan("ledger").filter(mine).select("session", "message", *MARKS).collect()
+
+    @property
+    def covered(self) -> tuple[int, int] | None:
+        """First time at which a book of any symbol is known, and the end of the last span, ns; None without one."""
+        found = [span for one in self.symbols if (span := one.covered) is not None]
+        return (min(begin for begin, _ in found), max(end for _, end in found)) if found else None
+
+    def at(
+        self, times: pl.Series, *, depth: int = 10, numbers: Numbers = "decimal", threads: int | None = None
+    ) -> pl.DataFrame:
+        """Books at times, of each symbol in the order of the times; see ``Lake.books``."""
+        order = None if times.is_sorted() else times.arg_sort()
+        ascending = times if order is None else times.gather(order)
+        found = _in_parallel(
+            [partial(one.begin, ascending, depth, floats=numbers == "float") for one in self.symbols],
+            threads_of(threads),
+        )
+        frames = [_empty(depth, floats=numbers == "float").select(pl.lit("").alias("symbol"), pl.all())]
+        for one, books in zip(self.symbols, found, strict=True):
+            # The place of each time among the ascending ones.
+            asked = books if order is None else books[order.arg_sort()]
+            frames.append(asked.select(pl.lit(one.symbol).alias("symbol"), pl.all()))
+        return pl.concat(frames, rechunk=False)
+
+
+def _empty(depth: int, *, floats: bool) -> pl.DataFrame:
+    """The columns of books, without rows."""
+    none = pl.DataFrame(schema={"ts": TIME})
+    core = _core.BookSampler("", channel="book", times=none, depth=depth, floats=floats)
+    return pl.DataFrame(pa.record_batch(core.frame(0)))
+
+
+def _in_parallel(begin: Sequence[Begin], threads: int) -> Iterator[pl.DataFrame]:
+    """What each job gives, in order; their pieces are read and rebuilt together."""
+    # Twice as many pieces as threads: some are read, which Polars does in threads of its own, others are rebuilt.
+    pools = ThreadPoolExecutor(max_workers=2 * threads), ThreadPoolExecutor(max_workers=threads)
+    rebuilding = BoundedSemaphore(threads)
+    try:
+        begun = deque(pools[1].submit(one, pools[0], rebuilding) for one in begin)
+        while begun:
+            yield begun.popleft().result()()
+    finally:
+        for pool in reversed(pools):
+            pool.shutdown(cancel_futures=True)
+
+
+class SymbolBooks:
+    """Books of one symbol."""
+
+    def __init__(
+        self,
+        symbol: str,
+        kind: BookKind,
+        view: View,
+        ledger: pl.DataFrame,
+        spans: pl.DataFrame,
+        *,
+        event: bool,
+        metadata: Callable[[Path], pq.FileMetaData],
+    ) -> None:
+        """Of the rows of the ledger that concern the symbol, and its coverage."""
+        self.symbol = symbol
+        self.kind = kind
+        self.view = view
+        self.ledger = ledger
+        self.event = event
+        self._metadata = metadata
+        self._recv = spans.select("session", "reason", pl.col("ts_from", "ts_to").cast(pl.Int64))
+
+    @cached_property
+    def spans(self) -> pl.DataFrame:
+        """Session, reason, and times in ns: ts_from and ts_to of a book, ts_over from which on it has surely ended."""
+        return self._by_event(self._recv) if self.event else self._recv.with_columns(ts_over="ts_to")
 
     @property
     def covered(self) -> tuple[int, int] | None:
@@ -181,45 +282,35 @@ class BookSampler:
         begin, end = self.spans.select(pl.col("ts_from").min(), pl.col("ts_to").max()).row(0)
         return int(begin), int(end)
 
-    def at(
-        self, times: pl.Series, *, depth: int = 10, numbers: Numbers = "decimal", threads: int | None = None
-    ) -> pl.DataFrame:
-        """Books at ascending times, one row each; see ``Lake.books``."""
-        if not isinstance(depth, int) or isinstance(depth, bool) or not 1 <= depth <= _core.LIMITS["DEPTH_MAX"]:
-            raise ConfigError(f"depth={shown(depth)}; allowed: 1 to {_core.LIMITS['DEPTH_MAX']}")
-        one_of("numbers", numbers, NUMBERS)
+    def begin(
+        self, times: pl.Series, depth: int, pool: ThreadPoolExecutor, rebuilding: BoundedSemaphore, *, floats: bool
+    ) -> Callable[[], pl.DataFrame]:
+        """Begin to rebuild the books at ascending times; what is returned waits for them, one row each."""
 
         def core(session: str, asked: pl.DataFrame) -> _core.BookSampler:
             return _core.BookSampler(
-                session,
-                channel=self.kind.channel,
-                times=asked,
-                depth=depth,
-                event=self.event,
-                floats=numbers == "float",
+                session, channel=self.kind.channel, times=asked, depth=depth, event=self.event, floats=floats
             )
 
         segments = self._segments(times)
-        found = [pl.DataFrame(pa.record_batch(core("", segments.head(0).select("ts")).frame(0)))]
-        found += [segments.filter(pl.col("session").is_null()).select("ts", "reason")]
-        threads = threads_of(threads)
-        # Twice as many pieces as threads: some are read, which Polars does in threads of its own, others are rebuilt.
-        rebuilding = BoundedSemaphore(threads)
-        with ThreadPoolExecutor(max_workers=2 * threads) as pool:
-            for (session,), mine in segments.drop_nulls("session").partition_by("session", as_dict=True).items():
-                asked = mine.select("ts")
-                window = self._window(str(session), asked["ts"])
-                pieces = self._pieces(str(session), window)
-                reader = self._reader(str(session), window, pieces[0])
-                cores = [core(str(session), asked) for _ in pieces]
-                ends = book_ends(self.ledger.filter(pl.col("session") == session), self.kind.channel)
-                ends = ends.select("symbol", "message", "kind")
-                jobs = [
-                    pool.submit(
-                        self._piece, rebuilding, reader, one, piece, window, ends, asked["ts"] if n == 0 else None
-                    )
-                    for n, (one, piece) in enumerate(zip(cores, pieces, strict=True))
-                ]
+        begun = []
+        for (session,), mine in segments.drop_nulls("session").partition_by("session", as_dict=True).items():
+            asked = mine.select("ts")
+            window = self._window(str(session), asked["ts"])
+            pieces = self._pieces(str(session), window)
+            reader = self._reader(str(session), window, pieces[0])
+            cores = [core(str(session), asked) for _ in pieces]
+            ends = book_ends(self.ledger.filter(pl.col("session") == session), self.kind.channel)
+            ends = ends.select("symbol", "message", "kind")
+            jobs = [
+                pool.submit(self._piece, rebuilding, reader, one, piece, window, ends, asked["ts"] if n == 0 else None)
+                for n, (one, piece) in enumerate(zip(cores, pieces, strict=True))
+            ]
+            begun.append((asked, cores, jobs))
+
+        def finish() -> pl.DataFrame:
+            found = [_empty(depth, floats=floats), segments.filter(pl.col("session").is_null()).select("ts", "reason")]
+            for asked, cores, jobs in begun:
                 for job in jobs:
                     job.result()
                 # If the clock stepped back, what a later message says of a time counts.
@@ -232,10 +323,12 @@ class BookSampler:
                         until = first
                 absent = pl.lit(ABSENT, dtype=pl.String)
                 found += [asked.head(until).with_columns(absent.alias("reason")), *reversed(last_first)]
-        books = pl.concat(
-            [frame for n, frame in enumerate(found) if n == 0 or frame.height], how="diagonal", rechunk=False
-        )
-        return books if books["ts"].is_sorted() else books.sort("ts", maintain_order=True)
+            books = pl.concat(
+                [frame for n, frame in enumerate(found) if n == 0 or frame.height], how="diagonal", rechunk=False
+            )
+            return books if books["ts"].is_sorted() else books.sort("ts", maintain_order=True)
+
+        return finish
 
     def _segments(self, times: pl.Series) -> pl.DataFrame:
         """Session of each time; where there is none, null and the reason."""
@@ -344,7 +437,14 @@ class BookSampler:
 
     def _messages(self, session: str, parts: list[Part]) -> MessageReader:
         view = View(self.view.folder, parts, self.view.journals, self.view.unsettled)
-        return MessageReader(view, session, self.kind, columns=("ts_recv", "ts_event"), symbols=[self.symbol])
+        return MessageReader(
+            view,
+            session,
+            self.kind,
+            columns=("ts_recv", "ts_event"),
+            symbols=[self.symbol],
+            metadata=self._metadata,
+        )
 
     def _reader(self, session: str, window: _Window, first: _Piece) -> MessageReader:
         """Reader of the parts that may hold messages of a window, or what its first book is built from."""
@@ -397,11 +497,97 @@ class BookSampler:
                 core.messages(frame)
 
 
+def books_at(
+    folder: Folder,
+    symbols: Sequence[str],
+    at: Time,
+    *,
+    depth: int | None,
+    by: By,
+    channel: str,
+    numbers: Numbers = "decimal",
+) -> list[BookAt]:
+    """The book of each of these symbols at one time; see ``Lake.book_at``."""
+    time = time_of(at, "at")
+    most = _core.LIMITS["DEPTH_MAX"] if depth is None else depth
+    check_depth(most)
+    one_of("numbers", numbers, NUMBERS)
+    times = pl.Series([time], dtype=pl.Int64).cast(TIME)
+    found = BookSampler(folder, symbols, channel=channel, by=by).at(times, depth=most, numbers=numbers)
+    return [
+        BookAt(row["symbol"], time, row["reason"], row["checksum"], levels(row, numbers))
+        for row in found.iter_rows(named=True)
+    ]
+
+
+def books(
+    folder: Folder,
+    symbols: Sequence[str],
+    start: Time | None,
+    end: Time | None,
+    *,
+    every: str | int | timedelta | None,
+    at: Times | None,
+    depth: int,
+    by: By,
+    channel: str,
+    numbers: Numbers,
+    layout: Layout,
+    threads: int | None,
+) -> pl.DataFrame:
+    """Books of these symbols at times; see ``Lake.books``."""
+    check_depth(depth)
+    one_of("numbers", numbers, NUMBERS)
+    one_of("layout", layout, get_args(Layout))
+    if at is not None and (start, end, every) != (None, None, None):
+        raise ConfigError("at: give either at, or start, end and every")
+    begin, until = time_range(start, end)
+    width = step("100ms" if every is None else every)
+    sampler = BookSampler(folder, symbols, channel=channel, by=by)
+    if at is not None:
+        times = times_of(at, "at")
+    else:
+        known = sampler.covered or (0, 0)
+        first = -(-known[0] // width) * width if begin is None else begin
+        last = known[1] if until is None else until
+        times = grid(first, last, width)
+        if times.is_empty() and begin is None and known[0] < known[1] and last > known[0]:
+            span = " to ".join(f"{stamp(time):%Y-%m-%dT%H:%M:%SZ}" for time in known)
+            sentence = (
+                f"every={shown(every)}: no whole step lies in what is known, {span}, so there are no rows; "
+                "give a smaller step, or a start"
+            )
+            warnings.warn(sentence, UserWarning, stacklevel=3)
+    levels = depth if layout == "long" else 1
+    number = 8 if numbers == "float" else 16
+    check_size(len(symbols) * len(times) * levels, "rows", 40 + 4 * number * (1 if layout == "long" else depth))
+    found = sampler.at(times, depth=depth, numbers=numbers, threads=threads)
+    return long(found) if layout == "long" else found
+
+
+def long(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same books with a row for each level; a row without a level where there is none."""
+    depth = sum(name.startswith("bid_price_") for name in frame.columns)
+    facts = [name for name in frame.columns if not name.endswith(tuple("0123456789"))]
+    some = pl.any_horizontal(pl.col("bid_price", "ask_price").is_not_null())
+    parts = []
+    for part in (frame.head(0), *frame.iter_slices(LONG_ROWS)):
+        rows = part.select(
+            *facts,
+            pl.lit(list(range(depth)), dtype=pl.List(pl.UInt32)).alias("level"),
+            *(pl.concat_list(f"{name}_{level}" for level in range(depth)).alias(name) for name in LEVEL_COLUMNS),
+        ).explode("level", *LEVEL_COLUMNS)
+        # A book without any level, or no book, has its first row.
+        parts.append(
+            rows.filter(some | (pl.col("level") == 0)).with_columns(pl.when(some).then("level").alias("level"))
+        )
+    return pl.concat(parts, rechunk=False)
+
+
 def levels(row: dict[str, Any], numbers: Numbers) -> pl.DataFrame:
     """Levels of one row of books, one below the other."""
-    names = ("bid_price", "bid_qty", "ask_price", "ask_qty")
     kind = pl.Float64() if numbers == "float" else pl.Decimal(38, 10)
     depth = sum(name.startswith("bid_price_") for name in row)
-    columns = {name: [row[f"{name}_{level}"] for level in range(depth)] for name in names}
-    found = pl.DataFrame(columns, schema=dict.fromkeys(names, kind)).with_row_index("level")
+    columns = {name: [row[f"{name}_{level}"] for level in range(depth)] for name in LEVEL_COLUMNS}
+    found = pl.DataFrame(columns, schema=dict.fromkeys(LEVEL_COLUMNS, kind)).with_row_index("level")
     return found.filter(pl.col("bid_price").is_not_null() | pl.col("ask_price").is_not_null())
