@@ -416,6 +416,15 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("books", lambda: lake().books("BTC/USD", at=pl.Series([None, 5])), "at: 1 of 2 times are missing; drop them"),
     ("books", lambda: lake().books("BTC/USD", at=pl.Series([True])), "at: values of type Boolean are not times"),
     ("books", lambda: lake().books("BTC/USD", every="1s", at=["2026-08-02"]), "at: give either at, or start, end and"),
+    ("books", lambda: lake().books("BTC/USD", every="changes"), "every='changes' is not allowed; write for example"),
+    ("books", lambda: lake().books("BTC/USD", every="change", at=["2026-08-02"]), "at: give either at, or start, end"),
+    ("trades", lambda: lake().trades("BTC/USD", book=0), "book=0; allowed: 1 to 1000"),
+    ("trades", lambda: lake().trades("BTC/USD", book="1"), "book='1'; allowed: 1 to 1000"),  # type: ignore[arg-type]  # what is refused
+    (
+        "trades",
+        lambda: lake().trades(numbers="int", book=1),
+        "numbers='int': with book, allowed are 'decimal', 'float'",
+    ),
     ("books", lambda: lake().books("BTC/USD", layout="tall"), "layout='tall'; allowed: 'wide', 'long'"),  # type: ignore[arg-type]  # what is refused
     ("book_at", lambda: lake().book_at("BTC/*", "2026-08-02"), "symbol: 'BTC/*' is not allowed; allowed is one pair"),
     ("books", lambda: lake().books("BTC/USD", depth="x"), "depth='x'; allowed: 1 to 1000"),  # type: ignore[arg-type]  # what is refused

@@ -27,7 +27,7 @@ from krakpot.lake.folder import Folder
 from krakpot.lake.format import SOURCES, UNREADABLE, Sources, polars_schema, unreadable
 from krakpot.lake.journal import journal_names
 from krakpot.lake.ledger import MARKS
-from krakpot.lake.sample import BookAt, By, Layout, books, books_at, one_of
+from krakpot.lake.sample import BookAt, By, Layout, books, books_at, one_of, with_books
 from krakpot.lake.times import Times
 from krakpot.lake.verify import Report, verify
 from krakpot.values import BarKind, Numbers, Time, time_range
@@ -205,6 +205,7 @@ class Lake(Folder):
         *,
         numbers: Numbers = "decimal",
         sources: Sources = "one",
+        book: int | None = None,
     ) -> pl.LazyFrame:
         """Trades, each once; ``side`` is the taker's.
 
@@ -212,23 +213,37 @@ class Lake(Folder):
         ----------
         symbol, start, end, numbers, sources
             As for ``scan``.
+        book
+            Levels per side, 1 to 1000: with each trade, the best levels of the book as it was before it.
 
         Returns
         -------
         LazyFrame
-            Price, quantity, side, order type and id of each trade.
+            Price, quantity, side, order type and id of each trade. With ``book`` also book_reason (String, null if the
+            book is known, else why it is not) and for each level bid_price_0, bid_qty_0, ask_price_0, ask_qty_0,
+            bid_price_1, …, null where a side has no such level. The books are rebuilt when the frame is collected, for
+            all of its trades at once.
 
         Raises
         ------
         ConfigError
-            As ``scan``.
+            As ``scan``; and for ``book`` with ``numbers="int"``.
+
+        Notes
+        -----
+        The book before a trade is the book after the last message of the trade's connection that came before the
+        trade's message: the order of messages decides, not a time. If the book was not followed on that connection, it
+        is the book of another one after the last message that was received before the trade. A trade that came in a
+        snapshot has no known book.
 
         Examples
         --------
         >>> lake.trades("BTC/USD", "2026-11-22", numbers="float").collect()    # doctest: +SKIP
+        >>> lake.trades("BTC/USD", book=1).filter(side="buy").collect()    # doctest: +SKIP
 
         """
-        return self.scan("trades", symbol, start, end, numbers=numbers, sources=sources)
+        frame = self.scan("trades", symbol, start, end, numbers=numbers, sources=sources)
+        return frame if book is None else with_books(self, frame, depth=book, numbers=numbers)
 
     def bars(
         self,
@@ -506,7 +521,7 @@ class Lake(Folder):
         layout: Layout = "wide",
         threads: int | None = None,
     ) -> pl.DataFrame:
-        """Books at regular times, or at the times that you give.
+        """Books at regular times, at the times that you give, or after each change.
 
         Parameters
         ----------
@@ -516,7 +531,8 @@ class Lake(Folder):
             Range of times: there is a row at ``start`` and after each step, before ``end``. None: from the first whole
             step at which a book of any of the symbols is known, to the end of what is known.
         every
-            Step: ``"100ms"``, ``"1s"``, ``"5m"``, a timedelta, or nanoseconds; None: 100 ms.
+            Step: ``"100ms"``, ``"1s"``, ``"5m"``, a timedelta, or nanoseconds; None: 100 ms. ``"change"``: no step, but
+            a row after each message in the range that changed one of the best ``depth`` levels.
         at
             Instead of a range: times in any order, also repeated; a list, a NumPy array of datetime64, a column of
             Polars or pandas, or one time.
@@ -541,7 +557,9 @@ class Lake(Folder):
             (UInt32, Kraken's, of the best ten levels); and for each level bid_price_0, bid_qty_0, ask_price_0,
             ask_qty_0, bid_price_1, …, null where a side has no such level. With ``layout="long"`` instead level
             (UInt32, 0 is the best), bid_price, bid_qty, ask_price, ask_qty: a row for each level that one of the sides
-            has, and one row with nulls where there is no book.
+            has, and one row with nulls where there is no book. With ``every="change"`` also session and message, after
+            ts: rows are in the order of messages, and a row with a reason says from when on there is no book. Its
+            message is null if it was not by a message; so is that of a row with which another session continues.
 
         Raises
         ------

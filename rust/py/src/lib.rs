@@ -46,7 +46,7 @@ mod _core {
     #[pymodule_export]
     use crate::orders::Orders;
     #[pymodule_export]
-    use crate::sample::BookSampler;
+    use crate::sample::{BookChanges, BookSampler};
     #[pymodule_export]
     use crate::session::{Budget, Session};
     #[pymodule_export]
