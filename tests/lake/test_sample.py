@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -689,6 +689,7 @@ def levels_of(row: dict[str, Any], depth: int) -> tuple[Any, Any]:
     interval=st.sampled_from([60, 3600]),
     sealed=st.booleans(),
 )
+@example(seed=1, count=95, lost=[0, 5], coarse=False, depth=1, interval=60, sealed=False)  # begins with a snapshot
 def test_changes_and_trades_are_those_of_a_plain_replay(
     seed: int, count: int, lost: list[int], depth: int, interval: int, *, coarse: bool, sealed: bool
 ) -> None:

@@ -146,8 +146,8 @@ class _Window(NamedTuple):
     end: int
 
 
-def step(every: str | int | timedelta) -> int:
-    """Nanoseconds of ``100ms``, ``1s``, ``1m``, of a timedelta, or of a number of them."""
+def step(every: str | int | timedelta, more: str = "") -> int:
+    """Nanoseconds of ``100ms``, ``1s``, ``1m``, of a timedelta, or of a number of them; ``more``: what else may be."""
     if isinstance(every, timedelta):
         ns = every // timedelta(microseconds=1) * 1000
     elif isinstance(every, int) and not isinstance(every, bool):
@@ -156,9 +156,8 @@ def step(every: str | int | timedelta) -> int:
         found = re.fullmatch(r"(\d{1,18})(ns|us|ms|s|m|h|d)", str(every).strip(), re.ASCII)
         ns = int(found[1]) * UNITS[found[2]] if found else 0
     if not 0 < ns <= STEP_MAX:
-        raise ConfigError(
-            f"every={shown(every)} is not allowed; write for example '100ms', '1s', '5m' up to 366d, or 'change'"
-        )
+        sentence = f"every={shown(every)} is not allowed; write for example '100ms', '1s' or '5m', up to 366d{more}"
+        raise ConfigError(sentence)
     return ns
 
 
@@ -395,7 +394,9 @@ class SymbolBooks:
             if low >= high:
                 continue
             window = self._window(segment.session, pl.Series([low, high - 1]).cast(TIME))
-            job = _Job(segment.session, window, self._pieces(segment.session, window), pool, rebuilding)
+            # From before the first time on: a snapshot that comes then may change nothing.
+            pieces = self._pieces(segment.session, _Window(window.begin - 1, window.end))
+            job = _Job(segment.session, window, pieces, pool, rebuilding)
             cores = [
                 _core.BookChanges(
                     segment.session,
@@ -618,7 +619,7 @@ class SymbolBooks:
             view,
             session,
             self.kind,
-            columns=("ts_recv", "ts_event"),
+            columns=("ts_recv", "ts_event") if self.event else ("ts_recv",),
             symbols=[self.symbol],
             metadata=self._metadata,
         )
@@ -749,7 +750,7 @@ def books(
         check_size(count, "rows", size)
         frames[0] = long(frames[0]) if layout == "long" else frames[0]
         return pl.concat(frames, rechunk=False)
-    width = step("100ms" if every is None else every)
+    width = step("100ms" if every is None else every, f", or {CHANGE!r}")
     sampler = BookSampler(folder, symbols, channel=channel, by=by)
     if at is not None:
         times = times_of(at, "at")
