@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal, TypeAlias, final
 
 __all__ = [
     "ACCOUNT_HASH", "CHANNELS", "DEBUG", "DEPTHS", "EVENT_CHANNELS", "FAULTS", "INTERVALS", "LEDGER_KINDS",
-    "LEVEL3_COSTS", "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "PAIRS_MAX", "TABLES", "Batch", "Book", "BookEvent",
-    "BookSampler", "Budget", "Events", "Exchange", "Frame", "GapEvent", "Level3Event", "OhlcEvent", "Orders",
-    "ReplayWindow", "Replayer", "Schema", "Session", "StateCollector", "StatusEvent", "SubscriptionEvent",
+    "LEVEL3_COSTS", "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "PAIRS_MAX", "TABLES", "Batch", "Book", "BookChanges",
+    "BookEvent", "BookSampler", "Budget", "Events", "Exchange", "Frame", "GapEvent", "Level3Event", "OhlcEvent",
+    "Orders", "ReplayWindow", "Replayer", "Schema", "Session", "StateCollector", "StatusEvent", "SubscriptionEvent",
     "TickerEvent", "TradeEvent", "Verifier", "__version__", "align", "check_frame", "matches", "replaying", "schema",
 ]  # fmt: skip
 
@@ -719,11 +719,72 @@ class StateCollector:
         """
 
 @final
+class BookChanges:
+    """The books of one symbol after each message that changed them, rebuilt from the rows of one session.
+
+    Rows as for `BookSampler`.
+
+    Parameters
+    ----------
+    session
+        Id of the session.
+    channel
+        `book` or `level3` (the level-2 book that follows from the orders).
+    begin, end
+        Only messages of [begin, end), ns.
+    depth
+        Levels on each side; a change of a deeper level counts for nothing.
+    clock
+        `recv`: times are receive times. `event`: the exchange's.
+    floats
+        Numbers in binary floating point; otherwise Decimal(38, 10).
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As `Verifier`.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> changes = BookChanges("a session", channel="book", begin=0, end=1, depth=1)
+    >>> pl.DataFrame(changes.frame()).columns
+    ['ts', 'message', 'reason', 'checksum', 'bid_price_0', 'bid_qty_0', 'ask_price_0', 'ask_qty_0']
+
+    """
+
+    def __new__(
+        cls,
+        session: str,
+        *,
+        channel: str,
+        begin: int,
+        end: int,
+        depth: int,
+        clock: str = "recv",
+        floats: bool = False,
+    ) -> BookChanges: ...
+    def ends(self, rows: object) -> None:
+        """Take ledger rows after which the book is out of sync, as `Verifier.ends`."""
+    def checkpoints(self, rows: object) -> None:
+        """Take rows of the checkpoints of this session."""
+    def begin(self, symbol: str, message: int) -> None:
+        """Take the checkpoint before `message` as the book before it; otherwise the first book is a change."""
+    def messages(self, rows: object) -> None:
+        """Take rows of the messages of this session, whole messages. Releases the GIL."""
+    def frame(self) -> Frame:
+        """Return the changes, a row for each; the object is finished then.
+
+        Columns: ts, message, reason (null if there is a book), checksum (level 2), bid_price_0, bid_qty_0, ask_price_0,
+        ask_qty_0, bid_price_1, …; null if there is no such level.
+        """
+
+@final
 class BookSampler:
     """The books of one symbol at many times, rebuilt from the rows of one session and verified as by `Verifier`.
 
-    Rows as for `Verifier`, of one symbol; messages need `ts_recv`, and `ts_event` if `event`. The book at a time is the
-    book after the last message, in the order of application, that is not later.
+    Rows as for `Verifier`, of one symbol; messages need `ts_recv` if `clock` is not `message`, and `ts_event` if it is
+    `event`. The book at a time is the book after the last message, in the order of application, that is not later.
 
     Parameters
     ----------
@@ -735,8 +796,9 @@ class BookSampler:
         A table with the column `ts` (ns), sorted.
     depth
         Levels on each side.
-    event
-        The times are the exchange's; otherwise they are receive times.
+    clock
+        `recv`: the times are receive times. `event`: the exchange's. `message`: numbers of messages; then rows of the
+        ledger between two messages count too.
     floats
         Numbers in binary floating point; otherwise Decimal(38, 10).
 
@@ -754,16 +816,18 @@ class BookSampler:
     """
 
     def __new__(
-        cls, session: str, *, channel: str, times: object, depth: int, event: bool = False, floats: bool = False
+        cls, session: str, *, channel: str, times: object, depth: int, clock: str = "recv", floats: bool = False
     ) -> BookSampler: ...
     def ends(self, rows: object) -> None:
         """Take ledger rows after which the book is out of sync, as `Verifier.ends`."""
     def checkpoints(self, rows: object) -> None:
         """Take rows of the checkpoints of this session."""
     def begin(self, symbol: str, message: int, since: int) -> None:
-        """Take the checkpoint before `message` as the book from `since` on, ns; otherwise the first message begins."""
+        """Take the checkpoint before `message` as the book from `since` on; otherwise the first message begins."""
     def messages(self, rows: object) -> None:
         """Take rows of the messages of this session, whole messages. Releases the GIL."""
+    def close(self) -> None:
+        """All rows were given; with the clock `message` the ends after the last message are taken."""
     @property
     def first(self) -> int | None:
         """Place of the first time that has a sample; None without a message."""

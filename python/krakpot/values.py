@@ -343,8 +343,11 @@ def duration(value: object) -> float:
     return seconds
 
 
-def step(value: object, name: str = "every", least: int = 1) -> int:
-    """Nanoseconds of ``100ms``, ``1s``, ``1m``, of a timedelta, or of a number of them; else ``ConfigError``."""
+def step(value: object, name: str = "every", least: int = 1, more: str = "") -> int:
+    """Nanoseconds of ``100ms``, ``1s``, ``1m``, of a timedelta, or of a number of them; else ``ConfigError``.
+
+    ``more``: what else is allowed, for the error.
+    """
     if isinstance(value, timedelta):
         ns = value // timedelta(microseconds=1) * 1000
     elif isinstance(value, int) and not isinstance(value, bool):
@@ -353,7 +356,7 @@ def step(value: object, name: str = "every", least: int = 1) -> int:
         found = re.fullmatch(r"(\d{1,18})(ns|us|ms|s|m|h|d)", str(value).strip(), re.ASCII)
         ns = int(found[1]) * STEP_UNITS[found[2]] if found else -1
     if not least <= ns <= STEP_MAX:
-        sentence = f"{name}={shown(value)} is not allowed; write for example '100ms', '1s' or '5m', up to 366d"
+        sentence = f"{name}={shown(value)} is not allowed; write for example '100ms', '1s' or '5m', up to 366d{more}"
         raise ConfigError(sentence)
     return ns
 

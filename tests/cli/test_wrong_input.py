@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
@@ -108,6 +109,8 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("coverage lake --symbol XBT/USD", 2, "did you mean BTC/USD?"),
     ("coverage lake --symbol ''", 2, "the lake has no symbol ''"),
     ("book lake --symbol btc/usd --at 2026-08-02", 2, "did you mean BTC/USD?"),
+    ("book lake --symbol XRP/* --at 2026-08-02", 2, "symbol: 'XRP/*' matches none of the 2 pairs"),
+    ("book lake --symbol '' --at 2026-08-02", 2, "--symbol: '' is not allowed"),
     ("book lake --symbol BTC/USD --at garbage", 2, "--at: 'garbage' is not a time; write for example 2026-11-22"),
     ("book lake --symbol BTC/USD --at ''", 2, "--at: '' is not a time"),
     ("book lake --symbol BTC/USD --at 2026-13-45", 2, "--at: '2026-13-45' is not a time"),
@@ -443,8 +446,25 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("scan", lambda: lake().scan("assets", "BTC/USD"), "the table 'assets' has no symbols; leave symbol out"),
     ("ledger", lambda: lake().ledger("x"), "start: 'x' is not a time"),
     ("pairs", lambda: lake().pairs(3), "symbol: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
-    ("books", lambda: lake().books(["BTC/USD"]), "symbol: ['BTC/USD'] is not allowed; allowed is one pair, as BTC/USD"),  # type: ignore[arg-type]  # what is refused
-    ("books", lambda: lake().books("BTC/*"), "symbol: 'BTC/*' is not allowed; allowed is one pair, as BTC/USD"),
+    ("books", lambda: lake().books("XRP/*"), "symbol: 'XRP/*' matches none of the 2 pairs; `Lake.symbols` lists"),
+    ("books", lambda: lake().books(3), "symbol: 3 is not allowed; allowed is a pair as BTC/USD"),  # type: ignore[arg-type]  # what is refused
+    ("books", lambda: lake().books("BTC/USD", at=[1.5]), "at: 1.5 is a float, which cannot hold nanoseconds"),  # type: ignore[list-item]  # what is refused
+    ("books", lambda: lake().books("BTC/USD", at=["2026-08-02", "soon"]), "at: 'soon' is not a time"),
+    ("books", lambda: lake().books("BTC/USD", at=pl.Series([0.5])), "at: 0.5 is a float"),
+    ("books", lambda: lake().books("BTC/USD", at=pl.Series([None, 5])), "at: 1 of 2 times are missing; drop them"),
+    ("books", lambda: lake().books("BTC/USD", at=pl.Series([True])), "at: values of type Boolean are not times"),
+    ("books", lambda: lake().books("BTC/USD", every="1s", at=["2026-08-02"]), "at: give either at, or start, end and"),
+    ("books", lambda: lake().books("BTC/USD", every="changes"), "every='changes' is not allowed; write for example"),
+    ("books", lambda: lake().books("BTC/USD", every="change", at=["2026-08-02"]), "at: give either at, or start, end"),
+    ("trades", lambda: lake().trades("BTC/USD", book=0), "book=0; allowed: 1 to 1000"),
+    ("trades", lambda: lake().trades("BTC/USD", book="1"), "book='1'; allowed: 1 to 1000"),  # type: ignore[arg-type]  # what is refused
+    (
+        "trades",
+        lambda: lake().trades(numbers="int", book=1),
+        "numbers='int': with book, allowed are 'decimal', 'float'",
+    ),
+    ("books", lambda: lake().books("BTC/USD", layout="tall"), "layout='tall'; allowed: 'wide', 'long'"),  # type: ignore[arg-type]  # what is refused
+    ("book_at", lambda: lake().book_at("BTC/*", "2026-08-02"), "symbol: 'BTC/*' is not allowed; allowed is one pair"),
     ("books", lambda: lake().books("BTC/USD", depth="x"), "depth='x'; allowed: 1 to 1000"),  # type: ignore[arg-type]  # what is refused
     ("books", lambda: lake().books("BTC/USD", "2026-08-03", "2026-08-02"), "start: '2026-08-03' is later than the end"),
     ("books", lambda: lake().books("BTC/USD", {}), "start: {} is not a time"),  # type: ignore[arg-type]  # what is refused

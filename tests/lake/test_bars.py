@@ -26,7 +26,7 @@ from krakpot.lake import parquet
 from krakpot.lake.bars import DECIMALS, NEEDED, bars, covered_share, in_windows, size_of
 from krakpot.lake.format import open_lake, polars_schema, stamp
 from krakpot.lake.ledger import ledger_frame
-from krakpot.lake.sample import TIME
+from krakpot.lake.times import TIME
 from krakpot.values import BarKind
 
 MINUTE = 60 * frames.SECOND

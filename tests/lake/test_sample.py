@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import channels
@@ -29,6 +33,8 @@ SPAN = 4 * frames.HOUR
 """Over midnight, and over five hours' checkpoints."""
 SESSIONS = [lakes.session_name(START + n * MINUTE) for n in range(3)]
 DEPTH = 10
+OPENING = 14
+"""Frames of ``lakes.market`` before the first update."""
 
 State = tuple[int, list[tuple[Decimal, Decimal]], list[tuple[Decimal, Decimal]]] | None
 
@@ -67,7 +73,7 @@ def side_of(book: frames.Book, side: str) -> list[tuple[Decimal, Decimal]]:
 def told(row: dict[str, Any], depth: int = DEPTH) -> State:
     """State that a row tells."""
     if row["reason"] is not None:
-        assert all(value is None for name, value in row.items() if name not in ("ts", "reason"))
+        assert all(value is None for name, value in row.items() if name not in ("symbol", "ts", "reason"))
         return None
     sides = [
         [
@@ -126,12 +132,30 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, list[tuple[str
     return Lake(path), sessions
 
 
+Known = dict[str, list[tuple[int, State]]]
+
+
+def known_states(sessions: list[tuple[str, list[lakes.Timed], int]], *, event: bool = False) -> Known:
+    """The states of each session."""
+    return {name: states(timed, event=event) for name, timed, _ in sessions}
+
+
+@pytest.fixture(scope="module")
+def by_clock(lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]]) -> dict[str, Known]:
+    """The states of the sessions by either clock, computed once."""
+    return {by: known_states(lake[1], event=by == "event") for by in ("recv", "event")}
+
+
 def expected(
-    sessions: list[tuple[str, list[lakes.Timed], int]], times: list[int], *, event: bool = False
+    sessions: list[tuple[str, list[lakes.Timed], int]],
+    times: list[int],
+    *,
+    event: bool = False,
+    by_clock: dict[str, Known] | None = None,
 ) -> Iterator[State]:
     """Time by time: one session as long as it covers, then, of those that do, the one begun first."""
-    known = {name: states(timed) for name, timed, _ in sessions}
-    asked = {name: states(timed, event=event) for name, timed, _ in sessions}
+    known = by_clock["recv"] if by_clock else known_states(sessions)
+    asked = by_clock["event" if event else "recv"] if by_clock else known_states(sessions, event=event)
     spans: list[tuple[int, int, str]] = []
     for name, _, end in sessions:
         begin = None
@@ -191,18 +215,114 @@ def test_any_range_gives_the_same_books(lake: tuple[Lake, list[tuple[str, list[l
     opened, _ = lake
     every = 30 * frames.SECOND
     whole = opened.books(SYMBOL, START, START + SPAN, every=every)
-    assert whole.width == 3 + 4 * DEPTH
+    assert whole.width == 4 + 4 * DEPTH
     for begin, end in ((0, 1), (7, 130), (150, 151), (199, 333), (479, 480)):
         part = opened.books(SYMBOL, START + begin * every, START + end * every, every=every, threads=1)
         assert_frame_equal(part, whole[begin:end])
     floats = opened.books(SYMBOL, START, START + SPAN, every="30s", depth=2, numbers="float")
-    assert_frame_equal(floats, whole[:, : 3 + 4 * 2].with_columns(pl.col(pl.Decimal).cast(pl.Float64)))
+    assert_frame_equal(floats, whole[:, : 4 + 4 * 2].with_columns(pl.col(pl.Decimal).cast(pl.Float64)))
     assert opened.books(SYMBOL, START, START).is_empty()
     assert opened.books(SYMBOL, START, START).schema == whole.schema
     of_all = opened.books(SYMBOL, every="1h")
     assert of_all["ts"].to_physical()[0] == START, "a whole hour"
     assert of_all.height == 5
     assert of_all["reason"].null_count() == 5, "the last hour is that of the last message"
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    asked=st.lists(st.integers(START - 10 * MINUTE, START + SPAN + 10 * MINUTE), max_size=40),
+    on_messages=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4000), st.integers(-1, 1)), max_size=40),
+    by=st.sampled_from(["recv", "event"]),
+    data=st.data(),
+)
+def test_books_at_any_times(
+    lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]],
+    by_clock: dict[str, Known],
+    asked: list[int],
+    on_messages: list[tuple[int, int, int]],
+    by: sample.By,
+    data: st.DataObject,
+) -> None:
+    """Times in any order, repeated, at and beside the times of messages: row for row those of the model."""
+    opened, sessions = lake
+    event = by == "event"
+    exact = list(by_clock[by].values())
+    asked = asked + [exact[n][place % len(exact[n])][0] + beside for n, place, beside in on_messages]
+    times = data.draw(st.permutations(asked + asked[:5]))
+    found = opened.books(SYMBOL, at=times, by=by, threads=2)
+    assert found["ts"].to_physical().to_list() == times
+    ascending = sorted(set(times))
+    wanted = dict(zip(ascending, expected(sessions, ascending, event=event, by_clock=by_clock), strict=True))
+    for time, row in zip(times, found.iter_rows(named=True), strict=True):
+        assert row["symbol"] == SYMBOL
+        assert told(row) == wanted[time], f"{(time - START) / MINUTE:.2f} minutes"
+
+
+def test_several_symbols_are_those_of_each(lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]]) -> None:
+    """Lists and patterns: the rows of each symbol, sorted by symbol; times of each in the order asked for."""
+    opened, _ = lake
+    both = ["BTC/USD", "ETH/USD"]
+    span = (START, START + 10 * MINUTE)
+    alone = [opened.books(symbol, *span, every="7s", depth=3) for symbol in both]
+    assert [frame["symbol"].unique().to_list() for frame in alone] == [["BTC/USD"], ["ETH/USD"]]
+    assert not alone[0].drop("symbol").equals(alone[1].drop("symbol"))
+    for wanted in (both, both[::-1], "*/USD", ["ETH/*", "BTC/USD", "*"]):
+        assert_frame_equal(opened.books(wanted, *span, every="7s", depth=3), pl.concat(alone))
+    times = [START + n * MINUTE for n in (3, 1, 2, 3)]
+    found = opened.books("*", at=times, depth=3)
+    assert found["ts"].to_physical().to_list() == times * 2
+    for symbol in both:
+        mine = found.filter(symbol=symbol)
+        assert_frame_equal(mine.head(1), mine.tail(1))
+        assert_frame_equal(opened.books(symbol, at=times, depth=3), mine)
+    # The grid of several symbols is one grid.
+    whole = opened.books("*", every="1h", depth=1)
+    assert whole.height == 2 * 5
+    assert whole.group_by("ts").len()["len"].to_list() == [2] * 5
+    assert opened.books([], *span).is_empty()
+
+
+def test_a_row_for_each_level(lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]]) -> None:
+    """The long layout has the same levels as the wide one, and one row where there is no book."""
+    opened, _ = lake
+    options: dict[str, Any] = {"every": "30s", "depth": 12}
+    wide = opened.books("*", START - MINUTE, START + 2 * MINUTE, **options)
+    expected_rows = []
+    for row in wide.iter_rows(named=True):
+        facts = [row[name] for name in ("symbol", "ts", "reason", "checksum")]
+        held = [[row[f"{name}_{n}"] for name in sample.LEVEL_COLUMNS] for n in range(12)]
+        some = [[*facts, n, *numbers] for n, numbers in enumerate(held) if numbers != [None] * 4]
+        expected_rows += some or [[*facts, None, None, None, None, None]]
+    long = opened.books("*", START - MINUTE, START + 2 * MINUTE, layout="long", **options)
+    assert long.columns == ["symbol", "ts", "reason", "checksum", "level", *sample.LEVEL_COLUMNS]
+    assert list(map(list, long.iter_rows())) == expected_rows
+    assert long["level"].null_count() == wide["checksum"].null_count() > 0
+    assert long.schema["level"] == pl.UInt32
+    empty = opened.books("*", START, START, layout="long", **options)
+    assert (empty.height, empty.schema) == (0, long.schema)
+
+
+def test_a_request_that_is_large_says_so(
+    lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of all symbols and levels count; a step that is too long is no silent emptiness."""
+    opened, _ = lake
+    monkeypatch.setattr(sample, "ROWS_MANY", 150)
+    with pytest.warns(UserWarning, match="200 rows take 0 GB; ask for fewer at once"):
+        assert opened.books("*", at=[START] * 100, depth=1).height == 200
+    with pytest.warns(UserWarning, match="200 rows take"):
+        opened.books(SYMBOL, at=[START] * 20, depth=10, layout="long")
+    monkeypatch.setattr(sample, "ROWS_MAX", 199)
+    with pytest.raises(ValueError, match="200 rows are more than 199; ask for fewer at once"):
+        opened.books("*", at=[START] * 100, depth=1)
+    with pytest.warns(UserWarning, match=r"every='100d': no whole step lies in what is known, 2026-.*; give a smaller"):
+        assert opened.books(SYMBOL, every="100d").is_empty()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert opened.books(SYMBOL, START, START, every="1h").is_empty()
+        assert opened.books(SYMBOL, START, every="100d").height == 1
 
 
 def test_compacted_parts_give_the_same_books(
@@ -253,7 +373,7 @@ def test_every_recorded_message_gives_its_own_checksum(data: Path, tmp_path: Pat
         sent = opened.book(symbol).unique("message", keep="first").sort("message").collect()
         sent = sent.group_by("ts_recv", maintain_order=True).last()
         assert sent.height > 1000
-        found = sample.BookSampler(opened, symbol).at(sent["ts_recv"], depth=25)
+        found = sample.BookSampler(opened, [symbol]).at(sent["ts_recv"], depth=25)
         assert found["reason"].null_count() == found.height, "the last message too"
         assert found["checksum"].to_list() == sent["checksum"].to_list()
 
@@ -331,6 +451,14 @@ def test_book_at_and_the_command(lake: tuple[Lake, list[tuple[str, list[lakes.Ti
     none = CliRunner().invoke(main, [*command, "2020-01-01"])
     assert (none.exit_code, none.stdout.split(": ", 1)[1]) == (1, "there is no book: no book was known yet\n")
     assert json.loads(CliRunner().invoke(main, [*command, "2020-01-01", "--json"]).stdout)["reason"] == "absent"
+    # Several of them: one after the other, by symbol.
+    command[command.index(SYMBOL)] = "ETH/USD,BTC/*"
+    said = CliRunner().invoke(main, [*command, when, "--json"])
+    assert [one["symbol"] for one in json.loads(said.stdout)["books"]] == ["BTC/USD", "ETH/USD"]
+    assert json.loads(said.stdout)["books"][0] == facts
+    table = CliRunner().invoke(main, [*command, when])
+    assert table.stdout.splitlines()[:5] == lines
+    assert len(table.stdout.splitlines()) == 10
 
 
 @pytest.mark.slow
@@ -374,7 +502,7 @@ def test_a_clock_that_is_an_hour_ahead_for_ten_minutes(tmp_path: Path) -> None:
             some = timed[n : n + 100]
             if name == "wrong" and frames.START + 20 * MINUTE < some[0][0] < frames.START + 30 * MINUTE:
                 some = [(ts + frames.HOUR, frame) for ts, frame in some]
-            recorder.take(some)
+            recorder.take([*some, (timed[-1][0] + frames.SECOND, frames.HEARTBEAT)])
         recorder.end()
         seal.recover(tmp_path / name)
     end = frames.START + 50 * MINUTE
@@ -482,3 +610,181 @@ def test_what_cannot_be_asked_for(lake: tuple[Lake, list[tuple[str, list[lakes.T
         opened.book_at("BTC/EUR", START)
     with pytest.raises(ValueError, match="no symbol 'btc/usd'; did you mean BTC/USD?"):
         opened.book_at("btc/usd", START)
+
+
+def of_book(text: bytes) -> bool:
+    """Whether a frame is a message of the book of ``SYMBOL``, and not the acknowledgement of its subscription."""
+    return SYMBOL.encode() in text and text.startswith(b'{"channel":"book"')
+
+
+class Recorded(NamedTuple):
+    """A recording with faults, and what a plain replay of its frames says."""
+
+    timed: list[lakes.Timed]
+    books: list[tuple[int, int, State]]
+    """Number, receive time and state of the book after each of its messages."""
+    trades: list[tuple[int, str, State]]
+    """Id and kind of each trade, and the book before it."""
+
+
+def with_faults(seed: int, count: int, lost: list[int], *, coarse: bool) -> Recorded:
+    """A small market that loses messages of a book and gets a snapshot some time later; trades before and after.
+
+    ``coarse``: many messages have the same receive time.
+    """
+    whole = again(START, START + count * frames.SECOND, seed)
+    mine = [n for n, (_, text) in enumerate(whole) if of_book(text)]
+    gone = {mine[1 + n % (len(mine) - 1)] for n in lost}
+    timed = []
+    exchange = frames.Book(SYMBOL)
+    for n, (ts, text) in enumerate(whole):
+        message = json.loads(text, parse_float=frames.Number, parse_int=frames.Number)
+        if of_book(text):
+            data = message["data"][0]
+            exchange.apply([(side, one["price"], one["qty"]) for side in ("bid", "ask") for one in data[f"{side}s"]])
+        if n not in gone:
+            timed.append((ts, text))
+        if any(n == one + 30 for one in gone):
+            timed.append((ts, exchange.snapshot(ts=ts)))
+        if n == OPENING - 1:
+            timed.append((ts, frames.trade(SYMBOL, 100, ts=ts, kind="snapshot")))
+    if coarse:
+        timed = [(ts // (7 * frames.SECOND) * (7 * frames.SECOND), text) for ts, text in timed]
+    places = [n for n, (_, text) in enumerate(timed) if of_book(text)]
+    books = [(n, ts, state) for n, (ts, state) in zip(places, states(timed), strict=True)]
+    trades = []
+    for n, (_, text) in enumerate(timed):
+        if text.startswith(b'{"channel":"trade"') and SYMBOL.encode() in text:
+            message = json.loads(text)
+            before = [state for place, _, state in books if place < n]
+            trades.append((message["data"][0]["trade_id"], message["type"], before[-1] if before else None))
+    return Recorded(timed, books, trades)
+
+
+def best(state: State, depth: int) -> tuple[Any, Any] | None:
+    """The best levels of a state."""
+    return None if state is None else (state[1][:depth], state[2][:depth])
+
+
+def levels_of(row: dict[str, Any], depth: int) -> tuple[Any, Any]:
+    """The best levels that a row tells."""
+    return tuple(  # type: ignore[return-value]  # two sides
+        [
+            (row[f"{side}_price_{n}"], row[f"{side}_qty_{n}"])
+            for n in range(depth)
+            if row[f"{side}_price_{n}"] is not None
+        ]
+        for side in ("bid", "ask")
+    )
+
+
+@pytest.mark.slow
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(1, 4),
+    count=st.integers(40, 300),
+    lost=st.lists(st.integers(0, 100), max_size=3),
+    coarse=st.booleans(),
+    depth=st.sampled_from([1, 3, 10]),
+    interval=st.sampled_from([60, 3600]),
+    sealed=st.booleans(),
+)
+@example(seed=1, count=95, lost=[0, 5], coarse=False, depth=1, interval=60, sealed=False)  # begins with a snapshot
+def test_changes_and_trades_are_those_of_a_plain_replay(
+    seed: int, count: int, lost: list[int], depth: int, interval: int, *, coarse: bool, sealed: bool
+) -> None:
+    """Each message that changes the best levels, and no other; each trade with the book before it, by message order."""
+    recorded = with_faults(seed, count, lost, coarse=coarse)
+    with TemporaryDirectory() as name:
+        recorder = lakes.Recorder(Path(name) / "lake", interval=interval)
+        for n in range(0, len(recorded.timed), 40):
+            recorder.take(recorded.timed[n : n + 40])
+        recorder.end()
+        if sealed:
+            seal.recover(recorder.lake)
+        opened = Lake(recorder.lake)
+        changes = opened.books(SYMBOL, every="change", depth=depth, threads=2)
+        trades = opened.trades(SYMBOL, book=depth).collect()
+        part = opened.books(SYMBOL, recorded.timed[len(recorded.timed) // 2][0], every="change", depth=depth)
+        plain = opened.trades(SYMBOL).collect()
+    wanted: list[tuple[int, int, Any]] = []
+    held: Any = "nothing"
+    for number, ts, state in recorded.books:
+        now = best(state, depth)
+        if now != held:
+            wanted.append((number, ts, now))
+            held = now
+    found = changes.filter(pl.col("message").is_not_null())
+    rows = list(found.iter_rows(named=True))
+    assert [(row["message"], row["ts"]) for row in rows] == [
+        (number, datetime.fromtimestamp(ts // 10**9, tz=UTC)) for number, ts, _ in wanted
+    ]
+    known = {number: state for number, _, state in recorded.books}
+    for row, (number, _, now) in zip(rows, wanted, strict=True):
+        state = known[number]
+        assert row["reason"] == (None if now is not None else "mismatch")
+        assert row["checksum"] == (None if state is None else state[0])
+        assert levels_of(row, depth) == (now or ([], []))
+    # The last row says that the recording ended, unless the book was unknown then.
+    assert changes["reason"][-1] == ("mismatch" if held is None else "stopped")
+    assert changes.height == found.height + (held is not None)
+    assert_frame_equal(part, changes.tail(part.height))
+    assert trades.drop("book_reason", "^(bid|ask)_(price|qty)_.*$").equals(plain)
+    assert trades.height == len(recorded.trades) > 0
+    for row, (trade_id, kind, state) in zip(trades.sort("message").iter_rows(named=True), recorded.trades, strict=True):
+        assert row["trade_id"] == trade_id
+        expected_state = None if kind == "snapshot" else best(state, depth)
+        reason = "snapshot" if kind == "snapshot" else "mismatch" if state is None else None
+        assert row["book_reason"] == reason
+        assert levels_of(row, depth) == (expected_state or ([], []))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["recv", "event"])
+def test_the_last_change_up_to_a_time_is_the_book_at_that_time(
+    lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]], by: sample.By
+) -> None:
+    """Over three sessions with gaps, a lost message and an overlap: changes and books at times say the same."""
+    opened, _ = lake
+    begin, end = START - MINUTE, START + SPAN + MINUTE
+    changes = opened.books(SYMBOL, every="change", depth=3, by=by)
+    assert changes["ts"].is_sorted()
+    assert changes.columns[:6] == ["symbol", "ts", "session", "message", "reason", "checksum"]
+    assert changes["session"].unique().sort().to_list() == SESSIONS
+    grid = opened.books(SYMBOL, begin, end, every=frames.SECOND // 2 + 1, depth=3, by=by)
+    last = grid.select("ts").join_asof(changes.drop("session", "message", "symbol"), on="ts")
+    # Where nothing was recorded yet there is no change either; what lies below the third level changes no row.
+    known = last.with_columns(
+        pl.col("reason").fill_null(pl.when(pl.col("bid_price_0").is_null()).then(pl.lit("absent")))
+    )
+    assert_frame_equal(known.drop("checksum"), grid.drop("symbol", "checksum"))
+    assert grid["reason"].drop_nulls().n_unique() >= 3
+    part = opened.books(SYMBOL, START + 55 * MINUTE, START + 95 * MINUTE, every="change", depth=3, by=by)
+    within = pl.col("ts").dt.epoch("ns").is_between(START + 55 * MINUTE, START + 95 * MINUTE, closed="left")
+    assert_frame_equal(part, changes.filter(within))
+    long = opened.books("*", every="change", depth=2, layout="long")
+    assert long.columns == ["symbol", "ts", "session", "message", "reason", "checksum", "level", *sample.LEVEL_COLUMNS]
+    assert opened.books(SYMBOL, START - 2 * MINUTE, begin, every="change", depth=3).is_empty()
+
+
+def test_trades_of_another_connection_are_ordered_by_their_receive_times(tmp_path: Path) -> None:
+    """Books on one connection, trades on another: the book of the last message received before the trade."""
+    timed = again(START, START + 5 * MINUTE, 1)
+    books = [one for one in timed if b'"channel":"trade"' not in one[1]]
+    trades = [one for one in timed if b'"channel":"book"' not in one[1] and b'"method":"subscribe"' not in one[1]]
+    for n, some in enumerate((books, trades)):
+        recorder = lakes.Recorder(tmp_path, SESSIONS[n])
+        recorder.take([*some, (timed[-1][0] + frames.SECOND, frames.HEARTBEAT)])
+        recorder.end()
+    seal.recover(tmp_path)
+    found = Lake(tmp_path).trades(SYMBOL, book=DEPTH).collect()
+    known = states(timed)
+    assert found.height > 10
+    for row, ts in zip(found.iter_rows(named=True), found["ts_recv"].to_physical(), strict=True):
+        before = [state for at, state in known if at < ts][-1]
+        assert row["book_reason"] is None
+        assert levels_of(row, DEPTH) == best(before, DEPTH)
+    every = Lake(tmp_path).trades(book=1)
+    assert every.filter(pl.col("bid_price_0") > 0).select("bid_price_0").collect().height == every.collect().height
+    none = Lake(tmp_path).trades(SYMBOL, "2020-01-01", "2020-01-02", book=1).collect()
+    assert (none.is_empty(), none.schema) == (True, every.collect_schema())

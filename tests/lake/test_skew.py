@@ -17,8 +17,8 @@ import frames
 import lakes
 from krakpot import ConfigError, Lake, StorageError
 from krakpot.cli.main import main
-from krakpot.lake.sample import TIME
 from krakpot.lake.skew import AHEAD, BEHIND, PERCENT, WINDOW, lines, quantiles, sentences, to_dicts, wrong_times
+from krakpot.lake.times import TIME
 
 MS = 1_000_000
 SECOND = frames.SECOND

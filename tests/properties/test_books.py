@@ -92,7 +92,7 @@ def test_books_are_those_after_the_last_message(
     times = sorted(frames.START + time * UNIT for time in asked)
     core = _core.BookSampler(
         "s", channel="book", times=pl.DataFrame({"ts": pl.Series(times).cast(pl.Datetime("ns", "UTC"))}),
-        depth=depth, event=by_event, floats=floats,
+        depth=depth, clock="event" if by_event else "recv", floats=floats,
     )  # fmt: skip
     # Whole messages, cut anywhere between two.
     bounds = sorted({0, *(cut for cut in cuts if cut < len(steps)), len(steps)})

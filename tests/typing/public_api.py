@@ -19,6 +19,7 @@ def reading(path: Path) -> None:
     assert_type(lake, krakpot.Lake)
     assert_type(lake.book("BTC/USD", "2026-08-02", 1_785_641_750_000_000_000), pl.LazyFrame)
     assert_type(lake.trades(["BTC/USD", "ETH/USD"], numbers="float"), pl.LazyFrame)
+    assert_type(lake.trades("BTC/USD", book=1), pl.LazyFrame)
     assert_type(lake.ticker(), pl.LazyFrame)
     assert_type(lake.ohlc(), pl.LazyFrame)
     assert_type(lake.bars("BTC/USD", every="5m"), pl.DataFrame)
@@ -38,6 +39,8 @@ def reading(path: Path) -> None:
     assert_type(lake.integrity("BTC/USD", "2026-08-02").channels["book"].gaps[0].reason, str)
     assert_type(lake.books("BTC/USD", "2026-08-02", every="1s", depth=5, by="event", numbers="float"), pl.DataFrame)
     assert_type(lake.book_at("BTC/USD", "2026-08-02T10:00"), krakpot.BookAt)
+    assert_type(lake.books(["BTC/USD", "ETH/*"], at=["2026-08-02", 5], layout="long"), pl.DataFrame)
+    assert_type(lake.books("BTC/*", at=lake.books("BTC/*")["ts"]), pl.DataFrame)
     lake.books("BTC/USD", by="exchange")  # type: ignore[arg-type]  # only "recv" and "event"
     assert_type(lake.parts("book"), list[krakpot.Part])
     assert_type(lake.symbols(), list[str])

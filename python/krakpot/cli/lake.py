@@ -285,7 +285,13 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
 
 @click.command(cls=Command)
 @lake_argument
-@click.option("--symbol", required=True, help="The pair: BTC/USD.")
+@click.option(
+    "--symbol",
+    "symbols",
+    required=True,
+    type=PATTERNS,
+    help="The pair: BTC/USD; or several, or patterns: BTC/*,ETH/USD.",
+)
 @click.option(
     "--at",
     required=True,
@@ -314,24 +320,30 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
     help="book, or level3: the book that follows from its orders.",
 )
 @json_option
-def book(lake: Path, symbol: str, at: int, depth: int, by: Any, channel: str, *, json_: bool) -> int:
+def book(lake: Path, symbols: tuple[str, ...], at: int, depth: int, by: Any, channel: str, *, json_: bool) -> int:
     """Show the book of a pair as it was: after the last message up to the time, with every checksum proved.
 
-    Exit 1: there is no book at that time; it says why.
+    Of several pairs, or of a pattern, --json gives {"books": [...]}. Exit 1: a book is not there at that time; it says
+    why.
 
     \b
     krakpot book data --symbol BTC/USD --at 2026-08-02T03:36:00.250
     krakpot book data --symbol BTC/USD --at 2026-08-02T03:36:21.367893600 --depth 5 --by event --json
+    krakpot book data --symbol 'BTC/*,ETH/USD' --at 2026-08-02T03:36:00 --depth 1
     """
     from krakpot.lake.lake import Lake
+    from krakpot.lake.sample import books_at
 
-    found = Lake(lake).book_at(symbol, at, depth=depth, by=by, channel=channel)
+    opened = Lake(lake)
+    chosen = sorted(set(opened.matching(symbols)))
+    found = books_at(opened, chosen, at, depth=depth, by=by, channel=channel)
     if json_:
-        print_json(found.to_dict())
+        one = len(symbols) == 1 and not values.is_pattern(symbols[0])
+        print_json(found[0].to_dict() if one else {"books": [book.to_dict() for book in found]})
     else:
-        for line in found.lines():
+        for line in (line for book in found for line in book.lines()):
             click.echo(line)
-    return 0 if found.reason is None else FOUND_WRONG
+    return 0 if all(book.reason is None for book in found) else FOUND_WRONG
 
 
 @click.command(cls=Command)

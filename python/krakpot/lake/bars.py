@@ -17,7 +17,8 @@ from krakpot.errors import ConfigError
 from krakpot.features.frames import spans
 from krakpot.lake.arbitration import distinct_trades
 from krakpot.lake.format import polars_schema
-from krakpot.lake.sample import TIME, one_of, plain
+from krakpot.lake.sample import one_of, plain
+from krakpot.lake.times import TIME
 from krakpot.values import BarKind, shown, step
 
 ORDER = ("ts_event", "trade_id")

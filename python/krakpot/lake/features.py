@@ -21,7 +21,8 @@ from krakpot.features.steps import (
     sources,
     trade_features,
 )
-from krakpot.lake.sample import TIME, grid
+from krakpot.lake.sample import grid
+from krakpot.lake.times import TIME
 from krakpot.values import Numbers
 
 HOUR = 3600 * 10**9

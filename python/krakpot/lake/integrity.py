@@ -17,7 +17,8 @@ from krakpot.features.frames import spans
 from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, BookKind, stamp
 from krakpot.lake.ledger import BEGINS, book_ends
-from krakpot.lake.sample import ABSENT, TIME
+from krakpot.lake.sample import ABSENT
+from krakpot.lake.times import TIME
 
 DAY = 86_400 * 10**9
 FEED = "feed"

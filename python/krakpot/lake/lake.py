@@ -19,7 +19,7 @@ from typing import Literal
 import polars as pl
 import polars.selectors as cs
 
-from krakpot import _core
+from krakpot import _core, values
 from krakpot.errors import ConfigError, StorageError
 from krakpot.features.steps import wanted
 from krakpot.lake import skew
@@ -32,9 +32,10 @@ from krakpot.lake.format import SOURCES, UNREADABLE, Sources, polars_schema, unr
 from krakpot.lake.integrity import Integrity, integrity
 from krakpot.lake.journal import journal_names
 from krakpot.lake.ledger import MARKS
-from krakpot.lake.sample import BookAt, BookSampler, By, grid, levels, one_of
+from krakpot.lake.sample import BookAt, By, Layout, books, books_at, one_of, with_books
+from krakpot.lake.times import Times
 from krakpot.lake.verify import Report, verify
-from krakpot.values import BarKind, Numbers, Time, step, time_of, time_range
+from krakpot.values import BarKind, Numbers, Time, step, time_range
 
 DAY = 86_400 * 10**9
 SCALE = 10
@@ -209,6 +210,7 @@ class Lake(Folder):
         *,
         numbers: Numbers = "decimal",
         sources: Sources = "one",
+        book: int | None = None,
     ) -> pl.LazyFrame:
         """Trades, each once; ``side`` is the taker's.
 
@@ -216,23 +218,37 @@ class Lake(Folder):
         ----------
         symbol, start, end, numbers, sources
             As for ``scan``.
+        book
+            Levels per side, 1 to 1000: with each trade, the best levels of the book as it was before it.
 
         Returns
         -------
         LazyFrame
-            Price, quantity, side, order type and id of each trade.
+            Price, quantity, side, order type and id of each trade. With ``book`` also book_reason (String, null if the
+            book is known, else why it is not) and for each level bid_price_0, bid_qty_0, ask_price_0, ask_qty_0,
+            bid_price_1, …, null where a side has no such level. The books are rebuilt when the frame is collected, for
+            all of its trades at once.
 
         Raises
         ------
         ConfigError
-            As ``scan``.
+            As ``scan``; and for ``book`` with ``numbers="int"``.
+
+        Notes
+        -----
+        The book before a trade is the book after the last message of the trade's connection that came before the
+        trade's message: the order of messages decides, not a time. If the book was not followed on that connection, it
+        is the book of another one after the last message that was received before the trade. A trade that came in a
+        snapshot has no known book.
 
         Examples
         --------
         >>> lake.trades("BTC/USD", "2026-11-22", numbers="float").collect()    # doctest: +SKIP
+        >>> lake.trades("BTC/USD", book=1).filter(side="buy").collect()    # doctest: +SKIP
 
         """
-        return self.scan("trades", symbol, start, end, numbers=numbers, sources=sources)
+        frame = self.scan("trades", symbol, start, end, numbers=numbers, sources=sources)
+        return frame if book is None else with_books(self, frame, depth=book, numbers=numbers)
 
     def bars(
         self,
@@ -577,36 +593,39 @@ class Lake(Folder):
         >>> lake.book_at("BTC/USD", "2026-11-22T10:00:00.250").levels    # doctest: +SKIP
 
         """
-        time = time_of(at, "at")
-        sampler = BookSampler(self, symbol, channel=channel, by=by)
-        times = pl.Series([time], dtype=pl.Int64).cast(pl.Datetime("ns", "UTC"))
-        most = _core.LIMITS["DEPTH_MAX"] if depth is None else depth
-        row = sampler.at(times, depth=most, numbers=numbers).row(0, named=True)
-        return BookAt(symbol, time, row["reason"], row["checksum"], levels(row, numbers))
+        name = values.read(values.symbol, symbol, "symbol")
+        return books_at(self, self.matching(name), at, depth=depth, by=by, channel=channel, numbers=numbers)[0]
 
     def books(
         self,
-        symbol: str,
+        symbol: str | Iterable[str],
         start: Time | None = None,
         end: Time | None = None,
         *,
-        every: str | int | timedelta = "100ms",
+        every: str | int | timedelta | None = None,
+        at: Times | None = None,
         depth: int = 10,
         by: By = "recv",
         channel: str = "book",
         numbers: Numbers = "decimal",
+        layout: Layout = "wide",
         threads: int | None = None,
     ) -> pl.DataFrame:
-        """Books at regular times: at ``start`` and after each step, before ``end``.
+        """Books at regular times, at the times that you give, or after each change.
 
         Parameters
         ----------
         symbol
-            The pair.
+            One symbol or pattern (``"BTC/*"``), or several of them.
         start, end
-            Range of times; None: from the first whole step at which a book is known, to the end of what is known.
+            Range of times: there is a row at ``start`` and after each step, before ``end``. None: from the first whole
+            step at which a book of any of the symbols is known, to the end of what is known.
         every
-            Step: ``"100ms"``, ``"1s"``, ``"5m"``, a timedelta, or nanoseconds.
+            Step: ``"100ms"``, ``"1s"``, ``"5m"``, a timedelta, or nanoseconds; None: 100 ms. ``"change"``: no step, but
+            a row after each message in the range that changed one of the best ``depth`` levels.
+        at
+            Instead of a range: times in any order, also repeated; a list, a NumPy array of datetime64, a column of
+            Polars or pandas, or one time.
         depth
             Levels per side, 1 to 1000.
         by
@@ -615,34 +634,55 @@ class Lake(Folder):
             ``"book"``, or ``"level3"`` for the book that follows from the orders.
         numbers
             ``"decimal"``: Decimal(38, 10). ``"float"``: Float64.
+        layout
+            ``"wide"``: a row for each time, with columns for each level. ``"long"``: a row for each level.
         threads
             Threads that rebuild books; None: one per core.
 
         Returns
         -------
         DataFrame
-            One row per time. Columns ts (Datetime, ns, UTC); reason (String, null if there is a book, else why there is
-            none); checksum (UInt32, Kraken's, of the best ten levels); and for each level bid_price_0, bid_qty_0,
-            ask_price_0, ask_qty_0, bid_price_1, …, null where a side has no such level.
+            By symbol, then time; with ``at`` the times of each symbol in the order in which they were given. Columns
+            symbol; ts (Datetime, ns, UTC); reason (String, null if there is a book, else why there is none); checksum
+            (UInt32, Kraken's, of the best ten levels); and for each level bid_price_0, bid_qty_0, ask_price_0,
+            ask_qty_0, bid_price_1, …, null where a side has no such level. With ``layout="long"`` instead level
+            (UInt32, 0 is the best), bid_price, bid_qty, ask_price, ask_qty: a row for each level that one of the sides
+            has, and one row with nulls where there is no book. With ``every="change"`` also session and message, after
+            ts: rows are in the order of messages, and a row with a reason says from when on there is no book. Its
+            message is null if it was not by a message; so is that of a row with which another session continues.
 
         Raises
         ------
         ConfigError
             For a symbol, time or option that does not exist, and for more than 100 million rows.
+        StorageError
+            If a part cannot be read.
+
+        Warns
+        -----
+        UserWarning
+            For more than 50 million rows, and for a step that is longer than what is recorded.
 
         Examples
         --------
         >>> lake.books("BTC/USD", "2026-11-22", "2026-11-23", every="1s", depth=5, numbers="float")    # doctest: +SKIP
+        >>> lake.books(["BTC/USD", "ETH/*"], at=fills["ts"], layout="long")    # doctest: +SKIP
 
         """
-        width = step(every)
-        begin, until = time_range(start, end)
-        sampler = BookSampler(self, symbol, channel=channel, by=by)
-        known = sampler.covered or (0, 0)
-        times = grid(
-            -(-known[0] // width) * width if begin is None else begin, known[1] if until is None else until, width
+        return books(
+            self,
+            sorted(set(self.matching(symbol))),
+            start,
+            end,
+            every=every,
+            at=at,
+            depth=depth,
+            by=by,
+            channel=channel,
+            numbers=numbers,
+            layout=layout,
+            threads=threads,
         )
-        return sampler.at(times, depth=depth, numbers=numbers, threads=threads)
 
     def features(
         self,
@@ -697,7 +737,7 @@ class Lake(Folder):
         symbols = self.matching(symbol)
 
         def best_at(one: str, times: pl.Series) -> pl.DataFrame:
-            return BookSampler(self, one).at(times, depth=1, numbers="float")
+            return self.books(one, at=times, depth=1, numbers="float")
 
         try:
             return features(self, best_at, symbols, chosen, begin, until, every=step(every), window=window)

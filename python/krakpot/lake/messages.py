@@ -113,6 +113,7 @@ class MessageReader:
         symbols: Collection[str] | None = None,
         reader: PartReader | None = None,
         spans: Mapping[Path, tuple[int, int]] | None = None,
+        metadata: Callable[[Path], pq.FileMetaData] = pq.read_metadata,
     ) -> None:
         """Read what ``view`` has of the session: its parts, then its journals.
 
@@ -130,6 +131,8 @@ class MessageReader:
             Reads the parts; by default a part that cannot be read is a ``StorageError``.
         spans
             First and last message of parts, where they are known; else the parts tell.
+        metadata
+            Reads what a part says of its row groups; several readers may share what was read.
 
         """
         self.view = view
@@ -139,6 +142,7 @@ class MessageReader:
         self.symbols = None if symbols is None else sorted(symbols)
         self.reader = reader or PartReader()
         self.spans = spans or {}
+        self._metadata = metadata
         self._groups: dict[Path, Groups | None] = {}
 
     def frames(
@@ -251,7 +255,7 @@ class MessageReader:
     def _found(self, part: Part) -> Groups | None:
         if part.path not in self._groups:
             try:
-                self._groups[part.path] = groups_of(part.path, self.symbols)
+                self._groups[part.path] = groups_of(self._metadata(part.path), self.symbols)
             except UNREADABLE as error:
                 self.reader.failed(part.path, error)
                 self._groups[part.path] = None
@@ -324,9 +328,8 @@ def _behind(unit: _Unit, name: JournalName) -> bool:
     return bool(parts) and all(not part.compacted and part.number > name.number for part in parts)
 
 
-def groups_of(path: Path, symbols: list[str] | None) -> Groups | None:
-    """Row groups that may hold rows of the symbols; None if there are none."""
-    data = pq.read_metadata(path)
+def groups_of(data: pq.FileMetaData, symbols: list[str] | None) -> Groups | None:
+    """Row groups of a part that may hold rows of the symbols; None if there are none."""
     names = data.schema.names
     symbol, message = names.index("symbol"), names.index("message")
     low, high, rows = MESSAGE_MAX, -1, 0

@@ -1,4 +1,4 @@
-"""Books of a symbol at many times, rebuilt from the lake by the core, which checks every checksum on the way.
+"""Books of symbols at many times, rebuilt from the lake by the core, which checks every checksum on the way.
 
 The book at a time is the book after the last message that is not later. If no book is known at a time, or it was wrong,
 there is none, and ``reason`` says why: a kind of the ledger, or one of ``REASONS``.
@@ -9,45 +9,63 @@ parallel, and only those are read that hold the times asked for.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import cache, cached_property, partial
+from pathlib import Path
 from threading import BoundedSemaphore
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from krakpot import _core, values
+from krakpot import _core
 from krakpot.errors import ConfigError
-from krakpot.lake.arbitration import Span, arbitrate
+from krakpot.lake.arbitration import Segment, Span, arbitrate
 from krakpot.lake.coverage import RECORDING, STOPPED, UNFINISHED, covered, recorded_sessions
 from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, BookKind, Part, stamp
-from krakpot.lake.ledger import MARKS, book_ends
+from krakpot.lake.ledger import MARKS, SINCE, book_ends
 from krakpot.lake.messages import MESSAGE_MAX, MessageReader
-from krakpot.values import Numbers, shown, threads_of
+from krakpot.lake.times import TIME, Times, times_of
+from krakpot.values import Numbers, Time, shown, step, threads_of, time_of, time_range
 
+Core = TypeVar("Core", _core.BookSampler, _core.BookChanges)
+Begin = Callable[[ThreadPoolExecutor, BoundedSemaphore], Callable[[], pl.DataFrame]]
+"""Begins pieces of work in a pool; what is returned waits for their result."""
 By = Literal["recv", "event"]
 """Which time counts: the receive time here, or the exchange's time."""
-ABSENT, UNCONFIRMED = "absent", "unconfirmed"
+ABSENT, UNCONFIRMED, SNAPSHOT = "absent", "unconfirmed", "snapshot"
 REASONS = {
     ABSENT: "no book was known yet",
     UNCONFIRMED: "it is later than the last message that the exchange sent before the recording of the book ended",
+    SNAPSHOT: "the trade came in a snapshot, some time after it was made",
     "unchecked": "a message came without a checksum",
     STOPPED: "the recording had ended",
     RECORDING: "the recording has not come that far",
     UNFINISHED: "the recording ended without saying so: the recorder was killed",
 }
 """Why there is no book, beside the kinds of the ledger."""
+CHANGE = "change"
+"""Instead of a step: a row for each message that changed a book."""
+LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1
+Layout = Literal["wide", "long"]
+"""A column for each level, or a row."""
+LEVEL_COLUMNS = ("bid_price", "bid_qty", "ask_price", "ask_qty")
+LONG_ROWS = 100_000
+"""Books that are laid out at a time, level below level."""
 NUMBERS = ("decimal", "float")
 """Numbers that books have. Whole steps would change their size with the pair's precision, from row to row."""
-TIMES_MAX = 100_000_000
-"""Largest number of books in one call."""
+ROWS_MAX, ROWS_MANY = 100_000_000, 50_000_000
+"""Largest number of rows of books in one call, and from which number on it is said how large that is."""
 SKEW = 60_000_000_000
 """How much the clock of the recorder may drift within a span, ns, where times are the exchange's."""
-TIME = pl.Datetime("ns", "UTC")
 DAY = timedelta(days=1)
 
 
@@ -107,6 +125,16 @@ class _Piece(NamedTuple):
     """Receive time of the checkpoint before ``first``, ns; None if they begin with a snapshot."""
 
 
+class _Job(NamedTuple):
+    """Pieces of one session to rebuild, and where."""
+
+    session: str
+    window: _Window
+    pieces: list[_Piece]
+    pool: ThreadPoolExecutor
+    rebuilding: BoundedSemaphore
+
+
 class _Window(NamedTuple):
     """Receive times in which the messages for the asked times may have come, ns."""
 
@@ -116,9 +144,23 @@ class _Window(NamedTuple):
 
 def grid(begin: int, end: int, every: int) -> pl.Series:
     """Times from ``begin`` to before ``end``, ns."""
-    if (end - begin) // every > TIMES_MAX:
-        raise ConfigError(f"{(end - begin) // every:,} times are more than {TIMES_MAX:,}; ask for fewer at once")
+    check_size(-(-(end - begin) // every), "times")
     return pl.int_range(begin, max(begin, end), every, dtype=pl.Int64, eager=True).cast(TIME)
+
+
+def check_size(count: int, what: str, size: int = 0) -> None:
+    """Raise ``ConfigError`` if there are too many, warn if there are very many; ``size``: bytes of each."""
+    if count > ROWS_MAX:
+        raise ConfigError(f"{count:,} {what} are more than {ROWS_MAX:,}; ask for fewer at once")
+    if count > ROWS_MANY and size:
+        sentence = f"{count:,} {what} take {count * size / 1e9:,.0f} GB; ask for fewer at once if that is too much"
+        warnings.warn(sentence, UserWarning, stacklevel=5)
+
+
+def check_depth(depth: object, name: str = "depth") -> None:
+    """Raise ``ConfigError`` for levels that are no number of them."""
+    if not isinstance(depth, int) or isinstance(depth, bool) or not 1 <= depth <= _core.LIMITS["DEPTH_MAX"]:
+        raise ConfigError(f"{name}={shown(depth)}; allowed: 1 to {_core.LIMITS['DEPTH_MAX']}")
 
 
 def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -128,32 +170,136 @@ def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
 
 
 class BookSampler:
-    """Reads books of one symbol and channel at many times."""
+    """Reads books of symbols at many times; symbols, and the pieces of each, are rebuilt in parallel."""
 
-    def __init__(self, folder: Folder, symbol: str, *, channel: str = "book", by: By = "recv") -> None:
-        """Read the ledger for the symbol; ``ConfigError`` for a symbol that the lake does not have."""
+    def __init__(self, folder: Folder, symbols: Sequence[str], *, channel: str = "book", by: By = "recv") -> None:
+        """Read the ledger for these symbols of the lake."""
         kinds = {kind.channel: kind for kind in BOOK_KINDS}
         one_of("channel", channel, tuple(kinds))
         one_of("by", by, get_args(By))
-        self.symbol = values.read(values.symbol, symbol, "symbol")
-        folder.check_symbols([symbol])
-        self.kind: BookKind = kinds[channel]
-        self.event = by == "event"
-        self.view = folder.look([self.kind.messages, self.kind.checkpoints, "ledger"])
-        self.ledger = self._ledger()
-        recorded = recorded_sessions(self.view)
-        spans = covered(self.ledger, recorded).filter(channel=channel, symbol=symbol)
-        spans = spans.select("session", "reason", pl.col("ts_from", "ts_to").cast(pl.Int64))
-        self.spans = self._by_event(spans) if self.event else spans.with_columns(ts_over="ts_to")
-        """Session, reason, and times in ns: ts_from and ts_to of a book, ts_over from which on it has surely ended."""
-
-    def _ledger(self) -> pl.DataFrame:
-        """The ledger's rows that concern the symbol."""
-        mine = [
-            pl.col(name).is_null() | (pl.col(name) == value)
-            for name, value in (("symbol", self.symbol), ("channel", self.kind.channel))
+        kind = kinds[channel]
+        view = folder.look([kind.messages, kind.checkpoints, "ledger"])
+        mine = pl.col("symbol").is_null() | pl.col("symbol").is_in(list(symbols))
+        mine &= pl.col("channel").is_null() | (pl.col("channel") == channel)
+        ledger = view.scan("ledger").filter(mine).select("session", "message", *MARKS).collect()
+        spans = covered(ledger, recorded_sessions(view)).filter(channel=channel)
+        # A part's metadata is read once, not once for each symbol.
+        metadata = cache(pq.read_metadata)
+        self.symbols = [
+            SymbolBooks(
+                symbol,
+                kind,
+                view,
+                ledger.filter(pl.col("symbol").is_null() | (pl.col("symbol") == symbol)),
+                spans.filter(symbol=symbol),
+                event=by == "event",
+                metadata=metadata,
+            )
+            for symbol in symbols
         ]
-        return self.view.scan("ledger").filter(mine).select("session", "message", *MARKS).collect()
+
+    @property
+    def covered(self) -> tuple[int, int] | None:
+        """First time at which a book of any symbol is known, and the end of the last span, ns; None without one."""
+        found = [span for one in self.symbols if (span := one.covered) is not None]
+        return (min(begin for begin, _ in found), max(end for _, end in found)) if found else None
+
+    def at(
+        self, times: pl.Series, *, depth: int = 10, numbers: Numbers = "decimal", threads: int | None = None
+    ) -> pl.DataFrame:
+        """Books at times, of each symbol in the order of the times; see ``Lake.books``."""
+        order = None if times.is_sorted() else times.arg_sort()
+        ascending = times if order is None else times.gather(order)
+        found = _in_parallel(
+            [partial(one.begin, ascending, depth, floats=numbers == "float") for one in self.symbols],
+            threads_of(threads),
+        )
+        frames = [_empty(depth, floats=numbers == "float").select(pl.lit("").alias("symbol"), pl.all())]
+        for one, books in zip(self.symbols, found, strict=True):
+            # The place of each time among the ascending ones.
+            asked = books if order is None else books[order.arg_sort()]
+            frames.append(asked.select(pl.lit(one.symbol).alias("symbol"), pl.all()))
+        return pl.concat(frames, rechunk=False)
+
+    def changes(
+        self, begin: int, end: int, *, depth: int, numbers: Numbers, threads: int | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """The changes of each symbol in [begin, end), ns; first a frame without rows."""
+        floats = numbers == "float"
+        begun = [partial(one.begin_changes, begin, end, depth, floats=floats) for one in self.symbols]
+        for one, rows in zip(self.symbols, _in_parallel(begun, threads_of(threads)), strict=True):
+            yield rows.select(pl.lit(one.symbol).alias("symbol"), pl.all())
+
+    def before(self, asked: pl.DataFrame, *, depth: int, floats: bool) -> pl.DataFrame:
+        """The book before messages of other channels; columns row, symbol, session, message and recv (ns)."""
+        mine = asked.partition_by("symbol", as_dict=True, include_key=False)
+        chosen = [(one, mine[one.symbol,]) for one in self.symbols if (one.symbol,) in mine]
+        begun = [partial(one.begin_before, rows, depth, floats=floats) for one, rows in chosen]
+        return pl.concat(_in_parallel(begun, threads_of(None))).sort("row")
+
+
+def _empty(depth: int, *, floats: bool) -> pl.DataFrame:
+    """The columns of books, without rows."""
+    none = pl.DataFrame(schema={"ts": TIME})
+    core = _core.BookSampler("", channel="book", times=none, depth=depth, floats=floats)
+    return pl.DataFrame(pa.record_batch(core.frame(0)))
+
+
+def _no_change(depth: int, *, floats: bool) -> pl.DataFrame:
+    """The columns of changes, without rows."""
+    text, number = pl.lit(None, pl.String), pl.lit(None, pl.UInt64)
+    columns = [text.alias("symbol"), pl.col("ts"), text.alias("session"), number.alias("message"), pl.exclude("ts")]
+    return _empty(depth, floats=floats).select(columns)
+
+
+def _together(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    """Frames one below the other; the first one has all columns, and may be empty."""
+    some = [frame for n, frame in enumerate(frames) if n == 0 or frame.height]
+    return pl.concat(some, how="diagonal", rechunk=False)
+
+
+def _in_parallel(begin: Sequence[Begin], threads: int) -> Iterator[pl.DataFrame]:
+    """What each job gives, in order; their pieces are read and rebuilt together."""
+    # Twice as many pieces as threads: some are read, which Polars does in threads of its own, others are rebuilt.
+    pools = ThreadPoolExecutor(max_workers=2 * threads), ThreadPoolExecutor(max_workers=threads)
+    rebuilding = BoundedSemaphore(threads)
+    try:
+        begun = deque(pools[1].submit(one, pools[0], rebuilding) for one in begin)
+        while begun:
+            yield begun.popleft().result()()
+    finally:
+        for pool in reversed(pools):
+            pool.shutdown(cancel_futures=True)
+
+
+class SymbolBooks:
+    """Books of one symbol."""
+
+    def __init__(
+        self,
+        symbol: str,
+        kind: BookKind,
+        view: View,
+        ledger: pl.DataFrame,
+        spans: pl.DataFrame,
+        *,
+        event: bool,
+        metadata: Callable[[Path], pq.FileMetaData],
+    ) -> None:
+        """Of the rows of the ledger that concern the symbol, and its coverage."""
+        self.symbol = symbol
+        self.kind = kind
+        self.view = view
+        self.ledger = ledger
+        self.event = event
+        self.clock = "event" if event else "recv"
+        self._metadata = metadata
+        self._recv = spans.select("session", "reason", pl.col("ts_from", "ts_to").cast(pl.Int64))
+
+    @cached_property
+    def spans(self) -> pl.DataFrame:
+        """Session, reason, and times in ns: ts_from and ts_to of a book, ts_over from which on it has surely ended."""
+        return self._by_event(self._recv) if self.event else self._recv.with_columns(ts_over="ts_to")
 
     @property
     def covered(self) -> tuple[int, int] | None:
@@ -163,64 +309,189 @@ class BookSampler:
         begin, end = self.spans.select(pl.col("ts_from").min(), pl.col("ts_to").max()).row(0)
         return int(begin), int(end)
 
-    def at(
-        self, times: pl.Series, *, depth: int = 10, numbers: Numbers = "decimal", threads: int | None = None
-    ) -> pl.DataFrame:
-        """Books at ascending times, one row each; see ``Lake.books``."""
-        if not isinstance(depth, int) or isinstance(depth, bool) or not 1 <= depth <= _core.LIMITS["DEPTH_MAX"]:
-            raise ConfigError(f"depth={shown(depth)}; allowed: 1 to {_core.LIMITS['DEPTH_MAX']}")
-        one_of("numbers", numbers, NUMBERS)
-
-        def core(session: str, asked: pl.DataFrame) -> _core.BookSampler:
-            return _core.BookSampler(
-                session,
-                channel=self.kind.channel,
-                times=asked,
-                depth=depth,
-                event=self.event,
-                floats=numbers == "float",
-            )
-
+    def begin(
+        self, times: pl.Series, depth: int, pool: ThreadPoolExecutor, rebuilding: BoundedSemaphore, *, floats: bool
+    ) -> Callable[[], pl.DataFrame]:
+        """Begin to rebuild the books at ascending times; what is returned waits for them, one row each."""
         segments = self._segments(times)
-        found = [pl.DataFrame(pa.record_batch(core("", segments.head(0).select("ts")).frame(0)))]
-        found += [segments.filter(pl.col("session").is_null()).select("ts", "reason")]
-        threads = threads_of(threads)
-        # Twice as many pieces as threads: some are read, which Polars does in threads of its own, others are rebuilt.
-        rebuilding = BoundedSemaphore(threads)
-        with ThreadPoolExecutor(max_workers=2 * threads) as pool:
-            for (session,), mine in segments.drop_nulls("session").partition_by("session", as_dict=True).items():
-                asked = mine.select("ts")
-                window = self._window(str(session), asked["ts"])
-                pieces = self._pieces(str(session), window)
-                reader = self._reader(str(session), window, pieces[0])
-                cores = [core(str(session), asked) for _ in pieces]
-                ends = book_ends(self.ledger.filter(pl.col("session") == session), self.kind.channel)
-                ends = ends.select("symbol", "message", "kind")
-                jobs = [
-                    pool.submit(
-                        self._piece, rebuilding, reader, one, piece, window, ends, asked["ts"] if n == 0 else None
-                    )
-                    for n, (one, piece) in enumerate(zip(cores, pieces, strict=True))
-                ]
+        begun = []
+        for (session,), mine in segments.drop_nulls("session").partition_by("session", as_dict=True).items():
+            name, asked = str(session), mine.select("ts")
+            window = self._window(name, asked["ts"])
+            job = _Job(name, window, self._pieces(name, window), pool, rebuilding)
+            begun.append(self._sample(job, asked, self.clock, depth, floats=floats))
+
+        def finish() -> pl.DataFrame:
+            found = [_empty(depth, floats=floats), segments.filter(pl.col("session").is_null()).select("ts", "reason")]
+            books = _together([*found, *(frame for end in begun for frame in end())])
+            return books if books["ts"].is_sorted() else books.sort("ts", maintain_order=True)
+
+        return finish
+
+    def begin_before(
+        self, asked: pl.DataFrame, depth: int, pool: ThreadPoolExecutor, rebuilding: BoundedSemaphore, *, floats: bool
+    ) -> Callable[[], pl.DataFrame]:
+        """Begin to rebuild the books before messages of any channel (columns row, session, message, recv)."""
+        here = pl.col("session").is_in(self._recv["session"].unique().to_list())
+        begun = []
+        for (session,), mine in asked.filter(here).sort("message").partition_by("session", as_dict=True).items():
+            name = str(session)
+            window = _Window(int(mine["recv"].min()) - SKEW, int(mine["recv"].max()) + SKEW)  # type: ignore[arg-type]  # numbers
+            first, last = mine["message"].gather([0, -1])
+            job = _Job(name, window, self._pieces(name, window, (first, last)), pool, rebuilding)
+            # The last message before it has a number up to one less.
+            times = mine.select(ts=(pl.col("message").cast(pl.Int64) - 1).cast(TIME))
+            begun.append((mine, self._sample(job, times, "message", depth, floats=floats)))
+        others = asked.filter(~here).sort("recv")
+        elsewhere = self.begin((others["recv"] - 1).cast(TIME), depth, pool, rebuilding, floats=floats)
+
+        def finish() -> pl.DataFrame:
+            empty = _empty(depth, floats=floats)
+            found = [
+                pl.concat([mine, _together([empty, *end()])], how="horizontal").with_columns(self._dead(str(name)))
+                for mine, end in begun
+                for name in mine["session"].head(1)
+            ]
+            found.append(pl.concat([others, elsewhere()], how="horizontal"))
+            return pl.concat(found).drop("ts").sort("row")
+
+        return finish
+
+    def begin_changes(
+        self, begin: int, end: int, depth: int, pool: ThreadPoolExecutor, rebuilding: BoundedSemaphore, *, floats: bool
+    ) -> Callable[[], pl.DataFrame]:
+        """Begin to rebuild the changes of the book in [begin, end), ns."""
+        taken = self._taken()
+        if self.spans.is_empty():
+            begin = end = 0
+        else:
+            begin = max(begin, int(self.spans["ts_from"].min()))  # type: ignore[arg-type]  # numbers
+            end = min(end, int(self.spans.select(pl.max_horizontal("ts_to", "ts_over").max()).item()) + 1)
+        begun = []
+        for segment, after in zip(taken, [*taken[1:], None], strict=True):
+            # The session that joins in has a book already; what it gets at that very time is in it.
+            low = max(begin, segment.begin + segment.joined)
+            high = end if after is None else min(end, after.begin + after.joined)
+            if low >= high:
+                continue
+            window = self._window(segment.session, pl.Series([low, high - 1]).cast(TIME))
+            # From before the first time on: a snapshot that comes then may change nothing.
+            pieces = self._pieces(segment.session, _Window(window.begin - 1, window.end))
+            job = _Job(segment.session, window, pieces, pool, rebuilding)
+            cores = [
+                _core.BookChanges(
+                    segment.session,
+                    channel=self.kind.channel,
+                    begin=low,
+                    end=high,
+                    depth=depth,
+                    clock=self.clock,
+                    floats=floats,
+                )
+                for _ in job.pieces
+            ]
+            begun.append(
+                (
+                    segment.session,
+                    cores,
+                    self._submit(job, cores, lambda core, piece, _: core.begin(self.symbol, piece.first)),
+                )
+            )
+        joins = pl.Series([one.begin for one in taken if one.joined and begin <= one.begin < end], dtype=pl.Int64)
+        joined = self.begin(joins.cast(TIME), depth, pool, rebuilding, floats=floats)
+        ends = pl.concat([self.spans["ts_to"], self.spans["ts_over"]]).unique().sort()
+        unknown = self._segments(ends.filter((ends >= begin) & (ends < end)).cast(TIME), named=True)
+
+        def finish() -> pl.DataFrame:
+            found: list[pl.DataFrame] = []
+            for session, cores, jobs in begun:
                 for job in jobs:
                     job.result()
-                # If the clock stepped back, what a later message says of a time counts.
-                until = asked.height
-                last_first: list[pl.DataFrame] = []
-                for one in reversed(cores):
-                    first = one.first
-                    if first is not None and first < until:
-                        last_first.append(pl.DataFrame(pa.record_batch(one.frame(until))))
-                        until = first
-                absent = pl.lit(ABSENT, dtype=pl.String)
-                found += [asked.head(until).with_columns(absent.alias("reason")), *reversed(last_first)]
-        books = pl.concat(
-            [frame for n, frame in enumerate(found) if n == 0 or frame.height], how="diagonal", rechunk=False
-        )
-        return books if books["ts"].is_sorted() else books.sort("ts", maintain_order=True)
+                parts = [pl.DataFrame(pa.record_batch(core.frame())) for core in cores]
+                found += [one.with_columns(pl.lit(session).alias("session")) for one in parts]
+            none = _no_change(depth, floats=floats).drop("symbol")
+            changes = pl.concat([none, *(one.select(none.columns) for one in found)], rechunk=False)
+            # Receive times may step back; rows stay in the order of messages.
+            changes = changes.with_columns(at=pl.col("ts").cum_max())
+            others = pl.concat(
+                [
+                    joined().join(self._joined(taken), on="ts", how="left"),
+                    unknown.filter(pl.col("reason").is_not_null()),
+                ],
+                how="diagonal",
+            ).with_columns(at="ts")
+            rows = pl.concat([changes, others], how="diagonal").sort("at", maintain_order=True).drop("at")
+            # A row that was no message is one only if something changes by it.
+            facts = pl.exclude("ts", "session", "message")
+            repeated = pl.all_horizontal(facts.eq_missing(facts.shift(1)))
+            first = pl.int_range(pl.len()) == 0
+            kept = pl.col("message").is_not_null() | first | ~repeated
+            return rows.filter(kept).select("ts", "session", "message", pl.exclude("ts", "session", "message"))
 
-    def _segments(self, times: pl.Series) -> pl.DataFrame:
-        """Session of each time; where there is none, null and the reason."""
+        return finish
+
+    def _sample(
+        self, job: _Job, asked: pl.DataFrame, clock: str, depth: int, *, floats: bool
+    ) -> Callable[[], list[pl.DataFrame]]:
+        """Begin to rebuild the books of one session at ascending times; what is returned waits for their frames."""
+        cores = [
+            _core.BookSampler(
+                job.session, channel=self.kind.channel, times=asked, depth=depth, clock=clock, floats=floats
+            )
+            for _ in job.pieces
+        ]
+        first = int(asked["ts"].cast(pl.Int64)[0])
+
+        def begin(core: _core.BookSampler, piece: _Piece, checkpoint: int) -> None:
+            core.begin(self.symbol, piece.first, checkpoint if clock == "recv" else first)
+
+        jobs = self._submit(job, cores, begin)
+
+        def finish() -> list[pl.DataFrame]:
+            for one in jobs:
+                one.result()
+            # If the clock stepped back, what a later message says of a time counts.
+            until = asked.height
+            last_first: list[pl.DataFrame] = []
+            for core in reversed(cores):
+                core.close()
+                place = core.first
+                if place is not None and place < until:
+                    last_first.append(pl.DataFrame(pa.record_batch(core.frame(until))))
+                    until = place
+            absent = pl.lit(ABSENT, dtype=pl.String)
+            return [asked.head(until).with_columns(absent.alias("reason")), *reversed(last_first)]
+
+        return finish
+
+    def _submit(
+        self, job: _Job, cores: Sequence[Core], begin: Callable[[Core, _Piece, int], None]
+    ) -> list[Future[None]]:
+        """Rebuild the pieces of one session; ``begin`` is called with the first one if it begins with a checkpoint."""
+        reader = self._reader(job.session, job.window, job.pieces[0])
+        ends = book_ends(self.ledger.filter(pl.col("session") == job.session), self.kind.channel)
+        ends = ends.select("symbol", "message", "kind")
+        return [
+            job.pool.submit(self._piece, job, reader, core, piece, ends, begin)
+            for core, piece in zip(cores, job.pieces, strict=True)
+        ]
+
+    def _taken(self) -> list[Segment]:
+        """Which session is taken, from which time on; each one differs from the one before."""
+        spans = self.spans.select("ts_from", "ts_to", "session").iter_rows()
+        found: list[Segment] = []
+        for segment in arbitrate(Span(*row) for row in spans):
+            if not found or found[-1].session != segment.session:
+                found.append(segment)
+        return found
+
+    def _joined(self, taken: list[Segment]) -> pl.DataFrame:
+        """Time and session of each change to a session that had a book already."""
+        rows = [(one.begin, one.session) for one in taken if one.joined]
+        return pl.DataFrame(rows, schema={"ts": pl.Int64, "session": pl.String}, orient="row").cast({"ts": TIME})
+
+    def _segments(self, times: pl.Series, *, named: bool = False) -> pl.DataFrame:
+        """Session of each time; where there is none, null and the reason. ``named``: then too the one before."""
         spans = self.spans
         taken = arbitrate(Span(*row) for row in spans.select("ts_from", "ts_to", "session").iter_rows())
         schema = {"session": pl.String, "begin": pl.Int64, "joined": pl.Boolean}
@@ -232,9 +503,8 @@ class BookSampler:
         there = (pl.col("at") < pl.col("ts_to")).fill_null(value=False)
         over = (pl.col("at") >= pl.col("ts_over")).fill_null(value=True)
         why = pl.when(over).then(pl.col("reason").fill_null(ABSENT)).otherwise(pl.lit(UNCONFIRMED))
-        return found.select(
-            "ts", pl.when(there).then("session").alias("session"), pl.when(~there).then(why).alias("reason")
-        )
+        session = pl.col("session") if named else pl.when(there).then("session")
+        return found.select("ts", session.alias("session"), pl.when(~there).then(why).alias("reason"))
 
     # Times of the exchange.
 
@@ -326,7 +596,14 @@ class BookSampler:
 
     def _messages(self, session: str, parts: list[Part]) -> MessageReader:
         view = View(self.view.folder, parts, self.view.journals, self.view.unsettled)
-        return MessageReader(view, session, self.kind, columns=("ts_recv", "ts_event"), symbols=[self.symbol])
+        return MessageReader(
+            view,
+            session,
+            self.kind,
+            columns=("ts_recv", "ts_event") if self.event else ("ts_recv",),
+            symbols=[self.symbol],
+            metadata=self._metadata,
+        )
 
     def _reader(self, session: str, window: _Window, first: _Piece) -> MessageReader:
         """Reader of the parts that may hold messages of a window, or what its first book is built from."""
@@ -336,8 +613,11 @@ class BookSampler:
         parts = self.view.of(self.kind.messages, session)
         return self._messages(session, [part for part in parts if days[0] <= part.date <= days[1]])
 
-    def _pieces(self, session: str, window: _Window) -> list[_Piece]:
-        """Where to begin: at the last snapshot or checkpoint before the window, and at each checkpoint in it."""
+    def _pieces(self, session: str, window: _Window, messages: tuple[int, int] | None = None) -> list[_Piece]:
+        """Where to begin: at the last snapshot or checkpoint before the window, and at each checkpoint in it.
+
+        ``messages``: instead, at the last one that is not later than the first of these, and at each up to the last.
+        """
         begin, end = window
         scan = self.view.scan(self.kind.checkpoints, session=session, start=begin - 86_400 * 10**9, end=end)
         made = scan.filter(pl.col("symbol") == self.symbol).group_by("message").agg(pl.col("ts_recv").first()).collect()
@@ -347,22 +627,23 @@ class BookSampler:
             (number, ts, None)
             for number, ts in snapshots.select("message", pl.col("ts_recv").cast(pl.Int64)).iter_rows()
         ]
-        first = max((one for one in own if one[1] <= begin), key=lambda one: one[0], default=(0, begin, None))
-        cuts = [first, *sorted(one for one in own if one[2] is not None and one[0] > first[0] and one[1] <= end)]
+        place = 1 if messages is None else 0
+        low, high = (begin, end) if messages is None else messages
+        first = max((one for one in own if one[place] <= low), key=lambda one: one[0], default=(0, begin, None))
+        cuts = [first, *sorted(one for one in own if one[2] is not None and one[0] > first[0] and one[place] <= high)]
         untils = [*(cut[0] for cut in cuts[1:]), MESSAGE_MAX]
         return [_Piece(cut[0], until, cut[2]) for cut, until in zip(cuts, untils, strict=True)]
 
     def _piece(
         self,
-        rebuilding: BoundedSemaphore,
+        job: _Job,
         reader: MessageReader,
-        core: _core.BookSampler,
+        core: Core,
         piece: _Piece,
-        window: _Window,
         ends: pl.DataFrame,
-        times: pl.Series | None,
+        begin: Callable[[Core, _Piece, int], None],
     ) -> None:
-        """Rebuild the books of one piece. ``times``: of the first piece, whose checkpoint is the book before them."""
+        """Rebuild the books of one piece. The checkpoint of the first piece is the book before it."""
         core.ends(ends)
         if piece.checkpoint is not None:
             scan = self.view.scan(
@@ -370,20 +651,160 @@ class BookSampler:
             )
             rows = scan.filter(pl.col("symbol") == self.symbol, pl.col("message") == piece.first)
             core.checkpoints(rows.select(self.kind.checkpoint_columns).sort("entry").collect())
-            if times is not None:
-                since = int(times.cast(pl.Int64)[0]) if self.event else piece.checkpoint
-                core.begin(self.symbol, piece.first, since)
-        before = stamp(window.end) + timedelta(seconds=1)
+            if piece is job.pieces[0] or isinstance(core, _core.BookChanges):
+                begin(core, piece, piece.checkpoint)
+        before = stamp(job.window.end) + timedelta(seconds=1)
         for _, frame in reader.frames(piece.first, piece.until, before=before, checkpoints=False):
-            with rebuilding:
+            with job.rebuilding:
                 core.messages(frame)
+
+    def _dead(self, session: str) -> list[pl.Expr]:
+        """Books of a subscription that was dead before that was noticed are no books: the levels, and why."""
+        ends = book_ends(self.ledger.filter(session=session), self.kind.channel)
+        ends = ends.filter(pl.col("kind").is_in(SINCE)).drop_nulls("ts_from")
+        why = pl.col("reason")
+        dead = pl.lit(value=False)
+        rows = ends.select(pl.col("ts_from").cast(pl.Int64), pl.col("message").fill_null(0), "kind").iter_rows()
+        for since, message, kind in rows:
+            this = (pl.col("recv") > since) & (pl.col("message") <= message) & pl.col("reason").is_null()
+            dead |= this
+            why = pl.when(this).then(pl.lit(kind)).otherwise(why)
+        return [why.alias("reason"), pl.when(~dead).then(pl.col("checksum", "^(bid|ask)_(price|qty)_.*$"))]
+
+
+def books_at(
+    folder: Folder,
+    symbols: Sequence[str],
+    at: Time,
+    *,
+    depth: int | None,
+    by: By,
+    channel: str,
+    numbers: Numbers = "decimal",
+) -> list[BookAt]:
+    """The book of each of these symbols at one time; see ``Lake.book_at``."""
+    time = time_of(at, "at")
+    most = _core.LIMITS["DEPTH_MAX"] if depth is None else depth
+    check_depth(most)
+    one_of("numbers", numbers, NUMBERS)
+    times = pl.Series([time], dtype=pl.Int64).cast(TIME)
+    found = BookSampler(folder, symbols, channel=channel, by=by).at(times, depth=most, numbers=numbers)
+    return [
+        BookAt(row["symbol"], time, row["reason"], row["checksum"], levels(row, numbers))
+        for row in found.iter_rows(named=True)
+    ]
+
+
+def books(
+    folder: Folder,
+    symbols: Sequence[str],
+    start: Time | None,
+    end: Time | None,
+    *,
+    every: str | int | timedelta | None,
+    at: Times | None,
+    depth: int,
+    by: By,
+    channel: str,
+    numbers: Numbers,
+    layout: Layout,
+    threads: int | None,
+) -> pl.DataFrame:
+    """Books of these symbols at times; see ``Lake.books``."""
+    check_depth(depth)
+    one_of("numbers", numbers, NUMBERS)
+    one_of("layout", layout, get_args(Layout))
+    if at is not None and (start, end, every) != (None, None, None):
+        raise ConfigError("at: give either at, or start, end and every")
+    begin, until = time_range(start, end)
+    number = 8 if numbers == "float" else 16
+    size = 40 + 4 * number * (1 if layout == "long" else depth)
+    if every == CHANGE:
+        sampler = BookSampler(folder, symbols, channel=channel, by=by)
+        bounds = (LOWEST if begin is None else begin, HIGHEST if until is None else until)
+        frames = [_no_change(depth, floats=numbers == "float")]
+        count = 0
+        for frame in sampler.changes(*bounds, depth=depth, numbers=numbers, threads=threads):
+            frames.append(long(frame) if layout == "long" else frame)
+            count += frames[-1].height
+            check_size(count, "rows")
+        check_size(count, "rows", size)
+        frames[0] = long(frames[0]) if layout == "long" else frames[0]
+        return pl.concat(frames, rechunk=False)
+    width = step("100ms" if every is None else every, more=f", or {CHANGE!r}")
+    sampler = BookSampler(folder, symbols, channel=channel, by=by)
+    if at is not None:
+        times = times_of(at, "at")
+    else:
+        known = sampler.covered or (0, 0)
+        first = -(-known[0] // width) * width if begin is None else begin
+        last = known[1] if until is None else until
+        times = grid(first, last, width)
+        if times.is_empty() and begin is None and known[0] < known[1] and last > known[0]:
+            span = " to ".join(f"{stamp(time):%Y-%m-%dT%H:%M:%SZ}" for time in known)
+            sentence = (
+                f"every={shown(every)}: no whole step lies in what is known, {span}, so there are no rows; "
+                "give a smaller step, or a start"
+            )
+            warnings.warn(sentence, UserWarning, stacklevel=3)
+    levels = depth if layout == "long" else 1
+    check_size(len(symbols) * len(times) * levels, "rows", size)
+    found = sampler.at(times, depth=depth, numbers=numbers, threads=threads)
+    return long(found) if layout == "long" else found
+
+
+def with_books(folder: Folder, trades: pl.LazyFrame, *, depth: int, numbers: Numbers) -> pl.LazyFrame:
+    """Trades with the book before each of them; see ``Lake.trades``."""
+    check_depth(depth, "book")
+    if numbers not in NUMBERS:
+        raise ConfigError(f"numbers={shown(numbers)}: with book, allowed are {', '.join(map(repr, NUMBERS))}")
+    floats = numbers == "float"
+    books = _empty(depth, floats=floats).drop("ts", "checksum").rename({"reason": "book_reason"})
+
+    def rebuilt(frame: pl.DataFrame) -> pl.DataFrame:
+        asked = frame.select(
+            "symbol", "session", "message", "kind", recv=pl.col("ts_recv").cast(pl.Int64), row=pl.int_range(pl.len())
+        )
+        live = asked.filter(pl.col("kind") != SNAPSHOT).drop("kind")
+        if live.is_empty():
+            found = [books]
+        else:
+            sampler = BookSampler(folder, live["symbol"].unique().sort().to_list())
+            before = sampler.before(live, depth=depth, floats=floats).rename({"reason": "book_reason"})
+            found = [before.select("row", *books.columns)]
+        snapshots = asked.filter(kind=SNAPSHOT).select("row", book_reason=pl.lit(SNAPSHOT))
+        rows = pl.concat([*found, snapshots], how="diagonal").sort("row")
+        return pl.concat([frame, rows.select(books.columns)], how="horizontal")
+
+    schema = {**trades.collect_schema(), **books.schema}
+    # A filter on the books cannot be asked of the trades.
+    options = dict.fromkeys(("predicate_pushdown", "projection_pushdown", "slice_pushdown"), False)
+    return trades.map_batches(rebuilt, schema=schema, **options)
+
+
+def long(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same books with a row for each level; a row without a level where there is none."""
+    depth = sum(name.startswith("bid_price_") for name in frame.columns)
+    facts = [name for name in frame.columns if not name.endswith(tuple("0123456789"))]
+    some = pl.any_horizontal(pl.col("bid_price", "ask_price").is_not_null())
+    parts = []
+    for part in (frame.head(0), *frame.iter_slices(LONG_ROWS)):
+        rows = part.select(
+            *facts,
+            pl.lit(list(range(depth)), dtype=pl.List(pl.UInt32)).alias("level"),
+            *(pl.concat_list(f"{name}_{level}" for level in range(depth)).alias(name) for name in LEVEL_COLUMNS),
+        ).explode("level", *LEVEL_COLUMNS)
+        # A book without any level, or no book, has its first row.
+        parts.append(
+            rows.filter(some | (pl.col("level") == 0)).with_columns(pl.when(some).then("level").alias("level"))
+        )
+    return pl.concat(parts, rechunk=False)
 
 
 def levels(row: dict[str, Any], numbers: Numbers) -> pl.DataFrame:
     """Levels of one row of books, one below the other."""
-    names = ("bid_price", "bid_qty", "ask_price", "ask_qty")
     kind = pl.Float64() if numbers == "float" else pl.Decimal(38, 10)
     depth = sum(name.startswith("bid_price_") for name in row)
-    columns = {name: [row[f"{name}_{level}"] for level in range(depth)] for name in names}
-    found = pl.DataFrame(columns, schema=dict.fromkeys(names, kind)).with_row_index("level")
+    columns = {name: [row[f"{name}_{level}"] for level in range(depth)] for name in LEVEL_COLUMNS}
+    found = pl.DataFrame(columns, schema=dict.fromkeys(LEVEL_COLUMNS, kind)).with_row_index("level")
     return found.filter(pl.col("bid_price").is_not_null() | pl.col("ask_price").is_not_null())

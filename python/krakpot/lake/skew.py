@@ -16,7 +16,7 @@ from datetime import timedelta
 import polars as pl
 
 from krakpot.lake.arbitration import CHANNELS
-from krakpot.lake.sample import TIME
+from krakpot.lake.times import TIME
 
 PERCENT = (0, 1, 10, 50, 90, 99, 100)
 DIGITS = 3

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from krakpot import _core
 from krakpot.lake.folder import View
@@ -87,7 +88,7 @@ class SessionRows:
         pieces = []
         for part in self._view.of(table, self.session):
             try:
-                groups = groups_of(part.path, self._symbols[table])
+                groups = groups_of(pq.read_metadata(part.path), self._symbols[table])
             except UNREADABLE as error:
                 self._reader.failed(part.path, error)
                 continue

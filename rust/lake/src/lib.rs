@@ -7,14 +7,18 @@
 //! | [`batch`] | rows as Arrow record batches |
 //! | [`rebuild`] | books rebuilt from rows; every checksum computed again |
 //! | [`states`] | the states that the books of a lake went through, to be compared |
+//! | `held` | rows of books: the best levels of each |
 //! | [`sample`] | the books of one symbol at many times |
 //! | [`replay`] | rows given back to a session, in their order |
+//! | [`changes`] | the books of one symbol after each message that changed them |
 //! | [`align`] | which state of one sequence is which of another |
 
 pub mod batch;
 mod columns;
 pub mod rebuild;
 pub mod states;
+mod held;
 pub mod sample;
 pub mod replay;
+pub mod changes;
 pub mod align;

@@ -49,7 +49,7 @@ mod _core {
     #[pymodule_export]
     use crate::replay::{ReplayWindow, Replayer, replaying};
     #[pymodule_export]
-    use crate::sample::BookSampler;
+    use crate::sample::{BookChanges, BookSampler};
     #[pymodule_export]
     use crate::session::{Budget, Session};
     #[pymodule_export]
