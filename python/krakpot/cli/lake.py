@@ -313,8 +313,9 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
     show_default=True,
     help="book, or level3: the book that follows from its orders.",
 )
+@click.option("--orders", is_flag=True, help="Every order of level 3, with its place in the queue and its age.")
 @json_option
-def book(lake: Path, symbol: str, at: int, depth: int, by: Any, channel: str, *, json_: bool) -> int:
+def book(lake: Path, symbol: str, at: int, depth: int, by: Any, channel: str, *, orders: bool, json_: bool) -> int:
     """Show the book of a pair as it was: after the last message up to the time, with every checksum proved.
 
     Exit 1: there is no book at that time; it says why.
@@ -322,10 +323,20 @@ def book(lake: Path, symbol: str, at: int, depth: int, by: Any, channel: str, *,
     \b
     krakpot book data --symbol BTC/USD --at 2026-08-02T03:36:00.250
     krakpot book data --symbol BTC/USD --at 2026-08-02T03:36:21.367893600 --depth 5 --by event --json
+    krakpot book data --symbol BTC/USD --at 2026-08-02T03:36:00.250 --orders --depth 2
     """
     from krakpot.lake.lake import Lake
+    from krakpot.lake.queue import OrdersAt
+    from krakpot.lake.sample import BookAt
 
-    found = Lake(lake).book_at(symbol, at, depth=depth, by=by, channel=channel)
+    if orders:
+        refuse({"--channel"}, "with --orders, which is of level 3")
+    opened = Lake(lake)
+    found: BookAt | OrdersAt = (
+        opened.orders_at(symbol, at, depth=depth, by=by)
+        if orders
+        else opened.book_at(symbol, at, depth=depth, by=by, channel=channel)
+    )
     if json_:
         print_json(found.to_dict())
     else:

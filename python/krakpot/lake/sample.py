@@ -10,6 +10,7 @@ parallel, and only those are read that hold the times asked for.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -212,8 +213,7 @@ class BookSampler:
                 pieces = self._pieces(str(session), window)
                 reader = self._reader(str(session), window, pieces[0])
                 cores = [core(str(session), asked) for _ in pieces]
-                ends = book_ends(self.ledger.filter(pl.col("session") == session), self.kind.channel)
-                ends = ends.select("symbol", "message", "kind")
+                ends = self._ends(str(session))
                 jobs = [
                     pool.submit(
                         self._piece, rebuilding, reader, one, piece, window, ends, asked["ts"] if n == 0 else None
@@ -236,6 +236,28 @@ class BookSampler:
             [frame for n, frame in enumerate(found) if n == 0 or frame.height], how="diagonal", rechunk=False
         )
         return books if books["ts"].is_sorted() else books.sort("ts", maintain_order=True)
+
+    def session_at(self, time: int) -> tuple[str | None, str | None]:
+        """Session whose book is the one at a time, ns; if there is none, None and the reason."""
+        row = self._segments(pl.Series([time], dtype=pl.Int64).cast(TIME)).row(0, named=True)
+        return row["session"], row["reason"]
+
+    def walk(self, core: _core.QueueReader, session: str, first: int, last: int) -> Iterator[None]:
+        """Give ``core`` the messages of a session up to a time, in steps; it has the book at ``first``, ns, and before.
+
+        It begins with the last whole book before ``first``: a checkpoint or a snapshot.
+        """
+        window = self._window(session, pl.Series([first, last], dtype=pl.Int64))
+        piece = self._pieces(session, window)[0]
+        core.ends(self._ends(session))
+        if piece.checkpoint is not None:
+            core.checkpoints(self._checkpoint(session, piece))
+            core.begin(self.symbol, piece.first)
+        reader = self._reader(session, window, piece)
+        before = stamp(window.end) + timedelta(seconds=1)
+        for _, frame in reader.frames(piece.first, before=before, checkpoints=False):
+            core.messages(frame)
+            yield
 
     def _segments(self, times: pl.Series) -> pl.DataFrame:
         """Session of each time; where there is none, null and the reason."""
@@ -335,6 +357,17 @@ class BookSampler:
 
     # What is read.
 
+    def _ends(self, session: str) -> pl.DataFrame:
+        """Rows of the ledger after which the book is out of sync, as the core takes them."""
+        ends = book_ends(self.ledger.filter(pl.col("session") == session), self.kind.channel)
+        return ends.select("symbol", "message", "kind")
+
+    def _checkpoint(self, session: str, piece: _Piece) -> pl.DataFrame:
+        """The whole book before the first message of a piece."""
+        scan = self.view.scan(self.kind.checkpoints, session=session, start=piece.checkpoint, end=piece.checkpoint)
+        rows = scan.filter(pl.col("symbol") == self.symbol, pl.col("message") == piece.first)
+        return rows.select(self.kind.checkpoint_columns).sort("entry").collect()
+
     def _window(self, session: str, times: pl.Series) -> _Window:
         begin, end = (int(time) for time in times.cast(pl.Int64).gather([0, -1]))
         if not self.event:
@@ -383,11 +416,7 @@ class BookSampler:
         """Rebuild the books of one piece. ``times``: of the first piece, whose checkpoint is the book before them."""
         core.ends(ends)
         if piece.checkpoint is not None:
-            scan = self.view.scan(
-                self.kind.checkpoints, session=reader.session, start=piece.checkpoint, end=piece.checkpoint
-            )
-            rows = scan.filter(pl.col("symbol") == self.symbol, pl.col("message") == piece.first)
-            core.checkpoints(rows.select(self.kind.checkpoint_columns).sort("entry").collect())
+            core.checkpoints(self._checkpoint(reader.session, piece))
             if times is not None:
                 since = int(times.cast(pl.Int64)[0]) if self.event else piece.checkpoint
                 core.begin(self.symbol, piece.first, since)

@@ -8,6 +8,7 @@
 //! | [`rebuild`] | books rebuilt from rows; every checksum computed again |
 //! | [`states`] | the states that the books of a lake went through, to be compared |
 //! | [`sample`] | the books of one symbol at many times |
+//! | [`queue`] | the orders of one symbol: at a time, of one price, and one order's place in its queue |
 //! | [`replay`] | rows given back to a session, in their order |
 //! | [`align`] | which state of one sequence is which of another |
 
@@ -16,5 +17,6 @@ mod columns;
 pub mod rebuild;
 pub mod states;
 pub mod sample;
+pub mod queue;
 pub mod replay;
 pub mod align;
