@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 import polars as pl
@@ -90,7 +91,8 @@ class OrderLife:
     """Why it is no longer in the book: ``deleted``, ``left the window`` (with its level), a kind of the ledger (the
     book went out of sync), ``stopped``, ``unfinished`` (the recording ended), or ``recording`` (it is still there)."""
     traded: Decimal
-    """Quantity that it lost to trades: there is one of the same time, price and quantity."""
+    """Quantity that it lost to trades: there is one of the same time, price and quantity, or some that follow each other.
+    """
     unattributed: Decimal
     """Quantity that it lost without such a trade: canceled, or traded while trades were not recorded."""
     rows: pl.DataFrame
@@ -232,16 +234,23 @@ def _lost(rows: pl.DataFrame, trades: pl.LazyFrame, side: str) -> pl.DataFrame:
         .then(before - pl.col("qty"))
     )
     instant = pl.col("ts_event").dt.epoch("us").alias("instant")
-    told = rows.with_columns(pl.col("event").fill_null("snapshot"), lost=lost).with_row_index("row")
-    told = told.with_columns(instant)
-    reduced = told.filter(pl.col("lost") > 0).select("row", "instant", "price", "lost")
+    told = rows.with_columns(pl.col("event").fill_null("snapshot"), instant, lost=lost)
+    reduced = told.filter(pl.col("lost") > 0)
     if reduced.is_empty():
         return told.with_columns(traded=pl.lit(None, DECIMAL))
     # In whole microseconds, which is what trades have.
     within = pl.col("ts_event").dt.epoch("us").is_between(reduced["instant"].min(), reduced["instant"].max())
-    hits = trades.filter(within, pl.col("side") == TAKERS[side]).select(instant, "price", pl.col("qty").alias("hit"))
-    met = reduced.join(hits.collect(), on=["instant", "price"])
-    fits = (pl.col("hit").sum() == pl.col("lost").first()) | (pl.col("hit") == pl.col("lost")).any()
-    told = told.join(met.group_by("row").agg(fits.alias("fits")), on="row", how="left", maintain_order="left")
-    traded = pl.when(pl.col("fits").fill_null(value=False)).then("lost").otherwise(pl.lit(ZERO, DECIMAL))
+    hits = trades.filter(within, pl.col("side") == TAKERS[side]).select(instant, "price", "qty", "trade_id").collect()
+    hits = hits.sort("trade_id").group_by("instant", "price").agg(hits=pl.col("qty").to_physical())
+    met = told.join(hits, on=["instant", "price"], how="left", maintain_order="left")
+    fits = [
+        lost is not None and _fits(lost, one or [])
+        for lost, one in met.select(pl.col("lost").to_physical(), "hits").iter_rows()
+    ]
+    traded = pl.when(pl.Series(fits)).then("lost").otherwise(pl.lit(ZERO, DECIMAL))
     return told.with_columns(traded=pl.when(pl.col("lost").is_not_null()).then(traded))
+
+
+def _fits(lost: int, hits: list[int]) -> bool:
+    """Whether one trade, or some that follow each other, are of this quantity: an order may meet several takers."""
+    return any(lost in accumulate(hits[n:]) for n in range(len(hits)))

@@ -281,7 +281,9 @@ fn level<B: Queues>(book: &B, side: Side, price: i128, held: &mut Vec<Held>) -> 
             met.push(at);
         }
     });
-    met.into_iter().for_each(|at| take(opposite(side), at));
+    for at in met {
+        take(opposite(side), at);
+    }
     let (mut levels, mut worst) = (0, 0);
     book.each_level(side, usize::MAX, |at, _| (levels, worst) = (levels + 1, at * price_by));
     levels < book.window() || reaches(side, price, worst)
@@ -395,7 +397,7 @@ impl State {
             match old {
                 None => self.rows.push(change("add", one, 0, one.qty, at)),
                 Some(old) if old != one.qty || again.is_some() => {
-                    self.rows.push(change("modify", one, old, one.qty, at))
+                    self.rows.push(change("modify", one, old, one.qty, at));
                 }
                 Some(_) => (),
             }
@@ -532,15 +534,10 @@ impl<B: Queues> Rebuild for QueueReader<B> {
             // The book is needed after this message only if the next one is later than the time asked for.
             let due = |asked: i64| applied.next == total || columns.time(applied.next, event) > asked;
             let watch = state.watch.clone();
-            if let Watch::Level { at: asked, .. } = watch {
-                if time > asked && !state.begun {
-                    state.there();
-                }
-            }
-            if let Watch::Orders { at: asked, .. } = watch {
-                if time > asked {
-                    return;
-                }
+            match watch {
+                Watch::Level { at: asked, .. } if time > asked && !state.begun => state.there(),
+                Watch::Orders { at: asked, .. } if time > asked => return,
+                _ => (),
             }
             let Some(book) = applied.book else {
                 match applied.ended {
@@ -600,7 +597,9 @@ impl<B: Queues> Rebuild for QueueReader<B> {
 fn frame(rows: &[Row]) -> Result<RecordBatch, String> {
     let text = |get: &dyn Fn(&Row) -> Option<&str>| -> ArrayRef {
         let mut found = StringViewBuilder::with_capacity(rows.len());
-        rows.iter().for_each(|row| found.append_option(get(row)));
+        for row in rows {
+            found.append_option(get(row));
+        }
         Arc::new(found.finish())
     };
     let time = |get: &dyn Fn(&Row) -> Option<i64>| -> ArrayRef {
