@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -11,14 +10,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fills
 from fills import SYMBOL, Event, Print, Step, time
 from krakpot import Lake, WouldFill
-from krakpot.cli.main import main
 from krakpot.errors import ConfigError
 from krakpot.lake.fills import trades_known
 
@@ -251,24 +248,6 @@ def test_the_channel_is_level3_where_it_is_known(tmp_path: Path) -> None:
     assert lake.would_fill(SYMBOL, "sell", 101, "0.5", time(6), time(900)).channel == "level3"
     before = lake.would_fill(SYMBOL, "sell", 101, "0.5", 0)
     assert facts(before, "channel", "outcome", "reason") == ("book", "unknown", "absent")
-
-
-def test_the_command(tmp_path: Path) -> None:
-    """What it says is what the call returns; exit 1 where it is not known."""
-    gone = (("delete", "buy", 1, 100, 5), ("delete", "buy", 2, 100, 3), ("modify", "buy", 3, 99, 3))
-    lake = case(tmp_path, Step(20, gone, (("sell", 100, 8), ("sell", 99, 6))))
-    line = ["would-fill", str(tmp_path), SYMBOL, "buy", "100", "2", "2026-08-02T03:35:50.006"]
-    until = ["--until", "2026-08-02T03:35:50.900"]
-    said = CliRunner().invoke(main, [*line, *until])
-    assert (said.exit_code, said.stdout.splitlines()) == (0, ask(lake).lines()), said.output
-    assert said.stdout.splitlines()[1:4] == [
-        "filled", "2 of 2 up to 2026-08-02T03:35:50.900000000Z", "8 was before it in the queue when it was placed",
-    ]  # fmt: skip
-    told_all = json.loads(CliRunner().invoke(main, [*line, *until, "--json"]).stdout)
-    assert told_all == ask(lake).to_dict()
-    assert (told_all["outcome"], told_all["filled"], told_all["trades"][1]["qty"]) == ("filled", "2", "6")
-    late = CliRunner().invoke(main, [*line[:-1], "2027-01-01"])
-    assert (late.exit_code, "unknown: the recording had ended" in late.stdout) == (1, True)
 
 
 def test_what_cannot_be_asked_for(tmp_path: Path) -> None:

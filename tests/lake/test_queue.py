@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +19,6 @@ import frames
 import lakes
 from fills import SYMBOL, Step, time
 from krakpot import Lake, OrderLife
-from krakpot.cli.main import main
 from krakpot.errors import ConfigError
 from krakpot.lake import seal
 from krakpot.values import nanoseconds
@@ -113,8 +110,8 @@ def test_depth_and_numbers(exchange: tuple[Lake, channels.Channels]) -> None:
     some = lake.orders_at(run.symbols[0], at, depth=2, numbers="float")
     assert some.orders.equals(whole.filter(pl.col("level") < 2).with_columns(pl.col(pl.Decimal).cast(pl.Float64)))
     assert some.checksum == lake.orders_at(run.symbols[0], at).checksum
-    for time, reason in ((0, "absent"), (at + frames.DAY, "stopped")):
-        none = lake.orders_at(run.symbols[0], time)
+    for when, reason in ((0, "absent"), (at + frames.DAY, "stopped")):
+        none = lake.orders_at(run.symbols[0], when)
         assert (none.reason, none.checksum, none.orders.height) == (reason, None, 0)
         assert none.orders.schema == whole.schema
     assert "there is no level-3 book: the recording had ended" in none.lines()[0]
@@ -149,9 +146,7 @@ def test_paths_are_those_of_the_exchange(exchange: tuple[Lake, channels.Channels
 
 @pytest.mark.slow
 def test_every_trade_is_found_in_the_life_of_an_order(exchange: tuple[Lake, channels.Channels]) -> None:
-    """What orders lost to trades was traded, but for the hidden part of icebergs; a twin of ours just before each of them
-    fills at least as much.
-    """
+    """What orders lost to trades was traded, but for hidden parts; a twin just before each of them fills as much."""
     lake, run = exchange
     symbol = run.symbols[0]
     sent = lake.orders(symbol).collect()
@@ -254,25 +249,6 @@ def test_an_order_in_two_sessions(tmp_path: Path) -> None:
     life = Lake(tmp_path).order(fills.name(2))
     assert life.path.select("place", "reason").rows() == [(1, None), (0, None), (0, None), (None, "deleted")]
     assert life.rows["event"].to_list() == ["snapshot", "snapshot", "delete"]
-
-
-def test_the_commands(tmp_path: Path) -> None:
-    """They say what the calls return."""
-    life = life_of(tmp_path, Step(10, (("modify", "buy", 1, 100, 4),), (("sell", 100, 1),)))
-    line = ["order", str(tmp_path), fills.name(1)]
-    assert CliRunner().invoke(main, line).stdout.splitlines() == life.lines()
-    facts = json.loads(CliRunner().invoke(main, [*line, "--symbol", SYMBOL, "--json"]).stdout)
-    assert facts == life.to_dict()
-    assert (facts["traded"], facts["path"][1]["ahead"], facts["rows"][1]["lost"]) == ("1", "0", "1")
-    book = ["book", str(tmp_path), "--symbol", SYMBOL, "--at", "2026-08-02T03:35:50.010", "--orders"]
-    found = Lake(tmp_path).orders_at(SYMBOL, time(10))
-    said = CliRunner().invoke(main, book)
-    assert (said.exit_code, said.stdout.splitlines()) == (0, found.lines())
-    facts = json.loads(CliRunner().invoke(main, [*book, "--json"]).stdout)
-    assert facts == found.to_dict()
-    assert [(one["order_id"], one["ahead"], one["age"]) for one in facts["bids"]] == [
-        (fills.name(1), "0", 0.009), (fills.name(2), "4", 0.009),
-    ]  # fmt: skip
 
 
 def test_what_cannot_be_asked_for(tmp_path: Path) -> None:

@@ -91,8 +91,7 @@ class OrderLife:
     """Why it is no longer in the book: ``deleted``, ``left the window`` (with its level), a kind of the ledger (the
     book went out of sync), ``stopped``, ``unfinished`` (the recording ended), or ``recording`` (it is still there)."""
     traded: Decimal
-    """Quantity that it lost to trades: there is one of the same time, price and quantity, or some that follow each other.
-    """
+    """Quantity that it lost to trades: one of the same time, price and quantity, or some that follow each other."""
     unattributed: Decimal
     """Quantity that it lost without such a trade: canceled, or traded while trades were not recorded."""
     rows: pl.DataFrame
