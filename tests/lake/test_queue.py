@@ -213,7 +213,7 @@ def test_an_order_that_leaves_the_window_and_comes_back(tmp_path: Path) -> None:
         order=18,
     )
     assert life.path["reason"].to_list() == [None, "left the window", None]
-    assert (life.ended, life.traded, life.unattributed) == ("stopped", 0, 0)
+    assert (life.ended, life.traded, life.unattributed) == ("stopped", Decimal(0), Decimal(0))
     assert life.rows["event"].to_list() == ["add", "add"]
 
 
@@ -240,8 +240,8 @@ def test_an_order_in_two_sessions(tmp_path: Path) -> None:
     for n in range(2):
         at = time(n * 10_000)
         timed = [(at, frame) for frame in (*opening, model.snapshot(ts=at))]
-        gone = [("bid", "delete", fills.name(n + 1), "100.0", "1.00000000", at)]
-        timed.append((at + frames.SECOND, model.update(gone, ts=at + frames.SECOND)))  # type: ignore[arg-type]  # entries
+        gone: list[frames.OrderEntry] = [("bid", "delete", fills.name(n + 1), "100.0", "1.00000000", at)]
+        timed.append((at + frames.SECOND, model.update(gone, ts=at + frames.SECOND)))
         recorder = lakes.Recorder(tmp_path, lakes.session_name(at))
         recorder.take([*timed, (at + 2 * frames.SECOND, frames.HEARTBEAT)])
         recorder.end()
@@ -264,7 +264,7 @@ def test_what_cannot_be_asked_for(tmp_path: Path) -> None:
         ({"symbol": "BTC/EUR"}, "no symbol 'BTC/EUR'"),
     ):
         with pytest.raises(ConfigError, match=words):
-            lake.orders_at(**({"symbol": SYMBOL, "at": 0} | options))
+            lake.orders_at(**({"symbol": SYMBOL, "at": 0} | options))  # type: ignore[arg-type]  # what is refused
     with pytest.raises(ConfigError, match="there is no order 'OAAAAA' in the level 3 of the lake"):
         lake.order("OAAAAA")
     with pytest.raises(ConfigError, match="there is no order '' in the level 3 of BTC/USD"):

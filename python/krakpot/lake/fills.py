@@ -258,15 +258,15 @@ class _Level2:
         self.most: int | None = None
         """The largest quantity that may stand before ours; None: it is not known."""
         self.least = 0
-        self.visible = True
         self.caps: deque[tuple[int, int]] = deque()
         """Instant and quantity of the level: no more stands before ours."""
+        self.away: dict[int, int] = {}
+        """Quantity of levels of the other side that met ours and then left the window."""
         self.printed: deque[tuple[int, int]] = deque()
         """Instant and quantity that was traded and that the level has not shown yet."""
 
     def first(self, there: list[_Change], *, visible: bool) -> int | None:
         """The level when our order came; returns the quantity before it."""
-        self.visible = visible
         if visible:
             self.most = self.least = sum(one.qty or 0 for one in there if one.side == self.side)
         return self.most
@@ -287,42 +287,52 @@ class _Level2:
             self.ghost.fill(ts, "through", worse, worse)
             self.most = self.least = 0
         for one in changes:
-            self._change(instant, one)
+            if one.what in {"shown", "hidden"}:
+                self._window(instant, shown=one.what == "shown")
+            elif one.side == self.side:
+                self._level(instant, one)
+            else:
+                self._cross(one)
 
     def _cap(self, instant: int) -> None:
         while self.caps and self.caps[0][0] <= instant:
             _, qty = self.caps.popleft()
             self.most = qty if self.most is None else min(self.most, qty)
 
-    def _change(self, instant: int, one: _Change) -> None:
-        if one.what in {"shown", "hidden"}:
-            self.visible = one.what == "shown"
-            if not self.visible:
-                # All that stood before ours may be canceled unseen.
-                self.least = 0
-            elif not self.total_told(instant):
-                # It lies in the window now, and nothing rests there.
-                self.caps.append((instant, 0))
+    def _window(self, instant: int, *, shown: bool) -> None:
+        """The price came into the window, or left it."""
+        if not shown:
+            # All that stood before ours may be canceled unseen.
+            self.least = 0
+        elif not self.caps or self.caps[-1][0] != instant:
+            # Nothing rests there, or its quantity would have been told.
+            self.caps.append((instant, 0))
+
+    def _level(self, instant: int, one: _Change) -> None:
+        """The level of ours changed."""
+        if one.what == "left":
             return
         before, qty = one.before or 0, one.qty or 0
-        if one.side != self.side:
-            if qty > before:
-                self.ghost.fill(one.ts, "crossed", qty - before, qty - before)
-        elif one.what != "left":
-            self.caps.append((instant, qty))
-            canceled = max(before - qty, 0)
-            while self.printed and canceled:
-                then, traded = self.printed.popleft()
-                if then >= instant - LATE:
-                    known = min(traded, canceled)
-                    canceled -= known
-                    if traded > known:
-                        self.printed.appendleft((then, traded - known))
-            self.least = max(self.least - canceled, 0)
+        self.caps.append((instant, qty))
+        canceled = max(before - qty, 0)
+        while self.printed and canceled:
+            then, traded = self.printed.popleft()
+            if then >= instant - LATE:
+                known = min(traded, canceled)
+                canceled -= known
+                if traded > known:
+                    self.printed.appendleft((then, traded - known))
+        self.least = max(self.least - canceled, 0)
 
-    def total_told(self, instant: int) -> bool:
-        """Whether a quantity of the level was told in this instant."""
-        return bool(self.caps) and self.caps[-1][0] == instant
+    def _cross(self, one: _Change) -> None:
+        """A level of the other side that could not rest beside ours."""
+        before, qty, price = one.before or 0, one.qty or 0, one.price or 0
+        if one.what == "left":
+            self.away[price] = before
+        elif qty > before:
+            # A level that comes into the window again may have the orders that met ours before.
+            met = 0 if before else self.away.pop(price, 0)
+            self.ghost.fill(one.ts, "crossed", max(qty - before - met, 0), qty - before)
 
 
 def amount(value: object, name: str) -> Decimal:

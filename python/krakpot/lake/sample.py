@@ -49,6 +49,8 @@ TIMES_MAX = 100_000_000
 """Largest number of books in one call."""
 SKEW = 60_000_000_000
 """How much the clock of the recorder may drift within a span, ns, where times are the exchange's."""
+WALK = 10_000
+"""Rows of a step of ``BookSampler.walk``: whoever has seen enough can stop after it."""
 TIME = pl.Datetime("ns", "UTC")
 UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
 STEP_MAX = 366 * UNITS["d"]
@@ -256,8 +258,15 @@ class BookSampler:
         reader = self._reader(session, window, piece)
         before = stamp(window.end) + timedelta(seconds=1)
         for _, frame in reader.frames(piece.first, before=before, checkpoints=False):
-            core.messages(frame)
-            yield
+            numbers = frame["message"]
+            begin = 0
+            while begin < frame.height:
+                # To the end of a message.
+                number = numbers[min(begin + WALK, frame.height) - 1]
+                end = int(numbers.search_sorted(number, side="right"))
+                core.messages(frame[begin:end])
+                begin = end
+                yield
 
     def _segments(self, times: pl.Series) -> pl.DataFrame:
         """Session of each time; where there is none, null and the reason."""

@@ -3,6 +3,7 @@
 //!
 //! The level-2 book is read the same way: each of its levels counts as one order without an id and a time.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow_array::builder::StringViewBuilder;
@@ -53,6 +54,9 @@ pub trait Queues: FromRows + Levels {
     /// Calls `each` with id, quantity and time of the orders at a price, in the order in which they are filled.
     fn each_order(&self, side: Side, price: i128, each: impl FnMut(&str, i128, Option<i64>));
 
+    /// The same of the best `depth` levels of a side, best first, with the price.
+    fn each_of_best(&self, side: Side, depth: usize, each: impl FnMut(i128, &str, i128, Option<i64>));
+
     /// An order by its id, and what is before it in its queue.
     fn found(&self, id: &str) -> Option<Found>;
 
@@ -61,6 +65,9 @@ pub trait Queues: FromRows + Levels {
 
     /// Levels kept on each side.
     fn window(&self) -> usize;
+
+    /// The worst price of a side, and how many levels the side has.
+    fn worst(&self, side: Side) -> Option<(i128, usize)>;
 }
 
 impl Queues for Book {
@@ -70,6 +77,10 @@ impl Queues for Book {
                 each("", qty, None);
             }
         });
+    }
+
+    fn each_of_best(&self, side: Side, depth: usize, mut each: impl FnMut(i128, &str, i128, Option<i64>)) {
+        self.each_level(side, depth, |price, qty| each(price, "", qty, None));
     }
 
     fn found(&self, _: &str) -> Option<Found> {
@@ -83,12 +94,24 @@ impl Queues for Book {
     fn window(&self) -> usize {
         self.depth().into()
     }
+
+    fn worst(&self, side: Side) -> Option<(i128, usize)> {
+        let (mut worst, mut count) = (None, 0);
+        self.each_level(side, usize::MAX, |price, _| (worst, count) = (Some(price), count + 1));
+        worst.map(|price| (price, count))
+    }
 }
 
 impl Queues for Orders {
     fn each_order(&self, side: Side, price: i128, mut each: impl FnMut(&str, i128, Option<i64>)) {
         for (id, qty, timestamp) in self.queue(side, price) {
             each(id.text(&mut [0; 19]), qty, Some(timestamp));
+        }
+    }
+
+    fn each_of_best(&self, side: Side, depth: usize, mut each: impl FnMut(i128, &str, i128, Option<i64>)) {
+        for (price, ..) in self.levels(side).take(depth) {
+            self.each_order(side, price, |id, qty, timestamp| each(price, id, qty, timestamp));
         }
     }
 
@@ -102,6 +125,10 @@ impl Queues for Orders {
 
     fn window(&self) -> usize {
         self.depth().into()
+    }
+
+    fn worst(&self, side: Side) -> Option<(i128, usize)> {
+        self.worst(side)
     }
 }
 
@@ -155,8 +182,9 @@ struct Held {
 }
 
 impl Held {
-    fn same(&self, other: &Self) -> bool {
-        (self.side, self.price, self.order) == (other.side, other.price, other.order) && self.id == other.id
+    /// Orders of the same key are the same one in the same place.
+    fn key(&self) -> (bool, i128, Option<i64>, &str) {
+        (self.side == Side::Ask, self.price, self.order, &self.id)
     }
 }
 
@@ -263,30 +291,31 @@ fn opposite(side: Side) -> Side {
     }
 }
 
+/// Whether a price is in the window of its side.
+fn inside<B: Queues>(book: &B, side: Side, price: i128) -> bool {
+    let by = factors(book).0;
+    book.worst(side).is_none_or(|(worst, count)| count < book.window() || reaches(side, price, worst * by))
+}
+
 /// The orders at a price, and those of the other side that it reaches, best first; whether the price is in the window.
 fn level<B: Queues>(book: &B, side: Side, price: i128, held: &mut Vec<Held>) -> bool {
     let (price_by, qty_by) = factors(book);
     held.clear();
-    let mut take = |side, at: i128| {
-        book.each_order(side, at, |id, qty, order| {
-            held.push(Held { side, price: at * price_by, id: id.to_owned(), order, qty: qty * qty_by });
-        });
+    let mut take = |side, at: i128, id: &str, qty: i128, order| {
+        held.push(Held { side, price: at * price_by, id: id.to_owned(), order, qty: qty * qty_by });
     };
     if price % price_by == 0 {
-        take(side, price / price_by);
+        let at = price / price_by;
+        book.each_order(side, at, |id, qty, order| take(side, at, id, qty, order));
     }
-    let mut met = Vec::new();
-    book.each_level(opposite(side), usize::MAX, |at, _| {
-        if reaches(side, price, at * price_by) {
-            met.push(at);
-        }
-    });
-    for at in met {
-        take(opposite(side), at);
+    // Most often the best level of the other side is out of reach.
+    let (other, mut best, mut met) = (opposite(side), None, 0);
+    book.each_level(other, 1, |at, _| best = Some(at));
+    if best.is_some_and(|at| reaches(side, price, at * price_by)) {
+        book.each_level(other, usize::MAX, |at, _| met += usize::from(reaches(side, price, at * price_by)));
+        book.each_of_best(other, met, |at, id, qty, order| take(other, at, id, qty, order));
     }
-    let (mut levels, mut worst) = (0, 0);
-    book.each_level(side, usize::MAX, |at, _| (levels, worst) = (levels + 1, at * price_by));
-    levels < book.window() || reaches(side, price, worst)
+    inside(book, side, price)
 }
 
 impl State {
@@ -296,27 +325,26 @@ impl State {
         let (price_by, qty_by) = factors(book);
         self.checksum = Some(book.own_checksum(&mut self.buffer));
         for side in [Side::Bid, Side::Ask] {
-            let mut prices = Vec::new();
-            book.each_level(side, depth, |price, _| prices.push(price));
-            for (level, price) in (0..).zip(prices) {
-                let (mut place, mut ahead) = (0, 0);
-                book.each_order(side, price, |id, qty, order| {
-                    let (price, qty) = (price * price_by, qty * qty_by);
-                    self.rows.push(Row {
-                        side: Some(side),
-                        price: Some(price),
-                        id: Some(id.to_owned()),
-                        order,
-                        qty: Some(qty),
-                        place: Some(place),
-                        ahead: Some(ahead),
-                        level: Some(level),
-                        ..Row::default()
-                    });
-                    place += 1;
-                    ahead += qty;
+            let (mut level, mut place, mut ahead, mut last) = (0, 0, 0, None);
+            book.each_of_best(side, depth, |price, id, qty, order| {
+                if last.replace(price).is_some_and(|last| last != price) {
+                    (level, place, ahead) = (level + 1, 0, 0);
+                }
+                let (price, qty) = (price * price_by, qty * qty_by);
+                self.rows.push(Row {
+                    side: Some(side),
+                    price: Some(price),
+                    id: Some(id.to_owned()),
+                    order,
+                    qty: Some(qty),
+                    place: Some(place),
+                    ahead: Some(ahead),
+                    level: Some(level),
+                    ..Row::default()
                 });
-            }
+                place += 1;
+                ahead += qty;
+            });
         }
     }
 
@@ -365,17 +393,19 @@ impl State {
         self.rows.extend(self.held.iter().map(there));
     }
 
-    /// What a message changed at a level, whose orders are `now`.
-    fn changed(&mut self, now: Vec<Held>, shown: bool, at: Place, columns: &Columns<'_>, rows: std::ops::Range<usize>) {
+    /// What a message changed at a level, whose orders are in `book` after it.
+    fn changed<B: Queues>(&mut self, book: &B, at: Place, columns: &Columns<'_>, rows: std::ops::Range<usize>) {
+        let Watch::Level { side, price, .. } = self.watch else { return };
+        let mut now = Vec::new();
+        let shown = level(book, side, price, &mut now);
         let before = std::mem::replace(&mut self.held, now);
+        let here: HashSet<_> = self.held.iter().map(Held::key).collect();
+        let old: HashMap<_, _> = before.iter().map(|one| (one.key(), one.qty)).collect();
         let mut requeued = Vec::new();
-        for one in &before {
-            if self.held.iter().any(|other| one.same(other)) {
-                continue;
-            }
+        for one in before.iter().filter(|one| !here.contains(&one.key())) {
             let (deleted, modified, moved) = columns.said(rows.clone(), one);
             let what = if columns.id.is_none() {
-                if shown || one.side != self.side() { "delete" } else { "left" }
+                if inside(book, one.side, one.price) { "delete" } else { "left" }
             } else if deleted {
                 "delete"
             } else if !modified {
@@ -393,8 +423,7 @@ impl State {
         }
         for (place, one) in self.held.iter().enumerate() {
             let again = requeued.iter().find(|other| other.0 == place).map(|other| other.1);
-            let old = again.or_else(|| before.iter().find(|other| one.same(other)).map(|other| other.qty));
-            match old {
+            match again.or_else(|| old.get(&one.key()).copied()) {
                 None => self.rows.push(change("add", one, 0, one.qty, at)),
                 Some(old) if old != one.qty || again.is_some() => {
                     self.rows.push(change("modify", one, old, one.qty, at));
@@ -405,13 +434,6 @@ impl State {
         if shown != self.shown {
             self.rows.push(Row { what: if shown { "shown" } else { "hidden" }, ..Row::of(at) });
             self.shown = shown;
-        }
-    }
-
-    fn side(&self) -> Side {
-        match self.watch {
-            Watch::Level { side, .. } => side,
-            _ => Side::Bid,
         }
     }
 }
@@ -580,9 +602,7 @@ impl<B: Queues> Rebuild for QueueReader<B> {
                     let rows = applied.row..applied.next;
                     if state.begun {
                         if applied.snapshot || columns.touches(rows.clone(), side, price) {
-                            let mut now = Vec::new();
-                            let shown = level(book, side, price, &mut now);
-                            state.changed(now, shown, at, &columns, rows);
+                            state.changed(book, at, &columns, rows);
                         }
                     } else if due(asked) {
                         state.shown = level(book, side, price, &mut state.held);
