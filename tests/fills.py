@@ -42,9 +42,20 @@ def name(order: int) -> str:
     return f"O{order:05}-AAAAA-AAAAAA"
 
 
-def make(path: Path, steps: Iterable[Step], *, depth: int = 10, trades: bool = True, book: bool = True) -> Lake:
-    """Record them: level 3, trades and book of one pair, in one session; a heartbeat a second after the last one."""
-    orders = frames.Orders(depth, 1, 8, symbol=SYMBOL)
+def make(
+    path: Path,
+    steps: Iterable[Step],
+    *,
+    depth: int = 10,
+    trades: bool = True,
+    book: bool = True,
+    rule: str = "keep_place",
+) -> Lake:
+    """Record them: level 3, trades and book of one pair, in one session; a heartbeat a second after the last one.
+
+    ``rule``: what a ``modify`` does to the place of an order.
+    """
+    orders = frames.Orders(depth, 1, 8, rule, symbol=SYMBOL)
     level2 = frames.Book(SYMBOL, depth=depth)
     timed: list[lakes.Timed] = [(time(0), frames.instrument(frames.pair(SYMBOL)))]
     timed += [(time(0), frames.ack(channel, SYMBOL, depth=depth)) for channel in ("level3", *(["book"] * book))]

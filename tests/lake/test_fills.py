@@ -160,6 +160,21 @@ def test_a_refilled_iceberg_goes_behind_ours(tmp_path: Path) -> None:
     assert told(ask(lake)) == ("filled", 2, [(25, "queue", 2)])
 
 
+def test_an_order_that_loses_its_place_by_a_modify(tmp_path: Path) -> None:
+    """By the rule that a modify takes the time it carries, which the checksum tells: then it stands behind ours."""
+    lake = case(
+        tmp_path,
+        Step(10, (("modify", "buy", 1, 100, 4, 10),)),
+        Step(20, (("delete", "buy", 2, 100, 3),), (("sell", 100, 3),)),
+        Step(25, (("modify", "buy", 1, 100, 3, 10),), (("sell", 100, 1),)),
+        rule="take_timestamp",
+    )
+    found = ask(lake)
+    assert told(found) == ("partly filled", 1, [(25, "queue", 1)])
+    changes = found.orders.filter(pl.col("what") == "modify").select("before", "qty", pl.col("ts_order").to_physical())
+    assert changes.rows() == [(5, 4, time(10)), (4, 3, time(10))]
+
+
 def test_orders_that_come_into_the_window_have_their_own_times(tmp_path: Path) -> None:
     """We bid at 90, beyond the ten levels shown; then the level comes: order 20 was there before us, 21 was not."""
     bids = tuple(("add", "buy", 100 - n, 100 - n, 1) for n in range(10))
@@ -178,6 +193,32 @@ def test_orders_that_come_into_the_window_have_their_own_times(tmp_path: Path) -
     assert found.orders["what"].to_list()[:2] == ["hidden", "add"]
     by_book = ask(lake, price=90, qty=3, channel="book")
     assert facts(by_book, "ahead", "filled", "filled_max") == (None, 0, 3), "3 to 7 may have stood before it"
+
+
+def test_trades_at_a_price_that_is_not_shown(tmp_path: Path) -> None:
+    """Orders outside of the window may have had them; what was traded through the price is ours in any case."""
+    bids = tuple(("add", "buy", 100 - n, 100 - n, 1) for n in range(10))
+    swept = tuple(("delete", "buy", 100 - n, 100 - n, 1) for n in range(10))
+    rest: Event = ("add", "buy", 80, 80, 1, 0)
+    prints = (*(("sell", 100 - n, 1) for n in range(10)), ("sell", 90, 5), ("sell", 89, 1))
+    last = Step(END, (("add", "buy", 99, 50, 1),), (("buy", 500, 1),))
+    first = Step(1, (*bids, ("add", "sell", 4, 101, 4)))
+    lake = fills.make(tmp_path / "never", [first, Step(20, (*swept, rest), prints), last])
+    for channel in ("level3", "book"):
+        found = ask(lake, price=90, qty=3, channel=channel)
+        assert facts(found, "outcome", "filled", "filled_max") == ("unknown", 1, 3)
+    # It was shown when ours came: 2 stood before it, and a better price moved it out of the window.
+    opening = Step(1, (*bids[:9], ("add", "buy", 91, 91, 2), ("add", "sell", 4, 105, 4)))
+    out = Step(10, (("add", "buy", 101, 101, 1),))
+    prints = (("sell", 101, 1), *(("sell", 100 - n, 1) for n in range(9)), ("sell", 91, 5))
+    gone = (("delete", "buy", 101, 101, 1), *swept[:9], rest)
+    lake = fills.make(tmp_path / "once", [opening, out, Step(20, gone, prints), last])
+    found = ask(lake, price=91, qty=4)
+    assert found.orders["what"].to_list() == ["shown", "there", "left", "hidden", "shown"]
+    assert facts(found, "outcome", "filled", "filled_max") == ("unknown", 3, 4)
+    assert ask(lake, price=91, qty=3).outcome == "filled"
+    by_book = ask(lake, price=91, qty=4, channel="book")
+    assert facts(by_book, "filled", "filled_max") == (3, 4)
 
 
 def test_a_gap_ends_what_is_known(tmp_path: Path) -> None:

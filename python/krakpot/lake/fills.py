@@ -190,10 +190,14 @@ class _Level3:
         self.ghost, self.side, self.price, self.seq = ghost, side, price, seq
         self.held: dict[tuple[str | None, int | None], int] = {}
         self.eaten: dict[str | None, int] = {}
+        self.visible = True
+        self.unseen: int | None = 0
+        """What may stand before ours while the price is outside of the window; None: it is not known."""
 
     def first(self, there: list[_Change], *, visible: bool) -> int | None:
         """The orders at its price when our order came; returns the quantity before it."""
         self.held = {(one.order_id, one.ts_order): one.qty or 0 for one in there if one.side == self.side}
+        self.visible, self.unseen = visible, 0 if visible else None
         return self.ahead() if visible else None
 
     def ahead(self) -> int:
@@ -216,23 +220,37 @@ class _Level3:
                     gone += lost
                 else:
                     behind += lost
+        visible, unseen = self.visible, self.unseen
         for one in changes:
-            if one.side == self.side:
-                self._apply(one)
+            self._apply(one)
         ts = instant * US
-        certain = self.ahead() == 0
         at = sum(one.qty for one in prints if one.price == self.price)
         worse = sum(one.qty for one in prints) - at
         mine = at - min(at, gone)
         queued = min(mine, behind)
-        for evidence, qty in (("queue", queued), ("beyond", mine - queued), ("through", worse)):
-            self.ghost.fill(ts, evidence, qty if certain else 0, qty)
+        if visible:
+            certain = mine if self.ahead() + (self.unseen or 0) == 0 else 0
+        else:
+            # Orders that were not shown may have had it.
+            certain = 0 if unseen is None else max(mine - unseen, 0)
+            self.unseen = self.unseen and max(self.unseen - at, 0)
+        self.ghost.fill(ts, "queue", min(queued, certain), queued)
+        self.ghost.fill(ts, "beyond", certain - min(queued, certain), mine - queued)
+        self.ghost.fill(ts, "through", worse if self.ahead() == 0 else 0, worse)
         for one in sorted(changes, key=lambda one: one.what != "delete"):
             if one.side not in {None, self.side}:
                 self._cross(one)
 
     def _apply(self, one: _Change) -> None:
+        if one.side is None:
+            # All orders of the price are told when it comes into the window.
+            self.visible = one.what == "shown"
+            self.unseen = 0 if self.visible else self.unseen
+        if one.side != self.side:
+            return
         key = (one.order_id, one.ts_order)
+        if one.what == "left" and self.before(one.ts_order):
+            self.unseen = (self.unseen or 0) + (one.before or 0)
         if one.qty:
             if one.what == "modify":
                 self.held = {held: qty for held, qty in self.held.items() if held[0] != one.order_id}
@@ -380,8 +398,8 @@ def would_fill(
     near = near.filter(made >= at - NEAR, made <= last + NEAR).sort("ts_event", "trade_id")
     found = near.collect()
     spans = coverage().filter(channel="trade", symbol=symbol).select(pl.col("ts_from", "ts_to").dt.epoch("ns"))
-    # Coverage is of receive times, so that its ends are moved by the way of a message, at its longest and shortest.
-    known = [(begin - span["low"], end - span["high"] - 1) for begin, end in spans.iter_rows()]
+    # Coverage is of receive times. What was on its way at an end is missing by its id, if anything was traded since.
+    known = [(begin - span["low"], end - span["low"] - 1) for begin, end in spans.iter_rows()]
     told = trades_known(found, known, at, last)
     reason = TRADES if told < last else span["reason"]
     core = _core.QueueReader.level(
