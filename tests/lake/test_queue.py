@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from decimal import Decimal
 from pathlib import Path
@@ -249,6 +250,45 @@ def test_an_order_in_two_sessions(tmp_path: Path) -> None:
     life = Lake(tmp_path).order(fills.name(2))
     assert life.path.select("place", "reason").rows() == [(1, None), (0, None), (0, None), (None, "deleted")]
     assert life.rows["event"].to_list() == ["snapshot", "snapshot", "delete"]
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_over_hours_and_beside_a_recorder(running: bool, tmp_path: Path) -> None:
+    """It begins at an hourly checkpoint, over midnight; rows that are not sealed yet are read from the journals."""
+    begin = frames.START // frames.DAY * frames.DAY + 22 * frames.HOUR
+    timed = lakes.market(600, begin=begin, step=20 * frames.SECOND, level3=True)
+    recorder = lakes.Recorder(tmp_path, interval=1800)
+    for n in range(0, len(timed), 40):
+        recorder.take(timed[n : n + 40])
+        if n == 400:
+            seal.recover(tmp_path)
+    if not running:
+        recorder.end()
+        seal.recover(tmp_path)
+    lake = Lake(tmp_path)
+    assert lake.scan("orders_checkpoints", SYMBOL).collect()["message"].n_unique() >= 3
+    model = frames.Orders(10, 1, 8, symbol=SYMBOL)
+    order_id = "OAAAAA-00100-AAAAAA"
+    path: list[Any] = []
+    for n, (at, text) in enumerate(timed):
+        message = json.loads(text, parse_float=frames.Number, parse_int=frames.Number)
+        if message.get("channel") != "level3" or message["data"][0]["symbol"] != SYMBOL:
+            continue
+        apply(model, message["data"][0], message["type"])
+        now = place_of(model, order_id)
+        if (path and path[-1] != now) or (not path and now):
+            path.append(now)
+        if n % 7 == 0:
+            assert rows(lake.orders_at(SYMBOL, at).orders) == every_order(model)
+    life = lake.order(order_id)
+    told = life.path.select("price", "qty", "place", "ahead", "behind").rows()
+    assert [None if row[0] is None else row for row in told] == path
+    last = timed[-1][0]
+    assert lake.orders_at(SYMBOL, last + frames.DAY).reason == ("recording" if running else "stopped")
+    far = lake.would_fill(SYMBOL, "buy", 900, 1, begin + 3 * frames.HOUR)
+    assert (far.channel, far.outcome, far.reason) == ("level3", "not filled", "recording" if running else "stopped")
+    assert far.until > begin + 3 * frames.HOUR
+    recorder.writer.close()
 
 
 def test_what_cannot_be_asked_for(tmp_path: Path) -> None:
