@@ -69,13 +69,21 @@ def run(
     depth3: int = 100,
     later: int = 0,
     later3: int = 0,
+    trades: bool = False,
 ) -> Channels:
-    """Run the exchange; everything is subscribed at the beginning, or ``later`` ns after it (whole 100 ms)."""
+    """Run the exchange; everything is subscribed at the beginning, or ``later`` ns after it (whole 100 ms).
+
+    ``trades``: the connection of the book follows them too.
+    """
     exchange = _core.Exchange(pairs=pairs, rate=rate, seed=seed, start=frames.START, log=True, book=book, level3=level3)
     exchange.allow("a token", frames.START + round(seconds * frames.SECOND))
     clients = {"book": exchange.connect(), "level3": exchange.connect("level3")}
     symbols = exchange.symbols
     exchange.receive(clients["book"], b'{"method":"subscribe","params":{"channel":"instrument"}}')
+
+    if trades:
+        params = {"channel": "trade", "symbol": symbols, "snapshot": False}
+        exchange.receive(clients["book"], json.dumps({"method": "subscribe", "params": params}).encode())
 
     def subscribe(channel: str) -> None:
         params: dict[str, Any] = {"channel": channel, "symbol": symbols, "token": "a token"}

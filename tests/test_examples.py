@@ -27,7 +27,7 @@ def blocks(page: Path, language: str) -> list[tuple[int, str]]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A current folder with the lake ``data``, as ``krakpot ingest`` makes it of a small market."""
-    file = lakes.write_frames(tmp_path / "market.jsonl", lakes.market())
+    file = lakes.write_frames(tmp_path / "market.jsonl", lakes.market(level3=True))
     counts = ingest.ingest(file, tmp_path / "data").counts
     assert counts["rows"]["trades"] > 0
     assert counts["checksums"]["book"]["ok"] > 0
@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_pages_have_examples() -> None:
     """The pages that a reader meets first show Python, so that the next test has something to run."""
     with_python = {page.name for page in PAGES if blocks(page, "python")}
-    assert {"README.md", "lake.md", "exchange.md"} <= with_python
+    assert {"README.md", "lake.md", "queues.md", "exchange.md"} <= with_python
 
 
 @pytest.mark.slow

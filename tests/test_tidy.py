@@ -190,7 +190,7 @@ def test_every_exception_to_a_rule_has_its_reason() -> None:
 def test_commands_that_the_pages_name_exist() -> None:
     """Each command line in a page is valid: the command exists, with these options."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
-    use = re.compile(r"(?:^|[`$ /])krakpot ([a-z]+)((?: +(?:[^\s`|]+|'[^']*'))*)", re.MULTILINE)
+    use = re.compile(r"(?:^|[`$ /])krakpot ([a-z-]+)((?: +(?:[^\s`|]+|'[^']*'))*)", re.MULTILINE)
     used = [
         (page.name, match[1], re.findall(r"(?<= )--?[a-z][a-z0-9-]*", match[2]))
         for page in pages
@@ -199,7 +199,7 @@ def test_commands_that_the_pages_name_exist() -> None:
     ]
     assert {"demo", "record", "verify"} <= {command for _, command, _ in used}
     table = (ROOT / "README.md").read_text()
-    assert set(re.findall(r"^\| `krakpot ([a-z]+)", table, re.MULTILINE)) == set(main.commands), (
+    assert set(re.findall(r"^\| `krakpot ([a-z-]+)", table, re.MULTILINE)) == set(main.commands), (
         "README's table of commands"
     )
     for page_name, command, options in used:

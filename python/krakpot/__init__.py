@@ -55,9 +55,12 @@ if TYPE_CHECKING:
     from krakpot.features.steps import Feature as Feature
     from krakpot.feed.feed import Feed as Feed
     from krakpot.feed.source import FeedCounts as FeedCounts
+    from krakpot.lake.fills import WouldFill as WouldFill
     from krakpot.lake.format import Part as Part
     from krakpot.lake.integrity import Integrity as Integrity
     from krakpot.lake.lake import Lake as Lake
+    from krakpot.lake.queue import OrderLife as OrderLife
+    from krakpot.lake.queue import OrdersAt as OrdersAt
     from krakpot.lake.sample import BookAt as BookAt
     from krakpot.lake.verify import Report as Report
     from krakpot.lake.verify import verify as verify
@@ -97,9 +100,11 @@ _HOMES = {
     "krakpot.features.steps": ("FEATURES", "Feature"),
     "krakpot.feed.feed": ("Feed",),
     "krakpot.feed.source": ("FeedCounts",),
+    "krakpot.lake.fills": ("WouldFill",),
     "krakpot.lake.format": ("Part",),
     "krakpot.lake.integrity": ("Integrity",),
     "krakpot.lake.lake": ("Lake",),
+    "krakpot.lake.queue": ("OrderLife", "OrdersAt"),
     "krakpot.lake.sample": ("BookAt",),
     "krakpot.lake.verify": ("Report", "verify"),
     "krakpot.record.ingest": ("IngestResult", "ingest"),

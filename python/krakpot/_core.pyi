@@ -12,8 +12,9 @@ __all__ = [
     "ACCOUNT_HASH", "CHANNELS", "DEBUG", "DEPTHS", "EVENT_CHANNELS", "FAULTS", "INTERVALS", "LEDGER_KINDS",
     "LEVEL3_COSTS", "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "PAIRS_MAX", "TABLES", "Batch", "Book", "BookChanges",
     "BookEvent", "BookSampler", "Budget", "Events", "Exchange", "Frame", "GapEvent", "Level3Event", "OhlcEvent",
-    "Orders", "ReplayWindow", "Replayer", "Schema", "Session", "StateCollector", "StatusEvent", "SubscriptionEvent",
-    "TickerEvent", "TradeEvent", "Verifier", "__version__", "align", "check_frame", "matches", "replaying", "schema",
+    "Orders", "QueueReader", "ReplayWindow", "Replayer", "Schema", "Session", "StateCollector", "StatusEvent",
+    "SubscriptionEvent", "TickerEvent", "TradeEvent", "Verifier", "__version__", "align", "check_frame", "matches",
+    "replaying", "schema",
 ]  # fmt: skip
 
 _Channel: TypeAlias = Literal["book", "trade", "ticker", "ohlc", "level3"]
@@ -777,6 +778,71 @@ class BookChanges:
 
         Columns: ts, message, reason (null if there is a book), checksum (level 2), bid_price_0, bid_qty_0, ask_price_0,
         ask_qty_0, bid_price_1, …; null if there is no such level.
+        """
+
+@final
+class QueueReader:
+    """The queues of one symbol, rebuilt from the rows of one session and verified as by `Verifier`.
+
+    Rows as for `Verifier`, of one symbol; messages need `ts_recv` and `ts_event`. In a level-2 book each level counts
+    as one order without an id and a time. What is read is chosen by the static method that makes it.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As `Verifier`; `ValueError` also for a side or a price that is none.
+
+    Examples
+    --------
+    >>> QueueReader.orders("a session", 0, depth=10).reason
+    'absent'
+
+    """
+
+    @staticmethod
+    def orders(session: str, at: int, *, depth: int, event: bool = False) -> QueueReader:
+        """Every order of the best `depth` levels of level 3 at a time, ns: by the exchange's clock if `event`.
+
+        A row for each order, bids first, best level first, in the order of the queue.
+        """
+    @staticmethod
+    def order(session: str, order_id: str) -> QueueReader:
+        """One order: a row after each message that changed it or its queue.
+
+        `what` is "there", "delete" (deleted), "left" (with its level it left the window) or "end" (the book went out of
+        sync; `reason`).
+        """
+    @staticmethod
+    def level(session: str, at: int, *, channel: str, side: str, price: str) -> QueueReader:
+        """The orders at a price, and those of the other side that an order at this price would meet.
+
+        `at` is a time of the exchange, ns. The first row says whether the price is in the window at that time ("shown",
+        "hidden"), the next ones which orders are there ("there"). Then a row for each change, from `before` to `qty`:
+        "add", "modify", "delete", "moved" (to another price), "left" (the window), "shown", "hidden", or "end" (the
+        book went out of sync; `reason`).
+        """
+    def ends(self, rows: object) -> None:
+        """Take ledger rows after which the book is out of sync, as `Verifier.ends`."""
+    def checkpoints(self, rows: object) -> None:
+        """Take rows of the checkpoints of this session."""
+    def begin(self, symbol: str, message: int) -> None:
+        """Take the checkpoint before `message` as the book at the beginning; otherwise the first message begins."""
+    def messages(self, rows: object) -> None:
+        """Take rows of the messages of this session, whole messages. Releases the GIL."""
+    @property
+    def reason(self) -> str | None:
+        """Why there is no book after the last message; None if there is one."""
+    @property
+    def checksum(self) -> int | None:
+        """Kraken's checksum of the book whose orders were read, of `orders`."""
+    @property
+    def precision(self) -> tuple[int, int] | None:
+        """Decimals of prices and of quantities of the last book."""
+    def take(self, *, last: bool = False) -> Frame:
+        """Take the rows so far. `last`: no message follows; a level then has its first rows in any case.
+
+        Columns message, ts_recv, ts_event, what, reason, side, price, order_id, ts_order, before, qty, place, ahead,
+        behind (quantities in front and at the back in the queue), level; null where they say nothing.
         """
 
 @final

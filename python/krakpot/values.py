@@ -26,6 +26,8 @@ T = TypeVar("T")
 V = TypeVar("V")
 Numbers = Literal["decimal", "float", "int"]
 """How prices and quantities are given: exact decimals, the nearest floats, or whole steps of the pair's precision."""
+OrderSide = Literal["buy", "sell"]
+"""Side of an order."""
 BarKind = Literal["time", "tick", "volume", "dollar", "imbalance"]
 """What ends a bar: a time, a number of trades, an amount of the base or the quote currency, or of net volume bought."""
 

@@ -120,6 +120,24 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("book lake --symbol BTC/USD --at 2026-08-02 --depth ten", 2, "--depth: 'ten' is not allowed"),
     ("book lake --symbol BTC/USD --at 2026-08-02 --by clock", 2, "'clock' is not allowed; allowed is one of recv"),
     ("book lake --symbol BTC/USD --at 2026-08-02 --channel trade", 2, "allowed is one of book, level3"),
+    ("book lake --symbol BTC/USD --at 2026-08-02 --orders --channel book", 2, "--channel has no effect with --orders"),
+    # Queues.
+    ("order lake", 2, "missing argument 'ORDER_ID'"),
+    ("order lake OAAAAA", 2, "there is no order 'OAAAAA' in the level 3 of the lake"),
+    ("order lake OAAAAA --symbol BTC/USD", 2, "there is no order 'OAAAAA' in the level 3 of BTC/USD"),
+    ("order lake OAAAAA --symbol btc/usd", 2, "did you mean BTC/USD?"),
+    ("order lake OAAAAA --from soon", 2, "--from: 'soon' is not a time"),
+    ("order none OAAAAA", 2, "there is no such folder"),
+    ("would-fill lake", 2, "missing argument 'SYMBOL'"),
+    ("would-fill lake BTC/USD buy 1000 1", 2, "missing argument 'AT'"),
+    ("would-fill lake BTC/USD bid 1000 1 2026-08-02", 2, "SIDE: 'bid' is not allowed; allowed is one of buy, sell"),
+    ("would-fill lake BTC/USD buy much 1 2026-08-02", 2, "price='much' is not allowed; give a number above 0"),
+    ("would-fill lake BTC/USD buy 1000 0 2026-08-02", 2, "qty='0' is not allowed; give a number above 0"),
+    (f"would-fill lake BTC/USD buy {BIG} 1 2026-08-02", 2, "is not allowed; give a number above 0"),
+    ("would-fill lake BTC/USD buy 1000 1 soon", 2, "AT: 'soon' is not a time"),
+    ("would-fill lake btc/usd buy 1000 1 2026-08-02", 2, "did you mean BTC/USD?"),
+    ("would-fill lake BTC/USD buy 1000 1 2026-08-02 --until 2026-08-01", 2, "until is earlier than at"),
+    ("would-fill lake BTC/USD buy 1000 1 2026-08-02 --channel trade", 2, "allowed is one of level3, book"),
     # compare.
     ("compare lake", 2, "the lake has no level3; record both"),
     ("compare lake --window much", 2, "--window: 'much' is not allowed"),
@@ -515,6 +533,15 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", depth=True), "depth=True; allowed: 1 to 1000"),
     ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", by="x"), "by='x'"),  # type: ignore[arg-type]  # what is refused
     ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", channel="trade"), "channel='trade'"),
+    ("orders_at", lambda: lake().orders_at("BTC/USD", None), "at: None is not a time"),  # type: ignore[arg-type]  # what is refused
+    ("orders_at", lambda: lake().orders_at("BTC/USD", "2026-08-02", depth=10**30), "allowed: 1 to 1000"),
+    ("order", lambda: lake().order(None), "order_id=None is no text"),  # type: ignore[arg-type]  # what is refused
+    ("order", lambda: lake().order("O", "BTC/USD", 2, 1), "later than the end"),
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "x", 1, 1, 1), "side='x'; allowed: 'buy', 'sell'"),  # type: ignore[arg-type]  # what is refused
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", [], 1, 1), "price=[] is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", 1, float("inf"), 1), "qty=inf is not allowed"),
+    ("would_fill", lambda: lake().would_fill(3, "buy", 1, 1, 1), "symbol: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", 1, 1, 2, 1), "until is earlier than at"),
     ("books", lambda: lake().books("BTC/USD", every="x"), "every='x' is not allowed"),
     ("books", lambda: lake().books("BTC/USD", every="0s"), "every='0s' is not allowed"),
     ("books", lambda: lake().books("BTC/USD", every=10**30), "is not allowed; write for example '100ms'"),

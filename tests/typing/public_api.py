@@ -41,6 +41,13 @@ def reading(path: Path) -> None:
     assert_type(lake.book_at("BTC/USD", "2026-08-02T10:00"), krakpot.BookAt)
     assert_type(lake.books(["BTC/USD", "ETH/*"], at=["2026-08-02", 5], layout="long"), pl.DataFrame)
     assert_type(lake.books("BTC/*", at=lake.books("BTC/*")["ts"]), pl.DataFrame)
+    assert_type(lake.orders_at("BTC/USD", 1, by="event", depth=5, numbers="float"), krakpot.OrdersAt)
+    assert_type(lake.order("OTCFZG-YOE2Q-LQKNM3", "BTC/USD"), krakpot.OrderLife)
+    fill = lake.would_fill("BTC/USD", "buy", "63380.8", Decimal(1), 1, 2, channel="level3")
+    assert_type(fill, krakpot.WouldFill)
+    assert_type((fill.filled, fill.filled_max, fill.first_fill), tuple[Decimal, Decimal, int | None])
+    assert_type((fill.fills, fill.trades, fill.orders), tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame])
+    lake.would_fill("BTC/USD", "bid", 1, 1, 1)  # type: ignore[arg-type]  # buy or sell
     lake.books("BTC/USD", by="exchange")  # type: ignore[arg-type]  # only "recv" and "event"
     assert_type(lake.parts("book"), list[krakpot.Part])
     assert_type(lake.symbols(), list[str])

@@ -319,8 +319,11 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
     show_default=True,
     help="book, or level3: the book that follows from its orders.",
 )
+@click.option("--orders", is_flag=True, help="Every order of level 3, with its place in the queue and its age.")
 @json_option
-def book(lake: Path, symbols: tuple[str, ...], at: int, depth: int, by: Any, channel: str, *, json_: bool) -> int:
+def book(
+    lake: Path, symbols: tuple[str, ...], at: int, depth: int, by: Any, channel: str, *, orders: bool, json_: bool
+) -> int:
     """Show the book of a pair as it was: after the last message up to the time, with every checksum proved.
 
     Of several pairs, or of a pattern, --json gives {"books": [...]}. Exit 1: a book is not there at that time; it says
@@ -330,13 +333,21 @@ def book(lake: Path, symbols: tuple[str, ...], at: int, depth: int, by: Any, cha
     krakpot book data --symbol BTC/USD --at 2026-08-02T03:36:00.250
     krakpot book data --symbol BTC/USD --at 2026-08-02T03:36:21.367893600 --depth 5 --by event --json
     krakpot book data --symbol 'BTC/*,ETH/USD' --at 2026-08-02T03:36:00 --depth 1
+    krakpot book data --symbol BTC/USD --at 2026-08-02T03:36:00.250 --orders --depth 2
     """
     from krakpot.lake.lake import Lake
-    from krakpot.lake.sample import books_at
+    from krakpot.lake.queue import OrdersAt
+    from krakpot.lake.sample import BookAt, books_at
 
+    if orders:
+        refuse({"--channel"}, "with --orders, which is of level 3")
     opened = Lake(lake)
     chosen = sorted(set(opened.matching(symbols)))
-    found = books_at(opened, chosen, at, depth=depth, by=by, channel=channel)
+    found: list[BookAt | OrdersAt] = (
+        [opened.orders_at(symbol, at, depth=depth, by=by) for symbol in chosen]
+        if orders
+        else [*books_at(opened, chosen, at, depth=depth, by=by, channel=channel)]
+    )
     if json_:
         one = len(symbols) == 1 and not values.is_pattern(symbols[0])
         print_json(found[0].to_dict() if one else {"books": [book.to_dict() for book in found]})

@@ -8,6 +8,7 @@ from krakpot import __version__
 from krakpot.cli.command import Commands
 from krakpot.cli.integrity import integrity
 from krakpot.cli.lake import bars, book, compact, compare, coverage, ingest, recover, skew, verify
+from krakpot.cli.queues import order, would_fill
 from krakpot.cli.recording import pairs, record, top
 from krakpot.cli.settings import completion, config
 from krakpot.cli.simulated import capacity, demo, exchange
@@ -37,7 +38,7 @@ def main(context: click.Context) -> None:
 
 
 for _command in (
-    demo, record, top, pairs, exchange, capacity, ingest, verify, compare, recover, coverage, integrity, book, bars,
-    skew, compact, config, completion,
+    demo, record, top, pairs, exchange, capacity, ingest, verify, compare, recover, coverage, integrity, book, order,
+    would_fill, bars, skew, compact, config, completion,
 ):  # fmt: skip
     main.add_command(_command)

@@ -27,15 +27,17 @@ from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
 from krakpot.lake.bars import LATE, bars, covered_share, in_windows, size_of
 from krakpot.lake.coverage import covered, recorded_sessions
 from krakpot.lake.features import features
+from krakpot.lake.fills import WouldFill, would_fill
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import SOURCES, UNREADABLE, Sources, polars_schema, unreadable
 from krakpot.lake.integrity import Integrity, integrity
 from krakpot.lake.journal import journal_names
 from krakpot.lake.ledger import MARKS
+from krakpot.lake.queue import OrderLife, OrdersAt, order_life, orders_at
 from krakpot.lake.sample import BookAt, By, Layout, books, books_at, one_of, with_books
 from krakpot.lake.times import Times
 from krakpot.lake.verify import Report, verify
-from krakpot.values import BarKind, Numbers, Time, step, time_range
+from krakpot.values import BarKind, Numbers, OrderSide, Time, shown, step, time_of, time_range
 
 DAY = 86_400 * 10**9
 SCALE = 10
@@ -741,6 +743,151 @@ class Lake(Folder):
 
         try:
             return features(self, best_at, symbols, chosen, begin, until, every=step(every), window=window)
+        except UNREADABLE as error:
+            unreadable(self.path, error)
+
+    def orders_at(
+        self, symbol: str, at: Time, *, depth: int | None = None, by: By = "recv", numbers: Numbers = "decimal"
+    ) -> OrdersAt:
+        """Every order of the level-3 book as it was at one time: after the last message up to ``at``.
+
+        Parameters
+        ----------
+        symbol
+            The pair.
+        at
+            The time.
+        depth
+            Levels per side, 1 to 1000; None: all.
+        by
+            ``"recv"``: the last message received up to ``at``. ``"event"``: the last one by the exchange's time.
+        numbers
+            ``"decimal"``: exact, Decimal(38, 10). ``"float"``: Float64.
+
+        Returns
+        -------
+        OrdersAt
+            Its ``orders`` (a DataFrame, a row for each order in the order in which they are filled: side, price, place
+            in the queue of its price from 0, order_id, qty, ``ahead``: the quantity before it in its queue, level from
+            0, ts_order, age as Duration in ns) and ``checksum``. If there is no book, there are no orders and
+            ``reason`` says why.
+
+        Raises
+        ------
+        ConfigError
+            For a symbol, time or option that does not exist.
+
+        Examples
+        --------
+        >>> lake.orders_at("BTC/USD", "2026-11-22T10:00:00.250", depth=1).orders    # doctest: +SKIP
+
+        """
+        return orders_at(self, symbol, time_of(at, "at"), by=by, depth=depth, numbers=numbers)
+
+    def order(
+        self, order_id: str, symbol: str | None = None, start: Time | None = None, end: Time | None = None
+    ) -> OrderLife:
+        """One order of level 3: what was told of it, its place in the queue over time, how much of it traded.
+
+        Kraken's level 3 does not say why an order shrinks or goes. What it lost counts as traded if there is a trade of
+        the same time (in microseconds), price and quantity, else as unattributed.
+
+        Parameters
+        ----------
+        order_id
+            Its id.
+        symbol
+            Its pair; None: it is looked for in all of them.
+        start, end
+            Range of receive times in which it is looked for, [start, end); None: no bound. A narrow one is faster.
+
+        Returns
+        -------
+        OrderLife
+            ``rows`` and ``path`` (DataFrames: its rows, and its place after each message that changed it or its
+            level), ``ended`` (why it is no longer in the book), ``traded`` and ``unattributed`` (exact quantities).
+
+        Raises
+        ------
+        ConfigError
+            For an order, symbol or time that does not exist.
+        StorageError
+            If a part cannot be read.
+
+        Examples
+        --------
+        >>> lake.order("OTCFZG-YOE2Q-LQKNM3", "BTC/USD").path    # doctest: +SKIP
+
+        """
+        if not isinstance(order_id, str):
+            raise ConfigError(f"order_id={shown(order_id)} is no text; give the id as Kraken writes it")
+        try:
+            rows = self.orders(symbol, start, end).filter(pl.col("order_id") == order_id).collect(engine="streaming")
+            if rows.is_empty():
+                place = "the lake" if symbol is None else symbol
+                raise ConfigError(f"there is no order {shown(order_id)} in the level 3 of {place}")
+            return order_life(self, rows, self.trades(rows["symbol"][0]))
+        except UNREADABLE as error:
+            unreadable(self.path, error)
+
+    def would_fill(
+        self,
+        symbol: str,
+        side: OrderSide,
+        price: str | Decimal | float,
+        qty: str | Decimal | float,
+        at: Time,
+        until: Time | None = None,
+        *,
+        channel: Literal["level3", "book"] | None = None,
+    ) -> WouldFill:
+        """Whether a resting limit order would have filled, with the evidence.
+
+        The order takes its place behind all orders that were at its price at ``at``; what traded decides how far it
+        came. Level 3 gives the exact queue. Level 2 gives two bounds: all that was canceled stood behind the order, or
+        before it. Needs trades of the pair. Our order is assumed to change nothing.
+
+        Parameters
+        ----------
+        symbol
+            The pair.
+        side
+            ``"buy"`` or ``"sell"``.
+        price, qty
+            Limit price and quantity: text, Decimal, or a number.
+        at
+            When the order reached the exchange, by the exchange's time.
+        until
+            The last time that counts; None: as long as the book is known without a gap.
+        channel
+            ``"level3"``, ``"book"``, or None: level 3 if it is known at ``at``, else book.
+
+        Returns
+        -------
+        WouldFill
+            ``outcome``: ``"filled"``, ``"partly filled"``, ``"not filled"``, ``"would have taken"`` (it would have met
+            orders at once), ``"unknown"`` (``reason`` says why: a gap, for example; what was known up to it counts).
+            ``filled``, ``filled_max`` (exact), ``first_fill``, ``last_fill`` (ns), ``ahead``; the evidence: ``fills``,
+            ``trades``, ``orders`` (DataFrames).
+
+        Raises
+        ------
+        ConfigError
+            For a symbol, time, number or option that is not allowed.
+        StorageError
+            If a part cannot be read.
+
+        Examples
+        --------
+        >>> lake.would_fill("BTC/USD", "buy", "63380.8", "0.1", "2026-11-22T10:00").outcome    # doctest: +SKIP
+
+        """
+        time, end = time_of(at, "at"), None if until is None else time_of(until, "until")
+        try:
+            return would_fill(
+                self, lambda begin, end: self.trades(symbol, begin, end), self.coverage,
+                symbol=symbol, side=side, price=price, qty=qty, at=time, until=end, channel=channel,
+            )  # fmt: skip
         except UNREADABLE as error:
             unreadable(self.path, error)
 

@@ -25,7 +25,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from krakpot import _core
+from krakpot import _core, values
 from krakpot.errors import ConfigError
 from krakpot.lake.arbitration import Segment, Span, arbitrate
 from krakpot.lake.coverage import RECORDING, STOPPED, UNFINISHED, covered, recorded_sessions
@@ -66,6 +66,8 @@ ROWS_MAX, ROWS_MANY = 100_000_000, 50_000_000
 """Largest number of rows of books in one call, and from which number on it is said how large that is."""
 SKEW = 60_000_000_000
 """How much the clock of the recorder may drift within a span, ns, where times are the exchange's."""
+WALK = 10_000
+"""Rows of a step of ``SymbolBooks.walk``: whoever has seen enough can stop after it."""
 DAY = timedelta(days=1)
 
 
@@ -236,6 +238,13 @@ class BookSampler:
         chosen = [(one, mine[one.symbol,]) for one in self.symbols if (one.symbol,) in mine]
         begun = [partial(one.begin_before, rows, depth, floats=floats) for one, rows in chosen]
         return pl.concat(_in_parallel(begun, threads_of(None))).sort("row")
+
+
+def symbol_books(folder: Folder, symbol: str, *, channel: str, by: By = "recv") -> SymbolBooks:
+    """The books of one symbol; ``ConfigError`` for one that the lake does not have."""
+    name = values.read(values.symbol, symbol, "symbol")
+    folder.check_symbols([name])
+    return BookSampler(folder, [name], channel=channel, by=by).symbols[0]
 
 
 def _empty(depth: int, *, floats: bool) -> pl.DataFrame:
@@ -430,6 +439,35 @@ class SymbolBooks:
 
         return finish
 
+    def session_at(self, time: int) -> tuple[str | None, str | None]:
+        """Session whose book is the one at a time, ns; if there is none, None and the reason."""
+        row = self._segments(pl.Series([time], dtype=pl.Int64).cast(TIME)).row(0, named=True)
+        return row["session"], row["reason"]
+
+    def walk(self, core: _core.QueueReader, session: str, first: int, last: int) -> Iterator[None]:
+        """Give ``core`` the messages of a session up to a time, in steps; it has the book at ``first``, ns, and before.
+
+        It begins with the last whole book before ``first``: a checkpoint or a snapshot.
+        """
+        window = self._window(session, pl.Series([first, last], dtype=pl.Int64))
+        piece = self._pieces(session, window)[0]
+        core.ends(self._ends(session))
+        if piece.checkpoint is not None:
+            core.checkpoints(self._checkpoint(session, piece))
+            core.begin(self.symbol, piece.first)
+        reader = self._reader(session, window, piece, ("ts_recv", "ts_event"))
+        before = stamp(window.end) + timedelta(seconds=1)
+        for _, frame in reader.frames(piece.first, before=before, checkpoints=False):
+            numbers = frame["message"]
+            begin = 0
+            while begin < frame.height:
+                # To the end of a message.
+                number = numbers[min(begin + WALK, frame.height) - 1]
+                end = int(numbers.search_sorted(number, side="right"))
+                core.messages(frame[begin:end])
+                begin = end
+                yield
+
     def _sample(
         self, job: _Job, asked: pl.DataFrame, clock: str, depth: int, *, floats: bool
     ) -> Callable[[], list[pl.DataFrame]]:
@@ -469,8 +507,7 @@ class SymbolBooks:
     ) -> list[Future[None]]:
         """Rebuild the pieces of one session; ``begin`` is called with the first one if it begins with a checkpoint."""
         reader = self._reader(job.session, job.window, job.pieces[0])
-        ends = book_ends(self.ledger.filter(pl.col("session") == job.session), self.kind.channel)
-        ends = ends.select("symbol", "message", "kind")
+        ends = self._ends(job.session)
         return [
             job.pool.submit(self._piece, job, reader, core, piece, ends, begin)
             for core, piece in zip(cores, job.pieces, strict=True)
@@ -587,6 +624,17 @@ class SymbolBooks:
 
     # What is read.
 
+    def _ends(self, session: str) -> pl.DataFrame:
+        """Rows of the ledger after which the book is out of sync, as the core takes them."""
+        ends = book_ends(self.ledger.filter(pl.col("session") == session), self.kind.channel)
+        return ends.select("symbol", "message", "kind")
+
+    def _checkpoint(self, session: str, piece: _Piece) -> pl.DataFrame:
+        """The whole book before the first message of a piece."""
+        scan = self.view.scan(self.kind.checkpoints, session=session, start=piece.checkpoint, end=piece.checkpoint)
+        rows = scan.filter(pl.col("symbol") == self.symbol, pl.col("message") == piece.first)
+        return rows.select(self.kind.checkpoint_columns).sort("entry").collect()
+
     def _window(self, session: str, times: pl.Series) -> _Window:
         begin, end = (int(time) for time in times.cast(pl.Int64).gather([0, -1]))
         if not self.event:
@@ -594,24 +642,24 @@ class SymbolBooks:
         low, high = self.spans.filter(session=session).select(pl.col("low").min(), pl.col("high").max()).row(0)
         return _Window(begin + low - SKEW, end + high + SKEW)
 
-    def _messages(self, session: str, parts: list[Part]) -> MessageReader:
+    def _messages(self, session: str, parts: list[Part], times: Sequence[str] = ()) -> MessageReader:
         view = View(self.view.folder, parts, self.view.journals, self.view.unsettled)
         return MessageReader(
             view,
             session,
             self.kind,
-            columns=("ts_recv", "ts_event") if self.event else ("ts_recv",),
+            columns=times or (("ts_recv", "ts_event") if self.event else ("ts_recv",)),
             symbols=[self.symbol],
             metadata=self._metadata,
         )
 
-    def _reader(self, session: str, window: _Window, first: _Piece) -> MessageReader:
+    def _reader(self, session: str, window: _Window, first: _Piece, times: Sequence[str] = ()) -> MessageReader:
         """Reader of the parts that may hold messages of a window, or what its first book is built from."""
         rows = self.ledger.filter(pl.col("session") == session, pl.col("message") >= first.first)["ts_recv"]
         oldest = min((int(ts) for ts in rows.cast(pl.Int64)), default=window.begin)
         days = stamp(min(oldest, window.begin)).date() - DAY, stamp(window.end).date()
         parts = self.view.of(self.kind.messages, session)
-        return self._messages(session, [part for part in parts if days[0] <= part.date <= days[1]])
+        return self._messages(session, [part for part in parts if days[0] <= part.date <= days[1]], times)
 
     def _pieces(self, session: str, window: _Window, messages: tuple[int, int] | None = None) -> list[_Piece]:
         """Where to begin: at the last snapshot or checkpoint before the window, and at each checkpoint in it.
@@ -646,11 +694,7 @@ class SymbolBooks:
         """Rebuild the books of one piece. The checkpoint of the first piece is the book before it."""
         core.ends(ends)
         if piece.checkpoint is not None:
-            scan = self.view.scan(
-                self.kind.checkpoints, session=reader.session, start=piece.checkpoint, end=piece.checkpoint
-            )
-            rows = scan.filter(pl.col("symbol") == self.symbol, pl.col("message") == piece.first)
-            core.checkpoints(rows.select(self.kind.checkpoint_columns).sort("entry").collect())
+            core.checkpoints(self._checkpoint(reader.session, piece))
             if piece is job.pieces[0] or isinstance(core, _core.BookChanges):
                 begin(core, piece, piece.checkpoint)
         before = stamp(job.window.end) + timedelta(seconds=1)

@@ -9,6 +9,7 @@
 //! | [`states`] | the states that the books of a lake went through, to be compared |
 //! | `held` | rows of books: the best levels of each |
 //! | [`sample`] | the books of one symbol at many times |
+//! | [`queue`] | the orders of one symbol: at a time, of one price, and one order's place in its queue |
 //! | [`replay`] | rows given back to a session, in their order |
 //! | [`changes`] | the books of one symbol after each message that changed them |
 //! | [`align`] | which state of one sequence is which of another |
@@ -19,6 +20,7 @@ pub mod rebuild;
 pub mod states;
 mod held;
 pub mod sample;
+pub mod queue;
 pub mod replay;
 pub mod changes;
 pub mod align;

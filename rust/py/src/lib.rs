@@ -12,6 +12,7 @@ mod rebuild;
 mod verifier;
 mod states;
 mod sample;
+mod queue;
 mod align;
 mod replay;
 mod exchange;
@@ -46,6 +47,8 @@ mod _core {
     use crate::frame::check_frame;
     #[pymodule_export]
     use crate::orders::Orders;
+    #[pymodule_export]
+    use crate::queue::QueueReader;
     #[pymodule_export]
     use crate::replay::{ReplayWindow, Replayer, replaying};
     #[pymodule_export]

@@ -680,6 +680,13 @@ impl Orders {
         })
     }
 
+    /// The worst price of a side, and how many levels the side has.
+    #[must_use]
+    pub fn worst(&self, side: Side) -> Option<(i128, usize)> {
+        let levels = &self.price_levels(side).0;
+        levels.first().map(|level_ref| (level_ref.key.abs(), levels.len()))
+    }
+
     /// Id, quantity and timestamp of the orders at a price, in the order of the queue.
     pub fn queue(&self, side: Side, price: i128) -> impl Iterator<Item = (OrderId<'_>, i128, i64)> + '_ {
         let mut number = self.price_levels(side).find(key(side, price)).map_or(NONE, |level| self.levels[level].first);
