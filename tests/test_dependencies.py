@@ -26,13 +26,15 @@ ALLOWED = {
     "stream": BASE | {"config"},
     "net": BASE | {"config", "stream"},
     "features": {"errors", "values"},
-    "lake": BASE | {"config", "stream", "features"},
+    "view": BASE,
+    "lake": BASE | {"config", "stream", "features", "view"},
     "replay": BASE | {"config", "stream", "net", "lake"},
     "feed": BASE | {"config", "stream", "net", "lake", "replay"},
     "record": BASE | {"config", "stream", "net", "features", "lake"},
     "exchange": BASE | {"config", "stream", "net"},
     "compare": BASE | {"config", "stream", "net", "features", "lake", "feed", "exchange"},
-    "cli": BASE | {"config", "stream", "net", "features", "lake", "replay", "feed", "record", "exchange", "compare"},
+    "cli": BASE
+    | {"config", "stream", "net", "features", "view", "lake", "replay", "feed", "record", "exchange", "compare"},
 }
 """The rooms that a room may use, beside itself and the extension. ARCHITECTURE.md draws the same picture."""
 

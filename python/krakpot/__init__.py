@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from krakpot.lake.format import Part as Part
     from krakpot.lake.integrity import Integrity as Integrity
     from krakpot.lake.lake import Lake as Lake
+    from krakpot.lake.plot import Plot as Plot
     from krakpot.lake.queue import OrderLife as OrderLife
     from krakpot.lake.queue import OrdersAt as OrdersAt
     from krakpot.lake.sample import BookAt as BookAt
@@ -105,6 +106,7 @@ _HOMES = {
     "krakpot.lake.integrity": ("Integrity",),
     "krakpot.lake.lake": ("Lake",),
     "krakpot.lake.queue": ("OrderLife", "OrdersAt"),
+    "krakpot.lake.plot": ("Plot",),
     "krakpot.lake.sample": ("BookAt",),
     "krakpot.lake.verify": ("Report", "verify"),
     "krakpot.record.ingest": ("IngestResult", "ingest"),

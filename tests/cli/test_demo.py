@@ -8,8 +8,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
 import frames
@@ -44,7 +44,10 @@ def test_records_proves_compares_and_draws(tmp_path: Path) -> None:
         assert facts["verify"]["proved"]
         assert facts["differences"] == []
         assert facts["verify"]["checksums"]["book"]["ok"] == facts["record"]["checksums"]["book"]["ok"] > 1000
-        assert Path(facts["picture"]).read_bytes().startswith(PNG)
+        assert [Path(one).name for one in facts["pictures"]] == [
+            "book.png", "spread.png", "ladder.png", "coverage.png", "book.html",
+        ]  # fmt: skip
+        assert Path(facts["pictures"][0]).read_bytes().startswith(PNG)
         assert len(facts["record"]["sessions"]) == 1, "the earlier demo's lake is gone"
 
 
@@ -56,17 +59,23 @@ def test_leaves_other_folders_alone(tmp_path: Path) -> None:
     assert (tmp_path / "mine.txt").read_text() == "precious"
 
 
-def test_the_picture_has_no_margin_where_trades_go_on_behind_the_book(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It would be black, as if the book were gone."""
-    dates, plots = pytest.importorskip("matplotlib.dates"), pytest.importorskip("matplotlib.pyplot")
+def test_the_picture_ends_with_the_book_although_trades_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A margin there would look as if the book were empty; trades after its end are not shown."""
+    figures = pytest.importorskip("krakpot.view.figures")
     timed = lakes.market(300)
     trades = [frame for _, frame in timed if b'"trade"' in frame and b'"update"' in frame and b"BTC/USD" in frame]
     late = re.sub(rb'"trade_id": ?(\d+)', lambda found: b'"trade_id":%d' % (int(found[1]) + 1000), trades[-1])
-    lakes.make(tmp_path / "lake", [*timed, (timed[-1][0] + frames.SECOND, late)])
-    drawn: list[Any] = []
-    monkeypatch.setattr(plots, "close", drawn.append)
-    draw(Lake(tmp_path / "lake"), "BTC/USD", tmp_path / "picture.png")
-    last = lakes.rows(tmp_path / "lake", "trades")["ts_recv"].max()
-    assert drawn[0].axes[0].get_xlim()[1] == pytest.approx(dates.date2num(last), abs=1e-9)
+    lakes.make(tmp_path / "lake", [*timed, (timed[-1][0] + 60 * frames.SECOND, late)])
+    lake = Lake(tmp_path / "lake")
+    end = lake.coverage().filter(channel="book", symbol="BTC/USD")["ts_to"].dt.epoch("ns")[-1]
+    files = draw(lake, tmp_path)
+    assert [file.name for file in files] == ["book.png", "spread.png", "ladder.png", "coverage.png", "book.html"]
+    assert all(file.stat().st_size > 5000 for file in files)
+    axes = lake.plot.book("BTC/USD").axes[0]
+    assert axes.get_xlim()[1] == pytest.approx(figures.dates.date2num(np.datetime64(end, "ns")), abs=1e-9)
+
+
+def test_a_demo_without_a_book_has_no_pictures(tmp_path: Path) -> None:
+    """It was too short, which is no error."""
+    lakes.make(tmp_path / "lake", lakes.market(0)[:2])
+    assert draw(Lake(tmp_path / "lake"), tmp_path) == []

@@ -182,6 +182,25 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("skew lake --every 1x", 2, "every='1x' is not allowed; write for example '100ms', '1s' or '5m'"),
     ("skew lake --start 2026-08-03 --end 2026-08-02", 2, "is later than the end"),
     ("skew lake --end soon", 2, "--end: 'soon' is not a time"),
+    ("plot", 2, "missing argument 'PICTURE'; see `krakpot plot --help`"),
+    ("plot book lake --symbol BTC/USD", 2, "missing option '--out'; see `krakpot plot --help`"),
+    ("plot pie lake --out a.png", 2, "PICTURE: 'pie' is not allowed; allowed is one of book, spread, coverage,"),
+    ("plot book none --symbol BTC/USD --out a.png", 2, "there is no such folder"),
+    ("plot book lake --out a.png", 2, "a picture of book needs --symbol; see `krakpot plot --help`"),
+    ("plot ladder lake --symbol BTC/USD --out a.png", 2, "a picture of ladder needs --at; see `krakpot plot --help`"),
+    ("plot queue lake --symbol BTC/USD --out a.png", 2, "a picture of queue needs --at; see `krakpot plot --help`"),
+    ("plot book lake --symbol btc/usd --out a.png", 2, "did you mean BTC/USD?"),
+    ("plot book lake --symbol BTC/* --out a.png", 2, "symbol: 'BTC/*' is not allowed; allowed is one pair"),
+    ("plot book lake --symbol BTC/USD --at 2026-08-02 --out a.png", 2, "--at has no effect on a picture of book"),
+    ("plot coverage lake --depth 5 --out a.png", 2, "--depth has no effect on a picture of coverage; leave it out"),
+    ("plot coverage lake --symbol XRP/* --out a.png", 2, "'XRP/*' matches none of the 2 pairs"),
+    ("plot coverage lake --channel books --out a.png", 2, "channel='books'; allowed: 'book', 'trade', 'ticker'"),
+    ("plot coverage lake --out a.jpg", 2, "--out: 'a.jpg' is not allowed; allowed is a name that ends in .png, .svg"),
+    ("plot coverage lake --out none/a.png", 2, "--out: none/a.png cannot be written; name a file in a folder that"),
+    ("plot book lake --symbol BTC/USD --depth 0 --out a.png", 2, "--depth: '0' is not allowed"),
+    ("plot book lake --symbol BTC/USD --channel level3 --out a.png", 2, "the lake has no level3 of BTC/USD, so there"),
+    ("plot spread lake --symbol BTC/USD --start 2030-01-01 --out a.png", 2, "start and end leave less than a"),
+    ("plot spread lake --symbol BTC/USD --start monday --out a.png", 2, "--start: 'monday' is not a time"),
     ("pairs --lake lake --exclude '*'", 2, "--exclude: * leaves none of the 2 pairs"),
     ("pairs --lake lake --symbols qqq/rrr", 2, "of the 2 pairs; `krakpot pairs --lake lake` lists them all"),
     ("pairs --lake lake --symbols ''", 2, "--symbols: '' is not allowed; allowed is one or more patterns"),
@@ -513,6 +532,8 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("book_at", lambda: lake().book_at(3, "2026-08-02"), "symbol: 3 is not allowed; allowed is one pair"),  # type: ignore[arg-type]  # what is refused
     ("book_at", lambda: lake().book_at("BTC/USD", None), "at: None is not a time"),  # type: ignore[arg-type]  # what is refused
     ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", channel=[]), "channel=[]; allowed: 'book', 'level3'"),  # type: ignore[arg-type]  # what is refused
+    ("plot", lambda: lake().plot.book("BTC/USD", depth="x"), "depth: 'x' is not allowed; allowed is a whole number"),  # type: ignore[arg-type]  # what is refused
+    ("plot", lambda: lake().plot.coverage(save=7), "save: 7 is not allowed; allowed is the name of a file"),  # type: ignore[arg-type]  # what is refused
     ("parts", lambda: lake().parts(3), "no table 3; tables: book"),  # type: ignore[arg-type]  # what is refused
     ("verify", lambda: verify(None), "path: None is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("compare", lambda: compare("lake", 3), "symbols: 3 is not allowed; allowed is a list of words"),  # type: ignore[arg-type]  # what is refused

@@ -49,6 +49,9 @@ def reading(path: Path) -> None:
     assert_type((fill.fills, fill.trades, fill.orders), tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame])
     lake.would_fill("BTC/USD", "bid", 1, 1, 1)  # type: ignore[arg-type]  # buy or sell
     lake.books("BTC/USD", by="exchange")  # type: ignore[arg-type]  # only "recv" and "event"
+    assert_type(lake.plot, krakpot.Plot)
+    lake.plot.book("BTC/USD", "2026-08-02", interactive=True, save="book.html")
+    lake.plot.ladder("BTC/USD")  # type: ignore[call-arg]  # at which time?
     assert_type(lake.parts("book"), list[krakpot.Part])
     assert_type(lake.symbols(), list[str])
     assert_type(lake.sessions(), list[str])

@@ -8,14 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from datetime import datetime, timedelta
 from importlib.util import find_spec
-from math import isnan
 from pathlib import Path
 from typing import Any
 
 import click
-import polars as pl
 
 from krakpot.cli.command import make_folder
 from krakpot.cli.screen import Screen
@@ -26,10 +23,8 @@ from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
 from krakpot.record import run
 
-PICTURE = "picture.png"
 SYMBOL = "BTC/USD"
-STEPS, BINS = 400, 160
-"""Number of columns of the picture, and largest number of rows."""
+"""The pair that is shown."""
 
 
 def _clear(out: Path) -> None:
@@ -45,8 +40,8 @@ def _clear(out: Path) -> None:
 def demo(out: Path, *, seconds: float, pairs: int, rate: float, seed: int, quiet: bool = False) -> dict[str, Any]:
     """Run the demo into the folder ``out``; returns its facts.
 
-    Keys: lake, picture (None without matplotlib), exchange (messages that it sent), record (the recorder's summary),
-    verify (the report), differences (sentences; empty where the lake equals the exchange's own account).
+    Keys: lake, pictures (files; none without matplotlib), exchange (messages that it sent), record (the recorder's
+    summary), verify (the report), differences (sentences; empty where the lake equals the exchange's own account).
     """
     _clear(out)
     lake = out / "lake"
@@ -80,15 +75,13 @@ def demo(out: Path, *, seconds: float, pairs: int, rate: float, seed: int, quiet
     report = verify(lake)
     facts: dict[str, Any] = {
         "lake": str(lake),
-        "picture": None,
+        "pictures": [],
         "exchange": {"messages": exchange["messages"]},
         "record": summary,
         "verify": report.to_dict(),
         "differences": differences(Lake(lake), exchange),
     }
-    if find_spec("matplotlib"):
-        draw(Lake(lake), SYMBOL, out / PICTURE)
-        facts["picture"] = str(out / PICTURE)
+    facts["pictures"] = [str(path) for path in draw(Lake(lake), out)]
     if not quiet:
         _print(facts)
     return facts
@@ -116,99 +109,27 @@ def _print(facts: dict[str, Any]) -> None:
     click.echo(f"\n>>> krakpot.Lake({facts['lake']!r}).trades({SYMBOL!r}).collect()")
     columns = ["ts_event", "symbol", "side", "price", "qty", "ord_type", "trade_id"]
     click.echo(lake.trades(SYMBOL).select(columns).collect())
-    click.echo(f"picture    {facts['picture'] or 'none: `pip install krakpot[plot]` and run it again'}")
+    for picture in facts["pictures"]:
+        click.echo(f"picture    {picture}")
+    if not facts["pictures"]:
+        click.echo("picture    none: `pip install 'krakpot[plot]'` and run it again")
 
 
-def draw(lake: Lake, symbol: str, path: Path) -> None:
-    """Draw a symbol's book through time, its trades, and the traffic of the whole recording, as a PNG file."""
-    import matplotlib as mpl  # noqa: PLC0415  # optional, and slow to load
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415  # after the choice above
-
-    rows = lake.book(symbol, numbers="float").sort("message", "entry").collect()
-    trades = lake.trades(symbol, numbers="float").filter(pl.col("kind") == "update").collect()
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(12, 8), height_ratios=[3, 1], constrained_layout=True)
-    times, prices, grid = _heat(rows)
-    if times:
-        top.set_facecolor("black")
-        heat = top.pcolormesh(times, prices, grid, cmap="magma", norm=mpl.colors.LogNorm(), shading="nearest")
-        figure.colorbar(heat, ax=top, label="quantity at the price")
-        for side, colour in (("buy", "#5ad1a5"), ("sell", "#ff6b6b")):
-            some = trades.filter(pl.col("side") == side)
-            sizes = (some["qty"] / max(trades["qty"].max() or 1, 1e-12) * 150 + 8).to_list()
-            label = f"taker {'bought' if side == 'buy' else 'sold'}"
-            top.scatter(
-                some["ts_recv"].to_list(),
-                some["price"].to_list(),
-                s=sizes,
-                c=colour,
-                edgecolors="black",
-                linewidths=0.4,
-                label=label,
-            )
-        top.set_ylim(prices[0], prices[-1])
-        # Without this, a trade after the last column would add a black margin, as if there were no book.
-        top.margins(x=0)
-        top.legend(loc="upper left")
-    top.set_title(f"{symbol}: the book, level by level, rebuilt from the lake")
-    top.set_ylabel("price")
-    bins = "250ms"
-    for table in ("book", "trades", "ticker"):
-        frame = (
-            lake.scan(table).select("session", "message", "ts_recv").unique()
-            .group_by(pl.col("ts_recv").dt.truncate(bins)).len().sort("ts_recv").collect()
-        )  # fmt: skip
-        bottom.step(frame["ts_recv"].to_list(), (frame["len"] * 4).to_list(), where="post", label=table)
-    bottom.set_yscale("symlog")
-    bottom.set_ylabel("messages a second")
-    bottom.legend(loc="upper left", ncols=3)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
-def _heat(rows: pl.DataFrame) -> tuple[list[datetime], list[float], list[list[float]]]:  # noqa: C901  # one walk
-    """Quantity by price and time near the best prices: times, prices, grid [price][time]; NaN where there is none."""
-    if rows.is_empty():
-        return [], [], []
-    first, last = rows["ts_recv"][0], rows["ts_recv"][-1]
-    step = max((last - first) / STEPS, timedelta(microseconds=1))
-    book: dict[float, float] = {}
-    sides: dict[float, str] = {}
-    frames: list[tuple[datetime, dict[float, float]]] = []
-    mids: list[float] = []
-    due = first + step
-    for time, side, price, qty in rows.select("ts_recv", "side", "price", "qty").iter_rows():
-        if time >= due:
-            bids = [p for p, s in sides.items() if s == "bid"]
-            asks = [p for p, s in sides.items() if s == "ask"]
-            if bids and asks:
-                mids.append((max(bids) + min(asks)) / 2)
-                frames.append((time, dict(book)))
-            due = time + step
-        if price is None:
-            continue
-        if qty == 0:
-            book.pop(price, None)
-            sides.pop(price, None)
-        else:
-            book[price] = qty
-            sides[price] = side
-    if not frames:
-        return [], [], []
-    middle = sorted(mids)[len(mids) // 2]
-    near = sorted(abs(price - middle) for price in frames[-1][1])
-    reach = max(near[min(len(near) - 1, 120)], max(abs(mid - middle) for mid in mids) * 1.1)
-    # A bin is a whole number of price steps; otherwise no price would fall into some of them.
-    tick = 10.0 ** -int(rows["price_precision"][0])
-    width = tick * max(1, round(2 * reach / BINS / tick))
-    lowest = round((middle - reach) / width)
-    prices = [(lowest + i) * width for i in range(round(2 * reach / width) + 1)]
-    grid = [[float("nan")] * len(frames) for _ in prices]
-    for column, (_, levels) in enumerate(frames):
-        for price, qty in levels.items():
-            place = round(price / width) - lowest
-            if 0 <= place < len(prices):
-                before = grid[place][column]
-                grid[place][column] = qty if isnan(before) else before + qty
-    return [time for time, _ in frames], prices, grid
+def draw(lake: Lake, out: Path) -> list[Path]:
+    """Draw what was recorded, as far as the libraries for it are there; returns the files."""
+    found: list[Path] = []
+    plot = lake.plot
+    books = lake.coverage().filter(channel="book", symbol=SYMBOL)
+    if books.is_empty():
+        return found
+    if find_spec("matplotlib"):
+        found = [out / f"{name}.png" for name in ("book", "spread", "ladder", "coverage")]
+        book, spread, ladder, coverage = found
+        plot.book(SYMBOL, save=book)
+        plot.spread(SYMBOL, save=spread)
+        plot.ladder(SYMBOL, books["ts_to"].dt.epoch("ns")[-1] - 1, save=ladder)
+        plot.coverage(f"{SYMBOL.partition('/')[0]}/*", save=coverage)
+    if find_spec("altair") and find_spec("vl_convert"):
+        plot.book(SYMBOL, interactive=True, save=out / "book.html")
+        found.append(out / "book.html")
+    return found

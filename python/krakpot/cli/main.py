@@ -8,6 +8,7 @@ from krakpot import __version__
 from krakpot.cli.command import Commands
 from krakpot.cli.integrity import integrity
 from krakpot.cli.lake import bars, book, compact, compare, coverage, ingest, recover, skew, verify
+from krakpot.cli.plot import plot
 from krakpot.cli.queues import order, would_fill
 from krakpot.cli.recording import pairs, record, top
 from krakpot.cli.settings import completion, config
@@ -38,7 +39,7 @@ def main(context: click.Context) -> None:
 
 
 for _command in (
-    demo, record, top, pairs, exchange, capacity, ingest, verify, compare, recover, coverage, integrity, book, order,
-    would_fill, bars, skew, compact, config, completion,
+    demo, record, top, pairs, exchange, capacity, ingest, verify, compare, recover, coverage, integrity, book,
+    order, would_fill, bars, skew, compact, config, completion, plot,
 ):  # fmt: skip
     main.add_command(_command)

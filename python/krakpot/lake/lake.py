@@ -33,6 +33,7 @@ from krakpot.lake.format import SOURCES, UNREADABLE, Sources, polars_schema, unr
 from krakpot.lake.integrity import Integrity, integrity
 from krakpot.lake.journal import journal_names
 from krakpot.lake.ledger import MARKS
+from krakpot.lake.plot import Plot
 from krakpot.lake.queue import OrderLife, OrdersAt, order_life, orders_at
 from krakpot.lake.sample import BookAt, By, Layout, books, books_at, one_of, with_books
 from krakpot.lake.times import Times
@@ -890,6 +891,22 @@ class Lake(Folder):
             )  # fmt: skip
         except UNREADABLE as error:
             unreadable(self.path, error)
+
+    @property
+    def plot(self) -> Plot:
+        """Pictures of the lake: ``lake.plot.book``, ``ladder``, ``spread``, ``coverage``, ``queue``.
+
+        Returns
+        -------
+        Plot
+            Its methods return figures of matplotlib, or charts of altair with ``interactive=True``.
+
+        Examples
+        --------
+        >>> lake.plot.book("BTC/USD", "2026-11-22T10:00", "2026-11-22T10:05")    # doctest: +SKIP
+
+        """
+        return Plot(self)
 
     def verify(self, *, strict: bool = False, threads: int | None = None) -> Report:
         """Prove the lake from its parts alone: every checksum, every row that the ledger counts.

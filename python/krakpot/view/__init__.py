@@ -1,0 +1,1 @@
+"""Pictures of frames: books, coverage, spreads, queues. It draws what it is given and reads no files."""
