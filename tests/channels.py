@@ -68,8 +68,12 @@ def run(
     depth3: int = 100,
     later: int = 0,
     later3: int = 0,
+    trades: bool = False,
 ) -> Channels:
-    """Run the exchange; everything is subscribed at the beginning, or ``later`` ns after it (whole 100 ms)."""
+    """Run the exchange; everything is subscribed at the beginning, or ``later`` ns after it (whole 100 ms).
+
+    With ``trades`` the client of the book channel follows trades and tickers too.
+    """
     exchange = _core.Exchange(pairs=pairs, rate=rate, seed=seed, start=frames.START, log=True, book=book, level3=level3)
     exchange.allow("a token", frames.START + round(seconds * frames.SECOND))
     clients = {"book": exchange.connect(), "level3": exchange.connect("level3")}
@@ -80,6 +84,9 @@ def run(
         params: dict[str, Any] = {"channel": channel, "symbol": symbols, "token": "a token"}
         params["depth"] = depth if channel == "book" else depth3
         exchange.receive(clients[channel], json.dumps({"method": "subscribe", "params": params}).encode())
+        for more in ("trade", "ticker") if trades and channel == "book" else ():
+            request = {"method": "subscribe", "params": {"channel": more, "symbol": symbols}}
+            exchange.receive(clients[channel], json.dumps(request).encode())
 
     # In small steps, because the exchange keeps only a limited amount for a client.
     blocks: dict[str, list[bytes]] = {channel: [] for channel in clients}

@@ -29,8 +29,9 @@ ALLOWED = {
     "feed": BASE | {"config", "stream", "net"},
     "record": BASE | {"config", "stream", "net", "lake"},
     "exchange": BASE | {"config", "stream", "net"},
+    "exports": BASE | {"config", "stream", "lake"},
     "compare": BASE | {"config", "stream", "net", "lake", "feed", "exchange"},
-    "cli": BASE | {"config", "stream", "net", "lake", "feed", "record", "exchange", "compare"},
+    "cli": BASE | {"config", "stream", "net", "lake", "feed", "record", "exchange", "compare", "exports"},
 }
 """The rooms that a room may use, beside itself and the extension. ARCHITECTURE.md draws the same picture."""
 

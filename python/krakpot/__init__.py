@@ -5,7 +5,8 @@
 >>> lake.trades("BTC/USD").collect()  # doctest: +SKIP
 
 Everything public is importable from here: ``Lake`` and ``verify`` read recordings, ``Recorder`` and ``ingest`` write
-them, ``Feed`` gives live books and events to a strategy, ``ExchangeServer`` is the built-in exchange for tests.
+them, ``Feed`` gives live books and events to a strategy, ``ExchangeServer`` is the built-in exchange for tests, ``export`` writes files
+of other tools.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from krakpot.errors import TokenError as TokenError
     from krakpot.exchange.options import Options as _ExchangeOptions
     from krakpot.exchange.server import ExchangeServer as ExchangeServer
+    from krakpot.exports.export import export as export
+    from krakpot.exports.output import ExportReport as ExportReport
     from krakpot.feed.feed import Feed as Feed
     from krakpot.feed.source import FeedCounts as FeedCounts
     from krakpot.lake.format import Part as Part
@@ -81,6 +84,8 @@ _HOMES = {
     ),
     "krakpot.exchange.options": ("ExchangeOptions",),
     "krakpot.exchange.server": ("ExchangeServer",),
+    "krakpot.exports.export": ("export",),
+    "krakpot.exports.output": ("ExportReport",),
     "krakpot.feed.feed": ("Feed",),
     "krakpot.feed.source": ("FeedCounts",),
     "krakpot.lake.format": ("Part",),

@@ -30,6 +30,10 @@ BarKind = Literal["time", "tick", "volume", "dollar"]
 """What ends a bar: a time, a number of trades, an amount of the base currency, or one of the quote currency."""
 
 
+ExportFormat = Literal["hftbacktest", "nautilus", "tardis", "csv", "arrow", "parquet-us"]
+"""What ``krakpot.export`` writes."""
+
+
 class Datetime64(Protocol):
     """``numpy.datetime64``, without importing NumPy."""
 

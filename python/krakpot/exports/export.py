@@ -1,0 +1,165 @@
+"""``krakpot.export``: a lake, or a part of it, as files that another tool loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, get_args
+
+import polars as pl
+
+from krakpot import _core, values
+from krakpot.errors import ConfigError
+from krakpot.exports.hftbacktest import export_hftbacktest
+from krakpot.exports.nautilus import export_nautilus
+from krakpot.exports.output import ExportReport, Output, time_text
+from krakpot.exports.tables import FORMS, Range, export_tables
+from krakpot.exports.tardis import export_tardis
+from krakpot.lake.lake import Lake
+from krakpot.lake.sample import one_of
+from krakpot.values import ExportFormat, Time, shown, time_range
+from krakpot.work import OnProgress, no_progress
+
+FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
+BookChannel = Literal["book", "level3"]
+NautilusVersion = Literal[1, 2]
+TABLES = tuple(table for table in _core.TABLES if table != "frames")
+"""Tables that are exported unless others are named."""
+
+
+def export(
+    lake: Lake | str | Path,
+    to: ExportFormat,
+    out: str | Path,
+    symbols: str | Iterable[str] | None = None,
+    start: Time | None = None,
+    end: Time | None = None,
+    *,
+    channel: BookChannel = "book",
+    tables: Iterable[str] | None = None,
+    depth: int | None = None,
+    nautilus_version: NautilusVersion = 2,
+    overwrite: bool = False,
+    progress: OnProgress = no_progress,
+) -> ExportReport:
+    """Write a lake, or a part of it, as files that another tool loads.
+
+    No file crosses a gap of the recording as if nothing were missing; ``export.json`` in the folder says what was
+    written and what was left out.
+
+    Parameters
+    ----------
+    lake
+        A lake, or its folder.
+    to
+        The format: ``"hftbacktest"``, ``"nautilus"``, ``"tardis"``, ``"csv"``, ``"arrow"`` or ``"parquet-us"``.
+    out
+        The folder for the files: empty or new.
+    symbols
+        One symbol or pattern (``"BTC/*"``), several of them, or None for all.
+    start, end
+        Range of receive times, [start, end); None: no bound.
+    channel
+        Which book: ``"book"``, or ``"level3"`` for every order (hftbacktest, nautilus).
+    tables
+        Which tables (csv, arrow, parquet-us); None: all except ``frames``.
+    depth
+        Levels of ``book_snapshot_N`` (tardis); None: no such files.
+    nautilus_version
+        Version of the catalog (nautilus): 2, or 1 for the stable releases.
+    overwrite
+        Whether to replace the files of an export that is in the folder.
+    progress
+        Called with the number of rows done.
+
+    Returns
+    -------
+    ExportReport
+        ``files``, ``gaps`` and ``notes``: what is in ``export.json``.
+
+    Raises
+    ------
+    ConfigError
+        For a format, symbol, time or option that does not exist, a folder with other files, and if there is nothing in
+        the range.
+    StorageError
+        If a part cannot be read, or a file cannot be written.
+
+    Examples
+    --------
+    >>> krakpot.export("data", "hftbacktest", "npz", "BTC/USD", channel="level3")    # doctest: +SKIP
+
+    """
+    if to not in FORMATS:
+        raise ConfigError(f"to={shown(to)}: there is no such format; formats: {', '.join(FORMATS)}")
+    begin, until = time_range(start, end)
+    opened = lake if isinstance(lake, Lake) else Lake(lake)
+    folder = values.read(values.folder, out, "out")
+    chosen = Range(None if symbols is None else opened.matching(symbols), begin, until)
+    wanted = chosen.symbols or opened.symbols()
+    names = TABLES if tables is None else tuple(tables)
+    for name in names:
+        if name not in _core.TABLES:
+            raise ConfigError(f"tables: there is no table {shown(name)}; tables: {', '.join(_core.TABLES)}")
+    one_of("channel", channel, get_args(BookChannel))
+    one_of("nautilus_version", nautilus_version, get_args(NautilusVersion))
+    _check_channel(opened, to, channel, wanted)
+    options = _options(to, chosen, names, channel, depth, nautilus_version)
+    report = ExportReport(to, str(opened.path), str(folder), options)
+    total = 0
+
+    def done(rows: int) -> None:
+        nonlocal total
+        total += rows
+        progress(total, 0, "rows")
+
+    output = Output(report, overwrite=overwrite)
+    if to in FORMS:
+        export_tables(opened, output, names, chosen, to, done)
+    elif to == "hftbacktest":
+        export_hftbacktest(opened, output, wanted, channel, begin, until, done)
+    elif to == "tardis":
+        export_tardis(opened, output, wanted, begin, until, depth, done)
+    else:
+        export_nautilus(opened, output, wanted, channel, begin, until, nautilus_version, done)
+    if not report.files:
+        output.discard()
+        raise ConfigError(_nothing(opened, to, channel, wanted))
+    report.complete = True
+    output.save()
+    return report
+
+
+def _options(
+    to: str, chosen: Range, tables: tuple[str, ...], channel: str, depth: int | None, version: int
+) -> dict[str, object]:
+    """What decides the files of a format, for the manifest."""
+    times = {name: None if ts is None else time_text(ts) for name, ts in (("start", chosen.start), ("end", chosen.end))}
+    own: dict[str, dict[str, object]] = {
+        "hftbacktest": {"channel": channel},
+        "nautilus": {"channel": channel, "nautilus_version": version},
+        "tardis": {"depth": depth},
+    }
+    return {"symbols": chosen.symbols, **times, **own.get(to, {"tables": list(tables)})}
+
+
+def _check_channel(lake: Lake, to: str, channel: str, symbols: list[str]) -> None:
+    """Raise ``ConfigError`` if no symbol has the book that a format needs."""
+    if to in FORMS:
+        return
+    channel = "book" if to == "tardis" else channel
+    coverage = lake.coverage().filter(pl.col("symbol").is_in(symbols))
+    if channel not in set(coverage["channel"]):
+        held = sorted(set(coverage["channel"]))
+        which = "of these symbols " if len(symbols) != 1 else f"of {symbols[0]} "
+        has = f"; it has {', '.join(held)}" if held else "; nothing is recorded"
+        raise ConfigError(f"the lake has no channel {channel} {which}, which {to} needs{has}".replace(" ,", ","))
+
+
+def _nothing(lake: Lake, to: str, channel: str, symbols: list[str]) -> str:
+    """Why no file was written, and what there is."""
+    coverage = lake.coverage().filter(pl.col("symbol").is_in(symbols))
+    if coverage.is_empty():
+        return "there is nothing to export: the lake has no coverage of these symbols"
+    begin, end = (int(coverage[name].dt.epoch("ns").max() if name == "ts_to" else coverage[name].dt.epoch("ns").min()) for name in ("ts_from", "ts_to"))  # type: ignore[arg-type]  # a number
+    return f"there is nothing to export in this range; these symbols were recorded from {time_text(begin)} to {time_text(end)}"

@@ -1,0 +1,2 @@
+"""placeholder"""
+def export_nautilus(*a): raise NotImplementedError
