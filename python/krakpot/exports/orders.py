@@ -21,6 +21,7 @@ WITHIN = 100_000_000
 """Largest difference of the times of a trade and of the change of the order that it filled, ns, where none is equal."""
 SCHEMA = pl.Schema(
     {
+        "message": pl.UInt64(),
         "ts_recv": pl.Int64(),
         "ts_event": pl.Int64(),
         "what": pl.String(),
@@ -56,9 +57,9 @@ class _Rows:
 
     columns: list[list[object]] = field(default_factory=lambda: [[] for _ in SCHEMA])
 
-    def add(self, times: tuple[int, int], what: str, order: Order, qty: int, less: int | None, added: int) -> None:
+    def add(self, at: tuple[int, int, int], what: str, order: Order, qty: int, less: int | None, added: int) -> None:
         side = "ask" if order.ask else "bid"
-        values = (*times, what, order.order_id, side, order.price, qty, less, added)
+        values = (*at, what, order.order_id, side, order.price, qty, less, added)
         for column, value in zip(self.columns, values, strict=True):
             column.append(value)
 
@@ -68,7 +69,7 @@ class _Rows:
             name: numbers([0 if value is None else value for value in named[name]])  # type: ignore[misc]  # whole numbers
             for name in ("price", "qty", "less")
         }
-        frame = pl.DataFrame(named | decimals, schema_overrides={"added": pl.Int64(), "ts_recv": pl.Int64()})
+        frame = pl.DataFrame(named | decimals, schema_overrides={name: SCHEMA[name] for name in ("message", "ts_recv", "ts_event", "added")})
         self.columns = [[] for _ in SCHEMA]
         return frame.with_columns(pl.when(pl.col("less") > 0).then("less").alias("less")).select(SCHEMA.names()).cast(
             SCHEMA  # type: ignore[arg-type]  # names to types
@@ -97,14 +98,15 @@ def order_rows(view: View, recorded: Recorded, piece: Piece, counts: Counts) -> 
             begun = True
             first = late.row(0, named=True)
             own = first["kind"] == "snapshot"
-            times = (first["ts_recv"], first["ts_event"]) if own else (piece.ts_from, piece.ts_from)
-            times = (times[0], min(times[1], first["ts_event"]) // INSTANT * INSTANT)
+            received = first["ts_recv"] if own else piece.ts_from
+            made = first["ts_event"] if own else min(piece.ts_from, first["ts_event"])
+            at = (first["message"], received, made // INSTANT * INSTANT)
             if own:
                 _take(book, late.filter(pl.col("message") == first["message"]), nothing, {}, Counts())
                 late = late.filter(pl.col("message") > first["message"])  # noqa: PLW2901  # the rest
             for order in book.snapshot():
-                added[order.order_id] = times[1]
-                rows.add(times, "snapshot", order, order.qty, None, times[1])
+                added[order.order_id] = at[2]
+                rows.add(at, "snapshot", order, order.qty, None, at[2])
         _take(book, late, rows, added, counts)
         yield rows.take()
 
@@ -117,18 +119,18 @@ def _take(book: Queues, frame: pl.DataFrame, rows: _Rows, added: dict[str, int],
     )  # fmt: skip
     last = -1
     depth = 0
-    times = (0, 0)
+    at = (0, 0, 0)
     waiting: list[Order] = []
     keeps = True
 
     def add(order: Order) -> None:
         counts.placed_ahead += not book.behind(order)
         book.put(order)
-        added[order.order_id] = times[1]
-        rows.add(times, "add", order, order.qty, None, times[1])
+        added[order.order_id] = at[2]
+        rows.add(at, "add", order, order.qty, None, at[2])
 
     def cancel(order: Order, what: str = "cancel", less: int | None = None) -> None:
-        rows.add(times, what, order, 0, less, added.pop(order.order_id, times[1]))
+        rows.add(at, what, order, 0, less, added.pop(order.order_id, at[2]))
 
     def settle() -> None:
         # The orders of a level that returns come in no order.
@@ -148,7 +150,8 @@ def _take(book: Queues, frame: pl.DataFrame, rows: _Rows, added: dict[str, int],
         if message != last:
             if last >= 0:
                 end()
-            last, depth, times = message, window, (ts_recv, ts_event - ts_event % INSTANT)
+            last, depth = message, window
+            at = (message, ts_recv, ts_event - ts_event % INSTANT)
             keeps = book.keeps_place(message)
         if order_id is None:
             continue
@@ -178,7 +181,7 @@ def _take(book: Queues, frame: pl.DataFrame, rows: _Rows, added: dict[str, int],
                 order = old._replace(qty=qty)
                 counts.grew_in_place += qty > old.qty and not book.behind(order)
                 book.put(order)
-                rows.add(times, "modify", order, qty, max(old.qty - qty, 0), added.get(order_id, times[1]))
+                rows.add(at, "modify", order, qty, max(old.qty - qty, 0), added.get(order_id, at[2]))
     if last >= 0:
         end()
 
