@@ -31,11 +31,11 @@ OPTIONS = {
 """Options that only some formats have."""
 
 
-@click.command(
-    cls=Command, interrupted="files that are complete are in export.json; run it again with --overwrite"
-)
+@click.command(cls=Command, interrupted="files that are complete are in export.json; run it again with --overwrite")
 @lake_argument
-@click.option("--to", required=True, type=Value(values.word_of(FORMATS), "FORMAT"), help=f"One of {', '.join(FORMATS)}.")
+@click.option(
+    "--to", required=True, type=Value(values.word_of(FORMATS), "FORMAT"), help=f"One of {', '.join(FORMATS)}."
+)
 @click.option("--out", required=True, type=FOLDER, help="Folder for the files: empty or new.")
 @click.option("--symbols", default="*", type=PATTERNS, show_default=True, help="Patterns of pairs: BTC/*,ETH/USD.")
 @click.option("--start", type=TIME, help="Only what was received from this time on; without a zone it is UTC.")

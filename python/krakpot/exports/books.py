@@ -23,10 +23,10 @@ SCALE = 10
 """Decimals of the columns of prices and quantities."""
 NUMBER = pl.Decimal(38, SCALE)
 HOUR = 3600 * 10**9
-ENTRY_LEFT = (1 << 32) - 1
-"""Stands for the place, within a message, of what leaves the window: behind all of its entries."""
 Change = tuple[int, int, int]
 """Side (0 bid, 1 ask), price and quantity, in whole 10^-``SCALE``."""
+Left = tuple[int, int, int]
+"""A level that left: the place of the row that pushed it out, side, and price."""
 
 
 class Frames(NamedTuple):
@@ -119,36 +119,37 @@ class Levels:
 
     def top(self, depth: int | None = None) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """Price and quantity of the best levels of bids and asks, best first."""
-        bids, asks = ([(key, held[key]) for key in keys[:depth]] for keys, held in zip(self.keys, self.qty, strict=True))
+        bids, asks = (
+            [(key, held[key]) for key in keys[:depth]] for keys, held in zip(self.keys, self.qty, strict=True)
+        )
         return [(-key, qty) for key, qty in bids], asks
 
-    def messages(self, rows: pl.DataFrame) -> Iterator[tuple[int, list[Change]]]:
+    def messages(self, rows: pl.DataFrame) -> Iterator[tuple[int, list[Left]]]:
         """Apply the messages one by one; of each the place of its last row, and the levels that left the window."""
         if rows.is_empty():
             return
         plain = _plain(rows).with_row_index("row")
         columns = ("row", "message", "kind", "depth", "ask", "price", "qty")
         last = -1
-        depth = place = 0
-        for row, message, kind, window, ask, price, qty in plain.select(columns).iter_rows():
+        place = 0
+        left: list[Left] = []
+        for row, message, kind, depth, ask, price, qty in plain.select(columns).iter_rows():
             if message != last:
                 if last >= 0:
-                    yield place, self._truncate(depth)
+                    yield place, left
+                    left = []
                 if kind == "snapshot":
                     self.clear()
-                last, depth = message, window
+                last = message
             place = row
             if ask is not None:
                 self._set(ask, price, qty)
-        yield place, self._truncate(depth)
-
-    def _truncate(self, depth: int) -> list[Change]:
-        left = []
-        for ask, (keys, held) in enumerate(zip(self.keys, self.qty, strict=True)):
-            while len(keys) > depth:
-                key = keys.pop()
-                left.append((ask, key if ask else -key, held.pop(key)))
-        return left
+                # As the exchange does, after every entry.
+                if len(self.keys[ask]) > depth:
+                    key = self.keys[ask].pop()
+                    del self.qty[ask][key]
+                    left.append((row, ask, key if ask else -key))
+        yield place, left
 
 
 class Order(NamedTuple):
@@ -274,10 +275,7 @@ def level_rows(view: View, piece: Piece, book: Levels | None = None) -> Iterator
             else:
                 time = piece.ts_from
                 yield _snapshot(book, first["message"], time, min(time, first["ts_event"]))
-        left: list[tuple[int, int, int]] = []
-        for row, gone in book.messages(rows):
-            left += [(row, ask, price) for ask, price, _ in gone]
-        yield _with_left(rows, left)
+        yield _with_left(rows, [left for _, gone in book.messages(rows) for left in gone])
 
 
 def _snapshot(book: Levels, message: int, ts_recv: int, ts_event: int) -> pl.DataFrame:
@@ -294,15 +292,15 @@ def _snapshot(book: Levels, message: int, ts_recv: int, ts_event: int) -> pl.Dat
     )
 
 
-def _with_left(rows: pl.DataFrame, left: list[tuple[int, int, int]]) -> pl.DataFrame:
-    """Rows of messages, and those of levels that left, each behind its message."""
+def _with_left(rows: pl.DataFrame, left: list[Left]) -> pl.DataFrame:
+    """Rows of messages, and those of levels that left, each behind the row that pushed it out."""
     columns = ("message", "entry", "ts_recv", "ts_event", "what", "side", "price", "qty")
     told = rows.filter(pl.col("side").is_not_null()).with_columns(what=pl.lit("update")).select(columns)
     if not left:
         return told
-    at = rows[[row for row, _, _ in left]].select("message", "ts_recv", "ts_event")
+    at = rows[[row for row, _, _ in left]].select("message", "entry", "ts_recv", "ts_event")
     gone = _rows([(ask, price, 0) for _, ask, price in left]).hstack(at)
-    gone = gone.with_columns(entry=pl.lit(ENTRY_LEFT, pl.UInt32), what=pl.lit("left")).select(columns)
+    gone = gone.with_columns(what=pl.lit("left")).select(columns)
     return pl.concat([told, gone]).sort("message", "entry", maintain_order=True)
 
 

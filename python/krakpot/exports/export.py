@@ -161,5 +161,8 @@ def _nothing(lake: Lake, to: str, channel: str, symbols: list[str]) -> str:
     coverage = lake.coverage().filter(pl.col("symbol").is_in(symbols))
     if coverage.is_empty():
         return "there is nothing to export: the lake has no coverage of these symbols"
-    begin, end = (int(coverage[name].dt.epoch("ns").max() if name == "ts_to" else coverage[name].dt.epoch("ns").min()) for name in ("ts_from", "ts_to"))  # type: ignore[arg-type]  # a number
+    begin, end = (
+        int(coverage[name].dt.epoch("ns").max() if name == "ts_to" else coverage[name].dt.epoch("ns").min())
+        for name in ("ts_from", "ts_to")
+    )  # type: ignore[arg-type]  # a number
     return f"there is nothing to export in this range; these symbols were recorded from {time_text(begin)} to {time_text(end)}"

@@ -199,7 +199,11 @@ class _Version1(_Layout):
 
     def instrument(self, facts: dict[str, Any], ts: int) -> pa.Table:
         fields = [pa.field(name, pa.string() if name in TEXTS else pa.uint8()) for name in ORDER]
-        fields += [pa.field("maker_fee", pa.string()), pa.field("taker_fee", pa.string()), pa.field("info", pa.binary())]
+        fields += [
+            pa.field("maker_fee", pa.string()),
+            pa.field("taker_fee", pa.string()),
+            pa.field("info", pa.binary()),
+        ]
         fields += [pa.field("ts_event", pa.uint64()), pa.field("ts_init", pa.uint64())]
         schema = pa.schema(fields, {"class": "CurrencyPair"})
         row = {**facts, "maker_fee": "0", "taker_fee": "0", "info": b"null", "ts_event": ts, "ts_init": ts}
@@ -213,13 +217,13 @@ def _one(value: object, kind: pa.DataType) -> pa.Array:
     return pa.array([value], kind)
 
 
-def _write_instrument(
-    lake: Lake, view: View, output: Output, layout: _Layout, symbol: str, table: str
-) -> _Instrument:
+def _write_instrument(lake: Lake, view: View, output: Output, layout: _Layout, symbol: str, table: str) -> _Instrument:
     """The pair as the exchange described it last; what it did not describe follows from the precisions."""
     described = lake.pairs(symbol).sort("ts_recv").collect()
     used = view.scan(table).filter(pl.col("symbol") == symbol).select(pl.col("price_precision", "qty_precision").max())
-    price, size = (used.collect() if described.is_empty() else described.tail(1).select(used.collect_schema().names())).row(0)
+    price, size = (
+        used.collect() if described.is_empty() else described.tail(1).select(used.collect_schema().names())
+    ).row(0)
     instrument = _Instrument(symbol, int(price), int(size))
     row = described.filter(origin="instrument").with_columns(
         text(name) for name in ("price_increment", "qty_increment", "qty_min", "cost_min", "margin_initial")
@@ -281,7 +285,9 @@ def _write(
             times = pl.col("ts_recv").cum_max().clip(lower_bound=last)
             raised = rows.with_columns(times)
             begins = file.rows == 0
-            made = _delta_table(layout, raised, begins=begins) if kind == layout.deltas else _trade_table(layout, raised)
+            made = (
+                _delta_table(layout, raised, begins=begins) if kind == layout.deltas else _trade_table(layout, raised)
+            )
             if writer is None:
                 first = int(raised["ts_recv"][0])
                 metadata = {

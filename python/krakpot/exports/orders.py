@@ -69,10 +69,17 @@ class _Rows:
             name: numbers([0 if value is None else value for value in named[name]])  # type: ignore[misc]  # whole numbers
             for name in ("price", "qty", "less")
         }
-        frame = pl.DataFrame(named | decimals, schema_overrides={name: SCHEMA[name] for name in ("message", "ts_recv", "ts_event", "added")})
+        frame = pl.DataFrame(
+            named | decimals,
+            schema_overrides={name: SCHEMA[name] for name in ("message", "ts_recv", "ts_event", "added")},
+        )
         self.columns = [[] for _ in SCHEMA]
-        return frame.with_columns(pl.when(pl.col("less") > 0).then("less").alias("less")).select(SCHEMA.names()).cast(
-            SCHEMA  # type: ignore[arg-type]  # names to types
+        return (
+            frame.with_columns(pl.when(pl.col("less") > 0).then("less").alias("less"))
+            .select(SCHEMA.names())
+            .cast(
+                SCHEMA  # type: ignore[arg-type]  # names to types
+            )
         )
 
 
@@ -176,7 +183,7 @@ def _take(book: Queues, frame: pl.DataFrame, rows: _Rows, added: dict[str, int],
             if moved or (not keeps and ts != old.place[0]):
                 less = old.qty - qty if not moved and qty < old.qty else None
                 cancel(old, less=less)
-                add(Order(order_id, ask, price, qty, sent))
+                waiting.append(Order(order_id, ask, price, qty, sent))
             else:
                 order = old._replace(qty=qty)
                 counts.grew_in_place += qty > old.qty and not book.behind(order)
@@ -237,6 +244,6 @@ def fills(rows: pl.DataFrame, trades: pl.DataFrame) -> pl.DataFrame:
     apart = (pl.col("ts_event") - pl.col("at")).abs()
     near = near.drop_nulls("trade").sort(apart, "row").unique("trade", keep="first", maintain_order=True)
     found = [(shown, False), (hidden, True), (near, False)]
-    return pl.concat(
-        frame.select("row", "trade", pl.lit(value).alias("hidden")) for frame, value in found
-    ).sort("row", "trade")
+    return pl.concat(frame.select("row", "trade", pl.lit(value).alias("hidden")) for frame, value in found).sort(
+        "row", "trade"
+    )

@@ -96,7 +96,13 @@ class Recorded:
         return str(rows["reason"][0]) if rows.height else RANGE
 
     def pieces(
-        self, channel: str, symbol: str, start: int | None = None, end: int | None = None, *, within: Iterable[Span] = ()
+        self,
+        channel: str,
+        symbol: str,
+        start: int | None = None,
+        end: int | None = None,
+        *,
+        within: Iterable[Span] = (),
     ) -> list[Piece]:
         """Pieces of a book in [start, end), one after the other; ``within``: only in these times, if there are any.
 
@@ -147,7 +153,9 @@ class Recorded:
                 found.append(Piece(symbol, session, first, until, begin, max(end, begin + 1), reason, opened=True))
 
         times = marks.with_columns(pl.col("ts_recv", "ts_from").dt.epoch("ns")).sort("entry")
-        for message, ts, since, kind, begin in times.select("message", "ts_recv", "ts_from", "kind", "begin").iter_rows():
+        for message, ts, since, kind, begin in times.select(
+            "message", "ts_recv", "ts_from", "kind", "begin"
+        ).iter_rows():
             if begin:
                 if opened is not None:
                     # Another snapshot replaces the book: to other tools that is a new recording.
@@ -169,7 +177,9 @@ class Recorded:
         rows = self._ledger.filter(session=session, kind="modify_rule", symbol=symbol).sort("entry")
         return [
             (message, str(verified))
-            for message, verified in rows.select("message", pl.col("detail").str.json_path_match("$.verified")).iter_rows()
+            for message, verified in rows.select(
+                "message", pl.col("detail").str.json_path_match("$.verified")
+            ).iter_rows()
         ]
 
 

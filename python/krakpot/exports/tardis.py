@@ -52,7 +52,10 @@ def export_tardis(
         pieces = recorded.pieces("book", symbol, start, end)
         spans = [(piece.ts_from, piece.ts_to, piece.reason) for piece in pieces]
         output.gaps(recorded.gaps("book", symbol, spans))
-        trades = [(span.begin, span.end, recorded.reason("trade", symbol, span.end)) for span in recorded.spans("trade", symbol, start, end)]
+        trades = [
+            (span.begin, span.end, recorded.reason("trade", symbol, span.end))
+            for span in recorded.spans("trade", symbol, start, end)
+        ]
         output.gaps(recorded.gaps("trade", symbol, trades))
         for day in sorted({day for begin, until, _ in spans for day in _days(begin, until)}):
             mine = [_within(piece, day) for piece in pieces if piece.ts_from < day + DAY and piece.ts_to > day]
@@ -62,7 +65,11 @@ def export_tardis(
                 kind = f"book_snapshot_{depth}"
                 _write(output, kind, symbol, day, done, (_tops(view, piece, depth) for piece in mine))
         for day in sorted({day for begin, until, _ in trades for day in _days(begin, until)}):
-            rows = (iter([_trades(lake, symbol, max(begin, day), min(until, day + DAY))]) for begin, until, _ in trades if begin < day + DAY and until > day)
+            rows = (
+                iter([_trades(lake, symbol, max(begin, day), min(until, day + DAY))])
+                for begin, until, _ in trades
+                if begin < day + DAY and until > day
+            )
             _write(output, "trades", symbol, day, done, rows)
 
 
@@ -109,14 +116,20 @@ def _levels(view: View, piece: Piece) -> Iterator[pl.DataFrame]:
 
 
 def _trades(lake: Lake, symbol: str, begin: int, end: int) -> pl.DataFrame:
-    return lake.trades(symbol, begin, end).filter(kind="update").select(
-        pl.col("ts_event").dt.epoch("ns").alias("timestamp"),
-        pl.col("ts_recv").dt.epoch("ns").alias("local_timestamp"),
-        pl.col("trade_id").alias("id"),
-        "side",
-        text("price"),
-        text("qty").alias("amount"),
-    ).sort("local_timestamp", "id").collect()
+    return (
+        lake.trades(symbol, begin, end)
+        .filter(kind="update")
+        .select(
+            pl.col("ts_event").dt.epoch("ns").alias("timestamp"),
+            pl.col("ts_recv").dt.epoch("ns").alias("local_timestamp"),
+            pl.col("trade_id").alias("id"),
+            "side",
+            text("price"),
+            text("qty").alias("amount"),
+        )
+        .sort("local_timestamp", "id")
+        .collect()
+    )
 
 
 def _tops(view: View, piece: Piece, depth: int | None) -> Iterator[pl.DataFrame]:
