@@ -13,6 +13,7 @@ from krakpot.errors import ConfigError
 from krakpot.exports.hftbacktest import export_hftbacktest
 from krakpot.exports.nautilus import export_nautilus
 from krakpot.exports.output import ExportReport, Output, time_text
+from krakpot.exports.pieces import Gap, Recorded
 from krakpot.exports.tables import FORMS, Range, export_tables
 from krakpot.exports.tardis import export_tardis
 from krakpot.lake.lake import Lake
@@ -92,20 +93,24 @@ def export(
     """
     if to not in FORMATS:
         raise ConfigError(f"to={shown(to)}: there is no such format; formats: {', '.join(FORMATS)}")
+    one_of("channel", channel, get_args(BookChannel))
+    one_of("nautilus_version", nautilus_version, get_args(NautilusVersion))
+    if depth is not None and depth not in range(1, _core.LIMITS["DEPTH_MAX"] + 1):
+        raise ConfigError(f"depth={shown(depth)}; allowed: 1 to {_core.LIMITS['DEPTH_MAX']}")
+    names = TABLES if tables is None else tuple(tables)
+    for name in names:
+        if name not in _core.TABLES:
+            raise ConfigError(f"tables: there is no table {shown(name)}; tables: {', '.join(_core.TABLES)}")
     begin, until = time_range(start, end)
     opened = lake if isinstance(lake, Lake) else Lake(lake)
     folder = values.read(values.folder, out, "out")
     chosen = Range(None if symbols is None else opened.matching(symbols), begin, until)
     wanted = chosen.symbols or opened.symbols()
-    names = TABLES if tables is None else tuple(tables)
-    for name in names:
-        if name not in _core.TABLES:
-            raise ConfigError(f"tables: there is no table {shown(name)}; tables: {', '.join(_core.TABLES)}")
-    one_of("channel", channel, get_args(BookChannel))
-    one_of("nautilus_version", nautilus_version, get_args(NautilusVersion))
-    _check_channel(opened, to, channel, wanted)
+    coverage = opened.coverage().filter(pl.col("symbol").is_in(wanted))
+    if to not in FORMS:
+        _check_channel(coverage, to, "book" if to == "tardis" else channel, wanted)
     options = _options(to, chosen, names, channel, depth, nautilus_version)
-    report = ExportReport(to, str(opened.path), str(folder), options)
+    output = Output(ExportReport(to, str(opened.path), str(folder), options), overwrite=overwrite)
     total = 0
 
     def done(rows: int) -> None:
@@ -113,21 +118,21 @@ def export(
         total += rows
         progress(total, 0, "rows")
 
-    output = Output(report, overwrite=overwrite)
-    if to in FORMS:
-        export_tables(opened, output, names, chosen, to, done)
-    elif to == "hftbacktest":
+    if to == "hftbacktest":
         export_hftbacktest(opened, output, wanted, channel, begin, until, done)
+    elif to == "nautilus":
+        export_nautilus(opened, output, wanted, channel, begin, until, nautilus_version, done)
     elif to == "tardis":
         export_tardis(opened, output, wanted, begin, until, depth, done)
     else:
-        export_nautilus(opened, output, wanted, channel, begin, until, nautilus_version, done)
-    if not report.files:
+        output.gaps(_gaps(opened, coverage, names, chosen))
+        export_tables(opened, output, names, chosen, to, done)
+    if not output.report.files:
         output.discard()
-        raise ConfigError(_nothing(opened, to, channel, wanted))
-    report.complete = True
+        raise ConfigError(_nothing(coverage))
+    output.report.complete = True
     output.save()
-    return report
+    return output.report
 
 
 def _options(
@@ -143,26 +148,31 @@ def _options(
     return {"symbols": chosen.symbols, **times, **own.get(to, {"tables": list(tables)})}
 
 
-def _check_channel(lake: Lake, to: str, channel: str, symbols: list[str]) -> None:
-    """Raise ``ConfigError`` if no symbol has the book that a format needs."""
-    if to in FORMS:
-        return
-    channel = "book" if to == "tardis" else channel
-    coverage = lake.coverage().filter(pl.col("symbol").is_in(symbols))
-    if channel not in set(coverage["channel"]):
-        held = sorted(set(coverage["channel"]))
-        which = "of these symbols " if len(symbols) != 1 else f"of {symbols[0]} "
-        has = f"; it has {', '.join(held)}" if held else "; nothing is recorded"
-        raise ConfigError(f"the lake has no channel {channel} {which}, which {to} needs{has}".replace(" ,", ","))
+def _check_channel(coverage: pl.DataFrame, to: str, channel: str, symbols: list[str]) -> None:
+    """Raise ``ConfigError`` if none of the symbols has the book that a format needs."""
+    held = sorted(set(coverage["channel"]))
+    if channel not in held:
+        whose = symbols[0] if len(symbols) == 1 else "these symbols"
+        has = f"; recorded: {', '.join(held)}" if held else ""
+        raise ConfigError(f"the channel {channel} of {whose} was not recorded, and {to} needs it{has}")
 
 
-def _nothing(lake: Lake, to: str, channel: str, symbols: list[str]) -> str:
+def _gaps(lake: Lake, coverage: pl.DataFrame, tables: tuple[str, ...], chosen: Range) -> list[Gap]:
+    """Times in which a channel that fills one of the tables was not covered."""
+    recorded = Recorded(lake.look(["ledger"]))
+    filled = {channel for channel, table in _core.CHANNELS.items() if table in tables}
+    return [
+        gap
+        for channel, symbol in coverage.select("channel", "symbol").unique().sort("channel", "symbol").iter_rows()
+        if channel in filled
+        for gap in recorded.gaps(channel, symbol, recorded.covered(channel, symbol, chosen.start, chosen.end))
+    ]
+
+
+def _nothing(coverage: pl.DataFrame) -> str:
     """Why no file was written, and what there is."""
-    coverage = lake.coverage().filter(pl.col("symbol").is_in(symbols))
     if coverage.is_empty():
-        return "there is nothing to export: the lake has no coverage of these symbols"
-    begin, end = (
-        int(coverage[name].dt.epoch("ns").max() if name == "ts_to" else coverage[name].dt.epoch("ns").min())
-        for name in ("ts_from", "ts_to")
-    )  # type: ignore[arg-type]  # a number
-    return f"there is nothing to export in this range; these symbols were recorded from {time_text(begin)} to {time_text(end)}"
+        return "there is nothing to export: nothing of these symbols is recorded yet"
+    begin, end = coverage.select(pl.col("ts_from").dt.epoch("ns").min(), pl.col("ts_to").dt.epoch("ns").max()).row(0)
+    known = f"these symbols were recorded from {time_text(begin)} to {time_text(end)}"
+    return f"there is nothing to export in this range; {known}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -11,8 +11,8 @@ import polars as pl
 from krakpot.errors import ConfigError
 from krakpot.exports.books import floats, level_rows
 from krakpot.exports.orders import Counts, fills, order_rows
-from krakpot.exports.output import Output, file_symbol, period, time_text
-from krakpot.exports.pieces import PLANNED, Piece, Recorded
+from krakpot.exports.output import File, Output, file_symbol, period, time_text
+from krakpot.exports.pieces import Piece, Recorded
 from krakpot.lake.folder import View
 from krakpot.lake.lake import Lake
 
@@ -222,7 +222,7 @@ def _ordered(events: pl.DataFrame, facts: dict[str, Any]) -> pl.DataFrame:
     ).sort("at", "turn", "exch")
 
 
-def _save(events: pl.DataFrame, file: Any, facts: dict[str, Any]) -> int:  # noqa: ANN401  # a File
+def _save(events: pl.DataFrame, file: File, facts: dict[str, Any]) -> int:
     """Write the array; returns the number of its events."""
     np = numpy()
     rows = _ordered(events, facts)

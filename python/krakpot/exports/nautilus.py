@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from krakpot.exports.books import level_rows, text
 from krakpot.exports.orders import Counts, order_rows
-from krakpot.exports.output import File, Output, period, time_text
+from krakpot.exports.output import Output, period, time_text
 from krakpot.exports.pieces import Piece, Recorded
 from krakpot.lake.folder import View
 from krakpot.lake.lake import Lake
@@ -64,10 +64,7 @@ def export_nautilus(
     for symbol in symbols:
         pieces = recorded.pieces(channel, symbol, start, end)
         spans = [(piece.ts_from, piece.ts_to, piece.reason) for piece in pieces]
-        trades = [
-            (span.begin, span.end, recorded.reason("trade", symbol, span.end))
-            for span in recorded.spans("trade", symbol, start, end)
-        ]
+        trades = recorded.covered("trade", symbol, start, end)
         output.gaps([*recorded.gaps(channel, symbol, spans), *recorded.gaps("trade", symbol, trades)])
         if not pieces and not trades:
             continue

@@ -61,6 +61,7 @@ class Output:
         """Make it; ``ConfigError`` if it has files and they may not be replaced."""
         self.report = report
         self.path = Path(report.out)
+        self._made = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             held = any(self.path.iterdir())
@@ -86,14 +87,26 @@ class Output:
         for path in (*paths, *self.path.rglob(f"*{UNFINISHED}")):
             if path.resolve().is_relative_to(root):
                 path.unlink(missing_ok=True)
+        self._prune()
+
+    def _prune(self) -> None:
+        """Remove folders within the folder that are empty."""
+        for path in sorted(self.path.rglob("*"), reverse=True):
+            if path.is_dir():
+                with suppress(OSError):
+                    path.rmdir()
 
     def save(self) -> None:
         """Write the manifest."""
         self.write(MANIFEST, json.dumps(self.report.to_dict(), indent=1, default=str) + "\n")
 
     def discard(self) -> None:
-        """Remove the manifest: nothing was written."""
+        """Remove what was made: nothing was written."""
         (self.path / MANIFEST).unlink(missing_ok=True)
+        self._prune()
+        if self._made:
+            with suppress(OSError):
+                self.path.rmdir()
 
     def write(self, name: str, content: str) -> None:
         """Write a small file in one step."""

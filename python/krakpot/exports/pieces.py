@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 import polars as pl
@@ -22,8 +23,6 @@ WRONG = ("mismatch", "crossed", *REFUSALS)
 """Ends whose own message does not belong to the book any more."""
 RANGE = "range"
 """The reason of a piece that ends with the range that was asked for."""
-PLANNED = (RANGE, STOPPED, RECORDING)
-"""Reasons that are no gap."""
 
 
 class Piece(NamedTuple):
@@ -81,12 +80,19 @@ class Recorded:
                 found.append(Span(low, high, session))
         return found
 
+    def covered(
+        self, channel: str, symbol: str, start: int | None = None, end: int | None = None
+    ) -> list[tuple[int, int, str]]:
+        """The same times with why each of them ended."""
+        spans = self.spans(channel, symbol, start, end)
+        return [(span.begin, span.end, self.reason(channel, symbol, span.end)) for span in spans]
+
     def gaps(self, channel: str, symbol: str, spans: Iterable[tuple[int, int, str]]) -> list[Gap]:
         """Times between spans (begin, end, reason) that follow each other."""
         ordered = sorted(spans)
         return [
             Gap(symbol, channel, end, begin, reason)
-            for (_, end, reason), (begin, _, _) in zip(ordered, ordered[1:], strict=False)
+            for (_, end, reason), (begin, _, _) in pairwise(ordered)
             if begin > end
         ]
 

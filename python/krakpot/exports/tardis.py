@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import polars as pl
 
 from krakpot.exports.books import Levels, frames, level_rows, numbers, opening, text
-from krakpot.exports.output import File, Output, file_symbol, period
+from krakpot.exports.output import File, Output, file_symbol
 from krakpot.exports.pieces import Piece, Recorded
 from krakpot.exports.tables import DAY
 from krakpot.lake.folder import View
@@ -86,7 +86,7 @@ def _within(piece: Piece, day: int) -> Piece:
 
 def _write(
     output: Output, kind: str, symbol: str, day: int, done: Callable[[int], None],
-    parts: Iterator[Iterator[pl.DataFrame]],
+    pieces: Iterable[Iterator[pl.DataFrame]],
 ) -> None:  # fmt: skip
     """Write one file, from frames with the columns of its kind behind ``FIRST``, whose times are ns."""
     date = f"{stamp(day):%Y-%m-%d}"
@@ -95,8 +95,8 @@ def _write(
         file.facts = {"type": kind, "symbol": symbol, "date": date}
         with ExitStack() as stack:
             csv = _Csv(file, stack)
-            for frames_of_part in parts:
-                for rows in frames_of_part:
+            for piece in pieces:
+                for rows in piece:
                     if rows.height:
                         micros = (pl.col("timestamp", "local_timestamp") // 1000).cast(pl.Int64)
                         csv.write(rows.with_columns(micros).select(*head, *FIRST[2:], pl.exclude(*FIRST)))
