@@ -33,13 +33,18 @@ class Market:
     def begin(self, *orders: tuple[str, str, str, str]) -> None:
         """The snapshot: letter, side, price, quantity of the orders, as they stand in their queues."""
         self.orders.apply(
-            [(side, "add", self.name(letter), price, qty, START - 100 + n) for n, (letter, side, price, qty) in enumerate(orders)]
+            [
+                (side, "add", self.name(letter), price, qty, START - 100 + n)
+                for n, (letter, side, price, qty) in enumerate(orders)
+            ]
         )
         self.level3.append((START, self.orders.snapshot(ts=START)))
         levels = [[level[:2] for level in self.orders.levels(side)] for side in ("bid", "ask")]
         self.timed.append((START, self.book.snapshot(*levels, ts=START)))
 
-    def step(self, second: float, *changes: tuple[str, str, str, str, str], trades: tuple[tuple[str, str, str], ...] = ()) -> None:
+    def step(
+        self, second: float, *changes: tuple[str, str, str, str, str], trades: tuple[tuple[str, str, str], ...] = ()
+    ) -> None:
         """Event, letter, side, price, quantity of the changes; taker's side, price and quantity of the trades.
 
         The trade is told after the book, as on the wire.

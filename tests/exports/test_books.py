@@ -81,7 +81,10 @@ def test_a_reader_without_a_window_has_the_same_book(data: st.DataObject) -> Non
 def test_a_snapshot_in_the_middle_is_the_book_before_the_first_message(tmp_path: Path) -> None:
     """It has the time that was asked for; the exchange's time is not later than that of the message behind it."""
     model = frames.Book("BTC/USD")
-    timed = [(START, frames.ack("book", "BTC/USD", depth=10)), (START, model.snapshot([("99.0", "1")], [("101.0", "2")]))]
+    timed = [
+        (START, frames.ack("book", "BTC/USD", depth=10)),
+        (START, model.snapshot([("99.0", "1")], [("101.0", "2")])),
+    ]
     for n in range(1, 5):
         timed.append((START + n * SECOND + 7, model.update([("bid", "99.0", str(n))], ts=START + n * SECOND)))
     lake = lake_of(tmp_path / "lake", timed)
@@ -116,7 +119,13 @@ def test_numbers_keep_every_digit() -> None:
     steps = [0, 1, 10**10, 633_963_000_000_000, 12_345_678_901_234_567_890_123]
     frame = pl.DataFrame({"n": numbers(steps)})
     assert frame["n"].to_physical().to_list() == steps
-    assert frame.select(text("n")).to_series().to_list() == ["0", "0.0000000001", "1", "63396.3", "1234567890123.4567890123"]
+    assert frame.select(text("n")).to_series().to_list() == [
+        "0",
+        "0.0000000001",
+        "1",
+        "63396.3",
+        "1234567890123.4567890123",
+    ]
     assert frame.select(floats("n")).to_series().to_list() == [float(Decimal(n).scaleb(-10)) for n in steps]
 
 

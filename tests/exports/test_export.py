@@ -37,7 +37,10 @@ def test_the_report_is_the_manifest_and_names_every_file(to: ExportFormat, lake:
     assert report.version == __version__
     assert report.rows == sum(file["rows"] for file in report.files) > 0
     assert told[-1] == (report.rows - (to == "nautilus"), 0, "rows"), "the row of the instrument is no progress"
-    assert repr(report) == f"ExportReport(to={to!r}, out={str(tmp_path / 'out')!r}, files={len(report.files)}, rows={report.rows})"
+    assert (
+        repr(report)
+        == f"ExportReport(to={to!r}, out={str(tmp_path / 'out')!r}, files={len(report.files)}, rows={report.rows})"
+    )
 
 
 @pytest.mark.parametrize("to", FORMATS)

@@ -113,7 +113,12 @@ def test_both_orders_of_any_events(data: st.DataObject) -> None:
     times = st.integers(0, 12)
     rows = [{"rank": FIRST, "ev": 0, "ts_recv": 3, "ts_event": data.draw(times)}]
     rows += [
-        {"rank": data.draw(st.sampled_from([BOOK, BOOK, TRADES])), "ev": n + 1, "ts_recv": data.draw(times), "ts_event": data.draw(times)}
+        {
+            "rank": data.draw(st.sampled_from([BOOK, BOOK, TRADES])),
+            "ev": n + 1,
+            "ts_recv": data.draw(times),
+            "ts_event": data.draw(times),
+        }
         for n in range(count)
     ]
     types = {"rank": pl.Int64(), "ev": pl.UInt64(), "ts_recv": pl.Int64(), "ts_event": pl.Int64()}
@@ -139,10 +144,17 @@ def test_hidden_quantity_is_an_order_that_comes_and_goes(tmp_path: Path) -> None
     """A sale takes more than was shown at a price: an order of that quantity comes behind, is filled, and is gone."""
     made = hand.Market()
     made.begin(("X", "bid", "100.0", "2"), ("A", "ask", "101.0", "2"))
-    made.step(1, ("delete", "X", "bid", "100.0", "2"), trades=(("sell", "100.0", "2"), ("sell", "100.0", "2"), ("sell", "100.0", "1")))
+    made.step(
+        1,
+        ("delete", "X", "bid", "100.0", "2"),
+        trades=(("sell", "100.0", "2"), ("sell", "100.0", "2"), ("sell", "100.0", "1")),
+    )
     made.record(tmp_path / "lake")
     report = export(tmp_path / "lake", "hftbacktest", tmp_path / "out", channel="level3")
-    events = [(kind, price, qty, number) for kind, _, price, qty, number, _ in told(tmp_path / "out" / report.files[0]["path"])]
+    events = [
+        (kind, price, qty, number)
+        for kind, _, price, qty, number, _ in told(tmp_path / "out" / report.files[0]["path"])
+    ]
     assert events[2:] == [
         ("trade", 100.0, 2.0, 0), ("trade", 100.0, 2.0, 0), ("trade", 100.0, 1.0, 0),
         ("fill", 100.0, 2.0, events[0][3]), ("add", 100.0, 3.0, 3), ("fill", 100.0, 3.0, 3),
@@ -183,7 +195,10 @@ def test_a_clock_that_is_behind_is_shifted(tmp_path: Path) -> None:
 def test_without_trades_there_is_a_note(tmp_path: Path) -> None:
     """A lake of books alone can be used; the report says what is missing."""
     book = frames.Book("BTC/USD")
-    timed = [(START, frames.ack("book", "BTC/USD", depth=10)), (START, book.snapshot([("99.0", "1")], [("101.0", "1")]))]
+    timed = [
+        (START, frames.ack("book", "BTC/USD", depth=10)),
+        (START, book.snapshot([("99.0", "1")], [("101.0", "1")])),
+    ]
     timed += [(START + SECOND, book.update([("bid", "99.0", "2")], ts=START + SECOND))]
     lakes.make(tmp_path / "lake", timed, precision={"BTC/USD": (1, 8)})
     report = export(tmp_path / "lake", "hftbacktest", tmp_path / "out")
@@ -224,7 +239,13 @@ def test_fills_are_those_worked_out_by_hand(backtest: Callable[..., dict[str, An
     99.0, and at 99.5 because the sweep went through.
     """
     half, late = SECOND // 2, 6_500_000_000
-    orders = [(half, 1, 100.0, 1.0), (half, 1, 99.0, 1.0), (half, -1, 101.0, 1.0), (late, 1, 100.0, 1.0), (late, 1, 99.5, 1.0)]
+    orders = [
+        (half, 1, 100.0, 1.0),
+        (half, 1, 99.0, 1.0),
+        (half, -1, 101.0, 1.0),
+        (late, 1, 100.0, 1.0),
+        (late, 1, 99.5, 1.0),
+    ]
     at = {}
     for channel in ("book", "level3"):
         path, _ = exported(tmp_path, channel)
@@ -268,5 +289,3 @@ def test_level_2_and_level_3_agree_about_a_simple_strategy(
         )
         assert agree >= 45
         assert sum(map(bool, right["filled"])) > 10
-
-

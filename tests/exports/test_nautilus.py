@@ -107,8 +107,15 @@ def test_the_tool_has_the_same_book(version: Any, channel: Any, tmp_path: Path) 
     for symbol in lake.symbols():
         told, book = found["instruments"][f"{symbol}.KRAKEN"], found["books"][f"{symbol}.KRAKEN"]
         pair = described[symbol]
-        assert (told["raw_symbol"], told["base_currency"], told["quote_currency"]) == (symbol, pair["base"], pair["quote"])
-        assert (int(told["price_precision"]), int(told["size_precision"])) == (pair["price_precision"], pair["qty_precision"])
+        assert (told["raw_symbol"], told["base_currency"], told["quote_currency"]) == (
+            symbol,
+            pair["base"],
+            pair["quote"],
+        )
+        assert (int(told["price_precision"]), int(told["size_precision"])) == (
+            pair["price_precision"],
+            pair["qty_precision"],
+        )
         assert Decimal(told["price_increment"]) == pair["price_increment"]
         assert Decimal(told["size_increment"]) == pair["qty_increment"]
         assert Decimal(told["min_quantity"]) == pair["qty_min"]

@@ -87,7 +87,11 @@ def test_the_queues_of_a_simple_tool_are_those_of_the_book(data: st.DataObject) 
         what = data.draw(st.sampled_from(["add", "modify", "delete"])) if held else "add"
         side = held.side if held and what != "add" else data.draw(st.sampled_from(["bid", "ask"]))
         n = data.draw(st.integers(0, 12))
-        price = model.price(held.price) if held and what != "add" and data.draw(st.booleans()) else f"{100 - n if side == 'bid' else 101 + n}.0"
+        price = (
+            model.price(held.price)
+            if held and what != "add" and data.draw(st.booleans())
+            else f"{100 - n if side == 'bid' else 101 + n}.0"
+        )
         if what == "delete" and held:
             price = model.price(held.price)
         return side, what, order_id, price, data.draw(st.sampled_from(["1", "2", "0.5"])), now
@@ -143,7 +147,9 @@ def test_what_changed_and_by_how_much(tmp_path: Path) -> None:
         timed.append((START + number * SECOND, model.update(entries, ts=START + number * SECOND)))
     lakes.make(tmp_path / "lake", timed, precision={"BTC/USD": (1, 8)})
     rows, counts = rows_of(Lake(tmp_path / "lake"))
-    told = rows.filter(pl.col("what") != "snapshot").select("what", pl.col("order_id").str.slice(-3), "price", "qty", "less")
+    told = rows.filter(pl.col("what") != "snapshot").select(
+        "what", pl.col("order_id").str.slice(-3), "price", "qty", "less"
+    )
     D = Decimal
     assert told.rows() == [
         ("modify", "000", D("101"), D("0.5"), D("1.5")),

@@ -37,7 +37,7 @@ def export(
     end: Time | None = None,
     *,
     channel: BookChannel = "book",
-    tables: Iterable[str] | None = None,
+    tables: str | Iterable[str] | None = None,
     depth: int | None = None,
     nautilus_version: NautilusVersion = 2,
     overwrite: bool = False,
@@ -97,10 +97,7 @@ def export(
     one_of("nautilus_version", nautilus_version, get_args(NautilusVersion))
     if depth is not None and depth not in range(1, _core.LIMITS["DEPTH_MAX"] + 1):
         raise ConfigError(f"depth={shown(depth)}; allowed: 1 to {_core.LIMITS['DEPTH_MAX']}")
-    names = TABLES if tables is None else tuple(tables)
-    for name in names:
-        if name not in _core.TABLES:
-            raise ConfigError(f"tables: there is no table {shown(name)}; tables: {', '.join(_core.TABLES)}")
+    names = _tables(tables)
     begin, until = time_range(start, end)
     opened = lake if isinstance(lake, Lake) else Lake(lake)
     folder = values.read(values.folder, out, "out")
@@ -133,6 +130,19 @@ def export(
     output.report.complete = True
     output.save()
     return output.report
+
+
+def _tables(tables: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Names of tables that were given; ``ConfigError`` for one that does not exist."""
+    if tables is None:
+        return TABLES
+    if not isinstance(tables, Iterable):
+        raise ConfigError(f"tables: {shown(tables)} is not allowed; allowed is the name of a table, or several")
+    names = (tables,) if isinstance(tables, str) else tuple(tables)
+    for name in names:
+        if name not in _core.TABLES:
+            raise ConfigError(f"tables: there is no table {shown(name)}; tables: {', '.join(_core.TABLES)}")
+    return names
 
 
 def _options(
