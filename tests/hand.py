@@ -50,10 +50,10 @@ class Market:
         The trade is told after the book, as on the wire.
         """
         ts = START + round(second * SECOND)
-        before = {side: dict((level[0], level[1]) for level in self.orders.levels(side)) for side in ("bid", "ask")}
+        before = {side: {level[0]: level[1] for level in self.orders.levels(side)} for side in ("bid", "ask")}
         entries = [(side, event, self.name(letter), price, qty, ts) for event, letter, side, price, qty in changes]
         self.level3.append((ts, self.orders.update(entries, ts=ts)))
-        after = {side: dict((level[0], level[1]) for level in self.orders.levels(side)) for side in ("bid", "ask")}
+        after = {side: {level[0]: level[1] for level in self.orders.levels(side)} for side in ("bid", "ask")}
         levels = [
             (side, price, after[side].get(price, "0"))
             for side in ("bid", "ask")

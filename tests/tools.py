@@ -39,15 +39,15 @@ def tool(package: str, program: str, least: tuple[int, int] = (3, 11)) -> Run:
     folder = TOOLS / package.replace("==", "-")
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
-        subprocess.run([_interpreter(least), "-m", "venv", "--clear", folder], check=True)
-        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
+        subprocess.run([_interpreter(least), "-m", "venv", "--clear", str(folder)], check=True)
+        command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"the registry did not give {package}: {done.stderr}"
         (folder / "complete").touch()
 
     def run(*arguments: Any) -> dict[str, Any]:
         # Isolated from the packages and variables of this environment.
-        command = [python, "-I", HERE / program, *map(str, arguments)]
+        command = [str(python), "-I", str(HERE / program), *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
         assert done.returncode == 0, done.stderr
         found = dict(json.loads(done.stdout.splitlines()[-1]))

@@ -5,8 +5,8 @@
 >>> lake.trades("BTC/USD").collect()  # doctest: +SKIP
 
 Everything public is importable from here: ``Lake`` and ``verify`` read recordings, ``Recorder`` and ``ingest`` write
-them, ``Feed`` gives live books and events to a strategy, ``ExchangeServer`` is the built-in exchange for tests, ``export`` writes files
-of other tools.
+them, ``export`` makes files of other tools, ``Feed`` gives live books and events to a strategy, ``ExchangeServer`` is
+the built-in exchange for tests.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 import hand
 import lakes
-from krakpot.cli.main import main
 from hand import SECOND, START
+from krakpot.cli.main import main
 
 
 def typed(*words: str) -> tuple[int, str]:

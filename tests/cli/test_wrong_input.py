@@ -148,7 +148,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     # export.
     ("export lake --out out", 2, "missing option '--to'"),
     ("export lake --to csv", 2, "missing option '--out'"),
-    ("export lake --to zipline --out out", 2, "--to: 'zipline' is not allowed; allowed is one of hftbacktest, nautilus"),
+    ("export lake --to zipline --out out", 2, "--to: 'zipline' is not allowed; allowed is one of hftbacktest"),
     ("export none --to csv --out out", 2, "there is no such folder"),
     ("export lake --to csv --out others", 2, "others has other files in it, no export; choose an empty folder"),
     ("export lake --to csv --out others --overwrite", 2, "others has other files in it, no export"),
@@ -158,7 +158,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("export lake --to csv --out out --symbols XBT/USD", 2, "did you mean BTC/USD?"),
     ("export lake --to csv --out out --symbols XRP/*", 2, "'XRP/*' matches none of the 2 pairs"),
     ("export lake --to csv --out out --tables books", 2, "--tables: 'books' is not allowed"),
-    ("export lake --to csv --out out --start 2020-01-01 --end 2020-01-02", 2, "there is nothing to export in this range"),
+    ("export lake --to csv --out out --start 2020-01-01 --end 2020-01-02", 2, "nothing to export in this range"),
     ("export lake --to tardis --out out --start 2030-01-01", 2, "these symbols were recorded from 2026-"),
     ("export lake --to csv --out out --start 2026-08-03 --end 2026-08-02", 2, "is later than the end"),
     ("export lake --to csv --out out --start monday", 2, "--start: 'monday' is not a time"),

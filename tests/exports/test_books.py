@@ -85,8 +85,9 @@ def test_a_snapshot_in_the_middle_is_the_book_before_the_first_message(tmp_path:
         (START, frames.ack("book", "BTC/USD", depth=10)),
         (START, model.snapshot([("99.0", "1")], [("101.0", "2")])),
     ]
-    for n in range(1, 5):
-        timed.append((START + n * SECOND + 7, model.update([("bid", "99.0", str(n))], ts=START + n * SECOND)))
+    timed += [
+        (START + n * SECOND + 7, model.update([("bid", "99.0", str(n))], ts=START + n * SECOND)) for n in range(1, 5)
+    ]
     lake = lake_of(tmp_path / "lake", timed)
     rows = rows_of(lake, START + 3 * SECOND)
     facts = rows.select("what", "side", "qty", "ts_recv", "ts_event").rows()

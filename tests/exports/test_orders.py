@@ -150,15 +150,14 @@ def test_what_changed_and_by_how_much(tmp_path: Path) -> None:
     told = rows.filter(pl.col("what") != "snapshot").select(
         "what", pl.col("order_id").str.slice(-3), "price", "qty", "less"
     )
-    D = Decimal
     assert told.rows() == [
-        ("modify", "000", D("101"), D("0.5"), D("1.5")),
-        ("modify", "000", D("101"), D("3"), None),
-        ("add", "100", D("100.5"), D("1"), None),
-        ("left", "009", D("110"), D("0"), None),
-        ("cancel", "000", D("101"), D("0"), None),
-        ("add", "000", D("102"), D("1"), None),
-        ("cancel", "000", D("102"), D("0"), D("1")),
+        ("modify", "000", Decimal("101"), Decimal("0.5"), Decimal("1.5")),
+        ("modify", "000", Decimal("101"), Decimal("3"), None),
+        ("add", "100", Decimal("100.5"), Decimal("1"), None),
+        ("left", "009", Decimal("110"), Decimal("0"), None),
+        ("cancel", "000", Decimal("101"), Decimal("0"), None),
+        ("add", "000", Decimal("102"), Decimal("1"), None),
+        ("cancel", "000", Decimal("102"), Decimal("0"), Decimal("1")),
     ]
     assert (counts.unknown, counts.grew_in_place, counts.placed_ahead, counts.left) == (0, 0, 0, 1)
 

@@ -35,7 +35,8 @@ def read(path: Path, suffix: str, **options: Any) -> pl.DataFrame:
     paths = sorted(path.glob(f"*.{suffix}"))
     assert len(paths) == 2, "one for each day"
     reader: Any = {"csv": pl.read_csv, "arrow": pl.read_ipc, "parquet": pl.read_parquet}[suffix]
-    return pl.concat([reader(one, **options) for one in paths])
+    frames_of_days: list[pl.DataFrame] = [reader(one, **options) for one in paths]
+    return pl.concat(frames_of_days)
 
 
 @pytest.mark.parametrize("table", ["book", "orders", "trades", "ledger"])
@@ -77,7 +78,8 @@ def test_parquet_has_microseconds_and_the_nanoseconds_beside(lake: Lake, tmp_pat
     assert sorted(found["ts_recv_ns"]) == sorted(want["ts_recv"].dt.epoch("ns"))
     assert found["ts_recv"].dt.epoch("us").equals(found["ts_recv_ns"] // 1000)
     query = f"SELECT count(*), max(ts_recv_ns) FROM '{tmp_path}/out/book/*.parquet'"
-    assert duckdb.sql(query).fetchall() == [(want.height, want["ts_recv"].dt.epoch("ns").max())]
+    rows: Any = duckdb.sql(query)
+    assert rows.fetchall() == [(want.height, want["ts_recv"].dt.epoch("ns").max())]
 
 
 @pytest.mark.parametrize("form", FORMS)

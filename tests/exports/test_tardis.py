@@ -63,7 +63,7 @@ def test_the_rows_of_each_kind(out: Path) -> None:
 
 
 def test_a_file_is_a_day_and_begins_with_a_snapshot(tmp_path: Path) -> None:
-    """A recording over midnight: two files of each kind, each of which can be read alone; books at the end are equal."""
+    """A recording over midnight: two files of each kind, each of which can be read alone; the last book is equal."""
     midnight = (START // (86_400 * SECOND) + 1) * 86_400 * SECOND
     timed = list(frames.market(["BTC/USD"], begin=midnight - 30 * SECOND, step=SECOND, count=60))
     lakes.make(tmp_path / "lake", timed)
@@ -97,7 +97,7 @@ def test_after_a_gap_there_is_a_snapshot_again(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def convert() -> Callable[..., dict[str, Any]]:
-    """hftbacktest's converter."""
+    """The converter of hftbacktest."""
     return tool("hftbacktest==2.4.4", "tardis_converter.py")
 
 

@@ -36,6 +36,7 @@ def main(context: click.Context) -> None:
 
 
 for _command in (
-    demo, record, top, pairs, exchange, capacity, ingest, verify, compare, recover, coverage, book, bars, export, compact,
+    demo, record, top, pairs, exchange, capacity, ingest, verify, compare, recover, coverage, book, bars, export,
+    compact,
 ):  # fmt: skip
     main.add_command(_command)

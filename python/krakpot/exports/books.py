@@ -104,7 +104,7 @@ class Levels:
 
     def load(self, rows: pl.DataFrame) -> None:
         """Begin with the book of a checkpoint."""
-        for ask, price, qty in _plain(rows).select("ask", "price", "qty").iter_rows():
+        for ask, price, qty in plain(rows).select("ask", "price", "qty").iter_rows():
             self._set(ask, price, qty)
 
     def _set(self, ask: int, price: int, qty: int) -> None:
@@ -128,12 +128,12 @@ class Levels:
         """Apply the messages one by one; of each the place of its last row, and the levels that left the window."""
         if rows.is_empty():
             return
-        plain = _plain(rows).with_row_index("row")
+        listed = plain(rows).with_row_index("row")
         columns = ("row", "message", "kind", "depth", "ask", "price", "qty")
         last = -1
         place = 0
         left: list[Left] = []
-        for row, message, kind, depth, ask, price, qty in plain.select(columns).iter_rows():
+        for row, message, kind, depth, ask, price, qty in listed.select(columns).iter_rows():
             if message != last:
                 if last >= 0:
                     yield place, left
@@ -180,7 +180,7 @@ class Queues:
         if rows.height:
             self._default = str(rows["modify_rule"][0])
         for order_id, ask, price, qty, ts in (
-            _plain(rows).select("order_id", "ask", "price", "qty", pl.col("ts_order").dt.epoch("ns")).iter_rows()
+            plain(rows).select("order_id", "ask", "price", "qty", pl.col("ts_order").dt.epoch("ns")).iter_rows()
         ):
             self.put(Order(order_id, ask, price, qty, self.place(ts)))
 
@@ -240,7 +240,7 @@ class Queues:
         ]
 
 
-def _plain(rows: pl.DataFrame) -> pl.DataFrame:
+def plain(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows with ``ask`` (0, 1, null without entry), and prices and quantities in whole 10^-``SCALE``."""
     ask = pl.when(pl.col("side") == "ask").then(1).when(pl.col("side") == "bid").then(0)
     return rows.with_columns(ask.cast(pl.Int8).alias("ask"), pl.col("price", "qty").to_physical())
@@ -261,21 +261,19 @@ def level_rows(view: View, piece: Piece, book: Levels | None = None) -> Iterator
     for early, rows in frames(view, "book", piece, opened):
         for _ in book.messages(early):
             pass
-        if rows.is_empty():
-            continue
-        if not begun:
+        late = rows
+        if late.height and not begun:
             begun = True
-            first = rows.row(0, named=True)
+            first = late.row(0, named=True)
+            times = (piece.ts_from, min(piece.ts_from, first["ts_event"]))
             if first["kind"] == "snapshot":
-                own = rows.filter(pl.col("message") == first["message"])
-                rows = rows.filter(pl.col("message") > first["message"])
-                for _ in book.messages(own):
+                times = (first["ts_recv"], first["ts_event"])
+                for _ in book.messages(late.filter(pl.col("message") == first["message"])):
                     pass
-                yield _snapshot(book, first["message"], first["ts_recv"], first["ts_event"])
-            else:
-                time = piece.ts_from
-                yield _snapshot(book, first["message"], time, min(time, first["ts_event"]))
-        yield _with_left(rows, [left for _, gone in book.messages(rows) for left in gone])
+                late = late.filter(pl.col("message") > first["message"])
+            yield _snapshot(book, first["message"], *times)
+        if late.height:
+            yield _with_left(late, [left for _, gone in book.messages(late) for left in gone])
 
 
 def _snapshot(book: Levels, message: int, ts_recv: int, ts_event: int) -> pl.DataFrame:

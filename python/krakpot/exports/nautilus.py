@@ -27,9 +27,18 @@ ROW_GROUP = 131_072
 """Rows of a row group: the catalog reads whole ones."""
 DECIMALS = 16
 """Of prices and sizes in a catalog."""
-ACTIONS = ("ADD", "UPDATE", "DELETE", "CLEAR")
-SIDES = ("NO_ORDER_SIDE", "BUY", "SELL")
-AGGRESSORS = ("NO_AGGRESSOR", "BUY", "SELL")
+
+
+class _Words(NamedTuple):
+    """Words of a column, and the number that the first one has in version 1."""
+
+    names: tuple[str, ...]
+    first: int
+
+
+ACTIONS = _Words(("ADD", "UPDATE", "DELETE", "CLEAR"), 1)
+SIDES = _Words(("NO_ORDER_SIDE", "BUY", "SELL"), 0)
+AGGRESSORS = _Words(("NO_AGGRESSOR", "BUY", "SELL"), 0)
 ADD, UPDATE, DELETE, CLEAR = range(4)
 SNAPSHOT, LAST = 32, 128
 """Flags of a delta: of a snapshot, last one of its message."""
@@ -125,8 +134,8 @@ class _Layout:
     def time(self, column: pl.Series) -> pa.Array:
         raise NotImplementedError
 
-    def word(self, column: pl.Series, words: tuple[str, ...], first: int) -> pa.Array:
-        """A column of places in ``words``; ``first`` is the number of the first one in version 1."""
+    def word(self, column: pl.Series, words: _Words) -> pa.Array:
+        """A column of places in ``words``."""
         raise NotImplementedError
 
     def instrument(self, facts: dict[str, Any], ts: int) -> pa.Table:
@@ -162,8 +171,8 @@ class _Version2(_Layout):
     def time(self, column: pl.Series) -> pa.Array:
         return pa.array(column.to_arrow(), pa.int64()).cast(pa.timestamp("ns", "UTC"))
 
-    def word(self, column: pl.Series, words: tuple[str, ...], first: int) -> pa.Array:
-        return pa.DictionaryArray.from_arrays(column.cast(pl.Int8).to_arrow(), pa.array(words))
+    def word(self, column: pl.Series, words: _Words) -> pa.Array:
+        return pa.DictionaryArray.from_arrays(column.cast(pl.Int8).to_arrow(), pa.array(words.names))
 
     def instrument(self, facts: dict[str, Any], ts: int) -> pa.Table:
         time = pa.timestamp("ns", "UTC")
@@ -191,8 +200,8 @@ class _Version1(_Layout):
     def time(self, column: pl.Series) -> pa.Array:
         return column.cast(pl.UInt64).to_arrow()
 
-    def word(self, column: pl.Series, words: tuple[str, ...], first: int) -> pa.Array:
-        return (column + first).cast(pl.UInt8).to_arrow()
+    def word(self, column: pl.Series, words: _Words) -> pa.Array:
+        return (column + words.first).cast(pl.UInt8).to_arrow()
 
     def instrument(self, facts: dict[str, Any], ts: int) -> pa.Table:
         fields = [pa.field(name, pa.string() if name in TEXTS else pa.uint8()) for name in ORDER]
@@ -336,8 +345,8 @@ def _delta_table(layout: _Layout, rows: pl.DataFrame, *, begins: bool) -> pa.Tab
         )  # fmt: skip
         rows = pl.concat([clear, rows])
     columns = {
-        "action": layout.word(rows["action"], ACTIONS, 1),
-        "side": layout.word(rows["side"], SIDES, 0),
+        "action": layout.word(rows["action"], ACTIONS),
+        "side": layout.word(rows["side"], SIDES),
         "price": layout.number(rows["price"]),
         "size": layout.number(rows["qty"]),
         "order_id": rows["order_id"].to_arrow(),
@@ -354,7 +363,7 @@ def _trade_table(layout: _Layout, rows: pl.DataFrame) -> pa.Table:
     columns = {
         "price": layout.number(rows["price"]),
         "size": layout.number(rows["qty"]),
-        "aggressor_side": layout.word(side, AGGRESSORS, 0),
+        "aggressor_side": layout.word(side, AGGRESSORS),
         "trade_id": rows["trade_id"].cast(pl.String).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string()),
         "ts_event": layout.time(rows["ts_event"]),
         "ts_init": layout.time(rows["ts_recv"]),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from krakpot.exports.books import Order, Queues, _plain, frames, numbers, opening
+from krakpot.exports.books import Order, Queues, frames, numbers, opening, plain
 from krakpot.exports.pieces import Piece, Recorded
 from krakpot.lake.folder import View
 
@@ -33,8 +33,9 @@ SCHEMA = pl.Schema(
         "added": pl.Int64(),
     }
 )
-"""Columns of ``order_rows``. ``ts_event`` is in whole microseconds. ``what`` is snapshot, add, modify, cancel or left (it left the window); ``less`` is by how
-much the order shrank, null where it did not; ``added`` the time of the exchange at which it was added."""
+"""Columns of ``order_rows``. ``ts_event`` is in whole microseconds. ``what`` is snapshot, add, modify, cancel, or left
+(the window). ``less`` is by how much the order shrank, null where it did not; ``added`` the time of the exchange at which it
+was added."""
 
 
 @dataclass
@@ -66,8 +67,7 @@ class _Rows:
     def take(self) -> pl.DataFrame:
         named = dict(zip(SCHEMA, self.columns, strict=True))
         decimals = {
-            name: numbers([0 if value is None else value for value in named[name]])  # type: ignore[misc]  # whole numbers
-            for name in ("price", "qty", "less")
+            name: numbers([0 if value is None else value for value in named[name]]) for name in ("price", "qty", "less")
         }
         frame = pl.DataFrame(
             named | decimals,
@@ -77,9 +77,7 @@ class _Rows:
         return (
             frame.with_columns(pl.when(pl.col("less") > 0).then("less").alias("less"))
             .select(SCHEMA.names())
-            .cast(
-                SCHEMA  # type: ignore[arg-type]  # names to types
-            )
+            .cast(SCHEMA)  # type: ignore[arg-type]  # names to types
         )
 
 
@@ -89,108 +87,130 @@ def order_rows(view: View, recorded: Recorded, piece: Piece, counts: Counts) -> 
     A change of price, or one that moves the order to another place in its queue, is a ``cancel`` and an ``add``.
     """
     book = Queues(recorded.rules(piece.session, piece.symbol))
-    added: dict[str, int] = {}
-    rows = _Rows()
     opened = opening(view, "level3", piece)
     if opened.checkpoint is not None:
         book.load(opened.checkpoint)
+    changes = _Changes(book, counts)
     begun = False
-    nothing = _Rows()
-    for early, late in frames(view, "level3", piece, opened):
-        _take(book, early, nothing, {}, Counts())
-        nothing.columns = [[] for _ in SCHEMA]
-        if late.is_empty():
-            continue
-        if not begun:
+    for early, rows in frames(view, "level3", piece, opened):
+        _build(book, early)
+        late = rows
+        if late.height and not begun:
             begun = True
             first = late.row(0, named=True)
-            own = first["kind"] == "snapshot"
-            received = first["ts_recv"] if own else piece.ts_from
-            made = first["ts_event"] if own else min(piece.ts_from, first["ts_event"])
-            at = (first["message"], received, made // INSTANT * INSTANT)
-            if own:
-                _take(book, late.filter(pl.col("message") == first["message"]), nothing, {}, Counts())
-                late = late.filter(pl.col("message") > first["message"])  # noqa: PLW2901  # the rest
-            for order in book.snapshot():
-                added[order.order_id] = at[2]
-                rows.add(at, "snapshot", order, order.qty, None, at[2])
-        _take(book, late, rows, added, counts)
-        yield rows.take()
+            at = (first["message"], piece.ts_from, min(piece.ts_from, first["ts_event"]))
+            if first["kind"] == "snapshot":
+                at = (first["message"], first["ts_recv"], first["ts_event"])
+                _build(book, late.filter(pl.col("message") == first["message"]))
+                late = late.filter(pl.col("message") > first["message"])
+            changes.begin(at)
+        changes.apply(late)
+        if begun:
+            yield changes.rows.take()
 
 
-def _take(book: Queues, frame: pl.DataFrame, rows: _Rows, added: dict[str, int], counts: Counts) -> None:
-    """Apply the messages of a frame, and add the rows of what they change."""
-    columns = (
-        "message", "ts_recv", "ts_event", "kind", "depth", "event", "order_id", "ask", "price", "qty",
-        pl.col("ts_order").dt.epoch("ns"),
-    )  # fmt: skip
-    last = -1
-    depth = 0
-    at = (0, 0, 0)
-    waiting: list[Order] = []
-    keeps = True
+def _build(book: Queues, rows: pl.DataFrame) -> None:
+    """Apply rows that only build the book."""
+    _Changes(book, Counts()).apply(rows)
 
-    def add(order: Order) -> None:
-        counts.placed_ahead += not book.behind(order)
-        book.put(order)
-        added[order.order_id] = at[2]
-        rows.add(at, "add", order, order.qty, None, at[2])
 
-    def cancel(order: Order, what: str = "cancel", less: int | None = None) -> None:
-        rows.add(at, what, order, 0, less, added.pop(order.order_id, at[2]))
+class _Changes:
+    """Applies messages to a book, and makes the rows of what they change."""
 
-    def settle() -> None:
-        # The orders of a level that returns come in no order.
-        for order in sorted(waiting, key=lambda order: order.place):
-            add(order)
-        waiting.clear()
+    def __init__(self, book: Queues, counts: Counts) -> None:
+        self.book = book
+        self.counts = counts
+        self.rows = _Rows()
+        self._added: dict[str, int] = {}
+        """When the orders of the book were added, by the time of the exchange."""
+        self._waiting: list[Order] = []
+        """Orders that the message adds: those of a level that returns come in no order."""
+        self._at = (0, 0, 0)
+        """Message, receive time, time of the exchange."""
 
-    def end() -> None:
-        settle()
-        for order in book.truncate(depth):
-            counts.left += 1
-            cancel(order, "left")
+    def begin(self, at: tuple[int, int, int]) -> None:
+        """Add the rows of the snapshot."""
+        self._at = (*at[:2], at[2] - at[2] % INSTANT)
+        for order in self.book.snapshot():
+            self._added[order.order_id] = self._at[2]
+            self.rows.add(self._at, "snapshot", order, order.qty, None, self._at[2])
 
-    for message, ts_recv, ts_event, kind, window, event, order_id, ask, price, qty, ts in (
-        _plain(frame).select(columns).iter_rows()
-    ):
-        if message != last:
-            if last >= 0:
-                end()
-            last, depth = message, window
-            at = (message, ts_recv, ts_event - ts_event % INSTANT)
-            keeps = book.keeps_place(message)
-        if order_id is None:
-            continue
-        if kind == "snapshot" or event == "add":
-            if waiting and any(order.order_id == order_id for order in waiting):
-                settle()
-            if (old := book.take(order_id)) is not None:
-                cancel(old)
-            if qty:
-                waiting.append(Order(order_id, ask, price, qty, book.place(ts)))
-            continue
-        if waiting and order_id not in book.orders:
-            settle()
-        old = book.take(order_id)
-        if old is None:
-            counts.unknown += 1
-        elif event == "delete" or not qty:
-            cancel(old, less=old.qty)
-        else:
-            sent = book.place(ts)
-            moved = (ask, price) != (old.ask, old.price)
-            if moved or (not keeps and ts != old.place[0]):
-                less = old.qty - qty if not moved and qty < old.qty else None
-                cancel(old, less=less)
-                waiting.append(Order(order_id, ask, price, qty, sent))
+    def apply(self, frame: pl.DataFrame) -> None:
+        """Apply the messages of a frame."""
+        columns = (
+            "message", "ts_recv", "ts_event", "kind", "depth", "event", "order_id", "ask", "price", "qty",
+            pl.col("ts_order").dt.epoch("ns"),
+        )  # fmt: skip
+        last = -1
+        depth = 0
+        keeps = True
+        for message, ts_recv, ts_event, kind, window, event, order_id, ask, price, qty, ts in (
+            plain(frame).select(columns).iter_rows()
+        ):
+            if message != last:
+                if last >= 0:
+                    self._end(depth)
+                last, depth = message, window
+                self._at = (message, ts_recv, ts_event - ts_event % INSTANT)
+                keeps = self.book.keeps_place(message)
+            if order_id is None:
+                continue
+            order = Order(order_id, ask, price, qty, self.book.place(ts))
+            if kind == "snapshot" or event == "add":
+                self._add(order)
             else:
-                order = old._replace(qty=qty)
-                counts.grew_in_place += qty > old.qty and not book.behind(order)
-                book.put(order)
-                rows.add(at, "modify", order, qty, max(old.qty - qty, 0), added.get(order_id, at[2]))
-    if last >= 0:
-        end()
+                self._change(order, gone=event == "delete" or not qty, keeps=keeps)
+        if last >= 0:
+            self._end(depth)
+
+    def _add(self, order: Order) -> None:
+        if any(order.order_id == one.order_id for one in self._waiting):
+            self._settle()
+        old = self.book.take(order.order_id)
+        if old is not None:
+            self._cancel(old)
+        if order.qty:
+            self._waiting.append(order)
+
+    def _change(self, order: Order, *, gone: bool, keeps: bool) -> None:
+        """``gone``: the order is no more; ``keeps``: the rule in force keeps the place of one whose price stays."""
+        if self._waiting and order.order_id not in self.book.orders:
+            self._settle()
+        old = self.book.take(order.order_id)
+        if old is None:
+            self.counts.unknown += 1
+        elif gone:
+            self._cancel(old, less=old.qty)
+        elif (order.ask, order.price) != (old.ask, old.price):
+            self._cancel(old)
+            self._waiting.append(order)
+        elif not keeps and order.place[0] != old.place[0]:
+            self._cancel(old, less=max(old.qty - order.qty, 0))
+            self._waiting.append(order)
+        else:
+            self.counts.grew_in_place += order.qty > old.qty and not self.book.behind(old)
+            self.book.put(old._replace(qty=order.qty))
+            added = self._added.get(order.order_id, self._at[2])
+            self.rows.add(self._at, "modify", order, order.qty, max(old.qty - order.qty, 0), added)
+
+    def _cancel(self, order: Order, what: str = "cancel", less: int | None = None) -> None:
+        self.rows.add(self._at, what, order, 0, less, self._added.pop(order.order_id, self._at[2]))
+
+    def _settle(self) -> None:
+        """Put the orders that wait, each behind those before it in its queue."""
+        for order in sorted(self._waiting, key=lambda order: order.place):
+            self.counts.placed_ahead += not self.book.behind(order)
+            self.book.put(order)
+            self._added[order.order_id] = self._at[2]
+            self.rows.add(self._at, "add", order, order.qty, None, self._at[2])
+        self._waiting.clear()
+
+    def _end(self, depth: int) -> None:
+        """End a message: what is outside the window leaves."""
+        self._settle()
+        for order in self.book.truncate(depth):
+            self.counts.left += 1
+            self._cancel(order, "left")
 
 
 def fills(rows: pl.DataFrame, trades: pl.DataFrame) -> pl.DataFrame:
@@ -206,10 +226,10 @@ def fills(rows: pl.DataFrame, trades: pl.DataFrame) -> pl.DataFrame:
     Returns
     -------
     DataFrame
-        Columns row and trade (places in ``rows`` and ``trades``), ``hidden``. A trade is of the first kind that fits: it
-        took what an order lost in the same instant, as the nth of those that are alike; it took a part of that, with
-        all others of its instant and price; it took hidden quantity, which trades only after what is shown at its
-        price (an iceberg), and ``row`` is a fill of the same instant and price; or it took what an order lost within
+        Columns row and trade (places in ``rows`` and ``trades``), ``hidden``. A trade is of the first kind that fits.
+        It took what an order lost in the same instant, as the nth of those that are alike. It took a part of that, with
+        all others of its instant and price. It took hidden quantity, which trades only after what is shown at its price
+        (an iceberg); ``row`` is then a fill of the same instant and price. It took what an order lost within
         ``WITHIN``.
 
     """

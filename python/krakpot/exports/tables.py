@@ -15,7 +15,12 @@ from krakpot.lake.format import UNREADABLE, polars_schema, unreadable
 from krakpot.lake.lake import Lake
 
 DAY = 86_400 * 10**9
-SIGNED = {pl.UInt8: pl.Int16, pl.UInt16: pl.Int32, pl.UInt32: pl.Int64, pl.UInt64: pl.Decimal(20, 0)}
+SIGNED: dict[pl.DataType, pl.DataType] = {
+    pl.UInt8(): pl.Int16(),
+    pl.UInt16(): pl.Int32(),
+    pl.UInt32(): pl.Int64(),
+    pl.UInt64(): pl.Decimal(20, 0),
+}
 """Types without a sign, which Spark and Delta do not have, and those that hold the same numbers."""
 
 
@@ -83,7 +88,7 @@ def _parquet(frame: pl.LazyFrame, path: Path) -> int:
     kinds = frame.collect_schema()
     times = [name for name, kind in kinds.items() if isinstance(kind, pl.Datetime)]
     frame.with_columns(
-        *(pl.col(name).cast(SIGNED[type(kind)]) for name, kind in kinds.items() if type(kind) in SIGNED),
+        *(pl.col(name).cast(SIGNED[kind]) for name, kind in kinds.items() if kind in SIGNED),
         *(pl.col(name).dt.cast_time_unit("us") for name in times),
         *(pl.col(name).dt.epoch("ns").alias(f"{name}_ns") for name in times),
     ).sink_parquet(path, compression="zstd")

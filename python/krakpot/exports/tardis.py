@@ -32,7 +32,7 @@ class _Csv:
 
     def __init__(self, file: File, stack: ExitStack) -> None:
         self.file = file
-        self._text = stack.enter_context(gzip.open(file.unfinished, "wb", compresslevel=LEVEL))
+        self._text = stack.enter_context(gzip.GzipFile(file.unfinished, "wb", LEVEL))
 
     def write(self, rows: pl.DataFrame) -> None:
         held = io.BytesIO()
