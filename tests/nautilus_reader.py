@@ -25,7 +25,7 @@ def read(version: int, folder: str) -> tuple[list[Any], dict[str, list[Any]], di
             {name: catalog.query_order_book_deltas([name]) for name in names},
             {name: catalog.query_trade_ticks([name]) for name in names},
         )
-    from nautilus_trader.persistence.catalog import ParquetDataCatalog as Older  # type: ignore[import-not-found]
+    from nautilus_trader.persistence.catalog import ParquetDataCatalog as Older  # type: ignore[import-not-found]  # the same
 
     older = Older(folder)
     instruments = older.instruments()

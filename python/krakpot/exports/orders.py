@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -34,8 +35,8 @@ SCHEMA = pl.Schema(
     }
 )
 """Columns of ``order_rows``. ``ts_event`` is in whole microseconds. ``what`` is snapshot, add, modify, cancel, or left
-(the window). ``less`` is by how much the order shrank, null where it did not; ``added`` the time of the exchange at which it
-was added."""
+(the window). ``less`` is by how much the order shrank, null where it did not; ``added`` the time of the exchange at
+which it was added."""
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Counts:
 class _Rows:
     """Rows as columns."""
 
-    columns: list[list[object]] = field(default_factory=lambda: [[] for _ in SCHEMA])
+    columns: list[list[Any]] = field(default_factory=lambda: [[] for _ in SCHEMA])
 
     def add(self, at: tuple[int, int, int], what: str, order: Order, qty: int, less: int | None, added: int) -> None:
         side = "ask" if order.ask else "bid"
@@ -77,7 +78,7 @@ class _Rows:
         return (
             frame.with_columns(pl.when(pl.col("less") > 0).then("less").alias("less"))
             .select(SCHEMA.names())
-            .cast(SCHEMA)  # type: ignore[arg-type]  # names to types
+            .cast(dict(SCHEMA))
         )
 
 
