@@ -71,7 +71,7 @@ def export(
     overwrite
         Whether to replace the files of an export that is in the folder.
     progress
-        Called with the number of rows done.
+        Called with the number of rows that were taken so far.
 
     Returns
     -------

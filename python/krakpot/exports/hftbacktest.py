@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -33,7 +33,7 @@ def export_hftbacktest(
     lake: Lake, output: Output, symbols: list[str], channel: str, start: int | None, end: int | None,
     done: Callable[[int], None],
 ) -> None:  # fmt: skip
-    """Write a file for each piece; ``done`` is called with the number of events of each."""
+    """Write a file for each piece; ``done`` is called with numbers of rows, as they are read."""
     numpy()
     tables = ["book", "checkpoints"] if channel == "book" else ["orders", "orders_checkpoints"]
     view = lake.look([*tables, "trades", "ledger"])
@@ -52,16 +52,15 @@ def export_hftbacktest(
                 trades = _trades(lake, piece)
                 facts: dict[str, Any] = {}
                 if channel == "book":
-                    events = _level2(view, piece, trades)
+                    events = _level2(view, piece, trades, done)
                 else:
-                    events = _level3(view, recorded, piece, trades, facts)
+                    events = _level3(view, recorded, piece, trades, facts, done)
                 if events is not None:
                     file.rows = _save(events, file, facts)
                 file.facts = {
                     "symbol": symbol, "channel": channel, "session": piece.session,
                     **period(piece.ts_from, piece.ts_to), "ended_by": piece.reason, "trades": trades.height, **facts,
                 }  # fmt: skip
-            done(file.rows)
 
 
 def numpy() -> Any:  # noqa: ANN401  # the module
@@ -98,7 +97,14 @@ def _book_side() -> pl.Expr:
     return pl.when(pl.col("side") == "bid").then(BUY).otherwise(SELL)
 
 
-def _level2(view: View, piece: Piece, trades: pl.DataFrame) -> pl.DataFrame | None:
+def _counted(frames: Iterable[pl.DataFrame], done: Callable[[int], None]) -> Iterator[pl.DataFrame]:
+    """The same frames; ``done`` is called with the number of rows of each."""
+    for frame in frames:
+        yield frame
+        done(frame.height)
+
+
+def _level2(view: View, piece: Piece, trades: pl.DataFrame, done: Callable[[int], None]) -> pl.DataFrame | None:
     kind = pl.when(pl.col("what") == "snapshot").then(SNAPSHOT).otherwise(DEPTH)
     first = pl.col("what") == "snapshot"
     found = [
@@ -111,16 +117,21 @@ def _level2(view: View, piece: Piece, trades: pl.DataFrame) -> pl.DataFrame | No
             floats("qty").alias("qty"),
             pl.lit(0, pl.UInt64).alias("order_id"),
         )
-        for rows in level_rows(view, piece)
+        for rows in _counted(level_rows(view, piece), done)
     ]
     return pl.concat([*found, _trade_events(trades)]) if found else None
 
 
 def _level3(
-    view: View, recorded: Recorded, piece: Piece, trades: pl.DataFrame, facts: dict[str, Any]
+    view: View,
+    recorded: Recorded,
+    piece: Piece,
+    trades: pl.DataFrame,
+    facts: dict[str, Any],
+    done: Callable[[int], None],
 ) -> pl.DataFrame | None:
     counts = Counts()
-    found = list(order_rows(view, recorded, piece, counts))
+    found = list(_counted(order_rows(view, recorded, piece, counts), done))
     if not found:
         return None
     # Ids of the exchange do not fit; they are numbered in the order in which the file names them.

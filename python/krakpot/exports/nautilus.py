@@ -65,7 +65,7 @@ def export_nautilus(
     lake: Lake, output: Output, symbols: list[str], channel: str, start: int | None, end: int | None, version: int,
     done: Callable[[int], None],
 ) -> None:  # fmt: skip
-    """Write the catalog; ``done`` is called with the number of rows of each file."""
+    """Write the catalog; ``done`` is called with numbers of rows, as they are written."""
     tables = ["book", "checkpoints"] if channel == "book" else ["orders", "orders_checkpoints"]
     view = lake.look([*tables, "ledger"])
     recorded = Recorded(view)
@@ -81,10 +81,10 @@ def export_nautilus(
         for piece in pieces:
             facts: dict[str, Any] = {"session": piece.session, "ended_by": piece.reason, "channel": channel}
             rows = _levels(view, piece) if channel == "book" else _orders(view, recorded, piece, facts)
-            done(_write(output, layout, layout.deltas, instrument, (piece.ts_from, piece.ts_to), rows, facts))
+            _write(output, layout, layout.deltas, instrument, (piece.ts_from, piece.ts_to), rows, facts, done)
         for begin, until, reason in trades:
             ticks = iter([_trades(lake, symbol, begin, until)])
-            done(_write(output, layout, layout.trades, instrument, (begin, until), ticks, {"ended_by": reason}))
+            _write(output, layout, layout.trades, instrument, (begin, until), ticks, {"ended_by": reason}, done)
 
 
 def _levels(view: View, piece: Piece) -> Iterator[pl.DataFrame]:
@@ -277,9 +277,9 @@ def _stamp(ts: int) -> str:
 
 def _write(
     output: Output, layout: _Layout, kind: str, instrument: _Instrument, span: tuple[int, int],
-    parts: Iterator[pl.DataFrame], facts: dict[str, Any],
-) -> int:  # fmt: skip
-    """Write one file, whose name has the first and the last time; returns its number of rows."""
+    parts: Iterator[pl.DataFrame], facts: dict[str, Any], done: Callable[[int], None],
+) -> None:  # fmt: skip
+    """Write one file, whose name has the first and the last time."""
     folder = f"data/{kind}/{instrument.folder}"
     first = last = 0
     with output.file(f"{folder}/{_stamp(span[0])}.parquet") as file, ExitStack() as stack:
@@ -308,10 +308,10 @@ def _write(
             writer.write_table(made.cast(schema), row_group_size=ROW_GROUP)
             last = int(raised["ts_recv"][-1])
             file.rows += made.num_rows
+            done(made.num_rows)
         stack.close()
         file.name = f"{folder}/{_stamp(first)}_{_stamp(last)}.parquet"
         file.facts = {"type": kind, "symbol": instrument.symbol, **period(*span), **facts}
-    return file.rows
 
 
 def _table(columns: dict[str, pa.Array], optional: tuple[str, ...] = ()) -> pa.Table:

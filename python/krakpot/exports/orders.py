@@ -78,7 +78,7 @@ class _Rows:
         return (
             frame.with_columns(pl.when(pl.col("less") > 0).then("less").alias("less"))
             .select(SCHEMA.names())
-            .cast(dict(SCHEMA))
+            .cast(pl.Schema(SCHEMA))
         )
 
 

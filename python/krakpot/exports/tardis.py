@@ -9,11 +9,12 @@ import gzip
 import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
 
-from krakpot.exports.books import Levels, frames, level_rows, numbers, opening, text
+from krakpot.exports.books import SCALE, Levels, frames, level_rows, opening, text
 from krakpot.exports.output import File, Output, file_symbol
 from krakpot.exports.pieces import Piece, Recorded
 from krakpot.exports.tables import DAY
@@ -24,6 +25,8 @@ from krakpot.lake.lake import Lake
 EXCHANGE = "kraken"
 LEVEL = 6
 """Of gzip: higher ones take much longer and save little."""
+STATES = 20_000
+"""States of a book that are held at a time."""
 FIRST = ("exchange", "symbol", "timestamp", "local_timestamp")
 
 
@@ -45,7 +48,7 @@ def export_tardis(
     lake: Lake, output: Output, symbols: list[str], start: int | None, end: int | None, depth: int | None,
     done: Callable[[int], None],
 ) -> None:  # fmt: skip
-    """Write the files; ``done`` is called with the number of rows of each. ``depth``: levels of ``book_snapshot_N``."""
+    """Write the files; ``done`` is called with numbers of rows. ``depth``: levels of ``book_snapshot_N``."""
     view = lake.look(["book", "checkpoints", "ledger"])
     recorded = Recorded(view)
     for symbol in symbols:
@@ -100,7 +103,7 @@ def _write(
                     if rows.height:
                         micros = (pl.col("timestamp", "local_timestamp") // 1000).cast(pl.Int64)
                         csv.write(rows.with_columns(micros).select(*head, *FIRST[2:], pl.exclude(*FIRST)))
-    done(file.rows)
+                        done(rows.height)
 
 
 def _levels(view: View, piece: Piece) -> Iterator[pl.DataFrame]:
@@ -157,7 +160,17 @@ def _tops(view: View, piece: Piece, depth: int | None) -> Iterator[pl.DataFrame]
             if top != last:
                 last = top
                 found.append((*times[row], top))
+                if len(found) == STATES:
+                    yield _wide(found, depth)
+                    found = []
         yield _wide(found, depth)
+
+
+@lru_cache(maxsize=1 << 16)
+def _shown(steps: int) -> str:
+    """Whole 10^-``SCALE`` as text; most numbers of a book are those of the state before."""
+    whole, rest = divmod(steps, 10**SCALE)
+    return f"{whole}.{rest:0{SCALE}}".rstrip("0").rstrip(".")
 
 
 def _wide(found: list[tuple[int, int, Any]], depth: int | None) -> pl.DataFrame:
@@ -167,11 +180,9 @@ def _wide(found: list[tuple[int, int, Any]], depth: int | None) -> pl.DataFrame:
     }
 
     def column(side: int, level: int, part: int) -> pl.Series:
-        held = [one[2][side] for one in found]
-        there = pl.Series([len(levels) > level for levels in held], dtype=pl.Boolean)
-        told = numbers([levels[level][part] if len(levels) > level else 0 for levels in held])
-        shown = pl.DataFrame({"n": told, "there": there}).select(pl.when("there").then(text("n")))
-        return shown.to_series()
+        held = (one[2][side] for one in found)
+        shown = [_shown(levels[level][part]) if len(levels) > level else None for levels in held]
+        return pl.Series(shown, dtype=pl.String)
 
     if depth is None:
         order = (("ask_amount", 1, 1), ("ask_price", 1, 0), ("bid_price", 0, 0), ("bid_amount", 0, 1))
