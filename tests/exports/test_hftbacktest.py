@@ -206,6 +206,22 @@ def test_without_trades_there_is_a_note(tmp_path: Path) -> None:
     assert report.notes == ["BTC/USD: trades were not recorded, so orders are filled by crossing only"]
 
 
+def test_a_piece_without_a_message_has_a_note(tmp_path: Path) -> None:
+    """A book that did not change in the range: no file of it, and the report says so."""
+    made = hand.Market()
+    made.begin(("X", "bid", "100.0", "2"), ("A", "ask", "101.0", "2"))
+    made.step(1, ("modify", "X", "bid", "100.0", "1"))
+    made.timed.append((START + 9 * SECOND, frames.trade("BTC/USD", 101, ts=START + 9 * SECOND)))
+    made.record(tmp_path / "lake")
+    options: dict[str, Any] = {"start": START + 5 * SECOND, "overwrite": True}
+    with pytest.raises(ConfigError, match="there is nothing to export in this range"):
+        export(tmp_path / "lake", "hftbacktest", tmp_path / "out", **options)
+    report = export(tmp_path / "lake", "nautilus", tmp_path / "out", **options)
+    begin, end = "2026-08-02T03:35:55.000000000Z", "2026-08-02T03:35:59.000000001Z"
+    assert report.notes == [f"BTC/USD: no message of book from {begin} to {end}, so there is no file of it"]
+    assert {file["type"] for file in report.files} == {"currency_pair", "trades"}
+
+
 def test_without_numpy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """NumPy is no dependency of krakpot."""
     monkeypatch.setitem(sys.modules, "numpy", None)

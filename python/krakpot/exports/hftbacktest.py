@@ -55,7 +55,9 @@ def export_hftbacktest(
                     events = _level2(view, piece, trades, done)
                 else:
                     events = _level3(view, recorded, piece, trades, facts, done)
-                if events is not None:
+                if events is None:
+                    output.quiet(piece, channel)
+                else:
                     file.rows = _save(events, file, facts)
                 file.facts = {
                     "symbol": symbol, "channel": channel, "session": piece.session,

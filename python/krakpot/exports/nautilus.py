@@ -81,7 +81,8 @@ def export_nautilus(
         for piece in pieces:
             facts: dict[str, Any] = {"session": piece.session, "ended_by": piece.reason, "channel": channel}
             rows = _levels(view, piece) if channel == "book" else _orders(view, recorded, piece, facts)
-            _write(output, layout, layout.deltas, instrument, (piece.ts_from, piece.ts_to), rows, facts, done)
+            if not _write(output, layout, layout.deltas, instrument, (piece.ts_from, piece.ts_to), rows, facts, done):
+                output.quiet(piece, channel)
         for begin, until, reason in trades:
             ticks = iter([_trades(lake, symbol, begin, until)])
             _write(output, layout, layout.trades, instrument, (begin, until), ticks, {"ended_by": reason}, done)
@@ -278,8 +279,8 @@ def _stamp(ts: int) -> str:
 def _write(
     output: Output, layout: _Layout, kind: str, instrument: _Instrument, span: tuple[int, int],
     parts: Iterator[pl.DataFrame], facts: dict[str, Any], done: Callable[[int], None],
-) -> None:  # fmt: skip
-    """Write one file, whose name has the first and the last time."""
+) -> bool:  # fmt: skip
+    """Write one file, whose name has the first and the last time; returns whether it has any rows."""
     folder = f"data/{kind}/{instrument.folder}"
     first = last = 0
     with output.file(f"{folder}/{_stamp(span[0])}.parquet") as file, ExitStack() as stack:
@@ -312,6 +313,7 @@ def _write(
         stack.close()
         file.name = f"{folder}/{_stamp(first)}_{_stamp(last)}.parquet"
         file.facts = {"type": kind, "symbol": instrument.symbol, **period(*span), **facts}
+    return file.rows > 0
 
 
 def _table(columns: dict[str, pa.Array], optional: tuple[str, ...] = ()) -> pa.Table:

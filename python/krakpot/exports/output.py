@@ -11,7 +11,7 @@ from typing import Any
 
 from krakpot import __version__
 from krakpot.errors import ConfigError, StorageError, words_of
-from krakpot.exports.pieces import Gap
+from krakpot.exports.pieces import Gap, Piece
 from krakpot.lake.format import stamp
 
 MANIFEST = "export.json"
@@ -136,6 +136,11 @@ class Output:
         if made.rows:
             self.report.files.append({"path": made.name, "rows": made.rows, **made.facts})
             self.save()
+
+    def quiet(self, piece: Piece, channel: str) -> None:
+        """Say that a piece has no message, and therefore no file."""
+        times = f"from {time_text(piece.ts_from)} to {time_text(piece.ts_to)}"
+        self.report.notes.append(f"{piece.symbol}: no message of {channel} {times}, so there is no file of it")
 
     def gaps(self, gaps: list[Gap]) -> None:
         """Say what is in no file."""
