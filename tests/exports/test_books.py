@@ -99,6 +99,34 @@ def test_a_snapshot_in_the_middle_is_the_book_before_the_first_message(tmp_path:
     ]
 
 
+def test_another_session_continues_with_its_own_book(tmp_path: Path) -> None:
+    """Two sessions of one feed, of which the first one ends with message 6: the second piece begins with a snapshot of
+    its own book as it was then, and ends with the same book as the feed. It received message 6 later than the first.
+    """
+    model = frames.Book("BTC/USD")
+    opened = model.snapshot([("99.0", "1")], [("101.0", "1")])
+    updates = [
+        (START + n * SECOND, model.update([("bid", f"{80 + n}.0", str(n + 1))], ts=START + n * SECOND))
+        for n in range(1, 15)
+    ]
+    ack = frames.ack("book", "BTC/USD", depth=10)
+    for number, count in enumerate((6, 14)):
+        timed = [
+            (START + number, ack),
+            (START + number, opened),
+            *((ts + number, text) for ts, text in updates[:count]),
+        ]
+        lake = lake_of(tmp_path / "lake", timed, session=lakes.session_name(START + number * SECOND))
+    view = lake.look(BOOK)
+    first, second = Recorded(view).pieces("book", "BTC/USD")
+    assert (first.opened, second.opened) == (True, False)
+    rows = pl.concat(list(level_rows(view, second)))
+    assert rows["ts_recv"].min() == first.ts_to
+    states = list(applied(rows).values())
+    assert len(states) == len(range(6, 15))
+    assert states[-1] == model.sides
+
+
 def test_reading_begins_at_the_last_checkpoint(tmp_path: Path) -> None:
     """Two hours of a recording: what is before the hour's checkpoint is not read, and the book is the same."""
     begin = START // (3600 * SECOND) * 3600 * SECOND

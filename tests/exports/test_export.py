@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import frames
 import hand
 import lakes
 from hand import SECOND, START
@@ -90,6 +91,19 @@ def test_a_wrong_argument_is_named(options: dict[str, Any], sentence: str, lake:
         export(**arguments)
     assert sentence in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_symbols_without_the_book_are_told(tmp_path: Path) -> None:
+    """One of two pairs has no book: the export is of the other one, with a note."""
+    book = frames.Book("BTC/USD")
+    pairs = frames.instrument(*map(frames.pair, ("BTC/USD", "ETH/USD")))
+    timed = [(START, pairs), (START, frames.ack("book", "BTC/USD", depth=10)), (START, frames.ack("trade", "ETH/USD"))]
+    timed += [(START, frames.ack("trade", "BTC/USD")), (START, book.snapshot([("99.0", "1")], [("101.0", "1")]))]
+    timed += [(START + SECOND, book.update([("bid", "99.0", "2")], ts=START + SECOND))]
+    lakes.make(tmp_path / "lake", timed)
+    report = export(tmp_path / "lake", "hftbacktest", tmp_path / "out")
+    assert {file["symbol"] for file in report.files} == {"BTC/USD"}
+    assert report.notes == ["book was not recorded of 1 symbol: ETH/USD"]
 
 
 def test_level_3_that_was_not_recorded(tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ def test_the_events_of_level_3(tmp_path: Path) -> None:
     assert (facts["fills"], facts["trades_unattributed"], facts["share_unattributed"]) == (6, 0, 0.0)
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_both_orders_of_any_events(data: st.DataObject) -> None:
     """Whatever the two clocks say: each side sees every event once, in the order of its times; the snapshot comes

@@ -9,13 +9,14 @@ from typing import Literal, get_args
 import polars as pl
 
 from krakpot import _core, values
-from krakpot.errors import ConfigError
+from krakpot.errors import ConfigError, counted
 from krakpot.exports.hftbacktest import export_hftbacktest
 from krakpot.exports.nautilus import export_nautilus
 from krakpot.exports.output import ExportReport, Output, time_text
 from krakpot.exports.pieces import Gap, Recorded
 from krakpot.exports.tables import FORMS, Range, export_tables
 from krakpot.exports.tardis import export_tardis
+from krakpot.lake.folder import NAMED_MAX
 from krakpot.lake.lake import Lake
 from krakpot.lake.sample import one_of
 from krakpot.values import ExportFormat, Time, shown, time_range
@@ -104,10 +105,13 @@ def export(
     chosen = Range(None if symbols is None else opened.matching(symbols), begin, until)
     wanted = chosen.symbols or opened.symbols()
     coverage = opened.coverage().filter(pl.col("symbol").is_in(wanted))
-    if to not in FORMS:
-        _check_channel(coverage, to, "book" if to == "tardis" else channel, wanted)
+    book = "book" if to == "tardis" else channel
+    absent = [] if to in FORMS else _without(coverage, to, book, wanted)
     options = _options(to, chosen, names, channel, depth, nautilus_version)
     output = Output(ExportReport(to, str(opened.path), str(folder), options), overwrite=overwrite)
+    if absent:
+        some = ", ".join(absent[:NAMED_MAX]) + (", …" if len(absent) > NAMED_MAX else "")
+        output.report.notes.append(f"{book} was not recorded of {counted(len(absent), 'symbol')}: {some}")
     total = 0
 
     def done(rows: int) -> None:
@@ -158,13 +162,15 @@ def _options(
     return {"symbols": chosen.symbols, **times, **own.get(to, {"tables": list(tables)})}
 
 
-def _check_channel(coverage: pl.DataFrame, to: str, channel: str, symbols: list[str]) -> None:
-    """Raise ``ConfigError`` if none of the symbols has the book that a format needs."""
+def _without(coverage: pl.DataFrame, to: str, channel: str, symbols: list[str]) -> list[str]:
+    """Symbols without the book that a format needs; ``ConfigError`` if none has it."""
     held = sorted(set(coverage["channel"]))
     if channel not in held:
         whose = symbols[0] if len(symbols) == 1 else "these symbols"
         has = f"; recorded: {', '.join(held)}" if held else ""
         raise ConfigError(f"the channel {channel} of {whose} was not recorded, and {to} needs it{has}")
+    there = set(coverage.filter(channel=channel)["symbol"])
+    return [symbol for symbol in symbols if symbol not in there]
 
 
 def _gaps(lake: Lake, coverage: pl.DataFrame, tables: tuple[str, ...], chosen: Range) -> list[Gap]:
