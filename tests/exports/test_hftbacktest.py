@@ -193,6 +193,18 @@ def test_a_clock_that_is_behind_is_shifted(tmp_path: Path) -> None:
     assert (data["local_ts"] >= data["exch_ts"]).all()
 
 
+def test_trades_that_are_missing_are_counted(tmp_path: Path) -> None:
+    """By the jump of their ids."""
+    made = hand.Market()
+    made.begin(("X", "bid", "100.0", "9"), ("A", "ask", "101.0", "2"))
+    for second, qty in ((1, "8"), (2, "7"), (3, "6")):
+        made.step(second, ("modify", "X", "bid", "100.0", qty), trades=(("sell", "100.0", "1"),))
+        made.trade_id += second
+    made.record(tmp_path / "lake")
+    report = export(tmp_path / "lake", "hftbacktest", tmp_path / "out", channel="level3")
+    assert [(file["trades"], file["trades_missing"]) for file in report.files] == [(3, 1 + 2)]
+
+
 def test_without_trades_there_is_a_note(tmp_path: Path) -> None:
     """A lake of books alone can be used; the report says what is missing."""
     book = frames.Book("BTC/USD")

@@ -61,7 +61,8 @@ def export_hftbacktest(
                     file.rows = _save(events, file, facts)
                 file.facts = {
                     "symbol": symbol, "channel": channel, "session": piece.session,
-                    **period(piece.ts_from, piece.ts_to), "ended_by": piece.reason, "trades": trades.height, **facts,
+                    **period(piece.ts_from, piece.ts_to), "ended_by": piece.reason, "trades": trades.height,
+                    "trades_missing": _missing(trades), **facts,
                 }  # fmt: skip
 
 
@@ -80,6 +81,11 @@ def _trades(lake: Lake, piece: Piece) -> pl.DataFrame:
     frame = lake.trades(piece.symbol, piece.ts_from, piece.ts_to).filter(kind="update")
     columns = (pl.col("ts_recv", "ts_event").dt.epoch("ns"), "side", "price", "qty", "trade_id")
     return frame.select(columns).sort("ts_event", "trade_id").collect()
+
+
+def _missing(trades: pl.DataFrame) -> int:
+    """How many trades were made between these, by their ids; numbers that begin anew are no gap."""
+    return int((trades["trade_id"].diff().drop_nulls().clip(1) - 1).sum())
 
 
 def _trade_events(trades: pl.DataFrame) -> pl.DataFrame:
