@@ -73,7 +73,7 @@ def run(
 ) -> Channels:
     """Run the exchange; everything is subscribed at the beginning, or ``later`` ns after it (whole 100 ms).
 
-    ``trades``: the connection of the book follows them too.
+    ``trades``: the connection of the book follows trades and tickers too.
     """
     exchange = _core.Exchange(pairs=pairs, rate=rate, seed=seed, start=frames.START, log=True, book=book, level3=level3)
     exchange.allow("a token", frames.START + round(seconds * frames.SECOND))
@@ -89,6 +89,9 @@ def run(
         params: dict[str, Any] = {"channel": channel, "symbol": symbols, "token": "a token"}
         params["depth"] = depth if channel == "book" else depth3
         exchange.receive(clients[channel], json.dumps({"method": "subscribe", "params": params}).encode())
+        if trades and channel == "book":
+            request = {"method": "subscribe", "params": {"channel": "ticker", "symbol": symbols}}
+            exchange.receive(clients[channel], json.dumps(request).encode())
 
     # In small steps, because the exchange keeps only a limited amount for a client.
     blocks: dict[str, list[bytes]] = {channel: [] for channel in clients}

@@ -29,12 +29,26 @@ ALLOWED = {
     "view": BASE,
     "lake": BASE | {"config", "stream", "features", "view"},
     "replay": BASE | {"config", "stream", "net", "lake"},
+    "exports": BASE | {"config", "lake"},
     "feed": BASE | {"config", "stream", "net", "lake", "replay"},
     "record": BASE | {"config", "stream", "net", "features", "lake"},
     "exchange": BASE | {"config", "stream", "net"},
     "compare": BASE | {"config", "stream", "net", "features", "lake", "feed", "exchange"},
     "cli": BASE
-    | {"config", "stream", "net", "features", "view", "lake", "replay", "feed", "record", "exchange", "compare"},
+    | {
+        "config",
+        "stream",
+        "net",
+        "features",
+        "view",
+        "lake",
+        "replay",
+        "exports",
+        "feed",
+        "record",
+        "exchange",
+        "compare",
+    },
 }
 """The rooms that a room may use, beside itself and the extension. ARCHITECTURE.md draws the same picture."""
 

@@ -5,8 +5,8 @@
 >>> lake.trades("BTC/USD").collect()  # doctest: +SKIP
 
 Everything public is importable from here: ``Lake`` and ``verify`` read recordings, ``Recorder`` and ``ingest`` write
-them, ``Feed`` gives live books and events to a strategy, ``Replay`` those of a recording, ``ExchangeServer`` is the
-built-in exchange for tests.
+them, ``export`` makes files of other tools, ``Feed`` gives live books and events to a strategy, ``Replay`` those of a
+recording, ``ExchangeServer`` is the built-in exchange for tests.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from krakpot.errors import TokenError as TokenError
     from krakpot.exchange.options import Options as _ExchangeOptions
     from krakpot.exchange.server import ExchangeServer as ExchangeServer
+    from krakpot.exports.export import export as export
+    from krakpot.exports.output import ExportReport as ExportReport
     from krakpot.features.labels import future_mid as future_mid
     from krakpot.features.labels import triple_barrier as triple_barrier
     from krakpot.features.matrix import arrays as arrays
@@ -99,6 +101,8 @@ _HOMES = {
     "krakpot.features.matrix": ("arrays", "matrix"),
     "krakpot.features.split": ("split",),
     "krakpot.features.steps": ("FEATURES", "Feature"),
+    "krakpot.exports.export": ("export",),
+    "krakpot.exports.output": ("ExportReport",),
     "krakpot.feed.feed": ("Feed",),
     "krakpot.feed.source": ("FeedCounts",),
     "krakpot.lake.fills": ("WouldFill",),

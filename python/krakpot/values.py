@@ -32,6 +32,10 @@ BarKind = Literal["time", "tick", "volume", "dollar", "imbalance"]
 """What ends a bar: a time, a number of trades, an amount of the base or the quote currency, or of net volume bought."""
 
 
+ExportFormat = Literal["hftbacktest", "nautilus", "tardis", "csv", "arrow", "parquet-us"]
+"""What ``krakpot.export`` writes."""
+
+
 class Datetime64(Protocol):
     """``numpy.datetime64``, without importing NumPy."""
 

@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import lakes
-from krakpot import Config, ExchangeOptions, ExchangeServer, Feed, Lake, Recorder, ingest, values, verify
+from krakpot import Config, ExchangeOptions, ExchangeServer, Feed, Lake, Recorder, export, ingest, values, verify
 from krakpot._core import Orders
 from krakpot.cli.main import main
 from krakpot.compare.compare import compare
@@ -202,6 +202,30 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("plot spread lake --symbol BTC/USD --start 2030-01-01 --out a.png", 2, "start and end leave less than a"),
     ("plot spread lake --symbol BTC/USD --start monday --out a.png", 2, "--start: 'monday' is not a time"),
     ("pairs --lake lake --exclude '*'", 2, "--exclude: * leaves none of the 2 pairs"),
+    # export.
+    ("export lake --out out", 2, "missing option '--to'"),
+    ("export lake --to csv", 2, "missing option '--out'"),
+    ("export lake --to zipline --out out", 2, "--to: 'zipline' is not allowed; allowed is one of hftbacktest"),
+    ("export none --to csv --out out", 2, "there is no such folder"),
+    ("export lake --to csv --out others", 2, "others has other files in it, no export; choose an empty folder"),
+    ("export lake --to csv --out others --overwrite", 2, "others has other files in it, no export"),
+    ("export lake --to csv --out file", 2, "out: file cannot be made"),
+    ("export lake --to csv --out file/below", 2, "out: file/below cannot be made"),
+    ("export lake --to csv --out ''", 2, "--out: '' is not allowed"),
+    ("export lake --to csv --out out --symbols XBT/USD", 2, "did you mean BTC/USD?"),
+    ("export lake --to csv --out out --symbols XRP/*", 2, "'XRP/*' matches none of the 2 pairs"),
+    ("export lake --to csv --out out --tables books", 2, "--tables: 'books' is not allowed"),
+    ("export lake --to csv --out out --start 2020-01-01 --end 2020-01-02", 2, "nothing to export in this range"),
+    ("export lake --to tardis --out out --start 2030-01-01", 2, "these symbols were recorded from 2026-"),
+    ("export lake --to csv --out out --start 2026-08-03 --end 2026-08-02", 2, "is later than the end"),
+    ("export lake --to csv --out out --start monday", 2, "--start: 'monday' is not a time"),
+    ("export lake --to csv --out out --channel level3", 2, "--channel has no effect with --to csv; leave it out"),
+    ("export lake --to tardis --out out --tables book", 2, "--tables has no effect with --to tardis; leave it out"),
+    ("export lake --to nautilus --out out --depth 5", 2, "--depth has no effect with --to nautilus; leave it out"),
+    ("export lake --to tardis --out out --depth 0", 2, "--depth: '0' is not allowed; allowed is a whole number from 1"),
+    ("export lake --to nautilus --out out --nautilus-version 3", 2, "'3' is not allowed; allowed is one of 1, 2"),
+    ("export lake --to hftbacktest --out out --channel level3", 2, "level3 of these symbols was not recorded"),
+    ("export lake --to nautilus --out out --channel books", 2, "--channel: 'books' is not allowed; allowed is one of"),
     ("pairs --lake lake --symbols qqq/rrr", 2, "of the 2 pairs; `krakpot pairs --lake lake` lists them all"),
     ("pairs --lake lake --symbols ''", 2, "--symbols: '' is not allowed; allowed is one or more patterns"),
     ("pairs --url http://x", 2, "--url: 'http://x' is not allowed; allowed is a wss:// address"),
@@ -534,6 +558,12 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("book_at", lambda: lake().book_at("BTC/USD", "2026-08-02", channel=[]), "channel=[]; allowed: 'book', 'level3'"),  # type: ignore[arg-type]  # what is refused
     ("plot", lambda: lake().plot.book("BTC/USD", depth="x"), "depth: 'x' is not allowed; allowed is a whole number"),  # type: ignore[arg-type]  # what is refused
     ("plot", lambda: lake().plot.coverage(save=7), "save: 7 is not allowed; allowed is the name of a file"),  # type: ignore[arg-type]  # what is refused
+    ("export", lambda: export("lake", "zipline", "out"), "to='zipline': there is no such format; formats: hftbacktest"),  # type: ignore[arg-type]  # what is refused
+    ("export", lambda: export(7, "csv", "out"), "path: 7 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("export", lambda: export("lake", "csv", "out", 3), "symbol: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("export", lambda: export("lake", "csv", "out", tables=[3]), "tables: there is no table 3; tables: book"),  # type: ignore[list-item]  # what is refused
+    ("export", lambda: export("lake", "csv", "out", tables=3), "tables: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("export", lambda: export("lake", "tardis", "out", depth="x"), "depth='x'; allowed: 1 to 1000"),  # type: ignore[arg-type]  # what is refused
     ("parts", lambda: lake().parts(3), "no table 3; tables: book"),  # type: ignore[arg-type]  # what is refused
     ("verify", lambda: verify(None), "path: None is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("compare", lambda: compare("lake", 3), "symbols: 3 is not allowed; allowed is a list of words"),  # type: ignore[arg-type]  # what is refused

@@ -63,6 +63,15 @@ def reading(path: Path) -> None:
     lake.path.joinpath(1)  # type: ignore[arg-type]  # a Path, not Any
 
 
+def exporting(path: Path) -> None:
+    """An export says what it wrote."""
+    report = krakpot.export(path, "hftbacktest", "npz", "BTC/USD", "2026-08-02", channel="level3")
+    assert_type(report, krakpot.ExportReport)
+    assert_type((report.complete, report.rows, report.notes), tuple[bool, int, list[str]])
+    krakpot.export(krakpot.Lake(path), "nautilus", path, nautilus_version=1, overwrite=True)
+    krakpot.export(path, "zipline", path)  # type: ignore[arg-type]  # one of the formats
+
+
 def writing(path: Path) -> None:
     """Recording and ingesting give plain facts."""
     assert_type(record(krakpot.Config(out=path, symbols=("BTC/*",), duration=10.0)), krakpot.RecordingSummary)

@@ -6,6 +6,7 @@ import click
 
 from krakpot import __version__
 from krakpot.cli.command import Commands
+from krakpot.cli.export import export
 from krakpot.cli.integrity import integrity
 from krakpot.cli.lake import bars, book, compact, compare, coverage, ingest, recover, skew, verify
 from krakpot.cli.plot import plot
@@ -40,6 +41,6 @@ def main(context: click.Context) -> None:
 
 for _command in (
     demo, record, top, pairs, exchange, capacity, ingest, verify, compare, recover, coverage, integrity, book,
-    order, would_fill, bars, skew, compact, config, completion, plot,
+    order, would_fill, bars, skew, compact, config, completion, plot, export,
 ):  # fmt: skip
     main.add_command(_command)

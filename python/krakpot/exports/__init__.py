@@ -1,0 +1,1 @@
+"""Exports: a lake as files of other tools."""

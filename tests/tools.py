@@ -1,0 +1,57 @@
+"""Environments of the tools that load exports, each with its own packages and without krakpot."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+TOOLS = HERE.parent / "target" / "tools"
+"""Kept between runs: some tools are large."""
+Run = Callable[..., dict[str, Any]]
+
+
+def _interpreter(least: tuple[int, int]) -> str:
+    """The oldest Python that is new enough, on the path or in pyenv's folder."""
+    folders = [os.environ["PATH"], *map(str, Path.home().glob(".pyenv/versions/*/bin"))]
+    for minor in range(least[1], least[1] + 4):
+        for folder in reversed(folders):
+            found = shutil.which(f"python3.{minor}", path=folder)
+            if found and not subprocess.run([found, "-c", "import venv"], capture_output=True, check=False).returncode:
+                return found
+    pytest.skip(f"no Python {least[0]}.{least[1]} or later is found")
+
+
+def tool(package: str, program: str, least: tuple[int, int] = (3, 11)) -> Run:
+    """Make the environment of a package, and return what runs a program of the tests in it.
+
+    The program prints JSON in its last line; with it the version of the package, which is compared.
+    """
+    if os.environ.get("KRAKPOT_TEST") != "all":
+        pytest.skip("fetches a package from the registry: KRAKPOT_TEST=all")
+    folder = TOOLS / package.replace("==", "-")
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        subprocess.run([_interpreter(least), "-m", "venv", "--clear", str(folder)], check=True)
+        command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"the registry did not give {package}: {done.stderr}"
+        (folder / "complete").touch()
+
+    def run(*arguments: Any) -> dict[str, Any]:
+        # Isolated from the packages and variables of this environment.
+        command = [str(python), "-I", str(HERE / program), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+        assert done.returncode == 0, done.stderr
+        found = dict(json.loads(done.stdout.splitlines()[-1]))
+        assert found.pop("version") == package.partition("==")[2]
+        return found
+
+    return run
