@@ -8,6 +8,7 @@ from krakpot import __version__
 from krakpot.cli.command import Commands
 from krakpot.cli.lake import bars, book, compact, compare, coverage, ingest, recover, skew, verify
 from krakpot.cli.recording import pairs, record, top
+from krakpot.cli.replay import replay
 from krakpot.cli.settings import completion, config
 from krakpot.cli.simulated import capacity, demo, exchange
 
@@ -36,7 +37,7 @@ def main(context: click.Context) -> None:
 
 
 for _command in (
-    demo, record, top, pairs, exchange, capacity, ingest, verify, compare, recover, coverage, book, bars, skew,
+    demo, record, top, pairs, exchange, capacity, ingest, verify, compare, recover, coverage, book, bars, skew, replay,
     compact, config, completion,
 ):  # fmt: skip
     main.add_command(_command)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from os import PathLike
@@ -32,7 +32,20 @@ from krakpot.net.http import cannot_listen, foreign
 from krakpot.replay import request, wire
 from krakpot.replay.recorded import Instruments, depths, first_time, intervals
 from krakpot.replay.replay import Replay
-from krakpot.stream.events import BookEvent, Event, Level3Event, OhlcEvent, TickerEvent, TradeEvent
+from krakpot.stream.book import LiveBook
+from krakpot.stream.events import (
+    BookEvent,
+    ConnectionEvent,
+    Event,
+    GapEvent,
+    Level3Event,
+    OhlcEvent,
+    StatusEvent,
+    SubscriptionEvent,
+    TickerEvent,
+    TradeEvent,
+)
+from krakpot.stream.orders import LiveOrders
 from krakpot.values import LEVEL3, LOOPBACK, Time, time_of
 
 PLACE = "krakpot.replay.server.ReplayServer"
@@ -67,7 +80,6 @@ Key = tuple[str, str]
 """Channel and symbol."""
 Window = tuple[list[tuple[int, int]], list[tuple[int, int]]]
 """The best bids and asks."""
-Batched = list[TradeEvent] | list[OhlcEvent]
 
 
 class _Client:
@@ -180,7 +192,7 @@ class ReplayServer:
         """Books that clients wait for."""
         self._touched: set[Key] = set()
         """Those of them that may be there now."""
-        self._batch: Batched = []
+        self._batch: list[TradeEvent | OhlcEvent] = []
         """Trades or candles of one message."""
         self._trades: dict[str, deque[TradeEvent]] = defaultdict(lambda: deque(maxlen=TRADES))
         self._latest: dict[Key, TickerEvent | OhlcEvent] = {}
@@ -216,27 +228,34 @@ class ReplayServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close; at the end of the recording the clients are told so."""
+        """Close; clients that are there still are told so."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        over = self.finished.is_set() and self.error is None
-        code, reason = (CloseCode.NORMAL_CLOSURE, OVER) if over else (CloseCode.GOING_AWAY, "the server closes")
-        await asyncio.gather(*(client.connection.close(code, reason) for client in self._clients))
-        self._server.close()
-        await self._server.wait_closed()
+        await self._close(CloseCode.GOING_AWAY, "the server closes")
         await self.replay.close()
         for line in self._limit.rest():
             self._log(line)
         if self.error is not None and error is None:
             raise self.error
 
-    async def _watched(self, work: Callable[[], Any]) -> None:
-        """Let ``work`` run; its error, or its end, ends the server."""
+    async def _close(self, code: CloseCode, reason: str) -> None:
+        """Take no more clients, and disconnect those that are there."""
+        self._server.close(close_connections=False)
+        await asyncio.gather(*(client.connection.close(code, reason) for client in self._clients))
+
+    async def _watched(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Let ``work`` run; its end, or its error, is that of the server."""
         try:
             await work()
+            await self._close(CloseCode.NORMAL_CLOSURE, OVER)
         except Exception as error:  # noqa: BLE001  # `__aexit__` raises it
-            self.error = self.error or error
+            self._fail(error)
+        self.finished.set()
+
+    def _fail(self, error: Exception) -> None:
+        """End because of an error, which ``__aexit__`` raises."""
+        self.error = self.error or error
         self.finished.set()
 
     def _say(self, sentence: str, event: str, level: str = "info", **facts: object) -> None:
@@ -267,8 +286,7 @@ class ReplayServer:
                 async for text in connection:
                     self._request(client, text)
         except Exception as error:  # noqa: BLE001  # `__aexit__` raises it
-            self.error = self.error or error
-            self.finished.set()
+            self._fail(error)
         finally:
             self._clients.discard(client)
             for key in client.topics:
@@ -387,7 +405,7 @@ class ReplayServer:
                 self._send([client], wire.trades(list(self._trades[symbol]), "snapshot"))
         elif snapshot and (event := self._latest.get(key)) is not None:
             client.begun.add(key)
-            self._send([client], _text(event, "snapshot"))
+            self._send([client], _text("snapshot", event))
 
     # What is due by the clock.
 
@@ -427,35 +445,41 @@ class ReplayServer:
             if not self.replay.waiting:
                 self._settle()
             if self.replay.speed is None:
-                while any(client.waiting > HIGH for client in self._clients):
+                while any(client.waiting > HIGH for client in self._clients):  # noqa: ASYNC110  # as they read
                     await asyncio.sleep(TICK / 10)
         self._settle()
 
     def _take(self, event: Event) -> None:
         if self._batch and not _together(self._batch[0], event):
             self._send_batch()
-        if isinstance(event, (TradeEvent, OhlcEvent)):
-            self._batch.append(event)  # type: ignore[arg-type]  # all of one kind, see `_together`
-            if isinstance(event, TradeEvent):
-                self._trades[event.symbol].append(event)
-            else:
-                self._latest["ohlc", event.symbol] = event
+        if isinstance(event, TradeEvent):
+            self._batch.append(event)
+            self._trades[event.symbol].append(event)
+        elif isinstance(event, OhlcEvent):
+            self._batch.append(event)
+            self._latest["ohlc", event.symbol] = event
         elif isinstance(event, TickerEvent):
             self._latest["ticker", event.symbol] = event
             self._send_kinds(("ticker", event.symbol), event)
         elif isinstance(event, (BookEvent, Level3Event)):
             self._take_book(event)
-        elif event.channel == "status":
+        else:
+            self._take_state(event)
+
+    def _take_state(self, event: Event) -> None:
+        """Take what is no message of a market."""
+        if isinstance(event, StatusEvent):
             for client in self._clients:
                 self._send([client], wire.status(event.system, client.number))
-        elif event.channel == "connection":
+        elif isinstance(event, ConnectionEvent):
             if not event.up:
                 self._say(f"the recording lost its connection: {event.reason}", "connection", "warning")
             self._check_books(list(self._followers))
-        elif event.channel in {"gap", "subscription"}:
-            if event.channel == "gap":
-                sentence = f"gap of {event.of} {event.symbol} until {stamp(event.ts_to):%H:%M:%S.%f}: {event.reason}"
-                self._say(sentence, "gap", "warning", channel=event.of, symbol=event.symbol)
+        elif isinstance(event, GapEvent):
+            sentence = f"gap of {event.of} {event.symbol} until {stamp(event.ts_to):%H:%M:%S.%f}: {event.reason}"
+            self._say(sentence, "gap", "warning", channel=event.of, symbol=event.symbol)
+            self._check_books([(event.of, event.symbol)])
+        elif isinstance(event, SubscriptionEvent):
             self._check_books([(event.of, event.symbol)])
 
     def _take_book(self, event: BookEvent | Level3Event) -> None:
@@ -519,20 +543,20 @@ class ReplayServer:
 
     def _send_batch(self) -> None:
         batch, self._batch = self._batch, []
-        first = batch[0]
-        key = first.channel, first.symbol
-        if isinstance(first, OhlcEvent):
-            self._send_kinds(key, *batch)
+        key = batch[0].channel, batch[0].symbol
+        trades = [event for event in batch if isinstance(event, TradeEvent)]
+        if not trades:
+            self._send_kinds(key, *batch)  # type: ignore[arg-type]  # candles
         elif followers := self._followers.get(key):
-            self._send(followers, wire.trades(batch, first.kind))  # type: ignore[arg-type]  # all of one kind
+            self._send(followers, wire.trades(trades, trades[0].kind))
 
-    def _send_kinds(self, key: Key, *events: Any) -> None:
+    def _send_kinds(self, key: Key, *events: TickerEvent | OhlcEvent) -> None:
         """Send a message: to who had none before it is a snapshot."""
         followers = self._followers.get(key, {})
         for kind in ("snapshot", "update"):
             clients = [one for one in followers if (key in one.begun) is (kind == "update")]
             if clients:
-                self._send(clients, _text(events[-1], kind) if len(events) == 1 else wire.ohlc(events, kind))
+                self._send(clients, _text(kind, *events))
         for client in followers:
             client.begun.add(key)
 
@@ -554,7 +578,7 @@ class ReplayServer:
             if key[0] in BOOKS and key in self._followers and not self._book(key).in_sync:
                 self._wait_for(key, lost=True)
 
-    def _book(self, key: Key) -> Any:
+    def _book(self, key: Key) -> LiveBook | LiveOrders:
         channel, symbol = key
         return self.replay.book(symbol) if channel == "book" else self.replay.orders(symbol)
 
@@ -608,5 +632,9 @@ def _together(one: TradeEvent | OhlcEvent, event: Event) -> bool:
     return same and getattr(event, "kind", "") == getattr(one, "kind", "")
 
 
-def _text(event: TickerEvent | OhlcEvent, kind: str) -> str:
-    return wire.ticker(event, kind) if isinstance(event, TickerEvent) else wire.ohlc([event], kind)
+def _text(kind: str, *events: TickerEvent | OhlcEvent) -> str:
+    """A message of a ticker, or of candles."""
+    first = events[0]
+    if isinstance(first, TickerEvent):
+        return wire.ticker(first, kind)
+    return wire.ohlc([event for event in events if isinstance(event, OhlcEvent)], kind)

@@ -71,9 +71,7 @@ def book(event: BookEvent) -> str:
     return _book(event.kind, event.symbol, sides, event.checksum, event.ts_event)
 
 
-def book_snapshot(
-    symbol: str, bids: Levels, asks: Levels, precision: Precision, checksum: int, ts: int | None
-) -> str:
+def book_snapshot(symbol: str, bids: Levels, asks: Levels, precision: Precision, checksum: int, ts: int | None) -> str:
     """A snapshot of a book."""
     sides = {"bid": _levels(bids, precision), "ask": _levels(asks, precision)}
     return _book("snapshot", symbol, sides, checksum, ts)
@@ -103,9 +101,9 @@ def book_update(
 def changed(before: Levels, after: Levels, depth: int, *, falls: bool) -> list[tuple[int, int]]:
     """Levels that make ``after`` of ``before``, both the best ``depth`` of a side; removed ones first, quantity zero.
 
-    ``falls``: prices fall from the best on, as those of bids. A level that others have pushed out is not named: a client
-    keeps its best ``depth`` levels and drops it itself. Removed levels come first and better levels before worse, so
-    this is right whether a client drops levels after each entry or after the message.
+    ``falls``: prices fall from the best on, as those of bids. A level that others have pushed out is not named: a
+    client keeps its best ``depth`` levels and drops it itself. Removed levels come first and better levels before
+    worse, so this is right whether a client drops levels after each entry or after the message.
     """
     old, new = dict(before), dict(after)
     gone = [price for price in old if price not in new]
@@ -220,9 +218,8 @@ def described(row: Mapping[str, Any]) -> str:
 
 def instrument(kind: str, assets: Iterable[str], pairs: Iterable[str]) -> str:
     """Assets and pairs, each as ``described``."""
-    return (
-        f'{{"channel":"instrument","type":"{kind}","data":{{"assets":[{",".join(assets)}],"pairs":[{",".join(pairs)}]}}}}'
-    )
+    data = f'{{"assets":[{",".join(assets)}],"pairs":[{",".join(pairs)}]}}'
+    return f'{{"channel":"instrument","type":"{kind}","data":{data}}}'
 
 
 def answer(fields: Mapping[str, object], req_id: int | None, now: int) -> str:
