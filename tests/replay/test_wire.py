@@ -20,7 +20,9 @@ def best(levels: dict[int, int], *, falls: bool) -> list[tuple[int, int]]:
 
 
 @given(SIDE, SIDE, st.booleans(), st.booleans())
-def test_changes_make_one_window_of_another(before: dict[int, int], after: dict[int, int], falls: bool, each: bool) -> None:  # noqa: FBT001  # drawn
+def test_changes_make_one_window_of_another(
+    before: dict[int, int], after: dict[int, int], falls: bool, each: bool
+) -> None:
     """For a client that drops levels after each entry, and for one that does so after the message."""
     old, new = best(before, falls=falls), best(after, falls=falls)
     held = dict(old)
