@@ -32,7 +32,17 @@ if TYPE_CHECKING:
     from krakpot.lake.sample import By
     from krakpot.replay.replay import Replay
     from krakpot.replay.server import ReplayServer
-    from krakpot.stream.events import Event, GapEvent
+    from krakpot.stream.events import (
+        BookEvent,
+        GapEvent,
+        Level3Event,
+        OhlcEvent,
+        StatusEvent,
+        TickerEvent,
+        TradeEvent,
+    )
+
+    Counted = BookEvent | Level3Event | TradeEvent | TickerEvent | OhlcEvent | StatusEvent
 
 ORDERS = ("recv", "event")
 SPEED_MAX = 1e9
@@ -154,7 +164,7 @@ class _Tally:
             replay.on(channel, self._count)
         replay.on("gap", self._gap)
 
-    def _count(self, event: Event) -> None:
+    def _count(self, event: Counted) -> None:
         self.events[event.channel] += 1
         self.last = event.ts_recv
         if self.first is None:

@@ -73,10 +73,11 @@ def read(text: str | bytes) -> tuple[str, int | None, Mapping[str, Any]]:
         return "error", None, {}
     if not isinstance(message, dict):
         return "error", None, {}
+    # Anything may stand there, also what no set can hold.
     req_id = message.get("req_id")
     known = isinstance(req_id, int) and not isinstance(req_id, bool)
     method = message.get("method")
-    return method if method in {"ping", "subscribe", "unsubscribe"} else "error", req_id if known else None, message
+    return method if method in ("ping", "subscribe", "unsubscribe") else "error", req_id if known else None, message
 
 
 def understood(method: str, message: Mapping[str, Any], *, level3: bool) -> Request:
@@ -91,9 +92,9 @@ def understood(method: str, message: Mapping[str, Any], *, level3: bool) -> Requ
     if not isinstance(params, dict):
         raise RefusedError("Unsupported event")
     channel = params.get("channel")
-    if channel in {"executions", "balances"} or (channel == LEVEL3 and not level3):
+    if channel in ("executions", "balances") or (channel == LEVEL3 and not level3):
         raise RefusedError(PRIVATE)
-    if channel in {"instrument", "book", "trade", "ticker", "ohlc"} and level3:
+    if channel in ("instrument", "book", "trade", "ticker", "ohlc") and level3:
         raise RefusedError(PUBLIC)
     snapshot = params.get("snapshot")
     snapshot = snapshot if isinstance(snapshot, bool) else channel != "trade"

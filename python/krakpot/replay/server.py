@@ -535,7 +535,7 @@ class ReplayServer:
             if not clients:
                 del held.windows[depth]
                 continue
-            after = book.bids(depth, "int"), book.asks(depth, "int")
+            after = book.bids(depth, numbers="int"), book.asks(depth, numbers="int")
             held.windows[depth] = after
             text = wire.book_update(symbol, before, after, depth, held.precision, event.checksum, event.ts_event)
             if text is not None:
@@ -620,7 +620,7 @@ class ReplayServer:
             ]
             return wire.level3("snapshot", symbol, found, orders.copy().update([])["checksum"], ts)
         book = self.replay.book(symbol)
-        window = book.bids(depth, "int"), book.asks(depth, "int")
+        window = book.bids(depth, numbers="int"), book.asks(depth, numbers="int")
         if depth != held.depth:
             held.windows[depth] = window
         return wire.book_snapshot(symbol, *window, held.precision, book.checksum, ts)
@@ -628,7 +628,7 @@ class ReplayServer:
 
 def _together(one: TradeEvent | OhlcEvent, event: Event) -> bool:
     """Whether an event is of the same message."""
-    same = type(event) is type(one) and event.symbol == one.symbol and event.message == one.message  # type: ignore[union-attr]  # of one class
+    same = type(event) is type(one) and event.symbol == one.symbol and event.message == one.message
     return same and getattr(event, "kind", "") == getattr(one, "kind", "")
 
 
