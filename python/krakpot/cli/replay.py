@@ -23,8 +23,9 @@ from krakpot.cli.command import (
     lake_argument,
     print_json,
     refuse,
+    with_flag,
 )
-from krakpot.errors import counted
+from krakpot.errors import ConfigError, counted
 from krakpot.values import LEVEL3
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def replay(
     """
     from krakpot.cli.bar import Bar
     from krakpot.replay.replay import Replay
-    from krakpot.replay.server import ReplayServer
+    from krakpot.replay.server import PLACE, ReplayServer
 
     if not serve:
         refuse({"--host", "--port"}, "without --serve")
@@ -132,7 +133,10 @@ def replay(
             pace = speed if given else 1.0
             server = ReplayServer(lake, symbols, start, end, **chosen, speed=pace, host=host, port=port, log=say)
             tally = _Tally(server.replay, bar)
-            asyncio.run(_serve(server, tally, json_=json_))
+            try:
+                asyncio.run(_serve(server, tally, json_=json_))
+            except ConfigError as error:
+                raise ConfigError(with_flag(str(error), f"{PLACE}: ")) from None
         else:
             tally = _Tally(Replay(lake, symbols, start, end, **chosen, speed=speed), bar)
             asyncio.run(_play(tally))
