@@ -86,6 +86,17 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("compact lake --dates ''", 2, "--dates: '' is not allowed"),
     ("compact lake --grace never", 2, "--grace: 'never' is not allowed; allowed is a duration as 30s"),
     ("compact lake --grace -1s", 2, "--grace: '-1s' is not allowed"),
+    # replay.
+    ("replay none", 2, "there is no such folder"),
+    ("replay lake --speed 0", 2, "--speed: '0' is not allowed; allowed is a number above 0, as 1 or 60, or max"),
+    ("replay lake --speed nan", 2, "--speed: 'nan' is not allowed"),
+    ("replay lake --channel books", 2, "--channel: 'books' is not allowed"),
+    ("replay lake --channel level3", 2, "the lake has no level3"),
+    ("replay lake --symbols btc/usd", 2, "did you mean BTC/USD?"),
+    ("replay lake --by time", 2, "--by: 'time' is not allowed"),
+    ("replay lake --port 8081", 2, "--port has no effect without --serve; leave it out"),
+    ("replay lake --start 2026-08-03 --end 2026-08-02", 2, "later than the end"),
+    ("replay lake --serve --host 192.0.2.1", 2, "--host 192.0.2.1: this is not an address of this machine"),
     # ingest.
     ("ingest none.jsonl", 2, "none.jsonl: there is no such file"),
     ("ingest folder", 2, "folder: cannot be read: Is a directory"),

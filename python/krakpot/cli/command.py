@@ -253,6 +253,13 @@ def refuse(flags: Collection[str], why: str) -> None:
             raise ConfigError(f"{flag} has no effect {why}; leave it out")
 
 
+def with_flag(sentence: str, place: str) -> str:
+    """A sentence about an argument of a call, with its flag in place of its name in Python."""
+    name, _, rest = sentence.removeprefix(place).partition(": ")
+    flag = {"faults": "--fault"}.get(name, f"--{name.replace('_', '-')}")
+    return f"{flag} {rest}" if sentence.startswith(place) else sentence
+
+
 def make_folder(out: Path) -> None:
     """Make the folder of ``--out``; ``ConfigError`` says why that is not possible."""
     try:

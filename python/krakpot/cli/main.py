@@ -12,6 +12,7 @@ from krakpot.cli.lake import bars, book, compact, compare, coverage, ingest, rec
 from krakpot.cli.plot import plot
 from krakpot.cli.queues import order, would_fill
 from krakpot.cli.recording import pairs, record, top
+from krakpot.cli.replay import replay
 from krakpot.cli.settings import completion, config
 from krakpot.cli.simulated import capacity, demo, exchange
 
@@ -41,6 +42,6 @@ def main(context: click.Context) -> None:
 
 for _command in (
     demo, record, top, pairs, exchange, capacity, ingest, verify, compare, recover, coverage, integrity, book,
-    order, would_fill, bars, skew, compact, config, completion, plot, export,
+    order, would_fill, bars, skew, compact, config, completion, plot, export, replay,
 ):  # fmt: skip
     main.add_command(_command)

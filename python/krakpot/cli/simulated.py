@@ -22,6 +22,7 @@ from krakpot.cli.command import (
     json_option,
     print_json,
     refuse,
+    with_flag,
 )
 from krakpot.errors import ConfigError, counted
 
@@ -155,7 +156,7 @@ def exchange(
     try:
         summary = run(options, started)
     except ConfigError as error:
-        raise ConfigError(_with_flag(str(error), f"{PLACE}: ")) from None
+        raise ConfigError(with_flag(str(error), f"{PLACE}: ")) from None
     if json_:
         print_json(summary)
     else:
@@ -163,13 +164,6 @@ def exchange(
         if summary["faults"]:
             click.echo("faults: " + ", ".join(f"{name} {count:,}" for name, count in summary["faults"].items()))
     return 0
-
-
-def _with_flag(sentence: str, place: str) -> str:
-    """A sentence about an option of the exchange, with its flag in place of its name in Python."""
-    name, _, rest = sentence.removeprefix(place).partition(": ")
-    flag = {"faults": "--fault"}.get(name, f"--{name.replace('_', '-')}")
-    return f"{flag} {rest}" if sentence.startswith(place) else sentence
 
 
 def _list_faults(*, json_: bool) -> None:

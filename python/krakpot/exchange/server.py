@@ -7,10 +7,8 @@ blocks and go to the socket unchanged.
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import signal
-import socket
 import sys
 import time
 from collections import deque
@@ -29,6 +27,7 @@ from krakpot.exchange.faults import HALF_OPEN_MAX, FaultyPipe, reset
 from krakpot.exchange.options import Options, Pace
 from krakpot.exchange.rest import Key, Rest, RestServer
 from krakpot.net import http as http1
+from krakpot.net.http import cannot_listen
 from krakpot.values import LOOPBACK
 
 PATH, LEVEL3_PATH = "/v2", "/level3/v2"
@@ -293,12 +292,12 @@ class ExchangeServer:
                 lambda: _Client(self), options.host, options.port
             )
         except (OSError, UnicodeError) as error:
-            raise ConfigError(_cannot_listen(options.host, "port", options.port, error)) from None
+            raise ConfigError(cannot_listen(PLACE, options.host, "port", options.port, error)) from None
         try:
             await self._rest.start(options.host, options.rest_port)
         except OSError as error:
             self._server.close()
-            raise ConfigError(_cannot_listen(options.host, "rest_port", options.rest_port, error)) from None
+            raise ConfigError(cannot_listen(PLACE, options.host, "rest_port", options.rest_port, error)) from None
         port = self._server.sockets[0].getsockname()[1]
         host = f"[{options.host}]" if ":" in options.host else options.host
         self.address, self.level3_address = (f"ws://{host}:{port}{path}" for path in ENDPOINTS)
@@ -444,20 +443,6 @@ class ExchangeServer:
                     f"disconnected a client with {SLOW >> 20} MiB waiting: it reads more slowly than the market moves\n"
                 )
                 client.transport.abort()
-
-
-def _cannot_listen(host: str, option: str, port: int, error: OSError | UnicodeError) -> str:
-    """Say why an address cannot be listened on, and what helps."""
-    number = getattr(error, "errno", None)
-    if number == errno.EADDRINUSE:
-        return f"{PLACE}: {option}: {port}: another program listens there; choose another port, or 0 for a free one"
-    if number in {errno.EACCES, errno.EPERM}:
-        sentence = "this user may not listen there; choose a port from 1024 on, or 0 for a free one"
-        return f"{PLACE}: {option}: {port}: {sentence}"
-    if isinstance(error, (socket.gaierror, UnicodeError)) or number == errno.EADDRNOTAVAIL:
-        allowed = "allowed are 127.0.0.1, 0.0.0.0 (all), or another address of it"
-        return f"{PLACE}: host: {host}: this is not an address of this machine; {allowed}"
-    return f"{PLACE}: {option}: {port} of {host}: cannot listen there ({error.strerror or error}); choose another one"
 
 
 async def _serve(options: Options, on_ready: Callable[[ExchangeServer], None]) -> dict[str, Any]:

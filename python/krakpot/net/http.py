@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -60,6 +62,20 @@ def _names_loopback(host: str) -> bool:
         return urlsplit(f"//{host}").hostname in LOOPBACK
     except ValueError:
         return False
+
+
+def cannot_listen(place: str, host: str, option: str, port: int, error: OSError | UnicodeError) -> str:
+    """Say why an address cannot be listened on, and what helps; ``place`` begins the sentence."""
+    number = getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
+        return f"{place}: {option}: {port}: another program listens there; choose another port, or 0 for a free one"
+    if number in {errno.EACCES, errno.EPERM}:
+        sentence = "this user may not listen there; choose a port from 1024 on, or 0 for a free one"
+        return f"{place}: {option}: {port}: {sentence}"
+    if isinstance(error, (socket.gaierror, UnicodeError)) or number == errno.EADDRNOTAVAIL:
+        allowed = "allowed are 127.0.0.1, 0.0.0.0 (all), or another address of it"
+        return f"{place}: host: {host}: this is not an address of this machine; {allowed}"
+    return f"{place}: {option}: {port} of {host}: cannot listen there ({error.strerror or error}); choose another one"
 
 
 class _BadRequestError(Exception):

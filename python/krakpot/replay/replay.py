@@ -536,6 +536,11 @@ class Replay:
         return sorted({name for names in self._source.symbols.values() for name in names})
 
     @property
+    def channels(self) -> list[str]:
+        """Channels that are replayed."""
+        return list(self._source.symbols)
+
+    @property
     def connected(self) -> bool:
         """Whether all connections of the recording are up at the time that is played."""
         return self._source.connected
