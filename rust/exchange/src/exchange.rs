@@ -129,12 +129,12 @@ impl Exchange {
         self.fanout.listed()
     }
 
-    /// The oldest trades of a pair that were made after `since`, ns, at most `count`: those that are still kept. `None`
-    /// for an unknown symbol.
+    /// The oldest trades of a pair that were made after `since`, ns, or the latest ones, at most `count`: those that are
+    /// still kept. `None` for an unknown symbol.
     #[must_use]
-    pub fn trades(&self, symbol: &str, since: i64, count: usize) -> Option<(&Pair, Vec<Trade>)> {
+    pub fn trades(&self, symbol: &str, since: Option<i64>, count: usize) -> Option<(&Pair, Vec<Trade>)> {
         let pair = self.fanout.find(symbol)?;
-        let trades = self.history.after(pair, since, count).copied().collect();
+        let trades = self.history.trades(pair, since, count).copied().collect();
         Some((&self.fanout.listings[pair].market.pair, trades))
     }
 

@@ -43,10 +43,13 @@ impl History {
         }
     }
 
-    /// The oldest trades of a pair that were made after `since`, ns, at most `count`.
-    pub fn after(&self, pair: usize, since: i64, count: usize) -> impl Iterator<Item = &Trade> {
+    /// The oldest trades of a pair that were made after `since`, ns, or the latest ones; at most `count`.
+    pub fn trades(&self, pair: usize, since: Option<i64>, count: usize) -> impl Iterator<Item = &Trade> {
         self.pairs.get(pair).into_iter().flat_map(move |trades| {
-            let begin = trades.partition_point(|trade| trade.ts <= since);
+            let begin = match since {
+                Some(since) => trades.partition_point(|trade| trade.ts <= since),
+                None => trades.len().saturating_sub(count),
+            };
             trades.range(begin..).take(count)
         })
     }
@@ -81,8 +84,8 @@ mod tests {
         Trade { id, taker: Side::Buy, market: false, price: 100 + id, qty: 10, ts }
     }
 
-    fn ids(history: &History, pair: usize, since: i64, count: usize) -> Vec<i64> {
-        history.after(pair, since, count).map(|trade| trade.id).collect()
+    fn ids(history: &History, pair: usize, since: impl Into<Option<i64>>, count: usize) -> Vec<i64> {
+        history.trades(pair, since.into(), count).map(|trade| trade.id).collect()
     }
 
     /// Goal: the oldest trades of all pairs are forgotten, and no others.
@@ -97,6 +100,7 @@ mod tests {
         assert_eq!((ids(&history, 0, 0, 9), ids(&history, 2, 0, 9)), (vec![3], vec![7, 8, 9]));
         assert_eq!(ids(&history, 2, 20, 9), [8, 9], "later than since");
         assert_eq!(ids(&history, 2, 0, 2), [7, 8], "the oldest ones");
+        assert_eq!(ids(&history, 2, None, 2), [8, 9], "the latest ones");
         assert!(ids(&history, 1, 0, 9).is_empty() && ids(&history, 99, 0, 9).is_empty());
     }
 

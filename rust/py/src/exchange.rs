@@ -167,7 +167,14 @@ impl Exchange {
         })
     }
 
-    fn trades(&self, py: Python<'_>, symbol: &str, since: i64, count: usize) -> PyResult<Option<Vec<TradeFacts>>> {
+    #[pyo3(signature = (symbol, since = None, count = 1000))]
+    fn trades(
+        &self,
+        py: Python<'_>,
+        symbol: &str,
+        since: Option<i64>,
+        count: usize,
+    ) -> PyResult<Option<Vec<TradeFacts>>> {
         self.with(py, |exchange| {
             let (pair, trades) = exchange.trades(symbol, since, count)?;
             let facts = |trade: &Trade| {
@@ -180,6 +187,7 @@ impl Exchange {
         })
     }
 
+    #[pyo3(signature = (symbol, minutes = 1, count = 720))]
     fn candles(&self, py: Python<'_>, symbol: &str, minutes: i64, count: usize) -> PyResult<Option<Vec<CandleFacts>>> {
         self.with(py, |exchange| {
             let (pair, candles) = exchange.candles(symbol, minutes, count)?;
