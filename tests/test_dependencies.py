@@ -30,7 +30,8 @@ ALLOWED = {
     "record": BASE | {"config", "stream", "net", "lake"},
     "exchange": BASE | {"config", "stream", "net"},
     "compare": BASE | {"config", "stream", "net", "lake", "feed", "exchange"},
-    "cli": BASE | {"config", "stream", "net", "lake", "feed", "record", "exchange", "compare"},
+    "history": BASE | {"config", "stream", "net", "lake"},
+    "cli": BASE | {"config", "stream", "net", "lake", "feed", "record", "exchange", "compare", "history"},
 }
 """The rooms that a room may use, beside itself and the extension. ARCHITECTURE.md draws the same picture."""
 

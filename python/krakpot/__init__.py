@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from krakpot.exchange.server import ExchangeServer as ExchangeServer
     from krakpot.feed.feed import Feed as Feed
     from krakpot.feed.source import FeedCounts as FeedCounts
+    from krakpot.history.backfill import BackfillResult as BackfillResult
+    from krakpot.history.backfill import backfill as backfill
     from krakpot.lake.format import Part as Part
     from krakpot.lake.lake import Lake as Lake
     from krakpot.lake.sample import BookAt as BookAt
@@ -83,6 +85,7 @@ _HOMES = {
     "krakpot.exchange.server": ("ExchangeServer",),
     "krakpot.feed.feed": ("Feed",),
     "krakpot.feed.source": ("FeedCounts",),
+    "krakpot.history.backfill": ("BackfillResult", "backfill"),
     "krakpot.lake.format": ("Part",),
     "krakpot.lake.lake": ("Lake",),
     "krakpot.lake.sample": ("BookAt",),

@@ -932,11 +932,11 @@ class Exchange:
         """Return the pairs that are listed: symbol, base, quote, status, decimals of prices and of quantities."""
     def trades(
         self, symbol: str, since: int | None = None, count: int = 1000
-    ) -> list[tuple[str, str, int, str, str, int]] | None:
-        """Return the oldest trades that are kept and were made after `since`, ns; without it the latest ones.
+    ) -> list[tuple[str, str, int, str, str, int, int]] | None:
+        """Return the oldest trades that are kept and come after the place `since`, ns; without it the latest ones.
 
-        Price, quantity, time (ns), side of the taker (`b`, `s`), type of its order (`m`, `l`), and id of each. None for
-        an unknown symbol.
+        Price, quantity, time (ns), side of the taker (`b`, `s`), type of its order (`m`, `l`), id, and place of each:
+        its time, or later by so many ns that no two trades of a pair have one. None for an unknown symbol.
         """
     def candles(
         self, symbol: str, minutes: int = 1, count: int = 720

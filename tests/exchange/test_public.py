@@ -51,7 +51,7 @@ def test_pairs_have_the_names_that_kraken_gives_them() -> None:
 
 
 def test_trades_in_pages_are_all_trades_once() -> None:
-    """From `since` on, at most `count`; `last` of a page is the `since` of the next one."""
+    """From `since` on, at most `count`; `last` of a page is the `since` of the next one, also within a moment."""
     made = exchange()
     public = Public(made, 1e9)
     every = made.trades("BTC/USD", 0, 10**6)
@@ -60,15 +60,12 @@ def test_trades_in_pages_are_all_trades_once() -> None:
     found: list[list[Any]] = []
     since = str(frames.START)
     while True:
-        page = ask(public, "Trades", f"pair=XBTUSD&since={since}&count=1000")
-        assert len(page["XXBTZUSD"]) <= 1000
+        page = ask(public, "Trades", f"pair=XBTUSD&since={since}&count=37")
+        assert len(page["XXBTZUSD"]) <= 37
         if not page["XXBTZUSD"]:
             break
-        # Trades of one moment may be cut by the end of a page, and `since` leaves that moment out.
-        rows = page["XXBTZUSD"]
-        found += [row for row in rows if row not in found]
-        assert page["last"] == str(round(rows[-1][2] * 1e6) * 1000)
-        since = str(int(page["last"]) - 1) if len(rows) == 1000 and rows[0][2] != rows[-1][2] else page["last"]
+        found += page["XXBTZUSD"]
+        since = page["last"]
     assert [row[6] for row in found] == [trade[5] for trade in every]
     assert [row[:2] + row[3:5] for row in found] == [[trade[0], trade[1], trade[3], trade[4]] for trade in every]
     newest = ask(public, "Trades", "pair=XXBTZUSD&count=5")["XXBTZUSD"]
@@ -159,7 +156,9 @@ def test_faults_and_sockets() -> None:
         async with ExchangeServer(Options(pairs=3, rest_rate=1e6)) as server:
 
             async def get() -> tuple[int, Any]:
-                answer = await talk(server.rest_address, b"GET /0/public/Depth?pair=XBTUSD&count=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                answer = await talk(
+                    server.rest_address, b"GET /0/public/Depth?pair=XBTUSD&count=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                )
                 head, _, body = answer.partition(b"\r\n\r\n")
                 return int(head.split()[1]), json.loads(body)
 

@@ -105,8 +105,8 @@ def demo(duration: float, pairs: int, rate: float, seed: int, out: Path, *, json
 @json_option
 def exchange(
     host: str, port: int, pairs: int, rate: float, seed: int, speed: str, duration: float | None, start: int | None,
-    log: Path | None, rest_port: int, rest_rate: float, history: int, api_key: str | None, api_secret: str | None, fault: tuple[str, ...],
-    *, faults: bool, json_: bool, **pauses: str,
+    log: Path | None, rest_port: int, rest_rate: float, history: int, api_key: str | None, api_secret: str | None,
+    fault: tuple[str, ...], *, faults: bool, json_: bool, **pauses: str,
 ) -> int:  # fmt: skip
     """Serve a simulated exchange that speaks Kraken's v2 protocol.
 

@@ -110,7 +110,8 @@ class Public:
         by_name = {name: names for names in named.values() for name in names[:3]}
         if not all(name in by_name for name in wanted):
             return UNKNOWN
-        return {key: _description(*names) for key, *names in (by_name[name] for name in wanted)}
+        chosen = (by_name[name] for name in wanted)
+        return {key: _description(alternative, name, facts) for key, alternative, name, facts in chosen}
 
     def _trades(self, facts: dict[str, str]) -> Answer | str:
         pair = self._pair(facts)
@@ -121,8 +122,11 @@ class Public:
             return INVALID
         after = since if isinstance(since, int) else None
         trades = self.exchange.trades(pair[0], after, count) or []
-        rows = [[price, qty, ts / 1e9, side, kind, "", number] for price, qty, ts, side, kind, number in trades]
-        last = trades[-1][2] if trades else after or self.exchange.now
+        # Trades are made at whole microseconds, and a float can hold those.
+        rows = [
+            [price, qty, ts // 1000 / 1e6, side, kind, "", number] for price, qty, ts, side, kind, number, _ in trades
+        ]
+        last = trades[-1][6] if trades else after or self.exchange.now
         return {pair[1]: rows, "last": str(last)}
 
     def _candles(self, facts: dict[str, str]) -> Answer | str:

@@ -167,9 +167,7 @@ def _error(text: str) -> dict[str, Any]:
 class RestServer(http1.Server):
     """Serves a ``Rest``."""
 
-    def __init__(
-        self, rest: Rest, on_request: Callable[[], None], *, here: bool, public: Public | None = None
-    ) -> None:
+    def __init__(self, rest: Rest, on_request: Callable[[], None], *, here: bool, public: Public | None = None) -> None:
         """``on_request`` is called for each request that is answered; ``here``: only this machine is served.
 
         ``public`` answers what is asked about the market; without it those paths are unknown.

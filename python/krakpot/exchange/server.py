@@ -268,8 +268,8 @@ class ExchangeServer:
         rest = Rest(self.key, lambda: self.exchange.now, self.exchange.allow, self.exchange)
         self.loopback_only = options.host in LOOPBACK
         """Whether it serves only this machine."""
-        public = Public(self.exchange, options.rest_rate)
-        self._rest = RestServer(rest, self.settle, here=self.loopback_only, public=public)
+        self._rest_public = Public(self.exchange, options.rest_rate)
+        self._rest = RestServer(rest, self.settle, here=self.loopback_only, public=self._rest_public)
         self.clients: set[_Client] = set()
         self.last_request: float | None = None
         """When the last request came, by the monotonic clock."""

@@ -56,8 +56,8 @@ FEED: Origin = "feed"
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
 """The best known first: of two rows of one trade, readers take the one whose origin is named here first."""
 ORIGIN_TABLES = ("trades", "ohlc")
-"""Tables with rows of several origins, in their column ``origin``. Parts and journals of earlier versions lack the column:
-their rows are of the feed."""
+"""Tables with rows of several origins, in their column ``origin``. Parts and journals of earlier versions lack that
+column: their rows are of the feed."""
 Sources = Literal["one", "all"]
 SOURCES: tuple[Sources, ...] = ("one", "all")
 

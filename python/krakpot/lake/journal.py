@@ -390,7 +390,7 @@ def _batches(payload: memoryview) -> list[tuple[str, pa.RecordBatch]]:
 
 
 def _batch(raw: pa.Buffer, table: str) -> pa.RecordBatch:
-    """Read one batch; a journal of an earlier version lacks the column ``origin``, and all of its rows are of the feed."""
+    """Read one batch; a journal of an earlier version lacks the column ``origin``: its rows are of the feed."""
     whole = schema(table)
     try:
         return pa.ipc.read_record_batch(raw, whole)

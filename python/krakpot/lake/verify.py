@@ -247,7 +247,7 @@ def _imports(view: View) -> set[str]:
 
 
 def _imported(view: View, session: str, parts: list[Part], report: Report) -> None:
-    """Count the rows of an imported session; its parts must be those that were sealed, with the rows that were added."""
+    """Count the rows of an imported session; its parts must be those that were sealed, with the rows added."""
     one = _Session(view, session, parts, report, min(part.date for part in view.parts))
     one.account.check_parts()
     told: dict[str, int] = defaultdict(int)

@@ -11,7 +11,6 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Mapping
 from contextlib import closing, suppress
 from decimal import Decimal
 from typing import Any, NamedTuple

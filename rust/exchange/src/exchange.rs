@@ -9,9 +9,9 @@ use crate::connection::Label;
 use crate::engine::Side;
 use crate::fanout::Fanout;
 use crate::faults::{Injected, Refusal};
-use crate::history::{HISTORY, History};
+use crate::history::{HISTORY, History, Kept};
 use crate::inject::Injector;
-use crate::market::{Candle, Market, Trade};
+use crate::market::{Candle, Market};
 use crate::message;
 use crate::outbox::{Outbox, Pace};
 use crate::pairs::{PAIRS_MAX, Pair, pairs};
@@ -129,10 +129,10 @@ impl Exchange {
         self.fanout.listed()
     }
 
-    /// The oldest trades of a pair that were made after `since`, ns, or the latest ones, at most `count`: those that are
+    /// The oldest trades of a pair after the place `since`, ns, or the latest ones, at most `count`: those that are
     /// still kept. `None` for an unknown symbol.
     #[must_use]
-    pub fn trades(&self, symbol: &str, since: Option<i64>, count: usize) -> Option<(&Pair, Vec<Trade>)> {
+    pub fn trades(&self, symbol: &str, since: Option<i64>, count: usize) -> Option<(&Pair, Vec<Kept>)> {
         let pair = self.fanout.find(symbol)?;
         let trades = self.history.trades(pair, since, count).copied().collect();
         Some((&self.fanout.listings[pair].market.pair, trades))

@@ -8,6 +8,10 @@ use crate::market::{Candle, Trade};
 /// Trades that are kept unless another number is asked for: some 50 MB.
 pub const HISTORY: usize = 1_000_000;
 
+/// A trade that is kept, and its place in time: its time, or later by so many ns that no two trades of a pair have one
+/// place. A client that asks for what follows a place misses nothing of a moment in which many trades were made.
+pub type Kept = (i64, Trade);
+
 /// The trades of each pair, oldest first.
 #[derive(Debug)]
 pub struct History {
@@ -15,25 +19,29 @@ pub struct History {
     most: usize,
     /// Pairs of all trades that are kept, in the order in which they were made.
     order: VecDeque<u32>,
-    pairs: Vec<VecDeque<Trade>>,
+    pairs: Vec<VecDeque<Kept>>,
+    /// The last place of each pair.
+    last: Vec<i64>,
 }
 
 impl History {
     /// No trades yet; at most `most` are kept.
     #[must_use]
     pub const fn new(most: usize) -> Self {
-        Self { most, order: VecDeque::new(), pairs: Vec::new() }
+        Self { most, order: VecDeque::new(), pairs: Vec::new(), last: Vec::new() }
     }
 
     /// Keeps trades of a pair that were just made.
     pub fn add(&mut self, pair: usize, trades: &[Trade]) {
         if self.pairs.len() <= pair {
             self.pairs.resize_with(pair + 1, VecDeque::new);
+            self.last.resize(pair + 1, i64::MIN);
         }
         // There are at most `PAIRS_MAX` pairs, and some that were listed since.
         let number = u32::try_from(pair).unwrap_or(u32::MAX);
         for &trade in trades {
-            self.pairs[pair].push_back(trade);
+            self.last[pair] = trade.ts.max(self.last[pair].saturating_add(1));
+            self.pairs[pair].push_back((self.last[pair], trade));
             self.order.push_back(number);
         }
         while self.order.len() > self.most {
@@ -43,11 +51,11 @@ impl History {
         }
     }
 
-    /// The oldest trades of a pair that were made after `since`, ns, or the latest ones; at most `count`.
-    pub fn trades(&self, pair: usize, since: Option<i64>, count: usize) -> impl Iterator<Item = &Trade> {
+    /// The oldest trades of a pair after the place `since`, ns, or the latest ones; at most `count`.
+    pub fn trades(&self, pair: usize, since: Option<i64>, count: usize) -> impl Iterator<Item = &Kept> {
         self.pairs.get(pair).into_iter().flat_map(move |trades| {
             let begin = match since {
-                Some(since) => trades.partition_point(|trade| trade.ts <= since),
+                Some(since) => trades.partition_point(|kept| kept.0 <= since),
                 None => trades.len().saturating_sub(count),
             };
             trades.range(begin..).take(count)
@@ -59,7 +67,7 @@ impl History {
     #[must_use]
     pub fn candles(&self, pair: usize, length: i64, count: usize) -> Vec<Candle> {
         let mut candles: VecDeque<Candle> = VecDeque::new();
-        for trade in self.pairs.get(pair).into_iter().flatten() {
+        for (_, trade) in self.pairs.get(pair).into_iter().flatten() {
             let begin = trade.ts - trade.ts.rem_euclid(length);
             if candles.back().is_none_or(|candle| candle.begin != begin) {
                 if candles.len() == count {
@@ -85,7 +93,7 @@ mod tests {
     }
 
     fn ids(history: &History, pair: usize, since: impl Into<Option<i64>>, count: usize) -> Vec<i64> {
-        history.trades(pair, since.into(), count).map(|trade| trade.id).collect()
+        history.trades(pair, since.into(), count).map(|kept| kept.1.id).collect()
     }
 
     /// Goal: the oldest trades of all pairs are forgotten, and no others.
@@ -99,6 +107,7 @@ mod tests {
         history.add(2, &[trade(8, 40), trade(9, 40)]);
         assert_eq!((ids(&history, 0, 0, 9), ids(&history, 2, 0, 9)), (vec![3], vec![7, 8, 9]));
         assert_eq!(ids(&history, 2, 20, 9), [8, 9], "later than since");
+        assert_eq!(history.trades(2, Some(40), 9).map(|kept| kept.0).collect::<Vec<_>>(), [41], "a place for each");
         assert_eq!(ids(&history, 2, 0, 2), [7, 8], "the oldest ones");
         assert_eq!(ids(&history, 2, None, 2), [8, 9], "the latest ones");
         assert!(ids(&history, 1, 0, 9).is_empty() && ids(&history, 99, 0, 9).is_empty());

@@ -4,8 +4,9 @@ use std::sync::Mutex;
 
 use krakpot_exchange::engine::Side;
 use krakpot_exchange::faults::Injected;
+use krakpot_exchange::history::Kept;
 use krakpot_exchange::kinds::{By, KINDS};
-use krakpot_exchange::market::{Candle, Trade};
+use krakpot_exchange::market::Candle;
 use krakpot_exchange::pairs::Pair;
 use krakpot_exchange::{Endpoint, Pace};
 use pyo3::prelude::*;
@@ -177,11 +178,11 @@ impl Exchange {
     ) -> PyResult<Option<Vec<TradeFacts>>> {
         self.with(py, |exchange| {
             let (pair, trades) = exchange.trades(symbol, since, count)?;
-            let facts = |trade: &Trade| {
+            let facts = |&(place, ref trade): &Kept| {
                 let side = if trade.taker == Side::Buy { "b" } else { "s" };
                 let price = number(trade.price.into(), pair.price_precision);
                 let qty = number(trade.qty.into(), pair.qty_precision);
-                (price, qty, trade.ts, side, if trade.market { "m" } else { "l" }, trade.id)
+                (price, qty, trade.ts, side, if trade.market { "m" } else { "l" }, trade.id, place)
             };
             Some(trades.iter().map(facts).collect())
         })
@@ -208,8 +209,8 @@ impl Exchange {
 
 /// Symbol, base, quote, status, decimals of prices and of quantities.
 type PairFacts = (String, String, String, &'static str, u8, u8);
-/// Price, quantity, time in ns, side of the taker, type of its order, id.
-type TradeFacts = (String, String, i64, &'static str, &'static str, i64);
+/// Price, quantity, time in ns, side of the taker, type of its order, id, place in time.
+type TradeFacts = (String, String, i64, &'static str, &'static str, i64, i64);
 /// Begin in ns; open, high, low, close; vwap, volume, number of trades.
 type CandleFacts = (i64, [String; 4], String, String, u64);
 
