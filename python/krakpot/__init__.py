@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from krakpot.feed.source import FeedCounts as FeedCounts
     from krakpot.history.backfill import BackfillResult as BackfillResult
     from krakpot.history.backfill import backfill as backfill
+    from krakpot.history.imports import ImportResult as ImportResult
+    from krakpot.history.imports import import_file as import_file
     from krakpot.lake.format import Part as Part
     from krakpot.lake.lake import Lake as Lake
     from krakpot.lake.sample import BookAt as BookAt
@@ -86,6 +88,7 @@ _HOMES = {
     "krakpot.feed.feed": ("Feed",),
     "krakpot.feed.source": ("FeedCounts",),
     "krakpot.history.backfill": ("BackfillResult", "backfill"),
+    "krakpot.history.imports": ("ImportResult", "import_file"),
     "krakpot.lake.format": ("Part",),
     "krakpot.lake.lake": ("Lake",),
     "krakpot.lake.sample": ("BookAt",),

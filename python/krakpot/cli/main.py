@@ -6,7 +6,7 @@ import click
 
 from krakpot import __version__
 from krakpot.cli.command import Commands
-from krakpot.cli.history import backfill
+from krakpot.cli.history import backfill, import_
 from krakpot.cli.lake import bars, book, compact, compare, coverage, ingest, recover, verify
 from krakpot.cli.recording import pairs, record, top
 from krakpot.cli.simulated import capacity, demo, exchange
@@ -36,7 +36,7 @@ def main(context: click.Context) -> None:
 
 
 for _command in (
-    demo, record, top, pairs, exchange, capacity, ingest, backfill, verify, compare, recover, coverage, book, bars,
-    compact,
+    demo, record, top, pairs, exchange, capacity, ingest, backfill, import_, verify, compare, recover, coverage, book,
+    bars, compact,
 ):  # fmt: skip
     main.add_command(_command)

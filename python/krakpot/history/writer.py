@@ -110,7 +110,7 @@ class HistoryWriter:
             self._seal(self._writer.close())
 
     def discard(self) -> None:
-        """Remove the open journal."""
+        """Remove the open journal; what is sealed already is left to ``content.forget``."""
         self._writer.discard()
 
     def _seal(self, closed: Path | None) -> None:
@@ -124,7 +124,7 @@ class HistoryWriter:
 
 @contextmanager
 def history_writer(lake: Path, session: str, origin: Origin, **facts: str) -> Iterator[HistoryWriter]:
-    """Write imported rows while the body runs; however it ends, what was written is sealed."""
+    """Write imported rows while the body runs; however it ends, what was written is sealed, unless it was discarded."""
     writer = HistoryWriter(lake, session, origin, {"version": __version__, "rows_from": origin, **facts})
     with at_work(lake):
         try:

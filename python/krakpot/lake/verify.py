@@ -204,7 +204,7 @@ def _verify(view: View, report: Report, threads: int, progress: OnProgress) -> N
     parts: dict[str, list[Part]] = defaultdict(list)
     for part in settled.parts:
         parts[part.session].append(part)
-    imports = _imports(settled)
+    imports, removed = _imports(settled)
     # Imported rows may be older than all that was recorded.
     first_day = min((part.date for part in settled.parts if part.session not in imports), default=date.max)
     # The `connect` row of a session names the session before it; the `gap` row has the date on which that one ended.
@@ -217,7 +217,7 @@ def _verify(view: View, report: Report, threads: int, progress: OnProgress) -> N
         for session in sorted(parts):
             begun = work.done
             if session in imports:
-                _imported(settled, session, parts[session], report)
+                _imported(settled, session, parts[session], report, removed)
                 work.reach(begun + _bytes(parts[session]))
                 continue
             one = _Session(settled, session, parts[session], report, first_day)
@@ -239,16 +239,21 @@ def _verify(view: View, report: Report, threads: int, progress: OnProgress) -> N
         report.notes += sources.differences(settled, covered(pl.concat(told)))
 
 
-def _imports(view: View) -> set[str]:
-    """Sessions whose rows were imported. A part of the ledger that cannot be read is told with its session."""
+def _imports(view: View) -> tuple[set[str], date]:
+    """Sessions whose rows were imported; and the first day of which nothing was removed on purpose.
+
+    A part of the ledger that cannot be read is told with its session.
+    """
     reader = PartReader(lambda _path, _error: None)
-    kinds = reader.read(view.of("ledger"), "ledger", ["session", "kind"], pl.col("kind") == IMPORTED)
-    return set(kinds["session"])
+    columns = ["session", "kind", "ts_to"]
+    rows = reader.read(view.of("ledger"), "ledger", columns, pl.col("kind").is_in([IMPORTED, "removed"]))
+    until = rows.filter(pl.col("kind") == "removed")["ts_to"].dt.date().max()
+    return set(rows.filter(pl.col("kind") == IMPORTED)["session"]), until if isinstance(until, date) else date.min
 
 
-def _imported(view: View, session: str, parts: list[Part], report: Report) -> None:
+def _imported(view: View, session: str, parts: list[Part], report: Report, removed: date) -> None:
     """Count the rows of an imported session; its parts must be those that were sealed, with the rows added."""
-    one = _Session(view, session, parts, report, min(part.date for part in view.parts))
+    one = _Session(view, session, parts, report, removed)
     one.account.check_parts()
     told: dict[str, int] = defaultdict(int)
     rows = one.account.ledger.filter(pl.col("kind") == IMPORTED).select("channel", "count", "detail")
@@ -257,7 +262,7 @@ def _imported(view: View, session: str, parts: list[Part], report: Report) -> No
         counts = report.imported.setdefault(str(detail(text).get("origin")), defaultdict(int))
         counts[_core.CHANNELS[channel]] += count
     for table, count in told.items():
-        if (found := one.account.rows[table]) != count and session not in view.unsettled:
+        if removed == date.min and (found := one.account.rows[table]) != count and session not in view.unsettled:
             report.problem(
                 f"session {session}: {table} has {counted(found, 'row')}, the ledger says that {count:,} were imported"
             )
