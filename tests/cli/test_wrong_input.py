@@ -135,6 +135,22 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("pairs --lake lake --url wss://ws.kraken.com/v2", 2, "--url has no effect with --lake: the pairs come from the"),
     ("top --once --every 5s", 2, "--every has no effect with --once or --json: there is one look; leave it out"),
     ("pairs --lake lake --symbols btc/usd", 2, "'btc/usd' matches none of the 2 pairs; did you mean BTC/USD?"),
+    # History.
+    ("backfill none", 2, "there is no such folder; give the folder that `krakpot record --out` wrote: none"),
+    ("backfill lake --until 2026-08-02", 2, "until needs since: without since only holes are fetched"),
+    ("backfill lake --since 2026-08-02", 2, "since needs symbols: name the pairs, as BTC/USD or BTC/*"),
+    ("backfill lake --since 2026-08-02 --until 2026-08-01 --symbols BTC/USD", 2, "since must be before until"),
+    ("backfill lake --since monday --symbols BTC/USD", 2, "--since: 'monday' is not a time"),
+    ("backfill lake --url ws://x", 2, "--url: 'ws://x' is not allowed; allowed is a https:// address"),
+    ("backfill lake --pace fast", 2, "--pace: 'fast' is not allowed; allowed is a duration"),
+    ("backfill lake --symbols XRP/*", 2, "'XRP/*' matches none of the 2 pairs"),
+    ("backfill lake --symbols XRP/USD", 2, "the lake has no symbol 'XRP/USD'"),
+    ("import new", 2, "missing argument 'FILES...'"),
+    ("import new none.csv", 2, "none.csv: there is no such file; what can be imported: Kraken's time-and-sales CSV"),
+    ("import new file", 2, "file: is a CSV with the columns"),
+    ("import new file --format csv", 2, "--format: 'csv' is not allowed; allowed is one of kraken-trades, kraken"),
+    ("import new file --symbol BTCUSD", 2, "symbol: 'BTCUSD' is not allowed"),
+    ("import new file file --symbol BTC/USD", 2, "--symbol names the pair of one file"),
     ("bars none", 2, "there is no such folder"),
     ("bars lake --every 1x", 2, "every='1x' is not allowed; write for example '100ms', '1s' or '5m'"),
     ("bars lake --every 1m --by tick", 2, "every='1m' is not allowed with by='tick'; allowed is a whole number"),
@@ -403,6 +419,9 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("trades", lambda: lake().trades(None, "2026-08-03", "2026-08-02"), "start: '2026-08-03' is later than the end"),
     ("scan", lambda: lake().scan([]), "no table []; tables: book"),  # type: ignore[arg-type]  # what is refused
     ("scan", lambda: lake().scan("assets", "BTC/USD"), "the table 'assets' has no symbols; leave symbol out"),
+    ("origin", lambda: lake().trades(origin="x"), "origin: 'x' is not allowed; allowed is feed, rest, kraken-csv"),
+    ("origin of a book", lambda: lake().scan("book", origin="rest"), "the table 'book' has rows of the feed only"),
+    ("origin of coverage", lambda: lake().coverage(origin="x"), "origin: 'x' is not allowed"),
     ("ledger", lambda: lake().ledger("x"), "start: 'x' is not a time"),
     ("pairs", lambda: lake().pairs(3), "symbol: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("books", lambda: lake().books(["BTC/USD"]), "symbol: ['BTC/USD'] is not allowed; allowed is one pair, as BTC/USD"),  # type: ignore[arg-type]  # what is refused

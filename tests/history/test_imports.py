@@ -226,16 +226,3 @@ def test_an_import_beside_a_recording(tmp_path: Path) -> None:
     assert any("the ledger says" in problem for problem in verify(lake).problems)
     part.unlink()
     assert any("is missing" in problem for problem in verify(lake).problems)
-
-
-@pytest.mark.parametrize(
-    ("name", "symbol"),
-    [
-        ("XBTUSD", "BTC/USD"), ("XXBTZUSD", "BTC/USD"), ("XDGUSD", "DOGE/USD"), ("ETHXBT", "ETH/BTC"),
-        ("XBTUSDT", "BTC/USDT"), ("USDTUSD", "USDT/USD"), ("XBTPYUSD", "BTC/PYUSD"), ("SOLEUR", "SOL/EUR"),
-        ("XBT/EUR", "BTC/EUR"), ("BTC-USD", "BTC/USD"), ("ODDQUOTE", "ODD/QUOTE"),
-    ],
-)  # fmt: skip
-def test_names_of_pairs(name: str, symbol: str) -> None:
-    """Old names, long quotes before short ones, and what the lake knows."""
-    assert formats.symbol_of(name, ["ODD/QUOTE"]) == symbol

@@ -148,7 +148,7 @@ def recognise(path: Path) -> list[tuple[str, Found | WrongFile]]:
                 raise WrongFile(f"{path}: is a zip without .csv files; {EXIST}")
             return [_one(f"{path}: {name}", partial(_csv, name, partial(_member, path, name))) for name in names]
         if head.startswith(b"PAR1"):
-            return [_one(str(path), partial(_parquet, path.name, partial(path.open, "rb")))]
+            return [_one(str(path), partial(_parquet, path.name, lambda: path.open("rb")))]
         if head.startswith(b"\x28\xb5\x2f\xfd"):
             return [_one(str(path), partial(_parquet, path.name, partial(_unpacked, path)))]
         start = partial(_plain, path, packed=head.startswith(b"\x1f\x8b"))

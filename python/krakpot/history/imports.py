@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -92,7 +93,7 @@ def import_file(
     """
     file, lake = values.read(values.file, path, "path"), values.read(values.folder, out, "out")
     wanted: Any = None if format is None else values.read(values.word_of(FORMATS), format, "format")
-    named = None if symbol is None else values.read(values.symbol, symbol, "symbol")
+    named = None if symbol is None else symbol_of(_pair(symbol), [])
     parts = recognise(file)
     good = [found for _, found in parts if isinstance(found, Found)]
     skipped = [str(found) for _, found in parts if isinstance(found, WrongFile)]
@@ -116,6 +117,14 @@ def import_file(
         if not result.total:
             raise WrongFile(result.skipped[0] if result.skipped else f"{file}: has no rows")
     return result
+
+
+def _pair(symbol: str) -> str:
+    """Read the argument ``symbol``."""
+    name = values.read(values.symbol, symbol, "symbol")
+    if not re.fullmatch(r"[^/]+/[^/]+", name):
+        raise ConfigError(f"symbol: {values.shown(symbol)} is not allowed; allowed is a base and a quote, as BTC/USD")
+    return name
 
 
 @contextmanager
