@@ -31,9 +31,9 @@ from krakpot.history.backfill import (
     sentences,
     uncovered,
 )
-from krakpot.history.rest import Rest
 from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
+from krakpot.net.market import Rest
 from krakpot.net.rest import RestError
 from processes import running, wait_for
 from waiting import run

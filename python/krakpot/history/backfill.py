@@ -22,12 +22,12 @@ import polars as pl
 from krakpot import _core, values
 from krakpot.config import REST_URL
 from krakpot.errors import ConfigError, counted
-from krakpot.history.rest import PACE, PAGE, Pair, Rest, RestTrade
 from krakpot.history.writer import HistoryWriter, Range, history_writer
 from krakpot.lake import seal
 from krakpot.lake.format import UNREADABLE, lake_to_write, polars_schema, unreadable
 from krakpot.lake.lake import Lake
 from krakpot.net.client import uuid7
+from krakpot.net.market import PACE, PAGE, Pair, Rest, RestTrade
 from krakpot.values import Time, shown, time_of, unmatched
 from krakpot.work import OnProgress, no_progress
 

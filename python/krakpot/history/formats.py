@@ -23,8 +23,8 @@ import polars as pl
 import pyarrow as pa
 
 from krakpot.errors import ConfigError, words_of
-from krakpot.history.rest import FEED_NAMES
 from krakpot.lake.format import UNREADABLE, Origin
+from krakpot.net.market import FEED_NAMES
 from krakpot.values import alternatives, shown
 
 Format = Literal["kraken-trades", "kraken-ohlcvt", "tardis", "cryptohftdata"]

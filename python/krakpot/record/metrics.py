@@ -25,6 +25,7 @@ from krakpot import __version__
 from krakpot.config import Config
 from krakpot.errors import ConfigError, words_of
 from krakpot.net import http as http1
+from krakpot.record.audit import OUTCOMES, Auditor
 from krakpot.record.client import RecordingClient
 from krakpot.record.lag import Lateness
 from krakpot.record.sealer import Sealer
@@ -66,6 +67,7 @@ class Observed(Protocol):
     sessions: list[str]
     late: Lateness | None
     sealer: Sealer
+    auditor: Auditor | None
 
     @property
     def clients(self) -> list[RecordingClient]:
@@ -119,6 +121,11 @@ class RecorderCollector(Collector):
             ("gaps", "Times from when to when nothing was received."),
         ):
             yield _counter(name, words, (), [((), counts.get(name, 0))])
+
+        auditor = self.recorder.auditor
+        audits = dict.fromkeys(OUTCOMES, 0) if auditor is None else auditor.counts
+        words = "Live books compared with REST: equal, differs, or unknown."
+        yield _counter("audits", words, ("outcome",), _by_name(audits))
 
     def _connections(self) -> Iterator[Metric]:
         clients = self.recorder.clients

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from krakpot.errors import FeedError
-from krakpot.history.rest import TRIES, Pair, Rest, RestTrade
+from krakpot.net.market import TRIES, Pair, Rest, RestTrade
 from krakpot.net.rest import Public, RestError
 from waiting import run
 
