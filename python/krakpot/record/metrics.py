@@ -123,7 +123,7 @@ class RecorderCollector(Collector):
             yield _counter(name, words, (), [((), counts.get(name, 0))])
 
         auditor = self.recorder.auditor
-        audits = dict.fromkeys(OUTCOMES, 0) if auditor is None else auditor.counts
+        audits: dict[str, int] = dict.fromkeys(OUTCOMES, 0) if auditor is None else auditor.counts
         words = "Live books compared with REST: equal, differs, or unknown."
         yield _counter("audits", words, ("outcome",), _by_name(audits))
 
