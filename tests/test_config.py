@@ -75,6 +75,7 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
         "level3_depth": ("1000", "1000", 1000), "level3_rate": ("500", "500", 500),
         "level3_url": ('"ws://[::1]:1/x"', "ws://[::1]:1/x", "ws://[::1]:1/x"),
         "rest_url": ('"http://localhost:1"', "http://localhost:1", "http://localhost:1"),
+        "audit": ('"10m"', "10m", 600.0),
         "api_key": (f'"{KEY}"', KEY, KEY), "api_secret": (f'"{SECRET}"', SECRET, SECRET),
         "metrics": ('"[::1]:9100"', "[::1]:9100", ("::1", 9100)), "metrics_token": (f'"{KEY}"', KEY, KEY),
         "alert": ('["mail -s x me"]', "mail -s x me", ("mail -s x me",)),
@@ -104,7 +105,7 @@ def test_every_option_has_a_reader_and_can_come_from_everywhere(folder: Path) ->
     [
         (
             "depht = 10",
-            r"krakpot.toml: unknown key 'depht' \(did you mean depth\?\); allowed are alert, api_key, api_secret, ch",
+            r"krakpot.toml: unknown key 'depht' \(did you mean depth\?\); allowed are alert, api_key, api_secret, au",
         ),
         ("depth = 11", "krakpot.toml: depth: 11 is not allowed; allowed is one of 10, 25, 100, 500, 1000"),
         ("depth = true", "krakpot.toml: depth: True is not allowed; allowed is one of 10"),
@@ -381,7 +382,7 @@ def test_options_of_a_sidecar_come_from_nowhere_else(folder: Path) -> None:
     assert (found.depth, found.api_key, found.api_secret) == (100, KEY, SECRET)
     for wrong in ({"dept": 10}, {"api_key": "key"}):
         with pytest.raises(
-            ConfigError, match=f"krakpot.Feed: record: unknown option '{next(iter(wrong))}'.*; allowed are alert, chann"
+            ConfigError, match=f"krakpot.Feed: record: unknown option '{next(iter(wrong))}'.*; allowed are alert, audit"
         ):
             from_mapping(wrong, environment={})
     with pytest.raises(ConfigError, match="krakpot.Feed: record: depth: 11 is not allowed"):

@@ -30,8 +30,9 @@ ALLOWED = {
     "lake": BASE | {"config", "stream", "features", "view"},
     "replay": BASE | {"config", "stream", "net", "lake"},
     "exports": BASE | {"config", "lake"},
+    "history": BASE | {"config", "net", "lake"},
     "feed": BASE | {"config", "stream", "net", "lake", "replay"},
-    "record": BASE | {"config", "stream", "net", "features", "lake"},
+    "record": BASE | {"config", "stream", "net", "features", "lake", "history"},
     "exchange": BASE | {"config", "stream", "net"},
     "compare": BASE | {"config", "stream", "net", "features", "lake", "feed", "exchange"},
     "cli": BASE
@@ -44,6 +45,7 @@ ALLOWED = {
         "lake",
         "replay",
         "exports",
+        "history",
         "feed",
         "record",
         "exchange",

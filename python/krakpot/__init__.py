@@ -57,6 +57,10 @@ if TYPE_CHECKING:
     from krakpot.features.steps import Feature as Feature
     from krakpot.feed.feed import Feed as Feed
     from krakpot.feed.source import FeedCounts as FeedCounts
+    from krakpot.history.backfill import BackfillResult as BackfillResult
+    from krakpot.history.backfill import backfill as backfill
+    from krakpot.history.imports import ImportResult as ImportResult
+    from krakpot.history.imports import import_file as import_file
     from krakpot.lake.fills import WouldFill as WouldFill
     from krakpot.lake.format import Part as Part
     from krakpot.lake.integrity import Integrity as Integrity
@@ -106,6 +110,8 @@ _HOMES = {
     "krakpot.feed.feed": ("Feed",),
     "krakpot.feed.source": ("FeedCounts",),
     "krakpot.lake.fills": ("WouldFill",),
+    "krakpot.history.backfill": ("BackfillResult", "backfill"),
+    "krakpot.history.imports": ("ImportResult", "import_file"),
     "krakpot.lake.format": ("Part",),
     "krakpot.lake.integrity": ("Integrity",),
     "krakpot.lake.lake": ("Lake",),

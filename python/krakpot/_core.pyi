@@ -1084,6 +1084,9 @@ class Exchange:
         Whether `take_log` names every frame.
     book, level3
         Delay, jitter and conflation of the channel, ns, each up to an hour.
+    history
+        Most trades, of all pairs together, that are kept for `trades` and `candles`; None: a million, some 50 MB. The
+        oldest are forgotten first.
 
     Raises
     ------
@@ -1110,6 +1113,7 @@ class Exchange:
         log: bool = False,
         book: tuple[int, int, int] | None = None,
         level3: tuple[int, int, int] | None = None,
+        history: int | None = None,
     ) -> Exchange: ...
     @property
     def now(self) -> int:
@@ -1194,4 +1198,26 @@ class Exchange:
         """Bids and asks as they are, best first: price and quantity, padded to the pair's precision.
 
         None for an unknown symbol.
+        """
+    def pairs(self) -> list[tuple[str, str, str, str, int, int]]:
+        """Return the pairs that are listed: symbol, base, quote, status, decimals of prices and of quantities."""
+    def trades(
+        self, symbol: str, since: int | None = None, count: int = 1000
+    ) -> list[tuple[str, str, int, str, str, int, int]] | None:
+        """Return the oldest trades that are kept and come after the place `since`, ns; without it the latest ones.
+
+        Price, quantity, time (ns), side of the taker (`b`, `s`), type of its order (`m`, `l`), id, and place of each:
+        its time, or later by so many ns that no two trades of a pair have one. None for an unknown symbol.
+        """
+    def candles(
+        self, symbol: str, minutes: int = 1, count: int = 720
+    ) -> list[tuple[int, list[str], str, str, int]] | None:
+        """Return the latest candles that have trades, oldest first, from the trades that are kept.
+
+        Begin (ns); open, high, low and close; vwap, volume, and number of trades of each. None for an unknown symbol.
+        """
+    def refuse_rest(self) -> tuple[int, str] | None:
+        """Ask before a request to REST for public data is answered whether a fault happens to it.
+
+        None if none does. Else the HTTP status, and with the status 200 the text of the refusal.
         """

@@ -235,7 +235,13 @@ class Config:
         f"Address of level3; for an exchange on this machine it is {LEVEL3_PATH} at --url.",
     )
     rest_url: str = _option(
-        REST_URL, values.rest_url, "ADDRESS", "Where the tokens for level3 come from; http:// only on this machine."
+        REST_URL,
+        values.rest_url,
+        "ADDRESS",
+        "Where the tokens for level3, and the books of --audit, come from; http:// only on this machine.",
+    )
+    audit: float | None = _option(
+        None, values.duration, "DURATION", "Compare each live book with REST this often: 10m.", shown="never"
     )
     api_key: str = _option("", values.api_key, "KEY", "API key for level3.", shown="none", secret=True)
     api_secret: str = _option(
@@ -299,6 +305,8 @@ class Config:
             raise ConfigError(sentence)
         if self.redundant and not self.public:
             raise ConfigError("redundant: only public channels can be recorded twice, and none is recorded")
+        if self.audit is not None:
+            self._check_audit()
         extra = [channel for channel in self.channel_symbols if channel not in self.channels]
         if extra:
             sentence = (
@@ -307,6 +315,20 @@ class Config:
             raise ConfigError(sentence)
         if LEVEL3 in self.channels:
             self._check_level3()
+
+    def _check_audit(self) -> None:
+        """``ConfigError`` if there are no books to audit, or nothing to audit them with."""
+        if "book" not in self.channels:
+            raise ConfigError(
+                f"audit: the channel book is not recorded; add it to channels ({','.join(self.channels)})"
+            )
+        if (is_loopback(self.url) or self._plain) and self.rest_url == REST_URL:
+            # Books of Kraken are not those of another exchange.
+            sentence = (
+                f"audit: the books of {self.url} are compared with REST of the same exchange: give --rest-url "
+                "(the built-in exchange prints its address when it starts)"
+            )
+            raise ConfigError(sentence)
 
     def _check_level3(self) -> None:
         """``ConfigError`` if the key pair, or a place that fits the others, is missing."""
@@ -471,6 +493,8 @@ def _checked(options: Mapping[str, Any], found: Mapping[str, Setting]) -> Config
     """Make the configuration; ``ConfigError`` if its options do not go together."""
     config = Config(**{name: one.value for name, one in found.items()})
     for name, channels in NEEDS.items():
+        if name == "rest_url" and config.audit is not None:
+            continue
         # Variables and the file may serve several recordings; who types an option expects something of it.
         if options.get(name) is not None and not set(channels) & set(config.channels):
             flag = OPTIONS[name].flag

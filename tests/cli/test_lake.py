@@ -253,7 +253,7 @@ def test_coverage(file: Path) -> None:
     krakpot("ingest", file, "--out", "lake")
     spans = facts(krakpot("coverage", "lake", "--json"))["coverage"]
     assert len(spans) == 6
-    assert set(spans[0]) == {"channel", "symbol", "ts_from", "ts_to", "reason", "session"}
+    assert set(spans[0]) == {"channel", "symbol", "ts_from", "ts_to", "reason", "session", "origin"}
     assert spans[0]["ts_from"] == "2026-08-02T03:35:50.000000000Z"
     assert {
         span["symbol"] for span in facts(krakpot("coverage", "lake", "--symbol", "ETH/USD", "--json"))["coverage"]

@@ -40,7 +40,7 @@ def test_a_request_arrives_as_it_was_sent() -> None:
     async def run() -> None:
         async with served() as (server, asked):
             answer = await talk(server.address, b"POST /a?b=c HTTP/1.1\r\nX-Y: z \r\nContent-Length: 3\r\n\r\nabc")
-            assert asked == [Request("POST", "/a", {"x-y": "z", "content-length": "3"}, b"abc")]
+            assert asked == [Request("POST", "/a", {"x-y": "z", "content-length": "3"}, b"abc", "b=c", "127.0.0.1")]
             assert answer == (
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\nConnection: close\r\n\r\nwell"
             )

@@ -16,7 +16,7 @@ import trustme
 
 from krakpot.errors import TokenError
 from krakpot.exchange.rest import Key, Rest, RestServer
-from krakpot.net import tokens as rest
+from krakpot.net import rest
 from krakpot.net.connection import RETRY_AFTER_MAX
 from krakpot.net.tokens import Tokens, signature
 

@@ -133,6 +133,9 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int
         f"{checksums(report.checksums)}, {report.unchecked:,} unchecked; "
         f"{counted(report.checkpoints, 'checkpoint')}; {counted(report.gaps, 'gap')}; {counted(report.errors, 'error')}"
     )
+    for origin, tables in report.imported.items():
+        what = ", ".join(f"{n:,} {table}" for table, n in tables.items())
+        click.echo(f"imported from {origin}, not proved: {what}")
     for note in report.notes:
         click.echo(f"note: {note}")
     for problem in report.problems:
@@ -266,17 +269,17 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
     from krakpot.lake.lake import Lake
 
     opened: Lake = Lake(lake)
-    frame = opened.coverage()
+    frame = opened.coverage(origin="all")
     if symbol is not None:
         frame = frame.filter(pl.col("symbol").is_in(opened.matching(symbol)))
     if json_:
         text = frame.with_columns(pl.col("ts_from", "ts_to").dt.strftime("%Y-%m-%dT%H:%M:%S%.9fZ"))
         print_json({"coverage": text.to_dicts()})
         return 0
-    click.echo(f"{'channel':<9}{'symbol':<16}{'from (UTC)':<25}{'to (UTC)':<25}ended by")
+    click.echo(f"{'channel':<9}{'symbol':<16}{'from (UTC)':<25}{'to (UTC)':<25}{'origin':<15}ended by")
     for row in frame.iter_rows(named=True):
         begin, end = (f"{row[name]:%Y-%m-%d %H:%M:%S.%f}"[:-3] for name in ("ts_from", "ts_to"))
-        click.echo(f"{row['channel']:<9}{row['symbol']:<16}{begin:<25}{end:<25}{row['reason']}")
+        click.echo(f"{row['channel']:<9}{row['symbol']:<16}{begin:<25}{end:<25}{row['origin']:<15}{row['reason']}")
     click.echo(counted(frame.height, "span"))
     if not frame.height and symbol is None:
         click.echo(f"nothing is recorded in this lake yet; {filling(lake)}")

@@ -7,6 +7,7 @@ import click
 from krakpot import __version__
 from krakpot.cli.command import Commands
 from krakpot.cli.export import export
+from krakpot.cli.history import backfill, import_
 from krakpot.cli.integrity import integrity
 from krakpot.cli.lake import bars, book, compact, compare, coverage, ingest, recover, skew, verify
 from krakpot.cli.plot import plot
@@ -41,7 +42,7 @@ def main(context: click.Context) -> None:
 
 
 for _command in (
-    demo, record, top, pairs, exchange, capacity, ingest, verify, compare, recover, coverage, integrity, book,
-    order, would_fill, bars, skew, compact, config, completion, plot, export, replay,
+    demo, record, top, pairs, exchange, capacity, ingest, backfill, import_, verify, compare, recover, coverage,
+    integrity, book, order, would_fill, bars, skew, plot, replay, export, compact, config, completion,
 ):  # fmt: skip
     main.add_command(_command)

@@ -26,6 +26,7 @@ from krakpot.cli.command import (
 )
 from krakpot.errors import ConfigError, counted
 
+HISTORY = Value(values.whole_number(0, 10**9), "NUMBER")
 STEP_SECONDS = Value(values.number(1, 86_400), "SECONDS")
 MULTIPLE = Value(values.number(0.001, 1_000_000), "NUMBER")
 LEVEL3_DEPTH = Value(values.number_of(_core.LEVEL3_DEPTHS), "LEVELS")
@@ -92,6 +93,10 @@ def demo(duration: float, pairs: int, rate: float, seed: int, out: Path, *, json
 @click.option("--level3-jitter", default="0", help="The same for level3.")
 @click.option("--level3-conflate", default="0", help="The same for level3.")
 @click.option("--rest-port", default=0, type=PORT, help="Port of REST, for tokens. Default: a free one.")
+@click.option("--rest-rate", default=1, type=RATE, show_default=True, help="REST requests per second about one pair.")
+@click.option(
+    "--history", default=1_000_000, type=HISTORY, show_default=True, help="Trades that REST gives back, of all pairs."
+)
 @click.option(
     "--api-key", envvar="KRAKPOT_API_KEY", help="Key for tokens, or KRAKPOT_API_KEY. Default: a new one is printed."
 )
@@ -101,8 +106,8 @@ def demo(duration: float, pairs: int, rate: float, seed: int, out: Path, *, json
 @json_option
 def exchange(
     host: str, port: int, pairs: int, rate: float, seed: int, speed: str, duration: float | None, start: int | None,
-    log: Path | None, rest_port: int, api_key: str | None, api_secret: str | None, fault: tuple[str, ...],
-    *, faults: bool, json_: bool, **pauses: str,
+    log: Path | None, rest_port: int, rest_rate: float, history: int, api_key: str | None, api_secret: str | None,
+    fault: tuple[str, ...], *, faults: bool, json_: bool, **pauses: str,
 ) -> int:  # fmt: skip
     """Serve a simulated exchange that speaks Kraken's v2 protocol.
 
@@ -143,6 +148,8 @@ def exchange(
         book=book,
         level3=level3,
         rest_port=rest_port,
+        rest_rate=rest_rate,
+        history=history,
         key=module.key(api_key, api_secret),
         faults=fault,
     )

@@ -22,6 +22,7 @@ UNITS = {"us": 10**3, "ms": 10**6, "s": 10**9}
 """ns."""
 SPEED_MAX = 1e6
 """Beyond this no client could follow."""
+HISTORY_MAX = 10**9
 SEED_MAX = (1 << 64) - 1
 START_MAX = 7_258_118_400 * 10**9
 """The year 2200, ns: times that follow still fit into 64 bits."""
@@ -102,6 +103,10 @@ class Options:
     level3: Pace = Pace()
     rest_port: int = 0
     """Port of REST; 0: a free one."""
+    rest_rate: float = 1.0
+    """Requests to REST for public data per second, of one address about one pair."""
+    history: int = 1_000_000
+    """Trades, of all pairs together, that REST gives back; the oldest are forgotten first."""
     key: Key | None = None
     """Key for tokens; None: a new one."""
     faults: tuple[str, ...] = ()
@@ -121,6 +126,8 @@ class Options:
         check("pairs", _whole(self.pairs, 1, _core.PAIRS_MAX), f"a whole number from 1 to {_core.PAIRS_MAX}")
         least, most = EXCHANGE_RATES
         check("rate", _number(self.rate, most) and self.rate >= least, f"a number from {least} to {most:,.0f}")
+        check("rest_rate", _number(self.rest_rate, most), f"a number above 0, up to {most:,.0f}")
+        check("history", _whole(self.history, 0, HISTORY_MAX), f"a whole number from 0 to {HISTORY_MAX}")
         check("seed", _whole(self.seed, 0, SEED_MAX), f"a whole number from 0 to {SEED_MAX}")
         speed = self.speed is None or (_number(self.speed, SPEED_MAX) and self.speed < SPEED_MAX)
         check("speed", speed, "a number above 0 and below 1000000 (2 is twice as fast), or None: as fast as possible")

@@ -21,6 +21,7 @@ from urllib.parse import parse_qs
 
 from krakpot import _core, values
 from krakpot.errors import ConfigError
+from krakpot.exchange.public import Public
 from krakpot.net import http as http1
 
 TOKEN_PATH = "/0/private/GetWebSocketsToken"  # noqa: S105  # a path, no secret
@@ -166,13 +167,20 @@ def _error(text: str) -> dict[str, Any]:
 class RestServer(http1.Server):
     """Serves a ``Rest``."""
 
-    def __init__(self, rest: Rest, on_request: Callable[[], None], *, here: bool) -> None:
-        """``on_request`` is called for each request that is answered; ``here``: only this machine is served."""
+    def __init__(self, rest: Rest, on_request: Callable[[], None], *, here: bool, public: Public | None = None) -> None:
+        """``on_request`` is called for each request that is answered; ``here``: only this machine is served.
+
+        ``public`` answers what is asked about the market; without it those paths are unknown.
+        """
         self.rest = rest
 
         def answer(request: http1.Request) -> http1.Answer:
             if http1.foreign(request.headers, here=here):
                 return _json(_error("EGeneral:Permission denied"), HTTPStatus.FORBIDDEN)
+            if public is not None and request.method == "GET" and request.path in public.paths:
+                # Market data: nobody is about to subscribe, so this does not hold the clock.
+                found = public.answer(request.path, request.query, request.client)
+                return _json(_error(f"HTTP {found}"), found) if isinstance(found, HTTPStatus) else _json(found)
             on_request()
             return _json(rest.answer(request.method, request.path, request.headers, request.body))
 

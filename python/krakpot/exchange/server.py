@@ -25,6 +25,7 @@ from krakpot import _core, values
 from krakpot.errors import ConfigError
 from krakpot.exchange.faults import HALF_OPEN_MAX, FaultyPipe, reset
 from krakpot.exchange.options import Options, Pace
+from krakpot.exchange.public import Public
 from krakpot.exchange.rest import Key, Rest, RestServer
 from krakpot.net import http as http1
 from krakpot.net.http import cannot_listen
@@ -255,6 +256,7 @@ class ExchangeServer:
         self.exchange = _core.Exchange(
             pairs=options.pairs, rate=options.rate, seed=options.seed, start=self.begin, log=options.log is not None,
             book=options.book.as_tuple, level3=options.level3.as_tuple,
+            history=options.history,
         )  # fmt: skip
         self.injected: deque[dict[str, Any]] = deque(maxlen=INJECTED)
         for text in options.faults:
@@ -267,7 +269,8 @@ class ExchangeServer:
         rest = Rest(self.key, lambda: self.exchange.now, self.exchange.allow, self.exchange)
         self.loopback_only = options.host in LOOPBACK
         """Whether it serves only this machine."""
-        self._rest = RestServer(rest, self.settle, here=self.loopback_only)
+        self._rest_public = Public(self.exchange, options.rest_rate)
+        self._rest = RestServer(rest, self.settle, here=self.loopback_only, public=self._rest_public)
         self.clients: set[_Client] = set()
         self.last_request: float | None = None
         """When the last request came, by the monotonic clock."""

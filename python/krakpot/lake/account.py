@@ -148,7 +148,7 @@ class Account:
             The trade ids that it knew of after the session.
 
         """
-        self._sealed()
+        self.check_parts()
         self._numbers()
         self._accounts()
         self._end()
@@ -169,7 +169,7 @@ class Account:
             )
         return ledger.filter(~pl.col("entry").is_in([entry for entry, _ in malformed])) if malformed else ledger
 
-    def _sealed(self) -> None:
+    def check_parts(self) -> None:
         """Every part that the ledger names is here with all its rows, and every part that is here is named."""
         here = {part.name: part for part in self.parts}
         rows = self.ledger.filter(pl.col("kind").is_in(["sealed", "compacted"])).select("kind", "count", "detail")

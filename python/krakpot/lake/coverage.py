@@ -13,8 +13,8 @@ import polars as pl
 
 from krakpot.lake import lock
 from krakpot.lake.folder import View
-from krakpot.lake.format import BOOK_KINDS
-from krakpot.lake.ledger import ALIVE_MARGIN, BEGINS, ENDS, REFUSALS, SINCE
+from krakpot.lake.format import BOOK_KINDS, FEED
+from krakpot.lake.ledger import ALIVE_MARGIN, BEGINS, ENDS, IMPORTED, REFUSALS, SINCE, detail
 
 BOOKS = tuple(kind.channel for kind in BOOK_KINDS)
 STOPPED, RECORDING, UNFINISHED = "stopped", "recording", "unfinished"
@@ -28,6 +28,7 @@ SCHEMA = pl.Schema(
         "ts_to": TIMES,
         "reason": pl.String(),
         "session": pl.String(),
+        "origin": pl.String(),
     }
 )
 
@@ -59,15 +60,40 @@ def covered(ledger: pl.DataFrame, recorded: Collection[str] = ()) -> pl.DataFram
     Returns
     -------
     DataFrame
-        Columns of ``Lake.coverage``, by channel, symbol and time.
+        Columns of ``Lake.coverage``, by channel, symbol and time: what was recorded.
 
     """
     rows: list[dict[str, object]] = []
     ordered = ledger.sort("session", "entry")
     for (session,), group in ordered.partition_by("session", as_dict=True, maintain_order=True).items():
-        rows += [row | {"session": session} for row in _spans(group, recorded=session in recorded)]
+        rows += [row | {"session": session, "origin": FEED} for row in _spans(group, recorded=session in recorded)]
     plain = {name: pl.Int64() if kind == TIMES else kind for name, kind in SCHEMA.items()}
     return pl.DataFrame(rows, schema=plain).cast(SCHEMA).sort("channel", "symbol", "ts_from")
+
+
+def imported(ledger: pl.DataFrame) -> pl.DataFrame:
+    """Ranges that were imported, in the columns of ``Lake.coverage``; those that follow each other are one.
+
+    ``ledger`` has the columns ``session``, ``ledger.MARKS`` and ``ledger.RANGES``.
+    """
+    rows = ledger.filter(pl.col("kind") == IMPORTED).sort("session", "entry")
+    spans: dict[tuple[str, str, str, str], list[list[int]]] = {}
+    columns = pl.col("ts_from", "ts_to").to_physical()
+    for session, channel, symbol, text, begin, end in rows.select(
+        "session", "channel", "symbol", "detail", columns
+    ).iter_rows():
+        found = spans.setdefault((session, channel, symbol, str(detail(text).get("origin"))), [])
+        if found and found[-1][0] <= begin <= found[-1][1]:
+            found[-1][1] = max(found[-1][1], end)
+        else:
+            found.append([begin, end])
+    facts = [
+        {"channel": channel, "symbol": symbol, "ts_from": begin, "ts_to": end, "reason": IMPORTED, "session": session,
+         "origin": origin}
+        for (session, channel, symbol, origin), ranges in spans.items() for begin, end in ranges
+    ]  # fmt: skip
+    plain = {name: pl.Int64() if kind == TIMES else kind for name, kind in SCHEMA.items()}
+    return pl.DataFrame(facts, schema=plain).cast(SCHEMA)
 
 
 def _spans(ledger: pl.DataFrame, *, recorded: bool) -> Iterator[dict[str, object]]:

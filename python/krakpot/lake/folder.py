@@ -48,6 +48,7 @@ from krakpot.lake.format import (
     part,
     polars_schema,
     schema,
+    sealed_rows,
     stamp,
     storage_error,
     unreadable,
@@ -228,8 +229,7 @@ class View:
         types = polars_schema(table)
         frames = [pl.LazyFrame(schema=types)]
         if parts:
-            sealed = pl.scan_parquet(parts, hive_partitioning=False)
-            frames.append(sealed.select(pl.col(name).cast(kind) for name, kind in types.items()))
+            frames.append(sealed_rows(parts, table))
         if journals:
             view = View(self.folder, [], journals, self.unsettled)
             # A journal grows, so one read does not stand for another.

@@ -21,7 +21,7 @@ from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn, get_args
 
 import polars as pl
 import pyarrow as pa
@@ -50,6 +50,14 @@ LEVELS = ["symbol", "message", "entry", "side", "price", "qty", "depth", "price_
 PROBES, PROBE_PAUSE = 5, 0.01
 """How often ``idle`` tries, and seconds between two tries: another reader that tries has the lock for much less."""
 
+Origin = Literal["feed", "rest", "kraken-csv", "tardis", "cryptohftdata"]
+"""Where a row comes from: Kraken's WebSocket feed, its REST, its downloadable files, or files of others."""
+FEED: Origin = "feed"
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
+"""The best known first: of two rows of one trade, readers take the one whose origin is named here first."""
+ORIGIN_TABLES = ("trades", "ohlc")
+"""Tables with rows of several origins, in their column ``origin``. Parts and journals of earlier versions lack that
+column: their rows are of the feed."""
 Sources = Literal["one", "all"]
 SOURCES: tuple[Sources, ...] = ("one", "all")
 
@@ -135,6 +143,16 @@ def polars_schema(table: str) -> Mapping[str, pl.DataType]:
     frame = pl.from_arrow(schema(table).empty_table())
     assert isinstance(frame, pl.DataFrame), "a table gives a frame"
     return MappingProxyType(dict(frame.schema))
+
+
+def sealed_rows(paths: list[Path], table: str) -> pl.LazyFrame:
+    """Rows of parts of a table, in its columns; parts without the column ``origin`` get it."""
+    types = polars_schema(table)
+    if table not in ORIGIN_TABLES:
+        sealed = pl.scan_parquet(paths, hive_partitioning=False)
+        return sealed.select(pl.col(name).cast(kind) for name, kind in types.items())
+    sealed = pl.scan_parquet(paths, hive_partitioning=False, schema=dict(types), missing_columns="insert")
+    return sealed.with_columns(pl.col("origin").fill_null(FEED))
 
 
 def order(table: str) -> list[str]:

@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from krakpot.errors import StorageError
 from krakpot.lake import lock as locks
-from krakpot.lake.format import JOURNALS, schema, stamp, storage_error
+from krakpot.lake.format import FEED, JOURNALS, ORIGIN_TABLES, schema, stamp, storage_error
 
 MAGIC = b"KPJ1"
 BLOCK = struct.Struct("<BII")
@@ -385,8 +385,22 @@ def _batches(payload: memoryview) -> list[tuple[str, pa.RecordBatch]]:
         table = bytes(view[at + 1 : named]).decode()
         (size,) = struct.unpack_from("<I", view, named)
         at = named + 4 + size
-        batches.append((table, pa.ipc.read_record_batch(raw.slice(named + 4, size), schema(table))))
+        batches.append((table, _batch(raw.slice(named + 4, size), table)))
     return batches
+
+
+def _batch(raw: pa.Buffer, table: str) -> pa.RecordBatch:
+    """Read one batch; a journal of an earlier version lacks the column ``origin``: its rows are of the feed."""
+    whole = schema(table)
+    try:
+        return pa.ipc.read_record_batch(raw, whole)
+    except pa.ArrowInvalid:
+        if table not in ORIGIN_TABLES:
+            raise
+    place = whole.get_field_index("origin")
+    batch = pa.ipc.read_record_batch(raw, whole.remove(place))
+    feed = pa.array([FEED] * batch.num_rows, whole.field(place).type)
+    return batch.add_column(place, whole.field(place), feed)
 
 
 def lock(path: Path) -> int | None:

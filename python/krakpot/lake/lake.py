@@ -25,14 +25,15 @@ from krakpot.features.steps import wanted
 from krakpot.lake import skew
 from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
 from krakpot.lake.bars import LATE, bars, covered_share, in_windows, size_of
-from krakpot.lake.coverage import covered, recorded_sessions
+from krakpot.lake.coverage import covered, imported, recorded_sessions
 from krakpot.lake.features import features
 from krakpot.lake.fills import WouldFill, would_fill
 from krakpot.lake.folder import Folder
-from krakpot.lake.format import SOURCES, UNREADABLE, Sources, polars_schema, unreadable
+from krakpot.lake.format import FEED, ORIGIN_TABLES, SOURCES, UNREADABLE, Sources, polars_schema, unreadable
 from krakpot.lake.integrity import Integrity, integrity
 from krakpot.lake.journal import journal_names
-from krakpot.lake.ledger import MARKS
+from krakpot.lake.ledger import MARKS, RANGES
+from krakpot.lake.origin import Origins, distinct_of_origins, of_origins, origins_of
 from krakpot.lake.plot import Plot
 from krakpot.lake.queue import OrderLife, OrdersAt, order_life, orders_at
 from krakpot.lake.sample import BookAt, By, Layout, books, books_at, one_of, with_books
@@ -76,6 +77,7 @@ class Lake(Folder):
         *,
         numbers: Numbers = "decimal",
         sources: Sources = "one",
+        origin: Origins = FEED,
     ) -> pl.LazyFrame:
         """Rows of a table.
 
@@ -93,6 +95,10 @@ class Lake(Folder):
         sources
             ``"one"``: if several sessions followed a symbol at the same time, rows of one of them, and each trade once.
             ``"all"``: rows of all sessions.
+        origin
+            For trades and ohlc: ``"feed"``, or one or several of the origins of imported rows (``"rest"``,
+            ``"kraken-csv"``, ``"tardis"``, ``"cryptohftdata"``), or ``"all"``. Of several origins a trade comes once,
+            by its id, and trades are in the order of the exchange's times; rows without an id are all given.
 
         Returns
         -------
@@ -115,14 +121,17 @@ class Lake(Folder):
         view = self.look([table])
         begin, until = time_range(start, end)
         one_of("sources", sources, SOURCES)
+        origins = origins_of(table, origin)
         arbitrated = sources == "one" and table in CHANNELS
         # What another session had before the range decides what is taken of this one.
         frame = view.scan(table, start=begin if begin is None else begin - DAY * arbitrated, end=until)
         if symbol is not None:
             frame = frame.filter(self._of(table, symbol))
+        if table in ORIGIN_TABLES:
+            frame = of_origins(frame, origins)
         if table == "trades" and arbitrated:
-            frame = distinct_trades(frame)
-        elif arbitrated and len(view.sessions(table)) > 1:
+            frame = distinct_trades(frame) if origins == (FEED,) else distinct_of_origins(frame)
+        elif arbitrated and len(view.sessions(table)) > 1 and FEED in origins:
             frame = single_source(frame, table, self.coverage())
         times = pl.Datetime("ns", "UTC")
         if begin is not None:
@@ -214,12 +223,13 @@ class Lake(Folder):
         numbers: Numbers = "decimal",
         sources: Sources = "one",
         book: int | None = None,
+        origin: Origins = FEED,
     ) -> pl.LazyFrame:
         """Trades, each once; ``side`` is the taker's.
 
         Parameters
         ----------
-        symbol, start, end, numbers, sources
+        symbol, start, end, numbers, sources, origin
             As for ``scan``.
         book
             Levels per side, 1 to 1000: with each trade, the best levels of the book as it was before it.
@@ -250,8 +260,12 @@ class Lake(Folder):
         >>> lake.trades("BTC/USD", book=1).filter(side="buy").collect()    # doctest: +SKIP
 
         """
-        frame = self.scan("trades", symbol, start, end, numbers=numbers, sources=sources)
-        return frame if book is None else with_books(self, frame, depth=book, numbers=numbers)
+        frame = self.scan("trades", symbol, start, end, numbers=numbers, sources=sources, origin=origin)
+        if book is None:
+            return frame
+        if origins_of("trades", origin) != (FEED,):
+            raise ConfigError("book: imported trades have no book before them; leave origin out, or book")
+        return with_books(self, frame, depth=book, numbers=numbers)
 
     def bars(
         self,
@@ -262,6 +276,7 @@ class Lake(Folder):
         every: str | float | Decimal | timedelta = "1m",
         by: BarKind = "time",
         numbers: Literal["decimal", "float"] = "decimal",
+        origin: Origins = FEED,
     ) -> pl.DataFrame:
         """Bars of trades: open, high, low, close and volume, and how much of each bar was recorded.
 
@@ -281,6 +296,8 @@ class Lake(Folder):
             or sold more, is the last one of its bar, and the next bar begins at zero.
         numbers
             ``"decimal"``: exact, Decimal(38, 10); vwap is rounded. ``"float"``: Float64.
+        origin
+            As for ``scan``. What was imported counts as recorded, for the range that the ledger says.
 
         Returns
         -------
@@ -309,17 +326,18 @@ class Lake(Folder):
         begin, until = time_range(start, end)
         # A trade is received after it was made, by a snapshot long after; a clock may be behind.
         received = None if begin is None else max(begin - LATE, -(1 << 63))
-        frame = self.trades(symbol, received, sources="all")
+        frame = self.trades(symbol, received, sources="all", origin=origin)
+        distinct = distinct_trades if origins_of("trades", origin) == (FEED,) else distinct_of_origins
         made = pl.col("ts_event").dt.epoch("ns")
         if begin is not None:
             frame = frame.filter(made >= begin)
         if until is not None:
             frame = frame.filter(made < until)
         try:
-            found = bars(in_windows(frame), by, size)
+            found = bars(in_windows(frame, distinct), by, size)
         except UNREADABLE as error:
             unreadable(self.path, error)
-        found = covered_share(found, self.coverage())
+        found = covered_share(found, self.coverage(origin=origin))
         return found if numbers == "decimal" else found.with_columns(cs.decimal().cast(pl.Float64))
 
     def ticker(
@@ -363,12 +381,13 @@ class Lake(Folder):
         *,
         numbers: Numbers = "decimal",
         sources: Sources = "one",
+        origin: Origins = FEED,
     ) -> pl.LazyFrame:
         """Candles; the current candle is sent again with every trade.
 
         Parameters
         ----------
-        symbol, start, end, numbers, sources
+        symbol, start, end, numbers, sources, origin
             As for ``scan``.
 
         Returns
@@ -386,7 +405,7 @@ class Lake(Folder):
         >>> lake.ohlc("BTC/USD").unique("interval_begin", keep="last").collect()    # doctest: +SKIP
 
         """
-        return self.scan("ohlc", symbol, start, end, numbers=numbers, sources=sources)
+        return self.scan("ohlc", symbol, start, end, numbers=numbers, sources=sources, origin=origin)
 
     def pairs(self, symbol: str | Iterable[str] | None = None) -> pl.LazyFrame:
         """Pairs as the exchange described them, and precisions from options or snapshots.
@@ -438,18 +457,26 @@ class Lake(Folder):
         """
         return self.scan("ledger", None, start, end)
 
-    def coverage(self) -> pl.DataFrame:
+    def coverage(self, *, origin: Origins = FEED) -> pl.DataFrame:
         """From when to when each channel and symbol is known, and why it ended.
+
+        Parameters
+        ----------
+        origin
+            As for ``scan``: ``"all"`` shows what was recorded and what was imported.
 
         Returns
         -------
         DataFrame
-            Columns channel, symbol, ts_from, ts_to (receive times, ns, UTC; ts_to exclusive), reason, session; one row
-            per span. ``reason`` is a kind of the ledger, or ``stopped`` (the recording ended as planned), ``recording``
-            (it still runs), ``unfinished`` (the recorder was killed).
+            Columns channel, symbol, ts_from, ts_to (receive times, ns, UTC; ts_to exclusive), reason, session, origin;
+            one row per span. ``reason`` is a kind of the ledger, or ``stopped`` (the recording ended as planned),
+            ``recording`` (it still runs), ``unfinished`` (the recorder was killed). A range that was imported has the
+            exchange's times, and the reason ``imported``.
 
         Raises
         ------
+        ConfigError
+            For an origin that does not exist.
         StorageError
             If a part of the ledger cannot be read, or other tables have parts and the ledger has none.
 
@@ -458,9 +485,10 @@ class Lake(Folder):
         >>> lake.coverage().filter(channel="book", symbol="BTC/USD")    # doctest: +SKIP
 
         """
+        origins = origins_of("trades", origin)
         view = self.look(["ledger"])
         try:
-            ledger = view.scan("ledger").select("session", *MARKS).collect()
+            ledger = view.scan("ledger").select("session", *MARKS, *RANGES).collect()
         except UNREADABLE as error:
             unreadable(self.path, error)
         if ledger.is_empty() and not any(journal_names(self.path)) and any(map(self.parts, _core.TABLES)):
@@ -468,7 +496,9 @@ class Lake(Folder):
                 "the parts of its ledger are gone, so it is not known what was recorded; restore them from a copy"
             )
             raise StorageError(sentence, self.path)
-        return covered(ledger, recorded_sessions(view))
+        spans = [covered(ledger, recorded_sessions(view)), imported(ledger)]
+        found = pl.concat(spans).filter(pl.col("origin").is_in(origins))
+        return found.sort("channel", "symbol", "ts_from", maintain_order=True)
 
     def clock_skew(
         self,

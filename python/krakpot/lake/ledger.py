@@ -32,6 +32,10 @@ BEGINS = {
 """The kind with which a channel's coverage of a symbol begins."""
 MARKS = ["entry", "ts_recv", "ts_from", "kind", "channel", "symbol"]
 """Columns of the ledger from which coverage is computed."""
+RANGES = ["ts_to", "count", "detail"]
+"""Further columns, of what was imported."""
+IMPORTED = "imported"
+"""The kind of a row that says what was added to a time range: count rows of ``origin``, a fact of its detail."""
 ALIVE_MARGIN = 1_000_000_000
 """A session without an end covers until one second after its last ``alive`` row, ns."""
 

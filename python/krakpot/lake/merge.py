@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from krakpot.lake.format import order, polars_schema
+from krakpot.lake.format import FEED, order, polars_schema
 
 BLOCK = 4096
 """Rows of each part that are in memory at a time."""
@@ -48,6 +48,8 @@ class _Cursor:
                     batch.validate(full=True)
                     frame = pl.from_arrow(pa.Table.from_batches([batch]))
                     assert isinstance(frame, pl.DataFrame), "a table gives a frame"
+                    if "origin" in self.schema and "origin" not in frame.columns:
+                        frame = frame.with_columns(origin=pl.lit(FEED))
                     if dict(frame.schema) == self.schema:
                         yield frame
                     else:

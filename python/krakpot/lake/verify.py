@@ -32,7 +32,7 @@ from krakpot.lake.account import Account, TradeIds
 from krakpot.lake.coverage import covered
 from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, CHANNELS, BookKind, Part, filling, hold, idle
-from krakpot.lake.ledger import MARKS, REFUSALS, book_ends
+from krakpot.lake.ledger import IMPORTED, MARKS, REFUSALS, book_ends, detail
 from krakpot.lake.messages import MessageReader, PartReader
 from krakpot.values import flag, read, threads_of
 from krakpot.work import OnProgress, Work, no_progress
@@ -64,6 +64,9 @@ class Report:
     checkpoints: int = 0
     """Checkpoints that equal the rebuilt book."""
     sessions: int = 0
+    """Sessions that were recorded."""
+    imported: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Per origin and table: rows that were imported. They are compared with the ledger, and never proved."""
     symbols: dict[str, dict[str, dict[str, int]]] = field(
         default_factory=lambda: {kind.channel: {} for kind in BOOK_KINDS}
     )
@@ -126,6 +129,7 @@ class Report:
             "gaps": self.gaps,
             "checkpoints": self.checkpoints,
             "sessions": self.sessions,
+            "imported": self.imported,
             "symbols": self.symbols,
             "problems": self.problems,
             "more_problems": self.more_problems,
@@ -186,6 +190,8 @@ def verify(
     if report.empty:
         if view.unsettled or at_work:
             report.notes.append("nothing is sealed yet, so nothing was verified")
+        elif report.imported:
+            report.notes.append("all rows were imported, so there is nothing to prove")
         else:
             report.problem("nothing was recorded: the lake has no message of the exchange")
             report.notes.append(filling(folder.path))
@@ -198,7 +204,9 @@ def _verify(view: View, report: Report, threads: int, progress: OnProgress) -> N
     parts: dict[str, list[Part]] = defaultdict(list)
     for part in settled.parts:
         parts[part.session].append(part)
-    first_day = min((part.date for part in settled.parts), default=date.max)
+    imports, removed = _imports(settled)
+    # Imported rows may be older than all that was recorded.
+    first_day = min((part.date for part in settled.parts if part.session not in imports), default=date.max)
     # The `connect` row of a session names the session before it; the `gap` row has the date on which that one ended.
     before: dict[str, tuple[str, date | None]] = {}
     ended: dict[str, set[str]] = {}
@@ -208,6 +216,10 @@ def _verify(view: View, report: Report, threads: int, progress: OnProgress) -> N
     with ThreadPoolExecutor(max_workers=1) as reader:
         for session in sorted(parts):
             begun = work.done
+            if session in imports:
+                _imported(settled, session, parts[session], report, removed)
+                work.reach(begun + _bytes(parts[session]))
+                continue
             one = _Session(settled, session, parts[session], report, first_day)
             previous = one.account.previous
             begin = known.get(previous, unknown) if previous else TradeIds({}, complete=True)
@@ -221,10 +233,39 @@ def _verify(view: View, report: Report, threads: int, progress: OnProgress) -> N
                 gap = ledger.filter(pl.col("kind") == "gap")["ts_from"].drop_nulls()
                 before[session] = previous, gap[0].date() if len(gap) else None
     _chain(before, ended, view.unsettled, first_day, report)
-    report.sessions = len(parts)
+    report.sessions = len(parts.keys() - imports)
     # What one source had and another lacks proves neither wrong: each has its own account.
     if told:
         report.notes += sources.differences(settled, covered(pl.concat(told)))
+
+
+def _imports(view: View) -> tuple[set[str], date]:
+    """Sessions whose rows were imported; and the first day of which nothing was removed on purpose.
+
+    A part of the ledger that cannot be read is told with its session.
+    """
+    reader = PartReader(lambda _path, _error: None)
+    columns = ["session", "kind", "ts_to"]
+    rows = reader.read(view.of("ledger"), "ledger", columns, pl.col("kind").is_in([IMPORTED, "removed"]))
+    until = rows.filter(pl.col("kind") == "removed")["ts_to"].dt.date().max()
+    return set(rows.filter(pl.col("kind") == IMPORTED)["session"]), until if isinstance(until, date) else date.min
+
+
+def _imported(view: View, session: str, parts: list[Part], report: Report, removed: date) -> None:
+    """Count the rows of an imported session; its parts must be those that were sealed, with the rows added."""
+    one = _Session(view, session, parts, report, removed)
+    one.account.check_parts()
+    told: dict[str, int] = defaultdict(int)
+    rows = one.account.ledger.filter(pl.col("kind") == IMPORTED).select("channel", "count", "detail")
+    for channel, count, text in rows.iter_rows():
+        told[_core.CHANNELS[channel]] += count
+        counts = report.imported.setdefault(str(detail(text).get("origin")), defaultdict(int))
+        counts[_core.CHANNELS[channel]] += count
+    for table, count in told.items():
+        if removed == date.min and (found := one.account.rows[table]) != count and session not in view.unsettled:
+            report.problem(
+                f"session {session}: {table} has {counted(found, 'row')}, the ledger says that {count:,} were imported"
+            )
 
 
 def _bytes(parts: Iterable[Part]) -> int:

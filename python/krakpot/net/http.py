@@ -35,6 +35,10 @@ class Request:
     headers: Mapping[str, str]
     """By lower-case name; a repeated header is refused."""
     body: bytes
+    query: str = ""
+    """What followed the path after ``?``, as it was sent."""
+    client: str = ""
+    """Address of the client."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class _BadRequestError(Exception):
 
 
 def _head(head: bytes) -> tuple[str, str, dict[str, str]]:
-    """Read the head of a request: method, path, and headers by lower-case name."""
+    """Read the head of a request: method, path with its query, and headers by lower-case name."""
     first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     match = re.fullmatch(r"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.[01]", first)
     if match is None:
@@ -100,7 +104,7 @@ def _head(head: bytes) -> tuple[str, str, dict[str, str]]:
         if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9a-z-]+", name) or name in headers:
             raise _BadRequestError(HTTPStatus.BAD_REQUEST)
         headers[name] = value.strip(" \t")
-    return match[1], match[2].partition("?")[0], headers
+    return match[1], match[2], headers
 
 
 def _length(headers: Mapping[str, str]) -> int:
@@ -144,7 +148,8 @@ class Server:
         self._connections.add(task)
         try:
             async with asyncio.timeout(PATIENCE):
-                writer.write(await self._response(reader))
+                client = str((writer.get_extra_info("peername") or ("",))[0])
+                writer.write(await self._response(reader, client))
                 await writer.drain()
             writer.write_eof()
             async with asyncio.timeout(LINGER):
@@ -157,13 +162,14 @@ class Server:
             self._connections.discard(task)
             writer.close()
 
-    async def _response(self, reader: asyncio.StreamReader) -> bytes:
+    async def _response(self, reader: asyncio.StreamReader, client: str) -> bytes:
         try:
             if len(self._connections) > CONNECTIONS_MAX:
                 raise _BadRequestError(HTTPStatus.SERVICE_UNAVAILABLE)
-            method, path, headers = _head(await reader.readuntil(b"\r\n\r\n"))
+            method, target, headers = _head(await reader.readuntil(b"\r\n\r\n"))
             body = await reader.readexactly(_length(headers))
-            answer = self._answer(Request(method, path, headers, body))
+            path, _, query = target.partition("?")
+            answer = self._answer(Request(method, path, headers, body, query, client))
         except asyncio.LimitOverrunError:
             answer = self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         except _BadRequestError as error:

@@ -10,26 +10,19 @@ import base64
 import hashlib
 import hmac
 import http.client
-import json
-import socket
 import ssl
 import time
-from contextlib import closing, suppress
-from typing import Any, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from decimal import Decimal
+from urllib.parse import urlencode
 
 from krakpot.config import PERMISSION
-from krakpot.errors import FeedError, TokenError, words_of
+from krakpot.errors import TokenError
 from krakpot.net.connection import BUSY, retry_after
-from krakpot.net.proxy import chosen, tunnel
+from krakpot.net.rest import TIMEOUT, TROUBLE, WORDS_MAX, Answer, Request, facts_of, trouble
 
 PATH = "/0/private/GetWebSocketsToken"
-TIMEOUT = 10.0
-"""Seconds for a whole request."""
 ANSWER_MAX = 64 << 10
 """Bytes of an answer that are read; one with a token has about 100."""
-WORDS_MAX = 200
-"""Characters of a refusal that an error repeats."""
 
 REFUSALS = {
     "EAPI:Invalid key": (
@@ -81,22 +74,16 @@ class Tokens:
             }
             try:
                 async with asyncio.timeout(TIMEOUT):
-                    answer = await _Request(self.url, self._tls).run(headers, body)
-            except TimeoutError:
-                raise self._error(f"no answer within {TIMEOUT:.0f} s") from None
-            except ssl.SSLCertVerificationError as error:
-                raise self._error(f"the certificate was not accepted: {error.verify_message}") from None
-            except FeedError as error:
-                raise self._error(str(error)) from None
-            except OSError as error:
-                raise self._error(f"the connection failed: {words_of(error)}") from None
-            except http.client.HTTPException as error:
-                raise self._error(f"the answer is not HTTP ({type(error).__name__})") from None
+                    # The signature covers Kraken's path only, without the path of the address.
+                    request = Request(self.url, PATH, self._tls, most=ANSWER_MAX)
+                    answer = await request.run("POST", headers, body)
+            except TROUBLE as error:
+                raise self._error(trouble(error)) from None
             return self._read(answer)
 
-    def _read(self, answer: _Answer) -> str:
+    def _read(self, answer: Answer) -> str:
         """Return the token in an answer."""
-        facts = _json(answer.body)
+        facts = facts_of(answer.body)
         errors, result = facts.get("error"), facts.get("result")
         wait = retry_after(answer.retry_after, time.time())
         if isinstance(errors, list) and errors:
@@ -108,7 +95,7 @@ class Tokens:
         if answer.status != http.client.OK or not isinstance(token, str) or not token:
             kind = "JSON without a token" if facts else "no JSON"
             raise self._error(f"the answer is {kind} (HTTP {answer.status}); is --rest-url right?", wait=wait)
-        if not isinstance(expires, (int, float)) or expires <= 0:
+        if not isinstance(expires, (int, Decimal)) or expires <= 0:
             raise self._error("the token in the answer has already expired")
         return token
 
@@ -126,67 +113,3 @@ class Tokens:
         if wait:
             sentence += f"; to be tried again in {wait:.0f} s"
         return TokenError(f"no token for level 3: {sentence}: {self.url}", lasting=lasting, retry_after=wait)
-
-
-class _Answer(NamedTuple):
-    """What REST answered."""
-
-    status: int
-    body: bytes
-    retry_after: str | None
-    """The header ``Retry-After``."""
-
-
-class _Request:
-    """One request, made in a thread, on a separate connection."""
-
-    def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
-        parts = urlsplit(url)
-        assert parts.hostname is not None, "the configuration refuses an address without a host"
-        # The signature covers Kraken's path only, without the path of the address.
-        self.path = parts.path.rstrip("/") + PATH
-        self.connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT)
-        self.tls: ssl.SSLContext | None = None
-        if parts.scheme == "https":
-            self.tls = tls or ssl.create_default_context()
-            self.connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=TIMEOUT, context=self.tls)
-        self.socket: socket.socket | None = None
-
-    async def run(self, headers: dict[str, str], body: str) -> _Answer:
-        """Send the request; returns the answer."""
-        try:
-            return await asyncio.to_thread(self._talk, headers, body)
-        finally:
-            # A thread cannot be cancelled, so its socket is shut down when nobody waits for it any more.
-            if self.socket is not None:
-                with suppress(OSError):
-                    self.socket.shutdown(socket.SHUT_RDWR)
-
-    def _connect(self) -> None:
-        """Connect directly, or through the proxy that the environment names; TLS is with the exchange in both cases."""
-        connection = self.connection
-        proxy = chosen(connection.host)
-        if proxy is None:
-            connection.connect()
-            return
-        sock = tunnel(proxy, connection.host, connection.port, TIMEOUT)
-        connection.sock = sock
-        if self.tls is not None:
-            connection.sock = self.tls.wrap_socket(sock, server_hostname=connection.host)
-
-    def _talk(self, headers: dict[str, str], body: str) -> _Answer:
-        with closing(self.connection):
-            self._connect()
-            self.socket = self.connection.sock
-            self.connection.request("POST", self.path, body, headers)
-            with self.connection.getresponse() as response:
-                return _Answer(response.status, response.read(ANSWER_MAX), response.getheader("Retry-After"))
-
-
-def _json(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in a body; empty if there is none."""
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from krakpot import _core
 from krakpot.errors import StorageError
@@ -18,6 +18,16 @@ from krakpot.values import LEVEL3
 
 QUEUE = 32
 """Flushes of each client that may wait for the writer thread."""
+
+
+class Watcher(Protocol):
+    """Somebody who wants to see the states of a book."""
+
+    def concerns(self, frame: bytes) -> bool:
+        """Whether a frame may have changed it."""
+
+    def look(self, now: int) -> None:
+        """Called after each such frame."""
 
 
 @dataclass
@@ -39,9 +49,20 @@ class RecordingClient(Client):
         super().__init__(context, url, backoff)
         context.writer.room += QUEUE
         self._journal = self._new_journal(self.session)
+        self.watches: list[Watcher] = []
+        """Who wants to see the states of books of this session."""
 
     def _receive(self, frames: list[bytes], ts_recv: int) -> None:
-        self.context.stages.receive(self.session, frames, ts_recv)
+        receive = self.context.stages.receive
+        if not self.watches:
+            return receive(self.session, frames, ts_recv)
+        # A frame alone, so that the states between the frames of one read are seen too.
+        for frame in frames:
+            receive(self.session, [frame], ts_recv)
+            for watch in self.watches:
+                if watch.concerns(frame):
+                    watch.look(ts_recv)
+        return None
 
     def _channels(self) -> list[str]:
         """None if the symbols are distributed over further connections: then this one has the pairs alone."""

@@ -21,14 +21,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-import polars as pl
 import pyarrow as pa
 
 from krakpot import __version__, _core, values
 from krakpot.errors import ConfigError, FeedError, words_of
 from krakpot.lake import journal, seal
+from krakpot.lake.content import forget, refuse_known, session_of
 from krakpot.lake.format import at_work, lake_to_write
-from krakpot.lake.lake import Lake
 from krakpot.values import nanoseconds
 from krakpot.work import OnProgress, no_progress
 
@@ -147,10 +146,7 @@ def name_session(path: Path, times: list[int] | None) -> str:
             if first is None and (found := TIME.search(data)):
                 first = journal_time(found[1].decode()) // 1_000_000
     digest.update(json.dumps(times).encode())
-    rest = int.from_bytes(digest.digest()[:10], "big")
-    value = ((first or 0) & (1 << 48) - 1) << 80 | 7 << 76 | (rest >> 68 & 0xFFF) << 64 | 2 << 62 | rest & (1 << 62) - 1
-    text = f"{value:032x}"
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    return session_of(digest.digest(), first or 0)
 
 
 def journal_time(text: str) -> int:
@@ -220,11 +216,9 @@ def ingest(
     session = _core.Session(session_id, passive=True, precision=precision, depth=depth, frames=raw)
     result = IngestResult(path, session_id)
     with lake_to_write(out):
-        _forget(out, session_id, path)
+        forget(out, session_id, path)
         seal.recover(out)
-        if session_id in Lake(out).sessions():
-            sentence = f"{path}: is in the lake {out} already, as session {session_id}; nothing was added"
-            raise ConfigError(sentence)
+        refuse_known(out, session_id, path)
         writer = journal.Writer(out, session_id, interval=1e9)
         try:
             with at_work(out):
@@ -232,7 +226,7 @@ def ingest(
         except BaseException:
             # Half a session is of no use, and the file is still there.
             writer.discard()
-            _forget(out, session_id, path)
+            forget(out, session_id, path)
             raise
     return result
 
@@ -320,25 +314,6 @@ def _wrong_form(line: bytes, count: int) -> str:
         return "has something before the message in each line; receive times belong in a .recv_ns file beside it"
     lines = "its only line is no JSON object" if count == 1 else f"none of the first {count:,} lines is a JSON object"
     return f"has no message: {lines}"
-
-
-def _forget(out: Path, session: str, path: Path) -> None:
-    """Remove what an interrupted attempt (killed, disk full) left of a file's session."""
-    for found, name, _ in journal.journal_names(out):
-        if name == session:
-            handle = journal.lock(found)
-            if handle is None:
-                sentence = f"{path}: is being put into the lake {out} by another process"
-                raise ConfigError(sentence)
-            found.unlink()
-            os.close(handle)
-    lake = Lake(out)
-    parts = [part for table in _core.TABLES for part in lake.parts(table) if part.session == session]
-    ledger = [part.path for part in parts if part.table == "ledger"]
-    if any("stop" in pl.read_parquet(one, columns=["kind"], hive_partitioning=False)["kind"] for one in ledger):
-        return
-    for part in parts:
-        part.path.unlink()
 
 
 def _seal(out: Path, path: Path) -> None:

@@ -25,6 +25,7 @@ from krakpot import __version__
 from krakpot.config import Config
 from krakpot.errors import ConfigError, words_of
 from krakpot.net import http as http1
+from krakpot.record.audit import OUTCOMES, Auditor
 from krakpot.record.client import RecordingClient
 from krakpot.record.health import in_one_line, unwell
 from krakpot.record.lag import Lateness
@@ -63,6 +64,7 @@ class Observed(Protocol):
     sessions: list[str]
     late: Lateness | None
     sealer: Sealer
+    auditor: Auditor | None
 
     @property
     def clients(self) -> list[RecordingClient]:
@@ -116,6 +118,11 @@ class RecorderCollector(Collector):
             ("gaps", "Times from when to when nothing was received."),
         ):
             yield _counter(name, words, (), [((), counts.get(name, 0))])
+
+        auditor = self.recorder.auditor
+        audits: dict[str, int] = dict.fromkeys(OUTCOMES, 0) if auditor is None else auditor.counts
+        words = "Live books compared with REST: equal, differs, or unknown."
+        yield _counter("audits", words, ("outcome",), _by_name(audits))
 
     def _connections(self) -> Iterator[Metric]:
         clients = self.recorder.clients

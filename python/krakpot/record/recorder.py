@@ -26,9 +26,12 @@ from krakpot.lake.format import at_work, lake_to_write
 from krakpot.log import LogLine, LogRateLimit
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import Client, add_counts, supervise, uuid7
+from krakpot.net.market import Rest
 from krakpot.net.proxy import chosen
+from krakpot.net.rest import Public
 from krakpot.record import disk
 from krakpot.record.alert import Alerts
+from krakpot.record.audit import Auditor
 from krakpot.record.client import RecordingClient, RecordingContext
 from krakpot.record.cputime import NOT_MEASURED, Stages
 from krakpot.record.estimate import estimate
@@ -119,6 +122,8 @@ class Recorder:
         """The second source of some symbols."""
         self.level3: Level3Pool | None = None
         self.sealer = Sealer(config.out, self._log_limited)
+        self.auditor: Auditor | None = None
+        """Compares live books with REST, if the configuration asks for it."""
         self.late: Lateness | None = None
         """How late the loop was within the last second, where that is measured."""
         self._log = log or _ignore
@@ -218,6 +223,10 @@ class Recorder:
         ]
         if self.level3 is not None:
             self._working.append(self._run_task(self.level3.check_key()))
+        if config.audit is not None:
+            rest = Rest(config.rest_url, log=self._log_limited, public=Public(config.rest_url, tls=self.tls))
+            self.auditor = Auditor(config, lambda: self.clients, self._log_limited, rest)
+            self._working.append(self._run_task(self.auditor.run()))
         if self.level3 is not None or config.metrics is not None:
             self._lag = Lag()
         self._sealing_task = self._run_task(self.sealer.run())

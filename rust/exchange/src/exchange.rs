@@ -9,11 +9,12 @@ use crate::connection::Label;
 use crate::engine::Side;
 use crate::fanout::Fanout;
 use crate::faults::{Injected, Refusal};
+use crate::history::{HISTORY, History, Kept};
 use crate::inject::Injector;
-use crate::market::Market;
+use crate::market::{Candle, Market};
 use crate::message;
 use crate::outbox::{Outbox, Pace};
-use crate::pairs::{PAIRS_MAX, pairs};
+use crate::pairs::{PAIRS_MAX, Pair, pairs};
 use crate::request::Endpoint;
 use crate::rng::Rng;
 use crate::serve::Server;
@@ -24,6 +25,8 @@ const STATUS_EVERY: f64 = 20e9;
 /// Messages of a full subscription (book of depth 1000, trade, ticker by bbo) for a step of a market: measured; a test
 /// checks the rate that follows from it.
 const MESSAGES_PER_STEP: f64 = 1.04;
+/// ns.
+const MINUTE: i64 = 60_000_000_000;
 /// The busiest pairs keep their status, because demos and measurements depend on them.
 const STEADY_PAIRS: usize = 30;
 
@@ -34,6 +37,7 @@ pub struct Exchange {
     server: Server,
     injector: Injector,
     accounts: Accounts,
+    history: History,
     /// Which pair steps, when, and the ids that connections get.
     rng: Rng,
     /// Running sums of the pairs' weights.
@@ -64,6 +68,7 @@ impl Exchange {
             server: Server::default(),
             injector: Injector::new(seed),
             accounts: Accounts::default(),
+            history: History::new(HISTORY),
             rng,
             weights: Vec::new(),
             every: 1e9 * MESSAGES_PER_STEP / rate.max(1e-6),
@@ -80,6 +85,11 @@ impl Exchange {
     /// Sets how the channels book and level3 leave.
     pub const fn set_paces(&mut self, book: Pace, level3: Pace) {
         self.fanout.outbox.paces = [book, level3];
+    }
+
+    /// Keeps at most this many trades of all pairs together for `trades` and `candles`.
+    pub fn set_history(&mut self, most: usize) {
+        self.history = History::new(most);
     }
 
     /// Time of the exchange, ns since the epoch.
@@ -112,6 +122,35 @@ impl Exchange {
             let levels = engine.best(side).take(depth);
             levels.map(|(price, qty)| (text(price, pair.price_precision), text(qty, pair.qty_precision))).collect()
         }))
+    }
+
+    /// The pairs that are listed.
+    pub fn pairs(&self) -> impl Iterator<Item = &Pair> {
+        self.fanout.listed()
+    }
+
+    /// The oldest trades of a pair after the place `since`, ns, or the latest ones, at most `count`: those that are
+    /// still kept. `None` for an unknown symbol.
+    #[must_use]
+    pub fn trades(&self, symbol: &str, since: Option<i64>, count: usize) -> Option<(&Pair, Vec<Kept>)> {
+        let pair = self.fanout.find(symbol)?;
+        let trades = self.history.trades(pair, since, count).copied().collect();
+        Some((&self.fanout.listings[pair].market.pair, trades))
+    }
+
+    /// The latest candles of a pair from the trades that are still kept, oldest first, at most `count`; `None` for an
+    /// unknown symbol.
+    #[must_use]
+    pub fn candles(&self, symbol: &str, minutes: i64, count: usize) -> Option<(&Pair, Vec<Candle>)> {
+        let pair = self.fanout.find(symbol)?;
+        let length = minutes.max(1).saturating_mul(MINUTE);
+        Some((&self.fanout.listings[pair].market.pair, self.history.candles(pair, length, count)))
+    }
+
+    /// How a request to REST for public data goes wrong by a fault, if it does: an HTTP status, or 200 and the text of
+    /// a refusal.
+    pub fn refuse_rest(&mut self) -> Option<(u16, String)> {
+        Injector::refuse_rest(&mut self.fanout)
     }
 
     // Clients.
@@ -267,6 +306,7 @@ impl Exchange {
         let pair = self.weights.partition_point(|&sum| sum <= at).min(self.weights.len() - 1);
         if self.fanout.listings[pair].market.pair.status == "online" && self.injector.system == "online" {
             self.fanout.step(pair);
+            self.history.add(pair, &self.fanout.listings[pair].market.fills);
         }
     }
 

@@ -71,6 +71,15 @@ impl Injector {
         }
     }
 
+    /// How a request to REST for public data goes wrong, if it does: an HTTP status, or the text of a refusal.
+    pub fn refuse_rest(fanout: &mut Fanout) -> Option<(u16, String)> {
+        let now = fanout.outbox.now;
+        let hit = fanout.outbox.faults.pick(Occasion::Rest, (now, 0, "", ""), |_| true)?;
+        fanout.outbox.record_fault(&hit, None, "", None);
+        let status = if hit.kind.what == What::Rest { u16::try_from(hit.by).unwrap_or_default() } else { 200 };
+        Some((status, hit.words))
+    }
+
     /// When a fault of time is due next, or the end of a state, ns.
     pub fn next(&self, fanout: &Fanout) -> i64 {
         self.restore.iter().map(|(due, _)| *due).min().unwrap_or(i64::MAX).min(fanout.outbox.faults.next)

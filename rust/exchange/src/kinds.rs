@@ -54,6 +54,8 @@ pub enum What {
     Handshake,
     RetryAfter,
     Budget,
+    Rest,
+    RestLimit,
     Maintenance,
     CancelOnly,
     PostOnly,
@@ -76,6 +78,8 @@ pub enum Occasion {
     Socket,
     /// A client that wants to connect.
     Handshake,
+    /// A request to REST for public data.
+    Rest,
     /// The exchange, at a time.
     Exchange,
     /// A pair, at a time.
@@ -91,6 +95,7 @@ impl Occasion {
             Self::Answer => "answer",
             Self::Socket => "connection",
             Self::Handshake => "handshake",
+            Self::Rest => "request",
             Self::Exchange => "exchange",
             Self::Pair => "pair",
         }
@@ -106,7 +111,7 @@ impl Occasion {
         match self {
             Self::Frame | Self::Answer => &["by", "channel", "symbol", "connection", "after", "for"],
             Self::Socket => &["by", "connection", "after", "for"],
-            Self::Handshake | Self::Exchange => &["by", "after", "for"],
+            Self::Handshake | Self::Rest | Self::Exchange => &["by", "after", "for"],
             Self::Pair => &["by", "symbol", "after", "for"],
         }
     }
@@ -146,7 +151,7 @@ const fn kind(what: What, name: &'static str, occasion: Occasion, by: By, help: 
 
 /// All kinds.
 #[rustfmt::skip]
-pub static KINDS: [Kind; 36] = [
+pub static KINDS: [Kind; 38] = [
     kind(What::Drop, "drop", Occasion::Frame, By::Nothing, "the frame is not sent"),
     kind(What::Repeat, "repeat", Occasion::Frame, By::Nothing, "the frame is sent twice"),
     kind(What::Reorder, "reorder", Occasion::Frame, By::Nothing, "the frame is sent after the next frame of its channel and symbol, or a second late"),
@@ -174,6 +179,8 @@ pub static KINDS: [Kind; 36] = [
     kind(What::Handshake, "handshake", Occasion::Handshake, By::Number("HTTP status", 503, 0, 599), "a client is refused with this HTTP status; 0: the connection is reset without an answer"),
     kind(What::RetryAfter, "retry_after", Occasion::Handshake, By::Time(5 * SECOND, false), "a client is refused with 429 and a Retry-After header of this time"),
     kind(What::Budget, "budget", Occasion::Handshake, By::Number("connections", 150, 0, 1_000_000), "an address that connects more often than this in 10 minutes is refused with 429 for 10 minutes"),
+    kind(What::Rest, "rest", Occasion::Rest, By::Number("HTTP status", 503, 400, 599), "a request to REST for public data is answered with this HTTP status"),
+    kind(What::RestLimit, "rest_limit", Occasion::Rest, By::Words("EGeneral:Too many requests"), "a request to REST for public data is refused with this text"),
     kind(What::Maintenance, "maintenance", Occasion::Exchange, By::Time(10 * SECOND, false), "the exchange announces that it is in maintenance, and nothing trades for this long"),
     kind(What::CancelOnly, "cancel_only", Occasion::Exchange, By::Time(10 * SECOND, false), "the same with the state cancel_only"),
     kind(What::PostOnly, "post_only", Occasion::Exchange, By::Time(10 * SECOND, false), "the same with the state post_only"),

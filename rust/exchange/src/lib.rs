@@ -18,6 +18,7 @@ pub mod wire;
 pub mod pairs;
 pub mod engine;
 pub mod market;
+pub mod history;
 pub mod view;
 pub mod orders;
 mod message;

@@ -64,11 +64,14 @@ pub struct Candle {
 }
 
 impl Candle {
-    const fn new(begin: i64, price: i64) -> Self {
+    /// A candle without trades yet.
+    #[must_use]
+    pub const fn new(begin: i64, price: i64) -> Self {
         Self { begin, open: price, high: price, low: price, close: price, volume: 0, cost: 0, trades: 0 }
     }
 
-    fn add(&mut self, price: i64, qty: i64) {
+    /// Adds a trade.
+    pub fn add(&mut self, price: i64, qty: i64) {
         self.high = self.high.max(price);
         self.low = self.low.min(price);
         self.close = price;

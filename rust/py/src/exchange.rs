@@ -2,8 +2,12 @@
 
 use std::sync::Mutex;
 
+use krakpot_exchange::engine::Side;
 use krakpot_exchange::faults::Injected;
+use krakpot_exchange::history::Kept;
 use krakpot_exchange::kinds::{By, KINDS};
+use krakpot_exchange::market::Candle;
+use krakpot_exchange::pairs::Pair;
 use krakpot_exchange::{Endpoint, Pace};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -32,7 +36,7 @@ impl Exchange {
 #[pymethods]
 impl Exchange {
     #[new]
-    #[pyo3(signature = (*, pairs = 200, rate = 1000.0, seed = 1, start = 0, log = false, book = None, level3 = None))]
+    #[pyo3(signature = (*, pairs = 200, rate = 1000.0, seed = 1, start = 0, log = false, book = None, level3 = None, history = None))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -43,6 +47,7 @@ impl Exchange {
         log: bool,
         book: Option<(i64, i64, i64)>,
         level3: Option<(i64, i64, i64)>,
+        history: Option<usize>,
     ) -> PyResult<Self> {
         if !(1..=krakpot_exchange::PAIRS_MAX).contains(&pairs) {
             return Err(value_error(format!("pairs must be from 1 to {}, not {pairs}", krakpot_exchange::PAIRS_MAX)));
@@ -54,6 +59,9 @@ impl Exchange {
         Ok(py.detach(|| {
             let mut exchange = krakpot_exchange::Exchange::new(pairs, rate, seed, start, log);
             exchange.set_paces(book, level3);
+            if let Some(most) = history {
+                exchange.set_history(most);
+            }
             Self(Mutex::new(exchange))
         }))
     }
@@ -149,6 +157,68 @@ impl Exchange {
     fn book(&self, py: Python<'_>, symbol: &str, depth: usize) -> PyResult<Option<Sides>> {
         self.with(py, |exchange| exchange.book(symbol, depth).map(<[_; 2]>::into))
     }
+
+    fn pairs(&self, py: Python<'_>) -> PyResult<Vec<PairFacts>> {
+        self.with(py, |exchange| {
+            let facts = |pair: &Pair| {
+                let Pair { symbol, base, quote, price_precision, qty_precision, .. } = pair.clone();
+                (symbol, base, quote, pair.status, price_precision, qty_precision)
+            };
+            exchange.pairs().map(facts).collect()
+        })
+    }
+
+    #[pyo3(signature = (symbol, since = None, count = 1000))]
+    fn trades(
+        &self,
+        py: Python<'_>,
+        symbol: &str,
+        since: Option<i64>,
+        count: usize,
+    ) -> PyResult<Option<Vec<TradeFacts>>> {
+        self.with(py, |exchange| {
+            let (pair, trades) = exchange.trades(symbol, since, count)?;
+            let facts = |&(place, ref trade): &Kept| {
+                let side = if trade.taker == Side::Buy { "b" } else { "s" };
+                let price = number(trade.price.into(), pair.price_precision);
+                let qty = number(trade.qty.into(), pair.qty_precision);
+                (price, qty, trade.ts, side, if trade.market { "m" } else { "l" }, trade.id, place)
+            };
+            Some(trades.iter().map(facts).collect())
+        })
+    }
+
+    #[pyo3(signature = (symbol, minutes = 1, count = 720))]
+    fn candles(&self, py: Python<'_>, symbol: &str, minutes: i64, count: usize) -> PyResult<Option<Vec<CandleFacts>>> {
+        self.with(py, |exchange| {
+            let (pair, candles) = exchange.candles(symbol, minutes, count)?;
+            let price = |value: i64| number(value.into(), pair.price_precision);
+            let facts = |candle: &Candle| {
+                let prices = [candle.open, candle.high, candle.low, candle.close].map(price);
+                let vwap = number(candle.vwap(), pair.price_precision);
+                (candle.begin, prices, vwap, number(candle.volume, pair.qty_precision), candle.trades)
+            };
+            Some(candles.iter().map(facts).collect())
+        })
+    }
+
+    fn refuse_rest(&self, py: Python<'_>) -> PyResult<Option<(u16, String)>> {
+        self.with(py, krakpot_exchange::Exchange::refuse_rest)
+    }
+}
+
+/// Symbol, base, quote, status, decimals of prices and of quantities.
+type PairFacts = (String, String, String, &'static str, u8, u8);
+/// Price, quantity, time in ns, side of the taker, type of its order, id, place in time.
+type TradeFacts = (String, String, i64, &'static str, &'static str, i64, i64);
+/// Begin in ns; open, high, low, close; vwap, volume, number of trades.
+type CandleFacts = (i64, [String; 4], String, String, u64);
+
+/// The digits of a number.
+fn number(value: i128, decimals: u8) -> String {
+    let mut digits = Vec::new();
+    krakpot_exchange::wire::number(value, decimals, &mut digits);
+    digits.into_iter().map(char::from).collect()
 }
 
 /// Bids and asks: price and quantity.

@@ -10,9 +10,12 @@ use super::symbols::{Symbol, Symbols, Trades};
 use crate::error::Error;
 use crate::limits;
 use crate::table::ledger::LedgerKind;
-use crate::table::rows::Cell;
+use crate::table::rows::{Cell, word};
 use crate::table::schema::Table;
 use crate::wire::message::{Kind, Ohlc, Status, Ticker, Trade};
+
+/// The origin of all rows of a session; other rows are imported.
+const FEED: Cell<'static> = word("feed");
 
 /// What a number of a trade means, after those that were already taken.
 enum Numbering {
@@ -110,6 +113,7 @@ pub(super) fn trade(
         Cell::I64(trade.trade_id),
         Cell::of(*precision, |(price, _, _)| Cell::U8(price)),
         Cell::of(*precision, |(_, qty, _)| Cell::U8(qty)),
+        FEED,
     ];
     out.row(Table::Trades, &place, cells);
     if out.wants(EventKind::Trade) {
@@ -166,13 +170,14 @@ pub(super) fn ohlc(
     symbols.regain(i, Channel::Ohlc, out);
     let name = &symbols.all[i].name;
     let place = out.place(entry, time, Some(name));
-    let mut cells = [Cell::Null; 11];
+    let mut cells = [Cell::Null; 12];
     cells[0] = kind_cell(kind);
     cells[1] = Cell::U16(ohlc.interval);
     cells[2] = Cell::Time(ohlc.interval_begin);
     cells[3..9].copy_from_slice(&ohlc.numbers.map(column));
     cells[9] = Cell::of(ohlc.trades, Cell::U64);
     cells[10] = Cell::text_or_null(&ohlc.extra);
+    cells[11] = FEED;
     out.row(Table::Ohlc, &place, cells);
     if out.wants(EventKind::Ohlc) {
         out.events.push(Event::Ohlc(OhlcEvent {

@@ -142,6 +142,12 @@ kinds! {
     Compacted = "compacted": [];
     /// A journal of a recorder that died was sealed.
     Recovered = "recovered": [];
+    /// Rows of another origin than the feed were added.
+    Imported = "imported": [];
+    /// A live book was compared with REST, and equals it.
+    Audit = "audit": [];
+    /// A live book was compared with REST, and differs.
+    AuditFailed = "audit_failed": [is_error];
     /// A damaged place of a journal could not be read.
     Torn = "torn": [is_error];
 }

@@ -129,13 +129,14 @@ impl Table {
             ],
             Self::Trades => &[
                 ("kind", Text, false),
-                ("side", Text, false),
+                ("side", Text, true),
                 ("price", Decimal, false),
                 ("qty", Decimal, false),
-                ("ord_type", Text, false),
-                ("trade_id", I64, false),
+                ("ord_type", Text, true),
+                ("trade_id", I64, true),
                 ("price_precision", U8, true),
                 ("qty_precision", U8, true),
+                ("origin", Text, false),
             ],
             Self::Ticker => &[
                 ("kind", Text, false),
@@ -164,6 +165,7 @@ impl Table {
                 ("volume", Decimal, true),
                 ("trades", U64, true),
                 ("extra", Text, true),
+                ("origin", Text, false),
             ],
             Self::Pairs => &[
                 ("base", Text, true),

@@ -1,0 +1,199 @@
+"""Public market data by REST: pairs, trades, candles and books, as Kraken's REST gives them, with its rate limit.
+
+Kraken's REST has other names than its WebSocket feed: ``XXBTZUSD`` (the key of every answer), ``XBTUSD`` (``altname``)
+and ``XBT/USD`` (``wsname``) are ``BTC/USD`` there. Any of the first three is understood.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs
+
+from krakpot import _core
+
+RENAMED = {"BTC": "XBT", "DOGE": "XDG"}
+"""Assets that have another name in REST."""
+CRYPTO = {"XBT", "ETH", "LTC", "XRP", "XMR", "XLM", "ETC", "ZEC", "REP", "MLN"}
+"""Assets that have an X before their name in the keys of pairs; currencies have a Z."""
+CURRENCIES = {"USD", "EUR", "GBP", "JPY", "CAD", "AUD"}
+TRADES_MAX, CANDLES_MAX, DEPTH_MAX = 1000, 720, 500
+"""Rows of an answer."""
+DEPTH = 100
+"""Levels per side, unless another number is asked for."""
+BURST = 10.0
+"""Requests of one address about one pair that are answered at once, after a pause."""
+CLIENTS_MAX = 10_000
+"""Addresses and pairs whose requests are counted."""
+SECONDS_MAX = 10**12
+"""A ``since`` below this is in seconds, others are nanoseconds."""
+UNKNOWN, INVALID, LIMITED = "EQuery:Unknown asset pair", "EGeneral:Invalid arguments", "EGeneral:Too many requests"
+
+Answer = dict[str, Any]
+
+
+class Limit:
+    """A request of an address about a pair is one too many beyond ``rate`` a second, after a first burst."""
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` returns seconds."""
+        self.rate = rate
+        self._clock = clock
+        self._left: dict[tuple[str, str], tuple[float, float]] = {}
+
+    def exceeded(self, client: str, pair: str) -> bool:
+        """Count a request; whether it is one too many."""
+        now = self._clock()
+        left, at = self._left.pop((client, pair), (BURST, now))
+        left = min(BURST, left + (now - at) * self.rate)
+        if len(self._left) >= CLIENTS_MAX:
+            # Those that asked longest ago are first.
+            del self._left[next(iter(self._left))]
+        self._left[client, pair] = (left - 1 if left >= 1 else left), now
+        return left < 1
+
+
+def _asset(name: str) -> tuple[str, str]:
+    """Name of an asset in REST, and in the keys of pairs."""
+    name = RENAMED.get(name, name)
+    return name, f"X{name}" if name in CRYPTO else f"Z{name}" if name in CURRENCIES else name
+
+
+class Public:
+    """The answers; ``Public.paths`` are the paths that it knows."""
+
+    def __init__(self, exchange: _core.Exchange, rate: float) -> None:
+        """``rate``: requests per second of one address about one pair."""
+        self.exchange = exchange
+        self.limit = Limit(rate)
+        self.paths: dict[str, Callable[[dict[str, str]], Answer | str]] = {
+            "/0/public/AssetPairs": self._pairs,
+            "/0/public/Trades": self._trades,
+            "/0/public/OHLC": self._candles,
+            "/0/public/Depth": self._depth,
+        }
+
+    def answer(self, path: str, query: str, client: str) -> Answer | HTTPStatus:
+        """Return the JSON of an answer; a status in its place is a fault."""
+        if (fault := self.exchange.refuse_rest()) is not None:
+            status, text = fault
+            return HTTPStatus(status) if status != HTTPStatus.OK else {"error": [text]}
+        facts = {name: values[-1] for name, values in parse_qs(query, max_num_fields=20).items()}
+        if self.limit.exceeded(client, facts.get("pair", "")):
+            return {"error": [LIMITED]}
+        found = self.paths[path](facts)
+        return {"error": [found]} if isinstance(found, str) else {"error": [], "result": found}
+
+    def _names(self) -> dict[str, tuple[str, str, str, tuple[str, str, str, str, int, int]]]:
+        """Of each pair by its symbol in the feed: key, altname, wsname and facts."""
+        names = {}
+        for facts in self.exchange.pairs():
+            (base, base_key), (quote, quote_key) = _asset(facts[1]), _asset(facts[2])
+            alternative = base + quote
+            both = base_key != base and quote_key != quote
+            names[facts[0]] = (base_key + quote_key if both else alternative, alternative, f"{base}/{quote}", facts)
+        return names
+
+    def _pair(self, facts: dict[str, str]) -> tuple[str, str] | str:
+        """Symbol and key of the pair that is asked for, or the error."""
+        wanted = facts.get("pair")
+        if not wanted:
+            return INVALID
+        found = ((symbol, names[0]) for symbol, names in self._names().items() if wanted in names[:3])
+        return next(found, UNKNOWN)
+
+    def _pairs(self, facts: dict[str, str]) -> Answer | str:
+        named = self._names()
+        wanted = facts["pair"].split(",") if "pair" in facts else [names[0] for names in named.values()]
+        by_name = {name: names for names in named.values() for name in names[:3]}
+        if not all(name in by_name for name in wanted):
+            return UNKNOWN
+        chosen = (by_name[name] for name in wanted)
+        return {key: _description(alternative, name, facts) for key, alternative, name, facts in chosen}
+
+    def _trades(self, facts: dict[str, str]) -> Answer | str:
+        pair = self._pair(facts)
+        if isinstance(pair, str):
+            return pair
+        since, count = _since(facts), _count(facts, TRADES_MAX, TRADES_MAX)
+        if count is None or since == INVALID:
+            return INVALID
+        after = since if isinstance(since, int) else None
+        trades = self.exchange.trades(pair[0], after, count) or []
+        # Trades are made at whole microseconds, and a float can hold those.
+        rows = [
+            [price, qty, ts // 1000 / 1e6, side, kind, "", number] for price, qty, ts, side, kind, number, _ in trades
+        ]
+        last = trades[-1][6] if trades else after or self.exchange.now
+        return {pair[1]: rows, "last": str(last)}
+
+    def _candles(self, facts: dict[str, str]) -> Answer | str:
+        pair = self._pair(facts)
+        if isinstance(pair, str):
+            return pair
+        since, interval = _since(facts), facts.get("interval", "1")
+        if since == INVALID or interval not in map(str, _core.INTERVALS):
+            return INVALID
+        candles = self.exchange.candles(pair[0], int(interval), CANDLES_MAX) or []
+        rows = [
+            [begin // 10**9, *prices, vwap, volume, trades]
+            for begin, prices, vwap, volume, trades in candles
+            if not isinstance(since, int) or begin > since
+        ]
+        # The last candle still runs.
+        last = candles[-2][0] if len(candles) > 1 else since if isinstance(since, int) else 0
+        return {pair[1]: rows, "last": last // 10**9}
+
+    def _depth(self, facts: dict[str, str]) -> Answer | str:
+        pair = self._pair(facts)
+        if isinstance(pair, str):
+            return pair
+        count = _count(facts, DEPTH, DEPTH_MAX)
+        if count is None:
+            return INVALID
+        sides = self.exchange.book(pair[0], count) or ([], [])
+        now = self.exchange.now // 10**9
+        bids, asks = ([[price, qty, now] for price, qty in side] for side in sides)
+        return {pair[1]: {"asks": asks, "bids": bids}}
+
+
+def _description(alternative: str, name: str, facts: tuple[str, str, str, str, int, int]) -> Answer:
+    """A pair as ``AssetPairs`` describes it."""
+    _, base, quote, status, price_decimals, qty_decimals = facts
+    return {
+        "altname": alternative,
+        "wsname": name,
+        "aclass_base": "currency",
+        "base": _asset(base)[1],
+        "aclass_quote": "currency",
+        "quote": _asset(quote)[1],
+        "lot": "unit",
+        "cost_decimals": price_decimals,
+        "pair_decimals": price_decimals,
+        "lot_decimals": qty_decimals,
+        "lot_multiplier": 1,
+        "ordermin": f"{1000 / 10**qty_decimals:.{qty_decimals}f}",
+        "costmin": "0.5",
+        "tick_size": f"{1 / 10**price_decimals:.{price_decimals}f}",
+        "status": status,
+    }
+
+
+def _since(facts: dict[str, str]) -> int | str | None:
+    """``since`` in ns; ``INVALID`` if it is no time, None if it is not given."""
+    text = facts.get("since", "")
+    if not text:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > 19:  # noqa: PLR2004  # digits of 64 bits
+        return INVALID
+    value = int(text)
+    return min(value * 10**9 if value < SECONDS_MAX else value, (1 << 63) - 1)
+
+
+def _count(facts: dict[str, str], default: int, most: int) -> int | None:
+    """``count``; None if it is not allowed."""
+    text = facts.get("count", str(default))
+    count = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0  # noqa: PLR2004  # digits
+    return count if 1 <= count <= most else None

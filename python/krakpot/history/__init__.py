@@ -1,0 +1,1 @@
+"""Trades and candles of other origins than the feed: from Kraken's REST, and from files."""

@@ -1,0 +1,228 @@
+"""Files of history: their rows are in the lake as they are in the file, once, and a file of another kind is named."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import lakes
+from krakpot.errors import ConfigError
+from krakpot.history import formats
+from krakpot.history.imports import import_file, sentence
+from krakpot.lake.lake import Lake
+from krakpot.lake.verify import verify
+
+KRAKEN = (
+    "1381095255,122.0,0.1\n1381095255,122.0,0.1\n1381179030.5,123.61,0.10000000\n1381201115,123.910000,1.9916000000\n"
+)
+CANDLES = "1381095240,122.0,122.0,121.9,122.0,0.1,1\n1381179000,123.61,123.61,123.61,123.61,0.1,3\n"
+TARDIS = (
+    "exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n"
+    "kraken,XBT/USD,1714521600000123,1714521600004567,70000001,buy,60636.1,0.5\n"
+    "kraken,ETH/XBT,1714521600000124,1714521600004568,a-b,unknown,0.05,2\n"
+)
+L2 = "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount\nkraken,XBT/USD,1,2,true,bid,1,1\n"
+
+
+def write(path: Path, text: str) -> Path:
+    """A file of this text; packed if its name ends in .gz."""
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def read(lake: Path, origin: str, table: str = "trades") -> pl.DataFrame:
+    """Rows of an origin, in order."""
+    return Lake(lake).scan(table, origin=origin).collect()
+
+
+def test_kraken_s_trades(tmp_path: Path) -> None:
+    """Times to the digit, equal rows both, no side and no id; not given unless asked for, and not proved."""
+    lake = tmp_path / "lake"
+    result = import_file(write(tmp_path / "XBTUSD.csv", KRAKEN), lake)
+    assert (result.format, result.origin, result.rows) == ("kraken-trades", "kraken-csv", {"trades": {"BTC/USD": 4}})
+    assert sentence(result).endswith("XBTUSD.csv: kraken-trades, 4 trades of 1 pair, origin kraken-csv")
+    rows = read(lake, "kraken-csv")
+    assert rows["ts_event"].dt.epoch("ns").to_list() == [
+        1381095255_000000000, 1381095255_000000000, 1381179030_500000000, 1381201115_000000000,
+    ]  # fmt: skip
+    assert rows["price"].to_list() == [Decimal("122"), Decimal("122"), Decimal("123.61"), Decimal("123.91")]
+    assert rows["qty"].to_list() == [Decimal("0.1"), Decimal("0.1"), Decimal("0.1"), Decimal("1.9916")]
+    assert rows["side"].null_count() == rows["trade_id"].null_count() == 4
+    assert Lake(lake).trades().collect().is_empty()
+    assert read(lake, "all").equals(rows)
+    report = verify(lake)
+    assert (report.outcome, report.problems) == ("nothing yet", [])
+    assert report.imported == {"kraken-csv": {"trades": 4}}
+    (span,) = Lake(lake).coverage(origin="all").rows(named=True)
+    assert (span["reason"], span["origin"], span["symbol"]) == ("imported", "kraken-csv", "BTC/USD")
+    bars = Lake(lake).bars(every="1d", origin="kraken-csv")
+    assert bars["volume"].to_list() == [Decimal("0.2"), Decimal("0.1"), Decimal("1.9916")][: bars.height]
+
+
+def test_a_file_is_in_a_lake_once(tmp_path: Path) -> None:
+    """The same content a second time is refused, whatever its name; nothing changes."""
+    lake = tmp_path / "lake"
+    import_file(write(tmp_path / "XBTUSD.csv", KRAKEN), lake)
+    before = read(lake, "all")
+    with pytest.raises(ConfigError, match="is in the lake .* already, as session"):
+        import_file(write(tmp_path / "XBTEUR.csv", KRAKEN), lake)
+    assert read(lake, "all").equals(before)
+
+
+def test_candles(tmp_path: Path) -> None:
+    """The minutes are in the name; a candle is known when it ends."""
+    lake = tmp_path / "lake"
+    result = import_file(write(tmp_path / "XDGEUR_60.csv", CANDLES), lake)
+    assert result.rows == {"ohlc": {"DOGE/EUR": 2}}
+    rows = read(lake, "kraken-csv", "ohlc")
+    assert rows["interval"].to_list() == [60, 60]
+    assert rows["interval_begin"].dt.epoch("s").to_list() == [1381095240, 1381179000]
+    assert rows["ts_event"].dt.epoch("s").to_list() == [1381095240 + 3600, 1381179000 + 3600]
+    assert rows.select("open", "high", "low", "close", "volume").row(0) == tuple(
+        map(Decimal, ("122", "122", "121.9", "122", "0.1"))
+    )
+    assert rows["trades"].to_list() == [1, 3]
+    assert Lake(lake).ohlc().collect().is_empty()
+
+
+def test_tardis(tmp_path: Path) -> None:
+    """Several pairs in a file, by the names of the feed; an id that is none, and an unknown side, are null."""
+    lake = tmp_path / "lake"
+    result = import_file(write(tmp_path / "trades.csv.gz", TARDIS), lake, format="tardis")
+    assert result.rows == {"trades": {"BTC/USD": 1, "ETH/BTC": 1}}
+    columns = ["symbol", "side", "price", "qty", "trade_id", "origin"]
+    assert sorted(read(lake, "tardis").select(columns).rows()) == [
+        ("BTC/USD", "buy", Decimal("60636.1"), Decimal("0.5"), 70000001, "tardis"),
+        ("ETH/BTC", None, Decimal("0.05"), Decimal(2), None, "tardis"),
+    ]
+    times = read(lake, "tardis").filter(symbol="BTC/USD").select(pl.col("ts_event", "ts_recv").dt.epoch("ns")).row(0)
+    assert times == (1714521600000123000, 1714521600004567000)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_cryptohftdata(tmp_path: Path, packed: bool) -> None:
+    """Decimals are text, times are whole numbers of any unit; the maker bought: the taker sold."""
+    frame = pl.DataFrame(
+        {
+            "received_time": [1767225600_000000123, 1767225601_000000123],
+            "event_time": [1767225600_000, 1767225601_000],
+            "symbol": ["BTC-USD", "BTC-USD"],
+            "trade_id": ["81", "82"],
+            "price": ["88000.1", "88000.2"],
+            "quantity": ["0.5", "0.25000000"],
+            "is_buyer_maker": [True, False],
+        }
+    )
+    path = tmp_path / ("BTC-USD_trades.parquet" + (".zst" if packed else ""))
+    frame.write_parquet(path)
+    if packed:
+        import pyarrow as pa
+
+        data = path.read_bytes()
+        with pa.CompressedOutputStream(str(path), "zstd") as stream:
+            stream.write(data)
+    result = import_file(path, tmp_path / "lake")
+    assert (result.format, result.rows) == ("cryptohftdata", {"trades": {"BTC/USD": 2}})
+    rows = read(tmp_path / "lake", "cryptohftdata")
+    assert rows.select("trade_id", "side", "price", "qty").rows() == [
+        (81, "sell", Decimal("88000.1"), Decimal("0.5")), (82, "buy", Decimal("88000.2"), Decimal("0.25")),
+    ]  # fmt: skip
+    assert rows.select(pl.col("ts_event", "ts_recv").dt.epoch("ns")).row(0) == (
+        1767225600 * 10**9,
+        1767225600_000000123,
+    )
+
+
+def test_a_zip_of_many_files(tmp_path: Path) -> None:
+    """Each pair by the name of its file; a file that is nothing is said, and does not hide the others."""
+    path = tmp_path / "trades.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("TimeAndSales/XBTUSD.csv", KRAKEN)
+        archive.writestr("TimeAndSales/ETHEUR.csv", KRAKEN.replace("122.0", "99"))
+        archive.writestr("TimeAndSales/readme.csv", "hello,world\n")
+        archive.writestr("readme.txt", "hello")
+    result = import_file(path, tmp_path / "lake")
+    assert result.rows == {"trades": {"BTC/USD": 4, "ETH/EUR": 4}}
+    assert len(result.skipped) == 1
+    assert (
+        "TimeAndSales/readme.csv: is a CSV with the columns 'hello,world', not one that is known" in result.skipped[0]
+    )
+    assert verify(tmp_path / "lake").problems == []
+
+
+def test_a_file_larger_than_a_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read in pieces that end anywhere, and written in several journals: the rows are the same, in the same order."""
+    monkeypatch.setattr(formats, "PIECE", 100)
+    rows = [(1381095255 + n // 3, f"{100 + n % 7}.5", n + 1) for n in range(2000)]
+    text = "".join(f"{time},{price},{qty}\n" for time, price, qty in rows)
+    import_file(write(tmp_path / "XBTUSD.csv", text.rstrip("\n")), tmp_path / "lake")
+    found = read(tmp_path / "lake", "kraken-csv").sort("session", "message", "entry")
+    assert found["qty"].to_list() == [Decimal(qty) for *_, qty in rows]
+    assert found["ts_event"].dt.epoch("s").to_list() == [time for time, *_ in rows]
+    assert Lake(tmp_path / "lake").coverage(origin="all").height == 1
+    assert verify(tmp_path / "lake").problems == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("a.csv", "", "is empty; what can be imported: Kraken's time-and-sales CSV"),
+        ("a.csv", "1,2\n", "is a CSV of 2 numbers a line"),
+        ("a.csv", "open,close\n", "is a CSV with the columns 'open,close'"),
+        ("a.csv", "{}", "is a CSV with the columns"),
+        ("depth.csv", L2, "is a Tardis file of incremental_book_L2; books are not imported"),
+        ("QQQQ.csv", KRAKEN, "'QQQQ' is no pair of Kraken that is known; give its name with --symbol"),
+        ("XBTUSD.csv", CANDLES, "its name does not tell their minutes, as XBTUSD_60.csv does"),
+        ("XBTUSD.csv", KRAKEN + "1381201116,x,1\n", "price 'x' is no number with at most 10 decimals"),
+        ("XBTUSD.csv", KRAKEN + "1381201116,1.00000000001,1\n", "'1.00000000001' is no number"),
+        ("XBTUSD.csv", KRAKEN + "1,1,1\n", "time '1' is no time from 2013 to 2100"),
+        ("t.csv", TARDIS.replace("kraken,", "binance,"), "has data of 'binance'; only that of kraken is imported"),
+        ("a.gz", "hello", "is a CSV with the columns 'hello'"),
+        ("a.parquet", "PAR1nonsense", "cannot be read:"),
+        ("a.zip", "PK\x03\x04nonsense", "cannot be read:"),
+    ],
+)
+def test_wrong_files(tmp_path: Path, name: str, text: str, sentence: str) -> None:
+    """One sentence that says what it is; nothing of it is kept, and no lake is made."""
+    with pytest.raises(ConfigError) as caught:
+        import_file(write(tmp_path / name, text), tmp_path / "lake")
+    assert sentence in str(caught.value)
+    assert str(tmp_path / name) in str(caught.value) or "--symbol" in str(caught.value)
+    assert not (tmp_path / "lake").exists()
+
+
+def test_what_was_asked_for(tmp_path: Path) -> None:
+    """Another format, no such file, a book in Parquet, a symbol for a file that does not tell it."""
+    path = write(tmp_path / "trades.csv", KRAKEN)
+    with pytest.raises(ConfigError, match="is kraken-trades, not tardis; formats: kraken-trades, kraken-ohlcvt"):
+        import_file(path, tmp_path / "lake", format="tardis")
+    with pytest.raises(ConfigError, match="there is no such file"):
+        import_file(tmp_path / "none.csv", tmp_path / "lake")
+    pl.DataFrame({"bids": ["1"], "received_time": [1]}).write_parquet(tmp_path / "book.parquet")
+    with pytest.raises(ConfigError, match="is a Parquet file of books"):
+        import_file(tmp_path / "book.parquet", tmp_path / "lake")
+    assert import_file(path, tmp_path / "lake", symbol="BTC/USD").rows == {"trades": {"BTC/USD": 4}}
+
+
+def test_an_import_beside_a_recording(tmp_path: Path) -> None:
+    """Both kinds of parts: plain readers see all rows, krakpot's those of the feed, and the recording is proved."""
+    lake = tmp_path / "lake"
+    lakes.make(lake, lakes.market())
+    before, proof = Lake(lake).trades().collect(), verify(lake)
+    import_file(write(tmp_path / "XBTUSD.csv", KRAKEN), lake)
+    assert Lake(lake).trades().collect().equals(before)
+    after = verify(lake)
+    assert after.proved
+    assert (after.rows, after.sessions, after.checksums) == (proof.rows, proof.sessions, proof.checksums)
+    plain = pl.scan_parquet(lake / "trades", hive_partitioning=True).group_by("origin").len().collect()
+    assert dict(plain.iter_rows()) == {"feed": before.height, "kraken-csv": 4}
+    part = next(path for path in lakes.parts(lake, "trades") if "date=2013" in str(path))
+    lakes.rewrite(part, lambda frame: frame.head(1))
+    assert any("the ledger says" in problem for problem in verify(lake).problems)
+    part.unlink()
+    assert any("is missing" in problem for problem in verify(lake).problems)
