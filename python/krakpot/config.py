@@ -241,7 +241,12 @@ class Config:
         "Where the tokens for level3, and the books of --audit, come from; http:// only on this machine.",
     )
     audit: float | None = _option(
-        None, values.duration, "DURATION", "Compare each live book with REST this often: 10m.", shown="never"
+        None,
+        values.duration,
+        "DURATION",
+        "Compare each live book with REST this often: 10m.",
+        shown="never",
+        example=600.0,
     )
     api_key: str = _option("", values.api_key, "KEY", "API key for level3.", shown="none", secret=True)
     api_secret: str = _option(

@@ -23,18 +23,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from krakpot import values
 from krakpot._core import Batch
 from krakpot.config import REST_URL, URL
 from krakpot.errors import ConfigError, FeedError
 from krakpot.feed import options
-from krakpot.feed.history import history_of
 from krakpot.feed.options import PLACE
 from krakpot.feed.sidecar import Sidecar
 from krakpot.feed.source import TICK, FeedCounts, FeedSource, Owner
-from krakpot.lake.folder import Folder
 from krakpot.log import LogLine
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import ClientContext, supervise, uuid7
@@ -43,6 +41,10 @@ from krakpot.stream.events import Callback, Event, Subscription
 from krakpot.stream.orders import LiveOrders
 from krakpot.stream.stream import ALREADY_STARTED, NOT_STARTED, OVER, EventStream, SlowReaderPolicy
 from krakpot.values import LEVEL3, Time
+
+if TYPE_CHECKING:
+    from krakpot.feed.history import History
+    from krakpot.lake.folder import Folder
 
 ATTEMPTS_BESIDE = 20
 """Attempts to connect in ten minutes where a recorder runs beside, which has 120 of the 150 that Kraken allows."""
@@ -148,7 +150,7 @@ class Feed:
             api_key=api_key, api_secret=api_secret,
         )  # fmt: skip
         self._source = FeedSource(self._options)
-        self._history = history_of(self._source, history, since)
+        self._history = self._history_of(history, since)
         self._stream = EventStream(
             self._history or self._source, self._source.selection.channels, max_queue=max_queue, slow_reader=slow_reader
         )
@@ -159,6 +161,13 @@ class Feed:
         self._books: dict[str, LiveBook] = {}
         self._orders: dict[str, LiveOrders] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def _history_of(self, lake: Folder | str | PathLike[str] | None, since: Time | None) -> History | None:
+        if lake is None and since is None:
+            return None
+        from krakpot.feed.history import history_of  # noqa: PLC0415  # Polars takes longer than all the rest
+
+        return history_of(self._source, lake, since)
 
     # Begin and end.
 
