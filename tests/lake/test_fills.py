@@ -444,7 +444,7 @@ def test_random_markets(data: st.DataObject, *, fitting: bool) -> None:
     """Level 3 as the model of lists; level 2 has it between its bounds."""
     steps = data.draw(markets(fitting=fitting))
     last = steps[-1].t + 10
-    whole = [*steps, Step(last, (("add", "buy", 999, 50, 1),), (("buy", 500, 1),))]
+    whole = [*steps, Step(last, (("add", "buy", 999, 50, 1),), (("buy", 1, 1),))]
     asked = st.tuples(
         st.sampled_from(["buy", "sell"]), st.integers(99, 102), st.integers(1, 8), st.integers(2, last - 1)
     )
