@@ -9,8 +9,9 @@ import pytest
 
 from krakpot import ExportReport
 from krakpot.errors import ConfigError, StorageError
-from krakpot.exports.output import Output, file_symbol, period, time_text
+from krakpot.exports.output import Output, file_symbol, period
 from krakpot.exports.pieces import Gap
+from krakpot.lake.format import moment
 
 
 def output(path: Path, *, overwrite: bool = False) -> Output:
@@ -98,6 +99,6 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_texts() -> None:
     """Times to the nanosecond; symbols as parts of names."""
-    assert time_text(1_785_641_750_000_000_001) == "2026-08-02T03:35:50.000000001Z"
+    assert moment(1_785_641_750_000_000_001) == "2026-08-02T03:35:50.000000001Z"
     assert period(0, 10**9) == {"ts_from": "1970-01-01T00:00:00.000000000Z", "ts_to": "1970-01-01T00:00:01.000000000Z"}
     assert file_symbol("BTC/USD") == "BTC-USD"

@@ -12,11 +12,12 @@ from krakpot import _core, values
 from krakpot.errors import ConfigError, counted
 from krakpot.exports.hftbacktest import export_hftbacktest
 from krakpot.exports.nautilus import export_nautilus
-from krakpot.exports.output import ExportReport, Output, time_text
+from krakpot.exports.output import ExportReport, Output
 from krakpot.exports.pieces import Gap, Recorded
 from krakpot.exports.tables import FORMS, Range, export_tables
 from krakpot.exports.tardis import export_tardis
 from krakpot.lake.folder import NAMED_MAX
+from krakpot.lake.format import moment
 from krakpot.lake.lake import Lake
 from krakpot.lake.sample import one_of
 from krakpot.values import ExportFormat, Time, shown, time_range
@@ -153,7 +154,7 @@ def _options(
     to: str, chosen: Range, tables: tuple[str, ...], channel: str, depth: int | None, version: int
 ) -> dict[str, object]:
     """What decides the files of a format, for the manifest."""
-    times = {name: None if ts is None else time_text(ts) for name, ts in (("start", chosen.start), ("end", chosen.end))}
+    times = {name: None if ts is None else moment(ts) for name, ts in (("start", chosen.start), ("end", chosen.end))}
     own: dict[str, dict[str, object]] = {
         "hftbacktest": {"channel": channel},
         "nautilus": {"channel": channel, "nautilus_version": version},
@@ -190,5 +191,5 @@ def _nothing(coverage: pl.DataFrame) -> str:
     if coverage.is_empty():
         return "there is nothing to export: nothing of these symbols is recorded yet"
     begin, end = coverage.select(pl.col("ts_from").dt.epoch("ns").min(), pl.col("ts_to").dt.epoch("ns").max()).row(0)
-    known = f"these symbols were recorded from {time_text(begin)} to {time_text(end)}"
+    known = f"these symbols were recorded from {moment(begin)} to {moment(end)}"
     return f"there is nothing to export in this range; {known}"

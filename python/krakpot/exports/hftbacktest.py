@@ -11,9 +11,10 @@ import polars as pl
 from krakpot.errors import ConfigError
 from krakpot.exports.books import floats, level_rows
 from krakpot.exports.orders import Counts, fills, order_rows
-from krakpot.exports.output import File, Output, file_symbol, period, time_text
+from krakpot.exports.output import File, Output, file_symbol, period
 from krakpot.exports.pieces import Piece, Recorded
 from krakpot.lake.folder import View
+from krakpot.lake.format import moment
 from krakpot.lake.lake import Lake
 
 DEPTH, TRADE, CLEAR, SNAPSHOT, ADD, CANCEL, MODIFY, FILL = 1, 2, 3, 4, 10, 11, 12, 13
@@ -47,7 +48,7 @@ def export_hftbacktest(
         output.gaps(recorded.gaps(channel, symbol, spans))
         for piece in pieces:
             level = "l2" if channel == "book" else "l3"
-            begin = time_text(piece.ts_from).replace(":", "").replace("-", "")
+            begin = moment(piece.ts_from).replace(":", "").replace("-", "")
             with output.file(f"{file_symbol(symbol)}_{level}_{begin}.npz") as file:
                 trades = _trades(lake, piece)
                 facts: dict[str, Any] = {}

@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 
 from krakpot.exports.books import level_rows, text
 from krakpot.exports.orders import Counts, order_rows
-from krakpot.exports.output import Output, period, time_text
+from krakpot.exports.output import Output, period
 from krakpot.exports.pieces import Piece, Recorded
 from krakpot.lake.folder import View
+from krakpot.lake.format import moment
 from krakpot.lake.lake import Lake
 
 VENUE = "KRAKEN"
@@ -273,7 +274,7 @@ def _padded(increment: str | None, precision: int) -> str:
 
 def _stamp(ts: int) -> str:
     """A time within the name of a file."""
-    return time_text(ts).replace(":", "-").replace(".", "-")
+    return moment(ts).replace(":", "-").replace(".", "-")
 
 
 def _write(

@@ -12,7 +12,7 @@ from typing import Any
 from krakpot import __version__
 from krakpot.errors import ConfigError, StorageError, words_of
 from krakpot.exports.pieces import Gap, Piece
-from krakpot.lake.format import stamp
+from krakpot.lake.format import moment
 
 MANIFEST = "export.json"
 UNFINISHED = ".unfinished"
@@ -139,7 +139,7 @@ class Output:
 
     def quiet(self, piece: Piece, channel: str) -> None:
         """Say that a piece has no message, and therefore no file."""
-        times = f"from {time_text(piece.ts_from)} to {time_text(piece.ts_to)}"
+        times = f"from {moment(piece.ts_from)} to {moment(piece.ts_to)}"
         self.report.notes.append(f"{piece.symbol}: no message of {channel} {times}, so there is no file of it")
 
     def gaps(self, gaps: list[Gap]) -> None:
@@ -166,14 +166,9 @@ def _failed(error: OSError, path: Path) -> StorageError:
     return StorageError(f"the export could not be written: {words_of(error)}", path)
 
 
-def time_text(ts: int) -> str:
-    """Nanoseconds as ISO 8601 with nine decimals."""
-    return f"{stamp(ts):%Y-%m-%dT%H:%M:%S}.{ts % 10**9:09}Z"
-
-
 def period(begin: int, end: int) -> dict[str, str]:
     """Begin and end of a time as texts."""
-    return {"ts_from": time_text(begin), "ts_to": time_text(end)}
+    return {"ts_from": moment(begin), "ts_to": moment(end)}
 
 
 def file_symbol(symbol: str) -> str:

@@ -31,8 +31,8 @@ import polars as pl
 from krakpot import _core
 from krakpot.errors import ConfigError
 from krakpot.lake.folder import Folder
-from krakpot.lake.format import BOOK_KINDS
-from krakpot.lake.queue import dicts, moment, taken, why
+from krakpot.lake.format import BOOK_KINDS, moment
+from krakpot.lake.queue import dicts, taken, why
 from krakpot.lake.sample import SKEW, SymbolBooks, one_of, plain, symbol_books
 from krakpot.lake.times import TIME
 from krakpot.values import OrderSide, shown

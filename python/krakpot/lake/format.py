@@ -165,6 +165,11 @@ def stamp(ts: int) -> datetime:
     return datetime.fromtimestamp(ts // 1000 / 1_000_000, tz=UTC)
 
 
+def moment(ts: int) -> str:
+    """A time of nanoseconds since the epoch as text, with nine decimals, UTC."""
+    return f"{stamp(ts):%Y-%m-%dT%H:%M:%S}.{ts % 10**9:09}Z"
+
+
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError)
 """What a damaged part raises. Polars panics on some damaged pages."""
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from krakpot import _core
 from krakpot.errors import counted
 from krakpot.lake.folder import Folder
-from krakpot.lake.format import stamp
+from krakpot.lake.format import moment
 from krakpot.lake.sample import ABSENT, NUMBERS, REASONS, By, check_depth, one_of, plain, symbol_books
 from krakpot.lake.times import TIME
 from krakpot.values import Numbers
@@ -123,11 +123,6 @@ class OrderLife:
             numbers = f"{plain(row['price']):>16}{plain(row['qty']):>20}{row['place']:>7}{plain(row['ahead']):>20}"
             found.append(f"{when:<27}{numbers}")
         return [line.rstrip() for line in found]
-
-
-def moment(ns: int) -> str:
-    """A time with nine decimals, UTC."""
-    return f"{stamp(ns):%Y-%m-%dT%H:%M:%S}.{ns % 10**9:09}Z"
 
 
 def age(passed: timedelta) -> str:

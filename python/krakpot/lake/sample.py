@@ -30,7 +30,7 @@ from krakpot.errors import ConfigError
 from krakpot.lake.arbitration import Segment, Span, arbitrate
 from krakpot.lake.coverage import RECORDING, STOPPED, UNFINISHED, covered, recorded_sessions
 from krakpot.lake.folder import Folder, View
-from krakpot.lake.format import BOOK_KINDS, BookKind, Part, stamp
+from krakpot.lake.format import BOOK_KINDS, BookKind, Part, moment, stamp
 from krakpot.lake.ledger import MARKS, SINCE, book_ends
 from krakpot.lake.messages import MESSAGE_MAX, MessageReader
 from krakpot.lake.times import TIME, Times, times_of
@@ -91,14 +91,14 @@ class BookAt:
             f"{side}s": [[plain(price), plain(qty)] for price, qty in self._side(side).iter_rows()]
             for side in ("bid", "ask")
         }
-        return {"symbol": self.symbol, "at": self._at(), "reason": self.reason, "checksum": self.checksum} | sides
+        return {"symbol": self.symbol, "at": moment(self.at), "reason": self.reason, "checksum": self.checksum} | sides
 
     def lines(self) -> list[str]:
         """As a table for a terminal."""
         if self.reason is not None:
             why = REASONS.get(self.reason, f"the ledger says {self.reason}")
-            return [f"{self.symbol} at {self._at()}: there is no book: {why}"]
-        found = [f"{self.symbol} at {self._at()}, checksum {self.checksum}"]
+            return [f"{self.symbol} at {moment(self.at)}: there is no book: {why}"]
+        found = [f"{self.symbol} at {moment(self.at)}, checksum {self.checksum}"]
         found.append(f"{'bid qty':>20} {'bid':>16}   {'ask':<16} {'ask qty':<20}".rstrip())
         columns = ("bid_qty", "bid_price", "ask_price", "ask_qty")
         for row in self.levels.select(columns).iter_rows():
@@ -108,9 +108,6 @@ class BookAt:
 
     def _side(self, side: str) -> pl.DataFrame:
         return self.levels.select(f"{side}_price", f"{side}_qty").drop_nulls()
-
-    def _at(self) -> str:
-        return f"{stamp(self.at):%Y-%m-%dT%H:%M:%S}.{self.at % 10**9:09}Z"
 
 
 def plain(number: Decimal | float) -> str:
