@@ -254,6 +254,10 @@ class Lake(Folder):
         is the book of another one after the last message that was received before the trade. A trade that came in a
         snapshot has no known book.
 
+        Where the exchange sends the change of the book before the trade that caused it, this book has felt the trade.
+        The book before the trade's own time is ``books(symbol, at=trades["ts_event"].dt.offset_by("-1ns"),
+        by="event")``.
+
         Examples
         --------
         >>> lake.trades("BTC/USD", "2026-11-22", numbers="float").collect()    # doctest: +SKIP
