@@ -1,6 +1,6 @@
 //! Exact numbers in Python: `decimal.Decimal`, or on request `float` or whole steps of the precision.
 
-use krakpot_core::decimal::{Decimal, pow10};
+use krakpot_core::decimal::Decimal;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyType};
@@ -38,7 +38,12 @@ impl Numbers {
     pub fn of(self, py: Python<'_>, mantissa: i128, scale: u8) -> PyResult<Bound<'_, PyAny>> {
         match self {
             Self::Int => Ok(mantissa.into_pyobject(py)?.into_any()),
-            Self::Float => Ok(PyFloat::new(py, float(mantissa, scale)).into_any()),
+            Self::Float => {
+                let number = Decimal { mantissa, scale };
+                let float =
+                    number.float().unwrap_or_else(|| number.to_string().parse().expect("plain digits are a number"));
+                Ok(PyFloat::new(py, float).into_any())
+            }
             Self::Decimal => decimal(py, Decimal { mantissa, scale }),
         }
     }
@@ -69,15 +74,4 @@ pub fn level_count(levels: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
 pub fn decimal(py: Python<'_>, value: Decimal) -> PyResult<Bound<'_, PyAny>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     CLASS.import(py, "decimal", "Decimal")?.call1((value.to_string(),))
-}
-
-/// The nearest double.
-fn float(mantissa: i128, scale: u8) -> f64 {
-    if mantissa.unsigned_abs() < 1 << 53 && scale <= 22 {
-        // Both are exact as doubles, so that their quotient is rounded once.
-        #[allow(clippy::cast_precision_loss, reason = "see above")]
-        return mantissa as f64 / pow10(scale) as f64;
-    }
-    let text = Decimal { mantissa, scale }.to_string();
-    text.parse().expect("plain digits are a number")
 }
