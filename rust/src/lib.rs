@@ -25,6 +25,7 @@
 //! | [`book`] | level-2 and level-3 books, their checksums, and when a book may be trusted |
 //! | [`table`] | the tables of a lake and their rows, without Arrow |
 //! | [`session`] | the protocol state of one connection |
+//! | [`digest`] | one number for all that a session made |
 
 pub mod error;
 pub mod limits;
@@ -34,5 +35,6 @@ pub mod wire;
 pub mod book;
 pub mod table;
 pub mod session;
+pub mod digest;
 
 pub use error::Error;

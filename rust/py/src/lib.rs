@@ -7,6 +7,7 @@ mod frame;
 mod book;
 mod orders;
 mod session;
+mod digest;
 mod events;
 mod rebuild;
 mod verifier;
@@ -37,6 +38,8 @@ mod _core {
     use crate::arrow::{Batch, Frame, Schema};
     #[pymodule_export]
     use crate::book::Book;
+    #[pymodule_export]
+    use crate::digest::Digest;
     #[pymodule_export]
     use crate::events::{
         BookEvent, Events, GapEvent, Level3Event, OhlcEvent, StatusEvent, SubscriptionEvent, TickerEvent, TradeEvent,

@@ -63,6 +63,15 @@ impl From<Vec<u128>> for Views {
 }
 
 impl Views {
+    /// The text of a row, if it is too long for its view.
+    #[must_use]
+    pub fn longer(&self, row: usize) -> Option<&[u8]> {
+        let bytes = self.views[row].to_le_bytes();
+        let part = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize;
+        let (length, at) = (part(0), part(12));
+        (length > 12).then(|| &self.data[at..at + length])
+    }
+
     /// Adds the same text `times` times. `view` is its [`short_view`].
     #[inline]
     pub fn push_times(&mut self, text: &str, view: Option<u128>, times: usize) {
@@ -116,6 +125,12 @@ pub struct Bits {
 }
 
 impl Bits {
+    /// The bit of a row.
+    #[must_use]
+    pub fn get(&self, row: usize) -> bool {
+        self.zeros == 0 || self.bytes[row / 8] >> (row % 8) & 1 == 1
+    }
+
     #[inline]
     fn push(&mut self, bit: bool) {
         if self.zeros == 0 {
