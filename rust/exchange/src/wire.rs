@@ -181,16 +181,48 @@ pub fn frame(text: &[u8], out: &mut Vec<u8>) {
 /// The text of a frame that `frame` made.
 #[must_use]
 pub fn text(frame: &[u8]) -> &[u8] {
-    &frame[match frame[1] {
+    &frame[head(frame)..]
+}
+
+/// Bytes before the text of a frame.
+fn head(frame: &[u8]) -> usize {
+    match frame[1] {
         126 => 4,
         127 => 10,
         _ => 2,
-    }..]
+    }
+}
+
+/// Where the texts of a block are, which holds whole frames that `frame` made: each begin and end.
+pub fn texts(block: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let frame = block.get(at..).filter(|rest| !rest.is_empty())?;
+        let head = head(frame);
+        let length = match head {
+            2 => u64::from(frame[1]),
+            _ => frame[2..head].iter().fold(0, |length, &byte| length << 8 | u64::from(byte)),
+        };
+        let begin = at + head;
+        at = begin.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+        Some(begin..at)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: a block is cut where its frames were put together, whatever their lengths.
+    #[test]
+    fn a_block_is_cut_into_its_texts() {
+        let all = [0, 1, 125, 126, 65_535, 65_536, 3].map(|length| vec![b'x'; length]);
+        let mut block = Vec::new();
+        all.iter().for_each(|text| frame(text, &mut block));
+        let found: Vec<_> = texts(&block).map(|range| block[range].to_vec()).collect();
+        assert_eq!(found, all);
+        assert_eq!(texts(&[]).count(), 0);
+    }
 
     #[test]
     fn digits_times_and_frames() {
