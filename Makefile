@@ -38,7 +38,7 @@ quick: $(DEVELOP)
 	KRAKPOT_TEST=quick $(PYTEST) --quiet -m 'not slow and not packaging'
 
 .PHONY: test
-test: check rust-test python-test packaging bench-smoke fuzz-smoke $(if $(filter all,$(KRAKPOT_TEST)),check-wheel) ## every test (KRAKPOT_TEST=all: larger random tests, and what is optional)
+test: check rust-test python-test packaging bench-smoke fuzz-smoke $(if $(filter all,$(KRAKPOT_TEST)),check-wasm check-wheel) ## every test (KRAKPOT_TEST=all: larger random tests, and what is optional)
 
 .PHONY: check
 check: $(DEVELOP) ## formatters, linters, types, and the stub against the extension
@@ -79,6 +79,19 @@ wheel: $(ENVIRONMENT) ## build a stripped manylinux_2_17 wheel into dist (Linux;
 .PHONY: check-wheel
 check-wheel: wheel ## check the wheel: tags, symbols, metadata, size; install and use it with every Python found
 	$(BIN)/python .ci/check_wheel.py dist
+
+# JavaScript needs no build: only what it is made of counts here.
+WASM := web/wasm/session_bg.wasm
+.PHONY: wasm
+wasm: $(WASM) ## build krakpot for browsers into web/wasm, if something changed (needs node; scripts/wasm-build says what else)
+
+$(WASM): $(RUST) Cargo.toml Cargo.lock scripts/wasm-build scripts/wasm-toolchain web/package-lock.json
+	CARGO='$(CARGO)' scripts/wasm-build
+
+.PHONY: check-wasm
+check-wasm:
+	$(CARGO) clippy --quiet --package krakpot-wasm --features exchange $(CLIPPY)
+	$(CARGO) clippy --quiet --package xtask $(CLIPPY)
 
 .PHONY: bench
 bench: $(RELEASE) ## every benchmark, some thirty minutes; writes docs/benchmarks.md (BEFORE=DIR: the core against an earlier checkout)
@@ -127,7 +140,7 @@ audit: $(DEVELOP) ## licences of the dependencies; known vulnerabilities where t
 
 .PHONY: clean
 clean: ## remove build output; keep .venv, ./demo and every lake
-	rm -rf target dist bench/rust/target rust/fuzz/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf target dist bench/rust/target rust/fuzz/target web/wasm .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f python/krakpot/_core.abi3.so
 	find python tests -name __pycache__ -exec rm -rf {} +
 

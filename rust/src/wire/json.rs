@@ -73,7 +73,7 @@ pub(super) fn number_end(frame: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// Writes `text` as a JSON string.
-pub(crate) fn write_text(text: &str, out: &mut String) {
+pub fn write_text(text: &str, out: &mut String) {
     use std::fmt::Write as _;
     out.push('"');
     for character in text.chars() {

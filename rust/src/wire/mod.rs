@@ -23,3 +23,5 @@ pub mod decode;
 pub(crate) mod request;
 pub(crate) mod refusal;
 pub mod secret;
+
+pub use json::write_text;
