@@ -20,7 +20,7 @@ from krakpot.lake.arbitration import Span, arbitrate
 from krakpot.lake.coverage import covered, recorded_sessions
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import BOOK_KINDS, UNREADABLE, unreadable
-from krakpot.lake.ledger import MARKS
+from krakpot.lake.ledger import IMPORTED, MARKS
 from krakpot.lake.sample import By
 from krakpot.net.client import add_counts
 from krakpot.replay.rows import SessionRows
@@ -59,7 +59,7 @@ class _Recorded:
     """The message to begin with."""
     channels: list[str]
     previous: str | None
-    """The session whose connection was lost before."""
+    """The session that it follows: whose connection was lost before, or of the recording before."""
 
 
 @dataclass
@@ -144,6 +144,8 @@ class ReplaySource:
         self._spans: dict[str, list[tuple[str, str, int, bool]]] = {}
         self._clock = None
         self._ended = False
+        self._played = 0
+        """The time up to which everything was played, ns."""
         self._goal = TIME_MAX
         """The time up to which it plays for now."""
         self._reached = False
@@ -205,19 +207,19 @@ class ReplaySource:
 
     def _recorded(self, ledger: pl.DataFrame, coverage: pl.DataFrame) -> list[_Recorded]:
         """The sessions that have something to play, by time."""
-        channels = {
-            str(session): [name for name in self.symbols if name in set(mine["channel"])]
+        subscribed = {
+            str(session): set(mine.select("channel", "symbol").iter_rows())
             for (session,), mine in coverage.partition_by("session", as_dict=True).items()
         }
         tables = {table for channel in self.symbols for table in [_core.CHANNELS[channel]]}
         having = set().union(*(self._view.sessions(table) for table in tables)) if tables else set()
-        ordered = ledger.sort("session", "entry").with_columns(pl.col("ts_recv").to_physical())
-        found = []
         connects = ledger.filter(kind="connect").drop_nulls("detail").select("session", "detail")
         before = {name: json.loads(detail).get("previous") for name, detail in connects.iter_rows()}
+        ordered = ledger.sort("session", "entry").with_columns(pl.col("ts_recv").to_physical())
+        found: list[tuple[_Recorded, int]] = []
         for (name,), mine in ordered.partition_by("session", as_dict=True, maintain_order=True).items():
             session = str(name)
-            if session not in having:
+            if session not in having or (mine["kind"] == IMPORTED).any():  # imported history is no part of the feed
                 continue
             begin, end = int(mine["ts_recv"][0]), int(mine["ts_recv"].max())  # type: ignore[arg-type]  # they are numbers
             if begin >= self.end or (self.start is not None and end < self.start):
@@ -226,8 +228,19 @@ class ReplaySource:
             while previous is not None and previous not in having:
                 # That one has nothing to play.
                 previous = before.get(previous)
-            found.append(_Recorded(session, begin, self._first(mine), channels.get(session, []), previous))
-        return sorted(found, key=lambda one: (one.begin, one.name))
+            channels = [name for name in self.symbols if any(name == of for of, _ in subscribed.get(session, ()))]
+            found.append((_Recorded(session, begin, self._first(mine), channels, previous), end))
+        for one, _ in found:
+            if one.previous is None:
+                # Another recording: it follows the last one that had most of its subscriptions and was over.
+                mine_too = [
+                    (len(subscribed.get(one.name, set()) & subscribed.get(other.name, set())), end, other.name)
+                    for other, end in found
+                    if end < one.begin
+                ]
+                shared, _, name = max(mine_too, default=(0, 0, ""))
+                one.previous = name if shared else None
+        return sorted((one for one, _ in found), key=lambda one: (one.begin, one.name))
 
     def _first(self, ledger: pl.DataFrame) -> int:
         """The message with which a session is to begin: at the checkpoints before ``start``."""
@@ -268,7 +281,7 @@ class ReplaySource:
     # Sessions and their rows.
 
     def _open_session(self, recorded: _Recorded) -> None:
-        before = self._sessions.get(recorded.previous or "") or self._last_of(recorded)
+        before = self._sessions.get(recorded.previous or "")
         session = _core.replaying(recorded.name, recorded.channels, before.session if before else None)
         endpoint = LEVEL3 if LEVEL3 in recorded.channels else "public"
         number = self.replayer.open(session, endpoint)
@@ -289,13 +302,6 @@ class ReplaySource:
 
     def _of_tables(self) -> dict[str, list[str]]:
         return {_core.CHANNELS[channel]: names for channel, names in self.symbols.items()}
-
-    def _last_of(self, recorded: _Recorded) -> _Player | None:
-        """The session that was played last of those with the same channels and are over."""
-        for player in reversed(self._players):
-            if player.over and set(recorded.channels) & {s[0] for s in player.session.subscriptions()}:
-                return player
-        return None
 
     def _read_ahead(self, player: _Player) -> None:
         assert self._pool is not None, "opened"
@@ -329,6 +335,7 @@ class ReplaySource:
             opens = min((one.begin - self._early for one in self._waiting if not self._follows(one)), default=TIME_MAX)
             bound = min(until, self.end, opens + 1)
             why, number, events = self.replayer.play(bound, listeners, steps)
+            self._played = max(self._played, bound - 1 if why == "until" else self.now or 0)
             if why == "rows":
                 assert number is not None, "it says which session"
                 self._more_rows(number)
@@ -348,8 +355,7 @@ class ReplaySource:
     def _open_due(self, until: int) -> None:
         """Open the sessions that begin now: at their time, or when the one that they follow is over."""
         for one in list(self._waiting):
-            now = self.now
-            due = now is None or one.begin - self._early <= now or not self._alive()
+            due = one.begin - self._early <= self._played or not self._alive()
             if one.begin >= min(until, self.end) or not due:
                 return
             if not self._follows(one):
