@@ -983,8 +983,8 @@ class Replayer:
         """From a time on a symbol's data in a channel is a session's. `joined`: it goes on where another one was."""
     def want(self, channels: Sequence[str], rows: bool) -> None:
         """Give events of these channels (`EVENT_CHANNELS`, `connection`) from now on; let sessions keep rows."""
-    def interrupt(self) -> None:
-        """Let `play` return after the event that is given."""
+    def interrupt(self, *, drop: bool = False) -> None:
+        """Let `play` return after the events of this read of a socket; with `drop` it gives no more of them."""
     @property
     def now(self) -> int | None:
         """Time of what was played last, ns."""

@@ -317,6 +317,7 @@ class Replay:
         self._stream.check_open()
         self._check_started()
         self._source.seek(time_of(at, "at"))
+        self._stream.forget()
 
     # Listening.
 

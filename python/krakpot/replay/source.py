@@ -44,6 +44,8 @@ AHEAD = 2
 """Windows of a session that are read before they are played."""
 UNREADY_SHOWN = 5
 """Subscriptions that an error names."""
+KILLED = "the recorder was killed"
+"""Why a book is out of sync after the last row of a session whose end nobody recorded."""
 UNREADY = ("pending", "requested", "acked", "resyncing", "unsubscribing")
 """States of subscriptions that do not deliver yet and will, or will again."""
 
@@ -72,6 +74,8 @@ class _Player:
     windows: Iterator[_core.ReplayWindow]
     ahead: deque[Future[_core.ReplayWindow | None]] = field(default_factory=deque)
     over: bool = False
+    killed: bool = False
+    """Whether it is over, and its recorder too: if the ledger did not tell the end, it was killed."""
 
 
 class Owner:
@@ -181,6 +185,9 @@ class ReplaySource:
                 more = True
                 player.rows, player.windows, player.over = rows, rows.windows(), False
                 self.replayer.reopen(player.number)
+            elif player.over:
+                # Its recorder may have been killed since the last look.
+                self._over(player)
         return more
 
     @property
@@ -201,7 +208,8 @@ class ReplaySource:
             ledger = self._view.scan("ledger").select("session", "message", "detail", *MARKS).collect()
         except UNREADABLE as error:
             unreadable(self._folder.path, error)
-        coverage = covered(ledger, recorded_sessions(self._view))
+        self._recorded_then = recorded_sessions(self._view)
+        coverage = covered(ledger, self._recorded_then)
         self._waiting = deque(self._recorded(ledger, coverage))
         self._switch(coverage)
 
@@ -265,7 +273,7 @@ class ReplaySource:
 
     def stop(self) -> None:
         """Deliver nothing more."""
-        self.replayer.interrupt()
+        self.replayer.interrupt(drop=True)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -326,6 +334,14 @@ class ReplaySource:
         self.replayer.add(number, window)
         self._read_ahead(player)
 
+    def _over(self, player: _Player) -> None:
+        """A session has no more rows. If its recorder was killed, its books are not to be trusted from here on."""
+        player.over = True
+        if player.session.id not in self._recorded_then:
+            player.killed = True
+            # Nothing, if the ledger told its end.
+            player.session.end(player.session.now, KILLED)
+
     # Playing.
 
     def play(self, until: int, listeners: Listeners | None, steps: int) -> tuple[str, list[Any]]:
@@ -341,7 +357,7 @@ class ReplaySource:
                 self._more_rows(number)
             elif why == "over":
                 assert number is not None, "it says which session"
-                self._players[number].over = True
+                self._over(self._players[number])
             elif not (why in {"until", "end"} and opens < min(until, self.end)):
                 return ("end" if why == "until" and bound >= self.end else why), events
 
@@ -419,9 +435,9 @@ class ReplaySource:
         self._clock = None
         self._stream.wake()
 
-    def seek(self, at: int | None) -> None:
-        """Go on at another time, earlier or later."""
-        self.replayer.interrupt()
+    def seek(self, at: int | None, *, drop: bool = True) -> None:
+        """Go on at another time, earlier or later; ``drop``: nothing more comes of what is played now."""
+        self.replayer.interrupt(drop=drop)
         for player in self._players:
             player.session.end(player.session.now, "stopped")
             for future in player.ahead:
@@ -433,16 +449,26 @@ class ReplaySource:
         self._stream.wake()
 
     async def pass_time(self, seconds: float, stopped: asyncio.Event) -> None:
-        """Play so many recorded seconds."""
-        playing = True
-        while playing and not stopped.is_set() and not self._ended:
-            # Before the first message there is no time to count from.
-            steps = 1 if self.now is None else STEPS
-            if self.now is not None and self._goal == TIME_MAX:
-                self._goal = self.now + int(seconds * 1e9)
-            await asyncio.sleep(0 if self.produce(None, steps) else PAUSE)
-            playing = not self._reached
-        self._goal, self._reached = TIME_MAX, False
+        """Play so many recorded seconds; where nothing comes in them, they begin with the next message."""
+        try:
+            self._goal = self._after(seconds)
+            while not stopped.is_set() and not self._ended:
+                # Where there is no time to count from, it is that of the next message.
+                played = self.produce(None, 1 if self._goal == TIME_MAX else STEPS)
+                if self._reached and self.pending_rows:
+                    break
+                if self._reached:
+                    self._goal = TIME_MAX
+                elif self._goal == TIME_MAX and self.pending_rows:
+                    self._goal = self._after(seconds)
+                await asyncio.sleep(0 if played else PAUSE)
+        finally:
+            self._goal, self._reached = TIME_MAX, False
+
+    def _after(self, seconds: float) -> int:
+        """So many seconds after what was played last, or after the start; ``TIME_MAX`` if neither is known."""
+        at = max((time for time in (self.now, self.start) if time is not None), default=None)
+        return TIME_MAX if at is None else min(TIME_MAX, at + int(seconds * 1e9))
 
     @property
     def now(self) -> int | None:
@@ -461,7 +487,11 @@ class ReplaySource:
         if self._stream.stopped.is_set():
             return "the replay is over"
         detail = self.replayer.down(channel, symbol)
-        return "" if detail is None else str(json.loads(detail or "{}").get("reason", "lost"))
+        if detail is None:
+            found = self.replayer.session(channel, symbol)
+            killed = {player.session.id for player in self._players if player.killed}
+            return KILLED if found is not None and found.id in killed else ""
+        return str(json.loads(detail or "{}").get("reason", "lost"))
 
     def subscriptions(self) -> list[Subscription]:
         """Every subscription that the recording has now."""
@@ -482,7 +512,7 @@ class ReplaySource:
             self.symbols[channel] = sorted(after)
         if changed:
             at = self.now
-            self.seek(self.start if at is None else at + 1)
+            self.seek(self.start if at is None else at + 1, drop=False)
         return sorted(changed)
 
     @property
