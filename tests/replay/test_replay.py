@@ -162,6 +162,71 @@ def test_seek_pause_and_speed(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def two_recordings(lake: Path, apart: int) -> tuple[int, int]:
+    """Two recordings, ``apart`` ns between them; the times of the first message of each."""
+    first = lakes.market(100)
+    second = lakes.market(100, begin=first[-1][0] + apart)
+    for market in (first, second):
+        recorder = lakes.Recorder(lake, lakes.session_name(market[0][0]))
+        recorder.take(market)
+        recorder.end()
+    seal.recover(lake)
+    return first[0][0], second[0][0]
+
+
+@pytest.mark.parametrize("start", [None, -20 * SECOND, "gap"])
+def test_at_a_speed_it_goes_on_over_a_time_without_recording(tmp_path: Path, start: int | str | None) -> None:
+    """As without one: to the end of the last recording; silence before the first message is not waited for."""
+    lake = tmp_path / "lake"
+    first, second = two_recordings(lake, 20 * SECOND)
+    begin = None if start is None else second - SECOND if isinstance(start, str) else first + start
+
+    async def run(speed: float | None) -> list[int]:
+        async with krakpot.Replay(lake, channels=["book"], start=begin, speed=speed) as feed:
+            return [event.ts_recv async for event in feed if event.channel == "book"]
+
+    found = asyncio.run(run(100.0))
+    assert found == asyncio.run(run(None))
+    assert found[-1] > second
+    assert (found[0] < second) == (start != "gap")
+
+
+def test_ready_is_about_what_is_selected(tmp_path: Path) -> None:
+    """Other pairs and channels of the recording are neither told nor waited for."""
+    lakes.make(tmp_path / "lake", lakes.market(100))
+
+    async def run() -> None:
+        async with krakpot.Replay(tmp_path / "lake", "BTC/USD", channels=["book"]) as feed:
+            told: list[tuple[str, str]] = []
+            feed.on("subscription", lambda event: told.append((event.of, event.symbol)))
+            await feed.wait_ready(timeout=5)
+            await feed.run()
+            assert set(told) == {("book", "BTC/USD")}
+
+    asyncio.run(run())
+
+
+def test_ready_is_at_the_start(tmp_path: Path) -> None:
+    """The book is that of the start, not of the checkpoint before it."""
+    lakes.make(tmp_path / "lake", lakes.market(300))
+    start = frames.START + 4 * SECOND
+    (row,) = krakpot.Lake(tmp_path / "lake").books("BTC/USD", at=[start - 1], depth=1).rows(named=True)
+
+    async def run() -> None:
+        async with krakpot.Replay(tmp_path / "lake", "BTC/USD", channels=["book"], start=start) as feed:
+            await feed.wait_ready()
+            best = feed.book("BTC/USD").best("decimal")
+            assert best == tuple(row[name] for name in ("bid_price_0", "bid_qty_0", "ask_price_0", "ask_qty_0"))
+            assert feed.now is not None
+            assert start - SECOND < feed.now < start
+            async for event in feed:
+                if event.channel == "book":
+                    assert event.ts_recv >= start
+                    break
+
+    asyncio.run(run())
+
+
 def test_a_strategy_of_a_feed_runs_unchanged(tmp_path: Path) -> None:
     """All that a feed offers to its strategy, a replay offers under the same name."""
     only_live = {"connect_timeout"}
@@ -208,7 +273,7 @@ def test_wrong_use_is_told(tmp_path: Path) -> None:
         (("BTC/EUR",), {}, "no symbol 'BTC/EUR'"),
         ((), {"exclude": ["*"]}, "exclude leaves none of 2 symbols"),
         ((), {"by": "exchange"}, "'recv', 'event'"),
-        ((), {"speed": 0}, "speed"),
+        ((), {"speed": 0}, "recorded seconds a second"),
         ((None, "2026-08-03", "2026-08-02"), {}, "later than the end"),
     ]:
         with pytest.raises(ConfigError, match=words):
@@ -231,6 +296,9 @@ def test_wrong_use_is_told(tmp_path: Path) -> None:
                 replay.seek("soon")
         with pytest.raises(FeedError, match="closed"):
             await replay.start()
+        late = krakpot.Replay(tmp_path / "lake", start=frames.START + frames.DAY)
+        with pytest.raises(ConfigError, match=r"nothing was recorded from start to end; recorded is \d{4}-.* UTC"):
+            await late.start()
 
     asyncio.run(use())
 

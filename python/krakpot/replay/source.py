@@ -148,6 +148,8 @@ class ReplaySource:
         self._spans: dict[str, list[tuple[str, str, int, bool]]] = {}
         self._clock = None
         self._ended = False
+        self.recorded_range: tuple[int, int] | None = None
+        """Times of the first and of the last ledger row of all sessions that have something to play, ns."""
         self._played = 0
         """The time up to which everything was played, ns."""
         self._goal = TIME_MAX
@@ -196,6 +198,11 @@ class ReplaySource:
         return [player.session for player in self._players]
 
     @property
+    def has_sessions(self) -> bool:
+        """Whether there is something to play."""
+        return bool(self._waiting or self._players)
+
+    @property
     def recorded_now(self) -> bool:
         """Whether somebody records into the lake now."""
         return bool(recorded_sessions(self._view))
@@ -224,12 +231,15 @@ class ReplaySource:
         connects = ledger.filter(kind="connect").drop_nulls("detail").select("session", "detail")
         before = {name: json.loads(detail).get("previous") for name, detail in connects.iter_rows()}
         ordered = ledger.sort("session", "entry").with_columns(pl.col("ts_recv").to_physical())
+        self.recorded_range = None
         found: list[tuple[_Recorded, int]] = []
         for (name,), mine in ordered.partition_by("session", as_dict=True, maintain_order=True).items():
             session = str(name)
             if session not in having or (mine["kind"] == IMPORTED).any():  # imported history is no part of the feed
                 continue
             begin, end = int(mine["ts_recv"][0]), int(mine["ts_recv"].max())  # type: ignore[arg-type]  # they are numbers
+            least, most = self.recorded_range or (begin, end)
+            self.recorded_range = min(least, begin), max(most, end)
             if begin >= self.end or (self.start is not None and end < self.start):
                 continue
             previous = before.get(session)
@@ -359,6 +369,9 @@ class ReplaySource:
                 assert number is not None, "it says which session"
                 self._over(self._players[number])
             elif not (why in {"until", "end"} and opens < min(until, self.end)):
+                if why == "end" and self._waiting:
+                    # Nothing is recorded now; later something is.
+                    why = "until"
                 return ("end" if why == "until" and bound >= self.end else why), events
 
     def _follows(self, recorded: _Recorded) -> bool:
@@ -408,9 +421,10 @@ class ReplaySource:
             return TIME_MAX
         now = time.monotonic()
         if self._clock is None:
-            at = self.replayer.now
-            if at is None or (self.start is not None and at < self.start):
-                at = self.start if self.start is not None else self._waiting[0].begin if self._waiting else 0
+            at = max(self.replayer.now or 0, self.start or 0)
+            if self._waiting and not self._alive():
+                # The silence before the first message is not waited for.
+                at = max(at, self._waiting[0].begin)
             self._clock = now, at
         began, at = self._clock
         return min(TIME_MAX, at + int((now - began) * self.speed * 1e9) + 1)
@@ -447,6 +461,18 @@ class ReplaySource:
         self._look()
         self.replayer.want(sorted(self._channels), self._rows)
         self._stream.wake()
+
+    async def reach_start(self, stopped: asyncio.Event) -> None:
+        """Play what is before the start: books are then as they were at the start."""
+        if self.start is None:
+            return
+        self._goal = self.start
+        try:
+            while not (stopped.is_set() or self._ended or self._reached):
+                played = self.produce(None)
+                await asyncio.sleep(0 if played else PAUSE)
+        finally:
+            self._goal, self._reached = TIME_MAX, False
 
     async def pass_time(self, seconds: float, stopped: asyncio.Event) -> None:
         """Play so many recorded seconds; where nothing comes in them, they begin with the next message."""
