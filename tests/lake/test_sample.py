@@ -767,6 +767,24 @@ def test_the_last_change_up_to_a_time_is_the_book_at_that_time(
     assert opened.books(SYMBOL, START - 2 * MINUTE, begin, every="change", depth=3).is_empty()
 
 
+def test_changes_of_a_pair_that_has_no_such_book(tmp_path: Path) -> None:
+    """No rows; the other pairs of a pattern have theirs."""
+    trade = (START + frames.SECOND, frames.trade("SOL/USD", 1))
+    pairs = frames.instrument(*map(frames.pair, (SYMBOL, "SOL/USD")))
+    ack = frames.ack("trade", "SOL/USD")
+    lakes.make(tmp_path, [(START, pairs), (START, ack), trade, *again(START + 2 * frames.SECOND, START + MINUTE, 1)])
+    opened = Lake(tmp_path)
+    assert set(opened.symbols()) == {SYMBOL, "ETH/USD", "SOL/USD"}
+    mine = opened.books(SYMBOL, every="change", depth=1)
+    assert mine.height > 5
+    for layout, by in (("wide", "recv"), ("long", "event")):
+        options: dict[str, Any] = {"every": "change", "depth": 1, "layout": layout, "by": by}
+        none = opened.books("SOL/USD", **options)
+        assert none.is_empty()
+        assert opened.books("*", channel="level3", **options).schema == none.schema
+    assert_frame_equal(opened.books("*/USD", every="change", depth=1).filter(symbol=SYMBOL), mine)
+
+
 def test_trades_of_another_connection_are_ordered_by_their_receive_times(tmp_path: Path) -> None:
     """Books on one connection, trades on another: the book of the last message received before the trade."""
     timed = again(START, START + 5 * MINUTE, 1)

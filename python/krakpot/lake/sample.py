@@ -374,7 +374,8 @@ class SymbolBooks:
             begin = max(begin, int(self.spans["ts_from"].min()))  # type: ignore[arg-type]  # numbers
             end = min(end, int(self.spans.select(pl.max_horizontal("ts_to", "ts_over").max()).item()) + 1)
         begun = []
-        for segment, after in zip(taken, [*taken[1:], None], strict=True):
+        for number, segment in enumerate(taken):
+            after = taken[number + 1] if number + 1 < len(taken) else None
             # The session that joins in has a book already; what it gets at that very time is in it.
             low = max(begin, segment.begin + segment.joined)
             high = end if after is None else min(end, after.begin + after.joined)
