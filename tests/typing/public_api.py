@@ -20,6 +20,7 @@ def reading(path: Path) -> None:
     assert_type(lake.book("BTC/USD", "2026-08-02", 1_785_641_750_000_000_000), pl.LazyFrame)
     assert_type(lake.trades(["BTC/USD", "ETH/USD"], numbers="float"), pl.LazyFrame)
     assert_type(lake.trades("BTC/USD", book=1), pl.LazyFrame)
+    assert_type(lake.trades("BTC/USD", book=1, by="event"), pl.LazyFrame)
     assert_type(lake.ticker(), pl.LazyFrame)
     assert_type(lake.ohlc(), pl.LazyFrame)
     assert_type(lake.bars("BTC/USD", every="5m"), pl.DataFrame)

@@ -101,6 +101,17 @@ def imported(ledger: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(facts, schema=plain).cast(SCHEMA)
 
 
+def settled(coverage: pl.DataFrame) -> pl.DataFrame:
+    """The coverage of what can no longer change: a span without an end goes to the last ``alive`` row, not beyond.
+
+    Of the second after it rows may be there, but others may still come, or were lost with a killed recorder. So what is
+    added up over a time is not whole there.
+    """
+    open_ended = pl.col("reason").is_in([RECORDING, UNFINISHED])
+    until = pl.max_horizontal("ts_from", pl.col("ts_to") - pl.duration(nanoseconds=ALIVE_MARGIN))
+    return coverage.with_columns(ts_to=pl.when(open_ended).then(until).otherwise("ts_to").cast(TIMES))
+
+
 def _spans(ledger: pl.DataFrame, alive: int | None, *, recorded: bool) -> Iterator[dict[str, object]]:
     """Spans of coverage of one session, from its ledger rows in order, and the time of its last ``alive`` row, ns."""
     open_spans: dict[tuple[str, str], int] = {}

@@ -42,6 +42,8 @@ Begin = Callable[[ThreadPoolExecutor, BoundedSemaphore], Callable[[], pl.DataFra
 """Begins pieces of work in a pool; what is returned waits for their result."""
 By = Literal["recv", "event"]
 """Which time counts: the receive time here, or the exchange's time."""
+Before = Literal["message", "event"]
+"""What decides which book came before a trade: the order of messages, or the exchange's time."""
 ABSENT, UNCONFIRMED, SNAPSHOT = "absent", "unconfirmed", "snapshot"
 REASONS = {
     ABSENT: "no book was known yet",
@@ -242,10 +244,13 @@ class BookSampler:
             yield rows.select(pl.lit(one.symbol).alias("symbol"), pl.all())
 
     def before(self, asked: pl.DataFrame, *, depth: int, floats: bool) -> pl.DataFrame:
-        """The book before messages of other channels; columns row, symbol, session, message and recv (ns)."""
+        """The book before messages of other channels; columns row, symbol, session, message, recv and event (ns)."""
         mine = asked.partition_by("symbol", as_dict=True, include_key=False)
         chosen = [(one, mine[one.symbol,]) for one in self.symbols if (one.symbol,) in mine]
-        begun = [partial(one.begin_before, rows, depth, floats=floats) for one, rows in chosen]
+        begun = [
+            partial(one.begin_earlier if one.event else one.begin_before, rows, depth, floats=floats)
+            for one, rows in chosen
+        ]
         return pl.concat(_in_parallel(begun, threads_of(None))).sort("row")
 
 
@@ -381,6 +386,14 @@ class SymbolBooks:
 
         return finish
 
+    def begin_earlier(
+        self, asked: pl.DataFrame, depth: int, pool: ThreadPoolExecutor, rebuilding: BoundedSemaphore, *, floats: bool
+    ) -> Callable[[], pl.DataFrame]:
+        """Begin to rebuild the books of the last messages with an earlier time of the exchange (columns row, event)."""
+        rows = asked.sort("event")
+        found = self.begin((rows["event"] - 1).cast(TIME), depth, pool, rebuilding, floats=floats)
+        return lambda: pl.concat([rows, found()], how="horizontal")
+
     def begin_changes(
         self, begin: int, end: int, depth: int, pool: ThreadPoolExecutor, rebuilding: BoundedSemaphore, *, floats: bool
     ) -> Callable[[], pl.DataFrame]:
@@ -392,7 +405,8 @@ class SymbolBooks:
             begin = max(begin, int(self.spans["ts_from"].min()))  # type: ignore[arg-type]  # numbers
             end = min(end, int(self.spans.select(pl.max_horizontal("ts_to", "ts_over").max()).item()) + 1)
         begun = []
-        for segment, after in zip(taken, [*taken[1:], None], strict=True):
+        for number, segment in enumerate(taken):
+            after = taken[number + 1] if number + 1 < len(taken) else None
             # The session that joins in has a book already; what it gets at that very time is in it.
             low = max(begin, segment.begin + segment.joined)
             high = end if after is None else min(end, after.begin + after.joined)
@@ -831,26 +845,30 @@ def books(
     return long(found) if layout == "long" else found
 
 
-def with_books(folder: Folder, trades: pl.LazyFrame, *, depth: int, numbers: Numbers) -> pl.LazyFrame:
+def with_books(
+    folder: Folder, trades: pl.LazyFrame, *, depth: int, numbers: Numbers, by: Before = "message"
+) -> pl.LazyFrame:
     """Trades with the book before each of them; see ``Lake.trades``."""
     check_depth(depth, "book")
+    event = by == "event"
     if numbers not in NUMBERS:
         raise ConfigError(f"numbers={shown(numbers)}: with book, allowed are {', '.join(map(repr, NUMBERS))}")
     floats = numbers == "float"
     books = _empty(depth, floats=floats).drop("ts", "checksum").rename({"reason": "book_reason"})
 
     def rebuilt(frame: pl.DataFrame) -> pl.DataFrame:
-        asked = frame.select(
-            "symbol", "session", "message", "kind", recv=pl.col("ts_recv").cast(pl.Int64), row=pl.int_range(pl.len())
-        )
-        live = asked.filter(pl.col("kind") != SNAPSHOT).drop("kind")
+        times = {"recv": pl.col("ts_recv").cast(pl.Int64), "event": pl.col("ts_event").cast(pl.Int64)}
+        asked = frame.select("symbol", "session", "message", "kind", **times, row=pl.int_range(pl.len()))
+        # The time of a trade says where it belongs, however it came.
+        placed = pl.lit(event) | (pl.col("kind") != SNAPSHOT)
+        live = asked.filter(placed).drop("kind")
         if live.is_empty():
             found = [books]
         else:
-            sampler = BookSampler(folder, live["symbol"].unique().sort().to_list())
+            sampler = BookSampler(folder, live["symbol"].unique().sort().to_list(), by="event" if event else "recv")
             before = sampler.before(live, depth=depth, floats=floats).rename({"reason": "book_reason"})
             found = [before.select("row", *books.columns)]
-        snapshots = asked.filter(kind=SNAPSHOT).select("row", book_reason=pl.lit(SNAPSHOT))
+        snapshots = asked.filter(~placed).select("row", book_reason=pl.lit(SNAPSHOT))
         rows = pl.concat([*found, snapshots], how="diagonal").sort("row")
         return pl.concat([frame, rows.select(books.columns)], how="horizontal")
 
