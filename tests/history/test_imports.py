@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import warnings
 import zipfile
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -16,6 +18,7 @@ import pytest
 import lakes
 from krakpot.errors import ConfigError
 from krakpot.history import formats
+from krakpot.history.formats import WrongFile
 from krakpot.history.imports import import_file, sentence
 from krakpot.lake.lake import Lake
 from krakpot.lake.verify import verify
@@ -186,10 +189,40 @@ def test_a_file_larger_than_a_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("XBTUSD.csv", KRAKEN + "1381201116,-1,1\n", "price '-1' is below zero"),
         ("XBTUSD.csv", KRAKEN + "1381201116,1e999999999,1\n", "price '1e999999999' is no number"),
         ("XBTUSD.csv", KRAKEN + "1381201116,NaN,1\n", "price 'NaN' is no number"),
-        ("t.csv", TARDIS.replace("kraken,", ",", 1), "has data of None; only that of kraken is imported"),
-        ("t.csv", TARDIS.replace("XBT/USD", "", 1), "has a row without a symbol"),
+        ("t.csv", TARDIS.replace("kraken,", ",", 1), "line 2: exchange is missing"),
+        ("t.csv", TARDIS.replace("XBT/USD", "", 1), "line 2: symbol is missing"),
         ("XBTUSD.csv", KRAKEN + "1,1,1\n", "time '1' is no time from 2013 to 2100"),
-        ("t.csv", TARDIS.replace("kraken,", "binance,"), "has data of 'binance'; only that of kraken is imported"),
+        (
+            "t.csv",
+            TARDIS.replace("kraken,", "binance,"),
+            "line 2: exchange 'binance' is not kraken; only its data is imported",
+        ),
+        (
+            "XBTUSD.csv",
+            KRAKEN.replace("1381179030.5", "1381179030500"),
+            "line 3: time '1381179030500' is in milliseconds; expected are seconds since 1970 (UTC)",
+        ),
+        (
+            "XBTUSD.csv",
+            "122.0,1381095255,0.1\n",
+            "line 1: time '122.0' is no time from 2013 to 2100; expected are seconds",
+        ),
+        ("XBTUSD.csv", KRAKEN + "\n1381201116,1\n", "line 6: volume is missing"),
+        ("XBTUSD.csv", KRAKEN + "1381201116,1,1,1\n", "line 5 has 4 fields; expected are 3 (time,price,volume)"),
+        ("XBTUSD.csv", KRAKEN + '1381201116,"1,1\n', "line 5 has a quotation mark without its second one"),
+        ("XBTUSD_60.csv", CANDLES + "1381179000,1,1,1,1,1,2.5\n", "line 3: trades '2.5' is no whole number"),
+        ("XBTUSD_60.csv", CANDLES + "1381179000,1,1,x,1,1,2\n", "line 3: low 'x' is no number with at most 10"),
+        ("XBTUSD_60.csv", "1381179000000000,1,1,1,1,1,2\n", "line 1: time '1381179000000000' is in microseconds"),
+        (
+            "t.csv",
+            TARDIS.replace("1714521600000124", "1714521600124"),
+            "line 3: timestamp '1714521600124' is in milliseconds; expected are microseconds since 1970 (UTC)",
+        ),
+        ("t.csv", TARDIS.replace("1714521600004568", "2024-05-01"), "line 3: local_timestamp '2024-05-01' is no time"),
+        ("t.csv", TARDIS.splitlines()[0] + "\n", "has no rows"),
+        ("t.csv.gz", TARDIS.splitlines()[0] + "\n", "has no rows"),
+        ("a.csv.gz", "", "is empty; what can be imported"),
+        ("a.csv", "\n\n", "is empty; what can be imported"),
         ("a.gz", "hello", "is a CSV with the columns 'hello'"),
         ("a.parquet", "PAR1nonsense", "cannot be read:"),
         ("a.zip", "PK\x03\x04nonsense", "cannot be read:"),
@@ -201,6 +234,59 @@ def test_wrong_files(tmp_path: Path, name: str, text: str, sentence: str) -> Non
         import_file(write(tmp_path / name, text), tmp_path / "lake")
     assert sentence in str(caught.value)
     assert str(tmp_path / name) in str(caught.value) or "--symbol" in str(caught.value)
+    assert not (tmp_path / "lake").exists()
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    """A spreadsheet's UTF-16, and one wrong byte after the first line; an empty zip is no CSV."""
+    for data, words in (
+        (KRAKEN.encode("utf-16"), "is no text (UTF-8); what can be imported"),
+        (KRAKEN.encode() + b"1381201116,\xff,1\n", "line 5 is no text (UTF-8)"),
+        (b"PK\x05\x06" + bytes(18), "is a zip without .csv files"),
+    ):
+        (tmp_path / "XBTUSD.csv").write_bytes(data)
+        with pytest.raises(WrongFile, match=re.escape(words)):
+            import_file(tmp_path / "XBTUSD.csv", tmp_path / "lake")
+
+
+def test_a_byte_order_mark_and_empty_lines_in_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They say nothing, in any piece; and the line that is named is that of the file."""
+    monkeypatch.setattr(formats, "PIECE", 90)
+    for name, text, wrong in (("XBTUSD.csv", KRAKEN, "1,1,1\n"), ("t.csv", TARDIS, "kraken,XBT/USD,x,1,1,buy,1,1\n")):
+        path = write(tmp_path / name, "\ufeff" + text + "\r\n\r\n\n" + text.partition("price")[2].partition("\n")[2])
+        assert import_file(path, tmp_path / name[0]).total >= text.count("\n") - 1
+        bad = write(tmp_path / name, "\r\n\n" + text + "\n" * 200 + wrong)
+        line = 3 + text.count("\n") + 200
+        with pytest.raises(WrongFile, match=f"line {line}: time"):
+            import_file(bad, tmp_path / "lake")
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"price": ["1", "x"]}, "row 2: price 'x' is no number with at most 10 decimals"),
+        ({"price": [[1], [2]]}, "column price has the type List(Int64); expected is a number, or one as text"),
+        ({"trade_time": ["2026-01-01T00:00:00", "noon"]}, "row 2: trade_time 'noon' is no time from 2013 to 2100"),
+        ({"trade_time": ["noon", "noon"]}, "row 1: trade_time 'noon' is no time from 2013 to 2100"),
+        ({"trade_time": [1767225600000, 12]}, "row 2: trade_time 12 is no time from 2013 to 2100; expected are whole"),
+        ({"received_time": [1.5, 2.5]}, "column received_time has the type Float64; expected is a time, a whole"),
+        ({"received_time": [None, None]}, "row 1: received_time is missing"),
+        ({"is_buyer_maker": ["yes", "no"]}, "column is_buyer_maker has the type String; expected is true or false"),
+        ({"symbol": ["BTC-USD", None]}, "row 2: symbol is missing"),
+    ],
+)
+def test_wrong_parquet_files(tmp_path: Path, columns: dict[str, list[Any]], sentence: str) -> None:
+    """The column, the row and what is expected, of a file in several pieces too; nothing is kept."""
+    rows: dict[str, list[Any]] = {
+        "received_time": [1767225600000, 1767225600001], "trade_time": [1767225600000, 1767225600001], "_line": [7, 7],
+        "symbol": ["BTC-USD", "BTC-USD"], "trade_id": ["1", "2"], "price": ["1", "2"], "quantity": ["1", "2"],
+    }  # fmt: skip
+    path = tmp_path / "a.parquet"
+    pl.DataFrame(rows).write_parquet(path)
+    assert import_file(path, tmp_path / "good").total == 2
+    pl.DataFrame(rows | columns).write_parquet(path)
+    with pytest.raises(WrongFile, match=re.escape(f"a.parquet: {sentence}")):
+        import_file(path, tmp_path / "lake")
     assert not (tmp_path / "lake").exists()
 
 
@@ -223,7 +309,7 @@ def test_packed_files_that_are_damaged_or_too_large(tmp_path: Path, monkeypatch:
         return made.getvalue()
 
     whole = gzip.compress(KRAKEN.encode() * 1000)
-    refused(whole[: len(whole) // 2], "cannot be read: Compressed file ended")
+    refused(whole[: len(whole) // 2], "cannot be read: it is cut or damaged .Compressed file ended .*; get it again")
     encrypted = bytearray(zipped("XBTUSD.csv"))
     for place in (6, encrypted.index(b"PK\x01\x02") + 8):
         encrypted[place] |= 1
