@@ -76,12 +76,12 @@ def test_import_of_several_files() -> None:
     Path("bad.csv").write_text("hello")
     done = krakpot("import", "lake", "bad.csv", "XBTUSD.csv", "none.csv")
     assert done.exit_code == 1
-    assert "XBTUSD.csv: kraken-trades, 2 trades of 1 pair, origin kraken-csv" in done.stdout
+    assert "XBTUSD.csv: kraken-trades, 2 trades of BTC/USD, origin kraken-csv" in done.stdout
     assert "krakpot: bad.csv: is a CSV with the columns 'hello', not one that is known" in done.stderr
     assert "krakpot: none.csv: there is no such file" in done.stderr
     found = facts(krakpot("import", "other", "XBTUSD.csv", "--json"))
     assert found["files"][0]["rows"] == {"trades": {"BTC/USD": 2}}
-    wrong(krakpot("import", "lake", "XBTUSD.csv"), "is in the lake lake already, as session")
+    wrong(krakpot("import", "lake", "XBTUSD.csv"), "is in the lake lake already, as BTC/USD (session")
     again = krakpot("import", "lake", "XBTUSD.csv", "bad.csv", "--json")
     assert again.exit_code == 1
     assert len(facts(again)["failed"]) == 2

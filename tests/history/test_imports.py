@@ -51,7 +51,7 @@ def test_kraken_s_trades(tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     result = import_file(write(tmp_path / "XBTUSD.csv", KRAKEN), lake)
     assert (result.format, result.origin, result.rows) == ("kraken-trades", "kraken-csv", {"trades": {"BTC/USD": 4}})
-    assert sentence(result).endswith("XBTUSD.csv: kraken-trades, 4 trades of 1 pair, origin kraken-csv")
+    assert sentence(result).endswith("XBTUSD.csv: kraken-trades, 4 trades of BTC/USD, origin kraken-csv")
     rows = read(lake, "kraken-csv")
     assert rows["ts_event"].dt.epoch("ns").to_list() == [
         1381095255_000000000, 1381095255_000000000, 1381179030_500000000, 1381201115_000000000,
@@ -75,9 +75,50 @@ def test_a_file_is_in_a_lake_once(tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     import_file(write(tmp_path / "XBTUSD.csv", KRAKEN), lake)
     before = read(lake, "all")
-    with pytest.raises(ConfigError, match="is in the lake .* already, as session"):
+    with pytest.raises(ConfigError, match=r"is in the lake .* already, as BTC/USD \(session .*; nothing was added"):
         import_file(write(tmp_path / "XBTEUR.csv", KRAKEN), lake)
+    for symbol in ("BTC/EUR", "BTC/USD"):
+        with pytest.raises(ConfigError, match=r"already, as BTC/USD \(.* as another pair, import it into another lake"):
+            import_file(tmp_path / "XBTEUR.csv", lake, symbol=symbol)
     assert read(lake, "all").equals(before)
+
+
+def test_a_pair_is_not_guessed(tmp_path: Path) -> None:
+    """A name of a file that may mean something else is refused with the cure; in a zip the others are imported."""
+    path, lake = write(tmp_path / "unsorted_SOLUSD.csv", KRAKEN), tmp_path / "lake"
+    with pytest.raises(WrongFile, match=r"unsorted_SOLUSD.csv: its name 'unsorted_SOLUSD' does not .*name it with --s"):
+        import_file(path, lake)
+    assert not lake.exists()
+    result = import_file(path, lake, symbol="SOL/USD")
+    assert sentence(result).endswith("kraken-trades, 4 trades of SOL/USD, origin kraken-csv")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("XBTUSD.csv", "my trades.csv", "XBTEUR.csv"):
+            archive.writestr(name, KRAKEN)
+    result = import_file(tmp_path / "a.zip", lake)
+    assert "a.zip: my trades.csv: its name 'my trades' does not tell" in result.skipped[0]
+    assert result.skipped[0].endswith("; unpack it, and name the pair with --symbol")
+    assert "8 trades of 2 pairs (BTC/USD, BTC/EUR), " in sentence(result)
+
+
+def test_a_symbol_that_a_column_contradicts(tmp_path: Path) -> None:
+    """What a file says itself is not overruled; a name that says nothing may be named, if it is the only one."""
+    path, lake = tmp_path / "t.csv", tmp_path / "lake"
+    one = TARDIS.rpartition("kraken,ETH")[0]
+    odd = one.replace("XBT/USD", "QQQQ")
+    for text, words in (
+        (one, "XBT/USD"),
+        (TARDIS, "XBT/USD"),
+        (odd + odd.splitlines()[1].replace("QQ", "R"), "QQQQ, RR"),
+    ):
+        with pytest.raises(
+            WrongFile, match=f"its column symbol says {words}, so --symbol cannot call it ETH/BTC; leave"
+        ):
+            import_file(write(path, text), lake, symbol="ETH/BTC")
+    with pytest.raises(WrongFile, match="t.csv: 'QQQQ' is no pair of Kraken that is known; name it with --symbol"):
+        import_file(write(path, odd), lake)
+    assert not lake.exists()
+    assert import_file(path, lake, symbol="ETH/BTC").rows == {"trades": {"ETH/BTC": 1}}
+    assert import_file(write(path, one), lake, symbol="XBT/USD").rows == {"trades": {"BTC/USD": 1}}
 
 
 def test_candles(tmp_path: Path) -> None:
@@ -182,7 +223,7 @@ def test_a_file_larger_than_a_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("a.csv", "open,close\n", "is a CSV with the columns 'open,close'"),
         ("a.csv", "{}", "is a CSV with the columns"),
         ("depth.csv", L2, "is a Tardis file of incremental_book_L2; books are not imported"),
-        ("QQQQ.csv", KRAKEN, "'QQQQ' is no pair of Kraken that is known; give its name with --symbol"),
+        ("QQQQ.csv", KRAKEN, "its name 'QQQQ' does not tell for certain of which pair it is; name it with --symbol"),
         ("XBTUSD.csv", CANDLES, "its name does not tell their minutes, as XBTUSD_60.csv does"),
         ("XBTUSD.csv", KRAKEN + "1381201116,x,1\n", "price 'x' is no number with at most 10 decimals"),
         ("XBTUSD.csv", KRAKEN + "1381201116,1.00000000001,1\n", "'1.00000000001' is no number"),
@@ -233,7 +274,7 @@ def test_wrong_files(tmp_path: Path, name: str, text: str, sentence: str) -> Non
     with pytest.raises(ConfigError) as caught:
         import_file(write(tmp_path / name, text), tmp_path / "lake")
     assert sentence in str(caught.value)
-    assert str(tmp_path / name) in str(caught.value) or "--symbol" in str(caught.value)
+    assert str(tmp_path / name) in str(caught.value)
     assert not (tmp_path / "lake").exists()
 
 

@@ -92,7 +92,7 @@ FORMATS = ("kraken-trades", "kraken-ohlcvt", "tardis", "cryptohftdata")
     type=Value(values.word_of(FORMATS), "FORMAT"),
     help=f"{', '.join(FORMATS)}. Default: what it is.",
 )
-@click.option("--symbol", help="The pair of the file, where its name does not tell: BTC/USD.")
+@click.option("--symbol", help="The pair of the file, where its name does not tell for certain: BTC/USD.")
 @json_option
 def import_(lake: Path, files: tuple[Path, ...], form: Any, symbol: str | None, *, json_: bool) -> int:
     """Put files with the history of Kraken into a lake.

@@ -57,6 +57,8 @@ QUOTES = (
     "EURQ", "EURR", "USDQ", "USDR", "USDG", "AED", "SOL", "DOT", "TRY", "BRL", "MXN",
 )  # fmt: skip
 """Quote assets of Kraken, for names of pairs without a slash."""
+ASSET = r"[A-Z0-9.]{1,10}x?"
+"""A base asset as Kraken names it, also AAPLx; what is longer may be a word of a file's name as well."""
 TARDIS = {
     "trades": "exchange,symbol,timestamp,local_timestamp,id,side,price,amount",
     "incremental_book_L2": "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount",
@@ -110,7 +112,9 @@ class Found:
     format: Format
     origin: Origin
     pieces: Callable[[Callable[[str], str]], Iterator[Piece]]
-    """Gives its rows; called with a function that makes the symbol of the feed of a name in the file."""
+    """Gives its rows; called with a function that makes the symbol of the feed of a name of it."""
+    by_column: bool
+    """Whether a column has the name; otherwise it is that of the file."""
 
 
 def symbol_of(name: str, known: list[str]) -> str:
@@ -133,7 +137,32 @@ def symbol_of(name: str, known: list[str]) -> str:
     if quotes and re.fullmatch(r"[\w.]+", plain):
         base, quote = plain.removesuffix(quotes[-1]), quotes[-1]
         return f"{FEED_NAMES.get(base, base)}/{FEED_NAMES.get(quote, quote)}"
-    raise WrongFile(f"{shown(name)} is no pair of Kraken that is known; give its name with --symbol BTC/USD")
+    raise WrongFile(f"{shown(name)} is no pair of Kraken that is known")
+
+
+def symbol_of_file(name: str, known: list[str]) -> str:
+    """The symbol of the feed that the name of a file tells: ``XBTUSD``, ``XXBTZUSD``, ``BTC-USD``, ``AAPLxUSD``.
+
+    Only where it is certain: a symbol of the lake (``known``), or an asset in capitals before a quote asset of Kraken.
+    Anything else may be the name of a file as well, so it is ``WrongFile``.
+    """
+    parts = re.split(r"[-_/]", unquote(name))
+    whole = "".join(parts).upper()
+    same = {
+        symbol
+        for symbol in known
+        if parts[0].upper() in {whole, symbol.partition("/")[0].upper()}
+        and whole in {_joined(symbol).upper(), symbol.replace("/", "").upper()}
+    }
+    if len(same) == 1:
+        return same.pop()
+    if len(parts) == 1:
+        plain = _without_letters(parts[0])
+        quote = max((quote for quote in QUOTES if plain.endswith(quote)), key=len, default="")
+        parts = [plain.removesuffix(quote), quote]
+    if same or len(parts) != 2 or parts[1] not in QUOTES or not re.fullmatch(ASSET, parts[0]):  # noqa: PLR2004  # base, quote
+        raise WrongFile(f"its name {shown(name)} does not tell for certain of which pair it is")
+    return "/".join(FEED_NAMES.get(asset, asset) for asset in parts)
 
 
 def _joined(symbol: str) -> str:
@@ -246,16 +275,23 @@ def _csv(name: str, start: Callable[[], IO[bytes]], place: str) -> Found:
                     f"{place}: is a Tardis file of {kind}; books are not imported, since they have no checksums that "
                     f"could prove them; {EXIST}"
                 )
-            return Found("tardis", "tardis", lambda symbol: _tardis(place, start, symbol))
+            return Found("tardis", "tardis", lambda symbol: _tardis(place, start, symbol), by_column=True)
     fields = line.split(",")
     numbers = all(re.fullmatch(NUMBER, field.strip()) for field in fields)
     if numbers and len(fields) == 3:  # noqa: PLR2004  # time, price, volume
-        return Found("kraken-trades", "kraken-csv", lambda symbol: _kraken_trades(place, start, symbol(stem)))
+        return Found(
+            "kraken-trades", "kraken-csv", lambda symbol: _kraken_trades(place, start, symbol(stem)), by_column=False
+        )
     if numbers and len(fields) == 7:  # noqa: PLR2004  # time, four prices, volume, trades
         pair, _, minutes = stem.rpartition("_")
         if not pair or not minutes.isdecimal() or not 0 < int(minutes) < 1 << 16:
             raise WrongFile(f"{place}: has candles, and its name does not tell their minutes, as XBTUSD_60.csv does")
-        return Found("kraken-ohlcvt", "kraken-csv", lambda symbol: _candles(place, start, symbol(pair), int(minutes)))
+        return Found(
+            "kraken-ohlcvt",
+            "kraken-csv",
+            lambda symbol: _candles(place, start, symbol(pair), int(minutes)),
+            by_column=False,
+        )
     what = f"a CSV with the columns {shown(line)}" if not numbers else f"a CSV of {len(fields)} numbers a line"
     raise WrongFile(f"{place}: is {what}, not one that is known; {EXIST}")
 
@@ -460,7 +496,12 @@ def _parquet(name: str, start: Callable[[], IO[bytes]], place: str) -> Found:
     for column, (words, allowed) in (PARQUET_TYPES | kinds).items():
         if column in schema and schema[column].base_type() not in (*allowed, pl.Null):
             raise WrongFile(f"{place}: column {column} has the type {schema[column]}; expected is {words}")
-    return Found("cryptohftdata", "cryptohftdata", lambda symbol: _hft(place, name, start, symbol, (time, qty)))
+    return Found(
+        "cryptohftdata",
+        "cryptohftdata",
+        lambda symbol: _hft(place, name, start, symbol, (time, qty)),
+        by_column="symbol" in columns,
+    )
 
 
 def _hft(
