@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ import frames
 import lakes
 from hand import SECOND, START
 from krakpot import Lake, export
-from krakpot.errors import StorageError
+from krakpot.errors import ConfigError, StorageError
+from krakpot.history.imports import import_file
+from krakpot.history.writer import Range, history_writer
 
 ORDER = ["session", "message", "entry"]
 FORMS: tuple[Any, ...] = ("csv", "arrow", "parquet-us")
@@ -107,6 +110,81 @@ def test_what_is_not_sealed_is_exported_too(tmp_path: Path) -> None:
     report = export(tmp_path / "lake", "csv", tmp_path / "out", tables=["trades"])
     assert report.rows == Lake(tmp_path / "lake").trades().collect().height > 0
     recorder.die()
+
+
+def test_rows_of_other_origins(lake: Lake, tmp_path: Path) -> None:
+    """They are counted in the notes, and exported where they are asked for: each trade once, over midnight too."""
+    feed = lake.trades("BTC/USD").collect()
+    twin = feed.filter(kind="update").head(1).row(0, named=True)
+    # As if the feed's trade had been received a day after it was made.
+    at = twin["ts_event"]
+    rest = pl.DataFrame({"ts_event": [at, at], "trade_id": [twin["trade_id"], 10**9]}).with_columns(
+        ts_recv=pl.Series([at - timedelta(days=1), at]), symbol=pl.lit("BTC/USD"), price=pl.lit(1), qty=pl.lit(1)
+    )
+    with history_writer(lake.path, lakes.session_name(1), "rest") as writer:
+        begin, end = rest["ts_recv"].dt.epoch("ns")
+        writer.write("trades", rest, [Range("trades", "BTC/USD", begin, end + 1, 2)])
+    candles = tmp_path / "XBTUSD_60.csv"
+    candles.write_text("1381095240,122.0,122.0,121.9,122.0,0.1,1\n")
+    import_file(candles, lake.path)
+    lake = Lake(lake.path)
+    left = [
+        'trades: 2 rows of the origin rest left out; --origin all (origin="all") exports them',
+        'ohlc: 1 row of the origin kraken-csv left out; --origin all (origin="all") exports them',
+    ]
+
+    def trades(**more: Any) -> tuple[Any, pl.DataFrame]:
+        report = export(lake, "arrow", tmp_path / "out", overwrite=True, **more)
+        paths = sorted((tmp_path / "out" / "trades").iterdir())
+        return report, pl.concat(pl.read_ipc(path) for path in paths)
+
+    report, found = trades()
+    assert report.notes == left
+    assert report.options["origin"] == ["feed"]
+    assert set(found["origin"]) == {"feed"}
+    assert trades(symbols="ETH/USD")[0].notes == []
+    assert trades(start=begin + 1, tables="trades")[0].notes == [left[0].replace("2 rows", "1 row")]
+    report, found = trades(origin=("feed", "rest"))
+    assert report.notes == left[1:]
+    assert_frame_equal(found.sort(ORDER), lake.trades(origin=("feed", "rest")).collect().sort(ORDER))
+    assert sorted(found.filter(origin="rest")["trade_id"]) == [10**9]
+    report, found = trades(origin="all")
+    assert report.notes == []
+    assert {file["table"] for file in report.files} >= {"ohlc", "trades", "book"}
+    report, found = trades(origin="rest", tables="trades")
+    assert found.height == 2
+    assert report.notes == [left[0].replace("2 rows", f"{lake.trades().collect().height} rows").replace("rest", "feed")]
+    report = export(lake, "tardis", tmp_path / "tardis")
+    assert report.notes == ["trades: 2 rows of the origin rest left out; tardis has those of the feed only"]
+    assert "origin" not in report.options
+
+
+def test_a_lake_of_imported_rows_only(tmp_path: Path) -> None:
+    """The error says that there are some, and what exports them; gaps of the feed are not invented."""
+    (tmp_path / "XBTUSD.csv").write_text("1381095255,122.0,0.1\n")
+    import_file(tmp_path / "XBTUSD.csv", tmp_path / "lake")
+    with pytest.raises(ConfigError, match="trades: 1 row of the origin kraken-csv left out; --origin all"):
+        export(tmp_path / "lake", "csv", tmp_path / "out", tables="trades")
+    report = export(tmp_path / "lake", "csv", tmp_path / "out", tables="trades", origin="kraken-csv")
+    assert (report.rows, report.notes, report.gaps) == (1, [], [])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"to": "tardis", "origin": "rest"}, "origin: tardis has rows of the feed only; leave it out"),
+        (
+            {"to": "csv", "tables": "book", "origin": "rest"},
+            "origin: book: these tables have rows of the feed only; leave it",
+        ),
+        ({"to": "csv", "origin": "moon"}, "origin: 'moon' is not allowed; allowed is feed, rest"),
+    ],
+)
+def test_origins_that_a_format_does_not_have(lake: Lake, tmp_path: Path, options: Any, words: str) -> None:
+    """Refused before anything is written."""
+    with pytest.raises(ConfigError, match=words):
+        export(lake, out=tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("to", FORMS)
