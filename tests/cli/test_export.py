@@ -39,7 +39,7 @@ def test_origins(folder: Path) -> None:
     """What is left out is said; --origin takes it in; the words are those of the module."""
     hand.market().record(folder / "data")
     Path("XBTUSD.csv").write_text("1381095255,122.0,0.1\n")
-    import_file("XBTUSD.csv", "data")
+    import_file("data", "XBTUSD.csv")
     code, out = typed("data", "--to", "csv", "--out", "csv", "--tables", "trades")
     assert code == 0
     assert out.endswith(

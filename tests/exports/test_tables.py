@@ -126,7 +126,7 @@ def test_rows_of_other_origins(lake: Lake, tmp_path: Path) -> None:
         writer.write("trades", rest, [Range("trades", "BTC/USD", begin, end + 1, 2)])
     candles = tmp_path / "XBTUSD_60.csv"
     candles.write_text("1381095240,122.0,122.0,121.9,122.0,0.1,1\n")
-    import_file(candles, lake.path)
+    import_file(lake.path, candles)
     lake = Lake(lake.path)
     left = [
         'trades: 2 rows of the origin rest left out; --origin all (origin="all") exports them',
@@ -162,7 +162,7 @@ def test_rows_of_other_origins(lake: Lake, tmp_path: Path) -> None:
 def test_a_lake_of_imported_rows_only(tmp_path: Path) -> None:
     """The error says that there are some, and what exports them; gaps of the feed are not invented."""
     (tmp_path / "XBTUSD.csv").write_text("1381095255,122.0,0.1\n")
-    import_file(tmp_path / "XBTUSD.csv", tmp_path / "lake")
+    import_file(tmp_path / "lake", tmp_path / "XBTUSD.csv")
     with pytest.raises(ConfigError, match="trades: 1 row of the origin kraken-csv left out; --origin all"):
         export(tmp_path / "lake", "csv", tmp_path / "out", tables="trades")
     report = export(tmp_path / "lake", "csv", tmp_path / "out", tables="trades", origin="kraken-csv")

@@ -49,7 +49,7 @@ def read(lake: Path, origin: str, table: str = "trades") -> pl.DataFrame:
 def test_kraken_s_trades(tmp_path: Path) -> None:
     """Times to the digit, equal rows both, no side and no id; not given unless asked for, and not proved."""
     lake = tmp_path / "lake"
-    result = import_file(write(tmp_path / "XBTUSD.csv", KRAKEN), lake)
+    result = import_file(lake, write(tmp_path / "XBTUSD.csv", KRAKEN))
     assert (result.format, result.origin, result.rows) == ("kraken-trades", "kraken-csv", {"trades": {"BTC/USD": 4}})
     assert sentence(result).endswith("XBTUSD.csv: kraken-trades, 4 trades of BTC/USD, origin kraken-csv")
     rows = read(lake, "kraken-csv")
@@ -73,13 +73,13 @@ def test_kraken_s_trades(tmp_path: Path) -> None:
 def test_a_file_is_in_a_lake_once(tmp_path: Path) -> None:
     """The same content a second time is refused, whatever its name; nothing changes."""
     lake = tmp_path / "lake"
-    import_file(write(tmp_path / "XBTUSD.csv", KRAKEN), lake)
+    import_file(lake, write(tmp_path / "XBTUSD.csv", KRAKEN))
     before = read(lake, "all")
     with pytest.raises(ConfigError, match=r"is in the lake .* already, as BTC/USD \(session .*; nothing was added"):
-        import_file(write(tmp_path / "XBTEUR.csv", KRAKEN), lake)
+        import_file(lake, write(tmp_path / "XBTEUR.csv", KRAKEN))
     for symbol in ("BTC/EUR", "BTC/USD"):
         with pytest.raises(ConfigError, match=r"already, as BTC/USD \(.* as another pair, import it into another lake"):
-            import_file(tmp_path / "XBTEUR.csv", lake, symbol=symbol)
+            import_file(lake, tmp_path / "XBTEUR.csv", symbol=symbol)
     assert read(lake, "all").equals(before)
 
 
@@ -87,14 +87,14 @@ def test_a_pair_is_not_guessed(tmp_path: Path) -> None:
     """A name of a file that may mean something else is refused with the cure; in a zip the others are imported."""
     path, lake = write(tmp_path / "unsorted_SOLUSD.csv", KRAKEN), tmp_path / "lake"
     with pytest.raises(WrongFile, match=r"unsorted_SOLUSD.csv: its name 'unsorted_SOLUSD' does not .*name it with --s"):
-        import_file(path, lake)
+        import_file(lake, path)
     assert not lake.exists()
-    result = import_file(path, lake, symbol="SOL/USD")
+    result = import_file(lake, path, symbol="SOL/USD")
     assert sentence(result).endswith("kraken-trades, 4 trades of SOL/USD, origin kraken-csv")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for name in ("XBTUSD.csv", "my trades.csv", "XBTEUR.csv"):
             archive.writestr(name, KRAKEN)
-    result = import_file(tmp_path / "a.zip", lake)
+    result = import_file(lake, tmp_path / "a.zip")
     assert "a.zip: my trades.csv: its name 'my trades' does not tell" in result.skipped[0]
     assert result.skipped[0].endswith("; unpack it, and name the pair with --symbol")
     assert "8 trades of 2 pairs (BTC/USD, BTC/EUR), " in sentence(result)
@@ -113,18 +113,18 @@ def test_a_symbol_that_a_column_contradicts(tmp_path: Path) -> None:
         with pytest.raises(
             WrongFile, match=f"its column symbol says {words}, so --symbol cannot call it ETH/BTC; leave"
         ):
-            import_file(write(path, text), lake, symbol="ETH/BTC")
+            import_file(lake, write(path, text), symbol="ETH/BTC")
     with pytest.raises(WrongFile, match="t.csv: 'QQQQ' is no pair of Kraken that is known; name it with --symbol"):
-        import_file(write(path, odd), lake)
+        import_file(lake, write(path, odd))
     assert not lake.exists()
-    assert import_file(path, lake, symbol="ETH/BTC").rows == {"trades": {"ETH/BTC": 1}}
-    assert import_file(write(path, one), lake, symbol="XBT/USD").rows == {"trades": {"BTC/USD": 1}}
+    assert import_file(lake, path, symbol="ETH/BTC").rows == {"trades": {"ETH/BTC": 1}}
+    assert import_file(lake, write(path, one), symbol="XBT/USD").rows == {"trades": {"BTC/USD": 1}}
 
 
 def test_candles(tmp_path: Path) -> None:
     """The minutes are in the name; a candle is known when it ends."""
     lake = tmp_path / "lake"
-    result = import_file(write(tmp_path / "XDGEUR_60.csv", CANDLES), lake)
+    result = import_file(lake, write(tmp_path / "XDGEUR_60.csv", CANDLES))
     assert result.rows == {"ohlc": {"DOGE/EUR": 2}}
     rows = read(lake, "kraken-csv", "ohlc")
     assert rows["interval"].to_list() == [60, 60]
@@ -140,7 +140,7 @@ def test_candles(tmp_path: Path) -> None:
 def test_tardis(tmp_path: Path) -> None:
     """Several pairs in a file, by the names of the feed; an id that is none, and an unknown side, are null."""
     lake = tmp_path / "lake"
-    result = import_file(write(tmp_path / "trades.csv.gz", TARDIS), lake, format="tardis")
+    result = import_file(lake, write(tmp_path / "trades.csv.gz", TARDIS), format="tardis")
     assert result.rows == {"trades": {"BTC/USD": 1, "ETH/BTC": 1}}
     columns = ["symbol", "side", "price", "qty", "trade_id", "origin"]
     assert sorted(read(lake, "tardis").select(columns).rows()) == [
@@ -173,7 +173,7 @@ def test_cryptohftdata(tmp_path: Path, packed: bool) -> None:
         data = path.read_bytes()
         with pa.CompressedOutputStream(str(path), "zstd") as stream:
             stream.write(data)
-    result = import_file(path, tmp_path / "lake")
+    result = import_file(tmp_path / "lake", path)
     assert (result.format, result.rows) == ("cryptohftdata", {"trades": {"BTC/USD": 2}})
     rows = read(tmp_path / "lake", "cryptohftdata")
     assert rows.select("trade_id", "side", "price", "qty").rows() == [
@@ -193,7 +193,7 @@ def test_a_zip_of_many_files(tmp_path: Path) -> None:
         archive.writestr("TimeAndSales/ETHEUR.csv", KRAKEN.replace("122.0", "99"))
         archive.writestr("TimeAndSales/readme.csv", "hello,world\n")
         archive.writestr("readme.txt", "hello")
-    result = import_file(path, tmp_path / "lake")
+    result = import_file(tmp_path / "lake", path)
     assert result.rows == {"trades": {"BTC/USD": 4, "ETH/EUR": 4}}
     assert len(result.skipped) == 1
     assert (
@@ -207,7 +207,7 @@ def test_a_file_larger_than_a_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(formats, "PIECE", 100)
     rows = [(1381095255 + n // 3, f"{100 + n % 7}.5", n + 1) for n in range(2000)]
     text = "".join(f"{time},{price},{qty}\n" for time, price, qty in rows)
-    import_file(write(tmp_path / "XBTUSD.csv", text.rstrip("\n")), tmp_path / "lake")
+    import_file(tmp_path / "lake", write(tmp_path / "XBTUSD.csv", text.rstrip("\n")))
     found = read(tmp_path / "lake", "kraken-csv").sort("session", "message", "entry")
     assert found["qty"].to_list() == [Decimal(qty) for *_, qty in rows]
     assert found["ts_event"].dt.epoch("s").to_list() == [time for time, *_ in rows]
@@ -272,7 +272,7 @@ def test_a_file_larger_than_a_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_wrong_files(tmp_path: Path, name: str, text: str, sentence: str) -> None:
     """One sentence that says what it is; nothing of it is kept, and no lake is made."""
     with pytest.raises(ConfigError) as caught:
-        import_file(write(tmp_path / name, text), tmp_path / "lake")
+        import_file(tmp_path / "lake", write(tmp_path / name, text))
     assert sentence in str(caught.value)
     assert str(tmp_path / name) in str(caught.value)
     assert not (tmp_path / "lake").exists()
@@ -287,7 +287,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     ):
         (tmp_path / "XBTUSD.csv").write_bytes(data)
         with pytest.raises(WrongFile, match=re.escape(words)):
-            import_file(tmp_path / "XBTUSD.csv", tmp_path / "lake")
+            import_file(tmp_path / "lake", tmp_path / "XBTUSD.csv")
 
 
 def test_a_byte_order_mark_and_empty_lines_in_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,11 +295,11 @@ def test_a_byte_order_mark_and_empty_lines_in_front(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(formats, "PIECE", 90)
     for name, text, wrong in (("XBTUSD.csv", KRAKEN, "1,1,1\n"), ("t.csv", TARDIS, "kraken,XBT/USD,x,1,1,buy,1,1\n")):
         path = write(tmp_path / name, "\ufeff" + text + "\r\n\r\n\n" + text.partition("price")[2].partition("\n")[2])
-        assert import_file(path, tmp_path / name[0]).total >= text.count("\n") - 1
+        assert import_file(tmp_path / name[0], path).total >= text.count("\n") - 1
         bad = write(tmp_path / name, "\r\n\n" + text + "\n" * 200 + wrong)
         line = 3 + text.count("\n") + 200
         with pytest.raises(WrongFile, match=f"line {line}: time"):
-            import_file(bad, tmp_path / "lake")
+            import_file(tmp_path / "lake", bad)
 
 
 @pytest.mark.parametrize(
@@ -324,10 +324,10 @@ def test_wrong_parquet_files(tmp_path: Path, columns: dict[str, list[Any]], sent
     }  # fmt: skip
     path = tmp_path / "a.parquet"
     pl.DataFrame(rows).write_parquet(path)
-    assert import_file(path, tmp_path / "good").total == 2
+    assert import_file(tmp_path / "good", path).total == 2
     pl.DataFrame(rows | columns).write_parquet(path)
     with pytest.raises(WrongFile, match=re.escape(f"a.parquet: {sentence}")):
-        import_file(path, tmp_path / "lake")
+        import_file(tmp_path / "lake", path)
     assert not (tmp_path / "lake").exists()
 
 
@@ -338,7 +338,7 @@ def test_packed_files_that_are_damaged_or_too_large(tmp_path: Path, monkeypatch:
     def refused(data: bytes, sentence: str) -> None:
         path.write_bytes(data)
         with pytest.raises(ConfigError, match=sentence):
-            import_file(path, lake)
+            import_file(lake, path)
         assert not lake.exists()
 
     def zipped(*names: str) -> bytes:
@@ -365,10 +365,10 @@ def test_packed_files_that_are_damaged_or_too_large(tmp_path: Path, monkeypatch:
 def test_numbers_with_an_exponent_and_empty_lines(tmp_path: Path) -> None:
     """A cheap coin's price as 8.1e-6, as text and as a number of a Parquet file; lines without anything."""
     lake = tmp_path / "lake"
-    import_file(write(tmp_path / "SHIBUSD.csv", "1600000000,8.1E-6,2e3\n\n\n1600000001,1e-10,1\n\n"), lake)
+    import_file(lake, write(tmp_path / "SHIBUSD.csv", "1600000000,8.1E-6,2e3\n\n\n1600000001,1e-10,1\n\n"))
     rows = {"trade_id": [1], "price": [8.1e-6], "quantity": [2e3], "trade_time": [1600000000000], "symbol": ["PEPEUSD"]}
     pl.DataFrame(rows | {"received_time": [1600000000001]}).write_parquet(tmp_path / "a.parquet")
-    import_file(tmp_path / "a.parquet", lake)
+    import_file(lake, tmp_path / "a.parquet")
     found = Lake(lake).scan("trades", origin="all").sort("symbol", "ts_event").collect()
     assert found["price"].to_list() == [Decimal("0.0000081"), Decimal("0.0000081"), Decimal("0.0000000001")]
     assert found["qty"].to_list() == [2000, 2000, 1]
@@ -385,17 +385,29 @@ def test_a_parquet_file_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.Mo
     assert [piece.rows.height for piece in found.pieces(lambda name: name)] == [100] * 10
 
 
+def test_the_lake_comes_first(tmp_path: Path) -> None:
+    """As on the command line; the other way round is said."""
+    path = write(tmp_path / "XBTUSD.csv", KRAKEN)
+    for lake in (tmp_path / "lake", tmp_path):
+        with pytest.raises(
+            ConfigError, match=r"lake: .*XBTUSD.csv is a file, no folder; the lake comes first: import_f"
+        ):
+            import_file(path, lake)
+    assert not (tmp_path / "lake").exists()
+    assert import_file(lake=tmp_path / "lake", file=path).total == 4
+
+
 def test_what_was_asked_for(tmp_path: Path) -> None:
     """Another format, no such file, a book in Parquet, a symbol for a file that does not tell it."""
     path = write(tmp_path / "trades.csv", KRAKEN)
     with pytest.raises(ConfigError, match="is kraken-trades, not tardis; formats: kraken-trades, kraken-ohlcvt"):
-        import_file(path, tmp_path / "lake", format="tardis")
+        import_file(tmp_path / "lake", path, format="tardis")
     with pytest.raises(ConfigError, match="there is no such file"):
-        import_file(tmp_path / "none.csv", tmp_path / "lake")
+        import_file(tmp_path / "lake", tmp_path / "none.csv")
     pl.DataFrame({"bids": ["1"], "received_time": [1]}).write_parquet(tmp_path / "book.parquet")
     with pytest.raises(ConfigError, match="is a Parquet file of books"):
-        import_file(tmp_path / "book.parquet", tmp_path / "lake")
-    assert import_file(path, tmp_path / "lake", symbol="BTC/USD").rows == {"trades": {"BTC/USD": 4}}
+        import_file(tmp_path / "lake", tmp_path / "book.parquet")
+    assert import_file(tmp_path / "lake", path, symbol="BTC/USD").rows == {"trades": {"BTC/USD": 4}}
 
 
 def test_an_import_beside_a_recording(tmp_path: Path) -> None:
@@ -403,7 +415,7 @@ def test_an_import_beside_a_recording(tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     lakes.make(lake, lakes.market())
     before, proof = Lake(lake).trades().collect(), verify(lake)
-    import_file(write(tmp_path / "XBTUSD.csv", KRAKEN), lake)
+    import_file(lake, write(tmp_path / "XBTUSD.csv", KRAKEN))
     assert Lake(lake).trades().collect().equals(before)
     after = verify(lake)
     assert after.proved

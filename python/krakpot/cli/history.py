@@ -115,7 +115,7 @@ def import_(lake: Path, files: tuple[Path, ...], form: Any, symbol: str | None, 
     for path in files:
         try:
             with Bar(f"import {path}", quiet=json_) as bar:
-                result = module.import_file(path, lake, format=form, symbol=symbol, progress=bar)
+                result = module.import_file(lake, path, format=form, symbol=symbol, progress=bar)
         except ConfigError as error:
             if len(files) == 1:
                 raise

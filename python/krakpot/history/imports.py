@@ -62,8 +62,8 @@ class ImportResult:
 
 
 def import_file(
-    path: str | Path,
-    out: str | Path,
+    lake: str | Path,
+    file: str | Path,
     *,
     format: Format | None = None,  # noqa: A002  # as the option is called
     symbol: str | None = None,
@@ -73,11 +73,11 @@ def import_file(
 
     Parameters
     ----------
-    path
+    lake
+        Folder of the lake; it is made if it does not exist.
+    file
         Kraken's downloadable trades or OHLCVT (a CSV, or a zip of many), Tardis' trades (CSV, also .gz), or trades of
         CryptoHFTData (Parquet, also .zst).
-    out
-        Folder of the lake; it is made if it does not exist.
     format
         What the file must be: ``"kraken-trades"``, ``"kraken-ohlcvt"``, ``"tardis"``, ``"cryptohftdata"``. None:
         whatever it is.
@@ -100,14 +100,19 @@ def import_file(
 
     Examples
     --------
-    >>> krakpot.import_file("XBTUSD.csv", "lake").rows    # doctest: +SKIP
+    >>> krakpot.import_file("lake", "XBTUSD.csv").rows    # doctest: +SKIP
     {'trades': {'BTC/USD': 812345}}
 
     """
-    file, lake = values.read(values.file, path, "path"), values.read(values.folder, out, "out")
+    out, path = values.read(values.folder, lake, "lake"), values.read(values.file, file, "file")
+    if out.is_file():
+        sentence = (
+            f"lake: {out} is a file, no folder; the lake comes first: import_file(lake, file), krakpot import LAKE"
+        )
+        raise ConfigError(f"{sentence} FILES")
     wanted: Any = None if format is None else values.read(values.word_of(FORMATS), format, "format")
     named = None if symbol is None else symbol_of(_pair(symbol), [])
-    parts = recognise(file)
+    parts = recognise(path)
     good = [(place, found) for place, found in parts if isinstance(found, Found)]
     skipped = [str(found) for _, found in parts if isinstance(found, WrongFile)]
     if not good:
@@ -115,19 +120,19 @@ def import_file(
     for place, found in good:
         check(place, found, wanted)
     if named is not None and len(good) > 1:
-        raise ConfigError(f"{file}: has {len(good)} files, so symbol cannot name the pair of all; leave it out")
+        raise ConfigError(f"{path}: has {len(good)} files, so symbol cannot name the pair of all; leave it out")
     first = good[0][1]
-    with reading(file):
-        session = _session(file)
-    result = ImportResult(file, session, first.format, first.origin, skipped=skipped)
-    with lake_to_write(lake):
-        forget(lake, session, file)
-        seal.recover(lake)
-        _refuse_known(lake, session, file)
-        with _whole(lake, session, file, first) as writer, reading(file):
-            _import(good, lake, named, writer, result, progress)
+    with reading(path):
+        session = _session(path)
+    result = ImportResult(path, session, first.format, first.origin, skipped=skipped)
+    with lake_to_write(out):
+        forget(out, session, path)
+        seal.recover(out)
+        _refuse_known(out, session, path)
+        with _whole(out, session, path, first) as writer, reading(path):
+            _import(good, out, named, writer, result, progress)
         if not result.total:
-            raise WrongFile(result.skipped[0] if result.skipped else f"{file}: has no rows")
+            raise WrongFile(result.skipped[0] if result.skipped else f"{path}: has no rows")
     return result
 
 
