@@ -25,6 +25,8 @@ from krakpot.values import duration, nanoseconds, step, unmatched
         ("2d", 172800),
         ("1h30m", 5400),
         ("1.5m", 90),
+        ("100ms", 0.1),
+        ("1m250ms", 60.25),
         (90, 90),
         (90.5, 90.5),
         (" 5s ", 5),

@@ -326,17 +326,17 @@ def symbols_per_connection(value: object) -> int:
 
 
 def duration(value: object) -> float:
-    """Seconds of ``30s``, ``10m``, ``1h``, ``2d``, ``1h30m``; of a value that is a number: these seconds.
+    """Seconds of ``100ms``, ``30s``, ``10m``, ``1h``, ``2d``, ``1h30m``; of a value that is a number: these seconds.
 
     Text without a unit is refused, because it may be meant as minutes.
     """
     text = str(value).strip()
     unit = True
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text, re.ASCII)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhd])", text, re.ASCII)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = float(min(value, DURATION_MAX + 1))
     elif parts and "".join(n + unit for n, unit in parts) == text:
-        seconds = sum(float(n) * UNITS[unit] for n, unit in parts)
+        seconds = sum(float(n) * UNITS[unit] if unit in UNITS else float(n) / 1000 for n, unit in parts)
     elif re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
         seconds, unit = float(text), False
     else:

@@ -37,7 +37,7 @@ def test_backfill_against_the_built_in_exchange() -> None:
 
             def backfill(*arguments: str) -> Any:
                 return asyncio.to_thread(
-                    krakpot, "backfill", *arguments, "--url", server.rest_address, "--pace", "0.01s"
+                    krakpot, "backfill", *arguments, "--url", server.rest_address, "--pace", "10ms"
                 )
 
             done: Result = await backfill("whole")

@@ -304,6 +304,11 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         ({"since": "2026-01-02"}, "since needs symbols"),
         ({"since": "2026-01-02", "symbols": "BTC/USD", "url": "http://example.com"}, "url: "),
         ({"since": "2026-01-02", "symbols": "BTC/USD", "pace": -1}, "pace: "),
+        ({"since": "2026-01-02", "symbols": "BTC/USD", "pace": "2h"}, "pace: "),
+        (
+            {"since": "2026-01-02", "symbols": "BTC/USD", "pace": "fast"},
+            "pace: 'fast' is not allowed; allowed is a dur",
+        ),
     ]:
         with pytest.raises(ConfigError, match=sentence):
             backfill(tmp_path / "lake", **arguments)  # type: ignore[arg-type]  # wrong ones

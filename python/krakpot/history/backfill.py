@@ -37,6 +37,8 @@ SLACK = 1_000_000_000
 """ns. The feed has the times of trades in microseconds, and REST more digits; receive times are later than both."""
 EDGE = 5 * SLACK
 """How far a range reaches into what was recorded: when a trade was made is not when it was received."""
+PACE_MAX = 3600
+"""Seconds."""
 UNIT = "market seconds"
 HOLES_TOLD = 20
 """Holes of a symbol that a sentence names."""
@@ -315,7 +317,7 @@ def backfill(
     since: Time | None = None,
     until: Time | None = None,
     url: str = REST_URL,
-    pace: float = PACE,
+    pace: float | str = PACE,
     progress: OnProgress = no_progress,
     log: Callable[[str], None] = lambda _: None,
 ) -> BackfillResult:
@@ -333,7 +335,7 @@ def backfill(
     url
         Address of the REST.
     pace
-        Seconds from one request to the next. Kraken allows about one a second.
+        Seconds from one request to the next, or a duration as ``"100ms"``. Kraken allows about one a second.
     progress
         Called with the market seconds that are done, and those of all ranges.
     log
@@ -363,7 +365,8 @@ def backfill(
     """
     out = values.read(values.folder, path, "path")
     address = values.read(values.rest_url, url, "url")
-    wait = values.read(values.number(0, 3600), pace, "pace")
+    seconds = values.read(values.duration, pace, "pace") if isinstance(pace, str) else pace
+    wait = values.read(values.number(0, PACE_MAX), seconds, "pace")
     begin = None if since is None else time_of(since, "since")
     end = time.time_ns() if until is None else time_of(until, "until")
     if begin is None and until is not None:
