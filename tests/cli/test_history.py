@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,21 @@ def test_backfill_against_the_built_in_exchange() -> None:
     assert "nothing to prove yet" in proof.stdout
     spans = krakpot("coverage", "new").stdout
     assert " rest           imported" in spans
+
+
+def test_a_host_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said at once, not after minutes; no lake is left."""
+
+    def nothing(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nothing)
+    done = krakpot("backfill", "new", "--symbols", "BTC/USD", "--since", "2026-01-01", "--url", "https://rest.invalid")
+    assert (
+        "REST AssetPairs: the name rest.invalid cannot be resolved (Name or service not known); check it" in done.stderr
+    )
+    assert done.exit_code == 1, done.output
+    assert not Path("new").exists()
 
 
 def test_import_of_several_files() -> None:

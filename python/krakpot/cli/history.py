@@ -64,7 +64,7 @@ def backfill(
             url=url,
             pace=pace,
             progress=bar,
-            log=(lambda _: None) if json_ else lambda line: click.echo(line, err=True),
+            log=bar.trouble,
         )
     if json_:
         print_json(result.to_dict())
