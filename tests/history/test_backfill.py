@@ -206,6 +206,36 @@ def test_history_of_a_time_in_pages(tmp_path: Path) -> None:
     run(test())
 
 
+def test_bars_are_made_whole_by_a_time_range(tmp_path: Path) -> None:
+    """Before the first recorded id, and after the last one, no hole is known; `since` and `until` cover all of it."""
+
+    async def test() -> None:
+        lake = tmp_path / "lake"
+        minute = 60 * SECOND
+        start = (time.time_ns() // minute - 10) * minute
+        async with ExchangeServer(options(rate=4000.0, start=start, speed=1000.0, duration=240.0)) as server:
+            await server.finished.wait()
+            every = account(server, "BTC/USD", 0, 1 << 62)
+            begin, end = start + 90 * SECOND, start + 150 * SECOND
+            seen = [row for row in every if begin <= row[1] < end]
+            timed = [(begin, frames.ack("trade", "BTC/USD"))]
+            timed += [(ts, frames.trade("BTC/USD", number, ts=ts)) for number, ts, *_ in seen]
+            lakes.make(lake, timed)
+
+            def whole() -> list[bool]:
+                bars = Lake(lake).bars("BTC/USD", every="1m", start=start, end=start + 4 * minute, origin=BOTH)
+                return bars["whole"].to_list()
+
+            assert whole() == [False, False]
+            healed = await heal(server, lake)
+            assert (healed.whole, healed.requests) == (True, 0), "nothing is missing between the ids"
+            assert whole() == [False, False]
+            await heal(server, lake, "BTC/USD", since=start, until=start + 4 * minute)
+            assert whole() == [True] * 4
+
+    run(test())
+
+
 def test_an_interrupted_run_continues(tmp_path: Path) -> None:
     """REST fails in the middle: what was fetched is in the lake, and the next run fetches the rest of it."""
 

@@ -44,9 +44,10 @@ def backfill(
 ) -> int:  # fmt: skip
     """Fetch trades that the lake lacks from Kraken's REST.
 
-    Without --since it heals holes: it fetches the trades that were made while nothing was recorded, by their ids. With
-    --since it fetches the history of a time. What is added has the origin `rest`; readers give it when they are asked:
-    krakpot.Lake("data").trades(origin=("feed", "rest")). Exit 1: trades are missing that REST does not have either.
+    Without --since it heals holes: it fetches the trades between the first and the last recorded one that are missing
+    by their ids. With --since it fetches the history of a time; this makes the bars of that time whole. What is added
+    has the origin `rest`; readers give it when they are asked: krakpot.Lake("data").trades(origin=("feed", "rest")).
+    Exit 1: trades are missing that REST does not have either.
 
     \b
     krakpot backfill data                                      heal the holes of a recording

@@ -331,7 +331,8 @@ def backfill(
         One symbol or pattern (``"BTC/*"``), or several. None: all that the lake has; with ``since`` they must be named.
     since, until
         The history of this time range, [since, until), where the lake has none; ``until`` is now if it is left out.
-        Without ``since`` only holes are fetched: trades between recorded ones that their ids say were made.
+        Without ``since`` only holes are fetched: trades between recorded ones that their ids say were made. Bars before
+        the first one, or after the last one, become whole only with ``since``.
     url
         Address of the REST.
     pace
