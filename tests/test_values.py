@@ -45,6 +45,15 @@ def test_steps(value: object, ns: int) -> None:
     assert step(value) == ns
 
 
+def test_a_step_as_text_is_read_as_the_same() -> None:
+    """In the largest unit that has it whole; a proposed one lies ten times in a length, where there is one."""
+    for text in ("1ns", "90s", "1m", "1h", "25h", "1d", "100ms"):
+        assert values.step_text(step(text)) == text
+    assert values.step_text(step("60m")) == "1h"
+    proposed = [values.smaller_step(length * 10**6) for length in (10**9, 60_000, 12_000, 100, 1)]
+    assert proposed == ["1d", "1s", "1s", "10ms", "1ms"]
+
+
 @pytest.mark.parametrize("value", ["", "1", "1x", "-1s", "1.5s", "367d", 0, -1, True, 1.5, None, "1s1s", timedelta(0)])
 def test_what_is_no_step(value: object) -> None:
     """One sentence with examples; 0 only where it is allowed."""

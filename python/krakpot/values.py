@@ -59,6 +59,8 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION_MAX = 36_500 * UNITS["d"]
 """Seconds. A century from now still fits into 64 bits of nanoseconds."""
 STEP_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
+ROUND_STEPS = ("1d", "1h", "10m", "1m", "10s", "1s", "100ms", "10ms", "1ms")
+"""Steps that are proposed instead of one that is too long, the longest first."""
 STEP_MAX = 366 * STEP_UNITS["d"]
 """Longest step of time in a frame, ns."""
 CONNECTION_SYMBOLS_MIN = 50
@@ -365,6 +367,17 @@ def step(value: object, name: str = "every", least: int = 1, more: str = "") -> 
         sentence = f"{name}={shown(value)} is not allowed; write for example '100ms', '1s' or '5m', up to 366d{more}"
         raise ConfigError(sentence)
     return ns
+
+
+def step_text(ns: int) -> str:
+    """A step in the largest unit that has it whole, as ``step`` reads it: ``1h``, ``90s``."""
+    unit = max((unit for unit, size in STEP_UNITS.items() if ns % size == 0), key=STEP_UNITS.__getitem__)
+    return f"{ns // STEP_UNITS[unit]}{unit}"
+
+
+def smaller_step(length: int) -> str:
+    """A round step that lies some ten times or more in a length of time, ns."""
+    return next((text for text in ROUND_STEPS if step(text) * 10 <= length), ROUND_STEPS[-1])
 
 
 def seconds_from(least: float) -> Callable[[object], float]:

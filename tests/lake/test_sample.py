@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -318,8 +319,15 @@ def test_a_request_that_is_large_says_so(
     monkeypatch.setattr(sample, "ROWS_MAX", 199)
     with pytest.raises(ValueError, match="200 rows are more than 199; ask for fewer at once"):
         opened.books("*", at=[START] * 100, depth=1)
-    with pytest.warns(UserWarning, match=r"every='100d': no whole step lies in what is known, 2026-.*; give a smaller"):
+    with pytest.warns(
+        UserWarning, match=r"every='100d': no whole step lies in what is known, 2026-.*; give a smaller"
+    ) as told:
         assert opened.books(SYMBOL, every="100d").is_empty()
+    # The step that it proposes gives rows, and the warning is of the line that asked.
+    proposed = re.search(r"as every='(\w+)', or a start", str(told[0].message))
+    assert proposed is not None
+    assert opened.books(SYMBOL, every=proposed[1]).height >= 9
+    assert told[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert opened.books(SYMBOL, START, START, every="1h").is_empty()

@@ -70,10 +70,10 @@ def export(
     lake: Path, to: Any, out: Path, symbols: tuple[str, ...], start: int | None, end: int | None, channel: Any,
     tables: tuple[str, ...] | None, depth: int | None, nautilus_version: Any, *, overwrite: bool, json_: bool,
 ) -> int:  # fmt: skip
-    """Write a lake as files of another tool: hftbacktest, nautilus, tardis, csv, arrow, parquet-us.
+    """Write a lake as files of another tool.
 
-    No file crosses a gap of the recording as if nothing were missing; export.json beside the files says what is in
-    them and what was left out.
+    Formats: hftbacktest, nautilus, tardis, csv, arrow, parquet-us. No file crosses a gap of the recording as if
+    nothing were missing; export.json beside the files says what is in them and what was left out.
 
     \b
     krakpot export data --to hftbacktest --channel level3 --symbols BTC/USD --out npz

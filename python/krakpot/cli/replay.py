@@ -109,10 +109,11 @@ def replay(
     serve: bool,
     json_: bool,
 ) -> int:
-    """Play a recording: the events of a lake, in the order and at the pace in which they came.
+    """Play a recording, or serve it as Kraken's WebSocket.
 
-    With --serve any client of Kraken's WebSocket v2 runs on the market of another day. The replay begins a second after
-    the first client has subscribed, and at its end the clients are disconnected with code 1000.
+    The events of the lake come in the order and at the pace in which they came. With --serve any client of Kraken's
+    WebSocket v2 runs on the market of another day. The replay begins a second after the first client has
+    subscribed, and at its end the clients are disconnected with code 1000.
 
     \b
     krakpot replay data                                              how many events there are, and which gaps

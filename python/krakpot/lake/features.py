@@ -21,7 +21,7 @@ from krakpot.features.steps import (
     sources,
     trade_features,
 )
-from krakpot.lake.sample import grid
+from krakpot.lake.sample import grid, warn_no_step
 from krakpot.lake.times import TIME
 from krakpot.values import Numbers
 
@@ -77,6 +77,9 @@ def features(
     begin = -(-(bounds[0] or 0) // every) * every if start is None else start
     until = (bounds[1] or 0) if end is None else end
     # What features look back at is computed too, so that a value does not depend on where the range begins.
+    known = (bounds[0] or 0, bounds[1] or 0)
+    if start is None and known[0] < known[1] and known[0] < until <= begin:
+        warn_no_step(every, *known)
     lead = (1 + window * any(one.base in LAGGED for one in chosen)) * every
     times = grid(begin - lead, until, every)
     found = []

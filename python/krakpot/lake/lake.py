@@ -773,6 +773,11 @@ class Lake(Folder):
         StorageError
             If a part cannot be read.
 
+        Warns
+        -----
+        UserWarning
+            For a step that is longer than what is recorded.
+
         Examples
         --------
         >>> lake.features("BTC/USD", ["mid", "imbalance_5", "signed_volume"], "2026-11-22")    # doctest: +SKIP

@@ -34,7 +34,7 @@ from krakpot.lake.format import BOOK_KINDS, BookKind, Part, moment, stamp
 from krakpot.lake.ledger import MARKS, SINCE, book_ends
 from krakpot.lake.messages import MESSAGE_MAX, MessageReader
 from krakpot.lake.times import TIME, Times, times_of
-from krakpot.values import Numbers, Time, shown, step, threads_of, time_of, time_range
+from krakpot.values import Numbers, Time, shown, smaller_step, step, step_text, threads_of, time_of, time_range
 
 Core = TypeVar("Core", _core.BookSampler, _core.BookChanges)
 Begin = Callable[[ThreadPoolExecutor, BoundedSemaphore], Callable[[], pl.DataFrame]]
@@ -147,6 +147,17 @@ def grid(begin: int, end: int, every: int) -> pl.Series:
     """Times from ``begin`` to before ``end``, ns."""
     check_size(-(-(end - begin) // every), "times")
     return pl.int_range(begin, max(begin, end), every, dtype=pl.Int64, eager=True).cast(TIME)
+
+
+def warn_no_step(every: int, begin: int, end: int) -> None:
+    """Warn that no whole step lies in what is known, from ``begin`` to ``end``, all in ns; say which one would."""
+    span = " to ".join(f"{stamp(time):%Y-%m-%dT%H:%M:%SZ}" for time in (begin, end))
+    sentence = (
+        f"every={step_text(every)!r}: no whole step lies in what is known, {span}, so there are no rows; "
+        f"give a smaller step, as every={smaller_step(end - begin)!r}, or a start"
+    )
+    # The caller of the lake's method.
+    warnings.warn(sentence, UserWarning, stacklevel=4)
 
 
 def check_size(count: int, what: str, size: int = 0) -> None:
@@ -796,12 +807,7 @@ def books(
         last = known[1] if until is None else until
         times = grid(first, last, width)
         if times.is_empty() and begin is None and known[0] < known[1] and last > known[0]:
-            span = " to ".join(f"{stamp(time):%Y-%m-%dT%H:%M:%SZ}" for time in known)
-            sentence = (
-                f"every={shown(every)}: no whole step lies in what is known, {span}, so there are no rows; "
-                "give a smaller step, or a start"
-            )
-            warnings.warn(sentence, UserWarning, stacklevel=3)
+            warn_no_step(width, *known)
     levels = depth if layout == "long" else 1
     check_size(len(symbols) * len(times) * levels, "rows", size)
     found = sampler.at(times, depth=depth, numbers=numbers, threads=threads)
