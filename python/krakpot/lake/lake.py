@@ -306,7 +306,7 @@ class Lake(Folder):
             ``every`` trades. ``"volume"``, ``"dollar"``: of an amount of the base or the quote currency; the trade that
             reaches it is the last one of its bar, and what it is too much counts for the next bar. ``"imbalance"``: the
             trade after which takers have bought ``every`` of the base currency more than they sold since the bar began,
-            or sold more, is the last one of its bar, and the next bar begins at zero.
+            or sold more, is the last one of its bar, and the next bar begins at zero. It needs trades with sides.
         numbers
             ``"decimal"``: exact, Decimal(38, 10); vwap is rounded. ``"float"``: Float64.
         origin
@@ -317,9 +317,12 @@ class Lake(Folder):
         DataFrame
             A row for each bar that has a trade, by symbol and time: ``ts_from``, ``ts_to`` (exclusive), ``open``,
             ``high``, ``low``, ``close`` and ``vwap`` in the quote currency, ``volume`` and ``buy_volume`` (the taker
-            bought) in the base currency, ``trades``; ``covered``, the share of [ts_from, ts_to) in which trades were
+            bought; null if a trade has no side) in the base currency, ``trades``; ``covered``, the share of
+            [ts_from, ts_to) in which trades were
             recorded; ``missing``, the number of trades that were made since the bar before, by their ids, and are not
-            in the lake; ``whole``: covered is 1, nothing is missing, and the bar came to its end.
+            in the lake, null if a trade has no id; ``whole``: covered is 1, nothing is missing, and the bar came to its
+            end. Trades of ``kraken-csv`` have no ids, so nothing proves that their bars lack none, and ``whole`` is
+            never true of them: ``filter(pl.col("covered") == 1)`` gives the bars that lie within the file.
 
         Raises
         ------
