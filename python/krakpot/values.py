@@ -399,6 +399,18 @@ seconds = seconds_from(math.ulp(0.0))
 timeout = seconds_from(0)
 
 
+SPEED_MAX = 1e9
+
+
+def speed(value: object) -> float:
+    """Recorded seconds a second."""
+    found: Any = value if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not 0 < found <= SPEED_MAX:
+        sentence = f"a number above zero, up to {SPEED_MAX:.0f}: recorded seconds a second; None: as fast as possible"
+        raise ValueError(sentence)
+    return float(found)
+
+
 def keep(value: object) -> float:
     """Seconds of a duration of at least a day."""
     try:

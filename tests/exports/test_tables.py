@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import frames
 import lakes
 from hand import SECOND, START
 from krakpot import Lake, export
+from krakpot.errors import StorageError
 
 ORDER = ["session", "message", "entry"]
 FORMS: tuple[Any, ...] = ("csv", "arrow", "parquet-us")
@@ -104,3 +107,26 @@ def test_what_is_not_sealed_is_exported_too(tmp_path: Path) -> None:
     report = export(tmp_path / "lake", "csv", tmp_path / "out", tables=["trades"])
     assert report.rows == Lake(tmp_path / "lake").trades().collect().height > 0
     recorder.die()
+
+
+@pytest.mark.parametrize("to", FORMS)
+def test_a_full_disk_is_no_damaged_part(to: Any, lake: Lake, tmp_path: Path) -> None:
+    """The sentence says which of the two it is; the manifest says that the export is not complete."""
+    out = tmp_path / "out"
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limit[1]))
+    try:
+        with pytest.raises(StorageError, match="the export could not be written: .*File too large"):
+            export(lake, to, out, tables=("status", "book"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    manifest = json.loads((out / "export.json").read_text())
+    assert not manifest["complete"]
+    assert {file["path"] for file in manifest["files"]} == {
+        str(path.relative_to(out)) for path in out.rglob("*.*") if path.name != "export.json"
+    }
+    part = lakes.parts(lake.path, "book")[0]
+    data = part.read_bytes()
+    part.write_bytes(data[:200] + bytes(len(data) - 400) + data[-200:])
+    with pytest.raises(StorageError, match="a part cannot be read"):
+        export(lake, to, out, tables="book", overwrite=True)

@@ -20,16 +20,17 @@ from krakpot.history.formats import Found, WrongFile, check, recognise, symbol_o
         ("XBTUSD", "BTC/USD"), ("XXBTZUSD", "BTC/USD"), ("XDGUSD", "DOGE/USD"), ("ETHXBT", "ETH/BTC"),
         ("XBTUSDT", "BTC/USDT"), ("USDTUSD", "USDT/USD"), ("XBTPYUSD", "BTC/PYUSD"), ("SOLEUR", "SOL/EUR"),
         ("XBT/EUR", "BTC/EUR"), ("BTC-USD", "BTC/USD"), ("ODDQUOTE", "ODD/QUOTE"),
+        ("AAPLxUSD", "AAPLx/USD"), ("AAPLX/USD", "AAPLx/USD"),
     ],
 )  # fmt: skip
 def test_names_of_pairs(name: str, symbol: str) -> None:
     """Old names, long quotes before short ones, and what the lake knows."""
-    assert symbol_of(name, ["ODD/QUOTE"]) == symbol
+    assert symbol_of(name, ["ODD/QUOTE", "AAPLx/USD"]) == symbol
 
 
 def test_a_name_that_is_no_pair() -> None:
     """It is not guessed."""
-    for name in ("QQQQ", "USD", ""):
+    for name in ("QQQQ", "USD", "", "A_B_C", "../../XBTUSD", "%2fUSD", "A%00B%2fUSD", "A%00USD", "XBT /USD"):
         with pytest.raises(WrongFile, match="is no pair of Kraken that is known"):
             symbol_of(name, ["BTC/USD"])
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import io
+import warnings
 import zipfile
 from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 import lakes
@@ -194,6 +197,11 @@ def test_a_file_larger_than_a_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("XBTUSD.csv", CANDLES, "its name does not tell their minutes, as XBTUSD_60.csv does"),
         ("XBTUSD.csv", KRAKEN + "1381201116,x,1\n", "price 'x' is no number with at most 10 decimals"),
         ("XBTUSD.csv", KRAKEN + "1381201116,1.00000000001,1\n", "'1.00000000001' is no number"),
+        ("XBTUSD.csv", KRAKEN + "1381201116,-1,1\n", "price '-1' is below zero"),
+        ("XBTUSD.csv", KRAKEN + "1381201116,1e999999999,1\n", "price '1e999999999' is no number"),
+        ("XBTUSD.csv", KRAKEN + "1381201116,NaN,1\n", "price 'NaN' is no number"),
+        ("t.csv", TARDIS.replace("kraken,", ",", 1), "has data of None; only that of kraken is imported"),
+        ("t.csv", TARDIS.replace("XBT/USD", "", 1), "has a row without a symbol"),
         ("XBTUSD.csv", KRAKEN + "1,1,1\n", "time '1' is no time from 2013 to 2100"),
         ("t.csv", TARDIS.replace("kraken,", "binance,"), "has data of 'binance'; only that of kraken is imported"),
         ("a.gz", "hello", "is a CSV with the columns 'hello'"),
@@ -208,6 +216,60 @@ def test_wrong_files(tmp_path: Path, name: str, text: str, sentence: str) -> Non
     assert sentence in str(caught.value)
     assert str(tmp_path / name) in str(caught.value) or "--symbol" in str(caught.value)
     assert not (tmp_path / "lake").exists()
+
+
+def test_packed_files_that_are_damaged_or_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cut, encrypted or repeated file, and one that unpacks to more than memory holds: one sentence, and no lake."""
+    path, lake = tmp_path / "XBTUSD.csv.gz", tmp_path / "lake"
+
+    def refused(data: bytes, sentence: str) -> None:
+        path.write_bytes(data)
+        with pytest.raises(ConfigError, match=sentence):
+            import_file(path, lake)
+        assert not lake.exists()
+
+    def zipped(*names: str) -> bytes:
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w") as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of the name that is there
+            for name in names:
+                archive.writestr(name, KRAKEN)
+        return made.getvalue()
+
+    whole = gzip.compress(KRAKEN.encode() * 1000)
+    refused(whole[: len(whole) // 2], "cannot be read: Compressed file ended")
+    encrypted = bytearray(zipped("XBTUSD.csv"))
+    for place in (6, encrypted.index(b"PK\x01\x02") + 8):
+        encrypted[place] |= 1
+    refused(bytes(encrypted), "cannot be read: .* is encrypted")
+    refused(zipped("XBTUSD.csv", "XBTUSD.csv"), "has 'XBTUSD.csv' twice")
+    monkeypatch.setattr(formats, "PIECE", 1 << 16)
+    monkeypatch.setattr(formats, "UNPACKED_MAX", 1 << 20)
+    refused(gzip.compress(KRAKEN.encode() + b"1" * (1 << 18)), "has a line of more than 65,536 bytes")
+    refused(pa.compress(b"PAR1" + bytes(2 << 20), codec="zstd", asbytes=True), "is more than 1 MiB when it is unpacked")
+
+
+def test_numbers_with_an_exponent_and_empty_lines(tmp_path: Path) -> None:
+    """A cheap coin's price as 8.1e-6, as text and as a number of a Parquet file; lines without anything."""
+    lake = tmp_path / "lake"
+    import_file(write(tmp_path / "SHIBUSD.csv", "1600000000,8.1E-6,2e3\n\n\n1600000001,1e-10,1\n\n"), lake)
+    rows = {"trade_id": [1], "price": [8.1e-6], "quantity": [2e3], "trade_time": [1600000000000], "symbol": ["PEPEUSD"]}
+    pl.DataFrame(rows | {"received_time": [1600000000001]}).write_parquet(tmp_path / "a.parquet")
+    import_file(tmp_path / "a.parquet", lake)
+    found = Lake(lake).scan("trades", origin="all").sort("symbol", "ts_event").collect()
+    assert found["price"].to_list() == [Decimal("0.0000081"), Decimal("0.0000081"), Decimal("0.0000000001")]
+    assert found["qty"].to_list() == [2000, 2000, 1]
+
+
+def test_a_parquet_file_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file may have more rows than memory holds."""
+    rows = {"trade_id": [1], "price": [1.5], "quantity": [2.5], "trade_time": [1600000000000], "symbol": ["XBTUSD"]}
+    frame = pl.DataFrame(rows | {"received_time": [1600000000001]})
+    pl.concat([frame] * 1000).write_parquet(tmp_path / "a.parquet")
+    monkeypatch.setattr(formats, "ROWS", 100)
+    ((_, found),) = formats.recognise(tmp_path / "a.parquet")
+    assert isinstance(found, formats.Found)
+    assert [piece.rows.height for piece in found.pieces(lambda name: name)] == [100] * 10
 
 
 def test_what_was_asked_for(tmp_path: Path) -> None:

@@ -184,12 +184,12 @@ class RestServer(http1.Server):
             if public is not None and request.method == "GET" and request.path in public.paths:
                 # Market data: nobody is about to subscribe, so this does not hold the clock.
                 found = public.answer(request.path, request.query, request.client)
-                return _json(_error(f"HTTP {found}"), found) if isinstance(found, HTTPStatus) else _json(found)
+                return _json(_error(f"HTTP {found}"), found) if isinstance(found, int) else _json(found)
             on_request()
             return _json(rest.answer(request.method, request.path, request.headers, request.body))
 
         super().__init__(answer, lambda status: _json(_error("EGeneral:Invalid arguments"), status))
 
 
-def _json(answer: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> http1.Answer:
+def _json(answer: dict[str, Any], status: int = HTTPStatus.OK) -> http1.Answer:
     return http1.Answer(json.dumps(answer, separators=(",", ":")).encode(), "application/json", status)

@@ -11,8 +11,8 @@ import polars as pl
 from krakpot import _core, values
 from krakpot.errors import ConfigError, counted
 from krakpot.exports.hftbacktest import export_hftbacktest
-from krakpot.exports.nautilus import export_nautilus
-from krakpot.exports.output import ExportReport, Output
+from krakpot.exports.nautilus import export_nautilus, joined
+from krakpot.exports.output import ExportReport, Output, file_symbol
 from krakpot.exports.pieces import Gap, Recorded
 from krakpot.exports.tables import FORMS, Range, export_tables
 from krakpot.exports.tardis import export_tardis
@@ -108,6 +108,8 @@ def export(
     coverage = opened.coverage().filter(pl.col("symbol").is_in(wanted))
     book = "book" if to == "tardis" else channel
     absent = [] if to in FORMS else _without(coverage, to, book, wanted)
+    if to not in FORMS:
+        _distinct(to, wanted)
     options = _options(to, chosen, names, channel, depth, nautilus_version)
     output = Output(ExportReport(to, str(opened.path), str(folder), options), overwrite=overwrite)
     if absent:
@@ -172,6 +174,16 @@ def _without(coverage: pl.DataFrame, to: str, channel: str, symbols: list[str]) 
         raise ConfigError(f"the channel {channel} of {whose} was not recorded, and {to} needs it{has}")
     there = set(coverage.filter(channel=channel)["symbol"])
     return [symbol for symbol in symbols if symbol not in there]
+
+
+def _distinct(to: str, symbols: list[str]) -> None:
+    """``ConfigError`` if two symbols would have the same name in the files of a format."""
+    known: dict[str, str] = {}
+    for symbol in symbols:
+        name = joined(symbol) if to == "nautilus" else file_symbol(symbol)
+        if (other := known.setdefault(name, symbol)) != symbol:
+            sentence = f"symbols: {other} and {symbol} have the same name in files of {to}, {name}; export one of them"
+            raise ConfigError(sentence)
 
 
 def _gaps(lake: Lake, coverage: pl.DataFrame, tables: tuple[str, ...], chosen: Range) -> list[Gap]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from krakpot.errors import words_of
 from krakpot.exports.books import text
 from krakpot.exports.output import Output
 from krakpot.lake.format import UNREADABLE, polars_schema, unreadable
@@ -50,9 +51,19 @@ def export_tables(
                 try:
                     file.rows = write(frame, file.unfinished)
                 except UNREADABLE as error:
-                    unreadable(lake.path, error)
+                    _readable(lake, frame)
+                    raise OSError(words_of(error)) from None
                 file.facts = {"table": table, "date": str(day)}
             done(file.rows)
+
+
+def _readable(lake: Lake, frame: pl.LazyFrame) -> None:
+    """``StorageError`` if the lake cannot be read: Polars tells of a full disk and of a damaged part alike."""
+    try:
+        for _ in frame.collect_batches():
+            pass
+    except UNREADABLE as error:
+        unreadable(lake.path, error)
 
 
 WHOLE = ("ledger", "status", "frames")

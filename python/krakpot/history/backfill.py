@@ -295,7 +295,9 @@ class _Task(NamedTuple):
 
 
 def _known(lake: Lake, symbol: str) -> list[Run]:
-    """Runs of the trades of a symbol that the lake has."""
+    """Runs of the trades of a symbol that the lake has; none of a symbol that it does not know yet."""
+    if symbol not in lake.symbols():
+        return []
     frame = lake.scan("trades", symbol, origin=ORIGINS, sources="all")
     restarts = lake.ledger().filter(pl.col("kind") == "trade_restart", pl.col("symbol") == symbol)
     try:

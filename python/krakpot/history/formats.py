@@ -11,9 +11,11 @@ import io
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import IO, Literal, get_args
@@ -21,6 +23,7 @@ from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from krakpot.errors import ConfigError, words_of
 from krakpot.lake.format import UNREADABLE, Origin
@@ -35,6 +38,10 @@ EXIST = (
 )
 PIECE = 16 << 20
 """Bytes of a CSV that are read at a time."""
+LINE_MAX = 1 << 16
+"""Bytes of a line of a CSV; a longer one is no row."""
+UNPACKED_MAX = 1 << 30
+"""Bytes of a Parquet file that was packed once more."""
 ROWS = 500_000
 """Rows of a Parquet file that are read at a time."""
 SCALE = 10
@@ -56,6 +63,8 @@ UNITS = (10**9, 10**6, 10**3, 1)
 EARLIEST, LATEST = 1_356_998_400 * 10**9, 4_102_444_800 * 10**9
 """2013, before which Kraken traded nothing, and 2100: within them the size of a number tells its unit."""
 TIMES = pl.Datetime("ns", "UTC")
+POWER = r"^[-+]?\d+(\.\d+)?[eE][-+]?\d{1,2}$"
+"""A number with an exponent; more digits there are of no number that a column holds."""
 NUMBER = r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?"
 
 
@@ -91,15 +100,17 @@ def symbol_of(name: str, known: list[str]) -> str:
     and ends in no known quote asset.
     """
     name = unquote(name).upper().replace("-", "/").replace("_", "/")
-    if "/" in name:
-        return "/".join(FEED_NAMES.get(asset, asset) for asset in name.split("/"))
-    by_name = {_joined(symbol): symbol for symbol in known}
+    if re.fullmatch(r"[\w.]+/[\w.]+", name):
+        named = "/".join(FEED_NAMES.get(asset, asset) for asset in name.split("/"))
+        # Some names have small letters: AAPLx/USD.
+        return next((symbol for symbol in known if symbol.upper() == named), named)
+    by_name = {_joined(symbol).upper(): symbol for symbol in known}
     if name in by_name:
         return by_name[name]
     plain = _without_letters(name)
     # The longest one: XBTPYUSD is not XBTPY/USD.
     quotes = sorted((quote for quote in QUOTES if plain.endswith(quote) and len(plain) > len(quote)), key=len)
-    if quotes:
+    if quotes and re.fullmatch(r"[\w.]+", plain):
         base, quote = plain.removesuffix(quotes[-1]), quotes[-1]
         return f"{FEED_NAMES.get(base, base)}/{FEED_NAMES.get(quote, quote)}"
     raise WrongFile(f"{shown(name)} is no pair of Kraken that is known; give its name with --symbol BTC/USD")
@@ -126,7 +137,8 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file; {EXIST}") from None
-    except (*UNREADABLE, EOFError, zlib.error, zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
+    except (*UNREADABLE, EOFError, zlib.error, zipfile.BadZipFile, UnicodeDecodeError, RuntimeError) as error:
+        # RuntimeError: a zip that is encrypted, or packed in a way that Python does not know.
         reason = words_of(error).partition("\n")[0]
         raise ConfigError(f"{path}: cannot be read: {reason}") from None
 
@@ -146,6 +158,8 @@ def recognise(path: Path) -> list[tuple[str, Found | WrongFile]]:
                 names = [one.filename for one in archive.infolist() if one.filename.lower().endswith(".csv")]
             if not names:
                 raise WrongFile(f"{path}: is a zip without .csv files; {EXIST}")
+            if twice := [name for name, count in Counter(names).items() if count > 1]:
+                raise WrongFile(f"{path}: has {shown(twice[0])} twice, and which of them is right is not known")
             return [_one(f"{path}: {name}", partial(_csv, name, partial(_member, path, name))) for name in names]
         if head.startswith(b"PAR1"):
             return [_one(str(path), partial(_parquet, path.name, lambda: path.open("rb")))]
@@ -176,7 +190,15 @@ def _plain(path: Path, *, packed: bool) -> IO[bytes]:
 def _unpacked(path: Path) -> IO[bytes]:
     """A Parquet file as a whole that was packed once more, as CryptoHFTData published them: an hour, some MB."""
     with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as stream:
-        return io.BytesIO(stream.read())
+        data = io.BytesIO()
+        while piece := stream.read(PIECE):
+            if data.tell() + len(piece) > UNPACKED_MAX:
+                raise WrongFile(
+                    f"{path}: is more than {UNPACKED_MAX >> 20} MiB when it is unpacked; import it unpacked"
+                )
+            data.write(piece)
+        data.seek(0)
+        return data
 
 
 def _csv(name: str, start: Callable[[], IO[bytes]], place: str) -> Found:
@@ -204,7 +226,7 @@ def _csv(name: str, start: Callable[[], IO[bytes]], place: str) -> Found:
     raise WrongFile(f"{place}: is {what}, not one that is known; {EXIST}")
 
 
-def _parts(start: Callable[[], IO[bytes]]) -> Iterator[bytes]:
+def _parts(place: str, start: Callable[[], IO[bytes]]) -> Iterator[bytes]:
     """Whole lines of a file, some MB at a time."""
     with closing(start()) as file:
         rest = b""
@@ -215,6 +237,8 @@ def _parts(start: Callable[[], IO[bytes]]) -> Iterator[bytes]:
                 rest = data[end:]
             else:
                 rest += data
+            if len(rest) > max(LINE_MAX, PIECE):
+                raise WrongFile(f"{place}: has a line of more than {LINE_MAX:,} bytes, so it is no such CSV")
         if rest.strip():
             yield rest
 
@@ -222,6 +246,8 @@ def _parts(start: Callable[[], IO[bytes]]) -> Iterator[bytes]:
 def _texts(place: str, data: bytes, names: list[str], *, header: bool) -> pl.DataFrame:
     """Rows of a CSV, as text."""
     frame = pl.read_csv(data, has_header=header, infer_schema=False, raise_if_empty=False, truncate_ragged_lines=False)
+    # Lines without anything say nothing.
+    frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
     if header:
         return frame
     if frame.width != len(names):
@@ -232,12 +258,19 @@ def _texts(place: str, data: bytes, names: list[str], *, header: bool) -> pl.Dat
 def _decimal(place: str, frame: pl.DataFrame, name: str) -> pl.Expr:
     """A column of numbers as text, exact; ``WrongFile`` for a number that the lake cannot hold."""
     text = pl.col(name).str.strip_chars()
+    # Also numbers as 8.1e-6, which prices of cheap coins are as text.
+    powers = frame.select(text.unique()).to_series().drop_nulls()
+    powers = powers.filter(powers.str.contains(POWER))
+    text = text.replace({power: f"{Decimal(power):f}" for power in powers})
     # Zeros beyond the last decimal say nothing.
     cut = pl.when(text.str.contains(r"\.\d{10}")).then(text.str.strip_chars_end("0")).otherwise(text)
     wrong = frame.filter(~cut.str.contains(r"^[-+]?\d{1,28}(\.\d{0,10})?$").fill_null(value=False))
     if wrong.height:
         value = wrong[name][0]
         raise WrongFile(f"{place}: {name} {shown(value)} is no number with at most {SCALE} decimals")
+    below = frame.filter(cut.str.starts_with("-"))
+    if below.height:
+        raise WrongFile(f"{place}: {name} {shown(below[name][0])} is below zero")
     return cut.str.strip_chars_end(".").cast(pl.Decimal(38, SCALE))
 
 
@@ -257,7 +290,7 @@ def _moment(place: str, frame: pl.DataFrame, ns: pl.Expr, name: str) -> pl.Expr:
 
 
 def _kraken_trades(place: str, start: Callable[[], IO[bytes]], symbol: str) -> Iterator[Piece]:
-    for data in _parts(start):
+    for data in _parts(place, start):
         frame = _texts(place, data, ["time", "price", "volume"], header=False)
         time = _seconds(place, frame, "time")
         rows = frame.select(
@@ -272,7 +305,7 @@ def _kraken_trades(place: str, start: Callable[[], IO[bytes]], symbol: str) -> I
 
 def _candles(place: str, start: Callable[[], IO[bytes]], symbol: str, minutes: int) -> Iterator[Piece]:
     names = ["time", "open", "high", "low", "close", "volume", "trades"]
-    for data in _parts(start):
+    for data in _parts(place, start):
         frame = _texts(place, data, names, header=False)
         begin = _seconds(place, frame, "time")
         # What a candle says is known when it ends.
@@ -292,10 +325,10 @@ def _candles(place: str, start: Callable[[], IO[bytes]], symbol: str, minutes: i
 
 def _tardis(place: str, start: Callable[[], IO[bytes]], symbol: Callable[[str], str]) -> Iterator[Piece]:
     names = TARDIS["trades"].split(",")
-    for number, data in enumerate(_parts(start)):
+    for number, data in enumerate(_parts(place, start)):
         header = b"" if number == 0 else (",".join(names) + "\n").encode()
         frame = _texts(place, header + data, names, header=True)
-        other = frame.filter(pl.col("exchange") != "kraken")
+        other = frame.filter(pl.col("exchange").ne_missing("kraken"))
         if other.height:
             raise WrongFile(f"{place}: has data of {shown(other['exchange'][0])}; only that of kraken is imported")
         made, received = (
@@ -310,11 +343,13 @@ def _tardis(place: str, start: Callable[[], IO[bytes]], symbol: Callable[[str], 
             side=pl.when(pl.col("side").is_in(["buy", "sell"])).then("side"),
             trade_id=pl.col("id").cast(pl.Int64, strict=False),
         )
-        yield from _by_symbol(rows, symbol, len(data))
+        yield from _by_symbol(place, rows, symbol, len(data))
 
 
-def _by_symbol(rows: pl.DataFrame, symbol: Callable[[str], str], size: int) -> Iterator[Piece]:
+def _by_symbol(place: str, rows: pl.DataFrame, symbol: Callable[[str], str], size: int) -> Iterator[Piece]:
     for (name,), some in rows.partition_by("symbol", as_dict=True, maintain_order=True).items():
+        if name is None:
+            raise WrongFile(f"{place}: has a row without a symbol")
         found = symbol(str(name))
         yield Piece("trades", found, some.with_columns(symbol=pl.lit(found)), size * some.height // rows.height)
 
@@ -337,9 +372,7 @@ def _hft(
 ) -> Iterator[Piece]:
     time, qty = columns
     stem = name.removesuffix(".zst").removesuffix(".parquet")
-    with closing(start()) as file:
-        whole = pl.read_parquet(file)
-    for frame in whole.iter_slices(ROWS):
+    for frame in _frames(start):
         texts = frame.with_columns(pl.col("price", qty).cast(pl.String))
         side = pl.lit(None, pl.String)
         if "side" in frame.columns:
@@ -357,7 +390,16 @@ def _hft(
             side=side,
             trade_id=pl.col("trade_id").cast(pl.Int64, strict=False),
         )
-        yield from _by_symbol(rows, symbol, 0)
+        yield from _by_symbol(place, rows, symbol, 0)
+
+
+def _frames(start: Callable[[], IO[bytes]]) -> Iterator[pl.DataFrame]:
+    """Some rows of a Parquet file at a time: a small file may have more rows than memory holds."""
+    with closing(start()) as file, closing(pq.ParquetFile(file)) as parquet:
+        for batch in parquet.iter_batches(ROWS):
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame), "as a batch is"
+            yield frame
 
 
 def _any_time(place: str, frame: pl.DataFrame, name: str) -> pl.Expr:

@@ -21,6 +21,7 @@ from krakpot.features.steps import (
     sources,
     trade_features,
 )
+from krakpot.lake.coverage import settled
 from krakpot.lake.sample import grid, warn_no_step
 from krakpot.lake.times import TIME
 from krakpot.values import Numbers
@@ -72,7 +73,9 @@ def features(
     whole(window, "window", 2)
     needed = sources(chosen)
     channels = {CHANNELS[source] for source in needed}
-    coverage = lake.coverage().filter(pl.col("symbol").is_in(symbols), pl.col("channel").is_in(sorted(channels)))
+    coverage = settled(lake.coverage()).filter(
+        pl.col("symbol").is_in(symbols), pl.col("channel").is_in(sorted(channels))
+    )
     bounds = coverage.select(pl.col("ts_from").dt.epoch("ns").min(), pl.col("ts_to").dt.epoch("ns").max()).row(0)
     begin = -(-(bounds[0] or 0) // every) * every if start is None else start
     until = (bounds[1] or 0) if end is None else end

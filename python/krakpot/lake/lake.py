@@ -24,8 +24,8 @@ from krakpot.errors import ConfigError, StorageError
 from krakpot.features.steps import wanted
 from krakpot.lake import skew
 from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
-from krakpot.lake.bars import LATE, bars, covered_share, in_windows, size_of
-from krakpot.lake.coverage import covered, imported, recorded_sessions
+from krakpot.lake.bars import LATE, bars, by_exchange, covered_share, in_windows, size_of
+from krakpot.lake.coverage import covered, imported, recorded_sessions, settled
 from krakpot.lake.features import features
 from krakpot.lake.fills import WouldFill, would_fill
 from krakpot.lake.folder import Folder
@@ -318,11 +318,11 @@ class Lake(Folder):
             A row for each bar that has a trade, by symbol and time: ``ts_from``, ``ts_to`` (exclusive), ``open``,
             ``high``, ``low``, ``close`` and ``vwap`` in the quote currency, ``volume`` and ``buy_volume`` (the taker
             bought; null if a trade has no side) in the base currency, ``trades``; ``covered``, the share of
-            [ts_from, ts_to) in which trades were
-            recorded; ``missing``, the number of trades that were made since the bar before, by their ids, and are not
-            in the lake, null if a trade has no id; ``whole``: covered is 1, nothing is missing, and the bar came to its
-            end. Trades of ``kraken-csv`` have no ids, so nothing proves that their bars lack none, and ``whole`` is
-            never true of them: ``filter(pl.col("covered") == 1)`` gives the bars that lie within the file.
+            [ts_from, ts_to) in which trades were recorded and which lies in [start, end); ``missing``, the number of
+            trades that were made since the bar before, by their ids, and are not in the lake, null if a trade has no
+            id; ``whole``: covered is 1, nothing is missing, and the bar came to its end. Trades of ``kraken-csv`` have
+            no ids, so nothing proves that their bars lack none, and ``whole`` is never true of them:
+            ``filter(pl.col("covered") == 1)`` gives the bars that lie within the file.
 
         Raises
         ------
@@ -351,9 +351,10 @@ class Lake(Folder):
             frame = frame.filter(made < until)
         try:
             found = bars(in_windows(frame, distinct), by, size)
+            coverage = by_exchange(settled(self.coverage(origin=origin)), frame)
         except UNREADABLE as error:
             unreadable(self.path, error)
-        found = covered_share(found, self.coverage(origin=origin))
+        found = covered_share(found, coverage, begin, until)
         return found if numbers == "decimal" else found.with_columns(cs.decimal().cast(pl.Float64))
 
     def ticker(

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cache, cached_property, partial
+from itertools import pairwise
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
@@ -335,16 +336,22 @@ class SymbolBooks:
         self, times: pl.Series, depth: int, pool: ThreadPoolExecutor, rebuilding: BoundedSemaphore, *, floats: bool
     ) -> Callable[[], pl.DataFrame]:
         """Begin to rebuild the books at ascending times; what is returned waits for them, one row each."""
-        segments = self._segments(times)
+        by_session: dict[str, list[pl.Series]] = {}
+        unknown = []
+        for session, reason, asked in self._steps(times):
+            if session is None:
+                unknown.append(asked.to_frame().with_columns(pl.lit(reason, pl.String).alias("reason")))
+            else:
+                by_session.setdefault(session, []).append(asked)
         begun = []
-        for (session,), mine in segments.drop_nulls("session").partition_by("session", as_dict=True).items():
-            name, asked = str(session), mine.select("ts")
-            window = self._window(name, asked["ts"])
-            job = _Job(name, window, self._pieces(name, window), pool, rebuilding)
-            begun.append(self._sample(job, asked, self.clock, depth, floats=floats))
+        for session, series in by_session.items():
+            mine = pl.concat(series)
+            window = self._window(session, mine)
+            job = _Job(session, window, self._pieces(session, window), pool, rebuilding)
+            begun.append(self._sample(job, mine.to_frame(), self.clock, depth, floats=floats))
 
         def finish() -> pl.DataFrame:
-            found = [_empty(depth, floats=floats), segments.filter(pl.col("session").is_null()).select("ts", "reason")]
+            found = [_empty(depth, floats=floats), *unknown]
             books = _together([*found, *(frame for end in begun for frame in end())])
             return books if books["ts"].is_sorted() else books.sort("ts", maintain_order=True)
 
@@ -494,13 +501,22 @@ class SymbolBooks:
         self, job: _Job, asked: pl.DataFrame, clock: str, depth: int, *, floats: bool
     ) -> Callable[[], list[pl.DataFrame]]:
         """Begin to rebuild the books of one session at ascending times; what is returned waits for their frames."""
+        times = asked["ts"].cast(pl.Int64)
+        begins = [piece.first if clock == "message" else piece.checkpoint for piece in job.pieces[1:]]
+        places = [0, *times.search_sorted(pl.Series(begins, dtype=pl.Int64)), times.len()]
         cores = [
             _core.BookSampler(
-                job.session, channel=self.kind.channel, times=asked, depth=depth, clock=clock, floats=floats
+                job.session,
+                channel=self.kind.channel,
+                times=asked,
+                depth=depth,
+                room=until - place,
+                clock=clock,
+                floats=floats,
             )
-            for _ in job.pieces
+            for place, until in pairwise(places)
         ]
-        first = int(asked["ts"].cast(pl.Int64)[0])
+        first = int(times[0])
 
         def begin(core: _core.BookSampler, piece: _Piece, checkpoint: int) -> None:
             core.begin(self.symbol, piece.first, checkpoint if clock == "recv" else first)
@@ -548,6 +564,21 @@ class SymbolBooks:
         """Time and session of each change to a session that had a book already."""
         rows = [(one.begin, one.session) for one in taken if one.joined]
         return pl.DataFrame(rows, schema={"ts": pl.Int64, "session": pl.String}, orient="row").cast({"ts": TIME})
+
+    def _steps(self, times: pl.Series) -> Iterator[tuple[str | None, str | None, pl.Series]]:
+        """Session, or None and the reason, and the ascending times for which that is so; runs that follow each other.
+
+        It changes only where a segment or a span begins or ends. So it is computed for these times alone.
+        """
+        ends = self.spans.select("ts_from", "ts_to", "ts_over")
+        changes = pl.concat(
+            [*ends, pl.Series([LOWEST, *(one.begin for one in self._taken())], dtype=pl.Int64)]
+        ).unique()
+        known = self._segments(changes.drop_nulls().sort().cast(TIME))
+        places = [*times.cast(pl.Int64).search_sorted(known["ts"].cast(pl.Int64), side="left"), times.len()]
+        for at, (session, reason) in enumerate(known.select("session", "reason").iter_rows()):
+            if places[at] < places[at + 1]:
+                yield session, reason, times[places[at] : places[at + 1]].alias("ts")
 
     def _segments(self, times: pl.Series, *, named: bool = False) -> pl.DataFrame:
         """Session of each time; where there is none, null and the reason. ``named``: then too the one before."""
@@ -677,8 +708,8 @@ class SymbolBooks:
 
     def _reader(self, session: str, window: _Window, first: _Piece, times: Sequence[str] = ()) -> MessageReader:
         """Reader of the parts that may hold messages of a window, or what its first book is built from."""
-        rows = self.ledger.filter(pl.col("session") == session, pl.col("message") >= first.first)["ts_recv"]
-        oldest = min((int(ts) for ts in rows.cast(pl.Int64)), default=window.begin)
+        rows = self.ledger.filter(pl.col("session") == session, pl.col("message") >= first.first)
+        oldest = rows.select(pl.col("ts_recv").cast(pl.Int64).min().fill_null(window.begin)).item()
         days = stamp(min(oldest, window.begin)).date() - DAY, stamp(window.end).date()
         parts = self.view.of(self.kind.messages, session)
         return self._messages(session, [part for part in parts if days[0] <= part.date <= days[1]], times)
