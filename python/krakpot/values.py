@@ -182,19 +182,26 @@ def patterns(value: object) -> tuple[str, ...]:
 
 def symbol(value: object) -> str:
     """One pair: ``BTC/USD``."""
-    if not isinstance(value, str) or is_pattern(value):
+    if not isinstance(value, str) or is_pattern(value) or "," in value:
         sentence = "one pair, as BTC/USD"
         raise ValueError(sentence)
     return value
 
 
 def symbols(value: object) -> tuple[str, ...]:
-    """Pairs or patterns of pairs: one, or any iterable of them."""
-    items = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
+    """Pairs or patterns of pairs: one, several separated by commas, or any iterable of them."""
+    items: tuple[Any, ...] = (
+        _split(value) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
+    )
     if not all(isinstance(item, str) for item in items):
         sentence = "a pair as BTC/USD, a pattern as BTC/*, or several of them"
         raise ValueError(sentence)
     return items
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """The words of ``a,b``; a text without any is left as it is, so that an error can show it."""
+    return tuple(item.strip() for item in text.split(",") if item.strip()) or (text,)
 
 
 def is_pattern(text: str) -> bool:

@@ -445,7 +445,7 @@ def test_book_at_and_the_command(lake: tuple[Lake, list[tuple[str, list[lakes.Ti
     bids = found.levels.select("bid_price", "bid_qty").drop_nulls().rows()
     assert (found.checksum, bids) == (state[0], state[1])
     when = datetime.fromtimestamp(at / 1e9, tz=UTC).isoformat()
-    command = ["book", str(opened.path), "--symbol", SYMBOL, "--depth", "3", "--at"]
+    command = ["book", str(opened.path), "--symbols", SYMBOL, "--depth", "3", "--at"]
     said = CliRunner().invoke(main, [*command, when, "--json"])
     assert said.exit_code == 0, said.output
     facts = json.loads(said.stdout)
@@ -554,7 +554,7 @@ def test_nanoseconds_of_a_time_count(tmp_path: Path) -> None:
         for time in (ts, ts + 1):
             text = f"2026-08-02T03:35:50.{time - frames.START:09}Z"
             assert Lake(tmp_path).book_at(SYMBOL, text).checksum == checksum
-            command = ["book", str(tmp_path), "--symbol", SYMBOL, "--at", text, "--json"]
+            command = ["book", str(tmp_path), "--symbols", SYMBOL, "--at", text, "--json"]
             said = json.loads(CliRunner().invoke(main, command).stdout)
             assert (said["checksum"], said["at"]) == (checksum, text)
     before = f"2026-08-02T03:35:50.{at[2] - 1 - frames.START:09}"

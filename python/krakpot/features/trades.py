@@ -24,8 +24,9 @@ def sign_runs(trades: pl.DataFrame) -> pl.DataFrame:
     """Add ``sign`` and ``sign_run``; trades of a symbol are taken in the order of the rows.
 
     ``sign`` (Int8) is 1 if the taker bought, -1 if it sold. ``sign_run`` (Int64) is how many trades in a row had this
-    sign, this one included, times the sign: 3 is the third buy in a row. Where the next number is not the next trade's, a
-    trade is missing and a run begins anew. A trade without a side (origin ``kraken-csv``) has neither, and ends a run.
+    sign, this one included, times the sign: 3 is the third buy in a row. Where the next number is not the next trade's,
+    a trade is missing and a run begins anew. A trade without a side (origin ``kraken-csv``) has neither, and ends a
+    run.
     """
     need(trades, ("side", "trade_id"))
     found = trades.with_columns(sign=SIGN)

@@ -71,7 +71,7 @@ class Lake(Folder):
     def scan(
         self,
         table: str,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -85,7 +85,7 @@ class Lake(Folder):
         ----------
         table
             Its name, one of ``krakpot._core.TABLES``.
-        symbol
+        symbols
             One symbol or pattern (``"BTC/*"``), several of them, or None for all.
         start, end
             Range of receive times, [start, end); None: no bound.
@@ -125,8 +125,8 @@ class Lake(Folder):
         arbitrated = sources == "one" and table in CHANNELS
         # What another session had before the range decides what is taken of this one.
         frame = view.scan(table, start=begin if begin is None else begin - DAY * arbitrated, end=until)
-        if symbol is not None:
-            frame = frame.filter(self._of(table, symbol))
+        if symbols is not None:
+            frame = frame.filter(self._of(table, symbols))
         if table in ORIGIN_TABLES:
             frame = of_origins(frame, origins)
         if table == "trades" and arbitrated:
@@ -140,16 +140,16 @@ class Lake(Folder):
             frame = frame.filter(pl.col("ts_recv") < pl.lit(until).cast(times))
         return _numbers(frame, table, numbers)
 
-    def _of(self, table: str, symbol: str | Iterable[str]) -> pl.Expr:
+    def _of(self, table: str, symbols: str | Iterable[str]) -> pl.Expr:
         """Condition of rows of these symbols."""
         if "symbol" not in polars_schema(table):
-            raise ConfigError(f"the table {table!r} has no symbols; leave symbol out")
-        wanted = self.matching(symbol)
+            raise ConfigError(f"the table {table!r} has no symbols; leave symbols out")
+        wanted = self.matching(symbols)
         return pl.col("symbol") == wanted[0] if len(wanted) == 1 else pl.col("symbol").is_in(wanted)
 
     def book(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -160,7 +160,7 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol, start, end, numbers, sources
+        symbols, start, end, numbers, sources
             As for ``scan``.
 
         Returns
@@ -179,11 +179,11 @@ class Lake(Folder):
         >>> lake.book("BTC/USD", "2026-11-22T10:00", "2026-11-22T10:05").collect()    # doctest: +SKIP
 
         """
-        return self.scan("book", symbol, start, end, numbers=numbers, sources=sources)
+        return self.scan("book", symbols, start, end, numbers=numbers, sources=sources)
 
     def orders(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -194,7 +194,7 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol, start, end, numbers, sources
+        symbols, start, end, numbers, sources
             As for ``scan``.
 
         Returns
@@ -212,11 +212,11 @@ class Lake(Folder):
         >>> lake.orders("BTC/USD").filter(event="delete").collect()    # doctest: +SKIP
 
         """
-        return self.scan("orders", symbol, start, end, numbers=numbers, sources=sources)
+        return self.scan("orders", symbols, start, end, numbers=numbers, sources=sources)
 
     def trades(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -230,7 +230,7 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol, start, end, numbers, sources, origin
+        symbols, start, end, numbers, sources, origin
             As for ``scan``.
         book
             Levels per side, 1 to 1000: with each trade, the best levels of the book as it was before it.
@@ -271,7 +271,7 @@ class Lake(Folder):
 
         """
         one_of("by", by, get_args(Before))
-        frame = self.scan("trades", symbol, start, end, numbers=numbers, sources=sources, origin=origin)
+        frame = self.scan("trades", symbols, start, end, numbers=numbers, sources=sources, origin=origin)
         if book is None:
             if by != "message":
                 raise ConfigError(f"by={shown(by)} says which book comes before a trade; give book too, as book=1")
@@ -282,7 +282,7 @@ class Lake(Folder):
 
     def bars(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -295,7 +295,7 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol
+        symbols
             One symbol or pattern (``"BTC/*"``), several of them, or None for all.
         start, end
             Range of the exchange's times of the trades, [start, end); None: no bound.
@@ -342,7 +342,7 @@ class Lake(Folder):
         begin, until = time_range(start, end)
         # A trade is received after it was made, by a snapshot long after; a clock may be behind.
         received = None if begin is None else max(begin - LATE, -(1 << 63))
-        frame = self.trades(symbol, received, sources="all", origin=origin)
+        frame = self.trades(symbols, received, sources="all", origin=origin)
         distinct = distinct_trades if origins_of("trades", origin) == (FEED,) else distinct_of_origins
         made = pl.col("ts_event").dt.epoch("ns")
         if begin is not None:
@@ -359,7 +359,7 @@ class Lake(Folder):
 
     def ticker(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -370,7 +370,7 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol, start, end, numbers, sources
+        symbols, start, end, numbers, sources
             As for ``scan``.
 
         Returns
@@ -388,11 +388,11 @@ class Lake(Folder):
         >>> lake.ticker(["BTC/USD", "ETH/USD"], numbers="float").collect()    # doctest: +SKIP
 
         """
-        return self.scan("ticker", symbol, start, end, numbers=numbers, sources=sources)
+        return self.scan("ticker", symbols, start, end, numbers=numbers, sources=sources)
 
     def ohlc(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -404,7 +404,7 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol, start, end, numbers, sources, origin
+        symbols, start, end, numbers, sources, origin
             As for ``scan``.
 
         Returns
@@ -422,14 +422,14 @@ class Lake(Folder):
         >>> lake.ohlc("BTC/USD").unique("interval_begin", keep="last").collect()    # doctest: +SKIP
 
         """
-        return self.scan("ohlc", symbol, start, end, numbers=numbers, sources=sources, origin=origin)
+        return self.scan("ohlc", symbols, start, end, numbers=numbers, sources=sources, origin=origin)
 
-    def pairs(self, symbol: str | Iterable[str] | None = None) -> pl.LazyFrame:
+    def pairs(self, symbols: str | Iterable[str] | None = None) -> pl.LazyFrame:
         """Pairs as the exchange described them, and precisions from options or snapshots.
 
         Parameters
         ----------
-        symbol
+        symbols
             One symbol or pattern (``"BTC/*"``), several of them, or None for all.
 
         Returns
@@ -447,7 +447,7 @@ class Lake(Folder):
         >>> lake.pairs("BTC/USD").select("price_precision", "qty_precision").collect()    # doctest: +SKIP
 
         """
-        return self.scan("pairs", symbol)
+        return self.scan("pairs", symbols)
 
     def ledger(self, start: Time | None = None, end: Time | None = None) -> pl.LazyFrame:
         """Everything that happened to the recording.
@@ -474,11 +474,13 @@ class Lake(Folder):
         """
         return self.scan("ledger", None, start, end)
 
-    def coverage(self, *, origin: Origins = FEED) -> pl.DataFrame:
+    def coverage(self, symbols: str | Iterable[str] | None = None, *, origin: Origins = FEED) -> pl.DataFrame:
         """From when to when each channel and symbol is known, and why it ended.
 
         Parameters
         ----------
+        symbols
+            One symbol or pattern (``"BTC/*"``), several of them, or None for all.
         origin
             As for ``scan``: ``"all"`` shows what was recorded and what was imported.
 
@@ -493,13 +495,13 @@ class Lake(Folder):
         Raises
         ------
         ConfigError
-            For an origin that does not exist.
+            For a symbol or an origin that does not exist.
         StorageError
             If a part of the ledger cannot be read, or other tables have parts and the ledger has none.
 
         Examples
         --------
-        >>> lake.coverage().filter(channel="book", symbol="BTC/USD")    # doctest: +SKIP
+        >>> lake.coverage("BTC/USD").filter(channel="book")    # doctest: +SKIP
 
         """
         origins = origins_of("trades", origin)
@@ -515,11 +517,13 @@ class Lake(Folder):
             raise StorageError(sentence, self.path)
         spans = [covered(ledger, recorded_sessions(view)), imported(ledger)]
         found = pl.concat(spans).filter(pl.col("origin").is_in(origins))
+        if symbols is not None:
+            found = found.filter(pl.col("symbol").is_in(self.matching(symbols)))
         return found.sort("channel", "symbol", "ts_from", maintain_order=True)
 
     def clock_skew(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -529,7 +533,7 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol, start, end
+        symbols, start, end
             As for ``scan``. Snapshots are left out, and all sessions count.
         every
             A row for each step of receive time too: ``"1m"``, a timedelta, or nanoseconds. None: one row per channel.
@@ -556,7 +560,7 @@ class Lake(Folder):
 
         """
         width = None if every is None else step(every)
-        rows = skew.channels_of(partial(self.scan, symbol=symbol, start=start, end=end, sources="all"))
+        rows = skew.channels_of(partial(self.scan, symbols=symbols, start=start, end=end, sources="all"))
         try:
             return skew.quantiles(rows, width)
         except UNREADABLE as error:
@@ -648,7 +652,7 @@ class Lake(Folder):
 
     def books(
         self,
-        symbol: str | Iterable[str],
+        symbols: str | Iterable[str],
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -665,7 +669,7 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol
+        symbols
             One symbol or pattern (``"BTC/*"``), or several of them.
         start, end
             Range of times: there is a row at ``start`` and after each step, before ``end``. None: from the first whole
@@ -721,7 +725,7 @@ class Lake(Folder):
         """
         return books(
             self,
-            sorted(set(self.matching(symbol))),
+            sorted(set(self.matching(symbols))),
             start,
             end,
             every=every,
@@ -736,7 +740,7 @@ class Lake(Folder):
 
     def features(
         self,
-        symbol: str | Iterable[str],
+        symbols: str | Iterable[str],
         names: str | Iterable[str],
         start: Time | None = None,
         end: Time | None = None,
@@ -751,7 +755,7 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol
+        symbols
             One symbol or pattern (``"BTC/*"``), or several of them.
         names
             Names of features, keys of ``krakpot.FEATURES``; those with an N take a number of levels: ``"imbalance_5"``.
@@ -789,7 +793,7 @@ class Lake(Folder):
         """
         chosen = wanted(names)
         begin, until = time_range(start, end)
-        symbols = self.matching(symbol)
+        symbols = self.matching(symbols)
 
         def best_at(one: str, times: pl.Series) -> pl.DataFrame:
             return self.books(one, at=times, depth=1, numbers="float")
@@ -838,7 +842,11 @@ class Lake(Folder):
         return orders_at(self, symbol, time_of(at, "at"), by=by, depth=depth, numbers=numbers)
 
     def order(
-        self, order_id: str, symbol: str | None = None, start: Time | None = None, end: Time | None = None
+        self,
+        order_id: str,
+        symbols: str | Iterable[str] | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
     ) -> OrderLife:
         """One order of level 3: what was told of it, its place in the queue over time, how much of it traded.
 
@@ -849,8 +857,8 @@ class Lake(Folder):
         ----------
         order_id
             Its id.
-        symbol
-            Its pair; None: it is looked for in all of them.
+        symbols
+            Its pair, or pairs and patterns to look in; None: in all of them.
         start, end
             Range of receive times in which it is looked for, [start, end); None: no bound. A narrow one is faster.
 
@@ -875,9 +883,9 @@ class Lake(Folder):
         if not isinstance(order_id, str):
             raise ConfigError(f"order_id={shown(order_id)} is no text; give the id as Kraken writes it")
         try:
-            rows = self.orders(symbol, start, end).filter(pl.col("order_id") == order_id).collect(engine="streaming")
+            rows = self.orders(symbols, start, end).filter(pl.col("order_id") == order_id).collect(engine="streaming")
             if rows.is_empty():
-                place = "the lake" if symbol is None else symbol
+                place = "the lake" if symbols is None else symbols if isinstance(symbols, str) else ", ".join(symbols)
                 raise ConfigError(f"there is no order {shown(order_id)} in the level 3 of {place}")
             return order_life(self, rows, self.trades(rows["symbol"][0]))
         except UNREADABLE as error:

@@ -46,7 +46,7 @@ class Source(Protocol):
     def matching(self, wanted: str | Iterable[str], /) -> list[str]:
         """See ``Folder``."""
 
-    def coverage(self) -> pl.DataFrame:
+    def coverage(self, symbols: str | Iterable[str] | None = None, /) -> pl.DataFrame:
         """See ``Lake``."""
 
     def trades(self, symbol: str, start: Time, end: Time, /, *, numbers: Literal["float"]) -> pl.LazyFrame:
@@ -305,7 +305,7 @@ class Plot:
 
     def coverage(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -317,7 +317,7 @@ class Plot:
 
         Parameters
         ----------
-        symbol
+        symbols
             One symbol or pattern (``"BTC/*"``), several of them, or None for all.
         start, end
             Range of receive times, [start, end); None: all that is known.
@@ -344,9 +344,7 @@ class Plot:
 
         """
         file = picture_file(save, interactive=interactive)
-        frame = self._lake.coverage()
-        if symbol is not None:
-            frame = frame.filter(pl.col("symbol").is_in(self._lake.matching(symbol)))
+        frame = self._lake.coverage(symbols)
         if channel is not None:
             one_of("channel", channel, tuple(_core.CHANNELS))
             frame = frame.filter(channel=channel)
