@@ -19,6 +19,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
+import frames
 import lakes
 from krakpot import Config, ExchangeOptions, ExchangeServer, Feed, Lake, Recorder, export, ingest, values, verify
 from krakpot._core import Orders
@@ -29,6 +30,9 @@ from krakpot.features.labels import future_mid
 from krakpot.features.matrix import matrix
 from krakpot.features.split import split
 from krakpot.lake.compact import compact
+
+DAY = frames.START // frames.DAY * frames.DAY
+"""2026-08-02, ns."""
 
 BIG = "9" * 400
 TOML = {
@@ -617,15 +621,34 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("orders_at", lambda: lake().orders_at("BTC/USD", None), "at: None is not a time"),  # type: ignore[arg-type]  # what is refused
     ("orders_at", lambda: lake().orders_at("BTC/USD", "2026-08-02", depth=10**30), "allowed: 1 to 1000"),
     ("order", lambda: lake().order(None), "order_id=None is no text"),  # type: ignore[arg-type]  # what is refused
-    ("order", lambda: lake().order("O", "BTC/USD", 2, 1), "later than the end"),
-    ("would_fill", lambda: lake().would_fill("BTC/USD", "x", 1, 1, 1), "side='x'; allowed: 'buy', 'sell'"),  # type: ignore[arg-type]  # what is refused
-    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", [], 1, 1), "price=[] is not allowed"),  # type: ignore[arg-type]  # what is refused
-    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", 1, float("inf"), 1), "qty=inf is not allowed"),
-    ("would_fill", lambda: lake().would_fill(3, "buy", 1, 1, 1), "symbol: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
-    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", 1, 1, 2, 1), "until is earlier than at"),
+    (
+        "order",
+        lambda: lake().order("O", "BTC/USD", DAY + 2, DAY + 1),
+        "2026-08-02T00:00:00.000000002Z is later than the end, 2026-",
+    ),
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "x", 1, 1, DAY), "side='x'; allowed: 'buy', 'sell'"),  # type: ignore[arg-type]  # what is refused
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", [], 1, DAY), "price=[] is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", 1, float("inf"), DAY), "qty=inf is not allowed"),
+    ("would_fill", lambda: lake().would_fill(3, "buy", 1, 1, DAY), "symbol: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", 1, 1, DAY + 2, DAY), "until is earlier than at"),
     ("books", lambda: lake().books("BTC/USD", every="x"), "every='x' is not allowed"),
     ("books", lambda: lake().books("BTC/USD", every="0s"), "every='0s' is not allowed"),
-    ("books", lambda: lake().books("BTC/USD", every=10**30), "is not allowed; write for example '100ms'"),
+    ("books", lambda: lake().books("BTC/USD", every=5), "every=5 has no unit; write '5s' for seconds, '5ms' for"),  # type: ignore[arg-type]  # what is refused
+    ("books", lambda: lake().books("BTC/USD", every="0.5"), "every='0.5' has no unit; write whole numbers with a unit"),
+    ("bars", lambda: lake().bars("BTC/USD", every=5), "every=5 has no unit; write '5s'"),
+    ("clock_skew", lambda: lake().clock_skew(every="60"), "every='60' has no unit; write '60s'"),
+    (
+        "trades",
+        lambda: lake().trades(start=1785628800),
+        "start: 1785628800 is taken as nanoseconds since 1970, which is 1970-01-01T00:00:01.7856",
+    ),
+    ("books", lambda: lake().books("BTC/USD", at=[1785628800000]), "if milliseconds were meant, multiply by 1_000_000"),
+    (
+        "books",
+        lambda: lake().books("BTC/USD", at=pl.Series([1785628800000000])),
+        "if microseconds were meant, multiply",
+    ),
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", 1, 1, DAY, 7), "until: 7 is taken as nanoseconds"),
     ("books", lambda: lake().books("BTC/USD", every="1000d"), "every='1000d' is not allowed"),
     ("books", lambda: lake().books("BTC/USD", every="9" * 5000 + "s"), "is not allowed; write for example '100ms'"),
     ("check_symbols", lambda: lake().check_symbols(3), "symbols: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused

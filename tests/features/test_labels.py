@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -39,7 +41,7 @@ def mid(row: bookframes.Row) -> float | None:
 def test_the_future_mid_is_the_plain_model_s(rows: list[bookframes.Row], seconds: int) -> None:
     """The last mid at or before the horizon."""
     frame = bookframes.books(rows)
-    found = labels.future_mid(frame, [f"{seconds}s", 2 * frames.SECOND])
+    found = labels.future_mid(frame, [f"{seconds}s", timedelta(seconds=2)])
     assert found.columns == [*frame.columns, f"future_mid_{seconds}s", f"future_mid_{2 * frames.SECOND}ns"]
     for name, width in ((f"{seconds}s", seconds), (f"{2 * frames.SECOND}ns", 2)):
         expected = [future(rows, at, width * frames.SECOND) for at in range(len(rows))]

@@ -86,7 +86,7 @@ def test_steps_that_are_none(step: str) -> None:
     ):
         trades.volume_profile(frame([]), step)
     with pytest.raises(ConfigError, match="every=0 is not allowed"):
-        trades.footprint(frame([]), 0)
+        trades.footprint(frame([]), 0)  # type: ignore[arg-type]  # what is refused
 
 
 def test_a_trade_without_a_side_is_neither_bought_nor_sold() -> None:

@@ -77,7 +77,7 @@ def test_symbols_are_chosen_by_name(lake: Lake) -> None:
         lake.book("BTC/USDT")
     with pytest.raises(ValueError, match=r"the lake has no symbol 'btc/usd'; did you mean BTC/USD\?"):
         lake.book("btc/usd")
-    with pytest.raises(ValueError, match="the table 'assets' has no symbols; leave symbol out"):
+    with pytest.raises(ValueError, match="the table 'assets' has no symbols; leave symbols out"):
         lake.scan("assets", "BTC/USD")
     with pytest.raises(ValueError, match="the lake has no symbol 'Q'; it has BTC/USD, ETH/USD"):
         lake.book(["BTC/USD", "Q"])

@@ -62,7 +62,7 @@ def test_the_cells_are_the_book_at_the_begin_of_their_column(lake: Lake) -> None
     begin, end = frames.START + SECOND, frames.START + 5 * SECOND
     picture = lake.plot.book("BTC/USD", begin, end, depth=10)
     step = (end - begin) // 400
-    books = lake.books("BTC/USD", begin, end, every=step, numbers="float")
+    books = lake.books("BTC/USD", begin, end, every=f"{step}ns", numbers="float")
     meshes = [one.get_array() for one in picture.axes[0].collections if type(one).__name__ == "QuadMesh"]
     drawn = sum(float(np.nansum(np.ma.filled(mesh, np.nan))) for mesh in meshes)
     low, high = picture.axes[0].get_ylim()

@@ -200,7 +200,7 @@ def test_books_are_those_of_the_session_in_turn(
     monkeypatch.setattr(messages, "ROWS", at_once)
     opened, sessions = lake
     begin, end, every = START - 10 * MINUTE, START + SPAN + 10 * MINUTE, 17 * frames.SECOND + 3
-    found = opened.books(SYMBOL, begin, end, every=every, by=by, threads=2)
+    found = opened.books(SYMBOL, begin, end, every=f"{every}ns", by=by, threads=2)
     times = list(range(begin, end, every))
     assert found["ts"].to_physical().to_list() == times
     wanted = list(expected(sessions, times, event=by == "event"))
@@ -216,10 +216,10 @@ def test_any_range_gives_the_same_books(lake: tuple[Lake, list[tuple[str, list[l
     """Wherever it begins, with whatever depth and numbers: rows and columns of the whole."""
     opened, _ = lake
     every = 30 * frames.SECOND
-    whole = opened.books(SYMBOL, START, START + SPAN, every=every)
+    whole = opened.books(SYMBOL, START, START + SPAN, every=f"{every}ns")
     assert whole.width == 4 + 4 * DEPTH
     for begin, end in ((0, 1), (7, 130), (150, 151), (199, 333), (479, 480)):
-        part = opened.books(SYMBOL, START + begin * every, START + end * every, every=every, threads=1)
+        part = opened.books(SYMBOL, START + begin * every, START + end * every, every=f"{every}ns", threads=1)
         assert_frame_equal(part, whole[begin:end])
     floats = opened.books(SYMBOL, START, START + SPAN, every="30s", depth=2, numbers="float")
     assert_frame_equal(floats, whole[:, : 4 + 4 * 2].with_columns(pl.col(pl.Decimal).cast(pl.Float64)))
@@ -351,7 +351,7 @@ def test_compacted_parts_give_the_same_books(
     assert len(report.compacted) == 2, report
     assert len(lakes.parts(copy, "book")) < before
     every = 11 * frames.SECOND
-    one, other = (one.books(SYMBOL, START, START + SPAN, every=every) for one in (opened, Lake(copy)))
+    one, other = (one.books(SYMBOL, START, START + SPAN, every=f"{every}ns") for one in (opened, Lake(copy)))
     assert_frame_equal(one, other)
 
 
@@ -760,7 +760,7 @@ def test_the_last_change_up_to_a_time_is_the_book_at_that_time(
     assert changes["ts"].is_sorted()
     assert changes.columns[:6] == ["symbol", "ts", "session", "message", "reason", "checksum"]
     assert changes["session"].unique().sort().to_list() == SESSIONS
-    grid = opened.books(SYMBOL, begin, end, every=frames.SECOND // 2 + 1, depth=3, by=by)
+    grid = opened.books(SYMBOL, begin, end, every=f"{frames.SECOND // 2 + 1}ns", depth=3, by=by)
     last = grid.select("ts").join_asof(changes.drop("session", "message", "symbol"), on="ts")
     # Where nothing was recorded yet there is no change either; what lies below the third level changes no row.
     known = last.with_columns(

@@ -222,7 +222,7 @@ class TimeValue(click.ParamType):  # type: ignore[type-arg]  # as above
 
     name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> values.Instant:
         """Read it; the sentence of the reader says how to write a time."""
         try:
             return values.nanoseconds(value)

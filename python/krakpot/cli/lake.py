@@ -403,7 +403,7 @@ def bars(
     if out is not None and not out.parent.is_dir():
         sentence = f"--out: there is no folder {out.parent}; make it first"
         raise ConfigError(sentence)
-    found = Lake(lake).bars(symbols, start, end, every=int(every) if every.isdecimal() else every, by=by)
+    found = Lake(lake).bars(symbols, start, end, every=every, by=by)
     whole = int(found["whole"].sum())
     if out is not None:
         write = found.write_csv if out.suffix == ".csv" else found.write_parquet

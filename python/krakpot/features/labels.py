@@ -15,8 +15,8 @@ from krakpot.features import books
 from krakpot.features.frames import added, need, runs
 from krakpot.values import shown, step
 
-Duration = str | int | timedelta
-"""``"250ms"``, ``"1s"``, ``"5m"``, a timedelta, or nanoseconds."""
+Duration = str | timedelta
+"""``"250ms"``, ``"1s"``, ``"5m"``, or a timedelta."""
 
 
 def future_mid(frame: pl.DataFrame, horizons: Iterable[Duration] = ("1s", "10s", "1m")) -> pl.DataFrame:
@@ -27,7 +27,7 @@ def future_mid(frame: pl.DataFrame, horizons: Iterable[Duration] = ("1s", "10s",
     frame
         Books in the order of time, of one symbol or several; or a frame that has ``ts``, ``mid`` and ``run``.
     horizons
-        How far ahead: ``"1s"``, ``"5m"``, a timedelta, or nanoseconds.
+        How far ahead: ``"1s"``, ``"5m"``, or a timedelta.
 
     Returns
     -------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import polars as pl
 
@@ -20,8 +21,8 @@ def split(
     parts: Sequence[float] = (0.6, 0.2, 0.2),
     *,
     at: Sequence[Time] | None = None,
-    purge: Duration,
-    embargo: Duration = 0,
+    purge: Duration | Literal[0],
+    embargo: Duration | Literal[0] = 0,
 ) -> tuple[pl.DataFrame, ...]:
     """Divide a frame by time into parts for training, validation and test.
 
@@ -80,7 +81,7 @@ def split(
 
 
 def _times(at: Sequence[Time]) -> list[int]:
-    times = [time_of(one, "at") for one in at]
+    times: list[int] = [time_of(one, "at") for one in at]
     if not times or times != sorted(set(times)):
         raise ConfigError(
             f"at={shown(list(at))} is not allowed; allowed are one or more times, each later than the one before"

@@ -38,7 +38,7 @@ def sign_runs(trades: pl.DataFrame) -> pl.DataFrame:
 
 
 def footprint(
-    trades: pl.DataFrame, every: str | int | timedelta, price_step: Decimal | float | str | None = None
+    trades: pl.DataFrame, every: str | timedelta, price_step: Decimal | float | str | None = None
 ) -> pl.DataFrame:
     """Volume by price and side of each bar of time.
 

@@ -39,7 +39,7 @@ from krakpot.lake.queue import OrderLife, OrdersAt, order_life, orders_at
 from krakpot.lake.sample import Before, BookAt, By, Layout, books, books_at, one_of, with_books
 from krakpot.lake.times import Times
 from krakpot.lake.verify import Report, verify
-from krakpot.values import BarKind, Numbers, OrderSide, Time, shown, step, time_of, time_range
+from krakpot.values import BarKind, Instant, Numbers, OrderSide, Time, shown, step, time_of, time_range
 
 DAY = 86_400 * 10**9
 SCALE = 10
@@ -341,7 +341,7 @@ class Lake(Folder):
         one_of("numbers", numbers, ("decimal", "float"))
         begin, until = time_range(start, end)
         # A trade is received after it was made, by a snapshot long after; a clock may be behind.
-        received = None if begin is None else max(begin - LATE, -(1 << 63))
+        received = None if begin is None else Instant(max(begin - LATE, -(1 << 63)))
         frame = self.trades(symbols, received, sources="all", origin=origin)
         distinct = distinct_trades if origins_of("trades", origin) == (FEED,) else distinct_of_origins
         made = pl.col("ts_event").dt.epoch("ns")
@@ -527,7 +527,7 @@ class Lake(Folder):
         start: Time | None = None,
         end: Time | None = None,
         *,
-        every: str | int | timedelta | None = None,
+        every: str | timedelta | None = None,
     ) -> pl.DataFrame:
         """How much later messages were received than the exchange stamped them: quantiles, with their sign.
 
@@ -536,7 +536,7 @@ class Lake(Folder):
         symbols, start, end
             As for ``scan``. Snapshots are left out, and all sessions count.
         every
-            A row for each step of receive time too: ``"1m"``, a timedelta, or nanoseconds. None: one row per channel.
+            A row for each step of receive time too: ``"1m"`` or a timedelta. None: one row per channel.
 
         Returns
         -------
@@ -656,7 +656,7 @@ class Lake(Folder):
         start: Time | None = None,
         end: Time | None = None,
         *,
-        every: str | int | timedelta | None = None,
+        every: str | timedelta | None = None,
         at: Times | None = None,
         depth: int = 10,
         by: By = "recv",
@@ -675,8 +675,8 @@ class Lake(Folder):
             Range of times: there is a row at ``start`` and after each step, before ``end``. None: from the first whole
             step at which a book of any of the symbols is known, to the end of what is known.
         every
-            Step: ``"100ms"``, ``"1s"``, ``"5m"``, a timedelta, or nanoseconds; None: 100 ms. ``"change"``: no step, but
-            a row after each message in the range that changed one of the best ``depth`` levels.
+            Step: ``"100ms"``, ``"1s"``, ``"5m"``, or a timedelta; None: 100 ms. ``"change"``: no step, but a row
+            after each message in the range that changed one of the best ``depth`` levels.
         at
             Instead of a range: times in any order, also repeated; a list, a NumPy array of datetime64, a column of
             Polars or pandas, or one time.
@@ -745,7 +745,7 @@ class Lake(Folder):
         start: Time | None = None,
         end: Time | None = None,
         *,
-        every: str | int | timedelta = "1s",
+        every: str | timedelta = "1s",
         window: int = 60,
     ) -> pl.DataFrame:
         """Features at regular times: at ``start`` and after each step, before ``end``.
@@ -762,7 +762,7 @@ class Lake(Folder):
         start, end
             Range of receive times; None: what is covered.
         every
-            Step: ``"100ms"``, ``"1s"``, ``"5m"``, a timedelta, or nanoseconds.
+            Step: ``"100ms"``, ``"1s"``, ``"5m"``, or a timedelta.
         window
             How many steps ``realised_volatility`` and ``kyle_lambda`` look back.
 
@@ -946,7 +946,7 @@ class Lake(Folder):
         time, end = time_of(at, "at"), None if until is None else time_of(until, "until")
         try:
             return would_fill(
-                self, lambda begin, end: self.trades(symbol, begin, end), self.coverage,
+                self, lambda begin, end: self.trades(symbol, Instant(begin), Instant(end)), self.coverage,
                 symbol=symbol, side=side, price=price, qty=qty, at=time, until=end, channel=channel,
             )  # fmt: skip
         except UNREADABLE as error:

@@ -14,7 +14,7 @@ from krakpot.errors import ConfigError
 from krakpot.lake.format import BOOK_KINDS, UNREADABLE, storage_error, unreadable
 from krakpot.lake.queue import OrdersAt
 from krakpot.lake.sample import BookAt, By, one_of
-from krakpot.values import Time, shown, time_range
+from krakpot.values import Instant, Time, shown, step_text, time_range
 from krakpot.view import coverage as coverage_view
 from krakpot.view import gaps, look
 from krakpot.view import heat as heat_view
@@ -61,7 +61,7 @@ class Source(Protocol):
         """See ``Lake``."""
 
     def books(
-        self, symbol: str, start: Time, end: Time, /, *, every: int, depth: int, channel: str, numbers: Literal["float"]
+        self, symbol: str, start: Time, end: Time, /, *, every: str, depth: int, channel: str, numbers: Literal["float"]
     ) -> pl.DataFrame:
         """See ``Lake``."""
 
@@ -133,7 +133,9 @@ class Plot:
         begin, until, holes = self._range(symbol, channel, start, end)
         every = _step(begin, until, look.CHART_COLUMNS if interactive else look.COLUMNS)
         read = min(depth * FURTHER, _core.LIMITS["DEPTH_MAX"])
-        books = self._lake.books(symbol, begin, until, every=every, depth=read, channel=channel, numbers="float")
+        books = self._lake.books(
+            symbol, begin, until, every=step_text(every), depth=read, channel=channel, numbers="float"
+        )
         holes = gaps.unknown(books, holes, until)
         rows = look.CHART_ROWS if interactive else look.ROWS
         heat = heat_view.heat(books, holes, until, rows=rows, near=depth)
@@ -191,7 +193,9 @@ class Plot:
         begin, until, holes = self._range(symbol, channel, start, end)
         columns = look.COLUMNS
         every = _step(begin, until, columns * BOOKS_PER_COLUMN)
-        books = self._lake.books(symbol, begin, until, every=every, depth=1, channel=channel, numbers="float")
+        books = self._lake.books(
+            symbol, begin, until, every=step_text(every), depth=1, channel=channel, numbers="float"
+        )
         holes = gaps.unknown(books, holes, until)
         bins = spread_view.bins(books, holes, begin, until, columns=columns)
         facts: dict[str, Any] = {"symbol": symbol, "begin": begin, "end": until, "every": look.duration(every)}
@@ -379,7 +383,7 @@ def _bounds(spans: pl.DataFrame, start: Time | None, end: Time | None, path: Pat
     if until - begin < SHORTEST:
         times = f"{look.time(known[0])} to {look.time(known[1])}"
         raise ConfigError(f"start and end leave less than a millisecond to draw; known is {times}")
-    return begin, until
+    return Instant(begin), Instant(until)
 
 
 def _step(begin: int, end: int, columns: int) -> int:

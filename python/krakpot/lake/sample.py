@@ -798,7 +798,7 @@ def books(
     start: Time | None,
     end: Time | None,
     *,
-    every: str | int | timedelta | None,
+    every: str | timedelta | None,
     at: Times | None,
     depth: int,
     by: By,
