@@ -242,7 +242,12 @@ def test_a_gap_ends_what_is_known(tmp_path: Path) -> None:
     assert facts(ended, "outcome", "reason", "filled") == ("partly filled", "mismatch", 1), "as long as it is known"
     inside = ask(lake, at=time(45))
     assert facts(inside, "outcome", "reason", "filled") == ("unknown", "mismatch", 0)
-    assert ask(lake, at="2001-01-01", until=900).reason == "absent"
+    early = ask(lake, at="2001-01-01", until=900)
+    assert early.reason == "absent"
+    for known in (ask(lake), ask(lake, channel="book")):
+        assert early.trades.schema == known.trades.schema, "the same columns outside of the recording"
+        assert early.orders.schema == known.orders.schema
+    assert early.orders.height == early.trades.height == 0
 
 
 def test_trades_that_were_not_recorded(tmp_path: Path) -> None:
