@@ -542,6 +542,7 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("ledger", lambda: lake().ledger("x"), "start: 'x' is not a time"),
     ("pairs", lambda: lake().pairs(3), "symbols: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("books", lambda: lake().books("XRP/*"), "symbols: 'XRP/*' matches none of the 2 pairs; `Lake.symbols` lists"),
+    ("books", lambda: lake().books([]), "symbols: [] is not allowed; allowed is a pair as BTC/USD, a pattern as BTC/*"),
     ("books", lambda: lake().books(3), "symbols: 3 is not allowed; allowed is a pair as BTC/USD"),  # type: ignore[arg-type]  # what is refused
     ("books", lambda: lake().books("BTC/USD", at=[1.5]), "at: 1.5 is a float, which cannot hold nanoseconds"),  # type: ignore[list-item]  # what is refused
     ("books", lambda: lake().books("BTC/USD", at=["2026-08-02", "soon"]), "at: 'soon' is not a time"),

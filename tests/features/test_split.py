@@ -68,6 +68,7 @@ def test_parts_by_time() -> None:
         steps(100), at=[frames.START + 50 * frames.SECOND, "2026-08-02T03:37:00"], purge="5s", embargo="2s"
     )
     assert [part.height for part in (first, second, third)] == [45, 20 - 5 - 2, 30 - 2]
+    assert [part.height for part in split(steps(100), at="2026-08-02T03:37:00", purge=0)] == [70, 30], "one time"
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,9 @@ def test_parts_by_time() -> None:
     [
         ({"parts": (0.5, 0.4)}, "parts=(0.5, 0.4) is not allowed; allowed are two or more shares that add up to 1"),
         ({"parts": (1,)}, "parts=1 is not allowed"),
+        ({"parts": 0.7}, "parts=0.7 is not allowed; allowed are two or more shares that add up to 1"),
+        ({"parts": (0.5, 0.5), "at": [frames.START]}, "give either parts, the shares, or at, the times"),
+        ({"at": "noon"}, "at: 'noon' is not a time"),
         ({"parts": (1.5, -0.5)}, "parts=(1.5, -0.5) is not allowed"),
         ({"at": []}, "at=[] is not allowed; allowed are one or more times"),
         ({"at": [frames.START + 1, frames.START]}, "at=[17"),
