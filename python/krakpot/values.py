@@ -233,7 +233,7 @@ def symbols(value: object) -> tuple[str, ...]:
     items: tuple[Any, ...] = (
         _split(value) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
     )
-    if not items or not all(isinstance(item, str) for item in items):
+    if not all(isinstance(item, str) for item in items):
         sentence = "a pair as BTC/USD, a pattern as BTC/*, or several of them"
         raise ValueError(sentence)
     return items

@@ -139,7 +139,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     # Queues.
     ("order lake", 2, "missing argument 'ORDER_ID'"),
     ("order lake OAAAAA", 2, "there is no order 'OAAAAA' in the level 3 of the lake"),
-    ("order lake OAAAAA --symbols BTC/USD", 2, "there is no order 'OAAAAA' in the level 3 of BTC/USD"),
+    ("order lake OAAAAA --symbols BTC/USD", 2, "the channel level3 of BTC/USD was not recorded; recorded: book, tick"),
     ("order lake OAAAAA --symbols btc/usd", 2, "did you mean BTC/USD?"),
     ("order lake OAAAAA --start soon", 2, "--start: 'soon' is not a time"),
     ("order none OAAAAA", 2, "there is no such folder"),
@@ -542,7 +542,7 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("ledger", lambda: lake().ledger("x"), "start: 'x' is not a time"),
     ("pairs", lambda: lake().pairs(3), "symbols: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("books", lambda: lake().books("XRP/*"), "symbols: 'XRP/*' matches none of the 2 pairs; `Lake.symbols` lists"),
-    ("books", lambda: lake().books([]), "symbols: [] is not allowed; allowed is a pair as BTC/USD, a pattern as BTC/*"),
+    ("books", lambda: lake().books([]), "symbols: the list is empty; give a pair as BTC/USD"),
     ("books", lambda: lake().books(3), "symbols: 3 is not allowed; allowed is a pair as BTC/USD"),  # type: ignore[arg-type]  # what is refused
     ("books", lambda: lake().books("BTC/USD", at=[1.5]), "at: 1.5 is a float, which cannot hold nanoseconds"),  # type: ignore[list-item]  # what is refused
     ("books", lambda: lake().books("BTC/USD", at=["2026-08-02", "soon"]), "at: 'soon' is not a time"),
@@ -624,7 +624,7 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("order", lambda: lake().order(None), "order_id=None is no text"),  # type: ignore[arg-type]  # what is refused
     (
         "order",
-        lambda: lake().order("O", "BTC/USD", DAY + 2, DAY + 1),
+        lambda: lake().order("O", None, DAY + 2, DAY + 1),
         "2026-08-02T00:00:00.000000002Z is later than the end, 2026-",
     ),
     ("would_fill", lambda: lake().would_fill("BTC/USD", "x", 1, 1, DAY), "side='x'; allowed: 'buy', 'sell'"),  # type: ignore[arg-type]  # what is refused

@@ -170,12 +170,21 @@ def test_only_what_is_needed_is_read(lake: Lake, monkeypatch: pytest.MonkeyPatch
     assert found["volume"].sum() > 0
 
 
-def test_a_lake_without_a_channel_has_nulls(tmp_path: Path) -> None:
-    """Nothing is invented for what was not recorded."""
+def test_a_channel_that_was_not_recorded_is_a_sentence(tmp_path: Path) -> None:
+    """Of none of the symbols; where one of them has it, the others have nulls. So of levels that were not recorded."""
     lakes.make(tmp_path / "lake", lakes.market(100))
-    found = Lake(tmp_path / "lake").features("BTC/USD", ["mid", "bid_adds", "ask_queue_age"], every=f"{STEP}ns")
-    assert found["mid"].null_count() < found.height
-    assert found.select(pl.col("bid_adds", "ask_queue_age").null_count()).row(0) == (found.height, found.height)
+    lake = Lake(tmp_path / "lake")
+    with pytest.raises(
+        ConfigError, match="the channel level3 of BTC/USD was not recorded; recorded: book, ticker, trade"
+    ):
+        lake.features("BTC/USD", ["mid", "bid_adds", "ask_queue_age"], every=f"{STEP}ns")
+    with pytest.raises(ConfigError, match="depth=25: the channel book of BTC/USD was recorded with a depth of 10"):
+        lake.features("BTC/USD", "imbalance_25")
+    with pytest.warns(
+        UserWarning, match="nothing of this range was recorded; start and end lie outside of 2026-08-02T"
+    ):
+        found = lake.features("BTC/USD", "mid", "2027-01-01", "2027-01-01T00:00:05")
+    assert found["mid"].null_count() == found.height == 5
 
 
 def test_what_does_not_exist_is_a_sentence(lake: Lake) -> None:

@@ -22,7 +22,7 @@ from polars.testing import assert_frame_equal
 import channels
 import frames
 import lakes
-from krakpot import Lake
+from krakpot import Lake, Replay
 from krakpot.cli.main import main
 from krakpot.errors import ConfigError
 from krakpot.lake import compact, messages, sample, seal
@@ -283,18 +283,27 @@ def test_several_symbols_are_those_of_each(lake: tuple[Lake, list[tuple[str, lis
     whole = opened.books("*", every="1h", depth=1)
     assert whole.height == 2 * 5
     assert whole.group_by("ts").len()["len"].to_list() == [2] * 5
-    assert opened.books([], *span).is_empty()
+    with pytest.raises(ConfigError, match="symbols: the list is empty"):
+        opened.books([], *span)
+    with pytest.raises(
+        ConfigError, match="depth=100: the channel book of these symbols was recorded with a depth of 10"
+    ):
+        opened.books("*", *span, depth=100)
+    with pytest.warns(
+        UserWarning, match="nothing of this range was recorded; start and end lie outside of 2026-08-02T"
+    ):
+        assert opened.books("*", START - 2 * frames.DAY, START - frames.DAY, every="1h")["checksum"].null_count() == 48
 
 
 def test_a_row_for_each_level(lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]]) -> None:
     """The long layout has the same levels as the wide one, and one row where there is no book."""
     opened, _ = lake
-    options: dict[str, Any] = {"every": "30s", "depth": 12}
+    options: dict[str, Any] = {"every": "30s", "depth": 10}
     wide = opened.books("*", START - MINUTE, START + 2 * MINUTE, **options)
     expected_rows = []
     for row in wide.iter_rows(named=True):
         facts = [row[name] for name in ("symbol", "ts", "reason", "checksum")]
-        held = [[row[f"{name}_{n}"] for name in sample.LEVEL_COLUMNS] for n in range(12)]
+        held = [[row[f"{name}_{n}"] for name in sample.LEVEL_COLUMNS] for n in range(10)]
         some = [[*facts, n, *numbers] for n, numbers in enumerate(held) if numbers != [None] * 4]
         expected_rows += some or [[*facts, None, None, None, None, None]]
     long = opened.books("*", START - MINUTE, START + 2 * MINUTE, layout="long", **options)
@@ -788,9 +797,16 @@ def test_changes_of_a_pair_that_has_no_such_book(tmp_path: Path) -> None:
     assert mine.height > 5
     for layout, by in (("wide", "recv"), ("long", "event")):
         options: dict[str, Any] = {"every": "change", "depth": 1, "layout": layout, "by": by}
-        none = opened.books("SOL/USD", **options)
-        assert none.is_empty()
-        assert opened.books("*", channel="level3", **options).schema == none.schema
+        with pytest.raises(ConfigError, match="the channel book of SOL/USD was not recorded; recorded: trade"):
+            opened.books("SOL/USD", **options)
+        with pytest.raises(
+            ConfigError, match="the channel level3 of these symbols was not recorded; recorded: book, tick"
+        ):
+            opened.books("*", channel="level3", **options)
+        with pytest.raises(ConfigError, match="the channel book of SOL/USD was not recorded; recorded: trade"):
+            Replay(opened, "SOL/USD", channels=["book"])
+        both = opened.books("*/USD", **options)
+        assert "SOL/USD" not in set(both["symbol"])
     assert_frame_equal(opened.books("*/USD", every="change", depth=1).filter(symbol=SYMBOL), mine)
 
 

@@ -372,6 +372,13 @@ def book(
 )
 @click.option("--start", type=TIME, help="Only trades made from this time on; without a zone it is UTC.")
 @click.option("--end", type=TIME, help="Only trades made before this time.")
+@click.option(
+    "--origin",
+    type=Value(values.words, "ORIGINS"),
+    default="feed",
+    show_default=True,
+    help="Where the trades come from: feed, rest, kraken-csv, tardis, cryptohftdata, several with commas, or all.",
+)
 @click.option("--out", type=FILE, help="Write them to this file, .csv or .parquet, instead of showing them.")
 @json_option
 def bars(
@@ -379,6 +386,7 @@ def bars(
     symbols: tuple[str, ...],
     every: str,
     by: Any,
+    origin: tuple[str, ...],
     start: int | None,
     end: int | None,
     out: Path | None,
@@ -403,7 +411,7 @@ def bars(
     if out is not None and not out.parent.is_dir():
         sentence = f"--out: there is no folder {out.parent}; make it first"
         raise ConfigError(sentence)
-    found = Lake(lake).bars(symbols, start, end, every=every, by=by)
+    found = Lake(lake).bars(symbols, start, end, every=every, by=by, origin=origin)
     whole = int(found["whole"].sum())
     if out is not None:
         write = found.write_csv if out.suffix == ".csv" else found.write_parquet

@@ -33,6 +33,7 @@ from krakpot.errors import ConfigError
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import BOOK_KINDS, moment, polars_schema
 from krakpot.lake.queue import dicts, taken, why
+from krakpot.lake.recorded import check_recorded
 from krakpot.lake.sample import SKEW, SymbolBooks, one_of, plain, symbol_books
 from krakpot.lake.times import TIME
 from krakpot.values import OrderSide, shown
@@ -427,6 +428,9 @@ def _sampler(folder: Folder, symbol: str, at: int, channel: str | None) -> tuple
         session, reason = sampler.session_at(at)
         if session is not None or one == wanted[-1]:
             break
+    # Of two that may be read, one that was recorded but is not known at that time would do.
+    if not sampler.recorded and not any(symbol_books(folder, symbol, channel=one).recorded for one in wanted[:-1]):
+        check_recorded(folder, [symbol], wanted[-1:])
     return sampler, session, reason
 
 

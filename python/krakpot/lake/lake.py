@@ -21,11 +21,12 @@ import polars.selectors as cs
 
 from krakpot import _core, values
 from krakpot.errors import ConfigError, StorageError
-from krakpot.features.steps import wanted
+from krakpot.features.steps import sources, wanted
 from krakpot.lake import skew
 from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
 from krakpot.lake.bars import LATE, bars, by_exchange, covered_share, in_windows, size_of
 from krakpot.lake.coverage import covered, imported, recorded_sessions, settled
+from krakpot.lake.features import CHANNELS as FEATURE_CHANNELS
 from krakpot.lake.features import features
 from krakpot.lake.fills import WouldFill, would_fill
 from krakpot.lake.folder import Folder
@@ -36,6 +37,7 @@ from krakpot.lake.ledger import MARKS, RANGES
 from krakpot.lake.origin import Origins, distinct_of_origins, of_origins, origins_of
 from krakpot.lake.plot import Plot
 from krakpot.lake.queue import OrderLife, OrdersAt, order_life, orders_at
+from krakpot.lake.recorded import check_depth_recorded, check_recorded, warn_outside
 from krakpot.lake.sample import Before, BookAt, By, Layout, books, books_at, one_of, with_books
 from krakpot.lake.times import Times
 from krakpot.lake.verify import Report, verify
@@ -147,6 +149,23 @@ class Lake(Folder):
         wanted = self.matching(symbols)
         return pl.col("symbol") == wanted[0] if len(wanted) == 1 else pl.col("symbol").is_in(wanted)
 
+    def _some(self, symbols: str | Iterable[str]) -> list[str]:
+        """Symbols of the lake, at least one unless it has none; ``ConfigError`` for an empty list."""
+        chosen = list(symbols) if isinstance(symbols, Iterable) and not isinstance(symbols, str) else symbols
+        if chosen == []:
+            raise ConfigError(
+                "symbols: the list is empty; give a pair as BTC/USD, a pattern as BTC/*, or several of them"
+            )
+        return self.matching(chosen)
+
+    def _check(self, channel: str, symbols: str | Iterable[str] | None) -> None:
+        """Raise ``ConfigError`` if the channel was recorded of none of the symbols."""
+        if symbols is not None:
+            try:
+                check_recorded(self, self.matching(symbols), [channel])
+            except UNREADABLE as error:
+                unreadable(self.path, error)
+
     def book(
         self,
         symbols: str | Iterable[str] | None = None,
@@ -179,6 +198,7 @@ class Lake(Folder):
         >>> lake.book("BTC/USD", "2026-11-22T10:00", "2026-11-22T10:05").collect()    # doctest: +SKIP
 
         """
+        self._check("book", symbols)
         return self.scan("book", symbols, start, end, numbers=numbers, sources=sources)
 
     def orders(
@@ -212,6 +232,7 @@ class Lake(Folder):
         >>> lake.orders("BTC/USD").filter(event="delete").collect()    # doctest: +SKIP
 
         """
+        self._check("level3", symbols)
         return self.scan("orders", symbols, start, end, numbers=numbers, sources=sources)
 
     def trades(
@@ -354,8 +375,29 @@ class Lake(Folder):
             coverage = by_exchange(settled(self.coverage(origin=origin)), frame)
         except UNREADABLE as error:
             unreadable(self.path, error)
+        if found.is_empty():
+            self._warn_no_trades(symbols, begin, until, origin)
         found = covered_share(found, coverage, begin, until)
         return found if numbers == "decimal" else found.with_columns(cs.decimal().cast(pl.Float64))
+
+    def _imported(self, channel: str) -> bool:
+        """Whether all that there is of a channel was imported."""
+        origins = set(self.coverage(origin="all").filter(channel=channel)["origin"])
+        return bool(origins) and FEED not in origins
+
+    def _warn_no_trades(
+        self, symbols: str | Iterable[str] | None, begin: int | None, until: int | None, origin: Origins
+    ) -> None:
+        """``ConfigError`` or a warning where there can be no bars."""
+        chosen = self.symbols() if symbols is None else self.matching(symbols)
+        if origins_of("trades", origin) == (FEED,) and (symbols is not None or (self._imported("trade"))):
+            check_recorded(self, chosen, ["trade"])
+        spans = self.coverage(chosen, origin=origin) if chosen else self.coverage(origin=origin)
+        known = (
+            spans.filter(channel="trade").select(pl.col("ts_from").min(), pl.col("ts_to").max()).cast(pl.Int64).row(0)
+        )
+        if None not in known:
+            warn_outside(begin, until, known)
 
     def ticker(
         self,
@@ -388,6 +430,7 @@ class Lake(Folder):
         >>> lake.ticker(["BTC/USD", "ETH/USD"], numbers="float").collect()    # doctest: +SKIP
 
         """
+        self._check("ticker", symbols)
         return self.scan("ticker", symbols, start, end, numbers=numbers, sources=sources)
 
     def ohlc(
@@ -725,7 +768,7 @@ class Lake(Folder):
         """
         return books(
             self,
-            sorted(set(self.matching(symbols))),
+            sorted(set(self._some(symbols))),
             start,
             end,
             every=every,
@@ -793,13 +836,38 @@ class Lake(Folder):
         """
         chosen = wanted(names)
         begin, until = time_range(start, end)
-        symbols = self.matching(symbols)
+        symbols = self._some(symbols)
 
         def best_at(one: str, times: pl.Series) -> pl.DataFrame:
-            return self.books(one, at=times, depth=1, numbers="float")
+            return books(
+                self, [one], None, None, every=None, at=times, depth=1, by="recv", channel="book", numbers="float",
+                required=False,
+            )  # fmt: skip
+
+        def read(
+            symbol: str, start: int, end: int, *, every: str, depth: int, channel: str = "book",
+            numbers: Numbers = "decimal",
+        ) -> pl.DataFrame:  # fmt: skip
+            return books(
+                self, [symbol], start, end, every=every, at=None, depth=depth, by="recv", channel=channel,
+                numbers=numbers, required=False,
+            )  # fmt: skip
 
         try:
-            return features(self, best_at, symbols, chosen, begin, until, every=step(every), window=window)
+            needed = {FEATURE_CHANNELS[source] for source in sources(chosen)}
+            check_recorded(self, symbols, sorted(needed))
+            check_depth_recorded(self, symbols, "book", max(one.depth for one in chosen))
+            return features(
+                self,
+                read,
+                best_at,
+                symbols,
+                chosen,
+                begin,
+                until,
+                every=step(every),
+                window=window,
+            )
         except UNREADABLE as error:
             unreadable(self.path, error)
 

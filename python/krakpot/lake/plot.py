@@ -11,9 +11,11 @@ import polars as pl
 
 from krakpot import _core, values
 from krakpot.errors import ConfigError
+from krakpot.lake.folder import Folder
 from krakpot.lake.format import BOOK_KINDS, UNREADABLE, storage_error, unreadable
 from krakpot.lake.queue import OrdersAt
-from krakpot.lake.sample import BookAt, By, one_of
+from krakpot.lake.recorded import recorded_depth
+from krakpot.lake.sample import BookAt, By, check_depth, one_of
 from krakpot.values import Instant, Time, shown, step_text, time_range
 from krakpot.view import coverage as coverage_view
 from krakpot.view import gaps, look
@@ -132,7 +134,7 @@ class Plot:
         values.read(values.whole_number(1, _core.LIMITS["DEPTH_MAX"]), depth, "depth")
         begin, until, holes = self._range(symbol, channel, start, end)
         every = _step(begin, until, look.CHART_COLUMNS if interactive else look.COLUMNS)
-        read = min(depth * FURTHER, _core.LIMITS["DEPTH_MAX"])
+        read = self._deepest(symbol, channel, min(depth * FURTHER, _core.LIMITS["DEPTH_MAX"]))
         books = self._lake.books(
             symbol, begin, until, every=step_text(every), depth=read, channel=channel, numbers="float"
         )
@@ -245,7 +247,9 @@ class Plot:
 
         """
         file = picture_file(save, interactive=interactive)
-        found = self._lake.book_at(symbol, at, depth=depth, by=by, channel=channel, numbers="float")
+        found = self._lake.book_at(
+            symbol, at, depth=self._deepest(symbol, channel, depth), by=by, channel=channel, numbers="float"
+        )
         note = None if found.reason is None else found.lines()[0].partition(": ")[2]
         facts: dict[str, Any] = {"symbol": symbol, "title": f"{symbol} at {look.time(found.at)}", "note": note}
         rungs = ladder_view.rungs(found.levels)
@@ -295,7 +299,7 @@ class Plot:
 
         """
         file = picture_file(save, interactive=interactive)
-        found = self._lake.orders_at(symbol, at, depth=depth, by=by, numbers="float")
+        found = self._lake.orders_at(symbol, at, depth=self._deepest(symbol, "level3", depth), by=by, numbers="float")
         note = None if found.reason is None else found.lines()[0].partition(": ")[2]
         title = f"{symbol} at {look.time(found.at)}: every order"
         blocks = ladder_view.blocks(found.orders, depth)
@@ -361,6 +365,12 @@ class Plot:
         from krakpot.view import figures
 
         return _saved(figures.coverage(found, begin=begin, end=until), figures.write, file)
+
+    def _deepest(self, symbol: str, channel: str, depth: int) -> int:
+        """So many levels, or as many as were recorded."""
+        check_depth(depth)
+        recorded = recorded_depth(Folder(self._lake.path), [symbol], channel)
+        return depth if recorded is None else min(depth, recorded)
 
     def _range(self, symbol: str, channel: str, start: Time | None, end: Time | None) -> tuple[int, int, pl.DataFrame]:
         """Begin and end of a picture of one symbol, ns, and its gaps."""
