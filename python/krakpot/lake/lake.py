@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, get_args, overload
 
 import polars as pl
 import polars.selectors as cs
@@ -41,7 +41,7 @@ from krakpot.lake.recorded import check_depth_recorded, check_recorded, warn_out
 from krakpot.lake.sample import Before, BookAt, By, Layout, books, books_at, one_of, with_books
 from krakpot.lake.times import Times
 from krakpot.lake.verify import Report, verify
-from krakpot.values import BarKind, Instant, Numbers, OrderSide, Time, shown, step, time_of, time_range
+from krakpot.values import BarKind, Instant, Numbers, OrderSide, Time, is_pattern, shown, step, time_of, time_range
 
 DAY = 86_400 * 10**9
 SCALE = 10
@@ -609,20 +609,30 @@ class Lake(Folder):
         except UNREADABLE as error:
             unreadable(self.path, error)
 
-    def integrity(self, symbol: str, start: Time | None = None, end: Time | None = None) -> Integrity:
+    @overload
+    def integrity(self, symbols: str, start: Time | None = None, end: Time | None = None) -> Integrity: ...
+
+    @overload
+    def integrity(
+        self, symbols: list[str] | tuple[str, ...], start: Time | None = None, end: Time | None = None
+    ) -> list[Integrity]: ...
+
+    def integrity(
+        self, symbols: str | list[str] | tuple[str, ...], start: Time | None = None, end: Time | None = None
+    ) -> Integrity | list[Integrity]:
         """What is known of a symbol in a period: what was recorded, which gaps lie in it, which checksums were right.
 
         Parameters
         ----------
-        symbol
-            The pair.
+        symbols
+            The pair; or a list of pairs and patterns, ``["BTC/*"]``, which gives a list.
         start, end
             Range of receive times; None: what is covered. Give the first and last time of a frame, and it says what the
             frame is built on.
 
         Returns
         -------
-        Integrity
+        Integrity, or a list of them
             For each channel that was ever recorded of the symbol: seconds covered and not covered, the gaps with their
             reasons, and of books the messages whose checksum was right, wrong or not compared, as the recorder found
             them (``verify`` computes them again). Of the trades their origins, and how many are missing by their ids.
@@ -640,10 +650,16 @@ class Lake(Folder):
         >>> print(lake.integrity("BTC/USD", "2026-11-22", "2026-11-23"))    # doctest: +SKIP
 
         """
-        self.check_symbols([symbol])
+        one = isinstance(symbols, str)
+        if isinstance(symbols, str) and (is_pattern(symbols) or "," in symbols):
+            cure = f"give a list, {[name.strip() for name in symbols.split(',')]}, and the answer is a list"
+            raise ConfigError(f"symbols: {shown(symbols)} may be several pairs; {cure}")
+        chosen = self._some(symbols)
         begin, until = time_range(start, end)
         try:
-            return integrity(self, symbol, begin, until, self.coverage())
+            coverage = self.coverage(origin="all")
+            found = [integrity(self, symbol, begin, until, coverage) for symbol in chosen]
+            return found[0] if one else found
         except UNREADABLE as error:
             unreadable(self.path, error)
 
