@@ -414,8 +414,9 @@ def picture_file(save: str | Path | None, option: str = "save", *, interactive: 
     if file.suffix not in FILES[interactive]:
         ends = values.alternatives(FILES[interactive])
         kind = "an interactive picture" if interactive else "a picture"
+        other = f"; or give interactive={not interactive}" if file.suffix in FILES[not interactive] else ""
         raise ConfigError(
-            f"{option}: {shown(str(save))} is not allowed; allowed for {kind} is a name that ends in {ends}"
+            f"{option}: {shown(str(save))} is not allowed; allowed for {kind} is a name that ends in {ends}{other}"
         )
     if file.is_dir() or not file.absolute().parent.is_dir():
         raise ConfigError(f"{option}: {file} cannot be written; name a file in a folder that exists")
