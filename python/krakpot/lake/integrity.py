@@ -31,8 +31,8 @@ MS = 1_000_000
 SHORT = 100_000_000
 """From this length on a gap is told in seconds, ns."""
 EDGE = 1_000_000_000
-"""The channels of a recording begin and end some tenths of a second apart. Where the period is what is covered, a time at
-its ends in which one of them is not there yet, or no more, is a gap only from this length on, ns."""
+"""The channels of a recording begin and end some tenths of a second apart. Where the period is what is covered, a time
+at its ends in which one of them is not there yet, or no more, is a gap only from this length on, ns."""
 
 
 @dataclass(frozen=True)
