@@ -757,6 +757,7 @@ def test_changes_and_trades_are_those_of_a_plain_replay(
         assert levels_of(row, depth) == (expected_state or ([], []))
 
 
+@pytest.mark.filterwarnings("ignore:nothing of this range was recorded")
 @pytest.mark.slow
 @pytest.mark.parametrize("by", ["recv", "event"])
 def test_the_last_change_up_to_a_time_is_the_book_at_that_time(
