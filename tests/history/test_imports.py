@@ -73,7 +73,7 @@ def test_kraken_s_trades(tmp_path: Path) -> None:
 def test_bars_of_trades_without_sides_and_ids(tmp_path: Path) -> None:
     """What was bought, and what is missing, is not known, so none is whole; ``covered`` says which are of the file."""
     lake = tmp_path / "lake"
-    import_file(write(tmp_path / "XBTUSD.csv", KRAKEN), lake)
+    import_file(lake, write(tmp_path / "XBTUSD.csv", KRAKEN))
     bars = Lake(lake).bars(every="10s", origin="kraken-csv")
     assert bars.height == 3
     for name in ("buy_volume", "missing"):

@@ -218,7 +218,7 @@ def test_channels_of_a_running_recording_end_where_all_are_known(tmp_path: Path)
 def test_a_period_of_what_was_only_imported(tmp_path: Path) -> None:
     """Its times are those of the import, not 1970."""
     (tmp_path / "XBTUSD.csv").write_text("1381095255,122.0,0.1\n1381179030.5,123.61,0.1\n")
-    import_file(tmp_path / "XBTUSD.csv", tmp_path / "lake")
+    import_file(tmp_path / "lake", tmp_path / "XBTUSD.csv")
     found = Lake(tmp_path / "lake").integrity(SYMBOL)
     assert str(found).startswith("BTC/USD 2013-10-06 21:34:15 to 2013-10-")
     assert found.trades == {"kraken-csv": 2}

@@ -161,7 +161,7 @@ def test_a_journal_of_an_earlier_version(tmp_path: Path, monkeypatch: pytest.Mon
 def test_bars_of_what_was_only_imported_need_the_origin(tmp_path: Path) -> None:
     """Without it there would be no bars, and no reason; the command has the option too."""
     (tmp_path / "XBTUSD.csv").write_text("1381095255,122.0,0.1\n1381179030.5,123.61,0.1\n")
-    import_file(tmp_path / "XBTUSD.csv", tmp_path / "lake")
+    import_file(tmp_path / "lake", tmp_path / "XBTUSD.csv")
     lake = Lake(tmp_path / "lake")
     for symbols in (None, "BTC/USD"):
         with pytest.raises(ConfigError, match=r"of BTC/USD was imported, not recorded; give origin='kraken-csv'"):
