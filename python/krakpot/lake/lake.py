@@ -292,6 +292,8 @@ class Lake(Folder):
 
         """
         one_of("by", by, get_args(Before))
+        if origins_of("trades", origin) == (FEED,):
+            self._check("trade", symbols)
         frame = self.scan("trades", symbols, start, end, numbers=numbers, sources=sources, origin=origin)
         if book is None:
             if by != "message":
@@ -465,6 +467,8 @@ class Lake(Folder):
         >>> lake.ohlc("BTC/USD").unique("interval_begin", keep="last").collect()    # doctest: +SKIP
 
         """
+        if origins_of("ohlc", origin) == (FEED,):
+            self._check("ohlc", symbols)
         return self.scan("ohlc", symbols, start, end, numbers=numbers, sources=sources, origin=origin)
 
     def pairs(self, symbols: str | Iterable[str] | None = None) -> pl.LazyFrame:

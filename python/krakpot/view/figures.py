@@ -107,7 +107,7 @@ def _nothing(axes: Axes) -> None:
     """Say that there is nothing to draw, where an axis would have numbers that mean nothing."""
     axes.set_yticks([])
     axes.text(
-        0.5, 0.5, "there is nothing in this range", transform=axes.transAxes, ha="center", va="center", zorder=6,
+        0.5, 0.5, look.NOTHING, transform=axes.transAxes, ha="center", va="center", zorder=6,
         bbox={"facecolor": "white", "edgecolor": "none"},
     )  # fmt: skip
 
