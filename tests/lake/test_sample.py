@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -21,8 +22,9 @@ from polars.testing import assert_frame_equal
 import channels
 import frames
 import lakes
-from krakpot import Lake
+from krakpot import Lake, Replay
 from krakpot.cli.main import main
+from krakpot.errors import ConfigError
 from krakpot.lake import compact, messages, sample, seal
 from krakpot.record.ingest import ingest
 
@@ -198,7 +200,7 @@ def test_books_are_those_of_the_session_in_turn(
     monkeypatch.setattr(messages, "ROWS", at_once)
     opened, sessions = lake
     begin, end, every = START - 10 * MINUTE, START + SPAN + 10 * MINUTE, 17 * frames.SECOND + 3
-    found = opened.books(SYMBOL, begin, end, every=every, by=by, threads=2)
+    found = opened.books(SYMBOL, begin, end, every=f"{every}ns", by=by, threads=2)
     times = list(range(begin, end, every))
     assert found["ts"].to_physical().to_list() == times
     wanted = list(expected(sessions, times, event=by == "event"))
@@ -214,10 +216,10 @@ def test_any_range_gives_the_same_books(lake: tuple[Lake, list[tuple[str, list[l
     """Wherever it begins, with whatever depth and numbers: rows and columns of the whole."""
     opened, _ = lake
     every = 30 * frames.SECOND
-    whole = opened.books(SYMBOL, START, START + SPAN, every=every)
+    whole = opened.books(SYMBOL, START, START + SPAN, every=f"{every}ns")
     assert whole.width == 4 + 4 * DEPTH
     for begin, end in ((0, 1), (7, 130), (150, 151), (199, 333), (479, 480)):
-        part = opened.books(SYMBOL, START + begin * every, START + end * every, every=every, threads=1)
+        part = opened.books(SYMBOL, START + begin * every, START + end * every, every=f"{every}ns", threads=1)
         assert_frame_equal(part, whole[begin:end])
     floats = opened.books(SYMBOL, START, START + SPAN, every="30s", depth=2, numbers="float")
     assert_frame_equal(floats, whole[:, : 4 + 4 * 2].with_columns(pl.col(pl.Decimal).cast(pl.Float64)))
@@ -281,18 +283,27 @@ def test_several_symbols_are_those_of_each(lake: tuple[Lake, list[tuple[str, lis
     whole = opened.books("*", every="1h", depth=1)
     assert whole.height == 2 * 5
     assert whole.group_by("ts").len()["len"].to_list() == [2] * 5
-    assert opened.books([], *span).is_empty()
+    with pytest.raises(ConfigError, match="symbols: the list is empty"):
+        opened.books([], *span)
+    with pytest.raises(
+        ConfigError, match="depth=100: the channel book of these symbols was recorded with a depth of 10"
+    ):
+        opened.books("*", *span, depth=100)
+    with pytest.warns(
+        UserWarning, match="nothing of this range was recorded; start and end lie outside of 2026-08-02T"
+    ):
+        assert opened.books("*", START - 2 * frames.DAY, START - frames.DAY, every="1h")["checksum"].null_count() == 48
 
 
 def test_a_row_for_each_level(lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]]) -> None:
     """The long layout has the same levels as the wide one, and one row where there is no book."""
     opened, _ = lake
-    options: dict[str, Any] = {"every": "30s", "depth": 12}
+    options: dict[str, Any] = {"every": "30s", "depth": 10}
     wide = opened.books("*", START - MINUTE, START + 2 * MINUTE, **options)
     expected_rows = []
     for row in wide.iter_rows(named=True):
         facts = [row[name] for name in ("symbol", "ts", "reason", "checksum")]
-        held = [[row[f"{name}_{n}"] for name in sample.LEVEL_COLUMNS] for n in range(12)]
+        held = [[row[f"{name}_{n}"] for name in sample.LEVEL_COLUMNS] for n in range(10)]
         some = [[*facts, n, *numbers] for n, numbers in enumerate(held) if numbers != [None] * 4]
         expected_rows += some or [[*facts, None, None, None, None, None]]
     long = opened.books("*", START - MINUTE, START + 2 * MINUTE, layout="long", **options)
@@ -317,8 +328,15 @@ def test_a_request_that_is_large_says_so(
     monkeypatch.setattr(sample, "ROWS_MAX", 199)
     with pytest.raises(ValueError, match="200 rows are more than 199; ask for fewer at once"):
         opened.books("*", at=[START] * 100, depth=1)
-    with pytest.warns(UserWarning, match=r"every='100d': no whole step lies in what is known, 2026-.*; give a smaller"):
+    with pytest.warns(
+        UserWarning, match=r"every='100d': no whole step lies in what is known, 2026-.*; give a smaller"
+    ) as told:
         assert opened.books(SYMBOL, every="100d").is_empty()
+    # The step that it proposes gives rows, and the warning is of the line that asked.
+    proposed = re.search(r"as every='(\w+)', or a start", str(told[0].message))
+    assert proposed is not None
+    assert opened.books(SYMBOL, every=proposed[1]).height >= 9
+    assert told[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert opened.books(SYMBOL, START, START, every="1h").is_empty()
@@ -342,7 +360,7 @@ def test_compacted_parts_give_the_same_books(
     assert len(report.compacted) == 2, report
     assert len(lakes.parts(copy, "book")) < before
     every = 11 * frames.SECOND
-    one, other = (one.books(SYMBOL, START, START + SPAN, every=every) for one in (opened, Lake(copy)))
+    one, other = (one.books(SYMBOL, START, START + SPAN, every=f"{every}ns") for one in (opened, Lake(copy)))
     assert_frame_equal(one, other)
 
 
@@ -436,7 +454,7 @@ def test_book_at_and_the_command(lake: tuple[Lake, list[tuple[str, list[lakes.Ti
     bids = found.levels.select("bid_price", "bid_qty").drop_nulls().rows()
     assert (found.checksum, bids) == (state[0], state[1])
     when = datetime.fromtimestamp(at / 1e9, tz=UTC).isoformat()
-    command = ["book", str(opened.path), "--symbol", SYMBOL, "--depth", "3", "--at"]
+    command = ["book", str(opened.path), "--symbols", SYMBOL, "--depth", "3", "--at"]
     said = CliRunner().invoke(main, [*command, when, "--json"])
     assert said.exit_code == 0, said.output
     facts = json.loads(said.stdout)
@@ -545,7 +563,7 @@ def test_nanoseconds_of_a_time_count(tmp_path: Path) -> None:
         for time in (ts, ts + 1):
             text = f"2026-08-02T03:35:50.{time - frames.START:09}Z"
             assert Lake(tmp_path).book_at(SYMBOL, text).checksum == checksum
-            command = ["book", str(tmp_path), "--symbol", SYMBOL, "--at", text, "--json"]
+            command = ["book", str(tmp_path), "--symbols", SYMBOL, "--at", text, "--json"]
             said = json.loads(CliRunner().invoke(main, command).stdout)
             assert (said["checksum"], said["at"]) == (checksum, text)
     before = f"2026-08-02T03:35:50.{at[2] - 1 - frames.START:09}"
@@ -739,6 +757,7 @@ def test_changes_and_trades_are_those_of_a_plain_replay(
         assert levels_of(row, depth) == (expected_state or ([], []))
 
 
+@pytest.mark.filterwarnings("ignore:nothing of this range was recorded")
 @pytest.mark.slow
 @pytest.mark.parametrize("by", ["recv", "event"])
 def test_the_last_change_up_to_a_time_is_the_book_at_that_time(
@@ -751,7 +770,7 @@ def test_the_last_change_up_to_a_time_is_the_book_at_that_time(
     assert changes["ts"].is_sorted()
     assert changes.columns[:6] == ["symbol", "ts", "session", "message", "reason", "checksum"]
     assert changes["session"].unique().sort().to_list() == SESSIONS
-    grid = opened.books(SYMBOL, begin, end, every=frames.SECOND // 2 + 1, depth=3, by=by)
+    grid = opened.books(SYMBOL, begin, end, every=f"{frames.SECOND // 2 + 1}ns", depth=3, by=by)
     last = grid.select("ts").join_asof(changes.drop("session", "message", "symbol"), on="ts")
     # Where nothing was recorded yet there is no change either; what lies below the third level changes no row.
     known = last.with_columns(
@@ -765,6 +784,31 @@ def test_the_last_change_up_to_a_time_is_the_book_at_that_time(
     long = opened.books("*", every="change", depth=2, layout="long")
     assert long.columns == ["symbol", "ts", "session", "message", "reason", "checksum", "level", *sample.LEVEL_COLUMNS]
     assert opened.books(SYMBOL, START - 2 * MINUTE, begin, every="change", depth=3).is_empty()
+
+
+def test_changes_of_a_pair_that_has_no_such_book(tmp_path: Path) -> None:
+    """No rows; the other pairs of a pattern have theirs."""
+    trade = (START + frames.SECOND, frames.trade("SOL/USD", 1))
+    pairs = frames.instrument(*map(frames.pair, (SYMBOL, "SOL/USD")))
+    ack = frames.ack("trade", "SOL/USD")
+    lakes.make(tmp_path, [(START, pairs), (START, ack), trade, *again(START + 2 * frames.SECOND, START + MINUTE, 1)])
+    opened = Lake(tmp_path)
+    assert set(opened.symbols()) == {SYMBOL, "ETH/USD", "SOL/USD"}
+    mine = opened.books(SYMBOL, every="change", depth=1)
+    assert mine.height > 5
+    for layout, by in (("wide", "recv"), ("long", "event")):
+        options: dict[str, Any] = {"every": "change", "depth": 1, "layout": layout, "by": by}
+        with pytest.raises(ConfigError, match="the channel book of SOL/USD was not recorded; recorded: trade"):
+            opened.books("SOL/USD", **options)
+        with pytest.raises(
+            ConfigError, match="the channel level3 of these symbols was not recorded; recorded: book, tick"
+        ):
+            opened.books("*", channel="level3", **options)
+        with pytest.raises(ConfigError, match="the channel book of SOL/USD was not recorded; recorded: trade"):
+            Replay(opened, "SOL/USD", channels=["book"])
+        both = opened.books("*/USD", **options)
+        assert "SOL/USD" not in set(both["symbol"])
+    assert_frame_equal(opened.books("*/USD", every="change", depth=1).filter(symbol=SYMBOL), mine)
 
 
 def test_trades_of_another_connection_are_ordered_by_their_receive_times(tmp_path: Path) -> None:
@@ -788,3 +832,97 @@ def test_trades_of_another_connection_are_ordered_by_their_receive_times(tmp_pat
     assert every.filter(pl.col("bid_price_0") > 0).select("bid_price_0").collect().height == every.collect().height
     none = Lake(tmp_path).trades(SYMBOL, "2020-01-01", "2020-01-02", book=1).collect()
     assert (none.is_empty(), none.schema) == (True, every.collect_schema())
+
+
+class Instant(NamedTuple):
+    """What happened at one time of the exchange."""
+
+    after: int
+    """Microseconds since the one before."""
+    messages: str
+    """In the order in which they were sent; b: the book changes, l: that is lost, s: its snapshot, t: a trade."""
+    late: int
+    """Receive time less exchange time, ms."""
+
+
+INSTANTS = st.lists(
+    st.builds(Instant, st.integers(1, 3), st.text("bbtttls", min_size=1, max_size=4), st.integers(0, 3)),
+    min_size=3,
+    max_size=25,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(instants=INSTANTS, apart=st.booleans(), sealed=st.booleans())
+@example(instants=[Instant(1, "s", 0), Instant(1, "bt", 0), Instant(1, "b", 0)], apart=False, sealed=True)
+@example(instants=[Instant(1, "s", 0), Instant(1, "lt", 0), Instant(1, "bt", 0)], apart=False, sealed=True)
+def test_trades_have_the_book_of_an_earlier_time_of_the_exchange(
+    instants: list[Instant], *, apart: bool, sealed: bool
+) -> None:
+    """Messages of an instant in any order, lost ones, trades in snapshots; on one connection or on two (``apart``)."""
+    book = frames.Book(SYMBOL)
+    book.apply(
+        [("bid", f"{900 - n}.0", "1.0") for n in range(10)] + [("ask", f"{1000 + n}.0", "1.0") for n in range(10)]
+    )
+    opening = (START, frames.instrument(frames.pair(SYMBOL)))
+    sockets: list[list[lakes.Timed]] = [
+        [opening, (START, frames.ack(channel, SYMBOL, depth=DEPTH))] for channel in ("book", "trade")
+    ]
+    # Of each time in which the book was in sync: exchange times, and the best levels after each message.
+    spans: list[list[tuple[int, Any]]] = []
+    made: dict[int, int] = {}
+    now, synced, lost, in_order = START, False, False, [*sockets[0], sockets[1][1]]
+    for number, instant in enumerate([*instants, Instant(1, "b", 0)]):
+        now += instant.after * 1000
+        for place, what in enumerate(instant.messages):
+            if what == "t":
+                made[len(made) + 1] = now
+                kind = "snapshot" if number % 4 == 3 else "update"
+                text = frames.trade(SYMBOL, len(made), price="950.0", qty="0.1", ts=now, kind=kind)
+            else:
+                quantity = f"{number + 1}.{place + 1}0000000"
+                # No later change makes up for a lost one.
+                price = ("1001.0", "899.0") if what == "l" else ("1000.0", "900.0")
+                change = [("bid" if number % 2 else "ask", price[number % 2], quantity)]
+                text = book.snapshot(ts=now) if what == "s" else book.update(change, ts=now)
+                if what == "l":
+                    lost = True
+                    continue
+                if what == "s":
+                    lost = False
+                    spans += [] if synced else [[]]
+                # A lost message is noticed by the next change.
+                synced = what == "s" or (synced and not lost)
+                if synced:
+                    levels = [[(Decimal(p), Decimal(q)) for p, q in book.levels(side)[:3]] for side in ("bid", "ask")]
+                    spans[-1].append((now, (levels[0], levels[1])))
+            # No two at once: what comes at the time of a mismatch is not believed.
+            timed = (START + 10**9 + (now - START) * 4000 + instant.late * 10**6 + place, text)
+            sockets[what == "t"].append(timed)
+            in_order.append(timed)
+    with TemporaryDirectory() as name:
+        for n, some in enumerate(sockets if apart else [in_order]):
+            recorder = lakes.Recorder(Path(name), SESSIONS[n])
+            recorder.take([*sorted(some, key=lambda one: one[0])] if apart else some)
+            recorder.end()
+        if sealed:
+            seal.recover(Path(name))
+        found = Lake(name).trades(SYMBOL, book=3, by="event").collect()
+    assert found["trade_id"].sort().to_list() == sorted(made)
+    for row in found.iter_rows(named=True):
+        at = made[row["trade_id"]]
+        known = [span for span in spans if span and span[0][0] < at <= span[-1][0]]
+        wanted = [state for event, state in known[-1] if event < at][-1] if known else ([], [])
+        assert levels_of(row, 3) == wanted, (row["trade_id"], row["book_reason"])
+        assert (row["book_reason"] is None) == bool(known)
+
+
+def test_what_comes_before_a_trade_needs_a_book(tmp_path: Path) -> None:
+    """Two ways are offered, and neither means anything without a book."""
+    lakes.make(tmp_path, lakes.market(20))
+    opened = Lake(tmp_path)
+    with pytest.raises(ConfigError, match="by='recv'; allowed: 'message', 'event'"):
+        opened.trades(SYMBOL, book=1, by="recv")  # type: ignore[arg-type]  # what is refused
+    with pytest.raises(ConfigError, match="by='event' says which book comes before a trade; give book too"):
+        opened.trades(SYMBOL, by="event")
+    assert opened.trades(SYMBOL, by="message").collect().height > 0

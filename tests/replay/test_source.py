@@ -10,6 +10,7 @@ import frames
 import krakpot
 import lakes
 from frames import SECOND
+from krakpot.history.imports import import_file
 from krakpot.lake import seal
 from replayed import PUBLIC, of, played, world_of
 
@@ -75,6 +76,52 @@ def test_the_first_rows_of_a_lake_may_be_gone(tmp_path: Path) -> None:
     outcomes = [event[7] for event in of(events, "book")]
     assert outcomes[0] == "unchecked"
     assert set(outcomes[-100:]) == {"ok"}
+
+
+def test_a_recorder_that_was_killed_and_came_back(tmp_path: Path) -> None:
+    """The next recording says which books and trades have a hole, and from when to when, by both clocks."""
+    lake = tmp_path / "lake"
+    market = lakes.market(400)
+    killed = lakes.Recorder(lake, lakes.session_name(market[0][0]))
+    killed.take(market[:150])
+    killed.die()
+    back = lakes.Recorder(lake, lakes.session_name(market[250][0]))
+    # As a new connection does, it begins with snapshots.
+    back.take(lakes.market(150, begin=market[250][0]))
+    back.end()
+    seal.recover(lake)
+    for by in ("recv", "event"):
+        gaps = of(asyncio.run(played(lake, channels=["book"], by=by)), "gap")
+        assert [gap[4] for gap in gaps] == ["book", "book"], by
+        assert sorted(str(gap[1]) for gap in gaps) == ["BTC/USD", "ETH/USD"]
+        for gap in gaps:
+            assert market[140][0] <= gap[7] <= market[149][0]
+            assert market[250][0] <= gap[8] <= market[260][0]
+
+
+def test_a_recording_whose_first_session_is_long_and_quiet(tmp_path: Path) -> None:
+    """A second session that begins between two messages of the first is opened in its turn."""
+    market = lakes.market(200)
+    quiet = lakes.Recorder(tmp_path / "lake", lakes.session_name(market[0][0]))
+    quiet.take([*market[:100], (market[-1][0] + 60 * SECOND, market[100][1])])
+    quiet.end()
+    second = lakes.Recorder(tmp_path / "lake", lakes.session_name(market[110][0]))
+    second.take(lakes.market(20, begin=market[110][0]))
+    second.end()
+    seal.recover(tmp_path / "lake")
+    events = of(asyncio.run(played(tmp_path / "lake", channels=["trade"])), "trade")
+    assert [event[3] for event in events] == sorted(event[3] for event in events)
+
+
+def test_imported_trades_are_not_played(tmp_path: Path) -> None:
+    """They are no part of the feed."""
+    lake = tmp_path / "lake"
+    lakes.make(lake, lakes.market(100))
+    before = asyncio.run(played(lake))
+    history = tmp_path / "XBTUSD.csv"
+    history.write_text("".join(f"{frames.START // SECOND + at},45285.2,0.5\n" for at in range(-5, 5)))
+    assert import_file(lake, history).rows == {"trades": {"BTC/USD": 10}}
+    assert asyncio.run(played(lake)) == before
 
 
 def test_symbols_that_are_added_and_removed(tmp_path: Path) -> None:
