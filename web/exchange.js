@@ -152,6 +152,8 @@ export class Exchange {
       }
       if (socket.readyState === 1) this.#deliver(id, socket);
     }
+    const ended = this.#exchange.takeEnded();
+    for (let i = 0; i < ended.length; i += 2) this.#sockets.get(ended[i])?.close(Number(ended[i + 1]), "a fault of the exchange");
     return reached;
   }
 
@@ -196,7 +198,23 @@ export class Exchange {
   }
 
   /**
-   * Injects a fault, as the option `--fault` of `krakpot exchange` does.
+   * The best levels of a pair's book as they are, which a client should have.
+   *
+   * @param {string} symbol
+   * @param {number} [depth]  Levels of each side; 10.
+   * @returns {{bids: [price: string, qty: string][], asks: [price: string, qty: string][]} | undefined}
+   */
+  book(symbol, depth = 10) {
+    const [bids, asks] = [true, false].map((side) => {
+      const found = this.#exchange.book(symbol, side, depth) ?? [];
+      return Array.from({ length: found.length / 2 }, (_, n) => /** @type {[string, string]} */ ([found[2 * n], found[2 * n + 1]]));
+    });
+    return this.symbols.includes(symbol) ? { bids, asks } : undefined;
+  }
+
+  /**
+   * Injects a fault, as the option `--fault` of `krakpot exchange` does. Of the faults of connections only `cut` and `close`
+   * do something here.
    *
    * @param {string} fault
    */

@@ -2,7 +2,7 @@
 
 import { Backoff, Pacer } from "./backoff.js";
 import { CHANNELS } from "./events.js";
-import { load, now, Session } from "./session.js";
+import { Book, load, now, Orders, Session } from "./session.js";
 
 /** @typedef {import("./events.js").Event} Event */
 /** @typedef {import("./events.js").Channel} Channel */
@@ -104,6 +104,16 @@ class Client {
     this.session.wantEvents(channels);
   }
 
+  /**
+   * @param {string[]} symbols
+   * @param {string[]} exclude
+   */
+  select(symbols, exclude) {
+    this.session.select(symbols, exclude);
+    // Sessions of later connections follow them too.
+    Object.assign(this.#session_options, { symbols, exclude });
+  }
+
   get connected() {
     return this.#socket?.readyState === 1;
   }
@@ -112,7 +122,6 @@ class Client {
   #begin(after) {
     const session = new Session(this.#session_options, after);
     session.wantEvents(this.#wanted);
-    session.connected(now());
     return session;
   }
 
@@ -192,6 +201,8 @@ class Client {
     if (this.#opened) {
       this.session.end(reason, now());
       this.deliver();
+      // A callback may have closed the feed.
+      if (this.#stopped) return;
       this.session = this.#begin(this.session);
     }
     this.#opened = 0;
@@ -203,8 +214,8 @@ class Client {
     try {
       const token = await this.#options.token();
       if (!this.#stopped) this.session.setToken(token);
-    } catch {
-      // It is asked for again as long as it is needed.
+    } catch (error) {
+      console.warn("no token for level 3, the next attempt is in 5 s:", error);
       await new Promise((resolve) => setTimeout(resolve, 5000));
     } finally {
       this.#asked = false;
@@ -243,7 +254,7 @@ export class Feed {
 
   /** @param {FeedOptions} [options] */
   constructor(options = {}) {
-    this.#options = options;
+    this.#options = { ...options };
   }
 
   /**
@@ -321,6 +332,8 @@ export class Feed {
   /** @param {Event[]} events */
   #deliver(events) {
     for (const event of events) {
+      // A callback may have closed the feed.
+      if (!this.#public) return;
       const symbols = this.#callbacks.get(event.channel);
       if (!symbols) continue;
       for (const symbol of "symbol" in event ? [event.symbol, "*"] : ["*"]) {
@@ -337,23 +350,23 @@ export class Feed {
   }
 
   /**
-   * The book of a symbol as it is now.
+   * The book of a symbol as it is now; it goes on when the feed connects again.
    *
    * @param {string} symbol
-   * @returns {import("./session.js").Book}
+   * @returns {Book}
    */
   book(symbol) {
-    return this.#session(this.#public).book(symbol);
+    return new Book(() => this.#session(this.#public), symbol);
   }
 
   /**
-   * The level-3 book of a symbol as it is now.
+   * The level-3 book of a symbol as it is now; it goes on when the feed connects again.
    *
    * @param {string} symbol
-   * @returns {import("./session.js").Orders}
+   * @returns {Orders}
    */
   orders(symbol) {
-    return this.#session(this.#level3).orders(symbol);
+    return new Orders(() => this.#session(this.#level3), symbol);
   }
 
   /** @param {Client | undefined} client */
@@ -370,7 +383,7 @@ export class Feed {
    */
   select(symbols, exclude = []) {
     Object.assign(this.#options, { symbols, exclude });
-    for (const client of this.#clients()) client.session.select(symbols, exclude);
+    for (const client of this.#clients()) client.select(symbols, exclude);
   }
 
   /** @returns {any} Counters of the current connection: frames, messages, checksums, errors, subscriptions. */

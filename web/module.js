@@ -11,8 +11,9 @@
  */
 export async function found(source) {
   if (source instanceof URL && source.protocol === "file:") {
-    const { readFile } = await import(/* @vite-ignore */ "node:fs/promises");
-    return readFile(source);
+    // By a name in a variable, so that bundlers for browsers do not look for it.
+    const files = "node:fs/promises";
+    return (await import(/* @vite-ignore */ files)).readFile(source);
   }
   return source;
 }

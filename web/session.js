@@ -90,7 +90,7 @@ function optionsOf(given) {
   for (const [symbol, [price, qty]] of Object.entries(given.precision ?? {})) options.precision(symbol, price, qty);
   options.passive(given.passive ?? false);
   options.instrument(given.instrument ?? true);
-  options.collect(given.rows ?? false, false);
+  options.rows(given.rows ?? false);
   return options;
 }
 
@@ -117,8 +117,19 @@ function views(levels) {
   };
 }
 
+/**
+ * What a session wraps, for the other classes of this file.
+ *
+ * @type {(session: Session) => core.Session}
+ */
+let coreOf;
+
 /** Protocol state of one connection: frames and times in; events, books and requests out. It does no input or output. */
 export class Session {
+  static {
+    coreOf = (session) => session.#session;
+  }
+
   /** @type {core.Session} */
   #session;
   #writer;
@@ -131,7 +142,7 @@ export class Session {
   constructor(options = {}, after) {
     const given = optionsOf(options);
     try {
-      this.#session = new core.Session(options.id ?? uuid(), given, after?.#session);
+      this.#session = new core.Session(options.id ?? uuid(), given, after && coreOf(after));
     } finally {
       given.free();
     }
@@ -251,11 +262,6 @@ export class Session {
     this.#session.setToken(token);
   }
 
-  /** @param {bigint} [time]  When the connection was made, ns. */
-  connected(time = now()) {
-    this.#session.connected(time);
-  }
-
   /**
    * The connection is gone: all books end.
    *
@@ -297,7 +303,7 @@ export class Session {
    * @returns {Book}
    */
   book(symbol) {
-    return new Book(() => this.#session, symbol);
+    return new Book(() => this, symbol);
   }
 
   /**
@@ -307,12 +313,12 @@ export class Session {
    * @returns {Orders}
    */
   orders(symbol) {
-    return new Orders(() => this.#session, symbol);
+    return new Orders(() => this, symbol);
   }
 
   /** @returns {Digest} A digest of this session, which takes its rows. */
   digest() {
-    return new Digest(() => this.#session);
+    return new Digest(this);
   }
 }
 
@@ -322,11 +328,11 @@ export class Book {
   #symbol;
 
   /**
-   * @param {() => core.Session} session
+   * @param {() => Session} session  The session of the current connection.
    * @param {string} symbol
    */
   constructor(session, symbol) {
-    this.#session = session;
+    this.#session = () => coreOf(session());
     this.#symbol = symbol;
   }
 
@@ -386,11 +392,11 @@ export class Orders {
   #symbol;
 
   /**
-   * @param {() => core.Session} session
+   * @param {() => Session} session  The session of the current connection.
    * @param {string} symbol
    */
   constructor(session, symbol) {
-    this.#session = session;
+    this.#session = () => coreOf(session());
     this.#symbol = symbol;
   }
 
@@ -464,18 +470,18 @@ export class Digest {
   #session;
   #digest = new core.Digest();
 
-  /** @param {() => core.Session} session */
+  /** @param {Session} session */
   constructor(session) {
     this.#session = session;
   }
 
   /** Takes the rows that the session has made; call it now and then, because they take memory. */
   take() {
-    this.#digest.take(this.#session());
+    this.#digest.take(coreOf(this.#session));
   }
 
   /** @returns {bigint} The number, 64 bits: of the rows that were taken, and of books and counts as they are now. */
   get value() {
-    return this.#digest.value(this.#session());
+    return this.#digest.value(coreOf(this.#session));
   }
 }

@@ -27,7 +27,9 @@ impl Exchange {
         if !(rate.is_finite() && rate > 0.0) {
             return Err(wrong(format!("rate must be above zero, not {rate}")));
         }
-        let core = krakpot_exchange::Exchange::new(pairs, rate, seed, start, false);
+        let mut core = krakpot_exchange::Exchange::new(pairs, rate, seed, start, false);
+        // Past trades are for its REST, which a page does not have.
+        core.set_history(0);
         Ok(Self { core, input: Input::default(), block: Vec::new(), texts: Vec::new() })
     }
 
@@ -99,6 +101,13 @@ impl Exchange {
         self.core.now()
     }
 
+    /// The best levels of one side of a pair's book as they are: price and quantity in turn.
+    pub fn book(&self, symbol: &str, bids: bool, depth: usize) -> Option<Vec<String>> {
+        let sides = self.core.book(symbol, depth)?;
+        let side = sides.into_iter().nth(usize::from(!bids))?;
+        Some(side.into_iter().flat_map(<[String; 2]>::from).collect())
+    }
+
     /// Symbols of its pairs.
     #[wasm_bindgen(getter)]
     pub fn symbols(&self) -> Vec<String> {
@@ -108,6 +117,21 @@ impl Exchange {
     /// Injects a fault, as `krakpot exchange --fault` has it.
     pub fn inject(&mut self, fault: &str) -> Result<()> {
         self.core.inject(fault).map_err(wrong)
+    }
+
+    /// The connections that a fault has ended since the last call, and the code with which each is closed, in turn. Other
+    /// faults of sockets do nothing: there are no sockets.
+    #[wasm_bindgen(js_name = takeEnded)]
+    pub fn take_ended(&mut self) -> Vec<u64> {
+        /// What a browser says of a connection that was not closed.
+        const ABNORMAL: u64 = 1006;
+        let faults = self.core.take_faults().into_iter();
+        let ended = faults.filter_map(|fault| match (fault.name, fault.connection) {
+            ("cut", Some(connection)) => Some([connection, ABNORMAL]),
+            ("close", Some(connection)) => Some([connection, fault.by.cast_unsigned()]),
+            _ => None,
+        });
+        ended.flatten().collect()
     }
 
     /// Ends all faults.

@@ -36,10 +36,10 @@ pub fn patterns(names: Vec<String>) -> Result<Vec<String>> {
 
 #[wasm_bindgen]
 impl Options {
-    /// Those that a session has if nothing is said.
+    /// Those that a session has if nothing is said, without rows.
     #[wasm_bindgen(constructor)]
     pub fn new() -> Self {
-        Self(session::Options::default())
+        Self(session::Options { rows: false, ledger: false, ..session::Options::default() })
     }
 
     /// Channels to subscribe.
@@ -100,8 +100,8 @@ impl Options {
         self.0.instrument = instrument;
     }
 
-    /// Whether it makes rows and keeps ledger rows.
-    pub fn collect(&mut self, rows: bool, ledger: bool) {
-        (self.0.rows, self.0.ledger) = (rows, ledger);
+    /// Whether it makes rows, which a digest takes.
+    pub fn rows(&mut self, rows: bool) {
+        self.0.rows = rows;
     }
 }

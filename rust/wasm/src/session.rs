@@ -1,7 +1,6 @@
 //! `Session`: the protocol state of one connection.
 
-use krakpot_core::session::{self, Budget, Channel, EventKind, EventSet, LedgerRow};
-use krakpot_core::table::ledger::LedgerKind;
+use krakpot_core::session::{self, Budget, Channel, EventKind, EventSet};
 use krakpot_core::table::schema::Table;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -127,21 +126,6 @@ impl Session {
         self.core.end(now, reason);
     }
 
-    /// Adds a row of the ledger that says that the connection was made.
-    #[wasm_bindgen(js_name = connected)]
-    pub fn connected(&mut self, now: i64) {
-        self.core.add_ledger_row(LedgerRow {
-            kind: LedgerKind::Connect,
-            channel: None,
-            symbol: None,
-            ts_recv: now,
-            ts_from: None,
-            ts_to: None,
-            count: None,
-            detail: None,
-        });
-    }
-
     /// Its id.
     #[wasm_bindgen(getter)]
     pub fn id(&self) -> String {
@@ -231,29 +215,6 @@ impl Session {
         json.done()
     }
 
-    /// Rows of the ledger since the last call, as JSON.
-    #[wasm_bindgen(js_name = takeLedger)]
-    pub fn take_ledger(&mut self) -> String {
-        let mut json = Json::new();
-        let rows = self.core.take_ledger();
-        json.list(|json| {
-            for row in rows {
-                json.object(|json| {
-                    json.name("kind").text(row.kind.name());
-                    for (name, text) in [("channel", row.channel), ("symbol", row.symbol), ("detail", row.detail)] {
-                        json.name(name).maybe(text, |json, text| json.text(&text));
-                    }
-                    json.name("ts_recv").digits(row.ts_recv);
-                    for (name, time) in [("ts_from", row.ts_from), ("ts_to", row.ts_to)] {
-                        json.name(name).maybe(time, Json::digits);
-                    }
-                    json.name("count").maybe(row.count, Json::number);
-                });
-            }
-        });
-        json.done()
-    }
-
     /// Whether the book of a symbol may be trusted; `level3`: its orders.
     #[wasm_bindgen(js_name = inSync)]
     pub fn in_sync(&self, symbol: &str, level3: bool) -> bool {
@@ -265,11 +226,5 @@ impl Session {
     pub fn last_mismatch(&self, symbol: &str, level3: bool) -> Option<String> {
         let (expected, computed) = self.core.last_mismatch(symbol, level3)?;
         Some(format!("{{\"expected\":{expected},\"computed\":{computed}}}"))
-    }
-
-    /// Drops the rows that were collected.
-    #[wasm_bindgen(js_name = dropRows)]
-    pub fn drop_rows(&mut self) {
-        self.core.drain();
     }
 }

@@ -1,0 +1,184 @@
+"""krakpot for browsers: the modules that `make wasm` builds, and the package around them, in node."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from types import ModuleType
+
+import pytest
+
+import frames
+from krakpot import _core
+from krakpot.exchange.frames import unframe
+
+pytestmark = [pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[2]
+WEB = ROOT / "web"
+GZIPPED_MAX = 200_000
+"""Bytes that a page loads for sessions, books and events."""
+RECORDED = {
+    "book-btcusd-d25.jsonl": (25, "BTC/USD", (1, 8)),
+    "book-xrpusd-d25.jsonl": (25, "XRP/USD", (5, 8)),
+    "book-btcusd-d10-2023-unpadded.jsonl": (10, "BTC/USD", (1, 8)),
+}
+Precision = dict[str, tuple[int, int]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built() -> None:
+    """Modules of these very sources. `KRAKPOT_TEST=all make test` builds them before."""
+    if shutil.which("node") is None:
+        pytest.skip("krakpot for browsers needs node 20 or later: https://nodejs.org")
+    # `make --question` builds nothing.
+    asked = subprocess.run(["make", "--question", "target/.wasm"], cwd=ROOT, capture_output=True, check=False)
+    if asked.returncode:
+        pytest.skip("krakpot for browsers is not built from these sources: make wasm")
+
+
+def node(*arguments: str | Path) -> str:
+    """Output of node or of a tool that it runs."""
+    command = ["node", *map(str, arguments)]
+    done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_package_does_what_it_says() -> None:
+    """The tests in JavaScript: sessions, feeds on the exchange in the page, back-off."""
+    said = node("--test", "test/")
+    (passed,) = [int(line.split()[-1]) for line in said.splitlines() if line.startswith("# pass ")]
+    assert passed > 15, said
+
+
+def test_the_types_are_right() -> None:
+    """Of its own JavaScript; and a program that uses the package by name is checked against the types that are shipped."""
+    tsc = WEB / "node_modules/typescript/bin/tsc"
+    node(tsc, "--project", ".", "--noEmit")
+    node(tsc, "--project", "test")
+
+
+def test_the_package_holds_what_its_users_need() -> None:
+    """Modules, types, licences; no tests."""
+    npm = shutil.which("npm")
+    assert npm is not None, "node comes with npm"
+    listed = subprocess.run(
+        [npm, "pack", "--dry-run", "--json"], cwd=WEB, capture_output=True, text=True, timeout=120, check=True
+    ).stdout
+    needed = ["index.js", "feed.js", "types/index.d.ts", "types/wasm/session.d.ts"]
+    needed += [f"wasm/{name}{end}" for name in ("session", "proof", "exchange") for end in (".js", "_bg.wasm")]
+    assert [name for name in needed if f'"path": "{name}"' not in listed] == []
+    assert "test/" not in listed
+
+
+def test_a_page_loads_little() -> None:
+    """The module of sessions, books and events has no exchange and no Arrow in it."""
+    size = len(gzip.compress((WEB / "wasm/session_bg.wasm").read_bytes(), 9))
+    assert 50_000 < size <= GZIPPED_MAX
+
+
+def native(path: Path, depth: int, precision: Precision) -> str:
+    """The digest that the core computes without Python."""
+    cargo = os.environ.get("CARGO", "cargo")
+    command = [cargo, "run", "--quiet", "--package", "krakpot-core", "--example", "digest", "--", path, str(depth)]
+    command += [f"{symbol}={price},{qty}" for symbol, (price, qty) in precision.items()]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=True).stdout.strip()
+
+
+def python(lines: list[tuple[int, bytes]], depth: int, precision: Precision) -> tuple[str, _core.Session]:
+    """The digest through the extension."""
+    session, digest = _core.Session("digest", passive=True, depth=depth, precision=precision), _core.Digest()
+    for number, (at, frame) in enumerate(lines):
+        session.receive([frame], at)
+        if number % 1000 == 0:
+            digest.take(session)
+    digest.take(session)
+    return f"{digest.value(session):016x}", session
+
+
+def digests(
+    lines: list[tuple[int, bytes]], depth: int, precision: Precision, folder: Path
+) -> tuple[set[str], _core.Session]:
+    """Of Rust, Python and WebAssembly; and Python's session."""
+    path = folder / "frames"
+    path.write_bytes(b"".join(b"%d\t%s\n" % line for line in lines))
+    decimals = [f"{symbol}={price},{qty}" for symbol, (price, qty) in precision.items()]
+    wasm = node(ROOT / "bench/javascript/digest.js", path, str(depth), *decimals).strip()
+    found, session = python(lines, depth, precision)
+    return {wasm, found, native(path, depth, precision)}, session
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_recorded_frames_have_one_hash_everywhere(data: Path, tmp_path: Path, name: str) -> None:
+    """Rows, books and counts of Kraken's own frames are the same in Rust, Python and WebAssembly."""
+    depth, symbol, precision = RECORDED[name]
+    recorded = (data / "recorded" / name).read_bytes().splitlines()
+    lines = [(frames.START + number, line) for number, line in enumerate(recorded)]
+    found, session = digests(lines, depth, {symbol: precision}, tmp_path)
+    assert len(found) == 1, found
+    assert session.counts()["checksums"]["book"]["ok"] > 500
+    other, _ = python([(at + (at == lines[-1][0]), line) for at, line in lines], depth, {symbol: precision})
+    assert other not in found, "a nanosecond is a difference"
+
+
+def generated(count: int) -> list[tuple[int, bytes]]:
+    """Frames of all public channels and of level 3, from the built-in exchange; some are damaged, some are no messages."""
+    random = Random(16)
+    start = frames.START
+    exchange = _core.Exchange(pairs=12, rate=4000, seed=16, start=start)
+    exchange.allow("token", start + frames.HOUR)
+    channels = ("book", "trade", "ticker", "ohlc", "level3")
+    session = _core.Session("asks", channels=channels, depth=25, tokenised=True)
+    session.set_token("token")
+    clients = {"public": exchange.connect(), "level3": exchange.connect("level3")}
+    found: list[tuple[int, bytes]] = []
+    now = start
+    while len(found) < count:
+        now += 5_000_000
+        for request in session.requests(now):
+            level3 = b'"level3"' in request.encode()
+            exchange.receive(clients["level3" if level3 else "public"], request.encode())
+        exchange.advance(now)
+        for client in clients.values():
+            for text in unframe(exchange.take(client)):
+                session.receive([text], now)
+                found.append((now, text))
+                if random.random() < 0.002:
+                    found.append((now, text[: random.randrange(len(text))]))
+    # One pair's books end with a wrong digit; the others stay right to the end.
+    symbol = exchange.symbols[0].encode()
+    at = next(n for n, (_, text) in enumerate(found) if n > count * 9 // 10 and symbol in text and b'"checksum"' in text)
+    time, text = found[at]
+    head, digits = text.split(b'"checksum":')
+    found[at] = time, head + b'"checksum":' + (b"1" if digits[:1] != b"1" else b"2") + digits[1:]
+    return [(at, text) for at, text in found[:count] if b"\n" not in text]
+
+
+def test_a_hundred_thousand_frames_have_one_hash_everywhere(tmp_path: Path) -> None:
+    """The same for all channels, of books that are right and of one that is wrong, and of frames that are refused."""
+    lines = generated(100_000)
+    found, session = digests(lines, 25, {}, tmp_path)
+    assert len(found) == 1, found
+    counts = session.counts()
+    assert counts["frames"] == len(lines) == 100_000
+    assert all(counts["messages"].get(channel, 0) > 50 for channel in ("book", "trade", "ticker", "ohlc", "level3"))
+    assert counts["checksums"]["book"]["ok"] > 10_000
+    assert counts["checksums"]["level3"]["ok"] > 1000
+    assert counts["checksums"]["book"]["bad"] + counts["checksums"]["level3"]["bad"] > 0
+    assert counts["errors"] > 50
+
+
+def test_the_benchmark_runs(program: Callable[[str], ModuleType]) -> None:
+    """Once and quickly: both sides have one answer, and the ratio is one of times."""
+    bench = program("bench/python/wasm.py")
+    found = bench.measure(updates=500, rounds=2, repeats=1)
+    assert found["missing"] == ""
+    assert found["frames"] > 500
+    assert found["ratio"] > 0
+    assert found["gzipped"] <= GZIPPED_MAX
