@@ -88,14 +88,14 @@ ROW_BYTES = 12
 BURST_S = 2
 BESIDE_IDLE = 1.05
 IMPORT_MS = 150
+WASM_TIMES, WASM_KB = 2.5, 200
+"""Multiple of native code: a frame → checked book as WebAssembly; and its compressed size without the exchange."""
 
 NOT_MEASURED = (
     ("full feed with `--read-every 25ms`: CPU of the recorder", "4.5 % of a core"),
     ("full feed from an exchange that writes every 0.5 ms: CPU of the recorder", "8 % of a core"),
     ("back-test with queue positions, strategy in Rust", "2 × hftbacktest on the same data in one run"),
     ("back-test with queue positions, strategy in Python, events per second", "500,000"),
-    ("wasm, frame → checked book", "2.5 × native"),
-    ("wasm, size without the exchange, gzipped", "200 kB"),
 )
 """Budgets without a benchmark yet."""
 
@@ -252,11 +252,27 @@ def budget_lines(found: criterion.Times, measured: dict[str, Any], others: dict[
             verdict(idle["ratio"], BESIDE_IDLE, why="decisions/hot-path.md#idle-subscriptions"),
         ),
         row("`import krakpot`", f"{IMPORT_MS} ms", f"{loaded['ms']:.0f} ms", verdict(loaded["ms"], IMPORT_MS)),
+        *wasm_budgets(measured["wasm"]),
         *(row(what, budget, "not measured", "") for what, budget in NOT_MEASURED),
         "",
         f"It is the slowest burst of {len(burst['bursts'])} of the full feed, {burst['messages']:,} messages. Its time",
         "is from its begin until the recorder, a separate process, had read the last message. The exchange had sent",
         f"that message after {burst['sent']:.2f} s.",
+    ]
+
+
+def wasm_budgets(found: dict[str, Any]) -> list[str]:
+    """The rows of WebAssembly."""
+    cells = (
+        ("wasm, frame → checked book", f"{WASM_TIMES} × native"),
+        ("wasm, size without the exchange, gzipped", f"{WASM_KB} kB"),
+    )
+    if found["missing"]:
+        return [row(*cell, f"not measured: {found['missing']}", "") for cell in cells]
+    ratio, size = found["ratio"], found["gzipped"] / 1000
+    return [
+        row(*cells[0], f"{ratio:.2f} × (node {found['node']})", verdict(ratio, WASM_TIMES)),
+        row(*cells[1], f"{size:.0f} kB", verdict(size, WASM_KB)),
     ]
 
 
@@ -663,6 +679,7 @@ def main() -> None:
         return
     found, simdjson, left_out = rust()
     measured = python("measure.py") | {"live": python("live.py"), "burst": python("burst.py")}
+    measured["wasm"] = python("wasm.py")
     measured["capacity"] = capacity()
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(found, simdjson, left_out, measured, python("peers.py")))

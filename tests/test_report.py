@@ -43,7 +43,7 @@ def rust(*, simdjson: bool = True, ratio: float = 2.0) -> dict[tuple[str, str, s
     return found
 
 
-def measured(*steps: Step, row_bytes: float = 11.0) -> dict[str, Any]:
+def measured(*steps: Step, row_bytes: float = 11.0, wasm: dict[str, Any] | None = None) -> dict[str, Any]:
     """What the programs of bench/python find, and ``krakpot capacity``."""
     threads = {"seconds": 1.5, "cpu": 2.0, "verified_per_second": 1e6}
     ages = dict.fromkeys(("p50", "p99", "p99.9"), 10.0)
@@ -67,6 +67,7 @@ def measured(*steps: Step, row_bytes: float = 11.0) -> dict[str, Any]:
         "align": {"states": 1000, "pairs": 750, "per_second": 1e6},
         "idle": {"idle": 1000, "us": 0.5, "us_beside": 0.6, "ratio": 1.2},
         "import": {"rounds": 9, "ms": 60.0, "lake_ms": 400.0},
+        "wasm": wasm or {"missing": "", "ratio": 2.6, "gzipped": 186_000, "node": "v20.0.0"},
         "burst": {"messages": 100_000, "sent": 1.0, "read": 1.1, "bursts": [{}]},
         "live": {
             "pairs": 20, "depth": 10, "objects": 1000, "few": 5000, "rates": {"200": {"callbacks/asyncio": cell}},
@@ -123,6 +124,8 @@ def test_every_budget_has_its_verdict(report: ModuleType) -> None:
     assert row_of(page, "its sealer's CPU per message") == ["2.5 µs", "1.0 µs", "kept"]
     assert row_of(page, "its sealer's memory") == ["450 MB", "500 MB", "**missed**"]
     assert row_of(page, "highest rate without loss") == ["150,000", "155,000", "kept"]
+    assert row_of(page, "wasm, frame") == ["2.5 × native", "2.60 × (node v20.0.0)", "**missed**"]
+    assert row_of(page, "wasm, size") == ["200 kB", "186 kB", "kept"]
     assert row_of(page, "idle subscriptions next to a busy one")[::2] == [
         "1.05 × without them",
         "**missed**, [why](decisions/hot-path.md#idle-subscriptions)",
@@ -161,12 +164,13 @@ def test_what_was_not_measured_is_named(report: ModuleType) -> None:
         "every 0.5 ms",
         "strategy in Rust",
         "strategy in Python",
-        "native",
-        "gzipped",
     ):
         (line,) = [line for line in page.splitlines() if what in line and line.startswith("| ")]
         assert line.endswith("| not measured |  |")
-    none = report.page(rust(), "simdjson 3", [], measured(ONCE), peers(plain=None, sdk=None))
+    lacks = {"missing": "node is not installed"}
+    none = report.page(rust(), "simdjson 3", [], measured(ONCE, wasm=lacks), peers(plain=None, sdk=None))
+    for what in ("wasm, frame", "wasm, size"):
+        assert row_of(none, what)[1:] == ["not measured: node is not installed"]
     assert row_of(none, "socket → checked book")[1] == "not measured: plain, sdk"
 
 
