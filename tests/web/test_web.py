@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 from random import Random
 from types import ModuleType
 
+import polars as pl
+import pyarrow as pa
 import pytest
 
 import frames
@@ -172,6 +175,54 @@ def test_a_hundred_thousand_frames_have_one_hash_everywhere(tmp_path: Path) -> N
     assert counts["checksums"]["level3"]["ok"] > 1000
     assert counts["checksums"]["book"]["bad"] + counts["checksums"]["level3"]["bad"] > 0
     assert counts["errors"] > 50
+
+
+def columns(rows: pl.DataFrame) -> dict[str, dict[str, object]]:
+    """Columns with their type and values as text, for `prove.js`."""
+    types = {pl.UInt8: "u8", pl.UInt16: "u16", pl.UInt32: "u32", pl.UInt64: "u64", pl.Int64: "time", pl.String: "text"}
+    found: dict[str, dict[str, object]] = {}
+    for name in rows.columns:
+        if name in {"session", "extra", "origin"}:
+            continue
+        column = rows[name]
+        if column.dtype == pl.Decimal:
+            values = [None if value is None else str(int(value.scaleb(10))) for value in column]
+            found[name] = {"type": "decimal", "values": values}
+            continue
+        if column.dtype == pl.Datetime:
+            column = column.cast(pl.Int64)
+        values = [None if value is None else str(value) for value in column]
+        found[name] = {"type": types[type(column.dtype)], "values": values}
+    return found
+
+
+@pytest.mark.parametrize(("channel", "table"), [("book", "book"), ("level3", "orders")])
+def test_recorded_rows_are_proved_and_a_changed_digit_is_found(tmp_path: Path, channel: str, table: str) -> None:
+    """The same verdict of every symbol as the extension's; one quantity that differs by one step is a wrong checksum."""
+    session = _core.Session("digest", passive=True, depth=25)
+    for at, frame in generated(4000):
+        session.receive([frame], at)
+    rows = pl.DataFrame(pa.record_batch(session.drain()[table])).sort("symbol", "message", "entry")
+    # The first pair was damaged on its way, and what that means is in the ledger.
+    symbols = rows["symbol"].unique().sort()
+    rows = rows.filter(pl.col("symbol").is_in(symbols.filter(symbols != "BTC/USD").head(3).implode()))
+    best = rows.with_row_index("n").filter(pl.col("side") == "bid", kind="snapshot").sort("price")["n"][-1]
+    step = pl.when(pl.int_range(pl.len()) == best).then(pl.lit(1).cast(rows.schema["qty"])).otherwise(0)
+    changed = rows.with_columns((pl.col("qty") + step).cast(rows.schema["qty"]))
+    bad = 0
+    for content in (rows, changed):
+        verifier = _core.Verifier("digest", channel=channel)
+        verifier.messages(content)
+        expected = verifier.finish()
+        path = tmp_path / "rows"
+        path.write_text(json.dumps({"session": "digest", "channel": channel, "messages": columns(content)}))
+        found = json.loads(node(ROOT / "tests/web/prove.js", path))
+        assert len(found) == len(expected) == 3
+        assert [{key: one[key] for key in two} for one, two in zip(found, expected, strict=True)] == expected
+        assert sum(one["ok"] for one in found) > 50
+        bad = sum(one["bad"] for one in found)
+        assert (bad > 0) == (content is changed)
+    assert bad
 
 
 def test_the_benchmark_runs(program: Callable[[str], ModuleType]) -> None:
