@@ -371,9 +371,7 @@ class Streamer:
         path = request.path.partition("?")[0]
         if path == "/stream":
             return None
-        file = WEB / ("page/index.html" if path == "/" else path.lstrip("/"))
-        if path.endswith("/"):
-            file = WEB / path.strip("/") / "index.html"
+        file = WEB / (path.lstrip("/") or "index.html")
         if not file.is_file() or WEB not in file.resolve().parents:
             return connection.respond(HTTPStatus.NOT_FOUND, "there is no such file\n")
         kind = {".js": "text/javascript", ".wasm": "application/wasm"}.get(file.suffix) or mimetypes.guess_type(file.name)[0]
@@ -443,7 +441,7 @@ class Streamer:
     @property
     def page(self) -> str:
         """The address of the page."""
-        return f"http://127.0.0.1:{self.port}/page/"
+        return f"http://127.0.0.1:{self.port}/"
 
 
 @contextmanager

@@ -38,7 +38,6 @@ export class Chart {
     this.over = document.createElement('canvas')
     this.over.className = 'over'
     host.append(this.canvas, this.over)
-    this.context = /** @type {CanvasRenderingContext2D} */ (this.over.getContext('2d'))
     const again = () => { this.stale = true }
     /** @type {import('./columns.js').Renderer | null} */
     let renderer = options.plain ? null : HeatGL.make(this.canvas, again)
@@ -53,6 +52,8 @@ export class Chart {
     }
     if (!renderer) throw new Error('This browser has no canvas to draw on.')
     this.renderer = renderer
+    // A processor that plays the graphics card draws lines faster itself: four times the frames were seen.
+    this.context = /** @type {CanvasRenderingContext2D} */ (this.over.getContext('2d', { willReadFrequently: !renderer.hardware }))
     this.columns = new Columns(renderer)
     this.span = 60e6
     /** The instant that is shown, microseconds; null: now. @type {number | null} */
@@ -335,7 +336,7 @@ export class Chart {
     c.fillRect(box.x, 0, box.w - box.x, box.y)
     if (!Number.isFinite(this.centre) || !Number.isFinite(now)) return
     const right = this.time(box.x)
-    this._axes(left, right, now)
+    this._axes(left, right, now, state)
     c.save()
     c.beginPath()
     c.rect(0, 0, box.x, box.h - 20)
@@ -363,8 +364,8 @@ export class Chart {
     if (this.pointer && market.pair) this._cross(this.pointer)
   }
 
-  /** @param {number} left @param {number} right @param {number} now */
-  _axes(left, right, now) {
+  /** @param {number} left @param {number} right @param {number} now @param {import('./history.js').BookState | null} state */
+  _axes(left, right, now, state) {
     const { context: c, box, palette, market } = this
     const scale = market.book.scale
     const decimals = market.pair?.pricePrecision ?? 0
@@ -374,12 +375,13 @@ export class Chart {
     const step = Math.max(1, nice((this.height * 46) / box.y))
     c.textAlign = 'left'
     const low = this.centre - this.height / 2
+    const tags = this._touchTags(state)
     c.beginPath()
     for (let tick = Math.ceil(low / step) * step; tick <= low + this.height; tick += step) {
       const y = Math.round(this.y(tick)) + 0.5
       c.moveTo(0, y)
       c.lineTo(box.x, y)
-      if (y > 6 && y < box.y - 6) c.fillText(fixed(tick / scale, decimals), box.x + 7, y)
+      if (y > 6 && y < box.y - 6 && !tags.some(tag => Math.abs(tag.y - y) < 15)) c.fillText(fixed(tick / scale, decimals), box.x + 7, y)
     }
     const wide = STEPS.find(one => one / this.perPixel >= 90) ?? STEPS[STEPS.length - 1] * Math.ceil((90 * this.perPixel) / STEPS[STEPS.length - 1])
     c.textAlign = 'center'
@@ -497,12 +499,12 @@ export class Chart {
     for (let i = first, step = Math.max(1, Math.floor((end - first) / 200)); i < end; i += step) sample.push(trades.data.qty[trades.place(i)])
     sample.sort((a, b) => a - b)
     const large = sample[Math.floor((sample.length - 1) * 0.95)] || 1
-    const most = Math.min(20, box.y / 18)
+    const most = Math.min(13, box.y / 24)
     c.strokeStyle = palette.ground
     c.lineWidth = 1
     for (const sell of [false, true]) {
       c.fillStyle = sell ? palette.ask : palette.bid
-      c.globalAlpha = 0.85
+      c.globalAlpha = 0.75
       for (let i = first; i < end; i += group) {
         let best = i
         for (let j = i + 1; j < Math.min(i + group, end); j++) {
@@ -512,7 +514,7 @@ export class Chart {
         if (((trades.data.flags[at] & 1) === 1) !== sell) continue
         const y = this.y(Math.round(trades.data.price[at] * market.book.scale))
         if (y < -20 || y > box.y + 20) continue
-        const radius = Math.min(most, Math.max(1.6, 8 * Math.sqrt(trades.data.qty[at] / large)))
+        const radius = Math.min(most, Math.max(1.4, 6 * Math.sqrt(trades.data.qty[at] / large)))
         c.beginPath()
         c.arc(this.x(trades.data.t[at]), y, radius, 0, 2 * Math.PI)
         c.fill()
@@ -626,8 +628,7 @@ export class Chart {
 
   /** The touch on the axis, and the scales of the strips. @param {import('./history.js').BookState | null} state */
   _tags(state) {
-    const { context: c, palette, market, box } = this
-    const decimals = market.pair?.pricePrecision ?? 0
+    const { context: c, palette, box } = this
     c.textAlign = 'left'
     if (this._side) {
       c.fillStyle = palette.dim
@@ -635,22 +636,28 @@ export class Chart {
       c.fillText('+1', box.x + 7, this._side.middle - this._side.tall / 2 + 7)
       c.fillText('−1', box.x + 7, this._side.middle + this._side.tall / 2 - 6)
     }
-    if (!state?.inSync) return
-    const places = []
-    if (state.bids.ticks.length) places.push({ tick: state.bids.ticks[0], colour: palette.bid, way: 1 })
-    if (state.asks.ticks.length) places.push({ tick: state.asks.ticks[0], colour: palette.ask, way: -1 })
-    const close = places.length === 2 && this.y(places[0].tick) - this.y(places[1].tick) < 17
-    const middle = close ? (this.y(places[0].tick) + this.y(places[1].tick)) / 2 : 0
-    for (const { tick, colour, way } of places) {
-      const y = close ? middle + way * 8.5 : this.y(tick)
-      if (y < 0 || y > box.y) continue
+    for (const { y, colour, words } of this._touchTags(state)) {
       c.fillStyle = colour
       c.beginPath()
       c.roundRect(box.x + 2, y - 8, this.axis - 4, 16, 3)
       c.fill()
       c.fillStyle = palette.dark ? '#0b0f14' : '#ffffff'
-      c.fillText(fixed(tick / market.book.scale, decimals), box.x + 7, y + 0.5, this.axis - 12)
+      c.fillText(words, box.x + 7, y + 0.5, this.axis - 12)
     }
+  }
+
+  /** Best bid and ask on the axis, one beside the other where they are close. @param {import('./history.js').BookState | null} state */
+  _touchTags(state) {
+    if (!state?.inSync) return []
+    const { palette, market, box } = this
+    const tags = [[state.bids.ticks[0], palette.bid], [state.asks.ticks[0], palette.ask]].flatMap(([tick, colour]) =>
+      (tick === undefined ? [] : [{ y: this.y(Number(tick)), colour: String(colour), words: fixed(Number(tick) / market.book.scale, market.pair?.pricePrecision ?? 0) }]))
+    if (tags.length === 2 && tags[0].y - tags[1].y < 17) {
+      const middle = (tags[0].y + tags[1].y) / 2
+      tags[0].y = middle + 8.5
+      tags[1].y = middle - 8.5
+    }
+    return tags.filter(({ y }) => y >= 0 && y <= box.y)
   }
 
   /** @param {{x: number, y: number}} pointer */

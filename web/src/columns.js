@@ -22,6 +22,7 @@ const SCALE_BLEND = 0.2
  * @property {(width: number, height: number) => void} resize
  * @property {(palette: import('./look.js').Palette) => void} palette
  * @property {string} name
+ * @property {boolean} hardware whether a graphics card draws
  * @property {(row: number) => Float32Array | null} read a row as the renderer holds it, for tests
  */
 /**

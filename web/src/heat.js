@@ -1,6 +1,10 @@
 // Draws the ring of columns with WebGL2: one texture, one rectangle. heat2d.js does it without.
 
-import { BEYOND, BINS, RING, UNKNOWN } from './columns.js'
+import { BINS, RING } from './columns.js'
+import { between, strength } from './look.js'
+
+/** Colours of rising strength that are made once. */
+const SHADES = 256
 
 const VERTEX = `#version 300 es
 const vec2 corners[3] = vec2[3](vec2(-1, -1), vec2(3, -1), vec2(-1, 3));
@@ -18,7 +22,8 @@ uniform vec4 window;   // column and bin at the lower left edge, columns and bin
 uniform float row;     // row of the ring that column 0 is in
 uniform float known;
 uniform float scale;
-uniform vec3 ground, beyond, bids[5], asks[5];
+uniform vec3 ground, beyond;
+uniform sampler2D shades; // colours of rising strength: row 0 bids, row 1 asks
 in vec2 place;
 out vec4 colour;
 void main() {
@@ -29,11 +34,8 @@ void main() {
   float value = texelFetch(cells, ivec2(int(bin), int(mod(row + column, ${RING}.0))), 0).r;
   if (value > 2.5e38) { colour = vec4(ground, 1); return; }
   if (value > 1.0e38) { colour = vec4(beyond, 1); return; }
-  float a = min(1.0, log2(1.0 + 15.0 * abs(value) / scale) / 4.0) * 4.0;
-  int i = int(min(floor(a), 3.0));
-  vec3 low = value < 0.0 ? asks[i] : bids[i];
-  vec3 high = value < 0.0 ? asks[i + 1] : bids[i + 1];
-  colour = vec4(mix(low, high, a - float(i)), 1);
+  int shade = int(sqrt(min(1.0, abs(value) / scale)) * ${SHADES - 1}.0 + 0.5);
+  colour = texelFetch(shades, ivec2(shade, value < 0.0 ? 1 : 0), 0);
 }`
 
 /** @implements {Renderer} @typedef {import('./columns.js').Renderer} Renderer */
@@ -59,6 +61,9 @@ export class HeatGL {
     this.canvas = canvas
     this.gl = gl
     this.lost = false
+    const info = gl.getExtension('WEBGL_debug_renderer_info')
+    /** Whether a graphics card draws, as far as the browser says. */
+    this.hardware = !info || !/swiftshader|llvmpipe|softpipe|software|basic render/i.test(String(gl.getParameter(info.UNMASKED_RENDERER_WEBGL)))
     /** @type {import('./look.js').Palette | null} */
     this.colours = null
     this._start()
@@ -89,16 +94,25 @@ export class HeatGL {
     const place = (/** @type {string} */ name) => gl.getUniformLocation(program, name)
     this.uniforms = {
       window: place('window'), row: place('row'), known: place('known'), scale: place('scale'),
-      ground: place('ground'), beyond: place('beyond'), bids: place('bids'), asks: place('asks'),
+      ground: place('ground'), beyond: place('beyond'), shades: place('shades'),
     }
-    this.texture = gl.createTexture()
-    gl.bindTexture(gl.TEXTURE_2D, this.texture)
-    gl.texStorage2D(gl.TEXTURE_2D, 1, gl.R32F, BINS, RING)
-    for (const [name, value] of [
-      [gl.TEXTURE_MIN_FILTER, gl.NEAREST], [gl.TEXTURE_MAG_FILTER, gl.NEAREST],
-      [gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE], [gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE],
-    ]) gl.texParameteri(gl.TEXTURE_2D, name, value)
+    gl.uniform1i(this.uniforms.shades, 1)
+    gl.activeTexture(gl.TEXTURE1)
+    this._texture(gl.RGBA8, SHADES, 2)
+    gl.activeTexture(gl.TEXTURE0)
+    this.texture = this._texture(gl.R32F, BINS, RING)
     gl.bindVertexArray(gl.createVertexArray())
+  }
+
+  /** @param {number} format @param {number} width @param {number} height */
+  _texture(format, width, height) {
+    const { gl } = this
+    const texture = gl.createTexture()
+    gl.bindTexture(gl.TEXTURE_2D, texture)
+    gl.texStorage2D(gl.TEXTURE_2D, 1, format, width, height)
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST)
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST)
+    return texture
   }
 
   /** @param {number} row @param {Float32Array} values */
@@ -127,8 +141,17 @@ export class HeatGL {
     if (!uniforms) return
     gl.uniform3fv(uniforms.ground, palette.heat.ground)
     gl.uniform3fv(uniforms.beyond, palette.heat.beyond)
-    gl.uniform3fv(uniforms.bids, palette.heat.bid.flat())
-    gl.uniform3fv(uniforms.asks, palette.heat.ask.flat())
+    const shades = new Uint8Array(SHADES * 8)
+    for (const [row, stops] of [palette.heat.bid, palette.heat.ask].entries()) {
+      for (let i = 0; i < SHADES; i++) {
+        // The shader takes the root of the share, which costs less than a logarithm and leaves the weak ones shades enough.
+        const colour = between(stops, strength((i / (SHADES - 1)) ** 2, 1))
+        shades.set([...colour.map(one => Math.round(one * 255)), 255], (row * SHADES + i) * 4)
+      }
+    }
+    gl.activeTexture(gl.TEXTURE1)
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, SHADES, 2, gl.RGBA, gl.UNSIGNED_BYTE, shades)
+    gl.activeTexture(gl.TEXTURE0)
   }
 
   /** @param {import('./columns.js').HeatView} view */
@@ -157,5 +180,3 @@ export class HeatGL {
     return out.filter((_, i) => i % 4 === 0)
   }
 }
-
-export { BEYOND, UNKNOWN }

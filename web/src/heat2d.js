@@ -17,6 +17,7 @@ export class Heat2D {
   /** @param {HTMLCanvasElement} canvas @param {CanvasRenderingContext2D} context */
   constructor(canvas, context) {
     this.name = 'canvas'
+    this.hardware = false
     this.canvas = canvas
     this.context = context
     // Columns of the ring are columns of the image; the highest price is at the top.

@@ -53,7 +53,7 @@ export class Ladder {
     host.classList.add('ladder')
     this.table = element('table')
     this.table.innerHTML = '<thead><tr><th scope="col">Price</th><th scope="col">Quantity</th><th scope="col">Sum</th>' +
-      '<th scope="col" title="What it costs to take every order up to this price">Sweep cost</th></tr></thead>'
+      '<th scope="col" title="What it costs to take every order up to this price">Sweep</th></tr></thead>'
     this.asks = this.table.appendChild(element('tbody', 'asks'))
     this.middle = this.table.appendChild(element('tbody', 'middle'))
     this.bids = this.table.appendChild(element('tbody', 'bids'))

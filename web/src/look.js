@@ -50,7 +50,7 @@ export function between(stops, a) {
   return /** @type {Rgb} */ (stops[i].map((from, k) => from + (stops[i + 1][k] - from) * f))
 }
 
-/** How strong a quantity is drawn, 0 to 1. heat.js has the same in its shader. @param {number} qty @param {number} scale */
+/** How strong a quantity is drawn, 0 to 1. @param {number} qty @param {number} scale */
 export function strength(qty, scale) {
   return scale > 0 ? Math.min(1, Math.log2(1 + (15 * qty) / scale) / 4) : 0
 }

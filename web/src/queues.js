@@ -80,10 +80,15 @@ export class Queues {
     }
     const rows = Math.floor(h / ROW / 2)
     const sides = { asks: levels(frame.asks).slice(0, rows), bids: levels(frame.bids).slice(0, rows) }
-    const most = Math.max(...[...sides.asks, ...sides.bids].map(one => one.sum), 1e-12)
-    const left = 74
-    const wide = w - left - 8
+    // A wall is cut at the right, so that the others can be seen; its sum says how large it is.
+    const sums = [...sides.asks, ...sides.bids].map(one => one.sum).sort((a, b) => a - b)
+    const most = sums[Math.floor((sums.length - 1) * 0.92)] || 1
+    const left = 78
+    const right = w - 58
+    const wide = right - left
     const middle = rows * ROW
+    c.fillStyle = palette.grid
+    c.fillRect(0, middle, w, 1)
     for (const [name, queue, way] of /** @type {['asks' | 'bids', import('./decode.js').Queue, number][]} */ (
       [['asks', frame.asks, -1], ['bids', frame.bids, 1]])) {
       const stops = (name === 'asks' ? palette.heat.ask : palette.heat.bid).slice(1)
@@ -92,10 +97,16 @@ export class Queues {
         c.fillStyle = name === 'asks' ? palette.ask : palette.bid
         c.textAlign = 'right'
         c.fillText(fixed(level.price, pair.pricePrecision), left - 8, y + ROW / 2)
+        c.fillStyle = palette.dim
+        c.fillText(short(level.sum), w - 8, y + ROW / 2)
         c.textAlign = 'left'
+        c.save()
+        c.beginPath()
+        c.rect(left, y, wide, ROW)
+        c.clip()
         let x = left
         let before = 0
-        for (let k = level.from; k < level.to; k++) {
+        for (let k = level.from; k < level.to && x < right; k++) {
           const seconds = now / 1e6 - Number(queue.time[k] / 1000n) / 1e6
           const width = Math.max((queue.qty[k] / most) * wide, 0.75)
           // On a light page what is young is dark: it stands out.
@@ -106,6 +117,11 @@ export class Queues {
             `${level.to - level.from}, ${fixed(queue.qty[k], pair.qtyPrecision)}, ${duration(Math.max(0, seconds * 1e6))} old, ${short(before)} before it.` })
           before += queue.qty[k]
           x += width
+        }
+        c.restore()
+        if (x > right) {
+          c.fillStyle = palette.ground
+          for (const at of [right - 9, right - 5]) c.fillRect(at, y, 2, ROW)
         }
       })
     }

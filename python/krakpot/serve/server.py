@@ -58,7 +58,7 @@ CLOSE_TIMEOUT = 2.0
 PAIRS_EVERY = 1.0
 """Seconds between two looks at whether the feed has new pairs."""
 COOKIE = "krakpot_view"
-PAGE = Path(__file__).parent.parent / "view" / "page"
+PAGE = Path(__file__).parent.parent / "page"
 """The page: static files."""
 KINDS = {
     ".html": "text/html; charset=utf-8",

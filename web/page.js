@@ -1,17 +1,17 @@
 // The page: parts put together, keys, messages, the address. What it shows comes from a source (stream.js).
 
-import { Chart } from '../src/chart.js'
-import { clock, day, duration, fixed, parseTime, rfc3339, short, size } from '../src/format.js'
-import { Jump } from '../src/jump.js'
-import { Ladder, put } from '../src/ladder.js'
-import { DARK, LIGHT } from '../src/look.js'
-import { Market } from '../src/market.js'
-import { imbalance } from '../src/columns.js'
-import { Pairs, verdict } from '../src/pairs.js'
-import { Queues } from '../src/queues.js'
-import { StreamSource, streamBeside } from '../src/stream.js'
-import { Tape } from '../src/tape.js'
-import { Timeline } from '../src/timeline.js'
+import { Chart } from './src/chart.js'
+import { clock, day, duration, fixed, parseTime, rfc3339, short, size } from './src/format.js'
+import { Jump } from './src/jump.js'
+import { Ladder, put } from './src/ladder.js'
+import { DARK, LIGHT } from './src/look.js'
+import { Market } from './src/market.js'
+import { imbalance } from './src/columns.js'
+import { Pairs, verdict } from './src/pairs.js'
+import { Queues } from './src/queues.js'
+import { StreamSource, streamBeside } from './src/stream.js'
+import { Tape } from './src/tape.js'
+import { Timeline } from './src/timeline.js'
 
 /** Milliseconds between two drawings of a part. */
 const EVERY = { book: 80, figures: 200, timeline: 250, pairs: 500, spoken: 10_000 }
@@ -83,16 +83,16 @@ const pairs = new Pairs(get('panel-pairs'), market, choose)
 const timeline = new Timeline(get('timeline'), t => goTo(t, false))
 let palette = DARK
 let tab = 'book'
-let state = { name: /** @type {import('../src/stream.js').State} */ ('connecting'), words: '' }
+let state = { name: /** @type {import('./src/stream.js').State} */ ('connecting'), words: '' }
 let speed = 1
 /** Where the address says to begin; done once. */
 let begin = fromAddress()
-/** @type {import('../src/stream.js').Span[] | null} */
+/** @type {import('./src/stream.js').Span[] | null} */
 let spans = null
 let damaged = 0
 let damagedTimer = 0
 
-/** @type {import('../src/stream.js').Handlers} */
+/** @type {import('./src/stream.js').Handlers} */
 const handlers = {
   state(name, words) {
     if (state.name === 'open' && name !== 'open') {
@@ -177,7 +177,7 @@ const handlers = {
 
 const url = query.get('stream') ?? streamBeside(location)
 const place = new URL(url, location.href).host
-/** @type {import('../src/stream.js').Source & {retry?: () => void}} */
+/** @type {import('./src/stream.js').Source & {retry?: () => void}} */
 const source = new StreamSource(url, handlers)
 const jump = new Jump(market, source)
 
