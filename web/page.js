@@ -158,7 +158,9 @@ const handlers = {
       market.awaiting = false
       take('seek')
     }
+    if (method === 'pause' || method === 'resume') market.halt(method === 'pause')
     if (method === 'subscribe') take('subscribe')
+    if (jump.to === null) address()
   },
   refused(method, error) {
     if (method === 'seek') market.awaiting = false
@@ -179,7 +181,7 @@ const url = query.get('stream') ?? streamBeside(location)
 const place = new URL(url, location.href).host
 /** @type {import('./src/stream.js').Source & {retry?: () => void}} */
 const source = new StreamSource(url, handlers)
-const jump = new Jump(market, source)
+const jump = new Jump(market, source, RATE)
 
 /** @returns {[string, () => void][]} */
 function otherSources() {
@@ -547,9 +549,9 @@ function figures() {
   if (isStale !== wasStale) speak(isStale ? 'What is shown is stale: nothing new comes.' : 'Data comes again.')
   wasStale = isStale
   const back = chart.end === null ? 0 : market.now() - chart.end
-  get('instant').hidden = chart.end === null
-  if (chart.end !== null) put(get('instant'), `${day(now)} ${clock(now)} UTC · ${duration(Math.max(back, 0))} back`)
   const halted = paused()
+  get('instant').hidden = chart.end === null && !halted
+  put(get('instant'), `${day(now)} ${clock(now)} UTC${chart.end === null ? '' : ` · ${duration(Math.max(back, 0))} back`}`)
   const pauseButton = button('pause')
   pauseButton.setAttribute('aria-pressed', String(halted))
   put(pauseButton, halted && !market.live ? 'Play' : 'Pause')

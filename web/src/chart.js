@@ -14,6 +14,8 @@ const COLUMNS = 900
 /** Lengths of time that a view can show, microseconds. */
 export const SPAN_MIN = 2e6
 export const SPAN_MAX = 6 * 3600e6
+/** What a view shows unless it was zoomed: the least that holds all that is remembered, at most the last. */
+const SPANS = [15e6, 30e6, 60e6]
 /** Trades that are drawn one by one; of more, the largest of each group. */
 const TRADES_DRAWN = 1500
 /** Levels of a side that a view shows unless it was zoomed. */
@@ -55,7 +57,8 @@ export class Chart {
     // A processor that plays the graphics card draws lines faster itself: four times the frames were seen.
     this.context = /** @type {CanvasRenderingContext2D} */ (this.over.getContext('2d', { willReadFrequently: !renderer.hardware }))
     this.columns = new Columns(renderer)
-    this.span = 60e6
+    this.span = SPANS[0]
+    this.autoSpan = true
     /** The instant that is shown, microseconds; null: now. @type {number | null} */
     this.end = null
     this.centre = NaN
@@ -153,6 +156,7 @@ export class Chart {
 
   /** @param {number} factor above 1: more time */
   zoomTime(factor) {
+    this.autoSpan = false
     this.span = Math.min(SPAN_MAX, Math.max(SPAN_MIN, this.span * factor))
     this.changed = true
     this.onMove()
@@ -174,7 +178,7 @@ export class Chart {
   }
 
   resetView() {
-    this.span = 60e6
+    this.autoSpan = true
     this.autoCentre = this.autoHeight = true
     this.height = NaN
     this.centre = NaN
@@ -291,6 +295,7 @@ export class Chart {
    */
   draw(at, state) {
     const now = this.now
+    if (this.autoSpan) this.span = SPANS.find(one => one >= this.market.now() - this.market.book.begin) ?? SPANS[SPANS.length - 1]
     const key = `${now}|${this.span}|${this.market.trades.n}`
     if (!this.changed && !this.stale && key === this.drawn.key) return false
     const seconds = Math.min((at - this.drawn.at) / 1000, 0.25)

@@ -34,6 +34,19 @@ export function short(value) {
 }
 
 /**
+ * A number with as many of its decimals as there is room for.
+ * @param {number} value
+ * @param {number} decimals
+ * @param {number} most characters
+ * @returns {string}
+ */
+export function fitted(value, decimals, most) {
+  const text = fixed(value, decimals)
+  const over = text.length - most
+  return over <= 0 ? text : over <= decimals ? fixed(value, decimals - over) : short(value)
+}
+
+/**
  * Bytes: 12.3 MB.
  * @param {number} bytes
  * @returns {string}

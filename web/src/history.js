@@ -370,12 +370,13 @@ export class TradeHistory {
   /** The place of a trade in the columns. @param {number} number */
   place(number) { return number % this.data.t.length }
 
-  /** @param {import('./decode.js').TradesFrame} frame @returns {number} how many are new */
-  push(frame) {
+  /** @param {import('./decode.js').TradesFrame} frame @param {number} [until] later ones are let go @returns {number} how many are new */
+  push(frame, until = Infinity) {
     const before = this.n
     const newest = this.n ? this.data.t[this.place(this.n - 1)] : -Infinity
     const id = this.n ? this.data.id[this.place(this.n - 1)] : -Infinity
     for (let i = 0; i < frame.price.length; i++) {
+      if (frame.recv[i] > until) break
       // A new subscription begins with trades from before it.
       if (!frame.continued && (frame.recv[i] < newest || (frame.recv[i] === newest && Number(frame.id[i]) <= id))) continue
       if (this.n === this.data.t.length && this.n < this.most) this._grow()

@@ -1,25 +1,23 @@
 // Going to an instant of a recording: the time before it is played quickly first, so that the picture is not empty.
 
-/** What is played before the instant, microseconds. */
-const BEFORE = 60e6
-/** How fast, and how fast close to the instant; where that begins, and where it ends. */
-const FAST = 40
-const SLOW = 6
-const CLOSE = 6e6
-const END = 0.5e6
+/** What is played before the instant, microseconds, and how fast: about 150 states of a busy book. */
+const BEFORE = 30e6
+const FAST = 12
+/** States a second meanwhile; the server allows no more. */
+const RATE = 60
 /** A jump that takes longer goes to its instant at once, ms. */
 const PATIENCE = 8000
 
 export class Jump {
-  /** @param {import('./market.js').Market} market @param {import('./stream.js').Source} source */
-  constructor(market, source) {
+  /** @param {import('./market.js').Market} market @param {import('./stream.js').Source} source @param {number} rate of states, otherwise */
+  constructor(market, source, rate) {
     this.market = market
     this.source = source
+    this.rate = rate
     /** The instant, microseconds; null: no jump is under way. @type {number | null} */
     this.to = null
     this.speed = 1
     this.paused = false
-    this.phase = 0
     this.until = 0
   }
 
@@ -31,10 +29,11 @@ export class Jump {
     this.to = to
     this.speed = speed
     this.paused = paused
-    this.phase = 0
     this.until = this.market.clock() + PATIENCE
     this.market.clear()
     this.market.awaiting = true
+    this.market.until = to
+    this.source.rate(RATE)
     this.source.seek(Math.max(begin, to - BEFORE))
     this.source.speed(FAST)
     this.source.resume()
@@ -43,17 +42,12 @@ export class Jump {
   /** Let time pass. @returns {boolean} whether it has arrived just now */
   tick() {
     const { to, market, source } = this
-    if (to === null || market.awaiting) return false
-    const now = market.now()
-    const late = market.clock() > this.until
-    if (this.phase === 0 && now >= to - CLOSE) {
-      this.phase = 1
-      source.speed(SLOW)
-    }
-    if (!late && !(now >= to - END)) return false
-    this.to = null
-    // What was played too far is of the time after the instant.
-    if (market.book.end > to) market.clear()
+    if (to === null || (market.awaiting && market.clock() < this.until)) return false
+    const arrived = market.reached >= to
+    if (!arrived && market.clock() < this.until) return false
+    // Everything up to the instant was watched: its state continues the last one.
+    if (arrived) market.resubscribed()
+    this._end()
     market.awaiting = true
     source.seek(to)
     source.speed(this.speed)
@@ -61,6 +55,14 @@ export class Jump {
     return true
   }
 
-  /** The connection is gone: on the next one it begins anew. */
-  cancel() { this.to = null }
+  /** The connection is gone: the place in the recording, too. */
+  cancel() {
+    if (this.to !== null) this._end()
+  }
+
+  _end() {
+    this.to = null
+    this.market.until = Infinity
+    this.source.rate(this.rate)
+  }
 }

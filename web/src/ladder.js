@@ -1,8 +1,10 @@
 // The book as a ladder: price, quantity, quantity up to there, and what it costs to sweep to there.
 
-import { fixed, short } from './format.js'
+import { fitted, fixed, short } from './format.js'
 
 const ROW = 19
+/** Characters that there is room for. */
+const QTY = 11
 
 /** @param {string} tag @param {string} [name] @param {string} [text] */
 export function element(tag, name = '', text = '') {
@@ -174,7 +176,8 @@ export class Ladder {
       name.dataset.ticks = ticks
       price.data = fixed(level.ticks / scale, pair.pricePrecision)
     }
-    put(cells[1], fixed(level.qty, pair.qtyPrecision))
+    put(cells[1], fitted(level.qty, pair.qtyPrecision, QTY))
+    cells[1].title = `${fixed(level.qty, pair.qtyPrecision)} ${pair.symbol.split('/')[0]}`
     put(cells[2], short(level.sum))
     put(cells[3], short(level.cost))
     bar.style.transform = `scaleX(${(level.sum / most).toFixed(3)})`

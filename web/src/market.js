@@ -49,6 +49,10 @@ export class Market {
     this.depth = 100
     /** The source was told to go to another time, and has not answered: what comes is of the old one. */
     this.awaiting = false
+    /** What is of a later time is let go. */
+    this.until = Infinity
+    /** The latest time that came, microseconds. */
+    this.reached = -Infinity
     this.book = new BookHistory(1, BOOK_BYTES)
     this.trades = new TradeHistory(TRADES_MAX)
     this.queues = new QueueHistory(QUEUE_BYTES)
@@ -109,6 +113,7 @@ export class Market {
     this.queues.clear()
     this.gaps.clear()
     this.level3Gaps.clear()
+    this.reached = -Infinity
     this._resubscribed = false
     this.epoch++
     this.onChange()
@@ -125,6 +130,13 @@ export class Market {
     this.awaiting = false
     if (this.book.last) this.gaps.add(Math.max(now, this.book.end), 0, 'the page had no connection')
     this.onChange()
+  }
+
+  /** The source stands still, or goes on: its clock says so later. @param {boolean} paused */
+  halt(paused) {
+    if (!this.time) return
+    this.time = { ...this.time, shown: this.now(), paused }
+    this.timeAt = this.clock()
   }
 
   get live() { return this.time ? this.time.live : this.hello?.source === 'live' }
@@ -174,6 +186,7 @@ export class Market {
       case 'clock':
         this.time = frame
         this.timeAt = this.clock()
+        this._late(frame.shown)
         return
       case 'overview': return this._overview(frame)
       case 'gap': {
@@ -189,10 +202,12 @@ export class Market {
         this._count(frame.messages, frame.pair)
         if (frame.pair !== this.chosen) return
         const t = this._when(frame.recv)
+        if (this._late(t)) return
         const age = t - this.book.end
         const continued = frame.continued || (this._resubscribed && age < RESUBSCRIBED)
+        // States that were on their way when it was asked continue, and do not end the wait for the new one.
         if (frame.inSync) {
-          this._resubscribed = false
+          if (!frame.continued) this._resubscribed = false
           this.gaps.close(t)
         } else {
           this.gaps.add(t, 0, frame.checked === 'wrong' ? 'wrong checksum' : 'the book is out of sync')
@@ -207,13 +222,19 @@ export class Market {
         return
       }
       case 'orders':
-        if (frame.pair !== this.chosen) return
+        if (frame.pair !== this.chosen || this._late(this._when(frame.recv))) return
         if (frame.inSync) this.level3Gaps.close(this._when(frame.recv))
         this.queues.push(frame, this._when(frame.recv))
         return
       case 'trades':
-        if (frame.pair === this.chosen) this.trades.push(frame)
+        if (frame.pair === this.chosen) this.trades.push(frame, this.until)
     }
+  }
+
+  /** Whether something is of a time that is not wanted. @param {number} t */
+  _late(t) {
+    this.reached = Math.max(this.reached, t)
+    return t > this.until
   }
 
   /** A state that was made before any message came has no time of receipt: it is of the time that is shown. @param {number} recv */

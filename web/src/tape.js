@@ -1,9 +1,11 @@
 // Time and sales: the last trades before the instant that is shown.
 
-import { clock, fixed } from './format.js'
+import { clock, fitted, fixed } from './format.js'
 import { element, put } from './ladder.js'
 
 const ROW = 19
+/** Characters that there is room for. */
+const QTY = 11
 
 export class Tape {
   /** @param {HTMLElement} host */
@@ -47,8 +49,8 @@ export class Tape {
       row.className = one ? (one.sell ? 'sell' : 'buy') + (one.missing ? ' missing' : '') : ''
       put(row.children[0], one ? clock(one.t) : '')
       put(row.children[1], one && pair ? fixed(one.price, pair.pricePrecision) : '')
-      put(row.children[2], one && pair ? fixed(one.qty, pair.qtyPrecision) : '')
-      const title = one ? `${one.sell ? 'sell' : 'buy'}, ${one.market ? 'market' : 'limit'} order, trade ${one.id}` +
+      put(row.children[2], one && pair ? fitted(one.qty, pair.qtyPrecision, QTY) : '')
+      const title = one ? `${one.sell ? 'sell' : 'buy'} ${fixed(one.qty, pair?.qtyPrecision ?? 0)}, ${one.market ? 'market' : 'limit'} order, trade ${one.id}` +
         (one.missing ? '; trades before it may be missing here' : '') : ''
       if (row.getAttribute('title') !== title) row.setAttribute('title', title)
     }
