@@ -2,7 +2,7 @@
 //
 // The right edge is the instant that is shown: now, or an earlier one. All that the page shows beside it is of that instant.
 
-import { BINS, Columns, RING } from './columns.js'
+import { BINS, Columns, RING, UNKNOWN } from './columns.js'
 import { clock, day, fixed, nice, short, STEPS } from './format.js'
 import { HeatGL } from './heat.js'
 import { Heat2D } from './heat2d.js'
@@ -22,6 +22,9 @@ const TRADES_DRAWN = 1500
 const LEVELS_SHOWN = 60
 /** Gap reasons are written where there is room for them, pixels. */
 const ROOM = 90
+
+/** As a cell holds it. */
+const UNKNOWN_CELL = Math.fround(UNKNOWN)
 
 const FONT = '11px ui-sans-serif, system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-serif'
 
@@ -295,7 +298,7 @@ export class Chart {
    */
   draw(at, state) {
     const now = this.now
-    if (this.autoSpan) this.span = SPANS.find(one => one >= this.market.now() - this.market.book.begin) ?? SPANS[SPANS.length - 1]
+    if (this.autoSpan) this.span = SPANS.find(one => one * 1.1 >= this.market.now() - this.market.book.begin) ?? SPANS[SPANS.length - 1]
     const key = `${now}|${this.span}|${this.market.trades.n}`
     if (!this.changed && !this.stale && key === this.drawn.key) return false
     const seconds = Math.min((at - this.drawn.at) / 1000, 0.25)
@@ -348,6 +351,8 @@ export class Chart {
     c.clip()
     this._strips(left)
     this._gaps(left, Math.min(now, right), now)
+    this._label('spread', 6, box.y + 12)
+    this._label('imbalance of 5 levels', 6, box.y + this.strip + 16)
     c.beginPath()
     c.rect(0, 0, box.x, box.y)
     c.clip()
@@ -399,7 +404,7 @@ export class Chart {
     }
     c.stroke()
     c.textAlign = 'left'
-    c.fillText(day(now), box.x + 7, box.h - 9)
+    c.fillText(day(now).slice(this.axis < 70 ? 5 : 0), box.x + 7, box.h - 9)
   }
 
   /** @param {number} left */
@@ -417,15 +422,33 @@ export class Chart {
 
   /** @param {number} left @param {number} right @param {number} now */
   _gaps(left, right, now) {
-    const { context: c, box, palette, market } = this
+    const { context: c, box, palette, market, columns } = this
+    const hatch = (/** @type {number} */ from, /** @type {number} */ to, /** @type {number} */ least) => {
+      for (const [style, wide] of /** @type {[string | CanvasPattern, number][]} */ ([[palette.ground, least / 2], [this.hatch, least]])) {
+        c.fillStyle = style
+        c.fillRect(from, 0, Math.max(to - from, wide), box.h - 20)
+      }
+    }
+    // What was not watched, and columns of gaps.
+    let begun = NaN
+    let end = NaN
+    const wide = Math.max(1, columns.length / this.perPixel)
+    this._each(left, (x, at) => {
+      const unknown = columns.values[at * BINS] === UNKNOWN_CELL
+      if (begun === begun && !(unknown && x <= end + 1)) {
+        hatch(begun, end, 0)
+        begun = NaN
+      }
+      if (!unknown) return
+      if (begun !== begun) begun = x
+      end = x + wide
+    })
+    if (begun === begun) hatch(begun, Math.min(end, box.x), 0)
     for (const gap of market.gaps.within(left, right)) {
       const from = Math.max(this.x(gap.from), 0)
       const to = Math.min(gap.to === Infinity ? this.x(now) : this.x(Math.min(gap.to, now)), box.x)
       if (to <= from) continue
-      c.fillStyle = palette.ground
-      c.fillRect(from, 0, Math.max(to - from, 1), box.h - 20)
-      c.fillStyle = /** @type {CanvasPattern} */ (this.hatch)
-      c.fillRect(from, 0, Math.max(to - from, 2), box.h - 20)
+      hatch(from, to, 2)
       if (to - from > ROOM) {
         c.textAlign = 'center'
         const words = gap.reason || 'gap'
@@ -504,7 +527,7 @@ export class Chart {
     for (let i = first, step = Math.max(1, Math.floor((end - first) / 200)); i < end; i += step) sample.push(trades.data.qty[trades.place(i)])
     sample.sort((a, b) => a - b)
     const large = sample[Math.floor((sample.length - 1) * 0.95)] || 1
-    const most = Math.min(13, box.y / 24)
+    const most = Math.max(4, Math.min(13, box.y / 36, box.x / 45))
     c.strokeStyle = palette.ground
     c.lineWidth = 1
     for (const sell of [false, true]) {
@@ -519,7 +542,7 @@ export class Chart {
         if (((trades.data.flags[at] & 1) === 1) !== sell) continue
         const y = this.y(Math.round(trades.data.price[at] * market.book.scale))
         if (y < -20 || y > box.y + 20) continue
-        const radius = Math.min(most, Math.max(1.4, 6 * Math.sqrt(trades.data.qty[at] / large)))
+        const radius = Math.min(most, Math.max(1.4, (most / 2) * Math.sqrt(trades.data.qty[at] / large)))
         c.beginPath()
         c.arc(this.x(trades.data.t[at]), y, radius, 0, 2 * Math.PI)
         c.fill()
@@ -612,10 +635,7 @@ export class Chart {
       c.lineTo(box.x, Math.round(y) + 0.5)
     }
     c.stroke()
-    c.fillStyle = palette.dim
     const quote = market.pair?.symbol.split('/')[1] ?? ''
-    this._label('spread', 6, top + 8)
-    this._label('imbalance of 5 levels', 6, middle - tall / 2 + 8)
     this._side = { spread: most > 0 ? `${fixed(most / scale, market.pair?.pricePrecision ?? 0)} ${quote}` : '', top, middle, tall }
   }
 

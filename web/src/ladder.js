@@ -191,7 +191,7 @@ export class Ladder {
     const { chosen } = this
     const level = chosen && this.levels[chosen.side].find(one => one.ticks === chosen.ticks)
     if (!chosen || !level || !pair) {
-      put(this.words, 'Point at a price: what it costs to sweep to it.')
+      put(this.words, 'Choose a price: what it costs to sweep to it.')
       return
     }
     const [base, quote] = pair.symbol.split('/')

@@ -200,9 +200,10 @@ export class Market {
       }
       case 'book': {
         this._count(frame.messages, frame.pair)
-        if (frame.pair !== this.chosen) return
+        // While a jump is under way, a state that no message made is of the place before it.
+        if (frame.pair !== this.chosen || (this.until < Infinity && !frame.recv)) return
         const t = this._when(frame.recv)
-        if (this._late(t)) return
+        if (this._late(frame.recv)) return
         const age = t - this.book.end
         const continued = frame.continued || (this._resubscribed && age < RESUBSCRIBED)
         // States that were on their way when it was asked continue, and do not end the wait for the new one.
@@ -210,7 +211,7 @@ export class Market {
           if (!frame.continued) this._resubscribed = false
           this.gaps.close(t)
         } else {
-          this.gaps.add(t, 0, frame.checked === 'wrong' ? 'wrong checksum' : 'the book is out of sync')
+          this.gaps.add(t, 0, frame.checked === 'wrong' ? 'wrong checksum' : frame.recv ? 'the book is out of sync' : 'nothing was received yet')
         }
         if (!continued && age > 0 && !this.gaps.at(this.book.end + age / 2)) this.gaps.add(this.book.end, t, 'not watched')
         const state = this.book.push({
@@ -222,7 +223,7 @@ export class Market {
         return
       }
       case 'orders':
-        if (frame.pair !== this.chosen || this._late(this._when(frame.recv))) return
+        if (frame.pair !== this.chosen || this._late(frame.recv)) return
         if (frame.inSync) this.level3Gaps.close(this._when(frame.recv))
         this.queues.push(frame, this._when(frame.recv))
         return
@@ -239,7 +240,10 @@ export class Market {
 
   /** A state that was made before any message came has no time of receipt: it is of the time that is shown. @param {number} recv */
   _when(recv) {
-    return recv > 0 ? recv : this.time ? (this.time.live ? this.time.server : this.time.shown) : Date.now() * 1e3
+    if (recv > 0) return recv
+    const { time, hello } = this
+    if (time) return time.live ? time.server : time.shown
+    return hello?.begin ?? Date.now() * 1e3
   }
 
   /** @param {import('./decode.js').OverviewFrame} frame */
