@@ -73,7 +73,8 @@ class Browser:
             pytest.fail("Chromium did not start")
         # What it says later is thrown away: a full pipe would stop it.
         self._drain = subprocess.Popen(["cat"], stdin=self._process.stderr, stdout=subprocess.DEVNULL)
-        self._socket: ClientConnection = connect(found[1], max_size=None, compression=None)
+        self._stack = contextlib.ExitStack()
+        self._socket: ClientConnection = self._stack.enter_context(connect(found[1], max_size=None, compression=None))
         self._numbers = itertools.count(1)
         self.pages: dict[str, Page] = {}
 
@@ -118,7 +119,7 @@ class Browser:
 
     def close(self) -> None:
         """End it."""
-        self._socket.close()
+        self._stack.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

@@ -26,7 +26,7 @@ from websockets.http11 import Request, Response
 
 WEB = Path(__file__).resolve().parents[1] / "web"
 SECOND = 10**9
-BEGIN = 1_795_930_740 * SECOND
+BEGIN = 1_795_933_140 * SECOND
 """2026-11-29T06:19:00Z in ns: where the recording begins."""
 STATE = SECOND // 20
 """Time between two states of the market."""
@@ -160,7 +160,7 @@ class Client:
         self.subscribed: dict[str, tuple[int, bool]] = {}
         self.rate = 30.0
         self.overview = False
-        self.at = float(server.begin)
+        self.at = server.begin
         self.last = time.monotonic()
         self.paused = False
         self.speed = 1.0
@@ -170,12 +170,12 @@ class Client:
     @property
     def now(self) -> int:
         """The time that it is shown."""
-        return time.time_ns() if self.server.live else int(self.at)
+        return time.time_ns() if self.server.live else self.at
 
     def advance(self) -> None:
         now = time.monotonic()
         if not self.paused:
-            self.at = min(self.at + (now - self.last) * self.speed * SECOND, self.server.end)
+            self.at = min(self.at + int((now - self.last) * self.speed * SECOND), self.server.end)
         self.last = now
 
     def ask(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -199,7 +199,7 @@ class Client:
             self.rate = message["per_second"]
         elif method == "seek":
             self.advance()
-            self.at = float(message["at_us"] * 1000)
+            self.at = message["at_us"] * 1000
             self.sent.clear()
             self.traded.clear()
         elif method in {"pause", "resume"}:

@@ -122,8 +122,10 @@ const handlers = {
     market.greet(hello)
     document.body.dataset.source = hello.source
     get('speed-field').hidden = hello.source !== 'lake'
-    source.overview(true)
-    source.rate(RATE)
+    if (first) {
+      source.overview(true)
+      source.rate(RATE)
+    }
     pairs.search()
     if (!hello.pairs.length) {
       notice('empty', hello.source === 'lake' ? 'This recording has no pairs. Record some with `krakpot record`.'
@@ -194,10 +196,11 @@ function start() {
   const named = begin.symbol.toUpperCase()
   const find = (/** @type {string} */ symbol) => market.pairs.findIndex(one => one.symbol.toUpperCase() === symbol)
   let number = named ? find(named) : -1
-  if (named && number < 0) notice('symbol', `There is no pair “${begin.symbol}” here. Choose one from the list; \`/\` searches it.`)
+  const unknown = Boolean(named) && number < 0
   if (number < 0) number = find('BTC/USD')
   if (number < 0) number = market.pairs.findIndex(one => one.channels.includes('book'))
   choose(Math.max(number, 0), begin.depth)
+  if (unknown) notice('symbol', `There is no pair “${begin.symbol}” here. Choose one from the list; \`/\` searches it.`)
   const { t } = begin
   begin = { symbol: '', depth: 0, t: NaN }
   if (Number.isFinite(t)) goTo(t, true)
@@ -228,6 +231,7 @@ function choose(number, depth = 0) {
   document.title = `${pair.symbol} – krakpot`
   put(get('symbol'), pair.symbol)
   speak(`${pair.symbol}.`)
+  due.spoken = performance.now() + 1000
   address()
 }
 
@@ -281,7 +285,7 @@ function goTo(t, exactly) {
   }
   const hello = market.hello
   if (hello?.source === 'lake') {
-    if (hello.begin !== null && hello.end !== null && (t < hello.begin || t > Math.max(hello.end, market.now()))) {
+    if (hello.begin !== null && hello.end !== null && (t < hello.begin || t > Math.max(hello.end, market.now() || 0))) {
       notice('seek', `${rfc3339(t)} is not in this recording: it has ${rfc3339(hello.begin)} to ${rfc3339(hello.end)}.`)
       return
     }
@@ -326,6 +330,9 @@ chart.onMove = () => {
 }
 
 // Keys.
+
+/** @param {string} id */
+const dialog = id => /** @type {HTMLDialogElement} */ (get(id))
 
 /** @param {string} id */
 const button = id => /** @type {HTMLButtonElement} */ (get(id))
@@ -386,7 +393,7 @@ function openJump() {
   const input = /** @type {HTMLInputElement} */ (get('jump-time'))
   input.value = rfc3339(Math.floor(chart.now / 1e3) * 1e3 || Date.now() * 1e3)
   put(get('jump-words'), '')
-  /** @type {HTMLDialogElement} */ (get('jump')).showModal()
+  dialog('jump').showModal()
   input.select()
 }
 
@@ -435,7 +442,7 @@ const KEYS = [
   ['i', 'i', 'read the state aloud', tell],
   ['l', 'l', 'copy a link to this instant', () => void copyLink()],
   ['s', 's', 'light or dark', () => theme(palette.dark ? 'light' : 'dark')],
-  ['?', '?', 'this help', () => /** @type {HTMLDialogElement} */ (get('keys')).showModal()],
+  ['?', '?', 'this help', () => dialog('keys').showModal()],
 ]
 
 /** @param {1 | -1} way */
@@ -472,7 +479,7 @@ press('newest', newest)
 press('trades', () => toggle('trades'))
 press('candles', () => toggle('candles'))
 press('theme', () => theme(palette.dark ? 'light' : 'dark'))
-press('help', () => /** @type {HTMLDialogElement} */ (get('keys')).showModal())
+press('help', () => dialog('keys').showModal())
 press('symbol', () => KEYS[0][3]())
 for (const name of ['book', 'orders', 'tape', 'pairs']) press(`tab-${name}`, () => show(name))
 get('tabs').addEventListener('keydown', event => {
@@ -490,7 +497,7 @@ const speeds = /** @type {HTMLSelectElement} */ (get('speed'))
 speeds.replaceChildren(...SPEEDS.map(one => new Option(`${one}×`, String(one))))
 speeds.value = '1'
 speeds.addEventListener('change', () => setSpeed(Number(speeds.value)))
-press('jump-close', () => /** @type {HTMLDialogElement} */ (get('jump')).close())
+press('jump-close', () => dialog('jump').close())
 get('jump').querySelector('form')?.addEventListener('submit', event => {
   const t = parseTime(/** @type {HTMLInputElement} */ (get('jump-time')).value)
   if (Number.isFinite(t)) return goTo(t, true)

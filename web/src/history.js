@@ -6,6 +6,8 @@
 
 /** States of a chunk. */
 const CHUNK = 64
+/** Less than two states are apart, and more than a double of this size can tell, microseconds. */
+const BEFORE = 0.5
 /** Bytes of a level: ticks and quantity. */
 const LEVEL = 16
 /** Bytes of what is said of a state beside its levels. */
@@ -328,7 +330,7 @@ export class BookHistory {
 
   /** The time of the state before or after a time; NaN if there is none. @param {number} t @param {1 | -1} way */
   step(t, way) {
-    const found = this._find(way < 0 ? t - 1e-3 : t)
+    const found = this._find(way < 0 ? t - BEFORE : t)
     if (way < 0) return found ? this.chunks[found[0]].t[found[1]] : NaN
     if (!found) return this.begin
     let [c, i] = found

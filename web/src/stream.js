@@ -235,13 +235,13 @@ export class StreamSource {
     this.pairs = pairs.length
     this.greeted = true
     this.attempts = 0
+    for (const [method, rest] of this.wanted) this._send(method, rest)
+    for (const one of this.subscribed.values()) this._send('subscribe', one)
     this.handlers.hello({
       source: String(message.source), name: String(message.name ?? ''), staleAfter: stale * 1e6,
       begin: readTime(message.begin_us), end: readTime(message.end_us), pairs,
     })
     this.handlers.state('open', '', 0)
-    for (const [method, rest] of this.wanted) this._send(method, rest)
-    for (const one of this.subscribed.values()) this._send('subscribe', one)
   }
 
   /** @param {string} method @param {object} [rest] */
