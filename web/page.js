@@ -160,7 +160,7 @@ const handlers = {
       market.awaiting = false
       take('seek')
     }
-    if (method === 'pause' || method === 'resume') market.halt(method === 'pause')
+    if (method === 'pause' || method === 'resume') market.place(market.now(), method === 'pause')
     if (method === 'subscribe') take('subscribe')
     if (jump.to === null) address()
   },

@@ -59,7 +59,7 @@ def ladder(page: Page) -> tuple[Levels, Levels]:
 
 def truth(server: Streamer, symbol: str, us: float, rows: int) -> tuple[Levels, Levels]:
     """The book that the formula says was last at a time."""
-    bids, asks = server.pairs[symbol].book(int(us * 1000) // STATE * STATE, server.depth)
+    bids, asks = server.pairs[symbol].book(round(us) * 1000 // STATE * STATE, server.depth)
     return bids[:rows], asks[:rows]
 
 
@@ -104,7 +104,7 @@ def test_ladder_and_picture_are_the_books_that_were_sent(page: Page) -> None:
         assert colours > 20
         tape = page.run("[...document.querySelectorAll('.tape tbody tr')].map(row => [...row.cells].map(cell => cell.textContent))")
         traded = {
-            (one[2], one[3]) for one in server.pairs["BTC/USD"].trades(BEGIN - 6 * SECOND, int(at * 1000) + SECOND)
+            (one[2], one[3]) for one in server.pairs["BTC/USD"].trades(BEGIN - 6 * SECOND, round(at) * 1000 + SECOND)
         }
         shown = {(number(price), number(qty)) for _, price, qty in tape if price}
         assert shown
@@ -217,11 +217,11 @@ def test_the_state_of_every_checksum_is_seen(page: Page) -> None:
         page.until("krakpot.market.time.paused")
         page.browser.listen(0.5)
         at = page.run("krakpot.market.book.end")
-        assert page.text("#proof span") == f"checksum {int(at * 1000) // STATE & 0xFFFFFFFF:08x}"
+        assert page.text("#proof span") == f"checksum {round(at) * 1000 // STATE & 0xFFFFFFFF:08x}"
         for checked, in_sync, words in ((2, 0, "out of sync"), (0, 1, "not checked"), (2, 1, "wrong checksum")):
             levels = server.pairs["BTC/USD"].book(BEGIN, 10) if in_sync else ([], [])
             at += 1000
-            server.send(book(0, int(at * 1000), *levels, flags=in_sync, checked=checked))
+            server.send(book(0, round(at) * 1000, *levels, flags=in_sync, checked=checked))
             page.until(f"document.querySelector('#proof span').textContent === '{words}'")
             assert page.run("document.querySelector('#proof').className") == ("bad" if checked == 2 else "")
 
@@ -273,7 +273,7 @@ def test_the_queue_of_each_price_is_drawn(page: Page) -> None:
         page.key(" ")
         page.until("krakpot.market.time.paused")
         page.browser.listen(0.5)
-        t = int(page.run("krakpot.market.queues.at(krakpot.chart.now).t") * 1000)
+        t = round(page.run("krakpot.market.queues.at(krakpot.chart.now).t")) * 1000
         bids, _ = server.queues(server.pairs["BTC/USD"], t)
         texts = [text for text in page.run("krakpot.queues.places.map(one => one.text)") if text.startswith("Bid")]
         best = [one for one in bids if one[0] == bids[0][0]]

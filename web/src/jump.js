@@ -49,9 +49,11 @@ export class Jump {
     if (arrived) market.resubscribed()
     this._end()
     market.awaiting = true
+    market.place(to, this.paused)
+    // It stands still before it goes there, so that it is exactly there.
+    if (this.paused) source.pause()
     source.seek(to)
     source.speed(this.speed)
-    if (this.paused) source.pause()
     return true
   }
 

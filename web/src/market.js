@@ -132,10 +132,10 @@ export class Market {
     this.onChange()
   }
 
-  /** The source stands still, or goes on: its clock says so later. @param {boolean} paused */
-  halt(paused) {
+  /** Where the source is from now on, until its clock says so. @param {number} shown microseconds @param {boolean} paused */
+  place(shown, paused) {
     if (!this.time) return
-    this.time = { ...this.time, shown: this.now(), paused }
+    this.time = { ...this.time, shown, paused }
     this.timeAt = this.clock()
   }
 
