@@ -178,8 +178,9 @@ class Page:
 
     def go(self, url: str) -> None:
         """Open an address."""
+        self.run("window.before = true")
         self.call("Page.navigate", url=url)
-        self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+        self.until("document.readyState === 'complete' && !window.before")
 
     def run(self, text: str) -> Any:
         """The value of an expression, after its promise."""

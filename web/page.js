@@ -453,7 +453,7 @@ function stepState(way) {
 
 document.addEventListener('keydown', event => {
   const target = /** @type {HTMLElement} */ (event.target)
-  if (event.ctrlKey || event.metaKey || event.altKey || target.closest('dialog')) return
+  if (event.ctrlKey || event.metaKey || event.altKey || target.closest('dialog[open]')) return
   if (/^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName) || (target.tagName === 'BUTTON' && (event.key === ' ' || event.key === 'Enter'))) return
   const found = KEYS.find(([key]) => key === (event.key === '=' ? '+' : event.key))
   if (!found) return
