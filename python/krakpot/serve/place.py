@@ -18,6 +18,7 @@ from typing import cast
 from krakpot.errors import KrakpotError
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import UNREADABLE
+from krakpot.serve.facts import facts_of
 from krakpot.replay.source import HOUR, MARGIN, TIME_MAX, Owner, ReplaySource
 from krakpot.serve.market import Market
 from krakpot.stream.book import LiveBook
@@ -33,6 +34,8 @@ STEP_MAX = 1.0
 """Seconds of the clock that count at most between two calls: a client that did not read goes on where it was."""
 LOOK = 0.25
 """Seconds between two looks at what was recorded meanwhile, at least."""
+LOOK_ENDED = 5.0
+"""The same where nobody records: somebody may begin again."""
 LOOK_SHARE = 4
 """A look that takes long is followed by so many times as long without one."""
 
@@ -68,8 +71,8 @@ class Place:
         self.paused = False
         self.at_end = False
         """Whether there is nothing later, so far."""
-        self.ready = False
-        """Whether the books are those of the time that is shown."""
+        self._built = False
+        """Whether the books are those of its time."""
         self.error = ""
         """Why it cannot go on, until it is moved."""
         self._folder = folder
@@ -93,7 +96,6 @@ class Place:
     def seek(self, at: int) -> None:
         """Go on at another time, ns."""
         self._sought = at
-        self.ready = False
 
     def pause(self) -> None:
         """Stand still."""
@@ -107,6 +109,14 @@ class Place:
     # What is there.
 
     @property
+    def ready(self) -> bool:
+        """Whether the books are what was requested last: of that time, of all those pairs."""
+        return self._built and self._sought is None and self._covers(self._wanted)
+
+    def _covers(self, wanted: Wanted) -> bool:
+        return all(symbols <= self._applied.get(channel, frozenset()) for channel, symbols in wanted.items())
+
+    @property
     def now(self) -> int:
         """The time that is shown, ns."""
         return self._at if self._sought is None else self._sought
@@ -114,7 +124,7 @@ class Place:
     @property
     def connected(self) -> bool:
         """Whether the recorder's connections were up then."""
-        return self._source is not None and not self.error and self._source.connected
+        return self._source is not None and not self.error and not self.market.down
 
     @property
     def system(self) -> str:
@@ -157,7 +167,7 @@ class Place:
         self._discard()
 
     def _discard(self) -> None:
-        self.ready = False
+        self._built = False
         source, self._source = self._source, None
         if source is not None:
             source.close()
@@ -167,16 +177,21 @@ class Place:
         sought, self._sought = self._sought, None
         wanted = self._wanted
         if sought is not None:
-            self._at, self.error, self.at_end = sought, "", False
-            self._follow = self._source is not None and sought >= self._end and self._source.recorded_now
+            self.error, self.at_end, self._follow = "", False, False
+            if sought >= self._end:
+                # What was the end is long ago, perhaps.
+                facts = facts_of(self._folder)
+                self._end = max(self._end, facts.end or 0)
+                self._follow = facts.recorded and sought >= self._end
+            self._at = min(sought, self._end)
             self.market.clear()
-        elif all(symbols <= self._applied.get(channel, frozenset()) for channel, symbols in wanted.items()):
+        elif self._covers(wanted):
             return False
         else:
             self.error = ""
             # What was seen of the other pairs stays: their messages up to here come again.
             self.market.taken(self._at, self._applied)
-        self.ready = False
+        self._built = False
         self._applied = wanted
         if any(wanted.values()):
             self._rebuild()
@@ -200,27 +215,32 @@ class Place:
         source = self._source
         if source is None:
             return
-        if not self.ready:
-            goal = self._at
+        if not self._built:
+            goal = self._at if not self._follow else TIME_MAX - 1
         elif self.paused:
             return
         elif self._follow:
             goal = TIME_MAX - 1
         else:
             goal = self._at + int(passed * self.speed * 1e9)
+        if not self._follow:
+            # The end itself is not played: there the books end.
+            goal = min(goal, self._end - 1)
         why = self._play(source, goal)
-        if not self.ready:
-            if why:
-                self.ready = True
-                self.market.taken(0, {})
-                self.market.forget_gaps()
-        elif not why:
-            # It cannot be played that fast.
-            self._at = max(self._at, min(source.now or 0, goal))
-        elif why == "until":
-            self._at, self.at_end = goal, False
-        else:
-            self._arrive(source, goal)
+        if not why:
+            if self._built:
+                # It cannot be played that fast.
+                self._at = max(self._at, source.now or 0)
+            return
+        if not self._built:
+            self._built = True
+            self.market.taken(0, {})
+            self.market.forget_gaps()
+        # Where nothing more is there, its last message is what is shown.
+        self._at = goal if not self._follow else source.now or self._at
+        self.at_end = self._follow or goal >= self._end - 1
+        if self.at_end:
+            self._look(source)
 
     def _play(self, source: ReplaySource, goal: int) -> str:
         """Play up to a time, inclusive: ``until``, ``end`` (nothing more is there), or nothing if it takes longer."""
@@ -233,19 +253,13 @@ class Place:
             if time.monotonic() > give_up:
                 return ""
 
-    def _arrive(self, source: ReplaySource, goal: int) -> None:
-        """Everything that was there is played."""
-        known = max(self._end, source.now or 0)
-        if goal < known and not self._follow:
-            # Nothing comes any more, and the recording goes on.
-            self._at = goal
-            return
-        self._at, self.at_end = max(self._at, source.now or 0) if self._follow else known, True
+    def _look(self, source: ReplaySource) -> None:
+        """See what was recorded meanwhile, and whether it goes on."""
         now = time.monotonic()
         if now < self._look_at:
             return
         source.go_on()
-        self._look_at = now + max(LOOK, LOOK_SHARE * (time.monotonic() - now))
         if source.recorded_now:
             self._follow = True
+        self._look_at = now + max(LOOK if self._follow else LOOK_ENDED, LOOK_SHARE * (time.monotonic() - now))
         self._end = max(self._end, source.now or 0)

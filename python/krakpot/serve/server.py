@@ -187,6 +187,7 @@ class ViewServer:
         self._limit = LogRateLimit()
         self._pool: ThreadPoolExecutor
         self._runner: web.AppRunner
+        self.closing = asyncio.Event()
         self._sockets: set[web.WebSocketResponse] = set()
         self._look: asyncio.Task[None] | None = None
 
@@ -233,10 +234,7 @@ class ViewServer:
         """Close; clients that are there are told so."""
         if self._look is not None:
             self._look.cancel()
-        going = [one.close(code=WSCloseCode.GOING_AWAY, message=b"the server closes") for one in self._sockets]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                await asyncio.gather(*going, return_exceptions=True)
+        self.closing.set()
         await self._runner.cleanup()
         self._pool.shutdown(wait=True, cancel_futures=True)
         for line in self._limit.rest():
@@ -420,17 +418,21 @@ class _Client:
         self._place = place
 
     async def run(self) -> None:
-        """Serve it until it is gone."""
-        sending = asyncio.create_task(self._send())
-        reading = asyncio.create_task(self._read())
+        """Serve it until it is gone, or the server closes."""
+        tasks = [asyncio.create_task(work) for work in (self._send(), self._read(), self._closing())]
         try:
-            done, _ = await asyncio.wait({sending, reading}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (sending, reading):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(sending, reading, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if self._server.closing.is_set():
+            await self._socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server closes")
+
+    async def _closing(self) -> None:
+        await self._server.closing.wait()
 
     async def _send(self) -> None:
         viewer = self._viewer
