@@ -11,7 +11,9 @@ so that the last message of a pair and its latest trades are known at once.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import cast
 
@@ -80,12 +82,16 @@ class Place:
         self._at = end if follow else begin
         self._end = end
         self._follow = follow
-        self._sought: int | None = None
+        self._sought: deque[int] = deque(maxlen=1)
+        """Where to go; written by the requests, taken by ``advance``."""
         self._wanted: Wanted = {}
         self._applied: Wanted = {}
         self._clock: float | None = None
         """When the last call was; None: the time does not pass yet."""
         self._look_at = 0.0
+        self._alone = threading.Lock()
+        """A client that leaves closes its place while it may still be played."""
+        self._closed = False
 
     # What is wanted.
 
@@ -95,7 +101,7 @@ class Place:
 
     def seek(self, at: int) -> None:
         """Go on at another time, ns."""
-        self._sought = at
+        self._sought.append(at)
 
     def pause(self) -> None:
         """Stand still."""
@@ -111,7 +117,7 @@ class Place:
     @property
     def ready(self) -> bool:
         """Whether the books are what was requested last: of that time, of all those pairs."""
-        return self._built and self._sought is None and self._covers(self._wanted)
+        return self._built and not self._sought and self._covers(self._wanted)
 
     def _covers(self, wanted: Wanted) -> bool:
         return all(symbols <= self._applied.get(channel, frozenset()) for channel, symbols in wanted.items())
@@ -119,7 +125,7 @@ class Place:
     @property
     def now(self) -> int:
         """The time that is shown, ns."""
-        return self._at if self._sought is None else self._sought
+        return self._sought[-1] if self._sought else self._at
 
     @property
     def connected(self) -> bool:
@@ -149,7 +155,12 @@ class Place:
     # Playing.
 
     def advance(self) -> None:
-        """Do what is wanted, and play for a moment. In a thread; one call at a time."""
+        """Do what is wanted, and play for a moment. In a thread."""
+        with self._alone:
+            if not self._closed:
+                self._do()
+
+    def _do(self) -> None:
         now = time.monotonic()
         passed = 0.0 if self._clock is None else min(now - self._clock, STEP_MAX)
         try:
@@ -163,8 +174,10 @@ class Place:
             self._discard()
 
     def close(self) -> None:
-        """End its threads."""
-        self._discard()
+        """End its threads. In a thread."""
+        with self._alone:
+            self._closed = True
+            self._discard()
 
     def _discard(self) -> None:
         self._built = False
@@ -174,7 +187,7 @@ class Place:
 
     def _moved(self) -> bool:
         """Apply what was requested; whether the books have to be rebuilt."""
-        sought, self._sought = self._sought, None
+        sought = self._sought.pop() if self._sought else None
         wanted = self._wanted
         if sought is not None:
             self.error, self.at_end, self._follow = "", False, False
