@@ -43,7 +43,10 @@ def test_counts_for_people(number: int, text: str) -> None:
 def test_errors_carry_their_facts() -> None:
     """Attributes for programs, one sentence for people."""
     lost = errors.ConnectionLost(3, "refused")
-    assert (lost.attempts, lost.last_error, str(lost)) == (3, "refused", "no connection after 3 attempts: refused")
+    assert (lost.attempts, lost.last_error) == (3, "refused")
+    # The cause, and what to do about it.
+    cure = "check the address (url), the network and the proxy, or try again later"
+    assert str(lost) == f"no connection after 3 attempts: refused; {cure}"
     full = errors.StorageError("the disk is full", Path("lake"))
     assert (full.path, str(full)) == (Path("lake"), "the disk is full: lake")
     assert isinstance(errors.NoLake("not one", Path("x")), errors.StorageError)

@@ -25,6 +25,8 @@ from krakpot.values import duration, nanoseconds, step, unmatched
         ("2d", 172800),
         ("1h30m", 5400),
         ("1.5m", 90),
+        ("100ms", 0.1),
+        ("1m250ms", 60.25),
         (90, 90),
         (90.5, 90.5),
         (" 5s ", 5),
@@ -43,6 +45,15 @@ def test_durations(text: object, seconds: float) -> None:
 def test_steps(value: object, ns: int) -> None:
     """Exact nanoseconds."""
     assert step(value) == ns
+
+
+def test_a_step_as_text_is_read_as_the_same() -> None:
+    """In the largest unit that has it whole; a proposed one lies ten times in a length, where there is one."""
+    for text in ("1ns", "90s", "1m", "1h", "25h", "1d", "100ms"):
+        assert values.step_text(step(text)) == text
+    assert values.step_text(step("60m")) == "1h"
+    proposed = [values.smaller_step(length * 10**6) for length in (10**9, 60_000, 12_000, 100, 1)]
+    assert proposed == ["1d", "1s", "1s", "10ms", "1ms"]
 
 
 @pytest.mark.parametrize("value", ["", "1", "1x", "-1s", "1.5s", "367d", 0, -1, True, 1.5, None, "1s1s", timedelta(0)])

@@ -1,4 +1,4 @@
-"""Environments of the tools that load exports, each with its own packages and without krakpot."""
+"""Environments of the tools that load exports: with their own packages alone, or with those of this one behind them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import subprocess
+import sysconfig
+import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 HERE = Path(__file__).parent
 TOOLS = HERE.parent / "target" / "tools"
 """Kept between runs: some tools are large."""
+HFTBACKTEST = "hftbacktest==2.4.4"
 Run = Callable[..., dict[str, Any]]
 
 
@@ -29,20 +32,28 @@ def _interpreter(least: tuple[int, int]) -> str:
     pytest.skip(f"no Python {least[0]}.{least[1]} or later is found")
 
 
+def _only_in_all() -> None:
+    if os.environ.get("KRAKPOT_TEST") != "all":
+        pytest.skip("fetches a package from the registry: KRAKPOT_TEST=all")
+
+
+def _install(python: Path, package: str) -> None:
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"the registry did not give {package}: {done.stderr}"
+
+
 def tool(package: str, program: str, least: tuple[int, int] = (3, 11)) -> Run:
     """Make the environment of a package, and return what runs a program of the tests in it.
 
     The program prints JSON in its last line; with it the version of the package, which is compared.
     """
-    if os.environ.get("KRAKPOT_TEST") != "all":
-        pytest.skip("fetches a package from the registry: KRAKPOT_TEST=all")
+    _only_in_all()
     folder = TOOLS / package.replace("==", "-")
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
         subprocess.run([_interpreter(least), "-m", "venv", "--clear", str(folder)], check=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"the registry did not give {package}: {done.stderr}"
+        _install(python, package)
         (folder / "complete").touch()
 
     def run(*arguments: Any) -> dict[str, Any]:
@@ -55,3 +66,34 @@ def tool(package: str, program: str, least: tuple[int, int] = (3, 11)) -> Run:
         return found
 
     return run
+
+
+def kernel(package: str) -> tuple[Path, str]:
+    """A kernel for notebooks that has a package, and behind it all of this environment, which stays as it is.
+
+    Returns
+    -------
+    tuple
+        The folder for ``JUPYTER_PATH``, and the name of the kernel.
+
+    """
+    _only_in_all()
+    name = package.replace("==", "-")
+    folder = TOOLS / f"{name}-kernel"
+    python = folder / "bin" / "python"
+    here = sysconfig.get_path("purelib")
+    complete = folder / "complete"
+    if not complete.exists() or complete.read_text() != here:
+        # Compiled packages of this environment are imported there: the same Python.
+        venv.create(folder, clear=True, with_pip=True, symlinks=True)
+        _install(python, package)
+        paths = subprocess.check_output(
+            [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
+        )
+        (Path(paths.strip()) / "behind.pth").write_text(f"import site; site.addsitedir({here!r})\n")
+        spec = folder / "share" / "jupyter" / "kernels" / name / "kernel.json"
+        spec.parent.mkdir(parents=True)
+        command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec.write_text(json.dumps({"argv": command, "display_name": name, "language": "python"}))
+        complete.write_text(here)
+    return folder / "share" / "jupyter", name

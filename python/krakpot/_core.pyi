@@ -862,6 +862,8 @@ class BookSampler:
         A table with the column `ts` (ns), sorted.
     depth
         Levels on each side.
+    room
+        How many of the times will likely have a book: columns that grow are copied.
     clock
         `recv`: the times are receive times. `event`: the exchange's. `message`: numbers of messages; then rows of the
         ledger between two messages count too.
@@ -882,7 +884,15 @@ class BookSampler:
     """
 
     def __new__(
-        cls, session: str, *, channel: str, times: object, depth: int, clock: str = "recv", floats: bool = False
+        cls,
+        session: str,
+        *,
+        channel: str,
+        times: object,
+        depth: int,
+        room: int = 0,
+        clock: str = "recv",
+        floats: bool = False,
     ) -> BookSampler: ...
     def ends(self, rows: object) -> None:
         """Take ledger rows after which the book is out of sync, as `Verifier.ends`."""
@@ -983,8 +993,8 @@ class Replayer:
         """From a time on a symbol's data in a channel is a session's. `joined`: it goes on where another one was."""
     def want(self, channels: Sequence[str], rows: bool) -> None:
         """Give events of these channels (`EVENT_CHANNELS`, `connection`) from now on; let sessions keep rows."""
-    def interrupt(self) -> None:
-        """Let `play` return after the event that is given."""
+    def interrupt(self, *, drop: bool = False) -> None:
+        """Let `play` return after the events of this read of a socket; with `drop` it gives no more of them."""
     @property
     def now(self) -> int | None:
         """Time of what was played last, ns."""

@@ -125,7 +125,8 @@ class ConnectionLost(KrakpotError):
 
     def __init__(self, attempts: int, last_error: str) -> None:
         """Remember the number of attempts, and why the last one failed."""
-        super().__init__(f"no connection after {counted(attempts, 'attempt')}: {last_error}")
+        cure = "check the address (url), the network and the proxy, or try again later"
+        super().__init__(f"no connection after {counted(attempts, 'attempt')}: {last_error}; {cure}")
         self.attempts = attempts
         self.last_error = last_error
 

@@ -59,6 +59,8 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION_MAX = 36_500 * UNITS["d"]
 """Seconds. A century from now still fits into 64 bits of nanoseconds."""
 STEP_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
+ROUND_STEPS = ("1d", "1h", "10m", "1m", "10s", "1s", "100ms", "10ms", "1ms")
+"""Steps that are proposed instead of one that is too long, the longest first."""
 STEP_MAX = 366 * STEP_UNITS["d"]
 """Longest step of time in a frame, ns."""
 CONNECTION_SYMBOLS_MIN = 50
@@ -324,17 +326,17 @@ def symbols_per_connection(value: object) -> int:
 
 
 def duration(value: object) -> float:
-    """Seconds of ``30s``, ``10m``, ``1h``, ``2d``, ``1h30m``; of a value that is a number: these seconds.
+    """Seconds of ``100ms``, ``30s``, ``10m``, ``1h``, ``2d``, ``1h30m``; of a value that is a number: these seconds.
 
     Text without a unit is refused, because it may be meant as minutes.
     """
     text = str(value).strip()
     unit = True
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text, re.ASCII)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhd])", text, re.ASCII)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = float(min(value, DURATION_MAX + 1))
     elif parts and "".join(n + unit for n, unit in parts) == text:
-        seconds = sum(float(n) * UNITS[unit] for n, unit in parts)
+        seconds = sum(float(n) * UNITS[unit] if unit in UNITS else float(n) / 1000 for n, unit in parts)
     elif re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
         seconds, unit = float(text), False
     else:
@@ -367,6 +369,17 @@ def step(value: object, name: str = "every", least: int = 1, more: str = "") -> 
     return ns
 
 
+def step_text(ns: int) -> str:
+    """A step in the largest unit that has it whole, as ``step`` reads it: ``1h``, ``90s``."""
+    unit = max((unit for unit, size in STEP_UNITS.items() if ns % size == 0), key=STEP_UNITS.__getitem__)
+    return f"{ns // STEP_UNITS[unit]}{unit}"
+
+
+def smaller_step(length: int) -> str:
+    """A round step that lies some ten times or more in a length of time, ns."""
+    return next((text for text in ROUND_STEPS if step(text) * 10 <= length), ROUND_STEPS[-1])
+
+
 def seconds_from(least: float) -> Callable[[object], float]:
     """Make a reader of a number of seconds: above zero, or from 0 with ``least=0``."""
     bound = "above zero" if least else "from 0"
@@ -384,6 +397,18 @@ def seconds_from(least: float) -> Callable[[object], float]:
 
 seconds = seconds_from(math.ulp(0.0))
 timeout = seconds_from(0)
+
+
+SPEED_MAX = 1e9
+
+
+def speed(value: object) -> float:
+    """Recorded seconds a second."""
+    found: Any = value if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not 0 < found <= SPEED_MAX:
+        sentence = f"a number above zero, up to {SPEED_MAX:.0f}: recorded seconds a second; None: as fast as possible"
+        raise ValueError(sentence)
+    return float(found)
 
 
 def keep(value: object) -> float:

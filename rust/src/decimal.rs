@@ -52,6 +52,48 @@ const POWERS: [i64; 19] = {
     powers
 };
 
+/// Division by a power of ten that leaves no rest, by one multiplication: it takes a tenth of the time of a division.
+#[derive(Debug, Clone, Copy)]
+pub struct Tens {
+    /// Of 5^n, modulo 2^64.
+    inverse: u64,
+    /// n: a factor of 2^n is left.
+    twos: u32,
+    /// The largest quotient.
+    most: u64,
+}
+
+impl Tens {
+    /// Division by 10^`n`; `None` if 64 bits do not hold that.
+    #[inline]
+    #[must_use]
+    pub fn new(n: u8) -> Option<Self> {
+        const ALL: [Tens; 20] = {
+            let mut all = [Tens { inverse: 1, twos: 0, most: u64::MAX }; 20];
+            let mut n = 1;
+            while n < 20 {
+                // The inverse of 5: 5 × 0xCCCC_CCCC_CCCC_CCCD = 2^66 + 1.
+                let inverse = all[n - 1].inverse.wrapping_mul(0xCCCC_CCCC_CCCC_CCCD);
+                all[n] = Tens { inverse, twos: all[n - 1].twos + 1, most: all[n - 1].most / 10 };
+                n += 1;
+            }
+            all
+        };
+        ALL.get(usize::from(n)).copied()
+    }
+
+    /// The quotient; `None` if there is a rest.
+    ///
+    /// The inverse turns multiples of 5^n, and only these, into their quotients; any other number becomes larger than each
+    /// of them. The rotation does the same for 2^n.
+    #[inline]
+    #[must_use]
+    pub fn divide(self, value: u64) -> Option<u64> {
+        let quotient = value.wrapping_mul(self.inverse).rotate_right(self.twos);
+        (quotient <= self.most).then_some(quotient)
+    }
+}
+
 impl Decimal {
     /// Zero.
     pub const ZERO: Self = Self { mantissa: 0, scale: 0 };
@@ -243,6 +285,24 @@ mod tests {
 
     fn parsed(text: &str) -> Option<(i128, u8)> {
         Decimal::parse(text.as_bytes()).map(|d| (d.mantissa, d.scale))
+    }
+
+    #[test]
+    fn tens_divide_as_division_does() {
+        for n in 0..20 {
+            let tens = Tens::new(n).expect("64 bits hold it");
+            let power = 10u64.pow(n.into());
+            let multiples = [0, 1, 2, 9, 10, 123_456_789, u64::MAX / power / 3, u64::MAX / power];
+            let near =
+                |multiple: u64| [-1, 0, 1, 2, 5, 10].map(|by| (multiple.wrapping_mul(power)).wrapping_add_signed(by));
+            for value in
+                multiples.into_iter().flat_map(near).chain((0..128).map(|bit| u64::MAX.rotate_left(bit) >> (bit / 2)))
+            {
+                let expected = (value % power == 0).then(|| value / power);
+                assert_eq!(tens.divide(value), expected, "{value} by 10^{n}");
+            }
+        }
+        assert!(Tens::new(20).is_none());
     }
 
     #[test]

@@ -48,7 +48,15 @@ def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         bar._shown -= LINE_EVERY
         bar(1, 2, "rows")
         bar.note("session x")
+        bar.trouble("it is down")
     assert capsys.readouterr().err == ""
+
+
+def test_trouble_is_a_line_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """At once, however long ago the last line was."""
+    with Bar("backfill") as bar:
+        bar.trouble("it is down; asked again in 2 s")
+    assert capsys.readouterr().err == "it is down; asked again in 2 s\n"
 
 
 def test_a_bar_on_a_terminal() -> None:
@@ -63,4 +71,7 @@ def test_a_bar_on_a_terminal() -> None:
         bar._shown -= REDRAW
         bar.note("session x")
         assert "verify: session x" in file.getvalue()
+        bar.trouble("it is down [x]")
+        assert "it is down [x]\n" in file.getvalue()
+        assert "verify waits: it is down [x]" in file.getvalue()
     assert file.getvalue().rstrip().endswith("\x1b[2K")

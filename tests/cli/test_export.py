@@ -10,7 +10,10 @@ from click.testing import CliRunner
 import hand
 import lakes
 from hand import SECOND, START
+from krakpot.cli import export
 from krakpot.cli.main import main
+from krakpot.history.imports import import_file
+from krakpot.lake import format  # noqa: A004  # as the module is called
 
 
 def typed(*words: str) -> tuple[int, str]:
@@ -30,6 +33,22 @@ def test_what_was_written_is_said(folder: Path) -> None:
     code, out = typed("data", "--to", "parquet-us", "--out", "csv", "--tables", "trades,book", "--overwrite")
     assert (code, out) == (0, "2 files, 21 rows in csv\n")
     assert not list((folder / "csv").glob("kraken*"))
+
+
+def test_origins(folder: Path) -> None:
+    """What is left out is said; --origin takes it in; the words are those of the module."""
+    hand.market().record(folder / "data")
+    Path("XBTUSD.csv").write_text("1381095255,122.0,0.1\n")
+    import_file("data", "XBTUSD.csv")
+    code, out = typed("data", "--to", "csv", "--out", "csv", "--tables", "trades")
+    assert code == 0
+    assert out.endswith(
+        'note: trades: 1 row of the origin kraken-csv left out; --origin all (origin="all") exports them\n'
+    )
+    code, out = typed("data", "--to", "csv", "--out", "all", "--tables", "trades", "--origin", "feed,kraken-csv")
+    assert (code, "note" in out, len(list(Path("all/trades").iterdir()))) == (0, False, 2)
+    assert typed("data", "--to", "tardis", "--out", "t", "--origin", "all")[0] == 2
+    assert (*format.ORIGINS, "all") == export.ORIGINS
 
 
 def test_gaps_are_said(folder: Path) -> None:

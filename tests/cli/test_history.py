@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def test_backfill_against_the_built_in_exchange() -> None:
 
             def backfill(*arguments: str) -> Any:
                 return asyncio.to_thread(
-                    krakpot, "backfill", *arguments, "--url", server.rest_address, "--pace", "0.01s"
+                    krakpot, "backfill", *arguments, "--url", server.rest_address, "--pace", "10ms"
                 )
 
             done: Result = await backfill("whole")
@@ -70,18 +71,33 @@ def test_backfill_against_the_built_in_exchange() -> None:
     assert " rest           imported" in spans
 
 
+def test_a_host_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said at once, not after minutes; no lake is left."""
+
+    def nothing(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nothing)
+    done = krakpot("backfill", "new", "--symbols", "BTC/USD", "--since", "2026-01-01", "--url", "https://rest.invalid")
+    assert (
+        "REST AssetPairs: the name rest.invalid cannot be resolved (Name or service not known); check it" in done.stderr
+    )
+    assert done.exit_code == 1, done.output
+    assert not Path("new").exists()
+
+
 def test_import_of_several_files() -> None:
     """A bad file is named and does not hide the others."""
     Path("XBTUSD.csv").write_text(TRADES)
     Path("bad.csv").write_text("hello")
     done = krakpot("import", "lake", "bad.csv", "XBTUSD.csv", "none.csv")
     assert done.exit_code == 1
-    assert "XBTUSD.csv: kraken-trades, 2 trades of 1 pair, origin kraken-csv" in done.stdout
+    assert "XBTUSD.csv: kraken-trades, 2 trades of BTC/USD, origin kraken-csv" in done.stdout
     assert "krakpot: bad.csv: is a CSV with the columns 'hello', not one that is known" in done.stderr
     assert "krakpot: none.csv: there is no such file" in done.stderr
     found = facts(krakpot("import", "other", "XBTUSD.csv", "--json"))
     assert found["files"][0]["rows"] == {"trades": {"BTC/USD": 2}}
-    wrong(krakpot("import", "lake", "XBTUSD.csv"), "is in the lake lake already, as session")
+    wrong(krakpot("import", "lake", "XBTUSD.csv"), "is in the lake lake already, as BTC/USD (session")
     again = krakpot("import", "lake", "XBTUSD.csv", "bad.csv", "--json")
     assert again.exit_code == 1
     assert len(facts(again)["failed"]) == 2

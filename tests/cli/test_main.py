@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from commands import facts, krakpot, wrong
 from krakpot import __version__, _core
@@ -50,6 +51,15 @@ def test_every_command_has_help() -> None:
     assert all(name in krakpot("--help").stdout for name in main.commands)
     assert __version__ in krakpot("--version").stdout
     assert krakpot().stdout == krakpot("--help").stdout
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_the_list_of_commands_is_not_cut(columns: int) -> None:
+    """What a command does is one whole sentence on one line, in a terminal of the usual width."""
+    shown = CliRunner().invoke(main, ["--help"], terminal_width=columns).stdout
+    lines = shown.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in lines] == list(main.commands)
+    assert not [line for line in lines if not line.endswith(".") or line.endswith("...") or len(line) > columns]
 
 
 @pytest.mark.parametrize("name", main.commands)

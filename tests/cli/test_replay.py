@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import frames
 import lakes
 from commands import facts, krakpot
+from krakpot.lake.format import moment
 from processes import running, wait_for
 
 
@@ -18,6 +20,9 @@ def test_what_is_played_is_counted(tmp_path: Path) -> None:
     assert (found["symbols"], found["gaps"]) == (2, {})
     one = facts(krakpot("replay", tmp_path / "lake", "--symbols", "BTC/USD", "--channel", "trade", "--json"))
     assert (one["symbols"], one["channels"], set(one["events"])) == (1, ["trade"], {"trade", "status"})
+    late = frames.START + frames.SECOND
+    some = facts(krakpot("replay", tmp_path / "lake", "--start", moment(late), "--json"))
+    assert 0 < some["events"]["book"] == some["checksums"]["book"]["ok"] < found["events"]["book"]
     shown = krakpot("replay", tmp_path / "lake")
     assert shown.exit_code == 0
     assert f"{found['events']['book']} book" in shown.output

@@ -165,9 +165,12 @@ def test_faults_and_sockets() -> None:
             assert (await get())[0] == HTTPStatus.OK
             server.inject("rest=once,by=429")
             assert (await get())[0] == HTTPStatus.TOO_MANY_REQUESTS
+            # What Cloudflare answers for Kraken, and Python has no name for.
+            server.inject("rest=once,by=520")
+            assert (await get())[0] == 520
             server.inject("rest_limit=once")
             assert await get() == (HTTPStatus.OK, {"error": ["EGeneral:Too many requests"]})
             assert (await get())[1]["error"] == []
-            assert server.summary()["faults"] == {"rest": 1, "rest_limit": 1}
+            assert server.summary()["faults"] == {"rest": 2, "rest_limit": 1}
 
     asyncio.run(run())

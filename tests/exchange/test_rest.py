@@ -148,7 +148,7 @@ def test_a_key_keeps_its_secret() -> None:
     made = Key.made()
     assert (len(made.name), len(made.secret_text)) == (56, 88)
     assert made.secret != Key.made().secret
-    with pytest.raises(ConfigError, match="--api-secret: this is not base64"):
+    with pytest.raises(ConfigError, match=r"krakpot\.exchange\.rest\.Key\.read: secret: this is not base64"):
         Key.read("name", "no base64")
 
 

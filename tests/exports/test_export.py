@@ -115,3 +115,14 @@ def test_level_3_that_was_not_recorded(tmp_path: Path) -> None:
         "the channel level3 of BTC/USD was not recorded, and hftbacktest needs it; recorded: book, ticker, trade"
     )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("to", "symbols"), [("nautilus", ["AB/C", "A/BC"]), ("tardis", ["A-B/C", "A/B-C"])])
+def test_two_symbols_never_share_a_file(tmp_path: Path, to: ExportFormat, symbols: list[str]) -> None:
+    """Formats write names of pairs without the slash; where two become one, that is said and nothing is written."""
+    lakes.make(tmp_path / "lake", frames.market(symbols, begin=START, step=SECOND, count=60, seed=1))
+    with pytest.raises(ConfigError, match=f"symbols: .* have the same name in files of {to}, .*; export one of them"):
+        export(tmp_path / "lake", to, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert export(tmp_path / "lake", to, tmp_path / "out", symbols[0]).complete
+    assert export(tmp_path / "lake", "csv", tmp_path / "csv").complete

@@ -23,10 +23,10 @@ from krakpot import ExportReport, export
 from krakpot.errors import ConfigError
 from krakpot.exports import hftbacktest
 from krakpot.exports.hftbacktest import BOOK, BUY, EXCH, FILLS, FIRST, LOCAL, SELL, TRADES, _ordered
-from tools import tool
+from krakpot.lake.lake import Lake
+from tools import HFTBACKTEST, tool
 
 KINDS = {1: "depth", 2: "trade", 4: "snapshot", 10: "add", 11: "cancel", 12: "modify", 13: "fill"}
-TOOL = "hftbacktest==2.4.4"
 
 
 def told(path: Path) -> list[tuple[str, str, float, float, int, float]]:
@@ -248,7 +248,7 @@ def test_without_numpy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(scope="module")
 def backtest() -> Callable[..., dict[str, Any]]:
     """Run hftbacktest on a file."""
-    run = tool(TOOL, "hftbacktest_runner.py")
+    run = tool(HFTBACKTEST, "hftbacktest_runner.py")
 
     def backtest(path: Path, *, level3: bool, tick: float = 0.1, **options: Any) -> dict[str, Any]:
         return run(json.dumps({"file": str(path), "level3": level3, "tick": tick, **options}))
@@ -282,6 +282,24 @@ def test_fills_are_those_worked_out_by_hand(backtest: Callable[..., dict[str, An
         assert (found["bid"], found["ask"]) == (98.0, 101.0)
         at[channel] = [(time - START) / SECOND if time else None for time in found["filled"]]
     assert at == {"book": [7, None, None, 8, 8], "level3": [5, None, None, 8, 8]}
+
+
+@pytest.mark.slow
+def test_level_3_passes_an_order_that_stands_alone_before_the_best(
+    backtest: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """Our bid at 100.5 is the only one there, the best recorded bid is 100.0. The sale at 100.0 at 2 s would have met
+    it first: level 2 says so, level 3 fills it when a trade goes below the best, at 8 s. ``docs/export.md`` says it.
+    """
+    at = {}
+    for channel in ("book", "level3"):
+        path, _ = exported(tmp_path, channel)
+        found = backtest(path, level3=channel == "level3", orders=[(SECOND // 2, 1, 100.5, 1.0)])
+        at[channel] = [(time - START) / SECOND for time in found["filled"]]
+    assert at == {"book": [2], "level3": [8]}
+    answer = Lake(tmp_path / "lake").would_fill(hand.SYMBOL, "buy", "100.5", "1", START + SECOND // 2)
+    assert answer.fills["evidence"].to_list() == ["through"]
+    assert answer.first_fill == START + 2 * SECOND
 
 
 def simulated(tmp_path: Path, seconds: float = 60.0) -> dict[Any, ExportReport]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,9 @@ def test_what_history_refuses(tmp_path: Path) -> None:
     lakes.make(tmp_path / "lake", lakes.market(100))
     with pytest.raises(ConfigError, match="since: .* has no effect without history"):
         Feed(["BTC/USD"], since="2026-08-02")
+    for since, sentence in (("soon", "'soon' is"), (time.time_ns() + 3600 * 10**9, r"\d+ is in the future")):
+        with pytest.raises(ConfigError, match=f"krakpot.Feed: since: {sentence}"):
+            Feed(["BTC/USD"], history=tmp_path / "lake", since=since)
     with pytest.raises(ConfigError, match="the lake has none of these symbols; it has BTC/USD, ETH/USD"):
         Feed(["SOL/*"], history=tmp_path / "lake")
     with pytest.raises(krakpot.StorageError):

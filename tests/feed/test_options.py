@@ -45,6 +45,9 @@ def test_channels_share_symbols_or_have_their_own() -> None:
         ({"symbols": None}, "krakpot.Feed: symbols: none were given; allowed are one or more patterns, as BTC/USD"),
         ({"symbols": [1]}, "krakpot.Feed: symbols: .* is not allowed"),
         ({"url": "ws://ws.kraken.com/v2"}, "krakpot.Feed: url: .* a wss:// address"),
+        ({"url": "ws://ws.kraken.com/v2"}, "krakpot.Feed: url: .* or plaintext=True$"),
+        ({"url": "ftp://ws.kraken.com/v2"}, "krakpot.Feed: url: .* or with plaintext=True"),
+        ({"record": {"out": "x", "metrics": "0.0.0.0:9100"}}, "krakpot.Feed: record: metrics: .* needs a token"),
         ({"connect_timeout": 0}, "krakpot.Feed: connect_timeout: 0 is not allowed; allowed is a number of seconds ab"),
         ({"connect_timeout": "1s"}, "krakpot.Feed: connect_timeout: '1s' is not allowed"),
         ({"connect_timeout": math.nan}, "connect_timeout: nan is not allowed"),
@@ -70,10 +73,11 @@ def test_channels_share_symbols_or_have_their_own() -> None:
     ],
 )  # fmt: skip
 def test_wrong_options_are_named(given: dict[str, Any], words: str) -> None:
-    """With their place and what is allowed; a secret is never shown."""
+    """With their place and what is allowed, as arguments, not as flags of a command; a secret is never shown."""
     with pytest.raises(ConfigError, match=words) as caught:
         read(**given)
     assert "§" not in str(caught.value)
+    assert "--" not in str(caught.value)
 
 
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

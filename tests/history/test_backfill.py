@@ -193,9 +193,45 @@ def test_history_of_a_time_in_pages(tmp_path: Path) -> None:
             every = account(server, "BTC/USD", 0, 1 << 62)
             assert rest.trades == {"BTC/USD": len(every) - len(wanted)}
             assert in_lake(lake, "BTC/USD", "all") == every
+            # Pairs that the lake does not know yet; of one nothing was traded.
+            none = await heal(server, lake, "SOL/USD", since=start - 20 * SECOND, until=start - 10 * SECOND)
+            assert (none.trades, none.whole) == ({"SOL/USD": 0}, True)
+            other = await heal(server, lake, "ETH/USD", "SOL/USD", since=start - 20 * SECOND, until=start + 20 * SECOND)
+            assert in_lake(lake, "ETH/USD", "rest") == account(server, "ETH/USD", 0, 1 << 62)[: other.trades["ETH/USD"]]
+            assert min(other.trades.values()) > 0
             report = verify(lake)
             assert (report.outcome, report.problems) == ("nothing yet", [])
-            assert report.imported == {"rest": {"trades": len(every)}}
+            assert report.imported == {"rest": {"trades": len(every) + sum(other.trades.values())}}
+
+    run(test())
+
+
+def test_bars_are_made_whole_by_a_time_range(tmp_path: Path) -> None:
+    """Before the first recorded id, and after the last one, no hole is known; `since` and `until` cover all of it."""
+
+    async def test() -> None:
+        lake = tmp_path / "lake"
+        minute = 60 * SECOND
+        start = (time.time_ns() // minute - 10) * minute
+        async with ExchangeServer(options(rate=4000.0, start=start, speed=1000.0, duration=240.0)) as server:
+            await server.finished.wait()
+            every = account(server, "BTC/USD", 0, 1 << 62)
+            begin, end = start + 90 * SECOND, start + 150 * SECOND
+            seen = [row for row in every if begin <= row[1] < end]
+            timed = [(begin, frames.ack("trade", "BTC/USD"))]
+            timed += [(ts, frames.trade("BTC/USD", number, ts=ts)) for number, ts, *_ in seen]
+            lakes.make(lake, timed)
+
+            def whole() -> list[bool]:
+                bars = Lake(lake).bars("BTC/USD", every="1m", start=start, end=start + 4 * minute, origin=BOTH)
+                return bars["whole"].to_list()
+
+            assert whole() == [False, False]
+            healed = await heal(server, lake)
+            assert (healed.whole, healed.requests) == (True, 0), "nothing is missing between the ids"
+            assert whole() == [False, False]
+            await heal(server, lake, "BTC/USD", since=start, until=start + 4 * minute)
+            assert whole() == [True] * 4
 
     run(test())
 
@@ -245,12 +281,16 @@ def test_limits_of_rest_are_waited_for(tmp_path: Path) -> None:
         async with ExchangeServer(options()) as server:
             server.inject("rest_limit=once")
             server.inject("rest=once,by=429")
+            server.inject("rest=once,by=520")
             told: list[str] = []
             rest = Rest(server.rest_address, pace=0.01, log=told.append)
             assert "BTC/USD" in await rest.pairs()
-            assert rest.requests == 3
+            assert rest.requests == 4
             assert "EGeneral:Too many requests" in told[0]
-            assert "HTTP 429" in told[1]
+            assert [number for one in told[1:] for number in ("429", "520") if f"HTTP {number}" in one] in (
+                ["429", "520"],
+                ["520", "429"],
+            )
             server.inject("rest_limit,by=EGeneral:Permission denied")
             with pytest.raises(RestError, match="Permission denied") as caught:
                 await rest.pairs()
@@ -294,6 +334,11 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         ({"since": "2026-01-02"}, "since needs symbols"),
         ({"since": "2026-01-02", "symbols": "BTC/USD", "url": "http://example.com"}, "url: "),
         ({"since": "2026-01-02", "symbols": "BTC/USD", "pace": -1}, "pace: "),
+        ({"since": "2026-01-02", "symbols": "BTC/USD", "pace": "2h"}, "pace: "),
+        (
+            {"since": "2026-01-02", "symbols": "BTC/USD", "pace": "fast"},
+            "pace: 'fast' is not allowed; allowed is a dur",
+        ),
     ]:
         with pytest.raises(ConfigError, match=sentence):
             backfill(tmp_path / "lake", **arguments)  # type: ignore[arg-type]  # wrong ones

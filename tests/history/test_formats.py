@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from krakpot.errors import ConfigError
 from krakpot.history import formats
-from krakpot.history.formats import Found, WrongFile, check, recognise, symbol_of
+from krakpot.history.formats import Found, WrongFile, check, recognise, symbol_of, symbol_of_file
 
 
 @pytest.mark.parametrize(
@@ -20,16 +20,41 @@ from krakpot.history.formats import Found, WrongFile, check, recognise, symbol_o
         ("XBTUSD", "BTC/USD"), ("XXBTZUSD", "BTC/USD"), ("XDGUSD", "DOGE/USD"), ("ETHXBT", "ETH/BTC"),
         ("XBTUSDT", "BTC/USDT"), ("USDTUSD", "USDT/USD"), ("XBTPYUSD", "BTC/PYUSD"), ("SOLEUR", "SOL/EUR"),
         ("XBT/EUR", "BTC/EUR"), ("BTC-USD", "BTC/USD"), ("ODDQUOTE", "ODD/QUOTE"),
+        ("AAPLxUSD", "AAPLx/USD"), ("AAPLX/USD", "AAPLx/USD"),
     ],
 )  # fmt: skip
 def test_names_of_pairs(name: str, symbol: str) -> None:
     """Old names, long quotes before short ones, and what the lake knows."""
-    assert symbol_of(name, ["ODD/QUOTE"]) == symbol
+    assert symbol_of(name, ["ODD/QUOTE", "AAPLx/USD"]) == symbol
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol"),
+    [
+        ("XBTUSD", "BTC/USD"), ("XXBTZUSD", "BTC/USD"), ("XDGUSD", "DOGE/USD"), ("XBTPYUSD", "BTC/PYUSD"),
+        ("BTC-USD", "BTC/USD"), ("XBT_EUR", "BTC/EUR"), ("BTC%2FUSD", "BTC/USD"), ("TSLAxUSD", "TSLAx/USD"),
+        ("aaplxusd", "AAPLx/USD"), ("ODDQUOTE", "ODD/QUOTE"), ("odd-quote", "ODD/QUOTE"),
+    ],
+)  # fmt: skip
+def test_names_of_files(name: str, symbol: str) -> None:
+    """Kraken's names, and in any letters what the lake knows."""
+    assert symbol_of_file(name, ["ODD/QUOTE", "AAPLx/USD"]) == symbol
+
+
+def test_a_name_of_a_file_that_is_no_pair_for_certain() -> None:
+    """It is not guessed: words before, behind or in place of a pair, small letters, and two pairs of one name."""
+    for name in (
+        "unsorted_SOLUSD", "UNSORTED_SOLUSD", "SOLUSD_unsorted", "SOLUSD (1)", "tradesUSD", "my-usd", "solusd",
+        "UNSORTEDSOLUSD", "2026-SOL-USD", "USD", "", "QQQQ", "%2fUSD", "ABC", "O-DDQUOTE",
+    ):  # fmt: skip
+        with pytest.raises(WrongFile, match="does not tell for certain of which pair it is"):
+            symbol_of_file(name, ["AB/C", "A/BC", "ODD/QUOTE"])
+    assert symbol_of_file("a-bc", ["AB/C", "A/BC"]) == "A/BC"
 
 
 def test_a_name_that_is_no_pair() -> None:
     """It is not guessed."""
-    for name in ("QQQQ", "USD", ""):
+    for name in ("QQQQ", "USD", "", "A_B_C", "../../XBTUSD", "%2fUSD", "A%00B%2fUSD", "A%00USD", "XBT /USD"):
         with pytest.raises(WrongFile, match="is no pair of Kraken that is known"):
             symbol_of(name, ["BTC/USD"])
 

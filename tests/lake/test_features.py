@@ -192,6 +192,16 @@ def test_what_does_not_exist_is_a_sentence(lake: Lake) -> None:
         assert sentence in str(caught.value)
 
 
+def test_a_step_that_is_too_long_is_no_silent_emptiness(lake: Lake) -> None:
+    """A warning names what is known and a step that gives rows."""
+    sentence = (
+        "every='1h': no whole step lies in what is known, 2026-08-02T03:35:50Z to 2026-08-02T03:36:07Z, .* every='1s'"
+    )
+    with pytest.warns(UserWarning, match=sentence):
+        assert lake.features("BTC/USD", "mid", every="1h").is_empty()
+    assert lake.features("BTC/USD", "mid", every="1s").height >= 10
+
+
 @pytest.mark.parametrize("table", ["book", "trades", "orders"])
 def test_a_part_that_cannot_be_read_is_a_sentence(tmp_path: Path, table: str) -> None:
     """It names the part; so does integrity."""

@@ -15,6 +15,7 @@ import lakes
 from krakpot import ConfigError, Lake
 from krakpot.lake import seal
 from krakpot.lake.folder import View
+from krakpot.lake.integrity import integrity
 
 SYMBOL = "BTC/USD"
 PRECISION = {SYMBOL: (1, 8)}
@@ -111,6 +112,26 @@ def test_a_whole_period_is_whole(lake: Lake) -> None:
     assert "trade: 83.3% recorded, 1 gap (stopped 3.0 s)" in str(covered)
     assert str(covered).endswith(", 1 missing")
     assert "\n" not in str(covered)
+
+
+def test_channels_that_begin_some_ms_apart_have_no_gaps_at_the_ends(tmp_path: Path) -> None:
+    """The book comes 40 ms after the trades and ends with the recording; level 3 comes 0.3 s later, which is a gap. Of
+    a period that was asked for the 40 ms are one, and no gap is said to be of 0.0 s.
+    """
+    lakes.make(tmp_path / "lake", lakes.market(250, level3=True))
+    lake = Lake(tmp_path / "lake")
+    later = pl.col("channel").replace_strict({"book": 40, "level3": 300}, default=0, return_dtype=pl.Int64)
+    coverage = lake.coverage().with_columns(pl.col("ts_from") + pl.duration(milliseconds=later))
+    found = integrity(lake, SYMBOL, None, None, coverage)
+    assert {name: len(one.gaps) for name, one in found.channels.items()} == {
+        "book": 0, "level3": 1, "ticker": 0, "trade": 0,
+    }  # fmt: skip
+    assert found.channels["book"].seconds_not_covered == pytest.approx(0.04)
+    assert "book: whole, " in str(found)
+    assert "level3: 94.0% recorded, 1 gap (absent 0.3 s)" in str(found)
+    asked = integrity(lake, SYMBOL, found.ts_from, found.ts_to, coverage)
+    assert "book: 99.2% recorded, 1 gap (absent 40 ms), " in str(asked)
+    assert " 0.0 s" not in str(asked)
 
 
 def test_it_goes_with_a_frame(lake: Lake) -> None:

@@ -141,6 +141,34 @@ def test_a_symbol_from_message_to_message(
         assert found.equals(mine.select(found.columns))
 
 
+@pytest.mark.parametrize("enough", [1, 40, 10**6])
+def test_parts_of_one_symbol(tmp_path: Path, enough: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their rows need no filter, and a few parts are a frame; a part that a range cuts, or with a symbol more, does."""
+    monkeypatch.setattr("krakpot.lake.messages.ENOUGH", enough)
+    lake = tmp_path / "lake"
+    recorder = lakes.Recorder(lake, lakes.session_name(BEGIN), interval=1200.0)
+    # The other one stops after a while.
+    timed = lakes.market(600, begin=BEGIN, step=36 * frames.SECOND)
+    for n in range(0, len(timed), 20):
+        recorder.take([one for one in timed[n : n + 20] if n < 200 or b'"symbol":"BTC/USD"' not in one[1]])
+    recorder.end()
+    seal.recover(lake)
+    rows = lakes.rows(lake, "book").sort(KEY)
+    symbols = [pl.read_parquet(part)["symbol"].n_unique() for part in lakes.parts(lake, "book")]
+    assert set(symbols) == {1, 2}
+    numbers = rows.filter(symbol="ETH/USD")["message"].unique().sort()
+    messages = MessageReader(Folder(lake).look(), lakes.session_name(BEGIN), BOOK_KINDS[0], symbols=["ETH/USD"])
+    for first, until in [(0, None), (numbers[40], numbers[-40])]:
+        given = list(messages.frames(first, until, checkpoints=False))
+        assert (len(given) > 4) == (enough < 10**6)
+        found = in_order(given, BOOK_KINDS[0])["book"]
+        mine = rows.filter(
+            pl.col("symbol") == "ETH/USD", pl.col("message") >= first,
+            pl.lit(value=True) if until is None else pl.col("message") < until,
+        )  # fmt: skip
+        assert found.equals(mine.select(found.columns))
+
+
 @pytest.mark.slow
 @KINDS
 @FORMS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ import frames
 import lakes
 from krakpot import Lake
 from krakpot.cli.main import main
+from krakpot.errors import ConfigError
 from krakpot.lake import compact, messages, sample, seal
 from krakpot.record.ingest import ingest
 
@@ -317,8 +319,15 @@ def test_a_request_that_is_large_says_so(
     monkeypatch.setattr(sample, "ROWS_MAX", 199)
     with pytest.raises(ValueError, match="200 rows are more than 199; ask for fewer at once"):
         opened.books("*", at=[START] * 100, depth=1)
-    with pytest.warns(UserWarning, match=r"every='100d': no whole step lies in what is known, 2026-.*; give a smaller"):
+    with pytest.warns(
+        UserWarning, match=r"every='100d': no whole step lies in what is known, 2026-.*; give a smaller"
+    ) as told:
         assert opened.books(SYMBOL, every="100d").is_empty()
+    # The step that it proposes gives rows, and the warning is of the line that asked.
+    proposed = re.search(r"as every='(\w+)', or a start", str(told[0].message))
+    assert proposed is not None
+    assert opened.books(SYMBOL, every=proposed[1]).height >= 9
+    assert told[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert opened.books(SYMBOL, START, START, every="1h").is_empty()
@@ -767,6 +776,24 @@ def test_the_last_change_up_to_a_time_is_the_book_at_that_time(
     assert opened.books(SYMBOL, START - 2 * MINUTE, begin, every="change", depth=3).is_empty()
 
 
+def test_changes_of_a_pair_that_has_no_such_book(tmp_path: Path) -> None:
+    """No rows; the other pairs of a pattern have theirs."""
+    trade = (START + frames.SECOND, frames.trade("SOL/USD", 1))
+    pairs = frames.instrument(*map(frames.pair, (SYMBOL, "SOL/USD")))
+    ack = frames.ack("trade", "SOL/USD")
+    lakes.make(tmp_path, [(START, pairs), (START, ack), trade, *again(START + 2 * frames.SECOND, START + MINUTE, 1)])
+    opened = Lake(tmp_path)
+    assert set(opened.symbols()) == {SYMBOL, "ETH/USD", "SOL/USD"}
+    mine = opened.books(SYMBOL, every="change", depth=1)
+    assert mine.height > 5
+    for layout, by in (("wide", "recv"), ("long", "event")):
+        options: dict[str, Any] = {"every": "change", "depth": 1, "layout": layout, "by": by}
+        none = opened.books("SOL/USD", **options)
+        assert none.is_empty()
+        assert opened.books("*", channel="level3", **options).schema == none.schema
+    assert_frame_equal(opened.books("*/USD", every="change", depth=1).filter(symbol=SYMBOL), mine)
+
+
 def test_trades_of_another_connection_are_ordered_by_their_receive_times(tmp_path: Path) -> None:
     """Books on one connection, trades on another: the book of the last message received before the trade."""
     timed = again(START, START + 5 * MINUTE, 1)
@@ -788,3 +815,97 @@ def test_trades_of_another_connection_are_ordered_by_their_receive_times(tmp_pat
     assert every.filter(pl.col("bid_price_0") > 0).select("bid_price_0").collect().height == every.collect().height
     none = Lake(tmp_path).trades(SYMBOL, "2020-01-01", "2020-01-02", book=1).collect()
     assert (none.is_empty(), none.schema) == (True, every.collect_schema())
+
+
+class Instant(NamedTuple):
+    """What happened at one time of the exchange."""
+
+    after: int
+    """Microseconds since the one before."""
+    messages: str
+    """In the order in which they were sent; b: the book changes, l: that is lost, s: its snapshot, t: a trade."""
+    late: int
+    """Receive time less exchange time, ms."""
+
+
+INSTANTS = st.lists(
+    st.builds(Instant, st.integers(1, 3), st.text("bbtttls", min_size=1, max_size=4), st.integers(0, 3)),
+    min_size=3,
+    max_size=25,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(instants=INSTANTS, apart=st.booleans(), sealed=st.booleans())
+@example(instants=[Instant(1, "s", 0), Instant(1, "bt", 0), Instant(1, "b", 0)], apart=False, sealed=True)
+@example(instants=[Instant(1, "s", 0), Instant(1, "lt", 0), Instant(1, "bt", 0)], apart=False, sealed=True)
+def test_trades_have_the_book_of_an_earlier_time_of_the_exchange(
+    instants: list[Instant], *, apart: bool, sealed: bool
+) -> None:
+    """Messages of an instant in any order, lost ones, trades in snapshots; on one connection or on two (``apart``)."""
+    book = frames.Book(SYMBOL)
+    book.apply(
+        [("bid", f"{900 - n}.0", "1.0") for n in range(10)] + [("ask", f"{1000 + n}.0", "1.0") for n in range(10)]
+    )
+    opening = (START, frames.instrument(frames.pair(SYMBOL)))
+    sockets: list[list[lakes.Timed]] = [
+        [opening, (START, frames.ack(channel, SYMBOL, depth=DEPTH))] for channel in ("book", "trade")
+    ]
+    # Of each time in which the book was in sync: exchange times, and the best levels after each message.
+    spans: list[list[tuple[int, Any]]] = []
+    made: dict[int, int] = {}
+    now, synced, lost, in_order = START, False, False, [*sockets[0], sockets[1][1]]
+    for number, instant in enumerate([*instants, Instant(1, "b", 0)]):
+        now += instant.after * 1000
+        for place, what in enumerate(instant.messages):
+            if what == "t":
+                made[len(made) + 1] = now
+                kind = "snapshot" if number % 4 == 3 else "update"
+                text = frames.trade(SYMBOL, len(made), price="950.0", qty="0.1", ts=now, kind=kind)
+            else:
+                quantity = f"{number + 1}.{place + 1}0000000"
+                # No later change makes up for a lost one.
+                price = ("1001.0", "899.0") if what == "l" else ("1000.0", "900.0")
+                change = [("bid" if number % 2 else "ask", price[number % 2], quantity)]
+                text = book.snapshot(ts=now) if what == "s" else book.update(change, ts=now)
+                if what == "l":
+                    lost = True
+                    continue
+                if what == "s":
+                    lost = False
+                    spans += [] if synced else [[]]
+                # A lost message is noticed by the next change.
+                synced = what == "s" or (synced and not lost)
+                if synced:
+                    levels = [[(Decimal(p), Decimal(q)) for p, q in book.levels(side)[:3]] for side in ("bid", "ask")]
+                    spans[-1].append((now, (levels[0], levels[1])))
+            # No two at once: what comes at the time of a mismatch is not believed.
+            timed = (START + 10**9 + (now - START) * 4000 + instant.late * 10**6 + place, text)
+            sockets[what == "t"].append(timed)
+            in_order.append(timed)
+    with TemporaryDirectory() as name:
+        for n, some in enumerate(sockets if apart else [in_order]):
+            recorder = lakes.Recorder(Path(name), SESSIONS[n])
+            recorder.take([*sorted(some, key=lambda one: one[0])] if apart else some)
+            recorder.end()
+        if sealed:
+            seal.recover(Path(name))
+        found = Lake(name).trades(SYMBOL, book=3, by="event").collect()
+    assert found["trade_id"].sort().to_list() == sorted(made)
+    for row in found.iter_rows(named=True):
+        at = made[row["trade_id"]]
+        known = [span for span in spans if span and span[0][0] < at <= span[-1][0]]
+        wanted = [state for event, state in known[-1] if event < at][-1] if known else ([], [])
+        assert levels_of(row, 3) == wanted, (row["trade_id"], row["book_reason"])
+        assert (row["book_reason"] is None) == bool(known)
+
+
+def test_what_comes_before_a_trade_needs_a_book(tmp_path: Path) -> None:
+    """Two ways are offered, and neither means anything without a book."""
+    lakes.make(tmp_path, lakes.market(20))
+    opened = Lake(tmp_path)
+    with pytest.raises(ConfigError, match="by='recv'; allowed: 'message', 'event'"):
+        opened.trades(SYMBOL, book=1, by="recv")  # type: ignore[arg-type]  # what is refused
+    with pytest.raises(ConfigError, match="by='event' says which book comes before a trade; give book too"):
+        opened.trades(SYMBOL, by="event")
+    assert opened.trades(SYMBOL, by="message").collect().height > 0

@@ -98,13 +98,26 @@ def test_trouble_is_waited_for_and_ends() -> None:
 
     async def test() -> None:
         passing, lasting = RestError("busy", lasting=False), RestError("no", lasting=True)
-        told = rest(passing, passing, {})
-        assert await told.pairs() == {}
-        assert told.requests == 3
+        passed = rest(passing, passing, {})
+        assert await passed.pairs() == {}
+        assert passed.requests == 3
         stuck = rest(passing)
         with pytest.raises(RestError, match="busy"):
             await stuck.pairs()
         assert stuck.requests == TRIES
+        nowhere = RestError("no such name", lasting=False, unresolved=True)
+        wrong = rest(nowhere)
+        with pytest.raises(RestError, match="no such name"):
+            await wrong.pairs()
+        assert wrong.requests == 1
+        # The network was there, and is lost for a moment.
+        lost = rest({}, nowhere, nowhere, {})
+        assert (await lost.pairs(), await lost.pairs()) == ({}, {})
+        assert lost.requests == 4
+        told: list[str] = []
+        patient = Rest("http://127.0.0.1:1", pace=0, public=Answers(nowhere, {}), patient=True, log=told.append)
+        assert await patient.pairs() == {}
+        assert told == [f"no such name; asked again in 0 s (attempt 2 of {TRIES})"]
         refused = rest(lasting)
         with pytest.raises(RestError, match="no"):
             await refused.pairs()

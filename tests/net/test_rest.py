@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
@@ -84,6 +85,37 @@ def test_nobody_answers() -> None:
         with pytest.raises(RestError, match="the connection failed: Connection refused") as caught:
             await Public("http://127.0.0.1:1").get("Depth")
         assert not caught.value.lasting
+
+    run(test())
+
+
+@pytest.mark.parametrize("proxy", ["", "http://proxy.invalid:8080"])
+def test_a_name_without_an_address(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """That of REST, or of the proxy; and one that no resolver is asked for."""
+
+    def nothing(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+    async def test() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "getaddrinfo", nothing)
+            with pytest.raises(RestError) as caught:
+                await Public("https://rest.invalid").get("AssetPairs")
+        words = (
+            "the proxy http://proxy.invalid:8080 cannot be used: Name or service not known"
+            if proxy
+            else "the name rest.invalid cannot be resolved (Name or service not known); check it, and the network"
+        )
+        assert str(caught.value) == f"REST AssetPairs: {words}: https://rest.invalid"
+        assert (caught.value.lasting, caught.value.unresolved) == (False, True)
+        monkeypatch.setenv("HTTPS_PROXY", "")
+        with pytest.raises(
+            RestError, match=r"the name a\.\.b cannot be resolved \(it is no name of a host\)"
+        ) as caught:
+            await Public("https://a..b").get("AssetPairs")
+        assert caught.value.unresolved
 
     run(test())
 

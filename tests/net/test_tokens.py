@@ -153,7 +153,7 @@ def test_a_wrong_key_or_secret() -> None:
         (http('{"error":["EGeneral:Temporary lockout"]}'), "locked the API key for a while", False),
         (http(f'{{"error":["ESomething:New {NAME}"]}}'), "Kraken refuses: ESomething:New …: ", False),
         (http('{"error":["E\\u001b[2J' + "x" * 5000 + '"]}'), "Kraken refuses: E[2J" + "x" * 196 + ": ", False),
-        (http("<html>502</html>", "502 Bad Gateway"), r"the answer is no JSON (HTTP 502); is --rest-url right?", False),
+        (http("<html>502</html>", "502 Bad Gateway"), r"the answer is no JSON (HTTP 502); is rest_url right?", False),
         (http("busy", "429 Too Many Requests"), "REST is busy (HTTP 429): ", False),
         (http("[" * 60_000), "the answer is no JSON (HTTP 200)", False),
         (http("[]"), "the answer is no JSON (HTTP 200)", False),

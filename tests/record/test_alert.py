@@ -146,6 +146,18 @@ def test_a_command_gets_the_alert(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "KRAKPOT_API" not in Path("all").read_text()
 
 
+@pytest.mark.parametrize("sentence", ["a\0b", "\ud800", "x" * 300_000, "'; touch pwned; $(touch pwned) `touch pwned`"])
+def test_a_sentence_may_hold_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sentence: str) -> None:
+    """What no variable can hold is replaced there, and no shell reads it; the JSON has all of it."""
+    monkeypatch.chdir(tmp_path)
+    facts = FACTS | {"sentence": sentence}
+    assert asyncio.run(give('cat >body; printf %s "$KRAKPOT_ALERT_SENTENCE" >sentence', facts)) == ""
+    assert json.loads(Path("body").read_text()) == facts
+    plain = sentence.replace("\0", "?").replace("\ud800", "?")
+    assert Path("sentence").read_text() == plain[: alert.SENTENCE_MAX]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["body", "sentence"]
+
+
 @pytest.mark.parametrize(
     ("command", "problem"),
     [

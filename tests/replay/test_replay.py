@@ -16,6 +16,7 @@ import krakpot
 import lakes
 from frames import SECOND
 from krakpot.errors import ConfigError, FeedError
+from krakpot.lake import seal
 from krakpot.replay import rows
 from replayed import PUBLIC, Plain, of, plain, played, world_of
 
@@ -161,6 +162,71 @@ def test_seek_pause_and_speed(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def two_recordings(lake: Path, apart: int) -> tuple[int, int]:
+    """Two recordings, ``apart`` ns between them; the times of the first message of each."""
+    first = lakes.market(100)
+    second = lakes.market(100, begin=first[-1][0] + apart)
+    for market in (first, second):
+        recorder = lakes.Recorder(lake, lakes.session_name(market[0][0]))
+        recorder.take(market)
+        recorder.end()
+    seal.recover(lake)
+    return first[0][0], second[0][0]
+
+
+@pytest.mark.parametrize("start", [None, -20 * SECOND, "gap"])
+def test_at_a_speed_it_goes_on_over_a_time_without_recording(tmp_path: Path, start: int | str | None) -> None:
+    """As without one: to the end of the last recording; silence before the first message is not waited for."""
+    lake = tmp_path / "lake"
+    first, second = two_recordings(lake, 20 * SECOND)
+    begin = None if start is None else second - SECOND if isinstance(start, str) else first + start
+
+    async def run(speed: float | None) -> list[int]:
+        async with krakpot.Replay(lake, channels=["book"], start=begin, speed=speed) as feed:
+            return [event.ts_recv async for event in feed if event.channel == "book"]
+
+    found = asyncio.run(run(100.0))
+    assert found == asyncio.run(run(None))
+    assert found[-1] > second
+    assert (found[0] < second) == (start != "gap")
+
+
+def test_ready_is_about_what_is_selected(tmp_path: Path) -> None:
+    """Other pairs and channels of the recording are neither told nor waited for."""
+    lakes.make(tmp_path / "lake", lakes.market(100))
+
+    async def run() -> None:
+        async with krakpot.Replay(tmp_path / "lake", "BTC/USD", channels=["book"]) as feed:
+            told: list[tuple[str, str]] = []
+            feed.on("subscription", lambda event: told.append((event.of, event.symbol)))
+            await feed.wait_ready(timeout=5)
+            await feed.run()
+            assert set(told) == {("book", "BTC/USD")}
+
+    asyncio.run(run())
+
+
+def test_ready_is_at_the_start(tmp_path: Path) -> None:
+    """The book is that of the start, not of the checkpoint before it."""
+    lakes.make(tmp_path / "lake", lakes.market(300))
+    start = frames.START + 4 * SECOND
+    (row,) = krakpot.Lake(tmp_path / "lake").books("BTC/USD", at=[start - 1], depth=1).rows(named=True)
+
+    async def run() -> None:
+        async with krakpot.Replay(tmp_path / "lake", "BTC/USD", channels=["book"], start=start) as feed:
+            await feed.wait_ready()
+            best = feed.book("BTC/USD").best("decimal")
+            assert best == tuple(row[name] for name in ("bid_price_0", "bid_qty_0", "ask_price_0", "ask_qty_0"))
+            assert feed.now is not None
+            assert start - SECOND < feed.now < start
+            async for event in feed:
+                if event.channel == "book":
+                    assert event.ts_recv >= start
+                    break
+
+    asyncio.run(run())
+
+
 def test_a_strategy_of_a_feed_runs_unchanged(tmp_path: Path) -> None:
     """All that a feed offers to its strategy, a replay offers under the same name."""
     only_live = {"connect_timeout"}
@@ -207,7 +273,7 @@ def test_wrong_use_is_told(tmp_path: Path) -> None:
         (("BTC/EUR",), {}, "no symbol 'BTC/EUR'"),
         ((), {"exclude": ["*"]}, "exclude leaves none of 2 symbols"),
         ((), {"by": "exchange"}, "'recv', 'event'"),
-        ((), {"speed": 0}, "speed"),
+        ((), {"speed": 0}, "recorded seconds a second"),
         ((None, "2026-08-03", "2026-08-02"), {}, "later than the end"),
     ]:
         with pytest.raises(ConfigError, match=words):
@@ -230,6 +296,9 @@ def test_wrong_use_is_told(tmp_path: Path) -> None:
                 replay.seek("soon")
         with pytest.raises(FeedError, match="closed"):
             await replay.start()
+        late = krakpot.Replay(tmp_path / "lake", start=frames.START + frames.DAY)
+        with pytest.raises(ConfigError, match=r"nothing was recorded from start to end; recorded is \d{4}-.* UTC"):
+            await late.start()
 
     asyncio.run(use())
 
@@ -251,3 +320,132 @@ def test_an_error_of_a_callback_ends_it(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         asyncio.run(run())
     assert len(calls) == 1
+
+
+def test_a_callback_that_changes_the_replay_loses_nothing_of_its_read(tmp_path: Path) -> None:
+    """Many events come with one read of a socket; all are given, whatever the callback of one of them does."""
+    lakes.make(tmp_path / "lake", lakes.market(100))
+    whole = asyncio.run(played(tmp_path / "lake"))
+    assert len([event for event in whole if event[0] == "book"]) > 20
+
+    def pause(feed: krakpot.Replay) -> None:
+        feed.pause()
+        asyncio.get_running_loop().call_soon(feed.resume)
+
+    def listen(feed: krakpot.Replay) -> None:
+        feed.on("status", lambda _: None)
+
+    def select(feed: krakpot.Replay) -> None:
+        if "ETH/USD" in feed.selected_symbols:
+            with pytest.raises(StopIteration):  # it waits for nothing
+                feed.remove_symbols(["ETH/USD"]).send(None)
+
+    async def called(act: Callable[[krakpot.Replay], None]) -> list[Plain]:
+        found: list[Plain] = []
+
+        def take(event: Any) -> None:
+            found.append(plain(event))
+            if len(found) % 7 == 1:
+                act(feed)
+
+        async with krakpot.Replay(tmp_path / "lake") as feed:
+            for channel in (*feed.channels, "gap", "connection", "status", "subscription"):
+                feed.on(channel, take)
+            await feed.run()
+        return found
+
+    for act in (pause, listen):
+        assert asyncio.run(called(act)) == whole
+    messages, changed = of(whole, *PUBLIC), of(asyncio.run(called(select)), *PUBLIC)
+    first = messages[0][3]
+    assert changed == [event for event in messages if event[1] == "BTC/USD" or event[3] == first]
+    assert len(changed) < len(messages)
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_nothing_of_before_comes_after_seek(tmp_path: Path, listens: bool) -> None:
+    """Also not the rest of what came with the same read of the socket."""
+    lakes.make(tmp_path / "lake", lakes.market(300))
+    middle = frames.START + 3 * SECOND
+
+    async def run() -> None:
+        async with krakpot.Replay(tmp_path / "lake") as feed:
+            called: list[int] = []
+            read: list[int] = []
+
+            def take(event: Any) -> None:
+                called.append(event.ts_recv)
+                if len(called) == 1:
+                    feed.seek(middle)
+
+            if listens:
+                feed.on("book", take)
+            async for event in feed:
+                if event.channel not in {"book", "trade", "ticker"}:
+                    continue
+                read.append(event.ts_recv)
+                if not listens and len(read) == 1:
+                    feed.seek(middle)
+            assert len(read) > 50
+            assert min(read[not listens :]) >= middle
+            assert not listens or min(called[1:]) >= middle
+
+    asyncio.run(run())
+
+
+def test_batches_after_hours_without_messages_are_as_long_as_any(tmp_path: Path) -> None:
+    """Where nothing comes for longer than ``every``, the next batch begins with the next message."""
+    market = [(ts + (ts > frames.START + 3 * SECOND) * 3 * frames.HOUR, frame) for ts, frame in lakes.market(400)]
+    lakes.make(tmp_path / "lake", market)
+
+    async def spans(start: int | None) -> list[tuple[int, int]]:
+        async with krakpot.Replay(tmp_path / "lake", start=start, channels=["book"]) as feed:
+            batches = [pa.record_batch(tables["book"]) async for tables in feed.batches(1.0) if "book" in tables]
+        times = [batch.column("ts_recv").cast(pa.int64()).to_pylist() for batch in batches]
+        return [(one[0], one[-1]) for one in times]
+
+    for start in (None, frames.START + 2 * SECOND, frames.START + 3 * frames.HOUR):
+        found = asyncio.run(spans(start))
+        assert len(found) > 4
+        assert found[-1][1] > frames.START + 3 * frames.HOUR
+        assert all(end - begin <= SECOND for begin, end in found), start
+
+
+def test_a_book_of_a_killed_recorder_is_not_trusted_for_ever(tmp_path: Path) -> None:
+    """After the last row of a recorder that was killed its books are out of sync; another recorder's are not."""
+    killed = lakes.Recorder(tmp_path / "lake", lakes.session_name(frames.START))
+    killed.take(frames.market(["BTC/USD"], begin=frames.START, step=SECOND // 50, count=300, seed=1))
+    end = killed.session.now
+    killed.die()
+    other = lakes.Recorder(tmp_path / "lake", lakes.session_name(frames.START)[:-1] + "1")
+    other.take(frames.market(["ETH/USD"], begin=frames.START, step=SECOND // 50, count=900, seed=2))
+    other.end()
+    later = lakes.Recorder(tmp_path / "lake", lakes.session_name(frames.START + 100 * SECOND))
+    later.take(frames.market(["BTC/USD"], begin=frames.START + 100 * SECOND, step=SECOND // 50, count=300, seed=3))
+    later.end()
+    seal.recover(tmp_path / "lake")
+
+    async def run() -> None:
+        async with krakpot.Replay(tmp_path / "lake") as feed:
+            book = feed.book("BTC/USD")
+            seen: dict[bool, int] = {True: 0, False: 0}
+            gaps = []
+            async for event in feed:
+                if event.channel == "book" and event.symbol == "ETH/USD" and event.ts_recv < frames.START + 17 * SECOND:
+                    assert feed.book("ETH/USD").in_sync
+                    if event.ts_recv > end or event.ts_recv < end - SECOND:
+                        assert book.in_sync is (event.ts_recv < end)
+                        seen[book.in_sync] += 1
+                        if not book.in_sync:
+                            assert book.state == "disconnected"
+                            assert book.reason == "the recorder was killed"
+                elif event.channel == "gap" and event.of == "book":
+                    gaps.append((event.symbol, event.ts_from))
+                elif event.channel == "book" and event.ts_recv > frames.START + 101 * SECOND:
+                    assert event.symbol == "BTC/USD"
+                    assert book.in_sync or event.ts_recv > later.session.now - SECOND
+            assert seen[True] > 50
+            assert seen[False] > 50
+            assert gaps == [("BTC/USD", end)]
+
+    asyncio.run(run())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -353,3 +353,46 @@ def test_a_lost_connection_is_silence_and_then_a_snapshot(tmp_path: Path) -> Non
         assert any("the recording lost its connection" in line for line in lines)
 
     run(test())
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_slow_client_gets_all_to_the_end(lake: Path, monkeypatch: pytest.MonkeyPatch, reads: bool) -> None:
+    """What waits for it at the end of the recording is sent before it is disconnected, as long as it takes something.
+
+    And nobody is asked to answer pings: they would wait behind the messages.
+    """
+    monkeypatch.setattr(module, "TICK", 0.01)
+    monkeypatch.setattr(module, "STALLED", 60.0 if reads else 0.1)
+    sizes: list[int] = []
+    left = [True]
+    over: Callable[[], bool] = lambda: False  # the server's, when there is one
+
+    def waiting(_: object) -> int:
+        # At the end a reader takes something at each look until all is taken; another one nothing.
+        if not over():
+            return 0
+        sizes.append(100 - len(sizes) if reads else 100)
+        return max(0, sizes[-1])
+
+    monkeypatch.setattr(module._Client, "waiting", property(waiting))
+
+    async def test() -> None:
+        nonlocal over
+        async with ReplayServer(lake, channels=["book"], speed=20.0) as server, connect(server.address) as client:
+            (served,) = server._clients
+            assert served.connection.ping_interval is None
+            over = server.replay._stream.stopped.is_set
+            closing = server._close
+
+            async def closes(*why: Any) -> None:
+                left[0] = sizes[-1] > 0
+                await closing(*why)
+
+            monkeypatch.setattr(server, "_close", closes)
+            reading = asyncio.create_task(heard(client))
+            await client.send(request("book", ["BTC/USD", "ETH/USD"]))
+            assert (await reading)[1] == (1000, OVER)
+
+    run(test())
+    assert left == [not reads]
+    assert len(sizes) > 5

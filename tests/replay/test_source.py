@@ -120,7 +120,7 @@ def test_imported_trades_are_not_played(tmp_path: Path) -> None:
     before = asyncio.run(played(lake))
     history = tmp_path / "XBTUSD.csv"
     history.write_text("".join(f"{frames.START // SECOND + at},45285.2,0.5\n" for at in range(-5, 5)))
-    assert import_file(history, lake).rows == {"trades": {"BTC/USD": 10}}
+    assert import_file(lake, history).rows == {"trades": {"BTC/USD": 10}}
     assert asyncio.run(played(lake)) == before
 
 

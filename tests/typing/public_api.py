@@ -20,6 +20,7 @@ def reading(path: Path) -> None:
     assert_type(lake.book("BTC/USD", "2026-08-02", 1_785_641_750_000_000_000), pl.LazyFrame)
     assert_type(lake.trades(["BTC/USD", "ETH/USD"], numbers="float"), pl.LazyFrame)
     assert_type(lake.trades("BTC/USD", book=1), pl.LazyFrame)
+    assert_type(lake.trades("BTC/USD", book=1, by="event"), pl.LazyFrame)
     assert_type(lake.ticker(), pl.LazyFrame)
     assert_type(lake.ohlc(), pl.LazyFrame)
     assert_type(lake.bars("BTC/USD", every="5m"), pl.DataFrame)
@@ -77,7 +78,7 @@ def writing(path: Path) -> None:
     assert_type(record(krakpot.Config(out=path, symbols=("BTC/*",), duration=10.0)), krakpot.RecordingSummary)
     assert_type(krakpot.Recorder(krakpot.Config()).sessions, list[str])
     assert_type(krakpot.ingest(path, path, precision={"BTC/USD": (1, 8)}, depth=10), krakpot.IngestResult)
-    assert_type(krakpot.backfill(path, "BTC/USD", since="2026-11-01"), krakpot.BackfillResult)
+    assert_type(krakpot.backfill(path, "BTC/USD", since="2026-11-01", pace="100ms"), krakpot.BackfillResult)
     assert_type(krakpot.import_file(path, path, format="tardis"), krakpot.ImportResult)
     krakpot.import_file(path, path, format="csv")  # type: ignore[arg-type]  # a format that exists
     krakpot.Config(depht=10)  # type: ignore[call-arg]  # a misspelled option

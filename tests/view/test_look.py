@@ -50,19 +50,21 @@ def test_times_keep_their_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("begin", "end", "first", "title"),
+    ("begin", "end", "first", "last", "title"),
     [
-        ("2026-11-22T10:00:03", "2026-11-22T10:00:13", "10:00:04", "2026-11-22"),
-        ("2026-11-22T10:00:00", "2026-11-22T10:00:01", "10:00:00.0", "2026-11-22"),
-        ("2026-11-22T10:03", "2026-11-22T14:00", "10:30", "2026-11-22"),
-        ("2026-11-22T10:03", "2026-11-23T10:00", "11-22\n12:00", "2026"),
-        ("2026-11-22T10:03", "2026-12-30T10:00", "11-23", "2026"),
+        ("2026-11-22T10:00:03", "2026-11-22T10:00:13", "10:00:04", "10:00:12", "2026-11-22"),
+        ("2026-11-22T10:00:00", "2026-11-22T10:00:01", "10:00:00.0", "10:00:01.0", "2026-11-22"),
+        ("2026-11-22T10:03", "2026-11-22T14:00", "10:30", "14:00", "2026-11-22"),
+        ("2026-11-22T00:00", "2026-11-23T00:00", "00:00", "24:00", "2026-11-22"),
+        ("2026-11-22T23:59:59", "2026-11-23T00:00", "23:59:59.0", "24:00:00.0", "2026-11-22"),
+        ("2026-11-22T10:03", "2026-11-23T10:00", "11-22\n12:00", "11-23\n09:00", "2026"),
+        ("2026-11-22T10:03", "2026-12-30T10:00", "11-23", "12-28", "2026"),
     ],
 )
-def test_ticks_of_time_are_short(begin: str, end: str, first: str, title: str) -> None:
-    """What all ticks share is in the title of the axis."""
+def test_ticks_of_time_are_short(begin: str, end: str, first: str, last: str, title: str) -> None:
+    """What all ticks share is in the title of the axis; the midnight that ends its day is not the one before it."""
     _, texts, shared = look.ticks(nanoseconds(begin), nanoseconds(end))
-    assert texts[0] == first
+    assert (texts[0], texts[-1]) == (first, last)
     assert shared == f"received, UTC, {title}"
 
 

@@ -60,6 +60,18 @@ class Bar:
         if self._due(now):
             self._show(now, f"{self.what}: {text}")
 
+    def trouble(self, text: str) -> None:
+        """Write what went wrong, and show that it is waited for."""
+        if self.quiet:
+            return
+        with unwritable():
+            if self._live is not None:
+                self._live.console.print(Text(text), soft_wrap=True)
+                self._live.update(Text(f"{self.what} waits: {text}"), refresh=True)
+            else:
+                sys.stderr.write(f"{text}\n")
+                sys.stderr.flush()
+
     def _due(self, now: float) -> bool:
         """Whether it is time to show something again."""
         return not self.quiet and now - self._shown >= (REDRAW if self._live is not None else LINE_EVERY)

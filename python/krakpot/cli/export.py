@@ -22,9 +22,11 @@ from krakpot.cli.command import (
 from krakpot.errors import counted
 
 FORMATS = get_args(values.ExportFormat)
+ORIGINS = ("feed", "rest", "kraken-csv", "tardis", "cryptohftdata", "all")
 OPTIONS = {
     "--channel": ("hftbacktest", "nautilus"),
     "--tables": ("csv", "arrow", "parquet-us"),
+    "--origin": ("csv", "arrow", "parquet-us"),
     "--depth": ("tardis",),
     "--nautilus-version": ("nautilus",),
 }
@@ -58,6 +60,13 @@ OPTIONS = {
     help="tardis: also book_snapshot files with so many levels a side.",
 )
 @click.option(
+    "--origin",
+    default="feed",
+    type=Value(values.words_of(ORIGINS), "ORIGINS"),
+    show_default=True,
+    help="csv, arrow, parquet-us: where trades and candles come from: feed,rest, or all.",
+)
+@click.option(
     "--nautilus-version",
     default=2,
     type=Value(values.number_of((1, 2)), "NUMBER"),
@@ -68,12 +77,13 @@ OPTIONS = {
 @json_option
 def export(
     lake: Path, to: Any, out: Path, symbols: tuple[str, ...], start: int | None, end: int | None, channel: Any,
-    tables: tuple[str, ...] | None, depth: int | None, nautilus_version: Any, *, overwrite: bool, json_: bool,
+    tables: tuple[str, ...] | None, depth: int | None, origin: tuple[str, ...], nautilus_version: Any,
+    *, overwrite: bool, json_: bool,
 ) -> int:  # fmt: skip
-    """Write a lake as files of another tool: hftbacktest, nautilus, tardis, csv, arrow, parquet-us.
+    """Write a lake as files of another tool.
 
-    No file crosses a gap of the recording as if nothing were missing; export.json beside the files says what is in
-    them and what was left out.
+    Formats: hftbacktest, nautilus, tardis, csv, arrow, parquet-us. No file crosses a gap of the recording as if
+    nothing were missing; export.json beside the files says what is in them and what was left out.
 
     \b
     krakpot export data --to hftbacktest --channel level3 --symbols BTC/USD --out npz
@@ -89,7 +99,8 @@ def export(
     with Bar(f"export to {to}", quiet=json_) as bar:
         report = module.export(
             lake, to, out, symbols, start, end, channel=channel, tables=tables, depth=depth,
-            nautilus_version=nautilus_version, overwrite=overwrite, progress=bar,
+            origin="all" if "all" in origin else origin, nautilus_version=nautilus_version, overwrite=overwrite,
+            progress=bar,
         )  # fmt: skip
     if json_:
         print_json(report.to_dict())

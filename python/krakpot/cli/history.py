@@ -44,9 +44,10 @@ def backfill(
 ) -> int:  # fmt: skip
     """Fetch trades that the lake lacks from Kraken's REST.
 
-    Without --since it heals holes: it fetches the trades that were made while nothing was recorded, by their ids. With
-    --since it fetches the history of a time. What is added has the origin `rest`; readers give it when they are asked:
-    krakpot.Lake("data").trades(origin=("feed", "rest")). Exit 1: trades are missing that REST does not have either.
+    Without --since it heals holes: it fetches the trades between the first and the last recorded one that are missing
+    by their ids. With --since it fetches the history of a time; this makes the bars of that time whole. What is added
+    has the origin `rest`; readers give it when they are asked: krakpot.Lake("data").trades(origin=("feed", "rest")).
+    Exit 1: trades are missing that REST does not have either.
 
     \b
     krakpot backfill data                                      heal the holes of a recording
@@ -64,7 +65,7 @@ def backfill(
             url=url,
             pace=pace,
             progress=bar,
-            log=(lambda _: None) if json_ else lambda line: click.echo(line, err=True),
+            log=bar.trouble,
         )
     if json_:
         print_json(result.to_dict())
@@ -92,7 +93,7 @@ FORMATS = ("kraken-trades", "kraken-ohlcvt", "tardis", "cryptohftdata")
     type=Value(values.word_of(FORMATS), "FORMAT"),
     help=f"{', '.join(FORMATS)}. Default: what it is.",
 )
-@click.option("--symbol", help="The pair of the file, where its name does not tell: BTC/USD.")
+@click.option("--symbol", help="The pair of the file, where its name does not tell for certain: BTC/USD.")
 @json_option
 def import_(lake: Path, files: tuple[Path, ...], form: Any, symbol: str | None, *, json_: bool) -> int:
     """Put files with the history of Kraken into a lake.
@@ -115,7 +116,7 @@ def import_(lake: Path, files: tuple[Path, ...], form: Any, symbol: str | None, 
     for path in files:
         try:
             with Bar(f"import {path}", quiet=json_) as bar:
-                result = module.import_file(path, lake, format=form, symbol=symbol, progress=bar)
+                result = module.import_file(lake, path, format=form, symbol=symbol, progress=bar)
         except ConfigError as error:
             if len(files) == 1:
                 raise

@@ -16,7 +16,7 @@ from krakpot.cli.command import FOUND_WRONG, PATTERNS, TIME, Command, json_optio
 @click.option("--end", type=TIME, help="End of the period. Default: all that is covered.")
 @json_option
 def integrity(lake: Path, symbols: tuple[str, ...], start: int | None, end: int | None, *, json_: bool) -> int:
-    """Say of a period what was recorded, which gaps lie in it, and which checksums were right.
+    """Say what was recorded of a period: gaps and checksums.
 
     Of each pair one line: its channels with the share of the period that was recorded, the longest gaps and why they
     began, the checksums as the recorder compared them (`krakpot verify` computes them again), and the trades by their

@@ -44,7 +44,7 @@ from krakpot.errors import ConfigError, StorageError, counted, words_of
 def ingest(
     frames: tuple[Path, ...], out: Path, precision: tuple[str, ...], depth: int | None, *, raw: bool, json_: bool
 ) -> int:
-    """Put recorded frames into a lake, through the same session as live.
+    """Put recorded frames into a lake, by the code that runs live.
 
     FRAMES are files with one frame per line (.jsonl, .jsonl.zst or .jsonl.gz). Receive times may lie beside them in
     .recv_ns, one per line, nanoseconds since the epoch.
@@ -167,10 +167,11 @@ def compare(
     lake: Path, symbols: tuple[str, ...], start: int | None, end: int | None, window: float, out: Path | None,
     duration: float | None, span: float, *, live: bool, json_: bool,
 ) -> int:  # fmt: skip
-    """Compare level 3 with the book channel: do the orders give the published book, and which one is earlier.
+    """Compare level 3 with the book channel.
 
-    Latency is the book channel's time minus level 3's: positive means that the book channel is later. Exit 0: every
-    book state that could be compared is there; 1: one is not, or a book was wrong; 2: the lake does not have both.
+    Do the orders give the published book, and which channel is earlier? Latency is the book channel's time minus
+    level 3's: positive means that the book channel is later. Exit 0: every book state that could be compared is
+    there; 1: one is not, or a book was wrong; 2: the lake does not have both.
 
     \b
     krakpot compare data --out report                     a page with pictures, and every pair as Parquet
@@ -257,7 +258,7 @@ def recover(lake: Path, *, json_: bool) -> int:
 @click.option("--symbol", help="Only this pair, or those of a pattern: BTC/*.")
 @json_option
 def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
-    """Show for which times the lake has data, and why each span ended.
+    """Show which times the lake has, and why each span ended.
 
     \b
     krakpot coverage data
@@ -327,10 +328,10 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
 def book(
     lake: Path, symbols: tuple[str, ...], at: int, depth: int, by: Any, channel: str, *, orders: bool, json_: bool
 ) -> int:
-    """Show the book of a pair as it was: after the last message up to the time, with every checksum proved.
+    """Show the book of a pair as it was at a time.
 
-    Of several pairs, or of a pattern, --json gives {"books": [...]}. Exit 1: a book is not there at that time; it says
-    why.
+    It is the book after the last message up to the time, with every checksum proved. Of several pairs, or of a
+    pattern, --json gives {"books": [...]}. Exit 1: a book is not there at that time; it says why.
 
     \b
     krakpot book data --symbol BTC/USD --at 2026-08-02T03:36:00.250
@@ -387,7 +388,7 @@ def bars(
     *,
     json_: bool,
 ) -> int:
-    """Bars of trades: open, high, low, close, volume, and how much of each bar was recorded.
+    """Make bars of trades: open, high, low, close, volume.
 
     The last column says of each bar that it is whole, or what it lacks: the share of its time that was recorded, trades
     that are missing, or its end.
@@ -432,11 +433,12 @@ def bars(
 def skew(
     lake: Path, symbols: tuple[str, ...], start: int | None, end: int | None, every: str | None, *, json_: bool
 ) -> int:
-    """Compare the recorder's clock with the exchange's: receive minus exchange time of each message.
+    """Compare the recorder's clock with the exchange's.
 
-    Differences have their sign. A message cannot be received before it was sent: differences below zero mean that the
-    recorder's clock was behind. If every message of a minute came half a second late, it was ahead, or the line slow.
-    Exit 1: there are such times; they are listed.
+    Shows receive time minus exchange time of the messages. Differences have their sign. A message cannot be
+    received before it was sent: differences below zero mean that the recorder's clock was behind. If every message
+    of a minute came half a second late, it was ahead, or the line slow. Exit 1: there are such times; they are
+    listed.
 
     \b
     krakpot skew data

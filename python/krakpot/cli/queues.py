@@ -20,7 +20,9 @@ from krakpot.values import OrderSide
 @click.option("--to", "end", type=TIME, help="Only what was received before this time.")
 @json_option
 def order(lake: Path, order_id: str, symbol: str | None, start: int | None, end: int | None, *, json_: bool) -> int:
-    """Show one order of level 3: its place in the queue over time, why it ended, how much of it traded.
+    """Show one order of level 3, from the first place to its end.
+
+    Its place in the queue over time, why it ended, how much of it traded.
 
     \b
     krakpot order data OTCFZG-YOE2Q-LQKNM3
@@ -63,7 +65,7 @@ def would_fill(
     *,
     json_: bool,
 ) -> int:
-    """Say whether a resting limit order would have filled, and what proves it.
+    """Say whether a resting order would have filled, with proof.
 
     SIDE is buy or sell; AT is when the order reached the exchange, by the exchange's time, UTC. Needs trades of the
     pair and its level 3 or its book. Exit 1: it is not known; it says why.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     Counted = BookEvent | Level3Event | TradeEvent | TickerEvent | OhlcEvent | StatusEvent
 
 ORDERS = ("recv", "event")
-SPEED_MAX = 1e9
 SPEEDS = "a number above 0, as 1 or 60, or max: as fast as possible"
 SHOW_EVERY = 0.1
 """Seconds between two looks at the replay."""
@@ -57,12 +56,9 @@ def _speed(value: object) -> float | None:
     if value == "max":
         return None
     try:
-        number = float(str(value))
+        return values.speed(float(str(value)))
     except ValueError:
-        number = 0.0
-    if not 0 < number < SPEED_MAX:
-        raise ValueError(SPEEDS)
-    return number
+        raise ValueError(SPEEDS) from None
 
 
 @click.command(cls=Command, interrupted="the replay ended there")
@@ -109,10 +105,11 @@ def replay(
     serve: bool,
     json_: bool,
 ) -> int:
-    """Play a recording: the events of a lake, in the order and at the pace in which they came.
+    """Play a recording, or serve it as Kraken's WebSocket.
 
-    With --serve any client of Kraken's WebSocket v2 runs on the market of another day. The replay begins a second after
-    the first client has subscribed, and at its end the clients are disconnected with code 1000.
+    The events of the lake come in the order and at the pace in which they came. With --serve any client of Kraken's
+    WebSocket v2 runs on the market of another day. The replay begins a second after the first client has
+    subscribed, and at its end the clients are disconnected with code 1000.
 
     \b
     krakpot replay data                                              how many events there are, and which gaps
@@ -161,11 +158,15 @@ class _Tally:
         self.events: Counter[str] = Counter()
         self.gaps: Counter[str] = Counter()
         """By channel and reason."""
+        self.checksums: dict[str, dict[str, int]] = defaultdict(lambda: {"ok": 0, "bad": 0})
+        """By channel."""
         self.first: int | None = None
         self.last: int | None = None
         self._bar = bar
         for channel in (*replay.channels, "status"):
             replay.on(channel, self._count)
+            if channel in ("book", LEVEL3):
+                replay.on(channel, self._checked)
         replay.on("gap", self._gap)
 
     def _count(self, event: Counted) -> None:
@@ -173,6 +174,10 @@ class _Tally:
         self.last = event.ts_recv
         if self.first is None:
             self.first = event.ts_recv
+
+    def _checked(self, event: BookEvent | Level3Event) -> None:
+        if event.outcome in {"ok", "mismatch"}:
+            self.checksums[event.channel]["ok" if event.outcome == "ok" else "bad"] += 1
 
     def _gap(self, event: GapEvent) -> None:
         self.gaps[f"{event.of}: {event.reason}"] += 1
@@ -196,7 +201,7 @@ class _Tally:
             "symbols": len(self.replay.selected_symbols),
             "channels": self.replay.channels,
             "events": dict(self.events),
-            "checksums": self.replay.counts.get("checksums", {}),
+            "checksums": dict(self.checksums),
             "gaps": dict(self.gaps),
         }
 
@@ -206,7 +211,7 @@ class _Tally:
             yield "nothing was played"
             return
         yield f"{_moment(self.first)} to {_moment(self.last)} UTC"
-        yield f"{', '.join(self._counts())}; {checksums(self.replay.counts.get('checksums', {}))}"
+        yield f"{', '.join(self._counts())}; {checksums(self.checksums)}"
         for what, count in sorted(self.gaps.items()):
             yield f"  {counted(count, 'gap')} of {what}"
 

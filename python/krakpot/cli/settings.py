@@ -139,7 +139,7 @@ def _facts(option: Option, setting: Setting) -> dict[str, Any]:
 @click.option("--init", is_flag=True, help="Write a file to begin with: every option, explained.")
 @json_option
 def config(file: Path | None, *, init: bool, json_: bool, **options: Any) -> int:
-    """Show every option of a recording, its value, and where that comes from.
+    """Show every option of a recording, and where it comes from.
 
     Takes the options of `krakpot record` and reads them as it does: the command line, KRAKPOT_* variables,
     krakpot.toml, defaults. Secrets are never shown.
@@ -184,7 +184,7 @@ def _write(path: Path, text: str) -> None:
 @click.argument("shell", type=Value(values.word_of(tuple(SHELLS)), "SHELL"))
 @json_option
 def completion(shell: str, *, json_: bool) -> int:
-    """Print the script that completes commands and options with the Tab key.
+    """Print the script that completes commands with the Tab key.
 
     \b
     krakpot completion bash >>~/.bashrc           then open a new terminal

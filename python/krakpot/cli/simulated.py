@@ -58,7 +58,7 @@ START = Value(_start, "TIME")
 @click.option("--out", type=FOLDER, default="demo", show_default=True, help="Folder of the demo; the lake is in it.")
 @json_option
 def demo(duration: float, pairs: int, rate: float, seed: int, out: Path, *, json_: bool) -> int:
-    """Record the built-in exchange for some seconds, prove the record, draw pictures of it.
+    """Record the built-in exchange, prove the record, draw it.
 
     Needs no network. The lake stays in the folder, for you to look at.
 

@@ -160,22 +160,26 @@ def pause(text: str) -> int:
     return value
 
 
+FLAGS = ("--api-key", "--api-secret")
+"""The command line's options of a key."""
+
+
 def key(name: str | None, secret: str | None) -> Key | None:
     """Read ``--api-key`` and ``--api-secret``, or their variables: both or neither."""
     if name is None and secret is None:
         return None
-    for value, option in ((name, "--api-key"), (secret, "--api-secret")):
+    for value, option in zip((name, secret), FLAGS, strict=True):
         if value == "":
             raise ConfigError(f"{option} is empty; give key and secret, or neither: then the exchange makes a new key")
     if not name or not secret:
-        given, missing = ("--api-key", "--api-secret") if name else ("--api-secret", "--api-key")
+        given, missing = FLAGS if name else FLAGS[::-1]
         variable = f"KRAKPOT_{missing.removeprefix('--').replace('-', '_').upper()}"
         sentence = (
             f"{given} is given without {missing}; give both, by option or variable ({variable}), or neither: "
             "then the exchange makes a new key"
         )
         raise ConfigError(sentence)
-    return Key.read(name, secret)
+    return Key.read(name, secret, places=FLAGS)
 
 
 def speed(text: str) -> float | None:

@@ -75,11 +75,11 @@ class Public:
             "/0/public/Depth": self._depth,
         }
 
-    def answer(self, path: str, query: str, client: str) -> Answer | HTTPStatus:
+    def answer(self, path: str, query: str, client: str) -> Answer | int:
         """Return the JSON of an answer; a status in its place is a fault."""
         if (fault := self.exchange.refuse_rest()) is not None:
             status, text = fault
-            return HTTPStatus(status) if status != HTTPStatus.OK else {"error": [text]}
+            return status if status != HTTPStatus.OK else {"error": [text]}
         facts = {name: values[-1] for name, values in parse_qs(query, max_num_fields=20).items()}
         if self.limit.exceeded(client, facts.get("pair", "")):
             return {"error": [LIMITED]}

@@ -29,6 +29,8 @@ FAULTS_PATH = "/faults"
 EXPIRES = 900
 """Seconds for which a token may be used, by the exchange's clock."""
 NONCE_MAX = (1 << 64) - 1
+ARGUMENTS = ("krakpot.exchange.rest.Key.read: name", "krakpot.exchange.rest.Key.read: secret")
+"""Where name and secret of a key come from, unless a command read them."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,10 @@ class Key:
         return cls(base64.b64encode(secrets.token_bytes(42)).decode(), secrets.token_bytes(64))
 
     @classmethod
-    def read(cls, name: str, secret: str) -> Self:
+    def read(cls, name: str, secret: str, *, places: tuple[str, str] = ARGUMENTS) -> Self:
         """Return the key of this name, with its secret in base64.
+
+        ``places`` say in an error where name and secret come from.
 
         Raises
         ------
@@ -56,12 +60,12 @@ class Key:
         try:
             name = values.api_key(name)
         except ValueError as error:
-            sentence = f"--api-key: {name!r} is not allowed; allowed is {error}"
+            sentence = f"{places[0]}: {name!r} is not allowed; allowed is {error}"
             raise ConfigError(sentence) from None
         try:
             return cls(name, base64.b64decode(values.api_secret(secret)))
         except ValueError:
-            sentence = "--api-secret: this is not base64; give for example c2VjcmV0, or leave key and secret out"
+            sentence = f"{places[1]}: this is not base64; give for example c2VjcmV0, or leave key and secret out"
             raise ConfigError(sentence) from None
 
     @property
@@ -180,12 +184,12 @@ class RestServer(http1.Server):
             if public is not None and request.method == "GET" and request.path in public.paths:
                 # Market data: nobody is about to subscribe, so this does not hold the clock.
                 found = public.answer(request.path, request.query, request.client)
-                return _json(_error(f"HTTP {found}"), found) if isinstance(found, HTTPStatus) else _json(found)
+                return _json(_error(f"HTTP {found}"), found) if isinstance(found, int) else _json(found)
             on_request()
             return _json(rest.answer(request.method, request.path, request.headers, request.body))
 
         super().__init__(answer, lambda status: _json(_error("EGeneral:Invalid arguments"), status))
 
 
-def _json(answer: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> http1.Answer:
+def _json(answer: dict[str, Any], status: int = HTTPStatus.OK) -> http1.Answer:
     return http1.Answer(json.dumps(answer, separators=(",", ":")).encode(), "application/json", status)

@@ -11,14 +11,15 @@ import polars as pl
 from krakpot import _core, values
 from krakpot.errors import ConfigError, counted
 from krakpot.exports.hftbacktest import export_hftbacktest
-from krakpot.exports.nautilus import export_nautilus
-from krakpot.exports.output import ExportReport, Output
+from krakpot.exports.nautilus import export_nautilus, joined
+from krakpot.exports.output import ExportReport, Output, file_symbol
 from krakpot.exports.pieces import Gap, Recorded
 from krakpot.exports.tables import FORMS, Range, export_tables
 from krakpot.exports.tardis import export_tardis
 from krakpot.lake.folder import NAMED_MAX
-from krakpot.lake.format import moment
+from krakpot.lake.format import FEED, ORIGIN_TABLES, ORIGINS, UNREADABLE, Origin, moment, unreadable
 from krakpot.lake.lake import Lake
+from krakpot.lake.origin import Origins, origins_of
 from krakpot.lake.sample import one_of
 from krakpot.values import ExportFormat, Time, shown, time_range
 from krakpot.work import OnProgress, no_progress
@@ -41,6 +42,7 @@ def export(
     channel: BookChannel = "book",
     tables: str | Iterable[str] | None = None,
     depth: int | None = None,
+    origin: Origins = FEED,
     nautilus_version: NautilusVersion = 2,
     overwrite: bool = False,
     progress: OnProgress = no_progress,
@@ -68,6 +70,9 @@ def export(
         Which tables (csv, arrow, parquet-us); None: all except ``frames``.
     depth
         Levels of ``book_snapshot_N`` (tardis); None: no such files.
+    origin
+        Where trades and candles come from, as for readers (csv, arrow, parquet-us): ``"feed"``, ``("feed", "rest")``,
+        ``"all"``. The notes count the rows that are left out.
     nautilus_version
         Version of the catalog (nautilus): 2, or 1 for the stable releases.
     overwrite
@@ -100,6 +105,7 @@ def export(
     if depth is not None and depth not in range(1, _core.LIMITS["DEPTH_MAX"] + 1):
         raise ConfigError(f"depth={shown(depth)}; allowed: 1 to {_core.LIMITS['DEPTH_MAX']}")
     names = _tables(tables)
+    origins = _origins(to, names, origin)
     begin, until = time_range(start, end)
     opened = lake if isinstance(lake, Lake) else Lake(lake)
     folder = values.read(values.folder, out, "out")
@@ -108,11 +114,15 @@ def export(
     coverage = opened.coverage().filter(pl.col("symbol").is_in(wanted))
     book = "book" if to == "tardis" else channel
     absent = [] if to in FORMS else _without(coverage, to, book, wanted)
-    options = _options(to, chosen, names, channel, depth, nautilus_version)
+    if to not in FORMS:
+        _distinct(to, wanted)
+    options = _options(to, chosen, names, channel, depth, nautilus_version, origins)
+    left = _left_out(opened, to, names, chosen, wanted, origins)
     output = Output(ExportReport(to, str(opened.path), str(folder), options), overwrite=overwrite)
     if absent:
         some = ", ".join(absent[:NAMED_MAX]) + (", …" if len(absent) > NAMED_MAX else "")
         output.report.notes.append(f"{book} was not recorded of {counted(len(absent), 'symbol')}: {some}")
+    output.report.notes += left
     total = 0
 
     def done(rows: int) -> None:
@@ -128,10 +138,10 @@ def export(
         export_tardis(opened, output, wanted, begin, until, depth, done)
     else:
         output.gaps(_gaps(opened, coverage, names, chosen))
-        export_tables(opened, output, names, chosen, to, done)
+        export_tables(opened, output, names, chosen, origins, to, done)
     if not output.report.files:
         output.discard()
-        raise ConfigError(_nothing(coverage))
+        raise ConfigError("; ".join([_nothing(coverage), *left]))
     output.report.complete = True
     output.save()
     return output.report
@@ -150,8 +160,23 @@ def _tables(tables: str | Iterable[str] | None) -> tuple[str, ...]:
     return names
 
 
+def _origins(to: str, tables: tuple[str, ...], origin: Origins) -> tuple[Origin, ...]:
+    """Read the argument ``origin``; ``ConfigError`` where it has no effect."""
+    origins = origins_of("trades", origin)
+    if origins != (FEED,) and (to not in FORMS or not set(tables) & set(ORIGIN_TABLES)):
+        what = f"{to} has" if to not in FORMS else f"{', '.join(tables)}: these tables have"
+        raise ConfigError(f"origin: {what} rows of the feed only; leave it out")
+    return origins
+
+
 def _options(
-    to: str, chosen: Range, tables: tuple[str, ...], channel: str, depth: int | None, version: int
+    to: str,
+    chosen: Range,
+    tables: tuple[str, ...],
+    channel: str,
+    depth: int | None,
+    version: int,
+    origins: tuple[Origin, ...],
 ) -> dict[str, object]:
     """What decides the files of a format, for the manifest."""
     times = {name: None if ts is None else moment(ts) for name, ts in (("start", chosen.start), ("end", chosen.end))}
@@ -160,7 +185,7 @@ def _options(
         "nautilus": {"channel": channel, "nautilus_version": version},
         "tardis": {"depth": depth},
     }
-    return {"symbols": chosen.symbols, **times, **own.get(to, {"tables": list(tables)})}
+    return {"symbols": chosen.symbols, **times, **own.get(to, {"tables": list(tables), "origin": list(origins)})}
 
 
 def _without(coverage: pl.DataFrame, to: str, channel: str, symbols: list[str]) -> list[str]:
@@ -172,6 +197,41 @@ def _without(coverage: pl.DataFrame, to: str, channel: str, symbols: list[str]) 
         raise ConfigError(f"the channel {channel} of {whose} was not recorded, and {to} needs it{has}")
     there = set(coverage.filter(channel=channel)["symbol"])
     return [symbol for symbol in symbols if symbol not in there]
+
+
+def _left_out(
+    lake: Lake, to: str, tables: tuple[str, ...], chosen: Range, symbols: list[str], origins: tuple[Origin, ...]
+) -> list[str]:
+    """Sentences about rows of origins that are not exported."""
+    held = lake.coverage(origin="all").filter(pl.col("symbol").is_in(symbols))
+    cure = '--origin all (origin="all") exports them' if to in FORMS else f"{to} has those of the feed only"
+    notes = []
+    for channel, table in _core.CHANNELS.items():
+        # Other formats have the trades.
+        if table not in (set(tables) & set(ORIGIN_TABLES) if to in FORMS else {"trades"}):
+            continue
+        of_channel = set(held.filter(channel=channel)["origin"])
+        for one in ORIGINS:
+            if one in origins or one not in of_channel:
+                continue
+            frame = lake.scan(table, chosen.symbols, chosen.start, chosen.end, sources="all", origin=one)
+            try:
+                count = int(frame.select(pl.len()).collect().item())
+            except UNREADABLE as error:
+                unreadable(lake.path, error)
+            if count:
+                notes.append(f"{table}: {counted(count, 'row')} of the origin {one} left out; {cure}")
+    return notes
+
+
+def _distinct(to: str, symbols: list[str]) -> None:
+    """``ConfigError`` if two symbols would have the same name in the files of a format."""
+    known: dict[str, str] = {}
+    for symbol in symbols:
+        name = joined(symbol) if to == "nautilus" else file_symbol(symbol)
+        if (other := known.setdefault(name, symbol)) != symbol:
+            sentence = f"symbols: {other} and {symbol} have the same name in files of {to}, {name}; export one of them"
+            raise ConfigError(sentence)
 
 
 def _gaps(lake: Lake, coverage: pl.DataFrame, tables: tuple[str, ...], chosen: Range) -> list[Gap]:

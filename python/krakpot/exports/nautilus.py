@@ -30,6 +30,11 @@ DECIMALS = 16
 """Of prices and sizes in a catalog."""
 
 
+def joined(symbol: str) -> str:
+    """A symbol within the name of a folder, as NautilusTrader makes it."""
+    return symbol.replace("/", "")
+
+
 class _Words(NamedTuple):
     """Words of a column, and the number that the first one has in version 1."""
 
@@ -59,7 +64,7 @@ class _Instrument(NamedTuple):
 
     @property
     def folder(self) -> str:
-        return self.id.replace("/", "")
+        return joined(self.id)
 
 
 def export_nautilus(

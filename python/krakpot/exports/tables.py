@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import polars as pl
 
+from krakpot.errors import words_of
 from krakpot.exports.books import text
 from krakpot.exports.output import Output
-from krakpot.lake.format import UNREADABLE, polars_schema, unreadable
+from krakpot.lake.format import FEED, ORIGIN_TABLES, UNREADABLE, Origin, polars_schema, unreadable
 from krakpot.lake.lake import Lake
 
 DAY = 86_400 * 10**9
@@ -33,26 +34,52 @@ class Range(NamedTuple):
 
 
 def export_tables(
-    lake: Lake, output: Output, tables: tuple[str, ...], chosen: Range, form: str, done: Callable[[int], None]
-) -> None:
+    lake: Lake, output: Output, tables: tuple[str, ...], chosen: Range, origins: tuple[Origin, ...], form: str,
+    done: Callable[[int], None],
+) -> None:  # fmt: skip
     """Write the tables; ``done`` is called with the number of rows of each file."""
     suffix, write = FORMS[form]
     for table in tables:
         symbols = chosen.symbols if "symbol" in polars_schema(table) and table not in WHOLE else None
+        known = origins if table in ORIGIN_TABLES else (FEED,)
+        # Of several origins a trade comes once, and its rows may have been received on different days: all are held.
+        held = None
+        if len(known) > 1:
+            frame = lake.scan(table, symbols, chosen.start, chosen.end, origin=known)
+            try:
+                held = frame.collect(engine="streaming").lazy()
+            except UNREADABLE as error:
+                unreadable(lake.path, error)
         for day in _days(lake, table):
             begin = round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 10**9
             low, high = begin, begin + DAY
             low, high = max(low, chosen.start or low), min(high, high if chosen.end is None else chosen.end)
             if low >= high:
                 continue
-            frame = lake.scan(table, symbols, low, high)
+            frame = lake.scan(table, symbols, low, high, origin=known) if held is None else _received(held, low, high)
             with output.file(f"{table}/{table}_{day}.{suffix}") as file:
                 try:
                     file.rows = write(frame, file.unfinished)
                 except UNREADABLE as error:
-                    unreadable(lake.path, error)
+                    _readable(lake, frame)
+                    raise OSError(words_of(error)) from None
                 file.facts = {"table": table, "date": str(day)}
             done(file.rows)
+
+
+def _received(frame: pl.LazyFrame, low: int, high: int) -> pl.LazyFrame:
+    """Rows that were received in [low, high), ns."""
+    begin, end = (pl.lit(ts).cast(pl.Datetime("ns", "UTC")) for ts in (low, high))
+    return frame.filter(pl.col("ts_recv") >= begin, pl.col("ts_recv") < end)
+
+
+def _readable(lake: Lake, frame: pl.LazyFrame) -> None:
+    """``StorageError`` if the lake cannot be read: Polars tells of a full disk and of a damaged part alike."""
+    try:
+        for _ in frame.collect_batches():
+            pass
+    except UNREADABLE as error:
+        unreadable(lake.path, error)
 
 
 WHOLE = ("ledger", "status", "frames")

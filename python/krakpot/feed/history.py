@@ -302,7 +302,9 @@ def history_of(live: FeedSource, lake: Folder | str | PathLike[str] | None, sinc
             )
         return None
     folder = lake if isinstance(lake, Folder) else Folder(Path(lake))
-    begin, _ = values.time_range(since, None)
+    begin = None if since is None else values.time_of(since, f"{PLACE}: since")
+    if begin is not None and begin > time.time_ns():
+        raise ConfigError(f"{PLACE}: since: {values.shown(since)} is in the future; give a time that was recorded")
     known = folder.symbols()
     symbols = {channel: live.selection.symbols(known, [channel]) for channel in live.selection.channels}
     if not any(symbols.values()):

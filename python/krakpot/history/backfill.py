@@ -37,6 +37,8 @@ SLACK = 1_000_000_000
 """ns. The feed has the times of trades in microseconds, and REST more digits; receive times are later than both."""
 EDGE = 5 * SLACK
 """How far a range reaches into what was recorded: when a trade was made is not when it was received."""
+PACE_MAX = 3600
+"""Seconds."""
 UNIT = "market seconds"
 HOLES_TOLD = 20
 """Holes of a symbol that a sentence names."""
@@ -295,7 +297,9 @@ class _Task(NamedTuple):
 
 
 def _known(lake: Lake, symbol: str) -> list[Run]:
-    """Runs of the trades of a symbol that the lake has."""
+    """Runs of the trades of a symbol that the lake has; none of a symbol that it does not know yet."""
+    if symbol not in lake.symbols():
+        return []
     frame = lake.scan("trades", symbol, origin=ORIGINS, sources="all")
     restarts = lake.ledger().filter(pl.col("kind") == "trade_restart", pl.col("symbol") == symbol)
     try:
@@ -313,7 +317,7 @@ def backfill(
     since: Time | None = None,
     until: Time | None = None,
     url: str = REST_URL,
-    pace: float = PACE,
+    pace: float | str = PACE,
     progress: OnProgress = no_progress,
     log: Callable[[str], None] = lambda _: None,
 ) -> BackfillResult:
@@ -327,11 +331,12 @@ def backfill(
         One symbol or pattern (``"BTC/*"``), or several. None: all that the lake has; with ``since`` they must be named.
     since, until
         The history of this time range, [since, until), where the lake has none; ``until`` is now if it is left out.
-        Without ``since`` only holes are fetched: trades between recorded ones that their ids say were made.
+        Without ``since`` only holes are fetched: trades between recorded ones that their ids say were made. Bars before
+        the first one, or after the last one, become whole only with ``since``.
     url
         Address of the REST.
     pace
-        Seconds from one request to the next. Kraken allows about one a second.
+        Seconds from one request to the next, or a duration as ``"100ms"``. Kraken allows about one a second.
     progress
         Called with the market seconds that are done, and those of all ranges.
     log
@@ -361,7 +366,8 @@ def backfill(
     """
     out = values.read(values.folder, path, "path")
     address = values.read(values.rest_url, url, "url")
-    wait = values.read(values.number(0, 3600), pace, "pace")
+    seconds = values.read(values.duration, pace, "pace") if isinstance(pace, str) else pace
+    wait = values.read(values.number(0, PACE_MAX), seconds, "pace")
     begin = None if since is None else time_of(since, "since")
     end = time.time_ns() if until is None else time_of(until, "until")
     if begin is None and until is not None:

@@ -14,12 +14,25 @@ import polars as pl
 
 from krakpot import values
 from krakpot.errors import ConfigError, counted
-from krakpot.history.formats import FORMATS, Format, Found, Piece, WrongFile, check, reading, recognise, symbol_of
+from krakpot.history.formats import (
+    FORMATS,
+    Format,
+    Found,
+    Piece,
+    WrongFile,
+    check,
+    reading,
+    recognise,
+    symbol_of,
+    symbol_of_file,
+)
 from krakpot.history.writer import CHANNELS, HistoryWriter, Range, history_writer
 from krakpot.lake import seal
-from krakpot.lake.content import forget, refuse_known, session_of
+from krakpot.lake.content import forget, session_of
+from krakpot.lake.folder import NAMED_MAX
 from krakpot.lake.format import lake_to_write
 from krakpot.lake.lake import Lake
+from krakpot.lake.ledger import IMPORTED
 from krakpot.work import OnProgress, no_progress
 
 
@@ -49,8 +62,8 @@ class ImportResult:
 
 
 def import_file(
-    path: str | Path,
-    out: str | Path,
+    lake: str | Path,
+    file: str | Path,
     *,
     format: Format | None = None,  # noqa: A002  # as the option is called
     symbol: str | None = None,
@@ -60,16 +73,16 @@ def import_file(
 
     Parameters
     ----------
-    path
+    lake
+        Folder of the lake; it is made if it does not exist.
+    file
         Kraken's downloadable trades or OHLCVT (a CSV, or a zip of many), Tardis' trades (CSV, also .gz), or trades of
         CryptoHFTData (Parquet, also .zst).
-    out
-        Folder of the lake; it is made if it does not exist.
     format
         What the file must be: ``"kraken-trades"``, ``"kraken-ohlcvt"``, ``"tardis"``, ``"cryptohftdata"``. None:
         whatever it is.
     symbol
-        The pair of the file, where its name does not tell: ``"BTC/USD"``.
+        The pair of the file, where its name does not tell for certain: ``"BTC/USD"``.
     progress
         Called with the bytes that are read, and 0: how many there are is not known.
 
@@ -87,35 +100,39 @@ def import_file(
 
     Examples
     --------
-    >>> krakpot.import_file("XBTUSD.csv", "lake").rows    # doctest: +SKIP
+    >>> krakpot.import_file("lake", "XBTUSD.csv").rows    # doctest: +SKIP
     {'trades': {'BTC/USD': 812345}}
 
     """
-    file, lake = values.read(values.file, path, "path"), values.read(values.folder, out, "out")
+    out, path = values.read(values.folder, lake, "lake"), values.read(values.file, file, "file")
+    if out.is_file():
+        sentence = (
+            f"lake: {out} is a file, no folder; the lake comes first: import_file(lake, file), krakpot import LAKE"
+        )
+        raise ConfigError(f"{sentence} FILES")
     wanted: Any = None if format is None else values.read(values.word_of(FORMATS), format, "format")
     named = None if symbol is None else symbol_of(_pair(symbol), [])
-    parts = recognise(file)
-    good = [found for _, found in parts if isinstance(found, Found)]
+    parts = recognise(path)
+    good = [(place, found) for place, found in parts if isinstance(found, Found)]
     skipped = [str(found) for _, found in parts if isinstance(found, WrongFile)]
     if not good:
         raise WrongFile(skipped[0])
-    for place, found in parts:
-        if isinstance(found, Found):
-            check(place, found, wanted)
+    for place, found in good:
+        check(place, found, wanted)
     if named is not None and len(good) > 1:
-        raise ConfigError(f"{file}: has {len(good)} files, so symbol cannot name the pair of all; leave it out")
-    first = good[0]
-    with reading(file):
-        session = _session(file, named)
-    result = ImportResult(file, session, first.format, first.origin, skipped=skipped)
-    with lake_to_write(lake):
-        forget(lake, session, file)
-        seal.recover(lake)
-        refuse_known(lake, session, file)
-        with _whole(lake, session, file, first) as writer, reading(file):
-            _import(good, lake, named, writer, result, progress)
+        raise ConfigError(f"{path}: has {len(good)} files, so symbol cannot name the pair of all; leave it out")
+    first = good[0][1]
+    with reading(path):
+        session = _session(path)
+    result = ImportResult(path, session, first.format, first.origin, skipped=skipped)
+    with lake_to_write(out):
+        forget(out, session, path)
+        seal.recover(out)
+        _refuse_known(out, session, path)
+        with _whole(out, session, path, first) as writer, reading(path):
+            _import(good, out, named, writer, result, progress)
         if not result.total:
-            raise WrongFile(result.skipped[0] if result.skipped else f"{file}: has no rows")
+            raise WrongFile(result.skipped[0] if result.skipped else f"{path}: has no rows")
     return result
 
 
@@ -145,8 +162,57 @@ def _whole(lake: Path, session: str, file: Path, found: Found) -> Iterator[Histo
         raise
 
 
+class _Pairs:
+    """The pairs of a file: by the names that are in it, or as they were said to be."""
+
+    def __init__(self, place: str, found: Found, known: list[str], named: str | None, *, alone: bool) -> None:
+        """``known`` are symbols of the lake; ``named`` is the argument ``symbol``; ``alone``: it could be given."""
+        self.place = place
+        self.found = found
+        self.known = known
+        self.named = named
+        self.cure = "name it with --symbol, as BTC/USD" if alone else "unpack it, and name the pair with --symbol"
+        self._names: set[str] = set()
+
+    def __call__(self, name: str) -> str:
+        """The symbol of the feed of a name in the file; ``WrongFile`` if that is not certain."""
+        if self.named is not None and not self.found.by_column:
+            return self.named
+        self._names.add(name)
+        try:
+            found = (symbol_of if self.found.by_column else symbol_of_file)(name, self.known)
+        except WrongFile as error:
+            if self.named is None:
+                raise WrongFile(f"{self.place}: {error}; {self.cure}") from None
+            found = self.named
+        if self.named is not None and (found != self.named or len(self._names) > 1):
+            sentence = (
+                f"its column symbol says {', '.join(sorted(self._names))}, so --symbol cannot call it {self.named}"
+            )
+            raise WrongFile(f"{self.place}: {sentence}; leave it out")
+        return found
+
+
+def _refuse_known(out: Path, session: str, file: Path) -> None:
+    """``ConfigError`` if the file is in the lake, which it may be as another pair."""
+    lake = Lake(out)
+    if session in lake.sessions():
+        added = lake.ledger().filter(pl.col("session") == session, pl.col("kind") == IMPORTED)
+        pairs = _named(added.select("symbol").unique().collect()["symbol"].sort().to_list())
+        sentence = f"{file}: is in the lake {out} already, as {pairs} (session {session})"
+        raise ConfigError(f"{sentence}; nothing was added; to have it as another pair, import it into another lake")
+
+
+def _named(symbols: list[str]) -> str:
+    """``BTC/USD``, ``2 pairs (BTC/USD, ETH/USD)``."""
+    if len(symbols) == 1:
+        return symbols[0]
+    more = ", …" if len(symbols) > NAMED_MAX else ""
+    return f"{counted(len(symbols), 'pair')} ({', '.join(symbols[:NAMED_MAX])}{more})"
+
+
 def _import(
-    good: list[Found],
+    good: list[tuple[str, Found]],
     lake: Path,
     named: str | None,
     writer: HistoryWriter,
@@ -155,11 +221,9 @@ def _import(
 ) -> None:
     known = Lake(lake).symbols()
 
-    def symbol(name: str) -> str:
-        return named or symbol_of(name, known)
-
     done = 0
-    for found in good:
+    for place, found in good:
+        symbol = _Pairs(place, found, known, named, alone=len(good) == 1)
         ends: dict[tuple[str, str], int] = {}
         try:
             for piece in found.pieces(symbol):
@@ -190,11 +254,10 @@ def _write(piece: Piece, writer: HistoryWriter, ends: dict[tuple[str, str], int]
     writer.write(piece.table, piece.rows, [added])
 
 
-def _session(file: Path, symbol: str | None) -> str:
-    """Name the session of a file by its content, and by the pair that it was said to be of."""
+def _session(file: Path) -> str:
+    """Name the session of a file by its content: whatever its name and the pair that it is said to be of."""
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256")
-    digest.update((symbol or "").encode())
     # Its time tells nothing, so it is the same for all: readers order imported rows by the exchange's times.
     return session_of(digest.digest(), 0)
 
@@ -203,7 +266,7 @@ def sentence(result: ImportResult) -> str:
     """What was imported, for people."""
     parts = [
         f"{counted(sum(symbols.values()), CHANNELS[table] if table == 'trades' else 'candle')} of "
-        f"{counted(len(symbols), 'pair')}"
+        f"{_named(list(symbols))}"
         for table, symbols in result.rows.items()
     ]
     return f"{result.file}: {result.format}, {', '.join(parts)}, origin {result.origin}"

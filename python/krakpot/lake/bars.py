@@ -27,8 +27,10 @@ SIZE_MAX = 10**15
 DECIMALS = {"tick": 0, "volume": 10, "dollar": 20, "imbalance": 10}
 """Decimals of the amount of a trade: of a quantity, and of a price times a quantity."""
 CURRENCY = {"volume": "base currency", "dollar": "quote currency", "imbalance": "base currency"}
-LATE = 60 * 10**9
-"""How far the recorder's clock may be behind the exchange's, ns."""
+LATE = 86_400 * 10**9
+"""How far the recorder's clock may be behind the exchange's, ns. Parts are of a day, so a day costs little more."""
+NEAR = 600 * 10**9
+"""Trades of so many ns are taken together to say how much later they are received than made: the clock may step."""
 NEEDED = ("symbol", "ts_event", "trade_id", "side", "price", "qty")
 """Columns of trades that bars are made of."""
 TYPES = {name: polars_schema("trades")[name] for name in NEEDED}
@@ -104,7 +106,7 @@ def bars(trades: Iterable[pl.DataFrame], by: BarKind, size: int) -> pl.DataFrame
     inside = pl.col("id_last") - pl.col("id_low") + 1 - pl.col("trades")
     return (
         found.sort("symbol", "bar")
-        .with_columns(*ends, vwap=pl.col("value") / pl.col("volume"))
+        .with_columns(*ends, vwap=_quotient(pl.col("value"), pl.col("volume").to_physical().cast(pl.Int128)))
         .with_columns(missing=(gap.fill_null(0).clip(0) + inside.clip(0)).cast(pl.Int64))
         .select(
             "symbol", "ts_from", "ts_to", "open", "high", "low", "close", "volume", "vwap", "trades", "buy_volume",
@@ -113,8 +115,18 @@ def bars(trades: Iterable[pl.DataFrame], by: BarKind, size: int) -> pl.DataFrame
     )  # fmt: skip
 
 
+def _quotient(value: pl.Expr, volume: pl.Expr) -> pl.Expr:
+    """Price of a value and a volume, in steps of their columns, rounded to the nearest; null without a volume."""
+    steps = (2 * value + volume) // (2 * volume)
+    return steps.cast(pl.Decimal(38, 0)).cast(pl.Decimal(38, DECIMALS["volume"])) / pl.lit(
+        Decimal(10 ** DECIMALS["volume"])
+    )
+
+
 def _aggregated(keyed: pl.DataFrame) -> pl.DataFrame:
     """What one frame has of each bar, its trades in order, with ``bar`` and ``full``."""
+    # As whole numbers: a product of decimals is rounded, and of a small price nothing may be left.
+    price, qty = (pl.col(name).to_physical().cast(pl.Int128) for name in ("price", "qty"))
     return keyed.group_by("symbol", "bar", maintain_order=True).agg(
         first=pl.col("ts_event").first(),
         last=pl.col("ts_event").last(),
@@ -123,7 +135,7 @@ def _aggregated(keyed: pl.DataFrame) -> pl.DataFrame:
         low=pl.col("price").min(),
         close=pl.col("price").last(),
         volume=pl.col("qty").sum(),
-        value=(pl.col("price") * pl.col("qty")).sum(),
+        value=(price * qty).sum(),
         trades=pl.len(),
         buy_volume=pl.col("qty").filter(pl.col("side") == "buy").sum(),
         id_low=pl.col("trade_id").min(),
@@ -191,21 +203,45 @@ class _ByImbalance(_ByTime):
         return trades.with_columns(bar=pl.Series(bars, dtype=pl.Int64), full=pl.Series(full, dtype=pl.Boolean))
 
 
-def covered_share(found: pl.DataFrame, coverage: pl.DataFrame) -> pl.DataFrame:
+def by_exchange(coverage: pl.DataFrame, trades: pl.LazyFrame) -> pl.DataFrame:
+    """The coverage of trades in the exchange's times, as the trades tell how the two clocks differ.
+
+    Of a session, each end of a span moves by the least time that a trade took near it; what was imported has these
+    times already.
+    """
+    way = (pl.col("ts_recv") - pl.col("ts_event")).dt.total_nanoseconds()
+    live = trades.filter(pl.col("kind") == "update", pl.col("ts_event").is_not_null())
+    near = pl.col("ts_recv").dt.epoch("ns") // NEAR
+    offsets = live.group_by("session", near=near).agg(way=way.min()).collect(engine="streaming").sort("near")
+    found = coverage.filter(channel="trade").with_row_index("_row")
+    for name in ("ts_from", "ts_to"):
+        placed = found.with_columns(near=pl.col(name).dt.epoch("ns") // NEAR).sort("near")
+        moved = placed.join_asof(offsets, on="near", by="session", strategy="nearest", check_sortedness=False)
+        found = moved.with_columns(
+            pl.col(name) - pl.duration(nanoseconds=pl.col("way").fill_null(0)).cast(pl.Duration("ns"))
+        ).drop("near", "way")
+    return found.sort("_row").drop("_row")
+
+
+def covered_share(
+    found: pl.DataFrame, coverage: pl.DataFrame, start: int | None = None, until: int | None = None
+) -> pl.DataFrame:
     """Add ``covered``, the share of each bar's time in which the trades of its symbol were followed, and ``whole``.
 
-    ``coverage`` is ``Lake.coverage``. It is of receive times, which are later than those of the exchange by the way
-    that a message takes.
+    ``coverage`` is ``Lake.coverage``, in the exchange's times (``by_exchange``). Of what was not asked for, before
+    ``start`` and from ``until`` on, ns, nothing is in the bars.
     """
     begin, end = (pl.col(name).dt.epoch("ns") for name in ("ts_from", "ts_to"))
     known = (
         spans(coverage, "trade")
-        .select("symbol", begin=begin, length=end - begin)
+        .select("symbol", begin=pl.max_horizontal(begin, pl.lit(start)), end=pl.min_horizontal(end, pl.lit(until)))
+        .filter(pl.col("begin") < pl.col("end"))
+        .select("symbol", "begin", length=pl.col("end") - pl.col("begin"))
         .with_columns(before=(pl.col("length").cum_sum() - pl.col("length")).over("symbol"))
         .sort("begin")
     )
 
-    def until(column: str) -> pl.Series:
+    def before(column: str) -> pl.Series:
         """Nanoseconds that were covered before the times of a column."""
         at = found.select("symbol", begin=pl.col(column).dt.epoch("ns"), at=pl.col(column).dt.epoch("ns"))
         rows = at.with_row_index("row").sort("begin")
@@ -214,7 +250,7 @@ def covered_share(found: pl.DataFrame, coverage: pl.DataFrame) -> pl.DataFrame:
         return joined.sort("row").select((pl.col("before") + within).fill_null(0).alias("ns"))["ns"]
 
     length = (pl.col("ts_to") - pl.col("ts_from")).dt.total_nanoseconds()
-    share = (until("ts_to") - until("ts_from")) / found.select(length)["ts_to"]
+    share = (before("ts_to") - before("ts_from")) / found.select(length)["ts_to"]
     whole = pl.col("full") & (pl.col("covered") == 1) & (pl.col("missing") == 0)
     return found.with_columns(share.alias("covered")).with_columns(whole=whole).drop("full")
 

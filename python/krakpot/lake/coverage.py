@@ -64,9 +64,14 @@ def covered(ledger: pl.DataFrame, recorded: Collection[str] = ()) -> pl.DataFram
 
     """
     rows: list[dict[str, object]] = []
-    ordered = ledger.sort("session", "entry")
+    # Nearly all rows are ``alive``, and only the last one counts.
+    is_alive = pl.col("kind") == "alive"
+    times = ledger.filter(is_alive).group_by("session").agg(pl.col("ts_recv").cast(pl.Int64).max()).iter_rows()
+    alive = {str(session): int(ts) for session, ts in times}
+    ordered = ledger.filter(~is_alive).sort("session", "entry")
     for (session,), group in ordered.partition_by("session", as_dict=True, maintain_order=True).items():
-        rows += [row | {"session": session, "origin": FEED} for row in _spans(group, recorded=session in recorded)]
+        spans = _spans(group, alive.get(str(session)), recorded=session in recorded)
+        rows += [row | {"session": session, "origin": FEED} for row in spans]
     plain = {name: pl.Int64() if kind == TIMES else kind for name, kind in SCHEMA.items()}
     return pl.DataFrame(rows, schema=plain).cast(SCHEMA).sort("channel", "symbol", "ts_from")
 
@@ -96,11 +101,21 @@ def imported(ledger: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(facts, schema=plain).cast(SCHEMA)
 
 
-def _spans(ledger: pl.DataFrame, *, recorded: bool) -> Iterator[dict[str, object]]:
-    """Spans of coverage of one session, from its ledger rows in order."""
+def settled(coverage: pl.DataFrame) -> pl.DataFrame:
+    """The coverage of what can no longer change: a span without an end goes to the last ``alive`` row, not beyond.
+
+    Of the second after it rows may be there, but others may still come, or were lost with a killed recorder. So what is
+    added up over a time is not whole there.
+    """
+    open_ended = pl.col("reason").is_in([RECORDING, UNFINISHED])
+    until = pl.max_horizontal("ts_from", pl.col("ts_to") - pl.duration(nanoseconds=ALIVE_MARGIN))
+    return coverage.with_columns(ts_to=pl.when(open_ended).then(until).otherwise("ts_to").cast(TIMES))
+
+
+def _spans(ledger: pl.DataFrame, alive: int | None, *, recorded: bool) -> Iterator[dict[str, object]]:
+    """Spans of coverage of one session, from its ledger rows in order, and the time of its last ``alive`` row, ns."""
     open_spans: dict[tuple[str, str], int] = {}
     rows = ledger.with_columns(pl.col("ts_recv", "ts_from").to_physical())
-    last_alive = rows.filter(pl.col("kind") == "alive")["ts_recv"].max()
     planned = bool((rows["kind"] == "stop").any())
     marks = rows.filter(pl.col("kind").is_in([*BEGINS.values(), *ENDS]))
     columns = ("kind", "channel", "symbol", "ts_recv", "ts_from")
@@ -120,5 +135,5 @@ def _spans(ledger: pl.DataFrame, *, recorded: bool) -> Iterator[dict[str, object
     reason = RECORDING if recorded else UNFINISHED
     for (channel, symbol), begin in open_spans.items():
         # What a message brought is known at its own time at least.
-        until = max(begin + 1, int(last_alive) + ALIVE_MARGIN if isinstance(last_alive, int) else 0)
+        until = max(begin + 1, 0 if alive is None else alive + ALIVE_MARGIN)
         yield {"channel": channel, "symbol": symbol, "ts_from": begin, "ts_to": until, "reason": reason}

@@ -21,7 +21,8 @@ from krakpot.features.steps import (
     sources,
     trade_features,
 )
-from krakpot.lake.sample import grid
+from krakpot.lake.coverage import settled
+from krakpot.lake.sample import grid, warn_no_step
 from krakpot.lake.times import TIME
 from krakpot.values import Numbers
 
@@ -72,11 +73,16 @@ def features(
     whole(window, "window", 2)
     needed = sources(chosen)
     channels = {CHANNELS[source] for source in needed}
-    coverage = lake.coverage().filter(pl.col("symbol").is_in(symbols), pl.col("channel").is_in(sorted(channels)))
+    coverage = settled(lake.coverage()).filter(
+        pl.col("symbol").is_in(symbols), pl.col("channel").is_in(sorted(channels))
+    )
     bounds = coverage.select(pl.col("ts_from").dt.epoch("ns").min(), pl.col("ts_to").dt.epoch("ns").max()).row(0)
     begin = -(-(bounds[0] or 0) // every) * every if start is None else start
     until = (bounds[1] or 0) if end is None else end
     # What features look back at is computed too, so that a value does not depend on where the range begins.
+    known = (bounds[0] or 0, bounds[1] or 0)
+    if start is None and known[0] < known[1] and known[0] < until <= begin:
+        warn_no_step(every, *known)
     lead = (1 + window * any(one.base in LAGGED for one in chosen)) * every
     times = grid(begin - lead, until, every)
     found = []

@@ -57,7 +57,7 @@ from krakpot.lake.journal import JournalName
 from krakpot.values import is_pattern, near, shown, unmatched
 
 NAMING = ("pairs", "ledger")
-"""Tables that name every symbol of a lake."""
+"""Tables that name every symbol of a lake; the smaller one first."""
 NAMED_MAX = 5
 """Symbols that an error names."""
 BLOCKS_HELD = 64
@@ -110,19 +110,18 @@ class Folder:
     def symbols(self) -> list[str]:
         """Symbols that the lake knows, sorted; also those that are only in journals."""
         view = self.look(NAMING)
-        return sorted(self._sealed_symbols(view) | self._unsealed_symbols(view))
+        return sorted(set().union(*self._sealed_symbols(view), self._unsealed_symbols(view)))
 
     @staticmethod
-    def _sealed_symbols(view: View) -> set[str]:
-        names: set[str] = set()
+    def _sealed_symbols(view: View) -> Iterator[set[str]]:
+        """The symbols that each table names."""
         for table in NAMING:
             if paths := [part.path for part in view.of(table)]:
                 scan = pl.scan_parquet(paths, hive_partitioning=False)
                 try:
-                    names.update(scan.select(pl.col("symbol").drop_nulls().unique()).collect()["symbol"])
+                    yield set(scan.select(pl.col("symbol").drop_nulls().unique()).collect()["symbol"])
                 except UNREADABLE as error:
                     unreadable(view.folder.path, error)
-        return names
 
     @staticmethod
     def _unsealed_symbols(view: View) -> set[str]:
@@ -148,10 +147,13 @@ class Folder:
         """Raise ``ConfigError``, with names that are near, for a symbol that the lake does not have."""
         wanted = values.read(values.symbols, wanted, "symbol")
         view = self.look(NAMING)
-        known = self._sealed_symbols(view)
-        # To read all journals takes long, and most often it is not needed.
-        if not known.issuperset(wanted):
-            known |= self._unsealed_symbols(view)
+        known: set[str] = set()
+        for named in self._sealed_symbols(view):
+            known |= named
+            # To read the whole ledger and all journals takes long, and most often it is not needed.
+            if known.issuperset(wanted):
+                return
+        known |= self._unsealed_symbols(view)
         for symbol in wanted:
             if known and symbol not in known:
                 close = near(symbol, sorted(known))

@@ -26,6 +26,10 @@ FEED = "feed"
 WRONG = ("mismatch", "crossed", "decode_error", "limit")
 """Kinds of ledger rows that say that a message of a book was wrong."""
 GAPS_SHOWN = 3
+MS = 1_000_000
+EDGE = 100_000_000
+"""The channels of a recording begin and end some milliseconds apart. Where the period is what is covered, a time at its
+ends in which one of them is not there yet, or no more, is a gap only from this length on, ns."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class ChannelIntegrity:
     seconds_covered: float
     seconds_not_covered: float
     gaps: tuple[RecordingGap, ...]
-    """By time; a gap is cut at the ends of the period."""
+    """By time; a gap is cut at the ends of the period. Without a begin or end asked for, the channels of a recording
+    begin and end some ms apart: what is less than 0.1 s there is not covered, but no gap."""
     messages: int | None = None
     """Messages of books in the period; None for other channels, as the next three."""
     ok: int | None = None
@@ -115,7 +120,7 @@ def _line(one: ChannelIntegrity, seconds: float) -> str:
     said = ["whole" if not one.gaps else f"{int(share * 1000) / 10}% recorded"]
     if one.gaps:
         longest = sorted(one.gaps, key=lambda gap: -gap.seconds)[:GAPS_SHOWN]
-        named = ", ".join(f"{gap.reason} {gap.seconds:.1f} s" for gap in longest)
+        named = ", ".join(f"{gap.reason} {_length(gap)}" for gap in longest)
         more = ", …" if len(one.gaps) > GAPS_SHOWN else ""
         said.append(f"{counted(len(one.gaps), 'gap')} ({named}{more})")
     if one.messages is not None:
@@ -133,11 +138,14 @@ def integrity(folder: Folder, symbol: str, start: int | None, end: int | None, c
         ["ledger", "trades", *(name for kind in BOOK_KINDS for name in (kind.messages, kind.checkpoints))]
     )
     kinds = {kind.channel: kind for kind in BOOK_KINDS}
+    # Ends that nobody asked for.
+    free = (begin if start is None else None, until if end is None else None)
     channels = {}
     for channel in sorted(mine["channel"].unique()):
         of_channel = mine.filter(channel=channel)
-        gaps = tuple(_gaps(of_channel, channel, begin, until))
-        missing = sum((gap.seconds for gap in gaps), start=0.0)
+        found = _gaps(of_channel, channel, begin, until)
+        missing = sum((gap.seconds for gap in found), start=0.0)
+        gaps = tuple(gap for gap in found if not _edge(gap, *free))
         checked = _checksums(view, kinds[channel], symbol, begin, until) if channel in kinds else {}
         channels[channel] = ChannelIntegrity((until - begin) / 1e9 - missing, missing, gaps, **checked)
     return Integrity(symbol, begin, until, channels, *_trades(view, symbol, begin, until))
@@ -156,6 +164,19 @@ def _gaps(coverage: pl.DataFrame, channel: str, begin: int, until: int) -> list[
             found.append(RecordingGap(at, min(ts_from, until), reason))
         at = max(at, ts_to)
     return found
+
+
+def _edge(gap: RecordingGap, begin: int | None, until: int | None) -> bool:
+    """Whether it only says that the channel began or ended a little before or after another one."""
+    return (gap.ts_from == begin or gap.ts_to == until) and gap.ts_to - gap.ts_from < EDGE
+
+
+def _length(gap: RecordingGap) -> str:
+    """Its length for people: never 0.0 s."""
+    ns = gap.ts_to - gap.ts_from
+    if ns >= EDGE:
+        return f"{gap.seconds:.1f} s"
+    return f"{ns / 1e6:.0f} ms" if ns >= MS else "less than 1 ms"
 
 
 def _checksums(view: View, kind: BookKind, symbol: str, begin: int, until: int) -> dict[str, int]:

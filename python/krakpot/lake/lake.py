@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import polars as pl
 import polars.selectors as cs
@@ -24,8 +24,8 @@ from krakpot.errors import ConfigError, StorageError
 from krakpot.features.steps import wanted
 from krakpot.lake import skew
 from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
-from krakpot.lake.bars import LATE, bars, covered_share, in_windows, size_of
-from krakpot.lake.coverage import covered, imported, recorded_sessions
+from krakpot.lake.bars import LATE, bars, by_exchange, covered_share, in_windows, size_of
+from krakpot.lake.coverage import covered, imported, recorded_sessions, settled
 from krakpot.lake.features import features
 from krakpot.lake.fills import WouldFill, would_fill
 from krakpot.lake.folder import Folder
@@ -36,7 +36,7 @@ from krakpot.lake.ledger import MARKS, RANGES
 from krakpot.lake.origin import Origins, distinct_of_origins, of_origins, origins_of
 from krakpot.lake.plot import Plot
 from krakpot.lake.queue import OrderLife, OrdersAt, order_life, orders_at
-from krakpot.lake.sample import BookAt, By, Layout, books, books_at, one_of, with_books
+from krakpot.lake.sample import Before, BookAt, By, Layout, books, books_at, one_of, with_books
 from krakpot.lake.times import Times
 from krakpot.lake.verify import Report, verify
 from krakpot.values import BarKind, Numbers, OrderSide, Time, shown, step, time_of, time_range
@@ -223,6 +223,7 @@ class Lake(Folder):
         numbers: Numbers = "decimal",
         sources: Sources = "one",
         book: int | None = None,
+        by: Before = "message",
         origin: Origins = FEED,
     ) -> pl.LazyFrame:
         """Trades, each once; ``side`` is the taker's.
@@ -233,6 +234,9 @@ class Lake(Folder):
             As for ``scan``.
         book
             Levels per side, 1 to 1000: with each trade, the best levels of the book as it was before it.
+        by
+            With ``book``, what before means. ``"message"``: before the trade's message came. ``"event"``: before the
+            trade was made, by the exchange's time.
 
         Returns
         -------
@@ -245,31 +249,36 @@ class Lake(Folder):
         Raises
         ------
         ConfigError
-            As ``scan``; and for ``book`` with ``numbers="int"``.
+            As ``scan``; for ``book`` with ``numbers="int"``, and for ``by="event"`` without ``book``.
 
         Notes
         -----
-        The book before a trade is the book after the last message of the trade's connection that came before the
-        trade's message: the order of messages decides, not a time. If the book was not followed on that connection, it
-        is the book of another one after the last message that was received before the trade. A trade that came in a
-        snapshot has no known book.
+        ``by="message"``: the book after the last message of the trade's connection that came before the trade's
+        message; the order of messages decides, not a time. If the book was not followed on that connection, it is the
+        book of another one after the last message that was received before the trade. A trade that came in a snapshot
+        has no known book. This is what a program knew when the trade came. Where the exchange sends the change of the
+        book before the trade that caused it, this book has felt the trade.
 
-        Where the exchange sends the change of the book before the trade that caused it, this book has felt the trade.
-        The book before the trade's own time is ``books(symbol, at=trades["ts_event"].dt.offset_by("-1ns"),
-        by="event")``.
+        ``by="event"``: the book after the last message whose exchange time is earlier than the trade's. It has felt
+        nothing of what happened at the trade's time, whatever came first, so all trades of a large order that sweeps
+        several levels have the book before the first of them. This is what the taker met. A trade that came in a
+        snapshot has its book too, if that was recorded at the trade's time.
 
         Examples
         --------
         >>> lake.trades("BTC/USD", "2026-11-22", numbers="float").collect()    # doctest: +SKIP
-        >>> lake.trades("BTC/USD", book=1).filter(side="buy").collect()    # doctest: +SKIP
+        >>> lake.trades("BTC/USD", book=1, by="event").filter(side="buy").collect()    # doctest: +SKIP
 
         """
+        one_of("by", by, get_args(Before))
         frame = self.scan("trades", symbol, start, end, numbers=numbers, sources=sources, origin=origin)
         if book is None:
+            if by != "message":
+                raise ConfigError(f"by={shown(by)} says which book comes before a trade; give book too, as book=1")
             return frame
         if origins_of("trades", origin) != (FEED,):
             raise ConfigError("book: imported trades have no book before them; leave origin out, or book")
-        return with_books(self, frame, depth=book, numbers=numbers)
+        return with_books(self, frame, depth=book, numbers=numbers, by=by)
 
     def bars(
         self,
@@ -309,8 +318,9 @@ class Lake(Folder):
             A row for each bar that has a trade, by symbol and time: ``ts_from``, ``ts_to`` (exclusive), ``open``,
             ``high``, ``low``, ``close`` and ``vwap`` in the quote currency, ``volume`` and ``buy_volume`` (the taker
             bought) in the base currency, ``trades``; ``covered``, the share of [ts_from, ts_to) in which trades were
-            recorded; ``missing``, the number of trades that were made since the bar before, by their ids, and are not
-            in the lake; ``whole``: covered is 1, nothing is missing, and the bar came to its end.
+            recorded and which lies in [start, end); ``missing``, the number of trades that were made since the bar
+            before, by their ids, and are not in the lake; ``whole``: covered is 1, nothing is missing, and the bar came
+            to its end.
 
         Raises
         ------
@@ -339,9 +349,10 @@ class Lake(Folder):
             frame = frame.filter(made < until)
         try:
             found = bars(in_windows(frame, distinct), by, size)
+            coverage = by_exchange(settled(self.coverage(origin=origin)), frame)
         except UNREADABLE as error:
             unreadable(self.path, error)
-        found = covered_share(found, self.coverage(origin=origin))
+        found = covered_share(found, coverage, begin, until)
         return found if numbers == "decimal" else found.with_columns(cs.decimal().cast(pl.Float64))
 
     def ticker(
@@ -763,6 +774,11 @@ class Lake(Folder):
             For a feature, symbol, time or option that does not exist; the sentence names those that do.
         StorageError
             If a part cannot be read.
+
+        Warns
+        -----
+        UserWarning
+            For a step that is longer than what is recorded.
 
         Examples
         --------

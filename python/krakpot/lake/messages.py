@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import polars as pl
@@ -24,6 +25,8 @@ from krakpot.lake.merge import merged, whole
 
 ROWS = 1_000_000
 """Rows that are read at a time where parts are compacted, or where small ones are read together."""
+ENOUGH = 32_768
+"""Rows of a chosen symbol that are worth a frame of their own: the core finds them in the caches of the processor."""
 MESSAGE_MAX = 2**63 - 1
 
 Failed = Callable[[Path, BaseException], None]
@@ -46,26 +49,26 @@ class PartReader:
         rows: tuple[int, int] | None = None,
     ) -> pl.DataFrame:
         """Columns of parts of a table, of rows that meet ``where``; ``rows``: only these (offset, number) of each."""
-        schema = {name: kind for name, kind in polars_schema(table).items() if name in columns}
+        schema = pl.Schema({name: kind for name, kind in polars_schema(table).items() if name in columns})
 
         def read(paths: list[Path]) -> pl.DataFrame:
             lazy = pl.scan_parquet(paths, hive_partitioning=False)
             lazy = (lazy if rows is None else lazy.slice(*rows)).filter(*where)
-            frame = lazy.select(list(schema)).collect()
-            return frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
+            frame = lazy.select(schema.names()).collect()
+            return frame if frame.schema == schema else frame.cast(schema)
 
         paths = [part.path for part in parts if part.path not in self.unreadable]
         if rows is None and len(paths) > 1:
             # All at once is faster. One that cannot be read, or has another schema, fails for all: then one by one.
             with suppress(*UNREADABLE):
                 return read(paths)
-        frames = [pl.DataFrame(schema=schema)]
+        frames = []
         for path in paths:
             try:
                 frames.append(read([path]))
             except UNREADABLE as error:
                 self.failed(path, error)
-        return pl.concat(frames)
+        return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
 
     def failed(self, path: Path, error: BaseException) -> None:
         """Take note of a part that cannot be read."""
@@ -83,6 +86,8 @@ class Groups(NamedTuple):
     rows: int
     runs: list[tuple[int, int]]
     """Where they are: offset and number of rows of groups that follow each other."""
+    alone: bool
+    """Whether they are all of the part, and it has no other symbol."""
 
 
 class _Unit(NamedTuple):
@@ -91,6 +96,8 @@ class _Unit(NamedTuple):
     messages: list[Part]
     checkpoints: list[Part]
     rows: int = 0
+    alone: bool = True
+    """Whether its messages are all of the chosen symbol."""
     journal: JournalName | None = None
 
     @property
@@ -144,6 +151,8 @@ class MessageReader:
         self.spans = spans or {}
         self._metadata = metadata
         self._groups: dict[Path, Groups | None] = {}
+        self._found_parts: dict[str, list[tuple[int, int, Part]]] = {}
+        self._finding = Lock()
 
     def frames(
         self,
@@ -200,15 +209,19 @@ class MessageReader:
         return self._joined([unit for unit in units if before is None or unit.journal or unit.begun < before])
 
     def _joined(self, units: list[_Unit]) -> list[_Unit]:
-        """Small units as one, up to ``ROWS`` rows, where symbols are chosen: that takes half the time."""
+        """Small units as one, where symbols are chosen: up to ``ROWS`` rows, for few of them may be of these symbols.
+
+        That takes half the time. Where all rows are of the symbol, ``ENOUGH`` are enough, and more would be slower.
+        """
         joined: list[_Unit] = []
         for unit in units:
             last = joined[-1] if joined and self.symbols is not None else None
-            if last is None or last.journal or unit.journal or last.rows + unit.rows > ROWS:
+            most = ENOUGH if last is not None and (last.alone or unit.alone) else ROWS
+            if last is None or last.journal or unit.journal or last.rows + unit.rows > most:
                 joined.append(unit)
             else:
                 messages, checkpoints = last.messages + unit.messages, last.checkpoints + unit.checkpoints
-                joined[-1] = _Unit(messages, checkpoints, last.rows + unit.rows)
+                joined[-1] = _Unit(messages, checkpoints, last.rows + unit.rows, last.alone and unit.alone)
         return joined
 
     def _units(self, first: int, until: int) -> list[_Unit]:
@@ -219,16 +232,18 @@ class MessageReader:
         units: list[_Unit] = []
         begins: list[int] = []
         end = -1
-        for low, high, rows, part in self._parts(self.kind.messages):
+        for low, high, part in self._parts(self.kind.messages):
             if high < first or low >= until:
                 continue
             if low > end or not units:
                 units.append(_Unit([], []))
                 begins.append(low)
-            units[-1].messages.append(part)
-            units[-1] = units[-1]._replace(rows=units[-1].rows + rows)
+            last, groups = units[-1], self._groups.get(part.path)
+            last.messages.append(part)
+            if groups is not None:
+                units[-1] = last._replace(rows=last.rows + groups.rows, alone=last.alone and groups.alone)
             end = max(end, high)
-        for low, high, _, part in self._parts(self.kind.checkpoints):
+        for low, high, part in self._parts(self.kind.checkpoints):
             if high < first or low >= until:
                 continue
             if not units:
@@ -242,15 +257,19 @@ class MessageReader:
                 units.insert(next(later, len(units)), _Unit([], [], journal=name))
         return [unit for unit in units if unit.messages or unit.checkpoints or unit.journal]
 
-    def _parts(self, table: str) -> list[tuple[int, int, int, Part]]:
-        """First and last message, and rows, of each part that may hold what is wanted, in order."""
-        found = []
-        for part in self.view.of(table, self.session):
-            if self.symbols is None and part.path in self.spans:
-                found.append((*self.spans[part.path], 0, part))
-            elif (groups := self._found(part)) is not None:
-                found.append((groups.first, groups.last, groups.rows, part))
-        return sorted(found)
+    def _parts(self, table: str) -> list[tuple[int, int, Part]]:
+        """First and last message of each part that may hold what is wanted, in order."""
+        # Several threads may ask at the same time; one finds out for all.
+        with self._finding:
+            if table not in self._found_parts:
+                found = []
+                for part in self.view.of(table, self.session):
+                    if self.symbols is None and part.path in self.spans:
+                        found.append((*self.spans[part.path], part))
+                    elif (groups := self._found(part)) is not None:
+                        found.append((groups.first, groups.last, part))
+                self._found_parts[table] = sorted(found)
+            return self._found_parts[table]
 
     def _found(self, part: Part) -> Groups | None:
         if part.path not in self._groups:
@@ -268,7 +287,7 @@ class MessageReader:
     ) -> Iterator[pl.DataFrame]:
         """Rows of parts that belong together, in order, no message in two frames."""
         parts = [part for part in parts if part.path not in self.reader.unreadable]
-        where = self._where(first, until)
+        where = self._where(first, until, parts)
         if (len(parts) == 1 and not parts[0].compacted) or (self.symbols is not None and rows <= ROWS):
             frame = self.reader.read(parts, table, columns, *where)
             if frame.height:
@@ -295,14 +314,16 @@ class MessageReader:
                     rest = min(ROWS, begin + rows - at)
                     yield self.reader.read([part], table, columns, *where, rows=(at, rest))
 
-    def _where(self, first: int, until: int) -> list[pl.Expr]:
+    def _where(self, first: int, until: int, parts: list[Part] | None = None) -> list[pl.Expr]:
+        """What rows have to meet; of ``parts`` without what all of their rows meet, as their metadata says."""
+        known = [None] if parts is None else [self._groups.get(part.path) for part in parts]
         where = []
-        if self.symbols is not None:
+        if self.symbols is not None and not all(groups is not None and groups.alone for groups in known):
             one = len(self.symbols) == 1
             where.append(pl.col("symbol") == self.symbols[0] if one else pl.col("symbol").is_in(self.symbols))
-        if first > 0:
+        if first > 0 and not all(groups is not None and groups.first >= first for groups in known):
             where.append(pl.col("message") >= first)
-        if until < MESSAGE_MAX:
+        if until < MESSAGE_MAX and not all(groups is not None and groups.last < until for groups in known):
             where.append(pl.col("message") < until)
         return where
 
@@ -332,7 +353,7 @@ def groups_of(data: pq.FileMetaData, symbols: list[str] | None) -> Groups | None
     """Row groups of a part that may hold rows of the symbols; None if there are none."""
     names = data.schema.names
     symbol, message = names.index("symbol"), names.index("message")
-    low, high, rows = MESSAGE_MAX, -1, 0
+    low, high, rows, alone = MESSAGE_MAX, -1, 0, symbols is not None and len(symbols) == 1
     runs: list[tuple[int, int]] = []
     at = 0
     for group in map(data.row_group, range(data.num_row_groups)):
@@ -343,12 +364,15 @@ def groups_of(data: pq.FileMetaData, symbols: list[str] | None) -> Groups | None
             low = min(low, numbers.min_raw if known else 0)
             high = max(high, numbers.max_raw if known else MESSAGE_MAX)
             rows += group.num_rows
+            alone = (
+                alone and named is not None and named.has_min_max and named.min == named.max and not named.null_count
+            )
             if runs and sum(runs[-1]) == at:
                 runs[-1] = runs[-1][0], runs[-1][1] + group.num_rows
             else:
                 runs.append((at, group.num_rows))
         at += group.num_rows
-    return Groups(low, high, rows, runs) if rows else None
+    return Groups(low, high, rows, runs, alone and rows == at) if rows else None
 
 
 def _holds(named: pq.Statistics, symbols: list[str]) -> bool:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cache, cached_property, partial
+from itertools import pairwise
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
@@ -34,13 +35,15 @@ from krakpot.lake.format import BOOK_KINDS, BookKind, Part, moment, stamp
 from krakpot.lake.ledger import MARKS, SINCE, book_ends
 from krakpot.lake.messages import MESSAGE_MAX, MessageReader
 from krakpot.lake.times import TIME, Times, times_of
-from krakpot.values import Numbers, Time, shown, step, threads_of, time_of, time_range
+from krakpot.values import Numbers, Time, shown, smaller_step, step, step_text, threads_of, time_of, time_range
 
 Core = TypeVar("Core", _core.BookSampler, _core.BookChanges)
 Begin = Callable[[ThreadPoolExecutor, BoundedSemaphore], Callable[[], pl.DataFrame]]
 """Begins pieces of work in a pool; what is returned waits for their result."""
 By = Literal["recv", "event"]
 """Which time counts: the receive time here, or the exchange's time."""
+Before = Literal["message", "event"]
+"""What decides which book came before a trade: the order of messages, or the exchange's time."""
 ABSENT, UNCONFIRMED, SNAPSHOT = "absent", "unconfirmed", "snapshot"
 REASONS = {
     ABSENT: "no book was known yet",
@@ -147,6 +150,17 @@ def grid(begin: int, end: int, every: int) -> pl.Series:
     return pl.int_range(begin, max(begin, end), every, dtype=pl.Int64, eager=True).cast(TIME)
 
 
+def warn_no_step(every: int, begin: int, end: int) -> None:
+    """Warn that no whole step lies in what is known, from ``begin`` to ``end``, all in ns; say which one would."""
+    span = " to ".join(f"{stamp(time):%Y-%m-%dT%H:%M:%SZ}" for time in (begin, end))
+    sentence = (
+        f"every={step_text(every)!r}: no whole step lies in what is known, {span}, so there are no rows; "
+        f"give a smaller step, as every={smaller_step(end - begin)!r}, or a start"
+    )
+    # The caller of the lake's method.
+    warnings.warn(sentence, UserWarning, stacklevel=4)
+
+
 def check_size(count: int, what: str, size: int = 0) -> None:
     """Raise ``ConfigError`` if there are too many, warn if there are very many; ``size``: bytes of each."""
     if count > ROWS_MAX:
@@ -230,10 +244,13 @@ class BookSampler:
             yield rows.select(pl.lit(one.symbol).alias("symbol"), pl.all())
 
     def before(self, asked: pl.DataFrame, *, depth: int, floats: bool) -> pl.DataFrame:
-        """The book before messages of other channels; columns row, symbol, session, message and recv (ns)."""
+        """The book before messages of other channels; columns row, symbol, session, message, recv and event (ns)."""
         mine = asked.partition_by("symbol", as_dict=True, include_key=False)
         chosen = [(one, mine[one.symbol,]) for one in self.symbols if (one.symbol,) in mine]
-        begun = [partial(one.begin_before, rows, depth, floats=floats) for one, rows in chosen]
+        begun = [
+            partial(one.begin_earlier if one.event else one.begin_before, rows, depth, floats=floats)
+            for one, rows in chosen
+        ]
         return pl.concat(_in_parallel(begun, threads_of(None))).sort("row")
 
 
@@ -319,16 +336,22 @@ class SymbolBooks:
         self, times: pl.Series, depth: int, pool: ThreadPoolExecutor, rebuilding: BoundedSemaphore, *, floats: bool
     ) -> Callable[[], pl.DataFrame]:
         """Begin to rebuild the books at ascending times; what is returned waits for them, one row each."""
-        segments = self._segments(times)
+        by_session: dict[str, list[pl.Series]] = {}
+        unknown = []
+        for session, reason, asked in self._steps(times):
+            if session is None:
+                unknown.append(asked.to_frame().with_columns(pl.lit(reason, pl.String).alias("reason")))
+            else:
+                by_session.setdefault(session, []).append(asked)
         begun = []
-        for (session,), mine in segments.drop_nulls("session").partition_by("session", as_dict=True).items():
-            name, asked = str(session), mine.select("ts")
-            window = self._window(name, asked["ts"])
-            job = _Job(name, window, self._pieces(name, window), pool, rebuilding)
-            begun.append(self._sample(job, asked, self.clock, depth, floats=floats))
+        for session, series in by_session.items():
+            mine = pl.concat(series)
+            window = self._window(session, mine)
+            job = _Job(session, window, self._pieces(session, window), pool, rebuilding)
+            begun.append(self._sample(job, mine.to_frame(), self.clock, depth, floats=floats))
 
         def finish() -> pl.DataFrame:
-            found = [_empty(depth, floats=floats), segments.filter(pl.col("session").is_null()).select("ts", "reason")]
+            found = [_empty(depth, floats=floats), *unknown]
             books = _together([*found, *(frame for end in begun for frame in end())])
             return books if books["ts"].is_sorted() else books.sort("ts", maintain_order=True)
 
@@ -363,6 +386,14 @@ class SymbolBooks:
 
         return finish
 
+    def begin_earlier(
+        self, asked: pl.DataFrame, depth: int, pool: ThreadPoolExecutor, rebuilding: BoundedSemaphore, *, floats: bool
+    ) -> Callable[[], pl.DataFrame]:
+        """Begin to rebuild the books of the last messages with an earlier time of the exchange (columns row, event)."""
+        rows = asked.sort("event")
+        found = self.begin((rows["event"] - 1).cast(TIME), depth, pool, rebuilding, floats=floats)
+        return lambda: pl.concat([rows, found()], how="horizontal")
+
     def begin_changes(
         self, begin: int, end: int, depth: int, pool: ThreadPoolExecutor, rebuilding: BoundedSemaphore, *, floats: bool
     ) -> Callable[[], pl.DataFrame]:
@@ -374,7 +405,8 @@ class SymbolBooks:
             begin = max(begin, int(self.spans["ts_from"].min()))  # type: ignore[arg-type]  # numbers
             end = min(end, int(self.spans.select(pl.max_horizontal("ts_to", "ts_over").max()).item()) + 1)
         begun = []
-        for segment, after in zip(taken, [*taken[1:], None], strict=True):
+        for number, segment in enumerate(taken):
+            after = taken[number + 1] if number + 1 < len(taken) else None
             # The session that joins in has a book already; what it gets at that very time is in it.
             low = max(begin, segment.begin + segment.joined)
             high = end if after is None else min(end, after.begin + after.joined)
@@ -469,13 +501,22 @@ class SymbolBooks:
         self, job: _Job, asked: pl.DataFrame, clock: str, depth: int, *, floats: bool
     ) -> Callable[[], list[pl.DataFrame]]:
         """Begin to rebuild the books of one session at ascending times; what is returned waits for their frames."""
+        times = asked["ts"].cast(pl.Int64)
+        begins = [piece.first if clock == "message" else piece.checkpoint for piece in job.pieces[1:]]
+        places = [0, *times.search_sorted(pl.Series(begins, dtype=pl.Int64)), times.len()]
         cores = [
             _core.BookSampler(
-                job.session, channel=self.kind.channel, times=asked, depth=depth, clock=clock, floats=floats
+                job.session,
+                channel=self.kind.channel,
+                times=asked,
+                depth=depth,
+                room=until - place,
+                clock=clock,
+                floats=floats,
             )
-            for _ in job.pieces
+            for place, until in pairwise(places)
         ]
-        first = int(asked["ts"].cast(pl.Int64)[0])
+        first = int(times[0])
 
         def begin(core: _core.BookSampler, piece: _Piece, checkpoint: int) -> None:
             core.begin(self.symbol, piece.first, checkpoint if clock == "recv" else first)
@@ -523,6 +564,21 @@ class SymbolBooks:
         """Time and session of each change to a session that had a book already."""
         rows = [(one.begin, one.session) for one in taken if one.joined]
         return pl.DataFrame(rows, schema={"ts": pl.Int64, "session": pl.String}, orient="row").cast({"ts": TIME})
+
+    def _steps(self, times: pl.Series) -> Iterator[tuple[str | None, str | None, pl.Series]]:
+        """Session, or None and the reason, and the ascending times for which that is so; runs that follow each other.
+
+        It changes only where a segment or a span begins or ends. So it is computed for these times alone.
+        """
+        ends = self.spans.select("ts_from", "ts_to", "ts_over")
+        changes = pl.concat(
+            [*ends, pl.Series([LOWEST, *(one.begin for one in self._taken())], dtype=pl.Int64)]
+        ).unique()
+        known = self._segments(changes.drop_nulls().sort().cast(TIME))
+        places = [*times.cast(pl.Int64).search_sorted(known["ts"].cast(pl.Int64), side="left"), times.len()]
+        for at, (session, reason) in enumerate(known.select("session", "reason").iter_rows()):
+            if places[at] < places[at + 1]:
+                yield session, reason, times[places[at] : places[at + 1]].alias("ts")
 
     def _segments(self, times: pl.Series, *, named: bool = False) -> pl.DataFrame:
         """Session of each time; where there is none, null and the reason. ``named``: then too the one before."""
@@ -652,8 +708,8 @@ class SymbolBooks:
 
     def _reader(self, session: str, window: _Window, first: _Piece, times: Sequence[str] = ()) -> MessageReader:
         """Reader of the parts that may hold messages of a window, or what its first book is built from."""
-        rows = self.ledger.filter(pl.col("session") == session, pl.col("message") >= first.first)["ts_recv"]
-        oldest = min((int(ts) for ts in rows.cast(pl.Int64)), default=window.begin)
+        rows = self.ledger.filter(pl.col("session") == session, pl.col("message") >= first.first)
+        oldest = rows.select(pl.col("ts_recv").cast(pl.Int64).min().fill_null(window.begin)).item()
         days = stamp(min(oldest, window.begin)).date() - DAY, stamp(window.end).date()
         parts = self.view.of(self.kind.messages, session)
         return self._messages(session, [part for part in parts if days[0] <= part.date <= days[1]], times)
@@ -782,38 +838,37 @@ def books(
         last = known[1] if until is None else until
         times = grid(first, last, width)
         if times.is_empty() and begin is None and known[0] < known[1] and last > known[0]:
-            span = " to ".join(f"{stamp(time):%Y-%m-%dT%H:%M:%SZ}" for time in known)
-            sentence = (
-                f"every={shown(every)}: no whole step lies in what is known, {span}, so there are no rows; "
-                "give a smaller step, or a start"
-            )
-            warnings.warn(sentence, UserWarning, stacklevel=3)
+            warn_no_step(width, *known)
     levels = depth if layout == "long" else 1
     check_size(len(symbols) * len(times) * levels, "rows", size)
     found = sampler.at(times, depth=depth, numbers=numbers, threads=threads)
     return long(found) if layout == "long" else found
 
 
-def with_books(folder: Folder, trades: pl.LazyFrame, *, depth: int, numbers: Numbers) -> pl.LazyFrame:
+def with_books(
+    folder: Folder, trades: pl.LazyFrame, *, depth: int, numbers: Numbers, by: Before = "message"
+) -> pl.LazyFrame:
     """Trades with the book before each of them; see ``Lake.trades``."""
     check_depth(depth, "book")
+    event = by == "event"
     if numbers not in NUMBERS:
         raise ConfigError(f"numbers={shown(numbers)}: with book, allowed are {', '.join(map(repr, NUMBERS))}")
     floats = numbers == "float"
     books = _empty(depth, floats=floats).drop("ts", "checksum").rename({"reason": "book_reason"})
 
     def rebuilt(frame: pl.DataFrame) -> pl.DataFrame:
-        asked = frame.select(
-            "symbol", "session", "message", "kind", recv=pl.col("ts_recv").cast(pl.Int64), row=pl.int_range(pl.len())
-        )
-        live = asked.filter(pl.col("kind") != SNAPSHOT).drop("kind")
+        times = {"recv": pl.col("ts_recv").cast(pl.Int64), "event": pl.col("ts_event").cast(pl.Int64)}
+        asked = frame.select("symbol", "session", "message", "kind", **times, row=pl.int_range(pl.len()))
+        # The time of a trade says where it belongs, however it came.
+        placed = pl.lit(event) | (pl.col("kind") != SNAPSHOT)
+        live = asked.filter(placed).drop("kind")
         if live.is_empty():
             found = [books]
         else:
-            sampler = BookSampler(folder, live["symbol"].unique().sort().to_list())
+            sampler = BookSampler(folder, live["symbol"].unique().sort().to_list(), by="event" if event else "recv")
             before = sampler.before(live, depth=depth, floats=floats).rename({"reason": "book_reason"})
             found = [before.select("row", *books.columns)]
-        snapshots = asked.filter(kind=SNAPSHOT).select("row", book_reason=pl.lit(SNAPSHOT))
+        snapshots = asked.filter(~placed).select("row", book_reason=pl.lit(SNAPSHOT))
         rows = pl.concat([*found, snapshots], how="diagonal").sort("row")
         return pl.concat([frame, rows.select(books.columns)], how="horizontal")
 

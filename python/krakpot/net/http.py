@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import responses
 from urllib.parse import urlsplit
 
 from krakpot.values import LOOPBACK
@@ -48,7 +49,8 @@ class Answer:
     body: bytes
     kind: str
     """Its content type."""
-    status: HTTPStatus = HTTPStatus.OK
+    status: int = HTTPStatus.OK
+    """Any of HTTP's, also those of proxies, which Python does not know: 520."""
 
 
 def foreign(headers: Mapping[str, str], *, here: bool) -> bool:
@@ -174,5 +176,5 @@ class Server:
             answer = self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         except _BadRequestError as error:
             answer = self._refuse(error.status)
-        head = f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\nContent-Type: {answer.kind}\r\n"
+        head = f"HTTP/1.1 {answer.status:d} {responses.get(answer.status, '')}\r\nContent-Type: {answer.kind}\r\n"
         return f"{head}Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n".encode() + answer.body

@@ -61,14 +61,21 @@ class Rest:
         pace: float = PACE,
         log: Callable[[str], None] = lambda _: None,
         public: Public | None = None,
+        patient: bool = False,
     ) -> None:
-        """``pace``: seconds between two requests. ``log`` is told of trouble that is waited for."""
+        """``pace``: seconds between two requests. ``log`` is told of trouble that is waited for.
+
+        A name that has no address, before anything was answered, is most likely wrong: it ends the work at once, unless
+        this is ``patient``.
+        """
         self.url = url
         self.pace = pace
         self.requests = 0
         self._public = public or Public(url)
         self._log = log
         self._next = 0.0
+        self._patient = patient
+        """Whether a name without an address is asked for again."""
 
     async def pairs(self) -> dict[str, Pair]:
         """Return all pairs, by their symbol in the feed."""
@@ -112,13 +119,17 @@ class Rest:
             self._next = time.monotonic() + self.pace
             self.requests += 1
             try:
-                return await self._public.get(name, **parameters)
+                answer = await self._public.get(name, **parameters)
             except RestError as error:
-                if error.lasting or attempt == TRIES:
+                if error.lasting or attempt == TRIES or (error.unresolved and not self._patient):
                     raise
                 wait = max(error.wait, min(PAUSE_MAX, self.pace * PAUSE**attempt))
-                self._log(f"{error}; asked again in {wait:.0f} s")
+                self._log(f"{error}; asked again in {wait:.0f} s (attempt {attempt + 1} of {TRIES})")
                 self._next = time.monotonic() + wait
+            else:
+                # It was there, so it will be there again.
+                self._patient = True
+                return answer
         raise AssertionError("the last attempt returns or raises")
 
 

@@ -43,11 +43,15 @@ class Answer(NamedTuple):
 class RestError(FeedError):
     """REST did not answer what was asked for; the sentence says why."""
 
-    def __init__(self, sentence: str, *, lasting: bool, wait: float = 0.0) -> None:
-        """``lasting``: asking again does not help. ``wait``: seconds that REST asked to wait; 0 if it named none."""
+    def __init__(self, sentence: str, *, lasting: bool, wait: float = 0.0, unresolved: bool = False) -> None:
+        """``lasting``: asking again does not help. ``wait``: seconds that REST asked to wait; 0 if it named none.
+
+        ``unresolved``: the name of the host, or of the proxy, has no address; it may be wrong, or the network be down.
+        """
         super().__init__(sentence)
         self.lasting = lasting
         self.wait = wait
+        self.unresolved = unresolved
 
 
 class Request:
@@ -110,7 +114,9 @@ def trouble(error: BaseException) -> str:
     return str(error)
 
 
-TROUBLE = (TimeoutError, OSError, FeedError, http.client.HTTPException)
+UNRESOLVED = (socket.gaierror, UnicodeError)
+"""What is raised for a name without an address; Python cannot even ask for a name with two dots in a row."""
+TROUBLE = (TimeoutError, OSError, UnicodeError, FeedError, http.client.HTTPException)
 """What a request without an answer raises."""
 
 
@@ -138,8 +144,14 @@ class Public:
             async with asyncio.timeout(TIMEOUT):
                 request = Request(self.url, f"{PUBLIC}{name}{query}", self._tls)
                 answer = await request.run("GET", {"User-Agent": "krakpot"})
+        except UNRESOLVED as error:
+            words = words_of(error) if isinstance(error, OSError) else "it is no name of a host"
+            sentence = f"the name {urlsplit(self.url).hostname} cannot be resolved ({words}); check it, and the network"
+            raise self._error(name, sentence, unresolved=True) from None
         except TROUBLE as error:
-            raise self._error(name, trouble(error)) from None
+            # That of a proxy.
+            unresolved = isinstance(error.__context__, UNRESOLVED)
+            raise self._error(name, trouble(error), unresolved=unresolved) from None
         facts = facts_of(answer.body)
         errors, result = facts.get("error"), facts.get("result")
         wait = retry_after(answer.retry_after, time.time())
@@ -154,5 +166,7 @@ class Public:
             raise self._error(name, sentence, lasting=True)
         return result
 
-    def _error(self, name: str, sentence: str, *, lasting: bool = False, wait: float = 0.0) -> RestError:
-        return RestError(f"REST {name}: {sentence}: {self.url}", lasting=lasting, wait=wait)
+    def _error(
+        self, name: str, sentence: str, *, lasting: bool = False, wait: float = 0.0, unresolved: bool = False
+    ) -> RestError:
+        return RestError(f"REST {name}: {sentence}: {self.url}", lasting=lasting, wait=wait, unresolved=unresolved)

@@ -94,7 +94,7 @@ class Tokens:
             raise self._error(f"REST is busy (HTTP {answer.status})", wait=wait)
         if answer.status != http.client.OK or not isinstance(token, str) or not token:
             kind = "JSON without a token" if facts else "no JSON"
-            raise self._error(f"the answer is {kind} (HTTP {answer.status}); is --rest-url right?", wait=wait)
+            raise self._error(f"the answer is {kind} (HTTP {answer.status}); is rest_url right?", wait=wait)
         if not isinstance(expires, (int, Decimal)) or expires <= 0:
             raise self._error("the token in the answer has already expired")
         return token

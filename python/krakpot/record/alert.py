@@ -54,6 +54,8 @@ TIMEOUT = 15.0
 """Seconds that a hook may take."""
 SYMBOLS_MAX = 100
 """Symbols that an alert names."""
+SENTENCE_MAX = 4096
+"""Characters of a sentence that a variable gets; the JSON has all of it."""
 GRACE = 2.0
 """Seconds that the end of a killed hook may take."""
 WORDS_MAX = 4096
@@ -223,7 +225,12 @@ def sentence_of(line: LogLine) -> str:
 def _environment(facts: Mapping[str, Any]) -> dict[str, str]:
     """Variables of a hook: none of krakpot's, some of which are secrets, but the kind and the sentence."""
     found = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return found | {f"{PREFIX}ALERT_{name.upper()}": str(facts[name]) for name in ("kind", "sentence")}
+    return found | {f"{PREFIX}ALERT_{name.upper()}": _variable(facts[name]) for name in ("kind", "sentence")}
+
+
+def _variable(value: object) -> str:
+    """A text that a variable can hold: whatever the exchange sends is in some sentences."""
+    return str(value).encode(errors="replace").decode().replace("\0", "?")[:SENTENCE_MAX]
 
 
 async def give(hook: str, facts: Mapping[str, Any]) -> str:

@@ -224,7 +224,8 @@ class Recorder:
         if self.level3 is not None:
             self._working.append(self._run_task(self.level3.check_key()))
         if config.audit is not None:
-            rest = Rest(config.rest_url, log=self._log_limited, public=Public(config.rest_url, tls=self.tls))
+            public = Public(config.rest_url, tls=self.tls)
+            rest = Rest(config.rest_url, log=self._log_limited, public=public, patient=True)
             self.auditor = Auditor(config, lambda: self.clients, self._log_limited, rest)
             self._working.append(self._run_task(self.auditor.run()))
         if self.level3 is not None or config.metrics is not None:

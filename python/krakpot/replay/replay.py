@@ -23,6 +23,7 @@ from krakpot import _core, values
 from krakpot._core import Batch
 from krakpot.errors import ConfigError, FeedError
 from krakpot.lake.folder import Folder
+from krakpot.lake.format import stamp
 from krakpot.lake.sample import By, one_of
 from krakpot.replay.source import Owner, ReplaySource
 from krakpot.stream.book import LiveBook
@@ -138,6 +139,8 @@ class Replay:
         ------
         FeedError
             It is started already, or closed; make another one.
+        ConfigError
+            Nothing was recorded from ``start`` to ``end``.
         StorageError
             The ledger cannot be read.
 
@@ -153,11 +156,20 @@ class Replay:
         self._started = True
         try:
             self._source.open(self._stream)
+            self._check_range()
             self._stream.start()
         except BaseException:
             await self.close()
             raise
         return self
+
+    def _check_range(self) -> None:
+        """``ConfigError`` if nothing was recorded in the time that is asked for."""
+        recorded = self._source.recorded_range
+        if recorded is None or self._source.has_sessions:
+            return
+        begin, end = (f"{stamp(ts):%Y-%m-%d %H:%M:%S}" for ts in recorded)
+        raise ConfigError(f"{PLACE}: nothing was recorded from start to end; recorded is {begin} to {end} UTC")
 
     async def close(self) -> None:
         """Stop, and let its threads end. ``async with`` does this on leaving.
@@ -240,6 +252,7 @@ class Replay:
             timeout = values.read(values.timeout, timeout, f"{PLACE}.wait_ready: timeout")
         self._stream.check_open()
         self._check_started()
+        await self._source.reach_start(self._stream.stopped)
         until = None
         while not self._source.ready():
             if self._stream.error is not None:
@@ -317,6 +330,7 @@ class Replay:
         self._stream.check_open()
         self._check_started()
         self._source.seek(time_of(at, "at"))
+        self._stream.forget()
 
     # Listening.
 
@@ -599,4 +613,4 @@ class Replay:
 
 def _speed(speed: float | None) -> float | None:
     """Read ``speed``; ``ConfigError`` if it is no number above zero."""
-    return None if speed is None else values.read(values.seconds, speed, f"{PLACE}: speed")
+    return None if speed is None else values.read(values.speed, speed, f"{PLACE}: speed")

@@ -61,6 +61,7 @@ class SessionRows:
             self._symbols[table] = sorted(names)
             if table in CHECKPOINTS:
                 self._symbols[CHECKPOINTS[table]] = sorted(names)
+        self._of_the_feed = self._ledger_rows(symbols)
         self._entry = entry
         self._unsealed = self._journals() if any(name.session == session for name in view.journals) else {}
         self._pieces = {table: self._of(table) for table in self._symbols}
@@ -114,6 +115,16 @@ class SessionRows:
         return found
 
     @staticmethod
+    def _ledger_rows(symbols: Mapping[str, Collection[str]]) -> pl.Expr:
+        """Which rows of the ledger concern these symbols, by table, or all."""
+        channel, symbol = pl.col("channel"), pl.col("symbol")
+        channels = {name: symbols[table] for name, table in _core.CHANNELS.items() if table in symbols}
+        ours = channel.is_null() | (symbol.is_null() & channel.is_in(list(channels)))
+        for name, names in channels.items():
+            ours |= (channel == name) & symbol.is_in(list(names))
+        return ~pl.col("kind").is_in(NOT_OF_THE_FEED) & ours
+
+    @staticmethod
     def _columns(table: str) -> list[str]:
         return [name for name in polars_schema(table) if name not in LEFT_OUT]
 
@@ -155,7 +166,7 @@ class SessionRows:
             if self._entry >= 0:
                 # What it says of the last message may have come after that was read.
                 within = [number >= first - 1, number < until, pl.col("entry") > self._entry]
-            within = where = [*within, ~pl.col("kind").is_in(NOT_OF_THE_FEED)]
+            within = where = [*within, self._of_the_feed]
         parts = [piece.part for piece in pieces if piece.part is not None]
         frame = self._reader.read(parts, table, self._columns(table), *where)
         if any(piece.part is None for piece in pieces):

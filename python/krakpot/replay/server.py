@@ -67,6 +67,8 @@ TRADES = 50
 """Trades that a client gets that wants a snapshot of them, as of Kraken."""
 CLOSE_TIMEOUT = 3.0
 """Seconds."""
+STALLED = 60.0
+"""Seconds in which no client takes anything, at the end of the recording, until they are disconnected."""
 OVER = "the recording is over"
 GOOD = ("ok", "unchecked")
 """Outcomes of messages that a book took."""
@@ -212,6 +214,8 @@ class ReplayServer:
                 process_request=self._handshake,
                 compression=None,
                 max_size=REQUEST_MAX,
+                # Pings wait behind what a slow client has not read: its answer would come too late.
+                ping_interval=None,
                 close_timeout=CLOSE_TIMEOUT,
                 logger=LOGGER,
             )
@@ -244,10 +248,24 @@ class ReplayServer:
         self._server.close(close_connections=False)
         await asyncio.gather(*(client.connection.close(code, reason) for client in self._clients))
 
+    async def _taken(self) -> None:
+        """Wait until the clients have taken all, as long as one of them takes something."""
+        least: dict[_Client, int] = {}
+        since = time.monotonic()
+        while waiting := {client: client.waiting for client in self._clients if client.waiting}:
+            now = time.monotonic()
+            if any(size < least.get(client, SLOW + 1) for client, size in waiting.items()):
+                since = now
+            elif now - since > STALLED:
+                return
+            least = {client: min(size, least.get(client, size)) for client, size in waiting.items()}
+            await asyncio.sleep(TICK)
+
     async def _watched(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Let ``work`` run; its end, or its error, is that of the server."""
         try:
             await work()
+            await self._taken()
             await self._close(CloseCode.NORMAL_CLOSURE, OVER)
         except Exception as error:  # noqa: BLE001  # `__aexit__` raises it
             self._fail(error)

@@ -44,6 +44,8 @@ AHEAD = 2
 """Windows of a session that are read before they are played."""
 UNREADY_SHOWN = 5
 """Subscriptions that an error names."""
+KILLED = "the recorder was killed"
+"""Why a book is out of sync after the last row of a session whose end nobody recorded."""
 UNREADY = ("pending", "requested", "acked", "resyncing", "unsubscribing")
 """States of subscriptions that do not deliver yet and will, or will again."""
 
@@ -72,6 +74,8 @@ class _Player:
     windows: Iterator[_core.ReplayWindow]
     ahead: deque[Future[_core.ReplayWindow | None]] = field(default_factory=deque)
     over: bool = False
+    killed: bool = False
+    """Whether it is over, and its recorder too: if the ledger did not tell the end, it was killed."""
 
 
 class Owner:
@@ -144,6 +148,8 @@ class ReplaySource:
         self._spans: dict[str, list[tuple[str, str, int, bool]]] = {}
         self._clock = None
         self._ended = False
+        self.recorded_range: tuple[int, int] | None = None
+        """Times of the first and of the last ledger row of all sessions that have something to play, ns."""
         self._played = 0
         """The time up to which everything was played, ns."""
         self._goal = TIME_MAX
@@ -181,12 +187,20 @@ class ReplaySource:
                 more = True
                 player.rows, player.windows, player.over = rows, rows.windows(), False
                 self.replayer.reopen(player.number)
+            elif player.over:
+                # Its recorder may have been killed since the last look.
+                self._over(player)
         return more
 
     @property
     def sessions(self) -> list[_core.Session]:
         """The sessions that were played, in the order of their begin."""
         return [player.session for player in self._players]
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether there is something to play."""
+        return bool(self._waiting or self._players)
 
     @property
     def recorded_now(self) -> bool:
@@ -201,7 +215,8 @@ class ReplaySource:
             ledger = self._view.scan("ledger").select("session", "message", "detail", *MARKS).collect()
         except UNREADABLE as error:
             unreadable(self._folder.path, error)
-        coverage = covered(ledger, recorded_sessions(self._view))
+        self._recorded_then = recorded_sessions(self._view)
+        coverage = covered(ledger, self._recorded_then)
         self._waiting = deque(self._recorded(ledger, coverage))
         self._switch(coverage)
 
@@ -216,12 +231,15 @@ class ReplaySource:
         connects = ledger.filter(kind="connect").drop_nulls("detail").select("session", "detail")
         before = {name: json.loads(detail).get("previous") for name, detail in connects.iter_rows()}
         ordered = ledger.sort("session", "entry").with_columns(pl.col("ts_recv").to_physical())
+        self.recorded_range = None
         found: list[tuple[_Recorded, int]] = []
         for (name,), mine in ordered.partition_by("session", as_dict=True, maintain_order=True).items():
             session = str(name)
             if session not in having or (mine["kind"] == IMPORTED).any():  # imported history is no part of the feed
                 continue
             begin, end = int(mine["ts_recv"][0]), int(mine["ts_recv"].max())  # type: ignore[arg-type]  # they are numbers
+            least, most = self.recorded_range or (begin, end)
+            self.recorded_range = min(least, begin), max(most, end)
             if begin >= self.end or (self.start is not None and end < self.start):
                 continue
             previous = before.get(session)
@@ -265,7 +283,7 @@ class ReplaySource:
 
     def stop(self) -> None:
         """Deliver nothing more."""
-        self.replayer.interrupt()
+        self.replayer.interrupt(drop=True)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -326,6 +344,14 @@ class ReplaySource:
         self.replayer.add(number, window)
         self._read_ahead(player)
 
+    def _over(self, player: _Player) -> None:
+        """A session has no more rows. If its recorder was killed, its books are not to be trusted from here on."""
+        player.over = True
+        if player.session.id not in self._recorded_then:
+            player.killed = True
+            # Nothing, if the ledger told its end.
+            player.session.end(player.session.now, KILLED)
+
     # Playing.
 
     def play(self, until: int, listeners: Listeners | None, steps: int) -> tuple[str, list[Any]]:
@@ -341,8 +367,11 @@ class ReplaySource:
                 self._more_rows(number)
             elif why == "over":
                 assert number is not None, "it says which session"
-                self._players[number].over = True
+                self._over(self._players[number])
             elif not (why in {"until", "end"} and opens < min(until, self.end)):
+                if why == "end" and self._waiting:
+                    # Nothing is recorded now; later something is.
+                    why = "until"
                 return ("end" if why == "until" and bound >= self.end else why), events
 
     def _follows(self, recorded: _Recorded) -> bool:
@@ -392,9 +421,10 @@ class ReplaySource:
             return TIME_MAX
         now = time.monotonic()
         if self._clock is None:
-            at = self.replayer.now
-            if at is None or (self.start is not None and at < self.start):
-                at = self.start if self.start is not None else self._waiting[0].begin if self._waiting else 0
+            at = max(self.replayer.now or 0, self.start or 0)
+            if self._waiting and not self._alive():
+                # The silence before the first message is not waited for.
+                at = max(at, self._waiting[0].begin)
             self._clock = now, at
         began, at = self._clock
         return min(TIME_MAX, at + int((now - began) * self.speed * 1e9) + 1)
@@ -419,9 +449,9 @@ class ReplaySource:
         self._clock = None
         self._stream.wake()
 
-    def seek(self, at: int | None) -> None:
-        """Go on at another time, earlier or later."""
-        self.replayer.interrupt()
+    def seek(self, at: int | None, *, drop: bool = True) -> None:
+        """Go on at another time, earlier or later; ``drop``: nothing more comes of what is played now."""
+        self.replayer.interrupt(drop=drop)
         for player in self._players:
             player.session.end(player.session.now, "stopped")
             for future in player.ahead:
@@ -432,17 +462,39 @@ class ReplaySource:
         self.replayer.want(sorted(self._channels), self._rows)
         self._stream.wake()
 
+    async def reach_start(self, stopped: asyncio.Event) -> None:
+        """Play what is before the start: books are then as they were at the start."""
+        if self.start is None:
+            return
+        self._goal = self.start
+        try:
+            while not (stopped.is_set() or self._ended or self._reached):
+                played = self.produce(None)
+                await asyncio.sleep(0 if played else PAUSE)
+        finally:
+            self._goal, self._reached = TIME_MAX, False
+
     async def pass_time(self, seconds: float, stopped: asyncio.Event) -> None:
-        """Play so many recorded seconds."""
-        playing = True
-        while playing and not stopped.is_set() and not self._ended:
-            # Before the first message there is no time to count from.
-            steps = 1 if self.now is None else STEPS
-            if self.now is not None and self._goal == TIME_MAX:
-                self._goal = self.now + int(seconds * 1e9)
-            await asyncio.sleep(0 if self.produce(None, steps) else PAUSE)
-            playing = not self._reached
-        self._goal, self._reached = TIME_MAX, False
+        """Play so many recorded seconds; where nothing comes in them, they begin with the next message."""
+        try:
+            self._goal = self._after(seconds)
+            while not stopped.is_set() and not self._ended:
+                # Where there is no time to count from, it is that of the next message.
+                played = self.produce(None, 1 if self._goal == TIME_MAX else STEPS)
+                if self._reached and self.pending_rows:
+                    break
+                if self._reached:
+                    self._goal = TIME_MAX
+                elif self._goal == TIME_MAX and self.pending_rows:
+                    self._goal = self._after(seconds)
+                await asyncio.sleep(0 if played else PAUSE)
+        finally:
+            self._goal, self._reached = TIME_MAX, False
+
+    def _after(self, seconds: float) -> int:
+        """So many seconds after what was played last, or after the start; ``TIME_MAX`` if neither is known."""
+        at = max((time for time in (self.now, self.start) if time is not None), default=None)
+        return TIME_MAX if at is None else min(TIME_MAX, at + int(seconds * 1e9))
 
     @property
     def now(self) -> int | None:
@@ -461,7 +513,11 @@ class ReplaySource:
         if self._stream.stopped.is_set():
             return "the replay is over"
         detail = self.replayer.down(channel, symbol)
-        return "" if detail is None else str(json.loads(detail or "{}").get("reason", "lost"))
+        if detail is None:
+            found = self.replayer.session(channel, symbol)
+            killed = {player.session.id for player in self._players if player.killed}
+            return KILLED if found is not None and found.id in killed else ""
+        return str(json.loads(detail or "{}").get("reason", "lost"))
 
     def subscriptions(self) -> list[Subscription]:
         """Every subscription that the recording has now."""
@@ -482,7 +538,7 @@ class ReplaySource:
             self.symbols[channel] = sorted(after)
         if changed:
             at = self.now
-            self.seek(self.start if at is None else at + 1)
+            self.seek(self.start if at is None else at + 1, drop=False)
         return sorted(changed)
 
     @property

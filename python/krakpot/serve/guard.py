@@ -24,7 +24,7 @@ class Guard:
     def __init__(self, host: str, token: str | None) -> None:
         """``host``: where the server listens; ``token``: what every request must carry, None: nothing."""
         self.token = token
-        self._hosts = None if host in EVERY else {*LOOPBACK, host} if host in LOOPBACK else {host}
+        self._hosts = None if host in EVERY else set(LOOPBACK) if host.lower() in LOOPBACK else {host.lower()}
 
     def refusal(self, headers: Mapping[str, str], given: str | None) -> tuple[HTTPStatus, str] | None:
         """Why a request is not served; None if it is.
@@ -54,7 +54,8 @@ class Guard:
         header = headers.get("Authorization", "")
         tokens = [given or "", header[len(BEARER) :] if header.lower().startswith(BEARER) else ""]
         assert self.token is not None, "asked only where there is one"
-        return any(hmac.compare_digest(one.encode(), self.token.encode()) for one in tokens)
+        # What a header holds that is no text is compared too.
+        return any(hmac.compare_digest(one.encode(errors="surrogateescape"), self.token.encode()) for one in tokens)
 
 
 def _name(host: str) -> str | None:

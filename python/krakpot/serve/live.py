@@ -26,12 +26,15 @@ class Live:
         self.feed = feed
         self.pairs: dict[str, PairFacts] = {}
         """Pairs that were selected at any time, in the order of their numbers."""
+        self._books: dict[str, LiveBook] = {}
+        self._orders: dict[str, LiveOrders] = {}
+        """Handles, which a feed gives only of pairs that it selects at the time."""
         self.look()
         for channel, listeners in self.market.listeners(channels_of(feed)).items():
             for callback, symbol in listeners:
                 feed.on(channel, callback, symbol)
 
-    def look(self) -> bool:
+    def look(self) -> None:
         """See whether there are pairs that were not there before."""
         depth, level3_depth = depths_of(self.feed)
         new = [pair for pair in pairs_of(self.feed) if pair.symbol not in self.pairs]
@@ -39,7 +42,10 @@ class Live:
             channels = tuple(name for name in SHOWN if name in pair.channels)
             deep = depth if "book" in channels else level3_depth if LEVEL3 in channels else 0
             self.pairs[pair.symbol] = PairFacts(pair.symbol, pair.price_precision, pair.qty_precision, deep, channels)
-        return bool(new)
+            if "book" in channels:
+                self._books[pair.symbol] = self.feed.book(pair.symbol)
+            if LEVEL3 in channels:
+                self._orders[pair.symbol] = self.feed.orders(pair.symbol)
 
     @property
     def now(self) -> int:
@@ -63,8 +69,8 @@ class Live:
 
     def book(self, symbol: str) -> LiveBook:
         """The level-2 book of a pair."""
-        return self.feed.book(symbol)
+        return self._books[symbol]
 
     def orders(self, symbol: str) -> LiveOrders:
         """The level-3 book of a pair."""
-        return self.feed.orders(symbol)
+        return self._orders[symbol]

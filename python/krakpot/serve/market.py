@@ -16,6 +16,7 @@ from krakpot.serve.encode import TRADE
 from krakpot.stream.events import (
     BookEvent,
     ConnectionEvent,
+    Endpoint,
     GapEvent,
     Level3Event,
     StatusEvent,
@@ -120,10 +121,8 @@ class Market:
         self.ts = 0
         """Receipt of the last message, ns."""
         self.system = ""
-        self.up = True
-        """Whether the connection to the exchange is up, as far as was said."""
-        self.reason = ""
-        """Why it is not."""
+        self.down: dict[Endpoint, str] = {}
+        """Why connections to the exchange are down, those that are."""
         self.epoch = 0
         """Changes when all is of another time."""
         self._taken: tuple[int, Mapping[str, Collection[str]]] = (0, {})
@@ -142,7 +141,12 @@ class Market:
         self.forget_gaps()
         self.taken(0, {})
         self.epoch += 1
-        self.up, self.reason = True, ""
+        self.down.clear()
+
+    @property
+    def reason(self) -> str:
+        """Why a connection is down; empty if none is, as far as was said."""
+        return "; ".join(self.down.values())
 
     def taken(self, until: int, pairs: Mapping[str, Collection[str]]) -> None:
         """Ignore events up to a time, of these pairs by channel: they come again, and were taken."""
@@ -216,7 +220,10 @@ class Market:
             self._add(Gap(event.of, event.symbol, since, event.ts_to, event.reason))
 
     def _connection(self, event: ConnectionEvent) -> None:
-        self.up, self.reason = event.up, event.reason
+        if event.up:
+            self.down.pop(event.endpoint, None)
+        else:
+            self.down[event.endpoint] = event.reason
         if not event.up and event.ts_recv > self._taken[0]:
             for channel in [LEVEL3] if event.endpoint == LEVEL3 else ["book", "trade", "ticker"]:
                 self._add(Gap(channel, None, event.ts_recv, 0, event.reason))

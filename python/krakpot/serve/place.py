@@ -11,13 +11,16 @@ so that the last message of a pair and its latest trades are known at once.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import cast
 
 from krakpot.errors import KrakpotError
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import UNREADABLE
+from krakpot.serve.facts import facts_of
 from krakpot.replay.source import HOUR, MARGIN, TIME_MAX, Owner, ReplaySource
 from krakpot.serve.market import Market
 from krakpot.stream.book import LiveBook
@@ -33,6 +36,8 @@ STEP_MAX = 1.0
 """Seconds of the clock that count at most between two calls: a client that did not read goes on where it was."""
 LOOK = 0.25
 """Seconds between two looks at what was recorded meanwhile, at least."""
+LOOK_ENDED = 5.0
+"""The same where nobody records: somebody may begin again."""
 LOOK_SHARE = 4
 """A look that takes long is followed by so many times as long without one."""
 
@@ -68,8 +73,8 @@ class Place:
         self.paused = False
         self.at_end = False
         """Whether there is nothing later, so far."""
-        self.ready = False
-        """Whether the books are those of the time that is shown."""
+        self._built = False
+        """Whether the books are those of its time."""
         self.error = ""
         """Why it cannot go on, until it is moved."""
         self._folder = folder
@@ -77,12 +82,16 @@ class Place:
         self._at = end if follow else begin
         self._end = end
         self._follow = follow
-        self._sought: int | None = None
+        self._sought: deque[int] = deque(maxlen=1)
+        """Where to go; written by the requests, taken by ``advance``."""
         self._wanted: Wanted = {}
         self._applied: Wanted = {}
         self._clock: float | None = None
         """When the last call was; None: the time does not pass yet."""
         self._look_at = 0.0
+        self._alone = threading.Lock()
+        """A client that leaves closes its place while it may still be played."""
+        self._closed = False
 
     # What is wanted.
 
@@ -92,8 +101,7 @@ class Place:
 
     def seek(self, at: int) -> None:
         """Go on at another time, ns."""
-        self._sought = at
-        self.ready = False
+        self._sought.append(at)
 
     def pause(self) -> None:
         """Stand still."""
@@ -107,14 +115,22 @@ class Place:
     # What is there.
 
     @property
+    def ready(self) -> bool:
+        """Whether the books are what was requested last: of that time, of all those pairs."""
+        return self._built and not self._sought and self._covers(self._wanted)
+
+    def _covers(self, wanted: Wanted) -> bool:
+        return all(symbols <= self._applied.get(channel, frozenset()) for channel, symbols in wanted.items())
+
+    @property
     def now(self) -> int:
         """The time that is shown, ns."""
-        return self._at if self._sought is None else self._sought
+        return self._sought[-1] if self._sought else self._at
 
     @property
     def connected(self) -> bool:
         """Whether the recorder's connections were up then."""
-        return self._source is not None and not self.error and self._source.connected
+        return self._source is not None and not self.error and not self.market.down
 
     @property
     def system(self) -> str:
@@ -139,7 +155,12 @@ class Place:
     # Playing.
 
     def advance(self) -> None:
-        """Do what is wanted, and play for a moment. In a thread; one call at a time."""
+        """Do what is wanted, and play for a moment. In a thread."""
+        with self._alone:
+            if not self._closed:
+                self._do()
+
+    def _do(self) -> None:
         now = time.monotonic()
         passed = 0.0 if self._clock is None else min(now - self._clock, STEP_MAX)
         try:
@@ -153,30 +174,37 @@ class Place:
             self._discard()
 
     def close(self) -> None:
-        """End its threads."""
-        self._discard()
+        """End its threads. In a thread."""
+        with self._alone:
+            self._closed = True
+            self._discard()
 
     def _discard(self) -> None:
-        self.ready = False
+        self._built = False
         source, self._source = self._source, None
         if source is not None:
             source.close()
 
     def _moved(self) -> bool:
         """Apply what was requested; whether the books have to be rebuilt."""
-        sought, self._sought = self._sought, None
+        sought = self._sought.pop() if self._sought else None
         wanted = self._wanted
         if sought is not None:
-            self._at, self.error, self.at_end = sought, "", False
-            self._follow = self._source is not None and sought >= self._end and self._source.recorded_now
+            self.error, self.at_end, self._follow = "", False, False
+            if sought >= self._end:
+                # What was the end is long ago, perhaps.
+                facts = facts_of(self._folder)
+                self._end = max(self._end, facts.end or 0)
+                self._follow = facts.recorded and sought >= self._end
+            self._at = min(sought, self._end)
             self.market.clear()
-        elif all(symbols <= self._applied.get(channel, frozenset()) for channel, symbols in wanted.items()):
+        elif self._covers(wanted):
             return False
         else:
             self.error = ""
             # What was seen of the other pairs stays: their messages up to here come again.
             self.market.taken(self._at, self._applied)
-        self.ready = False
+        self._built = False
         self._applied = wanted
         if any(wanted.values()):
             self._rebuild()
@@ -200,27 +228,32 @@ class Place:
         source = self._source
         if source is None:
             return
-        if not self.ready:
-            goal = self._at
+        if not self._built:
+            goal = self._at if not self._follow else TIME_MAX - 1
         elif self.paused:
             return
         elif self._follow:
             goal = TIME_MAX - 1
         else:
             goal = self._at + int(passed * self.speed * 1e9)
+        if not self._follow:
+            # The end itself is not played: there the books end.
+            goal = min(goal, self._end - 1)
         why = self._play(source, goal)
-        if not self.ready:
-            if why:
-                self.ready = True
-                self.market.taken(0, {})
-                self.market.forget_gaps()
-        elif not why:
-            # It cannot be played that fast.
-            self._at = max(self._at, min(source.now or 0, goal))
-        elif why == "until":
-            self._at, self.at_end = goal, False
-        else:
-            self._arrive(source, goal)
+        if not why:
+            if self._built:
+                # It cannot be played that fast.
+                self._at = max(self._at, source.now or 0)
+            return
+        if not self._built:
+            self._built = True
+            self.market.taken(0, {})
+            self.market.forget_gaps()
+        # Where nothing more is there, its last message is what is shown.
+        self._at = goal if not self._follow else source.now or self._at
+        self.at_end = self._follow or goal >= self._end - 1
+        if self.at_end:
+            self._look(source)
 
     def _play(self, source: ReplaySource, goal: int) -> str:
         """Play up to a time, inclusive: ``until``, ``end`` (nothing more is there), or nothing if it takes longer."""
@@ -233,19 +266,13 @@ class Place:
             if time.monotonic() > give_up:
                 return ""
 
-    def _arrive(self, source: ReplaySource, goal: int) -> None:
-        """Everything that was there is played."""
-        known = max(self._end, source.now or 0)
-        if goal < known and not self._follow:
-            # Nothing comes any more, and the recording goes on.
-            self._at = goal
-            return
-        self._at, self.at_end = max(self._at, source.now or 0) if self._follow else known, True
+    def _look(self, source: ReplaySource) -> None:
+        """See what was recorded meanwhile, and whether it goes on."""
         now = time.monotonic()
         if now < self._look_at:
             return
         source.go_on()
-        self._look_at = now + max(LOOK, LOOK_SHARE * (time.monotonic() - now))
         if source.recorded_now:
             self._follow = True
+        self._look_at = now + max(LOOK if self._follow else LOOK_ENDED, LOOK_SHARE * (time.monotonic() - now))
         self._end = max(self._end, source.now or 0)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from html import escape
 from http import HTTPStatus
 from os import PathLike
 from pathlib import Path
@@ -53,13 +54,17 @@ CLIENTS_MAX = 64
 """Clients of the stream at a time."""
 THREADS = 8
 """Threads that read lakes, for all clients."""
+QUESTIONS = 2
+"""Questions about a lake that are answered at a time: each may read much, and the threads left over play it."""
 CLOSE_TIMEOUT = 2.0
 """Seconds."""
 PAIRS_EVERY = 1.0
-"""Seconds between two looks at whether the feed has new pairs."""
+"""Seconds between two looks at whether there are new pairs, at least."""
+PAIRS_SHARE = 50
+"""A look that takes long, as at a large lake, is followed by so many times as long without one."""
 COOKIE = "krakpot_view"
 PAGE = Path(__file__).parent.parent / "page"
-"""The page: static files."""
+"""The page: static files, from ``web/`` of the repository."""
 KINDS = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -94,8 +99,9 @@ NO_PAGE = """<!doctype html>
 <title>krakpot view</title>
 <body style="font: 16px/1.5 system-ui; max-width: 42rem; margin: 3rem auto; padding: 0 1rem">
 <h1>krakpot view</h1>
-<p>The stream is at <code>/stream</code> of this address, a WebSocket. This build has no page; any program can draw
-it:</p>
+<p>This build has no page. Its files are in <code>web/</code> of krakpot's repository, and belong in
+<code>PAGE</code>. In a checkout: <code>ln -s ../../web python/krakpot/page</code>, then load this address again.</p>
+<p>The stream is at <code>/stream</code>, a WebSocket, and any program can draw it:</p>
 <pre>
 const socket = new WebSocket(`ws://${location.host}/stream`)
 socket.binaryType = "arraybuffer"
@@ -187,7 +193,10 @@ class ViewServer:
         self._limit = LogRateLimit()
         self._pool: ThreadPoolExecutor
         self._runner: web.AppRunner
+        self.closing = asyncio.Event()
         self._sockets: set[web.WebSocketResponse] = set()
+        self._seats = CLIENTS_MAX
+        self._questions = asyncio.Semaphore(QUESTIONS)
         self._look: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -223,8 +232,7 @@ class ViewServer:
         query = "" if self.token is None else f"?token={quote(self.token, safe='')}"
         self.address, self.stream_address = f"http://{host}:{port}/{query}", f"ws://{host}:{port}/stream{query}"
         self._cookie = f"{COOKIE}_{port}"
-        if self._live is not None:
-            self._look = asyncio.create_task(self._look_for_pairs())
+        self._look = asyncio.create_task(self._look_for_pairs())
         return self
 
     async def __aexit__(
@@ -233,10 +241,7 @@ class ViewServer:
         """Close; clients that are there are told so."""
         if self._look is not None:
             self._look.cancel()
-        going = [one.close(code=WSCloseCode.GOING_AWAY, message=b"the server closes") for one in self._sockets]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                await asyncio.gather(*going, return_exceptions=True)
+        self.closing.set()
         await self._runner.cleanup()
         self._pool.shutdown(wait=True, cancel_futures=True)
         for line in self._limit.rest():
@@ -249,10 +254,15 @@ class ViewServer:
     async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *arguments))
 
+    async def _asked(self, work: Callable[..., T], *arguments: object) -> T:
+        """Answer a question about the lake, when others are answered."""
+        async with self._questions:
+            return await self._in_thread(work, *arguments)
+
     async def _lake_facts(self) -> LakeFacts:
         """See what the lake has now; pairs that are new come behind the others, whose numbers stay."""
         assert self._lake is not None, "asked only of a lake"
-        facts = await self._in_thread(facts_of, self._lake)
+        facts = await self._asked(facts_of, self._lake)
         self._facts = facts
         for pair in facts.pairs:
             self._pairs[pair.symbol] = pair
@@ -294,14 +304,14 @@ class ViewServer:
         path = await self._in_thread(_file_below, self._page, name)
         if path is None:
             if name == "index.html":
-                return web.Response(text=NO_PAGE, content_type="text/html")
+                return web.Response(text=NO_PAGE.replace("PAGE", escape(str(self._page))), content_type="text/html")
             return _error(HTTPStatus.NOT_FOUND, "there is no such file")
         return web.FileResponse(path, headers={"Content-Type": KINDS[path.suffix]})
 
     async def _list(self, _: web.Request) -> web.StreamResponse:
         if self._lake is None:
             return _error(HTTPStatus.NOT_FOUND, "this is live; only a lake has files")
-        return web.json_response({"parts": await self._in_thread(parts.listed, self._lake)})
+        return web.json_response({"parts": await self._asked(parts.listed, self._lake)})
 
     async def _part(self, asked: web.Request) -> web.StreamResponse:
         if self._lake is None:
@@ -315,7 +325,7 @@ class ViewServer:
         if self._lake is None:
             return _error(HTTPStatus.NOT_FOUND, "this is live; only a lake has trades of the past")
         try:
-            data = await self._in_thread(trades.answer, self._lake, dict(asked.query))
+            data = await self._asked(trades.answer, self._lake, dict(asked.query))
         except trades.RefusedError as error:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
         return web.Response(body=data, headers={"Content-Type": trades.CONTENT_TYPE})
@@ -323,8 +333,16 @@ class ViewServer:
     # The stream.
 
     async def _stream(self, asked: web.Request) -> web.StreamResponse:
-        if len(self.viewers) >= CLIENTS_MAX:
+        if not self._seats:
             return _error(HTTPStatus.SERVICE_UNAVAILABLE, f"{CLIENTS_MAX} clients are connected; close one")
+        self._seats -= 1
+        try:
+            return await self._seated(asked)
+        finally:
+            self._seats += 1
+
+    async def _seated(self, asked: web.Request) -> web.StreamResponse:
+        """Serve one client of the stream."""
         socket = web.WebSocketResponse(autoping=False, max_msg_size=REQUEST_MAX, compress=False, timeout=CLOSE_TIMEOUT)
         if not socket.can_prepare(asked).ok:
             return _error(HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket; docs/reference/stream.md describes it")
@@ -377,11 +395,22 @@ class ViewServer:
         return [pair.to_dict() for pair in self._pairs.values()]
 
     async def _look_for_pairs(self) -> None:
-        """Tell the clients of pairs that join the feed."""
-        assert self._live is not None, "started only then"
+        """Tell the clients of pairs that join the feed, or the lake that is recorded."""
+        took, told = 0.0, len(self._pairs)
         while True:
-            await asyncio.sleep(PAIRS_EVERY)
-            if self._live.look():
+            await asyncio.sleep(max(PAIRS_EVERY, PAIRS_SHARE * took))
+            begun = time.monotonic()
+            try:
+                if self._live is not None:
+                    self._live.look()
+                elif self._sockets and self._facts is not None and self._facts.recorded:
+                    await self._lake_facts()
+            except KrakpotError as error:
+                # Its clients are told when they play it.
+                self._say(str(error), "fault", "error")
+            took = time.monotonic() - begun
+            if len(self._pairs) > told:
+                told = len(self._pairs)
                 message = {"type": "symbols", "symbols": self._symbols()}
                 for socket in list(self._sockets):
                     with suppress(ConnectionError, TimeoutError):
@@ -391,7 +420,7 @@ class ViewServer:
     async def coverage(self, symbols: tuple[str, ...]) -> dict[str, Any]:
         """The message ``coverage``, of a lake."""
         assert self._lake is not None, "asked only of a lake"
-        spans = await self._in_thread(spans_of, self._lake, symbols)
+        spans = await self._asked(spans_of, self._lake, symbols)
         facts = await self._lake_facts()
         return {
             "type": "coverage",
@@ -420,17 +449,21 @@ class _Client:
         self._place = place
 
     async def run(self) -> None:
-        """Serve it until it is gone."""
-        sending = asyncio.create_task(self._send())
-        reading = asyncio.create_task(self._read())
+        """Serve it until it is gone, or the server closes."""
+        tasks = [asyncio.create_task(work) for work in (self._send(), self._read(), self._closing())]
         try:
-            done, _ = await asyncio.wait({sending, reading}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (sending, reading):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(sending, reading, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if self._server.closing.is_set():
+            await self._socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server closes")
+
+    async def _closing(self) -> None:
+        await self._server.closing.wait()
 
     async def _send(self) -> None:
         viewer = self._viewer

@@ -20,6 +20,8 @@ LIMIT, LIMIT_MAX = 50_000, 500_000
 """Trades of one answer: unless it is named, and at most."""
 MS = 1_000_000
 TIME_MAX = ((1 << 63) - 1) // MS
+DIGITS_MAX = 20
+"""Digits of a number of 64 bits."""
 MARGIN = 24 * 3600 * 10**9
 """How much later than it was made a trade may be received, ns: in the snapshot after a reconnect."""
 EARLY = 3600 * 10**9
@@ -45,8 +47,10 @@ def _plain(name: str) -> str:
 
 def answer(lake: Lake, query: Mapping[str, str]) -> bytes:
     """The trades that a question asks for. ``RefusedError`` says what is wrong with it."""
-    since, until = _number(query, "from", 0, TIME_MAX, 0), _number(query, "to", 0, TIME_MAX, TIME_MAX)
-    limit = _number(query, "limit", 1, LIMIT_MAX, LIMIT)
+    since, until = (
+        min(_number(query, name, 0, default), TIME_MAX) for name, default in (("from", 0), ("to", TIME_MAX))
+    )
+    limit = min(_number(query, "limit", 1, LIMIT), LIMIT_MAX)
     if not query.get("symbol"):
         raise RefusedError("symbol: it is missing; allowed is a pair, as BTC/USD")
     symbol = symbol_of(query["symbol"], lake.symbols())
@@ -70,11 +74,11 @@ def answer(lake: Lake, query: Mapping[str, str]) -> bytes:
     return file.getvalue()
 
 
-def _number(query: Mapping[str, str], name: str, least: int, most: int, default: int) -> int:
+def _number(query: Mapping[str, str], name: str, least: int, default: int) -> int:
     text = query.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and least <= int(text) <= most):  # noqa: PLR2004  # digits of an i64
+    if not (text.isascii() and text.isdecimal() and len(text) <= DIGITS_MAX and int(text) >= least):
         unit = "how many trades at most" if name == "limit" else "milliseconds since 1970 UTC"
         raise RefusedError(f"{name}: {shown(text)} is not allowed; allowed is {unit}, a whole number")
     return int(text)

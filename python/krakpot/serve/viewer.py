@@ -51,7 +51,10 @@ class Sight(Protocol):
     speed: float
     paused: bool
     at_end: bool
-    ready: bool
+
+    @property
+    def ready(self) -> bool:
+        """Whether the books are those of the time that is shown."""
 
     @property
     def now(self) -> int:
@@ -243,10 +246,14 @@ class Viewer:
             yield {"type": "status", **status}
         if self.sight.ready and not self.sight.error:
             self._look()
-            for symbol, one in list(self.subscriptions.items()):
-                yield from self._of(symbol, one)
-            yield from self._new_gaps()
-            if self.overview and now >= self._overview_due:
+            for message in self._states():
+                yield message
+                if not self.sight.ready:
+                    # It was moved while the client took that: what is left is of the time before.
+                    break
+            else:
+                yield from self._new_gaps()
+            if self.sight.ready and self.overview and now >= self._overview_due:
                 self._overview_due = now + OVERVIEW
                 self.sent["overview"] += 1
                 yield self._overview()
@@ -292,6 +299,12 @@ class Viewer:
                 one.book, one.level3, one.traded = Seen(), Seen(), None
 
     # States.
+
+    def _states(self) -> Iterator[bytes]:
+        for symbol, one in list(self.subscriptions.items()):
+            # Unsubscribed meanwhile, it gets nothing more.
+            if self.subscriptions.get(symbol) is one:
+                yield from self._of(symbol, one)
 
     def _of(self, symbol: str, one: Subscription) -> Iterator[bytes]:
         pair = self.sight.market.pair(symbol)

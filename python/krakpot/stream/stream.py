@@ -165,6 +165,8 @@ class EventStream:
         self._reader: weakref.ref[_Reader] | None = None
         self._queue: deque[Event] = deque()
         self._batches: deque[dict[str, Batch]] = deque()
+        self._forgotten = 0
+        """How often what waited was forgotten."""
         self._kept = 0
         """Events that were left when older ones were dropped last."""
         self._wake = asyncio.Event()
@@ -214,6 +216,12 @@ class EventStream:
             self.fail(error)
             return True
 
+    def forget(self) -> None:
+        """Deliver nothing more of what was taken from the source: it goes on elsewhere."""
+        self._queue.clear()
+        self._batches.clear()
+        self._forgotten += 1
+
     def wake(self) -> None:
         """A source that delivers on demand has something again."""
         self._wake.set()
@@ -256,12 +264,13 @@ class EventStream:
         self._choose()
 
     def _call(self, events: Sequence[Event]) -> None:
+        forgotten = self._forgotten
         try:
             for event in events:
                 for callback, symbol in self._listeners.get(event.channel, ()):
                     if symbol is None or symbol == getattr(event, "symbol", None):
                         callback(event)
-                        if self.stopped.is_set():
+                        if self.stopped.is_set() or self._forgotten > forgotten:
                             return
         except Exception as error:  # noqa: BLE001  # whatever a strategy's code raises, the strategy gets to see
             self.fail(error)
@@ -280,8 +289,9 @@ class EventStream:
         if self.stopped.is_set():
             return
         if self._listeners:
+            forgotten = self._forgotten
             self._call(events)
-            if self.stopped.is_set():
+            if self.stopped.is_set() or self._forgotten > forgotten:
                 return
         if self._reading == "events" and events:
             self._queue.extend(events)

@@ -96,6 +96,9 @@ def ticks(begin: int, end: int, *, most: int = 9) -> tuple[list[int], list[str],
     texts = [
         f"{_datetime(place):{form}}" + (f".{place % 10**9:09}"[: digits + 1] if digits else "") for place in places
     ]
+    if len(days) == 1 and places[-1:] == [end] and end % DAY == 0:
+        # The midnight that ends the day of the title; 00:00 would be the one that begins it.
+        texts[-1] = texts[-1].replace("00", "24", 1)
     shared = f"{_datetime(begin):%Y-%m-%d}" if len(days) == 1 else f"{_datetime(begin):%Y}"
     return places, texts, f"received, UTC, {shared}"
 

@@ -46,7 +46,7 @@ impl<B: Levels + FromRows> BookChanges<B> {
         let depth = options.depth;
         Self {
             verifier: Verifier::new(session, 0, 1),
-            rows: Rows::new(depth, options.floats),
+            rows: Rows::new(depth, options.floats, 0),
             options,
             times: Vec::new(),
             messages: Vec::new(),

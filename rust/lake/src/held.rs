@@ -118,11 +118,14 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub(crate) fn new(depth: usize, floats: bool) -> Self {
-        let column = || if floats { Values::Float(Vec::new()) } else { Values::Decimal(Vec::new()) };
+    /// No rows, and room for some.
+    pub(crate) fn new(depth: usize, floats: bool, room: usize) -> Self {
+        let column =
+            || if floats { Values::Float(Vec::with_capacity(room)) } else { Values::Decimal(Vec::with_capacity(room)) };
         let columns = (0..4 * depth).map(|_| column()).collect();
-        let (bids, asks, checksums) = (Vec::new(), Vec::new(), Vec::new());
-        Self { bids, asks, checksums, whys: Vec::new(), reasons: Vec::new(), columns }
+        let lengths = || Vec::with_capacity(room);
+        let (checksums, whys) = (Vec::with_capacity(room), Vec::with_capacity(room));
+        Self { bids: lengths(), asks: lengths(), checksums, whys, reasons: Vec::new(), columns }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -146,21 +149,6 @@ impl Rows {
             match column {
                 Values::Decimal(values) => values.resize(length, held.decimals[place]),
                 Values::Float(values) => values.resize(length, held.floats[place]),
-            }
-        }
-    }
-
-    /// Makes room for `count` more.
-    pub(crate) fn reserve(&mut self, count: usize) {
-        for lengths in [&mut self.bids, &mut self.asks] {
-            lengths.reserve(count);
-        }
-        self.checksums.reserve(count);
-        self.whys.reserve(count);
-        for column in &mut self.columns {
-            match column {
-                Values::Decimal(values) => values.reserve(count),
-                Values::Float(values) => values.reserve(count),
             }
         }
     }

@@ -16,9 +16,10 @@ use krakpot_core::book::level2::Book;
 use krakpot_core::book::level3::Orders;
 use krakpot_core::book::modify_rule::ModifyRule;
 use krakpot_core::book::synced::{BookMeta, ChecksummedBook, Outcome, Synced};
-use krakpot_core::decimal::Decimal;
+use krakpot_core::decimal::{Decimal, Tens};
+use krakpot_core::error::Error;
 use krakpot_core::limits::SCALE;
-use krakpot_core::wire::message::{Entry, Kind, OrderEntry, OrderEvent, OrderId, Side};
+use krakpot_core::wire::message::{Entry, Kind, OrderEntry, OrderEvent, OrderId, ShortEntry, Side};
 
 use crate::columns::{TextColumn, column, decimals};
 
@@ -81,6 +82,15 @@ pub trait FromRows: ChecksummedBook {
 
     /// Whether both books are equal.
     fn same(&self, other: &Self) -> bool;
+
+    /// Applies a message, given as levels in 64 bits, if all is as it nearly always is. `None` otherwise: nothing changes.
+    fn update<'a>(
+        _book: &mut Synced<Self>,
+        _meta: &BookMeta,
+        _levels: impl FnOnce() -> Option<&'a [ShortEntry]>,
+    ) -> Option<Outcome> {
+        None
+    }
 }
 
 impl FromRows for Book {
@@ -106,6 +116,15 @@ impl FromRows for Book {
         self.precision() == other.precision()
             && self.depth() == other.depth()
             && [Side::Bid, Side::Ask].iter().all(|&side| self.levels(side) == other.levels(side))
+    }
+
+    #[inline]
+    fn update<'a>(
+        book: &mut Synced<Self>,
+        meta: &BookMeta,
+        levels: impl FnOnce() -> Option<&'a [ShortEntry]>,
+    ) -> Option<Outcome> {
+        book.update(meta, levels()?)
     }
 }
 
@@ -268,15 +287,46 @@ impl Levels {
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "see above")]
     pub(crate) fn entry<'b, B: FromRows>(&self, own: &'b B::Columns, row: usize) -> Option<B::Entry<'b>> {
-        let side = match self.side.get(row)? {
-            "bid" => Side::Bid,
-            "ask" => Side::Ask,
-            _ => return None,
-        };
+        let side = self.side(row)?;
         let number = |array: &arrow_array::PrimitiveArray<Decimal128Type>| {
             array.is_valid(row).then(|| Decimal { mantissa: array.value(row), scale: SCALE })
         };
         B::entry(own, row, side, number(&self.price)?, number(&self.qty)?)
+    }
+
+    #[inline]
+    fn side(&self, row: usize) -> Option<Side> {
+        if self.side.is(row, "bid") { Some(Side::Bid) } else { self.side.is(row, "ask").then_some(Side::Ask) }
+    }
+
+    /// The levels of an update as numbers of 64 bits at the precision in force; `None` if one does not fit.
+    #[inline]
+    pub(crate) fn short<'a>(
+        &self,
+        rows: std::ops::Range<usize>,
+        meta: &BookMeta,
+        short: &'a mut Vec<ShortEntry>,
+    ) -> Option<&'a [ShortEntry]> {
+        short.clear();
+        if meta.kind != Kind::Update {
+            return None;
+        }
+        let scales = (meta.price_precision, meta.qty_precision);
+        let (price_tens, qty_tens) =
+            (Tens::new(SCALE.checked_sub(scales.0)?)?, Tens::new(SCALE.checked_sub(scales.1)?)?);
+        let steps = |array: &arrow_array::PrimitiveArray<Decimal128Type>, row: usize, tens: Tens| {
+            i64::try_from(tens.divide(u64::try_from(array.value(row)).ok()?)?).ok()
+        };
+        for row in rows {
+            if let Some(side) = self.side(row) {
+                if self.price.is_null(row) || self.qty.is_null(row) {
+                    return None;
+                }
+                let (price, qty) = (steps(&self.price, row, price_tens)?, steps(&self.qty, row, qty_tens)?);
+                short.push(ShortEntry { side, price, qty, scales });
+            }
+        }
+        Some(short)
     }
 
     pub(crate) fn meta(&self, row: usize) -> (u16, u8, u8) {
@@ -291,7 +341,8 @@ impl Levels {
                 from += 1;
                 continue;
             };
-            let mut to = from + 1;
+            // Rows are sorted by symbol, and most frames have one.
+            let mut to = if self.symbol.same(from, rows - 1) { rows } else { from + 1 };
             while to < rows && self.symbol.same(from, to) {
                 to += 1;
             }
@@ -375,7 +426,7 @@ impl<B: FromRows> Verifier<B> {
         let kind = column(batch, "kind", TextColumn::of)?;
         let checksum = column(batch, "checksum", |a| a.as_primitive_opt::<UInt32Type>())?;
         let Self { symbols, all_ends, symbol_ends, shard, shards, buffer, .. } = self;
-        let mut entries = Vec::new();
+        let (mut short, mut entries) = (Vec::new(), Vec::new());
         levels.symbols(batch.num_rows(), |name, rows| {
             if crc32(name.as_bytes()) % *shards != *shard {
                 return;
@@ -385,22 +436,26 @@ impl<B: FromRows> Verifier<B> {
                 let (row, next) = (rows.start, rows.end);
                 let (depth, price_precision, qty_precision) = levels.meta(row);
                 let meta = BookMeta {
-                    kind: if kind.get(row) == Some("snapshot") { Kind::Snapshot } else { Kind::Update },
+                    kind: if kind.is(row, "snapshot") { Kind::Snapshot } else { Kind::Update },
                     checksum: checksum.is_valid(row).then(|| checksum.value(row)),
                     depth,
                     price_precision,
                     qty_precision,
                 };
-                entries.clear();
-                for row in rows {
-                    if let Some(entry) = levels.entry::<B>(&own, row) {
-                        entries.push(entry);
+                let mut count = 0;
+                let verified = symbol.message(message, &meta, |book| {
+                    if let Some(outcome) = B::update(book, &meta, || levels.short(rows.clone(), &meta, &mut short)) {
+                        count = short.len();
+                        return Ok(outcome);
                     }
-                }
-                let verified = symbol.message(message, &meta, &entries, buffer);
+                    entries.clear();
+                    entries.extend(rows.filter_map(|row| levels.entry::<B>(&own, row)));
+                    count = entries.len();
+                    book.apply(&meta, &entries, buffer)
+                });
                 let ended = symbol.ended.take();
                 let book = if verified { symbol.synced.book_mut() } else { None };
-                let (entries, snapshot) = (entries.len(), meta.kind == Kind::Snapshot);
+                let (entries, snapshot) = (count, meta.kind == Kind::Snapshot);
                 each(Applied { symbol: name, message, row, next, entries, snapshot, ended, book });
             });
         });
@@ -543,12 +598,18 @@ impl<B: FromRows> Symbol<B> {
         self.ended.get_or_insert((message, kind.to_owned()));
     }
 
-    /// Applies a message. Returns whether its checksum is right.
-    fn message(&mut self, message: u64, meta: &BookMeta, entries: &[B::Entry<'_>], buffer: &mut Vec<u8>) -> bool {
+    /// Applies a message, as `apply` does to the book. Returns whether its checksum is right.
+    #[inline]
+    fn message(
+        &mut self,
+        message: u64,
+        meta: &BookMeta,
+        apply: impl FnOnce(&mut Synced<B>) -> Result<Outcome, Error>,
+    ) -> bool {
         self.until(message);
         self.found.messages += 1;
         let begun = std::mem::replace(&mut self.begun, true);
-        match self.synced.apply(meta, entries, buffer) {
+        match apply(&mut self.synced) {
             Ok(Outcome::Ok) => {
                 self.found.ok += 1;
                 self.out_of_sync = None;

@@ -12,13 +12,13 @@ use arrow_array::{Array, PrimitiveArray, RecordBatch};
 use krakpot_core::book::level2::Book;
 use krakpot_core::book::level3::Orders;
 use krakpot_core::book::synced::BookMeta;
-use krakpot_core::decimal::{Decimal, pow10};
+use krakpot_core::decimal::Decimal;
 use krakpot_core::limits::SCALE;
 use krakpot_core::session::{LedgerRow, Recorded, Session};
 use krakpot_core::table::ledger::LedgerKind;
 use krakpot_core::table::schema::Table;
 use krakpot_core::wire::message::{
-    BookData, Data, Entries, Entry, Items, Kind, Message, OHLC_NUMBERS, Ohlc, ShortEntry, Side, Status, TICKER_NUMBERS,
+    BookData, Data, Entries, Entry, Items, Kind, Message, OHLC_NUMBERS, Ohlc, ShortEntry, Status, TICKER_NUMBERS,
     Ticker, Trade,
 };
 
@@ -131,7 +131,7 @@ struct TableRows {
 }
 
 fn kind_of(kind: &TextColumn, row: usize) -> Kind {
-    if kind.get(row) == Some("snapshot") { Kind::Snapshot } else { Kind::Update }
+    if kind.is(row, "snapshot") { Kind::Snapshot } else { Kind::Update }
 }
 
 impl TableRows {
@@ -420,8 +420,8 @@ fn apply(
                 checksum: meta.checksum,
                 timestamp: common.event(row),
             };
-            if short_levels(&book.levels, range.clone(), &meta, &mut buffers.short)
-                && session.replay_levels(at, &meta, &data(buffers.short.len()), &buffers.short)
+            if let Some(levels) = book.levels.short(range.clone(), &meta, &mut buffers.short)
+                && session.replay_levels(at, &meta, &data(levels.len()), levels)
             {
                 return Ok(None);
             }
@@ -534,29 +534,4 @@ fn fill<const N: usize>(numbers: &mut [Option<Decimal>; N], columns: &[Decimals]
     for (number, column) in numbers.iter_mut().zip(columns) {
         *number = column.is_valid(row).then(|| Decimal { mantissa: column.value(row), scale: SCALE });
     }
-}
-
-/// The levels of a message as numbers of 64 bits at the precision in force; false if one does not fit.
-fn short_levels(levels: &Levels, rows: std::ops::Range<usize>, meta: &BookMeta, short: &mut Vec<ShortEntry>) -> bool {
-    short.clear();
-    if meta.kind != Kind::Update {
-        return false;
-    }
-    let scales = (meta.price_precision, meta.qty_precision);
-    let tens = |precision: u8| SCALE.checked_sub(precision).and_then(|digits| i64::try_from(pow10(digits)).ok());
-    let (Some(price_by), Some(qty_by)) = (tens(scales.0), tens(scales.1)) else { return false };
-    let steps = |value: i128, by: i64| {
-        let value = i64::try_from(value).ok().filter(|value| *value >= 0)?;
-        (value % by == 0).then_some(value / by)
-    };
-    for row in rows {
-        if levels.side.is_null(row) {
-            continue;
-        }
-        let side = if levels.side.get(row) == Some("bid") { Side::Bid } else { Side::Ask };
-        let numbers = (steps(levels.price.value(row), price_by), steps(levels.qty.value(row), qty_by));
-        let (Some(price), Some(qty)) = numbers else { return false };
-        short.push(ShortEntry { side, price, qty, scales });
-    }
-    true
 }

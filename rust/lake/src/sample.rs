@@ -16,9 +16,6 @@ use crate::columns::column;
 use crate::held::{Held, Rows, UNCHECKED};
 use crate::rebuild::{End, FromRows, Rebuild, Verifier};
 
-/// Room for times between the last message of one batch and the next batch.
-const BEHIND: usize = 16;
-
 /// What a time is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
@@ -77,6 +74,8 @@ pub struct SampleOptions {
     pub times: ScalarBuffer<i64>,
     /// Levels on each side.
     pub depth: usize,
+    /// How many of the times will likely have a sample: columns that grow are copied.
+    pub room: usize,
     /// What a time is.
     pub clock: Clock,
     /// Whether numbers are given in binary floating point; otherwise as exact decimals.
@@ -117,13 +116,6 @@ impl Samples {
         if count > 0 {
             self.rows.push(&self.held, count);
         }
-    }
-
-    /// Makes room for the samples of the messages from one time to another.
-    fn reserve(&mut self, begin: i64, end: i64) {
-        let times = &self.options.times;
-        let at = self.first.map_or_else(|| times.partition_point(|other| *other < begin), |_| self.at());
-        self.rows.reserve(times.partition_point(|other| *other < end).saturating_sub(at) + BEHIND);
     }
 
     /// Takes back the samples from `place` on.
@@ -170,7 +162,7 @@ impl<B: Levels + FromRows> BookSampler<B> {
     pub fn new(session: &str, options: SampleOptions) -> Self {
         let samples = Samples {
             first: None,
-            rows: Rows::new(options.depth, options.floats),
+            rows: Rows::new(options.depth, options.floats, options.room),
             held: Held::new(options.depth),
             options,
             in_sync: false,
@@ -237,9 +229,6 @@ impl<B: Levels + FromRows> Rebuild for BookSampler<B> {
         let Self { verifier, samples } = self;
         let clock = samples.options.clock;
         let times = Times::of(batch, clock)?;
-        if let Some(last) = batch.num_rows().checked_sub(1) {
-            samples.reserve(times.at(0), times.at(last));
-        }
         verifier.watch(batch, |mut applied| {
             if clock == Clock::Message
                 && let Some(end) = applied.ended.take_if(|end| end.0 < applied.message)

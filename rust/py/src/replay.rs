@@ -1,7 +1,7 @@
 //! `Replayer`: recorded sessions merged by time, message by message, with the events that a live feed would give.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use krakpot_core::session::{self, Channel, Event, EventKind, EventSet};
@@ -19,6 +19,10 @@ use crate::session::{Session, channel_named};
 const LATE: i64 = 5_000_000_000;
 /// Messages that are applied before the caller gets its turn.
 const STEPS: usize = 4096;
+/// `interrupted`: play on; return when the events of the read are given; give nothing more.
+const PLAY: u8 = 0;
+const HALT: u8 = 1;
+const DROP: u8 = 2;
 
 /// Rows of some messages of one session, in order: made in any thread, taken by `Replayer.add`.
 #[pyclass(frozen, module = "krakpot._core")]
@@ -214,7 +218,7 @@ type Given<'py> = (usize, Option<Arc<str>>, Bound<'py, PyAny>);
 #[pyclass(frozen, module = "krakpot._core")]
 pub struct Replayer {
     state: Mutex<State>,
-    interrupted: AtomicBool,
+    interrupted: AtomicU8,
     /// Makes the event of a connection.
     connection: Py<PyAny>,
 }
@@ -239,7 +243,7 @@ impl Replayer {
             arbitrated: false,
             tracked: false,
         };
-        Ok(Self { state: Mutex::new(state), interrupted: AtomicBool::new(false), connection })
+        Ok(Self { state: Mutex::new(state), interrupted: AtomicU8::new(PLAY), connection })
     }
 
     fn open(&self, session: Py<Session>, endpoint: &str) -> PyResult<usize> {
@@ -290,12 +294,13 @@ impl Replayer {
         let wanted = events_named(&made)?;
         let mut state = self.lock()?;
         (state.wanted, state.connections, state.rows) = (wanted, connections, rows);
-        self.interrupted.store(true, Ordering::Relaxed);
+        self.interrupted.fetch_max(HALT, Ordering::Relaxed);
         Ok(())
     }
 
-    fn interrupt(&self) {
-        self.interrupted.store(true, Ordering::Relaxed);
+    #[pyo3(signature = (*, drop = false))]
+    fn interrupt(&self, drop: bool) {
+        self.interrupted.fetch_max(if drop { DROP } else { HALT }, Ordering::Relaxed);
     }
 
     #[getter]
@@ -359,7 +364,7 @@ impl Replayer {
     ) -> PyResult<(&'static str, Option<usize>, Bound<'py, PyList>)> {
         let table = listeners.map(listeners_of).transpose()?;
         let given = PyList::empty(py);
-        self.interrupted.store(false, Ordering::Relaxed);
+        self.interrupted.store(PLAY, Ordering::Relaxed);
         for _ in 0..steps {
             let (events, connection) = match self.step(py, until)? {
                 Step::Halt(why, player) => return Ok((why, player, given)),
@@ -369,7 +374,7 @@ impl Replayer {
                 let (kind, symbol) = about(&event);
                 let event: Given<'_> = (kind as usize, symbol, object(py, event)?);
                 self.give(py, table.as_ref(), &given, &event)?;
-                if self.interrupted.load(Ordering::Relaxed) {
+                if self.dropped() {
                     return Ok(("interrupted", None, given));
                 }
             }
@@ -380,7 +385,7 @@ impl Replayer {
             if !given.is_empty() {
                 return Ok(("events", None, given));
             }
-            if self.interrupted.load(Ordering::Relaxed) {
+            if self.interrupted.load(Ordering::Relaxed) != PLAY {
                 return Ok(("interrupted", None, given));
             }
         }
@@ -424,6 +429,11 @@ fn listeners_of(listeners: &Bound<'_, PyDict>) -> PyResult<Listeners> {
 impl Replayer {
     fn lock(&self) -> PyResult<MutexGuard<'_, State>> {
         self.state.lock().map_err(|_| poisoned())
+    }
+
+    /// Whether nothing more is to be given, not even the rest of a read.
+    fn dropped(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed) == DROP
     }
 
     /// Applies what came with one read of a socket, the earliest of all sessions.
@@ -492,7 +502,7 @@ impl Replayer {
         for (callback, wanted) in &table[*kind] {
             if wanted.is_none() || wanted.as_deref() == symbol.as_deref() {
                 callback.bind(py).call1((event,))?;
-                if self.interrupted.load(Ordering::Relaxed) {
+                if self.dropped() {
                     break;
                 }
             }

@@ -36,17 +36,18 @@ fn clock(name: &str) -> PyResult<Clock> {
 #[pymethods]
 impl BookSampler {
     #[new]
-    #[pyo3(signature = (session, *, channel, times, depth, clock = "recv", floats = false))]
+    #[pyo3(signature = (session, *, channel, times, depth, room = 0, clock = "recv", floats = false))]
     fn new(
         session: &str,
         channel: &str,
         times: &Bound<'_, PyAny>,
         depth: usize,
+        room: usize,
         clock: &str,
         floats: bool,
     ) -> PyResult<Self> {
         let times = self::times(&batches(times)?).map_err(value_error)?;
-        let options = SampleOptions { times, depth, clock: self::clock(clock)?, floats };
+        let options = SampleOptions { times, depth, room, clock: self::clock(clock)?, floats };
         let (book, level3) = (sample::BookSampler::new, sample::BookSampler::new);
         Rebuilder::new(channel, options, |options| book(session, options), |options| level3(session, options)).map(Self)
     }
