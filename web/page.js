@@ -608,7 +608,7 @@ const due = { book: 0, figures: 0, timeline: 0, pairs: 0, spoken: 0 }
 /** @param {number} at */
 function frame(at) {
   requestAnimationFrame(frame)
-  jump.tick()
+  if (jump.tick()) address()
   const now = chart.now
   const { pair } = market
   const book = pair ? market.book.at(now) : null

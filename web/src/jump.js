@@ -19,6 +19,9 @@ export class Jump {
     this.speed = 1
     this.paused = false
     this.until = 0
+    /** The instant itself was asked for. */
+    this.landing = false
+    this.begun = 0
   }
 
   /**
@@ -29,6 +32,7 @@ export class Jump {
     this.to = to
     this.speed = speed
     this.paused = paused
+    this.landing = false
     this.until = this.market.clock() + PATIENCE
     this.market.clear()
     this.market.awaiting = true
@@ -42,19 +46,27 @@ export class Jump {
   /** Let time pass. @returns {boolean} whether it has arrived just now */
   tick() {
     const { to, market, source } = this
-    if (to === null || (market.awaiting && market.clock() < this.until)) return false
-    const arrived = market.reached >= to
-    if (!arrived && market.clock() < this.until) return false
+    if (to === null) return false
+    const late = market.clock() > this.until
+    if (this.landing) {
+      // The instant is shown when the book of it is there.
+      if (!late && (market.awaiting || market.begun === this.begun)) return false
+      this._end()
+      return true
+    }
+    if (!late && (market.awaiting || market.reached < to)) return false
     // Everything up to the instant was watched: its state continues the last one.
-    if (arrived) market.resubscribed()
-    this._end()
+    if (!late) market.resubscribed()
+    this.landing = true
+    this.begun = market.begun
+    this.until = market.clock() + PATIENCE
     market.awaiting = true
     market.place(to, this.paused)
     // It stands still before it goes there, so that it is exactly there.
     if (this.paused) source.pause()
     source.seek(to)
     source.speed(this.speed)
-    return true
+    return false
   }
 
   /** The connection is gone: the place in the recording, too. */

@@ -53,6 +53,8 @@ export class Market {
     this.until = Infinity
     /** The latest time that came, microseconds. */
     this.reached = -Infinity
+    /** Books that came and do not continue what was there: how many. */
+    this.begun = 0
     this.book = new BookHistory(1, BOOK_BYTES)
     this.trades = new TradeHistory(TRADES_MAX)
     this.queues = new QueueHistory(QUEUE_BYTES)
@@ -200,8 +202,10 @@ export class Market {
       }
       case 'book': {
         this._count(frame.messages, frame.pair)
+        if (frame.pair !== this.chosen) return
+        if (!frame.continued) this.begun++
         // While a jump is under way, a state that no message made is of the place before it.
-        if (frame.pair !== this.chosen || (this.until < Infinity && !frame.recv)) return
+        if (this.until < Infinity && !frame.recv) return
         const t = this._when(frame.recv)
         if (this._late(frame.recv)) return
         const age = t - this.book.end
