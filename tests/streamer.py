@@ -160,6 +160,7 @@ class Client:
         self.subscribed: dict[str, tuple[int, bool]] = {}
         self.rate = 30.0
         self.overview = False
+        self.overview_due = 0.0
         self.at = server.begin
         self.last = time.monotonic()
         self.paused = False
@@ -201,6 +202,7 @@ class Client:
             self.advance()
             self.at = message["at_us"] * 1000
             self.sent.clear()
+            self.overview_due = time.monotonic() + 0.3
             self.traded.clear()
         elif method in {"pause", "resume"}:
             self.advance()
@@ -338,7 +340,7 @@ class Streamer:
             self.clients.remove(client)
 
     async def _send(self, client: Client) -> None:
-        clock_due = overview_due = 0.0
+        clock_due = 0.0
         while True:
             await asyncio.sleep(1 / client.rate)
             if self.silent or not self.greet:
@@ -353,8 +355,8 @@ class Streamer:
                 if self.status["connection"] != "up":
                     flags &= ~8
                 await client.socket.send(clock(flags, client.now, client.speed))
-            if client.overview and now >= overview_due:
-                overview_due = now + 1
+            if client.overview and now >= client.overview_due:
+                client.overview_due = now + 1
                 await client.socket.send(overview(client.now, self.lines(client.now)))
 
     def lines(self, t: int) -> list[tuple[float, float, float, float, float, int, int, int, int]]:

@@ -13,12 +13,14 @@ import { StreamSource, streamBeside } from './src/stream.js'
 import { Tape } from './src/tape.js'
 import { Timeline } from './src/timeline.js'
 
-/** Milliseconds between two drawings of a part. */
-const EVERY = { book: 80, figures: 200, timeline: 250, pairs: 500, spoken: 10_000 }
+/** Milliseconds between two drawings of a part, and between two questions about what is recorded. */
+const EVERY = { book: 80, figures: 200, timeline: 250, pairs: 500, spoken: 10_000, coverage: 30_000 }
 const DEPTHS = [10, 25, 100, 500, 1000]
 const SPEEDS = [0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1000]
 /** States of a pair a second that are asked for. */
 const RATE = 30
+/** The end of a recording that is no older is that of one that goes on, microseconds. */
+const RECORDED_NOW = 20e6
 /** A damaged message is spoken of for so long, ms. */
 const DAMAGED_SHOWN = 15_000
 
@@ -87,8 +89,6 @@ let state = { name: /** @type {import('./src/stream.js').State} */ ('connecting'
 let speed = 1
 /** Where the address says to begin; done once. */
 let begin = fromAddress()
-/** @type {import('./src/stream.js').Span[] | null} */
-let spans = null
 let damaged = 0
 let damagedTimer = 0
 
@@ -134,7 +134,7 @@ const handlers = {
       take('empty')
     }
     if (!market.pair) start()
-    else if (!first && market.pair.channels.includes('book')) source.coverage([market.pair.symbol])
+    else due.coverage = 0
   },
   pairs(found) {
     market.setPairs(found)
@@ -151,13 +151,15 @@ const handlers = {
     else take('system')
   },
   frame(frame) { market.take(frame) },
-  coverage(found) {
+  coverage(found, since, until) {
+    if (market.hello && since !== null && until !== null) Object.assign(market.hello, { begin: since, end: until })
     const symbol = market.pair?.symbol
-    if (!found.length || found.some(one => one.symbol === symbol)) spans = found.filter(one => one.symbol === symbol && one.channel === 'book')
+    if (!found.length || found.some(one => one.symbol === symbol)) market.spans = found.filter(one => one.symbol === symbol && one.channel === 'book')
   },
   answered(method) {
     if (method === 'seek') {
       market.awaiting = false
+      market.answeredAt = market.clock()
       take('seek')
     }
     if (method === 'pause' || method === 'resume') market.place(market.now(), method === 'pause')
@@ -218,7 +220,6 @@ function choose(number, depth = 0) {
   chart.resetView()
   chart.end = null
   ladder.offset = 0
-  spans = null
   const most = Math.min(pair.depth || 1000, 1000)
   const offered = [...new Set([...DEPTHS.filter(one => one <= most), most])].sort((a, b) => a - b)
   const select = /** @type {HTMLSelectElement} */ (get('depth'))
@@ -226,7 +227,7 @@ function choose(number, depth = 0) {
   market.depth = offered.includes(wanted) ? wanted : offered.filter(one => one <= wanted).pop() ?? offered[0]
   select.value = String(market.depth)
   subscribe()
-  if (market.hello?.source === 'lake') source.coverage([pair.symbol])
+  due.coverage = 0
   pairs.draw()
   document.title = `${pair.symbol} – krakpot`
   put(get('symbol'), pair.symbol)
@@ -266,8 +267,11 @@ function pause() {
   figures()
 }
 
+/** The newest that is remembered; then, of a recording, its end. */
 function newest() {
-  chart.goTo(null)
+  const { hello } = market
+  if (chart.end === null && hello?.source === 'lake' && hello.end !== null && market.now() < hello.end) goTo(hello.end, false)
+  else chart.goTo(null)
   figures()
 }
 
@@ -574,6 +578,7 @@ function connection() {
   if (jump.to !== null) return chip('link', 'mark', '»', 'going there')
   if (time.live) return chip('link', 'good', '●', 'live')
   if (time.paused) return chip('link', 'mark', '‖', 'paused')
+  if (time.atEnd && time.server - time.shown < RECORDED_NOW) return chip('link', 'good', '●', 'recorded now')
   if (time.atEnd) return chip('link', 'mark', '■', 'end of the recording')
   return chip('link', 'good', '▶', `recording, ${time.speed}×`)
 }
@@ -588,7 +593,7 @@ function foot() {
   const lake = hello?.source === 'lake' && hello.begin !== null && hello.end !== null
   const range = lake ? { begin: /** @type {number} */ (hello.begin), end: Math.max(/** @type {number} */ (hello.end), memory.end || 0) }
     : { begin: book.begin, end: market.now() }
-  timeline.draw(range, lake ? spans ?? [] : null, memory, market.gaps.list, chart.now, palette, chart.hatch ?? null)
+  timeline.draw(range, lake ? market.spans ?? [] : null, memory, market.gaps.list, chart.now, palette, chart.hatch ?? null)
   const kept = Number.isFinite(book.begin) ? `${duration(Math.max(memory.end - book.begin, 0))} in memory, ` : ''
   put(get('memory'), `${kept}${size(market.bytes)} · ${perSecond} frames/s${chart.renderer.name === 'WebGL2' ? '' : ' · no WebGL2'}`)
   get('memory').title = `${book.states} states of the book and ${market.trades.kept} trades are kept; ` +
@@ -603,7 +608,7 @@ function describe() {
 }
 
 let redraw = true
-const due = { book: 0, figures: 0, timeline: 0, pairs: 0, spoken: 0 }
+const due = { book: 0, figures: 0, timeline: 0, pairs: 0, spoken: 0, coverage: 0 }
 
 /** @param {number} at */
 function frame(at) {
@@ -612,7 +617,8 @@ function frame(at) {
   const now = chart.now
   const { pair } = market
   const book = pair ? market.book.at(now) : null
-  if (chart.draw(at, book)) frames++
+  frames++
+  chart.draw(at, book)
   const is = (/** @type {keyof typeof due} */ part) => {
     if (at < due[part] && !redraw) return false
     due[part] = at + EVERY[part]
@@ -639,6 +645,8 @@ function frame(at) {
   }
   if (is('pairs')) pairs.draw()
   if (is('spoken')) describe()
+  // A recording that goes on has more.
+  if (pair && market.hello?.source === 'lake' && is('coverage')) source.coverage([pair.symbol])
   redraw = false
 }
 

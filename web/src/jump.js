@@ -49,8 +49,8 @@ export class Jump {
     if (to === null) return false
     const late = market.clock() > this.until
     if (this.landing) {
-      // The instant is shown when the book of it is there.
-      if (!late && (market.awaiting || market.begun === this.begun)) return false
+      // The instant is shown when the book of it is there, or the overview of it, which comes behind the books.
+      if (!late && (market.awaiting || (market.begun === this.begun && market.overviewAt <= market.answeredAt))) return false
       this._end()
       return true
     }

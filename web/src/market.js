@@ -53,6 +53,10 @@ export class Market {
     this.until = Infinity
     /** The latest time that came, microseconds. */
     this.reached = -Infinity
+    /** When the source said that it goes to another time, ms of the page's clock. */
+    this.answeredAt = -Infinity
+    /** What is recorded of the book of the pair; null: not known. @type {import('./stream.js').Span[] | null} */
+    this.spans = null
     /** Books that came and do not continue what was there: how many. */
     this.begun = 0
     this.book = new BookHistory(1, BOOK_BYTES)
@@ -104,6 +108,7 @@ export class Market {
   /** Choose a pair: what is remembered is of it alone. @param {number} number */
   choose(number) {
     this.chosen = number
+    this.spans = null
     this.book = new BookHistory(10 ** (this.pair?.pricePrecision ?? 0), BOOK_BYTES)
     this.clear()
   }
@@ -215,7 +220,7 @@ export class Market {
           if (!frame.continued) this._resubscribed = false
           this.gaps.close(t)
         } else {
-          this.gaps.add(t, 0, frame.checked === 'wrong' ? 'wrong checksum' : frame.recv ? 'the book is out of sync' : 'nothing was received yet')
+          this.gaps.add(t, 0, this._why(frame, t))
         }
         if (!continued && age > 0 && !this.gaps.at(this.book.end + age / 2)) this.gaps.add(this.book.end, t, 'not watched')
         const state = this.book.push({
@@ -234,6 +239,13 @@ export class Market {
       case 'trades':
         if (frame.pair === this.chosen) this.trades.push(frame, this.until)
     }
+  }
+
+  /** Why nobody knows a book. @param {import('./decode.js').BookFrame} frame @param {number} t */
+  _why(frame, t) {
+    if (frame.checked === 'wrong') return 'wrong checksum'
+    if (this.spans && !this.spans.some(one => one.from <= t && t <= one.to)) return 'nothing is recorded of this time'
+    return frame.recv ? 'the book is out of sync' : 'nothing was received yet'
   }
 
   /** Whether something is of a time that is not wanted. @param {number} t */

@@ -40,7 +40,7 @@ const PAIRS_MAX = 100_000
  * @property {(pairs: Pair[]) => void} pairs all pairs, when some were added
  * @property {(status: {up: boolean, reason: string, system: string}) => void} status of the source's connection to the exchange
  * @property {(frame: import('./decode.js').Frame) => void} frame
- * @property {(spans: Span[]) => void} coverage
+ * @property {(spans: Span[], begin: number | null, end: number | null) => void} coverage what is recorded, and where the recording begins and ends now
  * @property {(method: string) => void} answered a request was accepted
  * @property {(method: string, error: string) => void} refused a request, in the source's words
  * @property {(words: string) => void} damaged a message
@@ -212,7 +212,7 @@ export class StreamSource {
           this.handlers.answered(String(message.method ?? ''))
         }
         return undefined
-      case 'coverage': return this.handlers.coverage(readSpans(message.spans))
+      case 'coverage': return this.handlers.coverage(readSpans(message.spans), readTime(message.begin_us), readTime(message.end_us))
       default: return undefined
     }
   }
