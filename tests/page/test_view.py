@@ -6,6 +6,7 @@ import asyncio
 import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,20 +33,30 @@ BOOK = """(() => {
 @contextmanager
 def running(make: Callable[[], AbstractAsyncContextManager[ViewServer]]) -> Iterator[ViewServer]:
     """A server in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
+    started: Future[tuple[ViewServer, Callable[[], object]]] = Future()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        try:
+            async with make() as server:
+                started.set_result((server, lambda: loop.call_soon_threadsafe(stop.set)))
+                await stop.wait()
+        except BaseException as error:
+            if not started.done():
+                started.set_exception(error)
+            raise
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
-    context = make()
     try:
-        server = asyncio.run_coroutine_threadsafe(context.__aenter__(), loop).result(60)
+        server, stop = started.result(60)
         try:
             yield server
         finally:
-            asyncio.run_coroutine_threadsafe(context.__aexit__(None, None, None), loop).result(60)
+            stop()
     finally:
-        loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        loop.close()
 
 
 @pytest.fixture(scope="module")

@@ -299,7 +299,8 @@ export class Chart {
   draw(at, state) {
     const now = this.now
     if (this.autoSpan) this.span = SPANS.find(one => one * 1.1 >= this.market.now() - this.market.book.begin) ?? SPANS[SPANS.length - 1]
-    const key = `${now}|${this.span}|${this.market.trades.n}`
+    // Half a pixel is the least that can be seen.
+    const key = `${Math.round((2 * now) / this.perPixel)}|${this.span}|${this.market.trades.n}`
     if (!this.changed && !this.stale && key === this.drawn.key) return false
     const seconds = Math.min((at - this.drawn.at) / 1000, 0.25)
     this.drawn = { at, key }
@@ -358,7 +359,7 @@ export class Chart {
     c.clip()
     this._unremembered(left)
     if (this.show.candles) this._candles(left, now)
-    if (this.show.touch) this._touch(left)
+    if (this.show.touch && !this.show.candles) this._touch(left)
     if (this.show.trades) this._trades(left, now)
     c.restore()
     this._tags(state)
@@ -577,7 +578,7 @@ export class Chart {
       c.stroke()
       const top = this.y(Math.max(open, close) * scale)
       const tall = Math.max(1.5, this.y(Math.min(open, close) * scale) - top)
-      c.globalAlpha = 0.8
+      c.globalAlpha = 0.65
       c.fillRect(x + 1.5, top, Math.max(1, width - 3), tall)
       c.globalAlpha = 1
       c.strokeStyle = palette.ground
@@ -642,13 +643,12 @@ export class Chart {
   /** Words that can be read over anything. @param {string} words @param {number} x @param {number} y */
   _label(words, x, y) {
     const { context: c, palette } = this
-    c.strokeStyle = palette.ground
-    c.lineWidth = 3
-    c.lineJoin = 'round'
-    c.strokeText(words, x, y)
+    c.globalAlpha = 0.8
+    c.fillStyle = palette.ground
+    c.fillRect(x - 4, y - 7, c.measureText(words).width + 8, 14)
+    c.globalAlpha = 1
     c.fillStyle = palette.dim
     c.fillText(words, x, y)
-    c.lineWidth = 1
   }
 
   /** The touch on the axis, and the scales of the strips. @param {import('./history.js').BookState | null} state */
