@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import aiohttp
 
 import krakpot
 from krakpot.serve.server import ViewServer
-from streams import Book, Client, Clock, Gap, Overview, Trades
+from streams import Book, Client, Clock, Gap, Level, Overview, Trades
 from viewing import SYMBOL
 from waiting import run
 
 
-def test_live_is_the_exchange(tmp_path: Path) -> None:
-    """Against the built-in exchange the book that is shown becomes the exchange's book, once it stands still."""
+async def snapshot(address: str, symbol: str) -> tuple[int, list[Level], list[Level]]:
+    """The book as the exchange itself sends it: checksum, bids, asks."""
+    async with aiohttp.ClientSession() as session, session.ws_connect(address) as socket:
+        wanted = {"channel": "book", "symbol": [symbol], "depth": 25}
+        await socket.send_json({"method": "subscribe", "params": wanted})
+        while True:
+            message = await socket.receive_json()
+            if message.get("channel") == "book":
+                (data,) = message["data"]
+                sides = [[(float(one["price"]), float(one["qty"])) for one in data[side]] for side in ("bids", "asks")]
+                return data["checksum"], sides[0], sides[1]
+
+
+def test_live_is_the_exchange() -> None:
+    """The book that is shown is the one that the exchange has, at all depths."""
 
     async def main() -> None:
-        options = krakpot.ExchangeOptions(pairs=3, rate=300)
+        options = krakpot.ExchangeOptions(pairs=3, rate=60)
         async with (
             krakpot.ExchangeServer(options) as exchange,
             krakpot.Feed(["*"], channels=["book", "trade", "ticker"], depth=25, url=exchange.address) as feed,
@@ -33,13 +46,16 @@ def test_live_is_the_exchange(tmp_path: Path) -> None:
             assert len(overview.rows) == 3
             clock = await client.until(Clock, lambda clock: clock.connected)
             assert clock.live
-            while True:
-                state = await client.until(Book)
-                book = feed.book(SYMBOL)
-                if book.in_sync and book.checksum == state.checksum:
-                    break
-            assert state.bids == [(float(price), float(qty)) for price, qty in book.bids()]
-            assert state.asks == [(float(price), float(qty)) for price, qty in book.asks()]
+            await client.done("rate", per_second=60)
+            # A snapshot that the exchange gives is found among the states that are shown, level by level.
+            found = False
+            while not found:
+                checksum, *sides = await snapshot(exchange.address, SYMBOL)
+                for _ in range(10):
+                    await client.until(Book)
+                states = [one for one in client.heard if isinstance(one, Book) and one.checksum == checksum]
+                assert all(([*one.bids[:10]], [*one.asks[:10]]) == (sides[0][:10], sides[1][:10]) for one in states)
+                found = any([one.bids, one.asks] == sides for one in states)
             for method, more in (("seek", {"at_us": 1}), ("pause", {}), ("resume", {}), ("speed", {"speed": 2})):
                 answer = await client.ask(method, **more)
                 assert not answer["success"]
