@@ -16,6 +16,7 @@ from streams import Client
 from viewing import serving
 from waiting import run
 
+ALL = next(iter(EVERY))
 TOKEN = "a-token-of-a-test"  # noqa: S105  # it opens nothing
 
 
@@ -39,10 +40,11 @@ def test_a_token_is_needed_elsewhere(lake: Path) -> None:
     """On all addresses a token is made; without it nothing is served, by any of three ways everything is."""
 
     async def main() -> None:
-        async with ViewServer(lake, host=EVERY[0], port=0) as server:
+        async with ViewServer(lake, host=ALL, port=0) as server:
             assert server.token
             port = urlsplit(server.address).port
             here = f"http://127.0.0.1:{port}"
+            assert server.address == f"{here}/?token={server.token}", "a browser of this machine can open it"
             async with aiohttp.ClientSession(here) as client:
                 for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": f"krakpot_view_{port}=wrong"}):
                     for path in ("/", "/lake", "/stream", "/trades.arrow?symbol=BTC/USD", "/?token=wrong", "/x.js"):
@@ -103,8 +105,8 @@ OURS, THEIRS = "http://127.0.0.1:8765", "http://evil.example"
         ("127.0.0.1", {"Host": "\udcff"}, False),
         ("192.0.2.7", {"Host": "192.0.2.7:8765"}, True),
         ("192.0.2.7", {"Host": "localhost:8765"}, False),
-        (EVERY[0], {"Host": "any.example"}, True),
-        (EVERY[0], {"Host": "any.example", "Origin": THEIRS}, False),
+        (ALL, {"Host": "any.example"}, True),
+        (ALL, {"Host": "any.example", "Origin": THEIRS}, False),
     ],
 )
 def test_hosts_and_origins(host: str, headers: dict[str, str], served: bool) -> None:  # of a table

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -266,5 +267,25 @@ def test_questions_leave_threads_to_the_players(monkeypatch: pytest.MonkeyPatch,
             finally:
                 release.set()
             assert {(await one).status for one in asked} == {200}
+
+    serving(main, lake)
+
+
+def test_the_program_of_the_manual(lake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The few lines of docs/view.md show the best prices of the lake."""
+    page = (Path(__file__).parents[2] / "docs/view.md").read_text()
+    names: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)  # noqa: S102  # the page is our own
+
+    async def main(server: ViewServer, _: aiohttp.ClientSession) -> None:
+        watching = asyncio.create_task(names["watch"](server.stream_address))
+        shown = ""
+        while shown.count("\n") < 3:
+            await asyncio.sleep(0.05)
+            assert not watching.done(), watching
+            shown += capsys.readouterr().out
+        watching.cancel()
+        bid, ask = map(float, shown.splitlines()[0].split())
+        assert 0 < bid < ask
 
     serving(main, lake)
