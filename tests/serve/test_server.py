@@ -16,7 +16,7 @@ import krakpot
 import lakes
 from krakpot.errors import ConfigError
 from krakpot.serve import server as module
-from krakpot.serve import viewer
+from krakpot.serve import trades, viewer
 from krakpot.serve.server import ViewServer
 from recording import Recording
 from streams import Book, Client, Clock
@@ -254,7 +254,7 @@ def test_pairs_that_join_a_recording(tmp_path: Path) -> None:
 def test_questions_leave_threads_to_the_players(monkeypatch: pytest.MonkeyPatch, lake: Path) -> None:
     """While questions that take long are answered, and others wait, a client is shown the lake."""
     release = threading.Event()
-    monkeypatch.setattr(module.trades, "answer", lambda lake, query: release.wait(60) and b"")
+    monkeypatch.setattr(trades, "answer", lambda lake, query: release.wait(60) and b"")
 
     async def main(server: ViewServer, client: aiohttp.ClientSession) -> None:
         async with Client(server.stream_address) as viewer:
