@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import aiohttp
+from hypothesis import given
+from hypothesis import strategies as st
 
+from krakpot.serve import request as requests
+from krakpot.serve.request import FIELDS
 from krakpot.serve.server import ViewServer
 from streams import Book, Client
 from viewing import SYMBOL, serving
@@ -75,3 +80,39 @@ def test_hostile_requests_get_an_answer(lake: Path) -> None:
             await client.until(Book, lambda book: book.in_sync)
 
     serving(main, lake)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from([*FIELDS, SYMBOL]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(sorted({"method", "req_id", *(name for names in FIELDS.values() for name in names)}))
+
+
+@given(
+    st.text(max_size=200)
+    | VALUES.map(json.dumps)
+    | st.dictionaries(NAMES, VALUES, max_size=5).map(json.dumps)
+    | st.builds(
+        lambda method, value: json.dumps({"method": method} | dict.fromkeys(FIELDS[method], value)),
+        st.sampled_from([*FIELDS]),
+        VALUES,
+    ),
+    st.booleans(),
+)
+def test_any_text_is_a_request_or_refused(text: str, live: bool) -> None:
+    """Nothing but a sentence comes of a wrong one, and what is done is within its bounds."""
+    try:
+        message, _, _ = requests.read(text)
+        asked = requests.understood(message, [SYMBOL, "ETH/USD"], live=live)
+    except requests.RefusedError as error:
+        sentence = str(error)
+    else:
+        sentence = "it is done"
+        assert asked.method in FIELDS
+        assert 0 <= asked.at < 1 << 63
+        assert 1 <= asked.depth <= 1000
+        assert set(asked.symbols) <= {SYMBOL, "ETH/USD"}
+    assert sentence.isprintable()
+    assert len(sentence) < 500
