@@ -163,6 +163,7 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave."""
+        await self.socket.close()
         await self._session.close()
 
     async def next(self) -> Message:

@@ -46,6 +46,11 @@ class Datetime64(Protocol):
 Time = str | datetime | date | int | Datetime64
 """ISO 8601 text, datetime, date, nanoseconds since the epoch, or numpy.datetime64; see ``nanoseconds``."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST = 631_152_000 * 10**9
+"""1990, ns: a smaller number of nanoseconds was meant as seconds, milliseconds or microseconds."""
+MEANT = {"seconds": 10**9, "milliseconds": 10**6, "microseconds": 10**3}
+LATEST = 4_102_444_800 * 10**9
+"""2100, ns."""
 
 EXCHANGE_RATES = (0.001, 1e9)
 """Least and most messages per second of the built-in exchange."""
@@ -76,7 +81,25 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Hosts that are this machine."""
 
 
-def nanoseconds(time: Time) -> int:
+class Instant(int):
+    """Nanoseconds since 1970 that were read from a time, and so are no number of anything else; shown as UTC."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Show the time: ``2026-11-22T10:00:00.000000000Z``."""
+        return utc(self)
+
+    __str__ = int.__repr__
+
+
+def utc(ns: int) -> str:
+    """A time of nanoseconds since 1970 as text, with nine decimals."""
+    seconds, rest = divmod(ns, 10**9)
+    return f"{EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
+
+
+def nanoseconds(time: Time) -> Instant:
     """Nanoseconds since 1970-01-01T00:00:00Z, exactly; no digit passes through a float.
 
     Parameters
@@ -93,7 +116,8 @@ def nanoseconds(time: Time) -> int:
     Raises
     ------
     ValueError
-        For anything else, and for times that 64 bits of nanoseconds cannot hold (before 1678, after 2261).
+        For anything else, for times that 64 bits of nanoseconds cannot hold (before 1678, after 2261), and for an
+        ``int`` before 1990, which was hardly meant as nanoseconds.
 
     Examples
     --------
@@ -105,10 +129,23 @@ def nanoseconds(time: Time) -> int:
     if not -(1 << 63) <= ns < 1 << 63:
         sentence = f"{shown(time)} is out of range; times from 1678 to 2261 fit into 64 bits of nanoseconds"
         raise ValueError(sentence)
-    return ns
+    if ns < EARLIEST and isinstance(time, Integral) and not isinstance(time, Instant):
+        raise ValueError(too_early(ns))
+    return Instant(ns)
 
 
-def time_of(value: Time, name: str) -> int:
+def too_early(ns: int) -> str:
+    """Say of a number before ``EARLIEST`` that it is not taken as nanoseconds, and what to write instead."""
+    unit = next((unit for unit, size in MEANT.items() if EARLIEST <= ns * size < LATEST), None)
+    cure = (
+        f"if {unit} were meant, multiply by {MEANT[unit]:_}"
+        if unit is not None
+        else "write the time as text, '2026-11-22T10:00:00Z', or as a datetime"
+    )
+    return f"{ns} is taken as nanoseconds since 1970, which is {utc(ns)}; {cure}"
+
+
+def time_of(value: Time, name: str) -> Instant:
     """Nanoseconds of a time that is the argument ``name``; ``ConfigError`` says what is wrong with it."""
     try:
         return nanoseconds(value)
@@ -116,11 +153,14 @@ def time_of(value: Time, name: str) -> int:
         raise ConfigError(f"{name}: {error}") from None
 
 
-def time_range(start: Time | None, end: Time | None) -> tuple[int | None, int | None]:
+def time_range(start: Time | None, end: Time | None) -> tuple[Instant | None, Instant | None]:
     """Nanoseconds of the arguments ``start`` and ``end``, None where there is no bound; see ``time_of``."""
     begin, until = (None if time is None else time_of(time, name) for time, name in ((start, "start"), (end, "end")))
     if begin is not None and until is not None and begin > until:
-        raise ConfigError(f"start: {shown(start)} is later than the end, {shown(end)}; exchange the two")
+        first, last = (
+            repr(ns) if isinstance(time, Integral) else shown(time) for time, ns in ((start, begin), (end, until))
+        )
+        raise ConfigError(f"start: {first} is later than the end, {last}; exchange the two")
     return begin, until
 
 
@@ -182,19 +222,26 @@ def patterns(value: object) -> tuple[str, ...]:
 
 def symbol(value: object) -> str:
     """One pair: ``BTC/USD``."""
-    if not isinstance(value, str) or is_pattern(value):
+    if not isinstance(value, str) or is_pattern(value) or "," in value:
         sentence = "one pair, as BTC/USD"
         raise ValueError(sentence)
     return value
 
 
 def symbols(value: object) -> tuple[str, ...]:
-    """Pairs or patterns of pairs: one, or any iterable of them."""
-    items = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
+    """Pairs or patterns of pairs: one, several separated by commas, or any iterable of them."""
+    items: tuple[Any, ...] = (
+        _split(value) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
+    )
     if not all(isinstance(item, str) for item in items):
         sentence = "a pair as BTC/USD, a pattern as BTC/*, or several of them"
         raise ValueError(sentence)
     return items
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """The words of ``a,b``; a text without any is left as it is, so that an error can show it."""
+    return tuple(item.strip() for item in text.split(",") if item.strip()) or (text,)
 
 
 def is_pattern(text: str) -> bool:
@@ -352,14 +399,18 @@ def duration(value: object) -> float:
 
 
 def step(value: object, name: str = "every", least: int = 1, more: str = "") -> int:
-    """Nanoseconds of ``100ms``, ``1s``, ``1m``, of a timedelta, or of a number of them; else ``ConfigError``.
+    """Nanoseconds of ``100ms``, ``1s``, ``1m``, or of a timedelta; else ``ConfigError``.
 
-    ``more``: what else is allowed, for the error.
+    A number without a unit is refused, except for 0 where ``least`` allows it. ``more``: what else is allowed, for the
+    error.
     """
+    number = str(value).strip() if isinstance(value, (str, Real)) and not isinstance(value, bool) else ""
     if isinstance(value, timedelta):
         ns = value // timedelta(microseconds=1) * 1000
-    elif isinstance(value, int) and not isinstance(value, bool):
-        ns = value
+    elif number == "0":
+        ns = 0
+    elif re.fullmatch(r"\d+(\.\d+)?", number, re.ASCII):
+        raise ConfigError(f"{name}={shown(value)} has no unit; {_with_unit(number)}{more}")
     else:
         found = re.fullmatch(r"(\d{1,18})(ns|us|ms|s|m|h|d)", str(value).strip(), re.ASCII)
         ns = int(found[1]) * STEP_UNITS[found[2]] if found else -1
@@ -367,6 +418,14 @@ def step(value: object, name: str = "every", least: int = 1, more: str = "") -> 
         sentence = f"{name}={shown(value)} is not allowed; write for example '100ms', '1s' or '5m', up to 366d{more}"
         raise ConfigError(sentence)
     return ns
+
+
+def _with_unit(number: str) -> str:
+    """How to write a number with its unit."""
+    whole, _, decimals = number.rstrip("0").partition(".") if "." in number else (number, "", "")
+    if not decimals:
+        return f"write '{whole}s' for seconds, '{whole}ms' for milliseconds, or a timedelta"
+    return "write whole numbers with a unit, as '100ms', or a timedelta"
 
 
 def step_text(ns: int) -> str:

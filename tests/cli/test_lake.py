@@ -135,8 +135,8 @@ def test_a_spoiled_lake_is_exit_1_and_named(file: Path) -> None:
     ("table", "command"),
     [
         ("ledger", ["coverage", "lake"]),
-        ("ledger", ["book", "lake", "--symbol", "BTC/USD", "--at"]),
-        ("book", ["book", "lake", "--symbol", "BTC/USD", "--at"]),
+        ("ledger", ["book", "lake", "--symbols", "BTC/USD", "--at"]),
+        ("book", ["book", "lake", "--symbols", "BTC/USD", "--at"]),
         ("pairs", ["pairs", "--lake", "lake"]),
     ],
 )
@@ -256,7 +256,7 @@ def test_coverage(file: Path) -> None:
     assert set(spans[0]) == {"channel", "symbol", "ts_from", "ts_to", "reason", "session", "origin"}
     assert spans[0]["ts_from"] == "2026-08-02T03:35:50.000000000Z"
     assert {
-        span["symbol"] for span in facts(krakpot("coverage", "lake", "--symbol", "ETH/USD", "--json"))["coverage"]
+        span["symbol"] for span in facts(krakpot("coverage", "lake", "--symbols", "ETH/USD", "--json"))["coverage"]
     } == {"ETH/USD"}
     text = krakpot("coverage", "lake")
     assert text.stdout.splitlines()[-1] == "6 spans"
@@ -290,9 +290,9 @@ def test_compare_says_whether_the_two_are_the_same(folder: Path) -> None:
     lakes.make(folder / "books", lakes.market())
     wrong(krakpot("compare", "books"), "books: the lake has no level3; record both")
     wrong(krakpot("compare", "lake", "--window", "much"), "--window: 'much' is not allowed")
-    wrong(krakpot("compare", "lake", "--live", "--from", "2026-08-02"), "leave --from and --to out")
+    wrong(krakpot("compare", "lake", "--live", "--start", "2026-08-02"), "leave --start and --end out")
     wrong(krakpot("compare", "lake", "--live"), "no recorder writes into this lake")
-    wrong(krakpot("compare", "lake", "--from", "yesterday"), "'yesterday' is not a time")
+    wrong(krakpot("compare", "lake", "--start", "yesterday"), "'yesterday' is not a time")
 
 
 def test_bars_are_shown_written_and_counted(tmp_path: Path) -> None:

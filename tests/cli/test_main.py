@@ -53,6 +53,16 @@ def test_every_command_has_help() -> None:
     assert krakpot().stdout == krakpot("--help").stdout
 
 
+def test_what_chooses_rows_is_called_the_same_in_every_command() -> None:
+    """Pairs are chosen by ``--symbols``, a range by ``--start`` and ``--end``."""
+    flags = {(name, flag) for name, command in main.commands.items() for one in command.params for flag in one.opts}
+    assert {name for name, flag in flags if flag == "--symbols"} >= {"book", "bars", "coverage", "order", "plot"}
+    assert {name for name, flag in flags if flag == "--start"} >= {"compare", "order", "plot", "integrity"}
+    # The import names the pair of one file; it chooses nothing. The export's is its format.
+    others = {(name, flag) for name, flag in flags if flag in {"--symbol", "--pair", "--from", "--to"}}
+    assert others == {("import", "--symbol"), ("export", "--to")}
+
+
 @pytest.mark.parametrize("columns", [80, 100])
 def test_the_list_of_commands_is_not_cut(columns: int) -> None:
     """What a command does is one whole sentence on one line, in a terminal of the usual width."""

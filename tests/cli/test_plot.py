@@ -28,10 +28,10 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "line",
     [
-        "book {} --symbol BTC/USD --depth 5 --out a.png", "spread {} --symbol BTC/USD --out a.svg",
-        "ladder {} --symbol BTC/USD --at 2026-08-02T03:35:52 --out a.pdf", "coverage {} --out a.json",
-        "queue {} --symbol BTC/USD --at 2026-08-02T03:35:52 --out a.png",
-        "coverage {} --symbol BTC/*,ETH/USD --channel book --out a.png",
+        "book {} --symbols BTC/USD --depth 5 --out a.png", "spread {} --symbols BTC/USD --out a.svg",
+        "ladder {} --symbols BTC/USD --at 2026-08-02T03:35:52 --out a.pdf", "coverage {} --out a.json",
+        "queue {} --symbols BTC/USD --at 2026-08-02T03:35:52 --out a.png",
+        "coverage {} --symbols BTC/*,ETH/USD --channel book --out a.png",
     ],
 )  # fmt: skip
 def test_each_picture_becomes_a_file(lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:

@@ -43,7 +43,7 @@ def test_order(lake: Lake) -> None:
     said = run(*line)
     assert (said.exit_code, said.stdout.splitlines()) == (0, life.lines()), said.output
     assert said.stdout.splitlines()[0] == f"{fills.name(1)}, bid of {SYMBOL}: deleted; 5 traded, 0 unattributed"
-    facts = json.loads(run(*line, "--symbol", SYMBOL, "--from", "2026-08-02", "--json").stdout)
+    facts = json.loads(run(*line, "--symbols", SYMBOL, "--start", "2026-08-02", "--json").stdout)
     assert facts == life.to_dict()
     assert (facts["traded"], facts["path"][1]["behind"], facts["rows"][1]["lost"]) == ("5", "3", "1")
     assert facts["path"][2]["ts_recv"] == "2026-08-02T03:35:50.020000000Z"
@@ -51,7 +51,7 @@ def test_order(lake: Lake) -> None:
 
 def test_orders_of_a_book(lake: Lake) -> None:
     """Every order of the best levels; exit 1 where there is no book."""
-    line = ("book", str(lake.path), "--symbol", SYMBOL, "--depth", "1", "--orders", "--at")
+    line = ("book", str(lake.path), "--symbols", SYMBOL, "--depth", "1", "--orders", "--at")
     found = lake.orders_at(SYMBOL, time(10), depth=1)
     said = run(*line, "2026-08-02T03:35:50.010")
     assert (said.exit_code, said.stdout.splitlines()) == (0, found.lines()), said.output

@@ -19,6 +19,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
+import frames
 import lakes
 from krakpot import Config, ExchangeOptions, ExchangeServer, Feed, Lake, Recorder, export, ingest, values, verify
 from krakpot._core import Orders
@@ -29,6 +30,9 @@ from krakpot.features.labels import future_mid
 from krakpot.features.matrix import matrix
 from krakpot.features.split import split
 from krakpot.lake.compact import compact
+
+DAY = frames.START // frames.DAY * frames.DAY
+"""2026-08-02, ns."""
 
 BIG = "9" * 400
 TOML = {
@@ -54,8 +58,8 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("verify lake extra", 2, "unexpected extra argument (extra)"),
     ("verify --fast lake", 2, "no such option '--fast'"),
     ("ingest", 2, "missing argument 'FRAMES...'"),
-    ("book lake", 2, "missing option '--symbol'"),
-    ("book lake --symbol BTC/USD", 2, "missing option '--at'"),
+    ("book lake", 2, "missing option '--symbols'"),
+    ("book lake --symbols BTC/USD", 2, "missing option '--at'"),
     ("recover", 2, "missing argument 'LAKE'"),
     # Lakes that are none.
     ("verify none", 2, "there is no such folder; give the folder that `krakpot record --out` wrote: none"),
@@ -72,7 +76,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("coverage folder", 2, "this folder is not a lake"),
     ("compact file", 2, "this is a file"),
     ("compare none", 2, "there is no such folder"),
-    ("book none --symbol BTC/USD --at 2026-08-02", 2, "there is no such folder"),
+    ("book none --symbols BTC/USD --at 2026-08-02", 2, "there is no such folder"),
     ("pairs --lake none", 2, "there is no such folder"),
     ("pairs --lake ''", 2, "--lake: '' is not allowed"),
     # verify, recover, compact.
@@ -97,6 +101,19 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("replay lake --port 8081", 2, "--port has no effect without --serve; leave it out"),
     ("replay lake --start 2026-08-03 --end 2026-08-02", 2, "later than the end"),
     ("replay lake --serve --host 192.0.2.1", 2, "--host 192.0.2.1: this is not an address of this machine"),
+    # view.
+    ("view none", 2, "there is no such folder"),
+    ("view folder", 2, "this folder is not a lake"),
+    ("view lake extra", 2, "unexpected extra argument (extra)"),
+    ("view ''", 2, "LAKE: '' is not allowed; allowed is the name of a folder"),
+    ("view lake --symbols BTC/USD", 2, "--symbols has no effect on a lake"),
+    ("view lake --level3 BTC/USD", 2, "--level3 has no effect on a lake"),
+    ("view lake --port 65536", 2, "--port: '65536' is not allowed"),
+    ("view lake --host 'a b'", 2, "--host: 'a b' is not allowed"),
+    ("view lake --host 192.0.2.1", 2, "--host 192.0.2.1: this is not an address of this machine"),
+    ("view lake --token short", 2, "--token: 'short' is not allowed; allowed is 16 or more letters"),
+    ("view live --depth 7", 2, "--depth: '7' is not allowed"),
+    ("view live --level3 BTC/USD", 2, "level3 needs an API key of a Kraken account"),
     # ingest.
     ("ingest none.jsonl", 2, "none.jsonl: there is no such file"),
     ("ingest folder", 2, "folder: cannot be read: Is a directory"),
@@ -116,28 +133,31 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("ingest good.jsonl --precision BTC/USD=99,1", 2, "with decimals from 0 to 10, as BTC/USD=1,8"),
     ("ingest good.jsonl --precision ''", 2, "--precision: '' is not allowed"),
     # Symbols and times.
-    ("coverage lake --symbol btc/usd", 2, "the lake has no symbol 'btc/usd'; did you mean BTC/USD?"),
-    ("coverage lake --symbol XBT/USD", 2, "did you mean BTC/USD?"),
-    ("coverage lake --symbol ''", 2, "the lake has no symbol ''"),
-    ("book lake --symbol btc/usd --at 2026-08-02", 2, "did you mean BTC/USD?"),
-    ("book lake --symbol XRP/* --at 2026-08-02", 2, "symbol: 'XRP/*' matches none of the 2 pairs"),
-    ("book lake --symbol '' --at 2026-08-02", 2, "--symbol: '' is not allowed"),
-    ("book lake --symbol BTC/USD --at garbage", 2, "--at: 'garbage' is not a time; write for example 2026-11-22"),
-    ("book lake --symbol BTC/USD --at ''", 2, "--at: '' is not a time"),
-    ("book lake --symbol BTC/USD --at 2026-13-45", 2, "--at: '2026-13-45' is not a time"),
-    ("book lake --symbol BTC/USD --at 2026-08-02T03:36:00.1234567891", 2, "is not a time"),
-    ("book lake --symbol BTC/USD --at 9999-01-01", 2, "--at: '9999-01-01' is out of range; times from 1678 to 2261"),
-    ("book lake --symbol BTC/USD --at 2026-08-02 --depth 0", 2, "--depth: '0' is not allowed"),
-    ("book lake --symbol BTC/USD --at 2026-08-02 --depth ten", 2, "--depth: 'ten' is not allowed"),
-    ("book lake --symbol BTC/USD --at 2026-08-02 --by clock", 2, "'clock' is not allowed; allowed is one of recv"),
-    ("book lake --symbol BTC/USD --at 2026-08-02 --channel trade", 2, "allowed is one of book, level3"),
-    ("book lake --symbol BTC/USD --at 2026-08-02 --orders --channel book", 2, "--channel has no effect with --orders"),
+    ("coverage lake --symbols btc/usd", 2, "the lake has no symbol 'btc/usd'; did you mean BTC/USD?"),
+    ("coverage lake --symbols XBT/USD", 2, "did you mean BTC/USD?"),
+    ("coverage lake --symbols ''", 2, "--symbols: '' is not allowed; allowed is one or more patterns"),
+    ("book lake --symbols btc/usd --at 2026-08-02", 2, "did you mean BTC/USD?"),
+    ("book lake --symbols XRP/* --at 2026-08-02", 2, "symbols: 'XRP/*' matches none of the 2 pairs"),
+    ("book lake --symbols '' --at 2026-08-02", 2, "--symbols: '' is not allowed"),
+    ("book lake --symbols BTC/USD --at garbage", 2, "--at: 'garbage' is not a time; write for example 2026-11-22"),
+    ("book lake --symbols BTC/USD --at ''", 2, "--at: '' is not a time"),
+    ("book lake --symbols BTC/USD --at 2026-13-45", 2, "--at: '2026-13-45' is not a time"),
+    ("book lake --symbols BTC/USD --at 2026-08-02T03:36:00.1234567891", 2, "is not a time"),
+    ("book lake --symbols BTC/USD --at 9999-01-01", 2, "--at: '9999-01-01' is out of range; times from 1678 to 2261"),
+    ("book lake --symbols BTC/USD --at 2026-08-02 --depth 0", 2, "--depth: '0' is not allowed"),
+    ("book lake --symbols BTC/USD --at 2026-08-02 --depth ten", 2, "--depth: 'ten' is not allowed"),
+    ("book lake --symbols BTC/USD --at 2026-08-02 --by clock", 2, "'clock' is not allowed; allowed is one of recv"),
+    ("book lake --symbols BTC/USD --at 2026-08-02 --channel trade", 2, "allowed is one of book, level3"),
+    ("book lake --symbols BTC/USD --at 2026-08-02 --orders --channel book", 2, "--channel has no effect with --orders"),
     # Queues.
     ("order lake", 2, "missing argument 'ORDER_ID'"),
     ("order lake OAAAAA", 2, "there is no order 'OAAAAA' in the level 3 of the lake"),
-    ("order lake OAAAAA --symbol BTC/USD", 2, "there is no order 'OAAAAA' in the level 3 of BTC/USD"),
-    ("order lake OAAAAA --symbol btc/usd", 2, "did you mean BTC/USD?"),
-    ("order lake OAAAAA --from soon", 2, "--from: 'soon' is not a time"),
+    ("order lake OAAAAA --symbols BTC/USD", 2, "the channel level3 of BTC/USD was not recorded; recorded: book, tick"),
+    ("order lake OAAAAA --symbols btc/usd", 2, "did you mean BTC/USD?"),
+    ("order lake OAAAAA --start 2026-08-03 --end 2026-08-02", 2, "--start: 2026-08-03T00:00:00.000000000Z is later"),
+    ("bars lake --every 5", 2, "--every='5' has no unit; write '5s'"),
+    ("bars lake --origin nowhere", 2, "--origin: 'nowhere' is not allowed; allowed is feed"),
+    ("order lake OAAAAA --start soon", 2, "--start: 'soon' is not a time"),
     ("order none OAAAAA", 2, "there is no such folder"),
     ("would-fill lake", 2, "missing argument 'SYMBOL'"),
     ("would-fill lake BTC/USD buy 1000 1", 2, "missing argument 'AT'"),
@@ -153,10 +173,10 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("compare lake", 2, "the lake has no level3; record both"),
     ("compare lake --window much", 2, "--window: 'much' is not allowed"),
     ("compare lake --window 0", 2, "allowed is a duration above zero"),
-    ("compare lake --from yesterday", 2, "--from: 'yesterday' is not a time"),
-    ("compare lake --to tomorrow", 2, "--to: 'tomorrow' is not a time"),
-    ("compare lake --from 2026-08-03 --to 2026-08-02", 2, "--from must be before --to"),
-    ("compare lake --live --from 2026-08-02", 2, "leave --from and --to out"),
+    ("compare lake --start yesterday", 2, "--start: 'yesterday' is not a time"),
+    ("compare lake --end tomorrow", 2, "--end: 'tomorrow' is not a time"),
+    ("compare lake --start 2026-08-03 --end 2026-08-02", 2, "--start must be before --end"),
+    ("compare lake --live --start 2026-08-02", 2, "leave --start and --end out"),
     ("compare lake --live", 2, "no recorder writes into this lake"),
     ("compare lake --live --span x", 2, "--span: 'x' is not allowed"),
     ("compare lake --live --for x", 2, "--for: 'x' is not allowed"),
@@ -210,24 +230,24 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("skew lake --start 2026-08-03 --end 2026-08-02", 2, "is later than the end"),
     ("skew lake --end soon", 2, "--end: 'soon' is not a time"),
     ("plot", 2, "missing argument 'PICTURE'; see `krakpot plot --help`"),
-    ("plot book lake --symbol BTC/USD", 2, "missing option '--out'; see `krakpot plot --help`"),
+    ("plot book lake --symbols BTC/USD", 2, "missing option '--out'; see `krakpot plot --help`"),
     ("plot pie lake --out a.png", 2, "PICTURE: 'pie' is not allowed; allowed is one of book, spread, coverage,"),
-    ("plot book none --symbol BTC/USD --out a.png", 2, "there is no such folder"),
-    ("plot book lake --out a.png", 2, "a picture of book needs --symbol; see `krakpot plot --help`"),
-    ("plot ladder lake --symbol BTC/USD --out a.png", 2, "a picture of ladder needs --at; see `krakpot plot --help`"),
-    ("plot queue lake --symbol BTC/USD --out a.png", 2, "a picture of queue needs --at; see `krakpot plot --help`"),
-    ("plot book lake --symbol btc/usd --out a.png", 2, "did you mean BTC/USD?"),
-    ("plot book lake --symbol BTC/* --out a.png", 2, "symbol: 'BTC/*' is not allowed; allowed is one pair"),
-    ("plot book lake --symbol BTC/USD --at 2026-08-02 --out a.png", 2, "--at has no effect on a picture of book"),
+    ("plot book none --symbols BTC/USD --out a.png", 2, "there is no such folder"),
+    ("plot book lake --out a.png", 2, "a picture of book needs --symbols; see `krakpot plot --help`"),
+    ("plot ladder lake --symbols BTC/USD --out a.png", 2, "a picture of ladder needs --at; see `krakpot plot --help`"),
+    ("plot queue lake --symbols BTC/USD --out a.png", 2, "a picture of queue needs --at; see `krakpot plot --help`"),
+    ("plot book lake --symbols btc/usd --out a.png", 2, "did you mean BTC/USD?"),
+    ("plot book lake --symbols BTC/* --out a.png", 2, "symbol: 'BTC/*' is not allowed; allowed is one pair"),
+    ("plot book lake --symbols BTC/USD --at 2026-08-02 --out a.png", 2, "--at has no effect on a picture of book"),
     ("plot coverage lake --depth 5 --out a.png", 2, "--depth has no effect on a picture of coverage; leave it out"),
-    ("plot coverage lake --symbol XRP/* --out a.png", 2, "'XRP/*' matches none of the 2 pairs"),
+    ("plot coverage lake --symbols XRP/* --out a.png", 2, "'XRP/*' matches none of the 2 pairs"),
     ("plot coverage lake --channel books --out a.png", 2, "channel='books'; allowed: 'book', 'trade', 'ticker'"),
     ("plot coverage lake --out a.jpg", 2, "--out: 'a.jpg' is not allowed; allowed is a name that ends in .png, .svg"),
     ("plot coverage lake --out none/a.png", 2, "--out: none/a.png cannot be written; name a file in a folder that"),
-    ("plot book lake --symbol BTC/USD --depth 0 --out a.png", 2, "--depth: '0' is not allowed"),
-    ("plot book lake --symbol BTC/USD --channel level3 --out a.png", 2, "the lake has no level3 of BTC/USD, so there"),
-    ("plot spread lake --symbol BTC/USD --start 2030-01-01 --out a.png", 2, "start and end leave less than a"),
-    ("plot spread lake --symbol BTC/USD --start monday --out a.png", 2, "--start: 'monday' is not a time"),
+    ("plot book lake --symbols BTC/USD --depth 0 --out a.png", 2, "--depth: '0' is not allowed"),
+    ("plot book lake --symbols BTC/USD --channel level3 --out a.png", 2, "the lake has no level3 of BTC/USD, so there"),
+    ("plot spread lake --symbols BTC/USD --start 2030-01-01 --out a.png", 2, "start and end leave less than a"),
+    ("plot spread lake --symbols BTC/USD --start monday --out a.png", 2, "--start: 'monday' is not a time"),
     ("pairs --lake lake --exclude '*'", 2, "--exclude: * leaves none of the 2 pairs"),
     # export.
     ("export lake --out out", 2, "missing option '--to'"),
@@ -320,7 +340,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("record --channels ''", 2, "--channels: '' is not allowed"),
     ("record --channels book,level3", 2, "set KRAKPOT_API_KEY and KRAKPOT_API_SECRET"),
     ("record --channel-symbols level3", 2, "--channel-symbols: 'level3' is not allowed; allowed is CHANNEL=PATTERNS"),
-    ("record --channel-symbols ohlc=BTC/USD", 2, "channel_symbols: ohlc is not recorded; add it to channels"),
+    ("record --channel-symbols ohlc=BTC/USD", 2, "--channel-symbols: ohlc is not recorded; add it to channels"),
     ("record --for soon", 2, "--for: 'soon' is not allowed; allowed is a duration as 30s, 10m, 1h, 2d or 1h30m"),
     ("record --for -5s", 2, "--for: '-5s' is not allowed"),
     ("record --for 5", 2, "--for: '5' is not allowed; allowed is a duration with its unit, as 5s or 5m"),
@@ -522,23 +542,24 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("Lake", lambda: Lake(7), "path: 7 is not allowed; allowed is the name of a folder"),  # type: ignore[arg-type]  # what is refused
     ("scan", lambda: lake().scan("books"), "no table 'books'; tables: book, orders"),
     ("book", lambda: lake().book("btc/usd"), "did you mean BTC/USD"),
-    ("book", lambda: lake().book([7]), "symbol: [7] is not allowed; allowed is a pair as BTC/USD, a pattern as"),  # type: ignore[list-item]  # what is refused
-    ("trades", lambda: lake().trades(3), "symbol: 3 is not allowed; allowed is a pair as BTC/USD"),  # type: ignore[arg-type]  # what is refused
-    ("trades", lambda: lake().trades("XRP/*"), "symbol: 'XRP/*' matches none of the 2 pairs; `Lake.symbols` lists"),
+    ("book", lambda: lake().book([7]), "symbols: [7] is not allowed; allowed is a pair as BTC/USD, a pattern as"),  # type: ignore[list-item]  # what is refused
+    ("trades", lambda: lake().trades(3), "symbols: 3 is not allowed; allowed is a pair as BTC/USD"),  # type: ignore[arg-type]  # what is refused
+    ("trades", lambda: lake().trades("XRP/*"), "symbols: 'XRP/*' matches none of the 2 pairs; `Lake.symbols` lists"),
     ("trades", lambda: lake().trades("btc/*"), "did you mean BTC/*?"),
-    ("trades", lambda: lake().trades(b"BTC/USD"), "symbol: b'BTC/USD' is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("trades", lambda: lake().trades(b"BTC/USD"), "symbols: b'BTC/USD' is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("trades", lambda: lake().trades(None, []), "start: [] is not a time; give for example '2026-11-22T10:00:00Z'"),  # type: ignore[arg-type]  # what is refused
     ("trades", lambda: lake().trades(None, None, object), "end: <class 'object'> is not a time"),  # type: ignore[arg-type]  # what is refused
     ("trades", lambda: lake().trades(None, "2026-08-03", "2026-08-02"), "start: '2026-08-03' is later than the end"),
     ("scan", lambda: lake().scan([]), "no table []; tables: book"),  # type: ignore[arg-type]  # what is refused
-    ("scan", lambda: lake().scan("assets", "BTC/USD"), "the table 'assets' has no symbols; leave symbol out"),
+    ("scan", lambda: lake().scan("assets", "BTC/USD"), "the table 'assets' has no symbols; leave symbols out"),
     ("origin", lambda: lake().trades(origin="x"), "origin: 'x' is not allowed; allowed is feed, rest, kraken-csv"),
     ("origin of a book", lambda: lake().scan("book", origin="rest"), "the table 'book' has rows of the feed only"),
     ("origin of coverage", lambda: lake().coverage(origin="x"), "origin: 'x' is not allowed"),
     ("ledger", lambda: lake().ledger("x"), "start: 'x' is not a time"),
-    ("pairs", lambda: lake().pairs(3), "symbol: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
-    ("books", lambda: lake().books("XRP/*"), "symbol: 'XRP/*' matches none of the 2 pairs; `Lake.symbols` lists"),
-    ("books", lambda: lake().books(3), "symbol: 3 is not allowed; allowed is a pair as BTC/USD"),  # type: ignore[arg-type]  # what is refused
+    ("pairs", lambda: lake().pairs(3), "symbols: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("books", lambda: lake().books("XRP/*"), "symbols: 'XRP/*' matches none of the 2 pairs; `Lake.symbols` lists"),
+    ("books", lambda: lake().books([]), "symbols: the list is empty; give a pair as BTC/USD"),
+    ("books", lambda: lake().books(3), "symbols: 3 is not allowed; allowed is a pair as BTC/USD"),  # type: ignore[arg-type]  # what is refused
     ("books", lambda: lake().books("BTC/USD", at=[1.5]), "at: 1.5 is a float, which cannot hold nanoseconds"),  # type: ignore[list-item]  # what is refused
     ("books", lambda: lake().books("BTC/USD", at=["2026-08-02", "soon"]), "at: 'soon' is not a time"),
     ("books", lambda: lake().books("BTC/USD", at=pl.Series([0.5])), "at: 0.5 is a float"),
@@ -590,7 +611,7 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("plot", lambda: lake().plot.coverage(save=7), "save: 7 is not allowed; allowed is the name of a file"),  # type: ignore[arg-type]  # what is refused
     ("export", lambda: export("lake", "zipline", "out"), "to='zipline': there is no such format; formats: hftbacktest"),  # type: ignore[arg-type]  # what is refused
     ("export", lambda: export(7, "csv", "out"), "path: 7 is not allowed"),  # type: ignore[arg-type]  # what is refused
-    ("export", lambda: export("lake", "csv", "out", 3), "symbol: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("export", lambda: export("lake", "csv", "out", 3), "symbols: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("export", lambda: export("lake", "csv", "out", tables=[3]), "tables: there is no table 3; tables: book"),  # type: ignore[list-item]  # what is refused
     ("export", lambda: export("lake", "csv", "out", tables=3), "tables: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("export", lambda: export("lake", "tardis", "out", depth="x"), "depth='x'; allowed: 1 to 1000"),  # type: ignore[arg-type]  # what is refused
@@ -617,18 +638,37 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
     ("orders_at", lambda: lake().orders_at("BTC/USD", None), "at: None is not a time"),  # type: ignore[arg-type]  # what is refused
     ("orders_at", lambda: lake().orders_at("BTC/USD", "2026-08-02", depth=10**30), "allowed: 1 to 1000"),
     ("order", lambda: lake().order(None), "order_id=None is no text"),  # type: ignore[arg-type]  # what is refused
-    ("order", lambda: lake().order("O", "BTC/USD", 2, 1), "later than the end"),
-    ("would_fill", lambda: lake().would_fill("BTC/USD", "x", 1, 1, 1), "side='x'; allowed: 'buy', 'sell'"),  # type: ignore[arg-type]  # what is refused
-    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", [], 1, 1), "price=[] is not allowed"),  # type: ignore[arg-type]  # what is refused
-    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", 1, float("inf"), 1), "qty=inf is not allowed"),
-    ("would_fill", lambda: lake().would_fill(3, "buy", 1, 1, 1), "symbol: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
-    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", 1, 1, 2, 1), "until is earlier than at"),
+    (
+        "order",
+        lambda: lake().order("O", None, DAY + 2, DAY + 1),
+        "2026-08-02T00:00:00.000000002Z is later than the end, 2026-",
+    ),
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "x", 1, 1, DAY), "side='x'; allowed: 'buy', 'sell'"),  # type: ignore[arg-type]  # what is refused
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", [], 1, DAY), "price=[] is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", 1, float("inf"), DAY), "qty=inf is not allowed"),
+    ("would_fill", lambda: lake().would_fill(3, "buy", 1, 1, DAY), "symbol: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", 1, 1, DAY + 2, DAY), "until is earlier than at"),
     ("books", lambda: lake().books("BTC/USD", every="x"), "every='x' is not allowed"),
     ("books", lambda: lake().books("BTC/USD", every="0s"), "every='0s' is not allowed"),
-    ("books", lambda: lake().books("BTC/USD", every=10**30), "is not allowed; write for example '100ms'"),
+    ("books", lambda: lake().books("BTC/USD", every=5), "every=5 has no unit; write '5s' for seconds, '5ms' for"),  # type: ignore[arg-type]  # what is refused
+    ("books", lambda: lake().books("BTC/USD", every="0.5"), "every='0.5' has no unit; write whole numbers with a unit"),
+    ("bars", lambda: lake().bars("BTC/USD", every=5), "every=5 has no unit; write '5s'"),
+    ("clock_skew", lambda: lake().clock_skew(every="60"), "every='60' has no unit; write '60s'"),
+    (
+        "trades",
+        lambda: lake().trades(start=1785628800),
+        "start: 1785628800 is taken as nanoseconds since 1970, which is 1970-01-01T00:00:01.7856",
+    ),
+    ("books", lambda: lake().books("BTC/USD", at=[1785628800000]), "if milliseconds were meant, multiply by 1_000_000"),
+    (
+        "books",
+        lambda: lake().books("BTC/USD", at=pl.Series([1785628800000000])),
+        "if microseconds were meant, multiply",
+    ),
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", 1, 1, DAY, 7), "until: 7 is taken as nanoseconds"),
     ("books", lambda: lake().books("BTC/USD", every="1000d"), "every='1000d' is not allowed"),
     ("books", lambda: lake().books("BTC/USD", every="9" * 5000 + "s"), "is not allowed; write for example '100ms'"),
-    ("check_symbols", lambda: lake().check_symbols(3), "symbol: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("check_symbols", lambda: lake().check_symbols(3), "symbols: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("verify", lambda: verify(lake().path, strict="maybe"), "strict: 'maybe' is not allowed"),  # type: ignore[arg-type]  # what is refused
     ("books", lambda: lake().books("BTC/USD", every="1ns"), "ask for fewer at once"),
     ("books", lambda: lake().books("BTC/USD", every="1s", threads=0), "threads: 0 is not allowed"),

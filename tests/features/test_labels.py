@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -39,7 +41,7 @@ def mid(row: bookframes.Row) -> float | None:
 def test_the_future_mid_is_the_plain_model_s(rows: list[bookframes.Row], seconds: int) -> None:
     """The last mid at or before the horizon."""
     frame = bookframes.books(rows)
-    found = labels.future_mid(frame, [f"{seconds}s", 2 * frames.SECOND])
+    found = labels.future_mid(frame, [f"{seconds}s", timedelta(seconds=2)])
     assert found.columns == [*frame.columns, f"future_mid_{seconds}s", f"future_mid_{2 * frames.SECOND}ns"]
     for name, width in ((f"{seconds}s", seconds), (f"{2 * frames.SECOND}ns", 2)):
         expected = [future(rows, at, width * frames.SECOND) for at in range(len(rows))]
@@ -105,6 +107,13 @@ def test_labels_of_an_empty_frame() -> None:
     """The columns are there; a frame with its own mid needs no book."""
     frame = books.mid(bookframes.books([])).select("symbol", "ts", "mid")
     assert labels.future_mid(frame, ["1s"]).columns == ["symbol", "ts", "mid", "future_mid_1s"]
+    assert labels.future_mid(frame, "1s").columns[3:] == ["future_mid_1s"], "one horizon is no list of letters"
     assert labels.triple_barrier(frame, 0.1, 0.1, "1s").height == 0
+    with pytest.raises(ConfigError, match=r"horizons=1 has no unit; write '1s'"):
+        labels.future_mid(frame, [1])  # type: ignore[list-item]  # what is refused
+    pandas = pytest.importorskip("pandas")
+    for function in (labels.future_mid, books.mid):
+        with pytest.raises(ConfigError, match=r"a pandas.DataFrame is not allowed; give polars.from_pandas\(frame\)"):
+            function(pandas.DataFrame({"ts": [1]}))
     with pytest.raises(ConfigError, match="horizons='0s' is not allowed"):
         labels.future_mid(frame, ["0s"])

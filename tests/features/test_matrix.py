@@ -38,7 +38,7 @@ def test_a_matrix_is_contiguous_by_column() -> None:
     assert wide.flags.writeable
     assert wide.tolist() == [[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]]
     assert np.shares_memory(np.from_dlpack(wide), wide)
-    one = matrix(FRAME, ["a"])
+    one = matrix(FRAME, "a")
     one[0, 0] = 7
     assert one.shape == (3, 1)
     assert FRAME["a"][0] == 1, "the frame is not written to"
@@ -59,6 +59,8 @@ def test_what_would_be_a_copy_or_a_guess_is_refused(function: object) -> None:
         (FRAME, ["n"], "not of floats: 'n'; cast to pl.Float64, or read with numbers='float'"),
         (FRAME, ["a", "x"], "the frame has no column 'x'; it has a, b, n"),
         (FRAME, [], "no columns are chosen"),
+        (FRAME.lazy(), None, "frame: a polars.LazyFrame is not allowed; collect() it first"),
+        (FRAME["a"], None, "frame: a polars.Series is not allowed; give a polars.DataFrame"),
         (
             FRAME.with_columns(a=pl.lit(None, pl.Float64)),
             None,

@@ -64,7 +64,7 @@ def test_queues_are_the_plain_model_s(lake: Lake, rows: pl.DataFrame) -> None:
     expected = best_queues(rows, [begin + n * STEP for n in range(count)])
     compared = unknown = 0
     for symbol in lake.symbols():
-        books = lake.books(symbol, begin, begin + count * STEP, every=STEP, depth=1, channel="level3")
+        books = lake.books(symbol, begin, begin + count * STEP, every=f"{STEP}ns", depth=1, channel="level3")
         found = orders.queues(books.with_columns(symbol=pl.lit(symbol)), rows)
         mine = orders.queues(books.drop("symbol", strict=False), rows.filter(symbol=symbol))
         assert mine.drop("symbol", strict=False).equals(found.drop("symbol"))
@@ -86,7 +86,9 @@ def test_a_queue_is_not_told_if_an_order_is_missing(lake: Lake, rows: pl.DataFra
     """Without some of the rows the quantities do not add up; no number is invented."""
     (symbol, *_) = lake.symbols()
     mine = rows.filter(symbol=symbol)
-    books = lake.books(symbol, frames.START + STEP, frames.START + 60 * STEP, every=STEP, depth=1, channel="level3")
+    books = lake.books(
+        symbol, frames.START + STEP, frames.START + 60 * STEP, every=f"{STEP}ns", depth=1, channel="level3"
+    )
     names = ["bid_queue_orders", "ask_queue_orders"]
     whole = orders.queues(books, mine).select(names)
     less = orders.queues(books, mine.filter(pl.col("qty").rank("ordinal") % 5 > 0)).select(names)
@@ -102,7 +104,9 @@ def test_a_checkpoint_is_a_whole_book(lake: Lake, rows: pl.DataFrame) -> None:
     mine = rows.filter(symbol=symbol)
     snapshot = mine.filter(kind="snapshot")
     later = mine.filter(pl.col("message") > snapshot["message"].max())
-    books = lake.books(symbol, frames.START + STEP, frames.START + 20 * STEP, every=STEP, depth=1, channel="level3")
+    books = lake.books(
+        symbol, frames.START + STEP, frames.START + 20 * STEP, every=f"{STEP}ns", depth=1, channel="level3"
+    )
     whole = orders.queues(books, mine)
     assert orders.queues(books, later)["bid_queue_orders"].null_count() == books.height
     assert orders.queues(books, later, snapshot.drop("kind", "event")).equals(whole)
@@ -124,7 +128,7 @@ def test_counts_are_the_plain_model_s(rows: pl.DataFrame) -> None:
 def test_what_cannot_be_exact_is_refused(lake: Lake, rows: pl.DataFrame) -> None:
     """Floats do not add up; orders of several symbols need symbols in the books."""
     (symbol, *_) = lake.symbols()
-    options: dict[str, Any] = {"every": STEP, "depth": 1, "channel": "level3"}
+    options: dict[str, Any] = {"every": f"{STEP}ns", "depth": 1, "channel": "level3"}
     books = lake.books(symbol, frames.START, frames.START + 2 * STEP, **options).drop("symbol", strict=False)
     with pytest.raises(ConfigError, match="read the books and the orders with numbers='decimal'"):
         orders.queues(books.with_columns(pl.col(pl.Decimal).cast(pl.Float64)), rows)

@@ -29,7 +29,7 @@ def test_label_windows_of_parts_are_disjoint(
     frame = bookframes.books(rows)
     width = frames.SECOND
     try:
-        found = split(frame, parts, purge=purge * width, embargo=embargo * width)
+        found = split(frame, parts, purge=f"{purge * width}ns", embargo=f"{embargo * width}ns")
     except ConfigError:
         # Too short a frame for these parts: no part is given.
         borders = frame.filter(pl.col("reason").is_null())["ts"].n_unique()
@@ -68,6 +68,7 @@ def test_parts_by_time() -> None:
         steps(100), at=[frames.START + 50 * frames.SECOND, "2026-08-02T03:37:00"], purge="5s", embargo="2s"
     )
     assert [part.height for part in (first, second, third)] == [45, 20 - 5 - 2, 30 - 2]
+    assert [part.height for part in split(steps(100), at="2026-08-02T03:37:00", purge=0)] == [70, 30], "one time"
 
 
 @pytest.mark.parametrize(
@@ -75,9 +76,14 @@ def test_parts_by_time() -> None:
     [
         ({"parts": (0.5, 0.4)}, "parts=(0.5, 0.4) is not allowed; allowed are two or more shares that add up to 1"),
         ({"parts": (1,)}, "parts=1 is not allowed"),
+        ({"parts": 0.7}, "parts=0.7 is not allowed; allowed are two or more shares that add up to 1"),
+        ({"parts": (0.5, 0.5), "at": [frames.START]}, "give either parts, the shares, or at, the times"),
+        ({"at": "noon"}, "at: 'noon' is not a time"),
         ({"parts": (1.5, -0.5)}, "parts=(1.5, -0.5) is not allowed"),
         ({"at": []}, "at=[] is not allowed; allowed are one or more times"),
-        ({"at": [5, 4]}, "at=[5, 4] is not allowed"),
+        ({"at": [frames.START + 1, frames.START]}, "at=[17"),
+        ({"at": [5, 4]}, "at: 5 is taken as nanoseconds since 1970"),
+        ({"purge": 2}, "purge=2 has no unit; write '2s'"),
         ({"at": ["noon"]}, "at: 'noon' is not a time"),
         ({"purge": "1x"}, "purge='1x' is not allowed; write for example"),
         ({"embargo": -1}, "embargo=-1 is not allowed"),

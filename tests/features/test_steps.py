@@ -115,3 +115,20 @@ def test_steps_of_orders() -> None:
     orders = pl.DataFrame(rows, schema=["s", "side", "event"], orient="row").with_columns(ts_recv=times_of("s"))
     found = order_features(times(2, 4), 2 * frames.SECOND, orders, pl.Series([True, True]))
     assert found.rows() == [(1.0, 0.0, 0.0, 0.5), (0.0, 0.0, 0.0, 0.0)]
+
+
+def test_a_step_with_a_trade_without_a_side_has_no_signed_volume() -> None:
+    """A step without trades has 0, one that is not known null; volume and count are known all the same."""
+    made = pl.DataFrame(
+        {
+            "ts_recv": [frames.START + frames.SECOND // 2, frames.START + 3 * frames.SECOND // 2],
+            "trade_id": [1, 2],
+            "side": ["sell", None],
+            "price": [10.0, 10.0],
+            "qty": [1.0, 2.0],
+        }
+    ).with_columns(pl.col("ts_recv").cast(TIME))
+    found = trade_features(times(1, 2, 3, 4), frames.SECOND, made, pl.Series([True, True, True, False]))
+    assert found["volume"].to_list() == [1, 2, 0, None]
+    assert found["signed_volume"].to_list() == [-1, None, 0, None]
+    assert found["sign_run"].to_list() == [-1, None, 0, None]

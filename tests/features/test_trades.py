@@ -86,4 +86,18 @@ def test_steps_that_are_none(step: str) -> None:
     ):
         trades.volume_profile(frame([]), step)
     with pytest.raises(ConfigError, match="every=0 is not allowed"):
-        trades.footprint(frame([]), 0)
+        trades.footprint(frame([]), 0)  # type: ignore[arg-type]  # what is refused
+
+
+def test_a_trade_without_a_side_is_neither_bought_nor_sold() -> None:
+    """Its sign is null and ends a run; volumes by side that it is part of are not known."""
+    rows = [("A/USD", n, n, side, Decimal(price), Decimal(1)) for n, (side, price) in enumerate(
+        [("buy", 10), ("buy", 10), (None, 10), ("buy", 11), ("sell", 11)]
+    )]  # fmt: skip
+    made = frame(rows)  # type: ignore[arg-type]  # a side that is not known
+    assert trades.sign_runs(made).select("sign", "sign_run").rows() == [(1, 1), (1, 2), (None, None), (1, 1), (-1, -1)]
+    known = ("A/USD", Decimal(11), Decimal(1), Decimal(1), Decimal(0), 2)
+    assert trades.volume_profile(made).rows() == [("A/USD", Decimal(10), None, None, None, 3), known]
+    bars = trades.footprint(made, "1m")
+    assert bars["buy_volume"].to_list() == [None, Decimal(1)]
+    assert bars["trades"].to_list() == [3, 2]

@@ -181,7 +181,8 @@ def test_history_of_a_time_in_pages(tmp_path: Path) -> None:
             wanted = [row for row in account(server, "BTC/USD", 0, 1 << 62) if row[1] < middle]
             assert len(wanted) > 3000, "several pages"
             assert in_lake(lake, "BTC/USD", "rest") == wanted
-            assert in_lake(lake, "BTC/USD", "feed") == []
+            with pytest.raises(ConfigError, match="trade of BTC/USD was imported, not recorded; give origin='rest'"):
+                in_lake(lake, "BTC/USD", "feed")
             (span,) = Lake(lake).coverage(origin="rest").rows(named=True)
             assert (span["reason"], span["origin"], span["symbol"]) == ("imported", "rest", "BTC/USD")
             times = Lake(lake).coverage(origin="all").select(pl.col("ts_from", "ts_to").dt.epoch("ns")).row(0)

@@ -70,6 +70,20 @@ def test_kraken_s_trades(tmp_path: Path) -> None:
     assert bars["volume"].to_list() == [Decimal("0.2"), Decimal("0.1"), Decimal("1.9916")][: bars.height]
 
 
+def test_bars_of_trades_without_sides_and_ids(tmp_path: Path) -> None:
+    """What was bought, and what is missing, is not known, so none is whole; ``covered`` says which are of the file."""
+    lake = tmp_path / "lake"
+    import_file(lake, write(tmp_path / "XBTUSD.csv", KRAKEN))
+    bars = Lake(lake).bars(every="10s", origin="kraken-csv")
+    assert bars.height == 3
+    for name in ("buy_volume", "missing"):
+        assert bars[name].null_count() == 3
+    assert bars["whole"].to_list() == [False] * 3
+    assert bars.filter(pl.col("covered") == 1)["trades"].to_list() == [1]
+    with pytest.raises(ConfigError, match=r"by='imbalance': some of these trades have no side"):
+        Lake(lake).bars(every="1", by="imbalance", origin="kraken-csv")
+
+
 def test_a_file_is_in_a_lake_once(tmp_path: Path) -> None:
     """The same content a second time is refused, whatever its name; nothing changes."""
     lake = tmp_path / "lake"

@@ -114,7 +114,7 @@ def test_books_by_the_exchange_s_time_where_its_clock_is_twenty_minutes_behind(t
     for place in (0, messages.height // 2, messages.height - 3):
         row = messages.row(place, named=True)
         at = messages.select(pl.col("ts_event").dt.strftime("%Y-%m-%dT%H:%M:%S%.9f"))["ts_event"][place]
-        told = krakpot("book", tmp_path / "lake", "--symbol", "BTC/USD", "--at", at, "--by", "event", "--json")
+        told = krakpot("book", tmp_path / "lake", "--symbols", "BTC/USD", "--at", at, "--by", "event", "--json")
         assert told.exit_code == 0, told.output
         assert facts(told)["checksum"] == row["checksum"]
-        assert krakpot("book", tmp_path / "lake", "--symbol", "BTC/USD", "--at", at).exit_code == 1
+        assert krakpot("book", tmp_path / "lake", "--symbols", "BTC/USD", "--at", at).exit_code == 1

@@ -36,10 +36,10 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 def test_a_row_is_what_its_functions_make_of_the_lake(lake: Lake) -> None:
     """Books up to the time, trades received in the step that ends with it."""
-    found = lake.features("BTC/USD", NAMES, every=STEP, window=4)
+    found = lake.features("BTC/USD", NAMES, every=f"{STEP}ns", window=4)
     assert found.columns == ["symbol", "ts", "reason", "run", *NAMES]
     begin = frames.START
-    frame = lake.books("BTC/USD", begin, begin + 18 * frames.SECOND, every=STEP, depth=3, numbers="float")
+    frame = lake.books("BTC/USD", begin, begin + 18 * frames.SECOND, every=f"{STEP}ns", depth=3, numbers="float")
     frame = books.slope(books.imbalance(books.microprice(books.mid(frame)), 3), 3)
     frame = frame.select("ts", "reason", "mid", "microprice", "imbalance_3", "bid_slope_3")
     both = found.join(frame, on="ts", suffix="_expected")
@@ -79,17 +79,17 @@ def test_order_flow_is_added_up_event_by_event(tmp_path: Path) -> None:
             flows[at] = flows.get(at, 0.0) + flow
         best.append(now)
     assert len(flows) > 100
-    found = lake.features("BTC/USD", "ofi", every=STEP)
+    found = lake.features("BTC/USD", "ofi", every=f"{STEP}ns")
     known = found.drop_nulls("ofi").with_columns(pl.col("ts").dt.epoch("ns"))
     assert known.height >= found.height - 2
     for at, ofi in known.select("ts", "ofi").iter_rows():
         assert ofi == pytest.approx(sum(one for ts, one in flows.items() if at - STEP < ts <= at), abs=1e-9)
-    assert lake.features("BTC/USD", "ofi", frames.START, frames.START, every=STEP).height == 0
+    assert lake.features("BTC/USD", "ofi", frames.START, frames.START, every=f"{STEP}ns").height == 0
 
 
 def test_nothing_is_said_across_a_gap(lake: Lake) -> None:
     """The book after the cut is another run; the step in which trades are missing is null."""
-    found = lake.features("BTC/USD", ["mid", "log_return", "ofi", "trade_count"], every=STEP)
+    found = lake.features("BTC/USD", ["mid", "log_return", "ofi", "trade_count"], every=f"{STEP}ns")
     assert found["run"].unique().sort().to_list() == [None, 0, 1], "two runs, and none in the gap"
     begins = found.filter(pl.col("run").is_not_null(), (pl.col("run") != pl.col("run").shift(1)).fill_null(value=True))
     assert begins.height == 2
@@ -131,7 +131,7 @@ def test_features_do_not_see_the_future(tmp_path: Path, seconds: int) -> None:
     for name, market in (("one", timed), *((str(seed), other_future(timed, until, seed)) for seed in (1, 2))):
         lakes.make(tmp_path / name, market)
         lake = Lake(tmp_path / name)
-        some = lake.features("*", NAMES, frames.START, frames.START + 20 * frames.SECOND, every=STEP, window=4)
+        some = lake.features("*", NAMES, frames.START, frames.START + 20 * frames.SECOND, every=f"{STEP}ns", window=4)
         found.append((some, some.filter(pl.col("ts").dt.epoch("ns") <= until)))
     for features, known in found[1:]:
         assert_frame_equal(known, found[0][1], check_exact=True)
@@ -143,9 +143,9 @@ def test_features_do_not_see_the_future(tmp_path: Path, seconds: int) -> None:
 def test_a_value_does_not_depend_on_the_range(lake: Lake) -> None:
     """What a feature looks back at is read from before the range."""
     names = ["log_return", "realised_volatility", "ofi", "kyle_lambda", "volume", "bid_queue_age", "ask_adds"]
-    whole = lake.features("*", names, every=STEP, window=4)
+    whole = lake.features("*", names, every=f"{STEP}ns", window=4)
     begin, end = frames.START + 5 * frames.SECOND, frames.START + 8 * frames.SECOND
-    some = lake.features("*", names, begin, end, every=STEP, window=4)
+    some = lake.features("*", names, begin, end, every=f"{STEP}ns", window=4)
     inside = whole.filter(pl.col("ts").dt.epoch("ns").is_between(begin, end, closed="left"))
     assert some.height == 2 * 12
     # Sums of floats that begin elsewhere differ in the last bits.
@@ -156,10 +156,10 @@ def test_a_value_does_not_depend_on_the_range(lake: Lake) -> None:
 def test_queues_of_many_hours_are_read_in_pieces(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """The orders of each piece are read from a snapshot or a checkpoint before it on."""
     names = ["bid_queue_orders", "ask_queue_age"]
-    whole = lake.features("*", names, every=STEP)
+    whole = lake.features("*", names, every=f"{STEP}ns")
     monkeypatch.setattr(module, "PIECE_HOURS", 1 / 3600)
     assert whole["bid_queue_orders"].null_count() < whole.height
-    assert_frame_equal(lake.features("*", names, every=STEP), whole)
+    assert_frame_equal(lake.features("*", names, every=f"{STEP}ns"), whole)
 
 
 def test_only_what_is_needed_is_read(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,12 +170,21 @@ def test_only_what_is_needed_is_read(lake: Lake, monkeypatch: pytest.MonkeyPatch
     assert found["volume"].sum() > 0
 
 
-def test_a_lake_without_a_channel_has_nulls(tmp_path: Path) -> None:
-    """Nothing is invented for what was not recorded."""
+def test_a_channel_that_was_not_recorded_is_a_sentence(tmp_path: Path) -> None:
+    """Of none of the symbols; where one of them has it, the others have nulls. So of levels that were not recorded."""
     lakes.make(tmp_path / "lake", lakes.market(100))
-    found = Lake(tmp_path / "lake").features("BTC/USD", ["mid", "bid_adds", "ask_queue_age"], every=STEP)
-    assert found["mid"].null_count() < found.height
-    assert found.select(pl.col("bid_adds", "ask_queue_age").null_count()).row(0) == (found.height, found.height)
+    lake = Lake(tmp_path / "lake")
+    with pytest.raises(
+        ConfigError, match="the channel level3 of BTC/USD was not recorded; recorded: book, ticker, trade"
+    ):
+        lake.features("BTC/USD", ["mid", "bid_adds", "ask_queue_age"], every=f"{STEP}ns")
+    with pytest.raises(ConfigError, match="depth=25: the channel book of BTC/USD was recorded with a depth of 10"):
+        lake.features("BTC/USD", "imbalance_25")
+    with pytest.warns(
+        UserWarning, match="nothing of this range was recorded; start and end lie outside of 2026-08-02T"
+    ):
+        found = lake.features("BTC/USD", "mid", "2027-01-01", "2027-01-01T00:00:05")
+    assert found["mid"].null_count() == found.height == 5
 
 
 def test_what_does_not_exist_is_a_sentence(lake: Lake) -> None:

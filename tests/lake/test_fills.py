@@ -242,7 +242,12 @@ def test_a_gap_ends_what_is_known(tmp_path: Path) -> None:
     assert facts(ended, "outcome", "reason", "filled") == ("partly filled", "mismatch", 1), "as long as it is known"
     inside = ask(lake, at=time(45))
     assert facts(inside, "outcome", "reason", "filled") == ("unknown", "mismatch", 0)
-    assert ask(lake, at=0, until=900).reason == "absent"
+    early = ask(lake, at="2001-01-01", until=900)
+    assert early.reason == "absent"
+    for known in (ask(lake), ask(lake, channel="book")):
+        assert early.trades.schema == known.trades.schema, "the same columns outside of the recording"
+        assert early.orders.schema == known.orders.schema
+    assert early.orders.height == early.trades.height == 0
 
 
 def test_trades_that_were_not_recorded(tmp_path: Path) -> None:
@@ -287,7 +292,7 @@ def test_the_channel_is_level3_where_it_is_known(tmp_path: Path) -> None:
     assert lake.would_fill(SYMBOL, "sell", 101, "0.5", time(6), time(900)).channel == "level3"
     lake = case(tmp_path / "level3", book=False)
     assert lake.would_fill(SYMBOL, "sell", 101, "0.5", time(6), time(900)).channel == "level3"
-    before = lake.would_fill(SYMBOL, "sell", 101, "0.5", 0)
+    before = lake.would_fill(SYMBOL, "sell", 101, "0.5", "2001-01-01")
     assert facts(before, "channel", "outcome", "reason") == ("book", "unknown", "absent")
 
 
@@ -305,12 +310,12 @@ def test_what_cannot_be_asked_for(tmp_path: Path) -> None:
         ({"qty": "0.000000001"}, "more decimals than BTC/USD has there: 8"),
         ({"channel": "trade"}, "'book', 'level3'"),
         ({"at": "soon"}, "at: 'soon' is not a time"),
-        ({"until": 1}, "until is earlier than at"),
+        ({"at": time(901)}, "until is earlier than at"),
     ):
         with pytest.raises(ConfigError, match=words):
             ask(lake, **options)
     with pytest.raises(ConfigError, match="no symbol 'BTC/EUR'"):
-        lake.would_fill("BTC/EUR", "buy", 1, 1, 1)
+        lake.would_fill("BTC/EUR", "buy", 1, 1, "2026-08-02")
 
 
 # Random markets.

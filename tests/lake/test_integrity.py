@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import frames
 import lakes
 from krakpot import ConfigError, Lake
+from krakpot.history.imports import import_file
 from krakpot.lake import seal
 from krakpot.lake.folder import View
 from krakpot.lake.integrity import integrity
@@ -115,12 +116,12 @@ def test_a_whole_period_is_whole(lake: Lake) -> None:
 
 
 def test_channels_that_begin_some_ms_apart_have_no_gaps_at_the_ends(tmp_path: Path) -> None:
-    """The book comes 40 ms after the trades and ends with the recording; level 3 comes 0.3 s later, which is a gap. Of
+    """The book comes 40 ms after the trades and ends with the recording; level 3 comes 1.3 s later, which is a gap. Of
     a period that was asked for the 40 ms are one, and no gap is said to be of 0.0 s.
     """
     lakes.make(tmp_path / "lake", lakes.market(250, level3=True))
     lake = Lake(tmp_path / "lake")
-    later = pl.col("channel").replace_strict({"book": 40, "level3": 300}, default=0, return_dtype=pl.Int64)
+    later = pl.col("channel").replace_strict({"book": 40, "level3": 1300}, default=0, return_dtype=pl.Int64)
     coverage = lake.coverage().with_columns(pl.col("ts_from") + pl.duration(milliseconds=later))
     found = integrity(lake, SYMBOL, None, None, coverage)
     assert {name: len(one.gaps) for name, one in found.channels.items()} == {
@@ -128,7 +129,7 @@ def test_channels_that_begin_some_ms_apart_have_no_gaps_at_the_ends(tmp_path: Pa
     }  # fmt: skip
     assert found.channels["book"].seconds_not_covered == pytest.approx(0.04)
     assert "book: whole, " in str(found)
-    assert "level3: 94.0% recorded, 1 gap (absent 0.3 s)" in str(found)
+    assert "% recorded, 1 gap (absent 1.3 s)" in str(found)
     asked = integrity(lake, SYMBOL, found.ts_from, found.ts_to, coverage)
     assert "book: 99.2% recorded, 1 gap (absent 40 ms), " in str(asked)
     assert " 0.0 s" not in str(asked)
@@ -186,6 +187,39 @@ def test_a_symbol_of_which_nothing_was_recorded(tmp_path: Path) -> None:
     seal.recover(tmp_path / "lake")
     found = Lake(tmp_path / "lake").integrity(SYMBOL)
     assert not found.whole
-    assert str(found).endswith(": nothing was recorded")
+    assert str(found) == f"{SYMBOL}: nothing was recorded", "and no time in 1970"
     with pytest.raises(ConfigError, match="the lake has no symbol 'XBT/USD'; did you mean BTC/USD?"):
         Lake(tmp_path / "lake").integrity("XBT/USD")
+
+
+def test_several_pairs_are_a_list(lake: Lake) -> None:
+    """Also patterns; text that may be several pairs is said to belong into a list."""
+    found = lake.integrity(["BTC/*", "ETH/USD"])
+    assert [one.symbol for one in found] == ["BTC/USD", "ETH/USD"]
+    assert found[0] == lake.integrity("BTC/USD")
+    for text, listed in (("BTC/*", r"\['BTC/\*'\]"), ("BTC/USD, ETH/USD", r"\['BTC/USD', 'ETH/USD'\]")):
+        with pytest.raises(ConfigError, match=f"may be several pairs; give a list, {listed}, and the answer is a list"):
+            lake.integrity(text)
+
+
+def test_channels_of_a_running_recording_end_where_all_are_known(tmp_path: Path) -> None:
+    """Two connections tell some seconds apart that they live: that is no gap."""
+    lakes.make(tmp_path / "lake", lakes.market(250))
+    lake = Lake(tmp_path / "lake")
+    earlier = pl.col("channel").replace_strict({"book": 3000}, default=0, return_dtype=pl.Int64)
+    coverage = lake.coverage().with_columns(
+        pl.col("ts_to") - pl.duration(milliseconds=earlier), reason=pl.lit("recording")
+    )
+    assert integrity(lake, SYMBOL, None, None, coverage).whole
+    stopped = coverage.with_columns(reason=pl.lit("stopped"))
+    assert not integrity(lake, SYMBOL, None, None, stopped).whole
+
+
+def test_a_period_of_what_was_only_imported(tmp_path: Path) -> None:
+    """Its times are those of the import, not 1970."""
+    (tmp_path / "XBTUSD.csv").write_text("1381095255,122.0,0.1\n1381179030.5,123.61,0.1\n")
+    import_file(tmp_path / "lake", tmp_path / "XBTUSD.csv")
+    found = Lake(tmp_path / "lake").integrity(SYMBOL)
+    assert str(found).startswith("BTC/USD 2013-10-06 21:34:15 to 2013-10-")
+    assert found.trades == {"kraken-csv": 2}
+    assert not found.whole

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 import frames
 import lakes
-from krakpot import Lake, _core
+from krakpot import Lake, Replay, _core
 from krakpot.errors import StorageError
 from krakpot.lake import seal
 from krakpot.lake.format import open_lake, polars_schema
@@ -77,7 +77,15 @@ def test_symbols_are_chosen_by_name(lake: Lake) -> None:
         lake.book("BTC/USDT")
     with pytest.raises(ValueError, match=r"the lake has no symbol 'btc/usd'; did you mean BTC/USD\?"):
         lake.book("btc/usd")
-    with pytest.raises(ValueError, match="the table 'assets' has no symbols; leave symbol out"):
+    with pytest.raises(ValueError, match=r"the channel level3 of ETH/USD was not recorded; recorded: book, .*trade"):
+        lake.orders("ETH/USD")
+    with pytest.raises(ValueError, match="the channel level3 of BTC/USD was not recorded; recorded: book"):
+        lake.orders_at("BTC/USD", "2026-08-02")
+    with pytest.raises(ValueError, match="the channel level3 of BTC/USD was not recorded; recorded: book"):
+        lake.would_fill("BTC/USD", "buy", 1, 1, "2026-08-02", channel="level3")
+    with pytest.raises(ValueError, match="channels: the lake has no level3; it has book, trade"):
+        Replay(lake, "BTC/USD", channels=["book", "level3"])
+    with pytest.raises(ValueError, match="the table 'assets' has no symbols; leave symbols out"):
         lake.scan("assets", "BTC/USD")
     with pytest.raises(ValueError, match="the lake has no symbol 'Q'; it has BTC/USD, ETH/USD"):
         lake.book(["BTC/USD", "Q"])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 import frames
 import lakes
+from krakpot.cli.main import main
 from krakpot.errors import ConfigError
+from krakpot.history.imports import import_file
 from krakpot.lake import parquet, seal
 from krakpot.lake.compact import compact
 from krakpot.lake.format import ORIGINS, polars_schema, schema
@@ -152,3 +156,18 @@ def test_a_journal_of_an_earlier_version(tmp_path: Path, monkeypatch: pytest.Mon
     assert pl.read_parquet_schema(lakes.parts(lake, "trades")[0])["origin"] == pl.String
     assert verify(lake).proved
     assert schema("trades").get_field_index("origin") == len(schema("trades")) - 1
+
+
+def test_bars_of_what_was_only_imported_need_the_origin(tmp_path: Path) -> None:
+    """Without it there would be no bars, and no reason; the command has the option too."""
+    (tmp_path / "XBTUSD.csv").write_text("1381095255,122.0,0.1\n1381179030.5,123.61,0.1\n")
+    import_file(tmp_path / "lake", tmp_path / "XBTUSD.csv")
+    lake = Lake(tmp_path / "lake")
+    for symbols in (None, "BTC/USD"):
+        with pytest.raises(ConfigError, match=r"of BTC/USD was imported, not recorded; give origin='kraken-csv'"):
+            lake.bars(symbols)
+    assert lake.bars(origin="kraken-csv").height == 2
+    with pytest.warns(UserWarning, match="nothing of this range was recorded; start and end lie outside of 2013-"):
+        assert lake.bars(None, "2020-01-01", origin="kraken-csv").is_empty()
+    told = CliRunner().invoke(main, ["bars", str(lake.path), "--origin", "kraken-csv", "--json"])
+    assert len(json.loads(told.stdout)["bars"]) == 2

@@ -55,6 +55,24 @@ def test_a_gap_that_is_shorter_than_a_column_breaks_the_lines(lake: Lake) -> Non
     assert [pieces(line) for line in picture.axes[0].get_lines()] == [2, 2]
     hatched = [one for one in picture.axes[0].collections if one.get_hatch()]
     assert {one.get_label() for one in hatched} == {"not begun yet", "recording ended (2)"}
+    assert len({(str(one.get_edgecolor()), one.get_hatch()) for one in hatched}) == 2, "each reason looks its own way"
+
+
+@pytest.mark.filterwarnings("ignore:nothing of this range was recorded")
+def test_a_range_without_anything_says_so(lake: Lake) -> None:
+    """In place of an axis whose numbers mean nothing."""
+    for draw in (lake.plot.book, lake.plot.spread):
+        picture = draw("BTC/USD", "2027-01-01", "2027-01-02")
+        for axes in picture.axes:
+            assert [one.get_text() for one in axes.texts] == ["there is nothing in this range"]
+            assert len(axes.get_yticks()) == 0
+
+
+def test_a_page_is_interactive(lake: Lake) -> None:
+    """The other kind of picture is named."""
+    for name, interactive in (("a.html", False), ("a.png", True)):
+        with pytest.raises(ConfigError, match=f"or give interactive={not interactive}$"):
+            lake.plot.book("BTC/USD", save=name, interactive=interactive)
 
 
 def test_the_cells_are_the_book_at_the_begin_of_their_column(lake: Lake) -> None:
@@ -62,7 +80,7 @@ def test_the_cells_are_the_book_at_the_begin_of_their_column(lake: Lake) -> None
     begin, end = frames.START + SECOND, frames.START + 5 * SECOND
     picture = lake.plot.book("BTC/USD", begin, end, depth=10)
     step = (end - begin) // 400
-    books = lake.books("BTC/USD", begin, end, every=step, numbers="float")
+    books = lake.books("BTC/USD", begin, end, every=f"{step}ns", numbers="float")
     meshes = [one.get_array() for one in picture.axes[0].collections if type(one).__name__ == "QuadMesh"]
     drawn = sum(float(np.nansum(np.ma.filled(mesh, np.nan))) for mesh in meshes)
     low, high = picture.axes[0].get_ylim()

@@ -111,7 +111,7 @@ def test_depth_and_numbers(exchange: tuple[Lake, channels.Channels]) -> None:
     some = lake.orders_at(run.symbols[0], at, depth=2, numbers="float")
     assert some.orders.equals(whole.filter(pl.col("level") < 2).with_columns(pl.col(pl.Decimal).cast(pl.Float64)))
     assert some.checksum == lake.orders_at(run.symbols[0], at).checksum
-    for when, reason in ((0, "absent"), (at + frames.DAY, "stopped")):
+    for when, reason in (("2001-01-01", "absent"), (at + frames.DAY, "stopped")):
         none = lake.orders_at(run.symbols[0], when)
         assert (none.reason, none.checksum, none.orders.height) == (reason, None, 0)
         assert none.orders.schema == whole.schema
@@ -304,7 +304,7 @@ def test_what_cannot_be_asked_for(tmp_path: Path) -> None:
         ({"symbol": "BTC/EUR"}, "no symbol 'BTC/EUR'"),
     ):
         with pytest.raises(ConfigError, match=words):
-            lake.orders_at(**({"symbol": SYMBOL, "at": 0} | options))  # type: ignore[arg-type]  # what is refused
+            lake.orders_at(**({"symbol": SYMBOL, "at": "2026-08-02"} | options))
     with pytest.raises(ConfigError, match="there is no order 'OAAAAA' in the level 3 of the lake"):
         lake.order("OAAAAA")
     with pytest.raises(ConfigError, match="there is no order '' in the level 3 of BTC/USD"):

@@ -22,7 +22,7 @@ from polars.testing import assert_frame_equal
 import channels
 import frames
 import lakes
-from krakpot import Lake
+from krakpot import Lake, Replay
 from krakpot.cli.main import main
 from krakpot.errors import ConfigError
 from krakpot.lake import compact, messages, sample, seal
@@ -200,7 +200,7 @@ def test_books_are_those_of_the_session_in_turn(
     monkeypatch.setattr(messages, "ROWS", at_once)
     opened, sessions = lake
     begin, end, every = START - 10 * MINUTE, START + SPAN + 10 * MINUTE, 17 * frames.SECOND + 3
-    found = opened.books(SYMBOL, begin, end, every=every, by=by, threads=2)
+    found = opened.books(SYMBOL, begin, end, every=f"{every}ns", by=by, threads=2)
     times = list(range(begin, end, every))
     assert found["ts"].to_physical().to_list() == times
     wanted = list(expected(sessions, times, event=by == "event"))
@@ -216,10 +216,10 @@ def test_any_range_gives_the_same_books(lake: tuple[Lake, list[tuple[str, list[l
     """Wherever it begins, with whatever depth and numbers: rows and columns of the whole."""
     opened, _ = lake
     every = 30 * frames.SECOND
-    whole = opened.books(SYMBOL, START, START + SPAN, every=every)
+    whole = opened.books(SYMBOL, START, START + SPAN, every=f"{every}ns")
     assert whole.width == 4 + 4 * DEPTH
     for begin, end in ((0, 1), (7, 130), (150, 151), (199, 333), (479, 480)):
-        part = opened.books(SYMBOL, START + begin * every, START + end * every, every=every, threads=1)
+        part = opened.books(SYMBOL, START + begin * every, START + end * every, every=f"{every}ns", threads=1)
         assert_frame_equal(part, whole[begin:end])
     floats = opened.books(SYMBOL, START, START + SPAN, every="30s", depth=2, numbers="float")
     assert_frame_equal(floats, whole[:, : 4 + 4 * 2].with_columns(pl.col(pl.Decimal).cast(pl.Float64)))
@@ -283,18 +283,27 @@ def test_several_symbols_are_those_of_each(lake: tuple[Lake, list[tuple[str, lis
     whole = opened.books("*", every="1h", depth=1)
     assert whole.height == 2 * 5
     assert whole.group_by("ts").len()["len"].to_list() == [2] * 5
-    assert opened.books([], *span).is_empty()
+    with pytest.raises(ConfigError, match="symbols: the list is empty"):
+        opened.books([], *span)
+    with pytest.raises(
+        ConfigError, match="depth=100: the channel book of these symbols was recorded with a depth of 10"
+    ):
+        opened.books("*", *span, depth=100)
+    with pytest.warns(
+        UserWarning, match="nothing of this range was recorded; start and end lie outside of 2026-08-02T"
+    ):
+        assert opened.books("*", START - 2 * frames.DAY, START - frames.DAY, every="1h")["checksum"].null_count() == 48
 
 
 def test_a_row_for_each_level(lake: tuple[Lake, list[tuple[str, list[lakes.Timed], int]]]) -> None:
     """The long layout has the same levels as the wide one, and one row where there is no book."""
     opened, _ = lake
-    options: dict[str, Any] = {"every": "30s", "depth": 12}
+    options: dict[str, Any] = {"every": "30s", "depth": 10}
     wide = opened.books("*", START - MINUTE, START + 2 * MINUTE, **options)
     expected_rows = []
     for row in wide.iter_rows(named=True):
         facts = [row[name] for name in ("symbol", "ts", "reason", "checksum")]
-        held = [[row[f"{name}_{n}"] for name in sample.LEVEL_COLUMNS] for n in range(12)]
+        held = [[row[f"{name}_{n}"] for name in sample.LEVEL_COLUMNS] for n in range(10)]
         some = [[*facts, n, *numbers] for n, numbers in enumerate(held) if numbers != [None] * 4]
         expected_rows += some or [[*facts, None, None, None, None, None]]
     long = opened.books("*", START - MINUTE, START + 2 * MINUTE, layout="long", **options)
@@ -351,7 +360,7 @@ def test_compacted_parts_give_the_same_books(
     assert len(report.compacted) == 2, report
     assert len(lakes.parts(copy, "book")) < before
     every = 11 * frames.SECOND
-    one, other = (one.books(SYMBOL, START, START + SPAN, every=every) for one in (opened, Lake(copy)))
+    one, other = (one.books(SYMBOL, START, START + SPAN, every=f"{every}ns") for one in (opened, Lake(copy)))
     assert_frame_equal(one, other)
 
 
@@ -445,7 +454,7 @@ def test_book_at_and_the_command(lake: tuple[Lake, list[tuple[str, list[lakes.Ti
     bids = found.levels.select("bid_price", "bid_qty").drop_nulls().rows()
     assert (found.checksum, bids) == (state[0], state[1])
     when = datetime.fromtimestamp(at / 1e9, tz=UTC).isoformat()
-    command = ["book", str(opened.path), "--symbol", SYMBOL, "--depth", "3", "--at"]
+    command = ["book", str(opened.path), "--symbols", SYMBOL, "--depth", "3", "--at"]
     said = CliRunner().invoke(main, [*command, when, "--json"])
     assert said.exit_code == 0, said.output
     facts = json.loads(said.stdout)
@@ -554,7 +563,7 @@ def test_nanoseconds_of_a_time_count(tmp_path: Path) -> None:
         for time in (ts, ts + 1):
             text = f"2026-08-02T03:35:50.{time - frames.START:09}Z"
             assert Lake(tmp_path).book_at(SYMBOL, text).checksum == checksum
-            command = ["book", str(tmp_path), "--symbol", SYMBOL, "--at", text, "--json"]
+            command = ["book", str(tmp_path), "--symbols", SYMBOL, "--at", text, "--json"]
             said = json.loads(CliRunner().invoke(main, command).stdout)
             assert (said["checksum"], said["at"]) == (checksum, text)
     before = f"2026-08-02T03:35:50.{at[2] - 1 - frames.START:09}"
@@ -748,6 +757,7 @@ def test_changes_and_trades_are_those_of_a_plain_replay(
         assert levels_of(row, depth) == (expected_state or ([], []))
 
 
+@pytest.mark.filterwarnings("ignore:nothing of this range was recorded")
 @pytest.mark.slow
 @pytest.mark.parametrize("by", ["recv", "event"])
 def test_the_last_change_up_to_a_time_is_the_book_at_that_time(
@@ -760,7 +770,7 @@ def test_the_last_change_up_to_a_time_is_the_book_at_that_time(
     assert changes["ts"].is_sorted()
     assert changes.columns[:6] == ["symbol", "ts", "session", "message", "reason", "checksum"]
     assert changes["session"].unique().sort().to_list() == SESSIONS
-    grid = opened.books(SYMBOL, begin, end, every=frames.SECOND // 2 + 1, depth=3, by=by)
+    grid = opened.books(SYMBOL, begin, end, every=f"{frames.SECOND // 2 + 1}ns", depth=3, by=by)
     last = grid.select("ts").join_asof(changes.drop("session", "message", "symbol"), on="ts")
     # Where nothing was recorded yet there is no change either; what lies below the third level changes no row.
     known = last.with_columns(
@@ -788,9 +798,16 @@ def test_changes_of_a_pair_that_has_no_such_book(tmp_path: Path) -> None:
     assert mine.height > 5
     for layout, by in (("wide", "recv"), ("long", "event")):
         options: dict[str, Any] = {"every": "change", "depth": 1, "layout": layout, "by": by}
-        none = opened.books("SOL/USD", **options)
-        assert none.is_empty()
-        assert opened.books("*", channel="level3", **options).schema == none.schema
+        with pytest.raises(ConfigError, match="the channel book of SOL/USD was not recorded; recorded: trade"):
+            opened.books("SOL/USD", **options)
+        with pytest.raises(
+            ConfigError, match="the channel level3 of these symbols was not recorded; recorded: book, tick"
+        ):
+            opened.books("*", channel="level3", **options)
+        with pytest.raises(ConfigError, match="the channel book of SOL/USD was not recorded; recorded: trade"):
+            Replay(opened, "SOL/USD", channels=["book"])
+        both = opened.books("*/USD", **options)
+        assert "SOL/USD" not in set(both["symbol"])
     assert_frame_equal(opened.books("*/USD", every="change", depth=1).filter(symbol=SYMBOL), mine)
 
 

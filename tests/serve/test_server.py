@@ -3,124 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
-from collections.abc import Callable, Coroutine
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-import pyarrow as pa
 import pytest
 
 import krakpot
 import lakes
-from frames import SECOND, START
 from krakpot.errors import ConfigError
 from krakpot.serve import server as module
-from krakpot.serve import viewer
-from krakpot.serve.guard import EVERY
+from krakpot.serve import trades, viewer
 from krakpot.serve.server import ViewServer
 from recording import Recording
-from streams import Book, Client, Clock, Trades
+from streams import Book, Client, Clock
+from viewing import SYMBOL, alive, serving
 from waiting import run, talk
-
-SYMBOL = "BTC/USD"
-TOKEN = "-".join(["a", "token", "of", "a", "test"])
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Path:
-    """A small lake."""
-    lakes.make(tmp_path / "lake", lakes.market(300))
-    return tmp_path / "lake"
-
-
-def serving(
-    work: Callable[[ViewServer, aiohttp.ClientSession], Coroutine[Any, Any, None]], *arguments: Any, **options: Any
-) -> None:
-    """Run a test with a server and an HTTP client of it."""
-
-    async def main() -> None:
-        async with ViewServer(*arguments, port=0, **options) as server, aiohttp.ClientSession(server.address) as client:
-            await work(server, client)
-
-    run(main())
-
-
-async def alive(server: ViewServer) -> None:
-    """A new client is served."""
-    async with Client(server.stream_address) as client:
-        await client.done("subscribe", symbols=[SYMBOL])
-        await client.until(Book, lambda book: book.in_sync)
-
-
-HOSTILE = [
-    ("", "not JSON"),
-    ("{", "not JSON"),
-    ("[" * 50_000, "not JSON"),
-    ('{"method": NaN}', "not JSON"),
-    ("[]", "a JSON object"),
-    ("7", "a JSON object"),
-    ("null", "a JSON object"),
-    ("{}", "method: None is not allowed"),
-    ('{"method": 5}', "method: 5"),
-    ('{"method": "explode"}', "allowed is one of subscribe"),
-    ('{"method": ["subscribe"]}', "method: "),
-    ('{"method": "subscribe"}', "symbols: it is missing"),
-    ('{"method": "subscribe", "symbols": []}', "symbols: "),
-    ('{"method": "subscribe", "symbols": "BTC/USD"}', "symbols: "),
-    ('{"method": "subscribe", "symbols": [1]}', "symbols: "),
-    ('{"method": "subscribe", "symbols": ["BTC/US"]}', "did you mean BTC/USD"),
-    ('{"method": "subscribe", "symbols": ["BTC/USD"], "depth": 0}', "depth: 0 is not allowed"),
-    ('{"method": "subscribe", "symbols": ["BTC/USD"], "depth": 1001}', "depth: "),
-    ('{"method": "subscribe", "symbols": ["BTC/USD"], "depth": 1e1}', "depth: "),
-    ('{"method": "subscribe", "symbols": ["BTC/USD"], "depth": true}', "depth: "),
-    ('{"method": "subscribe", "symbols": ["BTC/USD"], "orders": 1}', "orders: "),
-    ('{"method": "subscribe", "symbols": ["BTC/USD"], "orders": true}', "no level 3"),
-    ('{"method": "subscribe", "symbols": ["BTC/USD"], "dept": 10}', "subscribe takes symbols, depth, orders"),
-    ('{"method": "subscribe", "symbols": ["BTC/USD"], "req_id": -1}', "req_id: "),
-    ('{"method": "subscribe", "symbols": ["BTC/USD"], "req_id": "x"}', "req_id: "),
-    ('{"method": "unsubscribe", "symbols": ["NO/NE"]}', "no pair"),
-    ('{"method": "overview", "on": "yes"}', "on: "),
-    ('{"method": "rate", "per_second": 0}', "per_second: "),
-    ('{"method": "rate", "per_second": 61}', "per_second: "),
-    ('{"method": "rate", "per_second": null}', "per_second: "),
-    ('{"method": "speed", "speed": 0}', "speed: "),
-    ('{"method": "speed", "speed": 1e999}', "speed: "),
-    ('{"method": "speed", "speed": -1}', "speed: "),
-    ('{"method": "seek"}', "at_us: it is missing"),
-    ('{"method": "seek", "at_us": -1}', "at_us: "),
-    ('{"method": "seek", "at_us": 1.5}', "at_us: "),
-    ('{"method": "seek", "at_us": "2026"}', "at_us: "),
-    ('{"method": "seek", "at_us": ' + "9" * 30 + "}", "at_us: "),
-    ('{"method": "seek", "at_us": ' + "9" * 5000 + "}", "not JSON"),
-    ('{"method": "coverage", "symbols": ["x"]}', "no pair"),
-    ('{"method": "pause", "symbols": ["BTC/USD"]}', "pause takes nothing"),
-]
-
-
-def test_hostile_requests_get_an_answer(lake: Path) -> None:
-    """Each with a sentence; the client stays connected, and its next request is served."""
-
-    async def main(server: ViewServer, _: aiohttp.ClientSession) -> None:
-        async with Client(server.stream_address) as client:
-            for text, sentence in HOSTILE:
-                await client.socket.send_str(text)
-                answer = await client.text("answer")
-                assert answer["success"] is False
-                assert sentence in answer["error"], text
-                assert len(answer["error"]) < 400
-            await client.socket.send_bytes(b"\x00\xff")
-            assert "text message" in (await client.text("answer"))["error"]
-            many = [f"X{i}/USD" for i in range(101)]
-            assert "too many" in (await client.ask("subscribe", symbols=many))["error"]
-            answer = await client.ask("subscribe", symbols=[SYMBOL], req_id=7)
-            assert answer == {"type": "answer", "method": "subscribe", "req_id": 7, "success": True}
-            await client.until(Book, lambda book: book.in_sync)
-
-    serving(main, lake)
 
 
 def test_what_cannot_be_read_ends_only_its_client(monkeypatch: pytest.MonkeyPatch, lake: Path) -> None:
@@ -197,69 +98,8 @@ def test_hostile_http(lake: Path, request_: bytes, status: int) -> None:
     serving(main, lake)
 
 
-def test_pages_of_other_servers_get_no_stream(lake: Path) -> None:
-    """``Host`` and ``Origin`` are checked of the WebSocket too; the page's own origin is served."""
-
-    async def main(server: ViewServer, _: aiohttp.ClientSession) -> None:
-        netloc = urlsplit(server.address).netloc
-        for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}, {"Origin": "file://"}):
-            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
-                async with Client(server.stream_address, headers=headers):
-                    pass
-            assert caught.value.status == 403
-        async with Client(server.stream_address, headers={"Origin": f"http://{netloc}"}) as client:
-            assert client.hello["stream"] == 1
-
-    serving(main, lake)
-
-
-def test_a_token_is_needed_elsewhere(lake: Path) -> None:
-    """On all addresses a token is made; without it nothing is served, by any of three ways everything is."""
-
-    async def main() -> None:
-        async with ViewServer(lake, host=EVERY[0], port=0) as server:
-            assert server.token
-            port = urlsplit(server.address).port
-            here = f"http://127.0.0.1:{port}"
-            async with aiohttp.ClientSession(here) as client:
-                for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": f"krakpot_view_{port}=wrong"}):
-                    for path in ("/", "/lake", "/stream", "/trades.arrow?symbol=BTC/USD", "/?token=wrong", "/x.js"):
-                        async with client.get(path, headers=headers) as answer:
-                            assert answer.status == 401, path
-                            assert server.token not in await answer.text()
-                async with client.get("/lake", headers={"Authorization": f"Bearer {server.token}"}) as answer:
-                    assert answer.status == 200
-                async with client.get("/", params={"token": server.token}) as answer:
-                    assert answer.status == 200
-                    cookie = answer.headers["Set-Cookie"]
-                    assert "HttpOnly" in cookie
-                    assert "SameSite=Strict" in cookie
-                pair = cookie.split(";")[0]
-                async with client.get("/lake", headers={"Cookie": pair}) as answer:
-                    assert answer.status == 200
-            async with Client(f"ws://127.0.0.1:{port}/stream?token={server.token}") as one:
-                assert one.hello["source"] == "lake"
-
-    run(main())
-
-
-def test_a_token_of_ones_own(lake: Path) -> None:
-    """Also on this machine; a token that can be guessed is refused."""
-
-    async def main(server: ViewServer, client: aiohttp.ClientSession) -> None:
-        assert server.address.endswith(f"?token={TOKEN}")
-        async with client.get("/lake", params={"token": TOKEN}) as answer:
-            assert answer.status == 200
-        async with client.get("/lake", params={"token": TOKEN[:-1]}) as answer:
-            assert answer.status == 401
-
-    serving(main, lake, token=TOKEN)
-    with pytest.raises(ConfigError, match="token"):
-        ViewServer(lake, token=TOKEN[:5])
-
-
 def test_the_page(lake: Path, tmp_path: Path) -> None:
-    """Static files with their types, for a page that is cross-origin isolated; hidden and unknown files are not there."""
+    """Static files with their types, for a cross-origin isolated page; hidden and unknown files are not there."""
     page = tmp_path / "page"
     (page / "core").mkdir(parents=True)
     kinds = {
@@ -294,51 +134,11 @@ def test_without_a_page_it_says_how_to_connect(lake: Path, tmp_path: Path) -> No
     async def main(_: ViewServer, client: aiohttp.ClientSession) -> None:
         async with client.get("/") as answer:
             assert answer.status == 200
-            assert "/stream" in await answer.text()
+            text = await answer.text()
+            assert "/stream" in text
+            assert str(tmp_path / "none") in text
 
     serving(main, lake, page=tmp_path / "none")
-
-
-def test_the_parts_of_a_lake(lake: Path) -> None:
-    """Listed with their sizes, and read by range as they are on disk."""
-
-    async def main(_: ViewServer, client: aiohttp.ClientSession) -> None:
-        async with client.get("/lake") as answer:
-            listed = (await answer.json())["parts"]
-        on_disk = sorted(path.relative_to(lake).as_posix() for path in lake.rglob("*.parquet"))
-        assert sorted(one["path"] for one in listed) == on_disk
-        assert len(on_disk) > 5
-        for one in listed:
-            data = (lake / one["path"]).read_bytes()
-            assert one["bytes"] == len(data)
-            async with client.get(f"/lake/{one['path']}") as answer:
-                assert await answer.read() == data
-                assert answer.headers["Content-Type"] == "application/vnd.apache.parquet"
-            async with client.get(f"/lake/{one['path']}", headers={"Range": "bytes=-8"}) as answer:
-                assert (answer.status, await answer.read()) == (206, data[-8:])
-            async with client.get(f"/lake/{one['path']}", headers={"Range": "bytes=9999999-"}) as answer:
-                assert answer.status == 416
-
-    serving(main, lake)
-
-
-def test_trades_as_arrow(lake: Path) -> None:
-    """The trades of a range, with the types that its reader demands."""
-
-    async def main(_: ViewServer, client: aiohttp.ClientSession) -> None:
-        query = {
-            "venue": "kraken",
-            "market": "spot",
-            "symbol": "btcusd",
-            "from": str(START // 10**6),
-            "to": str(10**13),
-        }
-        async with client.get("/trades.arrow", params=query) as answer:
-            assert answer.headers["Content-Type"] == "application/vnd.apache.arrow.stream"
-            table = pa.ipc.open_stream(await answer.read()).read_all()
-        assert table.num_rows == krakpot.Lake(lake).trades(SYMBOL).collect().height > 3
-
-    serving(main, lake)
 
 
 def test_a_damaged_part_is_a_plain_message(lake: Path) -> None:
@@ -365,126 +165,6 @@ def test_a_damaged_part_is_a_plain_message(lake: Path) -> None:
             assert answer.status == 200
 
     serving(main, lake)
-
-
-def test_a_slow_client_gets_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it answers no ping it is sent nothing more, whatever comes; then the newest state, with what it missed."""
-    monkeypatch.setattr(viewer, "TRADES_BEFORE", 0)
-
-    async def main() -> None:
-        options = krakpot.ExchangeOptions(pairs=1, rate=500)
-        async with (
-            krakpot.ExchangeServer(options) as exchange,
-            krakpot.Feed(["*"], channels=["book", "trade"], depth=100, url=exchange.address) as feed,
-            ViewServer(feed, port=0) as server,
-            Client(server.stream_address, autoping=False) as client,
-        ):
-            symbol = client.hello["symbols"][0]["symbol"]
-            await client.done("rate", per_second=60)
-            await client.done("subscribe", symbols=[symbol])
-            (one,) = server.viewers
-            pair = one.sight.market.pair(symbol)
-            while not one.full:
-                await asyncio.sleep(0.01)
-            sent, began, traded = one.sent.total(), pair.book.count, pair.traded
-            while pair.book.count < began + 300 or pair.traded < traded + 5:
-                await asyncio.sleep(0.01)
-            assert one.sent.total() == sent, "nothing was sent meanwhile"
-            assert one.pinged - one.answered == viewer.WINDOW
-            # It answers now. Behind the few states that waited for it comes the newest one.
-            client.heard.clear()
-            for _ in range(viewer.WINDOW):
-                await client.socket.pong(b"")
-            newest = await client.until(Book, lambda book: book.messages >= 300)
-            before = [one for one in client.heard if isinstance(one, Book)][:-1]
-            assert len(before) <= viewer.WINDOW
-            assert newest.messages <= pair.book.count - began
-            assert all(one.ts_recv < newest.ts_recv for one in before)
-            missed = await client.until(Trades)
-            assert len(missed.rows) + missed.left_out >= 5
-
-    run(main())
-
-
-def test_trades_that_are_left_out_are_counted(monkeypatch: pytest.MonkeyPatch, lake: Path) -> None:
-    """Of more trades than are kept the newest come, and the number of the others."""
-    from krakpot.serve import market
-
-    monkeypatch.setattr(market, "TRADES_KEPT", 3)
-    wanted = krakpot.Lake(lake).trades(SYMBOL).collect()["trade_id"].to_list()
-    assert len(wanted) > 10
-
-    async def main(server: ViewServer, _: aiohttp.ClientSession) -> None:
-        async with Client(server.stream_address) as client:
-            await client.done("rate", per_second=1)
-            await client.done("speed", speed=1000)
-            await client.done("subscribe", symbols=[SYMBOL])
-            await client.until(Clock, lambda clock: clock.at_end)
-            found = [one for one in client.heard if isinstance(one, Trades)]
-            ids = [row[2] for one in found for row in one.rows]
-            assert all(len(one.rows) <= 3 for one in found)
-            assert ids == sorted(ids)
-            last = found[-1]
-            assert last.left_out > 0
-            assert [row[2] for row in last.rows] == wanted[-3:]
-            begun = wanted.index(found[-1].rows[0][2]) - last.left_out
-            assert begun == (0 if len(found) == 1 else 1 + wanted.index(found[-2].rows[-1][2]))
-
-    serving(main, lake)
-
-
-def test_a_client_that_is_not_there_is_let_go(monkeypatch: pytest.MonkeyPatch, lake: Path) -> None:
-    """Without an answer to any ping for a while the client is disconnected, and its place in the lake closed."""
-    monkeypatch.setattr(viewer, "PATIENCE", 0.3)
-
-    async def main(server: ViewServer, _: aiohttp.ClientSession) -> None:
-        async with Client(server.stream_address, autoping=False) as client:
-            await client.done("subscribe", symbols=[SYMBOL])
-            while server.viewers:
-                await asyncio.sleep(0.02)
-        await alive(server)
-
-    serving(main, lake)
-
-
-def test_a_recording_is_followed(tmp_path: Path) -> None:
-    """A lake that is being recorded is shown at its end: states go on as they are recorded, and the past is there."""
-
-    async def main() -> None:
-        async with krakpot.ExchangeServer(krakpot.ExchangeOptions(pairs=2, rate=300)) as exchange:
-            lake = tmp_path / "lake"
-            recording = Recording(exchange.address, lake, symbols=("*",))
-            try:
-                while not (recording.live(2) and recording.counts["checksums"]["book"]["ok"] > 100):
-                    await asyncio.sleep(0.05)
-                async with ViewServer(lake, port=0) as server, Client(server.stream_address) as client:
-                    assert client.hello["source"] == "lake"
-                    await client.done("subscribe", symbols=[SYMBOL], depth=10)
-                    first = await client.until(Book, lambda book: book.in_sync)
-                    later = await client.until(Book, lambda book: book.ts_recv > first.ts_recv + SECOND)
-                    assert not later.not_continued
-                    clock = await client.until(Clock)
-                    assert clock.at_end
-                    assert clock.now - clock.shown < 30 * SECOND
-                    assert clock.connected
-                    downs = [one for one in client.heard if isinstance(one, dict) and one.get("connection") == "down"]
-                    assert not downs
-                    await client.done("pause")
-                    await client.done("seek", at_us=first.ts_recv // 1000 + 1)
-                    again = await client.until(Book, lambda book: book.not_continued)
-                    assert not (await client.until(Clock)).at_end
-                    assert again.ts_recv == first.ts_recv
-                    assert (again.bids, again.asks) == (first.bids, first.asks)
-                    end = clock.now // 1000 + 10**9
-                    await client.done("resume")
-                    await client.done("seek", at_us=end)
-                    newest = await client.until(Book, lambda book: book.not_continued and book.in_sync)
-                    assert newest.ts_recv > later.ts_recv
-                    await client.until(Book, lambda book: book.ts_recv > newest.ts_recv)
-            finally:
-                await recording.end()
-
-    run(main())
 
 
 def test_an_address_in_use(lake: Path) -> None:
@@ -519,19 +199,93 @@ def test_it_closes_with_clients(lake: Path) -> None:
     run(main())
 
 
-def test_a_request_as_json_of_any_size(lake: Path) -> None:
-    """Coverage says what was recorded, by pair and channel, and the times of the lake."""
+def test_many_clients(monkeypatch: pytest.MonkeyPatch, lake: Path) -> None:
+    """Of clients that come at once no more are served than there are seats; a seat that is left is free again."""
+    monkeypatch.setattr(module, "CLIENTS_MAX", 3)
+
+    async def main(server: ViewServer, client: aiohttp.ClientSession) -> None:
+        found = await asyncio.gather(*(client.ws_connect("/stream") for _ in range(20)), return_exceptions=True)
+        served = [one for one in found if isinstance(one, aiohttp.ClientWebSocketResponse)]
+        refused = [one for one in found if isinstance(one, aiohttp.WSServerHandshakeError)]
+        assert (len(served), len(refused)) == (3, 17)
+        assert {one.status for one in refused} == {503}
+        async with client.get("/stream") as answer:
+            assert "3 clients are connected" in (await answer.json())["error"]
+        for one in served:
+            await one.close()
+        while server.viewers:
+            await asyncio.sleep(0.01)
+        await alive(server)
+
+    serving(main, lake)
+
+
+def test_pairs_that_join_a_recording(tmp_path: Path) -> None:
+    """A client that was there before is told of them; their numbers follow."""
+    lake = tmp_path / "lake"
+
+    async def main() -> None:
+        async with krakpot.ExchangeServer(krakpot.ExchangeOptions(pairs=2, rate=100)) as exchange:
+            first = Recording(exchange.address, lake, symbols=(SYMBOL,))
+            try:
+                while not first.live(1):
+                    await asyncio.sleep(0.02)
+                async with ViewServer(lake, port=0) as server, Client(server.stream_address) as client:
+                    # Its first client may come before its first pair.
+                    names = [one["symbol"] for one in client.hello["symbols"]]
+                    while names != [SYMBOL]:
+                        names = [one["symbol"] for one in (await client.text("symbols"))["symbols"]]
+                    second = Recording(exchange.address, lake, symbols=("*",), exclude=(SYMBOL,))
+                    try:
+                        names = [one["symbol"] for one in (await client.text("symbols"))["symbols"]]
+                        assert names[0] == SYMBOL
+                        assert len(names) == 2
+                        await client.done("subscribe", symbols=names)
+                        later = await client.until(Book, lambda book: book.in_sync and book.number == 1)
+                        assert later.bids
+                    finally:
+                        await second.end()
+            finally:
+                await first.end()
+
+    run(main())
+
+
+def test_questions_leave_threads_to_the_players(monkeypatch: pytest.MonkeyPatch, lake: Path) -> None:
+    """While questions that take long are answered, and others wait, a client is shown the lake."""
+    release = threading.Event()
+    monkeypatch.setattr(trades, "answer", lambda lake, query: release.wait(60) and b"")
+
+    async def main(server: ViewServer, client: aiohttp.ClientSession) -> None:
+        async with Client(server.stream_address) as viewer:
+            asked = [asyncio.create_task(client.get("/trades.arrow")) for _ in range(3 * module.THREADS)]
+            try:
+                await asyncio.sleep(0.2)
+                await viewer.done("subscribe", symbols=[SYMBOL])
+                await viewer.until(Book, lambda book: book.in_sync)
+                assert not any(one.done() for one in asked)
+            finally:
+                release.set()
+            assert {(await one).status for one in asked} == {200}
+
+    serving(main, lake)
+
+
+def test_the_program_of_the_manual(lake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The few lines of docs/view.md show the best prices of the lake."""
+    page = (Path(__file__).parents[2] / "docs/view.md").read_text()
+    names: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)  # noqa: S102  # the page is our own
 
     async def main(server: ViewServer, _: aiohttp.ClientSession) -> None:
-        async with Client(server.stream_address) as client:
-            await client.send("coverage", symbols=[SYMBOL], req_id=4)
-            found = await client.text("coverage")
-            assert found["req_id"] == 4
-            spans = krakpot.Lake(lake).coverage().filter(symbol=SYMBOL)
-            assert {one["channel"] for one in found["spans"]} == set(spans["channel"]) >= {"book", "trade"}
-            assert {one["symbol"] for one in found["spans"]} == {SYMBOL}
-            assert found["begin_us"] == client.hello["begin_us"] == START // 1000
-            assert found["end_us"] == client.hello["end_us"]
-            assert json.dumps(found)
+        watching = asyncio.create_task(names["watch"](server.stream_address))
+        shown = ""
+        while shown.count("\n") < 3:
+            await asyncio.sleep(0.05)
+            assert not watching.done(), watching
+            shown += capsys.readouterr().out
+        watching.cancel()
+        bid, ask = map(float, shown.splitlines()[0].split())
+        assert 0 < bid < ask
 
     serving(main, lake)

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from krakpot.view import look
 from krakpot.view.coverage import lanes
 from krakpot.view.heat import heat
 from krakpot.view.ladder import blocks, rungs
@@ -50,6 +51,29 @@ def test_a_gap_is_a_band_with_its_reason_and_a_hole_in_the_lines() -> None:
     assert all(
         row["price"] is not None for row in line if row["ts"] >= (BEGIN + 5 * 10**9) / 1e6 and row is not line[-1]
     )
+
+
+def test_reasons_of_gaps_have_their_colours() -> None:
+    """Those of the static pictures, and the legend names them."""
+    gaps = pl.concat([GAPS, GAPS.with_columns(reason=pl.lit("disconnect"))])
+    found = heat(BOOKS, gaps, END, rows=50, near=2)
+    band = marks(charts.book(found, TRADES, gaps, symbol="BTC/USD").to_dict(), "rect")[-1]
+    scale = band["encoding"]["fill"]["scale"]
+    assert scale["domain"] == ["no connection", "wrong checksum"]
+    assert scale["range"] == [look.marks(gaps["reason"])[kind][0] for kind in ("disconnect", "mismatch")]
+    assert len(set(scale["range"])) == 2
+
+
+def test_a_range_without_anything_says_so() -> None:
+    """Axes alone would look like a quiet market."""
+    nothing = BOOKS.with_columns(pl.lit(None, pl.Float64).alias(name) for name in BOOKS.columns if "price" in name)
+    frame = bins(nothing, GAPS, BEGIN, END, columns=10)
+    described = charts.spread(frame, GAPS, symbol="BTC/USD", begin=BEGIN, end=END, every="1 s").to_dict()
+    for panel in described["vconcat"]:
+        assert [row["text"] for row in rows(described, marks(panel, "text")[0])] == ["there is nothing in this range"]
+    assert not marks(book(), "text")
+    empty = heat(nothing, GAPS, END, rows=50, near=2)
+    assert marks(charts.book(empty, TRADES.clear(), GAPS, symbol="BTC/USD").to_dict(), "text")
 
 
 def test_a_quantity_that_lasts_is_one_mark() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -143,6 +144,8 @@ class Command(click.Command):
             # Click's: the reader of the output has seen enough of it.
             raise
         except Exception as error:
+            if type(error) is ConfigError:
+                raise ConfigError(_with_own_flag(str(error), ctx)) from error
             lake = ctx.params.get("lake")
             if lake is not None and (_damaged(error) or isinstance(error, OSError)):
                 reason = str(error).partition("\n")[0]
@@ -222,7 +225,7 @@ class TimeValue(click.ParamType):  # type: ignore[type-arg]  # as above
 
     name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> values.Instant:
         """Read it; the sentence of the reader says how to write a time."""
         try:
             return values.nanoseconds(value)
@@ -255,9 +258,21 @@ def refuse(flags: Collection[str], why: str) -> None:
 
 def with_flag(sentence: str, place: str) -> str:
     """A sentence about an argument of a call, with its flag in place of its name in Python."""
+    if not sentence.startswith(place):
+        return sentence
     name, _, rest = sentence.removeprefix(place).partition(": ")
+    if not name.isidentifier():
+        # It names no argument.
+        return sentence.removeprefix(place)
     flag = {"faults": "--fault"}.get(name, f"--{name.replace('_', '-')}")
-    return f"{flag} {rest}" if sentence.startswith(place) else sentence
+    return f"{flag} {rest}"
+
+
+def _with_own_flag(sentence: str, ctx: click.Context) -> str:
+    """A sentence that begins with the name of an argument, with the option of the command that it came from."""
+    name = re.match(r"\w+(?=[:=])", sentence)
+    flags = {one.name: max(one.opts, key=len) for one in ctx.command.params if isinstance(one, click.Option)}
+    return sentence if name is None or name[0] not in flags else flags[name[0]] + sentence[name.end() :]
 
 
 def make_folder(out: Path) -> None:

@@ -29,7 +29,7 @@ def integrity(lake: Path, symbols: tuple[str, ...], start: int | None, end: int 
     from krakpot.lake.lake import Lake
 
     opened: Lake = Lake(lake)
-    found = [opened.integrity(symbol, start, end) for symbol in opened.matching(symbols)]
+    found = opened.integrity(list(symbols), start, end)
     if json_:
         print_json({"integrity": [one.to_dict() for one in found]})
     else:

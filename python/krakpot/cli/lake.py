@@ -155,8 +155,8 @@ def verify(lake: Path, threads: int | None, *, strict: bool, json_: bool) -> int
     show_default=True,
     help="Patterns of pairs, separated by commas: BTC/*,ETH/USD.",
 )
-@click.option("--from", "start", type=TIME, help="Only what was received from this time on, RFC 3339, UTC.")
-@click.option("--to", "end", type=TIME, help="Only what was received before this time.")
+@click.option("--start", type=TIME, help="Only what was received from this time on, RFC 3339, UTC.")
+@click.option("--end", type=TIME, help="Only what was received before this time.")
 @click.option("--window", default="5s", type=DURATION, show_default=True, help="Largest difference of two times.")
 @click.option("--out", type=FOLDER, help="Folder for report.html and matches.parquet.")
 @click.option("--live", is_flag=True, help="Follow a lake that is being recorded, until Ctrl-C.")
@@ -175,7 +175,7 @@ def compare(
 
     \b
     krakpot compare data --out report                     a page with pictures, and every pair as Parquet
-    krakpot compare data --symbols BTC/USD --from 2026-11-22T10:00Z --to 2026-11-22T11:00Z
+    krakpot compare data --symbols BTC/USD --start 2026-11-22T10:00Z --end 2026-11-22T11:00Z
     krakpot compare data --live                           while it is being recorded
     """
     from krakpot.cli.bar import Bar
@@ -187,9 +187,9 @@ def compare(
     from krakpot.lake.lake import Lake
 
     if start is not None and end is not None and start >= end:
-        raise ConfigError("--from must be before --to")
+        raise ConfigError("--start must be before --end")
     if live and (start is not None or end is not None):
-        raise ConfigError("--live compares the latest time; leave --from and --to out")
+        raise ConfigError("--live compares the latest time; leave --start and --end out")
     if not live:
         refuse({"--for", "--span"}, "without --live")
     width = round(window * 1e9)
@@ -255,14 +255,14 @@ def recover(lake: Path, *, json_: bool) -> int:
 
 @click.command(cls=Command)
 @lake_argument
-@click.option("--symbol", help="Only this pair, or those of a pattern: BTC/*.")
+@click.option("--symbols", type=PATTERNS, default="*", help="Patterns of pairs: BTC/*,ETH/USD. Default: all.")
 @json_option
-def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
+def coverage(lake: Path, symbols: tuple[str, ...], *, json_: bool) -> int:
     """Show which times the lake has, and why each span ended.
 
     \b
     krakpot coverage data
-    krakpot coverage data --symbol BTC/USD --json
+    krakpot coverage data --symbols BTC/USD --json
     """
     import polars as pl
 
@@ -270,9 +270,7 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
     from krakpot.lake.lake import Lake
 
     opened: Lake = Lake(lake)
-    frame = opened.coverage(origin="all")
-    if symbol is not None:
-        frame = frame.filter(pl.col("symbol").is_in(opened.matching(symbol)))
+    frame = opened.coverage(symbols, origin="all")
     if json_:
         text = frame.with_columns(pl.col("ts_from", "ts_to").dt.strftime("%Y-%m-%dT%H:%M:%S%.9fZ"))
         print_json({"coverage": text.to_dicts()})
@@ -282,7 +280,7 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
         begin, end = (f"{row[name]:%Y-%m-%d %H:%M:%S.%f}"[:-3] for name in ("ts_from", "ts_to"))
         click.echo(f"{row['channel']:<9}{row['symbol']:<16}{begin:<25}{end:<25}{row['origin']:<15}{row['reason']}")
     click.echo(counted(frame.height, "span"))
-    if not frame.height and symbol is None:
+    if not frame.height and symbols == ("*",):
         click.echo(f"nothing is recorded in this lake yet; {filling(lake)}")
     return 0
 
@@ -290,8 +288,7 @@ def coverage(lake: Path, symbol: str | None, *, json_: bool) -> int:
 @click.command(cls=Command)
 @lake_argument
 @click.option(
-    "--symbol",
-    "symbols",
+    "--symbols",
     required=True,
     type=PATTERNS,
     help="The pair: BTC/USD; or several, or patterns: BTC/*,ETH/USD.",
@@ -334,10 +331,10 @@ def book(
     pattern, --json gives {"books": [...]}. Exit 1: a book is not there at that time; it says why.
 
     \b
-    krakpot book data --symbol BTC/USD --at 2026-08-02T03:36:00.250
-    krakpot book data --symbol BTC/USD --at 2026-08-02T03:36:21.367893600 --depth 5 --by event --json
-    krakpot book data --symbol 'BTC/*,ETH/USD' --at 2026-08-02T03:36:00 --depth 1
-    krakpot book data --symbol BTC/USD --at 2026-08-02T03:36:00.250 --orders --depth 2
+    krakpot book data --symbols BTC/USD --at 2026-08-02T03:36:00.250
+    krakpot book data --symbols BTC/USD --at 2026-08-02T03:36:21.367893600 --depth 5 --by event --json
+    krakpot book data --symbols 'BTC/*,ETH/USD' --at 2026-08-02T03:36:00 --depth 1
+    krakpot book data --symbols BTC/USD --at 2026-08-02T03:36:00.250 --orders --depth 2
     """
     from krakpot.lake.lake import Lake
     from krakpot.lake.queue import OrdersAt
@@ -375,6 +372,13 @@ def book(
 )
 @click.option("--start", type=TIME, help="Only trades made from this time on; without a zone it is UTC.")
 @click.option("--end", type=TIME, help="Only trades made before this time.")
+@click.option(
+    "--origin",
+    type=Value(values.words, "ORIGINS"),
+    default="feed",
+    show_default=True,
+    help="Where the trades come from: feed, rest, kraken-csv, tardis, cryptohftdata, several with commas, or all.",
+)
 @click.option("--out", type=FILE, help="Write them to this file, .csv or .parquet, instead of showing them.")
 @json_option
 def bars(
@@ -382,6 +386,7 @@ def bars(
     symbols: tuple[str, ...],
     every: str,
     by: Any,
+    origin: tuple[str, ...],
     start: int | None,
     end: int | None,
     out: Path | None,
@@ -406,7 +411,7 @@ def bars(
     if out is not None and not out.parent.is_dir():
         sentence = f"--out: there is no folder {out.parent}; make it first"
         raise ConfigError(sentence)
-    found = Lake(lake).bars(symbols, start, end, every=int(every) if every.isdecimal() else every, by=by)
+    found = Lake(lake).bars(symbols, start, end, every=every, by=by, origin=origin)
     whole = int(found["whole"].sum())
     if out is not None:
         write = found.write_csv if out.suffix == ".csv" else found.write_parquet
@@ -451,7 +456,7 @@ def skew(
     from krakpot.lake.lake import Lake
 
     width = None if every is None else values.step(every)
-    rows = module.channels_of(partial(Lake(lake).scan, symbol=symbols, start=start, end=end, sources="all"))
+    rows = module.channels_of(partial(Lake(lake).scan, symbols=symbols, start=start, end=end, sources="all"))
     with Bar("skew", quiet=json_) as bar:
         found = module.quantiles(rows, width, bar.note)
         wrong = module.wrong_times(rows, bar.note)

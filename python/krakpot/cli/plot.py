@@ -22,11 +22,11 @@ from krakpot.errors import ConfigError
 
 RANGE = {"--start", "--end"}
 OPTIONS = {
-    "book": {"--symbol", "--depth", "--channel", *RANGE},
-    "spread": {"--symbol", "--channel", *RANGE},
-    "coverage": {"--symbol", "--channel", *RANGE},
-    "ladder": {"--symbol", "--depth", "--channel", "--at"},
-    "queue": {"--symbol", "--depth", "--at"},
+    "book": {"--symbols", "--depth", "--channel", *RANGE},
+    "spread": {"--symbols", "--channel", *RANGE},
+    "coverage": {"--symbols", "--channel", *RANGE},
+    "ladder": {"--symbols", "--depth", "--channel", "--at"},
+    "queue": {"--symbols", "--depth", "--at"},
 }
 """Each picture, and the options that it takes."""
 PICTURE = Value(values.word_of(tuple(OPTIONS)), "PICTURE")
@@ -36,7 +36,7 @@ DEPTH = Value(values.whole_number(1, 1000), "LEVELS")
 @click.command(cls=Command, interrupted="the picture was not written")
 @click.argument("picture", type=PICTURE)
 @lake_argument
-@click.option("--symbol", help="The pair: BTC/USD. Of coverage also patterns; default there: all.")
+@click.option("--symbols", help="The pair: BTC/USD. Of coverage also patterns; default there: all.")
 @click.option("--at", type=TIME, help="Of a ladder and a queue: the time; without a zone it is UTC.")
 @click.option("--start", type=TIME, help="Only what was received from this time on. Default: all.")
 @click.option("--end", type=TIME, help="Only what was received before this time.")
@@ -48,7 +48,7 @@ DEPTH = Value(values.whole_number(1, 1000), "LEVELS")
 @click.option("--channel", help="book or level3; of coverage any one. Default: book; of coverage all.")
 @click.option("--out", required=True, type=FILE, help="The file: .png, .svg or .pdf; .html or .json is interactive.")
 @json_option
-def plot(picture: str, lake: Path, symbol: str | None, out: Path, *, json_: bool, **options: Any) -> int:
+def plot(picture: str, lake: Path, symbols: str | None, out: Path, *, json_: bool, **options: Any) -> int:
     """Draw a picture of a lake.
 
     PICTURE is `book` (quantities at each price over time, best prices, trades), `spread` (and the mid price, over
@@ -57,9 +57,9 @@ def plot(picture: str, lake: Path, symbol: str | None, out: Path, *, json_: bool
     needs no network.
 
     \b
-    krakpot plot book data --symbol BTC/USD --out book.png
-    krakpot plot ladder data --symbol BTC/USD --at 2026-08-02T03:36:00.250 --out ladder.svg
-    krakpot plot queue data --symbol BTC/USD --at 2026-08-02T03:36:00.250 --out queue.html
+    krakpot plot book data --symbols BTC/USD --out book.png
+    krakpot plot ladder data --symbols BTC/USD --at 2026-08-02T03:36:00.250 --out ladder.svg
+    krakpot plot queue data --symbols BTC/USD --at 2026-08-02T03:36:00.250 --out queue.html
     krakpot plot coverage data --out coverage.html
     """
     from krakpot.lake.lake import Lake
@@ -67,7 +67,7 @@ def plot(picture: str, lake: Path, symbol: str | None, out: Path, *, json_: bool
 
     others = {flag for flags in OPTIONS.values() for flag in flags} - OPTIONS[picture]
     refuse(others, f"on a picture of {picture}")
-    needed = {"--symbol": symbol, "--at": options["at"]} if picture != "coverage" else {}
+    needed = {"--symbols": symbols, "--at": options["at"]} if picture != "coverage" else {}
     for flag, value in needed.items():
         if flag in OPTIONS[picture] and value is None:
             raise click.UsageError(f"a picture of {picture} needs {flag}")
@@ -76,8 +76,8 @@ def plot(picture: str, lake: Path, symbol: str | None, out: Path, *, json_: bool
         allowed = values.alternatives(endings)
         raise ConfigError(f"--out: {values.shown(str(out))} is not allowed; allowed is a name that ends in {allowed}")
     given = {name: value for name, value in options.items() if value is not None}
-    if symbol is not None:
-        given["symbol"] = values.read(values.words, symbol, "--symbol") if picture == "coverage" else symbol
+    if symbols is not None:
+        given["symbols" if picture == "coverage" else "symbol"] = symbols
     interactive = out.suffix in FILES[True]
     picture_file(out, "--out", interactive=interactive)
     getattr(Lake(lake).plot, picture)(**given, interactive=interactive, save=out)

@@ -8,29 +8,31 @@ from typing import Any, get_args
 import click
 
 from krakpot import values
-from krakpot.cli.command import FOUND_WRONG, TIME, Command, Value, json_option, lake_argument, print_json
+from krakpot.cli.command import FOUND_WRONG, PATTERNS, TIME, Command, Value, json_option, lake_argument, print_json
 from krakpot.values import OrderSide
 
 
 @click.command(cls=Command)
 @lake_argument
 @click.argument("order_id")
-@click.option("--symbol", help="Its pair: BTC/USD. Without it all pairs are searched.")
-@click.option("--from", "start", type=TIME, help="Only what was received from this time on; a narrow range is faster.")
-@click.option("--to", "end", type=TIME, help="Only what was received before this time.")
+@click.option("--symbols", type=PATTERNS, help="Its pair: BTC/USD. Without it all pairs are searched.")
+@click.option("--start", type=TIME, help="Only what was received from this time on; a narrow range is faster.")
+@click.option("--end", type=TIME, help="Only what was received before this time.")
 @json_option
-def order(lake: Path, order_id: str, symbol: str | None, start: int | None, end: int | None, *, json_: bool) -> int:
+def order(
+    lake: Path, order_id: str, symbols: tuple[str, ...] | None, start: int | None, end: int | None, *, json_: bool
+) -> int:
     """Show one order of level 3, from the first place to its end.
 
     Its place in the queue over time, why it ended, how much of it traded.
 
     \b
     krakpot order data OTCFZG-YOE2Q-LQKNM3
-    krakpot order data OTCFZG-YOE2Q-LQKNM3 --symbol BTC/USD --from 2026-11-22 --json
+    krakpot order data OTCFZG-YOE2Q-LQKNM3 --symbols BTC/USD --start 2026-11-22 --json
     """
     from krakpot.lake.lake import Lake
 
-    found = Lake(lake).order(order_id, symbol, start, end)
+    found = Lake(lake).order(order_id, symbols, start, end)
     if json_:
         print_json(found.to_dict())
         return 0

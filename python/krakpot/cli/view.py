@@ -39,6 +39,11 @@ OF_FEEDS = (
     "rest_url",
 )  # fmt: skip
 """Options of a recording that a live view has too."""
+HELP = {
+    "tokenised": "Show tokenised assets too (AAPLx/USD).",
+    "rest_url": "Where the tokens for level3 come from; http:// only on this machine.",
+}
+"""Help of options that do less here than in a recording."""
 CHANNELS = ("book", "trade", "ticker")
 TOKEN = Value(values.token, "TEXT")
 HOST = Value(values.host, "HOST")
@@ -49,7 +54,8 @@ def _feed_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for name in reversed(OF_FEEDS):
         option = OPTIONS[name]
         switch = option.read is values.flag
-        help_ = f"Live: {option.help[0].lower()}{option.help[1:]}" + ("" if switch else f" Default: {option.default}.")
+        text = HELP.get(name, option.help)
+        help_ = f"Live: {text[0].lower()}{text[1:]}" + ("" if switch else f" Default: {option.default}.")
         kind = {} if switch else {"type": Value(option.read, option.form)}
         add = click.option(option.flag, option.field, help=help_, is_flag=switch, default=None, **kind)  # type: ignore[arg-type]  # a type or none
         command = add(command)
@@ -75,15 +81,20 @@ def view(
 ) -> int:  # fmt: skip
     """Show a recording, or the live market, in the browser.
 
-    A lake is shown from its beginning, to be played, paused and moved in. One that is being recorded is followed at its
-    end, with everything before within reach. `live` needs no lake: it connects to Kraken, as a feed of a strategy does.
-    Other programs can draw as well: the stream is described in docs/reference/stream.md.
+    A lake is shown from its beginning: play it, pause it, go to any time of it. One that is being recorded is followed
+    at its end. `live` needs no lake: it connects to Kraken, as a strategy's feed does. Ctrl-C ends it.
 
     \b
     krakpot view data                                  a lake; without a name it is ./data
     krakpot view live --symbols 'BTC/*,ETH/USD'        the market now
     krakpot view live --symbols BTC/USD --depth 1000 --level3 BTC/USD
-    krakpot view data --host 0.0.0.0                   for other machines: the address that is printed holds a token
+    krakpot view data --host 0.0.0.0                   for other machines, too
+
+    Only programs on this machine can connect, unless --host says otherwise. Then every request needs the token that is
+    in the printed address; on a network that others use, they can read what is sent.
+
+    Other programs can draw as well: docs/reference/stream.md describes the stream. flowsurface reads the trades of a
+    lake from the same address. docs/view.md shows all of it.
 
     The orders of level 3 need an API key of a Kraken account, with the permission "WebSocket interface - On" and no
     other, in KRAKPOT_API_KEY and KRAKPOT_API_SECRET.
@@ -150,6 +161,8 @@ async def _serve(server: ViewServer, feed: Feed | None, *, opens: bool, json_: b
             connecting.result()
         await stack.enter_async_context(server)
         click.echo(f"listening on {server.address}", err=json_)
+        if server.everywhere:
+            click.echo("from another machine: the same address with the name of this machine in it", err=json_)
         if opens:
             # A browser that is not there takes its time to say so.
             loop.run_in_executor(None, webbrowser.open, server.address)

@@ -24,7 +24,11 @@ def whole(value: object, name: str, least: int = 1) -> int:
 
 
 def need(frame: pl.DataFrame, columns: Iterable[str]) -> None:
-    """Raise ``ConfigError`` for columns that the frame does not have."""
+    """Raise ``ConfigError`` for what is no frame of Polars, and for columns that it does not have."""
+    if not isinstance(frame, pl.DataFrame):
+        kind = f"{type(frame).__module__.partition('.')[0]}.{type(frame).__name__}"
+        cures = {"polars.LazyFrame": "collect() it first", "pandas.DataFrame": "give polars.from_pandas(frame)"}
+        raise ConfigError(f"frame: a {kind} is not allowed; {cures.get(kind, 'give a polars.DataFrame')}")
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         sentence = (

@@ -15,11 +15,11 @@ from krakpot.features import books
 from krakpot.features.frames import added, need, runs
 from krakpot.values import shown, step
 
-Duration = str | int | timedelta
-"""``"250ms"``, ``"1s"``, ``"5m"``, a timedelta, or nanoseconds."""
+Duration = str | timedelta
+"""``"250ms"``, ``"1s"``, ``"5m"``, or a timedelta."""
 
 
-def future_mid(frame: pl.DataFrame, horizons: Iterable[Duration] = ("1s", "10s", "1m")) -> pl.DataFrame:
+def future_mid(frame: pl.DataFrame, horizons: Duration | Iterable[Duration] = ("1s", "10s", "1m")) -> pl.DataFrame:
     """Add ``future_mid_<horizon>``: the mid at the time of the row plus the horizon, in the quote currency.
 
     Parameters
@@ -27,7 +27,7 @@ def future_mid(frame: pl.DataFrame, horizons: Iterable[Duration] = ("1s", "10s",
     frame
         Books in the order of time, of one symbol or several; or a frame that has ``ts``, ``mid`` and ``run``.
     horizons
-        How far ahead: ``"1s"``, ``"5m"``, a timedelta, or nanoseconds.
+        How far ahead, one or several: ``"1s"``, ``"5m"``, or a timedelta.
 
     Returns
     -------
@@ -42,7 +42,8 @@ def future_mid(frame: pl.DataFrame, horizons: Iterable[Duration] = ("1s", "10s",
 
     """
     marked = _marked(frame)
-    wanted = {f"future_mid_{_text(one)}": step(one, "horizons") for one in horizons}
+    listed = horizons if isinstance(horizons, Iterable) and not isinstance(horizons, str) else (horizons,)
+    wanted = {f"future_mid_{_text(one)}": step(one, "horizons") for one in listed}
     for name, horizon in wanted.items():
         ahead = _ahead(marked, horizon)
         found = pl.when(pl.col("_known")).then(pl.col("_mid").gather(pl.col("_last").fill_null(0)))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FLOATS = (pl.Float32, pl.Float64)
 
 
-def arrays(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> dict[str, NDArray[np.floating]]:
+def arrays(frame: pl.DataFrame, columns: str | Iterable[str] | None = None) -> dict[str, NDArray[np.floating]]:
     """Columns as arrays that share their memory with the frame.
 
     Parameters
@@ -50,7 +50,7 @@ def arrays(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> dict[st
     return {name: frame[name].to_numpy(allow_copy=False) for name in names}
 
 
-def matrix(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> NDArray[np.floating]:
+def matrix(frame: pl.DataFrame, columns: str | Iterable[str] | None = None) -> NDArray[np.floating]:
     """Columns side by side: an array of rows and columns, contiguous by column (Fortran order), Float32 or Float64.
 
     Parameters
@@ -75,7 +75,9 @@ def matrix(frame: pl.DataFrame, columns: Iterable[str] | None = None) -> NDArray
     return frame.select(names).to_numpy(order="fortran", writable=True)
 
 
-def _chosen(frame: pl.DataFrame, columns: Iterable[str] | None) -> list[str]:
+def _chosen(frame: pl.DataFrame, columns: str | Iterable[str] | None) -> list[str]:
+    need(frame, ())
+    columns = (columns,) if isinstance(columns, str) else columns
     names = [name for name, kind in frame.schema.items() if kind in FLOATS] if columns is None else list(columns)
     need(frame, names)
     if not names:

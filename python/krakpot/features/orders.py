@@ -42,7 +42,7 @@ def counts() -> dict[str, pl.Expr]:
     }
 
 
-def order_counts(orders: pl.DataFrame, every: str | int | timedelta) -> pl.DataFrame:
+def order_counts(orders: pl.DataFrame, every: str | timedelta) -> pl.DataFrame:
     """Count the orders that were added and deleted in each bar of time.
 
     Parameters

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import polars as pl
 
@@ -11,17 +12,18 @@ from krakpot.features.frames import TIME, need
 from krakpot.features.labels import Duration
 from krakpot.values import Time, shown, step, time_of
 
+SHARES = (0.6, 0.2, 0.2)
 SUM_OFF = 1e-9
 """How much the sum of parts may differ from 1, because shares are floats."""
 
 
 def split(
     frame: pl.DataFrame,
-    parts: Sequence[float] = (0.6, 0.2, 0.2),
+    parts: Sequence[float] | None = None,
     *,
-    at: Sequence[Time] | None = None,
-    purge: Duration,
-    embargo: Duration = 0,
+    at: Time | Sequence[Time] | None = None,
+    purge: Duration | Literal[0],
+    embargo: Duration | Literal[0] = 0,
 ) -> tuple[pl.DataFrame, ...]:
     """Divide a frame by time into parts for training, validation and test.
 
@@ -33,10 +35,10 @@ def split(
     frame
         Features and labels with a column ``ts``.
     parts
-        Share of each part, in the order of time. Shares are of the times at which the frame has data: rows that have a
-        ``reason`` do not count, so a gap does not use up a part.
+        Share of each part, in the order of time; None: 0.6, 0.2 and 0.2, unless ``at`` is given. Shares are of the
+        times at which the frame has data: rows that have a ``reason`` do not count, so a gap does not use up a part.
     at
-        Instead of shares, the times at which a part ends and the next one begins.
+        Instead of shares, the time or times at which a part ends and the next one begins.
     purge
         The longest horizon of a label: of each part the rows are left out whose label would end at or after the
         beginning of the next one.
@@ -60,8 +62,10 @@ def split(
 
     """
     need(frame, ["ts"])
+    if at is not None and parts is not None:
+        raise ConfigError("split: give either parts, the shares, or at, the times")
     ahead, behind = step(purge, "purge", 0), step(embargo, "embargo", 0)
-    borders = _times(at) if at is not None else _borders(frame, parts)
+    borders = _times(at) if at is not None else _borders(frame, SHARES if parts is None else parts)
     moment = pl.col("ts").dt.epoch("ns")
     found = []
     for number, (begin, end) in enumerate(zip([None, *borders], [*borders, None], strict=True)):
@@ -79,8 +83,9 @@ def split(
     return tuple(found)
 
 
-def _times(at: Sequence[Time]) -> list[int]:
-    times = [time_of(one, "at") for one in at]
+def _times(at: Time | Sequence[Time]) -> list[int]:
+    at = at if isinstance(at, Iterable) and not isinstance(at, str) else (at,)
+    times: list[int] = [time_of(one, "at") for one in at]
     if not times or times != sorted(set(times)):
         raise ConfigError(
             f"at={shown(list(at))} is not allowed; allowed are one or more times, each later than the one before"
@@ -90,10 +95,11 @@ def _times(at: Sequence[Time]) -> list[int]:
 
 def _borders(frame: pl.DataFrame, parts: Sequence[float]) -> list[int]:
     """Times that divide the times with data into these shares, ns."""
-    fits = len(parts) > 1 and all(isinstance(part, (int, float)) and part > 0 for part in parts)
-    if not fits or abs(sum(parts) - 1) > SUM_OFF:
+    given: Sequence[float] = tuple(parts) if isinstance(parts, Iterable) else ()
+    fits = len(given) > 1 and all(isinstance(part, (int, float)) and part > 0 for part in given)
+    if not fits or abs(sum(given) - 1) > SUM_OFF:
         raise ConfigError(
-            f"parts={shown(tuple(parts))} is not allowed; allowed are two or more shares that add up to 1"
+            f"parts={shown(given or parts)} is not allowed; allowed are two or more shares that add up to 1"
         )
     there = frame.filter(pl.col("reason").is_null()) if "reason" in frame.columns else frame
     times = there["ts"].cast(TIME).dt.epoch("ns").unique().sort()

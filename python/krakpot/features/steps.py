@@ -129,21 +129,27 @@ def book_features(frame: pl.DataFrame, chosen: Iterable[Wanted], window: int) ->
 
 
 def trade_features(times: pl.Series, every: int, trades: pl.DataFrame, known: pl.Series) -> pl.DataFrame:
-    """Features of the trades of each step; null where ``known`` is not true.
+    """Features of the trades of each step; null where ``known`` is not true, and those of sides where one has none.
 
     ``times`` are regular, and the rows of ``trades`` are in the order in which they came.
     """
     need(trades, ("ts_recv", "trade_id", "side", "price", "qty"))
     placed = trades.with_columns(pl.col("price", "qty").cast(pl.Float64), symbol=_step(times, every))
     signs = sign_runs(placed)
+    sided = pl.col("sign").is_not_null().all()
     sums = signs.group_by("symbol", maintain_order=True).agg(
+        there=pl.lit(value=True),
         trade_count=pl.len().cast(pl.UInt32),
         volume=pl.col("qty").sum(),
-        signed_volume=(pl.col("qty") * pl.col("sign")).sum(),
+        signed_volume=pl.when(sided).then((pl.col("qty") * pl.col("sign")).sum()),
         vwap=(pl.col("price") * pl.col("qty")).sum() / pl.col("qty").sum(),
         sign_run=pl.col("sign_run").last(),
     )
-    return _filled(sums, known, keep=("vwap",))
+    found = _filled(sums, known, keep=("there", "vwap", "signed_volume", "sign_run"))
+    # Nothing was signed in a step without trades; in one with a trade without a side it is not known.
+    empty = pl.Series(known) & pl.col("there").is_null()
+    signed = pl.col("signed_volume", "sign_run")
+    return found.with_columns(pl.when(empty).then(signed.fill_null(0)).otherwise(signed)).drop("there")
 
 
 def flow_features(times: pl.Series, every: int, events: pl.DataFrame, known: pl.Series) -> pl.DataFrame:

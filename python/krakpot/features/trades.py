@@ -16,16 +16,17 @@ from krakpot.values import shown, step
 
 SCALE = 10
 """Decimals of a price."""
-SIGN = pl.when(pl.col("side") == "buy").then(1).otherwise(-1).cast(pl.Int8)
-"""1: the taker bought; -1: the taker sold."""
+SIGN = pl.when(pl.col("side") == "buy").then(1).when(pl.col("side") == "sell").then(-1).cast(pl.Int8)
+"""1: the taker bought; -1: the taker sold; null: the side is not known."""
 
 
 def sign_runs(trades: pl.DataFrame) -> pl.DataFrame:
     """Add ``sign`` and ``sign_run``; trades of a symbol are taken in the order of the rows.
 
-    ``sign`` (Int8) is 1 if the taker bought, else -1. ``sign_run`` (Int64) is how many trades in a row had this sign,
-    this one included, times the sign: 3 is the third buy in a row. Where the next number is not the next trade's, a
-    trade is missing and a run begins anew.
+    ``sign`` (Int8) is 1 if the taker bought, -1 if it sold. ``sign_run`` (Int64) is how many trades in a row had this
+    sign, this one included, times the sign: 3 is the third buy in a row. Where the next number is not the next trade's,
+    a trade is missing and a run begins anew. A trade without a side (origin ``kraken-csv``) has neither, and ends a
+    run.
     """
     need(trades, ("side", "trade_id"))
     found = trades.with_columns(sign=SIGN)
@@ -37,7 +38,7 @@ def sign_runs(trades: pl.DataFrame) -> pl.DataFrame:
 
 
 def footprint(
-    trades: pl.DataFrame, every: str | int | timedelta, price_step: Decimal | float | str | None = None
+    trades: pl.DataFrame, every: str | timedelta, price_step: Decimal | float | str | None = None
 ) -> pl.DataFrame:
     """Volume by price and side of each bar of time.
 
@@ -54,7 +55,8 @@ def footprint(
     -------
     DataFrame
         Columns symbol (if the trades have it), ts_from (of the bar), price (quote currency), buy_volume and sell_volume
-        (the taker bought, sold; base currency), delta (their difference), trades (UInt32); by time and price.
+        (the taker bought, sold; base currency), delta (their difference), trades (UInt32); by time and price. The three
+        volumes are null where one of the trades has no side.
 
     Raises
     ------
@@ -82,7 +84,8 @@ def _by_price(trades: pl.DataFrame, by: list[str], price_step: Decimal | float |
     keys = [*(["symbol"] if "symbol" in trades.columns else []), *by, "price"]
     if price_step is not None:
         trades = trades.with_columns(price=_stepped(trades.schema["price"], price_step))
-    buy, sell = (pl.col("qty").filter(pl.col("side") == side).sum() for side in ("buy", "sell"))
+    known = pl.col("side").is_not_null().all()
+    buy, sell = (pl.when(known).then(pl.col("qty").filter(pl.col("side") == side).sum()) for side in ("buy", "sell"))
     found = trades.group_by(keys).agg(buy_volume=buy, sell_volume=sell, trades=pl.len())
     return found.sort(keys).select(
         *keys, "buy_volume", "sell_volume", delta=pl.col("buy_volume") - pl.col("sell_volume"), trades="trades"

@@ -93,8 +93,11 @@ def bars(trades: Iterable[pl.DataFrame], by: BarKind, size: int) -> pl.DataFrame
         pl.col("high", "id_last").max(),
         pl.col("low", "id_low").min(),
         pl.col("last", "close").last(),
-        pl.col("volume", "value", "trades", "buy_volume").sum(),
+        pl.col("volume", "value", "trades").sum(),
+        # A side that is not known is neither bought nor sold.
+        pl.when(pl.col("buy_volume").is_not_null().all()).then(pl.col("buy_volume").sum()).alias("buy_volume"),
         pl.col("full").any(),
+        pl.col("numbered").all(),
     )
     if by == "time":
         ends = [pl.col("bar").cast(TIME).alias("ts_from"), (pl.col("bar") + size).cast(TIME).alias("ts_to")]
@@ -107,7 +110,8 @@ def bars(trades: Iterable[pl.DataFrame], by: BarKind, size: int) -> pl.DataFrame
     return (
         found.sort("symbol", "bar")
         .with_columns(*ends, vwap=_quotient(pl.col("value"), pl.col("volume").to_physical().cast(pl.Int128)))
-        .with_columns(missing=(gap.fill_null(0).clip(0) + inside.clip(0)).cast(pl.Int64))
+        # Without an id it is not known what is missing.
+        .with_columns(missing=pl.when("numbered").then(gap.fill_null(0).clip(0) + inside.clip(0)).cast(pl.Int64))
         .select(
             "symbol", "ts_from", "ts_to", "open", "high", "low", "close", "volume", "vwap", "trades", "buy_volume",
             "missing", "full",
@@ -137,10 +141,13 @@ def _aggregated(keyed: pl.DataFrame) -> pl.DataFrame:
         volume=pl.col("qty").sum(),
         value=(price * qty).sum(),
         trades=pl.len(),
-        buy_volume=pl.col("qty").filter(pl.col("side") == "buy").sum(),
+        buy_volume=pl.when(pl.col("side").is_not_null().all()).then(
+            pl.col("qty").filter(pl.col("side") == "buy").sum()
+        ),
         id_low=pl.col("trade_id").min(),
         id_last=pl.col("trade_id").max(),
         full=pl.col("full").any(),
+        numbered=pl.col("trade_id").is_not_null().all(),
     )
 
 
@@ -185,6 +192,11 @@ class _ByImbalance(_ByTime):
         """Number and imbalance of the last bar of each symbol."""
 
     def add(self, trades: pl.DataFrame) -> pl.DataFrame:
+        if trades["side"].null_count():
+            sentence = (
+                "by='imbalance': some of these trades have no side (origin kraken-csv has none); choose other origins"
+            )
+            raise ConfigError(sentence)
         qty = pl.col("qty").to_physical()
         signed = trades.select(pl.when(pl.col("side") == "buy").then(qty).otherwise(qty * -1))["qty"]
         bars: list[int] = []
@@ -251,7 +263,7 @@ def covered_share(
 
     length = (pl.col("ts_to") - pl.col("ts_from")).dt.total_nanoseconds()
     share = (before("ts_to") - before("ts_from")) / found.select(length)["ts_to"]
-    whole = pl.col("full") & (pl.col("covered") == 1) & (pl.col("missing") == 0)
+    whole = pl.col("full") & (pl.col("covered") == 1) & (pl.col("missing") == 0).fill_null(value=False)
     return found.with_columns(share.alias("covered")).with_columns(whole=whole).drop("full")
 
 
@@ -270,6 +282,7 @@ def lines(found: pl.DataFrame) -> list[str]:
         numbers = "".join(f"{plain(bar[name]):>15}" for name in columns)
         covered, missing = bar["covered"], bar["missing"]
         lacks = [
+            *(["no ids"] if missing is None else []),
             *([] if covered == 1 else [f"{math.floor(covered * 1000) / 10}%"]),
             *([f"{missing:,} missing"] if missing else []),
         ]

@@ -22,9 +22,10 @@ from krakpot.features.steps import (
     trade_features,
 )
 from krakpot.lake.coverage import settled
+from krakpot.lake.recorded import warn_outside
 from krakpot.lake.sample import grid, warn_no_step
 from krakpot.lake.times import TIME
-from krakpot.values import Numbers
+from krakpot.values import Instant, Numbers, step_text
 
 HOUR = 3600 * 10**9
 PIECE_HOURS = 4
@@ -35,21 +36,25 @@ CHANNELS = {"book": "book", "event": "book", "trade": "trade", "level3": "level3
 """The channel that a source of features comes from."""
 
 
-class Reader(Protocol):
-    """What is read of a lake."""
+class Books(Protocol):
+    """Reads books."""
 
-    def books(
+    def __call__(
         self,
         symbol: str,
         start: int,
         end: int,
         *,
-        every: int,
+        every: str,
         depth: int,
         channel: str = "book",
         numbers: Numbers = "decimal",
     ) -> pl.DataFrame:
-        """Books at regular times."""
+        """Books at regular times, without any where there are none."""
+
+
+class Reader(Protocol):
+    """What is read of a lake."""
 
     def scan(self, table: str, symbol: str, start: int, end: int) -> pl.LazyFrame:
         """Rows of a table."""
@@ -60,6 +65,7 @@ class Reader(Protocol):
 
 def features(
     lake: Reader,
+    books: Books,
     books_at: Callable[[str, pl.Series], pl.DataFrame],
     symbols: list[str],
     chosen: list[Wanted],
@@ -77,6 +83,8 @@ def features(
         pl.col("symbol").is_in(symbols), pl.col("channel").is_in(sorted(channels))
     )
     bounds = coverage.select(pl.col("ts_from").dt.epoch("ns").min(), pl.col("ts_to").dt.epoch("ns").max()).row(0)
+    if None not in bounds:
+        warn_outside(start, end, bounds)
     begin = -(-(bounds[0] or 0) // every) * every if start is None else start
     until = (bounds[1] or 0) if end is None else end
     # What features look back at is computed too, so that a value does not depend on where the range begins.
@@ -88,7 +96,7 @@ def features(
     found = []
     for symbol in symbols:
         mine = coverage.filter(symbol=symbol)
-        one = _of(lake, books_at, symbol, chosen, times, every=every, window=window, coverage=mine)
+        one = _of(lake, books, books_at, symbol, chosen, times, every=every, window=window, coverage=mine)
         found.append(one.filter(pl.col("ts").dt.epoch("ns") >= begin))
     if not found:
         raise ConfigError("the lake has no symbols yet; record something first")
@@ -97,6 +105,7 @@ def features(
 
 def _of(
     lake: Reader,
+    books: Books,
     books_at: Callable[[str, pl.Series], pl.DataFrame],
     symbol: str,
     chosen: list[Wanted],
@@ -112,13 +121,13 @@ def _of(
     until = last + every if len(times) else 0
     if "book" in needed:
         depth = max(one.depth for one in chosen)
-        frame = lake.books(symbol, first, until, every=every, depth=depth, numbers="float")
+        frame = books(symbol, Instant(first), Instant(until), every=step_text(every), depth=depth, numbers="float")
     else:
         frame = times.alias("ts").to_frame().with_columns(reason=pl.lit(None, pl.String))
     frame = frame.with_columns(symbol=pl.lit(symbol))
     main = next(channel for source, channel in CHANNELS.items() if source in needed)
     frame = runs(frame, spans(coverage, main))
-    received = symbol, first - every + 1, last + 1
+    received = symbol, Instant(first - every + 1), Instant(last + 1)
     if "trade" in needed:
         trades = lake.scan("trades", *received).filter(pl.col("kind") == "update").select(TRADES).collect()
         known = known_steps(times, every, spans(coverage, "trade"), _missing(lake, symbol, until))
@@ -139,7 +148,7 @@ def _of(
         known = known_steps(times, every, spans(coverage, "level3"))
         frame = pl.concat([frame, order_features(times, every, orders, known)], how="horizontal")
     if "queue" in needed:
-        best = lake.books(symbol, first, until, every=every, depth=1, channel="level3")
+        best = books(symbol, Instant(first), Instant(until), every=step_text(every), depth=1, channel="level3")
         best = best.with_columns(symbol=pl.lit(symbol))
         names = [one.name for one in chosen if FEATURES[one.base].source == "queue"]
         aged = [_queues(lake, symbol, piece).select(names) for piece in _pieces(best)]
@@ -159,14 +168,16 @@ def _queues(lake: Reader, symbol: str, books: pl.DataFrame) -> pl.DataFrame:
     times = books["ts"].dt.epoch("ns")
     first, last = (int(times[0]), int(times[-1])) if books.height else (0, 0)
     # Every hour has a checkpoint at its first message, so the orders at the first time are known from two hours before.
-    begin = first - 2 * HOUR
-    orders = lake.scan("orders", symbol, begin, last + 1).select(ROWS).collect()
+    begin, end = Instant(first - 2 * HOUR), Instant(last + 1)
+    orders = lake.scan("orders", symbol, begin, end).select(ROWS).collect()
     made = [name for name in ROWS if name not in {"kind", "event"}]
-    checkpoints = lake.scan("orders_checkpoints", symbol, begin, last + 1).select(made).collect()
+    checkpoints = lake.scan("orders_checkpoints", symbol, begin, end).select(made).collect()
     return queues(books, orders, checkpoints)
 
 
 def _missing(lake: Reader, symbol: str, until: int) -> pl.DataFrame:
     """Times in which trades are missing, by their ids, although they were followed."""
-    rows = lake.scan("ledger", symbol, -(1 << 62), until).filter(pl.col("kind") == "trade_gap").collect()
+    rows = (
+        lake.scan("ledger", symbol, Instant(-(1 << 62)), Instant(until)).filter(pl.col("kind") == "trade_gap").collect()
+    )
     return rows.select(pl.coalesce("ts_from", "ts_recv"), ts_to="ts_recv")

@@ -31,8 +31,9 @@ import polars as pl
 from krakpot import _core
 from krakpot.errors import ConfigError
 from krakpot.lake.folder import Folder
-from krakpot.lake.format import BOOK_KINDS, moment
+from krakpot.lake.format import BOOK_KINDS, moment, polars_schema
 from krakpot.lake.queue import dicts, taken, why
+from krakpot.lake.recorded import check_recorded
 from krakpot.lake.sample import SKEW, SymbolBooks, one_of, plain, symbol_books
 from krakpot.lake.times import TIME
 from krakpot.values import OrderSide, shown
@@ -67,8 +68,17 @@ FILLS = {
     "qty": pl.Decimal(38, DIGITS),
     "qty_max": pl.Decimal(38, DIGITS),
 }
+QUANTITIES = ("price", "before", "qty")
 ORDER_COLUMNS = ("ts_event", "what", "side", "price", "order_id", "ts_order", "before", "qty")
 TRADE_COLUMNS = ("ts_event", "trade_id", "side", "price", "qty")
+EVIDENCE: dict[tuple[str, ...], dict[str, pl.DataType]] = {
+    TRADE_COLUMNS: {name: polars_schema("trades")[name] for name in TRADE_COLUMNS},
+    ORDER_COLUMNS: {
+        name: TIME if name.startswith("ts_") else pl.Decimal(38, DIGITS) if name in QUANTITIES else pl.String()
+        for name in ORDER_COLUMNS
+    },
+}
+"""Columns of the evidence, with their types."""
 
 
 @dataclass(frozen=True)
@@ -418,6 +428,9 @@ def _sampler(folder: Folder, symbol: str, at: int, channel: str | None) -> tuple
         session, reason = sampler.session_at(at)
         if session is not None or one == wanted[-1]:
             break
+    # Of two that may be read, one that was recorded but is not known at that time would do.
+    if not sampler.recorded and not any(symbol_books(folder, symbol, channel=one).recorded for one in wanted[:-1]):
+        check_recorded(folder, [symbol], wanted[-1:])
     return sampler, session, reason
 
 
@@ -573,10 +586,9 @@ class _Asked:
         if fills is None:
             fills = pl.DataFrame(rows, schema=FILLS, orient="row")
         certain = [ts for ts, _, qty, _ in ghost.fills if qty]
-        empty = pl.DataFrame(schema=dict.fromkeys(("ts_event",), TIME))
         seen = pl.col("ts_event").is_null() | (pl.col("ts_event").dt.epoch("ns") <= last)
         evidence = [
-            empty if frame is None else frame.select(columns).filter(seen)
+            pl.DataFrame(schema=EVIDENCE[columns]) if frame is None else frame.select(columns).filter(seen)
             for frame, columns in ((trades, TRADE_COLUMNS), (orders, ORDER_COLUMNS))
         ]
         return WouldFill(

@@ -130,7 +130,7 @@ class Folder:
 
     def matching(self, wanted: str | Iterable[str]) -> list[str]:
         """Symbols of the lake that are named or match one of the patterns; ``ConfigError`` for what matches none."""
-        names = values.read(values.symbols, wanted, "symbol")
+        names = values.read(values.symbols, wanted, "symbols")
         if not any(map(is_pattern, names)):
             self.check_symbols(names)
             return list(names)
@@ -139,13 +139,13 @@ class Folder:
         for name in names:
             matched = [symbol for symbol in known if _core.matches(name, symbol)]
             if known and not matched:
-                raise ConfigError(unmatched(name, known, "symbol", "`Lake.symbols`"))
+                raise ConfigError(unmatched(name, known, "symbols", "`Lake.symbols`"))
             found += matched
         return list(dict.fromkeys(found))
 
     def check_symbols(self, wanted: Iterable[str]) -> None:
         """Raise ``ConfigError``, with names that are near, for a symbol that the lake does not have."""
-        wanted = values.read(values.symbols, wanted, "symbol")
+        wanted = values.read(values.symbols, wanted, "symbols")
         view = self.look(NAMING)
         known: set[str] = set()
         for named in self._sealed_symbols(view):

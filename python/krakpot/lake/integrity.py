@@ -14,6 +14,7 @@ import polars as pl
 
 from krakpot.errors import counted
 from krakpot.features.frames import spans
+from krakpot.lake.coverage import RECORDING
 from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, BookKind, stamp
 from krakpot.lake.ledger import BEGINS, book_ends
@@ -27,9 +28,11 @@ WRONG = ("mismatch", "crossed", "decode_error", "limit")
 """Kinds of ledger rows that say that a message of a book was wrong."""
 GAPS_SHOWN = 3
 MS = 1_000_000
-EDGE = 100_000_000
-"""The channels of a recording begin and end some milliseconds apart. Where the period is what is covered, a time at its
-ends in which one of them is not there yet, or no more, is a gap only from this length on, ns."""
+SHORT = 100_000_000
+"""From this length on a gap is told in seconds, ns."""
+EDGE = 1_000_000_000
+"""The channels of a recording begin and end some tenths of a second apart. Where the period is what is covered, a time
+at its ends in which one of them is not there yet, or no more, is a gap only from this length on, ns."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class ChannelIntegrity:
     seconds_not_covered: float
     gaps: tuple[RecordingGap, ...]
     """By time; a gap is cut at the ends of the period. Without a begin or end asked for, the channels of a recording
-    begin and end some ms apart: what is less than 0.1 s there is not covered, but no gap."""
+    begin and end a little apart: what is less than 1 s there is not covered, but no gap."""
     messages: int | None = None
     """Messages of books in the period; None for other channels, as the next three."""
     ok: int | None = None
@@ -92,6 +95,8 @@ class Integrity:
 
     def __str__(self) -> str:
         """One line: the period, then each channel, then the trades."""
+        if self.ts_from == self.ts_to and not self.channels:
+            return f"{self.symbol}: nothing was recorded"
         begin, end = (f"{stamp(at):%Y-%m-%d %H:%M:%S}" for at in (self.ts_from, self.ts_to))
         said = [f"{name}: {_line(one, (self.ts_to - self.ts_from) / 1e9)}" for name, one in self.channels.items()]
         if self.trades:
@@ -129,11 +134,16 @@ def _line(one: ChannelIntegrity, seconds: float) -> str:
 
 
 def integrity(folder: Folder, symbol: str, start: int | None, end: int | None, coverage: pl.DataFrame) -> Integrity:
-    """See ``Lake.integrity``; ``coverage`` is the lake's."""
-    mine = coverage.filter(symbol=symbol)
-    bounds = mine.select(pl.col("ts_from").dt.epoch("ns").min(), pl.col("ts_to").dt.epoch("ns").max()).row(0)
+    """See ``Lake.integrity``; ``coverage`` is the lake's, with what was imported."""
+    whole = coverage.filter(symbol=symbol)
+    mine = whole.filter(origin=FEED)
+    bounds = (
+        (whole if mine.is_empty() else mine)
+        .select(pl.col("ts_from").dt.epoch("ns").min(), pl.col("ts_to").dt.epoch("ns").max())
+        .row(0)
+    )
     begin = (bounds[0] or 0) if start is None else start
-    until = max(begin, (bounds[1] or 0) if end is None else end)
+    until = max(begin, (_latest(mine) or bounds[1] or 0) if end is None else end)
     view = folder.look(
         ["ledger", "trades", *(name for kind in BOOK_KINDS for name in (kind.messages, kind.checkpoints))]
     )
@@ -149,6 +159,12 @@ def integrity(folder: Folder, symbol: str, start: int | None, end: int | None, c
         checked = _checksums(view, kinds[channel], symbol, begin, until) if channel in kinds else {}
         channels[channel] = ChannelIntegrity((until - begin) / 1e9 - missing, missing, gaps, **checked)
     return Integrity(symbol, begin, until, channels, *_trades(view, symbol, begin, until))
+
+
+def _latest(coverage: pl.DataFrame) -> int | None:
+    """The end of what is covered of a symbol whose recording runs, ns: where all of its channels are known."""
+    ends = coverage.group_by("channel").agg(pl.col("ts_to", "reason").sort_by("ts_to").last())
+    return ends.filter(reason=RECORDING).select(pl.col("ts_to").dt.epoch("ns").min()).item()  # type: ignore[no-any-return]  # a number
 
 
 def _gaps(coverage: pl.DataFrame, channel: str, begin: int, until: int) -> list[RecordingGap]:
@@ -174,7 +190,7 @@ def _edge(gap: RecordingGap, begin: int | None, until: int | None) -> bool:
 def _length(gap: RecordingGap) -> str:
     """Its length for people: never 0.0 s."""
     ns = gap.ts_to - gap.ts_from
-    if ns >= EDGE:
+    if ns >= SHORT:
         return f"{gap.seconds:.1f} s"
     return f"{ns / 1e6:.0f} ms" if ns >= MS else "less than 1 ms"
 

@@ -14,18 +14,19 @@ from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, get_args, overload
 
 import polars as pl
 import polars.selectors as cs
 
 from krakpot import _core, values
 from krakpot.errors import ConfigError, StorageError
-from krakpot.features.steps import wanted
+from krakpot.features.steps import sources, wanted
 from krakpot.lake import skew
 from krakpot.lake.arbitration import CHANNELS, distinct_trades, single_source
 from krakpot.lake.bars import LATE, bars, by_exchange, covered_share, in_windows, size_of
 from krakpot.lake.coverage import covered, imported, recorded_sessions, settled
+from krakpot.lake.features import CHANNELS as FEATURE_CHANNELS
 from krakpot.lake.features import features
 from krakpot.lake.fills import WouldFill, would_fill
 from krakpot.lake.folder import Folder
@@ -36,10 +37,11 @@ from krakpot.lake.ledger import MARKS, RANGES
 from krakpot.lake.origin import Origins, distinct_of_origins, of_origins, origins_of
 from krakpot.lake.plot import Plot
 from krakpot.lake.queue import OrderLife, OrdersAt, order_life, orders_at
+from krakpot.lake.recorded import check_depth_recorded, check_recorded, warn_outside
 from krakpot.lake.sample import Before, BookAt, By, Layout, books, books_at, one_of, with_books
 from krakpot.lake.times import Times
 from krakpot.lake.verify import Report, verify
-from krakpot.values import BarKind, Numbers, OrderSide, Time, shown, step, time_of, time_range
+from krakpot.values import BarKind, Instant, Numbers, OrderSide, Time, is_pattern, shown, step, time_of, time_range
 
 DAY = 86_400 * 10**9
 SCALE = 10
@@ -71,7 +73,7 @@ class Lake(Folder):
     def scan(
         self,
         table: str,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -85,7 +87,7 @@ class Lake(Folder):
         ----------
         table
             Its name, one of ``krakpot._core.TABLES``.
-        symbol
+        symbols
             One symbol or pattern (``"BTC/*"``), several of them, or None for all.
         start, end
             Range of receive times, [start, end); None: no bound.
@@ -125,8 +127,8 @@ class Lake(Folder):
         arbitrated = sources == "one" and table in CHANNELS
         # What another session had before the range decides what is taken of this one.
         frame = view.scan(table, start=begin if begin is None else begin - DAY * arbitrated, end=until)
-        if symbol is not None:
-            frame = frame.filter(self._of(table, symbol))
+        if symbols is not None:
+            frame = frame.filter(self._of(table, symbols))
         if table in ORIGIN_TABLES:
             frame = of_origins(frame, origins)
         if table == "trades" and arbitrated:
@@ -140,16 +142,33 @@ class Lake(Folder):
             frame = frame.filter(pl.col("ts_recv") < pl.lit(until).cast(times))
         return _numbers(frame, table, numbers)
 
-    def _of(self, table: str, symbol: str | Iterable[str]) -> pl.Expr:
+    def _of(self, table: str, symbols: str | Iterable[str]) -> pl.Expr:
         """Condition of rows of these symbols."""
         if "symbol" not in polars_schema(table):
-            raise ConfigError(f"the table {table!r} has no symbols; leave symbol out")
-        wanted = self.matching(symbol)
+            raise ConfigError(f"the table {table!r} has no symbols; leave symbols out")
+        wanted = self.matching(symbols)
         return pl.col("symbol") == wanted[0] if len(wanted) == 1 else pl.col("symbol").is_in(wanted)
+
+    def _some(self, symbols: str | Iterable[str]) -> list[str]:
+        """Symbols of the lake, at least one unless it has none; ``ConfigError`` for an empty list."""
+        chosen = list(symbols) if isinstance(symbols, Iterable) and not isinstance(symbols, str) else symbols
+        if chosen == []:
+            raise ConfigError(
+                "symbols: the list is empty; give a pair as BTC/USD, a pattern as BTC/*, or several of them"
+            )
+        return self.matching(chosen)
+
+    def _check(self, channel: str, symbols: str | Iterable[str] | None) -> None:
+        """Raise ``ConfigError`` if the channel was recorded of none of the symbols."""
+        if symbols is not None:
+            try:
+                check_recorded(self, self.matching(symbols), [channel])
+            except UNREADABLE as error:
+                unreadable(self.path, error)
 
     def book(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -160,7 +179,7 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol, start, end, numbers, sources
+        symbols, start, end, numbers, sources
             As for ``scan``.
 
         Returns
@@ -179,11 +198,12 @@ class Lake(Folder):
         >>> lake.book("BTC/USD", "2026-11-22T10:00", "2026-11-22T10:05").collect()    # doctest: +SKIP
 
         """
-        return self.scan("book", symbol, start, end, numbers=numbers, sources=sources)
+        self._check("book", symbols)
+        return self.scan("book", symbols, start, end, numbers=numbers, sources=sources)
 
     def orders(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -194,7 +214,7 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol, start, end, numbers, sources
+        symbols, start, end, numbers, sources
             As for ``scan``.
 
         Returns
@@ -212,11 +232,12 @@ class Lake(Folder):
         >>> lake.orders("BTC/USD").filter(event="delete").collect()    # doctest: +SKIP
 
         """
-        return self.scan("orders", symbol, start, end, numbers=numbers, sources=sources)
+        self._check("level3", symbols)
+        return self.scan("orders", symbols, start, end, numbers=numbers, sources=sources)
 
     def trades(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -230,7 +251,7 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol, start, end, numbers, sources, origin
+        symbols, start, end, numbers, sources, origin
             As for ``scan``.
         book
             Levels per side, 1 to 1000: with each trade, the best levels of the book as it was before it.
@@ -271,7 +292,9 @@ class Lake(Folder):
 
         """
         one_of("by", by, get_args(Before))
-        frame = self.scan("trades", symbol, start, end, numbers=numbers, sources=sources, origin=origin)
+        if origins_of("trades", origin) == (FEED,):
+            self._check("trade", symbols)
+        frame = self.scan("trades", symbols, start, end, numbers=numbers, sources=sources, origin=origin)
         if book is None:
             if by != "message":
                 raise ConfigError(f"by={shown(by)} says which book comes before a trade; give book too, as book=1")
@@ -282,7 +305,7 @@ class Lake(Folder):
 
     def bars(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -295,7 +318,7 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol
+        symbols
             One symbol or pattern (``"BTC/*"``), several of them, or None for all.
         start, end
             Range of the exchange's times of the trades, [start, end); None: no bound.
@@ -306,7 +329,7 @@ class Lake(Folder):
             ``every`` trades. ``"volume"``, ``"dollar"``: of an amount of the base or the quote currency; the trade that
             reaches it is the last one of its bar, and what it is too much counts for the next bar. ``"imbalance"``: the
             trade after which takers have bought ``every`` of the base currency more than they sold since the bar began,
-            or sold more, is the last one of its bar, and the next bar begins at zero.
+            or sold more, is the last one of its bar, and the next bar begins at zero. It needs trades with sides.
         numbers
             ``"decimal"``: exact, Decimal(38, 10); vwap is rounded. ``"float"``: Float64.
         origin
@@ -317,10 +340,12 @@ class Lake(Folder):
         DataFrame
             A row for each bar that has a trade, by symbol and time: ``ts_from``, ``ts_to`` (exclusive), ``open``,
             ``high``, ``low``, ``close`` and ``vwap`` in the quote currency, ``volume`` and ``buy_volume`` (the taker
-            bought) in the base currency, ``trades``; ``covered``, the share of [ts_from, ts_to) in which trades were
-            recorded and which lies in [start, end); ``missing``, the number of trades that were made since the bar
-            before, by their ids, and are not in the lake; ``whole``: covered is 1, nothing is missing, and the bar came
-            to its end.
+            bought; null if a trade has no side) in the base currency, ``trades``; ``covered``, the share of
+            [ts_from, ts_to) in which trades were recorded and which lies in [start, end); ``missing``, the number of
+            trades that were made since the bar before, by their ids, and are not in the lake, null if a trade has no
+            id; ``whole``: covered is 1, nothing is missing, and the bar came to its end. Trades of ``kraken-csv`` have
+            no ids, so nothing proves that their bars lack none, and ``whole`` is never true of them:
+            ``filter(pl.col("covered") == 1)`` gives the bars that lie within the file.
 
         Raises
         ------
@@ -339,8 +364,8 @@ class Lake(Folder):
         one_of("numbers", numbers, ("decimal", "float"))
         begin, until = time_range(start, end)
         # A trade is received after it was made, by a snapshot long after; a clock may be behind.
-        received = None if begin is None else max(begin - LATE, -(1 << 63))
-        frame = self.trades(symbol, received, sources="all", origin=origin)
+        received = None if begin is None else Instant(max(begin - LATE, -(1 << 63)))
+        frame = self.trades(symbols, received, sources="all", origin=origin)
         distinct = distinct_trades if origins_of("trades", origin) == (FEED,) else distinct_of_origins
         made = pl.col("ts_event").dt.epoch("ns")
         if begin is not None:
@@ -352,12 +377,33 @@ class Lake(Folder):
             coverage = by_exchange(settled(self.coverage(origin=origin)), frame)
         except UNREADABLE as error:
             unreadable(self.path, error)
+        if found.is_empty():
+            self._warn_no_trades(symbols, begin, until, origin)
         found = covered_share(found, coverage, begin, until)
         return found if numbers == "decimal" else found.with_columns(cs.decimal().cast(pl.Float64))
 
+    def _imported(self, channel: str) -> bool:
+        """Whether all that there is of a channel was imported."""
+        origins = set(self.coverage(origin="all").filter(channel=channel)["origin"])
+        return bool(origins) and FEED not in origins
+
+    def _warn_no_trades(
+        self, symbols: str | Iterable[str] | None, begin: int | None, until: int | None, origin: Origins
+    ) -> None:
+        """``ConfigError`` or a warning where there can be no bars."""
+        chosen = self.symbols() if symbols is None else self.matching(symbols)
+        if origins_of("trades", origin) == (FEED,) and (symbols is not None or (self._imported("trade"))):
+            check_recorded(self, chosen, ["trade"])
+        spans = self.coverage(chosen, origin=origin) if chosen else self.coverage(origin=origin)
+        known = (
+            spans.filter(channel="trade").select(pl.col("ts_from").min(), pl.col("ts_to").max()).cast(pl.Int64).row(0)
+        )
+        if None not in known:
+            warn_outside(begin, until, known)
+
     def ticker(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -368,7 +414,7 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol, start, end, numbers, sources
+        symbols, start, end, numbers, sources
             As for ``scan``.
 
         Returns
@@ -386,11 +432,12 @@ class Lake(Folder):
         >>> lake.ticker(["BTC/USD", "ETH/USD"], numbers="float").collect()    # doctest: +SKIP
 
         """
-        return self.scan("ticker", symbol, start, end, numbers=numbers, sources=sources)
+        self._check("ticker", symbols)
+        return self.scan("ticker", symbols, start, end, numbers=numbers, sources=sources)
 
     def ohlc(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -402,7 +449,7 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol, start, end, numbers, sources, origin
+        symbols, start, end, numbers, sources, origin
             As for ``scan``.
 
         Returns
@@ -420,14 +467,16 @@ class Lake(Folder):
         >>> lake.ohlc("BTC/USD").unique("interval_begin", keep="last").collect()    # doctest: +SKIP
 
         """
-        return self.scan("ohlc", symbol, start, end, numbers=numbers, sources=sources, origin=origin)
+        if origins_of("ohlc", origin) == (FEED,):
+            self._check("ohlc", symbols)
+        return self.scan("ohlc", symbols, start, end, numbers=numbers, sources=sources, origin=origin)
 
-    def pairs(self, symbol: str | Iterable[str] | None = None) -> pl.LazyFrame:
+    def pairs(self, symbols: str | Iterable[str] | None = None) -> pl.LazyFrame:
         """Pairs as the exchange described them, and precisions from options or snapshots.
 
         Parameters
         ----------
-        symbol
+        symbols
             One symbol or pattern (``"BTC/*"``), several of them, or None for all.
 
         Returns
@@ -445,7 +494,7 @@ class Lake(Folder):
         >>> lake.pairs("BTC/USD").select("price_precision", "qty_precision").collect()    # doctest: +SKIP
 
         """
-        return self.scan("pairs", symbol)
+        return self.scan("pairs", symbols)
 
     def ledger(self, start: Time | None = None, end: Time | None = None) -> pl.LazyFrame:
         """Everything that happened to the recording.
@@ -472,11 +521,13 @@ class Lake(Folder):
         """
         return self.scan("ledger", None, start, end)
 
-    def coverage(self, *, origin: Origins = FEED) -> pl.DataFrame:
+    def coverage(self, symbols: str | Iterable[str] | None = None, *, origin: Origins = FEED) -> pl.DataFrame:
         """From when to when each channel and symbol is known, and why it ended.
 
         Parameters
         ----------
+        symbols
+            One symbol or pattern (``"BTC/*"``), several of them, or None for all.
         origin
             As for ``scan``: ``"all"`` shows what was recorded and what was imported.
 
@@ -491,13 +542,13 @@ class Lake(Folder):
         Raises
         ------
         ConfigError
-            For an origin that does not exist.
+            For a symbol or an origin that does not exist.
         StorageError
             If a part of the ledger cannot be read, or other tables have parts and the ledger has none.
 
         Examples
         --------
-        >>> lake.coverage().filter(channel="book", symbol="BTC/USD")    # doctest: +SKIP
+        >>> lake.coverage("BTC/USD").filter(channel="book")    # doctest: +SKIP
 
         """
         origins = origins_of("trades", origin)
@@ -513,24 +564,26 @@ class Lake(Folder):
             raise StorageError(sentence, self.path)
         spans = [covered(ledger, recorded_sessions(view)), imported(ledger)]
         found = pl.concat(spans).filter(pl.col("origin").is_in(origins))
+        if symbols is not None:
+            found = found.filter(pl.col("symbol").is_in(self.matching(symbols)))
         return found.sort("channel", "symbol", "ts_from", maintain_order=True)
 
     def clock_skew(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
-        every: str | int | timedelta | None = None,
+        every: str | timedelta | None = None,
     ) -> pl.DataFrame:
         """How much later messages were received than the exchange stamped them: quantiles, with their sign.
 
         Parameters
         ----------
-        symbol, start, end
+        symbols, start, end
             As for ``scan``. Snapshots are left out, and all sessions count.
         every
-            A row for each step of receive time too: ``"1m"``, a timedelta, or nanoseconds. None: one row per channel.
+            A row for each step of receive time too: ``"1m"`` or a timedelta. None: one row per channel.
 
         Returns
         -------
@@ -554,26 +607,36 @@ class Lake(Folder):
 
         """
         width = None if every is None else step(every)
-        rows = skew.channels_of(partial(self.scan, symbol=symbol, start=start, end=end, sources="all"))
+        rows = skew.channels_of(partial(self.scan, symbols=symbols, start=start, end=end, sources="all"))
         try:
             return skew.quantiles(rows, width)
         except UNREADABLE as error:
             unreadable(self.path, error)
 
-    def integrity(self, symbol: str, start: Time | None = None, end: Time | None = None) -> Integrity:
+    @overload
+    def integrity(self, symbols: str, start: Time | None = None, end: Time | None = None) -> Integrity: ...
+
+    @overload
+    def integrity(
+        self, symbols: list[str] | tuple[str, ...], start: Time | None = None, end: Time | None = None
+    ) -> list[Integrity]: ...
+
+    def integrity(
+        self, symbols: str | list[str] | tuple[str, ...], start: Time | None = None, end: Time | None = None
+    ) -> Integrity | list[Integrity]:
         """What is known of a symbol in a period: what was recorded, which gaps lie in it, which checksums were right.
 
         Parameters
         ----------
-        symbol
-            The pair.
+        symbols
+            The pair; or a list of pairs and patterns, ``["BTC/*"]``, which gives a list.
         start, end
             Range of receive times; None: what is covered. Give the first and last time of a frame, and it says what the
             frame is built on.
 
         Returns
         -------
-        Integrity
+        Integrity, or a list of them
             For each channel that was ever recorded of the symbol: seconds covered and not covered, the gaps with their
             reasons, and of books the messages whose checksum was right, wrong or not compared, as the recorder found
             them (``verify`` computes them again). Of the trades their origins, and how many are missing by their ids.
@@ -591,10 +654,16 @@ class Lake(Folder):
         >>> print(lake.integrity("BTC/USD", "2026-11-22", "2026-11-23"))    # doctest: +SKIP
 
         """
-        self.check_symbols([symbol])
+        one = isinstance(symbols, str)
+        if isinstance(symbols, str) and (is_pattern(symbols) or "," in symbols):
+            cure = f"give a list, {[name.strip() for name in symbols.split(',')]}, and the answer is a list"
+            raise ConfigError(f"symbols: {shown(symbols)} may be several pairs; {cure}")
+        chosen = self._some(symbols)
         begin, until = time_range(start, end)
         try:
-            return integrity(self, symbol, begin, until, self.coverage())
+            coverage = self.coverage(origin="all")
+            found = [integrity(self, symbol, begin, until, coverage) for symbol in chosen]
+            return found[0] if one else found
         except UNREADABLE as error:
             unreadable(self.path, error)
 
@@ -646,11 +715,11 @@ class Lake(Folder):
 
     def books(
         self,
-        symbol: str | Iterable[str],
+        symbols: str | Iterable[str],
         start: Time | None = None,
         end: Time | None = None,
         *,
-        every: str | int | timedelta | None = None,
+        every: str | timedelta | None = None,
         at: Times | None = None,
         depth: int = 10,
         by: By = "recv",
@@ -663,14 +732,14 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol
+        symbols
             One symbol or pattern (``"BTC/*"``), or several of them.
         start, end
             Range of times: there is a row at ``start`` and after each step, before ``end``. None: from the first whole
             step at which a book of any of the symbols is known, to the end of what is known.
         every
-            Step: ``"100ms"``, ``"1s"``, ``"5m"``, a timedelta, or nanoseconds; None: 100 ms. ``"change"``: no step, but
-            a row after each message in the range that changed one of the best ``depth`` levels.
+            Step: ``"100ms"``, ``"1s"``, ``"5m"``, or a timedelta; None: 100 ms. ``"change"``: no step, but a row
+            after each message in the range that changed one of the best ``depth`` levels.
         at
             Instead of a range: times in any order, also repeated; a list, a NumPy array of datetime64, a column of
             Polars or pandas, or one time.
@@ -719,7 +788,7 @@ class Lake(Folder):
         """
         return books(
             self,
-            sorted(set(self.matching(symbol))),
+            sorted(set(self._some(symbols))),
             start,
             end,
             every=every,
@@ -734,12 +803,12 @@ class Lake(Folder):
 
     def features(
         self,
-        symbol: str | Iterable[str],
+        symbols: str | Iterable[str],
         names: str | Iterable[str],
         start: Time | None = None,
         end: Time | None = None,
         *,
-        every: str | int | timedelta = "1s",
+        every: str | timedelta = "1s",
         window: int = 60,
     ) -> pl.DataFrame:
         """Features at regular times: at ``start`` and after each step, before ``end``.
@@ -749,14 +818,14 @@ class Lake(Folder):
 
         Parameters
         ----------
-        symbol
+        symbols
             One symbol or pattern (``"BTC/*"``), or several of them.
         names
             Names of features, keys of ``krakpot.FEATURES``; those with an N take a number of levels: ``"imbalance_5"``.
         start, end
             Range of receive times; None: what is covered.
         every
-            Step: ``"100ms"``, ``"1s"``, ``"5m"``, a timedelta, or nanoseconds.
+            Step: ``"100ms"``, ``"1s"``, ``"5m"``, or a timedelta.
         window
             How many steps ``realised_volatility`` and ``kyle_lambda`` look back.
 
@@ -787,13 +856,38 @@ class Lake(Folder):
         """
         chosen = wanted(names)
         begin, until = time_range(start, end)
-        symbols = self.matching(symbol)
+        symbols = self._some(symbols)
 
         def best_at(one: str, times: pl.Series) -> pl.DataFrame:
-            return self.books(one, at=times, depth=1, numbers="float")
+            return books(
+                self, [one], None, None, every=None, at=times, depth=1, by="recv", channel="book", numbers="float",
+                required=False,
+            )  # fmt: skip
+
+        def read(
+            symbol: str, start: int, end: int, *, every: str, depth: int, channel: str = "book",
+            numbers: Numbers = "decimal",
+        ) -> pl.DataFrame:  # fmt: skip
+            return books(
+                self, [symbol], start, end, every=every, at=None, depth=depth, by="recv", channel=channel,
+                numbers=numbers, required=False,
+            )  # fmt: skip
 
         try:
-            return features(self, best_at, symbols, chosen, begin, until, every=step(every), window=window)
+            needed = {FEATURE_CHANNELS[source] for source in sources(chosen)}
+            check_recorded(self, symbols, sorted(needed))
+            check_depth_recorded(self, symbols, "book", max(one.depth for one in chosen))
+            return features(
+                self,
+                read,
+                best_at,
+                symbols,
+                chosen,
+                begin,
+                until,
+                every=step(every),
+                window=window,
+            )
         except UNREADABLE as error:
             unreadable(self.path, error)
 
@@ -836,7 +930,11 @@ class Lake(Folder):
         return orders_at(self, symbol, time_of(at, "at"), by=by, depth=depth, numbers=numbers)
 
     def order(
-        self, order_id: str, symbol: str | None = None, start: Time | None = None, end: Time | None = None
+        self,
+        order_id: str,
+        symbols: str | Iterable[str] | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
     ) -> OrderLife:
         """One order of level 3: what was told of it, its place in the queue over time, how much of it traded.
 
@@ -847,8 +945,8 @@ class Lake(Folder):
         ----------
         order_id
             Its id.
-        symbol
-            Its pair; None: it is looked for in all of them.
+        symbols
+            Its pair, or pairs and patterns to look in; None: in all of them.
         start, end
             Range of receive times in which it is looked for, [start, end); None: no bound. A narrow one is faster.
 
@@ -873,9 +971,9 @@ class Lake(Folder):
         if not isinstance(order_id, str):
             raise ConfigError(f"order_id={shown(order_id)} is no text; give the id as Kraken writes it")
         try:
-            rows = self.orders(symbol, start, end).filter(pl.col("order_id") == order_id).collect(engine="streaming")
+            rows = self.orders(symbols, start, end).filter(pl.col("order_id") == order_id).collect(engine="streaming")
             if rows.is_empty():
-                place = "the lake" if symbol is None else symbol
+                place = "the lake" if symbols is None else symbols if isinstance(symbols, str) else ", ".join(symbols)
                 raise ConfigError(f"there is no order {shown(order_id)} in the level 3 of {place}")
             return order_life(self, rows, self.trades(rows["symbol"][0]))
         except UNREADABLE as error:
@@ -936,7 +1034,7 @@ class Lake(Folder):
         time, end = time_of(at, "at"), None if until is None else time_of(until, "until")
         try:
             return would_fill(
-                self, lambda begin, end: self.trades(symbol, begin, end), self.coverage,
+                self, lambda begin, end: self.trades(symbol, Instant(begin), Instant(end)), self.coverage,
                 symbol=symbol, side=side, price=price, qty=qty, at=time, until=end, channel=channel,
             )  # fmt: skip
         except UNREADABLE as error:

@@ -11,10 +11,12 @@ import polars as pl
 
 from krakpot import _core, values
 from krakpot.errors import ConfigError
+from krakpot.lake.folder import Folder
 from krakpot.lake.format import BOOK_KINDS, UNREADABLE, storage_error, unreadable
 from krakpot.lake.queue import OrdersAt
-from krakpot.lake.sample import BookAt, By, one_of
-from krakpot.values import Time, shown, time_range
+from krakpot.lake.recorded import recorded_depth
+from krakpot.lake.sample import BookAt, By, check_depth, one_of
+from krakpot.values import Instant, Time, shown, step_text, time_range
 from krakpot.view import coverage as coverage_view
 from krakpot.view import gaps, look
 from krakpot.view import heat as heat_view
@@ -46,7 +48,7 @@ class Source(Protocol):
     def matching(self, wanted: str | Iterable[str], /) -> list[str]:
         """See ``Folder``."""
 
-    def coverage(self) -> pl.DataFrame:
+    def coverage(self, symbols: str | Iterable[str] | None = None, /) -> pl.DataFrame:
         """See ``Lake``."""
 
     def trades(self, symbol: str, start: Time, end: Time, /, *, numbers: Literal["float"]) -> pl.LazyFrame:
@@ -61,7 +63,7 @@ class Source(Protocol):
         """See ``Lake``."""
 
     def books(
-        self, symbol: str, start: Time, end: Time, /, *, every: int, depth: int, channel: str, numbers: Literal["float"]
+        self, symbol: str, start: Time, end: Time, /, *, every: str, depth: int, channel: str, numbers: Literal["float"]
     ) -> pl.DataFrame:
         """See ``Lake``."""
 
@@ -132,8 +134,10 @@ class Plot:
         values.read(values.whole_number(1, _core.LIMITS["DEPTH_MAX"]), depth, "depth")
         begin, until, holes = self._range(symbol, channel, start, end)
         every = _step(begin, until, look.CHART_COLUMNS if interactive else look.COLUMNS)
-        read = min(depth * FURTHER, _core.LIMITS["DEPTH_MAX"])
-        books = self._lake.books(symbol, begin, until, every=every, depth=read, channel=channel, numbers="float")
+        read = self._deepest(symbol, channel, min(depth * FURTHER, _core.LIMITS["DEPTH_MAX"]))
+        books = self._lake.books(
+            symbol, begin, until, every=step_text(every), depth=read, channel=channel, numbers="float"
+        )
         holes = gaps.unknown(books, holes, until)
         rows = look.CHART_ROWS if interactive else look.ROWS
         heat = heat_view.heat(books, holes, until, rows=rows, near=depth)
@@ -191,7 +195,9 @@ class Plot:
         begin, until, holes = self._range(symbol, channel, start, end)
         columns = look.COLUMNS
         every = _step(begin, until, columns * BOOKS_PER_COLUMN)
-        books = self._lake.books(symbol, begin, until, every=every, depth=1, channel=channel, numbers="float")
+        books = self._lake.books(
+            symbol, begin, until, every=step_text(every), depth=1, channel=channel, numbers="float"
+        )
         holes = gaps.unknown(books, holes, until)
         bins = spread_view.bins(books, holes, begin, until, columns=columns)
         facts: dict[str, Any] = {"symbol": symbol, "begin": begin, "end": until, "every": look.duration(every)}
@@ -241,7 +247,9 @@ class Plot:
 
         """
         file = picture_file(save, interactive=interactive)
-        found = self._lake.book_at(symbol, at, depth=depth, by=by, channel=channel, numbers="float")
+        found = self._lake.book_at(
+            symbol, at, depth=self._deepest(symbol, channel, depth), by=by, channel=channel, numbers="float"
+        )
         note = None if found.reason is None else found.lines()[0].partition(": ")[2]
         facts: dict[str, Any] = {"symbol": symbol, "title": f"{symbol} at {look.time(found.at)}", "note": note}
         rungs = ladder_view.rungs(found.levels)
@@ -291,7 +299,7 @@ class Plot:
 
         """
         file = picture_file(save, interactive=interactive)
-        found = self._lake.orders_at(symbol, at, depth=depth, by=by, numbers="float")
+        found = self._lake.orders_at(symbol, at, depth=self._deepest(symbol, "level3", depth), by=by, numbers="float")
         note = None if found.reason is None else found.lines()[0].partition(": ")[2]
         title = f"{symbol} at {look.time(found.at)}: every order"
         blocks = ladder_view.blocks(found.orders, depth)
@@ -305,7 +313,7 @@ class Plot:
 
     def coverage(
         self,
-        symbol: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
@@ -317,7 +325,7 @@ class Plot:
 
         Parameters
         ----------
-        symbol
+        symbols
             One symbol or pattern (``"BTC/*"``), several of them, or None for all.
         start, end
             Range of receive times, [start, end); None: all that is known.
@@ -344,9 +352,7 @@ class Plot:
 
         """
         file = picture_file(save, interactive=interactive)
-        frame = self._lake.coverage()
-        if symbol is not None:
-            frame = frame.filter(pl.col("symbol").is_in(self._lake.matching(symbol)))
+        frame = self._lake.coverage(symbols)
         if channel is not None:
             one_of("channel", channel, tuple(_core.CHANNELS))
             frame = frame.filter(channel=channel)
@@ -359,6 +365,12 @@ class Plot:
         from krakpot.view import figures
 
         return _saved(figures.coverage(found, begin=begin, end=until), figures.write, file)
+
+    def _deepest(self, symbol: str, channel: str, depth: int) -> int:
+        """So many levels, or as many as were recorded."""
+        check_depth(depth)
+        recorded = recorded_depth(Folder(self._lake.path), [symbol], channel)
+        return depth if recorded is None else min(depth, recorded)
 
     def _range(self, symbol: str, channel: str, start: Time | None, end: Time | None) -> tuple[int, int, pl.DataFrame]:
         """Begin and end of a picture of one symbol, ns, and its gaps."""
@@ -381,7 +393,7 @@ def _bounds(spans: pl.DataFrame, start: Time | None, end: Time | None, path: Pat
     if until - begin < SHORTEST:
         times = f"{look.time(known[0])} to {look.time(known[1])}"
         raise ConfigError(f"start and end leave less than a millisecond to draw; known is {times}")
-    return begin, until
+    return Instant(begin), Instant(until)
 
 
 def _step(begin: int, end: int, columns: int) -> int:
@@ -402,8 +414,9 @@ def picture_file(save: str | Path | None, option: str = "save", *, interactive: 
     if file.suffix not in FILES[interactive]:
         ends = values.alternatives(FILES[interactive])
         kind = "an interactive picture" if interactive else "a picture"
+        other = f"; or give interactive={not interactive}" if file.suffix in FILES[not interactive] else ""
         raise ConfigError(
-            f"{option}: {shown(str(save))} is not allowed; allowed for {kind} is a name that ends in {ends}"
+            f"{option}: {shown(str(save))} is not allowed; allowed for {kind} is a name that ends in {ends}{other}"
         )
     if file.is_dir() or not file.absolute().parent.is_dir():
         raise ConfigError(f"{option}: {file} cannot be written; name a file in a folder that exists")

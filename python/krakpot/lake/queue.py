@@ -18,6 +18,7 @@ from krakpot import _core
 from krakpot.errors import counted
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import moment
+from krakpot.lake.recorded import check_depth_recorded, check_recorded
 from krakpot.lake.sample import ABSENT, NUMBERS, REASONS, By, check_depth, one_of, plain, symbol_books
 from krakpot.lake.times import TIME
 from krakpot.values import Numbers
@@ -157,6 +158,10 @@ def orders_at(folder: Folder, symbol: str, at: int, *, by: By, depth: int | None
         check_depth(depth)
     one_of("numbers", numbers, NUMBERS)
     sampler = symbol_books(folder, symbol, channel=CHANNEL, by=by)
+    if not sampler.recorded:
+        check_recorded(folder, [symbol], [CHANNEL])
+    if depth is not None:
+        check_depth_recorded(folder, [symbol], CHANNEL, depth)
     session, reason = sampler.session_at(at)
     core = _core.QueueReader.orders(session or "", at, depth=depth or most, event=by == "event")
     if session is not None:

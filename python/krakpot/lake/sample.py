@@ -34,6 +34,7 @@ from krakpot.lake.folder import Folder, View
 from krakpot.lake.format import BOOK_KINDS, BookKind, Part, moment, stamp
 from krakpot.lake.ledger import MARKS, SINCE, book_ends
 from krakpot.lake.messages import MESSAGE_MAX, MessageReader
+from krakpot.lake.recorded import check_depth_recorded, check_recorded, warn_outside
 from krakpot.lake.times import TIME, Times, times_of
 from krakpot.values import Numbers, Time, shown, smaller_step, step, step_text, threads_of, time_of, time_range
 
@@ -196,6 +197,7 @@ class BookSampler:
         mine &= pl.col("channel").is_null() | (pl.col("channel") == channel)
         ledger = view.scan("ledger").filter(mine).select("session", "message", *MARKS).collect()
         spans = covered(ledger, recorded_sessions(view)).filter(channel=channel)
+        self.folder, self.channel = folder, channel
         # A part's metadata is read once, not once for each symbol.
         metadata = cache(pq.read_metadata)
         self.symbols = [
@@ -210,6 +212,13 @@ class BookSampler:
             )
             for symbol in symbols
         ]
+
+    def check(self, depth: int = 0) -> None:
+        """Raise ``ConfigError`` if books of none of the symbols were recorded, or none with so many levels."""
+        names = [one.symbol for one in self.symbols]
+        if not any(one.recorded for one in self.symbols):
+            check_recorded(self.folder, names, [self.channel])
+        check_depth_recorded(self.folder, names, self.channel, depth)
 
     @property
     def covered(self) -> tuple[int, int] | None:
@@ -318,6 +327,11 @@ class SymbolBooks:
         self.clock = "event" if event else "recv"
         self._metadata = metadata
         self._recv = spans.select("session", "reason", pl.col("ts_from", "ts_to").cast(pl.Int64))
+
+    @property
+    def recorded(self) -> bool:
+        """Whether it was ever recorded."""
+        return not self._recv.is_empty()
 
     @cached_property
     def spans(self) -> pl.DataFrame:
@@ -785,7 +799,9 @@ def books_at(
     check_depth(most)
     one_of("numbers", numbers, NUMBERS)
     times = pl.Series([time], dtype=pl.Int64).cast(TIME)
-    found = BookSampler(folder, symbols, channel=channel, by=by).at(times, depth=most, numbers=numbers)
+    sampler = BookSampler(folder, symbols, channel=channel, by=by)
+    sampler.check(0 if depth is None else depth)
+    found = sampler.at(times, depth=most, numbers=numbers)
     return [
         BookAt(row["symbol"], time, row["reason"], row["checksum"], levels(row, numbers))
         for row in found.iter_rows(named=True)
@@ -798,16 +814,17 @@ def books(
     start: Time | None,
     end: Time | None,
     *,
-    every: str | int | timedelta | None,
+    every: str | timedelta | None,
     at: Times | None,
     depth: int,
     by: By,
     channel: str,
     numbers: Numbers,
-    layout: Layout,
-    threads: int | None,
+    layout: Layout = "wide",
+    threads: int | None = None,
+    required: bool = True,
 ) -> pl.DataFrame:
-    """Books of these symbols at times; see ``Lake.books``."""
+    """Books of these symbols at times; see ``Lake.books``. ``required``: without any, or that deep, is an error."""
     check_depth(depth)
     one_of("numbers", numbers, NUMBERS)
     one_of("layout", layout, get_args(Layout))
@@ -818,6 +835,7 @@ def books(
     size = 40 + 4 * number * (1 if layout == "long" else depth)
     if every == CHANGE:
         sampler = BookSampler(folder, symbols, channel=channel, by=by)
+        sampler.check(depth)
         bounds = (LOWEST if begin is None else begin, HIGHEST if until is None else until)
         frames = [_no_change(depth, floats=numbers == "float")]
         count = 0
@@ -826,10 +844,13 @@ def books(
             count += frames[-1].height
             check_size(count, "rows")
         check_size(count, "rows", size)
+        warn_outside(begin, until, sampler.covered)
         frames[0] = long(frames[0]) if layout == "long" else frames[0]
         return pl.concat(frames, rechunk=False)
     width = step("100ms" if every is None else every, more=f", or {CHANGE!r}")
     sampler = BookSampler(folder, symbols, channel=channel, by=by)
+    if required:
+        sampler.check(depth)
     if at is not None:
         times = times_of(at, "at")
     else:
@@ -839,6 +860,8 @@ def books(
         times = grid(first, last, width)
         if times.is_empty() and begin is None and known[0] < known[1] and last > known[0]:
             warn_no_step(width, *known)
+        elif required:
+            warn_outside(begin, until, sampler.covered)
     levels = depth if layout == "long" else 1
     check_size(len(symbols) * len(times) * levels, "rows", size)
     found = sampler.at(times, depth=depth, numbers=numbers, threads=threads)

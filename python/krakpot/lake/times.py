@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from krakpot.errors import ConfigError
-from krakpot.values import Time, time_of
+from krakpot.values import EARLIEST, Time, time_of, too_early
 
 TIME = pl.Datetime("ns", "UTC")
 Times = Time | Iterable[Time] | pl.Series
@@ -59,6 +59,9 @@ def _converted(column: pl.Series, name: str) -> pl.Series:
         if kind == pl.Date:
             return column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(TIME)
         if kind.is_integer():
+            early = column.filter(column < EARLIEST)
+            if early.len():
+                raise ConfigError(f"{name}: {too_early(int(early[0]))}")
             return column.cast(pl.Int64).cast(TIME)
     except pl.exceptions.PolarsError:
         sentence = "a time is out of range; times from 1678 to 2261 fit into 64 bits of nanoseconds"

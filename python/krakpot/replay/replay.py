@@ -24,6 +24,7 @@ from krakpot._core import Batch
 from krakpot.errors import ConfigError, FeedError
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import stamp
+from krakpot.lake.recorded import check_recorded, has_rows
 from krakpot.lake.sample import By, one_of
 from krakpot.replay.source import Owner, ReplaySource
 from krakpot.stream.book import LiveBook
@@ -90,6 +91,10 @@ class Replay:
         begin, until = time_range(start, end)
         chosen = self._channels(channels)
         names = self._symbols(symbols, exclude)
+        if channels is not None:
+            check_recorded(self._folder, names, chosen)
+        elif symbols is not None and not any(has_rows(self._folder, names, one) for one in chosen):
+            raise ConfigError(f"{PLACE}: symbols: nothing was recorded of {', '.join(names)}")
         self._source = ReplaySource(
             self._folder,
             dict.fromkeys(chosen, names),

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from krakpot.values import LOOPBACK
 
-EVERY = ("0.0.0.0", "::")  # noqa: S104  # to be told from others
-"""Addresses that stand for all of this machine."""
+EVERY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # to be told from others
+"""Addresses that stand for all of this machine, and one of them that a browser on it can open."""
 BEARER = "bearer "
 
 

@@ -20,8 +20,8 @@ from typing import cast
 from krakpot.errors import KrakpotError
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import UNREADABLE
-from krakpot.serve.facts import facts_of
 from krakpot.replay.source import HOUR, MARGIN, TIME_MAX, Owner, ReplaySource
+from krakpot.serve.facts import facts_of
 from krakpot.serve.market import Market
 from krakpot.stream.book import LiveBook
 from krakpot.stream.orders import LiveOrders

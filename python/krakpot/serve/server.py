@@ -37,7 +37,7 @@ from krakpot.net.http import cannot_listen
 from krakpot.serve import parts, trades
 from krakpot.serve import request as requests
 from krakpot.serve.facts import LakeFacts, PairFacts, facts_of, spans_of
-from krakpot.serve.guard import Guard
+from krakpot.serve.guard import EVERY, Guard
 from krakpot.serve.live import Live
 from krakpot.serve.place import Place
 from krakpot.serve.viewer import OVERVIEW_BOOKS, RATE, Viewer
@@ -175,6 +175,8 @@ class ViewServer:
         if token is not None:
             token = values.read(values.token, token, f"{PLACE}: token")
         self.token = secrets.token_urlsafe(24) if token is None and host not in LOOPBACK else token
+        self.everywhere = host in EVERY
+        """Whether it listens on all addresses of this machine."""
         self.address = self.stream_address = ""
         self.viewers: set[Viewer] = set()
         self.served = 0
@@ -228,7 +230,8 @@ class ViewServer:
             self._pool.shutdown(wait=False)
             raise ConfigError(cannot_listen(PLACE, self._host, "port", self._port, error)) from None
         port = self._runner.addresses[0][1]
-        host = f"[{self._host}]" if ":" in self._host else self._host
+        host = EVERY.get(self._host, self._host)
+        host = f"[{host}]" if ":" in host else host
         query = "" if self.token is None else f"?token={quote(self.token, safe='')}"
         self.address, self.stream_address = f"http://{host}:{port}/{query}", f"ws://{host}:{port}/stream{query}"
         self._cookie = f"{COOKIE}_{port}"

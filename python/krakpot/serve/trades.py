@@ -13,7 +13,7 @@ import polars as pl
 
 from krakpot.lake.format import UNREADABLE, unreadable
 from krakpot.lake.lake import Lake
-from krakpot.values import shown
+from krakpot.values import Instant, shown
 
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
 LIMIT, LIMIT_MAX = 50_000, 500_000
@@ -54,7 +54,7 @@ def answer(lake: Lake, query: Mapping[str, str]) -> bytes:
     if not query.get("symbol"):
         raise RefusedError("symbol: it is missing; allowed is a pair, as BTC/USD")
     symbol = symbol_of(query["symbol"], lake.symbols())
-    begin, end = max(0, since * MS - EARLY), min((1 << 63) - 1, until * MS + MARGIN)
+    begin, end = Instant(max(0, since * MS - EARLY)), Instant(min((1 << 63) - 1, until * MS + MARGIN))
     moment = pl.col("ts_event").dt.epoch("ns") // MS
     rows = (
         lake.trades(symbol, begin, end, numbers="float", origin="all")

@@ -52,17 +52,29 @@ def _price(name: str, low: float, high: float, title: str) -> alt.Y:
 
 
 def _bands(gaps: pl.DataFrame, begin: int, end: int) -> Any:  # noqa: ANN401  # altair's methods return Any
-    """Grey bands over the height of the picture; the pointer tells the reason."""
+    """Bands over the height of the picture, each reason in its own colour; the pointer tells it too."""
     frame = gaps.with_columns(why=pl.col("reason").map_elements(look.reason, return_dtype=pl.String))
+    found = look.marks(gaps["reason"])
+    kinds = sorted(set(gaps["reason"]))
+    scale = alt.Scale(domain=[look.reason(kind) for kind in kinds], range=[found[kind][0] for kind in kinds])
     return (
         alt.Chart(_data(frame))
-        .mark_rect(clip=True, color=look.GAP, opacity=1, stroke=look.GAP_EDGE, strokeDash=[3, 2], strokeWidth=0.8)
+        .mark_rect(clip=True, fillOpacity=0.35, strokeDash=[3, 2], strokeWidth=0.8)
         .encode(
             _time("ts_from", begin, end),
             alt.X2("ts_to:T"),
+            alt.Fill("why:N", scale=scale, title="not known"),
+            alt.Stroke("why:N", scale=scale, title="not known"),
             tooltip=_tooltip(why="not known", ts_from_text="from", ts_to_text="to"),
         )
     )
+
+
+def _nothing() -> Any:  # noqa: ANN401  # altair's methods return Any
+    """Say that there is nothing to draw."""
+    words = alt.InlineData(values=[{"text": look.NOTHING}])
+    x, y = alt.ExprRef("width / 2"), alt.ExprRef("height / 2")
+    return alt.Chart(words).mark_text(x=x, y=y, fontSize=14, color=look.TEXT).encode(text="text:N")
 
 
 def _tooltip(**titles: str) -> list[alt.Tooltip]:
@@ -121,6 +133,8 @@ def book(heat: Heat, trades: pl.DataFrame, gaps: pl.DataFrame, *, symbol: str) -
     )
     if gaps.height:
         layers.append(_bands(gaps, begin, end))
+    if heat.cells.is_empty():
+        layers.append(_nothing())
     chart = alt.layer(*layers).resolve_scale(color="independent", shape="independent")
     chart = chart.properties(width=WIDTH, height=460, title=f"{symbol}: the book over time")
     return _finished(chart.add_params(alt.selection_interval(bind="scales")))  # type: ignore[no-any-return]  # as ``_finished`` says
@@ -187,6 +201,8 @@ def spread(
             alt.Y(f"{name}:Q", scale=scale, title=title), tooltip=_tooltip(**told)
         )
         layers = [area, line, *([_bands(gaps, begin, end)] if gaps.height else [])]
+        if bins[name].is_null().all():
+            layers.append(_nothing())
         panels.append(alt.layer(*layers).properties(width=WIDTH, height=height))
     title = f"{symbol}: best ask minus best bid, a book every {every}"
     zoom = alt.selection_interval(name="zoom", bind="scales", encodings=["x"])

@@ -88,17 +88,28 @@ def _days(ns: Sequence[int] | pl.Series) -> Any:  # noqa: ANN401  # an array of 
 
 
 def _bands(axes: Axes, gaps: pl.DataFrame) -> None:
-    """Grey, hatched bands over the height of the picture, with their reasons in the legend."""
+    """Hatched bands over the height of the picture: a colour and a hatch for each reason, which the legend names."""
+    marks = look.marks(gaps["reason"])
     pixel = (axes.get_xlim()[1] - axes.get_xlim()[0]) / 1000
     for (reason,), mine in gaps.sort("ts_from").partition_by("reason", as_dict=True, maintain_order=True).items():
         begins, ends = (_days(mine[name].cast(pl.Int64)) for name in ("ts_from", "ts_to"))
         # The shortest gap can be seen as well.
         spans = [(float(begin), max(float(end - begin), pixel)) for begin, end in zip(begins, ends, strict=True)]
         number = f" ({mine.height:,})" if mine.height > 1 else ""
+        colour, hatch = marks[str(reason)]
         axes.broken_barh(
-            spans, (0, 1), transform=axes.get_xaxis_transform(), facecolor=look.GAP, edgecolor=look.GAP_EDGE,
-            hatch="////", linewidth=0.4, zorder=3, label=f"{look.reason(str(reason))}{number}",
+            spans, (0, 1), transform=axes.get_xaxis_transform(), facecolor=look.GAP, edgecolor=colour,
+            hatch=hatch, linewidth=0.4, zorder=3, label=f"{look.reason(str(reason))}{number}",
         )  # fmt: skip
+
+
+def _nothing(axes: Axes) -> None:
+    """Say that there is nothing to draw, where an axis would have numbers that mean nothing."""
+    axes.set_yticks([])
+    axes.text(
+        0.5, 0.5, look.NOTHING, transform=axes.transAxes, ha="center", va="center", zorder=6,
+        bbox={"facecolor": "white", "edgecolor": "none"},
+    )  # fmt: skip
 
 
 def _legend(picture: Figure, axes: Axes) -> None:
@@ -129,6 +140,8 @@ def book(heat: Heat, trades: pl.DataFrame, gaps: pl.DataFrame, *, symbol: str) -
         _marks(axes, trades)
         if heat.cells.height:
             axes.set_ylim(heat.low, heat.high)
+        else:
+            _nothing(axes)
         _bands(axes, gaps)
         _legend(picture, axes)
     return picture
@@ -255,6 +268,8 @@ def spread(bins: pl.DataFrame, gaps: pl.DataFrame, *, symbol: str, begin: int, e
             axes.grid(color=look.GRID)
             _times(axes, begin, end)
             _bands(axes, gaps)
+            if bins[name].is_null().all():
+                _nothing(axes)
         upper.set_xlabel("")
         upper.set_ylim(bottom=0)
         _legend(picture, upper)

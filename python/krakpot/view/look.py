@@ -17,6 +17,8 @@ HATCHES = ("//////", "\\\\\\\\\\\\", "xxxxx", "......")
 GAP, GAP_EDGE = "#e3e3e3", "#8c8c8c"
 BEYOND = "#f3f4f6"
 """Where the levels of a book end."""
+NOTHING = "there is nothing in this range"
+"""In a picture that has nothing to draw."""
 TEXT, GRID = "#1f2933", "#e6e8eb"
 COLUMNS, ROWS = 400, 220
 """Columns and rows of the heat map of a book."""
