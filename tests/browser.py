@@ -43,7 +43,13 @@ SOFTWARE = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swifts
 """WebGL without a graphics card."""
 KEYS = {" ": ("Space", 32), "Enter": ("Enter", 13), "Escape": ("Escape", 27), "ArrowLeft": ("ArrowLeft", 37)}
 KEYS |= {"ArrowUp": ("ArrowUp", 38), "ArrowRight": ("ArrowRight", 39), "ArrowDown": ("ArrowDown", 40)}
-KEYS |= {"Home": ("Home", 36), "End": ("End", 35), "PageDown": ("PageDown", 34), "PageUp": ("PageUp", 33), "Tab": ("Tab", 9)}
+KEYS |= {
+    "Home": ("Home", 36),
+    "End": ("End", 35),
+    "PageDown": ("PageDown", 34),
+    "PageUp": ("PageUp", 33),
+    "Tab": ("Tab", 9),
+}
 
 
 def chromium() -> str:
@@ -114,7 +120,10 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             page.call(f"{domain}.enable")
         page.size(width, height, phone=phone)
-        page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        page.call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
         return page
 
     def close(self) -> None:
@@ -132,7 +141,9 @@ class Browser:
         """Itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """End it."""
         self.close()
 

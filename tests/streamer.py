@@ -1,7 +1,7 @@
 """A server of the stream that docs/reference/stream.md describes, for tests of what draws it.
 
-Its market is a formula, so a test can say what any book at any time is. It shares no line with the server of krakpot: the two
-and the page check each other.
+Its market is a formula, so a test can say what any book at any time is. It shares no line with the server of krakpot:
+the two and the page check each other.
 """
 
 from __future__ import annotations
@@ -102,16 +102,28 @@ class Pair:
 
 
 def book(
-    number: int, t: int, bids: Levels, asks: Levels, *, flags: int = 1, checked: int = 1, messages: int = 3, checksum: int = 0xC0FFEE
+    number: int,
+    t: int,
+    bids: Levels,
+    asks: Levels,
+    *,
+    flags: int = 1,
+    checked: int = 1,
+    messages: int = 3,
+    checksum: int = 0xC0FFEE,
 ) -> bytes:
     """Kind 1."""
-    head = struct.pack("<BBBBIqqIIII", 1, flags, checked, 0, number, t, t - 2_000_000, checksum, messages, len(bids), len(asks))
+    head = struct.pack(
+        "<BBBBIqqIIII", 1, flags, checked, 0, number, t, t - 2_000_000, checksum, messages, len(bids), len(asks)
+    )
     return head + b"".join(
         struct.pack(f"<{len(side)}d", *(level[i] for level in side)) for side in (bids, asks) for i in (0, 1)
     )
 
 
-def trades(number: int, found: list[tuple[int, int, float, float, int, int]], *, flags: int = 0, left_out: int = 0) -> bytes:
+def trades(
+    number: int, found: list[tuple[int, int, float, float, int, int]], *, flags: int = 0, left_out: int = 0
+) -> bytes:
     """Kind 2."""
     n = len(found)
     out = struct.pack("<BBHIII", 2, flags, 0, number, n, left_out)
@@ -212,7 +224,13 @@ class Client:
             self.speed = message["speed"]
         elif method == "coverage":
             spans = [
-                {"symbol": symbol, "channel": "book", "from_us": since // 1000, "to_us": until // 1000, "reason": "disconnect"}
+                {
+                    "symbol": symbol,
+                    "channel": "book",
+                    "from_us": since // 1000,
+                    "to_us": until // 1000,
+                    "reason": "disconnect",
+                }
                 for symbol in message["symbols"]
                 for since, until in server.spans
             ]
@@ -292,7 +310,9 @@ class Streamer:
     def hole_at(self, t: int) -> tuple[int, int, str] | None:
         return next((one for one in self.holes if one[0] <= t < one[1]), None)
 
-    def queues(self, pair: Pair, t: int) -> tuple[list[tuple[float, float, int, int]], list[tuple[float, float, int, int]]]:
+    def queues(
+        self, pair: Pair, t: int
+    ) -> tuple[list[tuple[float, float, int, int]], list[tuple[float, float, int, int]]]:
         """Orders of the best levels."""
         out: list[list[tuple[float, float, int, int]]] = []
         for side in pair.book(t, 25):
@@ -317,7 +337,8 @@ class Streamer:
             for pair in self.pairs.values()
         ]  # fmt: skip
         return {
-            "type": "hello", "stream": self.version, "krakpot": "0.1.0", "source": "live" if self.live else "lake", "name": "lake",
+            "type": "hello", "stream": self.version, "krakpot": "0.1.0", "source": "live" if self.live else "lake",
+            "name": "lake",
             "stale_after_s": self.stale_after, "begin_us": None if self.live else self.begin // 1000,
             "end_us": None if self.live else self.end // 1000, "rate": 30, "symbols": symbols,
         }  # fmt: skip
@@ -364,9 +385,13 @@ class Streamer:
         out = []
         for pair in self.pairs.values():
             bids, asks = pair.book(t, 1)
-            right = (t - self.begin) // SECOND * self.messages if not self.live else t // SECOND % 100_000 * self.messages
+            right = (
+                (t - self.begin) // SECOND * self.messages if not self.live else t // SECOND % 100_000 * self.messages
+            )
             wrong = int(pair.number == 5)
-            out.append((bids[0][0], asks[0][0], bids[0][0], 1000.0, 0.2, pair.number, int(right), wrong, int(pair.number != 6)))
+            out.append(
+                (bids[0][0], asks[0][0], bids[0][0], 1000.0, 0.2, pair.number, int(right), wrong, int(pair.number != 6))
+            )
         return out
 
     def _file(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -376,9 +401,13 @@ class Streamer:
         file = WEB / (path.lstrip("/") or "index.html")
         if not file.is_file() or WEB not in file.resolve().parents:
             return connection.respond(HTTPStatus.NOT_FOUND, "there is no such file\n")
-        kind = {".js": "text/javascript", ".wasm": "application/wasm"}.get(file.suffix) or mimetypes.guess_type(file.name)[0]
+        kind = {".js": "text/javascript", ".wasm": "application/wasm"}.get(file.suffix) or mimetypes.guess_type(
+            file.name
+        )[0]
         body = file.read_bytes()
-        headers = Headers({"Content-Type": kind or "text/plain", "Content-Length": str(len(body)), "Cache-Control": "no-store"})
+        headers = Headers(
+            {"Content-Type": kind or "text/plain", "Content-Length": str(len(body)), "Cache-Control": "no-store"}
+        )
         return Response(200, "OK", headers, body)
 
     def start(self) -> None:

@@ -27,7 +27,8 @@ Levels = list[tuple[float, float]]
 BOOK = """(() => {
     const {market, chart} = krakpot, book = market.book.at(chart.now)
     const side = one => [...one.ticks].map((tick, i) => [tick / market.book.scale, one.qty[i]])
-    return {t: book.t, checksum: book.checksum, checked: book.checked, bids: side(book.bids), asks: side(book.asks)} })()"""
+    const {t, checksum, checked} = book
+    return {t, checksum, checked, bids: side(book.bids), asks: side(book.asks)} })()"""
 
 
 @contextmanager
@@ -79,9 +80,11 @@ def ladder(page: Page) -> dict[str, Levels]:
     """What the ladder has on each side, best first."""
     page.until("krakpot.ladder.drawn?.t === krakpot.market.book.at(krakpot.chart.now)?.t")
     rows = page.run("""Object.fromEntries(['bids', 'asks'].map(side => [side,
-        [...document.querySelectorAll(`.ladder .${side} tr`)].map(row => [...row.cells].map(cell => cell.textContent))]))""")
+        [...document.querySelectorAll(`.ladder .${side} tr`)].map(row =>
+            [...row.cells].map(cell => cell.textContent))]))""")
     found = {
-        name: [tuple(float(text.replace(",", "")) for text in cells[:2]) for cells in rows[name] if cells[0]] for name in rows
+        name: [tuple(float(text.replace(",", "")) for text in cells[:2]) for cells in rows[name] if cells[0]]
+        for name in rows
     }
     return {"bids": found["bids"], "asks": found["asks"][::-1]}  # type: ignore[dict-item]  # two columns
 
@@ -108,12 +111,14 @@ def test_ladder_is_the_book_of_the_lake(page: Page, tmp_path: Path) -> None:
             at = START + int(seconds * SECOND)
             us = at // 1000
             page.go(f"{server.address}?{us}#symbol={symbol}&t={page.run(f'new Date({us / 1000}).toISOString()')}")
-            page.until("window.krakpot?.market.time?.paused && krakpot.jump.to === null && krakpot.market.book.last?.inSync")
+            page.until(
+                "window.krakpot?.market.time?.paused && krakpot.jump.to === null && krakpot.market.book.last?.inSync"
+            )
             page.until(f"Math.abs(krakpot.chart.now - {us}) < 1")
             found = ladder(page)
             rows = page.run("krakpot.ladder.rows")
-            assert rows > 10
-            assert found == {name: levels[:rows] for name, levels in of_lake(lake, symbol, at, 25).items()}
+            assert rows >= 10
+            assert found == {name: levels[:rows] for name, levels in of_lake(lake, symbol, at, 10).items()}
             assert page.run("krakpot.market.gaps.within(krakpot.market.book.begin, krakpot.chart.now).length") == 0
 
 
@@ -124,15 +129,20 @@ def test_a_gap_of_a_lake_is_hatched(page: Page, tmp_path: Path) -> None:
     later = START + 20 * SECOND
     lakes.make(lake, lakes.market(400, begin=later, seed=2), session=lakes.session_name(later))
     with running(lambda: ViewServer(lake, port=0, page=WEB)) as server:
-        page.go(f"{server.address}#symbol=BTC/USD&t={page.run(f'new Date({(later + 5 * SECOND) / 1e6}).toISOString()')}")
-        page.until("window.krakpot?.market.time?.paused && krakpot.jump.to === null && krakpot.market.book.last?.inSync")
+        page.go(
+            f"{server.address}#symbol=BTC/USD&t={page.run(f'new Date({(later + 5 * SECOND) / 1e6}).toISOString()')}"
+        )
+        page.until(
+            "window.krakpot?.market.time?.paused && krakpot.jump.to === null && krakpot.market.book.last?.inSync"
+        )
         page.browser.listen(1)
         gaps = page.run("krakpot.market.gaps.list.map(one => [one.from, one.to, one.reason])")
         middle = (later - 5 * SECOND) / 1000
         assert [reason for since, until, reason in gaps if since < middle < until]
         known = page.run(f"""[{middle}, {later / 1000 + 4e6}].map(t => {{
             const {{columns, renderer}} = krakpot.chart
-            return Math.max(...renderer.read(columns.ring(columns.index(t))).filter(one => one < 1e38 || one > 2.5e38)) }})""")
+            return Math.max(...renderer.read(columns.ring(columns.index(t)))
+                .filter(one => one < 1e38 || one > 2.5e38)) }})""")
         assert known[0] > 2.5e38
         assert 0 < known[1] < 1e38
         assert page.run(f"krakpot.chart.readout(krakpot.chart.x({middle}), 50).length") == 2
@@ -140,6 +150,7 @@ def test_a_gap_of_a_lake_is_hatched(page: Page, tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def trading() -> AsyncIterator[ViewServer]:
+    """A view of the built-in exchange."""
     options = ExchangeOptions(pairs=6, rate=600)
     async with ExchangeServer(options) as exchange:
         feed = Feed(["*"], url=exchange.address, depth=100, channels=["book", "trade", "ticker"])
@@ -163,7 +174,8 @@ def test_live_books_have_the_checksum_of_the_exchange(page: Page) -> None:
             page.browser.listen(0.5)
             book: dict[str, Any] = page.run(BOOK)
             sides = tuple(
-                [(f"{price:.{digits}f}", f"{qty:.{qty_digits}f}") for price, qty in book[side]] for side in ("bids", "asks")
+                [(f"{price:.{digits}f}", f"{qty:.{qty_digits}f}") for price, qty in book[side]]
+                for side in ("bids", "asks")
             )
             assert book["checked"] == 1
             assert checksum((sides[0], sides[1])) == book["checksum"]

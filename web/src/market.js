@@ -244,7 +244,11 @@ export class Market {
   /** Why nobody knows a book. @param {import('./decode.js').BookFrame} frame @param {number} t */
   _why(frame, t) {
     if (frame.checked === 'wrong') return 'wrong checksum'
-    if (this.spans && !this.spans.some(one => one.from <= t && t <= one.to)) return 'nothing is recorded of this time'
+    // Behind the last span it may be recorded since it was asked.
+    if (this.spans?.some(one => one.from > t) && !this.spans.some(one => one.from <= t && t <= one.to)) {
+      const before = this.spans.findLast(one => one.to < t)
+      return `nothing is recorded${before?.reason ? `: ${before.reason}` : ''}`
+    }
     return frame.recv ? 'the book is out of sync' : 'nothing was received yet'
   }
 
