@@ -343,7 +343,7 @@ export class Chart {
     c.fillStyle = palette.ground
     c.fillRect(0, box.y, box.w, box.h - box.y)
     c.fillRect(box.x, 0, box.w - box.x, box.y)
-    if (!Number.isFinite(this.centre) || !Number.isFinite(now)) return
+    if (!Number.isFinite(now)) return
     const right = this.time(box.x)
     this._axes(left, right, now, state)
     c.save()

@@ -46,7 +46,7 @@ export class HeatGL {
    * @returns {HeatGL | null} null: no WebGL2 here
    */
   static make(canvas, restored) {
-    const gl = canvas.getContext('webgl2', { alpha: false, antialias: false, depth: false, desynchronized: true })
+    const gl = canvas.getContext('webgl2', { alpha: false, antialias: false, depth: false })
     if (!gl) return null
     try {
       return new HeatGL(canvas, gl, restored)

@@ -245,8 +245,8 @@ export class Market {
   _why(frame, t) {
     if (frame.checked === 'wrong') return 'wrong checksum'
     // Behind the last span it may be recorded since it was asked.
-    if (this.spans?.some(one => one.from > t) && !this.spans.some(one => one.from <= t && t <= one.to)) {
-      const before = this.spans.findLast(one => one.to < t)
+    if (this.spans?.some(one => one.from > t) && !this.spans.some(one => one.from <= t && t < one.to)) {
+      const before = this.spans.findLast(one => one.to <= t)
       return `nothing is recorded${before?.reason ? `: ${before.reason}` : ''}`
     }
     return frame.recv ? 'the book is out of sync' : 'nothing was received yet'
