@@ -111,7 +111,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("view lake --port 65536", 2, "--port: '65536' is not allowed"),
     ("view lake --host 'a b'", 2, "--host: 'a b' is not allowed"),
     ("view lake --host 192.0.2.1", 2, "--host 192.0.2.1: this is not an address of this machine"),
-    ("view lake --token short", 2, "--token: 'short' is not allowed; allowed is 16 or more letters"),
+    ("KRAKPOT_VIEW_TOKEN=short view lake", 2, "environment: KRAKPOT_VIEW_TOKEN: the value is not allowed"),
     ("view live --depth 7", 2, "--depth: '7' is not allowed"),
     ("view live --level3 BTC/USD", 2, "level3 needs an API key of a Kraken account"),
     # ingest.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -15,6 +17,18 @@ from krakpot.serve.server import ViewServer
 from streams import Book, Client, Overview, Trades
 from viewing import SYMBOL, alive, levels, serving, truth
 from waiting import run
+
+HANDSHAKE = (
+    b"GET /stream HTTP/1.1\r\nHost: HOST\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+PONG = bytes([0x8A, 0x80, 0, 0, 0, 0])
+
+
+def text(data: bytes) -> bytes:
+    """A frame of a client: masked, of 126 bytes to 64 KiB."""
+    padded = data.ljust(126)
+    return bytes([0x81, 0xFE]) + len(padded).to_bytes(2) + bytes(4) + padded
 
 
 def test_overview_of_a_lake(whole_lake: Path) -> None:
@@ -63,7 +77,8 @@ def test_a_slow_client_gets_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
             pair = one.sight.market.pair(symbol)
             while not one.full:
                 await asyncio.sleep(0.01)
-            sent, began, traded = one.sent.total(), pair.book.count, pair.traded
+            sent, began, traded = one.sent.total(), one.subscriptions[symbol].book.count, pair.traded
+            assert began is not None
             while pair.book.count < began + 300 or pair.traded < traded + 5:
                 await asyncio.sleep(0.01)
             assert one.sent.total() == sent, "nothing was sent meanwhile"
@@ -95,3 +110,34 @@ def test_a_client_that_is_not_there_is_let_go(monkeypatch: pytest.MonkeyPatch, l
         await alive(server)
 
     serving(main, lake)
+
+
+def test_a_client_that_answers_but_never_reads_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the buffers between the two are full nothing is added to them, and then it is disconnected."""
+    monkeypatch.setattr(viewer, "PATIENCE", 1.0)
+
+    async def main() -> None:
+        options = krakpot.ExchangeOptions(pairs=5, rate=500)
+        async with (
+            krakpot.ExchangeServer(options) as exchange,
+            krakpot.Feed(["*"], channels=["book"], depth=1000, url=exchange.address) as feed,
+            ViewServer(feed, port=0) as server,
+        ):
+            await feed.wait_ready()
+            url = urlsplit(server.address)
+            _, writer = await asyncio.open_connection(url.hostname, url.port, limit=1000)
+            wanted = {"method": "subscribe", "symbols": feed.selected_symbols, "depth": 1000}
+            writer.write(HANDSHAKE.replace(b"HOST", url.netloc.encode()) + text(json.dumps(wanted).encode()))
+            writer.write(text(b'{"method": "rate", "per_second": 60}'))
+            while not server.viewers:
+                await asyncio.sleep(0.01)
+            (one,) = server.viewers
+            while server.viewers:
+                writer.write(PONG)
+                await asyncio.sleep(0.005)
+            assert one.sent["book"] > 50
+            assert not one.full, "it had answered"
+            writer.transport.abort()
+            await alive(server)
+
+    run(main())

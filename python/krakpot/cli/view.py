@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import webbrowser
@@ -45,7 +46,8 @@ HELP = {
 }
 """Help of options that do less here than in a recording."""
 CHANNELS = ("book", "trade", "ticker")
-TOKEN = Value(values.token, "TEXT")
+VARIABLE = "KRAKPOT_VIEW_TOKEN"
+"""Variable of the token: other users of this machine see command lines."""
 HOST = Value(values.host, "HOST")
 
 
@@ -69,14 +71,11 @@ def _feed_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--host", default="127.0.0.1", type=HOST, show_default=True, help="Address to listen on.")
 @click.option("--port", default=8765, type=PORT, show_default=True, help="Port; 0 chooses a free one.")
 @click.option(
-    "--token", type=TOKEN, help="What every request must carry. Default: none on this machine, else a new one."
-)
-@click.option(
     "--open/--no-open", "open_", default=None, help="Open a browser, or do not. Default: if this is a terminal."
 )
 @json_option
 def view(
-    source: str, host: str, port: int, token: str | None, level3: tuple[str, ...] | None, *, open_: bool | None,
+    source: str, host: str, port: int, level3: tuple[str, ...] | None, *, open_: bool | None,
     json_: bool, **feed: Any,
 ) -> int:  # fmt: skip
     """Show a recording, or the live market, in the browser.
@@ -91,7 +90,8 @@ def view(
     krakpot view data --host 0.0.0.0                   for other machines, too
 
     Only programs on this machine can connect, unless --host says otherwise. Then every request needs the token that is
-    in the printed address; on a network that others use, they can read what is sent.
+    in the printed address: a new one each time, or that of KRAKPOT_VIEW_TOKEN. On a network that others use, they can
+    read what is sent.
 
     Other programs can draw as well: docs/reference/stream.md describes the stream. flowsurface reads the trades of a
     lake from the same address. docs/view.md shows all of it.
@@ -111,7 +111,7 @@ def view(
     opens = not json_ and sys.stdout.isatty() if open_ is None else open_
     try:
         fed = _feed(feed, level3) if live else None
-        server = ViewServer(fed or _lake(source), host=host, port=port, token=token, log=say)
+        server = ViewServer(fed or _lake(source), host=host, port=port, token=_token(), log=say)
         asyncio.run(_serve(server, fed, opens=opens, json_=json_))
     except ConfigError as error:
         sentence = with_flag(with_flag(str(error), f"{PLACE}: "), "krakpot.Feed: ")
@@ -121,6 +121,15 @@ def view(
     else:
         click.echo(f"served {counted(server.served, 'client')}")
     return 0
+
+
+def _token() -> str | None:
+    """The token of the environment, if there is one."""
+    text = os.environ.get(VARIABLE)
+    try:
+        return None if text is None else values.token(text)
+    except ValueError as error:
+        raise ConfigError(f"environment: {VARIABLE}: the value is not allowed; allowed is {error}") from None
 
 
 def _lake(source: str) -> Path:

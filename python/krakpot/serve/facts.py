@@ -51,11 +51,6 @@ class LakeFacts:
     recorded: bool
     """Whether somebody records into it now."""
 
-    @property
-    def channels(self) -> list[str]:
-        """Channels that any pair has."""
-        return [name for name in SHOWN if any(name in pair.channels for pair in self.pairs)]
-
 
 def facts_of(folder: Folder) -> LakeFacts:
     """See what a lake has. ``StorageError`` if its ledger cannot be read."""

@@ -137,11 +137,6 @@ class Place:
         """State of the exchange then; empty before it said."""
         return (self._source.system if self._source is not None else None) or ""
 
-    @property
-    def recorded(self) -> bool:
-        """Whether it follows what is being recorded."""
-        return self._follow
-
     def book(self, symbol: str) -> LiveBook:
         """The level-2 book of a pair."""
         assert self._source is not None, "ready"

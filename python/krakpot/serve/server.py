@@ -173,7 +173,10 @@ class ViewServer:
     ) -> None:
         """Check the options; it listens from ``async with`` on."""
         if token is not None:
-            token = values.read(values.token, token, f"{PLACE}: token")
+            try:
+                token = values.token(token)
+            except ValueError as error:
+                raise ConfigError(f"{PLACE}: token: the value is not allowed; allowed is {error}") from None
         self.token = secrets.token_urlsafe(24) if token is None and host not in LOOPBACK else token
         self.everywhere = host in EVERY
         """Whether it listens on all addresses of this machine."""

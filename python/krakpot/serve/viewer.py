@@ -34,7 +34,7 @@ OVERVIEW = 1.0
 WINDOW = 4
 """Pings that may be without an answer."""
 PATIENCE = 60.0
-"""Seconds after which a client that answers no ping is gone."""
+"""Seconds after which a client that answers no ping, or takes no bytes, is gone."""
 TRADES_BEFORE = 50
 """Trades before its time that a new subscription begins with."""
 IMBALANCE_LEVELS = 5
@@ -132,12 +132,10 @@ class Viewer:
         """Messages that were sent, by kind."""
         self.pinged = self.answered = 0
         self._clock = clock
-        self._answered_at = clock()
         self._epoch = sight.market.epoch
         self._gaps = sight.market.gap_count
         self._status: dict[str, str] = {}
         self._clock_due = self._overview_due = 0.0
-        self._lines: dict[str, Line] = {}
         self._room = asyncio.Event()
         self._woken = asyncio.Event()
 
@@ -194,13 +192,7 @@ class Viewer:
     def pong(self) -> None:
         """The client has read everything up to a ping."""
         self.answered = min(self.answered + 1, self.pinged)
-        self._answered_at = self._clock()
         self._room.set()
-
-    @property
-    def gone(self) -> bool:
-        """Whether it has not answered for so long that nobody is there."""
-        return self.pinged > self.answered and self._clock() - self._answered_at > PATIENCE
 
     @property
     def full(self) -> bool:
@@ -222,19 +214,18 @@ class Viewer:
                 await self._room.wait()
 
     async def send(self, wire: Wire) -> None:
-        """Send what is due, and a ping behind it."""
-        sent = False
-        for message in self.due():
-            if isinstance(message, bytes):
-                await wire.send_bytes(message)
-            else:
-                await wire.send_json(message)
-            sent = True
-        if sent:
-            if self.pinged == self.answered:
-                self._answered_at = self._clock()
-            self.pinged += 1
-            await wire.ping(b"")
+        """Send what is due, and a ping behind it; ``TimeoutError`` if it does not take it."""
+        async with asyncio.timeout(PATIENCE):
+            sent = False
+            for message in self.due():
+                if isinstance(message, bytes):
+                    await wire.send_bytes(message)
+                else:
+                    await wire.send_json(message)
+                sent = True
+            if sent:
+                self.pinged += 1
+                await wire.ping(b"")
 
     def due(self) -> Iterator[bytes | dict[str, Any]]:
         """What is to be sent now; taken one by one, each is of the moment at which it is taken."""
