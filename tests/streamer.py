@@ -24,7 +24,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-WEB = Path(__file__).resolve().parents[1] / "web"
+WEB = Path(__file__).resolve().parents[1] / "python" / "krakpot" / "page"
 SECOND = 10**9
 BEGIN = 1_795_933_140 * SECOND
 """2026-11-29T06:19:00Z in ns: where the recording begins."""

@@ -22,7 +22,7 @@ from simulated import checksum
 
 pytestmark = pytest.mark.slow
 
-WEB = Path(__file__).resolve().parents[2] / "web"
+WEB = Path(__file__).resolve().parents[2] / "python" / "krakpot" / "page"
 Levels = list[tuple[float, float]]
 BOOK = """(() => {
     const {market, chart} = krakpot, book = market.book.at(chart.now)

@@ -64,7 +64,7 @@ PAIRS_SHARE = 50
 """A look that takes long, as at a large lake, is followed by so many times as long without one."""
 COOKIE = "krakpot_view"
 PAGE = Path(__file__).parent.parent / "page"
-"""The page: static files, from ``web/`` of the repository."""
+"""The page: static files."""
 KINDS = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -99,8 +99,8 @@ NO_PAGE = """<!doctype html>
 <title>krakpot view</title>
 <body style="font: 16px/1.5 system-ui; max-width: 42rem; margin: 3rem auto; padding: 0 1rem">
 <h1>krakpot view</h1>
-<p>This build has no page. Its files are in <code>web/</code> of krakpot's repository, and belong in
-<code>PAGE</code>. In a checkout: <code>ln -s ../../web python/krakpot/page</code>, then load this address again.</p>
+<p>This build has no page. Its files are in <code>python/krakpot/page/</code> of krakpot's repository, and belong in
+<code>PAGE</code>.</p>
 <p>The stream is at <code>/stream</code>, a WebSocket, and any program can draw it:</p>
 <pre>
 const socket = new WebSocket(`ws://${location.host}/stream`)
