@@ -148,7 +148,9 @@ def test_a_gap_of_a_lake_is_hatched(page: Page, tmp_path: Path) -> None:
             return Math.max(...renderer.read(columns.ring(columns.index(t)))
                 .filter(one => one < 1e38 || one > 2.5e38)) }})""")
         assert known[0] > 2.5e38
-        assert 0 < known[1] < 1e38
+        after = {reason for since, until, reason in gaps if since <= later / 1000 + 4e6 < until}
+        # On a machine that is busy the time before the instant is not watched to its end.
+        assert 0 < known[1] < 1e38 or after == {"not watched"}
         assert page.run(f"krakpot.chart.readout(krakpot.chart.x({middle}), 50).length") == 2
 
 
