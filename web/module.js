@@ -58,8 +58,8 @@ export class Writer {
 
   /** @param {number} length */
   #room(length) {
-    // The memory is another one after it grew, which empties all views of it.
-    if (length > this.#view.length || this.#view.buffer !== this.#memory.buffer) {
+    // A view is empty from the moment its memory grows. Its length is known without a look at the memory, which takes longer.
+    if (length >= this.#view.length) {
       const at = this.#reader.room(length);
       this.#view = new Uint8Array(this.#memory.buffer, at, this.#reader.capacity());
     }

@@ -1,11 +1,11 @@
 """WebAssembly beside native code: frame → checked book of the same session on the same frames, and what a page loads.
 
-Goal: the ratio of both times in one run, and the compressed size of the module. Both digests are compared, so that both did
-the same work. The JavaScript side takes texts, as a WebSocket gives them; no rows are made, as a page makes none.
+Goal: the ratio of both times in one run, and the compressed size of the module. Both digests are compared, so
+that both did the same work. The JavaScript side takes texts, as a WebSocket gives them; no rows are made, as a page makes none.
 Not goals: pictures, the network, other engines than node's.
 
-``python bench/python/wasm.py`` prints the figures, ``--json`` one JSON object; ``--small`` is for the tests. It needs node and
-the modules that ``make wasm`` builds; without them it says so.
+``python bench/python/wasm.py`` prints the figures, ``--json`` one JSON object; ``--small`` is for the tests. It needs node
+and the modules that ``make wasm`` builds; without them it says so.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from measure import DEPTH, START, generate
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "web/wasm/session_bg.wasm"
 PROGRAM = ROOT / "bench/javascript/digest.js"
+PRECISION = "M000/USD=1,8"
+"""Of the generated symbol, as the instrument channel would say it."""
 UPDATES = 4_000
 ROUNDS, REPEATS = 200, 8
 """Rounds of each process, and processes of each side, in turn. The fastest round counts, since other programs only make
@@ -54,7 +56,10 @@ def native_program() -> list[str]:
 def run(command: list[str], path: Path, rounds: int) -> tuple[str, float]:
     """Digest and nanoseconds of a frame."""
     done = subprocess.run(
-        [*command, str(path), str(DEPTH), "--rounds", str(rounds)], stdout=subprocess.PIPE, text=True, check=True
+        [*command, str(path), str(DEPTH), PRECISION, "--rounds", str(rounds)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     digest, ns = done.stdout.split()
     return digest, float(ns)
@@ -101,8 +106,9 @@ def main() -> None:
     elif lacks:
         print(f"WebAssembly is left out: {lacks}")
     else:
+        least, most = found["ratio_least"], found["ratio_most"]
         print(f"frame → checked book: {found['native_ns']:.0f} ns natively, {found['wasm_ns']:.0f} ns as WebAssembly")
-        print(f"ratio {found['ratio']:.2f} ({found['ratio_least']:.2f} to {found['ratio_most']:.2f}); node {found['node']}")
+        print(f"ratio {found['ratio']:.2f} ({least:.2f} to {most:.2f}); node {found['node']}")
         print(f"session module: {found['gzipped']:,} bytes compressed")
 
 
