@@ -29,7 +29,7 @@
 /** @typedef {{channel: "status", message: number, ts_recv: bigint, system: string}} StatusEvent */
 /** @typedef {{channel: "subscription", symbol: string, of: string, state: string, reason: string,
  *   ts_recv: bigint}} SubscriptionEvent */
-/** @typedef {Received & {channel: "gap", of: string, reason: string, first_trade_id: bigint | null,
+/** @typedef {Omit<Received, "ts_event"> & {channel: "gap", of: string, reason: string, first_trade_id: bigint | null,
  *   last_trade_id: bigint | null, ts_from: bigint | null, ts_to: bigint}} GapEvent */
 /** @typedef {BookEvent | Level3Event | TradeEvent | TickerEvent | OhlcEvent | StatusEvent | SubscriptionEvent
  *   | GapEvent} Event */

@@ -33,17 +33,6 @@ RECORDED = {
 Precision = dict[str, tuple[int, int]]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def built() -> None:
-    """Modules of these very sources. `KRAKPOT_TEST=all make test` builds them before."""
-    if shutil.which("node") is None:
-        pytest.skip("krakpot for browsers needs node 20 or later: https://nodejs.org")
-    # `make --question` builds nothing.
-    asked = subprocess.run(["make", "--question", "target/.wasm"], cwd=ROOT, capture_output=True, check=False)
-    if asked.returncode:
-        pytest.skip("krakpot for browsers is not built from these sources: make wasm")
-
-
 def node(*arguments: str | Path) -> str:
     """Output of node or of a tool that it runs."""
     command = ["node", *map(str, arguments)]

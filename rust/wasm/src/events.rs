@@ -28,11 +28,16 @@ impl Session {
 fn received(json: &mut Json, kind: EventKind, received: &Received) {
     json.name("channel").text(kind.name()).name("symbol").text(&received.symbol);
     json.name("message").number(received.message).name("ts_recv").digits(received.ts_recv);
-    json.name("ts_event").maybe(received.ts_event, Json::digits);
+}
+
+/// What has a time of the exchange.
+fn timed(json: &mut Json, kind: EventKind, message: &Received) {
+    received(json, kind, message);
+    json.name("ts_event").maybe(message.ts_event, Json::digits);
 }
 
 fn book(json: &mut Json, kind: EventKind, message: &BookMessage) {
-    received(json, kind, &message.received);
+    timed(json, kind, &message.received);
     json.name("kind").text(message.kind.word()).name("outcome").text(message.outcome.word());
     json.name("checksum").maybe(message.checksum, Json::number);
 }
@@ -73,17 +78,17 @@ fn write(json: &mut Json, event: &Event) {
             });
         }
         Event::Trade(trade) => {
-            received(json, EventKind::Trade, &trade.received);
+            timed(json, EventKind::Trade, &trade.received);
             json.name("kind").text(trade.kind.word()).name("side").text(&trade.side);
             json.name("ord_type").text(&trade.ord_type).name("trade_id").digits(trade.trade_id);
             json.name("price").digits(trade.price).name("qty").digits(trade.qty);
         }
         Event::Ticker(ticker) => {
-            received(json, EventKind::Ticker, &ticker.received);
+            timed(json, EventKind::Ticker, &ticker.received);
             TICKER_NUMBERS.iter().zip(ticker.numbers).for_each(|(name, value)| as_needed(json, name, value));
         }
         Event::Ohlc(candle) => {
-            received(json, EventKind::Ohlc, &candle.received);
+            timed(json, EventKind::Ohlc, &candle.received);
             json.name("interval").number(candle.interval).name("interval_begin").digits(candle.interval_begin);
             json.name("trades").maybe(candle.trades, Json::number);
             OHLC_NUMBERS.iter().zip(candle.numbers).for_each(|(name, value)| as_needed(json, name, value));
