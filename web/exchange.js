@@ -153,7 +153,9 @@ export class Exchange {
       if (socket.readyState === 1) this.#deliver(id, socket);
     }
     const ended = this.#exchange.takeEnded();
-    for (let i = 0; i < ended.length; i += 2) this.#sockets.get(ended[i])?.close(Number(ended[i + 1]), "a fault of the exchange");
+    for (let i = 0; i < ended.length; i += 2) {
+      this.#sockets.get(ended[i])?.close(Number(ended[i + 1]), "a fault of the exchange");
+    }
     return reached;
   }
 
@@ -207,7 +209,10 @@ export class Exchange {
   book(symbol, depth = 10) {
     const [bids, asks] = [true, false].map((side) => {
       const found = this.#exchange.book(symbol, side, depth) ?? [];
-      return Array.from({ length: found.length / 2 }, (_, n) => /** @type {[string, string]} */ ([found[2 * n], found[2 * n + 1]]));
+      /** @type {[price: string, qty: string][]} */
+      const levels = [];
+      for (let i = 0; i < found.length; i += 2) levels.push([found[i], found[i + 1]]);
+      return levels;
     });
     return this.symbols.includes(symbol) ? { bids, asks } : undefined;
   }

@@ -58,7 +58,7 @@ export class Writer {
 
   /** @param {number} length */
   #room(length) {
-    // A view is empty from the moment its memory grows. Its length is known without a look at the memory, which takes longer.
+    // A view is empty from the moment its memory grows: no look at the memory is needed, which takes longer.
     if (length >= this.#view.length) {
       const at = this.#reader.room(length);
       this.#view = new Uint8Array(this.#memory.buffer, at, this.#reader.capacity());

@@ -22,7 +22,8 @@ import { found, Writer } from "./module.js";
  * @property {number} [depth]  Levels on each side of a book: 10, 25, 100, 500, 1000; 100.
  * @property {number} [level3Depth]  The same of level 3: 10, 100, 1000; 100.
  * @property {number} [interval]  Length of candles, minutes; 1.
- * @property {Record<string, [number, number]>} [precision]  Decimals of prices and quantities where the exchange does not say them.
+ * @property {Record<string, [number, number]>} [precision]  Decimals of prices and quantities of a symbol, if
+ *   the exchange does not say them.
  * @property {boolean} [passive]  Request nothing, and take what comes: recorded frames.
  * @property {boolean} [instrument]  Subscribe the instrument channel; true. Otherwise pairs are imported.
  * @property {boolean} [rows]  Make the rows of a recording, for a digest; false.
@@ -447,7 +448,9 @@ export class Orders {
    */
   queue(side, price) {
     const found = this.#session().queue(this.#symbol, side, price);
-    return found && JSON.parse(found).map((/** @type {string[]} */ [id, qty, time]) => ({ id, qty, ts_order: BigInt(time) }));
+    /** @param {string[]} order */
+    const named = ([id, qty, time]) => ({ id, qty, ts_order: BigInt(time) });
+    return found && JSON.parse(found).map(named);
   }
 
   /**

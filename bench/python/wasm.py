@@ -1,11 +1,12 @@
 """WebAssembly beside native code: frame → checked book of the same session on the same frames, and what a page loads.
 
 Goal: the ratio of both times in one run, and the compressed size of the module. Both digests are compared, so
-that both did the same work. The JavaScript side takes texts, as a WebSocket gives them; no rows are made, as a page makes none.
+that both did the same work. The JavaScript side takes texts, as a WebSocket gives them. No rows are made: a page
+makes none.
 Not goals: pictures, the network, other engines than node's.
 
-``python bench/python/wasm.py`` prints the figures, ``--json`` one JSON object; ``--small`` is for the tests. It needs node
-and the modules that ``make wasm`` builds; without them it says so.
+``python bench/python/wasm.py`` prints the figures, ``--json`` one JSON object; ``--small`` is for the tests. It
+needs node and the modules that ``make wasm`` builds; without them it says so.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-// Proves rows that a test wrote as JSON: `prove.js FILE`. The file has the session, the channel, and in `messages` columns with
-// their type and values as text. Prints what was found for each symbol.
+// Proves rows that a test wrote as JSON: `prove.js FILE`. The file has the session, the channel, and in `messages`
+// columns with their type and values as text. Prints what was found for each symbol.
 
 import { readFileSync } from "node:fs";
 

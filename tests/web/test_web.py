@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
+import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from random import Random
 
@@ -213,6 +216,28 @@ def test_recorded_rows_are_proved_and_a_changed_digit_is_found(tmp_path: Path, c
         bad = sum(one["bad"] for one in found)
         assert (bad > 0) == (content is changed)
     assert bad
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    """The files of the project, without a line for each request."""
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_a_real_browser_has_books_without_a_server(tmp_path: Path) -> None:
+    """Chromium runs the exchange and a feed in one page from plain files, with no other connection."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium is installed: apt install chromium")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files, directory=str(ROOT))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = f"http://127.0.0.1:{server.server_port}/tests/web/page.html"
+        # Time runs as fast as the page can, up to a minute of its own.
+        options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
+        command = [browser, *options, "--virtual-time-budget=60000", page]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
+        server.shutdown()
+    assert '<p id="found">books: 3, wrong: 0, levels: 20</p>' in done.stdout, done.stdout
 
 
 def test_the_benchmark_runs() -> None:
