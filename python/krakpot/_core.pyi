@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Literal, TypeAlias, final
 
 __all__ = [
     "ACCOUNT_HASH", "CHANNELS", "DEBUG", "DEPTHS", "EVENT_CHANNELS", "FAULTS", "INTERVALS", "LEDGER_KINDS",
-    "LEVEL3_COSTS", "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "PAIRS_MAX", "TABLES", "Batch", "Book", "BookChanges",
-    "BookEvent", "BookSampler", "Budget", "Events", "Exchange", "Frame", "GapEvent", "Level3Event", "OhlcEvent",
-    "Orders", "QueueReader", "ReplayWindow", "Replayer", "Schema", "Session", "StateCollector", "StatusEvent",
-    "SubscriptionEvent", "TickerEvent", "TradeEvent", "Verifier", "__version__", "align", "check_frame", "matches",
-    "replaying", "schema",
+    "LEVEL3_COSTS", "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "PAIRS_MAX", "TABLES", "Batch", "Book",
+    "BookChanges", "BookEvent", "BookSampler", "Budget", "Digest", "Events", "Exchange", "Frame", "GapEvent",
+    "Level3Event", "OhlcEvent", "Orders", "QueueReader", "ReplayWindow", "Replayer", "Schema", "Session",
+    "StateCollector", "StatusEvent", "SubscriptionEvent", "TickerEvent", "TradeEvent", "Verifier", "__version__",
+    "align", "check_frame", "matches", "replaying", "schema",
 ]  # fmt: skip
 
 _Channel: TypeAlias = Literal["book", "trade", "ticker", "ohlc", "level3"]

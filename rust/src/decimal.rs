@@ -321,7 +321,7 @@ mod tests {
             seed = seed.wrapping_mul(0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645).wrapping_add(0x5851_F42D);
             // 126 bits at most: fewer than 38 digits.
             let mantissa = (seed >> (2 + seed % 126)).cast_signed();
-            for (mantissa, scale) in [(mantissa, (seed >> 90) as u8 % 22), (-mantissa, 10), (mantissa, 0)] {
+            for (mantissa, scale) in [(mantissa, (seed >> 90).to_le_bytes()[0] % 22), (-mantissa, 10), (mantissa, 0)] {
                 let number = Decimal { mantissa, scale };
                 let text: f64 = number.to_string().parse().unwrap();
                 assert_eq!(number.float().unwrap().to_bits() << 1, text.to_bits() << 1, "{number}");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gzip
 import http.server
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pytest
 
 import frames
+import krakpot
 from krakpot import _core
 from krakpot.exchange.frames import unframe
 
@@ -217,6 +219,24 @@ def test_recorded_rows_are_proved_and_a_changed_digit_is_found(tmp_path: Path, c
         bad = sum(one["bad"] for one in found)
         assert (bad > 0) == (content is changed)
     assert bad
+
+
+def test_a_feed_in_node_follows_an_exchange_over_sockets() -> None:
+    """Books of `krakpot exchange`, subscribed and proved in another process; the socket is one of npm's `ws`."""
+
+    async def follow() -> bytes:
+        async with krakpot.ExchangeServer(krakpot.ExchangeOptions(pairs=5, rate=500)) as exchange:
+            command = ["node", str(ROOT / "tests/web/follow.js"), exchange.address, "200"]
+            process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+            said, _ = await asyncio.wait_for(process.communicate(), 120)
+            return said
+
+    counts = json.loads(asyncio.run(follow()))
+    assert counts["connected"] is True
+    assert counts["selected"] == counts["in_sync"] == 5
+    assert counts["checksums"]["book"]["ok"] >= 200
+    assert (counts["checksums"]["book"]["bad"], counts["errors"]) == (0, 0)
+    assert counts["messages"]["trade"] > 0
 
 
 class Files(http.server.SimpleHTTPRequestHandler):

@@ -218,7 +218,9 @@ mod tests {
     fn a_block_is_cut_into_its_texts() {
         let all = [0, 1, 125, 126, 65_535, 65_536, 3].map(|length| vec![b'x'; length]);
         let mut block = Vec::new();
-        all.iter().for_each(|text| frame(text, &mut block));
+        for text in &all {
+            frame(text, &mut block);
+        }
         let found: Vec<_> = texts(&block).map(|range| block[range].to_vec()).collect();
         assert_eq!(found, all);
         assert_eq!(texts(&[]).count(), 0);
