@@ -36,7 +36,14 @@ PREFIX = "KRAKPOT_"
 BESIDE = "krakpot.Feed: record"
 """Begins every sentence about the options of a recorder beside a feed."""
 KEY_PAIR = ("api_key", "api_secret")
-OTHER_VARIABLES = {"KRAKPOT_DATA", "KRAKPOT_TEST", "KRAKPOT_DEBUG", "KRAKPOT_ALERT_KIND", "KRAKPOT_ALERT_SENTENCE"}
+OTHER_VARIABLES = {
+    "KRAKPOT_DATA",
+    "KRAKPOT_TEST",
+    "KRAKPOT_DEBUG",
+    "KRAKPOT_ALERT_KIND",
+    "KRAKPOT_ALERT_SENTENCE",
+    "KRAKPOT_VIEW_TOKEN",
+}
 """Variables with the prefix that are no options of a recording."""
 
 _RATES = ", ".join(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import frames
 import lakes
 from krakpot import _core
 from krakpot.lake import seal
@@ -53,6 +54,24 @@ def recorded(lake: Path, messages: int, *, unsealed: bool) -> None:
     for path in recorder.closed[:-1]:
         seal.seal(lake, path)
     recorder.die()
+
+
+def test_the_end_of_a_session_that_could_not_connect_at_first(tmp_path: Path) -> None:
+    """A sealed part of the ledger without any message hides nothing: what is recorded later moves the end."""
+    recorder = lakes.Recorder(tmp_path / "lake", SESSION, interval=0.001)
+    for at in range(2):
+        recorder.session.add_ledger_row("refused", frames.START + at * frames.SECOND, channel="connection")
+        recorder.flush(frames.START + at * frames.SECOND)
+    for path in recorder.closed:
+        seal.seal(recorder.lake, path)
+    assert lakes.rows(recorder.lake, "ledger")["message"].is_null().all()
+    ends = []
+    for part in (lakes.market(100), lakes.market(200)[100:]):
+        recorder.take(part)
+        view = Folder(recorder.lake).look(["book", "trades", "checkpoints", "ledger", "status"])
+        ends.append(SessionRows(view, SESSION, SYMBOLS).until)
+    recorder.die()
+    assert 0 < ends[0] < ends[1] < 10_000
 
 
 @pytest.mark.parametrize("size", [1, 37, 1000, 10**9])

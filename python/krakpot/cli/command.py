@@ -258,9 +258,14 @@ def refuse(flags: Collection[str], why: str) -> None:
 
 def with_flag(sentence: str, place: str) -> str:
     """A sentence about an argument of a call, with its flag in place of its name in Python."""
+    if not sentence.startswith(place):
+        return sentence
     name, _, rest = sentence.removeprefix(place).partition(": ")
+    if not name.isidentifier():
+        # It names no argument.
+        return sentence.removeprefix(place)
     flag = {"faults": "--fault"}.get(name, f"--{name.replace('_', '-')}")
-    return f"{flag} {rest}" if sentence.startswith(place) else sentence
+    return f"{flag} {rest}"
 
 
 def _with_own_flag(sentence: str, ctx: click.Context) -> str:

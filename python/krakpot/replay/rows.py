@@ -67,7 +67,8 @@ class SessionRows:
         self._pieces = {table: self._of(table) for table in self._symbols}
         self._first = first
         pieces = [piece for found in self._pieces.values() for piece in found]
-        self.until = max((piece.last + 1 for piece in pieces), default=first)
+        # A part of the ledger whose rows all lack a message, as of a recorder that could not connect, has no last one.
+        self.until = max((piece.last + 1 for piece in pieces if piece.last + 1 < MESSAGE_MAX), default=first)
         """The message after the last one that is there."""
         self.last_entry = entry
         """The last row of the ledger that was read."""

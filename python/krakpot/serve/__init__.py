@@ -1,0 +1,1 @@
+"""The server of ``krakpot view``: a page, and a stream of states for programs that draw."""
