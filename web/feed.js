@@ -317,8 +317,8 @@ export class Feed {
     this.#public?.step();
     if (this.#public && this.#level3) {
       // Level 3 has a host of its own, which does not describe the pairs.
-      const symbols = this.#public.session.pairs().flatMap((pair) => (pair.selected ? [pair.symbol] : []));
-      this.#level3.session.importPairs(this.#public.session, symbols);
+      this.#level3.session.importPairs(this.#public.session);
+      this.#level3.session.crossCheck(this.#public.session);
       this.#level3.step();
     }
   }

@@ -61,9 +61,17 @@ export function load(source = new URL("./wasm/session_bg.wasm", import.meta.url)
   return loading;
 }
 
+/** Milliseconds of the clock at the zero of the finer one, which may stand still while the machine sleeps. */
+let zero = performance.timeOrigin;
+/** Milliseconds that they may differ. */
+const DRIFT_MAX = 50;
+
 /** @returns {bigint} The time of this machine, ns since the epoch. */
 export function now() {
-  return BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000)) * 1000n;
+  const fine = performance.now();
+  const clock = Date.now();
+  if (Math.abs(zero + fine - clock) > DRIFT_MAX) zero = clock - fine;
+  return BigInt(Math.round((zero + fine) * 1000)) * 1000n;
 }
 
 /**
@@ -243,14 +251,24 @@ export class Session {
   }
 
   /**
-   * Takes from another session what it knows of pairs.
+   * Takes from another session what it knows of the pairs that it follows.
    *
    * @param {Session} other
-   * @param {string[]} symbols
    * @param {bigint} [time]  ns.
    */
-  importPairs(other, symbols, time = now()) {
-    this.#session.importPairs(other.#session, symbols, time);
+  importPairs(other, time = now()) {
+    this.#session.importPairs(other.#session, time);
+  }
+
+  /**
+   * Compares the best prices of level 3 with those that another session has from its books or tickers. Level 3 that was silent
+   * while they disagreed is subscribed again.
+   *
+   * @param {Session} other
+   * @param {bigint} [time]  ns.
+   */
+  crossCheck(other, time = now()) {
+    this.#session.crossCheck(other.#session, time);
   }
 
   /** @returns {boolean} Whether a token for level 3 is needed. */

@@ -141,6 +141,9 @@ def test_what_is_given_is_in_force() -> None:
     )  # fmt: skip
 
 
+PATHS = st.text("ab \"'\\/\x7fé=#", min_size=1).map(Path).filter(lambda path: str(path).strip())
+
+
 @given(
     st.one_of(
         st.tuples(st.just("duration"), st.one_of(st.integers(1, 10**9), st.floats(1e-9, 1e9)).map(float)),
@@ -156,7 +159,7 @@ def test_what_is_given_is_in_force() -> None:
         ),
         st.tuples(st.just("symbols"), st.lists(st.sampled_from(["A/B", "C/*"]), min_size=1).map(tuple)),
         st.tuples(st.just("raw"), st.booleans()),
-        st.tuples(st.just("out"), st.text("ab \"'\\/\x7fé=#", min_size=1).filter(str.strip).map(Path)),
+        st.tuples(st.just("out"), PATHS),
     )
 )
 def test_values_are_shown_as_they_are_read(pair: tuple[str, Any]) -> None:

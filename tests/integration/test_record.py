@@ -259,7 +259,7 @@ def test_a_symbol_that_does_not_exist_is_exit_2(tmp_path: Path) -> None:
             command = await Command.start(*options(exchange, tmp_path / "lake"), "--symbols", "XBT/USD", cwd=tmp_path)
             assert await command.end() == 2
             last = command.err.decode().splitlines()[-1]
-            assert last == "krakpot: symbols: 'XBT/USD' matches none of the 3 pairs; did you mean BTC/USD?"
+            assert last == "krakpot: --symbols: 'XBT/USD' matches none of the 3 pairs; did you mean BTC/USD?"
             assert not (tmp_path / "lake").exists()
 
     run(test())

@@ -21,6 +21,7 @@ import pytest
 
 import frames
 import krakpot
+from browser import Browser
 from krakpot import _core
 from krakpot.exchange.frames import unframe
 
@@ -245,20 +246,19 @@ class Files(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-def test_a_real_browser_has_books_without_a_server(tmp_path: Path) -> None:
+def test_a_real_browser_has_books_without_a_server() -> None:
     """Chromium runs the exchange and a feed in one page from plain files, with no other connection."""
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium is installed: apt install chromium")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files, directory=str(ROOT))) as server:
+    serving = functools.partial(Files, directory=str(ROOT))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serving) as server, Browser() as browser:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        page = f"http://127.0.0.1:{server.server_port}/tests/web/page.html"
-        # Time runs as fast as the page can, up to a minute of its own.
-        options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
-        command = [browser, *options, "--virtual-time-budget=60000", page]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
+        page = browser.page()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        page.go(f"{address}tests/web/page.html")
+        said = page.until("found.textContent !== 'nothing yet' && found.textContent")
         server.shutdown()
-    assert '<p id="found">books: 3, wrong: 0, levels: 20</p>' in done.stdout, done.stdout
+    assert said == "books: 3, wrong: 0, levels: 20"
+    assert len(page.requests) > 5
+    assert [url for url in page.requests if not url.startswith(address)] == []
 
 
 def test_the_benchmark_runs() -> None:

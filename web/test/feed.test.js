@@ -163,6 +163,10 @@ test("level 3 has its own connection and a token; every order has its place in i
   assert.equal(BigInt(place.qty_ahead.replace(".", "")), sum(queue.slice(0, -1)));
   assert.equal(place.qty.split(".")[1]?.length ?? 0, decimals);
   assert.equal(orders.order("no such order"), undefined);
+  // Level 3 that says nothing more while the book goes on is noticed.
+  exchange.inject(`silence=once,channel=level3,symbol=${symbol}`);
+  await until("silence", () => !orders.inSync);
+  await until("orders again", () => orders.inSync);
   const { counts, orders: quantities, prices } = orders.numbers();
   assert.equal(counts.length, prices.length);
   assert.equal(quantities.length, counts.reduce((all, n) => all + n, 0));

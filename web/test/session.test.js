@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 
-import { load, Session } from "../index.js";
+import { load, now, Session } from "../index.js";
 
 // The example of Kraken's documentation of the checksum, in the layout of its feed.
 const BIDS = [
@@ -114,6 +114,16 @@ test("wrong options are errors that name what is allowed", () => {
   assert.throws(() => one.orders("A/B").queue("buy", "1"), /no side "buy"; sides: bid, ask/);
   assert.throws(() => one.orders("A/B").queue("bid", "x"), /"x" is no number/);
   one.free();
+});
+
+test("times are those of the clock, also after the finer one stood still", (context) => {
+  const off = () => Math.abs(Number(now() / 1_000_000n) - Date.now());
+  assert.ok(off() < 100);
+  const before = performance.now();
+  const still = context.mock.method(performance, "now", () => before - 3_600_000);
+  assert.ok(off() < 100);
+  still.mock.restore();
+  assert.ok(off() < 100);
 });
 
 test("sessions have different names, and the digest sees every difference", () => {

@@ -14,7 +14,7 @@ import { Tape } from './src/tape.js'
 import { Timeline } from './src/timeline.js'
 
 /** Milliseconds between two drawings of a part, and between two questions about what is recorded. */
-const EVERY = { book: 80, figures: 200, timeline: 250, pairs: 500, spoken: 10_000, coverage: 30_000 }
+const EVERY = { book: 80, timeline: 250, pairs: 500, spoken: 10_000, coverage: 30_000 }
 const DEPTHS = [10, 25, 100, 500, 1000]
 const SPEEDS = [0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1000]
 /** States of a pair a second that are asked for. */
@@ -608,7 +608,7 @@ function describe() {
 }
 
 let redraw = true
-const due = { book: 0, figures: 0, timeline: 0, pairs: 0, spoken: 0, coverage: 0 }
+const due = { book: 0, timeline: 0, pairs: 0, spoken: 0, coverage: 0 }
 
 /** @param {number} at */
 function frame(at) {
@@ -625,6 +625,8 @@ function frame(at) {
     return true
   }
   if (is('book')) {
+    // Together: figures of another state than the ladder's would look like an error.
+    figures()
     if (tab === 'orders') {
       const why = !pair?.channels.includes('level3') ? 'There is no level 3 of this pair here.'
         : market.queues.frames.length ? 'No orders are remembered of this instant.' : 'Waiting for the orders …'
@@ -634,7 +636,6 @@ function frame(at) {
     }
     tape.draw(market.trades, now, pair)
   }
-  if (is('figures')) figures()
   if (is('timeline')) {
     if (at - countedAt > 900) {
       perSecond = Math.round((frames * 1000) / (at - countedAt))

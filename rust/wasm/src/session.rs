@@ -34,11 +34,12 @@ impl Session {
     /// A new connection's state; `after`: the session of the connection before, whose pairs and trades it goes on from.
     #[wasm_bindgen(constructor)]
     pub fn new(id: &str, options: &Options, after: Option<Session>) -> Self {
-        let core = match &after {
-            Some(before) => session::Session::after(id, options.get(), &before.core),
-            None => session::Session::new(id, options.get()),
+        let (core, budget) = match after {
+            // What an account may request does not begin anew with a connection.
+            Some(before) => (session::Session::after(id, options.get(), &before.core), before.budget),
+            None => (session::Session::new(id, options.get()), Budget::default()),
         };
-        Self { core, input: Input::default(), budget: Budget::default() }
+        Self { core, input: Input::default(), budget }
     }
 
     /// Makes room for a frame of `length` bytes, and says where it is to be written in the module's memory.
@@ -103,10 +104,21 @@ impl Session {
         Ok(())
     }
 
-    /// Takes from another session what it knows of pairs.
+    /// Takes from another session what it knows of the pairs that it follows.
     #[wasm_bindgen(js_name = importPairs)]
-    pub fn import_pairs(&mut self, other: &Session, symbols: Vec<String>, now: i64) {
+    pub fn import_pairs(&mut self, other: &Session, now: i64) {
+        // Those that are followed here too: the other one may know that they are gone.
+        let both = other.core.pairs().chain(self.core.pairs());
+        let symbols: Vec<String> =
+            both.filter(|(_, selected)| *selected).map(|(pair, _)| pair.symbol.clone()).collect();
         self.core.import_pairs(&other.core, &symbols, now);
+    }
+
+    /// Compares the best prices of level 3 with those that another session has from its books or tickers. Level 3 that was
+    /// silent while they disagreed is subscribed again.
+    #[wasm_bindgen(js_name = crossCheck)]
+    pub fn cross_check(&mut self, other: &Session, now: i64) {
+        self.core.cross_check(&other.core, now);
     }
 
     /// Whether a token for level 3 is needed.
