@@ -122,7 +122,7 @@ def _orders(view: View, recorded: Recorded, piece: Piece, facts: dict[str, Any])
 
 
 def _trades(lake: Lake, symbol: str, begin: int, end: int) -> pl.DataFrame:
-    frame = lake.trades(symbol, begin, end).filter(kind="update")
+    frame = lake.scan("trades", symbol, begin, end).filter(kind="update")
     times = pl.col("ts_recv", "ts_event").dt.epoch("ns")
     return frame.select(times, "side", "price", "qty", "trade_id").sort("ts_recv", "trade_id").collect()
 

@@ -51,7 +51,7 @@ class Source(Protocol):
     def coverage(self, symbols: str | Iterable[str] | None = None, /) -> pl.DataFrame:
         """See ``Lake``."""
 
-    def trades(self, symbol: str, start: Time, end: Time, /, *, numbers: Literal["float"]) -> pl.LazyFrame:
+    def scan(self, table: str, symbol: str, start: Time, end: Time, /, *, numbers: Literal["float"]) -> pl.LazyFrame:
         """See ``Lake``."""
 
     def book_at(
@@ -141,7 +141,7 @@ class Plot:
         holes = gaps.unknown(books, holes, until)
         rows = look.CHART_ROWS if interactive else look.ROWS
         heat = heat_view.heat(books, holes, until, rows=rows, near=depth)
-        trades = self._lake.trades(symbol, begin, until, numbers="float").filter(kind="update")
+        trades = self._lake.scan("trades", symbol, begin, until, numbers="float").filter(kind="update")
         try:
             marks = heat_view.trade_marks(trades, begin, until)
         except UNREADABLE as error:
