@@ -14,7 +14,7 @@ from krakpot.errors import ConfigError
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import BOOK_KINDS, UNREADABLE, storage_error, unreadable
 from krakpot.lake.queue import OrdersAt
-from krakpot.lake.recorded import recorded_depth
+from krakpot.lake.recorded import depth_of
 from krakpot.lake.sample import BookAt, By, check_depth, one_of
 from krakpot.values import Instant, Time, shown, step_text, time_range
 from krakpot.view import coverage as coverage_view
@@ -369,7 +369,7 @@ class Plot:
     def _deepest(self, symbol: str, channel: str, depth: int) -> int:
         """So many levels, or as many as were recorded."""
         check_depth(depth)
-        recorded = recorded_depth(Folder(self._lake.path), [symbol], channel)
+        recorded = depth_of(Folder(self._lake.path), [symbol], channel)
         return depth if recorded is None else min(depth, recorded)
 
     def _range(self, symbol: str, channel: str, start: Time | None, end: Time | None) -> tuple[int, int, pl.DataFrame]:
