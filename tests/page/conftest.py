@@ -1,4 +1,4 @@
-"""A browser for all tests of the page, and an empty page for each."""
+"""A browser for all tests of a module, and an empty page for each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from browser import Browser, Page
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One for all tests."""
+    """One for all tests of a module."""
     with Browser() as found:
         yield found
 
