@@ -79,7 +79,9 @@ class Browser:
         # What it says later is thrown away: a full pipe would stop it.
         self._drain = subprocess.Popen(["cat"], stdin=self._process.stderr, stdout=subprocess.DEVNULL)
         self._stack = contextlib.ExitStack()
-        self._socket: ClientConnection = self._stack.enter_context(connect(found[1], max_size=None, compression=None))
+        # Without pings, which a thread draws from the random numbers that hypothesis watches in other tests.
+        connection = connect(found[1], max_size=None, compression=None, ping_interval=None)
+        self._socket: ClientConnection = self._stack.enter_context(connection)
         self._numbers = itertools.count(1)
         self.pages: dict[str, Page] = {}
 

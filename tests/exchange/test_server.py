@@ -264,7 +264,8 @@ def test_orders_equal_a_plain_model_and_the_book(depth: int, symbols: int, updat
     assert seen["snapshot"] == symbols, seen
     assert seen["compared"] > updates // 2, seen
     assert min(seen["add"], seen["delete"], seen["modify"]) > 0, seen
-    assert seen["unsorted"] > 0, seen
+    # Few messages may have none by chance.
+    assert seen["unsorted"] > 0 or updates < 100, seen
 
 
 def test_tokens_are_needed_and_expire() -> None:

@@ -11,6 +11,8 @@ import frames
 import lakes
 from krakpot import Lake, StorageError
 from krakpot.lake import seal
+from krakpot.lake.coverage import recorded_sessions
+from krakpot.lake.folder import Folder
 
 MIDNIGHT = frames.START // frames.DAY * frames.DAY + frames.DAY
 
@@ -64,6 +66,28 @@ def test_coverage_ends_with_the_last_message_not_with_the_noticing(tmp_path: Pat
     gone = lake.ledger().filter(pl.col("kind") == "disconnect").collect()
     assert gone.select(pl.col("ts_from", "ts_to").to_physical()).row(0) == (now, now + 15 * frames.SECOND)
     assert lake.verify().problems == []
+
+
+def test_a_recording_that_begins_its_next_journal_meanwhile_goes_on(tmp_path: Path) -> None:
+    """Of the journals that were listed all are ended, or sealed and gone; the session is recorded all the same."""
+    timed = lakes.market(60, step=frames.SECOND)
+    recorder = lakes.Recorder(tmp_path / "lake", interval=10.0)
+    lake = Folder(tmp_path / "lake")
+    recorder.take(timed[:5])
+    for at in range(5, 60, 20):
+        view = lake.look()
+        assert len(view.journals) == 1
+        recorder.take(timed[at : at + 10])
+        recorder.take(timed[at + 10 : at + 20])
+        assert recorder.closed
+        assert recorded_sessions(view) == {recorder.session.id}
+        seal.recover(tmp_path / "lake")
+        assert not view.journals[0].path.exists()
+        assert recorded_sessions(view) == {recorder.session.id}
+        recorder.closed.clear()
+    view = lake.look()
+    recorder.end()
+    assert recorded_sessions(view) == set()
 
 
 def test_coverage_says_why_it_ended(tmp_path: Path) -> None:

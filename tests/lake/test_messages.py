@@ -15,7 +15,7 @@ import lakes
 from krakpot.errors import StorageError
 from krakpot.lake import compact, seal
 from krakpot.lake.folder import Folder
-from krakpot.lake.format import BOOK_KINDS
+from krakpot.lake.format import BOOK_KINDS, stamp
 from krakpot.lake.messages import MessageReader, PartReader
 
 MIDNIGHT = frames.START // frames.DAY * frames.DAY + frames.DAY
@@ -205,3 +205,24 @@ def test_a_part_that_cannot_be_read_is_told_once(form: Callable[[Path], None], t
     found = in_order(list(MessageReader(view, lakes.session_name(BEGIN), kind, reader=reader).frames()), kind)["book"]
     assert told == [parts[3]]
     assert found.height == whole.height - spoiled.height
+
+
+def test_a_time_in_a_compacted_day_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row groups of other messages, and of later times, are left out; what was asked for is whole."""
+    for name, value in {"compact.ROW_GROUP": 16, "messages.ROWS": 24}.items():
+        monkeypatch.setattr(f"krakpot.lake.{name}", value)
+    lake = tmp_path / "lake"
+    compacted(lake)
+    (kind, _) = BOOK_KINDS
+    received = pl.col("ts_recv").cast(pl.Int64)
+    rows = lakes.rows(lake, kind.messages).filter(pl.col("symbol") == "ETH/USD", received < MIDNIGHT)
+    reader = MessageReader(Folder(lake).look(), lakes.session_name(BEGIN), kind, symbols=["ETH/USD"])
+    first = int(rows["message"].unique().sort()[20])
+    end = BEGIN + 2 * frames.HOUR
+    given = list(reader.frames(first, before=stamp(end), checkpoints=False))
+    found = in_order(given, kind)[kind.messages]
+    wanted = rows.filter(pl.col("message") >= first)
+    needed = wanted.filter(received < end)
+    assert 32 < needed.height < wanted.height - 32
+    assert found.equals(wanted.head(found.height).select(found.columns))
+    assert needed.height <= found.height < needed.height + 16, "at most the rest of a row group is more"

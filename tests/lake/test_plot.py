@@ -68,6 +68,19 @@ def test_a_range_without_anything_says_so(lake: Lake) -> None:
             assert len(axes.get_yticks()) == 0
 
 
+def test_a_book_without_trades_is_a_picture_too(tmp_path: Path) -> None:
+    """Trades are marks on it, and need not have been recorded; asked for by themselves they are an error."""
+    path = tmp_path / "lake"
+    others = (timed for timed in lakes.market(200) if b'"trade"' not in timed[1] and b'"ohlc"' not in timed[1])
+    lakes.make(path, others)
+    books = Lake(path)
+    with pytest.raises(ConfigError, match="the channel trade of BTC/USD was not recorded; recorded: book"):
+        books.trades("BTC/USD")
+    with pytest.raises(ConfigError, match="the channel ohlc of BTC/USD was not recorded; recorded: book"):
+        books.ohlc("BTC/USD")
+    assert books.plot.book("BTC/USD")
+
+
 def test_a_page_is_interactive(lake: Lake) -> None:
     """The other kind of picture is named."""
     for name, interactive in (("a.html", False), ("a.png", True)):

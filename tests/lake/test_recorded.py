@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import pytest
 
 import frames
 import lakes
 from krakpot import ConfigError, Lake
-from krakpot.lake.recorded import check_depth_recorded, check_recorded, has_rows, recorded_depth, warn_outside
+from krakpot.lake.folder import Folder
+from krakpot.lake.recorded import (
+    check_depth_recorded,
+    check_recorded,
+    depth_of,
+    has_rows,
+    recorded_depths,
+    warn_outside,
+)
 
 BOTH = ["BTC/USD", "ETH/USD"]
 
@@ -46,8 +55,8 @@ def test_the_ledger_may_have_lost_the_begin(lake: Lake, monkeypatch: pytest.Monk
 
 def test_depths(lake: Lake) -> None:
     """The largest one of the symbols."""
-    assert recorded_depth(lake, BOTH, "book") == 10
-    assert recorded_depth(lake, BOTH, "level3") is None
+    assert depth_of(lake, BOTH, "book") == 10
+    assert depth_of(lake, BOTH, "level3") is None
     check_depth_recorded(lake, BOTH, "book", 10)
     with pytest.raises(
         ConfigError, match="^depth=11: the channel book of BTC/USD was recorded with a depth of 10; give"
@@ -66,3 +75,16 @@ def test_only_a_range_wholly_outside_is_warned_of() -> None:
     for begin, end in ((known[1], None), (None, known[0]), (known[1] + 1, known[1] + 2)):
         with pytest.warns(UserWarning, match="lie outside of 2026-08-02T03:35:50Z to 2026-08-02T03:35:51Z"):
             warn_outside(begin, end, known)
+
+
+def test_depths_that_changed(tmp_path: Path) -> None:
+    """Of all recordings of a pair, the smallest and the largest; both kinds of books."""
+    lakes.make(tmp_path / "lake", lakes.market(60, level3=True))
+    later = frames.START + frames.HOUR
+    deeper = [(ts, frame.replace(b'"depth":10', b'"depth":25')) for ts, frame in lakes.market(60, begin=later)]
+    lakes.make(tmp_path / "lake", deeper, session=lakes.session_name(later))
+    assert recorded_depths(Folder(tmp_path / "lake")) == {
+        (channel, symbol): (10, 25 if channel == "book" else 10)
+        for channel in ("book", "level3")
+        for symbol in ("BTC/USD", "ETH/USD")
+    }

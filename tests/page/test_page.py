@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from browser import Browser, Page
+from browser import Page
 from streamer import BEGIN, SECOND, STATE, Levels, Pair, Streamer, book, served
 
 pytestmark = pytest.mark.slow
@@ -17,24 +16,6 @@ pytestmark = pytest.mark.slow
 READY = "window.krakpot && krakpot.market.book.states > 3 && krakpot.jump.to === null"
 SHOWN = "krakpot.market.book.at(krakpot.chart.now)"
 HOLE = (BEGIN + 20 * SECOND, BEGIN + 26 * SECOND, "disconnect")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One for all tests of this file."""
-    with Browser() as found:
-        yield found
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """An empty page; whatever a test does, nothing may go wrong in it, and it asks no other host for anything."""
-    found = browser.page()
-    yield found
-    hosts = {re.split(r"[/:]+", url)[1] for url in found.requests if not url.startswith(("data:", "about:"))}
-    found.close()
-    assert found.errors == []
-    assert hosts == {"127.0.0.1"}
 
 
 def opened(page: Page, server: Streamer, rest: str = "") -> Page:

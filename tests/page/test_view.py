@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import lakes
-from browser import Browser, Page
+from browser import Page
 from frames import SECOND, START
 from krakpot import ExchangeOptions, ExchangeServer, Feed, Lake
 from krakpot.serve.server import ViewServer
@@ -58,22 +58,6 @@ def running(make: Callable[[], AbstractAsyncContextManager[ViewServer]]) -> Iter
             stop()
     finally:
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One for all tests of this file."""
-    with Browser() as found:
-        yield found
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """An empty page; nothing goes wrong in it."""
-    found = browser.page()
-    yield found
-    found.close()
-    assert found.errors == []
 
 
 def ladder(page: Page) -> dict[str, Levels]:

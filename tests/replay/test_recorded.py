@@ -9,15 +9,13 @@ import frames
 import lakes
 from krakpot.lake import seal
 from krakpot.lake.folder import Folder
-from krakpot.replay.recorded import Instruments, depths, first_time, intervals
+from krakpot.replay.recorded import Instruments, first_time, intervals
 
 
 def test_what_was_recorded(tmp_path: Path) -> None:
-    """Depths of books, intervals of candles, and when it began."""
+    """Intervals of candles, and when it began."""
     lakes.make(tmp_path / "lake", lakes.market(60, level3=True))
     folder = Folder(tmp_path / "lake")
-    both = ("BTC/USD", "ETH/USD")
-    assert depths(folder) == {(channel, symbol): 10 for channel in ("book", "level3") for symbol in both}
     assert intervals(folder) == {1}
     assert frames.START <= first_time(folder) <= frames.START + frames.SECOND
 

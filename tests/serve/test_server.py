@@ -12,11 +12,14 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
+import frames
 import krakpot
 import lakes
 from krakpot.errors import ConfigError
+from krakpot.lake.folder import Folder
 from krakpot.serve import server as module
 from krakpot.serve import trades, viewer
+from krakpot.serve.facts import LakeFacts, facts_of
 from krakpot.serve.server import ViewServer
 from recording import Recording
 from streams import Book, Client, Clock
@@ -247,6 +250,40 @@ def test_pairs_that_join_a_recording(tmp_path: Path) -> None:
                         await second.end()
             finally:
                 await first.end()
+
+    run(main())
+
+
+def test_pairs_are_looked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """After a look that fails, after one that takes long, and where nobody recorded when the server began."""
+    monkeypatch.setattr(module, "PAIRS_EVERY", 0.01)
+    monkeypatch.setattr(module, "PAIRS_SHARE", 1e9)
+    monkeypatch.setattr(module, "PAIRS_SELDOM", 0.05)
+    lake = tmp_path / "lake"
+    lakes.make(lake, lakes.market(40))
+    looks = 0
+
+    def look(folder: Folder) -> LakeFacts:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            raise OSError("the disk is away")
+        return facts_of(folder)
+
+    monkeypatch.setattr(module, "facts_of", look)
+
+    async def main() -> None:
+        said: list[str] = []
+        async with ViewServer(lake, port=0, log=said.append) as server, Client(server.stream_address) as client:
+            assert len(client.hello["symbols"]) == 2
+            while looks < 4:
+                await asyncio.sleep(0.01)
+            assert said.count("the disk is away") == 1
+            begin = frames.START + frames.DAY
+            timed = frames.market(["SOL/USD"], begin=begin, step=frames.SECOND, count=40, seed=2)
+            lakes.make(lake, timed, session="019e0000-0000-7000-8000-000000000001")
+            told = [one["symbol"] for one in (await client.text("symbols"))["symbols"]]
+            assert told == ["BTC/USD", "ETH/USD", "SOL/USD"]
 
     run(main())
 

@@ -79,7 +79,7 @@ def numpy() -> Any:  # noqa: ANN401  # the module
 
 def _trades(lake: Lake, piece: Piece) -> pl.DataFrame:
     """Trades of a piece that were received live, each once, in the order of their ids."""
-    frame = lake.trades(piece.symbol, piece.ts_from, piece.ts_to).filter(kind="update")
+    frame = lake.scan("trades", piece.symbol, piece.ts_from, piece.ts_to).filter(kind="update")
     columns = (pl.col("ts_recv", "ts_event").dt.epoch("ns"), "side", "price", "qty", "trade_id")
     return frame.select(columns).sort("ts_event", "trade_id").collect()
 

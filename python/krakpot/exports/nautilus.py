@@ -6,6 +6,7 @@ of deltas is one piece without a gap, which begins with a CLEAR and a snapshot.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -122,12 +123,12 @@ def _orders(view: View, recorded: Recorded, piece: Piece, facts: dict[str, Any])
 
 
 def _trades(lake: Lake, symbol: str, begin: int, end: int) -> pl.DataFrame:
-    frame = lake.trades(symbol, begin, end).filter(kind="update")
+    frame = lake.scan("trades", symbol, begin, end).filter(kind="update")
     times = pl.col("ts_recv", "ts_event").dt.epoch("ns")
     return frame.select(times, "side", "price", "qty", "trade_id").sort("ts_recv", "trade_id").collect()
 
 
-class _Layout:
+class _Layout(ABC):
     """How a version of the catalog writes columns."""
 
     deltas = "order_book_deltas"
@@ -135,18 +136,21 @@ class _Layout:
     compression: str
     types: dict[str, str]
 
+    @abstractmethod
     def number(self, column: pl.Series) -> pa.Array:
-        raise NotImplementedError
+        """Prices or quantities."""
 
+    @abstractmethod
     def time(self, column: pl.Series) -> pa.Array:
-        raise NotImplementedError
+        """Times, ns."""
 
+    @abstractmethod
     def word(self, column: pl.Series, words: _Words) -> pa.Array:
         """A column of places in ``words``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def instrument(self, facts: dict[str, Any], ts: int) -> pa.Table:
-        raise NotImplementedError
+        """What the catalog says of a pair from a time on, ns."""
 
 
 def _decimals(column: pl.Series) -> pa.Array:

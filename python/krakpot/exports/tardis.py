@@ -120,7 +120,7 @@ def _levels(view: View, piece: Piece) -> Iterator[pl.DataFrame]:
 
 def _trades(lake: Lake, symbol: str, begin: int, end: int) -> pl.DataFrame:
     return (
-        lake.trades(symbol, begin, end)
+        lake.scan("trades", symbol, begin, end)
         .filter(kind="update")
         .select(
             pl.col("ts_event").dt.epoch("ns").alias("timestamp"),

@@ -14,6 +14,7 @@ import polars as pl
 from krakpot.lake import lock
 from krakpot.lake.folder import View
 from krakpot.lake.format import BOOK_KINDS, FEED
+from krakpot.lake.journal import JournalName, journal_names
 from krakpot.lake.ledger import ALIVE_MARGIN, BEGINS, ENDS, IMPORTED, REFUSALS, SINCE, detail
 
 BOOKS = tuple(kind.channel for kind in BOOK_KINDS)
@@ -35,16 +36,29 @@ SCHEMA = pl.Schema(
 
 def recorded_sessions(view: View) -> set[str]:
     """Sessions that are being recorded now: a recorder holds the lock of one of their journals."""
-    found = set()
-    for name in view.journals:
-        try:
-            with lock.locked(name.path, exclusive=False) as obtained:
-                if not obtained:
-                    found.add(name.session)
-        except FileNotFoundError:
-            # Sealed since it was listed. If the session goes on, its next journal was listed too.
-            continue
+    found: set[str] = set()
+    seen: set[JournalName] = set()
+    sessions = {name.session for name in view.journals}
+    names = view.journals
+    while names:
+        seen.update(names)
+        found.update(name.session for name in names if name.session not in found and _is_written(name))
+        # A journal that is free may have been ended since it was listed: the next one was there before that.
+        names = []
+        if sessions > found:
+            later = journal_names(view.folder.path)
+            names = [name for name in later if name.session in sessions - found and name not in seen]
     return found
+
+
+def _is_written(name: JournalName) -> bool:
+    """Whether a recorder holds the lock of a journal."""
+    try:
+        with lock.locked(name.path, exclusive=False) as obtained:
+            return not obtained
+    except FileNotFoundError:
+        # Sealed since it was listed.
+        return False
 
 
 def covered(ledger: pl.DataFrame, recorded: Collection[str] = ()) -> pl.DataFrame:

@@ -365,7 +365,7 @@ class Lake(Folder):
         begin, until = time_range(start, end)
         # A trade is received after it was made, by a snapshot long after; a clock may be behind.
         received = None if begin is None else Instant(max(begin - LATE, -(1 << 63)))
-        frame = self.trades(symbols, received, sources="all", origin=origin)
+        frame = self.scan("trades", symbols, received, sources="all", origin=origin)
         distinct = distinct_trades if origins_of("trades", origin) == (FEED,) else distinct_of_origins
         made = pl.col("ts_event").dt.epoch("ns")
         if begin is not None:
@@ -975,7 +975,7 @@ class Lake(Folder):
             if rows.is_empty():
                 place = "the lake" if symbols is None else symbols if isinstance(symbols, str) else ", ".join(symbols)
                 raise ConfigError(f"there is no order {shown(order_id)} in the level 3 of {place}")
-            return order_life(self, rows, self.trades(rows["symbol"][0]))
+            return order_life(self, rows, self.scan("trades", rows["symbol"][0]))
         except UNREADABLE as error:
             unreadable(self.path, error)
 
@@ -1034,7 +1034,7 @@ class Lake(Folder):
         time, end = time_of(at, "at"), None if until is None else time_of(until, "until")
         try:
             return would_fill(
-                self, lambda begin, end: self.trades(symbol, Instant(begin), Instant(end)), self.coverage,
+                self, lambda begin, end: self.scan("trades", symbol, Instant(begin), Instant(end)), self.coverage,
                 symbol=symbol, side=side, price=price, qty=qty, at=time, until=end, channel=channel,
             )  # fmt: skip
         except UNREADABLE as error:

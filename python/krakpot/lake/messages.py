@@ -22,12 +22,15 @@ from krakpot.lake.folder import View
 from krakpot.lake.format import UNREADABLE, BookKind, Part, polars_schema, unreadable
 from krakpot.lake.journal import JournalName
 from krakpot.lake.merge import merged, whole
+from krakpot.values import nanoseconds
 
 ROWS = 1_000_000
 """Rows that are read at a time where parts are compacted, or where small ones are read together."""
 ENOUGH = 32_768
 """Rows of a chosen symbol that are worth a frame of their own: the core finds them in the caches of the processor."""
 MESSAGE_MAX = 2**63 - 1
+EARLIEST, LATEST = -(2**63), 2**63 - 1
+"""Times, ns."""
 
 Failed = Callable[[Path, BaseException], None]
 
@@ -77,6 +80,17 @@ class PartReader:
             self._failed(path, error)
 
 
+class _Group(NamedTuple):
+    """One row group: where it is, and what its statistics say; a bound is the widest where they say nothing."""
+
+    begin: int
+    rows: int
+    first: int
+    last: int
+    begun: int
+    """The earliest receive time, ns."""
+
+
 class Groups(NamedTuple):
     """Row groups of a part that may hold what is wanted, by their statistics."""
 
@@ -84,8 +98,7 @@ class Groups(NamedTuple):
     """First and last message in them."""
     last: int
     rows: int
-    runs: list[tuple[int, int]]
-    """Where they are: offset and number of rows of groups that follow each other."""
+    each: list[_Group]
     alone: bool
     """Whether they are all of the part, and it has no other symbol."""
 
@@ -166,35 +179,38 @@ class MessageReader:
         """Tables and rows, in an order in which the core can take them: checkpoints of a symbol before its messages.
 
         ``first`` and ``until``: messages from ``first`` to before ``until``. ``since`` and ``before``: only units of
-        parts that may hold rows received between, from the last unit that was begun at ``since`` or earlier, with all
-        of their rows. Without ``checkpoints`` only messages.
+        parts that may hold rows received between, from the last unit that was begun at ``since`` or earlier; of
+        compacted ones all rows but those of row groups that were begun at ``before`` or later. Without ``checkpoints``
+        only messages.
         """
         until = MESSAGE_MAX if until is None else until
         for unit in self._chosen(first, until, since, before):
             if unit.journal is not None:
                 yield from self._unsealed(unit.journal, first, until, checkpoints=checkpoints)
             elif checkpoints:
-                yield from self._together(unit, first, until)
+                yield from self._together(unit, first, until, before)
             else:
-                frames = self._rows(self.kind.messages, self.columns, unit.messages, unit.rows, first, until)
+                frames = self._rows(self.kind.messages, self.columns, unit.messages, unit.rows, first, until, before)
                 yield from ((self.kind.messages, frame) for frame in frames)
 
-    def _together(self, unit: _Unit, first: int, until: int) -> Iterator[tuple[str, pl.DataFrame]]:
+    def _together(
+        self, unit: _Unit, first: int, until: int, before: datetime | None
+    ) -> Iterator[tuple[str, pl.DataFrame]]:
         """Rows of both tables of a unit; all checkpoints of a symbol go before its messages, later symbols may wait."""
         kind = self.kind
         counted = unit.checkpoints if self.symbols is not None else []
         rows = sum(groups.rows for part in counted if (groups := self._found(part)) is not None)
-        before = self._rows(kind.checkpoints, kind.checkpoint_columns, unit.checkpoints, rows, first, until)
+        all_marks = self._rows(kind.checkpoints, kind.checkpoint_columns, unit.checkpoints, rows, first, until, before)
         given: str | None = ""
-        for frame in self._rows(kind.messages, self.columns, unit.messages, unit.rows, first, until):
+        for frame in self._rows(kind.messages, self.columns, unit.messages, unit.rows, first, until, before):
             last = str(frame["symbol"][-1])
             while given is not None and given <= last:
-                marks = next(before, None)
+                marks = next(all_marks, None)
                 given = None if marks is None else str(marks["symbol"][-1])
                 if marks is not None:
                     yield kind.checkpoints, marks
             yield kind.messages, frame
-        for marks in before:
+        for marks in all_marks:
             yield kind.checkpoints, marks
 
     # Units.
@@ -283,7 +299,14 @@ class MessageReader:
     # Rows.
 
     def _rows(
-        self, table: str, columns: list[str], parts: list[Part], rows: int, first: int, until: int
+        self,
+        table: str,
+        columns: list[str],
+        parts: list[Part],
+        rows: int,
+        first: int,
+        until: int,
+        before: datetime | None,
     ) -> Iterator[pl.DataFrame]:
         """Rows of parts that belong together, in order, no message in two frames."""
         parts = [part for part in parts if part.path not in self.reader.unreadable]
@@ -295,7 +318,14 @@ class MessageReader:
         elif all(part.compacted for part in parts) and len({part.date for part in parts}) == 1:
             # One after the other they are in order.
             in_order = sorted(parts, key=lambda part: part.number)
-            yield from whole((rows for part in in_order for rows in self._slices(part, table, columns, where)), ROWS)
+            end = LATEST if before is None else nanoseconds(before)
+            runs = ((part, run) for part in in_order for run in self._runs(part, first, until, end))
+            pieces = (
+                self.reader.read([part], table, columns, *where, rows=run)
+                for part, run in runs
+                if part.path not in self.reader.unreadable
+            )
+            yield from whole(pieces, ROWS)
         else:
             paths = [part.path for part in parts]
             frames = merged(paths, table, columns=columns, failed=self.reader.failed)
@@ -306,13 +336,23 @@ class MessageReader:
             return frame if frame["message"].is_sorted() else frame.sort("message", "entry")
         return frame.sort("symbol", "message", "entry")
 
-    def _slices(self, part: Part, table: str, columns: list[str], where: list[pl.Expr]) -> Iterator[pl.DataFrame]:
+    def _runs(self, part: Part, first: int, until: int, end: int) -> Iterator[tuple[int, int]]:
+        """Offset and number of rows, ``ROWS`` at most, of the row groups that may hold what is wanted."""
         groups = self._found(part)
-        for begin, rows in () if groups is None else groups.runs:
-            for at in range(begin, begin + rows, ROWS):
-                if part.path not in self.reader.unreadable:
-                    rest = min(ROWS, begin + rows - at)
-                    yield self.reader.read([part], table, columns, *where, rows=(at, rest))
+        begin, height = 0, 0
+        for group in [] if groups is None else groups.each:
+            if group.last < first or group.first >= until or group.begun >= end:
+                continue
+            if group.begin != begin + height:
+                if height:
+                    yield begin, height
+                begin, height = group.begin, 0
+            height += group.rows
+            while height >= ROWS:
+                yield begin, ROWS
+                begin, height = begin + ROWS, height - ROWS
+        if height:
+            yield begin, height
 
     def _where(self, first: int, until: int, parts: list[Part] | None = None) -> list[pl.Expr]:
         """What rows have to meet; of ``parts`` without what all of their rows meet, as their metadata says."""
@@ -352,27 +392,26 @@ def _behind(unit: _Unit, name: JournalName) -> bool:
 def groups_of(data: pq.FileMetaData, symbols: list[str] | None) -> Groups | None:
     """Row groups of a part that may hold rows of the symbols; None if there are none."""
     names = data.schema.names
-    symbol, message = names.index("symbol"), names.index("message")
-    low, high, rows, alone = MESSAGE_MAX, -1, 0, symbols is not None and len(symbols) == 1
-    runs: list[tuple[int, int]] = []
+    symbol, message, received = (names.index(name) for name in ("symbol", "message", "ts_recv"))
+    alone = symbols is not None and len(symbols) == 1
+    each: list[_Group] = []
     at = 0
     for group in map(data.row_group, range(data.num_row_groups)):
-        named, numbers = group.column(symbol).statistics, group.column(message).statistics
+        named, numbers, times = (group.column(column).statistics for column in (symbol, message, received))
         # Without statistics anything may be in it.
         if symbols is None or named is None or not named.has_min_max or _holds(named, symbols):
-            known = numbers is not None and numbers.has_min_max
-            low = min(low, numbers.min_raw if known else 0)
-            high = max(high, numbers.max_raw if known else MESSAGE_MAX)
-            rows += group.num_rows
+            low, high = (numbers.min_raw, numbers.max_raw) if numbers and numbers.has_min_max else (0, MESSAGE_MAX)
+            begun = times.min_raw if times and times.has_min_max else EARLIEST
+            each.append(_Group(at, group.num_rows, low, high, begun))
             alone = (
                 alone and named is not None and named.has_min_max and named.min == named.max and not named.null_count
             )
-            if runs and sum(runs[-1]) == at:
-                runs[-1] = runs[-1][0], runs[-1][1] + group.num_rows
-            else:
-                runs.append((at, group.num_rows))
         at += group.num_rows
-    return Groups(low, high, rows, runs, alone and rows == at) if rows else None
+    rows = sum(group.rows for group in each)
+    if not rows:
+        return None
+    first, last = min(group.first for group in each), max(group.last for group in each)
+    return Groups(first, last, rows, each, alone and rows == at)
 
 
 def _holds(named: pq.Statistics, symbols: list[str]) -> bool:

@@ -14,7 +14,7 @@ from krakpot.errors import ConfigError
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import BOOK_KINDS, UNREADABLE, storage_error, unreadable
 from krakpot.lake.queue import OrdersAt
-from krakpot.lake.recorded import recorded_depth
+from krakpot.lake.recorded import depth_of
 from krakpot.lake.sample import BookAt, By, check_depth, one_of
 from krakpot.values import Instant, Time, shown, step_text, time_range
 from krakpot.view import coverage as coverage_view
@@ -51,7 +51,7 @@ class Source(Protocol):
     def coverage(self, symbols: str | Iterable[str] | None = None, /) -> pl.DataFrame:
         """See ``Lake``."""
 
-    def trades(self, symbol: str, start: Time, end: Time, /, *, numbers: Literal["float"]) -> pl.LazyFrame:
+    def scan(self, table: str, symbol: str, start: Time, end: Time, /, *, numbers: Literal["float"]) -> pl.LazyFrame:
         """See ``Lake``."""
 
     def book_at(
@@ -141,7 +141,7 @@ class Plot:
         holes = gaps.unknown(books, holes, until)
         rows = look.CHART_ROWS if interactive else look.ROWS
         heat = heat_view.heat(books, holes, until, rows=rows, near=depth)
-        trades = self._lake.trades(symbol, begin, until, numbers="float").filter(kind="update")
+        trades = self._lake.scan("trades", symbol, begin, until, numbers="float").filter(kind="update")
         try:
             marks = heat_view.trade_marks(trades, begin, until)
         except UNREADABLE as error:
@@ -369,7 +369,7 @@ class Plot:
     def _deepest(self, symbol: str, channel: str, depth: int) -> int:
         """So many levels, or as many as were recorded."""
         check_depth(depth)
-        recorded = recorded_depth(Folder(self._lake.path), [symbol], channel)
+        recorded = depth_of(Folder(self._lake.path), [symbol], channel)
         return depth if recorded is None else min(depth, recorded)
 
     def _range(self, symbol: str, channel: str, start: Time | None, end: Time | None) -> tuple[int, int, pl.DataFrame]:

@@ -11,7 +11,7 @@ from krakpot import _core
 from krakpot.errors import ConfigError
 from krakpot.lake.coverage import covered, imported
 from krakpot.lake.folder import Folder
-from krakpot.lake.format import FEED, ORIGIN_TABLES
+from krakpot.lake.format import FEED, ORIGIN_TABLES, UNREADABLE, unreadable
 from krakpot.lake.ledger import MARKS, RANGES, detail
 from krakpot.values import utc
 
@@ -42,18 +42,32 @@ def check_depth_recorded(folder: Folder, symbols: Sequence[str], channel: str, d
     """Raise ``ConfigError`` for more levels than were recorded of any of the symbols."""
     if depth <= DEPTH_LEAST:
         return
-    most = recorded_depth(folder, symbols, channel)
+    most = depth_of(folder, symbols, channel)
     if most is not None and depth > most:
         sentence = f"{name}={depth}: the channel {channel} of {_whose(symbols)} was recorded with a depth of {most}"
         raise ConfigError(f"{sentence}; give {name}={most} or less")
 
 
-def recorded_depth(folder: Folder, symbols: Sequence[str], channel: str) -> int | None:
+def depth_of(folder: Folder, symbols: Iterable[str], channel: str) -> int | None:
     """The largest depth with which a book of one of the symbols was recorded; None if no book was."""
-    rows = folder.look(["ledger"]).scan("ledger")
-    chosen = pl.col("symbol").is_in(list(symbols)) & (pl.col("channel") == channel) & (pl.col("kind") == "snapshot")
-    found = [detail(text).get("depth") for text in rows.filter(chosen).select("detail").unique().collect()["detail"]]
-    return max((depth for depth in found if isinstance(depth, int)), default=None)
+    found = recorded_depths(folder)
+    return max((found[channel, symbol][1] for symbol in symbols if (channel, symbol) in found), default=None)
+
+
+def recorded_depths(folder: Folder) -> dict[tuple[str, str], tuple[int, int]]:
+    """By channel and symbol, the smallest and the largest depth with which a book was recorded."""
+    view = folder.look(["ledger"])
+    try:
+        rows = view.scan("ledger").filter(kind="snapshot").select("channel", "symbol", "detail").unique().collect()
+    except UNREADABLE as error:
+        unreadable(folder.path, error)
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for channel, symbol, text in rows.drop_nulls().iter_rows():
+        depth = detail(text).get("depth")
+        if isinstance(depth, int):
+            least, most = found.get((channel, symbol), (depth, depth))
+            found[channel, symbol] = min(least, depth), max(most, depth)
+    return found
 
 
 def warn_outside(begin: int | None, end: int | None, known: tuple[int, int] | None) -> None:

@@ -1,8 +1,7 @@
-"""What a lake says of its pairs at a time, and with which depth and interval channels were recorded."""
+"""What a lake says of its pairs at a time, which intervals of candles were recorded, and when the recording began."""
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections.abc import Collection, Mapping
 from decimal import Decimal
@@ -80,21 +79,6 @@ def whole(row: Mapping[str, Any]) -> dict[str, Any]:
         decimals = row[f"{what}_precision"]
         if row[f"{what}_increment"] is None and decimals is not None:
             found[f"{what}_increment"] = Decimal(1).scaleb(-decimals)
-    return found
-
-
-def depths(folder: Folder) -> dict[tuple[str, str], int]:
-    """By channel and symbol, the smallest depth with which a book was recorded: what can be served at any time."""
-    view = folder.look(["ledger"])
-    try:
-        rows = view.scan("ledger").filter(kind="snapshot").select("channel", "symbol", "detail").unique().collect()
-    except UNREADABLE as error:
-        unreadable(folder.path, error)
-    found: dict[tuple[str, str], int] = {}
-    for channel, symbol, detail in rows.drop_nulls().iter_rows():
-        depth = json.loads(detail).get("depth")
-        if isinstance(depth, int):
-            found[channel, symbol] = min(depth, found.get((channel, symbol), depth))
     return found
 
 

@@ -26,11 +26,12 @@ from websockets.http11 import Response
 from krakpot.errors import ConfigError
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import stamp
+from krakpot.lake.recorded import recorded_depths
 from krakpot.lake.sample import By
 from krakpot.log import LogLine, LogRateLimit
 from krakpot.net.http import cannot_listen, foreign
 from krakpot.replay import request, wire
-from krakpot.replay.recorded import Instruments, depths, first_time, intervals
+from krakpot.replay.recorded import Instruments, first_time, intervals
 from krakpot.replay.replay import Replay
 from krakpot.stream.book import LiveBook
 from krakpot.stream.events import (
@@ -180,7 +181,8 @@ class ReplayServer:
         self._channels = self.replay.channels
         self._symbols = set(self.replay.selected_symbols)
         self._instruments = Instruments(folder, self._symbols)
-        self._depths = depths(folder)
+        # What can be served at any time.
+        self._depths = {key: least for key, (least, _) in recorded_depths(folder).items()}
         self._intervals = intervals(folder) if "ohlc" in self._channels else set()
         self._begin = first_time(folder) if start is None else time_of(start, "start")
         self._clients: set[_Client] = set()

@@ -12,7 +12,7 @@ from krakpot.lake.coverage import covered, recorded_sessions
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import UNREADABLE, unreadable
 from krakpot.lake.ledger import MARKS
-from krakpot.replay.recorded import depths
+from krakpot.lake.recorded import recorded_depths
 from krakpot.values import LEVEL3
 
 SHOWN = ("book", "trade", "ticker", LEVEL3)
@@ -69,11 +69,11 @@ def facts_of(folder: Folder) -> LakeFacts:
         there.setdefault(symbol, set()).add(channel)
     latest = pairs.sort("ts_recv", "session", "message", "entry").unique("symbol", keep="last")
     decimals = {symbol: (price, qty) for symbol, price, qty in latest.select(columns).iter_rows()}
-    deep = depths(folder)
+    depths = recorded_depths(folder)
     found = []
     for symbol in sorted(there):
         price, qty = decimals.get(symbol, (None, None))
-        known = [deep[key] for key in (("book", symbol), (LEVEL3, symbol)) if key in deep]
+        known = [depths[key][0] for key in (("book", symbol), (LEVEL3, symbol)) if key in depths]
         channels = tuple(name for name in SHOWN if name in there[symbol])
         found.append(
             PairFacts(

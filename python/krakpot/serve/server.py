@@ -31,6 +31,7 @@ from krakpot import __version__, values
 from krakpot.errors import ConfigError, KrakpotError
 from krakpot.feed.feed import Feed
 from krakpot.lake.folder import Folder
+from krakpot.lake.format import UNREADABLE
 from krakpot.lake.lake import Lake
 from krakpot.log import LogLine, LogRateLimit
 from krakpot.net.http import cannot_listen
@@ -61,7 +62,9 @@ CLOSE_TIMEOUT = 2.0
 PAIRS_EVERY = 1.0
 """Seconds between two looks at whether there are new pairs, at least."""
 PAIRS_SHARE = 50
-"""A look that takes long, as at a large lake, is followed by so many times as long without one."""
+"""A look that takes long, as at a large lake, is followed by so many times as long without one …"""
+PAIRS_SELDOM = 20.0
+"""… and by no more seconds than these; so long where nobody records, too: somebody may begin again."""
 COOKIE = "krakpot_view"
 PAGE = Path(__file__).parent.parent / "page"
 """The page: static files."""
@@ -404,14 +407,16 @@ class ViewServer:
         """Tell the clients of pairs that join the feed, or the lake that is recorded."""
         took, told = 0.0, len(self._pairs)
         while True:
-            await asyncio.sleep(max(PAIRS_EVERY, PAIRS_SHARE * took))
+            idle = self._live is None and (self._facts is None or not self._facts.recorded)
+            pause = PAIRS_SELDOM if idle else min(PAIRS_SHARE * took, PAIRS_SELDOM)
+            await asyncio.sleep(max(PAIRS_EVERY, pause))
             begun = time.monotonic()
             try:
                 if self._live is not None:
                     self._live.look()
-                elif self._sockets and self._facts is not None and self._facts.recorded:
+                elif self._sockets:
                     await self._lake_facts()
-            except KrakpotError as error:
+            except (KrakpotError, *UNREADABLE) as error:
                 # Its clients are told when they play it.
                 self._say(str(error), "fault", "error")
             took = time.monotonic() - begun
