@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -62,6 +63,17 @@ NAMED_MAX = 5
 """Symbols that an error names."""
 BLOCKS_HELD = 64
 """Blocks of a journal that are read at a time, some 13 s of a recording: one at a time is much slower."""
+
+
+class Position(NamedTuple):
+    """A place in the journals of a session."""
+
+    journal: int
+    """Number of the journal."""
+    byte: int
+
+
+BEGIN = Position(0, 0)
 
 
 class Folder:
@@ -275,39 +287,44 @@ class View:
                     if rows.height:
                         yield rows.select(pl.col(column).cast(kind) for column, kind in chosen.items())
 
-    def unsealed_tables(self, tables: Collection[str], session: str) -> dict[str, pl.DataFrame]:
-        """All rows of the journals of a session, of several tables, as of one moment: each flush in all of them.
+    def unsealed_tables(
+        self, tables: Collection[str], session: str, behind: Position = BEGIN
+    ) -> tuple[dict[str, pl.DataFrame], Position]:
+        """Rows of the journals of a session, of several tables, as of one moment: each flush in all of them.
 
-        As ``unsealed``, but in memory at once.
+        As ``unsealed``, but in memory at once. ``behind``: only what is there; a journal that was sealed meanwhile
+        gives all of its rows. Also returns where they end.
         """
         held: dict[str, list[pl.DataFrame]] = {table: [] for table in tables}
-        for name in sorted(self.journals, key=lambda name: (name.session, name.number)):
-            if name.session != session:
-                continue
-            try:
-                file = name.path.open("rb")
-            except FileNotFoundError:
-                # Sealed meanwhile, so all of its parts are there.
-                for table in tables:
-                    held[table] += self._rows(name, table)
-                continue
-            except OSError as error:
-                raise storage_error(error, "read the journal", name.path) from error
-            with file:
-                for batches, _ in journal.stream(file, name.path):
-                    for table, batch in batches:
-                        if table in held:
-                            held[table].append(_frame([batch], table))
-        empty = {table: pl.DataFrame(schema=polars_schema(table)) for table in tables}
-        return {
-            table: pl.concat(
-                [
-                    empty[table],
-                    *(one.select(pl.col(n).cast(k) for n, k in polars_schema(table).items()) for one in frames),
-                ]
-            )
-            for table, frames in held.items()
-        }
+        until = behind
+        for name in sorted(self.journals, key=lambda name: name.number):
+            if name.session == session and name.number >= behind.journal:
+                at = behind.byte if name.number == behind.journal else 0
+                until = self._add_journal(held, name, at)
+        return {table: _joined(frames, table) for table, frames in held.items()}, until
+
+    def _add_journal(self, held: dict[str, list[pl.DataFrame]], name: JournalName, at: int) -> Position:
+        """Add what is behind byte ``at`` of a journal; where it ends."""
+        try:
+            file = name.path.open("rb")
+        except FileNotFoundError:
+            # Sealed meanwhile, so all of its parts are there.
+            for table in held:
+                held[table] += self._rows(name, table)
+            return Position(name.number + 1, 0)
+        except OSError as error:
+            raise storage_error(error, "read the journal", name.path) from error
+        found: dict[str, list[pa.RecordBatch]] = {table: [] for table in held}
+        with file:
+            for batches, end in journal.stream(file, name.path, at):
+                at = end
+                for table, batch in batches:
+                    if table in found:
+                        found[table].append(batch)
+        for table, of_table in found.items():
+            if of_table:
+                held[table].append(_frame(of_table, table))
+        return Position(name.number, at)
 
     def _rows(self, name: JournalName, table: str) -> Iterator[pl.DataFrame]:
         try:
@@ -337,6 +354,13 @@ def _frame(batches: list[pa.RecordBatch], table: str) -> pl.DataFrame:
     frame = pl.from_arrow(pa.Table.from_batches(batches, schema(table)))
     assert isinstance(frame, pl.DataFrame), "a table gives a frame"
     return frame
+
+
+def _joined(frames: list[pl.DataFrame], table: str) -> pl.DataFrame:
+    kinds = polars_schema(table)
+    if not frames:
+        return pl.DataFrame(schema=kinds)
+    return pl.concat([frame.select(pl.col(name).cast(kind) for name, kind in kinds.items()) for frame in frames])
 
 
 def _sealed_between(before: Iterable[Part], after: Iterable[Part]) -> set[tuple[str, int]]:

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from krakpot import _core
-from krakpot.lake.folder import View
+from krakpot.lake.folder import BEGIN, Position, View
 from krakpot.lake.format import BOOK_KINDS, UNREADABLE, Part, polars_schema
 from krakpot.lake.messages import MESSAGE_MAX, PartReader, groups_of
 from krakpot.lake.sample import By
@@ -46,11 +46,13 @@ class SessionRows:
         *,
         first: int = 0,
         entry: int = -1,
+        behind: Position = BEGIN,
         by: By = "recv",
     ) -> None:
         """Find the rows of ``symbols``, by table. ``view`` has these tables, and the checkpoints of books.
 
-        ``first``: from this message on. ``entry``: the last row of the ledger that is known already.
+        ``first``: from this message on. ``entry``: the last row of the ledger that is known already. ``behind``: what
+        is known already of the journals, and of the parts that were made of them.
         """
         self.session = session
         self._by = by
@@ -63,6 +65,9 @@ class SessionRows:
                 self._symbols[CHECKPOINTS[table]] = sorted(names)
         self._of_the_feed = self._ledger_rows(symbols)
         self._entry = entry
+        self._behind = behind
+        self.behind = behind
+        """What is known once these rows are."""
         self._unsealed = self._journals() if any(name.session == session for name in view.journals) else {}
         self._pieces = {table: self._of(table) for table in self._symbols}
         self._first = first
@@ -71,13 +76,20 @@ class SessionRows:
         self.until = max((piece.last + 1 for piece in pieces if piece.last + 1 < MESSAGE_MAX), default=first)
         """The message after the last one that is there."""
         self.last_entry = entry
-        """The last row of the ledger that was read."""
+        """The last row of the ledger that concerns these symbols, of the windows so far."""
+
+    @property
+    def has_ledger_rows(self) -> bool:
+        """Whether the ledger says anything that is not known already."""
+        return self._window("ledger", self._first, MESSAGE_MAX).height > 0
 
     def windows(self, floor: int | None = None) -> Iterator[_core.ReplayWindow]:
         """Windows that follow each other, each in order; ``floor``: no time in them is less."""
         window: _core.ReplayWindow | None = None
         for first, until in self._bounds():
             tables = {table: self._window(table, first, until) for table in self._symbols}
+            if (last := tables["ledger"]["entry"].max()) is not None:
+                self.last_entry = max(self.last_entry, int(last))  # type: ignore[arg-type]  # it is a number
             found = {table: frame.rechunk() for table, frame in tables.items() if frame.height}
             if found:
                 window = _core.ReplayWindow(found, by=self._by, after=window, floor=floor)
@@ -89,6 +101,8 @@ class SessionRows:
         """The pieces of a table that may hold what is wanted."""
         pieces = []
         for part in self._view.of(table, self.session):
+            if not part.compacted and part.number < self._behind.journal:
+                continue
             try:
                 groups = groups_of(pq.read_metadata(part.path), self._symbols[table])
             except UNREADABLE as error:
@@ -109,7 +123,10 @@ class SessionRows:
     def _journals(self) -> dict[str, pl.DataFrame]:
         """What is not sealed, of all tables as of one moment."""
         found = {}
-        for table, frame in self._view.unsealed_tables(list(self._symbols), self.session).items():
+        frames, self.behind = self._view.unsealed_tables(list(self._symbols), self.session, self._behind)
+        for table, frame in frames.items():
+            if not frame.height:
+                continue
             symbols = self._symbols[table]
             rows = frame if symbols is None else frame.filter(pl.col("symbol").is_in(symbols))
             found[table] = self._sorted(table, rows.select(self._columns(table)))
@@ -128,6 +145,11 @@ class SessionRows:
     @staticmethod
     def _columns(table: str) -> list[str]:
         return [name for name in polars_schema(table) if name not in LEFT_OUT]
+
+    @classmethod
+    def _empty(cls, table: str) -> pl.DataFrame:
+        kinds = polars_schema(table)
+        return pl.DataFrame(schema={name: kinds[name] for name in cls._columns(table)})
 
     @staticmethod
     def _sorted(table: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -157,15 +179,18 @@ class SessionRows:
 
     def _window(self, table: str, first: int, until: int) -> pl.DataFrame:
         """Rows of a table from a message to before another one, in order."""
-        least = first - 1 if table == "ledger" and self._entry >= 0 else first
+        # What the ledger says of the last message may have come after that was read.
+        late = table == "ledger" and self._entry >= 0 and first == self._first
+        least = first - 1 if late else first
         pieces = [piece for piece in self._pieces[table] if piece.last >= least and piece.first < until]
+        if not pieces:
+            return self._empty(table)
         symbols = self._symbols[table]
         number = pl.col("message").fill_null(0) if table == "ledger" else pl.col("message")
         within = [number >= first, number < until]
         where = [*within, *([] if symbols is None else [pl.col("symbol").is_in(symbols)])]
         if table == "ledger":
-            if self._entry >= 0:
-                # What it says of the last message may have come after that was read.
+            if late:
                 within = [number >= first - 1, number < until, pl.col("entry") > self._entry]
             within = where = [*within, self._of_the_feed]
         parts = [piece.part for piece in pieces if piece.part is not None]

@@ -34,12 +34,14 @@ STEPS = 512
 """Reads of sockets that are played between two looks at the clock."""
 STEP_MAX = 1.0
 """Seconds of the clock that count at most between two calls: a client that did not read goes on where it was."""
-LOOK = 0.25
-"""Seconds between two looks at what was recorded meanwhile, at least."""
+LOOK = 0.1
+"""Seconds between two looks at what was recorded meanwhile, at least; a recorder writes every fifth of a second."""
+LOOK_WHOLE = 2.0
+"""Seconds between two looks at the whole lake, at least: sessions begin and end."""
 LOOK_ENDED = 5.0
 """The same where nobody records: somebody may begin again."""
 LOOK_SHARE = 4
-"""A look that takes long is followed by so many times as long without one."""
+"""A look at the whole lake that takes long is followed by so many times as long without one."""
 
 STATES = ("gap", "connection", "status")
 """Events that are heard beside those of the channels."""
@@ -88,7 +90,7 @@ class Place:
         self._applied: Wanted = {}
         self._clock: float | None = None
         """When the last call was; None: the time does not pass yet."""
-        self._look_at = 0.0
+        self._look_at = self._whole_at = 0.0
         self._alone = threading.Lock()
         """A client that leaves closes its place while it may still be played."""
         self._closed = False
@@ -266,8 +268,11 @@ class Place:
         now = time.monotonic()
         if now < self._look_at:
             return
-        source.go_on()
-        if source.recorded_now:
-            self._follow = True
-        self._look_at = now + max(LOOK if self._follow else LOOK_ENDED, LOOK_SHARE * (time.monotonic() - now))
+        if now >= self._whole_at or (self._follow and source.follow() is None):
+            source.go_on()
+            if source.recorded_now:
+                self._follow = True
+            took = time.monotonic() - now
+            self._whole_at = now + max(LOOK_WHOLE if self._follow else LOOK_ENDED, LOOK_SHARE * took)
+        self._look_at = time.monotonic() + max(LOOK, time.monotonic() - now)
         self._end = max(self._end, source.now or 0)
