@@ -282,8 +282,16 @@ def test_pairs_are_looked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: P
             begin = frames.START + frames.DAY
             timed = frames.market(["SOL/USD"], begin=begin, step=frames.SECOND, count=40, seed=2)
             lakes.make(lake, timed, session="019e0000-0000-7000-8000-000000000001")
-            told = [one["symbol"] for one in (await client.text("symbols"))["symbols"]]
-            assert told == ["BTC/USD", "ETH/USD", "SOL/USD"]
+            names = ["BTC/USD", "ETH/USD", "SOL/USD"]
+            assert [one["symbol"] for one in (await client.text("symbols"))["symbols"]] == names
+            async with Client(server.stream_address) as later:
+                assert [one["symbol"] for one in later.hello["symbols"]] == names
+                before = looks
+                while looks < before + 3:
+                    await asyncio.sleep(0.01)
+                await later.done("overview", on=True)
+                again = [one for one in later.heard if isinstance(one, dict) and one["type"] == "symbols"]
+                assert not again, "it knows them"
 
     run(main())
 

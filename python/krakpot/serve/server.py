@@ -202,7 +202,8 @@ class ViewServer:
         self._pool: ThreadPoolExecutor
         self._runner: web.AppRunner
         self.closing = asyncio.Event()
-        self._sockets: set[web.WebSocketResponse] = set()
+        self._told: dict[web.WebSocketResponse, int] = {}
+        """How many pairs each client knows."""
         self._seats = CLIENTS_MAX
         self._questions = asyncio.Semaphore(QUESTIONS)
         self._look: asyncio.Task[None] | None = None
@@ -362,7 +363,7 @@ class ViewServer:
         client = _Client(self, socket, viewer, place)
         self.served += 1
         self.viewers.add(viewer)
-        self._sockets.add(socket)
+        self._told[socket] = len(self._pairs)
         self._say(f"client {self.served} connected", "client", client=self.served)
         try:
             await socket.send_json(self._hello(facts))
@@ -373,7 +374,7 @@ class ViewServer:
                 asked.transport.abort()
         finally:
             self.viewers.discard(viewer)
-            self._sockets.discard(socket)
+            self._told.pop(socket, None)
             if place is not None:
                 await self._in_thread(place.close)
         return socket
@@ -405,7 +406,7 @@ class ViewServer:
 
     async def _look_for_pairs(self) -> None:
         """Tell the clients of pairs that join the feed, or the lake that is recorded."""
-        took, told = 0.0, len(self._pairs)
+        took = 0.0
         while True:
             idle = self._live is None and (self._facts is None or not self._facts.recorded)
             pause = PAIRS_SELDOM if idle else min(PAIRS_SHARE * took, PAIRS_SELDOM)
@@ -414,19 +415,20 @@ class ViewServer:
             try:
                 if self._live is not None:
                     self._live.look()
-                elif self._sockets:
+                elif self._told:
                     await self._lake_facts()
             except (KrakpotError, *UNREADABLE) as error:
                 # Its clients are told when they play it.
                 self._say(str(error), "fault", "error")
             took = time.monotonic() - begun
-            if len(self._pairs) > told:
-                told = len(self._pairs)
-                message = {"type": "symbols", "symbols": self._symbols()}
-                for socket in list(self._sockets):
+            symbols = self._symbols()
+            for socket, told in list(self._told.items()):
+                if told < len(symbols):
                     with suppress(ConnectionError, TimeoutError):
                         async with asyncio.timeout(PAIRS_EVERY):
-                            await socket.send_json(message)
+                            await socket.send_json({"type": "symbols", "symbols": symbols})
+                        if socket in self._told:
+                            self._told[socket] = len(symbols)
 
     async def coverage(self, symbols: tuple[str, ...]) -> dict[str, Any]:
         """The message ``coverage``, of a lake."""
