@@ -489,6 +489,29 @@ def live(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def viewing(found: dict[str, Any]) -> list[str]:
+    """The section of ``krakpot view``."""
+    lake = found["lake"]
+    alone, beside = (lake[what]["recorder_core"] for what in ("alone", "beside"))
+    lines = [
+        "",
+        "## krakpot view beside the full feed",
+        "",
+        f"The recorder of {found['pairs']:,} pairs at {found['rate']:,.0f} messages/s takes {alone:.1%} of a core",
+        f"alone, and {beside / alone:.2f} × as much while `krakpot view` shows the end of its lake. A client follows",
+        f"{found['shown']} pairs with {found['levels']} levels a side, and the overview of all pairs. `krakpot view",
+        "live` has the feed to itself. Age: since the receipt of the last message that is shown.",
+        "",
+        row("", "server, of a core", "memory, MB", "states/s", "of messages/s", "MB/s", "age p50, ms", "age p99, ms"),
+        row("---", *("---:" for _ in range(7))),
+    ]
+    for words, facts in (("a lake that is recorded", lake["beside"]), ("live", found["live"])):
+        ages = (f"{facts['age_us'][share] / 1000:,.0f}" for share in ("p50", "p99"))
+        cells = (f"{facts['server_core']:.1%}", f"{facts['server_bytes'] / 1e6:,.0f}", f"{facts['states']:,.0f}")
+        lines.append(row(words, *cells, f"{facts['messages']:,.0f}", f"{facts['bytes'] / 1e6:.1f}", *ages))
+    return lines
+
+
 def page(
     found: criterion.Times,
     simdjson: str,
@@ -627,6 +650,7 @@ def page(
         f"{paired['per_second']:,.0f} states a second of CPU.",
         "",
         *live(measured["live"]),
+        *viewing(measured["viewing"]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -679,6 +703,7 @@ def main() -> None:
         return
     found, simdjson, left_out = rust()
     measured = python("measure.py") | {"live": python("live.py"), "burst": python("burst.py")}
+    measured["viewing"] = python("viewing.py")
     measured["wasm"] = python("wasm.py")
     measured["capacity"] = capacity()
     PAGE.parent.mkdir(exist_ok=True)

@@ -48,6 +48,10 @@ def measured(*steps: Step, row_bytes: float = 11.0, wasm: dict[str, Any] | None 
     threads = {"seconds": 1.5, "cpu": 2.0, "verified_per_second": 1e6}
     ages = dict.fromkeys(("p50", "p99", "p99.9"), 10.0)
     cell = {"messages": 9000, "rate": 156.0, "event": ages, "recv": ages, "blocks": 7, "collections": [1, 0, 0]}
+    seen = {
+        "server_core": 0.25, "server_bytes": 2e8, "states": 90.0, "messages": 400.0, "bytes": 3e6,
+        "age_us": {"p50": 300_000, "p99": 600_000},
+    }  # fmt: skip
     return {
         "socket": {
             "frames": 1000, "rounds": 9, "us": {"bare": 3.0, "krakpot": 0.9, "asyncio": 4.0}, "ratio": 0.3,
@@ -67,6 +71,10 @@ def measured(*steps: Step, row_bytes: float = 11.0, wasm: dict[str, Any] | None 
         "align": {"states": 1000, "pairs": 750, "per_second": 1e6},
         "idle": {"idle": 1000, "us": 0.5, "us_beside": 0.6, "ratio": 1.2},
         "import": {"rounds": 9, "ms": 60.0, "lake_ms": 400.0},
+        "viewing": {
+            "pairs": 1450, "rate": 10_000, "shown": 20, "levels": 100, "live": seen,
+            "lake": {"alone": {"recorder_core": 0.05}, "beside": seen | {"recorder_core": 0.06}},
+        },
         "wasm": wasm or {"missing": "", "ratio": 2.6, "gzipped": 186_000, "node": "v20.0.0"},
         "burst": {"messages": 100_000, "sent": 1.0, "read": 1.1, "bursts": [{}]},
         "live": {
@@ -126,6 +134,8 @@ def test_every_budget_has_its_verdict(report: ModuleType) -> None:
     assert row_of(page, "highest rate without loss") == ["150,000", "155,000", "kept"]
     assert row_of(page, "wasm, frame") == ["2.5 × native", "2.60 × (node v20.0.0)", "**missed**"]
     assert row_of(page, "wasm, size") == ["200 kB", "186 kB", "kept"]
+    assert row_of(page, "a lake that is recorded") == ["25.0%", "200", "90", "400", "3.0", "300", "600"]
+    assert "1.20 × as much" in page
     assert row_of(page, "idle subscriptions next to a busy one")[::2] == [
         "1.05 × without them",
         "**missed**, [why](decisions/hot-path.md#idle-subscriptions)",

@@ -157,9 +157,13 @@ async def window(load: Load, pids: dict[str, int], watching: asyncio.Task[None] 
     await asyncio.sleep(SETTLE)
     eyes.counts = True
     before, begun = {name: used(pid)[0] for name, pid in pids.items()}, time.monotonic()
-    await asyncio.wait(
-        {watching} if watching else {asyncio.create_task(asyncio.sleep(load.seconds))}, timeout=load.seconds
-    )
+    while (passed := time.monotonic() - begun) < load.seconds or (watching and not eyes.states and passed < START):
+        if watching is None:
+            await asyncio.sleep(load.seconds)
+        else:
+            await asyncio.wait({watching}, timeout=load.seconds)
+            if watching.done():
+                break
     seconds = time.monotonic() - begun
     eyes.counts = False
     found: dict[str, Any] = {}
