@@ -15,8 +15,9 @@ ENVIRONMENT := $(VENV)/.krakpot-environment
 DEVELOP := target/.develop
 RELEASE := target/.release
 RUST := $(shell find rust -path '*/target' -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print | grep -v '^rust/fuzz/')
-# Two workers: most tests wait for files and sockets, and the extension uses threads.
-PYTEST := $(BIN)/python -m pytest -n 2
+# Two workers: most tests wait for files and sockets, and the extension uses threads. Large random tests take minutes on a
+# busy machine.
+PYTEST := $(BIN)/python -m pytest -n 2 $(if $(filter all,$(KRAKPOT_TEST)),--timeout 900)
 CLIPPY := -- -D warnings
 FUZZ_TARGETS := decode session orders exchange
 FUZZ_SECONDS ?= 60
@@ -116,6 +117,7 @@ bench-smoke: $(DEVELOP)
 	$(BIN)/python bench/python/measure.py --small
 	$(BIN)/python bench/python/live.py --small
 	$(BIN)/python bench/python/burst.py --small
+	$(BIN)/python bench/python/viewing.py --small
 	$(BIN)/python bench/python/storage.py --small >/dev/null
 	$(BIN)/python bench/report.py --before . --small
 

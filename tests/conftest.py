@@ -18,7 +18,7 @@ settings.register_profile("small", max_examples=60, stateful_step_count=30, dead
 # take new ones each time, and so find what it does not.
 settings.register_profile(
     "large",
-    max_examples=1000,
+    max_examples=300,
     stateful_step_count=100,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
