@@ -66,8 +66,8 @@ class Client {
   #socket;
   #endpoint;
   #options;
-  #session_options;
-  #on_events;
+  #sessionOptions;
+  #onEvents;
   #wanted;
   #backoff;
   #pacer = new Pacer();
@@ -82,17 +82,17 @@ class Client {
   /**
    * @param {Endpoint} endpoint
    * @param {FeedOptions} options
-   * @param {SessionOptions} session_options
+   * @param {SessionOptions} sessionOptions
    * @param {Channel[]} wanted
-   * @param {(events: Event[]) => void} on_events
+   * @param {(events: Event[]) => void} onEvents
    * @param {Backoff} backoff
    */
-  constructor(endpoint, options, session_options, wanted, on_events, backoff) {
+  constructor(endpoint, options, sessionOptions, wanted, onEvents, backoff) {
     this.#endpoint = endpoint;
     this.#options = options;
-    this.#session_options = session_options;
+    this.#sessionOptions = sessionOptions;
     this.#wanted = wanted;
-    this.#on_events = on_events;
+    this.#onEvents = onEvents;
     this.#backoff = backoff;
     this.session = this.#begin();
     this.#next = seconds() + backoff.delay(seconds());
@@ -111,7 +111,7 @@ class Client {
   select(symbols, exclude) {
     this.session.select(symbols, exclude);
     // Sessions of later connections follow them too.
-    Object.assign(this.#session_options, { symbols, exclude });
+    Object.assign(this.#sessionOptions, { symbols, exclude });
   }
 
   get connected() {
@@ -120,7 +120,7 @@ class Client {
 
   /** @param {Session} [after] */
   #begin(after) {
-    const session = new Session(this.#session_options, after);
+    const session = new Session(this.#sessionOptions, after);
     session.wantEvents(this.#wanted);
     return session;
   }
@@ -148,7 +148,7 @@ class Client {
 
   deliver() {
     const events = this.session.takeEvents();
-    if (events.length) this.#on_events(events);
+    if (events.length) this.#onEvents(events);
   }
 
   #connect() {
@@ -156,8 +156,8 @@ class Client {
     this.#pacer = new Pacer();
     this.#heard = seconds();
     this.#opened = 0;
-    const public_ = this.#endpoint === "public";
-    const url = public_ ? (this.#options.url ?? URL_PUBLIC) : (this.#options.level3Url ?? URL_LEVEL3);
+    const isPublic = this.#endpoint === "public";
+    const url = isPublic ? (this.#options.url ?? URL_PUBLIC) : (this.#options.level3Url ?? URL_LEVEL3);
     /** @type {Socket} */
     let socket;
     try {

@@ -341,18 +341,26 @@ export class Session {
   }
 }
 
-/** The level-2 book of a symbol as it is now. Out of sync it has no levels: it is not known what they are. */
-export class Book {
+/** A book of a symbol as it is now, of level 2 or 3. Out of sync it has no levels: it is not known what they are. */
+class Handle {
   #session;
   #symbol;
+  #level3;
 
   /**
    * @param {() => Session} session  The session of the current connection.
    * @param {string} symbol
+   * @param {boolean} level3
    */
-  constructor(session, symbol) {
-    this.#session = () => coreOf(session());
+  constructor(session, symbol, level3) {
+    this.#session = session;
     this.#symbol = symbol;
+    this.#level3 = level3;
+  }
+
+  /** The session in the module. */
+  get _core() {
+    return coreOf(this.#session());
   }
 
   /** @returns {string} */
@@ -362,18 +370,29 @@ export class Book {
 
   /** @returns {boolean} Whether it may be trusted: every checksum since its snapshot was right. */
   get inSync() {
-    return this.#session().inSync(this.#symbol, false);
-  }
-
-  /** @returns {number | undefined} Its checksum. */
-  get checksum() {
-    return this.#session().checksum(this.#symbol);
+    return this._core.inSync(this.#symbol, this.#level3);
   }
 
   /** @returns {{expected: number, computed: number} | undefined} Its last checksum that was wrong. */
   get lastMismatch() {
-    const found = this.#session().lastMismatch(this.#symbol, false);
+    const found = this._core.lastMismatch(this.#symbol, this.#level3);
     return found && JSON.parse(found);
+  }
+}
+
+/** The level-2 book of a symbol as it is now. */
+export class Book extends Handle {
+  /**
+   * @param {() => Session} session  The session of the current connection.
+   * @param {string} symbol
+   */
+  constructor(session, symbol) {
+    super(session, symbol, false);
+  }
+
+  /** @returns {number | undefined} Its checksum. */
+  get checksum() {
+    return this._core.checksum(this.symbol);
   }
 
   /** @returns {{bid?: Level, ask?: Level} | undefined} Best levels, exactly. */
@@ -389,7 +408,7 @@ export class Book {
    * @returns {{bids: Level[], asks: Level[], depth: number} | undefined}
    */
   levels(depth = 0xffffffff) {
-    const found = this.#session().book(this.#symbol, depth);
+    const found = this._core.book(this.symbol, depth);
     return found && JSON.parse(found);
   }
 
@@ -401,38 +420,18 @@ export class Book {
    */
   numbers(depth = 0xffffffff) {
     scratch ??= new core.Levels();
-    return scratch.book(this.#session(), this.#symbol, depth) ? views(scratch) : undefined;
+    return scratch.book(this._core, this.symbol, depth) ? views(scratch) : undefined;
   }
 }
 
 /** The level-3 book of a symbol as it is now: every order in the window. */
-export class Orders {
-  #session;
-  #symbol;
-
+export class Orders extends Handle {
   /**
    * @param {() => Session} session  The session of the current connection.
    * @param {string} symbol
    */
   constructor(session, symbol) {
-    this.#session = () => coreOf(session());
-    this.#symbol = symbol;
-  }
-
-  /** @returns {string} */
-  get symbol() {
-    return this.#symbol;
-  }
-
-  /** @returns {boolean} Whether it may be trusted. */
-  get inSync() {
-    return this.#session().inSync(this.#symbol, true);
-  }
-
-  /** @returns {{expected: number, computed: number} | undefined} Its last checksum that was wrong. */
-  get lastMismatch() {
-    const found = this.#session().lastMismatch(this.#symbol, true);
-    return found && JSON.parse(found);
+    super(session, symbol, true);
   }
 
   /**
@@ -442,7 +441,7 @@ export class Orders {
    * @returns {{bids: OrderLevel[], asks: OrderLevel[], depth: number} | undefined}
    */
   levels(depth = 0xffffffff) {
-    const found = this.#session().orders(this.#symbol, depth);
+    const found = this._core.orders(this.symbol, depth);
     return found && JSON.parse(found);
   }
 
@@ -454,7 +453,7 @@ export class Orders {
    */
   numbers(depth = 0xffffffff) {
     scratch ??= new core.Levels();
-    return scratch.level3(this.#session(), this.#symbol, depth) ? views(scratch) : undefined;
+    return scratch.level3(this._core, this.symbol, depth) ? views(scratch) : undefined;
   }
 
   /**
@@ -465,7 +464,7 @@ export class Orders {
    * @returns {{id: string, qty: string, ts_order: bigint}[] | undefined}
    */
   queue(side, price) {
-    const found = this.#session().queue(this.#symbol, side, price);
+    const found = this._core.queue(this.symbol, side, price);
     /** @param {string[]} order */
     const named = ([id, qty, time]) => ({ id, qty, ts_order: BigInt(time) });
     return found && JSON.parse(found).map(named);
@@ -479,7 +478,7 @@ export class Orders {
    *   | undefined}
    */
   order(id) {
-    const found = this.#session().order(this.#symbol, id);
+    const found = this._core.order(this.symbol, id);
     if (found === undefined) return undefined;
     const order = JSON.parse(found);
     return { ...order, ts_order: BigInt(order.ts_order) };
