@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import re
-import signal
 import sys
 import tempfile
 import time
@@ -31,6 +29,7 @@ from krakpot.compare.exchange import COMPARED, differences
 from krakpot.exchange.options import Options
 from krakpot.exchange.server import ExchangeServer
 from krakpot.lake import journal
+from program import krakpot
 
 TIMES = 10
 """Seconds of the exchange in the second of a burst."""
@@ -95,33 +94,17 @@ async def record(folder: Path, pairs: int, rate: float, depth: int, count: int) 
     """Record the exchange with its bursts; returns each burst."""
     lake = folder / "burst"
     async with ExchangeServer(Options(pairs=pairs, rate=rate)) as server:
-        recorder = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "krakpot", "record", "--url", server.address, "--depth", str(depth),
-            "--out", str(lake), "--metrics", "0", "--json",
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=folder,
-        )  # fmt: skip
-        try:
-            assert recorder.stderr is not None, "asked for"
-            said = b""
-            while not (found := re.search(rb"metrics at (\S+)/metrics", said)):
-                line = await recorder.stderr.readline()
-                assert line, f"the recorder ended: {said.decode()}"
-                said += line
-            await ready(found[1].decode(), lake, pairs * len(CHANNELS))
+        options = ("--url", server.address, "--depth", str(depth), "--out", str(lake), "--metrics", "0")
+        async with krakpot("record", *options) as recorder:
+            await ready(await recorder.until(rb"metrics at (\S+)/metrics"), lake, pairs * len(CHANNELS))
             bursts = []
             for _ in range(count):
                 await asyncio.sleep(PAUSE)
                 bursts.append(await Burst.send(server))
             await asyncio.sleep(PAUSE)
-            recorder.send_signal(signal.SIGINT)
-            out, _ = await recorder.communicate()
-        finally:
-            if recorder.returncode is None:
-                recorder.kill()
-                await recorder.wait()
+            summary = await recorder.end()
         account = server.summary()
     opened = Lake(lake)
-    summary = json.loads(out)
     assert not (lost := wrong(summary, differences(opened, account))), lost
     return [burst.read(opened) | {"waits": summary["backpressure"]["waits"]} for burst in bursts]
 

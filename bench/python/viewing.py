@@ -14,14 +14,11 @@ import argparse
 import asyncio
 import json
 import os
-import re
-import signal
 import struct
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,67 +28,22 @@ import aiohttp
 from burst import CHANNELS, ready
 from krakpot import _core
 from krakpot.cli.top import Snapshot
-from live import FULL, NAP, START, exchange
+from live import NAP, START, Load, exchange, percentiles
+from program import Program, krakpot
 
 BOOK, CLOCK = 1, 6
 """Kinds of messages of the stream."""
 IN_SYNC, RIGHT = 1, 1
-SHARES = {"p50": 0.5, "p99": 0.99}
 SETTLE = 3.0
 """Seconds until what was just begun runs evenly."""
 
 
 @dataclass(frozen=True)
-class Load:
-    """What is recorded, and what of it is looked at."""
+class Shown(Load):
+    """What of that is looked at."""
 
-    pairs: int = 1450
-    rate: float = FULL
-    depth: int = 1000
-    seconds: float = 20.0
     shown: int = 20
     levels: int = 100
-
-
-class Program:
-    """``krakpot`` with some arguments; what it uses is known after its end."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        """Of a process that runs."""
-        self.process = process
-        self.out = b""
-        self._said = b""
-
-    async def until(self, pattern: bytes) -> str:
-        """The group of the first line on stderr that the pattern finds."""
-        assert self.process.stderr is not None, "asked for"
-        while not (found := re.search(pattern, self._said)):
-            line = await self.process.stderr.readline()
-            assert line, f"it ended: {self._said.decode()}"
-            self._said += line
-        return found[1].decode()
-
-    async def end(self) -> dict[str, Any]:
-        """Ctrl-C; what it printed."""
-        self.process.send_signal(signal.SIGINT)
-        out, _ = await self.process.communicate()
-        found: dict[str, Any] = json.loads(out)
-        return found
-
-
-@asynccontextmanager
-async def krakpot(*arguments: str) -> AsyncIterator[Program]:
-    """Run a command in a process of its own."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "krakpot", *arguments, "--json",
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        yield Program(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 def used(pid: int) -> tuple[float, int]:
@@ -104,26 +56,26 @@ def used(pid: int) -> tuple[float, int]:
 class Eyes:
     """A client that follows some pairs, and what it saw."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Shown) -> None:
         """Nothing yet."""
         self._load = load
         self.states = self.bytes = self.behind = 0
-        self.ages: list[int] = []
-        """µs between the receipt of the last message of a state and its sight."""
+        self.ages = array("q")
+        """Between the receipt of the last message and its sight, ns."""
+        self.sees = False
+        """Whether a book is there."""
         self.counts = False
-        self.sees = asyncio.Event()
-        """Set as soon as a book is there."""
 
     def take(self, data: bytes) -> None:
         """Look at a message."""
         if data[0] == BOOK and data[1] & IN_SYNC:
-            self.sees.set()
+            self.sees = True
         if not self.counts:
             return
         self.bytes += len(data)
         if data[0] == CLOCK:
             (shown,) = struct.unpack_from("<q", data, 8)
-            self.ages.append((time.time_ns() - shown) // 1000)
+            self.ages.append(time.time_ns() - shown)
         elif data[0] == BOOK:
             assert data[1] & IN_SYNC, "the book is out of sync"
             assert data[2] == RIGHT, "a checksum is wrong, or was not computed"
@@ -149,45 +101,33 @@ class Eyes:
         raise AssertionError("the server closed")
 
 
-async def window(load: Load, pids: dict[str, int], watching: asyncio.Task[None] | None, eyes: Eyes) -> dict[str, Any]:
-    """Facts of some seconds: the share of a core of each process, and what the client sees."""
-    if watching is not None:
-        seeing = asyncio.create_task(eyes.sees.wait())
-        await asyncio.wait({watching, seeing}, timeout=START, return_when=asyncio.FIRST_COMPLETED)
+async def window(load: Shown, pids: dict[str, int], eyes: Eyes | None = None) -> dict[str, Any]:
+    """Facts of some seconds: the share of a core of each process, and what a client sees."""
+    async with asyncio.timeout(START):
+        while eyes is not None and not eyes.sees:  # noqa: ASYNC110  # it is looked at seldom
+            await asyncio.sleep(0.1)
     await asyncio.sleep(SETTLE)
-    eyes.counts = True
     before, begun = {name: used(pid)[0] for name, pid in pids.items()}, time.monotonic()
-    while (passed := time.monotonic() - begun) < load.seconds or (watching and not eyes.states and passed < START):
-        if watching is None:
-            await asyncio.sleep(load.seconds)
-        else:
-            await asyncio.wait({watching}, timeout=load.seconds)
-            if watching.done():
-                break
+    if eyes is not None:
+        eyes.counts = True
+    await asyncio.sleep(load.seconds)
+    if eyes is not None:
+        eyes.counts = False
     seconds = time.monotonic() - begun
-    eyes.counts = False
     found: dict[str, Any] = {}
     for name, pid in pids.items():
         cpu, memory = used(pid)
         found |= {f"{name}_core": (cpu - before[name]) / seconds, f"{name}_bytes": memory}
-    if watching is not None:
-        if watching.done():
-            watching.result()
+    if eyes is not None:
         assert eyes.states, "no state came"
         found |= {
             "states": eyes.states / seconds, "messages": eyes.behind / seconds, "bytes": eyes.bytes / seconds,
-            "age_us": shares_of(eyes.ages),
+            "age_us": percentiles(eyes.ages),
         }  # fmt: skip
     return found
 
 
-def shares_of(ages: list[int]) -> dict[str, float]:
-    """By share."""
-    ordered = sorted(ages)
-    return {name: ordered[min(len(ordered) - 1, int(share * len(ordered)))] for name, share in SHARES.items()}
-
-
-async def recorded(port: int, load: Load, lake: Path) -> dict[str, Any]:
+async def recorded(port: int, load: Shown, lake: Path) -> dict[str, Any]:
     """A recorder alone; and while its lake is shown."""
     url = f"ws://127.0.0.1:{port}/v2"
     options = ("--url", url, "--depth", str(load.depth), "--channels", ",".join(CHANNELS), "--out", str(lake))
@@ -195,7 +135,7 @@ async def recorded(port: int, load: Load, lake: Path) -> dict[str, Any]:
         base = await recorder.until(rb"metrics at (\S+)/metrics")
         await ready(base, lake, load.pairs * len(CHANNELS))
         pids = {"recorder": recorder.process.pid}
-        alone = await window(load, pids, None, Eyes(load))
+        alone = await window(load, pids)
         async with krakpot("view", str(lake), "--port", "0", "--no-open") as server:
             beside = await seen(load, server, pids)
             await server.end()
@@ -206,19 +146,19 @@ async def recorded(port: int, load: Load, lake: Path) -> dict[str, Any]:
     return {"alone": alone, "beside": beside, "received": messages, "waits": summary["backpressure"]["waits"]}
 
 
-async def seen(load: Load, server: Program, pids: dict[str, int]) -> dict[str, Any]:
+async def seen(load: Shown, server: Program, pids: dict[str, int]) -> dict[str, Any]:
     """What a client of the server sees."""
     address = await server.until(rb"listening on (\S+)")
     eyes = Eyes(load)
-    watching = asyncio.create_task(eyes.watch(address))
-    try:
-        return await window(load, pids | {"server": server.process.pid}, watching, eyes)
-    finally:
+    async with asyncio.TaskGroup() as tasks:
+        # If it fails, the window ends with its error.
+        watching = tasks.create_task(eyes.watch(address))
+        found = await window(load, pids | {"server": server.process.pid}, eyes)
         watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+    return found
 
 
-async def live(port: int, load: Load) -> dict[str, Any]:
+async def live(port: int, load: Shown) -> dict[str, Any]:
     """The feed, shown without a recording."""
     options = ("--url", f"ws://127.0.0.1:{port}/v2", "--depth", str(load.levels), "--port", "0", "--no-open")
     async with krakpot("view", "live", *options) as server:
@@ -227,7 +167,7 @@ async def live(port: int, load: Load) -> dict[str, Any]:
     return found
 
 
-def measure(load: Load) -> dict[str, Any]:
+def measure(load: Shown) -> dict[str, Any]:
     """Facts of both."""
     with exchange(load.pairs, load.rate, NAP) as port, tempfile.TemporaryDirectory() as folder:
         lake = asyncio.run(recorded(port, load, Path(folder) / "lake"))
@@ -250,7 +190,7 @@ def main() -> None:
     options = parser.parse_args()
     if _core.DEBUG:
         sys.exit("the extension is a debug build and says nothing about speed: maturin develop --release")
-    found = measure(Load(pairs=30, rate=500.0, depth=100, seconds=4.0, shown=5) if options.small else Load())
+    found = measure(Shown(pairs=30, rate=500.0, depth=100, seconds=4.0, shown=5) if options.small else Shown())
     if options.json:
         print(json.dumps(found))
         return
