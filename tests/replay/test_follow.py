@@ -11,9 +11,10 @@ from typing import Any, cast
 import pytest
 
 import lakes
-from frames import SECOND
+from frames import SECOND, Book
 from krakpot.lake import journal, seal
 from krakpot.lake.folder import Folder
+from krakpot.replay import rows
 from krakpot.replay.source import TIME_MAX, ReplaySource
 from krakpot.stream.stream import EventStream, Listeners
 
@@ -35,10 +36,10 @@ class Heard:
     def wake(self) -> None:
         """Nobody sleeps."""
 
-    def play(self) -> None:
-        """Play all that is there."""
+    def play(self, until: int = TIME_MAX) -> None:
+        """Play all that is there, up to a time."""
         listeners: Listeners = {name: [(self._take, None)] for name in [*CHANNELS, "gap", "connection"]}
-        while self.source.play(TIME_MAX, listeners, 1000)[0] != "end":
+        while self.source.play(until, listeners, 1000)[0] not in {"end", "until"}:
             pass
 
     def _take(self, event: Any) -> None:
@@ -103,6 +104,12 @@ def test_a_small_look_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest
         assert heard.source.follow()
         heard.play()
     assert len(read) == 10, "each block once"
+    other = Book("SOL/USD")
+    for n in range(3):
+        recorder.take([(timed[-1][0] + n, other.snapshot([("1.0", "1.0")], [("2.0", "1.0")]))])
+        assert heard.source.follow() is not None
+        heard.play()
+    assert len(read) == 13, "blocks of other symbols too"
     assert len(heard.events) > before
     assert heard.source.follow() is False
     recorder.end()
@@ -127,3 +134,29 @@ def test_the_end_of_a_recording_is_heard_although_no_message_comes_with_it(tmp_p
     assert not heard.source.session_of("book", "BTC/USD").in_sync("BTC/USD")
     assert heard.source.down("book", "BTC/USD")
     heard.source.close()
+
+
+@pytest.mark.parametrize("look", ["follow", "go_on"])
+def test_a_look_before_all_is_played_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: str) -> None:
+    """What was read and is not played yet comes first."""
+    monkeypatch.setattr(rows, "ROWS", 20)
+    timed = lakes.market(300, step=SECOND // 10)
+    recorder = lakes.Recorder(tmp_path / "lake", interval=1000.0)
+    recorder.take(timed[:200])
+    heard = Heard(tmp_path / "lake")
+    heard.play(timed[60][0])
+    for at in (200, 250):
+        recorder.take(timed[at : at + 50])
+        getattr(heard.source, look)()
+        heard.play(timed[at - 100][0])
+    heard.play()
+    getattr(heard.source, look)()
+    heard.play()
+    recorder.end()
+    heard.source.go_on()
+    heard.play()
+    whole = Heard(tmp_path / "lake")
+    whole.play()
+    assert heard.events == whole.events
+    heard.source.close()
+    whole.source.close()

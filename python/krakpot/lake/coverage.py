@@ -41,13 +41,11 @@ def recorded_sessions(view: View) -> set[str]:
     sessions = {name.session for name in view.journals}
     names = view.journals
     while names:
+        found.update(name.session for name in names if _is_written(name))
         seen.update(names)
-        found.update(name.session for name in names if name.session not in found and _is_written(name))
-        # A journal that is free may have been ended since it was listed: the next one was there before that.
-        names = []
-        if sessions > found:
-            later = journal_names(view.folder.path)
-            names = [name for name in later if name.session in sessions - found and name not in seen]
+        # A journal that is free may have been ended since it was listed. The next one was there before that.
+        later = journal_names(view.folder.path)
+        names = [name for name in later if name.session in sessions - found and name not in seen]
     return found
 
 

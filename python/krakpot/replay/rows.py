@@ -51,8 +51,8 @@ class SessionRows:
     ) -> None:
         """Find the rows of ``symbols``, by table. ``view`` has these tables, and the checkpoints of books.
 
-        ``first``: from this message on. ``entry``: the last row of the ledger that is known already. ``behind``: what
-        is known already of the journals, and of the parts that were made of them.
+        ``first``: from this message on. ``entry``: the last row of the ledger that is known already. ``behind``: the
+        place in the journals up to which all is known already; parts of earlier journals are left out.
         """
         self.session = session
         self._by = by
@@ -67,7 +67,7 @@ class SessionRows:
         self._entry = entry
         self._behind = behind
         self.behind = behind
-        """What is known once these rows are."""
+        """The same, once these rows are known."""
         self._unsealed = self._journals() if any(name.session == session for name in view.journals) else {}
         self._pieces = {table: self._of(table) for table in self._symbols}
         self._first = first

@@ -181,21 +181,22 @@ class ReplaySource:
                     self.replayer.switch(since, channel, symbol, self._sessions[session].number, joined)
         more = bool(found)
         for player in self._sessions.values():
-            if player.killed:
+            # What was read of a session is played before more of it is read.
+            if player.killed or not player.over:
                 continue
             rows = self._rows_behind(player, self._view)
             if rows.until > player.rows.until or rows.has_ledger_rows:
                 more = True
                 self._play_on(player, rows)
-            elif player.over:
+            else:
                 # Its recorder may have been killed since the last look.
                 self._over(player)
         return more
 
     def follow(self) -> bool | None:
-        """See what was recorded since the last look, by sessions that are played: far less work than ``go_on``.
+        """See what was written since the last look of the sessions that are played: far less work than ``go_on``.
 
-        None if only that can tell: a session began or ended, or the ledger has news.
+        None if only ``go_on`` can tell: a session began or ended, or the ledger has news.
         """
         running = [player for player in self._players if player.session.id in self._recorded_then]
         if not running or self._waiting:
@@ -203,27 +204,27 @@ class ReplaySource:
         journals = journal_names(self._folder.path)
         found = []
         for player in running:
-            mine = [
-                name
-                for name in journals
-                if name.session == player.session.id and name.number >= player.rows.behind.journal
-            ]
-            if not mine or mine[0].number != player.rows.behind.journal:
-                # What was read of is sealed.
+            if not player.over:
+                continue
+            known = player.rows.behind.journal
+            mine = [name for name in journals if name.session == player.session.id and name.number >= known]
+            if not mine or mine[0].number != known:
+                # The journal that was read last is sealed.
                 return None
             rows = self._rows_behind(player, View(self._folder, [], mine, {}))
             if rows.has_ledger_rows:
                 return None
-            found.append((player, rows))
-        for player, rows in found:
             if rows.until > player.rows.until:
-                self._play_on(player, rows)
+                found.append((player, rows))
             else:
+                # Rows of other symbols are not read again.
                 player.rows.behind = rows.behind
-        return any(rows is player.rows for player, rows in found)
+        for player, rows in found:
+            self._play_on(player, rows)
+        return bool(found)
 
     def _rows_behind(self, player: _Player, view: View) -> SessionRows:
-        """What a session has beyond what was played of it."""
+        """What was written of a session since its rows were read."""
         known = player.rows
         return SessionRows(
             view, player.session.id, self._of_tables(),
@@ -231,8 +232,9 @@ class ReplaySource:
         )  # fmt: skip
 
     def _play_on(self, player: _Player, rows: SessionRows) -> None:
+        """Play more rows of a session that is over."""
         player.rows, player.windows, player.over = rows, rows.windows(), False
-        # What was to be read ahead of the rows before is nothing.
+        # The end of the rows before, which was read ahead, is not the end of these.
         player.ahead.clear()
         self.replayer.reopen(player.number)
 

@@ -37,9 +37,9 @@ STEP_MAX = 1.0
 LOOK = 0.1
 """Seconds between two looks at what was recorded meanwhile, at least; a recorder writes every fifth of a second."""
 LOOK_WHOLE = 2.0
-"""Seconds between two looks at the whole lake, at least: sessions begin and end."""
+"""Seconds after which the whole lake is looked at again, although no session says that another began."""
 LOOK_ENDED = 5.0
-"""The same where nobody records: somebody may begin again."""
+"""Seconds between two looks at the whole lake, at least, where nobody records: somebody may begin again."""
 LOOK_SHARE = 4
 """A look at the whole lake that takes long is followed by so many times as long without one."""
 
@@ -90,7 +90,9 @@ class Place:
         self._applied: Wanted = {}
         self._clock: float | None = None
         """When the last call was; None: the time does not pass yet."""
-        self._look_at = self._whole_at = 0.0
+        self._look_at = 0.0
+        self._whole_least = self._whole_at = 0.0
+        """When the next look at the whole lake may be, and when it is due."""
         self._alone = threading.Lock()
         """A client that leaves closes its place while it may still be played."""
         self._closed = False
@@ -268,11 +270,13 @@ class Place:
         now = time.monotonic()
         if now < self._look_at:
             return
-        if now >= self._whole_at or (self._follow and source.follow() is None):
+        found = source.follow() if self._follow and now < self._whole_at else None
+        if found is None and now >= self._whole_least:
             source.go_on()
-            if source.recorded_now:
-                self._follow = True
-            took = time.monotonic() - now
-            self._whole_at = now + max(LOOK_WHOLE if self._follow else LOOK_ENDED, LOOK_SHARE * took)
+            recorded = source.recorded_now
+            self._follow = self._follow or recorded
+            pause = max(LOOK if recorded else LOOK_ENDED, LOOK_SHARE * (time.monotonic() - now))
+            self._whole_least = now + pause
+            self._whole_at = now + max(LOOK_WHOLE, pause)
         self._look_at = time.monotonic() + max(LOOK, time.monotonic() - now)
         self._end = max(self._end, source.now or 0)
