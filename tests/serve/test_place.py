@@ -13,6 +13,8 @@ import pytest
 
 import krakpot
 from frames import SECOND, START
+from krakpot.replay.source import ReplaySource
+from krakpot.serve import place as module
 from krakpot.serve.facts import facts_of
 from krakpot.serve.place import Place
 from krakpot.serve.server import ViewServer
@@ -247,3 +249,29 @@ def test_a_client_that_leaves_while_it_is_played(whole_lake: Path) -> None:
         place.advance()
         assert not place.ready
         assert not place.error
+
+
+def test_an_ended_recording_is_looked_at_seldom(monkeypatch: pytest.MonkeyPatch, whole_lake: Path) -> None:
+    """Also by a client that followed it."""
+    looks = 0
+    real = ReplaySource.go_on
+
+    def counted(source: ReplaySource) -> bool:
+        nonlocal looks
+        looks += 1
+        return real(source)
+
+    monkeypatch.setattr(ReplaySource, "go_on", counted)
+    monkeypatch.setattr(module, "LOOK_ENDED", 1e9)
+    facts = facts_of(krakpot.Lake(whole_lake))
+    assert facts.begin is not None
+    assert facts.end is not None
+    place = Place(krakpot.Lake(whole_lake), facts.begin, facts.end, follow=True)
+    place.want({"book": frozenset({SYMBOL})})
+    while not place.at_end:
+        place.advance()
+    for _ in range(10):
+        time.sleep(2 * module.LOOK)
+        place.advance()
+    assert looks == 1
+    place.close()
