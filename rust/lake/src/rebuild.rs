@@ -341,8 +341,7 @@ impl Levels {
                 from += 1;
                 continue;
             };
-            // Rows are sorted by symbol, and most frames have one.
-            let mut to = if self.symbol.same(from, rows - 1) { rows } else { from + 1 };
+            let mut to = from + 1;
             while to < rows && self.symbol.same(from, to) {
                 to += 1;
             }

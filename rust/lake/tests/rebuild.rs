@@ -68,3 +68,19 @@ fn an_end_behind_a_checkpoint_is_not_forgotten() {
     assert_eq!((found[0].ok, found[0].bad, found[0].unchecked), (1, 0, 1), "{:?}", found[0].problems);
     assert_eq!((found[0].unchecked_unexplained, found[0].checkpoints_ok), (0, 1), "{:?}", found[0].problems);
 }
+
+/// Goal: rows of one batch may be in any order of symbols, as a session collects them.
+#[test]
+fn rows_of_a_symbol_need_not_lie_together() {
+    let mut session = Session::new("test", Options { passive: true, depth: Some(10), ..Options::default() });
+    let frames = [bid("snapshot", "1.0"), bid("snapshot", "3.0").replace("A/USD", "B/USD"), bid("update", "1.0")];
+    for (at, frame) in (START..).step_by(1_000_000).zip(&frames) {
+        session.receive(frame.as_bytes(), at);
+    }
+    let mut verifier = Verifier::<Book>::new("test", 0, 1);
+    for rows in session.drain().into_iter().filter(|rows| rows.table == Table::Book) {
+        verifier.messages(&batch("test", rows).unwrap()).unwrap();
+    }
+    let found: Vec<_> = verifier.finish().into_iter().map(|found| (found.symbol, found.ok, found.bad)).collect();
+    assert_eq!(found, [("A/USD".into(), 2, 0), ("B/USD".into(), 1, 0)]);
+}
