@@ -53,7 +53,9 @@ def test_wheel_holds_what_a_user_needs(distributions: dict[str, Path]) -> None:
         names = archive.namelist()
     assert "cp311-abi3" in wheel.name
     assert {"krakpot/__init__.py", "krakpot/_core.pyi", "krakpot/_core.abi3.so", "krakpot/py.typed"} <= set(names)
-    assert {"krakpot/page/index.html", "krakpot/page/page.js", "krakpot/page/style.css"} <= set(names)
+    assert {"krakpot/page/index.html", "krakpot/page/main.js", "krakpot/page/page.js", "krakpot/page/style.css"} <= set(
+        names
+    )
     assert {name.rpartition("/")[2] for name in names if "/licenses/" in name} == {"LICENSE-APACHE", "LICENSE-MIT"}
     assert all(name.startswith(("krakpot/", "krakpot-")) for name in names)
 

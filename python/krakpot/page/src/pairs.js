@@ -125,7 +125,7 @@ export class Pairs {
       row.dataset.pair = String(number)
       row.id = `pair-${number}`
       row.classList.toggle('chosen', number === market.chosen)
-      row.classList.toggle('active', document.activeElement === this.input && first + i === this.active)
+      row.classList.toggle('active', this.input.matches(':focus') && first + i === this.active)
       row.setAttribute('aria-selected', String(number === market.chosen))
       put(row.children[0], said.sign)
       if (row.children[0].className !== `sign ${said.name}`) row.children[0].className = `sign ${said.name}`
@@ -138,7 +138,7 @@ export class Pairs {
       const price = line && (line.bid > 0 && line.ask > 0 ? (line.bid + line.ask) / 2 : line.last)
       put(row.children[2], price > 0 ? fixed(price, pair.pricePrecision) : '')
     }
-    if (this.found[this.active] !== undefined && document.activeElement === this.input) {
+    if (this.found[this.active] !== undefined && this.input.matches(':focus')) {
       this.input.setAttribute('aria-activedescendant', `pair-${this.found[this.active]}`)
     } else {
       this.input.removeAttribute('aria-activedescendant')
