@@ -143,7 +143,7 @@ fuzz-smoke: $(DEVELOP)
 
 .PHONY: pictures
 pictures: $(DEVELOP) ## the pictures of README and docs that show krakpot at work, some minutes (needs Chromium); look at them
-	$(BIN)/python scripts/pictures.py
+	PYTHONPATH=tests $(BIN)/python scripts/pictures.py
 
 .PHONY: audit
 audit: $(DEVELOP) ## licences of the dependencies; known vulnerabilities where the tools are installed

@@ -1,7 +1,7 @@
 """Make the pictures of README and docs that show the page.
 
 The market is that of the built-in exchange, recorded for a hundred seconds with level 3. Look at what it made before
-you commit it. ``make pictures`` calls it; it needs Chromium.
+you commit it. ``make pictures`` calls it, with the helpers of the tests; it needs Chromium.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
+
+from browser import Browser, Page
+from processes import running, wait_for
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from PIL import Image  # noqa: E402  (matplotlib brings it)
-
-from browser import Browser, Page  # noqa: E402  (a helper of the tests)
-from processes import running, wait_for  # noqa: E402  (the same)
-
 SECONDS = 100
 KEY = {"KRAKPOT_API_KEY": "key", "KRAKPOT_API_SECRET": "c2VjcmV0"}
 """What the exchange lets in to level 3. It is the built-in one's alone."""
