@@ -683,5 +683,5 @@ export function mount(host, options) {
     gone.abort()
     source.close()
   }
-  return { market, chart, ladder, tape, pairs, queues, timeline, source, jump, goTo, link, close }
+  return { market, chart, ladder, tape, pairs, queues, timeline, source, jump, goTo, link, choose, theme, close }
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from krakpot.feed.facts import channels_of, depths_of, pairs_of
+from krakpot.feed.facts import channels_of, depths_of, is_over, pairs_of
 from krakpot.feed.feed import Feed
 from krakpot.serve.facts import SHOWN, PairFacts
 from krakpot.serve.market import Market
@@ -63,6 +63,11 @@ class Live:
     def error(self) -> str:
         """Why the feed ended."""
         return "" if self.feed.error is None else str(self.feed.error)
+
+    @property
+    def over(self) -> bool:
+        """Whether the feed was closed, or has failed: nothing more comes."""
+        return is_over(self.feed)
 
     @property
     def system(self) -> str:
