@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import polars as pl
@@ -16,6 +17,7 @@ from waiting import run
 
 SYMBOL = "BTC/USD"
 DEPTH = 10
+T = TypeVar("T")
 
 
 def serving(
@@ -28,6 +30,11 @@ def serving(
             await work(server, client)
 
     run(main())
+
+
+async def in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """Read a lake in a thread, as a source has it done."""
+    return await asyncio.to_thread(work, *arguments)
 
 
 async def alive(server: ViewServer) -> None:

@@ -10,6 +10,7 @@ const IDLE_FIRST = 2
 const IDLE_MAX = 60
 /** Seconds without a message after which the kernel counts as gone: it sends its clock four times a second. */
 const SILENCE = 15
+const HELP = { nothing: 'Run this cell again.', gone: 'Does the kernel still run?' }
 
 /**
  * @typedef {object} Model as anywidget gives it
@@ -196,7 +197,7 @@ export function widget(style, body) {
       symbol: model.get('symbol'),
       depth: model.get('depth'),
       t: at === null ? NaN : at,
-      connect: handlers => ({ source: new KernelSource(model, handlers), place: 'the kernel', others: [] }),
+      connect: handlers => ({ source: new KernelSource(model, handlers), place: 'the kernel', others: [], help: HELP }),
     })
     const changes = {
       height: () => { host.style.height = `${model.get('height')}px` },

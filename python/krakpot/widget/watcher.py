@@ -126,7 +126,8 @@ class View:
         self.name = name
         self.task: Future[None] | None = None
         self.viewer: Viewer | None = None
-        self._source = Source(shown, in_thread, market=market)
+        self._shown = shown
+        self._market = market
         self._send = send
         self._inbox: deque[Mapping[str, Any]] = deque()
         self._requests: asyncio.Queue[str] = asyncio.Queue()
@@ -162,13 +163,14 @@ class View:
                 self._loop = None
 
     async def _serve(self) -> None:
-        await self._source.begin()
-        client = Client(self._source)
+        source = Source(self._shown, in_thread, market=self._market)
+        await source.begin()
+        client = Client(source)
         self.viewer = client.viewer
         comm = _Comm(self.name, self._send, client.viewer)
-        comm.text(self._source.hello())
-        work = (self._read(client.viewer), self._answer(client, comm), self._play(client, comm), self._look(comm))
-        tasks = [asyncio.create_task(one) for one in (*work, self._over())]
+        comm.text(source.hello())
+        work = (self._read(client.viewer), self._answer(client, comm), self._play(client, comm))
+        tasks = [asyncio.create_task(one) for one in (*work, self._look(source, comm), self._over(source))]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -219,21 +221,21 @@ class View:
                 client.place.advance()
             await client.viewer.send(comm)
 
-    async def _look(self, comm: _Comm) -> None:
+    async def _look(self, source: Source, comm: _Comm) -> None:
         """Tell of pairs that join the feed, or the lake that is recorded."""
-        told = len(self._source.pairs)
+        told = len(source.pairs)
         while True:
-            await asyncio.sleep(PAIRS_SELDOM if self._source.idle else PAIRS_EVERY)
+            await asyncio.sleep(PAIRS_SELDOM if source.idle else PAIRS_EVERY)
             # Of what cannot be read the front end is told when it is played.
             with suppress(KrakpotError, *UNREADABLE):
-                await self._source.look()
-            if told < len(self._source.pairs):
-                told = len(self._source.pairs)
-                comm.text({"type": "symbols", "symbols": self._source.symbols()})
+                await source.look()
+            if told < len(source.pairs):
+                told = len(source.pairs)
+                comm.text({"type": "symbols", "symbols": source.symbols()})
 
-    async def _over(self) -> None:
+    async def _over(self, source: Source) -> None:
         """Wait until the kernel ends, or the feed."""
-        live = self._source.live
+        live = source.live
         while threading.main_thread().is_alive():
             if live is not None and live.over:
                 self._end(f"This view is over: {live.error or CLOSED}.")
