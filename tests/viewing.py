@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import polars as pl
@@ -20,6 +20,7 @@ from waiting import run
 
 SYMBOL = "BTC/USD"
 DEPTH = 10
+T = TypeVar("T")
 
 
 def serving(
@@ -32,6 +33,11 @@ def serving(
             await work(server, client)
 
     run(main())
+
+
+async def in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """Read a lake in a thread, as a source has it done."""
+    return await asyncio.to_thread(work, *arguments)
 
 
 async def alive(server: ViewServer) -> None:

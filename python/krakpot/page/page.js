@@ -692,5 +692,5 @@ export function mount(host, options) {
     gone.abort()
     source.close()
   }
-  return { market, chart, ladder, tape, pairs, queues, timeline, source, jump, prove, goTo, link, close }
+  return { market, chart, ladder, tape, pairs, queues, timeline, source, jump, prove, goTo, link, choose, theme, close }
 }
