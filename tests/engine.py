@@ -1,7 +1,7 @@
 """Godot, driven through its input: what a scene, a node or a resource says of itself, and pictures of the window.
 
-The assertions are in Python. Godot only says what it has, so a script that fails cannot make a test pass; whatever Godot
-calls an error fails it too, because a script that fails ends Godot with 0.
+The assertions are in Python. Godot only says what it has, so a script that fails cannot make a test pass; whatever
+Godot calls an error fails it too, because a script that fails ends Godot with 0.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ def connected(godot: Godot, server: Streamer, **properties: Any) -> None:
 
 
 def opened(godot: Godot, server: Streamer, **properties: Any) -> None:
+    """The same, and some states are here."""
     connected(godot, server, **properties)
     godot.until(f"{PAIR}.states > 3")
 
@@ -41,7 +42,7 @@ def truth(server: Streamer, symbol: str, ns: int, depth: int) -> tuple[Levels, L
 
 
 def test_every_level_of_every_state_is_what_was_sent(running: Godot) -> None:
-    """Two pairs, 40 states: prices, quantities, times, checksum, number of messages, exactly; and the figures of a book."""
+    """Two pairs, 40 states: prices, quantities, times and checksum, exactly; and the figures of a book."""
     with served() as server:
         opened(running, server, symbols=["BTC/USD", "DOGE/USD"], depth=60, rate=60)
         running.until('said("book").size() >= 40')
@@ -160,7 +161,7 @@ def test_seek_pause_and_speed(running: Godot) -> None:
 
 
 def test_a_cut_and_a_server_that_returns(running: Godot) -> None:
-    """It says so, marks what it has as stale, tries again, and goes on at the same time of the lake, as fast as before."""
+    """It says so, marks what it has as stale, tries again, and goes on at the same time, as fast as before."""
     with served() as server:
         opened(running, server)
         at = BEGIN + 200 * SECOND

@@ -43,7 +43,7 @@ static func read_book(data: PackedByteArray, book: KrakpotBook) -> String:
 	var asks := 40 + 16 * n
 	var bid_prices := _floats(data, 40, n)
 	var ask_prices := _floats(data, asks, m)
-	if not _descending(bid_prices) or not _ascending(ask_prices):
+	if not _sorted(bid_prices, -1.0, false) or not _sorted(ask_prices, 1.0, false):
 		return "a book whose levels are not sorted"
 	if n and m and bid_prices[0] >= ask_prices[0]:
 		return "a book whose best bid is not below its best ask"
@@ -65,7 +65,7 @@ static func read_orders(data: PackedByteArray, orders: KrakpotOrders) -> String:
 	var asks := 40 + 32 * n
 	var bid_prices := _floats(data, 40, n)
 	var ask_prices := _floats(data, asks, m)
-	if not _descending(bid_prices) or not _ascending(ask_prices):
+	if not _sorted(bid_prices, -1.0, true) or not _sorted(ask_prices, 1.0, true):
 		return "a level-3 book whose orders are not sorted"
 	orders.bid_prices = bid_prices
 	orders.bid_qtys = _floats(data, 40 + 8 * n, n)
@@ -188,17 +188,15 @@ static func _ints(data: PackedByteArray, at: int, count: int) -> PackedInt64Arra
 	return data.slice(at, at + 8 * count).to_int64_array()
 
 
-# Sorting a copy is done by the engine and costs less than a loop of a script. What is not a number is equal to nothing.
-static func _ascending(prices: PackedFloat64Array) -> bool:
-	var sorted := prices.duplicate()
-	sorted.sort()
-	return sorted == prices
-
-
-static func _descending(prices: PackedFloat64Array) -> bool:
-	var reversed := prices.duplicate()
-	reversed.reverse()
-	return _ascending(reversed)
+# Whether prices go up (way 1) or down (way -1), and are numbers. Orders of one price follow each other, levels do not.
+static func _sorted(prices: PackedFloat64Array, way: float, equal: bool) -> bool:
+	var before := -INF
+	for price in prices:
+		var now := price * way
+		if not (now > before or equal and now == before):
+			return false
+		before = now
+	return is_finite(before) or prices.is_empty()
 
 
 static func _length(what: String, has: int, should: int) -> String:
