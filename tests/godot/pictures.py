@@ -47,7 +47,7 @@ def main() -> None:
         program("view", "live", "--url", exchange, "--port", "0", "--no-open") as view,
         Godot(imported(Path(work)), window=True, arguments=(f"--url={view}",)) as godot,
     ):
-        godot.until('get_node("/root/Market").chosen != ""')
+        godot.until('market().chosen != ""')
         for name, seconds in SECONDS.items():
             godot.run(f'open("res://scenes/{name}.tscn")')
             time.sleep(seconds)

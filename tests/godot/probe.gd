@@ -133,6 +133,21 @@ func shown() -> Node:
 	return get_tree().current_scene
 
 
+## The four numbers of a colour.
+func parts(colour: Color) -> Array[float]:
+	return [colour.r, colour.g, colour.b, colour.a]
+
+
+## Whether a scene is shown. Expressions compute both sides of an `and`, so they cannot ask this.
+func shows(name: String) -> bool:
+	return shown() != null and shown().name == name and shown().is_node_ready()
+
+
+## The feed that all scenes share.
+func market() -> KrakpotFeed:
+	return get_tree().root.get_node("Market")
+
+
 ## Press a key.
 func press(key: String) -> bool:
 	for down: bool in [true, false]:

@@ -104,6 +104,12 @@ func price_at(bin: float) -> float:
 	return (bin + origin_bin) * bin_ticks / _scale
 
 
+## A cell of a column, as shaders have it: see [member texture].
+func cell(column: int, bin: int) -> Color:
+	var slot := posmod(column, COLUMNS)
+	return _images[slot / LAYER].get_pixel(posmod(bin, BINS), slot % LAYER)
+
+
 ## Give a material the uniforms of [code]history.gdshaderinc[/code].
 func apply(material: ShaderMaterial) -> void:
 	material.set_shader_parameter("history", texture)
