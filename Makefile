@@ -141,6 +141,10 @@ fuzz-smoke: $(DEVELOP)
 	cd rust/fuzz && $(CARGO) run --release --quiet --bin run -- --seconds 10
 	$(BIN)/python tests/fuzz_journal.py --seconds 10
 
+.PHONY: pictures
+pictures: $(DEVELOP) ## the pictures of README and docs that show krakpot at work, some minutes (needs Chromium); look at them
+	PYTHONPATH=tests $(BIN)/python scripts/pictures.py
+
 .PHONY: audit
 audit: $(DEVELOP) ## licences of the dependencies; known vulnerabilities where the tools are installed
 	$(BIN)/python .ci/audit.py
