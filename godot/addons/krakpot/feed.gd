@@ -375,12 +375,13 @@ func _go_back() -> void:
 		_place["paused"] = false
 		_place["speed"] = 1.0
 		return
-	if _place["at_us"] and not _place["end"]:
-		_ask("seek", {"at_us": _place["at_us"]})
-	if _place["speed"] != 1.0:
-		_ask("speed", {"speed": _place["speed"]})
+	# First the pause: the recording would go on until it comes.
 	if _place["paused"]:
 		_ask("pause", {})
+	if _place["speed"] != 1.0:
+		_ask("speed", {"speed": _place["speed"]})
+	if _place["at_us"] and not _place["end"]:
+		_ask("seek", {"at_us": _place["at_us"]})
 
 
 # Messages. Each returns what is damaged, or nothing.
@@ -419,7 +420,7 @@ func _hello(message: Dictionary) -> String:
 		_ended(
 			(
 				"The server speaks version %s of the stream; this addon reads version %d. Update the older of the two."
-				% [JSON.stringify(version).left(20), KrakpotWire.VERSION]
+				% [JSON.stringify(version).trim_suffix(".0").left(20), KrakpotWire.VERSION]
 			),
 			""
 		)
