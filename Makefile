@@ -94,9 +94,10 @@ $(WASM): $(RUST) Cargo.toml Cargo.lock scripts/wasm-build scripts/wasm-toolchain
 try-wasm:
 	@CARGO='$(CARGO)' scripts/wasm-build || { code=$$?; test $$code = 3 && echo 'the tests of krakpot for browsers are left out' >&2 || exit $$code; }
 
+# The same of Godot and the virtual screen that its pictures need.
 .PHONY: try-godot
 try-godot:
-	@scripts/godot >/dev/null || { code=$$?; test $$code = 3 && echo 'the tests of Godot are left out' >&2 || exit $$code; }
+	@scripts/godot --screen >/dev/null || { code=$$?; test $$code = 3 && echo 'the tests of Godot are left out' >&2 || exit $$code; }
 
 .PHONY: check-wasm
 check-wasm:
@@ -144,6 +145,10 @@ fuzz: $(DEVELOP) ## fuzz core, built-in exchange and recovery, a minute each (FU
 fuzz-smoke: $(DEVELOP)
 	cd rust/fuzz && $(CARGO) run --release --quiet --bin run -- --seconds 10
 	$(BIN)/python tests/fuzz_journal.py --seconds 10
+
+.PHONY: pictures
+pictures: $(DEVELOP) ## the pictures of README and docs that show krakpot at work, some minutes (needs Chromium); look at them
+	PYTHONPATH=tests $(BIN)/python scripts/pictures.py
 
 .PHONY: audit
 audit: $(DEVELOP) ## licences of the dependencies; known vulnerabilities where the tools are installed

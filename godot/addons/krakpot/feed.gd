@@ -375,13 +375,13 @@ func _go_back() -> void:
 		_place["paused"] = false
 		_place["speed"] = 1.0
 		return
+	# First the pause: the recording would go on until it comes.
 	if _place["paused"]:
-		# First, so that not a moment is played.
 		_ask("pause", {})
-	if _place["at_us"] and not _place["end"]:
-		_ask("seek", {"at_us": _place["at_us"]})
 	if _place["speed"] != 1.0:
 		_ask("speed", {"speed": _place["speed"]})
+	if _place["at_us"] and not _place["end"]:
+		_ask("seek", {"at_us": _place["at_us"]})
 
 
 # Messages. Each returns what is damaged, or nothing.
@@ -420,7 +420,7 @@ func _hello(message: Dictionary) -> String:
 		_ended(
 			(
 				"The server speaks version %s of the stream; this addon reads version %d. Update the older of the two."
-				% [_written(version), KrakpotWire.VERSION]
+				% [JSON.stringify(version).trim_suffix(".0").left(20), KrakpotWire.VERSION]
 			),
 			""
 		)
@@ -511,11 +511,6 @@ func _coverage(message: Dictionary) -> String:
 	_asked.erase(int(message.get("req_id", -1)))
 	clock.coverage_changed.emit()
 	return ""
-
-
-# JSON has no whole numbers in Godot: 2 comes as 2.0.
-static func _written(value: Variant) -> String:
-	return str(int(value)) if value is float and value == floorf(value) else JSON.stringify(value).left(20)
 
 
 # Microseconds of JSON: exact as a float until the year 2255.

@@ -43,14 +43,18 @@ static func read_book(data: PackedByteArray, book: KrakpotBook) -> String:
 	var asks := 40 + 16 * n
 	var bid_prices := _floats(data, 40, n)
 	var ask_prices := _floats(data, asks, m)
-	if not _sorted(bid_prices, -1.0, false) or not _sorted(ask_prices, 1.0, false):
+	if not _sorted(bid_prices, -1.0) or not _sorted(ask_prices, 1.0):
 		return "a book whose levels are not sorted"
 	if n and m and bid_prices[0] >= ask_prices[0]:
 		return "a book whose best bid is not below its best ask"
+	var bid_qtys := _floats(data, 40 + 8 * n, n)
+	var ask_qtys := _floats(data, asks + 8 * m, m)
+	if not _counted(bid_qtys) or not _counted(ask_qtys):
+		return "a book with a quantity that is no number"
 	book.bid_prices = bid_prices
-	book.bid_qtys = _floats(data, 40 + 8 * n, n)
+	book.bid_qtys = bid_qtys
 	book.ask_prices = ask_prices
-	book.ask_qtys = _floats(data, asks + 8 * m, m)
+	book.ask_qtys = ask_qtys
 	_take_head(data, book)
 	return ""
 
@@ -65,14 +69,18 @@ static func read_orders(data: PackedByteArray, orders: KrakpotOrders) -> String:
 	var asks := 40 + 32 * n
 	var bid_prices := _floats(data, 40, n)
 	var ask_prices := _floats(data, asks, m)
-	if not _sorted(bid_prices, -1.0, true) or not _sorted(ask_prices, 1.0, true):
+	if not _sorted(bid_prices, -1.0) or not _sorted(ask_prices, 1.0):
 		return "a level-3 book whose orders are not sorted"
+	var bid_qtys := _floats(data, 40 + 8 * n, n)
+	var ask_qtys := _floats(data, asks + 8 * m, m)
+	if not _counted(bid_qtys) or not _counted(ask_qtys):
+		return "a level-3 book with a quantity that is no number"
 	orders.bid_prices = bid_prices
-	orders.bid_qtys = _floats(data, 40 + 8 * n, n)
+	orders.bid_qtys = bid_qtys
 	orders.bid_times_ns = _ints(data, 40 + 16 * n, n)
 	orders.bid_ids = _ints(data, 40 + 24 * n, n)
 	orders.ask_prices = ask_prices
-	orders.ask_qtys = _floats(data, asks + 8 * m, m)
+	orders.ask_qtys = ask_qtys
 	orders.ask_times_ns = _ints(data, asks + 16 * m, m)
 	orders.ask_ids = _ints(data, asks + 24 * m, m)
 	_take_head(data, orders)
@@ -188,15 +196,21 @@ static func _ints(data: PackedByteArray, at: int, count: int) -> PackedInt64Arra
 	return data.slice(at, at + 8 * count).to_int64_array()
 
 
-# Whether prices go up (way 1) or down (way -1), and are numbers. Orders of one price follow each other, levels do not.
-static func _sorted(prices: PackedFloat64Array, way: float, equal: bool) -> bool:
+# Equal prices are allowed: orders of one level. What is not a number is refused.
+static func _sorted(prices: PackedFloat64Array, way: float) -> bool:
 	var before := -INF
 	for price in prices:
-		var now := price * way
-		if not (now > before or equal and now == before):
+		if not (price * way >= before and is_finite(price)):
 			return false
-		before = now
-	return is_finite(before) or prices.is_empty()
+		before = price * way
+	return true
+
+
+static func _counted(qtys: PackedFloat64Array) -> bool:
+	for qty in qtys:
+		if not (qty >= 0.0 and is_finite(qty)):
+			return false
+	return true
 
 
 static func _length(what: String, has: int, should: int) -> String:
