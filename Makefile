@@ -39,7 +39,7 @@ quick: $(DEVELOP)
 	KRAKPOT_TEST=quick $(PYTEST) --quiet -m 'not slow and not packaging'
 
 .PHONY: test
-test: check rust-test $(if $(filter all,$(KRAKPOT_TEST)),check-wasm try-page) python-test packaging bench-smoke fuzz-smoke $(if $(filter all,$(KRAKPOT_TEST)),check-wheel) ## every test (KRAKPOT_TEST=all: larger random tests, and what is optional)
+test: check rust-test $(if $(filter all,$(KRAKPOT_TEST)),check-wasm try-page try-godot) python-test packaging bench-smoke fuzz-smoke $(if $(filter all,$(KRAKPOT_TEST)),check-wheel) ## every test (KRAKPOT_TEST=all: larger random tests, and what is optional)
 
 .PHONY: check
 check: $(DEVELOP) ## formatters, linters, types, and the stub against the extension
@@ -100,6 +100,11 @@ $(PAGE): $(WASM) scripts/page-build $(shell find python/krakpot/page -path '*/co
 .PHONY: try-page
 try-page:
 	@CARGO='$(CARGO)' scripts/page-build || { code=$$?; test $$code = 3 && echo 'the tests of krakpot for browsers are left out' >&2 || exit $$code; }
+
+# The same of Godot and the virtual screen that its pictures need.
+.PHONY: try-godot
+try-godot:
+	@scripts/godot --screen >/dev/null || { code=$$?; test $$code = 3 && echo 'the tests of Godot are left out' >&2 || exit $$code; }
 
 .PHONY: check-wasm
 check-wasm:
