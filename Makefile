@@ -92,7 +92,14 @@ $(WASM): $(RUST) Cargo.toml Cargo.lock scripts/wasm-build scripts/wasm-toolchain
 # A machine that lacks a tool for it passes all other tests; the script has said what to install.
 .PHONY: try-wasm
 try-wasm:
-	@CARGO='$(CARGO)' scripts/wasm-build || { code=$$?; test $$code = 3 && echo 'the tests of krakpot for browsers are left out' >&2 || exit $$code; }
+	@CARGO='$(CARGO)' scripts/wasm-build && scripts/components-build || { code=$$?; test $$code = 3 && echo 'the tests of krakpot for browsers are left out' >&2 || exit $$code; }
+
+COMPONENTS := target/.components
+.PHONY: components
+components: $(COMPONENTS) ## put the parts of the page that the npm package's components draw with beside them
+
+$(COMPONENTS): $(WASM) scripts/components-build $(wildcard python/krakpot/page/src/*.js) python/krakpot/page/style.css
+	scripts/components-build
 
 .PHONY: check-wasm
 check-wasm:
@@ -147,7 +154,7 @@ audit: $(DEVELOP) ## licences of the dependencies; known vulnerabilities where t
 
 .PHONY: clean
 clean: ## remove build output; keep .venv, ./demo and every lake
-	rm -rf target dist bench/rust/target rust/fuzz/target web/wasm web/types .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf target dist bench/rust/target rust/fuzz/target web/wasm web/types web/components/page .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f python/krakpot/_core.abi3.so
 	find python tests -name __pycache__ -exec rm -rf {} +
 
