@@ -87,6 +87,8 @@ class Client {
   #next = 0;
   #asked = false;
   #stopped = false;
+  /** Why the last attempt or connection ended. */
+  reason = "";
 
   /**
    * @param {Endpoint} endpoint
@@ -125,6 +127,15 @@ class Client {
 
   get connected() {
     return this.#socket?.readyState === 1;
+  }
+
+  get silence() {
+    return this.connected ? seconds() - this.#heard : Infinity;
+  }
+
+  /** The next attempt is made with the next step. */
+  retry() {
+    if (this.#next) this.#next = seconds();
   }
 
   /** @param {Session} [after] */
@@ -204,6 +215,7 @@ class Client {
     const socket = this.#socket;
     this.#socket = undefined;
     socket?.close();
+    this.reason = reason;
     const at = seconds();
     if (this.#opened) this.#backoff.opened(at - this.#opened);
     const maintenance = ["maintenance", "cancel_only"].includes(this.session.system ?? "");
@@ -348,6 +360,21 @@ export class Feed {
     return clients.length > 0 && clients.every((client) => client.connected);
   }
 
+  /** @returns {string} Why a connection that is not open ended, or was not made; empty where nothing went wrong yet. */
+  get reason() {
+    return this.#clients().find((client) => !client.connected)?.reason ?? "";
+  }
+
+  /** @returns {number} Seconds since something came, of the connection that is silent longest; Infinity without one. */
+  get silence() {
+    return Math.max(...this.#clients().map((client) => client.silence), this.#public ? 0 : Infinity);
+  }
+
+  /** Connects now, where it would wait before the next attempt. */
+  retry() {
+    for (const client of this.#clients()) client.retry();
+  }
+
   /** @param {Event[]} events */
   #deliver(events) {
     for (const event of events) {
@@ -406,7 +433,7 @@ export class Feed {
   }
 
   /**
-   * The pairs that the exchange described, of which those that match the feed's symbols are `selected`.
+   * The pairs that the exchange described, none before it did; those that match the feed's symbols are `selected`.
    *
    * @returns {ReturnType<Session["pairs"]>}
    */
