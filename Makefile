@@ -96,10 +96,17 @@ page: $(PAGE) ## build the page with krakpot's core in it: for krakpot view, and
 $(PAGE): $(WASM) scripts/page-build $(shell find python/krakpot/page -path '*/core' -prune -o -type f -print)
 	CARGO='$(CARGO)' scripts/page-build
 
+COMPONENTS := target/.components
+.PHONY: components
+components: $(COMPONENTS) ## put the parts of the page that the npm package's components draw with beside them
+
+$(COMPONENTS): $(WASM) scripts/components-build $(wildcard python/krakpot/page/src/*.js) python/krakpot/page/style.css
+	scripts/components-build
+
 # A machine that lacks a tool for it passes all other tests; the script has said what to install.
 .PHONY: try-page
 try-page:
-	@CARGO='$(CARGO)' scripts/page-build || { code=$$?; test $$code = 3 && echo 'the tests of krakpot for browsers are left out' >&2 || exit $$code; }
+	@CARGO='$(CARGO)' scripts/page-build && scripts/components-build || { code=$$?; test $$code = 3 && echo 'the tests of krakpot for browsers are left out' >&2 || exit $$code; }
 
 # The same of Godot and the virtual screen that its pictures need.
 .PHONY: try-godot
@@ -164,7 +171,7 @@ audit: $(DEVELOP) ## licences of the dependencies; known vulnerabilities where t
 
 .PHONY: clean
 clean: ## remove build output; keep .venv, ./demo and every lake
-	rm -rf target dist bench/rust/target rust/fuzz/target web/wasm web/types web/vendor python/krakpot/page/core .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf target dist bench/rust/target rust/fuzz/target web/wasm web/types web/vendor web/components/page python/krakpot/page/core .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f python/krakpot/_core.abi3.so
 	find python tests -name __pycache__ -exec rm -rf {} +
 
