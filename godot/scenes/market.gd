@@ -1,0 +1,2 @@
+## The feed that all scenes share.
+extends KrakpotFeed
