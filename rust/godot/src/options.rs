@@ -1,6 +1,6 @@
 //! What a session is to do, from a dictionary of a script.
 
-use godot::builtin::{AnyArray, VarDictionary, Variant};
+use godot::builtin::{AnyArray, VarDictionary, Variant, VariantType};
 use krakpot_core::limits;
 use krakpot_core::session::{self, Channel};
 
@@ -34,8 +34,14 @@ fn offered(value: &Variant, name: &str, numbers: &[u16]) -> Result<u16> {
 /// Decimals of prices and quantities by symbol.
 fn precision(value: &Variant, into: &mut session::Options) -> Result<()> {
     let wrong = || format!("precision: {value} is not allowed; allowed is {{\"BTC/USD\": [1, 8]}}");
+    if value.get_type() != VariantType::DICTIONARY {
+        return Err(wrong());
+    }
     let given = value.try_to::<VarDictionary>().map_err(|_| wrong())?;
     for (symbol, decimals) in given.iter_shared() {
+        if decimals.get_type() != VariantType::ARRAY {
+            return Err(wrong());
+        }
         let pair = decimals.try_to::<AnyArray>().map_err(|_| wrong())?;
         let pair: Vec<u8> = pair.iter_shared().map(|one| values::whole(&one, "precision")).collect::<Result<_>>()?;
         let &[price, qty] = pair.as_slice() else { return Err(wrong()) };

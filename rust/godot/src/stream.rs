@@ -1,9 +1,9 @@
 //! `KrakpotStream`: the stream of `krakpot view live`, made inside the engine out of sessions.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use godot::builtin::{GString, PackedByteArray, VarArray};
+use godot::builtin::{GString, PackedByteArray, PackedStringArray, VarArray};
 use godot::classes::{IRefCounted, RefCounted};
 use godot::obj::{Base, Gd};
 use godot::register::{GodotClass, godot_api};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::market::Market;
 use crate::request::Asked;
 use crate::session::KrakpotSession;
+use crate::values::packed;
 use crate::viewer::{PairFacts, Sessions, Viewer};
 
 /// Version of the stream.
@@ -81,36 +82,43 @@ impl KrakpotStream {
         pairs.collect()
     }
 
-    /// Sees whether there are pairs that were not there before. They come behind the others, whose numbers stay. Returns
-    /// whether something changed.
+    /// Sees whether there are pairs that were not there before. They come behind the others, whose numbers stay. All pairs
+    /// of the exchange are listed: what a client subscribes is subscribed at the exchange then. Returns whether something
+    /// changed.
     fn look(&mut self, public: &KrakpotSession, level3: Option<&KrakpotSession>) -> bool {
-        let mut wanted: BTreeMap<&str, (&Pair, Vec<Channel>)> = BTreeMap::new();
-        for session in [Some(public), level3].into_iter().flatten() {
-            let channels = session.channels();
-            for (pair, selected) in session.core().pairs() {
-                if selected {
-                    let (_, found) = wanted.entry(&pair.symbol).or_insert_with(|| (pair, Vec::new()));
-                    found.extend(SHOWN.iter().filter(|channel| channels.contains(channel)));
-                }
-            }
-        }
+        let has = |channel: &Channel| {
+            let wanting = |session: &KrakpotSession| session.channels().contains(channel);
+            wanting(public) || level3.is_some_and(wanting)
+        };
+        let channels: Vec<Channel> = SHOWN.into_iter().filter(has).collect();
+        let mut pairs: Vec<&Pair> = public.core().pairs().map(|(pair, _)| pair).collect();
+        pairs.sort_by(|one, other| one.symbol.cmp(&other.symbol));
         let mut changed = false;
-        for (symbol, (pair, channels)) in wanted {
-            if channels.is_empty() {
-                continue;
-            }
-            if let Some(&at) = self.numbers.get(symbol) {
-                changed |= self.pairs[at].channels != channels;
-                self.pairs[at].channels = channels;
-            } else {
-                let symbol: Arc<str> = Arc::from(symbol);
+        for pair in pairs {
+            let Pair { price_precision, qty_precision, .. } = *pair;
+            if let Some(&at) = self.numbers.get(pair.symbol.as_str()) {
+                let known = &mut self.pairs[at];
+                let same = (known.price_precision, known.qty_precision) == (price_precision, qty_precision);
+                changed |= !same || known.channels != channels;
+                (known.price_precision, known.qty_precision) = (price_precision, qty_precision);
+                known.channels.clone_from(&channels);
+            } else if pair.status != "delisted" {
+                let symbol: Arc<str> = Arc::from(pair.symbol.as_str());
                 self.numbers.insert(Arc::clone(&symbol), self.pairs.len());
-                let Pair { price_precision, qty_precision, .. } = *pair;
-                self.pairs.push(PairFacts { symbol, price_precision, qty_precision, channels });
+                self.pairs.push(PairFacts { symbol, price_precision, qty_precision, channels: channels.clone() });
                 changed = true;
             }
         }
+        let depths = (public.depth(), level3.map_or(0, KrakpotSession::level3_depth));
+        changed |= self.depths != depths;
+        self.depths = depths;
         changed
+    }
+
+    fn events_of(&mut self, session: &mut Gd<KrakpotSession>) {
+        for event in session.bind_mut().core_mut().take_events() {
+            self.market.take(&event);
+        }
     }
 
     fn hello(&self) -> Value {
@@ -165,6 +173,25 @@ impl KrakpotStream {
         self.texts.push_back(asked.answer(done));
     }
 
+    /// Takes the events of a session that is given up.
+    #[func]
+    fn drain(&mut self, session: Gd<KrakpotSession>) {
+        let mut session = session;
+        self.events_of(&mut session);
+    }
+
+    /// The pairs that the client has subscribed; `orders`: only those whose orders it wants.
+    #[func]
+    fn wanted(&self, orders: bool) -> PackedStringArray {
+        packed(self.viewer.wanted(orders).map(|number| &*self.pairs[number].symbol))
+    }
+
+    /// The most levels a side that the client has subscribed of a pair; `orders`: of those whose orders it wants.
+    #[func]
+    fn deepest(&self, orders: bool) -> i64 {
+        i64::try_from(self.viewer.deepest(orders)).unwrap_or(i64::MAX)
+    }
+
     /// Takes the events of the sessions, and returns what the client is to receive now: texts as `String`, market data as
     /// `PackedByteArray`. `now`: seconds of a clock that only goes forward; `wall`: nanoseconds since 1970.
     #[func]
@@ -180,17 +207,15 @@ impl KrakpotStream {
         if level3.as_ref().is_some_and(|level3| level3.instance_id() == public.instance_id()) {
             return found;
         }
-        for session in [Some(&mut public), level3.as_mut()].into_iter().flatten() {
-            for event in session.bind_mut().core_mut().take_events() {
-                self.market.take(&event);
-            }
+        self.events_of(&mut public);
+        if let Some(level3) = level3.as_mut() {
+            self.events_of(level3);
         }
         let public = public.bind();
         let level3 = level3.as_ref().map(Gd::bind);
         if now >= self.look_due {
             self.look_due = now + if self.greeted { LOOK } else { 0.0 };
             let changed = self.look(&public, level3.as_deref());
-            self.depths = (public.depth(), level3.as_deref().map_or(0, KrakpotSession::level3_depth));
             if changed && self.greeted {
                 self.texts.push_back(json!({"type": "symbols", "symbols": self.symbols()}).to_string());
             }

@@ -21,13 +21,19 @@ pub fn text(value: &Variant, name: &str) -> Result<String> {
 
 /// A list of texts: a `PackedStringArray`, or an array of strings.
 pub fn texts(value: &Variant, name: &str) -> Result<Vec<String>> {
-    if let Ok(found) = value.try_to::<PackedStringArray>() {
-        return Ok(found.as_slice().iter().map(ToString::to_string).collect());
-    }
-    match value.try_to::<AnyArray>() {
-        Ok(found) => found.iter_shared().map(|one| text(&one, name)).collect(),
-        Err(_) => Err(format!("{name}: {value} is not allowed; allowed is a list of texts, as [\"BTC/USD\"]")),
-    }
+    // The type is asked first: a number would become an empty list.
+    let found = match value.get_type() {
+        VariantType::PACKED_STRING_ARRAY => value.try_to::<PackedStringArray>().ok().map(|found| {
+            let texts = found.as_slice().iter().map(ToString::to_string);
+            Ok(texts.collect())
+        }),
+        VariantType::ARRAY => {
+            value.try_to::<AnyArray>().ok().map(|found| found.iter_shared().map(|one| text(&one, name)).collect())
+        }
+        _ => None,
+    };
+    found
+        .unwrap_or_else(|| Err(format!("{name}: {value} is not allowed; allowed is a list of texts, as [\"BTC/USD\"]")))
 }
 
 /// A whole number of a type; a script's `float` counts if it has no fraction.
@@ -53,7 +59,8 @@ pub fn float(value: &Variant, name: &str) -> Result<f64> {
 
 /// True or false.
 pub fn flag(value: &Variant, name: &str) -> Result<bool> {
-    value.try_to::<bool>().map_err(|_| format!("{name}: {value} is not allowed; allowed is true or false"))
+    let found = (value.get_type() == VariantType::BOOL).then(|| value.try_to::<bool>().ok()).flatten();
+    found.ok_or_else(|| format!("{name}: {value} is not allowed; allowed is true or false"))
 }
 
 /// A counter, which a script has as 64 bits with a sign.

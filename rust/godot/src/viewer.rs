@@ -1,5 +1,6 @@
 //! A client of the stream inside the engine: what it wants, and what it is sent. As `python/krakpot/serve/viewer.py`.
 
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
@@ -154,6 +155,17 @@ impl Viewer {
         Ok(())
     }
 
+    /// Numbers of the pairs that are subscribed; `orders`: only those whose orders are wanted.
+    pub fn wanted(&self, orders: bool) -> impl Iterator<Item = usize> {
+        self.subscriptions.iter().filter(move |one| one.orders || !orders).map(|one| one.number)
+    }
+
+    /// The most levels a side that are wanted of a pair.
+    pub fn deepest(&self, orders: bool) -> usize {
+        let wanted = self.subscriptions.iter().filter(|one| one.orders || !orders);
+        wanted.map(|one| one.depth).max().unwrap_or_default()
+    }
+
     /// The binary messages that are due now; `now`: seconds of a monotonic clock, `wall`: ns since 1970.
     pub fn due(&mut self, now: f64, wall: i64, of: Sessions, market: &mut Market, pairs: &[PairFacts]) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
@@ -166,7 +178,10 @@ impl Viewer {
         }
         if self.overview && now >= self.overview_due {
             self.overview_due = now + OVERVIEW;
-            let lines: Vec<Line> = pairs.iter().map(|pair| line(pair, market.pair(&pair.symbol), of)).collect();
+            let read: HashSet<&str> =
+                of.public.pairs().filter(|(_, selected)| *selected).map(|(pair, _)| pair.symbol.as_str()).collect();
+            let line_of = |pair: &PairFacts| line(pair, market.pair(&pair.symbol), of, read.contains(&*pair.symbol));
+            let lines: Vec<Line> = pairs.iter().map(line_of).collect();
             found.push(encode::overview(market.ts, &lines));
         }
         if now >= self.clock_due {
@@ -286,8 +301,8 @@ fn queues(session: &Session, symbol: &str, depth: usize) -> [Vec<Order>; 2] {
     })
 }
 
-/// What an overview says of a pair.
-fn line(facts: &PairFacts, pair: &Pair, of: Sessions) -> Line {
+/// What an overview says of a pair; `read`: whether its channels are subscribed at the exchange.
+fn line(facts: &PairFacts, pair: &Pair, of: Sessions, read: bool) -> Line {
     let (mut bid, mut ask, mut last, mut volume) = (f64::NAN, f64::NAN, pair.last, pair.volume);
     if let Some(ticker) = pair.ticker {
         [bid, ask, last, volume] = ticker;
@@ -297,7 +312,7 @@ fn line(facts: &PairFacts, pair: &Pair, of: Sessions) -> Line {
         }
     }
     let mut line = Line { figures: [bid, ask, last, volume, f64::NAN], right: 0, wrong: 0, in_sync: 0 };
-    if facts.has(Channel::Book) {
+    if facts.has(Channel::Book) && read {
         (line.right, line.wrong) = (pair.book.right, pair.book.wrong);
         let [bids, asks] = levels(of.public, &facts.symbol, IMBALANCE_LEVELS);
         line.in_sync = u8::from(of.public.book(&facts.symbol).is_some());
