@@ -14,7 +14,7 @@ ENVIRONMENT := $(VENV)/.krakpot-environment
 # The extension of one of two profiles is installed in .venv: `develop` is built in seconds, `release` is what is measured.
 DEVELOP := target/.develop
 RELEASE := target/.release
-RUST := $(shell find rust -path '*/target' -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print | grep -v '^rust/fuzz/')
+RUST := $(shell find rust -path '*/target' -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print | grep -v '^rust/\(fuzz\|godot\)/')
 # Two workers: most tests wait for files and sockets, and the extension uses threads. Large random tests take minutes on a
 # busy machine.
 PYTEST := $(BIN)/python -m pytest -n 2 $(if $(filter all,$(KRAKPOT_TEST)),--timeout 900)
@@ -108,15 +108,32 @@ $(COMPONENTS): $(WASM) scripts/components-build $(wildcard python/krakpot/page/s
 try-page:
 	@CARGO='$(CARGO)' scripts/page-build && scripts/components-build || { code=$$?; test $$code = 3 && echo 'the tests of krakpot for browsers are left out' >&2 || exit $$code; }
 
-# The same of Godot and the virtual screen that its pictures need.
-.PHONY: try-godot
-try-godot:
-	@scripts/godot --screen >/dev/null || { code=$$?; test $$code = 3 && echo 'the tests of Godot are left out' >&2 || exit $$code; }
-
 .PHONY: check-wasm
 check-wasm:
 	$(CARGO) clippy --quiet --package krakpot-wasm --features exchange $(CLIPPY)
 	$(CARGO) clippy --quiet --package xtask $(CLIPPY)
+
+# What Godot loads; without it the addon works in plain GDScript.
+EXTENSION := godot/addons/krakpot/bin
+GODOT_RUST := rust/godot/Cargo.toml rust/godot/Cargo.lock rust/godot/krakpot.gdextension $(wildcard rust/godot/src/*.rs)
+.PHONY: godot
+godot: $(EXTENSION)/krakpot.gdextension ## build the core as an extension of Godot 4 into its addon, if something changed (a minute)
+
+# The description comes last: Godot complains of one without its library.
+$(EXTENSION)/krakpot.gdextension: $(GODOT_RUST) $(RUST)
+	cd rust/godot && $(CARGO) fmt --check && $(CARGO) build --release --locked --quiet
+	mkdir -p $(EXTENSION)
+	find rust/godot/target/release -maxdepth 1 \( -name 'libkrakpot_godot.so' -o -name 'libkrakpot_godot.dylib' -o -name 'krakpot_godot.dll' \) \
+	    -exec cp {} $(EXTENSION)/ \;
+	cp rust/godot/krakpot.gdextension $@
+
+# With KRAKPOT_TEST=all, if there is a Godot to test it with.
+# Godot, the virtual screen that its pictures need, and the extension.
+.PHONY: try-godot
+try-godot:
+	@if scripts/godot --screen >/dev/null; then \
+	    $(MAKE) --no-print-directory godot && cd rust/godot && $(CARGO) clippy --release --locked --quiet $(CLIPPY); \
+	else code=$$?; test $$code = 3 && echo 'the tests of Godot are left out' >&2 || exit $$code; fi
 
 .PHONY: bench
 bench: $(RELEASE) ## every benchmark, some thirty minutes; writes docs/benchmarks.md (BEFORE=DIR: the core against an earlier checkout)
@@ -171,7 +188,7 @@ audit: $(DEVELOP) ## licences of the dependencies; known vulnerabilities where t
 
 .PHONY: clean
 clean: ## remove build output; keep .venv, ./demo and every lake
-	rm -rf target dist bench/rust/target rust/fuzz/target web/wasm web/types web/vendor web/components/page python/krakpot/page/core .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf target dist bench/rust/target rust/fuzz/target rust/godot/target $(EXTENSION) web/wasm web/types web/vendor web/components/page python/krakpot/page/core .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f python/krakpot/_core.abi3.so
 	find python tests -name __pycache__ -exec rm -rf {} +
 
