@@ -127,7 +127,6 @@ $(EXTENSION)/krakpot.gdextension: $(GODOT_RUST) $(RUST)
 	    -exec cp {} $(EXTENSION)/ \;
 	cp rust/godot/krakpot.gdextension $@
 
-# With KRAKPOT_TEST=all, if there is a Godot to test it with.
 # Godot, the virtual screen that its pictures need, and the extension.
 .PHONY: try-godot
 try-godot:

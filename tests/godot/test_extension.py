@@ -152,7 +152,7 @@ def test_both_feeds_have_the_same_books_and_orders(godot: Godot) -> None:
             found = checksums(godot, channel)
             assert found["ok"] >= 40
             assert found["bad"] == 0
-        pairs = [[pair.symbol, pair.price_precision, pair.qty_precision] for pair in market.view._pairs.values()]
+        pairs = [[pair.symbol, pair.price_precision, pair.qty_precision] for pair in market.view._source.pairs.values()]
         for symbol, price, qty in pairs:
             told = f'core.pair("{symbol}")'
             assert godot.run(f"[{told}.price_precision, {told}.qty_precision]") == [price, qty]
