@@ -1,7 +1,7 @@
-"""Make the pictures of README and docs that show the page.
+"""Make the pictures of README and docs that show the page and the scenes of Godot.
 
 The market is that of the built-in exchange, recorded for a hundred seconds with level 3. Look at what it made before
-you commit it. ``make pictures`` calls it, with the helpers of the tests; it needs Chromium.
+you commit it. ``make pictures`` calls it, with the helpers of the tests; it needs Chromium and Godot.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ def main() -> None:
         folder = Path(name)
         with viewed(recorded(folder), folder) as address, Browser() as browser:
             page_pictures(browser, address, out)
+    subprocess.run([ROOT / "scripts" / "pictures-godot", out], check=True)
 
 
 if __name__ == "__main__":

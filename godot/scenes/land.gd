@@ -127,9 +127,9 @@ func _process(delta: float) -> void:
 func _fly(delta: float) -> void:
 	if orbit:
 		_time += delta
-		var angle := sin(_time * 0.11 + 0.9) * 0.42
-		_camera.position = Vector3(sin(angle) * 13.0, 9.0 + sin(_time * 0.17) * 0.6, 7.0 + cos(angle) * 2.0)
-		_camera.look_at(Vector3(0.0, 1.0, -9.0))
+		var angle := sin(_time * 0.11 + 2.6) * 0.36
+		_camera.position = Vector3(sin(angle) * 13.0, 8.2 + sin(_time * 0.17) * 0.6, 6.0 + cos(angle) * 2.0)
+		_camera.look_at(Vector3(0.0, 1.4, -9.0))
 		_look = Vector2(_camera.rotation.y, _camera.rotation.x)
 		return
 	var way := Vector3.ZERO

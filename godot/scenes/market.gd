@@ -15,6 +15,8 @@ const ASK := Color("f0853a")
 const GOOD := Color("35c79b")
 const BAD := Color("ff8a80")
 const MARK := Color("f0e442")
+## Seconds that [member past] goes back.
+const PAST := 180
 const SCENES := {"heat": "res://scenes/heat.tscn", "land": "res://scenes/land.tscn", "pairs": "res://scenes/pairs.tscn"}
 
 ## The pair that is shown; the first one of the server if it is empty.
@@ -29,7 +31,10 @@ var note := ""
 var note_ms := 0
 ## Gaps of the chosen pair, newest last.
 var gaps: Array[KrakpotGap] = []
+## The scene to begin with, from the command line.
 var first_scene := ""
+## Middle prices of each pair, one a second, newest last.
+var past: Dictionary[String, PackedFloat32Array] = {}
 
 
 func _init() -> void:
@@ -54,6 +59,7 @@ func _ready() -> void:
 	refused.connect(_note)
 	damaged.connect(_note)
 	gap_received.connect(_on_gap)
+	overview_received.connect(_on_overview)
 
 
 func _on_connected() -> void:
@@ -66,6 +72,18 @@ func _on_connected() -> void:
 func _on_gap(gap: KrakpotGap) -> void:
 	if gap.symbol == chosen and gap.channel == "book":
 		gaps.append(gap)
+
+
+func _on_overview(found: KrakpotOverview) -> void:
+	for i in found.size():
+		var mid := (found.bids[i] + found.asks[i]) / 2.0
+		if is_nan(mid):
+			mid = found.lasts[i]
+		if is_nan(mid):
+			continue
+		var values: PackedFloat32Array = past.get(found.symbols[i], PackedFloat32Array())
+		values.append(mid)
+		past[found.symbols[i]] = values.slice(-PAST)
 
 
 func _note(sentence: String) -> void:

@@ -1,16 +1,16 @@
 ## All pairs at once: price and its last minutes, volume, spread, imbalance, and whether the checksums are right.
 extends Control
 
+## Size of the tile of a pair; its width is what it has at least.
 const TILE := Vector2(248, 98)
+const GAP := 8.0
 const SORTS: PackedStringArray = ["volume", "spread", "imbalance", "checksums", "name"]
-const PAST := 180
 
 ## Place of [member sort] in [constant SORTS].
 @export var sort := 0
 
 var lines: Array[Dictionary] = []
 var scroll := 0
-var past: Dictionary[String, PackedFloat32Array] = {}
 var _sheet := Control.new()
 var _font: Font
 var _wrong_at: Dictionary[String, int] = {}
@@ -38,12 +38,6 @@ func _on_overview(found: KrakpotOverview) -> void:
 		var mid := (found.bids[i] + found.asks[i]) / 2.0
 		if is_nan(mid):
 			mid = found.lasts[i]
-		if not is_nan(mid):
-			if not past.has(symbol):
-				past[symbol] = PackedFloat32Array()
-			past[symbol].append(mid)
-			if past[symbol].size() > PAST:
-				past[symbol].remove_at(0)
 		if found.wrong[i] > _wrong.get(symbol, 0):
 			_wrong_at[symbol] = Time.get_ticks_msec()
 		_wrong[symbol] = found.wrong[i]
@@ -111,16 +105,16 @@ func _unhandled_input(event: InputEvent) -> void:
 
 
 func columns() -> int:
-	return maxi(1, int((hud.room().size.x - 12) / (TILE.x + 8)))
+	return maxi(1, int((hud.room().size.x - 24 + GAP) / (TILE.x + GAP)))
 
 
 ## Where a line is drawn.
 func tile(i: int) -> Rect2:
 	var wide := columns()
 	var room := hud.room()
-	var gap := (room.size.x - wide * TILE.x) / (wide + 1.0)
+	var size := Vector2((room.size.x - 24 - GAP * (wide - 1)) / wide, TILE.y)
 	return Rect2(
-		Vector2(gap + i % wide * (TILE.x + gap), room.position.y + 40 + (i / wide - scroll) * (TILE.y + 8)), TILE
+		Vector2(12 + i % wide * (size.x + GAP), room.position.y + 40 + (i / wide - scroll) * (TILE.y + GAP)), size
 	)
 
 
@@ -134,7 +128,7 @@ func _draw_all() -> void:
 	var room := hud.room()
 	var wide := columns()
 	var rows := ceili(lines.size() / float(wide))
-	scroll = clampi(scroll, 0, maxi(0, rows - int((room.size.y - 40) / (TILE.y + 8))))
+	scroll = clampi(scroll, 0, maxi(0, rows - int((room.size.y - 40) / (TILE.y + GAP))))
 	var right := 0
 	var wrong := 0
 	var most := 1e-9
@@ -162,14 +156,14 @@ func _draw_tile(box: Rect2, line: Dictionary, most: float) -> void:
 	var volume: float = line["volume"]
 	if not is_nan(volume):
 		_sheet.draw_rect(Rect2(box.position.x, box.end.y - 3, box.size.x * sqrt(volume / most), 3), Color(Market.BID, 0.8 * grey))
-	_draw_past(Rect2(box.position + Vector2(126, 34), Vector2(112, 30)), symbol, grey)
+	_draw_past(Rect2(box.position + Vector2(140, 34), Vector2(box.size.x - 152, 32)), symbol, grey)
 	_text(box.position + Vector2(10, 22), symbol, 16, Color(Market.TEXT, grey))
 	_text(box.position + Vector2(10, 48), pair.price_text(line["mid"]), 17, Color(Market.TEXT, grey))
 	var quote := symbol.get_slice("/", 1)
 	_text(box.position + Vector2(10, 67), "vol %s %s" % [Market.short(volume), quote], 12, Color(Market.DIM, grey))
 	_text(box.position + Vector2(10, 86), "spread %s" % ("–" if is_nan(line["spread"]) else "%.1f bp" % line["spread"]), 12,
 		Color(Market.DIM, grey))
-	_draw_imbalance(Rect2(box.position + Vector2(126, 78), Vector2(112, 8)), line["imbalance"], grey)
+	_draw_imbalance(Rect2(box.position + Vector2(140, 78), Vector2(box.size.x - 152, 8)), line["imbalance"], grey)
 	var health := health_of(line)
 	_text(Vector2(box.end.x - 10, box.position.y + 21), health[0], 13, Color(health[1], grey), true)
 
@@ -186,7 +180,7 @@ func health_of(line: Dictionary) -> Array:
 
 
 func _draw_past(box: Rect2, symbol: String, grey: float) -> void:
-	var values: PackedFloat32Array = past.get(symbol, PackedFloat32Array())
+	var values: PackedFloat32Array = Market.past.get(symbol, PackedFloat32Array())
 	if values.size() < 2:
 		return
 	var sorted := values.duplicate()

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine import Godot, display, imported
 
-SECONDS = {"heat": 32, "land": 30, "pairs": 20}
+SECONDS = {"heat": 32, "land": 34, "pairs": 8}
 """How long each scene runs before its picture is taken."""
 COLOURS = 200
 
