@@ -32,7 +32,8 @@ def _interpreter(least: tuple[int, int]) -> str:
     pytest.skip(f"no Python {least[0]}.{least[1]} or later is found")
 
 
-def _only_in_all() -> None:
+def only_in_all() -> None:
+    """Skip a test that fetches packages, unless everything is tested."""
     if os.environ.get("KRAKPOT_TEST") != "all":
         pytest.skip("fetches a package from the registry: KRAKPOT_TEST=all")
 
@@ -48,7 +49,7 @@ def tool(package: str, program: str, least: tuple[int, int] = (3, 11)) -> Run:
 
     The program prints JSON in its last line; with it the version of the package, which is compared.
     """
-    _only_in_all()
+    only_in_all()
     folder = TOOLS / package.replace("==", "-")
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
@@ -70,7 +71,6 @@ def tool(package: str, program: str, least: tuple[int, int] = (3, 11)) -> Run:
 
 def environment(*packages: str) -> Path:
     """Make an environment that has packages, and behind them all of this one, which stays as it is; its folder."""
-    _only_in_all()
     folder = TOOLS / f"{packages[0].replace('==', '-')}-kernel"
     here = sysconfig.get_path("purelib")
     complete, mark = folder / "complete", "\n".join([here, *packages])
@@ -96,6 +96,7 @@ def kernel(package: str) -> tuple[Path, str]:
         The folder for ``JUPYTER_PATH``, and the name of the kernel.
 
     """
+    only_in_all()
     name = package.replace("==", "-")
     folder = environment(package)
     spec = folder / "share" / "jupyter" / "kernels" / name / "kernel.json"
