@@ -120,7 +120,9 @@ def test_a_lake_in_jupyterlab(browser: Browser, folder: Path) -> None:
         page.until("document.querySelectorAll('.jp-OutputArea-output [data-lm-suppress-shortcuts]').length === 0")
         assert ours(page) == []
         assert [
-            url for url in page.requests if not url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:"))
+            url
+            for url in page.requests
+            if not url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:http://127.0.0.1"))
         ] == []
 
 
