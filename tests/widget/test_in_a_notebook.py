@@ -32,6 +32,7 @@ for one in threading.enumerate():
     if one.name == 'krakpot-widget':
         one.join(30)
 print([one.name for one in threading.enumerate() if one.name == 'krakpot-widget'])"""
+THEIRS = ("ms to activate", "preloaded using link preload")
 SHOWN = "krakpot.jump.to === null && krakpot.market.book.last?.inSync"
 
 
@@ -50,6 +51,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def ours(page: Page) -> list[str]:
+    """Errors and warnings, but for what the notebooks say of their own slow loading."""
+    return [one for one in page.errors if not any(words in one for words in THEIRS)]
+
+
 def is_the_book(page: Page, lake: Path, symbol: str, at: int) -> None:
     """The ladder is the lake's book at a time, level by level."""
     found = ladder(page, ROOT)
@@ -62,7 +68,7 @@ def is_the_book(page: Page, lake: Path, symbol: str, at: int) -> None:
 
 def remembered(page: Page) -> int:
     """When the state that is shown came, ns: of a time that was played quickly the page has not every state."""
-    return round(page.run("krakpot.market.book.at(krakpot.chart.now).t")) * 1000
+    return int(page.run("krakpot.market.book.at(krakpot.chart.now).t")) * 1000
 
 
 def slide(page: Page, share: float) -> None:
@@ -112,9 +118,11 @@ def test_a_lake_in_jupyterlab(browser: Browser, folder: Path) -> None:
         run_cell(page, 2)
         assert output(page, 2).strip() == "[]"
         page.until("document.querySelectorAll('.jp-OutputArea-output [data-lm-suppress-shortcuts]').length === 0")
-        assert page.errors == []
+        assert ours(page) == []
         assert [
-            url for url in page.requests if not url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:"))
+            url
+            for url in page.requests
+            if not url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:http://127.0.0.1"))
         ] == []
 
 
@@ -161,7 +169,7 @@ def test_a_feed_in_jupyterlab(browser: Browser, folder: Path) -> None:
         run_cell(page, 1)
         page.until(f"{ROOT}.querySelector('#notices').textContent.includes('is over')", 60)
         page.until(f"{ROOT}.querySelector('.page').classList.contains('stale')", 60)
-        assert page.errors == []
+        assert ours(page) == []
 
 
 def test_a_lake_in_marimo(browser: Browser, folder: Path) -> None:
@@ -172,4 +180,4 @@ def test_a_lake_in_marimo(browser: Browser, folder: Path) -> None:
         page.until(f"krakpot.market.time?.paused && {SHOWN} && Math.abs(krakpot.chart.now - {AT // 1000}) < 1", 60)
         is_the_book(page, folder / "lake", "BTC/USD", AT)
         is_the_book(page, folder / "lake", "BTC/USD", jumped(page))
-        assert page.errors == []
+        assert ours(page) == []
