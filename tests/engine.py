@@ -43,10 +43,17 @@ def wrong(text: str) -> list[str]:
     return [line for line in text.splitlines() if WRONG.search(line)]
 
 
-def imported(folder: Path) -> Path:
-    """A copy of the project with the probe in it, opened in the editor once; without this no class has a name."""
+def imported(folder: Path, *, extension: bool = False) -> Path:
+    """A copy of the project with the probe in it, opened in the editor once; without this no class has a name.
+
+    ``extension``: with the library of `make godot`; otherwise without it, also if it was built.
+    """
     project = folder / "project"
-    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns(".godot"))
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns(".godot", *(() if extension else ("bin",))))
+    if extension:
+        # Godot without a window aborts when it finds an extension by itself.
+        (project / ".godot").mkdir()
+        (project / ".godot" / "extension_list.cfg").write_text("res://addons/krakpot/bin/krakpot.gdextension\n")
     shutil.copytree(TESTS, project / "test", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     said = ""
     for how in (["--import"], ["--editor", "--quit"]):
@@ -78,18 +85,20 @@ class Godot:
         For the project, behind ``--``.
     expected
         A pattern of errors that the test provokes, and that Godot may therefore tell.
+    scene
+        With a probe in it, below `tests/godot`.
 
     """
 
     def __init__(
         self, project: Path, *, window: bool = False, arguments: tuple[str, ...] = (), expected: str | None = None,
-        size: tuple[int, int] = SIZE,
+        size: tuple[int, int] = SIZE, scene: str = "probe.tscn",
     ) -> None:  # fmt: skip
         """Put the command together; the block starts it."""
         self.output: list[str] = []
         self._answers: queue.Queue[str | None] = queue.Queue()
         self._expected = expected
-        command = [binary(), "--path", str(project), "res://test/probe.tscn"]
+        command = [binary(), "--path", str(project), f"res://test/{scene}"]
         if window:
             wide, tall = size
             command += ["--display-driver", "x11", "--rendering-driver", "opengl3", "--resolution", f"{wide}x{tall}"]

@@ -58,10 +58,19 @@ const DEAD_AFTER = 15;
 /** @returns {number} Monotonic time, seconds. */
 const seconds = () => performance.now() / 1000;
 
+/**
+ * The channels whose events a session makes; those of connections come from here.
+ *
+ * @param {Channel[]} channels
+ */
+const ofSession = (channels) => channels.filter((channel) => channel !== "connection");
+
 /** One connection, made again whenever it is lost, and its session. */
 class Client {
   /** @type {Session} */
   session;
+  /** When a frame last came, ns; 0: none did. */
+  received = 0n;
   /** @type {Socket | undefined} */
   #socket;
   #endpoint;
@@ -78,6 +87,8 @@ class Client {
   #next = 0;
   #asked = false;
   #stopped = false;
+  /** Why the last attempt or connection ended. */
+  reason = "";
 
   /**
    * @param {Endpoint} endpoint
@@ -101,7 +112,7 @@ class Client {
   /** @param {Channel[]} channels */
   want(channels) {
     this.#wanted = channels;
-    this.session.wantEvents(channels);
+    this.session.wantEvents(ofSession(channels));
   }
 
   /**
@@ -118,10 +129,19 @@ class Client {
     return this.#socket?.readyState === 1;
   }
 
+  get silence() {
+    return this.connected ? seconds() - this.#heard : Infinity;
+  }
+
+  /** The next attempt is made with the next step. */
+  retry() {
+    if (this.#next) this.#next = seconds();
+  }
+
   /** @param {Session} [after] */
   #begin(after) {
     const session = new Session(this.#sessionOptions, after);
-    session.wantEvents(this.#wanted);
+    session.wantEvents(ofSession(this.#wanted));
     return session;
   }
 
@@ -174,10 +194,11 @@ class Client {
       if (!current()) return;
       this.#opened = this.#heard = seconds();
       this.#pinged = false;
+      this.#tell(true, "");
     };
     socket.onmessage = ({ data }) => {
       if (!current()) return;
-      const time = now();
+      const time = (this.received = now());
       this.#heard = seconds();
       this.#pinged = false;
       if (typeof data === "string") this.session.receive(data, time);
@@ -194,6 +215,7 @@ class Client {
     const socket = this.#socket;
     this.#socket = undefined;
     socket?.close();
+    this.reason = reason;
     const at = seconds();
     if (this.#opened) this.#backoff.opened(at - this.#opened);
     const maintenance = ["maintenance", "cancel_only"].includes(this.session.system ?? "");
@@ -206,6 +228,15 @@ class Client {
       this.session = this.#begin(this.session);
     }
     this.#opened = 0;
+    this.#tell(false, reason);
+  }
+
+  /**
+   * @param {boolean} up
+   * @param {string} reason
+   */
+  #tell(up, reason) {
+    this.#onEvents([{ channel: "connection", endpoint: this.#endpoint, up, reason, ts_recv: now() }]);
   }
 
   async #ask() {
@@ -329,6 +360,21 @@ export class Feed {
     return clients.length > 0 && clients.every((client) => client.connected);
   }
 
+  /** @returns {string} Why a connection that is not open ended, or was not made; empty where nothing went wrong yet. */
+  get reason() {
+    return this.#clients().find((client) => !client.connected)?.reason ?? "";
+  }
+
+  /** @returns {number} Seconds since something came, of the connection that is silent longest; Infinity without one. */
+  get silence() {
+    return Math.max(...this.#clients().map((client) => client.silence), this.#public ? 0 : Infinity);
+  }
+
+  /** Connects now, where it would wait before the next attempt. */
+  retry() {
+    for (const client of this.#clients()) client.retry();
+  }
+
   /** @param {Event[]} events */
   #deliver(events) {
     for (const event of events) {
@@ -384,6 +430,20 @@ export class Feed {
   select(symbols, exclude = []) {
     Object.assign(this.#options, { symbols, exclude });
     for (const client of this.#clients()) client.select(symbols, exclude);
+  }
+
+  /**
+   * The pairs that the exchange described, none before it did; those that match the feed's symbols are `selected`.
+   *
+   * @returns {ReturnType<Session["pairs"]>}
+   */
+  pairs() {
+    return this.#session(this.#public).pairs();
+  }
+
+  /** @returns {bigint} When the last frame of the public channels came, ns; 0: none did. */
+  get received() {
+    return this.#public?.received ?? 0n;
   }
 
   /** @returns {any} Counters of the current connection: frames, messages, checksums, errors, subscriptions. */

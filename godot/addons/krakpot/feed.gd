@@ -126,7 +126,8 @@ var received := 0
 ## Messages that were damaged, on all connections.
 var damaged_count := 0
 
-var _socket: WebSocketPeer
+# A WebSocketPeer, or what has its face.
+var _socket: RefCounted
 var _books: Dictionary[String, KrakpotBook] = {}
 var _queues: Dictionary[String, KrakpotOrders] = {}
 var _attempts := 0
@@ -227,13 +228,14 @@ func _connect() -> void:
 	if address == "":
 		_ended("“%s” is not an address of a stream. It looks like %s" % [url, EXAMPLE], "")
 		return
-	_socket = WebSocketPeer.new()
-	_socket.inbound_buffer_size = BUFFER
-	_socket.max_queued_packets = 4096
+	var socket := WebSocketPeer.new()
+	socket.inbound_buffer_size = BUFFER
+	socket.max_queued_packets = 4096
+	_socket = socket
 	state = State.CONNECTING
 	_begun_ms = Time.get_ticks_msec()
 	_heard_ms = _begun_ms
-	if _socket.connect_to_url(address) != OK:
+	if socket.connect_to_url(address) != OK:
 		_lost("the address cannot be connected to")
 
 
@@ -242,7 +244,7 @@ func _poll(now: int) -> void:
 	socket.poll()
 	# A handler of a signal may close the connection, or make another one.
 	while socket == _socket and socket.get_available_packet_count() > 0:
-		var data := socket.get_packet()
+		var data: PackedByteArray = socket.get_packet()
 		received += 1
 		_heard_ms = now
 		var wrong := _text(data) if socket.was_string_packet() else _binary(data)
@@ -252,7 +254,7 @@ func _poll(now: int) -> void:
 	if socket != _socket:
 		return
 	if socket.get_ready_state() == WebSocketPeer.STATE_CLOSED:
-		var reason := socket.get_close_reason()
+		var reason: String = socket.get_close_reason()
 		if socket.get_close_code() == 1001 and reason == "":
 			reason = "the server closes"
 		_lost(reason)

@@ -111,6 +111,8 @@ class Options:
     """Key for tokens; None: a new one."""
     faults: tuple[str, ...] = ()
     """Faults from the beginning: see ``_core.Exchange.inject``."""
+    origins: tuple[str, ...] = ()
+    """Pages in a browser that may connect to its sockets, by their origin: ``http://127.0.0.1:8765``."""
 
     def __post_init__(self) -> None:
         """Check the values: the core would refuse some of them in its own words, and some not at all."""
@@ -145,6 +147,12 @@ class Options:
         texts = isinstance(faults, (list, tuple)) and all(isinstance(text, str) for text in faults)
         check("faults", texts, "a list of faults, as drop=0.01,channel=book")
         object.__setattr__(self, "faults", tuple(faults) if isinstance(faults, (list, tuple)) else ())
+        origins: object = (self.origins,) if isinstance(self.origins, str) else self.origins
+        known = isinstance(origins, (list, tuple)) and all(
+            isinstance(text, str) and re.fullmatch(r"https?://[^/\s]+", text) for text in origins
+        )
+        check("origins", known, "a list of origins of pages, as http://127.0.0.1:8765, without a path")
+        object.__setattr__(self, "origins", tuple(origins) if isinstance(origins, (list, tuple)) else ())
 
 
 SPEEDS = "a number above 0 and below 1000000 (2 is twice as fast), or max"

@@ -34,11 +34,14 @@ function fromAddress() {
  * @property {import('./src/stream.js').Source & {retry?: () => void}} source
  * @property {string} place where it is, in the words of a message
  * @property {[string, () => void][]} others what a person may look at instead
+ * @property {{nothing: string, gone: string}} help what to do where nothing answers, and where the connection is gone
  */
 /**
  * @typedef {object} Options
  * @property {(handlers: import('./src/stream.js').Handlers) => Connected} connect makes the source
  * @property {boolean} address whether the address of the document says what is shown
+ * @property {(host: HTMLElement, gone: AbortSignal) => import('./src/prove.js').Prove} [prove] makes the panel that proves a recording
+ * @property {string} [keys] what stands in it before the symbol: `source=kraken&`
  * @property {boolean} [plain] draw without WebGL2
  * @property {'dark' | 'light'} [theme] otherwise that of the system
  * @property {string} [symbol] what is shown first, if the address does not say it
@@ -103,6 +106,8 @@ export function mount(host, options) {
   const queues = new Queues(get('panel-orders'))
   const pairs = new Pairs(get('panel-pairs'), market, choose)
   const timeline = new Timeline(get('timeline'), t => goTo(t, false))
+  const prove = options.prove?.(host, gone.signal)
+  get('verify').hidden = !prove
   let palette = DARK
   let tab = 'book'
   let state = { name: /** @type {import('./src/stream.js').State} */ ('connecting'), words: '' }
@@ -128,8 +133,8 @@ export function mount(host, options) {
         notice('server', navigator.onLine === false
           ? 'This device has no network. The page connects again by itself when it is back.'
           : market.hello
-            ? `The connection to ${place} is gone: ${words}. The page tries again every few seconds. Does \`krakpot view\` still run there?`
-            : `Nothing answers at ${place}. Start \`krakpot view LAKE\`, or \`krakpot view --live\`, and the page connects by itself.`,
+            ? `The connection to ${place} is gone: ${words}. The page tries again every few seconds. ${help.gone}`
+            : `Nothing answers at ${place} (${words}). ${help.nothing}`,
         { bad: true, actions: [['Try now', () => source.retry?.()], ...others] })
       } else if (name === 'ended' && words) {
         take('server')
@@ -201,7 +206,7 @@ export function mount(host, options) {
     },
   }
 
-  const { source, place, others } = options.connect(handlers)
+  const { source, place, others, help } = options.connect(handlers)
   const jump = new Jump(market, source, RATE)
 
   /** Show the pair that the address names, or a well-known one. */
@@ -335,9 +340,9 @@ export function mount(host, options) {
   /** A link to what is shown. */
   function link() {
     const { pair } = market
-    if (!pair) return location.pathname + location.search
+    if (!pair) return location.pathname + location.search + (options.keys ? `#${options.keys.slice(0, -1)}` : '')
     const at = chart.end ?? (market.time?.paused ? market.now() : null)
-    return `${location.pathname}${location.search}#symbol=${pair.symbol}&depth=${market.depth}${at === null ? '' : `&t=${rfc3339(at)}`}`
+    return `${location.pathname}${location.search}#${options.keys ?? ''}symbol=${pair.symbol}&depth=${market.depth}${at === null ? '' : `&t=${rfc3339(at)}`}`
   }
 
   chart.onMove = () => {
@@ -458,6 +463,7 @@ export function mount(host, options) {
     ['o', 'o', 'book or orders', () => show(tab === 'orders' ? 'book' : 'orders')],
     ['i', 'i', 'read the state aloud', tell],
     ['l', 'l', 'copy a link to this instant', () => void copyLink()],
+    ['v', 'v', 'prove a recording', () => void prove?.open()],
     ['s', 's', 'light or dark', () => theme(palette.dark ? 'light' : 'dark')],
     ['?', '?', 'this help', () => dialog('keys').showModal()],
   ]
@@ -499,6 +505,7 @@ export function mount(host, options) {
   press('trades', () => toggle('trades'))
   press('candles', () => toggle('candles'))
   press('theme', () => theme(palette.dark ? 'light' : 'dark'))
+  press('verify', () => void prove?.open())
   press('help', () => dialog('keys').showModal())
   press('symbol', () => KEYS[0][3]())
   for (const name of ['book', 'orders', 'tape', 'pairs']) press(`tab-${name}`, () => show(name))
@@ -678,10 +685,12 @@ export function mount(host, options) {
     `${fixed(market.trades.most, 0)} trades of the pair that is shown, then forgets the oldest.`)
   requestAnimationFrame(frame)
   source.open()
+  const named = options.address && new URLSearchParams(location.hash.slice(1)).get('prove')
+  if (named) void prove?.address(named)
   /** The host will not be shown again. */
   function close() {
     gone.abort()
     source.close()
   }
-  return { market, chart, ladder, tape, pairs, queues, timeline, source, jump, goTo, link, close }
+  return { market, chart, ladder, tape, pairs, queues, timeline, source, jump, prove, goTo, link, choose, theme, close }
 }
