@@ -43,7 +43,7 @@ func _ready() -> void:
 		var label := Label3D.new()
 		label.billboard = BaseMaterial3D.BILLBOARD_ENABLED
 		label.font_size = 44
-		label.pixel_size = 0.0085
+		label.pixel_size = 0.0072
 		label.outline_size = 10
 		label.outline_modulate = Market.GROUND
 		label.modulate = Market.TEXT
@@ -129,7 +129,7 @@ func _fly(delta: float) -> void:
 		_time += delta
 		var angle := sin(_time * 0.11 + 2.6) * 0.36
 		_camera.position = Vector3(sin(angle) * 13.0, 8.2 + sin(_time * 0.17) * 0.6, 6.0 + cos(angle) * 2.0)
-		_camera.look_at(Vector3(0.0, 1.4, -9.0))
+		_camera.look_at(Vector3(0.0, 0.7, -8.0))
 		_look = Vector2(_camera.rotation.y, _camera.rotation.x)
 		return
 	var way := Vector3.ZERO
@@ -180,5 +180,5 @@ func _place_labels() -> void:
 	for label in _labels:
 		label.visible = price < high
 		label.text = pair.price_text(price)
-		label.position = Vector3((history.bin_at(price) - centre) * CELL.x, 0.15, 0.75)
+		label.position = Vector3((history.bin_at(price) - centre) * CELL.x, 0.1, 0.45)
 		price += step

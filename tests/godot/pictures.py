@@ -18,7 +18,7 @@ from engine import Godot, display, imported
 
 SECONDS = {"heat": 32, "land": 34, "pairs": 8}
 """How long each scene runs before its picture is taken."""
-COLOURS = 200
+COLOURS = 256
 
 
 @contextmanager
@@ -45,16 +45,16 @@ def main() -> None:
         tempfile.TemporaryDirectory() as work,
         program("exchange", "--pairs", "24", "--rate", "1500", "--port", "0") as exchange,
         program("view", "live", "--url", exchange, "--port", "0", "--no-open") as view,
-        Godot(imported(Path(work)), window=True, arguments=(f"--url={view}",)) as godot,
+        Godot(imported(Path(work)), window=True, arguments=(f"--url={view}", "--symbol=BTC/USD")) as godot,
     ):
-        godot.until('market().chosen != ""')
+        godot.until("market().shown_book().in_sync")
         for name, seconds in SECONDS.items():
             godot.run(f'open("res://scenes/{name}.tscn")')
             time.sleep(seconds)
             path = folder / f"godot-{name}.png"
             assert godot.run(f"picture({str(path.resolve())!r})")
             with Image.open(path) as found:
-                few = found.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+                few = found.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
             few.save(path, optimize=True)
 
 
