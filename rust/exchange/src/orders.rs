@@ -42,12 +42,12 @@ impl OrderEntry {
     }
 }
 
-/// Merges the changes of each order into one; an order that was added and removed leaves none.
+/// Merges the changes of each order at a price into one; an order that was added and removed leaves none.
 pub fn merge(changes: &mut Vec<OrderChange>) {
-    // Stable: the changes of one order stay in their order.
-    changes.sort_by_key(|change| change.id);
+    // Stable: the changes of one order stay in their order. An order that moved has changes at two prices.
+    changes.sort_by_key(|change| (change.id, change.price));
     changes.dedup_by(|later, first| {
-        let same = later.id == first.id;
+        let same = later.id == first.id && later.price == first.price;
         if same {
             first.after = later.after;
         }
