@@ -3,7 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::connection::{Label, PendingSnapshot};
-use crate::engine::{Change, OrderChange, Side};
+use crate::engine::{Change, Engine, OrderChange, Side};
+use crate::history::{HISTORY, History};
 use crate::market::{INTERVALS, Market};
 use crate::message;
 use crate::orders::{self, OrderEntry, OrderView};
@@ -66,6 +67,8 @@ pub struct Fanout {
     pub listings: Vec<Listing>,
     /// Where messages go.
     pub outbox: Outbox,
+    /// The trades that were made.
+    pub history: History,
     numbers: HashMap<String, usize>,
     /// When the collected changes of a pair are due, by channel as in `Outbox::paces`.
     conflated: [VecDeque<(i64, usize)>; 2],
@@ -80,6 +83,7 @@ impl Fanout {
         let mut fanout = Self {
             listings: Vec::new(),
             outbox,
+            history: History::new(HISTORY),
             numbers: HashMap::new(),
             conflated: Default::default(),
             entries: Vec::new(),
@@ -112,6 +116,22 @@ impl Fanout {
     pub fn step(&mut self, pair: usize) {
         let now = self.outbox.now;
         self.listings[pair].market.step(now);
+        self.publish(pair);
+    }
+
+    /// Lets the account do something on a pair's market, and sends what it changed: see `Market::act_for`.
+    pub fn act_for<T>(&mut self, pair: usize, taker: (u64, Side, bool), act: impl FnOnce(&mut Engine, i64) -> T) -> T {
+        // Trades and books are stamped with whole microseconds.
+        let ts = self.outbox.now - self.outbox.now.rem_euclid(1000);
+        let result = self.listings[pair].market.act_for(taker, ts, |engine| act(engine, ts));
+        self.publish(pair);
+        result
+    }
+
+    /// Sends what the last step, or the account, changed on a pair's market, and remembers its trades.
+    fn publish(&mut self, pair: usize) {
+        let now = self.outbox.now;
+        self.history.add(pair, &self.listings[pair].market.fills);
         self.collect(pair);
         let Self { listings, outbox, .. } = self;
         let Listing { market, subscribers, best } = &mut listings[pair];
@@ -454,6 +474,6 @@ impl Fanout {
 }
 
 /// Number of a pair's first order: no two pairs have a number in common.
-const fn first_id(pair: usize) -> u64 {
+pub const fn first_id(pair: usize) -> u64 {
     (pair as u64) << ID_BITS
 }
