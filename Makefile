@@ -39,7 +39,7 @@ quick: $(DEVELOP)
 	KRAKPOT_TEST=quick $(PYTEST) --quiet -m 'not slow and not packaging'
 
 .PHONY: test
-test: check rust-test $(if $(filter all,$(KRAKPOT_TEST)),check-wasm try-wasm) python-test packaging bench-smoke fuzz-smoke $(if $(filter all,$(KRAKPOT_TEST)),check-wheel) ## every test (KRAKPOT_TEST=all: larger random tests, and what is optional)
+test: check rust-test $(if $(filter all,$(KRAKPOT_TEST)),check-wasm try-page) python-test packaging bench-smoke fuzz-smoke $(if $(filter all,$(KRAKPOT_TEST)),check-wheel) ## every test (KRAKPOT_TEST=all: larger random tests, and what is optional)
 
 .PHONY: check
 check: $(DEVELOP) ## formatters, linters, types, and the stub against the extension
@@ -89,10 +89,17 @@ wasm: $(WASM) ## build krakpot for browsers into web/wasm, if something changed 
 $(WASM): $(RUST) Cargo.toml Cargo.lock scripts/wasm-build scripts/wasm-toolchain web/package-lock.json web/tsconfig.json $(wildcard web/*.js)
 	CARGO='$(CARGO)' scripts/wasm-build
 
+PAGE := target/.page
+.PHONY: page
+page: $(PAGE) ## build the page with krakpot's core in it: for krakpot view, and dist/page for any static host
+
+$(PAGE): $(WASM) scripts/page-build $(shell find python/krakpot/page -path '*/core' -prune -o -type f -print)
+	CARGO='$(CARGO)' scripts/page-build
+
 # A machine that lacks a tool for it passes all other tests; the script has said what to install.
-.PHONY: try-wasm
-try-wasm:
-	@CARGO='$(CARGO)' scripts/wasm-build || { code=$$?; test $$code = 3 && echo 'the tests of krakpot for browsers are left out' >&2 || exit $$code; }
+.PHONY: try-page
+try-page:
+	@CARGO='$(CARGO)' scripts/page-build || { code=$$?; test $$code = 3 && echo 'the tests of krakpot for browsers are left out' >&2 || exit $$code; }
 
 .PHONY: check-wasm
 check-wasm:
@@ -141,13 +148,17 @@ fuzz-smoke: $(DEVELOP)
 	cd rust/fuzz && $(CARGO) run --release --quiet --bin run -- --seconds 10
 	$(BIN)/python tests/fuzz_journal.py --seconds 10
 
+.PHONY: pictures
+pictures: $(DEVELOP) ## the pictures of README and docs that show krakpot at work, some minutes (needs Chromium); look at them
+	PYTHONPATH=tests $(BIN)/python scripts/pictures.py
+
 .PHONY: audit
 audit: $(DEVELOP) ## licences of the dependencies; known vulnerabilities where the tools are installed
 	$(BIN)/python .ci/audit.py
 
 .PHONY: clean
 clean: ## remove build output; keep .venv, ./demo and every lake
-	rm -rf target dist bench/rust/target rust/fuzz/target web/wasm web/types .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf target dist bench/rust/target rust/fuzz/target web/wasm web/types python/krakpot/page/core .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f python/krakpot/_core.abi3.so
 	find python tests -name __pycache__ -exec rm -rf {} +
 

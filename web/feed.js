@@ -78,6 +78,8 @@ class Client {
   #next = 0;
   #asked = false;
   #stopped = false;
+  /** Why the last attempt or connection ended. */
+  reason = "";
 
   /**
    * @param {Endpoint} endpoint
@@ -116,6 +118,15 @@ class Client {
 
   get connected() {
     return this.#socket?.readyState === 1;
+  }
+
+  get silence() {
+    return this.connected ? seconds() - this.#heard : Infinity;
+  }
+
+  /** The next attempt is made with the next step. */
+  retry() {
+    if (this.#next) this.#next = seconds();
   }
 
   /** @param {Session} [after] */
@@ -194,6 +205,7 @@ class Client {
     const socket = this.#socket;
     this.#socket = undefined;
     socket?.close();
+    this.reason = reason;
     const at = seconds();
     if (this.#opened) this.#backoff.opened(at - this.#opened);
     const maintenance = ["maintenance", "cancel_only"].includes(this.session.system ?? "");
@@ -327,6 +339,26 @@ export class Feed {
   get connected() {
     const clients = this.#clients();
     return clients.length > 0 && clients.every((client) => client.connected);
+  }
+
+  /** @returns {string} Why a connection that is not open ended, or was not made; empty where nothing went wrong yet. */
+  get reason() {
+    return this.#clients().find((client) => !client.connected)?.reason ?? "";
+  }
+
+  /** @returns {number} Seconds since something came, of the connection that is silent longest; Infinity without one. */
+  get silence() {
+    return Math.max(...this.#clients().map((client) => client.silence), this.#public ? 0 : Infinity);
+  }
+
+  /** Connects now, where it would wait before the next attempt. */
+  retry() {
+    for (const client of this.#clients()) client.retry();
+  }
+
+  /** @returns {ReturnType<Session["pairs"]>} The pairs that the exchange described; none before it did. */
+  pairs() {
+    return this.#session(this.#public).pairs();
   }
 
   /** @param {Event[]} events */

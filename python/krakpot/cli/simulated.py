@@ -107,12 +107,16 @@ def demo(duration: float, pairs: int, rate: float, seed: int, out: Path, *, json
     help="Set the account: 'balance.USD=5000', 'tier=pro', 'amend_up=keep'. Can be repeated.",
 )
 @click.option("--fault", multiple=True, help="Inject a fault: 'drop=0.01,channel=book'. Can be repeated.")
+@click.option(
+    "--origin", multiple=True, help="Let a page of this origin connect: http://127.0.0.1:8765. Can be repeated."
+)
 @click.option("--faults", is_flag=True, help="List the faults.")
 @json_option
 def exchange(
     host: str, port: int, pairs: int, rate: float, seed: int, speed: str, duration: float | None, start: int | None,
     log: Path | None, rest_port: int, rest_rate: float, history: int, api_key: str | None, api_secret: str | None,
-    account: tuple[str, ...], fault: tuple[str, ...], *, faults: bool, json_: bool, **pauses: str,
+    account: tuple[str, ...], fault: tuple[str, ...], origin: tuple[str, ...], *, faults: bool, json_: bool,
+    **pauses: str,
 ) -> int:  # fmt: skip
     """Serve a simulated exchange that speaks Kraken's v2 protocol.
 
@@ -158,6 +162,7 @@ def exchange(
         key=module.key(api_key, api_secret),
         account=account,
         faults=fault,
+        origins=origin,
     )
 
     def started(server: ExchangeServer) -> None:

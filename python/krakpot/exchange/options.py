@@ -113,6 +113,8 @@ class Options:
     """What the account has and how it behaves: ``balance.USD=5000``, ``tier=pro``; see ``_core.Exchange``."""
     faults: tuple[str, ...] = ()
     """Faults from the beginning: see ``_core.Exchange.inject``."""
+    origins: tuple[str, ...] = ()
+    """Pages in a browser that may connect to its sockets, by their origin: ``http://127.0.0.1:8765``."""
 
     def __post_init__(self) -> None:
         """Check the values: the core would refuse some of them in its own words, and some not at all."""
@@ -142,14 +144,18 @@ class Options:
         for name in ("book", "level3"):
             check(name, isinstance(getattr(self, name), Pace), "a krakpot.exchange.options.Pace")
         check("key", self.key is None or isinstance(self.key, Key), "a krakpot.exchange.rest.Key, or None: a new one")
-        for name, allowed in (
-            ("account", "a list of settings, as balance.USD=5000"),
-            ("faults", "a list of faults, as drop=0.01,channel=book"),
+        for name, form, allowed in (
+            ("account", "[^=]+=.+", "a list of settings, as balance.USD=5000"),
+            ("faults", ".*", "a list of faults, as drop=0.01,channel=book"),
+            ("origins", r"https?://[^/\s]+", "a list of origins of pages, as http://127.0.0.1:8765, without a path"),
         ):
-            # One text is one fault, not a list of its letters.
+            # One text is one of them, not a list of its letters.
             value = getattr(self, name)
             given: object = (value,) if isinstance(value, str) else value
-            check(name, isinstance(given, (list, tuple)) and all(isinstance(text, str) for text in given), allowed)
+            right = isinstance(given, (list, tuple)) and all(
+                isinstance(text, str) and re.fullmatch(form, text, re.DOTALL) for text in given
+            )
+            check(name, right, allowed)
             object.__setattr__(self, name, tuple(given) if isinstance(given, (list, tuple)) else ())
 
 

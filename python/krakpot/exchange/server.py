@@ -96,9 +96,10 @@ class _Client(asyncio.Protocol):
 
     def _handshake(self, request: Request) -> None:
         headers = {name.lower(): value for name, value in request.headers.raw_items()}
-        if http1.foreign(headers, here=self.server.loopback_only):
+        if http1.foreign(headers, here=self.server.loopback_only, allowed=self.server.options.origins):
             response = self.protocol.reject(
-                403, "Pages in a browser are not served: send no Origin, and name this machine in Host\n"
+                403,
+                "Pages in a browser are served by --origin; others send no Origin, and name this machine in Host\n",
             )
             return self.protocol.send_response(response)
         endpoint = ENDPOINTS.get(request.path.partition("?")[0])

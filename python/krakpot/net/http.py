@@ -9,7 +9,7 @@ import asyncio
 import errno
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import responses
@@ -53,14 +53,14 @@ class Answer:
     """Any of HTTP's, also those of proxies, which Python does not know: 520."""
 
 
-def foreign(headers: Mapping[str, str], *, here: bool) -> bool:
+def foreign(headers: Mapping[str, str], *, here: bool, allowed: Collection[str] = ()) -> bool:
     """Whether a request comes from a page in a browser; ``headers`` by lower-case name.
 
     Browsers send the header ``Origin`` when a page requests something from another server. ``here``: the server is for
     this machine only, so ``Host`` must name this machine; otherwise a page could reach it by a DNS name of its own that
-    is changed to 127.0.0.1 (DNS rebinding).
+    is changed to 127.0.0.1 (DNS rebinding). ``allowed``: origins of pages that may connect all the same.
     """
-    return "origin" in headers or (here and not _names_loopback(headers.get("host", "")))
+    return headers.get("origin") not in {None, *allowed} or (here and not _names_loopback(headers.get("host", "")))
 
 
 def _names_loopback(host: str) -> bool:

@@ -34,11 +34,13 @@ function fromAddress() {
  * @property {import('./src/stream.js').Source & {retry?: () => void}} source
  * @property {string} place where it is, in the words of a message
  * @property {[string, () => void][]} others what a person may look at instead
+ * @property {{nothing: string, gone: string}} help what to do where nothing answers, and where the connection is gone
  */
 /**
  * @typedef {object} Options
  * @property {(handlers: import('./src/stream.js').Handlers) => Connected} connect makes the source
  * @property {boolean} address whether the address of the document says what is shown
+ * @property {string} [keys] what stands in it before the symbol: `source=kraken&`
  * @property {boolean} [plain] draw without WebGL2
  * @property {'dark' | 'light'} [theme] otherwise that of the system
  * @property {string} [symbol] what is shown first, if the address does not say it
@@ -128,8 +130,8 @@ export function mount(host, options) {
         notice('server', navigator.onLine === false
           ? 'This device has no network. The page connects again by itself when it is back.'
           : market.hello
-            ? `The connection to ${place} is gone: ${words}. The page tries again every few seconds. Does \`krakpot view\` still run there?`
-            : `Nothing answers at ${place}. Start \`krakpot view LAKE\`, or \`krakpot view --live\`, and the page connects by itself.`,
+            ? `The connection to ${place} is gone: ${words}. The page tries again every few seconds. ${help.gone}`
+            : `Nothing answers at ${place} (${words}). ${help.nothing}`,
         { bad: true, actions: [['Try now', () => source.retry?.()], ...others] })
       } else if (name === 'ended' && words) {
         take('server')
@@ -201,7 +203,7 @@ export function mount(host, options) {
     },
   }
 
-  const { source, place, others } = options.connect(handlers)
+  const { source, place, others, help } = options.connect(handlers)
   const jump = new Jump(market, source, RATE)
 
   /** Show the pair that the address names, or a well-known one. */
@@ -335,9 +337,9 @@ export function mount(host, options) {
   /** A link to what is shown. */
   function link() {
     const { pair } = market
-    if (!pair) return location.pathname + location.search
+    if (!pair) return location.pathname + location.search + (options.keys ? `#${options.keys.slice(0, -1)}` : '')
     const at = chart.end ?? (market.time?.paused ? market.now() : null)
-    return `${location.pathname}${location.search}#symbol=${pair.symbol}&depth=${market.depth}${at === null ? '' : `&t=${rfc3339(at)}`}`
+    return `${location.pathname}${location.search}#${options.keys ?? ''}symbol=${pair.symbol}&depth=${market.depth}${at === null ? '' : `&t=${rfc3339(at)}`}`
   }
 
   chart.onMove = () => {

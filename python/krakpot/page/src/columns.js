@@ -53,9 +53,9 @@ export class Columns {
   }
 
   reset() {
-    /** Number of the first column that is there; columns are numbered by time. */
+    /** Number of the first column that is there; columns are numbered by time. @type {number} */
     this.first = 0
-    /** Number behind the last one. */
+    /** Number behind the last one. @type {number} */
     this.next = 0
     /** What draws knows the columns before this one. */
     this.dirty = 0

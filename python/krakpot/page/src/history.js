@@ -8,8 +8,6 @@
 const CHUNK = 64
 /** Less than two states are apart, and more than a double of this size can tell, microseconds. */
 const BEFORE = 0.5
-/** Bytes of a level: ticks and quantity. */
-const LEVEL = 16
 /** Bytes of what is said of a state beside its levels. */
 const HEAD = 8 * 4 + 4 * 4 + 2 + 2
 

@@ -16,7 +16,7 @@
  */
 
 /** @param {string} text #rrggbb @returns {Rgb} */
-const rgb = text => [1, 3, 5].map(i => parseInt(text.slice(i, i + 2), 16) / 255)
+const rgb = text => /** @type {Rgb} */ ([1, 3, 5].map(i => parseInt(text.slice(i, i + 2), 16) / 255))
 
 /** @type {Palette} */
 export const DARK = {
