@@ -62,6 +62,8 @@ class Account:
         self.key_name = key_name
         self.last_nonce = "0"
         self._counter, self._counted = 0.0, exchange.now
+        self._names: dict[str, Names] = {}
+        """Names of the pairs, in an answer."""
         self.methods: dict[str, Callable[[Facts], Any]] = {
             "GetApiKeyInfo": self._key_info, "OpenOrders": self._open, "ClosedOrders": self._closed,
             "QueryOrders": self._query_orders, "TradesHistory": self._trades, "QueryTrades": self._query_trades,
@@ -76,6 +78,7 @@ class Account:
         """Return the JSON of an answer; ``kind`` is the content type of the body."""
         if method not in FREE and self._exceeded(COSTS.get(method, 1.0)):
             return {"error": [LIMITED]}
+        self._names = pair_names(self.exchange)
         try:
             return {"error": [], "result": self.methods[method](fields(kind, body))}
         except Refused as refused:
@@ -217,7 +220,7 @@ class Account:
 
     def _names_of(self, symbol: str) -> tuple[str, str]:
         """Key and altname of a pair; a pair that is no longer listed has its symbol."""
-        names = pair_names(self.exchange).get(symbol)
+        names = self._names.get(symbol)
         return (symbol, symbol) if names is None else names[:2]
 
     def _order(self, order: Row, facts: Facts) -> Row:
@@ -256,7 +259,7 @@ class Account:
     # What is done.
 
     def _pair(self, wanted: object) -> Names:
-        for symbol, names in pair_names(self.exchange).items():
+        for symbol, names in self._names.items():
             if wanted in names[:3] or wanted == symbol:
                 return names
         raise Refused(UNKNOWN_PAIR)

@@ -145,7 +145,7 @@ class Options:
             check(name, isinstance(getattr(self, name), Pace), "a krakpot.exchange.options.Pace")
         check("key", self.key is None or isinstance(self.key, Key), "a krakpot.exchange.rest.Key, or None: a new one")
         for name, form, allowed in (
-            ("account", "[^=]+=.+", "a list of settings, as balance.USD=5000"),
+            ("account", ".*", "a list of settings, as balance.USD=5000"),
             ("faults", ".*", "a list of faults, as drop=0.01,channel=book"),
             ("origins", r"https?://[^/\s]+", "a list of origins of pages, as http://127.0.0.1:8765, without a path"),
         ):

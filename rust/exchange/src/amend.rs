@@ -64,7 +64,9 @@ impl Desk {
                 return Err(FUNDS.to_owned());
             }
             let moved = terms.limit != order.now.limit;
-            if new.post_only && moved && stage == Stage::Open && market.engine.crosses(terms.side, terms.limit) {
+            // Nothing is matched while only post-only orders are taken.
+            let post_only = new.post_only || [system, market.pair.status].contains(&"post_only");
+            if post_only && moved && stage == Stage::Open && market.engine.crosses(terms.side, terms.limit) {
                 return Err(POST_ONLY.to_owned());
             }
         }

@@ -64,6 +64,7 @@ impl Private<'_> {
         let known = METHODS.iter().any(|known| known.0 == method);
         let req_id = req_id.as_ref();
         match method.as_str() {
+            _ if many && method.is_empty() => self.refuse(place, "error", req_id, TOO_MANY),
             _ if many => self.refuse(place, &method, req_id, TOO_MANY),
             "ping" if raw("params").is_some() => {
                 self.refuse(place, "ping", req_id, "Unsupported field: 'params' for the given msg type: ping");

@@ -53,7 +53,9 @@ impl Settings {
     /// A sentence that says what is allowed.
     pub fn set(&mut self, text: &str) -> Result<(), String> {
         let Some((name, value)) = text.trim().split_once('=') else {
-            return Err(format!("'{text}' has no '='; give for example amend_up=keep, balance.USD=5000 or tier=pro"));
+            return Err(format!(
+                "{text}: this has no '='; give for example amend_up=keep, balance.USD=5000 or tier=pro"
+            ));
         };
         if let Some(asset) = name.strip_prefix("balance.") {
             let right = (1..=20).contains(&asset.len()) && asset.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -78,7 +80,7 @@ impl Settings {
                 let Some(at) = SWITCHES.iter().position(|switch| switch.0 == name) else {
                     let names = SWITCHES.map(|switch| switch.0).join(", ");
                     return Err(format!(
-                        "no setting '{name}'; the settings are balance.ASSET, maker, taker, tier, {names}"
+                        "{name}={value}: no setting has this name; allowed are balance.ASSET, maker, taker, tier, {names}"
                     ));
                 };
                 let (_, default, other, _) = SWITCHES[at];
@@ -106,8 +108,8 @@ mod tests {
     #[test]
     fn texts() {
         for (text, sentence) in [
-            ("fish", "has no '='"),
-            ("fish=1", "no setting 'fish'; the settings are balance.ASSET,"),
+            ("fish", "fish: this has no '='"),
+            ("fish=1", "fish=1: no setting has this name; allowed are balance.ASSET,"),
             ("amend_up=maybe", "amend_up=maybe: allowed is lose or keep"),
             ("tier=gold", "tier=gold: allowed is one of starter, intermediate, pro"),
             ("maker=11", "allowed is a percentage from 0 to 10"),
