@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import polars as pl
@@ -16,6 +20,7 @@ from waiting import run
 
 SYMBOL = "BTC/USD"
 DEPTH = 10
+T = TypeVar("T")
 
 
 def serving(
@@ -28,6 +33,11 @@ def serving(
             await work(server, client)
 
     run(main())
+
+
+async def in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """Read a lake in a thread, as a source has it done."""
+    return await asyncio.to_thread(work, *arguments)
 
 
 async def alive(server: ViewServer) -> None:
@@ -61,3 +71,32 @@ async def shown_at(client: Client, symbol: str, at: int) -> Book:
     """The state of a pair at a time, after going there."""
     await client.done("seek", at_us=at // 1000)
     return await client.until(Book, lambda book: book.not_continued and book.number == client.number(symbol))
+
+
+@contextmanager
+def running(make: Callable[[], AbstractAsyncContextManager[ViewServer]]) -> Iterator[ViewServer]:
+    """A server in a thread of its own."""
+    started: Future[tuple[ViewServer, Callable[[], object]]] = Future()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        try:
+            async with make() as server:
+                started.set_result((server, lambda: loop.call_soon_threadsafe(stop.set)))
+                await stop.wait()
+        except BaseException as error:
+            if not started.done():
+                started.set_exception(error)
+            raise
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    thread.start()
+    try:
+        server, stop = started.result(60)
+        try:
+            yield server
+        finally:
+            stop()
+    finally:
+        thread.join()

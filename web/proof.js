@@ -33,6 +33,19 @@ import { found } from "./module.js";
  * @property {string[]} problems  What is wrong, in sentences; at most ten.
  */
 
+/**
+ * A message with something wrong.
+ *
+ * @typedef {object} Failure
+ * @property {string} symbol
+ * @property {number} message  Its number in the session.
+ * @property {"mismatch" | "crossed" | "decode_error"} kind  The ledger's word for it.
+ * @property {boolean} explained  Whether the ledger says so too.
+ * @property {bigint} [received]  When it was received, ns since the epoch; if the rows have `ts_recv`.
+ * @property {number} [expected]  The checksum that the exchange sent.
+ * @property {number} [computed]  The checksum of the rebuilt book.
+ */
+
 /** @type {Promise<void> | undefined} */
 let loading;
 
@@ -77,9 +90,11 @@ export class Verifier {
   /**
    * @param {string} session  Id of the session.
    * @param {"book" | "level3"} [channel]
+   * @param {number} [shard]  Which share of the symbols it takes; the others are left out.
+   * @param {number} [shards]  How many verifiers share the symbols.
    */
-  constructor(session, channel = "book") {
-    this.#verifier = new core.Verifier(session, channel);
+  constructor(session, channel = "book", shard = 0, shards = 1) {
+    this.#verifier = new core.Verifier(session, channel, shard, shards);
   }
 
   /** @param {Columns} columns  Rows of the ledger after which a book is out of sync: symbol, message, kind. */
@@ -111,8 +126,33 @@ export class Verifier {
     }
   }
 
+  /** @returns {Failure[]} The messages with something wrong so far; the first thousand. */
+  failures() {
+    return JSON.parse(this.#verifier.failures(), (name, value) => (name === "received" ? BigInt(value) : value));
+  }
+
   /** @returns {Found[]} What was found for each symbol. The verifier is used up. */
   finish() {
     return JSON.parse(this.#verifier.finish());
+  }
+}
+
+/** @returns {Record<string, string[]>} What each kind of ledger row means: `ends_book`, `needs_symbol` and so on. */
+export function ledgerKinds() {
+  return JSON.parse(core.ledgerKinds());
+}
+
+/** The SHA-256 of a file that comes piece by piece. */
+export class Sha256 {
+  #sum = new core.Sha256();
+
+  /** @param {Uint8Array} bytes  The next ones. */
+  update(bytes) {
+    this.#sum.update(bytes);
+  }
+
+  /** @returns {string} The digest in hexadecimal digits. It is used up. */
+  finish() {
+    return this.#sum.finish();
   }
 }

@@ -15,7 +15,7 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from krakpot import _core
+from krakpot import _core, display
 from krakpot._core import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from krakpot._core import TickerEvent as TickerEvent
     from krakpot._core import TradeEvent as TradeEvent
     from krakpot.config import Config as Config
+    from krakpot.display import Shown as Shown
     from krakpot.errors import ChecksumMismatch as ChecksumMismatch
     from krakpot.errors import ConfigError as ConfigError
     from krakpot.errors import ConnectionLost as ConnectionLost
@@ -95,6 +96,7 @@ _HOMES = {
         "SubscriptionEvent", "TickerEvent", "TradeEvent", "__version__",
     ),
     "krakpot.config": ("Config",),
+    "krakpot.display": ("Shown",),
     "krakpot.errors": (
         "ChecksumMismatch", "ConfigError", "ConnectionLost", "DecodeError", "FeedError", "KrakpotError",
         "LimitExceeded", "NoBook", "NoLake", "SlowReader", "StorageError", "SubscriptionRejected", "TokenError",
@@ -134,6 +136,9 @@ _INNER = {"ExchangeOptions": "Options"}
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = sorted(_HOME)  # noqa: PLE0605  # from the table, so that each name is written once
+
+# The rooms of lakes and feeds may not know that of widgets, which shows them; the package knows all.
+display.provide(lambda: import_module("krakpot.widget.view"))
 
 if _core.DEBUG:
     warnings.warn("krakpot's extension was built without optimisation: it is slow; build with --release", stacklevel=2)

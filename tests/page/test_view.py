@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,39 +18,11 @@ from krakpot import ExchangeOptions, ExchangeServer, Feed, Lake
 from krakpot.serve.server import ViewServer
 from screens import BOOK, Levels, ladder
 from simulated import checksum
+from viewing import running
 
 pytestmark = pytest.mark.slow
 
 WEB = Path(__file__).resolve().parents[2] / "python" / "krakpot" / "page"
-
-
-@contextmanager
-def running(make: Callable[[], AbstractAsyncContextManager[ViewServer]]) -> Iterator[ViewServer]:
-    """A server in a thread of its own."""
-    started: Future[tuple[ViewServer, Callable[[], object]]] = Future()
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        try:
-            async with make() as server:
-                started.set_result((server, lambda: loop.call_soon_threadsafe(stop.set)))
-                await stop.wait()
-        except BaseException as error:
-            if not started.done():
-                started.set_exception(error)
-            raise
-
-    thread = threading.Thread(target=lambda: asyncio.run(main()))
-    thread.start()
-    try:
-        server, stop = started.result(60)
-        try:
-            yield server
-        finally:
-            stop()
-    finally:
-        thread.join()
 
 
 def of_lake(lake: Path, symbol: str, at: int, depth: int) -> dict[str, Levels]:

@@ -18,7 +18,7 @@ import lakes
 from krakpot.errors import ConfigError
 from krakpot.lake.folder import Folder
 from krakpot.serve import server as module
-from krakpot.serve import trades, viewer
+from krakpot.serve import source, trades, viewer
 from krakpot.serve.facts import LakeFacts, facts_of
 from krakpot.serve.server import ViewServer
 from recording import Recording
@@ -270,7 +270,7 @@ def test_pairs_are_looked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: P
             raise OSError("the disk is away")
         return facts_of(folder)
 
-    monkeypatch.setattr(module, "facts_of", look)
+    monkeypatch.setattr(source, "facts_of", look)
 
     async def main() -> None:
         said: list[str] = []

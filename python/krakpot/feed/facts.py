@@ -27,6 +27,11 @@ def channels_of(feed: Feed) -> tuple[str, ...]:
     return feed._source.selection.channels  # noqa: SLF001  # of the same room
 
 
+def is_over(feed: Feed) -> bool:
+    """Whether it was stopped or closed, or has failed."""
+    return feed._stream.stopped.is_set()  # noqa: SLF001  # of the same room
+
+
 def pairs_of(feed: Feed) -> list[FedPair]:
     """Pairs that its patterns select now, sorted; none before it is started."""
     source = feed._source  # noqa: SLF001  # of the same room

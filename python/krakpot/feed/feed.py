@@ -25,9 +25,10 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from krakpot import values
+from krakpot import display, values
 from krakpot._core import Batch
 from krakpot.config import REST_URL, URL
+from krakpot.display import Shown, Theme
 from krakpot.errors import ConfigError, FeedError
 from krakpot.feed import options
 from krakpot.feed.options import PLACE
@@ -111,8 +112,8 @@ class Feed:
     """
 
     __slots__ = (
-        "_books", "_context", "_history", "_options", "_orders", "_recording", "_sidecar", "_source", "_stream",
-        "_tasks", "_tls",
+        "__weakref__", "_books", "_context", "_history", "_options", "_orders", "_recording", "_sidecar", "_source",
+        "_stream", "_tasks", "_tls",
     )  # fmt: skip
 
     def __init__(
@@ -509,6 +510,47 @@ class Feed:
             sentence = f'{place}: this feed has no channel {channel}; give channels=["{channel}", …] to krakpot.Feed'
             raise ConfigError(sentence)
         self._source.check_symbol(channel, symbol, f"{place}: symbol")
+
+    def view(
+        self, symbol: str, *, depth: int = display.DEPTH, theme: Theme = "auto", height: int = display.HEIGHT
+    ) -> Shown:
+        """Show the feed in a notebook: the page of ``krakpot view``, as the output of a cell.
+
+        It draws what the feed has, while the notebook's loop runs; it needs no server and no port. Afterwards the feed
+        cannot be read by ``batches``.
+
+        Parameters
+        ----------
+        symbol
+            The pair that is shown first, one that the feed selects.
+        depth
+            Levels a side: 10, 25, 100, 500 or 1000.
+        theme
+            ``"dark"``, ``"light"``, or ``"auto"``: that of the notebook.
+        height
+            Pixels, from 240 to 4,000.
+
+        Returns
+        -------
+        Shown
+            An anywidget. Its attributes ``symbol``, ``depth``, ``theme`` and ``height`` can be assigned to; ``close``
+            removes it.
+
+        Raises
+        ------
+        ConfigError
+            An option is wrong, the feed does not select this symbol, or anywidget is not installed.
+        FeedError
+            The feed is not started, is closed, or is read by ``batches``; or this is not its loop.
+
+        Examples
+        --------
+        >>> feed = await krakpot.Feed(["BTC/USD"]).start()  # doctest: +SKIP
+        >>> feed.view("BTC/USD")  # doctest: +SKIP
+
+        """
+        self._running()
+        return display.widgets().of_feed(self, symbol, depth=depth, theme=theme, height=height)
 
     async def add_symbols(self, symbols: Sequence[str], channels: Sequence[str] | None = None) -> list[str]:
         """Select more symbols while the feed runs.

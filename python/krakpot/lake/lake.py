@@ -19,7 +19,8 @@ from typing import Literal, get_args, overload
 import polars as pl
 import polars.selectors as cs
 
-from krakpot import _core, values
+from krakpot import _core, display, values
+from krakpot.display import Shown, Theme
 from krakpot.errors import ConfigError, StorageError
 from krakpot.features.steps import sources, wanted
 from krakpot.lake import skew
@@ -1055,6 +1056,53 @@ class Lake(Folder):
 
         """
         return Plot(self)
+
+    def view(
+        self,
+        symbol: str,
+        *,
+        at: Time | None = None,
+        depth: int = display.DEPTH,
+        theme: Theme = "auto",
+        height: int = display.HEIGHT,
+    ) -> Shown:
+        """Show the lake in a notebook: the page of ``krakpot view``, as the output of a cell.
+
+        It is played in a thread of its own, and needs no server and no port.
+
+        Parameters
+        ----------
+        symbol
+            The pair that is shown first.
+        at
+            Receive time at which it stands still; None: it is played from the beginning, or followed while it is
+            recorded.
+        depth
+            Levels a side: 10, 25, 100, 500 or 1000.
+        theme
+            ``"dark"``, ``"light"``, or ``"auto"``: that of the notebook.
+        height
+            Pixels, from 240 to 4,000.
+
+        Returns
+        -------
+        Shown
+            An anywidget. Its attributes ``symbol``, ``depth``, ``theme`` and ``height`` can be assigned to; ``close``
+            removes it.
+
+        Raises
+        ------
+        ConfigError
+            For a symbol, time or option that does not exist, and if anywidget is not installed.
+        StorageError
+            If the ledger cannot be read.
+
+        Examples
+        --------
+        >>> lake.view("BTC/USD", at="2026-11-22T10:00:00.250", depth=25)    # doctest: +SKIP
+
+        """
+        return display.widgets().of_lake(self, symbol, at=at, depth=depth, theme=theme, height=height)
 
     def verify(self, *, strict: bool = False, threads: int | None = None) -> Report:
         """Prove the lake from its parts alone: every checksum, every row that the ledger counts.

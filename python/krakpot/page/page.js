@@ -8,6 +8,7 @@ import { DARK, LIGHT } from './src/look.js'
 import { Market } from './src/market.js'
 import { imbalance } from './src/columns.js'
 import { Pairs, verdict } from './src/pairs.js'
+import { Prove } from './src/prove.js'
 import { Queues } from './src/queues.js'
 import { Tape } from './src/tape.js'
 import { Timeline } from './src/timeline.js'
@@ -105,6 +106,8 @@ export function mount(host, options) {
   const queues = new Queues(get('panel-orders'))
   const pairs = new Pairs(get('panel-pairs'), market, choose)
   const timeline = new Timeline(get('timeline'), t => goTo(t, false))
+  const prove = new Prove(host, gone.signal)
+  get('verify').hidden = !options.address
   let palette = DARK
   let tab = 'book'
   let state = { name: /** @type {import('./src/stream.js').State} */ ('connecting'), words: '' }
@@ -460,6 +463,7 @@ export function mount(host, options) {
     ['o', 'o', 'book or orders', () => show(tab === 'orders' ? 'book' : 'orders')],
     ['i', 'i', 'read the state aloud', tell],
     ['l', 'l', 'copy a link to this instant', () => void copyLink()],
+    ['v', 'v', 'prove a recording', () => void prove.open()],
     ['s', 's', 'light or dark', () => theme(palette.dark ? 'light' : 'dark')],
     ['?', '?', 'this help', () => dialog('keys').showModal()],
   ]
@@ -501,6 +505,7 @@ export function mount(host, options) {
   press('trades', () => toggle('trades'))
   press('candles', () => toggle('candles'))
   press('theme', () => theme(palette.dark ? 'light' : 'dark'))
+  press('verify', () => void prove.open())
   press('help', () => dialog('keys').showModal())
   press('symbol', () => KEYS[0][3]())
   for (const name of ['book', 'orders', 'tape', 'pairs']) press(`tab-${name}`, () => show(name))
@@ -680,10 +685,12 @@ export function mount(host, options) {
     `${fixed(market.trades.most, 0)} trades of the pair that is shown, then forgets the oldest.`)
   requestAnimationFrame(frame)
   source.open()
+  const named = options.address && new URLSearchParams(location.hash.slice(1)).get('prove')
+  if (named) void prove.address(named)
   /** The host will not be shown again. */
   function close() {
     gone.abort()
     source.close()
   }
-  return { market, chart, ladder, tape, pairs, queues, timeline, source, jump, goTo, link, close }
+  return { market, chart, ladder, tape, pairs, queues, timeline, source, jump, prove, goTo, link, choose, theme, close }
 }

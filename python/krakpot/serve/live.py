@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from krakpot.feed.facts import channels_of, depths_of, pairs_of
+from krakpot.feed.facts import channels_of, depths_of, is_over, pairs_of
 from krakpot.feed.feed import Feed
 from krakpot.serve.facts import SHOWN, PairFacts
 from krakpot.serve.market import Market
@@ -20,9 +20,9 @@ class Live:
     at_end = False
     ready = True
 
-    def __init__(self, feed: Feed) -> None:
-        """Listen to a feed that is started."""
-        self.market = Market()
+    def __init__(self, feed: Feed, market: Market | None = None) -> None:
+        """Listen to a feed that is started; ``market``: what it fills already, because another has listened."""
+        self.market = Market() if market is None else market
         self.feed = feed
         self.pairs: dict[str, PairFacts] = {}
         """Pairs that were selected at any time, in the order of their numbers."""
@@ -30,6 +30,8 @@ class Live:
         self._orders: dict[str, LiveOrders] = {}
         """Handles, which a feed gives only of pairs that it selects at the time."""
         self.look()
+        if market is not None:
+            return
         for channel, listeners in self.market.listeners(channels_of(feed)).items():
             for callback, symbol in listeners:
                 feed.on(channel, callback, symbol)
@@ -61,6 +63,11 @@ class Live:
     def error(self) -> str:
         """Why the feed ended."""
         return "" if self.feed.error is None else str(self.feed.error)
+
+    @property
+    def over(self) -> bool:
+        """Whether the feed was closed, or has failed: nothing more comes."""
+        return is_over(self.feed)
 
     @property
     def system(self) -> str:

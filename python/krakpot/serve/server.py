@@ -12,7 +12,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -21,34 +21,28 @@ from http import HTTPStatus
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 from urllib.parse import quote
 
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.typedefs import Handler, Middleware
 
-from krakpot import __version__, values
+from krakpot import values
 from krakpot.errors import ConfigError, KrakpotError
 from krakpot.feed.feed import Feed
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import UNREADABLE
-from krakpot.lake.lake import Lake
 from krakpot.log import LogLine, LogRateLimit
 from krakpot.net.http import cannot_listen
 from krakpot.serve import parts, trades
-from krakpot.serve import request as requests
-from krakpot.serve.facts import LakeFacts, PairFacts, facts_of, spans_of
+from krakpot.serve.client import Client, refused
 from krakpot.serve.guard import EVERY, Guard
-from krakpot.serve.live import Live
 from krakpot.serve.place import Place
-from krakpot.serve.viewer import OVERVIEW_BOOKS, RATE, Viewer
+from krakpot.serve.source import Source
+from krakpot.serve.viewer import Viewer
 from krakpot.values import LOOPBACK
 
 PLACE = "krakpot.serve.server.ViewServer"
-STREAM = 1
-"""Version of the stream: docs/reference/stream.md."""
-STALE_AFTER = 3.0
-"""Seconds without a clock after which a client calls what it shows stale."""
 REQUEST_MAX = 64 << 10
 """Bytes of a request of the stream."""
 CLIENTS_MAX = 64
@@ -187,13 +181,7 @@ class ViewServer:
         self.viewers: set[Viewer] = set()
         self.served = 0
         """Clients of the stream that came."""
-        self._feed = source if isinstance(source, Feed) else None
-        self._lake = (
-            None if isinstance(source, Feed) else Lake(source.path if isinstance(source, Folder) else Path(source))
-        )
-        self._live: Live | None = None
-        self._facts: LakeFacts | None = None
-        self._pairs: dict[str, PairFacts] = {}
+        self._source = Source(source, self._asked)
         self._host, self._port = host, port
         self._page = page
         self._guard = Guard(host, self.token)
@@ -212,11 +200,7 @@ class ViewServer:
         """Listen."""
         self._pool = ThreadPoolExecutor(THREADS, "krakpot-view")
         try:
-            if self._feed is not None:
-                self._live = Live(self._feed)
-                self._pairs = self._live.pairs
-            else:
-                await self._lake_facts()
+            await self._source.begin()
         except BaseException:
             self._pool.shutdown(wait=False)
             raise
@@ -269,15 +253,6 @@ class ViewServer:
         async with self._questions:
             return await self._in_thread(work, *arguments)
 
-    async def _lake_facts(self) -> LakeFacts:
-        """See what the lake has now; pairs that are new come behind the others, whose numbers stay."""
-        assert self._lake is not None, "asked only of a lake"
-        facts = await self._asked(facts_of, self._lake)
-        self._facts = facts
-        for pair in facts.pairs:
-            self._pairs[pair.symbol] = pair
-        return facts
-
     # HTTP.
 
     def _middleware(self) -> Middleware:
@@ -319,23 +294,23 @@ class ViewServer:
         return web.FileResponse(path, headers={"Content-Type": KINDS[path.suffix]})
 
     async def _list(self, _: web.Request) -> web.StreamResponse:
-        if self._lake is None:
+        if self._source.lake is None:
             return _error(HTTPStatus.NOT_FOUND, "this is live; only a lake has files")
-        return web.json_response({"parts": await self._asked(parts.listed, self._lake)})
+        return web.json_response({"parts": await self._asked(parts.listed, self._source.lake)})
 
     async def _part(self, asked: web.Request) -> web.StreamResponse:
-        if self._lake is None:
+        if self._source.lake is None:
             return _error(HTTPStatus.NOT_FOUND, "this is live; only a lake has files")
-        path = await self._in_thread(parts.file_of, self._lake, asked.match_info["path"])
+        path = await self._in_thread(parts.file_of, self._source.lake, asked.match_info["path"])
         if path is None:
             return _error(HTTPStatus.NOT_FOUND, "the lake has no such part; /lake lists them")
         return web.FileResponse(path, headers={"Content-Type": KINDS[".parquet"]})
 
     async def _trades(self, asked: web.Request) -> web.StreamResponse:
-        if self._lake is None:
+        if self._source.lake is None:
             return _error(HTTPStatus.NOT_FOUND, "this is live; only a lake has trades of the past")
         try:
-            data = await self._asked(trades.answer, self._lake, dict(asked.query))
+            data = await self._asked(trades.answer, self._source.lake, dict(asked.query))
         except trades.RefusedError as error:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
         return web.Response(body=data, headers={"Content-Type": trades.CONTENT_TYPE})
@@ -356,72 +331,43 @@ class ViewServer:
         socket = web.WebSocketResponse(autoping=False, max_msg_size=REQUEST_MAX, compress=False, timeout=CLOSE_TIMEOUT)
         if not socket.can_prepare(asked).ok:
             return _error(HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket; docs/reference/stream.md describes it")
-        facts = self._facts if self._lake is None else await self._lake_facts()
+        if self._source.live is None:
+            await self._source.look()
         await socket.prepare(asked)
-        place = None if self._live is not None else self._new_place(facts)
-        viewer = Viewer(self._live or place, self._pairs)  # type: ignore[arg-type]  # one of them is there
-        client = _Client(self, socket, viewer, place)
+        client = Client(self._source)
         self.served += 1
-        self.viewers.add(viewer)
-        self._told[socket] = len(self._pairs)
+        self.viewers.add(client.viewer)
+        self._told[socket] = len(self._source.pairs)
         self._say(f"client {self.served} connected", "client", client=self.served)
         try:
-            await socket.send_json(self._hello(facts))
-            await client.run()
+            await socket.send_json(self._source.hello())
+            await _Connection(self, socket, client).run()
         except (ConnectionError, TimeoutError):
             # It is gone, or does not read.
             if asked.transport is not None:
                 asked.transport.abort()
         finally:
-            self.viewers.discard(viewer)
+            self.viewers.discard(client.viewer)
             self._told.pop(socket, None)
-            if place is not None:
-                await self._in_thread(place.close)
+            if client.place is not None:
+                await self._in_thread(client.place.close)
         return socket
-
-    def _new_place(self, facts: LakeFacts | None) -> Place:
-        assert self._lake is not None, "asked only of a lake"
-        assert facts is not None, "read before"
-        return Place(self._lake, facts.begin or 0, facts.end or 0, follow=facts.recorded)
-
-    def _hello(self, facts: LakeFacts | None) -> dict[str, Any]:
-        begin, end = (None, None) if facts is None else (facts.begin, facts.end)
-        if self._live is not None:
-            begin = end = self._live.market.ts or None
-        return {
-            "type": "hello",
-            "stream": STREAM,
-            "krakpot": __version__,
-            "source": "lake" if self._live is None else "live",
-            "name": "Kraken" if self._lake is None else self._lake.path.resolve().name,
-            "stale_after_s": STALE_AFTER,
-            "begin_us": None if begin is None else begin // 1000,
-            "end_us": None if end is None else end // 1000,
-            "rate": int(RATE),
-            "symbols": self._symbols(),
-        }
-
-    def _symbols(self) -> list[dict[str, Any]]:
-        return [pair.to_dict() for pair in self._pairs.values()]
 
     async def _look_for_pairs(self) -> None:
         """Tell the clients of pairs that join the feed, or the lake that is recorded."""
         took = 0.0
         while True:
-            idle = self._live is None and (self._facts is None or not self._facts.recorded)
-            pause = PAIRS_SELDOM if idle else min(PAIRS_SHARE * took, PAIRS_SELDOM)
+            pause = PAIRS_SELDOM if self._source.idle else min(PAIRS_SHARE * took, PAIRS_SELDOM)
             await asyncio.sleep(max(PAIRS_EVERY, pause))
             begun = time.monotonic()
             try:
-                if self._live is not None:
-                    self._live.look()
-                elif self._told:
-                    await self._lake_facts()
+                if self._source.live is not None or self._told:
+                    await self._source.look()
             except (KrakpotError, *UNREADABLE) as error:
                 # Its clients are told when they play it.
                 self._say(str(error), "fault", "error")
             took = time.monotonic() - begun
-            symbols = self._symbols()
+            symbols = self._source.symbols()
             for socket, told in list(self._told.items()):
                 if told < len(symbols):
                     with suppress(ConnectionError, TimeoutError):
@@ -430,36 +376,18 @@ class ViewServer:
                         if socket in self._told:
                             self._told[socket] = len(symbols)
 
-    async def coverage(self, symbols: tuple[str, ...]) -> dict[str, Any]:
-        """The message ``coverage``, of a lake."""
-        assert self._lake is not None, "asked only of a lake"
-        spans = await self._asked(spans_of, self._lake, symbols)
-        facts = await self._lake_facts()
-        return {
-            "type": "coverage",
-            "spans": spans,
-            "begin_us": None if facts.begin is None else facts.begin // 1000,
-            "end_us": None if facts.end is None else facts.end // 1000,
-        }
-
     async def advance(self, place: Place) -> None:
         """Let a place in the lake play on."""
         await self._in_thread(place.advance)
 
-    @property
-    def pairs(self) -> Mapping[str, PairFacts]:
-        """All pairs, in the order of their numbers."""
-        return self._pairs
 
-
-class _Client:
+class _Connection:
     """Reads the requests of one client of the stream, and lets it be sent what is due."""
 
-    def __init__(self, server: ViewServer, socket: web.WebSocketResponse, viewer: Viewer, place: Place | None) -> None:
+    def __init__(self, server: ViewServer, socket: web.WebSocketResponse, client: Client) -> None:
         self._server = server
         self._socket = socket
-        self._viewer = viewer
-        self._place = place
+        self._client = client
 
     async def run(self) -> None:
         """Serve it until it is gone, or the server closes."""
@@ -479,66 +407,23 @@ class _Client:
         await self._server.closing.wait()
 
     async def _send(self) -> None:
-        viewer = self._viewer
+        viewer = self._client.viewer
         while not self._socket.closed:
             await viewer.wait()
-            if self._place is not None:
-                await self._server.advance(self._place)
+            if self._client.place is not None:
+                await self._server.advance(self._client.place)
             await viewer.send(self._socket)
 
     async def _read(self) -> None:
         async for message in self._socket:
             if message.type is WSMsgType.TEXT:
-                await self._request(message.data)
+                await self._socket.send_json(await self._client.answer(message.data))
             elif message.type is WSMsgType.PONG:
-                self._viewer.pong()
+                self._client.viewer.pong()
             elif message.type is WSMsgType.PING:
                 await self._socket.pong(message.data)
             elif message.type is WSMsgType.BINARY:
-                await self._answer(None, None, "a request is a text message")
-
-    async def _answer(self, method: str | None, req_id: int | None, error: str = "") -> None:
-        answer: dict[str, Any] = {"type": "answer", "method": method, "success": not error}
-        if req_id is not None:
-            answer["req_id"] = req_id
-        if error:
-            answer["error"] = error
-        await self._socket.send_json(answer)
-
-    async def _request(self, text: str) -> None:
-        method = req_id = None
-        try:
-            message, method, req_id = requests.read(text)
-            asked = requests.understood(message, self._server.pairs, live=self._place is None)
-            if asked.method == "coverage":
-                await self._coverage(asked, req_id)
-                return
-            self._viewer.do(asked)
-            if self._place is not None:
-                self._move(self._place, asked)
-        except (requests.RefusedError, KrakpotError) as error:
-            await self._answer(method, req_id, str(error))
-        else:
-            await self._answer(method, req_id)
-
-    async def _coverage(self, asked: requests.Request, req_id: int | None) -> None:
-        if self._place is None:
-            raise requests.RefusedError("coverage: this is live; only a recording has it")
-        found = await self._server.coverage(asked.symbols)
-        await self._socket.send_json(found if req_id is None else found | {"req_id": req_id})
-
-    def _move(self, place: Place, asked: requests.Request) -> None:
-        """What a request means for the place in the lake."""
-        if asked.method == "seek":
-            place.seek(asked.at)
-        elif asked.method == "pause":
-            place.pause()
-        elif asked.method == "resume":
-            place.resume()
-        elif asked.method == "speed":
-            place.speed = asked.number
-        elif asked.method in {"subscribe", "unsubscribe", "overview"}:
-            place.want(self._viewer.wanted(all_books=len(self._server.pairs) <= OVERVIEW_BOOKS))
+                await self._socket.send_json(refused("a request is a text message"))
 
 
 def _error(status: HTTPStatus, sentence: str) -> web.Response:

@@ -201,6 +201,17 @@ pub trait Rebuild {
     fn messages(&mut self, rows: &RecordBatch) -> Result<(), String>;
 }
 
+/// What is wrong with a message that was counted as bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// The ledger's word for it: mismatch, crossed, decode_error.
+    pub kind: &'static str,
+    /// The checksum that the exchange sent, and that of the rebuilt book.
+    pub checksums: Option<(u32, u32)>,
+    /// Whether the ledger says so too.
+    pub explained: bool,
+}
+
 /// A message that was applied, as [`Verifier::watch`] reports it.
 pub struct Applied<'a, B> {
     /// Its symbol.
@@ -217,6 +228,8 @@ pub struct Applied<'a, B> {
     pub snapshot: bool,
     /// Why the book went out of sync, if it did since the previous message of the symbol or by this one.
     pub ended: Option<End>,
+    /// What is wrong with it.
+    pub failed: Option<Failure>,
     /// The book after it, if its checksum is right.
     pub book: Option<&'a mut B>,
 }
@@ -243,6 +256,8 @@ struct Symbol<B: FromRows> {
     begun: bool,
     /// Why the book went out of sync, until it is reported.
     ended: Option<End>,
+    /// What is wrong with the message, until it is reported.
+    failed: Option<Failure>,
 }
 
 /// Rebuilds the books of one kind of one session and computes every checksum again.
@@ -411,6 +426,7 @@ impl<B: FromRows> Verifier<B> {
                 checkpoints: VecDeque::new(),
                 begun: false,
                 ended: None,
+                failed: None,
             }
         })
     }
@@ -452,10 +468,10 @@ impl<B: FromRows> Verifier<B> {
                     count = entries.len();
                     book.apply(&meta, &entries, buffer)
                 });
-                let ended = symbol.ended.take();
+                let (ended, failed) = (symbol.ended.take(), symbol.failed.take());
                 let book = if verified { symbol.synced.book_mut() } else { None };
                 let (entries, snapshot) = (count, meta.kind == Kind::Snapshot);
-                each(Applied { symbol: name, message, row, next, entries, snapshot, ended, book });
+                each(Applied { symbol: name, message, row, next, entries, snapshot, ended, failed, book });
             });
         });
         Ok(())
@@ -586,9 +602,11 @@ impl<B: FromRows> Symbol<B> {
 
     /// A message after which the book is out of sync. The messages after it are unchecked for this reason, which is said
     /// once.
-    fn bad(&mut self, message: u64, kind: &str, what: String) {
+    fn bad(&mut self, message: u64, kind: &'static str, checksums: Option<(u32, u32)>, what: String) {
         self.found.bad += 1;
-        if !self.named(message, &[kind]) {
+        let explained = self.named(message, &[kind]);
+        self.failed = Some(Failure { kind, checksums, explained });
+        if !explained {
             self.found.bad_unexplained += 1;
             let name = self.found.symbol.clone();
             self.found.problem(|| format!("{name}: message {message}: {what}, and the ledger does not say so"));
@@ -630,10 +648,11 @@ impl<B: FromRows> Symbol<B> {
                 }
             }
             Ok(Outcome::Mismatch { expected, computed }) => {
-                self.bad(message, "mismatch", format!("checksum {expected} expected, {computed} computed"));
+                let what = format!("checksum {expected} expected, {computed} computed");
+                self.bad(message, "mismatch", Some((expected, computed)), what);
             }
-            Ok(Outcome::Crossed) => self.bad(message, "crossed", "the book is crossed".into()),
-            Err(error) => self.bad(message, "decode_error", format!("the numbers cannot be held: {error}")),
+            Ok(Outcome::Crossed) => self.bad(message, "crossed", None, "the book is crossed".into()),
+            Err(error) => self.bad(message, "decode_error", None, format!("the numbers cannot be held: {error}")),
         }
         false
     }

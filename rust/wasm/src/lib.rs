@@ -26,6 +26,8 @@ mod orders;
 #[cfg(feature = "proof")]
 mod rows;
 #[cfg(feature = "proof")]
+mod sha256;
+#[cfg(feature = "proof")]
 mod verifier;
 #[cfg(feature = "exchange")]
 mod exchange;
