@@ -103,6 +103,7 @@ impl Exchange {
 
     /// Gives the account these balances, fees and limits, and what it does where Kraken is silent. It has no orders then.
     pub fn set_account(&mut self, settings: Settings) {
+        self.fanout.amends_modify = settings.is_other("amend_l3");
         self.desk = Desk::new(settings, self.now());
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::connection::{Label, PendingSnapshot};
-use crate::engine::{Change, Engine, OrderChange, Side};
+use crate::engine::{Change, Engine, OWN, OrderChange, Side};
 use crate::history::{HISTORY, History};
 use crate::market::{INTERVALS, Market};
 use crate::message;
@@ -69,6 +69,8 @@ pub struct Fanout {
     pub outbox: Outbox,
     /// The trades that were made.
     pub history: History,
+    /// Whether level 3 shows an amended order of the account as one `modify`, wherever it goes.
+    pub amends_modify: bool,
     numbers: HashMap<String, usize>,
     /// When the collected changes of a pair are due, by channel as in `Outbox::paces`.
     conflated: [VecDeque<(i64, usize)>; 2],
@@ -84,6 +86,7 @@ impl Fanout {
             listings: Vec::new(),
             outbox,
             history: History::new(HISTORY),
+            amends_modify: false,
             numbers: HashMap::new(),
             conflated: Default::default(),
             entries: Vec::new(),
@@ -241,7 +244,7 @@ impl Fanout {
     }
 
     fn send_level3(&mut self, pair: usize) {
-        let Self { listings, outbox, order_entries, scratch, .. } = self;
+        let Self { listings, outbox, order_entries, scratch, amends_modify, .. } = self;
         let Listing { market, subscribers, .. } = &mut listings[pair];
         let Subscribers { level3, level3_checksum, level3_changes: Collected { changes, ts }, .. } = subscribers;
         if changes.is_empty() {
@@ -254,6 +257,11 @@ impl Fanout {
         for (_, view, places) in level3 {
             order_entries.clear();
             view.update(&market.engine, changes, *ts, order_entries);
+            if *amends_modify {
+                // At one price it may also be an iceberg whose next part is shown: then there was a trade.
+                let amended = |id, old, new| id >= OWN && (old != new || market.fills.is_empty());
+                orders::join_amended(order_entries, amended);
+            }
             if order_entries.is_empty() {
                 continue;
             }

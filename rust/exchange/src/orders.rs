@@ -155,6 +155,21 @@ impl OrderView {
     }
 }
 
+/// Makes one `modify` of a `delete` and an `add` of the same order, where `amended` says so of its two prices.
+pub fn join_amended(entries: &mut Vec<OrderEntry>, amended: impl Fn(u64, i64, i64) -> bool) {
+    let deletes: Vec<OrderEntry> = entries.iter().filter(|entry| entry.event == Event::Delete).copied().collect();
+    for old in deletes {
+        let found = |new: &OrderEntry| new.event == Event::Add && new.id == old.id && new.side == old.side;
+        let Some(at) = entries.iter().position(|new| found(new) && amended(new.id, old.price, new.price)) else {
+            continue;
+        };
+        let new = entries.remove(at);
+        if let Some(entry) = entries.iter_mut().find(|entry| **entry == old) {
+            *entry = OrderEntry { event: Event::Modify, ..new };
+        }
+    }
+}
+
 /// Puts entries into an order that follows from `seed`; half of the seeds leave them as they are.
 fn shuffle(entries: &mut [OrderEntry], seed: i64) {
     if entries.len() < 2 {

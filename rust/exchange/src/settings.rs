@@ -7,8 +7,14 @@ use crate::amount::{self, RATE};
 use crate::rate::{TIERS, Tier};
 
 /// Where Kraken is silent: a switch, its default, the other value, and what it decides.
-pub const SWITCHES: [(&str, &str, &str, &str); 9] = [
+pub const SWITCHES: [(&str, &str, &str, &str); 10] = [
     ("amend_up", "lose", "keep", "an amendment to more quantity at the same price goes to the back of the queue"),
+    (
+        "amend_l3",
+        "order",
+        "modify",
+        "level 3 shows an order that loses its place as a delete and an add, or as one modify",
+    ),
     ("post_only", "fail", "cancel", "a post-only order that would take is refused; or it is accepted and cancelled"),
     ("ack", "first", "late", "the answer comes before the reports"),
     ("fok", "cancel", "fail", "a fill-or-kill order that cannot be filled is accepted and cancelled; or it is refused"),

@@ -684,6 +684,35 @@ fn switches() {
     assert_eq!(accepted, 59, "the sixtieth reaches the threshold");
 }
 
+/// Goal: an order that is amended away from its place is a delete and an add on level 3, or one modify, as is wanted.
+#[test]
+fn amendments_on_level3() {
+    for (setting, events) in
+        [("amend_l3=order", ["delete", "add"].as_slice()), ("amend_l3=modify", ["modify"].as_slice())]
+    {
+        let mut account = Account::new(&[setting], 1e-6, 19);
+        let price = account.best()[0];
+        let id = Account::id(&account.add("buy", 0.001, price, json!({})));
+        for more in [json!({"limit_price": price - 0.3}), json!({"order_qty": 0.005})] {
+            let mut params = more.clone();
+            params["order_id"] = json!(id);
+            params["token"] = json!("token");
+            let request = json!({"method": "amend_order", "params": params});
+            account.exchange.receive(account.client, request.to_string().as_bytes());
+            let told: Vec<Value> = texts(&account.exchange.take(account.level3))
+                .iter()
+                .map(|text| serde_json::from_slice::<Value>(text).expect("JSON"))
+                .filter(|message| message["channel"] == "level3")
+                .flat_map(|message| message["data"][0]["bids"].as_array().expect("orders").clone())
+                .collect();
+            let kinds: Vec<&str> = told.iter().map(|order| order["event"].as_str().expect("an event")).collect();
+            assert_eq!(kinds, events, "{more}");
+            assert!(told.iter().all(|order| order["order_id"] == id.as_str()));
+            assert_eq!(told.last().map(|order| order["limit_price"].clone()), Some(json!(price - 0.3)));
+        }
+    }
+}
+
 /// Goal: the rate counter that reports tell is that of a model of its own, over an hour of random requests.
 #[test]
 fn the_rate_counter() {
