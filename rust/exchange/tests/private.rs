@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 const SYMBOL: &str = "BTC/USD";
 
-/// Reads a message. In a build with other crates serde_json may keep the digits of numbers: here 0.10 and 0.1 are equal.
+/// Reads a message. In a build with other crates `serde_json` may keep the digits of numbers: here 0.10 equals 0.1.
 fn read(text: &[u8]) -> Value {
     fn plain(value: Value) -> Value {
         match value {
