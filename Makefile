@@ -14,7 +14,7 @@ ENVIRONMENT := $(VENV)/.krakpot-environment
 # The extension of one of two profiles is installed in .venv: `develop` is built in seconds, `release` is what is measured.
 DEVELOP := target/.develop
 RELEASE := target/.release
-RUST := $(shell find rust -path '*/target' -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print | grep -v '^rust/fuzz/')
+RUST := $(shell find rust -path '*/target' -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print | grep -v '^rust/\(fuzz\|godot\)/')
 # Two workers: most tests wait for files and sockets, and the extension uses threads. Large random tests take minutes on a
 # busy machine.
 PYTEST := $(BIN)/python -m pytest -n 2 $(if $(filter all,$(KRAKPOT_TEST)),--timeout 900)
@@ -39,7 +39,7 @@ quick: $(DEVELOP)
 	KRAKPOT_TEST=quick $(PYTEST) --quiet -m 'not slow and not packaging'
 
 .PHONY: test
-test: check rust-test $(if $(filter all,$(KRAKPOT_TEST)),check-wasm try-page) python-test packaging bench-smoke fuzz-smoke $(if $(filter all,$(KRAKPOT_TEST)),check-wheel) ## every test (KRAKPOT_TEST=all: larger random tests, and what is optional)
+test: check rust-test $(if $(filter all,$(KRAKPOT_TEST)),check-wasm try-page try-godot) python-test packaging bench-smoke fuzz-smoke $(if $(filter all,$(KRAKPOT_TEST)),check-wheel) ## every test (KRAKPOT_TEST=all: larger random tests, and what is optional)
 
 .PHONY: check
 check: $(DEVELOP) ## formatters, linters, types, and the stub against the extension
@@ -96,15 +96,43 @@ page: $(PAGE) ## build the page with krakpot's core in it: for krakpot view, and
 $(PAGE): $(WASM) scripts/page-build $(shell find python/krakpot/page -path '*/core' -prune -o -type f -print)
 	CARGO='$(CARGO)' scripts/page-build
 
+COMPONENTS := target/.components
+.PHONY: components
+components: $(COMPONENTS) ## put the parts of the page that the npm package's components draw with beside them
+
+$(COMPONENTS): $(WASM) scripts/components-build $(wildcard python/krakpot/page/src/*.js) python/krakpot/page/style.css
+	scripts/components-build
+
 # A machine that lacks a tool for it passes all other tests; the script has said what to install.
 .PHONY: try-page
 try-page:
-	@CARGO='$(CARGO)' scripts/page-build || { code=$$?; test $$code = 3 && echo 'the tests of krakpot for browsers are left out' >&2 || exit $$code; }
+	@CARGO='$(CARGO)' scripts/page-build && scripts/components-build || { code=$$?; test $$code = 3 && echo 'the tests of krakpot for browsers are left out' >&2 || exit $$code; }
 
 .PHONY: check-wasm
 check-wasm:
 	$(CARGO) clippy --quiet --package krakpot-wasm --features exchange $(CLIPPY)
 	$(CARGO) clippy --quiet --package xtask $(CLIPPY)
+
+# What Godot loads; without it the addon works in plain GDScript.
+EXTENSION := godot/addons/krakpot/bin
+GODOT_RUST := rust/godot/Cargo.toml rust/godot/Cargo.lock rust/godot/krakpot.gdextension $(wildcard rust/godot/src/*.rs)
+.PHONY: godot
+godot: $(EXTENSION)/krakpot.gdextension ## build the core as an extension of Godot 4 into its addon, if something changed (a minute)
+
+# The description comes last: Godot complains of one without its library.
+$(EXTENSION)/krakpot.gdextension: $(GODOT_RUST) $(RUST)
+	cd rust/godot && $(CARGO) fmt --check && $(CARGO) build --release --locked --quiet
+	mkdir -p $(EXTENSION)
+	find rust/godot/target/release -maxdepth 1 \( -name 'libkrakpot_godot.so' -o -name 'libkrakpot_godot.dylib' -o -name 'krakpot_godot.dll' \) \
+	    -exec cp {} $(EXTENSION)/ \;
+	cp rust/godot/krakpot.gdextension $@
+
+# Godot, the virtual screen that its pictures need, and the extension.
+.PHONY: try-godot
+try-godot:
+	@if scripts/godot --screen >/dev/null; then \
+	    $(MAKE) --no-print-directory godot && cd rust/godot && $(CARGO) clippy --release --locked --quiet $(CLIPPY); \
+	else code=$$?; test $$code = 3 && echo 'the tests of Godot are left out' >&2 || exit $$code; fi
 
 .PHONY: bench
 bench: $(RELEASE) ## every benchmark, some thirty minutes; writes docs/benchmarks.md (BEFORE=DIR: the core against an earlier checkout)
@@ -125,6 +153,7 @@ bench-smoke: $(DEVELOP)
 	$(BIN)/python bench/python/live.py --small
 	$(BIN)/python bench/python/burst.py --small
 	$(BIN)/python bench/python/viewing.py --small
+	$(BIN)/python bench/python/proving.py --small
 	$(BIN)/python bench/python/storage.py --small >/dev/null
 	$(BIN)/python bench/report.py --before . --small
 
@@ -158,7 +187,7 @@ audit: $(DEVELOP) ## licences of the dependencies; known vulnerabilities where t
 
 .PHONY: clean
 clean: ## remove build output; keep .venv, ./demo and every lake
-	rm -rf target dist bench/rust/target rust/fuzz/target web/wasm web/types web/vendor python/krakpot/page/core .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf target dist bench/rust/target rust/fuzz/target rust/godot/target $(EXTENSION) web/wasm web/types web/vendor web/components/page python/krakpot/page/core .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f python/krakpot/_core.abi3.so
 	find python tests -name __pycache__ -exec rm -rf {} +
 

@@ -1,7 +1,8 @@
-"""Make the pictures of README and docs that show the page.
+"""Make the pictures of README and docs that show the page, the widget and the scenes of Godot.
 
 The market is that of the built-in exchange, recorded for a hundred seconds with level 3. Look at what it made before
-you commit it. ``make pictures`` calls it, with the helpers of the tests; it needs Chromium.
+you commit it. ``make pictures`` calls it, with the helpers of the tests; it needs Chromium and Godot. That of the
+widget needs JupyterLab, which is fetched once into ``target/tools``.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
 from PIL import Image
 
+import krakpot
+import notebooks
 from browser import Browser, Page
 from processes import running, wait_for
 
@@ -110,6 +114,21 @@ def page_pictures(browser: Browser, address: str, out: Path) -> None:
     page.close()
 
 
+def widget_picture(browser: Browser, lake: Path, out: Path) -> None:
+    """A cell of JupyterLab that shows the same instant."""
+    (begin,) = krakpot.Lake(lake).coverage(PAIR).select(pl.col("ts_from").min()).row(0)
+    at = (begin + dt.timedelta(seconds=80)).replace(microsecond=0, tzinfo=None).isoformat()
+    cell = f'import krakpot\n\nlake = krakpot.Lake("{lake.name}")\nlake.view("{PAIR}", at="{at}", height=620)'
+    with notebooks.jupyterlab(browser, lake.parent, cell, dark=True) as page:
+        page.run("jupyterapp.commands.execute('application:toggle-left-area').then(() => true)")
+        page.size(1440, 860)
+        notebooks.run_cell(page, 0)
+        page.until(notebooks.WIDGET, 60)
+        page.until("krakpot.market.book.states > 20 && krakpot.jump.to === null && krakpot.market.time.paused", 90)
+        page.browser.listen(1.5)
+        shot(page, out / "widget.png")
+
+
 def main() -> None:
     """Make all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -118,8 +137,12 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="krakpot-pictures-") as name:
         folder = Path(name)
-        with viewed(recorded(folder), folder) as address, Browser() as browser:
-            page_pictures(browser, address, out)
+        lake = recorded(folder)
+        with Browser() as browser:
+            with viewed(lake, folder) as address:
+                page_pictures(browser, address, out)
+            widget_picture(browser, lake, out)
+    subprocess.run([ROOT / "scripts" / "pictures-godot", out], check=True)
 
 
 if __name__ == "__main__":

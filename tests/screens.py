@@ -12,11 +12,11 @@ BOOK = """(() => {
     return {t, checksum, checked, bids: side(book.bids), asks: side(book.asks)} })()"""
 
 
-def ladder(page: Page) -> dict[str, Levels]:
-    """What the ladder has on each side, best first."""
+def ladder(page: Page, root: str = "document") -> dict[str, Levels]:
+    """What the ladder has on each side, best first; ``root``: what the page is in, in JavaScript."""
     page.until("krakpot.ladder.drawn?.t === krakpot.market.book.at(krakpot.chart.now)?.t")
-    rows = page.run("""Object.fromEntries(['bids', 'asks'].map(side => [side,
-        [...document.querySelectorAll(`.ladder .${side} tr`)].map(row =>
+    rows = page.run(f"""Object.fromEntries(['bids', 'asks'].map(side => [side,
+        [...{root}.querySelectorAll(`.ladder .${{side}} tr`)].map(row =>
             [...row.cells].map(cell => cell.textContent))]))""")
     found = {
         name: [tuple(float(text.replace(",", "")) for text in cells[:2]) for cells in rows[name] if cells[0]]

@@ -105,7 +105,8 @@ def test_unsafe_code_is_in_one_file() -> None:
         code = re.sub(r"//.*|\"(?:[^\"\\]|\\.)*\"", "", path.read_text())
         if "target" not in path.relative_to(ROOT).parts and re.search(r"\bunsafe\b", code):
             found[str(path.relative_to(ROOT))] = path.read_text()
-    assert list(found) == ["rust/py/src/arrow.rs"]
+    # Besides it only the line by which Godot finds the extension, in a workspace of its own.
+    assert list(found) == ["rust/godot/src/entry.rs", "rust/py/src/arrow.rs"]
     text = found["rust/py/src/arrow.rs"]
     assert 0 < len(re.findall(r"\bunsafe \{", text)) <= text.count("// SAFETY: ")
     assert re.search(r"^unsafe_code = \"deny\"$", (ROOT / "Cargo.toml").read_text(), re.MULTILINE)

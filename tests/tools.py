@@ -32,15 +32,16 @@ def _interpreter(least: tuple[int, int]) -> str:
     pytest.skip(f"no Python {least[0]}.{least[1]} or later is found")
 
 
-def _only_in_all() -> None:
+def only_in_all() -> None:
+    """Skip a test that fetches packages, unless everything is tested."""
     if os.environ.get("KRAKPOT_TEST") != "all":
         pytest.skip("fetches a package from the registry: KRAKPOT_TEST=all")
 
 
-def _install(python: Path, package: str) -> None:
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
+def _install(python: Path, *packages: str) -> None:
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"the registry did not give {package}: {done.stderr}"
+    assert done.returncode == 0, f"the registry did not give {' '.join(packages)}: {done.stderr}"
 
 
 def tool(package: str, program: str, least: tuple[int, int] = (3, 11)) -> Run:
@@ -48,7 +49,7 @@ def tool(package: str, program: str, least: tuple[int, int] = (3, 11)) -> Run:
 
     The program prints JSON in its last line; with it the version of the package, which is compared.
     """
-    _only_in_all()
+    only_in_all()
     folder = TOOLS / package.replace("==", "-")
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
@@ -68,8 +69,26 @@ def tool(package: str, program: str, least: tuple[int, int] = (3, 11)) -> Run:
     return run
 
 
+def environment(*packages: str) -> Path:
+    """Make an environment that has packages, and behind them all of this one, which stays as it is; its folder."""
+    folder = TOOLS / f"{packages[0].replace('==', '-')}-kernel"
+    here = sysconfig.get_path("purelib")
+    complete, mark = folder / "complete", "\n".join([here, *packages])
+    if not complete.exists() or complete.read_text() != mark:
+        # Compiled packages of this environment are imported there: the same Python.
+        venv.create(folder, clear=True, with_pip=True, symlinks=True)
+        python = folder / "bin" / "python"
+        _install(python, *packages)
+        paths = subprocess.check_output(
+            [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
+        )
+        (Path(paths.strip()) / "behind.pth").write_text(f"import site; site.addsitedir({here!r})\n")
+        complete.write_text(mark)
+    return folder
+
+
 def kernel(package: str) -> tuple[Path, str]:
-    """A kernel for notebooks that has a package, and behind it all of this environment, which stays as it is.
+    """A kernel for notebooks that has a package, in an environment with this one behind it.
 
     Returns
     -------
@@ -77,23 +96,11 @@ def kernel(package: str) -> tuple[Path, str]:
         The folder for ``JUPYTER_PATH``, and the name of the kernel.
 
     """
-    _only_in_all()
+    only_in_all()
     name = package.replace("==", "-")
-    folder = TOOLS / f"{name}-kernel"
-    python = folder / "bin" / "python"
-    here = sysconfig.get_path("purelib")
-    complete = folder / "complete"
-    if not complete.exists() or complete.read_text() != here:
-        # Compiled packages of this environment are imported there: the same Python.
-        venv.create(folder, clear=True, with_pip=True, symlinks=True)
-        _install(python, package)
-        paths = subprocess.check_output(
-            [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
-        )
-        (Path(paths.strip()) / "behind.pth").write_text(f"import site; site.addsitedir({here!r})\n")
-        spec = folder / "share" / "jupyter" / "kernels" / name / "kernel.json"
-        spec.parent.mkdir(parents=True)
-        command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        spec.write_text(json.dumps({"argv": command, "display_name": name, "language": "python"}))
-        complete.write_text(here)
+    folder = environment(package)
+    spec = folder / "share" / "jupyter" / "kernels" / name / "kernel.json"
+    spec.parent.mkdir(parents=True, exist_ok=True)
+    command = [str(folder / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": command, "display_name": name, "language": "python"}))
     return folder / "share" / "jupyter", name

@@ -1,6 +1,7 @@
 // Events of a session, as JavaScript has them. Prices and quantities are exact texts; times and ids of trades are BigInts.
 
-/** @typedef {"book" | "trade" | "ticker" | "ohlc" | "level3" | "status" | "subscription" | "gap"} Channel */
+/** @typedef {"book" | "trade" | "ticker" | "ohlc" | "level3" | "status" | "subscription" | "gap"
+ *   | "connection"} Channel */
 /** @typedef {"ok" | "unchecked" | "mismatch" | "crossed" | "refused"} Outcome  How a book came out of a message. */
 
 /**
@@ -31,8 +32,10 @@
  *   ts_recv: bigint}} SubscriptionEvent */
 /** @typedef {Omit<Received, "ts_event"> & {channel: "gap", of: string, reason: string, first_trade_id: bigint | null,
  *   last_trade_id: bigint | null, ts_from: bigint | null, ts_to: bigint}} GapEvent */
+/** @typedef {{channel: "connection", endpoint: "public" | "level3", up: boolean, reason: string, ts_recv: bigint}
+ *   } ConnectionEvent  A connection was made, was lost, or could not be made: why. */
 /** @typedef {BookEvent | Level3Event | TradeEvent | TickerEvent | OhlcEvent | StatusEvent | SubscriptionEvent
- *   | GapEvent} Event */
+ *   | GapEvent | ConnectionEvent} Event */
 
 /** Fields of 64 bits, by channel. */
 const WIDE = {
@@ -44,6 +47,7 @@ const WIDE = {
   status: [],
   subscription: [],
   gap: ["first_trade_id", "last_trade_id", "ts_from", "ts_to"],
+  connection: [],
 };
 
 /** @type {Channel[]} */

@@ -40,16 +40,24 @@ export class ExchangeSocket {
   onerror = null;
   /** 0 connecting, 1 open, 3 closed. */
   readyState = 0;
+  #id;
   #send;
   #disconnect;
 
   /**
+   * @param {bigint} id
    * @param {(text: string) => void} send
    * @param {() => void} disconnect
    */
-  constructor(send, disconnect) {
+  constructor(id, send, disconnect) {
+    this.#id = id;
     this.#send = send;
     this.#disconnect = disconnect;
+  }
+
+  /** @returns {bigint} Its number at the exchange: a fault can name it (`cut,connection=3`). */
+  get id() {
+    return this.#id;
   }
 
   /** @param {string} text */
@@ -117,6 +125,7 @@ export class Exchange {
   connect(endpoint = "public") {
     const id = this.#exchange.connect(endpoint);
     const socket = new ExchangeSocket(
+      id,
       (text) => this.#exchange.receive(id, this.#writer.write(text)),
       () => {
         this.#sockets.delete(id);

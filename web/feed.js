@@ -58,10 +58,19 @@ const DEAD_AFTER = 15;
 /** @returns {number} Monotonic time, seconds. */
 const seconds = () => performance.now() / 1000;
 
+/**
+ * The channels whose events a session makes; those of connections come from here.
+ *
+ * @param {Channel[]} channels
+ */
+const ofSession = (channels) => channels.filter((channel) => channel !== "connection");
+
 /** One connection, made again whenever it is lost, and its session. */
 class Client {
   /** @type {Session} */
   session;
+  /** When a frame last came, ns; 0: none did. */
+  received = 0n;
   /** @type {Socket | undefined} */
   #socket;
   #endpoint;
@@ -103,7 +112,7 @@ class Client {
   /** @param {Channel[]} channels */
   want(channels) {
     this.#wanted = channels;
-    this.session.wantEvents(channels);
+    this.session.wantEvents(ofSession(channels));
   }
 
   /**
@@ -132,7 +141,7 @@ class Client {
   /** @param {Session} [after] */
   #begin(after) {
     const session = new Session(this.#sessionOptions, after);
-    session.wantEvents(this.#wanted);
+    session.wantEvents(ofSession(this.#wanted));
     return session;
   }
 
@@ -185,10 +194,11 @@ class Client {
       if (!current()) return;
       this.#opened = this.#heard = seconds();
       this.#pinged = false;
+      this.#tell(true, "");
     };
     socket.onmessage = ({ data }) => {
       if (!current()) return;
-      const time = now();
+      const time = (this.received = now());
       this.#heard = seconds();
       this.#pinged = false;
       if (typeof data === "string") this.session.receive(data, time);
@@ -218,6 +228,15 @@ class Client {
       this.session = this.#begin(this.session);
     }
     this.#opened = 0;
+    this.#tell(false, reason);
+  }
+
+  /**
+   * @param {boolean} up
+   * @param {string} reason
+   */
+  #tell(up, reason) {
+    this.#onEvents([{ channel: "connection", endpoint: this.#endpoint, up, reason, ts_recv: now() }]);
   }
 
   async #ask() {
@@ -356,11 +375,6 @@ export class Feed {
     for (const client of this.#clients()) client.retry();
   }
 
-  /** @returns {ReturnType<Session["pairs"]>} The pairs that the exchange described; none before it did. */
-  pairs() {
-    return this.#session(this.#public).pairs();
-  }
-
   /** @param {Event[]} events */
   #deliver(events) {
     for (const event of events) {
@@ -416,6 +430,20 @@ export class Feed {
   select(symbols, exclude = []) {
     Object.assign(this.#options, { symbols, exclude });
     for (const client of this.#clients()) client.select(symbols, exclude);
+  }
+
+  /**
+   * The pairs that the exchange described, none before it did; those that match the feed's symbols are `selected`.
+   *
+   * @returns {ReturnType<Session["pairs"]>}
+   */
+  pairs() {
+    return this.#session(this.#public).pairs();
+  }
+
+  /** @returns {bigint} When the last frame of the public channels came, ns; 0: none did. */
+  get received() {
+    return this.#public?.received ?? 0n;
   }
 
   /** @returns {any} Counters of the current connection: frames, messages, checksums, errors, subscriptions. */

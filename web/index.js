@@ -17,3 +17,4 @@ export { Book, Digest, load, now, Orders, Session } from "./session.js";
 /** @typedef {import("./events.js").StatusEvent} StatusEvent */
 /** @typedef {import("./events.js").SubscriptionEvent} SubscriptionEvent */
 /** @typedef {import("./events.js").GapEvent} GapEvent */
+/** @typedef {import("./events.js").ConnectionEvent} ConnectionEvent */

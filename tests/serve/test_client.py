@@ -9,7 +9,7 @@ from typing import Any
 from frames import SECOND, START
 from krakpot.serve.client import Client, refused
 from krakpot.serve.source import Source
-from viewing import in_thread
+from krakpot.widget.watcher import in_thread
 from waiting import run
 
 

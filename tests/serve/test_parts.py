@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aiohttp
 
+import lakes
 from krakpot.lake.folder import Folder
 from krakpot.serve import parts
 from krakpot.serve.server import ViewServer
@@ -17,7 +18,9 @@ def test_the_parts_of_a_lake(lake: Path) -> None:
 
     async def main(_: ViewServer, client: aiohttp.ClientSession) -> None:
         async with client.get("/lake") as answer:
-            listed = (await answer.json())["parts"]
+            found = await answer.json()
+        assert found["unsealed"] == []
+        listed = found["parts"]
         on_disk = sorted(path.relative_to(lake).as_posix() for path in lake.rglob("*.parquet"))
         assert sorted(one["path"] for one in listed) == on_disk
         assert len(on_disk) > 5
@@ -33,6 +36,14 @@ def test_the_parts_of_a_lake(lake: Path) -> None:
                 assert answer.status == 416
 
     serving(main, lake)
+
+
+def test_what_is_not_sealed_is_named(tmp_path: Path) -> None:
+    """The first journal of a session that goes on: a proof leaves out what comes from there on."""
+    recorder = lakes.Recorder(tmp_path / "lake")
+    recorder.take(lakes.market(20))
+    assert parts.unsealed(Folder(tmp_path / "lake")) == [{"session": recorder.writer.session, "number": 0}]
+    recorder.end()
 
 
 def test_only_parts_are_files(lake: Path) -> None:

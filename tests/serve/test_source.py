@@ -11,7 +11,7 @@ import lakes
 from frames import SECOND, START
 from krakpot.lake import seal
 from krakpot.serve.source import Source
-from viewing import in_thread
+from krakpot.widget.watcher import in_thread
 from waiting import run
 
 

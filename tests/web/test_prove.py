@@ -15,6 +15,7 @@ import pytest
 
 import lakes
 from frames import DAY, SECOND, START
+from krakpot.lake import seal
 from krakpot.lake.compact import compact
 from krakpot.lake.format import FORMAT
 from krakpot.lake.verify import verify
@@ -23,18 +24,9 @@ pytestmark = [pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTS = (
-    "frames",
-    "messages",
-    "rows",
-    "checksums",
-    "unchecked",
-    "errors",
-    "gaps",
-    "checkpoints",
-    "sessions",
-    "symbols",
+    *("frames", "messages", "rows", "checksums", "unchecked", "errors", "gaps", "checkpoints", "sessions", "symbols"),
+    *("imported", "outcome", "more_problems"),
 )
-COUNTS += ("imported", "outcome", "more_problems")
 
 
 def proved(*paths: Path, **options: Any) -> dict[str, Any]:
@@ -70,7 +62,7 @@ def recorded(lake: Path, seed: int = 1, count: int = 900, *, level3: bool = Fals
     for at in range(0, count, 25):
         recorder.take(timed[at : at + 25])
     recorder.end()
-    lakes.seal.recover(lake)
+    seal.recover(lake)
     later = START + 3600 * SECOND
     lakes.make(lake, lakes.market(300, begin=later, seed=seed + 1), session=lakes.session_name(later), depth=10)
     return lake
@@ -202,11 +194,11 @@ def test_a_session_that_was_killed_is_proved_up_to_its_last_row(tmp_path: Path) 
     journal = recorder.die()
     assert journal.exists()
     for closed in recorder.closed[:-1]:
-        lakes.seal.seal(lake, closed)
+        seal.seal(lake, closed)
     waiting = proved(lake)
     assert waiting["problems"] == []
     assert any("is not sealed yet" in note for note in waiting["notes"])
-    lakes.seal.recover(lake)
+    seal.recover(lake)
     found = compared(lake)
     assert found["outcome"] == "proved"
     assert found["checksums"]["book"]["ok"] > waiting["checksums"]["book"]["ok"] > 0
@@ -222,7 +214,7 @@ def test_one_day_of_a_longer_recording(tmp_path: Path) -> None:
     for at in range(0, 600, 25):
         recorder.take(timed[at : at + 25])
     recorder.end()
-    lakes.seal.recover(lake)
+    seal.recover(lake)
     assert compared(lake)["outcome"] == "proved"
     days = sorted({path.name for path in lake.glob("*/date=*")})
     assert len(days) == 2
@@ -252,19 +244,14 @@ def test_parts_without_their_ledger(tmp_path: Path) -> None:
     lakes.rewrite(copy, lambda frame: altered(frame, 0, "qty", 1))
     failed = proved(copy)
     assert failed["bad"] == 1
-    assert re_ended(failed["problems"][0], " computed")
+    assert failed["problems"][0].endswith(" computed")
     # A part from the middle has no snapshot: its checkpoints have the book.
-    middle = lakes.parts(lake, "book")[2]
+    middle = lakes.parts(lake, "book")[4]
     blind = proved(middle)
     assert blind["unchecked"] > 0
     assert any("open the part of checkpoints" in note for note in blind["notes"])
     seen = proved(middle, lake / "checkpoints")
     assert seen["ok"] > blind["ok"]
-
-
-def re_ended(text: str, end: str) -> bool:
-    """Whether a text ends so."""
-    return text.endswith(end)
 
 
 def test_what_is_no_part_is_said_in_a_sentence(tmp_path: Path) -> None:
@@ -311,7 +298,7 @@ def test_messages_are_whole_whatever_row_groups_they_lie_in(tmp_path: Path) -> N
     lake = recorded(tmp_path / "lake", count=300)
     part = lakes.parts(lake, "book")[0]
     expected = proved(part)
-    assert expected["ok"] > 100
+    assert expected["ok"] > 20
     for rows in (1, 3, 50):
         copy = tmp_path / f"{rows}.parquet"
         pl.read_parquet(part, hive_partitioning=False).write_parquet(

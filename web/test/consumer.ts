@@ -1,6 +1,7 @@
 // Not run: `tsc` reads it as somebody does who uses the package by its name, with its types alone.
 
 import { Feed, type FeedOptions, load, Session } from "krakpot";
+import { HeatMap, Ladder } from "krakpot/components";
 import { Exchange } from "krakpot/exchange";
 import { type Found, Verifier } from "krakpot/proof";
 
@@ -29,3 +30,7 @@ const session: Session = new Session({ passive: true });
 const prices: Float64Array | undefined = session.book("BTC/USD").numbers(25)?.prices;
 const found: Found[] = new Verifier("id", "level3").finish();
 void [end, prices, found];
+const map: HeatMap = new HeatMap(document.body, feed, "BTC/USD", { theme: "dark", candles: true });
+map.close();
+// @ts-expect-error: a ladder has no candles.
+new Ladder(document.body, feed, "BTC/USD", { candles: true });

@@ -2,6 +2,7 @@
 
 import { mount } from './page.js'
 import { CoreSource } from './src/core.js'
+import { Prove } from './src/prove.js'
 import { StreamSource, streamBeside } from './src/stream.js'
 
 /** @typedef {import('./page.js').Connected} Connected */
@@ -66,6 +67,7 @@ function connect(handlers) {
 
 const page = mount(document.body, {
   address: true,
+  prove: (host, gone) => new Prove(host, gone),
   keys: hash.has('source') ? `source=${chosen}&` : '',
   plain: query.has('plain'),
   theme: theme === 'light' || theme === 'dark' ? theme : undefined,

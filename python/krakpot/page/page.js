@@ -8,7 +8,6 @@ import { DARK, LIGHT } from './src/look.js'
 import { Market } from './src/market.js'
 import { imbalance } from './src/columns.js'
 import { Pairs, verdict } from './src/pairs.js'
-import { Prove } from './src/prove.js'
 import { Queues } from './src/queues.js'
 import { Tape } from './src/tape.js'
 import { Timeline } from './src/timeline.js'
@@ -41,6 +40,7 @@ function fromAddress() {
  * @typedef {object} Options
  * @property {(handlers: import('./src/stream.js').Handlers) => Connected} connect makes the source
  * @property {boolean} address whether the address of the document says what is shown
+ * @property {(host: HTMLElement, gone: AbortSignal) => import('./src/prove.js').Prove} [prove] makes the panel that proves a recording
  * @property {string} [keys] what stands in it before the symbol: `source=kraken&`
  * @property {boolean} [plain] draw without WebGL2
  * @property {'dark' | 'light'} [theme] otherwise that of the system
@@ -106,8 +106,8 @@ export function mount(host, options) {
   const queues = new Queues(get('panel-orders'))
   const pairs = new Pairs(get('panel-pairs'), market, choose)
   const timeline = new Timeline(get('timeline'), t => goTo(t, false))
-  const prove = new Prove(host, gone.signal)
-  get('verify').hidden = !options.address
+  const prove = options.prove?.(host, gone.signal)
+  get('verify').hidden = !prove
   let palette = DARK
   let tab = 'book'
   let state = { name: /** @type {import('./src/stream.js').State} */ ('connecting'), words: '' }
@@ -463,7 +463,7 @@ export function mount(host, options) {
     ['o', 'o', 'book or orders', () => show(tab === 'orders' ? 'book' : 'orders')],
     ['i', 'i', 'read the state aloud', tell],
     ['l', 'l', 'copy a link to this instant', () => void copyLink()],
-    ['v', 'v', 'prove a recording', () => void prove.open()],
+    ['v', 'v', 'prove a recording', () => void prove?.open()],
     ['s', 's', 'light or dark', () => theme(palette.dark ? 'light' : 'dark')],
     ['?', '?', 'this help', () => dialog('keys').showModal()],
   ]
@@ -505,7 +505,7 @@ export function mount(host, options) {
   press('trades', () => toggle('trades'))
   press('candles', () => toggle('candles'))
   press('theme', () => theme(palette.dark ? 'light' : 'dark'))
-  press('verify', () => void prove.open())
+  press('verify', () => void prove?.open())
   press('help', () => dialog('keys').showModal())
   press('symbol', () => KEYS[0][3]())
   for (const name of ['book', 'orders', 'tape', 'pairs']) press(`tab-${name}`, () => show(name))
@@ -686,7 +686,7 @@ export function mount(host, options) {
   requestAnimationFrame(frame)
   source.open()
   const named = options.address && new URLSearchParams(location.hash.slice(1)).get('prove')
-  if (named) void prove.address(named)
+  if (named) void prove?.address(named)
   /** The host will not be shown again. */
   function close() {
     gone.abort()

@@ -35,6 +35,11 @@ def listed(folder: Folder) -> list[dict[str, Any]]:
     return found
 
 
+def unsealed(folder: Folder) -> list[dict[str, Any]]:
+    """The first journal of each session that is not sealed yet: what a proof has to leave out."""
+    return [{"session": session, "number": number} for session, number in folder.look(["ledger"]).unsettled.items()]
+
+
 def file_of(folder: Folder, name: str) -> Path | None:
     """The file of a part by its path in the lake; None for anything that is no part."""
     names = PurePosixPath(name).parts

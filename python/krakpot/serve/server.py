@@ -296,7 +296,9 @@ class ViewServer:
     async def _list(self, _: web.Request) -> web.StreamResponse:
         if self._source.lake is None:
             return _error(HTTPStatus.NOT_FOUND, "this is live; only a lake has files")
-        return web.json_response({"parts": await self._asked(parts.listed, self._source.lake)})
+        # In this order: parts that are sealed meanwhile are of journals that were seen.
+        unsealed = await self._asked(parts.unsealed, self._source.lake)
+        return web.json_response({"parts": await self._asked(parts.listed, self._source.lake), "unsealed": unsealed})
 
     async def _part(self, asked: web.Request) -> web.StreamResponse:
         if self._source.lake is None:

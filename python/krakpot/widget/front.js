@@ -37,7 +37,7 @@ export class KernelSource extends StreamSource {
     const { frame } = handlers
     this.handlers = {
       ...handlers,
-      frame: one => {
+      frame: (/** @type {import('../page/src/decode.js').Frame} */ one) => {
         if (one.kind === 'clock') this.time = one
         frame(one)
       },

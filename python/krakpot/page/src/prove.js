@@ -72,12 +72,14 @@ export class Prove {
   #running = null
   /** @type {Listed[]} */
   #parts = []
+  /** Sessions that are being recorded. @type {{session: string, number: number}[]} */
+  #unsealed = []
 
   /** @param {HTMLElement} host @param {AbortSignal} gone */
   constructor(host, gone) {
     const pick = (/** @type {Record<string, unknown>} */ facts) => {
       const input = made('input', { type: 'file', multiple: true, hidden: true, ...facts })
-      input.addEventListener('change', () => void this.prove([...input.files].map(of)))
+      input.addEventListener('change', () => { void this.prove([...input.files].map(of)) })
       return input
     }
     const press = (/** @type {string} */ words, /** @type {() => void} */ act) => {
@@ -120,11 +122,11 @@ export class Prove {
   /** Show the panel; what a server has of a lake can be chosen. */
   async open() {
     if (!this.dialog.open) this.dialog.showModal()
-    if (this.#parts.length) return
-    const answer = await fetch('lake').catch(() => null)
+    const answer = await fetch('lake').catch(() => /** @type {Response | null} */ (null))
     if (!answer?.ok) return
-    const { parts } = await answer.json()
+    const { parts, unsealed = [] } = await answer.json()
     this.#parts = parts
+    this.#unsealed = unsealed
     const days = [...new Set(this.#parts.map(part => part.date))].sort()
     this.day.replaceChildren(new Option('all days', ''), ...days.map(day => new Option(day, day)))
     this.lake.hidden = this.day.hidden = !parts.length
@@ -134,7 +136,7 @@ export class Prove {
     const { fetched } = await import('../core/prove.js')
     const day = this.day.value
     await this.prove(this.#parts.filter(part => !day || part.date === day)
-      .map(({ path, bytes }) => ({ path, bytes, blob: () => fetched(`lake/${path}`) })))
+      .map(({ path, bytes }) => ({ path, bytes, blob: () => fetched(`lake/${path}`) })), this.#unsealed)
   }
 
   /** The file that the address names. @param {string} url */
@@ -149,8 +151,8 @@ export class Prove {
     this.verdict.textContent = `${MARK[outcome]} ${words}`
   }
 
-  /** @param {(Source | string)[]} files */
-  async prove(files) {
+  /** @param {(Source | string)[]} files @param {{session: string, number: number}[]} [journals] what is not sealed yet */
+  async prove(files, journals = []) {
     if (!this.dialog.open) this.dialog.showModal()
     this.#running?.abort(new DOMException('stopped', 'AbortError'))
     const running = this.#running = new AbortController()
@@ -170,6 +172,7 @@ export class Prove {
       }
       const report = await core.prove(files, {
         signal: running.signal,
+        journals,
         onProgress: (/** @type {{done: number, bytes: number}} */ { done, bytes }) => {
           if (bytes && this.#running === running) this.bar.value = Math.min(done / bytes, 1)
         },
