@@ -20,6 +20,10 @@ from krakpot.lake.lake import Lake
 from krakpot.lake.ledger import ENDS
 
 FRAME_FAULTS = [name for name, of, *_ in _core.FAULTS if of == "frame"]
+OF_TRADING = ("request", "signed request", "order request", "report", "token")
+"""What faults happen to that no recorder meets: requests to REST, and the account."""
+RECORDED = [name for name, of, *_ in _core.FAULTS if of not in OF_TRADING]
+"""Faults that a recorder meets."""
 UNSENT = ("drop", "silence")
 """Faults whose frames are in the log and were not sent: their number is that of the next frame that was sent."""
 SLACK = 100_000_000

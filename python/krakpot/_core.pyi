@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any, ClassVar, Literal, TypeAlias, final
 
 __all__ = [
-    "ACCOUNT_HASH", "CHANNELS", "DEBUG", "DEPTHS", "EVENT_CHANNELS", "FAULTS", "INTERVALS", "LEDGER_KINDS",
-    "LEVEL3_COSTS", "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "PAIRS_MAX", "TABLES", "Batch", "Book",
+    "ACCOUNT_HASH", "CHANNELS", "DEBUG", "DEPTHS", "EVENT_CHANNELS", "EXCHANGE_SWITCHES", "FAULTS", "INTERVALS",
+    "LEDGER_KINDS", "LEVEL3_COSTS", "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "PAIRS_MAX", "TABLES", "Batch", "Book",
     "BookChanges", "BookEvent", "BookSampler", "Budget", "Digest", "Events", "Exchange", "Frame", "GapEvent",
     "Level3Event", "OhlcEvent", "Orders", "QueueReader", "ReplayWindow", "Replayer", "Schema", "Session",
     "StateCollector", "StatusEvent", "SubscriptionEvent", "TickerEvent", "TradeEvent", "Verifier", "__version__",
@@ -54,6 +54,8 @@ EVENT_CHANNELS: tuple[str, ...]
 """What there are events of: book, trade, ticker, ohlc, level3, status, subscription, gap."""
 INTERVALS: tuple[int, ...]
 """Minutes of a candle that Kraken offers."""
+EXCHANGE_SWITCHES: tuple[tuple[str, str, str, str], ...]
+"""What the built-in exchange does where Kraken is silent: a switch, its default, the other value, what it decides."""
 FAULTS: tuple[tuple[str, str, str, str], ...]
 """Faults of the built-in exchange: name, what it happens to, the default of `by`, what it does."""
 PAIRS_MAX: int
@@ -1116,6 +1118,9 @@ class Exchange:
     history
         Most trades, of all pairs together, that are kept for `trades` and `candles`; None: a million, some 50 MB. The
         oldest are forgotten first.
+    account
+        What the account has and how it behaves, each `NAME=VALUE`: `balance.USD=5000`, `maker=0.25`, `taker=0.4`
+        (percent), `tier=starter`, `intermediate` or `pro`, and the switches of `EXCHANGE_SWITCHES`.
 
     Raises
     ------
@@ -1143,6 +1148,7 @@ class Exchange:
         book: tuple[int, int, int] | None = None,
         level3: tuple[int, int, int] | None = None,
         history: int | None = None,
+        account: list[str] | None = None,
     ) -> Exchange: ...
     @property
     def now(self) -> int:
@@ -1151,12 +1157,34 @@ class Exchange:
     def symbols(self) -> list[str]:
         """Symbols, the busiest first."""
     def connect(self, endpoint: str = "public") -> int:
-        """Open a connection to `public` or `level3`, and return its number. Its first frame waits to be taken.
+        """Open a connection to `public`, `level3` or `private`; return its number. Its first frame waits to be taken.
 
         `ValueError` for another endpoint.
         """
     def allow(self, token: str, until: int) -> None:
-        """Allow a WebSocket token for level3 subscriptions until `until`, ns. A subscription outlives its token."""
+        """Allow a WebSocket token for level3 and orders until `until`, ns. A subscription outlives its token."""
+    def order(self, method: str, params: str) -> str:
+        """Do what an order method of the private endpoint asks for, without a token.
+
+        `params` are JSON, as there. Returns a JSON list of answers: objects with `result` or `orders_cancelled`, or
+        with `error`.
+        """
+    def account(self, what: str, at: int) -> str:
+        """Return the account as it was at a time, ns, as JSON.
+
+        `what` is `orders`, `open`, `closed`, `trades`, `balances` (of each asset: all of it, what is held) or
+        `entries`; null for another word. Amounts are texts, times ns.
+        """
+    @property
+    def fees(self) -> tuple[str, str]:
+        """Fees of a resting order and of one that takes, in percent."""
+    @property
+    def tier(self) -> str:
+        """Tier of the account: starter, intermediate or pro."""
+    def refuse_signed(self, method: str) -> str | None:
+        """Return the text with which a fault refuses a signed request to REST, if one does."""
+    def shown_at(self, method: str) -> int:
+        """Return the time, ns, whose state a signed request to REST is shown: now, or earlier by a fault."""
     def disconnect(self, connection: int) -> None:
         """Forget a connection. Its account stays in `summary`."""
     def receive(self, connection: int, text: bytes) -> None:

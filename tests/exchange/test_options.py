@@ -117,6 +117,8 @@ def test_a_pace_as_the_core_takes_it() -> None:
         ({"key": "key"}, "key: 'key' is not allowed"),
         ({"faults": 7}, "faults: 7 is not allowed; allowed is a list of faults, as drop=0.01,channel=book"),
         ({"faults": [7]}, "faults: [7] is not allowed"),
+        ({"account": 7}, "account: 7 is not allowed; allowed is a list of settings, as balance.USD=5000"),
+        ({"account": [7]}, "account: [7] is not allowed; allowed is a list of settings"),
     ],
 )
 def test_wrong_options(wrong: dict[str, Any], sentence: str) -> None:
@@ -147,6 +149,7 @@ COMMANDS = [
     ["--for", "0s"], ["--for", "soon"], ["--book-delay", "5"], ["--level3-conflate", "2h"], ["--host", ""],
     ["--host", "no.such.name.invalid"], ["--host", "203.0.113.1"], ["--host", "a" * 100], ["--log", "."],
     ["--log", "no/such/folder/log"], ["--fault", "dorp"], ["--fault", "drop=2"], ["--fault", "cut,symbol=X"],
+    ["--account", "fish"], ["--account", "fish=1"], ["--account", "tier=gold"], ["--account", "balance.USD=-1"],
     ["--api-key", "name"], ["--api-secret", "c2VjcmV0"], ["--api-secret", "?", "--api-key", "name"],
 ]  # fmt: skip
 """The first argument is the option that is wrong."""

@@ -573,8 +573,8 @@ def test_wrong_places_are_plain_errors(tmp_path: Path) -> None:
         _core.Exchange(rate=0)
     with pytest.raises(ValueError, match="delay, jitter and conflation"):
         _core.Exchange(book=(-1, 0, 0))
-    with pytest.raises(ValueError, match="endpoint must be public or level3"):
-        _core.Exchange(pairs=1).connect("private")
+    with pytest.raises(ValueError, match="endpoint must be public, level3 or private"):
+        _core.Exchange(pairs=1).connect("fish")
 
 
 def test_command_serves_and_lists_its_pairs(tmp_path: Path) -> None:

@@ -101,6 +101,11 @@ def demo(duration: float, pairs: int, rate: float, seed: int, out: Path, *, json
     "--api-key", envvar="KRAKPOT_API_KEY", help="Key for tokens, or KRAKPOT_API_KEY. Default: a new one is printed."
 )
 @click.option("--api-secret", envvar="KRAKPOT_API_SECRET", help="Its secret, base64; better in KRAKPOT_API_SECRET.")
+@click.option(
+    "--account",
+    multiple=True,
+    help="Set the account: 'balance.USD=5000', 'tier=pro', 'amend_up=keep'. Can be repeated.",
+)
 @click.option("--fault", multiple=True, help="Inject a fault: 'drop=0.01,channel=book'. Can be repeated.")
 @click.option(
     "--origin", multiple=True, help="Let a page of this origin connect: http://127.0.0.1:8765. Can be repeated."
@@ -110,7 +115,8 @@ def demo(duration: float, pairs: int, rate: float, seed: int, out: Path, *, json
 def exchange(
     host: str, port: int, pairs: int, rate: float, seed: int, speed: str, duration: float | None, start: int | None,
     log: Path | None, rest_port: int, rest_rate: float, history: int, api_key: str | None, api_secret: str | None,
-    fault: tuple[str, ...], origin: tuple[str, ...], *, faults: bool, json_: bool, **pauses: str,
+    account: tuple[str, ...], fault: tuple[str, ...], origin: tuple[str, ...], *, faults: bool, json_: bool,
+    **pauses: str,
 ) -> int:  # fmt: skip
     """Serve a simulated exchange that speaks Kraken's v2 protocol.
 
@@ -154,6 +160,7 @@ def exchange(
         rest_rate=rest_rate,
         history=history,
         key=module.key(api_key, api_secret),
+        account=account,
         faults=fault,
         origins=origin,
     )
@@ -184,7 +191,7 @@ def _list_faults(*, json_: bool) -> None:
         print_json({"faults": [dict(zip(keys, row, strict=True)) for row in _core.FAULTS]})
         return
     for name, of, by, text in _core.FAULTS:
-        click.echo(f"{name:<13}{of:<12}{text}" + (f" (by={by})" if by else ""))
+        click.echo(f"{name:<18}{of:<16}{text}" + (f" (by={by})" if by else ""))
 
 
 @click.command(cls=Command, interrupted="the steps that were measured are not kept")

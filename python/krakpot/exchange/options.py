@@ -109,6 +109,8 @@ class Options:
     """Trades, of all pairs together, that REST gives back; the oldest are forgotten first."""
     key: Key | None = None
     """Key for tokens; None: a new one."""
+    account: tuple[str, ...] = ()
+    """What the account has and how it behaves: ``balance.USD=5000``, ``tier=pro``; see ``_core.Exchange``."""
     faults: tuple[str, ...] = ()
     """Faults from the beginning: see ``_core.Exchange.inject``."""
     origins: tuple[str, ...] = ()
@@ -142,17 +144,19 @@ class Options:
         for name in ("book", "level3"):
             check(name, isinstance(getattr(self, name), Pace), "a krakpot.exchange.options.Pace")
         check("key", self.key is None or isinstance(self.key, Key), "a krakpot.exchange.rest.Key, or None: a new one")
-        # One text is one fault, not a list of its letters.
-        faults: object = (self.faults,) if isinstance(self.faults, str) else self.faults
-        texts = isinstance(faults, (list, tuple)) and all(isinstance(text, str) for text in faults)
-        check("faults", texts, "a list of faults, as drop=0.01,channel=book")
-        object.__setattr__(self, "faults", tuple(faults) if isinstance(faults, (list, tuple)) else ())
-        origins: object = (self.origins,) if isinstance(self.origins, str) else self.origins
-        known = isinstance(origins, (list, tuple)) and all(
-            isinstance(text, str) and re.fullmatch(r"https?://[^/\s]+", text) for text in origins
-        )
-        check("origins", known, "a list of origins of pages, as http://127.0.0.1:8765, without a path")
-        object.__setattr__(self, "origins", tuple(origins) if isinstance(origins, (list, tuple)) else ())
+        for name, form, allowed in (
+            ("account", ".*", "a list of settings, as balance.USD=5000"),
+            ("faults", ".*", "a list of faults, as drop=0.01,channel=book"),
+            ("origins", r"https?://[^/\s]+", "a list of origins of pages, as http://127.0.0.1:8765, without a path"),
+        ):
+            # One text is one of them, not a list of its letters.
+            value = getattr(self, name)
+            given: object = (value,) if isinstance(value, str) else value
+            right = isinstance(given, (list, tuple)) and all(
+                isinstance(text, str) and re.fullmatch(form, text, re.DOTALL) for text in given
+            )
+            check(name, right, allowed)
+            object.__setattr__(self, name, tuple(given) if isinstance(given, (list, tuple)) else ())
 
 
 SPEEDS = "a number above 0 and below 1000000 (2 is twice as fast), or max"

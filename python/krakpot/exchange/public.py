@@ -55,10 +55,25 @@ class Limit:
         return left < 1
 
 
-def _asset(name: str) -> tuple[str, str]:
-    """Name of an asset in REST, and in the keys of pairs."""
+def asset_names(name: str) -> tuple[str, str]:
+    """Return the name of an asset in REST, and in the keys of pairs."""
     name = RENAMED.get(name, name)
     return name, f"X{name}" if name in CRYPTO else f"Z{name}" if name in CURRENCIES else name
+
+
+Names = tuple[str, str, str, tuple[str, str, str, str, int, int]]
+"""Of a pair: key, altname, wsname and facts."""
+
+
+def pair_names(exchange: _core.Exchange) -> dict[str, Names]:
+    """Return the names of each pair by its symbol in the feed."""
+    names = {}
+    for facts in exchange.pairs():
+        (base, base_key), (quote, quote_key) = asset_names(facts[1]), asset_names(facts[2])
+        alternative = base + quote
+        both = base_key != base and quote_key != quote
+        names[facts[0]] = (base_key + quote_key if both else alternative, alternative, f"{base}/{quote}", facts)
+    return names
 
 
 class Public:
@@ -86,26 +101,16 @@ class Public:
         found = self.paths[path](facts)
         return {"error": [found]} if isinstance(found, str) else {"error": [], "result": found}
 
-    def _names(self) -> dict[str, tuple[str, str, str, tuple[str, str, str, str, int, int]]]:
-        """Of each pair by its symbol in the feed: key, altname, wsname and facts."""
-        names = {}
-        for facts in self.exchange.pairs():
-            (base, base_key), (quote, quote_key) = _asset(facts[1]), _asset(facts[2])
-            alternative = base + quote
-            both = base_key != base and quote_key != quote
-            names[facts[0]] = (base_key + quote_key if both else alternative, alternative, f"{base}/{quote}", facts)
-        return names
-
     def _pair(self, facts: dict[str, str]) -> tuple[str, str] | str:
         """Symbol and key of the pair that is asked for, or the error."""
         wanted = facts.get("pair")
         if not wanted:
             return INVALID
-        found = ((symbol, names[0]) for symbol, names in self._names().items() if wanted in names[:3])
+        found = ((symbol, names[0]) for symbol, names in pair_names(self.exchange).items() if wanted in names[:3])
         return next(found, UNKNOWN)
 
     def _pairs(self, facts: dict[str, str]) -> Answer | str:
-        named = self._names()
+        named = pair_names(self.exchange)
         wanted = facts["pair"].split(",") if "pair" in facts else [names[0] for names in named.values()]
         by_name = {name: names for names in named.values() for name in names[:3]}
         if not all(name in by_name for name in wanted):
@@ -166,9 +171,9 @@ def _description(alternative: str, name: str, facts: tuple[str, str, str, str, i
         "altname": alternative,
         "wsname": name,
         "aclass_base": "currency",
-        "base": _asset(base)[1],
+        "base": asset_names(base)[1],
         "aclass_quote": "currency",
-        "quote": _asset(quote)[1],
+        "quote": asset_names(quote)[1],
         "lot": "unit",
         "cost_decimals": price_decimals,
         "pair_decimals": price_decimals,

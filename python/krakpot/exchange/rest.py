@@ -1,4 +1,4 @@
-"""REST of the built-in exchange: tokens for level 3, signed for as at Kraken; its clock, its state, its faults.
+"""REST of the built-in exchange: tokens and the account, signed for as at Kraken; its clock, its state, its faults.
 
 ``Rest.answer`` decides the answers without sockets; ``RestServer`` serves them.
 """
@@ -21,9 +21,11 @@ from urllib.parse import parse_qs
 
 from krakpot import _core, values
 from krakpot.errors import ConfigError
+from krakpot.exchange.account import Account
 from krakpot.exchange.public import Public
 from krakpot.net import http as http1
 
+PRIVATE = "/0/private/"
 TOKEN_PATH = "/0/private/GetWebSocketsToken"  # noqa: S105  # a path, no secret
 FAULTS_PATH = "/faults"
 EXPIRES = 900
@@ -107,6 +109,12 @@ class Rest:
     exchange: _core.Exchange | None = None
     last_nonce: int = -1
     """The highest that came with a valid signature."""
+    account: Account | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Make the answers about the account."""
+        if self.exchange is not None:
+            self.account = Account(self.exchange, self.key.name)
 
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         """Return the JSON of an answer; ``headers`` by lower-case name."""
@@ -118,11 +126,22 @@ class Rest:
             return _result({"status": system, "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ")})
         if path == FAULTS_PATH and self.exchange is not None:
             return self._faults(self.exchange, method, headers, body)
-        if (method, path) != ("POST", TOKEN_PATH):
+        return self._signed(method, path, headers, body)
+
+    def _signed(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        """Answer what must be signed for."""
+        name = path.removeprefix(PRIVATE)
+        account = self.account if path == PRIVATE + name else None
+        if method != "POST" or not (path == TOKEN_PATH or (account is not None and name in account.methods)):
             return _error("EGeneral:Unknown method")
         error = self._check(path, headers, body)
+        if error is None and self.exchange is not None:
+            error = self.exchange.refuse_signed(name)
         if error is not None:
             return _error(error)
+        if account is not None and path != TOKEN_PATH:
+            account.last_nonce = str(self.last_nonce)
+            return account.answer(name, headers.get("content-type", ""), body)
         token = secrets.token_urlsafe(32)
         self.allow(token, self.now() + EXPIRES * 10**9)
         return _result({"token": token, "expires": EXPIRES})

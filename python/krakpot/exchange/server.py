@@ -31,8 +31,8 @@ from krakpot.net import http as http1
 from krakpot.net.http import cannot_listen
 from krakpot.values import LOOPBACK
 
-PATH, LEVEL3_PATH = "/v2", "/level3/v2"
-ENDPOINTS = {PATH: "public", LEVEL3_PATH: "level3"}
+PATH, LEVEL3_PATH, PRIVATE_PATH = "/v2", "/level3/v2", "/private/v2"
+ENDPOINTS = {PATH: "public", LEVEL3_PATH: "level3", PRIVATE_PATH: "private"}
 """Paths and their endpoints. Kraken has a host for each, with the path ``/v2``."""
 REQUEST_MAX = 1 << 20
 """Bytes of a request; one with all pairs of an exchange has 20 kB."""
@@ -116,7 +116,9 @@ class _Client(asyncio.Protocol):
         elif endpoint is not None:
             response = self.protocol.accept(request)
         else:
-            response = self.protocol.reject(404, f"The exchange is at {PATH}, level 3 at {LEVEL3_PATH}\n")
+            response = self.protocol.reject(
+                404, f"The exchange is at {PATH}, level 3 at {LEVEL3_PATH}, orders at {PRIVATE_PATH}\n"
+            )
         self.protocol.send_response(response)
         if endpoint is not None and self.protocol.state is State.OPEN:
             self.number = self.server.exchange.connect(endpoint)
@@ -220,8 +222,9 @@ class ExchangeServer:
 
     Attributes
     ----------
-    address, level3_address, rest_address : str
-        Where it listens: the public channels, level 3, and REST, which gives the tokens that level 3 needs.
+    address, level3_address, private_address, rest_address : str
+        Where it listens: the public channels, level 3, orders and balances, and REST, which gives the tokens that the
+        second and the third need.
     key : Key
         With this key requests for a token are signed.
     speed : float or None
@@ -254,11 +257,15 @@ class ExchangeServer:
         """Exchange time at the start, ns."""
         self.speed = options.speed
         self._made = time.monotonic_ns()
-        self.exchange = _core.Exchange(
-            pairs=options.pairs, rate=options.rate, seed=options.seed, start=self.begin, log=options.log is not None,
-            book=options.book.as_tuple, level3=options.level3.as_tuple,
-            history=options.history,
-        )  # fmt: skip
+        try:
+            self.exchange = _core.Exchange(
+                pairs=options.pairs, rate=options.rate, seed=options.seed, start=self.begin,
+                log=options.log is not None,                book=options.book.as_tuple, level3=options.level3.as_tuple,
+                history=options.history, account=list(options.account),
+            )  # fmt: skip
+        except ValueError as error:
+            sentence = f"{PLACE}: account: {error}"
+            raise ConfigError(sentence) from None
         self.injected: deque[dict[str, Any]] = deque(maxlen=INJECTED)
         for text in options.faults:
             try:
@@ -275,7 +282,7 @@ class ExchangeServer:
         self.clients: set[_Client] = set()
         self.last_request: float | None = None
         """When the last request came, by the monotonic clock."""
-        self.address = self.level3_address = self.rest_address = ""
+        self.address = self.level3_address = self.private_address = self.rest_address = ""
         self.finished = asyncio.Event()
         """Set when the exchange time of ``duration`` has passed, or when the exchange failed."""
         self.drained = asyncio.Event()
@@ -304,7 +311,7 @@ class ExchangeServer:
             raise ConfigError(cannot_listen(PLACE, options.host, "rest_port", options.rest_port, error)) from None
         port = self._server.sockets[0].getsockname()[1]
         host = f"[{options.host}]" if ":" in options.host else options.host
-        self.address, self.level3_address = (f"ws://{host}:{port}{path}" for path in ENDPOINTS)
+        self.address, self.level3_address, self.private_address = (f"ws://{host}:{port}{path}" for path in ENDPOINTS)
         self.rest_address = self._rest.address
         self._clock = asyncio.create_task(self._run())
         return self

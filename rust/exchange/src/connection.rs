@@ -113,6 +113,17 @@ pub struct PendingSnapshot {
     pub subscription: u64,
 }
 
+/// How a client follows a channel of the account.
+#[derive(Debug, Clone, Copy)]
+pub struct Follows {
+    /// Number of its last message.
+    pub sequence: u64,
+    /// Whether every change of an order is told.
+    pub every: bool,
+    /// Whether reports have the rate counter.
+    pub counter: bool,
+}
+
 /// The connection of one client.
 #[derive(Debug)]
 pub struct Connection {
@@ -138,6 +149,12 @@ pub struct Connection {
     pub next_heartbeat: i64,
     /// Whether it follows the instrument channel.
     pub instrument: bool,
+    /// How it follows the reports of the account's orders.
+    pub executions: Option<Follows>,
+    /// How it follows the account's balances.
+    pub balances: Option<Follows>,
+    /// Tokens with which it followed something.
+    pub tokens: BTreeSet<String>,
     /// Its subscriptions, by pair.
     pub subscriptions: HashMap<usize, Vec<Subscription>>,
     /// Snapshots of new subscriptions, by time.
@@ -167,6 +184,9 @@ impl Connection {
             bytes: 0,
             next_heartbeat: i64::MAX,
             instrument: false,
+            executions: None,
+            balances: None,
+            tokens: BTreeSet::new(),
             subscriptions: HashMap::new(),
             pending_snapshots: VecDeque::new(),
             requests: Bucket::new(REQUESTS, now),

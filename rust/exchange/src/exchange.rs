@@ -6,18 +6,24 @@ use serde_json::Value;
 
 use crate::account::Accounts;
 use crate::connection::Label;
+use crate::desk::Desk;
 use crate::engine::Side;
 use crate::fanout::Fanout;
 use crate::faults::{Injected, Refusal};
-use crate::history::{HISTORY, History, Kept};
+use crate::history::{History, Kept};
 use crate::inject::Injector;
+use crate::kinds::{Occasion, What};
 use crate::market::{Candle, Market};
 use crate::message;
 use crate::outbox::{Outbox, Pace};
 use crate::pairs::{PAIRS_MAX, Pair, pairs};
+use crate::private::Private;
+use crate::query;
 use crate::request::Endpoint;
 use crate::rng::Rng;
 use crate::serve::Server;
+use crate::settings::Settings;
+use crate::terms::Params;
 use crate::wire;
 
 /// Mean time between two changes of a pair's status, ns.
@@ -35,9 +41,11 @@ const STEADY_PAIRS: usize = 30;
 pub struct Exchange {
     fanout: Fanout,
     server: Server,
+    desk: Desk,
+    /// Until when signed requests are refused by a fault, and for how long each of them prolongs that, ns.
+    locked: (i64, i64),
     injector: Injector,
     accounts: Accounts,
-    history: History,
     /// Which pair steps, when, and the ids that connections get.
     rng: Rng,
     /// Running sums of the pairs' weights.
@@ -66,9 +74,10 @@ impl Exchange {
         let mut exchange = Self {
             fanout: Fanout::new(markets, Outbox::new(seed, start, log)),
             server: Server::default(),
+            desk: Desk::new(Settings::default(), start),
+            locked: (i64::MIN, 0),
             injector: Injector::new(seed),
             accounts: Accounts::default(),
-            history: History::new(HISTORY),
             rng,
             weights: Vec::new(),
             every: 1e9 * MESSAGES_PER_STEP / rate.max(1e-6),
@@ -89,7 +98,13 @@ impl Exchange {
 
     /// Keeps at most this many trades of all pairs together for `trades` and `candles`.
     pub fn set_history(&mut self, most: usize) {
-        self.history = History::new(most);
+        self.fanout.history = History::new(most);
+    }
+
+    /// Gives the account these balances, fees and limits, and what it does where Kraken is silent. It has no orders then.
+    pub fn set_account(&mut self, settings: Settings) {
+        self.fanout.amends_modify = settings.is_other("amend_l3");
+        self.desk = Desk::new(settings, self.now());
     }
 
     /// Time of the exchange, ns since the epoch.
@@ -134,7 +149,7 @@ impl Exchange {
     #[must_use]
     pub fn trades(&self, symbol: &str, since: Option<i64>, count: usize) -> Option<(&Pair, Vec<Kept>)> {
         let pair = self.fanout.find(symbol)?;
-        let trades = self.history.trades(pair, since, count).copied().collect();
+        let trades = self.fanout.history.trades(pair, since, count).copied().collect();
         Some((&self.fanout.listings[pair].market.pair, trades))
     }
 
@@ -144,13 +159,94 @@ impl Exchange {
     pub fn candles(&self, symbol: &str, minutes: i64, count: usize) -> Option<(&Pair, Vec<Candle>)> {
         let pair = self.fanout.find(symbol)?;
         let length = minutes.max(1).saturating_mul(MINUTE);
-        Some((&self.fanout.listings[pair].market.pair, self.history.candles(pair, length, count)))
+        Some((&self.fanout.listings[pair].market.pair, self.fanout.history.candles(pair, length, count)))
     }
 
     /// How a request to REST for public data goes wrong by a fault, if it does: an HTTP status, or 200 and the text of
     /// a refusal.
     pub fn refuse_rest(&mut self) -> Option<(u16, String)> {
         Injector::refuse_rest(&mut self.fanout)
+    }
+
+    // The account.
+
+    /// What a fault does to a signed request to REST, if it does something: the text of a refusal.
+    pub fn refuse_signed(&mut self, method: &str) -> Option<&'static str> {
+        const LOCKED: &str = "EGeneral:Temporary lockout";
+        let now = self.now();
+        let may = |what| what != What::RestLag;
+        let outbox = &mut self.fanout.outbox;
+        let fault = outbox.faults.pick(Occasion::Account, (now, 0, method, ""), |fault| may(fault.kind.what));
+        if let Some(fault) = &fault {
+            outbox.record_fault(fault, None, "", None);
+            if fault.kind.what == What::Nonce {
+                return Some("EAPI:Invalid nonce");
+            }
+            self.locked = (now, fault.by);
+        }
+        let (until, by) = self.locked;
+        if until < now {
+            return None;
+        }
+        self.locked.0 = now.saturating_add(by);
+        Some(LOCKED)
+    }
+
+    /// The time whose state a signed request to REST is shown, ns: now, unless a fault makes it an earlier one.
+    pub fn shown_at(&mut self, method: &str) -> i64 {
+        let now = self.now();
+        let outbox = &mut self.fanout.outbox;
+        let lags = |fault: &crate::kinds::Fault| fault.kind.what == What::RestLag;
+        let Some(fault) = outbox.faults.pick(Occasion::Account, (now, 0, method, ""), lags) else { return now };
+        outbox.record_fault(&fault, None, "", None);
+        now - fault.by
+    }
+
+    /// Does what an order method asks for, with its parameters as JSON; returns the answers as a JSON list: objects with
+    /// `result` or `orders_cancelled`, or with `error`.
+    pub fn order(&mut self, method: &str, params: &str) -> String {
+        let Some(params) = Params::read(params) else {
+            return "[{\"error\":\"EGeneral:Invalid arguments\"}]".to_owned();
+        };
+        let mut private = self.private();
+        let answers = private.act(method, &params);
+        private.tell();
+        self.fanout.outbox.find_next_due();
+        let text = |answer: Result<String, String>| match answer {
+            Ok(members) => format!("{{{members}}}"),
+            Err(error) => format!("{{\"error\":{}}}", Value::from(error)),
+        };
+        format!("[{}]", answers.into_iter().map(text).collect::<Vec<_>>().join(","))
+    }
+
+    /// The account at a time, ns: `orders`, `open`, `closed`, `trades`, `balances` or `entries`; null for another word.
+    #[must_use]
+    pub fn account(&self, what: &str, at: i64) -> Value {
+        match what {
+            "orders" => query::orders(&self.desk, at, None),
+            "open" => query::orders(&self.desk, at, Some(true)),
+            "closed" => query::orders(&self.desk, at, Some(false)),
+            "trades" => query::trades(&self.desk, at),
+            "balances" => query::balances(&self.desk, at),
+            "entries" => query::entries(&self.desk, at),
+            _ => Value::Null,
+        }
+    }
+
+    /// Fees of a resting order and of one that takes, in millionths.
+    #[must_use]
+    pub const fn fees(&self) -> [i128; 2] {
+        self.desk.settings.fees
+    }
+
+    /// Name of the account's tier.
+    #[must_use]
+    pub const fn tier(&self) -> &'static str {
+        self.desk.settings.tier.name
+    }
+
+    const fn private(&mut self) -> Private<'_> {
+        Private { fanout: &mut self.fanout, desk: &mut self.desk, system: self.injector.system }
     }
 
     // Clients.
@@ -193,7 +289,12 @@ impl Exchange {
 
     /// Answers a request of a connection; the answers wait to be taken.
     pub fn receive(&mut self, id: u64, text: &[u8]) {
-        if let Some(place) = self.fanout.outbox.place(id) {
+        let Some(place) = self.fanout.outbox.place(id) else { return };
+        let endpoint = self.fanout.outbox.connections[place].as_ref().map(|connection| connection.endpoint);
+        if endpoint == Some(Endpoint::Private) {
+            let Self { server, fanout, desk, injector, .. } = self;
+            Private { fanout, desk, system: injector.system }.receive(server, place, text);
+        } else {
             self.server.receive(&mut self.fanout, place, text);
         }
     }
@@ -233,7 +334,10 @@ impl Exchange {
 
     /// Ends all faults. What they did stays done; what they hold back comes.
     pub fn clear_faults(&mut self) {
+        let before = self.injector.system;
         self.injector.clear_faults(&mut self.fanout);
+        self.locked = (i64::MIN, 0);
+        self.look_after_orders(before);
     }
 
     /// The faults that are in force or will be, as they were asked for.
@@ -256,15 +360,22 @@ impl Exchange {
             let next_conflated = self.fanout.next_conflated();
             let next_fault = self.injector.next(&self.fanout);
             let next_due = self.fanout.outbox.next_due;
-            let next = self.next_step.min(next_due).min(self.next_status).min(next_conflated).min(next_fault);
+            let next_own = self.desk.next_due;
+            let next =
+                self.next_step.min(next_due).min(self.next_status).min(next_conflated).min(next_fault).min(next_own);
             if next > to {
                 self.fanout.outbox.now = self.now().max(to);
                 break;
             }
             self.fanout.outbox.now = next;
             if next == next_fault {
+                let before = self.injector.system;
                 self.injector.apply_due(&mut self.fanout);
                 self.weigh();
+                self.look_after_orders(before);
+            } else if next == next_own {
+                self.desk.do_due(&mut self.fanout, self.injector.system);
+                self.private().tell();
             } else if next == next_due {
                 self.fanout.send_due();
             } else if next == next_conflated {
@@ -306,8 +417,21 @@ impl Exchange {
         let pair = self.weights.partition_point(|&sum| sum <= at).min(self.weights.len() - 1);
         if self.fanout.listings[pair].market.pair.status == "online" && self.injector.system == "online" {
             self.fanout.step(pair);
-            self.history.add(pair, &self.fanout.listings[pair].market.fills);
+            self.desk.follow(&mut self.fanout, pair);
+            self.private().tell();
         }
+    }
+
+    /// What faults of pairs and of the exchange do to the account's orders. A dead-man timer that is on when a maintenance
+    /// ends cancels them.
+    fn look_after_orders(&mut self, before: &str) {
+        self.desk.end_lost(&mut self.fanout);
+        let system = self.injector.system;
+        if before == "maintenance" && system != "maintenance" && self.desk.dead_man.is_some() {
+            self.desk.die(&mut self.fanout);
+        }
+        self.desk.do_due(&mut self.fanout, system);
+        self.private().tell();
     }
 
     /// A pair goes to `post_only` and back, as pairs do when they are listed or maintained; then another one.

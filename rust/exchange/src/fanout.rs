@@ -3,7 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::connection::{Label, PendingSnapshot};
-use crate::engine::{Change, OrderChange, Side};
+use crate::engine::{Change, Engine, OWN, OrderChange, Side};
+use crate::history::{HISTORY, History};
 use crate::market::{INTERVALS, Market};
 use crate::message;
 use crate::orders::{self, OrderEntry, OrderView};
@@ -66,6 +67,10 @@ pub struct Fanout {
     pub listings: Vec<Listing>,
     /// Where messages go.
     pub outbox: Outbox,
+    /// The trades that were made.
+    pub history: History,
+    /// Whether level 3 shows an amended order of the account as one `modify`, wherever it goes.
+    pub amends_modify: bool,
     numbers: HashMap<String, usize>,
     /// When the collected changes of a pair are due, by channel as in `Outbox::paces`.
     conflated: [VecDeque<(i64, usize)>; 2],
@@ -80,6 +85,8 @@ impl Fanout {
         let mut fanout = Self {
             listings: Vec::new(),
             outbox,
+            history: History::new(HISTORY),
+            amends_modify: false,
             numbers: HashMap::new(),
             conflated: Default::default(),
             entries: Vec::new(),
@@ -112,6 +119,22 @@ impl Fanout {
     pub fn step(&mut self, pair: usize) {
         let now = self.outbox.now;
         self.listings[pair].market.step(now);
+        self.publish(pair);
+    }
+
+    /// Lets the account do something on a pair's market, and sends what it changed: see `Market::act_for`.
+    pub fn act_for<T>(&mut self, pair: usize, taker: (u64, Side, bool), act: impl FnOnce(&mut Engine, i64) -> T) -> T {
+        // Trades and books are stamped with whole microseconds.
+        let ts = self.outbox.now - self.outbox.now.rem_euclid(1000);
+        let result = self.listings[pair].market.act_for(taker, ts, |engine| act(engine, ts));
+        self.publish(pair);
+        result
+    }
+
+    /// Sends what the last step, or the account, changed on a pair's market, and remembers its trades.
+    fn publish(&mut self, pair: usize) {
+        let now = self.outbox.now;
+        self.history.add(pair, &self.listings[pair].market.fills);
         self.collect(pair);
         let Self { listings, outbox, .. } = self;
         let Listing { market, subscribers, best } = &mut listings[pair];
@@ -221,7 +244,7 @@ impl Fanout {
     }
 
     fn send_level3(&mut self, pair: usize) {
-        let Self { listings, outbox, order_entries, scratch, .. } = self;
+        let Self { listings, outbox, order_entries, scratch, amends_modify, .. } = self;
         let Listing { market, subscribers, .. } = &mut listings[pair];
         let Subscribers { level3, level3_checksum, level3_changes: Collected { changes, ts }, .. } = subscribers;
         if changes.is_empty() {
@@ -234,6 +257,11 @@ impl Fanout {
         for (_, view, places) in level3 {
             order_entries.clear();
             view.update(&market.engine, changes, *ts, order_entries);
+            if *amends_modify {
+                // At one price it may also be an iceberg whose next part is shown: then there was a trade.
+                let amended = |id, old, new| id >= OWN && (old != new || market.fills.is_empty());
+                orders::join_amended(order_entries, amended);
+            }
             if order_entries.is_empty() {
                 continue;
             }
@@ -454,6 +482,6 @@ impl Fanout {
 }
 
 /// Number of a pair's first order: no two pairs have a number in common.
-const fn first_id(pair: usize) -> u64 {
+pub const fn first_id(pair: usize) -> u64 {
     (pair as u64) << ID_BITS
 }

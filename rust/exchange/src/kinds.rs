@@ -20,8 +20,21 @@ const TIME_MAX: i64 = 3600 * SECOND;
 /// The shortest time between two faults of a kind.
 const EVERY_MIN: i64 = MS;
 /// Channels, as the log names them.
-pub const CHANNELS: [&str; 11] =
-    ["book", "level3", "trade", "ticker", "ohlc", "instrument", "status", "heartbeat", "ack", "refusal", "pong"];
+pub const CHANNELS: [&str; 13] = [
+    "book",
+    "level3",
+    "trade",
+    "ticker",
+    "ohlc",
+    "instrument",
+    "status",
+    "heartbeat",
+    "ack",
+    "refusal",
+    "pong",
+    "executions",
+    "balances",
+];
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +78,16 @@ pub enum What {
     Delist,
     List,
     Skew,
+    LateAck,
+    LostAck,
+    LostRequest,
+    ReportBeforeAck,
+    DuplicateReport,
+    SequenceGap,
+    TokenRefused,
+    RestLag,
+    Nonce,
+    Lockout,
 }
 
 /// What a fault happens to. This decides when it can happen.
@@ -80,6 +103,14 @@ pub enum Occasion {
     Handshake,
     /// A request to REST for public data.
     Rest,
+    /// A request of the private endpoint that makes, changes or cancels orders.
+    Order,
+    /// A message of a channel of the account.
+    Report,
+    /// A token that is used.
+    Token,
+    /// A signed request to REST.
+    Account,
     /// The exchange, at a time.
     Exchange,
     /// A pair, at a time.
@@ -96,6 +127,10 @@ impl Occasion {
             Self::Socket => "connection",
             Self::Handshake => "handshake",
             Self::Rest => "request",
+            Self::Order => "order request",
+            Self::Report => "report",
+            Self::Token => "token",
+            Self::Account => "signed request",
             Self::Exchange => "exchange",
             Self::Pair => "pair",
         }
@@ -111,6 +146,10 @@ impl Occasion {
         match self {
             Self::Frame | Self::Answer => &["by", "channel", "symbol", "connection", "after", "for"],
             Self::Socket => &["by", "connection", "after", "for"],
+            Self::Order => &["by", "method", "symbol", "connection", "after", "for"],
+            Self::Report => &["channel", "connection", "after", "for"],
+            Self::Token => &["method", "connection", "after", "for"],
+            Self::Account => &["by", "method", "after", "for"],
             Self::Handshake | Self::Rest | Self::Exchange => &["by", "after", "for"],
             Self::Pair => &["by", "symbol", "after", "for"],
         }
@@ -151,7 +190,7 @@ const fn kind(what: What, name: &'static str, occasion: Occasion, by: By, help: 
 
 /// All kinds.
 #[rustfmt::skip]
-pub static KINDS: [Kind; 38] = [
+pub static KINDS: [Kind; 48] = [
     kind(What::Drop, "drop", Occasion::Frame, By::Nothing, "the frame is not sent"),
     kind(What::Repeat, "repeat", Occasion::Frame, By::Nothing, "the frame is sent twice"),
     kind(What::Reorder, "reorder", Occasion::Frame, By::Nothing, "the frame is sent after the next frame of its channel and symbol, or a second late"),
@@ -190,6 +229,16 @@ pub static KINDS: [Kind; 38] = [
     kind(What::Delist, "delist", Occasion::Pair, By::Nothing, "a pair gets the status delisted, and its subscriptions end"),
     kind(What::List, "list", Occasion::Pair, By::Number("trade id", 0, 0, i64::MAX), "a delisted pair, or else a new one, is listed; its trade ids begin here, or continue (0)"),
     kind(What::Skew, "skew", Occasion::Exchange, By::Time(5 * SECOND, true), "the clock that stamps messages is off by this much while the fault lasts"),
+    kind(What::LateAck, "late_ack", Occasion::Order, By::Time(2 * SECOND, false), "the request is done, its reports come, and its answer comes this much later"),
+    kind(What::LostAck, "lost_ack", Occasion::Order, By::Nothing, "the request is done, and its answer never comes"),
+    kind(What::LostRequest, "lost_request", Occasion::Order, By::Nothing, "the request is lost: it is not done, and no answer comes"),
+    kind(What::ReportBeforeAck, "report_before_ack", Occasion::Order, By::Nothing, "the reports of the request come before its answer"),
+    kind(What::DuplicateReport, "duplicate_report", Occasion::Report, By::Nothing, "the message is sent again, with the next number of its sequence"),
+    kind(What::SequenceGap, "sequence_gap", Occasion::Report, By::Nothing, "the sequence leaves out a number before the message"),
+    kind(What::TokenRefused, "token_refused", Occasion::Token, By::Nothing, "the token is refused, as if it were unknown"),
+    kind(What::RestLag, "rest_lag", Occasion::Account, By::Time(60 * SECOND, false), "orders, trades and balances are shown as they were this long ago"),
+    kind(What::Nonce, "nonce", Occasion::Account, By::Nothing, "the request is refused as 'EAPI:Invalid nonce'"),
+    kind(What::Lockout, "lockout", Occasion::Account, By::Time(900 * SECOND, false), "all signed requests are refused as 'EGeneral:Temporary lockout' for this long; each of them starts the time anew"),
 ];
 
 /// How often a fault happens.
@@ -337,6 +386,8 @@ pub fn read(text: &str, now: i64) -> Result<Fault, String> {
             "by" => fault.set_by(value).map_err(|allowed| wrong(&allowed))?,
             "channel" if CHANNELS.iter().any(|channel| glob(value, channel)) => fault.channel = Some(value.to_owned()),
             "channel" => return Err(wrong(&format!("one of {}, or a pattern of them", CHANNELS.join(", ")))),
+            "method" if !value.is_empty() => fault.channel = Some(value.to_owned()),
+            "method" => return Err(wrong("the name of a method, or a pattern, as *_order")),
             "symbol" => fault.symbol = Some(value.to_owned()),
             "connection" => fault.connection = Some(value.parse().map_err(|_| wrong("the number of a connection"))?),
             "after" => fault.from = now + time(value).ok_or_else(|| wrong(TIMES))?,

@@ -15,12 +15,19 @@
 
 pub mod rng;
 pub mod wire;
+pub mod amount;
 pub mod pairs;
 pub mod engine;
 pub mod market;
 pub mod history;
 pub mod view;
 pub mod orders;
+pub mod rate;
+pub mod settings;
+pub mod own;
+pub mod wallet;
+pub mod terms;
+mod report;
 mod message;
 mod request;
 pub mod kinds;
@@ -30,8 +37,12 @@ mod connection;
 mod outbox;
 mod account;
 mod fanout;
+mod desk;
+mod amend;
 mod serve;
 mod inject;
+mod private;
+mod query;
 mod exchange;
 
 pub use connection::HASH;

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::engine::{Change, Engine, Fill, OrderChange, Side};
+use crate::engine::{Change, Engine, Fill, OWN, OrderChange, Side};
 use crate::pairs::Pair;
 use crate::rng::Rng;
 
@@ -87,6 +87,19 @@ impl Candle {
     }
 }
 
+/// A fill of an order of the account.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnFill {
+    /// Number of the order.
+    pub order: u64,
+    /// The trade that is published.
+    pub trade: Trade,
+    /// Whether the order rested.
+    pub maker: bool,
+    /// Quantity that is shown anew of an iceberg; 0: none.
+    pub refill: i64,
+}
+
 /// The market of one pair.
 #[derive(Debug)]
 pub struct Market {
@@ -100,6 +113,8 @@ pub struct Market {
     pub order_changes: Vec<OrderChange>,
     /// Trades of the last step, in order.
     pub fills: Vec<Trade>,
+    /// Fills of the account's orders in the last step.
+    pub own: Vec<OwnFill>,
     /// The latest trades.
     pub trades: VecDeque<Trade>,
     /// Candles by interval, oldest first.
@@ -128,6 +143,7 @@ impl Market {
             changes: Vec::new(),
             order_changes: Vec::new(),
             fills: Vec::new(),
+            own: Vec::new(),
             trades: VecDeque::new(),
             candles: Default::default(),
             hours: VecDeque::new(),
@@ -206,11 +222,31 @@ impl Market {
         if self.rng.below(ICEBERGS) == 0 { 1 + qty / (2 + self.rng.below(PARTS - 1) as i64) } else { qty }
     }
 
-    /// Makes one step at `ts`; what it changed and traded is in `changes`, `order_changes` and `fills`.
-    pub fn step(&mut self, ts: i64) {
+    fn begin(&mut self) {
         self.changes.clear();
         self.order_changes.clear();
         self.fills.clear();
+        self.own.clear();
+    }
+
+    /// Lets the account do something to the engine at `ts`; what it changed and traded is there as after a step. `taker`
+    /// is the order that may take, its side, and whether it is a market order.
+    pub fn act_for<T>(
+        &mut self,
+        (taker, side, market): (u64, Side, bool),
+        ts: i64,
+        act: impl FnOnce(&mut Engine) -> T,
+    ) -> T {
+        self.begin();
+        let result = act(&mut self.engine);
+        self.collect();
+        self.record(side, market, ts, Some(taker));
+        result
+    }
+
+    /// Makes one step at `ts`; what it changed and traded is in `changes`, `order_changes` and `fills`.
+    pub fn step(&mut self, ts: i64) {
+        self.begin();
         // Now and then a participant requotes many orders at once: long messages with repeated prices.
         let times = match self.rng.below(400) {
             0 => 2 + self.rng.below(20),
@@ -271,11 +307,21 @@ impl Market {
         let peak = if limit.is_some() { self.peak(qty) } else { qty };
         self.engine.submit(side, limit, qty, peak, arrived);
         self.collect();
+        self.record(side, limit.is_none(), ts, None);
+    }
+
+    /// Makes trades of the engine's fills; `taker` is the account's order that took, if one did.
+    fn record(&mut self, side: Side, market: bool, ts: i64, taker: Option<u64>) {
         for i in 0..self.engine.fills.len() {
-            let Fill { price, qty, .. } = self.engine.fills[i];
+            let Fill { price, qty, maker, refill } = self.engine.fills[i];
             self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-            let trade = Trade { id: self.last_id, taker: side, market: limit.is_none(), price, qty, ts };
+            let trade = Trade { id: self.last_id, taker: side, market, price, qty, ts };
             self.fills.push(trade);
+            if let Some(order) = taker {
+                self.own.push(OwnFill { order, trade, maker: false, refill: 0 });
+            } else if maker >= OWN {
+                self.own.push(OwnFill { order: maker, trade, maker: true, refill });
+            }
             if self.trades.len() == TRADES {
                 self.trades.pop_front();
             }

@@ -1,5 +1,6 @@
 //! Texts of the messages of each channel, as Kraken writes them: fixed-point numbers padded to the pair's precision.
 
+use crate::amount::precision;
 use crate::engine::Side;
 use crate::market::{Candle, INTERVALS, Market, Trade};
 use crate::orders::{Event, OrderEntry};
@@ -14,7 +15,8 @@ fn kind(snapshot: bool) -> &'static [u8] {
     if snapshot { b"snapshot" } else { b"update" }
 }
 
-fn begin(channel: &str, snapshot: bool, out: &mut Vec<u8>) {
+/// Begins a message of a channel.
+pub fn begin(channel: &str, snapshot: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"channel\":\"");
     out.extend_from_slice(channel.as_bytes());
     out.extend_from_slice(b"\",\"type\":\"");
@@ -232,7 +234,7 @@ pub fn instrument<'a>(snapshot: bool, assets: &[&str], pairs: impl Iterator<Item
             out.push(b',');
         }
         let currency = matches!(*asset, "USD" | "EUR" | "GBP" | "JPY");
-        let (precision, display) = if currency { (4, 2) } else { (10, 5) };
+        let (precision, display) = (precision(asset), if currency { 2 } else { 5 });
         out.extend_from_slice(
             format!(
                 "{{\"id\":\"{asset}\",\"status\":\"enabled\",\"precision\":{precision},\"precision_display\":{display},\

@@ -42,12 +42,12 @@ impl OrderEntry {
     }
 }
 
-/// Merges the changes of each order into one; an order that was added and removed leaves none.
+/// Merges the changes of each order at a price into one; an order that was added and removed leaves none.
 pub fn merge(changes: &mut Vec<OrderChange>) {
-    // Stable: the changes of one order stay in their order.
-    changes.sort_by_key(|change| change.id);
+    // Stable: the changes of one order stay in their order. An order that moved has changes at two prices.
+    changes.sort_by_key(|change| (change.id, change.price));
     changes.dedup_by(|later, first| {
-        let same = later.id == first.id;
+        let same = later.id == first.id && later.price == first.price;
         if same {
             first.after = later.after;
         }
@@ -151,6 +151,21 @@ impl OrderView {
                 entries.extend(engine.queue(side, key).map(OrderEntry::add));
             }
             shuffle(&mut entries[adds..], ts);
+        }
+    }
+}
+
+/// Makes one `modify` of a `delete` and an `add` of the same order, where `amended` says so of its two prices.
+pub fn join_amended(entries: &mut Vec<OrderEntry>, amended: impl Fn(u64, i64, i64) -> bool) {
+    let deletes: Vec<OrderEntry> = entries.iter().filter(|entry| entry.event == Event::Delete).copied().collect();
+    for old in deletes {
+        let found = |new: &OrderEntry| new.event == Event::Add && new.id == old.id && new.side == old.side;
+        let Some(at) = entries.iter().position(|new| found(new) && amended(new.id, old.price, new.price)) else {
+            continue;
+        };
+        let new = entries.remove(at);
+        if let Some(entry) = entries.iter_mut().find(|entry| **entry == old) {
+            *entry = OrderEntry { event: Event::Modify, ..new };
         }
     }
 }

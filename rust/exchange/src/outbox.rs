@@ -252,9 +252,7 @@ impl Outbox {
                 let swap = fault.kind.what == What::Reorder;
                 let due = self.now + if swap { REORDER } else { fault.by };
                 let held_back = HeldBack { delayed: Delayed { due, frame: frame.to_vec(), label }, swap };
-                let at = connection.held_back.partition_point(|other| other.delayed.due <= due);
-                connection.held_back.insert(at, held_back);
-                self.next_due = self.next_due.min(due);
+                self.hold_back(place, held_back);
             }
             _ => {
                 let mut text = wire::text(frame).to_vec();
@@ -264,6 +262,23 @@ impl Outbox {
                 self.put(place, &damaged, label, name);
             }
         }
+    }
+
+    /// Holds a frame back until it is due; others overtake it.
+    fn hold_back(&mut self, place: usize, held_back: HeldBack) {
+        let Some(connection) = &mut self.connections[place] else { return };
+        let due = held_back.delayed.due;
+        let at = connection.held_back.partition_point(|other| other.delayed.due <= due);
+        connection.held_back.insert(at, held_back);
+        self.next_due = self.next_due.min(due);
+    }
+
+    /// Sends the composed text to a connection so much later; what is sent meanwhile overtakes it.
+    pub fn send_late(&mut self, place: usize, label: Label, by: i64) {
+        let mut frame = Vec::new();
+        wire::frame(&self.text, &mut frame);
+        let delayed = Delayed { due: self.now + by, frame, label };
+        self.hold_back(place, HeldBack { delayed, swap: false });
     }
 
     /// Records that a fault happened.

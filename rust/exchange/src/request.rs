@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::market::INTERVALS;
 use crate::pairs::PAIRS_MAX;
+use crate::terms::METHODS;
 use crate::wire;
 
 /// Depths of the book channel.
@@ -18,6 +19,8 @@ pub enum Endpoint {
     Public,
     /// The level3 channel.
     Level3,
+    /// The account: its orders and balances.
+    Private,
 }
 
 /// What is subscribed, of one pair.
@@ -106,6 +109,7 @@ pub fn read(text: &[u8], endpoint: Endpoint) -> (String, Option<Value>, Result<R
         Some("ping") => ("ping", Ok(Request::Ping)),
         Some("subscribe") => ("subscribe", subscription(params, endpoint, true)),
         Some("unsubscribe") => ("unsubscribe", subscription(params, endpoint, false)),
+        Some(method) if METHODS.iter().any(|known| known.0 == method) => (method, Err(PRIVATE)),
         _ => ("error", Err("Malformed request")),
     };
     (method.to_owned(), req_id, request)
@@ -162,7 +166,8 @@ fn subscription(params: Option<&Value>, endpoint: Endpoint, subscribe: bool) -> 
 const SYMBOLS: &str = "EGeneral:Invalid arguments";
 const NO_DEPTH: &str = "Subscription depth not supported";
 const PRIVATE: &str = "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com";
-const PUBLIC: &str = "Public market data subscriptions are unavailable on this endpoint. Try ws.kraken.com";
+/// A public channel on an endpoint that has none.
+pub const PUBLIC: &str = "Public market data subscriptions are unavailable on this endpoint. Try ws.kraken.com";
 
 fn head(method: &str, req_id: Option<&Value>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"method\":\"");
@@ -212,12 +217,27 @@ pub fn invalid_session(channel: &str, method: &str, req_id: Option<&Value>, now:
     tail(now, out);
 }
 
-/// An ack; `result` is the inside of the object.
-pub fn ack(result: &str, method: &str, req_id: Option<&Value>, now: i64, out: &mut Vec<u8>) {
+/// Kraken's text for a pair that it does not have.
+#[must_use]
+pub fn unknown_pair(symbol: &str) -> String {
+    if symbol.contains('/') {
+        format!("Currency pair not supported {symbol}")
+    } else {
+        format!("Currency pair not in ISO 4217-A3 format {symbol}")
+    }
+}
+
+/// An answer to what was done; `members` say what that is.
+pub fn answer(members: &str, method: &str, req_id: Option<&Value>, now: i64, out: &mut Vec<u8>) {
     out.push(b'{');
     head(method, req_id, out);
-    out.extend_from_slice(format!(",\"result\":{{{result}}},\"success\":true").as_bytes());
+    out.extend_from_slice(format!(",{members},\"success\":true").as_bytes());
     tail(now, out);
+}
+
+/// An ack; `result` is the inside of the object.
+pub fn ack(result: &str, method: &str, req_id: Option<&Value>, now: i64, out: &mut Vec<u8>) {
+    answer(&format!("\"result\":{{{result}}}"), method, req_id, now, out);
 }
 
 /// What an ack says about a topic. The ack of a ticker has no trigger; that of an unsubscribe has.

@@ -18,10 +18,12 @@ const SNAPSHOT_AFTER: i64 = 50 * MS;
 const SNAPSHOT_EVERY: i64 = MS;
 /// Tokens that are kept; beyond this number the oldest is forgotten.
 const TOKENS_MAX: usize = 1000;
-const ALREADY: &str = "Already subscribed";
-const TOO_MANY: &str = "Exceeded msg rate";
+/// Kraken's texts.
+pub const ALREADY: &str = "Already subscribed";
+/// More requests than a connection may send.
+pub const TOO_MANY: &str = "Exceeded msg rate";
 /// Kraken's texts for these three are not known.
-const NOT_SUBSCRIBED: &str = "Subscription not found";
+pub const NOT_SUBSCRIBED: &str = "Subscription not found";
 const TOO_MANY_SYMBOLS: &str = "EGeneral:Subscription limit exceeded";
 const TOO_EXPENSIVE: &str = "EGeneral:Rate limit exceeded";
 
@@ -88,7 +90,8 @@ impl Server {
         fanout.outbox.find_next_due();
     }
 
-    fn is_valid(&self, token: Option<&str>, now: i64) -> bool {
+    /// Whether a token may be used now.
+    pub fn is_valid(&self, token: Option<&str>, now: i64) -> bool {
         self.tokens.iter().any(|(known, until)| Some(known.as_str()) == token && now < *until)
     }
 
@@ -178,12 +181,7 @@ fn instrument(fanout: &mut Fanout, asked: Asked<'_>, subscribe: bool, snapshot: 
 fn listed(fanout: &mut Fanout, asked: Asked<'_>, symbol: &str) -> Option<usize> {
     let pair = fanout.find(symbol).filter(|&pair| fanout.listings[pair].market.pair.status != DELISTED);
     if pair.is_none() {
-        let error = if symbol.contains('/') {
-            format!("Currency pair not supported {symbol}")
-        } else {
-            format!("Currency pair not in ISO 4217-A3 format {symbol}")
-        };
-        refuse(fanout, asked, &error, Some(symbol));
+        refuse(fanout, asked, &request::unknown_pair(symbol), Some(symbol));
     }
     pair
 }

@@ -8,6 +8,7 @@ use krakpot_exchange::history::Kept;
 use krakpot_exchange::kinds::{By, KINDS};
 use krakpot_exchange::market::Candle;
 use krakpot_exchange::pairs::Pair;
+use krakpot_exchange::settings::{SWITCHES, Settings};
 use krakpot_exchange::{Endpoint, Pace};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -36,7 +37,7 @@ impl Exchange {
 #[pymethods]
 impl Exchange {
     #[new]
-    #[pyo3(signature = (*, pairs = 200, rate = 1000.0, seed = 1, start = 0, log = false, book = None, level3 = None, history = None))]
+    #[pyo3(signature = (*, pairs = 200, rate = 1000.0, seed = 1, start = 0, log = false, book = None, level3 = None, history = None, account = None))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -48,6 +49,7 @@ impl Exchange {
         book: Option<(i64, i64, i64)>,
         level3: Option<(i64, i64, i64)>,
         history: Option<usize>,
+        account: Option<Vec<String>>,
     ) -> PyResult<Self> {
         if !(1..=krakpot_exchange::PAIRS_MAX).contains(&pairs) {
             return Err(value_error(format!("pairs must be from 1 to {}, not {pairs}", krakpot_exchange::PAIRS_MAX)));
@@ -55,10 +57,15 @@ impl Exchange {
         if !(rate.is_finite() && rate > 0.0) {
             return Err(value_error(format!("rate must be above zero, not {rate}")));
         }
+        let mut settings = Settings::default();
+        for text in account.unwrap_or_default() {
+            settings.set(&text).map_err(value_error)?;
+        }
         let (book, level3) = (pace(book.unwrap_or_default())?, pace(level3.unwrap_or_default())?);
         Ok(py.detach(|| {
             let mut exchange = krakpot_exchange::Exchange::new(pairs, rate, seed, start, log);
             exchange.set_paces(book, level3);
+            exchange.set_account(settings);
             if let Some(most) = history {
                 exchange.set_history(most);
             }
@@ -81,7 +88,8 @@ impl Exchange {
         let endpoint = match endpoint {
             "public" => Endpoint::Public,
             "level3" => Endpoint::Level3,
-            other => return Err(value_error(format!("endpoint must be public or level3, not {other}"))),
+            "private" => Endpoint::Private,
+            other => return Err(value_error(format!("endpoint must be public, level3 or private, not {other}"))),
         };
         self.with(py, |exchange| exchange.connect(endpoint))
     }
@@ -202,6 +210,33 @@ impl Exchange {
         })
     }
 
+    fn order(&self, py: Python<'_>, method: &str, params: &str) -> PyResult<String> {
+        self.with(py, |exchange| exchange.order(method, params))
+    }
+
+    fn account(&self, py: Python<'_>, what: &str, at: i64) -> PyResult<String> {
+        self.with(py, |exchange| exchange.account(what, at).to_string())
+    }
+
+    #[getter]
+    fn fees(&self, py: Python<'_>) -> PyResult<(String, String)> {
+        // In percent: millionths with four decimals.
+        self.with(py, |exchange| exchange.fees().map(|fee| number(fee, 4)).into())
+    }
+
+    #[getter]
+    fn tier(&self, py: Python<'_>) -> PyResult<&'static str> {
+        self.with(py, |exchange| exchange.tier())
+    }
+
+    fn refuse_signed(&self, py: Python<'_>, method: &str) -> PyResult<Option<&'static str>> {
+        self.with(py, |exchange| exchange.refuse_signed(method))
+    }
+
+    fn shown_at(&self, py: Python<'_>, method: &str) -> PyResult<i64> {
+        self.with(py, |exchange| exchange.shown_at(method))
+    }
+
     fn refuse_rest(&self, py: Python<'_>) -> PyResult<Option<(u16, String)>> {
         self.with(py, krakpot_exchange::Exchange::refuse_rest)
     }
@@ -223,6 +258,11 @@ fn number(value: i128, decimals: u8) -> String {
 
 /// Bids and asks: price and quantity.
 type Sides = (Vec<(String, String)>, Vec<(String, String)>);
+
+/// Where Kraken is silent: a switch, its default, the other value, and what it decides.
+pub fn switches() -> Vec<(&'static str, &'static str, &'static str, &'static str)> {
+    SWITCHES.to_vec()
+}
 
 /// Kinds of faults: name, what it happens to, the default of `by`, and a line of help.
 pub fn faults() -> Vec<(&'static str, &'static str, String, &'static str)> {

@@ -104,6 +104,7 @@ mod _core {
         module.add("LEVEL3_COSTS", BTreeMap::from(limits::LEVEL3_COSTS))?;
         module.add("LEVEL3_RATES", BTreeMap::from(limits::LEVEL3_RATES))?;
         module.add("INTERVALS", PyTuple::new(module.py(), limits::INTERVALS)?)?;
+        module.add("EXCHANGE_SWITCHES", PyTuple::new(module.py(), crate::exchange::switches())?)?;
         module.add("FAULTS", PyTuple::new(module.py(), crate::exchange::faults())?)
     }
 }
