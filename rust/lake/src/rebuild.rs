@@ -204,7 +204,7 @@ pub trait Rebuild {
 /// What is wrong with a message that was counted as bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
-    /// The ledger's word for it: mismatch, crossed, decode_error.
+    /// The ledger's word for it: mismatch, crossed, `decode_error`.
     pub kind: &'static str,
     /// The checksum that the exchange sent, and that of the rebuilt book.
     pub checksums: Option<(u32, u32)>,
