@@ -87,8 +87,6 @@ class Client {
   #next = 0;
   #asked = false;
   #stopped = false;
-  /** Why the last attempt or connection ended. */
-  reason = "";
 
   /**
    * @param {Endpoint} endpoint
@@ -127,10 +125,6 @@ class Client {
 
   get connected() {
     return this.#socket?.readyState === 1;
-  }
-
-  get silence() {
-    return this.connected ? seconds() - this.#heard : Infinity;
   }
 
   /** The next attempt is made with the next step. */
@@ -215,7 +209,6 @@ class Client {
     const socket = this.#socket;
     this.#socket = undefined;
     socket?.close();
-    this.reason = reason;
     const at = seconds();
     if (this.#opened) this.#backoff.opened(at - this.#opened);
     const maintenance = ["maintenance", "cancel_only"].includes(this.session.system ?? "");
@@ -358,16 +351,6 @@ export class Feed {
   get connected() {
     const clients = this.#clients();
     return clients.length > 0 && clients.every((client) => client.connected);
-  }
-
-  /** @returns {string} Why a connection that is not open ended, or was not made; empty where nothing went wrong yet. */
-  get reason() {
-    return this.#clients().find((client) => !client.connected)?.reason ?? "";
-  }
-
-  /** @returns {number} Seconds since something came, of the connection that is silent longest; Infinity without one. */
-  get silence() {
-    return Math.max(...this.#clients().map((client) => client.silence), this.#public ? 0 : Infinity);
   }
 
   /** Connects now, where it would wait before the next attempt. */

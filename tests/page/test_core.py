@@ -80,7 +80,7 @@ def shown_book(page: Page) -> dict[str, Levels]:
 def halted(page: Page) -> None:
     """The exchange stands still, and all that it sent is shown."""
     page.run("krakpot.source.exchange.stop()")
-    page.until("!krakpot.source.book.changed && !krakpot.source.queue.changed")
+    page.until("!krakpot.source.follow.since.messages && !krakpot.source.queued")
     page.browser.listen(0.3)
 
 

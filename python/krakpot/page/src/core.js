@@ -1,5 +1,7 @@
 // A market that the page receives itself: from Kraken, or from the built-in exchange in the page. Its core checks every book.
 
+import { CHECKED, Follow, LOST, micros } from './follow.js'
+
 /** @typedef {import('./stream.js').Handlers} Handlers */
 /** @typedef {import('./stream.js').Source} Source */
 /** @typedef {import('./decode.js').Queue} Queue */
@@ -13,8 +15,8 @@ const DEPTHS_LEVEL3 = [10, 100, 1000]
 const EVERY = { clock: 250, overview: 1000, orders: 250 }
 /** Data older than this is stale, microseconds: the exchange sends something every second. */
 const STALE_AFTER = 3e6
-/** Seconds of silence that are normal: the exchange sends a heartbeat every second. */
-const SILENCE = 1.5
+/** Silence that is normal, microseconds: the exchange sends a heartbeat every second. */
+const SILENCE = 1.5e6
 /** Levels of a side of the level-3 book. */
 const QUEUES_MAX = 100
 
@@ -22,48 +24,7 @@ const NOTHING = new Float64Array(0)
 /** @type {Queue} */
 const NO_QUEUE = { price: NOTHING, qty: NOTHING, time: new BigInt64Array(0), id: new BigUint64Array(0) }
 
-/** Nanoseconds as microseconds. @param {bigint | null} ns */
-const micros = ns => (ns === null ? 0 : Number(ns / 1000n) + Number(ns % 1000n) / 1000)
 const now = () => (performance.timeOrigin + performance.now()) * 1000
-
-/** What became of a book, in the words of the stream. @type {Record<string, 'ok' | 'unchecked' | 'wrong'>} */
-const CHECKED = { ok: 'ok', mismatch: 'wrong' }
-/** @type {Record<string, string>} */
-const LOST = { mismatch: 'wrong checksum', crossed: 'crossed book', refused: 'a message that cannot be' }
-
-/** What came of a book since it was last shown. */
-class Messages {
-  constructor() {
-    this.count = 0
-    this.changed = false
-    this.continued = true
-    this.recv = 0
-    this.event = 0
-    this.checksum = 0
-    /** @type {'ok' | 'unchecked' | 'wrong'} */
-    this.checked = 'unchecked'
-  }
-
-  /** @param {any} event */
-  take(event) {
-    this.count++
-    this.changed = true
-    if (event.kind === 'snapshot') this.continued = false
-    this.recv = micros(event.ts_recv)
-    this.event = micros(event.ts_event)
-    this.checksum = event.checksum ?? 0
-    this.checked = CHECKED[event.outcome] ?? 'unchecked'
-  }
-
-  /** What was taken, once. @param {number} pair @param {boolean} inSync */
-  head(pair, inSync) {
-    const { continued, checked, recv, event, checksum, count: messages } = this
-    this.count = 0
-    this.changed = false
-    this.continued = true
-    return { pair, inSync, continued, checked, recv, event, checksum, messages }
-  }
-}
 
 /** What is known of every pair. */
 class Overall {
@@ -116,11 +77,17 @@ export class CoreSource {
     this.numbers = new Map()
     /** @type {Overall[]} */
     this.lines = []
-    this.book = new Messages()
-    this.queue = new Messages()
-    /** @type {any[]} */
-    this.trades = []
-    this.traded = true
+    /** The chosen pair as frames: of `one`, and of `next`. @type {Follow | null} */
+    this.follow = null
+    /** @type {Follow | null} */
+    this.following = null
+    /** The last message of level 3 that is not shown. @type {any} */
+    this.queue = null
+    this.queueBegan = true
+    /** Messages of level 3 since the queues were last shown. */
+    this.queued = 0
+    /** Why connections are down, those that are. @type {Map<any, string>} */
+    this.down = new Map()
     this.perSecond = 30
     this.greeted = false
     this.connected = false
@@ -177,7 +144,7 @@ export class CoreSource {
   _feed(channels, symbols, depth) {
     const { exchange } = this
     const level3Depth = DEPTHS_LEVEL3.find(one => one >= depth) ?? 1000
-    return new this.web.Feed({
+    const feed = new this.web.Feed({
       channels, symbols, depth, level3Depth, url: this.options.url,
       ...(exchange && {
         connect: (/** @type {string} */ endpoint) => exchange.connect(endpoint),
@@ -187,14 +154,19 @@ export class CoreSource {
         },
       }),
     })
+    feed.on('connection', '*', (/** @type {any} */ event) => {
+      if (event.up) this.down.delete(feed)
+      else this.down.set(feed, event.reason)
+    })
+    return feed
   }
 
   close() {
     this.ended = true
     clearInterval(this.timer)
-    for (const feed of [this.all, this.one, this.next, this.three]) feed?.close()
+    this._drop('all', 'one', 'next', 'three')
     this.exchange?.free()
-    this.all = this.one = this.next = this.three = this.exchange = null
+    this.exchange = null
     this.greeted = false
     this.handlers.state('ended', '', 0)
   }
@@ -213,26 +185,28 @@ export class CoreSource {
     const deep = DEPTHS.find(one => one >= depth) ?? 1000
     const before = this.chosen
     this.chosen = { symbol, depth, orders, deep }
+    const pair = this.numbers.get(symbol) ?? 0
     if (!this.one || before.symbol !== symbol) {
-      this.unsubscribe([before.symbol])
-      this.one = this._chosen(symbol, deep)
-      this.book = new Messages()
-      this.book.continued = false
-      this.trades = []
-      this.traded = false
+      this._drop('one', 'next', 'three')
+      this.one = this._feed(['book', 'trade'], [symbol], deep)
+      this.follow = new Follow(this.one, symbol, pair, depth, this.handlers.frame)
+      this._listen(this.one, symbol)
     } else if (before.deep !== deep) {
       // The book of the old depth is shown until that of the new one is there.
-      this.next?.close()
-      this.next = this._chosen(symbol, deep)
-    } else {
-      this.book.changed = true
+      this._drop('next')
+      const feed = this.next = this._feed(['book', 'trade'], [symbol], deep)
+      this.following = new Follow(feed, symbol, pair, depth, this.handlers.frame)
+      feed.on('book', symbol, () => { if (feed === this.next) this._swap() })
+      this._listen(feed, symbol)
+    } else if (this.follow) {
+      this.follow.depth = depth
+      this.follow.since.messages++
     }
     if (!orders) {
-      this.three?.close()
-      this.three = null
+      this._drop('three')
     } else if (!this.three) {
-      this.queue = new Messages()
-      this.queue.continued = false
+      this.queue = null
+      this.queueBegan = true
       // The ticker proves that its best prices are right.
       const feed = this.three = this._feed(['ticker', 'level3'], [symbol], QUEUES_MAX)
       feed.on('level3', symbol, (/** @type {any} */ event) => this._level3(event))
@@ -241,29 +215,40 @@ export class CoreSource {
     this.handlers.answered('subscribe')
   }
 
-  /** @param {string} symbol @param {number} depth */
-  _chosen(symbol, depth) {
-    const feed = this._feed(['book', 'trade'], [symbol], depth)
-    feed.on('book', symbol, (/** @type {any} */ event) => {
-      if (feed === this.next) {
-        this.one.close()
-        this.one = feed
-        this.next = null
-        // It is the same book: nothing was missed.
-        this.book.take({ ...event, kind: 'update' })
-      } else if (feed === this.one) {
-        this._book(event)
+  /** The feed of the new depth has a book. */
+  _swap() {
+    const { follow, following, next } = this
+    follow?.flush()
+    this.next = this.following = null
+    this._drop('one')
+    this.one = next
+    this.follow = following
+    // The same trades came to both.
+    if (following) {
+      following.trades = following.trades.filter(one => follow?.lastTrade === undefined || one.trade_id > follow.lastTrade)
+      following.tradesBegan = false
+    }
+  }
+
+  /** @param {('all' | 'one' | 'next' | 'three')[]} names of feeds that are not needed any more */
+  _drop(...names) {
+    for (const name of names) {
+      if (name === 'one') {
+        this.follow?.close()
+        this.follow = null
+      } else if (name === 'next') {
+        this.following?.close()
+        this.following = null
       }
-    })
-    feed.on('trade', symbol, (/** @type {any} */ event) => { if (feed === this.one) this.trades.push(event) })
-    this._listen(feed, symbol)
-    return feed
+      this[name]?.close()
+      this.down.delete(this[name])
+      this[name] = null
+    }
   }
 
   /** @param {any} feed @param {string} symbol */
   _listen(feed, symbol) {
-    feed.on('gap', symbol, (/** @type {any} */ event) => this._gap(event))
-    feed.on('subscription', symbol, (/** @type {any} */ event) => {
+        feed.on('subscription', symbol, (/** @type {any} */ event) => {
       if (event.state === 'rejected') this.handlers.refused('subscribe', event.reason || 'the exchange gave no reason')
     })
     feed.open().catch((/** @type {unknown} */ error) => this._end(error))
@@ -271,9 +256,7 @@ export class CoreSource {
 
   /** @param {string[]} symbols */
   unsubscribe(symbols) {
-    if (!symbols.includes(this.chosen.symbol) && this.one) return
-    for (const feed of [this.one, this.next, this.three]) feed?.close()
-    this.one = this.next = this.three = null
+    if (symbols.includes(this.chosen.symbol)) this._drop('one', 'next', 'three')
   }
 
   overview() {}
@@ -310,36 +293,14 @@ export class CoreSource {
   }
 
   /** @param {any} event */
-  _book(event) {
-    this.book.take(event)
-    // A wrong checksum is shown at once: the next message may repair it.
-    if (LOST[event.outcome]) this._lost('book', event)
-  }
-
-  /** @param {any} event */
   _level3(event) {
-    this.queue.take(event)
-    if (LOST[event.outcome]) this._lost('level3', event)
-  }
-
-  /** @param {'book' | 'level3'} channel @param {any} event */
-  _lost(channel, event) {
+    this.queue = event
+    this.queued++
+    if (event.kind === 'snapshot') this.queueBegan = true
     const pair = this.numbers.get(event.symbol)
-    if (pair === undefined) return
-    if (channel === 'book') this._showBook(pair)
-    this.handlers.frame({ kind: 'gap', channel, pair, from: micros(event.ts_recv), to: 0, reason: LOST[event.outcome] })
-  }
-
-  /** @param {any} event */
-  _gap(event) {
-    const pair = this.numbers.get(event.symbol)
-    const { of, reason } = event
-    if (pair === undefined || !(of === 'book' || of === 'trade' || of === 'level3' || of === 'ticker')) return
-    if (of === 'book') this.book.continued = false
-    if (of === 'level3') this.queue.continued = false
-    if (of === 'trade') this.traded = false
-    const to = micros(event.ts_to)
-    this.handlers.frame({ kind: 'gap', channel: of, pair, from: event.ts_from === null ? to : micros(event.ts_from), to, reason })
+    if (pair !== undefined && event.outcome in LOST) {
+      this.handlers.frame({ kind: 'gap', channel: 'level3', pair, from: micros(event.ts_recv), to: 0, reason: LOST[event.outcome] })
+    }
   }
 
   // What is shown.
@@ -356,9 +317,8 @@ export class CoreSource {
     }
     const pair = this.numbers.get(this.chosen.symbol)
     if (this.one && pair !== undefined) {
-      if (this.book.changed && is('book', 1000 / this.perSecond)) this._showBook(pair)
-      if (this.three && this.queue.changed && is('orders', EVERY.orders)) this._showOrders(pair)
-      if (this.trades.length) this._showTrades(pair)
+      if (is('book', 1000 / this.perSecond)) this.follow?.flush()
+      if (this.three && this.queued && is('orders', EVERY.orders)) this._showOrders(pair)
     }
     if (is('clock', EVERY.clock)) this._clock()
     if (is('overview', EVERY.overview)) this._overview()
@@ -368,7 +328,7 @@ export class CoreSource {
   _waiting(at) {
     if (at < this.due.clock) return
     this.due.clock = at + EVERY.clock
-    const { reason } = this.all
+    const reason = this.down.get(this.all) ?? ''
     if (reason && reason !== this.said) this.handlers.state('waiting', reason, 0)
     this.said = reason
   }
@@ -398,26 +358,16 @@ export class CoreSource {
   }
 
   /** @param {number} pair */
-  _showBook(pair) {
-    const { symbol, depth } = this.chosen
-    const levels = this.one.book(symbol).numbers(depth)
-    const head = this.book.head(pair, levels !== undefined)
-    if (!levels) {
-      this.handlers.frame({ kind: 'book', ...head, bidP: NOTHING, bidQ: NOTHING, askP: NOTHING, askQ: NOTHING })
-      return
-    }
-    // Copies: the core writes into the same memory with the next message.
-    const { bids, prices, qtys } = levels
-    this.handlers.frame({
-      kind: 'book', ...head, bidP: prices.slice(0, bids), bidQ: qtys.slice(0, bids), askP: prices.slice(bids), askQ: qtys.slice(bids),
-    })
-  }
-
-  /** @param {number} pair */
   _showOrders(pair) {
     const orders = this.three.orders(this.chosen.symbol)
     const levels = orders.levels(QUEUES_MAX)
-    const head = this.queue.head(pair, levels !== undefined)
+    const { queue } = this
+    const head = {
+      pair, inSync: levels !== undefined, continued: !this.queueBegan, checked: /** @type {'unchecked' | 'ok' | 'wrong'} */ (CHECKED[queue.outcome] ?? 'unchecked'),
+      recv: micros(queue.ts_recv), event: micros(queue.ts_event), checksum: queue.checksum ?? 0, messages: this.queued,
+    }
+    this.queued = 0
+    this.queueBegan = false
     const before = this.ids
     this.ids = new Map()
     const side = (/** @type {'bid' | 'ask'} */ name, /** @type {[string, string, number][]} */ rows) => {
@@ -438,44 +388,19 @@ export class CoreSource {
     })
   }
 
-  /** @param {number} pair */
-  _showTrades(pair) {
-    const { trades } = this
-    this.trades = []
-    this.handlers.frame({
-      kind: 'trades', pair, continued: this.traded, leftOut: 0,
-      event: Float64Array.from(trades, one => micros(one.ts_event ?? one.ts_recv)),
-      recv: Float64Array.from(trades, one => micros(one.ts_recv)),
-      id: BigInt64Array.from(trades, one => one.trade_id),
-      price: Float64Array.from(trades, one => Number(one.price)),
-      qty: Float64Array.from(trades, one => Number(one.qty)),
-      side: Uint8Array.from(trades, one => (one.side === 'sell' ? 1 : 0)),
-      type: Uint8Array.from(trades, one => (one.ord_type === 'market' ? 1 : 0)),
-    })
-    this.traded = true
-  }
-
   _clock() {
     const feeds = [this.all, this.one, this.three].filter(feed => feed !== null)
-    const down = feeds.find(feed => !feed.connected)
-    const up = !down
+    const up = feeds.every(feed => feed.connected)
     const at = now()
-    const reason = down?.reason ?? ''
+    const reason = feeds.map(feed => this.down.get(feed)).find(Boolean) ?? ''
     const words = up ? this.all.system ?? '' : `!${reason}`
     if (words !== this.said) {
       this.said = words
       this.handlers.status({ up, reason, system: this.all.system ?? '' })
-      const pair = this.numbers.get(this.chosen.symbol)
-      if (!up && pair !== undefined) {
-        if (this.one && !this.one.connected) {
-          this.handlers.frame({ kind: 'gap', channel: 'book', pair, from: this.book.recv || at, to: 0, reason: reason || 'no connection' })
-          this._showBook(pair)
-        }
-      }
     }
-    const silence = Math.max(...feeds.map(feed => feed.silence))
     // A quiet market is not stale: the exchange's heartbeat comes all the same.
-    this.shown = silence < SILENCE ? at : silence < Infinity ? at - silence * 1e6 : this.shown || at
+    const heard = Math.min(...feeds.map(feed => micros(feed.received) || at))
+    this.shown = up && at - heard < SILENCE ? at : heard
     this.handlers.frame({
       kind: 'clock', paused: false, atEnd: false, live: true, up, shown: this.shown, server: at, speed: 1,
     })

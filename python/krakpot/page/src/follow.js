@@ -1,9 +1,9 @@
 // One pair of a `Feed` of the web package as frames for a market: whenever it is asked, the newest state.
 
 /** Messages after which nobody knows a book, in words. @type {Record<string, string>} */
-const LOST = { mismatch: 'checksum mismatch', crossed: 'crossed book', refused: 'a number that cannot be held' }
-/** @type {Record<string, 'ok' | 'wrong'>} */
-const CHECKED = { ok: 'ok', mismatch: 'wrong', crossed: 'wrong' }
+export const LOST = { mismatch: 'checksum mismatch', crossed: 'crossed book', refused: 'a number that cannot be held' }
+/** What became of a checksum. @type {Record<string, 'ok' | 'wrong'>} */
+export const CHECKED = { ok: 'ok', mismatch: 'wrong', crossed: 'wrong' }
 /** Trades that wait for the next state; more are counted and left out. */
 const TRADES_MAX = 1000
 
@@ -67,6 +67,8 @@ export class Follow {
     this.since = new Since()
     /** @type {import('../core/index.js').TradeEvent[]} */
     this.trades = []
+    /** Id of the last trade that was given. @type {bigint | undefined} */
+    this.lastTrade = undefined
     this.leftOut = 0
     this.tradesBegan = true
     this.ends = [
@@ -115,13 +117,15 @@ export class Follow {
   }
 
   _book() {
+    // A feed that is not open yet has no books.
+    if (!this.since.seen) return
     const book = this.feed.book(this.symbol)
     const head = this.since.head(this.number, book.inSync)
     if (!head) return
     const levels = head.inSync ? book.numbers(this.depth) : undefined
     const n = levels?.bids ?? 0
     // The numbers are views of the module's memory, which the next call may change.
-    const copy = (/** @type {'prices' | 'qtys'} */ name, /** @type {number} */ from, /** @type {number} [to] */ to) =>
+    const copy = (/** @type {'prices' | 'qtys'} */ name, /** @type {number} */ from, /** @type {number | undefined} */ to = undefined) =>
       levels ? levels[name].slice(from, to) : new Float64Array(0)
     this.frame({
       kind: 'book', ...head, bidP: copy('prices', 0, n), bidQ: copy('qtys', 0, n), askP: copy('prices', n), askQ: copy('qtys', n),
@@ -132,6 +136,7 @@ export class Follow {
     const { trades } = this
     if (!trades.length) return
     this.trades = []
+    this.lastTrade = trades[trades.length - 1].trade_id
     // Trades from before the subscription are of their own time, not of that at which they were sent.
     const times = trades.map(one => [micros(one.ts_event ?? one.ts_recv), micros(one.ts_recv)])
     this.frame({
