@@ -153,6 +153,7 @@ bench-smoke: $(DEVELOP)
 	$(BIN)/python bench/python/live.py --small
 	$(BIN)/python bench/python/burst.py --small
 	$(BIN)/python bench/python/viewing.py --small
+	$(BIN)/python bench/python/page.py --small
 	$(BIN)/python bench/python/proving.py --small
 	$(BIN)/python bench/python/storage.py --small >/dev/null
 	$(BIN)/python bench/report.py --before . --small

@@ -88,6 +88,8 @@ ROW_BYTES = 12
 BURST_S = 2
 BESIDE_IDLE = 1.05
 IMPORT_MS = 150
+PROVING_S = 5
+"""Seconds for the proof of a million messages in a browser."""
 WASM_TIMES, WASM_KB = 2.5, 200
 """Multiple of native code: a frame → checked book as WebAssembly; and its compressed size without the exchange."""
 
@@ -253,12 +255,21 @@ def budget_lines(found: criterion.Times, measured: dict[str, Any], others: dict[
         ),
         row("`import krakpot`", f"{IMPORT_MS} ms", f"{loaded['ms']:.0f} ms", verdict(loaded["ms"], IMPORT_MS)),
         *wasm_budgets(measured["wasm"]),
+        *proving_budget(measured["proving"]),
         *(row(what, budget, "not measured", "") for what, budget in NOT_MEASURED),
         "",
         f"It is the slowest burst of {len(burst['bursts'])} of the full feed, {burst['messages']:,} messages. Its time",
         "is from its begin until the recorder, a separate process, had read the last message. The exchange had sent",
         f"that message after {burst['sent']:.2f} s.",
     ]
+
+
+def proving_budget(found: dict[str, Any]) -> list[str]:
+    """The row of the proof in a browser."""
+    what, budget = "proof of a recording in a browser, a million messages", f"{PROVING_S} s"
+    if found["missing"]:
+        return [row(what, budget, f"not measured: {found['missing']}", "")]
+    return [row(what, budget, f"{found['million_s']:.2f} s", verdict(found["million_s"], PROVING_S))]
 
 
 def wasm_budgets(found: dict[str, Any]) -> list[str]:
@@ -489,6 +500,34 @@ def live(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def browser(shown: dict[str, Any], proving: dict[str, Any]) -> list[str]:
+    """The section of what runs in a browser."""
+    lines = ["", "## In a browser", ""]
+    if shown["missing"]:
+        lines.append(f"The page: not measured: {shown['missing']}.")
+    else:
+        lines += [
+            "The page receives `krakpot exchange` itself, in Chromium without a graphics card: ten levels of all pairs,",
+            "and one pair at a depth, which it draws.",
+            "",
+            row("", "pairs", "checked books/s", "page, of a core", "frames/s"),
+            row("---", *("---:" for _ in range(4))),
+        ]
+        for words, facts in shown.items():
+            if words != "missing":
+                cells = (f"{facts['messages']:,.0f}", f"{facts['core']:.0%}", f"{facts['frames']:.0f}")
+                lines.append(row(words, facts["pairs"], *cells))
+    lines.append("")
+    if proving["missing"]:
+        lines.append(f"The proof of a recording in the page: not measured: {proving['missing']}.")
+    else:
+        lines += [
+            f"The proof of a recording in the page, {proving['messages']:,} messages: {proving['million_s']:.2f} s a",
+            f"million with {proving['workers']} workers, {proving['ratio']:.1f} × the time of `krakpot verify` on the same files.",
+        ]
+    return lines
+
+
 def viewing(found: dict[str, Any]) -> list[str]:
     """The section of ``krakpot view``."""
     lake = found["lake"]
@@ -651,6 +690,7 @@ def page(
         "",
         *live(measured["live"]),
         *viewing(measured["viewing"]),
+        *browser(measured["page"], measured["proving"]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -704,7 +744,7 @@ def main() -> None:
     found, simdjson, left_out = rust()
     measured = python("measure.py") | {"live": python("live.py"), "burst": python("burst.py")}
     measured["viewing"] = python("viewing.py")
-    measured["wasm"] = python("wasm.py")
+    measured |= {name: python(f"{name}.py") for name in ("wasm", "page", "proving")}
     measured["capacity"] = capacity()
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(found, simdjson, left_out, measured, python("peers.py")))

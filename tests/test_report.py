@@ -76,6 +76,13 @@ def measured(*steps: Step, row_bytes: float = 11.0, wasm: dict[str, Any] | None 
             "lake": {"alone": {"recorder_core": 0.05}, "beside": seen | {"recorder_core": 0.06}},
         },
         "wasm": wasm or {"missing": "", "ratio": 2.6, "gzipped": 186_000, "node": "v20.0.0"},
+        "page": {
+            "missing": "",
+            "depth 1000": {"pairs": 50, "messages": 1234.0, "core": 0.25, "frames": 20.4},
+        },
+        "proving": {
+            "missing": "", "messages": 1_000_000, "million_s": 3.5, "workers": 2, "ratio": 2.4,
+        },
         "burst": {"messages": 100_000, "sent": 1.0, "read": 1.1, "bursts": [{}]},
         "live": {
             "pairs": 20, "depth": 10, "objects": 1000, "few": 5000, "rates": {"200": {"callbacks/asyncio": cell}},
@@ -134,6 +141,8 @@ def test_every_budget_has_its_verdict(report: ModuleType) -> None:
     assert row_of(page, "highest rate without loss") == ["150,000", "155,000", "kept"]
     assert row_of(page, "wasm, frame") == ["2.5 × native", "2.60 × (node v20.0.0)", "**missed**"]
     assert row_of(page, "wasm, size") == ["200 kB", "186 kB", "kept"]
+    assert row_of(page, "proof of a recording in a browser") == ["5 s", "3.50 s", "kept"]
+    assert "| depth 1000 | 50 | 1,234 | 25% | 20 |" in page.splitlines()
     assert row_of(page, "a lake that is recorded") == ["25.0%", "200", "90", "400", "3.0", "300", "600"]
     assert "1.20 × as much" in page
     assert row_of(page, "idle subscriptions next to a busy one")[::2] == [
