@@ -507,8 +507,8 @@ def browser(shown: dict[str, Any], proving: dict[str, Any]) -> list[str]:
         lines.append(f"The page: not measured: {shown['missing']}.")
     else:
         lines += [
-            "The page receives `krakpot exchange` itself, in Chromium without a graphics card: ten levels of all pairs,",
-            "and one pair at a depth, which it draws.",
+            "The page receives `krakpot exchange` itself, in Chromium without a graphics card: ten levels of all",
+            "pairs, and one pair at a depth, which it draws.",
             "",
             row("", "pairs", "checked books/s", "page, of a core", "frames/s"),
             row("---", *("---:" for _ in range(4))),
@@ -523,7 +523,8 @@ def browser(shown: dict[str, Any], proving: dict[str, Any]) -> list[str]:
     else:
         lines += [
             f"The proof of a recording in the page, {proving['messages']:,} messages: {proving['million_s']:.2f} s a",
-            f"million with {proving['workers']} workers, {proving['ratio']:.1f} × the time of `krakpot verify` on the same files.",
+            f"million with {proving['workers']} workers, {proving['ratio']:.1f} × the time of `krakpot verify` on the",
+            "same files.",
         ]
     return lines
 
