@@ -56,6 +56,9 @@ def test_wheel_holds_what_a_user_needs(distributions: dict[str, Path]) -> None:
     assert {"krakpot/page/index.html", "krakpot/page/main.js", "krakpot/page/page.js", "krakpot/page/style.css"} <= set(
         names
     )
+    # `make page` builds it, where there is what that needs.
+    core = "krakpot/page/core/wasm/session_bg.wasm"
+    assert (core in names) == (ROOT / "python" / core).exists()
     assert {name.rpartition("/")[2] for name in names if "/licenses/" in name} == {"LICENSE-APACHE", "LICENSE-MIT"}
     assert all(name.startswith(("krakpot/", "krakpot-")) for name in names)
 
