@@ -253,7 +253,7 @@ def test_a_feed_shows_what_it_is_for() -> None:
     public = {name for name in dir(Feed(["*"])) if not name.startswith("_")}
     assert public == {
         "add_symbols", "batches", "book", "close", "connected", "counts", "error", "idle_seconds", "on", "orders",
-        "recording", "remove_symbols", "run", "selected_symbols", "skipped", "start", "stop", "subscriptions",
+        "recording", "remove_symbols", "run", "selected_symbols", "skipped", "start", "stop", "subscriptions", "view",
         "system", "wait_ready", "waiting",
     }  # fmt: skip
     page = (Path(__file__).parents[2] / "docs/live.md").read_text()

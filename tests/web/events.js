@@ -30,7 +30,8 @@ for (const line of readFileSync(file, "utf8").split("\n")) {
   } else {
     if (told !== session.id) session.tellAllSubscriptions();
     told = session.id;
-    session.wantEvents(CHANNELS);
+    // Those of connections are the feed's.
+    session.wantEvents(CHANNELS.filter((channel) => channel !== "connection"));
     session.receive(what, at);
     session.takeEvents().forEach(print);
   }
