@@ -1,0 +1,10 @@
+//! Orders and accounts of a strategy, and what would have become of its orders on recorded or live data.
+//!
+//! No clock, no socket, no file: times are arguments, and what is to be done comes back as values. A strategy's account
+//! ([`report`] says what reaches it) is the same on paper and with money; only who answers differs. A file uses only those
+//! that are named above it.
+
+pub mod amount;
+pub mod pair;
+pub mod terms;
+pub mod report;
