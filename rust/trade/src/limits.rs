@@ -603,7 +603,7 @@ mod tests {
         };
         assert_eq!(
             (with(&limits, NOON - 2 * SECOND), with(&limits, NOON - 2 * SECOND - 1)),
-            ("".into(), "stale".into())
+            (String::new(), "stale".into())
         );
         assert_eq!(with(&limits, i64::MIN), "stale", "nothing was ever heard");
         limits.stale = None;
@@ -618,8 +618,11 @@ mod tests {
             let at = Standing { own: Some(Price(100)), ..standing() };
             told(limits, &risk(&pair, &market, side, COIN, price), &at, &recent)
         };
-        assert_eq!((with(&limits, Side::Buy, 99), with(&limits, Side::Buy, 100)), ("".into(), "self_trade".into()));
-        assert_eq!((with(&limits, Side::Sell, 101), with(&limits, Side::Sell, 100)), ("".into(), "self_trade".into()));
+        assert_eq!((with(&limits, Side::Buy, 99), with(&limits, Side::Buy, 100)), (String::new(), "self_trade".into()));
+        assert_eq!(
+            (with(&limits, Side::Sell, 101), with(&limits, Side::Sell, 100)),
+            (String::new(), "self_trade".into())
+        );
         limits.self_trade = false;
         assert_eq!(with(&limits, Side::Buy, 100), "");
     }

@@ -520,6 +520,9 @@ impl Trader {
         if new_qty <= order.filled {
             // It takes risk away: what is left of the order is cancelled.
             Self::fits(desk, Cost::amend_away(age), now)?;
+            if price.is_some_and(|price| price.0 <= 0) {
+                return Err("EOrder:Invalid price".into());
+            }
             return Ok(Cost::amend_away(age));
         }
         let more = new_qty > order.qty || new_price != order.price;
@@ -777,11 +780,11 @@ impl Trader {
     fn hold(&mut self, number: u64) {
         let Some(order) = self.order(number) else { return };
         let Some(desk) = self.pairs.get(order.terms.pair) else { return };
-        let (side, left) = (order.terms.side, order.at_stake());
+        let side = order.terms.side;
         let asset = if side == Side::Buy { desk.quote } else { desk.base };
-        let price = order.worst().unwrap_or_default();
-        let amount = if left.is_positive() { needs(&desk.pair, side, price, left).unwrap_or(0) } else { 0 };
-        self.wallet.hold(number, asset, amount);
+        let claims = order.claims().into_iter().filter(|(_, left)| left.is_positive());
+        let amount = claims.filter_map(|(price, left)| needs(&desk.pair, side, price.unwrap_or_default(), left)).max();
+        self.wallet.hold(number, asset, amount.unwrap_or(0));
     }
 
     /// After a change: what it holds, and whether it is still active.
