@@ -47,7 +47,8 @@ pub struct Limits {
     pub orders_per_minute: Option<usize>,
     /// Time without a message of the feed, ns.
     pub stale: Option<i64>,
-    /// The fee of an order that takes, as a share of its value, in millionths. Small orders pay more: fees are rounded up.
+    /// The fee of an order that takes, as a share of its value, in millionths. Small orders pay more: fees are rounded
+    /// up.
     pub fee_share: Option<i64>,
     /// Whether orders much larger than one's own last ones are refused, unless they are confirmed.
     pub fat_finger: bool,
@@ -449,8 +450,8 @@ mod tests {
         assert!(value(i64::MAX, i64::MAX).starts_with("krakpot:order_value"));
     }
 
-    /// Goal: what is bought and may be bought reaches the limit of the asset and not more; the same for what is sold; the
-    /// other side is not limited by it; an asset without a limit is not traded.
+    /// Goal: what is bought and may be bought reaches the limit of the asset and not more; the same for what is sold;
+    /// the other side is not limited by it; an asset without a limit is not traded.
     #[test]
     fn inventory() {
         let (pair, market, limits, recent) = (pair(), market(), limits(), Recent::default());

@@ -1,8 +1,8 @@
 //! The state of one order: what was asked, what is known of it, and which replies change that.
 //!
-//! Replies may come in any order, more than once, or never: what is known only grows. So the same replies give the same
-//! state in whichever order they come. A reply that contradicts what is known changes nothing and says why. The answer to a
-//! request says that it was taken or refused; only a report says what became of the order.
+//! Replies may come in any order, more than once, or never: what is known only grows. So the same replies give the
+//! same state in whichever order they come. A reply that contradicts what is known changes nothing and says why. The
+//! answer to a request says that it was taken or refused; only a report says what became of the order.
 
 use std::sync::Arc;
 
@@ -376,8 +376,8 @@ impl Order {
         self.total.unwrap_or(asked)
     }
 
-    /// What may still be filled, and at which worst price: by its terms, and by those of an amendment that is under way.
-    /// Only one of the two can come true.
+    /// What may still be filled, and at which worst price: by its terms, and by those of an amendment that is under
+    /// way. Only one of the two can come true.
     #[must_use]
     pub fn claims(&self) -> [(Option<Price>, Qty); 2] {
         let left = |qty: Qty| Qty((self.total.unwrap_or(qty) - self.booked).0.max(0));

@@ -1,7 +1,8 @@
-//! A strategy's account at one exchange: the same on paper and with money. What is to be sent and told comes back as values.
+//! A strategy's account at one exchange: the same on paper and with money. What is to be sent and told comes back as
+//! values.
 //!
-//! Nothing here waits or sends. The caller passes the requests on, brings the replies and the time, and hands the events
-//! to the strategy. Refusals are values too: an order that breaks a rule is an order in state `rejected`.
+//! Nothing here waits or sends. The caller passes the requests on, brings the replies and the time, and hands the
+//! events to the strategy. Refusals are values too: an order that breaks a rule is an order in state `rejected`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -164,8 +165,8 @@ impl Trader {
 
     // What the market is.
 
-    /// Adds a pair, or gives a known one new facts (status, fees, minima). Returns its number. A pair whose steps changed
-    /// is another one: its old orders keep their steps.
+    /// Adds a pair, or gives a known one new facts (status, fees, minima). Returns its number. A pair whose steps
+    /// changed is another one: its old orders keep their steps.
     pub fn set_pair(&mut self, pair: Pair) -> usize {
         let steps = |pair: &Pair| (pair.price_precision, pair.qty_precision, pair.base.clone(), pair.quote.clone());
         if let Some(known) = self.find(&pair.symbol)

@@ -1,5 +1,5 @@
-//! Random lives of orders at a simple, true exchange, behind a network that delays, doubles and loses: whatever is heard in
-//! whichever order, the account ends as the exchange has it, and is consistent all the time.
+//! Random lives of orders at a simple, true exchange, behind a network that delays, doubles and loses: whatever is
+//! heard in whichever order, the account ends as the exchange has it, and is consistent all the time.
 
 mod common;
 
@@ -405,8 +405,8 @@ fn number(reply: &Reply) -> u64 {
 }
 
 /// Goal: filled ≤ qty and never less than before, an end is an end, fills are booked once, the entries explain the
-/// balances; and after a look at what was lost the account is what the exchange has, to the last digit. Where nothing is
-/// lost and all comes in order, no look is needed.
+/// balances; and after a look at what was lost the account is what the exchange has, to the last digit. Where nothing
+/// is lost and all comes in order, no look is needed.
 #[test]
 fn lives_in_any_order() {
     let mut seen = Seen::new();
