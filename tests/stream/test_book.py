@@ -141,5 +141,5 @@ def test_a_book_out_of_sync_costs_the_same_among_many() -> None:
     assert (live.state, live.reason) == told["book", "BTC/USD"]
     with pytest.raises(NoBook, match="requested"):
         live.bids()
-    assert LiveBook(Owner(Alone(owner.session)), "ETH/USD").state == "unknown"  # type: ignore[arg-type]
+    assert LiveBook(Owner(Alone(owner.session)), "ETH/USD").state == "unknown"  # type: ignore[arg-type]  # as above
     assert owner.session.subscription("BTC/USD", "trade") is None
