@@ -1,8 +1,8 @@
 //! The two bounds on level 2.
 
-mod common;
+mod told;
 
-use common::{Bench, MS, buy, quick, sell};
+use told::{Bench, MS, buy, quick, sell};
 use krakpot_core::wire::message::Kind;
 use krakpot_trade::amount::Qty;
 use krakpot_trade::paper::{Cancels, Model, Options};

@@ -1,8 +1,8 @@
 //! Each rule of fills on level 3, one test a rule.
 
-mod common;
+mod told;
 
-use common::{BOOK, Bench, MS, buy, quick, sell, text};
+use told::{BOOK, Bench, MS, buy, quick, sell, text};
 use krakpot_trade::amount::{Price, Qty};
 use krakpot_trade::paper::{AmendUp, Gaps, Options, Together};
 use krakpot_trade::report::{Change, Reply};

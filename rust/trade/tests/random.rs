@@ -1,11 +1,11 @@
 //! Random scripts: nothing panics, no order gets more than it asked for, and how often time is advanced changes nothing.
 
-mod common;
+mod told;
 
 use std::cell::Cell;
 use std::collections::HashMap;
 
-use common::pair;
+use told::pair;
 use krakpot_core::session::{LevelEntry, OrderChange};
 use krakpot_core::wire::message::{self, Kind, OrderEvent};
 use krakpot_trade::amount::{Price, Qty};
