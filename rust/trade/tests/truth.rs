@@ -285,16 +285,17 @@ fn paper_is_what_was() {
     for seed in 0..runs {
         let run = quoted(seed, 30, 1);
         let (paper, evidence) = simulated(&run, Model::Orders);
+        let (paper, was) = (joined(&paper), joined(&run.filled));
         for one in evidence {
             *by_evidence.entry(one.word()).or_default() += 1;
         }
-        let same = run.filled.iter().filter(|fill| paper.contains(fill)).count();
-        (real, equal, more) = (real + run.filled.len(), equal + same, more + paper.len() - same);
-        for fill in run.filled.iter().filter(|fill| !paper.contains(fill)).take(3) {
+        let same = was.iter().filter(|fill| paper.contains(fill)).count();
+        (real, equal, more) = (real + was.len(), equal + same, more + paper.len() - same);
+        for fill in was.iter().filter(|fill| !paper.contains(fill)).take(3) {
             println!("seed {seed}: real {fill:?}, on paper {:?}", paper.iter().find(|other| other.0 == fill.0));
         }
-        for fill in paper.iter().filter(|fill| !run.filled.contains(fill)).take(3) {
-            println!("seed {seed}: on paper {fill:?}, real {:?}", run.filled.iter().find(|other| other.0 == fill.0));
+        for fill in paper.iter().filter(|fill| !was.contains(fill)).take(3) {
+            println!("seed {seed}: on paper {fill:?}, real {:?}", was.iter().find(|other| other.0 == fill.0));
         }
     }
     println!("{real} fills, {equal} equal, {more} only on paper; {by_evidence:?}");
@@ -303,6 +304,15 @@ fn paper_is_what_was() {
         equal * 100 >= real * 99 && more * 100 <= real,
         "{equal} of {real} fills are equal, {more} are on paper only"
     );
+}
+
+/// Fills of an order at one instant and price together: on paper each kind of evidence is a fill of its own.
+fn joined(filled: &[Filled]) -> Vec<Filled> {
+    let mut sums: BTreeMap<(u64, i64, i64), i64> = BTreeMap::new();
+    for &(order, time, price, qty) in filled {
+        *sums.entry((order, time, price)).or_default() += qty;
+    }
+    sums.into_iter().map(|((order, time, price), qty)| (order, time, price, qty)).collect()
 }
 
 /// How many runs a test makes: `KRAKPOT_TRUTH`, or three.
