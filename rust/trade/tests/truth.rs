@@ -80,11 +80,13 @@ impl Client {
     fn ask(&mut self, method: &str, mut params: Value, request: Option<Request>) -> Option<Value> {
         params["token"] = json!("token");
         let text = json!({"method": method, "params": params, "req_id": 1}).to_string();
-        if let Some(request) = request {
+        self.exchange.receive(self.private, text.as_bytes());
+        let answer = self.hear();
+        // What the exchange refuses, as its rate counter does, changes nothing.
+        if let Some(request) = request.filter(|_| answer.as_ref().is_some_and(|answer| answer["success"] == true)) {
             self.run.requests.push(Sent { ts: self.exchange.now(), request });
         }
-        self.exchange.receive(self.private, text.as_bytes());
-        self.hear()
+        answer
     }
 
     /// The answer, if one came; and what became of the orders.
@@ -155,10 +157,9 @@ impl Client {
                     "order_type": "limit", "side": side.word(), "symbol": SYMBOL, "post_only": true,
                     "order_qty": number(LOT * lots, 8), "limit_price": number(price, 1),
                 });
-                let answer = self.ask("add_order", params, None).expect("an answer");
+                let request = Request::Add { order, terms, deadline: i64::MAX };
+                let answer = self.ask("add_order", params, Some(request)).expect("an answer");
                 if answer["success"] == true {
-                    let request = Request::Add { order, terms, deadline: i64::MAX };
-                    self.run.requests.push(Sent { ts: self.exchange.now(), request });
                     self.open[side as usize] = Some((order, price));
                 }
             }
