@@ -8,3 +8,6 @@ pub mod amount;
 pub mod pair;
 pub mod terms;
 pub mod report;
+pub mod tally;
+pub mod run;
+pub mod engine;
