@@ -37,8 +37,7 @@ ALLOWED = {
     "widget": BASE | {"config", "stream", "net", "lake", "replay", "feed", "serve", "display"},
     "record": BASE | {"config", "stream", "net", "features", "lake", "history"},
     "exchange": BASE | {"config", "stream", "net"},
-    "trade": BASE
-    | {"config", "stream", "net", "features", "view", "lake", "replay", "feed", "exchange"},
+    "trade": BASE | {"config", "stream", "net", "features", "view", "lake", "replay", "feed", "exchange"},
     "compare": BASE | {"config", "stream", "net", "features", "lake", "feed", "exchange"},
     "cli": BASE
     | {

@@ -9,15 +9,63 @@ from decimal import Decimal
 from typing import Any, ClassVar, Literal, TypeAlias, final
 
 __all__ = [
-    "ACCOUNT_HASH", "CHANNELS", "DEBUG", "DEPTHS", "EVENT_CHANNELS", "EXCHANGE_SWITCHES", "FAULTS", "INTERVALS",
-    "LEDGER_KINDS", "LEVEL3_COSTS", "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "PAIRS_MAX", "TABLES", "Batch", "Book",
-    "BookChanges", "BookEvent", "BookSampler", "Budget", "Digest", "Events", "Exchange", "Frame", "GapEvent",
-    "Fill", "Gap", "Level3Event", "OhlcEvent", "Order", "OrderEvent", "Orders", "Queue", "QueueReader", "ReplayWindow",
-    "Replayer", "Schema", "Session", "StateCollector", "StatusEvent", "SubscriptionEvent", "TickerEvent", "Timer",
-    "TradeEvent", "Trading", "Verifier", "__version__",
-    "align", "check_frame", "matches", "replaying", "schema",
+    "ACCOUNT_HASH",
+    "CHANNELS",
+    "DEBUG",
+    "DEPTHS",
+    "EVENT_CHANNELS",
+    "EXCHANGE_SWITCHES",
+    "FAULTS",
+    "INTERVALS",
+    "LEDGER_KINDS",
+    "LEVEL3_COSTS",
+    "LEVEL3_DEPTHS",
+    "LEVEL3_RATES",
+    "LIMITS",
+    "PAIRS_MAX",
+    "TABLES",
+    "Batch",
+    "Book",
+    "BookChanges",
+    "BookEvent",
+    "BookSampler",
+    "Budget",
+    "Digest",
+    "Events",
+    "Exchange",
+    "Fill",
+    "Frame",
+    "Gap",
+    "GapEvent",
+    "Level3Event",
+    "OhlcEvent",
+    "Order",
+    "OrderEvent",
+    "Orders",
+    "Queue",
+    "QueueReader",
+    "ReplayWindow",
+    "Replayer",
+    "Schema",
+    "Session",
+    "StateCollector",
+    "StatusEvent",
+    "SubscriptionEvent",
+    "TickerEvent",
+    "Timer",
+    "TradeEvent",
+    "Trading",
+    "Verifier",
+    "__version__",
+    "align",
+    "check_frame",
+    "matches",
+    "replaying",
+    "schema",
 ]  # fmt: skip
 
+_Number: TypeAlias = Any
+"""A price, quantity or amount: a Decimal, a float or an int, as was asked for."""
 _Channel: TypeAlias = Literal["book", "trade", "ticker", "ohlc", "level3"]
 _Kind: TypeAlias = Literal["snapshot", "update"]
 _Outcome: TypeAlias = Literal["ok", "unchecked", "mismatch", "crossed", "refused"]
@@ -1075,10 +1123,10 @@ class Queue:
     def orders_ahead(self) -> int:
         """Orders that are filled before it."""
     @property
-    def qty_ahead(self) -> Any:
+    def qty_ahead(self) -> _Number:
         """Their quantity."""
     @property
-    def qty_behind(self) -> Any:
+    def qty_behind(self) -> _Number:
         """Quantity of the orders that are filled after it."""
     @property
     def exact(self) -> bool:
@@ -1103,19 +1151,19 @@ class Order:
     def kind(self) -> str:
         """`limit`, `market`, `iceberg`, `stop-loss`, `stop-loss-limit`, `take-profit`, `take-profit-limit`."""
     @property
-    def qty(self) -> Any:
+    def qty(self) -> _Number:
         """Quantity in all, as amended."""
     @property
-    def price(self) -> Any:
+    def price(self) -> _Number:
         """Worst price, as amended; None of a market order."""
     @property
-    def filled(self) -> Any:
+    def filled(self) -> _Number:
         """Quantity that is filled."""
     @property
-    def left(self) -> Any:
+    def left(self) -> _Number:
         """Quantity that is not filled yet."""
     @property
-    def average(self) -> Any:
+    def average(self) -> _Number:
         """Average price of its fills; None without one."""
     @property
     def state(
@@ -1157,7 +1205,9 @@ class OrderEvent:
         """The order, as it is now."""
     @property
     def change(self) -> str:
-        """`acked`, `rejected`, `pending`, `new`, `trade`, `filled`, `amended`, `restated`, `refilled`, `triggered`,
+        """What happened, in a word.
+
+        `acked`, `rejected`, `pending`, `new`, `trade`, `filled`, `amended`, `restated`, `refilled`, `triggered`,
         `canceled`, `expired`, `unknown`; `amend acked`, `amend refused`, `cancel acked`, `cancel refused`.
         """
     @property
@@ -1190,11 +1240,11 @@ class Fill:
     def counterparty(self) -> str | None:
         """Id of the order that it met, where that is known."""
     @property
-    def qty(self) -> Any: ...
+    def qty(self) -> _Number: ...
     @property
-    def price(self) -> Any: ...
+    def price(self) -> _Number: ...
     @property
-    def fee(self) -> Any:
+    def fee(self) -> _Number:
         """Fee, in the quote asset."""
     @property
     def liquidity(self) -> Literal["maker", "taker"]: ...
@@ -1254,6 +1304,8 @@ class Trading:
         As of `krakpot.Paper`; `cancels`: of bounds, `ahead` or `behind`.
     latency
         To the exchange and back, ns; None: as recorded.
+    depth
+        Levels a side that the data shows; None: as many as there can be.
     join
         What is traded and what leaves the book within so many ns is one instant; None: the default.
 
@@ -1272,13 +1324,14 @@ class Trading:
         wake: str = "touch",
         every: int = 0,
         warmup: int = 0,
-        values_every: int = 10_000_000_000,
+        values_every: int = ...,
         model: str = "orders",
         cancels: str = "ahead",
         amend_up: str = "lose",
         latency: tuple[int, int] | None = None,
         gaps: str = "time",
         join: int | None = None,
+        depth: int | None = None,
     ) -> Trading: ...
     def add_pair(
         self,
@@ -1310,7 +1363,7 @@ class Trading:
         """What is to be said next of what was read, or of what is due up to a time: account, handler, object."""
     def take(self, events: Sequence[object], session: Session) -> None:
         """Take events of a live feed, made with a session, and call handlers."""
-    def advance(self, now: int, session: Session | None = None) -> None:
+    def advance(self, now: int, session: Session | None = None, level3: bool = False) -> None:
         """Let time pass, and call handlers; with a session, see which of its books are out of sync."""
     def start(self, now: int) -> None:
         """Begin; a replay begins by itself."""
@@ -1352,7 +1405,7 @@ class Trading:
         display: object | None = None,
         trigger: object | None = None,
         stop: bool = True,
-        deadline: int = 5_000_000_000,
+        deadline: int = ...,
         tag: str = "",
     ) -> Order:
         """Place an order; `deadline`: ns from now."""
@@ -1376,9 +1429,13 @@ class Trading:
     def rate(self, account: int, symbol: str) -> tuple[float, int]:
         """The rate counter, and its limit."""
     def round(
-        self, symbol: str, side: str | None, price: object | None = None, qty: object | None = None,
+        self,
+        symbol: str,
+        side: str | None,
+        price: object | None = None,
+        qty: object | None = None,
         how: str = "passive",
-    ) -> Any:
+    ) -> _Number:
         """The nearest price or quantity that an order may have."""
     def assets(self) -> list[str]:
         """Assets of the pairs."""

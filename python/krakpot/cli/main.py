@@ -45,6 +45,7 @@ def main(context: click.Context) -> None:
 
 for _command in (
     demo, record, top, pairs, exchange, capacity, ingest, backfill, import_, verify, compare, recover, coverage,
-    integrity, book, order, would_fill, bars, skew, plot, view, replay, backtest, paper, export, compact, config, completion,
+    integrity, book, order, would_fill, bars, skew, plot, view, replay, backtest, paper, export, compact, config,
+    completion,
 ):  # fmt: skip
     main.add_command(_command)

@@ -66,7 +66,7 @@ def _fees(value: object) -> tuple[str, str]:
     return maker.strip(), taker.strip()
 
 
-def load(file: Path, name: str) -> Any:  # noqa: ANN401  # whatever the file defines
+def load(file: Path, name: str) -> Any:  # whatever the file defines
     """Make the strategy that a file defines; ``ConfigError`` says what is wrong with it."""
     if not file.is_file():
         sentence = f"STRATEGY: {file} is not there; give the path of a Python file"
@@ -161,7 +161,7 @@ def backtest(
 
     \b
     krakpot backtest data rules.py --symbol BTC/USD --balance USD=50000 --fees 0.25%,0.40% --latency 5ms
-    krakpot backtest data rules.py:JoinBest --symbol BTC/USD --from 2026-11-22 --to 2026-11-23 --balance USD=50000 --fees 0.25%,0.40% --out result
+    krakpot backtest data rules.py:JoinBest --symbol BTC/USD --balance USD=50000 --fees 0.25%,0.40% --out result
     """
     from krakpot.replay.replay import Replay
     from krakpot.trade.result import Bounds
@@ -181,8 +181,13 @@ def backtest(
 @click.argument("strategy", type=Value(_strategy, "STRATEGY.py[:CLASS]"))
 @click.option("--url", default=URL, type=Value(values.url, "URL"), show_default=True, help="The exchange's socket.")
 @click.option("--level3-url", type=Value(values.level3_url, "URL"), help="The exchange's socket of level 3.")
-@click.option("--rest-url", default=REST_URL, type=Value(values.rest_url, "URL"), show_default=True,
-              help="The exchange's REST, which gives the token for level 3.")
+@click.option(
+    "--rest-url",
+    default=REST_URL,
+    type=Value(values.rest_url, "URL"),
+    show_default=True,
+    help="The exchange's REST, which gives the token for level 3.",
+)
 @click.option("--duration", help="How long, as 1h. Default: until Ctrl-C.")
 @trading_options
 def paper(
@@ -247,7 +252,7 @@ async def _show(one: Run, bar: Bar) -> None:
     while True:
         await asyncio.sleep(SHOW_EVERY)
         core = one.core
-        if core.begin_ns is not None:
+        if core is not None and core.begin_ns is not None:
             orders = sum(len(market.orders()) for market in one.markets)
             bar.note(f"{stamp(core.now):%Y-%m-%d %H:%M:%S} · {core.messages:,} messages · {orders} open orders")
 

@@ -415,11 +415,11 @@ class ReplaySource:
             self._open_due(until)
             opens = min((one.begin - self._early for one in self._waiting if not self._follows(one)), default=TIME_MAX)
             bound = min(until, self.end, opens + 1)
-            events: list[Any] = []
+            why: str
             if through is None:
                 why, number, events = self.replayer.play(bound, listeners, steps)
             else:
-                why, number = through(self.replayer, bound, steps)
+                (why, number), events = through(self.replayer, bound, steps), []
             self._played = max(self._played, bound - 1 if why == "until" else self.now or 0)
             if why == "rows":
                 assert number is not None, "it says which session"

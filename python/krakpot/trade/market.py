@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict, Unpack
 
 from krakpot import values
-from krakpot._core import BookEvent, Fill, Gap, Level3Event, Order, OrderEvent, Timer, Trading, TradeEvent
+from krakpot._core import BookEvent, Fill, Gap, Level3Event, Order, OrderEvent, Timer, TradeEvent, Trading
 from krakpot.errors import ConfigError, NoBook
 from krakpot.stream.book import LiveBook
 from krakpot.stream.orders import LiveOrders
@@ -112,6 +112,19 @@ class PairFacts(NamedTuple):
     status: str
 
 
+class OrderOptions(TypedDict, total=False):
+    """Options of ``Market.buy`` and ``Market.sell``: those of ``Market.send``."""
+
+    tif: TimeInForce
+    post_only: bool
+    display: Number | None
+    expire: Time | None
+    trigger: Number | None
+    stop: bool
+    deadline: Duration
+    tag: str
+
+
 class Books(Protocol):
     """Who gives the handles to books: a replay or a feed."""
 
@@ -211,11 +224,11 @@ class Market:
 
     # What is asked for.
 
-    def buy(self, symbol: str, qty: Number, price: Number | None = None, **options: Any) -> Order:
+    def buy(self, symbol: str, qty: Number, price: Number | None = None, **options: Unpack[OrderOptions]) -> Order:
         """Place an order to buy; ``send`` has the options."""
         return self.send("buy", symbol, qty, price, **options)
 
-    def sell(self, symbol: str, qty: Number, price: Number | None = None, **options: Any) -> Order:
+    def sell(self, symbol: str, qty: Number, price: Number | None = None, **options: Unpack[OrderOptions]) -> Order:
         """Place an order to sell; ``send`` has the options."""
         return self.send("sell", symbol, qty, price, **options)
 
@@ -257,7 +270,9 @@ class Market:
         expire
             When an order with ``gtd`` ends.
         trigger
-            The price of the last trade that starts it; ``stop`` says whether that is a stop-loss or a take-profit.
+            The price of the last trade that starts it.
+        stop
+            With ``trigger``: whether that is a stop-loss, or a take-profit.
         deadline
             The exchange does not match it later than this after now: 500 ms to 60 s.
         tag
@@ -366,7 +381,9 @@ def _tag(tag: object, place: str) -> str:
 
 def _order(order: object, method: str) -> Order:
     if not isinstance(order, Order):
-        sentence = f"krakpot.Market.{method}: order: {shown(order)} is not allowed; allowed is an order of this strategy"
+        sentence = (
+            f"krakpot.Market.{method}: order: {shown(order)} is not allowed; allowed is an order of this strategy"
+        )
         raise ConfigError(sentence)
     return order
 

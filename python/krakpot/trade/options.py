@@ -15,19 +15,20 @@ from krakpot.errors import ConfigError
 from krakpot.values import Numbers, Time, shown
 
 Model = Literal["orders", "bounds"]
-"""``orders``: own orders stand in the queue of level 3. ``bounds``: level 2 shows no queue, so there are two results."""
+"""``orders``: own orders stand in the queue of level 3. ``bounds``: level 2 shows none, so there are two results."""
 AmendUp = Literal["lose", "keep"]
 """Whether an order that asks for more, at the same price, loses its place or keeps it. Kraken does not say."""
 Gaps = Literal["time", "worst", "cancel"]
-"""What becomes of own orders in a gap: their place after it follows from the times of the other orders; or they are
-behind all; or they are cancelled."""
+"""What becomes of own orders in a gap: after it their place follows from the times of the others; or they are behind
+all; or they are cancelled."""
 OnError = Literal["raise", "halt"]
 Amount = Decimal | int | str
 Fees = tuple[Amount, Amount]
 """Fee of an order that rested, and of one that took, as a fraction: ``Decimal("0.0025")`` or ``"0.25%"``."""
 Duration = str | int | float | timedelta
 
-LAKE, RECORDED = "lake", "recorded"
+LAKE: Literal["lake"] = "lake"
+RECORDED: Literal["recorded"] = "recorded"
 WORDS = ("message", "touch")
 WAKES = '"touch", "message", an interval as "100ms", or None'
 RATE_DIGITS = 6
@@ -159,9 +160,9 @@ class Paper:
             sentence = f'{place}: latency: {shown(latency)} is not allowed; allowed is "recorded" or a krakpot.Latency'
             raise ConfigError(sentence)
         self.latency: Literal["recorded"] | Latency = latency
-        self.model = values.read(values.word_of(get_args(Model)), model, f"{place}: model")
-        self.amend_up = values.read(values.word_of(get_args(AmendUp)), amend_up, f"{place}: amend_up")
-        self.gaps = values.read(values.word_of(get_args(Gaps)), gaps, f"{place}: gaps")
+        self.model: str = values.read(values.word_of(get_args(Model)), model, f"{place}: model")
+        self.amend_up: str = values.read(values.word_of(get_args(AmendUp)), amend_up, f"{place}: amend_up")
+        self.gaps: str = values.read(values.word_of(get_args(Gaps)), gaps, f"{place}: gaps")
         self.seed = values.read(values.whole_number(0, SEED_MAX), seed, f"{place}: seed")
 
     @property
@@ -187,7 +188,7 @@ class Paper:
         """Balances, fees, latency and model."""
         balances = ", ".join(f"{asset} {amount:f}" for asset, amount in self.balances.items())
         if self._fees is None:
-            fees = LAKE
+            fees: str = LAKE
         elif set(self._fees) == {""}:
             fees = " / ".join(f"{Decimal(rate) / 10**RATE_DIGITS:f}" for rate in self._fees[""])
         else:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,8 @@ class Result:
     """
 
     fills: pl.DataFrame
-    """Fills: order, exec_id, ts (the exchange's), heard (local), symbol, side, qty, price, liquidity, fee (quote asset),
-    evidence, doubt, trade_id, counterparty, and the order's place when it came into the market."""
+    """Fills: order, exec_id, ts (the exchange's), heard (local), symbol, side, qty, price, liquidity, fee (quote
+    asset), evidence, doubt, trade_id, counterparty, and the order's place when it came into the market."""
     orders: pl.DataFrame
     """All orders with their last state and their times: sent, arrived, acked, reported, ended."""
     requests: pl.DataFrame
@@ -199,15 +200,32 @@ class Result:
         value = "not known" if pnl is None else f"{pnl:.2f} {quote}"
         if self.doubts and sure is not None:
             value += f" ({sure:.2f} without fills in doubt)"
-        lines = [
-            self.integrity,
-            f"P&L {value}, fees {self.fees:.2f} {quote}; {counted(self.fills.height, 'fill')} of "
-            f"{counted(self.orders.height, 'order')}, {counted(self.requests.height, 'request')}; digest {self.digest[:16]}",
-        ]
+        counts = f"{counted(self.fills.height, 'fill')} of {counted(self.orders.height, 'order')}"
+        numbers = f"P&L {value}, fees {self.fees:.2f} {quote}; {counts}, {counted(self.requests.height, 'request')}"
+        lines = [self.integrity, f"{numbers}; digest {self.digest[:16]}"]
         lines += [f"refused {count:,} times: {text}" for text, count in self.refusals.items()]
         if self.error:
             lines.append(f"halted by an error: {self.error}")
         return "\n".join(lines)
+
+    def draw(self, path: Path) -> bool:
+        """Draw what the account had over time, as a .png, .svg or .pdf; false if matplotlib is not installed.
+
+        Examples
+        --------
+        >>> result.draw(Path("equity.png"))  # doctest: +SKIP
+        True
+
+        """
+        if not find_spec("matplotlib"):
+            return False
+        from krakpot.view import figures  # noqa: PLC0415  # it is optional, and slow to load
+
+        closed = self.gaps.with_columns(pl.col("end").fill_null(pl.lit(self.built.end).cast(TIME)))
+        gaps = closed.select(ts_from="begin", ts_to="end", reason=pl.lit("gap"))
+        title = f"{' '.join(self.built.symbols[:SHOWN])}: value of the account"
+        figures.write(figures.equity(self.equity, gaps, title=title, quote=self.built.quote), path)
+        return True
 
     def save(self, out: Path) -> None:
         """Write the tables as Parquet, and the summary as JSON, into a folder.
@@ -252,6 +270,10 @@ class Bounds:
         self.ahead.save(out / "ahead")
         self.behind.save(out / "behind")
 
+    def draw(self, path: Path) -> bool:
+        """Draw the better case; see ``Result.draw``."""
+        return self.ahead.draw(path)
+
     def __repr__(self) -> str:
         """Both."""
         return f"all cancels ahead:\n{self.ahead!r}\nall cancels behind:\n{self.behind!r}"
@@ -270,13 +292,16 @@ def made_of(
         for q in QUANTILES
         if delays.height
     ]
+    gaps = _frame(tables["gaps"], SCHEMAS["gaps"])
+    # The end of the data is no gap in it.
+    gaps = gaps.filter(pl.col("end").is_not_null() | (pl.col("begin").to_physical() < built.end))
     equity = {name: (TIME if name == "ts" else NUMBER) for name in tables["equity"]}
     return Result(
         fills=_frame(tables["fills"], SCHEMAS["fills"]),
         orders=_frame(tables["orders"], SCHEMAS["orders"]),
         requests=_frame(tables["requests"], SCHEMAS["requests"]),
         equity=_frame(tables["equity"], equity),
-        gaps=_frame(tables["gaps"], SCHEMAS["gaps"]),
+        gaps=gaps,
         latency=pl.DataFrame(rows, schema={"quantile": pl.Float64, "entry": pl.Int64, "response": pl.Int64}),
         refusals=dict(tables["refusals"]),
         built=built,

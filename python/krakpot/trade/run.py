@@ -19,7 +19,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from krakpot import _core
 from krakpot._core import Trading
 from krakpot.errors import ConfigError, words_of
 from krakpot.exchange.server import ExchangeServer
@@ -73,13 +72,10 @@ class Run:
             allowed = "a krakpot.Replay, a krakpot.Feed or a krakpot.ExchangeServer"
             sentence = f"{PLACE}: feed: {shown(feed)} is not allowed; allowed is {allowed}"
             raise ConfigError(sentence)
-        latency = trader.latency
-        self.core = Trading(
-            trader.quote, numbers=options.numbers, wake=options.wake, every=options.every, warmup=options.warmup,
-            model=trader.model, cancels=cancels, amend_up=trader.amend_up, gaps=trader.gaps,
-            latency=None if isinstance(latency, str) else (latency.entry_ns, latency.response_ns),
-        )  # fmt: skip
+        self._cancels = cancels
         self._model = trader.model if trader.model == "orders" else f"{trader.model}, cancels {cancels}"
+        self.core: Trading | None = None
+        """The run in the extension, once the data is open."""
         self.markets: list[Market] = []
         # Without fees nothing can run; this says so before anything is read.
         for symbol in self.data.symbols if isinstance(feed, Replay) else ("",):
@@ -91,15 +87,17 @@ class Run:
             await self._connect(stack)
             await self.data.open()
             stack.push_async_callback(self.data.close)
-            self.prepare()
-            self.core.set_handlers(self._wanted())
+            core = self.prepare()
+            core.set_handlers(self._wanted(core))
             try:
-                reason = await self.data.drive(self.core, self._until, lambda: self.reason)
+                reason = await self.data.drive(core, self._until, lambda: self.reason)
             except BaseException:
-                self._give_up()
+                # Own orders are cancelled; nothing more is said to the strategies.
+                for number in range(len(self.markets)):
+                    core.halt(number, STARTED)
                 raise
-            self.core.stop(reason)
-            return self._results(reason)
+            core.stop(reason)
+            return self._results(core, reason)
 
     async def _connect(self, stack: AsyncExitStack) -> None:
         """Start the built-in exchange, and a feed of all its pairs."""
@@ -114,10 +112,10 @@ class Run:
                 )
             )  # fmt: skip
 
-    def prepare(self) -> None:
-        """Give the core its pairs and accounts."""
-        pairs = self.data.pairs()
-        level3 = self._paper.model == "orders"
+    def prepare(self) -> Trading:
+        """Make the run in the extension, with its pairs and accounts."""
+        pairs, paper = self.data.pairs(), self._paper
+        level3 = paper.model == "orders"
         for pair in pairs:
             if level3 and not self.data.has_level3(pair.symbol):
                 sentence = (
@@ -125,49 +123,59 @@ class Run:
                     "give level 3, or use krakpot.Paper(…, model='bounds')"
                 )
                 raise ConfigError(sentence)
-            pair.add_to(self.core, self._paper, level3=level3)
         self._check_assets(pairs)
+        core = self.core = self._new_core(self.data.depth(level3=level3))
+        for pair in pairs:
+            pair.add_to(core, paper, level3=level3)
         balances = [(asset, f"{amount:f}") for asset, amount in self._paper.balances.items()]
         for number, handlers in enumerate(self._handlers):
-            self.core.add_account(balances, "book" in handlers, "trade" in handlers)
-            market = Market(self.core, number, self.data, tuple(pair.symbol for pair in pairs))
+            core.add_account(balances, "book" in handlers, "trade" in handlers)
+            market = Market(core, number, self.data, tuple(pair.symbol for pair in pairs))
             on_stop(market, self.end)
             self.markets.append(market)
+        return core
 
-    def _wanted(self) -> list[tuple[Market, dict[str, Callable[..., object]]]]:
+    def _new_core(self, depth: int | None) -> Trading:
+        options, paper, latency = self._options, self._paper, self._paper.latency
+        return Trading(
+            paper.quote, numbers=options.numbers, wake=options.wake, every=options.every, warmup=options.warmup,
+            model=paper.model, cancels=self._cancels, amend_up=paper.amend_up, gaps=paper.gaps, depth=depth,
+            latency=None if isinstance(latency, str) else (latency.entry_ns, latency.response_ns),
+        )  # fmt: skip
+
+    def _wanted(self, core: Trading) -> list[tuple[Market, dict[str, Callable[..., object]]]]:
         """The handlers of each strategy, and the market that they are given."""
         halts = self._options.on_error == "halt"
-        handlers = [self._guarded(number, one) if halts else one for number, one in enumerate(self._handlers)]
+        handlers = [self._guarded(core, number, one) if halts else one for number, one in enumerate(self._handlers)]
         return list(zip(self.markets, handlers, strict=True))
 
     def _check_assets(self, pairs: list[Any]) -> None:
         known = sorted({asset for pair in pairs for asset in (pair.base, pair.quote)})
         for asset in self._paper.balances:
             if asset not in known:
-                sentence = f"krakpot.Paper: balances: {asset} is in no pair of this run; its assets are {', '.join(known)}"
+                sentence = (
+                    f"krakpot.Paper: balances: {asset} is in no pair of this run; its assets are {', '.join(known)}"
+                )
                 raise ConfigError(sentence)
 
-    def _guarded(self, number: int, handlers: Mapping[str, Callable[..., object]]) -> dict[str, Callable[..., object]]:
+    def _guarded(
+        self, core: Trading, number: int, handlers: Mapping[str, Callable[..., object]]
+    ) -> dict[str, Callable[..., object]]:
         """Handlers after whose first error the account is halted, and the strategy is called no more."""
 
         def guard(handler: Callable[..., object]) -> Callable[..., object]:
-            def call(*arguments: Any) -> None:
+            def call(*arguments: object) -> None:
                 if number in self._errors:
                     return
                 try:
                     handler(*arguments)
                 except Exception as error:  # noqa: BLE001  # whatever a strategy's code raises: its result has it
                     self._errors[number] = error
-                    self.core.halt(number, f"{type(error).__name__}: {words_of(error)}")
+                    core.halt(number, f"{type(error).__name__}: {words_of(error)}")
 
             return call
 
         return {name: guard(handler) for name, handler in handlers.items()}
-
-    def _give_up(self) -> None:
-        """An error, or Ctrl-C: cancel own orders; nothing more is said to the strategies."""
-        for number in range(len(self.markets)):
-            self.core.halt(number, STARTED)
 
     def end(self, reason: str) -> None:
         """End the run soon; the results are those so far."""
@@ -179,13 +187,13 @@ class Run:
     def _until(self, begin: int) -> int | None:
         return self._options.end(begin)
 
-    def _results(self, reason: str) -> list[Result]:
-        core, paper = self.core, self._paper
+    def _results(self, core: Trading, reason: str) -> list[Result]:
+        paper = self._paper
         begin, end = core.begin_ns or core.now, core.now
         built = Built(
             name=self.data.name, symbols=self.data.symbols, begin=begin, end=max(begin, end), model=self._model,
             latency=str(paper.latency), seed=paper.seed, quote=paper.quote, attribution=core.attribution(),
-            prices=self._prices(), messages=core.messages, reason=reason,
+            prices=self._prices(core), messages=core.messages, reason=reason,
         )  # fmt: skip
         found = []
         for number, market in enumerate(self.markets):
@@ -197,13 +205,13 @@ class Run:
                 result.save(self._out / name if len(found) > 1 else self._out)
         return found
 
-    def _prices(self) -> dict[str, Decimal]:
+    def _prices(self, core: Trading) -> dict[str, Decimal]:
         """The middle of the best prices, where both are known."""
         found = {}
         for symbol in self.data.symbols:
-            best = self.core.best(symbol)
+            best = core.best(symbol)
             if best is not None and best[0] is not None and best[2] is not None:
-                facts = self.core.pair(symbol)
+                facts = core.pair(symbol)
                 unit = Decimal(1).scaleb(-facts["price_precision"]) if self._options.numbers == "int" else Decimal(1)
                 found[symbol] = (Decimal(str(best[0])) + Decimal(str(best[2]))) / 2 * unit
         return found
@@ -276,8 +284,8 @@ def run(
         A ``krakpot.Paper``.
     wake
         When the handlers ``book`` and ``trade`` are called. ``"touch"``: when the best prices or quantities are others,
-        and at every trade. ``"message"``: at every message. An interval, as ``"100ms"``: ``book`` once in it, if there was
-        a message. None: never; timers, orders and fills are heard always.
+        and at every trade. ``"message"``: at every message. An interval, as ``"100ms"``: ``book`` once in it, if there
+        was a message. None: never; timers, orders and fills are heard always.
     numbers
         How prices and quantities are given and taken: ``"decimal"``, ``"float"``, or ``"int"``, steps of the pair.
     until
@@ -285,8 +293,8 @@ def run(
     warmup
         So long from the first message on no order is accepted, and ``m.warm`` is false.
     on_error
-        After an exception in a handler own orders are cancelled. ``"raise"``: then it is raised. ``"halt"``: the run goes
-        on without this strategy, and the result has the error.
+        After an exception in a handler own orders are cancelled. ``"raise"``: then it is raised. ``"halt"``: the run
+        goes on without this strategy, and the result has the error.
     out
         A folder for the result.
 
@@ -370,9 +378,7 @@ def run_many(
     if isinstance(trader, Paper) and trader.model == "bounds":
         sentence = f"{place}: trader: model='bounds' gives two results; run such strategies one by one"
         raise ConfigError(sentence)
-    options = RunOptions.read(
-        wake=wake, numbers=numbers, until=until, warmup=warmup, on_error=on_error, place=place
-    )
+    options = RunOptions.read(wake=wake, numbers=numbers, until=until, warmup=warmup, on_error=on_error, place=place)
     found = asyncio.run(Run(strategies, feed, trader, options, out=out).run())
     return dict(zip(map(str, strategies), found, strict=True))
 
@@ -437,8 +443,7 @@ def _iterate(one: Run, options: RunOptions) -> Iterator[tuple[Market, Any]]:
     assert isinstance(data, ReplayData), "checked"
     data.look()
     try:
-        one.prepare()
-        core, until = one.core, None
+        core, until = one.prepare(), None
         (market,) = one.markets
         while not one.reason:
             if until is None and core.begin_ns is not None:

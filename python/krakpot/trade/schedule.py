@@ -34,9 +34,9 @@ class Schedule:
 
     Examples
     --------
-    >>> signals = pl.DataFrame({
-    ...     "at": ["2026-11-22T10:00:01"], "symbol": ["BTC/USD"], "side": ["buy"], "qty": ["0.01"], "price": ["97500.0"],
-    ... })
+    >>> signals = pl.DataFrame(
+    ...     [["2026-11-22T10:00:01", "BTC/USD", "buy", "0.01"]], ["at", "symbol", "side", "qty"], orient="row"
+    ... )
     >>> Schedule(signals)
     Schedule(1 order)
 

@@ -13,9 +13,9 @@ from typing import Any, Protocol, cast
 import polars as pl
 
 from krakpot import _core
-from krakpot._core import Trading
+from krakpot._core import SubscriptionEvent, Trading
 from krakpot.errors import ConfigError
-from krakpot.feed.facts import channels_of, described_pairs, session_of
+from krakpot.feed.facts import channels_of, depths_of, described_pairs, session_of
 from krakpot.feed.feed import Feed
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import UNREADABLE, unreadable
@@ -30,6 +30,7 @@ from krakpot.values import LEVEL3
 
 COST_DIGITS = 5
 """Decimals of costs where the exchange did not say."""
+BOOKS = ("book", LEVEL3)
 NEEDED = "level3 or book, and trade"
 PAUSE_MAX = 0.05
 """Seconds between two looks at the clock of a live run."""
@@ -105,6 +106,9 @@ class Data(Protocol):
     def has_level3(self, symbol: str) -> bool:
         """Whether the orders of a pair come."""
 
+    def depth(self, *, level3: bool) -> int | None:
+        """Levels a side that the data shows."""
+
     async def drive(self, core: Trading, end: Callable[[int], int | None], stopped: Callable[[], str]) -> str:
         """Give everything to a run until it is over; why it is."""
 
@@ -179,11 +183,22 @@ class ReplayData:
                 raise ConfigError(sentence)
         return [TradedPair.of(described[symbol]) for symbol in self.symbols]
 
+    def depth(self, *, level3: bool) -> int | None:
+        """Levels a side that the recording shows; None if it has none."""
+        table = _core.CHANNELS[LEVEL3 if level3 else "book"]
+        view = self._folder.look([table])
+        chosen = view.scan(table).filter(pl.col("symbol").is_in(list(self.symbols))).select("depth")
+        try:
+            first = chosen.head(1).collect()
+        except UNREADABLE as error:
+            unreadable(self._folder.path, error)
+        return None if first.is_empty() else int(first["depth"][0])
+
     def has_level3(self, symbol: str) -> bool:
         """Whether the orders of a pair are replayed."""
         return symbol in self.source.symbols.get(LEVEL3, ())
 
-    def step(self, core: Trading, until: int, *, fetch: bool = False) -> str:
+    def step(self, core: Trading, until: int, steps: int = STEPS, *, fetch: bool = False) -> str:
         """Play on for a moment; why it came to a halt."""
 
         def play(replayer: _core.Replayer, bound: int, steps: int) -> tuple[str, int | None]:
@@ -192,7 +207,7 @@ class ReplayData:
         def read(replayer: _core.Replayer, bound: int, _: int) -> tuple[str, int | None]:
             return core.fetch(replayer, bound) or ("events", None)
 
-        return self.source.play(min(until, self.source.due()), None, STEPS, read if fetch else play)[0]
+        return self.source.play(min(until, self.source.due()), None, steps, read if fetch else play)[0]
 
     async def drive(self, core: Trading, end: Callable[[int], int | None], stopped: Callable[[], str]) -> str:
         """Play until the end of the recording, of the run's time, or a stop."""
@@ -200,7 +215,8 @@ class ReplayData:
         while not (why := stopped()):
             if until is None and core.begin_ns is not None:
                 until = end(core.begin_ns)
-            halt = self.step(core, TIME_MAX if until is None else until)
+            # Until it is known when the run ends, not more is played than the first message.
+            halt = self.step(core, TIME_MAX if until is None else until, STEPS if core.begin_ns is not None else 1)
             if halt == "end":
                 core.advance(core.now)
                 return "the recording ended"
@@ -258,6 +274,10 @@ class FeedData:
         """Pairs as the exchange described them."""
         return [TradedPair.of(row) for row in described_pairs(self.feed) if row["symbol"] in self.symbols]
 
+    def depth(self, *, level3: bool) -> int | None:
+        """Levels a side that the feed shows."""
+        return depths_of(self.feed)[level3]
+
     def has_level3(self, symbol: str) -> bool:  # noqa: ARG002  # a feed's channels have all its symbols
         """Whether the orders of a pair come."""
         return LEVEL3 in self._channels
@@ -266,22 +286,7 @@ class FeedData:
         """Give what comes to a run until its time is over, or a stop."""
         begin = time.time_ns()
         until = end(begin)
-
-        def take(event: Any) -> None:  # noqa: ANN401  # whichever of these channels it is of
-            core.take([event], session_of(self.feed, event.channel, getattr(event, "symbol", "")))
-
-        def look(event: Any) -> None:  # noqa: ANN401  # of a subscription or a gap
-            core.advance(event.ts_recv, session_of(self.feed, event.of, event.symbol))
-
-        def connection(event: ConnectionEvent) -> None:
-            if not event.up:
-                core.advance(event.ts_recv, session_of(self.feed, LEVEL3 if event.endpoint == LEVEL3 else "book", ""))
-
-        for channel in self._channels:
-            if channel in {"book", "trade", LEVEL3}:
-                self.feed.on(channel, take)
-        for channel, callback in (("status", take), ("gap", take), ("subscription", look), ("connection", connection)):
-            self.feed.on(channel, callback)
+        self._listen(core)
         core.start(begin)
         running = asyncio.ensure_future(self.feed.run())
         try:
@@ -299,6 +304,26 @@ class FeedData:
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+    def _listen(self, core: Trading) -> None:
+        """Hand everything over as it comes."""
+
+        def take(event: Any) -> None:  # noqa: ANN401  # whichever of these channels it is of
+            core.take([event], session_of(self.feed, event.channel, getattr(event, "symbol", "")))
+
+        def look(event: SubscriptionEvent) -> None:
+            if event.of in BOOKS:
+                core.advance(event.ts_recv, session_of(self.feed, event.of, event.symbol), event.of == LEVEL3)
+
+        def connection(event: ConnectionEvent) -> None:
+            if not event.up:
+                level3 = event.endpoint == LEVEL3
+                core.advance(event.ts_recv, session_of(self.feed, LEVEL3 if level3 else "book", ""), level3)
+
+        for channel in {"book", "trade", LEVEL3} & set(self._channels):
+            self.feed.on(channel, take)
+        for channel, callback in (("status", take), ("gap", take), ("subscription", look), ("connection", connection)):
+            self.feed.on(channel, callback)
 
     def interrupt(self) -> None:
         """Nothing: it looks often enough."""

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use krakpot_core::decimal::{Decimal, pow10};
 use krakpot_trade::amount::{AMOUNT_SCALE, Amount, Price, Qty};
 use krakpot_trade::order::{self, State};
-use krakpot_trade::trader::{self, News};
 use krakpot_trade::report::{self, Asked, Change};
 use krakpot_trade::run::{self, Run};
+use krakpot_trade::trader::{self, News};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
@@ -51,7 +51,9 @@ impl Shared {
     pub fn steps(&self, given: &Bound<'_, PyAny>, precision: u8, name: &str, symbol: &str) -> PyResult<i64> {
         let wrong = |allowed: &str| value_error(format!("{name}: {given:?} is not allowed; allowed is {allowed}"));
         let beyond = || {
-            wrong(&format!("a number with at most {precision} decimals for {symbol}; Market.round gives the nearest one"))
+            wrong(&format!(
+                "a number with at most {precision} decimals for {symbol}; Market.round gives the nearest one"
+            ))
         };
         if given.is_instance_of::<PyBool>() {
             return Err(wrong("a number"));
@@ -87,7 +89,7 @@ impl Shared {
 
 /// Whether it is a `decimal.Decimal`.
 fn is_decimal(given: &Bound<'_, PyAny>) -> PyResult<bool> {
-    Ok(given.get_type().name()?.to_string() == "Decimal")
+    Ok(given.get_type().name()?.to_cow()? == "Decimal")
 }
 
 /// Decimals of amounts as whole steps.
@@ -280,9 +282,8 @@ impl Order {
         })
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "a hash")]
-    const fn __hash__(&self) -> isize {
-        self.number as isize
+    const fn __hash__(&self) -> u64 {
+        self.number
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -356,7 +357,7 @@ impl OrderEvent {
 pub struct Fill {
     shared: Arc<Shared>,
     order: Py<Order>,
-    fill: report::Fill,
+    of: report::Fill,
     precisions: (u8, u8),
     ts: i64,
 }
@@ -380,47 +381,47 @@ impl Fill {
 
     #[getter]
     fn exec_id(&self) -> String {
-        self.fill.exec_id.to_string()
+        self.of.exec_id.to_string()
     }
 
     #[getter]
     const fn trade_id(&self) -> Option<i64> {
-        self.fill.trade_id
+        self.of.trade_id
     }
 
     #[getter]
     fn counterparty(&self) -> Option<String> {
-        self.fill.counterparty.as_ref().map(ToString::to_string)
+        self.of.counterparty.as_ref().map(ToString::to_string)
     }
 
     #[getter]
     fn qty<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.shared.qty(py, self.fill.qty, self.precisions.1)
+        self.shared.qty(py, self.of.qty, self.precisions.1)
     }
 
     #[getter]
     fn price<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.shared.price(py, self.fill.price, self.precisions.0)
+        self.shared.price(py, self.of.price, self.precisions.0)
     }
 
     #[getter]
     fn fee<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.shared.amount(py, self.fill.fee)
+        self.shared.amount(py, self.of.fee)
     }
 
     #[getter]
     const fn liquidity(&self) -> &'static str {
-        if self.fill.maker { "maker" } else { "taker" }
+        if self.of.maker { "maker" } else { "taker" }
     }
 
     #[getter]
     const fn evidence(&self) -> &'static str {
-        self.fill.evidence.word()
+        self.of.evidence.word()
     }
 
     #[getter]
     const fn doubt(&self) -> bool {
-        self.fill.doubt
+        self.of.doubt
     }
 
     #[getter]
@@ -505,8 +506,8 @@ pub fn order_event<'py>(
     let fill = match &event.change {
         News::Changed(Change::Fill(fill)) => {
             let ((), precisions) = order.get().read(|_, _| ())?;
-            let (order, fill, ts) = (order.clone_ref(py), fill.clone(), event.ts);
-            Some(Bound::new(py, Fill { shared: shared.clone(), order, fill, precisions, ts })?.into_any())
+            let (order, of, ts) = (order.clone_ref(py), fill.clone(), event.ts);
+            Some(Bound::new(py, Fill { shared: shared.clone(), order, of, precisions, ts })?.into_any())
         }
         _ => None,
     };

@@ -458,6 +458,21 @@ impl Replayer {
         self.interrupted.load(Ordering::Relaxed) == DROP
     }
 
+    /// When the next read of a socket is of which events are given, before this time; `None` if there is none, or if more
+    /// rows are needed to know.
+    pub fn next_time(&self, until: i64) -> PyResult<Option<i64>> {
+        let mut guard = self.lock()?;
+        let State { players, active, order, since, .. } = &mut *guard;
+        let mut found: Option<i64> = None;
+        for &at in &*active {
+            match players[at].peek(*order) {
+                Ok(Some((key, _))) => found = Some(found.map_or(key, |known| known.min(key))),
+                Ok(None) | Err(()) => return Ok(None),
+            }
+        }
+        Ok(found.filter(|key| *key < until && key >= since))
+    }
+
     /// Applies what came with one read of a socket, the earliest of all sessions.
     pub fn step(&self, py: Python<'_>, until: i64) -> PyResult<Step> {
         let mut guard = self.lock()?;

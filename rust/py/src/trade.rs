@@ -26,6 +26,8 @@ use crate::session::Session;
 
 /// Reads of sockets that are played before the caller gets its turn.
 const STEPS: usize = 4096;
+/// Why nothing was read: something is to be said before.
+const DUE: &str = "due";
 /// After all times.
 const NEVER: i64 = i64::MAX;
 
@@ -38,11 +40,22 @@ struct Handlers {
     calls: [Option<Py<PyAny>>; HANDLERS.len()],
 }
 
-/// What is to be said of the events that were read.
+/// What was read.
+#[allow(clippy::large_enum_variant, reason = "nearly all of them are events")]
+enum Item {
+    /// An event.
+    Event(Event),
+    /// At this time books, of level 3 or of level 2, may have gone out of sync without one.
+    Look(i64, bool),
+}
+
+/// What is to be said of what was read.
 #[derive(Default)]
 struct Reading {
-    events: VecDeque<Event>,
+    events: VecDeque<Item>,
     session: Option<Py<Session>>,
+    /// Up to this time all is to be said before more is read: then books are still those of before.
+    due: Option<i64>,
     /// The second thing that a strategy hears of a report: its fill.
     fill: Option<(usize, Py<PyAny>)>,
     started: bool,
@@ -57,6 +70,8 @@ pub struct Trading {
 }
 
 /// An account, the name of a handler, and what it is given.
+type Told<'py> = (usize, &'static str, Option<Bound<'py, PyAny>>);
+/// An account, the number of a handler, and what it is given.
 type Said<'py> = (usize, usize, Option<Bound<'py, PyAny>>);
 
 fn named<T: Copy>(name: &str, value: &str, allowed: &[(&str, T)]) -> PyResult<T> {
@@ -86,7 +101,7 @@ impl Trading {
     #[new]
     #[pyo3(signature = (
         quote, *, numbers = "decimal", wake = "touch", every = 0, warmup = 0, values_every = 10_000_000_000, model = "orders",
-        cancels = "ahead", amend_up = "lose", latency = None, gaps = "time", join = None
+        cancels = "ahead", amend_up = "lose", latency = None, gaps = "time", join = None, depth = None
     ))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn new(
@@ -102,6 +117,7 @@ impl Trading {
         latency: Option<(i64, i64)>,
         gaps: &str,
         join: Option<i64>,
+        depth: Option<u16>,
     ) -> PyResult<Self> {
         let wakes = [
             ("message", Wake::Message),
@@ -125,6 +141,9 @@ impl Trading {
         };
         if let Some(join) = join {
             simulated.join = join;
+        }
+        if let Some(depth) = depth {
+            simulated.depth = depth;
         }
         let run = Run::new(options, Paper::new(simulated));
         let shared = Arc::new(Shared::new(run, Numbers::named(numbers)?));
@@ -211,10 +230,10 @@ impl Trading {
     ) -> PyResult<(&'static str, Option<usize>)> {
         replayer.play_on();
         for _ in 0..steps {
-            if let Some(halt) = self.read(py, replayer, until)? {
-                return Ok(halt);
+            match self.read(py, replayer, until)? {
+                Some((DUE, _)) | None => self.say_all(py, None)?,
+                Some(halt) => return Ok(halt),
             }
-            self.say_all(py, None)?;
             if replayer.interrupted() {
                 return Ok(("interrupted", None));
             }
@@ -227,33 +246,35 @@ impl Trading {
         {
             let mut reading = self.reading()?;
             reading.session = Some(session.clone().unbind());
-            reading.events.extend(events.iter().filter_map(|event| event_of(&event)));
+            reading.events.extend(events.iter().filter_map(|event| event_of(&event)).map(Item::Event));
         }
         self.say_all(py, None)
     }
 
     /// Lets time pass; a connection may have been lost.
-    #[pyo3(signature = (now, session = None))]
-    fn advance(&self, py: Python<'_>, now: i64, session: Option<&Bound<'_, Session>>) -> PyResult<()> {
+    #[pyo3(signature = (now, session = None, level3 = false))]
+    fn advance(&self, py: Python<'_>, now: i64, session: Option<&Bound<'_, Session>>, level3: bool) -> PyResult<()> {
         if let Some(session) = session {
-            let session = session.get().lock()?;
-            self.shared.lock()?.look_at(now, &*session);
+            let mut reading = self.reading()?;
+            reading.session = Some(session.clone().unbind());
+            reading.events.push_back(Item::Look(now, level3));
         }
         self.say_all(py, Some(now))
     }
 
     /// Reads until there is something for `next` to give.
-    fn fetch(&self, py: Python<'_>, replayer: &Replayer, until: i64) -> PyResult<Option<(&'static str, Option<usize>)>> {
+    fn fetch(
+        &self,
+        py: Python<'_>,
+        replayer: &Replayer,
+        until: i64,
+    ) -> PyResult<Option<(&'static str, Option<usize>)>> {
         self.read(py, replayer, until)
     }
 
     /// What is to be said next of what was read: account, name of the handler, what it is given.
     #[pyo3(signature = (until = None))]
-    fn next<'py>(
-        &self,
-        py: Python<'py>,
-        until: Option<i64>,
-    ) -> PyResult<Option<(usize, &'static str, Option<Bound<'py, PyAny>>)>> {
+    fn next<'py>(&self, py: Python<'py>, until: Option<i64>) -> PyResult<Option<Told<'py>>> {
         Ok(self.said(py, until)?.map(|(account, handler, given)| (account, HANDLERS[handler], given)))
     }
 
@@ -344,19 +365,16 @@ impl Trading {
         tag: &str,
     ) -> PyResult<Order> {
         let (pair, price_precision, qty_precision) = self.precisions(symbol)?;
-        let as_price = |given: &Bound<'_, PyAny>, name| {
-            self.shared.steps(given, price_precision, name, symbol).map(Price)
-        };
+        let as_price =
+            |given: &Bound<'_, PyAny>, name| self.shared.steps(given, price_precision, name, symbol).map(Price);
         let as_qty = |given: &Bound<'_, PyAny>, name| self.shared.steps(given, qty_precision, name, symbol).map(Qty);
         let time_in_force = match (tif, expire) {
             ("gtd", Some(at)) => TimeInForce::Gtd(at),
-            ("gtd", None) => return Err(value_error("tif: 'gtd' needs expire, the time at which the order ends".into())),
+            ("gtd", None) => {
+                return Err(value_error("tif: 'gtd' needs expire, the time at which the order ends".into()));
+            }
             (_, Some(_)) => return Err(value_error("expire: only an order with tif='gtd' has it".into())),
-            _ => named(
-                "tif",
-                tif,
-                &[("gtc", TimeInForce::Gtc), ("ioc", TimeInForce::Ioc), ("fok", TimeInForce::Fok)],
-            )?,
+            _ => named("tif", tif, &[("gtc", TimeInForce::Gtc), ("ioc", TimeInForce::Ioc), ("fok", TimeInForce::Fok)])?,
         };
         let terms = Terms {
             pair,
@@ -459,12 +477,7 @@ impl Trading {
     }
 
     /// Quantity, average cost, realised, unrealised.
-    fn inventory<'py>(
-        &self,
-        py: Python<'py>,
-        account: usize,
-        symbol: &str,
-    ) -> PyResult<Held<'py>> {
+    fn inventory<'py>(&self, py: Python<'py>, account: usize, symbol: &str) -> PyResult<Held<'py>> {
         let (held, average, unrealised, precision) = {
             let run = self.shared.lock()?;
             let number = find(&run, symbol)?;
@@ -472,7 +485,7 @@ impl Trading {
             let (touch, synced) = run.touch(number);
             let both = touch.bid.zip(touch.ask).filter(|_| synced);
             let unrealised =
-                both.map(|(bid, ask)| (held.unrealised(pair, bid.0) + held.unrealised(pair, ask.0)) / 2);
+                both.map(|(bid, ask)| i128::midpoint(held.unrealised(pair, bid.0), held.unrealised(pair, ask.0)));
             (held, held.average(pair), unrealised, pair.qty_precision)
         };
         let amount = |amount: Option<Amount>| amount.map(|amount| self.shared.amount(py, amount)).transpose();
@@ -505,7 +518,9 @@ impl Trading {
             ("passive", _) => {
                 return Err(value_error("how: 'passive' needs the side of the order for a price".into()));
             }
-            _ => return Err(value_error(format!("how: {how:?} is not allowed; allowed is passive, nearest, up, down"))),
+            _ => {
+                return Err(value_error(format!("how: {how:?} is not allowed; allowed is passive, nearest, up, down")));
+            }
         };
         let (pair, price_precision, qty_precision) = self.precisions(symbol)?;
         let increment = self.shared.lock()?.pair(pair).price_increment.0.max(1);
@@ -515,16 +530,13 @@ impl Trading {
             _ => return Err(value_error("round: give a price or a qty, one of the two".into())),
         };
         let text = given.str()?.to_string();
-        let number = Decimal::parse(text.as_bytes())
-            .ok_or_else(|| value_error(format!("round: {text:?} is no number")))?;
+        let number =
+            Decimal::parse(text.as_bytes()).ok_or_else(|| value_error(format!("round: {text:?} is no number")))?;
         // Whole steps, and what is beyond them.
-        let steps = match number.rescale(precision) {
-            Some(steps) => (steps, false),
-            None => {
-                let down = pow10(number.scale.saturating_sub(precision));
-                (number.mantissa.div_euclid(down), true)
-            }
-        };
+        let steps = number.rescale(precision).map_or_else(
+            || (number.mantissa.div_euclid(pow10(number.scale.saturating_sub(precision))), true),
+            |steps| (steps, false),
+        );
         let unit = i128::from(unit);
         let (whole, rest) = (steps.0.div_euclid(unit), steps.0.rem_euclid(unit));
         let exact = rest == 0 && !steps.1;
@@ -534,8 +546,8 @@ impl Trading {
             None => {
                 let scale = number.scale.max(precision);
                 let value = number.rescale(scale).unwrap_or(number.mantissa);
-                let size = unit * pow10(scale - precision);
-                value.rem_euclid(size) * 2 >= size
+                let whole_unit = unit * pow10(scale - precision);
+                value.rem_euclid(whole_unit) * 2 >= whole_unit
             }
         };
         self.shared.numbers.of(py, (whole + i128::from(more)) * unit, precision)
@@ -552,9 +564,9 @@ impl Trading {
         let run = self.shared.lock()?;
         let found = PyDict::new(py);
         for number in 0..run.pairs() {
-            let (pair, (printed, unattributed)) = (run.pair(number), run.attribution(number));
+            let (pair, found_of) = (run.pair(number), run.attribution(number));
             let text = |qty: Qty| Decimal { mantissa: qty.0.into(), scale: pair.qty_precision }.to_string();
-            found.set_item(&*pair.symbol, (text(printed), text(unattributed)))?;
+            found.set_item(&*pair.symbol, (text(found_of.printed), text(found_of.unattributed)))?;
         }
         Ok(found)
     }
@@ -628,12 +640,15 @@ impl Trading {
     }
 
     /// Lets a replay go on by one read of a socket; why it cannot.
-    fn read(
-        &self,
-        py: Python<'_>,
-        replayer: &Replayer,
-        until: i64,
-    ) -> PyResult<Option<(&'static str, Option<usize>)>> {
+    fn read(&self, py: Python<'_>, replayer: &Replayer, until: i64) -> PyResult<Option<(&'static str, Option<usize>)>> {
+        if let Some(time) = replayer.next_time(until)? {
+            self.begin(time)?;
+            if self.shared.lock()?.is_due(time) {
+                self.reading()?.due = Some(time);
+                return Ok(Some((DUE, None)));
+            }
+        }
+        self.reading()?.due = None;
         let stepped = match replayer.step(py, until)? {
             Step::Halt(why, player) => return Ok(Some((why, player))),
             Step::Events(stepped) => stepped,
@@ -641,13 +656,11 @@ impl Trading {
         if stepped.events.is_empty() && stepped.connection.is_none() {
             return Ok(None);
         }
-        self.begin(stepped.time)?;
-        if stepped.connection.is_some_and(|(up, ..)| !up) {
-            let session = stepped.session.bind(py).get().lock()?;
-            self.shared.lock()?.look_at(stepped.time, &*session);
-        }
         let mut reading = self.reading()?;
-        reading.events.extend(stepped.events);
+        reading.events.extend(stepped.events.into_iter().map(Item::Event));
+        if let Some((false, _, _, endpoint)) = stepped.connection {
+            reading.events.push_back(Item::Look(stepped.time, endpoint == "level3"));
+        }
         reading.session = Some(stepped.session);
         Ok(None)
     }
@@ -674,8 +687,11 @@ impl Trading {
                 return Ok(Some((account, 4, Some(fill.into_bound(py)))));
             }
             let mut run = self.shared.lock()?;
-            let next = reading.events.front().map(|event| received(event).unwrap_or_else(|| run.now()));
-            let bound = next.or(until).unwrap_or_else(|| run.now());
+            let next = reading.events.front().map(|item| match item {
+                Item::Event(event) => received(event).unwrap_or_else(|| run.now()),
+                Item::Look(time, _) => *time,
+            });
+            let bound = next.or(until).or(reading.due).unwrap_or_else(|| run.now());
             if let Some((account, call)) = run.poll(bound) {
                 if !self.hears(account, &call) {
                     continue;
@@ -686,10 +702,13 @@ impl Trading {
                 drop((run, reading));
                 return self.given(py, account, call, symbol, now).map(Some);
             }
-            let Some(event) = reading.events.pop_front() else { return Ok(None) };
+            let Some(item) = reading.events.pop_front() else { return Ok(None) };
             let Some(session) = &reading.session else { continue };
             let session = session.bind(py).get().lock()?;
-            run.take(event, &*session);
+            match item {
+                Item::Event(event) => run.take(event, &*session),
+                Item::Look(time, level3) => run.look_at(time, level3, &*session),
+            }
         }
     }
 

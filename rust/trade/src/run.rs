@@ -13,15 +13,12 @@ use krakpot_core::session::{BookOutcome, Channel, Event, LevelEntry, OrderChange
 use krakpot_core::wire::message::{Kind, Side as BookSide};
 
 use crate::amount::{Amount, Price, Qty};
-use crate::bounds::Level;
 use crate::pair::Pair;
-use crate::paper::{Paper, Place};
-use crate::queue::Entry;
-use crate::report::{Asked, Change, Reply};
-use crate::tally::{FillRow, Tally, ValueRow};
+use crate::paper::{Attribution, Paper, Place};
+use crate::report::Reply;
+use crate::tally::{Tally, ValueRow};
 use crate::terms::{Side, Terms};
-use crate::rules;
-use crate::trader::{News, OrderEvent, Trader};
+use crate::trader::{OrderEvent, Trader};
 
 /// When the handlers of data are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +140,7 @@ pub enum Call {
 }
 
 /// A pair in a run.
+#[allow(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 struct Market {
     pair: Pair,
     /// Whether its orders come by level 3; then level 2 decides nothing.
@@ -318,6 +316,12 @@ impl Run {
         self.paper.next_due().min(reply).min(self.accounts_due).min(self.wake_at).min(self.value_at).min(self.warm_at)
     }
 
+    /// Whether something is to be said of what happens up to a time.
+    #[must_use]
+    pub fn is_due(&self, until: i64) -> bool {
+        !self.calls.is_empty() || self.next_due() <= until || self.accounts.iter().any(|account| account.dirty)
+    }
+
     /// Takes an event of a session, whose books are those after it. All that was due before it is said already.
     pub fn take(&mut self, event: Event, books: &impl Books) {
         let (symbol, recv) = match &event {
@@ -333,7 +337,8 @@ impl Run {
         self.now = self.now.max(recv);
         if self.begin.is_none() {
             self.begin = Some(self.now);
-            self.warm_at = self.now.saturating_add(self.options.warmup);
+            self.warm = self.options.warmup == 0;
+            self.warm_at = if self.warm { NEVER } else { self.now.saturating_add(self.options.warmup) };
         }
         self.messages += 1;
         match event {
@@ -341,18 +346,25 @@ impl Run {
                 if gap.channel == Channel::Trade {
                     self.missed(pair, gap.ts_from.unwrap_or(recv), recv);
                 }
-                self.look(pair, books);
+                // The books are those of the session that the gap is of: others are not in it.
+                let leads = if self.markets[pair].level3 { Channel::Level3 } else { Channel::Book };
+                if gap.channel == leads {
+                    self.look(pair, books);
+                }
             }
             Event::Trade(trade) => self.trade(pair, trade),
             event => self.book(pair, event, books),
         }
     }
 
-    /// Looks whether books are still in sync: after a connection was lost, or a subscription changed.
-    pub fn look_at(&mut self, now: i64, books: &impl Books) {
+    /// Looks whether books are still in sync, of level 3 or of level 2: after a connection was lost, or a subscription
+    /// changed.
+    pub fn look_at(&mut self, now: i64, level3: bool, books: &impl Books) {
         self.now = self.now.max(now);
         for pair in 0..self.markets.len() {
-            self.look(pair, books);
+            if self.markets[pair].level3 == level3 {
+                self.look(pair, books);
+            }
         }
     }
 
@@ -379,7 +391,8 @@ impl Run {
         // Those of a snapshot were made before.
         if trade.kind == Kind::Update {
             let taker = if trade.side == "buy" { Side::Buy } else { Side::Sell };
-            self.paper.trade(pair, recv, trade.received.ts_event, taker, price, qty, trade.trade_id);
+            let ts = trade.received.ts_event.unwrap_or(recv);
+            self.paper.trade(pair, recv, ts, taker, price, qty, trade.trade_id);
             for account in &mut self.accounts {
                 account.trader.last_trade(pair, price, recv);
             }
@@ -408,13 +421,10 @@ impl Run {
                 self.give(pair, &event, (recv, ts, kind), books);
             }
             let touch = if right { books.touch(&self.markets[pair].pair.symbol, level3) } else { None };
-            changed = match touch {
-                Some(touch) => self.seen(pair, touch),
-                None => {
-                    self.lost(pair);
-                    false
-                }
-            };
+            changed = touch.is_some_and(|touch| self.seen(pair, touch));
+            if touch.is_none() {
+                self.lost(pair);
+            }
         }
         match self.options.wake {
             Wake::Message => self.call_all(event, true),
@@ -439,10 +449,10 @@ impl Run {
             (market.given, market.given_at) = (true, recv);
             if market.level3 {
                 let orders = books.orders(&symbol).unwrap_or_default();
-                self.give_orders(pair, &orders, (recv, ts, Kind::Snapshot));
+                self.paper.level3(pair, recv, ts, Kind::Snapshot, &orders);
             } else {
                 let levels = books.levels(&symbol).unwrap_or_default();
-                self.give_levels(pair, &levels, (recv, ts, Kind::Snapshot));
+                self.paper.level2(pair, recv, ts, Kind::Snapshot, &levels);
             }
             return;
         }
@@ -451,22 +461,10 @@ impl Run {
         }
         market.given = true;
         match event {
-            Event::Level3(_, orders) => self.give_orders(pair, orders, (recv, ts, kind)),
-            Event::Book(_, levels) => self.give_levels(pair, levels, (recv, ts, kind)),
+            Event::Level3(_, orders) => self.paper.level3(pair, recv, ts, kind, orders),
+            Event::Book(_, levels) => self.paper.level2(pair, recv, ts, kind, levels),
             _ => {}
         }
-    }
-
-    fn give_orders(&mut self, pair: usize, orders: &[OrderChange], (recv, ts, kind): (i64, Option<i64>, Kind)) {
-        let known = &self.markets[pair].pair;
-        let entries: Vec<_> = orders.iter().filter_map(|order| Entry::of_change(order, known)).collect();
-        self.paper.level3(pair, recv, ts, kind, &entries);
-    }
-
-    fn give_levels(&mut self, pair: usize, levels: &[LevelEntry], (recv, ts, kind): (i64, Option<i64>, Kind)) {
-        let known = &self.markets[pair].pair;
-        let entries: Vec<_> = levels.iter().filter_map(|level| Level::of_change(level, known)).collect();
-        self.paper.level2(pair, recv, ts, kind, &entries);
     }
 
     /// The book of a pair is in sync, with these best levels; whether they are others than before.
@@ -485,7 +483,7 @@ impl Run {
             (self.markets[pair].synced, self.markets[pair].known) = (true, true);
             self.trust();
             if before {
-                self.gap_call(Gap { of: "data", pair, healed: true });
+                self.gap_call(&Gap { of: "data", pair, healed: true });
                 for account in &mut self.accounts {
                     account.tally.healed("data", pair, self.now);
                 }
@@ -506,7 +504,7 @@ impl Run {
             let resting = account.trader.orders(pair, None).count();
             account.tally.gap("data", pair, self.now, resting);
         }
-        self.gap_call(Gap { of: "data", pair, healed: false });
+        self.gap_call(&Gap { of: "data", pair, healed: false });
     }
 
     /// Trades were missed.
@@ -516,10 +514,10 @@ impl Run {
             account.tally.gap("trades", pair, begin, 0);
             account.tally.healed("trades", pair, end);
         }
-        self.gap_call(Gap { of: "trades", pair, healed: true });
+        self.gap_call(&Gap { of: "trades", pair, healed: true });
     }
 
-    fn gap_call(&mut self, gap: Gap) {
+    fn gap_call(&mut self, gap: &Gap) {
         for account in 0..self.accounts.len() {
             self.calls.push_back((account, Call::Gap(gap.clone())));
         }
@@ -683,7 +681,7 @@ impl Run {
         let qty = Qty(i64::try_from(total / pair.amount(Qty(1))).ok()?);
         let cost = |price| pair.cost(price, qty);
         let exit = cost(bid) - if qty.is_positive() { pair.fee(cost(bid), false) } else { 0 };
-        Some(((cost(bid) + cost(ask)) / 2, exit))
+        Some((i128::midpoint(cost(bid), cost(ask)), exit))
     }
 
     // What strategies ask and do.
@@ -774,7 +772,7 @@ impl Run {
 
     /// Quantity of a pair that was traded, and how much of it nothing in the book explains.
     #[must_use]
-    pub fn attribution(&self, pair: usize) -> (Qty, Qty) {
+    pub fn attribution(&self, pair: usize) -> Attribution {
         self.paper.attribution(pair)
     }
 
@@ -835,49 +833,5 @@ impl Run {
     #[must_use]
     pub fn halted(&self, account: usize) -> Option<&Arc<str>> {
         self.accounts[account].trader.halted()
-    }
-}
-
-impl Tally {
-    /// Notes what a reply says of delays.
-    fn reply(&mut self, reply: &Reply, heard: i64, trader: &Trader) {
-        match reply {
-            Reply::Answer(answer) => {
-                let times = self.times.entry(answer.order).or_default();
-                times.acked.get_or_insert(heard);
-                times.arrived.get_or_insert(answer.ts);
-                if let Some(order) = trader.order(answer.order) {
-                    if answer.asked == Asked::Add {
-                        self.delays.push((answer.ts - order.sent, heard - answer.ts));
-                    }
-                }
-            }
-            Reply::Report(report) => {
-                self.times.entry(report.order).or_default().reported.get_or_insert(heard);
-            }
-        }
-    }
-
-    /// Notes what a strategy hears of an order.
-    fn heard(&mut self, event: &OrderEvent, now: i64, trader: &Trader, place: impl Fn(u64) -> Option<Place>) {
-        let Some(order) = trader.order(event.order) else { return };
-        let times = self.times.entry(event.order).or_default();
-        if times.entry.is_none() && matches!(event.change, News::Changed(Change::New)) {
-            times.entry = place(event.order);
-        }
-        if !order.is_live() {
-            times.ended.get_or_insert(now);
-        }
-        match &event.change {
-            News::Changed(Change::Fill(fill)) => {
-                let entry = times.entry;
-                let (pair, side) = (order.terms.pair, order.terms.side);
-                let row =
-                    FillRow { heard: now, ts: event.ts, order: event.order, pair, side, fill: fill.clone(), entry };
-                self.fills.push(row);
-            }
-            News::Refused(_) => self.refused(&rules::code(&event.reason).into()),
-            _ => {}
-        }
     }
 }

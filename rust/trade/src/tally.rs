@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use crate::amount::{Amount, Price, Qty};
 use crate::paper::Place;
-use crate::report::Fill;
+use crate::report::{Asked, Change, Fill, Reply};
+use crate::rules;
 use crate::terms::{Request, Sent, Side};
+use crate::trader::{News, OrderEvent, Trader};
 
 /// A fill as it was heard.
 #[derive(Debug, Clone)]
@@ -131,8 +133,49 @@ impl Tally {
 
     /// Ends the gap of a pair that is open.
     pub fn healed(&mut self, of: &'static str, pair: usize, end: i64) {
-        if let Some(gap) = self.gaps.iter_mut().rev().find(|gap| gap.pair == pair && gap.of == of && gap.end.is_none()) {
+        if let Some(gap) = self.gaps.iter_mut().rev().find(|gap| gap.pair == pair && gap.of == of && gap.end.is_none())
+        {
             gap.end = Some(end);
+        }
+    }
+
+    /// Notes what a reply says of delays.
+    pub fn reply(&mut self, reply: &Reply, heard: i64, trader: &Trader) {
+        match reply {
+            Reply::Answer(answer) => {
+                let times = self.times.entry(answer.order).or_default();
+                times.acked.get_or_insert(heard);
+                times.arrived.get_or_insert(answer.ts);
+                if let Some(order) = trader.order(answer.order).filter(|_| answer.asked == Asked::Add) {
+                    self.delays.push((answer.ts - order.sent, heard - answer.ts));
+                }
+            }
+            Reply::Report(report) => {
+                self.times.entry(report.order).or_default().reported.get_or_insert(heard);
+            }
+        }
+    }
+
+    /// Notes what a strategy hears of an order.
+    pub fn heard(&mut self, event: &OrderEvent, now: i64, trader: &Trader, place: impl Fn(u64) -> Option<Place>) {
+        let Some(order) = trader.order(event.order) else { return };
+        let times = self.times.entry(event.order).or_default();
+        if times.entry.is_none() && matches!(event.change, News::Changed(Change::New)) {
+            times.entry = place(event.order);
+        }
+        if !order.is_live() {
+            times.ended.get_or_insert(now);
+        }
+        match &event.change {
+            News::Changed(Change::Fill(fill)) => {
+                let entry = times.entry;
+                let (pair, side) = (order.terms.pair, order.terms.side);
+                let row =
+                    FillRow { heard: now, ts: event.ts, order: event.order, pair, side, fill: fill.clone(), entry };
+                self.fills.push(row);
+            }
+            News::Refused(_) => self.refused(&rules::code(&event.reason).into()),
+            _ => {}
         }
     }
 }
