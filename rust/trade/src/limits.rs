@@ -47,7 +47,8 @@ pub struct Limits {
     pub orders_per_minute: Option<usize>,
     /// Time without a message of the feed, ns.
     pub stale: Option<i64>,
-    /// The fee of an order that takes, as a share of its value, in millionths. Small orders pay more: fees are rounded up.
+    /// The fee of an order that takes, as a share of its value, in millionths. Small orders pay more: fees are rounded
+    /// up.
     pub fee_share: Option<i64>,
     /// Whether orders much larger than one's own last ones are refused, unless they are confirmed.
     pub fat_finger: bool,
@@ -449,8 +450,8 @@ mod tests {
         assert!(value(i64::MAX, i64::MAX).starts_with("krakpot:order_value"));
     }
 
-    /// Goal: what is bought and may be bought reaches the limit of the asset and not more; the same for what is sold; the
-    /// other side is not limited by it; an asset without a limit is not traded.
+    /// Goal: what is bought and may be bought reaches the limit of the asset and not more; the same for what is sold;
+    /// the other side is not limited by it; an asset without a limit is not traded.
     #[test]
     fn inventory() {
         let (pair, market, limits, recent) = (pair(), market(), limits(), Recent::default());
@@ -603,7 +604,7 @@ mod tests {
         };
         assert_eq!(
             (with(&limits, NOON - 2 * SECOND), with(&limits, NOON - 2 * SECOND - 1)),
-            ("".into(), "stale".into())
+            (String::new(), "stale".into())
         );
         assert_eq!(with(&limits, i64::MIN), "stale", "nothing was ever heard");
         limits.stale = None;
@@ -618,8 +619,11 @@ mod tests {
             let at = Standing { own: Some(Price(100)), ..standing() };
             told(limits, &risk(&pair, &market, side, COIN, price), &at, &recent)
         };
-        assert_eq!((with(&limits, Side::Buy, 99), with(&limits, Side::Buy, 100)), ("".into(), "self_trade".into()));
-        assert_eq!((with(&limits, Side::Sell, 101), with(&limits, Side::Sell, 100)), ("".into(), "self_trade".into()));
+        assert_eq!((with(&limits, Side::Buy, 99), with(&limits, Side::Buy, 100)), (String::new(), "self_trade".into()));
+        assert_eq!(
+            (with(&limits, Side::Sell, 101), with(&limits, Side::Sell, 100)),
+            (String::new(), "self_trade".into())
+        );
         limits.self_trade = false;
         assert_eq!(with(&limits, Side::Buy, 100), "");
     }

@@ -7,9 +7,9 @@ const DIGITS: usize = 10;
 /// Letters and digits that cannot be mistaken for each other, in the order of their bytes.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// The `cl_ord_id` of an order: the strategy's prefix, and the order's number to the base 32. 18 ASCII characters, as many
-/// as Kraken allows; in the order of the numbers. `None` if the prefix has not eight letters or digits, or the number more
-/// than ten digits.
+/// The `cl_ord_id` of an order: the strategy's prefix, and the order's number to the base 32. 18 ASCII characters, as
+/// many as Kraken allows; in the order of the numbers. `None` if the prefix has not eight letters or digits, or the
+/// number more than ten digits.
 #[must_use]
 pub fn cl_ord_id(prefix: &str, number: u64) -> Option<String> {
     if prefix.len() != PREFIX || !prefix.bytes().all(|letter| letter.is_ascii_alphanumeric()) {
@@ -36,7 +36,8 @@ pub fn order_number(prefix: &str, text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Goal: numbers and names are told apart and found again, at both ends and in between; names are in the order of numbers.
+    /// Goal: numbers and names are told apart and found again, at both ends and in between; names are in the order of
+    /// numbers.
     #[test]
     fn there_and_back() {
         assert_eq!(cl_ord_id("makerBTC", 33).as_deref(), Some("makerBTC0000000011"));

@@ -1,8 +1,8 @@
 //! The state of one order: what was asked, what is known of it, and which replies change that.
 //!
-//! Replies may come in any order, more than once, or never: what is known only grows. So the same replies give the same
-//! state in whichever order they come. A reply that contradicts what is known changes nothing and says why. The answer to a
-//! request says that it was taken or refused; only a report says what became of the order.
+//! Replies may come in any order, more than once, or never: what is known only grows. So the same replies give the
+//! same state in whichever order they come. A reply that contradicts what is known changes nothing and says why. The
+//! answer to a request says that it was taken or refused; only a report says what became of the order.
 
 use std::sync::Arc;
 
@@ -239,8 +239,8 @@ pub struct Order {
     pub hold_price: Option<Price>,
     stage: Stage,
     end: Option<State>,
-    /// What can be filled at most, after the end.
-    total: Qty,
+    /// What is filled in all, once it ended and that is known.
+    total: Option<Qty>,
     add: Option<Waiting>,
     amend: Option<Amending>,
     cancel: Option<Waiting>,
@@ -315,7 +315,7 @@ impl Order {
             hold_price: None,
             stage: Stage::Sent,
             end: None,
-            total: Qty::ZERO,
+            total: None,
             add: Some(Waiting::new(now, deadline)),
             amend: None,
             cancel: None,
@@ -331,7 +331,8 @@ impl Order {
 
     /// It is refused here, and never sent.
     pub fn refuse(&mut self, reason: Arc<str>) {
-        (self.end, self.ended, self.reason, self.add) = (Some(State::Rejected), Some(self.sent), reason, None);
+        (self.reason, self.total) = (reason, Some(Qty::ZERO));
+        self.finish(State::Rejected, self.sent);
     }
 
     /// What it is.
@@ -371,10 +372,17 @@ impl Order {
     /// What may be filled in all: an amendment that is under way may have been made.
     #[must_use]
     pub fn most(&self) -> Qty {
-        if self.end.is_some() {
-            return self.total;
-        }
-        self.amend.map_or(self.qty, |amend| amend.qty.max(self.qty))
+        let asked = self.amend.map_or(self.qty, |amend| amend.qty.max(self.qty));
+        self.total.unwrap_or(asked)
+    }
+
+    /// What may still be filled, and at which worst price: by its terms, and by those of an amendment that is under
+    /// way. Only one of the two can come true.
+    #[must_use]
+    pub fn claims(&self) -> [(Option<Price>, Qty); 2] {
+        let left = |qty: Qty| Qty((self.total.unwrap_or(qty) - self.booked).0.max(0));
+        let now = (self.price.or(self.hold_price), left(self.qty));
+        [now, self.amend.map_or(now, |amend| (amend.price.or(self.hold_price), left(amend.qty)))]
     }
 
     /// Quantity that may still change the balances. Whatever is unknown of the order, it is not more.
@@ -431,6 +439,9 @@ impl Order {
     /// The next local time at which a request has no answer any more.
     #[must_use]
     pub fn next_due(&self) -> Option<i64> {
+        if !self.is_live() {
+            return None;
+        }
         let waits = [self.add, self.amend.map(|amend| amend.wait), self.cancel];
         waits.iter().flatten().filter(|wait| !wait.overdue).map(|wait| wait.due).min()
     }
@@ -504,7 +515,7 @@ impl Order {
         }
         match asked {
             Asked::Add => {
-                (self.reason, self.total) = (text.clone(), Qty::ZERO);
+                (self.reason, self.total) = (text.clone(), Some(Qty::ZERO));
                 self.finish(State::Rejected, ts);
             }
             Asked::Amend => self.amend = None,
@@ -551,7 +562,7 @@ impl Order {
                 self.know(Stage::Open);
             }
             Change::Amended { qty, price, restated } => {
-                self.amended(*qty, *price, *restated, report.ts)?;
+                self.amended((*qty, *price, *restated), told, report.ts)?;
                 self.know(Stage::Open);
             }
             Change::Refilled if self.is_live() && report.ts > self.refilled_at => {
@@ -611,7 +622,7 @@ impl Order {
             return Err(Ignored::Malformed);
         }
         let cost = cost(pair, fill.price, fill.qty).ok_or(Ignored::Malformed)?;
-        if fill.fee.abs() > AMOUNT_MAX {
+        if fill.fee.unsigned_abs() > AMOUNT_MAX.unsigned_abs() {
             return Err(Ignored::Malformed);
         }
         if self.has(fill) {
@@ -634,7 +645,8 @@ impl Order {
         })
     }
 
-    fn amended(&mut self, qty: Qty, price: Option<Price>, restated: bool, ts: i64) -> Result<(), Ignored> {
+    fn amended(&mut self, new: (Qty, Option<Price>, bool), told: Qty, ts: i64) -> Result<(), Ignored> {
+        let (qty, price, restated) = new;
         if !qty.is_positive() || price.is_some_and(|price| price.0 <= 0) {
             return Err(Ignored::Malformed);
         }
@@ -645,8 +657,10 @@ impl Order {
         if ts == self.amended_at && new == (self.qty, self.price) {
             return Err(Ignored::Duplicate);
         }
-        if qty < self.filled.max(self.booked) || (self.end == Some(State::Filled) && qty != self.qty) {
-            return Err(Ignored::Contradicts);
+        if qty < self.filled.max(told) || (self.end == Some(State::Filled) && qty != self.qty) {
+            // Of two amendments the later one was heard of first, by what it made possible.
+            let later = ts < self.ended.map_or(self.filled_at, |ended| ended.max(self.filled_at));
+            return Err(if later { Ignored::Stale } else { Ignored::Contradicts });
         }
         (self.qty, self.price) = new;
         self.amended_at = ts;
@@ -664,15 +678,13 @@ impl Order {
         let total = match (report.filled, end) {
             (Some(told), _) if told < self.filled.max(self.booked) => return Err(Ignored::Contradicts),
             (Some(told), State::Filled) if !told.is_positive() => return Err(Ignored::Malformed),
-            (Some(told), _) => told,
-            (None, State::Filled) => self.qty.max(self.filled),
-            (None, _) => self.most(),
+            (Some(told), _) => Some(told),
+            (None, State::Filled) => Some(self.qty.max(self.filled)),
+            (None, _) => None,
         };
-        if end == State::Filled || report.filled.is_some() {
-            self.tell(total);
-        }
+        self.tell(total.unwrap_or(self.filled));
         if end == State::Filled {
-            self.qty = total;
+            self.qty = self.filled;
         }
         self.total = total;
         self.reason = report.reason.clone();
@@ -683,7 +695,9 @@ impl Order {
 
     fn finish(&mut self, end: State, ts: i64) {
         (self.end, self.ended) = (Some(end), Some(ts));
-        (self.add, self.amend, self.cancel, self.gone) = (None, None, None, None);
+        (self.add, self.cancel, self.gone) = (None, None, None);
+        // Where nobody said how much is filled, an amendment that was under way may come to light.
+        self.amend = self.amend.filter(|_| self.total.is_none());
     }
 
     /// It ends if all of it is filled. A fill from before its last amendment does not prove that: an order that is
@@ -694,7 +708,7 @@ impl Order {
             && self.filled >= self.most()
             && self.filled_at >= self.amended_at
         {
-            self.total = self.filled;
+            self.total = Some(self.filled);
             self.finish(State::Filled, self.filled_at);
         }
     }
@@ -737,7 +751,7 @@ impl Order {
         next.take_id(&found.order_id)?;
         if ends {
             // It says everything: nothing comes after it.
-            (next.qty, next.price, next.total) = (found.qty, found.price.or(next.price), found.filled);
+            (next.qty, next.price, next.total) = (found.qty, found.price.or(next.price), Some(found.filled));
             (next.filled, next.amended_at) = (found.filled, next.amended_at.max(found.ts));
             if next.is_live() {
                 next.reason = found.reason.clone();
@@ -792,6 +806,13 @@ impl Order {
         if self.gone.is_some_and(over) {
             self.gone = None;
         }
+        // The answer to a request whose result is known may still come. It is not that of the next one.
+        let waits = [false, self.amend.is_some(), self.cancel.is_some()];
+        for (answered, waits) in self.answered.iter_mut().zip(waits) {
+            if !waits && answered.is_none_or(|(ts, _)| ts < found.ts) {
+                *answered = Some((found.ts, false));
+            }
+        }
     }
 
     /// It was looked for in vain.
@@ -808,7 +829,7 @@ impl Order {
         if ts < self.deadline.saturating_add(GRACE) {
             return Err(Ignored::TooEarly);
         }
-        (self.reason, self.total) = (Arc::from("krakpot:not_found"), Qty::ZERO);
+        (self.reason, self.total) = (Arc::from("krakpot:not_found"), Some(Qty::ZERO));
         self.finish(State::Rejected, ts);
         Ok(())
     }

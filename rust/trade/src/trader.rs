@@ -1,7 +1,8 @@
-//! A strategy's account at one exchange: the same on paper and with money. What is to be sent and told comes back as values.
+//! A strategy's account at one exchange: the same on paper and with money. What is to be sent and told comes back as
+//! values.
 //!
-//! Nothing here waits or sends. The caller passes the requests on, brings the replies and the time, and hands the events
-//! to the strategy. Refusals are values too: an order that breaks a rule is an order in state `rejected`.
+//! Nothing here waits or sends. The caller passes the requests on, brings the replies and the time, and hands the
+//! events to the strategy. Refusals are values too: an order that breaks a rule is an order in state `rejected`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -164,8 +165,8 @@ impl Trader {
 
     // What the market is.
 
-    /// Adds a pair, or gives a known one new facts (status, fees, minima). Returns its number. A pair whose steps changed
-    /// is another one: its old orders keep their steps.
+    /// Adds a pair, or gives a known one new facts (status, fees, minima). Returns its number. A pair whose steps
+    /// changed is another one: its old orders keep their steps.
     pub fn set_pair(&mut self, pair: Pair) -> usize {
         let steps = |pair: &Pair| (pair.price_precision, pair.qty_precision, pair.base.clone(), pair.quote.clone());
         if let Some(known) = self.find(&pair.symbol)
@@ -520,6 +521,9 @@ impl Trader {
         if new_qty <= order.filled {
             // It takes risk away: what is left of the order is cancelled.
             Self::fits(desk, Cost::amend_away(age), now)?;
+            if price.is_some_and(|price| price.0 <= 0) {
+                return Err("EOrder:Invalid price".into());
+            }
             return Ok(Cost::amend_away(age));
         }
         let more = new_qty > order.qty || new_price != order.price;
@@ -777,11 +781,11 @@ impl Trader {
     fn hold(&mut self, number: u64) {
         let Some(order) = self.order(number) else { return };
         let Some(desk) = self.pairs.get(order.terms.pair) else { return };
-        let (side, left) = (order.terms.side, order.at_stake());
+        let side = order.terms.side;
         let asset = if side == Side::Buy { desk.quote } else { desk.base };
-        let price = order.worst().unwrap_or_default();
-        let amount = if left.is_positive() { needs(&desk.pair, side, price, left).unwrap_or(0) } else { 0 };
-        self.wallet.hold(number, asset, amount);
+        let claims = order.claims().into_iter().filter(|(_, left)| left.is_positive());
+        let amount = claims.filter_map(|(price, left)| needs(&desk.pair, side, price.unwrap_or_default(), left)).max();
+        self.wallet.hold(number, asset, amount.unwrap_or(0));
     }
 
     /// After a change: what it holds, and whether it is still active.

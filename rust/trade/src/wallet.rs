@@ -268,8 +268,8 @@ mod tests {
             turns += usize::from(before.0.signum() * inventory.qty.0.signum() < 0);
             assert_eq!(entries[1].balance, wallet.of("USD").total);
             let price = Price(1 + next(1_000_000));
-            let paid = wallet.of("USD").total + inventory.fees;
-            assert_eq!(paid + pair.cost(price, inventory.qty), inventory.realised + inventory.unrealised(&pair, price));
+            let cash = wallet.of("USD").total + inventory.fees;
+            assert_eq!(cash + pair.cost(price, inventory.qty), inventory.realised + inventory.unrealised(&pair, price));
             assert_eq!(wallet.of("BTC").total, pair.amount(inventory.qty));
         }
         assert!(turns > 50, "positions turned round {turns} times");
