@@ -40,7 +40,8 @@ def replay(lake: Lake, **options: Any) -> Replay:
 
 def paper(latency: str = "1ms", **options: Any) -> Paper:
     """Fifty thousand dollars."""
-    return Paper(**({"balances": {"USD": 50_000}, "fees": FEES, "latency": Latency(latency)} | options))
+    known: dict[str, Any] = {"balances": {"USD": 50_000}, "fees": FEES, "latency": Latency(latency)}
+    return Paper(**(known | options))
 
 
 class Notes:

@@ -52,7 +52,7 @@ def test_backtest_prints_and_writes_the_result(tmp_path: Path, rules: Path) -> N
     """The integrity line first; tables, summary and picture in the folder; the same numbers as JSON."""
     lake = traded.lake(tmp_path / "lake")
     out = tmp_path / "result"
-    run = ["backtest", lake.path, f"{rules}:JoinBest", *ACCOUNT, "--latency", "1ms,2ms"]
+    run: list[str | Path] = ["backtest", lake.path, f"{rules}:JoinBest", *ACCOUNT, "--latency", "1ms,2ms"]
     code, said = krakpot(*run, "--out", out)
     assert code == 0, said
     lines = said.splitlines()

@@ -15,13 +15,12 @@ T = 1_785_641_750 * 10**9
 
 def built(**options: Any) -> Built:
     """A run of ten seconds."""
-    return Built(
-        **{
-            "name": "lake sha256 0123", "symbols": ("BTC/USD",), "begin": T, "end": T + 10 * 10**9, "model": "orders",
-            "latency": "1ms + 1ms", "seed": 0, "quote": "USD", "attribution": {"BTC/USD": ("200", "1.4")},
-            "prices": {"BTC/USD": D(110)}, "messages": 5, "reason": "the recording ended",
-        } | options
-    )  # fmt: skip
+    known: dict[str, Any] = {
+        "name": "lake sha256 0123", "symbols": ("BTC/USD",), "begin": T, "end": T + 10 * 10**9, "model": "orders",
+        "latency": "1ms + 1ms", "seed": 0, "quote": "USD", "attribution": {"BTC/USD": ("200", "1.4")},
+        "prices": {"BTC/USD": D(110)}, "messages": 5, "reason": "the recording ended",
+    }  # fmt: skip
+    return Built(**(known | options))
 
 
 def result(*fills: dict[str, Any], gaps: list[dict[str, Any]] | None = None, **options: Any) -> Result:

@@ -60,7 +60,7 @@ def once(lake: krakpot.Lake, what: Any, *, after: str = "5ms", **options: Any) -
 
 
 def test_a_resting_order_hears_all_that_becomes_of_it(lake: krakpot.Lake) -> None:
-    """Sent, acknowledged after the latency both ways, in the market, filled by a trade that the order behind it lost."""
+    """Sent, acknowledged after the latency both ways, in the market, filled by a trade that an order behind it lost."""
     strategy = JoinBest()
     result = run(strategy, lake)
     heard = [word for word in strategy.heard if word.split()[0] in {"order", "fill"}]
@@ -241,7 +241,7 @@ def test_the_handles_of_books_show_the_book_of_that_time(lake: krakpot.Lake) -> 
 
 
 def test_a_gap_stops_new_risk_and_is_told(tmp_path: Path) -> None:
-    """The book is out of sync: ``gap``; new orders are refused; then it is healed. The result has it, and who rested."""
+    """The book is out of sync: ``gap``; new orders are refused; then it is healed. The result has it."""
     steps = [
         *traded.market(5),
         Step(150, (("add", "buy", 90, 99, 1),), lost=True),

@@ -6,7 +6,8 @@ import asyncio
 import importlib.util
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,36 @@ def _fees(value: object) -> tuple[str, str]:
     if not maker or not taker:
         raise ValueError(FEES)
     return maker.strip(), taker.strip()
+
+
+FLAGS = {
+    "krakpot.Latency: entry": "--latency",
+    "krakpot.Latency: response": "--latency",
+    "krakpot.Paper: balances": "--balance",
+    "krakpot.Paper: fees": "--fees",
+    "krakpot.run: until": "--duration",
+    "krakpot.run: wake": "--wake",
+    "krakpot.run: warmup": "--warmup",
+    "krakpot.run: strategy": "STRATEGY",
+    "krakpot.Replay: symbols": "--symbol",
+    "symbols": "--symbol",
+    "start": "--from",
+    "end": "--to",
+}
+"""What the functions of the package call the options of these commands."""
+
+
+@contextmanager
+def flagged() -> Iterator[None]:
+    """Let errors name the options of the command."""
+    try:
+        yield
+    except ConfigError as error:
+        sentence = str(error)
+        for place, flag in FLAGS.items():
+            if sentence.startswith(f"{place}: "):
+                raise ConfigError(flag + sentence[len(place) :]) from None
+        raise
 
 
 def load(file: Path, name: str) -> Any:  # whatever the file defines
@@ -166,15 +197,13 @@ def backtest(
     from krakpot.replay.replay import Replay
     from krakpot.trade.result import Bounds
 
-    paper = _paper(options)
-    channels = ["trade", "level3" if paper.model == "orders" else "book"]
-    replay = Replay(lake, options["symbols"], start, end, channels=channels)
-    if paper.model == "orders":
-        return _finish(_one(load(*strategy), replay, paper, options, json_=json_), options, json_=json_)
-    both = [
-        _one(load(*strategy), replay, paper, options, json_=json_, cancels=cancels) for cancels in ("ahead", "behind")
-    ]
-    return _finish(Bounds(*both), options, json_=json_)
+    with flagged():
+        paper = _paper(options)
+        channels = ["trade", "level3" if paper.model == "orders" else "book"]
+        replay = Replay(lake, options["symbols"], start, end, channels=channels)
+        ways = ("ahead",) if paper.model == "orders" else ("ahead", "behind")
+        found = [_one(load(*strategy), replay, paper, options, json_=json_, cancels=cancels) for cancels in ways]
+    return _finish(found[0] if len(found) == 1 else Bounds(*found), options, json_=json_)
 
 
 @click.command(cls=Command, interrupted="no result was written")
@@ -206,11 +235,12 @@ def paper(
 
     if options["model"] != "orders":
         raise ConfigError("--model: bounds needs a recording, which is read twice; use krakpot backtest")
-    account = _paper(options)
-    feed = Feed(
-        options["symbols"], channels=["book", "trade", "level3"], url=url, level3_url=level3_url, rest_url=rest_url
-    )
-    result = _one(load(*strategy), feed, account, options, json_=json_, until=duration)
+    with flagged():
+        account = _paper(options)
+        feed = Feed(
+            options["symbols"], channels=["book", "trade", "level3"], url=url, level3_url=level3_url, rest_url=rest_url
+        )
+        result = _one(load(*strategy), feed, account, options, json_=json_, until=duration)
     return _finish(result, options, json_=json_)
 
 

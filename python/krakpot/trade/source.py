@@ -151,9 +151,11 @@ class ReplayData:
         """A SHA-256 over names and sizes of the lake's parts: a part's content never changes."""
         found = hashlib.sha256()
         tables = [_core.CHANNELS[channel] for channel in self.source.symbols]
-        for part in sorted(str(part.path) for table in tables for part in self._folder.parts(table)):
-            path = self._folder.path / part
-            found.update(f"{path.relative_to(self._folder.path)} {path.stat().st_size}\n".encode())
+        try:
+            for path in sorted(part.path for table in tables for part in self._folder.parts(table)):
+                found.update(f"{path.relative_to(self._folder.path)} {path.stat().st_size}\n".encode())
+        except UNREADABLE as error:
+            unreadable(self._folder.path, error)
         return found.hexdigest()
 
     async def open(self) -> None:

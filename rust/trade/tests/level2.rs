@@ -2,11 +2,11 @@
 
 mod told;
 
-use told::{Bench, MS, buy, quick, sell};
 use krakpot_core::wire::message::Kind;
 use krakpot_trade::amount::Qty;
 use krakpot_trade::paper::{Cancels, Model, Options};
 use krakpot_trade::terms::{Side, Terms, TimeInForce};
+use told::{Bench, MS, buy, quick, sell};
 
 fn bench(cancels: Cancels, levels: &str) -> Bench {
     let mut bench = Bench::new(Options { model: Model::Bounds(cancels), depth: 10, ..quick() }, "");

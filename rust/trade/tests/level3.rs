@@ -2,11 +2,11 @@
 
 mod told;
 
-use told::{BOOK, Bench, MS, buy, quick, sell, text};
 use krakpot_trade::amount::{Price, Qty};
 use krakpot_trade::paper::{AmendUp, Gaps, Options, Together};
 use krakpot_trade::report::{Change, Reply};
 use krakpot_trade::terms::{Request, Sent, Side, Terms, TimeInForce, Trigger};
+use told::{BOOK, Bench, MS, buy, quick, sell, text};
 
 /// What comes of an order for 2 at 100, sent at 5 ms behind the 8 of [`BOOK`]; `act` says what happens then.
 fn of_two(options: Options, act: impl FnOnce(&mut Bench)) -> Vec<String> {

@@ -5,13 +5,13 @@ mod told;
 use std::cell::Cell;
 use std::collections::HashMap;
 
-use told::pair;
 use krakpot_core::session::{LevelEntry, OrderChange};
 use krakpot_core::wire::message::{self, Kind, OrderEvent};
 use krakpot_trade::amount::{Price, Qty};
 use krakpot_trade::paper::{AmendUp, Cancels, Gaps, Latency, Model, Options, Paper, Together};
 use krakpot_trade::report::{Change, Reply};
 use krakpot_trade::terms::{Request, Sent, Side, Terms, TimeInForce, Trigger};
+use told::pair;
 
 /// xorshift64*: the same everywhere.
 struct Random(Cell<u64>);
