@@ -132,7 +132,7 @@ mod tests {
             ("EAccount:Invalid permissions:USDT trading restricted for AT.", Refused),
             ("Limit_price field must be a number_float", Refused),
             ("Unsupported field: 'params' for the given msg type: ping", Refused),
-            ("Currency pair not supported XXX/USD", Refused),
+            ("Currency pair not supported FISH/USD", Refused),
             ("Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com", Refused),
             ("EOrder:Unknown order", Refused),
             ("EOrder:Reduce only:Non-PC", Refused),
