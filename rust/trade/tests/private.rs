@@ -9,13 +9,13 @@ use krakpot_exchange::rng::Rng;
 use krakpot_exchange::settings::Settings;
 use krakpot_exchange::{Endpoint, Exchange};
 use krakpot_trade::amount::{AMOUNT_SCALE, Amount, FeeRate, Price, Qty};
+use krakpot_trade::names::order_number;
 use krakpot_trade::pair::Pair;
 use krakpot_trade::report::{Asked, Change, Report};
 use krakpot_trade::terms::{Request, Side, Terms, TimeInForce, Trigger};
 use krakpot_trade::wire::decode::Decoder;
 use krakpot_trade::wire::follow::{Awaiting, Sequence};
 use krakpot_trade::wire::message::{ExecType, Message};
-use krakpot_trade::wire::name::Names;
 use krakpot_trade::wire::request::{self, SelfTrade, Token, Writer};
 
 const START: i64 = 1_785_641_751_000_000_000;
@@ -94,12 +94,11 @@ impl Client {
             taker: FeeRate(4000),
             status: "online".into(),
         };
-        let names = Names::new("kptests0").expect("a prefix");
         let mut client = Self {
             exchange,
             connection,
             pair,
-            writer: Writer { names, self_trade: SelfTrade::CancelOldest, validate: false },
+            writer: Writer { prefix: "kptests0".into(), self_trade: SelfTrade::CancelOldest, validate: false },
             token: Token::new(&token).expect("a token"),
             decoder: Decoder::default(),
             awaiting: Awaiting::new(0),
@@ -140,7 +139,8 @@ impl Client {
                     assert!(rows.refused.is_empty() && rows.more == 0, "{shown}");
                     self.jumps += usize::from(self.sequences[0].take(rows.kind, rows.sequence).is_err());
                     for row in &rows.taken {
-                        let Some(order) = row.cl_ord_id.as_deref().and_then(|name| self.writer.names.order(name))
+                        let Some(order) =
+                            row.cl_ord_id.as_deref().and_then(|name| order_number(&self.writer.prefix, name))
                         else {
                             panic!("not an own order: {shown}");
                         };

@@ -349,13 +349,13 @@ mod tests {
             doubt: false,
         };
         let amended = |restated| Change::Amended { qty: Qty(510_000_000), price: Some(Price(9)), restated };
-        let full = Some(Qty(500_000));
+        let whole = Some(Qty(500_000));
         let other =
             |from: &str, word: &str| from.replace("\"exec_type\":\"canceled\"", &format!("\"exec_type\":\"{word}\""));
         for (text, change, filled, ts, reason) in [
             (PENDING.to_owned(), Change::Pending, None, at(1, 709_950), ""),
             (NEW.to_owned(), Change::New, None, at(1, 709_982), ""),
-            (TRADE.to_owned(), Change::Fill(fill), full, at(1, 709_993), ""),
+            (TRADE.to_owned(), Change::Fill(fill), whole, at(1, 709_993), ""),
             (CANCELED.to_owned(), Change::Canceled, Some(Qty(100_000)), at(2, 0), "User requested"),
             (
                 CANCELED.replace("\"reason\":\"User requested\",", ""),

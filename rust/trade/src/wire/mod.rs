@@ -7,7 +7,6 @@
 //! | --- | --- |
 //! | [`json`] | JSON read member by member, numbers by their digits |
 //! | [`refusal`] | what Kraken's words mean for an order that was asked for |
-//! | [`name`] | names of own orders, by which they are known again |
 //! | [`request`] | requests as text, with a token that is never printed |
 //! | [`message`] | what is heard: answers, reports, balances, status |
 //! | [`decode`] | bytes to these messages |
@@ -15,7 +14,6 @@
 
 pub mod json;
 pub mod refusal;
-pub mod name;
 pub mod request;
 pub mod message;
 pub mod decode;

@@ -81,6 +81,9 @@ const REFUSED: &[&str] = &[
 /// Texts about the token.
 const TOKEN: &[&str] = &["token(s) not found", "esession:invalid session"];
 
+/// How the texts of refusals begin that are not the exchange's: nothing was sent.
+const LOCAL: &str = "krakpot:";
+
 /// A text without what varies: letter case, and blanks around colons and at the ends.
 fn normal(text: &str) -> String {
     let parts: Vec<String> =
@@ -104,7 +107,10 @@ impl Refusal {
         let text = normal(text);
         if is_one_of(&text, TOKEN) {
             Self::Token
-        } else if is_one_of(&text, REFUSED) || text.ends_with(" field must be a number_float") {
+        } else if is_one_of(&text, REFUSED)
+            || text.starts_with(LOCAL)
+            || text.ends_with(" field must be a number_float")
+        {
             Self::Refused
         } else {
             Self::MayLive
@@ -135,6 +141,7 @@ mod tests {
             ("Currency pair not supported FISH/USD", Refused),
             ("Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com", Refused),
             ("EOrder:Unknown order", Refused),
+            ("krakpot:order_value", Refused),
             ("EOrder:Reduce only:Non-PC", Refused),
             ("EOrder:Reduce only:Position is closed", MayLive),
             ("EOrder:Cancel pending", MayLive),

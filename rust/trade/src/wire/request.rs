@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use krakpot_core::wire::write_text;
 
-use super::name::Names;
 use crate::amount::{Price, Qty};
+use crate::names::cl_ord_id;
 use crate::pair::Pair;
 use crate::terms::{Request, Terms, TimeInForce};
 
@@ -78,7 +78,7 @@ impl std::fmt::Debug for Frame {
 /// Why a request cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unsendable {
-    /// The order's number is beyond all names.
+    /// The order has no name: its number is too large, or the prefix has not eight letters or digits.
     Name(u64),
     /// A quantity that is not positive.
     Qty(Qty),
@@ -97,7 +97,10 @@ pub enum Unsendable {
 impl std::fmt::Display for Unsendable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Name(order) => write!(f, "order {order} is beyond the numbers that a name holds"),
+            Self::Name(order) => write!(
+                f,
+                "order {order} has no name: its number is too large, or the prefix has not eight letters or digits"
+            ),
             Self::Qty(qty) => write!(f, "a quantity of {} steps is not positive", qty.0),
             Self::Price(price) => write!(f, "a price of {} steps is not positive", price.0),
             Self::Kind => f.write_str("an iceberg needs a price and has no trigger"),
@@ -137,8 +140,8 @@ impl SelfTrade {
 /// How requests of a strategy are written.
 #[derive(Debug, Clone)]
 pub struct Writer {
-    /// Names of its orders.
-    pub names: Names,
+    /// Begin of the names of its orders.
+    pub prefix: Box<str>,
     /// Always sent: what happens where own orders meet.
     pub self_trade: SelfTrade,
     /// Whether new orders are only checked by the exchange.
@@ -213,7 +216,7 @@ impl Writer {
         member("stp_type", &mut text);
         write_text(self.self_trade.word(), &mut text);
         member("cl_ord_id", &mut text);
-        write_text(&self.names.name(order).ok_or(Unsendable::Name(order))?, &mut text);
+        write_text(&cl_ord_id(&self.prefix, order).ok_or(Unsendable::Name(order))?, &mut text);
         write_time("deadline", deadline.div_euclid(MILLISECOND) * MILLISECOND, 3, &mut text)?;
         if self.validate {
             text.push_str(",\"validate\":true");
@@ -232,7 +235,7 @@ impl Writer {
         }
         let mut text = begin("amend_order");
         text.push_str("\"cl_ord_id\":");
-        write_text(&self.names.name(order).ok_or(Unsendable::Name(order))?, &mut text);
+        write_text(&cl_ord_id(&self.prefix, order).ok_or(Unsendable::Name(order))?, &mut text);
         if let Some(qty) = qty {
             write_qty("order_qty", qty, pair, &mut text)?;
         }
@@ -257,7 +260,7 @@ impl Writer {
             if at > 0 {
                 text.push(',');
             }
-            write_text(&self.names.name(order).ok_or(Unsendable::Name(order))?, &mut text);
+            write_text(&cl_ord_id(&self.prefix, order).ok_or(Unsendable::Name(order))?, &mut text);
         }
         text.push(']');
         if orders.is_empty() { Err(Unsendable::Nothing) } else { Ok(end(text, ending)) }
@@ -441,7 +444,7 @@ mod tests {
     }
 
     fn writer() -> Writer {
-        Writer { names: Names::new("kpmaker0").expect("a prefix"), self_trade: SelfTrade::default(), validate: false }
+        Writer { prefix: "kpmaker0".into(), self_trade: SelfTrade::default(), validate: false }
     }
 
     fn write(writer: &Writer, request: &Request) -> Result<String, Unsendable> {
