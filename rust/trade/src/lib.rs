@@ -16,6 +16,7 @@ pub mod wallet;
 pub mod rules;
 pub mod limits;
 pub mod trader;
+pub mod reconcile;
 mod shown;
 mod ghosts;
 mod options;
