@@ -10,6 +10,7 @@ pub mod terms;
 pub mod report;
 pub mod rate;
 pub mod order;
+pub mod orders;
 pub mod wallet;
 pub mod rules;
 pub mod limits;
