@@ -639,7 +639,7 @@ impl Trader {
             }
             return Err(Ignored::Stranger);
         };
-        let before = order.state();
+        let (before, claims) = (order.state(), order.claims());
         // An order of no pair was refused here, and never sent.
         let desk = self.pairs.get_mut(order.terms.pair).ok_or(Ignored::Ended)?;
         let (change, reason, ts) = match reply {
@@ -664,7 +664,10 @@ impl Trader {
             }
         };
         let filled = matches!(change, News::Changed(Change::Fill(_)));
-        self.settle(number);
+        // Most replies say nothing about money.
+        if claims != order.claims() || !order.is_live() {
+            self.settle(number);
+        }
         self.tell(number, change, reason, before, ts);
         if filled {
             self.check_loss(now);
@@ -782,9 +785,13 @@ impl Trader {
         let Some(desk) = self.pairs.get(order.terms.pair) else { return };
         let side = order.terms.side;
         let asset = if side == Side::Buy { desk.quote } else { desk.base };
-        let claims = order.claims().into_iter().filter(|(_, left)| left.is_positive());
-        let amount = claims.filter_map(|(price, left)| needs(&desk.pair, side, price.unwrap_or_default(), left)).max();
-        self.wallet.hold(number, asset, amount.unwrap_or(0));
+        let [now, asked] = order.claims();
+        let amount = |(price, left): (Option<Price>, Qty)| {
+            let needs = left.is_positive().then(|| needs(&desk.pair, side, price.unwrap_or_default(), left));
+            needs.flatten().unwrap_or(0)
+        };
+        let amount = if now == asked { amount(now) } else { amount(now).max(amount(asked)) };
+        self.wallet.hold(number, asset, amount);
     }
 
     /// After a change: what it holds, and whether it is still active.
