@@ -726,6 +726,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     one_of = parser.add_mutually_exclusive_group()
     one_of.add_argument("--live", action="store_true", help="live strategies alone: print their section")
+    one_of.add_argument("--view", action="store_true", help="krakpot view and the page alone: print their sections")
     one_of.add_argument(
         "--before",
         type=Path,
@@ -738,6 +739,10 @@ def main() -> None:
         parser.error("--small goes with --before")
     if options.live:
         print("\n".join([*machine(""), "", *live(python("live.py"))]))
+        return
+    if options.view:
+        seen, drawn, proved = (python(f"{name}.py") for name in ("viewing", "page", "proving"))
+        print("\n".join([*machine(""), "", *viewing(seen), *browser(drawn, proved)]))
         return
     if options.before:
         print("\n".join([*machine(""), "", *criterion.compare(options.before, small=options.small)]))

@@ -74,16 +74,16 @@ async def shown_at(client: Client, symbol: str, at: int) -> Book:
 
 
 @contextmanager
-def running(make: Callable[[], AbstractAsyncContextManager[ViewServer]]) -> Iterator[ViewServer]:
-    """A server in a thread of its own."""
-    started: Future[tuple[ViewServer, Callable[[], object]]] = Future()
+def running(make: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T]:
+    """What runs in an event loop, a server for example, in a thread of its own."""
+    started: Future[tuple[T, Callable[[], object]]] = Future()
 
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         try:
-            async with make() as server:
-                started.set_result((server, lambda: loop.call_soon_threadsafe(stop.set)))
+            async with make() as found:
+                started.set_result((found, lambda: loop.call_soon_threadsafe(stop.set)))
                 await stop.wait()
         except BaseException as error:
             if not started.done():
@@ -93,9 +93,9 @@ def running(make: Callable[[], AbstractAsyncContextManager[ViewServer]]) -> Iter
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
     try:
-        server, stop = started.result(60)
+        found, stop = started.result(60)
         try:
-            yield server
+            yield found
         finally:
             stop()
     finally:

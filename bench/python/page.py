@@ -40,7 +40,7 @@ SETTLE = 5.0
 """Seconds until what was just begun runs evenly."""
 STEP = 30.0
 """Seconds between two looks at the memory."""
-RATE_MEMORY = 36_000
+RATE_MEMORY = 40_000
 """Messages a second of 20 pairs at depth 1000 of which the best ten levels take 200 a second of each pair."""
 COUNTS = "krakpot.source.all?.counts()"
 """Of the connection that has the books of all pairs."""

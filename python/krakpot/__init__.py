@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from krakpot.errors import ConnectionLost as ConnectionLost
     from krakpot.errors import DecodeError as DecodeError
     from krakpot.errors import FeedError as FeedError
+    from krakpot.errors import KeyInUse as KeyInUse
     from krakpot.errors import KrakpotError as KrakpotError
     from krakpot.errors import LimitExceeded as LimitExceeded
     from krakpot.errors import NoBook as NoBook
@@ -98,7 +99,7 @@ _HOMES = {
     "krakpot.config": ("Config",),
     "krakpot.display": ("Shown",),
     "krakpot.errors": (
-        "ChecksumMismatch", "ConfigError", "ConnectionLost", "DecodeError", "FeedError", "KrakpotError",
+        "ChecksumMismatch", "ConfigError", "ConnectionLost", "DecodeError", "FeedError", "KeyInUse", "KrakpotError",
         "LimitExceeded", "NoBook", "NoLake", "SlowReader", "StorageError", "SubscriptionRejected", "TokenError",
     ),
     "krakpot.exchange.options": ("ExchangeOptions",),

@@ -346,6 +346,8 @@ class Session:
         while another channel of the symbol moves), unsubscribing (also while its request
         waits for its turn), rejected (by the exchange), removed (delisted, or its numbers cannot be held).
         """
+    def subscription(self, symbol: str, channel: str) -> tuple[_SubscriptionState, str] | None:
+        """(state, reason) of one subscription; None if there is none."""
     def pairs(self) -> list[dict[str, Any]]:
         """The instrument channel's pairs as known now.
 

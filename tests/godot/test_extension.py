@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 import time
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from engine import PROJECT, ROOT, Godot, imported
 from krakpot import ExchangeOptions, ExchangeServer, Feed
 from krakpot.net.backoff import Backoff, Pacer
 from krakpot.serve.server import ViewServer
+from viewing import running
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +88,8 @@ class Trading:
 
 
 @asynccontextmanager
-async def _trading() -> AsyncIterator[Trading]:
+async def trading() -> AsyncIterator[Trading]:
+    """An exchange, a feed of it, and the view of that feed."""
     async with ExchangeServer(ExchangeOptions(pairs=4, rate=60)) as exchange:
         key = exchange.key
         feed = Feed(
@@ -103,38 +104,9 @@ async def _trading() -> AsyncIterator[Trading]:
             await asyncio.gather(running, return_exceptions=True)
 
 
-@contextmanager
-def trading() -> Iterator[Trading]:
-    """An exchange and its view, in a thread of their own."""
-    started: Future[tuple[Trading, Callable[[], object]]] = Future()
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        try:
-            async with _trading() as found:
-                started.set_result((found, lambda: loop.call_soon_threadsafe(stop.set)))
-                await stop.wait()
-        except BaseException as error:
-            if not started.done():
-                started.set_exception(error)
-            raise
-
-    thread = threading.Thread(target=lambda: asyncio.run(main()))
-    thread.start()
-    try:
-        found, stop = started.result(60)
-        try:
-            yield found
-        finally:
-            stop()
-    finally:
-        thread.join()
-
-
 def test_both_feeds_have_the_same_books_and_orders(godot: Godot) -> None:
     """One market, through `krakpot view` and computed in Godot: every state that both had is the same, exactly."""
-    with trading() as market:
+    with running(trading) as market:
         market.call(market.exchange.exchange.allow, "of the test", market.exchange.exchange.now + 3600 * 10**9)
         wanted = {"symbols": SYMBOLS, "depth": 100, "rate": 60, "orders": True}
         godot.run(f'connect_feed("{market.view.stream_address}", {gd(wanted)})')

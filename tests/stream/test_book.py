@@ -119,3 +119,27 @@ def test_a_book_out_of_sync_has_none() -> None:
     owner.down = ""
     live.symbol = "ETH/USD"
     assert (live.state, live.reason) == ("unknown", "the pair is not described yet, or not selected any more")
+
+
+def test_a_book_out_of_sync_costs_the_same_among_many() -> None:
+    """Who looks at all pairs at once asks each for its own state, never for that of all."""
+
+    class Alone:
+        """A session of which only one subscription can be asked for."""
+
+        def __init__(self, session: _core.Session) -> None:
+            self.session = session
+
+        def __getattr__(self, name: str) -> Any:  # whatever the session has
+            assert name != "subscriptions", "all of them were asked for"
+            return getattr(self.session, name)
+
+    owner, _, _ = subscribed()
+    told = {(channel, symbol): (state, reason) for channel, symbol, state, reason in owner.session.subscriptions()}
+    assert told == {("book", "BTC/USD"): ("requested", "")}
+    live = LiveBook(Owner(Alone(owner.session)), "BTC/USD")  # type: ignore[arg-type]  # it stands for a session
+    assert (live.state, live.reason) == told["book", "BTC/USD"]
+    with pytest.raises(NoBook, match="requested"):
+        live.bids()
+    assert LiveBook(Owner(Alone(owner.session)), "ETH/USD").state == "unknown"  # type: ignore[arg-type]  # as above
+    assert owner.session.subscription("BTC/USD", "trade") is None

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from krakpot.errors import NoBook
 from krakpot.serve import encode
 from krakpot.serve.encode import ClockFlag, Flag, Head, Line
 from krakpot.serve.facts import PairFacts
@@ -392,13 +391,12 @@ def _queues(orders: LiveOrders, side: Side, depth: int) -> list[tuple[float, flo
 
 def _of_book(line: Line, book: LiveBook) -> None:
     """What a book says for an overview."""
-    try:
-        bids = book.bids(IMBALANCE_LEVELS, numbers="float")
-        asks = book.asks(IMBALANCE_LEVELS, numbers="float")
-    except NoBook:
+    if not book.in_sync:
         line.in_sync = 0
         line.bid = line.ask = encode.NAN
         return
+    bids = book.bids(IMBALANCE_LEVELS, numbers="float")
+    asks = book.asks(IMBALANCE_LEVELS, numbers="float")
     line.in_sync = 1
     line.bid = bids[0][0] if bids else encode.NAN
     line.ask = asks[0][0] if asks else encode.NAN

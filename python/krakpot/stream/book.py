@@ -73,10 +73,8 @@ class LiveHandle(ABC):
     def _subscription(self) -> tuple[HandleState, str]:
         if self._owner.down:
             return "disconnected", self._owner.down
-        for channel, symbol, state, reason in self._owner.session.subscriptions():
-            if (channel, symbol) == (self._channel, self.symbol):
-                return state, reason
-        return "unknown", "the pair is not described yet, or not selected any more"
+        found = self._owner.session.subscription(self.symbol, self._channel)
+        return ("unknown", "the pair is not described yet, or not selected any more") if found is None else found
 
     def _wrong(self, error: Exception, **given: object) -> ConfigError:
         """The sentence about what the extension refused with ``error``: the first argument that is not allowed."""

@@ -443,6 +443,11 @@ impl Session {
         Ok(told.map(|(channel, symbol, word, reason)| (channel.name(), symbol.to_owned(), word, reason)).collect())
     }
 
+    fn subscription(&self, symbol: &str, channel: &str) -> PyResult<Option<(&'static str, &'static str)>> {
+        let channel = channel_named(channel)?;
+        Ok(self.lock()?.subscription(symbol, channel))
+    }
+
     fn pairs<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let session = self.lock()?;
         let dict = |(pair, selected): (&krakpot_core::instrument::Pair, bool)| {

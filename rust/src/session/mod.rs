@@ -490,11 +490,16 @@ impl Session {
     pub fn subscriptions(&self) -> impl Iterator<Item = (Channel, &str, &'static str, &'static str)> {
         self.symbols.all.iter().flat_map(move |symbol| {
             Channel::ALL.into_iter().filter_map(move |channel| {
-                let subscription = symbol.subscription(channel);
-                let told = (channel, &*symbol.name, subscription.word(), subscription.reason);
-                (subscription.state != SubscriptionState::Off).then_some(told)
+                let (word, reason) = symbol.told(channel)?;
+                Some((channel, &*symbol.name, word, reason))
             })
         })
+    }
+
+    /// State and reason of one subscription; `None` if there is none.
+    #[must_use]
+    pub fn subscription(&self, symbol: &str, channel: Channel) -> Option<(&'static str, &'static str)> {
+        self.symbols.all[self.symbols.get(symbol)?].told(channel)
     }
 
     /// The pairs that the instrument channel described, and whether each was selected.

@@ -319,6 +319,12 @@ impl Symbol {
         &self.subscriptions[channel as usize]
     }
 
+    /// State and reason of its subscription of a channel, if there is one.
+    pub(super) fn told(&self, channel: Channel) -> Option<(&'static str, &'static str)> {
+        let subscription = self.subscription(channel);
+        (subscription.state != SubscriptionState::Off).then(|| (subscription.word(), subscription.reason))
+    }
+
     pub(super) fn subscription_mut(&mut self, channel: Channel) -> &mut Subscription {
         &mut self.subscriptions[channel as usize]
     }

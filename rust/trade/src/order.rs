@@ -10,6 +10,7 @@ use crate::amount::{AMOUNT_SCALE, Amount, Price, Qty};
 use crate::pair::Pair;
 use crate::report::{Answer, Asked, Change, Fill, Report};
 use crate::terms::Terms;
+use crate::wire::refusal::Refusal;
 use krakpot_core::decimal::pow10;
 
 /// After its deadline the exchange may need this long until an order can be looked for in vain, ns by its clock.
@@ -257,36 +258,6 @@ pub struct Order {
     fills: Vec<(Arc<str>, Option<i64>)>,
 }
 
-/// Whether a refusal leaves open what became of the request. A text that nobody knows does, too.
-#[must_use]
-pub fn is_ambiguous(text: &str) -> bool {
-    const CLEAR: [&str; 10] = [
-        "eorder:",
-        "eservice:market in",
-        "egeneral:invalid arguments",
-        "egeneral:permission denied",
-        "egeneral:temporary lockout",
-        "eaccount:",
-        "eauth:",
-        "etrade:",
-        "esession:",
-        "eapi:",
-    ];
-    const UNCLEAR: [&str; 1] = ["eorder:reduce only:position is closed"];
-    // Letter case and spaces round the colons vary.
-    let mut plain = text.to_ascii_lowercase();
-    while plain.contains(": ") || plain.contains(" :") {
-        plain = plain.replace(": ", ":").replace(" :", ":");
-    }
-    UNCLEAR.iter().any(|start| plain.starts_with(start))
-        || !(CLEAR.iter().any(|start| plain.starts_with(start))
-            || plain.starts_with("krakpot:")
-            || plain.starts_with("currency pair not")
-            || plain.starts_with("token(s) not found")
-            || plain.contains("field must be")
-            || plain.starts_with("unsupported"))
-}
-
 /// Whether a refusal says that the order is not open.
 fn is_unknown_order(text: &str) -> bool {
     text.get(..20).is_some_and(|start| start.eq_ignore_ascii_case("EOrder:Unknown order"))
@@ -391,8 +362,8 @@ impl Order {
         [now, self.amend.map_or(now, |amend| (amend.price.or(self.hold_price), left(amend.qty)))]
     }
 
-    /// Quantity that may still change the balances. Whatever is unknown of the order, it is not more; after an end that did
-    /// not say how much is filled, nothing is waited for.
+    /// Quantity that may still change the balances. Whatever is unknown of the order, it is not more; after an end that
+    /// did not say how much is filled, nothing is waited for.
     #[must_use]
     pub fn at_stake(&self) -> Qty {
         if self.end.is_some() && self.total.is_none() { Qty::ZERO } else { self.most() - self.booked }
@@ -516,7 +487,7 @@ impl Order {
         let Some(wait) = wait else {
             return Err(if asked == Asked::Add { Ignored::Contradicts } else { Ignored::Stale });
         };
-        if !certain && is_ambiguous(text) {
+        if !certain && Refusal::of(text) == Refusal::MayLive {
             wait.overdue = true;
             return Ok(());
         }

@@ -41,7 +41,8 @@ impl Orders {
         self.from + self.slots.len() as u64
     }
 
-    /// Whether this run, or an earlier one as far as it was taken over, made an order of this number. It may be forgotten.
+    /// Whether this run, or an earlier one as far as it was taken over, made an order of this number. It may be
+    /// forgotten.
     #[must_use]
     pub fn is_known(&self, number: u64) -> bool {
         (self.first..self.next()).contains(&number) || self.adopted.contains_key(&number)
@@ -130,7 +131,8 @@ mod tests {
         Order::new(number, terms, "".into(), 0, 0)
     }
 
-    /// Goal: of ended orders the last ones are kept, live ones always; numbers go on, and forgotten ones are still known.
+    /// Goal: of ended orders the last ones are kept, live ones always; numbers go on, and forgotten ones are still
+    /// known.
     #[test]
     fn ended_orders_are_forgotten() {
         let mut orders = Orders::new(10, 2);

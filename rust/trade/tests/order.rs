@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use common::{SECOND, fill, id, limit, pair, refused, report, taken};
 use krakpot_trade::amount::{Amount, Price, Qty};
-use krakpot_trade::order::{Found, GRACE, Ignored, Order, State, is_ambiguous};
+use krakpot_trade::order::{Found, GRACE, Ignored, Order, State};
 use krakpot_trade::report::{Answer, Asked, Change, Fill};
 use krakpot_trade::terms::Side;
+use krakpot_trade::wire::refusal::Refusal;
 
 /// An order of 1000 at 500, sent at 0, to be matched within five seconds.
 fn order() -> Order {
@@ -295,7 +296,7 @@ fn refusals_of_an_order() {
         ("EOrder:Reduce only:Position is closed", false),
         ("a text that nobody knows", false),
     ] {
-        assert_eq!(is_ambiguous(text), !clear, "{text}");
+        assert_eq!(Refusal::of(text) == Refusal::MayLive, !clear, "{text}");
         let no = refused(7, Asked::Add, 9, text);
         let (mut order, mut certain) = (order(), order());
         assert_eq!(answer(&mut order, &no), Ok(()));

@@ -569,8 +569,8 @@ fn facts_of_pairs() {
     assert_eq!(trader.orders(0, Some(Side::Sell)).count() + trader.orders(9, None).count(), 0);
 }
 
-/// Goal: an account that keeps few ended orders tells of each of them as one that keeps all; a late reply to a forgotten
-/// one changes nothing.
+/// Goal: an account that keeps few ended orders tells of each of them as one that keeps all; a late reply to a
+/// forgotten one changes nothing.
 #[test]
 fn few_orders_are_kept() {
     let lives = |ended_orders| {

@@ -1,0 +1,310 @@
+//! The orders that a level-3 record shows, by id and in the queues of their prices.
+//!
+//! The core's book proves itself by checksums. This one answers what a simulation asks at every change: which order is it,
+//! what did it lose, when did it come. So it has no digits, and its numbers are steps of the pair in 64 bits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::amount::{Price, Qty};
+use crate::terms::Side;
+use foldhash::HashMap;
+use krakpot_core::book::modify_rule::ModifyRule;
+use krakpot_core::limits::ORDERS_MAX;
+
+/// Stands for no order.
+const NONE: u32 = u32::MAX;
+/// Bytes of an id that is kept without memory of its own; Kraken's have 19.
+const ID_INLINE: usize = 22;
+
+/// An order's id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Id {
+    Short(u8, [u8; ID_INLINE]),
+    Long(Arc<str>),
+}
+
+impl Id {
+    pub fn new(text: &str) -> Self {
+        let mut bytes = [0; ID_INLINE];
+        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(text.as_bytes());
+                Self::Short(length, bytes)
+            }
+            _ => Self::Long(text.into()),
+        }
+    }
+
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Short(length, bytes) => {
+                bytes.get(..usize::from(*length)).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or("")
+            }
+            Self::Long(text) => text,
+        }
+    }
+}
+
+/// An order of the record.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub id: Id,
+    pub side: Side,
+    pub price: Price,
+    pub qty: Qty,
+    /// The time that its place goes by, ns.
+    pub ts: i64,
+    /// How many orders were told before it.
+    pub came: u64,
+    before: u32,
+    behind: u32,
+    level: u32,
+}
+
+/// First and last order of a price.
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    first: u32,
+    last: u32,
+}
+
+/// A price as a key that grows towards the best price.
+pub(crate) const fn key(side: Side, price: Price) -> i64 {
+    match side {
+        Side::Buy => price.0,
+        Side::Sell => -price.0,
+    }
+}
+
+/// The orders.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shown {
+    orders: Vec<Order>,
+    free: Vec<u32>,
+    ids: HashMap<Id, u32>,
+    levels: Vec<Level>,
+    free_levels: Vec<u32>,
+    /// Keys and levels by side, the worst first.
+    sides: [VecDeque<(i64, u32)>; 2],
+    told: u64,
+}
+
+impl Shown {
+    /// The next number of an order that is told, or of a ghost that takes its place now.
+    pub fn tell(&mut self) -> u64 {
+        self.told += 1;
+        self.told
+    }
+
+    pub fn find(&self, id: &Id) -> Option<u32> {
+        self.ids.get(id).copied()
+    }
+
+    pub fn order(&self, slot: u32) -> Option<&Order> {
+        self.orders.get(slot as usize)
+    }
+
+    /// Another order; `None` if there are too many. One of the same id is removed before.
+    pub fn add(&mut self, order: Order) -> Option<u32> {
+        if let Some(stale) = self.find(&order.id) {
+            self.remove(stale);
+        }
+        if self.ids.len() >= ORDERS_MAX {
+            return None;
+        }
+        let id = order.id.clone();
+        let slot = if let Some(slot) = self.free.pop() {
+            self.orders[slot as usize] = order;
+            slot
+        } else {
+            self.orders.push(order);
+            u32::try_from(self.orders.len() - 1).ok()?
+        };
+        self.ids.insert(id, slot);
+        self.enqueue(slot);
+        Some(slot)
+    }
+
+    /// An order as the record tells it now.
+    pub fn told_order(&mut self, id: Id, (side, price): (Side, Price), qty: Qty, ts: i64) -> Order {
+        Order { id, side, price, qty, ts, came: self.tell(), before: NONE, behind: NONE, level: NONE }
+    }
+
+    /// Another quantity, and perhaps another place. Returns whether the order moved to another price.
+    pub fn modify(&mut self, slot: u32, (side, price): (Side, Price), qty: Qty, ts: i64, rule: ModifyRule) -> bool {
+        let order = &mut self.orders[slot as usize];
+        order.qty = qty;
+        let moved = order.price != price || order.side != side;
+        if moved || (rule == ModifyRule::TakeTimestamp && order.ts != ts) {
+            self.dequeue(slot);
+            let came = self.tell();
+            let order = &mut self.orders[slot as usize];
+            (order.side, order.price, order.ts, order.came) = (side, price, ts, came);
+            self.enqueue(slot);
+        }
+        moved
+    }
+
+    pub fn remove(&mut self, slot: u32) {
+        self.dequeue(slot);
+        let order = &self.orders[slot as usize];
+        self.ids.remove(&order.id);
+        self.free.push(slot);
+    }
+
+    pub fn clear(&mut self) {
+        *self = Self { told: self.told, ..Self::default() };
+    }
+
+    fn enqueue(&mut self, slot: u32) {
+        let order = &self.orders[slot as usize];
+        let (key, ts) = (key(order.side, order.price), order.ts);
+        let side = &mut self.sides[order.side as usize];
+        let at = side.partition_point(|level| level.0 < key);
+        let number = match side.get(at) {
+            Some(&(held, number)) if held == key => number,
+            _ => {
+                let empty = Level { first: NONE, last: NONE };
+                let number = if let Some(number) = self.free_levels.pop() {
+                    self.levels[number as usize] = empty;
+                    number
+                } else {
+                    self.levels.push(empty);
+                    // There are no more levels than orders.
+                    u32::try_from(self.levels.len() - 1).unwrap_or(NONE)
+                };
+                side.insert(at, (key, number));
+                number
+            }
+        };
+        let level = self.levels[number as usize];
+        // Behind all that are as old; from the front if it is older than all.
+        let mut before = level.last;
+        if level.first != NONE && self.orders[level.first as usize].ts > ts {
+            before = NONE;
+        }
+        while before != NONE && self.orders[before as usize].ts > ts {
+            before = self.orders[before as usize].before;
+        }
+        let behind = if before == NONE { level.first } else { self.orders[before as usize].behind };
+        match before {
+            NONE => self.levels[number as usize].first = slot,
+            _ => self.orders[before as usize].behind = slot,
+        }
+        match behind {
+            NONE => self.levels[number as usize].last = slot,
+            _ => self.orders[behind as usize].before = slot,
+        }
+        let order = &mut self.orders[slot as usize];
+        (order.before, order.behind, order.level) = (before, behind, number);
+    }
+
+    fn dequeue(&mut self, slot: u32) {
+        let order = &self.orders[slot as usize];
+        let (before, behind, number) = (order.before, order.behind, order.level);
+        match before {
+            NONE => self.levels[number as usize].first = behind,
+            _ => self.orders[before as usize].behind = behind,
+        }
+        match behind {
+            NONE => self.levels[number as usize].last = before,
+            _ => self.orders[behind as usize].before = before,
+        }
+        if self.levels[number as usize].first == NONE {
+            let order = &self.orders[slot as usize];
+            let key = key(order.side, order.price);
+            let side = &mut self.sides[order.side as usize];
+            let at = side.partition_point(|level| level.0 < key);
+            side.remove(at);
+            self.free_levels.push(number);
+        }
+    }
+
+    /// Whether the window shows this price.
+    pub fn is_visible(&self, side: Side, price: Price, depth: usize) -> bool {
+        let levels = &self.sides[side as usize];
+        levels.len() < depth || levels.front().is_none_or(|worst| key(side, price) >= worst.0)
+    }
+
+    /// The worst price of a side that has more levels than the window.
+    pub fn excess(&self, side: Side, depth: usize) -> Option<Price> {
+        let levels = &self.sides[side as usize];
+        let worst = levels.front().filter(|_| levels.len() > depth)?;
+        self.queue_of(worst.1).next().map(|(_, order)| order.price)
+    }
+
+    fn queue_of(&self, level: u32) -> impl Iterator<Item = (u32, &Order)> {
+        let mut slot = self.levels.get(level as usize).map_or(NONE, |level| level.first);
+        std::iter::from_fn(move || {
+            let order = self.orders.get(slot as usize)?;
+            let found = (slot, order);
+            slot = order.behind;
+            Some(found)
+        })
+    }
+
+    /// The orders at a price, in the order of the queue.
+    pub fn queue(&self, side: Side, price: Price) -> impl Iterator<Item = (u32, &Order)> {
+        let levels = &self.sides[side as usize];
+        let key = key(side, price);
+        let level = levels.get(levels.partition_point(|level| level.0 < key)).filter(|level| level.0 == key);
+        self.queue_of(level.map_or(NONE, |level| level.1))
+    }
+
+    /// All orders of a side, the best first.
+    pub fn best(&self, side: Side) -> impl Iterator<Item = (u32, &Order)> {
+        self.sides[side as usize].iter().rev().flat_map(|level| self.queue_of(level.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(shown: &mut Shown, id: &str, price: i64, qty: i64, ts: i64) {
+        let order = shown.told_order(Id::new(id), (Side::Buy, Price(price)), Qty(qty), ts);
+        shown.add(order).expect("room");
+    }
+
+    fn ids(shown: &Shown) -> Vec<String> {
+        shown.best(Side::Buy).map(|(_, order)| order.id.text().to_owned()).collect()
+    }
+
+    /// Goal: ids of any length come back as they were.
+    #[test]
+    fn ids_are_kept() {
+        for text in ["", "OTCFZG-YOE2Q-LQKNM3", "0123456789012345678901", "01234567890123456789012", "ä"] {
+            assert_eq!(Id::new(text).text(), text);
+        }
+        assert!(Id::new("a") != Id::new("a\0"));
+    }
+
+    /// Goal: queues go by time, then by arrival; levels by price; slots are used again.
+    #[test]
+    fn orders_are_in_their_places() {
+        let mut shown = Shown::default();
+        for (id, price, ts) in [("a", 100, 5), ("b", 100, 3), ("c", 101, 9), ("d", 100, 5), ("e", 100, 4)] {
+            add(&mut shown, id, price, 1, ts);
+        }
+        assert_eq!(ids(&shown), ["c", "b", "e", "a", "d"]);
+        let slot = shown.find(&Id::new("e")).expect("there");
+        shown.remove(slot);
+        add(&mut shown, "f", 99, 1, 1);
+        assert_eq!(ids(&shown), ["c", "b", "a", "d", "f"]);
+        // The same id again is the order anew.
+        add(&mut shown, "b", 100, 1, 8);
+        assert_eq!(ids(&shown), ["c", "a", "d", "b", "f"]);
+        assert_eq!(shown.excess(Side::Buy, 2), Some(Price(99)));
+        assert!(!shown.is_visible(Side::Buy, Price(98), 3) && shown.is_visible(Side::Buy, Price(98), 4));
+        let slot = shown.find(&Id::new("a")).expect("there");
+        assert!(!shown.modify(slot, (Side::Buy, Price(100)), Qty(1), 7, ModifyRule::KeepPlace));
+        assert_eq!(ids(&shown), ["c", "a", "d", "b", "f"]);
+        assert!(!shown.modify(slot, (Side::Buy, Price(100)), Qty(1), 7, ModifyRule::TakeTimestamp));
+        assert_eq!(ids(&shown), ["c", "d", "a", "b", "f"]);
+        assert!(shown.modify(slot, (Side::Buy, Price(101)), Qty(1), 10, ModifyRule::KeepPlace));
+        assert_eq!(ids(&shown), ["c", "a", "d", "b", "f"]);
+        shown.clear();
+        assert!(ids(&shown).is_empty() && shown.find(&Id::new("a")).is_none());
+    }
+}
