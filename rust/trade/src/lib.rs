@@ -12,6 +12,7 @@ pub mod names;
 pub mod wire;
 pub mod rate;
 pub mod order;
+pub mod orders;
 pub mod wallet;
 pub mod rules;
 pub mod limits;

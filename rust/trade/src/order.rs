@@ -354,15 +354,19 @@ impl Order {
     /// way. Only one of the two can come true.
     #[must_use]
     pub fn claims(&self) -> [(Option<Price>, Qty); 2] {
-        let left = |qty: Qty| Qty((self.total.unwrap_or(qty).min(qty) - self.booked).0.max(0));
+        let over = self.end.is_some() && self.total.is_none();
+        let left = |qty: Qty| {
+            if over { Qty::ZERO } else { Qty((self.total.unwrap_or(qty).min(qty) - self.booked).0.max(0)) }
+        };
         let now = (self.price.or(self.hold_price), left(self.qty));
         [now, self.amend.map_or(now, |amend| (amend.price.or(self.hold_price), left(amend.qty)))]
     }
 
-    /// Quantity that may still change the balances. Whatever is unknown of the order, it is not more.
+    /// Quantity that may still change the balances. Whatever is unknown of the order, it is not more; after an end that
+    /// did not say how much is filled, nothing is waited for.
     #[must_use]
     pub fn at_stake(&self) -> Qty {
-        self.most() - self.booked
+        if self.end.is_some() && self.total.is_none() { Qty::ZERO } else { self.most() - self.booked }
     }
 
     /// The worst price at which it may be filled; `None` for one that takes any.
@@ -602,7 +606,7 @@ impl Order {
         if self.has(fill) {
             return Err(Ignored::Duplicate);
         }
-        if fill.qty > self.at_stake() {
+        if fill.qty > self.most() - self.booked {
             return Err(Ignored::Overfilled);
         }
         self.fills.push((fill.exec_id.clone(), fill.trade_id));

@@ -191,6 +191,9 @@ struct Life {
     orderly: bool,
     /// Something may be lost.
     lossy: bool,
+    /// An amendment changes the quantity or the price. If it changes both, and the order is filled meanwhile, there may
+    /// be too little for the rest: Kraken refuses that amendment, this exchange does not.
+    plain: bool,
     past: Past,
     sums: BTreeMap<String, Amount>,
 }
@@ -218,6 +221,7 @@ impl Life {
             replies: Vec::new(),
             orderly: seed.is_multiple_of(5),
             lossy,
+            plain: seed % 7 < 4,
             past: Past::new(),
             sums: BTreeMap::new(),
         }
@@ -230,7 +234,7 @@ impl Life {
         let (qty, price) = (random.between(5000, 500_000_000), random.between(50, 60));
         match (random.below(4), random.pick(&live)) {
             (2, Some(&order)) => {
-                let (qty, price) = match random.below(3) {
+                let (qty, price) = match random.below(if self.plain { 2 } else { 3 }) {
                     0 => (Some(Qty(random.between(1, 600_000_000))), None),
                     1 => (None, Some(Price(price))),
                     _ => (Some(Qty(qty)), Some(Price(price))),
@@ -317,7 +321,8 @@ impl Life {
         for (asset, sum) in &self.sums {
             let balance = self.trader.balance(asset);
             assert_eq!(balance.total, *sum, "the entries explain {asset}");
-            assert!(balance.held >= 0 && balance.free() > -rounded * FEE_STEP - 1, "{asset}: {balance:?}");
+            let covered = !self.plain || balance.free() > -rounded * FEE_STEP - 1;
+            assert!(balance.held >= 0 && covered, "{asset}: {balance:?}");
         }
         for event in self.trader.take_events() {
             let name = match event.change {
@@ -411,8 +416,8 @@ fn number(reply: &Reply) -> u64 {
 }
 
 /// Goal: filled ≤ qty and never less than before, an end is an end, fills are booked once, the entries explain the
-/// balances. In whichever order all of it is heard, and how often, the account becomes what the exchange has, to the last
-/// digit; if something was lost, after a look at it.
+/// balances. In whichever order all of it is heard, and how often, the account becomes what the exchange has, to the
+/// last digit; if something was lost, after a look at it.
 #[test]
 fn lives_in_any_order() {
     let mut seen = Seen::new();

@@ -117,6 +117,17 @@ fn a_fill_that_is_missing() {
     assert_eq!((order.state(), order.booked, order.at_stake()), (State::Canceled, Qty(700), Qty(0)));
 }
 
+/// Goal: an end that does not say how much is filled leaves nothing at stake; a fill that comes later is still booked.
+#[test]
+fn an_end_without_a_quantity() {
+    let mut order = resting();
+    assert_eq!(hear(&mut order, 22, Change::Canceled, None), Ok(()));
+    assert_eq!((order.state(), order.at_stake(), order.claims()[0].1), (State::Canceled, Qty(0), Qty(0)));
+    assert_eq!(hear(&mut order, 20, part("a", 1001), None), Err(Ignored::Overfilled));
+    assert_eq!(hear(&mut order, 20, part("a", 1000), None), Ok(()));
+    assert_eq!((order.state(), order.booked, order.filled), (State::Canceled, Qty(1000), Qty(1000)));
+}
+
 /// Goal: an order at its quantity is filled; one step more is refused, and changes nothing.
 #[test]
 fn never_more_than_ordered() {
