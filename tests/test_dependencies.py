@@ -37,6 +37,7 @@ ALLOWED = {
     "widget": BASE | {"config", "stream", "net", "lake", "replay", "feed", "serve", "display"},
     "record": BASE | {"config", "stream", "net", "features", "lake", "history"},
     "exchange": BASE | {"config", "stream", "net"},
+    "trade": BASE | {"config", "stream", "net", "features", "view", "lake", "replay", "feed", "exchange"},
     "compare": BASE | {"config", "stream", "net", "features", "lake", "feed", "exchange"},
     "cli": BASE
     | {
@@ -54,6 +55,7 @@ ALLOWED = {
         "record",
         "exchange",
         "compare",
+        "trade",
     },
 }
 """The rooms that a room may use, beside itself and the extension. ARCHITECTURE.md draws the same picture."""

@@ -13,6 +13,7 @@
     │   ├── TokenError                no token for level 3; .lasting .retry_after
     │   └── SlowReader                the strategy fell behind the feed; .waiting .limit
     ├── ConnectionLost                no connection could be established; .attempts .last_error
+    ├── KeyInUse                      another process signs with the API key; .path
     ├── LimitExceeded                 a named bound was exceeded; .what .limit .found
     └── StorageError                  a lake could not be read or written; .path
         └── NoLake                    the folder is not a lake, and cannot become one
@@ -129,6 +130,17 @@ class ConnectionLost(KrakpotError):
         super().__init__(f"no connection after {counted(attempts, 'attempt')}: {last_error}; {cure}")
         self.attempts = attempts
         self.last_error = last_error
+
+
+class KeyInUse(KrakpotError):
+    """Another process signs with the API key; two of them spoil each other's nonces."""
+
+    def __init__(self, path: Path) -> None:
+        """``path`` is the file that the other process has locked."""
+        super().__init__(
+            f"another process uses this API key; end it first, or make a key for each program: {path} is locked"
+        )
+        self.path = path
 
 
 class LimitExceeded(KrakpotError):

@@ -24,4 +24,4 @@ pub(crate) mod request;
 pub(crate) mod refusal;
 pub mod secret;
 
-pub use json::write_text;
+pub use json::{quote_numbers, write_text};

@@ -1,0 +1,508 @@
+"""The journal of an account: what a strategy asked for, before it was sent, and what it heard, chained and provable.
+
+A row is a line ``<hash> <JSON>``. The hash is the first half of the SHA-256 over the hash of the row before and the
+JSON, so no row can be changed, left out or moved without a trace. Rows are collected, and written and synced together
+by ``commit``, which a strategy's client calls before the frames of its requests leave: an order that may be at the
+exchange is in the journal.
+
+A process that dies, or a machine that loses power, may leave a part of the last row. It was not synced, so what it
+asked for was not sent: the next start cuts it off and says so in a row ``torn``. Anything else that is wrong with a
+journal is refused, with the place.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from krakpot.errors import ConfigError, StorageError, counted, words_of
+from krakpot.lake import lock
+
+VERSION = 1
+Kind = Literal[
+    "begin", "intent", "answer", "report", "fill", "balances", "entry", "store", "reconciled", "note", "torn", "end",
+]  # fmt: skip
+"""``begin`` ``end``: of a process. ``intent``: a request, before it is sent. ``answer``, ``report``, ``fill``: what
+came of it. ``balances``: all balances at a time. ``entry``: a change of one that no fill made. ``store``: the state of
+the strategy. ``reconciled``: the account was compared with the exchange. ``note``: words. ``torn``: what a crash left
+was cut off."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+HASH = 32
+"""Hexadecimal digits of a hash."""
+FIRST = "0" * HASH
+"""The hash before the first row."""
+STORE_MAX = 64 << 10
+"""Bytes of a strategy's state as JSON."""
+ROW_MAX = 256 << 10
+"""Bytes of a row."""
+OWN = ("n", "ts", "kind")
+"""Members that every row has."""
+NEEDED: dict[Kind, tuple[str, ...]] = {
+    "begin": ("version", "prefix"),
+    "intent": ("method", "order", "name"),
+    "answer": ("order", "asked"),
+    "report": ("order", "change"),
+    "fill": ("order", "exec_id", "symbol", "side", "qty", "price", "cost", "fees", "at"),
+    "balances": ("totals",),
+    "entry": ("asset", "amount", "fee"),
+    "store": ("state",),
+}
+"""Facts that a row of a kind has at least."""
+
+
+class _Damaged(Exception):
+    """A row is not what it must be."""
+
+
+@dataclass
+class Row:
+    """A row: its number, when it was written (ns), its kind, and its facts."""
+
+    number: int
+    ts: int
+    kind: Kind
+    facts: dict[str, Any]
+
+
+def _plain(value: object, name: str) -> object:
+    """A fact as JSON has it; numbers with decimals as texts, so that no digit is lost."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise ConfigError(f"journal: {name} is {value}; only finite numbers can be kept")
+        return f"{value:f}"
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one, f"{name}.{key}") for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one, name) for one in value]
+    sentence = f"journal: {name} is a {type(value).__name__}; allowed are text, whole numbers, Decimal, true and false"
+    raise ConfigError(sentence)
+
+
+def _hash(before: str, text: str) -> str:
+    return hashlib.sha256(f"{before} {text}".encode()).hexdigest()[:HASH]
+
+
+def _row(line: bytes, before: str, number: int) -> tuple[Row, str]:
+    """Read a line without its end; ``_Damaged`` says what is wrong. Gives the row and its hash."""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        raise _Damaged("it is not text") from None
+    own, _, rest = text.partition(" ")
+    if own != _hash(before, rest):
+        raise _Damaged("its hash is not that of its text and the row before: it was changed, or rows are missing")
+    try:
+        facts = json.loads(rest)
+        row = Row(facts.pop("n"), facts.pop("ts"), facts.pop("kind"), facts)
+    except (ValueError, KeyError, AttributeError, RecursionError):
+        raise _Damaged("it is not a row of this version") from None
+    if row.number != number or row.kind not in KINDS or _lacking(row):
+        raise _Damaged(f"it says that it is row {row.number} of kind {row.kind!r}, and has not what that needs")
+    return row, own
+
+
+def _lacking(row: Row) -> list[str]:
+    """Facts that a row of its kind needs and does not have."""
+    needed = NEEDED.get(row.kind, ())
+    if row.kind == "intent" and row.facts.get("method") == "add":
+        needed = (*needed, "qty")
+    return [name for name in needed if name not in row.facts]
+
+
+def _read(data: bytes, path: Path) -> Iterator[tuple[Row, str, int]]:
+    """The rows with their hashes and where they end. What follows the last end of line is left out.
+
+    ``StorageError`` names the first row that is wrong.
+    """
+    before, at, number = FIRST, 0, 0
+    while (end := data.find(b"\n", at)) != -1:
+        try:
+            row, before = _row(data[at:end], before, number)
+        except _Damaged as error:
+            sentence = (
+                f"row {number} of the journal, at byte {at}, is damaged: {error}; nothing was changed. Orders may be "
+                "open: look at the exchange, then begin a new journal with another file"
+            )
+            raise StorageError(sentence, path) from None
+        at = end + 1
+        yield row, before, at
+        number += 1
+
+
+def read(path: str | os.PathLike[str]) -> list[Row]:
+    """Return the rows of a journal, also of one that is being written.
+
+    Raises
+    ------
+    StorageError
+        If a row is damaged, with its place; or if the file cannot be read.
+
+    """
+    where = Path(path)
+    try:
+        data = where.read_bytes()
+    except OSError as error:
+        raise StorageError(f"the journal cannot be read ({words_of(error)})", where) from error
+    return [row for row, _, _ in _read(data, where)]
+
+
+@dataclass
+class Intent:
+    """An order that was asked for, as far as the journal knows it."""
+
+    order: int
+    name: str
+    """Its ``cl_ord_id``."""
+    facts: dict[str, Any]
+    """Symbol, side, qty, price, deadline and the other terms."""
+    total: Decimal
+    """Quantity in all, as amended."""
+    answered: bool = False
+    refused: str = ""
+    """Kraken's words, if it was refused."""
+    order_id: str = ""
+    filled: Decimal = Decimal(0)
+    fills: set[str] = field(default_factory=set)
+    ended: str = ""
+    """``filled``, ``canceled``, ``expired``, ``rejected`` or ``dead``; empty while it may be open."""
+
+
+@dataclass
+class State:
+    """What a journal says at its end: what a new process goes on from."""
+
+    orders: dict[int, Intent] = field(default_factory=dict)
+    stored: dict[str, Any] = field(default_factory=dict)
+    """The strategy's own state, as it stored it last."""
+    last_order: int = -1
+    last_fill: int | None = None
+    """Time of the last fill, ns."""
+    torn: int = 0
+    """Bytes that a crash left behind and that were cut off at this start."""
+
+    @property
+    def open(self) -> list[Intent]:
+        """Orders that may be open at the exchange."""
+        return [intent for intent in self.orders.values() if not intent.ended]
+
+    def apply(self, row: Row) -> None:
+        """Take one row."""
+        facts = row.facts
+        if row.kind == "store":
+            self.stored = facts["state"]
+        elif row.kind == "intent" and facts["method"] == "add":
+            order = facts["order"]
+            self.orders[order] = Intent(order, facts["name"], facts, Decimal(facts["qty"]))
+            self.last_order = max(self.last_order, order)
+        elif "order" in facts and facts["order"] in self.orders:
+            self._hear(self.orders[facts["order"]], row)
+
+    def _hear(self, intent: Intent, row: Row) -> None:
+        facts = row.facts
+        intent.order_id = facts.get("order_id") or intent.order_id
+        if row.kind == "answer" and facts.get("asked") == "add":
+            intent.answered = True
+            intent.refused = facts.get("error") or ""
+        if row.kind == "fill" and facts["exec_id"] not in intent.fills:
+            intent.fills.add(facts["exec_id"])
+            intent.filled += Decimal(facts["qty"])
+            self.last_fill = max(self.last_fill or 0, facts["at"])
+        if row.kind == "report" and facts.get("qty") is not None:
+            intent.total = Decimal(facts["qty"])
+        if row.kind in {"report", "answer"}:
+            intent.ended = facts.get("ended") or intent.ended
+
+
+class Journal:
+    """The journal that a process writes. Only one does: it is locked."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        prefix: str,
+        key_id: str = "",
+        durable: bool = True,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Open a journal, or make it; ``state`` says what it says.
+
+        ``prefix`` begins the names of the strategy's orders: a journal belongs to one strategy. ``key_id`` is
+        ``Key.id`` of the key that is used. ``durable``: rows are synced before ``commit`` returns; without it a power
+        failure may lose orders that were sent. ``clock`` returns the time, ns.
+
+        Raises
+        ------
+        StorageError
+            If the file cannot be read or written, another process has it, or a row is damaged.
+        ConfigError
+            If it is the journal of another strategy.
+
+        """
+        self.path = Path(path)
+        self.durable = durable
+        self.state = State()
+        self.clean = True
+        """Whether the process before this one ended the journal in order."""
+        self.failed: StorageError | None = None
+        """Why rows could not be written. No order is taken from then on; cancels still are."""
+        self._clock = clock
+        self._pending: list[bytes] = []
+        self._before = FIRST
+        self._number = 0
+        self._size = 0
+        self._prefix = prefix
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StorageError(f"the journal cannot be opened ({words_of(error)})", self.path) from error
+        try:
+            if not lock.take(self._file, self.path, exclusive=True):
+                raise StorageError("another process writes this journal; end it first, or use another file", self.path)
+            self._load()
+            self.add("begin", version=VERSION, prefix=prefix, key=key_id, durable=durable)
+            self.commit()
+            lock.sync_folder(self.path.parent)
+        except BaseException:
+            os.close(self._file)
+            self._file = -1
+            raise
+
+    def _load(self) -> None:
+        """Read what is there, and cut off what a crash left."""
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise StorageError(f"the journal cannot be read ({words_of(error)})", self.path) from error
+        for row, hashed, end in _read(data, self.path):
+            if row.kind == "begin" and row.facts.get("prefix") != self._prefix:
+                sentence = (
+                    f"{self.path}: the journal belongs to the strategy {row.facts.get('prefix')!r}, not to "
+                    f"{self._prefix!r}; give each strategy a journal"
+                )
+                raise ConfigError(sentence)
+            if row.kind == "begin" and row.facts.get("version") != VERSION:
+                raise StorageError("another version of krakpot wrote the journal; go on with that one", self.path)
+            self.state.apply(row)
+            self.clean = row.kind == "end"
+            self._before, self._number, self._size = hashed, row.number + 1, end
+        torn = data[self._size :]
+        if torn:
+            self.state.torn = len(torn)
+            # Read again by hand, if anybody asks: what the crash left, as far as it is text.
+            self.add("torn", at=self._size, bytes=len(torn), left=torn[:200].decode(errors="replace"))
+
+    def add(self, kind: Kind, **facts: object) -> int:
+        """Collect a row; it is on disk after the next ``commit``. Returns its number.
+
+        Raises
+        ------
+        StorageError
+            For an order, if the journal cannot be written any more.
+        ConfigError
+            If a fact cannot be kept exactly.
+
+        """
+        if kind == "intent" and facts.get("method") != "cancel" and self.failed is not None:
+            raise self.failed
+        if any(name in OWN for name in facts):
+            raise ConfigError(f"journal: {', '.join(OWN)} are the journal's own names")
+        row = Row(self._number, self._clock(), kind, {name: _plain(value, name) for name, value in facts.items()})
+        lacking = _lacking(row)
+        if kind not in KINDS or lacking:
+            raise ConfigError(f"journal: a row {kind!r} is not known, or lacks {', '.join(lacking)}")
+        text = json.dumps({"n": row.number, "ts": row.ts, "kind": kind} | row.facts, separators=(",", ":"))
+        if len(text) > ROW_MAX:
+            raise ConfigError(f"journal: a row of {len(text)} bytes is too large; {ROW_MAX} are allowed")
+        self.state.apply(row)
+        self._before = _hash(self._before, text)
+        self._number += 1
+        self._pending.append(f"{self._before} {text}\n".encode())
+        return row.number
+
+    def intent(self, method: Literal["add", "amend", "cancel"], order: int, name: str, **terms: object) -> int:
+        """Collect a request about an order, before it is sent; see ``add``."""
+        return self.add("intent", method=method, order=order, name=name, **terms)
+
+    def store(self, state: Mapping[str, Any]) -> int:
+        """Collect the strategy's own state: up to 64 KiB as JSON, which the next process finds in ``state.stored``."""
+        if not isinstance(state, Mapping):
+            raise ConfigError(f"store: a {type(state).__name__} is not allowed; allowed is a dict")
+        plain = _plain(state, "store")
+        size = len(json.dumps(plain, separators=(",", ":")))
+        if size > STORE_MAX:
+            raise ConfigError(f"store: {size} bytes are too many; at most {STORE_MAX} bytes as JSON are allowed")
+        return self.add("store", state=plain)
+
+    def commit(self) -> None:
+        """Write the collected rows together, and sync them. What they ask for may be sent only after this.
+
+        Raises
+        ------
+        StorageError
+            If the disk does not take them. They stay collected, and the next ``commit`` tries again.
+
+        """
+        if not self._pending:
+            return
+        if self._file == -1:
+            raise StorageError("the journal is closed", self.path)
+        data = b"".join(self._pending)
+        try:
+            # Behind the last whole row, whatever a failed attempt or a crash left there.
+            os.ftruncate(self._file, self._size)
+            view = memoryview(data)
+            at = self._size
+            while view:
+                written = os.pwrite(self._file, view, at)
+                view, at = view[written:], at + written
+            if self.durable:
+                os.fsync(self._file)
+            if not os.fstat(self._file).st_nlink:
+                # The file was removed; the system would still accept rows that nobody could read.
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        except OSError as error:
+            cause = "the disk is full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else words_of(error)
+            self.failed = StorageError(f"the journal cannot be written ({cause}); no order is sent any more", self.path)
+            raise self.failed from error
+        self._size += len(data)
+        self._pending.clear()
+
+    def close(self) -> None:
+        """End the journal in order; the next process then knows that nothing is missing."""
+        if self._file == -1:
+            return
+        try:
+            self.add("end", open=len(self.state.open))
+            self.commit()
+        finally:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Self:
+        """Use it in a ``with`` block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self.close()
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a journal proves."""
+
+    rows: int
+    orders: int
+    fills: int
+    open: tuple[int, ...]
+    """Orders that may be open."""
+    balances: dict[str, Decimal]
+    """What there is of each asset by the last balances, and all fills and entries after them."""
+    unexplained: dict[str, Decimal]
+    """What balances of the exchange differed from that, summed."""
+    problems: tuple[str, ...]
+
+    @property
+    def explained(self) -> bool:
+        """Whether everything agrees to the last digit."""
+        return not self.problems
+
+
+def audit(path: str | os.PathLike[str]) -> Audit:
+    """Compute the balances of a journal again, from its fills and entries, and compare each row ``balances`` with that.
+
+    Raises
+    ------
+    StorageError
+        If a row is damaged, with its place; or if the file cannot be read.
+
+    Examples
+    --------
+    ::
+
+        >>> audit("maker.journal").explained
+        True
+
+    """
+    rows = read(path)
+    account = _Account()
+    for row in rows:
+        account.apply(row)
+    state = account.state
+    still = tuple(intent.order for intent in state.open)
+    facts = (account.known or {}, account.unexplained, tuple(account.problems))
+    return Audit(len(rows), len(state.orders), len(account.seen), still, *facts)
+
+
+class _Account:
+    """The balances of a journal, computed row by row."""
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.known: dict[str, Decimal] | None = None
+        """What there is of each asset; None before the first row ``balances``."""
+        self.unexplained: dict[str, Decimal] = {}
+        self.problems: list[str] = []
+        self.seen: set[str] = set()
+
+    def apply(self, row: Row) -> None:
+        """Take one row."""
+        self.state.apply(row)
+        if row.kind == "fill" and row.facts["exec_id"] not in self.seen:
+            self._fill(row)
+        elif row.kind == "entry":
+            self._change(row.facts["asset"], Decimal(row.facts["amount"]) - Decimal(row.facts["fee"]))
+        elif row.kind == "balances":
+            told = {asset: Decimal(total) for asset, total in row.facts["totals"].items()}
+            if self.known is not None:
+                self._compare(row, self.known, told)
+            self.known = told
+
+    def _change(self, asset: str, change: Decimal) -> None:
+        if self.known is not None:
+            self.known[asset] = self.known.get(asset, Decimal(0)) + change
+
+    def _fill(self, row: Row) -> None:
+        """Take a fill that was not taken before. The cost is the exchange's, who rounds it."""
+        facts = row.facts
+        self.seen.add(facts["exec_id"])
+        intent = self.state.orders.get(facts["order"])
+        if intent is None:
+            self.problems.append(f"row {row.number}: a fill of order {facts['order']}, which no row asked for")
+        elif intent.filled > intent.total:
+            words = f"order {intent.order} is filled with {intent.filled}, more than its {intent.total}"
+            self.problems.append(f"row {row.number}: {words}")
+        base, _, quote = facts["symbol"].partition("/")
+        sign = 1 if facts["side"] == "buy" else -1
+        self._change(base, sign * Decimal(facts["qty"]))
+        self._change(quote, -sign * Decimal(facts["cost"]))
+        for asset, fee in facts["fees"].items():
+            self._change(asset, -Decimal(fee))
+
+    def _compare(self, row: Row, known: dict[str, Decimal], told: dict[str, Decimal]) -> None:
+        for asset in sorted(told.keys() | known.keys()):
+            expected, found = known.get(asset, Decimal(0)), told.get(asset, Decimal(0))
+            if expected != found:
+                self.unexplained[asset] = self.unexplained.get(asset, Decimal(0)) + found - expected
+                words = f"the exchange says {found} {asset}, fills and entries say {expected}"
+                self.problems.append(f"row {row.number}: {words}")
+
+
+def sentences(found: Audit) -> list[str]:
+    """Say in words what an audit found."""
+    lines = [f"{counted(found.rows, 'row')}, {counted(found.orders, 'order')}, {counted(found.fills, 'fill')}"]
+    lines += [f"{asset}: {total:f}" for asset, total in sorted(found.balances.items())]
+    if found.open:
+        lines.append(f"may be open: {', '.join(map(str, found.open))}")
+    return [*lines, *found.problems, "everything is explained" if found.explained else "not everything is explained"]

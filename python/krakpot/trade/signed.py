@@ -1,0 +1,156 @@
+"""Requests to Kraken's REST that are signed with an API key, and what the key may do."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from krakpot import values
+from krakpot.net.connection import BUSY, retry_after
+from krakpot.net.rest import LIMITED, TIMEOUT, TROUBLE, WORDS_MAX, Request, RestError, facts_of, trouble
+from krakpot.trade.key import Key
+from krakpot.trade.nonces import Nonces
+
+PRIVATE = "/0/private/"
+NEEDED = (
+    "query-funds", "query-open-trades", "query-closed-trades", "modify-trades", "close-trades", "create-ws-token",
+)  # fmt: skip
+"""Permissions without which a strategy cannot trade, in Kraken's words."""
+FORBIDDEN = "withdraw"
+"""In the name of a permission: the key may send money away."""
+REFUSALS = {
+    "EAPI:Invalid key": (
+        "the API key is not known; compare it with the key's page at Kraken, where it may have expired", True,
+    ),
+    "EAPI:Invalid signature": ("the secret does not belong to the API key", True),
+    "EAPI:Invalid nonce": (
+        "a nonce was below an earlier one: another program uses this API key; make one for krakpot alone", True,
+    ),
+    "EGeneral:Permission denied": ("the API key lacks a permission; `krakpot key check` names it", True),
+    "EGeneral:Temporary lockout": ("Kraken locked the API key for a while; each try begins the while anew", False),
+}  # fmt: skip
+"""By the beginning of Kraken's words: what a refusal means, and whether it is lasting."""
+
+
+class Signed:
+    """Signed requests, one at a time, because nonces must arrive in ascending order."""
+
+    def __init__(self, url: str, key: Key, nonces: Nonces, *, tls: ssl.SSLContext | None = None) -> None:
+        """``url`` is checked by ``values.rest_url``.
+
+        Raises
+        ------
+        ConfigError
+            If the key must not be used there.
+
+        """
+        key.check_host(url)
+        self.url = url
+        self.key = key
+        self._nonces = nonces
+        self._tls = tls
+        self._lock = asyncio.Lock()
+
+    async def ask(self, method: str, **fields: object) -> dict[str, Any]:
+        """Return the result of ``/0/private/<method>``; ``RestError`` says why there is none, and if to ask again."""
+        path = PRIVATE + method
+        async with self._lock:
+            nonce = self._nonces.next()
+            body = urlencode({"nonce": nonce, **fields})
+            headers = {
+                "API-Key": self.key.key,
+                "API-Sign": self.key.secret.sign(path, nonce, body),
+                "Content-Type": "application/x-www-form-urlencoded",
+                "User-Agent": "krakpot",
+            }
+            try:
+                async with asyncio.timeout(TIMEOUT):
+                    answer = await Request(self.url, path, self._tls).run("POST", headers, body)
+            except TROUBLE as error:
+                raise self._error(method, trouble(error)) from None
+        facts = facts_of(answer.body)
+        errors, result = facts.get("error"), facts.get("result")
+        wait = retry_after(answer.retry_after, time.time())
+        if isinstance(errors, list) and errors:
+            raise self._refused(method, str(errors[0]), wait)
+        if answer.status in BUSY or answer.status >= http.client.INTERNAL_SERVER_ERROR:
+            raise self._error(method, f"REST is busy (HTTP {answer.status})", wait=wait)
+        if answer.status != http.client.OK or not isinstance(result, dict):
+            kind = "JSON without a result" if facts else "no JSON"
+            sentence = f"the answer is {kind} (HTTP {answer.status}); is this the address of Kraken's REST?"
+            raise self._error(method, sentence, lasting=True)
+        return result
+
+    def _refused(self, method: str, words: str, wait: float) -> RestError:
+        words = "".join(filter(str.isprintable, self.key.without(words)))[:WORDS_MAX]
+        for begin, (sentence, lasting) in REFUSALS.items():
+            if words.startswith(begin):
+                return self._error(method, f"{sentence} ({words})", lasting=lasting, wait=wait)
+        return self._error(method, f"Kraken refuses: {words}", lasting=not words.startswith(LIMITED), wait=wait)
+
+    def _error(self, method: str, sentence: str, *, lasting: bool = False, wait: float = 0.0) -> RestError:
+        return RestError(f"REST {method}: {sentence}: {self.url}", lasting=lasting, wait=wait)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a key may do, what is wrong with it, and what should be better."""
+
+    name: str
+    """Its name at Kraken."""
+    permissions: tuple[str, ...]
+    problems: tuple[str, ...]
+    """With one of these nothing is traded."""
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The facts as JSON has them."""
+        lists = {"permissions": self.permissions, "problems": self.problems, "warnings": self.warnings}
+        return {"name": self.name, "allowed": not self.problems} | {name: list(one) for name, one in lists.items()}
+
+
+def judge(info: Mapping[str, Any], key: Key, now: int) -> Checked:
+    """Judge the answer to ``GetApiKeyInfo``; ``now`` in ns."""
+    listed = info.get("permissions")
+    if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+        # What is not said is not allowed.
+        return Checked("", (), ("the exchange does not say what the key may do",), ())
+    may = tuple(sorted({one.strip().lower() for one in listed}))
+    problems = [
+        f"the key may send money away ({one}); a key that trades must not: take that permission from it"
+        for one in may
+        if FORBIDDEN in one
+    ]
+    needed = dict.fromkeys((*NEEDED, *(key.permissions or ())))
+    problems += [
+        f"the key lacks the permission {one}; give it that on the key's page" for one in needed if one not in may
+    ]
+    warnings = []
+    if key.permissions is not None:
+        more = [one for one in may if one not in needed and FORBIDDEN not in one]
+        warnings += [f"the key has the permission {one}, which its file does not expect" for one in more]
+    addresses = info.get("ip_allowlist")
+    if not isinstance(addresses, list) or not any(addresses):
+        warnings.append("the key works from every address; give it an allowlist of this machine's")
+    until = str(info.get("valid_until") or "0")
+    if until.isdecimal() and int(until):
+        end = int(until) * 10**9
+        if end <= now:
+            problems.append(f"the key expired at {values.utc(end)}; make a new one")
+        else:
+            warnings.append(f"the key expires at {values.utc(end)}; orders cannot be cancelled with it afterwards")
+    elif until != "0":
+        warnings.append("the exchange says in unknown words until when the key is valid")
+    name = "".join(filter(str.isprintable, key.without(str(info.get("api_key_name", "")))))[:WORDS_MAX]
+    return Checked(name, may, tuple(problems), tuple(warnings))
+
+
+async def check(signed: Signed) -> Checked:
+    """Ask the exchange what the key may do, and judge it; ``RestError`` if it does not say."""
+    return judge(await signed.ask("GetApiKeyInfo"), signed.key, time.time_ns())
