@@ -17,6 +17,7 @@ import ccxt  # type: ignore[import-not-found]  # only where the test installed i
 import ccxt.pro  # type: ignore[import-not-found]  # the same
 
 SYMBOL = "BTC/USD"
+TRADE = ("id", "side", "price", "amount", "type")
 GIVE_UP = 60
 """Seconds to wait for something that must come."""
 
@@ -116,6 +117,18 @@ async def trade(session: Session) -> dict[str, Any]:
         asyncio.create_task(session.listen(lambda: e.watch_order_book(SYMBOL, 10), session.take_book)),
     ]
     await session.until(lambda: session.balance and session.books > 10, "balance and book")
+
+    # The market, by REST and by WebSocket.
+    said["status"] = (await e.fetch_status())["status"]
+    said["late_by"] = abs(await e.fetch_time() - e.milliseconds())
+    watched = await asyncio.gather(
+        e.watch_trades(SYMBOL), e.watch_ticker(SYMBOL), e.watch_ohlcv(SYMBOL, "1m"), e.watch_bids_asks([SYMBOL])
+    )
+    said["trades"] = [[trade[name] for name in TRADE] for trade in await e.fetch_trades(SYMBOL)]
+    said["watched"] = [[trade[name] for name in TRADE] for trade in watched[0]]
+    said["ticker"] = {name: watched[1][name] for name in ("symbol", "bid", "ask", "last", "high", "low")}
+    said["candles"] = [watched[2], await e.fetch_ohlcv(SYMBOL, "1m")]
+    said["best"] = {name: watched[3][SYMBOL][name] for name in ("bid", "ask")}
 
     # One that rests, by WebSocket: made, amended, cancelled.
     bid = (await e.fetch_order_book(SYMBOL, 10))["bids"][0][0]

@@ -92,6 +92,7 @@ def test_a_session_of_ccxt() -> None:
     assert said["currencies"] == {"BTC": 1e-10, "USD": 1e-4}
     assert said["begin"] == {"BTC": 10.0, "USD": 100_000.0}
     assert (said["fee"]["maker"], said["fee"]["taker"]) == (0.0025, 0.004)
+    _ccxt_market(said)
     _ccxt_orders(found, account)
     _ccxt_steps(said, {order["id"]: order for order in account["orders"]})
 
@@ -135,6 +136,25 @@ def test_a_session_of_ccxt() -> None:
     late = [("amend_order", "EOrder:Unknown order")] * said.get("late", 0)
     assert told == [*late, ("add_order", "EOrder:Insufficient funds"), ("cancel_order", "EOrder:Unknown order")]
     assert _sequences(found["reports"]) == list(range(1, len(found["reports"]) + 1))
+
+
+def _ccxt_market(said: dict[str, Any]) -> None:
+    """What is public is the same by REST and by WebSocket."""
+    assert (said["status"], said["ticker"]["symbol"]) == ("ok", "BTC/USD")
+    assert said["late_by"] < 10_000
+    trades = {trade[0]: trade for trade in said["trades"]}
+    assert said["watched"]
+    for trade in said["watched"]:
+        assert trades[trade[0]] == trade
+    ticker = said["ticker"]
+    assert ticker["low"] <= ticker["last"] <= ticker["high"]
+    assert ticker["bid"] < ticker["ask"]
+    assert said["best"]["bid"] < said["best"]["ask"]
+    for candles in said["candles"]:
+        assert candles
+        for _begin, opened, high, low, closed, volume in candles:
+            assert low <= min(opened, closed) <= max(opened, closed) <= high
+            assert volume > 0
 
 
 def _ccxt_orders(found: dict[str, Any], account: dict[str, Any]) -> None:
