@@ -307,7 +307,7 @@ def test_balances_are_explained(tmp_path: Path) -> None:
     found = audit(path)
     assert found.unexplained == {"USD": Decimal("0.0001")}
     assert [problem.partition(": ")[2] for problem in found.problems] == [
-        "the exchange says 999.3601 USD, fills and entries say 999.3600",
+        "the exchange says 999.3601 USD, fills and entries say 999.3600; 0.0001 USD more than explained",
         "order 0 is filled with 0.75, more than its 0.50",
         "a fill of order 9, which no row asked for",
     ]
