@@ -22,13 +22,19 @@ if TYPE_CHECKING:
     from krakpot._core import Batch as Batch
     from krakpot._core import Book as Book
     from krakpot._core import BookEvent as BookEvent
+    from krakpot._core import Fill as Fill
+    from krakpot._core import Gap as Gap
     from krakpot._core import GapEvent as GapEvent
     from krakpot._core import Level3Event as Level3Event
     from krakpot._core import OhlcEvent as OhlcEvent
+    from krakpot._core import Order as Order
+    from krakpot._core import OrderEvent as OrderEvent
     from krakpot._core import Orders as Orders
+    from krakpot._core import Queue as Queue
     from krakpot._core import StatusEvent as StatusEvent
     from krakpot._core import SubscriptionEvent as SubscriptionEvent
     from krakpot._core import TickerEvent as TickerEvent
+    from krakpot._core import Timer as Timer
     from krakpot._core import TradeEvent as TradeEvent
     from krakpot.config import Config as Config
     from krakpot.display import Shown as Shown
@@ -87,14 +93,28 @@ if TYPE_CHECKING:
     from krakpot.stream.events import SubscriptionState as SubscriptionState
     from krakpot.stream.orders import LiveOrders as LiveOrders
     from krakpot.stream.orders import QueuedOrder as QueuedOrder
+    from krakpot.trade.market import Balance as Balance
+    from krakpot.trade.market import Inventory as Inventory
+    from krakpot.trade.market import Market as Market
+    from krakpot.trade.market import Rate as Rate
+    from krakpot.trade.market import Strategy as Strategy
+    from krakpot.trade.options import Latency as Latency
+    from krakpot.trade.options import Paper as Paper
+    from krakpot.trade.result import Bounds as Bounds
+    from krakpot.trade.result import Result as Result
+    from krakpot.trade.run import events as events
+    from krakpot.trade.run import run as run
+    from krakpot.trade.run import run_async as run_async
+    from krakpot.trade.run import run_many as run_many
+    from krakpot.trade.schedule import Schedule as Schedule
     from krakpot.values import Numbers as Numbers
 
     ExchangeOptions = _ExchangeOptions
 
 _HOMES = {
     "krakpot._core": (
-        "Batch", "Book", "BookEvent", "GapEvent", "Level3Event", "OhlcEvent", "Orders", "StatusEvent",
-        "SubscriptionEvent", "TickerEvent", "TradeEvent", "__version__",
+        "Batch", "Book", "BookEvent", "Fill", "Gap", "GapEvent", "Level3Event", "OhlcEvent", "Order", "OrderEvent",
+        "Orders", "Queue", "StatusEvent", "SubscriptionEvent", "TickerEvent", "Timer", "TradeEvent", "__version__",
     ),
     "krakpot.config": ("Config",),
     "krakpot.display": ("Shown",),
@@ -129,6 +149,11 @@ _HOMES = {
     "krakpot.stream.book": ("LiveBook",),
     "krakpot.stream.events": ("ConnectionEvent", "Event", "SkippedEvent", "Subscription", "SubscriptionState"),
     "krakpot.stream.orders": ("LiveOrders", "QueuedOrder"),
+    "krakpot.trade.market": ("Balance", "Inventory", "Market", "Rate", "Strategy"),
+    "krakpot.trade.options": ("Latency", "Paper"),
+    "krakpot.trade.result": ("Bounds", "Result"),
+    "krakpot.trade.run": ("events", "run", "run_async", "run_many"),
+    "krakpot.trade.schedule": ("Schedule",),
     "krakpot.values": ("Numbers",),
 }  # fmt: skip
 """The module of each public name. A name is imported when it is first used: Polars and PyArrow take long to load."""

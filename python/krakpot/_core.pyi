@@ -9,14 +9,63 @@ from decimal import Decimal
 from typing import Any, ClassVar, Literal, TypeAlias, final
 
 __all__ = [
-    "ACCOUNT_HASH", "CHANNELS", "DEBUG", "DEPTHS", "EVENT_CHANNELS", "EXCHANGE_SWITCHES", "FAULTS", "INTERVALS",
-    "LEDGER_KINDS", "LEVEL3_COSTS", "LEVEL3_DEPTHS", "LEVEL3_RATES", "LIMITS", "PAIRS_MAX", "TABLES", "Batch", "Book",
-    "BookChanges", "BookEvent", "BookSampler", "Budget", "Digest", "Events", "Exchange", "Frame", "GapEvent",
-    "Level3Event", "OhlcEvent", "Orders", "QueueReader", "ReplayWindow", "Replayer", "Schema", "Session",
-    "StateCollector", "StatusEvent", "SubscriptionEvent", "TickerEvent", "TradeEvent", "Verifier", "__version__",
-    "align", "check_frame", "matches", "replaying", "schema",
+    "ACCOUNT_HASH",
+    "CHANNELS",
+    "DEBUG",
+    "DEPTHS",
+    "EVENT_CHANNELS",
+    "EXCHANGE_SWITCHES",
+    "FAULTS",
+    "INTERVALS",
+    "LEDGER_KINDS",
+    "LEVEL3_COSTS",
+    "LEVEL3_DEPTHS",
+    "LEVEL3_RATES",
+    "LIMITS",
+    "PAIRS_MAX",
+    "TABLES",
+    "Batch",
+    "Book",
+    "BookChanges",
+    "BookEvent",
+    "BookSampler",
+    "Budget",
+    "Digest",
+    "Events",
+    "Exchange",
+    "Fill",
+    "Frame",
+    "Gap",
+    "GapEvent",
+    "Level3Event",
+    "OhlcEvent",
+    "Order",
+    "OrderEvent",
+    "Orders",
+    "Queue",
+    "QueueReader",
+    "ReplayWindow",
+    "Replayer",
+    "Schema",
+    "Session",
+    "StateCollector",
+    "StatusEvent",
+    "SubscriptionEvent",
+    "TickerEvent",
+    "Timer",
+    "TradeEvent",
+    "Trading",
+    "Verifier",
+    "__version__",
+    "align",
+    "check_frame",
+    "matches",
+    "replaying",
+    "schema",
 ]  # fmt: skip
 
+_Number: TypeAlias = Any
+"""A price, quantity or amount: a Decimal, a float or an int, as was asked for."""
 _Channel: TypeAlias = Literal["book", "trade", "ticker", "ohlc", "level3"]
 _Kind: TypeAlias = Literal["snapshot", "update"]
 _Outcome: TypeAlias = Literal["ok", "unchecked", "mismatch", "crossed", "refused"]
@@ -351,8 +400,8 @@ class Session:
     def pairs(self) -> list[dict[str, Any]]:
         """The instrument channel's pairs as known now.
 
-        Keys: symbol, base, quote, status, price_precision, qty_precision, qty_min and cost_min (text), marginable,
-        selected.
+        Keys: symbol, base, quote, status, price_precision, qty_precision, cost_precision, qty_min, cost_min and
+        price_increment (text), marginable, selected.
         """
     def book(self, symbol: str) -> Book | None:
         """The book of `symbol` if it is live."""
@@ -1067,6 +1116,337 @@ def replaying(session: str, channels: Sequence[str], after: Session | None = Non
     'a session'
 
     """
+
+@final
+class Queue:
+    """Place of an own order in the queue of its price."""
+
+    @property
+    def orders_ahead(self) -> int:
+        """Orders that are filled before it."""
+    @property
+    def qty_ahead(self) -> _Number:
+        """Their quantity."""
+    @property
+    def qty_behind(self) -> _Number:
+        """Quantity of the orders that are filled after it."""
+    @property
+    def exact(self) -> bool:
+        """Whether all of them are shown; otherwise there may be more before it."""
+
+@final
+class Order:
+    """An own order. It shows how it is now; numbers are as the run has them."""
+
+    @property
+    def id(self) -> int:
+        """The account's own number of it."""
+    @property
+    def order_id(self) -> str | None:
+        """The exchange's id; None before its answer."""
+    @property
+    def symbol(self) -> str:
+        """The pair."""
+    @property
+    def side(self) -> Literal["buy", "sell"]: ...
+    @property
+    def kind(self) -> str:
+        """`limit`, `market`, `iceberg`, `stop-loss`, `stop-loss-limit`, `take-profit`, `take-profit-limit`."""
+    @property
+    def qty(self) -> _Number:
+        """Quantity in all, as amended."""
+    @property
+    def price(self) -> _Number:
+        """Worst price, as amended; None of a market order."""
+    @property
+    def filled(self) -> _Number:
+        """Quantity that is filled."""
+    @property
+    def left(self) -> _Number:
+        """Quantity that is not filled yet."""
+    @property
+    def average(self) -> _Number:
+        """Average price of its fills; None without one."""
+    @property
+    def state(
+        self,
+    ) -> Literal[
+        "sent", "pending", "open", "amending", "canceling", "unknown", "filled", "canceled", "expired", "rejected"
+    ]: ...
+    @property
+    def live(self) -> bool:
+        """Whether it is not over."""
+    @property
+    def reason(self) -> str:
+        """Why it was refused or ended: Kraken's text, or `krakpot:` and the limit; empty where nothing is said."""
+    @property
+    def tag(self) -> str:
+        """The strategy's word for it."""
+    @property
+    def sent(self) -> int:
+        """Local time at which it was sent, ns."""
+    @property
+    def acked(self) -> int | None:
+        """Local time at which the exchange's answer was heard, ns."""
+    @property
+    def deadline(self) -> int:
+        """The exchange does not match it after this time, ns."""
+    @property
+    def queue(self) -> Queue | None:
+        """Its place; None where it does not rest."""
+    @property
+    def rest_tradable(self) -> bool:
+        """Whether what is left is at least the least quantity of an order."""
+
+@final
+class OrderEvent:
+    """What became of an own order."""
+
+    @property
+    def order(self) -> Order:
+        """The order, as it is now."""
+    @property
+    def change(self) -> str:
+        """What happened, in a word.
+
+        `acked`, `rejected`, `pending`, `new`, `trade`, `filled`, `amended`, `restated`, `refilled`, `triggered`,
+        `canceled`, `expired`, `unknown`; `amend acked`, `amend refused`, `cancel acked`, `cancel refused`.
+        """
+    @property
+    def reason(self) -> str:
+        """Why; empty where nothing is said."""
+    @property
+    def before(self) -> str:
+        """Its state before."""
+    @property
+    def ts(self) -> int:
+        """Time of the exchange, ns; local time of what was refused here."""
+
+@final
+class Fill:
+    """A fill of an own order; numbers are as the run has them."""
+
+    @property
+    def order(self) -> Order: ...
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def side(self) -> Literal["buy", "sell"]: ...
+    @property
+    def exec_id(self) -> str:
+        """Its id."""
+    @property
+    def trade_id(self) -> int | None:
+        """Number of the public trade, where there is one."""
+    @property
+    def counterparty(self) -> str | None:
+        """Id of the order that it met, where that is known."""
+    @property
+    def qty(self) -> _Number: ...
+    @property
+    def price(self) -> _Number: ...
+    @property
+    def fee(self) -> _Number:
+        """Fee, in the quote asset."""
+    @property
+    def liquidity(self) -> Literal["maker", "taker"]: ...
+    @property
+    def evidence(self) -> Literal["queue", "beyond", "through", "crossed", "taken", "exchange"]:
+        """What proves it; docs/trading.md says what each means."""
+    @property
+    def doubt(self) -> bool:
+        """Whether it lies in a gap's shadow, or the data of its instant does not explain it."""
+    @property
+    def ts(self) -> int:
+        """Time of the exchange, ns."""
+
+@final
+class Gap:
+    """Data of a pair is missing, or is there again."""
+
+    @property
+    def of(self) -> Literal["data", "trades"]:
+        """`data`: its book is out of sync; `trades`: trades were missed."""
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def healed(self) -> bool:
+        """Whether it is over."""
+    @property
+    def ts(self) -> int:
+        """Local time, ns."""
+
+@final
+class Timer:
+    """A time that a strategy asked for."""
+
+    @property
+    def tag(self) -> str: ...
+    @property
+    def ts(self) -> int:
+        """Local time, ns."""
+
+@final
+class Trading:
+    """Strategies on one stream of data, with simulated orders: `krakpot.run` drives it.
+
+    Parameters
+    ----------
+    quote
+        The asset in which values are given.
+    numbers
+        `decimal`, `float` or `int`.
+    wake
+        `message`, `touch`, `every` (with `every`, ns) or `never`.
+    warmup
+        No order is accepted for so many ns from the first message on.
+    values_every
+        What accounts have is noted once in so many ns.
+    model, cancels, amend_up, gaps
+        As of `krakpot.Paper`; `cancels`: of bounds, `ahead` or `behind`.
+    latency
+        To the exchange and back, ns; None: as recorded.
+    depth
+        Levels a side that the data shows; None: as many as there can be.
+    join
+        What is traded and what leaves the book within so many ns is one instant; None: the default.
+
+    Examples
+    --------
+    >>> Trading("USD").assets()
+    []
+
+    """
+
+    def __new__(
+        cls,
+        quote: str,
+        *,
+        numbers: str = "decimal",
+        wake: str = "touch",
+        every: int = 0,
+        warmup: int = 0,
+        values_every: int = ...,
+        model: str = "orders",
+        cancels: str = "ahead",
+        amend_up: str = "lose",
+        latency: tuple[int, int] | None = None,
+        gaps: str = "time",
+        join: int | None = None,
+        depth: int | None = None,
+    ) -> Trading: ...
+    def add_pair(
+        self,
+        symbol: str,
+        base: str,
+        quote: str,
+        *,
+        price_precision: int,
+        qty_precision: int,
+        cost_precision: int,
+        price_increment: str,
+        qty_min: str,
+        cost_min: str,
+        maker: int,
+        taker: int,
+        status: str = "online",
+        level3: bool = True,
+    ) -> int:
+        """Add a pair, before the accounts; fees in millionths. `level3`: its orders come by level 3."""
+    def add_account(self, balances: Sequence[tuple[str, str]], book: bool, trade: bool) -> int:
+        """Add an account; `book`, `trade`: whether its strategy has these handlers."""
+    def set_handlers(self, handlers: Sequence[tuple[object, Mapping[str, Callable[..., object]]]]) -> None:
+        """The market of each account, and its handlers by name."""
+    def play(self, replayer: Replayer, until: int, steps: int = 4096) -> tuple[str, int | None]:
+        """Play a replay, and call handlers; as of `Replayer.play`. Raises what a handler raises."""
+    def fetch(self, replayer: Replayer, until: int) -> tuple[str, int | None] | None:
+        """Read once from a replay, for `next`; what halts it, or None."""
+    def next(self, until: int | None = None) -> tuple[int, str, Any] | None:
+        """What is to be said next of what was read, or of what is due up to a time: account, handler, object."""
+    def take(self, events: Sequence[object], session: Session) -> None:
+        """Take events of a live feed, made with a session, and call handlers."""
+    def advance(self, now: int, session: Session | None = None, level3: bool = False) -> None:
+        """Let time pass, and call handlers; with a session, see which of its books are out of sync."""
+    def start(self, now: int) -> None:
+        """Begin; a replay begins by itself."""
+    def stop(self, reason: str) -> None:
+        """End."""
+    @property
+    def now(self) -> int:
+        """Time of what happened last, ns."""
+    @property
+    def begin_ns(self) -> int | None:
+        """Time of the first message, ns."""
+    @property
+    def messages(self) -> int:
+        """Messages of books, and trades, that were taken."""
+    @property
+    def warm(self) -> bool:
+        """Whether the warm-up is over."""
+    @property
+    def system(self) -> str:
+        """State of the exchange; empty before it said."""
+    @property
+    def next_due(self) -> int:
+        """When something happens next without a message, ns."""
+    def trading(self, account: int) -> bool:
+        """Whether new orders are accepted."""
+    def best(self, symbol: str) -> tuple[Any, Any, Any, Any] | None:
+        """Best bid and ask with their quantities; None if the book is out of sync."""
+    def order(
+        self,
+        account: int,
+        symbol: str,
+        side: str,
+        qty: object,
+        price: object | None = None,
+        *,
+        tif: str = "gtc",
+        expire: int | None = None,
+        post_only: bool = False,
+        display: object | None = None,
+        trigger: object | None = None,
+        stop: bool = True,
+        deadline: int = ...,
+        tag: str = "",
+    ) -> Order:
+        """Place an order; `deadline`: ns from now."""
+    def amend(self, account: int, order: Order, qty: object | None = None, price: object | None = None) -> None: ...
+    def cancel(self, account: int, order: Order) -> None: ...
+    def cancel_all(self, account: int, symbol: str | None = None) -> None: ...
+    def after(self, account: int, delay: int, tag: str) -> None:
+        """Call the handler `timer` after so many ns."""
+    def halt(self, account: int, reason: str) -> None:
+        """Cancel its orders, and accept no new ones."""
+    def halted(self, account: int) -> str | None:
+        """Why it was halted."""
+    def orders(
+        self, account: int, symbol: str | None = None, side: str | None = None, tag: str | None = None
+    ) -> list[Order]:
+        """Its orders that are not over."""
+    def balance(self, account: int, asset: str) -> list[Any]:
+        """Total, held and free."""
+    def inventory(self, account: int, symbol: str) -> tuple[Any, Any, Any, Any]:
+        """Quantity, average cost, realised, unrealised."""
+    def rate(self, account: int, symbol: str) -> tuple[float, int]:
+        """The rate counter, and its limit."""
+    def round(
+        self,
+        symbol: str,
+        side: str | None,
+        price: object | None = None,
+        qty: object | None = None,
+        how: str = "passive",
+    ) -> _Number:
+        """The nearest price or quantity that an order may have."""
+    def assets(self) -> list[str]:
+        """Assets of the pairs."""
+    def attribution(self) -> dict[str, tuple[str, str]]:
+        """By pair: quantity that was traded, and how much of it nothing in the book explains."""
+    def tables(self, account: int) -> dict[str, Any]:
+        """Tables of what the run left of an account: columns as lists, exact numbers as text."""
+    def pair(self, symbol: str) -> dict[str, Any]:
+        """Steps, minima, fees and status of a pair."""
 
 def align(left: object, right: object, *, window: int, nearest: int = 16) -> Frame:
     """Pair the states of two sequences: the longest chain of pairs that grows in both. Releases the GIL.

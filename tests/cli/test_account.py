@@ -278,6 +278,8 @@ def test_status() -> None:
             assert "open orders: not shown, the key lacks query-open-trades" in done.stdout
             assert "not for trading: the key lacks the permission modify-trades" in done.stdout
             server.inject("cancel_only,by=1000s")
+            while server.exchange.system == "online":
+                await asyncio.sleep(0.01)
             done = await command(server, "status", "main.toml")
             assert done.exit_code == 1, done.output
             assert "exchange: cancel_only: only cancels are taken" in done.stdout

@@ -63,7 +63,7 @@ def test_pairs_and_subscriptions_as_python_sees_them() -> None:
     session.requests(frames.START)
     assert session.pairs()[0] == {
         "symbol": "BTC/USD", "base": "BTC", "quote": "USD", "status": "online", "price_precision": 1,
-        "qty_precision": 8,
+        "qty_precision": 8, "cost_precision": 5, "price_increment": "0.1",
         "qty_min": "0.00005", "cost_min": "0.5", "marginable": True, "selected": False,
     }  # fmt: skip
     assert session.subscriptions() == [("book", "ETH/USD", "requested", "")]

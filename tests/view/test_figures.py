@@ -181,3 +181,19 @@ def test_a_notebook_shows_a_picture_once_and_settings_are_untouched() -> None:
     assert picture._repr_png_().startswith(b"\x89PNG")
     assert plt.get_fignums() == []
     assert dict(mpl.rcParams) == before
+
+
+def test_the_value_of_an_account_over_time(tmp_path: Path) -> None:
+    """Two lines, one that ends where a price is not known, and the gaps."""
+    values = pl.DataFrame({
+        "ts": [0, 10**9, 2 * 10**9], "equity": ["100", "101.5", "99"], "equity_exit": ["99", None, "98"],
+    }).with_columns(
+        pl.col("ts").cast(pl.Datetime("ns", "UTC")), pl.col("equity", "equity_exit").cast(pl.Decimal(38, 10))
+    )  # fmt: skip
+    picture = figures.equity(values, GAPS, title="BTC/USD: value of the account", quote="USD")
+    upper, lower = picture.axes[0].lines
+    assert upper.get_ydata().tolist() == [100.0, 101.5, 99.0]
+    assert np.isnan(lower.get_ydata()[1])
+    assert labels(picture)[:2] == ["at the middle", "if all is sold at the best bids"]
+    figures.write(picture, tmp_path / "equity.png")
+    assert (tmp_path / "equity.png").stat().st_size > 1000

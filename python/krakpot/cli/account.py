@@ -57,12 +57,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence
 
 @click.group(cls=Commands)
 def trade() -> None:
-    """See an account's orders and balances, cancel all its orders, audit a journal.
+    """See an account's orders, cancel them all, audit a journal.
 
     KEY is a key file: `krakpot key new` writes one. None of these needs the program that trades.
 
     \b
-    krakpot trade orders ~/.config/krakpot/maker.toml
+    krakpot trade orders ~/.config/krakpot/maker.toml --json
     krakpot trade kill ~/.config/krakpot/kill.toml
     krakpot trade audit maker.journal
     """
@@ -113,10 +113,11 @@ def _cells(row: OpenOrder) -> tuple[str, ...]:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def kill(key: Path, url: str | None, *, yes: bool, json_: bool) -> int:
-    """Cancel every open order of the account, whoever placed it, and look until none is open.
+    """Cancel all open orders, and look until none is open.
 
-    Needs a key with the permission "Cancel & close orders", and no other. Keep such a second key: it works from another
-    machine, and while the program that trades hangs with its own key. That program may place new orders: end it too.
+    All of the account, whoever placed them. Needs a key with the permission "Cancel & close orders", and no other. Keep
+    such a second key: it works from another machine, and while the program that trades hangs with its own key. That
+    program may place new orders: end it too.
 
     Asks for the account's name (`account` in the key file, or else the file's name), unless KRAKPOT_CONFIRM has that
     name, or --yes is given. Waits for up to 75 s, because REST may show cancelled orders for 60 s. Exit 1: orders are
@@ -188,10 +189,10 @@ def _say(killed: Killed) -> None:
 @url_option
 @json_option
 def status(key: Path, url: str | None, *, json_: bool) -> int:
-    """Show balances, the number of open orders, the state of the exchange, and what the key may do.
+    """Show balances, open orders, the exchange's state, the key.
 
-    What the key may not ask for is left out, and that is said. Exit 1: the exchange is not online, or the key may
-    withdraw.
+    Of open orders the number; of the key what it may do. What it may not ask for is left out, and that is said.
+    Exit 1: the exchange is not online, or the key may withdraw.
 
     \b
     krakpot trade status ~/.config/krakpot/maker.toml
@@ -249,7 +250,7 @@ async def _status(signed: Signed, public: Public) -> dict[str, Any]:
 @click.argument("journal", type=FILE)
 @json_option
 def audit(journal: Path, *, json_: bool) -> int:
-    """Compute the balances of a journal again, and say what does not agree with the exchange's.
+    """Compute a journal's balances again, and say what does not agree.
 
     Needs neither key nor network. Exit 1: something is not explained. What a crash left of the last row is explained:
     it was not synced, so nothing that it asked for was sent.

@@ -18,6 +18,7 @@ from krakpot.cli.recording import pairs, record, top
 from krakpot.cli.replay import replay
 from krakpot.cli.settings import completion, config
 from krakpot.cli.simulated import capacity, demo, exchange
+from krakpot.cli.trading import backtest, paper
 from krakpot.cli.view import view
 
 
@@ -46,6 +47,7 @@ def main(context: click.Context) -> None:
 
 for _command in (
     demo, record, top, pairs, exchange, capacity, ingest, backfill, import_, verify, compare, recover, coverage,
-    integrity, book, order, would_fill, bars, skew, plot, view, replay, export, compact, key, trade, config, completion,
+    integrity, book, order, would_fill, bars, skew, plot, view, replay, backtest, paper, export, compact, key, trade,
+    config, completion,
 ):  # fmt: skip
     main.add_command(_command)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from krakpot._core import Session
 from krakpot.feed.feed import Feed
 
 
@@ -46,3 +47,14 @@ def pairs_of(feed: Feed) -> list[FedPair]:
         if channels:
             found.append(FedPair(pair["symbol"], pair["price_precision"], pair["qty_precision"], channels))
     return sorted(found)
+
+
+def described_pairs(feed: Feed) -> list[dict[str, Any]]:
+    """All pairs as the exchange described them, as ``_core.Session.pairs`` gives them; none before it is started."""
+    public = feed._source.public  # noqa: SLF001  # of the same room
+    return [] if public is None else public.session.pairs()
+
+
+def session_of(feed: Feed, channel: str, symbol: str) -> Session:
+    """The session that has a symbol in a channel now."""
+    return feed._source.client_of(channel, symbol).session  # noqa: SLF001  # of the same room

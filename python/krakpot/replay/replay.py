@@ -26,7 +26,7 @@ from krakpot.lake.folder import Folder
 from krakpot.lake.format import stamp
 from krakpot.lake.recorded import check_recorded, has_rows
 from krakpot.lake.sample import By, one_of
-from krakpot.replay.source import Owner, ReplaySource
+from krakpot.replay.source import TIME_MAX, Owner, ReplaySource
 from krakpot.stream.book import LiveBook
 from krakpot.stream.events import Callback, Event, Subscription
 from krakpot.stream.orders import LiveOrders
@@ -161,20 +161,12 @@ class Replay:
         self._started = True
         try:
             self._source.open(self._stream)
-            self._check_range()
+            check_range(self._source)
             self._stream.start()
         except BaseException:
             await self.close()
             raise
         return self
-
-    def _check_range(self) -> None:
-        """``ConfigError`` if nothing was recorded in the time that is asked for."""
-        recorded = self._source.recorded_range
-        if recorded is None or self._source.has_sessions:
-            return
-        begin, end = (f"{stamp(ts):%Y-%m-%d %H:%M:%S}" for ts in recorded)
-        raise ConfigError(f"{PLACE}: nothing was recorded from start to end; recorded is {begin} to {end} UTC")
 
     async def close(self) -> None:
         """Stop, and let its threads end. ``async with`` does this on leaving.
@@ -614,6 +606,28 @@ class Replay:
         names = self.selected_symbols
         some = " ".join(names[:3]) + (" …" if len(names) > 3 else "")  # noqa: PLR2004  # as many as fit a line
         return f"Replay({str(self._folder.path)!r}, {', '.join(self._source.symbols)}: {some})"
+
+
+def check_range(source: ReplaySource) -> None:
+    """``ConfigError`` if nothing was recorded in the time that is asked for."""
+    recorded = source.recorded_range
+    if recorded is None or source.has_sessions:
+        return
+    begin, end = (f"{stamp(ts):%Y-%m-%d %H:%M:%S}" for ts in recorded)
+    raise ConfigError(f"{PLACE}: nothing was recorded from start to end; recorded is {begin} to {end} UTC")
+
+
+def folder_of(replay: Replay) -> Folder:
+    """The folder of the lake that a replay plays."""
+    return replay._folder  # noqa: SLF001  # of this file
+
+
+def source_of(replay: Replay) -> ReplaySource:
+    """Make another source of what a replay plays, from its begin on: the replay itself is left as it is."""
+    known = replay._source  # noqa: SLF001  # of this file
+    end = None if known.end == TIME_MAX else known.end
+    start, by, speed = known.start, known.by, known.speed
+    return ReplaySource(replay._folder, known.symbols, start=start, end=end, by=by, speed=speed)  # noqa: SLF001  # of this file
 
 
 def _speed(speed: float | None) -> float | None:

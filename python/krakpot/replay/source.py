@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -400,13 +400,26 @@ class ReplaySource:
 
     # Playing.
 
-    def play(self, until: int, listeners: Listeners | None, steps: int) -> tuple[str, list[Any]]:
-        """Play on, and say why it came to a halt: until, end, events, steps, interrupted."""
+    def play(
+        self,
+        until: int,
+        listeners: Listeners | None,
+        steps: int,
+        through: Callable[[_core.Replayer, int, int], tuple[str, int | None]] | None = None,
+    ) -> tuple[str, list[Any]]:
+        """Play on, and say why it came to a halt: until, end, events, steps, interrupted.
+
+        ``through`` plays instead: up to a time, so many reads of sockets, and says why it came to a halt.
+        """
         while True:
             self._open_due(until)
             opens = min((one.begin - self._early for one in self._waiting if not self._follows(one)), default=TIME_MAX)
             bound = min(until, self.end, opens + 1)
-            why, number, events = self.replayer.play(bound, listeners, steps)
+            why: str
+            if through is None:
+                why, number, events = self.replayer.play(bound, listeners, steps)
+            else:
+                (why, number), events = through(self.replayer, bound, steps), []
             self._played = max(self._played, bound - 1 if why == "until" else self.now or 0)
             if why == "rows":
                 assert number is not None, "it says which session"
@@ -444,7 +457,7 @@ class ReplaySource:
         """Deliver what comes next, if its time has come."""
         if self.paused_by_user:
             return False
-        until = self._due()
+        until = self.due()
         why, events = self.play(min(until, self._goal), listeners, steps)
         self._ended = why == "end" or (why == "until" and self.end <= min(until, self._goal))
         self._reached = why == "until" and self._goal <= until
@@ -461,7 +474,7 @@ class ReplaySource:
             return False
         return True
 
-    def _due(self) -> int:
+    def due(self) -> int:
         """The recorded time up to which may be played now."""
         if self.speed is None:
             return TIME_MAX

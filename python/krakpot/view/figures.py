@@ -276,6 +276,29 @@ def spread(bins: pl.DataFrame, gaps: pl.DataFrame, *, symbol: str, begin: int, e
     return picture
 
 
+def equity(values: pl.DataFrame, gaps: pl.DataFrame, *, title: str, quote: str) -> Picture:
+    """What an account had over time: at the middle of the best prices, and if all had been sold."""
+    with _drawing(11, 4.4) as picture:
+        axes = picture.subplots()
+        axes.set_title(title, pad=10)
+        begin, end = (int(values["ts"].cast(pl.Int64)[at]) for at in (0, -1))
+        _times(axes, begin, max(end, begin + 1))
+        for name, colour, label in (
+            ("equity", look.BID, "at the middle"), ("equity_exit", look.ASK, "if all is sold at the best bids"),
+        ):  # fmt: skip
+            _steps(
+                axes, values.with_columns(pl.col(name).cast(pl.Float64)), name, color=colour, linewidth=1.2, label=label
+            )
+        axes.set_ylabel(f"value, {quote}")
+        axes.ticklabel_format(axis="y", useOffset=False, style="plain")
+        axes.grid(color=look.GRID)
+        _bands(axes, gaps)
+        if values["equity"].is_null().all():
+            _nothing(axes)
+        _legend(picture, axes)
+    return picture
+
+
 def coverage(lanes: Lanes, *, begin: int, end: int) -> Picture:
     """A lane for each symbol and channel: what is known, and why each gap began."""
     number = lanes.names.height

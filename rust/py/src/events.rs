@@ -579,3 +579,23 @@ pub fn object(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyAny>> {
         Event::Gap(event) => Bound::new(py, GapEvent(event))?.into_any(),
     })
 }
+
+/// The event that a Python object was made of; `None` of an object that is none.
+pub fn event_of(object: &Bound<'_, PyAny>) -> Option<Event> {
+    if let Ok(event) = object.cast::<BookEvent>() {
+        let event = event.get();
+        return Some(Event::Book(event.message.clone(), event.levels.clone()));
+    }
+    if let Ok(event) = object.cast::<Level3Event>() {
+        let event = event.get();
+        return Some(Event::Level3(event.message.clone(), event.orders.clone()));
+    }
+    if let Ok(event) = object.cast::<TradeEvent>() {
+        return Some(Event::Trade(event.get().0.clone()));
+    }
+    if let Ok(event) = object.cast::<GapEvent>() {
+        return Some(Event::Gap(event.get().0.clone()));
+    }
+    let status = object.cast::<StatusEvent>().ok()?;
+    Some(Event::Status(status.get().0.clone()))
+}

@@ -17,6 +17,9 @@ mod queue;
 mod align;
 mod replay;
 mod exchange;
+mod own;
+mod tables;
+mod trade;
 
 /// The Rust core: sessions, books, checksums, tables; and the built-in exchange.
 // With the interpreter lock until the extension is tested without it.
@@ -51,6 +54,8 @@ mod _core {
     #[pymodule_export]
     use crate::orders::Orders;
     #[pymodule_export]
+    use crate::own::{Fill, Gap, Order, OrderEvent, Queue, Timer};
+    #[pymodule_export]
     use crate::queue::QueueReader;
     #[pymodule_export]
     use crate::replay::{ReplayWindow, Replayer, replaying};
@@ -60,6 +65,8 @@ mod _core {
     use crate::session::{Budget, Session};
     #[pymodule_export]
     use crate::states::StateCollector;
+    #[pymodule_export]
+    use crate::trade::Trading;
     #[pymodule_export]
     use crate::verifier::Verifier;
 

@@ -366,9 +366,9 @@ impl Replayer {
         let given = PyList::empty(py);
         self.interrupted.store(PLAY, Ordering::Relaxed);
         for _ in 0..steps {
-            let (events, connection) = match self.step(py, until)? {
+            let Stepped { events, connection, .. } = match self.step(py, until)? {
                 Step::Halt(why, player) => return Ok((why, player, given)),
-                Step::Events(events, connection) => (events, connection),
+                Step::Events(stepped) => stepped,
             };
             for event in events {
                 let (kind, symbol) = about(&event);
@@ -394,11 +394,23 @@ impl Replayer {
 }
 
 /// What one step brought.
-enum Step {
+pub enum Step {
     /// Nothing can be played: why, and which session needs rows.
     Halt(&'static str, Option<usize>),
-    /// Events, and what happened to a connection: whether it is up, facts, time, endpoint.
-    Events(Vec<Event>, Option<(bool, String, i64, &'static str)>),
+    /// It was played.
+    Events(Stepped),
+}
+
+/// What came with one read of a socket.
+pub struct Stepped {
+    /// The events that are wanted.
+    pub events: Vec<Event>,
+    /// What happened to a connection: whether it is up, facts, time, endpoint.
+    pub connection: Option<(bool, String, i64, &'static str)>,
+    /// The session that it came with.
+    pub session: Py<Session>,
+    /// Its time, ns.
+    pub time: i64,
 }
 
 /// What an event is of, and the symbol that it is about.
@@ -431,13 +443,38 @@ impl Replayer {
         self.state.lock().map_err(|_| poisoned())
     }
 
+    /// Whether it is to return to its caller.
+    pub fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed) != PLAY
+    }
+
+    /// Lets it play on.
+    pub fn play_on(&self) {
+        self.interrupted.store(PLAY, Ordering::Relaxed);
+    }
+
     /// Whether nothing more is to be given, not even the rest of a read.
     fn dropped(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed) == DROP
     }
 
+    /// When the next read of a socket is of which events are given, before this time; `None` if there is none, or if more
+    /// rows are needed to know.
+    pub fn next_time(&self, until: i64) -> PyResult<Option<i64>> {
+        let mut guard = self.lock()?;
+        let State { players, active, order, since, .. } = &mut *guard;
+        let mut found: Option<i64> = None;
+        for &at in &*active {
+            match players[at].peek(*order) {
+                Ok(Some((key, _))) => found = Some(found.map_or(key, |known| known.min(key))),
+                Ok(None) | Err(()) => return Ok(None),
+            }
+        }
+        Ok(found.filter(|key| *key < until && key >= since))
+    }
+
     /// Applies what came with one read of a socket, the earliest of all sessions.
-    fn step(&self, py: Python<'_>, until: i64) -> PyResult<Step> {
+    pub fn step(&self, py: Python<'_>, until: i64) -> PyResult<Step> {
         let mut guard = self.lock()?;
         let state = &mut *guard;
         let mut best: Option<(i64, usize, usize)> = None;
@@ -479,7 +516,7 @@ impl Replayer {
         if let Some(Connection::Down { detail, .. }) = &changed {
             player.down = Some(detail.clone());
         }
-        let endpoint = player.endpoint;
+        let (endpoint, owner) = (player.endpoint, player.session.clone_ref(py));
         if state.arbitrated {
             events.retain(|event| state.counts(at, event) && wanted.has(about(event).0));
         }
@@ -487,7 +524,7 @@ impl Replayer {
             Connection::Up { ts_recv } => (true, String::new(), ts_recv, endpoint),
             Connection::Down { ts_recv, detail } => (false, detail, ts_recv, endpoint),
         });
-        Ok(Step::Events(events, connection))
+        Ok(Step::Events(Stepped { events, connection, session: owner, time: key }))
     }
 
     /// Calls the listeners with an event, or keeps it for the caller.

@@ -460,6 +460,8 @@ impl Session {
             dict.set_item("qty_precision", pair.qty_precision)?;
             dict.set_item("qty_min", pair.qty_min.map(|value| value.to_string()))?;
             dict.set_item("cost_min", pair.cost_min.map(|value| value.to_string()))?;
+            dict.set_item("price_increment", pair.price_increment.map(|value| value.to_string()))?;
+            dict.set_item("cost_precision", pair.cost_precision)?;
             dict.set_item("marginable", pair.marginable)?;
             dict.set_item("selected", selected)?;
             Ok(dict)

@@ -25,6 +25,8 @@ use krakpot_core::decimal::pow10;
 const WAITING_MAX: usize = 100_000;
 /// Orders of one account in a pair. Kraken allows fewer.
 const ORDERS_MAX: usize = 10_000;
+/// The largest quantity of an own order: sums of several fit.
+const QTY_MAX: i64 = 1 << 56;
 /// The longest way of a message that is believed, ns.
 const LAG_MAX: i64 = 10_000_000_000;
 
@@ -120,7 +122,9 @@ pub(crate) struct Market {
     /// Whether the book is not known, and the instants of the last gap.
     dark: bool,
     gap: (i64, i64),
+    /// How long the newest message was on its way, and when it was received.
     lag: i64,
+    recv: i64,
     orders: HashMap<(u32, u64), Own>,
     /// Orders that wait for their price.
     untriggered: Vec<(u32, u64)>,
@@ -154,6 +158,7 @@ impl Market {
             dark: true,
             gap: (i64::MIN, i64::MIN),
             lag: 0,
+            recv: i64::MIN,
             orders: HashMap::default(),
             untriggered: Vec::new(),
             made: 0,
@@ -191,8 +196,16 @@ impl Market {
         }
     }
 
-    fn received(&mut self, recv: i64, ts: i64) {
+    /// The exchange's time of a message, which is not believed if it is far ahead.
+    fn received(&mut self, recv: i64, ts: i64) -> i64 {
         self.lag = recv.saturating_sub(ts).clamp(0, LAG_MAX);
+        self.recv = recv;
+        ts.min(recv.saturating_add(LAG_MAX))
+    }
+
+    /// When the answer to a request is due. Ways may be shorter since then.
+    fn answered(&self, at: i64) -> i64 {
+        at.saturating_add(self.ways().1).max(self.recv)
     }
 
     // What comes in.
@@ -211,9 +224,7 @@ impl Market {
 
     /// Rows of a message of the book that wait from now on.
     pub fn update(&mut self, recv: i64, ts: Option<i64>, snapshot: bool, rows: impl Iterator<Item = Option<Change>>) {
-        if let Some(ts) = ts {
-            self.received(recv, ts);
-        }
+        let ts = ts.map_or(recv, |ts| self.received(recv, ts));
         let before = self.changes.len();
         for row in rows {
             match row {
@@ -223,7 +234,6 @@ impl Market {
         }
         let count = self.changes.len() - before;
         // Messages of a book are applied in their order, whatever their times say.
-        let ts = ts.unwrap_or(recv);
         self.last_update = self.last_update.max(instant_of(ts));
         let item = if snapshot { Item::Snapshot(count) } else { Item::Update(count) };
         self.wait(recv, ts, self.last_update, item);
@@ -231,7 +241,7 @@ impl Market {
 
     /// A trade. Its number says whether it was told before.
     pub fn trade(&mut self, recv: i64, ts: i64, print: Print) {
-        self.received(recv, ts);
+        let ts = self.received(recv, ts);
         if self.last_trade.is_some_and(|last| print.trade_id <= last) {
             return;
         }
@@ -272,7 +282,7 @@ impl Market {
 
     /// When something is due.
     pub fn next_due(&self) -> i64 {
-        let request = self.requests.keys().next().map_or(i64::MAX, |key| key.0.saturating_add(self.ways().1));
+        let request = self.requests.keys().next().map_or(i64::MAX, |key| self.answered(key.0));
         self.due.front().map_or(i64::MAX, |due| due.0).min(request)
     }
 
@@ -280,7 +290,7 @@ impl Market {
     pub fn advance(&mut self, now: i64) {
         loop {
             let item = self.due.front().copied();
-            let request = self.requests.keys().next().map(|key| (key.0.saturating_add(self.ways().1), key.0));
+            let request = self.requests.keys().next().map(|key| (self.answered(key.0), key.0));
             match (item, request) {
                 (Some((due, instant)), request) if due <= now && request.is_none_or(|request| due <= request.0) => {
                     self.due.pop_front();
@@ -464,7 +474,8 @@ impl Market {
         if self.dark {
             return Err(GAP);
         }
-        if self.orders.contains_key(&key) || (terms.post_only && terms.price.is_none()) {
+        let is_known = self.orders.contains_key(&key);
+        if is_known || terms.qty.0 > QTY_MAX || (terms.post_only && terms.price.is_none()) {
             return Err(INVALID);
         }
         if !terms.qty.is_positive() || terms.display.is_some_and(|display| !display.is_positive()) {
@@ -638,6 +649,9 @@ impl Market {
         // A market order that waits for its trigger has no price, and gets none.
         if price.is_some_and(is_wrong) || (price.is_some() && terms.price.is_none()) {
             return self.answer(key, Asked::Amend, Err(BAD_PRICE), now);
+        }
+        if !(0..=QTY_MAX).contains(&qty.0) {
+            return self.answer(key, Asked::Amend, Err(INVALID), now);
         }
         let left = qty - filled;
         let keeps = price == before.1 && (qty <= before.0 || self.options.amend_up == AmendUp::Keep);

@@ -250,6 +250,8 @@ pub struct Order {
     /// Local time from which on its age counts.
     aged: i64,
     amended_at: i64,
+    /// The same of the last amendment that was asked for, not made by the exchange itself.
+    asked_at: i64,
     filled_at: i64,
     refilled_at: i64,
     answered: [Answered; 3],
@@ -293,6 +295,7 @@ impl Order {
             gone: None,
             aged: now,
             amended_at: i64::MIN,
+            asked_at: i64::MIN,
             filled_at: i64::MIN,
             refilled_at: i64::MIN,
             answered: [None; 3],
@@ -351,15 +354,19 @@ impl Order {
     /// way. Only one of the two can come true.
     #[must_use]
     pub fn claims(&self) -> [(Option<Price>, Qty); 2] {
-        let left = |qty: Qty| Qty((self.total.unwrap_or(qty) - self.booked).0.max(0));
+        let over = self.end.is_some() && self.total.is_none();
+        let left = |qty: Qty| {
+            if over { Qty::ZERO } else { Qty((self.total.unwrap_or(qty).min(qty) - self.booked).0.max(0)) }
+        };
         let now = (self.price.or(self.hold_price), left(self.qty));
         [now, self.amend.map_or(now, |amend| (amend.price.or(self.hold_price), left(amend.qty)))]
     }
 
-    /// Quantity that may still change the balances. Whatever is unknown of the order, it is not more.
+    /// Quantity that may still change the balances. Whatever is unknown of the order, it is not more; after an end that
+    /// did not say how much is filled, nothing is waited for.
     #[must_use]
     pub fn at_stake(&self) -> Qty {
-        self.most() - self.booked
+        if self.end.is_some() && self.total.is_none() { Qty::ZERO } else { self.most() - self.booked }
     }
 
     /// The worst price at which it may be filled; `None` for one that takes any.
@@ -387,7 +394,7 @@ impl Order {
     /// Whether an amendment is under way.
     #[must_use]
     pub const fn is_amending(&self) -> bool {
-        self.amend.is_some()
+        self.amend.is_some() && self.end.is_none()
     }
 
     /// Whether a cancel is under way and may still be answered.
@@ -599,7 +606,7 @@ impl Order {
         if self.has(fill) {
             return Err(Ignored::Duplicate);
         }
-        if fill.qty > self.at_stake() {
+        if fill.qty > self.most() - self.booked {
             return Err(Ignored::Overfilled);
         }
         self.fills.push((fill.exec_id.clone(), fill.trade_id));
@@ -622,21 +629,27 @@ impl Order {
             return Err(Ignored::Malformed);
         }
         let new = (qty, price.or(self.price));
-        if ts < self.amended_at {
-            return Err(Ignored::Stale);
-        }
         if ts == self.amended_at && new == (self.qty, self.price) {
             return Err(Ignored::Duplicate);
         }
-        if qty < self.filled.max(told) || (self.end == Some(State::Filled) && qty != self.qty) {
-            // Of two amendments the later one was heard of first, by what it made possible.
-            let later = ts < self.ended.map_or(self.filled_at, |ended| ended.max(self.filled_at));
-            return Err(if later { Ignored::Stale } else { Ignored::Contradicts });
+        let over = qty < self.filled.max(told) || (self.end == Some(State::Filled) && qty != self.qty);
+        // A quantity that is less than what is filled was said before that was filled.
+        let then = if over { self.filled_at.max(self.ended.unwrap_or(i64::MIN)) } else { i64::MIN };
+        let known = self.amended_at.max(then);
+        let asked = !restated && ts > self.asked_at;
+        if ts < known {
+            // Something later was heard of first. The terms are older; but the amendment that is under way was made.
+            if !asked || self.amend.is_none() || told > self.qty {
+                return Err(Ignored::Stale);
+            }
+        } else if over {
+            return Err(Ignored::Contradicts);
+        } else {
+            (self.qty, self.price, self.amended_at) = (new.0, new.1, ts);
         }
-        (self.qty, self.price) = new;
-        self.amended_at = ts;
-        if !restated && let Some(amend) = self.amend.take() {
-            self.aged = amend.wait.sent;
+        if asked {
+            self.asked_at = ts;
+            self.aged = self.amend.take().map_or(self.aged, |amend| amend.wait.sent);
         }
         Ok(())
     }
@@ -667,8 +680,7 @@ impl Order {
     fn finish(&mut self, end: State, ts: i64) {
         (self.end, self.ended) = (Some(end), Some(ts));
         (self.add, self.cancel, self.gone) = (None, None, None);
-        // Where nobody said how much is filled, an amendment that was under way may come to light.
-        self.amend = self.amend.filter(|_| self.total.is_none());
+        // An amendment that was under way may still come to light, and say at which price the last fills were made.
     }
 
     /// It ends if all of it is filled. A fill from before its last amendment does not prove that: an order that is
@@ -723,7 +735,7 @@ impl Order {
         if ends {
             // It says everything: nothing comes after it.
             (next.qty, next.price, next.total) = (found.qty, found.price.or(next.price), Some(found.filled));
-            (next.filled, next.amended_at) = (found.filled, next.amended_at.max(found.ts));
+            (next.filled, next.amended_at, next.amend) = (found.filled, next.amended_at.max(found.ts), None);
             if next.is_live() {
                 next.reason = found.reason.clone();
                 next.finish(found.state, found.ts);
@@ -768,7 +780,7 @@ impl Order {
                 self.aged = amend.wait.sent;
             }
             if made || over(amend.wait.due) {
-                self.amend = None;
+                (self.amend, self.asked_at) = (None, self.asked_at.max(found.ts));
             }
         }
         if self.cancel.is_some_and(|wait| over(wait.due)) {

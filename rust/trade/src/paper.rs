@@ -33,12 +33,19 @@ const HIDDEN_MAX: usize = 100_000;
 const BUSY: &str = "EService:Busy";
 
 /// An account on paper.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Account {
     /// The pairs of its orders.
     orders: HashMap<u64, usize>,
-    /// When its last request arrives: they keep their order.
+    /// When its last request arrives, and its last reply is heard: they keep their order.
     last: i64,
+    heard: i64,
+}
+
+impl Account {
+    fn new() -> Self {
+        Self { orders: HashMap::default(), last: i64::MIN, heard: i64::MIN }
+    }
 }
 
 /// Any number of accounts on the data of any number of pairs.
@@ -111,7 +118,7 @@ impl Paper {
     /// Another account; returns its number. `None`: there are too many.
     pub fn add_account(&mut self) -> Option<usize> {
         let number = self.accounts.len();
-        (number < ACCOUNTS_MAX).then(|| self.accounts.push(Account::default())).map(|()| number)
+        (number < ACCOUNTS_MAX).then(|| self.accounts.push(Account::new())).map(|()| number)
     }
 
     // Requests.
@@ -170,6 +177,9 @@ impl Paper {
     }
 
     fn reply(&mut self, heard: i64, account: usize, reply: Reply) {
+        let Some(known) = self.accounts.get_mut(account) else { return };
+        known.heard = known.heard.max(heard);
+        let heard = known.heard;
         self.made += 1;
         self.replies.insert((heard, self.made), (account, reply));
     }
@@ -219,12 +229,13 @@ impl Paper {
         market.update(recv, ts, kind == Kind::Snapshot, rows);
     }
 
-    /// A trade of a pair: its times, side of its taker, price, quantity, number.
+    /// A trade of a pair: its times, side of its taker, price, quantity, number. One without price or quantity is none.
     #[allow(clippy::too_many_arguments, reason = "a trade has as many facts")]
     pub fn trade(&mut self, pair: usize, recv: i64, ts: i64, taker: Side, price: Price, qty: Qty, trade_id: i64) {
         let Some(recv) = self.receive(pair, recv) else { return };
-        let print = Print { side: taker.other(), price, qty: Qty(qty.0.max(0)), trade_id };
-        self.markets[pair].trade(recv, ts, print);
+        if price.0 > 0 && qty.is_positive() {
+            self.markets[pair].trade(recv, ts, Print { side: taker.other(), price, qty, trade_id });
+        }
     }
 
     /// The book of a pair is not known from now on, until its next snapshot.

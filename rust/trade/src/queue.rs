@@ -210,7 +210,7 @@ impl Queue {
                 0
             } else {
                 let same = |one: &&(Side, Price, u64, i64)| (one.0, one.1) == (side, price) && one.2 < came;
-                older.iter().filter(same).map(|one| one.3).sum()
+                older.iter().filter(same).fold(0_i64, |sum, one| sum.saturating_add(one.3))
             };
             let mut mine = traded.0 - traded.0.min(gone) - used;
             let unseen = ghost.unseen.0.min(mine).max(0);

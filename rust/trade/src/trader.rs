@@ -5,12 +5,13 @@
 //! events to the strategy. Refusals are values too: an order that breaks a rule is an order in state `rejected`.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use crate::amount::{Amount, Price, Qty};
 use crate::limits::{Limits, Market, Recent, Risk, Standing};
 use crate::order::{Found, Ignored, Look, Order, State, cost};
+use crate::orders::Orders;
 use crate::pair::Pair;
 use crate::rate::{Cost, RateCounter, Tier};
 use crate::report::{Asked, Change, Reply};
@@ -35,6 +36,8 @@ pub struct Options {
     pub limits: Option<Limits>,
     /// Number of the first order.
     pub first_order: u64,
+    /// So many ended orders are kept, but at least one; older ones are forgotten.
+    pub ended_orders: usize,
     /// Time after which an amendment or a cancel without a result is unknown, ns.
     pub answer_wait: i64,
     /// Whether every refusal is final, as in a simulation. Kraken's `EService:Busy` and a few others are not.
@@ -49,6 +52,7 @@ impl Default for Options {
             tier: Tier::INTERMEDIATE,
             limits: None,
             first_order: 1,
+            ended_orders: usize::MAX,
             answer_wait: 5 * SECOND,
             certain: false,
             entries: false,
@@ -110,10 +114,7 @@ pub struct Trader {
     options: Options,
     pairs: Vec<Desk>,
     wallet: Wallet,
-    /// Orders of this run, by number from the first one.
-    orders: Vec<Order>,
-    /// Orders of earlier runs.
-    adopted: BTreeMap<u64, Order>,
+    orders: Orders,
     requests: Vec<Sent>,
     events: Vec<OrderEvent>,
     entries: Vec<Entry>,
@@ -144,11 +145,10 @@ impl Trader {
     pub fn new(options: Options) -> Self {
         let next_check = if options.limits.is_some() { i64::MIN } else { i64::MAX };
         Self {
+            orders: Orders::new(options.first_order, options.ended_orders),
             options,
             pairs: Vec::new(),
             wallet: Wallet::default(),
-            orders: Vec::new(),
-            adopted: BTreeMap::new(),
             requests: Vec::new(),
             events: Vec::new(),
             entries: Vec::new(),
@@ -298,10 +298,7 @@ impl Trader {
     /// An order.
     #[must_use]
     pub fn order(&self, number: u64) -> Option<&Order> {
-        match number.checked_sub(self.options.first_order) {
-            Some(index) => self.orders.get(usize::try_from(index).ok()?),
-            None => self.adopted.get(&number),
-        }
+        self.orders.get(number)
     }
 
     /// The live orders of a pair, oldest first; `side`: only of that.
@@ -311,9 +308,9 @@ impl Trader {
         orders.filter(move |order| order.is_live() && side.is_none_or(|side| side == order.terms.side))
     }
 
-    /// All orders, live and ended: those of earlier runs first.
+    /// All orders that are kept, live and ended: those of earlier runs first.
     pub fn all_orders(&self) -> impl Iterator<Item = &Order> {
-        self.adopted.values().chain(&self.orders)
+        self.orders.all()
     }
 
     /// Why no new risk is taken any more, if that is so.
@@ -361,7 +358,7 @@ impl Trader {
     }
 
     fn place_as(&mut self, now: i64, terms: Terms, wait: i64, tag: Arc<str>, confirmed: bool) -> u64 {
-        let number = self.options.first_order + self.orders.len() as u64;
+        let number = self.orders.next();
         let deadline = now.saturating_add(wait);
         let mut order = Order::new(number, terms, tag, now, deadline);
         let admitted = self.admit(&terms, now, wait, confirmed);
@@ -369,6 +366,7 @@ impl Trader {
             Err(reason) => {
                 order.refuse(reason.clone());
                 self.orders.push(order);
+                self.orders.end(number);
                 self.tell(number, News::Refused(Asked::Add), reason, State::Sent, now);
             }
             Ok(price) => {
@@ -632,13 +630,16 @@ impl Trader {
             Reply::Report(report) => report.order,
         };
         let certain = self.options.certain;
-        let Some(order) = find(&mut self.orders, &mut self.adopted, self.options.first_order, number) else {
+        let Some(order) = self.orders.get_mut(number) else {
+            if self.orders.is_known(number) {
+                return Err(Ignored::Ended);
+            }
             if self.strangers.len() < STRANGERS_MAX {
                 self.strangers.insert(number);
             }
             return Err(Ignored::Stranger);
         };
-        let before = order.state();
+        let (before, claims) = (order.state(), order.claims());
         // An order of no pair was refused here, and never sent.
         let desk = self.pairs.get_mut(order.terms.pair).ok_or(Ignored::Ended)?;
         let (change, reason, ts) = match reply {
@@ -663,7 +664,10 @@ impl Trader {
             }
         };
         let filled = matches!(change, News::Changed(Change::Fill(_)));
-        self.settle(number);
+        // Most replies say nothing about money.
+        if claims != order.claims() || !order.is_live() {
+            self.settle(number);
+        }
         self.tell(number, change, reason, before, ts);
         if filled {
             self.check_loss(now);
@@ -681,7 +685,7 @@ impl Trader {
     }
 
     fn resolve_as(&mut self, now: i64, number: u64, look: &Look, change: News) -> Result<(), Ignored> {
-        let order = find(&mut self.orders, &mut self.adopted, self.options.first_order, number);
+        let order = self.orders.get_mut(number);
         let order = order.ok_or(Ignored::Stranger)?;
         let before = order.state();
         let desk = self.pairs.get_mut(order.terms.pair).ok_or(Ignored::Ended)?;
@@ -718,15 +722,13 @@ impl Trader {
     /// # Errors
     /// Why it is none of this account's.
     pub fn adopt(&mut self, now: i64, number: u64, terms: Terms, tag: Arc<str>, found: Found) -> Result<(), Ignored> {
-        let strange = number >= self.options.first_order || self.adopted.contains_key(&number);
-        if strange || terms.pair >= self.pairs.len() {
+        if terms.pair >= self.pairs.len() || !self.orders.adopt(Order::adopted(number, terms, tag, &found)) {
             return self.count(Err(Ignored::Stranger));
         }
-        self.adopted.insert(number, Order::adopted(number, terms, tag, &found));
         self.pairs[terms.pair].active.push(number);
         let result = self.resolve_as(now, number, &Look::Found(found), News::Adopted);
         if result.is_err() {
-            self.adopted.remove(&number);
+            self.orders.disown(number);
             self.pairs[terms.pair].active.retain(|active| *active != number);
         }
         self.strangers.remove(&number);
@@ -739,7 +741,7 @@ impl Trader {
             && due <= now
         {
             self.dues.pop();
-            let order = find(&mut self.orders, &mut self.adopted, self.options.first_order, number);
+            let order = self.orders.get_mut(number);
             let Some(order) = order else { continue };
             let before = order.state();
             if order.advance(now) {
@@ -772,7 +774,7 @@ impl Trader {
 
     /// Changes a live order. Returns the number of its pair.
     fn change(&mut self, number: u64, change: impl FnOnce(&mut Order)) -> Option<usize> {
-        let order = find(&mut self.orders, &mut self.adopted, self.options.first_order, number)?;
+        let order = self.orders.get_mut(number)?;
         change(order);
         Some(order.terms.pair)
     }
@@ -783,9 +785,13 @@ impl Trader {
         let Some(desk) = self.pairs.get(order.terms.pair) else { return };
         let side = order.terms.side;
         let asset = if side == Side::Buy { desk.quote } else { desk.base };
-        let claims = order.claims().into_iter().filter(|(_, left)| left.is_positive());
-        let amount = claims.filter_map(|(price, left)| needs(&desk.pair, side, price.unwrap_or_default(), left)).max();
-        self.wallet.hold(number, asset, amount.unwrap_or(0));
+        let [now, asked] = order.claims();
+        let amount = |(price, left): (Option<Price>, Qty)| {
+            let needs = left.is_positive().then(|| needs(&desk.pair, side, price.unwrap_or_default(), left));
+            needs.flatten().unwrap_or(0)
+        };
+        let amount = if now == asked { amount(now) } else { amount(now).max(amount(asked)) };
+        self.wallet.hold(number, asset, amount);
     }
 
     /// After a change: what it holds, and whether it is still active.
@@ -798,6 +804,7 @@ impl Trader {
                 && let Some(place) = desk.active.iter().position(|active| *active == number)
             {
                 desk.active.remove(place);
+                self.orders.end(number);
             }
         }
     }
@@ -810,18 +817,5 @@ impl Trader {
     fn tell_refusal(&mut self, number: u64, asked: Asked, reason: Arc<str>, now: i64) {
         let before = self.order(number).map_or(State::Unknown, Order::state);
         self.tell(number, News::Refused(asked), reason, before, now);
-    }
-}
-
-/// An order by its number.
-fn find<'a>(
-    orders: &'a mut [Order],
-    adopted: &'a mut BTreeMap<u64, Order>,
-    first: u64,
-    number: u64,
-) -> Option<&'a mut Order> {
-    match number.checked_sub(first) {
-        Some(index) => orders.get_mut(usize::try_from(index).ok()?),
-        None => adopted.get_mut(&number),
     }
 }

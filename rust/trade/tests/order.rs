@@ -117,6 +117,17 @@ fn a_fill_that_is_missing() {
     assert_eq!((order.state(), order.booked, order.at_stake()), (State::Canceled, Qty(700), Qty(0)));
 }
 
+/// Goal: an end that does not say how much is filled leaves nothing at stake; a fill that comes later is still booked.
+#[test]
+fn an_end_without_a_quantity() {
+    let mut order = resting();
+    assert_eq!(hear(&mut order, 22, Change::Canceled, None), Ok(()));
+    assert_eq!((order.state(), order.at_stake(), order.claims()[0].1), (State::Canceled, Qty(0), Qty(0)));
+    assert_eq!(hear(&mut order, 20, part("a", 1001), None), Err(Ignored::Overfilled));
+    assert_eq!(hear(&mut order, 20, part("a", 1000), None), Ok(()));
+    assert_eq!((order.state(), order.booked, order.filled), (State::Canceled, Qty(1000), Qty(1000)));
+}
+
 /// Goal: an order at its quantity is filled; one step more is refused, and changes nothing.
 #[test]
 fn never_more_than_ordered() {
@@ -186,6 +197,10 @@ fn a_refused_amendment() {
     assert_eq!((order.state(), order.price), (State::Open, Some(Price(500))));
     order.amend(None, Some(Price(700)), 40, 50);
     assert_eq!(answer(&mut order, &no), Err(Ignored::Duplicate), "it was the answer to the first");
+    assert_eq!(order.state(), State::Amending);
+    assert_eq!(answer(&mut order, &refused(7, Asked::Amend, 42, "EOrder:Post only order")), Ok(()));
+    order.amend(None, Some(Price(800)), 60, 70);
+    assert_eq!(answer(&mut order, &no), Err(Ignored::Stale), "older than the answer to the second");
     assert_eq!(order.state(), State::Amending);
 }
 
@@ -349,6 +364,29 @@ fn looks() {
         assert_eq!(order.found(&pair, &bad), Err(why), "{bad:?}");
     }
     assert_eq!((order.state(), order.filled), (State::Open, Qty(0)));
+}
+
+/// Goal: the answer to a request whose result a look showed is not taken for that of the next one.
+#[test]
+fn an_answer_from_before_the_look() {
+    let mut order = resting();
+    order.amend(Some(Qty(2000)), None, 0, SECOND);
+    assert_eq!(order.found(&pair("BTC", "USD"), &found(SECOND + GRACE, State::Open, 0)), Ok(Vec::new()));
+    order.amend(Some(Qty(3000)), None, SECOND + GRACE, 2 * SECOND + GRACE);
+    let late = |ts| refused(7, Asked::Amend, ts, "EOrder:Post only order");
+    assert_eq!(answer(&mut order, &late(20)), Err(Ignored::Stale));
+    assert_eq!(order.state(), State::Amending);
+    assert_eq!(answer(&mut order, &late(SECOND + GRACE + 1)), Ok(()));
+    assert_eq!(order.state(), State::Open);
+}
+
+/// Goal: an answer that comes after a report takes nothing back.
+#[test]
+fn an_answer_after_the_report() {
+    let mut order = order();
+    assert_eq!(hear(&mut order, 10, Change::New, 0), Ok(()));
+    assert_eq!(answer(&mut order, &taken(7, Asked::Add, 9)), Ok(()));
+    assert_eq!((order.state(), order.acked), (State::Open, Some(9)));
 }
 
 /// Goal: a look at an open order settles the requests that were over by then, and leaves younger ones.

@@ -569,6 +569,30 @@ fn facts_of_pairs() {
     assert_eq!(trader.orders(0, Some(Side::Sell)).count() + trader.orders(9, None).count(), 0);
 }
 
+/// Goal: an account that keeps few ended orders tells of each of them as one that keeps all; a late reply to a
+/// forgotten one changes nothing.
+#[test]
+fn few_orders_are_kept() {
+    let lives = |ended_orders| {
+        let mut trader = trader(Options { ended_orders, ..Options::default() });
+        let long = rest(&mut trader, 0, limit(Side::Buy, COIN, 90));
+        for i in 1..20 {
+            let now = 20 * SECOND * i;
+            place(&mut trader, now, limit(Side::Buy, 1, 1));
+            let order = rest(&mut trader, now, limit(Side::Buy, COIN, 90));
+            trader.cancel(now, order);
+            assert_eq!(trader.reply(now, reported(order, now, Change::Canceled, Some(0))), Ok(()));
+        }
+        let late = trader.reply(0, reported(3, 0, Change::New, Some(0)));
+        assert_eq!(state(&trader, long), State::Open);
+        (trader.take_events(), trader.all_orders().count(), late)
+    };
+    let (all, few) = (lives(usize::MAX), lives(2));
+    assert_eq!(all.0, few.0);
+    assert_eq!((all.1, few.1), (39, 3));
+    assert_eq!((all.2, few.2), (Err(Ignored::Stale), Err(Ignored::Ended)));
+}
+
 /// Goal: each control that is on by default is switched off only by a value that somebody writes.
 #[test]
 fn controls_are_on() {

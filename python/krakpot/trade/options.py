@@ -1,0 +1,306 @@
+"""The options of a run, and of the simulated exchange that answers its orders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from numbers import Real
+from typing import Any, Literal, get_args
+
+from krakpot import values
+from krakpot.errors import ConfigError
+from krakpot.values import Numbers, Time, shown
+
+Model = Literal["orders", "bounds"]
+"""``orders``: own orders stand in the queue of level 3. ``bounds``: level 2 shows none, so there are two results."""
+AmendUp = Literal["lose", "keep"]
+"""Whether an order that asks for more, at the same price, loses its place or keeps it. Kraken does not say."""
+Gaps = Literal["time", "worst", "cancel"]
+"""What becomes of own orders in a gap: after it their place follows from the times of the others; or they are behind
+all; or they are cancelled."""
+OnError = Literal["raise", "halt"]
+Amount = Decimal | int | str
+Fees = tuple[Amount, Amount]
+"""Fee of an order that rested, and of one that took, as a fraction: ``Decimal("0.0025")`` or ``"0.25%"``."""
+Duration = str | int | float | timedelta
+
+LAKE: Literal["lake"] = "lake"
+RECORDED: Literal["recorded"] = "recorded"
+WORDS = ("message", "touch")
+WAKES = '"touch", "message", an interval as "100ms", or None'
+RATE_DIGITS = 6
+"""Decimals of a fee."""
+FEE_MAX = Decimal("0.05")
+"""A fee above it was meant as percent."""
+AMOUNT_MAX = Decimal(10) ** 15
+AMOUNT_DIGITS = 10
+SEED_MAX = (1 << 64) - 1
+
+
+def nanoseconds_of(value: Duration, place: str) -> int:
+    """Nanoseconds of a duration: ``5s``, ``100ms``, seconds, a timedelta, or 0; ``ConfigError`` names the place."""
+    sentence = f"{place}: {shown(value)} is not allowed; allowed is a duration as 100ms, 5s, 10m, a timedelta, or 0"
+    if isinstance(value, timedelta):
+        ns = value // timedelta(microseconds=1) * 1000
+        if ns < 0:
+            raise ConfigError(sentence)
+        return ns
+    if isinstance(value, Real) and not isinstance(value, bool) and value == 0:
+        return 0
+    text = str(value).strip()
+    found = re.fullmatch(r"(\d{1,12})(ns|us)", text, re.ASCII)
+    if found:
+        return int(found[1]) * values.STEP_UNITS[found[2]]
+    if text == "0":
+        return 0
+    try:
+        return round(values.duration(value) * 1e9)
+    except ValueError:
+        raise ConfigError(sentence) from None
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long requests and answers take in a simulation.
+
+    Parameters
+    ----------
+    entry
+        From a handler's request to the exchange: ``"5ms"``.
+    response
+        From the exchange to the strategy; None: as long as ``entry``.
+
+    Raises
+    ------
+    ConfigError
+        A time is no duration.
+
+    Examples
+    --------
+    >>> Latency("5ms").response_ns
+    5000000
+
+    """
+
+    entry: Duration
+    response: Duration | None = None
+    entry_ns: int = field(init=False)
+    response_ns: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read the times."""
+        entry = nanoseconds_of(self.entry, "krakpot.Latency: entry")
+        response = entry if self.response is None else nanoseconds_of(self.response, "krakpot.Latency: response")
+        object.__setattr__(self, "entry_ns", entry)
+        object.__setattr__(self, "response_ns", response)
+
+    def __str__(self) -> str:
+        """Both times, as the integrity line has them."""
+        return f"{values.step_text(self.entry_ns)} + {values.step_text(self.response_ns)}"
+
+
+class Paper:
+    """A simulated account: what would have become of orders on recorded or live data. No order leaves this machine.
+
+    Own orders are ghosts: they take part in the queue of their price and change nothing. docs/trading.md has the rules,
+    and what they cannot know.
+
+    Parameters
+    ----------
+    balances
+        What the account has at the start, by asset: ``{"USD": 50_000}``. The first one is the asset of all values.
+    fees
+        Fee of an order that rests, and of one that takes: ``("0.25%", "0.40%")``; or these by pair. Kraken's feed does
+        not tell fees, so a lake has none unless it was given them: then ``"lake"`` is refused.
+    latency
+        ``"recorded"``: as long as the messages of the recording took. Or a ``krakpot.Latency``.
+    model
+        ``"orders"`` (level 3) or ``"bounds"`` (level 2: two results, all cancels before the order, and all behind it).
+    amend_up
+        Whether an order that is amended to more loses its place (``"lose"``) or keeps it (``"keep"``).
+    gaps
+        ``"time"``: after a gap the place of an order follows from the times of the others; ``"worst"``: it is behind
+        all; ``"cancel"``: it is cancelled.
+    seed
+        For whatever is drawn by chance. Today nothing is; it is part of the result's digest.
+
+    Raises
+    ------
+    ConfigError
+        A value is not allowed; the sentence names it.
+
+    Examples
+    --------
+    >>> Paper({"USD": 50_000}, fees=("0.25%", "0.40%"), latency=Latency("5ms"))
+    Paper(USD 50000, fees 0.0025 / 0.004, latency 5ms + 5ms, model orders)
+
+    """
+
+    __slots__ = ("_fees", "amend_up", "balances", "gaps", "latency", "model", "seed")
+
+    def __init__(
+        self,
+        balances: Mapping[str, Amount],
+        *,
+        fees: Literal["lake"] | Fees | Mapping[str, Fees] = LAKE,
+        latency: Literal["recorded"] | Latency = RECORDED,
+        model: Model = "orders",
+        amend_up: AmendUp = "lose",
+        gaps: Gaps = "time",
+        seed: int = 0,
+    ) -> None:
+        """Check all values; nothing runs yet."""
+        place = "krakpot.Paper"
+        self.balances = _balances(balances, f"{place}: balances")
+        self._fees = _fees(fees, f"{place}: fees")
+        if latency != RECORDED and not isinstance(latency, Latency):
+            sentence = f'{place}: latency: {shown(latency)} is not allowed; allowed is "recorded" or a krakpot.Latency'
+            raise ConfigError(sentence)
+        self.latency: Literal["recorded"] | Latency = latency
+        self.model: str = values.read(values.word_of(get_args(Model)), model, f"{place}: model")
+        self.amend_up: str = values.read(values.word_of(get_args(AmendUp)), amend_up, f"{place}: amend_up")
+        self.gaps: str = values.read(values.word_of(get_args(Gaps)), gaps, f"{place}: gaps")
+        self.seed = values.read(values.whole_number(0, SEED_MAX), seed, f"{place}: seed")
+
+    @property
+    def quote(self) -> str:
+        """The asset in which values are given."""
+        return next(iter(self.balances))
+
+    def fees_of(self, symbol: str) -> tuple[int, int]:
+        """Fees of a pair in millionths: of an order that rests, and of one that takes."""
+        if self._fees is None:
+            sentence = (
+                "krakpot.Paper: fees: neither the lake nor the feed tells the fees of your account; "
+                'give them: fees=("0.25%", "0.40%"), of an order that rests, and of one that takes'
+            )
+            raise ConfigError(sentence)
+        found = self._fees.get(symbol) or self._fees.get("")
+        if found is None:
+            sentence = f"krakpot.Paper: fees: there are none for {symbol}; give them, or one pair of fees for all"
+            raise ConfigError(sentence)
+        return found
+
+    def __repr__(self) -> str:
+        """Balances, fees, latency and model."""
+        balances = ", ".join(f"{asset} {amount:f}" for asset, amount in self.balances.items())
+        if self._fees is None:
+            fees: str = LAKE
+        elif set(self._fees) == {""}:
+            fees = " / ".join(f"{Decimal(rate) / 10**RATE_DIGITS:f}" for rate in self._fees[""])
+        else:
+            fees = f"of {len(self._fees)} pairs"
+        return f"Paper({balances}, fees {fees}, latency {self.latency}, model {self.model})"
+
+
+def amount(value: object, place: str) -> Decimal:
+    """An amount from 0; ``ConfigError`` names the place."""
+    sentence = f"{place}: {shown(value)} is not allowed; allowed is an amount from 0, with at most 10 decimals"
+    if isinstance(value, bool) or not isinstance(value, (Decimal, int, str)):
+        raise ConfigError(f"{sentence}, as a Decimal, an int or text")
+    try:
+        found = Decimal(value)
+    except InvalidOperation:
+        raise ConfigError(sentence) from None
+    if not found.is_finite() or not 0 <= found <= AMOUNT_MAX or round(found, AMOUNT_DIGITS) != found:
+        raise ConfigError(sentence)
+    return found
+
+
+def _balances(given: object, place: str) -> dict[str, Decimal]:
+    if not isinstance(given, Mapping) or not given or not all(isinstance(asset, str) and asset for asset in given):
+        sentence = f'{place}: {shown(given)} is not allowed; allowed are amounts by asset, as {{"USD": 50_000}}'
+        raise ConfigError(sentence)
+    return {asset: amount(value, f"{place}: {asset}") for asset, value in given.items()}
+
+
+def _rate(given: object, place: str) -> int:
+    """A fee in millionths."""
+    sentence = f'{place}: {shown(given)} is not allowed; allowed is a fraction up to 0.05, as "0.25%" or "0.0025"'
+    if isinstance(given, (bool, float)):
+        raise ConfigError(f"{sentence}; a float cannot hold it")
+    text = str(given).strip()
+    try:
+        found = Decimal(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except InvalidOperation:
+        raise ConfigError(sentence) from None
+    millionths = found * 10**RATE_DIGITS
+    if not found.is_finite() or not 0 <= found <= FEE_MAX or millionths != int(millionths):
+        raise ConfigError(sentence)
+    return int(millionths)
+
+
+def _fees(given: object, place: str) -> dict[str, tuple[int, int]] | None:
+    """Fees in millionths by pair; those of all pairs have the empty name. None: the lake's."""
+    if isinstance(given, str) and given == LAKE:
+        return None
+    if isinstance(given, Mapping) and given:
+        return {str(symbol): _both(both, f"{place}: {symbol}") for symbol, both in given.items()}
+    return {"": _both(given, place)}
+
+
+def _both(given: object, place: str) -> tuple[int, int]:
+    if not isinstance(given, (tuple, list)) or len(given) != 2:  # noqa: PLR2004  # maker and taker
+        sentence = f'{place}: {shown(given)} is not allowed; allowed are two fees, as ("0.25%", "0.40%"), or "lake"'
+        raise ConfigError(sentence)
+    return _rate(given[0], place), _rate(given[1], place)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What ``krakpot.run`` was asked for, read and checked."""
+
+    wake: str
+    every: int
+    numbers: Numbers
+    until: Time | None
+    warmup: int
+    on_error: OnError
+
+    @classmethod
+    def read(
+        cls,
+        *,
+        wake: object = "touch",
+        numbers: object = "decimal",
+        until: Any = None,  # noqa: ANN401  # a time or a duration, which is read when the run has begun
+        warmup: Any = 0,  # noqa: ANN401  # a duration
+        on_error: object = "raise",
+        place: str = "krakpot.run",
+    ) -> RunOptions:
+        """Check them; ``ConfigError`` begins with the place."""
+        word, every = _wake(wake, f"{place}: wake")
+        checked: Any = values.read(values.word_of(get_args(Numbers)), numbers, f"{place}: numbers")
+        end: Any = values.read(values.word_of(get_args(OnError)), on_error, f"{place}: on_error")
+        return cls(word, every, checked, until, nanoseconds_of(warmup, f"{place}: warmup"), end)
+
+    def end(self, begin: int, place: str = "krakpot.run") -> int | None:
+        """The time at which a run ends that begins at ``begin``: ``until`` is a time, or a duration."""
+        if self.until is None:
+            return None
+        try:
+            return begin + nanoseconds_of(self.until, "")  # type: ignore[arg-type]  # it refuses what is none
+        except ConfigError:
+            pass
+        try:
+            return values.nanoseconds(self.until)
+        except ValueError as error:
+            raise ConfigError(f"{place}: until: {error}; or a duration, as 1h") from None
+
+
+def _wake(given: object, place: str) -> tuple[str, int]:
+    if given is None:
+        return "never", 0
+    if given in WORDS:
+        return str(given), 0
+    try:
+        every = nanoseconds_of(given, place)  # type: ignore[arg-type]  # it refuses what is none
+    except ConfigError:
+        every = 0
+    if every <= 0:
+        sentence = f"{place}: {shown(given)} is not allowed; allowed is {WAKES}"
+        raise ConfigError(sentence)
+    return "every", every

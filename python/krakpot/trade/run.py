@@ -1,0 +1,459 @@
+"""Runs strategies on a replay, a live feed or the built-in exchange, with simulated orders.
+
+>>> class JoinBest:
+...     def book(self, m, e):
+...         bid, _, ask, _ = m.best(e.symbol)
+...         if not m.orders(e.symbol, "buy"):
+...             m.buy(e.symbol, "0.01", bid, post_only=True)
+>>> replay = krakpot.Replay("data", ["BTC/USD"], "2026-11-22", "2026-11-23")  # doctest: +SKIP
+>>> krakpot.run(JoinBest(), replay, krakpot.Paper({"USD": 50_000}, fees=("0.25%", "0.40%")))  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from krakpot._core import Trading
+from krakpot.errors import ConfigError, words_of
+from krakpot.exchange.server import ExchangeServer
+from krakpot.feed.feed import Feed
+from krakpot.replay.replay import Replay
+from krakpot.replay.source import TIME_MAX
+from krakpot.trade.market import Market, Strategy, handlers_of, lines_of, on_stop
+from krakpot.trade.options import Duration, OnError, Paper, RunOptions
+from krakpot.trade.result import Bounds, Built, Result, made_of
+from krakpot.trade.schedule import Schedule
+from krakpot.trade.source import FeedData, ReplayData
+from krakpot.values import Numbers, Time, shown
+
+PLACE = "krakpot.run"
+STARTED = "an error of a handler"
+Source = Replay | Feed | ExchangeServer
+
+
+class Run:
+    """A run of one strategy or several, until it is over. ``krakpot.run`` makes one."""
+
+    def __init__(
+        self,
+        strategies: Mapping[str, Any],
+        feed: Source,
+        trader: Paper,
+        options: RunOptions,
+        *,
+        cancels: str = "ahead",
+        out: Path | None = None,
+    ) -> None:
+        """Check everything; nothing is read or connected yet."""
+        if not isinstance(trader, Paper):
+            sentence = f"{PLACE}: trader: {shown(trader)} is not allowed; allowed is a krakpot.Paper"
+            raise ConfigError(sentence)
+        self._names = list(strategies)
+        self._handlers = [handlers_of(one, f"{PLACE}: strategy") for one in strategies.values()]
+        self._paper = trader
+        self._options = options
+        self._feed = feed
+        self._out = out
+        self.reason = ""
+        """Why it is to end; empty while it is not."""
+        self._errors: dict[int, Exception] = {}
+        self.data: ReplayData | FeedData
+        if isinstance(feed, Replay):
+            self.data = ReplayData(feed)
+        elif isinstance(feed, Feed):
+            self.data = FeedData(feed)
+        elif not isinstance(feed, ExchangeServer):
+            allowed = "a krakpot.Replay, a krakpot.Feed or a krakpot.ExchangeServer"
+            sentence = f"{PLACE}: feed: {shown(feed)} is not allowed; allowed is {allowed}"
+            raise ConfigError(sentence)
+        self._cancels = cancels
+        self._model = trader.model if trader.model == "orders" else f"{trader.model}, cancels {cancels}"
+        self.core: Trading | None = None
+        """The run in the extension, once the data is open."""
+        self.markets: list[Market] = []
+        # Without fees nothing can run; this says so before anything is read.
+        for symbol in self.data.symbols if isinstance(feed, Replay) else ("",):
+            trader.fees_of(symbol)
+
+    async def run(self) -> list[Result]:
+        """Run to the end; the results in the order of the strategies."""
+        async with AsyncExitStack() as stack:
+            await self._connect(stack)
+            await self.data.open()
+            stack.push_async_callback(self.data.close)
+            core = self.prepare()
+            core.set_handlers(self._wanted(core))
+            try:
+                reason = await self.data.drive(core, self._until, lambda: self.reason)
+            except BaseException:
+                # Own orders are cancelled; nothing more is said to the strategies.
+                for number in range(len(self.markets)):
+                    core.halt(number, STARTED)
+                raise
+            core.stop(reason)
+            return self._results(core, reason)
+
+    async def _connect(self, stack: AsyncExitStack) -> None:
+        """Start the built-in exchange, and a feed of all its pairs."""
+        server = self._feed
+        if isinstance(server, ExchangeServer):
+            if not server.address:
+                await stack.enter_async_context(server)
+            self.data = FeedData(
+                Feed(
+                    ["*"], channels=["book", "trade", "level3"], url=server.address, level3_url=server.level3_address,
+                    rest_url=server.rest_address, api_key=server.key.name, api_secret=server.key.secret_text,
+                )
+            )  # fmt: skip
+
+    def prepare(self) -> Trading:
+        """Make the run in the extension, with its pairs and accounts."""
+        pairs, paper = self.data.pairs(), self._paper
+        level3 = paper.model == "orders"
+        for pair in pairs:
+            if level3 and not self.data.has_level3(pair.symbol):
+                sentence = (
+                    f"{PLACE}: trader: model='orders' needs level 3, which the data does not have of {pair.symbol}; "
+                    "give level 3, or use krakpot.Paper(…, model='bounds')"
+                )
+                raise ConfigError(sentence)
+        self._check_assets(pairs)
+        core = self.core = self._new_core(self.data.depth(level3=level3))
+        for pair in pairs:
+            pair.add_to(core, paper, level3=level3)
+        balances = [(asset, f"{amount:f}") for asset, amount in self._paper.balances.items()]
+        for number, handlers in enumerate(self._handlers):
+            core.add_account(balances, "book" in handlers, "trade" in handlers)
+            market = Market(core, number, self.data, tuple(pair.symbol for pair in pairs))
+            on_stop(market, self.end)
+            self.markets.append(market)
+        return core
+
+    def _new_core(self, depth: int | None) -> Trading:
+        options, paper, latency = self._options, self._paper, self._paper.latency
+        return Trading(
+            paper.quote, numbers=options.numbers, wake=options.wake, every=options.every, warmup=options.warmup,
+            model=paper.model, cancels=self._cancels, amend_up=paper.amend_up, gaps=paper.gaps, depth=depth,
+            latency=None if isinstance(latency, str) else (latency.entry_ns, latency.response_ns),
+        )  # fmt: skip
+
+    def _wanted(self, core: Trading) -> list[tuple[Market, dict[str, Callable[..., object]]]]:
+        """The handlers of each strategy, and the market that they are given."""
+        halts = self._options.on_error == "halt"
+        handlers = [self._guarded(core, number, one) if halts else one for number, one in enumerate(self._handlers)]
+        return list(zip(self.markets, handlers, strict=True))
+
+    def _check_assets(self, pairs: list[Any]) -> None:
+        known = sorted({asset for pair in pairs for asset in (pair.base, pair.quote)})
+        for asset in self._paper.balances:
+            if asset not in known:
+                sentence = (
+                    f"krakpot.Paper: balances: {asset} is in no pair of this run; its assets are {', '.join(known)}"
+                )
+                raise ConfigError(sentence)
+
+    def _guarded(
+        self, core: Trading, number: int, handlers: Mapping[str, Callable[..., object]]
+    ) -> dict[str, Callable[..., object]]:
+        """Handlers after whose first error the account is halted, and the strategy is called no more."""
+
+        def guard(handler: Callable[..., object]) -> Callable[..., object]:
+            def call(*arguments: object) -> None:
+                if number in self._errors:
+                    return
+                try:
+                    handler(*arguments)
+                except Exception as error:  # noqa: BLE001  # whatever a strategy's code raises: its result has it
+                    self._errors[number] = error
+                    core.halt(number, f"{type(error).__name__}: {words_of(error)}")
+
+            return call
+
+        return {name: guard(handler) for name, handler in handlers.items()}
+
+    def end(self, reason: str) -> None:
+        """End the run soon; the results are those so far."""
+        self.reason = self.reason or reason
+        data: ReplayData | FeedData | None = getattr(self, "data", None)
+        if data is not None:
+            data.interrupt()
+
+    def _until(self, begin: int) -> int | None:
+        return self._options.end(begin)
+
+    def _results(self, core: Trading, reason: str) -> list[Result]:
+        paper = self._paper
+        begin, end = core.begin_ns or core.now, core.now
+        built = Built(
+            name=self.data.name, symbols=self.data.symbols, begin=begin, end=max(begin, end), model=self._model,
+            latency=str(paper.latency), seed=paper.seed, quote=paper.quote, attribution=core.attribution(),
+            prices=self._prices(core), messages=core.messages, reason=reason,
+        )  # fmt: skip
+        found = []
+        for number, market in enumerate(self.markets):
+            error = self._errors.get(number)
+            told = "" if error is None else f"{type(error).__name__}: {words_of(error)}"
+            found.append(made_of(core.tables(number), built, lines_of(market), told))
+        if self._out is not None:
+            for name, result in zip(self._names, found, strict=True):
+                result.save(self._out / name if len(found) > 1 else self._out)
+        return found
+
+    def _prices(self, core: Trading) -> dict[str, Decimal]:
+        """The middle of the best prices, where both are known."""
+        found = {}
+        for symbol in self.data.symbols:
+            best = core.best(symbol)
+            if best is not None and best[0] is not None and best[2] is not None:
+                facts = core.pair(symbol)
+                unit = Decimal(1).scaleb(-facts["price_precision"]) if self._options.numbers == "int" else Decimal(1)
+                found[symbol] = (Decimal(str(best[0])) + Decimal(str(best[2]))) / 2 * unit
+        return found
+
+
+def _no_loop(instead: str) -> None:
+    """``ConfigError`` if a loop runs in this thread: then a plain call cannot wait."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    sentence = f"{PLACE}: an event loop runs here, as in a notebook; use `await krakpot.{instead}`"
+    raise ConfigError(sentence)
+
+
+async def run_async(
+    strategy: Strategy | Schedule | Any,  # noqa: ANN401  # any object with some of the handlers
+    feed: Source,
+    trader: Paper,
+    *,
+    wake: str | None = "touch",
+    numbers: Numbers = "decimal",
+    until: Time | Duration | None = None,
+    warmup: Duration = 0,
+    on_error: OnError = "raise",
+    out: Path | None = None,
+) -> Result | Bounds:
+    """Run a strategy within a running event loop, as in a notebook; see ``krakpot.run``.
+
+    Examples
+    --------
+    >>> result = await krakpot.run_async(strategy, replay, paper)  # doctest: +SKIP
+
+    """
+    options = RunOptions.read(wake=wake, numbers=numbers, until=until, warmup=warmup, on_error=on_error)
+    if isinstance(trader, Paper) and trader.model == "bounds":
+        if not isinstance(feed, Replay):
+            sentence = f"{PLACE}: trader: model='bounds' needs two passes, so a krakpot.Replay; a feed has one"
+            raise ConfigError(sentence)
+        both = []
+        for cancels in ("ahead", "behind"):
+            folder = None if out is None else out / cancels
+            one = Run({"": copy.deepcopy(strategy)}, feed, trader, options, cancels=cancels, out=folder)
+            both += await one.run()
+        return Bounds(*both)
+    return (await Run({"": strategy}, feed, trader, options, out=out).run())[0]
+
+
+def run(
+    strategy: Strategy | Schedule | Any,  # noqa: ANN401  # any object with some of the handlers
+    feed: Source,
+    trader: Paper,
+    *,
+    wake: str | None = "touch",
+    numbers: Numbers = "decimal",
+    until: Time | Duration | None = None,
+    warmup: Duration = 0,
+    on_error: OnError = "raise",
+    out: Path | None = None,
+) -> Result | Bounds:
+    """Run a strategy on recorded or live data, with simulated orders.
+
+    Parameters
+    ----------
+    strategy
+        An object with some of the handlers of ``krakpot.Strategy``, or a ``krakpot.Schedule``.
+    feed
+        A ``krakpot.Replay``, a ``krakpot.Feed`` that is not started, or a ``krakpot.ExchangeServer``.
+    trader
+        A ``krakpot.Paper``.
+    wake
+        When the handlers ``book`` and ``trade`` are called. ``"touch"``: when the best prices or quantities are others,
+        and at every trade. ``"message"``: at every message. An interval, as ``"100ms"``: ``book`` once in it, if there
+        was a message. None: never; timers, orders and fills are heard always.
+    numbers
+        How prices and quantities are given and taken: ``"decimal"``, ``"float"``, or ``"int"``, steps of the pair.
+    until
+        When it ends: a time, or a duration from the first message on; None: with the data.
+    warmup
+        So long from the first message on no order is accepted, and ``m.warm`` is false.
+    on_error
+        After an exception in a handler own orders are cancelled. ``"raise"``: then it is raised. ``"halt"``: the run
+        goes on without this strategy, and the result has the error.
+    out
+        A folder for the result.
+
+    Returns
+    -------
+    Result or Bounds
+        What came of it; two results, if the trader's model is ``"bounds"``.
+
+    Raises
+    ------
+    ConfigError
+        An argument is wrong, before anything runs; or an event loop runs here: then use ``run_async``.
+    Exception
+        What a handler raised.
+
+    Examples
+    --------
+    >>> result = krakpot.run(strategy, krakpot.Replay("data", ["BTC/USD"]), paper)  # doctest: +SKIP
+    >>> result.fills.group_by("evidence").len()  # doctest: +SKIP
+
+    """
+    _no_loop("run_async")
+    return asyncio.run(
+        run_async(
+            strategy, feed, trader, wake=wake, numbers=numbers, until=until, warmup=warmup, on_error=on_error, out=out
+        )
+    )
+
+
+def run_many(
+    strategies: Mapping[str, Any],
+    feed: Replay,
+    trader: Paper,
+    *,
+    wake: str | None = "touch",
+    numbers: Numbers = "decimal",
+    until: Time | Duration | None = None,
+    warmup: Duration = 0,
+    on_error: OnError = "raise",
+    out: Path | None = None,
+) -> Mapping[str, Result]:
+    """Run many strategies in one pass over a recording: each has an account, and none sees the orders of the others.
+
+    Parameters
+    ----------
+    strategies
+        By name.
+    feed
+        A ``krakpot.Replay``.
+    trader
+        A ``krakpot.Paper``, which each of them gets.
+    wake, numbers, until, warmup, on_error, out
+        As of ``krakpot.run``.
+
+    Returns
+    -------
+    Mapping[str, Result]
+        The result of each, by its name.
+
+    Raises
+    ------
+    ConfigError
+        As of ``krakpot.run``; there is no strategy; or two of them are one object.
+
+    Examples
+    --------
+    >>> results = krakpot.run_many({f"{n}": Quote(n) for n in range(100)}, replay, paper)  # doctest: +SKIP
+
+    """
+    place = "krakpot.run_many"
+    _no_loop("run_async")
+    if not isinstance(feed, Replay):
+        sentence = f"{place}: feed: {shown(feed)} is not allowed; allowed is a krakpot.Replay"
+        raise ConfigError(sentence)
+    if not isinstance(strategies, Mapping) or not strategies:
+        sentence = f"{place}: strategies: {shown(strategies)} is not allowed; allowed are strategies by name"
+        raise ConfigError(sentence)
+    if len({id(one) for one in strategies.values()}) < len(strategies):
+        sentence = f"{place}: strategies: one object is there twice; make one for each name"
+        raise ConfigError(sentence)
+    if isinstance(trader, Paper) and trader.model == "bounds":
+        sentence = f"{place}: trader: model='bounds' gives two results; run such strategies one by one"
+        raise ConfigError(sentence)
+    options = RunOptions.read(wake=wake, numbers=numbers, until=until, warmup=warmup, on_error=on_error, place=place)
+    found = asyncio.run(Run(strategies, feed, trader, options, out=out).run())
+    return dict(zip(map(str, strategies), found, strict=True))
+
+
+def events(
+    feed: Replay,
+    trader: Paper,
+    *,
+    wake: str | None = "touch",
+    numbers: Numbers = "decimal",
+    until: Time | Duration | None = None,
+    warmup: Duration = 0,
+) -> Iterator[tuple[Market, Any]]:
+    """Iterate over what a strategy would hear, for those who prefer a loop: the market, and an event.
+
+    Parameters
+    ----------
+    feed
+        A ``krakpot.Replay``.
+    trader
+        A ``krakpot.Paper``.
+    wake, numbers, until, warmup
+        As of ``krakpot.run``.
+
+    Yields
+    ------
+    tuple[Market, Any]
+        The market, and a book event, a trade, an ``OrderEvent``, a ``Fill``, a ``Gap`` or a ``Timer``.
+
+    Raises
+    ------
+    ConfigError
+        An argument is wrong.
+
+    Examples
+    --------
+    >>> for m, event in krakpot.events(replay, paper):  # doctest: +SKIP
+    ...     if isinstance(event, krakpot.Fill):
+    ...         print(event.price, event.evidence)
+
+    """
+    if not isinstance(feed, Replay):
+        sentence = f"krakpot.events: feed: {shown(feed)} is not allowed; allowed is a krakpot.Replay"
+        raise ConfigError(sentence)
+    options = RunOptions.read(wake=wake, numbers=numbers, until=until, warmup=warmup, place="krakpot.events")
+    one = Run({"": _All()}, feed, trader, options)
+    return _iterate(one, options)
+
+
+class _All:
+    """Hears everything; the loop is given it instead."""
+
+    def book(self, m: Market, e: object) -> None:
+        """Wanted."""
+
+    def trade(self, m: Market, e: object) -> None:
+        """Wanted."""
+
+
+def _iterate(one: Run, options: RunOptions) -> Iterator[tuple[Market, Any]]:
+    data = one.data
+    assert isinstance(data, ReplayData), "checked"
+    data.look()
+    try:
+        core, until = one.prepare(), None
+        (market,) = one.markets
+        while not one.reason:
+            if until is None and core.begin_ns is not None:
+                until = options.end(core.begin_ns, "krakpot.events")
+            halt = data.step(core, TIME_MAX if until is None else until, fetch=True)
+            last = until if halt == "until" else core.now if halt == "end" else None
+            while not one.reason and (said := core.next(last)) is not None:
+                if said[2] is not None:
+                    yield market, said[2]
+            if halt in {"end", "until"}:
+                return
+    finally:
+        data.source.close()

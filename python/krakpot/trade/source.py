@@ -1,0 +1,356 @@
+"""Where the data of a run comes from: a replay, or a live feed; and the pairs that it has."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol, cast
+
+import polars as pl
+
+from krakpot import _core
+from krakpot._core import SubscriptionEvent, Trading
+from krakpot.errors import ConfigError
+from krakpot.feed.facts import channels_of, depths_of, described_pairs, session_of
+from krakpot.feed.feed import Feed
+from krakpot.lake.folder import Folder
+from krakpot.lake.format import UNREADABLE, unreadable
+from krakpot.replay.replay import Replay, check_range, folder_of, source_of
+from krakpot.replay.source import STEPS, TIME_MAX, Owner, ReplaySource
+from krakpot.stream.book import LiveBook
+from krakpot.stream.events import ALWAYS, ConnectionEvent
+from krakpot.stream.orders import LiveOrders
+from krakpot.stream.stream import EventStream
+from krakpot.trade.options import Paper
+from krakpot.values import LEVEL3
+
+COST_DIGITS = 5
+"""Decimals of costs where the exchange did not say."""
+BOOKS = ("book", LEVEL3)
+NEEDED = "level3 or book, and trade"
+PAUSE_MAX = 0.05
+"""Seconds between two looks at the clock of a live run."""
+TICK = 0.001
+"""The least of them."""
+
+
+@dataclass(frozen=True)
+class TradedPair:
+    """A pair as the data describes it."""
+
+    symbol: str
+    base: str
+    quote: str
+    price_precision: int
+    qty_precision: int
+    cost_precision: int
+    price_increment: str
+    qty_min: str
+    cost_min: str
+    status: str
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> TradedPair:
+        """From a row of the table ``pairs``, or a pair of a session."""
+        base, _, quote = str(row["symbol"]).partition("/")
+        digits = int(row["price_precision"])
+        increment = row.get("price_increment")
+        cost_precision = row.get("cost_precision")
+        return cls(
+            symbol=str(row["symbol"]),
+            base=row["base"] or base,
+            quote=row["quote"] or quote,
+            price_precision=digits,
+            qty_precision=int(row["qty_precision"]),
+            cost_precision=COST_DIGITS if cost_precision is None else int(cost_precision),
+            price_increment=f"{Decimal(1).scaleb(-digits):f}" if increment is None else plain(increment),
+            qty_min=plain(row["qty_min"] or 0),
+            cost_min=plain(row["cost_min"] or 0),
+            status=row["status"] or "online",
+        )
+
+    def add_to(self, core: Trading, paper: Paper, *, level3: bool) -> None:
+        """Let a run know it."""
+        maker, taker = paper.fees_of(self.symbol)
+        core.add_pair(
+            self.symbol, self.base, self.quote, price_precision=self.price_precision,
+            qty_precision=self.qty_precision, cost_precision=self.cost_precision,
+            price_increment=self.price_increment, qty_min=self.qty_min, cost_min=self.cost_min, maker=maker,
+            taker=taker, status=self.status, level3=level3,
+        )  # fmt: skip
+
+
+def plain(number: object) -> str:
+    """A number without zeros at its end."""
+    text = f"{Decimal(str(number)):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+class Data(Protocol):
+    """Data of a run, while it lasts."""
+
+    name: str
+    """What it is, for the integrity line."""
+    symbols: tuple[str, ...]
+
+    async def open(self) -> None:
+        """See what there is; connect."""
+
+    def pairs(self) -> list[TradedPair]:
+        """Pairs, in the order of ``symbols``."""
+
+    def has_level3(self, symbol: str) -> bool:
+        """Whether the orders of a pair come."""
+
+    def depth(self, *, level3: bool) -> int | None:
+        """Levels a side that the data shows."""
+
+    async def drive(self, core: Trading, end: Callable[[int], int | None], stopped: Callable[[], str]) -> str:
+        """Give everything to a run until it is over; why it is."""
+
+    async def close(self) -> None:
+        """Let its threads and connections end."""
+
+    def book(self, symbol: str) -> LiveBook | LiveOrders:
+        """The book of a pair."""
+
+    def level3(self, symbol: str) -> LiveOrders:
+        """The orders of a pair."""
+
+
+class _Silent:
+    """The stream of a source that nobody reads as a stream."""
+
+    def __init__(self) -> None:
+        self.stopped = asyncio.Event()
+
+
+class ReplayData:
+    """A recording."""
+
+    def __init__(self, replay: Replay) -> None:
+        """Nothing is read yet; the replay itself is left as it is."""
+        self._replay = replay
+        self._folder: Folder = folder_of(replay)
+        self.source: ReplaySource = source_of(replay)
+        channels = self.source.symbols
+        if self.source.by != "recv":
+            sentence = 'krakpot.run: feed: its messages must come in the order in which they came: by="recv"'
+            raise ConfigError(sentence)
+        _check_channels(channels, "the replay")
+        self.symbols = tuple(sorted(set(channels.get(LEVEL3, ())) | set(channels.get("book", ()))))
+        self._books: dict[str, LiveBook | LiveOrders] = {}
+        self._orders: dict[str, LiveOrders] = {}
+        self.name = f"lake sha256 {self._content()[:16]}"
+
+    def _content(self) -> str:
+        """A SHA-256 over names and sizes of the lake's parts: a part's content never changes."""
+        found = hashlib.sha256()
+        tables = [_core.CHANNELS[channel] for channel in self.source.symbols]
+        try:
+            for path in sorted(part.path for table in tables for part in self._folder.parts(table)):
+                found.update(f"{path.relative_to(self._folder.path)} {path.stat().st_size}\n".encode())
+        except UNREADABLE as error:
+            unreadable(self._folder.path, error)
+        return found.hexdigest()
+
+    async def open(self) -> None:
+        """See what there is to play."""
+        self.look()
+
+    def look(self) -> None:
+        """The same, without a loop."""
+        self.source.choose([*self.source.symbols, *ALWAYS], rows=False)
+        self.source.open(cast("EventStream", _Silent()))
+        check_range(self.source)
+
+    def pairs(self) -> list[TradedPair]:
+        """Pairs as the lake has them: as the exchange described them last before the end."""
+        folder = self._folder
+        try:
+            frame = folder.look(["pairs"]).scan("pairs").filter(pl.col("symbol").is_in(list(self.symbols))).collect()
+        except UNREADABLE as error:
+            unreadable(folder.path, error)
+        known = frame.sort("origin", "ts_recv", descending=[False, False]).to_dicts()
+        described: dict[str, Mapping[str, Any]] = {}
+        for row in sorted(known, key=lambda row: (row["origin"] == "instrument", row["ts_recv"])):
+            described[row["symbol"]] = row
+        for symbol in self.symbols:
+            if symbol not in described:
+                sentence = f"krakpot.run: feed: the lake does not describe {symbol}; record its pairs, or leave it out"
+                raise ConfigError(sentence)
+        return [TradedPair.of(described[symbol]) for symbol in self.symbols]
+
+    def depth(self, *, level3: bool) -> int | None:
+        """Levels a side that the recording shows; None if it has none."""
+        table = _core.CHANNELS[LEVEL3 if level3 else "book"]
+        view = self._folder.look([table])
+        chosen = view.scan(table).filter(pl.col("symbol").is_in(list(self.symbols))).select("depth")
+        try:
+            first = chosen.head(1).collect()
+        except UNREADABLE as error:
+            unreadable(self._folder.path, error)
+        return None if first.is_empty() else int(first["depth"][0])
+
+    def has_level3(self, symbol: str) -> bool:
+        """Whether the orders of a pair are replayed."""
+        return symbol in self.source.symbols.get(LEVEL3, ())
+
+    def step(self, core: Trading, until: int, steps: int = STEPS, *, fetch: bool = False) -> str:
+        """Play on for a moment; why it came to a halt."""
+
+        def play(replayer: _core.Replayer, bound: int, steps: int) -> tuple[str, int | None]:
+            return core.play(replayer, bound, steps)
+
+        def read(replayer: _core.Replayer, bound: int, _: int) -> tuple[str, int | None]:
+            return core.fetch(replayer, bound) or ("events", None)
+
+        return self.source.play(min(until, self.source.due()), None, steps, read if fetch else play)[0]
+
+    async def drive(self, core: Trading, end: Callable[[int], int | None], stopped: Callable[[], str]) -> str:
+        """Play until the end of the recording, of the run's time, or a stop."""
+        until = None
+        while not (why := stopped()):
+            if until is None and core.begin_ns is not None:
+                until = end(core.begin_ns)
+            # Until it is known when the run ends, not more is played than the first message.
+            halt = self.step(core, TIME_MAX if until is None else until, STEPS if core.begin_ns is not None else 1)
+            if halt == "end":
+                core.advance(core.now)
+                return "the recording ended"
+            if halt == "until" and until is not None and self.source.due() >= until:
+                core.advance(until)
+                return "its time was over"
+            await asyncio.sleep(0 if halt != "until" else TICK)
+        return why
+
+    def interrupt(self) -> None:
+        """Let it return soon."""
+        self.source.replayer.interrupt()
+
+    async def close(self) -> None:
+        """Let its threads end."""
+        self.source.close()
+
+    def book(self, symbol: str) -> LiveBook | LiveOrders:
+        """The book of a pair: level 2, or level 3 where only that is replayed."""
+        found = self._books.get(symbol)
+        if found is None:
+            if "book" not in self.source.symbols:
+                return self.level3(symbol)
+            self.source.check_symbol("book", symbol, "krakpot.Market.book: symbol")
+            found = self._books[symbol] = LiveBook(Owner(self.source, "book", symbol), symbol)
+        return found
+
+    def level3(self, symbol: str) -> LiveOrders:
+        """The orders of a pair."""
+        found = self._orders.get(symbol)
+        if found is None:
+            _check_level3(self.source.symbols)
+            self.source.check_symbol(LEVEL3, symbol, "krakpot.Market.level3: symbol")
+            found = self._orders[symbol] = LiveOrders(Owner(self.source, LEVEL3, symbol), symbol)
+        return found
+
+
+class FeedData:
+    """A live feed. It is started here, and closed at the end."""
+
+    def __init__(self, feed: Feed) -> None:
+        """Nothing connects yet."""
+        self.feed = feed
+        self.name = "live feed"
+        self._channels = channels_of(feed)
+        _check_channels(dict.fromkeys(self._channels, ()), "the feed")
+        self.symbols: tuple[str, ...] = ()
+
+    async def open(self) -> None:
+        """Connect, and wait until the exchange has described its pairs."""
+        await self.feed.start()
+        self.symbols = tuple(self.feed.selected_symbols)
+
+    def pairs(self) -> list[TradedPair]:
+        """Pairs as the exchange described them."""
+        return [TradedPair.of(row) for row in described_pairs(self.feed) if row["symbol"] in self.symbols]
+
+    def depth(self, *, level3: bool) -> int | None:
+        """Levels a side that the feed shows."""
+        return depths_of(self.feed)[level3]
+
+    def has_level3(self, symbol: str) -> bool:  # noqa: ARG002  # a feed's channels have all its symbols
+        """Whether the orders of a pair come."""
+        return LEVEL3 in self._channels
+
+    async def drive(self, core: Trading, end: Callable[[int], int | None], stopped: Callable[[], str]) -> str:
+        """Give what comes to a run until its time is over, or a stop."""
+        begin = time.time_ns()
+        until = end(begin)
+        self._listen(core)
+        core.start(begin)
+        running = asyncio.ensure_future(self.feed.run())
+        try:
+            while not (why := stopped()):
+                now = time.time_ns()
+                if until is not None and now >= until:
+                    return "its time was over"
+                core.advance(now)
+                wait = (core.next_due - time.time_ns()) / 1e9
+                await asyncio.wait([running], timeout=min(max(wait, TICK), PAUSE_MAX))
+                if running.done():
+                    await running
+                    return "the feed ended"
+            return why
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    def _listen(self, core: Trading) -> None:
+        """Hand everything over as it comes."""
+
+        def take(event: Any) -> None:  # noqa: ANN401  # whichever of these channels it is of
+            core.take([event], session_of(self.feed, event.channel, getattr(event, "symbol", "")))
+
+        def look(event: SubscriptionEvent) -> None:
+            if event.of in BOOKS:
+                core.advance(event.ts_recv, session_of(self.feed, event.of, event.symbol), event.of == LEVEL3)
+
+        def connection(event: ConnectionEvent) -> None:
+            if not event.up:
+                level3 = event.endpoint == LEVEL3
+                core.advance(event.ts_recv, session_of(self.feed, LEVEL3 if level3 else "book", ""), level3)
+
+        for channel in {"book", "trade", LEVEL3} & set(self._channels):
+            self.feed.on(channel, take)
+        for channel, callback in (("status", take), ("gap", take), ("subscription", look), ("connection", connection)):
+            self.feed.on(channel, callback)
+
+    def interrupt(self) -> None:
+        """Nothing: it looks often enough."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.feed.close()
+
+    def book(self, symbol: str) -> LiveBook | LiveOrders:
+        """The book of a pair."""
+        return self.feed.book(symbol) if "book" in self._channels else self.feed.orders(symbol)
+
+    def level3(self, symbol: str) -> LiveOrders:
+        """The orders of a pair."""
+        return self.feed.orders(symbol)
+
+
+def _check_channels(channels: Mapping[str, Any], what: str) -> None:
+    if not {LEVEL3, "book"} & set(channels) or "trade" not in channels:
+        has = ", ".join(channels) or "none"
+        sentence = f"krakpot.run: feed: {what} has the channels {has}; orders are filled by {NEEDED}"
+        raise ConfigError(sentence)
+
+
+def _check_level3(channels: Mapping[str, Any]) -> None:
+    if LEVEL3 not in channels:
+        sentence = f"krakpot.Market.level3: the data has no channel level3; it has {', '.join(channels)}"
+        raise ConfigError(sentence)

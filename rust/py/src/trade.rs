@@ -1,0 +1,756 @@
+//! `Trading`: strategies in Python on a replay or a live feed. Events stay in Rust; Python is called where a handler is to
+//! hear something.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use krakpot_core::decimal::{Decimal, pow10};
+use krakpot_core::session::Event;
+use krakpot_trade::amount::{AMOUNT_SCALE, Amount, FeeRate, Price, Qty};
+use krakpot_trade::engine::received;
+use krakpot_trade::pair::Pair;
+use krakpot_trade::paper::{AmendUp, Cancels, Gaps, Latency, Model, Options, Paper};
+use krakpot_trade::report::Change;
+use krakpot_trade::run::{Call, Run, RunOptions, Wake};
+use krakpot_trade::terms::{Side, Terms, TimeInForce, Trigger};
+use krakpot_trade::trader::{News, Options as TraderOptions, Trader};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::error::{poisoned, value_error};
+use crate::events::{event_of, object};
+use crate::numbers::{Numbers, decimal};
+use crate::own::{self, Order, Shared};
+use crate::replay::{Replayer, Step};
+use crate::session::Session;
+
+/// Reads of sockets that are played before the caller gets its turn.
+const STEPS: usize = 4096;
+/// Why nothing was read: something is to be said before.
+const DUE: &str = "due";
+/// After all times.
+const NEVER: i64 = i64::MAX;
+
+/// Names of the handlers, in the order of [`Handlers`].
+const HANDLERS: [&str; 8] = ["start", "book", "trade", "order", "fill", "gap", "timer", "stop"];
+
+/// What is called of a strategy, and the market that it is given.
+struct Handlers {
+    market: Py<PyAny>,
+    calls: [Option<Py<PyAny>>; HANDLERS.len()],
+}
+
+/// What was read.
+#[allow(clippy::large_enum_variant, reason = "nearly all of them are events")]
+enum Item {
+    /// An event.
+    Event(Event),
+    /// At this time books, of level 3 or of level 2, may have gone out of sync without one.
+    Look(i64, bool),
+}
+
+/// What is to be said of what was read.
+#[derive(Default)]
+struct Reading {
+    events: VecDeque<Item>,
+    session: Option<Py<Session>>,
+    /// Up to this time all is to be said before more is read: then books are still those of before.
+    due: Option<i64>,
+    /// The second thing that a strategy hears of a report: its fill.
+    fill: Option<(usize, Py<PyAny>)>,
+    started: bool,
+}
+
+/// Strategies on one stream of data, with simulated orders.
+#[pyclass(frozen, module = "krakpot._core")]
+pub struct Trading {
+    shared: Arc<Shared>,
+    reading: Mutex<Reading>,
+    handlers: OnceLock<Vec<Handlers>>,
+}
+
+/// An account, the name of a handler, and what it is given.
+type Told<'py> = (usize, &'static str, Option<Bound<'py, PyAny>>);
+/// An account, the number of a handler, and what it is given.
+type Said<'py> = (usize, usize, Option<Bound<'py, PyAny>>);
+
+fn named<T: Copy>(name: &str, value: &str, allowed: &[(&str, T)]) -> PyResult<T> {
+    allowed.iter().find(|(word, _)| *word == value).map(|(_, found)| *found).ok_or_else(|| {
+        let words: Vec<_> = allowed.iter().map(|(word, _)| *word).collect();
+        value_error(format!("{name}: {value:?} is not allowed; allowed is one of {}", words.join(", ")))
+    })
+}
+
+/// A number of the wire, as an amount.
+fn amount(text: &str, name: &str) -> PyResult<Amount> {
+    let number = Decimal::parse(text.as_bytes()).and_then(|number| number.rescale(AMOUNT_SCALE));
+    number.ok_or_else(|| value_error(format!("{name}: {text:?} is no amount with at most {AMOUNT_SCALE} decimals")))
+}
+
+/// A number of the wire in steps.
+fn steps(text: &str, precision: u8, name: &str) -> PyResult<i64> {
+    let number = Decimal::parse(text.as_bytes()).and_then(|number| number.rescale(precision));
+    number
+        .and_then(|steps| i64::try_from(steps).ok())
+        .ok_or_else(|| value_error(format!("{name}: {text:?} is no number with at most {precision} decimals")))
+}
+
+#[pymethods]
+#[allow(clippy::needless_pass_by_value, reason = "arguments are made from Python objects and belong to the call")]
+impl Trading {
+    #[new]
+    #[pyo3(signature = (
+        quote, *, numbers = "decimal", wake = "touch", every = 0, warmup = 0, values_every = 10_000_000_000, model = "orders",
+        cancels = "ahead", amend_up = "lose", latency = None, gaps = "time", join = None, depth = None
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments in Python")]
+    fn new(
+        quote: &str,
+        numbers: &str,
+        wake: &str,
+        every: i64,
+        warmup: i64,
+        values_every: i64,
+        model: &str,
+        cancels: &str,
+        amend_up: &str,
+        latency: Option<(i64, i64)>,
+        gaps: &str,
+        join: Option<i64>,
+        depth: Option<u16>,
+    ) -> PyResult<Self> {
+        let wakes = [
+            ("message", Wake::Message),
+            ("touch", Wake::Touch),
+            ("every", Wake::Every(every.max(1))),
+            ("never", Wake::Never),
+        ];
+        let options = RunOptions {
+            wake: named("wake", wake, &wakes)?,
+            warmup: warmup.max(0),
+            every: values_every.max(1),
+            quote: quote.into(),
+        };
+        let cancels = named("cancels", cancels, &[("ahead", Cancels::Ahead), ("behind", Cancels::Behind)])?;
+        let mut simulated = Options {
+            model: named("model", model, &[("orders", Model::Orders), ("bounds", Model::Bounds(cancels))])?,
+            amend_up: named("amend_up", amend_up, &[("lose", AmendUp::Lose), ("keep", AmendUp::Keep)])?,
+            latency: latency.map_or(Latency::Recorded, |(entry, response)| Latency::Fixed { entry, response }),
+            gaps: named("gaps", gaps, &[("time", Gaps::Time), ("worst", Gaps::Worst), ("cancel", Gaps::Cancel)])?,
+            ..Options::default()
+        };
+        if let Some(join) = join {
+            simulated.join = join;
+        }
+        if let Some(depth) = depth {
+            simulated.depth = depth;
+        }
+        let run = Run::new(options, Paper::new(simulated));
+        let shared = Arc::new(Shared::new(run, Numbers::named(numbers)?));
+        Ok(Self { shared, reading: Mutex::default(), handlers: OnceLock::new() })
+    }
+
+    #[pyo3(signature = (
+        symbol, base, quote, *, price_precision, qty_precision, cost_precision, price_increment, qty_min, cost_min, maker,
+        taker, status = "online", level3 = true
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments in Python")]
+    fn add_pair(
+        &self,
+        symbol: &str,
+        base: &str,
+        quote: &str,
+        price_precision: u8,
+        qty_precision: u8,
+        cost_precision: u8,
+        price_increment: &str,
+        qty_min: &str,
+        cost_min: &str,
+        maker: i64,
+        taker: i64,
+        status: &str,
+        level3: bool,
+    ) -> PyResult<usize> {
+        if u16::from(price_precision) + u16::from(qty_precision) > u16::from(AMOUNT_SCALE) {
+            return Err(value_error(format!("{symbol}: its prices and quantities have too many decimals together")));
+        }
+        let pair = Pair {
+            symbol: symbol.into(),
+            base: base.into(),
+            quote: quote.into(),
+            price_precision,
+            qty_precision,
+            cost_precision,
+            price_increment: Price(steps(price_increment, price_precision, "price_increment")?),
+            qty_min: Qty(steps(qty_min, qty_precision, "qty_min")?),
+            cost_min: amount(cost_min, "cost_min")?,
+            maker: FeeRate(maker),
+            taker: FeeRate(taker),
+            status: status.into(),
+        };
+        let added = self.shared.lock()?.add_pair(pair, level3);
+        added.ok_or_else(|| value_error("too many pairs for one run; select fewer".into()))
+    }
+
+    fn add_account(&self, balances: Vec<(String, String)>, book: bool, trade: bool) -> PyResult<usize> {
+        let mut run = self.shared.lock()?;
+        let mut trader = Trader::new(TraderOptions { certain: true, ..TraderOptions::default() });
+        for pair in 0..run.pairs() {
+            trader.set_pair(run.pair(pair).clone());
+        }
+        for (asset, text) in balances {
+            trader.deposit(&asset, amount(&text, "balances")?);
+        }
+        run.add_account(trader, (book, trade))
+            .ok_or_else(|| value_error("too many accounts for one run; give fewer strategies".into()))
+    }
+
+    fn set_handlers(&self, handlers: Vec<(Py<PyAny>, Bound<'_, PyDict>)>) -> PyResult<()> {
+        let mut all = Vec::new();
+        for (market, found) in handlers {
+            let mut calls = [const { None }; HANDLERS.len()];
+            for (slot, name) in calls.iter_mut().zip(HANDLERS) {
+                *slot = found.get_item(name)?.map(Bound::unbind);
+            }
+            all.push(Handlers { market, calls });
+        }
+        self.handlers.set(all).map_err(|_| value_error("this run has its strategies already".into()))
+    }
+
+    // Data.
+
+    /// Plays a replay.
+    #[pyo3(signature = (replayer, until, steps = STEPS), text_signature = "($self, replayer, until, steps=4096)")]
+    fn play(
+        &self,
+        py: Python<'_>,
+        replayer: &Replayer,
+        until: i64,
+        steps: usize,
+    ) -> PyResult<(&'static str, Option<usize>)> {
+        replayer.play_on();
+        for _ in 0..steps {
+            match self.read(py, replayer, until)? {
+                Some((DUE, _)) | None => self.say_all(py, None)?,
+                Some(halt) => return Ok(halt),
+            }
+            if replayer.interrupted() {
+                return Ok(("interrupted", None));
+            }
+        }
+        Ok(("steps", None))
+    }
+
+    /// Takes events of a live feed, which were made with a session.
+    fn take(&self, py: Python<'_>, events: Bound<'_, PyList>, session: &Bound<'_, Session>) -> PyResult<()> {
+        {
+            let mut reading = self.reading()?;
+            reading.session = Some(session.clone().unbind());
+            reading.events.extend(events.iter().filter_map(|event| event_of(&event)).map(Item::Event));
+        }
+        self.say_all(py, None)
+    }
+
+    /// Lets time pass; a connection may have been lost.
+    #[pyo3(signature = (now, session = None, level3 = false))]
+    fn advance(&self, py: Python<'_>, now: i64, session: Option<&Bound<'_, Session>>, level3: bool) -> PyResult<()> {
+        if let Some(session) = session {
+            let mut reading = self.reading()?;
+            reading.session = Some(session.clone().unbind());
+            reading.events.push_back(Item::Look(now, level3));
+        }
+        self.say_all(py, Some(now))
+    }
+
+    /// Reads until there is something for `next` to give.
+    fn fetch(
+        &self,
+        py: Python<'_>,
+        replayer: &Replayer,
+        until: i64,
+    ) -> PyResult<Option<(&'static str, Option<usize>)>> {
+        self.read(py, replayer, until)
+    }
+
+    /// What is to be said next of what was read: account, name of the handler, what it is given.
+    #[pyo3(signature = (until = None))]
+    fn next<'py>(&self, py: Python<'py>, until: Option<i64>) -> PyResult<Option<Told<'py>>> {
+        Ok(self.said(py, until)?.map(|(account, handler, given)| (account, HANDLERS[handler], given)))
+    }
+
+    fn start(&self, py: Python<'_>, now: i64) -> PyResult<()> {
+        self.begin(now)?;
+        self.say_all(py, Some(now))
+    }
+
+    fn stop(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
+        let mut reading = self.reading()?;
+        reading.events.clear();
+        reading.fill = None;
+        self.shared.lock()?.stop(&reason.into());
+        drop(reading);
+        self.say_all(py, Some(NEVER))
+    }
+
+    // What a strategy asks and does.
+
+    #[getter]
+    fn now(&self) -> PyResult<i64> {
+        Ok(self.shared.lock()?.now())
+    }
+
+    #[getter]
+    fn begin_ns(&self) -> PyResult<Option<i64>> {
+        Ok(self.shared.lock()?.begin())
+    }
+
+    #[getter]
+    fn messages(&self) -> PyResult<u64> {
+        Ok(self.shared.lock()?.messages())
+    }
+
+    #[getter]
+    fn warm(&self) -> PyResult<bool> {
+        Ok(self.shared.lock()?.warm())
+    }
+
+    #[getter]
+    fn system(&self) -> PyResult<String> {
+        Ok(self.shared.lock()?.system().to_string())
+    }
+
+    #[getter]
+    fn next_due(&self) -> PyResult<i64> {
+        Ok(self.shared.lock()?.next_due())
+    }
+
+    fn trading(&self, account: usize) -> PyResult<bool> {
+        Ok(self.shared.lock()?.trading(account))
+    }
+
+    fn best<'py>(&self, py: Python<'py>, symbol: &str) -> PyResult<Option<Best<'py>>> {
+        let (touch, precisions) = {
+            let run = self.shared.lock()?;
+            let pair = find(&run, symbol)?;
+            let (touch, synced) = run.touch(pair);
+            if !synced {
+                return Ok(None);
+            }
+            (touch, (run.pair(pair).price_precision, run.pair(pair).qty_precision))
+        };
+        let price = |level: Option<(Price, Qty)>| level.map(|l| self.shared.price(py, l.0, precisions.0)).transpose();
+        let qty = |level: Option<(Price, Qty)>| level.map(|l| self.shared.qty(py, l.1, precisions.1)).transpose();
+        Ok(Some((price(touch.bid)?, qty(touch.bid)?, price(touch.ask)?, qty(touch.ask)?)))
+    }
+
+    #[pyo3(signature = (
+        account, symbol, side, qty, price = None, *, tif = "gtc", expire = None, post_only = false, display = None,
+        trigger = None, stop = true, deadline = 5_000_000_000, tag = ""
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments in Python")]
+    fn order(
+        &self,
+        account: usize,
+        symbol: &str,
+        side: &str,
+        qty: &Bound<'_, PyAny>,
+        price: Option<&Bound<'_, PyAny>>,
+        tif: &str,
+        expire: Option<i64>,
+        post_only: bool,
+        display: Option<&Bound<'_, PyAny>>,
+        trigger: Option<&Bound<'_, PyAny>>,
+        stop: bool,
+        deadline: i64,
+        tag: &str,
+    ) -> PyResult<Order> {
+        let (pair, price_precision, qty_precision) = self.precisions(symbol)?;
+        let as_price =
+            |given: &Bound<'_, PyAny>, name| self.shared.steps(given, price_precision, name, symbol).map(Price);
+        let as_qty = |given: &Bound<'_, PyAny>, name| self.shared.steps(given, qty_precision, name, symbol).map(Qty);
+        let time_in_force = match (tif, expire) {
+            ("gtd", Some(at)) => TimeInForce::Gtd(at),
+            ("gtd", None) => {
+                return Err(value_error("tif: 'gtd' needs expire, the time at which the order ends".into()));
+            }
+            (_, Some(_)) => return Err(value_error("expire: only an order with tif='gtd' has it".into())),
+            _ => named("tif", tif, &[("gtc", TimeInForce::Gtc), ("ioc", TimeInForce::Ioc), ("fok", TimeInForce::Fok)])?,
+        };
+        let terms = Terms {
+            pair,
+            side: named("side", side, &[("buy", Side::Buy), ("sell", Side::Sell)])?,
+            qty: as_qty(qty, "qty")?,
+            price: price.map(|price| as_price(price, "price")).transpose()?,
+            time_in_force,
+            post_only,
+            display: display.map(|display| as_qty(display, "display")).transpose()?,
+            trigger: trigger
+                .map(|given| Ok::<_, PyErr>(Trigger { price: as_price(given, "trigger")?, stop }))
+                .transpose()?,
+        };
+        let number = self.shared.lock()?.order(account, terms, deadline, tag.into());
+        Ok(Order::new(self.shared.clone(), account, number))
+    }
+
+    #[pyo3(signature = (account, order, qty = None, price = None))]
+    fn amend(
+        &self,
+        account: usize,
+        order: &Order,
+        qty: Option<&Bound<'_, PyAny>>,
+        price: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let number = self.own(account, order)?;
+        let (symbol, price_precision, qty_precision) = {
+            let run = self.shared.lock()?;
+            let pair = run.trader(account).order(number).map_or(0, |order| order.terms.pair);
+            let pair = run.pair(pair);
+            (pair.symbol.clone(), pair.price_precision, pair.qty_precision)
+        };
+        let qty = qty.map(|qty| self.shared.steps(qty, qty_precision, "qty", &symbol).map(Qty)).transpose()?;
+        let price = price.map(|price| self.shared.steps(price, price_precision, "price", &symbol)).transpose()?;
+        self.shared.lock()?.amend(account, number, qty, price.map(Price));
+        Ok(())
+    }
+
+    fn cancel(&self, account: usize, order: &Order) -> PyResult<()> {
+        let number = self.own(account, order)?;
+        self.shared.lock()?.cancel(account, number);
+        Ok(())
+    }
+
+    #[pyo3(signature = (account, symbol = None))]
+    fn cancel_all(&self, account: usize, symbol: Option<&str>) -> PyResult<()> {
+        let mut run = self.shared.lock()?;
+        let pair = symbol.map(|symbol| find(&run, symbol)).transpose()?;
+        run.cancel_all(account, pair);
+        Ok(())
+    }
+
+    fn after(&self, account: usize, delay: i64, tag: &str) -> PyResult<()> {
+        self.shared.lock()?.after(account, delay, tag.into());
+        Ok(())
+    }
+
+    fn halt(&self, account: usize, reason: &str) -> PyResult<()> {
+        self.shared.lock()?.halt(account, reason.into());
+        Ok(())
+    }
+
+    fn halted(&self, account: usize) -> PyResult<Option<String>> {
+        Ok(self.shared.lock()?.halted(account).map(ToString::to_string))
+    }
+
+    #[pyo3(signature = (account, symbol = None, side = None, tag = None))]
+    fn orders(
+        &self,
+        account: usize,
+        symbol: Option<&str>,
+        side: Option<&str>,
+        tag: Option<&str>,
+    ) -> PyResult<Vec<Order>> {
+        let run = self.shared.lock()?;
+        let pair = symbol.map(|symbol| find(&run, symbol)).transpose()?;
+        let side = side.map(|side| named("side", side, &[("buy", Side::Buy), ("sell", Side::Sell)])).transpose()?;
+        let trader = run.trader(account);
+        let tagged = |number: &u64| tag.is_none_or(|tag| trader.order(*number).is_some_and(|order| *order.tag == *tag));
+        let live = run.live(account, pair, side).into_iter().filter(tagged);
+        Ok(live.map(|number| Order::new(self.shared.clone(), account, number)).collect())
+    }
+
+    /// What is there in all, what orders hold, and what is free.
+    fn balance<'py>(&self, py: Python<'py>, account: usize, asset: &str) -> PyResult<[Bound<'py, PyAny>; 3]> {
+        let balance = {
+            let run = self.shared.lock()?;
+            if !run.assets().iter().any(|known| **known == *asset) {
+                let known: Vec<_> = run.assets().iter().map(ToString::to_string).collect();
+                let known = known.join(", ");
+                return Err(value_error(format!("asset: {asset:?} is not traded in this run; its assets are {known}")));
+            }
+            run.trader(account).balance(asset)
+        };
+        Ok([
+            self.shared.amount(py, balance.total)?,
+            self.shared.amount(py, balance.held)?,
+            self.shared.amount(py, balance.free())?,
+        ])
+    }
+
+    /// Quantity, average cost, realised, unrealised.
+    fn inventory<'py>(&self, py: Python<'py>, account: usize, symbol: &str) -> PyResult<Held<'py>> {
+        let (held, average, unrealised, precision) = {
+            let run = self.shared.lock()?;
+            let number = find(&run, symbol)?;
+            let (held, pair) = (run.trader(account).inventory(number), run.pair(number));
+            let (touch, synced) = run.touch(number);
+            let both = touch.bid.zip(touch.ask).filter(|_| synced);
+            let unrealised =
+                both.map(|(bid, ask)| i128::midpoint(held.unrealised(pair, bid.0), held.unrealised(pair, ask.0)));
+            (held, held.average(pair), unrealised, pair.qty_precision)
+        };
+        let amount = |amount: Option<Amount>| amount.map(|amount| self.shared.amount(py, amount)).transpose();
+        let qty = self.shared.qty(py, held.qty, precision)?;
+        Ok((qty, amount(average)?, self.shared.amount(py, held.realised)?, amount(unrealised)?))
+    }
+
+    fn rate(&self, account: usize, symbol: &str) -> PyResult<(f64, u32)> {
+        let run = self.shared.lock()?;
+        let pair = find(&run, symbol)?;
+        Ok(run.trader(account).rate(pair, run.now()))
+    }
+
+    /// The nearest price and quantity that an order may have: `passive` never moves a price towards the other side.
+    #[pyo3(signature = (symbol, side, price = None, qty = None, how = "passive"))]
+    fn round<'py>(
+        &self,
+        py: Python<'py>,
+        symbol: &str,
+        side: Option<&str>,
+        price: Option<&Bound<'py, PyAny>>,
+        qty: Option<&Bound<'py, PyAny>>,
+        how: &str,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let up = match (how, side) {
+            ("up", _) | ("passive", Some("sell")) => Some(true),
+            ("down", _) | ("passive", Some("buy")) => Some(false),
+            ("nearest", _) => None,
+            ("passive", _) if price.is_none() => Some(false),
+            ("passive", _) => {
+                return Err(value_error("how: 'passive' needs the side of the order for a price".into()));
+            }
+            _ => {
+                return Err(value_error(format!("how: {how:?} is not allowed; allowed is passive, nearest, up, down")));
+            }
+        };
+        let (pair, price_precision, qty_precision) = self.precisions(symbol)?;
+        let increment = self.shared.lock()?.pair(pair).price_increment.0.max(1);
+        let (given, precision, unit) = match (price, qty) {
+            (Some(price), None) => (price, price_precision, increment),
+            (None, Some(qty)) => (qty, qty_precision, 1),
+            _ => return Err(value_error("round: give a price or a qty, one of the two".into())),
+        };
+        let text = given.str()?.to_string();
+        let number =
+            Decimal::parse(text.as_bytes()).ok_or_else(|| value_error(format!("round: {text:?} is no number")))?;
+        // Whole steps, and what is beyond them.
+        let steps = number.rescale(precision).map_or_else(
+            || (number.mantissa.div_euclid(pow10(number.scale.saturating_sub(precision))), true),
+            |steps| (steps, false),
+        );
+        let unit = i128::from(unit);
+        let (whole, rest) = (steps.0.div_euclid(unit), steps.0.rem_euclid(unit));
+        let exact = rest == 0 && !steps.1;
+        let more = match up {
+            _ if exact => false,
+            Some(up) => up,
+            None => {
+                let scale = number.scale.max(precision);
+                let value = number.rescale(scale).unwrap_or(number.mantissa);
+                let whole_unit = unit * pow10(scale - precision);
+                value.rem_euclid(whole_unit) * 2 >= whole_unit
+            }
+        };
+        self.shared.numbers.of(py, (whole + i128::from(more)) * unit, precision)
+    }
+
+    // What it leaves.
+
+    fn assets(&self) -> PyResult<Vec<String>> {
+        Ok(self.shared.lock()?.assets().iter().map(ToString::to_string).collect())
+    }
+
+    /// Quantity that was traded, and how much of it nothing in the book explains, by symbol.
+    fn attribution<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let run = self.shared.lock()?;
+        let found = PyDict::new(py);
+        for number in 0..run.pairs() {
+            let (pair, found_of) = (run.pair(number), run.attribution(number));
+            let text = |qty: Qty| Decimal { mantissa: qty.0.into(), scale: pair.qty_precision }.to_string();
+            found.set_item(&*pair.symbol, (text(found_of.printed), text(found_of.unattributed)))?;
+        }
+        Ok(found)
+    }
+
+    /// Tables of what the run left of an account, as columns.
+    fn tables<'py>(&self, py: Python<'py>, account: usize) -> PyResult<Bound<'py, PyDict>> {
+        let run = self.shared.lock()?;
+        crate::tables::tables(py, &run, account)
+    }
+
+    fn pair<'py>(&self, py: Python<'py>, symbol: &str) -> PyResult<Bound<'py, PyDict>> {
+        let pair = {
+            let run = self.shared.lock()?;
+            run.pair(find(&run, symbol)?).clone()
+        };
+        let found = PyDict::new(py);
+        found.set_item("symbol", &*pair.symbol)?;
+        found.set_item("base", &*pair.base)?;
+        found.set_item("quote", &*pair.quote)?;
+        found.set_item("price_precision", pair.price_precision)?;
+        found.set_item("qty_precision", pair.qty_precision)?;
+        found.set_item("cost_precision", pair.cost_precision)?;
+        found.set_item("price_increment", self.shared.price(py, pair.price_increment, pair.price_precision)?)?;
+        found.set_item("qty_min", self.shared.qty(py, pair.qty_min, pair.qty_precision)?)?;
+        found.set_item("cost_min", self.shared.amount(py, pair.cost_min)?)?;
+        for (name, rate) in [("maker", pair.maker), ("taker", pair.taker)] {
+            found.set_item(name, decimal(py, Decimal { mantissa: rate.0.into(), scale: 6 })?)?;
+        }
+        found.set_item("status", &*pair.status)?;
+        Ok(found)
+    }
+}
+
+/// Best prices and their quantities.
+type Best<'py> =
+    (Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
+
+/// Quantity, average cost, realised, unrealised.
+type Held<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
+
+/// The number of a pair; an error with the names of all if there is none of this name.
+fn find(run: &Run, symbol: &str) -> PyResult<usize> {
+    run.find(symbol).ok_or_else(|| {
+        let names: Vec<_> = (0..run.pairs()).map(|pair| run.pair(pair).symbol.to_string()).collect();
+        value_error(format!("symbol: {symbol:?} is not traded in this run; its pairs are {}", names.join(", ")))
+    })
+}
+
+impl Trading {
+    fn reading(&self) -> PyResult<MutexGuard<'_, Reading>> {
+        self.reading.lock().map_err(|_| poisoned())
+    }
+
+    fn precisions(&self, symbol: &str) -> PyResult<(usize, u8, u8)> {
+        let run = self.shared.lock()?;
+        let number = find(&run, symbol)?;
+        let pair = run.pair(number);
+        Ok((number, pair.price_precision, pair.qty_precision))
+    }
+
+    fn own(&self, account: usize, order: &Order) -> PyResult<u64> {
+        let foreign = || value_error("order: is not an order of this strategy".into());
+        order.number_in(&self.shared, account).ok_or_else(foreign)
+    }
+
+    fn begin(&self, now: i64) -> PyResult<()> {
+        if !std::mem::replace(&mut self.reading()?.started, true) {
+            self.shared.lock()?.start(now);
+        }
+        Ok(())
+    }
+
+    /// Lets a replay go on by one read of a socket; why it cannot.
+    fn read(&self, py: Python<'_>, replayer: &Replayer, until: i64) -> PyResult<Option<(&'static str, Option<usize>)>> {
+        if let Some(time) = replayer.next_time(until)? {
+            self.begin(time)?;
+            if self.shared.lock()?.is_due(time) {
+                self.reading()?.due = Some(time);
+                return Ok(Some((DUE, None)));
+            }
+        }
+        self.reading()?.due = None;
+        let stepped = match replayer.step(py, until)? {
+            Step::Halt(why, player) => return Ok(Some((why, player))),
+            Step::Events(stepped) => stepped,
+        };
+        if stepped.events.is_empty() && stepped.connection.is_none() {
+            return Ok(None);
+        }
+        let mut reading = self.reading()?;
+        reading.events.extend(stepped.events.into_iter().map(Item::Event));
+        if let Some((false, _, _, endpoint)) = stepped.connection {
+            reading.events.push_back(Item::Look(stepped.time, endpoint == "level3"));
+        }
+        reading.session = Some(stepped.session);
+        Ok(None)
+    }
+
+    /// Calls handlers until all is said of what was read, and of what is due up to `until`.
+    fn say_all(&self, py: Python<'_>, until: Option<i64>) -> PyResult<()> {
+        let Some(all) = self.handlers.get() else { return Err(value_error("this run has no strategies".into())) };
+        while let Some((account, handler, given)) = self.said(py, until)? {
+            let Some(handlers) = all.get(account) else { continue };
+            let Some(call) = &handlers.calls[handler] else { continue };
+            match given {
+                Some(given) => call.call1(py, (&handlers.market, given))?,
+                None => call.call1(py, (&handlers.market,))?,
+            };
+        }
+        Ok(())
+    }
+
+    /// What is to be said next.
+    fn said<'py>(&self, py: Python<'py>, until: Option<i64>) -> PyResult<Option<Said<'py>>> {
+        loop {
+            let mut reading = self.reading()?;
+            if let Some((account, fill)) = reading.fill.take() {
+                return Ok(Some((account, 4, Some(fill.into_bound(py)))));
+            }
+            let mut run = self.shared.lock()?;
+            let next = reading.events.front().map(|item| match item {
+                Item::Event(event) => received(event).unwrap_or_else(|| run.now()),
+                Item::Look(time, _) => *time,
+            });
+            let bound = next.or(until).or(reading.due).unwrap_or_else(|| run.now());
+            if let Some((account, call)) = run.poll(bound) {
+                if !self.hears(account, &call) {
+                    continue;
+                }
+                let symbol = if let Call::Gap(gap) = &call { Some(run.pair(gap.pair).symbol.clone()) } else { None };
+                let now = run.now();
+                // Python's objects are made when the locks are gone: that may run code which asks for the run again.
+                drop((run, reading));
+                return self.given(py, account, call, symbol, now).map(Some);
+            }
+            let Some(item) = reading.events.pop_front() else { return Ok(None) };
+            let Some(session) = &reading.session else { continue };
+            let session = session.bind(py).get().lock()?;
+            match item {
+                Item::Event(event) => run.take(event, &*session),
+                Item::Look(time, level3) => run.look_at(time, level3, &*session),
+            }
+        }
+    }
+
+    /// Whether anybody hears a call. Who reads by `next` hears all.
+    fn hears(&self, account: usize, call: &Call) -> bool {
+        let Some(handlers) = self.handlers.get().and_then(|all| all.get(account)) else { return true };
+        let has = |handler: usize| handlers.calls[handler].is_some();
+        match call {
+            Call::Start => has(0),
+            Call::Book(_) => has(1),
+            Call::Trade(_) => has(2),
+            Call::Order(event) => has(3) || (has(4) && matches!(event.change, News::Changed(Change::Fill(_)))),
+            Call::Gap(_) => has(5),
+            Call::Timer(_) => has(6),
+            Call::Stop(_) => has(7),
+        }
+    }
+
+    /// The handler of a call, and the object that it is given.
+    fn given<'py>(
+        &self,
+        py: Python<'py>,
+        account: usize,
+        call: Call,
+        symbol: Option<Arc<str>>,
+        now: i64,
+    ) -> PyResult<Said<'py>> {
+        let event = |event: Arc<Event>| object(py, Arc::try_unwrap(event).unwrap_or_else(|event| (*event).clone()));
+        Ok(match call {
+            Call::Start => (account, 0, None),
+            Call::Book(book) => (account, 1, Some(event(book)?)),
+            Call::Trade(trade) => (account, 2, Some(event(trade)?)),
+            Call::Order(event) => {
+                let (order, fill) = own::order_event(py, &self.shared, account, &event)?;
+                if let Some(fill) = fill {
+                    self.reading()?.fill = Some((account, fill.unbind()));
+                }
+                (account, 3, Some(order))
+            }
+            Call::Gap(gap) => (account, 5, Some(own::gap(py, &gap, symbol.unwrap_or_default(), now)?)),
+            Call::Timer(tag) => (account, 6, Some(own::timer(py, &tag, now)?)),
+            Call::Stop(reason) => (account, 7, Some(reason.into_pyobject(py)?.into_any())),
+        })
+    }
+}

@@ -1,0 +1,837 @@
+//! One run of strategies: what the exchange sends, what comes back to requests, and timers, in the order of time.
+//!
+//! [`Run::take`] is given an event of a session; [`Run::poll`] says what a strategy is to hear next, and when all is said up
+//! to a time. What a strategy asks for meanwhile is sent before the next call. Strategies share the data and the simulated
+//! exchange; each has an account.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use krakpot_core::decimal::{Decimal, pow10};
+use krakpot_core::limits::SCALE;
+use krakpot_core::session::{BookOutcome, Channel, Event, LevelEntry, OrderChange, Session, TradeEvent};
+use krakpot_core::wire::message::{Kind, Side as BookSide};
+
+use crate::amount::{Amount, Price, Qty};
+use crate::pair::Pair;
+use crate::paper::{Attribution, Paper, Place};
+use crate::report::Reply;
+use crate::tally::{Tally, ValueRow};
+use crate::terms::{Side, Terms};
+use crate::trader::{OrderEvent, Trader};
+
+/// When the handlers of data are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// At every message.
+    Message,
+    /// When the best prices or their quantities are others, and at every trade.
+    Touch,
+    /// At most once in so many ns, if there was a message of the pair.
+    Every(i64),
+    /// Never: timers and what becomes of own orders are enough.
+    Never,
+}
+
+/// Price and quantity of the best levels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Touch {
+    /// Best bid.
+    pub bid: Option<(Price, Qty)>,
+    /// Best ask.
+    pub ask: Option<(Price, Qty)>,
+}
+
+/// Where books are looked up.
+pub trait Books {
+    /// The best levels of a book that is in sync: of level 3, or of level 2.
+    fn touch(&self, symbol: &str, level3: bool) -> Option<Touch>;
+
+    /// All orders of a level-3 book that is in sync, as a snapshot has them.
+    fn orders(&self, symbol: &str) -> Option<Vec<OrderChange>>;
+
+    /// All levels of a level-2 book that is in sync, as a snapshot has them.
+    fn levels(&self, symbol: &str) -> Option<Vec<LevelEntry>>;
+}
+
+impl Books for Session {
+    fn touch(&self, symbol: &str, level3: bool) -> Option<Touch> {
+        let steps = |(price, qty): (i128, i128)| Some((Price(price.try_into().ok()?), Qty(qty.try_into().ok()?)));
+        if level3 {
+            let book = self.orders(symbol)?.book()?;
+            let best = |side| book.levels(side).next().and_then(|(price, qty, _)| steps((price, qty)));
+            return Some(Touch { bid: best(BookSide::Bid), ask: best(BookSide::Ask) });
+        }
+        let book = self.book(symbol)?;
+        let best = |side| {
+            let mut found = None;
+            book.each_level(side, 1, |price, qty| found = steps((price, qty)));
+            found
+        };
+        Some(Touch { bid: best(BookSide::Bid), ask: best(BookSide::Ask) })
+    }
+
+    fn orders(&self, symbol: &str) -> Option<Vec<OrderChange>> {
+        let book = self.orders(symbol)?.book()?;
+        let (price_unit, qty_unit) = units(book.precision());
+        let mut found = Vec::with_capacity(book.len());
+        for side in [BookSide::Bid, BookSide::Ask] {
+            for (steps, ..) in book.levels(side) {
+                let price = steps * price_unit;
+                found.extend(book.queue(side, steps).map(|(id, qty, timestamp)| OrderChange {
+                    side,
+                    event: None,
+                    id: id.to_string(),
+                    price,
+                    qty: qty * qty_unit,
+                    timestamp,
+                }));
+            }
+        }
+        Some(found)
+    }
+
+    fn levels(&self, symbol: &str) -> Option<Vec<LevelEntry>> {
+        let book = self.book(symbol)?;
+        let (price_unit, qty_unit) = units(book.precision());
+        let mut found = Vec::with_capacity(book.len());
+        for side in [BookSide::Bid, BookSide::Ask] {
+            book.each_level(side, usize::MAX, |price, qty| {
+                found.push(LevelEntry { side, price: price * price_unit, qty: qty * qty_unit });
+            });
+        }
+        Some(found)
+    }
+}
+
+/// Steps of these decimals at the scale of events.
+fn units((price, qty): (u8, u8)) -> (i128, i128) {
+    (pow10(SCALE.saturating_sub(price)), pow10(SCALE.saturating_sub(qty)))
+}
+
+/// Data is missing, or is there again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// `data`: the book; `trades`: trades that were missed.
+    pub of: &'static str,
+    /// Number of the pair.
+    pub pair: usize,
+    /// Whether it is over.
+    pub healed: bool,
+}
+
+/// What a strategy is to hear.
+#[derive(Debug, Clone)]
+pub enum Call {
+    /// The run begins.
+    Start,
+    /// A message of a book.
+    Book(Arc<Event>),
+    /// A trade.
+    Trade(Arc<Event>),
+    /// What became of an order; of a fill the strategy hears as well.
+    Order(OrderEvent),
+    /// Data is missing, or is there again.
+    Gap(Gap),
+    /// A timer, with its tag.
+    Timer(Arc<str>),
+    /// The run ends.
+    Stop(Arc<str>),
+}
+
+/// A pair in a run.
+#[allow(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
+struct Market {
+    pair: Pair,
+    /// Whether its orders come by level 3; then level 2 decides nothing.
+    level3: bool,
+    touch: Touch,
+    synced: bool,
+    /// Whether it was in sync at any time.
+    known: bool,
+    /// Whether the simulated exchange has its book.
+    given: bool,
+    /// Its book was given as it was after what was received at this time, ns.
+    given_at: i64,
+    /// The last message of its book, where handlers are called at times.
+    last: Option<Event>,
+}
+
+/// An account, and what its strategy waits for.
+struct Account {
+    trader: Trader,
+    timers: BTreeMap<(i64, u64), Arc<str>>,
+    /// Whether the strategy may have asked for something.
+    dirty: bool,
+    due: i64,
+    tally: Tally,
+    /// Whether it has handlers of books and of trades.
+    hears: (bool, bool),
+}
+
+/// How a run goes.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// When handlers of data are called.
+    pub wake: Wake,
+    /// For so many ns from the first message on no order is accepted.
+    pub warmup: i64,
+    /// What accounts have is noted once in so many ns.
+    pub every: i64,
+    /// The asset in which values are given.
+    pub quote: Arc<str>,
+}
+
+/// Strategies on one stream of data.
+pub struct Run {
+    options: RunOptions,
+    paper: Paper,
+    markets: Vec<Market>,
+    numbers: HashMap<Arc<str>, usize>,
+    assets: Vec<Arc<str>>,
+    accounts: Vec<Account>,
+    calls: VecDeque<(usize, Call)>,
+    /// What comes back, by the time at which it is heard.
+    replies: BTreeMap<(i64, u64), (usize, Reply)>,
+    count: u64,
+    now: i64,
+    /// The first message, ns.
+    begin: Option<i64>,
+    wake_at: i64,
+    value_at: i64,
+    accounts_due: i64,
+    /// When the warm-up ends, ns; it is over after.
+    warm_at: i64,
+    warm: bool,
+    system: Arc<str>,
+    over: Option<Arc<str>>,
+    messages: u64,
+}
+
+/// After all times.
+const NEVER: i64 = i64::MAX;
+
+impl Run {
+    /// A run without pairs and accounts.
+    #[must_use]
+    pub fn new(options: RunOptions, paper: Paper) -> Self {
+        Self {
+            options,
+            paper,
+            markets: Vec::new(),
+            numbers: HashMap::new(),
+            assets: Vec::new(),
+            accounts: Vec::new(),
+            calls: VecDeque::new(),
+            replies: BTreeMap::new(),
+            count: 0,
+            now: i64::MIN,
+            begin: None,
+            wake_at: NEVER,
+            value_at: NEVER,
+            accounts_due: NEVER,
+            warm_at: NEVER,
+            warm: false,
+            system: Arc::from(""),
+            over: None,
+            messages: 0,
+        }
+    }
+
+    /// Adds a pair, before any account; `None`: too many. `level3`: its orders come by level 3.
+    pub fn add_pair(&mut self, pair: Pair, level3: bool) -> Option<usize> {
+        let symbol = pair.symbol.clone();
+        for asset in [&pair.base, &pair.quote] {
+            if !self.assets.contains(asset) {
+                self.assets.push(asset.clone());
+            }
+        }
+        let number = self.paper.set_pair(pair.clone())?;
+        debug_assert_eq!(number, self.markets.len(), "pairs have the same numbers everywhere");
+        self.numbers.insert(symbol, number);
+        let (synced, known, given, given_at) = (false, false, false, NEVER);
+        let (touch, last) = (Touch::default(), None);
+        self.markets.push(Market { pair, level3, touch, synced, known, given, given_at, last });
+        Some(number)
+    }
+
+    /// Adds an account; its trader knows the pairs, in their order. `hears`: whether it wants messages of books, and trades.
+    /// `None`: too many.
+    pub fn add_account(&mut self, trader: Trader, hears: (bool, bool)) -> Option<usize> {
+        let number = self.paper.add_account()?;
+        debug_assert_eq!(number, self.accounts.len(), "accounts have the same numbers everywhere");
+        let (timers, tally) = (BTreeMap::new(), Tally::default());
+        self.accounts.push(Account { trader, timers, dirty: false, due: NEVER, tally, hears });
+        Some(number)
+    }
+
+    /// Whose orders of the record are our own.
+    pub fn hide<'a>(&mut self, ids: impl IntoIterator<Item = &'a str>) {
+        self.paper.hide(ids);
+    }
+
+    /// Lets every strategy begin.
+    pub fn start(&mut self, now: i64) {
+        self.now = self.now.max(now);
+        self.value_at = self.now;
+        for account in 0..self.accounts.len() {
+            self.calls.push_back((account, Call::Start));
+        }
+    }
+
+    /// Lets every strategy end; nothing is sent any more.
+    pub fn stop(&mut self, reason: &Arc<str>) {
+        if self.over.is_none() {
+            self.note_values();
+        }
+        self.over = Some(reason.clone());
+        self.calls.clear();
+        for account in 0..self.accounts.len() {
+            self.calls.push_back((account, Call::Stop(reason.clone())));
+        }
+    }
+
+    /// What is to be said next, of all that happens up to a time; `None`: all is said.
+    pub fn poll(&mut self, until: i64) -> Option<(usize, Call)> {
+        loop {
+            self.settle();
+            if let Some((account, call)) = self.calls.pop_front() {
+                let own = &mut self.accounts[account];
+                own.tally.calls += 1;
+                own.dirty = true;
+                return Some((account, call));
+            }
+            let due = self.next_due();
+            if due > until || self.over.is_some() {
+                return None;
+            }
+            self.advance(due);
+        }
+    }
+
+    /// When something happens next without a message.
+    #[must_use]
+    pub fn next_due(&self) -> i64 {
+        let reply = self.replies.first_key_value().map_or(NEVER, |(key, _)| key.0);
+        self.paper.next_due().min(reply).min(self.accounts_due).min(self.wake_at).min(self.value_at).min(self.warm_at)
+    }
+
+    /// Whether something is to be said of what happens up to a time.
+    #[must_use]
+    pub fn is_due(&self, until: i64) -> bool {
+        !self.calls.is_empty() || self.next_due() <= until || self.accounts.iter().any(|account| account.dirty)
+    }
+
+    /// Takes an event of a session, whose books are those after it. All that was due before it is said already.
+    pub fn take(&mut self, event: Event, books: &impl Books) {
+        let (symbol, recv) = match &event {
+            Event::Book(message, _) | Event::Level3(message, _) => {
+                (message.received.symbol.clone(), message.received.ts_recv)
+            }
+            Event::Trade(trade) => (trade.received.symbol.clone(), trade.received.ts_recv),
+            Event::Gap(gap) => (gap.received.symbol.clone(), gap.received.ts_recv),
+            Event::Status(status) => return self.status(&status.system, status.ts_recv),
+            Event::Subscription(_) | Event::Ticker(_) | Event::Ohlc(_) => return,
+        };
+        let Some(&pair) = self.numbers.get(&symbol) else { return };
+        self.now = self.now.max(recv);
+        if self.begin.is_none() {
+            self.begin = Some(self.now);
+            self.warm = self.options.warmup == 0;
+            self.warm_at = if self.warm { NEVER } else { self.now.saturating_add(self.options.warmup) };
+        }
+        self.messages += 1;
+        match event {
+            Event::Gap(gap) => {
+                if gap.channel == Channel::Trade {
+                    self.missed(pair, gap.ts_from.unwrap_or(recv), recv);
+                }
+                // The books are those of the session that the gap is of: others are not in it.
+                let leads = if self.markets[pair].level3 { Channel::Level3 } else { Channel::Book };
+                if gap.channel == leads {
+                    self.look(pair, books);
+                }
+            }
+            Event::Trade(trade) => self.trade(pair, trade),
+            event => self.book(pair, event, books),
+        }
+    }
+
+    /// Looks whether books are still in sync, of level 3 or of level 2: after a connection was lost, or a subscription
+    /// changed.
+    pub fn look_at(&mut self, now: i64, level3: bool, books: &impl Books) {
+        self.now = self.now.max(now);
+        for pair in 0..self.markets.len() {
+            if self.markets[pair].level3 == level3 {
+                self.look(pair, books);
+            }
+        }
+    }
+
+    fn look(&mut self, pair: usize, books: &impl Books) {
+        let market = &self.markets[pair];
+        if market.synced && books.touch(&market.pair.symbol, market.level3).is_none() {
+            self.lost(pair);
+        }
+    }
+
+    fn status(&mut self, system: &str, recv: i64) {
+        self.now = self.now.max(recv);
+        if *self.system != *system {
+            self.system = system.into();
+            for account in &mut self.accounts {
+                account.trader.set_system(self.system.clone());
+            }
+        }
+    }
+
+    fn trade(&mut self, pair: usize, trade: TradeEvent) {
+        let Some((price, qty)) = self.steps(pair, &trade) else { return };
+        let recv = trade.received.ts_recv;
+        // Those of a snapshot were made before.
+        if trade.kind == Kind::Update {
+            let taker = if trade.side == "buy" { Side::Buy } else { Side::Sell };
+            let ts = trade.received.ts_event.unwrap_or(recv);
+            self.paper.trade(pair, recv, ts, taker, price, qty, trade.trade_id);
+            for account in &mut self.accounts {
+                account.trader.last_trade(pair, price, recv);
+            }
+        }
+        if matches!(self.options.wake, Wake::Message | Wake::Touch) {
+            self.call_all(Event::Trade(trade), false);
+        }
+    }
+
+    /// Price and quantity of a trade in steps of the pair; `None` if they are none.
+    fn steps(&self, pair: usize, trade: &TradeEvent) -> Option<(Price, Qty)> {
+        let known = &self.markets[pair].pair;
+        let whole = |value: Decimal, precision| i64::try_from(value.rescale(precision)?).ok();
+        Some((Price(whole(trade.price, known.price_precision)?), Qty(whole(trade.qty, known.qty_precision)?)))
+    }
+
+    fn book(&mut self, pair: usize, event: Event, books: &impl Books) {
+        let (Event::Book(message, _) | Event::Level3(message, _)) = &event else { return };
+        let level3 = matches!(event, Event::Level3(..));
+        let (recv, ts, kind) = (message.received.ts_recv, message.received.ts_event, message.kind);
+        let right = matches!(message.outcome, BookOutcome::Ok | BookOutcome::Unchecked);
+        let leads = level3 == self.markets[pair].level3;
+        let mut changed = false;
+        if leads {
+            if right {
+                self.give(pair, &event, (recv, ts, kind), books);
+            }
+            let touch = if right { books.touch(&self.markets[pair].pair.symbol, level3) } else { None };
+            changed = touch.is_some_and(|touch| self.seen(pair, touch));
+            if touch.is_none() {
+                self.lost(pair);
+            }
+        }
+        match self.options.wake {
+            Wake::Message => self.call_all(event, true),
+            Wake::Touch if changed => self.call_all(event, true),
+            Wake::Every(step) if leads => {
+                self.markets[pair].last = Some(event);
+                if self.wake_at == NEVER {
+                    self.wake_at = (self.now.div_euclid(step) + 1) * step;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives the simulated exchange a message of a book. Where the data begins within a recording there is no snapshot: then
+    /// it is given the whole book, as it is after all that was received together.
+    fn give(&mut self, pair: usize, event: &Event, at: (i64, Option<i64>, Kind), books: &impl Books) {
+        let (recv, ts, kind) = at;
+        let market = &mut self.markets[pair];
+        if kind == Kind::Update && !market.given {
+            let symbol = market.pair.symbol.clone();
+            (market.given, market.given_at) = (true, recv);
+            if market.level3 {
+                let orders = books.orders(&symbol).unwrap_or_default();
+                self.paper.level3(pair, recv, ts, Kind::Snapshot, &orders);
+            } else {
+                let levels = books.levels(&symbol).unwrap_or_default();
+                self.paper.level2(pair, recv, ts, Kind::Snapshot, &levels);
+            }
+            return;
+        }
+        if kind == Kind::Update && market.given_at == recv {
+            return;
+        }
+        market.given = true;
+        match event {
+            Event::Level3(_, orders) => self.paper.level3(pair, recv, ts, kind, orders),
+            Event::Book(_, levels) => self.paper.level2(pair, recv, ts, kind, levels),
+            _ => {}
+        }
+    }
+
+    /// The book of a pair is in sync, with these best levels; whether they are others than before.
+    fn seen(&mut self, pair: usize, touch: Touch) -> bool {
+        let market = &mut self.markets[pair];
+        let healed = !market.synced;
+        if !healed && market.touch == touch {
+            return false;
+        }
+        market.touch = touch;
+        for account in &mut self.accounts {
+            account.trader.touch(pair, touch.bid, touch.ask);
+        }
+        if healed {
+            let before = self.markets[pair].known;
+            (self.markets[pair].synced, self.markets[pair].known) = (true, true);
+            self.trust();
+            if before {
+                self.gap_call(&Gap { of: "data", pair, healed: true });
+                for account in &mut self.accounts {
+                    account.tally.healed("data", pair, self.now);
+                }
+            }
+        }
+        true
+    }
+
+    /// The book of a pair is out of sync.
+    fn lost(&mut self, pair: usize) {
+        if !std::mem::replace(&mut self.markets[pair].synced, false) {
+            return;
+        }
+        self.markets[pair].given = false;
+        self.paper.gap(pair, self.now);
+        self.trust();
+        for account in &mut self.accounts {
+            let resting = account.trader.orders(pair, None).count();
+            account.tally.gap("data", pair, self.now, resting);
+        }
+        self.gap_call(&Gap { of: "data", pair, healed: false });
+    }
+
+    /// Trades were missed.
+    fn missed(&mut self, pair: usize, begin: i64, end: i64) {
+        self.paper.gap(pair, self.now);
+        for account in &mut self.accounts {
+            account.tally.gap("trades", pair, begin, 0);
+            account.tally.healed("trades", pair, end);
+        }
+        self.gap_call(&Gap { of: "trades", pair, healed: true });
+    }
+
+    fn gap_call(&mut self, gap: &Gap) {
+        for account in 0..self.accounts.len() {
+            self.calls.push_back((account, Call::Gap(gap.clone())));
+        }
+    }
+
+    /// Tells the traders which books may be trusted: none before the end of the warm-up, so that nothing is sent.
+    fn trust(&mut self) {
+        for account in &mut self.accounts {
+            for (pair, market) in self.markets.iter().enumerate() {
+                account.trader.trust(pair, market.synced && self.warm);
+            }
+        }
+    }
+
+    /// Whether the exchange takes orders, as far as it said.
+    fn open(&self) -> bool {
+        matches!(&*self.system, "" | "online" | "post_only" | "limit_only")
+    }
+
+    fn call_all(&mut self, event: Event, book: bool) {
+        let hears = |account: &Account| if book { account.hears.0 } else { account.hears.1 };
+        if !self.accounts.iter().any(hears) {
+            return;
+        }
+        let event = Arc::new(event);
+        for (number, account) in self.accounts.iter().enumerate() {
+            if hears(account) {
+                let event = event.clone();
+                self.calls.push_back((number, if book { Call::Book(event) } else { Call::Trade(event) }));
+            }
+        }
+    }
+
+    /// Hands over what strategies asked for.
+    fn settle(&mut self) {
+        let mut changed = false;
+        for number in 0..self.accounts.len() {
+            let account = &mut self.accounts[number];
+            if !std::mem::replace(&mut account.dirty, false) {
+                continue;
+            }
+            changed = true;
+            for sent in account.trader.take_requests() {
+                if let Some(order) = account.trader.order(sent.request.order()) {
+                    account.tally.request(&sent, order.terms.pair);
+                }
+                self.paper.send(number, sent);
+            }
+            self.tell(number);
+        }
+        if changed {
+            self.accounts_due = self.accounts.iter().map(|account| account.due).min().unwrap_or(NEVER);
+        }
+    }
+
+    /// Collects what an account's strategy is to hear of its orders.
+    fn tell(&mut self, number: usize) {
+        let account = &mut self.accounts[number];
+        for event in account.trader.take_events() {
+            account.tally.heard(&event, self.now, &account.trader, |order| self.paper.place(number, order));
+            self.calls.push_back((number, Call::Order(event)));
+        }
+        let timer = account.timers.first_key_value().map_or(NEVER, |(key, _)| key.0);
+        account.due = account.trader.next_due().min(timer);
+    }
+
+    /// Lets time pass up to what is due next.
+    fn advance(&mut self, due: i64) {
+        self.now = self.now.max(due);
+        if self.paper.next_due() <= self.now {
+            self.paper.advance(self.now);
+        }
+        for (account, heard, reply) in self.paper.take_replies() {
+            self.count += 1;
+            self.replies.insert((heard, self.count), (account, reply));
+        }
+        while let Some(first) = self.replies.first_entry().filter(|first| first.key().0 <= self.now) {
+            let ((heard, _), (account, reply)) = first.remove_entry();
+            self.hear(account, heard, reply);
+        }
+        if self.warm_at <= self.now {
+            (self.warm_at, self.warm) = (NEVER, true);
+            self.trust();
+        }
+        if self.accounts_due <= self.now {
+            self.wait(self.now);
+        }
+        if self.wake_at <= self.now {
+            self.wake_at = NEVER;
+            for pair in 0..self.markets.len() {
+                if let Some(event) = self.markets[pair].last.take() {
+                    self.call_all(event, true);
+                }
+            }
+        }
+        if self.value_at <= self.now {
+            self.note_values();
+            self.value_at = (self.now.div_euclid(self.options.every) + 1) * self.options.every;
+        }
+    }
+
+    fn hear(&mut self, number: usize, heard: i64, reply: Reply) {
+        let account = &mut self.accounts[number];
+        account.tally.reply(&reply, heard, &account.trader);
+        // What changes nothing is counted by the trader.
+        let _ = account.trader.reply(heard, reply);
+        account.dirty = true;
+        self.tell(number);
+    }
+
+    /// Timers, and orders without an answer.
+    fn wait(&mut self, now: i64) {
+        for number in 0..self.accounts.len() {
+            let account = &mut self.accounts[number];
+            if account.due > now {
+                continue;
+            }
+            account.trader.advance(now);
+            account.dirty = true;
+            while let Some(first) = account.timers.first_entry().filter(|first| first.key().0 <= now) {
+                self.calls.push_back((number, Call::Timer(first.remove())));
+            }
+            self.tell(number);
+        }
+    }
+
+    // What accounts are worth.
+
+    fn note_values(&mut self) {
+        for number in 0..self.accounts.len() {
+            let row = self.value(number);
+            self.accounts[number].tally.values.push(row);
+        }
+    }
+
+    /// What an account has now.
+    #[must_use]
+    pub fn value(&self, number: usize) -> ValueRow {
+        let trader = &self.accounts[number].trader;
+        let totals: Vec<Amount> = self.assets.iter().map(|asset| trader.balance(asset).total).collect();
+        let (mut mid, mut exit) = (Some(0), Some(0));
+        for (asset, &total) in self.assets.iter().zip(&totals) {
+            let worth = if *asset == self.options.quote || total == 0 {
+                Some((total, total))
+            } else {
+                self.worth(asset, total)
+            };
+            mid = mid.zip(worth).map(|(sum, worth)| sum + worth.0);
+            exit = exit.zip(worth).map(|(sum, worth)| sum + worth.1);
+        }
+        ValueRow { ts: self.now, totals, mid, exit }
+    }
+
+    /// An amount of an asset in the quote asset: at the middle, and if it is sold at the best bid.
+    fn worth(&self, asset: &Arc<str>, total: Amount) -> Option<(Amount, Amount)> {
+        let quote = &self.options.quote;
+        let market = self.markets.iter().find(|one| one.pair.base == *asset && one.pair.quote == *quote)?;
+        let (pair, touch) = (&market.pair, market.touch);
+        let ((bid, _), (ask, _)) = (touch.bid?, touch.ask?);
+        // Whole steps of the quantity: what is less is dust, which no order can sell.
+        let qty = Qty(i64::try_from(total / pair.amount(Qty(1))).ok()?);
+        let cost = |price| pair.cost(price, qty);
+        let exit = cost(bid) - if qty.is_positive() { pair.fee(cost(bid), false) } else { 0 };
+        Some((i128::midpoint(cost(bid), cost(ask)), exit))
+    }
+
+    // What strategies ask and do.
+
+    /// The time of what happened last, ns.
+    #[must_use]
+    pub const fn now(&self) -> i64 {
+        self.now
+    }
+
+    /// Messages that were taken.
+    #[must_use]
+    pub const fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Time of the first message.
+    #[must_use]
+    pub const fn begin(&self) -> Option<i64> {
+        self.begin
+    }
+
+    /// Whether the warm-up is over.
+    #[must_use]
+    pub const fn warm(&self) -> bool {
+        self.warm
+    }
+
+    /// State of the exchange as it said last; empty before.
+    #[must_use]
+    pub const fn system(&self) -> &Arc<str> {
+        &self.system
+    }
+
+    /// Whether an account may take new risk.
+    #[must_use]
+    pub fn trading(&self, account: usize) -> bool {
+        self.warm && self.open() && self.over.is_none() && self.accounts[account].trader.halted().is_none()
+    }
+
+    /// Number of a pair.
+    #[must_use]
+    pub fn find(&self, symbol: &str) -> Option<usize> {
+        self.numbers.get(symbol).copied()
+    }
+
+    /// A pair.
+    #[must_use]
+    pub fn pair(&self, pair: usize) -> &Pair {
+        &self.markets[pair].pair
+    }
+
+    /// How many pairs there are.
+    #[must_use]
+    pub fn pairs(&self) -> usize {
+        self.markets.len()
+    }
+
+    /// Assets of the pairs, as [`ValueRow::totals`] has them.
+    #[must_use]
+    pub fn assets(&self) -> &[Arc<str>] {
+        &self.assets
+    }
+
+    /// The best levels of a pair, and whether its book is in sync.
+    #[must_use]
+    pub fn touch(&self, pair: usize) -> (Touch, bool) {
+        (self.markets[pair].touch, self.markets[pair].synced)
+    }
+
+    /// An account.
+    #[must_use]
+    pub fn trader(&self, account: usize) -> &Trader {
+        &self.accounts[account].trader
+    }
+
+    /// What the run left of an account so far.
+    #[must_use]
+    pub fn tally(&self, account: usize) -> &Tally {
+        &self.accounts[account].tally
+    }
+
+    /// Place of an order in the queue.
+    #[must_use]
+    pub fn place(&self, account: usize, order: u64) -> Option<Place> {
+        self.paper.place(account, order)
+    }
+
+    /// Quantity of a pair that was traded, and how much of it nothing in the book explains.
+    #[must_use]
+    pub fn attribution(&self, pair: usize) -> Attribution {
+        self.paper.attribution(pair)
+    }
+
+    /// Places an order, which waits for an answer for `patience` ns; its number. What cannot be is refused by an event.
+    pub fn order(&mut self, account: usize, terms: Terms, patience: i64, tag: Arc<str>) -> u64 {
+        let own = &mut self.accounts[account];
+        own.dirty = true;
+        own.trader.place(self.now, terms, patience, tag)
+    }
+
+    /// Amends an order.
+    pub fn amend(&mut self, account: usize, order: u64, qty: Option<Qty>, price: Option<Price>) {
+        let own = &mut self.accounts[account];
+        own.dirty = true;
+        own.trader.amend(self.now, order, qty, price);
+    }
+
+    /// Cancels an order.
+    pub fn cancel(&mut self, account: usize, order: u64) {
+        let own = &mut self.accounts[account];
+        own.dirty = true;
+        own.trader.cancel(self.now, order);
+    }
+
+    /// Cancels all orders of an account, or those of a pair.
+    pub fn cancel_all(&mut self, account: usize, pair: Option<usize>) {
+        let own = &mut self.accounts[account];
+        own.dirty = true;
+        own.trader.cancel_all(self.now, pair);
+    }
+
+    /// Numbers of the orders of an account that are not over, in the order in which they were sent.
+    #[must_use]
+    pub fn live(&self, account: usize, pair: Option<usize>, side: Option<Side>) -> Vec<u64> {
+        let trader = &self.accounts[account].trader;
+        let pairs = pair.map_or(0..self.markets.len(), |pair| pair..pair + 1);
+        let mut found: Vec<_> = pairs.flat_map(|pair| trader.orders(pair, side)).map(|order| order.number).collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// Calls the strategy after so many ns.
+    pub fn after(&mut self, account: usize, delay: i64, tag: Arc<str>) {
+        self.count += 1;
+        let own = &mut self.accounts[account];
+        own.dirty = true;
+        own.timers.insert((self.now.saturating_add(delay.max(0)), self.count), tag);
+    }
+
+    /// Cancels what rests, and takes no new risk from now on.
+    pub fn halt(&mut self, account: usize, reason: Arc<str>) {
+        let own = &mut self.accounts[account];
+        own.dirty = true;
+        own.trader.halt(self.now, reason);
+    }
+
+    /// Why an account was halted.
+    #[must_use]
+    pub fn halted(&self, account: usize) -> Option<&Arc<str>> {
+        self.accounts[account].trader.halted()
+    }
+}
