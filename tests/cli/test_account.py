@@ -207,6 +207,26 @@ def test_kill_asks_for_the_name() -> None:
     run(test())
 
 
+def test_ctrl_c_at_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an interrupt, not a wrong name."""
+
+    def interrupt(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    async def test() -> None:
+        async with exchange() as server:
+            await buy(server)
+            with monkeypatch.context() as patch:
+                patch.setattr("click.termui.visible_prompt_func", interrupt)
+                typed = ["trade", "kill", "main.toml", "--url", server.rest_address]
+                with pytest.raises(SystemExit) as ended:
+                    await asyncio.to_thread(main.main, typed)
+            assert ended.value.code == 130
+            assert await still_open(server) == 1
+
+    run(test())
+
+
 def test_kill_where_rest_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """Orders that REST still shows are waited for, and it says so; after the time they are named, with exit code 1."""
 

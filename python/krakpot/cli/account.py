@@ -150,7 +150,10 @@ def _confirm(name: str, address: str) -> None:
         try:
             question = f"All open orders at {address} will be cancelled. Type the name of the account, {name}"
             given = click.prompt(question, err=True)
-        except click.Abort:
+        except click.Abort as abort:
+            if isinstance(abort.__context__, KeyboardInterrupt):
+                # Ctrl-C, which click reports as it does the end of the input.
+                raise
             cure = f"set {CONFIRM}={name}, or give --yes"
             sentence = f"nobody typed the name of the account; nothing was cancelled. In a script {cure}"
             raise ConfigError(sentence) from None
