@@ -12,6 +12,7 @@ import pytest
 from krakpot.net.rest import Public, RestError
 from krakpot.trade.account import (
     LAG,
+    NONCES_MAX,
     PATIENCE,
     Killed,
     asset_name,
@@ -160,7 +161,7 @@ def test_trouble_is_tried_again(tmp_path: Path) -> None:
     assert (found.gone, found.cancelled) == (True, 2)
     assert now >= 7.0
     assert len(said) == 2, "once for each reason"
-    assert all("tried again, for" in sentence for sentence in said)
+    assert all("trying again, for" in sentence for sentence in said)
     found, _, (asked, now) = killed(tmp_path, [BUSY], [NONE])
     assert found is BUSY
     assert "OpenOrders" not in asked
@@ -171,7 +172,7 @@ def test_trouble_is_tried_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "refusal",
-    [DENIED, error("EGeneral:Temporary lockout"), error("EAPI:Invalid nonce", lasting=True)],
+    [DENIED, error("EGeneral:Temporary lockout"), error("EAPI:Invalid key", lasting=True)],
 )
 def test_what_trying_again_cannot_help(tmp_path: Path, refusal: RestError) -> None:
     """It is raised at once; after a cancel that was answered, what is known is told."""
@@ -180,6 +181,16 @@ def test_what_trying_again_cannot_help(tmp_path: Path, refusal: RestError) -> No
     found, _, (asked, _) = killed(tmp_path, [{"count": 2}, refusal], [shown("O1")])
     assert (found.gone, found.left, found.why) == (False, ("O1",), str(refusal))
     assert asked == ["CancelAll", "OpenOrders", "CancelAll"]
+
+
+def test_nonces_of_another_machine(tmp_path: Path) -> None:
+    """A few that are refused are waited for; many would lock the key."""
+    refused = error("EAPI:Invalid nonce", lasting=True)
+    found, _, _ = killed(tmp_path, [refused] * 3 + [{"count": 1}, {"count": 0}], [NONE])
+    assert (found.gone, found.cancelled) == (True, 1)
+    found, _, (asked, now) = killed(tmp_path, [refused], [NONE])
+    assert (found, asked) == (refused, ["CancelAll"] * NONCES_MAX)
+    assert 0 < now < LAG
 
 
 def test_a_key_that_may_not_look(tmp_path: Path) -> None:

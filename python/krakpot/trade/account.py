@@ -16,7 +16,7 @@ from typing import Any
 from krakpot.errors import counted
 from krakpot.net.market import FEED_NAMES
 from krakpot.net.rest import Public, RestError
-from krakpot.trade.signed import DENIED, LOCKED, Signed
+from krakpot.trade.signed import DENIED, LOCKED, NONCE, Signed
 
 LAG = 60.0
 """Seconds for which REST may show an order that is gone; fills were seen that much earlier on the WebSocket."""
@@ -26,6 +26,9 @@ PAUSES = (0.0, 0.25, 0.5, 1.0, 2.0)
 """Seconds between the first looks."""
 PACE = 5.0
 """Seconds between later looks: no more than the slowest tier of Kraken allows."""
+NONCES_MAX = 4
+"""Refused nonces after which a kill ends: Kraken locks a key after many. Fewer may pass by themselves: if another
+machine with a faster clock used the key, the numbers of this one are soon higher."""
 NAMED = re.compile(r"([0-9A-Za-z]{8})[0-9a-hjkmnp-tv-z]{10}", re.ASCII)
 """The ``cl_ord_id`` that a strategy gives: its prefix, and a number to the base 32 (``rust/trade/src/names.rs``)."""
 LEGACY = {
@@ -226,9 +229,7 @@ async def kill(
             return Killed(work.cancelled, (), gone=True, looked=work.may_look)
         pause = max(0.0 if trouble is None else trouble.wait, PAUSES[at] if at < len(PAUSES) else PACE)
         at += 1
-        # A locked key is locked anew by each try.
-        final = trouble is not None and (trouble.lasting or trouble.words.startswith(LOCKED))
-        if final or clock() + pause > end:
+        if (trouble is not None and work.is_final(trouble)) or clock() + pause > end:
             if trouble is not None and not work.heard:
                 raise trouble
             why = "new orders were placed all the while" if trouble is None and not work.left else str(trouble or "")
@@ -250,6 +251,7 @@ class _Kill:
         self._signed = signed
         self._log = log
         self._said = ""
+        self._nonces = 0
 
     async def round(self) -> RestError | None:
         """Cancel all and look. Returns what was wrong, if anything."""
@@ -275,10 +277,18 @@ class _Kill:
             self.may_look = False
             return []
 
+    def is_final(self, trouble: RestError) -> bool:
+        """Whether trying again does not help, or harms."""
+        if trouble.words.startswith(NONCE):
+            self._nonces += 1
+            return self._nonces >= NONCES_MAX
+        # A locked key is locked anew by each try.
+        return trouble.lasting or trouble.words.startswith(LOCKED)
+
     def explain(self, trouble: RestError | None, rest: float) -> None:
         """Say what is waited for, once for each reason."""
         if trouble is not None:
-            sentence = f"{trouble}; tried again"
+            sentence = f"{trouble}; trying again"
         elif self.left:
             shown = f"{counted(len(self.left), 'order is', 'orders are')} still shown as open"
             sentence = f"{shown}; REST may show orders for up to {LAG:.0f} s after their end"

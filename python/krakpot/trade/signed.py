@@ -24,7 +24,7 @@ NEEDED = (
 """Permissions without which a strategy cannot trade, in Kraken's words."""
 FORBIDDEN = "withdraw"
 """In the name of a permission: the key may send money away."""
-DENIED, LOCKED = "EGeneral:Permission denied", "EGeneral:Temporary lockout"
+DENIED, LOCKED, NONCE = "EGeneral:Permission denied", "EGeneral:Temporary lockout", "EAPI:Invalid nonce"
 PERMISSIONS = {
     "BalanceEx": "query-funds", "OpenOrders": "query-open-trades", "CancelAll": "close-trades",
     "GetWebSocketsToken": "create-ws-token",
@@ -35,7 +35,7 @@ REFUSALS = {
         "the API key is not known; compare it with the key's page at Kraken, where it may have expired", True,
     ),
     "EAPI:Invalid signature": ("the secret does not belong to the API key", True),
-    "EAPI:Invalid nonce": (
+    NONCE: (
         "a nonce was below an earlier one: another program uses this API key; make one for krakpot alone", True,
     ),
     DENIED: ("the API key lacks a permission; `krakpot key check` names it", True),
