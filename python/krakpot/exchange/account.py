@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from krakpot import _core
@@ -48,6 +48,18 @@ PERMISSIONS = [
     "create-ws-token",
 ]  # fmt: skip
 
+_QUERY = ("query-open-trades", "query-closed-trades")
+_CANCEL = ("modify-trades", "close-trades")
+NEEDED: dict[str, tuple[str, ...]] = {
+    "OpenOrders": _QUERY[:1], "ClosedOrders": _QUERY[1:], "QueryOrders": _QUERY, "OrderAmends": _QUERY,
+    "TradesHistory": _QUERY[1:], "QueryTrades": _QUERY[1:], "Ledgers": ("query-ledger",),
+    "Balance": ("query-funds",), "BalanceEx": ("query-funds",), "TradeVolume": ("query-funds",),
+    "AddOrder": _CANCEL[:1], "AmendOrder": _CANCEL[:1], "EditOrder": _CANCEL[:1], "AddOrderBatch": _CANCEL[:1],
+    "CancelOrder": _CANCEL, "CancelAll": _CANCEL, "CancelAllOrdersAfter": _CANCEL, "CancelOrderBatch": _CANCEL,
+    "GetWebSocketsToken": ("create-ws-token",),
+}  # fmt: skip
+"""Permissions of which a method needs one; what is not listed needs none."""
+
 Row = dict[str, Any]
 
 
@@ -59,10 +71,12 @@ class Account:
     """The answers about the account, and what it asks for."""
 
     def __init__(self, exchange: _core.Exchange, key_name: str) -> None:
-        """``key_name``: name of the key that all requests are signed with."""
+        """``key_name``: name of the key that requests are signed with, unless another one is set."""
         self.exchange = exchange
         self.key_name = key_name
         self.last_nonce = "0"
+        self.permissions: Sequence[str] | None = None
+        """What the key that signed may do; None: everything."""
         self._counter, self._counted = 0.0, exchange.now
         self._names: dict[str, Names] = {}
         """Names of the pairs, in an answer."""
@@ -105,8 +119,9 @@ class Account:
     def _key_info(self, _facts: Facts) -> Row:
         return {
             "api_key_name": "krakpot exchange", "api_key": self.key_name, "nonce": self.last_nonce, "nonce_window": "0",
-            "permissions": PERMISSIONS, "iban": "", "valid_until": "0", "query_from": "0", "query_to": "0",
-            "created_time": "0", "modified_time": "0", "ip_allowlist": [], "last_used": str(self.exchange.now // 10**9),
+            "permissions": list(self.permissions or PERMISSIONS), "iban": "", "valid_until": "0", "query_from": "0",
+            "query_to": "0", "created_time": "0", "modified_time": "0", "ip_allowlist": [],
+            "last_used": str(self.exchange.now // 10**9),
         }  # fmt: skip
 
     def _chosen(self, orders: list[Row], facts: Facts) -> list[Row]:
