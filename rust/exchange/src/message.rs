@@ -264,8 +264,11 @@ pub fn instrument<'a>(snapshot: bool, assets: &[&str], pairs: impl Iterator<Item
         );
         number(1, q, out);
         out.extend_from_slice(
-            format!(",\"price_precision\":{p},\"cost_precision\":{p},\"marginable\":{busy},\"has_index\":{busy}")
-                .as_bytes(),
+            format!(
+                ",\"price_precision\":{p},\"cost_precision\":{},\"marginable\":{busy},\"has_index\":{busy}",
+                precision(&pair.quote)
+            )
+            .as_bytes(),
         );
         field("ws_display_price_precision", p.into(), 0, out);
         out.extend_from_slice(b",\"cost_min\":0.50");

@@ -100,7 +100,7 @@ fn steps(text: &str, precision: u8, name: &str) -> PyResult<i64> {
 impl Trading {
     #[new]
     #[pyo3(signature = (
-        quote, *, numbers = "decimal", wake = "touch", every = 0, warmup = 0, values_every = 10_000_000_000, model = "orders",
+        quote, *, numbers = "decimal", wake = "touch", every = 0, warmup = 0, values_every = 1_000_000_000, model = "orders",
         cancels = "ahead", amend_up = "lose", latency = None, gaps = "time", join = None, depth = None
     ))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments in Python")]

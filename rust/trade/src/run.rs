@@ -176,7 +176,7 @@ pub struct RunOptions {
     pub wake: Wake,
     /// For so many ns from the first message on no order is accepted.
     pub warmup: i64,
-    /// What accounts have is noted once in so many ns.
+    /// What accounts have is noted once in so many ns; in a long run more seldom, so that it stays bounded.
     pub every: i64,
     /// The asset in which values are given.
     pub quote: Arc<str>,
@@ -208,6 +208,8 @@ pub struct Run {
     messages: u64,
 }
 
+/// Times of which it is noted what an account has; from then on half as many are kept.
+const VALUES_MAX: usize = 4096;
 /// After all times.
 const NEVER: i64 = i64::MAX;
 
@@ -650,6 +652,13 @@ impl Run {
         for number in 0..self.accounts.len() {
             let row = self.value(number);
             self.accounts[number].tally.values.push(row);
+        }
+        if self.accounts.iter().any(|account| account.tally.values.len() > VALUES_MAX) {
+            self.options.every = self.options.every.saturating_mul(2);
+            let every = self.options.every;
+            for account in &mut self.accounts {
+                account.tally.thin(every);
+            }
         }
     }
 

@@ -111,6 +111,18 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Keeps the last value of each interval of so many ns.
+    pub fn thin(&mut self, every: i64) {
+        let mut kept: Vec<ValueRow> = Vec::with_capacity(self.values.len());
+        for row in self.values.drain(..) {
+            match kept.last_mut() {
+                Some(last) if last.ts.div_euclid(every) == row.ts.div_euclid(every) => *last = row,
+                _ => kept.push(row),
+            }
+        }
+        self.values = kept;
+    }
+
     /// Notes a request.
     pub fn request(&mut self, sent: &Sent, pair: usize) {
         let (what, qty, price) = match sent.request {
@@ -177,5 +189,21 @@ impl Tally {
             News::Refused(_) => self.refused(&rules::code(&event.reason).into()),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: what is kept of a long run is the last value of each longer interval, the end included.
+    #[test]
+    fn values_are_thinned() {
+        let row = |ts| ValueRow { ts, totals: Vec::new(), mid: Some(i128::from(ts)), exit: None };
+        let mut tally = Tally { values: (0..10).map(row).collect(), ..Tally::default() };
+        tally.thin(4);
+        assert_eq!(tally.values, [3, 7, 9].map(row));
+        tally.thin(8);
+        assert_eq!(tally.values, [7, 9].map(row));
     }
 }
