@@ -4,6 +4,7 @@
 //! what did it lose, when did it come. So it has no digits, and its numbers are steps of the pair in 64 bits.
 
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::amount::{Price, Qty};
@@ -18,7 +19,7 @@ const NONE: u32 = u32::MAX;
 const ID_INLINE: usize = 22;
 
 /// An order's id.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Id {
     Short(u8, [u8; ID_INLINE]),
     Long(Arc<str>),
@@ -42,6 +43,23 @@ impl Id {
                 bytes.get(..usize::from(*length)).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or("")
             }
             Self::Long(text) => text,
+        }
+    }
+}
+
+impl Hash for Id {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            // In two numbers: that takes a third of the time of a text.
+            Self::Short(length, bytes) => {
+                let mut words = [0; 24];
+                words[..ID_INLINE].copy_from_slice(bytes);
+                words[ID_INLINE] = *length;
+                let (first, rest) = words.split_at(16);
+                state.write_u128(first.try_into().map_or(0, u128::from_le_bytes));
+                state.write_u64(rest.try_into().map_or(0, u64::from_le_bytes));
+            }
+            Self::Long(text) => text.hash(state),
         }
     }
 }
