@@ -1369,6 +1369,11 @@ class Trading:
         """Let time pass, and call handlers; with a session, see which of its books are out of sync."""
     def start(self, now: int) -> None:
         """Begin; a replay begins by itself."""
+    def end(self) -> None:
+        """Say nothing more; ``stop`` then ends it."""
+    @property
+    def failed(self) -> tuple[int, str] | None:
+        """The account and the handler that raised."""
     def stop(self, reason: str) -> None:
         """End."""
     @property
@@ -1393,6 +1398,8 @@ class Trading:
         """Whether new orders are accepted."""
     def best(self, symbol: str) -> tuple[Any, Any, Any, Any] | None:
         """Best bid and ask with their quantities; None if the book is out of sync."""
+    def last_best(self, symbol: str) -> tuple[Any, Any, Any, Any] | None:
+        """The same as they were seen last, in sync or not."""
     def order(
         self,
         account: int,

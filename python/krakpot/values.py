@@ -667,7 +667,11 @@ def shown(value: object) -> str:
     """A value that was refused, for an error: on one line, short, and without the password of an address."""
     # An option that can be repeated comes as a tuple.
     one = value[0] if isinstance(value, tuple) and len(value) == 1 else value
-    text = " ".join(re.sub(r"//[^/@]*@", "//…@", repr(one)).split())
+    try:
+        words = repr(one)
+    except ValueError:  # A whole number of thousands of digits has no text.
+        words = f"a {type(one).__name__} that cannot be shown"
+    text = " ".join(re.sub(r"//[^/@]*@", "//…@", words).split())
     return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "…"
 
 

@@ -139,3 +139,82 @@ def test_paper_ends_with_the_result_so_far(tmp_path: Path, rules: Path) -> None:
     assert code == 0
     assert summary["ended"] == "interrupted"
     assert summary["requests"]
+
+
+def test_a_file_does_not_stand_for_a_module_of_its_name(tmp_path: Path) -> None:
+    """A strategy in json.py leaves json as it is, and finds a module beside it."""
+    (tmp_path / "beside_the_rules.py").write_text("NUMBER = 3\n")
+    file = tmp_path / "json.py"
+    file.write_text(
+        "import beside_the_rules\nclass A:\n    n = beside_the_rules.NUMBER\n    def book(self, m, e): ...\n"
+    )
+    path = list(sys.path)
+    try:
+        assert load(file, "").n == 3
+    finally:
+        sys.path[:] = path
+    assert sys.modules["json"] is json
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("import sys\nsys.exit(0)\n", "cannot be imported: SystemExit"),
+        (
+            "class A:\n    def __init__(self): raise ValueError('bad')\n    def book(self, m, e): ...\n",
+            "ValueError: bad",
+        ),
+    ],
+)
+def test_code_of_a_file_that_ends_or_raises_is_named(tmp_path: Path, text: str, sentence: str) -> None:
+    """It is the file that is wrong, not the command: also where it ends the process without a word."""
+    file = tmp_path / "wrong.py"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"^STRATEGY: ") as raised:
+        load(file, "")
+    assert sentence in str(raised.value)
+
+
+def test_an_asset_is_given_once(tmp_path: Path, rules: Path) -> None:
+    """A second amount would take the place of the first without a word."""
+    lake = traded.lake(tmp_path / "lake")
+    code, said = krakpot("backtest", lake.path, f"{rules}:Idle", *ACCOUNT, "--balance", "USD=1")
+    assert (code, "USD is there twice" in said) == (2, True), said
+    code, said = krakpot("backtest", lake.path, f"{rules}:Idle", *ACCOUNT, "--latency", "5ms,")
+    assert (code, "--latency" in said) == (2, True), said
+
+
+def test_the_folder_is_made_before_the_run(tmp_path: Path) -> None:
+    """A long run is not lost because its result cannot be written."""
+    lake = traded.lake(tmp_path / "lake")
+    file = tmp_path / "ran.py"
+    file.write_text(
+        f"class A:\n    def start(self, m): __import__('pathlib').Path({str(tmp_path / 'ran')!r}).touch()\n"
+    )
+    code, said = krakpot("backtest", lake.path, file, *ACCOUNT, "--out", file)
+    assert (code, "choose a folder" in said) == (2, True), said
+    assert not (tmp_path / "ran").exists()
+    assert krakpot("backtest", lake.path, file, *ACCOUNT)[0] == 0
+    assert (tmp_path / "ran").exists(), "it would have run"
+
+
+def test_ctrl_c_ends_a_slow_strategy_soon(tmp_path: Path) -> None:
+    """After the handler that is called now; the result says that it ended early, and both bounds end at that time."""
+    lake = traded.lake(tmp_path / "lake")
+    file = tmp_path / "slow.py"
+    file.write_text(
+        "import os, signal\nclass A:\n    n = 0\n    def book(self, m, e):\n        self.n += 1\n"
+        "        if self.n == 5 and 'ahead' not in os.environ:\n"
+        "            os.environ['ahead'] = '1'\n            os.kill(os.getpid(), signal.SIGINT)\n"
+        "    def stop(self, m, reason): print('calls', self.n)\n"
+    )
+    command = [sys.executable, "-m", "krakpot", "backtest", str(lake.path), str(file), *ACCOUNT, "--wake", "message"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "calls 5\n" in done.stdout
+    assert "ended early: interrupted" in done.stdout
+    done = subprocess.run([*command, "--model", "bounds"], capture_output=True, text=True, timeout=60, check=False)
+    ahead, behind = done.stdout.split("all cancels behind:")
+    assert "ended early: interrupted" in ahead
+    first, second = (text.split(": in sync")[0].split("…")[1] for text in (ahead, behind))
+    assert first == second, "the same time"

@@ -66,3 +66,55 @@ def test_what_a_market_shows_and_refuses(tmp_path: Path) -> None:
     assert found[:4] == found[4]
     assert found[5] == ["canceling", "canceling"]
     assert [line for _, line in found[6]] == ["begin 1"] == [line for _, line in result.log]
+
+
+@pytest.mark.parametrize(
+    ("handler", "sentence"),
+    [
+        (lambda m: None, r"its handler book takes \(m\), and is given \(m, e\)"),
+        (lambda m, e, more: None, "is given"),
+        (lambda m, e: (yield), "no generator"),
+    ],
+)
+def test_a_handler_that_cannot_be_called_is_refused_at_once(handler: Any, sentence: str) -> None:
+    """Not at the first fill, hours later; and a generator would do nothing, silently."""
+
+    class Strategy:
+        book = staticmethod(handler)
+
+    with pytest.raises(ConfigError, match=sentence):
+        handlers_of(Strategy(), "krakpot.run: strategy")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"post_only": "yes"}, "post_only: 'yes' is not allowed; allowed is True or False"),
+        ({"stop": 3}, "stop: 3"),
+        ({"tif": None}, "tif: None is not allowed; allowed is text"),
+        ({"side": None}, "side: None"),
+        ({"symbol": None}, "symbol: None"),
+    ],
+)
+def test_a_wrong_type_is_named(tmp_path: Path, options: Any, sentence: str) -> None:
+    """In a sentence as for a wrong value."""
+
+    class Sends:
+        def start(self, m: Market) -> None:
+            given: Any = {"side": "buy", "symbol": "BTC/USD", "qty": "1", "price": "100"}
+            m.send(**(given | options))
+
+    with pytest.raises(ConfigError, match=sentence):
+        krakpot.run(Sends(), traded.replay(traded.lake(tmp_path / "lake")), traded.paper())
+
+
+@pytest.mark.parametrize("number", ["abc", float("nan"), "1e", "inf", True, [1]])
+def test_only_numbers_are_rounded(tmp_path: Path, number: Any) -> None:
+    """What is none is refused in a sentence."""
+
+    class Rounds:
+        def start(self, m: Market) -> None:
+            m.round("BTC/USD", qty=number)
+
+    with pytest.raises(ConfigError, match=r"krakpot\.Market\.round: qty: "):
+        krakpot.run(Rounds(), traded.replay(traded.lake(tmp_path / "lake")), traded.paper())

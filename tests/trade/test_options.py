@@ -4,6 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import polars as pl
 import pytest
 
 from krakpot import Latency, Paper
@@ -23,9 +24,12 @@ MS = 1_000_000
 def test_durations(given: Any, expected: int) -> None:
     """As people write them, to the nanosecond."""
     assert nanoseconds_of(given, "here") == expected
+    assert nanoseconds_of("3600000000007ns", "here") == 3600 * 10**9 + 7, "an hour and more"
 
 
-@pytest.mark.parametrize("given", ["5", "soon", -1, True, None, timedelta(seconds=-1), ""])
+@pytest.mark.parametrize(
+    "given", ["5", "soon", -1, True, None, timedelta(seconds=-1), "", timedelta.max, "9999999999999999999us"]
+)
 def test_what_is_no_duration(given: Any) -> None:
     """Text without a unit, words, negative times: the place and what is allowed."""
     with pytest.raises(ConfigError, match=r"^here: .* is not allowed; allowed is a duration as 100ms"):
@@ -36,6 +40,7 @@ def test_latency() -> None:
     """One time for both ways, or two."""
     assert (Latency("5ms").entry_ns, Latency("5ms").response_ns) == (5 * MS, 5 * MS)
     assert (Latency("5ms", "8ms").response_ns, str(Latency("5ms", "8ms"))) == (8 * MS, "5ms + 8ms")
+    assert str(Latency(0)) == "0 + 0"
     with pytest.raises(ConfigError, match=r"krakpot.Latency: response: 'x' is not allowed"):
         Latency("5ms", "x")
 
@@ -61,6 +66,8 @@ def test_fees_are_exact() -> None:
         ({"fees": ("0.25%",)}, "allowed are two fees"),
         ({"fees": (0.0025, 0.004)}, "a float cannot hold it"),
         ({"fees": ("0.00000012", "0")}, "is not allowed; allowed is a fraction"),
+        ({"latency": pl.DataFrame({"a": [1, 2]})}, "krakpot.Paper: latency: "),
+        ({"balances": {"USD": 10**5000}}, "krakpot.Paper: balances: USD: "),
         ({"latency": "5ms"}, "krakpot.Paper: latency: '5ms' is not allowed; allowed is \"recorded\""),
         ({"model": "magic"}, "krakpot.Paper: model: 'magic' is not allowed; allowed is one of orders, bounds"),
         ({"amend_up": "up"}, "allowed is one of lose, keep"),
@@ -90,6 +97,9 @@ def test_the_end_of_a_run() -> None:
     assert RunOptions.read(until="2026-08-02T04:00:00Z").end(begin) == 1_785_643_200 * 10**9
     assert RunOptions.read(until=begin + 5).end(begin) == begin + 5
     assert RunOptions.read().end(begin) is None
+    for until in (0, "2026-08-02T03:00:00Z", begin):
+        with pytest.raises(ConfigError, match=r"krakpot.run: until: .* not later than the first message"):
+            RunOptions.read(until=until).end(begin)
     with pytest.raises(ConfigError, match=r"krakpot.run: until: .* or a duration, as 1h"):
         RunOptions.read(until="tomorrow").end(begin)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -84,3 +85,31 @@ def test_digests_differ_with_the_fills() -> None:
 def test_an_empty_table_has_its_columns(name: str) -> None:
     """So that what is done with it works on nothing, too."""
     assert list(getattr(result(), name).columns) == list(SCHEMAS[name])
+
+
+def test_profit_is_not_known_where_the_last_value_is_not() -> None:
+    """An earlier value does not take the place of the last one; what no price counts is named."""
+    found = result()
+    rows = [("1000", "0", "1000"), ("900", "2", None)]
+    columns = {name: [row[at] for row in rows] for at, name in enumerate(("USD", "EUR", "equity"))}
+    frame = pl.DataFrame({"ts": [T, T + 1]} | columns).cast({name: pl.Decimal(38, 10) for name in columns})
+    lost = replace(found, equity=frame)
+    assert (lost.pnl, lost.unpriced) == (None, ["EUR"])
+    assert "P&L not known (no price of EUR in USD)" in repr(lost)
+    late = replace(found, equity=frame.with_columns(equity=pl.Series([None, "1013"]).cast(pl.Decimal(38, 10))))
+    assert late.pnl is None, "what there was at the begin has no value: a fill came before the first one"
+    assert found.pnl == D(13)
+    assert found.unpriced == []
+
+
+def test_a_result_that_ended_early_says_so() -> None:
+    """One that was interrupted is not taken for that of the whole recording."""
+    assert "ended early" not in repr(result())
+    assert "ended early: interrupted" in repr(result(reason="interrupted"))
+    assert "trades unattributed 100 %" in result(attribution={"BTC/USD": ("5", "5")}).integrity
+
+
+def test_the_digest_does_not_depend_on_names_that_a_run_makes_up() -> None:
+    """They count the orders of all strategies of the run."""
+    assert result({"exec_id": "E"}).digest == result({"exec_id": "F"}).digest
+    assert result({"price": "100"}).digest != result({"price": "101"}).digest

@@ -5,10 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 import krakpot
@@ -507,3 +509,128 @@ def test_inventory_rate_and_round(lake: krakpot.Lake) -> None:
     assert passive == [D("100.0"), D("100.1")]
     assert ways == [D("100.1"), D("100.0"), D("100.1")]
     assert qty == D("0.12345678")
+
+
+def test_the_profit_begins_at_the_start(lake: krakpot.Lake) -> None:
+    """What the account holds is valued with the first book, not at the next round time."""
+
+    class Idle:
+        def start(self, m: Market) -> None:
+            """Nothing."""
+
+    result = run(Idle(), lake, trader=paper(balances={"USD": 1, "BTC": 2}))
+    known = result.equity.drop_nulls("equity")
+    assert result.equity["equity"][0] is None, "before the first book"
+    assert (known["ts"][0] - result.equity["ts"][0]).total_seconds() < 0.1
+    assert (result.pnl, known["equity"][0]) == (D(0), D(202))
+
+
+def test_one_strategy_gives_the_same_digest_alone_and_among_many(lake: krakpot.Lake) -> None:
+    """Nobody's orders change anything for another one, not even their names."""
+    alone = run(JoinBest(), lake)
+    many = krakpot.run_many({"a": JoinBest(), "b": JoinBest()}, replay(lake), paper())
+    assert alone.fills.height > 5
+    assert {one.digest for one in many.values()} == {alone.digest}
+
+
+def test_a_stop_ends_the_run_after_its_handler(lake: krakpot.Lake) -> None:
+    """Nothing more is said, whatever was read already."""
+
+    class Stops(Notes):
+        def book(self, m: Market, e: Any) -> None:
+            super().book(m, e)
+            m.stop("enough")
+
+        def timer(self, m: Market, e: Timer) -> None:
+            super().timer(m, e)
+            m.after(0)
+            if len(self.heard) == 10:
+                m.stop("enough")
+
+    strategy = Stops()
+    result = run(strategy, lake, wake="message")
+    assert [word for word in strategy.heard if word != "start"] == ["level3", "enough"]
+    assert result.built.reason == "enough"
+
+    class Timers(Stops):
+        def start(self, m: Market) -> None:
+            m.after(0)
+
+    strategy = Timers()
+    run(strategy, lake, wake=None)
+    assert strategy.heard == [*["timer "] * 10, "enough"]
+
+
+def test_a_strategy_that_never_lets_time_go_on_is_refused(lake: krakpot.Lake) -> None:
+    """Else the run would hang, and Ctrl-C would not end it."""
+
+    class Hangs:
+        def start(self, m: Market) -> None:
+            m.after(0)
+
+        def timer(self, m: Market, _: Timer) -> None:
+            m.after(0)
+
+    with pytest.raises(ConfigError, match="time does not go on"):
+        run(Hangs(), lake)
+
+
+def test_an_error_says_whose_handler_raised_it_and_when(lake: krakpot.Lake) -> None:
+    """Of many strategies, at a time of the recording."""
+
+    class Fails:
+        def trade(self, m: Market, e: Any) -> None:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError) as raised:
+        krakpot.run_many({"good": Notes(), "bad": Fails()}, replay(lake), paper())
+    (note,) = raised.value.__notes__
+    assert note.startswith("krakpot: in the handler trade of bad, at 2026-08-02T")
+
+
+@pytest.mark.parametrize("out", [3, b"x", "lake/_lake.json", "lake/_lake.json/below"])
+def test_a_folder_that_cannot_be_is_refused_before_the_run(lake: krakpot.Lake, out: Any) -> None:
+    """A long run is not lost at its end."""
+    strategy = Notes()
+    out = str(lake.path.parent / out) if isinstance(out, str) else out
+    with pytest.raises(ConfigError, match=r"krakpot\.run: out: "):
+        run(strategy, lake, out=out)
+    assert strategy.heard == []
+
+
+def test_a_folder_may_be_text(lake: krakpot.Lake, tmp_path: Path) -> None:
+    """As everywhere else; the names of strategies stay in it."""
+    run(Notes(), lake, out=str(tmp_path / "out"))
+    assert (tmp_path / "out" / "fills.parquet").exists()
+    krakpot.run(Notes(), replay(lake), paper(model="bounds"), out=str(tmp_path / "both"))
+    assert (tmp_path / "both" / "behind" / "fills.parquet").exists()
+    for name in ("../beside", str(tmp_path / "absolute"), "", "..", "a/b"):
+        with pytest.raises(ConfigError, match="cannot be the name of a folder"):
+            krakpot.run_many({name: Notes(), "b": Notes()}, replay(lake), paper(), out=tmp_path / "many")
+    names: Any = {1: Notes(), "1": Notes()}
+    with pytest.raises(ConfigError, match="allowed is text"):
+        krakpot.run_many(names, replay(lake), paper())
+
+
+def test_a_strategy_that_cannot_be_copied_is_refused(lake: krakpot.Lake) -> None:
+    """Two passes need two of it."""
+    strategy = JoinBest()
+    _, _ = once(lake, strategy.heard.append)  # a market, which cannot be copied
+    with pytest.raises(ConfigError, match="cannot be copied"):
+        krakpot.run(strategy, replay(lake), paper(model="bounds"))
+
+
+def test_a_run_that_would_end_before_it_begins_is_refused(lake: krakpot.Lake) -> None:
+    """An empty result would be taken for one without trades."""
+    for until in ("2020-01-01", 0, "0"):
+        with pytest.raises(ConfigError, match="not later than the first message"):
+            run(Notes(), lake, until=until)
+
+
+def test_the_last_prices_are_known_at_the_end(lake: krakpot.Lake) -> None:
+    """A recording ends with books out of sync; fills in doubt are still worth something."""
+    result = run(JoinBest(), lake)
+    assert result.built.prices == {SYMBOL: D("100.5")}
+    assert result.fills.height > 5
+    doubtful = replace(result, fills=result.fills.with_columns(doubt=pl.lit(value=True)))
+    assert doubtful.pnl_without_doubt == 0, "all that changed the account is taken out"

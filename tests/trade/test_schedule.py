@@ -68,3 +68,29 @@ def test_a_pair_that_the_run_lacks(tmp_path: Path) -> None:
     ):
         krakpot.run(Schedule(table), replay(traded.lake(tmp_path / "lake")), paper())
     assert repr(Schedule(table)) == "Schedule(1 order)"
+
+
+@pytest.mark.parametrize("later", [3600, 86_400 * 365 * 150])
+def test_orders_may_be_far_apart_and_what_is_not_sent_is_told(tmp_path: Path, later: int) -> None:
+    """An hour between two orders is no error; one before the data and one after it are in the log."""
+    lake = traded.lake(tmp_path / "lake")
+    table = rows({"at": BEGIN - 10**9}, {"at": time(300)}, {"at": BEGIN + later * 10**9})
+    result = krakpot.run(Schedule(table), replay(lake), paper())
+    assert isinstance(result, krakpot.Result)
+    assert result.orders["state"].to_list() == ["filled"]
+    assert [line.split(": ", 1)[1] for _, line in result.log] == [
+        "1 order not sent: earlier than the data", "1 order not sent: later than the end of the run",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("cancel_after", -1.0), ("cancel_after", float("nan")), ("cancel_after", float("inf")), ("cancel_after", "1s"),
+        ("tif", "gtd"), ("tif", "day"), ("tif", 3), ("post_only", "yes"), ("post_only", 1),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_before_anything_runs(column: str, value: Any) -> None:
+    """Not when its time comes, in the middle of a run."""
+    with pytest.raises(ConfigError, match=rf"^krakpot\.Schedule: {column}: .* is not allowed; allowed "):
+        Schedule(rows({"at": time(1)}, {"at": time(2), column: value}))

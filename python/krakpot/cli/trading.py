@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 SHOW_EVERY = 0.1
 """Seconds between two looks at the run."""
 MODELS = ("orders", "bounds")
+INTERRUPTED = "interrupted"
 LATENCY = "a duration as 5ms, two as 5ms,8ms (to the exchange and back), or recorded"
 BALANCE = "ASSET=AMOUNT, as USD=50000"
 FEES = "two fees, as 0.25%,0.40%: of an order that rests, and of one that takes"
@@ -102,22 +103,27 @@ def load(file: Path, name: str) -> Any:  # whatever the file defines
     if not file.is_file():
         sentence = f"STRATEGY: {file} is not there; give the path of a Python file"
         raise ConfigError(sentence)
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    # A file json.py must not stand for the module json.
+    own = f"{file.stem} (strategy)"
+    spec = importlib.util.spec_from_file_location(own, file)
     assert spec is not None, "it ends in .py"
     assert spec.loader is not None, "the same"
     module = importlib.util.module_from_spec(spec)
     # Classes of the file can be pickled, and dataclasses find their module.
-    sys.modules[file.stem] = module
+    sys.modules[own] = module
+    # It finds modules beside it, as a script does; those that are installed come first.
+    sys.path.append(str(file.resolve().parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever the file's code raises
+    except (Exception, SystemExit) as error:  # whatever the file's code raises
         sentence = f"STRATEGY: {file} cannot be imported: {type(error).__name__}: {words_of(error)}"
         raise ConfigError(sentence) from error
     kind = _class(module, file, name)
     try:
         return kind()
-    except TypeError as error:
-        sentence = f"STRATEGY: {kind.__name__}() cannot be made: {error}; give its arguments defaults"
+    except (Exception, SystemExit) as error:  # whatever the class's code raises
+        cure = "; give its arguments defaults" if isinstance(error, TypeError) else ""
+        sentence = f"STRATEGY: {kind.__name__}() cannot be made: {type(error).__name__}: {words_of(error)}{cure}"
         raise ConfigError(sentence) from error
 
 
@@ -151,8 +157,11 @@ def _paper(options: dict[str, Any]) -> Paper:
     latency = options["latency"]
     chosen: Any = latency
     if latency != "recorded":
-        entry, _, response = latency.partition(",")
-        chosen = Latency(entry, response or None)
+        entry, comma, response = latency.partition(",")
+        chosen = Latency(entry, response if comma else None)
+    assets = [asset for asset, _ in options["balances"]]
+    if twice := sorted({asset for asset in assets if assets.count(asset) > 1}):
+        raise ConfigError(f"--balance: {twice[0]} is there twice; give each asset once")
     fees: Any = options["fees"]
     return Paper(dict(options["balances"]), fees=fees or "lake", latency=chosen, model=options["model"])
 
@@ -201,9 +210,14 @@ def backtest(
         paper = _paper(options)
         channels = ["trade", "level3" if paper.model == "orders" else "book"]
         replay = Replay(lake, options["symbols"], start, end, channels=channels)
-        ways = ("ahead",) if paper.model == "orders" else ("ahead", "behind")
-        found = [_one(load(*strategy), replay, paper, options, json_=json_, cancels=cancels) for cancels in ways]
-    return _finish(found[0] if len(found) == 1 else Bounds(*found), options, json_=json_)
+        with _results(options["out"]):
+            result = _one(load(*strategy), replay, paper, options, json_=json_)
+            if paper.model == "bounds":
+                # If the first one was ended early, the second one ends there too: else they could not be compared.
+                until = None if result.whole else result.built.end
+                other = _one(load(*strategy), replay, paper, options, json_=json_, until=until, cancels="behind")
+                result = Bounds(result, other)
+            return _finish(result, options, json_=json_)
 
 
 @click.command(cls=Command, interrupted="no result was written")
@@ -241,12 +255,13 @@ def paper(
         feed = Feed(
             options["symbols"], channels=["book", "trade", "level3"], url=url, level3_url=level3_url, rest_url=rest_url
         )
-        result = _one(load(*strategy), feed, account, options, json_=json_, until=duration)
-    return _finish(result, options, json_=json_)
+        with _results(options["out"]):
+            result = _one(load(*strategy), feed, account, options, json_=json_, until=duration)
+            return _finish(result, options, json_=json_)
 
 
 def _one(
-    strategy: Any, feed: Any, account: Paper, options: dict[str, Any], *, json_: bool, until: str | None = None,
+    strategy: Any, feed: Any, account: Paper, options: dict[str, Any], *, json_: bool, until: str | int | None = None,
     cancels: str = "ahead",
 ) -> Any:  # fmt: skip
     """Run one strategy, and show how far it is."""
@@ -264,17 +279,26 @@ def _one(
 
 async def _watched(one: Run, bar: Bar) -> list[Any]:
     """Run it; Ctrl-C and SIGTERM end it with the result so far."""
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, one.end, "interrupted")
+    # A handler of the loop would wait until the loop has its turn, which a slow strategy does not give it for long.
+    before = {number: signal.signal(number, _ends(one)) for number in (signal.SIGINT, signal.SIGTERM)}
     shown = asyncio.create_task(_show(one, bar))
     try:
         return await one.run()
     finally:
         shown.cancel()
-        for number in numbers:
-            loop.remove_signal_handler(number)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ends(one: Run) -> Callable[[int, object], None]:
+    """The first signal ends a run after the handler that is called now; the second one ends that handler too."""
+
+    def end(number: int, frame: object) -> None:  # noqa: ARG001  # what a signal handler is given
+        if one.reason:
+            raise KeyboardInterrupt
+        one.end(INTERRUPTED)
+
+    return end
 
 
 async def _show(one: Run, bar: Bar) -> None:
@@ -288,12 +312,21 @@ async def _show(one: Run, bar: Bar) -> None:
             bar.note(f"{stamp(core.now):%Y-%m-%d %H:%M:%S} · {core.messages:,} messages · {orders} open orders")
 
 
+@contextmanager
+def _results(out: Path | None) -> Iterator[None]:
+    """The folder of ``--out``, if it is given: made before the run, so that a long one is not lost."""
+    if out is None:
+        yield
+        return
+    with results_folder(out):
+        yield
+
+
 def _finish(result: Any, options: dict[str, Any], *, json_: bool) -> int:
     """Print the result, and write it."""
     if options["out"] is not None:
-        with results_folder(options["out"]):
-            result.save(options["out"])
-            drawn = result.draw(options["out"] / "equity.png")
+        result.save(options["out"])
+        drawn = result.draw(options["out"] / "equity.png")
     if json_:
         print_json(result.summary)
         return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict, Unpack
 
 from krakpot import values
@@ -300,10 +300,15 @@ class Market:
             sentence = f"{place}: deadline: {shown(deadline)} is not allowed; allowed is 500ms to 60s"
             raise ConfigError(sentence)
         at = None if expire is None else int(values.time_of(expire, f"{place}: expire"))
-        return self._core.order(
-            self._account, symbol, side, qty, price, tif=tif, expire=at, post_only=post_only, display=display,
-            trigger=trigger, stop=stop, deadline=wait, tag=_tag(tag, place),
-        )  # fmt: skip
+        try:
+            return self._core.order(
+                self._account, symbol, side, qty, price, tif=tif, expire=at, post_only=post_only, display=display,
+                trigger=trigger, stop=stop, deadline=wait, tag=_tag(tag, place),
+            )  # fmt: skip
+        except TypeError:
+            _check_types(place, str, symbol=symbol, side=side, tif=tif)
+            _check_types(place, bool, post_only=post_only, stop=stop)
+            raise
 
     def amend(self, order: Order, *, qty: Number | None = None, price: Number | None = None) -> None:
         """Ask for another quantity in all (what is filled included), or another price."""
@@ -350,7 +355,8 @@ class Market:
             Side of the order, for ``passive``.
 
         """
-        texts = [None if number is None else f"{Decimal(str(number)):f}" for number in (price, qty)]
+        named = (("price", price), ("qty", qty))
+        texts = [None if number is None else _text_of(number, name) for name, number in named]
         return self._core.round(symbol, side, texts[0], texts[1], how)
 
     def halt(self, reason: str) -> None:
@@ -358,7 +364,7 @@ class Market:
         self._core.halt(self._account, str(reason))
 
     def stop(self, reason: str = "the strategy stopped") -> None:
-        """End the run after this handler."""
+        """End the run after this handler; of `run_many`, the run of all strategies."""
         if self._ends is not None:
             self._ends(str(reason))
 
@@ -370,6 +376,26 @@ class Market:
     def __repr__(self) -> str:
         """Its pairs."""
         return f"Market({', '.join(self.symbols)})"
+
+
+def _check_types(place: str, kind: type, **given: object) -> None:
+    for name, value in given.items():
+        if not isinstance(value, kind):
+            word = "text" if kind is str else "True or False"
+            sentence = f"{place}: {name}: {shown(value)} is not allowed; allowed is {word}"
+            raise ConfigError(sentence)
+
+
+def _text_of(number: Number, name: str) -> str:
+    """A number as plain digits."""
+    try:
+        found = Decimal(str(number))
+    except (InvalidOperation, ValueError):
+        found = Decimal("nan")
+    if isinstance(number, bool) or not found.is_finite():
+        sentence = f"krakpot.Market.round: {name}: {shown(number)} is not allowed; allowed is a number"
+        raise ConfigError(sentence)
+    return f"{found:f}"
 
 
 def _tag(tag: object, place: str) -> str:
@@ -398,6 +424,23 @@ def on_stop(market: Market, end: Callable[[str], None]) -> None:
     market._ends = end  # noqa: SLF001  # of this file
 
 
+def _check_arguments(signature: Callable[[Any], Any], handler: Callable[..., object], name: str, place: str) -> None:
+    """``ConfigError`` if a handler does not take what it is given: a run would find it only at the first call."""
+    given = {"start": ("m",), "stop": ("m", "reason")}.get(name, ("m", "e"))
+    try:
+        taken = signature(handler)
+    except (ValueError, TypeError):
+        return  # Not every function that is written in C tells its arguments.
+    try:
+        taken.bind(*given)
+    except TypeError:
+        sentence = (
+            f"{place}: its handler {name} takes {taken}, and is given ({', '.join(given)}); "
+            f"write def {name}(self, {', '.join(given)})"
+        )
+        raise ConfigError(sentence) from None
+
+
 def handlers_of(strategy: object, place: str) -> dict[str, Callable[..., object]]:
     """The handlers that a strategy has; ``ConfigError`` if it has none, or one that cannot be called."""
     import inspect  # noqa: PLC0415  # only when a run begins
@@ -407,9 +450,14 @@ def handlers_of(strategy: object, place: str) -> dict[str, Callable[..., object]
         handler = getattr(strategy, name, None)
         if handler is None:
             continue
-        if not callable(handler) or inspect.iscoroutinefunction(handler):
-            sentence = f"{place}: its handler {name} is not allowed; allowed is a plain function, no coroutine"
+        kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+        if not callable(handler) or any(kind(handler) for kind in kinds):
+            sentence = (
+                f"{place}: its handler {name} is not allowed; allowed is a plain function, no coroutine, no generator"
+            )
             raise ConfigError(sentence)
+        if not isinstance(strategy, type):
+            _check_arguments(inspect.signature, handler, name, place)
         found[name] = handler
     if isinstance(strategy, type) or not found:
         hint = "an object of it, as Strategy()" if isinstance(strategy, type) else f"one of {', '.join(HANDLERS)}"

@@ -29,6 +29,9 @@ Duration = str | int | float | timedelta
 
 LAKE: Literal["lake"] = "lake"
 RECORDED: Literal["recorded"] = "recorded"
+PLAYED = "the recording ended"
+TIMED = "its time was over"
+"""Reasons of a run that ended as it was asked to."""
 WORDS = ("message", "touch")
 WAKES = '"touch", "message", an interval as "100ms", or None'
 RATE_DIGITS = 6
@@ -40,20 +43,27 @@ AMOUNT_DIGITS = 10
 SEED_MAX = (1 << 64) - 1
 
 
+DURATION_MAX = 1 << 62
+"""Longest duration, ns: added to a time of this century it is still a time."""
+
+
 def nanoseconds_of(value: Duration, place: str) -> int:
     """Nanoseconds of a duration: ``5s``, ``100ms``, seconds, a timedelta, or 0; ``ConfigError`` names the place."""
     sentence = f"{place}: {shown(value)} is not allowed; allowed is a duration as 100ms, 5s, 10m, a timedelta, or 0"
     if isinstance(value, timedelta):
         ns = value // timedelta(microseconds=1) * 1000
-        if ns < 0:
+        if not 0 <= ns <= DURATION_MAX:
             raise ConfigError(sentence)
         return ns
     if isinstance(value, Real) and not isinstance(value, bool) and value == 0:
         return 0
     text = str(value).strip()
-    found = re.fullmatch(r"(\d{1,12})(ns|us)", text, re.ASCII)
+    found = re.fullmatch(r"(\d{1,19})(ns|us)", text, re.ASCII)
     if found:
-        return int(found[1]) * values.STEP_UNITS[found[2]]
+        ns = int(found[1]) * values.STEP_UNITS[found[2]]
+        if ns > DURATION_MAX:
+            raise ConfigError(sentence)
+        return ns
     if text == "0":
         return 0
     try:
@@ -99,7 +109,7 @@ class Latency:
 
     def __str__(self) -> str:
         """Both times, as the integrity line has them."""
-        return f"{values.step_text(self.entry_ns)} + {values.step_text(self.response_ns)}"
+        return " + ".join(values.step_text(ns) if ns else "0" for ns in (self.entry_ns, self.response_ns))
 
 
 class Paper:
@@ -156,7 +166,7 @@ class Paper:
         place = "krakpot.Paper"
         self.balances = _balances(balances, f"{place}: balances")
         self._fees = _fees(fees, f"{place}: fees")
-        if latency != RECORDED and not isinstance(latency, Latency):
+        if not isinstance(latency, Latency) and not (isinstance(latency, str) and latency == RECORDED):
             sentence = f'{place}: latency: {shown(latency)} is not allowed; allowed is "recorded" or a krakpot.Latency'
             raise ConfigError(sentence)
         self.latency: Literal["recorded"] | Latency = latency
@@ -203,7 +213,7 @@ def amount(value: object, place: str) -> Decimal:
         raise ConfigError(f"{sentence}, as a Decimal, an int or text")
     try:
         found = Decimal(value)
-    except InvalidOperation:
+    except (InvalidOperation, ValueError):
         raise ConfigError(sentence) from None
     if not found.is_finite() or not 0 <= found <= AMOUNT_MAX or round(found, AMOUNT_DIGITS) != found:
         raise ConfigError(sentence)
@@ -282,13 +292,19 @@ class RunOptions:
         if self.until is None:
             return None
         try:
-            return begin + nanoseconds_of(self.until, "")  # type: ignore[arg-type]  # it refuses what is none
+            end = begin + nanoseconds_of(self.until, "")  # type: ignore[arg-type]  # it refuses what is none
         except ConfigError:
-            pass
-        try:
-            return values.nanoseconds(self.until)
-        except ValueError as error:
-            raise ConfigError(f"{place}: until: {error}; or a duration, as 1h") from None
+            try:
+                end = values.nanoseconds(self.until)
+            except ValueError as error:
+                raise ConfigError(f"{place}: until: {error}; or a duration, as 1h") from None
+        if end <= begin:
+            sentence = (
+                f"{place}: until: {shown(self.until)} is not later than the first message, "
+                f"{values.utc(begin)}; give a later time, or a duration, as 1h"
+            )
+            raise ConfigError(sentence)
+        return end
 
 
 def _wake(given: object, place: str) -> tuple[str, int]:

@@ -16,6 +16,7 @@ import polars as pl
 from krakpot.errors import counted
 from krakpot.lake.format import stamp
 from krakpot.lake.times import TIME
+from krakpot.trade.options import PLAYED, TIMED
 
 NUMBER = pl.Decimal(38, 10)
 TIMES = ("ts", "heard", "sent", "arrived", "acked", "reported", "ended", "begin", "end")
@@ -43,6 +44,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 SHOWN = 3
 """Pairs that the integrity line names."""
+WHOLE = (PLAYED, TIMED)
+"""Reasons of a run that ended as it was asked to."""
 PLACES = Decimal(1).scaleb(-10)
 
 
@@ -104,7 +107,8 @@ class Result:
     def digest(self) -> str:
         """A SHA-256 of fills and orders, in hex."""
         found = hashlib.sha256()
-        for table in (self.fills, self.orders):
+        # Names that a run makes up count the orders of all its strategies: they say nothing of this one.
+        for table in (self.fills.drop("exec_id"), self.orders.drop("order_id")):
             found.update(table.write_csv().encode())
         found.update(f"{self.built.model} {self.built.latency} {self.built.seed}".encode())
         return found.hexdigest()
@@ -117,8 +121,32 @@ class Result:
     @property
     def pnl(self) -> Decimal | None:
         """Value at the end less that at the start, both at the middle of the best prices; None if one is not known."""
-        known = self.equity["equity"].drop_nulls()
-        return None if known.is_empty() else Decimal(known[-1]) - Decimal(known[0])
+        first = self._first
+        last = None if self.equity.is_empty() else self.equity["equity"][-1]
+        return None if first is None or last is None else Decimal(last) - first
+
+    @property
+    def _first(self) -> Decimal | None:
+        """Value of what there was at the start, when it was first known; None if a fill came before."""
+        known = self.equity.filter(pl.col("equity").is_not_null()).head(1)
+        assets = self._assets
+        if known.is_empty() or not known.select(assets).equals(self.equity.head(1).select(assets)):
+            return None
+        return Decimal(known["equity"][0])
+
+    @property
+    def _assets(self) -> list[str]:
+        return [name for name in self.equity.columns if name not in {"ts", "equity", "equity_exit"}]
+
+    @property
+    def unpriced(self) -> list[str]:
+        """Assets of the account that no price of the run counts in the quote asset, so that its P&L is not known."""
+        if self.equity.is_empty() or self.equity["equity"][-1] is not None:
+            return []
+        quote, last = self.built.quote, self.equity.row(-1, named=True)
+        return [
+            name for name in self._assets if last[name] and name != quote and f"{name}/{quote}" not in self.built.prices
+        ]
 
     @property
     def pnl_without_doubt(self) -> Decimal | None:
@@ -144,6 +172,11 @@ class Result:
         return {str(symbol): _sum(mine["signed"]) for (symbol,), mine in signed.group_by("symbol", maintain_order=True)}
 
     @property
+    def whole(self) -> bool:
+        """Whether it ended as it was asked to, and was not stopped or interrupted."""
+        return self.built.reason in WHOLE
+
+    @property
     def doubts(self) -> int:
         """Fills in doubt: within a gap's shadow, or by a trade that the data of its instant does not explain."""
         return int(self.fills["doubt"].sum())
@@ -164,7 +197,7 @@ class Result:
         elif self.doubts:
             gaps += f", {counted(self.doubts, 'fill')} in doubt"
         printed, loose = (sum(Decimal(pair[at]) for pair in built.attribution.values()) for at in (0, 1))
-        unattributed = f"{100 * loose / printed:.2g} %" if printed else "none printed"
+        unattributed = f"{float(100 * loose / printed):.3g} %" if printed else "none printed"
         return (
             f"{names} {_period(built.begin, built.end)}: in sync {share:.4g} %, {gaps}, trades unattributed "
             f"{unattributed}, model {built.model}, latency {built.latency}, seed {built.seed}, {built.name}"
@@ -198,12 +231,16 @@ class Result:
         """The integrity line, then the numbers."""
         quote, pnl, sure = self.built.quote, self.pnl, self.pnl_without_doubt
         value = "not known" if pnl is None else f"{pnl:.2f} {quote}"
+        if self.unpriced:
+            value += f" (no price of {', '.join(self.unpriced)} in {quote})"
         if self.doubts and sure is not None:
             value += f" ({sure:.2f} without fills in doubt)"
         counts = f"{counted(self.fills.height, 'fill')} of {counted(self.orders.height, 'order')}"
         numbers = f"P&L {value}, fees {self.fees:.2f} {quote}; {counts}, {counted(self.requests.height, 'request')}"
         lines = [self.integrity, f"{numbers}; digest {self.digest[:16]}"]
         lines += [f"refused {count:,} times: {text}" for text, count in self.refusals.items()]
+        if not self.whole:
+            lines.append(f"ended early: {self.built.reason}")
         if self.error:
             lines.append(f"halted by an error: {self.error}")
         return "\n".join(lines)

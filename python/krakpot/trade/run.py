@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from decimal import Decimal
@@ -23,6 +24,7 @@ from krakpot._core import Trading
 from krakpot.errors import ConfigError, words_of
 from krakpot.exchange.server import ExchangeServer
 from krakpot.feed.feed import Feed
+from krakpot.lake.format import stamp
 from krakpot.replay.replay import Replay
 from krakpot.replay.source import TIME_MAX
 from krakpot.trade.market import Market, Strategy, handlers_of, lines_of, on_stop
@@ -48,7 +50,7 @@ class Run:
         options: RunOptions,
         *,
         cancels: str = "ahead",
-        out: Path | None = None,
+        out: str | Path | None = None,
     ) -> None:
         """Check everything; nothing is read or connected yet."""
         if not isinstance(trader, Paper):
@@ -59,7 +61,7 @@ class Run:
         self._paper = trader
         self._options = options
         self._feed = feed
-        self._out = out
+        self._out = _folder(out, self._names)
         self.reason = ""
         """Why it is to end; empty while it is not."""
         self._errors: dict[int, Exception] = {}
@@ -91,7 +93,11 @@ class Run:
             core.set_handlers(self._wanted(core))
             try:
                 reason = await self.data.drive(core, self._until, lambda: self.reason)
-            except BaseException:
+            except BaseException as error:
+                if core.failed is not None:
+                    account, handler = core.failed
+                    whose = f" of {self._names[account]}" if self._names[account] else ""
+                    error.add_note(f"krakpot: in the handler {handler}{whose}, at {stamp(core.now).isoformat()}")
                 # Own orders are cancelled; nothing more is said to the strategies.
                 for number in range(len(self.markets)):
                     core.halt(number, STARTED)
@@ -183,6 +189,9 @@ class Run:
         data: ReplayData | FeedData | None = getattr(self, "data", None)
         if data is not None:
             data.interrupt()
+        core: Trading | None = getattr(self, "core", None)
+        if core is not None:
+            core.end()
 
     def _until(self, begin: int) -> int | None:
         return self._options.end(begin)
@@ -206,15 +215,40 @@ class Run:
         return found
 
     def _prices(self, core: Trading) -> dict[str, Decimal]:
-        """The middle of the best prices, where both are known."""
+        """The middle of the last best prices, where both are known: at the end of a recording no book is in sync."""
         found = {}
         for symbol in self.data.symbols:
-            best = core.best(symbol)
+            best = core.last_best(symbol)
             if best is not None and best[0] is not None and best[2] is not None:
                 facts = core.pair(symbol)
                 unit = Decimal(1).scaleb(-facts["price_precision"]) if self._options.numbers == "int" else Decimal(1)
                 found[symbol] = (Decimal(str(best[0])) + Decimal(str(best[2]))) / 2 * unit
         return found
+
+
+def _folder(out: Any, names: list[str]) -> Path | None:  # noqa: ANN401  # whatever a caller gave
+    """The folder of a result, made before anything runs: a long run is not lost because it cannot be written."""
+    if out is None:
+        return None
+    place = f"{PLACE}: out"
+    if not isinstance(out, (str, os.PathLike)):
+        sentence = f"{place}: {shown(out)} is not allowed; allowed is a folder"
+        raise ConfigError(sentence)
+    if len(names) > 1:
+        for name in names:
+            if not name or Path(name).name != name or name == "..":
+                sentence = f"krakpot.run_many: strategies: {shown(name)} cannot be the name of a folder in out"
+                raise ConfigError(sentence)
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sentence = f"{place}: {folder} cannot be made ({words_of(error)}); choose a folder that you may write to"
+        raise ConfigError(sentence) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        sentence = f"{place}: {folder} cannot be written to; choose another folder"
+        raise ConfigError(sentence)
+    return folder
 
 
 def _no_loop(instead: str) -> None:
@@ -227,6 +261,18 @@ def _no_loop(instead: str) -> None:
     raise ConfigError(sentence)
 
 
+def _copy_of(strategy: Any) -> Any:  # noqa: ANN401  # any object
+    """A strategy as it is before a pass: the second one must not know of the first."""
+    try:
+        return copy.deepcopy(strategy)
+    except Exception as error:  # whatever its attributes raise
+        sentence = (
+            f"{PLACE}: strategy: it cannot be copied, which two passes need ({type(error).__name__}: "
+            f"{words_of(error)}); give a new one, which has not run yet"
+        )
+        raise ConfigError(sentence) from error
+
+
 async def run_async(
     strategy: Strategy | Schedule | Any,  # noqa: ANN401  # any object with some of the handlers
     feed: Source,
@@ -237,7 +283,7 @@ async def run_async(
     until: Time | Duration | None = None,
     warmup: Duration = 0,
     on_error: OnError = "raise",
-    out: Path | None = None,
+    out: str | Path | None = None,
 ) -> Result | Bounds:
     """Run a strategy within a running event loop, as in a notebook; see ``krakpot.run``.
 
@@ -253,8 +299,8 @@ async def run_async(
             raise ConfigError(sentence)
         both = []
         for cancels in ("ahead", "behind"):
-            folder = None if out is None else out / cancels
-            one = Run({"": copy.deepcopy(strategy)}, feed, trader, options, cancels=cancels, out=folder)
+            folder = None if out is None else Path(out) / cancels
+            one = Run({"": _copy_of(strategy)}, feed, trader, options, cancels=cancels, out=folder)
             both += await one.run()
         return Bounds(*both)
     return (await Run({"": strategy}, feed, trader, options, out=out).run())[0]
@@ -270,7 +316,7 @@ def run(
     until: Time | Duration | None = None,
     warmup: Duration = 0,
     on_error: OnError = "raise",
-    out: Path | None = None,
+    out: str | Path | None = None,
 ) -> Result | Bounds:
     """Run a strategy on recorded or live data, with simulated orders.
 
@@ -334,7 +380,7 @@ def run_many(
     until: Time | Duration | None = None,
     warmup: Duration = 0,
     on_error: OnError = "raise",
-    out: Path | None = None,
+    out: str | Path | None = None,
 ) -> Mapping[str, Result]:
     """Run many strategies in one pass over a recording: each has an account, and none sees the orders of the others.
 
@@ -372,6 +418,9 @@ def run_many(
     if not isinstance(strategies, Mapping) or not strategies:
         sentence = f"{place}: strategies: {shown(strategies)} is not allowed; allowed are strategies by name"
         raise ConfigError(sentence)
+    if not all(isinstance(name, str) for name in strategies):
+        sentence = f"{place}: strategies: {shown(list(strategies))} are not allowed as names; allowed is text"
+        raise ConfigError(sentence)
     if len({id(one) for one in strategies.values()}) < len(strategies):
         sentence = f"{place}: strategies: one object is there twice; make one for each name"
         raise ConfigError(sentence)
@@ -380,7 +429,7 @@ def run_many(
         raise ConfigError(sentence)
     options = RunOptions.read(wake=wake, numbers=numbers, until=until, warmup=warmup, on_error=on_error, place=place)
     found = asyncio.run(Run(strategies, feed, trader, options, out=out).run())
-    return dict(zip(map(str, strategies), found, strict=True))
+    return dict(zip(strategies, found, strict=True))
 
 
 def events(

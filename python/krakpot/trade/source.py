@@ -25,7 +25,7 @@ from krakpot.stream.book import LiveBook
 from krakpot.stream.events import ALWAYS, ConnectionEvent
 from krakpot.stream.orders import LiveOrders
 from krakpot.stream.stream import EventStream
-from krakpot.trade.options import Paper
+from krakpot.trade.options import PLAYED, TIMED, Paper
 from krakpot.values import LEVEL3
 
 COST_DIGITS = 5
@@ -221,10 +221,10 @@ class ReplayData:
             halt = self.step(core, TIME_MAX if until is None else until, STEPS if core.begin_ns is not None else 1)
             if halt == "end":
                 core.advance(core.now)
-                return "the recording ended"
+                return PLAYED
             if halt == "until" and until is not None and self.source.due() >= until:
                 core.advance(until)
-                return "its time was over"
+                return TIMED
             await asyncio.sleep(0 if halt != "until" else TICK)
         return why
 
@@ -295,7 +295,7 @@ class FeedData:
             while not (why := stopped()):
                 now = time.time_ns()
                 if until is not None and now >= until:
-                    return "its time was over"
+                    return TIMED
                 core.advance(now)
                 wait = (core.next_due - time.time_ns()) / 1e9
                 await asyncio.wait([running], timeout=min(max(wait, TICK), PAUSE_MAX))

@@ -76,7 +76,8 @@ impl Shared {
             #[allow(clippy::cast_possible_truncation, reason = "it is whole, and below 2^53")]
             return Ok(steps as i64);
         }
-        let text = given.str()?.to_string();
+        // A whole number of thousands of digits has no text.
+        let text = given.str().map(|text| text.to_string()).unwrap_or_default();
         let number = if given.is_instance_of::<PyInt>() || given.is_instance_of::<PyString>() || is_decimal(given)? {
             Decimal::parse(text.as_bytes())
         } else {

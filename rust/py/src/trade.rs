@@ -2,6 +2,7 @@
 //! hear something.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use krakpot_core::decimal::{Decimal, pow10};
@@ -67,6 +68,10 @@ pub struct Trading {
     shared: Arc<Shared>,
     reading: Mutex<Reading>,
     handlers: OnceLock<Vec<Handlers>>,
+    /// Whether the run is to end: nothing more is said.
+    ended: AtomicBool,
+    /// The account and the handler that raised.
+    failed: Mutex<Option<(usize, &'static str)>>,
 }
 
 /// An account, the name of a handler, and what it is given.
@@ -147,7 +152,13 @@ impl Trading {
         }
         let run = Run::new(options, Paper::new(simulated));
         let shared = Arc::new(Shared::new(run, Numbers::named(numbers)?));
-        Ok(Self { shared, reading: Mutex::default(), handlers: OnceLock::new() })
+        Ok(Self {
+            shared,
+            reading: Mutex::default(),
+            handlers: OnceLock::new(),
+            ended: AtomicBool::new(false),
+            failed: Mutex::default(),
+        })
     }
 
     #[pyo3(signature = (
@@ -234,7 +245,7 @@ impl Trading {
                 Some((DUE, _)) | None => self.say_all(py, None)?,
                 Some(halt) => return Ok(halt),
             }
-            if replayer.interrupted() {
+            if replayer.interrupted() || self.ended.load(Ordering::Relaxed) {
                 return Ok(("interrupted", None));
             }
         }
@@ -283,7 +294,19 @@ impl Trading {
         self.say_all(py, Some(now))
     }
 
+    /// Says nothing more; `stop` then ends it.
+    fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// The account and the handler that raised.
+    #[getter]
+    fn failed(&self) -> PyResult<Option<(usize, &'static str)>> {
+        Ok(*self.failed.lock().map_err(|_| poisoned())?)
+    }
+
     fn stop(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
+        self.ended.store(false, Ordering::Relaxed);
         let mut reading = self.reading()?;
         reading.events.clear();
         reading.fill = None;
@@ -329,18 +352,12 @@ impl Trading {
     }
 
     fn best<'py>(&self, py: Python<'py>, symbol: &str) -> PyResult<Option<Best<'py>>> {
-        let (touch, precisions) = {
-            let run = self.shared.lock()?;
-            let pair = find(&run, symbol)?;
-            let (touch, synced) = run.touch(pair);
-            if !synced {
-                return Ok(None);
-            }
-            (touch, (run.pair(pair).price_precision, run.pair(pair).qty_precision))
-        };
-        let price = |level: Option<(Price, Qty)>| level.map(|l| self.shared.price(py, l.0, precisions.0)).transpose();
-        let qty = |level: Option<(Price, Qty)>| level.map(|l| self.shared.qty(py, l.1, precisions.1)).transpose();
-        Ok(Some((price(touch.bid)?, qty(touch.bid)?, price(touch.ask)?, qty(touch.ask)?)))
+        self.touch(py, symbol, true)
+    }
+
+    /// The best prices that were seen last: a book is out of sync when its recording is over.
+    fn last_best<'py>(&self, py: Python<'py>, symbol: &str) -> PyResult<Option<Best<'py>>> {
+        self.touch(py, symbol, false)
     }
 
     #[pyo3(signature = (
@@ -616,6 +633,21 @@ fn find(run: &Run, symbol: &str) -> PyResult<usize> {
 }
 
 impl Trading {
+    fn touch<'py>(&self, py: Python<'py>, symbol: &str, needs_sync: bool) -> PyResult<Option<Best<'py>>> {
+        let (touch, precisions) = {
+            let run = self.shared.lock()?;
+            let pair = find(&run, symbol)?;
+            let (touch, synced) = run.touch(pair);
+            if needs_sync && !synced {
+                return Ok(None);
+            }
+            (touch, (run.pair(pair).price_precision, run.pair(pair).qty_precision))
+        };
+        let price = |level: Option<(Price, Qty)>| level.map(|l| self.shared.price(py, l.0, precisions.0)).transpose();
+        let qty = |level: Option<(Price, Qty)>| level.map(|l| self.shared.qty(py, l.1, precisions.1)).transpose();
+        Ok(Some((price(touch.bid)?, qty(touch.bid)?, price(touch.ask)?, qty(touch.ask)?)))
+    }
+
     fn reading(&self) -> PyResult<MutexGuard<'_, Reading>> {
         self.reading.lock().map_err(|_| poisoned())
     }
@@ -671,10 +703,17 @@ impl Trading {
         while let Some((account, handler, given)) = self.said(py, until)? {
             let Some(handlers) = all.get(account) else { continue };
             let Some(call) = &handlers.calls[handler] else { continue };
-            match given {
-                Some(given) => call.call1(py, (&handlers.market, given))?,
-                None => call.call1(py, (&handlers.market,))?,
+            let called = match given {
+                Some(given) => call.call1(py, (&handlers.market, given)),
+                None => call.call1(py, (&handlers.market,)),
             };
+            if let Err(error) = called {
+                *self.failed.lock().map_err(|_| poisoned())? = Some((account, HANDLERS[handler]));
+                return Err(error);
+            }
+            if self.ended.load(Ordering::Relaxed) {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -693,6 +732,11 @@ impl Trading {
             });
             let bound = next.or(until).or(reading.due).unwrap_or_else(|| run.now());
             if let Some((account, call)) = run.poll(bound) {
+                if run.stuck() {
+                    let sentence = "a handler asks for something at the same time again and again, and time does not go \
+                                    on; let m.after wait, or send fewer orders at once";
+                    return Err(value_error(sentence.into()));
+                }
                 if !self.hears(account, &call) {
                     continue;
                 }

@@ -167,6 +167,8 @@ struct Account {
     tally: Tally,
     /// Whether it has handlers of books and of trades.
     hears: (bool, bool),
+    /// How often its strategy was called at this time, ns.
+    instant: (i64, u32),
 }
 
 /// How a run goes.
@@ -206,12 +208,15 @@ pub struct Run {
     system: Arc<str>,
     over: Option<Arc<str>>,
     messages: u64,
+    stuck: bool,
 }
 
 /// Times of which it is noted what an account has; from then on half as many are kept.
 const VALUES_MAX: usize = 4096;
 /// After all times.
 const NEVER: i64 = i64::MAX;
+/// Calls of a strategy at one time. More are a strategy that asks for the next one each time: time would never go on.
+const CALLS_MAX: u32 = 1_000_000;
 
 impl Run {
     /// A run without pairs and accounts.
@@ -237,6 +242,7 @@ impl Run {
             system: Arc::from(""),
             over: None,
             messages: 0,
+            stuck: false,
         }
     }
 
@@ -263,7 +269,7 @@ impl Run {
         let number = self.paper.add_account()?;
         debug_assert_eq!(number, self.accounts.len(), "accounts have the same numbers everywhere");
         let (timers, tally) = (BTreeMap::new(), Tally::default());
-        self.accounts.push(Account { trader, timers, dirty: false, due: NEVER, tally, hears });
+        self.accounts.push(Account { trader, timers, dirty: false, due: NEVER, tally, hears, instant: (NEVER, 0) });
         Some(number)
     }
 
@@ -301,6 +307,8 @@ impl Run {
                 let own = &mut self.accounts[account];
                 own.tally.calls += 1;
                 own.dirty = true;
+                own.instant = if own.instant.0 == self.now { (self.now, own.instant.1 + 1) } else { (self.now, 1) };
+                self.stuck |= own.instant.1 > CALLS_MAX;
                 return Some((account, call));
             }
             let due = self.next_due();
@@ -484,6 +492,9 @@ impl Run {
             let before = self.markets[pair].known;
             (self.markets[pair].synced, self.markets[pair].known) = (true, true);
             self.trust();
+            if !before {
+                self.note_first_values();
+            }
             if before {
                 self.gap_call(&Gap { of: "data", pair, healed: true });
                 for account in &mut self.accounts {
@@ -662,6 +673,18 @@ impl Run {
         }
     }
 
+    /// Notes what accounts have as soon as it is known: a book was not in sync before.
+    fn note_first_values(&mut self) {
+        for number in 0..self.accounts.len() {
+            if self.accounts[number].tally.values.last().is_some_and(|row| row.mid.is_none()) {
+                let row = self.value(number);
+                if row.mid.is_some() {
+                    self.accounts[number].tally.values.push(row);
+                }
+            }
+        }
+    }
+
     /// What an account has now.
     #[must_use]
     pub fn value(&self, number: usize) -> ValueRow {
@@ -699,6 +722,12 @@ impl Run {
     #[must_use]
     pub const fn now(&self) -> i64 {
         self.now
+    }
+
+    /// Whether a strategy is called again and again at one time, which would never end.
+    #[must_use]
+    pub const fn stuck(&self) -> bool {
+        self.stuck
     }
 
     /// Messages that were taken.

@@ -442,7 +442,9 @@ impl Trader {
             return Err(format!("krakpot:halted: {reason}").into());
         }
         if !desk.market.trusted {
-            return Err("krakpot:stale: the book is not in sync; only cancels pass until it is".into());
+            return Err(
+                "krakpot:stale: the book is not in sync, or the warm-up goes on; only cancels pass until then".into()
+            );
         }
         Ok(())
     }
