@@ -80,7 +80,9 @@ fn measure<S: Strategy>(name: &str, reads: &[Read], wake: Wake, make: impl Fn() 
         let given: Vec<_> = events.iter().map(|(event, known)| (event.clone(), Known(known.0))).collect();
         alone = alone.min(timed(|| {
             engine.start(reads[0].0);
-            given.into_iter().for_each(|(event, known)| engine.event(event, &known));
+            for (event, known) in given {
+                engine.event(event, &known);
+            }
             engine.stop("");
         }));
     }
@@ -114,7 +116,7 @@ fn main() {
     let events = play(&mut engine, &reads);
     let maker = &engine.strategies()[0];
     for (now, side, price, qty, evidence) in &maker.fills {
-        println!("{:.3} s {:4} {} at {} steps, by {evidence}", *now as f64 / 1e9, side.word(), qty.0, price.0);
+        println!("{} ms {:4} {} at {} steps, by {evidence}", now / MS, side.word(), qty.0, price.0);
     }
     println!("{} fills, {events} messages", maker.fills.len());
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::book::level2::Book;
 use crate::book::synced::{BookMeta, Outcome, Synced};
-use crate::wire::message::{Entry, Kind};
+use crate::wire::message::{Entry, Kind, OwnedOrderId};
 
 fn number(text: &str) -> Decimal {
     Decimal::parse(text.as_bytes()).expect(text)

@@ -87,7 +87,9 @@ pub fn session() -> Session {
 pub fn pair(reads: &[Read]) -> Pair {
     let mut session = session();
     for (now, frames) in reads {
-        frames.iter().for_each(|frame| session.receive(frame, *now));
+        for frame in frames {
+            session.receive(frame, *now);
+        }
         if let Some((pair, _)) = session.pairs().find(|(pair, _)| pair.symbol == SYMBOL) {
             let steps = |value: Option<krakpot_core::decimal::Decimal>, precision| {
                 value.and_then(|value| value.rescale(precision)).map_or(1, |steps| i64::try_from(steps).expect("fits"))
@@ -203,7 +205,9 @@ pub fn play<S: Strategy>(engine: &mut Engine<S>, reads: &[Read]) -> usize {
     for (now, frames) in reads {
         // What is due before is said while books are those of before.
         engine.advance(*now);
-        frames.iter().for_each(|frame| session.receive(frame, *now));
+        for frame in frames {
+            session.receive(frame, *now);
+        }
         let events = session.take_events();
         count += events.len();
         engine.events(events, &session);
