@@ -1,14 +1,16 @@
-"""Environments of the tools that load exports: with their own packages alone, or with those of this one behind them."""
+"""Environments of other tools and clients: with their own packages alone, or with those of this one behind them."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sysconfig
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,15 @@ def _install(python: Path, *packages: str) -> None:
     assert done.returncode == 0, f"the registry did not give {' '.join(packages)}: {done.stderr}"
 
 
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Let one process of the tests after the other make an environment: they run side by side."""
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    with (TOOLS / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def tool(package: str, program: str, least: tuple[int, int] = (3, 11)) -> Run:
     """Make the environment of a package, and return what runs a program of the tests in it.
 
@@ -52,10 +63,11 @@ def tool(package: str, program: str, least: tuple[int, int] = (3, 11)) -> Run:
     only_in_all()
     folder = TOOLS / package.replace("==", "-")
     python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        subprocess.run([_interpreter(least), "-m", "venv", "--clear", str(folder)], check=True)
-        _install(python, package)
-        (folder / "complete").touch()
+    with _alone(folder.name):
+        if not (folder / "complete").exists():
+            subprocess.run([_interpreter(least), "-m", "venv", "--clear", str(folder)], check=True)
+            _install(python, package)
+            (folder / "complete").touch()
 
     def run(*arguments: Any) -> dict[str, Any]:
         # Isolated from the packages and variables of this environment.

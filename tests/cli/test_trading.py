@@ -31,7 +31,7 @@ class Idle:
     def trade(self, m, e):
         pass
 '''
-ACCOUNT = ["--symbol", SYMBOL, "--balance", "USD=50000", "--fees", "0.25%,0.40%"]
+ACCOUNT = ["--symbols", SYMBOL, "--balance", "USD=50000", "--fees", "0.25%,0.40%"]
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_backtest_on_level_2_gives_two_results(tmp_path: Path, rules: Path) -> N
         (["{rules}:Idle", "--latency", "soon"], "latency"),
         (["{rules}:Idle", "--balance", "USD"], "allowed is ASSET=AMOUNT, as USD=50000"),
         (["{rules}:Idle", "--wake", "often"], "wake"),
-        (["{rules}:Idle", "--symbol", "ETH/USD"], "ETH/USD"),
+        (["{rules}:Idle", "--symbols", "ETH/USD"], "ETH/USD"),
     ],
 )
 def test_wrong_use_is_one_sentence(tmp_path: Path, rules: Path, arguments: list[str], sentence: str) -> None:
@@ -124,7 +124,7 @@ def test_paper_ends_with_the_result_so_far(tmp_path: Path, rules: Path) -> None:
                 "PYTHONPATH": os.pathsep.join(sys.path),
             }  # fmt: skip
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "krakpot", "paper", f"{rules}:JoinBest", "--symbol", symbol, "--json",
+                sys.executable, "-m", "krakpot", "paper", f"{rules}:JoinBest", "--symbols", symbol, "--json",
                 "--balance", f"{quote}=1000000000", "--fees", "0.25%,0.40%", "--latency", "1ms",
                 "--url", server.address, "--level3-url", server.level3_address, "--rest-url", server.rest_address,
                 env=environment, stdout=subprocess.PIPE,

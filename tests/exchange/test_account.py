@@ -54,7 +54,7 @@ def test_the_life_of_an_order() -> None:
     """It is open with its terms, holds its value, is amended, cancelled, and closed with its reason."""
     client = Client()
     made = client.buy("0.5", "1000.0", cl_ord_id="kp-1", oflags="post")
-    assert made["result"]["descr"] == {"order": "buy 0.5 XBTUSD @ limit 1000.0"}
+    assert made["result"]["descr"] == {"order": "buy 0.50000000 XBTUSD @ limit 1000.0"}
     (txid,) = made["result"]["txid"]
     (order,) = client.result("OpenOrders")["open"].values()
     assert (order["status"], order["vol"], order["vol_exec"], order["cl_ord_id"]) == (
@@ -114,6 +114,47 @@ def test_fills_explain_the_balance() -> None:
     assert {trade["trade_id"] for trade in trades} <= {row[5] for row in public}, "they are public trades"
 
 
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"ordertype": "market", "volume": "0.02"}, "0.02000000 XBTUSD @ market"),
+        ({"ordertype": "limit", "volume": "1", "price": "99000"}, "1.00000000 XBTUSD @ limit 99000.0"),
+        ({"ordertype": "stop-loss", "volume": "1.5", "price": "400.50"}, "1.50000000 XBTUSD @ stop loss 400.5"),
+        (
+            {"ordertype": "take-profit-limit", "volume": "1", "price": "99000.0", "price2": "98000"},
+            "1.00000000 XBTUSD @ take profit 99000.0 -> limit 98000.0",
+        ),
+    ],
+)
+def test_orders_in_words(facts: dict[str, str], words: str) -> None:
+    """The answer has all decimals, and no dashes: clients read type and prices out of it. The order has them too."""
+    client = Client()
+    made = client.result("AddOrder", pair="XBTUSD", type="sell", **facts)
+    assert made["descr"]["order"] == f"sell {words}"
+    looked = client.result("AddOrder", pair="XBTUSD", type="sell", validate="true", **facts)
+    assert looked == {"descr": made["descr"]}
+    (order,) = client.result("QueryOrders", txid=made["txid"][0]).values()
+    assert order["descr"]["order"] == f"sell {words}"
+    assert order["descr"]["ordertype"] == facts["ordertype"]
+    none = "0.00000"
+    assert (order["stopprice"], order["limitprice"]) == (
+        order["descr"]["price"] if "-" in facts["ordertype"] else none,
+        none,
+    )
+
+
+def test_the_average_price_is_that_of_the_trades() -> None:
+    """Costs are rounded, so they give none: a buy would show one that is worse than its limit."""
+    client = Client()
+    bids, asks = client.exchange.book("BTC/USD", 1) or ([], [])
+    assert bids
+    made = client.buy("0.0001", asks[0][0])
+    (order,) = client.result("QueryOrders", txid=made["result"]["txid"][0]).values()
+    assert order["status"] == "closed"
+    assert order["price"] == asks[0][0]
+    assert Decimal(order["cost"]) != Decimal(order["price"]) * Decimal(order["vol"]), "it is rounded"
+
+
 def test_batches() -> None:
     """Orders are made together; what is only now in the way refuses one of them; they are cancelled together."""
     client = Client("balance.USD=1000")
@@ -127,7 +168,7 @@ def test_batches() -> None:
     assert client.result("CancelOrderBatch", **ids) == {"count": 2}
     first = client.buy("0.1", "1000.0")["result"]["txid"][0]
     edited = client.result("EditOrder", txid=first, pair="XBTUSD", volume="0.2")
-    assert (edited["originaltxid"], edited["descr"]["order"]) == (first, "buy 0.2 XBTUSD @ limit 1000.0")
+    assert (edited["originaltxid"], edited["descr"]["order"]) == (first, "buy 0.20000000 XBTUSD @ limit 1000.0")
     assert client.result("CancelAll") == {"count": 1}
     assert "txid" not in client.buy("0.1", "1000.0", validate="true")["result"]
     assert client.result("CancelAllOrdersAfter", timeout=60)["triggerTime"] == "2026-08-02T03:36:50Z"

@@ -11,6 +11,7 @@ import pytest
 
 import frames
 from krakpot import _core
+from krakpot.exchange.frames import unframe
 from krakpot.exchange.options import Options
 from krakpot.exchange.public import BURST, Limit, Public
 from krakpot.exchange.server import ExchangeServer
@@ -48,6 +49,33 @@ def test_pairs_have_the_names_that_kraken_gives_them() -> None:
     assert pairs["XXBTZUSD"]["tick_size"] == "0.1"
     chosen = ask(Public(exchange(0), 1e9), "AssetPairs", "pair=XBT/USD,ETHUSD")
     assert list(chosen) == ["XXBTZUSD", "XETHZUSD"]
+
+
+def test_assets_are_those_of_the_feed() -> None:
+    """Names as in balances, decimals as in the instrument channel; what the account has is among them."""
+    made = exchange(0)
+    client = made.connect()
+    made.receive(client, b'{"method":"subscribe","params":{"channel":"instrument"}}')
+    made.advance(frames.START + SECOND)
+    messages = map(json.loads, unframe(made.take(client)))
+    told = next(message["data"]["assets"] for message in messages if message.get("channel") == "instrument")
+    assert len(told) > 10
+    assets = ask(Public(made, 1e9), "Assets")
+    shown = {facts["altname"]: (facts["decimals"], facts["display_decimals"]) for facts in assets.values()}
+    renamed = {"BTC": "XBT", "DOGE": "XDG"}
+    for asset in told:
+        name = renamed.get(asset["id"], asset["id"])
+        assert shown[name] == (asset["precision"], asset["precision_display"]), name
+    assert set(ask(Public(_core.Exchange(pairs=1), 1e9), "Assets")) == {"XXBT", "ZUSD", "XETH", "ZEUR"}
+    assert list(ask(Public(made, 1e9), "Assets", "asset=XBT,ZUSD")) == ["XXBT", "ZUSD"]
+
+
+def test_pairs_have_the_fees_of_the_account() -> None:
+    """In percent, whatever the volume."""
+    made = exchange(0, account=["maker=0.1", "taker=0.26"])
+    pairs = ask(Public(made, 1e9), "AssetPairs")
+    assert len(pairs) == 30
+    assert all((facts["fees"], facts["fees_maker"]) == ([[0, 0.26]], [[0, 0.1]]) for facts in pairs.values())
 
 
 def test_trades_in_pages_are_all_trades_once() -> None:
@@ -109,6 +137,7 @@ def test_depth_is_the_book() -> None:
         ("OHLC", "pair=NONE", "EQuery:Unknown asset pair"),
         ("Depth", "pair=NONE", "EQuery:Unknown asset pair"),
         ("AssetPairs", "pair=XBTUSD,NONE", "EQuery:Unknown asset pair"),
+        ("Assets", "asset=XBT,NONE", "EQuery:Unknown asset"),
         ("Trades", "", "EGeneral:Invalid arguments"),
         ("Trades", "pair=XBTUSD&count=1001", "EGeneral:Invalid arguments"),
         ("Trades", "pair=XBTUSD&count=0", "EGeneral:Invalid arguments"),

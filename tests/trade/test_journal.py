@@ -307,7 +307,7 @@ def test_balances_are_explained(tmp_path: Path) -> None:
     found = audit(path)
     assert found.unexplained == {"USD": Decimal("0.0001")}
     assert [problem.partition(": ")[2] for problem in found.problems] == [
-        "the exchange says 999.3601 USD, fills and entries say 999.3600",
+        "the exchange says 999.3601 USD, fills and entries say 999.3600; 0.0001 USD more than explained",
         "order 0 is filled with 0.75, more than its 0.50",
         "a fill of order 9, which no row asked for",
     ]
@@ -336,3 +336,32 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         assert set(range(sent + 1)) <= journal.state.orders.keys()
         assert journal.state.last_order <= sent + 1
         assert not journal.clean
+
+
+def test_what_a_crash_left_is_explained(tmp_path: Path) -> None:
+    """A torn last row is a note, before and after it is cut off; a journal without balances says that."""
+    path = tmp_path / "journal"
+    with opened(path) as journal:
+        add(journal, 0)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"half")
+    found = audit(path)
+    assert (found.explained, found.torn, len(found.notes)) == (True, 4, 1)
+    assert "the next start cuts it off" in found.notes[0]
+    assert "no row has the balances of the exchange, so there is nothing to compare" in sentences(found)
+    assert path.read_bytes() == whole + b"half", "an audit changes nothing"
+    with opened(path):
+        pass
+    found = audit(path)
+    assert (found.explained, found.torn) == (True, 0)
+    assert found.notes[0].endswith("nothing that it asked for was sent, and was cut off")
+    assert found.to_dict()["notes"] == list(found.notes)
+
+
+def test_facts_that_cannot_be_read(tmp_path: Path) -> None:
+    """A row that is chained and still makes no sense is named, not a traceback."""
+    path = tmp_path / "journal"
+    with opened(path) as journal:
+        journal.add("balances", totals={"USD": "much"})
+    with pytest.raises(StorageError, match="row 1 of the journal, 'balances', has a fact that cannot be read"):
+        audit(path)

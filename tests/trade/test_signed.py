@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from krakpot.errors import ConfigError
+from krakpot.exchange.account import PERMISSIONS
 from krakpot.exchange.options import Options
 from krakpot.exchange.server import ExchangeServer
 from krakpot.net.rest import RestError
@@ -118,3 +119,66 @@ def test_permissions_that_a_file_expects() -> None:
         (), ("the key has the permission export-data, which its file does not expect",),
     )  # fmt: skip
     assert judge(INFO | {"api_key_name": "nameOfAKey\n"}, key, NOW).name == "…"
+
+
+def test_a_key_with_few_permissions(tmp_path: Path) -> None:
+    """It is told which one is missing, in Kraken's words and with the cure; its nonces are its own."""
+
+    async def test() -> None:
+        async with exchange(tmp_path) as (server, signed):
+            few = server.add_key("close-trades")
+            key = write(tmp_path / "few.toml", few.name, few.secret_text, mode="test")
+            await signed.ask("Balance")
+            with Nonces(key.id, tmp_path, clock=lambda: 0) as nonces:
+                second = Signed(server.rest_address, key, nonces)
+                assert await second.ask("CancelAll") == {"count": 0}
+                assert (await second.ask("GetApiKeyInfo"))["permissions"] == ["close-trades"]
+                with pytest.raises(
+                    RestError, match=r"query-open-trades; give it .* \(EGeneral:Permission denied\)"
+                ) as one:
+                    await second.ask("OpenOrders")
+                assert (one.value.lasting, one.value.words) == (True, "EGeneral:Permission denied")
+                with pytest.raises(RestError, match="lacks a permission; `krakpot key check` names it"):
+                    await second.ask("TradesHistory")
+                with pytest.raises(RestError, match="Permission denied"):
+                    await second.ask("AddOrder", pair="XBTUSD", type="buy", ordertype="market", volume="0.01")
+            assert (await signed.ask("GetApiKeyInfo"))["permissions"] == list(PERMISSIONS)
+            with pytest.raises(ConfigError, match="permissions"):
+                server.add_key("withdraw-funds")
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence", "lasting"),
+    [
+        ("lockout,by=900s", "each try begins the while anew (EGeneral:Temporary lockout)", False),
+        ("nonce", "another program uses this API key", True),
+    ],
+)
+def test_faults_of_the_exchange(tmp_path: Path, fault: str, sentence: str, lasting: bool) -> None:
+    """Kraken's words, and what helps."""
+
+    async def test() -> None:
+        async with exchange(tmp_path) as (server, signed):
+            server.inject(fault)
+            with pytest.raises(RestError) as caught:
+                await signed.ask("OpenOrders")
+            assert sentence in str(caught.value)
+            assert caught.value.lasting == lasting
+            server.exchange.clear_faults()
+
+    run(test())
+
+
+def test_too_many_requests(tmp_path: Path) -> None:
+    """The counter of the tier refuses; that is over after a while."""
+
+    async def test() -> None:
+        async with exchange(tmp_path) as (_, signed):
+            with pytest.raises(RestError, match=r"try again in a minute \(EAPI:Rate limit exceeded\)") as caught:
+                for _ in range(60):
+                    await signed.ask("TradesHistory")
+            assert not caught.value.lasting
+
+    run(test())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +14,24 @@ from krakpot.cli.command import FILE, FOUND_WRONG, Command, Commands, Value, jso
 from krakpot.config import REST_URL
 from krakpot.errors import ConfigError
 
+if TYPE_CHECKING:
+    from krakpot.trade.key import Key
+
 ADDRESS = Value(values.rest_url, "ADDRESS")
 MODE = click.Choice(("test", "live"))
+url_option = click.option(
+    "--url", type=ADDRESS, help="Address of REST. Default: Kraken's for a live key; a test key needs one."
+)
+
+
+def address_for(key: Key, url: str | None) -> str:
+    """Return the address at which a key is used; ``ConfigError`` if there is none, or it must not be used there."""
+    if url is None and key.mode != "live":
+        sentence = "--url: a test key needs the address of the exchange's REST, which it prints at its start"
+        raise ConfigError(sentence)
+    address = url or REST_URL
+    key.check_host(address)
+    return address
 
 
 @click.group(cls=Commands)
@@ -51,7 +68,7 @@ def new(file: Path, mode: str, account: str) -> None:
 
 @key.command(cls=Command)
 @click.argument("file", type=FILE)
-@click.option("--url", type=ADDRESS, help="Address of REST. Default: Kraken's for a live key; a test key needs one.")
+@url_option
 @json_option
 def check(file: Path, url: str | None, *, json_: bool) -> int:
     """Ask the exchange what a key may do, and refuse a key that should not trade.
@@ -69,15 +86,9 @@ def check(file: Path, url: str | None, *, json_: bool) -> int:
     from krakpot.trade.signed import check as ask
 
     found = module.load(file)
-    if url is None:
-        if found.mode != "live":
-            raise ConfigError(
-                "--url: a test key needs the address of the exchange's REST, which it prints at its start"
-            )
-        url = REST_URL
-    found.check_host(url)
+    address = address_for(found, url)
     with Nonces(found.id) as nonces:
-        checked = asyncio.run(ask(Signed(url, found, nonces)))
+        checked = asyncio.run(ask(Signed(address, found, nonces)))
     if json_:
         print_json(checked.to_dict() | {"mode": found.mode, "account": found.account})
     else:

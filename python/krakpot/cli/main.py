@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from krakpot import __version__
+from krakpot.cli.account import trade
 from krakpot.cli.command import Commands
 from krakpot.cli.export import export
 from krakpot.cli.history import backfill, import_
@@ -46,7 +47,7 @@ def main(context: click.Context) -> None:
 
 for _command in (
     demo, record, top, pairs, exchange, capacity, ingest, backfill, import_, verify, compare, recover, coverage,
-    integrity, book, order, would_fill, bars, skew, plot, view, replay, backtest, paper, export, compact, key, config,
-    completion,
+    integrity, book, order, would_fill, bars, skew, plot, view, replay, backtest, paper, export, compact, key, trade,
+    config, completion,
 ):  # fmt: skip
     main.add_command(_command)

@@ -72,14 +72,14 @@ FLAGS = {
     "krakpot.Latency: response": "--latency",
     "krakpot.Paper: balances": "--balance",
     "krakpot.Paper: fees": "--fees",
-    "krakpot.run: until": "--duration",
+    "krakpot.run: until": "--for",
     "krakpot.run: wake": "--wake",
     "krakpot.run: warmup": "--warmup",
     "krakpot.run: strategy": "STRATEGY",
-    "krakpot.Replay: symbols": "--symbol",
-    "symbols": "--symbol",
-    "start": "--from",
-    "end": "--to",
+    "krakpot.Replay: symbols": "--symbols",
+    "symbols": "--symbols",
+    "start": "--start",
+    "end": "--end",
 }
 """What the functions of the package call the options of these commands."""
 
@@ -170,7 +170,7 @@ def trading_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--fees", type=Value(_fees, "MAKER,TAKER"), help=f"{FEES}."),
         click.option("--balance", "balances", multiple=True, required=True, type=Value(_balance, "ASSET=AMOUNT"),
                      help="What the account has, as USD=50000; can be repeated; the first one counts values."),
-        click.option("--symbol", "symbols", required=True, type=PATTERNS, help="Pairs: BTC/USD,ETH/*."),
+        click.option("--symbols", "symbols", required=True, type=PATTERNS, help="Pairs: BTC/USD,ETH/*."),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -179,8 +179,8 @@ def trading_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command(cls=Command, interrupted="no result was written")
 @lake_argument
 @click.argument("strategy", type=Value(_strategy, "STRATEGY.py[:CLASS]"))
-@click.option("--from", "start", type=TIME, help="Only what was received from this time on; without a zone it is UTC.")
-@click.option("--to", "end", type=TIME, help="Only what was received before this time.")
+@click.option("--start", "start", type=TIME, help="Only what was received from this time on; without a zone it is UTC.")
+@click.option("--end", "end", type=TIME, help="Only what was received before this time.")
 @trading_options
 def backtest(
     lake: Path, strategy: tuple[Path, str], start: int | None, end: int | None, *, json_: bool, **options: Any
@@ -191,8 +191,8 @@ def backtest(
     The first line of the result says how far it can be trusted. Ctrl-C ends the run with the result so far.
 
     \b
-    krakpot backtest data rules.py --symbol BTC/USD --balance USD=50000 --fees 0.25%,0.40% --latency 5ms
-    krakpot backtest data rules.py:JoinBest --symbol BTC/USD --balance USD=50000 --fees 0.25%,0.40% --out result
+    krakpot backtest data rules.py --symbols BTC/USD --balance USD=50000 --fees 0.25%,0.40% --latency 5ms
+    krakpot backtest data rules.py:JoinBest --symbols BTC/USD --balance USD=50000 --fees 0.25%,0.40% --out result
     """
     from krakpot.replay.replay import Replay
     from krakpot.trade.result import Bounds
@@ -217,7 +217,7 @@ def backtest(
     show_default=True,
     help="The exchange's REST, which gives the token for level 3.",
 )
-@click.option("--duration", help="How long, as 1h. Default: until Ctrl-C.")
+@click.option("--for", "duration", help="How long, as 1h. Default: until Ctrl-C.")
 @trading_options
 def paper(
     strategy: tuple[Path, str], url: str, level3_url: str | None, rest_url: str, duration: str | None, *, json_: bool,
@@ -229,7 +229,8 @@ def paper(
     permission "WebSocket interface - On" and no other. Ctrl-C ends the run with the result so far.
 
     \b
-    krakpot paper rules.py --symbol BTC/USD --balance USD=50000 --fees 0.25%,0.40% --duration 1h
+    krakpot paper rules.py --symbols BTC/USD --balance USD=50000 --fees 0.25%,0.40% --for 1h
+    krakpot paper rules.py:JoinBest --symbols 'BTC/*' --balance USD=50000 --fees 0.25%,0.40% --wake 100ms --out result
     """
     from krakpot.feed.feed import Feed
 

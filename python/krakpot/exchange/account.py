@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from krakpot import _core
@@ -31,6 +31,8 @@ TIME_DIGITS = 25
 """Digits of a time."""
 PAGE = 50
 """Rows of an answer."""
+NO_PRICE = "0.00000"
+"""Of an order that has none."""
 QUERIED = 50
 """Orders or trades that one request may ask for."""
 COUNTER = {"starter": (15.0, 0.33), "intermediate": (20.0, 0.5), "pro": (20.0, 1.0)}
@@ -46,6 +48,18 @@ PERMISSIONS = [
     "create-ws-token",
 ]  # fmt: skip
 
+_QUERY = ("query-open-trades", "query-closed-trades")
+_CANCEL = ("modify-trades", "close-trades")
+NEEDED: dict[str, tuple[str, ...]] = {
+    "OpenOrders": _QUERY[:1], "ClosedOrders": _QUERY[1:], "QueryOrders": _QUERY, "OrderAmends": _QUERY,
+    "TradesHistory": _QUERY[1:], "QueryTrades": _QUERY[1:], "Ledgers": ("query-ledger",),
+    "Balance": ("query-funds",), "BalanceEx": ("query-funds",), "TradeVolume": ("query-funds",),
+    "AddOrder": _CANCEL[:1], "AmendOrder": _CANCEL[:1], "EditOrder": _CANCEL[:1], "AddOrderBatch": _CANCEL[:1],
+    "CancelOrder": _CANCEL, "CancelAll": _CANCEL, "CancelAllOrdersAfter": _CANCEL, "CancelOrderBatch": _CANCEL,
+    "GetWebSocketsToken": ("create-ws-token",),
+}  # fmt: skip
+"""Permissions of which a method needs one; what is not listed needs none."""
+
 Row = dict[str, Any]
 
 
@@ -57,10 +71,12 @@ class Account:
     """The answers about the account, and what it asks for."""
 
     def __init__(self, exchange: _core.Exchange, key_name: str) -> None:
-        """``key_name``: name of the key that all requests are signed with."""
+        """``key_name``: name of the key that requests are signed with, unless another one is set."""
         self.exchange = exchange
         self.key_name = key_name
         self.last_nonce = "0"
+        self.permissions: Sequence[str] | None = None
+        """What the key that signed may do; None: everything."""
         self._counter, self._counted = 0.0, exchange.now
         self._names: dict[str, Names] = {}
         """Names of the pairs, in an answer."""
@@ -103,8 +119,9 @@ class Account:
     def _key_info(self, _facts: Facts) -> Row:
         return {
             "api_key_name": "krakpot exchange", "api_key": self.key_name, "nonce": self.last_nonce, "nonce_window": "0",
-            "permissions": PERMISSIONS, "iban": "", "valid_until": "0", "query_from": "0", "query_to": "0",
-            "created_time": "0", "modified_time": "0", "ip_allowlist": [], "last_used": str(self.exchange.now // 10**9),
+            "permissions": list(self.permissions or PERMISSIONS), "iban": "", "valid_until": "0", "query_from": "0",
+            "query_to": "0", "created_time": "0", "modified_time": "0", "ip_allowlist": [],
+            "last_used": str(self.exchange.now // 10**9),
         }  # fmt: skip
 
     def _chosen(self, orders: list[Row], facts: Facts) -> list[Row]:
@@ -232,10 +249,11 @@ class Account:
             "opentm": _time(order["created"]), "starttm": _time(order["begins"]), "expiretm": _time(order["expires"]),
             "descr": {
                 "pair": name, "type": order["side"], "ordertype": order["kind"], "price": price, "price2": price2,
-                "leverage": "none", "order": _text(order, name), "close": "",
+                "leverage": "none", "order": _text(order["side"], order["qty"], name, order["kind"], (price, price2)),
+                "close": "",
             },
             "vol": order["qty"], "vol_exec": order["filled"], "cost": order["cost"], "fee": order["fee"],
-            "price": order["average"], "stopprice": order["trigger"] or "0", "limitprice": "0", "misc": "",
+            "price": order["average"], "stopprice": order["trigger"] or NO_PRICE, "limitprice": NO_PRICE, "misc": "",
             "oflags": ",".join(flags),
         }  # fmt: skip
         if order["display"] is not None:
@@ -275,7 +293,7 @@ class Account:
         names = self._pair(facts.get("pair"))
         params = {"symbol": json.dumps(names[3][0])} | terms(facts, self.exchange.now) | options(facts)
         result = self._do("add_order", params)["result"]
-        return _made(facts, names[1], result)
+        return _made(facts, names, result)
 
     def _add_batch(self, facts: Facts) -> Row:
         names, orders = self._pair(facts.get("pair")), facts.get("orders")
@@ -286,7 +304,7 @@ class Account:
         results = self._do("batch_add", params)["result"]
         rows = []
         for order, result in zip(orders, results, strict=True):
-            row = result if "error" in result else _made(order, names[1], result)
+            row = result if "error" in result else _made(order, names, result)
             rows.append({name: value[0] if name == "txid" else value for name, value in row.items()})
         return {"orders": rows}
 
@@ -318,7 +336,7 @@ class Account:
         result = self._do("edit_order", params)["result"]
         kept = {"volume": orders[old]["qty"], "price": orders[old]["limit"]} | facts
         kept |= {"type": orders[old]["side"], "ordertype": orders[old]["kind"]}
-        made = _made(kept, names[1], result)
+        made = _made(kept, names, result)
         return made | {"status": "ok", "originaltxid": old, "orders_cancelled": 1} | {"txid": result.get("order_id")}
 
     def _cancel(self, facts: Facts) -> dict[str, int]:
@@ -358,18 +376,29 @@ def _prices(order: Row) -> tuple[str, str]:
     return limit or "0", "0"
 
 
-def _text(order: Row, pair: str) -> str:
-    price, price2 = _prices(order)
-    at = order["kind"] + (f" {price}" if price != "0" else "") + (f" -> limit {price2}" if price2 != "0" else "")
-    return f"{order['side']} {order['qty']} {pair} @ {at}"
+def _text(side: str, qty: str, pair: str, kind: str, prices: tuple[str, str]) -> str:
+    """Return an order in words, as Kraken has it: ``sell 1.00000000 XBTUSD @ stop loss 20000.0 -> limit 19900.0``."""
+    price, price2 = prices
+    words = kind.removesuffix("-limit").replace("-", " ")
+    at = words + (f" {price}" if price != "0" else "") + (f" -> limit {price2}" if price2 != "0" else "")
+    return f"{side} {qty} {pair} @ {at}"
 
 
-def _made(facts: Facts, pair: str, result: Row) -> Row:
+def _padded(facts: Facts, name: str, decimals: int) -> str:
+    """Return a number of a request that was not refused, with all decimals; 0 if it is not given."""
+    if not facts.get(name):
+        return "0"
+    whole, _, part = number(facts, name).partition(".")
+    return whole + ("." if decimals else "") + part[:decimals].ljust(decimals, "0")
+
+
+def _made(facts: Facts, names: Names, result: Row) -> Row:
     """The answer of an order that was made, or only looked at: then it has no ``txid``."""
-    kind = facts["ordertype"]
-    price = "" if kind == "market" else f" {facts.get('price')}"
-    second = f" -> limit {facts['price2']}" if facts.get("price2") else ""
-    made: Row = {"descr": {"order": f"{facts['type']} {facts['volume']} {pair} @ {kind}{price}{second}"}}
+    kind, (price_decimals, qty_decimals) = str(facts["ordertype"]), names[3][4:]
+    first = "0" if kind == "market" else _padded(facts, "price", price_decimals)
+    prices = (first, _padded(facts, "price2", price_decimals) if kind.endswith("-limit") else "0")
+    text = _text(str(facts["type"]), _padded(facts, "volume", qty_decimals), names[1], kind, prices)
+    made: Row = {"descr": {"order": text}}
     return made | {"txid": [result["order_id"]]} if "order_id" in result else made
 
 

@@ -1,4 +1,4 @@
-"""Public market data by REST: pairs, trades, candles and books, as Kraken's REST gives them, with its rate limit.
+"""Public market data by REST: assets, pairs, trades, candles, books, as Kraken's REST gives them, with its rate limit.
 
 Kraken's REST has other names than its WebSocket feed: ``XXBTZUSD`` (the key of every answer), ``XBTUSD`` (``altname``)
 and ``XBT/USD`` (``wsname``) are ``BTC/USD`` there. Any of the first three is understood.
@@ -6,6 +6,7 @@ and ``XBT/USD`` (``wsname``) are ``BTC/USD`` there. Any of the first three is un
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -19,6 +20,8 @@ RENAMED = {"BTC": "XBT", "DOGE": "XDG"}
 CRYPTO = {"XBT", "ETH", "LTC", "XRP", "XMR", "XLM", "ETC", "ZEC", "REP", "MLN"}
 """Assets that have an X before their name in the keys of pairs; currencies have a Z."""
 CURRENCIES = {"USD", "EUR", "GBP", "JPY", "CAD", "AUD"}
+COARSE, DECIMALS, DECIMALS_SHOWN = {"USD", "EUR", "GBP", "JPY"}, (4, 10), (2, 5)
+"""Assets whose amounts have fewer decimals; decimals of those and of all others, and how many of them are shown."""
 TRADES_MAX, CANDLES_MAX, DEPTH_MAX = 1000, 720, 500
 """Rows of an answer."""
 DEPTH = 100
@@ -30,6 +33,7 @@ CLIENTS_MAX = 10_000
 SECONDS_MAX = 10**12
 """A ``since`` below this is in seconds, others are nanoseconds."""
 UNKNOWN, INVALID, LIMITED = "EQuery:Unknown asset pair", "EGeneral:Invalid arguments", "EGeneral:Too many requests"
+UNKNOWN_ASSET = "EQuery:Unknown asset"
 
 Answer = dict[str, Any]
 
@@ -84,6 +88,7 @@ class Public:
         self.exchange = exchange
         self.limit = Limit(rate)
         self.paths: dict[str, Callable[[dict[str, str]], Answer | str]] = {
+            "/0/public/Assets": self._assets,
             "/0/public/AssetPairs": self._pairs,
             "/0/public/Trades": self._trades,
             "/0/public/OHLC": self._candles,
@@ -109,6 +114,23 @@ class Public:
         found = ((symbol, names[0]) for symbol, names in pair_names(self.exchange).items() if wanted in names[:3])
         return next(found, UNKNOWN)
 
+    def _assets(self, facts: dict[str, str]) -> Answer | str:
+        owned = json.loads(self.exchange.account("balances", self.exchange.now))
+        names = dict.fromkeys([name for pair in self.exchange.pairs() for name in pair[1:3]] + list(owned))
+        described = {asset_names(name)[1]: (asset_names(name)[0], name not in COARSE) for name in names}
+        by_name = {name: key for key, (alternative, _) in described.items() for name in (key, alternative)}
+        wanted = facts["asset"].split(",") if "asset" in facts else list(described)
+        if not all(name in by_name for name in wanted):
+            return UNKNOWN_ASSET
+        return {
+            by_name[name]: {
+                "aclass": "currency", "altname": described[by_name[name]][0],
+                "decimals": DECIMALS[described[by_name[name]][1]],
+                "display_decimals": DECIMALS_SHOWN[described[by_name[name]][1]], "status": "enabled",
+            }
+            for name in wanted
+        }  # fmt: skip
+
     def _pairs(self, facts: dict[str, str]) -> Answer | str:
         named = pair_names(self.exchange)
         wanted = facts["pair"].split(",") if "pair" in facts else [names[0] for names in named.values()]
@@ -116,7 +138,8 @@ class Public:
         if not all(name in by_name for name in wanted):
             return UNKNOWN
         chosen = (by_name[name] for name in wanted)
-        return {key: _description(alternative, name, facts) for key, alternative, name, facts in chosen}
+        fees = self.exchange.fees
+        return {key: _description(alternative, name, facts, fees) for key, alternative, name, facts in chosen}
 
     def _trades(self, facts: dict[str, str]) -> Answer | str:
         pair = self._pair(facts)
@@ -164,9 +187,12 @@ class Public:
         return {pair[1]: {"asks": asks, "bids": bids}}
 
 
-def _description(alternative: str, name: str, facts: tuple[str, str, str, str, int, int]) -> Answer:
-    """A pair as ``AssetPairs`` describes it."""
+def _description(
+    alternative: str, name: str, facts: tuple[str, str, str, str, int, int], fees: tuple[str, str]
+) -> Answer:
+    """A pair as ``AssetPairs`` describes it; ``fees`` of one that rests and of one that takes, whatever the volume."""
     _, base, quote, status, price_decimals, qty_decimals = facts
+    maker, taker = map(float, fees)
     return {
         "altname": alternative,
         "wsname": name,
@@ -179,6 +205,11 @@ def _description(alternative: str, name: str, facts: tuple[str, str, str, str, i
         "pair_decimals": price_decimals,
         "lot_decimals": qty_decimals,
         "lot_multiplier": 1,
+        "leverage_buy": [],
+        "leverage_sell": [],
+        "fees": [[0, taker]],
+        "fees_maker": [[0, maker]],
+        "fee_volume_currency": "ZUSD",
         "ordermin": f"{1000 / 10**qty_decimals:.{qty_decimals}f}",
         "costmin": "0.5",
         "tick_size": f"{1 / 10**price_decimals:.{price_decimals}f}",

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs
 
 from krakpot import _core, values
 from krakpot.errors import ConfigError
-from krakpot.exchange.account import Account
+from krakpot.exchange.account import NEEDED, Account
 from krakpot.exchange.public import Public
 from krakpot.net import http as http1
 
@@ -31,13 +31,14 @@ FAULTS_PATH = "/faults"
 EXPIRES = 900
 """Seconds for which a token may be used, by the exchange's clock."""
 NONCE_MAX = (1 << 64) - 1
+DENIED = "EGeneral:Permission denied"
 ARGUMENTS = ("krakpot.exchange.rest.Key.read: name", "krakpot.exchange.rest.Key.read: secret")
 """Where name and secret of a key come from, unless a command read them."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """The key of the exchange's only account. Its ``repr`` does not show the secret."""
+    """A key of the exchange's only account. Its ``repr`` does not show the secret."""
 
     name: str
     secret: bytes = field(repr=False)
@@ -96,6 +97,15 @@ def _nonce(kind: str, body: bytes) -> str | None:
 
 
 @dataclass
+class Access:
+    """A key, what it may do (None: everything that the exchange serves), and its highest nonce."""
+
+    key: Key
+    permissions: tuple[str, ...] | None = None
+    last_nonce: int = -1
+
+
+@dataclass
 class Rest:
     """The answers.
 
@@ -107,12 +117,13 @@ class Rest:
     now: Callable[[], int]
     allow: Callable[[str, int], None]
     exchange: _core.Exchange | None = None
-    last_nonce: int = -1
-    """The highest that came with a valid signature."""
     account: Account | None = field(init=False, default=None)
+    access: dict[str, Access] = field(init=False)
+    """The account's keys, by name."""
 
     def __post_init__(self) -> None:
         """Make the answers about the account."""
+        self.access = {self.key.name: Access(self.key)}
         if self.exchange is not None:
             self.account = Account(self.exchange, self.key.name)
 
@@ -134,13 +145,18 @@ class Rest:
         account = self.account if path == PRIVATE + name else None
         if method != "POST" or not (path == TOKEN_PATH or (account is not None and name in account.methods)):
             return _error("EGeneral:Unknown method")
-        error = self._check(path, headers, body)
-        if error is None and self.exchange is not None:
-            error = self.exchange.refuse_signed(name)
+        access = self._check(path, headers, body)
+        if isinstance(access, str):
+            return _error(access)
+        error = None if self.exchange is None else self.exchange.refuse_signed(name)
         if error is not None:
             return _error(error)
+        needed = NEEDED.get(name, ())
+        if access.permissions is not None and needed and not set(needed) & set(access.permissions):
+            return _error(DENIED)
         if account is not None and path != TOKEN_PATH:
-            account.last_nonce = str(self.last_nonce)
+            account.key_name, account.last_nonce = access.key.name, str(access.last_nonce)
+            account.permissions = access.permissions
             return account.answer(name, headers.get("content-type", ""), body)
         token = secrets.token_urlsafe(32)
         self.allow(token, self.now() + EXPIRES * 10**9)
@@ -163,20 +179,23 @@ class Rest:
                 return _error(str(error))
         return _result({"faults": exchange.faults})
 
-    def _check(self, path: str, headers: Mapping[str, str], body: bytes) -> str | None:
-        """Return what is wrong with the signature of a request, in Kraken's words."""
-        if not hmac.compare_digest(headers.get("api-key", "").encode(), self.key.name.encode()):
+    def _check(self, path: str, headers: Mapping[str, str], body: bytes) -> Access | str:
+        """Return the key that signed a request; or what is wrong with the signature, in Kraken's words."""
+        given = headers.get("api-key", "").encode()
+        found = [one for one in self.access.values() if hmac.compare_digest(given, one.key.name.encode())]
+        if not found:
             return "EAPI:Invalid key"
+        access = found[0]
         nonce = _nonce(headers.get("content-type", ""), body)
         if nonce is None:
             return "EAPI:Invalid nonce"
-        wanted = signature(self.key.secret, path, nonce, body)
+        wanted = signature(access.key.secret, path, nonce, body)
         if not hmac.compare_digest(headers.get("api-sign", "").encode(), wanted.encode()):
             return "EAPI:Invalid signature"
-        if int(nonce) <= self.last_nonce:
+        if int(nonce) <= access.last_nonce:
             return "EAPI:Invalid nonce"
-        self.last_nonce = int(nonce)
-        return None
+        access.last_nonce = int(nonce)
+        return access
 
 
 def _result(result: dict[str, Any]) -> dict[str, Any]:
@@ -199,7 +218,7 @@ class RestServer(http1.Server):
 
         def answer(request: http1.Request) -> http1.Answer:
             if http1.foreign(request.headers, here=here):
-                return _json(_error("EGeneral:Permission denied"), HTTPStatus.FORBIDDEN)
+                return _json(_error(DENIED), HTTPStatus.FORBIDDEN)
             if public is not None and request.method == "GET" and request.path in public.paths:
                 # Market data: nobody is about to subscribe, so this does not hold the clock.
                 found = public.answer(request.path, request.query, request.client)

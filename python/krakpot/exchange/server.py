@@ -23,10 +23,11 @@ from websockets.server import ServerProtocol
 
 from krakpot import _core, values
 from krakpot.errors import ConfigError
+from krakpot.exchange.account import PERMISSIONS
 from krakpot.exchange.faults import HALF_OPEN_MAX, FaultyPipe, reset
 from krakpot.exchange.options import Options, Pace
 from krakpot.exchange.public import Public
-from krakpot.exchange.rest import Key, Rest, RestServer
+from krakpot.exchange.rest import Access, Key, Rest, RestServer
 from krakpot.net import http as http1
 from krakpot.net.http import cannot_listen
 from krakpot.values import LOOPBACK
@@ -274,11 +275,11 @@ class ExchangeServer:
                 sentence = f"{PLACE}: faults: {text}: {error}"
                 raise ConfigError(sentence) from None
         self.key = options.key or Key.made()
-        rest = Rest(self.key, lambda: self.exchange.now, self.exchange.allow, self.exchange)
+        self._answers = Rest(self.key, lambda: self.exchange.now, self.exchange.allow, self.exchange)
         self.loopback_only = options.host in LOOPBACK
         """Whether it serves only this machine."""
         self._rest_public = Public(self.exchange, options.rest_rate)
-        self._rest = RestServer(rest, self.settle, here=self.loopback_only, public=self._rest_public)
+        self._rest = RestServer(self._answers, self.settle, here=self.loopback_only, public=self._rest_public)
         self.clients: set[_Client] = set()
         self.last_request: float | None = None
         """When the last request came, by the monotonic clock."""
@@ -368,6 +369,30 @@ class ExchangeServer:
         except ValueError as error:
             sentence = f"krakpot.ExchangeServer.inject: text: {error}"
             raise ConfigError(sentence) from None
+
+    def add_key(self, *permissions: str) -> Key:
+        """Return one more key of the account, which may do only this.
+
+        Parameters
+        ----------
+        permissions
+            In Kraken's words; ``krakpot.exchange.account.PERMISSIONS`` has them all. Nonces of keys are independent.
+
+        Raises
+        ------
+        ConfigError
+            If a word is no permission.
+
+        Examples
+        --------
+        >>> server.add_key("close-trades")  # doctest: +SKIP
+
+        """
+        read = values.words_of(tuple(PERMISSIONS))
+        allowed = values.read(read, permissions, "krakpot.ExchangeServer.add_key: permissions")
+        key = Key.made()
+        self._answers.access[key.name] = Access(key, allowed)
+        return key
 
     def summary(self) -> dict[str, Any]:
         """Return the exchange's account of what it sent: see ``_core.Exchange.summary``."""

@@ -43,15 +43,19 @@ class Answer(NamedTuple):
 class RestError(FeedError):
     """REST did not answer what was asked for; the sentence says why."""
 
-    def __init__(self, sentence: str, *, lasting: bool, wait: float = 0.0, unresolved: bool = False) -> None:
+    def __init__(
+        self, sentence: str, *, lasting: bool, wait: float = 0.0, unresolved: bool = False, words: str = ""
+    ) -> None:
         """``lasting``: asking again does not help. ``wait``: seconds that REST asked to wait; 0 if it named none.
 
         ``unresolved``: the name of the host, or of the proxy, has no address; it may be wrong, or the network be down.
+        ``words``: Kraken's, if it refused a signed request.
         """
         super().__init__(sentence)
         self.lasting = lasting
         self.wait = wait
         self.unresolved = unresolved
+        self.words = words
 
 
 class Request:

@@ -148,12 +148,19 @@ def read(path: str | os.PathLike[str]) -> list[Row]:
         If a row is damaged, with its place; or if the file cannot be read.
 
     """
-    where = Path(path)
+    return _rows(Path(path))[0]
+
+
+def _rows(path: Path) -> tuple[list[Row], int]:
+    """The rows of a journal, and how many bytes follow the last whole one."""
     try:
-        data = where.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
-        raise StorageError(f"the journal cannot be read ({words_of(error)})", where) from error
-    return [row for row, _, _ in _read(data, where)]
+        raise StorageError(f"the journal cannot be read ({words_of(error)})", path) from error
+    rows, end = [], 0
+    for row, _, end in _read(data, path):  # noqa: B007  # the last end is used
+        rows.append(row)
+    return rows, len(data) - end
 
 
 @dataclass
@@ -412,11 +419,26 @@ class Audit:
     unexplained: dict[str, Decimal]
     """What balances of the exchange differed from that, summed."""
     problems: tuple[str, ...]
+    torn: int = 0
+    """Bytes of a row without its end, behind the last whole one."""
+    notes: tuple[str, ...] = ()
+    """What is unusual and explained."""
 
     @property
     def explained(self) -> bool:
         """Whether everything agrees to the last digit."""
         return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """The facts as JSON has them, amounts as texts with all digits."""
+        amounts = {"balances": self.balances, "unexplained": self.unexplained}
+        lists = {"open": self.open, "problems": self.problems, "notes": self.notes}
+        return (
+            {"explained": self.explained, "rows": self.rows, "orders": self.orders, "fills": self.fills}
+            | {name: {asset: f"{one:f}" for asset, one in amount.items()} for name, amount in amounts.items()}
+            | {name: list(one) for name, one in lists.items()}
+            | {"torn": self.torn}
+        )
 
 
 def audit(path: str | os.PathLike[str]) -> Audit:
@@ -435,14 +457,28 @@ def audit(path: str | os.PathLike[str]) -> Audit:
         True
 
     """
-    rows = read(path)
+    where = Path(path)
+    rows, torn = _rows(where)
     account = _Account()
     for row in rows:
-        account.apply(row)
+        try:
+            account.apply(row)
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+            sentence = f"row {row.number} of the journal, {row.kind!r}, has a fact that cannot be read"
+            raise StorageError(sentence, where) from error
     state = account.state
     still = tuple(intent.order for intent in state.open)
+    notes = [
+        f"row {row.number}: {_torn(row.facts.get('bytes'))}, and was cut off" for row in rows if row.kind == "torn"
+    ]
+    if torn:
+        notes.append(f"behind the last row: {_torn(torn)}, or it is being written now; the next start cuts it off")
     facts = (account.known or {}, account.unexplained, tuple(account.problems))
-    return Audit(len(rows), len(state.orders), len(account.seen), still, *facts)
+    return Audit(len(rows), len(state.orders), len(account.seen), still, *facts, torn, tuple(notes))
+
+
+def _torn(size: object) -> str:
+    return f"a crash left {size} bytes of a row, which was not synced: nothing that it asked for was sent"
 
 
 class _Account:
@@ -495,7 +531,11 @@ class _Account:
             expected, found = known.get(asset, Decimal(0)), told.get(asset, Decimal(0))
             if expected != found:
                 self.unexplained[asset] = self.unexplained.get(asset, Decimal(0)) + found - expected
-                words = f"the exchange says {found} {asset}, fills and entries say {expected}"
+                off = found - expected
+                words = (
+                    f"the exchange says {found:f} {asset}, fills and entries say {expected:f}; "
+                    f"{abs(off):f} {asset} {'more' if off > 0 else 'less'} than explained"
+                )
                 self.problems.append(f"row {row.number}: {words}")
 
 
@@ -505,4 +545,11 @@ def sentences(found: Audit) -> list[str]:
     lines += [f"{asset}: {total:f}" for asset, total in sorted(found.balances.items())]
     if found.open:
         lines.append(f"may be open: {', '.join(map(str, found.open))}")
-    return [*lines, *found.problems, "everything is explained" if found.explained else "not everything is explained"]
+    if not found.balances:
+        lines.append("no row has the balances of the exchange, so there is nothing to compare")
+    return [
+        *lines,
+        *found.notes,
+        *found.problems,
+        "everything is explained" if found.explained else "not everything is explained",
+    ]

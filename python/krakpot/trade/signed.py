@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from krakpot import values
 from krakpot.net.connection import BUSY, retry_after
-from krakpot.net.rest import LIMITED, TIMEOUT, TROUBLE, WORDS_MAX, Request, RestError, facts_of, trouble
+from krakpot.net.rest import TIMEOUT, TROUBLE, WORDS_MAX, Request, RestError, facts_of, trouble
 from krakpot.trade.key import Key
 from krakpot.trade.nonces import Nonces
 
@@ -24,16 +24,25 @@ NEEDED = (
 """Permissions without which a strategy cannot trade, in Kraken's words."""
 FORBIDDEN = "withdraw"
 """In the name of a permission: the key may send money away."""
+DENIED, LOCKED, NONCE = "EGeneral:Permission denied", "EGeneral:Temporary lockout", "EAPI:Invalid nonce"
+PERMISSIONS = {
+    "BalanceEx": "query-funds", "OpenOrders": "query-open-trades", "CancelAll": "close-trades",
+    "GetWebSocketsToken": "create-ws-token",
+}  # fmt: skip
+"""What a method needs, for the sentence about its refusal."""
 REFUSALS = {
     "EAPI:Invalid key": (
         "the API key is not known; compare it with the key's page at Kraken, where it may have expired", True,
     ),
     "EAPI:Invalid signature": ("the secret does not belong to the API key", True),
-    "EAPI:Invalid nonce": (
+    NONCE: (
         "a nonce was below an earlier one: another program uses this API key; make one for krakpot alone", True,
     ),
-    "EGeneral:Permission denied": ("the API key lacks a permission; `krakpot key check` names it", True),
-    "EGeneral:Temporary lockout": ("Kraken locked the API key for a while; each try begins the while anew", False),
+    DENIED: ("the API key lacks a permission; `krakpot key check` names it", True),
+    LOCKED: ("Kraken locked the API key for a while; each try begins the while anew", False),
+    "EAPI:Rate limit exceeded": ("too many requests with the keys of this account; try again in a minute", False),
+    "EGeneral:Too many requests": ("too many requests from this address; try again in a minute", False),
+    "EService:": ("the exchange does not serve this now; `krakpot trade status` shows its state; try again", False),
 }  # fmt: skip
 """By the beginning of Kraken's words: what a refusal means, and whether it is lasting."""
 
@@ -88,14 +97,29 @@ class Signed:
         return result
 
     def _refused(self, method: str, words: str, wait: float) -> RestError:
-        words = "".join(filter(str.isprintable, self.key.without(words)))[:WORDS_MAX]
+        words = self.shown(words)
         for begin, (sentence, lasting) in REFUSALS.items():
             if words.startswith(begin):
-                return self._error(method, f"{sentence} ({words})", lasting=lasting, wait=wait)
-        return self._error(method, f"Kraken refuses: {words}", lasting=not words.startswith(LIMITED), wait=wait)
+                if begin == DENIED and method in PERMISSIONS:
+                    need = f"the API key lacks the permission {PERMISSIONS[method]}"
+                    return self._error(
+                        method, f"{need}; give it that on the key's page ({words})", lasting=True, words=words
+                    )
+                return self._error(method, f"{sentence} ({words})", lasting=lasting, wait=wait, words=words)
+        return self._error(method, f"Kraken refuses: {words}", lasting=True, wait=wait, words=words)
 
-    def _error(self, method: str, sentence: str, *, lasting: bool = False, wait: float = 0.0) -> RestError:
-        return RestError(f"REST {method}: {sentence}: {self.url}", lasting=lasting, wait=wait)
+    def shown(self, text: str) -> str:
+        """Return a text of the exchange as it may be shown: on one line, not too long, without key and secret."""
+        return "".join(filter(str.isprintable, self.key.without(text)))[:WORDS_MAX]
+
+    def unreadable(self, method: str) -> RestError:
+        """Return the error about an answer that is not what Kraken documents."""
+        return self._error(method, "the answer is not what Kraken documents", lasting=True)
+
+    def _error(
+        self, method: str, sentence: str, *, lasting: bool = False, wait: float = 0.0, words: str = ""
+    ) -> RestError:
+        return RestError(f"REST {method}: {sentence}: {self.url}", lasting=lasting, wait=wait, words=words)
 
 
 @dataclass(frozen=True)

@@ -289,6 +289,7 @@ impl Desk {
             trigger: terms.trigger.map(|trigger| trigger.0),
             filled: 0,
             cost: 0,
+            worth: 0,
             fee: 0,
             held,
             amended: false,
@@ -427,6 +428,7 @@ impl Desk {
         let fee = amount::rescale(exact.0, exact.1, exact.2, rounding);
         order.now.filled += qty;
         order.now.cost += money;
+        order.now.worth += i128::from(price) * i128::from(qty);
         order.now.fee += fee;
         // What it no longer holds is free, or was spent.
         let (rate, price_held) = (self.held_rate(), order.now.limit.or(order.now.trigger));

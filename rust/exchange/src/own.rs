@@ -165,6 +165,8 @@ pub struct State {
     pub filled: i64,
     /// What that cost, in units of the quote asset.
     pub cost: i128,
+    /// Price × quantity of all fills, exact: costs are rounded one by one, so their sum gives no average price.
+    pub worth: i128,
     /// Fees.
     pub fee: i128,
     /// What the account holds for it.

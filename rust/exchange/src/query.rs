@@ -46,7 +46,7 @@ fn describe(order: &OwnOrder, state: &State, at: i64) -> Value {
         "side": if terms.side == Side::Buy { "buy" } else { "sell" }, "kind": terms.kind.name(),
         "time_in_force": terms.time_in_force.name(), "qty": qty(state.qty), "filled": qty(state.filled),
         "cost": amount::text(state.cost, money), "fee": amount::text(state.fee, fee_decimals(order)),
-        "average": amount::text(average(order, state), p), "limit": price(state.limit), "trigger": price(state.trigger),
+        "average": amount::text(average(state), p), "limit": price(state.limit), "trigger": price(state.trigger),
         "display": state.display.map(qty), "cl_ord_id": name, "userref": number, "post_only": terms.post_only,
         "base_fee": terms.base_fee, "created": order.created, "begins": terms.begins, "expires": terms.expires,
         "closed": (!state.stage.is_alive()).then_some(state.ts), "reason": state.reason, "trades": trades,

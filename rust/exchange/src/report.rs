@@ -83,7 +83,7 @@ impl Row {
         let (pair, now) = (&order.pair, &order.now);
         self.number("cum_qty", now.filled, pair.qty_precision)
             .number("cum_cost", now.cost, quote)
-            .number("avg_price", average(order, now), pair.price_precision)
+            .number("avg_price", average(now), pair.price_precision)
             .number("fee_usd_equiv", usd(order, now.fee), 4)
     }
 
@@ -144,18 +144,8 @@ impl Row {
 
 /// Average price of what is filled, to the nearest unit; 0 if nothing is.
 #[must_use]
-pub fn average(order: &OwnOrder, state: &State) -> i128 {
-    if state.filled == 0 {
-        return 0;
-    }
-    let pair = &order.pair;
-    let scale = amount::pow10(pair.price_precision + pair.qty_precision);
-    let units = amount::pow10(order.precisions().0);
-    let (cost, filled) = (state.cost, i128::from(state.filled));
-    match cost.checked_mul(scale) {
-        Some(value) => amount::divide(value, filled * units, amount::Rounding::HalfEven),
-        None => cost / filled * scale / units,
-    }
+pub fn average(state: &State) -> i128 {
+    if state.filled == 0 { 0 } else { amount::divide(state.worth, state.filled.into(), amount::Rounding::HalfEven) }
 }
 
 /// A fee in US dollars: that of a pair which is quoted in them; 0 for others.
@@ -208,7 +198,7 @@ pub fn trade(order: &OwnOrder, trade: &OwnTrade) -> Vec<u8> {
     row.text("order_status", "partially_filled")
         .number("cum_qty", order.now.filled, order.pair.qty_precision)
         .number("cum_cost", order.now.cost, quote)
-        .number("avg_price", average(order, &order.now), order.pair.price_precision)
+        .number("avg_price", average(&order.now), order.pair.price_precision)
         .end()
 }
 

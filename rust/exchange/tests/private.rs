@@ -281,6 +281,24 @@ fn takers() {
     assert!(cost > 49.99 && cost <= 50.0001, "{done}");
 }
 
+/// Goal: an average price is that of the trades, not of their costs, which are rounded: a buy never shows a worse one
+/// than its limit.
+#[test]
+fn average_prices() {
+    let mut account = Account::new(&[], 1e-6, 2);
+    let limit = account.best()[1];
+    // 0.0001 × the price has more decimals than a cost.
+    let id = Account::id(&account.add("buy", 0.0001, limit, json!({"time_in_force": "ioc"})));
+    assert_eq!(account.life(&id).last().map(String::as_str), Some("filled"));
+    let of: Vec<&Value> = account.reports.iter().filter(|report| report["order_id"] == id.as_str()).collect();
+    let told: Vec<&Value> = of.iter().filter_map(|report| report.get("avg_price")).collect();
+    assert!(told.len() > 1, "{of:?}");
+    assert!(told.iter().all(|&price| *price == json!(limit)), "{limit}: {told:?}");
+    let orders = account.exchange.account("orders", i64::MAX);
+    assert_eq!(orders[0]["average"], format!("{limit:.1}"));
+    assert_ne!(orders[0]["cost"].as_str().map(|cost| cost.parse().ok()), Some(Some(limit * 0.0001)), "it is rounded");
+}
+
 /// Goal: own orders never trade with each other, whatever is asked for; the reports say who was cancelled.
 #[test]
 fn self_trades() {
