@@ -152,6 +152,7 @@ bench-smoke: $(DEVELOP)
 	$(BIN)/python bench/python/measure.py --small
 	$(BIN)/python bench/python/live.py --small
 	$(BIN)/python bench/python/burst.py --small
+	$(BIN)/python bench/python/trading.py --small
 	$(BIN)/python bench/python/viewing.py --small
 	$(BIN)/python bench/python/page.py --small
 	$(BIN)/python bench/python/proving.py --small

@@ -23,6 +23,7 @@ __all__ = [
     "LEVEL3_RATES",
     "LIMITS",
     "PAIRS_MAX",
+    "PROFILE",
     "TABLES",
     "Batch",
     "Book",
@@ -78,6 +79,8 @@ __version__: str
 """Version of the package; the Rust workspace's."""
 DEBUG: bool
 """Whether the extension was built without optimisation (importing such a build warns)."""
+PROFILE: str
+"""Cargo's profile of the build: release, develop, debug."""
 TABLES: tuple[str, ...]
 """Names of the lake's tables, in the order of `docs/reference/tables.md`."""
 LIMITS: Mapping[str, int]

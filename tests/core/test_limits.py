@@ -51,6 +51,7 @@ def test_the_version_is_one() -> None:
     assert __version__ == _core.__version__
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", __version__)
     assert isinstance(_core.DEBUG, bool)
+    assert _core.PROFILE == ("debug" if _core.DEBUG else _core.PROFILE) != "unknown"
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,8 @@ fn dictionary(event: &Event) -> VarDictionary {
                 let price = exact(at_precision(order.price, message.price_precision));
                 let qty = exact(at_precision(order.qty, message.qty_precision));
                 let side = order.side.word();
-                entries.push(&varray![side, &event, order.id.as_str(), &price, &qty, order.timestamp]);
+                let id = order.id.to_string();
+                entries.push(&varray![side, &event, id.as_str(), &price, &qty, order.timestamp]);
             }
             found.set("orders", &entries);
             found

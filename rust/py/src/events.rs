@@ -173,7 +173,7 @@ impl Level3Event {
         let order = |order: &OrderChange| {
             let (price, qty) = both(py, numbers, &self.message, (order.price, order.qty))?;
             let event = order.event.map(|event: OrderEvent| word(py, event.word()));
-            Ok((word(py, order.side.word()), event, order.id.clone(), price, qty, order.timestamp))
+            Ok((word(py, order.side.word()), event, order.id.to_string(), price, qty, order.timestamp))
         };
         self.orders.iter().map(order).collect()
     }
@@ -571,9 +571,9 @@ pub fn object(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyAny>> {
     Ok(match event {
         Event::Book(message, levels) => Bound::new(py, BookEvent { message, levels })?.into_any(),
         Event::Level3(message, orders) => Bound::new(py, Level3Event { message, orders })?.into_any(),
-        Event::Trade(event) => Bound::new(py, TradeEvent(event))?.into_any(),
-        Event::Ticker(event) => Bound::new(py, TickerEvent(event))?.into_any(),
-        Event::Ohlc(event) => Bound::new(py, OhlcEvent(event))?.into_any(),
+        Event::Trade(event) => Bound::new(py, TradeEvent(*event))?.into_any(),
+        Event::Ticker(event) => Bound::new(py, TickerEvent(*event))?.into_any(),
+        Event::Ohlc(event) => Bound::new(py, OhlcEvent(*event))?.into_any(),
         Event::Status(event) => Bound::new(py, StatusEvent(event))?.into_any(),
         Event::Subscription(event) => Bound::new(py, SubscriptionEvent(event))?.into_any(),
         Event::Gap(event) => Bound::new(py, GapEvent(event))?.into_any(),
@@ -591,7 +591,7 @@ pub fn event_of(object: &Bound<'_, PyAny>) -> Option<Event> {
         return Some(Event::Level3(event.message.clone(), event.orders.clone()));
     }
     if let Ok(event) = object.cast::<TradeEvent>() {
-        return Some(Event::Trade(event.get().0.clone()));
+        return Some(Event::Trade(Box::new(event.get().0.clone())));
     }
     if let Ok(event) = object.cast::<GapEvent>() {
         return Some(Event::Gap(event.get().0.clone()));

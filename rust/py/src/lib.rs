@@ -85,6 +85,10 @@ mod _core {
     #[pymodule_export]
     const DEBUG: bool = cfg!(debug_assertions);
 
+    /// Cargo's profile of the build: release, develop, debug.
+    #[pymodule_export]
+    const PROFILE: &str = env!("KRAKPOT_PROFILE");
+
     /// Multiplier of the hash in an exchange's account.
     #[pymodule_export]
     const ACCOUNT_HASH: u64 = krakpot_exchange::HASH;

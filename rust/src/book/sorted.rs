@@ -51,6 +51,13 @@ impl<T: Copy> SortedLevels<T> {
         if at == 0 {
             return self.insert_worst(level);
         }
+        if at < self.len() / 2 && self.fallen > 0 {
+            // Those that are worse are fewer: they move into the room of levels that fell out.
+            self.held.copy_within(self.fallen..self.fallen + at, self.fallen - 1);
+            self.fallen -= 1;
+            self.held[self.fallen + at] = level;
+            return;
+        }
         self.held.insert(self.fallen + at, level);
     }
 
@@ -72,6 +79,12 @@ impl<T: Copy> SortedLevels<T> {
 
     #[inline]
     pub fn remove(&mut self, at: usize) -> T {
+        if at < self.len() / 2 && self.fallen < self.room() {
+            let removed = self[at];
+            self.held.copy_within(self.fallen..self.fallen + at, self.fallen + 1);
+            self.fallen += 1;
+            return removed;
+        }
         self.held.remove(self.fallen + at)
     }
 
@@ -86,5 +99,38 @@ impl<T: Copy> SortedLevels<T> {
             self.fallen -= room;
         }
         Some(worst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: whatever is inserted, removed and falls out anywhere, the levels are those of a plain vector.
+    #[test]
+    fn levels_are_those_of_a_vector() {
+        let (mut levels, mut plain, mut seed) = (SortedLevels::default(), Vec::new(), 1_u64);
+        let mut most = 0;
+        for step in 0..20_000_u64 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let pick = usize::try_from(seed >> 33).expect("64 bits");
+            match pick % 7 {
+                0..=3 if plain.len() < 300 => {
+                    let at = (pick / 7) % (plain.len() + 1);
+                    levels.insert(at, step);
+                    plain.insert(at, step);
+                }
+                6 => assert_eq!(levels.fall(), (!plain.is_empty()).then(|| plain.remove(0))),
+                _ if !plain.is_empty() => {
+                    let at = (pick / 7) % plain.len();
+                    assert_eq!(levels.remove(at), plain.remove(at));
+                }
+                _ => {}
+            }
+            most = most.max(plain.len());
+            assert_eq!(levels[..], plain[..]);
+            assert!(levels.fallen <= 2 * (8 + 300 / 16) + 1, "{} fell out", levels.fallen);
+        }
+        assert_eq!(most, 300);
     }
 }

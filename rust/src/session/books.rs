@@ -140,7 +140,7 @@ impl BookChannel for Orders {
         let orders = entries.iter().zip(numbers).map(|(entry, &(price, qty))| OrderChange {
             side: entry.side,
             event: update.then_some(entry.event),
-            id: entry.id.to_string(),
+            id: entry.id.into(),
             price,
             qty,
             timestamp: entry.timestamp,

@@ -8,7 +8,7 @@ use super::options::Channel;
 use crate::book::synced::Outcome;
 use crate::decimal::Decimal;
 use crate::limits::SCALE;
-use crate::wire::message::{Kind, OHLC_NUMBERS, OrderEvent, Side, TICKER_NUMBERS};
+use crate::wire::message::{Kind, OHLC_NUMBERS, OrderEvent, OwnedOrderId, Side, TICKER_NUMBERS};
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,7 +182,7 @@ pub struct OrderChange {
     /// What happened to it; `None` in a snapshot.
     pub event: Option<OrderEvent>,
     /// Its id.
-    pub id: String,
+    pub id: OwnedOrderId,
     /// Price.
     pub price: i128,
     /// Quantity.
@@ -277,7 +277,7 @@ pub struct GapEvent {
     pub reason: &'static str,
 }
 
-/// An event.
+/// An event. What is large and rare is in a box: events are moved often, and most are of books.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A message of the book channel.
@@ -285,11 +285,11 @@ pub enum Event {
     /// A message of level 3.
     Level3(BookMessage, Vec<OrderChange>),
     /// A trade.
-    Trade(TradeEvent),
+    Trade(Box<TradeEvent>),
     /// A ticker.
-    Ticker(TickerEvent),
+    Ticker(Box<TickerEvent>),
     /// A candle.
-    Ohlc(OhlcEvent),
+    Ohlc(Box<OhlcEvent>),
     /// The state of the exchange.
     Status(StatusEvent),
     /// A subscription changed its state.

@@ -118,7 +118,7 @@ pub(super) fn trade(
     out.row(Table::Trades, &place, cells);
     if out.wants(EventKind::Trade) {
         let (price_precision, qty_precision) = precision.map_or((limits::SCALE, limits::SCALE), |p| (p.0, p.1));
-        out.events.push(Event::Trade(TradeEvent {
+        out.events.push(Event::Trade(Box::new(TradeEvent {
             received: out.received(name, Some(trade.timestamp)),
             kind,
             side: trade.side.into(),
@@ -126,7 +126,7 @@ pub(super) fn trade(
             trade_id: trade.trade_id,
             price: at_precision(price, price_precision),
             qty: at_precision(qty, qty_precision),
-        }));
+        })));
     }
 }
 
@@ -153,7 +153,7 @@ pub(super) fn ticker(
     if out.wants(EventKind::Ticker) {
         let numbers = ticker.numbers.map(|number| number.and_then(|number| number.rescale(limits::SCALE)));
         let received = out.received(name, ticker.timestamp);
-        out.events.push(Event::Ticker(TickerEvent { received, numbers }));
+        out.events.push(Event::Ticker(Box::new(TickerEvent { received, numbers })));
     }
 }
 
@@ -180,13 +180,13 @@ pub(super) fn ohlc(
     cells[11] = FEED;
     out.row(Table::Ohlc, &place, cells);
     if out.wants(EventKind::Ohlc) {
-        out.events.push(Event::Ohlc(OhlcEvent {
+        out.events.push(Event::Ohlc(Box::new(OhlcEvent {
             received: out.received(name, time),
             interval: ohlc.interval,
             interval_begin: ohlc.interval_begin,
             trades: ohlc.trades,
             numbers: ohlc.numbers.map(|number| number.and_then(|number| number.rescale(limits::SCALE))),
-        }));
+        })));
     }
 }
 

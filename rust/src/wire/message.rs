@@ -1,6 +1,7 @@
 //! The messages of the exchange: one type for each kind. Text is borrowed from the frame.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::decimal::Decimal;
 use crate::error::Error;
@@ -244,6 +245,49 @@ impl OrderId<'_> {
 impl std::fmt::Display for OrderId<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.text(&mut [0; 19]))
+    }
+}
+
+/// The same without the frame that it stands in; one of Kraken's shape needs no memory of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OwnedOrderId(OwnedName);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum OwnedName {
+    Packed(u128),
+    Text(Arc<str>),
+}
+
+impl OwnedOrderId {
+    /// Takes an id of any shape and length.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let short = text.as_bytes().try_into().ok().and_then(OrderId::short);
+        short.unwrap_or(OrderId(Name::Text(text))).into()
+    }
+
+    /// The id, borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> OrderId<'_> {
+        OrderId(match &self.0 {
+            OwnedName::Packed(packed) => Name::Packed(*packed),
+            OwnedName::Text(text) => Name::Text(text),
+        })
+    }
+}
+
+impl From<OrderId<'_>> for OwnedOrderId {
+    fn from(id: OrderId<'_>) -> Self {
+        Self(match id.0 {
+            Name::Packed(packed) => OwnedName::Packed(packed),
+            Name::Text(text) => OwnedName::Text(text.into()),
+        })
+    }
+}
+
+impl std::fmt::Display for OwnedOrderId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.borrowed().fmt(f)
     }
 }
 

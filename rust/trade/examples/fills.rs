@@ -25,7 +25,7 @@ use std::sync::Arc;
 use krakpot_core::decimal::pow10;
 use krakpot_core::limits::SCALE;
 use krakpot_core::session::OrderChange;
-use krakpot_core::wire::message::{self, Kind, OrderEvent};
+use krakpot_core::wire::message::{self, Kind, OrderEvent, OwnedOrderId};
 use krakpot_trade::amount::{FeeRate, Price, Qty};
 use krakpot_trade::pair::Pair;
 use krakpot_trade::paper::{Latency, Options, Paper, Together};
@@ -65,7 +65,7 @@ fn rows(line: &Value, now: i64) -> Result<Vec<OrderChange>, String> {
         rows.push(OrderChange {
             side: if side(&row[1])? == Side::Buy { message::Side::Bid } else { message::Side::Ask },
             event: Some(event),
-            id: row[2].to_string(),
+            id: OwnedOrderId::new(&row[2].to_string()),
             price: scaled(3, "price")?,
             qty: scaled(4, "quantity")?,
             timestamp,

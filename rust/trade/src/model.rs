@@ -55,7 +55,7 @@ pub(crate) struct Offer<'a> {
 
 impl Offer<'_> {
     pub fn order_id(&self) -> Option<Arc<str>> {
-        self.id.map(|id| id.text().into())
+        self.id.map(|id| id.to_string().into())
     }
 }
 

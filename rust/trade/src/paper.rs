@@ -207,12 +207,11 @@ impl Paper {
         let steps = Steps::of(&market.pair);
         let hidden = &self.hidden;
         let rows = rows.iter().filter_map(|row| {
-            let id = Id::new(&row.id);
-            if !hidden.is_empty() && hidden.contains(&id) {
+            if !hidden.is_empty() && hidden.contains(&row.id) {
                 return None;
             }
             let event = row.event.unwrap_or(OrderEvent::Add);
-            Some(steps.change(row.side, (row.price, row.qty), event, id, row.timestamp))
+            Some(steps.change(row.side, (row.price, row.qty), event, row.id.clone(), row.timestamp))
         });
         market.update(recv, ts, kind == Kind::Snapshot, rows);
     }

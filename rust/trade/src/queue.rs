@@ -266,7 +266,7 @@ impl Queue {
             }
             ghost.note(hits, took, (Evidence::Crossed, at.dark, refilled), None);
             if let (Some(order), Some(hit)) = (order, hits.last_mut()) {
-                hit.counterparty = Some(order.id.text().into());
+                hit.counterparty = Some(order.id.to_string().into());
             }
             if refilled {
                 (ghost.ts, ghost.came) = (at.ts, self.shown.tell());

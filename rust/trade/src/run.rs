@@ -4,9 +4,10 @@
 //! to a time. What a strategy asks for meanwhile is sent before the next call. Strategies share the data and the simulated
 //! exchange; each has an account.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use krakpot_core::decimal::{Decimal, pow10};
 use krakpot_core::limits::SCALE;
 use krakpot_core::session::{BookOutcome, Channel, Event, LevelEntry, OrderChange, Session, TradeEvent};
@@ -81,7 +82,7 @@ impl Books for Session {
                 found.extend(book.queue(side, steps).map(|(id, qty, timestamp)| OrderChange {
                     side,
                     event: None,
-                    id: id.to_string(),
+                    id: id.into(),
                     price,
                     qty: qty * qty_unit,
                     timestamp,
@@ -130,7 +131,7 @@ pub enum Call {
     /// A trade.
     Trade(Arc<Event>),
     /// What became of an order; of a fill the strategy hears as well.
-    Order(OrderEvent),
+    Order(Box<OrderEvent>),
     /// Data is missing, or is there again.
     Gap(Gap),
     /// A timer, with its tag.
@@ -193,6 +194,8 @@ pub struct Run {
     assets: Vec<Arc<str>>,
     accounts: Vec<Account>,
     calls: VecDeque<(usize, Call)>,
+    /// Whether any strategy may have asked for something.
+    dirty: bool,
     /// What comes back, by the time at which it is heard.
     replies: BTreeMap<(i64, u64), (usize, Reply)>,
     count: u64,
@@ -226,10 +229,11 @@ impl Run {
             options,
             paper,
             markets: Vec::new(),
-            numbers: HashMap::new(),
+            numbers: HashMap::default(),
             assets: Vec::new(),
             accounts: Vec::new(),
             calls: VecDeque::new(),
+            dirty: false,
             replies: BTreeMap::new(),
             count: 0,
             now: i64::MIN,
@@ -304,11 +308,12 @@ impl Run {
         loop {
             self.settle();
             if let Some((account, call)) = self.calls.pop_front() {
-                let own = &mut self.accounts[account];
+                let now = self.now;
+                let own = self.own(account);
                 own.tally.calls += 1;
-                own.dirty = true;
-                own.instant = if own.instant.0 == self.now { (self.now, own.instant.1 + 1) } else { (self.now, 1) };
-                self.stuck |= own.instant.1 > CALLS_MAX;
+                own.instant = if own.instant.0 == now { (now, own.instant.1 + 1) } else { (now, 1) };
+                let stuck = own.instant.1 > CALLS_MAX;
+                self.stuck |= stuck;
                 return Some((account, call));
             }
             let due = self.next_due();
@@ -329,21 +334,20 @@ impl Run {
     /// Whether something is to be said of what happens up to a time.
     #[must_use]
     pub fn is_due(&self, until: i64) -> bool {
-        !self.calls.is_empty() || self.next_due() <= until || self.accounts.iter().any(|account| account.dirty)
+        !self.calls.is_empty() || self.next_due() <= until || self.dirty
     }
 
     /// Takes an event of a session, whose books are those after it. All that was due before it is said already.
     pub fn take(&mut self, event: Event, books: &impl Books) {
-        let (symbol, recv) = match &event {
-            Event::Book(message, _) | Event::Level3(message, _) => {
-                (message.received.symbol.clone(), message.received.ts_recv)
-            }
-            Event::Trade(trade) => (trade.received.symbol.clone(), trade.received.ts_recv),
-            Event::Gap(gap) => (gap.received.symbol.clone(), gap.received.ts_recv),
+        let received = match &event {
+            Event::Book(message, _) | Event::Level3(message, _) => &message.received,
+            Event::Trade(trade) => &trade.received,
+            Event::Gap(gap) => &gap.received,
             Event::Status(status) => return self.status(&status.system, status.ts_recv),
             Event::Subscription(_) | Event::Ticker(_) | Event::Ohlc(_) => return,
         };
-        let Some(&pair) = self.numbers.get(&symbol) else { return };
+        let recv = received.ts_recv;
+        let Some(&pair) = self.numbers.get(&received.symbol) else { return };
         self.now = self.now.max(recv);
         if self.begin.is_none() {
             self.begin = Some(self.now);
@@ -395,7 +399,7 @@ impl Run {
         }
     }
 
-    fn trade(&mut self, pair: usize, trade: TradeEvent) {
+    fn trade(&mut self, pair: usize, trade: Box<TradeEvent>) {
         let Some((price, qty)) = self.steps(pair, &trade) else { return };
         let recv = trade.received.ts_recv;
         // Those of a snapshot were made before.
@@ -566,13 +570,14 @@ impl Run {
 
     /// Hands over what strategies asked for.
     fn settle(&mut self) {
-        let mut changed = false;
+        if !std::mem::replace(&mut self.dirty, false) {
+            return;
+        }
         for number in 0..self.accounts.len() {
             let account = &mut self.accounts[number];
             if !std::mem::replace(&mut account.dirty, false) {
                 continue;
             }
-            changed = true;
             for sent in account.trader.take_requests() {
                 if let Some(order) = account.trader.order(sent.request.order()) {
                     account.tally.request(&sent, order.terms.pair);
@@ -581,9 +586,7 @@ impl Run {
             }
             self.tell(number);
         }
-        if changed {
-            self.accounts_due = self.accounts.iter().map(|account| account.due).min().unwrap_or(NEVER);
-        }
+        self.accounts_due = self.accounts.iter().map(|account| account.due).min().unwrap_or(NEVER);
     }
 
     /// Collects what an account's strategy is to hear of its orders.
@@ -591,7 +594,7 @@ impl Run {
         let account = &mut self.accounts[number];
         for event in account.trader.take_events() {
             account.tally.heard(&event, self.now, &account.trader, |order| self.paper.place(number, order));
-            self.calls.push_back((number, Call::Order(event)));
+            self.calls.push_back((number, Call::Order(Box::new(event))));
         }
         let timer = account.timers.first_key_value().map_or(NEVER, |(key, _)| key.0);
         account.due = account.trader.next_due().min(timer);
@@ -637,7 +640,7 @@ impl Run {
         account.tally.reply(&reply, heard, &account.trader);
         // What changes nothing is counted by the trader.
         let _ = account.trader.reply(heard, reply);
-        account.dirty = true;
+        (account.dirty, self.dirty) = (true, true);
         self.tell(number);
     }
 
@@ -649,7 +652,7 @@ impl Run {
                 continue;
             }
             account.trader.advance(now);
-            account.dirty = true;
+            (account.dirty, self.dirty) = (true, true);
             while let Some(first) = account.timers.first_entry().filter(|first| first.key().0 <= now) {
                 self.calls.push_back((number, Call::Timer(first.remove())));
             }
@@ -717,6 +720,14 @@ impl Run {
     }
 
     // What strategies ask and do.
+
+    /// An account whose strategy may ask for something now.
+    fn own(&mut self, account: usize) -> &mut Account {
+        self.dirty = true;
+        let own = &mut self.accounts[account];
+        own.dirty = true;
+        own
+    }
 
     /// The time of what happened last, ns.
     #[must_use]
@@ -816,30 +827,26 @@ impl Run {
 
     /// Places an order, which waits for an answer for `patience` ns; its number. What cannot be is refused by an event.
     pub fn order(&mut self, account: usize, terms: Terms, patience: i64, tag: Arc<str>) -> u64 {
-        let own = &mut self.accounts[account];
-        own.dirty = true;
-        own.trader.place(self.now, terms, patience, tag)
+        let (now, own) = (self.now, self.own(account));
+        own.trader.place(now, terms, patience, tag)
     }
 
     /// Amends an order.
     pub fn amend(&mut self, account: usize, order: u64, qty: Option<Qty>, price: Option<Price>) {
-        let own = &mut self.accounts[account];
-        own.dirty = true;
-        own.trader.amend(self.now, order, qty, price);
+        let (now, own) = (self.now, self.own(account));
+        own.trader.amend(now, order, qty, price);
     }
 
     /// Cancels an order.
     pub fn cancel(&mut self, account: usize, order: u64) {
-        let own = &mut self.accounts[account];
-        own.dirty = true;
-        own.trader.cancel(self.now, order);
+        let (now, own) = (self.now, self.own(account));
+        own.trader.cancel(now, order);
     }
 
     /// Cancels all orders of an account, or those of a pair.
     pub fn cancel_all(&mut self, account: usize, pair: Option<usize>) {
-        let own = &mut self.accounts[account];
-        own.dirty = true;
-        own.trader.cancel_all(self.now, pair);
+        let (now, own) = (self.now, self.own(account));
+        own.trader.cancel_all(now, pair);
     }
 
     /// Numbers of the orders of an account that are not over, in the order in which they were sent.
@@ -855,16 +862,14 @@ impl Run {
     /// Calls the strategy after so many ns.
     pub fn after(&mut self, account: usize, delay: i64, tag: Arc<str>) {
         self.count += 1;
-        let own = &mut self.accounts[account];
-        own.dirty = true;
-        own.timers.insert((self.now.saturating_add(delay.max(0)), self.count), tag);
+        let key = (self.now.saturating_add(delay.max(0)), self.count);
+        self.own(account).timers.insert(key, tag);
     }
 
     /// Cancels what rests, and takes no new risk from now on.
     pub fn halt(&mut self, account: usize, reason: Arc<str>) {
-        let own = &mut self.accounts[account];
-        own.dirty = true;
-        own.trader.halt(self.now, reason);
+        let (now, own) = (self.now, self.own(account));
+        own.trader.halt(now, reason);
     }
 
     /// Why an account was halted.

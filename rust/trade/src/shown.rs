@@ -4,8 +4,6 @@
 //! what did it lose, when did it come. So it has no digits, and its numbers are steps of the pair in 64 bits.
 
 use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
 use crate::amount::{Price, Qty};
 use crate::terms::Side;
@@ -15,54 +13,8 @@ use krakpot_core::limits::ORDERS_MAX;
 
 /// Stands for no order.
 const NONE: u32 = u32::MAX;
-/// Bytes of an id that is kept without memory of its own; Kraken's have 19.
-const ID_INLINE: usize = 22;
-
 /// An order's id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Id {
-    Short(u8, [u8; ID_INLINE]),
-    Long(Arc<str>),
-}
-
-impl Id {
-    pub fn new(text: &str) -> Self {
-        let mut bytes = [0; ID_INLINE];
-        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
-            (Some(place), Ok(length)) => {
-                place.copy_from_slice(text.as_bytes());
-                Self::Short(length, bytes)
-            }
-            _ => Self::Long(text.into()),
-        }
-    }
-
-    pub fn text(&self) -> &str {
-        match self {
-            Self::Short(length, bytes) => {
-                bytes.get(..usize::from(*length)).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or("")
-            }
-            Self::Long(text) => text,
-        }
-    }
-}
-
-impl Hash for Id {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match self {
-            // In two numbers: that takes a third of the time of a text.
-            Self::Short(length, bytes) => {
-                let mut words = [0; 24];
-                words[..ID_INLINE].copy_from_slice(bytes);
-                words[ID_INLINE] = *length;
-                let (first, rest) = words.split_at(16);
-                state.write_u128(first.try_into().map_or(0, u128::from_le_bytes));
-                state.write_u64(rest.try_into().map_or(0, u64::from_le_bytes));
-            }
-            Self::Long(text) => text.hash(state),
-        }
-    }
-}
+pub(crate) use krakpot_core::wire::message::OwnedOrderId as Id;
 
 /// An order of the record.
 #[derive(Debug, Clone)]
@@ -286,16 +238,7 @@ mod tests {
     }
 
     fn ids(shown: &Shown) -> Vec<String> {
-        shown.best(Side::Buy).map(|(_, order)| order.id.text().to_owned()).collect()
-    }
-
-    /// Goal: ids of any length come back as they were.
-    #[test]
-    fn ids_are_kept() {
-        for text in ["", "OTCFZG-YOE2Q-LQKNM3", "0123456789012345678901", "01234567890123456789012", "ä"] {
-            assert_eq!(Id::new(text).text(), text);
-        }
-        assert!(Id::new("a") != Id::new("a\0"));
+        shown.best(Side::Buy).map(|(_, order)| order.id.to_string()).collect()
     }
 
     /// Goal: queues go by time, then by arrival; levels by price; slots are used again.

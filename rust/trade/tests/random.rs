@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 
 use krakpot_core::session::{LevelEntry, OrderChange};
-use krakpot_core::wire::message::{self, Kind, OrderEvent};
+use krakpot_core::wire::message::{self, Kind, OrderEvent, OwnedOrderId};
 use krakpot_trade::amount::{Price, Qty};
 use krakpot_trade::paper::{AmendUp, Cancels, Gaps, Latency, Model, Options, Paper, Together};
 use krakpot_trade::report::{Change, Reply};
@@ -128,7 +128,14 @@ fn run(seed: u64, is_wild: bool, often: bool) -> Vec<(usize, i64, Reply)> {
                     let qty = i128::from(random.wild(random.small(7), is_wild)) * 10_i128.pow(10);
                     let event = random.of(&[OrderEvent::Add, OrderEvent::Modify, OrderEvent::Delete]);
                     let timestamp = random.wild(ts, is_wild);
-                    orders.push(OrderChange { side, event: Some(event), id: id.to_string(), price, qty, timestamp });
+                    orders.push(OrderChange {
+                        side,
+                        event: Some(event),
+                        id: OwnedOrderId::new(&id.to_string()),
+                        price,
+                        qty,
+                        timestamp,
+                    });
                     levels.push(LevelEntry { side, price, qty });
                 }
                 match options.model {

@@ -70,7 +70,8 @@ fn write(json: &mut Json, event: &Event) {
                 for order in orders {
                     json.list(|json| {
                         json.text(order.side.word());
-                        json.maybe(order.event, |json, event| json.text(event.word())).text(&order.id);
+                        json.maybe(order.event, |json, event| json.text(event.word()))
+                            .text(order.id.borrowed().text(&mut [0; 19]));
                         json.digits(at_precision(order.price, message.price_precision));
                         json.digits(at_precision(order.qty, message.qty_precision)).digits(order.timestamp);
                     });

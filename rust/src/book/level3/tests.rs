@@ -3,7 +3,7 @@
 use super::*;
 use crate::book::level2::Book;
 use crate::book::synced::{BookMeta, Outcome, Synced};
-use crate::wire::message::{Entry, Kind};
+use crate::wire::message::{Entry, Kind, OwnedOrderId};
 
 fn number(text: &str) -> Decimal {
     Decimal::parse(text.as_bytes()).expect(text)
@@ -222,6 +222,7 @@ fn ids_come_back_as_they_were_sent() {
     for text in ["OTCFZG-YOE2Q-LQKNM3", "000000-00000-000000", "ZZZZZZ-ZZZZZ-ZZZZZZ", "", "OTCFZG-YOE2Q-LQKNm3", "ö"] {
         let id = OrderId::new(text).expect("short enough");
         assert_eq!(id.to_string(), text);
+        assert_eq!((OwnedOrderId::from(id), OwnedOrderId::new(text).borrowed()), (OwnedOrderId::new(text), id));
         let kraken = text.len() == 19 && !text.contains('m');
         assert_eq!(matches!(id.0, Name::Packed(_)), kraken, "{text}");
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use krakpot_core::decimal::pow10;
 use krakpot_core::session::{LevelEntry, OrderChange};
-use krakpot_core::wire::message::{self, Kind, OrderEvent};
+use krakpot_core::wire::message::{self, Kind, OrderEvent, OwnedOrderId};
 use krakpot_trade::amount::{FeeRate, Price, Qty};
 use krakpot_trade::pair::Pair;
 use krakpot_trade::paper::{Latency, Options, Paper};
@@ -86,7 +86,7 @@ impl Bench {
                 OrderChange {
                     event: Some(OrderEvent::named(words[0]).expect("an event")),
                     side: if words[1] == "buy" { message::Side::Bid } else { message::Side::Ask },
-                    id: words[2].to_owned(),
+                    id: OwnedOrderId::new(words[2]),
                     price: i128::from(number(3)) * pow10(10),
                     qty: i128::from(number(4)) * pow10(10),
                     timestamp: if words.len() > 5 { number(5) * MS } else { t * MS },

@@ -1,0 +1,285 @@
+"""What strategies on a recording cost: messages a second of CPU, of one busy pair with level 3 and trades.
+
+Goals: a run beside a plain replay of the same lake, in one process: without handlers, with an empty handler at every
+message and at the touch, a maker once in a millisecond of recorded time, 1 and 100 accounts in one pass. CPU of all
+threads: reading and checking of the lake is in it. Rounds are interleaved; what a run costs before its first message
+is measured by itself. The runs must agree: the same messages, and fills of the maker alone and among others.
+Not goals: the truth of fills, which tests show; latency; what a strategy computes.
+
+``python bench/python/trading.py`` prints a table, ``--json`` one JSON object; ``--small`` is for the tests. The lake is
+made once, in ``target/bench``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any, Literal
+
+import krakpot
+from krakpot import _core
+from krakpot.exchange.frames import unframe
+from krakpot.lake import journal, seal
+from krakpot.lake.format import open_lake
+from made import MIDNIGHT, SECOND
+
+ROOT = Path(__file__).parents[2]
+SYMBOL = "BTC/USD"
+TOKEN = "bench"  # noqa: S105  # the built-in exchange's
+RATE = 2000.0
+STEP = 1_000_000
+"""Time between two reads of a socket, at most, ns."""
+FEES = ("0.25%", "0.40%")
+MANY = 100
+RATE_COST = 10
+"""What a request may cost of the rate counter."""
+ROUNDS = 3
+SECONDS = 500.0
+BENCH = ROOT / "target/bench"
+LITTLE = 1.0
+"""Seconds of the lake of which a run says what a start costs."""
+SESSIONS = tuple(f"019e0000-0000-7000-8000-00000000000{n}" for n in range(2))
+
+
+def make(lake: Path, seconds: float) -> int:
+    """Record so much of the built-in exchange: trades by one session, level 3 by another. Returns how many messages."""
+    exchange = _core.Exchange(pairs=1, rate=RATE, seed=7, start=MIDNIGHT)
+    exchange.allow(TOKEN, 2**62)
+    open_lake(lake)
+    public = _core.Session(SESSIONS[0], channels=["trade"])
+    level3 = _core.Session(SESSIONS[1], channels=["level3"], level3_depth=1000, instrument=False, tokenised=True)
+    level3.set_token(TOKEN)
+    sides = [
+        (session, exchange.connect(endpoint), journal.Writer(lake, name))
+        for session, endpoint, name in zip((public, level3), ("public", "level3"), SESSIONS, strict=True)
+    ]
+    now = flushed = MIDNIGHT
+    asked, end, random = 0, MIDNIGHT + round(seconds * SECOND), Random(7)
+    for session, _, _ in sides:
+        session.add_ledger_row("start", now)
+        session.add_ledger_row("connect", now)
+    while now < end:
+        if now >= asked:
+            asked = now + SECOND // 10
+            level3.import_pairs(public, exchange.symbols, now)
+            for session, client, _ in sides:
+                session.tick(now)
+                for request in session.requests(now):
+                    exchange.receive(client, request)
+        now += random.randrange(1, STEP)
+        exchange.advance(now)
+        for session, client, _ in sides:
+            session.receive(unframe(exchange.take(client)), now)
+        if now - flushed >= SECOND:
+            flushed = now
+            for session, _, writer in sides:
+                writer.write(session.drain(), now)
+    for session, _, writer in sides:
+        session.end(now, "the recording is over")
+        session.add_ledger_row("stop", now)
+        writer.write(session.drain(), now)
+        writer.close()
+        assert session.counts()["errors"] == 0, session.counts()
+    seal.recover(lake)
+    # Each trade is an event; a message may have several.
+    messages: int = level3.counts()["messages"]["level3"] + public.counts()["rows"]["trades"]
+    return messages
+
+
+class Message:
+    """Hears every message, and does nothing."""
+
+    def book(self, m: krakpot.Market, e: object) -> None:
+        """Nothing."""
+
+    def trade(self, m: krakpot.Market, e: object) -> None:
+        """Nothing."""
+
+
+class Silent:
+    """Has no handler of data."""
+
+    def stop(self, m: krakpot.Market, reason: str) -> None:
+        """Nothing."""
+
+
+class Maker:
+    """Looks once in a millisecond: an order on each side, one step beside the best price where it can be."""
+
+    def book(self, m: krakpot.Market, e: krakpot.Level3Event) -> None:
+        """Quote, and go along with the best prices, as far as the rate counter allows."""
+        if m.rate(e.symbol).free < RATE_COST:
+            return
+        best = m.best(e.symbol)
+        quotes: tuple[tuple[Literal["buy", "sell"], Any], ...] = (("buy", best[0]), ("sell", best[2]))
+        for side, price in quotes:
+            orders = m.orders(e.symbol, side)
+            if not orders:
+                m.send(side, e.symbol, "0.01", price, post_only=True)
+            elif orders[0].state == "open" and orders[0].price != price:
+                m.amend(orders[0], price=price)
+
+
+class Idle:
+    """Quotes once on each side, and leaves it."""
+
+    def book(self, m: krakpot.Market, e: krakpot.Level3Event) -> None:
+        """Quote if there is no order."""
+        if not m.orders(e.symbol):
+            best = m.best(e.symbol)
+            m.buy(e.symbol, "0.01", best[0], post_only=True)
+            m.sell(e.symbol, "0.01", best[2], post_only=True)
+
+
+def paper() -> krakpot.Paper:
+    """Enough of everything."""
+    return krakpot.Paper({"USD": 10**9, "BTC": 10**4}, fees=FEES, latency=krakpot.Latency("5ms"))
+
+
+def replayed(replay: krakpot.Replay) -> int:
+    """Play everything with a callback for each message; how many there were."""
+    count = 0
+
+    def heard(_: object) -> None:
+        nonlocal count
+        count += 1
+
+    async def play() -> None:
+        async with replay:
+            replay.on("level3", heard)
+            replay.on("trade", heard)
+            await replay.run()
+
+    asyncio.run(play())
+    return count
+
+
+def ran(strategy: object, wake: str | None) -> Callable[[krakpot.Replay], tuple[int, str]]:
+    """A run; how many messages it took, and the digest of its result."""
+
+    def play(replay: krakpot.Replay) -> tuple[int, str]:
+        result = krakpot.run(strategy, replay, paper(), wake=wake)
+        assert isinstance(result, krakpot.Result), "one model"
+        return int(result.summary["messages"]), result.digest
+
+    return play
+
+
+def many(count: int) -> Callable[[krakpot.Replay], tuple[int, str]]:
+    """Accounts in one pass that quote and wait; the messages, and what the first one came to."""
+
+    def play(replay: krakpot.Replay) -> tuple[int, str]:
+        results = krakpot.run_many({str(n): Idle() for n in range(count)}, replay, paper(), wake="1s")
+        first = results["0"]
+        # Its digest has the ids of its orders, which the exchange numbers over all accounts.
+        return int(first.summary["messages"]), f"{first.fills.height} fills, {first.pnl}"
+
+    return play
+
+
+CASES: dict[str, Callable[[krakpot.Replay], Any]] = {
+    "plain replay, a callback for each message": replayed,
+    "run, no handler": ran(Silent(), None),
+    'run, empty handler, wake="message"': ran(Message(), "message"),
+    'run, empty handler, wake="touch"': ran(Message(), "touch"),
+    'run, a maker, wake="1ms"': ran(Maker(), "1ms"),
+    "run_many, 1 account": many(1),
+    f"run_many, {MANY} accounts": many(MANY),
+}
+
+
+def timed(case: Callable[[krakpot.Replay], Any], lake: Path) -> tuple[float, Any]:
+    """CPU seconds of all threads of this process, and what the case counted."""
+    gc.collect()
+    begun = time.process_time()
+    found = case(krakpot.Replay(lake, [SYMBOL], channels=["level3", "trade"]))
+    return time.process_time() - begun, found
+
+
+def measure(lake: Path, little: Path, made: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """Messages a second of each case: medians over interleaved rounds, without what a start costs."""
+    rates: dict[str, list[float]] = {name: [] for name in CASES}
+    starts: dict[str, list[float]] = {name: [] for name in CASES}
+    found: dict[str, Any] = {}
+    # The first round warms up and is not counted.
+    for turn in range(rounds + 1):
+        for name, case in CASES.items():
+            start, few = timed(case, little)
+            spent, counted = timed(case, lake)
+            few, messages = number(few), number(counted)
+            assert messages > few, f"{name}: {messages} messages"
+            assert found.setdefault(name, counted) == counted, f"{name}: another result than before"
+            assert messages >= made["messages"] * 0.99, f"{name}: {messages} of {made['messages']} messages"
+            if turn:
+                rates[name].append((messages - few) / max(spent - start, 1e-9))
+                starts[name].append(start)
+    digests = {name: counted[1] for name, counted in found.items() if isinstance(counted, tuple)}
+    assert digests["run_many, 1 account"] == digests[f"run_many, {MANY} accounts"], "an account sees the others"
+    plain = next(iter(CASES))
+    return {
+        "profile": _core.PROFILE,
+        "lake": made,
+        "rounds": rounds,
+        "rate": {name: statistics.median(values) for name, values in rates.items()},
+        "start": {name: statistics.median(values) for name, values in starts.items()},
+        "ratio": {
+            name: statistics.median(one / other for one, other in zip(values, rates[plain], strict=True))
+            for name, values in rates.items()
+        },
+        "digest": digests,
+    }
+
+
+def number(counted: Any) -> int:  # noqa: ANN401  # what a case counted
+    """The messages of it."""
+    return int(counted[0] if isinstance(counted, tuple) else counted)
+
+
+def lake_of(folder: Path, seconds: float) -> tuple[Path, dict[str, Any]]:
+    """The lake, made if it is not there; facts of it."""
+    lake, facts = folder / f"trading-{seconds:g}", folder / f"trading-{seconds:g}.json"
+    if not facts.exists():
+        shutil.rmtree(lake, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        begun = time.monotonic()
+        messages = make(lake, seconds)
+        took = time.monotonic() - begun
+        facts.write_text(json.dumps({"messages": messages, "recorded": seconds, "seconds": took}))
+    return lake, json.loads(facts.read_text())
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--small", action="store_true", help="a small lake of its own and one round, for the tests")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    options = parser.parse_args()
+    if _core.PROFILE != "release" and not options.small:
+        sys.exit(f"the extension is a {_core.PROFILE} build and says nothing about speed: maturin develop --release")
+    with tempfile.TemporaryDirectory() as folder:
+        where = Path(folder) if options.small else BENCH
+        lake, made = lake_of(where, 4.0 if options.small else SECONDS)
+        little, _ = lake_of(where, LITTLE)
+        found = measure(lake, little, made, 1 if options.small else options.rounds)
+    if options.json:
+        print(json.dumps(found))
+        return
+    print(f"{made['messages']:,} messages in {made['recorded']:g} s, made in {made['seconds']:.0f} s; {_core.PROFILE}")
+    for name in CASES:
+        rate, ratio, start = found["rate"][name], found["ratio"][name], found["start"][name]
+        print(f"{name:44} {rate / 1e6:6.3f} M messages/s  {ratio:5.2f} × plain  start {start * 1000:4.0f} ms")
+
+
+if __name__ == "__main__":
+    main()

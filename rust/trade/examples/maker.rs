@@ -1,0 +1,122 @@
+//! A maker in Rust on the built-in exchange; it prints its fills: `maker [SECONDS] [--bench]`.
+//!
+//! With `--bench` it prints how many messages and rows of level 3 a second of the processor takes: from frames, with every
+//! checksum proved, and from events that are there already, which is what other backtesters measure.
+#![allow(clippy::disallowed_methods, reason = "a program around the engine: it reads its arguments and its CPU time")]
+#![allow(clippy::print_stdout, reason = "it prints its result")]
+
+#[path = "../tests/played/mod.rs"]
+mod played;
+
+use std::time::Instant;
+
+use krakpot_core::session::{Event, LevelEntry, OrderChange};
+use krakpot_trade::engine::{Engine, Strategy};
+use krakpot_trade::run::{Books, Touch, Wake};
+
+use played::{MS, Maker, Read, pair, play, reads, run, session};
+
+/// Rounds of a measurement; the fastest counts.
+const ROUNDS: usize = 5;
+
+/// Seconds that this process has had of the processor: other programs do not count. `None` where the system has no such
+/// file; then the clock must do.
+fn cpu_seconds() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/schedstat").ok()?;
+    text.split_whitespace().next()?.parse::<f64>().ok().map(|ns| ns / 1e9)
+}
+
+/// Seconds that something takes.
+fn timed(what: impl FnOnce()) -> f64 {
+    let (begin, begin_cpu) = (Instant::now(), cpu_seconds());
+    what();
+    cpu_seconds().zip(begin_cpu).map_or(begin.elapsed().as_secs_f64(), |(end, begin)| end - begin)
+}
+
+/// A book of which the best levels are known already.
+struct Known(Option<Touch>);
+
+impl Books for Known {
+    fn touch(&self, _: &str, _: bool) -> Option<Touch> {
+        self.0
+    }
+
+    fn orders(&self, _: &str) -> Option<Vec<OrderChange>> {
+        None
+    }
+
+    fn levels(&self, _: &str) -> Option<Vec<LevelEntry>> {
+        None
+    }
+}
+
+/// Nothing is done.
+struct Idle;
+
+impl Strategy for Idle {}
+
+/// All events, each with the best levels after it.
+fn events(reads: &[Read]) -> Vec<(Event, Known)> {
+    let (mut session, mut found) = (session(), Vec::new());
+    for (now, frames) in reads {
+        for frame in frames {
+            session.receive(frame, *now);
+            let events = session.take_events();
+            found.extend(events.into_iter().map(|event| (event, Known(session.touch(played::SYMBOL, true)))));
+        }
+    }
+    found
+}
+
+fn measure<S: Strategy>(name: &str, reads: &[Read], wake: Wake, make: impl Fn() -> S) {
+    let (pair, events) = (pair(reads), events(reads));
+    let rows: usize =
+        events.iter().map(|(event, _)| if let Event::Level3(_, rows) = event { rows.len() } else { 1 }).sum();
+    let (mut whole, mut alone) = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..ROUNDS {
+        let mut engine = Engine::new(run(&pair, wake, 1), vec![make()]);
+        whole = whole.min(timed(|| assert_eq!(play(&mut engine, reads), events.len())));
+        let mut engine = Engine::new(run(&pair, wake, 1), vec![make()]);
+        let given: Vec<_> = events.iter().map(|(event, known)| (event.clone(), Known(known.0))).collect();
+        alone = alone.min(timed(|| {
+            engine.start(reads[0].0);
+            for (event, known) in given {
+                engine.event(event, &known);
+            }
+            engine.stop("");
+        }));
+    }
+    #[allow(clippy::cast_precision_loss, reason = "for people")]
+    let (messages, rows) = (events.len() as f64 / 1e6, rows as f64 / 1e6);
+    println!(
+        "{name}: from frames {:.2} M messages/s, {:.2} M rows/s; from events {:.2} M messages/s, {:.2} M rows/s",
+        messages / whole,
+        rows / whole,
+        messages / alone,
+        rows / alone
+    );
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let seconds = arguments.iter().find_map(|text| text.parse().ok()).unwrap_or(20);
+    let reads = reads(seconds, 7);
+    if arguments.iter().any(|text| text == "--bench") {
+        if cfg!(debug_assertions) {
+            println!("a debug build says nothing about speed: cargo run --release --example maker -- --bench");
+            return;
+        }
+        measure("no handler", &reads, Wake::Never, || Idle);
+        measure("a call at every message", &reads, Wake::Message, || Idle);
+        measure("a maker each 1 ms", &reads, Wake::Every(MS), Maker::default);
+        return;
+    }
+    let pair = pair(&reads);
+    let mut engine = Engine::new(run(&pair, Wake::Touch, 1), vec![Maker::default()]);
+    let events = play(&mut engine, &reads);
+    let maker = &engine.strategies()[0];
+    for (now, side, price, qty, evidence) in &maker.fills {
+        println!("{} ms {:4} {} at {} steps, by {evidence}", now / MS, side.word(), qty.0, price.0);
+    }
+    println!("{} fills, {events} messages", maker.fills.len());
+}

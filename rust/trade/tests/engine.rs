@@ -1,0 +1,51 @@
+//! Strategies in Rust on the built-in exchange: what they hear, and that what they did is what their accounts have.
+
+mod played;
+
+use krakpot_trade::amount::Qty;
+use krakpot_trade::engine::Engine;
+use krakpot_trade::run::Wake;
+use krakpot_trade::terms::Side;
+
+use played::{MS, Maker, SECOND, pair, play, reads, run};
+
+/// Goal: a maker quotes, is filled with proof, and its account has what its fills say; timers come at their times.
+#[test]
+fn a_maker_is_filled() {
+    let reads = reads(20, 7);
+    let pair = pair(&reads);
+    let mut engine = Engine::new(run(&pair, Wake::Touch, 1), vec![Maker::default()]);
+    let events = play(&mut engine, &reads);
+    let maker = &engine.strategies()[0];
+    assert!(events > 10_000 && maker.fills.len() > 20, "{events} events, {} fills", maker.fills.len());
+    assert_eq!((maker.ended.as_str(), maker.gaps), ("the recording ended", 0));
+
+    let begin = reads[0].0;
+    let seconds: Vec<i64> = (1..=i64::try_from(maker.timers.len()).expect("few")).map(|n| begin + n * SECOND).collect();
+    assert!(maker.timers == seconds && seconds.len() >= 18, "{:?}", maker.timers);
+
+    let signed = |side, qty: Qty| if side == Side::Buy { qty.0 } else { -qty.0 };
+    let held: i64 = maker.fills.iter().map(|&(_, side, _, qty, _)| signed(side, qty)).sum();
+    let trader = engine.run().trader(0);
+    assert_eq!(trader.inventory(0).qty, Qty(held));
+    assert_eq!(engine.run().tally(0).fills.len(), maker.fills.len());
+    // Both sides, by more than one kind of proof.
+    let kinds: std::collections::BTreeSet<_> = maker.fills.iter().map(|fill| (fill.1.word(), fill.4)).collect();
+    assert!(kinds.len() > 2, "{kinds:?}");
+}
+
+/// Goal: strategies share a pass and do not see each other, and the same input gives the same answer.
+#[test]
+fn many_are_as_one() {
+    let reads = reads(8, 3);
+    let pair = pair(&reads);
+    let fills = |accounts: usize| {
+        let makers = (0..accounts).map(|_| Maker::default()).collect();
+        let mut engine = Engine::new(run(&pair, Wake::Every(MS), accounts), makers);
+        play(&mut engine, &reads);
+        engine.strategies().iter().map(|maker| maker.fills.clone()).collect::<Vec<_>>()
+    };
+    let one = fills(1);
+    assert!(one[0].len() > 3, "{one:?}");
+    assert!(fills(3).iter().all(|other| *other == one[0]));
+}
