@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -80,8 +81,12 @@ def test_installs_into_an_empty_environment_and_works(
     """A user's first minutes: install, ask for the version, make a lake, prove it, read it."""
     run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
     binaries = tmp_path / "venv" / "bin"
-    # Dependencies of the sdist's build are compiled once for all runs; its sources are its own.
-    cache = {} if kind == "wheel" else {"CARGO_TARGET_DIR": str(ROOT / "target" / "sdist")}
+    # Dependencies of the sdist's build are compiled once for all runs; its sources are its own. All files of an sdist
+    # have one time, so cargo would take crates of an earlier run for these.
+    built = ROOT / "target" / "sdist"
+    for crate in built.glob("*/.fingerprint/krakpot-*"):
+        shutil.rmtree(crate)
+    cache = {} if kind == "wheel" else {"CARGO_TARGET_DIR": str(built)}
     run(binaries / "python", "-m", "pip", "install", "--quiet", distributions[kind], cwd=tmp_path, **cache)
     place = run(binaries / "python", "-c", "import krakpot; print(krakpot.__file__)", cwd=tmp_path)
     assert place.startswith(str(tmp_path)), "the installed package, not this folder's"
