@@ -14,7 +14,7 @@ from fillrules import Line, played
 from fillscripts import script
 
 ROOT = Path(__file__).parent.parent.parent
-CASES = 40_000 if os.environ.get("KRAKPOT_TEST") == "all" else 10_000
+CASES = 10_000 if os.environ.get("KRAKPOT_TEST") == "all" else 2_000
 BUILD = ["--quiet", "--profile", "develop", "--package", "krakpot-trade", "--example", "fills"]
 
 
