@@ -1,27 +1,19 @@
 //! From bytes to messages.
 //!
-//! simd-json hands numbers over as binary floating point and keeps no text. So the frame is copied once into a scratch
-//! buffer (the parser wants to write anyway) and bare numbers are put in quotes on the way: every number then arrives
-//! as its text. The copy checks each number against JSON's grammar, the parser all the rest.
-//!
-//! Messages in the exact layout that Kraken sends are read without all that, by `fast`. The result is the same.
-
-use simd_json::{Buffers, Tape};
+//! Messages in the exact layout that Kraken sends are read by `fast`, all others by the parser of JSON. The result is the
+//! same.
 
 use crate::error::Error;
 use crate::limits;
 use crate::wire::fast::{self, Minute};
-use crate::wire::json::quote_numbers;
 use crate::wire::message::{BookData, Data, Entries, Entry, Kind, Message, OrderEntry, ShortEntry};
+use crate::wire::parser::Parser;
 use crate::wire::tape::TapeReader;
 
 /// Decodes frames, reusing its memory.
+#[derive(Default)]
 pub struct Decoder {
-    scratch: Vec<u8>,
-    /// Offsets in `scratch` of the first character of each bare number, ascending.
-    numbers: Vec<u32>,
-    buffers: Buffers,
-    tape: Option<Tape<'static>>,
+    parser: Parser,
     minute: Minute,
     /// Levels of the last message of the book channel.
     entries: Vec<Entry>,
@@ -31,22 +23,6 @@ pub struct Decoder {
     orders: Vec<OrderEntry<'static>>,
     /// Fields that no column and no `extra` keeps, counted over all frames.
     pub unknown_fields: u64,
-}
-
-impl Default for Decoder {
-    fn default() -> Self {
-        Self {
-            scratch: Vec::new(),
-            numbers: Vec::new(),
-            buffers: Buffers::with_max_depth(4096, limits::NESTING_MAX),
-            tape: Some(Tape(Vec::new())),
-            minute: Minute::default(),
-            entries: Vec::new(),
-            short: Vec::new(),
-            orders: Vec::new(),
-            unknown_fields: 0,
-        }
-    }
 }
 
 impl Decoder {
@@ -121,38 +97,17 @@ impl Decoder {
         frame: &[u8],
         then: impl FnOnce(Message<'_>, Entries<'_, '_>) -> R,
     ) -> Result<R, Error> {
-        if frame.len() > limits::FRAME_MAX {
-            return Err(Error::Limit { what: "FRAME_MAX", limit: limits::FRAME_MAX, found: frame.len() });
-        }
         self.entries.clear();
-        self.scratch.clear();
-        self.numbers.clear();
-        quote_numbers(frame, &mut self.scratch, &mut self.numbers)?;
-        let length = self.scratch.len();
-        self.scratch.resize(length + simd_json::INPUT_PADDING, 0);
-        let base = self.scratch.as_ptr() as usize;
-        let mut tape = self.tape.take().unwrap_or(Tape(Vec::new())).reset();
-        let outcome = simd_json::fill_tape_padded(&mut self.scratch, length, &mut self.buffers, &mut tape);
-        let result = match outcome {
-            Ok(()) => {
-                let orders = emptied(std::mem::take(&mut self.orders));
-                let mut reader = TapeReader::new(&tape.0, base, &self.numbers, &mut self.entries, orders);
-                let message = reader.message();
-                let (orders, unknown) = (reader.orders, reader.unknown);
-                self.unknown_fields += unknown;
-                let result = message.map(|message| then(message, Entries { levels: &self.entries, orders: &orders }));
-                self.orders = emptied(orders);
-                result
-            }
-            Err(error) => {
-                // Quotes were added before this place: two for each number begun before it.
-                let at = error.index().min(length);
-                let added = 2 * self.numbers.partition_point(|&n| (n as usize) < at);
-                Err(Error::Json { offset: at.saturating_sub(added), reason: format!("{:?}", error.error()) })
-            }
-        };
-        self.tape = Some(tape.reset());
-        result
+        self.parser.read(frame, |nodes, base, numbers| {
+            let orders = emptied(std::mem::take(&mut self.orders));
+            let mut reader = TapeReader::new(nodes, base, numbers, &mut self.entries, orders);
+            let message = reader.message();
+            let (orders, unknown) = (reader.orders, reader.unknown);
+            self.unknown_fields += unknown;
+            let result = message.map(|message| then(message, Entries { levels: &self.entries, orders: &orders }));
+            self.orders = emptied(orders);
+            result
+        })?
     }
 }
 

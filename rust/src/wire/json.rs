@@ -3,10 +3,7 @@
 use crate::error::Error;
 
 /// Copies `frame` to `out` with bare numbers in quotes; `numbers` are the places of their first characters in `out`.
-///
-/// # Errors
-/// [`Error::Json`] if a number is none by JSON's grammar, or a string has no end.
-pub fn quote_numbers(frame: &[u8], out: &mut Vec<u8>, numbers: &mut Vec<u32>) -> Result<(), Error> {
+pub(super) fn quote_numbers(frame: &[u8], out: &mut Vec<u8>, numbers: &mut Vec<u32>) -> Result<(), Error> {
     out.reserve(frame.len() + frame.len() / 4 + simd_json::INPUT_PADDING);
     let mut copied = 0;
     let mut at = 0;

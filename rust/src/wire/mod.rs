@@ -7,6 +7,7 @@
 //! | [`message`] | the messages: one type for each kind |
 //! | [`time`] | times: RFC 3339, nanoseconds of a second and an hour |
 //! | `json` | JSON as text: numbers in quotes, strings and objects written |
+//! | [`parser`] | any JSON, its numbers as text |
 //! | `fast` | the reader of the hot messages, in the exact layout that Kraken sends |
 //! | `tape` | the general reader, over simd-json's tape |
 //! | [`decode`] | the decoder: tries the fast reader, then the general one |
@@ -17,6 +18,7 @@
 pub mod message;
 pub mod time;
 pub(crate) mod json;
+pub mod parser;
 mod fast;
 mod tape;
 pub mod decode;
@@ -24,4 +26,4 @@ pub(crate) mod request;
 pub(crate) mod refusal;
 pub mod secret;
 
-pub use json::{quote_numbers, write_text};
+pub use json::write_text;

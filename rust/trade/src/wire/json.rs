@@ -2,9 +2,8 @@
 
 use krakpot_core::decimal::Decimal;
 use krakpot_core::limits;
-use krakpot_core::wire::quote_numbers;
 use krakpot_core::wire::time::parse_time;
-use simd_json::{Buffers, Node, StaticNode, Tape};
+use simd_json::{Node, StaticNode};
 
 /// Why bytes, or a part of a message, were not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,24 +33,8 @@ impl std::fmt::Display for Unread {
 impl std::error::Error for Unread {}
 
 /// Reads frames, reusing its memory.
-pub struct Parser {
-    scratch: Vec<u8>,
-    /// Offsets in `scratch` of the first character of each bare number, ascending.
-    numbers: Vec<u32>,
-    buffers: Buffers,
-    tape: Option<Tape<'static>>,
-}
-
-impl Default for Parser {
-    fn default() -> Self {
-        Self {
-            scratch: Vec::new(),
-            numbers: Vec::new(),
-            buffers: Buffers::with_max_depth(4096, limits::NESTING_MAX),
-            tape: Some(Tape(Vec::new())),
-        }
-    }
-}
+#[derive(Default)]
+pub struct Parser(krakpot_core::wire::parser::Parser);
 
 impl Parser {
     /// Reads one frame and hands its value to `then`.
@@ -63,22 +46,9 @@ impl Parser {
         frame: &[u8],
         then: impl FnOnce(Value<'_, '_>) -> Result<R, Unread>,
     ) -> Result<R, Unread> {
-        if frame.len() > limits::FRAME_MAX {
-            return Err(Unread::Frame(format!("{} bytes, of at most {}", frame.len(), limits::FRAME_MAX)));
-        }
-        self.scratch.clear();
-        self.numbers.clear();
-        quote_numbers(frame, &mut self.scratch, &mut self.numbers).map_err(|error| Unread::Frame(error.to_string()))?;
-        let length = self.scratch.len();
-        self.scratch.resize(length + simd_json::INPUT_PADDING, 0);
-        let base = self.scratch.as_ptr() as usize;
-        let mut tape = self.tape.take().unwrap_or(Tape(Vec::new())).reset();
-        let result = match simd_json::fill_tape_padded(&mut self.scratch, length, &mut self.buffers, &mut tape) {
-            Ok(()) => then(Value { nodes: &tape.0, base, numbers: &self.numbers }),
-            Err(error) => Err(Unread::Frame(format!("{:?}", error.error()))),
-        };
-        self.tape = Some(tape.reset());
-        result
+        self.0
+            .read(frame, |nodes, base, numbers| then(Value { nodes, base, numbers }))
+            .map_err(|error| Unread::Frame(error.to_string()))?
     }
 }
 
