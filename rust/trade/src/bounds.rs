@@ -7,13 +7,13 @@
 use std::collections::VecDeque;
 
 use crate::amount::{Price, Qty};
+use crate::eaten::Eaten;
 use crate::ghosts::{Ghost, Ghosts, Hit, Print, reach, trade_at, trade_below};
 use crate::model::{Attribution, Change, INSTANT, Moment, Offer, Place, Record, instant_of};
 use crate::options::{Cancels, Gaps, Options, Together};
 use crate::report::Evidence;
 use crate::shown::{Id, key};
 use crate::terms::Side;
-use foldhash::HashMap;
 
 /// How much later than a trade its level may show it, ns: what leaves the level within it counts as traded.
 const LATE: i64 = 1_000_000_000;
@@ -47,7 +47,7 @@ pub(crate) struct Bounds {
     cancels: Cancels,
     options: Options,
     /// What accounts took of levels.
-    eaten: HashMap<(Side, Price), Vec<(u32, Qty)>>,
+    eaten: Eaten<(Side, Price)>,
     attribution: Attribution,
     skipped: u64,
     met: Vec<u32>,
@@ -60,7 +60,7 @@ impl Bounds {
             ghosts: Ghosts::default(),
             cancels,
             options,
-            eaten: HashMap::default(),
+            eaten: Eaten::default(),
             attribution: Attribution::default(),
             skipped: 0,
             met: Vec::new(),
@@ -199,7 +199,7 @@ impl Bounds {
                 ghost.ts = at.ts;
             }
             if took.is_positive() {
-                add_eaten(&mut self.eaten, (step.side, step.price), account, took);
+                self.eaten.add((step.side, step.price), account, took);
             }
             if is_done {
                 self.ghosts.remove(slot);
@@ -210,18 +210,11 @@ impl Bounds {
 
     /// What accounts took of a level is gone with it: of what left it first, or last.
     fn digest(&mut self, step: &Step) {
-        let Some(parts) = self.eaten.get_mut(&(step.side, step.price)) else { return };
-        let gone = (step.before - step.after).0.max(0);
-        for part in parts.iter_mut() {
-            part.1.0 = match self.cancels {
-                Cancels::Ahead => (part.1.0 - gone).max(0),
-                Cancels::Behind => part.1.0.min(step.after.0),
-            };
-        }
-        parts.retain(|part| part.1.is_positive());
-        if parts.is_empty() {
-            self.eaten.remove(&(step.side, step.price));
-        }
+        let (gone, cancels) = ((step.before - step.after).0.max(0), self.cancels);
+        self.eaten.change(&(step.side, step.price), |took| match cancels {
+            Cancels::Ahead => Qty((took.0 - gone).max(0)),
+            Cancels::Behind => took.min(step.after),
+        });
     }
 
     fn truncate(&mut self) {
@@ -248,14 +241,6 @@ impl Bounds {
             Cancels::Ahead => Some(Qty::ZERO),
             Cancels::Behind => None,
         }
-    }
-}
-
-fn add_eaten(eaten: &mut HashMap<(Side, Price), Vec<(u32, Qty)>>, at: (Side, Price), account: u32, qty: Qty) {
-    let parts = eaten.entry(at).or_default();
-    match parts.iter_mut().find(|part| part.0 == account) {
-        Some(part) => part.1 += qty,
-        None => parts.push((account, qty)),
     }
 }
 
@@ -339,8 +324,7 @@ impl Record for Bounds {
             if limit.is_some_and(|limit| side.better(level.price, limit)) {
                 break;
             }
-            let eaten = self.eaten.get(&(other, level.price)).and_then(|all| all.iter().find(|one| one.0 == account));
-            let qty = level.qty - eaten.map_or(Qty::ZERO, |one| one.1);
+            let qty = level.qty - self.eaten.of(&(other, level.price), account);
             // The key of an offer is the price, negative for a bid.
             let key = if other == Side::Buy { -level.price.0 } else { level.price.0 };
             let offer = Offer { key, price: level.price, qty, id: None, ts: 0, came: 0 };
@@ -352,7 +336,7 @@ impl Record for Bounds {
 
     fn eat(&mut self, account: u32, key: i64, qty: Qty) {
         let at = if key < 0 { (Side::Buy, Price(-key)) } else { (Side::Sell, Price(key)) };
-        add_eaten(&mut self.eaten, at, account, qty);
+        self.eaten.add(at, account, qty);
     }
 
     fn place(&self, slot: u32, _: bool) -> Option<Place> {

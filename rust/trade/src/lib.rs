@@ -20,6 +20,7 @@ pub mod trader;
 pub mod reconcile;
 mod shown;
 mod ghosts;
+mod eaten;
 mod options;
 mod model;
 mod queue;

@@ -13,13 +13,13 @@
 use std::collections::VecDeque;
 
 use crate::amount::{Price, Qty};
+use crate::eaten::Eaten;
 use crate::ghosts::{Ghost, Ghosts, Hit, Print, reach, trade_at, trade_below};
 use crate::model::{Attribution, Change, Moment, Offer, Place, Record, instant_of};
 use crate::options::{Gaps, Options, Together};
 use crate::report::Evidence;
 use crate::shown::{Id, Shown};
 use crate::terms::Side;
-use foldhash::HashMap;
 use krakpot_core::wire::message::OrderEvent;
 
 /// Losses of orders, and trades, that are remembered for trades that come late.
@@ -61,7 +61,7 @@ pub(crate) struct Queue {
     losses: VecDeque<Loss>,
     printed: VecDeque<(i64, Print)>,
     /// What accounts took of orders, by slot.
-    eaten: HashMap<u32, Vec<(u32, Qty)>>,
+    eaten: Eaten<u32>,
     /// Whether a ghost remembers what stood before it when its price left the window.
     any_unseen: bool,
     attribution: Attribution,
@@ -80,7 +80,7 @@ impl Queue {
             options,
             losses: VecDeque::new(),
             printed: VecDeque::new(),
-            eaten: HashMap::default(),
+            eaten: Eaten::default(),
             any_unseen: false,
             attribution: Attribution::default(),
             skipped: 0,
@@ -259,7 +259,7 @@ impl Queue {
         for &slot in &met {
             let Some(ghost) = self.ghosts.get_mut(slot) else { continue };
             let order = self.shown.order(arrival.slot).filter(|order| order.came == arrival.came);
-            let free = arrival.qty - eaten(&self.eaten, arrival.slot, ghost.account);
+            let free = arrival.qty - self.eaten.of(&arrival.slot, ghost.account);
             let (took, refilled) = ghost.take(free, true);
             if !took.is_positive() {
                 continue;
@@ -317,12 +317,6 @@ impl Queue {
             }
         }
     }
-}
-
-/// What an account took of an order.
-fn eaten(eaten: &HashMap<u32, Vec<(u32, Qty)>>, slot: u32, account: u32) -> Qty {
-    let of = eaten.get(&slot).and_then(|parts| parts.iter().find(|part| part.0 == account));
-    of.map_or(Qty::ZERO, |part| part.1)
 }
 
 impl Record for Queue {
@@ -400,7 +394,7 @@ impl Record for Queue {
             if limit.is_some_and(|limit| side.better(order.price, limit)) {
                 break;
             }
-            let qty = order.qty - eaten(&self.eaten, slot, account);
+            let qty = order.qty - self.eaten.of(&slot, account);
             let (price, ts, came) = (order.price, order.ts, order.came);
             let offer = Offer { key: slot.into(), price, qty, id: Some(&order.id), ts, came };
             if qty.is_positive() && each(offer) {
@@ -411,11 +405,7 @@ impl Record for Queue {
 
     fn eat(&mut self, account: u32, key: i64, qty: Qty) {
         let Ok(slot) = u32::try_from(key) else { return };
-        let parts = self.eaten.entry(slot).or_default();
-        match parts.iter_mut().find(|part| part.0 == account) {
-            Some(part) => part.1 += qty,
-            None => parts.push((account, qty)),
-        }
+        self.eaten.add(slot, account, qty);
     }
 
     fn place(&self, slot: u32, dark: bool) -> Option<Place> {
