@@ -80,16 +80,7 @@ fn recorded(seconds: i64) -> Vec<(i64, Event, Best)> {
 }
 
 fn terms(side: Side, price: i64) -> Terms {
-    Terms {
-        pair: 0,
-        side,
-        qty: Qty(1000),
-        price: Some(Price(price)),
-        time_in_force: TimeInForce::Gtc,
-        post_only: true,
-        display: None,
-        trigger: None,
-    }
+    Terms { post_only: true, ..Terms::limit(0, side, Qty(1000), Price(price)) }
 }
 
 /// Seconds that a pass takes, and how many replies it gave.

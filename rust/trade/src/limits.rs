@@ -381,7 +381,7 @@ fn seconds(ns: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::amount::{AMOUNT_SCALE, FeeRate};
+    use crate::amount::AMOUNT_SCALE;
     use crate::rules::code;
     use krakpot_core::decimal::pow10;
 
@@ -391,20 +391,7 @@ mod tests {
     const NOON: i64 = 1_795_953_600 * SECOND;
 
     fn pair() -> Pair {
-        Pair {
-            symbol: "BTC/USD".into(),
-            base: "BTC".into(),
-            quote: "USD".into(),
-            price_precision: 1,
-            qty_precision: 8,
-            cost_precision: 2,
-            price_increment: Price(1),
-            qty_min: Qty(1),
-            cost_min: 0,
-            maker: FeeRate(2500),
-            taker: FeeRate(4000),
-            status: "online".into(),
-        }
+        Pair { cost_precision: 2, qty_min: Qty(1), cost_min: 0, ..Pair::example() }
     }
 
     /// Orders up to 100 USD, inventories up to 5 BTC, losses up to 10 USD.

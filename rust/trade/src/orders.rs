@@ -115,19 +115,10 @@ mod tests {
     use super::*;
     use crate::amount::{Price, Qty};
     use crate::order::Found;
-    use crate::terms::{Side, Terms, TimeInForce};
+    use crate::terms::{Side, Terms};
 
     fn order(number: u64) -> Order {
-        let terms = Terms {
-            pair: 0,
-            side: Side::Buy,
-            qty: Qty(1),
-            price: Some(Price(1)),
-            time_in_force: TimeInForce::Gtc,
-            post_only: false,
-            display: None,
-            trigger: None,
-        };
+        let terms = Terms::limit(0, Side::Buy, Qty(1), Price(1));
         Order::new(number, terms, "".into(), 0, 0)
     }
 

@@ -63,3 +63,24 @@ impl Pair {
         round(exact, self.cost_precision, Rounding::Up)
     }
 }
+
+#[cfg(test)]
+impl Pair {
+    /// BTC/USD as the tests have it.
+    pub(crate) fn example() -> Self {
+        Self {
+            symbol: "BTC/USD".into(),
+            base: "BTC".into(),
+            quote: "USD".into(),
+            price_precision: 1,
+            qty_precision: 8,
+            cost_precision: 5,
+            price_increment: Price(1),
+            qty_min: Qty(5000),
+            cost_min: pow10(AMOUNT_SCALE) / 2,
+            maker: FeeRate(2500),
+            taker: FeeRate(4000),
+            status: "online".into(),
+        }
+    }
+}

@@ -126,37 +126,14 @@ pub fn sizes(pair: &Pair, prices: &[Price], valued: Price, qty: Qty) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::amount::FeeRate;
     use crate::terms::{Side, Trigger};
 
     fn pair() -> Pair {
-        Pair {
-            symbol: "BTC/USD".into(),
-            base: "BTC".into(),
-            quote: "USD".into(),
-            price_precision: 1,
-            qty_precision: 8,
-            cost_precision: 5,
-            price_increment: Price(5),
-            qty_min: Qty(5000),
-            cost_min: pow10(AMOUNT_SCALE) / 2,
-            maker: FeeRate(2500),
-            taker: FeeRate(4000),
-            status: "online".into(),
-        }
+        Pair { price_increment: Price(5), ..Pair::example() }
     }
 
     fn terms() -> Terms {
-        Terms {
-            pair: 0,
-            side: Side::Buy,
-            qty: Qty(15_000),
-            price: Some(Price(300_000)),
-            time_in_force: TimeInForce::Gtc,
-            post_only: false,
-            display: None,
-            trigger: None,
-        }
+        Terms::limit(0, Side::Buy, Qty(15_000), Price(300_000))
     }
 
     /// Goal: each wrong form has its text, and the last right one passes.

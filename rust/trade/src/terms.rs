@@ -84,6 +84,23 @@ pub struct Terms {
     pub trigger: Option<Trigger>,
 }
 
+impl Terms {
+    /// A limit order that waits until it is filled or cancelled.
+    #[must_use]
+    pub const fn limit(pair: usize, side: Side, qty: Qty, price: Price) -> Self {
+        Self {
+            pair,
+            side,
+            qty,
+            price: Some(price),
+            time_in_force: TimeInForce::Gtc,
+            post_only: false,
+            display: None,
+            trigger: None,
+        }
+    }
+}
+
 /// What is sent to the exchange. `order`: the account's own number of the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {

@@ -187,25 +187,11 @@ impl Wallet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::amount::FeeRate;
     use crate::report::Evidence;
     use krakpot_core::decimal::pow10;
 
     fn pair() -> Pair {
-        Pair {
-            symbol: "BTC/USD".into(),
-            base: "BTC".into(),
-            quote: "USD".into(),
-            price_precision: 1,
-            qty_precision: 8,
-            cost_precision: 5,
-            price_increment: Price(1),
-            qty_min: Qty(5000),
-            cost_min: pow10(20) / 2,
-            maker: FeeRate(2500),
-            taker: FeeRate(4000),
-            status: "online".into(),
-        }
+        Pair::example()
     }
 
     fn fill(pair: &Pair, price: i64, qty: i64) -> Fill {

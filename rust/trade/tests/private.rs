@@ -1,8 +1,12 @@
 //! The private protocol against the built-in exchange: it takes every request, every message is read, and sums agree.
 
+#[path = "../../exchange/tests/common/mod.rs"]
+mod frames;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use frames::{SECOND, START, texts};
 use krakpot_core::decimal::{Decimal, pow10};
 use krakpot_core::wire::message::Kind;
 use krakpot_exchange::rng::Rng;
@@ -18,25 +22,7 @@ use krakpot_trade::wire::follow::{Awaiting, Sequence};
 use krakpot_trade::wire::message::{ExecType, Message};
 use krakpot_trade::wire::request::{self, SelfTrade, Token, Writer};
 
-const START: i64 = 1_785_641_751_000_000_000;
-const SECOND: i64 = 1_000_000_000;
 const TOKEN: &str = "a token of the test";
-
-/// Texts of the WebSocket frames in a block.
-fn texts(mut block: &[u8]) -> Vec<Vec<u8>> {
-    let mut texts = Vec::new();
-    while let [0x81, length, ..] = *block {
-        let (at, length) = match length {
-            126 => (4, usize::from(u16::from_be_bytes([block[2], block[3]]))),
-            127 => (10, usize::try_from(u64::from_be_bytes(block[2..10].try_into().expect("8"))).expect("fits")),
-            short => (2, usize::from(short)),
-        };
-        texts.push(block[at..at + length].to_vec());
-        block = &block[at + length..];
-    }
-    assert!(block.is_empty(), "whole frames");
-    texts
-}
 
 fn amount(text: &str) -> Amount {
     Decimal::parse(text.as_bytes()).and_then(|number| number.rescale(AMOUNT_SCALE)).expect(text)
@@ -226,16 +212,7 @@ impl Client {
                     let near = if side == Side::Buy { bid } else { ask };
                     let price = Price(near.0 + random(60) - 30);
                     let qty = Qty(100_000 + random(900_000));
-                    let mut terms = Terms {
-                        pair: 0,
-                        side,
-                        qty,
-                        price: Some(price),
-                        time_in_force: TimeInForce::Gtc,
-                        post_only: random(3) == 0,
-                        display: None,
-                        trigger: None,
-                    };
+                    let mut terms = Terms { post_only: random(3) == 0, ..Terms::limit(0, side, qty, price) };
                     match random(8) {
                         0 => (terms.price, terms.post_only) = (None, false),
                         1 => (terms.time_in_force, terms.post_only) = (TimeInForce::Ioc, false),

@@ -3,10 +3,13 @@
 
 #![allow(clippy::print_stdout, reason = "it says what it found")]
 
+#[path = "../../exchange/tests/common/mod.rs"]
+mod frames;
 mod told;
 
 use std::collections::BTreeMap;
 
+use frames::{MS, START, texts};
 use krakpot_core::session::{Event, EventKind, EventSet, Options as SessionOptions, Session};
 use krakpot_core::wire::message::Kind;
 use krakpot_exchange::{Endpoint, Exchange};
@@ -16,9 +19,7 @@ use krakpot_trade::paper::{Cancels, Latency, Model, Options, Paper};
 use krakpot_trade::report::{Change, Evidence, Reply};
 use krakpot_trade::terms::{Request, Sent, Side, Terms, TimeInForce};
 use serde_json::{Value, json};
-use told::MS;
 
-const START: i64 = 1_785_641_751_000_000_000;
 const SYMBOL: &str = "BTC/USD";
 /// The smallest order: a lot.
 const LOT: i64 = 1000;
@@ -33,21 +34,6 @@ struct Run {
     requests: Vec<Sent>,
     ids: Vec<String>,
     filled: Vec<Filled>,
-}
-
-/// Texts of the WebSocket frames in a block.
-fn texts(mut block: &[u8]) -> Vec<Vec<u8>> {
-    let mut texts = Vec::new();
-    while let [0x81, length, ..] = *block {
-        let (at, length) = match length {
-            126 => (4, usize::from(u16::from_be_bytes([block[2], block[3]]))),
-            127 => (10, usize::try_from(u64::from_be_bytes(block[2..10].try_into().expect("8"))).expect("fits")),
-            short => (2, usize::from(short)),
-        };
-        texts.push(block[at..at + length].to_vec());
-        block = &block[at + length..];
-    }
-    texts
 }
 
 /// A number in steps; it has few enough digits for a float.
@@ -140,16 +126,7 @@ impl Client {
             }
             None => {
                 let order = self.numbers.len() as u64;
-                let terms = Terms {
-                    pair: 0,
-                    side,
-                    qty: Qty(LOT * lots),
-                    price: Some(Price(price)),
-                    time_in_force: TimeInForce::Gtc,
-                    post_only: true,
-                    display: None,
-                    trigger: None,
-                };
+                let terms = Terms { post_only: true, ..Terms::limit(0, side, Qty(LOT * lots), Price(price)) };
                 // Written as digits: a float of them is exact enough.
                 #[allow(clippy::cast_precision_loss, reason = "small")]
                 let number = |value: i64, decimals: i32| json!(value as f64 / 10f64.powi(decimals));

@@ -287,25 +287,12 @@ fn status(value: Value<'_, '_>) -> Result<Status, Unread> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::amount::{FeeRate, Price, Qty};
+    use crate::amount::{Price, Qty};
     use crate::pair::Pair;
     use crate::report::{Change, Evidence, Fill, Report};
 
     fn pair() -> Pair {
-        Pair {
-            symbol: "BTC/USD".into(),
-            base: "BTC".into(),
-            quote: "USD".into(),
-            price_precision: 1,
-            qty_precision: 8,
-            cost_precision: 4,
-            price_increment: Price(1),
-            qty_min: Qty(1),
-            cost_min: 1,
-            maker: FeeRate(2500),
-            taker: FeeRate(4000),
-            status: "online".into(),
-        }
+        Pair { cost_precision: 4, qty_min: Qty(1), cost_min: 1, ..Pair::example() }
     }
 
     fn decode(frame: &str) -> Result<Message, Unread> {

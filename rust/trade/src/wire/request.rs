@@ -407,40 +407,17 @@ fn write_time(name: &str, ns: i64, decimals: usize, out: &mut String) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::amount::FeeRate;
     use crate::terms::{Side, Trigger};
     use krakpot_core::wire::time::parse_time;
 
     const TOKEN: &str = "WW91IGZvdW5kIG1l";
 
     fn pair() -> Pair {
-        Pair {
-            symbol: "BTC/USD".into(),
-            base: "BTC".into(),
-            quote: "USD".into(),
-            price_precision: 1,
-            qty_precision: 8,
-            cost_precision: 4,
-            price_increment: Price(1),
-            qty_min: Qty(1),
-            cost_min: 1,
-            maker: FeeRate(2500),
-            taker: FeeRate(4000),
-            status: "online".into(),
-        }
+        Pair { cost_precision: 4, qty_min: Qty(1), cost_min: 1, ..Pair::example() }
     }
 
     fn terms() -> Terms {
-        Terms {
-            pair: 0,
-            side: Side::Buy,
-            qty: Qty(500_000),
-            price: Some(Price(265_000)),
-            time_in_force: TimeInForce::Gtc,
-            post_only: true,
-            display: None,
-            trigger: None,
-        }
+        Terms { post_only: true, ..Terms::limit(0, Side::Buy, Qty(500_000), Price(265_000)) }
     }
 
     fn writer() -> Writer {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use krakpot_trade::amount::{AMOUNT_SCALE, Amount, FeeRate, Price, Qty};
 use krakpot_trade::pair::Pair;
 use krakpot_trade::report::{Answer, Asked, Change, Evidence, Fill, Reply, Report};
-use krakpot_trade::terms::{Side, Terms, TimeInForce};
+use krakpot_trade::terms::{Side, Terms};
 
 pub const SECOND: i64 = 1_000_000_000;
 /// One of an asset.
@@ -32,16 +32,7 @@ pub fn pair(base: &str, quote: &str) -> Pair {
 }
 
 pub fn limit(side: Side, qty: i64, price: i64) -> Terms {
-    Terms {
-        pair: 0,
-        side,
-        qty: Qty(qty),
-        price: Some(Price(price)),
-        time_in_force: TimeInForce::Gtc,
-        post_only: false,
-        display: None,
-        trigger: None,
-    }
+    Terms::limit(0, side, Qty(qty), Price(price))
 }
 
 pub fn fill(pair: &Pair, exec_id: &str, qty: i64, price: i64) -> Fill {

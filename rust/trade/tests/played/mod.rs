@@ -10,7 +10,7 @@ use krakpot_trade::pair::Pair;
 use krakpot_trade::paper::{Latency, Options, Paper};
 use krakpot_trade::report::Fill;
 use krakpot_trade::run::{Gap, Run, RunOptions, Wake};
-use krakpot_trade::terms::{Side, Terms, TimeInForce};
+use krakpot_trade::terms::{Side, Terms};
 use krakpot_trade::trader::{Options as TraderOptions, OrderEvent, Trader};
 
 pub const SECOND: i64 = 1_000_000_000;
@@ -159,17 +159,7 @@ impl Strategy for Maker {
             match own {
                 None => {
                     let qty = Qty(10 * m.run().pair(0).qty_min.0);
-                    let (time_in_force, price) = (TimeInForce::Gtc, Some(price));
-                    let terms = Terms {
-                        pair: 0,
-                        side,
-                        qty,
-                        price,
-                        time_in_force,
-                        post_only: true,
-                        display: None,
-                        trigger: None,
-                    };
+                    let terms = Terms { post_only: true, ..Terms::limit(0, side, qty, price) };
                     m.place(terms, 5 * SECOND, "");
                 }
                 Some((order, "open", at)) if at != Some(price) => m.amend(order, None, Some(price)),

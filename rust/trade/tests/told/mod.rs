@@ -11,7 +11,7 @@ use krakpot_trade::amount::{FeeRate, Price, Qty};
 use krakpot_trade::pair::Pair;
 use krakpot_trade::paper::{Latency, Options, Paper};
 use krakpot_trade::report::{Change, Reply};
-use krakpot_trade::terms::{Request, Sent, Side, Terms, TimeInForce};
+use krakpot_trade::terms::{Request, Sent, Side, Terms};
 
 pub const MS: i64 = 1_000_000;
 
@@ -41,16 +41,7 @@ pub fn quick() -> Options {
 }
 
 pub fn limit(side: Side, qty: i64, price: i64) -> Terms {
-    Terms {
-        pair: 0,
-        side,
-        qty: Qty(qty),
-        price: Some(Price(price)),
-        time_in_force: TimeInForce::Gtc,
-        post_only: false,
-        display: None,
-        trigger: None,
-    }
+    Terms::limit(0, side, Qty(qty), Price(price))
 }
 
 pub fn buy(qty: i64, price: i64) -> Terms {
