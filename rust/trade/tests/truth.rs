@@ -17,7 +17,7 @@ use krakpot_trade::amount::{Price, Qty};
 use krakpot_trade::pair::Pair;
 use krakpot_trade::paper::{Cancels, Latency, Model, Options, Paper};
 use krakpot_trade::report::{Change, Evidence, Reply};
-use krakpot_trade::terms::{Request, Sent, Side, Terms, TimeInForce};
+use krakpot_trade::terms::{Request, Sent, Side, Terms};
 use serde_json::{Value, json};
 
 const SYMBOL: &str = "BTC/USD";
