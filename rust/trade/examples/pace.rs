@@ -12,7 +12,7 @@ use krakpot_exchange::{Endpoint, Exchange};
 use krakpot_trade::amount::{FeeRate, Price, Qty};
 use krakpot_trade::pair::Pair;
 use krakpot_trade::paper::{Options, Paper};
-use krakpot_trade::terms::{Request, Sent, Side, Terms, TimeInForce};
+use krakpot_trade::terms::{Request, Sent, Side, Terms};
 
 const START: i64 = 1_785_641_751_000_000_000;
 const MS: i64 = 1_000_000;
