@@ -11,6 +11,7 @@ import json
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -133,6 +134,18 @@ def facts_of(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
+def result_of(answer: Answer, facts: dict[str, Any], error: Callable[..., RestError]) -> dict[str, Any]:
+    """Return the result of an answer in which Kraken names no error; raises what ``error`` makes of a sentence."""
+    result = facts.get("result")
+    if answer.status in BUSY or answer.status >= http.client.INTERNAL_SERVER_ERROR:
+        raise error(f"REST is busy (HTTP {answer.status})", wait=retry_after(answer.retry_after, time.time()))
+    if answer.status != http.client.OK or not isinstance(result, dict):
+        kind = "JSON without a result" if facts else "no JSON"
+        sentence = f"the answer is {kind} (HTTP {answer.status}); is this the address of Kraken's REST?"
+        raise error(sentence, lasting=True)
+    return result
+
+
 class Public:
     """Public market data of the REST at ``url``."""
 
@@ -157,18 +170,12 @@ class Public:
             unresolved = isinstance(error.__context__, UNRESOLVED)
             raise self._error(name, trouble(error), unresolved=unresolved) from None
         facts = facts_of(answer.body)
-        errors, result = facts.get("error"), facts.get("result")
+        errors = facts.get("error")
         wait = retry_after(answer.retry_after, time.time())
         if isinstance(errors, list) and errors and answer.status == http.client.OK:
             words = "".join(filter(str.isprintable, str(errors[0])))[:WORDS_MAX]
             raise self._error(name, f"Kraken refuses: {words}", wait=wait, lasting=not words.startswith(LIMITED))
-        if answer.status in BUSY or answer.status >= http.client.INTERNAL_SERVER_ERROR:
-            raise self._error(name, f"REST is busy (HTTP {answer.status})", wait=wait)
-        if answer.status != http.client.OK or not isinstance(result, dict):
-            kind = "JSON without a result" if facts else "no JSON"
-            sentence = f"the answer is {kind} (HTTP {answer.status}); is this the address of Kraken's REST?"
-            raise self._error(name, sentence, lasting=True)
-        return result
+        return result_of(answer, facts, lambda sentence, **more: self._error(name, sentence, **more))
 
     def _error(
         self, name: str, sentence: str, *, lasting: bool = False, wait: float = 0.0, unresolved: bool = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import ssl
 import time
 from collections.abc import Mapping
@@ -12,8 +11,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from krakpot import values
-from krakpot.net.connection import BUSY, retry_after
-from krakpot.net.rest import TIMEOUT, TROUBLE, WORDS_MAX, Request, RestError, facts_of, trouble
+from krakpot.net.connection import retry_after
+from krakpot.net.rest import TIMEOUT, TROUBLE, WORDS_MAX, Request, RestError, facts_of, result_of, trouble
 from krakpot.trade.key import Key
 from krakpot.trade.nonces import Nonces
 
@@ -84,17 +83,10 @@ class Signed:
             except TROUBLE as error:
                 raise self._error(method, trouble(error)) from None
         facts = facts_of(answer.body)
-        errors, result = facts.get("error"), facts.get("result")
-        wait = retry_after(answer.retry_after, time.time())
+        errors = facts.get("error")
         if isinstance(errors, list) and errors:
-            raise self._refused(method, str(errors[0]), wait)
-        if answer.status in BUSY or answer.status >= http.client.INTERNAL_SERVER_ERROR:
-            raise self._error(method, f"REST is busy (HTTP {answer.status})", wait=wait)
-        if answer.status != http.client.OK or not isinstance(result, dict):
-            kind = "JSON without a result" if facts else "no JSON"
-            sentence = f"the answer is {kind} (HTTP {answer.status}); is this the address of Kraken's REST?"
-            raise self._error(method, sentence, lasting=True)
-        return result
+            raise self._refused(method, str(errors[0]), retry_after(answer.retry_after, time.time()))
+        return result_of(answer, facts, lambda sentence, **more: self._error(method, sentence, **more))
 
     def _refused(self, method: str, words: str, wait: float) -> RestError:
         words = self.shown(words)
