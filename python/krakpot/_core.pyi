@@ -1303,8 +1303,6 @@ class Trading:
         `message`, `touch`, `every` (with `every`, ns) or `never`.
     warmup
         No order is accepted for so many ns from the first message on.
-    values_every
-        What accounts have is noted once in so many ns.
     model, cancels, amend_up, gaps
         As of `krakpot.Paper`; `cancels`: of bounds, `ahead` or `behind`.
     latency
@@ -1329,7 +1327,6 @@ class Trading:
         wake: str = "touch",
         every: int = 0,
         warmup: int = 0,
-        values_every: int = ...,
         model: str = "orders",
         cancels: str = "ahead",
         amend_up: str = "lose",

@@ -105,7 +105,7 @@ fn steps(text: &str, precision: u8, name: &str) -> PyResult<i64> {
 impl Trading {
     #[new]
     #[pyo3(signature = (
-        quote, *, numbers = "decimal", wake = "touch", every = 0, warmup = 0, values_every = 1_000_000_000, model = "orders",
+        quote, *, numbers = "decimal", wake = "touch", every = 0, warmup = 0, model = "orders",
         cancels = "ahead", amend_up = "lose", latency = None, gaps = "time", join = None, depth = None
     ))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments in Python")]
@@ -115,7 +115,6 @@ impl Trading {
         wake: &str,
         every: i64,
         warmup: i64,
-        values_every: i64,
         model: &str,
         cancels: &str,
         amend_up: &str,
@@ -133,7 +132,6 @@ impl Trading {
         let options = RunOptions {
             wake: named("wake", wake, &wakes)?,
             warmup: warmup.max(0),
-            every: values_every.max(1),
             quote: quote.into(),
         };
         let cancels = named("cancels", cancels, &[("ahead", Cancels::Ahead), ("behind", Cancels::Behind)])?;

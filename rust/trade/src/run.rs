@@ -179,8 +179,6 @@ pub struct RunOptions {
     pub wake: Wake,
     /// For so many ns from the first message on no order is accepted.
     pub warmup: i64,
-    /// What accounts have is noted once in so many ns; in a long run more seldom, so that it stays bounded.
-    pub every: i64,
     /// The asset in which values are given.
     pub quote: Arc<str>,
 }
@@ -204,6 +202,8 @@ pub struct Run {
     begin: Option<i64>,
     wake_at: i64,
     value_at: i64,
+    /// What accounts have is noted once in so many ns; in a long run more seldom, so that it stays bounded.
+    values_every: i64,
     accounts_due: i64,
     /// When the warm-up ends, ns; it is over after.
     warm_at: i64,
@@ -216,6 +216,8 @@ pub struct Run {
 
 /// Times of which it is noted what an account has; from then on half as many are kept.
 const VALUES_MAX: usize = 4096;
+/// How often that is at first, ns.
+const VALUES_EVERY: i64 = 1_000_000_000;
 /// After all times.
 const NEVER: i64 = i64::MAX;
 /// Calls of a strategy at one time. More are a strategy that asks for the next one each time: time would never go on.
@@ -240,6 +242,7 @@ impl Run {
             begin: None,
             wake_at: NEVER,
             value_at: NEVER,
+            values_every: VALUES_EVERY,
             accounts_due: NEVER,
             warm_at: NEVER,
             warm: false,
@@ -631,7 +634,7 @@ impl Run {
         }
         if self.value_at <= self.now {
             self.note_values();
-            self.value_at = (self.now.div_euclid(self.options.every) + 1) * self.options.every;
+            self.value_at = (self.now.div_euclid(self.values_every) + 1) * self.values_every;
         }
     }
 
@@ -668,8 +671,8 @@ impl Run {
             self.accounts[number].tally.values.push(row);
         }
         if self.accounts.iter().any(|account| account.tally.values.len() > VALUES_MAX) {
-            self.options.every = self.options.every.saturating_mul(2);
-            let every = self.options.every;
+            self.values_every = self.values_every.saturating_mul(2);
+            let every = self.values_every;
             for account in &mut self.accounts {
                 account.tally.thin(every);
             }

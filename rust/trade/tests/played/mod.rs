@@ -116,7 +116,7 @@ pub fn pair(reads: &[Read]) -> Pair {
 /// A run with so many accounts, each of which has enough of everything.
 pub fn run(pair: &Pair, wake: Wake, accounts: usize) -> Run {
     let latency = Latency::Fixed { entry: 5 * MS, response: 5 * MS };
-    let options = RunOptions { wake, warmup: 0, every: 10 * SECOND, quote: pair.quote.clone() };
+    let options = RunOptions { wake, warmup: 0, quote: pair.quote.clone() };
     let mut run = Run::new(options, Paper::new(Options { latency, depth: 1000, ..Options::default() }));
     assert_eq!(run.add_pair(pair.clone(), true), Some(0));
     for _ in 0..accounts {
