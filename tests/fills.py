@@ -30,6 +30,8 @@ class Step:
     snapshot: bool = False
     lost: bool = False
     """Its level-3 message did not arrive."""
+    lost_prints: bool = False
+    """Its trades did not arrive."""
 
 
 def time(t: float) -> int:
@@ -68,7 +70,8 @@ def make(
         for side, price, qty in step.prints if trades else ():
             number += 1
             text = frames.trade(SYMBOL, number, price=f"{price}.0", qty=f"{qty}.00000000", side=side, ts=at)
-            timed.append((at, text))
+            if not step.lost_prints:
+                timed.append((at, text))
         entries: list[frames.OrderEntry] = []
         for what, side, order, price, qty, *ts in step.events:
             old = orders.find(name(order))

@@ -278,6 +278,28 @@ def test_a_gap_stops_new_risk_and_is_told(tmp_path: Path) -> None:
     assert "1 gap 0.24 s (1 own order rested through them, 0 fills in doubt)" in result.integrity
 
 
+def test_after_missed_trades_orders_are_taken_and_filled_again(tmp_path: Path) -> None:
+    """The book was in sync all the time: only what was traded meanwhile is not known."""
+    steps = [
+        *traded.market(5),
+        Step(150, (("add", "buy", 90, 99, 1),), (("sell", 100, 1),), lost_prints=True),
+        Step(200, (("add", "buy", 91, 100, 2),)),
+        Step(210, (("delete", "buy", 91, 100, 2),), (("sell", 100, 2),)),
+        *(Step(step.t + 300, step.events, step.prints) for step in traded.market(10)[1:]),
+    ]
+    result = run(strategy := JoinBest(), traded.lake(tmp_path / "lake", steps))
+    gaps = [word for word in strategy.heard if word.startswith("gap")]
+    assert gaps == ["gap healed", "gap begins"], "the second one is the end of the recording"
+    gap = result.gaps.row(0, named=True)
+    assert gap["of"] == "trades"
+    sent = result.orders.filter(pl.col("sent") > gap["end"])
+    assert sent.height >= 4
+    assert set(sent["state"]) <= {"filled", "open"}, result.refusals
+    fills = result.fills.filter(pl.col("ts") > gap["end"])
+    assert fills.height >= 4
+    assert not fills["doubt"].any()
+
+
 def test_a_warm_up_refuses_orders(lake: krakpot.Lake) -> None:
     """Before its end handlers hear, and orders are rejected; after it they are not."""
     warm: list[tuple[bool, bool]] = []

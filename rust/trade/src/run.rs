@@ -527,9 +527,11 @@ impl Run {
         self.gap_call(&Gap { of: "data", pair, healed: false });
     }
 
-    /// Trades were missed.
+    /// Trades were missed. The book may have been in sync all the while: then no snapshot follows, and the simulated exchange
+    /// is given the whole book with the next message.
     fn missed(&mut self, pair: usize, begin: i64, end: i64) {
         self.paper.gap(pair, self.now);
+        self.markets[pair].given = false;
         for account in &mut self.accounts {
             account.tally.gap("trades", pair, begin, 0);
             account.tally.healed("trades", pair, end);
