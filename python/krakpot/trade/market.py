@@ -22,7 +22,7 @@ TAG_MAX = 64
 """Characters of a tag."""
 DEADLINES = (500_000_000, 60_000_000_000)
 """Shortest and longest deadline of an order, ns: Kraken's."""
-BACK = 200
+LOG_LINES = 200
 """Lines of a strategy's log that a result keeps."""
 
 
@@ -77,9 +77,9 @@ class Inventory(NamedTuple):
     average: Any
     """Average cost of what is held, in the quote asset."""
     realised: Any
-    """What sales brought, less the average cost of what was sold and all fees."""
+    """Realised profit: proceeds of all sales, less their average cost and all fees."""
     unrealised: Any
-    """What is held at the middle of the best prices, less its cost; None while the book is out of sync."""
+    """Unrealised profit: value of what is held at the mid price, less its cost; None while the book is out of sync."""
 
 
 class Rate(NamedTuple):
@@ -276,7 +276,7 @@ class Market:
         deadline
             The exchange does not match it later than this after now: 500 ms to 60 s.
         tag
-            A word to find it by.
+            Your label of the order, at most 64 characters; ``m.orders(tag=…)`` finds it.
 
         Returns
         -------
@@ -371,7 +371,7 @@ class Market:
     def log(self, *what: object) -> None:
         """Keep a line for the result, with its time."""
         self._lines.append((self.now, " ".join(map(str, what))))
-        del self._lines[:-BACK]
+        del self._lines[:-LOG_LINES]
 
     def __repr__(self) -> str:
         """Its pairs."""

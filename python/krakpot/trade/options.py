@@ -123,8 +123,8 @@ class Paper:
     balances
         What the account has at the start, by asset: ``{"USD": 50_000}``. The first one is the asset of all values.
     fees
-        Fee of an order that rests, and of one that takes: ``("0.25%", "0.40%")``; or these by pair. Kraken's feed does
-        not tell fees, so a lake has none unless it was given them: then ``"lake"`` is refused.
+        Maker and taker fee of your account: ``("0.25%", "0.40%")``; or these by pair. The default ``"lake"`` means the
+        fees that the data holds. Kraken's feed has none, so it is refused today: give them.
     latency
         ``"recorded"``: as long as the messages of the recording took. Or a ``krakpot.Latency``.
     model
