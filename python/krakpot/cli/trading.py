@@ -40,7 +40,7 @@ MODELS = ("orders", "bounds")
 INTERRUPTED = "interrupted"
 LATENCY = "a duration as 5ms, two as 5ms,8ms (to the exchange and back), or recorded"
 BALANCE = "ASSET=AMOUNT, as USD=50000"
-FEES = "two fees, as 0.25%,0.40%: of an order that rests, and of one that takes"
+FEES = "maker and taker fee, as 0.25%,0.40%"
 
 
 def _strategy(value: object) -> tuple[Path, str]:

@@ -181,11 +181,11 @@ class Paper:
         return next(iter(self.balances))
 
     def fees_of(self, symbol: str) -> tuple[int, int]:
-        """Fees of a pair in millionths: of an order that rests, and of one that takes."""
+        """Maker and taker fee of a pair, in millionths."""
         if self._fees is None:
             sentence = (
                 "krakpot.Paper: fees: neither the lake nor the feed tells the fees of your account; "
-                'give them: fees=("0.25%", "0.40%"), of an order that rests, and of one that takes'
+                'give them: fees=("0.25%", "0.40%"), maker and taker'
             )
             raise ConfigError(sentence)
         found = self._fees.get(symbol) or self._fees.get("")
