@@ -129,11 +129,7 @@ impl Trading {
             ("every", Wake::Every(every.max(1))),
             ("never", Wake::Never),
         ];
-        let options = RunOptions {
-            wake: named("wake", wake, &wakes)?,
-            warmup: warmup.max(0),
-            quote: quote.into(),
-        };
+        let options = RunOptions { wake: named("wake", wake, &wakes)?, warmup: warmup.max(0), quote: quote.into() };
         let cancels = named("cancels", cancels, &[("ahead", Cancels::Ahead), ("behind", Cancels::Behind)])?;
         let mut simulated = Options {
             model: named("model", model, &[("orders", Model::Orders), ("bounds", Model::Bounds(cancels))])?,
