@@ -86,16 +86,17 @@ def environment(*packages: str) -> Path:
     folder = TOOLS / f"{packages[0].replace('==', '-')}-kernel"
     here = sysconfig.get_path("purelib")
     complete, mark = folder / "complete", "\n".join([here, *packages])
-    if not complete.exists() or complete.read_text() != mark:
-        # Compiled packages of this environment are imported there: the same Python.
-        venv.create(folder, clear=True, with_pip=True, symlinks=True)
-        python = folder / "bin" / "python"
-        _install(python, *packages)
-        paths = subprocess.check_output(
-            [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
-        )
-        (Path(paths.strip()) / "behind.pth").write_text(f"import site; site.addsitedir({here!r})\n")
-        complete.write_text(mark)
+    with _alone(folder.name):
+        if not complete.exists() or complete.read_text() != mark:
+            # Compiled packages of this environment are imported there: the same Python.
+            venv.create(folder, clear=True, with_pip=True, symlinks=True)
+            python = folder / "bin" / "python"
+            _install(python, *packages)
+            paths = subprocess.check_output(
+                [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
+            )
+            (Path(paths.strip()) / "behind.pth").write_text(f"import site; site.addsitedir({here!r})\n")
+            complete.write_text(mark)
     return folder
 
 
