@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests import tools
+
+import tools
 
 
 def test_an_environment_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,7 +24,7 @@ def test_an_environment_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         time.sleep(0.2)
 
     monkeypatch.setattr(tools, "TOOLS", tmp_path)
-    monkeypatch.setattr(tools.venv, "create", create)
+    monkeypatch.setattr("venv.create", create)
     monkeypatch.setattr(tools, "_install", lambda *_words: None)
     with ThreadPoolExecutor(2) as threads:
         first, second = threads.map(lambda _number: tools.environment("some==1"), range(2))

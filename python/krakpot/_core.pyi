@@ -1265,13 +1265,18 @@ class Fill:
 
 @final
 class Gap:
-    """Data of a pair is missing, or is there again."""
+    """Something is missing, or is there again; until then no new risk is taken."""
 
     @property
-    def of(self) -> Literal["data", "trades"]:
-        """`data`: its book is out of sync; `trades`: trades were missed."""
+    def of(self) -> Literal["data", "trades", "account", "exchange", "clock"]:
+        """What is missing.
+
+        `data`: the book is out of sync. `trades`: trades were missed. With money also `account`: what becomes of own
+        orders is not heard; `exchange`: a maintenance is near; `clock`: the clocks are too far apart.
+        """
     @property
-    def symbol(self) -> str: ...
+    def symbol(self) -> str:
+        """The pair; empty: all of them."""
     @property
     def healed(self) -> bool:
         """Whether it is over."""
@@ -1288,6 +1293,143 @@ class Timer:
     @property
     def ts(self) -> int:
         """Local time, ns."""
+
+_OrderRow: TypeAlias = tuple[str | None, str, str, str, str | None, str, int, str]
+"""An order as REST shows it: name, id, state, quantity, price, filled, time (ns), reason."""
+_FillRow: TypeAlias = tuple[str, str, int | None, str, str, str, str, bool]
+"""A fill: id of the order, of the fill, number of the trade, quantity, price, cost, fee in the quote asset, maker."""
+
+@final
+class LiveAccount:
+    """An account at the exchange, for a client to connect: frames go in and out as text, rows for the journal come out.
+
+    It is added to a run of the venue `live` or `shadow`, which has its pairs and no account yet. Times are local, ns;
+    shares are in millionths. A limit that is None does not act.
+
+    Parameters
+    ----------
+    prefix
+        Eight letters and digits, with which the names of the strategy's orders begin.
+    hears
+        Whether the strategy has handlers of books, and of trades.
+    first_order, sent_before
+        Number of the first order; orders that earlier runs sent.
+    order_value, inventory, loss, open_orders, collar, orders_per_minute, stale, fee_share, fat_finger, ramp
+        As of `krakpot.Limits`.
+    clock
+        How far the clocks may be apart.
+    self_trade
+        `cancel_newest`, `cancel_oldest`, `cancel_both`.
+    validate
+        New orders are only checked by the exchange.
+    strangers
+        What is done to orders with this prefix that no journal has: `report` fails, `adopt` takes them over.
+    lag, limit
+        How old what REST shows may be; after how long a comparison has failed.
+    dead_man
+        No new risk is taken unless the dead-man timer runs.
+
+    """
+
+    def __new__(
+        cls,
+        trading: Trading,
+        prefix: str,
+        *,
+        hears: tuple[bool, bool],
+        first_order: int,
+        sent_before: int = 0,
+        order_value: str,
+        inventory: Sequence[tuple[str, str]],
+        loss: str,
+        open_orders: int | None,
+        collar: int | None,
+        orders_per_minute: int | None,
+        stale: int | None,
+        fee_share: int | None,
+        fat_finger: bool = True,
+        ramp: int | None = None,
+        clock: int | None = None,
+        self_trade: str = "cancel_newest",
+        validate: bool = False,
+        strangers: str = "report",
+        lag: int,
+        limit: int,
+        dead_man: bool = False,
+    ) -> LiveAccount: ...
+    def restore_balances(self, balances: Sequence[tuple[str, str]]) -> None:
+        """Balances that an earlier run knew last: what differs from them now needs a reason."""
+    def restore_fill(self, symbol: str, side: str, row: _FillRow) -> None:
+        """A fill of an earlier run: it counts in what was bought and sold."""
+    def restore_order(
+        self,
+        number: int,
+        symbol: str,
+        side: str,
+        qty: str,
+        price: str | None,
+        *,
+        post_only: bool = False,
+        tag: str = "",
+        order_id: str | None = None,
+        sent: int,
+        deadline: int,
+        fills: Sequence[_FillRow],
+        last_fill: int | None = None,
+    ) -> None:
+        """An order of an earlier run that may be at the exchange."""
+    def connected(self, now: int, token: str) -> list[str]:
+        """A connection is open, and its token is this: what is to be sent over it at once. Own orders are compared."""
+    def disconnected(self, now: int) -> None:
+        """The connection is gone."""
+    def frame(self, now: int, data: bytes) -> str | None:
+        """A frame of the private socket; why the connection is to be made anew, or None."""
+    def advance(self, now: int) -> str | None:
+        """It is so late; why the connection is to be made anew, or None."""
+    def requests(self, now: int) -> list[str]:
+        """What the strategy asked for, as frames; their rows (`take_notes`) must be in the journal before."""
+    def arm(self, now: int, seconds: int) -> str | None:
+        """The request that sets the dead-man timer of the account; 0 ends it. None without a connection."""
+    def take_notes(self) -> list[tuple[str, dict[str, Any]]]:
+        """Rows for the journal: kind, facts."""
+    def note_balances(self) -> bool:
+        """Make a row of the balances as they are now; false while they are not known."""
+    def take_asks(self, now: int) -> list[tuple[int, Literal["orders", "closed", "trades"], Any]]:
+        """What REST is to be asked: a number for the answer, and ids of orders, a name, or a time (ns)."""
+    def rest_orders(self, now: int, number: int, asked: int, rows: Sequence[_OrderRow]) -> str | None:
+        """Orders that REST showed to a question, which was sent at `asked`."""
+    def rest_fills(self, now: int, number: int, rows: Sequence[_FillRow]) -> str | None:
+        """Fills that REST showed to a question."""
+    def unanswered(self, now: int, number: int) -> None:
+        """REST did not answer."""
+    @property
+    def phase(self) -> Literal["down", "reconciling", "ready", "failed"]:
+        """How far the account is known."""
+    @property
+    def troubles(self) -> list[str]:
+        """What does not agree, in sentences."""
+    @property
+    def foreign(self) -> list[str]:
+        """Open orders of other programs, by the exchange's ids."""
+    @property
+    def offset(self) -> int | None:
+        """The exchange's clock less this one; None while it is not known."""
+    @property
+    def timer(self) -> int | None:
+        """When the dead-man timer ends, by the exchange's clock."""
+    def may_arm(self, now: int) -> bool:
+        """Whether the dead-man timer should run: not in a maintenance."""
+    def why_not(self, now: int) -> str | None:
+        """Why no new risk is taken, without `krakpot:`; None if it may be."""
+    @property
+    def waiting(self) -> int:
+        """Requests without an answer."""
+    def set_trouble(self, now: int, why: str | None) -> None:
+        """Something else forbids new risk; None: not any more."""
+    def heard(self, now: int) -> None:
+        """A message of the feed came, be it a heartbeat."""
+    def take_shadow(self) -> list[tuple[int, str, dict[str, Any]]]:
+        """What the simulated exchange said to the same requests: when it would have been heard, kind, facts."""
 
 @final
 class Trading:
@@ -1311,6 +1453,8 @@ class Trading:
         Levels a side that the data shows; None: as many as there can be.
     join
         What is traded and what leaves the book within so many ns is one instant; None: the default.
+    venue
+        `paper`: orders are simulated. `live`: a `LiveAccount` takes them. `shadow`: both.
 
     Examples
     --------
@@ -1334,6 +1478,7 @@ class Trading:
         gaps: str = "time",
         join: int | None = None,
         depth: int | None = None,
+        venue: str = "paper",
     ) -> Trading: ...
     def add_pair(
         self,
@@ -1416,8 +1561,9 @@ class Trading:
         stop: bool = True,
         deadline: int = ...,
         tag: str = "",
+        confirm: bool = False,
     ) -> Order:
-        """Place an order; `deadline`: ns from now."""
+        """Place an order; `deadline`: ns from now. `confirm`: its unusual size is meant."""
     def amend(self, account: int, order: Order, qty: object | None = None, price: object | None = None) -> None: ...
     def cancel(self, account: int, order: Order) -> None: ...
     def cancel_all(self, account: int, symbol: str | None = None) -> None: ...

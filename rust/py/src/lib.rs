@@ -20,6 +20,7 @@ mod exchange;
 mod own;
 mod tables;
 mod trade;
+mod live;
 
 /// The Rust core: sessions, books, checksums, tables; and the built-in exchange.
 // With the interpreter lock until the extension is tested without it.
@@ -51,6 +52,8 @@ mod _core {
     use crate::exchange::Exchange;
     #[pymodule_export]
     use crate::frame::check_frame;
+    #[pymodule_export]
+    use crate::live::LiveAccount;
     #[pymodule_export]
     use crate::orders::Orders;
     #[pymodule_export]

@@ -154,7 +154,7 @@ fn gaps<'py>(py: Python<'py>, run: &Run, account: usize) -> PyResult<Bound<'py, 
     let rows = &run.tally(account).gaps;
     let table = Columns::new(py);
     table.add("of", rows.iter().map(|row| row.of))?;
-    table.add("symbol", rows.iter().map(|row| run.pair(row.pair).symbol.to_string()))?;
+    table.add("symbol", rows.iter().map(|row| row.pair.map(|pair| run.pair(pair).symbol.to_string())))?;
     table.add("begin", rows.iter().map(|row| row.begin))?;
     table.add("end", rows.iter().map(|row| row.end))?;
     table.add("resting", rows.iter().map(|row| row.resting))?;

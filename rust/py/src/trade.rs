@@ -12,7 +12,7 @@ use krakpot_trade::engine::received;
 use krakpot_trade::pair::Pair;
 use krakpot_trade::paper::{AmendUp, Cancels, Gaps, Latency, Model, Options, Paper};
 use krakpot_trade::report::Change;
-use krakpot_trade::run::{Call, Run, RunOptions, Wake};
+use krakpot_trade::run::{Call, Run, RunOptions, Venue, Wake};
 use krakpot_trade::terms::{Side, Terms, TimeInForce, Trigger};
 use krakpot_trade::trader::{News, Options as TraderOptions, Trader};
 use pyo3::prelude::*;
@@ -79,7 +79,7 @@ type Told<'py> = (usize, &'static str, Option<Bound<'py, PyAny>>);
 /// An account, the number of a handler, and what it is given.
 type Said<'py> = (usize, usize, Option<Bound<'py, PyAny>>);
 
-fn named<T: Copy>(name: &str, value: &str, allowed: &[(&str, T)]) -> PyResult<T> {
+pub fn named<T: Copy>(name: &str, value: &str, allowed: &[(&str, T)]) -> PyResult<T> {
     allowed.iter().find(|(word, _)| *word == value).map(|(_, found)| *found).ok_or_else(|| {
         let words: Vec<_> = allowed.iter().map(|(word, _)| *word).collect();
         value_error(format!("{name}: {value:?} is not allowed; allowed is one of {}", words.join(", ")))
@@ -87,13 +87,13 @@ fn named<T: Copy>(name: &str, value: &str, allowed: &[(&str, T)]) -> PyResult<T>
 }
 
 /// A number of the wire, as an amount.
-fn amount(text: &str, name: &str) -> PyResult<Amount> {
+pub fn amount(text: &str, name: &str) -> PyResult<Amount> {
     let number = Decimal::parse(text.as_bytes()).and_then(|number| number.rescale(AMOUNT_SCALE));
     number.ok_or_else(|| value_error(format!("{name}: {text:?} is no amount with at most {AMOUNT_SCALE} decimals")))
 }
 
 /// A number of the wire in steps.
-fn steps(text: &str, precision: u8, name: &str) -> PyResult<i64> {
+pub fn steps(text: &str, precision: u8, name: &str) -> PyResult<i64> {
     let number = Decimal::parse(text.as_bytes()).and_then(|number| number.rescale(precision));
     number
         .and_then(|steps| i64::try_from(steps).ok())
@@ -106,7 +106,7 @@ impl Trading {
     #[new]
     #[pyo3(signature = (
         quote, *, numbers = "decimal", wake = "touch", every = 0, warmup = 0, model = "orders",
-        cancels = "ahead", amend_up = "lose", latency = None, gaps = "time", join = None, depth = None
+        cancels = "ahead", amend_up = "lose", latency = None, gaps = "time", join = None, depth = None, venue = "paper"
     ))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn new(
@@ -122,6 +122,7 @@ impl Trading {
         gaps: &str,
         join: Option<i64>,
         depth: Option<u16>,
+        venue: &str,
     ) -> PyResult<Self> {
         let wakes = [
             ("message", Wake::Message),
@@ -129,7 +130,13 @@ impl Trading {
             ("every", Wake::Every(every.max(1))),
             ("never", Wake::Never),
         ];
-        let options = RunOptions { wake: named("wake", wake, &wakes)?, warmup: warmup.max(0), quote: quote.into() };
+        let venues = [
+            ("paper", Venue::Paper),
+            ("live", Venue::Live { shadow: false }),
+            ("shadow", Venue::Live { shadow: true }),
+        ];
+        let (wake, venue) = (named("wake", wake, &wakes)?, named("venue", venue, &venues)?);
+        let options = RunOptions { wake, warmup: warmup.max(0), quote: quote.into(), venue };
         let cancels = named("cancels", cancels, &[("ahead", Cancels::Ahead), ("behind", Cancels::Behind)])?;
         let mut simulated = Options {
             model: named("model", model, &[("orders", Model::Orders), ("bounds", Model::Bounds(cancels))])?,
@@ -356,7 +363,7 @@ impl Trading {
 
     #[pyo3(signature = (
         account, symbol, side, qty, price = None, *, tif = "gtc", expire = None, post_only = false, display = None,
-        trigger = None, stop = true, deadline = 5_000_000_000, tag = ""
+        trigger = None, stop = true, deadline = 5_000_000_000, tag = "", confirm = false
     ))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn order(
@@ -374,6 +381,7 @@ impl Trading {
         stop: bool,
         deadline: i64,
         tag: &str,
+        confirm: bool,
     ) -> PyResult<Order> {
         let (pair, price_precision, qty_precision) = self.precisions(symbol)?;
         let as_price =
@@ -399,7 +407,13 @@ impl Trading {
                 .map(|given| Ok::<_, PyErr>(Trigger { price: as_price(given, "trigger")?, stop }))
                 .transpose()?,
         };
-        let number = self.shared.lock()?.order(account, terms, deadline, tag.into());
+        let mut run = self.shared.lock()?;
+        let number = if confirm {
+            run.order_confirmed(account, terms, deadline, tag.into())
+        } else {
+            run.order(account, terms, deadline, tag.into())
+        };
+        drop(run);
         Ok(Order::new(self.shared.clone(), account, number))
     }
 
@@ -619,7 +633,7 @@ type Best<'py> =
 type Held<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
 
 /// The number of a pair; an error with the names of all if there is none of this name.
-fn find(run: &Run, symbol: &str) -> PyResult<usize> {
+pub fn find(run: &Run, symbol: &str) -> PyResult<usize> {
     run.find(symbol).ok_or_else(|| {
         let names: Vec<_> = (0..run.pairs()).map(|pair| run.pair(pair).symbol.to_string()).collect();
         value_error(format!("symbol: {symbol:?} is not traded in this run; its pairs are {}", names.join(", ")))
@@ -627,6 +641,11 @@ fn find(run: &Run, symbol: &str) -> PyResult<usize> {
 }
 
 impl Trading {
+    /// The run.
+    pub fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
     fn touch<'py>(&self, py: Python<'py>, symbol: &str, needs_sync: bool) -> PyResult<Option<Best<'py>>> {
         let (touch, precisions) = {
             let run = self.shared.lock()?;
@@ -734,7 +753,10 @@ impl Trading {
                 if !self.hears(account, &call) {
                     continue;
                 }
-                let symbol = if let Call::Gap(gap) = &call { Some(run.pair(gap.pair).symbol.clone()) } else { None };
+                let symbol = match &call {
+                    Call::Gap(gap) => gap.pair.map(|pair| run.pair(pair).symbol.clone()),
+                    _ => None,
+                };
                 let now = run.now();
                 // Python's objects are made when the locks are gone: that may run code which asks for the run again.
                 drop((run, reading));

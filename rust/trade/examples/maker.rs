@@ -11,8 +11,11 @@ mod played;
 use std::time::Instant;
 
 use krakpot_core::session::{Event, LevelEntry, OrderChange};
+use krakpot_trade::amount::Price;
 use krakpot_trade::engine::{Engine, Strategy};
+use krakpot_trade::paper::Place;
 use krakpot_trade::run::{Books, Touch, Wake};
+use krakpot_trade::terms::Side;
 
 use played::{MS, Maker, Read, pair, play, reads, run, session};
 
@@ -46,6 +49,10 @@ impl Books for Known {
     }
 
     fn levels(&self, _: &str) -> Option<Vec<LevelEntry>> {
+        None
+    }
+
+    fn place(&self, _: &str, _: Side, _: Price, _: &str) -> Option<Place> {
         None
     }
 }

@@ -54,6 +54,8 @@ pub struct Limits {
     pub fat_finger: bool,
     /// Whether orders that would meet an own one are refused.
     pub self_trade: bool,
+    /// So many first orders must have the smallest quantity that the pair allows.
+    pub ramp: Option<u64>,
 }
 
 /// It is over: what is lost is more than may be lost.
@@ -123,6 +125,8 @@ pub struct Standing {
     pub own: Option<Price>,
     /// Local time of the last message of the feed, ns.
     pub heard: i64,
+    /// Orders that were sent, also by earlier runs.
+    pub sent: u64,
 }
 
 /// Own orders of the last time.
@@ -200,6 +204,7 @@ impl Limits {
             fee_share: Some(10_000),
             fat_finger: true,
             self_trade: true,
+            ramp: Some(20),
         }
     }
 
@@ -214,6 +219,7 @@ impl Limits {
         if risk.new {
             self.open_orders(standing.open_orders)?;
             self.orders_per_minute(recent, risk.now)?;
+            self.ramp(risk, standing.sent)?;
         }
         self.collar(risk)?;
         self.fat_finger(risk, recent, pair)?;
@@ -274,6 +280,21 @@ impl Limits {
         recent
             .fits(most, now)
             .or_else(|at| refuse("orders_per_minute", &format!("{most} are allowed; the next one fits at {at} ns")))
+    }
+
+    fn ramp(&self, risk: &Risk, sent: u64) -> Checked {
+        let Some(first) = self.ramp.filter(|first| sent < *first) else { return Ok(()) };
+        let (price, pair) = (risk.price.0.max(1), risk.pair);
+        // The quantity that is worth the least cost, rounded up to a step.
+        let step = pair.cost(Price(price), Qty(1));
+        let worth = i64::try_from((pair.cost_min + step - 1) / step).unwrap_or(i64::MAX);
+        let smallest = pair.qty_min.0.max(worth);
+        if risk.qty.0 <= smallest {
+            return Ok(());
+        }
+        let (qty, most) = (i128::from(risk.qty.0), i128::from(smallest));
+        let (qty, most) = (number(qty, pair.qty_precision), number(most, pair.qty_precision));
+        refuse("ramp", &format!("{qty} as order {} of the first {first}; {most} are allowed at first", sent + 1))
     }
 
     fn collar(&self, risk: &Risk) -> Checked {
@@ -396,7 +417,7 @@ mod tests {
 
     /// Orders up to 100 USD, inventories up to 5 BTC, losses up to 10 USD.
     fn limits() -> Limits {
-        Limits::new(100 * ONE, BTreeMap::from([("BTC".into(), 5 * ONE)]), 10 * ONE)
+        Limits { ramp: None, ..Limits::new(100 * ONE, BTreeMap::from([("BTC".into(), 5 * ONE)]), 10 * ONE) }
     }
 
     /// Bid 9.9, ask 10.1, last trade 10.0.
@@ -452,6 +473,28 @@ mod tests {
         assert_eq!((with(Side::Buy, 1, &over), with(Side::Sell, COIN, &over)), ("inventory".into(), String::new()));
         let ether = Pair { base: "ETH".into(), ..pair.clone() };
         assert_eq!(told(&limits, &risk(&ether, &market, Side::Buy, 1, 100), &standing(), &recent), "inventory");
+    }
+
+    /// Goal: the first orders have the smallest quantity that the pair allows and not a step more; it is the larger of the
+    /// least quantity and what is worth the least cost; later orders are free, and an amendment is none.
+    #[test]
+    fn ramp() {
+        let (mut pair, market, recent) = (pair(), market(), Recent::default());
+        (pair.qty_min, pair.cost_min) = (Qty(5000), ONE / 2);
+        let limits = Limits { ramp: Some(3), fee_share: None, ..limits() };
+        let with = |pair: &Pair, qty, sent| {
+            let at = Standing { sent, ..standing() };
+            told(&limits, &risk(pair, &market, Side::Buy, qty, 100), &at, &recent)
+        };
+        let least = COIN / 20;
+        assert_eq!((with(&pair, least, 2), with(&pair, least + 1, 2)), (String::new(), "ramp".into()), "0.5 USD at 10");
+        assert_eq!(with(&pair, least + 1, 3), "");
+        let cheap = Pair { cost_min: 0, ..pair.clone() };
+        assert_eq!((with(&cheap, 5000, 0), with(&cheap, 5001, 0)), (String::new(), "ramp".into()));
+        let amended = Risk { new: false, ..risk(&pair, &market, Side::Buy, COIN, 100) };
+        assert_eq!(told(&limits, &amended, &standing(), &recent), "");
+        let off = Limits { ramp: None, ..limits };
+        assert_eq!(told(&off, &risk(&pair, &market, Side::Buy, COIN, 100), &standing(), &recent), "");
     }
 
     #[test]

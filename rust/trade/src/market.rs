@@ -465,7 +465,8 @@ impl Market {
         let Some(own) = self.orders.get_mut(&key) else { return };
         own.filled += qty;
         let Proof { evidence, trade_id, doubt } = proof;
-        let fill = Fill { exec_id, trade_id, counterparty, qty, price, maker, fee, evidence, doubt };
+        let cost = None;
+        let fill = Fill { exec_id, trade_id, counterparty, qty, price, cost, maker, fee, evidence, doubt };
         self.report(key, What::Fill(fill), "", now);
     }
 

@@ -434,6 +434,37 @@ impl Order {
         before != State::Unknown && self.state() == State::Unknown
     }
 
+    /// When the last of its requests without a clear answer was due; `None`: all have one.
+    #[must_use]
+    pub fn overdue(&self) -> Option<i64> {
+        let amend = self.amend.map(|amend| amend.wait);
+        let waits = [self.add, amend, self.cancel].into_iter().flatten();
+        waits.filter(|wait| wait.overdue).map(|wait| wait.due).chain(self.gone).max()
+    }
+
+    /// Whether the exchange said that it has no such open order, and did not say how it ended.
+    #[must_use]
+    pub const fn is_gone(&self) -> bool {
+        self.gone.is_some()
+    }
+
+    /// Ids of its fills that are known.
+    pub fn fill_ids(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.fills.iter().map(|fill| &fill.0)
+    }
+
+    /// Whether a fill is known.
+    #[must_use]
+    pub fn has_fill(&self, fill: &Fill) -> bool {
+        self.has(fill)
+    }
+
+    /// Whether the exchange said that it has it.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.stage > Stage::Sent || self.order_id.is_some()
+    }
+
     // Answers.
 
     /// Applies the answer to a request. `certain`: every refusal is final, as in a simulation.
@@ -817,11 +848,15 @@ impl Order {
         Ok(())
     }
 
-    /// An order of an earlier run that was found at the exchange.
+    /// An order of an earlier run that was found at the exchange, with those of its fills that are known. One that cannot
+    /// be is left out: then the look that follows says what is missing.
     #[must_use]
-    pub fn adopted(number: u64, terms: Terms, tag: Arc<str>, found: &Found) -> Self {
+    pub fn adopted(number: u64, terms: Terms, tag: Arc<str>, found: &Found, pair: &Pair, known: &[Fill]) -> Self {
         let mut order = Self::new(number, terms, tag, found.ts, found.ts);
         (order.qty, order.price) = (found.qty, found.price.or(terms.price));
+        for fill in known {
+            let _ = order.book(pair, fill);
+        }
         order
     }
 }

@@ -115,6 +115,7 @@ mod tests {
     use super::*;
     use crate::amount::{Price, Qty};
     use crate::order::Found;
+    use crate::pair::Pair;
     use crate::terms::{Side, Terms};
 
     fn order(number: u64) -> Order {
@@ -161,7 +162,7 @@ mod tests {
             let (order_id, state) = ("O".into(), crate::order::State::Open);
             let (qty, price, filled) = (Qty(1), None, Qty(0));
             let found = Found { ts: 0, order_id, state, qty, price, filled, fills: Vec::new(), reason: "".into() };
-            Order::adopted(number, order(number).terms, "".into(), &found)
+            Order::adopted(number, order(number).terms, "".into(), &found, &Pair::example(), &[])
         };
         assert!(orders.adopt(strange(3)) && !orders.adopt(strange(3)) && !orders.adopt(strange(10)));
         orders.end(3);

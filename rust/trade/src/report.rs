@@ -73,6 +73,8 @@ pub struct Fill {
     pub qty: Qty,
     /// Price.
     pub price: Price,
+    /// What it cost, as the exchange rounds it; `None`: price × quantity.
+    pub cost: Option<Amount>,
     /// Whether ours rested.
     pub maker: bool,
     /// Fee in the quote asset.

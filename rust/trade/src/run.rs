@@ -2,7 +2,8 @@
 //!
 //! [`Run::take`] is given an event of a session; [`Run::poll`] says what a strategy is to hear next, and when all is said up
 //! to a time. What a strategy asks for meanwhile is sent before the next call. Strategies share the data and the simulated
-//! exchange; each has an account.
+//! exchange; each has an account. With money there is one account, whose requests the caller takes and sends, and whose
+//! replies it brings; a simulated exchange may then be given the same requests, to be compared.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -11,14 +12,15 @@ use foldhash::HashMap;
 use krakpot_core::decimal::{Decimal, pow10};
 use krakpot_core::limits::SCALE;
 use krakpot_core::session::{BookOutcome, Channel, Event, LevelEntry, OrderChange, Session, TradeEvent};
-use krakpot_core::wire::message::{Kind, Side as BookSide};
+use krakpot_core::wire::message::{Kind, OrderId, Side as BookSide};
 
 use crate::amount::{Amount, Price, Qty};
+use crate::order::{Found, Ignored, Look};
 use crate::pair::Pair;
 use crate::paper::{Attribution, Paper, Place};
-use crate::report::Reply;
+use crate::report::{Fill, Reply};
 use crate::tally::{Tally, ValueRow};
-use crate::terms::{Side, Terms};
+use crate::terms::{Sent, Side, Terms};
 use crate::trader::{OrderEvent, Trader};
 
 /// When the handlers of data are called.
@@ -53,6 +55,9 @@ pub trait Books {
 
     /// All levels of a level-2 book that is in sync, as a snapshot has them.
     fn levels(&self, symbol: &str) -> Option<Vec<LevelEntry>>;
+
+    /// Where an order is in the queue of its price, in a level-3 book that is in sync.
+    fn place(&self, symbol: &str, side: Side, price: Price, id: &str) -> Option<Place>;
 }
 
 impl Books for Session {
@@ -103,6 +108,25 @@ impl Books for Session {
         }
         Some(found)
     }
+
+    fn place(&self, symbol: &str, side: Side, price: Price, id: &str) -> Option<Place> {
+        let book = Self::orders(self, symbol)?.book()?;
+        let side = if side == Side::Buy { BookSide::Bid } else { BookSide::Ask };
+        let mut place = Place { orders_ahead: 0, qty_ahead: Qty(0), qty_behind: Qty(0), exact: true };
+        let (wanted, mut found) = (OrderId::new(id).ok(), false);
+        for (other, qty, _) in book.queue(side, price.0.into()) {
+            let qty = Qty(qty.try_into().ok()?);
+            if Some(other) == wanted {
+                found = true;
+            } else if found {
+                place.qty_behind += qty;
+            } else {
+                place.orders_ahead += 1;
+                place.qty_ahead += qty;
+            }
+        }
+        found.then_some(place)
+    }
 }
 
 /// Steps of these decimals at the scale of events.
@@ -113,12 +137,28 @@ fn units((price, qty): (u8, u8)) -> (i128, i128) {
 /// Data is missing, or is there again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
-    /// `data`: the book; `trades`: trades that were missed.
+    /// `data`: the book; `trades`: trades that were missed; `account`: what becomes of own orders is not heard;
+    /// `exchange`: it takes no orders, or will soon; `clock`: the clocks differ.
     pub of: &'static str,
-    /// Number of the pair.
-    pub pair: usize,
+    /// Number of the pair; `None`: all of them.
+    pub pair: Option<usize>,
     /// Whether it is over.
     pub healed: bool,
+}
+
+/// An order of an earlier run that was found at the exchange.
+#[derive(Debug, Clone)]
+pub struct Adopted {
+    /// Its number.
+    pub number: u64,
+    /// What was asked for at first.
+    pub terms: Terms,
+    /// A word of the strategy.
+    pub tag: Arc<str>,
+    /// What it is.
+    pub found: Found,
+    /// Its fills that are known.
+    pub known: Vec<Fill>,
 }
 
 /// What a strategy is to hear.
@@ -181,6 +221,20 @@ pub struct RunOptions {
     pub warmup: i64,
     /// The asset in which values are given.
     pub quote: Arc<str>,
+    /// Where orders go.
+    pub venue: Venue,
+}
+
+/// Where orders go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Venue {
+    /// To the simulated exchange.
+    Paper,
+    /// To the exchange, by the caller.
+    Live {
+        /// Whether the simulated exchange is given them as well.
+        shadow: bool,
+    },
 }
 
 /// Strategies on one stream of data.
@@ -212,6 +266,14 @@ pub struct Run {
     over: Option<Arc<str>>,
     messages: u64,
     stuck: bool,
+    /// What no new risk is taken for.
+    blocked: Option<&'static str>,
+    /// Requests for the caller to send.
+    outbox: Vec<Sent>,
+    /// What the simulated exchange said to the same requests: when it would have been heard.
+    shadow: Vec<(i64, Reply)>,
+    /// Places of own orders in the real queues.
+    places: HashMap<u64, Place>,
 }
 
 /// Times of which it is noted what an account has; from then on half as many are kept.
@@ -250,6 +312,10 @@ impl Run {
             over: None,
             messages: 0,
             stuck: false,
+            blocked: None,
+            outbox: Vec::new(),
+            shadow: Vec::new(),
+            places: HashMap::default(),
         }
     }
 
@@ -352,6 +418,9 @@ impl Run {
         let recv = received.ts_recv;
         let Some(&pair) = self.numbers.get(&received.symbol) else { return };
         self.now = self.now.max(recv);
+        if self.is_live() {
+            self.heard(recv);
+        }
         if self.begin.is_none() {
             self.begin = Some(self.now);
             self.warm = self.options.warmup == 0;
@@ -409,7 +478,9 @@ impl Run {
         if trade.kind == Kind::Update {
             let taker = if trade.side == "buy" { Side::Buy } else { Side::Sell };
             let ts = trade.received.ts_event.unwrap_or(recv);
-            self.paper.trade(pair, recv, ts, taker, price, qty, trade.trade_id);
+            if self.simulates() {
+                self.paper.trade(pair, recv, ts, taker, price, qty, trade.trade_id);
+            }
             for account in &mut self.accounts {
                 account.trader.last_trade(pair, price, recv);
             }
@@ -434,8 +505,11 @@ impl Run {
         let leads = level3 == self.markets[pair].level3;
         let mut changed = false;
         if leads {
-            if right {
+            if right && self.simulates() {
                 self.give(pair, &event, (recv, ts, kind), books);
+            }
+            if right && level3 && self.is_live() {
+                self.find_places(pair, books);
             }
             let touch = if right { books.touch(&self.markets[pair].pair.symbol, level3) } else { None };
             changed = touch.is_some_and(|touch| self.seen(pair, touch));
@@ -503,9 +577,9 @@ impl Run {
                 self.note_first_values();
             }
             if before {
-                self.gap_call(&Gap { of: "data", pair, healed: true });
+                self.gap_call(&Gap { of: "data", pair: Some(pair), healed: true });
                 for account in &mut self.accounts {
-                    account.tally.healed("data", pair, self.now);
+                    account.tally.healed("data", Some(pair), self.now);
                 }
             }
         }
@@ -522,9 +596,9 @@ impl Run {
         self.trust();
         for account in &mut self.accounts {
             let resting = account.trader.orders(pair, None).count();
-            account.tally.gap("data", pair, self.now, resting);
+            account.tally.gap("data", Some(pair), self.now, resting);
         }
-        self.gap_call(&Gap { of: "data", pair, healed: false });
+        self.gap_call(&Gap { of: "data", pair: Some(pair), healed: false });
     }
 
     /// Trades were missed. The book may have been in sync all the while: then no snapshot follows, and the simulated exchange
@@ -533,10 +607,10 @@ impl Run {
         self.paper.gap(pair, self.now);
         self.markets[pair].given = false;
         for account in &mut self.accounts {
-            account.tally.gap("trades", pair, begin, 0);
-            account.tally.healed("trades", pair, end);
+            account.tally.gap("trades", Some(pair), begin, 0);
+            account.tally.healed("trades", Some(pair), end);
         }
-        self.gap_call(&Gap { of: "trades", pair, healed: true });
+        self.gap_call(&Gap { of: "trades", pair: Some(pair), healed: true });
     }
 
     fn gap_call(&mut self, gap: &Gap) {
@@ -587,7 +661,14 @@ impl Run {
                 if let Some(order) = account.trader.order(sent.request.order()) {
                     account.tally.request(&sent, order.terms.pair);
                 }
-                self.paper.send(number, sent);
+                if self.options.venue == Venue::Paper {
+                    self.paper.send(number, sent);
+                } else {
+                    if self.options.venue == (Venue::Live { shadow: true }) {
+                        self.paper.send(number, sent);
+                    }
+                    self.outbox.push(sent);
+                }
             }
             self.tell(number);
         }
@@ -598,7 +679,10 @@ impl Run {
     fn tell(&mut self, number: usize) {
         let account = &mut self.accounts[number];
         for event in account.trader.take_events() {
-            account.tally.heard(&event, self.now, &account.trader, |order| self.paper.place(number, order));
+            let live = self.options.venue != Venue::Paper;
+            let (places, paper) = (&self.places, &self.paper);
+            let place = |order| if live { places.get(&order).cloned() } else { paper.place(number, order) };
+            account.tally.heard(&event, self.now, &account.trader, place);
             self.calls.push_back((number, Call::Order(Box::new(event))));
         }
         let timer = account.timers.first_key_value().map_or(NEVER, |(key, _)| key.0);
@@ -612,12 +696,17 @@ impl Run {
             self.paper.advance(self.now);
         }
         for (account, heard, reply) in self.paper.take_replies() {
+            if self.is_live() {
+                self.shadow.push((heard, reply));
+                continue;
+            }
             self.count += 1;
             self.replies.insert((heard, self.count), (account, reply));
         }
         while let Some(first) = self.replies.first_entry().filter(|first| first.key().0 <= self.now) {
             let ((heard, _), (account, reply)) = first.remove_entry();
-            self.hear(account, heard, reply);
+            // What changes nothing is counted by the trader.
+            let _ = self.hear(account, heard, reply);
         }
         if self.warm_at <= self.now {
             (self.warm_at, self.warm) = (NEVER, true);
@@ -640,13 +729,13 @@ impl Run {
         }
     }
 
-    fn hear(&mut self, number: usize, heard: i64, reply: Reply) {
+    fn hear(&mut self, number: usize, heard: i64, reply: Reply) -> Result<(), Ignored> {
         let account = &mut self.accounts[number];
         account.tally.reply(&reply, heard, &account.trader);
-        // What changes nothing is counted by the trader.
-        let _ = account.trader.reply(heard, reply);
+        let changed = account.trader.reply(heard, reply);
         (account.dirty, self.dirty) = (true, true);
         self.tell(number);
+        changed
     }
 
     /// Timers, and orders without an answer.
@@ -662,6 +751,115 @@ impl Run {
                 self.calls.push_back((number, Call::Timer(first.remove())));
             }
             self.tell(number);
+        }
+    }
+
+    // With money: what the caller sends and brings.
+
+    /// Whether orders go to the exchange.
+    fn is_live(&self) -> bool {
+        self.options.venue != Venue::Paper
+    }
+
+    /// Whether the simulated exchange is given the data.
+    fn simulates(&self) -> bool {
+        self.options.venue != (Venue::Live { shadow: false })
+    }
+
+    /// A message of the feed came, be it a heartbeat.
+    pub fn heard(&mut self, now: i64) {
+        for account in &mut self.accounts {
+            account.trader.heard(now);
+        }
+    }
+
+    /// The requests that the strategy asked for and that are to be sent, oldest first.
+    pub fn take_outbox(&mut self) -> Vec<Sent> {
+        self.settle();
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// What the simulated exchange said to the same requests, and when that would have been heard.
+    pub fn take_shadow(&mut self) -> Vec<(i64, Reply)> {
+        std::mem::take(&mut self.shadow)
+    }
+
+    /// The exchange said something of an order.
+    ///
+    /// # Errors
+    /// Why that changes nothing.
+    pub fn reply(&mut self, now: i64, account: usize, reply: Reply) -> Result<(), Ignored> {
+        self.now = self.now.max(now);
+        self.hear(account, now, reply)
+    }
+
+    /// The exchange is in this state.
+    pub fn set_system(&mut self, now: i64, system: &str) {
+        self.status(system, now);
+    }
+
+    /// Somebody looked for an order at the exchange.
+    ///
+    /// # Errors
+    /// Why that changes nothing.
+    pub fn resolve(&mut self, now: i64, account: usize, order: u64, look: &Look) -> Result<(), Ignored> {
+        self.now = self.now.max(now);
+        let resolved = self.own(account).trader.resolve(now, order, look);
+        self.tell(account);
+        resolved
+    }
+
+    /// An order of an earlier run was found at the exchange; see [`Trader::adopt`].
+    ///
+    /// # Errors
+    /// Why it is none of this account's.
+    pub fn adopt(&mut self, now: i64, account: usize, adopted: Adopted) -> Result<(), Ignored> {
+        self.now = self.now.max(now);
+        let Adopted { number, terms, tag, found, known } = adopted;
+        let taken = self.own(account).trader.adopt(now, number, terms, tag, found, &known);
+        self.tell(account);
+        taken
+    }
+
+    /// A fill of an earlier run; see [`Trader::restore`].
+    pub fn restore(&mut self, account: usize, pair: usize, side: Side, fill: &Fill) {
+        self.accounts[account].trader.restore(pair, side, fill);
+    }
+
+    /// Something came to an account from outside, or left it.
+    pub fn deposit(&mut self, account: usize, asset: &str, amount: Amount) {
+        self.accounts[account].trader.deposit(asset, amount);
+    }
+
+    /// Takes no new risk for now, or again; the strategy hears it as a gap. `why`: see [`Trader::block`].
+    pub fn block(&mut self, now: i64, account: usize, why: Option<(&'static str, Arc<str>)>) {
+        self.now = self.now.max(now);
+        let before = self.blocked.take();
+        if let Some(of) = before.filter(|of| why.as_ref().is_none_or(|(new, _)| new != of)) {
+            self.accounts[account].tally.healed(of, None, self.now);
+            self.calls.push_back((account, Call::Gap(Gap { of, pair: None, healed: true })));
+        }
+        if let Some((of, _)) = &why {
+            self.blocked = Some(of);
+            if before != Some(*of) {
+                let resting = self.live(account, None, None).len();
+                self.accounts[account].tally.gap(of, None, self.now, resting);
+                self.calls.push_back((account, Call::Gap(Gap { of, pair: None, healed: false })));
+            }
+        }
+        self.own(account).trader.block(why.map(|why| why.1));
+    }
+
+    /// Looks where own orders of a pair are in the real queues.
+    fn find_places(&mut self, pair: usize, books: &impl Books) {
+        let Some(account) = self.accounts.first() else { return };
+        for order in account.trader.orders(pair, None) {
+            let (Some(id), Some(price)) = (&order.order_id, order.price) else { continue };
+            let symbol = &self.markets[pair].pair.symbol;
+            match books.place(symbol, order.terms.side, price, id) {
+                Some(place) => self.places.insert(order.number, place),
+                None => self.places.remove(&order.number),
+            };
         }
     }
 
@@ -773,7 +971,9 @@ impl Run {
     /// Whether an account may take new risk.
     #[must_use]
     pub fn trading(&self, account: usize) -> bool {
-        self.warm && self.open() && self.over.is_none() && self.accounts[account].trader.halted().is_none()
+        let trader = &self.accounts[account].trader;
+        let allowed = trader.halted().is_none() && trader.blocked().is_none();
+        self.warm && self.open() && self.over.is_none() && allowed
     }
 
     /// Number of a pair.
@@ -821,7 +1021,7 @@ impl Run {
     /// Place of an order in the queue.
     #[must_use]
     pub fn place(&self, account: usize, order: u64) -> Option<Place> {
-        self.paper.place(account, order)
+        if self.is_live() { self.places.get(&order).cloned() } else { self.paper.place(account, order) }
     }
 
     /// Quantity of a pair that was traded, and how much of it nothing in the book explains.
@@ -834,6 +1034,12 @@ impl Run {
     pub fn order(&mut self, account: usize, terms: Terms, patience: i64, tag: Arc<str>) -> u64 {
         let (now, own) = (self.now, self.own(account));
         own.trader.place(now, terms, patience, tag)
+    }
+
+    /// The same for an order whose unusual size is meant.
+    pub fn order_confirmed(&mut self, account: usize, terms: Terms, patience: i64, tag: Arc<str>) -> u64 {
+        let (now, own) = (self.now, self.own(account));
+        own.trader.place_confirmed(now, terms, patience, tag)
     }
 
     /// Amends an order.

@@ -62,10 +62,10 @@ pub struct ValueRow {
 /// A time in which data of a pair was missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GapRow {
-    /// `data`, `trades`.
+    /// What of, as [`crate::run::Gap`] has it.
     pub of: &'static str,
-    /// Number of the pair.
-    pub pair: usize,
+    /// Number of the pair; `None`: all of them.
+    pub pair: Option<usize>,
     /// Its begin, local time, ns.
     pub begin: i64,
     /// Its end; `None` if it did not end in the run.
@@ -139,12 +139,12 @@ impl Tally {
     }
 
     /// Begins a gap.
-    pub fn gap(&mut self, of: &'static str, pair: usize, begin: i64, resting: usize) {
+    pub fn gap(&mut self, of: &'static str, pair: Option<usize>, begin: i64, resting: usize) {
         self.gaps.push(GapRow { of, pair, begin, end: None, resting });
     }
 
-    /// Ends the gap of a pair that is open.
-    pub fn healed(&mut self, of: &'static str, pair: usize, end: i64) {
+    /// Ends the gap that is open.
+    pub fn healed(&mut self, of: &'static str, pair: Option<usize>, end: i64) {
         if let Some(gap) = self.gaps.iter_mut().rev().find(|gap| gap.pair == pair && gap.of == of && gap.end.is_none())
         {
             gap.end = Some(end);

@@ -14,7 +14,7 @@ use crate::order::{Found, Ignored, Look, Order, State, cost};
 use crate::orders::Orders;
 use crate::pair::Pair;
 use crate::rate::{Cost, RateCounter, Tier};
-use crate::report::{Asked, Change, Reply};
+use crate::report::{Asked, Change, Fill, Reply};
 use crate::rules;
 use crate::terms::{Request, Sent, Side, Terms};
 use crate::wallet::{Balance, Entry, Inventory, Wallet};
@@ -36,6 +36,8 @@ pub struct Options {
     pub limits: Option<Limits>,
     /// Number of the first order.
     pub first_order: u64,
+    /// Orders that earlier runs sent.
+    pub sent_before: u64,
     /// So many ended orders are kept, but at least one; older ones are forgotten.
     pub ended_orders: usize,
     /// Time after which an amendment or a cancel without a result is unknown, ns.
@@ -52,6 +54,7 @@ impl Default for Options {
             tier: Tier::INTERMEDIATE,
             limits: None,
             first_order: 1,
+            sent_before: 0,
             ended_orders: usize::MAX,
             answer_wait: 5 * SECOND,
             certain: false,
@@ -125,8 +128,12 @@ pub struct Trader {
     heard: i64,
     next_check: i64,
     halted: Option<Arc<str>>,
+    /// Why no new risk is taken for now.
+    blocked: Option<Arc<str>>,
     ignored: [u64; Ignored::ALL.len()],
     strangers: BTreeSet<u64>,
+    /// Orders that were sent, also by earlier runs.
+    sent: u64,
 }
 
 type Checked<T> = Result<T, Arc<str>>;
@@ -145,6 +152,7 @@ impl Trader {
     pub fn new(options: Options) -> Self {
         let next_check = if options.limits.is_some() { i64::MIN } else { i64::MAX };
         Self {
+            sent: options.sent_before,
             orders: Orders::new(options.first_order, options.ended_orders),
             options,
             pairs: Vec::new(),
@@ -158,6 +166,7 @@ impl Trader {
             heard: i64::MIN,
             next_check,
             halted: None,
+            blocked: None,
             ignored: [0; Ignored::ALL.len()],
             strangers: BTreeSet::new(),
         }
@@ -240,7 +249,26 @@ impl Trader {
         self.pairs.get(pair).map(|desk| desk.market).unwrap_or_default()
     }
 
+    /// Takes no new risk until it is told `None`: the account is not known, or the clock is wrong. `why` is what a refusal
+    /// says after `krakpot:`.
+    pub fn block(&mut self, why: Option<Arc<str>>) {
+        self.blocked = why;
+    }
+
+    /// Why no new risk is taken for now.
+    #[must_use]
+    pub const fn blocked(&self) -> Option<&Arc<str>> {
+        self.blocked.as_ref()
+    }
+
     // What the account has.
+
+    /// A fill of an earlier run: it counts in what was bought and sold of its pair; balances have it already.
+    pub fn restore(&mut self, pair: usize, side: Side, fill: &Fill) {
+        if let Some(desk) = self.pairs.get_mut(pair) {
+            desk.inventory.fill(&desk.pair, side, fill);
+        }
+    }
 
     /// Something comes from outside; negative: it goes.
     pub fn deposit(&mut self, asset: &str, amount: Amount) {
@@ -375,6 +403,7 @@ impl Trader {
                 let desk = &mut self.pairs[terms.pair];
                 desk.counter.add(Cost::ADD, now);
                 desk.active.push(number);
+                self.sent += 1;
                 if self.options.limits.is_some() {
                     self.recent.add(terms.pair, terms.qty, now);
                 }
@@ -440,6 +469,9 @@ impl Trader {
     fn may_risk(&self, desk: &Desk) -> Checked<()> {
         if let Some(reason) = &self.halted {
             return Err(format!("krakpot:halted: {reason}").into());
+        }
+        if let Some(why) = &self.blocked {
+            return Err(format!("krakpot:{why}").into());
         }
         if !desk.market.trusted {
             return Err(
@@ -581,7 +613,7 @@ impl Trader {
     /// Asks the limits. `but`: the order that is amended.
     fn limited(&self, risk: &Risk, pair: usize, but: Option<u64>) -> Checked<()> {
         let Some(limits) = &self.options.limits else { return Ok(()) };
-        let mut standing = Standing { heard: self.heard, ..Standing::default() };
+        let mut standing = Standing { heard: self.heard, sent: self.sent, ..Standing::default() };
         for (number, desk) in self.pairs.iter().enumerate() {
             let orders = desk.active.iter().filter_map(|number| self.order(*number));
             let same_base = desk.base == self.pairs[pair].base;
@@ -719,15 +751,26 @@ impl Trader {
         Ok(())
     }
 
-    /// Takes over an order of an earlier run that was found at the exchange.
+    /// Takes over an order of an earlier run that was found at the exchange. `known`: its fills of earlier runs, which the
+    /// balances have already.
     ///
     /// # Errors
     /// Why it is none of this account's.
-    pub fn adopt(&mut self, now: i64, number: u64, terms: Terms, tag: Arc<str>, found: Found) -> Result<(), Ignored> {
-        if terms.pair >= self.pairs.len() || !self.orders.adopt(Order::adopted(number, terms, tag, &found)) {
+    pub fn adopt(
+        &mut self,
+        now: i64,
+        number: u64,
+        terms: Terms,
+        tag: Arc<str>,
+        found: Found,
+        known: &[Fill],
+    ) -> Result<(), Ignored> {
+        let Some(desk) = self.pairs.get_mut(terms.pair) else { return self.count(Err(Ignored::Stranger)) };
+        let order = Order::adopted(number, terms, tag, &found, &desk.pair, known);
+        if !self.orders.adopt(order) {
             return self.count(Err(Ignored::Stranger));
         }
-        self.pairs[terms.pair].active.push(number);
+        desk.active.push(number);
         let result = self.resolve_as(now, number, &Look::Found(found), News::Adopted);
         if result.is_err() {
             self.orders.disown(number);

@@ -83,7 +83,7 @@ impl Inventory {
     }
 
     /// Adds a fill. What the rounding of a part's cost takes from one part stays in the rest: nothing is lost.
-    fn fill(&mut self, pair: &Pair, side: Side, fill: &Fill) {
+    pub fn fill(&mut self, pair: &Pair, side: Side, fill: &Fill) {
         let sign = if side == Side::Buy { 1 } else { -1 };
         let closes = if self.qty.0.signum() == -sign { fill.qty.0.min(self.qty.0.abs()) } else { 0 };
         if closes > 0 {
@@ -163,7 +163,8 @@ impl Wallet {
         let sign = if side == Side::Buy { 1 } else { -1 };
         let why = (ts, order, &fill.exec_id);
         let came = self.change(base, sign * pair.amount(fill.qty), 0, why);
-        [came, self.change(quote, -sign * pair.cost(fill.price, fill.qty), fill.fee, why)]
+        let cost = fill.cost.unwrap_or_else(|| pair.cost(fill.price, fill.qty));
+        [came, self.change(quote, -sign * cost, fill.fee, why)]
     }
 
     /// An order holds so much of an asset from now on, in place of what it held; 0: nothing.
@@ -200,6 +201,7 @@ mod tests {
             exec_id: "T".into(),
             trade_id: None,
             counterparty: None,
+            cost: None,
             qty: Qty(qty),
             price: Price(price),
             maker: false,

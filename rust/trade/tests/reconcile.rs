@@ -18,6 +18,7 @@ fn fill(number: u64, nth: usize, qty: i64) -> Fill {
         exec_id: format!("T{number}-{nth}").into(),
         trade_id: None,
         counterparty: None,
+        cost: None,
         qty: Qty(qty),
         price: Price(100),
         maker: true,

@@ -39,7 +39,7 @@ fn free() -> Trader {
 
 /// Orders up to 100 USD, inventories up to 8 BTC, losses up to 10 USD.
 fn limits() -> Limits {
-    Limits::new(100 * ONE, BTreeMap::from([("BTC".into(), 8 * ONE)]), 10 * ONE)
+    Limits { ramp: None, ..Limits::new(100 * ONE, BTreeMap::from([("BTC".into(), 8 * ONE)]), 10 * ONE) }
 }
 
 fn limited() -> Trader {
@@ -537,17 +537,17 @@ fn an_order_of_an_earlier_run() {
     assert_eq!(trader.reply(0, reported(42, 1, Change::New, Some(0))), Err(Ignored::Stranger));
     assert_eq!(trader.take_strangers().into_iter().collect::<Vec<_>>(), [42]);
     let terms = limit(Side::Buy, 3 * COIN, 90);
-    assert_eq!(trader.adopt(0, 42, terms, "old".into(), found(5, 42)), Ok(()));
+    assert_eq!(trader.adopt(0, 42, terms, "old".into(), found(5, 42), &[]), Ok(()));
     let order = trader.order(42).expect("it was taken over");
     assert_eq!((order.state(), order.qty, order.price), (State::Open, Qty(3 * COIN), Some(Price(100))));
     assert_eq!((order.booked, &*order.tag), (Qty(COIN), "old"));
     assert_eq!((trader.balance("BTC").total, trader.balance("USD").held), (11 * ONE, 20 * ONE + ONE * 8 / 100));
     let changes: Vec<_> = trader.take_events().into_iter().map(|event| event.change).collect();
     assert_eq!(changes, [News::Adopted, News::Changed(Change::Fill(fill(&pair("BTC", "USD"), "a", COIN, 100)))]);
-    assert_eq!(trader.adopt(0, 42, terms, "".into(), found(6, 42)), Err(Ignored::Stranger), "it is known");
-    assert_eq!(trader.adopt(0, 100, terms, "".into(), found(6, 100)), Err(Ignored::Stranger), "of this run");
+    assert_eq!(trader.adopt(0, 42, terms, "".into(), found(6, 42), &[]), Err(Ignored::Stranger), "it is known");
+    assert_eq!(trader.adopt(0, 100, terms, "".into(), found(6, 100), &[]), Err(Ignored::Stranger), "of this run");
     let bad = Found { filled: Qty(-1), ..found(6, 43) };
-    assert_eq!(trader.adopt(0, 43, terms, "".into(), bad), Err(Ignored::Malformed));
+    assert_eq!(trader.adopt(0, 43, terms, "".into(), bad, &[]), Err(Ignored::Malformed));
     assert!(trader.order(43).is_none());
     trader.cancel(10, 42);
     assert_eq!(trader.reply(11, reported(42, 11, Change::Canceled, Some(COIN))), Ok(()));

@@ -328,6 +328,7 @@ mod tests {
             exec_id: "TGBB7L-HT5LX-J3BZ4A".into(),
             trade_id: Some(62_887_576),
             counterparty: None,
+            cost: Some(1_329_995 * 10i128.pow(16)),
             qty: Qty(500_000),
             price: Price(265_999),
             maker: false,

@@ -256,6 +256,7 @@ impl Execution {
             counterparty: None,
             qty,
             price,
+            cost: self.cost.map(|cost| amount(cost).ok_or_else(|| missing(EXECUTIONS, "cost"))).transpose()?,
             maker: self.maker.unwrap_or(false),
             fee,
             evidence: Evidence::Exchange,

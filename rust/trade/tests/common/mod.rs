@@ -40,6 +40,7 @@ pub fn fill(pair: &Pair, exec_id: &str, qty: i64, price: i64) -> Fill {
         exec_id: exec_id.into(),
         trade_id: None,
         counterparty: None,
+        cost: None,
         qty: Qty(qty),
         price: Price(price),
         maker: true,

@@ -9,7 +9,7 @@ use krakpot_trade::engine::{Engine, Market, Strategy};
 use krakpot_trade::pair::Pair;
 use krakpot_trade::paper::{Latency, Options, Paper};
 use krakpot_trade::report::Fill;
-use krakpot_trade::run::{Gap, Run, RunOptions, Wake};
+use krakpot_trade::run::{Gap, Run, RunOptions, Venue, Wake};
 use krakpot_trade::terms::{Side, Terms};
 use krakpot_trade::trader::{Options as TraderOptions, OrderEvent, Trader};
 
@@ -116,7 +116,7 @@ pub fn pair(reads: &[Read]) -> Pair {
 /// A run with so many accounts, each of which has enough of everything.
 pub fn run(pair: &Pair, wake: Wake, accounts: usize) -> Run {
     let latency = Latency::Fixed { entry: 5 * MS, response: 5 * MS };
-    let options = RunOptions { wake, warmup: 0, quote: pair.quote.clone() };
+    let options = RunOptions { wake, warmup: 0, quote: pair.quote.clone(), venue: Venue::Paper };
     let mut run = Run::new(options, Paper::new(Options { latency, depth: 1000, ..Options::default() }));
     assert_eq!(run.add_pair(pair.clone(), true), Some(0));
     for _ in 0..accounts {

@@ -1,0 +1,449 @@
+//! `LiveAccount`: an account at the exchange, for Python to connect. Frames go in and come out as text; what is to be
+//! written to the journal comes out as rows.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use krakpot_core::decimal::Decimal;
+use krakpot_trade::amount::{AMOUNT_SCALE, Amount, Price, Qty};
+use krakpot_trade::limits::Limits;
+use krakpot_trade::live::{Earlier, Live, Options, Phase};
+use krakpot_trade::note::{Fact, Note};
+use krakpot_trade::order::{Found, State};
+use krakpot_trade::reconcile::{Ask, Seen, Strangers};
+use krakpot_trade::report::{Evidence, Fill, Reply};
+use krakpot_trade::run::Run;
+use krakpot_trade::terms::{Side, Terms};
+use krakpot_trade::trader::{Options as TraderOptions, Trader};
+use krakpot_trade::wire::request::{Frame, SelfTrade};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+
+use crate::error::{poisoned, value_error};
+use crate::own::Shared;
+use crate::trade::{Trading, amount, find, named, steps};
+
+/// The account of a run that goes to the exchange.
+const ACCOUNT: usize = 0;
+const SIDES: [(&str, Side); 2] = [("buy", Side::Buy), ("sell", Side::Sell)];
+
+/// An account at the exchange.
+#[pyclass(frozen, module = "krakpot._core")]
+pub struct LiveAccount {
+    shared: Arc<Shared>,
+    live: Mutex<Live>,
+}
+
+/// An order as REST shows it: name, id, state, quantity, price, filled, time (ns), reason.
+type OrderRow = (Option<String>, String, String, String, Option<String>, String, i64, String);
+/// A fill as REST or a journal shows it: id of the order, of the fill, number of the trade, quantity, price, cost, fee in
+/// the quote asset, whether the order rested.
+type FillRow = (String, String, Option<i64>, String, String, String, String, bool);
+
+#[pymethods]
+#[allow(clippy::needless_pass_by_value, reason = "arguments are made from Python objects and belong to the call")]
+impl LiveAccount {
+    /// Adds the account to a run, which has its pairs and no account yet.
+    #[new]
+    #[pyo3(signature = (
+        trading, prefix, *, hears, first_order, sent_before = 0, order_value, inventory, loss, open_orders, collar,
+        orders_per_minute, stale, fee_share, fat_finger = true, ramp = None, clock = None, self_trade = "cancel_newest",
+        validate = false, strangers = "report", lag, limit, dead_man = false
+    ))]
+    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools, reason = "keyword arguments in Python")]
+    fn new(
+        trading: &Trading,
+        prefix: &str,
+        hears: (bool, bool),
+        first_order: u64,
+        sent_before: u64,
+        order_value: &str,
+        inventory: Vec<(String, String)>,
+        loss: &str,
+        open_orders: Option<usize>,
+        collar: Option<i64>,
+        orders_per_minute: Option<usize>,
+        stale: Option<i64>,
+        fee_share: Option<i64>,
+        fat_finger: bool,
+        ramp: Option<u64>,
+        clock: Option<i64>,
+        self_trade: &str,
+        validate: bool,
+        strangers: &str,
+        lag: i64,
+        limit: i64,
+        dead_man: bool,
+    ) -> PyResult<Self> {
+        let held: PyResult<_> =
+            inventory.iter().map(|(asset, text)| Ok((Arc::from(asset.as_str()), amount(text, "inventory")?))).collect();
+        let limits = Limits {
+            open_orders,
+            collar,
+            orders_per_minute,
+            stale,
+            fee_share,
+            fat_finger,
+            ramp,
+            ..Limits::new(amount(order_value, "order_value")?, held?, amount(loss, "loss")?)
+        };
+        let kinds = [
+            ("cancel_newest", SelfTrade::CancelNewest),
+            ("cancel_oldest", SelfTrade::CancelOldest),
+            ("cancel_both", SelfTrade::CancelBoth),
+        ];
+        let mut options = Options::new(prefix);
+        options.self_trade = named("self_trade", self_trade, &kinds)?;
+        let thought = [("report", Strangers::Report), ("adopt", Strangers::Adopt)];
+        options.strangers = named("strangers", strangers, &thought)?;
+        (options.validate, options.lag, options.limit) = (validate, lag, limit);
+        (options.clock, options.dead_man) = (clock, dead_man);
+        let shared = trading.shared();
+        {
+            let mut run = shared.lock()?;
+            let trader = TraderOptions { limits: Some(limits), first_order, sent_before, ..TraderOptions::default() };
+            let mut trader = Trader::new(trader);
+            for pair in 0..run.pairs() {
+                trader.set_pair(run.pair(pair).clone());
+            }
+            run.add_account(trader, hears).filter(|account| *account == ACCOUNT).ok_or_else(|| {
+                value_error("a run with money has one account, and this one has another already".into())
+            })?;
+        }
+        Ok(Self { shared, live: Mutex::new(Live::new(options)) })
+    }
+
+    // What earlier runs left.
+
+    /// Balances that an earlier run knew last: what is there now needs a reason.
+    fn restore_balances(&self, balances: Vec<(String, String)>) -> PyResult<()> {
+        let mut run = self.shared.lock()?;
+        for (asset, text) in balances {
+            run.deposit(ACCOUNT, &asset, amount(&text, "balances")?);
+        }
+        self.live()?.has_balances();
+        Ok(())
+    }
+
+    /// A fill of an earlier run: it counts in what was bought and sold.
+    fn restore_fill(&self, symbol: &str, side: &str, row: FillRow) -> PyResult<()> {
+        let mut run = self.shared.lock()?;
+        let pair = find(&run, symbol)?;
+        let (_, fill) = fill(&run, pair, &row)?;
+        run.restore(ACCOUNT, pair, named("side", side, &SIDES)?, &fill);
+        Ok(())
+    }
+
+    /// An order of an earlier run that may be at the exchange.
+    #[pyo3(signature = (
+        number, symbol, side, qty, price, *, post_only = false, tag = "", order_id = None, sent, deadline, fills,
+        last_fill = None
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments in Python")]
+    fn restore_order(
+        &self,
+        number: u64,
+        symbol: &str,
+        side: &str,
+        qty: &str,
+        price: Option<&str>,
+        post_only: bool,
+        tag: &str,
+        order_id: Option<&str>,
+        sent: i64,
+        deadline: i64,
+        fills: Vec<FillRow>,
+        last_fill: Option<i64>,
+    ) -> PyResult<()> {
+        let run = self.shared.lock()?;
+        let pair = find(&run, symbol)?;
+        let facts = run.pair(pair);
+        let at = price.map(|price| steps(price, facts.price_precision, "price").map(Price)).transpose()?;
+        let qty = Qty(steps(qty, facts.qty_precision, "qty")?);
+        let side = named("side", side, &SIDES)?;
+        let known: PyResult<Vec<Fill>> = fills.iter().map(|row| Ok(fill(&run, pair, row)?.1)).collect();
+        self.live()?.restore(Earlier {
+            number,
+            terms: Terms { price: at, post_only, ..Terms::limit(pair, side, qty, Price(0)) },
+            tag: tag.into(),
+            order_id: order_id.map(Arc::from),
+            sent,
+            deadline,
+            known: known?,
+            last_fill,
+        });
+        Ok(())
+    }
+
+    // The connection.
+
+    /// A connection is open, and its token is this: what is to be sent over it at once.
+    fn connected<'py>(&self, py: Python<'py>, now: i64, token: &str) -> PyResult<Vec<Bound<'py, PyString>>> {
+        let mut run = self.shared.lock()?;
+        let mut live = self.live()?;
+        let frames = live.connected(now, token, run.trader(ACCOUNT));
+        live.advance(now, &mut run);
+        let frames =
+            frames.ok_or_else(|| value_error("token: it is empty, or has letters that no token has".into()))?;
+        Ok(texts(py, &frames))
+    }
+
+    fn disconnected(&self, now: i64) -> PyResult<()> {
+        let mut run = self.shared.lock()?;
+        let mut live = self.live()?;
+        live.disconnected();
+        live.advance(now, &mut run);
+        Ok(())
+    }
+
+    /// A frame of the private socket. Returns why the connection is to be made anew, if it is.
+    fn frame(&self, now: i64, data: &Bound<'_, PyBytes>) -> PyResult<Option<String>> {
+        let mut run = self.shared.lock()?;
+        Ok(self.live()?.frame(now, data.as_bytes(), &mut run))
+    }
+
+    /// It is so late. Returns why the connection is to be made anew, if it is.
+    fn advance(&self, now: i64) -> PyResult<Option<String>> {
+        let mut run = self.shared.lock()?;
+        Ok(self.live()?.advance(now, &mut run))
+    }
+
+    /// The requests that are to be sent; their rows must be in the journal before.
+    fn requests<'py>(&self, py: Python<'py>, now: i64) -> PyResult<Vec<Bound<'py, PyString>>> {
+        let mut run = self.shared.lock()?;
+        let frames = self.live()?.requests(now, &mut run);
+        Ok(texts(py, &frames))
+    }
+
+    /// The request that sets the dead-man timer; 0 seconds end it. None without a connection.
+    fn arm<'py>(&self, py: Python<'py>, now: i64, seconds: u32) -> PyResult<Option<Bound<'py, PyString>>> {
+        let frame = self.live()?.arm(now, seconds).map_err(|why| value_error(why.to_string()))?;
+        Ok(frame.map(|frame| PyString::new(py, frame.text())))
+    }
+
+    /// Rows for the journal: kind and facts.
+    fn take_notes<'py>(&self, py: Python<'py>) -> PyResult<Vec<(&'static str, Bound<'py, PyDict>)>> {
+        let notes = self.live()?.take_notes();
+        notes.iter().map(|note| Ok((note.kind, facts(py, note)?))).collect()
+    }
+
+    /// A row with the balances as they are now; false while they are not known.
+    fn note_balances(&self) -> PyResult<bool> {
+        Ok(self.live()?.note_balances())
+    }
+
+    // REST.
+
+    /// What REST is to be asked: a number for the answer; `orders` and their ids, `closed` and a name, or `trades` and a
+    /// time, ns.
+    fn take_asks<'py>(&self, py: Python<'py>, now: i64) -> PyResult<Vec<(u64, &'static str, Bound<'py, PyAny>)>> {
+        let asks = self.live()?.take_asks(now);
+        let given = |(number, ask)| {
+            let (kind, about) = match ask {
+                Ask::Orders(ids) => ("orders", PyList::new(py, ids.iter().map(|id| &**id))?.into_any()),
+                Ask::Closed(name) => ("closed", PyString::new(py, &name).into_any()),
+                Ask::Trades(since) => ("trades", since.into_pyobject(py)?.into_any()),
+            };
+            Ok((number, kind, about))
+        };
+        asks.into_iter().map(given).collect()
+    }
+
+    /// Orders that REST showed to a question, which was sent at `asked`.
+    fn rest_orders(&self, now: i64, number: u64, asked: i64, rows: Vec<OrderRow>) -> PyResult<Option<String>> {
+        let mut run = self.shared.lock()?;
+        let mut live = self.live()?;
+        let mut found = Vec::new();
+        for row in &rows {
+            if let Some(pair) = live.pair_of(&row.1, row.0.as_deref(), run.trader(ACCOUNT)) {
+                found.push(seen(&run, pair, row)?);
+            }
+        }
+        Ok(live.rest_orders(now, number, asked, &found, &mut run))
+    }
+
+    /// Fills that REST showed to a question.
+    fn rest_fills(&self, now: i64, number: u64, rows: Vec<FillRow>) -> PyResult<Option<String>> {
+        let mut run = self.shared.lock()?;
+        let mut live = self.live()?;
+        let mut found = Vec::new();
+        for row in &rows {
+            if let Some(pair) = live.pair_of(&row.0, None, run.trader(ACCOUNT)) {
+                found.push(fill(&run, pair, row)?);
+            }
+        }
+        Ok(live.rest_fills(now, number, &found, &mut run))
+    }
+
+    fn unanswered(&self, now: i64, number: u64) -> PyResult<()> {
+        self.live()?.unanswered(now, number);
+        Ok(())
+    }
+
+    // What is known.
+
+    /// `down`, `reconciling`, `ready`, `failed`.
+    #[getter]
+    fn phase(&self) -> PyResult<&'static str> {
+        Ok(match self.live()?.phase() {
+            Phase::Down => "down",
+            Phase::Reconciling => "reconciling",
+            Phase::Ready => "ready",
+            Phase::Failed => "failed",
+        })
+    }
+
+    /// What does not agree, in sentences.
+    #[getter]
+    fn troubles(&self) -> PyResult<Vec<String>> {
+        Ok(self.live()?.troubles().to_vec())
+    }
+
+    /// Open orders of other programs, by the exchange's ids, as the last comparison found them.
+    #[getter]
+    fn foreign(&self) -> PyResult<Vec<String>> {
+        let live = self.live()?;
+        let foreign = live.outcome().map(|outcome| outcome.foreign.iter().map(ToString::to_string).collect());
+        Ok(foreign.unwrap_or_default())
+    }
+
+    /// The exchange's clock less this one, ns; None while it is not known.
+    #[getter]
+    fn offset(&self) -> PyResult<Option<i64>> {
+        Ok(self.live()?.clock().map(|(offset, _)| offset))
+    }
+
+    /// When the dead-man timer ends, by the exchange's clock, ns.
+    #[getter]
+    fn timer(&self) -> PyResult<Option<i64>> {
+        Ok(self.live()?.timer())
+    }
+
+    /// Whether the dead-man timer should run.
+    fn may_arm(&self, now: i64) -> PyResult<bool> {
+        Ok(self.live()?.may_arm(now))
+    }
+
+    /// Why no new risk is taken, without `krakpot:`; None if it may be.
+    fn why_not(&self, now: i64) -> PyResult<Option<String>> {
+        Ok(self.live()?.why_not(now).map(|(_, why)| why.to_string()))
+    }
+
+    /// Requests without an answer.
+    #[getter]
+    fn waiting(&self) -> PyResult<usize> {
+        Ok(self.live()?.unanswered_requests())
+    }
+
+    /// Something else forbids new risk; None: not any more.
+    #[pyo3(signature = (now, why))]
+    fn set_trouble(&self, now: i64, why: Option<&str>) -> PyResult<()> {
+        let mut run = self.shared.lock()?;
+        let mut live = self.live()?;
+        live.set_trouble(why.map(Arc::from));
+        live.advance(now, &mut run);
+        Ok(())
+    }
+
+    /// A message of the feed came, be it a heartbeat.
+    fn heard(&self, now: i64) -> PyResult<()> {
+        self.shared.lock()?.heard(now);
+        Ok(())
+    }
+
+    /// What the simulated exchange said to the same requests: when it would have been heard, and a row as the journal has.
+    fn take_shadow<'py>(&self, py: Python<'py>) -> PyResult<Vec<(i64, &'static str, Bound<'py, PyDict>)>> {
+        let mut run = self.shared.lock()?;
+        let replies = run.take_shadow();
+        let trader = run.trader(ACCOUNT);
+        let mut rows = Vec::new();
+        for (heard, reply) in replies {
+            let number = match &reply {
+                Reply::Answer(answer) => answer.order,
+                Reply::Report(report) => report.order,
+            };
+            let Some(order) = trader.order(number) else { continue };
+            let note = krakpot_trade::note::reply(&reply, order, trader.pair(order.terms.pair));
+            rows.push((heard, note.kind, facts(py, &note)?));
+        }
+        Ok(rows)
+    }
+}
+
+impl LiveAccount {
+    fn live(&self) -> PyResult<MutexGuard<'_, Live>> {
+        self.live.lock().map_err(|_| poisoned())
+    }
+}
+
+fn texts<'py>(py: Python<'py>, frames: &[Frame]) -> Vec<Bound<'py, PyString>> {
+    frames.iter().map(|frame| PyString::new(py, frame.text())).collect()
+}
+
+fn facts<'py>(py: Python<'py>, note: &Note) -> PyResult<Bound<'py, PyDict>> {
+    let found = PyDict::new(py);
+    for (name, fact) in &note.facts {
+        match fact {
+            Fact::Text(text) => found.set_item(name, text)?,
+            Fact::Int(number) => found.set_item(name, number)?,
+            Fact::Number(number) => found.set_item(name, number)?,
+            Fact::Flag(flag) => found.set_item(name, flag)?,
+            Fact::Amounts(all) => {
+                let amounts = PyDict::new(py);
+                for (asset, amount) in all {
+                    amounts.set_item(asset, amount)?;
+                }
+                found.set_item(name, amounts)?;
+            }
+            Fact::List(all) => found.set_item(name, all)?,
+            Fact::None => found.set_item(name, py.None())?,
+        }
+    }
+    Ok(found)
+}
+
+/// An amount of a row. REST may give more digits than any asset has; none of them is lost.
+fn money(text: &str, name: &str) -> PyResult<Amount> {
+    let number = Decimal::parse(text.as_bytes()).and_then(|number| number.rescale(AMOUNT_SCALE));
+    number.ok_or_else(|| value_error(format!("{name}: {text:?} is no amount")))
+}
+
+fn fill(run: &Run, pair: usize, row: &FillRow) -> PyResult<(Arc<str>, Fill)> {
+    let facts = run.pair(pair);
+    let (order_id, exec_id, trade_id, qty, price, cost, fee, maker) = row;
+    let fill = Fill {
+        exec_id: exec_id.as_str().into(),
+        trade_id: *trade_id,
+        counterparty: None,
+        qty: Qty(steps(qty, facts.qty_precision, "qty")?),
+        price: Price(steps(price, facts.price_precision, "price")?),
+        cost: Some(money(cost, "cost")?),
+        maker: *maker,
+        fee: money(fee, "fee")?,
+        evidence: Evidence::Exchange,
+        doubt: false,
+    };
+    Ok((order_id.as_str().into(), fill))
+}
+
+fn seen(run: &Run, pair: usize, row: &OrderRow) -> PyResult<Seen> {
+    let facts = run.pair(pair);
+    let (name, order_id, state, qty, price, filled, ts, reason) = row;
+    let states = [
+        ("pending", State::Pending),
+        ("open", State::Open),
+        ("closed", State::Filled),
+        ("canceled", State::Canceled),
+        ("expired", State::Expired),
+    ];
+    let found = Found {
+        ts: *ts,
+        order_id: order_id.as_str().into(),
+        state: named("status", state, &states)?,
+        qty: Qty(steps(qty, facts.qty_precision, "vol")?),
+        price: price.as_ref().map(|price| steps(price, facts.price_precision, "price").map(Price)).transpose()?,
+        filled: Qty(steps(filled, facts.qty_precision, "vol_exec")?),
+        fills: Vec::new(),
+        reason: reason.as_str().into(),
+    };
+    Ok(Seen { name: name.as_deref().map(Arc::from), found })
+}
