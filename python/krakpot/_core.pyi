@@ -1386,8 +1386,13 @@ class LiveAccount:
         """A frame of the private socket; why the connection is to be made anew, or None."""
     def advance(self, now: int) -> str | None:
         """It is so late; why the connection is to be made anew, or None."""
-    def requests(self, now: int) -> list[str]:
-        """What the strategy asked for, as frames; their rows (`take_notes`) must be in the journal before."""
+    def requests(self, now: int) -> list[tuple[str, bool]]:
+        """What the strategy asked for, as frames, and whether one is a cancel.
+
+        The rows of the others (`take_notes`) must be in the journal before they are sent.
+        """
+    def ping(self, now: int) -> str:
+        """A request for a sign of life; its answer compares the clocks."""
     def arm(self, now: int, seconds: int) -> str | None:
         """The request that sets the dead-man timer of the account; 0 ends it. None without a connection."""
     def take_notes(self) -> list[tuple[str, dict[str, Any]]]:

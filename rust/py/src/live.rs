@@ -207,11 +207,16 @@ impl LiveAccount {
         Ok(self.live()?.advance(now, &mut run))
     }
 
-    /// The requests that are to be sent; their rows must be in the journal before.
-    fn requests<'py>(&self, py: Python<'py>, now: i64) -> PyResult<Vec<Bound<'py, PyString>>> {
+    /// The requests that are to be sent, and whether one is a cancel. The rows of the others must be in the journal before.
+    fn requests<'py>(&self, py: Python<'py>, now: i64) -> PyResult<Vec<(Bound<'py, PyString>, bool)>> {
         let mut run = self.shared.lock()?;
         let frames = self.live()?.requests(now, &mut run);
-        Ok(texts(py, &frames))
+        Ok(frames.iter().map(|(frame, cancel)| (PyString::new(py, frame.text()), *cancel)).collect())
+    }
+
+    /// A request for a sign of life; its answer compares the clocks.
+    fn ping(&self, now: i64) -> PyResult<String> {
+        Ok(self.live()?.ping(now))
     }
 
     /// The request that sets the dead-man timer; 0 seconds end it. None without a connection.

@@ -419,8 +419,9 @@ impl Live {
 
     // Requests.
 
-    /// The requests of the run as frames, in their order. Their rows must be in the journal before they are sent.
-    pub fn requests(&mut self, now: i64, run: &mut Run) -> Vec<Frame> {
+    /// The requests of the run as frames, in their order, and whether one is a cancel. The rows of the others must be in the
+    /// journal before they are sent; cancels may go in any case.
+    pub fn requests(&mut self, now: i64, run: &mut Run) -> Vec<(Frame, bool)> {
         let sent = run.take_outbox();
         if sent.is_empty() {
             return Vec::new();
@@ -430,7 +431,7 @@ impl Live {
         frames
     }
 
-    fn frames(&mut self, now: i64, sent: Vec<Sent>, trader: &Trader) -> (Vec<Frame>, Vec<Effect>) {
+    fn frames(&mut self, now: i64, sent: Vec<Sent>, trader: &Trader) -> (Vec<(Frame, bool)>, Vec<Effect>) {
         let (mut frames, mut effects) = (Vec::new(), Vec::new());
         for Sent { request, .. } in sent {
             let number = request.order();
@@ -461,7 +462,7 @@ impl Live {
                     let note = note::intent(&request, order, pair, &self.options.prefix);
                     self.note(note);
                     self.time(id, now);
-                    frames.push(frame);
+                    frames.push((frame, matches!(request, Request::Cancel { .. })));
                 }
                 Err(why) => effects.push(refuse(format!("unsendable: {why}"))),
             }
@@ -483,6 +484,11 @@ impl Live {
         }
         let Some(token) = &self.token else { return Ok(None) };
         request::cancel_all_after(seconds, (id, token)).map(Some)
+    }
+
+    /// A sign of life is asked for: its answer compares the clocks.
+    pub fn ping(&mut self, now: i64) -> String {
+        request::ping(self.id(now))
     }
 
     fn note(&mut self, note: Note) {

@@ -288,6 +288,12 @@ pub fn cancel_all_after(seconds: u32, ending: (u64, &Token)) -> Result<Frame, Un
     Ok(end(text, ending))
 }
 
+/// Asks for a sign of life, whose answer has the exchange's times.
+#[must_use]
+pub fn ping(id: u64) -> String {
+    format!("{{\"method\":\"ping\",\"req_id\":{id}}}")
+}
+
 /// Subscribes reports, with the open orders, the last fifty fills, and the rate counter in each report.
 #[must_use]
 pub fn executions(ending: (u64, &Token)) -> Frame {
