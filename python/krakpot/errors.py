@@ -26,7 +26,9 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 class KrakpotError(Exception):
@@ -141,6 +143,26 @@ class KeyInUse(KrakpotError):
             f"another process uses this API key; end it first, or make a key for each program: {path} is locked"
         )
         self.path = path
+
+
+class Unreconciled(KrakpotError):
+    """Own orders do not agree with those of the exchange, so nothing is traded."""
+
+    def __init__(self, troubles: Sequence[str]) -> None:
+        """``troubles``: what does not agree, in sentences."""
+        cure = "look at the account on Kraken's page; `krakpot trade kill` cancels all its orders"
+        super().__init__(f"own orders do not agree with the exchange: {'; '.join(troubles)}; {cure}")
+        self.troubles = tuple(troubles)
+
+
+class LimitBreached(KrakpotError):
+    """More was lost than a limit allows: own orders were cancelled and the run ended. ``result`` has what came of it."""
+
+    def __init__(self, reason: str, result: Any = None) -> None:  # noqa: ANN401  # a krakpot.Result
+        """``reason``: the limit and the number that was hit."""
+        super().__init__(reason)
+        self.reason = reason
+        self.result = result
 
 
 class LimitExceeded(KrakpotError):

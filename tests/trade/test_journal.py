@@ -361,7 +361,14 @@ def test_what_a_crash_left_is_explained(tmp_path: Path) -> None:
 def test_facts_that_cannot_be_read(tmp_path: Path) -> None:
     """A row that is chained and still makes no sense is named, not a traceback."""
     path = tmp_path / "journal"
-    with opened(path) as journal:
+    with opened(path) as journal, pytest.raises(ConfigError, match="'balances' has a fact that cannot be read"):
         journal.add("balances", totals={"USD": "much"})
+    path = tmp_path / "other"
+    opened(path)._file  # noqa: B018, SLF001  # it stays open, without a row of its end
+    with path.open("rb") as file:
+        before = file.read().split(b" ", 1)[0].decode()
+    text = json.dumps({"n": 1, "ts": 0, "kind": "balances", "totals": {"USD": "much"}})
+    with path.open("ab") as file:
+        file.write(f"{hashlib.sha256(f'{before} {text}'.encode()).hexdigest()[:32]} {text}\n".encode())
     with pytest.raises(StorageError, match="row 1 of the journal, 'balances', has a fact that cannot be read"):
         audit(path)

@@ -43,6 +43,8 @@ STORE_MAX = 64 << 10
 """Bytes of a strategy's state as JSON."""
 ROW_MAX = 256 << 10
 """Bytes of a row."""
+UNREADABLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
+"""What a fact raises that is not what its row needs."""
 OWN = ("n", "ts", "kind")
 """Members that every row has."""
 NEEDED: dict[Kind, tuple[str, ...]] = {
@@ -194,6 +196,10 @@ class State:
     last_order: int = -1
     last_fill: int | None = None
     """Time of the last fill, ns."""
+    fills: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Facts of all fills, by their ids."""
+    balances: dict[str, Decimal] | None = None
+    """What there is of each asset by the last balances, and all fills and entries after them."""
     torn: int = 0
     """Bytes that a crash left behind and that were cut off at this start."""
 
@@ -205,6 +211,7 @@ class State:
     def apply(self, row: Row) -> None:
         """Take one row."""
         facts = row.facts
+        self._add_up(row)
         if row.kind == "store":
             self.stored = facts["state"]
         elif row.kind == "intent" and facts["method"] == "add":
@@ -213,6 +220,26 @@ class State:
             self.last_order = max(self.last_order, order)
         elif "order" in facts and facts["order"] in self.orders:
             self._hear(self.orders[facts["order"]], row)
+
+    def _add_up(self, row: Row) -> None:
+        """Balances and fills. The cost of a fill is the exchange's, which rounds it."""
+        facts = row.facts
+        if row.kind == "balances":
+            self.balances = {asset: Decimal(total) for asset, total in facts["totals"].items()}
+        elif row.kind == "entry":
+            self._change(facts["asset"], Decimal(facts["amount"]) - Decimal(facts["fee"]))
+        elif row.kind == "fill" and facts["exec_id"] not in self.fills:
+            self.fills[facts["exec_id"]] = facts
+            base, _, quote = facts["symbol"].partition("/")
+            sign = 1 if facts["side"] == "buy" else -1
+            self._change(base, sign * Decimal(facts["qty"]))
+            self._change(quote, -sign * Decimal(facts["cost"]))
+            for asset, fee in facts["fees"].items():
+                self._change(asset, -Decimal(fee))
+
+    def _change(self, asset: str, change: Decimal) -> None:
+        if self.balances is not None:
+            self.balances[asset] = self.balances.get(asset, Decimal(0)) + change
 
     def _hear(self, intent: Intent, row: Row) -> None:
         facts = row.facts
@@ -226,7 +253,7 @@ class State:
             self.last_fill = max(self.last_fill or 0, facts["at"])
         if row.kind == "report" and facts.get("qty") is not None:
             intent.total = Decimal(facts["qty"])
-        if row.kind in {"report", "answer"}:
+        if row.kind in {"report", "answer", "fill"}:
             intent.ended = facts.get("ended") or intent.ended
 
 
@@ -300,7 +327,7 @@ class Journal:
                 raise ConfigError(sentence)
             if row.kind == "begin" and row.facts.get("version") != VERSION:
                 raise StorageError("another version of krakpot wrote the journal; go on with that one", self.path)
-            self.state.apply(row)
+            _apply(self.state.apply, row, self.path)
             self.clean = row.kind == "end"
             self._before, self._number, self._size = hashed, row.number + 1, end
         torn = data[self._size :]
@@ -331,7 +358,10 @@ class Journal:
         text = json.dumps({"n": row.number, "ts": row.ts, "kind": kind} | row.facts, separators=(",", ":"))
         if len(text) > ROW_MAX:
             raise ConfigError(f"journal: a row of {len(text)} bytes is too large; {ROW_MAX} are allowed")
-        self.state.apply(row)
+        try:
+            self.state.apply(row)
+        except UNREADABLE as error:
+            raise ConfigError(f"journal: a row {kind!r} has a fact that cannot be read") from error
         self._before = _hash(self._before, text)
         self._number += 1
         self._pending.append(f"{self._before} {text}\n".encode())
@@ -461,11 +491,7 @@ def audit(path: str | os.PathLike[str]) -> Audit:
     rows, torn = _rows(where)
     account = _Account()
     for row in rows:
-        try:
-            account.apply(row)
-        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-            sentence = f"row {row.number} of the journal, {row.kind!r}, has a fact that cannot be read"
-            raise StorageError(sentence, where) from error
+        _apply(account.apply, row, where)
     state = account.state
     still = tuple(intent.order for intent in state.open)
     notes = [
@@ -474,7 +500,16 @@ def audit(path: str | os.PathLike[str]) -> Audit:
     if torn:
         notes.append(f"behind the last row: {_torn(torn)}, or it is being written now; the next start cuts it off")
     facts = (account.known or {}, account.unexplained, tuple(account.problems))
-    return Audit(len(rows), len(state.orders), len(account.seen), still, *facts, torn, tuple(notes))
+    return Audit(len(rows), len(state.orders), len(state.fills), still, *facts, torn, tuple(notes))
+
+
+def _apply(apply: Callable[[Row], None], row: Row, path: Path) -> None:
+    """Take a row; ``StorageError`` if it has a fact that cannot be read."""
+    try:
+        apply(row)
+    except UNREADABLE as error:
+        sentence = f"row {row.number} of the journal, {row.kind!r}, has a fact that cannot be read"
+        raise StorageError(sentence, path) from error
 
 
 def _torn(size: object) -> str:
@@ -486,45 +521,32 @@ class _Account:
 
     def __init__(self) -> None:
         self.state = State()
-        self.known: dict[str, Decimal] | None = None
-        """What there is of each asset; None before the first row ``balances``."""
         self.unexplained: dict[str, Decimal] = {}
         self.problems: list[str] = []
-        self.seen: set[str] = set()
+
+    @property
+    def known(self) -> dict[str, Decimal] | None:
+        """What there is of each asset; None before the first row ``balances``."""
+        return self.state.balances
 
     def apply(self, row: Row) -> None:
         """Take one row."""
+        known = self.known
+        is_new = row.kind == "fill" and row.facts["exec_id"] not in self.state.fills
         self.state.apply(row)
-        if row.kind == "fill" and row.facts["exec_id"] not in self.seen:
-            self._fill(row)
-        elif row.kind == "entry":
-            self._change(row.facts["asset"], Decimal(row.facts["amount"]) - Decimal(row.facts["fee"]))
-        elif row.kind == "balances":
-            told = {asset: Decimal(total) for asset, total in row.facts["totals"].items()}
-            if self.known is not None:
-                self._compare(row, self.known, told)
-            self.known = told
+        if is_new:
+            self._check_fill(row)
+        elif row.kind == "balances" and known is not None:
+            self._compare(row, known, self.state.balances or {})
 
-    def _change(self, asset: str, change: Decimal) -> None:
-        if self.known is not None:
-            self.known[asset] = self.known.get(asset, Decimal(0)) + change
-
-    def _fill(self, row: Row) -> None:
-        """Take a fill that was not taken before. The cost is the exchange's, who rounds it."""
-        facts = row.facts
-        self.seen.add(facts["exec_id"])
-        intent = self.state.orders.get(facts["order"])
+    def _check_fill(self, row: Row) -> None:
+        order = row.facts["order"]
+        intent = self.state.orders.get(order)
         if intent is None:
-            self.problems.append(f"row {row.number}: a fill of order {facts['order']}, which no row asked for")
+            self.problems.append(f"row {row.number}: a fill of order {order}, which no row asked for")
         elif intent.filled > intent.total:
             words = f"order {intent.order} is filled with {intent.filled}, more than its {intent.total}"
             self.problems.append(f"row {row.number}: {words}")
-        base, _, quote = facts["symbol"].partition("/")
-        sign = 1 if facts["side"] == "buy" else -1
-        self._change(base, sign * Decimal(facts["qty"]))
-        self._change(quote, -sign * Decimal(facts["cost"]))
-        for asset, fee in facts["fees"].items():
-            self._change(asset, -Decimal(fee))
 
     def _compare(self, row: Row, known: dict[str, Decimal], told: dict[str, Decimal]) -> None:
         for asset in sorted(told.keys() | known.keys()):

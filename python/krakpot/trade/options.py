@@ -227,9 +227,9 @@ def _balances(given: object, place: str) -> dict[str, Decimal]:
     return {asset: amount(value, f"{place}: {asset}") for asset, value in given.items()}
 
 
-def _rate(given: object, place: str) -> int:
-    """A fee in millionths."""
-    sentence = f'{place}: {shown(given)} is not allowed; allowed is a fraction up to 0.05, as "0.25%" or "0.0025"'
+def share(given: object, place: str, most: Decimal = Decimal(1)) -> int:
+    """A fraction in millionths; ``ConfigError`` names the place."""
+    sentence = f'{place}: {shown(given)} is not allowed; allowed is a fraction up to {most}, as "0.25%" or "0.0025"'
     if isinstance(given, (bool, float)):
         raise ConfigError(f"{sentence}; a float cannot hold it")
     text = str(given).strip()
@@ -238,7 +238,7 @@ def _rate(given: object, place: str) -> int:
     except InvalidOperation:
         raise ConfigError(sentence) from None
     millionths = found * 10**RATE_DIGITS
-    if not found.is_finite() or not 0 <= found <= FEE_MAX or millionths != int(millionths):
+    if not found.is_finite() or not 0 <= found <= most or millionths != int(millionths):
         raise ConfigError(sentence)
     return int(millionths)
 
@@ -256,7 +256,7 @@ def _both(given: object, place: str) -> tuple[int, int]:
     if not isinstance(given, (tuple, list)) or len(given) != 2:  # noqa: PLR2004  # maker and taker
         sentence = f'{place}: {shown(given)} is not allowed; allowed are two fees, as ("0.25%", "0.40%"), or "lake"'
         raise ConfigError(sentence)
-    return _rate(given[0], place), _rate(given[1], place)
+    return share(given[0], place, FEE_MAX), share(given[1], place, FEE_MAX)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,522 @@
+"""The client of an account with money: the private connection, looks at REST, the journal, the dead-man timer.
+
+What frames mean and what may be sent is decided in the extension (``_core.LiveAccount``). Here is what it needs of the
+world: sockets, time, files. One account has one client; it lives as long as the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from krakpot._core import LiveAccount, Trading
+from krakpot.errors import ConfigError, FeedError, KrakpotError, StorageError, Unreconciled, words_of
+from krakpot.net.backoff import Backoff
+from krakpot.net.connection import Connection, ServerBusy, connect
+from krakpot.net.rest import Public, RestError
+from krakpot.trade.journal import Intent, Journal
+from krakpot.trade.key import Key, load
+from krakpot.trade.live import PRIVATE_URL, Live
+from krakpot.trade.nonces import Nonces, state_folder
+from krakpot.trade.signed import Signed, check
+from krakpot.values import REST_URL
+
+CONFIRM = "KRAKPOT_CONFIRM"
+"""Names the account whose first start nobody can confirm by hand."""
+LAG = 60.0
+"""Seconds by which REST may be late."""
+LIMIT = 120.0
+"""Seconds after which a comparison with the exchange has failed."""
+REPORTS_WAIT = 5.0
+"""Seconds in which the end of own orders is waited for at the end."""
+PINGS = 15.0
+"""Seconds between two comparisons of the clocks."""
+SAVES = 0.2
+"""Seconds after which rows are written that no request waits for."""
+ARMS = 4
+"""The dead-man timer is set again this often while it runs."""
+HISTORY_PAGE = 50
+"""Rows of ``TradesHistory``."""
+PAGES_MAX = 200
+ROUNDS = 5
+"""Decimals of a percentage of fees."""
+
+
+class AccountClient:
+    """One account at the exchange, from ``open`` to ``close``."""
+
+    def __init__(
+        self, live: Live, strategy: object, urls: tuple[str, str], log: Callable[[str], None], tls: ssl.SSLContext | None
+    ) -> None:
+        """``urls``: of the private WebSocket and of REST, where ``live`` names none; empty: Kraken's."""
+        self._live = live
+        self._log = log
+        self._tls = tls
+        self.url = live.url or urls[0] or PRIVATE_URL
+        self.rest_url = live.rest_url or urls[1] or REST_URL
+        self.prefix = live.prefix_of(strategy)
+        self.error: BaseException | None = None
+        """What ends the run."""
+        self.left: tuple[str, ...] = ()
+        """Orders that may still be open after the end: the exchange's ids, or own names."""
+        self.key: Key
+        self.journal: Journal
+        self._signed: Signed
+        self._nonces: Nonces | None = None
+        self._account: LiveAccount
+        self._core: Trading
+        self._connection: Connection | None = None
+        self._ready = asyncio.Event()
+        self._was_ready = False
+        self._ending = False
+        self._work: asyncio.Task[None] | None = None
+        self._asking: set[asyncio.Task[None]] = set()
+        self._progress = 0
+        """Counts what the strategy's loop did: the dead-man timer is set again only if it goes on."""
+        self._armed_progress = -1
+        self._armed_at = float("-inf")
+        self._pinged_at = float("-inf")
+        self._saved_at = 0.0
+        self._said = ""
+
+    # Begin.
+
+    async def open(self) -> None:
+        """Read the key and the journal, and ask the exchange what the key may do.
+
+        Raises
+        ------
+        ConfigError
+            The key must not be used, or nobody confirmed the account.
+        KeyInUse
+            Another process uses the key.
+        StorageError
+            The journal cannot be used.
+        RestError
+            The exchange does not answer.
+
+        """
+        live = self._live
+        key = self.key = load(live.key_file)
+        key.check_host(self.rest_url)
+        key.check_host(self.url)
+        self._nonces = Nonces(key.id)
+        self._signed = Signed(self.rest_url, key, self._nonces, tls=self._tls)
+        found = await check(self._signed)
+        if found.problems:
+            raise ConfigError(f"{key.place}: {'; '.join(found.problems)}")
+        for warning in found.warnings:
+            self._log(f"warning: {warning}")
+        folder = state_folder()
+        path = live.journal or folder / f"{key.account or key.id}-{self.prefix}.journal"
+        if live.journal is None:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        is_new = not path.exists()
+        if is_new and key.mode == "live" and not live.validate:
+            await asyncio.to_thread(_confirm, key.account or Path(live.key_file).stem, self.rest_url)
+        self.journal = Journal(path, prefix=self.prefix, key_id=key.id, durable=live.durable)
+        self._log(f"journal: {path}")
+
+    async def fees(self, symbols: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Maker and taker fee of the account for each pair, in millionths, as the exchange says."""
+        listed = await Public(self.rest_url, tls=self._tls).get("AssetPairs")
+        names = {}
+        for name, facts in listed.items():
+            if isinstance(facts, dict) and (symbol := symbol_of(facts)) in symbols:
+                names[symbol] = name
+        lacking = [symbol for symbol in symbols if symbol not in names]
+        if lacking:
+            raise ConfigError(f"krakpot.Live: the exchange's REST does not know {', '.join(lacking)}")
+        result = await self._signed.ask("TradeVolume", pair=",".join(names.values()))
+        found = {}
+        try:
+            for symbol, name in names.items():
+                taker = Decimal(str(result["fees"][name]["fee"]))
+                maker = Decimal(str((result.get("fees_maker") or result["fees"])[name]["fee"]))
+                found[symbol] = (int(maker * 10**4), int(taker * 10**4))
+        except (ArithmeticError, KeyError, TypeError, ValueError):
+            raise self._signed.unreadable("TradeVolume") from None
+        return found
+
+    def attach(self, core: Trading, hears: tuple[bool, bool], symbols: Sequence[str]) -> None:
+        """Add the account to a run, with what the journal says of earlier runs."""
+        live, limits, state = self._live, self._live.limits, self.journal.state
+        self._core = core
+        # A new journal does not know earlier names, so numbers begin with the time.
+        first = max(state.last_order + 1, time.time_ns() // 10**9 * 1000)
+        amounts = [(asset, f"{one:f}") for asset, one in limits.inventory.items()]
+        self._account = LiveAccount(
+            core, self.prefix, hears=hears, first_order=first, sent_before=len(state.orders),
+            order_value=f"{limits.order_value:f}", inventory=amounts, loss=f"{limits.loss:f}",
+            open_orders=limits.open_orders, collar=limits.collar, orders_per_minute=limits.orders_per_minute,
+            stale=limits.stale, fee_share=limits.fee_share, fat_finger=limits.fat_finger, ramp=limits.ramp,
+            clock=limits.clock, self_trade=live.self_trade, validate=live.validate, strangers=live.strangers,
+            lag=int(LAG * 1e9), limit=int(LIMIT * 1e9), dead_man=self._arms(),
+        )  # fmt: skip
+        if state.balances is not None:
+            self._account.restore_balances([(asset, f"{total:f}") for asset, total in state.balances.items()])
+        for facts in state.fills.values():
+            if facts["symbol"] in symbols:
+                self._account.restore_fill(facts["symbol"], facts["side"], _fill(facts))
+        for intent in state.open:
+            self._restore(intent, symbols)
+
+    def _restore(self, intent: Intent, symbols: Sequence[str]) -> None:
+        facts = intent.facts
+        if facts["symbol"] not in symbols:
+            sentence = (
+                f"krakpot.run: feed: the journal has an order of {facts['symbol']} that may be open, {intent.name}; "
+                "add that pair to the feed"
+            )
+            raise ConfigError(sentence)
+        fills = [one for one in self.journal.state.fills.values() if one["order"] == intent.order]
+        self._account.restore_order(
+            intent.order, facts["symbol"], facts["side"], f"{intent.total:f}", facts.get("price"),
+            post_only=bool(facts.get("post_only")), tag=str(facts.get("tag") or ""), order_id=intent.order_id or None,
+            sent=int(facts.get("deadline") or 0) - 60 * 10**9, deadline=int(facts.get("deadline") or 0),
+            fills=[_fill(one) for one in fills], last_fill=max((one["at"] for one in fills), default=None),
+        )  # fmt: skip
+
+    def _arms(self) -> bool:
+        return self._live.account == "exclusive" and self._live.dead_man is not None
+
+    async def reconciled(self) -> None:
+        """Connect, and wait until own orders are known.
+
+        Raises
+        ------
+        Unreconciled
+            They are not, after two minutes; or they do not agree with the exchange's.
+
+        """
+        self._work = asyncio.create_task(self._connect_always())
+        self._work.add_done_callback(self._over)
+        end = time.monotonic() + LIMIT + 2 * SAVES
+        while not self._ready.is_set():
+            self.tick()
+            if self.error is not None:
+                raise self.error
+            if time.monotonic() > end:
+                raise Unreconciled(self._account.troubles or [f"no answer of {self.url} within {LIMIT:.0f} s"])
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ready.wait(), 0.02)
+
+    def _over(self, work: asyncio.Task[None]) -> None:
+        if not work.cancelled() and (error := work.exception()) is not None:
+            self.error = self.error or error
+
+    # The connection.
+
+    async def _connect_always(self) -> None:
+        backoff = Backoff()
+        while not self._ending:
+            await asyncio.sleep(backoff.delay(time.monotonic()))
+            busy: float | None = None
+            try:
+                token = await self._token()
+                connection = await connect(self.url, self._frames, self._ping, tls=self._tls)
+            except (RestError, FeedError) as error:
+                if isinstance(error, RestError) and error.lasting and not self._was_ready:
+                    raise
+                busy = error.retry_after if isinstance(error, ServerBusy) else getattr(error, "wait", None) or None
+                self._say(f"private connection: {error}; trying again")
+                if busy is not None:
+                    await asyncio.sleep(busy)
+                continue
+            opened = time.monotonic()
+            self._connection = connection
+            try:
+                for text in self._account.connected(time.time_ns(), token):
+                    connection.send(text.encode())
+                del token
+                reason = await self._alive(connection)
+            finally:
+                self._connection = None
+                self._ready.clear()
+                if not self._ending:
+                    self._account.disconnected(time.time_ns())
+                    self._heard(time.time_ns())
+            backoff.opened(opened, time.monotonic())
+            if not self._ending:
+                self._say(f"private connection: {reason}; connecting again")
+
+    async def _token(self) -> str:
+        result = await self._signed.ask("GetWebSocketsToken")
+        token = result.get("token")
+        if not isinstance(token, str) or not token:
+            raise self._signed.unreadable("GetWebSocketsToken")
+        return token
+
+    async def _alive(self, connection: Connection) -> str:
+        """Wait until the connection is gone; why it is."""
+        while True:
+            done, _ = await asyncio.wait([connection.closed], timeout=1.0)
+            if done:
+                return connection.closed.result()
+            connection.check()
+
+    def _ping(self) -> bytes:
+        return self._account.ping(time.time_ns()).encode()
+
+    def _frames(self, frames: list[bytes], ts: int) -> None:
+        """Take what one read of the socket brought."""
+        try:
+            for data in frames:
+                why = self._account.frame(ts, data)
+                if why is not None:
+                    self._renew(why)
+                    break
+            self._heard(ts)
+        except BaseException as error:  # noqa: BLE001  # it ends the run, which raises it
+            self.error = self.error or error
+
+    def _renew(self, why: str) -> None:
+        self._say(f"private connection: {self.key.without(why)}; it is made anew")
+        if self._connection is not None:
+            self._connection.abort()
+
+    def _heard(self, now: int) -> None:
+        """Let the strategy hear what came, and send what it asks for."""
+        if self.error is None:
+            self._core.advance(now)
+        self.flush()
+
+    def _say(self, sentence: str) -> None:
+        if sentence != self._said:
+            self._said = sentence
+            self._log(sentence)
+
+    # Requests.
+
+    def flush(self) -> None:
+        """Send what the strategy asked for: first the journal, then the frames."""
+        now = time.time_ns()
+        frames = self._account.requests(now)
+        if not frames:
+            return
+        if self._live.durable:
+            saved = self._save(now)
+            frames = frames if saved else [frame for frame in frames if frame[1]]
+        connection = self._connection
+        if connection is not None:
+            for text, _ in frames:
+                connection.send(text.encode())
+        if not self._live.durable:
+            self._note()
+
+    def _note(self) -> None:
+        """Collect rows for the journal."""
+        for kind, facts in self._account.take_notes():
+            # Of an order that is not sent any more the intent is kept all the same: it may have been sent before.
+            with suppress(StorageError):
+                self.journal.add(kind, **facts)  # type: ignore[arg-type]  # the extension makes no other kinds
+
+    def _save(self, now: int) -> bool:
+        """Write the rows; False if that was not possible: then no order is sent any more."""
+        self._note()
+        self._saved_at = time.monotonic()
+        try:
+            self.journal.commit()
+        except StorageError as error:
+            self._account.set_trouble(now, f"journal: {error}")
+            self._core.halt(0, f"krakpot:journal: {error}")
+            self._say(str(error))
+            return False
+        return True
+
+    def tick(self) -> None:
+        """Do what is due; the run's loop calls it many times a second."""
+        now, clock = time.time_ns(), time.monotonic()
+        self._progress += 1
+        why = self._account.advance(now)
+        if why is not None:
+            self._renew(why)
+        for number, kind, about in self._account.take_asks(now):
+            task = asyncio.create_task(self._ask(number, kind, about))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+        phase = self._account.phase
+        if phase == "ready" and not self._ready.is_set():
+            self._was_ready = True
+            self._ready.set()
+            self._say(f"own orders agree with the exchange at {self.url}")
+        elif phase == "failed" and self.error is None:
+            self._fail()
+        self._signs(now, clock)
+        self.flush()
+        if clock - self._saved_at > SAVES:
+            self._save(now)
+
+    def _fail(self) -> None:
+        error = Unreconciled(self._account.troubles)
+        if not self._was_ready:
+            self.error = error
+        elif self._core.halted(0) is None:
+            self._core.halt(0, f"krakpot:unreconciled: {'; '.join(error.troubles)}")
+            self._say(str(error))
+
+    def _signs(self, now: int, clock: float) -> None:
+        """Set the dead-man timer again, if the strategy's loop went on; and compare the clocks."""
+        connection = self._connection
+        if connection is None:
+            # Each connection begins with both.
+            self._armed_at = self._pinged_at = float("-inf")
+            return
+        timeout = self._live.dead_man
+        if self._arms() and timeout is not None and clock - self._armed_at >= timeout / ARMS:
+            if self._progress != self._armed_progress:
+                seconds = timeout if self._account.may_arm(now) else 0
+                text = self._account.arm(now, seconds)
+                if text is not None:
+                    connection.send(text.encode())
+                    self._armed_at, self._armed_progress, self._pinged_at = clock, self._progress, clock
+        elif clock - self._pinged_at >= PINGS:
+            self._pinged_at = clock
+            connection.send(self._ping())
+
+    # REST.
+
+    async def _ask(self, number: int, kind: str, about: Any) -> None:  # noqa: ANN401  # as the kind says
+        asked = time.time_ns()
+        try:
+            if kind == "trades":
+                fills = await self._trades(about)
+                why = self._account.rest_fills(time.time_ns(), number, fills)
+            else:
+                if kind == "orders":
+                    result = await self._signed.ask("QueryOrders", txid=",".join(about))
+                else:
+                    result = (await self._signed.ask("ClosedOrders", cl_ord_id=about)).get("closed", {})
+                rows = [_order_row(name, facts) for name, facts in result.items()]
+                why = self._account.rest_orders(time.time_ns(), number, asked, rows)
+            if why is not None:
+                self._renew(why)
+            self._heard(time.time_ns())
+        except KrakpotError as error:
+            self._say(f"REST: {error}; asking again")
+            self._account.unanswered(time.time_ns(), number)
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+            self._say(f"REST: an answer is not what Kraken documents ({type(error).__name__}); asking again")
+            self._account.unanswered(time.time_ns(), number)
+
+    async def _trades(self, since: int) -> list[tuple[str, str, int | None, str, str, str, str, bool]]:
+        """All fills from a time on."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for page in range(PAGES_MAX):
+            result = await self._signed.ask(
+                "TradesHistory", start=f"{since / 1e9:.4f}", ofs=page * HISTORY_PAGE, consolidate_taker="false"
+            )
+            rows = result["trades"]
+            found |= rows
+            if len(rows) < HISTORY_PAGE:
+                break
+        return [
+            (
+                str(facts["ordertxid"]), name, facts.get("trade_id"), _plain(facts["vol"]), _plain(facts["price"]),
+                _plain(facts["cost"]), _plain(facts["fee"]), bool(facts.get("maker")),
+            )
+            for name, facts in found.items()
+        ]  # fmt: skip
+
+    # End.
+
+    async def close(self, *, cancel: bool = True) -> None:
+        """Cancel own orders, wait for their reports, end the journal and the connection; ``left`` has what is not known."""
+        try:
+            if hasattr(self, "_account"):
+                await self._leave(cancel=cancel)
+        finally:
+            self._ending = True
+            if self._connection is not None:
+                with suppress(FeedError):
+                    await self._connection.close("the run ended")
+            if self._work is not None:
+                self._work.cancel()
+            for task in (*self._asking, *([self._work] if self._work else [])):
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            if hasattr(self, "journal"):
+                with suppress(StorageError):
+                    self.journal.close()
+            if self._nonces is not None:
+                self._nonces.close()
+
+    async def _leave(self, *, cancel: bool) -> None:
+        core, end = self._core, time.monotonic() + REPORTS_WAIT
+        if cancel and self._was_ready:
+            core.halt(0, "the run ended")
+            while True:
+                self.flush()
+                if not core.orders(0) or time.monotonic() > end:
+                    break
+                self._account.advance(time.time_ns())
+                await asyncio.sleep(0.02)
+        orders = core.orders(0)
+        self.left = tuple(order.order_id or f"{self.prefix}, order {order.id}" for order in orders)
+        if self._was_ready and not orders and self._arms() and self._connection is not None:
+            text = self._account.arm(time.time_ns(), 0)
+            if text is not None:
+                self._connection.send(text.encode())
+        self._account.note_balances()
+        self._save(time.time_ns())
+
+
+def symbol_of(facts: Mapping[str, Any]) -> str:
+    """The feed's name of a pair of REST."""
+    from krakpot.net.market import FEED_NAMES
+
+    return "/".join(FEED_NAMES.get(asset, asset) for asset in str(facts.get("wsname", "")).split("/"))
+
+
+def _plain(number: object) -> str:
+    """A number with its digits; ``ValueError`` or ``ArithmeticError`` if it is none."""
+    found = Decimal(str(number))
+    if not found.is_finite():
+        raise ValueError
+    text = f"{found:f}"
+    # REST shows more decimals than a pair has.
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _order_row(name: str, facts: Mapping[str, Any]) -> tuple[str | None, str, str, str, str | None, str, int, str]:
+    """An order of REST as the extension takes it."""
+    terms = facts["descr"]
+    price = _plain(terms["price2"] if Decimal(str(terms.get("price2") or 0)) else terms["price"])
+    when = facts.get("closetm") or facts["opentm"]
+    return (
+        None if facts.get("cl_ord_id") is None else str(facts["cl_ord_id"]), name, str(facts["status"]),
+        _plain(facts["vol"]), price if Decimal(price) else None, _plain(facts["vol_exec"]),
+        int(Decimal(str(when)) * 10**9), str(facts.get("reason") or ""),
+    )  # fmt: skip
+
+
+def _fill(facts: Mapping[str, Any]) -> tuple[str, str, int | None, str, str, str, str, bool]:
+    """A fill of the journal as the extension takes it."""
+    _, _, quote = facts["symbol"].partition("/")
+    fee = facts["fees"].get(quote, "0")
+    return (
+        facts.get("order_id") or "", facts["exec_id"], facts.get("trade_id"), facts["qty"], facts["price"],
+        facts["cost"], fee, bool(facts.get("maker")),
+    )  # fmt: skip
+
+
+def _confirm(name: str, address: str) -> None:
+    """``ConfigError`` unless a person or a variable names the account."""
+    given = os.environ.get(CONFIRM)
+    if given is None:
+        if not sys.stdin.isatty():
+            sentence = (
+                f"nobody confirmed the account; nothing was sent. The first start with a journal needs {CONFIRM}={name}"
+            )
+            raise ConfigError(sentence)
+        given = input(f"Orders at {address} will cost money. Type the name of the account, {name}: ")
+    if given.strip() != name:
+        raise ConfigError(f"this is not the name of the account, which is {name!r}; nothing was sent")
