@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from krakpot.errors import FeedError as FeedError
     from krakpot.errors import KeyInUse as KeyInUse
     from krakpot.errors import KrakpotError as KrakpotError
+    from krakpot.errors import LimitBreached as LimitBreached
     from krakpot.errors import LimitExceeded as LimitExceeded
     from krakpot.errors import NoBook as NoBook
     from krakpot.errors import NoLake as NoLake
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from krakpot.errors import StorageError as StorageError
     from krakpot.errors import SubscriptionRejected as SubscriptionRejected
     from krakpot.errors import TokenError as TokenError
+    from krakpot.errors import Unreconciled as Unreconciled
     from krakpot.exchange.options import Options as _ExchangeOptions
     from krakpot.exchange.server import ExchangeServer as ExchangeServer
     from krakpot.exports.export import export as export
@@ -93,6 +95,8 @@ if TYPE_CHECKING:
     from krakpot.stream.events import SubscriptionState as SubscriptionState
     from krakpot.stream.orders import LiveOrders as LiveOrders
     from krakpot.stream.orders import QueuedOrder as QueuedOrder
+    from krakpot.trade.live import Limits as Limits
+    from krakpot.trade.live import Live as Live
     from krakpot.trade.market import Balance as Balance
     from krakpot.trade.market import Inventory as Inventory
     from krakpot.trade.market import Market as Market
@@ -120,7 +124,8 @@ _HOMES = {
     "krakpot.display": ("Shown",),
     "krakpot.errors": (
         "ChecksumMismatch", "ConfigError", "ConnectionLost", "DecodeError", "FeedError", "KeyInUse", "KrakpotError",
-        "LimitExceeded", "NoBook", "NoLake", "SlowReader", "StorageError", "SubscriptionRejected", "TokenError",
+        "LimitBreached", "LimitExceeded", "NoBook", "NoLake", "SlowReader", "StorageError", "SubscriptionRejected",
+        "TokenError", "Unreconciled",
     ),
     "krakpot.exchange.options": ("ExchangeOptions",),
     "krakpot.exchange.server": ("ExchangeServer",),
@@ -149,6 +154,7 @@ _HOMES = {
     "krakpot.stream.book": ("LiveBook",),
     "krakpot.stream.events": ("ConnectionEvent", "Event", "SkippedEvent", "Subscription", "SubscriptionState"),
     "krakpot.stream.orders": ("LiveOrders", "QueuedOrder"),
+    "krakpot.trade.live": ("Limits", "Live"),
     "krakpot.trade.market": ("Balance", "Inventory", "Market", "Rate", "Strategy"),
     "krakpot.trade.options": ("Latency", "Paper"),
     "krakpot.trade.result": ("Bounds", "Result"),

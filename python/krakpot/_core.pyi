@@ -39,6 +39,7 @@ __all__ = [
     "Gap",
     "GapEvent",
     "Level3Event",
+    "LiveAccount",
     "OhlcEvent",
     "Order",
     "OrderEvent",

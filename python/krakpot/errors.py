@@ -14,6 +14,8 @@
     │   └── SlowReader                the strategy fell behind the feed; .waiting .limit
     ├── ConnectionLost                no connection could be established; .attempts .last_error
     ├── KeyInUse                      another process signs with the API key; .path
+    ├── Unreconciled                  own orders do not agree with the exchange; .troubles
+    ├── LimitBreached                 more was lost than a limit allows; .reason .result
     ├── LimitExceeded                 a named bound was exceeded; .what .limit .found
     └── StorageError                  a lake could not be read or written; .path
         └── NoLake                    the folder is not a lake, and cannot become one
@@ -156,7 +158,7 @@ class Unreconciled(KrakpotError):
 
 
 class LimitBreached(KrakpotError):
-    """More was lost than a limit allows: own orders were cancelled and the run ended. ``result`` has what came of it."""
+    """More was lost than a limit allows: own orders were cancelled and the run ended; ``result`` has what came."""
 
     def __init__(self, reason: str, result: Any = None) -> None:  # noqa: ANN401  # a krakpot.Result
         """``reason``: the limit and the number that was hit."""

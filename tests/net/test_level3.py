@@ -38,7 +38,7 @@ class Tokens:
 def account(*errors: TokenError) -> tuple[Level3Account, Tokens]:
     """An account whose REST answers as given."""
     found, tokens = Level3Account(CONFIG, None), Tokens(*errors)
-    found.tokens = tokens  # type: ignore[assignment]  # as much of it as is used
+    found.tokens = tokens
     return found, tokens
 
 

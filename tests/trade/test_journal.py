@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -364,7 +366,7 @@ def test_facts_that_cannot_be_read(tmp_path: Path) -> None:
     with opened(path) as journal, pytest.raises(ConfigError, match="'balances' has a fact that cannot be read"):
         journal.add("balances", totals={"USD": "much"})
     path = tmp_path / "other"
-    opened(path)._file  # noqa: B018, SLF001  # it stays open, without a row of its end
+    opened(path)._file  # noqa: B018  # it stays open, without a row of its end
     with path.open("rb") as file:
         before = file.read().split(b" ", 1)[0].decode()
     text = json.dumps({"n": 1, "ts": 0, "kind": "balances", "totals": {"USD": "much"}})

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from krakpot._core import Session
 from krakpot.feed.feed import Feed
+from krakpot.net.level3 import TokenSource
 
 
 class FedPair(NamedTuple):
@@ -26,6 +27,12 @@ def depths_of(feed: Feed) -> tuple[int, int]:
 def channels_of(feed: Feed) -> tuple[str, ...]:
     """Channels that it has."""
     return feed._source.selection.channels  # noqa: SLF001  # of the same room
+
+
+def share_tokens(feed: Feed, key: str, tokens: TokenSource) -> None:
+    """Let another one request the tokens of a feed that has the same API key, before it is started."""
+    if feed._options.config.api_key == key:  # noqa: SLF001  # of the same room
+        feed._source.tokens = tokens  # noqa: SLF001  # of the same room
 
 
 def is_over(feed: Feed) -> bool:

@@ -18,7 +18,7 @@ from krakpot.feed.options import PLACE, FeedOptions
 from krakpot.net import level3
 from krakpot.net.backoff import Backoff
 from krakpot.net.client import ClientContext, add_counts
-from krakpot.net.level3 import Level3Account
+from krakpot.net.level3 import Level3Account, TokenSource
 from krakpot.stream.events import Subscription
 from krakpot.stream.stream import OVER, Listeners, Sink, SlowReaderPolicy
 from krakpot.values import LEVEL3, near, unmatched
@@ -109,6 +109,8 @@ class FeedSource:
         self._options = options
         self._stream: Sink
         self._context: ClientContext
+        self.tokens: TokenSource | None = None
+        """Who requests tokens in place of the feed, because it uses the same key."""
         self._account: Level3Account | None = None
         self._channels: Collection[str] = ()
         self._rows = False
@@ -134,6 +136,7 @@ class FeedSource:
         self._stream, self._context, self._backoff = stream, context, backoff
         if LEVEL3 in self.selection.channels:
             self._account = Level3Account(options.config, context.tls)
+            self._account.tokens = self.tokens or self._account.tokens
             if (error := await self._account.check()) is not None:
                 context.log(str(error))
         self.public = FeedClient(context, options.config.url, backoff, stream, self.selection)

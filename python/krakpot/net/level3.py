@@ -11,7 +11,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 from krakpot import _core
 from krakpot.config import Config
@@ -31,12 +31,19 @@ TOKEN_PAUSE_MAX = 300.0
 """Longest pause between two requests for a token, in seconds."""
 
 
+class TokenSource(Protocol):
+    """Who requests tokens: two that sign with one key would spoil each other's nonces."""
+
+    async def new(self) -> str:
+        """Return a new token; ``TokenError`` says why there is none."""
+
+
 class Level3Account:
     """The Kraken account that level 3 is subscribed with; all its connections share this."""
 
     def __init__(self, config: Config, tls: ssl.SSLContext | None) -> None:
         """Take key, secret, REST address and rate from ``config``."""
-        self.tokens = Tokens(config.rest_url, config.api_key, config.api_secret, tls=tls)
+        self.tokens: TokenSource = Tokens(config.rest_url, config.api_key, config.api_secret, tls=tls)
         self.budget = _core.Budget(rate=config.level3_rate, resync_share=RESYNC_SHARE)
         self._wait = 0.0
         """Seconds that REST asked to wait, counted from the next ``may_ask`` on."""

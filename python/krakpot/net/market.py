@@ -13,6 +13,13 @@ from krakpot.net.rest import Public, RestError
 
 FEED_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
 """Assets that have another name in the feed, by their name in ``wsname``."""
+
+
+def symbol_of(wsname: str) -> str:
+    """The feed's name of a pair, by its ``wsname`` in REST: ``BTC/USD`` for ``XBT/USD``."""
+    return "/".join(FEED_NAMES.get(asset, asset) for asset in wsname.split("/"))
+
+
 PAGE = 1000
 """Trades of an answer, at most."""
 PACE = 1.0
@@ -83,7 +90,7 @@ class Rest:
         for key, facts in (await self._get("AssetPairs")).items():
             name = facts.get("wsname") if isinstance(facts, dict) else None
             if isinstance(name, str) and "/" in name:
-                symbol = "/".join(FEED_NAMES.get(asset, asset) for asset in name.split("/"))
+                symbol = symbol_of(name)
                 decimals = (facts.get("pair_decimals"), facts.get("lot_decimals"))
                 price, qty = (n if isinstance(n, int) and 0 <= n <= 10 else None for n in decimals)  # noqa: PLR2004  # decimals of the columns
                 found[symbol] = Pair(symbol, key, price, qty)

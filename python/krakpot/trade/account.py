@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from krakpot.errors import counted
-from krakpot.net.market import FEED_NAMES
+from krakpot.net.market import FEED_NAMES, symbol_of
 from krakpot.net.rest import Public, RestError
 from krakpot.trade.signed import DENIED, LOCKED, NONCE, Signed
 
@@ -130,7 +130,7 @@ def _symbols(pairs: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for facts in pairs.values():
         if isinstance(facts, dict) and isinstance(name := facts.get("wsname"), str):
-            found[str(facts.get("altname"))] = "/".join(FEED_NAMES.get(asset, asset) for asset in name.split("/"))
+            found[str(facts.get("altname"))] = symbol_of(name)
     return found
 
 

@@ -18,16 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from krakpot._core import LiveAccount, Trading
-from krakpot.errors import ConfigError, FeedError, KrakpotError, StorageError, Unreconciled, words_of
+from krakpot.config import REST_URL
+from krakpot.errors import ConfigError, FeedError, KrakpotError, StorageError, TokenError, Unreconciled
 from krakpot.net.backoff import Backoff
 from krakpot.net.connection import Connection, ServerBusy, connect
+from krakpot.net.market import symbol_of
 from krakpot.net.rest import Public, RestError
 from krakpot.trade.journal import Intent, Journal
 from krakpot.trade.key import Key, load
 from krakpot.trade.live import PRIVATE_URL, Live
 from krakpot.trade.nonces import Nonces, state_folder
 from krakpot.trade.signed import Signed, check
-from krakpot.values import REST_URL
 
 CONFIRM = "KRAKPOT_CONFIRM"
 """Names the account whose first start nobody can confirm by hand."""
@@ -46,15 +47,19 @@ ARMS = 4
 HISTORY_PAGE = 50
 """Rows of ``TradesHistory``."""
 PAGES_MAX = 200
-ROUNDS = 5
-"""Decimals of a percentage of fees."""
+"""Pages of it that are read: more than can be filled in a reconciliation's time."""
 
 
 class AccountClient:
     """One account at the exchange, from ``open`` to ``close``."""
 
     def __init__(
-        self, live: Live, strategy: object, urls: tuple[str, str], log: Callable[[str], None], tls: ssl.SSLContext | None
+        self,
+        live: Live,
+        strategy: object,
+        urls: tuple[str, str],
+        log: Callable[[str], None],
+        tls: ssl.SSLContext | None,
     ) -> None:
         """``urls``: of the private WebSocket and of REST, where ``live`` names none; empty: Kraken's."""
         self._live = live
@@ -65,6 +70,8 @@ class AccountClient:
         self.prefix = live.prefix_of(strategy)
         self.error: BaseException | None = None
         """What ends the run."""
+        self.started = False
+        """Whether the strategy has begun: what comes before is told when it has."""
         self.left: tuple[str, ...] = ()
         """Orders that may still be open after the end: the exchange's ids, or own names."""
         self.key: Key
@@ -130,7 +137,7 @@ class AccountClient:
         listed = await Public(self.rest_url, tls=self._tls).get("AssetPairs")
         names = {}
         for name, facts in listed.items():
-            if isinstance(facts, dict) and (symbol := symbol_of(facts)) in symbols:
+            if isinstance(facts, dict) and (symbol := symbol_of(str(facts.get("wsname")))) in symbols:
                 names[symbol] = name
         lacking = [symbol for symbol in symbols if symbol not in names]
         if lacking:
@@ -215,6 +222,13 @@ class AccountClient:
 
     # The connection.
 
+    async def new(self) -> str:
+        """Request a token for level 3, if the feed has the same key; ``TokenError`` says why there is none."""
+        try:
+            return await self._token()
+        except RestError as error:
+            raise TokenError(str(error), lasting=error.lasting, retry_after=error.wait) from None
+
     async def _connect_always(self) -> None:
         backoff = Backoff()
         while not self._ending:
@@ -243,7 +257,7 @@ class AccountClient:
                 self._ready.clear()
                 if not self._ending:
                     self._account.disconnected(time.time_ns())
-                    self._heard(time.time_ns())
+                    self._told(time.time_ns())
             backoff.opened(opened, time.monotonic())
             if not self._ending:
                 self._say(f"private connection: {reason}; connecting again")
@@ -274,7 +288,7 @@ class AccountClient:
                 if why is not None:
                     self._renew(why)
                     break
-            self._heard(ts)
+            self._told(ts)
         except BaseException as error:  # noqa: BLE001  # it ends the run, which raises it
             self.error = self.error or error
 
@@ -283,9 +297,9 @@ class AccountClient:
         if self._connection is not None:
             self._connection.abort()
 
-    def _heard(self, now: int) -> None:
+    def _told(self, now: int) -> None:
         """Let the strategy hear what came, and send what it asks for."""
-        if self.error is None:
+        if self.started and self.error is None:
             self._core.advance(now)
         self.flush()
 
@@ -299,7 +313,7 @@ class AccountClient:
     def flush(self) -> None:
         """Send what the strategy asked for: first the journal, then the frames."""
         now = time.time_ns()
-        frames = self._account.requests(now)
+        frames = [] if self._ending else self._account.requests(now)
         if not frames:
             return
         if self._live.durable:
@@ -332,9 +346,15 @@ class AccountClient:
             return False
         return True
 
+    def heard(self, at: int) -> None:
+        """The feed sent something at this time, ns, be it a heartbeat."""
+        self._account.heard(at)
+
     def tick(self) -> None:
         """Do what is due; the run's loop calls it many times a second."""
         now, clock = time.time_ns(), time.monotonic()
+        if self._ending:
+            return
         self._progress += 1
         why = self._account.advance(now)
         if why is not None:
@@ -399,7 +419,7 @@ class AccountClient:
                 why = self._account.rest_orders(time.time_ns(), number, asked, rows)
             if why is not None:
                 self._renew(why)
-            self._heard(time.time_ns())
+            self._told(time.time_ns())
         except KrakpotError as error:
             self._say(f"REST: {error}; asking again")
             self._account.unanswered(time.time_ns(), number)
@@ -429,7 +449,7 @@ class AccountClient:
     # End.
 
     async def close(self, *, cancel: bool = True) -> None:
-        """Cancel own orders, wait for their reports, end the journal and the connection; ``left`` has what is not known."""
+        """Cancel own orders and wait for their reports; end journal and connection. ``left`` has what is not known."""
         try:
             if hasattr(self, "_account"):
                 await self._leave(cancel=cancel)
@@ -467,13 +487,6 @@ class AccountClient:
                 self._connection.send(text.encode())
         self._account.note_balances()
         self._save(time.time_ns())
-
-
-def symbol_of(facts: Mapping[str, Any]) -> str:
-    """The feed's name of a pair of REST."""
-    from krakpot.net.market import FEED_NAMES
-
-    return "/".join(FEED_NAMES.get(asset, asset) for asset in str(facts.get("wsname", "")).split("/"))
 
 
 def _plain(number: object) -> str:

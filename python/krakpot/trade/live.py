@@ -29,8 +29,8 @@ PRIVATE_URL = "wss://ws-auth.kraken.com/v2"
 class Limits:
     """Bounds of an account with money, which are asked before an order is sent.
 
-    An order beyond one of them is in state ``rejected``, with ``krakpot:<limit>`` and the number that was hit. The three
-    amounts have no default. Every other limit acts unless it is given as None (``fat_finger``: False).
+    An order beyond one of them is in state ``rejected``, with ``krakpot:<limit>`` and the number that was hit. The
+    three amounts have no default. Every other limit acts unless it is given as None (``fat_finger``: False).
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class Live:
     """An account at the exchange. Orders of a strategy that runs with it are real.
 
     Only a key file with ``mode = "live"`` reaches Kraken, and the first start with a journal asks for the name of the
-    account (or takes it from ``KRAKPOT_CONFIRM``). docs/live.md has all controls and what happens when something breaks.
+    account (or takes it from ``KRAKPOT_CONFIRM``). docs/live.md has all controls, and what happens when things break.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict, Unpack
 
@@ -123,6 +123,7 @@ class OrderOptions(TypedDict, total=False):
     stop: bool
     deadline: Duration
     tag: str
+    confirm: bool
 
 
 class Books(Protocol):
@@ -138,7 +139,7 @@ class Books(Protocol):
 class Market:
     """The market as a strategy sees it, and the account that it trades with. Handlers are given it."""
 
-    __slots__ = ("_account", "_books", "_core", "_ends", "_lines", "symbols")
+    __slots__ = ("_account", "_books", "_core", "_ends", "_keep", "_lines", "stored", "symbols")
 
     def __init__(self, core: Trading, account: int, books: Books, symbols: tuple[str, ...]) -> None:
         """``krakpot.run`` makes it."""
@@ -147,6 +148,9 @@ class Market:
         self._books = books
         self._lines: list[tuple[int, str]] = []
         self._ends: Callable[[str], None] | None = None
+        self._keep: Callable[[Mapping[str, Any]], object] | None = None
+        self.stored: dict[str, Any] = {}
+        """What ``store`` kept last; of a run with money also what an earlier run kept."""
         self.symbols = symbols
         """The pairs of the run."""
 
@@ -247,6 +251,7 @@ class Market:
         stop: bool = True,
         deadline: Duration = "5s",
         tag: str = "",
+        confirm: bool = False,
     ) -> Order:
         """Place an order.
 
@@ -277,6 +282,8 @@ class Market:
             The exchange does not match it later than this after now: 500 ms to 60 s.
         tag
             Your label of the order, at most 64 characters; ``m.orders(tag=…)`` finds it.
+        confirm
+            Whether a size is meant that the limit ``fat_finger`` of a ``krakpot.Live`` would refuse.
 
         Returns
         -------
@@ -303,11 +310,11 @@ class Market:
         try:
             return self._core.order(
                 self._account, symbol, side, qty, price, tif=tif, expire=at, post_only=post_only, display=display,
-                trigger=trigger, stop=stop, deadline=wait, tag=_tag(tag, place),
+                trigger=trigger, stop=stop, deadline=wait, tag=_tag(tag, place), confirm=confirm,
             )  # fmt: skip
         except TypeError:
             _check_types(place, str, symbol=symbol, side=side, tif=tif)
-            _check_types(place, bool, post_only=post_only, stop=stop)
+            _check_types(place, bool, post_only=post_only, stop=stop, confirm=confirm)
             raise
 
     def amend(self, order: Order, *, qty: Number | None = None, price: Number | None = None) -> None:
@@ -368,6 +375,12 @@ class Market:
         if self._ends is not None:
             self._ends(str(reason))
 
+    def store(self, state: Mapping[str, Any]) -> None:
+        """Keep a dict of up to 64 KiB as JSON. With money it is in the journal: the next run has it in ``stored``."""
+        if self._keep is not None:
+            self._keep(state)
+        self.stored = dict(state)
+
     def log(self, *what: object) -> None:
         """Keep a line for the result, with its time."""
         self._lines.append((self.now, " ".join(map(str, what))))
@@ -422,6 +435,12 @@ def lines_of(market: Market) -> list[tuple[int, str]]:
 def on_stop(market: Market, end: Callable[[str], None]) -> None:
     """Say what ends the run of a market."""
     market._ends = end  # noqa: SLF001  # of this file
+
+
+def on_store(market: Market, stored: Mapping[str, Any], keep: Callable[[Mapping[str, Any]], object]) -> None:
+    """Let a strategy's state be kept."""
+    market._keep = keep  # noqa: SLF001  # of this file
+    market.stored = dict(stored)
 
 
 def _check_arguments(signature: Callable[[Any], Any], handler: Callable[..., object], name: str, place: str) -> None:

@@ -71,6 +71,8 @@ class Built:
     messages: int
     reason: str
     """Why the run ended."""
+    left: tuple[str, ...] = ()
+    """Of a run with money: own orders that may still be open after its end."""
 
 
 @dataclass(frozen=True, repr=False)

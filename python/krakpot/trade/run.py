@@ -1,4 +1,4 @@
-"""Runs strategies on a replay, a live feed or the built-in exchange, with simulated orders.
+"""Runs strategies on a replay, a live feed or the built-in exchange, with simulated orders or with money.
 
 >>> class JoinBest:
 ...     def book(self, m, e):
@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from decimal import Decimal
@@ -21,21 +23,27 @@ from pathlib import Path
 from typing import Any
 
 from krakpot._core import Trading
-from krakpot.errors import ConfigError, words_of
+from krakpot.errors import ConfigError, LimitBreached, words_of
 from krakpot.exchange.server import ExchangeServer
 from krakpot.feed.feed import Feed
 from krakpot.lake.format import stamp
 from krakpot.replay.replay import Replay
 from krakpot.replay.source import TIME_MAX
-from krakpot.trade.market import Market, Strategy, handlers_of, lines_of, on_stop
+from krakpot.trade.client import AccountClient
+from krakpot.trade.live import Live
+from krakpot.trade.market import Market, Strategy, handlers_of, lines_of, on_stop, on_store
 from krakpot.trade.options import Duration, OnError, Paper, RunOptions
 from krakpot.trade.result import Bounds, Built, Result, made_of
 from krakpot.trade.schedule import Schedule
-from krakpot.trade.source import FeedData, ReplayData
+from krakpot.trade.source import FeedData, LiveData, ReplayData, TradedPair
 from krakpot.values import Numbers, Time, shown
 
 PLACE = "krakpot.run"
 STARTED = "an error of a handler"
+EXCHANGE, REAL = "exchange", "real"
+"""Model and latency of a run with money."""
+LOSS = "krakpot:loss"
+LOGGER = logging.getLogger("krakpot.trade")
 Source = Replay | Feed | ExchangeServer
 
 
@@ -46,25 +54,36 @@ class Run:
         self,
         strategies: Mapping[str, Any],
         feed: Source,
-        trader: Paper,
+        trader: Paper | Live,
         options: RunOptions,
         *,
         cancels: str = "ahead",
+        shadow: Paper | None = None,
         out: str | Path | None = None,
     ) -> None:
         """Check everything; nothing is read or connected yet."""
-        if not isinstance(trader, Paper):
-            sentence = f"{PLACE}: trader: {shown(trader)} is not allowed; allowed is a krakpot.Paper"
+        if not isinstance(trader, (Paper, Live)):
+            sentence = f"{PLACE}: trader: {shown(trader)} is not allowed; allowed is a krakpot.Paper or a krakpot.Live"
+            raise ConfigError(sentence)
+        if isinstance(trader, Live) and isinstance(feed, Replay):
+            sentence = f"{PLACE}: feed: orders with money need a live feed; a krakpot.Replay is the past"
             raise ConfigError(sentence)
         self._names = list(strategies)
         self._handlers = [handlers_of(one, f"{PLACE}: strategy") for one in strategies.values()]
-        self._paper = trader
+        self._live = trader if isinstance(trader, Live) else None
+        self._paper = trader if isinstance(trader, Paper) else shadow
+        self._strategies = list(strategies.values())
+        self.client: AccountClient | None = None
+        """The account with money."""
         self._options = options
         self._feed = feed
         self._out = _folder(out, self._names)
         self.reason = ""
         """Why it is to end; empty while it is not."""
         self._errors: dict[int, Exception] = {}
+        self._fees: dict[str, tuple[int, int]] = {}
+        """Those of the account with money."""
+        self._quote = "" if self._paper is None else self._paper.quote
         self.data: ReplayData | FeedData
         if isinstance(feed, Replay):
             self.data = ReplayData(feed)
@@ -75,24 +94,33 @@ class Run:
             sentence = f"{PLACE}: feed: {shown(feed)} is not allowed; allowed is {allowed}"
             raise ConfigError(sentence)
         self._cancels = cancels
-        self._model = trader.model if trader.model == "orders" else f"{trader.model}, cancels {cancels}"
+        self._model = EXCHANGE
+        if isinstance(trader, Paper):
+            self._model = trader.model if trader.model == "orders" else f"{trader.model}, cancels {cancels}"
         self.core: Trading | None = None
         """The run in the extension, once the data is open."""
         self.markets: list[Market] = []
         # Without fees nothing can run; this says so before anything is read.
         for symbol in self.data.symbols if isinstance(feed, Replay) else ("",):
-            trader.fees_of(symbol)
+            if self._paper is not None:
+                self._paper.fees_of(symbol)
 
     async def run(self) -> list[Result]:
         """Run to the end; the results in the order of the strategies."""
         async with AsyncExitStack() as stack:
             await self._connect(stack)
+            self._take_live()
+            if self.client is not None:
+                stack.push_async_callback(self.client.close)
+                await self.client.open()
             await self.data.open()
             stack.push_async_callback(self.data.close)
+            if self.client is not None:
+                self._fees = await self.client.fees(self.data.symbols)
             core = self.prepare()
             core.set_handlers(self._wanted(core))
             try:
-                reason = await self.data.drive(core, self._until, lambda: self.reason)
+                reason = await self.data.drive(core, self._until, self._why_to_end)
             except BaseException as error:
                 if core.failed is not None:
                     account, handler = core.failed
@@ -102,8 +130,15 @@ class Run:
                 for number in range(len(self.markets)):
                     core.halt(number, STARTED)
                 raise
+            if self.client is not None:
+                # While their ends can still be heard.
+                await self.client.close()
             core.stop(reason)
-            return self._results(core, reason)
+            found = self._results(core, reason)
+        lost = None if self._live is None else core.halted(0)
+        if lost is not None and lost.startswith(LOSS):
+            raise LimitBreached(lost, found[0])
+        return found
 
     async def _connect(self, stack: AsyncExitStack) -> None:
         """Start the built-in exchange, and a feed of all its pairs."""
@@ -118,10 +153,22 @@ class Run:
                 )
             )  # fmt: skip
 
+    def _log(self, sentence: str) -> None:
+        LOGGER.info("%s", sentence)
+
+    def _take_live(self) -> None:
+        """Make the client of the account with money."""
+        live, data, server = self._live, self.data, self._feed
+        if live is not None and isinstance(data, FeedData):
+            urls = (server.private_address, server.rest_address) if isinstance(server, ExchangeServer) else ("", "")
+            (strategy,) = self._strategies
+            self.client = AccountClient(live, strategy, urls, self._log, None)
+            self.data = LiveData(data.feed, self.client)
+
     def prepare(self) -> Trading:
         """Make the run in the extension, with its pairs and accounts."""
         pairs, paper = self.data.pairs(), self._paper
-        level3 = paper.model == "orders"
+        level3 = paper.model == "orders" if paper is not None else all(map(self.data.has_level3, self.data.symbols))
         for pair in pairs:
             if level3 and not self.data.has_level3(pair.symbol):
                 sentence = (
@@ -129,24 +176,46 @@ class Run:
                     "give level 3, or use krakpot.Paper(…, model='bounds')"
                 )
                 raise ConfigError(sentence)
-        self._check_assets(pairs)
-        core = self.core = self._new_core(self.data.depth(level3=level3))
+        if self._live is None:
+            self._check_assets(pairs)
+        core = self.core = self._new_core(self.data.depth(level3=level3), pairs)
         for pair in pairs:
-            pair.add_to(core, paper, level3=level3)
-        balances = [(asset, f"{amount:f}") for asset, amount in self._paper.balances.items()]
+            fees = self._fees[pair.symbol] if self._fees else self._simulated.fees_of(pair.symbol)
+            pair.add_to(core, fees, level3=level3)
         for number, handlers in enumerate(self._handlers):
-            core.add_account(balances, "book" in handlers, "trade" in handlers)
+            hears = ("book" in handlers, "trade" in handlers)
+            if self.client is not None:
+                self.client.attach(core, hears, self.data.symbols)
+            else:
+                balances = [(asset, f"{amount:f}") for asset, amount in self._simulated.balances.items()]
+                core.add_account(balances, *hears)
             market = Market(core, number, self.data, tuple(pair.symbol for pair in pairs))
             on_stop(market, self.end)
+            if self.client is not None:
+                on_store(market, self.client.journal.state.stored, self.client.journal.store)
             self.markets.append(market)
         return core
 
-    def _new_core(self, depth: int | None) -> Trading:
-        options, paper, latency = self._options, self._paper, self._paper.latency
+    @property
+    def _simulated(self) -> Paper:
+        assert self._paper is not None, "a run without money has it"
+        return self._paper
+
+    def _new_core(self, depth: int | None, pairs: list[TradedPair]) -> Trading:
+        options, paper = self._options, self._paper
+        if paper is None:
+            # Values are in the quote asset that most pairs have.
+            self._quote = Counter(pair.quote for pair in pairs).most_common(1)[0][0]
+            return Trading(
+                self._quote, numbers=options.numbers, wake=options.wake, every=options.every,
+                warmup=options.warmup, depth=depth, venue="live",
+            )  # fmt: skip
+        latency = paper.latency
         return Trading(
             paper.quote, numbers=options.numbers, wake=options.wake, every=options.every, warmup=options.warmup,
             model=paper.model, cancels=self._cancels, amend_up=paper.amend_up, gaps=paper.gaps, depth=depth,
             latency=None if isinstance(latency, str) else (latency.entry_ns, latency.response_ns),
+            venue="paper" if self._live is None else "shadow",
         )  # fmt: skip
 
     def _wanted(self, core: Trading) -> list[tuple[Market, dict[str, Callable[..., object]]]]:
@@ -157,7 +226,7 @@ class Run:
 
     def _check_assets(self, pairs: list[Any]) -> None:
         known = sorted({asset for pair in pairs for asset in (pair.base, pair.quote)})
-        for asset in self._paper.balances:
+        for asset in self._simulated.balances:
             if asset not in known:
                 sentence = (
                     f"krakpot.Paper: balances: {asset} is in no pair of this run; its assets are {', '.join(known)}"
@@ -193,16 +262,29 @@ class Run:
         if core is not None:
             core.end()
 
+    def _why_to_end(self) -> str:
+        """Why the run is to end; empty while it is not."""
+        if self.client is not None:
+            if self.client.error is not None:
+                raise self.client.error
+            lost = None if self.core is None else self.core.halted(0)
+            if lost is not None and lost.startswith(LOSS):
+                return lost
+        return self.reason
+
     def _until(self, begin: int) -> int | None:
         return self._options.end(begin)
 
     def _results(self, core: Trading, reason: str) -> list[Result]:
         paper = self._paper
         begin, end = core.begin_ns or core.now, core.now
+        latency, seed = (str(paper.latency), paper.seed) if self._live is None and paper is not None else (REAL, 0)
+        quote = self._quote
         built = Built(
             name=self.data.name, symbols=self.data.symbols, begin=begin, end=max(begin, end), model=self._model,
-            latency=str(paper.latency), seed=paper.seed, quote=paper.quote, attribution=core.attribution(),
+            latency=latency, seed=seed, quote=quote, attribution=core.attribution(),
             prices=self._prices(core), messages=core.messages, reason=reason,
+            left=() if self.client is None else self.client.left,
         )  # fmt: skip
         found = []
         for number, market in enumerate(self.markets):
@@ -276,12 +358,13 @@ def _copy_of(strategy: Any) -> Any:  # noqa: ANN401  # any object
 async def run_async(
     strategy: Strategy | Schedule | Any,  # noqa: ANN401  # any object with some of the handlers
     feed: Source,
-    trader: Paper,
+    trader: Paper | Live,
     *,
     wake: str | None = "touch",
     numbers: Numbers = "decimal",
     until: Time | Duration | None = None,
     warmup: Duration = 0,
+    shadow: Paper | None = None,
     on_error: OnError = "raise",
     out: str | Path | None = None,
 ) -> Result | Bounds:
@@ -303,22 +386,26 @@ async def run_async(
             one = Run({"": _copy_of(strategy)}, feed, trader, options, cancels=cancels, out=folder)
             both += await one.run()
         return Bounds(*both)
-    return (await Run({"": strategy}, feed, trader, options, out=out).run())[0]
+    if shadow is not None and not (isinstance(trader, Live) and isinstance(shadow, Paper) and shadow.model == "orders"):
+        sentence = f"{PLACE}: shadow: it is a krakpot.Paper with model='orders', beside a krakpot.Live"
+        raise ConfigError(sentence)
+    return (await Run({"": strategy}, feed, trader, options, shadow=shadow, out=out).run())[0]
 
 
 def run(
     strategy: Strategy | Schedule | Any,  # noqa: ANN401  # any object with some of the handlers
     feed: Source,
-    trader: Paper,
+    trader: Paper | Live,
     *,
     wake: str | None = "touch",
     numbers: Numbers = "decimal",
     until: Time | Duration | None = None,
     warmup: Duration = 0,
+    shadow: Paper | None = None,
     on_error: OnError = "raise",
     out: str | Path | None = None,
 ) -> Result | Bounds:
-    """Run a strategy on recorded or live data, with simulated orders.
+    """Run a strategy on recorded or live data, with simulated orders or with money.
 
     Parameters
     ----------
@@ -327,7 +414,7 @@ def run(
     feed
         A ``krakpot.Replay``, a ``krakpot.Feed`` that is not started, or a ``krakpot.ExchangeServer``.
     trader
-        A ``krakpot.Paper``.
+        A ``krakpot.Paper``, or with a feed a ``krakpot.Live``: then orders are real.
     wake
         When the handlers ``book`` and ``trade`` are called. ``"touch"``: when the best prices or quantities are others,
         and at every trade. ``"message"``: at every message. An interval, as ``"100ms"``: ``book`` once in it, if there
@@ -338,6 +425,8 @@ def run(
         When it ends: a time, or a duration from the first message on; None: with the data.
     warmup
         So long from the first message on no order is accepted, and ``m.warm`` is false.
+    shadow
+        With a ``krakpot.Live``: a ``krakpot.Paper`` that is given the same requests, for ``result.shadow``.
     on_error
         After an exception in a handler own orders are cancelled. ``"raise"``: then it is raised. ``"halt"``: the run
         goes on without this strategy, and the result has the error.
@@ -365,9 +454,10 @@ def run(
     _no_loop("run_async")
     return asyncio.run(
         run_async(
-            strategy, feed, trader, wake=wake, numbers=numbers, until=until, warmup=warmup, on_error=on_error, out=out
+            strategy, feed, trader, wake=wake, numbers=numbers, until=until, warmup=warmup, shadow=shadow,
+            on_error=on_error, out=out,
         )
-    )
+    )  # fmt: skip
 
 
 def run_many(

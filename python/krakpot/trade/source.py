@@ -15,7 +15,7 @@ import polars as pl
 from krakpot import _core
 from krakpot._core import SubscriptionEvent, Trading
 from krakpot.errors import ConfigError
-from krakpot.feed.facts import channels_of, depths_of, described_pairs, session_of
+from krakpot.feed.facts import channels_of, depths_of, described_pairs, session_of, share_tokens
 from krakpot.feed.feed import Feed
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import UNREADABLE, unreadable
@@ -25,7 +25,8 @@ from krakpot.stream.book import LiveBook
 from krakpot.stream.events import ALWAYS, ConnectionEvent
 from krakpot.stream.orders import LiveOrders
 from krakpot.stream.stream import EventStream
-from krakpot.trade.options import PLAYED, TIMED, Paper
+from krakpot.trade.client import AccountClient
+from krakpot.trade.options import PLAYED, TIMED
 from krakpot.values import LEVEL3
 
 COST_DIGITS = 5
@@ -36,6 +37,8 @@ PAUSE_MAX = 0.05
 """Seconds between two looks at the clock of a live run."""
 TICK = 0.001
 """The least of them."""
+IDLE_MAX = 86400.0
+"""Seconds of silence that are told; without a connection it is infinite."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,9 @@ class TradedPair:
             status=row["status"] or "online",
         )
 
-    def add_to(self, core: Trading, paper: Paper, *, level3: bool) -> None:
-        """Let a run know it."""
-        maker, taker = paper.fees_of(self.symbol)
+    def add_to(self, core: Trading, fees: tuple[int, int], *, level3: bool) -> None:
+        """Let a run know it, with its fees in millionths."""
+        maker, taker = fees
         core.add_pair(
             self.symbol, self.base, self.quote, price_precision=self.price_precision,
             qty_precision=self.qty_precision, cost_precision=self.cost_precision,
@@ -263,6 +266,8 @@ class FeedData:
         """Nothing connects yet."""
         self.feed = feed
         self.name = "live feed"
+        self._started = False
+        """What comes before is not told: the books have it."""
         self._channels = channels_of(feed)
         _check_channels(dict.fromkeys(self._channels, ()), "the feed")
         self.symbols: tuple[str, ...] = ()
@@ -286,17 +291,20 @@ class FeedData:
 
     async def drive(self, core: Trading, end: Callable[[int], int | None], stopped: Callable[[], str]) -> str:
         """Give what comes to a run until its time is over, or a stop."""
-        begin = time.time_ns()
-        until = end(begin)
-        self._listen(core)
-        core.start(begin)
         running = asyncio.ensure_future(self.feed.run())
         try:
+            self._listen(core)
+            await self.ready()
+            begin = time.time_ns()
+            until = end(begin)
+            self._started = True
+            core.start(begin)
             while not (why := stopped()):
                 now = time.time_ns()
                 if until is not None and now >= until:
                     return TIMED
                 core.advance(now)
+                self.turned()
                 wait = (core.next_due - time.time_ns()) / 1e9
                 await asyncio.wait([running], timeout=min(max(wait, TICK), PAUSE_MAX))
                 if running.done():
@@ -311,14 +319,16 @@ class FeedData:
         """Hand everything over as it comes."""
 
         def take(event: Any) -> None:  # noqa: ANN401  # whichever of these channels it is of
-            core.take([event], session_of(self.feed, event.channel, getattr(event, "symbol", "")))
+            if self._started:
+                core.take([event], session_of(self.feed, event.channel, getattr(event, "symbol", "")))
+                self.said()
 
         def look(event: SubscriptionEvent) -> None:
-            if event.of in BOOKS:
+            if self._started and event.of in BOOKS:
                 core.advance(event.ts_recv, session_of(self.feed, event.of, event.symbol), event.of == LEVEL3)
 
         def connection(event: ConnectionEvent) -> None:
-            if not event.up:
+            if self._started and not event.up:
                 level3 = event.endpoint == LEVEL3
                 core.advance(event.ts_recv, session_of(self.feed, LEVEL3 if level3 else "book", ""), level3)
 
@@ -326,6 +336,15 @@ class FeedData:
             self.feed.on(channel, take)
         for channel, callback in (("status", take), ("gap", take), ("subscription", look), ("connection", connection)):
             self.feed.on(channel, callback)
+
+    async def ready(self) -> None:
+        """Wait until the strategy may begin."""
+
+    def said(self) -> None:
+        """Handlers were called: what they asked for is to be sent."""
+
+    def turned(self) -> None:
+        """The loop goes on."""
 
     def interrupt(self) -> None:
         """Nothing: it looks often enough."""
@@ -341,6 +360,34 @@ class FeedData:
     def level3(self, symbol: str) -> LiveOrders:
         """The orders of a pair."""
         return self.feed.orders(symbol)
+
+
+class LiveData(FeedData):
+    """A live feed beside an account at the exchange."""
+
+    def __init__(self, feed: Feed, client: AccountClient) -> None:
+        """Nothing connects yet."""
+        super().__init__(feed)
+        self.client = client
+
+    async def open(self) -> None:
+        """Connect, and wait until the exchange has described its pairs."""
+        share_tokens(self.feed, self.client.key.key, self.client)
+        await super().open()
+
+    async def ready(self) -> None:
+        """Wait until own orders are known."""
+        await self.client.reconciled()
+        self.client.started = True
+
+    def said(self) -> None:
+        """Send what was asked for."""
+        self.client.flush()
+
+    def turned(self) -> None:
+        """Do what is due."""
+        self.client.heard(time.time_ns() - int(min(self.feed.idle_seconds, IDLE_MAX) * 1e9))
+        self.client.tick()
 
 
 def _check_channels(channels: Mapping[str, Any], what: str) -> None:

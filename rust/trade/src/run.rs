@@ -355,8 +355,15 @@ impl Run {
     pub fn start(&mut self, now: i64) {
         self.now = self.now.max(now);
         self.value_at = self.now;
-        for account in 0..self.accounts.len() {
-            self.calls.push_back((account, Call::Start));
+        // What was heard before, of orders of an earlier run, comes after it; a gap that is over by now was none.
+        self.calls.retain(|(_, call)| !matches!(call, Call::Gap(_)));
+        for account in (0..self.accounts.len()).rev() {
+            self.calls.push_front((account, Call::Start));
+            self.accounts[account].tally.gaps.clear();
+        }
+        if let Some(of) = self.blocked {
+            self.accounts[0].tally.gap(of, None, self.now, 0);
+            self.calls.push_back((0, Call::Gap(Gap { of, pair: None, healed: false })));
         }
     }
 
