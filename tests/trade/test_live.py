@@ -36,7 +36,8 @@ def test_every_other_limit_acts_unless_it_is_switched_off() -> None:
         ({"order_value": -1}, "order_value: -1"), ({"order_value": 1.5}, "order_value"), ({"loss": "many"}, "loss"),
         ({"inventory": {}}, "inventory"), ({"inventory": {"BTC": "x"}}, "inventory: BTC"),
         ({"collar": "200%"}, "collar"), ({"collar": 0.02}, "a float cannot hold it"),
-        ({"open_orders": -1}, "open_orders"), ({"stale": "soon"}, "stale"), ({"clock": "250"}, "clock"), ({"fee_share": "x"}, "fee_share"), ({"fat_finger": 1}, "fat_finger"),
+        ({"open_orders": -1}, "open_orders"), ({"stale": "soon"}, "stale"), ({"clock": "250"}, "clock"), ({"fee_share": "x"}, "fee_share"),
+        ({"fat_finger": 1}, "fat_finger"),
         ({"ramp": "1.5"}, "ramp"), ({"orders_per_minute": "x"}, "orders_per_minute"),
     ],
 )  # fmt: skip
