@@ -1514,6 +1514,8 @@ class Trading:
         """Read once from a replay, for `next`; what halts it, or None."""
     def next(self, until: int | None = None) -> tuple[int, str, Any] | None:
         """What is to be said next of what was read, or of what is due up to a time: account, handler, object."""
+    def see(self, now: int, symbol: str, session: Session) -> None:
+        """Look at the book of a pair that was in sync before the run began."""
     def take(self, events: Sequence[object], session: Session) -> None:
         """Take events of a live feed, made with a session, and call handlers."""
     def advance(self, now: int, session: Session | None = None, level3: bool = False) -> None:

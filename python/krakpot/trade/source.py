@@ -298,6 +298,9 @@ class FeedData:
             begin = time.time_ns()
             until = end(begin)
             self._started = True
+            for symbol in self.symbols:
+                channel = LEVEL3 if self.has_level3(symbol) else "book"
+                core.see(begin, symbol, session_of(self.feed, channel, symbol))
             core.start(begin)
             while not (why := stopped()):
                 now = time.time_ns()

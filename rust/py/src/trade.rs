@@ -274,6 +274,14 @@ impl Trading {
         self.say_all(py, Some(now))
     }
 
+    /// Looks at the book of a pair that was in sync before the run began.
+    fn see(&self, now: i64, symbol: &str, session: &Session) -> PyResult<()> {
+        let mut run = self.shared.lock()?;
+        let pair = find(&run, symbol)?;
+        run.see(now, pair, &*session.lock()?);
+        Ok(())
+    }
+
     /// Reads until there is something for `next` to give.
     fn fetch(
         &self,

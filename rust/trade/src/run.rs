@@ -461,6 +461,14 @@ impl Run {
         }
     }
 
+    /// Looks at the book of a pair that was in sync before the run began.
+    pub fn see(&mut self, now: i64, pair: usize, books: &impl Books) {
+        self.now = self.now.max(now);
+        if let Some(touch) = books.touch(&self.markets[pair].pair.symbol, self.markets[pair].level3) {
+            self.seen(pair, touch);
+        }
+    }
+
     fn look(&mut self, pair: usize, books: &impl Books) {
         let market = &self.markets[pair];
         if market.synced && books.touch(&market.pair.symbol, market.level3).is_none() {
