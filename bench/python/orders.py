@@ -115,8 +115,8 @@ async def run(folder: Path, facts: dict[str, Any], orders: int, *, durable: bool
     Timed.times = times
     connection.Connection, kept = Timed, connection.Connection  # type: ignore[misc]  # for this run
     limits = krakpot.Limits(
-        order_value=10**9, inventory=dict.fromkeys(facts["assets"], 10**9), loss=10**6, collar=None, orders_per_minute=None, ramp=None,
-        fee_share=None, fat_finger=False,
+        order_value=10**9, inventory=dict.fromkeys(facts["assets"], 10**9), loss=10**6, collar=None,
+        orders_per_minute=None, ramp=None, fee_share=None, fat_finger=False,
     )  # fmt: skip
     feed = krakpot.Feed(
         PAIRS, channels=["book", "trade"], depth=10, url=facts["url"], rest_url=facts["rest_url"],
