@@ -923,9 +923,7 @@ impl Live {
             }
             return;
         };
-        let expected: BTreeMap<Arc<str>, Amount> =
-            trader.balances().map(|(asset, balance)| (asset.clone(), balance.total)).collect();
-        let differences = reconcile::unexplained(&expected, balances);
+        let differences = reconcile::unexplained(&totals(trader), balances);
         if self.has_before && !differences.is_empty() && !late {
             return;
         }
@@ -952,9 +950,13 @@ impl Live {
         Some(Adopted { number, terms, tag: "".into(), found, known: Vec::new() })
     }
 
-    /// Rows of balances as they are now, for the end of a journal; `None` while they are not known.
-    pub fn note_balances(&mut self) -> bool {
+    /// A row of the balances as they are now, for the end of a journal. False while they are not known, or a report of what
+    /// changed them is on its way: nothing is written then.
+    pub fn note_balances(&mut self, run: &Run) -> bool {
         let Some(balances) = self.balances.as_ref().filter(|_| self.phase == Phase::Ready) else { return false };
+        if !reconcile::unexplained(&totals(run.trader(ACCOUNT)), balances).is_empty() {
+            return false;
+        }
         let note = note::balances(balances);
         self.note(note);
         true
@@ -1000,6 +1002,11 @@ impl Live {
         doubt.snapshot(time, open.collect(), &[]);
         self.doubt = Some(doubt);
     }
+}
+
+/// What the account has, by its own fills and entries.
+fn totals(trader: &Trader) -> BTreeMap<Arc<str>, Amount> {
+    trader.balances().map(|(asset, balance)| (asset.clone(), balance.total)).collect()
 }
 
 /// An order of which only its id is known.
