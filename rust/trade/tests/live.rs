@@ -45,7 +45,7 @@ const FAULTS: [&str; 10] = [
     "sequence_gap=0.04",
     "rest_lag,by=60s",
     "token_refused=0.2",
-    "nonce=0.5",
+    "nonce=0.3",
     "lockout=once,by=10s",
 ];
 
@@ -54,8 +54,9 @@ fn seeds() -> u64 {
     if std::env::var("KRAKPOT_TEST").is_ok_and(|value| value == "all") { 50 } else { 3 }
 }
 
-/// One cell: the program is killed there, begins anew from its journal, and goes on while the fault does.
-fn crash(point: Point, fault: &str, seed: u64) -> Program {
+/// One cell: the program is killed there, begins anew from its journal, and goes on while the fault does. Whether the moment
+/// came.
+fn crash(point: Point, fault: &str, seed: u64) -> (Program, bool) {
     let mut program = Program::new(seed);
     program.ready();
     program.reconciled.clear();
@@ -67,31 +68,31 @@ fn crash(point: Point, fault: &str, seed: u64) -> Program {
     program.trades = true;
     program.kill = Some((point, 3 + seed % 7));
     // Where the moment never comes, as that of a lost answer, it is killed some time later.
-    program.go(12 * SECOND);
+    let reached = !program.go(12 * SECOND);
     let pause = [SECOND / 20, SECOND, 10 * SECOND][(seed % 3) as usize];
     program.begin(pause);
     program.until("ready again", 200 * SECOND, |one| one.phase() == Phase::Ready);
     program.trades = true;
     program.go(4 * SECOND);
     program.finish();
-    program
+    (program, reached)
 }
 
 /// Goal: killed at any moment, with any fault: no order is doubled, none is lost, balances are explained to the last digit,
 /// and all is known within 90 seconds although REST is a minute late.
 #[test]
 fn killed_at_every_point() {
-    let (mut cells, mut orders, mut fills, mut longest, mut renewals) = (0, 0, 0, 0, 0);
+    let (mut cells, mut reached, mut orders, mut fills, mut longest, mut renewals) = (0, 0, 0, 0, 0, 0);
     for point in Point::ALL {
         for fault in FAULTS {
             for seed in 0..seeds() {
                 let cell = format!("{point:?} {fault} seed {seed}");
                 let ran = std::panic::catch_unwind(|| {
-                    let program = crash(point, fault, seed);
-                    (program.verify(), program.reconciled.clone(), program.client.renewals.len())
+                    let (program, reached) = crash(point, fault, seed);
+                    (program.verify(), program.reconciled.clone(), program.renewals, reached)
                 });
-                let ((some, more), reconciled, renewed) = ran.unwrap_or_else(|_| panic!("{cell}"));
-                cells += 1;
+                let ((some, more), reconciled, renewed, met) = ran.unwrap_or_else(|_| panic!("{cell}"));
+                (cells, reached) = (cells + 1, reached + usize::from(met));
                 (orders, fills, renewals) = (orders + some, fills + more, renewals + renewed);
                 let most = reconciled.into_iter().max().expect("it was reconciled");
                 assert!(most <= 90 * SECOND, "{cell}: {} s", most / SECOND);
@@ -101,8 +102,8 @@ fn killed_at_every_point() {
     }
     let longest = longest / 1_000_000;
     println!(
-        "{cells} kills, {orders} orders (doubled 0, lost 0), {fills} fills (unexplained 0), {renewals} renewals, \
+        "{cells} kills, {reached} of them at the point, {orders} orders (doubled 0, lost 0), {fills} fills (unexplained 0), {renewals} renewals, \
          longest reconciliation {longest} ms"
     );
-    assert!(orders > 5 * cells && fills > cells && renewals > cells / 20, "{orders} {fills} {renewals}");
+    assert!(reached > cells * 9 / 10 && orders > 5 * cells && fills > cells && renewals > cells / 4);
 }

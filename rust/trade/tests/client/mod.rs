@@ -424,6 +424,8 @@ pub struct Program {
     /// Whether the strategy asks for something.
     pub trades: bool,
     pub lives: usize,
+    /// Connections that had to be made anew.
+    pub renewals: usize,
     /// How long reconciliations took, ns.
     pub reconciled: Vec<i64>,
 }
@@ -437,7 +439,18 @@ impl Program {
         let world = World::new(seed);
         let client = Client::new(&State::default(), &options, &world);
         let (kill, killed, trades) = (None, false, false);
-        Self { world, options, client, rows: Vec::new(), kill, killed, trades, lives: 1, reconciled: Vec::new() }
+        Self {
+            world,
+            options,
+            client,
+            rows: Vec::new(),
+            kill,
+            killed,
+            trades,
+            lives: 1,
+            renewals: 0,
+            reconciled: Vec::new(),
+        }
     }
 
     /// A new life, from the journal.
@@ -552,6 +565,7 @@ impl Program {
             self.note_phase(at);
             if let Some(why) = renew {
                 self.client.renewals.push(why);
+                self.renewals += 1;
                 let pause = self.world.random.between(50 * MS, SECOND);
                 self.hang_up(pause);
             }
