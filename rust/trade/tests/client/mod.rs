@@ -125,11 +125,20 @@ impl World {
     }
 
     fn put(&mut self, connection: u64, what: Out) {
-        let at = (self.now + self.way()).max(self.out.back().map_or(i64::MIN, |last| last.0));
+        let last = self.out.iter().filter(|frame| frame.1 == connection).map(|frame| frame.0).max();
+        let at = (self.now + self.way()).max(last.unwrap_or(i64::MIN));
         self.out.push_back((at, connection, what));
+        self.out.make_contiguous().sort_by_key(|frame| frame.0);
     }
 
-    fn send(&mut self, connection: u64, frame: &str) {
+    /// What is on its way over a connection comes so much later, and then the connection ends.
+    pub fn hold_up(&mut self, connection: u64, by: i64) {
+        self.out.iter_mut().filter(|frame| frame.1 == connection).for_each(|frame| frame.0 += by);
+        self.put(connection, Out::Close);
+        self.back.retain(|frame| frame.1 != connection);
+    }
+
+    pub fn send(&mut self, connection: u64, frame: &str) {
         self.put(connection, Out::Frame(frame.as_bytes().to_vec()));
     }
 
@@ -339,7 +348,7 @@ pub struct Client {
 
 impl Client {
     /// Begins with what a journal says.
-    fn new(state: &State, options: &Options, world: &World) -> Self {
+    pub fn new(state: &State, options: &Options, world: &World) -> Self {
         let pair = world.pair.clone();
         let venue = Venue::Live { shadow: false };
         let settings = RunOptions { wake: Wake::Never, warmup: 0, quote: pair.quote.clone(), venue };
@@ -455,7 +464,7 @@ impl Program {
 
     /// A new life, from the journal.
     pub fn begin(&mut self, pause: i64) {
-        if let Some(connection) = self.client.connection {
+        if let Some(connection) = self.client.connection.take() {
             self.world.close(connection);
         }
         self.world.questions.clear();
@@ -580,6 +589,12 @@ impl Program {
         if self.trades && self.world.random.one_in(8) {
             self.act(now);
         }
+        if let Some((Point::Last, number)) = self.kill
+            && self.client.run.trader(0).order(number).is_some()
+            && self.world.random.one_in(40)
+        {
+            self.client.run.cancel(0, number);
+        }
         self.pump(now)
     }
 
@@ -622,6 +637,31 @@ impl Program {
             };
             assert_eq!(renew, None);
         }
+    }
+
+    /// Places an order at the best price of its side, or so many steps behind it; its number.
+    pub fn place(&mut self, side: Side, qty: i64, behind: i64) -> u64 {
+        self.look(self.world.now);
+        let touch = self.client.run.touch(0).0;
+        let price = match side {
+            Side::Buy => Price(touch.bid.expect("a bid").0.0 - behind),
+            Side::Sell => Price(touch.ask.expect("an ask").0.0 + behind),
+        };
+        let number = self.client.run.order(0, Terms::limit(0, side, Qty(qty), price), PATIENCE, "".into());
+        assert!(self.pump(self.world.now));
+        number
+    }
+
+    pub fn order(&self, number: u64) -> &krakpot_trade::order::Order {
+        self.client.run.trader(0).order(number).expect("it is known")
+    }
+
+    /// Status of an order at the exchange, if it is there.
+    pub fn truth(&self, number: u64) -> Option<String> {
+        let all = self.world.exchange.account("orders", i64::MAX);
+        let name = krakpot_trade::names::cl_ord_id(PREFIX, number).expect("a name");
+        let row = all.as_array().expect("orders").iter().find(|row| row["cl_ord_id"] == *name)?;
+        Some(row["status"].as_str().expect("a word").to_owned())
     }
 
     /// The strategy does something.
