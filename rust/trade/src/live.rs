@@ -587,7 +587,7 @@ impl Live {
                 run.set_system(now, &system);
                 return None;
             }
-            Effect::Reply(reply) => return self.reply(now, run, reply),
+            Effect::Reply(reply) => return self.reply(now, run, &reply),
             Effect::Look(number, look) => {
                 let (at, fills) = match &look {
                     Look::Found(found) => (found.ts, &found.fills[..]),
@@ -629,8 +629,8 @@ impl Live {
     }
 
     /// An answer or a report.
-    fn reply(&mut self, now: i64, run: &mut Run, reply: Reply) -> Option<String> {
-        let (number, is_report) = match &reply {
+    fn reply(&mut self, now: i64, run: &mut Run, reply: &Reply) -> Option<String> {
+        let (number, is_report) = match reply {
             Reply::Answer(answer) => (answer.order, false),
             Reply::Report(report) => (report.order, true),
         };
@@ -638,7 +638,7 @@ impl Live {
         let trader = run.trader(ACCOUNT);
         let order = trader.order(number)?;
         if ignored.is_none() {
-            let note = note::reply(&reply, order, trader.pair(order.terms.pair));
+            let note = note::reply(reply, order, trader.pair(order.terms.pair));
             self.note(note);
         }
         self.forget(trader, number);

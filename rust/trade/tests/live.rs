@@ -64,6 +64,7 @@ const FAULTS: [&str; 10] = [
 ];
 
 /// Seeds of each cell of the crash matrix: a few, or with `KRAKPOT_TEST=all` fifty.
+#[allow(clippy::disallowed_methods, reason = "a test may ask how much it is to do")]
 fn seeds() -> u64 {
     if std::env::var("KRAKPOT_TEST").is_ok_and(|value| value == "all") { 50 } else { 2 }
 }
@@ -180,7 +181,7 @@ fn a_lost_order() {
     assert!(program.world.now > deadline + GRACE + 60 * SECOND, "REST was a minute late");
     program.finish();
     let (orders, _) = program.verify();
-    assert!(orders > 50 && program.client.renewals.is_empty(), "{orders} {:?}", program.client.renewals);
+    assert!(orders > 20 && program.client.renewals.is_empty(), "{orders} {:?}", program.client.renewals);
     assert_eq!(State::of(&program.rows).orders[&lost].ended, "rejected");
 }
 

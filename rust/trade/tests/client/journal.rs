@@ -53,7 +53,9 @@ pub struct State {
 impl State {
     pub fn of(rows: &[Note]) -> Self {
         let mut state = Self::default();
-        rows.iter().for_each(|row| state.apply(row));
+        for row in rows {
+            state.apply(row);
+        }
         state
     }
 
@@ -109,7 +111,9 @@ impl State {
         self.change(base, sign * amount(text(row, "qty")));
         self.change(quote, -sign * amount(text(row, "cost")));
         if let Fact::Amounts(fees) = fact(row, "fees") {
-            fees.iter().for_each(|(asset, fee)| self.change(asset, -amount(fee)));
+            for (asset, fee) in fees {
+                self.change(asset, -amount(fee));
+            }
         }
     }
 

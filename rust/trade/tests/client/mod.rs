@@ -82,6 +82,11 @@ fn steps(text: &str, decimals: u8) -> i64 {
     number.and_then(|number| i64::try_from(number).ok()).expect(text)
 }
 
+/// What has arrived until then.
+fn pop<T>(way: &mut VecDeque<(i64, u64, T)>, until: i64) -> Option<(i64, u64, T)> {
+    if way.front()?.0 <= until { way.pop_front() } else { None }
+}
+
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut exchange = Exchange::new(1, 60.0, seed, START, false);
@@ -156,7 +161,7 @@ impl World {
     }
 
     pub fn advance(&mut self, to: i64) {
-        while let Some((at, connection, what)) = self.out.pop_front_if(|first| first.0 <= to) {
+        while let Some((at, connection, what)) = pop(&mut self.out, to) {
             self.exchange.advance(at + self.offset, usize::MAX, 0);
             match what {
                 Out::Frame(text) => self.exchange.receive(connection, &text),
@@ -360,7 +365,9 @@ impl Client {
         assert_eq!(run.add_account(trader, (false, false)), Some(0));
         let mut live = Live::new(options.clone());
         if let Some(known) = &state.known {
-            known.iter().for_each(|(asset, total)| run.deposit(0, asset, *total));
+            for (asset, total) in known {
+                run.deposit(0, asset, *total);
+            }
             live.has_balances();
         }
         let side_of = |row: &Note| if text(row, "side") == "buy" { Side::Buy } else { Side::Sell };
@@ -530,7 +537,9 @@ impl Program {
                 return false;
             }
             if let Some(connection) = self.client.connection {
-                frames.iter().for_each(|(frame, _)| self.world.send(connection, frame.text()));
+                for (frame, _) in &frames {
+                    self.world.send(connection, frame.text());
+                }
             } else {
                 assert!(frames.is_empty(), "nothing can be sent");
             }
@@ -563,7 +572,7 @@ impl Program {
         if self.client.connection.is_none() && now >= self.client.connect_at {
             self.connect();
         }
-        while let Some((at, connection, frame)) = self.world.back.pop_front_if(|first| first.0 <= now) {
+        while let Some((at, connection, frame)) = pop(&mut self.world.back, now) {
             if self.client.connection != Some(connection) {
                 continue;
             }
