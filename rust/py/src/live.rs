@@ -231,9 +231,10 @@ impl LiveAccount {
         notes.iter().map(|note| Ok((note.kind, facts(py, note)?))).collect()
     }
 
-    /// A row with the balances as they are now; false while they are not known.
+    /// A row with the balances as they are now; false while they are not known, or a report of what changed them is missing.
     fn note_balances(&self) -> PyResult<bool> {
-        Ok(self.live()?.note_balances())
+        let run = self.shared.lock()?;
+        Ok(self.live()?.note_balances(&run))
     }
 
     // REST.

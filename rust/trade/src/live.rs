@@ -4,7 +4,7 @@
 //! Nothing here waits, sends or writes. After each connection, and whenever a message is missing, own orders are
 //! reconciled; no new risk is taken before. A request without an answer is looked for, and never sent again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
@@ -14,7 +14,7 @@ use crate::amount::{Amount, Price, Qty};
 use crate::clock::Clock;
 use crate::names::{cl_ord_id, order_number};
 use crate::note::{self, Note};
-use crate::order::{Found, GRACE, Look, Order, State};
+use crate::order::{Found, GRACE, Ignored, Look, Order, State};
 use crate::reconcile::{self, Ask, Outcome, Own, Reconcile, Seen, Strangers, Trouble, Unexplained};
 use crate::report::{Answer, Asked, Change, Fill, Reply};
 use crate::run::{Adopted, Run};
@@ -35,6 +35,8 @@ const BALANCES_WAIT: i64 = 2 * SECOND;
 const TIMED_MAX: usize = 1000;
 /// Reports of orders that are not taken over yet.
 const WAITING_MAX: usize = 10_000;
+/// Ids of the last changes of balances.
+const ENTRIES_MAX: usize = 1000;
 /// From so long before a maintenance no new risk is taken; Kraken announces it in these words.
 const MAINTENANCE: i64 = 30 * 60 * SECOND;
 /// So long before a maintenance the dead-man timer is ended: nobody could set it again.
@@ -148,18 +150,22 @@ pub struct Live {
     /// Reports of orders that are not taken over yet.
     waiting: Vec<Execution>,
     reconcile: Option<Reconcile>,
+    /// When the exchange was asked for reports on this connection, ns by its clock: a snapshot is not older.
+    subscribed: Option<i64>,
     outcome: Option<Outcome>,
     /// When the reconciliation was over except for the balances.
     agreed: Option<i64>,
     /// A look for orders that have no answer, while all others are known.
     doubt: Option<Reconcile>,
-    /// What REST was asked, by number; whether it is of a reconciliation.
-    asks: BTreeMap<u64, (Ask, bool)>,
+    /// What REST was asked, by number; whether it is of a reconciliation; when, ns by the exchange's clock.
+    asks: BTreeMap<u64, (Ask, bool, i64)>,
     asked: u64,
     /// Balances as the exchange says.
     balances: Option<BTreeMap<Arc<str>, Amount>>,
     /// Whether balances of an earlier time are known: then a difference needs a reason.
     has_before: bool,
+    /// Ids of the last changes of balances that were heard.
+    entries: VecDeque<Arc<str>>,
     /// Cancels that wait for a connection.
     cancels: Vec<u64>,
     notes: Vec<Note>,
@@ -195,6 +201,7 @@ impl Live {
             earlier: BTreeMap::new(),
             waiting: Vec::new(),
             reconcile: None,
+            subscribed: None,
             outcome: None,
             agreed: None,
             doubt: None,
@@ -202,6 +209,7 @@ impl Live {
             asked: 0,
             balances: None,
             has_before: false,
+            entries: VecDeque::new(),
             cancels: Vec::new(),
             notes: Vec::new(),
             troubles: Vec::new(),
@@ -296,9 +304,7 @@ impl Live {
             let text = format!("clock: the exchange's clock is {offset} ms from this one; {most} ms are allowed");
             return Some(("clock", text.into()));
         }
-        if let Some(begin) = self.maintenance.as_ref().and_then(|one| one.begin)
-            && self.exchange_time(now) >= begin - MAINTENANCE
-        {
+        if self.is_near(now, MAINTENANCE) {
             return Some(("exchange", "maintenance: the exchange announces one within half an hour".into()));
         }
         if self.options.dead_man && self.timer.is_none_or(|end| end <= self.exchange_time(now)) {
@@ -310,8 +316,16 @@ impl Live {
     /// Whether the dead-man timer should run now: not in a maintenance, in which nobody could set it again.
     #[must_use]
     pub fn may_arm(&self, now: i64) -> bool {
-        let begin = self.maintenance.as_ref().and_then(|one| one.begin);
-        begin.is_none_or(|begin| self.exchange_time(now) < begin - DISARM)
+        !self.is_near(now, DISARM)
+    }
+
+    /// Whether a maintenance begins within so long, or goes on by what was announced.
+    fn is_near(&self, now: i64, before: i64) -> bool {
+        let Some((one, begin)) = self.maintenance.as_ref().and_then(|one| Some((one, one.begin?))) else {
+            return false;
+        };
+        let time = self.exchange_time(now);
+        time >= begin.saturating_sub(before) && one.end.is_none_or(|end| time < end)
     }
 
     /// The pair of an own order, by the exchange's id of it or by its name.
@@ -341,14 +355,8 @@ impl Live {
         self.asks.clear();
         (self.doubt, self.balances, self.agreed, self.outcome) = (None, None, None, None);
         self.phase = Phase::Reconciling;
-        let options = reconcile::Options {
-            prefix: self.options.prefix.clone(),
-            strangers: self.options.strangers,
-            lag: self.options.lag,
-            limit: self.options.limit,
-        };
-        let time = self.exchange_time(now);
-        self.reconcile = Some(Reconcile::new(time, self.own(trader), options));
+        self.subscribed = None;
+        self.reconcile = Some(self.begin(now, trader));
         let mut frames = Vec::new();
         for subscription in [request::executions, request::balances] {
             let id = self.id(now);
@@ -365,6 +373,16 @@ impl Live {
         }
         self.token = Some(token);
         Some(frames)
+    }
+
+    fn begin(&self, now: i64, trader: &Trader) -> Reconcile {
+        let options = reconcile::Options {
+            prefix: self.options.prefix.clone(),
+            strangers: self.options.strangers,
+            lag: self.options.lag,
+            limit: self.options.limit,
+        };
+        Reconcile::new(self.exchange_time(now), self.own(trader), options)
     }
 
     /// The connection is gone.
@@ -433,6 +451,7 @@ impl Live {
 
     fn frames(&mut self, now: i64, sent: Vec<Sent>, trader: &Trader) -> (Vec<(Frame, bool)>, Vec<Effect>) {
         let (mut frames, mut effects) = (Vec::new(), Vec::new());
+        let time = self.exchange_time(now);
         for Sent { request, .. } in sent {
             let number = request.order();
             let Some(order) = trader.order(number) else { continue };
@@ -443,12 +462,14 @@ impl Live {
                     Request::Cancel { .. } => Asked::Cancel,
                 };
                 let result = Err(format!("krakpot:{text}").into());
-                Effect::Reply(Reply::Answer(Answer { order: number, asked, result, ts: now }))
+                Effect::Reply(Reply::Answer(Answer { order: number, asked, result, ts: time }))
             };
             let Some(token) = &self.token else {
                 if matches!(request, Request::Cancel { .. }) {
                     // The exchange may never have heard of it; if it has, it is cancelled then.
-                    self.cancels.push(number);
+                    if !self.cancels.contains(&number) {
+                        self.cancels.push(number);
+                    }
                     self.note(note::intent(&request, order, trader.pair(order.terms.pair), &self.options.prefix));
                 } else {
                     effects.push(refuse("account: the private connection is down; nothing was sent".into()));
@@ -464,7 +485,10 @@ impl Live {
                     self.time(id, now);
                     frames.push((frame, matches!(request, Request::Cancel { .. })));
                 }
-                Err(why) => effects.push(refuse(format!("unsendable: {why}"))),
+                Err(why) => {
+                    self.awaiting.forget(id);
+                    effects.push(refuse(format!("unsendable: {why}")));
+                }
             }
         }
         (frames, effects)
@@ -539,7 +563,7 @@ impl Live {
         let mut renew = heard.renew.take();
         loop {
             for effect in std::mem::take(&mut heard.effects) {
-                self.apply(now, run, effect);
+                renew = renew.or(self.apply(now, run, effect));
             }
             self.settle(now, run.trader(ACCOUNT), &mut heard);
             renew = renew.or(heard.renew.take());
@@ -552,71 +576,105 @@ impl Live {
         renew
     }
 
-    fn apply(&mut self, now: i64, run: &mut Run, effect: Effect) {
-        let (number, at) = match effect {
-            Effect::Deposit(asset, amount) => return run.deposit(ACCOUNT, &asset, amount),
-            Effect::System(system) => return run.set_system(now, &system),
-            Effect::Reply(reply) => {
-                let number = match &reply {
-                    Reply::Answer(answer) => answer.order,
-                    Reply::Report(report) => report.order,
-                };
-                if run.reply(now, ACCOUNT, reply.clone()).is_err() {
-                    return;
-                }
-                let trader = run.trader(ACCOUNT);
-                if let Some(order) = trader.order(number) {
-                    let note = note::reply(&reply, order, trader.pair(order.terms.pair));
-                    self.note(note);
-                }
-                return;
+    /// Does one effect. Returns why the connection is to be made anew: what was said contradicts what is known.
+    fn apply(&mut self, now: i64, run: &mut Run, effect: Effect) -> Option<String> {
+        let (number, at, fills) = match effect {
+            Effect::Deposit(asset, amount) => {
+                run.deposit(ACCOUNT, &asset, amount);
+                return None;
             }
+            Effect::System(system) => {
+                run.set_system(now, &system);
+                return None;
+            }
+            Effect::Reply(reply) => return self.reply(now, run, &reply),
             Effect::Look(number, look) => {
                 let (at, fills) = match &look {
-                    Look::Found(found) => (found.ts, found.fills.clone()),
-                    Look::NotFound { ts } => (*ts, Vec::new()),
+                    Look::Found(found) => (found.ts, &found.fills[..]),
+                    Look::NotFound { ts } => (*ts, &[][..]),
                 };
-                let new = |fill: &Fill| run.trader(ACCOUNT).order(number).is_some_and(|order| !order.has_fill(fill));
-                let new: Vec<Fill> = fills.into_iter().filter(new).collect();
-                if run.resolve(now, ACCOUNT, number, &look).is_err() {
-                    return;
-                }
-                self.note_fills(run.trader(ACCOUNT), number, &new, at);
-                (number, at)
+                let order = run.trader(ACCOUNT).order(number)?;
+                let new: Vec<Fill> = fills.iter().filter(|fill| !order.has_fill(fill)).cloned().collect();
+                run.resolve(now, ACCOUNT, number, &look).ok()?;
+                (number, at, new)
             }
             Effect::Adopt(adopted, is_strange) => {
                 let (number, found) = (adopted.number, adopted.found.clone());
-                if run.adopt(now, ACCOUNT, *adopted).is_err() {
-                    return;
+                if let Err(why) = run.adopt(now, ACCOUNT, *adopted) {
+                    let word = why.word();
+                    self.fail(vec![format!("order {number}: {} cannot be taken over ({word})", found.order_id)]);
+                    return None;
                 }
                 let trader = run.trader(ACCOUNT);
                 if let Some(order) = trader.order(number).filter(|_| is_strange) {
                     let note = note::adopted(order, trader.pair(order.terms.pair), &self.options.prefix);
                     self.note(note);
                 }
-                self.note_fills(trader, number, &found.fills, found.ts);
-                (number, found.ts)
+                (number, found.ts, found.fills)
             }
         };
         let trader = run.trader(ACCOUNT);
-        if let Some(order) = trader.order(number) {
-            let note = note::looked(order, trader.pair(order.terms.pair), at);
+        let order = trader.order(number)?;
+        let pair = trader.pair(order.terms.pair);
+        if !fills.is_empty() {
+            // The quantity first: the fills may be of an amendment that no row tells of.
+            self.note(note::looked(order, pair, at, false));
+        }
+        for fill in &fills {
+            self.note(note::fill(fill, order, pair, at));
+        }
+        self.note(note::looked(order, pair, at, true));
+        self.forget(trader, number);
+        None
+    }
+
+    /// An answer or a report.
+    fn reply(&mut self, now: i64, run: &mut Run, reply: &Reply) -> Option<String> {
+        let (number, is_report) = match reply {
+            Reply::Answer(answer) => (answer.order, false),
+            Reply::Report(report) => (report.order, true),
+        };
+        let ignored = run.reply(now, ACCOUNT, reply.clone()).err();
+        let trader = run.trader(ACCOUNT);
+        let order = trader.order(number)?;
+        if ignored.is_none() {
+            let note = note::reply(reply, order, trader.pair(order.terms.pair));
             self.note(note);
+        }
+        self.forget(trader, number);
+        let wrong = [Ignored::Overfilled, Ignored::Contradicts, Ignored::OtherId, Ignored::Malformed];
+        let why = ignored.filter(|why| is_report && wrong.contains(why))?;
+        Some(format!("a report of order {number} does not agree with what is known ({})", why.word()))
+    }
+
+    /// An order is over and nothing is missing of it: reports say its name, if any come.
+    fn forget(&mut self, trader: &Trader, number: u64) {
+        let over = |order: &&Order| !order.is_live() && !order.at_stake().is_positive();
+        if let Some(id) = trader.order(number).filter(over).and_then(|order| order.order_id.as_ref()) {
+            self.ids.remove(id);
         }
     }
 
-    fn note_fills(&mut self, trader: &Trader, number: u64, fills: &[Fill], at: i64) {
-        let Some(order) = trader.order(number) else { return };
-        for fill in fills {
-            let note = note::fill(fill, order, trader.pair(order.terms.pair), at);
-            self.note(note);
-        }
+    /// Own orders do not agree with the exchange's: nothing is traded.
+    fn fail(&mut self, troubles: Vec<String>) {
+        self.troubles = troubles;
+        let note = note::failed(&self.troubles);
+        self.note(note);
+        (self.phase, self.reconcile) = (Phase::Failed, None);
     }
 
     fn ack(&mut self, now: i64, ack: &Ack, trader: &Trader, heard: &mut Heard) {
         let id = ack.req_id.unwrap_or_default();
         if let (Some(sent), Some(came), Some(left)) = (self.timed.remove(&id), ack.time_in, ack.time_out) {
+            let first = self.clock.best().is_none();
             self.clock.add(sent, came, left, now);
+            if first && self.phase == Phase::Reconciling && self.subscribed.is_none() {
+                // It began by another clock.
+                self.reconcile = Some(self.begin(now, trader));
+            }
+        }
+        if ack.channel.as_deref() == Some("executions") && ack.result.is_ok() {
+            self.subscribed = ack.time_in;
         }
         if self.timer_ids.remove(&id).is_some() {
             match &ack.result {
@@ -638,10 +696,16 @@ impl Live {
         if self.options.validate && answer.asked == Asked::Add && answer.result.is_ok() {
             answer.result = Err("krakpot:validated: the exchange would take it; nothing was placed".into());
         }
-        if let Ok(id) = &answer.result
-            && !id.is_empty()
-        {
-            self.ids.insert(id.clone(), answer.order);
+        match &answer.result {
+            Ok(id) if !id.is_empty() => {
+                self.ids.insert(id.clone(), answer.order);
+            }
+            // The exchange repeats the name.
+            Ok(_) => {
+                let known = trader.order(answer.order).and_then(|order| order.order_id.clone());
+                answer.result = Ok(known.unwrap_or_default());
+            }
+            Err(_) => {}
         }
         if trader.order(answer.order).is_some() {
             heard.effects.push(Effect::Reply(Reply::Answer(answer)));
@@ -670,10 +734,28 @@ impl Live {
         Some(number)
     }
 
+    /// Whether an order of an earlier run, of which nothing was known, came to the exchange after the snapshot.
+    fn has_arrived(&self, number: u64) -> bool {
+        let unheard = self.earlier.get(&number).is_some_and(|order| order.order_id.is_none() && order.known.is_empty());
+        unheard && self.reconcile.as_ref().is_some_and(|one| one.is_missing(number))
+    }
+
     fn report(&mut self, row: Execution, trader: &Trader, heard: &mut Heard) {
         let Some(number) = self.number(&row) else { return };
         let Some(order) = trader.order(number) else {
-            if self.earlier.contains_key(&number) {
+            if self.has_arrived(number) {
+                // It was on its way when the run before ended. All reports of it follow.
+                let (ts, order_id) = (row.ts, row.order_id.clone());
+                let Some(Earlier { terms, tag, known, .. }) = self.earlier.remove(&number) else { return };
+                let found =
+                    Found { qty: terms.qty, price: terms.price, state: State::Pending, ..nothing(order_id, ts) };
+                heard.effects.push(Effect::Adopt(Box::new(Adopted { number, terms, tag, found, known }), false));
+                if let Some(reconcile) = &mut self.reconcile {
+                    reconcile.heard(number);
+                }
+                self.waiting.push(row);
+                self.catch_up(number, terms, trader, heard);
+            } else if self.earlier.contains_key(&number) {
                 if self.waiting.len() < WAITING_MAX {
                     self.waiting.push(row);
                 } else {
@@ -733,7 +815,8 @@ impl Live {
             }
             let pending = row.order_status.as_deref() == Some("pending_new");
             let found = Found {
-                ts: row.ts,
+                // What it says is true now, though nothing changed since.
+                ts: row.ts.max(self.subscribed.unwrap_or(row.ts)),
                 order_id: row.order_id,
                 state: if pending { State::Pending } else { State::Open },
                 qty: Qty(qty),
@@ -751,6 +834,14 @@ impl Live {
     }
 
     fn entry(&mut self, entry: &Entry, heard: &mut Heard) {
+        // The same one may come twice.
+        if self.entries.contains(&entry.ledger_id) {
+            return;
+        }
+        if self.entries.len() == ENTRIES_MAX {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(entry.ledger_id.clone());
         if let Some(all) = &mut self.balances {
             all.insert(entry.asset.clone(), entry.balance);
         }
@@ -767,7 +858,8 @@ impl Live {
             let concerns = |one: &Advisory| {
                 one.services.is_empty() || one.services.iter().any(|service| service.starts_with("spot"))
             };
-            self.maintenance = status.maintenance.into_iter().filter(concerns).min_by_key(|one| one.begin);
+            let dated = status.maintenance.into_iter().filter(|one| one.begin.is_some() && concerns(one));
+            self.maintenance = dated.min_by_key(|one| one.begin);
             heard.effects.push(Effect::System(status.system));
         }
     }
@@ -781,24 +873,26 @@ impl Live {
         for (reconcile, of_all) in [(&mut self.reconcile, true), (&mut self.doubt, false)] {
             for ask in reconcile.iter_mut().flat_map(|reconcile| reconcile.take_asks(time)) {
                 self.asked += 1;
-                self.asks.insert(self.asked, (ask.clone(), of_all));
+                self.asks.insert(self.asked, (ask.clone(), of_all, time));
                 found.push((self.asked, ask));
             }
         }
         found
     }
 
-    fn asking(&mut self, number: u64) -> Option<(Ask, &mut Reconcile)> {
-        let (ask, of_all) = self.asks.remove(&number)?;
+    /// A question, when it was asked at the earliest, and whose it is.
+    fn asking(&mut self, number: u64) -> Option<(Ask, i64, &mut Reconcile)> {
+        let (ask, of_all, asked) = self.asks.remove(&number)?;
         let reconcile = if of_all { &mut self.reconcile } else { &mut self.doubt };
-        Some((ask, reconcile.as_mut()?))
+        Some((ask, asked, reconcile.as_mut()?))
     }
 
     /// Orders that REST showed; it was asked at `asked`, local time.
     pub fn rest_orders(&mut self, now: i64, number: u64, asked: i64, rows: &[Seen], run: &mut Run) -> Option<String> {
         let (time, asked) = (self.exchange_time(now), self.exchange_time(asked));
-        if let Some((ask, reconcile)) = self.asking(number) {
-            reconcile.orders(time, &ask, asked, rows);
+        if let Some((ask, earliest, reconcile)) = self.asking(number) {
+            // What is known of the clocks may have changed meanwhile.
+            reconcile.orders(time, &ask, asked.max(earliest), rows);
         }
         self.act(now, run, Heard::default())
     }
@@ -806,8 +900,8 @@ impl Live {
     /// Fills that REST showed, by order id.
     pub fn rest_fills(&mut self, now: i64, number: u64, fills: &[(Arc<str>, Fill)], run: &mut Run) -> Option<String> {
         let time = self.exchange_time(now);
-        if let Some((ask, reconcile)) = self.asking(number) {
-            reconcile.trades(time, &ask, fills);
+        if let Some((ask, asked, reconcile)) = self.asking(number) {
+            reconcile.trades(time, &ask, asked, fills);
         }
         self.act(now, run, Heard::default())
     }
@@ -815,7 +909,7 @@ impl Live {
     /// REST did not answer.
     pub fn unanswered(&mut self, now: i64, number: u64) {
         let time = self.exchange_time(now);
-        if let Some((ask, reconcile)) = self.asking(number) {
+        if let Some((ask, _, reconcile)) = self.asking(number) {
             reconcile.unanswered(time, &ask);
         }
     }
@@ -831,7 +925,8 @@ impl Live {
     pub fn next_due(&self) -> i64 {
         let offset = self.clock.best().map_or(0, |(offset, _)| offset);
         let due = [&self.reconcile, &self.doubt].into_iter().flatten().map(Reconcile::next_due).min();
-        due.map_or(i64::MAX, |due| due.saturating_sub(offset))
+        let due = due.map_or(i64::MAX, |due| due.saturating_sub(offset));
+        self.agreed.map_or(due, |agreed| due.min(agreed + BALANCES_WAIT))
     }
 
     /// Hands over what was found, and ends a reconciliation that is over.
@@ -854,10 +949,12 @@ impl Live {
         let Some(mut outcome) = self.reconcile.as_ref().and_then(|one| one.outcome(time)) else { return };
         if outcome.troubles.is_empty() && self.agreed.is_none() {
             self.agreed = Some(now);
+            // In the order of their numbers: the next order of this run comes behind all of them.
+            outcome.adopted.sort_by_key(|adopted| adopted.0);
             for (number, seen) in &outcome.adopted {
                 match self.strange(*number, seen, trader) {
-                    Some(adopted) => heard.effects.push(Effect::Adopt(Box::new(adopted), true)),
-                    None => outcome.troubles.push(Trouble::Fills(*number, seen.found.filled)),
+                    Ok(adopted) => heard.effects.push(Effect::Adopt(Box::new(adopted), true)),
+                    Err(trouble) => outcome.troubles.push(trouble),
                 }
             }
             if outcome.troubles.is_empty() && !heard.effects.is_empty() {
@@ -867,10 +964,8 @@ impl Live {
         if outcome.troubles.is_empty() {
             self.compare(now, outcome, trader, heard);
         } else {
-            self.troubles = outcome.troubles.iter().map(ToString::to_string).collect();
-            let note = note::failed(&self.troubles);
-            self.note(note);
-            (self.phase, self.reconcile, self.outcome) = (Phase::Failed, None, Some(outcome));
+            self.fail(outcome.troubles.iter().map(ToString::to_string).collect());
+            self.outcome = Some(outcome);
         }
     }
 
@@ -918,14 +1013,11 @@ impl Live {
         let late = now >= agreed + BALANCES_WAIT;
         let Some(balances) = &self.balances else {
             if now >= agreed + self.options.limit {
-                self.troubles = vec!["the exchange sent no balances".into()];
-                self.phase = Phase::Failed;
+                self.fail(vec!["the exchange sent no balances".into()]);
             }
             return;
         };
-        let expected: BTreeMap<Arc<str>, Amount> =
-            trader.balances().map(|(asset, balance)| (asset.clone(), balance.total)).collect();
-        let differences = reconcile::unexplained(&expected, balances);
+        let differences = reconcile::unexplained(&totals(trader), balances);
         if self.has_before && !differences.is_empty() && !late {
             return;
         }
@@ -938,23 +1030,31 @@ impl Live {
         self.note(found);
         self.has_before = true;
         (self.phase, self.reconcile, self.agreed, self.outcome) = (Phase::Ready, None, None, Some(outcome));
+        self.troubles.clear();
     }
 
     /// An order with this strategy's prefix that no journal has, if all that was filled of it is shown.
-    fn strange(&self, number: u64, seen: &Seen, trader: &Trader) -> Option<Adopted> {
+    fn strange(&self, number: u64, seen: &Seen, trader: &Trader) -> Result<Adopted, Trouble> {
         let found = seen.found.clone();
-        let &(pair, side) = self.shown.get(&found.order_id)?;
-        let filled: Qty = found.fills.iter().map(|fill| fill.qty).sum();
-        if filled < found.filled || pair >= trader.pairs() {
-            return None;
+        let known = self.shown.get(&found.order_id).filter(|(pair, _)| *pair < trader.pairs());
+        let Some(&(pair, side)) = known else {
+            return Err(Trouble::Stranger(seen.name.clone().unwrap_or_default(), found.order_id));
+        };
+        let missing = found.filled - found.fills.iter().map(|fill| fill.qty).sum();
+        if missing.is_positive() {
+            return Err(Trouble::Fills(number, missing));
         }
         let terms = Terms { price: found.price, ..Terms::limit(pair, side, found.qty, Price(0)) };
-        Some(Adopted { number, terms, tag: "".into(), found, known: Vec::new() })
+        Ok(Adopted { number, terms, tag: "".into(), found, known: Vec::new() })
     }
 
-    /// Rows of balances as they are now, for the end of a journal; `None` while they are not known.
-    pub fn note_balances(&mut self) -> bool {
+    /// A row of the balances as they are now, for the end of a journal. False while they are not known, or a report of what
+    /// changed them is on its way: nothing is written then.
+    pub fn note_balances(&mut self, run: &Run) -> bool {
         let Some(balances) = self.balances.as_ref().filter(|_| self.phase == Phase::Ready) else { return false };
+        if !reconcile::unexplained(&totals(run.trader(ACCOUNT)), balances).is_empty() {
+            return false;
+        }
         let note = note::balances(balances);
         self.note(note);
         true
@@ -1000,6 +1100,11 @@ impl Live {
         doubt.snapshot(time, open.collect(), &[]);
         self.doubt = Some(doubt);
     }
+}
+
+/// What the account has, by its own fills and entries.
+fn totals(trader: &Trader) -> BTreeMap<Arc<str>, Amount> {
+    trader.balances().map(|(asset, balance)| (asset.clone(), balance.total)).collect()
 }
 
 /// An order of which only its id is known.

@@ -192,9 +192,9 @@ pub fn fill(fill: &Fill, order: &Order, pair: &Pair, at: i64) -> Note {
     Note { kind: "fill", facts }
 }
 
-/// Somebody looked for an order: this is what it is.
+/// Somebody looked for an order: this is what it is. `all`: the rows of its fills were written before.
 #[must_use]
-pub fn looked(order: &Order, pair: &Pair, at: i64) -> Note {
+pub fn looked(order: &Order, pair: &Pair, at: i64, all: bool) -> Note {
     let state = text(order.state().word());
     let facts = vec![
         ("order", Fact::Number(order.number)),
@@ -204,7 +204,7 @@ pub fn looked(order: &Order, pair: &Pair, at: i64) -> Note {
         ("reason", text(&*order.reason)),
         ("order_id", id(order)),
         ("filled", qty(order.filled, pair)),
-        ("ended", ended(order)),
+        ("ended", if all { ended(order) } else { Fact::None }),
         ("at", Fact::Int(at)),
     ];
     Note { kind: "report", facts }

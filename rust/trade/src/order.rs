@@ -533,7 +533,8 @@ impl Order {
             Asked::Cancel => self.cancel = None,
         }
         if asked != Asked::Add && is_unknown_order(text) {
-            self.gone = Some(ts);
+            // The first time counts: cancels that are repeated do not put off the look for it.
+            self.gone.get_or_insert(ts);
         }
         self.complete();
         Ok(())

@@ -75,11 +75,17 @@ impl Orders {
         self.slots.push_back(Some(Box::new(order)));
     }
 
-    /// Takes over an order of an earlier run; false if its number is one of this run, or known.
+    /// Takes over an order of an earlier run; false if its number is one of this run, or known. This run goes on behind it.
     pub fn adopt(&mut self, order: Order) -> bool {
-        let strange = order.number < self.first && !self.adopted.contains_key(&order.number);
+        let (number, next) = (order.number, self.next());
+        let strange = !(self.first..next).contains(&number) && !self.adopted.contains_key(&number);
         if strange {
-            self.adopted.insert(order.number, order);
+            if number >= next {
+                let made = self.slots.drain(..).flatten().map(|order| (order.number, *order));
+                self.adopted.extend(made);
+                self.from = number.saturating_add(1);
+            }
+            self.adopted.insert(number, order);
         }
         strange
     }
@@ -154,7 +160,7 @@ mod tests {
         assert_eq!((none.all().map(|order| order.number).collect(), none.next()), (vec![1], 2));
     }
 
-    /// Goal: orders of an earlier run have smaller numbers than the first of this one, and are taken over once.
+    /// Goal: orders of earlier runs are taken over once, and this run never gives their numbers again.
     #[test]
     fn orders_of_an_earlier_run() {
         let mut orders = Orders::new(10, 0);
@@ -164,7 +170,13 @@ mod tests {
             let found = Found { ts: 0, order_id, state, qty, price, filled, fills: Vec::new(), reason: "".into() };
             Order::adopted(number, order(number).terms, "".into(), &found, &Pair::example(), &[])
         };
+        orders.push(order(10));
         assert!(orders.adopt(strange(3)) && !orders.adopt(strange(3)) && !orders.adopt(strange(10)));
+        // No journal had it: the next one of this run must have another number.
+        assert!(orders.adopt(strange(20)) && !orders.adopt(strange(15)) && orders.next() == 21);
+        orders.push(order(21));
+        let all: Vec<u64> = orders.all().map(|order| order.number).collect();
+        assert_eq!((all, orders.get(10).map(|order| order.number)), (vec![3, 10, 20, 21], Some(10)));
         orders.end(3);
         assert!(orders.is_known(3) && orders.get_mut(3).is_some());
         orders.disown(3);

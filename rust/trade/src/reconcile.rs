@@ -263,6 +263,12 @@ impl Reconcile {
         }
     }
 
+    /// Whether the snapshot came and did not show an order, of which nothing was found since.
+    #[must_use]
+    pub fn is_missing(&self, number: u64) -> bool {
+        self.snapshot.is_some() && self.doubts.get(&number).is_some_and(|doubt| doubt.need == Need::State)
+    }
+
     /// The socket reported an order after the snapshot: the account knows what it is.
     pub fn heard(&mut self, number: u64) {
         if let Some(doubt) = self.doubts.get_mut(&number).filter(|doubt| doubt.need == Need::State) {
@@ -340,12 +346,12 @@ impl Reconcile {
                 self.looks.push((doubt.own.number, Look::NotFound { ts: asked - lag }));
                 continue;
             }
-            Self::put_off(doubt, now, certain);
+            Self::put_off(doubt, now, asked, certain);
         }
     }
 
-    /// The answer to [`Ask::Trades`]: fills by order id.
-    pub fn trades(&mut self, now: i64, ask: &Ask, fills: &[(Arc<str>, Fill)]) {
+    /// The answer to [`Ask::Trades`], which was sent at `asked`: fills by order id.
+    pub fn trades(&mut self, now: i64, ask: &Ask, asked: i64, fills: &[(Arc<str>, Fill)]) {
         let latest = self.snapshot.unwrap_or(self.begun) + self.options.lag;
         for doubt in self.doubts.values_mut().filter(|doubt| Self::is_about(ask, doubt)) {
             doubt.asking = false;
@@ -356,7 +362,7 @@ impl Reconcile {
                     self.outcome.found += 1;
                     self.looks.push((doubt.own.number, look));
                 }
-                None => Self::put_off(doubt, now, latest),
+                None => Self::put_off(doubt, now, asked, latest),
             }
         }
     }
@@ -370,12 +376,14 @@ impl Reconcile {
     }
 
     /// Looks again after a while, and not later than `certain`, from which on REST must show it.
-    fn put_off(doubt: &mut Doubt, now: i64, certain: i64) {
-        let pause = RETRIES[doubt.tries.min(RETRIES.len() - 1)];
+    const fn put_off(doubt: &mut Doubt, now: i64, asked: i64, certain: i64) {
+        let last = RETRIES.len() - 1;
+        let pause = RETRIES[if doubt.tries < last { doubt.tries } else { last }];
         doubt.tries += 1;
         doubt.due = now + pause;
-        if certain > now {
-            doubt.due = doubt.due.min(certain);
+        // A question that was sent before may be answered after.
+        if asked < certain && certain < doubt.due {
+            doubt.due = if certain > now { certain } else { now };
         }
     }
 

@@ -696,7 +696,7 @@ impl Run {
         for event in account.trader.take_events() {
             let live = self.options.venue != Venue::Paper;
             let (places, paper) = (&self.places, &self.paper);
-            let place = |order| if live { places.get(&order).cloned() } else { paper.place(number, order) };
+            let place = |order| if live { places.get(&order).copied() } else { paper.place(number, order) };
             account.tally.heard(&event, self.now, &account.trader, place);
             self.calls.push_back((number, Call::Order(Box::new(event))));
         }
@@ -1036,7 +1036,7 @@ impl Run {
     /// Place of an order in the queue.
     #[must_use]
     pub fn place(&self, account: usize, order: u64) -> Option<Place> {
-        if self.is_live() { self.places.get(&order).cloned() } else { self.paper.place(account, order) }
+        if self.is_live() { self.places.get(&order).copied() } else { self.paper.place(account, order) }
     }
 
     /// Quantity of a pair that was traded, and how much of it nothing in the book explains.

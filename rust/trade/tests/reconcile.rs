@@ -91,7 +91,7 @@ impl World {
             }
             Ask::Trades(since) => {
                 let fills = self.fills(shown).into_iter().filter(|fill| fill.0 > *since);
-                reconcile.trades(now, ask, &fills.map(|(_, id, fill)| (id, fill)).collect::<Vec<_>>());
+                reconcile.trades(now, ask, now, &fills.map(|(_, id, fill)| (id, fill)).collect::<Vec<_>>());
             }
         }
     }
@@ -318,7 +318,7 @@ fn what_does_not_agree() {
                 }
                 Ask::Trades(since) => {
                     assert_eq!(since, -60 * SECOND);
-                    reconcile.trades(now, &ask, &[("O3".into(), fill(3, 0, 2)), ("O9".into(), fill(3, 1, 3))]);
+                    reconcile.trades(now, &ask, now, &[("O3".into(), fill(3, 0, 2)), ("O9".into(), fill(3, 1, 3))]);
                 }
                 Ask::Closed(name) => panic!("{name} has an id"),
             }

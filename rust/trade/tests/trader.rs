@@ -545,13 +545,18 @@ fn an_order_of_an_earlier_run() {
     let changes: Vec<_> = trader.take_events().into_iter().map(|event| event.change).collect();
     assert_eq!(changes, [News::Adopted, News::Changed(Change::Fill(fill(&pair("BTC", "USD"), "a", COIN, 100)))]);
     assert_eq!(trader.adopt(0, 42, terms, "".into(), found(6, 42), &[]), Err(Ignored::Stranger), "it is known");
-    assert_eq!(trader.adopt(0, 100, terms, "".into(), found(6, 100), &[]), Err(Ignored::Stranger), "of this run");
     let bad = Found { filled: Qty(-1), ..found(6, 43) };
     assert_eq!(trader.adopt(0, 43, terms, "".into(), bad, &[]), Err(Ignored::Malformed));
     assert!(trader.order(43).is_none());
     trader.cancel(10, 42);
     assert_eq!(trader.reply(11, reported(42, 11, Change::Canceled, Some(COIN))), Ok(()));
     assert_eq!((state(&trader, 42), trader.balance("USD").held), (State::Canceled, 0));
+    // No journal knew how far the numbers went: this run goes on behind them.
+    let next = trader.place(20, limit(Side::Buy, COIN, 1), 1, "".into());
+    assert_eq!(trader.adopt(0, next, terms, "".into(), found(6, next), &[]), Err(Ignored::Stranger), "of this run");
+    assert_eq!(trader.adopt(0, 150, terms, "".into(), found(7, 150), &[]), Ok(()));
+    let after = trader.place(20, limit(Side::Buy, COIN, 1), 1, "".into());
+    assert_eq!((next, after, trader.order(next).map(|order| order.number)), (100, 151, Some(100)));
 }
 
 /// Goal: new facts of a pair reach its orders; a pair whose steps changed is another one.

@@ -74,6 +74,11 @@ impl Awaiting {
         id
     }
 
+    /// A request was not sent after all.
+    pub fn forget(&mut self, id: u64) {
+        self.requests.remove(&id);
+    }
+
     /// Requests without an answer.
     #[must_use]
     pub fn len(&self) -> usize {

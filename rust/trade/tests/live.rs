@@ -1,0 +1,530 @@
+//! An account at the built-in exchange, in virtual time: in ordinary life, with faults, and killed at every point.
+
+#![allow(clippy::print_stdout, reason = "it says what it found")]
+
+mod client;
+mod common;
+#[path = "../../exchange/tests/common/mod.rs"]
+mod frames;
+
+use std::collections::BTreeMap;
+
+use client::journal::{State, amount, fact, text};
+use client::{Client, PATIENCE, PREFIX, Point, Program, World};
+use common::{ONE, Random, SECOND};
+use frames::{MS, START};
+use krakpot_trade::amount::{Price, Qty};
+use krakpot_trade::live::{Options, Phase};
+use krakpot_trade::note::Fact;
+use krakpot_trade::order::{GRACE, State as OrderState};
+use krakpot_trade::reconcile::Strangers;
+use krakpot_trade::run::Gap;
+use krakpot_trade::terms::{Side, Terms};
+
+/// Goal: it connects, trades, loses its connection and goes on, and ends: own orders, fills and balances are the
+/// exchange's, and the journal explains them to the last digit.
+#[test]
+fn ordinary_life() {
+    let (mut orders, mut fills) = (0, 0);
+    for seed in 0..20 {
+        let mut program = Program::new(seed);
+        program.ready();
+        for pause in [SECOND / 10, 3 * SECOND, 20 * SECOND] {
+            program.trades = true;
+            assert!(program.go(20 * SECOND));
+            program.hang_up(pause);
+            assert!(program.go(pause / 2));
+            program.ready();
+        }
+        assert_eq!(program.client.renewals, Vec::<String>::new(), "seed {seed}");
+        // Each gap begins and heals once: before the first connection, and for each that was lost.
+        let healed: Vec<bool> = program.client.gaps.iter().map(|gap| gap.healed).collect();
+        assert_eq!(healed, [false, true].repeat(4), "{:?}", program.client.gaps);
+        assert!(program.client.gaps.iter().all(|gap| gap.of == "account"));
+        program.finish();
+        let (some, more) = program.verify();
+        (orders, fills) = (orders + some, fills + more);
+    }
+    println!("{orders} orders, {fills} fills");
+    assert!(orders > 1000 && fills > 500, "{orders} {fills}");
+}
+
+/// What can go wrong, as the exchange is asked for it.
+const FAULTS: [&str; 10] = [
+    "late_ack=0.4,by=3s",
+    "lost_ack=0.3",
+    "lost_request=0.3",
+    "duplicate_report=0.4",
+    "report_before_ack=0.6",
+    "sequence_gap=0.04",
+    "rest_lag,by=60s",
+    "token_refused=0.2",
+    "nonce=0.3",
+    "lockout=once,by=10s",
+];
+
+/// Seeds of each cell of the crash matrix: a few, or with `KRAKPOT_TEST=all` fifty.
+#[allow(clippy::disallowed_methods, reason = "a test may ask how much it is to do")]
+fn seeds() -> u64 {
+    if std::env::var("KRAKPOT_TEST").is_ok_and(|value| value == "all") { 50 } else { 2 }
+}
+
+/// One cell: the program is killed there, begins anew from its journal, and goes on while the fault does. Whether the moment
+/// came.
+fn crash(point: Point, fault: &str, seed: u64) -> (Program, bool) {
+    let mut program = Program::new(seed);
+    program.ready();
+    program.reconciled.clear();
+    program.world.lock = 10 * SECOND;
+    program.world.exchange.inject(fault).expect("a fault");
+    if seed % 2 == 1 && !fault.starts_with("rest_lag") {
+        program.world.exchange.inject("rest_lag,by=60s").expect("a fault");
+    }
+    program.trades = true;
+    program.kill = Some((point, 3 + seed % 7));
+    // Where the moment never comes, as that of a lost answer, it is killed some time later.
+    let reached = !program.go(20 * SECOND);
+    let pause = [SECOND / 20, SECOND, 10 * SECOND][(seed % 3) as usize];
+    program.begin(pause);
+    program.until("ready again", 200 * SECOND, |one| one.phase() == Phase::Ready);
+    program.trades = true;
+    program.go(4 * SECOND);
+    program.finish();
+    (program, reached)
+}
+
+/// Goal: killed at any moment, with any fault: no order is doubled, none is lost, balances are explained to the last digit,
+/// and all is known within 90 seconds although REST is a minute late.
+#[test]
+fn killed_at_every_point() {
+    let (mut cells, mut reached, mut orders, mut fills, mut longest, mut renewals) = (0, 0, 0, 0, 0, 0);
+    for point in Point::ALL {
+        for fault in FAULTS {
+            for seed in 0..seeds() {
+                let cell = format!("{point:?} {fault} seed {seed}");
+                let ran = std::panic::catch_unwind(|| {
+                    let (program, reached) = crash(point, fault, seed);
+                    (program.verify(), program.reconciled.clone(), program.renewals, reached)
+                });
+                let ((some, more), reconciled, renewed, met) = ran.unwrap_or_else(|_| panic!("{cell}"));
+                (cells, reached) = (cells + 1, reached + usize::from(met));
+                (orders, fills, renewals) = (orders + some, fills + more, renewals + renewed);
+                let most = reconciled.into_iter().max().expect("it was reconciled");
+                assert!(most <= 90 * SECOND, "{cell}: {} s", most / SECOND);
+                longest = longest.max(most);
+            }
+        }
+    }
+    let longest = longest / 1_000_000;
+    println!(
+        "{cells} kills, {reached} of them at the point, {orders} orders (doubled 0, lost 0), {fills} fills (unexplained 0), {renewals} renewals, \
+         longest reconciliation {longest} ms"
+    );
+    assert!(reached > cells * 8 / 10 && orders > 5 * cells && fills > cells && renewals > cells / 4);
+}
+
+fn program(seed: u64) -> Program {
+    let mut program = Program::new(seed);
+    program.ready();
+    program
+}
+
+/// Goal: without a connection no new risk is taken; cancels are kept, and sent when there is one again.
+#[test]
+fn while_it_is_down() {
+    let mut program = program(1);
+    let (kept, cancelled) = (program.place(Side::Buy, 500_000, 900), program.place(Side::Sell, 500_000, 900));
+    program.go(SECOND);
+    program.hang_up(10 * SECOND);
+    program.client.heard.clear();
+    let refused = program.place(Side::Buy, 500_000, 900);
+    let reason = &program.client.heard.last().expect("it is told").reason;
+    assert!(reason.starts_with("krakpot:account: the private connection is down"), "{reason}");
+    program.client.run.amend(0, kept, None, Some(Price(1)));
+    for _ in 0..3 {
+        program.client.run.cancel(0, cancelled);
+        program.go(6 * SECOND / 3);
+    }
+    assert_eq!(program.truth(cancelled).as_deref(), Some("open"));
+    program.ready();
+    program.go(SECOND);
+    assert_eq!(program.truth(cancelled).as_deref(), Some("canceled"));
+    assert_eq!((program.truth(kept).as_deref(), program.truth(refused)), (Some("open"), None));
+    assert_eq!(program.order(kept).state(), OrderState::Open);
+    program.finish();
+    program.verify();
+}
+
+/// Goal: a request that is lost ends as dead: not before it could not come any more, and REST, a minute late, shows that
+/// it did not. Other orders are traded meanwhile.
+#[test]
+fn a_lost_order() {
+    let mut program = program(2);
+    program.world.exchange.inject("rest_lag,by=60s").expect("a fault");
+    program.world.exchange.inject("lost_request=once").expect("a fault");
+    let lost = program.place(Side::Buy, 500_000, 900);
+    let deadline = program.world.now + PATIENCE;
+    program.until("unknown", 6 * SECOND, |one| one.order(lost).state() == OrderState::Unknown);
+    program.trades = true;
+    while program.order(lost).state() == OrderState::Unknown {
+        assert!(program.step() && program.phase() == Phase::Ready);
+        assert!(program.world.now < deadline + 80 * SECOND, "it is looked for");
+        // Cancels do not put it off.
+        if program.world.random.one_in(300) {
+            program.client.run.cancel(0, lost);
+        }
+    }
+    assert_eq!(
+        (program.order(lost).state(), &*program.order(lost).reason),
+        (OrderState::Rejected, "krakpot:not_found")
+    );
+    assert!(program.world.now > deadline + GRACE + 60 * SECOND, "REST was a minute late");
+    program.finish();
+    let (orders, _) = program.verify();
+    assert!(orders > 20 && program.client.renewals.is_empty(), "{orders} {:?}", program.client.renewals);
+    assert_eq!(State::of(&program.rows).orders[&lost].ended, "rejected");
+}
+
+/// Goal: amendments and cancels that are lost are looked for, and can be asked for again.
+#[test]
+fn lost_changes() {
+    let mut program = program(3);
+    let order = program.place(Side::Buy, 500_000, 900);
+    program.go(SECOND);
+    for (method, fault) in [("amend_order", "lost_request"), ("cancel_order", "lost_request")] {
+        program.world.exchange.inject(&format!("{fault}=once,method={method}")).expect("a fault");
+        if method == "amend_order" {
+            program.client.run.amend(0, order, Some(Qty(700_000)), None);
+        } else {
+            program.client.run.cancel(0, order);
+        }
+        program.until("unknown", 6 * SECOND, |one| one.order(order).state() == OrderState::Unknown);
+        program.until("known", 7 * SECOND, |one| one.order(order).state() == OrderState::Open);
+        assert_eq!((program.order(order).qty, program.phase()), (Qty(500_000), Phase::Ready));
+    }
+    // What was done is reported, though the answer is lost.
+    for method in ["amend_order", "cancel_order"] {
+        program.world.exchange.inject(&format!("lost_ack=once,method={method}")).expect("a fault");
+    }
+    program.client.run.amend(0, order, Some(Qty(600_000)), None);
+    program.go(SECOND);
+    assert_eq!((program.order(order).qty, program.order(order).state()), (Qty(600_000), OrderState::Open));
+    program.client.run.cancel(0, order);
+    program.go(SECOND);
+    assert_eq!(program.order(order).state(), OrderState::Canceled);
+    program.finish();
+    program.verify();
+}
+
+/// Goal: an order that was on its way when the program was killed, and comes after the new connection's snapshot, is
+/// neither lost nor believed dead.
+#[test]
+fn an_order_that_arrives_late() {
+    for (behind, state) in [(900, "open"), (-50, "closed")] {
+        let mut program = program(7);
+        program.kill = Some((Point::Send, 1));
+        let price = Price(program.client.run.touch(0).0.bid.expect("a bid").0.0 - behind);
+        let terms = Terms::limit(0, Side::Buy, Qty(300_000), price);
+        program.client.run.order(0, terms, PATIENCE, "mine".into());
+        assert!(!program.step());
+        let connection = program.client.connection.take().expect("a connection");
+        program.world.hold_up(connection, 2 * SECOND);
+        program.begin(SECOND / 10);
+        program.go(SECOND);
+        assert_eq!((program.phase(), program.truth(1)), (Phase::Reconciling, None), "it is on its way");
+        program.until("ready", 5 * SECOND, |one| one.phase() == Phase::Ready);
+        assert_eq!((program.truth(1).as_deref(), &*program.order(1).tag), (Some(state), "mine"));
+        program.finish();
+        program.verify();
+    }
+}
+
+/// Goal: orders under this strategy's names that no journal has are reported, and nothing is traded; or taken over with
+/// their fills, if that is wanted, and then new ones have other numbers.
+#[test]
+fn strangers() {
+    for seed in 0..8 {
+        let strangers = if seed % 2 == 0 { Strangers::Report } else { Strangers::Adopt };
+        let mut program = Program::with(seed, Options { strangers, ..Options::new(PREFIX) });
+        program.ready();
+        let side = if seed % 4 < 2 { Side::Buy } else { Side::Sell };
+        let order = program.place(side, 100_000_000, 0);
+        let is_partly = |one: &Program| one.order(order).booked.is_positive() && one.order(order).left().is_positive();
+        program.until("partly filled", 600 * SECOND, is_partly);
+        let (name, filled) = (program.order(order).order_id.clone().expect("an id"), program.order(order).booked);
+        program.rows.clear();
+        program.begin(SECOND);
+        program.until("over", 90 * SECOND, |one| !matches!(one.phase(), Phase::Down | Phase::Reconciling));
+        if strangers == Strangers::Report {
+            assert_eq!(program.phase(), Phase::Failed);
+            let troubles = program.client.live.troubles().join("; ");
+            let open = program.world.exchange.account("open", i64::MAX);
+            let ids: Vec<&str> = open.as_array().expect("orders").iter().filter_map(|row| row["id"].as_str()).collect();
+            let named = |id: &&str| troubles.contains(&format!("{id}: open under the name kptests0"));
+            assert!(!ids.is_empty() && ids.iter().all(named), "{ids:?} {troubles}");
+            let refused = program.place(Side::Buy, 500_000, 900);
+            assert!(program.order(refused).reason.contains("do not agree"), "{}", program.order(refused).reason);
+            continue;
+        }
+        let taken = program.order(order);
+        assert!(taken.booked >= filled && taken.order_id.as_ref() == Some(&name), "{taken:?}");
+        let next = program.place(Side::Buy, 500_000, 900);
+        assert!(next > order, "{next}");
+        program.finish();
+        assert!(program.truth(order).is_some_and(|status| status == "canceled" || status == "closed"));
+        assert_eq!(State::of(&program.rows).problems, Vec::<String>::new());
+    }
+}
+
+/// Goal: with `validate` the exchange only looks at orders: nothing is placed.
+#[test]
+fn only_validated() {
+    let mut program = Program::with(4, Options { validate: true, ..Options::new(PREFIX) });
+    program.ready();
+    let order = program.place(Side::Buy, 500_000, 900);
+    program.go(SECOND);
+    assert!(program.order(order).reason.starts_with("krakpot:validated"), "{}", program.order(order).reason);
+    program.trades = true;
+    program.go(20 * SECOND);
+    program.finish();
+    let (orders, fills) = program.verify();
+    assert_eq!((orders, fills, program.client.run.live(0, None, None).len()), (0, 0, 0));
+}
+
+/// Goal: where the dead-man timer is demanded, nothing is placed before the exchange confirmed it, nor after it ended; what
+/// the timer cancels is heard.
+#[test]
+fn the_dead_man_timer() {
+    let mut program = Program::with(5, Options { dead_man: true, ..Options::new(PREFIX) });
+    program.ready();
+    let why = |one: &Program| one.client.live.why_not(one.world.now).map(|why| why.1.to_string()).unwrap_or_default();
+    assert!(why(&program).starts_with("dead_man: "), "{}", why(&program));
+    let refused = program.place(Side::Buy, 500_000, 900);
+    assert!(program.order(refused).reason.starts_with("krakpot:dead_man"));
+    assert_eq!(program.client.live.arm(program.world.now, 90_000).map(|_| ()).map_err(|_| ()), Err(()));
+    let frame = program.client.live.arm(program.world.now, 60).expect("it may be").expect("a connection");
+    let connection = program.client.connection.expect("a connection");
+    program.world.send(connection, frame.text());
+    assert!(!why(&program).is_empty(), "it is not confirmed");
+    program.go(SECOND);
+    assert_eq!(why(&program), "");
+    let order = program.place(Side::Buy, 500_000, 900);
+    program.go(50 * SECOND);
+    assert_eq!((program.order(order).state(), why(&program)), (OrderState::Open, String::new()));
+    program.go(15 * SECOND);
+    assert_eq!(program.order(order).state(), OrderState::Canceled);
+    assert!(why(&program).starts_with("dead_man"));
+    let gaps: Vec<(&str, bool)> = program.client.gaps.iter().map(|gap| (gap.of, gap.healed)).collect();
+    assert_eq!(gaps, [("account", false), ("account", true), ("account", false)]);
+}
+
+/// A time as the exchange writes it.
+fn time(ns: i64) -> String {
+    let mut text = Vec::new();
+    krakpot_exchange::wire::time(ns, 6, &mut text);
+    String::from_utf8(text).expect("ASCII").replace('"', "")
+}
+
+/// An account that hears what a test says.
+struct Told {
+    client: Client,
+    now: i64,
+}
+
+impl Told {
+    fn new(options: &Options) -> Self {
+        Self { client: Client::new(&State::default(), options, &World::new(1)), now: START }
+    }
+
+    fn hear(&mut self, frame: &str) -> Option<String> {
+        self.client.live.frame(self.now, frame.as_bytes(), &mut self.client.run)
+    }
+
+    fn wait(&mut self, time: i64) {
+        self.now += time;
+        self.client.live.advance(self.now, &mut self.client.run);
+    }
+
+    /// Connects; the exchange's clock is so far ahead. Then it says what there is.
+    fn connect(&mut self, ahead: i64, balances: &[(&str, &str)]) {
+        let trader = self.client.run.trader(0);
+        let frames = self.client.live.connected(self.now, "token", trader).expect("a token");
+        let ids: Vec<String> =
+            frames.iter().map(|frame| frame.text().rsplit(':').next().expect("an id").into()).collect();
+        let came = time(self.now + 10 * MS + ahead);
+        self.now += 20 * MS;
+        for (id, channel) in ids.iter().zip(["executions", "balances"]) {
+            let id = id.trim_end_matches('}');
+            let told = format!(
+                r#"{{"method":"subscribe","req_id":{id},"result":{{"channel":"{channel}"}},"success":true,"time_in":"{came}","time_out":"{came}"}}"#
+            );
+            assert_eq!(self.hear(&told), None);
+        }
+        self.hear(r#"{"channel":"executions","type":"snapshot","data":[],"sequence":1}"#);
+        let rows =
+            balances.iter().map(|(asset, total)| format!(r#"{{"asset":"{asset}","balance":{total},"wallets":[]}}"#));
+        let rows = rows.collect::<Vec<_>>().join(",");
+        self.hear(&format!(r#"{{"channel":"balances","type":"snapshot","data":[{rows}],"sequence":1}}"#));
+    }
+
+    fn deposit(&mut self, id: &str, sequence: u64, balance: &str) -> Option<String> {
+        let at = time(self.now);
+        self.hear(&format!(
+            r#"{{"channel":"balances","type":"update","data":[{{"ledger_id":"{id}","timestamp":"{at}","type":"deposit","asset":"USD","amount":5.5,"fee":0.5,"balance":{balance}}}],"sequence":{sequence}}}"#
+        ))
+    }
+
+    fn total(&self, asset: &str) -> i128 {
+        self.client.run.trader(0).balance(asset).total
+    }
+
+    fn why(&self) -> String {
+        self.client.live.why_not(self.now).map(|(of, why)| format!("{of}/{why}")).unwrap_or_default()
+    }
+}
+
+/// Goal: what comes while the program runs is an entry, once; what came while it was away has no reason, and is named with
+/// both numbers.
+#[test]
+fn deposits() {
+    let mut told = Told::new(&Options::new(PREFIX));
+    told.connect(0, &[("USD", "100.25"), ("BTC", "2")]);
+    assert_eq!((told.client.live.phase(), told.total("USD")), (Phase::Ready, amount("100.25")));
+    assert_eq!(told.deposit("L1", 2, "105.25"), None);
+    assert_eq!(told.deposit("L1", 3, "105.25"), None, "it is said twice");
+    assert_eq!(told.total("USD"), amount("105.25"));
+    assert!(told.deposit("L2", 5, "110.25").is_some_and(|why| why.contains("message 5 came in place of 4")));
+    let mut rows = told.client.live.take_notes();
+    assert_eq!(rows.iter().filter(|row| row.kind == "entry").count(), 2);
+    told.client.live.disconnected();
+    told.connect(0, &[("USD", "150"), ("BTC", "1.5"), ("ETH", "3")]);
+    assert_eq!(told.client.live.phase(), Phase::Reconciling, "a report may be on its way");
+    assert!(told.client.live.next_due() <= told.now + 2 * SECOND);
+    told.wait(2 * SECOND);
+    assert_eq!(told.client.live.phase(), Phase::Ready);
+    rows.extend(told.client.live.take_notes());
+    let last = rows.iter().rfind(|row| row.kind == "reconciled").expect("a row");
+    let all = [
+        "BTC: 2 by the account, 1.5 by the exchange",
+        "ETH: 0 by the account, 3 by the exchange",
+        "USD: 110.25 by the account, 150 by the exchange",
+    ];
+    assert_eq!(*fact(last, "unexplained"), Fact::List(all.map(String::from).into()));
+    let found = BTreeMap::from(["USD", "BTC", "ETH"].map(|asset| (asset, told.total(asset))));
+    assert_eq!(found, BTreeMap::from([("BTC", ONE * 3 / 2), ("ETH", 3 * ONE), ("USD", 150 * ONE)]));
+    assert_eq!(State::of(&rows).problems.len(), 3, "the audit says the same");
+    assert!(told.client.live.note_balances(&told.client.run));
+    let end = told.client.live.take_notes();
+    assert_eq!((end.len(), end[0].kind, text(&end[0], "totals")), (1, "balances", ""));
+}
+
+/// Goal: with a clock that is off by more than is allowed nothing is placed; at most that is.
+#[test]
+fn clocks() {
+    for (ahead, blocked) in [(249, false), (250, false), (251, true), (-249, false), (-251, true)] {
+        let mut told = Told::new(&Options::new(PREFIX));
+        told.connect(ahead * MS, &[("USD", "1")]);
+        assert_eq!((told.client.live.phase(), told.client.live.clock()), (Phase::Ready, Some((ahead * MS, 20 * MS))));
+        let why = format!("clock/clock: the exchange's clock is {ahead} ms from this one; 250 ms are allowed");
+        assert_eq!(told.why(), if blocked { why } else { String::new() });
+        // However far it is, and if nobody minds: times are compared by the exchange's clock.
+        let mut told = Told::new(&Options { clock: None, ..Options::new(PREFIX) });
+        told.connect(ahead * 1000 * SECOND, &[("USD", "1")]);
+        assert_eq!((told.client.live.phase(), told.why()), (Phase::Ready, String::new()));
+    }
+}
+
+/// Goal: from half an hour before a maintenance nothing is placed, until it is over; what is not about trading, or has no
+/// time, changes nothing.
+#[test]
+fn maintenance() {
+    let mut told = Told::new(&Options::new(PREFIX));
+    told.connect(0, &[("USD", "1")]);
+    let begin = told.now + 40 * 60 * SECOND;
+    let one = |service: &str, begin: i64| {
+        let (begin, end) = (time(begin), time(begin + 3600 * SECOND));
+        format!(r#"{{"affected_services":["{service}"],"expected_start_utc":"{begin}","expected_end_utc":"{end}"}}"#)
+    };
+    let status = |all: &str| {
+        format!(
+            r#"{{"channel":"status","type":"update","data":[{{"system":"online","upcoming_maintenance":[{all}]}}]}}"#
+        )
+    };
+    let all = [one("futures", told.now), r#"{"phase":"announced"}"#.to_owned(), one("spot_trading", begin)].join(",");
+    assert_eq!(told.hear(&status(&all)), None);
+    for (at, blocked, arms) in [
+        (-1801, false, true),
+        (-1800, true, true),
+        (-61, true, true),
+        (-60, true, false),
+        (3599, true, false),
+        (3600, false, true),
+    ] {
+        let wait = begin + at * SECOND - told.now;
+        told.wait(wait);
+        assert_eq!(told.why().starts_with("exchange/maintenance"), blocked, "{at}: {}", told.why());
+        assert_eq!(told.client.live.may_arm(told.now), arms, "{at}");
+    }
+    let mut gaps = Vec::new();
+    while let Some((_, call)) = told.client.run.poll(told.now) {
+        if let krakpot_trade::run::Call::Gap(Gap { of, healed, .. }) = call {
+            gaps.push((of, healed));
+        }
+    }
+    assert_eq!(gaps, [("account", false), ("account", true), ("exchange", false), ("exchange", true)]);
+}
+
+/// Goal: a frame that is cut short anywhere is refused whole, and changes nothing; one that is damaged in any other way is
+/// heard or refused, without a panic.
+#[test]
+fn damaged_frames() {
+    let mut program = program(6);
+    program.world.texts = Some(Vec::new());
+    program.trades = true;
+    program.go(20 * SECOND);
+    let frames = program.world.texts.take().expect("they are kept");
+    assert!(frames.len() > 200, "{}", frames.len());
+    let mut cut = 0;
+    for frame in frames.iter().take(150) {
+        for length in 0..frame.len() {
+            let renew = program.client.live.frame(program.world.now, &frame[..length], &mut program.client.run);
+            assert!(renew.is_some(), "{}", String::from_utf8_lossy(&frame[..length]));
+            cut += 1;
+        }
+    }
+    program.finish();
+    program.verify();
+    let (mut random, mut renewals) = (Random(7), 0);
+    let mut program = self::program(6);
+    program.trades = true;
+    program.go(5 * SECOND);
+    for nth in 0..20_000 {
+        let mut frame = random.pick(&frames).expect("there are some").clone();
+        for _ in 0..=random.below(3) {
+            let (at, by) = (random.below(frame.len()), random.bits().to_le_bytes()[0]);
+            match random.below(5) {
+                0 => frame[at] = by,
+                1 => frame[at] = b"0123456789.-\"{}[]:,"[usize::from(by) % 19],
+                2 => {
+                    frame.remove(at);
+                }
+                3 => frame.insert(at, by),
+                _ => {
+                    let other = random.pick(&frames).expect("there are some");
+                    frame.splice(at.., other[random.below(other.len())..].iter().copied());
+                }
+            }
+            if frame.is_empty() {
+                frame.push(b'{');
+            }
+        }
+        renewals +=
+            usize::from(program.client.live.frame(program.world.now, &frame, &mut program.client.run).is_some());
+        if nth % 1000 == 0 {
+            program.hang_up(SECOND / 10);
+            program.go(SECOND);
+        }
+    }
+    println!("{cut} cut frames, {renewals} of 20000 damaged ones led to a renewal");
+    assert!(renewals > 5000 && cut > 10_000);
+}
