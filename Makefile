@@ -15,9 +15,10 @@ ENVIRONMENT := $(VENV)/.krakpot-environment
 DEVELOP := target/.develop
 RELEASE := target/.release
 RUST := $(shell find rust -path '*/target' -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print | grep -v '^rust/\(fuzz\|godot\)/')
-# Two workers: most tests wait for files and sockets, and the extension uses threads. Large random tests take minutes on a
-# busy machine.
-PYTEST := $(BIN)/python -m pytest -n 2 $(if $(filter all,$(KRAKPOT_TEST)),--timeout 900)
+# Two workers: most tests wait for files and sockets, and the extension uses threads. Each begins with its half of the files,
+# so that what a file's tests share is made once, and takes over what the other one has left. Large random tests take minutes
+# on a busy machine.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal $(if $(filter all,$(KRAKPOT_TEST)),--timeout 900)
 CLIPPY := -- -D warnings
 FUZZ_TARGETS := decode session orders exchange
 FUZZ_SECONDS ?= 60
