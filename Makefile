@@ -68,7 +68,7 @@ python-test: $(DEVELOP)
 	$(PYTEST)
 
 .PHONY: packaging
-packaging: $(DEVELOP) ## build wheel and sdist, install each into an empty environment, and use it
+packaging: $(DEVELOP) $(if $(filter all,$(KRAKPOT_TEST)),wheel) ## build wheel and sdist, install each into an empty environment, and use it
 	$(BIN)/python -m pytest -m packaging
 
 .PHONY: wheel
@@ -76,7 +76,7 @@ wheel: $(ENVIRONMENT) ## build a stripped manylinux_2_17 wheel into dist (Linux;
 	$(BIN)/python -m pip install --quiet --group wheel
 	rm -f dist/*.whl
 	@# maturin looks for ziglang's command and for the Python that has it on the path.
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release --strip --zig --compatibility manylinux_2_17 --out dist
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release --locked --strip --zig --compatibility manylinux_2_17 --out dist
 
 .PHONY: check-wheel
 check-wheel: wheel ## check the wheel: tags, symbols, metadata, size; install and use it with every Python found
