@@ -155,7 +155,6 @@ bench-smoke: $(DEVELOP)
 	$(BIN)/python bench/python/burst.py --small
 	$(BIN)/python bench/python/trading.py --small
 	$(BIN)/python bench/python/viewing.py --small
-	$(BIN)/python bench/python/page.py --small
 	$(BIN)/python bench/python/proving.py --small
 	$(BIN)/python bench/python/storage.py --small >/dev/null
 	$(BIN)/python bench/report.py --before . --small

@@ -17,7 +17,7 @@ def test_an_environment_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     def create(_python: str, folder: Path) -> None:
         made.append(folder)
-        folder.mkdir()
+        (folder / "lib" / "python3" / "site-packages").mkdir(parents=True)
         time.sleep(0.2)
 
     monkeypatch.setattr(tools, "TOOLS", tmp_path)
@@ -25,5 +25,5 @@ def test_an_environment_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(tools, "_install", lambda *_words: None)
     with ThreadPoolExecutor(2) as threads:
         first, second = threads.map(lambda _number: tools.environment("some==1"), range(2))
-    assert first == second == tmp_path / "some-1"
+    assert first == second == tmp_path / "some-1-kernel"
     assert made == [first]

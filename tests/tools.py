@@ -62,8 +62,8 @@ def _create(python: str, folder: Path, *options: str) -> None:
     subprocess.run([python, "-m", "venv", "--clear", *options, str(folder)], check=True)
 
 
-def environment(package: str, least: tuple[int, int] = (3, 11)) -> Path:
-    """Make the environment that has a package alone; returns its folder."""
+def _of_its_own(package: str, least: tuple[int, int] = (3, 11)) -> Path:
+    """Make the environment that has a package alone; its folder."""
     folder = TOOLS / package.replace("==", "-")
     with _alone(folder.name):
         if not (folder / "complete").exists():
@@ -85,7 +85,7 @@ def tool(package: str, program: str, least: tuple[int, int] = (3, 11)) -> Run:
     The program prints JSON in its last line; with it the version of the package, which is compared.
     """
     only_in_all()
-    python = environment(package, least) / "bin" / "python"
+    python = _of_its_own(package, least) / "bin" / "python"
 
     def run(*arguments: Any) -> dict[str, Any]:
         # Isolated from the packages and variables of this environment.
@@ -99,6 +99,27 @@ def tool(package: str, program: str, least: tuple[int, int] = (3, 11)) -> Run:
     return run
 
 
+def _behind(folder: Path, *paths: Path) -> None:
+    """Put packages of other environments behind those of one."""
+    lines = [f"import site; site.addsitedir({str(path)!r})\n" for path in paths]
+    (_packages(folder) / "behind.pth").write_text("".join(lines))
+
+
+def environment(*packages: str) -> Path:
+    """Make an environment that has packages, and behind them all of this one, which stays as it is; its folder."""
+    folder = TOOLS / f"{packages[0].replace('==', '-')}-kernel"
+    here = sysconfig.get_path("purelib")
+    complete, mark = folder / "complete", "\n".join([here, *packages])
+    with _alone(folder.name):
+        if not complete.exists() or complete.read_text() != mark:
+            # Compiled packages of this environment are imported there: the same Python.
+            _create(sys.executable, folder)
+            _install(folder / "bin" / "python", *packages)
+            _behind(folder, Path(here))
+            complete.write_text(mark)
+    return folder
+
+
 def kernel(package: str) -> tuple[Path, str]:
     """A kernel for notebooks that has a package, and behind it all of this environment, which stays as it is.
 
@@ -109,7 +130,7 @@ def kernel(package: str) -> tuple[Path, str]:
 
     """
     only_in_all()
-    packages = _packages(environment(package))
+    packages = _packages(_of_its_own(package))
     here = Path(sysconfig.get_path("purelib"))
     # Compiled packages of this environment are imported there.
     assert packages.parent.name == here.parent.name, f"{packages} is of another Python: remove that environment"
@@ -117,8 +138,7 @@ def kernel(package: str) -> tuple[Path, str]:
     folder = TOOLS / f"{name}-kernel"
     with _alone(folder.name):
         _create(sys.executable, folder, "--without-pip")
-        lines = [f"import site; site.addsitedir({str(path)!r})\n" for path in (packages, here)]
-        (_packages(folder) / "behind.pth").write_text("".join(lines))
+        _behind(folder, packages, here)
         spec = folder / "share" / "jupyter" / "kernels" / name / "kernel.json"
         spec.parent.mkdir(parents=True)
         command = [str(folder / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
