@@ -54,7 +54,7 @@ def compiled(folder: Path) -> dict[str, str]:
 
     All files of an sdist have one time, so cargo would take crates of an earlier run for its own: those stay behind.
     """
-    own = shutil.ignore_patterns("*krakpot*", "lib_core*", "_core*", "incremental", "examples")
+    own = shutil.ignore_patterns("*krakpot*", "lib_core*", "_core*", "incremental", "examples", ".cargo-lock")
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "target" / "develop", folder / "develop", copy_function=os.link, ignore=own)
     return {"CARGO_TARGET_DIR": str(folder), "MATURIN_PEP517_ARGS": "--profile develop"}
