@@ -15,9 +15,10 @@ ENVIRONMENT := $(VENV)/.krakpot-environment
 DEVELOP := target/.develop
 RELEASE := target/.release
 RUST := $(shell find rust -path '*/target' -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print | grep -v '^rust/\(fuzz\|godot\)/')
-# Two workers: most tests wait for files and sockets, and the extension uses threads. Large random tests take minutes on a
-# busy machine.
-PYTEST := $(BIN)/python -m pytest -n 2 $(if $(filter all,$(KRAKPOT_TEST)),--timeout 900)
+# Two workers: most tests wait for files and sockets, and the extension uses threads. Each begins with its half of the files,
+# so that what a file's tests share is made once, and takes over what the other one has left. Large random tests take minutes
+# on a busy machine.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal $(if $(filter all,$(KRAKPOT_TEST)),--timeout 900)
 CLIPPY := -- -D warnings
 FUZZ_TARGETS := decode session orders exchange
 FUZZ_SECONDS ?= 60
@@ -67,7 +68,7 @@ python-test: $(DEVELOP)
 	$(PYTEST)
 
 .PHONY: packaging
-packaging: $(DEVELOP) ## build wheel and sdist, install each into an empty environment, and use it
+packaging: $(DEVELOP) $(if $(filter all,$(KRAKPOT_TEST)),wheel) ## build wheel and sdist, install each into an empty environment, and use it
 	$(BIN)/python -m pytest -m packaging
 
 .PHONY: wheel
@@ -75,7 +76,7 @@ wheel: $(ENVIRONMENT) ## build a stripped manylinux_2_17 wheel into dist (Linux;
 	$(BIN)/python -m pip install --quiet --group wheel
 	rm -f dist/*.whl
 	@# maturin looks for ziglang's command and for the Python that has it on the path.
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release --strip --zig --compatibility manylinux_2_17 --out dist
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release --locked --strip --zig --compatibility manylinux_2_17 --out dist
 
 .PHONY: check-wheel
 check-wheel: wheel ## check the wheel: tags, symbols, metadata, size; install and use it with every Python found
@@ -154,7 +155,6 @@ bench-smoke: $(DEVELOP)
 	$(BIN)/python bench/python/burst.py --small
 	$(BIN)/python bench/python/trading.py --small
 	$(BIN)/python bench/python/viewing.py --small
-	$(BIN)/python bench/python/page.py --small
 	$(BIN)/python bench/python/proving.py --small
 	$(BIN)/python bench/python/storage.py --small >/dev/null
 	$(BIN)/python bench/report.py --before . --small

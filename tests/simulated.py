@@ -569,10 +569,13 @@ class World:
         assert (held is not None) == (key in link.told_live), self.where(f"{key}: the ledger says otherwise")
         if held is None or link.number is None or link.pipe.busy:
             return False
+        if key in link.touched and channel != "book":
+            # Its latest change may not have been sent.
+            return False
         truth = self.exchange.book(symbol, depth)
         assert truth is not None
-        if key in link.touched and (channel != "book" or link.last_sum.get(key) != checksum(truth)):
-            # Its latest change may not have been sent.
+        if key in link.touched and link.last_sum.get(key) != checksum(truth):
+            # The same.
             return False
         if (None, symbol) in link.touched and held != truth:
             return False

@@ -15,16 +15,13 @@ def test_an_environment_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Workers of the tests run side by side; one must not remove what another one installs."""
     made: list[Path] = []
 
-    def create(folder: Path, **_options: bool) -> None:
+    def create(_python: str, folder: Path) -> None:
         made.append(folder)
-        (folder / "bin").mkdir(parents=True)
-        python = folder / "bin" / "python"
-        python.write_text(f"#!/bin/sh\necho {folder}\n")
-        python.chmod(0o755)
+        (folder / "lib" / "python3" / "site-packages").mkdir(parents=True)
         time.sleep(0.2)
 
     monkeypatch.setattr(tools, "TOOLS", tmp_path)
-    monkeypatch.setattr("venv.create", create)
+    monkeypatch.setattr(tools, "_create", create)
     monkeypatch.setattr(tools, "_install", lambda *_words: None)
     with ThreadPoolExecutor(2) as threads:
         first, second = threads.map(lambda _number: tools.environment("some==1"), range(2))

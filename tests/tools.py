@@ -7,8 +7,8 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
-import venv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +24,9 @@ Run = Callable[..., dict[str, Any]]
 
 
 def _interpreter(least: tuple[int, int]) -> str:
-    """The oldest Python that is new enough, on the path or in pyenv's folder."""
+    """Python as it runs here if it is new enough, or the oldest one that is, on the path or in pyenv's folder."""
+    if sys.version_info >= least:
+        return sys.executable
     folders = [os.environ["PATH"], *map(str, Path.home().glob(".pyenv/versions/*/bin"))]
     for minor in range(least[1], least[1] + 4):
         for folder in reversed(folders):
@@ -55,19 +57,35 @@ def _alone(name: str) -> Iterator[None]:
         yield
 
 
+def _create(python: str, folder: Path, *options: str) -> None:
+    """An empty environment of a Python."""
+    subprocess.run([python, "-m", "venv", "--clear", *options, str(folder)], check=True)
+
+
+def _of_its_own(package: str, least: tuple[int, int] = (3, 11)) -> Path:
+    """Make the environment that has a package alone; its folder."""
+    folder = TOOLS / package.replace("==", "-")
+    with _alone(folder.name):
+        if not (folder / "complete").exists():
+            _create(_interpreter(least), folder)
+            _install(folder / "bin" / "python", package)
+            (folder / "complete").touch()
+    return folder
+
+
+def _packages(folder: Path) -> Path:
+    """Where an environment has its packages."""
+    (found,) = folder.glob("lib/python*/site-packages")
+    return found
+
+
 def tool(package: str, program: str, least: tuple[int, int] = (3, 11)) -> Run:
     """Make the environment of a package, and return what runs a program of the tests in it.
 
     The program prints JSON in its last line; with it the version of the package, which is compared.
     """
     only_in_all()
-    folder = TOOLS / package.replace("==", "-")
-    python = folder / "bin" / "python"
-    with _alone(folder.name):
-        if not (folder / "complete").exists():
-            subprocess.run([_interpreter(least), "-m", "venv", "--clear", str(folder)], check=True)
-            _install(python, package)
-            (folder / "complete").touch()
+    python = _of_its_own(package, least) / "bin" / "python"
 
     def run(*arguments: Any) -> dict[str, Any]:
         # Isolated from the packages and variables of this environment.
@@ -81,6 +99,12 @@ def tool(package: str, program: str, least: tuple[int, int] = (3, 11)) -> Run:
     return run
 
 
+def _behind(folder: Path, *paths: Path) -> None:
+    """Put packages of other environments behind those of one."""
+    lines = [f"import site; site.addsitedir({str(path)!r})\n" for path in paths]
+    (_packages(folder) / "behind.pth").write_text("".join(lines))
+
+
 def environment(*packages: str) -> Path:
     """Make an environment that has packages, and behind them all of this one, which stays as it is; its folder."""
     folder = TOOLS / f"{packages[0].replace('==', '-')}-kernel"
@@ -89,19 +113,15 @@ def environment(*packages: str) -> Path:
     with _alone(folder.name):
         if not complete.exists() or complete.read_text() != mark:
             # Compiled packages of this environment are imported there: the same Python.
-            venv.create(folder, clear=True, with_pip=True, symlinks=True)
-            python = folder / "bin" / "python"
-            _install(python, *packages)
-            paths = subprocess.check_output(
-                [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
-            )
-            (Path(paths.strip()) / "behind.pth").write_text(f"import site; site.addsitedir({here!r})\n")
+            _create(sys.executable, folder)
+            _install(folder / "bin" / "python", *packages)
+            _behind(folder, Path(here))
             complete.write_text(mark)
     return folder
 
 
 def kernel(package: str) -> tuple[Path, str]:
-    """A kernel for notebooks that has a package, in an environment with this one behind it.
+    """A kernel for notebooks that has a package, and behind it all of this environment, which stays as it is.
 
     Returns
     -------
@@ -110,10 +130,17 @@ def kernel(package: str) -> tuple[Path, str]:
 
     """
     only_in_all()
+    packages = _packages(_of_its_own(package))
+    here = Path(sysconfig.get_path("purelib"))
+    # Compiled packages of this environment are imported there.
+    assert packages.parent.name == here.parent.name, f"{packages} is of another Python: remove that environment"
     name = package.replace("==", "-")
-    folder = environment(package)
-    spec = folder / "share" / "jupyter" / "kernels" / name / "kernel.json"
-    spec.parent.mkdir(parents=True, exist_ok=True)
-    command = [str(folder / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec.write_text(json.dumps({"argv": command, "display_name": name, "language": "python"}))
+    folder = TOOLS / f"{name}-kernel"
+    with _alone(folder.name):
+        _create(sys.executable, folder, "--without-pip")
+        _behind(folder, packages, here)
+        spec = folder / "share" / "jupyter" / "kernels" / name / "kernel.json"
+        spec.parent.mkdir(parents=True)
+        command = [str(folder / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec.write_text(json.dumps({"argv": command, "display_name": name, "language": "python"}))
     return folder / "share" / "jupyter", name

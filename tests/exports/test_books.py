@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import frames
@@ -50,6 +50,7 @@ def applied(rows: pl.DataFrame) -> dict[int, dict[str, dict[Decimal, Decimal]]]:
 
 
 @pytest.mark.slow
+@settings(max_examples=settings().max_examples // 3)  # each makes a lake
 @given(st.data())
 def test_a_reader_without_a_window_has_the_same_book(data: st.DataObject) -> None:
     """After every message, for any updates, from the first message on and from any later time on."""

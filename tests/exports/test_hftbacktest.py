@@ -245,19 +245,23 @@ def test_without_numpy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
 # The tool itself.
 
 
+Backtests = Callable[..., list[dict[str, Any]]]
+
+
 @pytest.fixture(scope="module")
-def backtest() -> Callable[..., dict[str, Any]]:
-    """Run hftbacktest on a file."""
+def backtests() -> Backtests:
+    """Run hftbacktest on files."""
     run = tool(HFTBACKTEST, "hftbacktest_runner.py")
+    return lambda *runs: list(run(json.dumps(runs))["answers"])
 
-    def backtest(path: Path, *, level3: bool, tick: float = 0.1, **options: Any) -> dict[str, Any]:
-        return run(json.dumps({"file": str(path), "level3": level3, "tick": tick, **options}))
 
-    return backtest
+def backtest(path: Path, *, level3: bool, tick: float = 0.1, **options: Any) -> dict[str, Any]:
+    """A run."""
+    return {"file": str(path), "level3": level3, "tick": tick, **options}
 
 
 @pytest.mark.slow
-def test_fills_are_those_worked_out_by_hand(backtest: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+def test_fills_are_those_worked_out_by_hand(backtests: Backtests, tmp_path: Path) -> None:
     """Five orders in the market of ``hand.market``.
 
     Level 3 knows the queue: 1 at 100.0, sent at 0.5 s, is behind X and Y, ahead of W, so it is filled at 5 s. Level 2
@@ -275,27 +279,27 @@ def test_fills_are_those_worked_out_by_hand(backtest: Callable[..., dict[str, An
         (late, 1, 100.0, 1.0),
         (late, 1, 99.5, 1.0),
     ]
+    files = {channel: exported(tmp_path, channel)[0] for channel in ("book", "level3")}
+    runs = [backtest(path, level3=channel == "level3", orders=orders) for channel, path in files.items()]
     at = {}
-    for channel in ("book", "level3"):
-        path, _ = exported(tmp_path, channel)
-        found = backtest(path, level3=channel == "level3", orders=orders)
+    for channel, found in zip(files, backtests(*runs), strict=True):
         assert (found["bid"], found["ask"]) == (98.0, 101.0)
         at[channel] = [(time - START) / SECOND if time else None for time in found["filled"]]
     assert at == {"book": [7, None, None, 8, 8], "level3": [5, None, None, 8, 8]}
 
 
 @pytest.mark.slow
-def test_level_3_passes_an_order_that_stands_alone_before_the_best(
-    backtest: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
+def test_level_3_passes_an_order_that_stands_alone_before_the_best(backtests: Backtests, tmp_path: Path) -> None:
     """Our bid at 100.5 is the only one there, the best recorded bid is 100.0. The sale at 100.0 at 2 s would have met
     it first: level 2 says so, level 3 fills it when a trade goes below the best, at 8 s. ``docs/export.md`` says it.
     """
-    at = {}
-    for channel in ("book", "level3"):
-        path, _ = exported(tmp_path, channel)
-        found = backtest(path, level3=channel == "level3", orders=[(SECOND // 2, 1, 100.5, 1.0)])
-        at[channel] = [(time - START) / SECOND for time in found["filled"]]
+    files = {channel: exported(tmp_path, channel)[0] for channel in ("book", "level3")}
+    orders = [(SECOND // 2, 1, 100.5, 1.0)]
+    answers = backtests(*(backtest(files[channel], level3=channel == "level3", orders=orders) for channel in files))
+    at = {
+        channel: [(time - START) / SECOND for time in found["filled"]]
+        for channel, found in zip(files, answers, strict=True)
+    }
     assert at == {"book": [2], "level3": [8]}
     answer = Lake(tmp_path / "lake").would_fill(hand.SYMBOL, "buy", "100.5", "1", START + SECOND // 2)
     assert answer.fills["evidence"].to_list() == ["through"]
@@ -311,19 +315,22 @@ def simulated(tmp_path: Path, seconds: float = 60.0) -> dict[Any, ExportReport]:
 
 
 @pytest.mark.slow
-def test_level_2_and_level_3_agree_about_a_simple_strategy(
-    backtest: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
+def test_level_2_and_level_3_agree_about_a_simple_strategy(backtests: Backtests, tmp_path: Path) -> None:
     """A recording of the built-in exchange. Every second one order more joins the best bid or ask, in turn. Both files
     run to their end; the bests there are the same; the fills agree about most orders; level 3 fills no fewer.
     """
     reports = simulated(tmp_path)
     ticks = {"BTC/USD": 0.1, "ETH/USD": 0.01, "XRP/USD": 0.00001}
-    for two, three in zip(reports["book"].files, reports["level3"].files, strict=True):
+    runs = []
+    for channel, report in reports.items():
+        for file in report.files:
+            options = {"tick": ticks[file["symbol"]], "every": SECOND, "most": 50, "qty": 0.001}
+            runs.append(backtest(tmp_path / channel / file["path"], level3=channel == "level3", **options))
+    answers = backtests(*runs)
+    assert list(reports) == ["book", "level3"]
+    levels = (answers[: len(ticks)], answers[len(ticks) :])
+    for two, three, left, right in zip(reports["book"].files, reports["level3"].files, *levels, strict=True):
         assert two["symbol"] == three["symbol"]
-        options: dict[str, Any] = {"tick": ticks[two["symbol"]], "every": SECOND, "most": 50, "qty": 0.001}
-        left = backtest(tmp_path / "book" / two["path"], level3=False, **options)
-        right = backtest(tmp_path / "level3" / three["path"], level3=True, **options)
         assert (left["bid"], left["ask"]) == (right["bid"], right["ask"])
         assert len(left["filled"]) == len(right["filled"]) == 50
         pairs = list(zip(left["filled"], right["filled"], strict=True))

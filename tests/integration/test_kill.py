@@ -1,7 +1,7 @@
 """``kill -9`` of the recorder at random moments, against the built-in exchange and its own log of what it sent.
 
 The numbers of frames in the log are the numbers of messages in the lake, so that the two are compared line by line.
-KRAKPOT_TEST=all kills twenty times instead of three, KRAKPOT_KILLS=200 so often (five seconds each); KRAKPOT_SEED
+KRAKPOT_TEST=all kills twelve times instead of three, KRAKPOT_KILLS=200 so often (five seconds each); KRAKPOT_SEED
 repeats a run's moments.
 """
 
@@ -26,7 +26,7 @@ from krakpot.lake.verify import verify
 from losses import recorded, sent
 from processes import TIMEOUT, running, wait_for
 
-KILLS = int(os.environ.get("KRAKPOT_KILLS") or (20 if os.environ.get("KRAKPOT_TEST") == "all" else 3))
+KILLS = int(os.environ.get("KRAKPOT_KILLS") or (12 if os.environ.get("KRAKPOT_TEST") == "all" else 3))
 SEED = int(os.environ.get("KRAKPOT_SEED") or random.SystemRandom().randrange(10**6))
 LATE = 1_500_000_000
 """What was sent so long before the kill must be in the lake, ns: the journal is written every 0.2 s, the rest is for a

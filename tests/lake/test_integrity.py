@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import frames
@@ -27,6 +27,7 @@ def second(n: float) -> int:
     return frames.START + round(n * frames.SECOND)
 
 
+@settings(max_examples=settings().max_examples // 3)  # each makes a lake
 @given(steps=st.lists(st.sampled_from(["update"] * 4 + ["snapshot", "wrong", "bare", "crossed", "torn"]), max_size=25))
 def test_counts_are_those_of_verify(tmp_path_factory: pytest.TempPathFactory, steps: list[str]) -> None:
     """Right, wrong and unchecked messages, as all checksums computed again say; the parts of a period add up."""

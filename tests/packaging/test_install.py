@@ -37,14 +37,27 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The wheel and the sdist of this folder, by kind."""
+    """The wheel and the sdist of this folder, by kind; where all is tested, the wheel is that of `make wheel`."""
     out = tmp_path_factory.mktemp("dist")
     maturin = Path(sys.executable).with_name("maturin")
-    run(maturin, "build", "--release", "--locked", "--out", out, cwd=ROOT)
+    of_all = os.environ.get("KRAKPOT_TEST") == "all"
+    if not of_all:
+        run(maturin, "build", "--release", "--locked", "--out", out, cwd=ROOT)
     run(maturin, "sdist", "--out", out, cwd=ROOT)
-    (wheel,) = out.glob("krakpot-*.whl")
+    (wheel,) = (ROOT / "dist" if of_all else out).glob("krakpot-*.whl")
     (sdist,) = out.glob("krakpot-*.tar.gz")
     return {"wheel": wheel, "sdist": sdist}
+
+
+def compiled(folder: Path) -> dict[str, str]:
+    """Variables by which an sdist is built as this folder is for its tests: what it depends on is compiled already.
+
+    All files of an sdist have one time, so cargo would take crates of an earlier run for its own: those stay behind.
+    """
+    own = shutil.ignore_patterns("*krakpot*", "lib_core*", "_core*", "incremental", "examples", ".cargo-lock")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "target" / "develop", folder / "develop", copy_function=os.link, ignore=own)
+    return {"CARGO_TARGET_DIR": str(folder), "MATURIN_PEP517_ARGS": "--profile develop"}
 
 
 def test_wheel_holds_what_a_user_needs(distributions: dict[str, Path]) -> None:
@@ -81,12 +94,7 @@ def test_installs_into_an_empty_environment_and_works(
     """A user's first minutes: install, ask for the version, make a lake, prove it, read it."""
     run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
     binaries = tmp_path / "venv" / "bin"
-    # Dependencies of the sdist's build are compiled once for all runs; its sources are its own. All files of an sdist
-    # have one time, so cargo would take crates of an earlier run for these.
-    built = ROOT / "target" / "sdist"
-    for crate in built.glob("*/.fingerprint/krakpot-*"):
-        shutil.rmtree(crate)
-    cache = {} if kind == "wheel" else {"CARGO_TARGET_DIR": str(built)}
+    cache = {} if kind == "wheel" else compiled(ROOT / "target" / "sdist")
     run(binaries / "python", "-m", "pip", "install", "--quiet", distributions[kind], cwd=tmp_path, **cache)
     place = run(binaries / "python", "-c", "import krakpot; print(krakpot.__file__)", cwd=tmp_path)
     assert place.startswith(str(tmp_path)), "the installed package, not this folder's"

@@ -21,8 +21,9 @@ BUILD = ["--quiet", "--profile", "develop", "--package", "krakpot-trade", "--exa
 def compared(path: Path, cases: list[list[Line]]) -> subprocess.CompletedProcess[str]:
     """What the engine says of cases."""
     path.write_text("".join(f"{json.dumps(line)}\n" for case in cases for line in case))
+    # Another worker's build may come first, so the time of the whole test is the only limit.
     command = [os.environ.get("CARGO", "cargo"), "run", *BUILD, "--", str(path)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=290, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def expecting(lines: list[Line]) -> list[Line]:

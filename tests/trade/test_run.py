@@ -445,8 +445,10 @@ def test_in_a_running_loop(lake: krakpot.Lake) -> None:
     data = replay(lake)
 
     async def notebook() -> Any:
-        with pytest.raises(ConfigError, match=r"an event loop runs here, .* use `await krakpot.run_async`"):
+        with pytest.raises(ConfigError, match=r"an event loop runs here, .* use `await krakpot\.run_async\(…\)`"):
             krakpot.run(JoinBest(), data, paper())
+        with pytest.raises(ConfigError, match=r"use `await asyncio\.to_thread\(krakpot\.run_many, …\)`"):
+            krakpot.run_many({"one": JoinBest()}, data, paper())
         return [await krakpot.run_async(JoinBest(), data, paper()) for _ in range(2)]
 
     first, second = asyncio.run(notebook())

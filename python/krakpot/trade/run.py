@@ -339,7 +339,7 @@ def _no_loop(instead: str) -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    sentence = f"{PLACE}: an event loop runs here, as in a notebook; use `await krakpot.{instead}`"
+    sentence = f"{PLACE}: an event loop runs here, as in a notebook; use `await {instead}`"
     raise ConfigError(sentence)
 
 
@@ -451,7 +451,7 @@ def run(
     >>> result.fills.group_by("evidence").len()  # doctest: +SKIP
 
     """
-    _no_loop("run_async")
+    _no_loop("krakpot.run_async(…)")
     return asyncio.run(
         run_async(
             strategy, feed, trader, wake=wake, numbers=numbers, until=until, warmup=warmup, shadow=shadow,
@@ -501,7 +501,7 @@ def run_many(
 
     """
     place = "krakpot.run_many"
-    _no_loop("run_async")
+    _no_loop("asyncio.to_thread(krakpot.run_many, …)")
     if not isinstance(feed, Replay):
         sentence = f"{place}: feed: {shown(feed)} is not allowed; allowed is a krakpot.Replay"
         raise ConfigError(sentence)
