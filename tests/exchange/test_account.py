@@ -257,3 +257,19 @@ def test_faults_of_signed_requests() -> None:
     assert client.ask("Balance")["error"] == []
     assert client.result("GetApiKeyInfo")["nonce"] == str(client.nonce)
     assert "withdraw-funds" not in client.result("GetApiKeyInfo")["permissions"]
+
+
+def test_what_an_account_is_worth() -> None:
+    """All assets at the middle of their books, in dollars or another asset; without margin all of it is free."""
+    client = Client("balance.EUR=0", "balance.FISH=7")
+    worth = {}
+    for symbol in ("BTC/USD", "ETH/USD"):
+        bids, asks = client.exchange.book(symbol, 1) or ([], [])
+        worth[symbol] = (Decimal(bids[0][0]) + Decimal(asks[0][0])) / 2
+    told = client.result("TradeBalance")
+    whole = 100_000 + 10 * worth["BTC/USD"] + 100 * worth["ETH/USD"]
+    assert {Decimal(told[name]) for name in ("eb", "tb", "e", "mf")} == {round(whole, 4)}
+    assert {told[name] for name in ("m", "n", "c", "v")} == {"0.0000"}
+    bitcoins = Decimal(client.result("TradeBalance", asset="XBT")["eb"])
+    assert abs(bitcoins - (10 + 100_000 / worth["BTC/USD"])) < Decimal("0.0001"), "no pair of ether and bitcoin here"
+    assert client.ask("TradeBalance", asset="ROE") == {"error": ["EQuery:Unknown asset"]}

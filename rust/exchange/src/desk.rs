@@ -273,7 +273,7 @@ impl Desk {
 
     /// Takes an order that was checked; returns its id.
     pub fn place(&mut self, fanout: &mut Fanout, mut terms: Terms) -> String {
-        let now = fanout.outbox.now;
+        let (now, clock) = (fanout.outbox.now, stamp(fanout));
         terms.qty = Self::quantity(fanout, &terms);
         let held = if terms.kind == OrderKind::Market { 0 } else { self.needs(fanout, &terms, terms.qty) };
         let number = self.next_number;
@@ -282,6 +282,7 @@ impl Desk {
         let id = text_id(b'O', first_id(terms.pair) + number);
         let state = State {
             ts: now,
+            clock,
             stage: Stage::Scheduled,
             qty: terms.qty,
             limit: terms.limit,
@@ -299,23 +300,23 @@ impl Desk {
         if let ClientId::Name(name) = &terms.client {
             self.names.insert(name.clone(), number);
         }
-        let begins = terms.begins.is_some_and(|begins| begins > now);
+        let begins = terms.begins.is_some_and(|begins| begins > clock);
         let first = self.amended(now, [terms.qty; 2], &state);
         let mut order = OwnOrder {
             number,
             id: id.clone(),
             pair,
             terms,
-            created: now,
+            created: clock,
             aged: now,
             now: state,
             history: Vec::new(),
             amends: vec![first],
             fills: Vec::new(),
         };
-        order.keep(now);
+        order.keep((now, clock));
         self.ids.insert(id.clone(), number);
-        self.tell(&order, false, report::pending(&order, stamp(fanout)), now);
+        self.tell(&order, false, report::pending(&order, clock), now);
         self.orders.insert(number, order);
         self.alive.insert(number);
         if !begins {
@@ -337,11 +338,11 @@ impl Desk {
     }
 
     /// Tells of an order as it is now, and keeps that.
-    pub fn changed(&mut self, now: i64, number: u64, always: bool, row: impl FnOnce(&OwnOrder) -> Vec<u8>) {
+    pub fn changed(&mut self, times: (i64, i64), number: u64, always: bool, row: impl FnOnce(&OwnOrder) -> Vec<u8>) {
         let Some(mut order) = self.orders.remove(&number) else { return };
-        order.keep(now);
+        order.keep(times);
         let row = row(&order);
-        self.tell(&order, always, row, now);
+        self.tell(&order, always, row, times.0);
         self.orders.insert(number, order);
     }
 
@@ -351,7 +352,7 @@ impl Desk {
         let Some(order) = self.orders.get_mut(&number) else { return };
         let waits = order.now.trigger.is_some();
         order.now.stage = if waits { Stage::Untriggered } else { Stage::Open };
-        self.changed(now, number, true, |order| report::new(order, stamp));
+        self.changed((now, stamp), number, true, |order| report::new(order, stamp));
         if waits { self.watch_all(fanout) } else { self.enter(fanout, number) }
     }
 
@@ -450,15 +451,15 @@ impl Desk {
                 .into_iter()
                 .enumerate()
         {
-            let entry = self.wallet.book(asset, change, &exec_id, stamp);
+            let entry = self.wallet.book(asset, change, &exec_id, (now, stamp));
             entries[at].clone_from(&entry.id);
             rows.push(report::entry(entry));
         }
         let (number, maker, mut trade) = (order.number, fill.maker, fill.trade);
         trade.ts = stamp;
-        let trade = OwnTrade { exec_id, order: number, trade, maker, cost: money, fee, entries };
+        let trade = OwnTrade { exec_id, order: number, at: now, trade, maker, cost: money, fee, entries };
         order.fills.push(trade.exec_id.clone());
-        order.keep(now);
+        order.keep((now, stamp));
         let row = report::trade(&order, &trade);
         self.tell(&order, true, row, now);
         self.news.extend(rows.into_iter().map(|row| News { report: None, always: true, row }));
@@ -494,7 +495,7 @@ impl Desk {
         let asset = order.holds().to_owned();
         self.wallet.hold(&asset, -held);
         self.alive.remove(&number);
-        self.changed(now, number, true, |order| report::ended(order, stamp));
+        self.changed((now, stamp), number, true, |order| report::ended(order, stamp));
         self.ended.push_back(number);
         if self.ended.len() > KEPT_MAX
             && let Some(oldest) = self.ended.pop_front()
@@ -547,7 +548,7 @@ impl Desk {
                 continue;
             };
             order.now.stage = Stage::Open;
-            self.changed(now, number, false, |order| report::triggered(order, last, stamp));
+            self.changed((now, stamp), number, false, |order| report::triggered(order, last, stamp));
             self.enter(fanout, number);
         }
     }
@@ -596,24 +597,26 @@ impl Desk {
             let begins = order.terms.begins.filter(|_| order.now.stage == Stage::Scheduled);
             begins.into_iter().chain(order.terms.expires).min().unwrap_or(i64::MAX)
         };
-        let orders = self.open().map(of).min().unwrap_or(i64::MAX);
+        // Orders begin and expire by the clock that stamps messages.
+        let ahead = stamp(fanout) - now;
+        let orders = self.open().map(of).min().map_or(i64::MAX, |due| due.saturating_sub(ahead));
         self.next_due = orders.min(self.dead_man.unwrap_or(i64::MAX)).max(now.saturating_add(1));
     }
 
     /// Does what is due: orders begin and expire, and a dead-man timer cancels all orders. In maintenance nothing is.
     pub fn do_due(&mut self, fanout: &mut Fanout, system: &str) {
-        let now = fanout.outbox.now;
+        let (now, clock) = (fanout.outbox.now, stamp(fanout));
         if system != "maintenance" {
             if self.dead_man.is_some_and(|due| due <= now) {
                 self.die(fanout);
             }
-            let over = |order: &&OwnOrder| order.terms.expires.is_some_and(|due| due <= now);
+            let over = |order: &&OwnOrder| order.terms.expires.is_some_and(|due| due <= clock);
             for number in self.open().filter(over).map(|order| order.number).collect::<Vec<_>>() {
                 self.withdraw(fanout, number);
                 self.end(fanout, number, Stage::Expired, None);
             }
             let begins = |order: &&OwnOrder| {
-                order.now.stage == Stage::Scheduled && order.terms.begins.is_some_and(|due| due <= now)
+                order.now.stage == Stage::Scheduled && order.terms.begins.is_some_and(|due| due <= clock)
             };
             for number in self.open().filter(begins).map(|order| order.number).collect::<Vec<_>>() {
                 self.activate(fanout, number);
