@@ -19,7 +19,7 @@ RUST := $(shell find rust -path '*/target' -prune -o \( -name '*.rs' -o -name Ca
 # busy machine.
 PYTEST := $(BIN)/python -m pytest -n 2 $(if $(filter all,$(KRAKPOT_TEST)),--timeout 900)
 CLIPPY := -- -D warnings
-FUZZ_TARGETS := decode session orders exchange
+FUZZ_TARGETS := decode session orders exchange private
 FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= $(shell date +%s)
 

@@ -1655,7 +1655,8 @@ class Exchange:
         oldest are forgotten first.
     account
         What the account has and how it behaves, each `NAME=VALUE`: `balance.USD=5000`, `maker=0.25`, `taker=0.4`
-        (percent), `tier=starter`, `intermediate` or `pro`, and the switches of `EXCHANGE_SWITCHES`.
+        (percent), or `volume=0` (USD of the last 30 days: fees by Kraken's schedule), `tier=starter`, `intermediate` or
+        `pro`, and the switches of `EXCHANGE_SWITCHES`.
 
     Raises
     ------
@@ -1712,7 +1713,13 @@ class Exchange:
         """
     @property
     def fees(self) -> tuple[str, str]:
-        """Fees of a resting order and of one that takes, in percent."""
+        """Fees of a resting order and of one that takes, in percent, as they are now."""
+    @property
+    def fee_schedule(self) -> list[tuple[int, str, str]]:
+        """The fees by the volume in USD from which they hold: one row if the volume does not matter."""
+    @property
+    def volume(self) -> str:
+        """What the account traded for USD in the last 30 days, with what it began with."""
     @property
     def tier(self) -> str:
         """Tier of the account: starter, intermediate or pro."""

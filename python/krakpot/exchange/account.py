@@ -226,25 +226,21 @@ class Account:
         }
 
     def _volume(self, facts: Facts) -> Row:
-        maker, taker = self.exchange.fees
-        month = self.exchange.now - 30 * 86400 * 10**9
-        costs = (trade for trade in self._state("trades", "TradeVolume") if trade["ts"] > month)
-        volume = sum(float(trade["cost"]) for trade in costs if trade["symbol"].endswith("/USD"))
+        volume, schedule = Decimal(self.exchange.volume), self.exchange.fee_schedule
+        reached = sum(1 for row in schedule if row[0] <= volume)
+        now, later = schedule[reached - 1], schedule[reached] if reached < len(schedule) else None
         keys = [self._pair(name)[0] for name in str(facts["pair"]).split(",")] if facts.get("pair") else []
 
-        def row(fee: str) -> dict[str, str | None]:
+        def row(at: int) -> dict[str, str | None]:
             return {
-                "fee": fee,
-                "minfee": fee,
-                "maxfee": fee,
-                "nextfee": None,
-                "nextvolume": None,
-                "tiervolume": "0.0000",
-            }
+                "fee": str(now[at]), "minfee": str(schedule[-1][at]), "maxfee": str(schedule[0][at]),
+                "nextfee": None if later is None else str(later[at]),
+                "nextvolume": None if later is None else f"{later[0]}.0000", "tiervolume": f"{now[0]}.0000",
+            }  # fmt: skip
 
         return {
-            "currency": "ZUSD", "volume": f"{volume:.4f}", "fees": {key: row(taker) for key in keys},
-            "fees_maker": {key: row(maker) for key in keys},
+            "currency": "ZUSD", "volume": f"{volume:.4f}", "fees": {key: row(2) for key in keys},
+            "fees_maker": {key: row(1) for key in keys},
         }  # fmt: skip
 
     def _amends(self, facts: Facts) -> Row:

@@ -142,7 +142,7 @@ class Public:
         if not all(name in by_name for name in wanted):
             return UNKNOWN
         chosen = (by_name[name] for name in wanted)
-        fees = self.exchange.fees
+        fees = self.exchange.fee_schedule
         return {key: _description(alternative, name, facts, fees) for key, alternative, name, facts in chosen}
 
     def _ticker(self, facts: dict[str, str]) -> Answer | str:
@@ -233,11 +233,10 @@ def _sums(
 
 
 def _description(
-    alternative: str, name: str, facts: tuple[str, str, str, str, int, int], fees: tuple[str, str]
+    alternative: str, name: str, facts: tuple[str, str, str, str, int, int], fees: list[tuple[int, str, str]]
 ) -> Answer:
-    """A pair as ``AssetPairs`` describes it; ``fees`` of one that rests and of one that takes, whatever the volume."""
+    """A pair as ``AssetPairs`` describes it; ``fees`` by volume, of one that rests and of one that takes."""
     _, base, quote, status, price_decimals, qty_decimals = facts
-    maker, taker = map(float, fees)
     return {
         "altname": alternative,
         "wsname": name,
@@ -252,8 +251,8 @@ def _description(
         "lot_multiplier": 1,
         "leverage_buy": [],
         "leverage_sell": [],
-        "fees": [[0, taker]],
-        "fees_maker": [[0, maker]],
+        "fees": [[volume, float(taker)] for volume, _, taker in fees],
+        "fees_maker": [[volume, float(maker)] for volume, maker, _ in fees],
         "fee_volume_currency": "ZUSD",
         "ordermin": f"{1000 / 10**qty_decimals:.{qty_decimals}f}",
         "costmin": "0.5",

@@ -22,6 +22,8 @@ const KEPT_MAX: usize = 100_000;
 const QTY_MIN: i64 = 1000;
 /// Least price × quantity, in hundredths of the quote asset.
 const COST_MIN: i128 = 50;
+/// Volume is that of the last 30 days, ns.
+const MONTH: i64 = 30 * 86_400 * 1_000_000_000;
 /// Ids of fills, and of amendments, are of kinds of their own.
 const EXEC_IDS: u64 = 2 << 60;
 const AMEND_IDS: u64 = 3 << 60;
@@ -73,6 +75,8 @@ pub enum Which {
 pub struct Desk {
     /// How it behaves.
     pub settings: Settings,
+    /// Fee of a resting order and of one that takes, in millionths, as they are now.
+    pub fees: [i128; 2],
     /// Its assets.
     pub wallet: Wallet,
     /// Its orders, open and ended.
@@ -100,6 +104,7 @@ impl Desk {
     #[must_use]
     pub fn new(settings: Settings, start: i64) -> Self {
         Self {
+            fees: settings.fees_of(settings.volume.unwrap_or(0)),
             wallet: Wallet::new(&settings.balances),
             settings,
             orders: BTreeMap::new(),
@@ -183,8 +188,7 @@ impl Desk {
     /// What an order holds when it arrives, or must at least be there.
     pub fn needs(&self, fanout: &Fanout, terms: &Terms, qty: i64) -> i128 {
         let market = &fanout.listings[terms.pair].market;
-        let [maker, taker] = self.settings.fees;
-        let rate = if self.settings.is_other("hold") { maker } else { taker };
+        let ([_, taker], rate) = (self.fees, self.held_rate());
         let price = terms.limit.or(terms.trigger.map(|trigger| trigger.0));
         match price {
             Some(price) => hold(&market.pair, terms.side, price, qty, (rate, terms.base_fee)),
@@ -417,7 +421,7 @@ impl Desk {
         let (quote_decimals, base_decimals) = order.precisions();
         let money = cost(&order.pair, price, qty, Rounding::HalfEven);
         let goods = amount::rescale(qty.into(), order.pair.qty_precision, base_decimals, Rounding::HalfEven);
-        let rate = self.settings.fees[usize::from(!fill.maker)];
+        let rate = self.fees[usize::from(!fill.maker)];
         let rounding = if self.settings.is_other("fees") { Rounding::HalfEven } else { Rounding::Up };
         let base_fee = order.terms.base_fee;
         let exact = if base_fee {
@@ -473,13 +477,29 @@ impl Desk {
             self.tell(&order, false, row, now);
         }
         self.orders.insert(number, order);
+        self.find_fees(now);
         if done {
             self.end(fanout, number, Stage::Filled, None);
         }
     }
 
+    /// What was traded for USD in the last 30 days, in units of the last decimal.
+    #[must_use]
+    pub fn volume(&self, now: i64) -> i128 {
+        let dollars = |trade: &&OwnTrade| self.orders.get(&trade.order).is_some_and(|order| order.pair.quote == "USD");
+        let recent = self.trades.iter().rev().take_while(|trade| trade.at > now - MONTH).filter(dollars);
+        recent.map(|trade| trade.cost).sum::<i128>() + self.settings.volume.unwrap_or(0)
+    }
+
+    /// Looks which fees hold from now on.
+    fn find_fees(&mut self, now: i64) {
+        if self.settings.volume.is_some() {
+            self.fees = self.settings.fees_of(self.volume(now));
+        }
+    }
+
     fn held_rate(&self) -> i128 {
-        let [maker, taker] = self.settings.fees;
+        let [maker, taker] = self.fees;
         if self.settings.is_other("hold") { maker } else { taker }
     }
 

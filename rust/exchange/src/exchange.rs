@@ -246,10 +246,22 @@ impl Exchange {
         }
     }
 
-    /// Fees of a resting order and of one that takes, in millionths.
+    /// Fees of a resting order and of one that takes, in millionths, as they are now.
     #[must_use]
     pub const fn fees(&self) -> [i128; 2] {
-        self.desk.settings.fees
+        self.desk.fees
+    }
+
+    /// The fees by the volume in USD from which they hold.
+    #[must_use]
+    pub fn fee_schedule(&self) -> Vec<(i128, [i128; 2])> {
+        self.desk.settings.schedule()
+    }
+
+    /// What the account traded for USD in the last 30 days, in hundredths of a cent.
+    #[must_use]
+    pub fn volume(&self) -> i128 {
+        self.desk.volume(self.now())
     }
 
     /// Name of the account's tier.

@@ -233,6 +233,17 @@ impl Exchange {
     }
 
     #[getter]
+    fn fee_schedule(&self, py: Python<'_>) -> PyResult<Vec<(i128, String, String)>> {
+        let rows = self.with(py, |exchange| exchange.fee_schedule())?;
+        Ok(rows.into_iter().map(|(volume, [maker, taker])| (volume, number(maker, 4), number(taker, 4))).collect())
+    }
+
+    #[getter]
+    fn volume(&self, py: Python<'_>) -> PyResult<String> {
+        self.with(py, |exchange| number(exchange.volume(), 4))
+    }
+
+    #[getter]
     fn tier(&self, py: Python<'_>) -> PyResult<&'static str> {
         self.with(py, |exchange| exchange.tier())
     }
