@@ -20,7 +20,7 @@ RUST := $(shell find rust -path '*/target' -prune -o \( -name '*.rs' -o -name Ca
 # on a busy machine.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal $(if $(filter all,$(KRAKPOT_TEST)),--timeout 900)
 CLIPPY := -- -D warnings
-FUZZ_TARGETS := decode session orders exchange
+FUZZ_TARGETS := decode session orders exchange private
 FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= $(shell date +%s)
 

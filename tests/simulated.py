@@ -185,7 +185,7 @@ class Link:
         while self.attempts[0] <= now - 600 * SECOND:
             self.attempts.popleft()
         assert len(self.attempts) <= 120, self.world.where("more than 120 attempts to connect within ten minutes")
-        refusal = self.world.exchange.admit(self.endpoint)
+        refusal = self.world.exchange.admit(self.endpoint, self.endpoint)
         if refusal is not None:
             assert refusal != (429, None), self.world.where("the budget of the address was overdrawn")
             self.session.add_ledger_row("refused", now, channel="connection")

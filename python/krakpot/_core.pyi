@@ -1663,7 +1663,8 @@ class Exchange:
         oldest are forgotten first.
     account
         What the account has and how it behaves, each `NAME=VALUE`: `balance.USD=5000`, `maker=0.25`, `taker=0.4`
-        (percent), `tier=starter`, `intermediate` or `pro`, and the switches of `EXCHANGE_SWITCHES`.
+        (percent), or `volume=0` (USD of the last 30 days: fees by Kraken's schedule), `tier=starter`, `intermediate` or
+        `pro`, and the switches of `EXCHANGE_SWITCHES`.
 
     Raises
     ------
@@ -1720,7 +1721,13 @@ class Exchange:
         """
     @property
     def fees(self) -> tuple[str, str]:
-        """Fees of a resting order and of one that takes, in percent."""
+        """Fees of a resting order and of one that takes, in percent, as they are now."""
+    @property
+    def fee_schedule(self) -> list[tuple[int, str, str]]:
+        """The fees by the volume in USD from which they hold: one row if the volume does not matter."""
+    @property
+    def volume(self) -> str:
+        """What the account traded for USD in the last 30 days, with what it began with."""
     @property
     def tier(self) -> str:
         """Tier of the account: starter, intermediate or pro."""
@@ -1766,7 +1773,8 @@ class Exchange:
         ----------
         text
             `NAME[=HOW][,KEY=VALUE]…`, as `drop=0.01,channel=book`. HOW is a chance, `once`, or `every:30s`; the keys
-            are by, channel, symbol, connection, after, for. `FAULTS` has the names; docs/exchange.md explains them.
+            are by, channel, method, symbol, connection, endpoint, after, for. `FAULTS` has the names;
+            docs/exchange.md explains them.
 
         Raises
         ------
@@ -1785,8 +1793,8 @@ class Exchange:
         Keys: `ts` (ns), `name`, `connection`, `frame` (number of the connection's next frame), `channel`, `symbol`, and
         `by` (ns or a number). Faults of connections, as `cut`, are only reported: the caller does them.
         """
-    def admit(self, who: str) -> tuple[int, int | None] | None:
-        """Ask before `connect` whether a client of this address may connect.
+    def admit(self, who: str, endpoint: str = "public") -> tuple[int, int | None] | None:
+        """Ask before `connect` whether a client of this address may connect to an endpoint.
 
         None if it may. Else the HTTP status (0: reset the connection without an answer), and the seconds for the header
         `Retry-After`, if there is to be one.
@@ -1794,6 +1802,12 @@ class Exchange:
     @property
     def system(self) -> str:
         """State of the exchange: online, maintenance, cancel_only, post_only."""
+    @property
+    def clock(self) -> int:
+        """Time by the clock that stamps messages, ns: `now`, unless the fault `skew` lets it be off."""
+    @property
+    def upcoming_maintenance(self) -> str:
+        """The maintenance that is announced, as the status channel has it: a JSON list, empty or with one entry."""
     def book(self, symbol: str, depth: int = 10) -> tuple[list[tuple[str, str]], list[tuple[str, str]]] | None:
         """Bids and asks as they are, best first: price and quantity, padded to the pair's precision.
 

@@ -257,3 +257,43 @@ def test_faults_of_signed_requests() -> None:
     assert client.ask("Balance")["error"] == []
     assert client.result("GetApiKeyInfo")["nonce"] == str(client.nonce)
     assert "withdraw-funds" not in client.result("GetApiKeyInfo")["permissions"]
+
+
+def test_what_an_account_is_worth() -> None:
+    """All assets at the middle of their books, in dollars or another asset; without margin all of it is free."""
+    client = Client("balance.EUR=0", "balance.FISH=7")
+    worth = {}
+    for symbol in ("BTC/USD", "ETH/USD"):
+        bids, asks = client.exchange.book(symbol, 1) or ([], [])
+        worth[symbol] = (Decimal(bids[0][0]) + Decimal(asks[0][0])) / 2
+    told = client.result("TradeBalance")
+    whole = 100_000 + 10 * worth["BTC/USD"] + 100 * worth["ETH/USD"]
+    assert {Decimal(told[name]) for name in ("eb", "tb", "e", "mf")} == {round(whole, 4)}
+    assert {told[name] for name in ("m", "n", "c", "v")} == {"0.0000"}
+    bitcoins = Decimal(client.result("TradeBalance", asset="XBT")["eb"])
+    assert abs(bitcoins - (10 + 100_000 / worth["BTC/USD"])) < Decimal("0.0001"), "no pair of ether and bitcoin here"
+    assert client.ask("TradeBalance", asset="ROE") == {"error": ["EQuery:Unknown asset"]}
+
+
+def test_fees_fall_with_the_volume() -> None:
+    """By Kraken's schedule, from the next fill on; REST tells it, and what comes next. The balance is explained."""
+    client = Client("volume=9999.99")
+    told = client.result("TradeVolume", pair="XBTUSD")
+    assert (told["volume"], told["fees"]["XXBTZUSD"]["fee"]) == ("9999.9900", "0.4000")
+    assert told["fees_maker"]["XXBTZUSD"] | {"fee": ""} == {
+        "fee": "", "minfee": "0.0000", "maxfee": "0.2500", "nextfee": "0.2000", "nextvolume": "10000.0000",
+        "tiervolume": "0.0000",
+    }  # fmt: skip
+    fees = []
+    for _ in range(2):
+        made = client.result("AddOrder", pair="XBTUSD", type="buy", ordertype="market", volume="0.001")
+        (order,) = client.result("QueryOrders", txid=made["txid"][0]).values()
+        fees.append(round(Decimal(order["fee"]) * 10_000 / Decimal(order["cost"]), 1))
+    assert fees == [Decimal("40.0"), Decimal("35.0")]
+    assert client.result("TradeVolume", pair="XBTUSD")["fees"]["XXBTZUSD"]["nextvolume"] == "50000.0000"
+    assert client.result("TradeVolume")["fees"] == {}
+    entries = client.result("Ledgers")["ledger"].values()
+    spent = sum((Decimal(row["amount"]) - Decimal(row["fee"]) for row in entries if row["asset"] == "ZUSD"), Decimal(0))
+    assert Decimal(client.result("Balance")["ZUSD"]) == 100_000 + spent
+    most = Client("volume=20000000").result("TradeVolume", pair="XBTUSD")["fees"]["XXBTZUSD"]
+    assert (most["fee"], most["nextfee"], most["tiervolume"]) == ("0.1000", None, "10000000.0000")

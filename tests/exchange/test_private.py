@@ -7,7 +7,9 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from exchange.test_server import token
 from krakpot.exchange.options import Options
@@ -117,5 +119,38 @@ def test_nobody_trades_without_a_token() -> None:
             assert json.loads(server.exchange.account("orders", server.exchange.now)) == []
             balances = json.loads(server.exchange.account("balances", server.exchange.now))
             assert balances["USD"] == ["5.0000", "0.0000"]
+
+    run(trade())
+
+
+def test_the_private_connection_alone_is_cut() -> None:
+    """After an order was done, or at a time: its client cannot come back for a while; the public feed goes on."""
+
+    async def trade() -> None:
+        async with ExchangeServer(Options(pairs=1, rate=2000)) as server, connect(server.address) as public:
+            book = {"channel": "book", "symbol": ["BTC/USD"]}
+            await public.send(json.dumps({"method": "subscribe", "params": book}))
+            key = await token(server)
+            terms = {"symbol": "BTC/USD", "side": "buy", "order_type": "limit", "order_qty": 0.1, "limit_price": 1000}
+            for fault in ("cut_answer=once", "cut,endpoint=private,after=50ms"):
+                async with connect(server.private_address, ping_interval=None) as private:
+                    trader = Trader(private, key)
+                    await trader.ask("subscribe", channel="executions")
+                    server.inject(fault)
+                    server.inject("handshake,endpoint=private,for=1s")
+                    with pytest.raises(ConnectionClosedError):
+                        async with asyncio.timeout(30):
+                            request = {"method": "add_order", "params": {**terms, "token": key}, "req_id": 99}
+                            await private.send(json.dumps(request))
+                            while True:
+                                message = await trader.hear()
+                                assert "cut," in fault or message.get("req_id") != 99
+                with pytest.raises(InvalidStatus):
+                    await connect(server.private_address)
+                for _ in range(100):
+                    await public.recv()
+                server.exchange.clear_faults()
+            assert len(json.loads(server.exchange.account("open", server.exchange.now))) == 2, "both were done"
+            assert [one["name"] for one in server.injected if "cut" in one["name"]] == ["cut_answer", "cut"]
 
     run(trade())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
@@ -203,3 +204,32 @@ def test_faults_and_sockets() -> None:
             assert server.summary()["faults"] == {"rest": 2, "rest_limit": 1}
 
     asyncio.run(run())
+
+
+def test_tickers_sum_up_the_trades_of_the_day() -> None:
+    """Of today and of the last 24 hours, which began yesterday; as the trades themselves say."""
+    made = _core.Exchange(pairs=2, rate=20.0, start=frames.START)
+    made.advance(frames.START + 23 * 3600 * SECOND)
+    public = Public(made, 1e9)
+    ticker = ask(public, "Ticker", "pair=XBTUSD")["XXBTZUSD"]
+    rows = made.trades("BTC/USD", 0, 10**6) or []
+    midnight = made.now - made.now % (86_400 * SECOND)
+    assert midnight > frames.START, "the test sees a midnight"
+    for at, some in enumerate(([row for row in rows if row[2] >= midnight], rows)):
+        prices = [Decimal(row[0]) for row in some]
+        volume = sum((Decimal(row[1]) for row in some), Decimal(0))
+        worth = sum((Decimal(row[0]) * Decimal(row[1]) for row in some), Decimal(0))
+        assert len(some) > 100
+        assert (Decimal(ticker["v"][at]), ticker["t"][at]) == (volume, len(some))
+        assert (Decimal(ticker["l"][at]), Decimal(ticker["h"][at])) == (min(prices), max(prices))
+        # Candles of hours have rounded averages.
+        assert abs(Decimal(ticker["p"][at]) - worth / volume) < Decimal("0.2")
+        if at == 0:
+            assert ticker["o"] == some[0][0]
+    assert ticker["c"] == [rows[-1][0], rows[-1][1]]
+    bids, asks = made.book("BTC/USD", 1) or ([], [])
+    assert (ticker["b"][0], ticker["a"][0]) == (bids[0][0], asks[0][0])
+    assert set(ask(public, "Ticker")) == {"XXBTZUSD", "XETHZUSD"}
+    assert public.answer("/0/public/Ticker", "pair=FISH", "c") == {"error": ["EQuery:Unknown asset pair"]}
+    quiet = ask(Public(_core.Exchange(pairs=1), 1e9), "Ticker")["XXBTZUSD"]
+    assert (quiet["v"], quiet["t"], quiet["c"]) == (["0.00000000"] * 2, [0, 0], ["0.0", "0.00000000"])

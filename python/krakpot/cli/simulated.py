@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,11 +29,16 @@ from krakpot.cli.command import (
 )
 from krakpot.errors import ConfigError, counted
 
+if TYPE_CHECKING:
+    from krakpot.exchange.rest import Key
+
 HISTORY = Value(values.whole_number(0, 10**9), "NUMBER")
 STEP_SECONDS = Value(values.number(1, 86_400), "SECONDS")
 MULTIPLE = Value(values.number(0.001, 1_000_000), "NUMBER")
 LEVEL3_DEPTH = Value(values.number_of(_core.LEVEL3_DEPTHS), "LEVELS")
 HOST = Value(values.host, "HOST")
+CANCEL, LEDGER = "close-trades", "query-ledger"
+"""Permissions: of the second key, and what the first key may beyond what trading needs."""
 START_TIMES = "a time from 1970 to 2200, as 2026-11-22 or 2026-11-22T10:00:00Z"
 
 
@@ -102,9 +110,17 @@ def demo(duration: float, pairs: int, rate: float, seed: int, out: Path, *, json
 )
 @click.option("--api-secret", envvar="KRAKPOT_API_SECRET", help="Its secret, base64; better in KRAKPOT_API_SECRET.")
 @click.option(
+    "--key-file", type=FILE, help="File of the key: read if it is there, else written, for `krakpot trade` and --key."
+)
+@click.option("--second-key-file", type=FILE, help="The same of a second key of the account.")
+@click.option(
+    "--second-key-may", help="What the second key may do, with commas between.  [default: close-trades: only cancel]"
+)
+@click.option("--balance", multiple=True, help="What the account has: USD=50000. Can be repeated.")
+@click.option(
     "--account",
     multiple=True,
-    help="Set the account: 'balance.USD=5000', 'tier=pro', 'amend_up=keep'. Can be repeated.",
+    help="How the account behaves: 'tier=pro', 'maker=0.1', 'amend_up=keep'. Can be repeated.",
 )
 @click.option("--fault", multiple=True, help="Inject a fault: 'drop=0.01,channel=book'. Can be repeated.")
 @click.option(
@@ -115,6 +131,7 @@ def demo(duration: float, pairs: int, rate: float, seed: int, out: Path, *, json
 def exchange(
     host: str, port: int, pairs: int, rate: float, seed: int, speed: str, duration: float | None, start: int | None,
     log: Path | None, rest_port: int, rest_rate: float, history: int, api_key: str | None, api_secret: str | None,
+    key_file: Path | None, second_key_file: Path | None, second_key_may: str | None, balance: tuple[str, ...],
     account: tuple[str, ...], fault: tuple[str, ...], origin: tuple[str, ...], *, faults: bool, json_: bool,
     **pauses: str,
 ) -> int:  # fmt: skip
@@ -130,6 +147,14 @@ def exchange(
     export KRAKPOT_API_KEY=key KRAKPOT_API_SECRET=c2VjcmV0
     krakpot exchange --port 8080 --rest-port 8081 &
     krakpot record --channels book,level3 --url ws://127.0.0.1:8080/v2 --rest-url http://127.0.0.1:8081 --out lake
+
+    Orders need a key. It writes key files that the commands about accounts accept as they are; the second key below may
+    only cancel, for `krakpot trade kill`. Keep them outside of git work trees.
+
+    \b
+    krakpot exchange --rest-port 8081 --balance USD=50000 --key-file maker.toml --second-key-file kill.toml &
+    krakpot key check maker.toml --url http://127.0.0.1:8081
+    krakpot trade kill kill.toml --url http://127.0.0.1:8081 --yes
     """
     from krakpot.exchange import options as module
     from krakpot.exchange.server import PLACE, ExchangeServer, run
@@ -144,6 +169,8 @@ def exchange(
         module.Pace(*(found[f"{channel}_{what}"] for what in ("delay", "jitter", "conflate")))
         for channel in ("book", "level3")
     )
+    files = (key_file, second_key_file)
+    key, second, may = _keys(module.key(api_key, api_secret), *files, second_key_may)
     options = module.Options(
         host=host,
         port=port,
@@ -159,8 +186,8 @@ def exchange(
         rest_port=rest_port,
         rest_rate=rest_rate,
         history=history,
-        key=module.key(api_key, api_secret),
-        account=account,
+        key=key,
+        account=(*(f"balance.{text}" for text in balance), *account),
         faults=fault,
         origins=origin,
     )
@@ -170,6 +197,10 @@ def exchange(
         click.echo(f"level 3 at {server.level3_address}, its tokens at {server.rest_address}", err=json_)
         if options.key is None:
             click.echo(f"API key {server.key.name} secret {server.key.secret_text}", err=json_)
+        if second is not None:
+            server.add_key(*may, key=second)
+        for file in filter(None, files):
+            click.echo(f"key file {file}: krakpot trade status {file} --url {server.rest_address}", err=json_)
 
     try:
         summary = run(options, started)
@@ -182,6 +213,42 @@ def exchange(
         if summary["faults"]:
             click.echo("faults: " + ", ".join(f"{name} {count:,}" for name, count in summary["faults"].items()))
     return 0
+
+
+def _keys(
+    key: Key | None, file: Path | None, second_file: Path | None, words: str | None
+) -> tuple[Key | None, Key | None, tuple[str, ...]]:
+    """Return the account's key, its second key, and what that may do; ``key`` is that of the options."""
+    from krakpot.exchange.account import PERMISSIONS
+
+    if words is not None and second_file is None:
+        raise ConfigError("--second-key-may is given without --second-key-file; give the file of that key too")
+    may = values.read(values.words_of(tuple(PERMISSIONS)), words or CANCEL, "--second-key-may")
+    if file is not None:
+        if key is not None:
+            raise ConfigError("--key-file and --api-key (or KRAKPOT_API_KEY) both give the key; leave one of them out")
+        if second_file is not None and file.absolute() == second_file.absolute():
+            raise ConfigError("--second-key-file: it names the file of --key-file; name another one")
+        key = _from_file(file, [LEDGER])
+    return key, None if second_file is None else _from_file(second_file), may
+
+
+def _from_file(file: Path, expected: list[str] | None = None) -> Key:
+    """Return the key of a key file, which is written with a new key unless it is there."""
+    from krakpot.exchange.rest import Key
+    from krakpot.trade import key as module
+
+    if not os.path.lexists(file):
+        made = Key.made()
+        module.write(file, made.name, made.secret_text, mode="test", account=file.stem, permissions=expected)
+    if module.load(file).mode != "test":
+        sentence = (
+            f'{file}: the key is one of Kraken (mode = "live"), which no other exchange may see; name another file'
+        )
+        raise ConfigError(sentence)
+    # Its form was checked just now; a key that was read to sign does not give its secret away.
+    given = tomllib.loads(file.read_text(encoding="utf-8"))
+    return Key.read(given["key"], given["secret"])
 
 
 def _list_faults(*, json_: bool) -> None:

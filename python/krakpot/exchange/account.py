@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from krakpot import _core
@@ -26,6 +27,7 @@ from krakpot.exchange.forms import (
 )  # fmt: skip
 from krakpot.exchange.public import Names, asset_names, pair_names
 
+UNKNOWN_ASSET = "EQuery:Unknown asset"
 UNKNOWN_PAIR, LIMITED, UNKNOWN_ORDER = "EQuery:Unknown asset pair", "EAPI:Rate limit exceeded", "EOrder:Unknown order"
 TIME_DIGITS = 25
 """Digits of a time."""
@@ -35,9 +37,11 @@ NO_PRICE = "0.00000"
 """Of an order that has none."""
 QUERIED = 50
 """Orders or trades that one request may ask for."""
+ENTRIES_QUERIED = 20
+"""The same of ledger entries."""
 COUNTER = {"starter": (15.0, 0.33), "intermediate": (20.0, 0.5), "pro": (20.0, 1.0)}
 """The counter of requests by tier: how high it may be, and how much it falls in a second."""
-COSTS = {"TradesHistory": 2.0, "Ledgers": 2.0, "ClosedOrders": 1.0}
+COSTS = {"TradesHistory": 2.0, "Ledgers": 2.0, "QueryLedgers": 2.0, "ClosedOrders": 1.0}
 """What a request adds to the counter; those about orders that are made or cancelled add nothing."""
 FREE = {
     "AddOrder", "AmendOrder", "EditOrder", "CancelOrder", "CancelAll", "CancelAllOrdersAfter", "AddOrderBatch",
@@ -53,7 +57,8 @@ _CANCEL = ("modify-trades", "close-trades")
 NEEDED: dict[str, tuple[str, ...]] = {
     "OpenOrders": _QUERY[:1], "ClosedOrders": _QUERY[1:], "QueryOrders": _QUERY, "OrderAmends": _QUERY,
     "TradesHistory": _QUERY[1:], "QueryTrades": _QUERY[1:], "Ledgers": ("query-ledger",),
-    "Balance": ("query-funds",), "BalanceEx": ("query-funds",), "TradeVolume": ("query-funds",),
+    "QueryLedgers": ("query-ledger",), "Balance": ("query-funds",), "BalanceEx": ("query-funds",),
+    "TradeVolume": ("query-funds",), "TradeBalance": _QUERY[:1],
     "AddOrder": _CANCEL[:1], "AmendOrder": _CANCEL[:1], "EditOrder": _CANCEL[:1], "AddOrderBatch": _CANCEL[:1],
     "CancelOrder": _CANCEL, "CancelAll": _CANCEL, "CancelAllOrdersAfter": _CANCEL, "CancelOrderBatch": _CANCEL,
     "GetWebSocketsToken": ("create-ws-token",),
@@ -83,11 +88,11 @@ class Account:
         self.methods: dict[str, Callable[[Facts], Any]] = {
             "GetApiKeyInfo": self._key_info, "OpenOrders": self._open, "ClosedOrders": self._closed,
             "QueryOrders": self._query_orders, "TradesHistory": self._trades, "QueryTrades": self._query_trades,
-            "Ledgers": self._ledgers, "Balance": self._balance, "BalanceEx": self._balance_ex,
-            "TradeVolume": self._volume, "OrderAmends": self._amends, "AddOrder": self._add, "AmendOrder": self._amend,
-            "EditOrder": self._edit, "CancelOrder": self._cancel, "CancelAll": self._cancel_all,
-            "CancelAllOrdersAfter": self._cancel_after, "AddOrderBatch": self._add_batch,
-            "CancelOrderBatch": self._cancel_batch,
+            "Ledgers": self._ledgers, "QueryLedgers": self._query_ledgers, "Balance": self._balance,
+            "BalanceEx": self._balance_ex, "TradeBalance": self._trade_balance, "TradeVolume": self._volume,
+            "OrderAmends": self._amends, "AddOrder": self._add, "AmendOrder": self._amend, "EditOrder": self._edit,
+            "CancelOrder": self._cancel, "CancelAll": self._cancel_all, "CancelAllOrdersAfter": self._cancel_after,
+            "AddOrderBatch": self._add_batch, "CancelOrderBatch": self._cancel_batch,
         }  # fmt: skip
 
     def answer(self, method: str, kind: str, body: bytes) -> Row:
@@ -146,11 +151,11 @@ class Account:
 
         orders.sort(key=at, reverse=True)
         rows = _between(orders, facts, at, begin)
-        return {"closed": {row["id"]: self._order(row, facts) for row in _page(rows, facts)}, "count": len(rows)}
+        return {"closed": {row["id"]: self._order(row, facts) for row in _page(rows, facts)}} | _count(rows, facts)
 
     def _query_orders(self, facts: Facts) -> Row:
         wanted = texts(facts, "txid")
-        orders = {order["id"]: order for order in self._state("orders", "QueryOrders")}
+        orders = {order["id"]: order for order in self._chosen(self._state("orders", "QueryOrders"), facts)}
         if not 1 <= len(wanted) <= QUERIED:
             raise Refused(INVALID)
         return {number: self._order(orders[number], facts) for number in wanted if number in orders}
@@ -159,7 +164,7 @@ class Account:
         trades = self._state("trades", "TradesHistory")[::-1]
         begin = {trade["id"]: trade["ts"] for trade in trades}
         rows = _between(trades, facts, lambda trade: int(trade["ts"]), begin)
-        return {"trades": {row["id"]: self._trade(row) for row in _page(rows, facts)}, "count": len(rows)}
+        return {"trades": {row["id"]: self._trade(row) for row in _page(rows, facts)}} | _count(rows, facts)
 
     def _query_trades(self, facts: Facts) -> Row:
         wanted = texts(facts, "txid")
@@ -172,15 +177,40 @@ class Account:
         entries = self._state("entries", "Ledgers")[::-1]
         begin = {entry["id"]: entry["ts"] for entry in entries}
         rows = _between(entries, facts, lambda entry: int(entry["ts"]), begin)
-        ledger = {
-            row["id"]: {
-                "aclass": "currency", "amount": row["amount"], "asset": asset_names(row["asset"])[1],
-                "balance": row["balance"], "fee": row["fee"], "refid": row["reference"], "subtype": "",
-                "time": _time(row["ts"]), "type": "trade",
-            }
-            for row in _page(rows, facts)
-        }  # fmt: skip
-        return {"ledger": ledger, "count": len(rows)}
+        assets = {asset for name in texts(facts, "asset") if name != "all" for asset in asset_names(name)}
+        # All that happens here are trades.
+        other = facts.get("type", "all") not in {"all", "trade"}
+        rows = [row for row in rows if not other and (not assets or asset_names(row["asset"])[1] in assets)]
+        return {"ledger": {row["id"]: _entry(row) for row in _page(rows, facts)}} | _count(rows, facts)
+
+    def _query_ledgers(self, facts: Facts) -> Row:
+        wanted = texts(facts, "id")
+        if not 1 <= len(wanted) <= ENTRIES_QUERIED:
+            raise Refused(INVALID)
+        entries = {entry["id"]: entry for entry in self._state("entries", "QueryLedgers")}
+        return {number: _entry(entries[number]) for number in wanted if number in entries}
+
+    def _trade_balance(self, facts: Facts) -> dict[str, str]:
+        """Of an account without margin: what all assets are worth, all of it free."""
+        wanted = str(facts.get("asset") or "ZUSD")
+        held = json.loads(self.exchange.account("balances", self.exchange.shown_at("TradeBalance")))
+        unit = next((asset for asset in (*held, "USD") if wanted in (asset, *asset_names(asset))), None)
+        if unit is None:
+            raise Refused(UNKNOWN_ASSET)
+        worth = sum((Decimal(total) * self._price(asset, unit) for asset, (total, _) in held.items()), Decimal(0))
+        whole, none = f"{worth:.4f}", "0.0000"
+        return dict.fromkeys(("eb", "tb", "e", "mf"), whole) | dict.fromkeys(("m", "n", "c", "v"), none)
+
+    def _price(self, asset: str, unit: str) -> Decimal:
+        """What one of an asset is worth in another: the middle of its book; 0 if they have no pair."""
+        if asset == unit:
+            return Decimal(1)
+        for symbol, turned in ((f"{asset}/{unit}", False), (f"{unit}/{asset}", True)):
+            bids, asks = self.exchange.book(symbol, 1) or ([], [])
+            if bids and asks:
+                mid = (Decimal(bids[0][0]) + Decimal(asks[0][0])) / 2
+                return 1 / mid if turned else mid
+        return Decimal(0)
 
     def _balances(self, method: str) -> dict[str, tuple[str, str]]:
         """Of each asset all that there is, and what is held."""
@@ -196,25 +226,21 @@ class Account:
         }
 
     def _volume(self, facts: Facts) -> Row:
-        maker, taker = self.exchange.fees
-        month = self.exchange.now - 30 * 86400 * 10**9
-        costs = (trade for trade in self._state("trades", "TradeVolume") if trade["ts"] > month)
-        volume = sum(float(trade["cost"]) for trade in costs if trade["symbol"].endswith("/USD"))
+        volume, schedule = Decimal(self.exchange.volume), self.exchange.fee_schedule
+        reached = sum(1 for row in schedule if row[0] <= volume)
+        now, later = schedule[reached - 1], schedule[reached] if reached < len(schedule) else None
         keys = [self._pair(name)[0] for name in str(facts["pair"]).split(",")] if facts.get("pair") else []
 
-        def row(fee: str) -> dict[str, str | None]:
+        def row(at: int) -> dict[str, str | None]:
             return {
-                "fee": fee,
-                "minfee": fee,
-                "maxfee": fee,
-                "nextfee": None,
-                "nextvolume": None,
-                "tiervolume": "0.0000",
-            }
+                "fee": str(now[at]), "minfee": str(schedule[-1][at]), "maxfee": str(schedule[0][at]),
+                "nextfee": None if later is None else str(later[at]),
+                "nextvolume": None if later is None else f"{later[0]}.0000", "tiervolume": f"{now[0]}.0000",
+            }  # fmt: skip
 
         return {
-            "currency": "ZUSD", "volume": f"{volume:.4f}", "fees": {key: row(taker) for key in keys},
-            "fees_maker": {key: row(maker) for key in keys},
+            "currency": "ZUSD", "volume": f"{volume:.4f}", "fees": {key: row(2) for key in keys},
+            "fees_maker": {key: row(1) for key in keys},
         }  # fmt: skip
 
     def _amends(self, facts: Facts) -> Row:
@@ -291,7 +317,7 @@ class Account:
 
     def _add(self, facts: Facts) -> Row:
         names = self._pair(facts.get("pair"))
-        params = {"symbol": json.dumps(names[3][0])} | terms(facts, self.exchange.now) | options(facts)
+        params = {"symbol": json.dumps(names[3][0])} | terms(facts, self.exchange.clock) | options(facts)
         result = self._do("add_order", params)["result"]
         return _made(facts, names, result)
 
@@ -299,7 +325,7 @@ class Account:
         names, orders = self._pair(facts.get("pair")), facts.get("orders")
         if not isinstance(orders, list) or not all(isinstance(order, dict) for order in orders):
             raise Refused(INVALID)
-        made = ",".join(as_json(terms(order, self.exchange.now)) for order in orders)
+        made = ",".join(as_json(terms(order, self.exchange.clock)) for order in orders)
         params = {"symbol": json.dumps(names[3][0]), "orders": f"[{made}]"} | options(facts)
         results = self._do("batch_add", params)["result"]
         rows = []
@@ -417,6 +443,20 @@ def _between(rows: list[Row], facts: Facts, at: Callable[[Row], int], begin: Map
 
     start, end = bound("start"), bound("end")
     return [row for row in rows if (start is None or at(row) > start) and (end is None or at(row) <= end)]
+
+
+def _count(rows: list[Row], facts: Facts) -> dict[str, int]:
+    """How many rows there are on all pages, unless that is not wanted."""
+    return {} if is_true(facts, "without_count") else {"count": len(rows)}
+
+
+def _entry(row: Row) -> Row:
+    """A ledger entry, as it is shown."""
+    return {
+        "aclass": "currency", "amount": row["amount"], "asset": asset_names(row["asset"])[1],
+        "balance": row["balance"], "fee": row["fee"], "refid": row["reference"], "subtype": "",
+        "time": _time(row["ts"]), "type": "trade",
+    }  # fmt: skip
 
 
 def _page(rows: list[Row], facts: Facts) -> list[Row]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
@@ -32,6 +33,8 @@ CLIENTS_MAX = 10_000
 """Addresses and pairs whose requests are counted."""
 SECONDS_MAX = 10**12
 """A ``since`` below this is in seconds, others are nanoseconds."""
+DAY = 86_400 * 10**9
+"""ns."""
 UNKNOWN, INVALID, LIMITED = "EQuery:Unknown asset pair", "EGeneral:Invalid arguments", "EGeneral:Too many requests"
 UNKNOWN_ASSET = "EQuery:Unknown asset"
 
@@ -93,6 +96,7 @@ class Public:
             "/0/public/Trades": self._trades,
             "/0/public/OHLC": self._candles,
             "/0/public/Depth": self._depth,
+            "/0/public/Ticker": self._ticker,
         }
 
     def answer(self, path: str, query: str, client: str) -> Answer | int:
@@ -138,8 +142,36 @@ class Public:
         if not all(name in by_name for name in wanted):
             return UNKNOWN
         chosen = (by_name[name] for name in wanted)
-        fees = self.exchange.fees
+        fees = self.exchange.fee_schedule
         return {key: _description(alternative, name, facts, fees) for key, alternative, name, facts in chosen}
+
+    def _ticker(self, facts: dict[str, str]) -> Answer | str:
+        named = {name: (symbol, names) for symbol, names in pair_names(self.exchange).items() for name in names[:3]}
+        wanted = facts["pair"].split(",") if "pair" in facts else [names[0] for _, names in named.values()]
+        if not all(name in named for name in wanted):
+            return UNKNOWN
+        return {named[name][1][0]: self._day(*named[name]) for name in wanted}
+
+    def _day(self, symbol: str, names: Names) -> Answer:
+        """Best prices, and the trades of today (UTC) and of the last 24 hours."""
+        price_decimals, qty_decimals = names[3][4:]
+        now = self.exchange.now
+        hours = [row for row in self.exchange.candles(symbol, 60, 25) or [] if row[0] > now - DAY]
+        periods = [_sums([row for row in hours if row[0] >= now - now % DAY]), _sums(hours)]
+        trades = self.exchange.trades(symbol, None, 1)
+        last = list(trades[-1][:2]) if trades else [f"{0:.{price_decimals}f}", f"{0:.{qty_decimals}f}"]
+        best = [side[0] if side else ("0", "0") for side in self.exchange.book(symbol, 1) or ([], [])]
+        sides = {
+            side: [price, str(int(Decimal(qty))), f"{Decimal(qty):.3f}"]
+            for side, (price, qty) in zip(("b", "a"), best, strict=True)
+        }
+        prices = {
+            name: [f"{one[at]:.{price_decimals}f}" for one in periods] for name, at in (("p", 1), ("l", 3), ("h", 4))
+        }
+        return sides | prices | {
+            "c": last, "v": [f"{one[0]:.{qty_decimals}f}" for one in periods],
+            "t": [one[2] for one in periods], "o": f"{periods[0][5]:.{price_decimals}f}",
+        }  # fmt: skip
 
     def _trades(self, facts: dict[str, str]) -> Answer | str:
         pair = self._pair(facts)
@@ -187,12 +219,24 @@ class Public:
         return {pair[1]: {"asks": asks, "bids": bids}}
 
 
+def _sums(
+    candles: list[tuple[int, list[str], str, str, int]],
+) -> tuple[Decimal, Decimal, int, Decimal, Decimal, Decimal]:
+    """Volume, average price, number of trades, lowest, highest and first price; zeros without a trade."""
+    zero = Decimal(0)
+    if not candles:
+        return zero, zero, 0, zero, zero, zero
+    volume = sum((Decimal(row[3]) for row in candles), zero)
+    worth = sum((Decimal(row[2]) * Decimal(row[3]) for row in candles), zero)
+    highest, lowest = (choose(Decimal(row[1][at]) for row in candles) for choose, at in ((max, 1), (min, 2)))
+    return volume, worth / volume, sum(row[4] for row in candles), lowest, highest, Decimal(candles[0][1][0])
+
+
 def _description(
-    alternative: str, name: str, facts: tuple[str, str, str, str, int, int], fees: tuple[str, str]
+    alternative: str, name: str, facts: tuple[str, str, str, str, int, int], fees: list[tuple[int, str, str]]
 ) -> Answer:
-    """A pair as ``AssetPairs`` describes it; ``fees`` of one that rests and of one that takes, whatever the volume."""
+    """A pair as ``AssetPairs`` describes it; ``fees`` by volume, of one that rests and of one that takes."""
     _, base, quote, status, price_decimals, qty_decimals = facts
-    maker, taker = map(float, fees)
     return {
         "altname": alternative,
         "wsname": name,
@@ -207,8 +251,8 @@ def _description(
         "lot_multiplier": 1,
         "leverage_buy": [],
         "leverage_sell": [],
-        "fees": [[0, taker]],
-        "fees_maker": [[0, maker]],
+        "fees": [[volume, float(taker)] for volume, _, taker in fees],
+        "fees_maker": [[volume, float(maker)] for volume, maker, _ in fees],
         "fee_volume_currency": "ZUSD",
         "ordermin": f"{1000 / 10**qty_decimals:.{qty_decimals}f}",
         "costmin": "0.5",

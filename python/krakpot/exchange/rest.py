@@ -129,12 +129,15 @@ class Rest:
 
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         """Return the JSON of an answer; ``headers`` by lower-case name."""
-        now = datetime.fromtimestamp(self.now() // 10**9, UTC)
+        clock = self.now() if self.exchange is None else self.exchange.clock
+        now = datetime.fromtimestamp(clock // 10**9, UTC)
         if (method, path) == ("GET", "/0/public/Time"):
             return _result({"unixtime": int(now.timestamp()), "rfc1123": format_datetime(now, usegmt=True)})
         if (method, path) == ("GET", "/0/public/SystemStatus"):
             system = "online" if self.exchange is None else self.exchange.system
-            return _result({"status": system, "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ")})
+            state = {"status": system, "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+            announced = json.loads("[]" if self.exchange is None else self.exchange.upcoming_maintenance)
+            return _result(state | ({"upcoming_maintenance": announced} if announced else {}))
         if path == FAULTS_PATH and self.exchange is not None:
             return self._faults(self.exchange, method, headers, body)
         return self._signed(method, path, headers, body)

@@ -104,7 +104,7 @@ class _Client(asyncio.Protocol):
             )
             return self.protocol.send_response(response)
         endpoint = ENDPOINTS.get(request.path.partition("?")[0])
-        refusal = None if endpoint is None else self.server.exchange.admit(self._address())
+        refusal = None if endpoint is None else self.server.exchange.admit(self._address(), endpoint)
         if refusal is not None:
             endpoint = None
             status, retry_after = refusal
@@ -133,6 +133,8 @@ class _Client(asyncio.Protocol):
             if b'"ping"' not in text:
                 self.server.settle()
             self.server.exchange.receive(self.number, text)
+            # One that cuts the connection must come before anything else leaves.
+            self.server.apply_faults()
 
     def flush(self) -> None:
         """Write what waits: answers of the protocol, then frames of the exchange."""
@@ -165,7 +167,7 @@ class _Client(asyncio.Protocol):
     def apply_fault(self, name: str, by: int) -> None:
         """Do what a fault does to a connection."""
         now = self.server.exchange.now
-        if name == "cut":
+        if name in {"cut", "cut_answer"}:
             reset(self.transport)
         elif name == "close" and self.protocol.state is State.OPEN:
             self.protocol.send_close(by, "a fault of the exchange")
@@ -370,18 +372,20 @@ class ExchangeServer:
             sentence = f"krakpot.ExchangeServer.inject: text: {error}"
             raise ConfigError(sentence) from None
 
-    def add_key(self, *permissions: str) -> Key:
+    def add_key(self, *permissions: str, key: Key | None = None) -> Key:
         """Return one more key of the account, which may do only this.
 
         Parameters
         ----------
         permissions
             In Kraken's words; ``krakpot.exchange.account.PERMISSIONS`` has them all. Nonces of keys are independent.
+        key
+            The key; None: a new one.
 
         Raises
         ------
         ConfigError
-            If a word is no permission.
+            If a word is no permission, or the account has a key of this name.
 
         Examples
         --------
@@ -390,7 +394,9 @@ class ExchangeServer:
         """
         read = values.words_of(tuple(PERMISSIONS))
         allowed = values.read(read, permissions, "krakpot.ExchangeServer.add_key: permissions")
-        key = Key.made()
+        key = key or Key.made()
+        if key.name in self._answers.access:
+            raise ConfigError("krakpot.ExchangeServer.add_key: key: the account has this key already; give another one")
         self._answers.access[key.name] = Access(key, allowed)
         return key
 
@@ -450,8 +456,7 @@ class ExchangeServer:
         now = self.exchange.advance(to if end is None else min(to, end), limit, time.time_ns())
         for client in list(self.clients):
             client.flush()
-        if faults := self.exchange.take_faults():
-            self._apply_faults(faults)
+        self.apply_faults()
         if self._log is not None:
             self._write_log(self._log)
         return now
@@ -464,8 +469,10 @@ class ExchangeServer:
             sentence = f"{PLACE}: log: {self.options.log}: {words}"
             raise ConfigError(sentence) from None
 
-    def _apply_faults(self, faults: list[dict[str, Any]]) -> None:
-        """Remember the faults that happened; do what they do to connections."""
+    def apply_faults(self) -> None:
+        """Remember the faults that happened since the last call; do what they do to connections."""
+        if not (faults := self.exchange.take_faults()):
+            return
         self.injected.extend(faults)
         clients = {client.number: client for client in self.clients if client.number is not None}
         for fault in faults:

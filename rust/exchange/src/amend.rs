@@ -86,7 +86,7 @@ impl Desk {
         if let Some(order) = self.orders.get_mut(&number) {
             order.amends.push(amended);
         }
-        self.changed(now, number, false, |order| report::amended(order, stamp));
+        self.changed((now, stamp), number, false, |order| report::amended(order, stamp));
         if left <= 0 {
             self.cancel(fanout, number, BY_USER);
         } else if stage == Stage::Open {

@@ -133,6 +133,8 @@ pub struct Connection {
     pub announced_id: u64,
     /// What the connection is for.
     pub endpoint: Endpoint,
+    /// Whether a fault is about to reset it: nothing leaves any more.
+    pub lost: bool,
     /// Frames that wait to be taken.
     pub out: Vec<u8>,
     /// Frames that leave later, in order: the delay of a channel, and what follows it.
@@ -176,6 +178,7 @@ impl Connection {
             id,
             announced_id,
             endpoint,
+            lost: false,
             out: Vec::new(),
             delayed: VecDeque::new(),
             held_back: VecDeque::new(),

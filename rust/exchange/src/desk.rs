@@ -22,6 +22,8 @@ const KEPT_MAX: usize = 100_000;
 const QTY_MIN: i64 = 1000;
 /// Least price × quantity, in hundredths of the quote asset.
 const COST_MIN: i128 = 50;
+/// Volume is that of the last 30 days, ns.
+const MONTH: i64 = 30 * 86_400 * 1_000_000_000;
 /// Ids of fills, and of amendments, are of kinds of their own.
 const EXEC_IDS: u64 = 2 << 60;
 const AMEND_IDS: u64 = 3 << 60;
@@ -73,6 +75,8 @@ pub enum Which {
 pub struct Desk {
     /// How it behaves.
     pub settings: Settings,
+    /// Fee of a resting order and of one that takes, in millionths, as they are now.
+    pub fees: [i128; 2],
     /// Its assets.
     pub wallet: Wallet,
     /// Its orders, open and ended.
@@ -100,6 +104,7 @@ impl Desk {
     #[must_use]
     pub fn new(settings: Settings, start: i64) -> Self {
         Self {
+            fees: settings.fees_of(settings.volume.unwrap_or(0)),
             wallet: Wallet::new(&settings.balances),
             settings,
             orders: BTreeMap::new(),
@@ -183,8 +188,7 @@ impl Desk {
     /// What an order holds when it arrives, or must at least be there.
     pub fn needs(&self, fanout: &Fanout, terms: &Terms, qty: i64) -> i128 {
         let market = &fanout.listings[terms.pair].market;
-        let [maker, taker] = self.settings.fees;
-        let rate = if self.settings.is_other("hold") { maker } else { taker };
+        let ([_, taker], rate) = (self.fees, self.held_rate());
         let price = terms.limit.or(terms.trigger.map(|trigger| trigger.0));
         match price {
             Some(price) => hold(&market.pair, terms.side, price, qty, (rate, terms.base_fee)),
@@ -273,7 +277,7 @@ impl Desk {
 
     /// Takes an order that was checked; returns its id.
     pub fn place(&mut self, fanout: &mut Fanout, mut terms: Terms) -> String {
-        let now = fanout.outbox.now;
+        let (now, clock) = (fanout.outbox.now, stamp(fanout));
         terms.qty = Self::quantity(fanout, &terms);
         let held = if terms.kind == OrderKind::Market { 0 } else { self.needs(fanout, &terms, terms.qty) };
         let number = self.next_number;
@@ -282,6 +286,7 @@ impl Desk {
         let id = text_id(b'O', first_id(terms.pair) + number);
         let state = State {
             ts: now,
+            clock,
             stage: Stage::Scheduled,
             qty: terms.qty,
             limit: terms.limit,
@@ -299,23 +304,23 @@ impl Desk {
         if let ClientId::Name(name) = &terms.client {
             self.names.insert(name.clone(), number);
         }
-        let begins = terms.begins.is_some_and(|begins| begins > now);
+        let begins = terms.begins.is_some_and(|begins| begins > clock);
         let first = self.amended(now, [terms.qty; 2], &state);
         let mut order = OwnOrder {
             number,
             id: id.clone(),
             pair,
             terms,
-            created: now,
+            created: clock,
             aged: now,
             now: state,
             history: Vec::new(),
             amends: vec![first],
             fills: Vec::new(),
         };
-        order.keep(now);
+        order.keep((now, clock));
         self.ids.insert(id.clone(), number);
-        self.tell(&order, false, report::pending(&order, stamp(fanout)), now);
+        self.tell(&order, false, report::pending(&order, clock), now);
         self.orders.insert(number, order);
         self.alive.insert(number);
         if !begins {
@@ -337,11 +342,11 @@ impl Desk {
     }
 
     /// Tells of an order as it is now, and keeps that.
-    pub fn changed(&mut self, now: i64, number: u64, always: bool, row: impl FnOnce(&OwnOrder) -> Vec<u8>) {
+    pub fn changed(&mut self, times: (i64, i64), number: u64, always: bool, row: impl FnOnce(&OwnOrder) -> Vec<u8>) {
         let Some(mut order) = self.orders.remove(&number) else { return };
-        order.keep(now);
+        order.keep(times);
         let row = row(&order);
-        self.tell(&order, always, row, now);
+        self.tell(&order, always, row, times.0);
         self.orders.insert(number, order);
     }
 
@@ -351,7 +356,7 @@ impl Desk {
         let Some(order) = self.orders.get_mut(&number) else { return };
         let waits = order.now.trigger.is_some();
         order.now.stage = if waits { Stage::Untriggered } else { Stage::Open };
-        self.changed(now, number, true, |order| report::new(order, stamp));
+        self.changed((now, stamp), number, true, |order| report::new(order, stamp));
         if waits { self.watch_all(fanout) } else { self.enter(fanout, number) }
     }
 
@@ -416,7 +421,7 @@ impl Desk {
         let (quote_decimals, base_decimals) = order.precisions();
         let money = cost(&order.pair, price, qty, Rounding::HalfEven);
         let goods = amount::rescale(qty.into(), order.pair.qty_precision, base_decimals, Rounding::HalfEven);
-        let rate = self.settings.fees[usize::from(!fill.maker)];
+        let rate = self.fees[usize::from(!fill.maker)];
         let rounding = if self.settings.is_other("fees") { Rounding::HalfEven } else { Rounding::Up };
         let base_fee = order.terms.base_fee;
         let exact = if base_fee {
@@ -450,15 +455,15 @@ impl Desk {
                 .into_iter()
                 .enumerate()
         {
-            let entry = self.wallet.book(asset, change, &exec_id, stamp);
+            let entry = self.wallet.book(asset, change, &exec_id, (now, stamp));
             entries[at].clone_from(&entry.id);
             rows.push(report::entry(entry));
         }
         let (number, maker, mut trade) = (order.number, fill.maker, fill.trade);
         trade.ts = stamp;
-        let trade = OwnTrade { exec_id, order: number, trade, maker, cost: money, fee, entries };
+        let trade = OwnTrade { exec_id, order: number, at: now, trade, maker, cost: money, fee, entries };
         order.fills.push(trade.exec_id.clone());
-        order.keep(now);
+        order.keep((now, stamp));
         let row = report::trade(&order, &trade);
         self.tell(&order, true, row, now);
         self.news.extend(rows.into_iter().map(|row| News { report: None, always: true, row }));
@@ -472,13 +477,29 @@ impl Desk {
             self.tell(&order, false, row, now);
         }
         self.orders.insert(number, order);
+        self.find_fees(now);
         if done {
             self.end(fanout, number, Stage::Filled, None);
         }
     }
 
+    /// What was traded for USD in the last 30 days, in units of the last decimal.
+    #[must_use]
+    pub fn volume(&self, now: i64) -> i128 {
+        let dollars = |trade: &&OwnTrade| self.orders.get(&trade.order).is_some_and(|order| order.pair.quote == "USD");
+        let recent = self.trades.iter().rev().take_while(|trade| trade.at > now - MONTH).filter(dollars);
+        recent.map(|trade| trade.cost).sum::<i128>() + self.settings.volume.unwrap_or(0)
+    }
+
+    /// Looks which fees hold from now on.
+    fn find_fees(&mut self, now: i64) {
+        if self.settings.volume.is_some() {
+            self.fees = self.settings.fees_of(self.volume(now));
+        }
+    }
+
     fn held_rate(&self) -> i128 {
-        let [maker, taker] = self.settings.fees;
+        let [maker, taker] = self.fees;
         if self.settings.is_other("hold") { maker } else { taker }
     }
 
@@ -494,7 +515,7 @@ impl Desk {
         let asset = order.holds().to_owned();
         self.wallet.hold(&asset, -held);
         self.alive.remove(&number);
-        self.changed(now, number, true, |order| report::ended(order, stamp));
+        self.changed((now, stamp), number, true, |order| report::ended(order, stamp));
         self.ended.push_back(number);
         if self.ended.len() > KEPT_MAX
             && let Some(oldest) = self.ended.pop_front()
@@ -547,7 +568,7 @@ impl Desk {
                 continue;
             };
             order.now.stage = Stage::Open;
-            self.changed(now, number, false, |order| report::triggered(order, last, stamp));
+            self.changed((now, stamp), number, false, |order| report::triggered(order, last, stamp));
             self.enter(fanout, number);
         }
     }
@@ -596,24 +617,26 @@ impl Desk {
             let begins = order.terms.begins.filter(|_| order.now.stage == Stage::Scheduled);
             begins.into_iter().chain(order.terms.expires).min().unwrap_or(i64::MAX)
         };
-        let orders = self.open().map(of).min().unwrap_or(i64::MAX);
+        // Orders begin and expire by the clock that stamps messages.
+        let ahead = stamp(fanout) - now;
+        let orders = self.open().map(of).min().map_or(i64::MAX, |due| due.saturating_sub(ahead));
         self.next_due = orders.min(self.dead_man.unwrap_or(i64::MAX)).max(now.saturating_add(1));
     }
 
     /// Does what is due: orders begin and expire, and a dead-man timer cancels all orders. In maintenance nothing is.
     pub fn do_due(&mut self, fanout: &mut Fanout, system: &str) {
-        let now = fanout.outbox.now;
+        let (now, clock) = (fanout.outbox.now, stamp(fanout));
         if system != "maintenance" {
             if self.dead_man.is_some_and(|due| due <= now) {
                 self.die(fanout);
             }
-            let over = |order: &&OwnOrder| order.terms.expires.is_some_and(|due| due <= now);
+            let over = |order: &&OwnOrder| order.terms.expires.is_some_and(|due| due <= clock);
             for number in self.open().filter(over).map(|order| order.number).collect::<Vec<_>>() {
                 self.withdraw(fanout, number);
                 self.end(fanout, number, Stage::Expired, None);
             }
             let begins = |order: &&OwnOrder| {
-                order.now.stage == Stage::Scheduled && order.terms.begins.is_some_and(|due| due <= now)
+                order.now.stage == Stage::Scheduled && order.terms.begins.is_some_and(|due| due <= clock)
             };
             for number in self.open().filter(begins).map(|order| order.number).collect::<Vec<_>>() {
                 self.activate(fanout, number);

@@ -23,7 +23,7 @@ use crate::request::Endpoint;
 use crate::rng::Rng;
 use crate::serve::Server;
 use crate::settings::Settings;
-use crate::terms::Params;
+use crate::terms::{DEADLINE_MIN, Params};
 use crate::wire;
 
 /// Mean time between two changes of a pair's status, ns.
@@ -124,6 +124,18 @@ impl Exchange {
         self.injector.system
     }
 
+    /// The maintenance that is announced, as an entry of `upcoming_maintenance`, JSON.
+    #[must_use]
+    pub fn upcoming_maintenance(&self) -> Option<String> {
+        self.injector.advisory(&self.fanout)
+    }
+
+    /// Time by the clock that stamps messages, ns: `now`, unless a fault lets it be off.
+    #[must_use]
+    pub fn clock(&self) -> i64 {
+        self.fanout.outbox.stamp(self.now())
+    }
+
     /// The best levels of a pair's book as they are: price and quantity, bids then asks.
     #[must_use]
     pub fn book(&self, symbol: &str, depth: usize) -> Option<[Vec<(String, String)>; 2]> {
@@ -171,7 +183,7 @@ impl Exchange {
     // The account.
 
     /// What a fault does to a signed request to REST, if it does something: the text of a refusal.
-    pub fn refuse_signed(&mut self, method: &str) -> Option<&'static str> {
+    pub fn refuse_signed(&mut self, method: &str) -> Option<String> {
         const LOCKED: &str = "EGeneral:Temporary lockout";
         let now = self.now();
         let may = |what| what != What::RestLag;
@@ -179,17 +191,18 @@ impl Exchange {
         let fault = outbox.faults.pick(Occasion::Account, (now, 0, method, ""), |fault| may(fault.kind.what));
         if let Some(fault) = &fault {
             outbox.record_fault(fault, None, "", None);
-            if fault.kind.what == What::Nonce {
-                return Some("EAPI:Invalid nonce");
+            match fault.kind.what {
+                What::Nonce => return Some("EAPI:Invalid nonce".to_owned()),
+                What::RestBusy => return Some(fault.words.clone()),
+                _ => self.locked = (now, fault.by),
             }
-            self.locked = (now, fault.by);
         }
         let (until, by) = self.locked;
         if until < now {
             return None;
         }
         self.locked.0 = now.saturating_add(by);
-        Some(LOCKED)
+        Some(LOCKED.to_owned())
     }
 
     /// The time whose state a signed request to REST is shown, ns: now, unless a fault makes it an earlier one.
@@ -233,10 +246,22 @@ impl Exchange {
         }
     }
 
-    /// Fees of a resting order and of one that takes, in millionths.
+    /// Fees of a resting order and of one that takes, in millionths, as they are now.
     #[must_use]
     pub const fn fees(&self) -> [i128; 2] {
-        self.desk.settings.fees
+        self.desk.fees
+    }
+
+    /// The fees by the volume in USD from which they hold.
+    #[must_use]
+    pub fn fee_schedule(&self) -> Vec<(i128, [i128; 2])> {
+        self.desk.settings.schedule()
+    }
+
+    /// What the account traded for USD in the last 30 days, in hundredths of a cent.
+    #[must_use]
+    pub fn volume(&self) -> i128 {
+        self.desk.volume(self.now())
     }
 
     /// Name of the account's tier.
@@ -246,7 +271,8 @@ impl Exchange {
     }
 
     const fn private(&mut self) -> Private<'_> {
-        Private { fanout: &mut self.fanout, desk: &mut self.desk, system: self.injector.system }
+        let soonest = DEADLINE_MIN[1];
+        Private { fanout: &mut self.fanout, desk: &mut self.desk, system: self.injector.system, soonest }
     }
 
     // Clients.
@@ -256,20 +282,21 @@ impl Exchange {
         self.server.allow(token, until, self.fanout.outbox.now);
     }
 
-    /// Whether a client of an address may connect.
+    /// Whether a client of an address may connect to an endpoint.
     ///
     /// # Errors
     /// How it is refused.
-    pub fn admit(&mut self, who: &str) -> Result<(), Refusal> {
-        Injector::admit(&mut self.fanout, who)
+    pub fn admit(&mut self, who: &str, endpoint: Endpoint) -> Result<(), Refusal> {
+        Injector::admit(&mut self.fanout, who, endpoint)
     }
 
     /// Takes a new connection to an endpoint; returns its number. The first frame waits to be taken.
     pub fn connect(&mut self, endpoint: Endpoint) -> u64 {
         let announced_id = self.rng.bits();
+        let advisory = self.injector.advisory(&self.fanout);
         let outbox = &mut self.fanout.outbox;
         let (place, id) = outbox.open(announced_id, endpoint);
-        message::status(self.injector.system, announced_id, None, outbox.compose());
+        message::status(self.injector.system, announced_id, advisory.as_deref(), outbox.compose());
         outbox.send(&[place], Label::new("status"));
         id
     }
@@ -293,7 +320,7 @@ impl Exchange {
         let endpoint = self.fanout.outbox.connections[place].as_ref().map(|connection| connection.endpoint);
         if endpoint == Some(Endpoint::Private) {
             let Self { server, fanout, desk, injector, .. } = self;
-            Private { fanout, desk, system: injector.system }.receive(server, place, text);
+            Private { fanout, desk, system: injector.system, soonest: DEADLINE_MIN[0] }.receive(server, place, text);
         } else {
             self.server.receive(&mut self.fanout, place, text);
         }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::kinds::{Fault, How, Occasion, SECOND, What};
+use crate::request::Endpoint;
 use crate::rng::Rng;
 
 /// Faults that happened are kept until they are taken; beyond this number the oldest is forgotten, but counted.
@@ -133,7 +134,7 @@ impl Faults {
     }
 
     /// Faults of time that are due now. One of connections comes once for each connection that it selects.
-    pub fn due(&mut self, now: i64, connections: &[u64]) -> Vec<(Fault, Option<u64>)> {
+    pub fn due(&mut self, now: i64, connections: &[(u64, Endpoint)]) -> Vec<(Fault, Option<u64>)> {
         let mut due = Vec::new();
         let Self { list, rng, .. } = self;
         list.retain(|fault| fault.until > now);
@@ -151,7 +152,9 @@ impl Faults {
                     How::Always => fault.next = i64::MAX,
                 }
                 let concerned: Vec<Option<u64>> = if fault.kind.occasion == Occasion::Socket {
-                    let concerned = |&id: &u64| fault.connection.is_none_or(|one| one == id).then_some(Some(id));
+                    let concerned = |&(id, endpoint): &(u64, Endpoint)| {
+                        (fault.connection.is_none_or(|one| one == id) && fault.is_at(endpoint)).then_some(Some(id))
+                    };
                     connections.iter().filter_map(concerned).collect()
                 } else {
                     vec![None]
@@ -174,10 +177,10 @@ impl Faults {
         skews.filter(|fault| fault.is_active(now)).map(|fault| fault.by).sum()
     }
 
-    /// The fault that refuses a client of an address, and how; `None` if the client may connect.
-    pub fn admit(&mut self, now: i64, who: &str) -> Option<(Fault, Refusal)> {
+    /// The fault that refuses a client of an address at an endpoint, and how; `None` if the client may connect.
+    pub fn admit(&mut self, now: i64, who: &str, endpoint: Endpoint) -> Option<(Fault, Refusal)> {
         for fault in self.list.iter().filter(|fault| fault.kind.what == What::Budget) {
-            if !fault.is_active(now) {
+            if !fault.is_active(now) || !fault.is_at(endpoint) {
                 continue;
             }
             if self.attempts.len() >= ADDRESSES_MAX && !self.attempts.contains_key(who) {
@@ -196,7 +199,8 @@ impl Faults {
             }
             attempts.at.push_back(now);
         }
-        let hit = self.pick(Occasion::Handshake, (now, 0, "", ""), |fault| fault.kind.what != What::Budget)?;
+        let may = |fault: &Fault| fault.kind.what != What::Budget && fault.is_at(endpoint);
+        let hit = self.pick(Occasion::Handshake, (now, 0, "", ""), may)?;
         let by = hit.by.unsigned_abs();
         let refusal = if hit.kind.what == What::RetryAfter {
             Refusal { status: TOO_MANY_REQUESTS, retry_after: Some(by.div_ceil(SECOND.unsigned_abs())) }
@@ -255,12 +259,13 @@ mod tests {
             faults.add(read(text, 0).expect("right"));
             let mut count = 0;
             while faults.next <= 1000 * SECOND {
-                count += faults.due(faults.next, &[4, 9]).len();
+                count += faults.due(faults.next, &[(4, Endpoint::Public), (9, Endpoint::Private)]).len();
             }
             count
         };
         assert_eq!(due("cut"), 2, "both connections, once");
         assert_eq!(due("cut=every:100s,connection=9"), 10);
+        assert_eq!((due("cut,endpoint=private"), due("cut,endpoint=level3")), (1, 0));
         assert_eq!(due("maintenance=every:100s,for=500s"), 4, "the fifth would be at its end");
         assert!((60..140).contains(&due("list=0.1")));
     }
@@ -270,12 +275,13 @@ mod tests {
     fn budget() {
         let mut faults = Faults::new(5);
         faults.add(read("budget,by=3", 0).expect("right"));
-        let statuses: Vec<Option<u16>> =
-            (0..5).map(|i| faults.admit(i * SECOND, "a").map(|(_, refusal)| refusal.status)).collect();
+        let statuses: Vec<Option<u16>> = (0..5)
+            .map(|i| faults.admit(i * SECOND, "a", Endpoint::Public).map(|(_, refusal)| refusal.status))
+            .collect();
         assert_eq!(statuses, [None, None, None, Some(429), Some(429)]);
-        assert!(faults.admit(5 * SECOND, "b").is_none());
-        assert!(faults.admit(602 * SECOND, "a").is_some(), "ten minutes from the first refusal");
-        assert!(faults.admit(604 * SECOND, "a").is_none());
+        assert!(faults.admit(5 * SECOND, "b", Endpoint::Public).is_none());
+        assert!(faults.admit(602 * SECOND, "a", Endpoint::Public).is_some(), "ten minutes from the first refusal");
+        assert!(faults.admit(604 * SECOND, "a", Endpoint::Public).is_none());
     }
 
     /// Goal: the time after which a client may connect again is in whole seconds, never too few.
@@ -283,8 +289,11 @@ mod tests {
     fn retry_after() {
         let mut faults = Faults::new(5);
         faults.add(read("retry_after=once,by=1500ms", 0).expect("right"));
-        let (_, refusal) = faults.admit(0, "a").expect("refused");
+        let (_, refusal) = faults.admit(0, "a", Endpoint::Public).expect("refused");
         assert_eq!(refusal, Refusal { status: 429, retry_after: Some(2) });
-        assert!(faults.admit(0, "a").is_none(), "once");
+        assert!(faults.admit(0, "a", Endpoint::Public).is_none(), "once");
+        faults.add(read("handshake,by=502,endpoint=private", 0).expect("right"));
+        assert!(faults.admit(0, "a", Endpoint::Public).is_none(), "another endpoint");
+        assert!(faults.admit(0, "a", Endpoint::Private).is_some());
     }
 }

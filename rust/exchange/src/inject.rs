@@ -6,17 +6,71 @@
 use crate::connection::Label;
 use crate::fanout::{DELISTED, Fanout};
 use crate::faults::Refusal;
-use crate::kinds::{self, Fault, Occasion, What};
+use crate::kinds::{self, Fault, Occasion, SECOND, What};
 use crate::market::Market;
 use crate::message;
 use crate::pairs::{PAIRS_MAX, pairs};
+use crate::request::Endpoint;
+use crate::wire;
 
 /// Status of a pair that a fault keeps from trading.
 const SUSPENDED: [&str; 5] = ["cancel_only", "limit_only", "maintenance", "reduce_only", "work_in_progress"];
 
+/// Phases of an announced maintenance: how long before its begin each starts, ns.
+const PHASES: [(i64, &str); 5] = [
+    (i64::MAX, "announced"),
+    (86_400 * SECOND, "reminder_24h"),
+    (1800 * SECOND, "approaching_30m"),
+    (300 * SECOND, "imminent_5m"),
+    (30 * SECOND, "final_warning_30s"),
+];
+/// How long before the begin orders should be cancelled, and how long it lasts, ns; as in Kraken's own announcement.
+const CANCEL_BEFORE: i64 = 300 * SECOND;
+const LASTS: i64 = 3600 * SECOND;
+
+/// A maintenance that is announced.
+#[derive(Debug)]
+pub struct Announced {
+    /// When it begins, ns.
+    pub begin: i64,
+    /// When its next phase begins, or it itself, ns.
+    pub next: i64,
+}
+
+impl Announced {
+    fn new(begin: i64, now: i64) -> Self {
+        let later = PHASES.iter().skip(1).map(|phase| begin - phase.0).find(|&at| at > now);
+        Self { begin, next: later.unwrap_or(begin).max(now + 1) }
+    }
+
+    /// As an entry of `upcoming_maintenance`; the clock that stamps it is off by `skew`.
+    fn describe(&self, now: i64, skew: i64) -> String {
+        let left = self.begin - now;
+        let phase = PHASES.iter().rfind(|phase| left <= phase.0).map_or("announced", |phase| phase.1);
+        // Of actions only that of the first phase is known.
+        let action = if phase == "announced" { "continue" } else { "unspecified" };
+        let time = |ns: i64| {
+            let mut text = Vec::new();
+            wire::time(ns + skew, 6, &mut text);
+            text.into_iter().map(char::from).collect::<String>()
+        };
+        let (cancel, end) = (time((self.begin - CANCEL_BEFORE).max(now)), time(self.begin + LASTS));
+        format!(
+            "{{\"affected_services\":[\"spot_trading\",\"spot_fix\",\"spot_ws\"],\"cancel_before_utc\":{cancel},\
+             \"event_id\":33,\"expected_end_utc\":{end},\"expected_start_utc\":{},\"order_submission\":\"allowed\",\
+             \"phase\":\"{phase}\",\"recommended_action\":\"{action}\",\"source_url\":\"\",\"time_to_start_s\":{},\
+             \"title\":\"Order Entry System Maintenance\"}}",
+            time(self.begin),
+            left / SECOND,
+        )
+    }
+}
+
 /// Carries out the faults of an exchange.
 #[derive(Debug)]
 pub struct Injector {
+    /// A maintenance that is announced.
+    pub announced: Option<Announced>,
     /// State of the exchange; nothing trades unless it is `online`.
     pub system: &'static str,
     /// When a state ends that a fault brought, of the exchange (`None`) or of a pair.
@@ -28,7 +82,7 @@ pub struct Injector {
 impl Injector {
     /// Nothing is wrong yet.
     pub const fn new(seed: u64) -> Self {
-        Self { system: "online", restore: Vec::new(), seed }
+        Self { announced: None, system: "online", restore: Vec::new(), seed }
     }
 
     /// Asks for a fault.
@@ -52,17 +106,18 @@ impl Injector {
         for connection in fanout.outbox.connections.iter_mut().flatten() {
             connection.silenced.clear();
         }
+        self.announced = None;
         for (_, what) in std::mem::take(&mut self.restore) {
             self.restore_state(fanout, what);
         }
     }
 
-    /// Whether a client of an address may connect.
+    /// Whether a client of an address may connect to an endpoint.
     ///
     /// # Errors
     /// How it is refused.
-    pub fn admit(fanout: &mut Fanout, who: &str) -> Result<(), Refusal> {
-        match fanout.outbox.faults.admit(fanout.outbox.now, who) {
+    pub fn admit(fanout: &mut Fanout, who: &str, endpoint: Endpoint) -> Result<(), Refusal> {
+        match fanout.outbox.faults.admit(fanout.outbox.now, who, endpoint) {
             None => Ok(()),
             Some((fault, refusal)) => {
                 fanout.outbox.record_fault(&fault, None, "", None);
@@ -82,7 +137,9 @@ impl Injector {
 
     /// When a fault of time is due next, or the end of a state, ns.
     pub fn next(&self, fanout: &Fanout) -> i64 {
-        self.restore.iter().map(|(due, _)| *due).min().unwrap_or(i64::MAX).min(fanout.outbox.faults.next)
+        let ends = self.restore.iter().map(|(due, _)| *due).min().unwrap_or(i64::MAX);
+        let announces = self.announced.as_ref().map_or(i64::MAX, |announced| announced.next);
+        ends.min(announces).min(fanout.outbox.faults.next)
     }
 
     /// Carries out faults of time that are due, and ends the states that are over.
@@ -94,8 +151,15 @@ impl Injector {
         for what in over {
             self.restore_state(fanout, what);
         }
-        let connections: Vec<u64> =
-            fanout.outbox.connections.iter().flatten().map(|connection| connection.id).collect();
+        if let Some(announced) = self.announced.take_if(|announced| announced.next <= now) {
+            // When it should begin there is nothing to announce any more.
+            if announced.begin > now {
+                self.announced = Some(Announced::new(announced.begin, now));
+                self.announce(fanout);
+            }
+        }
+        let connections: Vec<(u64, Endpoint)> =
+            fanout.outbox.connections.iter().flatten().map(|one| (one.id, one.endpoint)).collect();
         for (fault, connection) in fanout.outbox.faults.due(now, &connections) {
             match fault.kind.occasion {
                 Occasion::Socket => {
@@ -121,8 +185,11 @@ impl Injector {
             self.restore.retain(|(_, what)| what.is_some());
             self.restore.push((fanout.outbox.now + fault.by, None));
         }
+        if fault.kind.what == What::Status {
+            self.announced = Some(Announced::new(fanout.outbox.now + fault.by, fanout.outbox.now));
+        }
         if fault.kind.what != What::Skew {
-            self.announce(fanout, state.is_none());
+            self.announce(fanout);
         }
     }
 
@@ -131,20 +198,28 @@ impl Injector {
         match what {
             None => {
                 self.system = "online";
-                self.announce(fanout, false);
+                self.announce(fanout);
             }
             Some(pair) if fanout.listings[pair].market.pair.status != DELISTED => fanout.set_status(pair, "online"),
             Some(_) => {}
         }
     }
 
-    /// Tells all connections the state of the exchange, and on request a maintenance that is to come.
-    fn announce(&self, fanout: &mut Fanout, maintenance: bool) {
+    /// The maintenance that is announced, as Kraken describes it: JSON.
+    pub fn advisory(&self, fanout: &Fanout) -> Option<String> {
+        let (now, outbox) = (fanout.outbox.now, &fanout.outbox);
+        self.announced
+            .as_ref()
+            .map(|announced| announced.describe(now, outbox.stamp(announced.begin) - announced.begin))
+    }
+
+    /// Tells all connections the state of the exchange, and a maintenance that is to come.
+    fn announce(&self, fanout: &mut Fanout) {
+        let advisory = self.advisory(fanout);
         let outbox = &mut fanout.outbox;
         for place in 0..outbox.connections.len() {
             if let Some(id) = outbox.connections[place].as_ref().map(|connection| connection.announced_id) {
-                let begin = maintenance.then_some(outbox.now);
-                message::status(self.system, id, begin, outbox.compose());
+                message::status(self.system, id, advisory.as_deref(), outbox.compose());
                 outbox.send(&[place], Label::new("status"));
             }
         }

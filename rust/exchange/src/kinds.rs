@@ -10,6 +10,7 @@
 //! assert!(exchange.inject("dorp").expect_err("there is none").starts_with("no fault 'dorp'"));
 //! ```
 
+use crate::request::{ENDPOINTS, Endpoint};
 use crate::rng::Rng;
 
 const MS: i64 = 1_000_000;
@@ -83,9 +84,11 @@ pub enum What {
     LostRequest,
     ReportBeforeAck,
     DuplicateReport,
+    CutAnswer,
     SequenceGap,
     TokenRefused,
     RestLag,
+    RestBusy,
     Nonce,
     Lockout,
 }
@@ -144,13 +147,14 @@ impl Occasion {
 
     const fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Frame | Self::Answer => &["by", "channel", "symbol", "connection", "after", "for"],
-            Self::Socket => &["by", "connection", "after", "for"],
+            Self::Frame | Self::Answer => &["by", "channel", "symbol", "connection", "endpoint", "after", "for"],
+            Self::Socket => &["by", "connection", "endpoint", "after", "for"],
             Self::Order => &["by", "method", "symbol", "connection", "after", "for"],
             Self::Report => &["channel", "connection", "after", "for"],
             Self::Token => &["method", "connection", "after", "for"],
             Self::Account => &["by", "method", "after", "for"],
-            Self::Handshake | Self::Rest | Self::Exchange => &["by", "after", "for"],
+            Self::Handshake => &["by", "endpoint", "after", "for"],
+            Self::Rest | Self::Exchange => &["by", "after", "for"],
             Self::Pair => &["by", "symbol", "after", "for"],
         }
     }
@@ -190,7 +194,7 @@ const fn kind(what: What, name: &'static str, occasion: Occasion, by: By, help: 
 
 /// All kinds.
 #[rustfmt::skip]
-pub static KINDS: [Kind; 48] = [
+pub static KINDS: [Kind; 50] = [
     kind(What::Drop, "drop", Occasion::Frame, By::Nothing, "the frame is not sent"),
     kind(What::Repeat, "repeat", Occasion::Frame, By::Nothing, "the frame is sent twice"),
     kind(What::Reorder, "reorder", Occasion::Frame, By::Nothing, "the frame is sent after the next frame of its channel and symbol, or a second late"),
@@ -223,7 +227,7 @@ pub static KINDS: [Kind; 48] = [
     kind(What::Maintenance, "maintenance", Occasion::Exchange, By::Time(10 * SECOND, false), "the exchange announces that it is in maintenance, and nothing trades for this long"),
     kind(What::CancelOnly, "cancel_only", Occasion::Exchange, By::Time(10 * SECOND, false), "the same with the state cancel_only"),
     kind(What::PostOnly, "post_only", Occasion::Exchange, By::Time(10 * SECOND, false), "the same with the state post_only"),
-    kind(What::Status, "status", Occasion::Exchange, By::Nothing, "a status message announces a future maintenance"),
+    kind(What::Status, "status", Occasion::Exchange, By::Time(30 * SECOND, false), "a maintenance is announced that begins this much later, and again in each of its phases; the fault maintenance lets it begin"),
     kind(What::Instrument, "instrument", Occasion::Pair, By::Time(10 * SECOND, false), "a pair gets a status such as limit_only or cancel_only, and does not trade for this long"),
     kind(What::Precision, "precision", Occasion::Pair, By::Nothing, "the prices of a pair get one decimal more or fewer: its market restarts, and subscribers of its books get a snapshot"),
     kind(What::Delist, "delist", Occasion::Pair, By::Nothing, "a pair gets the status delisted, and its subscriptions end"),
@@ -233,10 +237,12 @@ pub static KINDS: [Kind; 48] = [
     kind(What::LostAck, "lost_ack", Occasion::Order, By::Nothing, "the request is done, and its answer never comes"),
     kind(What::LostRequest, "lost_request", Occasion::Order, By::Nothing, "the request is lost: it is not done, and no answer comes"),
     kind(What::ReportBeforeAck, "report_before_ack", Occasion::Order, By::Nothing, "the reports of the request come before its answer"),
+    kind(What::CutAnswer, "cut_answer", Occasion::Order, By::Nothing, "the request is done, and the connection is reset before its answer and its reports"),
     kind(What::DuplicateReport, "duplicate_report", Occasion::Report, By::Nothing, "the message is sent again, with the next number of its sequence"),
     kind(What::SequenceGap, "sequence_gap", Occasion::Report, By::Nothing, "the sequence leaves out a number before the message"),
     kind(What::TokenRefused, "token_refused", Occasion::Token, By::Nothing, "the token is refused, as if it were unknown"),
     kind(What::RestLag, "rest_lag", Occasion::Account, By::Time(60 * SECOND, false), "orders, trades and balances are shown as they were this long ago"),
+    kind(What::RestBusy, "rest_busy", Occasion::Account, By::Words("EService:Busy"), "the request is not done, and refused with this text"),
     kind(What::Nonce, "nonce", Occasion::Account, By::Nothing, "the request is refused as 'EAPI:Invalid nonce'"),
     kind(What::Lockout, "lockout", Occasion::Account, By::Time(900 * SECOND, false), "all signed requests are refused as 'EGeneral:Temporary lockout' for this long; each of them starts the time anew"),
 ];
@@ -273,6 +279,8 @@ pub struct Fault {
     pub symbol: Option<String>,
     /// Number of a connection.
     pub connection: Option<u64>,
+    /// What the connection is for.
+    pub endpoint: Option<Endpoint>,
     /// It happens from this time on, ns.
     pub from: i64,
     /// It happens before this time, ns.
@@ -364,6 +372,7 @@ pub fn read(text: &str, now: i64) -> Result<Fault, String> {
         channel: None,
         symbol: None,
         connection: None,
+        endpoint: None,
         from: now,
         until: i64::MAX,
         next: 0,
@@ -390,6 +399,11 @@ pub fn read(text: &str, now: i64) -> Result<Fault, String> {
             "method" => return Err(wrong("the name of a method, or a pattern, as *_order")),
             "symbol" => fault.symbol = Some(value.to_owned()),
             "connection" => fault.connection = Some(value.parse().map_err(|_| wrong("the number of a connection"))?),
+            "endpoint" => {
+                let names = ENDPOINTS.map(|endpoint| endpoint.0).join(", ");
+                let found = ENDPOINTS.into_iter().find(|endpoint| endpoint.0 == value);
+                fault.endpoint = Some(found.ok_or_else(|| wrong(&format!("one of {names}")))?.1);
+            }
             "after" => fault.from = now + time(value).ok_or_else(|| wrong(TIMES))?,
             _ => lasts = Some(time(value).ok_or_else(|| wrong(TIMES))?),
         }
@@ -442,6 +456,12 @@ impl Fault {
             && self.symbol.as_ref().is_none_or(|pattern| glob(pattern, symbol))
     }
 
+    /// Whether it selects the connections of an endpoint.
+    #[must_use]
+    pub fn is_at(&self, endpoint: Endpoint) -> bool {
+        self.endpoint.is_none_or(|one| one == endpoint)
+    }
+
     /// Whether it happens on an occasion at this time.
     pub fn hits(&mut self, now: i64, rng: &mut Rng) -> bool {
         match self.how {
@@ -473,7 +493,7 @@ mod tests {
             ("drop=-0.1", "allowed is a chance from 0 to 1"),
             ("drop=NaN", "allowed is a chance from 0 to 1"),
             ("drop=every:0s", "allowed is a chance"),
-            ("drop=1,chanel=book", "drop has no 'chanel'; it has channel, symbol, connection, after, for"),
+            ("drop=1,chanel=book", "drop has no 'chanel'; it has channel, symbol, connection, endpoint, after, for"),
             ("drop=1,by=5", "drop has no 'by'"),
             ("drop=1,channel", "drop has no 'channel'; it has channel"),
             ("drop=1,channel=bok", "drop: channel=bok: allowed is one of book, level3,"),
@@ -483,7 +503,8 @@ mod tests {
             ("drop,after=.s", "drop: after=.s: allowed is a time"),
             ("close,by=99", "close: by=99: allowed is a number of code from 1000 to 4999"),
             ("close,by=1006", "close: by=1006: allowed is a close code: 1000 to 1003,"),
-            ("cut,symbol=BTC/USD", "cut has no 'symbol'; it has connection, after, for"),
+            ("cut,symbol=BTC/USD", "cut has no 'symbol'; it has connection, endpoint, after, for"),
+            ("cut,endpoint=rest", "cut: endpoint=rest: allowed is one of public, level3, private"),
             ("cut,connection=x", "cut: connection=x: allowed is the number of a connection"),
             ("stall,by=-5s", "stall: by=-5s: allowed is a time"),
             ("skew=0.5", "skew lasts"),

@@ -49,4 +49,4 @@ pub use connection::HASH;
 pub use exchange::Exchange;
 pub use outbox::Pace;
 pub use pairs::PAIRS_MAX;
-pub use request::Endpoint;
+pub use request::{ENDPOINTS, Endpoint};

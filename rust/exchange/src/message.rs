@@ -37,7 +37,7 @@ fn field(name: &str, value: i128, decimals: u8, out: &mut Vec<u8>) {
 
 /// State of the exchange, the first message of a connection. With a time it announces a maintenance that begins half a
 /// minute later and lasts an hour.
-pub fn status(system: &str, connection_id: u64, announced: Option<i64>, out: &mut Vec<u8>) {
+pub fn status(system: &str, connection_id: u64, announced: Option<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(
         format!(
             "{{\"channel\":\"status\",\"type\":\"update\",\"data\":[{{\"version\":\"2.0.10\",\"system\":\"{system}\",\
@@ -45,20 +45,7 @@ pub fn status(system: &str, connection_id: u64, announced: Option<i64>, out: &mu
         )
         .as_bytes(),
     );
-    if let Some(now) = announced {
-        const SECOND: i64 = 1_000_000_000;
-        out.extend_from_slice(b"{\"affected_services\":[\"spot_trading\",\"spot_ws\"],\"cancel_before_utc\":");
-        time(now + 25 * SECOND, 6, out);
-        out.extend_from_slice(b",\"event_id\":33,\"expected_end_utc\":");
-        time(now + 3630 * SECOND, 6, out);
-        out.extend_from_slice(b",\"expected_start_utc\":");
-        time(now + 30 * SECOND, 6, out);
-        out.extend_from_slice(
-            b",\"order_submission\":\"allowed\",\"phase\":\"final_warning_30s\",\
-              \"recommended_action\":\"disconnect_and_wait\",\"source_url\":\"\",\"time_to_start_s\":30,\
-              \"title\":\"Maintenance\"}",
-        );
-    }
+    out.extend_from_slice(announced.unwrap_or_default().as_bytes());
     out.extend_from_slice(b"],\"emergency\":[]}]}");
 }
 

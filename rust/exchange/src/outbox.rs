@@ -173,7 +173,7 @@ impl Outbox {
 
     /// Puts a frame into the queue of a connection; `fault` is what happened to it.
     fn put(&mut self, place: usize, frame: &[u8], label: Label, fault: &'static str) {
-        let Some(connection) = &mut self.connections[place] else { return };
+        let Some(connection) = self.connections[place].as_mut().filter(|connection| !connection.lost) else { return };
         connection.out.extend_from_slice(frame);
         connection.bytes += frame.len() as u64;
         let (id, number) = (connection.id, connection.frames);
@@ -217,10 +217,14 @@ impl Outbox {
             return self.lose(place, label, "silence");
         }
         let symbol = label.pair.map_or("", |pair| self.symbols[pair].as_str());
-        let may = |fault: &Fault| match fault.kind.what {
-            What::Silence => label.pair.is_some(),
-            What::Absent | What::Null | What::Huge => has_field(wire::text(frame), &fault.words),
-            _ => true,
+        let endpoint = connection.endpoint;
+        let may = |fault: &Fault| {
+            fault.is_at(endpoint)
+                && match fault.kind.what {
+                    What::Silence => label.pair.is_some(),
+                    What::Absent | What::Null | What::Huge => has_field(wire::text(frame), &fault.words),
+                    _ => true,
+                }
         };
         let subject = (self.now, connection.id, label.channel, symbol);
         let Some(fault) = self.faults.pick(Occasion::Frame, subject, may) else {

@@ -151,6 +151,8 @@ impl Stage {
 pub struct State {
     /// Since when, ns.
     pub ts: i64,
+    /// The same by the clock that stamps messages, ns.
+    pub clock: i64,
     /// Stage.
     pub stage: Stage,
     /// Quantity in all.
@@ -203,7 +205,7 @@ pub struct OwnOrder {
     pub pair: Pair,
     /// What was asked for.
     pub terms: Terms,
-    /// When it was made, ns.
+    /// When it was made, ns, by the clock that stamps messages.
     pub created: i64,
     /// When it was made or last amended, ns.
     pub aged: i64,
@@ -250,9 +252,9 @@ impl OwnOrder {
         }
     }
 
-    /// Keeps what it is now.
-    pub fn keep(&mut self, ts: i64) {
-        self.now.ts = ts;
+    /// Keeps what it is now: the time, and the same by the clock that stamps messages.
+    pub fn keep(&mut self, (ts, clock): (i64, i64)) {
+        (self.now.ts, self.now.clock) = (ts, clock);
         self.history.push(self.now.clone());
     }
 

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::amend::NewTerms;
 use crate::connection::{Follows, Label};
-use crate::desk::{Desk, News, UNKNOWN, Which};
+use crate::desk::{Desk, News, UNKNOWN, Which, stamp};
 use crate::fanout::{DELISTED, Fanout};
 use crate::kinds::{Fault, Occasion, What};
 use crate::message;
@@ -46,6 +46,8 @@ pub struct Private<'a> {
     pub desk: &'a mut Desk,
     /// State of the exchange.
     pub system: &'static str,
+    /// The soonest deadline of a request from now, ns.
+    pub soonest: i64,
 }
 
 impl Private<'_> {
@@ -248,13 +250,18 @@ impl Private<'_> {
         if self.may(server, place, params, method).is_none() {
             return self.refuse(place, method, req_id, NO_TOKEN);
         }
-        let symbol = params.text("symbol").ok().flatten().unwrap_or_default();
+        let symbol = self.concerns(params);
         let fault = self.fault(Occasion::Order, place, (method, &symbol), |_| true);
         let what = fault.as_ref().map(|fault| fault.kind.what);
         if what == Some(What::LostRequest) {
             return;
         }
         let answers = self.act(method, params);
+        if what == Some(What::CutAnswer)
+            && let Some(connection) = &mut self.fanout.outbox.connections[place]
+        {
+            connection.lost = true;
+        }
         if self.desk.settings.is_other("ack") || matches!(what, Some(What::ReportBeforeAck | What::LateAck)) {
             self.tell();
         }
@@ -265,6 +272,18 @@ impl Private<'_> {
         for answer in answers {
             self.answer(place, (method, req_id), answer, late);
         }
+    }
+
+    /// Symbol of the pair that a request is about, by its name or by the order; empty: none, or many.
+    fn concerns(&self, params: &Params) -> String {
+        if let Ok(Some(symbol)) = params.text("symbol") {
+            return symbol;
+        }
+        let first = |name: &str| params.list::<String>(name).ok().and_then(|found| found.into_iter().next());
+        let which = first("order_id").map(Which::Id).or_else(|| first("cl_ord_id").map(Which::Name));
+        let number = which.and_then(|which| self.desk.find(&which).first().copied());
+        let order = number.and_then(|number| self.desk.orders.get(&number));
+        order.map_or_else(String::new, |order| order.pair.symbol.clone())
     }
 
     /// Sends an answer: at once, or so much later.
@@ -328,13 +347,18 @@ impl Private<'_> {
         Desk::is_served(self.fanout, terms.pair, self.system, terms.post_only, !limit)
     }
 
+    /// Refuses a request whose time is over, by the clock that stamps messages.
+    fn deadline(&self, params: &Params) -> Result<(), String> {
+        terms::deadline(params, stamp(self.fanout), self.soonest)
+    }
+
     fn add(&mut self, params: &Params) -> Answer {
-        let now = self.fanout.outbox.now;
+        let (now, clock) = (self.fanout.outbox.now, stamp(self.fanout));
         let pair = self.pair(params)?;
-        let asked = terms::order(params, pair, self.listed(pair), now)?;
+        let asked = terms::order(params, pair, self.listed(pair), clock)?;
         let validate = params.flag("validate")?;
         self.is_served(&asked.terms)?;
-        terms::deadline(params, now)?;
+        self.deadline(params)?;
         self.desk.count(pair, (FIXED, 0.0), now)?;
         self.desk.check(self.fanout, &asked)?;
         Ok(format!("\"result\":{}", self.place(asked, validate)))
@@ -354,17 +378,17 @@ impl Private<'_> {
     }
 
     fn batch_add(&mut self, params: &Params) -> Answer {
-        let now = self.fanout.outbox.now;
+        let (now, clock) = (self.fanout.outbox.now, stamp(self.fanout));
         let pair = self.pair(params)?;
         let orders: Vec<Params> = params.list("orders")?;
         if !BATCH_ADD.contains(&orders.len()) {
             return Err(INVALID.to_owned());
         }
-        let read = |order: &Params| terms::order(order, pair, self.listed(pair), now);
+        let read = |order: &Params| terms::order(order, pair, self.listed(pair), clock);
         let orders = orders.iter().map(read).collect::<Result<Vec<Asked>, String>>()?;
         let validate = params.flag("validate")?;
         orders.iter().try_for_each(|asked| self.is_served(&asked.terms))?;
-        terms::deadline(params, now)?;
+        self.deadline(params)?;
         #[allow(clippy::cast_precision_loss, reason = "at most fifteen")]
         self.desk.count(pair, (orders.len() as f64 / 2.0, 0.0), now)?;
         // What is wrong with an order in itself refuses all of them; what only now is in its way, that one.
@@ -420,7 +444,7 @@ impl Private<'_> {
     }
 
     fn amend(&mut self, params: &Params) -> Answer {
-        terms::deadline(params, self.fanout.outbox.now)?;
+        self.deadline(params)?;
         let (which, number) = self.target(params)?;
         let new = self.new_terms(params, number)?;
         if new.qty.is_none()
@@ -441,7 +465,7 @@ impl Private<'_> {
     }
 
     fn edit(&mut self, params: &Params) -> Answer {
-        terms::deadline(params, self.fanout.outbox.now)?;
+        self.deadline(params)?;
         self.pair(params)?;
         let (_, number) = self.target(params)?;
         let new = self.new_terms(params, number)?;

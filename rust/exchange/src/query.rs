@@ -49,7 +49,7 @@ fn describe(order: &OwnOrder, state: &State, at: i64) -> Value {
         "average": amount::text(average(state), p), "limit": price(state.limit), "trigger": price(state.trigger),
         "display": state.display.map(qty), "cl_ord_id": name, "userref": number, "post_only": terms.post_only,
         "base_fee": terms.base_fee, "created": order.created, "begins": terms.begins, "expires": terms.expires,
-        "closed": (!state.stage.is_alive()).then_some(state.ts), "reason": state.reason, "trades": trades,
+        "closed": (!state.stage.is_alive()).then_some(state.clock), "reason": state.reason, "trades": trades,
         "amends": amends.collect::<Vec<Value>>(),
     })
 }
@@ -82,7 +82,7 @@ pub fn trades(desk: &Desk, at: i64) -> Value {
             "entries": trade.entries,
         }))
     };
-    desk.trades.iter().filter(|trade| trade.trade.ts <= at).filter_map(of).collect()
+    desk.trades.iter().filter(|trade| trade.at <= at).filter_map(of).collect()
 }
 
 /// What there was of each asset at a time, ns: all of it, and what open orders held.
@@ -106,7 +106,7 @@ pub fn balances(desk: &Desk, at: i64) -> Value {
 /// Entries until `at`, ns, oldest first.
 #[must_use]
 pub fn entries(desk: &Desk, at: i64) -> Value {
-    let entries = desk.wallet.entries().filter(|entry| entry.ts <= at);
+    let entries = desk.wallet.entries().filter(|entry| entry.at <= at);
     let of = entries.map(|entry| {
         let text = |value: i128| amount::text(value, amount::precision(&entry.asset));
         json!({

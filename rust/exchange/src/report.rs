@@ -16,7 +16,9 @@ pub struct OwnTrade {
     pub exec_id: String,
     /// Number of the order.
     pub order: u64,
-    /// The public trade.
+    /// When it was booked, ns.
+    pub at: i64,
+    /// The public trade, with the time of the clock that stamps messages.
     pub trade: Trade,
     /// Whether the order rested.
     pub maker: bool,
@@ -274,7 +276,7 @@ pub fn open(order: &OwnOrder) -> Vec<u8> {
     if order.now.amended {
         row.raw("amended", "true");
     }
-    row.time("timestamp", order.now.ts).end()
+    row.time("timestamp", order.now.clock).end()
 }
 
 /// An entry of the account.

@@ -23,6 +23,10 @@ pub enum Endpoint {
     Private,
 }
 
+/// Their names.
+pub const ENDPOINTS: [(&str, Endpoint); 3] =
+    [("public", Endpoint::Public), ("level3", Endpoint::Level3), ("private", Endpoint::Private)];
+
 /// What is subscribed, of one pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {

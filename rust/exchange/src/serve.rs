@@ -227,9 +227,9 @@ fn answer_fault(
 ) -> Option<Fault> {
     let pair = fanout.find(symbol);
     let outbox = &mut fanout.outbox;
-    let id = outbox.connections[place].as_ref()?.id;
-    let fault =
-        outbox.faults.pick(Occasion::Answer, (outbox.now, id, channel, symbol), |fault| may(fault.kind.what))?;
+    let (id, endpoint) = outbox.connections[place].as_ref().map(|connection| (connection.id, connection.endpoint))?;
+    let may = |fault: &Fault| may(fault.kind.what) && fault.is_at(endpoint);
+    let fault = outbox.faults.pick(Occasion::Answer, (outbox.now, id, channel, symbol), may)?;
     outbox.record_fault(&fault, Some(place), channel, pair);
     Some(fault)
 }

@@ -25,13 +25,30 @@ pub const SWITCHES: [(&str, &str, &str, &str); 10] = [
     ("threshold", "above", "at", "where the rate counter refuses"),
 ];
 
+/// Kraken's fees: from this volume in USD on, of the last 30 days, a resting order and one that takes cost so many
+/// millionths.
+pub const FEES: [(i128, [i128; 2]); 10] = [
+    (0, [2500, 4000]),
+    (10_000, [2000, 3500]),
+    (50_000, [1400, 2400]),
+    (100_000, [1200, 2200]),
+    (250_000, [1000, 2000]),
+    (500_000, [800, 1800]),
+    (1_000_000, [600, 1600]),
+    (2_500_000, [400, 1400]),
+    (5_000_000, [200, 1200]),
+    (10_000_000, [0, 1000]),
+];
+
 /// The account and the switches.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// What it has at the beginning, by asset, in units of the asset's last decimal.
     pub balances: BTreeMap<String, i128>,
-    /// Fee of a resting order and of one that takes, in millionths.
+    /// Fee of a resting order and of one that takes, in millionths, whatever was traded.
     pub fees: [i128; 2],
+    /// What was traded in the 30 days before, in units of the last decimal of USD; fees follow Kraken's schedule then.
+    pub volume: Option<i128>,
     /// Limits.
     pub tier: Tier,
     /// For each switch, whether it has its other value.
@@ -45,7 +62,8 @@ impl Default for Settings {
             |(asset, amount): (&str, i128)| (asset.to_owned(), amount * amount::pow10(amount::precision(asset)));
         Self {
             balances: balances.map(units).into(),
-            fees: [2500, 4000],
+            fees: FEES[0].1,
+            volume: None,
             tier: TIERS[1],
             other: [false; SWITCHES.len()],
         }
@@ -77,6 +95,12 @@ impl Settings {
                 let rate = amount::read(value, 4).ok().filter(|rate| (0..=RATE / 10).contains(rate)).ok_or(allowed)?;
                 self.fees[usize::from(name == "taker")] = rate;
             }
+            "volume" => {
+                let units = amount::read(value, amount::precision("USD")).ok();
+                let units = units.filter(|units| (0..10i128.pow(28)).contains(units));
+                let allowed = format!("volume={value}: allowed is an amount of USD from 0 with up to 4 decimals");
+                self.volume = Some(units.ok_or(allowed)?);
+            }
             "tier" => {
                 let found = TIERS.into_iter().find(|tier| tier.name == value);
                 let names = TIERS.map(|tier| tier.name).join(", ");
@@ -86,7 +110,7 @@ impl Settings {
                 let Some(at) = SWITCHES.iter().position(|switch| switch.0 == name) else {
                     let names = SWITCHES.map(|switch| switch.0).join(", ");
                     return Err(format!(
-                        "{name}={value}: no setting has this name; allowed are balance.ASSET, maker, taker, tier, {names}"
+                        "{name}={value}: no setting has this name; allowed are balance.ASSET, maker, taker, tier, volume, {names}"
                     ));
                 };
                 let (_, default, other, _) = SWITCHES[at];
@@ -97,6 +121,20 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// The fees, by the volume in USD from which they hold: one row if the volume does not matter.
+    #[must_use]
+    pub fn schedule(&self) -> Vec<(i128, [i128; 2])> {
+        if self.volume.is_some() { FEES.to_vec() } else { vec![(0, self.fees)] }
+    }
+
+    /// The fees of an account that traded so much in the last 30 days, in units of the last decimal of USD.
+    #[must_use]
+    pub fn fees_of(&self, volume: i128) -> [i128; 2] {
+        let unit = amount::pow10(amount::precision("USD"));
+        let reached = self.schedule().into_iter().rfind(|row| row.0 * unit <= volume);
+        reached.map_or(self.fees, |row| row.1)
     }
 
     /// Whether a switch has its other value.
@@ -123,6 +161,7 @@ mod tests {
             ("balance.USD=1.00001", "allowed is an amount from 0 with up to 4 decimals"),
             ("balance.USD=-1", "allowed is an amount from 0"),
             ("balance.=1", "allowed is an amount"),
+            ("volume=-1", "allowed is an amount of USD from 0"),
         ] {
             let error = Settings::default().set(text).expect_err(text);
             assert!(error.contains(sentence), "{text}: {error}");
@@ -132,6 +171,10 @@ mod tests {
             settings.set(text).expect(text);
         }
         assert_eq!((settings.balances["USD"], settings.fees, settings.tier.limit), (125_000, [1600, 4000], 180));
+        assert_eq!(settings.fees_of(10i128.pow(20)), [1600, 4000], "whatever was traded");
+        settings.set("volume=9999.9999").expect("right");
+        let fees = [99_999_999, 100_000_000, 99_999_999_999, 100_000_000_000].map(|volume| settings.fees_of(volume));
+        assert_eq!(fees, [[2500, 4000], [2000, 3500], [200, 1200], [0, 1000]]);
         assert!(settings.is_other("amend_up") && !settings.is_other("post_only"));
     }
 }

@@ -14,6 +14,8 @@ use crate::wire;
 pub const INVALID: &str = "EGeneral:Invalid arguments";
 /// ns.
 const SECOND: i64 = 1_000_000_000;
+/// The soonest deadline from now, ns: of a request to the private endpoint, and of one to REST.
+pub const DEADLINE_MIN: [i64; 2] = [SECOND / 2, 2 * SECOND];
 /// The latest deadline from now, ns.
 const DEADLINE_MAX: i64 = 60 * SECOND;
 /// The longest life of an order that expires, ns: a month.
@@ -270,14 +272,16 @@ pub const fn may_show(display: i64, qty: i64) -> bool {
     display <= qty && display >= qty.div_euclid(DISPLAY) + (qty % DISPLAY > 0) as i64
 }
 
-/// Refuses a request whose time is over.
+/// Refuses a request whose time is over, or whose deadline is too soon or too late. `soonest`: from now, ns.
 ///
 /// # Errors
 /// Kraken's text.
-pub fn deadline(params: &Params, now: i64) -> Result<(), String> {
+pub fn deadline(params: &Params, now: i64, soonest: i64) -> Result<(), String> {
     match params.time("deadline")? {
         Some(deadline) if deadline < now => Err("EService:Deadline elapsed".to_owned()),
-        Some(deadline) if deadline > now + DEADLINE_MAX => Err(format!("{INVALID}:deadline")),
+        Some(deadline) if !(now + soonest..=now + DEADLINE_MAX).contains(&deadline) => {
+            Err(format!("{INVALID}:deadline"))
+        }
         _ => Ok(()),
     }
 }
@@ -478,11 +482,14 @@ mod tests {
 
     #[test]
     fn deadlines_and_shown_parts() {
-        let at =
-            |text: &str| deadline(&Params::read(&format!(r#"{{"deadline":"{text}"}}"#)).expect("JSON"), 10 * SECOND);
+        let read = |text: &str| Params::read(&format!(r#"{{"deadline":"{text}"}}"#)).expect("JSON");
+        let at = |text: &str| deadline(&read(text), 10 * SECOND, DEADLINE_MIN[0]);
         assert_eq!(at("1970-01-01T00:00:09.999Z").expect_err("over"), "EService:Deadline elapsed");
         assert_eq!(at("1970-01-01T00:01:10.001Z").expect_err("too late"), "EGeneral:Invalid arguments:deadline");
-        assert!(at("1970-01-01T00:00:15Z").is_ok() && deadline(&Params::default(), 0).is_ok());
+        assert_eq!(at("1970-01-01T00:00:10.499Z").expect_err("too soon"), "EGeneral:Invalid arguments:deadline");
+        assert!(at("1970-01-01T00:00:10.5Z").is_ok() && at("1970-01-01T00:01:10Z").is_ok());
+        assert!(deadline(&read("1970-01-01T00:00:11Z"), 10 * SECOND, DEADLINE_MIN[1]).is_err());
+        assert!(at("1970-01-01T00:00:15Z").is_ok() && deadline(&Params::default(), 0, SECOND).is_ok());
         assert!(may_show(1, 15) && may_show(2, 16) && !may_show(1, 16) && !may_show(17, 16));
     }
 }

@@ -25,8 +25,10 @@ pub struct Entry {
     pub id: String,
     /// What it belongs to: the id of a fill.
     pub reference: String,
-    /// When, ns.
+    /// When, ns, by the clock that stamps messages.
     pub ts: i64,
+    /// When, ns.
+    pub at: i64,
     /// Asset.
     pub asset: String,
     /// What came (positive) or went, without the fee.
@@ -77,8 +79,8 @@ impl Wallet {
         self.holdings.entry(asset.to_owned()).or_default().held += more;
     }
 
-    /// Books a change; returns its entry.
-    pub fn book(&mut self, asset: &str, (amount, fee): (i128, i128), reference: &str, ts: i64) -> &Entry {
+    /// Books a change; returns its entry. `at`: when; `ts`: the same by the clock that stamps messages.
+    pub fn book(&mut self, asset: &str, (amount, fee): (i128, i128), reference: &str, (at, ts): (i64, i64)) -> &Entry {
         let holding = self.holdings.entry(asset.to_owned()).or_default();
         holding.total += amount - fee;
         self.made += 1;
@@ -89,15 +91,15 @@ impl Wallet {
         }
         let (asset, reference, balance) = (asset.to_owned(), reference.to_owned(), holding.total);
         let id = text_id(b'L', ENTRY_IDS + self.made);
-        self.entries.push_back(Entry { id, reference, ts, asset, amount, fee, balance });
+        self.entries.push_back(Entry { id, reference, ts, at, asset, amount, fee, balance });
         &self.entries[self.entries.len() - 1]
     }
 
     /// What there was of all assets at a time.
     #[must_use]
-    pub fn totals_at(&self, ts: i64) -> BTreeMap<String, i128> {
+    pub fn totals_at(&self, at: i64) -> BTreeMap<String, i128> {
         let mut totals = self.begin.clone();
-        for entry in self.entries.iter().take_while(|entry| entry.ts <= ts) {
+        for entry in self.entries.iter().take_while(|entry| entry.at <= at) {
             totals.insert(entry.asset.clone(), entry.balance);
         }
         totals
@@ -127,9 +129,9 @@ mod tests {
         let mut wallet = Wallet::new(&BTreeMap::from([("USD".to_owned(), 1000)]));
         wallet.hold("USD", 300);
         assert_eq!((wallet.of("USD"), wallet.free("USD")), (Holding { total: 1000, held: 300 }, 700));
-        wallet.book("BTC", (5, 0), "T1", 10);
-        assert_eq!(wallet.book("USD", (-200, 1), "T1", 10).balance, 799);
-        wallet.book("USD", (50, 2), "T2", 20);
+        wallet.book("BTC", (5, 0), "T1", (10, 1000));
+        assert_eq!(wallet.book("USD", (-200, 1), "T1", (10, 1000)).balance, 799);
+        wallet.book("USD", (50, 2), "T2", (20, 1010));
         assert_eq!((wallet.of("USD").total, wallet.of("BTC").total, wallet.free("EUR")), (847, 5, 0));
         assert_eq!(wallet.totals_at(9), BTreeMap::from([("USD".to_owned(), 1000)]));
         assert_eq!(wallet.totals_at(10), BTreeMap::from([("USD".to_owned(), 799), ("BTC".to_owned(), 5)]));

@@ -252,10 +252,10 @@ fn connections() {
     let stalls: Vec<_> = told.iter().filter(|one| one.name == "stall").map(|one| (one.connection, one.by)).collect();
     assert_eq!(stalls, [(Some(other), 3 * SECOND)]);
     assert_eq!(client.log().iter().filter(|line| line[7] == "cut").count(), 4, "the log tells them too");
-    assert!(client.exchange.admit("a").is_ok());
+    assert!(client.exchange.admit("a", Endpoint::Public).is_ok());
     client.exchange.inject("handshake=once,by=520").expect("right");
     assert_eq!(
-        (client.exchange.admit("a"), client.exchange.admit("a")),
+        (client.exchange.admit("a", Endpoint::Public), client.exchange.admit("a", Endpoint::Public)),
         (Err(Refusal { status: 520, retry_after: None }), Ok(()))
     );
 }

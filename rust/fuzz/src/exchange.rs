@@ -385,7 +385,7 @@ fn symbol_of(answer: &Value) -> Option<&str> {
 }
 
 /// Texts of WebSocket frames as the exchange writes them.
-fn frames(mut block: &[u8]) -> Vec<&[u8]> {
+pub fn frames(mut block: &[u8]) -> Vec<&[u8]> {
     let mut texts = Vec::new();
     while let [0x81, length, ..] = *block {
         let (at, length) = match length {

@@ -9,18 +9,18 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use krakpot_frames::Random;
-use krakpot_fuzz::{corpus, decode, exchange, mutate, orders, session};
+use krakpot_fuzz::{corpus, decode, exchange, mutate, orders, private, session};
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 4] =
-    [("decode", decode), ("session", session), ("orders", orders), ("exchange", exchange)];
+const TARGETS: [(&str, Target); 5] =
+    [("decode", decode), ("session", session), ("orders", orders), ("exchange", exchange), ("private", private)];
 /// Of this many runs one plays each kind of script, and the others decode: a script plays about a hundred frames.
 const TURN: u64 = 100;
 
 fn usage(words: &str) -> ExitCode {
     eprintln!(
-        "{words}\nusage: run [--target decode|session|orders|exchange] [--runs N] [--seconds S] [--seed S] [--input HEX]"
+        "{words}\nusage: run [--target decode|session|orders|exchange|private] [--runs N] [--seconds S] [--seed S] [--input HEX]"
     );
     ExitCode::from(2)
 }
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
     for run in 0..runs {
         let which = match (only, run % TURN) {
             (Some((only, _)), _) => TARGETS.iter().position(|(name, _)| name == only).expect("it is one of them"),
-            (None, turn @ 1..4) => usize::try_from(turn).expect("small"),
+            (None, turn @ 1..5) => usize::try_from(turn).expect("small"),
             (None, _) => 0,
         };
         // Each run's input follows from seed and number alone.
@@ -121,10 +121,10 @@ fn main() -> ExitCode {
             break;
         }
     }
-    let [decode, session, orders, exchange] = done;
+    let [decode, session, orders, exchange, private] = done;
     println!(
         "seed {seed}: {seeds} seeds, {decode} frames, {session} scripts, {orders} of level 3, {exchange} of the \
-         exchange, no difference, {:.1?}",
+         exchange, {private} of its account, no difference, {:.1?}",
         begun.elapsed()
     );
     ExitCode::SUCCESS

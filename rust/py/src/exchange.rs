@@ -9,7 +9,7 @@ use krakpot_exchange::kinds::{By, KINDS};
 use krakpot_exchange::market::Candle;
 use krakpot_exchange::pairs::Pair;
 use krakpot_exchange::settings::{SWITCHES, Settings};
-use krakpot_exchange::{Endpoint, Pace};
+use krakpot_exchange::{ENDPOINTS, Endpoint, Pace};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
@@ -85,12 +85,7 @@ impl Exchange {
 
     #[pyo3(signature = (endpoint = "public"))]
     fn connect(&self, py: Python<'_>, endpoint: &str) -> PyResult<u64> {
-        let endpoint = match endpoint {
-            "public" => Endpoint::Public,
-            "level3" => Endpoint::Level3,
-            "private" => Endpoint::Private,
-            other => return Err(value_error(format!("endpoint must be public, level3 or private, not {other}"))),
-        };
+        let endpoint = endpoint_of(endpoint)?;
         self.with(py, |exchange| exchange.connect(endpoint))
     }
 
@@ -152,8 +147,21 @@ impl Exchange {
         self.with(py, krakpot_exchange::Exchange::take_faults)?.into_iter().map(dict).collect()
     }
 
-    fn admit(&self, py: Python<'_>, who: &str) -> PyResult<Option<(u16, Option<u64>)>> {
-        self.with(py, |exchange| exchange.admit(who).err().map(|refusal| (refusal.status, refusal.retry_after)))
+    #[pyo3(signature = (who, endpoint = "public"))]
+    fn admit(&self, py: Python<'_>, who: &str, endpoint: &str) -> PyResult<Option<(u16, Option<u64>)>> {
+        let endpoint = endpoint_of(endpoint)?;
+        let refusal = self.with(py, |exchange| exchange.admit(who, endpoint).err())?;
+        Ok(refusal.map(|refusal| (refusal.status, refusal.retry_after)))
+    }
+
+    #[getter]
+    fn clock(&self, py: Python<'_>) -> PyResult<i64> {
+        self.with(py, |exchange| exchange.clock())
+    }
+
+    #[getter]
+    fn upcoming_maintenance(&self, py: Python<'_>) -> PyResult<String> {
+        self.with(py, |exchange| format!("[{}]", exchange.upcoming_maintenance().unwrap_or_default()))
     }
 
     #[getter]
@@ -225,11 +233,22 @@ impl Exchange {
     }
 
     #[getter]
+    fn fee_schedule(&self, py: Python<'_>) -> PyResult<Vec<(i128, String, String)>> {
+        let rows = self.with(py, |exchange| exchange.fee_schedule())?;
+        Ok(rows.into_iter().map(|(volume, [maker, taker])| (volume, number(maker, 4), number(taker, 4))).collect())
+    }
+
+    #[getter]
+    fn volume(&self, py: Python<'_>) -> PyResult<String> {
+        self.with(py, |exchange| number(exchange.volume(), 4))
+    }
+
+    #[getter]
     fn tier(&self, py: Python<'_>) -> PyResult<&'static str> {
         self.with(py, |exchange| exchange.tier())
     }
 
-    fn refuse_signed(&self, py: Python<'_>, method: &str) -> PyResult<Option<&'static str>> {
+    fn refuse_signed(&self, py: Python<'_>, method: &str) -> PyResult<Option<String>> {
         self.with(py, |exchange| exchange.refuse_signed(method))
     }
 
@@ -273,6 +292,14 @@ pub fn faults() -> Vec<(&'static str, &'static str, String, &'static str)> {
         By::Words(words) => words.to_owned(),
     };
     KINDS.iter().map(|kind| (kind.name, kind.occasion.word(), by(kind.by), kind.help)).collect()
+}
+
+/// The endpoint of a name.
+fn endpoint_of(name: &str) -> PyResult<Endpoint> {
+    let found = ENDPOINTS.into_iter().find(|endpoint| endpoint.0 == name);
+    found
+        .map(|endpoint| endpoint.1)
+        .ok_or_else(|| value_error(format!("endpoint must be public, level3 or private, not {name}")))
 }
 
 /// Delay, jitter and conflation of a channel, ns.
