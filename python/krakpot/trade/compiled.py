@@ -409,7 +409,7 @@ def _strategy(function: Any, state: Any, hears: Any, *, queue: bool) -> Compiled
         raise ConfigError(sentence)
     if (state is None) != (arguments == 1):
         cure = f"give state=…, or write def {name}(m)" if state is None else f"write def {name}(m, s)"
-        sentence = f"{PLACE}: {name} takes {arguments} argument{'s'[:arguments - 1]}, and there is "
+        sentence = f"{PLACE}: {name} takes {arguments} argument{'s'[: arguments - 1]}, and there is "
         raise ConfigError(f"{sentence}{'no' if state is None else 'a'} state; {cure}")
     words = [call.name.lower() for call in Call]
     wanted = words if hears is None else [hears] if isinstance(hears, str) else list(hears)
