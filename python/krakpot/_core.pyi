@@ -1467,6 +1467,7 @@ class Compiled:
     def layout() -> dict[str, Any]:
         """The struct as `numpy.dtype` takes it (`market`), its `version`, and the words of its codes."""
 
+@final
 class Trading:
     """Strategies on one stream of data, with simulated orders: `krakpot.run` drives it.
 

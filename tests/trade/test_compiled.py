@@ -64,15 +64,18 @@ class Struct:
     """A struct in memory, with its fields as attributes, as numba has it."""
 
     def __init__(self, array: Any) -> None:
+        """Of an array without dimensions."""
         object.__setattr__(self, "_array", array)
 
     def __getattr__(self, name: str) -> Any:
+        """A number, a struct or an array."""
         found = self._array[name]
         if found.shape:
             return Rows(found)
         return Struct(found) if found.dtype.names else found.item()
 
     def __setattr__(self, name: str, value: Any) -> None:
+        """Write it."""
         self._array[name] = value
 
 
@@ -83,12 +86,15 @@ class Rows:
         self._array = array
 
     def __len__(self) -> int:
+        """How many."""
         return len(self._array)
 
     def __getitem__(self, at: int) -> Any:
+        """One of them."""
         return Struct(self._array[at : at + 1].reshape(())) if self._array.dtype.names else self._array[at]
 
     def __setitem__(self, at: int, value: Any) -> None:
+        """Write it."""
         self._array[at] = value
 
 
@@ -115,12 +121,17 @@ class Interpreted:
         self._kept = SIGNATURE(entry)
         self.address = ctypes.cast(self._kept, ctypes.c_void_p).value
 
+    @staticmethod
+    def of(program: Any) -> Interpreted:
+        """In place of ``_Program._compile``."""
+        return Interpreted(program)
+
 
 @pytest.fixture(params=["python", "numba"], autouse=True)
 def made_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each test runs with both."""
     if request.param == "python":
-        monkeypatch.setattr(module._Program, "_compile", lambda program: Interpreted(program))
+        monkeypatch.setattr(module._Program, "_compile", Interpreted.of)
     elif not HERE:
         pytest.skip("numba is not installed")
     return str(request.param)
@@ -160,11 +171,9 @@ LOG = np.dtype([(name, "i8") for name in (
 STATE = np.dtype([("n", "i8"), ("quotes", "i8"), ("log", LOG, (6000,))])
 
 
-def chase(m: Any, s: Any) -> None:
+def chase(m: Any, s: Any) -> None:  # noqa: PLR0912  # one function hears all
     """Rest at the best prices, go along with them, cancel the oldest order now and then; note all that is seen."""
-    p = m.pair
-    if p < 0:
-        p = 0
+    p = max(m.pair, 0)
     line = s.log[s.n]
     s.n += 1
     line.call, line.now, line.pair, line.trading = m.call, m.now, p, m.trading
@@ -177,7 +186,7 @@ def chase(m: Any, s: Any) -> None:
     if m.order_count:
         line.oldest, line.state = m.orders[0].id, m.orders[0].state
         line.filled, line.price = m.orders[0].filled, m.orders[0].price
-    if m.call == Call.START or m.call == Call.TIMER:
+    if m.call in (Call.START, Call.TIMER):
         after(m, 70_000_000, 5)
         if m.order_count:
             cancel(m, m.orders[0].id)
@@ -358,7 +367,7 @@ def test_many_run_in_one_pass(lake: krakpot.Lake) -> None:
     strategy = krakpot.compiled(state=JOIN)(join)
     double = JOIN.copy()
     double["qty"] = 2 * ONE
-    all_of_them = {"one": strategy, "two": strategy.with_state(double), "python": traded.JoinBest()}
+    all_of_them: dict[str, Any] = {"one": strategy, "two": strategy.with_state(double), "python": traded.JoinBest()}
     found = krakpot.run_many(all_of_them, replay(lake), paper())
     assert all_of_them["two"].state["filled"] == 2 * ONE * found["two"].orders.filter(
         found["two"].orders["state"] == "filled"
@@ -719,7 +728,17 @@ def test_all_of_it_with_numba(made_by: str) -> None:
     tools.only_in_all()
     python = tools.environment(NUMBA) / "bin" / "python"
     root = Path(__file__).parents[2]
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/trade/test_compiled.py"]
+    command: list[str | Path] = [
+        python,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "tests/trade/test_compiled.py",
+    ]
     command += ["tests/test_examples.py::test_python_of_a_page_runs[trading]"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=800, check=False)

@@ -66,7 +66,7 @@ BUY, SELL = 1, -1
 POST_ONLY, IOC, FOK, TAKE_PROFIT = 1, 2, 4, 8
 """Flags of an order; a sum of them."""
 
-# What compiled code asks for. Each is compiled with the strategy that calls it, and writes into the struct of the market.
+# What compiled code asks for. Each is compiled with the strategy that calls it, and writes into the market's struct.
 
 
 def _ask(m: Any, kind: int, order: int, pair: int) -> Any:  # noqa: ANN401  # a record of numba
@@ -298,6 +298,7 @@ class CompiledStrategy:
         """``initial``: an array, which is the state at the begin of each run."""
         self._program, self._initial, self._hears, self._queue = program, initial, hears, queue
         self._core: Compiled | None = None
+        self.__name__, self.__module__ = program.function.__name__, program.function.__module__
 
     @property
     def state(self) -> Any:  # noqa: ANN401  # a record or an array of numpy
@@ -430,7 +431,7 @@ def compiled(function: Callable[..., object]) -> CompiledStrategy: ...
 @overload
 def compiled(
     *,
-    state: Any = None,
+    state: Any = None,  # noqa: ANN401  # a dtype or an array of numpy
     hears: Sequence[str] | None = None,
     queue: bool = False,
 ) -> Callable[[Callable[..., object]], CompiledStrategy]: ...

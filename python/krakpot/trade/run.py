@@ -413,8 +413,8 @@ def run(
     Parameters
     ----------
     strategy
-        An object with some of the handlers of ``krakpot.Strategy``, a ``krakpot.Schedule``, or what ``krakpot.compiled``
-        made.
+        An object with some of the handlers of ``krakpot.Strategy``, a ``krakpot.Schedule``, or a function with
+        ``@krakpot.compiled``.
     feed
         A ``krakpot.Replay``, a ``krakpot.Feed`` that is not started, or a ``krakpot.ExchangeServer``.
     trader

@@ -1,7 +1,7 @@
 //! A strategy that numba compiled: a C function over a fixed struct of the market, the account, and what it asks for.
 //!
-//! Beside `arrow.rs` the only file with `unsafe`: a function is called by its address. Python makes its view of the struct
-//! of [`layout`], so the two cannot differ; size and version are compared all the same.
+//! Beside `arrow.rs` the only file of the workspace with `unsafe`: a function is called by its address. Python makes its
+//! view of the struct from [`Compiled::layout`], so the two cannot differ; size and version are compared all the same.
 #![allow(
     unsafe_code,
     reason = "a compiled function is called by its address, with pointers to what it reads and writes"
