@@ -31,6 +31,7 @@ __all__ = [
     "BookEvent",
     "BookSampler",
     "Budget",
+    "Compiled",
     "Digest",
     "Events",
     "Exchange",

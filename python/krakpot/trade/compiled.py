@@ -69,7 +69,7 @@ POST_ONLY, IOC, FOK, TAKE_PROFIT = 1, 2, 4, 8
 # What compiled code asks for. Each is compiled with the strategy that calls it, and writes into the market's struct.
 
 
-def _ask(m: Any, kind: int, order: int, pair: int) -> Any:  # noqa: ANN401  # a record of numba
+def _ask(m: Any, kind: int, order: int, pair: int) -> Any:
     """The next free request. Without room the last one is written over: that is counted, and the run ends."""
     at = m.asked
     if at >= len(m.requests):
@@ -84,7 +84,7 @@ def _ask(m: Any, kind: int, order: int, pair: int) -> Any:  # noqa: ANN401  # a 
 
 
 def send(
-    m: Any,  # noqa: ANN401  # a record of numba
+    m: Any,
     side: int,
     qty: int,
     price: int = 0,
@@ -148,46 +148,46 @@ def send(
     return number
 
 
-def buy(m: Any, qty: int, price: int = 0, flags: int = 0, pair: int = -1, tag: int = 0) -> int:  # noqa: ANN401
+def buy(m: Any, qty: int, price: int = 0, flags: int = 0, pair: int = -1, tag: int = 0) -> int:
     """Place an order to buy; ``send`` has more options."""
     return send(m, 1, qty, price, flags, pair, tag, 0, 0, 0, 0)
 
 
-def sell(m: Any, qty: int, price: int = 0, flags: int = 0, pair: int = -1, tag: int = 0) -> int:  # noqa: ANN401
+def sell(m: Any, qty: int, price: int = 0, flags: int = 0, pair: int = -1, tag: int = 0) -> int:
     """Place an order to sell; ``send`` has more options."""
     return send(m, -1, qty, price, flags, pair, tag, 0, 0, 0, 0)
 
 
-def amend(m: Any, order: int, qty: int = 0, price: int = 0) -> None:  # noqa: ANN401  # a record of numba
+def amend(m: Any, order: int, qty: int = 0, price: int = 0) -> None:
     """Ask for another quantity in all, or another price; 0: as it is."""
     asked = _ask(m, 2, order, -1)
     asked.qty = qty
     asked.price = price
 
 
-def cancel(m: Any, order: int) -> None:  # noqa: ANN401  # a record of numba
+def cancel(m: Any, order: int) -> None:
     """Cancel an order, by its number."""
     _ask(m, 3, order, -1)
 
 
-def cancel_all(m: Any, pair: int = -1) -> None:  # noqa: ANN401  # a record of numba
+def cancel_all(m: Any, pair: int = -1) -> None:
     """Cancel all orders of this strategy, or those of a pair."""
     _ask(m, 4, 0, pair)
 
 
-def after(m: Any, delay: int, tag: int = 0) -> None:  # noqa: ANN401  # a record of numba
+def after(m: Any, delay: int, tag: int = 0) -> None:
     """Call the strategy after so many ns, with ``m.call == Call.TIMER`` and ``m.tag``."""
     asked = _ask(m, 5, 0, -1)
     asked.deadline = delay
     asked.tag = tag
 
 
-def halt(m: Any) -> None:  # noqa: ANN401  # a record of numba
+def halt(m: Any) -> None:
     """Cancel own orders and accept no new ones from now on."""
     _ask(m, 6, 0, -1)
 
 
-def stop(m: Any) -> None:  # noqa: ANN401  # a record of numba
+def stop(m: Any) -> None:
     """End the run after this call."""
     _ask(m, 7, 0, -1)
 
@@ -197,7 +197,7 @@ HELPERS = (_ask, send, buy, sell, amend, cancel, cancel_all, after, halt, stop)
 # How a function becomes a strategy.
 
 
-def _numba() -> Any:  # noqa: ANN401  # the module
+def _numba() -> Any:
     """Numba, which knows what ``HELPERS`` are; ``ConfigError`` without it."""
     try:
         import numba  # noqa: PLC0415  # it takes half a second, and only compiled strategies need it
@@ -207,7 +207,7 @@ def _numba() -> Any:  # noqa: ANN401  # the module
     return numba
 
 
-def _numpy() -> Any:  # noqa: ANN401  # the module
+def _numpy() -> Any:
     """NumPy, which krakpot itself does not need."""
     try:
         import numpy  # noqa: ICN001, PLC0415  # only here
@@ -226,7 +226,7 @@ def _register() -> None:
 
 
 @cache
-def layout() -> Any:  # noqa: ANN401  # a numpy.dtype
+def layout() -> Any:
     """The struct of the market, as a ``numpy.dtype``: all that compiled code can read."""
     return _numpy().dtype(Compiled.layout()["market"])
 
@@ -234,7 +234,7 @@ def layout() -> Any:  # noqa: ANN401  # a numpy.dtype
 class _Program:
     """A function, and what numba makes of it when it is first needed."""
 
-    def __init__(self, function: Callable[..., object], arguments: int, kind: Any, shape: Any) -> None:  # noqa: ANN401
+    def __init__(self, function: Callable[..., object], arguments: int, kind: Any, shape: Any) -> None:
         """``kind``: dtype of the state; ``shape``: of an array, or None if it is one record."""
         self.function, self.arguments, self.kind, self.shape = function, arguments, kind, shape
         self._entry: Any = None
@@ -246,26 +246,26 @@ class _Program:
             self._entry = self._compile()
         return int(self._entry.address)
 
-    def _compile(self) -> Any:  # noqa: ANN401  # an object of numba
+    def _compile(self) -> Any:
         numba = _numba()
         types, carray = numba.types, numba.carray
         inner = numba.njit(boundscheck=True, error_model="python")(self.function)
         shape = self.shape
         if self.arguments == 1:
 
-            def entry(market: Any, state: Any) -> int:  # noqa: ANN401, ARG001  # pointers
+            def entry(market: Any, state: Any) -> int:  # noqa: ARG001  # the state is there, and not wanted
                 inner(carray(market, 1)[0])
                 return 1
 
         elif shape is None:
 
-            def entry(market: Any, state: Any) -> int:  # noqa: ANN401  # pointers
+            def entry(market: Any, state: Any) -> int:
                 inner(carray(market, 1)[0], carray(state, 1)[0])
                 return 1
 
         else:
 
-            def entry(market: Any, state: Any) -> int:  # noqa: ANN401  # pointers
+            def entry(market: Any, state: Any) -> int:
                 inner(carray(market, 1)[0], carray(state, shape))
                 return 1
 
@@ -294,14 +294,14 @@ class _Program:
 class CompiledStrategy:
     """A strategy that numba compiles. ``krakpot.compiled`` makes one; ``krakpot.run`` runs it."""
 
-    def __init__(self, program: _Program, initial: Any, hears: tuple[str, ...], *, queue: bool) -> None:  # noqa: ANN401
+    def __init__(self, program: _Program, initial: Any, hears: tuple[str, ...], *, queue: bool) -> None:
         """``initial``: an array, which is the state at the begin of each run."""
         self._program, self._initial, self._hears, self._queue = program, initial, hears, queue
         self._core: Compiled | None = None
         self.__name__, self.__module__ = program.function.__name__, program.function.__module__
 
     @property
-    def state(self) -> Any:  # noqa: ANN401  # a record or an array of numpy
+    def state(self) -> Any:
         """The state after the last run, or as each run begins: a copy, a record or an array as it was given."""
         np = _numpy()
         found = self._initial.copy()
@@ -309,7 +309,7 @@ class CompiledStrategy:
             found = np.frombuffer(bytearray(self._core.state()), found.dtype).reshape(found.shape)
         return found[()]
 
-    def with_state(self, state: Any = None) -> CompiledStrategy:  # noqa: ANN401  # an array of numpy
+    def with_state(self, state: Any = None) -> CompiledStrategy:
         """Return the same strategy with another state at the begin, as for ``run_many``; it is compiled once.
 
         Parameters
@@ -382,7 +382,7 @@ def raised_inside() -> Iterator[None]:
         sys.unraisablehook = before
 
 
-def _array(state: Any) -> Any:  # noqa: ANN401  # a dtype, an array or a record of numpy
+def _array(state: Any) -> Any:
     """The state at the begin: zeros of a dtype, or a copy of an array."""
     np = _numpy()
     allowed = "a numpy.dtype with named fields, or an array of numpy, both of numbers"
@@ -399,7 +399,7 @@ def _array(state: Any) -> Any:  # noqa: ANN401  # a dtype, an array or a record 
     return found
 
 
-def _strategy(function: Any, state: Any, hears: Any, *, queue: bool) -> CompiledStrategy:  # noqa: ANN401
+def _strategy(function: Any, state: Any, hears: Any, *, queue: bool) -> CompiledStrategy:
     if not inspect.isfunction(function):
         sentence = f"{PLACE}: {shown(function)} is not allowed; allowed is a plain function of m, or of m and s"
         raise ConfigError(sentence)
@@ -431,7 +431,7 @@ def compiled(function: Callable[..., object]) -> CompiledStrategy: ...
 @overload
 def compiled(
     *,
-    state: Any = None,  # noqa: ANN401  # a dtype or an array of numpy
+    state: Any = None,
     hears: Sequence[str] | None = None,
     queue: bool = False,
 ) -> Callable[[Callable[..., object]], CompiledStrategy]: ...
