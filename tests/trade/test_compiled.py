@@ -38,6 +38,7 @@ from krakpot.trade.compiled import (
     Call,
     Change,
     Evidence,
+    Gap,
     State,
     after,
     amend,
@@ -199,7 +200,7 @@ def chase(m: Any, s: Any) -> None:  # noqa: PLR0912  # one function hears all
     if m.call == Call.TRADE:
         line.of = m.trade.id + m.trade.side * m.trade.qty + m.trade.price
     if m.call == Call.GAP:
-        line.of = m.healed + 2 * m.of_trades
+        line.of = m.healed + 2 * m.gap
     if m.call == Call.BOOK and m.trading and m.synced:
         for side in (BUY, SELL):
             price = m.bid
@@ -288,7 +289,7 @@ class Chase:
         self.note(m, Call.FILL, e.symbol, e.price + e.qty + fee + Evidence[e.evidence.upper()])
 
     def gap(self, m: Market, e: Any) -> None:
-        self.note(m, Call.GAP, e.symbol, e.healed + 2 * (e.of == "trades"))
+        self.note(m, Call.GAP, e.symbol, e.healed + 2 * Gap[e.of.upper()])
 
     def stop(self, m: Market, reason: str) -> None:
         self.note(m, Call.STOP)
@@ -548,7 +549,7 @@ CASES: list[tuple[Callable[..., object], str]] = [
     (too_much, "it asked for 300 things in one call, and 256 is the most; ask for the rest in a later call"),
     (strange_pair, "an order: pair=7; allowed is pair=0 to pair=0"),
     (strange_order, "cancel: 99 is no order of this strategy"),
-    (strange_flags, "an order: flags=512 is not allowed; allowed is POST_ONLY, IOC, FOK, TAKE_PROFIT and sums of them"),
+    (strange_flags, "an order: flags=512 is not allowed; allowed is POST_ONLY, IOC, FOK, TAKE_PROFIT, CONFIRM and sums of them"),
     (two_times, "an order: give one of IOC, FOK and expire"),
     (too_short, "an order: deadline=1 is not allowed; allowed is 500 ms to 60 s, in ns"),
     (no_side, "an order: side=0 is not allowed; allowed is BUY or SELL"),
@@ -628,6 +629,7 @@ def test_codes_are_those_of_the_extension() -> None:
     assert words(State) == told["states"]
     assert words(Change) == told["changes"]
     assert words(Evidence) == told["evidence"]
+    assert words(Gap) == told["gaps"]
     assert [one.name.lower() for one in Call] == ["start", "book", "trade", "order", "fill", "gap", "timer", "stop"]
     assert layout().itemsize == told["market"]["itemsize"] > 1000
     assert layout()["orders"].shape == (256,)

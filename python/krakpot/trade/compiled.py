@@ -61,10 +61,16 @@ class Evidence(IntEnum):
     QUEUE, BEYOND, THROUGH, CROSSED, TAKEN, EXCHANGE = range(6)
 
 
+class Gap(IntEnum):
+    """What a gap is of: ``m.gap``."""
+
+    DATA, TRADES, ACCOUNT, EXCHANGE, CLOCK = range(5)
+
+
 BUY, SELL = 1, -1
 """Sides: of orders, requests and trades."""
-POST_ONLY, IOC, FOK, TAKE_PROFIT = 1, 2, 4, 8
-"""Flags of an order; a sum of them."""
+POST_ONLY, IOC, FOK, TAKE_PROFIT, CONFIRM = 1, 2, 4, 8, 16
+"""Flags of an order; a sum of them. ``CONFIRM``: its unusual size is meant."""
 
 # What compiled code asks for. Each is compiled with the strategy that calls it, and writes into the market's struct.
 
@@ -109,7 +115,7 @@ def send(
     price
         The worst price in steps; 0: a market order.
     flags
-        ``POST_ONLY``, ``IOC``, ``FOK``, ``TAKE_PROFIT`` (with ``trigger``) or a sum of them.
+        ``POST_ONLY``, ``IOC``, ``FOK``, ``TAKE_PROFIT`` (with ``trigger``), ``CONFIRM`` or a sum of them.
     pair
         Number of the pair; -1: that of the call.
     tag

@@ -42,6 +42,10 @@ const POST_ONLY: i64 = 1;
 const IOC: i64 = 2;
 const FOK: i64 = 4;
 const TAKE_PROFIT: i64 = 8;
+const CONFIRM: i64 = 16;
+
+/// What a gap is of, as `Gap` says it.
+const GAPS: [&str; 5] = ["data", "trades", "account", "exchange", "clock"];
 
 const STATES: [State; 10] = [
     State::Sent,
@@ -226,9 +230,9 @@ record! {
         /// What became of `order`, and its state before.
         change: i64,
         before: i64,
-        /// Of a gap: whether it is over, and whether trades are missing, not a book.
+        /// What a gap is of, and whether it is over.
+        gap: i64,
         healed: i64,
-        of_trades: i64,
         tag: i64,
         pair_count: i64,
         order_count: i64,
@@ -343,6 +347,7 @@ impl Compiled {
         found.set_item("states", STATES.map(State::word))?;
         found.set_item("changes", CHANGES)?;
         found.set_item("evidence", EVIDENCE.map(Evidence::word))?;
+        found.set_item("gaps", GAPS)?;
         Ok(found)
     }
 }
@@ -460,8 +465,8 @@ impl Frame {
             Call::Start | Call::Stop(_) => {}
             Call::Timer(tag) => m.tag = tag_of(tag),
             Call::Gap(gap) => {
-                m.pair = number(gap.pair as u64);
-                (m.healed, m.of_trades) = (flag(gap.healed), flag(gap.of == "trades"));
+                m.pair = gap.pair.map_or(only, |pair| number(pair as u64));
+                (m.gap, m.healed) = (code(&GAPS, gap.of), flag(gap.healed));
             }
             Call::Book(event) | Call::Trade(event) => match &**event {
                 Event::Book(message, _) | Event::Level3(message, _) => {
@@ -632,7 +637,13 @@ fn ask(run: &mut Run, account: usize, request: &Request) -> Result<bool, String>
             if !DEADLINES.contains(&patience) {
                 return Err(format!("an order: deadline={patience} is not allowed; allowed is 500 ms to 60 s, in ns"));
             }
-            if run.order(account, terms, patience, tag_text(request.tag)) != request.order.unsigned_abs() {
+            let tag = tag_text(request.tag);
+            let placed = if request.flags & CONFIRM == 0 {
+                run.order(account, terms, patience, tag)
+            } else {
+                run.order_confirmed(account, terms, patience, tag)
+            };
+            if placed != request.order.unsigned_abs() {
                 return Err(
                     "an order got another number than it was told; Python must not place orders meanwhile".into()
                 );
@@ -671,8 +682,8 @@ fn terms_of(request: &Request, pair: usize) -> Result<Terms, String> {
         side => return Err(format!("an order: side={side} is not allowed; allowed is BUY or SELL")),
     };
     let flags = request.flags;
-    if flags & !(POST_ONLY | IOC | FOK | TAKE_PROFIT) != 0 {
-        let allowed = "POST_ONLY, IOC, FOK, TAKE_PROFIT and sums of them";
+    if flags & !(POST_ONLY | IOC | FOK | TAKE_PROFIT | CONFIRM) != 0 {
+        let allowed = "POST_ONLY, IOC, FOK, TAKE_PROFIT, CONFIRM and sums of them";
         return Err(format!("an order: flags={flags} is not allowed; allowed is {allowed}"));
     }
     let time_in_force = match (flags & IOC != 0, flags & FOK != 0, given(request.expire)) {
