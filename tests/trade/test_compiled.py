@@ -545,11 +545,12 @@ def kinds(m: Any) -> None:
     m.asked = 1
 
 
+FLAGS = "POST_ONLY, IOC, FOK, TAKE_PROFIT, CONFIRM"
 CASES: list[tuple[Callable[..., object], str]] = [
     (too_much, "it asked for 300 things in one call, and 256 is the most; ask for the rest in a later call"),
     (strange_pair, "an order: pair=7; allowed is pair=0 to pair=0"),
     (strange_order, "cancel: 99 is no order of this strategy"),
-    (strange_flags, "an order: flags=512 is not allowed; allowed is POST_ONLY, IOC, FOK, TAKE_PROFIT, CONFIRM and sums of them"),
+    (strange_flags, f"an order: flags=512 is not allowed; allowed is {FLAGS} and sums of them"),
     (two_times, "an order: give one of IOC, FOK and expire"),
     (too_short, "an order: deadline=1 is not allowed; allowed is 500 ms to 60 s, in ns"),
     (no_side, "an order: side=0 is not allowed; allowed is BUY or SELL"),
