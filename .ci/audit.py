@@ -29,7 +29,7 @@ OLD_NAMES = {
     "Python Software Foundation License": "PSF-2.0",
 }
 """What packages that do not yet speak SPDX call them."""
-OPTIONAL = ("altair", "matplotlib", "python-socks", "vl-convert-python")
+OPTIONAL = ("altair", "matplotlib", "numba", "python-socks", "vl-convert-python")
 """Python packages of krakpot's extras; looked at where they are installed."""
 
 

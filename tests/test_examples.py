@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from itertools import starmap
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def test_python_of_a_page_runs(page: Path) -> None:
     """The code of a page runs from top to bottom without an error; a failure names the page and the line."""
     names: dict[str, object] = {}
     for line, text in blocks(page, "python"):
+        if "@krakpot.compiled" in text and find_spec("numba") is None:
+            continue  # tests/trade/test_compiled.py runs it in an environment that has numba
         exec(compile("\n" * line + text, str(page), "exec"), names)  # noqa: S102  # the pages are our own
 
 

@@ -1,10 +1,14 @@
 """What strategies on a recording cost: messages a second of CPU, of one busy pair with level 3 and trades.
 
 Goals: a run beside a plain replay of the same lake, in one process: without handlers, with an empty handler at every
-message and at the touch, a maker once in a millisecond of recorded time, 1 and 100 accounts in one pass. CPU of all
+message and at the touch, a maker once in a millisecond of recorded time, 1 and 100 accounts in one pass; where numba is
+installed, the same maker compiled, beside what it would cost in Rust. CPU of all
 threads: reading and checking of the lake is in it. Rounds are interleaved; what a run costs before its first message
 is measured by itself. The runs must agree: the same messages, and fills of the maker alone and among others.
 Not goals: the truth of fills, which tests show; latency; what a strategy computes.
+
+What a maker in Rust adds to a message is measured by the example ``maker``, without Python and files. A run without a
+handler and that together are the run of a strategy in Rust.
 
 ``python bench/python/trading.py`` prints a table, ``--json`` one JSON object; ``--small`` is for the tests. The lake is
 made once, in ``target/bench``.
@@ -16,12 +20,15 @@ import argparse
 import asyncio
 import gc
 import json
+import re
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -31,6 +38,7 @@ from krakpot import _core
 from krakpot.exchange.frames import unframe
 from krakpot.lake import journal, seal
 from krakpot.lake.format import open_lake
+from krakpot.trade.compiled import BUY, POST_ONLY, SELL, State, amend, send
 from made import MIDNIGHT, SECOND
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +51,8 @@ FEES = ("0.25%", "0.40%")
 MANY = 100
 RATE_COST = 10
 """What a request may cost of the rate counter."""
+QTY = 1_000_000
+"""0.01 in steps."""
 ROUNDS = 3
 SECONDS = 500.0
 BENCH = ROOT / "target/bench"
@@ -130,6 +140,24 @@ class Maker:
                 m.amend(orders[0], price=price)
 
 
+def compiled(m: Any, s: Any) -> None:  # noqa: ANN401  # records of numba
+    """Quote as ``Maker`` does."""
+    s.calls += 1
+    pair = m.pairs[m.pair]
+    if pair.rate_limit - pair.rate_used < RATE_COST:
+        return
+    for side in (BUY, SELL):
+        price = pair.bid if side == BUY else pair.ask
+        own = -1
+        for i in range(m.order_count):
+            if own < 0 and m.orders[i].side == side:
+                own = i
+        if own < 0:
+            send(m, side, QTY, price, POST_ONLY)
+        elif m.orders[own].state == State.OPEN and m.orders[own].price != price:
+            amend(m, m.orders[own].id, 0, price)
+
+
 class Idle:
     """Quotes once on each side, and leaves it."""
 
@@ -187,15 +215,22 @@ def many(count: int) -> Callable[[krakpot.Replay], tuple[int, str]]:
     return play
 
 
+NO_HANDLER, IN_PYTHON, COMPILED = (
+    "run, no handler",
+    'run, a maker, wake="1ms"',
+    'run, the maker compiled, wake="1ms"',
+)
 CASES: dict[str, Callable[[krakpot.Replay], Any]] = {
     "plain replay, a callback for each message": replayed,
-    "run, no handler": ran(Silent(), None),
+    NO_HANDLER: ran(Silent(), None),
     'run, empty handler, wake="message"': ran(Message(), "message"),
     'run, empty handler, wake="touch"': ran(Message(), "touch"),
-    'run, a maker, wake="1ms"': ran(Maker(), "1ms"),
+    IN_PYTHON: ran(Maker(), "1ms"),
     "run_many, 1 account": many(1),
     f"run_many, {MANY} accounts": many(MANY),
 }
+if find_spec("numba"):
+    CASES[COMPILED] = ran(krakpot.compiled(state=[("calls", "i8")], hears=["book"])(compiled), "1ms")
 
 
 def timed(case: Callable[[krakpot.Replay], Any], lake: Path) -> tuple[float, Any]:
@@ -225,6 +260,7 @@ def measure(lake: Path, little: Path, made: dict[str, Any], rounds: int) -> dict
                 starts[name].append(start)
     digests = {name: counted[1] for name, counted in found.items() if isinstance(counted, tuple)}
     assert digests["run_many, 1 account"] == digests[f"run_many, {MANY} accounts"], "an account sees the others"
+    assert digests.get(COMPILED, digests[IN_PYTHON]) == digests[IN_PYTHON], "compiled, the maker does something else"
     plain = next(iter(CASES))
     return {
         "profile": _core.PROFILE,
@@ -238,6 +274,14 @@ def measure(lake: Path, little: Path, made: dict[str, Any], rounds: int) -> dict
         },
         "digest": digests,
     }
+
+
+def rust() -> float:
+    """Seconds that the same maker in Rust adds to a message; of events that are there already, where it adds least."""
+    command = ["cargo", "run", "--release", "-q", "-p", "krakpot-trade", "--example", "maker", "--", "40", "--bench"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    found = dict(re.findall(r"^(.*): .*; from events ([\d.]+) M messages/s", said, re.MULTILINE))
+    return 1 / (float(found["a maker each 1 ms"]) * 1e6) - 1 / (float(found["no handler"]) * 1e6)
 
 
 def number(counted: Any) -> int:  # noqa: ANN401  # what a case counted
@@ -272,6 +316,9 @@ def main() -> None:
         lake, made = lake_of(where, 4.0 if options.small else SECONDS)
         little, _ = lake_of(where, LITTLE)
         found = measure(lake, little, made, 1 if options.small else options.rounds)
+    if COMPILED in CASES and not options.small:
+        found["rust"] = 1 / (1 / found["rate"][NO_HANDLER] + rust())
+        found["compiled"] = found["rate"][COMPILED] / found["rust"]
     if options.json:
         print(json.dumps(found))
         return
@@ -279,6 +326,9 @@ def main() -> None:
     for name in CASES:
         rate, ratio, start = found["rate"][name], found["ratio"][name], found["start"][name]
         print(f"{name:44} {rate / 1e6:6.3f} M messages/s  {ratio:5.2f} × plain  start {start * 1000:4.0f} ms")
+    if "rust" in found:
+        rate, ratio = found["rust"], found["compiled"]
+        print(f"a maker in Rust in the same run: {rate / 1e6:.3f} M messages/s; compiled by numba {ratio:.2f} × that")
 
 
 if __name__ == "__main__":

@@ -95,6 +95,8 @@ if TYPE_CHECKING:
     from krakpot.stream.events import SubscriptionState as SubscriptionState
     from krakpot.stream.orders import LiveOrders as LiveOrders
     from krakpot.stream.orders import QueuedOrder as QueuedOrder
+    from krakpot.trade.compiled import CompiledStrategy as CompiledStrategy
+    from krakpot.trade.compiled import compiled as compiled
     from krakpot.trade.live import Limits as Limits
     from krakpot.trade.live import Live as Live
     from krakpot.trade.market import Balance as Balance
@@ -154,6 +156,7 @@ _HOMES = {
     "krakpot.stream.book": ("LiveBook",),
     "krakpot.stream.events": ("ConnectionEvent", "Event", "SkippedEvent", "Subscription", "SubscriptionState"),
     "krakpot.stream.orders": ("LiveOrders", "QueuedOrder"),
+    "krakpot.trade.compiled": ("CompiledStrategy", "compiled"),
     "krakpot.trade.live": ("Limits", "Live"),
     "krakpot.trade.market": ("Balance", "Inventory", "Market", "Rate", "Strategy"),
     "krakpot.trade.options": ("Latency", "Paper"),

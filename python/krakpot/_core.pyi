@@ -31,6 +31,7 @@ __all__ = [
     "BookEvent",
     "BookSampler",
     "Budget",
+    "Compiled",
     "Digest",
     "Events",
     "Exchange",
@@ -1438,6 +1439,36 @@ class LiveAccount:
         """What the simulated exchange said to the same requests: when it would have been heard, kind, facts."""
 
 @final
+class Compiled:
+    """A strategy that numba compiled, in one run: `krakpot.compiled` makes it, and nothing else may.
+
+    Parameters
+    ----------
+    address
+        Of a C function `int32(market*, state*)`, which returns 1, or 0 if it raised. Whoever gives another one crashes
+        the process.
+    size, version
+        Of the struct for which it was compiled.
+    state
+        Its state at the begin.
+    queue
+        Whether orders show their place in the queue.
+
+    Examples
+    --------
+    >>> Compiled.layout()["market"]["names"][:3]
+    ['now', 'call', 'pair']
+
+    """
+
+    def __new__(cls, address: int, size: int, version: int, state: bytes, queue: bool = False) -> Compiled: ...
+    def state(self) -> bytes:
+        """Its state as it is now; `ValueError` while it runs."""
+    @staticmethod
+    def layout() -> dict[str, Any]:
+        """The struct as `numpy.dtype` takes it (`market`), its `version`, and the words of its codes."""
+
+@final
 class Trading:
     """Strategies on one stream of data, with simulated orders: `krakpot.run` drives it.
 
@@ -1507,7 +1538,10 @@ class Trading:
     def add_account(self, balances: Sequence[tuple[str, str]], book: bool, trade: bool) -> int:
         """Add an account; `book`, `trade`: whether its strategy has these handlers."""
     def set_handlers(self, handlers: Sequence[tuple[object, Mapping[str, Callable[..., object]]]]) -> None:
-        """The market of each account, and its handlers by name."""
+        """The market of each account, and its handlers by name.
+
+        With a `Compiled` as `compiled` that hears all for which there are handlers; they are given why it failed.
+        """
     def play(self, replayer: Replayer, until: int, steps: int = 4096) -> tuple[str, int | None]:
         """Play a replay, and call handlers; as of `Replayer.play`. Raises what a handler raises."""
     def fetch(self, replayer: Replayer, until: int) -> tuple[str, int | None] | None:

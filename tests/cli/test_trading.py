@@ -94,6 +94,17 @@ def test_wrong_use_is_one_sentence(tmp_path: Path, rules: Path, arguments: list[
     assert len(said.splitlines()) == 1
 
 
+def test_a_compiled_strategy_is_found(tmp_path: Path) -> None:
+    """By its name, or as the only one; a helper that is imported is none."""
+    file = tmp_path / "fast.py"
+    file.write_text(
+        "import krakpot\nfrom krakpot.trade.compiled import buy\n\n@krakpot.compiled\ndef fast(m): buy(m, 1)\n"
+    )
+    assert repr(load(file, "fast")) == repr(load(file, "")) == "CompiledStrategy(fast)"
+    with pytest.raises(ConfigError, match="has no strategy slow; it has fast"):
+        load(file, "slow")
+
+
 def test_a_file_that_fails_says_why(tmp_path: Path) -> None:
     """An import that fails, a class that needs arguments, a file without a strategy."""
     for name, text, sentence in (

@@ -119,6 +119,8 @@ def load(file: Path, name: str) -> Any:  # whatever the file defines
         sentence = f"STRATEGY: {file} cannot be imported: {type(error).__name__}: {words_of(error)}"
         raise ConfigError(sentence) from error
     kind = _class(module, file, name)
+    if not isinstance(kind, type):
+        return kind
     try:
         return kind()
     except (Exception, SystemExit) as error:  # whatever the class's code raises
@@ -127,13 +129,17 @@ def load(file: Path, name: str) -> Any:  # whatever the file defines
         raise ConfigError(sentence) from error
 
 
-def _class(module: ModuleType, file: Path, name: str) -> type:
+def _class(module: ModuleType, file: Path, name: str) -> Any:
+    """A class with handlers, or a strategy that is to be compiled."""
+    from krakpot.trade.compiled import CompiledStrategy
     from krakpot.trade.market import HANDLERS
 
     found = [
         one
         for one in vars(module).values()
-        if isinstance(one, type) and one.__module__ == module.__name__ and any(hasattr(one, h) for h in HANDLERS)
+        if isinstance(one, (type, CompiledStrategy))
+        and one.__module__ == module.__name__
+        and (isinstance(one, CompiledStrategy) or any(hasattr(one, h) for h in HANDLERS))
     ]
     if name:
         chosen = [one for one in found if one.__name__ == name]

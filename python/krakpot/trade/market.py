@@ -11,6 +11,7 @@ from krakpot._core import BookEvent, Fill, Gap, Level3Event, Order, OrderEvent, 
 from krakpot.errors import ConfigError, NoBook
 from krakpot.stream.book import LiveBook
 from krakpot.stream.orders import LiveOrders
+from krakpot.trade.compiled import CompiledStrategy
 from krakpot.trade.options import Duration, nanoseconds_of
 from krakpot.values import OrderSide, Time, shown
 
@@ -464,6 +465,8 @@ def handlers_of(strategy: object, place: str) -> dict[str, Callable[..., object]
     """The handlers that a strategy has; ``ConfigError`` if it has none, or one that cannot be called."""
     import inspect  # noqa: PLC0415  # only when a run begins
 
+    if isinstance(strategy, CompiledStrategy):
+        return strategy.handlers()
     found: dict[str, Callable[..., object]] = {}
     for name in HANDLERS:
         handler = getattr(strategy, name, None)

@@ -30,6 +30,7 @@ from krakpot.lake.format import stamp
 from krakpot.replay.replay import Replay
 from krakpot.replay.source import TIME_MAX
 from krakpot.trade.client import AccountClient
+from krakpot.trade.compiled import COMPILED, CompiledStrategy, raised_inside
 from krakpot.trade.live import Live
 from krakpot.trade.market import Market, Strategy, handlers_of, lines_of, on_stop, on_store
 from krakpot.trade.options import Duration, OnError, Paper, RunOptions
@@ -118,6 +119,8 @@ class Run:
             if self.client is not None:
                 self._fees = await self.client.fees(self.data.symbols)
             core = self.prepare()
+            if any(COMPILED in one for one in self._handlers):
+                stack.enter_context(raised_inside())
             core.set_handlers(self._wanted(core))
             try:
                 reason = await self.data.drive(core, self._until, self._why_to_end)
@@ -250,7 +253,7 @@ class Run:
 
             return call
 
-        return {name: guard(handler) for name, handler in handlers.items()}
+        return {name: handler if name == COMPILED else guard(handler) for name, handler in handlers.items()}
 
     def end(self, reason: str) -> None:
         """End the run soon; the results are those so far."""
@@ -356,7 +359,7 @@ def _copy_of(strategy: Any) -> Any:  # noqa: ANN401  # any object
 
 
 async def run_async(
-    strategy: Strategy | Schedule | Any,  # noqa: ANN401  # any object with some of the handlers
+    strategy: Strategy | Schedule | CompiledStrategy | Any,  # noqa: ANN401  # any object with some of the handlers
     feed: Source,
     trader: Paper | Live,
     *,
@@ -393,7 +396,7 @@ async def run_async(
 
 
 def run(
-    strategy: Strategy | Schedule | Any,  # noqa: ANN401  # any object with some of the handlers
+    strategy: Strategy | Schedule | CompiledStrategy | Any,  # noqa: ANN401  # any object with some of the handlers
     feed: Source,
     trader: Paper | Live,
     *,
@@ -410,7 +413,8 @@ def run(
     Parameters
     ----------
     strategy
-        An object with some of the handlers of ``krakpot.Strategy``, or a ``krakpot.Schedule``.
+        An object with some of the handlers of ``krakpot.Strategy``, a ``krakpot.Schedule``, or a function with
+        ``@krakpot.compiled``.
     feed
         A ``krakpot.Replay``, a ``krakpot.Feed`` that is not started, or a ``krakpot.ExchangeServer``.
     trader

@@ -1,6 +1,6 @@
 //! The Arrow border: record batches and schemas out, streams in, by the Arrow `PyCapsule` interface, without copying.
 //!
-//! The only file of the workspace with `unsafe`: the interface is a C one.
+//! Beside `compiled.rs` the only file of the workspace with `unsafe`: the interface is a C one.
 #![allow(unsafe_code, reason = "the Arrow C data interface is made of raw pointers")]
 
 use std::ffi::CStr;

@@ -18,6 +18,7 @@ mod align;
 mod replay;
 mod exchange;
 mod own;
+mod compiled;
 mod tables;
 mod trade;
 mod live;
@@ -42,6 +43,8 @@ mod _core {
     use crate::arrow::{Batch, Frame, Schema};
     #[pymodule_export]
     use crate::book::Book;
+    #[pymodule_export]
+    use crate::compiled::Compiled;
     #[pymodule_export]
     use crate::digest::Digest;
     #[pymodule_export]

@@ -517,8 +517,31 @@ pub fn order_event<'py>(
     Ok((Bound::new(py, event)?.into_any(), fill))
 }
 
+/// All words of [`word_of`].
+pub const CHANGES: [&str; 19] = [
+    "acked",
+    "amend acked",
+    "cancel acked",
+    "rejected",
+    "amend refused",
+    "cancel refused",
+    "unknown",
+    "resolved",
+    "adopted",
+    "pending",
+    "new",
+    "trade",
+    "filled",
+    "amended",
+    "restated",
+    "refilled",
+    "triggered",
+    "canceled",
+    "expired",
+];
+
 /// The word of what happened.
-const fn word_of(change: &News) -> &'static str {
+pub const fn word_of(change: &News) -> &'static str {
     match change {
         News::Acked(Asked::Add) => "acked",
         News::Acked(Asked::Amend) => "amend acked",

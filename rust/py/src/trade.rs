@@ -18,6 +18,7 @@ use krakpot_trade::trader::{News, Options as TraderOptions, Trader};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+use crate::compiled::{self, Compiled, Outcome};
 use crate::error::{poisoned, value_error};
 use crate::events::{event_of, object};
 use crate::numbers::{Numbers, decimal};
@@ -39,6 +40,8 @@ const HANDLERS: [&str; 8] = ["start", "book", "trade", "order", "fill", "gap", "
 struct Handlers {
     market: Py<PyAny>,
     calls: [Option<Py<PyAny>>; HANDLERS.len()],
+    /// The strategy is compiled: it hears what there are calls for; they say why it failed.
+    compiled: Option<Py<Compiled>>,
 }
 
 /// What was read.
@@ -224,7 +227,8 @@ impl Trading {
             for (slot, name) in calls.iter_mut().zip(HANDLERS) {
                 *slot = found.get_item(name)?.map(Bound::unbind);
             }
-            all.push(Handlers { market, calls });
+            let compiled = found.get_item("compiled")?.map(Bound::cast_into::<Compiled>).transpose()?;
+            all.push(Handlers { market, calls, compiled: compiled.map(Bound::unbind) });
         }
         self.handlers.set(all).map_err(|_| value_error("this run has its strategies already".into()))
     }
@@ -761,6 +765,13 @@ impl Trading {
                 if !self.hears(account, &call) {
                     continue;
                 }
+                if let Some(handlers) = self.compiled(account) {
+                    drop((run, reading));
+                    if self.tell_compiled(py, account, handlers, &call)? {
+                        continue;
+                    }
+                    return Ok(None);
+                }
                 let symbol = match &call {
                     Call::Gap(gap) => gap.pair.map(|pair| run.pair(pair).symbol.clone()),
                     _ => None,
@@ -778,6 +789,33 @@ impl Trading {
                 Item::Look(time, level3) => run.look_at(time, level3, &*session),
             }
         }
+    }
+
+    /// The handlers of an account whose strategy is compiled.
+    fn compiled(&self, account: usize) -> Option<&Handlers> {
+        self.handlers.get()?.get(account).filter(|handlers| handlers.compiled.is_some())
+    }
+
+    /// Calls a compiled strategy; whether the run goes on.
+    fn tell_compiled(&self, py: Python<'_>, account: usize, handlers: &Handlers, call: &Call) -> PyResult<bool> {
+        let Some(compiled) = &handlers.compiled else { return Ok(true) };
+        for &handler in compiled::handlers(call) {
+            let Some(failed) = &handlers.calls[handler] else { continue };
+            match compiled.get().hear(&self.shared, account, call, handler)? {
+                Outcome::Done => {}
+                Outcome::Stop => drop(handlers.market.call_method0(py, "stop")?),
+                Outcome::Failed(why) => {
+                    if let Err(error) = failed.call1(py, (why,)) {
+                        *self.failed.lock().map_err(|_| poisoned())? = Some((account, HANDLERS[handler]));
+                        return Err(error);
+                    }
+                }
+            }
+            if self.ended.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether anybody hears a call. Who reads by `next` hears all.

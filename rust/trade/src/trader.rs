@@ -329,6 +329,12 @@ impl Trader {
         self.orders.get(number)
     }
 
+    /// The number that the next order gets.
+    #[must_use]
+    pub fn next_order(&self) -> u64 {
+        self.orders.next()
+    }
+
     /// The live orders of a pair, oldest first; `side`: only of that.
     pub fn orders(&self, pair: usize, side: Option<Side>) -> impl Iterator<Item = &Order> {
         let active = self.pairs.get(pair).map(|desk| &desk.active[..]).unwrap_or_default();
