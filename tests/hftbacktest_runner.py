@@ -16,7 +16,7 @@ import hftbacktest  # type: ignore[import-not-found]  # only where the test inst
 import numpy as np
 from hftbacktest import BacktestAsset, HashMapMarketDepthBacktest
 from hftbacktest.data.validation import validate_event_order  # type: ignore[import-not-found]  # the same
-from numba import njit  # type: ignore[import-not-found]  # the same
+from numba import njit
 
 STEP = 1_000_000
 FILLED = 3
