@@ -20,9 +20,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import lakes  # noqa: E402  # the tests' frames
 
-SIZE_MAX = 5_500_000
-"""Bytes. The extension has 2.3 MB, the page's modules half a megabyte, its reader of Parquet files 1.6 MB, so that
-anybody can prove a recording in a browser. More means that symbols or files came in that no user needs."""
+SIZE_MAX = 6_000_000
+"""Bytes. The extension has 2.4 MB, Python 0.6 MB, the page's modules as much, its reader of Parquet files 1.7 MB, so
+that anybody can prove a recording in a browser. More means that symbols or files came in that no user needs."""
 POLICY = "manylinux_2_17_x86_64"
 """glibc of 2012 and later: what pip 20.3 and later accept on nearly every Linux."""
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
