@@ -129,7 +129,7 @@ async def run(folder: Path, facts: dict[str, Any], orders: int, *, durable: bool
     try:
         result = await krakpot.run_async(strategy, feed, account, wake=None)
     finally:
-        connection.Connection = kept  # type: ignore[misc]
+        connection.Connection = kept  # type: ignore[misc]  # what it was
     audit = journal.audit(folder / f"journal-{durable}")
     assert audit.explained, journal.sentences(audit)
     assert not strategy.refused, result.refusals
