@@ -485,7 +485,11 @@ class AccountClient:
             text = self._account.arm(time.time_ns(), 0)
             if text is not None:
                 self._connection.send(text.encode())
-        self._account.note_balances()
+        # Reports and balances come in different messages.
+        while not self._account.note_balances():
+            if self._connection is None or time.monotonic() > end:
+                break
+            await asyncio.sleep(0.02)
         self._save(time.time_ns())
 
 
