@@ -231,7 +231,8 @@ impl Play {
     }
 
     fn terms(&mut self) -> Value {
-        let symbol = self.symbols[usize::from(self.one_in(6))].clone();
+        let at = usize::from(self.one_in(6));
+        let symbol = self.symbols[at].clone();
         let kind = self.any(&[
             "limit",
             "limit",
