@@ -383,7 +383,8 @@ impl Play {
         assert!(self.troubled || answers.is_empty(), "answers come at once: {answers:?}");
         self.exchange.take_faults();
         if self.past.len() < 20 && self.one_in(4) {
-            self.past.push((to, self.shown(to)));
+            // What happens later within this instant belongs to it too.
+            self.past.push((to - 1, self.shown(to - 1)));
         }
     }
 
