@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import urllib.parse
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from typing import Any
 
 import pytest
@@ -284,12 +284,15 @@ def test_fees_fall_with_the_volume() -> None:
         "fee": "", "minfee": "0.0000", "maxfee": "0.2500", "nextfee": "0.2000", "nextvolume": "10000.0000",
         "tiervolume": "0.0000",
     }  # fmt: skip
-    fees = []
     for _ in range(2):
-        made = client.result("AddOrder", pair="XBTUSD", type="buy", ordertype="market", volume="0.001")
-        (order,) = client.result("QueryOrders", txid=made["txid"][0]).values()
-        fees.append(round(Decimal(order["fee"]) * 10_000 / Decimal(order["cost"]), 1))
-    assert fees == [Decimal("40.0"), Decimal("35.0")]
+        client.result("AddOrder", pair="XBTUSD", type="buy", ordertype="market", volume="0.001")
+    volume, rates = Decimal("9999.99"), []
+    for trade in reversed(client.result("TradesHistory")["trades"].values()):
+        rates.append(Decimal("0.0040") if volume < 10_000 else Decimal("0.0035"))
+        exact = Decimal(trade["price"]) * Decimal(trade["vol"]) * rates[-1]
+        assert Decimal(trade["fee"]) == exact.quantize(Decimal("0.0001"), ROUND_UP)
+        volume += Decimal(trade["cost"])
+    assert set(rates) == {Decimal("0.0040"), Decimal("0.0035")}
     assert client.result("TradeVolume", pair="XBTUSD")["fees"]["XXBTZUSD"]["nextvolume"] == "50000.0000"
     assert client.result("TradeVolume")["fees"] == {}
     entries = client.result("Ledgers")["ledger"].values()

@@ -231,7 +231,8 @@ impl Play {
     }
 
     fn terms(&mut self) -> Value {
-        let symbol = self.symbols[usize::from(self.one_in(6))].clone();
+        let at = usize::from(self.one_in(6));
+        let symbol = self.symbols[at].clone();
         let kind = self.any(&[
             "limit",
             "limit",
@@ -347,12 +348,12 @@ impl Play {
                     assert_eq!(before + amount(&row["amount"]) - amount(&row["fee"]), now, "{row}");
                 }
             } else {
-                self.report(row, message["type"] == "snapshot");
+                self.report(row);
             }
         }
     }
 
-    fn report(&mut self, row: &Value, snapshot: bool) {
+    fn report(&mut self, row: &Value) {
         let id = row["order_id"].as_str().expect("an id").to_owned();
         let troubled = self.troubled;
         let order = self.orders.entry(id).or_default();
@@ -368,7 +369,7 @@ impl Play {
                 order.filled += amount(&row["last_qty"]);
             }
         }
-        if row.get("cum_qty").is_some() && (!troubled || snapshot) {
+        if row.get("cum_qty").is_some() && !troubled {
             assert_eq!(order.filled, amount(&row["cum_qty"]), "fills add up: {row}");
         }
         assert!(troubled || order.filled <= order.qty, "{row}");
@@ -382,7 +383,8 @@ impl Play {
         assert!(self.troubled || answers.is_empty(), "answers come at once: {answers:?}");
         self.exchange.take_faults();
         if self.past.len() < 20 && self.one_in(4) {
-            self.past.push((to, self.shown(to)));
+            // What happens later within this instant belongs to it too.
+            self.past.push((to - 1, self.shown(to - 1)));
         }
     }
 
