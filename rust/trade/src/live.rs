@@ -890,6 +890,13 @@ impl Live {
     /// Orders that REST showed; it was asked at `asked`, local time.
     pub fn rest_orders(&mut self, now: i64, number: u64, asked: i64, rows: &[Seen], run: &mut Run) -> Option<String> {
         let (time, asked) = (self.exchange_time(now), self.exchange_time(asked));
+        for seen in rows {
+            // Fills that REST shows later name only this id.
+            let named = seen.name.as_ref().and_then(|name| order_number(&self.options.prefix, name));
+            if let Some(number) = named {
+                self.ids.insert(seen.found.order_id.clone(), number);
+            }
+        }
         if let Some((ask, earliest, reconcile)) = self.asking(number) {
             // What is known of the clocks may have changed meanwhile.
             reconcile.orders(time, &ask, asked.max(earliest), rows);

@@ -267,6 +267,35 @@ fn an_order_that_arrives_late() {
     }
 }
 
+/// Goal: an order that was filled while the program was away is found by its name, and its fills by the id that this shows;
+/// the orders of other programs, whose fills crowd the snapshot, are left alone, and what they changed is named.
+#[test]
+fn filled_while_away() {
+    let mut program = program(8);
+    program.kill = Some((Point::Send, 1));
+    let price = Price(program.client.run.touch(0).0.ask.expect("an ask").0.0 + 500);
+    program.client.run.order(0, Terms::limit(0, Side::Buy, Qty(300_000), price), PATIENCE, "mine".into());
+    assert!(!program.step());
+    let connection = program.client.connection.take().expect("a connection");
+    program.world.hold_up(connection, 0);
+    program.begin(5 * SECOND);
+    program.go(SECOND);
+    assert_eq!(program.truth(1).as_deref(), Some("closed"));
+    let mut other = 0;
+    while program.world.exchange.account("trades", i64::MAX).as_array().map_or(0, Vec::len) < 70 {
+        let params = r#"{"order_type":"market","side":"sell","symbol":"BTC/USD","order_qty":0.05}"#;
+        other += usize::from(program.world.exchange.order("add_order", params).contains("order_id"));
+        program.go(SECOND / 20);
+        assert!(other < 200);
+    }
+    program.ready();
+    let order = program.order(1);
+    assert_eq!((order.state(), order.booked, &*order.tag), (OrderState::Filled, Qty(300_000), "mine"));
+    program.finish();
+    let problems = State::of(&program.rows).problems;
+    assert_eq!(problems.len(), 2, "base and quote asset: {problems:?}");
+}
+
 /// Goal: orders under this strategy's names that no journal has are reported, and nothing is traded; or taken over with
 /// their fills, if that is wanted, and then new ones have other numbers.
 #[test]

@@ -641,8 +641,15 @@ impl Program {
                     live.unanswered(now, number);
                     None
                 }
-                Ok(Shown::Orders(rows)) => live.rest_orders(now, number, asked, &rows, run),
-                Ok(Shown::Fills(fills)) => live.rest_fills(now, number, &fills, run),
+                // What is nobody's order here has no pair, so it cannot be read.
+                Ok(Shown::Orders(mut rows)) => {
+                    rows.retain(|row| live.pair_of(&row.found.order_id, row.name.as_deref(), run.trader(0)).is_some());
+                    live.rest_orders(now, number, asked, &rows, run)
+                }
+                Ok(Shown::Fills(mut fills)) => {
+                    fills.retain(|fill| live.pair_of(&fill.0, None, run.trader(0)).is_some());
+                    live.rest_fills(now, number, &fills, run)
+                }
             };
             assert_eq!(renew, None);
         }
