@@ -57,7 +57,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence
 
 @click.group(cls=Commands)
 def trade() -> None:
-    """Trade with money; see an account's orders, cancel them all, audit a journal.
+    """Trade with money; see and cancel an account's orders.
 
     KEY is a key file: `krakpot key new` writes one. Only run starts a strategy; the others need no program that trades.
 
