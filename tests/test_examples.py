@@ -33,6 +33,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert counts["rows"]["trades"] > 0
     assert counts["checksums"]["book"]["ok"] > 0
     monkeypatch.chdir(tmp_path)
+    # Nonces and journals of accounts.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path
 
 

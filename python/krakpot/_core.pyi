@@ -1435,8 +1435,13 @@ class LiveAccount:
         """Something else forbids new risk; None: not any more."""
     def heard(self, now: int) -> None:
         """A message of the feed came, be it a heartbeat."""
-    def take_shadow(self) -> list[tuple[int, str, dict[str, Any]]]:
-        """What the simulated exchange said to the same requests: when it would have been heard, kind, facts."""
+    def place(self, order: int) -> tuple[int, str] | None:
+        """Orders and quantity ahead of an order in the real queue of its price; None where it is not seen."""
+    def take_shadow(self) -> list[tuple[int, Literal["answer", "report", "fill"], dict[str, Any]]]:
+        """What the simulated exchange said to the same requests: when it would have been heard, kind, facts.
+
+        The report that an order is there has `orders_ahead` and `qty_ahead`.
+        """
 
 @final
 class Compiled:

@@ -1,4 +1,4 @@
-"""Commands about an account, without a strategy: ``krakpot trade orders``, ``status``, ``kill``, ``audit``."""
+"""Commands about an account that start no strategy: ``krakpot trade orders``, ``status``, ``kill``, ``audit``."""
 
 from __future__ import annotations
 
@@ -57,11 +57,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence
 
 @click.group(cls=Commands)
 def trade() -> None:
-    """See an account's orders, cancel them all, audit a journal.
+    """Trade with money; see and cancel an account's orders.
 
-    KEY is a key file: `krakpot key new` writes one. None of these needs the program that trades.
+    KEY is a key file: `krakpot key new` writes one. Only run starts a strategy; the others need no program that trades.
 
     \b
+    krakpot trade run rules.py --help
     krakpot trade orders ~/.config/krakpot/maker.toml --json
     krakpot trade kill ~/.config/krakpot/kill.toml
     krakpot trade audit maker.journal

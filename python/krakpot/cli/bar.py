@@ -60,6 +60,17 @@ class Bar:
         if self._due(now):
             self._show(now, f"{self.what}: {text}")
 
+    def say(self, text: str) -> None:
+        """Write a sentence that stays; what is shown goes on below it."""
+        if self.quiet:
+            return
+        with unwritable():
+            if self._live is not None:
+                self._live.console.print(Text(text), soft_wrap=True)
+            else:
+                sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+                sys.stderr.flush()
+
     def trouble(self, text: str) -> None:
         """Write what went wrong, and show that it is waited for."""
         if self.quiet:

@@ -12,6 +12,7 @@ from krakpot.cli.history import backfill, import_
 from krakpot.cli.integrity import integrity
 from krakpot.cli.key import key
 from krakpot.cli.lake import bars, book, compact, compare, coverage, ingest, recover, skew, verify
+from krakpot.cli.live import halt, run
 from krakpot.cli.plot import plot
 from krakpot.cli.queues import order, would_fill
 from krakpot.cli.recording import pairs, record, top
@@ -51,3 +52,5 @@ for _command in (
     config, completion,
 ):  # fmt: skip
     main.add_command(_command)
+for _command in (run, halt):
+    trade.add_command(_command)

@@ -6,7 +6,7 @@ import asyncio
 import importlib.util
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -43,7 +43,7 @@ BALANCE = "ASSET=AMOUNT, as USD=50000"
 FEES = "maker and taker fee, as 0.25%,0.40%"
 
 
-def _strategy(value: object) -> tuple[Path, str]:
+def strategy_file(value: object) -> tuple[Path, str]:
     """A file, and after a colon the name of a class in it."""
     text = str(value)
     path, colon, name = text.rpartition(":")
@@ -54,7 +54,8 @@ def _strategy(value: object) -> tuple[Path, str]:
     return file, kind
 
 
-def _balance(value: object) -> tuple[str, str]:
+def balance(value: object) -> tuple[str, str]:
+    """An asset and its amount."""
     asset, _, amount = str(value).partition("=")
     if not asset or not amount:
         raise ValueError(BALANCE)
@@ -86,13 +87,13 @@ FLAGS = {
 
 
 @contextmanager
-def flagged() -> Iterator[None]:
+def flagged(flags: Mapping[str, str] = FLAGS) -> Iterator[None]:
     """Let errors name the options of the command."""
     try:
         yield
     except ConfigError as error:
         sentence = str(error)
-        for place, flag in FLAGS.items():
+        for place, flag in flags.items():
             if sentence.startswith(f"{place}: "):
                 raise ConfigError(flag + sentence[len(place) :]) from None
         raise
@@ -183,7 +184,7 @@ def trading_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="orders: level 3; bounds: level 2, two results."),
         click.option("--latency", default="recorded", show_default=True, help=f"{LATENCY}."),
         click.option("--fees", type=Value(_fees, "MAKER,TAKER"), help=f"{FEES}."),
-        click.option("--balance", "balances", multiple=True, required=True, type=Value(_balance, "ASSET=AMOUNT"),
+        click.option("--balance", "balances", multiple=True, required=True, type=Value(balance, "ASSET=AMOUNT"),
                      help="What the account has, as USD=50000; can be repeated; the first one counts values."),
         click.option("--symbols", "symbols", required=True, type=PATTERNS, help="Pairs: BTC/USD,ETH/*."),
     ):  # fmt: skip
@@ -193,7 +194,7 @@ def trading_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(cls=Command, interrupted="no result was written")
 @lake_argument
-@click.argument("strategy", type=Value(_strategy, "STRATEGY.py[:CLASS]"))
+@click.argument("strategy", type=Value(strategy_file, "STRATEGY.py[:CLASS]"))
 @click.option("--start", "start", type=TIME, help="Only what was received from this time on; without a zone it is UTC.")
 @click.option("--end", "end", type=TIME, help="Only what was received before this time.")
 @trading_options
@@ -216,18 +217,18 @@ def backtest(
         paper = _paper(options)
         channels = ["trade", "level3" if paper.model == "orders" else "book"]
         replay = Replay(lake, options["symbols"], start, end, channels=channels)
-        with _results(options["out"]):
+        with results(options["out"]):
             result = _one(load(*strategy), replay, paper, options, json_=json_)
             if paper.model == "bounds":
                 # If the first one was ended early, the second one ends there too: else they could not be compared.
                 until = None if result.whole else result.built.end
                 other = _one(load(*strategy), replay, paper, options, json_=json_, until=until, cancels="behind")
                 result = Bounds(result, other)
-            return _finish(result, options, json_=json_)
+            return finish(result, options, json_=json_)
 
 
 @click.command(cls=Command, interrupted="no result was written")
-@click.argument("strategy", type=Value(_strategy, "STRATEGY.py[:CLASS]"))
+@click.argument("strategy", type=Value(strategy_file, "STRATEGY.py[:CLASS]"))
 @click.option("--url", default=URL, type=Value(values.url, "URL"), show_default=True, help="The exchange's socket.")
 @click.option("--level3-url", type=Value(values.level3_url, "URL"), help="The exchange's socket of level 3.")
 @click.option(
@@ -261,9 +262,9 @@ def paper(
         feed = Feed(
             options["symbols"], channels=["book", "trade", "level3"], url=url, level3_url=level3_url, rest_url=rest_url
         )
-        with _results(options["out"]):
+        with results(options["out"]):
             result = _one(load(*strategy), feed, account, options, json_=json_, until=duration)
-            return _finish(result, options, json_=json_)
+            return finish(result, options, json_=json_)
 
 
 def _one(
@@ -319,7 +320,7 @@ async def _show(one: Run, bar: Bar) -> None:
 
 
 @contextmanager
-def _results(out: Path | None) -> Iterator[None]:
+def results(out: Path | None) -> Iterator[None]:
     """The folder of ``--out``, if it is given: made before the run, so that a long one is not lost."""
     if out is None:
         yield
@@ -328,7 +329,7 @@ def _results(out: Path | None) -> Iterator[None]:
         yield
 
 
-def _finish(result: Any, options: dict[str, Any], *, json_: bool) -> int:
+def finish(result: Any, options: dict[str, Any], *, json_: bool) -> int:
     """Print the result, and write it."""
     if options["out"] is not None:
         result.save(options["out"])

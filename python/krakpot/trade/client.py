@@ -19,15 +19,24 @@ from typing import Any
 
 from krakpot._core import LiveAccount, Trading
 from krakpot.config import REST_URL
-from krakpot.errors import ConfigError, FeedError, KrakpotError, StorageError, TokenError, Unreconciled
+from krakpot.errors import (
+    ConfigError,
+    FeedError,
+    KrakpotError,
+    StorageError,
+    TokenError,
+    Unreconciled,
+    counted,
+)
 from krakpot.net.backoff import Backoff
 from krakpot.net.connection import Connection, ServerBusy, connect
 from krakpot.net.market import symbol_of
 from krakpot.net.rest import Public, RestError
-from krakpot.trade.journal import Intent, Journal
+from krakpot.trade.journal import HALTED, Intent, Journal
 from krakpot.trade.key import Key, load
 from krakpot.trade.live import PRIVATE_URL, Live
 from krakpot.trade.nonces import Nonces, state_folder
+from krakpot.trade.shadow import Shadow
 from krakpot.trade.signed import Signed, check
 
 CONFIRM = "KRAKPOT_CONFIRM"
@@ -74,6 +83,10 @@ class AccountClient:
         """Whether the strategy has begun: what comes before is told when it has."""
         self.left: tuple[str, ...] = ()
         """Orders that may still be open after the end: the exchange's ids, or own names."""
+        self.halts = False
+        """Whether a signal halts the run."""
+        self.shadow: Shadow | None = None
+        """What a simulated exchange did with the same requests."""
         self.key: Key
         self.journal: Journal
         self._signed: Signed
@@ -84,6 +97,8 @@ class AccountClient:
         self._ready = asyncio.Event()
         self._was_ready = False
         self._ending = False
+        self._abandoned = self._closed = False
+        self._halt_noted = False
         self._work: asyncio.Task[None] | None = None
         self._asking: set[asyncio.Task[None]] = set()
         self._progress = 0
@@ -128,8 +143,9 @@ class AccountClient:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         is_new = not path.exists()
         if is_new and key.mode == "live" and not live.validate:
-            await asyncio.to_thread(_confirm, key.account or Path(live.key_file).stem, self.rest_url)
-        self.journal = Journal(path, prefix=self.prefix, key_id=key.id, durable=live.durable)
+            # Nothing else runs yet; and here Ctrl-C ends the question.
+            _confirm(key.account or Path(live.key_file).stem, self.rest_url)
+        self.journal = Journal(path, prefix=self.prefix, key_id=key.id, durable=live.durable, halts=self.halts)
         self._log(f"journal: {path}")
 
     async def fees(self, symbols: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -156,7 +172,7 @@ class AccountClient:
     def attach(self, core: Trading, hears: tuple[bool, bool], symbols: Sequence[str]) -> None:
         """Add the account to a run, with what the journal says of earlier runs."""
         live, limits, state = self._live, self._live.limits, self.journal.state
-        self._core = core
+        self._core, self._fills_before = core, len(state.fills)
         # A new journal does not know earlier names, so numbers begin with the time.
         first = max(state.last_order + 1, time.time_ns() // 10**9 * 1000)
         amounts = [(asset, f"{one:f}") for asset, one in limits.inventory.items()]
@@ -191,6 +207,25 @@ class AccountClient:
             sent=int(facts.get("deadline") or 0) - 60 * 10**9, deadline=int(facts.get("deadline") or 0),
             fills=[_fill(one) for one in fills], last_fill=max((one["at"] for one in fills), default=None),
         )  # fmt: skip
+
+    @property
+    def state(self) -> tuple[str, str]:
+        """``starting``, ``reconciling``, ``trading``, ``paused``, ``halted`` or ``stopping``; and why, if known."""
+        if not hasattr(self, "_account"):
+            return "starting", ""
+        if self._closed:
+            return "stopping", ""
+        if (halted := self._core.halted(0)) is not None:
+            return "halted", halted
+        if not self._was_ready:
+            return "reconciling", ""
+        why = self._account.why_not(time.time_ns())
+        return ("trading", "") if why is None else ("paused", why)
+
+    @property
+    def fills(self) -> int:
+        """Fills of this run."""
+        return len(self.journal.state.fills) - self._fills_before
 
     def _arms(self) -> bool:
         return self._live.account == "exclusive" and self._live.dead_man is not None
@@ -372,8 +407,18 @@ class AccountClient:
             self._fail()
         self._signs(now, clock)
         self.flush()
+        self._look_at_shadow()
+        if not self._halt_noted and (why := self._core.halted(0)) is not None:
+            self._halt_noted = True
+            with suppress(StorageError):
+                self.journal.add("note", text=HALTED, why=why)
+            self._say(f"halted: {why}; own orders are cancelled, no new ones are sent")
         if clock - self._saved_at > SAVES:
             self._save(now)
+
+    def _look_at_shadow(self) -> None:
+        if self.shadow is not None:
+            self.shadow.look(self._account, [order.id for order in self._core.orders(0)])
 
     def _fail(self) -> None:
         error = Unreconciled(self._account.troubles)
@@ -448,14 +493,23 @@ class AccountClient:
 
     # End.
 
+    def abandon(self) -> None:
+        """Let ``close`` wait for nothing; what is open stays open."""
+        self._abandoned = self._ending = True
+
     async def close(self, *, cancel: bool = True) -> None:
         """Cancel own orders and wait for their reports; end journal and connection. ``left`` has what is not known."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             if hasattr(self, "_account"):
-                await self._leave(cancel=cancel)
+                await self._leave(cancel=cancel and not self._abandoned)
         finally:
             self._ending = True
-            if self._connection is not None:
+            if self._connection is not None and self._abandoned:
+                self._connection.abort()
+            elif self._connection is not None:
                 with suppress(FeedError):
                     await self._connection.close("the run ended")
             if self._work is not None:
@@ -469,6 +523,12 @@ class AccountClient:
             if self._nonces is not None:
                 self._nonces.close()
 
+    def _net(self) -> str:
+        """What ends orders that are left."""
+        if self._arms() and self._account.timer is not None:
+            return f"the exchange's dead-man timer cancels all orders of the account within {self._live.dead_man} s"
+        return "nothing cancels them: `krakpot trade kill` does"
+
     async def _leave(self, *, cancel: bool) -> None:
         core, end = self._core, time.monotonic() + REPORTS_WAIT
         if cancel and self._was_ready:
@@ -479,8 +539,11 @@ class AccountClient:
                     break
                 self._account.advance(time.time_ns())
                 await asyncio.sleep(0.02)
+        self._look_at_shadow()
         orders = core.orders(0)
         self.left = tuple(order.order_id or f"{self.prefix}, order {order.id}" for order in orders)
+        if self.left:
+            self._log(f"{counted(len(self.left), 'own order')} may be open: {', '.join(self.left)}; {self._net()}")
         if self._was_ready and not orders and self._arms() and self._connection is not None:
             text = self._account.arm(time.time_ns(), 0)
             if text is not None:

@@ -35,6 +35,8 @@ came of it. ``balances``: all balances at a time. ``entry``: a change of one tha
 the strategy. ``reconciled``: the account was compared with the exchange. ``note``: words. ``torn``: what a crash left
 was cut off."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
+HALTED = "halted"
+"""Text of the row ``note`` of a halted account."""
 HASH = 32
 """Hexadecimal digits of a hash."""
 FIRST = "0" * HASH
@@ -267,13 +269,15 @@ class Journal:
         prefix: str,
         key_id: str = "",
         durable: bool = True,
+        halts: bool = False,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Open a journal, or make it; ``state`` says what it says.
 
         ``prefix`` begins the names of the strategy's orders: a journal belongs to one strategy. ``key_id`` is
         ``Key.id`` of the key that is used. ``durable``: rows are synced before ``commit`` returns; without it a power
-        failure may lose orders that were sent. ``clock`` returns the time, ns.
+        failure may lose orders that were sent. ``halts``: the process hears the signal that halts it. ``clock`` returns
+        the time, ns.
 
         Raises
         ------
@@ -304,7 +308,7 @@ class Journal:
             if not lock.take(self._file, self.path, exclusive=True):
                 raise StorageError("another process writes this journal; end it first, or use another file", self.path)
             self._load()
-            self.add("begin", version=VERSION, prefix=prefix, key=key_id, durable=durable)
+            self.add("begin", version=VERSION, prefix=prefix, key=key_id, durable=durable, pid=os.getpid(), halts=halts)
             self.commit()
             lock.sync_folder(self.path.parent)
         except BaseException:

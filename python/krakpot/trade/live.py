@@ -134,7 +134,8 @@ class Live:
     """An account at the exchange. Orders of a strategy that runs with it are real.
 
     Only a key file with ``mode = "live"`` reaches Kraken, and the first start with a journal asks for the name of the
-    account (or takes it from ``KRAKPOT_CONFIRM``). docs/live.md has all controls, and what happens when things break.
+    account (or takes it from ``KRAKPOT_CONFIRM``). docs/live_trading.md has all controls, and what happens when things
+    break.
 
     Parameters
     ----------

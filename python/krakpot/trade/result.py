@@ -104,6 +104,9 @@ class Result:
     """What the strategy logged: time and line."""
     error: str = ""
     """The error of a handler after which the run went on halted."""
+    shadow: pl.DataFrame | None = None
+    """Of a run with money and a shadow, one row for each order that was sent: what was real, and with ``_sim`` what was
+    simulated: acked, first_fill (times at which they were heard), filled, average, orders_ahead, qty_ahead, state."""
 
     @property
     def digest(self) -> str:
@@ -227,6 +230,7 @@ class Result:
             "messages": self.built.messages,
             "ended": self.built.reason,
             "error": self.error,
+            "left": list(self.built.left),
         }
 
     def __repr__(self) -> str:
@@ -245,6 +249,8 @@ class Result:
             lines.append(f"ended early: {self.built.reason}")
         if self.error:
             lines.append(f"halted by an error: {self.error}")
+        if self.built.left:
+            lines.append(f"may still be open: {', '.join(self.built.left)}")
         return "\n".join(lines)
 
     def draw(self, path: Path) -> bool:
@@ -282,6 +288,8 @@ class Result:
         out.mkdir(parents=True, exist_ok=True)
         for name in ("fills", "orders", "requests", "equity", "gaps", "latency"):
             getattr(self, name).write_parquet(out / f"{name}.parquet")
+        if self.shadow is not None:
+            self.shadow.write_parquet(out / "shadow.parquet")
         (out / "summary.json").write_text(json.dumps(self.summary, indent=1) + "\n")
 
 

@@ -18,6 +18,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ from krakpot.trade.market import Market, Strategy, handlers_of, lines_of, on_sto
 from krakpot.trade.options import Duration, OnError, Paper, RunOptions
 from krakpot.trade.result import Bounds, Built, Result, made_of
 from krakpot.trade.schedule import Schedule
+from krakpot.trade.shadow import Shadow
+from krakpot.trade.signals import Signals
 from krakpot.trade.source import FeedData, LiveData, ReplayData, TradedPair
 from krakpot.values import Numbers, Time, shown
 
@@ -44,6 +47,9 @@ STARTED = "an error of a handler"
 EXCHANGE, REAL = "exchange", "real"
 """Model and latency of a run with money."""
 LOSS = "krakpot:loss"
+INTERRUPTED = "interrupted"
+HALTED = "a signal"
+"""Why SIGUSR1 halts it."""
 LOGGER = logging.getLogger("krakpot.trade")
 Source = Replay | Feed | ExchangeServer
 
@@ -61,8 +67,9 @@ class Run:
         cancels: str = "ahead",
         shadow: Paper | None = None,
         out: str | Path | None = None,
+        log: Callable[[str], None] | None = None,
     ) -> None:
-        """Check everything; nothing is read or connected yet."""
+        """Check everything; nothing is read or connected yet. ``log`` is told what happens to an account with money."""
         if not isinstance(trader, (Paper, Live)):
             sentence = f"{PLACE}: trader: {shown(trader)} is not allowed; allowed is a krakpot.Paper or a krakpot.Live"
             raise ConfigError(sentence)
@@ -76,6 +83,8 @@ class Run:
         self._strategies = list(strategies.values())
         self.client: AccountClient | None = None
         """The account with money."""
+        self._log = log or (lambda sentence: LOGGER.info("%s", sentence))
+        self._halt_asked = False
         self._options = options
         self._feed = feed
         self._out = _folder(out, self._names)
@@ -84,7 +93,8 @@ class Run:
         self._errors: dict[int, Exception] = {}
         self._fees: dict[str, tuple[int, int]] = {}
         """Those of the account with money."""
-        self._quote = "" if self._paper is None else self._paper.quote
+        self.quote = "" if self._paper is None else self._paper.quote
+        """The asset in which values are given; with money known once the data is open."""
         self.data: ReplayData | FeedData
         if isinstance(feed, Replay):
             self.data = ReplayData(feed)
@@ -112,6 +122,7 @@ class Run:
             await self._connect(stack)
             self._take_live()
             if self.client is not None:
+                self.client.halts = stack.enter_context(Signals(self)).halts
                 stack.push_async_callback(self.client.close)
                 await self.client.open()
             await self.data.open()
@@ -156,9 +167,6 @@ class Run:
                 )
             )  # fmt: skip
 
-    def _log(self, sentence: str) -> None:
-        LOGGER.info("%s", sentence)
-
     def _take_live(self) -> None:
         """Make the client of the account with money."""
         live, data, server = self._live, self.data, self._feed
@@ -166,6 +174,7 @@ class Run:
             urls = (server.private_address, server.rest_address) if isinstance(server, ExchangeServer) else ("", "")
             (strategy,) = self._strategies
             self.client = AccountClient(live, strategy, urls, self._log, None)
+            self.client.shadow = None if self._paper is None else Shadow()
             self.data = LiveData(data.feed, self.client)
 
     def prepare(self) -> Trading:
@@ -206,16 +215,17 @@ class Run:
 
     def _new_core(self, depth: int | None, pairs: list[TradedPair]) -> Trading:
         options, paper = self._options, self._paper
-        if paper is None:
+        if self._live is not None:
             # Values are in the quote asset that most pairs have.
-            self._quote = Counter(pair.quote for pair in pairs).most_common(1)[0][0]
+            self.quote = Counter(pair.quote for pair in pairs).most_common(1)[0][0]
+        if paper is None:
             return Trading(
-                self._quote, numbers=options.numbers, wake=options.wake, every=options.every,
+                self.quote, numbers=options.numbers, wake=options.wake, every=options.every,
                 warmup=options.warmup, depth=depth, venue="live",
             )  # fmt: skip
         latency = paper.latency
         return Trading(
-            paper.quote, numbers=options.numbers, wake=options.wake, every=options.every, warmup=options.warmup,
+            self.quote, numbers=options.numbers, wake=options.wake, every=options.every, warmup=options.warmup,
             model=paper.model, cancels=self._cancels, amend_up=paper.amend_up, gaps=paper.gaps, depth=depth,
             latency=None if isinstance(latency, str) else (latency.entry_ns, latency.response_ns),
             venue="paper" if self._live is None else "shadow",
@@ -265,11 +275,27 @@ class Run:
         if core is not None:
             core.end()
 
+    def interrupt(self) -> bool:
+        """A signal: end in order. False before anything was sent: then there is nothing to put in order."""
+        self.reason = self.reason or INTERRUPTED
+        return self.client is not None and self.client.started
+
+    def abandon(self) -> None:
+        """A second signal: end now, whatever is open."""
+        if self.client is not None:
+            self.client.abandon()
+
+    def halt(self) -> None:
+        """A signal: halt as soon as no handler is being called."""
+        self._halt_asked = True
+
     def _why_to_end(self) -> str:
         """Why the run is to end; empty while it is not."""
         if self.client is not None:
             if self.client.error is not None:
                 raise self.client.error
+            if self._halt_asked and self.core is not None and self.core.halted(0) is None:
+                self.core.halt(0, HALTED)
             lost = None if self.core is None else self.core.halted(0)
             if lost is not None and lost.startswith(LOSS):
                 return lost
@@ -282,7 +308,7 @@ class Run:
         paper = self._paper
         begin, end = core.begin_ns or core.now, core.now
         latency, seed = (str(paper.latency), paper.seed) if self._live is None and paper is not None else (REAL, 0)
-        quote = self._quote
+        quote = self.quote
         built = Built(
             name=self.data.name, symbols=self.data.symbols, begin=begin, end=max(begin, end), model=self._model,
             latency=latency, seed=seed, quote=quote, attribution=core.attribution(),
@@ -293,7 +319,11 @@ class Run:
         for number, market in enumerate(self.markets):
             error = self._errors.get(number)
             told = "" if error is None else f"{type(error).__name__}: {words_of(error)}"
-            found.append(made_of(core.tables(number), built, lines_of(market), told))
+            made = made_of(core.tables(number), built, lines_of(market), told)
+            if self.client is not None and self.client.shadow is not None:
+                shadow = self.client.shadow.frame(made.orders, made.fills, made.requests)
+                made = replace(made, shadow=shadow)
+            found.append(made)
         if self._out is not None:
             for name, result in zip(self._names, found, strict=True):
                 result.save(self._out / name if len(found) > 1 else self._out)

@@ -9,9 +9,10 @@ use krakpot_trade::limits::Limits;
 use krakpot_trade::live::{Earlier, Live, Options, Phase};
 use krakpot_trade::note::{Fact, Note};
 use krakpot_trade::order::{Found, State};
+use krakpot_trade::paper::Place;
 use krakpot_trade::reconcile::{Ask, Seen, Strangers};
-use krakpot_trade::report::{Evidence, Fill, Reply};
-use krakpot_trade::run::Run;
+use krakpot_trade::report::{Evidence, Fill};
+use krakpot_trade::run::{Run, Simulated};
 use krakpot_trade::terms::{Side, Terms};
 use krakpot_trade::trader::{Options as TraderOptions, Trader};
 use krakpot_trade::wire::request::{Frame, SelfTrade};
@@ -356,23 +357,39 @@ impl LiveAccount {
         Ok(())
     }
 
-    /// What the simulated exchange said to the same requests: when it would have been heard, and a row as the journal has.
+    /// Where an order is in the real queue of its price: orders and quantity ahead of it. None where it is not seen.
+    fn place(&self, order: u64) -> PyResult<Option<(usize, String)>> {
+        let run = self.shared.lock()?;
+        let Some(known) = run.trader(ACCOUNT).order(order) else { return Ok(None) };
+        let precision = run.pair(known.terms.pair).qty_precision;
+        Ok(run.place(ACCOUNT, order).map(|place| ahead(&place, precision)))
+    }
+
+    /// What the simulated exchange said to the same requests: when it would have been heard, and a row as the journal has;
+    /// the report that an order is there has `orders_ahead` and `qty_ahead`.
     fn take_shadow<'py>(&self, py: Python<'py>) -> PyResult<Vec<(i64, &'static str, Bound<'py, PyDict>)>> {
         let mut run = self.shared.lock()?;
         let replies = run.take_shadow();
         let trader = run.trader(ACCOUNT);
         let mut rows = Vec::new();
-        for (heard, reply) in replies {
-            let number = match &reply {
-                Reply::Answer(answer) => answer.order,
-                Reply::Report(report) => report.order,
-            };
-            let Some(order) = trader.order(number) else { continue };
-            let note = krakpot_trade::note::reply(&reply, order, trader.pair(order.terms.pair));
-            rows.push((heard, note.kind, facts(py, &note)?));
+        for Simulated { heard, reply, entry } in replies {
+            let Some(order) = trader.order(reply.order()) else { continue };
+            let pair = trader.pair(order.terms.pair);
+            let note = krakpot_trade::note::reply(&reply, order, pair);
+            let row = facts(py, &note)?;
+            if let Some((orders, qty)) = entry.map(|place| ahead(&place, pair.qty_precision)) {
+                row.set_item("orders_ahead", orders)?;
+                row.set_item("qty_ahead", qty)?;
+            }
+            rows.push((heard, note.kind, row));
         }
         Ok(rows)
     }
+}
+
+fn ahead(place: &Place, precision: u8) -> (usize, String) {
+    let qty = Decimal { mantissa: place.qty_ahead.0.into(), scale: precision };
+    (place.orders_ahead, qty.to_string())
 }
 
 impl LiveAccount {

@@ -140,3 +140,14 @@ pub enum Reply {
     /// About an order.
     Report(Report),
 }
+
+impl Reply {
+    /// The account's number of the order.
+    #[must_use]
+    pub fn order(&self) -> u64 {
+        match self {
+            Self::Answer(answer) => answer.order,
+            Self::Report(report) => report.order,
+        }
+    }
+}

@@ -18,7 +18,7 @@ use crate::amount::{Amount, Price, Qty};
 use crate::order::{Found, Ignored, Look};
 use crate::pair::Pair;
 use crate::paper::{Attribution, Paper, Place};
-use crate::report::{Fill, Reply};
+use crate::report::{Change, Fill, Reply};
 use crate::tally::{Tally, ValueRow};
 use crate::terms::{Sent, Side, Terms};
 use crate::trader::{OrderEvent, Trader};
@@ -237,6 +237,17 @@ pub enum Venue {
     },
 }
 
+/// What the simulated exchange said to a request that went to the exchange as well.
+#[derive(Debug, Clone)]
+pub struct Simulated {
+    /// When it would have been heard, local time, ns.
+    pub heard: i64,
+    /// What it said.
+    pub reply: Reply,
+    /// Where the order came to stand, if this is the report of it.
+    pub entry: Option<Place>,
+}
+
 /// Strategies on one stream of data.
 pub struct Run {
     options: RunOptions,
@@ -270,8 +281,8 @@ pub struct Run {
     blocked: Option<&'static str>,
     /// Requests for the caller to send.
     outbox: Vec<Sent>,
-    /// What the simulated exchange said to the same requests: when it would have been heard.
-    shadow: Vec<(i64, Reply)>,
+    /// What the simulated exchange said to the same requests.
+    shadow: Vec<Simulated>,
     /// Places of own orders in the real queues.
     places: HashMap<u64, Place>,
 }
@@ -712,7 +723,9 @@ impl Run {
         }
         for (account, heard, reply) in self.paper.take_replies() {
             if self.is_live() {
-                self.shadow.push((heard, reply));
+                let is_new = matches!(&reply, Reply::Report(report) if matches!(report.change, Change::New));
+                let entry = if is_new { self.paper.place(account, reply.order()) } else { None };
+                self.shadow.push(Simulated { heard, reply, entry });
                 continue;
             }
             self.count += 1;
@@ -794,8 +807,8 @@ impl Run {
         std::mem::take(&mut self.outbox)
     }
 
-    /// What the simulated exchange said to the same requests, and when that would have been heard.
-    pub fn take_shadow(&mut self) -> Vec<(i64, Reply)> {
+    /// What the simulated exchange said to the same requests.
+    pub fn take_shadow(&mut self) -> Vec<Simulated> {
         std::mem::take(&mut self.shadow)
     }
 
@@ -805,7 +818,19 @@ impl Run {
     /// Why that changes nothing.
     pub fn reply(&mut self, now: i64, account: usize, reply: Reply) -> Result<(), Ignored> {
         self.now = self.now.max(now);
-        self.hear(account, now, reply)
+        let order = reply.order();
+        let heard = self.hear(account, now, reply);
+        self.hide_own(account, order);
+        heard
+    }
+
+    /// Takes a real order out of the book of the simulated exchange, where its simulated twin stands.
+    fn hide_own(&mut self, account: usize, order: u64) {
+        if self.options.venue == (Venue::Live { shadow: true })
+            && let Some(id) = self.accounts[account].trader.order(order).and_then(|order| order.order_id.as_deref())
+        {
+            self.paper.hide([id]);
+        }
     }
 
     /// The exchange is in this state.
@@ -820,6 +845,7 @@ impl Run {
     pub fn resolve(&mut self, now: i64, account: usize, order: u64, look: &Look) -> Result<(), Ignored> {
         self.now = self.now.max(now);
         let resolved = self.own(account).trader.resolve(now, order, look);
+        self.hide_own(account, order);
         self.tell(account);
         resolved
     }
@@ -832,6 +858,7 @@ impl Run {
         self.now = self.now.max(now);
         let Adopted { number, terms, tag, found, known } = adopted;
         let taken = self.own(account).trader.adopt(now, number, terms, tag, found, &known);
+        self.hide_own(account, number);
         self.tell(account);
         taken
     }
