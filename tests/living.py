@@ -94,8 +94,8 @@ class Once(Notes):
 @contextlib.asynccontextmanager
 async def started(
     folder: Path, strategy: Any, exchange: ExchangeServer, *, on_error: str = "raise", **options: Any
-) -> AsyncIterator[tuple[Run, asyncio.Task[list[Result]]]]:
-    """A run, and its task; it is ended afterwards, whatever came of it."""
+) -> AsyncIterator[tuple[Any, asyncio.Task[list[Result]]]]:
+    """A ``Run``, and its task; it is ended afterwards, whatever came of it."""
     one = Run({"": strategy}, exchange, live(folder, exchange, **options), RunOptions.read(on_error=on_error))
     task = asyncio.create_task(one.run())
     try:

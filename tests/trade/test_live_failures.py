@@ -213,7 +213,7 @@ def test_an_exception_while_orders_are_looked_up(tmp_path: Path) -> None:
             await reached(lambda: are_open(strategy), task)
             gone = strategy.orders[0]
             assert one.client is not None
-            one.client._connection.abort()  # type: ignore[union-attr]
+            one.client._connection.abort()
             # Nobody hears of it: it is found by the comparison.
             await one.client._signed.ask("CancelOrder", txid=gone.order_id)
             with pytest.raises(ValueError, match="canceled"):
@@ -289,8 +289,8 @@ def test_a_half_open_private_connection(tmp_path: Path, monkeypatch: pytest.Monk
             exchange.inject(f"half_open,connection={private(exchange)}")
             assert one.client is not None
             before = one.client._connection
-            await reached(lambda: one.client._connection not in {None, before}, task)  # type: ignore[union-attr]
-            await reached(lambda: one.client._account.phase == "ready", task)  # type: ignore[union-attr]
+            await reached(lambda: one.client._connection not in {None, before}, task)
+            await reached(lambda: one.client._account.phase == "ready", task)
             assert are_open(strategy)
 
     run(test())
@@ -318,7 +318,7 @@ def test_a_later_comparison_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             await reached(lambda: are_open(strategy), task)
             exchange.inject("drop,channel=executions")
             exchange.inject(f"cut,connection={private(exchange)}")
-            reason = await reached(lambda: one.core.halted(0), task)  # type: ignore[union-attr]
+            reason = await reached(lambda: one.core.halted(0), task)
             assert reason.startswith("krakpot:unreconciled: the exchange sent no snapshot")
             await reached(lambda: truth(exchange) == [], task)
             assert not task.done()
@@ -338,8 +338,8 @@ def test_a_connection_that_never_lasts(tmp_path: Path, monkeypatch: pytest.Monke
             await reached(lambda: are_open(strategy), task)
             exchange.inject("drop,channel=executions")
             exchange.inject("cut=every:1s")
-            await reached(lambda: one.core.halted(0), task, 30)  # type: ignore[union-attr]
-            assert "were not compared with the exchange" in one.core.halted(0)  # type: ignore[union-attr, operator]
+            await reached(lambda: one.core.halted(0), task, 30)
+            assert "were not compared with the exchange" in one.core.halted(0)
             exchange.exchange.clear_faults()
             await reached(lambda: truth(exchange) == [], task)
 
@@ -377,8 +377,8 @@ def test_a_lockout_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             exchange.inject("lockout=once,by=2s")
             exchange.inject(f"cut,connection={private(exchange)}")
             assert one.client is not None
-            await reached(lambda: one.client._account.phase == "down", task)  # type: ignore[union-attr]
-            await reached(lambda: one.client._account.phase == "ready", task)  # type: ignore[union-attr]
+            await reached(lambda: one.client._account.phase == "down", task)
+            await reached(lambda: one.client._account.phase == "ready", task)
             assert sum(fault["name"] == "lockout" for fault in exchange.injected) == 1
             assert are_open(strategy)
 
@@ -396,7 +396,7 @@ def test_an_answer_that_is_none_is_no_evidence(tmp_path: Path, monkeypatch: pyte
             async with started(tmp_path / "other", resting(), exchange, prefix="other000") as (one, task):
                 await reached(lambda: one.client is not None and one.client.started, task)
                 await add(one, "Once00000000000007")
-                await one.client._signed.ask("CancelOrder", cl_ord_id="Once00000000000007")  # type: ignore[union-attr]
+                await one.client._signed.ask("CancelOrder", cl_ord_id="Once00000000000007")
             with journal.Journal(tmp_path / "journal", prefix="Once0000") as earlier:
                 earlier.intent(
                     "add", 7, "Once00000000000007", symbol=PAIR, side="buy", qty="0.001", price=str(FAR), deadline=0
@@ -405,7 +405,7 @@ def test_an_answer_that_is_none_is_no_evidence(tmp_path: Path, monkeypatch: pyte
 
             async def garbage(self: Any, method: str, **fields: object) -> dict[str, Any]:
                 if method == "ClosedOrders" and nonsense:
-                    return nonsense.pop()  # type: ignore[no-any-return]
+                    return nonsense.pop()
                 return await plain(self, method, **fields)
 
             monkeypatch.setattr(signed.Signed, "ask", garbage)
@@ -437,7 +437,7 @@ def test_a_token_of_nonsense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
             monkeypatch.setattr(one.client._signed, "ask", garbage)
             exchange.inject(f"cut,connection={private(exchange)}")
-            await reached(lambda: not tokens and one.client._account.phase == "ready", task)  # type: ignore[union-attr]
+            await reached(lambda: not tokens and one.client._account.phase == "ready", task)
             assert are_open(strategy)
 
     run(test())
@@ -477,8 +477,8 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str)
             with monkeypatch.context() as patch:
                 patch.setattr(os, call, full)
                 market.buy(PAIR, "0.001", FAR, post_only=True)
-                await reached(lambda: one.core.halted(0), task)  # type: ignore[union-attr]
-                assert "the disk is full" in one.core.halted(0)  # type: ignore[union-attr, operator]
+                await reached(lambda: one.core.halted(0), task)
+                assert "the disk is full" in one.core.halted(0)
                 await reached(lambda: truth(exchange) == [], task)
             assert len(truth(exchange, "closed")) == 2, "the third was never sent"
             assert market.buy(PAIR, "0.001", FAR).state == "rejected", "also when there is room again"
@@ -499,7 +499,7 @@ def test_a_journal_that_is_removed(tmp_path: Path) -> None:
             (tmp_path / "journal").unlink()
             (market,) = one.markets
             market.buy(PAIR, "0.001", FAR, post_only=True)
-            await reached(lambda: one.core.halted(0), task)  # type: ignore[union-attr]
+            await reached(lambda: one.core.halted(0), task)
             await reached(lambda: truth(exchange) == [], task)
             assert len(truth(exchange, "closed")) == 2
 
@@ -611,7 +611,7 @@ def test_orders_of_others_are_left_alone(tmp_path: Path) -> None:
             await reached(lambda: are_open(strategy), task)
             await add(one, "other0000000000001")
             await again(one, task)
-            assert len(one.client._account.foreign) == 1  # type: ignore[union-attr]
+            assert len(one.client._account.foreign) == 1
             one.end("enough")
             (result,) = await task
             assert result.built.left == ()
