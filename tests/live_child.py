@@ -67,12 +67,17 @@ class Ends(Notes):
 
     how = ""
 
-    def book(self, m: krakpot.Market, e: Any) -> None:
+    def start(self, m: krakpot.Market) -> None:
+        """Begin, whatever the market does."""
+        m.after("50ms")
+
+    def timer(self, m: krakpot.Market, e: Any) -> None:  # noqa: ARG002  # a handler gets it
         """Hang, raise or die."""
+        m.after("50ms")
         mine = m.orders()
         if m.trading and not mine:
             for price in (50_000, 40_000):
-                m.buy(e.symbol, "0.001", price, post_only=True)
+                m.buy(PAIR, "0.001", price, post_only=True)
         if [order.state for order in mine] != ["open", "open"]:
             return
         print(self.how, flush=True)  # noqa: T201  # whoever started it reads that

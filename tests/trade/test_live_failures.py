@@ -405,8 +405,10 @@ def test_an_answer_that_is_none_is_no_evidence(tmp_path: Path, monkeypatch: pyte
 
             async def garbage(self: Any, method: str, **fields: object) -> dict[str, Any]:
                 if method == "ClosedOrders" and nonsense:
-                    return nonsense.pop()
-                return await plain(self, method, **fields)
+                    wrong: dict[str, Any] = nonsense.pop()
+                    return wrong
+                result: dict[str, Any] = await plain(self, method, **fields)
+                return result
 
             monkeypatch.setattr(signed.Signed, "ask", garbage)
             async with started(tmp_path, Once(rest), exchange) as (one, task):
@@ -433,7 +435,8 @@ def test_a_token_of_nonsense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             async def garbage(method: str, **fields: object) -> dict[str, Any]:
                 if method == "GetWebSocketsToken" and tokens:
                     return {"token": tokens.pop()}
-                return await ask(method, **fields)
+                result: dict[str, Any] = await ask(method, **fields)
+                return result
 
             monkeypatch.setattr(one.client._signed, "ask", garbage)
             exchange.inject(f"cut,connection={private(exchange)}")
