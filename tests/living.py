@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from krakpot import ExchangeOptions, ExchangeServer, Limits, Live, Market
-from krakpot.trade import key
+import pytest
+
+from krakpot import ExchangeOptions, ExchangeServer, Limits, Live, Market, Result
+from krakpot.trade import journal, key
+from krakpot.trade.options import RunOptions
+from krakpot.trade.run import Run
 from traded import Notes
 
 PAIR = "BTC/USD"
@@ -55,3 +64,65 @@ class Quote(Notes):
                 m.send(side, e.symbol, self.qty, price, post_only=True)  # type: ignore[arg-type]  # one of the two
             elif mine and mine[0].state == "open" and mine[0].price != price:
                 m.amend(mine[0], price=price)
+
+
+class Once(Notes):
+    """Does something once, as soon as orders are taken, and keeps the orders that came of it."""
+
+    def __init__(self, act: Callable[[Market], Any], *, ends: bool = True) -> None:
+        """``ends``: the run ends then."""
+        super().__init__()
+        self.act, self.ends = act, ends
+        self.orders: list[Any] = []
+        self.last: Any = None
+        """Price of the last trade."""
+        self.done = False
+
+    def trade(self, m: Market, e: Any) -> None:  # noqa: ARG002  # a handler gets it
+        """Note its price."""
+        self.last = e.price
+
+    def book(self, m: Market, e: Any) -> None:  # noqa: ARG002  # a handler gets it
+        """Do it, if it is time."""
+        if m.trading and not self.done and self.last is not None:
+            self.done = True
+            self.orders += self.act(m)
+            if self.ends:
+                m.stop("done")
+
+
+@contextlib.asynccontextmanager
+async def started(
+    folder: Path, strategy: Any, exchange: ExchangeServer, *, on_error: str = "raise", **options: Any
+) -> AsyncIterator[tuple[Any, asyncio.Task[list[Result]]]]:
+    """A ``Run``, and its task; it is ended afterwards, whatever came of it."""
+    one = Run({"": strategy}, exchange, live(folder, exchange, **options), RunOptions.read(on_error=on_error))
+    task = asyncio.create_task(one.run())
+    try:
+        yield one, task
+    finally:
+        one.end("the test is over")
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def reached(condition: Callable[[], Any], task: asyncio.Task[Any] | None = None, seconds: float = 20.0) -> Any:
+    """What a condition becomes as soon as that is true; the run must go on meanwhile."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        if task is not None and task.done():
+            pytest.fail(f"the run ended: {task.exception() or task.result()}")
+        assert time.monotonic() < end, "it did not come"
+        await asyncio.sleep(0.02)
+    return found
+
+
+def truth(exchange: ExchangeServer, what: str = "open") -> Any:
+    """What the exchange knows: its ``open`` orders, ``closed``, ``trades``, ``balances``."""
+    return json.loads(exchange.exchange.account(what, exchange.exchange.now))
+
+
+def explained(folder: Path) -> journal.Audit:
+    """What the journal proves, which must agree to the last digit."""
+    audit = journal.audit(folder / "journal")
+    assert audit.explained, journal.sentences(audit)
+    return audit

@@ -84,6 +84,8 @@ class Connection(asyncio.Protocol):
         self.on_frames = on_frames
         self.ping = ping
         self.protocol = ClientProtocol(parse_uri(url), max_size=FRAME_MAX, logger=LOGGER)
+        # Whatever level somebody gives the logger later.
+        self.protocol.debug = False
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done when the connection is gone, with the reason in words."""
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import ssl
 import sys
 import time
@@ -39,6 +40,7 @@ from krakpot.trade.nonces import Nonces, state_folder
 from krakpot.trade.shadow import Shadow
 from krakpot.trade.signed import Signed, check
 
+TOKEN = re.compile(r"[!-~]+")
 CONFIRM = "KRAKPOT_CONFIRM"
 """Names the account whose first start nobody can confirm by hand."""
 LAG = 60.0
@@ -99,6 +101,8 @@ class AccountClient:
         self._ending = False
         self._abandoned = self._closed = False
         self._halt_noted = False
+        self._unknown_since: float | None = None
+        """When own orders were to be compared first since they were known; None: they are known, or nobody can."""
         self._work: asyncio.Task[None] | None = None
         self._asking: set[asyncio.Task[None]] = set()
         self._progress = 0
@@ -263,6 +267,9 @@ class AccountClient:
             return await self._token()
         except RestError as error:
             raise TokenError(str(error), lasting=error.lasting, retry_after=error.wait) from None
+        except StorageError as error:
+            # Without a number nothing can be signed; the disk may have room again.
+            raise TokenError(str(error), lasting=False) from None
 
     async def _connect_always(self) -> None:
         backoff = Backoff()
@@ -272,8 +279,9 @@ class AccountClient:
             try:
                 token = await self._token()
                 connection = await connect(self.url, self._frames, self._ping, tls=self._tls)
-            except (RestError, FeedError) as error:
-                if isinstance(error, RestError) and error.lasting and not self._was_ready:
+            except (FeedError, StorageError) as error:
+                # Later it goes on trying: there may be orders to cancel.
+                if not self._was_ready and (isinstance(error, StorageError) or getattr(error, "lasting", False)):
                     raise
                 busy = error.retry_after if isinstance(error, ServerBusy) else getattr(error, "wait", None) or None
                 self._say(f"private connection: {error}; trying again")
@@ -282,6 +290,10 @@ class AccountClient:
                 continue
             opened = time.monotonic()
             self._connection = connection
+            # Each connection begins with both.
+            self._armed_at = self._pinged_at = float("-inf")
+            if self._unknown_since is None:
+                self._unknown_since = opened
             try:
                 for text in self._account.connected(time.time_ns(), token):
                     connection.send(text.encode())
@@ -289,6 +301,7 @@ class AccountClient:
                 reason = await self._alive(connection)
             finally:
                 self._connection = None
+                connection.abort()
                 self._ready.clear()
                 if not self._ending:
                     self._account.disconnected(time.time_ns())
@@ -300,7 +313,7 @@ class AccountClient:
     async def _token(self) -> str:
         result = await self._signed.ask("GetWebSocketsToken")
         token = result.get("token")
-        if not isinstance(token, str) or not token:
+        if not isinstance(token, str) or not TOKEN.fullmatch(token):
             raise self._signed.unreadable("GetWebSocketsToken")
         return token
 
@@ -351,20 +364,17 @@ class AccountClient:
         frames = [] if self._ending else self._account.requests(now)
         if not frames:
             return
-        if self._live.durable:
-            saved = self._save(now)
-            frames = frames if saved else [frame for frame in frames if frame[1]]
+        saved = self._save(now)
         connection = self._connection
         if connection is not None:
-            for text, _ in frames:
-                connection.send(text.encode())
-        if not self._live.durable:
-            self._note()
+            for text, is_cancel in frames:
+                if saved or is_cancel:
+                    connection.send(text.encode())
 
     def _note(self) -> None:
         """Collect rows for the journal."""
         for kind, facts in self._account.take_notes():
-            # Of an order that is not sent any more the intent is kept all the same: it may have been sent before.
+            # An order that the journal does not take is not sent: what was sent before is in it, or collected.
             with suppress(StorageError):
                 self.journal.add(kind, **facts)  # type: ignore[arg-type]  # the extension makes no other kinds
 
@@ -378,8 +388,8 @@ class AccountClient:
             self._account.set_trouble(now, f"journal: {error}")
             self._core.halt(0, f"krakpot:journal: {error}")
             self._say(str(error))
-            return False
-        return True
+        # Rows that were refused once are missing, even if the disk takes others again.
+        return self.journal.failed is None
 
     def heard(self, at: int) -> None:
         """The feed sent something at this time, ns, be it a heartbeat."""
@@ -394,16 +404,15 @@ class AccountClient:
         why = self._account.advance(now)
         if why is not None:
             self._renew(why)
-        for number, kind, about in self._account.take_asks(now):
-            task = asyncio.create_task(self._ask(number, kind, about))
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
+        self._look(now)
         phase = self._account.phase
         if phase == "ready" and not self._ready.is_set():
             self._was_ready = True
             self._ready.set()
             self._say(f"own orders agree with the exchange at {self.url}")
-        elif phase == "failed" and self.error is None:
+        if phase == "ready":
+            self._unknown_since = None
+        elif self.error is None and (phase == "failed" or self._is_late(clock)):
             self._fail()
         self._signs(now, clock)
         self.flush()
@@ -420,8 +429,20 @@ class AccountClient:
         if self.shadow is not None:
             self.shadow.look(self._account, [order.id for order in self._core.orders(0)])
 
+    def _look(self, now: int) -> None:
+        """Ask REST what a comparison needs."""
+        for number, kind, about in self._account.take_asks(now):
+            task = asyncio.create_task(self._ask(number, kind, about))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+
+    def _is_late(self, clock: float) -> bool:
+        """Whether a comparison is not over in time: each lost connection begins it anew."""
+        return self._unknown_since is not None and clock - self._unknown_since > LIMIT + 2 * SAVES
+
     def _fail(self) -> None:
-        error = Unreconciled(self._account.troubles)
+        late = f"own orders were not compared with the exchange at {self.url} within {LIMIT:.0f} s; {self._said}"
+        error = Unreconciled(self._account.troubles or [late])
         if not self._was_ready:
             self.error = error
         elif self._core.halted(0) is None:
@@ -432,8 +453,6 @@ class AccountClient:
         """Set the dead-man timer again, if the strategy's loop went on; and compare the clocks."""
         connection = self._connection
         if connection is None:
-            # Each connection begins with both.
-            self._armed_at = self._pinged_at = float("-inf")
             return
         timeout = self._live.dead_man
         if self._arms() and timeout is not None and clock - self._armed_at >= timeout / ARMS:
@@ -459,25 +478,30 @@ class AccountClient:
                 if kind == "orders":
                     result = await self._signed.ask("QueryOrders", txid=",".join(about))
                 else:
-                    result = (await self._signed.ask("ClosedOrders", cl_ord_id=about)).get("closed", {})
+                    result = (await self._signed.ask("ClosedOrders", cl_ord_id=about))["closed"]
                 rows = [_order_row(name, facts) for name, facts in result.items()]
                 why = self._account.rest_orders(time.time_ns(), number, asked, rows)
-            if why is not None:
-                self._renew(why)
-            self._told(time.time_ns())
         except KrakpotError as error:
             self._say(f"REST: {error}; asking again")
             self._account.unanswered(time.time_ns(), number)
+            return
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             self._say(f"REST: an answer is not what Kraken documents ({type(error).__name__}); asking again")
             self._account.unanswered(time.time_ns(), number)
+            return
+        try:
+            if why is not None:
+                self._renew(why)
+            self._told(time.time_ns())
+        except BaseException as error:  # noqa: BLE001  # it ends the run, which raises it
+            self.error = self.error or error
 
     async def _trades(self, since: int) -> list[tuple[str, str, int | None, str, str, str, str, bool]]:
         """All fills from a time on."""
         found: dict[str, Mapping[str, Any]] = {}
         for page in range(PAGES_MAX):
             result = await self._signed.ask(
-                "TradesHistory", start=f"{since / 1e9:.4f}", ofs=page * HISTORY_PAGE, consolidate_taker="false"
+                "TradesHistory", start=f"{max(since, 0) / 1e9:.4f}", ofs=page * HISTORY_PAGE, consolidate_taker="false"
             )
             rows = result["trades"]
             found |= rows
@@ -537,11 +561,19 @@ class AccountClient:
                 self.flush()
                 if not core.orders(0) or time.monotonic() > end:
                     break
-                self._account.advance(time.time_ns())
+                now = time.time_ns()
+                if (why := self._account.advance(now)) is not None:
+                    self._renew(why)
+                self._look(now)
                 await asyncio.sleep(0.02)
         self._look_at_shadow()
         orders = core.orders(0)
         self.left = tuple(order.order_id or f"{self.prefix}, order {order.id}" for order in orders)
+        if not self._was_ready:
+            # Nobody compared them: what earlier runs left may be open.
+            known = {order.id for order in orders}
+            before = [intent for intent in self.journal.state.open if intent.order not in known]
+            self.left += tuple(one.order_id or f"{self.prefix}, order {one.order}" for one in before)
         if self.left:
             self._log(f"{counted(len(self.left), 'own order')} may be open: {', '.join(self.left)}; {self._net()}")
         if self._was_ready and not orders and self._arms() and self._connection is not None:

@@ -23,6 +23,8 @@ NEEDED = (
 """Permissions without which a strategy cannot trade, in Kraken's words."""
 FORBIDDEN = "withdraw"
 """In the name of a permission: the key may send money away."""
+LOCKOUT = 900.0
+"""Seconds for which nothing is asked after a lockout: each request would begin Kraken's quarter of an hour anew."""
 DENIED, LOCKED, NONCE = "EGeneral:Permission denied", "EGeneral:Temporary lockout", "EAPI:Invalid nonce"
 PERMISSIONS = {
     "BalanceEx": "query-funds", "OpenOrders": "query-open-trades", "CancelAll": "close-trades",
@@ -64,11 +66,18 @@ class Signed:
         self._nonces = nonces
         self._tls = tls
         self._lock = asyncio.Lock()
+        self._locked: tuple[str, float] | None = None
+        """Kraken's words of a lockout, and until when nothing is asked."""
 
     async def ask(self, method: str, **fields: object) -> dict[str, Any]:
         """Return the result of ``/0/private/<method>``; ``RestError`` says why there is none, and if to ask again."""
         path = PRIVATE + method
         async with self._lock:
+            if self._locked is not None:
+                words, until = self._locked
+                if (rest := until - time.monotonic()) > 0:
+                    raise self._refused(method, words, rest)
+                self._locked = None
             nonce = self._nonces.next()
             body = urlencode({"nonce": nonce, **fields})
             headers = {
@@ -85,7 +94,11 @@ class Signed:
         facts = facts_of(answer.body)
         errors = facts.get("error")
         if isinstance(errors, list) and errors:
-            raise self._refused(method, str(errors[0]), retry_after(answer.retry_after, time.time()))
+            words, wait = str(errors[0]), retry_after(answer.retry_after, time.time())
+            if words.startswith(LOCKED):
+                wait = max(wait, LOCKOUT)
+                self._locked = (words, time.monotonic() + wait)
+            raise self._refused(method, words, wait)
         return result_of(answer, facts, lambda sentence, **more: self._error(method, sentence, **more))
 
     def _refused(self, method: str, words: str, wait: float) -> RestError:
