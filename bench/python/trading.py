@@ -1,10 +1,10 @@
 """What strategies on a recording cost: messages a second of CPU, of one busy pair with level 3 and trades.
 
 Goals: a run beside a plain replay of the same lake, in one process: without handlers, with an empty handler at every
-message and at the touch, a maker once in a millisecond of recorded time, 1 and 100 accounts in one pass; where numba is
-installed, the same maker compiled, beside what it would cost in Rust. CPU of all
-threads: reading and checking of the lake is in it. Rounds are interleaved; what a run costs before its first message
-is measured by itself. The runs must agree: the same messages, and fills of the maker alone and among others.
+message and at the touch, a maker once in a millisecond of recorded time, 1 and 100 accounts in one pass, a million
+questions of `would_fill`; where numba is installed, the same maker compiled, beside what it would cost in Rust. CPU of
+all threads: reading and checking of the lake is in it. Rounds are interleaved; what a run costs before its first
+message is measured by itself. The runs must agree: the same messages, and fills of the maker alone and among others.
 Not goals: the truth of fills, which tests show; latency; what a strategy computes.
 
 What a maker in Rust adds to a message is measured by the example ``maker``, without Python and files. A run without a
@@ -33,11 +33,14 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
+import polars as pl
+
 import krakpot
 from krakpot import _core
 from krakpot.exchange.frames import unframe
 from krakpot.lake import journal, seal
 from krakpot.lake.format import open_lake
+from krakpot.replay.replay import folder_of
 from krakpot.trade.compiled import BUY, POST_ONLY, SELL, State, amend, send
 from made import MIDNIGHT, SECOND
 
@@ -49,6 +52,9 @@ STEP = 1_000_000
 """Time between two reads of a socket, at most, ns."""
 FEES = ("0.25%", "0.40%")
 MANY = 100
+QUESTIONS = 1_000_000
+LIFE = 10
+"""How long an order that is asked about rests, s."""
 RATE_COST = 10
 """What a request may cost of the rate counter."""
 QTY = 1_000_000
@@ -215,6 +221,32 @@ def many(count: int) -> Callable[[krakpot.Replay], tuple[int, str]]:
     return play
 
 
+def asked(replay: krakpot.Replay) -> tuple[int, str]:
+    """As many questions as a symbol-day may have, at random times and near the price of then; what became of them."""
+    lake = krakpot.Lake(folder_of(replay).path)
+    trades = lake.trades(SYMBOL).select("ts_event", "price").sort("ts_event").collect()
+    # Only the long lake is asked: of the short one a single order says what a start costs.
+    count = QUESTIONS if trades.height > LITTLE * RATE else 1
+    first, last = trades["ts_event"].to_physical()[0], trades["ts_event"].to_physical()[-1]
+    number = pl.int_range(count, eager=True).hash(seed=7)
+    at = (first + number % (last - first)).cast(pl.Int64).sort().cast(trades["ts_event"].dtype)
+    orders = pl.DataFrame({"at": at}).join_asof(trades, left_on="at", right_on="ts_event")
+    away = (number // 2 % 30).cast(pl.Int64) - 5
+    buys = number % 2 == 0
+    orders = orders.select(
+        symbol=pl.lit(SYMBOL), side=pl.when(buys).then(pl.lit("buy")).otherwise(pl.lit("sell")),
+        price=(pl.col("price").cast(pl.Float64) + pl.when(buys).then(-away).otherwise(away) * 0.1).round(1),
+        qty=pl.lit("0.01"), at="at", until=pl.col("at") + pl.duration(seconds=LIFE),
+    )  # fmt: skip
+    if count == 1:
+        orders = orders.with_columns(until=pl.lit(None, dtype=at.dtype))
+    found = lake.would_fill(orders)
+    assert found.filter(outcome="not recorded").height == 0, "all of them lie in the recording"
+    outcomes = found.group_by("outcome").len().sort("outcome").rows()
+    facts = json.loads((lake.path.parent / f"{lake.path.name}.json").read_text())
+    return int(facts["messages"]), str(outcomes)
+
+
 NO_HANDLER, IN_PYTHON, COMPILED = (
     "run, no handler",
     'run, a maker, wake="1ms"',
@@ -228,6 +260,7 @@ CASES: dict[str, Callable[[krakpot.Replay], Any]] = {
     IN_PYTHON: ran(Maker(), "1ms"),
     "run_many, 1 account": many(1),
     f"run_many, {MANY} accounts": many(MANY),
+    f"would_fill, {QUESTIONS:,} orders": asked,
 }
 if find_spec("numba"):
     CASES[COMPILED] = ran(krakpot.compiled(state=[("calls", "i8")], hears=["book"])(compiled), "1ms")

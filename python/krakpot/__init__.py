@@ -15,7 +15,7 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from krakpot import _core, display
+from krakpot import _core, asked, display
 from krakpot._core import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -174,6 +174,7 @@ __all__ = sorted(_HOME)  # noqa: PLE0605  # from the table, so that each name is
 
 # The rooms of lakes and feeds may not know that of widgets, which shows them; the package knows all.
 display.provide(lambda: import_module("krakpot.widget.view"))
+asked.provide(lambda: import_module("krakpot.trade.questions"))
 
 if _core.DEBUG:
     warnings.warn("krakpot's extension was built without optimisation: it is slow; build with --release", stacklevel=2)

@@ -45,6 +45,7 @@ __all__ = [
     "Order",
     "OrderEvent",
     "Orders",
+    "Questions",
     "Queue",
     "QueueReader",
     "ReplayWindow",
@@ -1474,6 +1475,44 @@ class Compiled:
         """The struct as `numpy.dtype` takes it (`market`), its `version`, and the words of its codes."""
 
 @final
+class Questions:
+    """What would have become of many limit orders on a replay, each as if it were alone: for `Lake.would_fill`.
+
+    Parameters
+    ----------
+    cancels
+        None: level 3. Level 2: what left a level without being traded stood `ahead` of an order, or `behind` it.
+    depth
+        Levels a side that the record shows.
+    keeps
+        Whether single fills are kept.
+
+    Examples
+    --------
+    >>> questions = Questions()
+    >>> questions.add_pair("BTC/USD", price_precision=1, qty_precision=8)
+    0
+
+    """
+
+    def __new__(cls, *, cancels: str | None = None, depth: int | None = None, keeps: bool = False) -> Questions: ...
+    def add_pair(self, symbol: str, *, price_precision: int, qty_precision: int, level3: bool = True) -> int:
+        """Add a pair; its number."""
+    def ask(self, pair: int, frame: object) -> None:
+        """Ask about orders, before anything is played.
+
+        Columns: number, buys (Boolean), price and qty (steps), at and until (ns).
+        """
+    def resume(self, replayer: Replayer, channel: str, now: int) -> None:
+        """Take the books that are known at `now`, ns, where the replay is entered."""
+    def play(self, replayer: Replayer, until: int, steps: int = 4096) -> tuple[str, int | None]:
+        """Play so many reads of sockets; why it came to a halt, as `Replayer.play` says, or `answered`."""
+    def finish(self) -> None:
+        """Nothing more comes: all questions are answered."""
+    def answers(self, pair: int) -> tuple[Frame, Frame]:
+        """Answers since the last call, and the single fills if they are kept."""
+
+@final
 class Trading:
     """Strategies on one stream of data, with simulated orders: `krakpot.run` drives it.
 
@@ -1490,7 +1529,7 @@ class Trading:
     model, cancels, amend_up, gaps
         As of `krakpot.Paper`; `cancels`: of bounds, `ahead` or `behind`.
     latency
-        To the exchange and back, ns; None: as recorded.
+        To the exchange and back, ns, and the coupling, millionths; None: as recorded.
     depth
         Levels a side that the data shows; None: as many as there can be.
     join
@@ -1516,7 +1555,7 @@ class Trading:
         model: str = "orders",
         cancels: str = "ahead",
         amend_up: str = "lose",
-        latency: tuple[int, int] | None = None,
+        latency: tuple[int, int, int] | None = None,
         gaps: str = "time",
         join: int | None = None,
         depth: int | None = None,

@@ -82,4 +82,4 @@ def test_would_fill(lake: Lake) -> None:
     by_book = run(*line, *until, "--channel", "book")
     assert (by_book.exit_code, ", on book" in by_book.stdout) == (0, True)
     late = run(*line[:-1], "2027-01-01")
-    assert (late.exit_code, "unknown: the recording had ended" in late.stdout) == (1, True)
+    assert (late.exit_code, "not recorded: the recording had ended" in late.stdout) == (1, True)

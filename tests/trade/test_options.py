@@ -45,6 +45,20 @@ def test_latency() -> None:
         Latency("5ms", "x")
 
 
+def test_coupling() -> None:
+    """Text, a float, a Decimal, to the millionth; shown where it is not 0."""
+    for given in ("0.5", 0.5, Decimal("0.5")):
+        assert Latency("5ms", coupling=given).millionths == 500_000
+    assert str(Latency("5ms", "8ms", coupling="0.25")) == "5ms + 8ms, coupling 0.25"
+    assert Latency("5ms", coupling=0) == Latency("5ms")
+    assert str(Latency("5ms", coupling=100)) == "5ms + 5ms, coupling 100"
+    for wrong in (-1, 101, "much", True, None, float("nan"), "0.0000001"):
+        with pytest.raises(
+            ConfigError, match=r"krakpot.Latency: coupling: .* is not allowed; allowed is a number from 0"
+        ):
+            Latency("5ms", coupling=wrong)  # type: ignore[arg-type]  # what is refused
+
+
 def test_fees_are_exact() -> None:
     """As percent or as a fraction, for all pairs or by pair; millionths."""
     assert Paper({"USD": 1}, fees=("0.25%", "0.40%")).fees_of("BTC/USD") == (2500, 4000)

@@ -13,7 +13,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+import fills
+import frames
 import krakpot
+import lakes
 import traded
 from fills import SYMBOL, Step, time
 from krakpot import Fill, Market, NoBook, Order, OrderEvent, Timer
@@ -489,6 +492,54 @@ def test_the_digest_is_of_the_inputs(lake: krakpot.Lake) -> None:
     digests = [run(JoinBest(), lake, trader=account).digest for account in (*accounts, *accounts)]
     assert digests[:3] == digests[3:]
     assert len(set(digests)) == 3
+
+
+def stalled(path: Path) -> krakpot.Lake:
+    """A lake whose messages are received 4 ms after their time, and for a while 44 ms after it."""
+    orders = frames.Orders(10, 1, 8, "keep_place", symbol=SYMBOL)
+    timed: list[lakes.Timed] = [
+        (time(0), frames.instrument(frames.pair(SYMBOL))), (time(0), frames.ack("level3", SYMBOL, depth=10)),
+        (time(0), frames.ack("trade", SYMBOL)),
+    ]  # fmt: skip
+    for number, (side, price) in enumerate([("bid", "100.0"), ("ask", "101.0")]):
+        orders.apply([(side, None, fills.name(number), price, "1.00000000", time(1))])
+    timed.append((time(5), orders.snapshot(ts=time(1))))
+    for number, (made, late) in enumerate([(10, 4), (20, 44), (70, 4), (200, 4)]):
+        entry = ("bid", "add", fills.name(10 + number), "99.0", "1.00000000", time(made))
+        timed.append((time(made + late), orders.update([entry], ts=time(made))))
+    trade = frames.trade(SYMBOL, 1, price="100.0", qty="1.00000000", side="sell", ts=time(300))
+    timed += [(time(304), trade), (time(1000), frames.HEARTBEAT)]
+    lakes.make(path, timed)
+    return krakpot.Lake(path)
+
+
+def test_orders_are_late_when_the_feed_is(tmp_path: Path) -> None:
+    """By exactly what the newest message was later than usual, times the coupling; without it nothing changes."""
+    lake = stalled(tmp_path / "lake")
+
+    class Two(Notes):
+        def start(self, m: Market) -> None:
+            for ms in (15, 65, 80):
+                m.after(f"{time(ms) - m.now}ns")
+
+        def timer(self, m: Market, e: Any) -> None:
+            m.buy(SYMBOL, 1, 98)
+
+    def slow(latency: krakpot.Latency) -> krakpot.Paper:
+        return krakpot.Paper({"USD": 50_000}, fees=traded.FEES, latency=latency)
+
+    def arrived(latency: krakpot.Latency) -> list[float]:
+        result = run(Two(), lake, trader=slow(latency), wake=None)
+        column = result.orders["arrived"].to_physical()
+        return [(at - time(0)) / 10**6 for at in column]
+
+    assert arrived(krakpot.Latency("2ms")) == [17, 67, 82]
+    assert arrived(krakpot.Latency("2ms", coupling=1)) == [17, 107, 107], "one account's requests keep their order"
+    assert arrived(krakpot.Latency("2ms", coupling="0.25")) == [17, 77, 82]
+    plain = [run(JoinBest(), lake, trader=slow(latency)).digest for latency in (
+        krakpot.Latency("2ms"), krakpot.Latency("2ms", coupling=0), krakpot.Latency("2ms", coupling=1),
+    )]  # fmt: skip
+    assert plain[0] == plain[1] != plain[2]
 
 
 def test_out_has_the_result(lake: krakpot.Lake, tmp_path: Path) -> None:

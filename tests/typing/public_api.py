@@ -48,7 +48,9 @@ def reading(path: Path) -> None:
     assert_type(fill, krakpot.WouldFill)
     assert_type((fill.filled, fill.filled_max, fill.first_fill), tuple[Decimal, Decimal, int | None])
     assert_type((fill.fills, fill.trades, fill.orders), tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame])
-    lake.would_fill("BTC/USD", "bid", 1, 1, 1)  # type: ignore[arg-type]  # buy or sell
+    lake.would_fill("BTC/USD", "bid", 1, 1, 1)  # type: ignore[call-overload]  # buy or sell
+    assert_type(lake.would_fill(pl.DataFrame(), channel="book"), pl.DataFrame)
+    assert_type(krakpot.Latency("5ms", "8ms", coupling="0.5").millionths, int)
     lake.books("BTC/USD", by="exchange")  # type: ignore[arg-type]  # only "recv" and "event"
     assert_type(lake.plot, krakpot.Plot)
     lake.plot.book("BTC/USD", "2026-08-02", interactive=True, save="book.html")

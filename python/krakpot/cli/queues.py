@@ -84,4 +84,4 @@ def would_fill(
     else:
         for line in found.lines():
             click.echo(line)
-    return FOUND_WRONG if found.outcome == "unknown" else 0
+    return FOUND_WRONG if found.outcome in {"unknown", "not recorded"} else 0

@@ -14,12 +14,12 @@ from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Literal, get_args, overload
+from typing import Any, Literal, get_args, overload
 
 import polars as pl
 import polars.selectors as cs
 
-from krakpot import _core, display, values
+from krakpot import _core, asked, display, values
 from krakpot.display import Shown, Theme
 from krakpot.errors import ConfigError, StorageError
 from krakpot.features.steps import sources, wanted
@@ -980,6 +980,7 @@ class Lake(Folder):
         except UNREADABLE as error:
             unreadable(self.path, error)
 
+    @overload
     def would_fill(
         self,
         symbol: str,
@@ -990,17 +991,35 @@ class Lake(Folder):
         until: Time | None = None,
         *,
         channel: Literal["level3", "book"] | None = None,
-    ) -> WouldFill:
-        """Whether a resting limit order would have filled, with the evidence.
+    ) -> WouldFill: ...
 
-        The order takes its place behind all orders that were at its price at ``at``; what traded decides how far it
-        came. Level 3 gives the exact queue. Level 2 gives two bounds: all that was canceled stood behind the order, or
-        before it. Needs trades of the pair. Our order is assumed to change nothing.
+    @overload
+    def would_fill(self, symbol: Any, *, channel: Literal["level3", "book"] | None = None) -> pl.DataFrame: ...  # noqa: ANN401  # a frame of any library
+
+    def would_fill(
+        self,
+        symbol: Any,
+        side: Any = None,
+        price: Any = None,
+        qty: Any = None,
+        at: Any = None,
+        until: Time | None = None,
+        *,
+        channel: Literal["level3", "book"] | None = None,
+    ) -> WouldFill | pl.DataFrame:
+        """Whether limit orders would have filled: one with the evidence, or a table of any number in one pass.
+
+        Each order is alone: it takes what it would meet, and rests behind all orders that were at its price at ``at``;
+        what traded decides how far it came. The rules are those of ``krakpot.Paper``, without latency. Level 3 gives
+        the exact queue. Level 2 gives two bounds: all that was canceled stood behind the order, or before it. Needs
+        trades of the pairs. Orders are assumed to change nothing.
 
         Parameters
         ----------
         symbol
-            The pair.
+            The pair; or a table in any library's frame that Polars reads, with a row for each order and the columns
+            ``symbol``, ``side``, ``price``, ``qty``, ``at``, where wanted ``until`` and ``tag``. Then nothing else but
+            ``channel`` is given.
         side
             ``"buy"`` or ``"sell"``.
         price, qty
@@ -1008,36 +1027,52 @@ class Lake(Folder):
         at
             When the order reached the exchange, by the exchange's time.
         until
-            The last time that counts; None: as long as the book is known without a gap.
+            The last time that counts; None: the end of the recording.
         channel
-            ``"level3"``, ``"book"``, or None: level 3 if it is known at ``at``, else book.
+            ``"level3"``, ``"book"``, or None: level 3 if it is known (of one order: at ``at``), else book.
 
         Returns
         -------
-        WouldFill
-            ``outcome``: ``"filled"``, ``"partly filled"``, ``"not filled"``, ``"would have taken"`` (it would have met
-            orders at once), ``"unknown"`` (``reason`` says why: a gap, for example; what was known up to it counts).
-            ``filled``, ``filled_max`` (exact), ``first_fill``, ``last_fill`` (ns), ``ahead``; the evidence: ``fills``,
-            ``trades``, ``orders`` (DataFrames).
+        WouldFill or DataFrame
+            Of one order ``outcome``: ``"filled"``, ``"partly filled"``, ``"not filled"``, ``"not recorded"`` (the book
+            is not known at ``at``), ``"unknown"`` (``reason`` says why: a gap, for example; what was known up to it
+            counts). ``filled``, ``filled_max`` (exact), ``first_fill``, ``last_fill`` (ns), ``ahead``; the evidence:
+            ``fills``, ``trades``, ``orders`` (DataFrames).
+            Of a table its columns, in its order, and ``outcome``, ``reason``, ``filled``, ``filled_max``,
+            ``first_fill``, ``last_fill``, ``evidence`` (kinds, joined by ``+`` in the order in which they came),
+            ``trade_id`` (of the first trade that filled it), ``ahead``, ``doubt``, ``gaps``, ``known_until``.
 
         Raises
         ------
         ConfigError
-            For a symbol, time, number or option that is not allowed.
+            For a symbol, time, number or option that is not allowed, before anything is played; of a table the sentence
+            names column and row.
         StorageError
             If a part cannot be read.
 
         Examples
         --------
         >>> lake.would_fill("BTC/USD", "buy", "63380.8", "0.1", "2026-11-22T10:00").outcome    # doctest: +SKIP
+        >>> lake.would_fill(orders).group_by("outcome", "evidence").len()    # doctest: +SKIP
 
         """
+        if all(one is None for one in (side, price, qty, at, until)) and not isinstance(symbol, str):
+            return self._would_fill(symbol, channel, fills=False)[0]
+        if at is None:
+            raise ConfigError("at is missing; give the time when the order reached the exchange")
         time, end = time_of(at, "at"), None if until is None else time_of(until, "until")
         try:
             return would_fill(
-                self, lambda begin, end: self.scan("trades", symbol, Instant(begin), Instant(end)), self.coverage,
+                self, lambda begin, end: self.scan("trades", symbol, Instant(begin), Instant(end)),
+                lambda frame, kind: self._would_fill(frame, kind, fills=True),
                 symbol=symbol, side=side, price=price, qty=qty, at=time, until=end, channel=channel,
             )  # fmt: skip
+        except UNREADABLE as error:
+            unreadable(self.path, error)
+
+    def _would_fill(self, frame: Any, channel: str | None, *, fills: bool) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ANN401  # a frame of any library
+        try:
+            return asked.oracle().answer(self, frame, channel=channel, fills=fills)
         except UNREADABLE as error:
             unreadable(self.path, error)
 

@@ -35,7 +35,7 @@ TIMED = "its time was over"
 WORDS = ("message", "touch")
 WAKES = '"touch", "message", an interval as "100ms", or None'
 RATE_DIGITS = 6
-"""Decimals of a fee."""
+"""Decimals of a fee, and of a coupling."""
 FEE_MAX = Decimal("0.05")
 """A fee above it was meant as percent."""
 AMOUNT_MAX = Decimal(10) ** 15
@@ -43,6 +43,7 @@ AMOUNT_DIGITS = 10
 SEED_MAX = (1 << 64) - 1
 
 
+COUPLING_MAX = 100
 DURATION_MAX = 1 << 62
 """Longest duration, ns: added to a time of this century it is still a time."""
 
@@ -82,23 +83,31 @@ class Latency:
         From a handler's request to the exchange: ``"5ms"``.
     response
         From the exchange to the strategy; None: as long as ``entry``.
+    coupling
+        How far orders wait when the feed does: both times grow by so much of what the newest message of the pair was
+        received later than usual, from 0 (not at all) to 100. Usual is the shortest time that a message took so far.
 
     Raises
     ------
     ConfigError
-        A time is no duration.
+        A time is no duration; the coupling is no number from 0 to 100.
 
     Examples
     --------
     >>> Latency("5ms").response_ns
     5000000
+    >>> print(Latency("5ms", coupling="0.5"))
+    5ms + 5ms, coupling 0.5
 
     """
 
     entry: Duration
     response: Duration | None = None
+    coupling: Amount | float = 0
     entry_ns: int = field(init=False)
     response_ns: int = field(init=False)
+    millionths: int = field(init=False)
+    """The coupling."""
 
     def __post_init__(self) -> None:
         """Read the times."""
@@ -106,10 +115,30 @@ class Latency:
         response = entry if self.response is None else nanoseconds_of(self.response, "krakpot.Latency: response")
         object.__setattr__(self, "entry_ns", entry)
         object.__setattr__(self, "response_ns", response)
+        object.__setattr__(self, "millionths", _coupling(self.coupling))
 
     def __str__(self) -> str:
-        """Both times, as the integrity line has them."""
-        return " + ".join(values.step_text(ns) if ns else "0" for ns in (self.entry_ns, self.response_ns))
+        """Both times and the coupling, as the integrity line has them."""
+        times = " + ".join(values.step_text(ns) if ns else "0" for ns in (self.entry_ns, self.response_ns))
+        coupling = Decimal(self.millionths).scaleb(-RATE_DIGITS).normalize()
+        return f"{times}, coupling {coupling:f}" if self.millionths else times
+
+
+def _coupling(given: object) -> int:
+    """A coupling in millionths."""
+    sentence = f"krakpot.Latency: coupling: {shown(given)} is not allowed; allowed is a number from 0 to {COUPLING_MAX}"
+    if isinstance(given, bool) or not isinstance(given, (Decimal, int, float, str)):
+        raise ConfigError(sentence)
+    try:
+        found = Decimal(str(given))
+    except (InvalidOperation, ValueError):
+        raise ConfigError(sentence) from None
+    if not found.is_finite() or not 0 <= found <= COUPLING_MAX:
+        raise ConfigError(sentence)
+    millionths = found.scaleb(RATE_DIGITS)
+    if millionths != int(millionths):
+        raise ConfigError(f"{sentence} with at most {RATE_DIGITS} decimals")
+    return int(millionths)
 
 
 class Paper:

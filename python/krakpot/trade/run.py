@@ -227,7 +227,7 @@ class Run:
         return Trading(
             self.quote, numbers=options.numbers, wake=options.wake, every=options.every, warmup=options.warmup,
             model=paper.model, cancels=self._cancels, amend_up=paper.amend_up, gaps=paper.gaps, depth=depth,
-            latency=None if isinstance(latency, str) else (latency.entry_ns, latency.response_ns),
+            latency=None if isinstance(latency, str) else (latency.entry_ns, latency.response_ns, latency.millionths),
             venue="paper" if self._live is None else "shadow",
         )  # fmt: skip
 

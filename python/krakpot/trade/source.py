@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol, cast
@@ -93,6 +93,33 @@ def plain(number: object) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def recorded_pairs(folder: Folder, symbols: Sequence[str], place: str) -> list[TradedPair]:
+    """Pairs as a lake has them: as the exchange described them last before the end."""
+    try:
+        frame = folder.look(["pairs"]).scan("pairs").filter(pl.col("symbol").is_in(list(symbols))).collect()
+    except UNREADABLE as error:
+        unreadable(folder.path, error)
+    known = frame.sort("origin", "ts_recv", descending=[False, False]).to_dicts()
+    described: dict[str, Mapping[str, Any]] = {}
+    for row in sorted(known, key=lambda row: (row["origin"] == "instrument", row["ts_recv"])):
+        described[row["symbol"]] = row
+    for symbol in symbols:
+        if symbol not in described:
+            raise ConfigError(f"{place}: the lake does not describe {symbol}; record its pairs, or leave it out")
+    return [TradedPair.of(described[symbol]) for symbol in symbols]
+
+
+def recorded_depth(folder: Folder, symbols: Sequence[str], channel: str) -> int | None:
+    """Levels a side that a recording shows; None if it has none."""
+    table = _core.CHANNELS[channel]
+    chosen = folder.look([table]).scan(table).filter(pl.col("symbol").is_in(list(symbols))).select("depth")
+    try:
+        first = chosen.head(1).collect()
+    except UNREADABLE as error:
+        unreadable(folder.path, error)
+    return None if first.is_empty() else int(first["depth"][0])
+
+
 class Data(Protocol):
     """Data of a run, while it lasts."""
 
@@ -125,10 +152,11 @@ class Data(Protocol):
         """The orders of a pair."""
 
 
-class _Silent:
+class Silent:
     """The stream of a source that nobody reads as a stream."""
 
     def __init__(self) -> None:
+        """It is not stopped."""
         self.stopped = asyncio.Event()
 
 
@@ -168,36 +196,16 @@ class ReplayData:
     def look(self) -> None:
         """The same, without a loop."""
         self.source.choose([*self.source.symbols, *ALWAYS], rows=False)
-        self.source.open(cast("EventStream", _Silent()))
+        self.source.open(cast("EventStream", Silent()))
         check_range(self.source)
 
     def pairs(self) -> list[TradedPair]:
         """Pairs as the lake has them: as the exchange described them last before the end."""
-        folder = self._folder
-        try:
-            frame = folder.look(["pairs"]).scan("pairs").filter(pl.col("symbol").is_in(list(self.symbols))).collect()
-        except UNREADABLE as error:
-            unreadable(folder.path, error)
-        known = frame.sort("origin", "ts_recv", descending=[False, False]).to_dicts()
-        described: dict[str, Mapping[str, Any]] = {}
-        for row in sorted(known, key=lambda row: (row["origin"] == "instrument", row["ts_recv"])):
-            described[row["symbol"]] = row
-        for symbol in self.symbols:
-            if symbol not in described:
-                sentence = f"krakpot.run: feed: the lake does not describe {symbol}; record its pairs, or leave it out"
-                raise ConfigError(sentence)
-        return [TradedPair.of(described[symbol]) for symbol in self.symbols]
+        return recorded_pairs(self._folder, self.symbols, "krakpot.run: feed")
 
     def depth(self, *, level3: bool) -> int | None:
         """Levels a side that the recording shows; None if it has none."""
-        table = _core.CHANNELS[LEVEL3 if level3 else "book"]
-        view = self._folder.look([table])
-        chosen = view.scan(table).filter(pl.col("symbol").is_in(list(self.symbols))).select("depth")
-        try:
-            first = chosen.head(1).collect()
-        except UNREADABLE as error:
-            unreadable(self._folder.path, error)
-        return None if first.is_empty() else int(first["depth"][0])
+        return recorded_depth(self._folder, self.symbols, LEVEL3 if level3 else "book")
 
     def has_level3(self, symbol: str) -> bool:
         """Whether the orders of a pair are replayed."""

@@ -22,6 +22,7 @@ mod compiled;
 mod tables;
 mod trade;
 mod live;
+mod questions;
 
 /// The Rust core: sessions, books, checksums, tables; and the built-in exchange.
 // With the interpreter lock until the extension is tested without it.
@@ -61,6 +62,8 @@ mod _core {
     use crate::orders::Orders;
     #[pymodule_export]
     use crate::own::{Fill, Gap, Order, OrderEvent, Queue, Timer};
+    #[pymodule_export]
+    use crate::questions::Questions;
     #[pymodule_export]
     use crate::queue::QueueReader;
     #[pymodule_export]

@@ -340,7 +340,7 @@ impl Replayer {
         Ok(!state.active.is_empty() && state.active.iter().all(up))
     }
 
-    fn session(&self, py: Python<'_>, channel: &str, symbol: &str) -> PyResult<Option<Py<Session>>> {
+    pub fn session(&self, py: Python<'_>, channel: &str, symbol: &str) -> PyResult<Option<Py<Session>>> {
         let channel = channel_named(channel)?;
         let state = self.lock()?;
         let owner = state.owners.get(&channel).and_then(|owners| owners.get(symbol));

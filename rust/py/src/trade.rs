@@ -121,7 +121,7 @@ impl Trading {
         model: &str,
         cancels: &str,
         amend_up: &str,
-        latency: Option<(i64, i64)>,
+        latency: Option<(i64, i64, i64)>,
         gaps: &str,
         join: Option<i64>,
         depth: Option<u16>,
@@ -144,7 +144,11 @@ impl Trading {
         let mut simulated = Options {
             model: named("model", model, &[("orders", Model::Orders), ("bounds", Model::Bounds(cancels))])?,
             amend_up: named("amend_up", amend_up, &[("lose", AmendUp::Lose), ("keep", AmendUp::Keep)])?,
-            latency: latency.map_or(Latency::Recorded, |(entry, response)| Latency::Fixed { entry, response }),
+            latency: match latency {
+                None => Latency::Recorded,
+                Some((entry, response, 0)) => Latency::Fixed { entry, response },
+                Some((entry, response, coupling)) => Latency::Loaded { entry, response, coupling },
+            },
             gaps: named("gaps", gaps, &[("time", Gaps::Time), ("worst", Gaps::Worst), ("cancel", Gaps::Cancel)])?,
             ..Options::default()
         };

@@ -11,6 +11,7 @@ use crate::eaten::Eaten;
 use crate::ghosts::{Ghost, Ghosts, Hit, Print, reach, trade_at, trade_below};
 use crate::model::{Attribution, Change, INSTANT, Moment, Offer, Place, Record, instant_of};
 use crate::options::{Cancels, Gaps, Options, Together};
+use crate::questions::{Entry, Questions, Rest};
 use crate::report::Evidence;
 use crate::shown::{Id, key};
 use crate::terms::Side;
@@ -44,6 +45,7 @@ pub(crate) struct Bounds {
     /// By side, the worst first.
     sides: [VecDeque<Level>; 2],
     ghosts: Ghosts,
+    questions: Questions,
     cancels: Cancels,
     options: Options,
     /// What accounts took of levels.
@@ -58,6 +60,7 @@ impl Bounds {
         Self {
             sides: Default::default(),
             ghosts: Ghosts::default(),
+            questions: Questions::default(),
             cancels,
             options,
             eaten: Eaten::default(),
@@ -72,9 +75,7 @@ impl Bounds {
     }
 
     fn qty(&self, side: Side, price: Price) -> Qty {
-        let (levels, key) = (&self.sides[side as usize], key(side, price));
-        let found = levels.get(levels.partition_point(|level| level.key < key));
-        found.filter(|level| level.key == key).map_or(Qty::ZERO, |level| level.qty)
+        qty_of(&self.sides, side, price)
     }
 
     fn is_visible(&self, side: Side, price: Price) -> bool {
@@ -162,16 +163,7 @@ impl Bounds {
         let slots: Vec<u32> = self.ghosts.at(step.side, step.price).collect();
         for slot in slots {
             let Some(ghost) = self.ghosts.get_mut(slot) else { continue };
-            let gone = (step.before - step.after).0.max(0);
-            let is_late = at.instant - ghost.printed.0 > LATE / INSTANT;
-            let traded = if is_late { 0 } else { gone.min(ghost.printed.1.0) };
-            ghost.printed.1 = if is_late { Qty::ZERO } else { ghost.printed.1 - Qty(traded) };
-            let ahead = match (ghost.ahead, self.cancels) {
-                (Some(ahead), Cancels::Ahead) => (ahead.0 - (gone - traded)).max(0),
-                (Some(ahead), Cancels::Behind) => ahead.0,
-                (None, _) => step.after.0,
-            };
-            ghost.ahead = Some(Qty(ahead.min(step.after.0)));
+            move_by(at, step, self.cancels, &mut ghost.ahead, &mut ghost.printed);
         }
     }
 
@@ -230,6 +222,9 @@ impl Bounds {
                         ghost.ahead = Some(Qty::ZERO);
                     }
                 }
+                if self.cancels == Cancels::Ahead {
+                    self.questions.each_at(side, level.price, |ahead, _| *ahead = Some(Qty::ZERO));
+                }
             }
         }
     }
@@ -242,6 +237,28 @@ impl Bounds {
             Cancels::Behind => None,
         }
     }
+}
+
+/// Quantity of a level.
+fn qty_of(sides: &[VecDeque<Level>; 2], side: Side, price: Price) -> Qty {
+    let (levels, key) = (&sides[side as usize], key(side, price));
+    let found = levels.get(levels.partition_point(|level| level.key < key));
+    found.filter(|level| level.key == key).map_or(Qty::ZERO, |level| level.qty)
+}
+
+/// A level has another quantity: who stands there may stand before less. `printed`: instant and quantity of trades that the
+/// level has not shown yet.
+fn move_by(at: &Moment, step: &Step, cancels: Cancels, before: &mut Option<Qty>, printed: &mut (i64, Qty)) {
+    let gone = (step.before - step.after).0.max(0);
+    let is_late = at.instant - printed.0 > LATE / INSTANT;
+    let traded = if is_late { 0 } else { gone.min(printed.1.0) };
+    printed.1 = if is_late { Qty::ZERO } else { printed.1 - Qty(traded) };
+    let ahead = match (*before, cancels) {
+        (Some(ahead), Cancels::Ahead) => (ahead.0 - (gone - traded)).max(0),
+        (Some(ahead), Cancels::Behind) => ahead.0,
+        (None, _) => step.after.0,
+    };
+    *before = Some(Qty(ahead.min(step.after.0)));
 }
 
 impl Record for Bounds {
@@ -263,6 +280,11 @@ impl Record for Bounds {
         if !prints.is_empty() && !self.ghosts.is_empty() {
             self.decide(at, prints, hits);
         }
+        let now = (at.instant, at.ts, at.dark);
+        if !prints.is_empty() && self.questions.rests() {
+            let sides = &self.sides;
+            self.questions.decide_sums(now, prints, LATE / INSTANT, |side, price| qty_of(sides, side, price));
+        }
         let mut steps = Vec::new();
         for _ in 0..count {
             let Some(change) = changes.pop_front() else { break };
@@ -272,10 +294,18 @@ impl Record for Bounds {
             if !self.ghosts.is_empty() {
                 self.step(at, &step);
             }
+            if self.questions.rests() {
+                let cancels = self.cancels;
+                self.questions.each_at(side, price, |ahead, printed| {
+                    move_by(at, &step, cancels, ahead, printed);
+                });
+            }
             if !self.eaten.is_empty() {
                 self.digest(&step);
             }
-            if !prints.is_empty() || self.ghosts.is_reached(side.other(), price) {
+            let is_reached =
+                self.ghosts.is_reached(side.other(), price) || self.questions.is_reached(side.other(), price);
+            if !prints.is_empty() || is_reached {
                 steps.push(step);
             }
         }
@@ -288,6 +318,10 @@ impl Record for Bounds {
         }
         for step in &steps {
             self.cross(at, step, hits);
+            let new = step.after - step.before;
+            if new.is_positive() && self.questions.is_reached(step.side.other(), step.price) {
+                self.questions.cross_sum(now, step.side, step.price, new);
+            }
         }
         self.truncate();
     }
@@ -311,6 +345,11 @@ impl Record for Bounds {
                 (ghost.ahead, ghost.printed) = (ahead, (0, Qty::ZERO));
             }
         }
+        let mut questions = std::mem::take(&mut self.questions);
+        questions.each(|side, price, ahead, printed| {
+            (*ahead, *printed) = (self.all_ahead(side, price), (0, Qty::ZERO));
+        });
+        self.questions = questions;
     }
 
     fn rest(&mut self, mut ghost: Ghost) -> u32 {
@@ -348,6 +387,34 @@ impl Record for Bounds {
     }
 
     fn hide(&mut self, _: &Id) {}
+
+    fn questions(&self) -> &Questions {
+        &self.questions
+    }
+
+    fn questions_mut(&mut self) -> &mut Questions {
+        &mut self.questions
+    }
+
+    fn ask(&mut self, is_due: &dyn Fn(i64) -> bool, dark: bool, in_gap: bool) {
+        while let Some(question) = self.questions.next(is_due) {
+            if dark {
+                self.questions.refuse(&question);
+                continue;
+            }
+            let (side, price) = (question.side, question.price);
+            let mut entry = Entry::new(question);
+            for level in self.sides[side.other() as usize].iter().rev() {
+                if side.better(level.price, price) || !entry.take(level.price, level.qty, None) {
+                    break;
+                }
+            }
+            let before = self.all_ahead(side, price);
+            let ahead = self.is_visible(side, price).then(|| self.qty(side, price));
+            self.questions.enter(entry, instant_of(question.at), in_gap, || Rest { came: 0, ahead, before });
+        }
+        self.questions.end(is_due);
+    }
 
     fn attribution(&self) -> Attribution {
         self.attribution

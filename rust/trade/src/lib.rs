@@ -23,6 +23,7 @@ pub mod note;
 mod shown;
 mod ghosts;
 mod eaten;
+pub mod questions;
 mod options;
 mod model;
 mod queue;

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use crate::amount::{Amount, Price, Qty};
 use crate::bounds::Bounds;
 use crate::ghosts::{Ghost, Hit, Print};
-use crate::model::{Change, Moment, Record, instant_of};
+use crate::model::{Change, INSTANT, Moment, Record, instant_of};
 use crate::options::{AmendUp, Gaps, Latency, Model, Options, Together};
 use crate::pair::Pair;
+use crate::questions::{Part, Question, Verdict};
 use crate::queue::Queue;
 use crate::report::{Answer, Asked, Change as What, Evidence, Fill, Reply, Report};
 use crate::shown::Id;
@@ -29,6 +30,8 @@ const ORDERS_MAX: usize = 10_000;
 const QTY_MAX: i64 = 1 << 56;
 /// The longest way of a message that is believed, ns.
 const LAG_MAX: i64 = 10_000_000_000;
+/// One, as the coupling of a latency has it.
+const COUPLING: i128 = 1_000_000;
 
 /// Kraken's texts, and those of the built-in exchange where Kraken's are not known.
 pub(crate) const UNKNOWN: &str = "EOrder:Unknown order";
@@ -125,6 +128,9 @@ pub(crate) struct Market {
     /// How long the newest message was on its way, and when it was received.
     lag: i64,
     recv: i64,
+    /// The least that a message was on its way, and how much longer the newest one was.
+    usual: i64,
+    late: i64,
     orders: HashMap<(u32, u64), Own>,
     /// Orders that wait for their price.
     untriggered: Vec<(u32, u64)>,
@@ -159,6 +165,8 @@ impl Market {
             gap: (i64::MIN, i64::MIN),
             lag: 0,
             recv: i64::MIN,
+            usual: i64::MAX,
+            late: 0,
             orders: HashMap::default(),
             untriggered: Vec::new(),
             made: 0,
@@ -193,12 +201,19 @@ impl Market {
         match self.options.latency {
             Latency::Fixed { entry, response } => (entry, response),
             Latency::Recorded => (self.lag, self.lag),
+            Latency::Loaded { entry, response, coupling } => {
+                let more = i128::from(self.late) * i128::from(coupling) / COUPLING;
+                let more = i64::try_from(more).unwrap_or(i64::MAX);
+                (entry.saturating_add(more), response.saturating_add(more))
+            }
         }
     }
 
     /// The exchange's time of a message, which is not believed if it is far ahead.
     fn received(&mut self, recv: i64, ts: i64) -> i64 {
-        self.lag = recv.saturating_sub(ts).clamp(0, LAG_MAX);
+        let lag = recv.saturating_sub(ts);
+        self.usual = self.usual.min(lag);
+        (self.lag, self.late) = (lag.clamp(0, LAG_MAX), lag.saturating_sub(self.usual).min(LAG_MAX));
         self.recv = recv;
         ts.min(recv.saturating_add(LAG_MAX))
     }
@@ -268,6 +283,11 @@ impl Market {
     /// The record has a hole from now on.
     pub fn begin_gap(&mut self, recv: i64) {
         self.pass_until(i64::MAX, recv);
+        if !self.dark && self.record.questions().is_busy() {
+            // What was lost may have come at any time since the last message.
+            self.record.questions_mut().gap();
+            self.record.ask(&|at| instant_of(at) < instant_of(recv), false, true);
+        }
         self.carry_out(|at| instant_of(at) < instant_of(recv), recv);
         self.record.clear();
         if !self.dark {
@@ -319,6 +339,9 @@ impl Market {
     }
 
     fn carry_out(&mut self, is_due: impl Fn(i64) -> bool, decided: i64) {
+        if self.record.questions().is_busy() {
+            self.record.ask(&is_due, self.dark, false);
+        }
         while let Some(entry) = self.requests.first_entry() {
             let at = entry.key().0;
             if !is_due(at) {
@@ -394,6 +417,29 @@ impl Market {
                 self.trigger(print.price, now);
             }
         }
+    }
+
+    // Questions.
+
+    /// What would have become of these orders, none of which arrives before what has passed.
+    pub fn ask(&mut self, questions: Vec<Question>, keeps: bool) {
+        self.record.questions_mut().ask(questions, keeps);
+    }
+
+    /// Nothing more comes: all questions get their verdicts.
+    pub fn finish(&mut self) {
+        self.pass_until(i64::MAX, self.recv);
+        let until = self.passed.saturating_mul(INSTANT).saturating_add(INSTANT - 1);
+        self.record.questions_mut().finish(until, self.dark);
+    }
+
+    /// Whether a question has no verdict.
+    pub fn is_asked(&self) -> bool {
+        self.record.questions().is_busy()
+    }
+
+    pub fn take_verdicts(&mut self) -> (Vec<Verdict>, Vec<(u32, Part)>) {
+        self.record.questions_mut().take_verdicts()
     }
 
     // What accounts hear.

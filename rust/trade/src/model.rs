@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::amount::{Price, Qty};
 use crate::ghosts::{Ghost, Ghosts, Hit, Print};
+use crate::questions::Questions;
 use crate::shown::Id;
 use crate::terms::Side;
 use krakpot_core::wire::message::OrderEvent;
@@ -120,6 +121,13 @@ pub(crate) trait Record: std::fmt::Debug + Send {
 
     /// Takes an order out of the record.
     fn hide(&mut self, id: &Id);
+
+    fn questions(&self) -> &Questions;
+
+    fn questions_mut(&mut self) -> &mut Questions;
+
+    /// Lets questions come whose time has come, and ends those whose time is over. `dark`: the book is not known.
+    fn ask(&mut self, is_due: &dyn Fn(i64) -> bool, dark: bool, in_gap: bool);
 
     fn attribution(&self) -> Attribution;
 

@@ -44,6 +44,16 @@ pub enum Latency {
     },
     /// Each way as long as the newest message of the pair was on its way: its receive time minus its time.
     Recorded,
+    /// Longer while the feed is late: a part of how much later than usual the newest message of the pair was received.
+    /// Usual is the least that any message before took, so the clocks need not agree.
+    Loaded {
+        /// At the usual time, from the strategy to the exchange's engine.
+        entry: i64,
+        /// At the usual time, from the engine to the strategy.
+        response: i64,
+        /// What is added, in millionths of how late the feed is.
+        coupling: i64,
+    },
 }
 
 /// What becomes of own orders in a gap of the record. New ones are refused meanwhile.

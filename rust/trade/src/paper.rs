@@ -12,6 +12,7 @@ use crate::model::Change;
 pub use crate::model::{Attribution, Place};
 pub use crate::options::{AmendUp, Cancels, Gaps, Latency, Model, Options, Together};
 use crate::pair::Pair;
+use crate::questions::{Part, Question, Verdict};
 use crate::report::{Answer, Asked, Reply};
 use crate::shown::Id;
 use crate::terms::{Request, Sent, Side};
@@ -308,6 +309,32 @@ impl Paper {
             taken.push((account, heard, reply));
         }
         taken
+    }
+
+    // Questions.
+
+    /// Asks what would have become of orders of a pair, each as if it were alone: they never see each other, nor any
+    /// account. None of them arrives before what was received already. `keeps`: their parts are wanted, not only the sums.
+    pub fn ask(&mut self, pair: usize, questions: Vec<Question>, keeps: bool) {
+        if let Some(market) = self.markets.get_mut(pair) {
+            market.ask(questions, keeps);
+        }
+    }
+
+    /// Whether questions wait for a verdict.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.markets.iter().any(Market::is_asked)
+    }
+
+    /// The data is over: all questions get their verdicts.
+    pub fn finish(&mut self) {
+        self.markets.iter_mut().for_each(Market::finish);
+    }
+
+    /// The verdicts of a pair since the last call; and parts, with the numbers of their questions, if they are kept.
+    pub fn take_verdicts(&mut self, pair: usize) -> (Vec<Verdict>, Vec<(u32, Part)>) {
+        self.markets.get_mut(pair).map(Market::take_verdicts).unwrap_or_default()
     }
 
     // What is known.

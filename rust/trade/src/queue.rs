@@ -17,8 +17,9 @@ use crate::eaten::Eaten;
 use crate::ghosts::{Ghost, Ghosts, Hit, Print, reach, trade_at, trade_below};
 use crate::model::{Attribution, Change, Moment, Offer, Place, Record, instant_of};
 use crate::options::{Gaps, Options, Together};
+use crate::questions::{Entry, Questions, Rest, Seen};
 use crate::report::Evidence;
-use crate::shown::{Id, Shown};
+use crate::shown::{Id, Order, Shown};
 use crate::terms::Side;
 use krakpot_core::wire::message::OrderEvent;
 
@@ -57,6 +58,7 @@ const fn is_ahead(came: u64, ts: i64, ghost: &Ghost) -> bool {
 pub(crate) struct Queue {
     shown: Shown,
     ghosts: Ghosts,
+    questions: Questions,
     options: Options,
     losses: VecDeque<Loss>,
     printed: VecDeque<(i64, Print)>,
@@ -77,6 +79,7 @@ impl Queue {
         Self {
             shown: Shown::default(),
             ghosts: Ghosts::default(),
+            questions: Questions::default(),
             options,
             losses: VecDeque::new(),
             printed: VecDeque::new(),
@@ -102,6 +105,7 @@ impl Queue {
         if change.event == OrderEvent::Add {
             if let Some(stale) = held {
                 self.eaten.remove(&stale);
+                self.questions.forget(stale);
             }
             self.add(change);
             return;
@@ -124,7 +128,7 @@ impl Queue {
         if gone {
             self.drop(slot);
         } else if self.shown.modify(slot, place, change.qty, change.ts, self.options.modify)
-            && self.ghosts.is_reached(change.side.other(), change.price)
+            && self.is_reached(change.side.other(), change.price)
             && let Some(order) = self.shown.order(slot)
         {
             let came = order.came;
@@ -140,7 +144,7 @@ impl Queue {
         let order = self.shown.told_order(change.id, (side, price), qty, change.ts);
         let came = order.came;
         match self.shown.add(order) {
-            Some(slot) if self.ghosts.is_reached(side.other(), price) => {
+            Some(slot) if self.is_reached(side.other(), price) => {
                 self.arrivals.push(Arrival { slot, came, side, price, qty });
             }
             Some(_) => {}
@@ -148,8 +152,14 @@ impl Queue {
         }
     }
 
+    /// Whether an own order, or a question, of a side rests at this price or a better one.
+    fn is_reached(&self, side: Side, price: Price) -> bool {
+        self.ghosts.is_reached(side, price) || self.questions.is_reached(side, price)
+    }
+
     fn drop(&mut self, slot: u32) {
         self.shown.remove(slot);
+        self.questions.forget(slot);
         if !self.eaten.is_empty() {
             self.eaten.remove(&slot);
         }
@@ -295,11 +305,26 @@ impl Queue {
                         self.any_unseen = true;
                     }
                 }
+                let seen = |order: &Order| Seen { came: order.came, ts: order.ts, qty: order.qty.0 };
+                let orders = self.shown.queue(side, price).map(|(_, order)| seen(order));
+                self.questions.hide(side, price, self.shown.told(), orders);
                 let gone: Vec<u32> = self.shown.queue(side, price).map(|(slot, _)| slot).collect();
                 for slot in gone {
                     self.drop(slot);
                 }
             }
+        }
+    }
+
+    /// The window is as it is after an instant.
+    fn close(&mut self) {
+        self.truncate();
+        if self.any_unseen {
+            self.forget_unseen();
+        }
+        if self.questions.has_away() {
+            let (shown, depth) = (&self.shown, self.depth());
+            self.questions.show(|side, price| shown.is_visible(side, price, depth));
         }
     }
 
@@ -345,19 +370,29 @@ impl Record for Queue {
             if !self.ghosts.is_empty() {
                 self.decide(at, hits);
             }
+            if self.questions.rests() {
+                let losses = &self.now_lost;
+                let now = (at.instant, at.ts, at.dark);
+                self.questions.decide(now, &self.now_printed, |side, price, found| {
+                    let lost = losses.iter().filter(|loss| (loss.side, loss.price) == (side, price));
+                    found.extend(lost.map(|loss| Seen { came: loss.came, ts: loss.ts, qty: loss.qty }));
+                });
+            }
         }
         for arrival in std::mem::take(&mut self.arrivals) {
             self.cross(at, &arrival, hits);
+            if self.questions.is_reached(arrival.side.other(), arrival.price) {
+                let now = (at.instant, at.ts, at.dark);
+                self.questions.cross(now, arrival.side, arrival.price, arrival.qty, arrival.slot);
+            }
         }
-        self.truncate();
-        if self.any_unseen {
-            self.forget_unseen();
-        }
+        self.close();
     }
 
     fn clear(&mut self) {
         self.shown.clear();
         self.eaten.clear();
+        self.questions.clear();
     }
 
     fn snapshot(&mut self, (changes, count): (&mut VecDeque<Change>, usize)) {
@@ -378,10 +413,7 @@ impl Record for Queue {
                 }
             }
         }
-        self.truncate();
-        if self.any_unseen {
-            self.forget_unseen();
-        }
+        self.close();
     }
 
     fn rest(&mut self, mut ghost: Ghost) -> u32 {
@@ -427,6 +459,38 @@ impl Record for Queue {
         if let Some(slot) = self.shown.find(id) {
             self.drop(slot);
         }
+    }
+
+    fn questions(&self) -> &Questions {
+        &self.questions
+    }
+
+    fn questions_mut(&mut self) -> &mut Questions {
+        &mut self.questions
+    }
+
+    fn ask(&mut self, is_due: &dyn Fn(i64) -> bool, dark: bool, in_gap: bool) {
+        while let Some(question) = self.questions.next(is_due) {
+            if dark {
+                self.questions.refuse(&question);
+                continue;
+            }
+            let (side, price) = (question.side, question.price);
+            let mut entry = Entry::new(question);
+            for (slot, order) in self.shown.best(side.other()) {
+                if side.better(order.price, price) || !entry.take(order.price, order.qty, Some(slot)) {
+                    break;
+                }
+            }
+            let (shown, depth) = (&mut self.shown, usize::from(self.options.depth));
+            self.questions.enter(entry, instant_of(question.at), in_gap, || {
+                let came = shown.tell();
+                let ahead = || shown.queue(side, price).fold(0_i64, |sum, (_, order)| sum.saturating_add(order.qty.0));
+                let ahead = shown.is_visible(side, price, depth).then(ahead).map(Qty);
+                Rest { came, ahead, before: None }
+            });
+        }
+        self.questions.end(is_due);
     }
 
     fn attribution(&self) -> Attribution {

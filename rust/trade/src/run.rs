@@ -357,6 +357,11 @@ impl Run {
         Some(number)
     }
 
+    /// The simulated exchange, to ask it questions.
+    pub fn paper(&mut self) -> &mut Paper {
+        &mut self.paper
+    }
+
     /// Whose orders of the record are our own.
     pub fn hide<'a>(&mut self, ids: impl IntoIterator<Item = &'a str>) {
         self.paper.hide(ids);
@@ -554,6 +559,22 @@ impl Run {
             }
             _ => {}
         }
+    }
+
+    /// The data is entered at a time when the book of a pair is known, however long nothing more is told of it.
+    pub fn resume(&mut self, pair: usize, now: i64, books: &impl Books) {
+        let (symbol, level3) = (self.markets[pair].pair.symbol.clone(), self.markets[pair].level3);
+        let Some(touch) = books.touch(&symbol, level3) else { return };
+        self.now = self.now.max(now);
+        if level3 {
+            let orders = books.orders(&symbol).unwrap_or_default();
+            self.paper.level3(pair, now, None, Kind::Snapshot, &orders);
+        } else {
+            let levels = books.levels(&symbol).unwrap_or_default();
+            self.paper.level2(pair, now, None, Kind::Snapshot, &levels);
+        }
+        (self.markets[pair].given, self.markets[pair].given_at) = (true, NEVER);
+        self.seen(pair, touch);
     }
 
     /// Gives the simulated exchange a message of a book. Where the data begins within a recording there is no snapshot: then

@@ -67,6 +67,11 @@ impl Shown {
         self.told
     }
 
+    /// How many were told.
+    pub const fn told(&self) -> u64 {
+        self.told
+    }
+
     pub fn find(&self, id: &Id) -> Option<u32> {
         self.ids.get(id).copied()
     }

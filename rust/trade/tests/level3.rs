@@ -559,3 +559,30 @@ fn recorded_ways() {
     let times: Vec<_> = replies.iter().map(|(_, heard, reply)| (heard / MS, text(0, reply))).collect();
     assert_eq!(times.last(), Some(&(26, Some("23 #1 new".to_owned()))));
 }
+
+/// Goal: in a stall of the feed a request is later by exactly what the feed is late of its usual time, times the coupling;
+/// a clock that is wrong by any amount changes nothing.
+#[test]
+fn ways_grow_with_the_load_of_the_feed() {
+    let sent_late = |coupling: i64, clock: i64| {
+        let latency = krakpot_trade::paper::Latency::Loaded { entry: 2 * MS, response: 3 * MS, coupling };
+        let mut bench = Bench::empty(Options { latency, ..quick() });
+        // The usual way takes 4 ms, by a clock that may be wrong.
+        bench.snapshot_at(4 + clock, 0, BOOK);
+        bench.rows_at(14 + clock, 10, "add buy 8 98 1");
+        bench.send(16 + clock, 1, buy(1, 98));
+        bench.rows_at(64 + clock, 20, "delete buy 8 98 1");
+        bench.send(70 + clock, 2, buy(1, 98));
+        bench.rows_at(104 + clock, 100, "add buy 9 98 1");
+        bench.send(110 + clock, 3, buy(1, 98));
+        bench.paper.advance(i64::MAX);
+        let replies = bench.paper.take_replies();
+        let new = replies.iter().filter_map(|(_, _, reply)| text(0, reply)).filter(|text| text.ends_with("new"));
+        new.collect::<Vec<_>>()
+    };
+    // 40 ms late at the second one.
+    assert_eq!(sent_late(0, 0), ["18 #1 new", "72 #2 new", "112 #3 new"]);
+    assert_eq!(sent_late(1_000_000, 0), ["18 #1 new", "112 #2 new", "112 #3 new"]);
+    assert_eq!(sent_late(500_000, 0), ["18 #1 new", "92 #2 new", "112 #3 new"]);
+    assert_eq!(sent_late(1_000_000, -300), ["-282 #1 new", "-188 #2 new", "-188 #3 new"]);
+}

@@ -60,12 +60,17 @@ pub struct Bench {
 impl Bench {
     /// An exchange with an account, whose book is as said at 1 ms.
     pub fn new(options: Options, rows: &str) -> Self {
+        let mut bench = Self::empty(options);
+        bench.snapshot(1, rows);
+        bench
+    }
+
+    /// The same, without a book.
+    pub fn empty(options: Options) -> Self {
         let mut paper = Paper::new(options);
         assert_eq!(paper.set_pair(pair()), Some(0));
         assert_eq!(paper.add_account(), Some(0));
-        let mut bench = Self { paper, trade_id: 0 };
-        bench.snapshot(1, rows);
-        bench
+        Self { paper, trade_id: 0 }
     }
 
     fn orders(rows: &str, t: i64) -> Vec<OrderChange> {
@@ -87,7 +92,11 @@ impl Bench {
     }
 
     pub fn snapshot(&mut self, t: i64, rows: &str) {
-        self.paper.level3(0, t * MS, Some(t * MS), Kind::Snapshot, &Self::orders(rows, t));
+        self.snapshot_at(t, t, rows);
+    }
+
+    pub fn snapshot_at(&mut self, recv: i64, t: i64, rows: &str) {
+        self.paper.level3(0, recv * MS, Some(t * MS), Kind::Snapshot, &Self::orders(rows, t));
     }
 
     /// Rows of level 3 of a time, which is also when they are received.
