@@ -98,19 +98,21 @@ impl Queue {
     /// Applies a row, and notes what the order lost or whether it may meet ghosts.
     fn apply(&mut self, instant: i64, change: Change) {
         let place = (change.side, change.price);
-        let held = self.shown.find(&change.id);
         if change.event == OrderEvent::Add {
-            if let Some(stale) = held {
+            if !self.eaten.is_empty()
+                && let Some(stale) = self.shown.find(&change.id)
+            {
                 self.eaten.remove(&stale);
             }
             self.add(change);
             return;
         }
+        let gone = change.event == OrderEvent::Delete || !change.qty.is_positive();
+        let held = if gone { self.shown.take(&change.id) } else { self.shown.find(&change.id) };
         let Some((slot, order)) = held.and_then(|slot| Some((slot, self.shown.order(slot)?))) else {
             self.skipped += 1;
             return;
         };
-        let gone = change.event == OrderEvent::Delete || !change.qty.is_positive();
         let moved = (order.side, order.price) != place;
         let left = if gone || moved { 0 } else { change.qty.0 };
         let (side, price, ts, came) = (order.side, order.price, order.ts, order.came);
@@ -122,7 +124,9 @@ impl Queue {
             self.losses.push_back(loss);
         }
         if gone {
-            self.drop(slot);
+            if !self.eaten.is_empty() {
+                self.eaten.remove(&slot);
+            }
         } else if self.shown.modify(slot, place, change.qty, change.ts, self.options.modify)
             && self.ghosts.is_reached(change.side.other(), change.price)
             && let Some(order) = self.shown.order(slot)
@@ -346,8 +350,13 @@ impl Record for Queue {
                 self.decide(at, hits);
             }
         }
-        for arrival in std::mem::take(&mut self.arrivals) {
-            self.cross(at, &arrival, hits);
+        if !self.arrivals.is_empty() {
+            let mut arrivals = std::mem::take(&mut self.arrivals);
+            for arrival in &arrivals {
+                self.cross(at, arrival, hits);
+            }
+            arrivals.clear();
+            self.arrivals = arrivals;
         }
         self.truncate();
         if self.any_unseen {
