@@ -88,6 +88,9 @@ ROW_BYTES = 12
 BURST_S = 2
 BESIDE_IDLE = 1.05
 IMPORT_MS = 150
+STRATEGY_RATIO, STRATEGY_RATE = 2.0, 500_000
+"""Rows of level 3 of a strategy in Rust, as a multiple of hftbacktest; messages a second heard in Python."""
+HEARD = 'run, empty handler, wake="message"'
 PROVING_S = 5
 """Seconds for the proof of a million messages in a browser."""
 WASM_TIMES, WASM_KB = 2.5, 200
@@ -96,8 +99,6 @@ WASM_TIMES, WASM_KB = 2.5, 200
 NOT_MEASURED = (
     ("full feed with `--read-every 25ms`: CPU of the recorder", "4.5 % of a core"),
     ("full feed from an exchange that writes every 0.5 ms: CPU of the recorder", "8 % of a core"),
-    ("back-test with queue positions, strategy in Rust", "2 × hftbacktest on the same data in one run"),
-    ("back-test with queue positions, strategy in Python, events per second", "500,000"),
 )
 """Budgets without a benchmark yet."""
 
@@ -256,12 +257,28 @@ def budget_lines(found: criterion.Times, measured: dict[str, Any], others: dict[
         row("`import krakpot`", f"{IMPORT_MS} ms", f"{loaded['ms']:.0f} ms", verdict(loaded["ms"], IMPORT_MS)),
         *wasm_budgets(measured["wasm"]),
         *proving_budget(measured["proving"]),
+        *trading_budgets(measured["trading"]),
         *(row(what, budget, "not measured", "") for what, budget in NOT_MEASURED),
         "",
         f"It is the slowest burst of {len(burst['bursts'])} of the full feed, {burst['messages']:,} messages. Its time",
         "is from its begin until the recorder, a separate process, had read the last message. The exchange had sent",
         f"that message after {burst['sent']:.2f} s.",
     ]
+
+
+def trading_budgets(found: dict[str, Any]) -> list[str]:
+    """Strategies on a recording: in Rust beside hftbacktest, and in Python."""
+    beside, heard = found["beside"], found["rate"][HEARD]
+    words = "back-test with queue positions, strategy in Rust"
+    budget = f"{STRATEGY_RATIO:g} × hftbacktest on the same data in one run"
+    rust, other = beside["rust"], beside["hftbacktest"]
+    if isinstance(rust, str) or isinstance(other, str):
+        first = row(words, budget, "not measured", "")
+    else:
+        ratio = min(rust["events"][name] / other[name] for name in beside["runs"])
+        first = row(words, budget, f"{ratio:.2f} ×", verdict(ratio, STRATEGY_RATIO, least=True))
+    words = "back-test with queue positions, strategy in Python, messages per second and core"
+    return [first, row(words, f"{STRATEGY_RATE:,}", f"{heard:,.0f}", verdict(heard, STRATEGY_RATE, least=True))]
 
 
 def proving_budget(found: dict[str, Any]) -> list[str]:
@@ -552,6 +569,49 @@ def viewing(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def trading(found: dict[str, Any]) -> list[str]:
+    """The section about strategies on a recording."""
+    beside, made = found["beside"], found["lake"]
+    rust, other = beside["rust"], beside["hftbacktest"]
+    lines = [
+        "## Strategies on a recording",
+        "",
+        "One pair of the built-in exchange, level 3 (depth 1000) and trades:",
+        f"{made['messages']:,} messages, {beside['rows']:,} rows. Messages a second of CPU of all threads",
+        "(`bench/python/trading.py`). Reading Parquet and every checksum are included.",
+        "",
+        row("", "million messages/s", "× plain replay", "start, ms"),
+        row("---", "---:", "---:", "---:"),
+        *(
+            row(name, f"{rate / 1e6:.2f}", f"{found['ratio'][name]:.2f}", f"{found['start'][name] * 1e3:.0f}")
+            for name, rate in found["rate"].items()
+        ),
+        "",
+        "Rows a second, beside hftbacktest 2.4.4 (HashMap depth, queues of level 3), which has the same recording",
+        "in memory as its own events. The maker looks once in a millisecond. In Rust, 20 s of the same flow: from",
+        "events in memory; from frames, with every checksum.",
+        "",
+        row("million rows/s", *beside["runs"]),
+        row("---", *("---:" for _ in beside["runs"])),
+        row("from Python, reading and checking a lake", *(f"{rate / 1e6:.2f}" for rate in beside["runs"].values())),
+    ]
+    if isinstance(rust, str):
+        lines.append(row(f"in Rust: not measured: {rust}", *("" for _ in beside["runs"])))
+    else:
+        lines += [
+            row(f"in Rust, from {of}", *(f"{rate / 1e6:.2f}" for rate in rates.values())) for of, rates in rust.items()
+        ]
+    if isinstance(other, str):
+        lines.append(row(f"hftbacktest: not measured: {other}", *("" for _ in beside["runs"])))
+    else:
+        lines.append(row("hftbacktest", *(f"{other[name] / 1e6:.2f}" for name in beside["runs"])))
+        if not isinstance(rust, str):
+            ratios = [f"{rust['events'][name] / other[name]:.2f}" for name in beside["runs"]]
+            lines.append(row("in Rust, from events, × hftbacktest", *ratios))
+        lines += ["", f"Rows are those of the lake; hftbacktest's file has {other['events']:,.0f} events of them."]
+    return [*lines, ""]
+
+
 def page(
     found: criterion.Times,
     simdjson: str,
@@ -679,6 +739,7 @@ def page(
         "",
         "Each symbol is proved by one thread, so a second thread does not make the proof of one symbol faster.",
         "",
+        *trading(measured["trading"]),
         "## Import",
         "",
         f"{loaded['ms']:.0f} ms, median of {loaded['rounds']} processes. The first use of `krakpot.Lake` loads Polars",
@@ -727,6 +788,7 @@ def main() -> None:
     one_of = parser.add_mutually_exclusive_group()
     one_of.add_argument("--live", action="store_true", help="live strategies alone: print their section")
     one_of.add_argument("--view", action="store_true", help="krakpot view and the page alone: print their sections")
+    one_of.add_argument("--trading", action="store_true", help="strategies on a recording alone: print their section")
     one_of.add_argument(
         "--before",
         type=Path,
@@ -744,13 +806,16 @@ def main() -> None:
         seen, drawn, proved = (python(f"{name}.py") for name in ("viewing", "page", "proving"))
         print("\n".join([*machine(""), "", *viewing(seen), *browser(drawn, proved)]))
         return
+    if options.trading:
+        print("\n".join([*machine(""), "", *trading(python("trading.py"))]))
+        return
     if options.before:
         print("\n".join([*machine(""), "", *criterion.compare(options.before, small=options.small)]))
         return
     found, simdjson, left_out = rust()
     measured = python("measure.py") | {"live": python("live.py"), "burst": python("burst.py")}
     measured["viewing"] = python("viewing.py")
-    measured |= {name: python(f"{name}.py") for name in ("wasm", "page", "proving")}
+    measured |= {name: python(f"{name}.py") for name in ("wasm", "page", "proving", "trading")}
     measured["capacity"] = capacity()
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(found, simdjson, left_out, measured, python("peers.py")))

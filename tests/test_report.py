@@ -43,7 +43,15 @@ def rust(*, simdjson: bool = True, ratio: float = 2.0) -> dict[tuple[str, str, s
     return found
 
 
-def measured(*steps: Step, row_bytes: float = 11.0, wasm: dict[str, Any] | None = None) -> dict[str, Any]:
+HEARD = 'run, empty handler, wake="message"'
+
+
+def measured(
+    *steps: Step,
+    row_bytes: float = 11.0,
+    wasm: dict[str, Any] | None = None,
+    beside: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """What the programs of bench/python find, and ``krakpot capacity``."""
     threads = {"seconds": 1.5, "cpu": 2.0, "verified_per_second": 1e6}
     ages = dict.fromkeys(("p50", "p99", "p99.9"), 10.0)
@@ -82,6 +90,13 @@ def measured(*steps: Step, row_bytes: float = 11.0, wasm: dict[str, Any] | None 
         },
         "proving": {
             "missing": "", "messages": 1_000_000, "million_s": 3.5, "workers": 2, "ratio": 2.4,
+        },
+        "trading": {
+            "lake": {"messages": 1000}, "rate": {HEARD: 6e5}, "ratio": {HEARD: 0.9}, "start": {HEARD: 0.07},
+            "beside": beside or {
+                "rows": 1600, "runs": {"a maker": 4e5}, "rust": {"events": {"a maker": 3e6}},
+                "hftbacktest": {"a maker": 1.5e6, "events": 2000.0},
+            },
         },
         "burst": {"messages": 100_000, "sent": 1.0, "read": 1.1, "bursts": [{}]},
         "live": {
@@ -178,12 +193,7 @@ def test_what_was_not_measured_is_named(report: ModuleType) -> None:
     assert row_of(page, "socket → checked book")[1:] == ["1/12.0 (checked book); not measured: sdk", "kept"]
     assert row_of(page, "the recorder's memory")[1:] == ["the recorder fell", "**missed**"]
     assert row_of(page, "highest rate without loss")[1:] == ["0", "**missed**"]
-    for what in (
-        "--read-every",
-        "every 0.5 ms",
-        "strategy in Rust",
-        "strategy in Python",
-    ):
+    for what in ("--read-every", "every 0.5 ms"):
         (line,) = [line for line in page.splitlines() if what in line and line.startswith("| ")]
         assert line.endswith("| not measured |  |")
     lacks = {"missing": "node is not installed"}
@@ -191,6 +201,20 @@ def test_what_was_not_measured_is_named(report: ModuleType) -> None:
     for what in ("wasm, frame", "wasm, size"):
         assert row_of(none, what)[1:] == ["not measured: node is not installed"]
     assert row_of(none, "socket → checked book")[1] == "not measured: plain, sdk"
+
+
+def test_strategies_are_told_beside_another_backtester(report: ModuleType) -> None:
+    """Rows a second and their ratio; or what is missing, in the place of its figures."""
+    page = report.page(rust(), "simdjson 3", [], measured(ONCE), peers(plain=10.0, sdk=50.0))
+    assert "| in Rust, from events | 3.00 |" in page
+    assert "| in Rust, from events, × hftbacktest | 2.00 |" in page
+    assert row_of(page, "strategy in Rust")[1:] == ["2.00 ×", "kept"]
+    assert row_of(page, "strategy in Python")[1:] == ["600,000", "kept"]
+    lacks = {"rows": 1600, "runs": {"a maker": 4e5}, "rust": "no example", "hftbacktest": "no environment"}
+    page = report.page(rust(), "simdjson 3", [], measured(ONCE, beside=lacks), peers(plain=10.0, sdk=50.0))
+    assert "not measured: no example" in page
+    assert "not measured: no environment" in page
+    assert "from events, × hftbacktest" not in page
 
 
 def test_two_checkouts_are_compared_case_by_case() -> None:

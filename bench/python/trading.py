@@ -5,6 +5,9 @@ message and at the touch, a maker once in a millisecond of recorded time, 1 and 
 questions of `would_fill`; where numba is installed, the same maker compiled, beside what it would cost in Rust. CPU of
 all threads: reading and checking of the lake is in it. Rounds are interleaved; what a run costs before its first
 message is measured by itself. The runs must agree: the same messages, and fills of the maker alone and among others.
+Beside it, where they are there: hftbacktest on the same recording, exported before, and the maker in Rust, in rows a
+second. Runs here read and check Parquet; the maker in Rust has events, or frames that it checks, and hftbacktest has
+events in memory.
 Not goals: the truth of fills, which tests show; latency; what a strategy computes.
 
 What a maker in Rust adds to a message is measured by the example ``maker``, without Python and files. A run without a
@@ -64,6 +67,15 @@ SECONDS = 500.0
 BENCH = ROOT / "target/bench"
 LITTLE = 1.0
 """Seconds of the lake of which a run says what a start costs."""
+QTY = 0.01
+HFTBACKTEST = ROOT / "target/tools/hftbacktest-2.4.4/bin/python"
+"""An environment of its own, which ``tests/tools.py`` makes."""
+BACKTEST = ROOT / "bench/peers/hftbacktest_maker.py"
+EXAMPLE = ROOT / "target/release/examples/maker"
+EVENTS = "events"
+"""Of hftbacktest's file."""
+RUST = {"without a strategy": "no handler", "a maker each 1 ms": "a maker each 1 ms"}
+"""Cases of both, and how the example calls them."""
 SESSIONS = tuple(f"019e0000-0000-7000-8000-00000000000{n}" for n in range(2))
 
 
@@ -317,6 +329,63 @@ def rust() -> float:
     return 1 / (float(found["a maker each 1 ms"]) * 1e6) - 1 / (float(found["no handler"]) * 1e6)
 
 
+def by_hftbacktest(lake: Path, rows: int, rounds: int) -> dict[str, float] | str:
+    """Rows a second of CPU by hftbacktest; or why it is not measured."""
+    if not HFTBACKTEST.exists():
+        return "hftbacktest is not in target/tools; KRAKPOT_TEST=all pytest tests/exports/test_hftbacktest.py makes it"
+    folder = lake.with_name(f"{lake.name}-hftbacktest")
+    if not (folder / "export.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        krakpot.export(lake, "hftbacktest", folder, channel="level3")
+    (file,) = folder.glob("*.npz")
+    options = {"file": str(file), "tick": 0.1, "fees": [0.0025, 0.004], "qty": QTY, "rounds": rounds}
+    command = [str(HFTBACKTEST), "-I", str(BACKTEST), json.dumps(options)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    said = json.loads(done.stdout)
+    # Its file has more events than there are rows: what a trade took of each order is one of its own.
+    rates = {name: rows / statistics.median(spent) for name, spent in zip(RUST, said["times"].values(), strict=True)}
+    return rates | {EVENTS: float(said["events"])}
+
+
+def in_rust() -> dict[str, dict[str, float]] | str:
+    """Rows a second of CPU of a strategy in Rust, from events and from frames; or why it is not measured."""
+    if not EXAMPLE.exists():
+        return "the maker in Rust is not built: cargo build --release -p krakpot-trade --example maker"
+    done = subprocess.run([str(EXAMPLE), "--bench"], stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, dict[str, float]] = {"events": {}, "frames": {}}
+    for name, words in RUST.items():
+        for of, rates in found.items():
+            told = re.search(rf"^{words}: .*from {of} \S+ M messages/s, (\S+) M rows/s", done.stdout, re.MULTILINE)
+            assert told, done.stdout
+            rates[name] = float(told[1]) * 1e6
+    return found
+
+
+def rows_of(lake: Path) -> int:
+    """Rows of level 3 and of trades."""
+    there = krakpot.Lake(lake)
+    return sum(there.scan(table).select(pl.len()).collect().item() for table in ("orders", "trades"))
+
+
+def beside_lines(found: dict[str, Any]) -> list[str]:
+    """Rows a second, ours and others', and their ratios."""
+    lines = [f"rows of level 3 and trades a second of CPU, {found['rows']:,} of them:"]
+    rust, other, runs = found["rust"], found["hftbacktest"], found["runs"]
+    lines += [one for one in (rust, other) if isinstance(one, str)]
+    if not isinstance(other, str):
+        lines.append(f"as events of hftbacktest: {other[EVENTS]:,.0f}")
+    for name in RUST:
+        cells = [f"{runs[name] / 1e6:.2f} M from Python, reading included"]
+        if not isinstance(rust, str):
+            cells += [f"{rust[of][name] / 1e6:.2f} M in Rust from {of}" for of in rust]
+        if not isinstance(other, str):
+            cells.append(f"hftbacktest {other[name] / 1e6:.2f} M")
+            if not isinstance(rust, str):
+                cells.append(f"Rust from events {rust['events'][name] / other[name]:.2f} × hftbacktest")
+        lines.append(f"{name}: {'; '.join(cells)}")
+    return lines
+
+
 def number(counted: Any) -> int:  # noqa: ANN401  # what a case counted
     """The messages of it."""
     return int(counted[0] if isinstance(counted, tuple) else counted)
@@ -348,7 +417,17 @@ def main() -> None:
         where = Path(folder) if options.small else BENCH
         lake, made = lake_of(where, 4.0 if options.small else SECONDS)
         little, _ = lake_of(where, LITTLE)
-        found = measure(lake, little, made, 1 if options.small else options.rounds)
+        rounds = 1 if options.small else options.rounds
+        found = measure(lake, little, made, rounds)
+        rows = rows_of(lake)
+        share = rows / made["messages"]
+        names = ("run, no handler", 'run, a maker, wake="1ms"')
+        found["beside"] = {
+            "rows": rows,
+            "runs": {name: found["rate"][case] * share for name, case in zip(RUST, names, strict=True)},
+            "rust": in_rust(),
+            "hftbacktest": by_hftbacktest(lake, rows, rounds),
+        }
     if COMPILED in CASES and not options.small:
         found["rust"] = 1 / (1 / found["rate"][NO_HANDLER] + rust())
         found["compiled"] = found["rate"][COMPILED] / found["rust"]
@@ -362,6 +441,7 @@ def main() -> None:
     if "rust" in found:
         rate, ratio = found["rust"], found["compiled"]
         print(f"a maker in Rust in the same run: {rate / 1e6:.3f} M messages/s; compiled by numba {ratio:.2f} × that")
+    print("\n".join(beside_lines(found["beside"])))
 
 
 if __name__ == "__main__":

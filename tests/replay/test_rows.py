@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from krakpot import _core
 from krakpot.lake import seal
 from krakpot.lake.compact import compact
 from krakpot.lake.folder import Folder
+from krakpot.lake.messages import PartReader
 from krakpot.replay import rows
 from krakpot.replay.rows import NOT_OF_THE_FEED, SessionRows
 
@@ -31,13 +34,15 @@ class Windows:
         return self
 
 
-def tables_of(lake: Path, monkeypatch: pytest.MonkeyPatch, first: int = 0) -> list[dict[str, pl.DataFrame]]:
+def tables_of(
+    lake: Path, monkeypatch: pytest.MonkeyPatch, first: int = 0, symbols: dict[str, list[str]] = SYMBOLS
+) -> list[dict[str, pl.DataFrame]]:
     """The tables of all windows."""
     windows = Windows()
     windows.made = []
     monkeypatch.setattr(_core, "ReplayWindow", windows)
     view = Folder(lake).look(["book", "trades", "checkpoints", "ledger", "status"])
-    list(SessionRows(view, SESSION, SYMBOLS, first=first).windows())
+    list(SessionRows(view, SESSION, symbols, first=first).windows())
     return windows.made
 
 
@@ -99,6 +104,40 @@ def test_every_row_is_in_one_window_in_order(
         assert found.equals(expected), table
         numbers = [set(tables[table]["message"].to_list()) for tables in made if table in tables]
         assert sum(map(len, numbers)) == len(set().union(*numbers)), "no message is in two windows"
+
+
+@pytest.mark.parametrize("size", [1, 37, 10**9])
+@pytest.mark.parametrize("first", [0, 61])
+def test_parts_of_one_symbol_are_cut_between_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, first: int
+) -> None:
+    """Row groups that are read whole give each row once; no message is in two chunks, even if in two row groups."""
+    lake = tmp_path / "lake"
+    recorded(lake, 200, unsealed=False)
+    split = 0
+    for path in sorted(lake.glob("book/*/*.parquet")):
+        table = pq.read_table(path, partitioning=None)
+        table = table.filter(pc.equal(table["symbol"], "BTC/USD"))
+        pq.write_table(table, path, row_group_size=7)
+        messages = table["message"].to_pylist()
+        split += sum(messages[at - 1] == messages[at] for at in range(7, len(messages), 7))
+    assert split, "no message lies in two row groups"
+    monkeypatch.setattr(rows, "ROWS", size)
+    read = PartReader.read
+    asked: list[tuple[int, int]] = []
+
+    def reading(*arguments: Any, **options: Any) -> pl.DataFrame:
+        asked.extend([options["rows"]] if options.get("rows") else [])
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(PartReader, "read", reading)
+    made = tables_of(lake, monkeypatch, first, {"book": ["BTC/USD"]})
+    assert asked, "no row group was read whole"
+    found = [tables["book"] for tables in made if "book" in tables]
+    expected = lakes.rows(lake, "book").filter(pl.col("message") >= first)
+    assert pl.concat(found).equals(expected.select(found[0].columns))
+    numbers = [set(chunk.to_list()) for frame in found for chunk in frame["message"].get_chunks()]
+    assert sum(map(len, numbers)) == len(set().union(*numbers)), "no message is in two chunks"
 
 
 def test_a_compacted_day_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

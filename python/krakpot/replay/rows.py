@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -12,7 +14,7 @@ import pyarrow.parquet as pq
 from krakpot import _core
 from krakpot.lake.folder import BEGIN, Position, View
 from krakpot.lake.format import BOOK_KINDS, UNREADABLE, Part, polars_schema
-from krakpot.lake.messages import MESSAGE_MAX, PartReader, groups_of
+from krakpot.lake.messages import MESSAGE_MAX, Groups, PartReader, groups_of
 from krakpot.lake.sample import By
 
 ROWS = 300_000
@@ -33,6 +35,54 @@ class _Piece:
     last: int
     rows: int
     part: Part | None = None
+    groups: Groups | None = None
+
+
+class _WholeGroups:
+    """Rows of parts that have one symbol alone, window by window: row groups are read whole, and cut without a copy.
+
+    To filter rows, and to join those of several groups, takes longer than to decode them.
+    """
+
+    def __init__(self, reader: PartReader, table: str, columns: list[str], pieces: Iterable[_Piece]) -> None:
+        self._reader = reader
+        self._table = table
+        self._columns = columns
+        self._left = deque(
+            (piece.part, group)
+            for piece in pieces
+            if piece.part is not None and piece.groups is not None
+            for group in piece.groups.each
+        )
+        self._held: pl.DataFrame | None = None
+        """Rows that were read and belong to the next window, in chunks of whole messages."""
+
+    @classmethod
+    def of(cls, reader: PartReader, table: str, columns: list[str], pieces: list[_Piece]) -> _WholeGroups | None:
+        """None if they must be read another way."""
+        groups = [group for piece in pieces if piece.groups is not None for group in piece.groups.each]
+        alone = all(piece.groups is not None and piece.groups.alone for piece in pieces)
+        if not groups or not alone or any(group.last >= MESSAGE_MAX for group in groups):
+            return None
+        follow = all(one.last <= other.first for one, other in pairwise(groups))
+        return cls(reader, table, columns, pieces) if follow else None
+
+    def take(self, first: int, until: int) -> pl.DataFrame:
+        """Rows from a message to before another one, in order, in chunks of whole messages."""
+        while self._left and self._left[0][1].first < until:
+            part, group = self._left.popleft()
+            if group.last < first:
+                continue
+            rows = (group.begin, group.rows)
+            frame = self._reader.read([part], self._table, self._columns, rows=rows).rechunk()
+            frame = frame if _in_order(frame) else frame.sort("message", "entry", maintain_order=True)
+            self._held = frame if self._held is None else _joined(self._held, frame)
+        if self._held is None:
+            return self._reader.read([], self._table, self._columns)
+        message = self._held["message"]
+        begin, end = (int(message.search_sorted(number)) for number in (first, until))
+        found, self._held = self._held.slice(begin, end - begin), self._held.slice(end)
+        return found
 
 
 class SessionRows:
@@ -86,11 +136,19 @@ class SessionRows:
     def windows(self, floor: int | None = None) -> Iterator[_core.ReplayWindow]:
         """Windows that follow each other, each in order; ``floor``: no time in them is less."""
         window: _core.ReplayWindow | None = None
+        whole = {
+            table: groups
+            for table, pieces in self._pieces.items()
+            if (groups := _WholeGroups.of(self._reader, table, self._columns(table), pieces)) is not None
+        }
         for first, until in self._bounds():
-            tables = {table: self._window(table, first, until) for table in self._symbols}
+            tables = {table: self._window(table, first, until) for table in self._symbols if table not in whole}
             if (last := tables["ledger"]["entry"].max()) is not None:
                 self.last_entry = max(self.last_entry, int(last))  # type: ignore[arg-type]  # it is a number
             found = {table: frame.rechunk() for table, frame in tables.items() if frame.height}
+            # The core takes a chunk as a whole: no message may lie in two.
+            cut = {table: groups.take(first, until) for table, groups in whole.items()}
+            found |= {table: frame for table, frame in cut.items() if frame.height}
             if found:
                 window = _core.ReplayWindow(found, by=self._by, after=window, floor=floor)
                 yield window
@@ -109,7 +167,7 @@ class SessionRows:
                 self._reader.failed(part.path, error)
                 continue
             if groups is not None:
-                pieces.append(_Piece(groups.first, min(groups.last, MESSAGE_MAX - 1), groups.rows, part))
+                pieces.append(_Piece(groups.first, min(groups.last, MESSAGE_MAX - 1), groups.rows, part, groups))
         rows = self._unsealed.get(table)
         if rows is not None and rows.height:
             messages = rows["message"].fill_null(0)
@@ -155,6 +213,8 @@ class SessionRows:
     def _sorted(table: str, frame: pl.DataFrame) -> pl.DataFrame:
         # The entries of a checkpoint are numbered for each symbol.
         within = ["symbol", "entry"] if table in CHECKPOINTS.values() else ["entry"]
+        if within == ["entry"] and _in_order(frame):
+            return frame
         return frame.sort("message", *within, nulls_last=False, maintain_order=True)
 
     def _bounds(self) -> Iterator[tuple[int, int]]:
@@ -198,3 +258,24 @@ class SessionRows:
         if any(piece.part is None for piece in pieces):
             frame = pl.concat([frame, self._unsealed[table].filter(within)])
         return self._sorted(table, frame)
+
+
+def _joined(frame: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """Rows and those that follow them, in chunks of whole messages; both are in order."""
+    if not frame.height or not after.height:
+        return frame if frame.height else after
+    last = frame["message"][-1]
+    mine, more = int(frame["message"].search_sorted(last)), int(after["message"].search_sorted(last, side="right"))
+    if not more:
+        return pl.concat([frame, after])
+    both = pl.concat([frame.slice(mine), after.head(more)]).rechunk()
+    return pl.concat([part for part in (frame.head(mine), both, after.slice(more)) if part.height])
+
+
+def _in_order(frame: pl.DataFrame) -> bool:
+    """Whether rows are sorted by message and entry, as those of a part are: to sort them copies all columns."""
+    message, entry = frame["message"], frame["entry"]
+    if message.null_count() or entry.null_count():
+        return False
+    before, after = message.head(-1), message.slice(1)
+    return bool(((before < after) | ((before == after) & (entry.head(-1) <= entry.slice(1)))).all())

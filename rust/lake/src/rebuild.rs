@@ -19,7 +19,7 @@ use krakpot_core::book::synced::{BookMeta, ChecksummedBook, Outcome, Synced};
 use krakpot_core::decimal::{Decimal, Tens};
 use krakpot_core::error::Error;
 use krakpot_core::limits::SCALE;
-use krakpot_core::wire::message::{Entry, Kind, OrderEntry, OrderEvent, OrderId, ShortEntry, Side};
+use krakpot_core::wire::message::{Entry, Kind, OrderEntry, OrderEvent, OrderId, ShortEntry, ShortOrder, Side};
 
 use crate::columns::{TextColumn, column, decimals};
 
@@ -126,6 +126,11 @@ impl FromRows for Book {
     ) -> Option<Outcome> {
         book.update(meta, levels()?)
     }
+}
+
+/// A number in steps of a precision; `None` if it is none, or does not fit.
+fn steps(array: &arrow_array::PrimitiveArray<Decimal128Type>, row: usize, tens: Tens) -> Option<i64> {
+    i64::try_from(tens.divide(u64::try_from(array.value(row)).ok()?)?).ok()
 }
 
 /// Columns of `orders` and `orders_checkpoints`.
@@ -329,9 +334,6 @@ impl Levels {
         let scales = (meta.price_precision, meta.qty_precision);
         let (price_tens, qty_tens) =
             (Tens::new(SCALE.checked_sub(scales.0)?)?, Tens::new(SCALE.checked_sub(scales.1)?)?);
-        let steps = |array: &arrow_array::PrimitiveArray<Decimal128Type>, row: usize, tens: Tens| {
-            i64::try_from(tens.divide(u64::try_from(array.value(row)).ok()?)?).ok()
-        };
         for row in rows {
             if let Some(side) = self.side(row) {
                 if self.price.is_null(row) || self.qty.is_null(row) {
@@ -340,6 +342,32 @@ impl Levels {
                 let (price, qty) = (steps(&self.price, row, price_tens)?, steps(&self.qty, row, qty_tens)?);
                 short.push(ShortEntry { side, price, qty, scales });
             }
+        }
+        Some(short)
+    }
+
+    /// The orders of an update, the same way.
+    #[inline]
+    pub(crate) fn short_orders<'a>(
+        &self,
+        own: &OrderColumns,
+        rows: std::ops::Range<usize>,
+        meta: &BookMeta,
+        short: &'a mut Vec<ShortOrder>,
+    ) -> Option<&'a [ShortOrder]> {
+        short.clear();
+        let events = own.event.as_ref().filter(|_| meta.kind == Kind::Update)?;
+        let price_tens = Tens::new(SCALE.checked_sub(meta.price_precision)?)?;
+        let qty_tens = Tens::new(SCALE.checked_sub(meta.qty_precision)?)?;
+        for row in rows {
+            let event = [OrderEvent::Add, OrderEvent::Delete, OrderEvent::Modify];
+            let event = event.into_iter().find(|event| events.is(row, event.word()))?;
+            if self.price.is_null(row) || self.qty.is_null(row) || own.timestamp.is_null(row) {
+                return None;
+            }
+            let (price, qty) = (steps(&self.price, row, price_tens)?, steps(&self.qty, row, qty_tens)?);
+            let (side, id) = (self.side(row)?, OrderId::packed(own.id.get(row)?)?);
+            short.push(ShortOrder { side, event, id, price, qty, timestamp: own.timestamp.value(row) });
         }
         Some(short)
     }

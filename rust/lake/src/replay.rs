@@ -18,8 +18,8 @@ use krakpot_core::session::{LedgerRow, Recorded, Session};
 use krakpot_core::table::ledger::LedgerKind;
 use krakpot_core::table::schema::Table;
 use krakpot_core::wire::message::{
-    BookData, Data, Entries, Entry, Items, Kind, Message, OHLC_NUMBERS, Ohlc, ShortEntry, Status, TICKER_NUMBERS,
-    Ticker, Trade,
+    BookData, Data, Entries, Entry, Items, Kind, Message, OHLC_NUMBERS, Ohlc, ShortEntry, ShortOrder, Status,
+    TICKER_NUMBERS, Ticker, Trade,
 };
 
 use crate::columns::{TextColumn, column, decimals};
@@ -226,6 +226,7 @@ struct Run {
 #[derive(Default)]
 struct Buffers {
     short: Vec<ShortEntry>,
+    orders: Vec<ShortOrder>,
     levels: Vec<Entry>,
 }
 
@@ -431,18 +432,7 @@ fn apply(
             let entries = Entries { levels: &buffers.levels, orders: &[] };
             session.replay(at, Some(&meta), &message, entries);
         }
-        Columns::Orders(book) => {
-            let meta = book.meta(row);
-            let orders: Vec<_> = range.filter_map(|row| book.levels.entry::<Orders>(&book.own, row)).collect();
-            let data = BookData {
-                symbol: symbol().as_bytes(),
-                entries: 0..orders.len(),
-                checksum: meta.checksum,
-                timestamp: common.event(row),
-            };
-            let message = Message::Level3(meta.kind, Data::One((0, data)));
-            session.replay(at, Some(&meta), &message, Entries { levels: &[], orders: &orders });
-        }
+        Columns::Orders(book) => apply_orders(common, book, range, at, session, buffers),
         Columns::Trades(trades) => {
             let number = |column: &Decimals| Decimal { mantissa: column.value(row), scale: SCALE };
             let trade = Trade {
@@ -506,6 +496,33 @@ fn apply(
         Columns::Ledger(ledger) => return ledger_row(common, ledger, row, session).map(Some),
     }
     Ok(None)
+}
+
+/// A message of level 3.
+fn apply_orders(
+    common: &Common,
+    book: &BookMessages<Orders>,
+    rows: std::ops::Range<usize>,
+    at: Recorded,
+    session: &mut Session,
+    buffers: &mut Buffers,
+) {
+    let row = rows.start;
+    let meta = book.meta(row);
+    let data = |entries| BookData {
+        symbol: common.symbol.get(row).unwrap_or_default().as_bytes(),
+        entries: 0..entries,
+        checksum: meta.checksum,
+        timestamp: common.event(row),
+    };
+    if let Some(orders) = book.levels.short_orders(&book.own, rows.clone(), &meta, &mut buffers.orders)
+        && session.replay_orders(at, &meta, &data(orders.len()), orders)
+    {
+        return;
+    }
+    let orders: Vec<_> = rows.filter_map(|row| book.levels.entry::<Orders>(&book.own, row)).collect();
+    let message = Message::Level3(meta.kind, Data::One((0, data(orders.len()))));
+    session.replay(at, Some(&meta), &message, Entries { levels: &[], orders: &orders });
 }
 
 fn ledger_row(common: &Common, ledger: &LedgerRows, row: usize, session: &mut Session) -> Result<LedgerKind, String> {

@@ -124,7 +124,7 @@ struct Owner {
 }
 
 #[allow(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
-struct State {
+pub struct State {
     players: Vec<Player>,
     /// Those of them that have rows, or may get some.
     active: Vec<usize>,
@@ -143,6 +143,8 @@ struct State {
     arbitrated: bool,
     /// Whether what is given last is remembered of all channels.
     tracked: bool,
+    /// Memory for the events of the next read.
+    spare: Vec<Event>,
 }
 
 impl State {
@@ -189,6 +191,79 @@ impl State {
         }
         owner.last = (owner.last.0.max(time), id.map_or(owner.last.1, |id| owner.last.1.max(id)));
         true
+    }
+
+    /// When the next read of a socket is of which events are given, before this time; `None` if there is none, or if more
+    /// rows are needed to know.
+    pub fn next_time(&mut self, until: i64) -> Option<i64> {
+        let mut found: Option<i64> = None;
+        for &at in &self.active {
+            match self.players[at].peek(self.order) {
+                Ok(Some((key, _))) => found = Some(found.map_or(key, |known| known.min(key))),
+                Ok(None) | Err(()) => return None,
+            }
+        }
+        found.filter(|key| *key < until && *key >= self.since)
+    }
+
+    /// Applies what came with one read of a socket, the earliest of all sessions.
+    pub fn step(&mut self, py: Python<'_>, until: i64) -> PyResult<Step> {
+        let mut best: Option<(i64, usize, usize)> = None;
+        let mut over = None;
+        for &at in &self.active {
+            match self.players[at].peek(self.order) {
+                Err(()) => return Ok(Step::Halt("rows", Some(at))),
+                Ok(Some((key, window))) if best.is_none_or(|(known, ..)| key < known) => best = Some((key, at, window)),
+                Ok(Some(_)) => {}
+                Ok(None) => over = Some(at),
+            }
+        }
+        if let Some(over) = over {
+            // The one that follows it may begin now.
+            self.active.retain(|&at| at != over);
+            return Ok(Step::Halt("over", Some(over)));
+        }
+        let Some((key, at, window)) = best else { return Ok(Step::Halt("end", None)) };
+        if key >= until {
+            return Ok(Step::Halt("until", None));
+        }
+        self.switch(key);
+        self.now = key;
+        let wanted = if key < self.since { EventSet::NONE } else { self.wanted };
+        let player = &mut self.players[at];
+        let session = player.session.bind(py).get();
+        let mut session = session.lock()?;
+        // What is tracked is made, and not given.
+        let made = if self.tracked && key >= self.since { wanted.or(MESSAGES) } else { wanted };
+        session.want_events(made);
+        session.collect(self.rows && key >= self.since, false);
+        if made != EventSet::NONE && !std::mem::replace(&mut player.told, true) {
+            session.tell_all_subscriptions();
+        }
+        if self.spare.capacity() > 0 {
+            session.reuse_events(std::mem::take(&mut self.spare));
+        }
+        let Some(window) = player.windows.get_mut(window) else { return Ok(Step::Halt("rows", Some(at))) };
+        let changed = window.step(&mut session, &mut player.connecting).map_err(value_error)?;
+        let mut events = if made == EventSet::NONE { Vec::new() } else { session.take_events() };
+        drop(session);
+        if let Some(Connection::Down { detail, .. }) = &changed {
+            player.down = Some(detail.clone());
+        }
+        let (endpoint, owner) = (player.endpoint, player.session.clone_ref(py));
+        if self.arbitrated {
+            events.retain(|event| self.counts(at, event) && wanted.has(about(event).0));
+        }
+        let connection = changed.filter(|_| self.connections && key >= self.since).map(|changed| match changed {
+            Connection::Up { ts_recv } => (true, String::new(), ts_recv, endpoint),
+            Connection::Down { ts_recv, detail } => (false, detail, ts_recv, endpoint),
+        });
+        Ok(Step::Events(Stepped { events, connection, session: owner, time: key }))
+    }
+
+    /// Gives back a vector of events whose memory is used again.
+    pub fn reuse(&mut self, events: Vec<Event>) {
+        self.spare = events;
     }
 }
 
@@ -242,6 +317,7 @@ impl Replayer {
             now: i64::MIN,
             arbitrated: false,
             tracked: false,
+            spare: Vec::new(),
         };
         Ok(Self { state: Mutex::new(state), interrupted: AtomicU8::new(PLAY), connection })
     }
@@ -439,7 +515,8 @@ fn listeners_of(listeners: &Bound<'_, PyDict>) -> PyResult<Listeners> {
 }
 
 impl Replayer {
-    fn lock(&self) -> PyResult<MutexGuard<'_, State>> {
+    /// What it plays; an error, if an earlier call failed.
+    pub fn lock(&self) -> PyResult<MutexGuard<'_, State>> {
         self.state.lock().map_err(|_| poisoned())
     }
 
@@ -461,70 +538,12 @@ impl Replayer {
     /// When the next read of a socket is of which events are given, before this time; `None` if there is none, or if more
     /// rows are needed to know.
     pub fn next_time(&self, until: i64) -> PyResult<Option<i64>> {
-        let mut guard = self.lock()?;
-        let State { players, active, order, since, .. } = &mut *guard;
-        let mut found: Option<i64> = None;
-        for &at in &*active {
-            match players[at].peek(*order) {
-                Ok(Some((key, _))) => found = Some(found.map_or(key, |known| known.min(key))),
-                Ok(None) | Err(()) => return Ok(None),
-            }
-        }
-        Ok(found.filter(|key| *key < until && key >= since))
+        Ok(self.lock()?.next_time(until))
     }
 
     /// Applies what came with one read of a socket, the earliest of all sessions.
     pub fn step(&self, py: Python<'_>, until: i64) -> PyResult<Step> {
-        let mut guard = self.lock()?;
-        let state = &mut *guard;
-        let mut best: Option<(i64, usize, usize)> = None;
-        let mut over = None;
-        for &at in &state.active {
-            match state.players[at].peek(state.order) {
-                Err(()) => return Ok(Step::Halt("rows", Some(at))),
-                Ok(Some((key, window))) if best.is_none_or(|(known, ..)| key < known) => best = Some((key, at, window)),
-                Ok(Some(_)) => {}
-                Ok(None) => over = Some(at),
-            }
-        }
-        if let Some(over) = over {
-            // The one that follows it may begin now.
-            state.active.retain(|&at| at != over);
-            return Ok(Step::Halt("over", Some(over)));
-        }
-        let Some((key, at, window)) = best else { return Ok(Step::Halt("end", None)) };
-        if key >= until {
-            return Ok(Step::Halt("until", None));
-        }
-        state.switch(key);
-        state.now = key;
-        let wanted = if key < state.since { EventSet::NONE } else { state.wanted };
-        let player = &mut state.players[at];
-        let session = player.session.bind(py).get();
-        let mut session = session.lock()?;
-        // What is tracked is made, and not given.
-        let made = if state.tracked && key >= state.since { wanted.or(MESSAGES) } else { wanted };
-        session.want_events(made);
-        session.collect(state.rows && key >= state.since, false);
-        if made != EventSet::NONE && !std::mem::replace(&mut player.told, true) {
-            session.tell_all_subscriptions();
-        }
-        let Some(window) = player.windows.get_mut(window) else { return Ok(Step::Halt("rows", Some(at))) };
-        let changed = window.step(&mut session, &mut player.connecting).map_err(value_error)?;
-        let mut events = if made == EventSet::NONE { Vec::new() } else { session.take_events() };
-        drop(session);
-        if let Some(Connection::Down { detail, .. }) = &changed {
-            player.down = Some(detail.clone());
-        }
-        let (endpoint, owner) = (player.endpoint, player.session.clone_ref(py));
-        if state.arbitrated {
-            events.retain(|event| state.counts(at, event) && wanted.has(about(event).0));
-        }
-        let connection = changed.filter(|_| state.connections && key >= state.since).map(|changed| match changed {
-            Connection::Up { ts_recv } => (true, String::new(), ts_recv, endpoint),
-            Connection::Down { ts_recv, detail } => (false, detail, ts_recv, endpoint),
-        });
-        Ok(Step::Events(Stepped { events, connection, session: owner, time: key }))
+        self.lock()?.step(py, until)
     }
 
     /// Calls the listeners with an event, or keeps it for the caller.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use krakpot_core::decimal::{Decimal, pow10};
-use krakpot_core::session::Event;
+use krakpot_core::session::{self, Event};
 use krakpot_trade::amount::{AMOUNT_SCALE, Amount, FeeRate, Price, Qty};
 use krakpot_trade::engine::received;
 use krakpot_trade::pair::Pair;
@@ -23,7 +23,7 @@ use crate::error::{poisoned, value_error};
 use crate::events::{event_of, object};
 use crate::numbers::{Numbers, decimal};
 use crate::own::{self, Order, Shared};
-use crate::replay::{Replayer, Step};
+use crate::replay::{Replayer, Step, Stepped};
 use crate::session::Session;
 
 /// Reads of sockets that are played before the caller gets its turn.
@@ -53,6 +53,24 @@ enum Item {
     Look(i64, bool),
 }
 
+impl Item {
+    /// When it was received, or `now`.
+    fn time(&self, now: i64) -> i64 {
+        match self {
+            Self::Event(event) => received(event).unwrap_or(now),
+            Self::Look(time, _) => *time,
+        }
+    }
+
+    /// Lets a run take it.
+    fn give(self, run: &mut Run, books: &session::Session) {
+        match self {
+            Self::Event(event) => run.take(event, books),
+            Self::Look(time, level3) => run.look_at(time, level3, books),
+        }
+    }
+}
+
 /// What is to be said of what was read.
 #[derive(Default)]
 struct Reading {
@@ -62,6 +80,8 @@ struct Reading {
     due: Option<i64>,
     /// The second thing that a strategy hears of a report: its fill.
     fill: Option<(usize, Py<PyAny>)>,
+    /// What is to be said next, where it is known already.
+    call: Option<(usize, Call)>,
     started: bool,
 }
 
@@ -249,11 +269,12 @@ impl Trading {
         steps: usize,
     ) -> PyResult<(&'static str, Option<usize>)> {
         replayer.play_on();
-        for _ in 0..steps {
-            match self.read(py, replayer, until)? {
-                Some((DUE, _)) | None => self.say_all(py, None)?,
-                Some(halt) => return Ok(halt),
+        let mut left = steps;
+        while left > 0 {
+            if let Some(halt) = self.play_silently(py, replayer, until, &mut left)? {
+                return Ok(halt);
             }
+            self.say_all(py, None)?;
             if replayer.interrupted() || self.ended.load(Ordering::Relaxed) {
                 return Ok(("interrupted", None));
             }
@@ -326,7 +347,7 @@ impl Trading {
         self.ended.store(false, Ordering::Relaxed);
         let mut reading = self.reading()?;
         reading.events.clear();
-        reading.fill = None;
+        (reading.fill, reading.call) = (None, None);
         self.shared.lock()?.stop(&reason.into());
         drop(reading);
         self.say_all(py, Some(NEVER))
@@ -755,12 +776,10 @@ impl Trading {
                 return Ok(Some((account, 4, Some(fill.into_bound(py)))));
             }
             let mut run = self.shared.lock()?;
-            let next = reading.events.front().map(|item| match item {
-                Item::Event(event) => received(event).unwrap_or_else(|| run.now()),
-                Item::Look(time, _) => *time,
-            });
+            let next = reading.events.front().map(|item| item.time(run.now()));
             let bound = next.or(until).or(reading.due).unwrap_or_else(|| run.now());
-            if let Some((account, call)) = run.poll(bound) {
+            let found = reading.call.take();
+            if let Some((account, call)) = found.or_else(|| run.poll(bound)) {
                 if run.stuck() {
                     let sentence = "a handler asks for something at the same time again and again, and time does not go \
                                     on; let m.after wait, or send fewer orders at once";
@@ -787,11 +806,7 @@ impl Trading {
             }
             let Some(item) = reading.events.pop_front() else { return Ok(None) };
             let Some(session) = &reading.session else { continue };
-            let session = session.bind(py).get().lock()?;
-            match item {
-                Item::Event(event) => run.take(event, &*session),
-                Item::Look(time, level3) => run.look_at(time, level3, &*session),
-            }
+            item.give(&mut run, &*session.bind(py).get().lock()?);
         }
     }
 
@@ -862,5 +877,69 @@ impl Trading {
             Call::Timer(tag) => (account, 6, Some(own::timer(py, &tag, now)?)),
             Call::Stop(reason) => (account, 7, Some(reason.into_pyobject(py)?.into_any())),
         })
+    }
+}
+
+impl Trading {
+    /// Lets a replay go on as long as nobody hears anything, without a lock or a call between; `left`: so many reads of
+    /// sockets at most. Why it cannot; `None`: something may be to be said.
+    fn play_silently(
+        &self,
+        py: Python<'_>,
+        replayer: &Replayer,
+        until: i64,
+        left: &mut usize,
+    ) -> PyResult<Option<(&'static str, Option<usize>)>> {
+        let (mut reading, mut run, mut state) = (self.reading()?, self.shared.lock()?, replayer.lock()?);
+        while *left > 0 && !replayer.interrupted() && !self.ended.load(Ordering::Relaxed) {
+            *left -= 1;
+            // Up to this time all is said before more is read: then books are still those of before.
+            reading.due = state.next_time(until);
+            if let Some(time) = reading.due {
+                if !std::mem::replace(&mut reading.started, true) {
+                    run.start(time);
+                }
+                if run.is_due(time) && self.is_heard(&mut reading, &mut run, time) {
+                    return Ok(None);
+                }
+            }
+            reading.due = None;
+            let Stepped { mut events, connection, session, time } = match state.step(py, until)? {
+                Step::Halt(why, player) => return Ok(Some((why, player))),
+                Step::Events(stepped) => stepped,
+            };
+            reading.events.extend(events.drain(..).map(Item::Event));
+            state.reuse(events);
+            if let Some((false, _, _, endpoint)) = connection {
+                reading.events.push_back(Item::Look(time, endpoint == "level3"));
+            }
+            if reading.events.is_empty() {
+                continue;
+            }
+            let books = session.bind(py).get();
+            loop {
+                let next = reading.events.front().map(|item| item.time(run.now()));
+                let bound = next.unwrap_or_else(|| run.now());
+                if self.is_heard(&mut reading, &mut run, bound) {
+                    reading.session = Some(session);
+                    return Ok(None);
+                }
+                let Some(item) = reading.events.pop_front() else { break };
+                item.give(&mut run, &*books.lock()?);
+            }
+            reading.session = Some(session);
+        }
+        Ok(None)
+    }
+
+    /// Whether somebody hears something of what is due up to a time: `reading.call` then.
+    fn is_heard(&self, reading: &mut Reading, run: &mut Run, bound: i64) -> bool {
+        while let Some((account, call)) = run.poll(bound) {
+            if run.stuck() || self.hears(account, &call) {
+                reading.call = Some((account, call));
+                return true;
+            }
+        }
+        false
     }
 }

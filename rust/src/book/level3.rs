@@ -12,11 +12,11 @@ use crate::book::checksum::{self, LEVELS};
 use crate::book::modify_rule::{ModifyRule, Place};
 use crate::book::slab::Slab;
 use crate::book::sorted::SortedLevels;
-use crate::book::synced::{ChecksummedBook, Levels};
+use crate::book::synced::{BookMeta, ChecksummedBook, Levels, Outcome, Synced};
 use crate::decimal::{Decimal, pow10, refuse, scaled};
 use crate::error::Error;
 use crate::limits;
-use crate::wire::message::{Name, OrderEntry, OrderEvent, OrderId, Side};
+use crate::wire::message::{Kind, Name, OrderEntry, OrderEvent, OrderId, ShortOrder, Side};
 
 /// Stands for no order, no level, no other place.
 const NONE: u32 = u32::MAX;
@@ -137,6 +137,22 @@ struct Sum {
     both: Option<u32>,
 }
 
+/// What a message tells of an order.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    side: Side,
+    /// The price as a key.
+    key: i128,
+    qty: i128,
+    timestamp: i64,
+}
+
+impl Told {
+    fn of(side: Side, (price, qty): (i128, i128), timestamp: i64) -> Self {
+        Self { side, key: key(side, price), qty, timestamp }
+    }
+}
+
 /// The place that an order of the last message would have by the other rule.
 #[derive(Debug, Clone, Copy)]
 struct Alternative {
@@ -254,6 +270,48 @@ impl Orders {
     /// level's sum is beyond 38 digits; [`Error::Limit`] beyond [`limits::ORDERS_MAX`]. The message is then applied in
     /// part, and the book must not be used.
     pub fn apply(&mut self, entries: &[OrderEntry<'_>], modify: ModifyRule) -> Result<u64, Error> {
+        self.begin();
+        let mut unknown = 0;
+        for entry in entries {
+            match (entry.event, self.number(entry.id)) {
+                (OrderEvent::Add, known) => self.add(entry.id, &self.told(entry)?, known)?,
+                (OrderEvent::Modify, Some(order)) => self.modify(&self.told(entry)?, order, modify)?,
+                (OrderEvent::Delete, Some(order)) => self.remove(order),
+                (_, None) => unknown += 1,
+            }
+        }
+        self.finish();
+        Ok(unknown)
+    }
+
+    /// The same of numbers at the precision of the book, none of them negative.
+    ///
+    /// # Errors
+    /// As of [`Self::apply`].
+    fn apply_short(&mut self, orders: &[ShortOrder], modify: ModifyRule) -> Result<u64, Error> {
+        self.begin();
+        let mut unknown = 0;
+        for order in orders {
+            let told = || Told::of(order.side, (order.price.into(), order.qty.into()), order.timestamp);
+            match (order.event, self.number(order.id)) {
+                (OrderEvent::Add, known) => self.add(order.id, &told(), known)?,
+                (OrderEvent::Modify, Some(number)) => self.modify(&told(), number, modify)?,
+                (OrderEvent::Delete, Some(number)) => self.remove(number),
+                (_, None) => unknown += 1,
+            }
+        }
+        self.finish();
+        Ok(unknown)
+    }
+
+    /// What an entry tells, at the precision of the book.
+    fn told(&self, entry: &OrderEntry<'_>) -> Result<Told, Error> {
+        let numbers = (scaled(entry.price, self.price_precision)?, scaled(entry.qty, self.qty_precision)?);
+        Ok(Told::of(entry.side, numbers, entry.timestamp))
+    }
+
+    /// A message begins.
+    fn begin(&mut self) {
         self.detected_rule = None;
         for alternative in self.alternatives.drain(..) {
             if alternative.order != NONE {
@@ -261,24 +319,19 @@ impl Orders {
             }
         }
         self.walked = 0;
-        let mut unknown = 0;
-        for entry in entries {
-            match (entry.event, self.number(entry.id)) {
-                (OrderEvent::Add, known) => self.add(entry, known)?,
-                (OrderEvent::Modify, Some(order)) => self.modify(entry, order, modify)?,
-                (OrderEvent::Delete, Some(order)) => self.remove(order),
-                (_, None) => unknown += 1,
-            }
-        }
-        self.truncate(Side::Bid);
-        self.truncate(Side::Ask);
-        self.sort();
-        Ok(unknown)
     }
 
-    fn add(&mut self, entry: &OrderEntry<'_>, known: Option<u32>) -> Result<(), Error> {
-        let price = scaled(entry.price, self.price_precision)?;
-        let qty = scaled(entry.qty, self.qty_precision)?;
+    /// A message ends.
+    fn finish(&mut self) {
+        self.truncate(Side::Bid);
+        self.truncate(Side::Ask);
+        if !self.unsorted.is_empty() {
+            self.sort();
+        }
+    }
+
+    fn add(&mut self, id: OrderId<'_>, told: &Told, known: Option<u32>) -> Result<(), Error> {
+        let &Told { side, key, qty, timestamp } = told;
         if let Some(stale) = known {
             self.remove(stale);
             self.replaced += 1;
@@ -289,11 +342,11 @@ impl Orders {
         if self.len() >= limits::ORDERS_MAX {
             return Err(Error::Limit { what: "ORDERS_MAX", limit: limits::ORDERS_MAX, found: self.len() + 1 });
         }
-        let key = key(entry.side, price);
-        self.room(entry.side, key, qty)?;
-        let place = self.arrival(entry.timestamp);
+        let at = self.price_levels(side).place(key);
+        self.room(self.at(side, key, at), qty)?;
+        let place = self.arrival(timestamp);
         let number = self.slab.take();
-        let id = match entry.id.0 {
+        let id = match id.0 {
             Name::Packed(id) => {
                 self.packed.insert(id, number);
                 id
@@ -305,33 +358,32 @@ impl Orders {
             }
         };
         self.slab[number] = Order { id, qty, place, before: NONE, behind: NONE, level: NONE, alternative: NONE };
-        self.enter(number, entry.side, key);
+        self.enter(number, (side, key, at));
         Ok(())
     }
 
-    fn modify(&mut self, entry: &OrderEntry<'_>, number: u32, modify: ModifyRule) -> Result<(), Error> {
-        let price = scaled(entry.price, self.price_precision)?;
-        let qty = scaled(entry.qty, self.qty_precision)?;
+    fn modify(&mut self, told: &Told, number: u32, modify: ModifyRule) -> Result<(), Error> {
+        let &Told { side, key, qty, timestamp } = told;
         if qty == 0 {
             self.remove(number);
             return Ok(());
         }
-        let sent = self.arrival(entry.timestamp);
+        let sent = self.arrival(timestamp);
         let order = &self.slab[number];
         let (held, old_qty, level, alternative) = (order.place, order.qty, order.level, order.alternative);
         let held_otherwise = if alternative == NONE { held } else { self.alternatives[alternative as usize].place };
-        let key = key(entry.side, price);
-        let moved = self.levels[level].key != key || self.levels[level].ask != (entry.side == Side::Ask);
+        let moved = self.levels[level].key != key || self.levels[level].ask != (side == Side::Ask);
         let place = modify.place(held, moved, sent);
         let otherwise = modify.other().place(held_otherwise, moved, sent);
         if moved {
-            self.room(entry.side, key, qty)?;
+            self.room(self.at(side, key, self.price_levels(side).place(key)), qty)?;
             self.leave(number);
             self.slab[number].qty = qty;
             self.slab[number].place = place;
-            self.enter(number, entry.side, key);
+            let at = self.price_levels(side).place(key);
+            self.enter(number, (side, key, at));
         } else {
-            self.room(entry.side, key, qty - old_qty)?;
+            self.room(Some(level), qty - old_qty)?;
             self.levels[level].qty += qty - old_qty;
             self.slab[number].qty = qty;
             if place != held {
@@ -351,9 +403,15 @@ impl Orders {
         Ok(())
     }
 
+    /// The level of a price that would be at this place of its side, if there is one.
+    fn at(&self, side: Side, key: i128, at: usize) -> Option<u32> {
+        let found = self.price_levels(side).0.get(at).filter(|level_ref| level_ref.key == key);
+        found.map(|level_ref| level_ref.level)
+    }
+
     /// Refuses a quantity that would bring a level's sum beyond the bound.
-    fn room(&self, side: Side, key: i128, more: i128) -> Result<(), Error> {
-        let held = self.price_levels(side).find(key).map_or(0, |level| self.levels[level].qty);
+    fn room(&self, level: Option<u32>, more: i128) -> Result<(), Error> {
+        let held = level.map_or(0, |level| self.levels[level].qty);
         match held.checked_add(more) {
             Some(sum) if sum < BOUND => Ok(()),
             _ => Err(refuse(Decimal { mantissa: more, scale: self.qty_precision }, self.qty_precision)),
@@ -393,21 +451,16 @@ impl Orders {
         })
     }
 
-    /// Adds an order to the level of its price, and makes the level if there is none.
-    fn enter(&mut self, number: u32, side: Side, key: i128) {
-        let price_levels = self.price_levels(side);
-        let at = price_levels.place(key);
-        let level = match price_levels.0.get(at) {
-            Some(level_ref) if level_ref.key == key => level_ref.level,
-            _ => {
-                let level = self.levels.take();
-                self.price_levels_mut(side).0.insert(at, LevelRef { key, level });
-                let new = &mut self.levels[level];
-                (new.key, new.ask, new.qty, new.count) = (key, side == Side::Ask, 0, 0);
-                (new.first, new.last) = (NONE, NONE);
-                level
-            }
-        };
+    /// Adds an order to the level of its price, and makes the level if there is none; `at`: its place on its side.
+    fn enter(&mut self, number: u32, (side, key, at): (Side, i128, usize)) {
+        let level = self.at(side, key, at).unwrap_or_else(|| {
+            let level = self.levels.take();
+            self.price_levels_mut(side).0.insert(at, LevelRef { key, level });
+            let new = &mut self.levels[level];
+            (new.key, new.ask, new.qty, new.count) = (key, side == Side::Ask, 0, 0);
+            (new.first, new.last) = (NONE, NONE);
+            level
+        });
         let qty = self.slab[number].qty;
         self.levels[level].qty += qty;
         self.enqueue(number, level);
@@ -803,6 +856,33 @@ impl ChecksummedBook for Orders {
 
     fn crossed(&self) -> bool {
         self.crossed()
+    }
+}
+
+impl Synced<Orders> {
+    /// Applies an update whose numbers are at the precision of the book, none of them negative. `None`, and nothing is
+    /// done, of any other message, and if the book is out of sync or of another precision.
+    pub(crate) fn update(
+        &mut self,
+        meta: &BookMeta,
+        orders: &[ShortOrder],
+        buffer: &mut Vec<u8>,
+    ) -> Option<Result<Outcome, Error>> {
+        let rule = self.rule;
+        let book = self.book_mut()?;
+        if meta.kind != Kind::Update || book.precision() != (meta.price_precision, meta.qty_precision) {
+            return None;
+        }
+        Some(match book.apply_short(orders, rule) {
+            Ok(unknown) => {
+                self.unknown_entries += unknown;
+                Ok(self.check(meta, buffer))
+            }
+            Err(error) => {
+                self.end();
+                Err(error)
+            }
+        })
     }
 }
 

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`checksum`] | Kraken's CRC32 over the digits of the best levels |
 //! | `digits` | the digits of the best levels of one side, kept as they change |
-//! | `sorted` | the levels of one side in the order of their prices |
+//! | [`sorted`] | the levels of one side in the order of their prices |
 //! | [`synced`] | the rule of trust: in sync from the snapshot to the first mismatch, crossing or end |
 //! | [`level2`] | the level-2 book |
 //! | `slab` | items by number |
@@ -15,7 +15,7 @@
 
 pub mod checksum;
 mod digits;
-mod sorted;
+pub mod sorted;
 pub mod synced;
 pub mod level2;
 mod slab;

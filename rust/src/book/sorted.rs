@@ -2,7 +2,7 @@
 
 /// Levels, the worst first, the best last: most changes are near the best price and move few levels.
 #[derive(Debug, Clone)]
-pub(crate) struct SortedLevels<T> {
+pub struct SortedLevels<T> {
     /// First the levels that fell out of the depth and are not yet removed, then the levels.
     held: Vec<T>,
     /// How many fell out.
@@ -46,6 +46,7 @@ impl<T: Copy> SortedLevels<T> {
         rest.len() + quarter + is_worse(quarter) + is_worse(quarter + 1) + is_worse(quarter + 2) + is_worse(quarter + 3)
     }
 
+    /// Puts a level at a place.
     #[inline]
     pub fn insert(&mut self, at: usize, level: T) {
         if at == 0 {
@@ -77,6 +78,7 @@ impl<T: Copy> SortedLevels<T> {
         self.held[self.fallen] = level;
     }
 
+    /// Takes the level at a place.
     #[inline]
     pub fn remove(&mut self, at: usize) -> T {
         if at < self.len() / 2 && self.fallen < self.room() {

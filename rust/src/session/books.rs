@@ -16,7 +16,7 @@ use crate::table::book_rows::MessageRows;
 use crate::table::ledger::LedgerKind;
 use crate::table::rows::{Cell, Place};
 use crate::table::schema::Table;
-use crate::wire::message::{BookData, Entry, Kind, OrderEntry, ShortEntry, Side};
+use crate::wire::message::{BookData, Entry, Kind, OrderEntry, ShortEntry, ShortOrder, Side};
 use crate::wire::time::HOUR;
 
 /// A kind of book that a session keeps: the book channel's, or level 3's.
@@ -336,6 +336,59 @@ impl Books {
         Fast::Taken(i, settle::<Book>(symbols, out, i, outcome, data.checksum.is_some()))
     }
 
+    /// The same as [`Self::message`] of a recorded update of level 3, if all is as it nearly always is: the book is in sync,
+    /// its orders are at the pair's precision, no rows are made. `None`: nothing is done.
+    pub(super) fn update_orders(
+        &mut self,
+        symbols: &mut Symbols,
+        out: &mut Output,
+        i: usize,
+        data: &BookData<'_>,
+        (meta, orders): (&BookMeta, &[ShortOrder]),
+    ) -> Option<[Effect; 2]> {
+        let symbol = &mut symbols.all[i];
+        let precision = symbol.precision.map(|(price, qty, _)| (price, qty));
+        if meta.kind != Kind::Update
+            || precision != Some((meta.price_precision, meta.qty_precision))
+            || symbol.orders.depth.is_none_or(|(depth, _)| depth != meta.depth)
+            || symbol.orders.hour < out.now.div_euclid(HOUR)
+            || out.rows_wanted
+        {
+            return None;
+        }
+        let tens = |precision| Some(pow10(limits::SCALE.checked_sub(precision)?));
+        let (price_tens, qty_tens) = (tens(meta.price_precision)?, tens(meta.qty_precision)?);
+        let synced = &mut symbol.orders.synced;
+        let replaced = synced.book().map_or(0, Orders::replaced);
+        let outcome = match synced.update(meta, orders, &mut self.buffer)? {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                let error = match error {
+                    Error::Decimal { text, scale, .. } => {
+                        Error::Decimal { symbol: symbol.name.to_string(), text, scale }
+                    }
+                    other => other,
+                };
+                return Some([refuse::<Orders>(symbols, out, i, data, meta, &error), Effect::None]);
+            }
+        };
+        let replaced = synced.book().map_or(0, Orders::replaced).saturating_sub(replaced);
+        let unknown = std::mem::take(&mut synced.unknown_entries);
+        if out.wants(EventKind::Level3) {
+            let message = book_message(out, symbol, data.timestamp, meta, outcome.into());
+            let changes = orders.iter().map(|order| OrderChange {
+                side: order.side,
+                event: Some(order.event),
+                id: order.id.into(),
+                price: i128::from(order.price) * price_tens,
+                qty: i128::from(order.qty) * qty_tens,
+                timestamp: order.timestamp,
+            });
+            out.events.push(Event::Level3(message, changes.collect()));
+        }
+        Some(settled::<Orders>(symbols, out, i, outcome, (data.checksum.is_some(), unknown, replaced)))
+    }
+
     /// One message: it is applied, and its rows are made. Returns what follows.
     pub(super) fn message<B: BookChannel>(
         &mut self,
@@ -396,22 +449,10 @@ impl Books {
             let message = book_message(out, symbol, data.timestamp, &meta, outcome.into());
             out.events.push(B::event(message, entries, &self.numbers));
         }
-        out.counts.unknown_entries += unknown;
-        out.counts.replaced += replaced;
         if kind == Kind::Snapshot {
             self.snapshot::<B>(symbols, out, i, &meta, entries.len());
         }
-        let effect = settle::<B>(symbols, out, i, outcome, data.checksum.is_some());
-        let mut doubtful = Effect::None;
-        if B::CHANNEL == Channel::Level3 {
-            tell_rule::<B>(&mut symbols.all[i], out);
-            if let Some((what, count)) =
-                [("unknown order", unknown), ("order added twice", replaced)].into_iter().find(|(_, count)| *count > 0)
-            {
-                doubtful = doubt::<B>(&mut symbols.all[i], out, what, count);
-            }
-        }
-        [effect, doubtful]
+        settled::<B>(symbols, out, i, outcome, (data.checksum.is_some(), unknown, replaced))
     }
 
     /// A snapshot was taken: the ledger says with which depth and precision.
@@ -530,6 +571,29 @@ fn depth<B: BookChannel>(options: &Options, symbol: &mut Symbol, kind: Kind, ent
     };
     slot.depth = Some((depth, from));
     depth
+}
+
+/// Counts what a message did to a book; says what follows if the book is out of sync, or if a message may be lost.
+fn settled<B: BookChannel>(
+    symbols: &mut Symbols,
+    out: &mut Output,
+    i: usize,
+    outcome: Outcome,
+    (with_checksum, unknown, replaced): (bool, u64, u64),
+) -> [Effect; 2] {
+    out.counts.unknown_entries += unknown;
+    out.counts.replaced += replaced;
+    let effect = settle::<B>(symbols, out, i, outcome, with_checksum);
+    let mut doubtful = Effect::None;
+    if B::CHANNEL == Channel::Level3 {
+        tell_rule::<B>(&mut symbols.all[i], out);
+        if let Some((what, count)) =
+            [("unknown order", unknown), ("order added twice", replaced)].into_iter().find(|(_, count)| *count > 0)
+        {
+            doubtful = doubt::<B>(&mut symbols.all[i], out, what, count);
+        }
+    }
+    [effect, doubtful]
 }
 
 /// Counts how a book came out of a message, and says what follows if it is out of sync.

@@ -46,7 +46,7 @@ use crate::table::ledger::LedgerKind;
 use crate::table::rows::{Cell, Rows};
 use crate::table::schema::Table;
 use crate::wire::decode::Decoder;
-use crate::wire::message::{BookData, Entries, Kind, Message, Placed, ShortEntry};
+use crate::wire::message::{BookData, Entries, Kind, Message, Placed, ShortEntry, ShortOrder};
 use crate::wire::request;
 use crate::wire::secret::Secret;
 use crate::wire::time::SECOND;
@@ -164,6 +164,14 @@ impl Session {
     pub fn take_events(&mut self) -> Vec<Event> {
         self.subscriptions.tell_changes(&mut self.symbols, &mut self.out);
         std::mem::take(&mut self.out.events)
+    }
+
+    /// Gives back a vector of events that were taken, whose memory is used again.
+    pub fn reuse_events(&mut self, mut taken: Vec<Event>) {
+        if self.out.events.is_empty() {
+            taken.clear();
+            self.out.events = taken;
+        }
     }
 
     /// Takes one frame with its receive time, ns. Bad input is counted and written to the ledger; the session goes on.
@@ -402,6 +410,17 @@ impl Session {
         self.begin_recorded(at);
         let Self { options, symbols, out, subscriptions, .. } = self;
         replay::levels(options, symbols, subscriptions, out, (meta, data, levels))
+    }
+
+    /// Takes a recorded update of level 3 whose orders are numbers at the pair's precision, none of them negative, as nearly
+    /// all are. False, and nothing is done: take it with [`Self::replay`].
+    pub fn replay_orders(&mut self, at: Recorded, meta: &BookMeta, data: &BookData<'_>, orders: &[ShortOrder]) -> bool {
+        if self.ended {
+            return true;
+        }
+        self.begin_recorded(at);
+        let Self { options, symbols, out, subscriptions, books, .. } = self;
+        replay::orders(options, (symbols, subscriptions, books), out, (meta, data, orders))
     }
 
     /// Takes a recorded message; `meta`: what its rows say of depth and precision.

@@ -15,7 +15,7 @@ use crate::book::level3::Orders;
 use crate::book::synced::BookMeta;
 use crate::instrument::Origin;
 use crate::table::ledger::LedgerKind;
-use crate::wire::message::{BookData, Kind, Message, ShortEntry};
+use crate::wire::message::{BookData, Kind, Message, ShortEntry, ShortOrder};
 use crate::wire::refusal::Refusal;
 
 /// Reasons that the ledger of a session has, as events give them.
@@ -95,6 +95,24 @@ pub(super) fn levels(
         Fast::NotTaken => return false,
         Fast::Taken(_, Effect::None) => {}
         Fast::Taken(i, effect) => subscriptions.follow(options, symbols, out, (i, Channel::Book, effect)),
+    }
+    true
+}
+
+/// Takes a message of level 3 the short way, if it can be.
+pub(super) fn orders(
+    options: &Options,
+    (symbols, subscriptions, books): (&mut Symbols, &mut Subscriptions, &mut Books),
+    out: &mut Output,
+    (meta, data, orders): (&BookMeta, &BookData<'_>, &[ShortOrder]),
+) -> bool {
+    settle::<Orders>(symbols, subscriptions, out, data.symbol, meta);
+    let Some(i) = symbols.get(data.symbol) else { return false };
+    subscriptions.received(symbols, i, Channel::Level3, out.now);
+    let Some(effects) = books.update_orders(symbols, out, i, data, (meta, orders)) else { return false };
+    out.count(Channel::Level3.name());
+    for effect in effects.into_iter().filter(|effect| *effect != Effect::None) {
+        subscriptions.follow(options, symbols, out, (i, Channel::Level3, effect));
     }
     true
 }

@@ -193,6 +193,13 @@ impl<'a> OrderId<'a> {
         Some(Self(Name::Packed(pack(text)?)))
     }
 
+    /// Takes an id of Kraken's shape, without the text that it stands in; `None` of another.
+    #[inline]
+    #[must_use]
+    pub fn packed(text: &str) -> Option<OrderId<'static>> {
+        text.as_bytes().try_into().ok().and_then(OrderId::short)
+    }
+
     /// Takes an id of any shape.
     ///
     /// # Errors
@@ -266,6 +273,15 @@ impl OwnedOrderId {
         short.unwrap_or(OrderId(Name::Text(text))).into()
     }
 
+    /// Its number, if it is of Kraken's shape: other ids have other numbers.
+    #[must_use]
+    pub const fn packed(&self) -> Option<u128> {
+        match self.0 {
+            OwnedName::Packed(packed) => Some(packed),
+            OwnedName::Text(_) => None,
+        }
+    }
+
     /// The id, borrowed.
     #[must_use]
     pub fn borrowed(&self) -> OrderId<'_> {
@@ -304,6 +320,23 @@ pub struct OrderEntry<'a> {
     pub price: Decimal,
     /// Quantity that remains visible, in base units; of a delete the last one.
     pub qty: Decimal,
+    /// When it was inserted or amended, ns.
+    pub timestamp: i64,
+}
+
+/// An order of an update in 64 bits and at the pair's precision, as nearly all are, with an id of Kraken's shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShortOrder {
+    /// Side.
+    pub side: Side,
+    /// What happened to it.
+    pub event: OrderEvent,
+    /// Its id.
+    pub id: OrderId<'static>,
+    /// Limit price, in steps of the precision.
+    pub price: i64,
+    /// Quantity that remains visible, in steps of the precision; of a delete the last one.
+    pub qty: i64,
     /// When it was inserted or amended, ns.
     pub timestamp: i64,
 }

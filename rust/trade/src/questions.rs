@@ -630,6 +630,11 @@ impl Questions {
         self.made = made;
     }
 
+    /// Whether anything was eaten of an order of the record.
+    pub fn has_eaten(&self) -> bool {
+        !self.eaten.is_empty()
+    }
+
     /// An order of the record is gone, or begins anew.
     pub fn forget(&mut self, slot: u32) {
         if !self.eaten.is_empty() {

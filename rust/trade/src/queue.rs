@@ -101,20 +101,21 @@ impl Queue {
     /// Applies a row, and notes what the order lost or whether it may meet ghosts.
     fn apply(&mut self, instant: i64, change: Change) {
         let place = (change.side, change.price);
-        let held = self.shown.find(&change.id);
         if change.event == OrderEvent::Add {
-            if let Some(stale) = held {
-                self.eaten.remove(&stale);
-                self.questions.forget(stale);
+            if (!self.eaten.is_empty() || self.questions.has_eaten())
+                && let Some(stale) = self.shown.find(&change.id)
+            {
+                self.forget(stale);
             }
             self.add(change);
             return;
         }
+        let gone = change.event == OrderEvent::Delete || !change.qty.is_positive();
+        let held = if gone { self.shown.take(&change.id) } else { self.shown.find(&change.id) };
         let Some((slot, order)) = held.and_then(|slot| Some((slot, self.shown.order(slot)?))) else {
             self.skipped += 1;
             return;
         };
-        let gone = change.event == OrderEvent::Delete || !change.qty.is_positive();
         let moved = (order.side, order.price) != place;
         let left = if gone || moved { 0 } else { change.qty.0 };
         let (side, price, ts, came) = (order.side, order.price, order.ts, order.came);
@@ -126,7 +127,7 @@ impl Queue {
             self.losses.push_back(loss);
         }
         if gone {
-            self.drop(slot);
+            self.forget(slot);
         } else if self.shown.modify(slot, place, change.qty, change.ts, self.options.modify)
             && self.is_reached(change.side.other(), change.price)
             && let Some(order) = self.shown.order(slot)
@@ -159,6 +160,11 @@ impl Queue {
 
     fn drop(&mut self, slot: u32) {
         self.shown.remove(slot);
+        self.forget(slot);
+    }
+
+    /// An order is gone, or begins anew: what was eaten of it counts no more.
+    fn forget(&mut self, slot: u32) {
         self.questions.forget(slot);
         if !self.eaten.is_empty() {
             self.eaten.remove(&slot);
@@ -379,12 +385,17 @@ impl Record for Queue {
                 });
             }
         }
-        for arrival in std::mem::take(&mut self.arrivals) {
-            self.cross(at, &arrival, hits);
-            if self.questions.is_reached(arrival.side.other(), arrival.price) {
-                let now = (at.instant, at.ts, at.dark);
-                self.questions.cross(now, arrival.side, arrival.price, arrival.qty, arrival.slot);
+        if !self.arrivals.is_empty() {
+            let mut arrivals = std::mem::take(&mut self.arrivals);
+            for arrival in &arrivals {
+                self.cross(at, arrival, hits);
+                if self.questions.is_reached(arrival.side.other(), arrival.price) {
+                    let now = (at.instant, at.ts, at.dark);
+                    self.questions.cross(now, arrival.side, arrival.price, arrival.qty, arrival.slot);
+                }
             }
+            arrivals.clear();
+            self.arrivals = arrivals;
         }
         self.close();
     }

@@ -3,12 +3,13 @@
 //! The core's book proves itself by checksums. This one answers what a simulation asks at every change: which order is it,
 //! what did it lose, when did it come. So it has no digits, and its numbers are steps of the pair in 64 bits.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 
 use crate::amount::{Price, Qty};
 use crate::terms::Side;
 use foldhash::HashMap;
 use krakpot_core::book::modify_rule::ModifyRule;
+use krakpot_core::book::sorted::SortedLevels;
 use krakpot_core::limits::ORDERS_MAX;
 
 /// Stands for no order.
@@ -52,11 +53,13 @@ pub(crate) const fn key(side: Side, price: Price) -> i64 {
 pub(crate) struct Shown {
     orders: Vec<Order>,
     free: Vec<u32>,
-    ids: HashMap<Id, u32>,
+    /// Slots by the number of an id of Kraken's shape, as nearly all are, and by other ids.
+    packed: HashMap<u128, u32>,
+    named: HashMap<Id, u32>,
     levels: Vec<Level>,
     free_levels: Vec<u32>,
     /// Keys and levels by side, the worst first.
-    sides: [VecDeque<(i64, u32)>; 2],
+    sides: [SortedLevels<(i64, u32)>; 2],
     told: u64,
 }
 
@@ -73,30 +76,49 @@ impl Shown {
     }
 
     pub fn find(&self, id: &Id) -> Option<u32> {
-        self.ids.get(id).copied()
+        match id.packed() {
+            Some(number) => self.packed.get(&number).copied(),
+            None => self.named.get(id).copied(),
+        }
     }
 
     pub fn order(&self, slot: u32) -> Option<&Order> {
         self.orders.get(slot as usize)
     }
 
-    /// Another order; `None` if there are too many. One of the same id is removed before.
+    /// Another order; `None` if there are too many. It takes the slot of one of the same id, which is removed before.
     pub fn add(&mut self, order: Order) -> Option<u32> {
-        if let Some(stale) = self.find(&order.id) {
-            self.remove(stale);
-        }
-        if self.ids.len() >= ORDERS_MAX {
-            return None;
-        }
-        let id = order.id.clone();
-        let slot = if let Some(slot) = self.free.pop() {
+        let is_full = self.packed.len() + self.named.len() >= ORDERS_MAX;
+        let next = self.free.last().copied().or_else(|| u32::try_from(self.orders.len()).ok())?;
+        let held = match order.id.packed() {
+            Some(number) => match self.packed.entry(number) {
+                Entry::Occupied(held) => Some(*held.get()),
+                Entry::Vacant(_) if is_full => return None,
+                Entry::Vacant(vacant) => {
+                    vacant.insert(next);
+                    None
+                }
+            },
+            None => match self.named.entry(order.id.clone()) {
+                Entry::Occupied(held) => Some(*held.get()),
+                Entry::Vacant(_) if is_full => return None,
+                Entry::Vacant(vacant) => {
+                    vacant.insert(next);
+                    None
+                }
+            },
+        };
+        let slot = if let Some(slot) = held {
+            self.dequeue(slot);
             self.orders[slot as usize] = order;
             slot
+        } else if self.free.pop().is_some() {
+            self.orders[next as usize] = order;
+            next
         } else {
             self.orders.push(order);
-            u32::try_from(self.orders.len() - 1).ok()?
+            next
         };
-        self.ids.insert(id, slot);
         self.enqueue(slot);
         Some(slot)
     }
@@ -122,10 +144,19 @@ impl Shown {
     }
 
     pub fn remove(&mut self, slot: u32) {
+        let id = self.orders[slot as usize].id.clone();
+        self.take(&id);
+    }
+
+    /// Removes the order of an id; its slot, where it can be read until another order comes.
+    pub fn take(&mut self, id: &Id) -> Option<u32> {
+        let slot = match id.packed() {
+            Some(number) => self.packed.remove(&number),
+            None => self.named.remove(id),
+        }?;
         self.dequeue(slot);
-        let order = &self.orders[slot as usize];
-        self.ids.remove(&order.id);
         self.free.push(slot);
+        Some(slot)
     }
 
     pub fn clear(&mut self) {
@@ -136,7 +167,7 @@ impl Shown {
         let order = &self.orders[slot as usize];
         let (key, ts) = (key(order.side, order.price), order.ts);
         let side = &mut self.sides[order.side as usize];
-        let at = side.partition_point(|level| level.0 < key);
+        let at = side.place(|level| level.0 < key);
         let number = match side.get(at) {
             Some(&(held, number)) if held == key => number,
             _ => {
@@ -190,7 +221,7 @@ impl Shown {
             let order = &self.orders[slot as usize];
             let key = key(order.side, order.price);
             let side = &mut self.sides[order.side as usize];
-            let at = side.partition_point(|level| level.0 < key);
+            let at = side.place(|level| level.0 < key);
             side.remove(at);
             self.free_levels.push(number);
         }
@@ -199,13 +230,13 @@ impl Shown {
     /// Whether the window shows this price.
     pub fn is_visible(&self, side: Side, price: Price, depth: usize) -> bool {
         let levels = &self.sides[side as usize];
-        levels.len() < depth || levels.front().is_none_or(|worst| key(side, price) >= worst.0)
+        levels.len() < depth || levels.first().is_none_or(|worst| key(side, price) >= worst.0)
     }
 
     /// The worst price of a side that has more levels than the window.
     pub fn excess(&self, side: Side, depth: usize) -> Option<Price> {
         let levels = &self.sides[side as usize];
-        let worst = levels.front().filter(|_| levels.len() > depth)?;
+        let worst = levels.first().filter(|_| levels.len() > depth)?;
         self.queue_of(worst.1).next().map(|(_, order)| order.price)
     }
 
@@ -223,7 +254,7 @@ impl Shown {
     pub fn queue(&self, side: Side, price: Price) -> impl Iterator<Item = (u32, &Order)> {
         let levels = &self.sides[side as usize];
         let key = key(side, price);
-        let level = levels.get(levels.partition_point(|level| level.0 < key)).filter(|level| level.0 == key);
+        let level = levels.get(levels.place(|level| level.0 < key)).filter(|level| level.0 == key);
         self.queue_of(level.map_or(NONE, |level| level.1))
     }
 
