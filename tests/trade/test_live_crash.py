@@ -173,8 +173,10 @@ def test_secrets_are_nowhere(tmp_path: Path, how: str, monkeypatch: pytest.Monke
 
     async def test() -> None:
         async with server() as exchange:
+            # Two programs with one key would use each other's nonces.
+            other = exchange.add_key("create-ws-token")
             environment = os.environ | {
-                "KRAKPOT_API_KEY": exchange.key.name, "KRAKPOT_API_SECRET": exchange.key.secret_text
+                "KRAKPOT_API_KEY": other.name, "KRAKPOT_API_SECRET": other.secret_text
             }  # fmt: skip
             recorder = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "krakpot", "record", "--url", exchange.address, "--rest-url",
@@ -189,7 +191,8 @@ def test_secrets_are_nowhere(tmp_path: Path, how: str, monkeypatch: pytest.Monke
             logs = [out, said, *await asyncio.wait_for(recorder.communicate(), 150)]
             assert recorder.returncode == 0, logs[-1].decode()
             assert len(tokens) >= 2, "the recorder's, and the account's"
-            secrets = [exchange.key.name.encode(), exchange.key.secret_text.encode(), exchange.key.secret]
+            secrets = [other.name.encode(), other.secret_text.encode(), other.secret]
+            secrets += [exchange.key.name.encode(), exchange.key.secret_text.encode(), exchange.key.secret]
             secrets += [repr(exchange.key.secret)[2:-1].encode(), exchange.key.secret.hex().encode()]
             secrets += [token.encode() for token in tokens]
             files = [file for file in tmp_path.rglob("*") if file.is_file() and file.name != "key.toml"]
