@@ -556,27 +556,12 @@ class AccountClient:
     async def _leave(self, *, cancel: bool) -> None:
         core, end = self._core, time.monotonic() + REPORTS_WAIT
         if cancel and self._was_ready:
-            core.halt(0, "the run ended")
-            while True:
-                self.flush()
-                if not core.orders(0) or time.monotonic() > end:
-                    break
-                now = time.time_ns()
-                if (why := self._account.advance(now)) is not None:
-                    self._renew(why)
-                self._look(now)
-                await asyncio.sleep(0.02)
+            await self._cancel_own(end)
         self._look_at_shadow()
-        orders = core.orders(0)
-        self.left = tuple(order.order_id or f"{self.prefix}, order {order.id}" for order in orders)
-        if not self._was_ready:
-            # Nobody compared them: what earlier runs left may be open.
-            known = {order.id for order in orders}
-            before = [intent for intent in self.journal.state.open if intent.order not in known]
-            self.left += tuple(one.order_id or f"{self.prefix}, order {one.order}" for one in before)
+        self.left = self._open_now()
         if self.left:
             self._log(f"{counted(len(self.left), 'own order')} may be open: {', '.join(self.left)}; {self._net()}")
-        if self._was_ready and not orders and self._arms() and self._connection is not None:
+        if self._was_ready and not core.orders(0) and self._arms() and self._connection is not None:
             text = self._account.arm(time.time_ns(), 0)
             if text is not None:
                 self._connection.send(text.encode())
@@ -586,6 +571,31 @@ class AccountClient:
                 break
             await asyncio.sleep(0.02)
         self._save(time.time_ns())
+
+    async def _cancel_own(self, end: float) -> None:
+        """Cancel own orders, and wait for their reports."""
+        core = self._core
+        core.halt(0, "the run ended")
+        while True:
+            self.flush()
+            if not core.orders(0) or time.monotonic() > end:
+                break
+            now = time.time_ns()
+            if (why := self._account.advance(now)) is not None:
+                self._renew(why)
+            self._look(now)
+            await asyncio.sleep(0.02)
+
+    def _open_now(self) -> tuple[str, ...]:
+        """Own orders that may be open: the exchange's ids, or own names."""
+        orders = self._core.orders(0)
+        found = tuple(order.order_id or f"{self.prefix}, order {order.id}" for order in orders)
+        if self._was_ready:
+            return found
+        # Nobody compared them: what earlier runs left may be open.
+        known = {order.id for order in orders}
+        before = [intent for intent in self.journal.state.open if intent.order not in known]
+        return found + tuple(one.order_id or f"{self.prefix}, order {one.order}" for one in before)
 
 
 def _plain(number: object) -> str:
