@@ -267,6 +267,81 @@ fn an_order_that_arrives_late() {
     }
 }
 
+/// Another program of the account trades, until a snapshot shows only its fills.
+fn crowd(program: &mut Program) {
+    let trades = |one: &Program| one.world.exchange.account("trades", i64::MAX).as_array().map_or(0, Vec::len);
+    let (enough, end) = (trades(program) + 60, program.world.now + 20 * SECOND);
+    while trades(program) < enough {
+        let params = r#"{"order_type":"market","side":"sell","symbol":"BTC/USD","order_qty":0.05}"#;
+        program.world.exchange.order("add_order", params);
+        program.go(SECOND / 20);
+        assert!(program.world.now < end, "it trades");
+    }
+}
+
+/// Goal: what is reported of an order of an earlier run before all its fills are found waits, and is not lost.
+#[test]
+fn reports_wait() {
+    let mut program = program(9);
+    let order = program.place(Side::Sell, 100_000_000, 0);
+    program.go(SECOND / 2);
+    program.begin(300 * SECOND);
+    let seen = |one: &Program| one.world.exchange.account("open", i64::MAX)[0].clone();
+    while seen(&program)["filled"].as_str().is_none_or(|filled| amount(filled) == 0) {
+        program.go(SECOND);
+    }
+    crowd(&mut program);
+    let id = seen(&program)["id"].as_str().expect("it is partly filled").to_owned();
+    program.world.exchange.inject("rest_lag,by=60s").expect("a fault");
+    program.client.connect_at = program.world.now;
+    program.go(2 * SECOND);
+    assert_eq!(program.phase(), Phase::Reconciling, "REST does not show its fills yet");
+    program.world.exchange.order("cancel_order", &format!(r#"{{"order_id":["{id}"]}}"#));
+    program.go(SECOND);
+    assert!(program.client.run.trader(0).order(order).is_none());
+    program.ready();
+    assert_eq!((program.order(order).state(), &*program.order(order).reason), (OrderState::Canceled, "User requested"));
+    assert!(program.order(order).booked.is_positive() && program.order(order).at_stake() == Qty(0));
+}
+
+/// Goal: a missing message makes the connection anew, and what it said is looked up; the gap begins and heals once.
+#[test]
+fn a_missing_message() {
+    let mut program = program(10);
+    let order = program.place(Side::Buy, 500_000, 900);
+    program.go(SECOND);
+    program.world.exchange.inject("sequence_gap=once,channel=executions").expect("a fault");
+    program.client.run.cancel(0, order);
+    program.go(SECOND / 5);
+    assert_eq!(program.client.renewals.len(), 1);
+    assert!(program.client.renewals[0].starts_with("executions: message "), "{:?}", program.client.renewals);
+    program.ready();
+    assert_eq!(program.order(order).state(), OrderState::Canceled);
+    assert_eq!(program.client.gaps.iter().map(|gap| gap.healed).collect::<Vec<_>>(), [false, true, false, true]);
+    program.finish();
+    program.verify();
+}
+
+/// Goal: fills of an amendment that nobody heard of are explained: its quantity comes before them in the journal.
+#[test]
+fn an_amendment_while_away() {
+    let mut program = program(11);
+    let order = program.place(Side::Buy, 300_000, 900);
+    program.go(SECOND);
+    let price = Price(program.client.run.touch(0).0.ask.expect("an ask").0.0 + 500);
+    program.client.run.amend(0, order, Some(Qty(900_000)), Some(price));
+    assert!(program.pump(program.world.now));
+    let connection = program.client.connection.take().expect("a connection");
+    program.world.hold_up(connection, 0);
+    program.hang_up(SECOND);
+    program.go(SECOND / 2);
+    program.ready();
+    program.go(SECOND);
+    assert_eq!((program.order(order).state(), program.order(order).booked), (OrderState::Filled, Qty(900_000)));
+    program.finish();
+    program.verify();
+}
+
 /// Goal: an order that was filled while the program was away is found by its name, and its fills by the id that this shows;
 /// the orders of other programs, whose fills crowd the snapshot, are left alone, and what they changed is named.
 #[test]
@@ -281,13 +356,7 @@ fn filled_while_away() {
     program.begin(5 * SECOND);
     program.go(SECOND);
     assert_eq!(program.truth(1).as_deref(), Some("closed"));
-    let mut other = 0;
-    while program.world.exchange.account("trades", i64::MAX).as_array().map_or(0, Vec::len) < 70 {
-        let params = r#"{"order_type":"market","side":"sell","symbol":"BTC/USD","order_qty":0.05}"#;
-        other += usize::from(program.world.exchange.order("add_order", params).contains("order_id"));
-        program.go(SECOND / 20);
-        assert!(other < 200);
-    }
+    crowd(&mut program);
     program.ready();
     let order = program.order(1);
     assert_eq!((order.state(), order.booked, &*order.tag), (OrderState::Filled, Qty(300_000), "mine"));

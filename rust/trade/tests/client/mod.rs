@@ -513,7 +513,7 @@ impl Program {
     }
 
     /// What the strategy hears and asks for, until nothing is left. False: it was killed.
-    fn pump(&mut self, now: i64) -> bool {
+    pub fn pump(&mut self, now: i64) -> bool {
         loop {
             while let Some((_, call)) = self.client.run.poll(now) {
                 match call {
