@@ -18,7 +18,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from krakpot._core import LiveAccount, Trading
+from krakpot._core import LiveAccount, Order, Trading
 from krakpot.config import REST_URL
 from krakpot.errors import (
     ConfigError,
@@ -553,6 +553,17 @@ class AccountClient:
             return f"the exchange's dead-man timer cancels all orders of the account within {self._live.dead_man} s"
         return "nothing cancels them: `krakpot trade kill` does"
 
+    def _find_left(self, orders: Sequence[Order]) -> None:
+        """Name orders that may still be open, ``orders`` among them."""
+        self.left = tuple(order.order_id or f"{self.prefix}, order {order.id}" for order in orders)
+        if not self._was_ready:
+            # Nobody compared them: what earlier runs left may be open.
+            known = {order.id for order in orders}
+            before = [intent for intent in self.journal.state.open if intent.order not in known]
+            self.left += tuple(one.order_id or f"{self.prefix}, order {one.order}" for one in before)
+        if self.left:
+            self._log(f"{counted(len(self.left), 'own order')} may be open: {', '.join(self.left)}; {self._net()}")
+
     async def _leave(self, *, cancel: bool) -> None:
         core, end = self._core, time.monotonic() + REPORTS_WAIT
         if cancel and self._was_ready:
@@ -568,14 +579,7 @@ class AccountClient:
                 await asyncio.sleep(0.02)
         self._look_at_shadow()
         orders = core.orders(0)
-        self.left = tuple(order.order_id or f"{self.prefix}, order {order.id}" for order in orders)
-        if not self._was_ready:
-            # Nobody compared them: what earlier runs left may be open.
-            known = {order.id for order in orders}
-            before = [intent for intent in self.journal.state.open if intent.order not in known]
-            self.left += tuple(one.order_id or f"{self.prefix}, order {one.order}" for one in before)
-        if self.left:
-            self._log(f"{counted(len(self.left), 'own order')} may be open: {', '.join(self.left)}; {self._net()}")
+        self._find_left(orders)
         if self._was_ready and not orders and self._arms() and self._connection is not None:
             text = self._account.arm(time.time_ns(), 0)
             if text is not None:
