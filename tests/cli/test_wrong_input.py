@@ -643,10 +643,10 @@ CALLS: list[tuple[str, Callable[[], Any], str]] = [
         lambda: lake().order("O", None, DAY + 2, DAY + 1),
         "2026-08-02T00:00:00.000000002Z is later than the end, 2026-",
     ),
-    ("would_fill", lambda: lake().would_fill("BTC/USD", "x", 1, 1, DAY), "side='x'; allowed: 'buy', 'sell'"),  # type: ignore[arg-type]  # what is refused
-    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", [], 1, DAY), "price=[] is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "x", 1, 1, DAY), "side='x'; allowed: 'buy', 'sell'"),  # type: ignore[call-overload]  # what is refused
+    ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", [], 1, DAY), "price=[] is not allowed"),  # type: ignore[call-overload]  # what is refused
     ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", 1, float("inf"), DAY), "qty=inf is not allowed"),
-    ("would_fill", lambda: lake().would_fill(3, "buy", 1, 1, DAY), "symbol: 3 is not allowed"),  # type: ignore[arg-type]  # what is refused
+    ("would_fill", lambda: lake().would_fill(3, "buy", 1, 1, DAY), "symbol: 3 is not allowed"),  # type: ignore[call-overload]  # what is refused
     ("would_fill", lambda: lake().would_fill("BTC/USD", "buy", 1, 1, DAY + 2, DAY), "until is earlier than at"),
     ("books", lambda: lake().books("BTC/USD", every="x"), "every='x' is not allowed"),
     ("books", lambda: lake().books("BTC/USD", every="0s"), "every='0s' is not allowed"),

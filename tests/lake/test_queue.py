@@ -168,7 +168,7 @@ def test_every_trade_is_found_in_the_life_of_an_order(exchange: tuple[Lake, chan
     for life in added:
         side = "buy" if life.side == "bid" else "sell"
         qty, at = life.rows["qty"][0], life.rows["ts_event"].to_physical()[0]
-        twin = lake.would_fill(symbol, side, life.rows["price"][0], qty, at - 1000)  # type: ignore[arg-type]  # a side
+        twin = lake.would_fill(symbol, side, life.rows["price"][0], qty, at - 1000)  # type: ignore[call-overload]  # a side
         if "taken" in twin.fills["evidence"]:
             continue  # as it did, before its rest came to rest
         rested += 1

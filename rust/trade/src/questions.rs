@@ -111,7 +111,7 @@ impl Sum {
         if self.trade_id == NONE {
             self.trade_id = part.trade_id.unwrap_or(NONE);
         }
-        let code = KINDS.iter().position(|kind| *kind == Some(part.evidence)).unwrap_or(0) as u32;
+        let code = (0u32..).zip(KINDS).find(|(_, kind)| *kind == Some(part.evidence)).map_or(0, |(code, _)| code);
         let mut at = 0;
         while (self.evidence >> at) & 7 != 0 && (self.evidence >> at) & 7 != code {
             at += 3;
@@ -341,7 +341,7 @@ impl Questions {
     /// Asks more, in the order of their times; later than those before.
     pub fn ask(&mut self, mut questions: Vec<Question>, keeps: bool) {
         self.keeps |= keeps;
-        questions.extend(self.waiting.drain(..));
+        questions.append(&mut self.waiting);
         // Those of one price and time next to each other: they share a place.
         questions.sort_by_key(|one| Reverse((one.at, one.side as u8, one.price, one.number)));
         self.waiting = questions;
@@ -546,8 +546,8 @@ impl Questions {
     pub fn decide(&mut self, (instant, ts, dark): When, prints: &[Print], lost: impl Fn(Side, Price, &mut Vec<Seen>)) {
         let mut gone_of = std::mem::take(&mut self.lost);
         for side in [Side::Buy, Side::Sell] {
-            let Some(worst) = worst(prints, side) else { continue };
-            self.reaching(side, worst, |given, price, level, places, _| {
+            let Some(bound) = worst(prints, side) else { continue };
+            self.reaching(side, bound, |given, price, level, places, _| {
                 let (traded, worse) = reach(prints, side, price, Qty::ZERO);
                 gone_of.clear();
                 lost(side, price, &mut gone_of);
@@ -690,8 +690,8 @@ impl Questions {
         shown: impl Fn(Side, Price) -> Qty,
     ) {
         for side in [Side::Buy, Side::Sell] {
-            let Some(worst) = worst(prints, side) else { continue };
-            self.reaching(side, worst, |given, price, level, places, _| {
+            let Some(bound) = worst(prints, side) else { continue };
+            self.reaching(side, bound, |given, price, level, places, _| {
                 let (traded, worse) = reach(prints, side, price, Qty::ZERO);
                 let qty = shown(side, price);
                 for &slot in &level.places {

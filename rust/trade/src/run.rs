@@ -563,10 +563,10 @@ impl Run {
 
     /// The data is entered at a time when the book of a pair is known, however long nothing more is told of it.
     pub fn resume(&mut self, pair: usize, now: i64, books: &impl Books) {
-        let (symbol, level3) = (self.markets[pair].pair.symbol.clone(), self.markets[pair].level3);
-        let Some(touch) = books.touch(&symbol, level3) else { return };
+        let (symbol, by_orders) = (self.markets[pair].pair.symbol.clone(), self.markets[pair].level3);
+        let Some(touch) = books.touch(&symbol, by_orders) else { return };
         self.now = self.now.max(now);
-        if level3 {
+        if by_orders {
             let orders = books.orders(&symbol).unwrap_or_default();
             self.paper.level3(pair, now, None, Kind::Snapshot, &orders);
         } else {

@@ -135,6 +135,7 @@ fn crashes(point: Point) -> Found {
 /// Goal: killed at any moment, with any fault: no order is doubled, none is lost, balances are explained to the last digit,
 /// and all is known within 90 seconds although REST is a minute late.
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the test decides what runs beside what")]
 fn killed_at_every_point() {
     let found = std::thread::scope(|scope| {
         let threads = Point::ALL.map(|point| scope.spawn(move || crashes(point)));
