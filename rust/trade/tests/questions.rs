@@ -118,7 +118,7 @@ enum Input {
 }
 
 /// A random record, whatever a matching engine would say to it; its last gap comes after everything.
-fn script(random: &Random, level3: bool) -> Vec<Input> {
+fn script(random: &Random, by_orders: bool) -> Vec<Input> {
     let mut now = 10_000;
     let mut inputs = Vec::new();
     for step in 0..150 {
@@ -141,7 +141,7 @@ fn script(random: &Random, level3: bool) -> Vec<Input> {
                     orders.push(OrderChange { side, event, id, price, qty, timestamp });
                     levels.push(LevelEntry { side, price, qty });
                 }
-                inputs.push(if level3 {
+                inputs.push(if by_orders {
                     Input::Orders(now, ts, kind, orders)
                 } else {
                     Input::Levels(now, ts, kind, levels)
