@@ -222,7 +222,8 @@ fn a_verdict_is_that_of_an_order_that_is_alone() {
             .map(|number| {
                 // Many at one price and time.
                 let at = 9_000 + random.below(60) * 2000 + random.below(2);
-                let until = at + random.below(60) * 1500;
+                // Some are asked for longer than the record is.
+                let until = at + random.below(60) * 1500 + if random.below(8) == 0 { 10_000_000 } else { 0 };
                 let (side, price, qty) = (random.side(), Price(97 + random.below(8)), Qty(1 + random.below(9)));
                 Question { number, side, price, qty, at, until }
             })
@@ -234,7 +235,11 @@ fn a_verdict_is_that_of_an_order_that_is_alone() {
         let (verdicts, parts) = found(&mut paper);
         assert_eq!(verdicts.len(), questions.len());
         for (question, verdict) in questions.iter().zip(&verdicts) {
-            let (ending, expected) = alone(options, &inputs, question);
+            let (mut ending, expected) = alone(options, &inputs, question);
+            if ending == Ending::Expired && question.until > 5_000_000 {
+                // The clock goes on after the record; what it says then is not recorded.
+                ending = Ending::Unfinished;
+            }
             let mine: Vec<Part> = parts.iter().filter(|part| part.0 == question.number).map(|part| part.1).collect();
             assert_eq!(mine, expected, "seed {seed}, {model:?}, {question:?}");
             assert_eq!(verdict.ending, ending, "seed {seed}, {question:?}");
