@@ -105,9 +105,6 @@ class AccountClient:
         """When own orders were to be compared first since they were known; None: they are known, or nobody can."""
         self._work: asyncio.Task[None] | None = None
         self._asking: set[asyncio.Task[None]] = set()
-        self._progress = 0
-        """Counts what the strategy's loop did: the dead-man timer is set again only if it goes on."""
-        self._armed_progress = -1
         self._armed_at = float("-inf")
         self._pinged_at = float("-inf")
         self._saved_at = 0.0
@@ -400,7 +397,6 @@ class AccountClient:
         now, clock = time.time_ns(), time.monotonic()
         if self._ending:
             return
-        self._progress += 1
         why = self._account.advance(now)
         if why is not None:
             self._renew(why)
@@ -450,18 +446,20 @@ class AccountClient:
             self._say(str(error))
 
     def _signs(self, now: int, clock: float) -> None:
-        """Set the dead-man timer again, if the strategy's loop went on; and compare the clocks."""
+        """Set the dead-man timer again, and compare the clocks.
+
+        Only the strategy's loop comes here, after its handlers: while one of them hangs, nobody sets the timer again.
+        """
         connection = self._connection
         if connection is None:
             return
         timeout = self._live.dead_man
         if self._arms() and timeout is not None and clock - self._armed_at >= timeout / ARMS:
-            if self._progress != self._armed_progress:
-                seconds = timeout if self._account.may_arm(now) else 0
-                text = self._account.arm(now, seconds)
-                if text is not None:
-                    connection.send(text.encode())
-                    self._armed_at, self._armed_progress, self._pinged_at = clock, self._progress, clock
+            seconds = timeout if self._account.may_arm(now) else 0
+            text = self._account.arm(now, seconds)
+            if text is not None:
+                connection.send(text.encode())
+                self._armed_at = self._pinged_at = clock
         elif clock - self._pinged_at >= PINGS:
             self._pinged_at = clock
             connection.send(self._ping())
