@@ -347,6 +347,8 @@ class AccountClient:
         if self.started and self.error is None:
             self._core.advance(now)
         self.flush()
+        # What was heard is not left for the next request, which would wait for its rows.
+        self._note()
 
     def _say(self, sentence: str) -> None:
         if sentence != self._said:

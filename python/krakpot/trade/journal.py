@@ -47,6 +47,8 @@ ROW_MAX = 256 << 10
 """Bytes of a row."""
 UNREADABLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
 """What a fact raises that is not what its row needs."""
+PLAIN = {str, int, bool, type(None)}
+"""Types of facts that are in JSON as they are."""
 OWN = ("n", "ts", "kind")
 """Members that every row has."""
 NEEDED: dict[Kind, tuple[str, ...]] = {
@@ -299,6 +301,8 @@ class Journal:
         self._before = FIRST
         self._number = 0
         self._size = 0
+        self._rest = True
+        """Whether something may follow the last whole row."""
         self._prefix = prefix
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -355,7 +359,9 @@ class Journal:
             raise self.failed
         if any(name in OWN for name in facts):
             raise ConfigError(f"journal: {', '.join(OWN)} are the journal's own names")
-        row = Row(self._number, self._clock(), kind, {name: _plain(value, name) for name, value in facts.items()})
+        # Most facts are plain, and a request waits for its row.
+        plain = {name: value if value.__class__ in PLAIN else _plain(value, name) for name, value in facts.items()}
+        row = Row(self._number, self._clock(), kind, plain)
         lacking = _lacking(row)
         if kind not in KINDS or lacking:
             raise ConfigError(f"journal: a row {kind!r} is not known, or lacks {', '.join(lacking)}")
@@ -400,8 +406,10 @@ class Journal:
             raise StorageError("the journal is closed", self.path)
         data = b"".join(self._pending)
         try:
-            # Behind the last whole row, whatever a failed attempt or a crash left there.
-            os.ftruncate(self._file, self._size)
+            if self._rest:
+                # Behind the last whole row, whatever a failed attempt or a crash left there.
+                os.ftruncate(self._file, self._size)
+                self._rest = False
             view = memoryview(data)
             at = self._size
             while view:
@@ -413,6 +421,7 @@ class Journal:
                 # The file was removed; the system would still accept rows that nobody could read.
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         except OSError as error:
+            self._rest = True
             cause = "the disk is full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else words_of(error)
             self.failed = StorageError(f"the journal cannot be written ({cause}); no order is sent any more", self.path)
             raise self.failed from error
