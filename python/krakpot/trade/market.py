@@ -280,7 +280,8 @@ class Market:
         stop
             With ``trigger``: whether that is a stop-loss, or a take-profit.
         deadline
-            The exchange does not match it later than this after now: 500 ms to 60 s.
+            The exchange does not match it later than this after now: 500 ms to 60 s. Kraken refuses an order that
+            has less than 500 ms left when it arrives, so give the way there a little more.
         tag
             Your label of the order, at most 64 characters; ``m.orders(tag=…)`` finds it.
         confirm
