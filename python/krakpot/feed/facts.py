@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, NamedTuple
 
 from krakpot._core import Session
@@ -27,6 +28,14 @@ def depths_of(feed: Feed) -> tuple[int, int]:
 def channels_of(feed: Feed) -> tuple[str, ...]:
     """Channels that it has."""
     return feed._source.selection.channels  # noqa: SLF001  # of the same room
+
+
+def silence_of(feed: Feed) -> float:
+    """Seconds since the one of its connections that is silent for longest sent anything; infinite if one is down."""
+    now, connections = time.monotonic(), [client.connection for client in feed._source.clients]  # noqa: SLF001  # of the same room
+    if is_over(feed):
+        return float("inf")
+    return max((float("inf") if one is None else one.silence(now) for one in connections), default=float("inf"))
 
 
 def share_tokens(feed: Feed, key: str, tokens: TokenSource) -> None:

@@ -33,7 +33,7 @@ from krakpot.net.backoff import Backoff
 from krakpot.net.connection import Connection, ServerBusy, connect
 from krakpot.net.market import symbol_of
 from krakpot.net.rest import Public, RestError
-from krakpot.trade.journal import HALTED, Intent, Journal
+from krakpot.trade.journal import HALTED, Intent, Journal, read
 from krakpot.trade.key import Key, load
 from krakpot.trade.live import PRIVATE_URL, Live
 from krakpot.trade.nonces import Nonces, state_folder
@@ -51,6 +51,8 @@ REPORTS_WAIT = 5.0
 """Seconds in which the end of own orders is waited for at the end."""
 PINGS = 15.0
 """Seconds between two comparisons of the clocks."""
+CANCELS = 2.0
+"""Seconds after which a halted account asks again for the end of orders that are open: a cancel may have been lost."""
 SAVES = 0.2
 """Seconds after which rows are written that no request waits for."""
 ARMS = 4
@@ -107,7 +109,7 @@ class AccountClient:
         self._asking: set[asyncio.Task[None]] = set()
         self._armed_at = float("-inf")
         self._pinged_at = float("-inf")
-        self._saved_at = 0.0
+        self._saved_at = self._cancelled_at = 0.0
         self._said = ""
 
     # Begin.
@@ -142,11 +144,18 @@ class AccountClient:
         path = live.journal or folder / f"{key.account or key.id}-{self.prefix}.journal"
         if live.journal is None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        is_new = not path.exists()
+        is_new = not path.exists() or all(row.facts.get("validate") for row in read(path) if row.kind == "begin")
         if is_new and key.mode == "live" and not live.validate:
             # Nothing else runs yet; and here Ctrl-C ends the question.
             _confirm(key.account or Path(live.key_file).stem, self.rest_url)
-        self.journal = Journal(path, prefix=self.prefix, key_id=key.id, durable=live.durable, halts=self.halts)
+        self.journal = Journal(
+            path,
+            prefix=self.prefix,
+            key_id=key.id,
+            durable=live.durable,
+            halts=self.halts,
+            validate=live.validate,
+        )
         self._log(f"journal: {path}")
 
     async def fees(self, symbols: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -164,7 +173,8 @@ class AccountClient:
         try:
             for symbol, name in names.items():
                 taker = Decimal(str(result["fees"][name]["fee"]))
-                maker = Decimal(str((result.get("fees_maker") or result["fees"])[name]["fee"]))
+                # A pair whose makers and takers pay alike has no fee of makers.
+                maker = Decimal(str(((result.get("fees_maker") or {}).get(name) or result["fees"][name])["fee"]))
                 found[symbol] = (int(maker * 10**4), int(taker * 10**4))
         except (ArithmeticError, KeyError, TypeError, ValueError):
             raise self._signed.unreadable("TradeVolume") from None
@@ -178,7 +188,7 @@ class AccountClient:
         first = max(state.last_order + 1, time.time_ns() // 10**9 * 1000)
         amounts = [(asset, f"{one:f}") for asset, one in limits.inventory.items()]
         self._account = LiveAccount(
-            core, self.prefix, hears=hears, first_order=first, sent_before=len(state.orders),
+            core, self.prefix, hears=hears, first_order=first, sent_before=state.sent,
             order_value=f"{limits.order_value:f}", inventory=amounts, loss=f"{limits.loss:f}",
             open_orders=limits.open_orders, collar=limits.collar, orders_per_minute=limits.orders_per_minute,
             stale=limits.stale, fee_share=limits.fee_share, fat_finger=limits.fat_finger, ramp=limits.ramp,
@@ -415,7 +425,11 @@ class AccountClient:
         self._signs(now, clock)
         self.flush()
         self._look_at_shadow()
-        if not self._halt_noted and (why := self._core.halted(0)) is not None:
+        halted = self._core.halted(0)
+        if halted is not None and clock - self._cancelled_at > CANCELS:
+            self._cancelled_at = clock
+            self._core.halt(0, halted)
+        if not self._halt_noted and (why := halted) is not None:
             self._halt_noted = True
             with suppress(StorageError):
                 self.journal.add("note", text=HALTED, why=why)
@@ -574,9 +588,11 @@ class AccountClient:
 
     async def _cancel_own(self, end: float) -> None:
         """Cancel own orders, and wait for their reports."""
-        core = self._core
-        core.halt(0, "the run ended")
+        core, asked = self._core, float("-inf")
         while True:
+            if time.monotonic() - asked > CANCELS:
+                asked = time.monotonic()
+                core.halt(0, "the run ended")
             self.flush()
             if not core.orders(0) or time.monotonic() > end:
                 break

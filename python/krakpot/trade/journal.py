@@ -198,6 +198,10 @@ class State:
     stored: dict[str, Any] = field(default_factory=dict)
     """The strategy's own state, as it stored it last."""
     last_order: int = -1
+    sent: int = 0
+    """Orders that were sent to be placed, and not only to be checked."""
+    validates: bool = False
+    """Whether the process that wrote last had its orders only checked."""
     last_fill: int | None = None
     """Time of the last fill, ns."""
     fills: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -216,12 +220,15 @@ class State:
         """Take one row."""
         facts = row.facts
         self._add_up(row)
-        if row.kind == "store":
+        if row.kind == "begin":
+            self.validates = bool(facts.get("validate"))
+        elif row.kind == "store":
             self.stored = facts["state"]
         elif row.kind == "intent" and facts["method"] == "add":
             order = facts["order"]
             self.orders[order] = Intent(order, facts["name"], facts, Decimal(facts["qty"]))
             self.last_order = max(self.last_order, order)
+            self.sent += not self.validates
         elif "order" in facts and facts["order"] in self.orders:
             self._hear(self.orders[facts["order"]], row)
 
@@ -272,14 +279,15 @@ class Journal:
         key_id: str = "",
         durable: bool = True,
         halts: bool = False,
+        validate: bool = False,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Open a journal, or make it; ``state`` says what it says.
 
         ``prefix`` begins the names of the strategy's orders: a journal belongs to one strategy. ``key_id`` is
         ``Key.id`` of the key that is used. ``durable``: rows are synced before ``commit`` returns; without it a power
-        failure may lose orders that were sent. ``halts``: the process hears the signal that halts it. ``clock`` returns
-        the time, ns.
+        failure may lose orders that were sent. ``halts``: the process hears the signal that halts it. ``validate``: its
+        orders are only checked by the exchange. ``clock`` returns the time, ns.
 
         Raises
         ------
@@ -312,7 +320,8 @@ class Journal:
             if not lock.take(self._file, self.path, exclusive=True):
                 raise StorageError("another process writes this journal; end it first, or use another file", self.path)
             self._load()
-            self.add("begin", version=VERSION, prefix=prefix, key=key_id, durable=durable, pid=os.getpid(), halts=halts)
+            facts = {"durable": durable, "pid": os.getpid(), "halts": halts, "validate": validate}
+            self.add("begin", version=VERSION, prefix=prefix, key=key_id, **facts)
             self.commit()
             lock.sync_folder(self.path.parent)
         except BaseException:

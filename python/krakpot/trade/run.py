@@ -143,6 +143,9 @@ class Run:
                 # Own orders are cancelled; nothing more is said to the strategies.
                 for number in range(len(self.markets)):
                     core.halt(number, STARTED)
+                if self.client is not None:
+                    # At once: closing the feed takes a while.
+                    await self.client.close()
                 raise
             if self.client is not None:
                 # While their ends can still be heard.

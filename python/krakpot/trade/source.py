@@ -15,7 +15,7 @@ import polars as pl
 from krakpot import _core
 from krakpot._core import SubscriptionEvent, Trading
 from krakpot.errors import ConfigError
-from krakpot.feed.facts import channels_of, depths_of, described_pairs, session_of, share_tokens
+from krakpot.feed.facts import channels_of, depths_of, described_pairs, session_of, share_tokens, silence_of
 from krakpot.feed.feed import Feed
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import UNREADABLE, unreadable
@@ -397,7 +397,7 @@ class LiveData(FeedData):
 
     def turned(self) -> None:
         """Do what is due."""
-        self.client.heard(time.time_ns() - int(min(self.feed.idle_seconds, IDLE_MAX) * 1e9))
+        self.client.heard(time.time_ns() - int(min(silence_of(self.feed), IDLE_MAX) * 1e9))
         self.client.tick()
 
 

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::names::{cl_ord_id, order_number};
 use crate::note::{self, Note};
 use crate::order::{Found, GRACE, Ignored, Look, Order, State};
+use crate::rate::Tier;
 use crate::reconcile::{self, Ask, Outcome, Own, Reconcile, Seen, Strangers, Trouble, Unexplained};
 use crate::report::{Answer, Asked, Change, Fill, Reply};
 use crate::run::{Adopted, Run};
@@ -120,6 +121,8 @@ enum Effect {
     Deposit(Arc<str>, Amount),
     /// The exchange is in this state.
     System(Arc<str>),
+    /// So much it allows the account.
+    Tier(Tier),
 }
 
 /// What a frame, or time, led to.
@@ -583,6 +586,10 @@ impl Live {
                 run.deposit(ACCOUNT, &asset, amount);
                 return None;
             }
+            Effect::Tier(tier) => {
+                run.set_tier(ACCOUNT, tier);
+                return None;
+            }
             Effect::System(system) => {
                 run.set_system(now, &system);
                 return None;
@@ -675,6 +682,8 @@ impl Live {
         }
         if ack.channel.as_deref() == Some("executions") && ack.result.is_ok() {
             self.subscribed = ack.time_in;
+            let limit = ack.rate_limit.and_then(|limit| u32::try_from(limit.rescale(0)?).ok());
+            heard.effects.extend(limit.map(|limit| Effect::Tier(Tier::with_limit(limit))));
         }
         if self.timer_ids.remove(&id).is_some() {
             match &ack.result {

@@ -2,7 +2,7 @@
 //!
 //! A question waits for its time, takes what it would meet, and rests. Those that came to a price at one time stand at one
 //! place: what reaches the place is found once, and each gets it until it is filled. Then, or when its time is over, there
-//! is a verdict, and the question is forgotten. The rules are those of [`crate::queue`] and [`crate::bounds`].
+//! is a verdict, and the question is forgotten. The rules are those of `queue` and `bounds`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};

@@ -19,6 +19,15 @@ pub struct Tier {
 }
 
 impl Tier {
+    /// The tier whose counter may reach this; the lowest, if none is known with it.
+    #[must_use]
+    pub fn with_limit(limit: u32) -> Self {
+        [Self::STARTER, Self::INTERMEDIATE, Self::PRO]
+            .into_iter()
+            .find(|tier| tier.limit == limit)
+            .unwrap_or(Self::STARTER)
+    }
+
     /// The first one.
     pub const STARTER: Self = Self { name: "starter", limit: 60, decay: 100, open_orders: 60 };
     /// The second.
@@ -143,6 +152,11 @@ impl RateCounter {
         self.add(Cost { aged: 0, ..cost }, now);
     }
 
+    /// The exchange said what it allows; what was counted stays.
+    pub const fn set_tier(&mut self, tier: Tier) {
+        self.tier = tier;
+    }
+
     /// Limits of the account.
     #[must_use]
     pub const fn tier(&self) -> Tier {
@@ -224,5 +238,7 @@ mod tests {
         assert_eq!(of(Cost::amend_away, &[0, 300]), [9, 1]);
         assert_eq!(Tier::of("pro"), Some(Tier::PRO));
         assert_eq!(Tier::of("Pro"), None);
+        let limits = [60, 125, 180, 1000].map(|limit| Tier::with_limit(limit).name);
+        assert_eq!(limits, ["starter", "intermediate", "pro", "starter"], "what is not known is the lowest");
     }
 }

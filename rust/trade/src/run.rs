@@ -18,6 +18,7 @@ use crate::amount::{Amount, Price, Qty};
 use crate::order::{Found, Ignored, Look};
 use crate::pair::Pair;
 use crate::paper::{Attribution, Paper, Place};
+use crate::rate::Tier;
 use crate::report::{Change, Fill, Reply};
 use crate::tally::{Tally, ValueRow};
 use crate::terms::{Sent, Side, Terms};
@@ -441,13 +442,12 @@ impl Run {
         let recv = received.ts_recv;
         let Some(&pair) = self.numbers.get(&received.symbol) else { return };
         self.now = self.now.max(recv);
-        if self.is_live() {
-            self.heard(recv);
-        }
         if self.begin.is_none() {
             self.begin = Some(self.now);
             self.warm = self.options.warmup == 0;
             self.warm_at = if self.warm { NEVER } else { self.now.saturating_add(self.options.warmup) };
+            // Books may have been in sync before.
+            self.trust();
         }
         self.messages += 1;
         match event {
@@ -820,6 +820,11 @@ impl Run {
         for account in &mut self.accounts {
             account.trader.heard(now);
         }
+    }
+
+    /// What the exchange allows the account, as it says.
+    pub fn set_tier(&mut self, account: usize, tier: Tier) {
+        self.accounts[account].trader.set_tier(tier);
     }
 
     /// The requests that the strategy asked for and that are to be sent, oldest first.

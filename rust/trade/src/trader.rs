@@ -249,6 +249,14 @@ impl Trader {
         self.pairs.get(pair).map(|desk| desk.market).unwrap_or_default()
     }
 
+    /// What the exchange allows the account, as it says; what was counted stays.
+    pub fn set_tier(&mut self, tier: Tier) {
+        self.options.tier = tier;
+        for desk in &mut self.pairs {
+            desk.counter.set_tier(tier);
+        }
+    }
+
     /// Takes no new risk until it is told `None`: the account is not known, or the clock is wrong. `why` is what a refusal
     /// says after `krakpot:`.
     pub fn block(&mut self, why: Option<Arc<str>>) {
@@ -454,11 +462,13 @@ impl Trader {
         self.dues.push(Reverse((due, number)));
     }
 
-    /// Asks for an end of all live orders, of one pair or of all.
+    /// Asks for an end of all live orders, of one pair or of all. One of which the exchange says that it is not open is left
+    /// alone: a look says what became of it.
     pub fn cancel_all(&mut self, now: i64, pair: Option<usize>) {
         let pairs = pair.map_or(0..self.pairs.len(), |pair| pair..pair.saturating_add(1));
         let orders = pairs.flat_map(|pair| self.orders(pair, None));
-        let numbers: Vec<u64> = orders.filter(|order| !order.is_canceling()).map(|order| order.number).collect();
+        let asked = |order: &&Order| !order.is_canceling() && !order.is_gone();
+        let numbers: Vec<u64> = orders.filter(asked).map(|order| order.number).collect();
         for number in numbers {
             self.cancel(now, number);
         }
