@@ -11,7 +11,7 @@ import pytest
 
 import krakpot
 import living
-from krakpot.trade import journal
+from krakpot.trade import client, journal
 from living import Quote, live, server
 
 
@@ -75,3 +75,69 @@ def test_an_earlier_run_is_gone_on_with(tmp_path: Path) -> None:
     assert audit.explained, journal.sentences(audit)
     assert audit.orders == one.orders.height + two.orders.height
     assert living.PAIR in set(two.orders["symbol"])
+
+
+def test_books_that_are_in_sync_before_the_run_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Own orders may be known later than the books: orders go all the same."""
+    compared = client.AccountClient.reconciled
+
+    async def late(self: client.AccountClient) -> None:
+        await asyncio.sleep(1.5)
+        await compared(self)
+
+    monkeypatch.setattr(client.AccountClient, "reconciled", late)
+    result, still_open, _ = asyncio.run(run(tmp_path, Quote(), "2s"))
+    assert result.requests.height > 0
+    assert not any(text.startswith("krakpot:stale") for text in result.refusals), result.refusals
+    assert still_open == []
+
+
+@pytest.mark.slow
+def test_a_lost_cancel_of_a_halted_account_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else would: its strategy sends nothing any more."""
+    monkeypatch.setattr(client, "CANCELS", 0.5)
+
+    class Halt(Quote):
+        def __init__(self, exchange: krakpot.ExchangeServer) -> None:
+            super().__init__(most=1)
+            self.exchange = exchange
+            self.left = -1
+
+        def book(self, m: krakpot.Market, e: Any) -> None:
+            if m.trading and self.most:
+                self.most -= 1
+                m.buy(e.symbol, "0.001", "30000.0", post_only=True)
+
+        def order(self, m: krakpot.Market, e: krakpot.OrderEvent) -> None:
+            super().order(m, e)
+            if m.trading and e.order.state == "open":
+                self.exchange.exchange.inject("lost_request=once,method=cancel_order")
+                m.halt("the test says so")
+                # A request without an answer is looked for after its deadline and five seconds.
+                m.after("14s", "look")
+
+        def timer(self, m: krakpot.Market, e: krakpot.Timer) -> None:
+            super().timer(m, e)
+            self.left = len(m.orders())
+            m.stop()
+
+    async def halted() -> tuple[int, list[Any]]:
+        async with server() as exchange:
+            strategy = Halt(exchange)
+            await krakpot.run_async(strategy, exchange, live(tmp_path, exchange), until="20s")
+            return strategy.left, json.loads(exchange.exchange.account("open", exchange.exchange.now))
+
+    assert asyncio.run(halted()) == (0, [])
+
+
+def test_a_dry_run_spends_nothing(tmp_path: Path) -> None:
+    """Orders that were only checked do not count as the first ones, and nothing was placed."""
+    result, still_open, _ = asyncio.run(run(tmp_path, Quote(), "2s", validate=True))
+    assert result.refusals.get("krakpot:validated", 0) > 0
+    assert still_open == []
+    with journal.Journal(tmp_path / "journal", prefix="Quote000") as found:
+        assert (found.state.sent, len(found.state.orders) > 0) == (0, True)
+        found.intent(
+            "add", 1, "Quote0000000000001", symbol=living.PAIR, side="buy", qty="1", price="1", deadline=0,
+        )  # fmt: skip
+        assert found.state.sent == 1
