@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from krakpot.trade.signed import Signed
 
 T = TypeVar("T")
-CONFIRM = "KRAKPOT_CONFIRM"
-"""Names the account whose orders a script may cancel."""
 
 key_argument = click.argument("key", type=FILE)
 
@@ -146,6 +144,8 @@ def kill(key: Path, url: str | None, *, yes: bool, json_: bool) -> int:
 
 def _confirm(name: str, address: str) -> None:
     """``ConfigError`` unless a person or a variable names the account."""
+    from krakpot.trade.key import CONFIRM
+
     given = os.environ.get(CONFIRM)
     if given is None:
         try:

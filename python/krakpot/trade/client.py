@@ -33,18 +33,15 @@ from krakpot.net.backoff import Backoff
 from krakpot.net.connection import Connection, ServerBusy, connect
 from krakpot.net.market import symbol_of
 from krakpot.net.rest import Public, RestError
+from krakpot.trade.account import LAG as LAG
 from krakpot.trade.journal import HALTED, Intent, Journal, read
-from krakpot.trade.key import Key, load
+from krakpot.trade.key import CONFIRM, Key, load
 from krakpot.trade.live import PRIVATE_URL, Live
 from krakpot.trade.nonces import Nonces, state_folder
 from krakpot.trade.shadow import Shadow
 from krakpot.trade.signed import Signed, check
 
 TOKEN = re.compile(r"[!-~]+")
-CONFIRM = "KRAKPOT_CONFIRM"
-"""Names the account whose first start nobody can confirm by hand."""
-LAG = 60.0
-"""Seconds by which REST may be late."""
 LIMIT = 120.0
 """Seconds after which a comparison with the exchange has failed."""
 REPORTS_WAIT = 5.0

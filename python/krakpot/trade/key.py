@@ -28,6 +28,8 @@ from krakpot.errors import ConfigError, words_of
 Mode = Literal["test", "live"]
 """``live``: the key is one of Kraken, and its orders cost money. ``test``: it is one of the built-in exchange."""
 MODES: tuple[Mode, ...] = get_args(Mode)
+CONFIRM = "KRAKPOT_CONFIRM"
+"""The variable that names the account where nobody can type its name: a kill, and the first start with a journal."""
 FIELDS = ("key", "secret", "mode", "account", "permissions")
 """Fields of a key file."""
 VARIABLES = ("KRAKPOT_API_KEY", "KRAKPOT_API_SECRET")
