@@ -33,7 +33,7 @@ from krakpot.net.backoff import Backoff
 from krakpot.net.connection import Connection, ServerBusy, connect
 from krakpot.net.market import symbol_of
 from krakpot.net.rest import Public, RestError
-from krakpot.trade.account import LAG as LAG
+from krakpot.trade import account
 from krakpot.trade.journal import HALTED, Intent, Journal, read
 from krakpot.trade.key import CONFIRM, Key, load
 from krakpot.trade.live import PRIVATE_URL, Live
@@ -42,6 +42,7 @@ from krakpot.trade.shadow import Shadow
 from krakpot.trade.signed import Signed, check
 
 TOKEN = re.compile(r"[!-~]+")
+LAG = account.LAG
 LIMIT = 120.0
 """Seconds after which a comparison with the exchange has failed."""
 REPORTS_WAIT = 5.0
