@@ -315,7 +315,7 @@ class FeedData:
                 if until is not None and now >= until:
                     return TIMED
                 core.advance(now)
-                self.turned()
+                self.on_turn()
                 wait = (core.next_due - time.time_ns()) / 1e9
                 await asyncio.wait([running], timeout=min(max(wait, TICK), PAUSE_MAX))
                 if running.done():
@@ -332,7 +332,7 @@ class FeedData:
         def take(event: Any) -> None:  # noqa: ANN401  # whichever of these channels it is of
             if self._started:
                 core.take([event], session_of(self.feed, event.channel, getattr(event, "symbol", "")))
-                self.said()
+                self.after_handlers()
 
         def look(event: SubscriptionEvent) -> None:
             if self._started and event.of in BOOKS:
@@ -351,11 +351,11 @@ class FeedData:
     async def ready(self) -> None:
         """Wait until the strategy may begin."""
 
-    def said(self) -> None:
+    def after_handlers(self) -> None:
         """Handlers were called: what they asked for is to be sent."""
 
-    def turned(self) -> None:
-        """The loop goes on."""
+    def on_turn(self) -> None:
+        """The loop made one turn."""
 
     def interrupt(self) -> None:
         """Nothing: it looks often enough."""
@@ -391,11 +391,11 @@ class LiveData(FeedData):
         await self.client.reconciled()
         self.client.started = True
 
-    def said(self) -> None:
+    def after_handlers(self) -> None:
         """Send what was asked for."""
         self.client.flush()
 
-    def turned(self) -> None:
+    def on_turn(self) -> None:
         """Do what is due."""
         self.client.heard(time.time_ns() - int(min(silence_of(self.feed), IDLE_MAX) * 1e9))
         self.client.tick()

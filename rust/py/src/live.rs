@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use krakpot_core::decimal::Decimal;
 use krakpot_trade::amount::{AMOUNT_SCALE, Amount, Price, Qty};
 use krakpot_trade::limits::Limits;
-use krakpot_trade::live::{Earlier, Live, Options, Phase};
+use krakpot_trade::live::{ACCOUNT, Earlier, Live, Options, Phase};
 use krakpot_trade::note::{Fact, Note};
 use krakpot_trade::order::{Found, State};
 use krakpot_trade::paper::Place;
@@ -23,8 +23,6 @@ use crate::error::{poisoned, value_error};
 use crate::own::Shared;
 use crate::trade::{Trading, amount, find, named, steps};
 
-/// The account of a run that goes to the exchange.
-const ACCOUNT: usize = 0;
 const SIDES: [(&str, Side); 2] = [("buy", Side::Buy), ("sell", Side::Sell)];
 
 /// An account at the exchange.

@@ -29,7 +29,7 @@ use crate::wire::request::{self, Frame, SelfTrade, Token, Unsendable, Writer};
 
 const SECOND: i64 = 1_000_000_000;
 /// With money there is one account in a run.
-const ACCOUNT: usize = 0;
+pub const ACCOUNT: usize = 0;
 /// Balances and reports come in different messages: so long they may disagree.
 const BALANCES_WAIT: i64 = 2 * SECOND;
 /// Requests whose time is remembered to compare the clocks.
