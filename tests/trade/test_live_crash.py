@@ -26,7 +26,7 @@ from living import Quote, explained, reached, server, started, truth
 
 ALL = os.environ.get("KRAKPOT_TEST") == "all"
 SEED = int(os.environ.get("KRAKPOT_SEED") or 1)
-SEEDS = range(SEED, SEED + (5 if ALL else 1))
+SEEDS = range(SEED, SEED + (2 if ALL else 1))
 POINTS = ("journal", "send", "answer", "report", "last")
 FAULTS = (
     "", "late_ack=0.5,by=300ms", "lost_ack=0.5", "lost_request=0.3", "report_before_ack=0.5", "duplicate_report=0.1",
@@ -230,9 +230,14 @@ def test_two_minutes_with_all_faults(tmp_path: Path, monkeypatch: pytest.MonkeyP
                 assert not task.done(), task
                 exchange.exchange.clear_faults()
                 await reached(lambda: one.client._account.phase == "ready" and not one.client.left, task, 60)
+                # It did not come to a halt.
+                orders = one.client.journal.state.orders
+                before = len(orders)
+                await reached(lambda: len(orders) >= before + 3, task, 60)
                 one.end("enough")
                 (result,) = await task
-                assert result.orders.height > 100
+                # Connections that are cut again and again are made anew more and more seldom.
+                assert (result.orders.height >= 20, result.requests.height >= 50) == (True, True)
                 assert result.built.left == ()
             assert truth(exchange) == []
             names = Counter(row["cl_ord_id"] for row in truth(exchange, "closed"))
