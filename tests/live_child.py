@@ -110,6 +110,9 @@ def main(facts: dict[str, Any]) -> None:
     assert isinstance(result, krakpot.Result)
     found = {"took": Dying.took, "left": result.built.left, "orders": result.orders.height}
     print(json.dumps(found), flush=True)  # noqa: T201  # whoever started it reads that
+    if result.built.left:
+        # As the command does it: somebody has to look again.
+        sys.exit(1)
 
 
 if __name__ == "__main__":

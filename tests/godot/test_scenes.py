@@ -61,8 +61,14 @@ def test_heat_map_ladder_land_and_pairs(project: Path, tmp_path: Path) -> None:
                 assert qty == pytest.approx(expected.get(cell, 0.0), rel=1e-5), cell
                 seen += 1
         assert seen > 50
+        # The picture follows the market; it has to stand still before places in it are known.
+        godot.until("absf(shown().middle - shown().history.mid_bin) < 0.01", 60)
         image = picture(godot, tmp_path / "heat.png")
-        x = round(godot.run("shown().chart().end.x")) - 2
+        # The middle of the newest column: how far it is from the right edge depends on how late the last frame was.
+        head, span, end, wide = godot.run(
+            "[shown().head(), shown().span, shown().chart().end.x, shown().chart().size.x]"
+        )
+        x = int(end - (head - newest - 0.5) / span * wide)
         top, bottom = godot.run("[shown().chart().position.y, shown().chart().end.y]")
         lights = {y: sum(colours(image, (x, y, x + 1, y + 1))) for y in range(round(top), round(bottom))}
         usual = sorted(lights.values())[len(lights) // 2]

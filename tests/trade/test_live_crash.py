@@ -102,8 +102,8 @@ async def crash(folder: Path, point: str, fault: str, seed: int) -> dict[str, An
         # Where nothing is sent, or nothing comes, there may be nothing to die of; or the start is refused.
         assert first.returncode in {0, 1, -signal.SIGKILL}, said.decode()
         sent = {row["id"] for row in [*truth(exchange), *truth(exchange, "closed")]}
-        # A start that the faults refuse is repeated by hand.
-        for _ in range(5):
+        # A start that the faults refuse, or an end that leaves orders, is repeated by hand.
+        for _ in range(8):
             second = await child(folder, exchange, most=1, until="1s")
             out, said = await asyncio.wait_for(second.communicate(), 120)
             if second.returncode == 0:
