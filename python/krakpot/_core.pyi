@@ -1396,6 +1396,8 @@ class LiveAccount:
         """
     def ping(self, now: int) -> str:
         """A request for a sign of life; its answer compares the clocks."""
+    def clock_was_set(self, now: int, by: int) -> None:
+        """Know that this machine's clock was set: it shows so much more than it would have, ns."""
     def arm(self, now: int, seconds: int) -> str | None:
         """The request that sets the dead-man timer of the account; 0 ends it. None without a connection."""
     def take_notes(self) -> list[tuple[str, dict[str, Any]]]:

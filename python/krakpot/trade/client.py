@@ -34,6 +34,7 @@ from krakpot.net.connection import Connection, ServerBusy, connect
 from krakpot.net.market import symbol_of
 from krakpot.net.rest import Public, RestError
 from krakpot.trade import account
+from krakpot.trade.clock import ClockWatch
 from krakpot.trade.journal import HALTED, Intent, Journal, read
 from krakpot.trade.key import CONFIRM, Key, load
 from krakpot.trade.live import PRIVATE_URL, Live
@@ -109,6 +110,7 @@ class AccountClient:
         self._pinged_at = float("-inf")
         self._saved_at = self._cancelled_at = 0.0
         self._said = ""
+        self._watch = ClockWatch()
 
     # Begin.
 
@@ -407,6 +409,11 @@ class AccountClient:
         now, clock = time.time_ns(), time.monotonic()
         if self._ending:
             return
+        if step := self._watch.step():
+            self._account.clock_was_set(now, step)
+            # The clocks are compared at once.
+            self._armed_at = self._pinged_at = float("-inf")
+            self._say(f"the clock of this machine was set by {step / 1e9:+.3f} s")
         why = self._account.advance(now)
         if why is not None:
             self._renew(why)

@@ -218,6 +218,15 @@ impl LiveAccount {
         Ok(self.live()?.ping(now))
     }
 
+    /// This machine's clock was set: it shows so much more than it would have, ns.
+    fn clock_was_set(&self, now: i64, by: i64) -> PyResult<()> {
+        let mut run = self.shared.lock()?;
+        let mut live = self.live()?;
+        live.clock_was_set(by);
+        live.advance(now, &mut run);
+        Ok(())
+    }
+
     /// The request that sets the dead-man timer; 0 seconds end it. None without a connection.
     fn arm<'py>(&self, py: Python<'py>, now: i64, seconds: u32) -> PyResult<Option<Bound<'py, PyString>>> {
         let frame = self.live()?.arm(now, seconds).map_err(|why| value_error(why.to_string()))?;

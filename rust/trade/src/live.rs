@@ -4,7 +4,7 @@
 //! Nothing here waits, sends or writes. After each connection, and whenever a message is missing, own orders are
 //! reconciled; no new risk is taken before. A request without an answer is looked for, and never sent again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
@@ -145,7 +145,7 @@ pub struct Live {
     holdings: Sequence,
     awaiting: Awaiting,
     /// When requests were sent, by their ids: the clocks are compared by what is answered.
-    timed: HashMap<u64, i64>,
+    timed: BTreeMap<u64, i64>,
     clock: Clock,
     /// Numbers of orders by the exchange's ids.
     ids: HashMap<Arc<str>, u64>,
@@ -163,6 +163,8 @@ pub struct Live {
     /// What REST was asked, by number; whether it is of a reconciliation; when, ns by the exchange's clock.
     asks: BTreeMap<u64, (Ask, bool, i64)>,
     asked: u64,
+    /// The last question before this machine's clock was set: local times of questions up to it mean nothing now.
+    set_after: u64,
     /// Balances as the exchange says.
     balances: Option<BTreeMap<Arc<str>, Amount>>,
     /// Whether balances of an earlier time are known: then a difference needs a reason.
@@ -175,7 +177,7 @@ pub struct Live {
     troubles: Vec<String>,
     /// When the dead-man timer ends, ns by the exchange.
     timer: Option<i64>,
-    timer_ids: HashMap<u64, i64>,
+    timer_ids: BTreeSet<u64>,
     /// Pair and side of the orders of the last snapshot.
     shown: HashMap<Arc<str>, (usize, Side)>,
     maintenance: Option<Advisory>,
@@ -198,7 +200,7 @@ impl Live {
             reports: Sequence::default(),
             holdings: Sequence::default(),
             awaiting: Awaiting::default(),
-            timed: HashMap::new(),
+            timed: BTreeMap::new(),
             clock: Clock::default(),
             ids: HashMap::new(),
             earlier: BTreeMap::new(),
@@ -210,6 +212,7 @@ impl Live {
             doubt: None,
             asks: BTreeMap::new(),
             asked: 0,
+            set_after: 0,
             balances: None,
             has_before: false,
             entries: VecDeque::new(),
@@ -217,7 +220,7 @@ impl Live {
             notes: Vec::new(),
             troubles: Vec::new(),
             timer: None,
-            timer_ids: HashMap::new(),
+            timer_ids: BTreeSet::new(),
             shown: HashMap::new(),
             maintenance: None,
             trouble: None,
@@ -300,12 +303,20 @@ impl Live {
                 return account("account: own orders are being compared with the exchange; only cancels pass");
             }
         }
-        if let (Some(most), Some((offset, _))) = (self.options.clock, self.clock.best())
-            && offset.abs() > most
-        {
-            let (offset, most) = (offset / 1_000_000, most / 1_000_000);
-            let text = format!("clock: the exchange's clock is {offset} ms from this one; {most} ms are allowed");
-            return Some(("clock", text.into()));
+        if let Some(most) = self.options.clock {
+            let Some((offset, _)) = self.clock.best() else {
+                let text = if self.clock.offset().is_some() {
+                    "clock: this machine's clock was set; the exchange's next answer says how far from its own it is"
+                } else {
+                    "clock: no answer of the exchange said its time yet"
+                };
+                return Some(("clock", text.into()));
+            };
+            if offset.abs() > most {
+                let (offset, most) = (offset / 1_000_000, most / 1_000_000);
+                let text = format!("clock: the exchange's clock is {offset} ms from this one; {most} ms are allowed");
+                return Some(("clock", text.into()));
+            }
         }
         if self.is_near(now, MAINTENANCE) {
             return Some(("exchange", "maintenance: the exchange announces one within half an hour".into()));
@@ -341,7 +352,16 @@ impl Live {
     }
 
     fn exchange_time(&self, now: i64) -> i64 {
-        now + self.clock.best().map_or(0, |(offset, _)| offset)
+        now + self.clock.offset().unwrap_or(0)
+    }
+
+    /// This machine's clock was set: it shows so much more than it would have, ns. Where a limit looks at the clocks, no
+    /// new risk is taken until they are compared again.
+    pub fn clock_was_set(&mut self, by: i64) {
+        self.clock.set(by);
+        // What was sent before cannot be compared with what is heard from now on.
+        self.timed.clear();
+        self.set_after = self.asked;
     }
 
     // The connection.
@@ -433,9 +453,11 @@ impl Live {
     }
 
     fn time(&mut self, id: u64, now: i64) {
-        if self.timed.len() < TIMED_MAX {
-            self.timed.insert(id, now);
+        // Some are never answered; the newest are the ones that may be.
+        if self.timed.len() == TIMED_MAX {
+            self.timed.pop_first();
         }
+        self.timed.insert(id, now);
     }
 
     // Requests.
@@ -506,9 +528,10 @@ impl Live {
             return Ok(None);
         }
         let id = self.id(now);
-        if self.timer_ids.len() < TIMED_MAX {
-            self.timer_ids.insert(id, now);
+        if self.timer_ids.len() == TIMED_MAX {
+            self.timer_ids.pop_first();
         }
+        self.timer_ids.insert(id);
         let Some(token) = &self.token else { return Ok(None) };
         request::cancel_all_after(seconds, (id, token)).map(Some)
     }
@@ -673,7 +696,7 @@ impl Live {
     fn ack(&mut self, now: i64, ack: &Ack, trader: &Trader, heard: &mut Heard) {
         let id = ack.req_id.unwrap_or_default();
         if let (Some(sent), Some(came), Some(left)) = (self.timed.remove(&id), ack.time_in, ack.time_out) {
-            let first = self.clock.best().is_none();
+            let first = self.clock.offset().is_none();
             self.clock.add(sent, came, left, now);
             if first && self.phase == Phase::Reconciling && self.subscribed.is_none() {
                 // It began by another clock.
@@ -685,7 +708,7 @@ impl Live {
             let limit = ack.rate_limit.and_then(|limit| u32::try_from(limit.rescale(0)?).ok());
             heard.effects.extend(limit.map(|limit| Effect::Tier(Tier::with_limit(limit))));
         }
-        if self.timer_ids.remove(&id).is_some() {
+        if self.timer_ids.remove(&id) {
             match &ack.result {
                 Ok(_) => self.timer = ack.trigger_time,
                 Err(text) => heard.renew = Some(format!("the dead-man timer was refused: {text}")),
@@ -898,7 +921,9 @@ impl Live {
 
     /// Orders that REST showed; it was asked at `asked`, local time.
     pub fn rest_orders(&mut self, now: i64, number: u64, asked: i64, rows: &[Seen], run: &mut Run) -> Option<String> {
-        let (time, asked) = (self.exchange_time(now), self.exchange_time(asked));
+        let time = self.exchange_time(now);
+        // Where this clock was set meanwhile, only the time at which the question was made is known.
+        let asked = if number > self.set_after { self.exchange_time(asked) } else { i64::MIN };
         for seen in rows {
             // Fills that REST shows later name only this id.
             let named = seen.name.as_ref().and_then(|name| order_number(&self.options.prefix, name));
@@ -939,7 +964,7 @@ impl Live {
     /// When [`Self::advance`] or [`Self::take_asks`] has something to do, local time, ns; more often is never wrong.
     #[must_use]
     pub fn next_due(&self) -> i64 {
-        let offset = self.clock.best().map_or(0, |(offset, _)| offset);
+        let offset = self.clock.offset().unwrap_or(0);
         let due = [&self.reconcile, &self.doubt].into_iter().flatten().map(Reconcile::next_due).min();
         let due = due.map_or(i64::MAX, |due| due.saturating_sub(offset));
         self.agreed.map_or(due, |agreed| due.min(agreed + BALANCES_WAIT))

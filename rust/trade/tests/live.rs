@@ -561,6 +561,64 @@ fn clocks() {
     }
 }
 
+/// Goal: after this machine's clock was set nothing is placed until the clocks are compared anew, by a request that was
+/// sent after that; times of the exchange stay what they were, and an exchange without this limit goes on.
+#[test]
+fn a_clock_that_is_set() {
+    let mut told = Told::new(&Options::new(PREFIX));
+    assert_eq!(told.why().split(':').next(), Some("account/account"));
+    told.connect(100 * MS, &[("USD", "1")]);
+    let (earlier, then) = (told.client.live.ping(told.now), told.now);
+    let answer = |told: &mut Told, frame: &str, at: i64| {
+        let id = frame.rsplit(':').next().expect("an id").trim_end_matches('}').to_owned();
+        let at = time(at);
+        let text = format!(r#"{{"method":"pong","req_id":{id},"time_in":"{at}","time_out":"{at}"}}"#);
+        assert_eq!(told.hear(&text), None);
+    };
+    // By an hour, back.
+    let by = -3600 * SECOND;
+    told.client.live.clock_was_set(by);
+    told.now += by;
+    assert_eq!(
+        told.why(),
+        "clock/clock: this machine's clock was set; the exchange's next answer says how far from its own it is"
+    );
+    // The answer to what was sent before says nothing.
+    answer(&mut told, &earlier, then + 110 * MS);
+    assert_eq!((told.client.live.clock(), told.why().is_empty()), (None, false));
+    let ping = told.client.live.ping(told.now);
+    told.now += 20 * MS;
+    let at = told.now - by + 90 * MS;
+    answer(&mut told, &ping, at);
+    assert_eq!(told.client.live.clock(), Some((100 * MS - by, 20 * MS)));
+    assert!(told.why().starts_with("clock/clock: the exchange's clock is 3600100 ms from this one"), "{}", told.why());
+    let mut told = Told::new(&Options { clock: None, ..Options::new(PREFIX) });
+    told.connect(0, &[("USD", "1")]);
+    told.client.live.clock_was_set(SECOND);
+    assert_eq!(told.why(), "");
+}
+
+/// Goal: a question that was sent before this machine's clock was set back is not taken for a later one: what REST did not
+/// show then may still come.
+#[test]
+fn a_question_before_the_clock_is_set() {
+    let mut program = program(2);
+    program.kill = Some((Point::Send, 1));
+    let price = Price(program.client.run.touch(0).0.bid.expect("a bid").0.0 - 900);
+    program.client.run.order(0, Terms::limit(0, Side::Buy, Qty(300_000), price), PATIENCE, "".into());
+    assert!(!program.step());
+    let lost = program.client.connection.take().expect("a connection");
+    program.world.hold_up(lost, 600 * SECOND);
+    program.begin(SECOND);
+    program.until("asked", 20 * SECOND, |one| one.world.questions().next().is_some());
+    let live = &mut program.client.live;
+    live.clock_was_set(-3600 * SECOND);
+    let now = program.world.now - 3600 * SECOND;
+    let number = program.world.questions().next().expect("a question");
+    assert_eq!(live.rest_orders(now, number, program.world.now, &[], &mut program.client.run), None);
+    assert_eq!(program.phase(), Phase::Reconciling, "it may still come");
+}
+
 /// Goal: from half an hour before a maintenance nothing is placed, until it is over; what is not about trading, or has no
 /// time, changes nothing.
 #[test]

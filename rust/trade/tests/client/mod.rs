@@ -204,6 +204,11 @@ impl World {
 
     // REST.
 
+    /// Numbers of the questions that have no answer yet.
+    pub fn questions(&self) -> impl Iterator<Item = u64> + '_ {
+        self.questions.iter().map(|question| question.number)
+    }
+
     /// Whether a signed request is refused.
     fn refused(&mut self, method: &str) -> bool {
         let Some(text) = self.exchange.refuse_signed(method) else { return false };
