@@ -165,6 +165,7 @@ pub struct Live {
     asked: u64,
     /// The last question before this machine's clock was set: local times of questions up to it mean nothing now.
     set_after: u64,
+    max_rate: Option<u32>,
     /// Balances as the exchange says.
     balances: Option<BTreeMap<Arc<str>, Amount>>,
     /// Whether balances of an earlier time are known: then a difference needs a reason.
@@ -213,6 +214,7 @@ impl Live {
             asks: BTreeMap::new(),
             asked: 0,
             set_after: 0,
+            max_rate: None,
             balances: None,
             has_before: false,
             entries: VecDeque::new(),
@@ -251,6 +253,12 @@ impl Live {
     #[must_use]
     pub fn clock(&self) -> Option<(i64, i64)> {
         self.clock.best()
+    }
+
+    /// How high the exchange lets the rate counter be; `None`: it did not say yet.
+    #[must_use]
+    pub const fn max_rate(&self) -> Option<u32> {
+        self.max_rate
     }
 
     /// When the dead-man timer ends, ns by the exchange.
@@ -706,6 +714,7 @@ impl Live {
         if ack.channel.as_deref() == Some("executions") && ack.result.is_ok() {
             self.subscribed = ack.time_in;
             let limit = ack.rate_limit.and_then(|limit| u32::try_from(limit.rescale(0)?).ok());
+            self.max_rate = limit.or(self.max_rate);
             heard.effects.extend(limit.map(|limit| Effect::Tier(Tier::with_limit(limit))));
         }
         if self.timer_ids.remove(&id) {
