@@ -181,7 +181,8 @@ pub struct Live {
     timer_ids: BTreeSet<u64>,
     /// Pair and side of the orders of the last snapshot.
     shown: HashMap<Arc<str>, (usize, Side)>,
-    maintenance: Option<Advisory>,
+    /// What the exchange announced last, with a begin.
+    maintenances: Vec<Advisory>,
     /// Why nothing is sent beside what is known here: the journal cannot be written, or the like.
     trouble: Option<Arc<str>>,
 }
@@ -224,7 +225,7 @@ impl Live {
             timer: None,
             timer_ids: BTreeSet::new(),
             shown: HashMap::new(),
-            maintenance: None,
+            maintenances: Vec::new(),
             trouble: None,
         }
     }
@@ -343,11 +344,10 @@ impl Live {
 
     /// Whether a maintenance begins within so long, or goes on by what was announced.
     fn is_near(&self, now: i64, before: i64) -> bool {
-        let Some((one, begin)) = self.maintenance.as_ref().and_then(|one| Some((one, one.begin?))) else {
-            return false;
-        };
         let time = self.exchange_time(now);
-        time >= begin.saturating_sub(before) && one.end.is_none_or(|end| time < end)
+        // One that is over does not hide the next one.
+        let near = |begin: i64| time >= begin.saturating_sub(before);
+        self.maintenances.iter().any(|one| one.begin.is_some_and(near) && one.end.is_none_or(|end| time < end))
     }
 
     /// The pair of an own order, by the exchange's id of it or by its name.
@@ -900,7 +900,7 @@ impl Live {
                 one.services.is_empty() || one.services.iter().any(|service| service.starts_with("spot"))
             };
             let dated = status.maintenance.into_iter().filter(|one| one.begin.is_some() && concerns(one));
-            self.maintenance = dated.min_by_key(|one| one.begin);
+            self.maintenances = dated.collect();
             heard.effects.push(Effect::System(status.system));
         }
     }

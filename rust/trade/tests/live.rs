@@ -657,6 +657,15 @@ fn maintenance() {
         }
     }
     assert_eq!(gaps, [("account", false), ("account", true), ("exchange", false), ("exchange", true)]);
+    // One that is over, and still listed, does not hide the next one; nor does one that ends hide it later.
+    let hour = 3600 * SECOND;
+    let all = [2, -3, 1].map(|hours| one("spot_ws", told.now + hours * hour)).join(",");
+    assert_eq!((told.hear(&status(&all)), told.why()), (None, String::new()));
+    for (minutes, blocked) in [(29, false), (30, true), (119, true), (120, true), (179, true), (180, false)] {
+        let wait = begin + hour + minutes * 60 * SECOND - told.now;
+        told.wait(wait);
+        assert_eq!(told.why().starts_with("exchange/maintenance"), blocked, "{minutes}: {}", told.why());
+    }
 }
 
 /// Goal: a frame that is cut short anywhere is refused whole, and changes nothing; one that is damaged in any other way is
