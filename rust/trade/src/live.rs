@@ -386,7 +386,8 @@ impl Live {
         self.asks.clear();
         (self.doubt, self.balances, self.agreed, self.outcome) = (None, None, None, None);
         self.phase = Phase::Reconciling;
-        self.subscribed = None;
+        // The request comes later than it is sent, however uncertain the clocks are.
+        self.subscribed = self.clock.best().map(|(offset, length)| now.saturating_add(offset - length / 2));
         self.reconcile = Some(self.begin(now, trader));
         let mut frames = Vec::new();
         for subscription in [request::executions, request::balances] {
@@ -706,13 +707,14 @@ impl Live {
         if let (Some(sent), Some(came), Some(left)) = (self.timed.remove(&id), ack.time_in, ack.time_out) {
             let first = self.clock.offset().is_none();
             self.clock.add(sent, came, left, now);
-            if first && self.phase == Phase::Reconciling && self.subscribed.is_none() {
-                // It began by another clock.
-                self.reconcile = Some(self.begin(now, trader));
+            if let (true, Some(offset)) = (first, self.clock.offset()) {
+                // It began by this machine's clock; the snapshot may be there already.
+                self.reconcile.iter_mut().chain(&mut self.doubt).for_each(|one| one.shift(offset));
+                self.asks.values_mut().for_each(|ask| ask.2 = ask.2.saturating_add(offset));
             }
         }
         if ack.channel.as_deref() == Some("executions") && ack.result.is_ok() {
-            self.subscribed = ack.time_in;
+            self.subscribed = ack.time_in.or(self.subscribed);
             let limit = ack.rate_limit.and_then(|limit| u32::try_from(limit.rescale(0)?).ok());
             self.max_rate = limit.or(self.max_rate);
             heard.effects.extend(limit.map(|limit| Effect::Tier(Tier::with_limit(limit))));

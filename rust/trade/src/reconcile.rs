@@ -235,6 +235,13 @@ impl Reconcile {
         }
     }
 
+    /// All times were by a clock that shows so much less than the exchange's, ns: it is known now.
+    pub fn shift(&mut self, by: i64) {
+        self.begun = self.begun.saturating_add(by);
+        self.snapshot = self.snapshot.map(|at| at.saturating_add(by));
+        self.doubts.values_mut().for_each(|doubt| doubt.due = doubt.due.saturating_add(by));
+    }
+
     /// The snapshot of the socket: all open orders, and the last fills by order id.
     pub fn snapshot(&mut self, now: i64, open: Vec<Seen>, fills: &[(Arc<str>, Fill)]) {
         if self.snapshot.is_some() {

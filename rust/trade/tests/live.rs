@@ -14,7 +14,7 @@ use client::{Client, PATIENCE, PREFIX, Point, Program, World};
 use common::{ONE, Random, SECOND};
 use frames::{MS, START};
 use krakpot_trade::amount::{Price, Qty};
-use krakpot_trade::live::{Options, Phase};
+use krakpot_trade::live::{Earlier, Options, Phase};
 use krakpot_trade::note::Fact;
 use krakpot_trade::order::{GRACE, State as OrderState};
 use krakpot_trade::reconcile::Strangers;
@@ -474,12 +474,21 @@ impl Told {
 
     /// Connects; the exchange's clock is so far ahead. Then it says what there is.
     fn connect(&mut self, ahead: i64, balances: &[(&str, &str)]) {
+        self.connect_as(ahead, balances, "", false);
+    }
+
+    /// The same with rows of the snapshot; `early`: that comes before the answers.
+    fn connect_as(&mut self, ahead: i64, balances: &[(&str, &str)], orders: &str, early: bool) {
+        let snapshot = format!(r#"{{"channel":"executions","type":"snapshot","data":[{orders}],"sequence":1}}"#);
         let trader = self.client.run.trader(0);
         let frames = self.client.live.connected(self.now, "token", trader).expect("a token");
         let ids: Vec<String> =
             frames.iter().map(|frame| frame.text().rsplit(':').next().expect("an id").into()).collect();
         let came = time(self.now + 10 * MS + ahead);
         self.now += 20 * MS;
+        if early {
+            assert_eq!(self.hear(&snapshot), None);
+        }
         for (id, channel) in ids.iter().zip(["executions", "balances"]) {
             let id = id.trim_end_matches('}');
             let told = format!(
@@ -487,7 +496,9 @@ impl Told {
             );
             assert_eq!(self.hear(&told), None);
         }
-        self.hear(r#"{"channel":"executions","type":"snapshot","data":[],"sequence":1}"#);
+        if !early {
+            assert_eq!(self.hear(&snapshot), None);
+        }
         let rows =
             balances.iter().map(|(asset, total)| format!(r#"{{"asset":"{asset}","balance":{total},"wallets":[]}}"#));
         let rows = rows.collect::<Vec<_>>().join(",");
@@ -543,6 +554,41 @@ fn deposits() {
     assert!(told.client.live.note_balances(&told.client.run));
     let end = told.client.live.take_notes();
     assert_eq!((end.len(), end[0].kind, text(&end[0], "totals")), (1, "balances", ""));
+}
+
+/// Goal: a snapshot that comes before the answers to the subscriptions counts, though the clocks are not compared yet; what
+/// it shows as open was open when the connection began.
+#[test]
+fn a_snapshot_before_the_answers() {
+    let row = r#"{"order_id":"O1","cl_ord_id":"kptests00000000005","symbol":"BTC/USD","side":"buy","order_qty":0.005,"limit_price":26500.0,"cum_qty":0.001,"exec_type":"new","order_status":"new","timestamp":"2020-01-01T00:00:00Z"}"#;
+    for (ahead, early) in [(0, false), (0, true), (100 * MS, true), (-3600 * SECOND, true), (3600 * SECOND, true)] {
+        let mut told = Told::new(&Options { clock: None, ..Options::new(PREFIX) });
+        let symbol = told.client.run.pair(0).symbol.to_string();
+        let terms = Terms::limit(0, Side::Buy, Qty(500_000), Price(265_000));
+        let order_id = Some("O1".into());
+        let (sent, deadline) = (told.now - 60 * SECOND, told.now - 55 * SECOND);
+        told.client.live.restore(Earlier {
+            number: 5,
+            terms,
+            tag: "".into(),
+            order_id,
+            sent,
+            deadline,
+            known: Vec::new(),
+            last_fill: None,
+        });
+        let row = row.replace("BTC/USD", &symbol).replace("0.001", "0.000");
+        told.connect_as(ahead, &[("USD", "1")], &row, early);
+        assert_eq!(told.client.live.phase(), Phase::Ready, "{ahead} {early}");
+        let order = told.client.run.trader(0).order(5).expect("it was taken over");
+        assert_eq!((order.state(), order.order_id.as_deref()), (OrderState::Open, Some("O1")));
+        // One that the snapshot does not show is looked for, and time passes for it as the exchange counts it.
+        told.client.live.disconnected();
+        told.connect_as(ahead, &[("USD", "1")], "", early);
+        assert_eq!(told.client.live.phase(), Phase::Reconciling);
+        assert_eq!(told.client.live.take_asks(told.now).len(), 1);
+        assert_eq!(told.client.live.next_due(), told.now + 120 * SECOND - 20 * MS);
+    }
 }
 
 /// Goal: with a clock that is off by more than is allowed nothing is placed; at most that is.
