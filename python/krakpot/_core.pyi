@@ -1359,6 +1359,7 @@ class LiveAccount:
         lag: int,
         limit: int,
         dead_man: bool = False,
+        shared: bool = False,
     ) -> LiveAccount: ...
     def restore_balances(self, balances: Sequence[tuple[str, str]]) -> None:
         """Balances that an earlier run knew last: what differs from them now needs a reason."""
