@@ -682,6 +682,29 @@ def test_an_order_of_this_strategy_that_no_journal_has(tmp_path: Path, strangers
     explained(tmp_path)
 
 
+def test_a_pair_that_takes_no_orders(tmp_path: Path) -> None:
+    """A status that it gets while the run goes on refuses orders here, in Kraken's words; when it is over they go."""
+    strategy = resting()
+
+    async def test() -> None:
+        async with server() as exchange, started(tmp_path, strategy, exchange) as (one, task):
+            await reached(lambda: are_open(strategy), task)
+            (market,) = one.markets
+            await reached(lambda: market.pair(PAIR).status == "online", task)
+            exchange.inject("instrument=once,by=2s")
+            status = await reached(lambda: {market.pair(PAIR).status} - {"online"}, task)
+            refused = market.sell(PAIR, "0.001")
+            assert refused.state == "rejected", "nothing was sent"
+            assert refused.reason in {"EService:Unavailable", *(f"EService:Market in {word} mode" for word in status)}
+            assert are_open(strategy)
+            await reached(lambda: market.pair(PAIR).status == "online", task)
+            sold = market.sell(PAIR, "0.001")
+            await reached(lambda: sold.state == "filled", task)
+
+    run(test())
+    assert explained(tmp_path).open == ()
+
+
 def test_two_pairs(tmp_path: Path) -> None:
     """Each with its own orders; all are gone afterwards, and the balances are explained."""
 
