@@ -136,7 +136,7 @@ def test_a_dry_run_spends_nothing(tmp_path: Path) -> None:
     assert result.refusals.get("krakpot:validated", 0) > 0
     assert still_open == []
     with journal.Journal(tmp_path / "journal", prefix="Quote000") as found:
-        assert (found.state.sent, len(found.state.orders) > 0) == (0, True)
+        assert (found.state.sent, found.state.last_order > 0) == (0, True)
         found.intent(
             "add", 1, "Quote0000000000001", symbol=living.PAIR, side="buy", qty="1", price="1", deadline=0,
         )  # fmt: skip

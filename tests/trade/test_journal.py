@@ -101,7 +101,7 @@ def test_what_was_written_is_known_again(tmp_path: Path) -> None:
             Decimal("0.25"),
             True,
         )
-        assert state.orders[1].ended == "canceled"
+        assert 1 not in state.orders, "it is over"
         fill(journal, 0, 1)
         assert state.orders[0].filled == Decimal("0.25"), "the same fill counts once"
 
@@ -335,7 +335,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         sent = max([sent, *(int(line) for line in rest[:-1])])
     with opened(path) as journal:
         assert sent >= 29
-        assert set(range(sent + 1)) <= journal.state.orders.keys()
+        assert set(range(sent + 1)) <= journal.state.orders.keys(), "all of them may be open"
         assert journal.state.last_order <= sent + 1
         assert not journal.clean
 
@@ -374,3 +374,30 @@ def test_facts_that_cannot_be_read(tmp_path: Path) -> None:
         file.write(f"{hashlib.sha256(f'{before} {text}'.encode()).hexdigest()[:32]} {text}\n".encode())
     with pytest.raises(StorageError, match="row 1 of the journal, 'balances', has a fact that cannot be read"):
         audit(path)
+
+
+def test_orders_that_ended_need_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that trades keeps what may be open; what it forgot still counts, once, also after a restart."""
+    monkeypatch.setattr("krakpot.trade.journal.KNOWN_MAX", 10)
+    path = tmp_path / "journal"
+    with opened(path) as journal:
+        journal.add("balances", totals={"BTC": "0", "USD": "1000000"})
+        for order in range(100):
+            add(journal, order)
+            fill(journal, order, order)
+            if order != 50:
+                journal.add("report", order=order, change="canceled", ended="canceled")
+            # It comes twice, also after the end of its order.
+            fill(journal, order, order)
+        journal.store({"kind": "fill"})
+        state = journal.state
+        assert (list(state.orders), len(state.fill_ids), state.fills, state.last_order) == ([50], 10, 100, 99)
+        assert list(state.orders[50].fills) == [f"T{50}"], "its fills are needed to compare it"
+        balances = state.balances
+    found = audit(path)
+    assert (found.orders, found.fills, found.open, found.balances) == (100, 100, (50,), balances)
+    assert found.explained, found.problems
+    with opened(path) as journal:
+        assert journal.state.balances == balances
+        assert [facts["order"] for facts in journal.fills()] == list(range(100))
+        assert [intent.order for intent in journal.state.open] == [50]

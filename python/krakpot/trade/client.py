@@ -35,7 +35,7 @@ from krakpot.net.market import symbol_of
 from krakpot.net.rest import Public, RestError
 from krakpot.trade import account
 from krakpot.trade.clock import ClockWatch
-from krakpot.trade.journal import HALTED, Intent, Journal, read
+from krakpot.trade.journal import HALTED, Intent, Journal, rows
 from krakpot.trade.key import CONFIRM, Key, load
 from krakpot.trade.live import PRIVATE_URL, Live
 from krakpot.trade.looks import METHODS, Looks
@@ -143,7 +143,7 @@ class AccountClient:
         path = live.journal or folder / f"{key.account or key.id}-{self.prefix}.journal"
         if live.journal is None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        is_new = not path.exists() or all(row.facts.get("validate") for row in read(path) if row.kind == "begin")
+        is_new = not path.exists() or all(row.facts.get("validate") for row in rows(path) if row.kind == "begin")
         if is_new and key.mode == "live" and not live.validate:
             # Nothing else runs yet; and here Ctrl-C ends the question.
             _confirm(key.account or Path(live.key_file).stem, self.rest_url)
@@ -182,7 +182,7 @@ class AccountClient:
     def attach(self, core: Trading, hears: tuple[bool, bool], symbols: Sequence[str]) -> None:
         """Add the account to a run, with what the journal says of earlier runs."""
         live, limits, state = self._live, self._live.limits, self.journal.state
-        self._core, self._fills_before = core, len(state.fills)
+        self._core, self._fills_before = core, state.fills
         # A new journal does not know earlier names, so numbers begin with the time.
         first = max(state.last_order + 1, time.time_ns() // 10**9 * 1000)
         amounts = [(asset, f"{one:f}") for asset, one in limits.inventory.items()]
@@ -197,7 +197,7 @@ class AccountClient:
         )  # fmt: skip
         if state.balances is not None:
             self._account.restore_balances([(asset, f"{total:f}") for asset, total in state.balances.items()])
-        for facts in state.fills.values():
+        for facts in self.journal.fills():
             if facts["symbol"] in symbols:
                 self._account.restore_fill(facts["symbol"], facts["side"], _fill(facts))
         for intent in state.open:
@@ -211,7 +211,7 @@ class AccountClient:
                 "add that pair to the feed"
             )
             raise ConfigError(sentence)
-        fills = [one for one in self.journal.state.fills.values() if one["order"] == intent.order]
+        fills = list(intent.fills.values())
         self._account.restore_order(
             intent.order, facts["symbol"], facts["side"], f"{intent.total:f}", facts.get("price"),
             post_only=bool(facts.get("post_only")), tag=str(facts.get("tag") or ""), order_id=intent.order_id or None,
@@ -236,7 +236,7 @@ class AccountClient:
     @property
     def fills(self) -> int:
         """Fills of this run."""
-        return len(self.journal.state.fills) - self._fills_before
+        return self.journal.state.fills - self._fills_before
 
     def _arms(self) -> bool:
         return self._live.account == "exclusive" and self._live.dead_man is not None

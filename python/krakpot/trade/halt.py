@@ -68,7 +68,10 @@ def halt(path: str | os.PathLike[str], *, patience: float = PATIENCE) -> Halted:
 
 def _writer(path: Path) -> journal.Row:
     """The row with which the process that writes a journal began; ``KrakpotError`` if it is not known."""
-    rows = journal.read(path)
+    last = None
+    for row in journal.rows(path):
+        if row.kind in {"begin", "end"}:
+            last = row
     try:
         with lock.locked(path, exclusive=False) as free:
             pass
@@ -76,7 +79,6 @@ def _writer(path: Path) -> journal.Row:
         raise StorageError(f"the journal cannot be read ({words_of(error)})", path) from error
     if free:
         raise KrakpotError(f"no process writes this journal, so nothing was told to halt: {path}; {KILL}")
-    last = next((row for row in reversed(rows) if row.kind in {"begin", "end"}), None)
     if last is None or last.kind == "end" or "pid" not in last.facts:
         raise KrakpotError(f"the process that writes this journal has not said yet who it is; try again: {path}")
     pid = last.facts["pid"]
@@ -120,8 +122,8 @@ def _has_open(pid: int, path: Path) -> bool:
 
 def _look(path: Path, begin: journal.Row) -> Halted:
     """What the journal says now."""
-    state, why = journal.State(), ""
-    for row in journal.read(path):
+    state, why = journal.State(forgets=True), ""
+    for row in journal.rows(path):
         state.apply(row)
         if row.number > begin.number and row.kind == "note" and row.facts.get("text") == journal.HALTED:
             why = str(row.facts.get("why") or "it was asked to")

@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -47,6 +48,8 @@ STORE_MAX = 64 << 10
 """Bytes of a strategy's state as JSON."""
 ROW_MAX = 256 << 10
 """Bytes of a row."""
+KNOWN_MAX = 100_000
+"""Ids of fills by which a process that trades knows one again; the exchange repeats only what is minutes old."""
 UNREADABLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
 """What a fact raises that is not what its row needs."""
 PLAIN = {str, int, bool, type(None)}
@@ -110,13 +113,18 @@ def _row(line: bytes, before: str, number: int) -> tuple[Row, str]:
     if own != _hash(before, rest):
         raise _Damaged("its hash is not that of its text and the row before: it was changed, or rows are missing")
     try:
-        facts = json.loads(rest)
-        row = Row(facts.pop("n"), facts.pop("ts"), facts.pop("kind"), facts)
+        row = _parsed(rest)
     except (ValueError, KeyError, AttributeError, RecursionError):
         raise _Damaged("it is not a row of this version") from None
     if row.number != number or row.kind not in KINDS or _lacking(row):
         raise _Damaged(f"it says that it is row {row.number} of kind {row.kind!r}, and has not what that needs")
     return row, own
+
+
+def _parsed(text: str) -> Row:
+    """A row of its JSON; an error of Python if it is none."""
+    facts = json.loads(text)
+    return Row(facts.pop("n"), facts.pop("ts"), facts.pop("kind"), facts)
 
 
 def _lacking(row: Row) -> list[str]:
@@ -127,24 +135,60 @@ def _lacking(row: Row) -> list[str]:
     return [name for name in needed if name not in row.facts]
 
 
-def _read(data: bytes, path: Path) -> Iterator[tuple[Row, str, int]]:
-    """The rows with their hashes and where they end. What follows the last end of line is left out.
+class _Rows:
+    """The rows of a file with their hashes and where they end, one by one: a journal may be larger than the memory.
 
-    ``StorageError`` names the first row that is wrong.
+    ``StorageError`` names the first row that is wrong, or says that the file cannot be read.
     """
-    before, at, number = FIRST, 0, 0
-    while (end := data.find(b"\n", at)) != -1:
-        try:
-            row, before = _row(data[at:end], before, number)
-        except _Damaged as error:
-            sentence = (
-                f"row {number} of the journal, at byte {at}, is damaged: {error}; nothing was changed. Orders may be "
-                "open: look at the exchange, then begin a new journal with another file"
-            )
-            raise StorageError(sentence, path) from None
-        at = end + 1
-        yield row, before, at
-        number += 1
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rest = b""
+        """What follows the last end of line, once all rows were read."""
+
+    def __iter__(self) -> Iterator[tuple[Row, str, int]]:
+        before, at = FIRST, 0
+        for number, line in enumerate(_lines(self.path)):
+            if not line.endswith(b"\n"):
+                self.rest = line
+                return
+            try:
+                row, before = _row(line[:-1], before, number)
+            except _Damaged as error:
+                sentence = (
+                    f"row {number} of the journal, at byte {at}, is damaged: {error}; nothing was changed. Orders may "
+                    "be open: look at the exchange, then begin a new journal with another file"
+                )
+                raise StorageError(sentence, self.path) from None
+            at += len(line)
+            yield row, before, at
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file with their ends."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    with file:
+        while True:
+            try:
+                line = file.readline()
+            except OSError as error:
+                raise _unreadable(path, error) from error
+            if not line:
+                return
+            yield line
+
+
+def _unreadable(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"the journal cannot be read ({words_of(error)})", path)
+
+
+def rows(path: str | os.PathLike[str]) -> Iterator[Row]:
+    """Give the rows of a journal one by one, also of one that is being written; ``StorageError`` as ``read``."""
+    for row, _, _ in _Rows(Path(path)):
+        yield row
 
 
 def read(path: str | os.PathLike[str]) -> list[Row]:
@@ -156,19 +200,7 @@ def read(path: str | os.PathLike[str]) -> list[Row]:
         If a row is damaged, with its place; or if the file cannot be read.
 
     """
-    return _rows(Path(path))[0]
-
-
-def _rows(path: Path) -> tuple[list[Row], int]:
-    """The rows of a journal, and how many bytes follow the last whole one."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise StorageError(f"the journal cannot be read ({words_of(error)})", path) from error
-    rows, end = [], 0
-    for row, _, end in _read(data, path):  # noqa: B007  # the last end is used
-        rows.append(row)
-    return rows, len(data) - end
+    return list(rows(path))
 
 
 @dataclass
@@ -187,7 +219,8 @@ class Intent:
     """Kraken's words, if it was refused."""
     order_id: str = ""
     filled: Decimal = Decimal(0)
-    fills: set[str] = field(default_factory=set)
+    fills: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Facts of its fills, by their ids."""
     ended: str = ""
     """``filled``, ``canceled``, ``expired``, ``rejected`` or ``dead``; empty while it may be open."""
 
@@ -196,6 +229,8 @@ class Intent:
 class State:
     """What a journal says at its end: what a new process goes on from."""
 
+    forgets: bool = False
+    """Whether orders that ended are left out, so that a journal of any length needs little memory."""
     orders: dict[int, Intent] = field(default_factory=dict)
     stored: dict[str, Any] = field(default_factory=dict)
     """The strategy's own state, as it stored it last."""
@@ -206,8 +241,10 @@ class State:
     """Whether the process that wrote last had its orders only checked."""
     last_fill: int | None = None
     """Time of the last fill, ns."""
-    fills: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Facts of all fills, by their ids."""
+    fills: int = 0
+    """Fills, each counted once."""
+    fill_ids: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    """Ids of fills: all of them; or, where ended orders are forgotten, the last ones."""
     balances: dict[str, Decimal] | None = None
     """What there is of each asset by the last balances, and all fills and entries after them."""
     torn: int = 0
@@ -234,6 +271,10 @@ class State:
         elif "order" in facts and facts["order"] in self.orders:
             self._hear(self.orders[facts["order"]], row)
 
+    def is_new(self, exec_id: str) -> bool:
+        """Whether no row said this fill before."""
+        return exec_id not in self.fill_ids
+
     def _add_up(self, row: Row) -> None:
         """Balances and fills. The cost of a fill is the exchange's, which rounds it."""
         facts = row.facts
@@ -241,8 +282,11 @@ class State:
             self.balances = {asset: Decimal(total) for asset, total in facts["totals"].items()}
         elif row.kind == "entry":
             self._change(facts["asset"], Decimal(facts["amount"]) - Decimal(facts["fee"]))
-        elif row.kind == "fill" and facts["exec_id"] not in self.fills:
-            self.fills[facts["exec_id"]] = facts
+        elif row.kind == "fill" and self.is_new(facts["exec_id"]):
+            self.fill_ids[facts["exec_id"]] = None
+            self.fills += 1
+            if self.forgets and len(self.fill_ids) > KNOWN_MAX:
+                self.fill_ids.popitem(last=False)
             base, _, quote = facts["symbol"].partition("/")
             sign = 1 if facts["side"] == "buy" else -1
             self._change(base, sign * Decimal(facts["qty"]))
@@ -261,13 +305,16 @@ class State:
             intent.answered = True
             intent.refused = facts.get("error") or ""
         if row.kind == "fill" and facts["exec_id"] not in intent.fills:
-            intent.fills.add(facts["exec_id"])
+            intent.fills[facts["exec_id"]] = facts
             intent.filled += Decimal(facts["qty"])
             self.last_fill = max(self.last_fill or 0, facts["at"])
         if row.kind == "report" and facts.get("qty") is not None:
             intent.total = Decimal(facts["qty"])
         if row.kind in {"report", "answer", "fill"}:
             intent.ended = facts.get("ended") or intent.ended
+        if self.forgets and intent.ended:
+            # Nothing is missing of it: rows that follow change the balances at most.
+            del self.orders[intent.order]
 
 
 class Journal:
@@ -301,7 +348,7 @@ class Journal:
         """
         self.path = Path(path)
         self.durable = durable
-        self.state = State()
+        self.state = State(forgets=True)
         self.clean = True
         """Whether the process before this one ended the journal in order."""
         self.failed: StorageError | None = None
@@ -333,11 +380,8 @@ class Journal:
 
     def _load(self) -> None:
         """Read what is there, and cut off what a crash left."""
-        try:
-            data = self.path.read_bytes()
-        except OSError as error:
-            raise StorageError(f"the journal cannot be read ({words_of(error)})", self.path) from error
-        for row, hashed, end in _read(data, self.path):
+        found = _Rows(self.path)
+        for row, hashed, end in found:
             if row.kind == "begin" and row.facts.get("prefix") != self._prefix:
                 sentence = (
                     f"{self.path}: the journal belongs to the strategy {row.facts.get('prefix')!r}, not to "
@@ -349,7 +393,7 @@ class Journal:
             _apply(self.state.apply, row, self.path)
             self.clean = row.kind == "end"
             self._before, self._number, self._size = hashed, row.number + 1, end
-        torn = data[self._size :]
+        torn = found.rest
         if torn:
             self.state.torn = len(torn)
             # Read again by hand, if anybody asks: what the crash left, as far as it is text.
@@ -401,6 +445,20 @@ class Journal:
         if size > STORE_MAX:
             raise ConfigError(f"store: {size} bytes are too many; at most {STORE_MAX} bytes as JSON are allowed")
         return self.add("store", state=plain)
+
+    def fills(self) -> Iterator[dict[str, Any]]:
+        """Give the facts of all fills that are on disk, each once, oldest first.
+
+        ``StorageError`` if the file cannot be read.
+        """
+        state = State(forgets=True)
+        for line in _lines(self.path):
+            # The rows were checked when the journal was opened; the others are not looked at.
+            if b'"kind":"fill"' in line and line.endswith(b"\n"):
+                row = _parsed(line[:-1].decode().partition(" ")[2])
+                if row.kind == "fill" and state.is_new(row.facts["exec_id"]):
+                    state.apply(row)
+                    yield row.facts
 
     def commit(self) -> None:
         """Write the collected rows together, and sync them. What they ask for may be sent only after this.
@@ -512,15 +570,14 @@ def audit(path: str | os.PathLike[str]) -> Audit:
 
     """
     where = Path(path)
-    rows, torn = _rows(where)
-    account = _Account()
-    for row in rows:
+    account, found, count, notes = _Account(), _Rows(where), 0, []
+    for row, _, _ in found:
         _apply(account.apply, row, where)
-    state = account.state
+        count += 1
+        if row.kind == "torn":
+            notes.append(f"row {row.number}: {_torn(row.facts.get('bytes'))}, and was cut off")
+    state, torn = account.state, len(found.rest)
     still = tuple(intent.order for intent in state.open)
-    notes = [
-        f"row {row.number}: {_torn(row.facts.get('bytes'))}, and was cut off" for row in rows if row.kind == "torn"
-    ]
     if torn:
         notes.append(f"behind the last row: {_torn(torn)}, or it is being written now; the next start cuts it off")
     notes += [
@@ -528,7 +585,7 @@ def audit(path: str | os.PathLike[str]) -> Audit:
         for asset, change in account.others.items()
     ]
     facts = (account.known or {}, account.unexplained, tuple(account.problems))
-    return Audit(len(rows), len(state.orders), len(state.fills), still, *facts, torn, tuple(notes))
+    return Audit(count, len(state.orders), state.fills, still, *facts, torn, tuple(notes))
 
 
 def _apply(apply: Callable[[Row], None], row: Row, path: Path) -> None:
@@ -562,7 +619,7 @@ class _Account:
     def apply(self, row: Row) -> None:
         """Take one row."""
         known = self.known
-        is_new = row.kind == "fill" and row.facts["exec_id"] not in self.state.fills
+        is_new = row.kind == "fill" and self.state.is_new(row.facts["exec_id"])
         self.state.apply(row)
         if is_new:
             self._check_fill(row)

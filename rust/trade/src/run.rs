@@ -742,6 +742,10 @@ impl Run {
             let (places, paper) = (&self.places, &self.paper);
             let place = |order| if live { places.get(&order).copied() } else { paper.place(number, order) };
             account.tally.heard(&event, self.now, &account.trader, place);
+            if event.state.is_final() {
+                // It is in no queue any more.
+                self.places.remove(&event.order);
+            }
             self.calls.push_back((number, Call::Order(Box::new(event))));
         }
         let timer = account.timers.first_key_value().map_or(NEVER, |(key, _)| key.0);
