@@ -167,6 +167,34 @@ def test_pages_that_were_read_are_kept() -> None:
     assert [fields["ofs"] for _, _, fields in world.asked] == [0, PAGE, PAGE, PAGE, 2 * PAGE]
 
 
+def test_questions_of_a_lost_connection_are_dropped() -> None:
+    """One that waits is not sent; one that was sent is heard to its end, so that no nonce overtakes another."""
+    world, one, _ = made()
+    world.trades = {f"T{n}": trade() for n in range(120)}
+    sent, go_on = asyncio.Event(), asyncio.Event()
+    plain = world.ask
+
+    async def ask(method: str, **fields: Any) -> Answer:
+        sent.set()
+        await go_on.wait()
+        return await plain(method, **fields)
+
+    world.ask = ask  # type: ignore[method-assign]  # that is the point
+
+    async def test() -> None:
+        first, waits = asyncio.create_task(one.trades(0)), asyncio.create_task(one.orders(["O1"]))
+        await sent.wait()
+        one.drop()
+        after = asyncio.create_task(one.orders(["O2"]))
+        go_on.set()
+        await asyncio.wait([first, waits])
+        assert (first.cancelled(), waits.cancelled()) == (True, True)
+        assert (await after)[1] == []
+
+    run(test())
+    assert [fields.get("ofs", fields.get("txid")) for *_, fields in world.asked] == [0, "O2"]
+
+
 def test_two_hundred_orders_without_an_id() -> None:
     """They are read by the time in which they were made; Kraken's counter is not exceeded, however often they are."""
     world, one, _ = made()
@@ -226,9 +254,9 @@ def test_a_start_with_many_orders_without_an_answer(tmp_path: Path, monkeypatch:
     asked: list[str] = []
     plain = looks.Looks._ask
 
-    async def noted(self: Looks, method: str, read: Callable[[Any], Any], **fields: object) -> Any:
+    async def noted(self: Looks, epoch: int, method: str, read: Callable[[Any], Any], **fields: object) -> Any:
         asked.append(method)
-        return await plain(self, method, read, **fields)
+        return await plain(self, epoch, method, read, **fields)
 
     async def test() -> None:
         async with server(account=["tier=starter"]) as exchange:

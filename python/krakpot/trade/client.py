@@ -310,9 +310,8 @@ class AccountClient:
                 self._connection = None
                 connection.abort()
                 self._ready.clear()
-                for task in self._asking:
-                    # The next connection asks anew.
-                    task.cancel()
+                # The next connection asks anew.
+                self._looks.drop()
                 if not self._ending:
                     self._account.disconnected(time.time_ns())
                     self._told(time.time_ns())

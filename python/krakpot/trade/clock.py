@@ -10,12 +10,12 @@ STEP = 5_000_000
 faster or slower does so with both."""
 EXACT = 1_000_000
 """Two looks at the same clock are so close together, ns: else the process was stopped between them."""
-NEVER_SET = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""The clock that nobody sets. Linux has one that also counts the time for which the machine slept."""
+BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+"""A clock of Linux that nobody sets, and that also counts the time for which the machine slept."""
 
 
 def _never_set() -> int:
-    return time.clock_gettime_ns(NEVER_SET)
+    return time.monotonic_ns() if BOOTTIME is None else time.clock_gettime_ns(BOOTTIME)
 
 
 class ClockWatch:

@@ -49,12 +49,21 @@ class Looks:
         self._sleep = sleep
         self._clock = clock
         self._turn = asyncio.Lock()
+        self._epoch = 0
+        """Counts the connections whose questions were dropped."""
         self._failed: dict[str, tuple[Backoff, float]] = {}
         """By method, after failures: how long to wait, and until when nothing is asked."""
 
+    def drop(self) -> None:
+        """Drop the questions that wait: another connection will ask its own.
+
+        One that was sent is heard to its end, as the next one must not overtake it.
+        """
+        self._epoch += 1
+
     async def orders(self, ids: Sequence[str]) -> tuple[int, list[OrderRow]]:
         """Orders of these ids, at most fifty; first when that was asked, ns."""
-        return await self._page("QueryOrders", _orders, txid=",".join(ids))
+        return await self._page(self._epoch, "QueryOrders", _orders, txid=",".join(ids))
 
     async def closed(self, names: Sequence[str], begin: int, end: int) -> tuple[int, list[OrderRow]]:
         """Ended orders of these names, made later than ``begin`` and up to ``end``, ns; first when that was asked.
@@ -63,12 +72,13 @@ class Looks:
         questions than their names would.
         """
         asked: int | None = None
+        epoch = self._epoch
         found: dict[str, OrderRow] = {}
         missing, pages = set(names), 0 if len(names) == 1 else len(names)
         span = {"start": f"{max(begin, 0) / 1e9:.4f}", "end": f"{max(end, 0) / 1e9:.4f}", "closetime": "open"}
         for page in range(pages):
             # Newer rows only shift older ones to later pages: one may come twice, none is missed.
-            at, rows = await self._page("ClosedOrders", _closed, ofs=page * PAGE, **span)
+            at, rows = await self._page(epoch, "ClosedOrders", _closed, ofs=page * PAGE, **span)
             asked = at if asked is None else asked
             found |= {row[1]: row for row in rows}
             missing -= {row[0] for row in rows if row[0] is not None}
@@ -77,18 +87,20 @@ class Looks:
                 missing.clear()
                 break
         for name in sorted(missing):
-            at, rows = await self._page("ClosedOrders", _closed, cl_ord_id=name)
+            at, rows = await self._page(epoch, "ClosedOrders", _closed, cl_ord_id=name)
             asked = at if asked is None else asked
             found |= {row[1]: row for row in rows}
         return asked or 0, list(found.values())
 
     async def trades(self, since: int) -> list[FillRow]:
         """All fills later than a time, ns."""
+        epoch = self._epoch
         found: dict[str, FillRow] = {}
         for page in range(PAGES_MAX):
             _, rows = await self._page(
-                "TradesHistory", _fills, start=f"{max(since, 0) / 1e9:.4f}", ofs=page * PAGE, consolidate_taker="false"
-            )
+                epoch, "TradesHistory", _fills,
+                start=f"{max(since, 0) / 1e9:.4f}", ofs=page * PAGE, consolidate_taker="false",
+            )  # fmt: skip
             found |= {row[1]: row for row in rows}
             if len(rows) < PAGE:
                 break
@@ -105,22 +117,25 @@ class Looks:
         self._failed[method] = backoff, now + backoff.delay(now, busy=wait)
 
     async def _page(
-        self, method: str, read: Callable[[Mapping[str, Any]], list[Row]], **fields: object
+        self, epoch: int, method: str, read: Callable[[Mapping[str, Any]], list[Row]], **fields: object
     ) -> tuple[int, list[Row]]:
         """One answer, and when it was asked for, ns. What may go away is waited for: so earlier pages are kept."""
         while True:
             try:
-                return await self._ask(method, read, **fields)
+                return await self._ask(epoch, method, read, **fields)
             except RestError as error:
                 if error.lasting:
                     raise
                 self._say(f"REST: {error}; asking again")
 
     async def _ask(
-        self, method: str, read: Callable[[Mapping[str, Any]], list[Row]], **fields: object
+        self, epoch: int, method: str, read: Callable[[Mapping[str, Any]], list[Row]], **fields: object
     ) -> tuple[int, list[Row]]:
         while True:
             async with self._turn:
+                if epoch != self._epoch:
+                    # Nobody waits for the answer any more.
+                    raise asyncio.CancelledError
                 now = self._clock()
                 until = self._failed[method][1] if method in self._failed else now
                 wait = max(until - now, self._signed.counter.wait(method, now))
