@@ -1396,6 +1396,8 @@ class LiveAccount:
         """
     def ping(self, now: int) -> str:
         """A request for a sign of life; its answer compares the clocks."""
+    def needs_ping(self, now: int) -> bool:
+        """Whether a sign of life is needed now: its answer proves that no report of an older request is on its way."""
     def arm(self, now: int, seconds: int) -> str | None:
         """The request that sets the dead-man timer of the account; 0 ends it. None without a connection."""
     def take_notes(self) -> list[tuple[str, dict[str, Any]]]:

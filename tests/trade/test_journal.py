@@ -291,9 +291,11 @@ def test_balances_are_explained(tmp_path: Path) -> None:
         journal.add("balances", totals={"BTC": Decimal("1.0"), "USD": Decimal("1000.0000")})
         add(journal, 0)
         add(journal, 1, side="sell", qty=Decimal(1))
+        fill(journal, 0, 1, trade_id=7)
         fill(journal, 0, 1)
-        fill(journal, 0, 1)
-        fill(journal, 1, 2, qty="0.75", side="sell", fees={"USD": "0.1", "BTC": "0.0000000001"})
+        # A trade fills an order once, whatever the fill is called.
+        fill(journal, 0, 8, trade_id=7)
+        fill(journal, 1, 2, trade_id=7, qty="0.75", side="sell", fees={"USD": "0.1", "BTC": "0.0000000001"})
         journal.add("entry", asset="USD", amount=Decimal(-50), fee=Decimal("0.5"), type="withdrawal")
         journal.add("balances", totals={"BTC": Decimal("0.4999999999"), "USD": Decimal("999.3600")})
     found = audit(path)
@@ -314,6 +316,21 @@ def test_balances_are_explained(tmp_path: Path) -> None:
         "a fill of order 9, which no row asked for",
     ]
     assert "may be open: 0, 1" in sentences(found)
+
+
+def test_an_order_that_lives_after_all(tmp_path: Path) -> None:
+    """An order that was believed to be rejected may be open again, as soon as a row shows it."""
+    path = tmp_path / "journal"
+    with opened(path) as journal:
+        add(journal, 0)
+        journal.add("answer", order=0, asked="add", error="EOrder:Insufficient funds", ended="rejected")
+        assert journal.state.open == []
+        journal.add("report", order=0, change="looked", state="pending", ended=None)
+    assert audit(path).open == (0,)
+    with opened(path) as journal:
+        assert [intent.order for intent in journal.state.open] == [0]
+        journal.add("report", order=0, change="canceled", ended="canceled")
+    assert audit(path).open == ()
 
 
 def test_killed_at_any_moment(tmp_path: Path) -> None:

@@ -185,7 +185,6 @@ class Intent:
     """Kraken's words, if it was refused."""
     order_id: str = ""
     filled: Decimal = Decimal(0)
-    fills: set[str] = field(default_factory=set)
     ended: str = ""
     """``filled``, ``canceled``, ``expired``, ``rejected`` or ``dead``; empty while it may be open."""
 
@@ -206,6 +205,8 @@ class State:
     """Time of the last fill, ns."""
     fills: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts of all fills, by their ids."""
+    trades: set[tuple[int, int]] = field(default_factory=set)
+    """Orders and public trades of these fills: a trade fills an order once."""
     balances: dict[str, Decimal] | None = None
     """What there is of each asset by the last balances, and all fills and entries after them."""
     torn: int = 0
@@ -219,7 +220,8 @@ class State:
     def apply(self, row: Row) -> None:
         """Take one row."""
         facts = row.facts
-        self._add_up(row)
+        is_new = self.is_new_fill(row)
+        self._add_up(row, is_new=is_new)
         if row.kind == "begin":
             self.validates = bool(facts.get("validate"))
         elif row.kind == "store":
@@ -230,17 +232,28 @@ class State:
             self.last_order = max(self.last_order, order)
             self.sent += not self.validates
         elif "order" in facts and facts["order"] in self.orders:
-            self._hear(self.orders[facts["order"]], row)
+            self._hear(self.orders[facts["order"]], row, is_new=is_new)
 
-    def _add_up(self, row: Row) -> None:
+    def is_new_fill(self, row: Row) -> bool:
+        """Whether a row is a fill that no row before it told: by its id, and by its order and trade."""
+        facts = row.facts
+        return (
+            row.kind == "fill"
+            and facts["exec_id"] not in self.fills
+            and (facts["order"], facts.get("trade_id")) not in self.trades
+        )
+
+    def _add_up(self, row: Row, *, is_new: bool) -> None:
         """Balances and fills. The cost of a fill is the exchange's, which rounds it."""
         facts = row.facts
         if row.kind == "balances":
             self.balances = {asset: Decimal(total) for asset, total in facts["totals"].items()}
         elif row.kind == "entry":
             self._change(facts["asset"], Decimal(facts["amount"]) - Decimal(facts["fee"]))
-        elif row.kind == "fill" and facts["exec_id"] not in self.fills:
+        elif is_new:
             self.fills[facts["exec_id"]] = facts
+            if facts.get("trade_id") is not None:
+                self.trades.add((facts["order"], facts["trade_id"]))
             base, _, quote = facts["symbol"].partition("/")
             sign = 1 if facts["side"] == "buy" else -1
             self._change(base, sign * Decimal(facts["qty"]))
@@ -252,20 +265,20 @@ class State:
         if self.balances is not None:
             self.balances[asset] = self.balances.get(asset, Decimal(0)) + change
 
-    def _hear(self, intent: Intent, row: Row) -> None:
+    def _hear(self, intent: Intent, row: Row, *, is_new: bool) -> None:
         facts = row.facts
         intent.order_id = facts.get("order_id") or intent.order_id
         if row.kind == "answer" and facts.get("asked") == "add":
             intent.answered = True
             intent.refused = facts.get("error") or ""
-        if row.kind == "fill" and facts["exec_id"] not in intent.fills:
-            intent.fills.add(facts["exec_id"])
+        if is_new:
             intent.filled += Decimal(facts["qty"])
             self.last_fill = max(self.last_fill or 0, facts["at"])
         if row.kind == "report" and facts.get("qty") is not None:
             intent.total = Decimal(facts["qty"])
         if row.kind in {"report", "answer", "fill"}:
-            intent.ended = facts.get("ended") or intent.ended
+            # An order that was believed to be rejected may be there after all.
+            intent.ended = facts.get("ended") or ""
 
 
 class Journal:
@@ -554,7 +567,7 @@ class _Account:
     def apply(self, row: Row) -> None:
         """Take one row."""
         known = self.known
-        is_new = row.kind == "fill" and row.facts["exec_id"] not in self.state.fills
+        is_new = self.state.is_new_fill(row)
         self.state.apply(row)
         if is_new:
             self._check_fill(row)

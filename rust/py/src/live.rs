@@ -218,6 +218,12 @@ impl LiveAccount {
         Ok(self.live()?.ping(now))
     }
 
+    /// Whether a sign of life is needed now, because a request has no answer.
+    fn needs_ping(&self, now: i64) -> PyResult<bool> {
+        let run = self.shared.lock()?;
+        Ok(self.live()?.needs_ping(now, &run))
+    }
+
     /// The request that sets the dead-man timer; 0 seconds end it. None without a connection.
     fn arm<'py>(&self, py: Python<'py>, now: i64, seconds: u32) -> PyResult<Option<Bound<'py, PyString>>> {
         let frame = self.live()?.arm(now, seconds).map_err(|why| value_error(why.to_string()))?;
