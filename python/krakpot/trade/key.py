@@ -67,7 +67,7 @@ class Secret:
 
     def __del__(self) -> None:
         """Overwrite it in the memory of the process."""
-        # Where its text was refused there is nothing to overwrite. At the end of the process this module has no names any more.
+        # Where its text was refused there is nothing to overwrite. At the end of the process this module has no names.
         if hasattr(self, "_bytes"):
             self.forget()
 
