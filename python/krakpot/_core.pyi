@@ -1398,6 +1398,8 @@ class LiveAccount:
         """A request for a sign of life; its answer compares the clocks."""
     def needs_ping(self, now: int) -> bool:
         """Whether a sign of life is needed now: its answer proves that no report of an older request is on its way."""
+    def clock_was_set(self, now: int, by: int) -> None:
+        """Know that this machine's clock was set: it shows so much more than it would have, ns."""
     def arm(self, now: int, seconds: int) -> str | None:
         """The request that sets the dead-man timer of the account; 0 ends it. None without a connection."""
     def take_notes(self) -> list[tuple[str, dict[str, Any]]]:
@@ -1405,7 +1407,10 @@ class LiveAccount:
     def note_balances(self) -> bool:
         """Make a row of the balances as they are now; false while they are not known."""
     def take_asks(self, now: int) -> list[tuple[int, Literal["orders", "closed", "trades"], Any]]:
-        """What REST is to be asked: a number for the answer, and ids of orders, a name, or a time (ns)."""
+        """What REST is to be asked: a number for the answer, and what it is about.
+
+        `orders`: ids. `closed`: names, and between which times the orders were made. `trades`: a time. Times in ns.
+        """
     def rest_orders(self, now: int, number: int, asked: int, rows: Sequence[_OrderRow]) -> str | None:
         """Orders that REST showed to a question, which was sent at `asked`."""
     def rest_fills(self, now: int, number: int, rows: Sequence[_FillRow]) -> str | None:
@@ -1424,6 +1429,9 @@ class LiveAccount:
     @property
     def offset(self) -> int | None:
         """The exchange's clock less this one; None while it is not known."""
+    @property
+    def max_rate(self) -> int | None:
+        """How high the exchange lets the counter of orders be; None: it did not say yet."""
     @property
     def timer(self) -> int | None:
         """When the dead-man timer ends, by the exchange's clock."""

@@ -34,9 +34,11 @@ from krakpot.net.connection import Connection, ServerBusy, connect
 from krakpot.net.market import symbol_of
 from krakpot.net.rest import Public, RestError
 from krakpot.trade import account
+from krakpot.trade.clock import ClockWatch
 from krakpot.trade.journal import HALTED, Intent, Journal, read
 from krakpot.trade.key import CONFIRM, Key, load
 from krakpot.trade.live import PRIVATE_URL, Live
+from krakpot.trade.looks import METHODS, Looks
 from krakpot.trade.nonces import Nonces, state_folder
 from krakpot.trade.shadow import Shadow
 from krakpot.trade.signed import Signed, check
@@ -57,10 +59,6 @@ SAVES = 0.2
 """Seconds after which rows are written that no request waits for."""
 ARMS = 4
 """The dead-man timer is set again this often while it runs."""
-HISTORY_PAGE = 50
-"""Rows of ``TradesHistory``."""
-PAGES_MAX = 200
-"""Pages of it that are read: more than can be filled in a reconciliation's time."""
 
 
 class AccountClient:
@@ -94,6 +92,7 @@ class AccountClient:
         self.key: Key
         self.journal: Journal
         self._signed: Signed
+        self._looks: Looks
         self._nonces: Nonces | None = None
         self._account: LiveAccount
         self._core: Trading
@@ -111,6 +110,7 @@ class AccountClient:
         self._pinged_at = float("-inf")
         self._saved_at = self._cancelled_at = 0.0
         self._said = ""
+        self._watch = ClockWatch()
 
     # Begin.
 
@@ -135,6 +135,7 @@ class AccountClient:
         key.check_host(self.url)
         self._nonces = Nonces(key.id)
         self._signed = Signed(self.rest_url, key, self._nonces, tls=self._tls)
+        self._looks = Looks(self._signed, self._say)
         found = await check(self._signed)
         if found.problems:
             raise ConfigError(f"{key.place}: {'; '.join(found.problems)}")
@@ -310,6 +311,9 @@ class AccountClient:
                 self._connection = None
                 connection.abort()
                 self._ready.clear()
+                for task in self._asking:
+                    # The next connection asks anew.
+                    task.cancel()
                 if not self._ending:
                     self._account.disconnected(time.time_ns())
                     self._told(time.time_ns())
@@ -409,6 +413,11 @@ class AccountClient:
         now, clock = time.time_ns(), time.monotonic()
         if self._ending:
             return
+        if step := self._watch.step():
+            self._account.clock_was_set(now, step)
+            # The clocks are compared at once.
+            self._armed_at = self._pinged_at = float("-inf")
+            self._say(f"the clock of this machine was set by {step / 1e9:+.3f} s")
         why = self._account.advance(now)
         if why is not None:
             self._renew(why)
@@ -443,6 +452,7 @@ class AccountClient:
 
     def _look(self, now: int) -> None:
         """Ask REST what a comparison needs."""
+        self._signed.counter.set_tier(self._account.max_rate)
         for number, kind, about in self._account.take_asks(now):
             task = asyncio.create_task(self._ask(number, kind, about))
             self._asking.add(task)
@@ -483,51 +493,30 @@ class AccountClient:
     # REST.
 
     async def _ask(self, number: int, kind: str, about: Any) -> None:  # noqa: ANN401  # as the kind says
-        asked = time.time_ns()
+        looks = self._looks
         try:
             if kind == "trades":
-                fills = await self._trades(about)
+                fills = await looks.trades(about)
                 why = self._account.rest_fills(time.time_ns(), number, fills)
             else:
-                if kind == "orders":
-                    result = await self._signed.ask("QueryOrders", txid=",".join(about))
-                else:
-                    result = (await self._signed.ask("ClosedOrders", cl_ord_id=about))["closed"]
-                rows = [_order_row(name, facts) for name, facts in result.items()]
+                asked, rows = await (looks.orders(about) if kind == "orders" else looks.closed(*about))
                 why = self._account.rest_orders(time.time_ns(), number, asked, rows)
         except KrakpotError as error:
             self._say(f"REST: {error}; asking again")
             self._account.unanswered(time.time_ns(), number)
             return
-        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-            self._say(f"REST: an answer is not what Kraken documents ({type(error).__name__}); asking again")
+        except ValueError:
+            self._say(f"REST {METHODS[kind]}: an answer has what no order of its pair can have; asking again")
+            looks.failed(METHODS[kind])
             self._account.unanswered(time.time_ns(), number)
             return
+        looks.succeeded(METHODS[kind])
         try:
             if why is not None:
                 self._renew(why)
             self._told(time.time_ns())
         except BaseException as error:  # noqa: BLE001  # it ends the run, which raises it
             self.error = self.error or error
-
-    async def _trades(self, since: int) -> list[tuple[str, str, int | None, str, str, str, str, bool]]:
-        """All fills from a time on."""
-        found: dict[str, Mapping[str, Any]] = {}
-        for page in range(PAGES_MAX):
-            result = await self._signed.ask(
-                "TradesHistory", start=f"{max(since, 0) / 1e9:.4f}", ofs=page * HISTORY_PAGE, consolidate_taker="false"
-            )
-            rows = result["trades"]
-            found |= rows
-            if len(rows) < HISTORY_PAGE:
-                break
-        return [
-            (
-                str(facts["ordertxid"]), name, facts.get("trade_id"), _plain(facts["vol"]), _plain(facts["price"]),
-                _plain(facts["cost"]), _plain(facts["fee"]), bool(facts.get("maker")),
-            )
-            for name, facts in found.items()
-        ]  # fmt: skip
 
     # End.
 
@@ -612,28 +601,6 @@ class AccountClient:
         known = {order.id for order in orders}
         before = [intent for intent in self.journal.state.open if intent.order not in known]
         return found + tuple(one.order_id or f"{self.prefix}, order {one.order}" for one in before)
-
-
-def _plain(number: object) -> str:
-    """A number with its digits; ``ValueError`` or ``ArithmeticError`` if it is none."""
-    found = Decimal(str(number))
-    if not found.is_finite():
-        raise ValueError
-    text = f"{found:f}"
-    # REST shows more decimals than a pair has.
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _order_row(name: str, facts: Mapping[str, Any]) -> tuple[str | None, str, str, str, str | None, str, int, str]:
-    """An order of REST as the extension takes it."""
-    terms = facts["descr"]
-    price = _plain(terms["price2"] if Decimal(str(terms.get("price2") or 0)) else terms["price"])
-    when = facts.get("closetm") or facts["opentm"]
-    return (
-        None if facts.get("cl_ord_id") is None else str(facts["cl_ord_id"]), name, str(facts["status"]),
-        _plain(facts["vol"]), price if Decimal(price) else None, _plain(facts["vol_exec"]),
-        int(Decimal(str(when)) * 10**9), str(facts.get("reason") or ""),
-    )  # fmt: skip
 
 
 def _fill(facts: Mapping[str, Any]) -> tuple[str, str, int | None, str, str, str, str, bool]:

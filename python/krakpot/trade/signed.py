@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import time
 from collections.abc import Mapping
@@ -25,6 +26,16 @@ FORBIDDEN = "withdraw"
 """In the name of a permission: the key may send money away."""
 LOCKOUT = 900.0
 """Seconds for which nothing is asked after a lockout: each request would begin Kraken's quarter of an hour anew."""
+THROTTLED = re.compile(r"EService: ?Throttled: ?(\d{1,12})")
+"""Too many requests at once, and the time until which none is served, unix seconds."""
+EXCEEDED = "EAPI:Rate limit exceeded"
+COUNTERS = {60: (15.0, 0.33), 125: (20.0, 0.5), 180: (20.0, 1.0)}
+"""Kraken's counter of requests by the tier, which the most of the counter of orders tells: how high it may be, and how
+much it falls in a second. Where the tier is not known it is the lowest."""
+COSTS = {"TradesHistory": 4.0, "QueryTrades": 4.0, "Ledgers": 4.0, "QueryLedgers": 4.0}
+"""What a request adds to it, if that is not 1. Kraken's pages say 2 or 4."""
+FREE = {"CancelAll", "CancelOrder"}
+"""Requests that it does not count."""
 DENIED, LOCKED, NONCE = "EGeneral:Permission denied", "EGeneral:Temporary lockout", "EAPI:Invalid nonce"
 PERMISSIONS = {
     "BalanceEx": "query-funds", "OpenOrders": "query-open-trades", "CancelAll": "close-trades",
@@ -41,11 +52,45 @@ REFUSALS = {
     ),
     DENIED: ("the API key lacks a permission; `krakpot key check` names it", True),
     LOCKED: ("Kraken locked the API key for a while; each try begins the while anew", False),
-    "EAPI:Rate limit exceeded": ("too many requests with the keys of this account; try again in a minute", False),
+    EXCEEDED: ("too many requests with the keys of this account; try again in a minute", False),
     "EGeneral:Too many requests": ("too many requests from this address; try again in a minute", False),
     "EService:": ("the exchange does not serve this now; `krakpot trade status` shows its state; try again", False),
 }  # fmt: skip
 """By the beginning of Kraken's words: what a refusal means, and whether it is lasting."""
+
+
+class Counter:
+    """Kraken's counter of the requests of a key, as far as they are sent from here. Pure: times are arguments, s."""
+
+    def __init__(self) -> None:
+        """Of an account whose tier is not known."""
+        self._used, self._at = 0.0, 0.0
+        self.set_tier(None)
+
+    def set_tier(self, rate: int | None) -> None:
+        """``rate``: how high the counter of orders may be, as the private socket says; None: not known."""
+        self.most, self.decay = COUNTERS.get(rate or 0, COUNTERS[60])
+
+    def _now(self, now: float) -> float:
+        self._used, self._at = max(0.0, self._used - max(0.0, now - self._at) * self.decay), now
+        return self._used
+
+    def wait(self, method: str, now: float) -> float:
+        """Seconds until a request would not be refused."""
+        over = self._now(now) + self._cost(method) - self.most
+        return max(0.0, over) / self.decay
+
+    def add(self, method: str, now: float) -> None:
+        """A request is sent."""
+        self._used = self._now(now) + self._cost(method)
+
+    def fill(self, now: float) -> None:
+        """Kraken says that it is full: others use the key or the account too."""
+        self._used, self._at = max(self._now(now), self.most), now
+
+    @staticmethod
+    def _cost(method: str) -> float:
+        return 0.0 if method in FREE else COSTS.get(method, 1.0)
 
 
 class Signed:
@@ -65,6 +110,8 @@ class Signed:
         self.key = key
         self._nonces = nonces
         self._tls = tls
+        self.counter = Counter()
+        """Of the requests that were sent; ``ask`` does not wait for it."""
         self._lock = asyncio.Lock()
         self._locked: tuple[str, float] | None = None
         """Kraken's words of a lockout, and until when nothing is asked."""
@@ -86,6 +133,7 @@ class Signed:
                 "Content-Type": "application/x-www-form-urlencoded",
                 "User-Agent": "krakpot",
             }
+            self.counter.add(method, time.monotonic())
             try:
                 async with asyncio.timeout(TIMEOUT):
                     answer = await Request(self.url, path, self._tls).run("POST", headers, body)
@@ -98,6 +146,10 @@ class Signed:
             if words.startswith(LOCKED):
                 wait = max(wait, LOCKOUT)
                 self._locked = (words, time.monotonic() + wait)
+            if words.startswith(EXCEEDED):
+                self.counter.fill(time.monotonic())
+            if throttled := THROTTLED.match(words):
+                wait = max(wait, min(int(throttled[1]) - time.time(), LOCKOUT))
             raise self._refused(method, words, wait)
         return result_of(answer, facts, lambda sentence, **more: self._error(method, sentence, **more))
 

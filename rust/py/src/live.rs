@@ -224,6 +224,15 @@ impl LiveAccount {
         Ok(self.live()?.needs_ping(now, &run))
     }
 
+    /// This machine's clock was set: it shows so much more than it would have, ns.
+    fn clock_was_set(&self, now: i64, by: i64) -> PyResult<()> {
+        let mut run = self.shared.lock()?;
+        let mut live = self.live()?;
+        live.clock_was_set(by);
+        live.advance(now, &mut run);
+        Ok(())
+    }
+
     /// The request that sets the dead-man timer; 0 seconds end it. None without a connection.
     fn arm<'py>(&self, py: Python<'py>, now: i64, seconds: u32) -> PyResult<Option<Bound<'py, PyString>>> {
         let frame = self.live()?.arm(now, seconds).map_err(|why| value_error(why.to_string()))?;
@@ -244,14 +253,17 @@ impl LiveAccount {
 
     // REST.
 
-    /// What REST is to be asked: a number for the answer; `orders` and their ids, `closed` and a name, or `trades` and a
-    /// time, ns.
+    /// What REST is to be asked: a number for the answer; `orders` and their ids; `closed`, names and between which times
+    /// the orders were made; or `trades` and a time; ns.
     fn take_asks<'py>(&self, py: Python<'py>, now: i64) -> PyResult<Vec<(u64, &'static str, Bound<'py, PyAny>)>> {
         let asks = self.live()?.take_asks(now);
         let given = |(number, ask)| {
             let (kind, about) = match ask {
                 Ask::Orders(ids) => ("orders", PyList::new(py, ids.iter().map(|id| &**id))?.into_any()),
-                Ask::Closed(name) => ("closed", PyString::new(py, &name).into_any()),
+                Ask::Closed { names, from, to } => {
+                    let names = PyList::new(py, names.iter().map(|name| &**name))?;
+                    ("closed", (names, from, to).into_pyobject(py)?.into_any())
+                }
                 Ask::Trades(since) => ("trades", since.into_pyobject(py)?.into_any()),
             };
             Ok((number, kind, about))
@@ -321,6 +333,12 @@ impl LiveAccount {
     #[getter]
     fn offset(&self) -> PyResult<Option<i64>> {
         Ok(self.live()?.clock().map(|(offset, _)| offset))
+    }
+
+    /// How high the exchange lets the counter of orders be; None: it did not say yet.
+    #[getter]
+    fn max_rate(&self) -> PyResult<Option<u32>> {
+        Ok(self.live()?.max_rate())
     }
 
     /// When the dead-man timer ends, by the exchange's clock, ns.

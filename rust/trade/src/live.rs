@@ -4,7 +4,7 @@
 //! Nothing here waits, sends or writes. After each connection, and whenever a message is missing, own orders are
 //! reconciled; no new risk is taken before. A request without an answer is looked for, and never sent again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
@@ -145,7 +145,7 @@ pub struct Live {
     holdings: Sequence,
     awaiting: Awaiting,
     /// When requests were sent, by their ids: the clocks are compared by what is answered.
-    timed: HashMap<u64, i64>,
+    timed: BTreeMap<u64, i64>,
     /// The last time of the exchange in an answer on this connection, ns: what it did earlier is told already.
     told: i64,
     clock: Clock,
@@ -165,6 +165,9 @@ pub struct Live {
     /// What REST was asked, by number; whether it is of a reconciliation; when, ns by the exchange's clock.
     asks: BTreeMap<u64, (Ask, bool, i64)>,
     asked: u64,
+    /// The last question before this machine's clock was set: local times of questions up to it mean nothing now.
+    set_after: u64,
+    max_rate: Option<u32>,
     /// Balances as the exchange says.
     balances: Option<BTreeMap<Arc<str>, Amount>>,
     /// Whether balances of an earlier time are known: then a difference needs a reason.
@@ -177,10 +180,11 @@ pub struct Live {
     troubles: Vec<String>,
     /// When the dead-man timer ends, ns by the exchange.
     timer: Option<i64>,
-    timer_ids: HashMap<u64, i64>,
+    timer_ids: BTreeSet<u64>,
     /// Pair and side of the orders of the last snapshot.
     shown: HashMap<Arc<str>, (usize, Side)>,
-    maintenance: Option<Advisory>,
+    /// What the exchange announced last, with a begin.
+    maintenances: Vec<Advisory>,
     /// Why nothing is sent beside what is known here: the journal cannot be written, or the like.
     trouble: Option<Arc<str>>,
 }
@@ -200,7 +204,7 @@ impl Live {
             reports: Sequence::default(),
             holdings: Sequence::default(),
             awaiting: Awaiting::default(),
-            timed: HashMap::new(),
+            timed: BTreeMap::new(),
             told: i64::MIN,
             clock: Clock::default(),
             ids: HashMap::new(),
@@ -213,6 +217,8 @@ impl Live {
             doubt: None,
             asks: BTreeMap::new(),
             asked: 0,
+            set_after: 0,
+            max_rate: None,
             balances: None,
             has_before: false,
             entries: VecDeque::new(),
@@ -220,9 +226,9 @@ impl Live {
             notes: Vec::new(),
             troubles: Vec::new(),
             timer: None,
-            timer_ids: HashMap::new(),
+            timer_ids: BTreeSet::new(),
             shown: HashMap::new(),
-            maintenance: None,
+            maintenances: Vec::new(),
             trouble: None,
         }
     }
@@ -251,6 +257,12 @@ impl Live {
     #[must_use]
     pub fn clock(&self) -> Option<(i64, i64)> {
         self.clock.best()
+    }
+
+    /// How high the exchange lets the rate counter be; `None`: it did not say yet.
+    #[must_use]
+    pub const fn max_rate(&self) -> Option<u32> {
+        self.max_rate
     }
 
     /// When the dead-man timer ends, ns by the exchange.
@@ -303,12 +315,20 @@ impl Live {
                 return account("account: own orders are being compared with the exchange; only cancels pass");
             }
         }
-        if let (Some(most), Some((offset, _))) = (self.options.clock, self.clock.best())
-            && offset.abs() > most
-        {
-            let (offset, most) = (offset / 1_000_000, most / 1_000_000);
-            let text = format!("clock: the exchange's clock is {offset} ms from this one; {most} ms are allowed");
-            return Some(("clock", text.into()));
+        if let Some(most) = self.options.clock {
+            let Some((offset, _)) = self.clock.best() else {
+                let text = if self.clock.offset().is_some() {
+                    "clock: this machine's clock was set; the exchange's next answer says how far from its own it is"
+                } else {
+                    "clock: no answer of the exchange said its time yet"
+                };
+                return Some(("clock", text.into()));
+            };
+            if offset.abs() > most {
+                let (offset, most) = (offset / 1_000_000, most / 1_000_000);
+                let text = format!("clock: the exchange's clock is {offset} ms from this one; {most} ms are allowed");
+                return Some(("clock", text.into()));
+            }
         }
         if self.is_near(now, MAINTENANCE) {
             return Some(("exchange", "maintenance: the exchange announces one within half an hour".into()));
@@ -327,11 +347,10 @@ impl Live {
 
     /// Whether a maintenance begins within so long, or goes on by what was announced.
     fn is_near(&self, now: i64, before: i64) -> bool {
-        let Some((one, begin)) = self.maintenance.as_ref().and_then(|one| Some((one, one.begin?))) else {
-            return false;
-        };
         let time = self.exchange_time(now);
-        time >= begin.saturating_sub(before) && one.end.is_none_or(|end| time < end)
+        // One that is over does not hide the next one.
+        let near = |begin: i64| time >= begin.saturating_sub(before);
+        self.maintenances.iter().any(|one| one.begin.is_some_and(near) && one.end.is_none_or(|end| time < end))
     }
 
     /// The pair of an own order, by the exchange's id of it or by its name.
@@ -344,7 +363,16 @@ impl Live {
     }
 
     fn exchange_time(&self, now: i64) -> i64 {
-        now + self.clock.best().map_or(0, |(offset, _)| offset)
+        now + self.clock.offset().unwrap_or(0)
+    }
+
+    /// This machine's clock was set: it shows so much more than it would have, ns. Where a limit looks at the clocks, no
+    /// new risk is taken until they are compared again.
+    pub fn clock_was_set(&mut self, by: i64) {
+        self.clock.set(by);
+        // What was sent before cannot be compared with what is heard from now on.
+        self.timed.clear();
+        self.set_after = self.asked;
     }
 
     // The connection.
@@ -362,7 +390,8 @@ impl Live {
         self.asks.clear();
         (self.doubt, self.balances, self.agreed, self.outcome) = (None, None, None, None);
         self.phase = Phase::Reconciling;
-        self.subscribed = None;
+        // The request comes later than it is sent, however uncertain the clocks are.
+        self.subscribed = self.clock.best().map(|(offset, length)| now.saturating_add(offset - length / 2));
         self.reconcile = Some(self.begin(now, trader));
         let mut frames = Vec::new();
         for subscription in [request::executions, request::balances] {
@@ -437,9 +466,11 @@ impl Live {
     }
 
     fn time(&mut self, id: u64, now: i64) {
-        if self.timed.len() < TIMED_MAX {
-            self.timed.insert(id, now);
+        // Some are never answered; the newest are the ones that may be.
+        if self.timed.len() == TIMED_MAX {
+            self.timed.pop_first();
         }
+        self.timed.insert(id, now);
     }
 
     // Requests.
@@ -510,9 +541,10 @@ impl Live {
             return Ok(None);
         }
         let id = self.id(now);
-        if self.timer_ids.len() < TIMED_MAX {
-            self.timer_ids.insert(id, now);
+        if self.timer_ids.len() == TIMED_MAX {
+            self.timer_ids.pop_first();
         }
+        self.timer_ids.insert(id);
         let Some(token) = &self.token else { return Ok(None) };
         request::cancel_all_after(seconds, (id, token)).map(Some)
     }
@@ -709,19 +741,21 @@ impl Live {
         let id = ack.req_id.unwrap_or_default();
         self.told = self.told.max(ack.time_out.unwrap_or(i64::MIN));
         if let (Some(sent), Some(came), Some(left)) = (self.timed.remove(&id), ack.time_in, ack.time_out) {
-            let first = self.clock.best().is_none();
+            let first = self.clock.offset().is_none();
             self.clock.add(sent, came, left, now);
-            if first && self.phase == Phase::Reconciling && self.subscribed.is_none() {
-                // It began by another clock.
-                self.reconcile = Some(self.begin(now, trader));
+            if let (true, Some(offset)) = (first, self.clock.offset()) {
+                // It began by this machine's clock; the snapshot may be there already.
+                self.reconcile.iter_mut().chain(&mut self.doubt).for_each(|one| one.shift(offset));
+                self.asks.values_mut().for_each(|ask| ask.2 = ask.2.saturating_add(offset));
             }
         }
         if ack.channel.as_deref() == Some("executions") && ack.result.is_ok() {
-            self.subscribed = ack.time_in;
+            self.subscribed = ack.time_in.or(self.subscribed);
             let limit = ack.rate_limit.and_then(|limit| u32::try_from(limit.rescale(0)?).ok());
+            self.max_rate = limit.or(self.max_rate);
             heard.effects.extend(limit.map(|limit| Effect::Tier(Tier::with_limit(limit))));
         }
-        if self.timer_ids.remove(&id).is_some() {
+        if self.timer_ids.remove(&id) {
             match &ack.result {
                 Ok(_) => self.timer = ack.trigger_time,
                 Err(text) => heard.renew = Some(format!("the dead-man timer was refused: {text}")),
@@ -909,7 +943,7 @@ impl Live {
                 one.services.is_empty() || one.services.iter().any(|service| service.starts_with("spot"))
             };
             let dated = status.maintenance.into_iter().filter(|one| one.begin.is_some() && concerns(one));
-            self.maintenance = dated.min_by_key(|one| one.begin);
+            self.maintenances = dated.collect();
             heard.effects.push(Effect::System(status.system));
         }
     }
@@ -939,7 +973,9 @@ impl Live {
 
     /// Orders that REST showed; it was asked at `asked`, local time.
     pub fn rest_orders(&mut self, now: i64, number: u64, asked: i64, rows: &[Seen], run: &mut Run) -> Option<String> {
-        let (time, asked) = (self.exchange_time(now), self.exchange_time(asked));
+        let time = self.exchange_time(now);
+        // Where this clock was set meanwhile, only the time at which the question was made is known.
+        let asked = if number > self.set_after { self.exchange_time(asked) } else { i64::MIN };
         for seen in rows {
             // Fills that REST shows later name only this id.
             let named = seen.name.as_ref().and_then(|name| order_number(&self.options.prefix, name));
@@ -980,7 +1016,7 @@ impl Live {
     /// When [`Self::advance`] or [`Self::take_asks`] has something to do, local time, ns; more often is never wrong.
     #[must_use]
     pub fn next_due(&self) -> i64 {
-        let offset = self.clock.best().map_or(0, |(offset, _)| offset);
+        let offset = self.clock.offset().unwrap_or(0);
         let due = [&self.reconcile, &self.doubt].into_iter().flatten().map(Reconcile::next_due).min();
         let due = due.map_or(i64::MAX, |due| due.saturating_sub(offset));
         self.agreed.map_or(due, |agreed| due.min(agreed + BALANCES_WAIT))

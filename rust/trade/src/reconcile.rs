@@ -20,6 +20,12 @@ const RETRIES: [i64; 6] = [SECOND, 2 * SECOND, 5 * SECOND, 15 * SECOND, 30 * SEC
 const UNANSWERED: i64 = 2 * SECOND;
 /// Orders that one request may ask for.
 const QUERIED: usize = 50;
+/// The exchange takes no order whose deadline is further away than this.
+const DEADLINE_MAX: i64 = 60 * SECOND;
+/// Clocks of the exchange may differ by so much.
+const MARGIN: i64 = 5 * SECOND;
+/// Orders without an id that were made within this time are looked for together: all ended orders of that time are read.
+const TOGETHER: i64 = 300 * SECOND;
 /// Fills are asked for from this long before the last one that is known: times of fills and of messages differ.
 const OVERLAP: i64 = 60 * SECOND;
 
@@ -89,8 +95,15 @@ pub struct Seen {
 pub enum Ask {
     /// `QueryOrders` of these ids.
     Orders(Vec<Arc<str>>),
-    /// `ClosedOrders` of this name.
-    Closed(Arc<str>),
+    /// `ClosedOrders` of these names, which were made between these times, if they were made.
+    Closed {
+        /// Names of orders whose ids are not known.
+        names: Vec<Arc<str>>,
+        /// They were not made before this time.
+        from: i64,
+        /// Nor after this one.
+        to: i64,
+    },
     /// `TradesHistory` from this time on.
     Trades(i64),
 }
@@ -221,6 +234,13 @@ impl Reconcile {
         }
     }
 
+    /// All times were by a clock that shows so much less than the exchange's, ns: it is known now.
+    pub fn shift(&mut self, by: i64) {
+        self.begun = self.begun.saturating_add(by);
+        self.snapshot = self.snapshot.map(|at| at.saturating_add(by));
+        self.doubts.values_mut().for_each(|doubt| doubt.due = doubt.due.saturating_add(by));
+    }
+
     /// The snapshot of the socket: all open orders, and the last fills by order id.
     pub fn snapshot(&mut self, now: i64, open: Vec<Seen>, fills: &[(Arc<str>, Fill)]) {
         if self.snapshot.is_some() {
@@ -282,13 +302,13 @@ impl Reconcile {
         if self.snapshot.is_none() {
             return Vec::new();
         }
-        let (mut ids, mut asks, mut since) = (Vec::new(), Vec::new(), None::<i64>);
+        let (mut ids, mut unnamed, mut since) = (Vec::new(), Vec::new(), None::<i64>);
         for doubt in self.doubts.values_mut().filter(|doubt| !doubt.asking && doubt.due <= now) {
             match &doubt.need {
                 Need::Nothing => continue,
                 Need::State => match &doubt.own.order_id {
                     Some(id) => ids.push(id.clone()),
-                    None => asks.push(Ask::Closed(doubt.own.name.clone())),
+                    None => unnamed.push((doubt.own.deadline, doubt.own.name.clone())),
                 },
                 Need::Fills(_) => {
                     let from = doubt.own.last_fill.unwrap_or(doubt.own.sent) - OVERLAP;
@@ -297,6 +317,7 @@ impl Reconcile {
             }
             doubt.asking = true;
         }
+        let mut asks = together(unnamed);
         asks.extend(ids.chunks(QUERIED).map(|ids| Ask::Orders(ids.to_vec())));
         asks.extend(since.map(Ask::Trades));
         asks
@@ -309,7 +330,7 @@ impl Reconcile {
                 Ask::Orders(ids) => {
                     doubt.need == Need::State && doubt.own.order_id.as_ref().is_some_and(|id| ids.contains(id))
                 }
-                Ask::Closed(name) => doubt.need == Need::State && doubt.own.name == *name,
+                Ask::Closed { names, .. } => doubt.need == Need::State && names.contains(&doubt.own.name),
                 Ask::Trades(_) => matches!(doubt.need, Need::Fills(_)),
             }
     }
@@ -418,6 +439,23 @@ impl Reconcile {
         }));
         Some(outcome)
     }
+}
+
+/// Questions for orders without an id, given with their deadlines: one for those of about the same time.
+fn together(mut unnamed: Vec<(i64, Arc<str>)>) -> Vec<Ask> {
+    unnamed.sort_unstable();
+    let mut asks: Vec<Ask> = Vec::new();
+    for (deadline, name) in unnamed {
+        let (begin, end) = (deadline.saturating_sub(DEADLINE_MAX + MARGIN), deadline.saturating_add(MARGIN));
+        match asks.last_mut() {
+            Some(Ask::Closed { names, from, to }) if end.saturating_sub(*from) <= TOGETHER => {
+                names.push(name);
+                *to = end;
+            }
+            _ => asks.push(Ask::Closed { names: vec![name], from: begin, to: end }),
+        }
+    }
+    asks
 }
 
 /// A balance that fills and entries do not explain.

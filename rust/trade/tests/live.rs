@@ -14,7 +14,7 @@ use client::{Client, PATIENCE, PREFIX, Point, Program, World};
 use common::{ONE, Random, SECOND};
 use frames::{MS, START};
 use krakpot_trade::amount::{Price, Qty};
-use krakpot_trade::live::{Options, Phase};
+use krakpot_trade::live::{Earlier, Options, Phase};
 use krakpot_trade::note::Fact;
 use krakpot_trade::order::{GRACE, State as OrderState};
 use krakpot_trade::reconcile::Strangers;
@@ -531,12 +531,21 @@ impl Told {
 
     /// Connects; the exchange's clock is so far ahead. Then it says what there is.
     fn connect(&mut self, ahead: i64, balances: &[(&str, &str)]) {
+        self.connect_as(ahead, balances, "", false);
+    }
+
+    /// The same with rows of the snapshot; `early`: that comes before the answers.
+    fn connect_as(&mut self, ahead: i64, balances: &[(&str, &str)], orders: &str, early: bool) {
+        let snapshot = format!(r#"{{"channel":"executions","type":"snapshot","data":[{orders}],"sequence":1}}"#);
         let trader = self.client.run.trader(0);
         let frames = self.client.live.connected(self.now, "token", trader).expect("a token");
         let ids: Vec<String> =
             frames.iter().map(|frame| frame.text().rsplit(':').next().expect("an id").into()).collect();
         let came = time(self.now + 10 * MS + ahead);
         self.now += 20 * MS;
+        if early {
+            assert_eq!(self.hear(&snapshot), None);
+        }
         for (id, channel) in ids.iter().zip(["executions", "balances"]) {
             let id = id.trim_end_matches('}');
             let told = format!(
@@ -544,7 +553,9 @@ impl Told {
             );
             assert_eq!(self.hear(&told), None);
         }
-        self.hear(r#"{"channel":"executions","type":"snapshot","data":[],"sequence":1}"#);
+        if !early {
+            assert_eq!(self.hear(&snapshot), None);
+        }
         let rows =
             balances.iter().map(|(asset, total)| format!(r#"{{"asset":"{asset}","balance":{total},"wallets":[]}}"#));
         let rows = rows.collect::<Vec<_>>().join(",");
@@ -602,6 +613,41 @@ fn deposits() {
     assert_eq!((end.len(), end[0].kind, text(&end[0], "totals")), (1, "balances", ""));
 }
 
+/// Goal: a snapshot that comes before the answers to the subscriptions counts, though the clocks are not compared yet; what
+/// it shows as open was open when the connection began.
+#[test]
+fn a_snapshot_before_the_answers() {
+    let row = r#"{"order_id":"O1","cl_ord_id":"kptests00000000005","symbol":"BTC/USD","side":"buy","order_qty":0.005,"limit_price":26500.0,"cum_qty":0.001,"exec_type":"new","order_status":"new","timestamp":"2020-01-01T00:00:00Z"}"#;
+    for (ahead, early) in [(0, false), (0, true), (100 * MS, true), (-3600 * SECOND, true), (3600 * SECOND, true)] {
+        let mut told = Told::new(&Options { clock: None, ..Options::new(PREFIX) });
+        let symbol = told.client.run.pair(0).symbol.to_string();
+        let terms = Terms::limit(0, Side::Buy, Qty(500_000), Price(265_000));
+        let order_id = Some("O1".into());
+        let (sent, deadline) = (told.now - 60 * SECOND, told.now - 55 * SECOND);
+        told.client.live.restore(Earlier {
+            number: 5,
+            terms,
+            tag: "".into(),
+            order_id,
+            sent,
+            deadline,
+            known: Vec::new(),
+            last_fill: None,
+        });
+        let row = row.replace("BTC/USD", &symbol).replace("0.001", "0.000");
+        told.connect_as(ahead, &[("USD", "1")], &row, early);
+        assert_eq!(told.client.live.phase(), Phase::Ready, "{ahead} {early}");
+        let order = told.client.run.trader(0).order(5).expect("it was taken over");
+        assert_eq!((order.state(), order.order_id.as_deref()), (OrderState::Open, Some("O1")));
+        // One that the snapshot does not show is looked for, and time passes for it as the exchange counts it.
+        told.client.live.disconnected();
+        told.connect_as(ahead, &[("USD", "1")], "", early);
+        assert_eq!(told.client.live.phase(), Phase::Reconciling);
+        assert_eq!(told.client.live.take_asks(told.now).len(), 1);
+        assert_eq!(told.client.live.next_due(), told.now + 120 * SECOND - 20 * MS);
+    }
+}
+
 /// Goal: with a clock that is off by more than is allowed nothing is placed; at most that is.
 #[test]
 fn clocks() {
@@ -616,6 +662,64 @@ fn clocks() {
         told.connect(ahead * 1000 * SECOND, &[("USD", "1")]);
         assert_eq!((told.client.live.phase(), told.why()), (Phase::Ready, String::new()));
     }
+}
+
+/// Goal: after this machine's clock was set nothing is placed until the clocks are compared anew, by a request that was
+/// sent after that; times of the exchange stay what they were, and an exchange without this limit goes on.
+#[test]
+fn a_clock_that_is_set() {
+    let mut told = Told::new(&Options::new(PREFIX));
+    assert_eq!(told.why().split(':').next(), Some("account/account"));
+    told.connect(100 * MS, &[("USD", "1")]);
+    let (earlier, then) = (told.client.live.ping(told.now), told.now);
+    let answer = |told: &mut Told, frame: &str, at: i64| {
+        let id = frame.rsplit(':').next().expect("an id").trim_end_matches('}').to_owned();
+        let at = time(at);
+        let text = format!(r#"{{"method":"pong","req_id":{id},"time_in":"{at}","time_out":"{at}"}}"#);
+        assert_eq!(told.hear(&text), None);
+    };
+    // By an hour, back.
+    let by = -3600 * SECOND;
+    told.client.live.clock_was_set(by);
+    told.now += by;
+    assert_eq!(
+        told.why(),
+        "clock/clock: this machine's clock was set; the exchange's next answer says how far from its own it is"
+    );
+    // The answer to what was sent before says nothing.
+    answer(&mut told, &earlier, then + 110 * MS);
+    assert_eq!((told.client.live.clock(), told.why().is_empty()), (None, false));
+    let ping = told.client.live.ping(told.now);
+    told.now += 20 * MS;
+    let at = told.now - by + 90 * MS;
+    answer(&mut told, &ping, at);
+    assert_eq!(told.client.live.clock(), Some((100 * MS - by, 20 * MS)));
+    assert!(told.why().starts_with("clock/clock: the exchange's clock is 3600100 ms from this one"), "{}", told.why());
+    let mut told = Told::new(&Options { clock: None, ..Options::new(PREFIX) });
+    told.connect(0, &[("USD", "1")]);
+    told.client.live.clock_was_set(SECOND);
+    assert_eq!(told.why(), "");
+}
+
+/// Goal: a question that was sent before this machine's clock was set back is not taken for a later one: what REST did not
+/// show then may still come.
+#[test]
+fn a_question_before_the_clock_is_set() {
+    let mut program = program(2);
+    program.kill = Some((Point::Send, 1));
+    let price = Price(program.client.run.touch(0).0.bid.expect("a bid").0.0 - 900);
+    program.client.run.order(0, Terms::limit(0, Side::Buy, Qty(300_000), price), PATIENCE, "".into());
+    assert!(!program.step());
+    let lost = program.client.connection.take().expect("a connection");
+    program.world.hold_up(lost, 600 * SECOND);
+    program.begin(SECOND);
+    program.until("asked", 20 * SECOND, |one| one.world.questions().next().is_some());
+    let live = &mut program.client.live;
+    live.clock_was_set(-3600 * SECOND);
+    let now = program.world.now - 3600 * SECOND;
+    let number = program.world.questions().next().expect("a question");
+    assert_eq!(live.rest_orders(now, number, program.world.now, &[], &mut program.client.run), None);
+    assert_eq!(program.phase(), Phase::Reconciling, "it may still come");
 }
 
 /// Goal: from half an hour before a maintenance nothing is placed, until it is over; what is not about trading, or has no
@@ -656,6 +760,15 @@ fn maintenance() {
         }
     }
     assert_eq!(gaps, [("account", false), ("account", true), ("exchange", false), ("exchange", true)]);
+    // One that is over, and still listed, does not hide the next one; nor does one that ends hide it later.
+    let hour = 3600 * SECOND;
+    let all = [2, -3, 1].map(|hours| one("spot_ws", told.now + hours * hour)).join(",");
+    assert_eq!((told.hear(&status(&all)), told.why()), (None, String::new()));
+    for (minutes, blocked) in [(29, false), (30, true), (119, true), (120, true), (179, true), (180, false)] {
+        let wait = begin + hour + minutes * 60 * SECOND - told.now;
+        told.wait(wait);
+        assert_eq!(told.why().starts_with("exchange/maintenance"), blocked, "{minutes}: {}", told.why());
+    }
 }
 
 /// Goal: a frame that is cut short anywhere is refused whole, and changes nothing; one that is damaged in any other way is

@@ -84,8 +84,10 @@ impl World {
                     self.orders.iter().filter(|order| ids.contains(&order.id)).filter_map(|order| order.seen(shown));
                 reconcile.orders(now, ask, now, &rows.collect::<Vec<_>>());
             }
-            Ask::Closed(name) => {
-                let of = self.orders.iter().filter(|order| order.name == *name).filter_map(|order| order.seen(shown));
+            Ask::Closed { names, from, to } => {
+                let made = |order: &&Truth| *from < order.arrived && order.arrived <= *to;
+                let of = self.orders.iter().filter(|order| names.contains(&order.name));
+                let of = of.filter(made).filter_map(|order| order.seen(shown));
                 let rows: Vec<Seen> = of.filter(|seen| seen.found.state != State::Open).collect();
                 reconcile.orders(now, ask, now, &rows);
             }
@@ -320,7 +322,7 @@ fn what_does_not_agree() {
                     assert_eq!(since, -60 * SECOND);
                     reconcile.trades(now, &ask, now, &[("O3".into(), fill(3, 0, 2)), ("O9".into(), fill(3, 1, 3))]);
                 }
-                Ask::Closed(name) => panic!("{name} has an id"),
+                Ask::Closed { names, .. } => panic!("{names:?} have ids"),
             }
         }
         if let Some(outcome) = reconcile.outcome(now) {
@@ -343,4 +345,39 @@ fn balances() {
     let found = unexplained(&known, &of(&[("BTC", 5), ("USD", 8), ("ETH", 1)]));
     let rows: Vec<(&str, i128, i128)> = found.iter().map(|one| (&*one.asset, one.expected, one.found)).collect();
     assert_eq!(rows, [("ETH", 0, 1), ("USD", 7, 8)]);
+}
+
+/// Goal: many orders without an id are looked for with one question, that names a time in which all of them were made if they
+/// were; those of another time are another question. What is not shown is asked again together.
+#[test]
+fn orders_without_an_id_are_looked_for_together() {
+    let at = 1_000_000 * SECOND;
+    let own = |number: u64, sent: i64| Own {
+        number,
+        name: cl_ord_id(PREFIX, number).expect("a name").into(),
+        order_id: None,
+        deadline: sent + 5 * SECOND,
+        sent,
+        filled: Qty::ZERO,
+        fills: Vec::new(),
+        last_fill: None,
+    };
+    let mut all: Vec<Own> =
+        (0..200).map(|number| own(number, at - 20 * SECOND + SECOND / 10 * number.cast_signed())).collect();
+    all.extend([own(900, at - 3600 * SECOND), own(901, at - 3590 * SECOND)]);
+    let mut reconcile = Reconcile::new(at, all, Options::new(PREFIX));
+    reconcile.snapshot(at, Vec::new(), &[]);
+    let asks = reconcile.take_asks(at);
+    let facts = |ask: &Ask| {
+        let Ask::Closed { names, from, to } = ask else { panic!("{ask:?}") };
+        (names.len(), (*from - at) / SECOND, (*to - at) / SECOND)
+    };
+    assert_eq!(asks.iter().map(facts).collect::<Vec<_>>(), [(2, -3660, -3580), (200, -80, 9)]);
+    let late = at + 100 * SECOND;
+    for (ask, asked) in asks.iter().zip([65, 50]) {
+        reconcile.orders(late, ask, at + asked * SECOND, &[]);
+    }
+    let dead: Vec<u64> = reconcile.take_looks().iter().map(|look| look.0).collect();
+    assert_eq!(dead, [900, 901], "the others may still come");
+    assert_eq!(reconcile.take_asks(late).iter().map(facts).collect::<Vec<_>>(), [(200, -80, 9)]);
 }

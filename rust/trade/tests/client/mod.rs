@@ -209,6 +209,11 @@ impl World {
 
     // REST.
 
+    /// Numbers of the questions that have no answer yet.
+    pub fn questions(&self) -> impl Iterator<Item = u64> + '_ {
+        self.questions.iter().map(|question| question.number)
+    }
+
     /// Whether a signed request is refused.
     fn refused(&mut self, method: &str) -> bool {
         let Some(text) = self.exchange.refuse_signed(method) else { return false };
@@ -221,7 +226,7 @@ impl World {
     fn show(&mut self, ask: &Ask) -> Result<Shown, ()> {
         let method = match ask {
             Ask::Orders(_) => "QueryOrders",
-            Ask::Closed(_) => "ClosedOrders",
+            Ask::Closed { .. } => "ClosedOrders",
             Ask::Trades(_) => "TradesHistory",
         };
         if self.refused(method) {
@@ -233,7 +238,12 @@ impl World {
                 let is = |row: &Value| ids.iter().any(|id| row["id"] == **id);
                 Shown::Orders(self.orders("orders", at, is))
             }
-            Ask::Closed(name) => Shown::Orders(self.orders("closed", at, |row| row["cl_ord_id"] == **name)),
+            Ask::Closed { names, from, to } => {
+                let made = |row: &Value| row["created"].as_i64().is_some_and(|at| *from < at && at <= *to);
+                let is = |row: &Value| names.iter().any(|name| row["cl_ord_id"] == **name);
+                // One is asked for by its name; of several all of their time are read.
+                Shown::Orders(self.orders("closed", at, |row| is(row) && (names.len() == 1 || made(row))))
+            }
             Ask::Trades(since) => Shown::Fills(self.fills(at, *since)),
         })
     }
