@@ -403,6 +403,8 @@ class Session:
         """
     def subscription(self, symbol: str, channel: str) -> tuple[_SubscriptionState, str] | None:
         """(state, reason) of one subscription; None if there is none."""
+    def pair_status(self, symbol: str) -> str | None:
+        """The status of a pair as the instrument channel said it last; None: it did not."""
     def pairs(self) -> list[dict[str, Any]]:
         """The instrument channel's pairs as known now.
 
@@ -1359,6 +1361,7 @@ class LiveAccount:
         lag: int,
         limit: int,
         dead_man: bool = False,
+        shared: bool = False,
     ) -> LiveAccount: ...
     def restore_balances(self, balances: Sequence[tuple[str, str]]) -> None:
         """Balances that an earlier run knew last: what differs from them now needs a reason."""
@@ -1602,6 +1605,8 @@ class Trading:
         """Read once from a replay, for `next`; what halts it, or None."""
     def next(self, until: int | None = None) -> tuple[int, str, Any] | None:
         """What is to be said next of what was read, or of what is due up to a time: account, handler, object."""
+    def set_pair_status(self, now: int, symbol: str, status: str) -> None:
+        """Know that the exchange says that a pair is in this state; new orders follow it from now on."""
     def see(self, now: int, symbol: str, session: Session) -> None:
         """Look at the book of a pair that was in sync before the run began."""
     def take(self, events: Sequence[object], session: Session) -> None:

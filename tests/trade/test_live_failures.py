@@ -624,6 +624,40 @@ def test_orders_of_others_are_left_alone(tmp_path: Path) -> None:
     explained(tmp_path)
 
 
+@pytest.mark.parametrize("account", ["shared", "exclusive"])
+def test_fills_of_others(tmp_path: Path, account: Any) -> None:
+    """In a shared account they count as if they came from outside, and a row says so; else nothing explains them."""
+    strategy = resting()
+
+    async def test() -> None:
+        async with server() as exchange, started(tmp_path, strategy, exchange, account=account) as (one, task):
+            await reached(lambda: are_open(strategy), task)
+            total = one.markets[0].balance("BTC").total
+
+            async def sell() -> None:
+                await one.client._signed.ask("AddOrder", pair="XBTUSD", type="sell", ordertype="market", volume="0.01")
+
+            await sell()
+            if account == "shared":
+                await reached(lambda: one.markets[0].balance("BTC").total == total - Decimal("0.01"), task)
+                assert one.markets[0].balance("USD").total == Decimal(truth(exchange, "balances")["USD"][0])
+            before = one.client._connection
+            before.abort()
+            await sell()
+            await reached(lambda: one.client._connection not in {None, before}, task)
+            await reached(lambda: one.client._account.phase == "ready", task)
+            await reached(lambda: one.markets[0].balance("BTC").total == total - Decimal("0.02"), task)
+            assert one.markets[0].inventory(PAIR).qty == 0
+
+    run(test())
+    audit = journal.audit(tmp_path / "journal")
+    if account == "shared":
+        assert audit.explained, audit.problems
+        assert any(note.startswith("other programs of the account changed BTC by -0.02") for note in audit.notes)
+    else:
+        assert sorted(audit.unexplained) == ["BTC", "USD"]
+
+
 @pytest.mark.parametrize("strangers", ["report", "adopt"])
 def test_an_order_of_this_strategy_that_no_journal_has(tmp_path: Path, strangers: Any) -> None:
     """It fails the start with its name, or is taken over, and cancelled at the end like the others."""
@@ -646,6 +680,29 @@ def test_an_order_of_this_strategy_that_no_journal_has(tmp_path: Path, strangers
 
     run(test())
     explained(tmp_path)
+
+
+def test_a_pair_that_takes_no_orders(tmp_path: Path) -> None:
+    """A status that it gets while the run goes on refuses orders here, in Kraken's words; when it is over they go."""
+    strategy = resting()
+
+    async def test() -> None:
+        async with server() as exchange, started(tmp_path, strategy, exchange) as (one, task):
+            await reached(lambda: are_open(strategy), task)
+            (market,) = one.markets
+            await reached(lambda: market.pair(PAIR).status == "online", task)
+            exchange.inject("instrument=once,by=2s")
+            status = await reached(lambda: {market.pair(PAIR).status} - {"online"}, task)
+            refused = market.sell(PAIR, "0.001")
+            assert refused.state == "rejected", "nothing was sent"
+            assert refused.reason in {"EService:Unavailable", *(f"EService:Market in {word} mode" for word in status)}
+            assert are_open(strategy)
+            await reached(lambda: market.pair(PAIR).status == "online", task)
+            sold = market.sell(PAIR, "0.001")
+            await reached(lambda: sold.state == "filled", task)
+
+    run(test())
+    assert explained(tmp_path).open == ()
 
 
 def test_two_pairs(tmp_path: Path) -> None:

@@ -71,6 +71,12 @@ def described_pairs(feed: Feed) -> list[dict[str, Any]]:
     return [] if public is None else public.session.pairs()
 
 
+def status_of(feed: Feed, symbol: str) -> str | None:
+    """The status of a pair as the exchange said it last; None while the connection has not said it."""
+    public = feed._source.public  # noqa: SLF001  # of the same room
+    return None if public is None else public.session.pair_status(symbol)
+
+
 def session_of(feed: Feed, channel: str, symbol: str) -> Session:
     """The session that has a symbol in a channel now."""
     return feed._source.client_of(channel, symbol).session  # noqa: SLF001  # of the same room

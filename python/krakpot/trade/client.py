@@ -195,6 +195,7 @@ class AccountClient:
             stale=limits.stale, fee_share=limits.fee_share, fat_finger=limits.fat_finger, ramp=limits.ramp,
             clock=limits.clock, self_trade=live.self_trade, validate=live.validate, strangers=live.strangers,
             lag=int(LAG * 1e9), limit=int(LIMIT * 1e9), dead_man=self._arms(),
+            shared=live.account == "shared",
         )  # fmt: skip
         if state.balances is not None:
             self._account.restore_balances([(asset, f"{total:f}") for asset, total in state.balances.items()])

@@ -37,6 +37,8 @@ was cut off."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 HALTED = "halted"
 """Text of the row ``note`` of a halted account."""
+OTHERS = "others"
+"""Fact ``what`` of the row ``entry`` about a change that only other programs of the account can have made."""
 HASH = 32
 """Hexadecimal digits of a hash."""
 FIRST = "0" * HASH
@@ -534,6 +536,10 @@ def audit(path: str | os.PathLike[str]) -> Audit:
     ]
     if torn:
         notes.append(f"behind the last row: {_torn(torn)}, or it is being written now; the next start cuts it off")
+    notes += [
+        f"other programs of the account changed {asset} by {change:+f} in all"
+        for asset, change in account.others.items()
+    ]
     facts = (account.known or {}, account.unexplained, tuple(account.problems))
     return Audit(len(rows), len(state.orders), len(state.fills), still, *facts, torn, tuple(notes))
 
@@ -557,6 +563,8 @@ class _Account:
     def __init__(self) -> None:
         self.state = State()
         self.unexplained: dict[str, Decimal] = {}
+        self.others: dict[str, Decimal] = {}
+        """What own fills and entries did not explain in an account in which other programs trade, summed."""
         self.problems: list[str] = []
 
     @property
@@ -571,6 +579,9 @@ class _Account:
         self.state.apply(row)
         if is_new:
             self._check_fill(row)
+        elif row.kind == "entry" and row.facts.get("what") == OTHERS:
+            asset = row.facts["asset"]
+            self.others[asset] = self.others.get(asset, Decimal(0)) + Decimal(row.facts["amount"])
         elif row.kind == "balances" and known is not None:
             self._compare(row, known, self.state.balances or {})
 

@@ -15,7 +15,15 @@ import polars as pl
 from krakpot import _core
 from krakpot._core import SubscriptionEvent, Trading
 from krakpot.errors import ConfigError
-from krakpot.feed.facts import channels_of, depths_of, described_pairs, session_of, share_tokens, silence_of
+from krakpot.feed.facts import (
+    channels_of,
+    depths_of,
+    described_pairs,
+    session_of,
+    share_tokens,
+    silence_of,
+    status_of,
+)
 from krakpot.feed.feed import Feed
 from krakpot.lake.folder import Folder
 from krakpot.lake.format import UNREADABLE, unreadable
@@ -314,6 +322,7 @@ class FeedData:
                 now = time.time_ns()
                 if until is not None and now >= until:
                     return TIMED
+                self._look_at_pairs(core, now)
                 core.advance(now)
                 self.on_turn()
                 wait = (core.next_due - time.time_ns()) / 1e9
@@ -325,6 +334,13 @@ class FeedData:
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+    def _look_at_pairs(self, core: Trading, now: int) -> None:
+        """Let the run know in which state its pairs are: the exchange may take no orders, or only some."""
+        for symbol in self.symbols:
+            status = status_of(self.feed, symbol)
+            if status is not None:
+                core.set_pair_status(now, symbol, status)
 
     def _listen(self, core: Trading) -> None:
         """Hand everything over as it comes."""

@@ -46,7 +46,7 @@ impl LiveAccount {
     #[pyo3(signature = (
         trading, prefix, *, hears, first_order, sent_before = 0, order_value, inventory, loss, open_orders, collar,
         orders_per_minute, stale, fee_share, fat_finger = true, ramp = None, clock = None, self_trade = "cancel_newest",
-        validate = false, strangers = "report", lag, limit, dead_man = false
+        validate = false, strangers = "report", lag, limit, dead_man = false, shared = false
     ))]
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools, reason = "keyword arguments in Python")]
     fn new(
@@ -72,6 +72,7 @@ impl LiveAccount {
         lag: i64,
         limit: i64,
         dead_man: bool,
+        shared: bool,
     ) -> PyResult<Self> {
         let held: PyResult<_> =
             inventory.iter().map(|(asset, text)| Ok((Arc::from(asset.as_str()), amount(text, "inventory")?))).collect();
@@ -95,7 +96,7 @@ impl LiveAccount {
         let thought = [("report", Strangers::Report), ("adopt", Strangers::Adopt)];
         options.strangers = named("strangers", strangers, &thought)?;
         (options.validate, options.lag, options.limit) = (validate, lag, limit);
-        (options.clock, options.dead_man) = (clock, dead_man);
+        (options.clock, options.dead_man, options.shared) = (clock, dead_man, shared);
         let shared = trading.shared();
         {
             let mut run = shared.lock()?;

@@ -448,6 +448,10 @@ impl Session {
         Ok(self.lock()?.subscription(symbol, channel))
     }
 
+    fn pair_status(&self, symbol: &str) -> PyResult<Option<String>> {
+        Ok(self.lock()?.pair(symbol).map(|pair| pair.status.clone()))
+    }
+
     fn pairs<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let session = self.lock()?;
         let dict = |(pair, selected): (&krakpot_core::instrument::Pair, bool)| {

@@ -303,6 +303,14 @@ impl Trading {
         self.say_all(py, Some(now))
     }
 
+    /// The exchange says that a pair is in this state.
+    fn set_pair_status(&self, now: i64, symbol: &str, status: &str) -> PyResult<()> {
+        let mut run = self.shared.lock()?;
+        let pair = find(&run, symbol)?;
+        run.set_pair_status(now, pair, status);
+        Ok(())
+    }
+
     /// Looks at the book of a pair that was in sync before the run began.
     fn see(&self, now: i64, symbol: &str, session: &Session) -> PyResult<()> {
         let mut run = self.shared.lock()?;

@@ -526,6 +526,12 @@ impl Session {
         self.symbols.all.iter().filter_map(|symbol| symbol.pair.as_ref().map(|pair| (pair, symbol.selected)))
     }
 
+    /// A pair as the instrument channel described it last; `None`: it did not.
+    #[must_use]
+    pub fn pair(&self, symbol: &str) -> Option<&Pair> {
+        self.symbols.all[self.symbols.get(symbol)?].pair.as_ref()
+    }
+
     /// Books in sync, of both kinds.
     #[must_use]
     pub fn books_in_sync(&self) -> usize {

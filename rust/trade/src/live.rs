@@ -32,6 +32,8 @@ const SECOND: i64 = 1_000_000_000;
 pub const ACCOUNT: usize = 0;
 /// Balances and reports come in different messages: so long they may disagree.
 const BALANCES_WAIT: i64 = 2 * SECOND;
+/// In an account in which there is always something on its way, they are compared after so long all the same.
+const BALANCES_LATE: i64 = 30 * SECOND;
 /// Requests whose time is remembered to compare the clocks.
 const TIMED_MAX: usize = 1000;
 /// Reports of orders that are not taken over yet.
@@ -62,6 +64,8 @@ pub struct Options {
     pub clock: Option<i64>,
     /// Whether the dead-man timer must run before new risk is taken.
     pub dead_man: bool,
+    /// Whether other programs trade in this account: what own fills and entries do not explain is theirs.
+    pub shared: bool,
 }
 
 impl Options {
@@ -70,7 +74,7 @@ impl Options {
     pub fn new(prefix: &str) -> Self {
         let reconcile::Options { prefix, strangers, lag, limit } = reconcile::Options::new(prefix);
         let (self_trade, clock) = (SelfTrade::default(), Some(SECOND / 4));
-        Self { prefix, self_trade, validate: false, strangers, lag, limit, clock, dead_man: false }
+        Self { prefix, self_trade, validate: false, strangers, lag, limit, clock, dead_man: false, shared: false }
     }
 }
 
@@ -125,6 +129,17 @@ enum Effect {
     Tier(Tier),
 }
 
+impl Effect {
+    /// Whether own fills may be in it.
+    const fn moves_money(&self) -> bool {
+        match self {
+            Self::Reply(Reply::Report(report)) => matches!(report.change, Change::Fill(_)),
+            Self::Look(..) | Self::Adopt(..) => true,
+            Self::Reply(_) | Self::Deposit(..) | Self::System(_) | Self::Tier(_) => false,
+        }
+    }
+}
+
 /// What a frame, or time, led to.
 #[derive(Debug, Default)]
 struct Heard {
@@ -172,6 +187,8 @@ pub struct Live {
     balances: Option<BTreeMap<Arc<str>, Amount>>,
     /// Whether balances of an earlier time are known: then a difference needs a reason.
     has_before: bool,
+    /// When balances or fills changed first and last since they were compared, in an account with other programs.
+    moved: Option<(i64, i64)>,
     /// Ids of the last changes of balances that were heard.
     entries: VecDeque<Arc<str>>,
     /// Cancels that wait for a connection.
@@ -221,6 +238,7 @@ impl Live {
             max_rate: None,
             balances: None,
             has_before: false,
+            moved: None,
             entries: VecDeque::new(),
             cancels: Vec::new(),
             notes: Vec::new(),
@@ -373,6 +391,8 @@ impl Live {
         // What was sent before cannot be compared with what is heard from now on.
         self.timed.clear();
         self.set_after = self.asked;
+        self.agreed = self.agreed.map(|at| at.saturating_add(by));
+        self.moved = self.moved.map(|(first, last)| (first.saturating_add(by), last.saturating_add(by)));
     }
 
     // The connection.
@@ -579,12 +599,14 @@ impl Live {
                 if let Some(why) = doubtful("balances", &mut self.holdings, &rows) {
                     heard.renew = Some(why);
                 }
+                self.money_moved(now);
                 self.balances = Some(rows.taken.into_iter().map(|row| (row.asset, row.total)).collect());
             }
             Message::Entries(rows) => {
                 if let Some(why) = doubtful("balances", &mut self.holdings, &rows) {
                     heard.renew = Some(why);
                 }
+                self.money_moved(now);
                 for entry in rows.taken {
                     self.entry(&entry, &mut heard);
                 }
@@ -602,6 +624,9 @@ impl Live {
         let mut renew = heard.renew.take();
         loop {
             for effect in std::mem::take(&mut heard.effects) {
+                if effect.moves_money() {
+                    self.money_moved(now);
+                }
                 renew = renew.or(self.apply(now, run, effect));
             }
             self.settle(now, run.trader(ACCOUNT), &mut heard);
@@ -1010,7 +1035,8 @@ impl Live {
     /// It is so late. Returns why the connection is to be made anew, if it is.
     pub fn advance(&mut self, now: i64, run: &mut Run) -> Option<String> {
         self.look_for_unknown(run.trader(ACCOUNT));
-        self.act(now, run, Heard::default())
+        let effects = self.changes_of_others(now, run.trader(ACCOUNT));
+        self.act(now, run, Heard { effects, renew: None })
     }
 
     /// When [`Self::advance`] or [`Self::take_asks`] has something to do, local time, ns; more often is never wrong.
@@ -1019,7 +1045,8 @@ impl Live {
         let offset = self.clock.offset().unwrap_or(0);
         let due = [&self.reconcile, &self.doubt].into_iter().flatten().map(Reconcile::next_due).min();
         let due = due.map_or(i64::MAX, |due| due.saturating_sub(offset));
-        self.agreed.map_or(due, |agreed| due.min(agreed + BALANCES_WAIT))
+        let moved = self.moved.map(|(first, last)| (last + BALANCES_WAIT).min(first + BALANCES_LATE));
+        self.agreed.map(|agreed| agreed + BALANCES_WAIT).into_iter().chain(moved).fold(due, i64::min)
     }
 
     /// Hands over what was found, and ends a reconciliation that is over.
@@ -1117,13 +1144,40 @@ impl Live {
         for Unexplained { asset, expected, found } in &differences {
             heard.effects.push(Effect::Deposit(asset.clone(), found - expected));
         }
-        let unexplained = if self.has_before { differences } else { Vec::new() };
+        let mut unexplained = if self.has_before { differences } else { Vec::new() };
+        if self.options.shared {
+            let at = self.exchange_time(now);
+            self.notes.extend(unexplained.drain(..).map(|one| note::others(&one, at)));
+            self.moved = None;
+        }
         let (found, all) = (note::reconciled(&outcome, &unexplained), note::balances(balances));
         self.note(all);
         self.note(found);
         self.has_before = true;
         (self.phase, self.reconcile, self.agreed, self.outcome) = (Phase::Ready, None, None, Some(outcome));
         self.troubles.clear();
+    }
+
+    /// Balances or fills changed: what belongs together may still be on its way.
+    fn money_moved(&mut self, now: i64) {
+        if self.options.shared {
+            self.moved = Some((self.moved.map_or(now, |(first, _)| first), now));
+        }
+    }
+
+    /// What other programs of the account did to its balances, once nothing is on its way that would explain it: it counts
+    /// as if it came from outside. What was taken for theirs too early is taken back by the next comparison.
+    fn changes_of_others(&mut self, now: i64, trader: &Trader) -> Vec<Effect> {
+        let Some((first, last)) = self.moved.filter(|_| self.phase == Phase::Ready) else { return Vec::new() };
+        if now < last + BALANCES_WAIT && now < first + BALANCES_LATE {
+            return Vec::new();
+        }
+        self.moved = None;
+        let Some(balances) = &self.balances else { return Vec::new() };
+        let at = self.exchange_time(now);
+        let differences = reconcile::unexplained(&totals(trader), balances);
+        self.notes.extend(differences.iter().map(|one| note::others(one, at)));
+        differences.into_iter().map(|one| Effect::Deposit(one.asset, one.found - one.expected)).collect()
     }
 
     /// An order with this strategy's prefix that no journal has, if all that was filled of it is shown.

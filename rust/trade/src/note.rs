@@ -233,6 +233,20 @@ pub fn entry(entry: &Entry) -> Note {
     Note { kind: "entry", facts }
 }
 
+/// A change of a balance that own fills and entries do not explain, in an account in which other programs trade.
+#[must_use]
+pub fn others(one: &Unexplained, at: i64) -> Note {
+    let facts = vec![
+        ("asset", text(&*one.asset)),
+        ("amount", text(money(one.found - one.expected))),
+        ("fee", text("0")),
+        ("what", text("others")),
+        ("text", text("no own fill or entry explains it; it is taken for what other programs of the account did")),
+        ("at", Fact::Int(at)),
+    ];
+    Note { kind: "entry", facts }
+}
+
 /// All balances, as the exchange says.
 #[must_use]
 pub fn balances(all: &BTreeMap<Arc<str>, Amount>) -> Note {

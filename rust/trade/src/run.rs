@@ -348,6 +348,18 @@ impl Run {
         Some(number)
     }
 
+    /// The state of a pair as the exchange says it: `online`, `cancel_only`, …; new orders follow it from now on.
+    pub fn set_pair_status(&mut self, now: i64, pair: usize, status: &str) {
+        self.now = self.now.max(now);
+        let Some(market) = self.markets.get_mut(pair).filter(|market| *market.pair.status != *status) else { return };
+        market.pair.status = status.into();
+        let known = market.pair.clone();
+        for account in &mut self.accounts {
+            account.trader.set_pair(known.clone());
+        }
+        self.paper.set_pair(known);
+    }
+
     /// Adds an account; its trader knows the pairs, in their order. `hears`: whether it wants messages of books, and trades.
     /// `None`: too many.
     pub fn add_account(&mut self, trader: Trader, hears: (bool, bool)) -> Option<usize> {

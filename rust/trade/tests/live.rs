@@ -423,6 +423,51 @@ fn filled_while_away() {
     assert_eq!(problems.len(), 2, "base and quote asset: {problems:?}");
 }
 
+/// Goal: what other programs trade in a shared account is no trouble: it counts as if it came from outside, while the run goes
+/// on, after a lost connection and at the next start; a row says so, and all is explained. Own fills are not taken for it.
+#[test]
+fn an_account_with_other_programs() {
+    let options = Options { shared: true, ..Options::new(PREFIX) };
+    let mut program = Program::with(8, options);
+    program.ready();
+    let agree = |one: &mut Program| {
+        one.go(3 * SECOND);
+        assert!(one.client.live.note_balances(&one.client.run), "the balances are the exchange's");
+    };
+    crowd(&mut program);
+    agree(&mut program);
+    program.trades = true;
+    program.go(5 * SECOND);
+    crowd(&mut program);
+    program.hang_up(SECOND);
+    crowd(&mut program);
+    program.ready();
+    program.go(5 * SECOND);
+    program.trades = false;
+    program.client.run.cancel_all(0, None);
+    agree(&mut program);
+    program.begin(SECOND);
+    crowd(&mut program);
+    program.ready();
+    program.finish();
+    let state = State::of(&program.rows);
+    assert_eq!((state.problems, program.client.renewals.len()), (Vec::new(), 0));
+    let others = program.rows.iter().filter(|row| row.kind == "entry" && text(row, "what") == "others");
+    let (mut usd, mut btc) = (0, 0);
+    for row in others {
+        let sum = if text(row, "asset") == "USD" { &mut usd } else { &mut btc };
+        *sum += amount(text(row, "amount"));
+    }
+    let own: Vec<&str> = state.seen.iter().map(String::as_str).collect();
+    let trades = program.world.exchange.account("trades", i64::MAX);
+    let theirs = |row: &&serde_json::Value| !own.contains(&row["id"].as_str().expect("an id"));
+    let number = |row: &serde_json::Value, name: &str| amount(row[name].as_str().expect("a number"));
+    let rows: Vec<&serde_json::Value> = trades.as_array().expect("trades").iter().filter(theirs).collect();
+    assert!(rows.len() > 150 && own.len() > 5, "{} {}", rows.len(), own.len());
+    assert_eq!(btc, -rows.iter().map(|row| number(row, "qty")).sum::<i128>());
+    assert_eq!(usd, rows.iter().map(|row| number(row, "cost") - number(row, "fee")).sum::<i128>());
+}
+
 /// Goal: orders under this strategy's names that no journal has are reported, and nothing is traded; or taken over with
 /// their fills, if that is wanted, and then new ones have other numbers.
 #[test]
