@@ -155,6 +155,7 @@ bench-smoke: $(DEVELOP)
 	$(BIN)/python bench/python/burst.py --small
 	$(BIN)/python bench/python/trading.py --small
 	$(BIN)/python bench/python/orders.py --small
+	$(BIN)/python bench/python/paper.py --small
 	$(BIN)/python bench/python/viewing.py --small
 	$(BIN)/python bench/python/proving.py --small
 	$(BIN)/python bench/python/storage.py --small >/dev/null

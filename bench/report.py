@@ -569,6 +569,36 @@ def viewing(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def accounts(orders: dict[str, Any], paper: dict[str, Any]) -> list[str]:
+    """The section about accounts: the way of an order, and an account on paper."""
+    words = {
+        "later": "journal written, synced later",
+        "before": "journal synced before the frame",
+        "sync": "write and sync of a row alone",
+    }
+    lines = [
+        "",
+        "## Accounts",
+        "",
+        "From the handler that asks for an order to its frame at the private socket, over loopback, µs:",
+        "",
+        row("", "p50", "p99", "orders"),
+        row("---", *("---:" for _ in range(3))),
+    ]
+    for name, text in words.items():
+        facts = orders[name]
+        lines.append(row(text, f"{facts['p50']:,.0f}", f"{facts['p99']:,.0f}", f"{facts['n']:,}"))
+    beside = paper["beside"]
+    return [
+        *lines,
+        "",
+        f"`krakpot paper` trades {paper['traded']} pairs beside a recorder of {paper['pairs']:,} pairs at",
+        f"{paper['rate']:,.0f} messages/s: it takes {beside['paper_core']:.1%} of a core and",
+        f"{beside['paper_bytes'] / 1e6:,.0f} MB; both together take {paper['added_core']:.1%} of a core more than the",
+        "recorder alone, which loses nothing.",
+    ]
+
+
 def trading(found: dict[str, Any]) -> list[str]:
     """The section about strategies on a recording."""
     beside, made = found["beside"], found["lake"]
@@ -751,6 +781,7 @@ def page(
         f"{paired['per_second']:,.0f} states a second of CPU.",
         "",
         *live(measured["live"]),
+        *accounts(measured["orders"], measured["paper"]),
         *viewing(measured["viewing"]),
         *browser(measured["page"], measured["proving"]),
     ]
@@ -814,8 +845,8 @@ def main() -> None:
         return
     found, simdjson, left_out = rust()
     measured = python("measure.py") | {"live": python("live.py"), "burst": python("burst.py")}
-    measured["viewing"] = python("viewing.py")
-    measured |= {name: python(f"{name}.py") for name in ("wasm", "page", "proving", "trading")}
+    names = ("viewing", "wasm", "page", "proving", "trading", "orders", "paper")
+    measured |= {name: python(f"{name}.py") for name in names}
     measured["capacity"] = capacity()
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(found, simdjson, left_out, measured, python("peers.py")))

@@ -1399,6 +1399,8 @@ class LiveAccount:
         """
     def ping(self, now: int) -> str:
         """A request for a sign of life; its answer compares the clocks."""
+    def needs_ping(self, now: int) -> bool:
+        """Whether a sign of life is needed now: its answer proves that no report of an older request is on its way."""
     def clock_was_set(self, now: int, by: int) -> None:
         """Know that this machine's clock was set: it shows so much more than it would have, ns."""
     def arm(self, now: int, seconds: int) -> str | None:

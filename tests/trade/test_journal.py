@@ -101,7 +101,7 @@ def test_what_was_written_is_known_again(tmp_path: Path) -> None:
             Decimal("0.25"),
             True,
         )
-        assert 1 not in state.orders, "it is over"
+        assert state.orders[1].ended == "canceled"
         fill(journal, 0, 1)
         assert state.orders[0].filled == Decimal("0.25"), "the same fill counts once"
 
@@ -291,9 +291,11 @@ def test_balances_are_explained(tmp_path: Path) -> None:
         journal.add("balances", totals={"BTC": Decimal("1.0"), "USD": Decimal("1000.0000")})
         add(journal, 0)
         add(journal, 1, side="sell", qty=Decimal(1))
+        fill(journal, 0, 1, trade_id=7)
         fill(journal, 0, 1)
-        fill(journal, 0, 1)
-        fill(journal, 1, 2, qty="0.75", side="sell", fees={"USD": "0.1", "BTC": "0.0000000001"})
+        # A trade fills an order once, whatever the fill is called.
+        fill(journal, 0, 8, trade_id=7)
+        fill(journal, 1, 2, trade_id=7, qty="0.75", side="sell", fees={"USD": "0.1", "BTC": "0.0000000001"})
         journal.add("entry", asset="USD", amount=Decimal(-50), fee=Decimal("0.5"), type="withdrawal")
         journal.add("balances", totals={"BTC": Decimal("0.4999999999"), "USD": Decimal("999.3600")})
     found = audit(path)
@@ -314,6 +316,21 @@ def test_balances_are_explained(tmp_path: Path) -> None:
         "a fill of order 9, which no row asked for",
     ]
     assert "may be open: 0, 1" in sentences(found)
+
+
+def test_an_order_that_lives_after_all(tmp_path: Path) -> None:
+    """An order that was believed to be rejected may be open again, as soon as a row shows it."""
+    path = tmp_path / "journal"
+    with opened(path) as journal:
+        add(journal, 0)
+        journal.add("answer", order=0, asked="add", error="EOrder:Insufficient funds", ended="rejected")
+        assert journal.state.open == []
+        journal.add("report", order=0, change="looked", state="pending", ended=None)
+    assert audit(path).open == (0,)
+    with opened(path) as journal:
+        assert [intent.order for intent in journal.state.open] == [0]
+        journal.add("report", order=0, change="canceled", ended="canceled")
+    assert audit(path).open == ()
 
 
 def test_killed_at_any_moment(tmp_path: Path) -> None:
@@ -379,6 +396,7 @@ def test_facts_that_cannot_be_read(tmp_path: Path) -> None:
 def test_orders_that_ended_need_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that trades keeps what may be open; what it forgot still counts, once, also after a restart."""
     monkeypatch.setattr("krakpot.trade.journal.KNOWN_MAX", 10)
+    monkeypatch.setattr("krakpot.trade.journal.OVER_MAX", 5)
     path = tmp_path / "journal"
     with opened(path) as journal:
         journal.add("balances", totals={"BTC": "0", "USD": "1000000"})
@@ -388,10 +406,11 @@ def test_orders_that_ended_need_no_memory(tmp_path: Path, monkeypatch: pytest.Mo
             if order != 50:
                 journal.add("report", order=order, change="canceled", ended="canceled")
             # It comes twice, also after the end of its order.
-            fill(journal, order, order)
+            fill(journal, order, order, ended=None if order == 50 else "canceled")
         journal.store({"kind": "fill"})
         state = journal.state
-        assert (list(state.orders), len(state.fill_ids), state.fills, state.last_order) == ([50], 10, 100, 99)
+        assert list(state.orders) == [50, *range(95, 100)]
+        assert (len(state.fill_ids), len(state.trades), state.fills, state.last_order) == (10, 0, 100, 99)
         assert list(state.orders[50].fills) == [f"T{50}"], "its fills are needed to compare it"
         balances = state.balances
     found = audit(path)
@@ -401,3 +420,9 @@ def test_orders_that_ended_need_no_memory(tmp_path: Path, monkeypatch: pytest.Mo
         assert journal.state.balances == balances
         assert [facts["order"] for facts in journal.fills()] == list(range(100))
         assert [intent.order for intent in journal.state.open] == [50]
+        # One that was refused long ago is there after all.
+        journal.add("report", order=7, change="new", order_id="OLATE", ended=None)
+    with opened(path) as journal:
+        assert [(one.order, one.order_id, set(one.fills)) for one in journal.state.open] == [
+            (50, "", {"T50"}), (7, "OLATE", {"T7"}),
+        ]  # fmt: skip

@@ -51,6 +51,8 @@ REPORTS_WAIT = 5.0
 """Seconds in which the end of own orders is waited for at the end."""
 PINGS = 15.0
 """Seconds between two comparisons of the clocks."""
+SIGNS = 1.0
+"""The same while a request has no answer: an answer to something later says that none is on its way."""
 CANCELS = 2.0
 """Seconds after which a halted account asks again for the end of orders that are open: a cancel may have been lost."""
 SAVES = 0.2
@@ -484,7 +486,7 @@ class AccountClient:
             if text is not None:
                 connection.send(text.encode())
                 self._armed_at = self._pinged_at = clock
-        elif clock - self._pinged_at >= PINGS:
+        elif clock - self._pinged_at >= (SIGNS if self._account.needs_ping(now) else PINGS):
             self._pinged_at = clock
             connection.send(self._ping())
 

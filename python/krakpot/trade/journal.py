@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -48,6 +48,10 @@ STORE_MAX = 64 << 10
 """Bytes of a strategy's state as JSON."""
 ROW_MAX = 256 << 10
 """Bytes of a row."""
+HEARD = ("report", "answer", "fill")
+"""Rows that say whether an order is over."""
+OVER_MAX = 1000
+"""Orders that ended and that a process that trades still knows."""
 KNOWN_MAX = 100_000
 """Ids of fills by which a process that trades knows one again; the exchange repeats only what is minutes old."""
 UNREADABLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
@@ -243,8 +247,14 @@ class State:
     """Time of the last fill, ns."""
     fills: int = 0
     """Fills, each counted once."""
-    fill_ids: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    """Ids of fills: all of them; or, where ended orders are forgotten, the last ones."""
+    fill_ids: OrderedDict[str, tuple[int, int | None]] = field(default_factory=OrderedDict)
+    """Ids of fills, with their order and public trade: all of them; or, where orders are forgotten, the last ones."""
+    trades: set[tuple[int, int | None]] = field(default_factory=set)
+    """Orders and public trades of these fills: a trade fills an order once."""
+    over: deque[int] = field(default_factory=deque)
+    """Orders that ended, oldest first, where they are forgotten."""
+    revived: set[int] = field(default_factory=set)
+    """Orders that were forgotten, and were not over after all."""
     balances: dict[str, Decimal] | None = None
     """What there is of each asset by the last balances, and all fills and entries after them."""
     torn: int = 0
@@ -258,7 +268,8 @@ class State:
     def apply(self, row: Row) -> None:
         """Take one row."""
         facts = row.facts
-        self._add_up(row)
+        is_new = self.is_new_fill(row)
+        self._add_up(row, is_new=is_new)
         if row.kind == "begin":
             self.validates = bool(facts.get("validate"))
         elif row.kind == "store":
@@ -269,24 +280,38 @@ class State:
             self.last_order = max(self.last_order, order)
             self.sent += not self.validates
         elif "order" in facts and facts["order"] in self.orders:
-            self._hear(self.orders[facts["order"]], row)
+            self._hear(self.orders[facts["order"]], row, is_new=is_new)
+        elif self.forgets and row.kind in HEARD and "ended" in facts and not facts["ended"]:
+            self.revived.add(facts["order"])
 
-    def is_new(self, exec_id: str) -> bool:
-        """Whether no row said this fill before."""
-        return exec_id not in self.fill_ids
+    def is_new_fill(self, row: Row) -> bool:
+        """Whether a row is a fill that no row before it told: by its id, and by its order and trade."""
+        facts = row.facts
+        return (
+            row.kind == "fill"
+            and facts["exec_id"] not in self.fill_ids
+            and (facts["order"], facts.get("trade_id")) not in self.trades
+        )
 
-    def _add_up(self, row: Row) -> None:
+    def _know(self, facts: Mapping[str, Any]) -> None:
+        """Know a fill again."""
+        trade = (facts["order"], facts.get("trade_id"))
+        self.fill_ids[facts["exec_id"]] = trade
+        if trade[1] is not None:
+            self.trades.add(trade)
+        self.fills += 1
+        if self.forgets and len(self.fill_ids) > KNOWN_MAX:
+            self.trades.discard(self.fill_ids.popitem(last=False)[1])
+
+    def _add_up(self, row: Row, *, is_new: bool) -> None:
         """Balances and fills. The cost of a fill is the exchange's, which rounds it."""
         facts = row.facts
         if row.kind == "balances":
             self.balances = {asset: Decimal(total) for asset, total in facts["totals"].items()}
         elif row.kind == "entry":
             self._change(facts["asset"], Decimal(facts["amount"]) - Decimal(facts["fee"]))
-        elif row.kind == "fill" and self.is_new(facts["exec_id"]):
-            self.fill_ids[facts["exec_id"]] = None
-            self.fills += 1
-            if self.forgets and len(self.fill_ids) > KNOWN_MAX:
-                self.fill_ids.popitem(last=False)
+        elif is_new:
+            self._know(facts)
             base, _, quote = facts["symbol"].partition("/")
             sign = 1 if facts["side"] == "buy" else -1
             self._change(base, sign * Decimal(facts["qty"]))
@@ -298,23 +323,31 @@ class State:
         if self.balances is not None:
             self.balances[asset] = self.balances.get(asset, Decimal(0)) + change
 
-    def _hear(self, intent: Intent, row: Row) -> None:
+    def _hear(self, intent: Intent, row: Row, *, is_new: bool) -> None:
         facts = row.facts
         intent.order_id = facts.get("order_id") or intent.order_id
         if row.kind == "answer" and facts.get("asked") == "add":
             intent.answered = True
             intent.refused = facts.get("error") or ""
-        if row.kind == "fill" and facts["exec_id"] not in intent.fills:
+        if is_new:
             intent.fills[facts["exec_id"]] = facts
             intent.filled += Decimal(facts["qty"])
             self.last_fill = max(self.last_fill or 0, facts["at"])
         if row.kind == "report" and facts.get("qty") is not None:
             intent.total = Decimal(facts["qty"])
-        if row.kind in {"report", "answer", "fill"}:
-            intent.ended = facts.get("ended") or intent.ended
-        if self.forgets and intent.ended:
-            # Nothing is missing of it: rows that follow change the balances at most.
-            del self.orders[intent.order]
+        if row.kind in HEARD:
+            # An order that was believed to be rejected may be there after all.
+            was, intent.ended = intent.ended, facts.get("ended") or ""
+            if self.forgets and intent.ended and not was:
+                self._forget(intent.order)
+
+    def _forget(self, order: int) -> None:
+        """Forget an order that is over, once so many others are: rows that follow change the balances at most."""
+        self.over.append(order)
+        if len(self.over) > OVER_MAX:
+            oldest = self.over.popleft()
+            if oldest in self.orders and self.orders[oldest].ended:
+                del self.orders[oldest]
 
 
 class Journal:
@@ -393,11 +426,22 @@ class Journal:
             _apply(self.state.apply, row, self.path)
             self.clean = row.kind == "end"
             self._before, self._number, self._size = hashed, row.number + 1, end
+        self._revive()
         torn = found.rest
         if torn:
             self.state.torn = len(torn)
             # Read again by hand, if anybody asks: what the crash left, as far as it is text.
             self.add("torn", at=self._size, bytes=len(torn), left=torn[:200].decode(errors="replace"))
+
+    def _revive(self) -> None:
+        """Read again what was forgotten of orders that were not over after all: it is rare."""
+        if not self.state.revived:
+            return
+        again = State()
+        for row in rows(self.path):
+            if row.facts.get("order") in self.state.revived:
+                again.apply(row)
+        self.state.orders |= {number: intent for number, intent in again.orders.items() if not intent.ended}
 
     def add(self, kind: Kind, **facts: object) -> int:
         """Collect a row; it is on disk after the next ``commit``. Returns its number.
@@ -456,7 +500,7 @@ class Journal:
             # The rows were checked when the journal was opened; the others are not looked at.
             if b'"kind":"fill"' in line and line.endswith(b"\n"):
                 row = _parsed(line[:-1].decode().partition(" ")[2])
-                if row.kind == "fill" and state.is_new(row.facts["exec_id"]):
+                if row.kind == "fill" and state.is_new_fill(row):
                     state.apply(row)
                     yield row.facts
 
@@ -619,7 +663,7 @@ class _Account:
     def apply(self, row: Row) -> None:
         """Take one row."""
         known = self.known
-        is_new = row.kind == "fill" and self.state.is_new(row.facts["exec_id"])
+        is_new = self.state.is_new_fill(row)
         self.state.apply(row)
         if is_new:
             self._check_fill(row)

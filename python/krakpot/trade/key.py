@@ -16,7 +16,6 @@ import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
@@ -68,8 +67,8 @@ class Secret:
 
     def __del__(self) -> None:
         """Overwrite it in the memory of the process."""
-        # Where its text was refused there is nothing to overwrite.
-        with suppress(AttributeError):
+        # Where its text was refused there is nothing to overwrite. At the end of the process this module has no names.
+        if hasattr(self, "_bytes"):
             self.forget()
 
     def __repr__(self) -> str:

@@ -219,6 +219,12 @@ impl LiveAccount {
         Ok(self.live()?.ping(now))
     }
 
+    /// Whether a sign of life is needed now, because a request has no answer.
+    fn needs_ping(&self, now: i64) -> PyResult<bool> {
+        let run = self.shared.lock()?;
+        Ok(self.live()?.needs_ping(now, &run))
+    }
+
     /// This machine's clock was set: it shows so much more than it would have, ns.
     fn clock_was_set(&self, now: i64, by: i64) -> PyResult<()> {
         let mut run = self.shared.lock()?;

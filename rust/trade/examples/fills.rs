@@ -91,14 +91,14 @@ fn request(line: &Value, numbers: &mut HashMap<String, u64>, names: &mut Vec<Str
         names.len() as u64 - 1
     };
     let known = numbers.get(&name).copied();
+    let deadline = match &line["deadline_ms"] {
+        Value::Null => i64::MAX,
+        value => time(&line["t"], "time")?.saturating_add(time(value, "deadline")?),
+    };
     match line["do"].as_str() {
         Some("send") => {
             let order = new();
             numbers.insert(name, order);
-            let deadline = match &line["deadline_ms"] {
-                Value::Null => i64::MAX,
-                value => time(&line["t"], "time")?.saturating_add(time(value, "deadline")?),
-            };
             let time_in_force = match line["tif"].as_str() {
                 None | Some("gtc") => TimeInForce::Gtc,
                 Some("ioc") => TimeInForce::Ioc,
@@ -117,7 +117,7 @@ fn request(line: &Value, numbers: &mut HashMap<String, u64>, names: &mut Vec<Str
             };
             Ok(Request::Add { order, terms, deadline })
         }
-        Some("amend") => Ok(Request::Amend { order: known.unwrap_or_else(new), qty, price }),
+        Some("amend") => Ok(Request::Amend { order: known.unwrap_or_else(new), qty, price, deadline }),
         Some("cancel") => Ok(Request::Cancel { order: known.unwrap_or_else(new) }),
         _ => Err(format!("{} is no request; \"do\" is send, amend or cancel", line["do"])),
     }

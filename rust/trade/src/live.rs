@@ -161,6 +161,8 @@ pub struct Live {
     awaiting: Awaiting,
     /// When requests were sent, by their ids: the clocks are compared by what is answered.
     timed: BTreeMap<u64, i64>,
+    /// The last time of the exchange in an answer on this connection, ns: what it did earlier is told already.
+    told: i64,
     clock: Clock,
     /// Numbers of orders by the exchange's ids.
     ids: HashMap<Arc<str>, u64>,
@@ -220,6 +222,7 @@ impl Live {
             holdings: Sequence::default(),
             awaiting: Awaiting::default(),
             timed: BTreeMap::new(),
+            told: i64::MIN,
             clock: Clock::default(),
             ids: HashMap::new(),
             earlier: BTreeMap::new(),
@@ -401,6 +404,7 @@ impl Live {
         self.holdings.reset();
         self.awaiting.take_all();
         self.timed.clear();
+        self.told = i64::MIN;
         self.timer_ids.clear();
         self.waiting.clear();
         self.asks.clear();
@@ -455,7 +459,7 @@ impl Live {
                 deadline: order.deadline,
                 sent: order.sent,
                 filled: order.booked,
-                fills: order.fill_ids().cloned().collect(),
+                fills: order.fill_ids().to_vec(),
                 last_fill: order.reported,
             })
         };
@@ -468,7 +472,7 @@ impl Live {
                 deadline: order.deadline,
                 sent: order.sent,
                 filled: order.known.iter().map(|fill| fill.qty).sum(),
-                fills: order.known.iter().map(|fill| fill.exec_id.clone()).collect(),
+                fills: order.known.iter().map(Fill::id).collect(),
                 last_fill: order.last_fill,
             })
         });
@@ -532,7 +536,7 @@ impl Live {
             };
             let id = self.awaiting.add(&request);
             let pair = trader.pair(order.terms.pair);
-            match self.writer.request(&request, pair, Some(&order.terms), (id, token)) {
+            match self.writer.request(&request, pair, Some((&order.terms, order.qty)), (id, token)) {
                 Ok(frame) => {
                     let note = note::intent(&request, order, pair, &self.options.prefix);
                     self.note(note);
@@ -631,6 +635,7 @@ impl Live {
                 break;
             }
         }
+        run.set_offset(ACCOUNT, self.exchange_time(now) - now);
         let why = self.why_not(now);
         run.block(now, ACCOUNT, why);
         renew
@@ -659,7 +664,19 @@ impl Live {
                 };
                 let order = run.trader(ACCOUNT).order(number)?;
                 let new: Vec<Fill> = fills.iter().filter(|fill| !order.has_fill(fill)).cloned().collect();
-                run.resolve(now, ACCOUNT, number, &look).ok()?;
+                if matches!(look, Look::Found(_)) {
+                    self.revive(now, run, number);
+                }
+                if let Err(why) = run.resolve(now, ACCOUNT, number, &look) {
+                    // More is known than REST shows: reports came meanwhile.
+                    if ![Ignored::Stale, Ignored::Duplicate, Ignored::Ended].contains(&why) {
+                        let word = why.word();
+                        self.fail(vec![format!(
+                            "order {number}: what REST shows does not agree with reports ({word})"
+                        )]);
+                    }
+                    return None;
+                }
                 (number, at, new)
             }
             Effect::Adopt(adopted, is_strange) => {
@@ -698,6 +715,9 @@ impl Live {
             Reply::Answer(answer) => (answer.order, false),
             Reply::Report(report) => (report.order, true),
         };
+        if is_report {
+            self.revive(now, run, number);
+        }
         let ignored = run.reply(now, ACCOUNT, reply.clone()).err();
         let trader = run.trader(ACCOUNT);
         let order = trader.order(number)?;
@@ -709,6 +729,21 @@ impl Live {
         let wrong = [Ignored::Overfilled, Ignored::Contradicts, Ignored::OtherId, Ignored::Malformed];
         let why = ignored.filter(|why| is_report && wrong.contains(why))?;
         Some(format!("a report of order {number} does not agree with what is known ({})", why.word()))
+    }
+
+    /// The exchange shows an order: if it was believed to be rejected, it is cancelled, and nothing is traded any more.
+    fn revive(&mut self, now: i64, run: &mut Run, number: u64) {
+        let Some(order) = run.trader(ACCOUNT).order(number).filter(|order| order.state() == State::Rejected) else {
+            return;
+        };
+        let sentence = format!("order {number}: the exchange shows it, which was rejected ({})", order.reason);
+        run.revive(now, ACCOUNT, number);
+        let trader = run.trader(ACCOUNT);
+        if let Some(order) = trader.order(number) {
+            let note = note::looked(order, trader.pair(order.terms.pair), now, true);
+            self.note(note);
+        }
+        self.fail(vec![sentence]);
     }
 
     /// An order is over and nothing is missing of it: reports say its name, if any come.
@@ -729,6 +764,7 @@ impl Live {
 
     fn ack(&mut self, now: i64, ack: &Ack, trader: &Trader, heard: &mut Heard) {
         let id = ack.req_id.unwrap_or_default();
+        self.told = self.told.max(ack.time_out.unwrap_or(i64::MIN));
         if let (Some(sent), Some(came), Some(left)) = (self.timed.remove(&id), ack.time_in, ack.time_out) {
             let first = self.clock.offset().is_none();
             self.clock.add(sent, came, left, now);
@@ -774,6 +810,11 @@ impl Live {
                 answer.result = Ok(known.unwrap_or_default());
             }
             Err(_) => {}
+        }
+        if answer.result.is_ok()
+            && let Some(doubt) = &mut self.doubt
+        {
+            doubt.heard(answer.order);
         }
         if trader.order(answer.order).is_some() {
             heard.effects.push(Effect::Reply(Reply::Answer(answer)));
@@ -993,7 +1034,7 @@ impl Live {
 
     /// It is so late. Returns why the connection is to be made anew, if it is.
     pub fn advance(&mut self, now: i64, run: &mut Run) -> Option<String> {
-        self.look_for_unknown(now, run.trader(ACCOUNT));
+        self.look_for_unknown(run.trader(ACCOUNT));
         let effects = self.changes_of_others(now, run.trader(ACCOUNT));
         self.act(now, run, Heard { effects, renew: None })
     }
@@ -1168,15 +1209,28 @@ impl Live {
 
     // Requests without an answer.
 
+    /// Orders without a clear answer to a request that the exchange does not do any more at this time of its clock.
+    fn unknown(trader: &Trader, time: i64) -> impl Iterator<Item = &Order> {
+        let orders = (0..trader.pairs()).flat_map(|pair| trader.orders(pair, None));
+        orders.filter(move |order| order.overdue().is_some_and(|deadline| time >= deadline.saturating_add(GRACE)))
+    }
+
+    /// Whether a sign of life is needed to know what became of a request: until the exchange answers something later, a
+    /// report of it may be on its way.
+    #[must_use]
+    pub fn needs_ping(&self, now: i64, run: &Run) -> bool {
+        let trader = run.trader(ACCOUNT);
+        let waits = |order: &Order| order.overdue().is_some_and(|deadline| self.told < deadline.saturating_add(GRACE));
+        self.phase == Phase::Ready && Self::unknown(trader, self.exchange_time(now)).any(waits)
+    }
+
     /// Looks for what has no clear answer, once it cannot happen any more; other orders are traded meanwhile.
-    fn look_for_unknown(&mut self, now: i64, trader: &Trader) {
+    fn look_for_unknown(&mut self, trader: &Trader) {
         if self.phase != Phase::Ready || self.doubt.is_some() {
             return;
         }
-        let time = self.exchange_time(now);
-        let over = |order: &&Order| order.overdue().is_some_and(|due| now >= due + GRACE);
-        let unknown: Vec<&Order> =
-            (0..trader.pairs()).flat_map(|pair| trader.orders(pair, None)).filter(over).collect();
+        let time = self.told;
+        let unknown: Vec<&Order> = Self::unknown(trader, time).collect();
         if unknown.is_empty() {
             return;
         }

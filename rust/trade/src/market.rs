@@ -353,7 +353,9 @@ impl Market {
                 Arriving::Asked(Request::Add { order, terms, deadline }) => {
                     self.add((account, order), terms, deadline, now);
                 }
-                Arriving::Asked(Request::Amend { order, qty, price }) => self.amend((account, order), qty, price, now),
+                Arriving::Asked(Request::Amend { order, qty, price, deadline }) => {
+                    self.amend((account, order), (qty, price, deadline), now);
+                }
                 Arriving::Asked(Request::Cancel { order }) => self.cancel((account, order), now),
                 Arriving::Expiry(order) => self.end((account, order), What::Expired, "", now),
             }
@@ -693,7 +695,11 @@ impl Market {
         own.ghost = Some(self.record.rest(ghost));
     }
 
-    fn amend(&mut self, key: (u32, u64), qty: Option<Qty>, price: Option<Price>, now: Now) {
+    fn amend(&mut self, key: (u32, u64), asked: (Option<Qty>, Option<Price>, i64), now: Now) {
+        let (qty, price, deadline) = asked;
+        if now.ts > deadline {
+            return self.answer(key, Asked::Amend, Err(DEADLINE), now);
+        }
         let Some(own) = self.orders.get(&key) else { return self.answer(key, Asked::Amend, Err(UNKNOWN), now) };
         let (terms, ghost, id, filled) = (own.terms, own.ghost, own.id.clone(), own.filled);
         let (qty, price, before) = (qty.unwrap_or(own.qty), price.or(own.price), (own.qty, own.price));

@@ -95,9 +95,10 @@ pub fn intent(request: &Request, order: &Order, pair: &Pair, prefix: &str) -> No
             facts.push(("tag", text(&*order.tag)));
             "add"
         }
-        Request::Amend { qty: new, price: at, .. } => {
+        Request::Amend { qty: new, price: at, deadline, .. } => {
             facts.push(("qty", new.map_or(Fact::None, |new| qty(new, pair))));
             facts.push(("price", price(at, pair)));
+            facts.push(("deadline", Fact::Int(deadline)));
             "amend"
         }
         Request::Cancel { .. } => "cancel",

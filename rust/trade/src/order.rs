@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::amount::{AMOUNT_SCALE, Amount, Price, Qty};
 use crate::pair::Pair;
-use crate::report::{Answer, Asked, Change, Fill, Report};
+use crate::report::{Answer, Asked, Change, Fill, FillId, Report};
 use crate::terms::Terms;
 use crate::wire::refusal::Refusal;
 use krakpot_core::decimal::pow10;
@@ -179,12 +179,31 @@ struct Waiting {
     sent: i64,
     /// Local time from which on nobody knows what became of it.
     due: i64,
+    /// The same by the exchange's clock: it does nothing later, unless it is a cancel, which can only end the order.
+    deadline: i64,
     overdue: bool,
 }
 
+/// Until when a request may be answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Until {
+    /// Local time, ns.
+    pub due: i64,
+    /// The exchange's, ns.
+    pub deadline: i64,
+}
+
+impl Until {
+    /// Where the clocks agree.
+    #[must_use]
+    pub const fn at(ts: i64) -> Self {
+        Self { due: ts, deadline: ts }
+    }
+}
+
 impl Waiting {
-    const fn new(sent: i64, due: i64) -> Self {
-        Self { sent, due, overdue: false }
+    const fn new(sent: i64, Until { due, deadline }: Until) -> Self {
+        Self { sent, due, deadline, overdue: false }
     }
 }
 
@@ -255,7 +274,7 @@ pub struct Order {
     filled_at: i64,
     refilled_at: i64,
     answered: [Answered; 3],
-    fills: Vec<(Arc<str>, Option<i64>)>,
+    fills: Vec<FillId>,
 }
 
 /// Whether a refusal says that the order is not open.
@@ -266,7 +285,7 @@ fn is_unknown_order(text: &str) -> bool {
 impl Order {
     /// An order that is sent now.
     #[must_use]
-    pub fn new(number: u64, terms: Terms, tag: Arc<str>, now: i64, deadline: i64) -> Self {
+    pub fn new(number: u64, terms: Terms, tag: Arc<str>, now: i64, until: Until) -> Self {
         Self {
             number,
             order_id: None,
@@ -280,7 +299,7 @@ impl Order {
             fee: 0,
             reason: Arc::from(""),
             sent: now,
-            deadline,
+            deadline: until.deadline,
             acked: None,
             reported: None,
             ended: None,
@@ -289,7 +308,7 @@ impl Order {
             stage: Stage::Sent,
             end: None,
             total: None,
-            add: Some(Waiting::new(now, deadline)),
+            add: Some(Waiting::new(now, until)),
             amend: None,
             cancel: None,
             gone: None,
@@ -300,6 +319,14 @@ impl Order {
             refilled_at: i64::MIN,
             answered: [None; 3],
             fills: Vec::new(),
+        }
+    }
+
+    /// The exchange shows an order that was believed to be rejected: it is there as far as is known.
+    pub fn revive(&mut self) {
+        if self.end == Some(State::Rejected) {
+            (self.end, self.ended, self.total, self.reason) = (None, None, None, Arc::from(""));
+            self.know(Stage::Pending);
         }
     }
 
@@ -404,14 +431,14 @@ impl Order {
     }
 
     /// An amendment is sent.
-    pub fn amend(&mut self, qty: Option<Qty>, price: Option<Price>, now: i64, due: i64) {
-        let wait = Waiting::new(now, due);
+    pub fn amend(&mut self, qty: Option<Qty>, price: Option<Price>, now: i64, until: Until) {
+        let wait = Waiting::new(now, until);
         self.amend = Some(Amending { wait, qty: qty.unwrap_or(self.qty), price: price.or(self.price) });
     }
 
     /// A cancel is sent.
-    pub fn cancel(&mut self, now: i64, due: i64) {
-        self.cancel = Some(Waiting::new(now, due));
+    pub fn cancel(&mut self, now: i64, until: Until) {
+        self.cancel = Some(Waiting::new(now, until));
     }
 
     /// The next local time at which a request has no answer any more.
@@ -434,12 +461,12 @@ impl Order {
         before != State::Unknown && self.state() == State::Unknown
     }
 
-    /// When the last of its requests without a clear answer was due; `None`: all have one.
+    /// The last deadline of its requests without a clear answer, ns by the exchange's clock; `None`: all have one.
     #[must_use]
     pub fn overdue(&self) -> Option<i64> {
         let amend = self.amend.map(|amend| amend.wait);
         let waits = [self.add, amend, self.cancel].into_iter().flatten();
-        waits.filter(|wait| wait.overdue).map(|wait| wait.due).chain(self.gone).max()
+        waits.filter(|wait| wait.overdue).map(|wait| wait.deadline).chain(self.gone).max()
     }
 
     /// Whether the exchange said that it has no such open order, and did not say how it ended.
@@ -448,15 +475,16 @@ impl Order {
         self.gone.is_some()
     }
 
-    /// Ids of its fills that are known.
-    pub fn fill_ids(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.fills.iter().map(|fill| &fill.0)
+    /// Its fills that are known.
+    #[must_use]
+    pub fn fill_ids(&self) -> &[FillId] {
+        &self.fills
     }
 
     /// Whether a fill is known.
     #[must_use]
     pub fn has_fill(&self, fill: &Fill) -> bool {
-        self.has(fill)
+        self.fills.iter().any(|known| fill.is(known))
     }
 
     /// Whether the exchange said that it has it.
@@ -635,24 +663,16 @@ impl Order {
         if fill.fee.unsigned_abs() > AMOUNT_MAX.unsigned_abs() {
             return Err(Ignored::Malformed);
         }
-        if self.has(fill) {
+        if self.has_fill(fill) {
             return Err(Ignored::Duplicate);
         }
         if fill.qty > self.most() - self.booked {
             return Err(Ignored::Overfilled);
         }
-        self.fills.push((fill.exec_id.clone(), fill.trade_id));
+        self.fills.push(fill.id());
         self.booked += fill.qty;
         (self.cost, self.fee) = (self.cost.saturating_add(cost), self.fee.saturating_add(fill.fee));
         Ok(())
-    }
-
-    /// Whether a fill was applied: by its id; if one of the two has none, by the number of its trade.
-    fn has(&self, fill: &Fill) -> bool {
-        self.fills.iter().any(|(id, trade)| {
-            let named = !id.is_empty() && !fill.exec_id.is_empty();
-            if named { *id == fill.exec_id } else { trade.is_some() && *trade == fill.trade_id }
-        })
     }
 
     fn amended(&mut self, new: (Qty, Option<Price>, bool), told: Qty, ts: i64) -> Result<(), Ignored> {
@@ -805,17 +825,17 @@ impl Order {
     /// What a look at an open order says of its requests. One that was under way at the time of the look stays so.
     fn settle(&mut self, found: &Found) {
         self.know(if found.state == State::Open { Stage::Open } else { Stage::Pending });
-        let over = |due: i64| found.ts >= due.saturating_add(GRACE);
+        let over = |deadline: i64| found.ts >= deadline.saturating_add(GRACE);
         if let Some(amend) = self.amend {
             let made = (amend.qty, amend.price) == (found.qty, found.price.or(amend.price));
             if made {
                 self.aged = amend.wait.sent;
             }
-            if made || over(amend.wait.due) {
+            if made || over(amend.wait.deadline) {
                 (self.amend, self.asked_at) = (None, self.asked_at.max(found.ts));
             }
         }
-        if self.cancel.is_some_and(|wait| over(wait.due)) {
+        if self.cancel.is_some_and(|wait| over(wait.deadline)) {
             self.cancel = None;
         }
         if self.gone.is_some_and(over) {
@@ -853,7 +873,7 @@ impl Order {
     /// be is left out: then the look that follows says what is missing.
     #[must_use]
     pub fn adopted(number: u64, terms: Terms, tag: Arc<str>, found: &Found, pair: &Pair, known: &[Fill]) -> Self {
-        let mut order = Self::new(number, terms, tag, found.ts, found.ts);
+        let mut order = Self::new(number, terms, tag, found.ts, Until::at(found.ts));
         (order.qty, order.price) = (found.qty, found.price.or(terms.price));
         for fill in known {
             let _ = order.book(pair, fill);

@@ -95,6 +95,11 @@ impl Orders {
         self.adopted.remove(&number);
     }
 
+    /// Something follows about an order that had ended.
+    pub fn revive(&mut self, number: u64) {
+        self.ended.retain(|ended| *ended != number);
+    }
+
     /// Nothing follows about an order of this run any more: it is forgotten when so many others ended after it.
     pub fn end(&mut self, number: u64) {
         if number < self.from {
@@ -120,13 +125,13 @@ impl Orders {
 mod tests {
     use super::*;
     use crate::amount::{Price, Qty};
-    use crate::order::Found;
+    use crate::order::{Found, Until};
     use crate::pair::Pair;
     use crate::terms::{Side, Terms};
 
     fn order(number: u64) -> Order {
         let terms = Terms::limit(0, Side::Buy, Qty(1), Price(1));
-        Order::new(number, terms, "".into(), 0, 0)
+        Order::new(number, terms, "".into(), 0, Until::at(0))
     }
 
     /// Goal: of ended orders the last ones are kept, live ones always; numbers go on, and forgotten ones are still

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::amount::{Amount, Qty};
 use crate::names::order_number;
 use crate::order::{Found, GRACE, Look, State};
-use crate::report::Fill;
+use crate::report::{Fill, FillId};
 
 const SECOND: i64 = 1_000_000_000;
 /// After how long REST is asked again: the last time about two minutes after the first.
@@ -75,8 +75,8 @@ pub struct Own {
     pub sent: i64,
     /// Quantity of the fills that are known.
     pub filled: Qty,
-    /// Ids of these fills.
-    pub fills: Vec<Arc<str>>,
+    /// What these fills are known by.
+    pub fills: Vec<FillId>,
     /// Time of the last of them.
     pub last_fill: Option<i64>,
 }
@@ -179,8 +179,7 @@ impl Doubt {
     /// Takes fills of this order that were not known.
     fn take(&mut self, fills: &[(Arc<str>, Fill)]) {
         for (order_id, fill) in fills {
-            let known =
-                self.own.fills.contains(&fill.exec_id) || self.new.iter().any(|one| one.exec_id == fill.exec_id);
+            let known = self.own.fills.iter().any(|id| fill.is(id)) || self.new.iter().any(|one| fill.is(&one.id()));
             if self.own.order_id.as_ref() == Some(order_id) && !known {
                 self.new.push(fill.clone());
             }

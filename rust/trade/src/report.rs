@@ -85,6 +85,27 @@ pub struct Fill {
     pub doubt: bool,
 }
 
+/// What a fill is known by: its id, and the number of its public trade.
+pub type FillId = (Arc<str>, Option<i64>);
+
+impl Fill {
+    /// What it is known by.
+    #[must_use]
+    pub fn id(&self) -> FillId {
+        (self.exec_id.clone(), self.trade_id)
+    }
+
+    /// Whether it is a known fill of the same order: by its id, or by its trade. A trade is between two orders, so the
+    /// exchange fills an order once with it, whatever it calls that; in a simulation one trade may fill both parts of an
+    /// iceberg.
+    #[must_use]
+    pub fn is(&self, (exec_id, trade_id): &FillId) -> bool {
+        let named = !exec_id.is_empty() && !self.exec_id.is_empty();
+        (named && *exec_id == self.exec_id)
+            || ((!named || self.evidence == Evidence::Exchange) && trade_id.is_some() && *trade_id == self.trade_id)
+    }
+}
+
 /// What became of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {

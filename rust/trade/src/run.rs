@@ -892,6 +892,18 @@ impl Run {
         resolved
     }
 
+    /// The exchange shows an order that was believed to be rejected; see [`Trader::revive`].
+    pub fn revive(&mut self, now: i64, account: usize, order: u64) {
+        self.now = self.now.max(now);
+        self.own(account).trader.revive(order);
+        self.tell(account);
+    }
+
+    /// How far the exchange's clock is ahead of this one, ns.
+    pub fn set_offset(&mut self, account: usize, offset: i64) {
+        self.own(account).trader.set_offset(offset);
+    }
+
     /// An order of an earlier run was found at the exchange; see [`Trader::adopt`].
     ///
     /// # Errors

@@ -113,7 +113,7 @@ pub enum Request {
         /// The engine does not match it after this time.
         deadline: i64,
     },
-    /// Another quantity in all, another price.
+    /// Another quantity in all, another price; not made after `deadline`, ns by the exchange's clock.
     Amend {
         /// Its number.
         order: u64,
@@ -121,6 +121,8 @@ pub enum Request {
         qty: Option<Qty>,
         /// Worst price.
         price: Option<Price>,
+        /// The engine does not make it after this time.
+        deadline: i64,
     },
     /// No more of it.
     Cancel {

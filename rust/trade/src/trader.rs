@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::amount::{Amount, Price, Qty};
 use crate::limits::{Limits, Market, Recent, Risk, Standing};
-use crate::order::{Found, Ignored, Look, Order, State, cost};
+use crate::order::{Found, Ignored, Look, Order, State, Until, cost};
 use crate::orders::Orders;
 use crate::pair::Pair;
 use crate::rate::{Cost, RateCounter, Tier};
@@ -134,6 +134,8 @@ pub struct Trader {
     strangers: BTreeSet<u64>,
     /// Orders that were sent, also by earlier runs.
     sent: u64,
+    /// The exchange's clock less this one, ns.
+    offset: i64,
 }
 
 type Checked<T> = Result<T, Arc<str>>;
@@ -169,7 +171,13 @@ impl Trader {
             blocked: None,
             ignored: [0; Ignored::ALL.len()],
             strangers: BTreeSet::new(),
+            offset: 0,
         }
+    }
+
+    /// The exchange's clock is so many ns ahead of this one: deadlines are by its clock.
+    pub const fn set_offset(&mut self, offset: i64) {
+        self.offset = offset;
     }
 
     // What the market is.
@@ -401,8 +409,8 @@ impl Trader {
 
     fn place_as(&mut self, now: i64, terms: Terms, wait: i64, tag: Arc<str>, confirmed: bool) -> u64 {
         let number = self.orders.next();
-        let deadline = now.saturating_add(wait);
-        let mut order = Order::new(number, terms, tag, now, deadline);
+        let until = self.until(now, wait);
+        let mut order = Order::new(number, terms, tag, now, until);
         let admitted = self.admit(&terms, now, wait, confirmed);
         match admitted {
             Err(reason) => {
@@ -421,8 +429,9 @@ impl Trader {
                 if self.options.limits.is_some() {
                     self.recent.add(terms.pair, terms.qty, now);
                 }
+                let deadline = until.deadline;
                 self.requests.push(Sent { ts: now, request: Request::Add { order: number, terms, deadline } });
-                self.dues.push(Reverse((deadline, number)));
+                self.dues.push(Reverse((until.due, number)));
                 self.hold(number);
             }
         }
@@ -434,11 +443,12 @@ impl Trader {
         match self.may_amend(now, number, qty, price) {
             Err(reason) => self.tell_refusal(number, Asked::Amend, reason, now),
             Ok(cost) => {
-                let due = now.saturating_add(self.options.answer_wait);
-                let Some(pair) = self.change(number, |order| order.amend(qty, price, now, due)) else { return };
+                let until = self.until(now, self.options.answer_wait);
+                let Some(pair) = self.change(number, |order| order.amend(qty, price, now, until)) else { return };
                 self.pairs[pair].counter.add(cost, now);
-                self.requests.push(Sent { ts: now, request: Request::Amend { order: number, qty, price } });
-                self.dues.push(Reverse((due, number)));
+                let deadline = until.deadline;
+                self.requests.push(Sent { ts: now, request: Request::Amend { order: number, qty, price, deadline } });
+                self.dues.push(Reverse((until.due, number)));
                 self.hold(number);
             }
         }
@@ -454,12 +464,12 @@ impl Trader {
         if let Some(text) = refusal {
             return self.tell_refusal(number, Asked::Cancel, text.into(), now);
         }
-        let due = now.saturating_add(self.options.answer_wait);
+        let until = self.until(now, self.options.answer_wait);
         let age = self.order(number).map_or(0, |order| order.age(now));
-        let Some(pair) = self.change(number, |order| order.cancel(now, due)) else { return };
+        let Some(pair) = self.change(number, |order| order.cancel(now, until)) else { return };
         self.pairs[pair].counter.add(Cost::cancel(age), now);
         self.requests.push(Sent { ts: now, request: Request::Cancel { order: number } });
-        self.dues.push(Reverse((due, number)));
+        self.dues.push(Reverse((until.due, number)));
     }
 
     /// Asks for an end of all live orders, of one pair or of all. One of which the exchange says that it is not open is left
@@ -478,6 +488,12 @@ impl Trader {
     pub fn halt(&mut self, now: i64, reason: Arc<str>) {
         self.halted.get_or_insert(reason);
         self.cancel_all(now, None);
+    }
+
+    /// So long after now, by both clocks.
+    const fn until(&self, now: i64, wait: i64) -> Until {
+        let due = now.saturating_add(wait);
+        Until { due, deadline: due.saturating_add(self.offset) }
     }
 
     // Checks.
@@ -794,6 +810,19 @@ impl Trader {
         }
         self.strangers.remove(&number);
         self.count(result)
+    }
+
+    /// The exchange shows an order that was believed to be rejected: it counts as open again, until it is known what it is.
+    pub fn revive(&mut self, number: u64) {
+        let Some(order) = self.orders.get_mut(number).filter(|order| order.state() == State::Rejected) else { return };
+        let (before, ts) = (order.state(), order.ended.unwrap_or(order.sent));
+        order.revive();
+        if let Some(desk) = self.pairs.get_mut(order.terms.pair) {
+            desk.active.push(number);
+        }
+        self.orders.revive(number);
+        self.hold(number);
+        self.tell(number, News::Unknown, "krakpot:revived: it was believed to be rejected".into(), before, ts);
     }
 
     /// It is so late.

@@ -245,6 +245,63 @@ fn lost_changes() {
     program.verify();
 }
 
+/// Goal: while the connection is silent, nobody knows whether an amendment was made; when it comes at last, it is too late
+/// for the exchange, too.
+#[test]
+fn an_amendment_that_arrives_late() {
+    let mut program = program(5);
+    let order = program.place(Side::Buy, 500_000, 900);
+    program.go(SECOND);
+    program.client.run.amend(0, order, Some(Qty(700_000)), None);
+    assert!(program.pump(program.world.now));
+    let connection = program.client.connection.expect("a connection");
+    program.world.delay(connection, 30 * SECOND);
+    program.go(29 * SECOND);
+    assert_eq!((program.order(order).state(), program.order(order).most()), (OrderState::Unknown, Qty(700_000)));
+    program.until("known", 5 * SECOND, |one| one.order(order).state() == OrderState::Open);
+    let quantity = program.world.exchange.account("open", i64::MAX)[0]["qty"].as_str().map(amount);
+    assert_eq!((program.order(order).qty, quantity), (Qty(500_000), Some(amount("0.005"))));
+    assert_eq!(program.phase(), Phase::Ready);
+    program.finish();
+    program.verify();
+}
+
+/// Goal: an order that was believed to be rejected, and that the exchange reports, counts: its fills change the balances,
+/// it is cancelled, and nothing is traded any more.
+#[test]
+fn a_rejected_order_that_lives() {
+    for (behind, state) in [(900, OrderState::Canceled), (-50, OrderState::Filled)] {
+        let mut program = program(6);
+        let order = program.place(Side::Buy, 300_000, behind);
+        // The id of the request that was sent last is the one before the next ping's.
+        let ping = program.client.live.ping(program.world.now);
+        let next: u64 = ping.trim_end_matches('}').rsplit(':').next().expect("an id").parse().expect("a number");
+        let refusal = format!(
+            r#"{{"method":"add_order","req_id":{},"success":false,"error":"EOrder:Insufficient funds","time_in":"{1}","time_out":"{1}"}}"#,
+            next - 1,
+            "2026-11-28T00:00:00.000000Z"
+        );
+        let now = program.world.now;
+        assert_eq!(program.client.live.frame(now, refusal.as_bytes(), &mut program.client.run), None);
+        assert_eq!(program.order(order).state(), OrderState::Rejected);
+        program.until("failed", SECOND, |one| one.phase() == Phase::Failed);
+        let troubles = program.client.live.troubles().join("; ");
+        assert!(
+            troubles.contains("the exchange shows it, which was rejected (EOrder:Insufficient funds)"),
+            "{troubles}"
+        );
+        let row = State::of(&program.rows).orders.remove(&order).expect("a row");
+        assert!(state == OrderState::Filled || row.ended.is_empty(), "{}", row.ended);
+        program.client.run.halt(0, "krakpot:unreconciled".into());
+        program.until("over", 5 * SECOND, |one| one.order(order).state() == state);
+        program.hang_up(SECOND);
+        program.ready();
+        program.finish();
+        let (_, fills) = program.verify();
+        assert_eq!(fills > 0, state == OrderState::Filled);
+    }
+}
+
 /// Goal: an order that was on its way when the program was killed, and comes after the new connection's snapshot, is
 /// neither lost nor believed dead.
 #[test]

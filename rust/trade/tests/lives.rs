@@ -91,10 +91,13 @@ impl Exchange {
                 let asked = if matches!(sent.request, Request::Cancel { .. }) { Asked::Cancel } else { Asked::Amend };
                 self.answer(|ts| refused(order, asked, ts, UNKNOWN));
             }
+            Request::Amend { order, deadline, .. } if now > deadline => {
+                self.answer(|ts| refused(order, Asked::Amend, ts, "EService:Deadline elapsed"));
+            }
             Request::Amend { order, .. } if random.one_in(6) => {
                 self.answer(|ts| refused(order, Asked::Amend, ts, "EOrder:Post only order"));
             }
-            Request::Amend { order, qty, price } => {
+            Request::Amend { order, qty, price, .. } => {
                 let known = self.orders.get_mut(&order).expect("live");
                 known.qty = qty.map_or(known.qty, |qty| qty.0).max(known.filled());
                 known.price = price.map_or(known.price, |price| price.0);

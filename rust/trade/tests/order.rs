@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use common::{SECOND, fill, id, limit, pair, refused, report, taken};
 use krakpot_trade::amount::{Amount, Price, Qty};
-use krakpot_trade::order::{Found, GRACE, Ignored, Order, State};
-use krakpot_trade::report::{Answer, Asked, Change, Fill};
+use krakpot_trade::order::{Found, GRACE, Ignored, Order, State, Until};
+use krakpot_trade::report::{Answer, Asked, Change, Evidence, Fill};
 use krakpot_trade::terms::Side;
 use krakpot_trade::wire::refusal::Refusal;
 
 /// An order of 1000 at 500, sent at 0, to be matched within five seconds.
 fn order() -> Order {
-    Order::new(7, limit(Side::Buy, 1000, 500), Arc::from("maker"), 0, 5 * SECOND)
+    Order::new(7, limit(Side::Buy, 1000, 500), Arc::from("maker"), 0, Until::at(5 * SECOND))
 }
 
 /// Applies a report.
@@ -81,7 +81,7 @@ fn an_answer_after_the_fill() {
     assert_eq!(hear(&mut order, 13, Change::Canceled, 1000), Err(Ignored::Ended));
 }
 
-/// Goal: fills are told apart by their id; without one, by the number of the trade; without both they are not taken.
+/// Goal: fills are told apart by their id and by the number of the trade; without both they are not taken.
 #[test]
 fn a_fill_is_applied_once() {
     let mut order = resting();
@@ -92,7 +92,8 @@ fn a_fill_is_applied_once() {
     for (change, result, booked) in [
         (with("a", Some(1)), Ok(()), 100),
         (with("a", None), Err(Ignored::Duplicate), 100),
-        (with("b", Some(1)), Ok(()), 200),
+        (with("b", Some(1)), Err(Ignored::Duplicate), 100),
+        (with("b", None), Ok(()), 200),
         (with("", Some(1)), Err(Ignored::Duplicate), 200),
         (with("", Some(2)), Ok(()), 300),
         (with("", Some(2)), Err(Ignored::Duplicate), 300),
@@ -173,7 +174,7 @@ fn malformed_reports() {
 #[test]
 fn amendments() {
     let mut order = resting();
-    order.amend(Some(Qty(2000)), None, 20, 30);
+    order.amend(Some(Qty(2000)), None, 20, Until::at(30));
     assert_eq!((order.state(), order.qty, order.most()), (State::Amending, Qty(1000), Qty(2000)));
     assert_eq!(answer(&mut order, &taken(7, Asked::Amend, 22)), Ok(()));
     assert_eq!((order.state(), order.qty), (State::Amending, Qty(1000)));
@@ -191,15 +192,15 @@ fn amendments() {
 #[test]
 fn a_refused_amendment() {
     let mut order = resting();
-    order.amend(None, Some(Price(600)), 20, 30);
+    order.amend(None, Some(Price(600)), 20, Until::at(30));
     let no = refused(7, Asked::Amend, 22, "EOrder:Post only order");
     assert_eq!(answer(&mut order, &no), Ok(()));
     assert_eq!((order.state(), order.price), (State::Open, Some(Price(500))));
-    order.amend(None, Some(Price(700)), 40, 50);
+    order.amend(None, Some(Price(700)), 40, Until::at(50));
     assert_eq!(answer(&mut order, &no), Err(Ignored::Duplicate), "it was the answer to the first");
     assert_eq!(order.state(), State::Amending);
     assert_eq!(answer(&mut order, &refused(7, Asked::Amend, 42, "EOrder:Post only order")), Ok(()));
-    order.amend(None, Some(Price(800)), 60, 70);
+    order.amend(None, Some(Price(800)), 60, Until::at(70));
     assert_eq!(answer(&mut order, &no), Err(Ignored::Stale), "older than the answer to the second");
     assert_eq!(order.state(), State::Amending);
 }
@@ -208,7 +209,7 @@ fn a_refused_amendment() {
 #[test]
 fn a_fill_proves_an_amendment() {
     let mut order = resting();
-    order.amend(Some(Qty(1500)), Some(Price(510)), 20, 30);
+    order.amend(Some(Qty(1500)), Some(Price(510)), 20, Until::at(30));
     assert_eq!(hear(&mut order, 25, part("a", 1000), 1000), Ok(()));
     assert_eq!(order.state(), State::Amending, "filled only if the amendment was refused");
     assert_eq!(hear(&mut order, 26, part("b", 501), 1501), Err(Ignored::Overfilled));
@@ -218,7 +219,7 @@ fn a_fill_proves_an_amendment() {
     assert_eq!((order.state(), order.left()), (State::Open, Qty(300)));
 
     let mut order = resting();
-    order.amend(Some(Qty(1500)), None, 20, 30);
+    order.amend(Some(Qty(1500)), None, 20, Until::at(30));
     assert_eq!(hear(&mut order, 25, part("a", 1000), 1000), Ok(()));
     assert_eq!(answer(&mut order, &refused(7, Asked::Amend, 27, "EOrder:Unknown order")), Ok(()));
     assert_eq!(order.state(), State::Filled, "it was not amended, so this is all of it");
@@ -244,7 +245,7 @@ fn amended_away() {
 #[test]
 fn cancels() {
     let mut order = resting();
-    order.cancel(20, 30);
+    order.cancel(20, Until::at(30));
     assert!(order.state() == State::Canceling && order.is_canceling());
     assert_eq!(answer(&mut order, &taken(7, Asked::Cancel, 21)), Ok(()));
     assert_eq!(order.state(), State::Canceling);
@@ -253,7 +254,7 @@ fn cancels() {
     assert_eq!(order.state(), State::Canceled);
 
     let mut order = resting();
-    order.cancel(20, 30);
+    order.cancel(20, Until::at(30));
     assert_eq!(answer(&mut order, &refused(7, Asked::Cancel, 21, "EOrder:Unknown order")), Ok(()));
     assert_eq!(order.state(), State::Unknown);
     assert_eq!(hear(&mut order, 19, part("a", 1000), 1000), Ok(()));
@@ -271,8 +272,8 @@ fn unknown() {
     assert_eq!((order.next_due(), order.at_stake()), (None, Qty(1000)));
     assert_eq!(hear(&mut order, 10, Change::New, 0), Ok(()));
     assert_eq!(order.state(), State::Open);
-    order.amend(Some(Qty(900)), None, 7 * SECOND, 9 * SECOND);
-    order.cancel(8 * SECOND, 10 * SECOND);
+    order.amend(Some(Qty(900)), None, 7 * SECOND, Until::at(9 * SECOND));
+    order.cancel(8 * SECOND, Until::at(10 * SECOND));
     assert!(order.advance(9 * SECOND) && order.state() == State::Unknown);
     assert_eq!(hear(&mut order, 20, amended(900, 500), 0), Ok(()));
     assert_eq!(order.state(), State::Canceling);
@@ -370,9 +371,9 @@ fn looks() {
 #[test]
 fn an_answer_from_before_the_look() {
     let mut order = resting();
-    order.amend(Some(Qty(2000)), None, 0, SECOND);
+    order.amend(Some(Qty(2000)), None, 0, Until::at(SECOND));
     assert_eq!(order.found(&pair("BTC", "USD"), &found(SECOND + GRACE, State::Open, 0)), Ok(Vec::new()));
-    order.amend(Some(Qty(3000)), None, SECOND + GRACE, 2 * SECOND + GRACE);
+    order.amend(Some(Qty(3000)), None, SECOND + GRACE, Until::at(2 * SECOND + GRACE));
     let late = |ts| refused(7, Asked::Amend, ts, "EOrder:Post only order");
     assert_eq!(answer(&mut order, &late(20)), Err(Ignored::Stale));
     assert_eq!(order.state(), State::Amending);
@@ -394,15 +395,44 @@ fn an_answer_after_the_report() {
 fn a_look_settles_requests() {
     let pair = pair("BTC", "USD");
     let mut order = resting();
-    order.amend(Some(Qty(2000)), None, 0, SECOND);
+    order.amend(Some(Qty(2000)), None, 0, Until::at(SECOND));
     order.advance(SECOND);
     assert_eq!(order.state(), State::Unknown);
     assert_eq!(order.found(&pair, &found(SECOND + GRACE - 1, State::Open, 0)), Err(Ignored::Stale));
     assert_eq!(order.state(), State::Unknown, "it may still be made");
     assert_eq!(order.found(&pair, &found(SECOND + GRACE, State::Open, 0)), Ok(Vec::new()));
     assert_eq!((order.state(), order.qty), (State::Open, Qty(1000)));
-    order.amend(Some(Qty(2000)), None, 0, SECOND);
+    order.amend(Some(Qty(2000)), None, 0, Until::at(SECOND));
     let made = Found { qty: Qty(2000), ..found(SECOND + GRACE + 1, State::Open, 0) };
     assert_eq!(order.found(&pair, &made), Ok(Vec::new()));
     assert_eq!((order.state(), order.qty), (State::Open, Qty(2000)));
+}
+
+/// Goal: the exchange fills an order once with a trade, whatever it calls that; a simulated trade may fill an iceberg twice.
+#[test]
+fn one_fill_for_a_trade() {
+    for (evidence, second) in [(Evidence::Exchange, Err(Ignored::Duplicate)), (Evidence::Queue, Ok(()))] {
+        let mut order = resting();
+        let made = |name: &str| {
+            let Change::Fill(fill) = part(name, 100) else { panic!("a fill") };
+            Change::Fill(Fill { trade_id: Some(77), evidence, ..fill })
+        };
+        assert_eq!(hear(&mut order, 20, made("a"), 100), Ok(()));
+        assert_eq!(hear(&mut order, 20, made("a"), 100), Err(Ignored::Duplicate));
+        assert_eq!(hear(&mut order, 21, made("b"), 200), second);
+    }
+}
+
+/// Goal: an order that was rejected is there again when the exchange shows it, with its terms.
+#[test]
+fn revived() {
+    let mut order = order();
+    assert_eq!(answer(&mut order, &refused(7, Asked::Add, 22, "EOrder:Insufficient funds")), Ok(()));
+    assert_eq!((order.state(), order.most()), (State::Rejected, Qty(0)));
+    assert_eq!(hear(&mut order, 23, Change::New, 0), Err(Ignored::Ended));
+    order.revive();
+    assert_eq!((order.state(), order.most(), &*order.reason), (State::Pending, Qty(1000), ""));
+    assert_eq!(hear(&mut order, 23, Change::New, 0), Ok(()));
+    order.revive();
+    assert_eq!(order.state(), State::Open);
 }

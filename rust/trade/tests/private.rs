@@ -110,7 +110,7 @@ impl Client {
         client
     }
 
-    fn ask(&mut self, request: &Request, amended: Option<&Terms>) {
+    fn ask(&mut self, request: &Request, amended: Option<(&Terms, Qty)>) {
         let id = self.awaiting.add(request);
         let frame = self.writer.request(request, &self.pair, amended, (id, &self.token)).expect("it can be said");
         self.exchange.receive(self.connection, frame.text().as_bytes());
@@ -240,7 +240,8 @@ impl Client {
                     let Some(terms) = made.get(usize::try_from(known).expect("small")).copied() else { continue };
                     let price = terms.price.filter(|_| random(2) == 0).map(|price| Price(price.0 + random(9) - 4));
                     let qty = (random(2) == 0 || price.is_none()).then(|| Qty(terms.qty.0 / 2 + random(900_000)));
-                    self.ask(&Request::Amend { order: known, qty, price }, Some(&terms));
+                    let deadline = now + 5 * SECOND;
+                    self.ask(&Request::Amend { order: known, qty, price, deadline }, Some((&terms, terms.qty)));
                 }
                 _ => self.ask(&Request::Cancel { order: known }, None),
             }

@@ -91,7 +91,7 @@ fn request(random: &Random, now: i64, next: &mut u64, is_wild: bool) -> Request 
         3 => {
             let qty = (random.below(3) > 0).then(|| Qty(random.wild(1 + random.small(9), is_wild)));
             let price = (random.below(3) == 0).then(|| Price(random.wild(95 + random.small(10), is_wild)));
-            Request::Amend { order: known, qty, price }
+            Request::Amend { order: known, qty, price, deadline: random.wild(i64::MAX, is_wild) }
         }
         _ => Request::Cancel { order: known },
     }

@@ -146,7 +146,7 @@ fn script(number: u64, cut: i64, rng: &mut Rng) -> (Option<Truth>, Own) {
         own.order_id = Some(id);
         for (at, fill) in truth.fills.iter().filter(|fill| fill.0 <= heard) {
             own.filled += fill.qty;
-            own.fills.push(fill.exec_id.clone());
+            own.fills.push(fill.id());
             own.last_fill = Some(*at);
         }
     }

@@ -87,7 +87,8 @@ fn amend(trader: &mut Trader, now: i64, order: u64, qty: Option<i64>, price: Opt
     let (sent, events) = (trader.take_requests(), trader.take_events());
     match &events[..] {
         [] => {
-            let request = Request::Amend { order, qty: qty.map(Qty), price: price.map(Price) };
+            let deadline = now + Options::default().answer_wait;
+            let request = Request::Amend { order, qty: qty.map(Qty), price: price.map(Price), deadline };
             assert_eq!(sent, [Sent { ts: now, request }]);
             String::new()
         }

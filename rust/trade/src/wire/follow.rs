@@ -162,7 +162,7 @@ mod tests {
         let mut awaiting = Awaiting::new(100);
         let first = awaiting.add(&Request::Cancel { order: 7 });
         assert_eq!((first, awaiting.id()), (101, 102));
-        let second = awaiting.add(&Request::Amend { order: 8, qty: None, price: None });
+        let second = awaiting.add(&Request::Amend { order: 8, qty: None, price: None, deadline: 0 });
         let third = awaiting.add(&Request::Cancel { order: 9 });
         let done = vec![Acked { order_id: Some("O1".into()), ..Acked::default() }];
         assert_eq!(

@@ -149,8 +149,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A request about an order of `pair`. `amended` are the terms of an order that is amended: one that must not take
-    /// when it is new must not take when it is amended.
+    /// A request about an order of `pair`. `amended` are the terms of an order that is amended, and its quantity in all:
+    /// one that must not take when it is new must not take when it is amended; and the quantity is always said.
     ///
     /// # Errors
     /// [`Unsendable`].
@@ -158,14 +158,16 @@ impl Writer {
         &self,
         request: &Request,
         pair: &Pair,
-        amended: Option<&Terms>,
+        amended: Option<(&Terms, Qty)>,
         (id, token): (u64, &Token),
     ) -> Result<Frame, Unsendable> {
         match *request {
             Request::Add { order, ref terms, deadline } => self.add((order, terms, deadline), pair, (id, token)),
-            Request::Amend { order, qty, price } => {
-                let post_only = amended.is_some_and(|terms| terms.post_only);
-                self.amend((order, qty, price, post_only), pair, (id, token))
+            Request::Amend { qty: None, price: None, .. } => Err(Unsendable::Nothing),
+            Request::Amend { order, qty, price, deadline } => {
+                let post_only = amended.is_some_and(|(terms, _)| terms.post_only);
+                let qty = qty.or(amended.map(|(_, qty)| qty));
+                self.amend((order, qty, price, post_only, deadline), pair, (id, token))
             }
             Request::Cancel { order } => self.cancel(&[order], (id, token)),
         }
@@ -217,7 +219,7 @@ impl Writer {
         write_text(self.self_trade.word(), &mut text);
         member("cl_ord_id", &mut text);
         write_text(&cl_ord_id(&self.prefix, order).ok_or(Unsendable::Name(order))?, &mut text);
-        write_time("deadline", deadline.div_euclid(MILLISECOND) * MILLISECOND, 3, &mut text)?;
+        write_deadline(deadline, &mut text)?;
         if self.validate {
             text.push_str(",\"validate\":true");
         }
@@ -226,13 +228,10 @@ impl Writer {
 
     fn amend(
         &self,
-        (order, qty, price, post_only): (u64, Option<Qty>, Option<Price>, bool),
+        (order, qty, price, post_only, deadline): (u64, Option<Qty>, Option<Price>, bool, i64),
         pair: &Pair,
         ending: (u64, &Token),
     ) -> Result<Frame, Unsendable> {
-        if qty.is_none() && price.is_none() {
-            return Err(Unsendable::Nothing);
-        }
         let mut text = begin("amend_order");
         text.push_str("\"cl_ord_id\":");
         write_text(&cl_ord_id(&self.prefix, order).ok_or(Unsendable::Name(order))?, &mut text);
@@ -245,6 +244,7 @@ impl Writer {
                 text.push_str(",\"post_only\":true");
             }
         }
+        write_deadline(deadline, &mut text)?;
         Ok(end(text, ending))
     }
 
@@ -324,6 +324,11 @@ fn kind(terms: &Terms) -> Result<&'static str, Unsendable> {
         (Some(false), false, false) => "take-profit",
         _ => return Err(Unsendable::Kind),
     })
+}
+
+/// Kraken takes milliseconds here. Rounded down: nothing is done later than was asked.
+fn write_deadline(deadline: i64, text: &mut String) -> Result<(), Unsendable> {
+    write_time("deadline", deadline.div_euclid(MILLISECOND) * MILLISECOND, 3, text)
 }
 
 fn begin(method: &str) -> String {
@@ -432,7 +437,7 @@ mod tests {
 
     fn write(writer: &Writer, request: &Request) -> Result<String, Unsendable> {
         let token = Token::new(TOKEN).expect("a token");
-        let frame = writer.request(request, &pair(), Some(&terms()), (7, &token))?;
+        let frame = writer.request(request, &pair(), Some((&terms(), Qty(500_000))), (7, &token))?;
         let (text, shown) = (frame.text().to_owned(), format!("{frame:?} {token:?}"));
         assert!(text.contains(TOKEN) && !shown.contains(TOKEN) && shown.contains("***"), "{shown}");
         assert_eq!(frame.shown(), text.replace(TOKEN, "***"));
@@ -462,8 +467,13 @@ mod tests {
                 r#"{"method":"add_order","params":{"order_type":"stop-loss","side":"sell","symbol":"BTC/USD","order_qty":92233720368.54775807,"triggers":{"reference":"last","price":0.7},"time_in_force":"gtd","expire_time":"2028-02-29T23:59:59Z","fee_preference":"quote","stp_type":"cancel_newest","cl_ord_id":"kpmaker00000000011","deadline":"2026-11-28T15:00:01.500Z","token":"T"},"req_id":7}"#,
             ),
             (
-                Request::Amend { order: 1, qty: Some(Qty(1)), price: Some(Price(265_010)) },
-                r#"{"method":"amend_order","params":{"cl_ord_id":"kpmaker00000000001","order_qty":0.00000001,"limit_price":26501.0,"post_only":true,"token":"T"},"req_id":7}"#,
+                Request::Amend { order: 1, qty: Some(Qty(1)), price: Some(Price(265_010)), deadline },
+                r#"{"method":"amend_order","params":{"cl_ord_id":"kpmaker00000000001","order_qty":0.00000001,"limit_price":26501.0,"post_only":true,"deadline":"2026-11-28T15:00:01.500Z","token":"T"},"req_id":7}"#,
+            ),
+            (
+                // Kraken's list of members says that the quantity is needed.
+                Request::Amend { order: 1, qty: None, price: Some(Price(265_010)), deadline },
+                r#"{"method":"amend_order","params":{"cl_ord_id":"kpmaker00000000001","order_qty":0.00500000,"limit_price":26501.0,"post_only":true,"deadline":"2026-11-28T15:00:01.500Z","token":"T"},"req_id":7}"#,
             ),
             (
                 Request::Cancel { order: 1 },
@@ -497,7 +507,7 @@ mod tests {
             (add(Terms { price: None, display: Some(Qty(1)), ..terms() }), Unsendable::Kind),
             (Request::Add { order: u64::MAX, terms: terms(), deadline: 0 }, Unsendable::Name(u64::MAX)),
             (Request::Add { order: 0, terms: terms(), deadline: -1 }, Unsendable::Time(-MILLISECOND)),
-            (Request::Amend { order: 0, qty: None, price: None }, Unsendable::Nothing),
+            (Request::Amend { order: 0, qty: None, price: None, deadline: 0 }, Unsendable::Nothing),
             (Request::Cancel { order: u64::MAX }, Unsendable::Name(u64::MAX)),
         ] {
             assert_eq!(write(&writer(), &request), Err(why));

@@ -88,7 +88,7 @@ impl State {
             if row.kind == "report" && !text(row, "qty").is_empty() {
                 intent.total = amount(text(row, "qty"));
             }
-            if matches!(row.kind, "report" | "answer" | "fill") && !text(row, "ended").is_empty() {
+            if matches!(row.kind, "report" | "answer" | "fill") {
                 text(row, "ended").clone_into(&mut intent.ended);
             }
         }

@@ -136,9 +136,14 @@ impl World {
         self.out.make_contiguous().sort_by_key(|frame| frame.0);
     }
 
-    /// What is on its way over a connection comes so much later, and then the connection ends.
-    pub fn hold_up(&mut self, connection: u64, by: i64) {
+    /// What is on its way over a connection comes so much later.
+    pub fn delay(&mut self, connection: u64, by: i64) {
         self.out.iter_mut().filter(|frame| frame.1 == connection).for_each(|frame| frame.0 += by);
+    }
+
+    /// The same, and then the connection ends.
+    pub fn hold_up(&mut self, connection: u64, by: i64) {
+        self.delay(connection, by);
         self.put(connection, Out::Close);
         self.back.retain(|frame| frame.1 != connection);
     }
@@ -354,6 +359,8 @@ pub struct Client {
     pending: Vec<Note>,
     pub connection: Option<u64>,
     pub connect_at: i64,
+    /// From when on a sign of life may be asked for again.
+    ping_at: i64,
     /// When the reconciliation of the connection began.
     begun: Option<i64>,
     pub gaps: Vec<Gap>,
@@ -412,6 +419,7 @@ impl Client {
             pending: Vec::new(),
             connection: None,
             connect_at: world.now,
+            ping_at: i64::MIN,
             begun: None,
             gaps: Vec::new(),
             heard: Vec::new(),
@@ -599,6 +607,7 @@ impl Program {
             }
         }
         self.look(now);
+        self.ping(now);
         self.ask_rest(now);
         if let Some(why) = self.client.live.advance(now, &mut self.client.run) {
             self.client.renewals.push(why);
@@ -615,6 +624,18 @@ impl Program {
             self.client.run.cancel(0, number);
         }
         self.pump(now)
+    }
+
+    /// Asks for a sign of life, if one is needed.
+    fn ping(&mut self, now: i64) {
+        if let Some(connection) = self.client.connection
+            && now >= self.client.ping_at
+            && self.client.live.needs_ping(now, &self.client.run)
+        {
+            let frame = self.client.live.ping(now);
+            self.world.send(connection, &frame);
+            self.client.ping_at = now + SECOND;
+        }
     }
 
     fn note_phase(&mut self, now: i64) {

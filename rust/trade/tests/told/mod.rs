@@ -136,7 +136,7 @@ impl Bench {
     }
 
     pub fn amend(&mut self, t: i64, order: u64, qty: Option<i64>, price: Option<i64>) {
-        self.ask(0, t, Request::Amend { order, qty: qty.map(Qty), price: price.map(Price) });
+        self.ask(0, t, Request::Amend { order, qty: qty.map(Qty), price: price.map(Price), deadline: i64::MAX });
     }
 
     pub fn cancel(&mut self, t: i64, order: u64) {
