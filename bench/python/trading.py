@@ -60,14 +60,12 @@ LIFE = 10
 """How long an order that is asked about rests, s."""
 RATE_COST = 10
 """What a request may cost of the rate counter."""
-QTY = 1_000_000
-"""0.01 in steps."""
+QTY = 0.01
 ROUNDS = 3
 SECONDS = 500.0
 BENCH = ROOT / "target/bench"
 LITTLE = 1.0
 """Seconds of the lake of which a run says what a start costs."""
-QTY = 0.01
 HFTBACKTEST = ROOT / "target/tools/hftbacktest-2.4.4/bin/python"
 """An environment of its own, which ``tests/tools.py`` makes."""
 BACKTEST = ROOT / "bench/peers/hftbacktest_maker.py"
@@ -239,6 +237,8 @@ def asked(replay: krakpot.Replay) -> tuple[int, str]:
     trades = lake.trades(SYMBOL).select("ts_event", "price").sort("ts_event").collect()
     # Only the long lake is asked: of the short one a single order says what a start costs.
     count = QUESTIONS if trades.height > LITTLE * RATE else 1
+    # Before level 3 began, nothing can be said.
+    trades = trades.filter(pl.col("ts_event") >= lake.coverage()["ts_from"].max())
     first, last = trades["ts_event"].to_physical()[0], trades["ts_event"].to_physical()[-1]
     number = pl.int_range(count, eager=True).hash(seed=7)
     at = (first + number % (last - first)).cast(pl.Int64).sort().cast(trades["ts_event"].dtype)

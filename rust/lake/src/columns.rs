@@ -24,6 +24,7 @@ impl TextColumn {
         }
     }
 
+    #[inline]
     pub(crate) fn get(&self, row: usize) -> Option<&str> {
         match self {
             Self::View(a) => a.is_valid(row).then(|| a.value(row)),
@@ -43,6 +44,7 @@ impl TextColumn {
     }
 
     /// Whether two rows hold the same text, or none.
+    #[inline]
     pub(crate) fn same(&self, row: usize, other: usize) -> bool {
         // Short texts, as most are, have equal views if they are equal.
         matches!(self, Self::View(a) if a.null_count() == 0 && a.views()[row] == a.views()[other])

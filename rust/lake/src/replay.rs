@@ -130,6 +130,7 @@ struct TableRows {
     columns: Columns,
 }
 
+#[inline]
 fn kind_of(kind: &TextColumn, row: usize) -> Kind {
     if kind.is(row, "snapshot") { Kind::Snapshot } else { Kind::Update }
 }

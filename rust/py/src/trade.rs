@@ -35,6 +35,9 @@ const NEVER: i64 = i64::MAX;
 
 /// Names of the handlers, in the order of [`Handlers`].
 const HANDLERS: [&str; 8] = ["start", "book", "trade", "order", "fill", "gap", "timer", "stop"];
+/// Places of two of them: what a strategy hears of a report, and of the fill in it after that.
+const ORDER: usize = 3;
+const FILL: usize = 4;
 
 /// What is called of a strategy, and the market that it is given.
 struct Handlers {
@@ -270,16 +273,15 @@ impl Trading {
     ) -> PyResult<(&'static str, Option<usize>)> {
         replayer.play_on();
         let mut left = steps;
-        while left > 0 {
+        loop {
             if let Some(halt) = self.play_silently(py, replayer, until, &mut left)? {
                 return Ok(halt);
             }
-            self.say_all(py, None)?;
-            if replayer.interrupted() || self.ended.load(Ordering::Relaxed) {
+            self.say_heard(py)?;
+            if self.ended.load(Ordering::Relaxed) {
                 return Ok(("interrupted", None));
             }
         }
-        Ok(("steps", None))
     }
 
     /// Takes events of a live feed, which were made with a session.
@@ -757,21 +759,41 @@ impl Trading {
 
     /// Calls handlers until all is said of what was read, and of what is due up to `until`.
     fn say_all(&self, py: Python<'_>, until: Option<i64>) -> PyResult<()> {
-        let Some(all) = self.handlers.get() else { return Err(value_error("this run has no strategies".into())) };
-        while let Some((account, handler, given)) = self.said(py, until)? {
-            let Some(handlers) = all.get(account) else { continue };
-            let Some(call) = &handlers.calls[handler] else { continue };
-            let called = match given {
-                Some(given) => call.call1(py, (&handlers.market, given)),
-                None => call.call1(py, (&handlers.market,)),
-            };
-            if let Err(error) = called {
-                *self.failed.lock().map_err(|_| poisoned())? = Some((account, HANDLERS[handler]));
-                return Err(error);
-            }
+        while let Some(said) = self.said(py, until)? {
+            self.call(py, said)?;
             if self.ended.load(Ordering::Relaxed) {
                 return Ok(());
             }
+        }
+        Ok(())
+    }
+
+    /// Calls the handlers of the call that was found.
+    fn say_heard(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(said) = self.said(py, None)? else { return Ok(()) };
+        let is_order = said.1 == ORDER;
+        self.call(py, said)?;
+        if is_order && !self.ended.load(Ordering::Relaxed) {
+            let fill = self.reading()?.fill.take();
+            if let Some((account, fill)) = fill {
+                self.call(py, (account, FILL, Some(fill.into_bound(py))))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls a handler, if the strategy has it.
+    fn call(&self, py: Python<'_>, (account, handler, given): Said<'_>) -> PyResult<()> {
+        let Some(all) = self.handlers.get() else { return Err(value_error("this run has no strategies".into())) };
+        let Some(handlers) = all.get(account) else { return Ok(()) };
+        let Some(call) = &handlers.calls[handler] else { return Ok(()) };
+        let called = match given {
+            Some(given) => call.call1(py, (&handlers.market, given)),
+            None => call.call1(py, (&handlers.market,)),
+        };
+        if let Err(error) = called {
+            *self.failed.lock().map_err(|_| poisoned())? = Some((account, HANDLERS[handler]));
+            return Err(error);
         }
         Ok(())
     }
@@ -781,7 +803,7 @@ impl Trading {
         loop {
             let mut reading = self.reading()?;
             if let Some((account, fill)) = reading.fill.take() {
-                return Ok(Some((account, 4, Some(fill.into_bound(py)))));
+                return Ok(Some((account, FILL, Some(fill.into_bound(py)))));
             }
             let mut run = self.shared.lock()?;
             let next = reading.events.front().map(|item| item.time(run.now()));
@@ -853,7 +875,7 @@ impl Trading {
             Call::Start => has(0),
             Call::Book(_) => has(1),
             Call::Trade(_) => has(2),
-            Call::Order(event) => has(3) || (has(4) && matches!(event.change, News::Changed(Change::Fill(_)))),
+            Call::Order(event) => has(ORDER) || (has(FILL) && matches!(event.change, News::Changed(Change::Fill(_)))),
             Call::Gap(_) => has(5),
             Call::Timer(_) => has(6),
             Call::Stop(_) => has(7),
@@ -879,7 +901,7 @@ impl Trading {
                 if let Some(fill) = fill {
                     self.reading()?.fill = Some((account, fill.unbind()));
                 }
-                (account, 3, Some(order))
+                (account, ORDER, Some(order))
             }
             Call::Gap(gap) => (account, 5, Some(own::gap(py, &gap, symbol.unwrap_or_default(), now)?)),
             Call::Timer(tag) => (account, 6, Some(own::timer(py, &tag, now)?)),
@@ -889,8 +911,8 @@ impl Trading {
 }
 
 impl Trading {
-    /// Lets a replay go on as long as nobody hears anything, without a lock or a call between; `left`: so many reads of
-    /// sockets at most. Why it cannot; `None`: something may be to be said.
+    /// Lets a replay go on until somebody hears something, `None` then, without a lock or a call between; `left`: so many
+    /// reads of sockets at most. Otherwise why it cannot.
     fn play_silently(
         &self,
         py: Python<'_>,
@@ -899,7 +921,16 @@ impl Trading {
         left: &mut usize,
     ) -> PyResult<Option<(&'static str, Option<usize>)>> {
         let (mut reading, mut run, mut state) = (self.reading()?, self.shared.lock()?, replayer.lock()?);
-        while *left > 0 && !replayer.interrupted() && !self.ended.load(Ordering::Relaxed) {
+        loop {
+            if self.give_read(py, &mut reading, &mut run)? {
+                return Ok(None);
+            }
+            if replayer.interrupted() || self.ended.load(Ordering::Relaxed) {
+                return Ok(Some(("interrupted", None)));
+            }
+            if *left == 0 {
+                return Ok(Some(("steps", None)));
+            }
             *left -= 1;
             // Up to this time all is said before more is read: then books are still those of before.
             reading.due = state.next_time(until);
@@ -921,23 +952,21 @@ impl Trading {
             if let Some((false, _, _, endpoint)) = connection {
                 reading.events.push_back(Item::Look(time, endpoint == "level3"));
             }
-            if reading.events.is_empty() {
-                continue;
-            }
-            let books = session.bind(py).get();
-            loop {
-                let next = reading.events.front().map(|item| item.time(run.now()));
-                let bound = next.unwrap_or_else(|| run.now());
-                if self.is_heard(&mut reading, &mut run, bound) {
-                    reading.session = Some(session);
-                    return Ok(None);
-                }
-                let Some(item) = reading.events.pop_front() else { break };
-                item.give(&mut run, &*books.lock()?);
-            }
             reading.session = Some(session);
         }
-        Ok(None)
+    }
+
+    /// Lets the run take what was read, up to where somebody hears something; whether somebody does.
+    fn give_read(&self, py: Python<'_>, reading: &mut Reading, run: &mut Run) -> PyResult<bool> {
+        while let Some(next) = reading.events.front().map(|item| item.time(run.now())) {
+            if self.is_heard(reading, run, next) {
+                return Ok(true);
+            }
+            let (Some(item), Some(session)) = (reading.events.pop_front(), &reading.session) else { continue };
+            item.give(run, &*session.bind(py).get().lock()?);
+        }
+        let bound = reading.due.unwrap_or_else(|| run.now());
+        Ok(self.is_heard(reading, run, bound))
     }
 
     /// Whether somebody hears something of what is due up to a time: `reading.call` then.

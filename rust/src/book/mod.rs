@@ -10,6 +10,7 @@
 //! | [`synced`] | the rule of trust: in sync from the snapshot to the first mismatch, crossing or end |
 //! | [`level2`] | the level-2 book |
 //! | `slab` | items by number |
+//! | [`ids`] | the numbers of orders by their ids |
 //! | [`modify_rule`] | what a `modify` of level 3 does to the place of an order |
 //! | [`level3`] | the level-3 book: every order, its place in the queue, the level-2 book that follows |
 
@@ -19,5 +20,6 @@ pub mod sorted;
 pub mod synced;
 pub mod level2;
 mod slab;
+pub mod ids;
 pub mod modify_rule;
 pub mod level3;

@@ -59,17 +59,17 @@ fn known_reason(detail: Option<&str>) -> &'static str {
     REASONS.into_iter().find(|known| Some(*known) == written).unwrap_or(IN_THE_LEDGER)
 }
 
-/// Takes what the rows of a message of a book say of the precision and the depth in force.
+/// Takes what the rows of a message of a book say of the precision and the depth in force; the number of its symbol.
 fn settle<B: BookChannel>(
     symbols: &mut Symbols,
     subscriptions: &mut Subscriptions,
     out: &mut Output,
     symbol: &[u8],
     meta: &BookMeta,
-) {
+) -> Option<usize> {
     let known = symbols.get(symbol);
     let add = || std::str::from_utf8(symbol).ok();
-    let Some(i) = known.or_else(|| add().and_then(|name| symbols.get_or_add(name, out))) else { return };
+    let i = known.or_else(|| add().and_then(|name| symbols.get_or_add(name, out)))?;
     let symbol = &mut symbols.all[i];
     symbol.precision = Some((meta.price_precision, meta.qty_precision, Origin::Instrument));
     let slot = B::slot_mut(symbol);
@@ -80,6 +80,7 @@ fn settle<B: BookChannel>(
     if meta.kind == Kind::Snapshot && symbol.subscription(B::CHANNEL).state == SubscriptionState::Off {
         subscriptions.set(symbols, i, B::CHANNEL, SubscriptionState::Acked(out.now), "");
     }
+    Some(i)
 }
 
 /// Takes a message of the book channel the short way, if it can be.
@@ -106,8 +107,7 @@ pub(super) fn orders(
     out: &mut Output,
     (meta, data, orders): (&BookMeta, &BookData<'_>, &[ShortOrder]),
 ) -> bool {
-    settle::<Orders>(symbols, subscriptions, out, data.symbol, meta);
-    let Some(i) = symbols.get(data.symbol) else { return false };
+    let Some(i) = settle::<Orders>(symbols, subscriptions, out, data.symbol, meta) else { return false };
     subscriptions.received(symbols, i, Channel::Level3, out.now);
     let Some(effects) = books.update_orders(symbols, out, i, data, (meta, orders)) else { return false };
     out.count(Channel::Level3.name());

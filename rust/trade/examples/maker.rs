@@ -1,7 +1,7 @@
 //! A maker in Rust on the built-in exchange; it prints its fills: `maker [SECONDS] [--bench]`.
 //!
-//! With `--bench` it prints how many messages and rows of level 3 a second of the processor takes: from frames, with every
-//! checksum proved, and from events that are there already, which is what other backtesters measure.
+//! With `--bench` it prints how many messages and rows a second of the processor takes, of level 3 and of level 2: from
+//! frames, with every checksum proved, and from events that are there already, which is what other backtesters measure.
 #![allow(clippy::disallowed_methods, reason = "a program around the engine: it reads its arguments and its CPU time")]
 #![allow(clippy::print_stdout, reason = "it prints its result")]
 
@@ -10,7 +10,7 @@ mod played;
 
 use std::time::Instant;
 
-use krakpot_core::session::{Event, LevelEntry, OrderChange};
+use krakpot_core::session::{Channel, Event, LevelEntry, OrderChange};
 use krakpot_trade::amount::Price;
 use krakpot_trade::engine::{Engine, Strategy};
 use krakpot_trade::paper::Place;
@@ -63,27 +63,36 @@ struct Idle;
 impl Strategy for Idle {}
 
 /// All events, each with the best levels after it.
-fn events(reads: &[Read]) -> Vec<(Event, Known)> {
-    let (mut session, mut found) = (session(), Vec::new());
+fn events(reads: &[Read], books: Channel) -> Vec<(Event, Known)> {
+    let (mut session, mut found) = (session(books), Vec::new());
+    let level3 = books == Channel::Level3;
     for (now, frames) in reads {
         for frame in frames {
             session.receive(frame, *now);
             let events = session.take_events();
-            found.extend(events.into_iter().map(|event| (event, Known(session.touch(played::SYMBOL, true)))));
+            found.extend(events.into_iter().map(|event| (event, Known(session.touch(played::SYMBOL, level3)))));
         }
     }
     found
 }
 
-fn measure<S: Strategy>(name: &str, reads: &[Read], wake: Wake, make: impl Fn() -> S) {
-    let (pair, events) = (pair(reads), events(reads));
-    let rows: usize =
-        events.iter().map(|(event, _)| if let Event::Level3(_, rows) = event { rows.len() } else { 1 }).sum();
+/// Rows of an event in a lake.
+fn rows_of(event: &Event) -> usize {
+    match event {
+        Event::Level3(_, rows) => rows.len(),
+        Event::Book(_, rows) => rows.len(),
+        _ => 1,
+    }
+}
+
+fn measure<S: Strategy>(name: &str, (reads, books): (&[Read], Channel), wake: Wake, make: impl Fn() -> S) {
+    let (pair, events) = (pair(reads), events(reads, books));
+    let rows: usize = events.iter().map(|(event, _)| rows_of(event)).sum();
     let (mut whole, mut alone) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..ROUNDS {
-        let mut engine = Engine::new(run(&pair, wake, 1), vec![make()]);
-        whole = whole.min(timed(|| assert_eq!(play(&mut engine, reads), events.len())));
-        let mut engine = Engine::new(run(&pair, wake, 1), vec![make()]);
+        let mut engine = Engine::new(run(&pair, wake, 1, books), vec![make()]);
+        whole = whole.min(timed(|| assert_eq!(play(&mut engine, reads, books), events.len())));
+        let mut engine = Engine::new(run(&pair, wake, 1, books), vec![make()]);
         let given: Vec<_> = events.iter().map(|(event, known)| (event.clone(), Known(known.0))).collect();
         alone = alone.min(timed(|| {
             engine.start(reads[0].0);
@@ -107,20 +116,24 @@ fn measure<S: Strategy>(name: &str, reads: &[Read], wake: Wake, make: impl Fn() 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let seconds = arguments.iter().find_map(|text| text.parse().ok()).unwrap_or(20);
-    let reads = reads(seconds, 7);
     if arguments.iter().any(|text| text == "--bench") {
         if cfg!(debug_assertions) {
             println!("a debug build says nothing about speed: cargo run --release --example maker -- --bench");
             return;
         }
-        measure("no handler", &reads, Wake::Never, || Idle);
-        measure("a call at every message", &reads, Wake::Message, || Idle);
-        measure("a maker each 1 ms", &reads, Wake::Every(MS), Maker::default);
+        let level3 = reads(seconds, 7, Channel::Level3);
+        measure("no handler", (&level3, Channel::Level3), Wake::Never, || Idle);
+        measure("a call at every message", (&level3, Channel::Level3), Wake::Message, || Idle);
+        measure("a maker each 1 ms", (&level3, Channel::Level3), Wake::Every(MS), Maker::default);
+        let level2 = reads(seconds, 7, Channel::Book);
+        measure("level 2, no handler", (&level2, Channel::Book), Wake::Never, || Idle);
+        measure("level 2, a maker each 1 ms", (&level2, Channel::Book), Wake::Every(MS), Maker::default);
         return;
     }
+    let reads = reads(seconds, 7, Channel::Level3);
     let pair = pair(&reads);
-    let mut engine = Engine::new(run(&pair, Wake::Touch, 1), vec![Maker::default()]);
-    let events = play(&mut engine, &reads);
+    let mut engine = Engine::new(run(&pair, Wake::Touch, 1, Channel::Level3), vec![Maker::default()]);
+    let events = play(&mut engine, &reads, Channel::Level3);
     let maker = &engine.strategies()[0];
     for (now, side, price, qty, evidence) in &maker.fills {
         println!("{} ms {:4} {} at {} steps, by {evidence}", now / MS, side.word(), qty.0, price.0);

@@ -15,6 +15,7 @@ use crate::questions::{Entry, Questions, Rest};
 use crate::report::Evidence;
 use crate::shown::{Id, key};
 use crate::terms::Side;
+use krakpot_core::book::sorted::SortedLevels;
 
 /// How much later than a trade its level may show it, ns: what leaves the level within it counts as traded.
 const LATE: i64 = 1_000_000_000;
@@ -26,8 +27,13 @@ const LEVELS_MAX: usize = 10_000;
 struct Level {
     /// See [`key`].
     key: i64,
-    price: Price,
     qty: Qty,
+}
+
+impl Level {
+    const fn price(self) -> Price {
+        Price(self.key.abs())
+    }
 }
 
 /// What a level lost in an instant.
@@ -43,7 +49,7 @@ struct Step {
 #[derive(Debug)]
 pub(crate) struct Bounds {
     /// By side, the worst first.
-    sides: [VecDeque<Level>; 2],
+    sides: [SortedLevels<Level>; 2],
     ghosts: Ghosts,
     questions: Questions,
     cancels: Cancels,
@@ -80,19 +86,19 @@ impl Bounds {
 
     fn is_visible(&self, side: Side, price: Price) -> bool {
         let levels = &self.sides[side as usize];
-        levels.len() < self.depth() || levels.front().is_none_or(|worst| key(side, price) >= worst.key)
+        levels.len() < self.depth() || levels.first().is_none_or(|worst| key(side, price) >= worst.key)
     }
 
     /// Sets a level; returns its quantity before.
     fn set(&mut self, side: Side, price: Price, qty: Qty) -> Qty {
         let (key, levels) = (key(side, price), &mut self.sides[side as usize]);
-        let at = levels.partition_point(|level| level.key < key);
+        let at = levels.place(|level| level.key < key);
         match levels.get_mut(at).filter(|level| level.key == key) {
             Some(level) if qty.is_positive() => std::mem::replace(&mut level.qty, qty),
-            Some(_) => levels.remove(at).map_or(Qty::ZERO, |level| level.qty),
+            Some(_) => levels.remove(at).qty,
             None => {
                 if qty.is_positive() {
-                    levels.insert(at, Level { key, price, qty });
+                    levels.insert(at, Level { key, qty });
                 }
                 Qty::ZERO
             }
@@ -212,9 +218,10 @@ impl Bounds {
     fn truncate(&mut self) {
         for side in [Side::Buy, Side::Sell] {
             while self.sides[side as usize].len() > self.depth() {
-                let Some(level) = self.sides[side as usize].pop_front() else { break };
-                self.eaten.remove(&(side, level.price));
-                let slots: Vec<u32> = self.ghosts.at(side, level.price).collect();
+                let Some(level) = self.sides[side as usize].fall() else { break };
+                let price = level.price();
+                self.eaten.remove(&(side, price));
+                let slots: Vec<u32> = self.ghosts.at(side, price).collect();
                 for slot in slots {
                     if let Some(ghost) = self.ghosts.get_mut(slot)
                         && self.cancels == Cancels::Ahead
@@ -223,7 +230,7 @@ impl Bounds {
                     }
                 }
                 if self.cancels == Cancels::Ahead {
-                    self.questions.each_at(side, level.price, |ahead, _| *ahead = Some(Qty::ZERO));
+                    self.questions.each_at(side, price, |ahead, _| *ahead = Some(Qty::ZERO));
                 }
             }
         }
@@ -240,9 +247,9 @@ impl Bounds {
 }
 
 /// Quantity of a level.
-fn qty_of(sides: &[VecDeque<Level>; 2], side: Side, price: Price) -> Qty {
+fn qty_of(sides: &[SortedLevels<Level>; 2], side: Side, price: Price) -> Qty {
     let (levels, key) = (&sides[side as usize], key(side, price));
-    let found = levels.get(levels.partition_point(|level| level.key < key));
+    let found = levels.get(levels.place(|level| level.key < key));
     found.filter(|level| level.key == key).map_or(Qty::ZERO, |level| level.qty)
 }
 
@@ -357,16 +364,16 @@ impl Record for Bounds {
         self.ghosts.insert(ghost)
     }
 
-    fn offers(&self, account: u32, side: Side, limit: Option<Price>, each: &mut dyn FnMut(Offer<'_>) -> bool) {
+    fn offers(&self, account: u32, side: Side, limit: Option<Price>, each: &mut dyn FnMut(Offer) -> bool) {
         let other = side.other();
         for level in self.sides[other as usize].iter().rev() {
-            if limit.is_some_and(|limit| side.better(level.price, limit)) {
+            let price = level.price();
+            if limit.is_some_and(|limit| side.better(price, limit)) {
                 break;
             }
-            let qty = level.qty - self.eaten.of(&(other, level.price), account);
+            let qty = level.qty - self.eaten.of(&(other, price), account);
             // The key of an offer is the price, negative for a bid.
-            let key = if other == Side::Buy { -level.price.0 } else { level.price.0 };
-            let offer = Offer { key, price: level.price, qty, id: None, ts: 0, came: 0 };
+            let offer = Offer { key: -level.key, price, qty, id: None, ts: 0, came: 0 };
             if qty.is_positive() && each(offer) {
                 break;
             }
@@ -405,7 +412,7 @@ impl Record for Bounds {
             let (side, price) = (question.side, question.price);
             let mut entry = Entry::new(question);
             for level in self.sides[side.other() as usize].iter().rev() {
-                if side.better(level.price, price) || !entry.take(level.price, level.qty, None) {
+                if side.better(level.price(), price) || !entry.take(level.price(), level.qty, None) {
                     break;
                 }
             }

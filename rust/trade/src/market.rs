@@ -24,6 +24,8 @@ use krakpot_core::decimal::pow10;
 
 /// Messages and trades of a pair that wait for others of their instant. Beyond that the oldest waits no longer.
 const WAITING_MAX: usize = 100_000;
+/// So many messages wait at most, once they are due, where nobody hears what they decide.
+const UNHEARD_MAX: usize = 256;
 /// Orders of one account in a pair. Kraken allows fewer.
 const ORDERS_MAX: usize = 10_000;
 /// The largest quantity of an own order: sums of several fit.
@@ -225,7 +227,11 @@ impl Market {
 
     // What comes in.
 
-    fn wait(&mut self, recv: i64, ts: i64, instant: i64, item: Item) {
+    /// Puts an item in its place. All that was due up to `reached` is decided before.
+    fn wait(&mut self, (recv, reached): (i64, i64), ts: i64, instant: i64, item: Item) {
+        if self.is_unheard() && self.waiting.back().is_some_and(|last| last.instant >= instant) {
+            self.advance(reached);
+        }
         if self.waiting.len() >= WAITING_MAX
             && let Some(oldest) = self.waiting.front().map(|first| first.instant)
         {
@@ -243,7 +249,13 @@ impl Market {
     }
 
     /// Rows of a message of the book that wait from now on.
-    pub fn update(&mut self, recv: i64, ts: Option<i64>, snapshot: bool, rows: impl Iterator<Item = Option<Change>>) {
+    pub fn update(
+        &mut self,
+        (recv, reached): (i64, i64),
+        ts: Option<i64>,
+        snapshot: bool,
+        rows: impl Iterator<Item = Option<Change>>,
+    ) {
         let ts = ts.map_or(recv, |ts| self.received(recv, ts));
         let before = self.changes.len();
         for row in rows {
@@ -256,17 +268,17 @@ impl Market {
         // Messages of a book are applied in their order, whatever their times say.
         self.last_update = self.last_update.max(instant_of(ts));
         let item = if snapshot { Item::Snapshot(count) } else { Item::Update(count) };
-        self.wait(recv, ts, self.last_update, item);
+        self.wait((recv, reached), ts, self.last_update, item);
     }
 
     /// A trade. Its number says whether it was told before.
-    pub fn trade(&mut self, recv: i64, ts: i64, print: Print) {
+    pub fn trade(&mut self, (recv, reached): (i64, i64), ts: i64, print: Print) {
         let ts = self.received(recv, ts);
         if self.last_trade.is_some_and(|last| print.trade_id <= last) {
             return;
         }
         self.last_trade = Some(print.trade_id);
-        self.wait(recv, ts, instant_of(ts), Item::Print(print));
+        self.wait((recv, reached), ts, instant_of(ts), Item::Print(print));
     }
 
     /// Something arrives at a time; after what was sent before and arrives then too.
@@ -305,10 +317,20 @@ impl Market {
 
     // Time.
 
-    /// When something is due.
+    /// Whether nobody hears what messages decide. Those that do not wait are decided one by one nevertheless.
+    fn is_unheard(&self) -> bool {
+        self.orders.is_empty() && self.requests.is_empty() && self.options.join > 0
+    }
+
+    /// When something is due. Where no account has an order or a request, nobody hears what messages decide: then many are
+    /// decided at once, later, and come to the same.
     pub fn next_due(&self) -> i64 {
+        if self.is_unheard() && self.waiting.len() < UNHEARD_MAX {
+            return i64::MAX;
+        }
+        let first = self.due.front().map_or(i64::MAX, |due| due.0);
         let request = self.requests.keys().next().map_or(i64::MAX, |key| self.answered(key.0));
-        self.due.front().map_or(i64::MAX, |due| due.0).min(request)
+        first.min(request)
     }
 
     /// Decides what is due.

@@ -41,22 +41,22 @@ pub(crate) struct Change {
 }
 
 /// What an order could take.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Offer<'a> {
+#[derive(Debug, Clone)]
+pub(crate) struct Offer {
     /// What is eaten by it: see [`Record::eat`].
     pub key: i64,
     pub price: Price,
     /// What the account has not taken of it before.
     pub qty: Qty,
-    pub id: Option<&'a Id>,
+    pub id: Option<Id>,
     /// Its place.
     pub ts: i64,
     pub came: u64,
 }
 
-impl Offer<'_> {
+impl Offer {
     pub fn order_id(&self) -> Option<Arc<str>> {
-        self.id.map(|id| id.to_string().into())
+        self.id.as_ref().map(|id| id.to_string().into())
     }
 }
 
@@ -112,7 +112,7 @@ pub(crate) trait Record: std::fmt::Debug + Send {
     fn rest(&mut self, ghost: Ghost) -> u32;
 
     /// Calls `each` with what an order of this side could take, the best first, until it says that it has enough.
-    fn offers(&self, account: u32, side: Side, limit: Option<Price>, each: &mut dyn FnMut(Offer<'_>) -> bool);
+    fn offers(&self, account: u32, side: Side, limit: Option<Price>, each: &mut dyn FnMut(Offer) -> bool);
 
     /// What an account took of an offer is gone for that account until the order, or the level, is gone.
     fn eat(&mut self, account: u32, key: i64, qty: Qty);

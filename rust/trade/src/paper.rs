@@ -17,7 +17,7 @@ use crate::report::{Answer, Asked, Reply};
 use crate::shown::Id;
 use crate::terms::{Request, Sent, Side};
 use foldhash::{HashMap, HashSet};
-use krakpot_core::decimal::pow10;
+use krakpot_core::decimal::{Tens, pow10};
 use krakpot_core::limits::SCALE;
 use krakpot_core::session::{LevelEntry, OrderChange};
 use krakpot_core::wire::message::{self, Kind, OrderEvent};
@@ -32,6 +32,8 @@ const REPLIES_MAX: usize = 1_000_000;
 /// Ids of own orders in the record that are remembered; the oldest are forgotten first.
 const HIDDEN_MAX: usize = 100_000;
 const BUSY: &str = "EService:Busy";
+/// Stands for the id of a level, which has none. Of Kraken's shape, it needs no memory of its own.
+const NO_ID: &str = "000000-00000-000000";
 
 /// An account on paper.
 #[derive(Debug)]
@@ -60,6 +62,8 @@ pub struct Paper {
     replies: BTreeMap<(i64, u64), (usize, Reply)>,
     made: u64,
     now: i64,
+    /// What was due up to this time counts as decided.
+    reached: i64,
     hidden: HashSet<Id>,
     hidden_order: VecDeque<Id>,
 }
@@ -76,6 +80,7 @@ impl Paper {
             replies: BTreeMap::new(),
             made: 0,
             now: i64::MIN,
+            reached: i64::MIN,
             hidden: HashSet::default(),
             hidden_order: VecDeque::new(),
         }
@@ -214,7 +219,7 @@ impl Paper {
             let event = row.event.unwrap_or(OrderEvent::Add);
             Some(steps.change(row.side, (row.price, row.qty), event, row.id.clone(), row.timestamp))
         });
-        market.update(recv, ts, kind == Kind::Snapshot, rows);
+        market.update((recv, self.reached), ts, kind == Kind::Snapshot, rows);
     }
 
     /// A message of the book of a pair.
@@ -222,11 +227,11 @@ impl Paper {
         let Some(recv) = self.receive(pair, recv) else { return };
         let market = &mut self.markets[pair];
         let steps = Steps::of(&market.pair);
-        let none = Id::new("");
+        let none = Id::new(NO_ID);
         let time = ts.unwrap_or(recv);
         let rows =
             rows.iter().map(|row| steps.change(row.side, (row.price, row.qty), OrderEvent::Modify, none.clone(), time));
-        market.update(recv, ts, kind == Kind::Snapshot, rows);
+        market.update((recv, self.reached), ts, kind == Kind::Snapshot, rows);
     }
 
     /// A trade of a pair: its times, side of its taker, price, quantity, number. One without price or quantity is none.
@@ -234,7 +239,7 @@ impl Paper {
     pub fn trade(&mut self, pair: usize, recv: i64, ts: i64, taker: Side, price: Price, qty: Qty, trade_id: i64) {
         let Some(recv) = self.receive(pair, recv) else { return };
         if price.0 > 0 && qty.is_positive() {
-            self.markets[pair].trade(recv, ts, Print { side: taker.other(), price, qty, trade_id });
+            self.markets[pair].trade((recv, self.reached), ts, Print { side: taker.other(), price, qty, trade_id });
         }
     }
 
@@ -247,6 +252,7 @@ impl Paper {
 
     /// Ids of our own real orders in the record: they are taken out of it before anything else.
     pub fn hide<'a>(&mut self, ids: impl IntoIterator<Item = &'a str>) {
+        self.catch_up();
         for id in ids {
             let id = Id::new(id);
             self.markets.iter_mut().for_each(|market| market.hide(&id));
@@ -264,6 +270,7 @@ impl Paper {
     // Time.
 
     fn decide(&mut self, now: i64) {
+        self.reach(now);
         for pair in 0..self.markets.len() {
             if self.markets[pair].next_due() <= now {
                 self.markets[pair].advance(now);
@@ -284,10 +291,24 @@ impl Paper {
         self.markets[pair].out = out;
     }
 
+    /// Time has come so far, and [`Self::next_due`] is later.
+    pub fn reach(&mut self, now: i64) {
+        self.reached = self.reached.max(now);
+    }
+
+    /// Decides what was due and waits only because nobody hears of it.
+    pub fn catch_up(&mut self) {
+        for pair in 0..self.markets.len() {
+            self.markets[pair].advance(self.reached);
+            self.collect(pair);
+        }
+    }
+
     /// Decides what is due at a time, and lets replies be heard up to it.
     pub fn advance(&mut self, now: i64) {
         self.now = self.now.max(now);
-        self.decide(self.now);
+        self.reach(self.now);
+        self.catch_up();
     }
 
     /// When to call [`Paper::advance`] next; [`i64::MAX`]: nothing waits.
@@ -316,6 +337,7 @@ impl Paper {
     /// Asks what would have become of orders of a pair, each as if it were alone: they never see each other, nor any
     /// account. None of them arrives before what was received already. `keeps`: their parts are wanted, not only the sums.
     pub fn ask(&mut self, pair: usize, questions: Vec<Question>, keeps: bool) {
+        self.catch_up();
         if let Some(market) = self.markets.get_mut(pair) {
             market.ask(questions, keeps);
         }
@@ -359,25 +381,26 @@ impl Paper {
     }
 }
 
-/// What numbers at scale 10 are divided by.
+/// How many decimals numbers at scale 10 have too many of.
 #[derive(Debug, Clone, Copy)]
 struct Steps {
-    price: i64,
-    qty: i64,
+    price: u8,
+    qty: u8,
 }
 
 impl Steps {
     fn of(pair: &Pair) -> Self {
-        // Both fit: at most ten decimals.
-        let of = |precision: u8| i64::try_from(pow10(SCALE.saturating_sub(precision))).unwrap_or(i64::MAX);
+        let of = |precision: u8| SCALE.saturating_sub(precision);
         Self { price: of(pair.price_precision), qty: of(pair.qty_precision) }
     }
 
-    fn whole(number: i128, step: i64) -> Option<i64> {
-        match i64::try_from(number) {
-            Ok(number) => (number % step == 0).then(|| number / step),
-            Err(_) => i64::try_from(number / i128::from(step)).ok().filter(|_| number % i128::from(step) == 0),
+    fn whole(number: i128, decimals: u8) -> Option<i64> {
+        if let Ok(number) = u64::try_from(number) {
+            return i64::try_from(Tens::new(decimals)?.divide(number)?).ok();
         }
+        // Of a number that 64 bits do not hold, the steps may fit.
+        let unit = pow10(decimals);
+        i64::try_from(number / unit).ok().filter(|_| number % unit == 0)
     }
 
     /// A row in steps; `None` if its numbers are no whole steps, or no price and quantity.

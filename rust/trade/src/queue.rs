@@ -39,9 +39,10 @@ struct Loss {
 }
 
 /// An order that came, or that moved to another price.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Arrival {
     slot: u32,
+    id: Id,
     came: u64,
     side: Side,
     price: Price,
@@ -111,7 +112,7 @@ impl Queue {
             return;
         }
         let gone = change.event == OrderEvent::Delete || !change.qty.is_positive();
-        let held = if gone { self.shown.take(&change.id) } else { self.shown.find(&change.id) };
+        let held = self.shown.find(&change.id);
         let Some((slot, order)) = held.and_then(|slot| Some((slot, self.shown.order(slot)?))) else {
             self.skipped += 1;
             return;
@@ -127,13 +128,13 @@ impl Queue {
             self.losses.push_back(loss);
         }
         if gone {
-            self.forget(slot);
+            self.drop(slot);
         } else if self.shown.modify(slot, place, change.qty, change.ts, self.options.modify)
             && self.is_reached(change.side.other(), change.price)
             && let Some(order) = self.shown.order(slot)
         {
-            let came = order.came;
-            self.arrivals.push(Arrival { slot, came, side: change.side, price: change.price, qty: change.qty });
+            let (came, side, price, qty) = (order.came, change.side, change.price, change.qty);
+            self.arrivals.push(Arrival { slot, id: change.id, came, side, price, qty });
         }
     }
 
@@ -142,11 +143,11 @@ impl Queue {
             return;
         }
         let (side, price, qty) = (change.side, change.price, change.qty);
-        let order = self.shown.told_order(change.id, (side, price), qty, change.ts);
+        let order = self.shown.told_order((side, price), qty, change.ts);
         let came = order.came;
-        match self.shown.add(order) {
+        match self.shown.add(&change.id, order) {
             Some(slot) if self.is_reached(side.other(), price) => {
-                self.arrivals.push(Arrival { slot, came, side, price, qty });
+                self.arrivals.push(Arrival { slot, id: change.id, came, side, price, qty });
             }
             Some(_) => {}
             None => self.skipped += 1,
@@ -274,15 +275,15 @@ impl Queue {
         self.ghosts.sort(true, &mut met);
         for &slot in &met {
             let Some(ghost) = self.ghosts.get_mut(slot) else { continue };
-            let order = self.shown.order(arrival.slot).filter(|order| order.came == arrival.came);
+            let is_held = self.shown.order(arrival.slot).is_some_and(|order| order.came == arrival.came);
             let free = arrival.qty - self.eaten.of(&arrival.slot, ghost.account);
             let (took, refilled) = ghost.take(free, true);
             if !took.is_positive() {
                 continue;
             }
             ghost.note(hits, took, (Evidence::Crossed, at.dark, refilled), None);
-            if let (Some(order), Some(hit)) = (order, hits.last_mut()) {
-                hit.counterparty = Some(order.id.to_string().into());
+            if let (true, Some(hit)) = (is_held, hits.last_mut()) {
+                hit.counterparty = Some(arrival.id.to_string().into());
             }
             if refilled {
                 (ghost.ts, ghost.came) = (at.ts, self.shown.tell());
@@ -432,14 +433,14 @@ impl Record for Queue {
         self.ghosts.insert(ghost)
     }
 
-    fn offers(&self, account: u32, side: Side, limit: Option<Price>, each: &mut dyn FnMut(Offer<'_>) -> bool) {
+    fn offers(&self, account: u32, side: Side, limit: Option<Price>, each: &mut dyn FnMut(Offer) -> bool) {
         for (slot, order) in self.shown.best(side.other()) {
             if limit.is_some_and(|limit| side.better(order.price, limit)) {
                 break;
             }
             let qty = order.qty - self.eaten.of(&slot, account);
             let (price, ts, came) = (order.price, order.ts, order.came);
-            let offer = Offer { key: slot.into(), price, qty, id: Some(&order.id), ts, came };
+            let offer = Offer { key: slot.into(), price, qty, id: Some(self.shown.id(slot)), ts, came };
             if qty.is_positive() && each(offer) {
                 break;
             }

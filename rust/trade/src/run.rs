@@ -401,6 +401,7 @@ impl Run {
         if self.over.is_none() {
             self.note_values();
         }
+        self.paper.catch_up();
         self.over = Some(reason.clone());
         self.calls.clear();
         for account in 0..self.accounts.len() {
@@ -422,7 +423,11 @@ impl Run {
                 return Some((account, call));
             }
             let due = self.next_due();
-            if due > until || self.over.is_some() {
+            if self.over.is_some() {
+                return None;
+            }
+            if due > until {
+                self.paper.reach(until);
                 return None;
             }
             self.advance(due);
@@ -1120,7 +1125,8 @@ impl Run {
         if self.is_live() { self.places.get(&order).copied() } else { self.paper.place(account, order) }
     }
 
-    /// Quantity of a pair that was traded, and how much of it nothing in the book explains.
+    /// Quantity of a pair that was traded, and how much of it nothing in the book explains; while an account has no order,
+    /// without the newest messages until the run is stopped.
     #[must_use]
     pub fn attribution(&self, pair: usize) -> Attribution {
         self.paper.attribution(pair)

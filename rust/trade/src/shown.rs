@@ -3,11 +3,9 @@
 //! The core's book proves itself by checksums. This one answers what a simulation asks at every change: which order is it,
 //! what did it lose, when did it come. So it has no digits, and its numbers are steps of the pair in 64 bits.
 
-use std::collections::hash_map::Entry;
-
 use crate::amount::{Price, Qty};
 use crate::terms::Side;
-use foldhash::HashMap;
+use krakpot_core::book::ids::{NAMED, OrderIds};
 use krakpot_core::book::modify_rule::ModifyRule;
 use krakpot_core::book::sorted::SortedLevels;
 use krakpot_core::limits::ORDERS_MAX;
@@ -17,10 +15,12 @@ const NONE: u32 = u32::MAX;
 /// An order's id.
 pub(crate) use krakpot_core::wire::message::OwnedOrderId as Id;
 
-/// An order of the record.
+/// An order of the record, in one line of the processor's cache.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 pub(crate) struct Order {
-    pub id: Id,
+    /// What [`OrderIds`] keeps here.
+    id: u128,
     pub side: Side,
     pub price: Price,
     pub qty: Qty,
@@ -53,9 +53,7 @@ pub(crate) const fn key(side: Side, price: Price) -> i64 {
 pub(crate) struct Shown {
     orders: Vec<Order>,
     free: Vec<u32>,
-    /// Slots by the number of an id of Kraken's shape, as nearly all are, and by other ids.
-    packed: HashMap<u128, u32>,
-    named: HashMap<Id, u32>,
+    ids: OrderIds,
     levels: Vec<Level>,
     free_levels: Vec<u32>,
     /// Keys and levels by side, the worst first.
@@ -76,56 +74,45 @@ impl Shown {
     }
 
     pub fn find(&self, id: &Id) -> Option<u32> {
-        match id.packed() {
-            Some(number) => self.packed.get(&number).copied(),
-            None => self.named.get(id).copied(),
-        }
+        self.ids.find(id.borrowed(), |slot| self.orders[slot as usize].id)
     }
 
     pub fn order(&self, slot: u32) -> Option<&Order> {
         self.orders.get(slot as usize)
     }
 
+    /// The id of an order that is held.
+    pub fn id(&self, slot: u32) -> Id {
+        self.ids.id(self.orders[slot as usize].id, slot).into()
+    }
+
     /// Another order; `None` if there are too many. It takes the slot of one of the same id, which is removed before.
-    pub fn add(&mut self, order: Order) -> Option<u32> {
-        let is_full = self.packed.len() + self.named.len() >= ORDERS_MAX;
-        let next = self.free.last().copied().or_else(|| u32::try_from(self.orders.len()).ok())?;
-        let held = match order.id.packed() {
-            Some(number) => match self.packed.entry(number) {
-                Entry::Occupied(held) => Some(*held.get()),
-                Entry::Vacant(_) if is_full => return None,
-                Entry::Vacant(vacant) => {
-                    vacant.insert(next);
-                    None
-                }
-            },
-            None => match self.named.entry(order.id.clone()) {
-                Entry::Occupied(held) => Some(*held.get()),
-                Entry::Vacant(_) if is_full => return None,
-                Entry::Vacant(vacant) => {
-                    vacant.insert(next);
-                    None
-                }
-            },
-        };
-        let slot = if let Some(slot) = held {
+    pub fn add(&mut self, id: &Id, mut order: Order) -> Option<u32> {
+        let slot = if let Some(slot) = self.find(id) {
             self.dequeue(slot);
+            order.id = self.orders[slot as usize].id;
             self.orders[slot as usize] = order;
             slot
-        } else if self.free.pop().is_some() {
-            self.orders[next as usize] = order;
-            next
         } else {
-            self.orders.push(order);
-            next
+            if self.ids.len() >= ORDERS_MAX {
+                return None;
+            }
+            let slot = self.free.pop().or_else(|| u32::try_from(self.orders.len()).ok())?;
+            order.id = self.ids.insert(id.borrowed(), slot, |other| self.orders[other as usize].id);
+            if slot as usize == self.orders.len() {
+                self.orders.push(order);
+            } else {
+                self.orders[slot as usize] = order;
+            }
+            slot
         };
         self.enqueue(slot);
         Some(slot)
     }
 
     /// An order as the record tells it now.
-    pub fn told_order(&mut self, id: Id, (side, price): (Side, Price), qty: Qty, ts: i64) -> Order {
-        Order { id, side, price, qty, ts, came: self.tell(), before: NONE, behind: NONE, level: NONE }
+    pub fn told_order(&mut self, (side, price): (Side, Price), qty: Qty, ts: i64) -> Order {
+        Order { id: NAMED, side, price, qty, ts, came: self.tell(), before: NONE, behind: NONE, level: NONE }
     }
 
     /// Another quantity, and perhaps another place. Returns whether the order moved to another price.
@@ -143,20 +130,11 @@ impl Shown {
         moved
     }
 
+    /// Removes an order, which can be read in its slot until another one comes.
     pub fn remove(&mut self, slot: u32) {
-        let id = self.orders[slot as usize].id.clone();
-        self.take(&id);
-    }
-
-    /// Removes the order of an id; its slot, where it can be read until another order comes.
-    pub fn take(&mut self, id: &Id) -> Option<u32> {
-        let slot = match id.packed() {
-            Some(number) => self.packed.remove(&number),
-            None => self.named.remove(id),
-        }?;
+        self.ids.remove(self.orders[slot as usize].id, slot);
         self.dequeue(slot);
         self.free.push(slot);
-        Some(slot)
     }
 
     pub fn clear(&mut self) {
@@ -269,12 +247,12 @@ mod tests {
     use super::*;
 
     fn add(shown: &mut Shown, id: &str, price: i64, qty: i64, ts: i64) {
-        let order = shown.told_order(Id::new(id), (Side::Buy, Price(price)), Qty(qty), ts);
-        shown.add(order).expect("room");
+        let order = shown.told_order((Side::Buy, Price(price)), Qty(qty), ts);
+        shown.add(&Id::new(id), order).expect("room");
     }
 
     fn ids(shown: &Shown) -> Vec<String> {
-        shown.best(Side::Buy).map(|(_, order)| order.id.to_string()).collect()
+        shown.best(Side::Buy).map(|(slot, _)| shown.id(slot).to_string()).collect()
     }
 
     /// Goal: queues go by time, then by arrival; levels by price; slots are used again.

@@ -2,6 +2,7 @@
 
 mod played;
 
+use krakpot_core::session::Channel;
 use krakpot_trade::amount::Qty;
 use krakpot_trade::engine::Engine;
 use krakpot_trade::run::Wake;
@@ -12,10 +13,10 @@ use played::{MS, Maker, SECOND, pair, play, reads, run};
 /// Goal: a maker quotes, is filled with proof, and its account has what its fills say; timers come at their times.
 #[test]
 fn a_maker_is_filled() {
-    let reads = reads(20, 7);
+    let reads = reads(20, 7, Channel::Level3);
     let pair = pair(&reads);
-    let mut engine = Engine::new(run(&pair, Wake::Touch, 1), vec![Maker::default()]);
-    let events = play(&mut engine, &reads);
+    let mut engine = Engine::new(run(&pair, Wake::Touch, 1, Channel::Level3), vec![Maker::default()]);
+    let events = play(&mut engine, &reads, Channel::Level3);
     let maker = &engine.strategies()[0];
     assert!(events > 10_000 && maker.fills.len() > 20, "{events} events, {} fills", maker.fills.len());
     assert_eq!((maker.ended.as_str(), maker.gaps), ("the recording ended", 0));
@@ -37,12 +38,12 @@ fn a_maker_is_filled() {
 /// Goal: strategies share a pass and do not see each other, and the same input gives the same answer.
 #[test]
 fn many_are_as_one() {
-    let reads = reads(8, 3);
+    let reads = reads(8, 3, Channel::Level3);
     let pair = pair(&reads);
     let fills = |accounts: usize| {
         let makers = (0..accounts).map(|_| Maker::default()).collect();
-        let mut engine = Engine::new(run(&pair, Wake::Every(MS), accounts), makers);
-        play(&mut engine, &reads);
+        let mut engine = Engine::new(run(&pair, Wake::Every(MS), accounts, Channel::Level3), makers);
+        play(&mut engine, &reads, Channel::Level3);
         engine.strategies().iter().map(|maker| maker.fills.clone()).collect::<Vec<_>>()
     };
     let one = fills(1);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::book::level2::Book;
 use crate::book::synced::{BookMeta, Outcome, Synced};
-use crate::wire::message::{Entry, Kind, OwnedOrderId};
+use crate::wire::message::{Entry, Kind, Name, OwnedOrderId};
 
 fn number(text: &str) -> Decimal {
     Decimal::parse(text.as_bytes()).expect(text)
@@ -49,8 +49,7 @@ fn check(orders: &Orders) {
         }
     }
     assert_eq!((orders.len(), orders.levels.len()), (held, levels), "no order and no level without a place");
-    assert_eq!(orders.packed.len() + orders.named.len(), held, "ids go with their orders");
-    assert_eq!(orders.named.len(), orders.names.len());
+    assert_eq!(orders.ids.len(), held, "ids go with their orders");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use krakpot_exchange::{Endpoint, Exchange};
 use krakpot_trade::amount::{FeeRate, Price, Qty};
 use krakpot_trade::engine::{Engine, Market, Strategy};
 use krakpot_trade::pair::Pair;
-use krakpot_trade::paper::{Latency, Options, Paper};
+use krakpot_trade::paper::{Cancels, Latency, Model, Options, Paper};
 use krakpot_trade::report::Fill;
 use krakpot_trade::run::{Gap, Run, RunOptions, Venue, Wake};
 use krakpot_trade::terms::{Side, Terms};
@@ -43,15 +43,16 @@ fn texts(mut block: &[u8]) -> Vec<Vec<u8>> {
     found
 }
 
-/// So many seconds of one pair: level 3 and trades, a read each millisecond.
-pub fn reads(seconds: i64, seed: u64) -> Vec<Read> {
+/// So many seconds of one pair: a channel of books and trades, a read each millisecond.
+pub fn reads(seconds: i64, seed: u64, books: Channel) -> Vec<Read> {
     let mut exchange = Exchange::new(1, RATE, seed, 0, false);
     let [public, level3] = [Endpoint::Public, Endpoint::Level3].map(|endpoint| exchange.connect(endpoint));
     exchange.allow("token", i64::MAX);
+    let book = format!(r#""channel":"{}","depth":1000,"symbol":["{SYMBOL}"]"#, books.name());
     for (client, params) in [
         (public, r#""channel":"instrument""#.to_owned()),
         (public, format!(r#""channel":"trade","symbol":["{SYMBOL}"]"#)),
-        (level3, format!(r#""channel":"level3","depth":1000,"token":"token","symbol":["{SYMBOL}"]"#)),
+        if books == Channel::Level3 { (level3, format!(r#"{book},"token":"token""#)) } else { (public, book) },
     ] {
         exchange.receive(client, format!(r#"{{"method":"subscribe","params":{{{params}}}}}"#).as_bytes());
     }
@@ -67,25 +68,26 @@ pub fn reads(seconds: i64, seed: u64) -> Vec<Read> {
 }
 
 /// A session that takes them, and makes the events that a run wants.
-pub fn session() -> Session {
-    let channels = vec![Channel::Trade, Channel::Level3];
+pub fn session(books: Channel) -> Session {
+    let channels = vec![Channel::Trade, books];
     let options = SessionOptions {
         channels,
         passive: true,
+        depth: Some(1000),
         level3_depth: Some(1000),
         rows: false,
         ledger: false,
         ..SessionOptions::default()
     };
     let mut session = Session::new("played", options);
-    let kinds = [EventKind::Level3, EventKind::Trade, EventKind::Gap, EventKind::Status];
+    let kinds = [EventKind::Level3, EventKind::Book, EventKind::Trade, EventKind::Gap, EventKind::Status];
     session.want_events(kinds.into_iter().fold(EventSet::NONE, EventSet::with));
     session
 }
 
 /// The pair, as the exchange describes it.
 pub fn pair(reads: &[Read]) -> Pair {
-    let mut session = session();
+    let mut session = session(Channel::Level3);
     for (now, frames) in reads {
         for frame in frames {
             session.receive(frame, *now);
@@ -114,11 +116,13 @@ pub fn pair(reads: &[Read]) -> Pair {
 }
 
 /// A run with so many accounts, each of which has enough of everything.
-pub fn run(pair: &Pair, wake: Wake, accounts: usize) -> Run {
+pub fn run(pair: &Pair, wake: Wake, accounts: usize, books: Channel) -> Run {
+    let level3 = books == Channel::Level3;
+    let model = if level3 { Model::Orders } else { Model::Bounds(Cancels::Ahead) };
     let latency = Latency::Fixed { entry: 5 * MS, response: 5 * MS };
     let options = RunOptions { wake, warmup: 0, quote: pair.quote.clone(), venue: Venue::Paper };
-    let mut run = Run::new(options, Paper::new(Options { latency, depth: 1000, ..Options::default() }));
-    assert_eq!(run.add_pair(pair.clone(), true), Some(0));
+    let mut run = Run::new(options, Paper::new(Options { model, latency, depth: 1000, ..Options::default() }));
+    assert_eq!(run.add_pair(pair.clone(), level3), Some(0));
     for _ in 0..accounts {
         let mut trader = Trader::new(TraderOptions { certain: true, ..TraderOptions::default() });
         trader.set_pair(pair.clone());
@@ -189,8 +193,8 @@ impl Strategy for Maker {
 }
 
 /// Lets strategies run on what was read, to the end; how many events there were.
-pub fn play<S: Strategy>(engine: &mut Engine<S>, reads: &[Read]) -> usize {
-    let (mut session, mut count) = (session(), 0);
+pub fn play<S: Strategy>(engine: &mut Engine<S>, reads: &[Read], books: Channel) -> usize {
+    let (mut session, mut count) = (session(books), 0);
     engine.start(reads.first().map_or(0, |read| read.0));
     for (now, frames) in reads {
         // What is due before is said while books are those of before.
