@@ -315,6 +315,7 @@ class FeedData:
                 if until is not None and now >= until:
                     return TIMED
                 core.advance(now)
+                self.after_handlers()
                 self.on_turn()
                 wait = (core.next_due - time.time_ns()) / 1e9
                 await asyncio.wait([running], timeout=min(max(wait, TICK), PAUSE_MAX))
