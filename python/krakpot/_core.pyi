@@ -39,6 +39,7 @@ __all__ = [
     "Frame",
     "Gap",
     "GapEvent",
+    "JournalRows",
     "Level3Event",
     "LiveAccount",
     "OhlcEvent",
@@ -66,6 +67,7 @@ __all__ = [
     "matches",
     "replaying",
     "schema",
+    "text_frame",
 ]  # fmt: skip
 
 _Number: TypeAlias = Any

@@ -21,9 +21,13 @@ pub fn check_frame(py: Python<'_>, frame: &[u8]) -> PyResult<()> {
     first.map_or(Ok(()), |(channel, refused)| Err(item_error(py, channel, &refused)))
 }
 
-/// First byte of a whole text message, and the bit of its second one that says that it is masked.
+/// First byte of a whole text message.
 const WHOLE_TEXT: u8 = 0x81;
+/// Bit of the second byte: the frame is masked.
 const MASKED: u8 = 0x80;
+/// The second byte has the length up to 125, or says in how many bytes it follows: two or eight.
+const IN_TWO: u8 = 0x7e;
+const IN_EIGHT: u8 = 0x7f;
 
 /// The WebSocket frame of a whole text message, masked with `key` as a client's must be (RFC 6455, 5.2 and 5.3).
 #[pyfunction]
@@ -32,13 +36,13 @@ pub fn text_frame<'py>(py: Python<'py>, text: &[u8], key: &[u8]) -> PyResult<Bou
     let mut frame = Vec::with_capacity(text.len() + 14);
     frame.push(WHOLE_TEXT);
     match (u8::try_from(text.len()), u16::try_from(text.len())) {
-        (Ok(length @ ..126), _) => frame.push(MASKED | length),
+        (Ok(length @ ..IN_TWO), _) => frame.push(MASKED | length),
         (_, Ok(length)) => {
-            frame.push(MASKED | 126);
+            frame.push(MASKED | IN_TWO);
             frame.extend_from_slice(&length.to_be_bytes());
         }
         _ => {
-            frame.push(MASKED | 127);
+            frame.push(MASKED | IN_EIGHT);
             frame.extend_from_slice(&(text.len() as u64).to_be_bytes());
         }
     }
