@@ -122,7 +122,10 @@ def truth(exchange: ExchangeServer, what: str = "open") -> Any:
 
 
 def explained(folder: Path) -> journal.Audit:
-    """What the journal proves, which must agree to the last digit."""
+    """What the journal proves, which must agree to the last digit; who wrote a row cannot be seen from its text."""
     audit = journal.audit(folder / "journal")
+    for line in (folder / "journal").read_text().splitlines():
+        text = line.partition(" ")[2]
+        assert journal.TEXT_OF(json.loads(text)) == text
     assert audit.explained, journal.sentences(audit)
     return audit

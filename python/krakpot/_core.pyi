@@ -39,6 +39,7 @@ __all__ = [
     "Frame",
     "Gap",
     "GapEvent",
+    "JournalRows",
     "Level3Event",
     "LiveAccount",
     "OhlcEvent",
@@ -66,6 +67,7 @@ __all__ = [
     "matches",
     "replaying",
     "schema",
+    "text_frame",
 ]  # fmt: skip
 
 _Number: TypeAlias = Any
@@ -151,6 +153,9 @@ def matches(pattern: str, symbol: str) -> bool:
     >>> matches("*/USD", "BTC/USD")
     True
     """
+
+def text_frame(text: bytes, key: bytes) -> bytes:
+    """Return the WebSocket frame of a whole text message, masked with the four bytes of `key` as a client's must be."""
 
 def check_frame(frame: bytes) -> None:
     """Raise what is wrong with a frame; return None if a session can take all of it.
@@ -1305,6 +1310,34 @@ _FillRow: TypeAlias = tuple[str, str, int | None, str, str, str, str, bool]
 """A fill: id of the order, of the fill, number of the trade, quantity, price, cost, fee in the quote asset, maker."""
 
 @final
+class JournalRows:
+    """Rows that follow those of the journal of an account, as text, until they are written.
+
+    Parameters
+    ----------
+    before
+        Hash of the last row of the journal.
+    number
+        Number of the next one.
+
+    """
+
+    def __new__(cls, before: str, number: int) -> JournalRows: ...
+    @property
+    def number(self) -> int:
+        """Number of the next row."""
+    def refuse_orders(self) -> None:
+        """Take no row of an order or an amendment from a `LiveAccount` any more."""
+    def add(self, ts: int, kind: str, facts: str) -> None:
+        """Add a row: its time (ns), its kind, and its facts as a JSON object."""
+    def take_noted(self) -> list[tuple[int, int, Any, dict[str, Any]]]:
+        """Rows that a `LiveAccount` added since the last call: number, time, kind, facts."""
+    def unwritten(self) -> bytes:
+        """Lines that are to be written next."""
+    def written(self, bytes: int) -> None:  # noqa: A002  # what it counts
+        """So many bytes of `unwritten` were written."""
+
+@final
 class LiveAccount:
     """An account at the exchange, for a client to connect: frames go in and out as text, rows for the journal come out.
 
@@ -1384,7 +1417,7 @@ class LiveAccount:
         last_fill: int | None = None,
     ) -> None:
         """An order of an earlier run that may be at the exchange."""
-    def connected(self, now: int, token: str) -> list[str]:
+    def connected(self, now: int, token: str) -> list[bytes]:
         """A connection is open, and its token is this: what is to be sent over it at once. Own orders are compared."""
     def disconnected(self, now: int) -> None:
         """The connection is gone."""
@@ -1392,21 +1425,22 @@ class LiveAccount:
         """A frame of the private socket; why the connection is to be made anew, or None."""
     def advance(self, now: int) -> str | None:
         """It is so late; why the connection is to be made anew, or None."""
-    def requests(self, now: int) -> list[tuple[str, bool]]:
+    def requests(self, now: int, rows: JournalRows) -> list[tuple[bytes, bool]]:
         """What the strategy asked for, as frames, and whether one is a cancel.
 
-        The rows of the others (`take_notes`) must be in the journal before they are sent.
+        Their rows, and those of what was heard before, are added to `rows`. The rows of all but cancels must be in the
+        journal before they are sent.
         """
-    def ping(self, now: int) -> str:
+    def ping(self, now: int) -> bytes:
         """A request for a sign of life; its answer compares the clocks."""
     def needs_ping(self, now: int) -> bool:
         """Whether a sign of life is needed now: its answer proves that no report of an older request is on its way."""
     def clock_was_set(self, now: int, by: int) -> None:
         """Know that this machine's clock was set: it shows so much more than it would have, ns."""
-    def arm(self, now: int, seconds: int) -> str | None:
+    def arm(self, now: int, seconds: int) -> bytes | None:
         """The request that sets the dead-man timer of the account; 0 ends it. None without a connection."""
-    def take_notes(self) -> list[tuple[str, dict[str, Any]]]:
-        """Rows for the journal: kind, facts."""
+    def note(self, now: int, rows: JournalRows) -> None:
+        """Add the rows of what was heard."""
     def note_balances(self) -> bool:
         """Make a row of the balances as they are now; false while they are not known."""
     def take_asks(self, now: int) -> list[tuple[int, Literal["orders", "closed", "trades"], Any]]:

@@ -19,8 +19,11 @@ import pytest
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.frames import Frame
+from websockets.streams import StreamReader
 
 import frames
+from krakpot._core import text_frame
 from krakpot.errors import FeedError
 from krakpot.net import connection as module
 from krakpot.net.connection import FRAME_MAX, Connection, ServerBusy, connect, retry_after
@@ -582,6 +585,38 @@ def test_an_attempt_that_is_called_off_at_any_moment_leaves_no_error_behind() ->
 
     run(test)
     assert unretrieved == []
+
+
+@given(
+    st.binary(max_size=300)
+    | st.sampled_from([125, 126, 65_535, 65_536, 100_000]).map(lambda length: bytes(i % 251 for i in range(length))),
+    st.binary(min_size=4, max_size=4),
+)
+def test_frames_are_those_of_a_client(text: bytes, key: bytes) -> None:
+    """A server reads them, whatever their length and their key, one behind the other."""
+    reader = StreamReader()
+    reader.feed_data(text_frame(text, key) + text_frame(b"the next one", key))
+    for expected in (text, b"the next one"):
+        with pytest.raises(StopIteration) as read:
+            next(Frame.parse(reader.read_exact, mask=True))
+        assert (read.value.value.opcode, read.value.value.data, read.value.value.fin) == (TEXT, expected, True)
+
+
+def test_frames_are_masked() -> None:
+    """Each with bytes that nobody can foresee (RFC 6455, 5.3); a key of another length is none."""
+    keys = set()
+
+    def test(one: _Wired) -> None:
+        for _ in range(100):
+            one.connection.send(b"text")
+            keys.add(one.transport.written[2:6])
+            one.transport.written = b""
+
+    wired(test)
+    assert len(keys) > 90
+    for key in (b"", b"abc", b"abcde"):
+        with pytest.raises(ValueError, match="four bytes"):
+            text_frame(b"text", key)
 
 
 def test_what_is_sent_is_never_logged(caplog: pytest.LogCaptureFixture) -> None:

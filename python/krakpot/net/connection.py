@@ -2,8 +2,8 @@
 
 It uses websockets' Sans-I/O client protocol inside an ``asyncio.Protocol``. That protocol does the handshake, control
 frames, errors and all frames except one kind: whole text messages, which are nearly all there are. These are cut out of
-the read here, for a fraction of the work. Continuation frames and liveness, which the protocol leaves to its user, are
-handled here too.
+the read here, and written here, for a fraction of the work. Continuation frames and liveness, which the protocol leaves
+to its user, are handled here too.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ LOGGER.setLevel(logging.INFO)
 
 WHOLE_TEXT = 0x81
 """First byte of a frame that is a whole text message, without extension bits."""
+MASK = 4
+"""Random bytes with which a client's frame is masked."""
 BLANK_LINE = b"\r\n\r\n"
 
 FramesHandler = Callable[[list[bytes], int], None]
@@ -104,6 +106,8 @@ class Connection(asyncio.Protocol):
         """Size at which it is worth another look."""
         self._tail = b""
         """Last bytes of the handshake's answer, in which its end may begin."""
+        self._mask = os.urandom(MASK)
+        """Of the next frame: the system takes longer to give it than the frame takes to be made."""
         self._last_data = 0.0
         self._pinged = False
         self._reason = ""
@@ -257,22 +261,27 @@ class Connection(asyncio.Protocol):
             else:
                 # By the Sans-I/O layer's convention an empty piece means half-close.
                 self._transport.write_eof() if self._transport.can_write_eof() else self._transport.close()
-        if self._transport.get_write_buffer_size() > UNSENT_MAX:
-            self._reason = self._reason or f"the exchange does not read: more than {UNSENT_MAX} bytes wait for it"
-            self._transport.abort()
+        self._limit_unsent(self._transport)
         if self._cut is None and self.protocol.close_expected():
             self._cut = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._transport.abort)
             if self.protocol.handshake_exc is not None:
                 # What is no HTTP at all comes without an event.
                 self._answered()
 
+    def _limit_unsent(self, transport: asyncio.Transport) -> None:
+        if transport.get_write_buffer_size() > UNSENT_MAX:
+            self._reason = self._reason or f"the exchange does not read: more than {UNSENT_MAX} bytes wait for it"
+            transport.abort()
+
     # For the owner.
 
     def send(self, text: bytes) -> None:
         """Send one text message."""
         if self.protocol.state is State.OPEN:
-            self.protocol.send_text(text)
-            self._flush()
+            assert self._transport is not None, "connected"
+            self._transport.write(_core.text_frame(text, self._mask))
+            self._mask = os.urandom(MASK)
+            self._limit_unsent(self._transport)
 
     def silence(self, now: float) -> float:
         """Seconds since data last came; ``now`` is monotonic time."""

@@ -305,7 +305,7 @@ class AccountClient:
                 self._unknown_since = opened
             try:
                 for text in self._account.connected(time.time_ns(), token):
-                    connection.send(text.encode())
+                    connection.send(text)
                 del token
                 reason = await self._alive(connection)
             finally:
@@ -337,7 +337,7 @@ class AccountClient:
             connection.check()
 
     def _ping(self) -> bytes:
-        return self._account.ping(time.time_ns()).encode()
+        return self._account.ping(time.time_ns())
 
     def _frames(self, frames: list[bytes], ts: int) -> None:
         """Take what one read of the socket brought."""
@@ -361,7 +361,6 @@ class AccountClient:
         if self.started and self.error is None:
             self._core.advance(now)
         self.flush()
-        # What was heard is not left for the next request, which would wait for its rows.
         self._note()
 
     def _say(self, sentence: str) -> None:
@@ -374,7 +373,7 @@ class AccountClient:
     def flush(self) -> None:
         """Send what the strategy asked for: first the journal, then the frames."""
         now = time.time_ns()
-        frames = [] if self._ending else self._account.requests(now)
+        frames = [] if self._ending else self._account.requests(now, self.journal.rows)
         if not frames:
             return
         saved = self._save(now)
@@ -382,18 +381,15 @@ class AccountClient:
         if connection is not None:
             for text, is_cancel in frames:
                 if saved or is_cancel:
-                    connection.send(text.encode())
+                    connection.send(text)
 
     def _note(self) -> None:
-        """Collect rows for the journal."""
-        for kind, facts in self._account.take_notes():
-            # An order that the journal does not take is not sent: what was sent before is in it, or collected.
-            with suppress(StorageError):
-                self.journal.add(kind, **facts)  # type: ignore[arg-type]  # the extension makes no other kinds
+        """Collect rows of what was heard, and learn what rows say: the next request would wait for both."""
+        self._account.note(time.time_ns(), self.journal.rows)
+        self.journal.learn()
 
     def _save(self, now: int) -> bool:
         """Write the rows; False if that was not possible: then no order is sent any more."""
-        self._note()
         self._saved_at = time.monotonic()
         try:
             self.journal.commit()
@@ -444,6 +440,7 @@ class AccountClient:
                 self.journal.add("note", text=HALTED, why=why)
             self._say(f"halted: {why}; own orders are cancelled, no new ones are sent")
         if clock - self._saved_at > SAVES:
+            self._note()
             self._save(now)
 
     def _look_at_shadow(self) -> None:
@@ -484,7 +481,7 @@ class AccountClient:
             seconds = timeout if self._account.may_arm(now) else 0
             text = self._account.arm(now, seconds)
             if text is not None:
-                connection.send(text.encode())
+                connection.send(text)
                 self._armed_at = self._pinged_at = clock
         elif clock - self._pinged_at >= (SIGNS if self._account.needs_ping(now) else PINGS):
             self._pinged_at = clock
@@ -567,12 +564,13 @@ class AccountClient:
         if self._was_ready and not core.orders(0) and self._arms() and self._connection is not None:
             text = self._account.arm(time.time_ns(), 0)
             if text is not None:
-                self._connection.send(text.encode())
+                self._connection.send(text)
         # Reports and balances come in different messages.
         while not self._account.note_balances():
             if self._connection is None or time.monotonic() > end:
                 break
             await asyncio.sleep(0.02)
+        self._note()
         self._save(time.time_ns())
 
     async def _cancel_own(self, end: float) -> None:

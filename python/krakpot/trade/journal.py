@@ -3,7 +3,8 @@
 A row is a line ``<hash> <JSON>``. The hash is the first half of the SHA-256 over the hash of the row before and the
 JSON, so no row can be changed, left out or moved without a trace. Rows are collected, and written and synced together
 by ``commit``, which a strategy's client calls before the frames of its requests leave: an order that may be at the
-exchange is in the journal.
+exchange is in the journal. The extension writes their text (``_core.JournalRows``). It adds the rows of the account
+itself; ``Journal.state`` hears of them later, so that no request waits for it.
 
 A process that dies, or a machine that loses power, may leave a part of the last row. It was not synced, so what it
 asked for was not sent: the next start cuts it off and says so in a row ``torn``. Anything else that is wrong with a
@@ -24,6 +25,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+from krakpot._core import JournalRows
 from krakpot.errors import ConfigError, StorageError, counted, words_of
 from krakpot.lake import lock
 
@@ -47,7 +49,7 @@ FIRST = "0" * HASH
 STORE_MAX = 64 << 10
 """Bytes of a strategy's state as JSON."""
 ROW_MAX = 256 << 10
-"""Bytes of a row."""
+"""Bytes of the facts of a row as JSON."""
 HEARD = ("report", "answer", "fill")
 """Rows that say whether an order is over."""
 OVER_MAX = 1000
@@ -56,8 +58,8 @@ KNOWN_MAX = 100_000
 """Ids of fills by which a process that trades knows one again; the exchange repeats only what is minutes old."""
 UNREADABLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
 """What a fact raises that is not what its row needs."""
-PLAIN = {str, int, bool, type(None)}
-"""Types of facts that are in JSON as they are."""
+TEXT_OF = json.JSONEncoder(separators=(",", ":")).encode
+"""Writes facts as JSON."""
 OWN = ("n", "ts", "kind")
 """Members that every row has."""
 NEEDED: dict[Kind, tuple[str, ...]] = {
@@ -381,15 +383,12 @@ class Journal:
         """
         self.path = Path(path)
         self.durable = durable
-        self.state = State(forgets=True)
+        self._state = State(forgets=True)
         self.clean = True
         """Whether the process before this one ended the journal in order."""
         self.failed: StorageError | None = None
         """Why rows could not be written. No order is taken from then on; cancels still are."""
         self._clock = clock
-        self._pending: list[bytes] = []
-        self._before = FIRST
-        self._number = 0
         self._size = 0
         self._rest = True
         """Whether something may follow the last whole row."""
@@ -411,8 +410,20 @@ class Journal:
             self._file = -1
             raise
 
+    @property
+    def state(self) -> State:
+        """What the journal says, with the rows that are collected."""
+        self.learn()
+        return self._state
+
+    def learn(self) -> None:
+        """Take the rows of the account into the state. It is always done before somebody reads the state."""
+        for facts in self.rows.take_noted():
+            self._state.apply(Row(*facts))
+
     def _load(self) -> None:
         """Read what is there, and cut off what a crash left."""
+        before, number = FIRST, 0
         found = _Rows(self.path)
         for row, hashed, end in found:
             if row.kind == "begin" and row.facts.get("prefix") != self._prefix:
@@ -423,13 +434,15 @@ class Journal:
                 raise ConfigError(sentence)
             if row.kind == "begin" and row.facts.get("version") != VERSION:
                 raise StorageError("another version of krakpot wrote the journal; go on with that one", self.path)
-            _apply(self.state.apply, row, self.path)
+            _apply(self._state.apply, row, self.path)
             self.clean = row.kind == "end"
-            self._before, self._number, self._size = hashed, row.number + 1, end
+            before, number, self._size = hashed, row.number + 1, end
+        self.rows = JournalRows(before, number)
+        """Where the account adds its rows."""
         self._revive()
         torn = found.rest
         if torn:
-            self.state.torn = len(torn)
+            self._state.torn = len(torn)
             # Read again by hand, if anybody asks: what the crash left, as far as it is text.
             self.add("torn", at=self._size, bytes=len(torn), left=torn[:200].decode(errors="replace"))
 
@@ -458,22 +471,18 @@ class Journal:
             raise self.failed
         if any(name in OWN for name in facts):
             raise ConfigError(f"journal: {', '.join(OWN)} are the journal's own names")
-        # Most facts are plain, and a request waits for its row.
-        plain = {name: value if value.__class__ in PLAIN else _plain(value, name) for name, value in facts.items()}
-        row = Row(self._number, self._clock(), kind, plain)
+        row = Row(self.rows.number, self._clock(), kind, {name: _plain(value, name) for name, value in facts.items()})
         lacking = _lacking(row)
         if kind not in KINDS or lacking:
             raise ConfigError(f"journal: a row {kind!r} is not known, or lacks {', '.join(lacking)}")
-        text = json.dumps({"n": row.number, "ts": row.ts, "kind": kind} | row.facts, separators=(",", ":"))
+        text = TEXT_OF(row.facts)
         if len(text) > ROW_MAX:
             raise ConfigError(f"journal: a row of {len(text)} bytes is too large; {ROW_MAX} are allowed")
         try:
             self.state.apply(row)
         except UNREADABLE as error:
             raise ConfigError(f"journal: a row {kind!r} has a fact that cannot be read") from error
-        self._before = _hash(self._before, text)
-        self._number += 1
-        self._pending.append(f"{self._before} {text}\n".encode())
+        self.rows.add(row.ts, kind, text)
         return row.number
 
     def intent(self, method: Literal["add", "amend", "cancel"], order: int, name: str, **terms: object) -> int:
@@ -485,7 +494,7 @@ class Journal:
         if not isinstance(state, Mapping):
             raise ConfigError(f"store: a {type(state).__name__} is not allowed; allowed is a dict")
         plain = _plain(state, "store")
-        size = len(json.dumps(plain, separators=(",", ":")))
+        size = len(TEXT_OF(plain))
         if size > STORE_MAX:
             raise ConfigError(f"store: {size} bytes are too many; at most {STORE_MAX} bytes as JSON are allowed")
         return self.add("store", state=plain)
@@ -513,11 +522,11 @@ class Journal:
             If the disk does not take them. They stay collected, and the next ``commit`` tries again.
 
         """
-        if not self._pending:
+        data = self.rows.unwritten()
+        if not data:
             return
         if self._file == -1:
             raise StorageError("the journal is closed", self.path)
-        data = b"".join(self._pending)
         try:
             if self._rest:
                 # Behind the last whole row, whatever a failed attempt or a crash left there.
@@ -537,9 +546,10 @@ class Journal:
             self._rest = True
             cause = "the disk is full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else words_of(error)
             self.failed = StorageError(f"the journal cannot be written ({cause}); no order is sent any more", self.path)
+            self.rows.refuse_orders()
             raise self.failed from error
         self._size += len(data)
-        self._pending.clear()
+        self.rows.written(len(data))
 
     def close(self) -> None:
         """End the journal in order; the next process then knows that nothing is missing."""

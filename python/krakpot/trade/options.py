@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from numbers import Real
 from typing import Any, Literal, get_args
 
@@ -50,27 +51,34 @@ DURATION_MAX = 1 << 62
 
 def nanoseconds_of(value: Duration, place: str) -> int:
     """Nanoseconds of a duration: ``5s``, ``100ms``, seconds, a timedelta, or 0; ``ConfigError`` names the place."""
-    sentence = f"{place}: {shown(value)} is not allowed; allowed is a duration as 100ms, 5s, 10m, a timedelta, or 0"
-    if isinstance(value, timedelta):
-        ns = value // timedelta(microseconds=1) * 1000
-        if not 0 <= ns <= DURATION_MAX:
-            raise ConfigError(sentence)
-        return ns
+    try:
+        return _of_text(value) if isinstance(value, str) else _nanoseconds(value)
+    except ValueError:
+        allowed = "allowed is a duration as 100ms, 5s, 10m, a timedelta, or 0"
+        sentence = f"{place}: {shown(value)} is not allowed; {allowed}"
+        raise ConfigError(sentence) from None
+
+
+def _nanoseconds(value: Duration) -> int:
+    """Nanoseconds of a duration; ``ValueError`` if it is none."""
     if isinstance(value, Real) and not isinstance(value, bool) and value == 0:
         return 0
     text = str(value).strip()
-    found = re.fullmatch(r"(\d{1,19})(ns|us)", text, re.ASCII)
-    if found:
+    if isinstance(value, timedelta):
+        ns = value // timedelta(microseconds=1) * 1000
+    elif found := re.fullmatch(r"(\d{1,19})(ns|us)", text, re.ASCII):
         ns = int(found[1]) * values.STEP_UNITS[found[2]]
-        if ns > DURATION_MAX:
-            raise ConfigError(sentence)
-        return ns
-    if text == "0":
-        return 0
-    try:
-        return round(values.duration(value) * 1e9)
-    except ValueError:
-        raise ConfigError(sentence) from None
+    elif text == "0":
+        ns = 0
+    else:
+        ns = round(values.duration(value) * 1e9)
+    if not 0 <= ns <= DURATION_MAX:
+        raise ValueError
+    return ns
+
+
+_of_text = lru_cache(maxsize=64)(_nanoseconds)
+"""Those of texts: each order has a deadline, and a strategy writes few different ones."""
 
 
 @dataclass(frozen=True)

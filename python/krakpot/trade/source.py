@@ -324,6 +324,7 @@ class FeedData:
                     return TIMED
                 self._look_at_pairs(core, now)
                 core.advance(now)
+                self.after_handlers()
                 self.on_turn()
                 wait = (core.next_due - time.time_ns()) / 1e9
                 await asyncio.wait([running], timeout=min(max(wait, TICK), PAUSE_MAX))

@@ -21,6 +21,7 @@ mod own;
 mod compiled;
 mod tables;
 mod trade;
+mod journal;
 mod live;
 mod questions;
 
@@ -55,7 +56,9 @@ mod _core {
     #[pymodule_export]
     use crate::exchange::Exchange;
     #[pymodule_export]
-    use crate::frame::check_frame;
+    use crate::frame::{check_frame, text_frame};
+    #[pymodule_export]
+    use crate::journal::JournalRows;
     #[pymodule_export]
     use crate::live::LiveAccount;
     #[pymodule_export]

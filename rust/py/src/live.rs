@@ -7,7 +7,6 @@ use krakpot_core::decimal::Decimal;
 use krakpot_trade::amount::{AMOUNT_SCALE, Amount, Price, Qty};
 use krakpot_trade::limits::Limits;
 use krakpot_trade::live::{ACCOUNT, Earlier, Live, Options, Phase};
-use krakpot_trade::note::{Fact, Note};
 use krakpot_trade::order::{Found, State};
 use krakpot_trade::paper::Place;
 use krakpot_trade::reconcile::{Ask, Seen, Strangers};
@@ -17,9 +16,10 @@ use krakpot_trade::terms::{Side, Terms};
 use krakpot_trade::trader::{Options as TraderOptions, Trader};
 use krakpot_trade::wire::request::{Frame, SelfTrade};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::error::{poisoned, value_error};
+use crate::journal::{JournalRows, facts};
 use crate::own::Shared;
 use crate::trade::{Trading, amount, find, named, steps};
 
@@ -177,14 +177,14 @@ impl LiveAccount {
     // The connection.
 
     /// A connection is open, and its token is this: what is to be sent over it at once.
-    fn connected<'py>(&self, py: Python<'py>, now: i64, token: &str) -> PyResult<Vec<Bound<'py, PyString>>> {
+    fn connected<'py>(&self, py: Python<'py>, now: i64, token: &str) -> PyResult<Vec<Bound<'py, PyBytes>>> {
         let mut run = self.shared.lock()?;
         let mut live = self.live()?;
         let frames = live.connected(now, token, run.trader(ACCOUNT));
         live.advance(now, &mut run);
         let frames =
             frames.ok_or_else(|| value_error("token: it is empty, or has letters that no token has".into()))?;
-        Ok(texts(py, &frames))
+        Ok(frames.iter().map(|frame| bytes(py, frame)).collect())
     }
 
     fn disconnected(&self, now: i64) -> PyResult<()> {
@@ -207,16 +207,29 @@ impl LiveAccount {
         Ok(self.live()?.advance(now, &mut run))
     }
 
-    /// The requests that are to be sent, and whether one is a cancel. The rows of the others must be in the journal before.
-    fn requests<'py>(&self, py: Python<'py>, now: i64) -> PyResult<Vec<(Bound<'py, PyString>, bool)>> {
-        let mut run = self.shared.lock()?;
-        let frames = self.live()?.requests(now, &mut run);
-        Ok(frames.iter().map(|(frame, cancel)| (PyString::new(py, frame.text()), *cancel)).collect())
+    /// The requests that are to be sent, and whether one is a cancel. Their rows are added: those of the others must be in
+    /// the journal before.
+    fn requests<'py>(
+        &self,
+        py: Python<'py>,
+        now: i64,
+        rows: &JournalRows,
+    ) -> PyResult<Vec<(Bound<'py, PyBytes>, bool)>> {
+        let frames = {
+            let mut run = self.shared.lock()?;
+            let mut live = self.live()?;
+            let frames = live.requests(now, &mut run);
+            if !frames.is_empty() {
+                rows.lock()?.add_notes(now, live.take_notes());
+            }
+            frames
+        };
+        Ok(frames.iter().map(|(frame, cancel)| (bytes(py, frame), *cancel)).collect())
     }
 
     /// A request for a sign of life; its answer compares the clocks.
-    fn ping(&self, now: i64) -> PyResult<String> {
-        Ok(self.live()?.ping(now))
+    fn ping<'py>(&self, py: Python<'py>, now: i64) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, self.live()?.ping(now).as_bytes()))
     }
 
     /// Whether a sign of life is needed now, because a request has no answer.
@@ -235,15 +248,16 @@ impl LiveAccount {
     }
 
     /// The request that sets the dead-man timer; 0 seconds end it. None without a connection.
-    fn arm<'py>(&self, py: Python<'py>, now: i64, seconds: u32) -> PyResult<Option<Bound<'py, PyString>>> {
+    fn arm<'py>(&self, py: Python<'py>, now: i64, seconds: u32) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let frame = self.live()?.arm(now, seconds).map_err(|why| value_error(why.to_string()))?;
-        Ok(frame.map(|frame| PyString::new(py, frame.text())))
+        Ok(frame.map(|frame| bytes(py, &frame)))
     }
 
-    /// Rows for the journal: kind and facts.
-    fn take_notes<'py>(&self, py: Python<'py>) -> PyResult<Vec<(&'static str, Bound<'py, PyDict>)>> {
+    /// Adds the rows of what was heard.
+    fn note(&self, now: i64, rows: &JournalRows) -> PyResult<()> {
         let notes = self.live()?.take_notes();
-        notes.iter().map(|note| Ok((note.kind, facts(py, note)?))).collect()
+        rows.lock()?.add_notes(now, notes);
+        Ok(())
     }
 
     /// A row with the balances as they are now; false while they are not known, or a report of what changed them is missing.
@@ -421,30 +435,8 @@ impl LiveAccount {
     }
 }
 
-fn texts<'py>(py: Python<'py>, frames: &[Frame]) -> Vec<Bound<'py, PyString>> {
-    frames.iter().map(|frame| PyString::new(py, frame.text())).collect()
-}
-
-fn facts<'py>(py: Python<'py>, note: &Note) -> PyResult<Bound<'py, PyDict>> {
-    let found = PyDict::new(py);
-    for (name, fact) in &note.facts {
-        match fact {
-            Fact::Text(text) => found.set_item(name, text)?,
-            Fact::Int(number) => found.set_item(name, number)?,
-            Fact::Number(number) => found.set_item(name, number)?,
-            Fact::Flag(flag) => found.set_item(name, flag)?,
-            Fact::Amounts(all) => {
-                let amounts = PyDict::new(py);
-                for (asset, amount) in all {
-                    amounts.set_item(asset, amount)?;
-                }
-                found.set_item(name, amounts)?;
-            }
-            Fact::List(all) => found.set_item(name, all)?,
-            Fact::None => found.set_item(name, py.None())?,
-        }
-    }
-    Ok(found)
+fn bytes<'py>(py: Python<'py>, frame: &Frame) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, frame.text().as_bytes())
 }
 
 /// An amount of a row. REST may give more digits than any asset has; none of them is lost.

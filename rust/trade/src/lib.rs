@@ -20,6 +20,7 @@ pub mod trader;
 pub mod reconcile;
 mod clock;
 pub mod note;
+pub mod journal;
 mod shown;
 mod ghosts;
 mod eaten;

@@ -42,6 +42,14 @@ pub struct Note {
     pub facts: Vec<(&'static str, Fact)>,
 }
 
+impl Note {
+    /// Whether it is of a request for an order or an amendment.
+    #[must_use]
+    pub fn is_order(&self) -> bool {
+        self.kind == "intent" && !self.facts.iter().any(|(name, fact)| *name == "method" && *fact == text("cancel"))
+    }
+}
+
 fn text(text: impl Into<String>) -> Fact {
     Fact::Text(text.into())
 }
