@@ -60,7 +60,8 @@ LIFE = 10
 """How long an order that is asked about rests, s."""
 RATE_COST = 10
 """What a request may cost of the rate counter."""
-QTY = 0.01
+QTY = 1_000_000
+"""0.01 in steps."""
 ROUNDS = 3
 SECONDS = 500.0
 BENCH = ROOT / "target/bench"

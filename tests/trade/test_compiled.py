@@ -702,6 +702,27 @@ def divides(m: Any) -> None:
     m.requests[0].qty = m.bid // m.order_count
 
 
+DECIMALS: Any = 0.01
+
+
+def sends_decimals(m: Any) -> None:
+    """Asks for a quantity that is no number of steps."""
+    buy(m, DECIMALS, m.bid)
+
+
+def amends_decimals(m: Any) -> None:
+    """Asks for a price that is no number of steps."""
+    amend(m, 0, 0, DECIMALS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", [sends_decimals, amends_decimals])
+def test_decimals_are_no_steps(lake: krakpot.Lake, strategy: Any) -> None:
+    """They would be cut off without a word."""
+    with pytest.raises(ValueError, match="qty and price are whole steps"):
+        run(krakpot.compiled(strategy), lake)
+
+
 @pytest.mark.slow
 def test_what_numba_cannot_compile_is_told_in_short(lake: krakpot.Lake, made_by: str) -> None:
     """With the line; what goes wrong while it runs is an error too, not a crash."""

@@ -139,6 +139,8 @@ def send(
     >>> send(m, BUY, 1_000_000, m.bid, POST_ONLY, tag=7)  # doctest: +SKIP
 
     """
+    if qty != int(qty) or price != int(price):
+        raise ValueError("send: qty and price are whole steps")
     number: int = m.next_order
     asked = _ask(m, 1, number, m.pair if pair == -1 else pair)
     asked.side = side
@@ -165,7 +167,9 @@ def sell(m: Any, qty: int, price: int = 0, flags: int = 0, pair: int = -1, tag: 
 
 
 def amend(m: Any, order: int, qty: int = 0, price: int = 0) -> None:
-    """Ask for another quantity in all, or another price; 0: as it is."""
+    """Ask for another quantity in all, or another price, in steps; 0: as it is."""
+    if qty != int(qty) or price != int(price):
+        raise ValueError("amend: qty and price are whole steps")
     asked = _ask(m, 2, order, -1)
     asked.qty = qty
     asked.price = price
