@@ -41,7 +41,7 @@ class Work:
     pairs: int = 1450
     rate: float = 10_000.0
     depth: int = 1000
-    traded: int = 3
+    traded: int = 1
     seconds: float = 20.0
 
 
@@ -117,10 +117,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--small", action="store_true", help="little work, for the tests")
+    parser.add_argument("--traded", type=int, default=1, help="pairs that are traded; the first ones are the busiest")
     options = parser.parse_args()
     if _core.DEBUG and not options.small:
         sys.exit("the extension is a debug build and says nothing about speed: maturin develop --release")
-    found = measure(Work(pairs=30, rate=500.0, depth=100, seconds=4.0) if options.small else Work())
+    little = {"pairs": 30, "rate": 500.0, "depth": 100, "seconds": 4.0} if options.small else {}
+    found = measure(Work(traded=options.traded, **little))
     if options.json:
         print(json.dumps(found))
         return
