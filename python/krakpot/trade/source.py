@@ -329,8 +329,7 @@ class FeedData:
                 self.after_handlers()
                 self.on_turn()
                 wait = (core.next_due - time.time_ns()) / 1e9
-                # Not `asyncio.wait`, which costs more than all of a turn: there are hundreds of them a second.
-                await asyncio.sleep(min(max(wait, TICK), PAUSE_MAX))
+                await asyncio.wait([running], timeout=min(max(wait, TICK), PAUSE_MAX))
                 if running.done():
                     await running
                     return "the feed ended"
