@@ -54,7 +54,7 @@ class Join:
         for side, price in (("buy", bid), ("sell", ask)):
             orders = m.orders(e.symbol, side)  # type: ignore[arg-type]  # one of the two
             if not orders and m.trading and price is not None:
-                m.send(side, e.symbol, m.pair(e.symbol).qty_min, price, post_only=True)  # type: ignore[arg-type]
+                m.send(side, e.symbol, m.pair(e.symbol).qty_min, price, post_only=True)  # type: ignore[arg-type]  # as well
             for order in orders:
                 if order.state == "open" and order.price != price and m.rate(e.symbol).free > 20:
                     m.amend(order, price=price)

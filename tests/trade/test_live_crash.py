@@ -236,8 +236,9 @@ def test_two_minutes_with_all_faults(tmp_path: Path, monkeypatch: pytest.MonkeyP
                 await reached(lambda: state.last_order >= before + 3, task, 60)
                 one.end("enough")
                 (result,) = await task
-                # Connections that are cut again and again are made anew more and more seldom.
-                assert (result.orders.height >= 20, result.requests.height >= 50) == (True, True)
+                # Connections that are cut, and REST that fails, are tried again more and more seldom: how much is
+                # traded between depends on the faults.
+                assert (result.orders.height >= 8, result.requests.height >= 16) == (True, True)
                 assert result.built.left == ()
             assert truth(exchange) == []
             names = Counter(row["cl_ord_id"] for row in truth(exchange, "closed"))
