@@ -27,6 +27,7 @@ from typing import Any
 import krakpot as kp
 from burst import CHANNELS, ready
 from krakpot import _core
+from krakpot.errors import counted
 from program import krakpot
 from viewing import window
 
@@ -127,7 +128,7 @@ def main() -> None:
         print(json.dumps(found))
         return
     alone, beside = found["alone"], found["beside"]
-    print(f"{found['pairs']:,} pairs, {found['rate']:,.0f} messages/s; {found['traded']} pairs traded on paper")
+    print(f"{found['pairs']:,} pairs, {found['rate']:,.0f} messages/s; {counted(found['traded'], 'pair')} on paper")
     print(f"recorder: {alone['recorder_core']:.1%} of a core alone, {beside['recorder_core']:.1%} beside it")
     print(
         f"paper: {beside['paper_core']:.1%} of a core, {beside['paper_bytes'] / 1e6:.0f} MB; {found['messages']:,} "
