@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{ACCOUNT, BALANCES_LATE, BALANCES_WAIT, Earlier, Effect, Heard, Live, Phase};
+use super::account::{ACCOUNT, BALANCES_LATE, BALANCES_WAIT, Earlier, Effect, Heard, Live, Phase};
 use crate::amount::{Amount, Price};
 use crate::names::order_number;
 use crate::order::{Found, GRACE, Look, Order, State};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use krakpot_core::wire::message::Kind;
 
-use super::{ACCOUNT, ENTRIES_MAX, Earlier, Effect, Heard, Live, Phase, WAITING_MAX};
+use super::account::{ACCOUNT, ENTRIES_MAX, Earlier, Effect, Heard, Live, Phase, WAITING_MAX};
 use crate::amount::{Price, Qty};
 use crate::names::order_number;
 use crate::note;

@@ -1,8 +1,4 @@
-//! An account at the exchange: frames of its private socket in, requests as frames out. What they say of orders comes back
-//! as effects for the account's [`Trader`], and as notes for its journal.
-//!
-//! Nothing here waits, sends or writes. After each connection, and whenever a message is missing, own orders are
-//! reconciled; no new risk is taken before. A request without an answer is looked for, and never sent again.
+//! What is known of an account at the exchange, and why it may take no new risk.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,40 +7,37 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use crate::amount::Amount;
 use crate::clock::Clock;
-use crate::names::{cl_ord_id, order_number};
-use crate::note::{self, Note};
-use crate::order::{Look, Order};
+use crate::names::order_number;
+use crate::note::Note;
+use crate::order::Look;
 use crate::rate::Tier;
-use crate::reconcile::{self, Ask, Outcome, Own, Reconcile, Strangers};
-use crate::report::{Answer, Asked, Change, Fill, Reply};
-use crate::run::{Adopted, Run};
-use crate::terms::{Request, Sent, Side, Terms};
+use crate::reconcile::{self, Ask, Outcome, Reconcile, Strangers};
+use crate::report::{Change, Fill, Reply};
+use crate::run::Adopted;
+use crate::terms::{Side, Terms};
 use crate::trader::Trader;
 use crate::wire::decode::Decoder;
 use crate::wire::follow::{Awaiting, Sequence};
 use crate::wire::message::{Advisory, Execution};
-use crate::wire::request::{self, Frame, SelfTrade, Token, Unsendable, Writer};
+use crate::wire::request::{SelfTrade, Token, Writer};
 
-mod compared;
-mod heard;
-
-const SECOND: i64 = 1_000_000_000;
+pub(super) const SECOND: i64 = 1_000_000_000;
 /// With money there is one account in a run.
 pub const ACCOUNT: usize = 0;
 /// Balances and reports come in different messages: so long they may disagree.
-const BALANCES_WAIT: i64 = 2 * SECOND;
+pub(super) const BALANCES_WAIT: i64 = 2 * SECOND;
 /// In an account in which there is always something on its way, they are compared after so long all the same.
-const BALANCES_LATE: i64 = 30 * SECOND;
+pub(super) const BALANCES_LATE: i64 = 30 * SECOND;
 /// Requests whose time is remembered to compare the clocks.
-const TIMED_MAX: usize = 1000;
+pub(super) const TIMED_MAX: usize = 1000;
 /// Reports of orders that are not taken over yet.
-const WAITING_MAX: usize = 10_000;
+pub(super) const WAITING_MAX: usize = 10_000;
 /// Ids of the last changes of balances.
-const ENTRIES_MAX: usize = 1000;
+pub(super) const ENTRIES_MAX: usize = 1000;
 /// From so long before a maintenance no new risk is taken; Kraken announces it in these words.
-const MAINTENANCE: i64 = 30 * 60 * SECOND;
+pub(super) const MAINTENANCE: i64 = 30 * 60 * SECOND;
 /// So long before a maintenance the dead-man timer is ended: nobody could set it again.
-const DISARM: i64 = 60 * SECOND;
+pub(super) const DISARM: i64 = 60 * SECOND;
 
 /// How an account at the exchange behaves.
 #[derive(Debug, Clone)]
@@ -115,7 +108,7 @@ pub struct Earlier {
 
 /// What is to be done to the account's trader, in this order.
 #[derive(Debug, Clone)]
-enum Effect {
+pub(super) enum Effect {
     /// The exchange said something of an order.
     Reply(Reply),
     /// Somebody looked for an order.
@@ -132,7 +125,7 @@ enum Effect {
 
 impl Effect {
     /// Whether own fills may be in it.
-    const fn moves_money(&self) -> bool {
+    pub(super) const fn moves_money(&self) -> bool {
         match self {
             Self::Reply(Reply::Report(report)) => matches!(report.change, Change::Fill(_)),
             Self::Look(..) | Self::Adopt(..) => true,
@@ -143,68 +136,68 @@ impl Effect {
 
 /// What a frame, or time, led to.
 #[derive(Debug, Default)]
-struct Heard {
+pub(super) struct Heard {
     /// For the trader.
-    effects: Vec<Effect>,
+    pub(super) effects: Vec<Effect>,
     /// Why the connection is to be made anew.
-    renew: Option<String>,
+    pub(super) renew: Option<String>,
 }
 
 /// An account at the exchange.
 pub struct Live {
-    options: Options,
-    writer: Writer,
-    decoder: Decoder,
-    token: Option<Token>,
-    phase: Phase,
-    reports: Sequence,
-    holdings: Sequence,
-    awaiting: Awaiting,
+    pub(super) options: Options,
+    pub(super) writer: Writer,
+    pub(super) decoder: Decoder,
+    pub(super) token: Option<Token>,
+    pub(super) phase: Phase,
+    pub(super) reports: Sequence,
+    pub(super) holdings: Sequence,
+    pub(super) awaiting: Awaiting,
     /// When requests were sent, by their ids: the clocks are compared by what is answered.
-    timed: BTreeMap<u64, i64>,
+    pub(super) timed: BTreeMap<u64, i64>,
     /// The last time of the exchange in an answer on this connection, ns: what it did earlier is told already.
-    told: i64,
-    clock: Clock,
+    pub(super) told: i64,
+    pub(super) clock: Clock,
     /// Numbers of orders by the exchange's ids.
-    ids: HashMap<Arc<str>, u64>,
-    earlier: BTreeMap<u64, Earlier>,
+    pub(super) ids: HashMap<Arc<str>, u64>,
+    pub(super) earlier: BTreeMap<u64, Earlier>,
     /// Reports of orders that are not taken over yet.
-    waiting: Vec<Execution>,
-    reconcile: Option<Reconcile>,
+    pub(super) waiting: Vec<Execution>,
+    pub(super) reconcile: Option<Reconcile>,
     /// When the exchange was asked for reports on this connection, ns by its clock: a snapshot is not older.
-    subscribed: Option<i64>,
-    outcome: Option<Outcome>,
+    pub(super) subscribed: Option<i64>,
+    pub(super) outcome: Option<Outcome>,
     /// When the reconciliation was over except for the balances.
-    agreed: Option<i64>,
+    pub(super) agreed: Option<i64>,
     /// A look for orders that have no answer, while all others are known.
-    doubt: Option<Reconcile>,
+    pub(super) doubt: Option<Reconcile>,
     /// What REST was asked, by number; whether it is of a reconciliation; when, ns by the exchange's clock.
-    asks: BTreeMap<u64, (Ask, bool, i64)>,
-    asked: u64,
+    pub(super) asks: BTreeMap<u64, (Ask, bool, i64)>,
+    pub(super) asked: u64,
     /// The last question before this machine's clock was set: local times of questions up to it mean nothing now.
-    set_after: u64,
-    max_rate: Option<u32>,
+    pub(super) set_after: u64,
+    pub(super) max_rate: Option<u32>,
     /// Balances as the exchange says.
-    balances: Option<BTreeMap<Arc<str>, Amount>>,
+    pub(super) balances: Option<BTreeMap<Arc<str>, Amount>>,
     /// Whether balances of an earlier time are known: then a difference needs a reason.
-    has_before: bool,
+    pub(super) has_before: bool,
     /// When balances or fills changed first and last since they were compared, in an account with other programs.
-    moved: Option<(i64, i64)>,
+    pub(super) moved: Option<(i64, i64)>,
     /// Ids of the last changes of balances that were heard.
-    entries: VecDeque<Arc<str>>,
+    pub(super) entries: VecDeque<Arc<str>>,
     /// Cancels that wait for a connection.
-    cancels: Vec<u64>,
-    notes: Vec<Note>,
-    troubles: Vec<String>,
+    pub(super) cancels: Vec<u64>,
+    pub(super) notes: Vec<Note>,
+    pub(super) troubles: Vec<String>,
     /// When the dead-man timer ends, ns by the exchange.
-    timer: Option<i64>,
-    timer_ids: BTreeSet<u64>,
+    pub(super) timer: Option<i64>,
+    pub(super) timer_ids: BTreeSet<u64>,
     /// Pair and side of the orders of the last snapshot.
-    shown: HashMap<Arc<str>, (usize, Side)>,
+    pub(super) shown: HashMap<Arc<str>, (usize, Side)>,
     /// What the exchange announced last, with a begin.
-    maintenances: Vec<Advisory>,
+    pub(super) maintenances: Vec<Advisory>,
     /// Why nothing is sent beside what is known here: the journal cannot be written, or the like.
-    trouble: Option<Arc<str>>,
+    pub(super) trouble: Option<Arc<str>>,
 }
 
 impl Live {
@@ -381,7 +374,7 @@ impl Live {
         here.or_else(|| self.earlier.get(&number).map(|order| order.terms.pair))
     }
 
-    fn exchange_time(&self, now: i64) -> i64 {
+    pub(super) fn exchange_time(&self, now: i64) -> i64 {
         now + self.clock.offset().unwrap_or(0)
     }
 
@@ -394,188 +387,5 @@ impl Live {
         self.set_after = self.asked;
         self.agreed = self.agreed.map(|at| at.saturating_add(by));
         self.moved = self.moved.map(|(first, last)| (first.saturating_add(by), last.saturating_add(by)));
-    }
-
-    // The connection.
-
-    /// A connection is open: what is to be sent over it at once. `None`: the token is none.
-    pub fn connected(&mut self, now: i64, token: &str, trader: &Trader) -> Option<Vec<Frame>> {
-        let token = Token::new(token)?;
-        self.reports.reset();
-        self.holdings.reset();
-        self.awaiting.take_all();
-        self.timed.clear();
-        self.told = i64::MIN;
-        self.timer_ids.clear();
-        self.waiting.clear();
-        self.asks.clear();
-        (self.doubt, self.balances, self.agreed, self.outcome) = (None, None, None, None);
-        self.phase = Phase::Reconciling;
-        // The request comes later than it is sent, however uncertain the clocks are.
-        self.subscribed = self.clock.best().map(|(offset, length)| now.saturating_add(offset - length / 2));
-        self.reconcile = Some(self.begin(now, trader));
-        let mut frames = Vec::new();
-        for subscription in [request::executions, request::balances] {
-            let id = self.id(now);
-            frames.push(subscription((id, &token)));
-        }
-        // What was cancelled meanwhile. It can only end orders.
-        for order in std::mem::take(&mut self.cancels) {
-            if trader.order(order).is_some_and(Order::is_live) {
-                let asked = Request::Cancel { order };
-                let id = self.awaiting.add(&asked);
-                self.time(id, now);
-                frames.extend(self.writer.cancel(&[order], (id, &token)).ok());
-            }
-        }
-        self.token = Some(token);
-        Some(frames)
-    }
-
-    fn begin(&self, now: i64, trader: &Trader) -> Reconcile {
-        let options = reconcile::Options {
-            prefix: self.options.prefix.clone(),
-            strangers: self.options.strangers,
-            lag: self.options.lag,
-            limit: self.options.limit,
-        };
-        Reconcile::new(self.exchange_time(now), self.own(trader), options)
-    }
-
-    /// The connection is gone.
-    pub fn disconnected(&mut self) {
-        (self.phase, self.token, self.reconcile, self.doubt) = (Phase::Down, None, None, None);
-        self.asks.clear();
-        self.awaiting.take_all();
-    }
-
-    /// Own orders that may be at the exchange.
-    fn own(&self, trader: &Trader) -> Vec<Own> {
-        let name = |number| cl_ord_id(&self.options.prefix, number).map(Arc::from);
-        let of = |order: &Order| {
-            Some(Own {
-                number: order.number,
-                name: name(order.number)?,
-                order_id: order.order_id.clone(),
-                deadline: order.deadline,
-                sent: order.sent,
-                filled: order.booked,
-                fills: order.fill_ids().to_vec(),
-                last_fill: order.reported,
-            })
-        };
-        let here = trader.all_orders().filter(|order| order.is_live() || order.at_stake().is_positive()).filter_map(of);
-        let before = self.earlier.values().filter_map(|order| {
-            Some(Own {
-                number: order.number,
-                name: name(order.number)?,
-                order_id: order.order_id.clone(),
-                deadline: order.deadline,
-                sent: order.sent,
-                filled: order.known.iter().map(|fill| fill.qty).sum(),
-                fills: order.known.iter().map(Fill::id).collect(),
-                last_fill: order.last_fill,
-            })
-        });
-        before.chain(here).collect()
-    }
-
-    fn id(&mut self, now: i64) -> u64 {
-        let id = self.awaiting.id();
-        self.time(id, now);
-        id
-    }
-
-    fn time(&mut self, id: u64, now: i64) {
-        // Some are never answered; the newest are the ones that may be.
-        if self.timed.len() == TIMED_MAX {
-            self.timed.pop_first();
-        }
-        self.timed.insert(id, now);
-    }
-
-    // Requests.
-
-    /// The requests of the run as frames, in their order, and whether one is a cancel. The rows of the others must be in the
-    /// journal before they are sent; cancels may go in any case.
-    pub fn requests(&mut self, now: i64, run: &mut Run) -> Vec<(Frame, bool)> {
-        let sent = run.take_outbox();
-        if sent.is_empty() {
-            return Vec::new();
-        }
-        let (frames, effects) = self.frames(now, sent, run.trader(ACCOUNT));
-        self.act(now, run, Heard { effects, renew: None });
-        frames
-    }
-
-    fn frames(&mut self, now: i64, sent: Vec<Sent>, trader: &Trader) -> (Vec<(Frame, bool)>, Vec<Effect>) {
-        let (mut frames, mut effects) = (Vec::new(), Vec::new());
-        let time = self.exchange_time(now);
-        for Sent { request, .. } in sent {
-            let number = request.order();
-            let Some(order) = trader.order(number) else { continue };
-            let refuse = |text: String| {
-                let asked = match request {
-                    Request::Add { .. } => Asked::Add,
-                    Request::Amend { .. } => Asked::Amend,
-                    Request::Cancel { .. } => Asked::Cancel,
-                };
-                let result = Err(format!("krakpot:{text}").into());
-                Effect::Reply(Reply::Answer(Answer { order: number, asked, result, ts: time }))
-            };
-            let Some(token) = &self.token else {
-                if matches!(request, Request::Cancel { .. }) {
-                    // The exchange may never have heard of it; if it has, it is cancelled then.
-                    if !self.cancels.contains(&number) {
-                        self.cancels.push(number);
-                    }
-                    self.note(note::intent(&request, order, trader.pair(order.terms.pair), &self.options.prefix));
-                } else {
-                    effects.push(refuse("account: the private connection is down; nothing was sent".into()));
-                }
-                continue;
-            };
-            let id = self.awaiting.add(&request);
-            let pair = trader.pair(order.terms.pair);
-            match self.writer.request(&request, pair, Some((&order.terms, order.qty)), (id, token)) {
-                Ok(frame) => {
-                    let note = note::intent(&request, order, pair, &self.options.prefix);
-                    self.note(note);
-                    self.time(id, now);
-                    frames.push((frame, matches!(request, Request::Cancel { .. })));
-                }
-                Err(why) => {
-                    self.awaiting.forget(id);
-                    effects.push(refuse(format!("unsendable: {why}")));
-                }
-            }
-        }
-        (frames, effects)
-    }
-
-    /// Sets the dead-man timer of the account; 0 ends it. `None` without a connection.
-    ///
-    /// # Errors
-    /// [`Unsendable::Timeout`].
-    pub fn arm(&mut self, now: i64, seconds: u32) -> Result<Option<Frame>, Unsendable> {
-        if self.token.is_none() {
-            return Ok(None);
-        }
-        let id = self.id(now);
-        if self.timer_ids.len() == TIMED_MAX {
-            self.timer_ids.pop_first();
-        }
-        self.timer_ids.insert(id);
-        let Some(token) = &self.token else { return Ok(None) };
-        request::cancel_all_after(seconds, (id, token)).map(Some)
-    }
-
-    /// A sign of life is asked for: its answer compares the clocks.
-    pub fn ping(&mut self, now: i64) -> String {
-        request::ping(self.id(now))
-    }
-
-    fn note(&mut self, note: Note) {
-        self.notes.push(note);
     }
 }
