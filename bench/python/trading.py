@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import gc
 import json
 import re
@@ -232,10 +233,11 @@ def many(count: int) -> Callable[[krakpot.Replay], tuple[int, str]]:
     return play
 
 
-def asked(replay: krakpot.Replay) -> tuple[int, str]:
-    """As many questions as a symbol-day may have, at random times and near the price of then; what became of them."""
-    lake = krakpot.Lake(folder_of(replay).path)
-    trades = lake.trades(SYMBOL).select("ts_event", "price").sort("ts_event").collect()
+@functools.cache
+def orders_of(path: Path) -> pl.DataFrame:
+    """As many orders as may be asked about on a symbol-day, at random times and near the price of then."""
+    lake = krakpot.Lake(path)
+    trades = lake.trades(SYMBOL).select("ts_event", "price", "trade_id").sort("ts_event", "trade_id").collect()
     # Only the long lake is asked: of the short one a single order says what a start costs.
     count = QUESTIONS if trades.height > LITTLE * RATE else 1
     # Before level 3 began, nothing can be said.
@@ -251,8 +253,13 @@ def asked(replay: krakpot.Replay) -> tuple[int, str]:
         price=(pl.col("price").cast(pl.Float64) + pl.when(buys).then(-away).otherwise(away) * 0.1).round(1),
         qty=pl.lit("0.01"), at="at", until=pl.col("at") + pl.duration(seconds=LIFE),
     )  # fmt: skip
-    if count == 1:
-        orders = orders.with_columns(until=pl.lit(None, dtype=at.dtype))
+    return orders.with_columns(until=pl.lit(None, dtype=at.dtype)) if count == 1 else orders
+
+
+def asked(replay: krakpot.Replay) -> tuple[int, str]:
+    """All questions in one pass; what became of the orders."""
+    lake = krakpot.Lake(folder_of(replay).path)
+    orders = orders_of(lake.path)
     found = lake.would_fill(orders)
     assert found.filter(outcome="not recorded").height == 0, "all of them lie in the recording"
     outcomes = found.group_by("outcome").len().sort("outcome").rows()

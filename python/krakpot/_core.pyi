@@ -1548,7 +1548,8 @@ class Questions:
     def ask(self, pair: int, frame: object) -> None:
         """Ask about orders, before anything is played.
 
-        Columns: number, buys (Boolean), price and qty (steps), at and until (ns).
+        Columns: number (UInt32), buys (Boolean), price and qty (steps), at and until (ns). The numbers of all pairs
+        begin at 0 and have no hole.
         """
     def resume(self, replayer: Replayer, channel: str, now: int) -> None:
         """Take the books that are known at `now`, ns, where the replay is entered."""
@@ -1556,8 +1557,8 @@ class Questions:
         """Play so many reads of sockets; why it came to a halt, as `Replayer.play` says, or `answered`."""
     def finish(self) -> None:
         """Nothing more comes: all questions are answered."""
-    def answers(self, pair: int) -> tuple[Frame, Frame]:
-        """Answers since the last call, and the single fills if they are kept."""
+    def answers(self) -> tuple[Frame, Frame]:
+        """Take all answers, in the order of the numbers, and the single fills if they are kept, by number and time."""
 
 @final
 class Trading:

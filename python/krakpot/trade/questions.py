@@ -5,7 +5,6 @@ Each order is alone, as on paper with no latency: none changes the record, none 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
@@ -45,8 +44,6 @@ SLACK = 10**9
 """How far times of the exchange and times of receipt may differ where it is looked whether trades were recorded, ns."""
 STEPS = 1 << 14
 """Reads of sockets that are played in one turn."""
-CHUNK = 8
-"""Turns of playing between two collections of answers."""
 NOT_RECORDED, FILLED, EXPIRED, UNFINISHED = range(4)
 """How a question ended."""
 SCHEMA: dict[str, Any] = {
@@ -232,7 +229,8 @@ class _Pass:
     """Questions of some pairs by one channel."""
 
     def __init__(self, lake: Lake, channel: str, symbols: list[str], asked: pl.DataFrame, *, fills: bool) -> None:
-        self._lake, self._channel, self._asked, self._fills = lake, channel, asked, fills
+        self._lake, self._channel, self._fills = lake, channel, fills
+        self._asked = asked = asked.sort("row").with_row_index("number")
         first, last = int(asked["at"].min()), int(asked["until"].max())  # type: ignore[arg-type]  # whole numbers
         end = None if last > TIME_MAX - LATE else last + LATE
         start = max(first - EARLY, 0)
@@ -248,7 +246,9 @@ class _Pass:
     @staticmethod
     def _in_steps(rows: pl.DataFrame, pair: TradedPair) -> pl.DataFrame:
         price, qty = _steps(rows, "price", pair.price_precision), _steps(rows, "qty", pair.qty_precision)
-        return rows.select(number=pl.col("row"), buys="buys", price=price, qty=qty, at="at", until="until")
+        return rows.select(
+            number=pl.col("number").cast(pl.UInt32), buys="buys", price=price, qty=qty, at="at", until="until"
+        )
 
     def run(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Answers and fills, by ``row``."""
@@ -273,25 +273,19 @@ class _Pass:
             core.ask(number, self._steps[pair.symbol])
         source.choose([*source.symbols, *ALWAYS], rows=False)
         source.open(cast("EventStream", Silent()))
-        answers, parts = [], []
         try:
-            for turn, why in enumerate(_turns(source, core, self._channel, self._start)):
-                if why in {"end", "answered"}:
-                    core.finish()
-                elif turn % CHUNK:
-                    continue
-                for number in range(len(self._pairs)):
-                    said, filled = (pl.DataFrame(one) for one in core.answers(number))
-                    answers.append(said)
-                    parts.append(filled)
+            _turn(source, core, self._channel, self._start)
+            core.finish()
         finally:
             source.close()
-        filled = pl.concat(parts).rename({"number": "row"}).cast(FILLS).select(list(FILLS))
-        return _Said(pl.concat(answers).sort("number"), filled)
+        said, parts = (pl.DataFrame(one) for one in core.answers())
+        row = self._asked["row"]
+        filled = parts.with_columns(row=row.gather(parts["number"])).cast(FILLS).select(list(FILLS))
+        return _Said(said.with_columns(row=row), filled)
 
     def _judge(self, least: pl.DataFrame, certain: pl.Expr, most: pl.DataFrame) -> pl.DataFrame:
         """The answers in words."""
-        asked = self._asked.sort("row")
+        asked = self._asked
         found = least.with_columns(at=asked["at"], asked=asked["until"], symbol=asked["symbol"])
         spans = self._lake.coverage(found["symbol"].unique().to_list())
         # The end of a recording begins as a gap. What its ledger covers was no gap.
@@ -323,7 +317,7 @@ class _Pass:
         )  # fmt: skip
         known = pl.col("ending") != NOT_RECORDED
         return found.select(
-            row="number", outcome=outcome, reason=pl.when(known).then(reason), filled="certain", filled_max="most",
+            row="row", outcome=outcome, reason=pl.when(known).then(reason), filled="certain", filled_max="most",
             first_fill=pl.col("first_fill").cast(TIME), last_fill=pl.col("last_fill").cast(TIME),
             evidence="evidence", trade_id="trade_id", ahead="ahead",
             doubt=known & ((pl.col("sure") < pl.col("least")) | reason.is_not_null()),
@@ -331,8 +325,8 @@ class _Pass:
         ).cast({"row": pl.Int64()} | SCHEMA)  # fmt: skip
 
 
-def _turns(source: ReplaySource, core: _core.Questions, channel: str, start: int) -> Iterator[str]:
-    """Play, turn by turn; why each came to a halt."""
+def _turn(source: ReplaySource, core: _core.Questions, channel: str, start: int) -> None:
+    """Play until the recording ends or all is answered."""
 
     def play(replayer: _core.Replayer, bound: int, steps: int) -> tuple[str, int | None]:
         return core.play(replayer, bound, steps)
@@ -342,11 +336,9 @@ def _turns(source: ReplaySource, core: _core.Questions, channel: str, start: int
         # What was before is not given: books are then as they were at the start.
         why = source.play(start, None, STEPS, play)[0]
     core.resume(source.replayer, channel, start)
-    while True:
+    why = "steps"
+    while why not in {"end", "answered"}:
         why = source.play(TIME_MAX, None, STEPS, play)[0]
-        yield why
-        if why in {"end", "answered"}:
-            return
 
 
 _Spans = dict[str, list[tuple[int, int]]]

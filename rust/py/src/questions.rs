@@ -2,12 +2,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use arrow_array::{Array, ArrayRef, BooleanArray, Decimal128Array, Int64Array, LargeStringArray, RecordBatch};
+use arrow_array::builder::LargeStringBuilder;
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Decimal128Array, Int64Array, LargeStringArray, RecordBatch, UInt8Array, UInt32Array,
+};
+use arrow_buffer::NullBuffer;
 use krakpot_core::decimal::pow10;
 use krakpot_trade::amount::{FeeRate, Price, Qty};
 use krakpot_trade::pair::Pair;
 use krakpot_trade::paper::{Cancels, Latency, Model, Options, Paper};
-use krakpot_trade::questions::{Ending, Part, Question, Verdict};
+use krakpot_trade::questions::{Ending, Kinds, Part, Question, Verdict};
+use krakpot_trade::report::Evidence;
 use krakpot_trade::run::{Run, RunOptions, Venue, Wake};
 use krakpot_trade::terms::Side;
 use pyo3::prelude::*;
@@ -28,8 +33,114 @@ pub struct Questions(Mutex<State>);
 
 struct State {
     run: Run,
-    keeps: bool,
     session: Option<Py<Session>>,
+    keeps: bool,
+    answers: Answers,
+    parts: Vec<(usize, u32, Part)>,
+}
+
+impl State {
+    fn collect(&mut self) {
+        for pair in 0..self.run.pairs() {
+            let unit = unit(self.run.pair(pair).qty_precision);
+            let Some((verdicts, parts)) = self.run.paper().take_verdicts(pair) else { continue };
+            for verdict in verdicts {
+                self.answers.set(&verdict, unit);
+            }
+            self.parts.extend(parts.map(|(number, part)| (pair, number, part)));
+        }
+    }
+}
+
+/// Answers as columns, in the order of the questions' numbers. Their memory becomes that of the frame.
+#[derive(Default)]
+struct Answers {
+    ending: Vec<u8>,
+    until: Vec<i64>,
+    filled: Vec<i128>,
+    certain: Vec<i128>,
+    first_fill: Vec<i64>,
+    last_fill: Vec<i64>,
+    evidence: Vec<Option<Kinds>>,
+    trade_id: Vec<i64>,
+    ahead: Vec<i128>,
+    gaps: Vec<u32>,
+}
+
+/// Stands for no time and no trade.
+const NONE: i64 = i64::MIN;
+/// Stands for no quantity.
+const NO_QTY: i128 = i128::MIN;
+
+impl Answers {
+    /// There are so many questions.
+    fn resize(&mut self, count: usize) {
+        self.ending.resize(count, 0);
+        self.until.resize(count, 0);
+        self.filled.resize(count, 0);
+        self.certain.resize(count, 0);
+        self.first_fill.resize(count, NONE);
+        self.last_fill.resize(count, NONE);
+        self.evidence.resize(count, None);
+        self.trade_id.resize(count, NONE);
+        self.ahead.resize(count, NO_QTY);
+        self.gaps.resize(count, 0);
+    }
+
+    /// The answer of a question. `unit`: of a step of quantity.
+    fn set(&mut self, verdict: &Verdict, unit: i128) {
+        let at = verdict.number as usize;
+        self.ending[at] = match verdict.ending {
+            Ending::NotRecorded => 0,
+            Ending::Filled => 1,
+            Ending::Expired => 2,
+            Ending::Unfinished => 3,
+        };
+        self.until[at] = verdict.until;
+        self.filled[at] = i128::from(verdict.sum.filled) * unit;
+        self.certain[at] = i128::from(verdict.sum.certain) * unit;
+        if let Some((first, last)) = verdict.sum.times() {
+            (self.first_fill[at], self.last_fill[at]) = (first, last);
+            self.evidence[at] = Some(verdict.sum.evidence);
+        }
+        if let Some(trade_id) = verdict.sum.trade_id() {
+            self.trade_id[at] = trade_id;
+        }
+        if let Some(ahead) = verdict.ahead {
+            self.ahead[at] = i128::from(ahead.0) * unit;
+        }
+        self.gaps[at] = verdict.gaps;
+    }
+
+    fn into_batch(self) -> PyResult<RecordBatch> {
+        let mut words: Vec<(Kinds, String)> = Vec::new();
+        let mut evidence = LargeStringBuilder::with_capacity(self.evidence.len(), 8 * self.evidence.len());
+        for kinds in self.evidence {
+            let Some(kinds) = kinds else {
+                evidence.append_null();
+                continue;
+            };
+            // There are few different ones.
+            let at = words.iter().position(|word| word.0 == kinds).unwrap_or_else(|| {
+                let text: Vec<_> = kinds.iter().map(Evidence::word).collect();
+                words.push((kinds, text.join("+")));
+                words.len() - 1
+            });
+            evidence.append_value(&words[at].1);
+        }
+        batch_of(vec![
+            ("ending", Arc::new(UInt8Array::from(self.ending))),
+            ("until", Arc::new(Int64Array::from(self.until))),
+            ("filled", decimals(self.filled)?),
+            ("certain", decimals(self.certain)?),
+            ("first_fill", known(self.first_fill)),
+            ("last_fill", known(self.last_fill)),
+            ("evidence", Arc::new(evidence.finish())),
+            ("trade_id", known(self.trade_id)),
+            ("ahead", decimals(self.ahead)?),
+            ("gaps", Arc::new(UInt32Array::from(self.gaps))),
+        ])
+    }
 }
 
 impl Questions {
@@ -58,7 +169,8 @@ impl Questions {
         }
         let quiet = RunOptions { wake: Wake::Never, warmup: 0, quote: Arc::from(""), venue: Venue::Paper };
         let run = Run::new(quiet, Paper::new(options));
-        Ok(Self(Mutex::new(State { run, keeps, session: None })))
+        let (answers, parts) = (Answers::default(), Vec::new());
+        Ok(Self(Mutex::new(State { run, session: None, keeps, answers, parts })))
     }
 
     #[pyo3(signature = (symbol, *, price_precision, qty_precision, level3 = true))]
@@ -82,19 +194,19 @@ impl Questions {
         added.ok_or_else(|| value_error("too many pairs; ask about fewer at once".into()))
     }
 
-    /// Asks about orders of a pair: a frame with the columns number, buys, price, qty, at, until.
+    /// Asks about orders of a pair: a frame with the columns number, buys, price, qty, at, until. The numbers of all pairs
+    /// begin at 0 and have no hole.
     fn ask(&self, pair: usize, frame: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut questions = Vec::new();
         for batch in batches(frame)? {
-            let number = column::<Int64Array>(&batch, "number")?;
+            let number = column::<UInt32Array>(&batch, "number")?;
             let buys = column::<BooleanArray>(&batch, "buys")?;
             let (price, qty) = (column::<Int64Array>(&batch, "price")?, column::<Int64Array>(&batch, "qty")?);
             let (at, until) = (column::<Int64Array>(&batch, "at")?, column::<Int64Array>(&batch, "until")?);
             questions.reserve(batch.num_rows());
             for row in 0..batch.num_rows() {
-                let number = u32::try_from(number.value(row));
                 questions.push(Question {
-                    number: number.map_err(|_| value_error("too many orders; ask about fewer at once".into()))?,
+                    number: number.value(row),
                     side: if buys.value(row) { Side::Buy } else { Side::Sell },
                     price: Price(price.value(row)),
                     qty: Qty(qty.value(row)),
@@ -104,6 +216,9 @@ impl Questions {
             }
         }
         let mut state = self.lock()?;
+        let count = questions.iter().map(|question| question.number as usize + 1).max().unwrap_or(0);
+        let count = count.max(state.answers.ending.len());
+        state.answers.resize(count);
         let keeps = state.keeps;
         state.run.paper().ask(pair, questions, keeps);
         Ok(())
@@ -125,6 +240,36 @@ impl Questions {
     /// Plays a replay until nothing is asked any more.
     #[pyo3(signature = (replayer, until, steps = STEPS), text_signature = "($self, replayer, until, steps=4096)")]
     fn play(
+        &self,
+        py: Python<'_>,
+        replayer: &Replayer,
+        until: i64,
+        steps: usize,
+    ) -> PyResult<(&'static str, Option<usize>)> {
+        let why = self.play_on(py, replayer, until, steps)?;
+        self.lock()?.collect();
+        Ok(why)
+    }
+
+    /// The recording is over.
+    fn finish(&self) -> PyResult<()> {
+        let mut state = self.lock()?;
+        state.run.paper().finish();
+        state.collect();
+        Ok(())
+    }
+
+    /// All answers, in the order of the numbers, and the parts that were filled, by number and in the order of time.
+    fn answers(&self) -> PyResult<(Frame, Frame)> {
+        let mut state = self.lock()?;
+        let (answers, mut parts) = (std::mem::take(&mut state.answers), std::mem::take(&mut state.parts));
+        parts.sort_by_key(|part| part.1);
+        Ok((Frame(answers.into_batch()?), Frame(parts_of(&parts, &state.run)?)))
+    }
+}
+
+impl Questions {
+    fn play_on(
         &self,
         py: Python<'_>,
         replayer: &Replayer,
@@ -161,23 +306,6 @@ impl Questions {
         }
         Ok(("steps", None))
     }
-
-    /// The recording is over.
-    fn finish(&self) -> PyResult<()> {
-        self.lock()?.run.paper().finish();
-        Ok(())
-    }
-
-    /// Answers since the last call, and the parts that were filled.
-    fn answers(&self, pair: usize) -> PyResult<(Frame, Frame)> {
-        let mut state = self.lock()?;
-        if pair >= state.run.pairs() {
-            return Err(value_error(format!("there is no pair {pair}")));
-        }
-        let (verdicts, parts) = state.run.paper().take_verdicts(pair);
-        let pair = state.run.pair(pair);
-        Ok((Frame(answers_of(&verdicts, pair)?), Frame(parts_of(&parts, pair)?)))
-    }
 }
 
 fn column<'a, T: Array + 'static>(batch: &'a RecordBatch, name: &str) -> PyResult<&'a T> {
@@ -190,57 +318,36 @@ fn batch_of(columns: Vec<(&str, ArrayRef)>) -> PyResult<RecordBatch> {
         .map_err(fault)
 }
 
-fn whole<T>(rows: &[T], value: impl Fn(&T) -> Option<i64>) -> ArrayRef {
-    Arc::new(rows.iter().map(value).collect::<Int64Array>())
+/// What a step of so many decimals is in the columns, which have as many as the lake's tables.
+fn unit(precision: u8) -> i128 {
+    pow10(DIGITS.saturating_sub(precision))
 }
 
-/// Steps of so many decimals, as the lake's tables have numbers.
-fn decimals<T>(rows: &[T], precision: u8, value: impl Fn(&T) -> Option<i64>) -> PyResult<ArrayRef> {
-    let unit = pow10(DIGITS.saturating_sub(precision));
-    let numbers: Decimal128Array = rows.iter().map(|row| value(row).map(|steps| i128::from(steps) * unit)).collect();
-    Ok(Arc::new(numbers.with_precision_and_scale(38, DIGITS.cast_signed()).map_err(fault)?))
+fn decimals(numbers: Vec<i128>) -> PyResult<ArrayRef> {
+    let nulls: NullBuffer = numbers.iter().map(|number| *number != NO_QTY).collect();
+    let nulls = Some(nulls).filter(|nulls| nulls.null_count() > 0);
+    let column = Decimal128Array::new(numbers.into(), nulls);
+    Ok(Arc::new(column.with_precision_and_scale(38, DIGITS.cast_signed()).map_err(fault)?))
 }
 
-fn answers_of(rows: &[Verdict], pair: &Pair) -> PyResult<RecordBatch> {
-    let word = |verdict: &Verdict| match verdict.ending {
-        Ending::NotRecorded => 0,
-        Ending::Filled => 1,
-        Ending::Expired => 2,
-        Ending::Unfinished => 3,
-    };
-    let evidence = |verdict: &Verdict| {
-        let mut text = String::new();
-        for kind in verdict.sum.evidence() {
-            if !text.is_empty() {
-                text.push('+');
-            }
-            text.push_str(kind.word());
-        }
-        (!text.is_empty()).then_some(text)
+/// Numbers, of which some are not there.
+fn known(numbers: Vec<i64>) -> ArrayRef {
+    let nulls: NullBuffer = numbers.iter().map(|number| *number != NONE).collect();
+    Arc::new(Int64Array::new(numbers.into(), Some(nulls)))
+}
+
+fn parts_of(rows: &[(usize, u32, Part)], run: &Run) -> PyResult<RecordBatch> {
+    let steps = |value: &dyn Fn(&Part) -> i64, precision: &dyn Fn(&Pair) -> u8| {
+        let number = |(pair, _, part): &(usize, u32, Part)| i128::from(value(part)) * unit(precision(run.pair(*pair)));
+        decimals(rows.iter().map(number).collect())
     };
     batch_of(vec![
-        ("number", whole(rows, |row| Some(i64::from(row.number)))),
-        ("ending", whole(rows, |row| Some(word(row)))),
-        ("until", whole(rows, |row| Some(row.until))),
-        ("filled", decimals(rows, pair.qty_precision, |row| Some(row.sum.filled))?),
-        ("certain", decimals(rows, pair.qty_precision, |row| Some(row.sum.certain))?),
-        ("first_fill", whole(rows, |row| row.sum.times().map(|times| times.0))),
-        ("last_fill", whole(rows, |row| row.sum.times().map(|times| times.1))),
-        ("evidence", Arc::new(rows.iter().map(evidence).collect::<LargeStringArray>())),
-        ("trade_id", whole(rows, |row| row.sum.trade_id())),
-        ("ahead", decimals(rows, pair.qty_precision, |row| row.ahead.map(|ahead| ahead.0))?),
-        ("gaps", whole(rows, |row| Some(i64::from(row.gaps)))),
-    ])
-}
-
-fn parts_of(rows: &[(u32, Part)], pair: &Pair) -> PyResult<RecordBatch> {
-    batch_of(vec![
-        ("number", whole(rows, |row| Some(i64::from(row.0)))),
-        ("ts", whole(rows, |row| Some(row.1.ts))),
-        ("evidence", Arc::new(rows.iter().map(|row| Some(row.1.evidence.word())).collect::<LargeStringArray>())),
-        ("price", decimals(rows, pair.price_precision, |row| Some(row.1.price.0))?),
-        ("qty", decimals(rows, pair.qty_precision, |row| Some(row.1.qty.0))?),
-        ("trade_id", whole(rows, |row| row.1.trade_id)),
-        ("doubt", Arc::new(rows.iter().map(|row| Some(row.1.doubt)).collect::<BooleanArray>())),
+        ("number", Arc::new(rows.iter().map(|row| Some(row.1)).collect::<UInt32Array>())),
+        ("ts", Arc::new(rows.iter().map(|row| Some(row.2.ts)).collect::<Int64Array>())),
+        ("evidence", Arc::new(rows.iter().map(|row| Some(row.2.evidence.word())).collect::<LargeStringArray>())),
+        ("price", steps(&|part| part.price.0, &|pair| pair.price_precision)?),
+        ("qty", steps(&|part| part.qty.0, &|pair| pair.qty_precision)?),
+        ("trade_id", Arc::new(rows.iter().map(|row| row.2.trade_id).collect::<Int64Array>())),
+        ("doubt", Arc::new(rows.iter().map(|row| Some(row.2.doubt)).collect::<BooleanArray>())),
     ])
 }

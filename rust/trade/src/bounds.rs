@@ -11,7 +11,7 @@ use crate::eaten::Eaten;
 use crate::ghosts::{Ghost, Ghosts, Hit, Print, reach, trade_at, trade_below};
 use crate::model::{Attribution, Change, INSTANT, Moment, Offer, Place, Record, instant_of};
 use crate::options::{Cancels, Gaps, Options, Together};
-use crate::questions::{Entry, Questions, Rest};
+use crate::questions::{Questions, Rest};
 use crate::report::Evidence;
 use crate::shown::{Id, key};
 use crate::terms::Side;
@@ -410,7 +410,7 @@ impl Record for Bounds {
                 continue;
             }
             let (side, price) = (question.side, question.price);
-            let mut entry = Entry::new(question);
+            let mut entry = self.questions.entry(question);
             for level in self.sides[side.other() as usize].iter().rev() {
                 if side.better(level.price(), price) || !entry.take(level.price(), level.qty, None) {
                     break;

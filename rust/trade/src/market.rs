@@ -14,7 +14,7 @@ use crate::ghosts::{Ghost, Hit, Print};
 use crate::model::{Change, INSTANT, Moment, Record, instant_of};
 use crate::options::{AmendUp, Gaps, Latency, Model, Options, Together};
 use crate::pair::Pair;
-use crate::questions::{Part, Question, Verdict};
+use crate::questions::{Question, Taken};
 use crate::queue::Queue;
 use crate::report::{Answer, Asked, Change as What, Evidence, Fill, Reply, Report};
 use crate::shown::Id;
@@ -462,7 +462,7 @@ impl Market {
         self.record.questions().is_busy()
     }
 
-    pub fn take_verdicts(&mut self) -> (Vec<Verdict>, Vec<(u32, Part)>) {
+    pub fn take_verdicts(&mut self) -> Taken<'_> {
         self.record.questions_mut().take_verdicts()
     }
 

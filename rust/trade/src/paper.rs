@@ -12,7 +12,7 @@ use crate::model::Change;
 pub use crate::model::{Attribution, Place};
 pub use crate::options::{AmendUp, Cancels, Gaps, Latency, Model, Options, Together};
 use crate::pair::Pair;
-use crate::questions::{Part, Question, Verdict};
+use crate::questions::{Question, Taken};
 use crate::report::{Answer, Asked, Reply};
 use crate::shown::Id;
 use crate::terms::{Request, Sent, Side};
@@ -355,8 +355,8 @@ impl Paper {
     }
 
     /// The verdicts of a pair since the last call; and parts, with the numbers of their questions, if they are kept.
-    pub fn take_verdicts(&mut self, pair: usize) -> (Vec<Verdict>, Vec<(u32, Part)>) {
-        self.markets.get_mut(pair).map(Market::take_verdicts).unwrap_or_default()
+    pub fn take_verdicts(&mut self, pair: usize) -> Option<Taken<'_>> {
+        self.markets.get_mut(pair).map(Market::take_verdicts)
     }
 
     // What is known.

@@ -5,9 +5,11 @@
 //! is a verdict, and the question is forgotten. The rules are those of `queue` and `bounds`.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::vec::Drain;
 
 use foldhash::HashMap;
+use smallvec::{SmallVec, smallvec};
 
 use crate::amount::{Price, Qty};
 use crate::ghosts::{Print, reach, trade_at, trade_below};
@@ -76,13 +78,13 @@ pub struct Sum {
     pub certain: i64,
     /// Times of the first and the last part, ns.
     times: (i64, i64),
-    /// Kinds of evidence in the order in which they came, three bits each, the first one lowest.
-    evidence: u32,
+    /// What proves it.
+    pub evidence: Kinds,
     trade_id: i64,
 }
 
 impl Sum {
-    const ZERO: Self = Self { filled: 0, certain: 0, times: (NONE, NONE), evidence: 0, trade_id: NONE };
+    const ZERO: Self = Self { filled: 0, certain: 0, times: (NONE, NONE), evidence: Kinds(0), trade_id: NONE };
 
     /// Times of the first and the last part.
     #[must_use]
@@ -96,12 +98,6 @@ impl Sum {
         (self.trade_id != NONE).then_some(self.trade_id)
     }
 
-    /// Kinds of evidence, in the order in which they came.
-    pub fn evidence(&self) -> impl Iterator<Item = Evidence> {
-        let found = self.evidence;
-        (0..KINDS.len()).filter_map(move |at| KINDS.get(((found >> (3 * at)) & 7) as usize).copied().flatten())
-    }
-
     fn add(&mut self, part: &Part, qty: i64) {
         self.filled += qty;
         if !part.doubt {
@@ -111,12 +107,27 @@ impl Sum {
         if self.trade_id == NONE {
             self.trade_id = part.trade_id.unwrap_or(NONE);
         }
-        let code = (0u32..).zip(KINDS).find(|(_, kind)| *kind == Some(part.evidence)).map_or(0, |(code, _)| code);
+        self.evidence.add(part.evidence);
+    }
+}
+
+/// Kinds of evidence, each of them once, in the order in which they came: three bits each, the first one lowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kinds(u32);
+
+impl Kinds {
+    fn add(&mut self, evidence: Evidence) {
+        let code = (0u32..).zip(KINDS).find(|(_, kind)| *kind == Some(evidence)).map_or(0, |(code, _)| code);
         let mut at = 0;
-        while (self.evidence >> at) & 7 != 0 && (self.evidence >> at) & 7 != code {
+        while (self.0 >> at) & 7 != 0 && (self.0 >> at) & 7 != code {
             at += 3;
         }
-        self.evidence |= code << at;
+        self.0 |= code << at;
+    }
+
+    /// The first one first.
+    pub fn iter(self) -> impl Iterator<Item = Evidence> {
+        (0..KINDS.len()).filter_map(move |at| KINDS.get(((self.0 >> (3 * at)) & 7) as usize).copied().flatten())
     }
 }
 
@@ -146,6 +157,9 @@ pub struct Part {
     /// Whether it is in doubt.
     pub doubt: bool,
 }
+
+/// Verdicts that are taken, and parts with the numbers of their questions.
+pub type Taken<'a> = (Drain<'a, Verdict>, Drain<'a, (u32, Part)>);
 
 /// When something happened: instant (µs), time (ns), whether the book was not known.
 pub(crate) type When = (i64, i64, bool);
@@ -180,7 +194,8 @@ struct Place {
     ahead: Option<Qty>,
     sum: Sum,
     parts: Vec<Part>,
-    open: Vec<Open>,
+    /// Nearly always one.
+    open: SmallVec<[Open; 1]>,
     /// What it got in its last instant: the instant, at its price, at worse ones.
     took: (i64, i64, i64),
     /// Level 3: of what stood before it when its price left the window, what has been traded since; and the mark of that.
@@ -201,7 +216,7 @@ impl Place {
 /// The places of a price, in the order of time.
 #[derive(Debug, Default)]
 struct Level {
-    places: Vec<u32>,
+    places: VecDeque<u32>,
     /// How many of them are not over.
     live: usize,
     /// Level 3: the orders that stood there when the price left the window, and how many orders were told before that.
@@ -225,23 +240,23 @@ impl Level {
 pub(crate) struct Entry {
     question: Question,
     sum: Sum,
+    /// Whether parts are kept, not only their sum.
+    keeps: bool,
     parts: Vec<Part>,
     /// Slots and quantities of the orders that it took.
     eaten: Vec<(u32, i64)>,
 }
 
 impl Entry {
-    pub fn new(question: Question) -> Self {
-        Self { question, sum: Sum::ZERO, parts: Vec::new(), eaten: Vec::new() }
-    }
-
     /// Takes of an offer; whether more is wanted. `slot`: of an order.
     pub fn take(&mut self, price: Price, qty: Qty, slot: Option<u32>) -> bool {
         let took = qty.0.min(self.question.qty.0 - self.sum.filled);
         let (ts, evidence) = (self.question.at, Evidence::Taken);
         let part = Part { ts, evidence, price, qty: Qty(took), trade_id: None, doubt: false };
         self.sum.add(&part, took);
-        self.parts.push(part);
+        if self.keeps {
+            self.parts.push(part);
+        }
         self.eaten.extend(slot.map(|slot| (slot, took)));
         self.left()
     }
@@ -259,6 +274,41 @@ pub(crate) struct Rest {
     pub before: Option<Qty>,
 }
 
+/// The time at which a question ends; where it rests: slot and number of the place; its number.
+type End = (i64, u32, u64, u32);
+
+/// Questions by the time at which they end. Most come in the order of these times, so few need to be sorted.
+#[derive(Debug, Default)]
+struct Ends {
+    in_order: VecDeque<End>,
+    others: BinaryHeap<Reverse<End>>,
+}
+
+impl Ends {
+    fn push(&mut self, end: End) {
+        if self.in_order.back().is_none_or(|last| last.0 <= end.0) {
+            self.in_order.push_back(end);
+        } else {
+            self.others.push(Reverse(end));
+        }
+    }
+
+    /// The next one whose time is over.
+    fn next(&mut self, is_due: &dyn Fn(i64) -> bool) -> Option<End> {
+        let (first, other) = (self.in_order.front(), self.others.peek().map(|end| &end.0));
+        let is_other = other.is_some_and(|other| first.is_none_or(|first| other.0 < first.0));
+        if !(if is_other { other } else { first }).is_some_and(|end| is_due(end.0)) {
+            return None;
+        }
+        if is_other { self.others.pop().map(|end| end.0) } else { self.in_order.pop_front() }
+    }
+
+    fn clear(&mut self) {
+        self.in_order.clear();
+        self.others.clear();
+    }
+}
+
 /// The questions of a pair.
 #[derive(Debug, Default)]
 pub(crate) struct Questions {
@@ -270,7 +320,7 @@ pub(crate) struct Questions {
     sides: [BTreeMap<i64, Level>; 2],
     /// Prices that left the window.
     away: [BTreeSet<i64>; 2],
-    ends: BinaryHeap<Reverse<(i64, u32, u64, u32)>>,
+    ends: Ends,
     /// Orders that a place took a part of, by slot, with a number that is not used again.
     eaten: HashMap<u32, u64>,
     made: u64,
@@ -356,8 +406,8 @@ impl Questions {
         self.resting > 0
     }
 
-    pub fn take_verdicts(&mut self) -> (Vec<Verdict>, Vec<(u32, Part)>) {
-        (std::mem::take(&mut self.verdicts), std::mem::take(&mut self.parts))
+    pub fn take_verdicts(&mut self) -> Taken<'_> {
+        (self.verdicts.drain(..), self.parts.drain(..))
     }
 
     /// Whether one of a side rests at this price or a better one.
@@ -372,6 +422,11 @@ impl Questions {
         self.waiting.pop_if(|next| is_due(next.at))
     }
 
+    /// It comes now, and has taken nothing yet.
+    pub const fn entry(&self, question: Question) -> Entry {
+        Entry { question, sum: Sum::ZERO, keeps: self.keeps, parts: Vec::new(), eaten: Vec::new() }
+    }
+
     /// Nothing is known of its time.
     pub fn refuse(&mut self, question: &Question) {
         let (number, until, ending) = (question.number, question.at, Ending::NotRecorded);
@@ -380,19 +435,17 @@ impl Questions {
 
     /// It came, and took what was there; what is left rests where `rest` says.
     pub fn enter(&mut self, entry: Entry, instant: i64, in_gap: bool, rest: impl FnOnce() -> Rest) {
-        let Entry { question, sum, parts, eaten } = entry;
+        let Entry { question, sum, parts, eaten, .. } = entry;
         let Question { number, side, price, qty, at: ts, until } = question;
         if sum.filled >= qty.0 {
             let ending = Ending::Filled;
             self.verdicts.push(Verdict { number, ending, until: ts, sum, ahead: None, gaps: 0 });
-            if self.keeps {
-                self.parts.extend(parts.into_iter().map(|part| (number, part)));
-            }
+            self.parts.extend(parts.into_iter().map(|part| (number, part)));
             return;
         }
         self.resting += 1;
         let level = self.sides[side as usize].entry(key(side, price)).or_default();
-        let last = level.places.last().copied();
+        let last = level.places.back().copied();
         let same = last.filter(|slot| {
             let place = &self.places[*slot as usize];
             place.ts == ts && !place.open.is_empty()
@@ -414,8 +467,8 @@ impl Questions {
                 gaps: self.gaps - u32::from(in_gap),
                 ahead,
                 sum,
-                parts: if self.keeps { parts } else { Vec::new() },
-                open: vec![open],
+                parts,
+                open: smallvec![open],
                 took: (i64::MIN, 0, 0),
                 passed: (0, 0),
                 eaten: Vec::new(),
@@ -434,22 +487,18 @@ impl Questions {
                 // There are no more places than questions, whose numbers are as large.
                 u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX)
             };
-            level.places.push(slot);
+            level.places.push_back(slot);
             level.live += 1;
             slot
         };
         if until < i64::MAX {
-            self.ends.push(Reverse((until, slot, self.places[slot as usize].number, number)));
+            self.ends.push((until, slot, self.places[slot as usize].number, number));
         }
     }
 
     /// Ends those whose time is over.
     pub fn end(&mut self, is_due: &dyn Fn(i64) -> bool) {
-        while let Some(Reverse((until, slot, place, number))) = self.ends.peek().copied() {
-            if !is_due(until) {
-                break;
-            }
-            self.ends.pop();
+        while let Some((until, slot, place, number)) = self.ends.next(is_due) {
             self.end_one((slot, place, number), Ending::Expired, until);
         }
     }
@@ -499,7 +548,7 @@ impl Questions {
     fn sweep(&mut self, side: Side, key: i64) {
         let Some(level) = self.sides[side as usize].get_mut(&key) else { return };
         if level.live == 0 {
-            self.free.append(&mut level.places);
+            self.free.extend(level.places.drain(..));
             self.sides[side as usize].remove(&key);
             self.away[side as usize].remove(&key);
         } else if level.places.len() > 2 * level.live + DEAD_MAX {
@@ -531,6 +580,11 @@ impl Questions {
         };
         for (&key, level) in self.sides[side as usize].range_mut(least..) {
             each(&mut given, price_of(side, key), level, &mut self.places, &mut self.eaten);
+            // The first ones are over first.
+            let is_over = |slot: &u32| self.places[*slot as usize].open.is_empty();
+            while level.live > 0 && level.places.front().is_some_and(is_over) {
+                self.free.extend(level.places.pop_front());
+            }
             if level.live == 0 || level.places.len() > 2 * level.live + DEAD_MAX {
                 over.push(key);
             }

@@ -17,7 +17,7 @@ use crate::eaten::Eaten;
 use crate::ghosts::{Ghost, Ghosts, Hit, Print, reach, trade_at, trade_below};
 use crate::model::{Attribution, Change, Moment, Offer, Place, Record, instant_of};
 use crate::options::{Gaps, Options, Together};
-use crate::questions::{Entry, Questions, Rest, Seen};
+use crate::questions::{Questions, Rest, Seen};
 use crate::report::Evidence;
 use crate::shown::{Id, Order, Shown};
 use crate::terms::Side;
@@ -488,7 +488,7 @@ impl Record for Queue {
                 continue;
             }
             let (side, price) = (question.side, question.price);
-            let mut entry = Entry::new(question);
+            let mut entry = self.questions.entry(question);
             for (slot, order) in self.shown.best(side.other()) {
                 if side.better(order.price, price) || !entry.take(order.price, order.qty, Some(slot)) {
                     break;

@@ -19,7 +19,8 @@ type Found = (Vec<Verdict>, Vec<(u32, Part)>);
 fn found(paper: &mut Paper) -> Found {
     paper.finish();
     assert!(!paper.is_asked());
-    let (mut verdicts, mut parts) = paper.take_verdicts(0);
+    let (verdicts, parts) = paper.take_verdicts(0).expect("the pair is there");
+    let (mut verdicts, mut parts): Found = (verdicts.collect(), parts.collect());
     verdicts.sort_by_key(|verdict| verdict.number);
     parts.sort_by_key(|part| part.0);
     (verdicts, parts)
@@ -48,7 +49,7 @@ fn questions_of_one_place_share_what_reaches_it() {
     bench.rows(1000, "add buy 8 98 1");
     let (verdicts, parts) = found(&mut bench.paper);
     let told = |verdict: &Verdict| {
-        let evidence: Vec<_> = verdict.sum.evidence().map(Evidence::word).collect();
+        let evidence: Vec<_> = verdict.sum.evidence.iter().map(Evidence::word).collect();
         let times = verdict.sum.times().map(|(first, last)| (first / MS, last / MS));
         (verdict.ending, verdict.sum.filled, times, evidence.join(" "), verdict.sum.trade_id(), verdict.ahead)
     };
@@ -254,7 +255,7 @@ fn a_verdict_is_that_of_an_order_that_is_alone() {
                     kinds.push(part.evidence);
                 }
             }
-            assert_eq!(verdict.sum.evidence().collect::<Vec<_>>(), kinds);
+            assert_eq!(verdict.sum.evidence.iter().collect::<Vec<_>>(), kinds);
             let all = [Evidence::Queue, Evidence::Beyond, Evidence::Through, Evidence::Crossed, Evidence::Taken];
             for part in &mine {
                 parts_of[all.iter().position(|kind| *kind == part.evidence).expect("known")] += 1;
