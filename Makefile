@@ -43,7 +43,7 @@ quick: $(DEVELOP)
 test: check rust-test $(if $(filter all,$(KRAKPOT_TEST)),check-wasm try-page try-godot) python-test packaging bench-smoke fuzz-smoke $(if $(filter all,$(KRAKPOT_TEST)),check-wheel) ## every test (KRAKPOT_TEST=all: larger random tests, and what is optional)
 
 .PHONY: check
-check: $(DEVELOP) ## formatters, linters, types, and the stub against the extension
+check: $(DEVELOP) ## formatters, linters, types, the stub against the extension, and the rules of the house
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --all-targets $(CLIPPY)
 	$(CARGO) clippy --quiet --package krakpot-core --all-targets $(CLIPPY)
@@ -53,6 +53,7 @@ check: $(DEVELOP) ## formatters, linters, types, and the stub against the extens
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest krakpot._core
+	$(BIN)/python -m pytest --quiet tests/test_tidy.py tests/test_dependencies.py tests/test_dependencies_rust.py
 
 .PHONY: format
 format: $(ENVIRONMENT) ## format the code

@@ -572,9 +572,12 @@ def viewing(found: dict[str, Any]) -> list[str]:
 def accounts(orders: dict[str, Any], paper: dict[str, Any]) -> list[str]:
     """The section about accounts: the way of an order, and an account on paper."""
     words = {
-        "later": "journal written, synced later",
+        "off": "without a journal, which only the benchmark can do",
+        "later": "journal written before the frame, synced later",
         "before": "journal synced before the frame",
-        "sync": "write and sync of a row alone",
+        "write": "the system alone: a row's write",
+        "sync": "a row's write and sync",
+        "send": "a frame's send",
     }
     lines = [
         "",

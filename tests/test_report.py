@@ -83,7 +83,10 @@ def measured(
             "pairs": 1450, "rate": 10_000, "shown": 20, "levels": 100, "live": seen,
             "lake": {"alone": {"recorder_core": 0.05}, "beside": seen | {"recorder_core": 0.06}},
         },
-        "orders": {name: {"p50": 100.0, "p99": 300.0, "n": 2000} for name in ("later", "before", "sync")},
+        "orders": {
+            name: {"p50": 100.0, "p99": 300.0, "n": 2000}
+            for name in ("off", "later", "before", "write", "sync", "send")
+        },
         "paper": {
             "pairs": 1450, "rate": 10_000, "traded": 3, "added_core": 0.04,
             "beside": {"paper_core": 0.05, "paper_bytes": 190_000_000},

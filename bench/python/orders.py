@@ -1,9 +1,11 @@
 """The live path of an order: from the handler that asks for it to the frame that is written to the socket.
 
-Goals: p50 and p99 of that time, with the journal written later (``durable=False``) and with each request synced to disk
-before it is sent, and what the sync itself costs; on the built-in exchange over loopback, in a process of its own. The
-clock starts when the handler asks, so the check of the limits, the writing of the frame and WebSocket are in it.
-Every order is answered, and the journal explains the balances.
+Goals: p50 and p99 of that time, without a journal (which only this program can do), with the journal synced later
+(``durable=False``) and with each request synced to disk before it is sent; on the built-in exchange over loopback, in a
+process of its own. Beside them what the machine takes at the same pace for the calls of the system alone: a row's
+write, a row's write and sync, a frame's send over loopback. The clock starts when the handler asks, so the check of the
+limits, the writing of the frame and WebSocket are in it. Every order is answered, and the journal explains the
+balances.
 Not goals: networks, TLS, the exchange's own time, what a strategy computes.
 
 ``python bench/python/orders.py`` prints a table, ``--json`` one JSON object; ``--small`` is for the tests.
@@ -15,13 +17,16 @@ import argparse
 import asyncio
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import krakpot
 from krakpot.net import connection
@@ -31,7 +36,10 @@ ORDERS = 2000
 SMALL = 40
 PAUSE = "5ms"
 """Between two orders: each is made alone, as a strategy does."""
-SYNCS = 500
+CALLS = 500
+"""Calls of the system that are measured by themselves."""
+ROW, FRAME = b"x" * 400, b"x" * 250
+"""As long as a row of the journal and a frame are."""
 PAIRS = "*/USD"
 WARM = 20
 """Orders that are not counted."""
@@ -109,11 +117,17 @@ def quantiles(took: list[int]) -> dict[str, float]:
     return {"p50": found[499] / 1000, "p99": found[989] / 1000, "n": len(took)}
 
 
-async def run(folder: Path, facts: dict[str, Any], orders: int, *, durable: bool) -> dict[str, float]:
-    """Place so many orders; how long each took."""
+Kept = Literal["off", "later", "before"]
+
+
+async def run(folder: Path, facts: dict[str, Any], orders: int, kept: Kept) -> dict[str, float]:
+    """Place so many orders, with a journal that is kept so; how long each took."""
     times = Times()
     Timed.times = times
-    connection.Connection, kept = Timed, connection.Connection  # type: ignore[misc]  # for this run
+    connection.Connection, usual = Timed, connection.Connection  # type: ignore[misc]  # for this run
+    commit = journal.Journal.commit
+    if kept == "off":
+        journal.Journal.commit = forget  # type: ignore[method-assign]  # for this run
     limits = krakpot.Limits(
         order_value=10**9, inventory=dict.fromkeys(facts["assets"], 10**9), loss=10**6, collar=None,
         orders_per_minute=None, ramp=None, fee_share=None, fat_finger=False,
@@ -122,32 +136,64 @@ async def run(folder: Path, facts: dict[str, Any], orders: int, *, durable: bool
         PAIRS, channels=["book", "trade"], depth=10, url=facts["url"], rest_url=facts["rest_url"],
     )  # fmt: skip
     account = krakpot.Live(
-        folder / "key.toml", limits, account="exclusive", journal=folder / f"journal-{durable}", durable=durable,
-        url=facts["private_url"], rest_url=facts["rest_url"], prefix="benchAAA" if durable else "benchBBB",
+        folder / "key.toml", limits, account="exclusive", journal=folder / f"journal-{kept}", durable=kept == "before",
+        url=facts["private_url"], rest_url=facts["rest_url"], prefix=f"bench{kept[:3].upper()}".ljust(8, "X"),
     )  # fmt: skip
     strategy = Ask(times, orders + WARM)
     try:
         result = await krakpot.run_async(strategy, feed, account, wake=None)
     finally:
-        connection.Connection = kept  # type: ignore[misc]  # what it was
-    audit = journal.audit(folder / f"journal-{durable}")
-    assert audit.explained, journal.sentences(audit)
+        connection.Connection = usual  # type: ignore[misc]  # what it was
+        journal.Journal.commit = commit  # type: ignore[method-assign]  # what it was
+    if kept != "off":
+        audit = journal.audit(folder / f"journal-{kept}")
+        assert audit.explained, journal.sentences(audit)
     assert not strategy.refused, result.refusals
     assert len(times.took) == orders + WARM, (len(times.took), result.refusals)
     return quantiles(times.took[WARM:])
 
 
-def sync_cost(folder: Path) -> dict[str, float]:
-    """A write of a row's size, and its sync."""
+def forget(self: journal.Journal) -> None:
+    """Take the rows for written."""
+    self.rows.written(len(self.rows.unwritten()))
+
+
+def alone(call: Callable[[], object]) -> dict[str, float]:
+    """How long a call takes, once in 5 ms."""
     took = []
-    with (folder / "sync").open("ab") as file:
-        for _ in range(SYNCS):
-            begin = time.perf_counter_ns()
-            file.write(b"x" * 400)
-            file.flush()
-            os.fsync(file.fileno())
-            took.append(time.perf_counter_ns() - begin)
+    for _ in range(CALLS):
+        time.sleep(0.005)
+        begin = time.perf_counter_ns()
+        call()
+        took.append(time.perf_counter_ns() - begin)
     return quantiles(took)
+
+
+def read(reader: socket.socket) -> None:
+    """Read until the other end is done."""
+    while reader.recv(1 << 16):
+        pass
+
+
+def calls(folder: Path) -> dict[str, dict[str, float]]:
+    """What the system takes for a row and for a frame."""
+    with (
+        (folder / "rows").open("ab", buffering=0) as file,
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as sender,
+        server.accept()[0] as reader,
+    ):
+        sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        thread = threading.Thread(target=read, args=[reader])
+        thread.start()
+        found = {
+            "write": alone(lambda: file.write(ROW)),
+            "sync": alone(lambda: (file.write(ROW), os.fsync(file.fileno()))),
+            "send": alone(lambda: sender.send(FRAME)),
+        }
+        sender.shutdown(socket.SHUT_WR)
+        thread.join()
+    return found
 
 
 def main() -> None:
@@ -167,11 +213,8 @@ def main() -> None:
         try:
             assert server.stdout is not None
             facts = json.loads(server.stdout.readline())
-            found = {
-                "later": asyncio.run(run(folder, facts, orders, durable=False)),
-                "before": asyncio.run(run(folder, facts, orders, durable=True)),
-                "sync": sync_cost(folder),
-            }
+            ways: tuple[Kept, ...] = ("off", "later", "before")
+            found = {kept: asyncio.run(run(folder, facts, orders, kept)) for kept in ways} | calls(folder)
         finally:
             server.kill()
             server.wait()
@@ -179,9 +222,12 @@ def main() -> None:
         print(json.dumps(found))
         return
     words = {
-        "later": "journal written later",
+        "off": "without a journal",
+        "later": "journal synced later",
         "before": "journal synced before",
+        "write": "write of a row alone",
         "sync": "write and sync of a row alone",
+        "send": "send of a frame alone",
     }
     print(f"{'handler to frame, µs':32}{'p50':>10}{'p99':>10}{'n':>8}")
     for name, row in found.items():
