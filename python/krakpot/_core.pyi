@@ -398,6 +398,9 @@ class Session:
         removals of orders that the book did not hold), "replaced" (orders added though held), "pairs" (known),
         "selected", "subscribed" (active or idle), "rejected", "in_sync" (books), "waiting" (for an ack or a snapshot).
         """
+    @property
+    def instrument_messages(self) -> int:
+        """Messages about pairs that were taken, as `counts` has them."""
     def subscriptions(self) -> list[tuple[_Channel, str, _SubscriptionState, str]]:
         """(channel, symbol, state, reason) of every subscription; the reason is empty where all is well.
 
