@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import frames
 import lakes
@@ -44,16 +45,16 @@ def name(order: int) -> str:
     return f"O{order:05}-AAAAA-AAAAAA"
 
 
-def make(
-    path: Path,
-    steps: Iterable[Step],
-    *,
-    depth: int = 10,
-    trades: bool = True,
-    book: bool = True,
-    rule: str = "keep_place",
-) -> Lake:
-    """Record them: level 3, trades and book of one pair, in one session; a heartbeat a second after the last one.
+def make(path: Path, steps: Iterable[Step], **options: Any) -> Lake:
+    """Record the frames of them in one session."""
+    lakes.make(path, timed_frames(steps, **options))
+    return Lake(path)
+
+
+def timed_frames(
+    steps: Iterable[Step], *, depth: int = 10, trades: bool = True, book: bool = True, rule: str = "keep_place"
+) -> list[lakes.Timed]:
+    """Level 3, trades and book of one pair; a heartbeat a second after the last one.
 
     ``rule``: what a ``modify`` does to the place of an order.
     """
@@ -97,8 +98,7 @@ def make(
             timed.append((at, level2.update([*gone, *new], ts=at)))
         begun = True
     timed.append((at + frames.SECOND, frames.HEARTBEAT))
-    lakes.make(path, timed)
-    return Lake(path)
+    return timed
 
 
 def frames_of(orders: frames.Orders) -> list[tuple[tuple[str, str], str]]:

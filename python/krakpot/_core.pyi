@@ -398,6 +398,9 @@ class Session:
         removals of orders that the book did not hold), "replaced" (orders added though held), "pairs" (known),
         "selected", "subscribed" (active or idle), "rejected", "in_sync" (books), "waiting" (for an ack or a snapshot).
         """
+    @property
+    def instrument_messages(self) -> int:
+        """Messages about pairs that were taken, as `counts` has them."""
     def subscriptions(self) -> list[tuple[_Channel, str, _SubscriptionState, str]]:
         """(channel, symbol, state, reason) of every subscription; the reason is empty where all is well.
 
@@ -1645,7 +1648,23 @@ class Trading:
     def see(self, now: int, symbol: str, session: Session) -> None:
         """Look at the book of a pair that was in sync before the run began."""
     def take(self, events: Sequence[object], session: Session) -> None:
-        """Take events of a live feed, made with a session, and call handlers."""
+        """Take events of a live feed, made with a session, and call handlers; nothing after `end`.
+
+        With the state of a book's subscription: see which books of the session are out of sync.
+        """
+    def receive(
+        self,
+        made: Events,
+        session: Session,
+        frames: Sequence[bytes],
+        ts_recv: int,
+        after: Callable[[], object] | None = None,
+    ) -> None:
+        """Give the frames of one socket read to the session, and take the events that `made` makes of them.
+
+        As `Events.receive` and then `take` with each event, without Python's objects of them. `after` is called after
+        each event.
+        """
     def advance(self, now: int, session: Session | None = None, level3: bool = False) -> None:
         """Let time pass, and call handlers; with a session, see which of its books are out of sync."""
     def start(self, now: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from krakpot.cli.bar import REDRAW, WIDTH, Bar, line
+from krakpot.cli.bar import LOOK, REDRAW, WIDTH, Bar, line
 from krakpot.cli.screen import LINE_EVERY
 
 
@@ -50,6 +50,15 @@ def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         bar.note("session x")
         bar.trouble("it is down")
     assert capsys.readouterr().err == ""
+
+
+def test_work_is_looked_at_as_often_as_it_is_shown() -> None:
+    """Not at all for a bar that shows nothing, ten times a second for one on a terminal."""
+    assert Bar("trading", quiet=True).look_every is None
+    assert Bar("trading").look_every == LOOK
+    on_terminal = Bar("trading")
+    on_terminal._live = Live()
+    assert on_terminal.look_every == REDRAW
 
 
 def test_trouble_is_a_line_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

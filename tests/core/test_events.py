@@ -220,3 +220,13 @@ def test_a_session_without_rows_makes_events() -> None:
     assert (event.outcome, session.pending_rows, session.take_ledger()) == ("ok", 0, [])
     assert session.in_sync("BTC/USD")
     assert not session.in_sync("BTC/USD", "level3")
+
+
+def test_messages_about_pairs_are_counted() -> None:
+    """As `counts` counts them: a program that follows pairs asks ten times a second."""
+    session = _core.Session(SESSION, channels=["book"], depth=10)
+    assert session.instrument_messages == 0
+    session.requests(NOW)
+    session.receive([frames.instrument(BTC, ETH), frames.HEARTBEAT], NOW)
+    session.receive([frames.instrument(BTC, kind="update")], NOW)
+    assert session.instrument_messages == session.counts()["messages"]["instrument"] == 2

@@ -273,3 +273,79 @@ def test_a_wrong_option_is_named() -> None:
         with pytest.raises(ConfigError, match=words):
             begun(**options)
     assert EVENTS_MAX > 0
+
+
+class Made:
+    """Makes these events of any frames."""
+
+    def __init__(self, *events: Event) -> None:
+        self.events = list(events)
+
+    def receive(self, session: Any, frames: Any, ts_recv: int) -> list[Event]:  # noqa: ARG002  # they are always the same
+        return self.events
+
+
+def whole(*numbers: int) -> tuple[Any, Any, list[bytes], int]:
+    """A read of a socket that brings events."""
+    return Made(*ups(*numbers)), None, [], 0
+
+
+def test_a_read_is_taken_whole_by_who_listens_alone() -> None:
+    """Its events are not made. What comes without a read goes to the callback."""
+    _, stream = begun()
+    seen: list[Any] = []
+    stream.on_reads({"connection": seen.append}, lambda *read: seen.append(read))
+    read = whole(1, 2)
+    stream.receive(*read)
+    stream.deliver(ups(3))
+    assert seen == [read, *ups(3)]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_read_goes_event_by_event_where_others_listen(first: bool) -> None:
+    """Whoever began: each event comes to all before the next one does."""
+    _, stream = begun()
+    seen: list[Any] = []
+
+    def others() -> None:
+        stream.on("connection", lambda event: seen.append(("other", event.ts_recv)))
+
+    if first:
+        others()
+    stream.on_reads({"connection": lambda event: seen.append(("own", event.ts_recv))}, lambda *_: pytest.fail("whole"))
+    if not first:
+        others()
+    stream.receive(*whole(1, 2))
+    order = ("other", "own") if first else ("own", "other")
+    assert seen == [(who, number) for number in (1, 2) for who in order]
+
+
+def test_a_read_goes_event_by_event_while_somebody_iterates() -> None:
+    """The loop is given each; afterwards reads are whole again."""
+
+    async def test() -> None:
+        _, stream = begun()
+        seen: list[Any] = []
+        stream.on_reads({"connection": seen.append}, lambda *read: seen.append(read))
+        events = aiter(stream)
+        stream.receive(*whole(1))
+        assert seen == ups(1)
+        assert await anext(events) == ups(1)[0]
+        del events
+        stream.receive(*whole(2))
+        assert len(seen[-1]) == 4
+
+    run(test())
+
+
+def test_an_error_of_who_takes_reads_ends_the_stream() -> None:
+    """As one of a callback."""
+    _, stream = begun()
+
+    def fails(*_: Any) -> None:
+        raise LookupError("mine")
+
+    stream.on_reads({"connection": print}, fails)
+    stream.receive(*whole(1))
+    assert stream.stopped.is_set()
+    assert isinstance(stream.error, LookupError)

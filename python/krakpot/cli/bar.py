@@ -18,6 +18,8 @@ WIDTH = 30
 """Characters of a bar."""
 REDRAW = 0.1
 """Seconds between two drawings."""
+LOOK = 1.0
+"""Seconds between two looks at work of which a line is written now and then."""
 
 
 class Bar:
@@ -82,6 +84,13 @@ class Bar:
             else:
                 sys.stderr.write(f"{text}\n")
                 sys.stderr.flush()
+
+    @property
+    def look_every(self) -> float | None:
+        """Seconds between two looks at the work that show all there is to show; None: nothing is shown."""
+        if self.quiet:
+            return None
+        return REDRAW if self._live is not None else LOOK
 
     def _due(self, now: float) -> bool:
         """Whether it is time to show something again."""

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from krakpot.trade.options import Paper
     from krakpot.trade.run import Run
 
-SHOW_EVERY = 0.1
-"""Seconds between two looks at the run."""
 MODELS = ("orders", "bounds")
 INTERRUPTED = "interrupted"
 LATENCY = "a duration as 5ms, two as 5ms,8ms (to the exchange and back), or recorded"
@@ -288,11 +286,12 @@ async def _watched(one: Run, bar: Bar) -> list[Any]:
     """Run it; Ctrl-C and SIGTERM end it with the result so far."""
     # A handler of the loop would wait until the loop has its turn, which a slow strategy does not give it for long.
     before = {number: signal.signal(number, _ends(one)) for number in (signal.SIGINT, signal.SIGTERM)}
-    shown = asyncio.create_task(_show(one, bar))
+    shown = None if bar.look_every is None else asyncio.create_task(_show(one, bar, bar.look_every))
     try:
         return await one.run()
     finally:
-        shown.cancel()
+        if shown is not None:
+            shown.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -308,11 +307,11 @@ def _ends(one: Run) -> Callable[[int, object], None]:
     return end
 
 
-async def _show(one: Run, bar: Bar) -> None:
+async def _show(one: Run, bar: Bar, every: float) -> None:
     from krakpot.lake.format import stamp
 
     while True:
-        await asyncio.sleep(SHOW_EVERY)
+        await asyncio.sleep(every)
         core = one.core
         if core is not None and core.begin_ns is not None:
             orders = sum(len(market.orders()) for market in one.markets)

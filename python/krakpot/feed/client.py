@@ -75,7 +75,7 @@ class FeedClient(Client):
             return
         session = self.session
         if self._events is not None:
-            self._stream.deliver(self._events.receive(session, frames, ts_recv))
+            self._stream.receive(self._events, session, frames, ts_recv)
         else:
             session.receive(frames, ts_recv)
             if self._rows and session.pending_rows:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from krakpot._core import Session
 from krakpot.feed.feed import Feed
 from krakpot.net.level3 import TokenSource
+from krakpot.stream.events import Callback
+from krakpot.stream.stream import Reads
 
 
 class FedPair(NamedTuple):
@@ -42,6 +45,11 @@ def share_tokens(feed: Feed, key: str, tokens: TokenSource) -> None:
     """Let another one request the tokens of a feed that has the same API key, before it is started."""
     if feed._options.config.api_key == key:  # noqa: SLF001  # of the same room
         feed._source.tokens = tokens  # noqa: SLF001  # of the same room
+
+
+def take_reads(feed: Feed, callbacks: Mapping[str, Callback], reads: Reads) -> None:
+    """Listen as by ``Feed.on``, and take each read of a socket whole while nobody else listens."""
+    feed._stream.on_reads(callbacks, reads)  # noqa: SLF001  # of the same room
 
 
 def is_over(feed: Feed) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from krakpot import values
-from krakpot._core import Batch, Session
+from krakpot._core import Batch, Events, Session
 from krakpot.errors import ConfigError
 from krakpot.feed.options import PLACE
 from krakpot.lake.folder import Folder
@@ -82,6 +82,13 @@ class Hold:
             self._stream.deliver(events)
         else:
             self.held.extend(events)
+
+    def receive(self, made: Events, session: Session, frames: list[bytes], ts_recv: int) -> None:
+        """Keep the events that are made, or let the stream make them."""
+        if self.held is None:
+            self._stream.receive(made, session, frames, ts_recv)
+        else:
+            self.held.extend(made.receive(session, frames, ts_recv))
 
     def rows_arrived(self) -> None:
         """Let the stream know, if it reads live."""

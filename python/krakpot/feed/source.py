@@ -116,7 +116,7 @@ class FeedSource:
         self._rows = False
         self._subscribing = False
         """Whether anything may be subscribed yet."""
-        self._seen: tuple[str, int] | None = None
+        self._seen: tuple[_core.Session, int] | None = None
         """The public session whose pairs were last looked at, and its count of instrument messages."""
         self._backoff = Backoff()
         self._homes: dict[str, Level3FeedClient] = {}
@@ -287,7 +287,7 @@ class FeedSource:
         if self.public is None:
             return
         session = self.public.session
-        seen = (session.id, session.counts()["messages"].get("instrument", 0))
+        seen = (session, session.instrument_messages)
         if seen != self._seen and (pairs := session.pairs()):
             self._seen = seen
             self.selection.names = [pair["symbol"] for pair in pairs if pair["status"] != "delisted"]

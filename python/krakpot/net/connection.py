@@ -104,6 +104,8 @@ class Connection(asyncio.Protocol):
         """Begin of a frame whose end the next read brings."""
         self._wanted = 0
         """Size at which it is worth another look."""
+        self._fed = False
+        """Whether the protocol took anything of this read."""
         self._tail = b""
         """Last bytes of the handshake's answer, in which its end may begin."""
         self._mask = os.urandom(MASK)
@@ -143,9 +145,12 @@ class Connection(asyncio.Protocol):
             self._feed(data, frames)
         if frames:
             self.on_frames(frames, ts_recv)
-        if self.protocol.parser_exc is not None:
-            self._failed(self.protocol.parser_exc)
-        self._flush()
+        if self._fed:
+            # Of what did not go through the protocol it knows nothing, and says nothing.
+            self._fed = False
+            if self.protocol.parser_exc is not None:
+                self._failed(self.protocol.parser_exc)
+            self._flush()
 
     def _handshake(self, data: bytes, frames: list[bytes]) -> bytes:
         """Give the protocol the answer to the handshake and no byte of a frame; returns what follows."""
@@ -199,6 +204,7 @@ class Connection(asyncio.Protocol):
 
     def _feed(self, data: bytes, frames: list[bytes]) -> None:
         """Let the protocol take ``data``."""
+        self._fed = True
         self.protocol.receive_data(data)
         for event in self.protocol.events_received():
             if isinstance(event, Response):

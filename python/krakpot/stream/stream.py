@@ -10,11 +10,11 @@ import asyncio
 import inspect
 import weakref
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Literal, Protocol, Self, TypeVar
 
 from krakpot import values
-from krakpot._core import Batch
+from krakpot._core import Batch, Events, Session
 from krakpot.errors import ConfigError, FeedError, SlowReader
 from krakpot.stream.events import ALWAYS, OF_SYMBOLS, Callback, Event, SkippedEvent
 
@@ -53,6 +53,9 @@ class Sink(Protocol):
 
     def deliver(self, events: Sequence[Event]) -> None:
         """Take events."""
+
+    def receive(self, made: Events, session: Session, frames: list[bytes], ts_recv: int) -> None:
+        """Let a session take what a socket brought, and take the events that are made of it."""
 
     def rows_arrived(self) -> None:
         """Take note of rows."""
@@ -102,6 +105,10 @@ class Source(Protocol):
 
 Listeners = Mapping[str, Sequence[tuple[Callback, str | None]]]
 """By channel the callbacks, and the symbol whose events each wants; None for all."""
+
+
+Reads = Callable[[Events, Session, list[bytes], int], object]
+"""Lets a session take what a socket brought, and does with the events that are made of it whatever there is to do."""
 
 
 class _Reader:
@@ -161,6 +168,8 @@ class EventStream:
         self._slow_reader = slow_reader
         self._started = False
         self._listeners: dict[str, list[tuple[Callback, str | None]]] = {}
+        self._reads: Reads | None = None
+        """Does what the callbacks do, for a whole read of a socket; None where others listen as well."""
         self._reading: Reading = ""
         self._reader: weakref.ref[_Reader] | None = None
         self._queue: deque[Event] = deque()
@@ -260,8 +269,19 @@ class EventStream:
         if symbol is not None:
             self._source.check_symbol(channel, symbol, f"{place}: symbol")
         self._check_free("batches")
+        self._reads = None
         self._listeners.setdefault(channel, []).append((callback, symbol))
         self._choose()
+
+    def on_reads(self, callbacks: Mapping[str, Callback], reads: Reads) -> None:
+        """Call these callbacks, by channel; ``reads`` in their place with each read of a live feed's socket.
+
+        That makes no object of an event. Where others listen as well, before or after, each event comes to all in turn.
+        """
+        alone = not self._listeners
+        for channel, callback in callbacks.items():
+            self.on(channel, callback)
+        self._reads = reads if alone else None
 
     def _call(self, events: Sequence[Event]) -> None:
         forgotten = self._forgotten
@@ -298,6 +318,16 @@ class EventStream:
             self._wake.set()
             if len(self._queue) > self._limit:
                 self._overfull()
+
+    def receive(self, made: Events, session: Session, frames: list[bytes], ts_recv: int) -> None:
+        """Deliver the events that are made of what a socket brought. The source calls it."""
+        if self._reads is None or self._reading:
+            self.deliver(made.receive(session, frames, ts_recv))
+            return
+        try:
+            self._reads(made, session, frames, ts_recv)
+        except Exception as error:  # noqa: BLE001  # whatever a strategy's code raises, the strategy gets to see
+            self.fail(error)
 
     def rows_arrived(self) -> None:
         """Wake the reader of batches. The source calls it."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 import polars as pl
 
 from krakpot import _core
-from krakpot._core import SubscriptionEvent, Trading
+from krakpot._core import Events, Session, Trading
 from krakpot.errors import ConfigError
 from krakpot.feed.facts import (
     channels_of,
@@ -23,6 +23,7 @@ from krakpot.feed.facts import (
     share_tokens,
     silence_of,
     status_of,
+    take_reads,
 )
 from krakpot.feed.feed import Feed
 from krakpot.lake.folder import Folder
@@ -30,7 +31,7 @@ from krakpot.lake.format import UNREADABLE, unreadable
 from krakpot.replay.replay import Replay, check_range, folder_of, source_of
 from krakpot.replay.source import STEPS, TIME_MAX, Owner, ReplaySource
 from krakpot.stream.book import LiveBook
-from krakpot.stream.events import ALWAYS, ConnectionEvent
+from krakpot.stream.events import ALWAYS, Callback, ConnectionEvent
 from krakpot.stream.orders import LiveOrders
 from krakpot.stream.stream import EventStream
 from krakpot.trade.client import AccountClient
@@ -39,7 +40,6 @@ from krakpot.values import LEVEL3
 
 COST_DIGITS = 5
 """Decimals of costs where the exchange did not say."""
-BOOKS = ("book", LEVEL3)
 NEEDED = "level3 or book, and trade"
 PAUSE_MAX = 0.05
 """Seconds between two looks at the clock of a live run."""
@@ -289,6 +289,10 @@ class FeedData:
         self.symbols: tuple[str, ...] = ()
         self._look_at = 0.0
         """When the state of the pairs is looked at again."""
+        self._send: Callable[[], object] | None = None
+        """Sends what handlers asked for; None where nothing is sent."""
+        self._turn: asyncio.Future[None] | None = None
+        """The next turn of `drive`: when something is due, or the feed has ended."""
 
     async def open(self) -> None:
         """Connect, and wait until the exchange has described its pairs."""
@@ -309,7 +313,9 @@ class FeedData:
 
     async def drive(self, core: Trading, end: Callable[[int], int | None], stopped: Callable[[], str]) -> str:
         """Give what comes to a run until its time is over, or a stop."""
+        loop = asyncio.get_running_loop()
         running = asyncio.ensure_future(self.feed.run())
+        running.add_done_callback(self._go_on)
         try:
             self._listen(core)
             await self.ready()
@@ -326,10 +332,13 @@ class FeedData:
                     return TIMED
                 self._look_at_pairs(core, now)
                 core.advance(now)
-                self.after_handlers()
+                if self._send is not None:
+                    self._send()
                 self.on_turn()
                 wait = (core.next_due - time.time_ns()) / 1e9
-                await asyncio.wait([running], timeout=min(max(wait, TICK), PAUSE_MAX))
+                self._turn = loop.create_future()
+                loop.call_later(min(max(wait, TICK), PAUSE_MAX), self._go_on)
+                await self._turn
                 if running.done():
                     await running
                     return "the feed ended"
@@ -337,6 +346,11 @@ class FeedData:
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+    def _go_on(self, *_: object) -> None:
+        """Let `drive` make its next turn."""
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
 
     def _look_at_pairs(self, core: Trading, now: int) -> None:
         """Let the run know in which state its pairs are: the exchange may take no orders, or only some."""
@@ -352,30 +366,31 @@ class FeedData:
     def _listen(self, core: Trading) -> None:
         """Hand everything over as it comes."""
 
+        def read(made: Events, session: Session, frames: list[bytes], ts_recv: int) -> None:
+            if self._started:
+                core.receive(made, session, frames, ts_recv, self._send)
+            else:
+                made.receive(session, frames, ts_recv)
+
         def take(event: Any) -> None:  # noqa: ANN401  # whichever of these channels it is of
             if self._started:
-                core.take([event], session_of(self.feed, event.channel, getattr(event, "symbol", "")))
-                self.after_handlers()
-
-        def look(event: SubscriptionEvent) -> None:
-            if self._started and event.of in BOOKS:
-                core.advance(event.ts_recv, session_of(self.feed, event.of, event.symbol), event.of == LEVEL3)
+                # What a gap or a subscription is of is where its books are.
+                channel = getattr(event, "of", event.channel)
+                core.take([event], session_of(self.feed, channel, getattr(event, "symbol", "")))
+                if self._send is not None:
+                    self._send()
 
         def connection(event: ConnectionEvent) -> None:
             if self._started and not event.up:
                 level3 = event.endpoint == LEVEL3
                 core.advance(event.ts_recv, session_of(self.feed, LEVEL3 if level3 else "book", ""), level3)
 
-        for channel in {"book", "trade", LEVEL3} & set(self._channels):
-            self.feed.on(channel, take)
-        for channel, callback in (("status", take), ("gap", take), ("subscription", look), ("connection", connection)):
-            self.feed.on(channel, callback)
+        of_data = {"book", "trade", LEVEL3} & set(self._channels)
+        callbacks: dict[str, Callback] = dict.fromkeys((*of_data, "status", "gap", "subscription"), take)
+        take_reads(self.feed, callbacks | {"connection": connection}, read)
 
     async def ready(self) -> None:
         """Wait until the strategy may begin."""
-
-    def after_handlers(self) -> None:
-        """Handlers were called: what they asked for is to be sent."""
 
     def on_turn(self) -> None:
         """The loop made one turn."""
@@ -403,6 +418,7 @@ class LiveData(FeedData):
         """Nothing connects yet."""
         super().__init__(feed)
         self.client = client
+        self._send = client.flush
 
     async def open(self) -> None:
         """Connect, and wait until the exchange has described its pairs."""
@@ -413,10 +429,6 @@ class LiveData(FeedData):
         """Wait until own orders are known."""
         await self.client.reconciled()
         self.client.started = True
-
-    def after_handlers(self) -> None:
-        """Send what was asked for."""
-        self.client.flush()
 
     def on_turn(self) -> None:
         """Do what is due."""

@@ -535,7 +535,7 @@ impl Events {
 
 impl Events {
     /// Lets the session take the frames; the events that are wanted.
-    fn read(&self, session: &Session, frames: &[PyBackedBytes], ts_recv: i64) -> PyResult<Vec<Event>> {
+    pub fn read(&self, session: &Session, frames: &[PyBackedBytes], ts_recv: i64) -> PyResult<Vec<Event>> {
         let mut session = session.lock()?;
         let mut told = self.told.lock().map_err(|_| poisoned())?;
         if *told != session.id() {
@@ -595,6 +595,9 @@ pub fn event_of(object: &Bound<'_, PyAny>) -> Option<Event> {
     }
     if let Ok(event) = object.cast::<GapEvent>() {
         return Some(Event::Gap(event.get().0.clone()));
+    }
+    if let Ok(event) = object.cast::<SubscriptionEvent>() {
+        return Some(Event::Subscription(event.get().0.clone()));
     }
     let status = object.cast::<StatusEvent>().ok()?;
     Some(Event::Status(status.get().0.clone()))

@@ -437,6 +437,13 @@ impl Session {
         Ok(dict)
     }
 
+    #[getter]
+    fn instrument_messages(&self) -> PyResult<u64> {
+        let session = self.lock()?;
+        let found = session.counts().messages.iter().find(|(name, _)| name == "instrument");
+        Ok(found.map_or(0, |(_, count)| *count))
+    }
+
     fn subscriptions(&self) -> PyResult<Vec<(&'static str, String, &'static str, &'static str)>> {
         let session = self.lock()?;
         let told = session.subscriptions();

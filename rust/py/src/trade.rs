@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use krakpot_core::decimal::{Decimal, pow10};
-use krakpot_core::session::{self, Event};
+use krakpot_core::session::{self, Channel, Event};
 use krakpot_trade::amount::{AMOUNT_SCALE, Amount, FeeRate, Price, Qty};
 use krakpot_trade::engine::received;
 use krakpot_trade::pair::Pair;
@@ -16,11 +16,12 @@ use krakpot_trade::run::{Call, Run, RunOptions, Venue, Wake};
 use krakpot_trade::terms::{Side, Terms, TimeInForce, Trigger};
 use krakpot_trade::trader::{News, Options as TraderOptions, Trader};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyDict, PyList};
 
 use crate::compiled::{self, Compiled, Outcome};
 use crate::error::{poisoned, value_error};
-use crate::events::{event_of, object};
+use crate::events::{Events, event_of, object};
 use crate::numbers::{Numbers, decimal};
 use crate::own::{self, Order, Shared};
 use crate::replay::{Replayer, Step, Stepped};
@@ -286,12 +287,35 @@ impl Trading {
 
     /// Takes events of a live feed, which were made with a session.
     fn take(&self, py: Python<'_>, events: Bound<'_, PyList>, session: &Bound<'_, Session>) -> PyResult<()> {
-        {
-            let mut reading = self.reading()?;
-            reading.session = Some(session.clone().unbind());
-            reading.events.extend(events.iter().filter_map(|event| event_of(&event)).map(Item::Event));
+        self.reading()?.session = Some(session.clone().unbind());
+        events.iter().filter_map(|event| event_of(&event)).try_for_each(|event| self.hear(py, event))
+    }
+
+    /// Lets a session take the frames of one read of a live feed's socket, and takes the events of them, one after the other.
+    /// `after` is called after each.
+    #[pyo3(signature = (made, session, frames, ts_recv, after = None))]
+    fn receive(
+        &self,
+        py: Python<'_>,
+        made: &Bound<'_, Events>,
+        session: &Bound<'_, Session>,
+        frames: Vec<PyBackedBytes>,
+        ts_recv: i64,
+        after: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let (maker, shared) = (made.get(), session.get());
+        let events = py.detach(|| maker.read(shared, &frames, ts_recv))?;
+        if events.is_empty() {
+            return Ok(());
         }
-        self.say_all(py, None)
+        self.reading()?.session = Some(session.clone().unbind());
+        for event in events {
+            self.hear(py, event)?;
+            if let Some(after) = after {
+                after.call0()?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets time pass; a connection may have been lost.
@@ -729,6 +753,25 @@ impl Trading {
             self.shared.lock()?.start(now);
         }
         Ok(())
+    }
+
+    /// Takes an event of a live feed, and calls handlers. Where the run is to end, nothing more is taken.
+    fn hear(&self, py: Python<'_>, event: Event) -> PyResult<()> {
+        if self.ended.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let (item, until) = match event {
+            // The state of a book's subscription is another: it may be out of sync.
+            Event::Subscription(event) => match event.channel {
+                Channel::Book | Channel::Level3 => {
+                    (Item::Look(event.ts_recv, event.channel == Channel::Level3), Some(event.ts_recv))
+                }
+                _ => return Ok(()),
+            },
+            event => (Item::Event(event), None),
+        };
+        self.reading()?.events.push_back(item);
+        self.say_all(py, until)
     }
 
     /// Lets a replay go on by one read of a socket; why it cannot.
