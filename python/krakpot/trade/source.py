@@ -275,6 +275,42 @@ class ReplayData:
         return found
 
 
+class Turns:
+    """Calls a function again and again, from the loop itself: to wake a task takes the loop a turn more, each time."""
+
+    def __init__(self, turn: Callable[[], str | float]) -> None:
+        """``turn`` says after how many seconds it is called again, or why it is not. Here it is called at first."""
+        self._turn = turn
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self.over: asyncio.Future[str | BaseException] = self._loop.create_future()
+        """Done when it is called no more."""
+        self._call()
+
+    def _call(self) -> None:
+        try:
+            found = self._turn()
+        except BaseException as error:  # noqa: BLE001  # whatever a strategy's code raises: `result` raises it
+            self.over.set_result(error)
+            return
+        if isinstance(found, str):
+            self.over.set_result(found)
+        else:
+            self._timer = self._loop.call_later(found, self._call)
+
+    def result(self) -> str:
+        """Why it is called no more; raises what it raised."""
+        found = self.over.result()
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def stop(self, *_: object) -> None:
+        """Call it no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
 class FeedData:
     """A live feed. It is started here, and closed at the end."""
 
@@ -291,8 +327,6 @@ class FeedData:
         """When the state of the pairs is looked at again."""
         self._send: Callable[[], object] | None = None
         """Sends what handlers asked for; None where nothing is sent."""
-        self._turn: asyncio.Future[None] | None = None
-        """The next turn of `drive`: when something is due, or the feed has ended."""
 
     async def open(self) -> None:
         """Connect, and wait until the exchange has described its pairs."""
@@ -313,9 +347,8 @@ class FeedData:
 
     async def drive(self, core: Trading, end: Callable[[int], int | None], stopped: Callable[[], str]) -> str:
         """Give what comes to a run until its time is over, or a stop."""
-        loop = asyncio.get_running_loop()
         running = asyncio.ensure_future(self.feed.run())
-        running.add_done_callback(self._go_on)
+        turns = None
         try:
             self._listen(core)
             await self.ready()
@@ -326,31 +359,33 @@ class FeedData:
                 channel = LEVEL3 if self.has_level3(symbol) else "book"
                 core.see(begin, symbol, session_of(self.feed, channel, symbol))
             core.start(begin)
-            while not (why := stopped()):
-                now = time.time_ns()
-                if until is not None and now >= until:
-                    return TIMED
-                self._look_at_pairs(core, now)
-                core.advance(now)
-                if self._send is not None:
-                    self._send()
-                self.on_turn()
-                wait = (core.next_due - time.time_ns()) / 1e9
-                self._turn = loop.create_future()
-                loop.call_later(min(max(wait, TICK), PAUSE_MAX), self._go_on)
-                await self._turn
-                if running.done():
-                    await running
-                    return "the feed ended"
-            return why
+            turns = Turns(lambda: stopped() or self._turn(core, until))
+            # No handler is called after an error of one.
+            running.add_done_callback(turns.stop)
+            ends: tuple[asyncio.Future[Any], ...] = (running, turns.over)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if turns.over.done():
+                return turns.result()
+            await running
+            return "the feed ended"
         finally:
+            if turns is not None:
+                turns.stop()
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
-    def _go_on(self, *_: object) -> None:
-        """Let `drive` make its next turn."""
-        if self._turn is not None and not self._turn.done():
-            self._turn.set_result(None)
+    def _turn(self, core: Trading, until: int | None) -> str | float:
+        """Do what is due; why the run is over, or seconds until the next turn."""
+        now = time.time_ns()
+        if until is not None and now >= until:
+            return TIMED
+        self._look_at_pairs(core, now)
+        core.advance(now)
+        if self._send is not None:
+            self._send()
+        self.on_turn()
+        wait = (core.next_due - time.time_ns()) / 1e9
+        return min(max(wait, TICK), PAUSE_MAX)
 
     def _look_at_pairs(self, core: Trading, now: int) -> None:
         """Let the run know in which state its pairs are: the exchange may take no orders, or only some."""
