@@ -1755,6 +1755,8 @@ class Trading:
         """Tables of what the run left of an account: columns as lists, exact numbers as text."""
     def pair(self, symbol: str) -> dict[str, Any]:
         """Steps, minima, fees and status of a pair."""
+    def pair_status(self, symbol: str) -> str:
+        """The status of a pair; the rest of it stays as it was added."""
 
 def align(left: object, right: object, *, window: int, nearest: int = 16) -> Frame:
     """Pair the states of two sequences: the longest chain of pairs that grows in both. Releases the GIL.

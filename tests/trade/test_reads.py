@@ -164,3 +164,15 @@ def test_a_read_without_events_calls_nobody() -> None:
     strategy = Notes()
     Running(strategy).whole([(fills.time(1), [frames.HEARTBEAT])], lambda: pytest.fail("nothing was heard"))
     assert strategy.heard == ["start"]
+
+
+def test_facts_of_a_pair_follow_its_status() -> None:
+    """They are made once, and again when the exchange says another status."""
+    core = Running(Notes()).core
+    market = Market(core, 0, Books(), (SYMBOL,))
+    facts = market.pair(SYMBOL)
+    assert market.pair(SYMBOL) is facts
+    core.set_pair_status(fills.time(1), SYMBOL, "cancel_only")
+    assert market.pair(SYMBOL) == facts._replace(status="cancel_only")
+    with pytest.raises(ValueError, match="is not traded in this run"):
+        market.pair("ETH/USD")

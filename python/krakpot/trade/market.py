@@ -140,7 +140,7 @@ class Books(Protocol):
 class Market:
     """The market as a strategy sees it, and the account that it trades with. Handlers are given it."""
 
-    __slots__ = ("_account", "_books", "_core", "_ends", "_keep", "_lines", "stored", "symbols")
+    __slots__ = ("_account", "_books", "_core", "_ends", "_keep", "_lines", "_pairs", "stored", "symbols")
 
     def __init__(self, core: Trading, account: int, books: Books, symbols: tuple[str, ...]) -> None:
         """``krakpot.run`` makes it."""
@@ -148,6 +148,7 @@ class Market:
         self._account = account
         self._books = books
         self._lines: list[tuple[int, str]] = []
+        self._pairs: dict[str, PairFacts] = {}
         self._ends: Callable[[str], None] | None = None
         self._keep: Callable[[Mapping[str, Any]], object] | None = None
         self.stored: dict[str, Any] = {}
@@ -209,7 +210,11 @@ class Market:
 
     def pair(self, symbol: str) -> PairFacts:
         """Return steps, minima, fees and status of a pair."""
-        return PairFacts(**self._core.pair(symbol))
+        found = self._pairs.get(symbol)
+        # Nothing else of a pair changes while a run lasts.
+        if found is None or found.status != self._core.pair_status(symbol):
+            found = self._pairs[symbol] = PairFacts(**self._core.pair(symbol))
+        return found
 
     def orders(self, symbol: str | None = None, side: OrderSide | None = None, tag: str | None = None) -> list[Order]:
         """Return own orders that are not over, in the order in which they were sent."""

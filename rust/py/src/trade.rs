@@ -673,6 +673,12 @@ impl Trading {
         crate::tables::tables(py, &run, account)
     }
 
+    /// The state of a pair, as the exchange said it last.
+    fn pair_status(&self, symbol: &str) -> PyResult<String> {
+        let run = self.shared.lock()?;
+        Ok(run.pair(find(&run, symbol)?).status.to_string())
+    }
+
     fn pair<'py>(&self, py: Python<'py>, symbol: &str) -> PyResult<Bound<'py, PyDict>> {
         let pair = {
             let run = self.shared.lock()?;
