@@ -277,6 +277,26 @@ pub struct Verifier<B: FromRows> {
     buffer: Vec<u8>,
 }
 
+/// Orders of rows that follow each other, read together: the columns of a row lie far apart in memory, and to go to all of
+/// them again for every message takes longer than to read many rows at once.
+#[derive(Default)]
+pub(crate) struct ShortOrders {
+    orders: Vec<ShortOrder>,
+    /// The row of the first one.
+    first: usize,
+    /// Decimals of their prices and quantities.
+    precision: (u8, u8),
+}
+
+impl ShortOrders {
+    /// Whether the orders of these rows were read, at the precision in force.
+    fn has(&self, rows: &std::ops::Range<usize>, meta: &BookMeta) -> bool {
+        self.precision == (meta.price_precision, meta.qty_precision)
+            && self.first <= rows.start
+            && rows.end <= self.first + self.orders.len()
+    }
+}
+
 /// The columns that the messages and checkpoints of both kinds of books share.
 pub(crate) struct Levels {
     pub(crate) symbol: TextColumn,
@@ -346,30 +366,40 @@ impl Levels {
         Some(short)
     }
 
-    /// The orders of an update, the same way.
+    /// The orders of an update, the same way. Those of the rows after it, up to `until`, are read with them.
     #[inline]
     pub(crate) fn short_orders<'a>(
         &self,
         own: &OrderColumns,
         rows: std::ops::Range<usize>,
+        until: usize,
         meta: &BookMeta,
-        short: &'a mut Vec<ShortOrder>,
+        read: &'a mut ShortOrders,
     ) -> Option<&'a [ShortOrder]> {
-        short.clear();
-        let events = own.event.as_ref().filter(|_| meta.kind == Kind::Update)?;
-        let price_tens = Tens::new(SCALE.checked_sub(meta.price_precision)?)?;
-        let qty_tens = Tens::new(SCALE.checked_sub(meta.qty_precision)?)?;
-        for row in rows {
-            let event = [OrderEvent::Add, OrderEvent::Delete, OrderEvent::Modify];
-            let event = event.into_iter().find(|event| events.is(row, event.word()))?;
-            if self.price.is_null(row) || self.qty.is_null(row) || own.timestamp.is_null(row) {
-                return None;
-            }
-            let (price, qty) = (steps(&self.price, row, price_tens)?, steps(&self.qty, row, qty_tens)?);
-            let (side, id) = (self.side(row)?, OrderId::packed(own.id.get(row)?)?);
-            short.push(ShortOrder { side, event, id, price, qty, timestamp: own.timestamp.value(row) });
+        if meta.kind != Kind::Update {
+            return None;
         }
-        Some(short)
+        if !read.has(&rows, meta) {
+            let price_tens = Tens::new(SCALE.checked_sub(meta.price_precision)?)?;
+            let qty_tens = Tens::new(SCALE.checked_sub(meta.qty_precision)?)?;
+            (read.first, read.precision) = (rows.start, (meta.price_precision, meta.qty_precision));
+            read.orders.clear();
+            read.orders.extend((rows.start..until).map_while(|row| self.short_order(own, row, price_tens, qty_tens)));
+        }
+        read.orders.get(rows.start - read.first..rows.end - read.first)
+    }
+
+    #[inline]
+    fn short_order(&self, own: &OrderColumns, row: usize, price_tens: Tens, qty_tens: Tens) -> Option<ShortOrder> {
+        let event = [OrderEvent::Add, OrderEvent::Delete, OrderEvent::Modify];
+        let events = own.event.as_ref()?;
+        let event = event.into_iter().find(|event| events.is(row, event.word()))?;
+        if self.price.is_null(row) || self.qty.is_null(row) || own.timestamp.is_null(row) {
+            return None;
+        }
+        let (price, qty) = (steps(&self.price, row, price_tens)?, steps(&self.qty, row, qty_tens)?);
+        let (side, id) = (self.side(row)?, OrderId::packed(own.id.get(row)?)?);
+        Some(ShortOrder { side, event, id, price, qty, timestamp: own.timestamp.value(row) })
     }
 
     pub(crate) fn meta(&self, row: usize) -> (u16, u8, u8) {

@@ -18,15 +18,18 @@ use krakpot_core::session::{LedgerRow, Recorded, Session};
 use krakpot_core::table::ledger::LedgerKind;
 use krakpot_core::table::schema::Table;
 use krakpot_core::wire::message::{
-    BookData, Data, Entries, Entry, Items, Kind, Message, OHLC_NUMBERS, Ohlc, ShortEntry, ShortOrder, Status,
-    TICKER_NUMBERS, Ticker, Trade,
+    BookData, Data, Entries, Entry, Items, Kind, Message, OHLC_NUMBERS, Ohlc, ShortEntry, Status, TICKER_NUMBERS,
+    Ticker, Trade,
 };
 
 use crate::columns::{TextColumn, column, decimals};
-use crate::rebuild::{FromRows, Levels};
+use crate::rebuild::{FromRows, Levels, ShortOrders};
 
 type Times = PrimitiveArray<TimestampNanosecondType>;
 type Decimals = PrimitiveArray<Decimal128Type>;
+
+/// Rows of orders that are read together.
+const AHEAD: usize = 256;
 
 /// Which time orders the messages of different sessions and channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +116,7 @@ struct LedgerRows {
 #[allow(clippy::large_enum_variant, reason = "a window has one for each table")]
 enum Columns {
     Book(BookMessages<Book>),
-    Orders(BookMessages<Orders>),
+    Orders(BookMessages<Orders>, ShortOrders),
     Trades(TradeRows),
     Ticker(TextColumn, Vec<Decimals>),
     Ohlc(TextColumn, PrimitiveArray<UInt16Type>, Times, PrimitiveArray<UInt64Type>, Vec<Decimals>),
@@ -145,7 +148,7 @@ impl TableRows {
         };
         let columns = match table {
             Table::Book => Columns::Book(BookMessages::of(batch)?),
-            Table::Orders => Columns::Orders(BookMessages::of(batch)?),
+            Table::Orders => Columns::Orders(BookMessages::of(batch)?, ShortOrders::default()),
             Table::Trades => {
                 let precision = |name| column(batch, name, |a| a.as_primitive_opt().cloned());
                 Columns::Trades(TradeRows {
@@ -202,7 +205,7 @@ impl TableRows {
         }
         let checksum = match &self.columns {
             Columns::Book(book) => &book.checksum,
-            Columns::Orders(orders) => &orders.checksum,
+            Columns::Orders(orders, _) => &orders.checksum,
             Columns::Checkpoints(..) | Columns::OrdersCheckpoints(..) => return true,
             _ => return false,
         };
@@ -227,7 +230,6 @@ struct Run {
 #[derive(Default)]
 struct Buffers {
     short: Vec<ShortEntry>,
-    orders: Vec<ShortOrder>,
     levels: Vec<Entry>,
 }
 
@@ -357,13 +359,13 @@ impl Window {
             if run.ts_recv != first.ts_recv || (*order == Order::Event && run.key != first.key) {
                 break;
             }
-            let rows = &tables[usize::from(run.table)];
+            let rows = &mut tables[usize::from(run.table)];
             if *connecting && rows.rank() == 1 {
                 *connecting = false;
                 return Ok(Some(Connection::Up { ts_recv: run.ts_recv }));
             }
             *next += 1;
-            match apply(rows, run, session, buffers)? {
+            match apply(rows, run, *order, session, buffers)? {
                 Some(LedgerKind::Connect) => *connecting = true,
                 Some(LedgerKind::Disconnect) => {
                     let Columns::Ledger(ledger) = &rows.columns else { continue };
@@ -404,8 +406,9 @@ fn by_event(runs: &mut [Run], tables: &[TableRows], keys: &mut Keys) {
 }
 
 fn apply(
-    rows: &TableRows,
+    rows: &mut TableRows,
     run: Run,
+    order: Order,
     session: &mut Session,
     buffers: &mut Buffers,
 ) -> Result<Option<LedgerKind>, String> {
@@ -433,7 +436,11 @@ fn apply(
             let entries = Entries { levels: &buffers.levels, orders: &[] };
             session.replay(at, Some(&meta), &message, entries);
         }
-        Columns::Orders(book) => apply_orders(common, book, range, at, session, buffers),
+        Columns::Orders(book, read) => {
+            // In the exchange's order, messages of several symbols do not come row by row.
+            let until = if order == Order::Recv { common.message.len().min(row + AHEAD) } else { range.end };
+            apply_orders(common, book, (range.clone(), until.max(range.end)), at, session, read);
+        }
         Columns::Trades(trades) => {
             let number = |column: &Decimals| Decimal { mantissa: column.value(row), scale: SCALE };
             let trade = Trade {
@@ -503,10 +510,10 @@ fn apply(
 fn apply_orders(
     common: &Common,
     book: &BookMessages<Orders>,
-    rows: std::ops::Range<usize>,
+    (rows, until): (std::ops::Range<usize>, usize),
     at: Recorded,
     session: &mut Session,
-    buffers: &mut Buffers,
+    read: &mut ShortOrders,
 ) {
     let row = rows.start;
     let meta = book.meta(row);
@@ -516,7 +523,7 @@ fn apply_orders(
         checksum: meta.checksum,
         timestamp: common.event(row),
     };
-    if let Some(orders) = book.levels.short_orders(&book.own, rows.clone(), &meta, &mut buffers.orders)
+    if let Some(orders) = book.levels.short_orders(&book.own, rows.clone(), until, &meta, read)
         && session.replay_orders(at, &meta, &data(orders.len()), orders)
     {
         return;

@@ -103,6 +103,16 @@ impl Player {
     }
 }
 
+/// Where the next read of a socket is: its time, its session, the window of its rows.
+pub struct Place {
+    key: i64,
+    player: usize,
+    window: usize,
+}
+
+/// The next read of a socket; or why it cannot be played, and which session needs rows.
+pub type Next = Result<Place, (&'static str, Option<usize>)>;
+
 /// Whose data of a symbol in a channel counts from a time on.
 struct Switch {
     key: i64,
@@ -193,40 +203,48 @@ impl State {
         true
     }
 
-    /// When the next read of a socket is of which events are given, before this time; `None` if there is none, or if more
-    /// rows are needed to know.
-    pub fn next_time(&mut self, until: i64) -> Option<i64> {
-        let mut found: Option<i64> = None;
-        for &at in &self.active {
-            match self.players[at].peek(self.order) {
-                Ok(Some((key, _))) => found = Some(found.map_or(key, |known| known.min(key))),
-                Ok(None) | Err(()) => return None,
-            }
-        }
-        found.filter(|key| *key < until && *key >= self.since)
+    /// When the next read of a socket is of which events are given; `None` if there is none, or if more rows are needed to
+    /// know.
+    pub fn time_of(&self, next: &Next) -> Option<i64> {
+        next.as_ref().ok().map(|place| place.key).filter(|key| *key >= self.since)
     }
 
-    /// Applies what came with one read of a socket, the earliest of all sessions.
-    pub fn step(&mut self, py: Python<'_>, until: i64) -> PyResult<Step> {
-        let mut best: Option<(i64, usize, usize)> = None;
+    /// What comes with the next read of a socket, the earliest of all sessions, before this time.
+    pub fn next(&mut self, until: i64) -> Next {
+        let mut best: Option<Place> = None;
         let mut over = None;
         for &at in &self.active {
             match self.players[at].peek(self.order) {
-                Err(()) => return Ok(Step::Halt("rows", Some(at))),
-                Ok(Some((key, window))) if best.is_none_or(|(known, ..)| key < known) => best = Some((key, at, window)),
+                Err(()) => return Err(("rows", Some(at))),
+                Ok(Some((key, window))) if best.as_ref().is_none_or(|known| key < known.key) => {
+                    best = Some(Place { key, player: at, window });
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => over = Some(at),
             }
         }
-        if let Some(over) = over {
-            // The one that follows it may begin now.
-            self.active.retain(|&at| at != over);
-            return Ok(Step::Halt("over", Some(over)));
+        if over.is_some() {
+            return Err(("over", over));
         }
-        let Some((key, at, window)) = best else { return Ok(Step::Halt("end", None)) };
-        if key >= until {
-            return Ok(Step::Halt("until", None));
+        match best {
+            None => Err(("end", None)),
+            Some(place) if place.key >= until => Err(("until", None)),
+            Some(place) => Ok(place),
         }
+    }
+
+    /// Applies what comes next, as [`Self::next`] just said it.
+    pub fn step_to(&mut self, py: Python<'_>, next: Next) -> PyResult<Step> {
+        let Place { key, player: at, window } = match next {
+            Ok(place) => place,
+            Err((why, player)) => {
+                if why == "over" {
+                    // The one that follows it may begin now.
+                    self.active.retain(|&at| Some(at) != player);
+                }
+                return Ok(Step::Halt(why, player));
+            }
+        };
         self.switch(key);
         self.now = key;
         let wanted = if key < self.since { EventSet::NONE } else { self.wanted };
@@ -538,12 +556,16 @@ impl Replayer {
     /// When the next read of a socket is of which events are given, before this time; `None` if there is none, or if more
     /// rows are needed to know.
     pub fn next_time(&self, until: i64) -> PyResult<Option<i64>> {
-        Ok(self.lock()?.next_time(until))
+        let mut state = self.lock()?;
+        let next = state.next(until);
+        Ok(state.time_of(&next))
     }
 
     /// Applies what came with one read of a socket, the earliest of all sessions.
     pub fn step(&self, py: Python<'_>, until: i64) -> PyResult<Step> {
-        self.lock()?.step(py, until)
+        let mut state = self.lock()?;
+        let next = state.next(until);
+        state.step_to(py, next)
     }
 
     /// Calls the listeners with an event, or keeps it for the caller.

@@ -84,9 +84,34 @@ struct Reading {
     due: Option<i64>,
     /// The second thing that a strategy hears of a report: its fill.
     fill: Option<(usize, Py<PyAny>)>,
-    /// What is to be said next, where it is known already.
-    call: Option<(usize, Call)>,
     started: bool,
+}
+
+/// What somebody is to hear now.
+struct Heard {
+    account: usize,
+    call: Call,
+    /// The pair of a gap.
+    symbol: Option<Arc<str>>,
+    now: i64,
+}
+
+impl Heard {
+    fn of(run: &Run, account: usize, call: Call) -> Self {
+        let symbol = match &call {
+            Call::Gap(gap) => gap.pair.map(|pair| run.pair(pair).symbol.clone()),
+            _ => None,
+        };
+        Self { account, call, symbol, now: run.now() }
+    }
+}
+
+/// How far a replay went on.
+enum Played {
+    /// Somebody hears something.
+    Heard(Heard),
+    /// It cannot go on: why, and which session needs rows.
+    Halt(&'static str, Option<usize>),
 }
 
 /// Strategies on one stream of data, with simulated orders.
@@ -275,10 +300,10 @@ impl Trading {
         replayer.play_on();
         let mut left = steps;
         loop {
-            if let Some(halt) = self.play_silently(py, replayer, until, &mut left)? {
-                return Ok(halt);
+            match self.play_silently(py, replayer, until, &mut left)? {
+                Played::Heard(heard) => self.say_heard(py, heard)?,
+                Played::Halt(why, player) => return Ok((why, player)),
             }
-            self.say_heard(py)?;
             if self.ended.load(Ordering::Relaxed) {
                 return Ok(("interrupted", None));
             }
@@ -381,7 +406,7 @@ impl Trading {
         self.ended.store(false, Ordering::Relaxed);
         let mut reading = self.reading()?;
         reading.events.clear();
-        (reading.fill, reading.call) = (None, None);
+        reading.fill = None;
         self.shared.lock()?.stop(&reason.into());
         drop(reading);
         self.say_all(py, Some(NEVER))
@@ -818,9 +843,12 @@ impl Trading {
     }
 
     /// Calls the handlers of the call that was found.
-    fn say_heard(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(said) = self.said(py, None)? else { return Ok(()) };
-        let is_order = said.1 == ORDER;
+    fn say_heard(&self, py: Python<'_>, heard: Heard) -> PyResult<()> {
+        if let Some(handlers) = self.compiled(heard.account) {
+            return self.tell_compiled(py, heard.account, handlers, &heard.call).map(drop);
+        }
+        let is_order = matches!(heard.call, Call::Order(_));
+        let said = self.given(py, heard)?;
         self.call(py, said)?;
         if is_order && !self.ended.load(Ordering::Relaxed) {
             let fill = self.reading()?.fill.take();
@@ -857,31 +885,14 @@ impl Trading {
             let mut run = self.shared.lock()?;
             let next = reading.events.front().map(|item| item.time(run.now()));
             let bound = next.or(until).or(reading.due).unwrap_or_else(|| run.now());
-            let found = reading.call.take();
-            if let Some((account, call)) = found.or_else(|| run.poll(bound)) {
-                if run.stuck() {
-                    let sentence = "a handler asks for something at the same time again and again, and time does not go \
-                                    on; let m.after wait, or send fewer orders at once";
-                    return Err(value_error(sentence.into()));
-                }
-                if !self.hears(account, &call) {
-                    continue;
-                }
-                if let Some(handlers) = self.compiled(account) {
-                    drop((run, reading));
-                    if self.tell_compiled(py, account, handlers, &call)? {
-                        continue;
-                    }
-                    return Ok(None);
-                }
-                let symbol = match &call {
-                    Call::Gap(gap) => gap.pair.map(|pair| run.pair(pair).symbol.clone()),
-                    _ => None,
-                };
-                let now = run.now();
+            if let Some(heard) = self.heard(&mut run, bound)? {
                 // Python's objects are made when the locks are gone: that may run code which asks for the run again.
                 drop((run, reading));
-                return self.given(py, account, call, symbol, now).map(Some);
+                let Some(handlers) = self.compiled(heard.account) else { return self.given(py, heard).map(Some) };
+                if self.tell_compiled(py, heard.account, handlers, &heard.call)? {
+                    continue;
+                }
+                return Ok(None);
             }
             let Some(item) = reading.events.pop_front() else { return Ok(None) };
             let Some(session) = &reading.session else { continue };
@@ -932,14 +943,8 @@ impl Trading {
     }
 
     /// The handler of a call, and the object that it is given.
-    fn given<'py>(
-        &self,
-        py: Python<'py>,
-        account: usize,
-        call: Call,
-        symbol: Option<Arc<str>>,
-        now: i64,
-    ) -> PyResult<Said<'py>> {
+    fn given<'py>(&self, py: Python<'py>, heard: Heard) -> PyResult<Said<'py>> {
+        let Heard { account, call, symbol, now } = heard;
         let event = |event: Arc<Event>| object(py, Arc::try_unwrap(event).unwrap_or_else(|event| (*event).clone()));
         Ok(match call {
             Call::Start => (account, 0, None),
@@ -960,40 +965,37 @@ impl Trading {
 }
 
 impl Trading {
-    /// Lets a replay go on until somebody hears something, `None` then, without a lock or a call between; `left`: so many
-    /// reads of sockets at most. Otherwise why it cannot.
-    fn play_silently(
-        &self,
-        py: Python<'_>,
-        replayer: &Replayer,
-        until: i64,
-        left: &mut usize,
-    ) -> PyResult<Option<(&'static str, Option<usize>)>> {
+    /// Lets a replay go on until somebody hears something, without a lock or a call between; `left`: so many reads of
+    /// sockets at most.
+    fn play_silently(&self, py: Python<'_>, replayer: &Replayer, until: i64, left: &mut usize) -> PyResult<Played> {
         let (mut reading, mut run, mut state) = (self.reading()?, self.shared.lock()?, replayer.lock()?);
         loop {
-            if self.give_read(py, &mut reading, &mut run)? {
-                return Ok(None);
+            if let Some(heard) = self.give_read(py, &mut reading, &mut run)? {
+                return Ok(Played::Heard(heard));
             }
             if replayer.interrupted() || self.ended.load(Ordering::Relaxed) {
-                return Ok(Some(("interrupted", None)));
+                return Ok(Played::Halt("interrupted", None));
             }
             if *left == 0 {
-                return Ok(Some(("steps", None)));
+                return Ok(Played::Halt("steps", None));
             }
             *left -= 1;
+            let next = state.next(until);
             // Up to this time all is said before more is read: then books are still those of before.
-            reading.due = state.next_time(until);
+            reading.due = state.time_of(&next);
             if let Some(time) = reading.due {
                 if !std::mem::replace(&mut reading.started, true) {
                     run.start(time);
                 }
-                if run.is_due(time) && self.is_heard(&mut reading, &mut run, time) {
-                    return Ok(None);
+                if run.is_due(time)
+                    && let Some(heard) = self.heard(&mut run, time)?
+                {
+                    return Ok(Played::Heard(heard));
                 }
             }
             reading.due = None;
-            let Stepped { mut events, connection, session, time } = match state.step(py, until)? {
-                Step::Halt(why, player) => return Ok(Some((why, player))),
+            let Stepped { mut events, connection, session, time } = match state.step_to(py, next)? {
+                Step::Halt(why, player) => return Ok(Played::Halt(why, player)),
                 Step::Events(stepped) => stepped,
             };
             reading.events.extend(events.drain(..).map(Item::Event));
@@ -1005,27 +1007,31 @@ impl Trading {
         }
     }
 
-    /// Lets the run take what was read, up to where somebody hears something; whether somebody does.
-    fn give_read(&self, py: Python<'_>, reading: &mut Reading, run: &mut Run) -> PyResult<bool> {
+    /// Lets the run take what was read, up to where somebody hears something.
+    fn give_read(&self, py: Python<'_>, reading: &mut Reading, run: &mut Run) -> PyResult<Option<Heard>> {
         while let Some(next) = reading.events.front().map(|item| item.time(run.now())) {
-            if self.is_heard(reading, run, next) {
-                return Ok(true);
+            if let Some(heard) = self.heard(run, next)? {
+                return Ok(Some(heard));
             }
             let (Some(item), Some(session)) = (reading.events.pop_front(), &reading.session) else { continue };
             item.give(run, &*session.bind(py).get().lock()?);
         }
         let bound = reading.due.unwrap_or_else(|| run.now());
-        Ok(self.is_heard(reading, run, bound))
+        self.heard(run, bound)
     }
 
-    /// Whether somebody hears something of what is due up to a time: `reading.call` then.
-    fn is_heard(&self, reading: &mut Reading, run: &mut Run, bound: i64) -> bool {
+    /// What somebody hears next of what is due up to a time.
+    fn heard(&self, run: &mut Run, bound: i64) -> PyResult<Option<Heard>> {
         while let Some((account, call)) = run.poll(bound) {
-            if run.stuck() || self.hears(account, &call) {
-                reading.call = Some((account, call));
-                return true;
+            if run.stuck() {
+                let sentence = "a handler asks for something at the same time again and again, and time does not go on; \
+                                let m.after wait, or send fewer orders at once";
+                return Err(value_error(sentence.into()));
+            }
+            if self.hears(account, &call) {
+                return Ok(Some(Heard::of(run, account, call)));
             }
         }
-        false
+        Ok(None)
     }
 }

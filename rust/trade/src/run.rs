@@ -388,7 +388,8 @@ impl Run {
         self.calls.retain(|(_, call)| !matches!(call, Call::Gap(_)));
         for account in (0..self.accounts.len()).rev() {
             self.calls.push_front((account, Call::Start));
-            self.accounts[account].tally.gaps.clear();
+            // Its first time without a message is not known before.
+            self.own(account).tally.gaps.clear();
         }
         if let Some(of) = self.blocked {
             self.accounts[0].tally.gap(of, None, self.now, 0);
@@ -414,8 +415,8 @@ impl Run {
         loop {
             self.settle();
             if let Some((account, call)) = self.calls.pop_front() {
-                let now = self.now;
-                let own = self.own(account);
+                // What it asks for makes its account dirty: most calls ask for nothing.
+                let (now, own) = (self.now, &mut self.accounts[account]);
                 own.tally.calls += 1;
                 own.instant = if own.instant.0 == now { (now, own.instant.1 + 1) } else { (now, 1) };
                 let stuck = own.instant.1 > CALLS_MAX;
