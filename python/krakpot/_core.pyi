@@ -1666,7 +1666,7 @@ class Trading:
         each event.
         """
     def advance(self, now: int, session: Session | None = None, level3: bool = False) -> None:
-        """Let time pass, and call handlers; with a session, see which of its books are out of sync."""
+        """Let time pass, and call handlers; with a session, see which of the books that it had are out of sync."""
     def start(self, now: int) -> None:
         """Begin; a replay begins by itself."""
     def end(self) -> None:

@@ -166,6 +166,19 @@ def test_a_read_without_events_calls_nobody() -> None:
     assert strategy.heard == ["start"]
 
 
+def test_a_connection_says_nothing_of_books_that_others_have() -> None:
+    """A feed of many pairs has several. The session that follows one has its books no more."""
+    strategy = Notes()
+    run = Running(strategy)
+    run.whole(reads([Step(1, traded.BOOK)]))
+    other = _core.Session("019e0000-0000-7000-8000-000000000001", passive=True, rows=False)
+    run.core.advance(fills.time(2000), other, level3=True)
+    assert "gap begins" not in strategy.heard
+    after = _core.Session("019e0000-0000-7000-8000-000000000002", passive=True, rows=False, after=run.session)
+    run.core.advance(fills.time(2001), after, level3=True)
+    assert strategy.heard[-1] == "gap begins"
+
+
 def test_facts_of_a_pair_follow_its_status() -> None:
     """They are made once, and again when the exchange says another status."""
     core = Running(Notes()).core

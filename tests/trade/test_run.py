@@ -635,6 +635,20 @@ def test_a_stop_ends_the_run_after_its_handler(lake: krakpot.Lake) -> None:
     run(strategy, lake, wake=None)
     assert strategy.heard == [*["timer "] * 10, "enough"]
 
+    class Refused(Notes):
+        def book(self, m: Market, e: Any) -> None:
+            m.buy(SYMBOL, 10**6, 100)
+            m.stop("enough")
+
+        def stop(self, m: Market, reason: str) -> None:
+            super().stop(m, reason)
+            m.buy(SYMBOL, 10**6, 100)
+
+    refused = Refused()
+    result = run(refused, lake, wake="message")
+    assert refused.heard == ["start", "enough"]
+    assert result.orders["state"].to_list() == ["rejected"] * 2
+
 
 def test_a_strategy_that_never_lets_time_go_on_is_refused(lake: krakpot.Lake) -> None:
     """Else the run would hang, and Ctrl-C would not end it."""

@@ -47,6 +47,12 @@ def share_tokens(feed: Feed, key: str, tokens: TokenSource) -> None:
         feed._source.tokens = tokens  # noqa: SLF001  # of the same room
 
 
+def sessions_of(feed: Feed, endpoint: str) -> list[Session]:
+    """The sessions of all connections to an endpoint."""
+    clients = feed._source.clients  # noqa: SLF001  # of the same room
+    return [client.session for client in clients if client.endpoint == endpoint]
+
+
 def take_reads(feed: Feed, callbacks: Mapping[str, Callback], reads: Reads) -> None:
     """Listen as by ``Feed.on``, and take each read of a socket whole while nobody else listens."""
     feed._stream.on_reads(callbacks, reads)  # noqa: SLF001  # of the same room

@@ -20,6 +20,7 @@ from krakpot.feed.facts import (
     depths_of,
     described_pairs,
     session_of,
+    sessions_of,
     share_tokens,
     silence_of,
     status_of,
@@ -417,8 +418,8 @@ class FeedData:
 
         def connection(event: ConnectionEvent) -> None:
             if self._started and not event.up:
-                level3 = event.endpoint == LEVEL3
-                core.advance(event.ts_recv, session_of(self.feed, LEVEL3 if level3 else "book", ""), level3)
+                for session in sessions_of(self.feed, event.endpoint):
+                    core.advance(event.ts_recv, session, event.endpoint == LEVEL3)
 
         of_data = {"book", "trade", LEVEL3} & set(self._channels)
         callbacks: dict[str, Callback] = dict.fromkeys((*of_data, "status", "gap", "subscription"), take)

@@ -126,6 +126,12 @@ impl Session {
         &self.id
     }
 
+    /// Whether it is the session of this name, or the one that goes on after it.
+    #[must_use]
+    pub fn follows(&self, id: &str) -> bool {
+        *self.id == *id || self.out.before.as_ref().is_some_and(|(before, _)| **before == *id)
+    }
+
     /// The latest time that it was given, ns.
     #[must_use]
     pub fn now(&self) -> i64 {

@@ -48,6 +48,14 @@ pub struct Touch {
 
 /// Where books are looked up.
 pub trait Books {
+    /// The name of the session that has them.
+    fn name(&self) -> &str;
+
+    /// Whether they are those of the session of this name, or of the one that goes on after it.
+    fn follow(&self, name: &str) -> bool {
+        self.name() == name
+    }
+
     /// The best levels of a book that is in sync: of level 3, or of level 2.
     fn touch(&self, symbol: &str, level3: bool) -> Option<Touch>;
 
@@ -62,6 +70,14 @@ pub trait Books {
 }
 
 impl Books for Session {
+    fn name(&self) -> &str {
+        self.id()
+    }
+
+    fn follow(&self, name: &str) -> bool {
+        self.follows(name)
+    }
+
     fn touch(&self, symbol: &str, level3: bool) -> Option<Touch> {
         let steps = |(price, qty): (i128, i128)| Some((Price(price.try_into().ok()?), Qty(qty.try_into().ok()?)));
         if level3 {
@@ -189,6 +205,8 @@ struct Market {
     level3: bool,
     touch: Touch,
     synced: bool,
+    /// The session that its book was in sync in at last.
+    source: Arc<str>,
     /// Whether it was in sync at any time.
     known: bool,
     /// Whether the simulated exchange has its book.
@@ -343,8 +361,8 @@ impl Run {
         debug_assert_eq!(number, self.markets.len(), "pairs have the same numbers everywhere");
         self.numbers.insert(symbol, number);
         let (synced, known, given, given_at) = (false, false, false, NEVER);
-        let (touch, last) = (Touch::default(), None);
-        self.markets.push(Market { pair, level3, touch, synced, known, given, given_at, last });
+        let (touch, source, last) = (Touch::default(), Arc::from(""), None);
+        self.markets.push(Market { pair, level3, touch, synced, source, known, given, given_at, last });
         Some(number)
     }
 
@@ -415,6 +433,10 @@ impl Run {
         loop {
             self.settle();
             if let Some((account, call)) = self.calls.pop_front() {
+                if self.over.is_some() && !matches!(call, Call::Stop(_)) {
+                    // The end is the last thing that is said, even if an order was refused just before.
+                    continue;
+                }
                 // What it asks for makes its account dirty: most calls ask for nothing.
                 let (now, own) = (self.now, &mut self.accounts[account]);
                 own.tally.calls += 1;
@@ -489,7 +511,8 @@ impl Run {
     pub fn look_at(&mut self, now: i64, level3: bool, books: &impl Books) {
         self.now = self.now.max(now);
         for pair in 0..self.markets.len() {
-            if self.markets[pair].level3 == level3 {
+            // Other connections have the books of other pairs.
+            if self.markets[pair].level3 == level3 && books.follow(&self.markets[pair].source) {
                 self.look(pair, books);
             }
         }
@@ -499,7 +522,7 @@ impl Run {
     pub fn see(&mut self, now: i64, pair: usize, books: &impl Books) {
         self.now = self.now.max(now);
         if let Some(touch) = books.touch(&self.markets[pair].pair.symbol, self.markets[pair].level3) {
-            self.seen(pair, touch);
+            self.seen(pair, touch, books.name());
         }
     }
 
@@ -561,7 +584,7 @@ impl Run {
                 self.find_places(pair, books);
             }
             let touch = if right { books.touch(&self.markets[pair].pair.symbol, level3) } else { None };
-            changed = touch.is_some_and(|touch| self.seen(pair, touch));
+            changed = touch.is_some_and(|touch| self.seen(pair, touch, books.name()));
             if touch.is_none() {
                 self.lost(pair);
             }
@@ -592,7 +615,7 @@ impl Run {
             self.paper.level2(pair, now, None, Kind::Snapshot, &levels);
         }
         (self.markets[pair].given, self.markets[pair].given_at) = (true, NEVER);
-        self.seen(pair, touch);
+        self.seen(pair, touch, books.name());
     }
 
     /// Gives the simulated exchange a message of a book. Where the data begins within a recording there is no snapshot: then
@@ -623,9 +646,12 @@ impl Run {
         }
     }
 
-    /// The book of a pair is in sync, with these best levels; whether they are others than before.
-    fn seen(&mut self, pair: usize, touch: Touch) -> bool {
+    /// The book of a pair is in sync in a session, with these best levels; whether they are others than before.
+    fn seen(&mut self, pair: usize, touch: Touch, source: &str) -> bool {
         let market = &mut self.markets[pair];
+        if *market.source != *source {
+            market.source = source.into();
+        }
         let healed = !market.synced;
         if !healed && market.touch == touch {
             return false;

@@ -302,6 +302,10 @@ impl World {
 struct Book(Touch);
 
 impl Books for Book {
+    fn name(&self) -> &'static str {
+        ""
+    }
+
     fn touch(&self, _: &str, _: bool) -> Option<Touch> {
         Some(self.0)
     }
