@@ -19,8 +19,7 @@ use pyo3::prelude::*;
 
 use crate::arrow::{Frame, batches};
 use crate::error::{fault, poisoned, value_error};
-use crate::replay::{Replayer, Step};
-use crate::session::Session;
+use crate::replay::{Replayer, Step, Stepped};
 
 /// Reads of sockets that are played before the caller gets its turn.
 const STEPS: usize = 4096;
@@ -33,7 +32,6 @@ pub struct Questions(Mutex<State>);
 
 struct State {
     run: Run,
-    session: Option<Py<Session>>,
     keeps: bool,
     answers: Answers,
     parts: Vec<(usize, u32, Part)>,
@@ -170,7 +168,7 @@ impl Questions {
         let quiet = RunOptions { wake: Wake::Never, warmup: 0, quote: Arc::from(""), venue: Venue::Paper };
         let run = Run::new(quiet, Paper::new(options));
         let (answers, parts) = (Answers::default(), Vec::new());
-        Ok(Self(Mutex::new(State { run, session: None, keeps, answers, parts })))
+        Ok(Self(Mutex::new(State { run, keeps, answers, parts })))
     }
 
     #[pyo3(signature = (symbol, *, price_precision, qty_precision, level3 = true))]
@@ -277,26 +275,26 @@ impl Questions {
         steps: usize,
     ) -> PyResult<(&'static str, Option<usize>)> {
         replayer.play_on();
+        // Nobody is called, so the locks are held for all reads.
+        let (mut state, mut replay) = (self.lock()?, replayer.lock()?);
+        let run = &mut state.run;
         for _ in 0..steps {
-            let stepped = match replayer.step(py, until)? {
+            let next = replay.next(until);
+            let Stepped { mut events, connection, session, time } = match replay.step_to(py, next)? {
                 Step::Halt(why, player) => return Ok((why, player)),
                 Step::Events(stepped) => stepped,
             };
-            let mut state = self.lock()?;
-            let State { run, session, .. } = &mut *state;
-            let lost = stepped.connection.as_ref().is_some_and(|connection| !connection.0);
-            if !stepped.events.is_empty() || lost {
-                let level3 = stepped.connection.as_ref().is_some_and(|connection| connection.3 == "level3");
-                let books = stepped.session.bind(py).get().lock()?;
-                for event in stepped.events {
+            let lost = connection.filter(|connection| !connection.0);
+            if !events.is_empty() || lost.is_some() {
+                let books = session.bind(py).get().lock()?;
+                for event in events.drain(..) {
                     run.take(event, &*books);
                 }
-                if lost {
-                    run.look_at(stepped.time, level3, &*books);
+                if let Some((.., endpoint)) = lost {
+                    run.look_at(time, endpoint == "level3", &*books);
                 }
-                drop(books);
-                *session = Some(stepped.session);
             }
+            replay.reuse(events);
             if !run.paper().is_asked() {
                 return Ok(("answered", None));
             }
