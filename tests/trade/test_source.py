@@ -11,7 +11,7 @@ import traded
 from fills import SYMBOL
 from krakpot import ExchangeOptions, ExchangeServer, Feed, Market
 from krakpot.errors import ConfigError, FeedError
-from krakpot.trade.source import ReplayData, TradedPair, Turns
+from krakpot.trade.source import ReplayData, TradedPair
 from traded import Notes, paper, replay
 
 
@@ -99,38 +99,3 @@ def test_a_pair_with_little_known_of_it() -> None:
     bare: dict[str, Any] = dict.fromkeys(("base", "quote", "qty_min", "cost_min", "status"))
     pair = TradedPair.of(bare | {"symbol": "ETH/EUR", "price_precision": 2, "qty_precision": 8})
     assert (pair.base, pair.quote, pair.price_increment, pair.cost_min) == ("ETH", "EUR", "0.01", "0")
-
-
-@pytest.mark.parametrize("error", [LookupError("mine"), StopIteration(), KeyboardInterrupt()])
-def test_turns_end_with_a_reason_or_an_error(error: BaseException) -> None:
-    """They are called again after the time that they say, until they say why not; what they raise is raised."""
-
-    async def main() -> None:
-        said: list[Any] = [0.001, 0.0, "enough"]
-        turns = Turns(lambda: said.pop(0))
-        assert await turns.over == turns.result() == "enough"
-        assert said == []
-
-        def fails() -> float:
-            raise error
-
-        turns = Turns(fails)
-        with pytest.raises(RuntimeError if isinstance(error, StopIteration) else type(error)):
-            await result_of(turns)
-
-        calls: list[int] = []
-
-        def counts() -> float:
-            calls.append(1)
-            return 0.001
-
-        turns = Turns(counts)
-        turns.stop()
-        await asyncio.sleep(0.01)
-        assert calls == [1]
-
-    async def result_of(turns: Turns) -> str:
-        await turns.over
-        return turns.result()
-
-    asyncio.run(main())

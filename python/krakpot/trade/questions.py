@@ -274,7 +274,7 @@ class _Pass:
         source.choose([*source.symbols, *ALWAYS], rows=False)
         source.open(cast("EventStream", Silent()))
         try:
-            _turn(source, core, self._channel, self._start)
+            _play_all(source, core, self._channel, self._start)
             core.finish()
         finally:
             source.close()
@@ -325,7 +325,7 @@ class _Pass:
         ).cast({"row": pl.Int64()} | SCHEMA)  # fmt: skip
 
 
-def _turn(source: ReplaySource, core: _core.Questions, channel: str, start: int) -> None:
+def _play_all(source: ReplaySource, core: _core.Questions, channel: str, start: int) -> None:
     """Play until the recording ends or all is answered."""
 
     def play(replayer: _core.Replayer, bound: int, steps: int) -> tuple[str, int | None]:

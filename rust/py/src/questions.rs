@@ -11,7 +11,7 @@ use krakpot_core::decimal::pow10;
 use krakpot_trade::amount::{FeeRate, Price, Qty};
 use krakpot_trade::pair::Pair;
 use krakpot_trade::paper::{Cancels, Latency, Model, Options, Paper};
-use krakpot_trade::questions::{Ending, Kinds, Part, Question, Verdict};
+use krakpot_trade::questions::{Ending, EvidenceKinds, Part, Question, Verdict};
 use krakpot_trade::report::Evidence;
 use krakpot_trade::run::{Run, RunOptions, Venue, Wake};
 use krakpot_trade::terms::Side;
@@ -59,7 +59,7 @@ struct Answers {
     certain: Vec<i128>,
     first_fill: Vec<i64>,
     last_fill: Vec<i64>,
-    evidence: Vec<Option<Kinds>>,
+    evidence: Vec<Option<EvidenceKinds>>,
     trade_id: Vec<i64>,
     ahead: Vec<i128>,
     gaps: Vec<u32>,
@@ -111,7 +111,7 @@ impl Answers {
     }
 
     fn into_batch(self) -> PyResult<RecordBatch> {
-        let mut words: Vec<(Kinds, String)> = Vec::new();
+        let mut words: Vec<(EvidenceKinds, String)> = Vec::new();
         let mut evidence = LargeStringBuilder::with_capacity(self.evidence.len(), 8 * self.evidence.len());
         for kinds in self.evidence {
             let Some(kinds) = kinds else {
@@ -244,7 +244,7 @@ impl Questions {
         until: i64,
         steps: usize,
     ) -> PyResult<(&'static str, Option<usize>)> {
-        let why = self.play_on(py, replayer, until, steps)?;
+        let why = self.take_reads(py, replayer, until, steps)?;
         self.lock()?.collect();
         Ok(why)
     }
@@ -267,7 +267,7 @@ impl Questions {
 }
 
 impl Questions {
-    fn play_on(
+    fn take_reads(
         &self,
         py: Python<'_>,
         replayer: &Replayer,

@@ -12,9 +12,10 @@ use std::time::Instant;
 
 use krakpot_core::session::{Channel, Event, LevelEntry, OrderChange};
 use krakpot_trade::amount::Price;
+use krakpot_trade::books::{Books, Touch};
 use krakpot_trade::engine::{Engine, Strategy};
 use krakpot_trade::paper::Place;
-use krakpot_trade::run::{Books, Touch, Wake};
+use krakpot_trade::run::Wake;
 use krakpot_trade::terms::Side;
 
 use played::{MS, Maker, Read, pair, play, reads, run, session};
@@ -40,7 +41,7 @@ fn timed(what: impl FnOnce()) -> f64 {
 struct Known(Option<Touch>);
 
 impl Books for Known {
-    fn name(&self) -> &'static str {
+    fn session(&self) -> &'static str {
         ""
     }
 

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use krakpot_core::session::{Event, Session};
 
 use crate::amount::{Price, Qty};
+use crate::books::{Books, Touch};
 use crate::order::Order;
 use crate::report::{Change, Fill};
-use crate::run::{Books, Call, Gap, Run, Touch};
+use crate::run::{Call, Gap, Run};
 use crate::terms::{Side, Terms};
 use crate::trader::{News, OrderEvent};
 use crate::wallet::{Balance, Inventory};

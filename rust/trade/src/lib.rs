@@ -31,6 +31,7 @@ mod queue;
 mod bounds;
 mod market;
 pub mod paper;
+pub mod books;
 pub mod tally;
 pub mod run;
 pub mod live;

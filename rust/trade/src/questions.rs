@@ -79,12 +79,12 @@ pub struct Sum {
     /// Times of the first and the last part, ns.
     times: (i64, i64),
     /// What proves it.
-    pub evidence: Kinds,
+    pub evidence: EvidenceKinds,
     trade_id: i64,
 }
 
 impl Sum {
-    const ZERO: Self = Self { filled: 0, certain: 0, times: (NONE, NONE), evidence: Kinds(0), trade_id: NONE };
+    const ZERO: Self = Self { filled: 0, certain: 0, times: (NONE, NONE), evidence: EvidenceKinds(0), trade_id: NONE };
 
     /// Times of the first and the last part.
     #[must_use]
@@ -113,9 +113,9 @@ impl Sum {
 
 /// Kinds of evidence, each of them once, in the order in which they came: three bits each, the first one lowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kinds(u32);
+pub struct EvidenceKinds(u32);
 
-impl Kinds {
+impl EvidenceKinds {
     fn add(&mut self, evidence: Evidence) {
         let code = (0u32..).zip(KINDS).find(|(_, kind)| *kind == Some(evidence)).map_or(0, |(code, _)| code);
         let mut at = 0;

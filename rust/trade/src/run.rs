@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use foldhash::HashMap;
-use krakpot_core::decimal::{Decimal, pow10};
-use krakpot_core::limits::SCALE;
-use krakpot_core::session::{BookOutcome, Channel, Event, LevelEntry, OrderChange, Session, TradeEvent};
-use krakpot_core::wire::message::{Kind, OrderId, Side as BookSide};
+use krakpot_core::decimal::Decimal;
+use krakpot_core::session::{BookOutcome, Channel, Event, TradeEvent};
+use krakpot_core::wire::message::Kind;
 
 use crate::amount::{Amount, Price, Qty};
+use crate::books::{Books, Touch};
 use crate::order::{Found, Ignored, Look};
 use crate::pair::Pair;
 use crate::paper::{Attribution, Paper, Place};
@@ -35,120 +35,6 @@ pub enum Wake {
     Every(i64),
     /// Never: timers and what becomes of own orders are enough.
     Never,
-}
-
-/// Price and quantity of the best levels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Touch {
-    /// Best bid.
-    pub bid: Option<(Price, Qty)>,
-    /// Best ask.
-    pub ask: Option<(Price, Qty)>,
-}
-
-/// Where books are looked up.
-pub trait Books {
-    /// The name of the session that has them.
-    fn name(&self) -> &str;
-
-    /// Whether they are those of the session of this name, or of the one that goes on after it.
-    fn follow(&self, name: &str) -> bool {
-        self.name() == name
-    }
-
-    /// The best levels of a book that is in sync: of level 3, or of level 2.
-    fn touch(&self, symbol: &str, level3: bool) -> Option<Touch>;
-
-    /// All orders of a level-3 book that is in sync, as a snapshot has them.
-    fn orders(&self, symbol: &str) -> Option<Vec<OrderChange>>;
-
-    /// All levels of a level-2 book that is in sync, as a snapshot has them.
-    fn levels(&self, symbol: &str) -> Option<Vec<LevelEntry>>;
-
-    /// Where an order is in the queue of its price, in a level-3 book that is in sync.
-    fn place(&self, symbol: &str, side: Side, price: Price, id: &str) -> Option<Place>;
-}
-
-impl Books for Session {
-    fn name(&self) -> &str {
-        self.id()
-    }
-
-    fn follow(&self, name: &str) -> bool {
-        self.follows(name)
-    }
-
-    fn touch(&self, symbol: &str, level3: bool) -> Option<Touch> {
-        let steps = |(price, qty): (i128, i128)| Some((Price(price.try_into().ok()?), Qty(qty.try_into().ok()?)));
-        if level3 {
-            let book = self.orders(symbol)?.book()?;
-            let best = |side| book.levels(side).next().and_then(|(price, qty, _)| steps((price, qty)));
-            return Some(Touch { bid: best(BookSide::Bid), ask: best(BookSide::Ask) });
-        }
-        let book = self.book(symbol)?;
-        let best = |side| {
-            let mut found = None;
-            book.each_level(side, 1, |price, qty| found = steps((price, qty)));
-            found
-        };
-        Some(Touch { bid: best(BookSide::Bid), ask: best(BookSide::Ask) })
-    }
-
-    fn orders(&self, symbol: &str) -> Option<Vec<OrderChange>> {
-        let book = self.orders(symbol)?.book()?;
-        let (price_unit, qty_unit) = units(book.precision());
-        let mut found = Vec::with_capacity(book.len());
-        for side in [BookSide::Bid, BookSide::Ask] {
-            for (steps, ..) in book.levels(side) {
-                let price = steps * price_unit;
-                found.extend(book.queue(side, steps).map(|(id, qty, timestamp)| OrderChange {
-                    side,
-                    event: None,
-                    id: id.into(),
-                    price,
-                    qty: qty * qty_unit,
-                    timestamp,
-                }));
-            }
-        }
-        Some(found)
-    }
-
-    fn levels(&self, symbol: &str) -> Option<Vec<LevelEntry>> {
-        let book = self.book(symbol)?;
-        let (price_unit, qty_unit) = units(book.precision());
-        let mut found = Vec::with_capacity(book.len());
-        for side in [BookSide::Bid, BookSide::Ask] {
-            book.each_level(side, usize::MAX, |price, qty| {
-                found.push(LevelEntry { side, price: price * price_unit, qty: qty * qty_unit });
-            });
-        }
-        Some(found)
-    }
-
-    fn place(&self, symbol: &str, side: Side, price: Price, id: &str) -> Option<Place> {
-        let book = Self::orders(self, symbol)?.book()?;
-        let side = if side == Side::Buy { BookSide::Bid } else { BookSide::Ask };
-        let mut place = Place { orders_ahead: 0, qty_ahead: Qty(0), qty_behind: Qty(0), exact: true };
-        let (wanted, mut found) = (OrderId::new(id).ok(), false);
-        for (other, qty, _) in book.queue(side, price.0.into()) {
-            let qty = Qty(qty.try_into().ok()?);
-            if Some(other) == wanted {
-                found = true;
-            } else if found {
-                place.qty_behind += qty;
-            } else {
-                place.orders_ahead += 1;
-                place.qty_ahead += qty;
-            }
-        }
-        found.then_some(place)
-    }
-}
-
-/// Steps of these decimals at the scale of events.
-fn units((price, qty): (u8, u8)) -> (i128, i128) {
-    (pow10(SCALE.saturating_sub(price)), pow10(SCALE.saturating_sub(qty)))
 }
 
 /// Data is missing, or is there again.
@@ -205,8 +91,8 @@ struct Market {
     level3: bool,
     touch: Touch,
     synced: bool,
-    /// The session that its book was in sync in at last.
-    source: Arc<str>,
+    /// The session in which its book was in sync last.
+    session: Arc<str>,
     /// Whether it was in sync at any time.
     known: bool,
     /// Whether the simulated exchange has its book.
@@ -361,8 +247,8 @@ impl Run {
         debug_assert_eq!(number, self.markets.len(), "pairs have the same numbers everywhere");
         self.numbers.insert(symbol, number);
         let (synced, known, given, given_at) = (false, false, false, NEVER);
-        let (touch, source, last) = (Touch::default(), Arc::from(""), None);
-        self.markets.push(Market { pair, level3, touch, synced, source, known, given, given_at, last });
+        let (touch, session, last) = (Touch::default(), Arc::from(""), None);
+        self.markets.push(Market { pair, level3, touch, synced, session, known, given, given_at, last });
         Some(number)
     }
 
@@ -512,7 +398,7 @@ impl Run {
         self.now = self.now.max(now);
         for pair in 0..self.markets.len() {
             // Other connections have the books of other pairs.
-            if self.markets[pair].level3 == level3 && books.follow(&self.markets[pair].source) {
+            if self.markets[pair].level3 == level3 && books.follows(&self.markets[pair].session) {
                 self.look(pair, books);
             }
         }
@@ -522,7 +408,7 @@ impl Run {
     pub fn see(&mut self, now: i64, pair: usize, books: &impl Books) {
         self.now = self.now.max(now);
         if let Some(touch) = books.touch(&self.markets[pair].pair.symbol, self.markets[pair].level3) {
-            self.seen(pair, touch, books.name());
+            self.seen(pair, touch, books.session());
         }
     }
 
@@ -584,7 +470,7 @@ impl Run {
                 self.find_places(pair, books);
             }
             let touch = if right { books.touch(&self.markets[pair].pair.symbol, level3) } else { None };
-            changed = touch.is_some_and(|touch| self.seen(pair, touch, books.name()));
+            changed = touch.is_some_and(|touch| self.seen(pair, touch, books.session()));
             if touch.is_none() {
                 self.lost(pair);
             }
@@ -615,7 +501,7 @@ impl Run {
             self.paper.level2(pair, now, None, Kind::Snapshot, &levels);
         }
         (self.markets[pair].given, self.markets[pair].given_at) = (true, NEVER);
-        self.seen(pair, touch, books.name());
+        self.seen(pair, touch, books.session());
     }
 
     /// Gives the simulated exchange a message of a book. Where the data begins within a recording there is no snapshot: then
@@ -647,10 +533,10 @@ impl Run {
     }
 
     /// The book of a pair is in sync in a session, with these best levels; whether they are others than before.
-    fn seen(&mut self, pair: usize, touch: Touch, source: &str) -> bool {
+    fn seen(&mut self, pair: usize, touch: Touch, session: &str) -> bool {
         let market = &mut self.markets[pair];
-        if *market.source != *source {
-            market.source = source.into();
+        if *market.session != *session {
+            market.session = session.into();
         }
         let healed = !market.synced;
         if !healed && market.touch == touch {

@@ -15,6 +15,7 @@ use krakpot_core::wire::message::Kind;
 use krakpot_exchange::settings::Settings;
 use krakpot_exchange::{Endpoint, Exchange};
 use krakpot_trade::amount::{FeeRate, Price, Qty};
+use krakpot_trade::books::{Books, Touch};
 use krakpot_trade::live::{Earlier, Live, Options, Phase};
 use krakpot_trade::names::order_number;
 use krakpot_trade::note::{Fact, Note};
@@ -24,7 +25,7 @@ use krakpot_trade::paper::{Options as PaperOptions, Paper, Place};
 use krakpot_trade::rate::Tier;
 use krakpot_trade::reconcile::{Ask, Seen};
 use krakpot_trade::report::{Evidence, Fill};
-use krakpot_trade::run::{Books, Call, Gap, Run, RunOptions, Touch, Venue, Wake};
+use krakpot_trade::run::{Call, Gap, Run, RunOptions, Venue, Wake};
 use krakpot_trade::terms::{Side, Terms, TimeInForce};
 use krakpot_trade::trader::{Options as TraderOptions, OrderEvent, Trader};
 use serde_json::Value;
@@ -302,7 +303,7 @@ impl World {
 struct Book(Touch);
 
 impl Books for Book {
-    fn name(&self) -> &'static str {
+    fn session(&self) -> &'static str {
         ""
     }
 
