@@ -99,6 +99,8 @@ if TYPE_CHECKING:
     from krakpot.trade.compiled import compiled as compiled
     from krakpot.trade.live import Limits as Limits
     from krakpot.trade.live import Live as Live
+    from krakpot.trade.loaded import LoadedReplay as LoadedReplay
+    from krakpot.trade.loaded import load as load
     from krakpot.trade.market import Balance as Balance
     from krakpot.trade.market import Inventory as Inventory
     from krakpot.trade.market import Market as Market
@@ -158,6 +160,7 @@ _HOMES = {
     "krakpot.stream.orders": ("LiveOrders", "QueuedOrder"),
     "krakpot.trade.compiled": ("CompiledStrategy", "compiled"),
     "krakpot.trade.live": ("Limits", "Live"),
+    "krakpot.trade.loaded": ("LoadedReplay", "load"),
     "krakpot.trade.market": ("Balance", "Inventory", "Market", "Rate", "Strategy"),
     "krakpot.trade.options": ("Latency", "Paper"),
     "krakpot.trade.result": ("Bounds", "Result"),

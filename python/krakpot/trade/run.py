@@ -15,6 +15,7 @@ import asyncio
 import copy
 import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -33,13 +34,14 @@ from krakpot.replay.source import TIME_MAX
 from krakpot.trade.client import AccountClient
 from krakpot.trade.compiled import COMPILED, CompiledStrategy, raised_inside
 from krakpot.trade.live import Live
+from krakpot.trade.loaded import LoadedData, LoadedReplay
 from krakpot.trade.market import Market, Strategy, handlers_of, lines_of, on_stop, on_store
 from krakpot.trade.options import Duration, OnError, Paper, RunOptions
 from krakpot.trade.result import Bounds, Built, Result, made_of
 from krakpot.trade.schedule import Schedule
 from krakpot.trade.shadow import Shadow
 from krakpot.trade.signals import Signals
-from krakpot.trade.source import FeedData, LiveData, ReplayData, TradedPair
+from krakpot.trade.source import TICK, FeedData, LiveData, PlayedData, ReplayData, TradedPair
 from krakpot.values import Numbers, Time, shown
 
 PLACE = "krakpot.run"
@@ -51,7 +53,9 @@ INTERRUPTED = "interrupted"
 HALTED = "a signal"
 """Why SIGUSR1 halts it."""
 LOGGER = logging.getLogger("krakpot.trade")
-Source = Replay | Feed | ExchangeServer
+Recorded = Replay | LoadedReplay
+Source = Recorded | Feed | ExchangeServer
+RECORDED = "a krakpot.Replay or what krakpot.load returns"
 
 
 class Run:
@@ -73,8 +77,8 @@ class Run:
         if not isinstance(trader, (Paper, Live)):
             sentence = f"{PLACE}: trader: {shown(trader)} is not allowed; allowed is a krakpot.Paper or a krakpot.Live"
             raise ConfigError(sentence)
-        if isinstance(trader, Live) and isinstance(feed, Replay):
-            sentence = f"{PLACE}: feed: orders with money need a live feed; a krakpot.Replay is the past"
+        if isinstance(trader, Live) and isinstance(feed, Recorded):
+            sentence = f"{PLACE}: feed: orders with money need a live feed; {type(feed).__name__} is the past"
             raise ConfigError(sentence)
         self._names = list(strategies)
         self._handlers = [handlers_of(one, f"{PLACE}: strategy") for one in strategies.values()]
@@ -95,13 +99,15 @@ class Run:
         """Those of the account with money."""
         self.quote = "" if self._paper is None else self._paper.quote
         """The asset in which values are given; with money known once the data is open."""
-        self.data: ReplayData | FeedData
+        self.data: PlayedData | FeedData
         if isinstance(feed, Replay):
             self.data = ReplayData(feed)
+        elif isinstance(feed, LoadedReplay):
+            self.data = LoadedData(feed)
         elif isinstance(feed, Feed):
             self.data = FeedData(feed)
         elif not isinstance(feed, ExchangeServer):
-            allowed = "a krakpot.Replay, a krakpot.Feed or a krakpot.ExchangeServer"
+            allowed = f"{RECORDED}, a krakpot.Feed or a krakpot.ExchangeServer"
             sentence = f"{PLACE}: feed: {shown(feed)} is not allowed; allowed is {allowed}"
             raise ConfigError(sentence)
         self._cancels = cancels
@@ -112,7 +118,7 @@ class Run:
         """The run in the extension, once the data is open."""
         self.markets: list[Market] = []
         # Without fees nothing can run; this says so before anything is read.
-        for symbol in self.data.symbols if isinstance(feed, Replay) else ("",):
+        for symbol in self.data.symbols if isinstance(feed, Recorded) else ("",):
             if self._paper is not None:
                 self._paper.fees_of(symbol)
 
@@ -271,7 +277,7 @@ class Run:
     def end(self, reason: str) -> None:
         """End the run soon; the results are those so far."""
         self.reason = self.reason or reason
-        data: ReplayData | FeedData | None = getattr(self, "data", None)
+        data: PlayedData | FeedData | None = getattr(self, "data", None)
         if data is not None:
             data.interrupt()
         core: Trading | None = getattr(self, "core", None)
@@ -413,7 +419,7 @@ async def run_async(
     """
     options = RunOptions.read(wake=wake, numbers=numbers, until=until, warmup=warmup, on_error=on_error)
     if isinstance(trader, Paper) and trader.model == "bounds":
-        if not isinstance(feed, Replay):
+        if not isinstance(feed, Recorded):
             sentence = f"{PLACE}: trader: model='bounds' needs two passes, so a krakpot.Replay; a feed has one"
             raise ConfigError(sentence)
         both = []
@@ -449,7 +455,8 @@ def run(
         An object with some of the handlers of ``krakpot.Strategy``, a ``krakpot.Schedule``, or a function with
         ``@krakpot.compiled``.
     feed
-        A ``krakpot.Replay``, a ``krakpot.Feed`` that is not started, or a ``krakpot.ExchangeServer``.
+        A ``krakpot.Replay``, or the same in memory (``krakpot.load``) for many runs; a ``krakpot.Feed`` that is not
+        started, or a ``krakpot.ExchangeServer``.
     trader
         A ``krakpot.Paper``, or with a feed a ``krakpot.Live``: then orders are real.
     wake
@@ -499,7 +506,7 @@ def run(
 
 def run_many(
     strategies: Mapping[str, Any],
-    feed: Replay,
+    feed: Recorded,
     trader: Paper,
     *,
     wake: str | None = "touch",
@@ -516,7 +523,7 @@ def run_many(
     strategies
         By name.
     feed
-        A ``krakpot.Replay``.
+        A ``krakpot.Replay``, or the same in memory (``krakpot.load``).
     trader
         A ``krakpot.Paper``, which each of them gets.
     wake, numbers, until, warmup, on_error, out
@@ -539,8 +546,8 @@ def run_many(
     """
     place = "krakpot.run_many"
     _no_loop("asyncio.to_thread(krakpot.run_many, …)")
-    if not isinstance(feed, Replay):
-        sentence = f"{place}: feed: {shown(feed)} is not allowed; allowed is a krakpot.Replay"
+    if not isinstance(feed, Recorded):
+        sentence = f"{place}: feed: {shown(feed)} is not allowed; allowed is {RECORDED}"
         raise ConfigError(sentence)
     if not isinstance(strategies, Mapping) or not strategies:
         sentence = f"{place}: strategies: {shown(strategies)} is not allowed; allowed are strategies by name"
@@ -560,7 +567,7 @@ def run_many(
 
 
 def events(
-    feed: Replay,
+    feed: Recorded,
     trader: Paper,
     *,
     wake: str | None = "touch",
@@ -573,7 +580,7 @@ def events(
     Parameters
     ----------
     feed
-        A ``krakpot.Replay``.
+        A ``krakpot.Replay``, or the same in memory (``krakpot.load``).
     trader
         A ``krakpot.Paper``.
     wake, numbers, until, warmup
@@ -596,8 +603,8 @@ def events(
     ...         print(event.price, event.evidence)
 
     """
-    if not isinstance(feed, Replay):
-        sentence = f"krakpot.events: feed: {shown(feed)} is not allowed; allowed is a krakpot.Replay"
+    if not isinstance(feed, Recorded):
+        sentence = f"krakpot.events: feed: {shown(feed)} is not allowed; allowed is {RECORDED}"
         raise ConfigError(sentence)
     options = RunOptions.read(wake=wake, numbers=numbers, until=until, warmup=warmup, place="krakpot.events")
     one = Run({"": _All()}, feed, trader, options)
@@ -616,7 +623,7 @@ class _All:
 
 def _iterate(one: Run, options: RunOptions) -> Iterator[tuple[Market, Any]]:
     data = one.data
-    assert isinstance(data, ReplayData), "checked"
+    assert isinstance(data, PlayedData), "checked"
     data.look()
     try:
         core, until = one.prepare(), None
@@ -631,5 +638,7 @@ def _iterate(one: Run, options: RunOptions) -> Iterator[tuple[Market, Any]]:
                     yield market, said[2]
             if halt in {"end", "until"}:
                 return
+            if halt == "waits":
+                time.sleep(TICK)
     finally:
-        data.source.close()
+        data.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -31,7 +32,7 @@ from krakpot.lake.folder import Folder
 from krakpot.lake.format import UNREADABLE, unreadable
 from krakpot.replay.replay import Replay, check_range, folder_of, source_of
 from krakpot.replay.source import STEPS, TIME_MAX, Owner, ReplaySource
-from krakpot.stream.book import LiveBook
+from krakpot.stream.book import BookOwner, LiveBook
 from krakpot.stream.events import ALWAYS, Callback, ConnectionEvent
 from krakpot.stream.orders import LiveOrders
 from krakpot.stream.stream import EventStream
@@ -40,6 +41,8 @@ from krakpot.trade.options import PLAYED, TIMED
 from krakpot.trade.turns import Turns
 from krakpot.values import LEVEL3
 
+FEED = "krakpot.run: feed"
+"""Where the data of a run is given."""
 COST_DIGITS = 5
 """Decimals of costs where the exchange did not say."""
 NEEDED = "level3 or book, and trade"
@@ -170,19 +173,87 @@ class Silent:
         self.stopped = asyncio.Event()
 
 
-class ReplayData:
-    """A recording."""
+class PlayedData(ABC):
+    """A recording, from a lake or in memory."""
 
-    def __init__(self, replay: Replay) -> None:
+    name: str
+    symbols: tuple[str, ...]
+
+    @abstractmethod
+    def look(self) -> None:
+        """See what there is to play."""
+
+    @abstractmethod
+    def pairs(self) -> list[TradedPair]:
+        """Pairs, in the order of ``symbols``."""
+
+    @abstractmethod
+    def has_level3(self, symbol: str) -> bool:
+        """Whether the orders of a pair are there."""
+
+    @abstractmethod
+    def depth(self, *, level3: bool) -> int | None:
+        """Levels a side that the recording shows; None if it has none."""
+
+    @abstractmethod
+    def step(self, core: Trading, until: int, steps: int = STEPS, *, fetch: bool = False) -> str:
+        """Play on for a moment; why it came to a halt: ``waits`` if the clock does not allow more yet."""
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """Let it return soon."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Let its threads end."""
+
+    @abstractmethod
+    def book(self, symbol: str) -> LiveBook | LiveOrders:
+        """The book of a pair."""
+
+    @abstractmethod
+    def level3(self, symbol: str) -> LiveOrders:
+        """The orders of a pair."""
+
+    async def open(self) -> None:
+        """See what there is to play."""
+        self.look()
+
+    async def drive(self, core: Trading, end: Callable[[int], int | None], stopped: Callable[[], str]) -> str:
+        """Play until the end of the recording, of the run's time, or a stop."""
+        until = None
+        while not (why := stopped()):
+            if until is None and core.begin_ns is not None:
+                until = end(core.begin_ns)
+            # Until it is known when the run ends, not more is played than the first message.
+            halt = self.step(core, TIME_MAX if until is None else until, STEPS if core.begin_ns is not None else 1)
+            if halt == "end":
+                core.advance(core.now)
+                return PLAYED
+            if halt == "until" and until is not None:
+                core.advance(until)
+                return TIMED
+            await asyncio.sleep(TICK if halt == "waits" else 0)
+        return why
+
+    async def close(self) -> None:
+        """Let its threads end."""
+        self.end()
+
+
+class ReplayData(PlayedData):
+    """A recording in a lake."""
+
+    def __init__(self, replay: Replay, place: str = FEED) -> None:
         """Nothing is read yet; the replay itself is left as it is."""
-        self._replay = replay
         self._folder: Folder = folder_of(replay)
         self.source: ReplaySource = source_of(replay)
+        self._place = place
         channels = self.source.symbols
         if self.source.by != "recv":
-            sentence = 'krakpot.run: feed: its messages must come in the order in which they came: by="recv"'
+            sentence = f'{place}: its messages must come in the order in which they came: by="recv"'
             raise ConfigError(sentence)
-        _check_channels(channels, "the replay")
+        _check_channels(channels, "the replay", place)
         self.symbols = tuple(sorted(set(channels.get(LEVEL3, ())) | set(channels.get("book", ()))))
         self._books: dict[str, LiveBook | LiveOrders] = {}
         self._orders: dict[str, LiveOrders] = {}
@@ -199,19 +270,15 @@ class ReplayData:
             unreadable(self._folder.path, error)
         return found.hexdigest()
 
-    async def open(self) -> None:
-        """See what there is to play."""
-        self.look()
-
     def look(self) -> None:
-        """The same, without a loop."""
+        """See what there is to play."""
         self.source.choose([*self.source.symbols, *ALWAYS], rows=False)
         self.source.open(cast("EventStream", Silent()))
         check_range(self.source)
 
     def pairs(self) -> list[TradedPair]:
         """Pairs as the lake has them: as the exchange described them last before the end."""
-        return recorded_pairs(self._folder, self.symbols, "krakpot.run: feed")
+        return recorded_pairs(self._folder, self.symbols, self._place)
 
     def depth(self, *, level3: bool) -> int | None:
         """Levels a side that the recording shows; None if it has none."""
@@ -222,40 +289,25 @@ class ReplayData:
         return symbol in self.source.symbols.get(LEVEL3, ())
 
     def step(self, core: Trading, until: int, steps: int = STEPS, *, fetch: bool = False) -> str:
-        """Play on for a moment; why it came to a halt."""
-
-        def play(replayer: _core.Replayer, bound: int, steps: int) -> tuple[str, int | None]:
-            return core.play(replayer, bound, steps)
+        """Play on for a moment; why it came to a halt: ``waits`` if the clock does not allow more yet."""
 
         def read(replayer: _core.Replayer, bound: int, _: int) -> tuple[str, int | None]:
             return core.fetch(replayer, bound) or ("events", None)
 
-        return self.source.play(min(until, self.source.due()), None, steps, read if fetch else play)[0]
-
-    async def drive(self, core: Trading, end: Callable[[int], int | None], stopped: Callable[[], str]) -> str:
-        """Play until the end of the recording, of the run's time, or a stop."""
-        until = None
-        while not (why := stopped()):
-            if until is None and core.begin_ns is not None:
-                until = end(core.begin_ns)
-            # Until it is known when the run ends, not more is played than the first message.
-            halt = self.step(core, TIME_MAX if until is None else until, STEPS if core.begin_ns is not None else 1)
-            if halt == "end":
-                core.advance(core.now)
-                return PLAYED
-            if halt == "until" and until is not None and self.source.due() >= until:
-                core.advance(until)
-                return TIMED
-            await asyncio.sleep(0 if halt != "until" else TICK)
-        return why
+        halt = self.source.play(min(until, self.source.due()), None, steps, read if fetch else core.play)[0]
+        return "waits" if halt == "until" and self.source.due() < until else halt
 
     def interrupt(self) -> None:
         """Let it return soon."""
         self.source.replayer.interrupt()
 
-    async def close(self) -> None:
+    def end(self) -> None:
         """Let its threads end."""
         self.source.close()
+
+    def owner(self, channel: str, symbol: str) -> BookOwner:
+        """Whoever has the session of a symbol."""
+        return Owner(self.source, channel, symbol)
 
     def book(self, symbol: str) -> LiveBook | LiveOrders:
         """The book of a pair: level 2, or level 3 where only that is replayed."""
@@ -264,7 +316,7 @@ class ReplayData:
             if "book" not in self.source.symbols:
                 return self.level3(symbol)
             self.source.check_symbol("book", symbol, "krakpot.Market.book: symbol")
-            found = self._books[symbol] = LiveBook(Owner(self.source, "book", symbol), symbol)
+            found = self._books[symbol] = LiveBook(self.owner("book", symbol), symbol)
         return found
 
     def level3(self, symbol: str) -> LiveOrders:
@@ -273,7 +325,7 @@ class ReplayData:
         if found is None:
             _check_level3(self.source.symbols)
             self.source.check_symbol(LEVEL3, symbol, "krakpot.Market.level3: symbol")
-            found = self._orders[symbol] = LiveOrders(Owner(self.source, LEVEL3, symbol), symbol)
+            found = self._orders[symbol] = LiveOrders(self.owner(LEVEL3, symbol), symbol)
         return found
 
 
@@ -437,10 +489,10 @@ class LiveData(FeedData):
         self.client.tick()
 
 
-def _check_channels(channels: Mapping[str, Any], what: str) -> None:
+def _check_channels(channels: Mapping[str, Any], what: str, place: str = FEED) -> None:
     if not {LEVEL3, "book"} & set(channels) or "trade" not in channels:
         has = ", ".join(channels) or "none"
-        sentence = f"krakpot.run: feed: {what} has the channels {has}; orders are filled by {NEEDED}"
+        sentence = f"{place}: {what} has the channels {has}; orders are filled by {NEEDED}"
         raise ConfigError(sentence)
 
 

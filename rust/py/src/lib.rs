@@ -16,10 +16,12 @@ mod sample;
 mod queue;
 mod align;
 mod replay;
+mod loaded;
 mod exchange;
 mod own;
 mod compiled;
 mod tables;
+mod reading;
 mod trade;
 mod journal;
 mod live;
@@ -61,6 +63,8 @@ mod _core {
     use crate::journal::JournalRows;
     #[pymodule_export]
     use crate::live::LiveAccount;
+    #[pymodule_export]
+    use crate::loaded::{Loaded, Loader};
     #[pymodule_export]
     use crate::orders::Orders;
     #[pymodule_export]

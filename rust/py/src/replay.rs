@@ -155,6 +155,8 @@ pub struct State {
     tracked: bool,
     /// Memory for the events of the next read.
     spare: Vec<Event>,
+    /// Reads of sockets that were played.
+    reads: usize,
 }
 
 impl State {
@@ -272,6 +274,7 @@ impl State {
         if self.arbitrated {
             events.retain(|event| self.counts(at, event) && wanted.has(about(event).0));
         }
+        self.reads += 1;
         let connection = changed.filter(|_| self.connections && key >= self.since).map(|changed| match changed {
             Connection::Up { ts_recv } => (true, String::new(), ts_recv, endpoint),
             Connection::Down { ts_recv, detail } => (false, detail, ts_recv, endpoint),
@@ -336,6 +339,7 @@ impl Replayer {
             arbitrated: false,
             tracked: false,
             spare: Vec::new(),
+            reads: 0,
         };
         Ok(Self { state: Mutex::new(state), interrupted: AtomicU8::new(PLAY), connection })
     }
@@ -401,6 +405,11 @@ impl Replayer {
     fn now(&self) -> PyResult<Option<i64>> {
         let now = self.lock()?.now;
         Ok((now != i64::MIN).then_some(now))
+    }
+
+    #[getter]
+    fn reads(&self) -> PyResult<usize> {
+        Ok(self.lock()?.reads)
     }
 
     fn track(&self) -> PyResult<()> {
@@ -553,16 +562,8 @@ impl Replayer {
         self.interrupted.load(Ordering::Relaxed) == DROP
     }
 
-    /// When the next read of a socket is of which events are given, before this time; `None` if there is none, or if more
-    /// rows are needed to know.
-    pub fn next_time(&self, until: i64) -> PyResult<Option<i64>> {
-        let mut state = self.lock()?;
-        let next = state.next(until);
-        Ok(state.time_of(&next))
-    }
-
     /// Applies what came with one read of a socket, the earliest of all sessions.
-    pub fn step(&self, py: Python<'_>, until: i64) -> PyResult<Step> {
+    fn step(&self, py: Python<'_>, until: i64) -> PyResult<Step> {
         let mut state = self.lock()?;
         let next = state.next(until);
         state.step_to(py, next)

@@ -1,14 +1,12 @@
 //! `Trading`: strategies in Python on a replay or a live feed. Events stay in Rust; Python is called where a handler is to
 //! hear something.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use krakpot_core::decimal::{Decimal, pow10};
-use krakpot_core::session::{self, Channel, Event};
+use krakpot_core::session::{Channel, Event};
 use krakpot_trade::amount::{AMOUNT_SCALE, Amount, FeeRate, Price, Qty};
-use krakpot_trade::engine::received;
 use krakpot_trade::pair::Pair;
 use krakpot_trade::paper::{AmendUp, Cancels, Gaps, Latency, Model, Options, Paper};
 use krakpot_trade::report::Change;
@@ -24,7 +22,7 @@ use crate::error::{poisoned, value_error};
 use crate::events::{Events, event_of, object};
 use crate::numbers::{Numbers, decimal};
 use crate::own::{self, Order, Shared};
-use crate::replay::{Replayer, Step, Stepped};
+use crate::reading::{Item, Reading, Source};
 use crate::session::Session;
 
 /// Reads of sockets that are played before the caller gets its turn.
@@ -46,45 +44,6 @@ struct Handlers {
     calls: [Option<Py<PyAny>>; HANDLERS.len()],
     /// The strategy is compiled: it hears what there are calls for; they say why it failed.
     compiled: Option<Py<Compiled>>,
-}
-
-/// What was read.
-#[allow(clippy::large_enum_variant, reason = "nearly all of them are events")]
-enum Item {
-    /// An event.
-    Event(Event),
-    /// At this time books, of level 3 or of level 2, may have gone out of sync without one.
-    Look(i64, bool),
-}
-
-impl Item {
-    /// When it was received, or `now`.
-    fn time(&self, now: i64) -> i64 {
-        match self {
-            Self::Event(event) => received(event).unwrap_or(now),
-            Self::Look(time, _) => *time,
-        }
-    }
-
-    /// Lets a run take it.
-    fn give(self, run: &mut Run, books: &session::Session) {
-        match self {
-            Self::Event(event) => run.take(event, books),
-            Self::Look(time, level3) => run.look_at(time, level3, books),
-        }
-    }
-}
-
-/// What is to be said of what was read.
-#[derive(Default)]
-struct Reading {
-    events: VecDeque<Item>,
-    session: Option<Py<Session>>,
-    /// Up to this time all is to be said before more is read: then books are still those of before.
-    due: Option<i64>,
-    /// The second thing that a strategy hears of a report: its fill.
-    fill: Option<(usize, Py<PyAny>)>,
-    started: bool,
 }
 
 /// What somebody is to hear now.
@@ -288,19 +247,21 @@ impl Trading {
 
     // Data.
 
-    /// Plays a replay.
-    #[pyo3(signature = (replayer, until, steps = STEPS), text_signature = "($self, replayer, until, steps=4096)")]
+    /// Plays a recording.
+    #[pyo3(signature = (source, until, steps = STEPS), text_signature = "($self, source, until, steps=4096)")]
     fn play(
         &self,
         py: Python<'_>,
-        replayer: &Replayer,
+        source: Source<'_>,
         until: i64,
         steps: usize,
     ) -> PyResult<(&'static str, Option<usize>)> {
-        replayer.play_on();
+        if let Source::Lake(replayer) = &source {
+            replayer.get().play_on();
+        }
         let mut left = steps;
         loop {
-            match self.play_silently(py, replayer, until, &mut left)? {
+            match self.play_silently(py, &source, until, &mut left)? {
                 Played::Heard(heard) => self.say_heard(py, heard)?,
                 Played::Halt(why, player) => return Ok((why, player)),
             }
@@ -370,14 +331,23 @@ impl Trading {
         Ok(())
     }
 
-    /// Reads until there is something for `next` to give.
-    fn fetch(
-        &self,
-        py: Python<'_>,
-        replayer: &Replayer,
-        until: i64,
-    ) -> PyResult<Option<(&'static str, Option<usize>)>> {
-        self.read(py, replayer, until)
+    /// Reads once, for `next`; what halts it.
+    fn fetch(&self, py: Python<'_>, source: Source<'_>, until: i64) -> PyResult<Option<(&'static str, Option<usize>)>> {
+        let (mut reading, mut run, mut playing) = (self.reading()?, self.shared.lock()?, source.open()?);
+        let (next, time) = playing.next(&reading, until);
+        reading.wait_for(&mut run, time);
+        if time.is_some_and(|time| run.is_due(time)) {
+            return Ok(Some((DUE, None)));
+        }
+        reading.due = None;
+        playing.step(py, next, &mut reading)
+    }
+
+    /// Reads of a recording in memory that were played, and those before its begin.
+    #[getter]
+    fn reads(&self) -> PyResult<usize> {
+        let reading = self.reading()?;
+        Ok(reading.reads + reading.loaded.as_ref().map_or(0, |(loaded, _)| loaded.skipped()))
     }
 
     /// What is to be said next of what was read: account, name of the handler, what it is given.
@@ -407,6 +377,9 @@ impl Trading {
         let mut reading = self.reading()?;
         reading.events.clear();
         reading.fill = None;
+        if let Some((_, left)) = &mut reading.loaded {
+            *left = 0..0;
+        }
         self.shared.lock()?.stop(&reason.into());
         drop(reading);
         self.say_all(py, Some(NEVER))
@@ -805,32 +778,6 @@ impl Trading {
         self.say_all(py, until)
     }
 
-    /// Lets a replay go on by one read of a socket; why it cannot.
-    fn read(&self, py: Python<'_>, replayer: &Replayer, until: i64) -> PyResult<Option<(&'static str, Option<usize>)>> {
-        if let Some(time) = replayer.next_time(until)? {
-            self.begin(time)?;
-            if self.shared.lock()?.is_due(time) {
-                self.reading()?.due = Some(time);
-                return Ok(Some((DUE, None)));
-            }
-        }
-        self.reading()?.due = None;
-        let stepped = match replayer.step(py, until)? {
-            Step::Halt(why, player) => return Ok(Some((why, player))),
-            Step::Events(stepped) => stepped,
-        };
-        if stepped.events.is_empty() && stepped.connection.is_none() {
-            return Ok(None);
-        }
-        let mut reading = self.reading()?;
-        reading.events.extend(stepped.events.into_iter().map(Item::Event));
-        if let Some((false, _, _, endpoint)) = stepped.connection {
-            reading.events.push_back(Item::Look(stepped.time, endpoint == "level3"));
-        }
-        reading.session = Some(stepped.session);
-        Ok(None)
-    }
-
     /// Calls handlers until all is said of what was read, and of what is due up to `until`.
     fn say_all(&self, py: Python<'_>, until: Option<i64>) -> PyResult<()> {
         while let Some(said) = self.said(py, until)? {
@@ -883,7 +830,7 @@ impl Trading {
                 return Ok(Some((account, FILL, Some(fill.into_bound(py)))));
             }
             let mut run = self.shared.lock()?;
-            let next = reading.events.front().map(|item| item.time(run.now()));
+            let next = reading.first(run.now());
             let bound = next.or(until).or(reading.due).unwrap_or_else(|| run.now());
             if let Some(heard) = self.heard(&mut run, bound)? {
                 // Python's objects are made when the locks are gone: that may run code which asks for the run again.
@@ -894,9 +841,10 @@ impl Trading {
                 }
                 return Ok(None);
             }
-            let Some(item) = reading.events.pop_front() else { return Ok(None) };
-            let Some(session) = &reading.session else { continue };
-            item.give(&mut run, &*session.bind(py).get().lock()?);
+            if next.is_none() {
+                return Ok(None);
+            }
+            reading.give(py, &mut run)?;
         }
     }
 
@@ -965,56 +913,43 @@ impl Trading {
 }
 
 impl Trading {
-    /// Lets a replay go on until somebody hears something, without a lock or a call between; `left`: so many reads of
+    /// Lets a recording go on until somebody hears something, without a lock or a call between; `left`: so many reads of
     /// sockets at most.
-    fn play_silently(&self, py: Python<'_>, replayer: &Replayer, until: i64, left: &mut usize) -> PyResult<Played> {
-        let (mut reading, mut run, mut state) = (self.reading()?, self.shared.lock()?, replayer.lock()?);
+    fn play_silently(&self, py: Python<'_>, source: &Source<'_>, until: i64, left: &mut usize) -> PyResult<Played> {
+        let (mut reading, mut run, mut playing) = (self.reading()?, self.shared.lock()?, source.open()?);
         loop {
             if let Some(heard) = self.give_read(py, &mut reading, &mut run)? {
                 return Ok(Played::Heard(heard));
             }
-            if replayer.interrupted() || self.ended.load(Ordering::Relaxed) {
+            if playing.interrupted() || self.ended.load(Ordering::Relaxed) {
                 return Ok(Played::Halt("interrupted", None));
             }
             if *left == 0 {
                 return Ok(Played::Halt("steps", None));
             }
             *left -= 1;
-            let next = state.next(until);
-            // Up to this time all is said before more is read: then books are still those of before.
-            reading.due = state.time_of(&next);
-            if let Some(time) = reading.due {
-                if !std::mem::replace(&mut reading.started, true) {
-                    run.start(time);
-                }
-                if run.is_due(time)
-                    && let Some(heard) = self.heard(&mut run, time)?
-                {
-                    return Ok(Played::Heard(heard));
-                }
+            let (next, time) = playing.next(&reading, until);
+            reading.wait_for(&mut run, time);
+            if let Some(time) = time
+                && run.is_due(time)
+                && let Some(heard) = self.heard(&mut run, time)?
+            {
+                return Ok(Played::Heard(heard));
             }
             reading.due = None;
-            let Stepped { mut events, connection, session, time } = match state.step_to(py, next)? {
-                Step::Halt(why, player) => return Ok(Played::Halt(why, player)),
-                Step::Events(stepped) => stepped,
-            };
-            reading.events.extend(events.drain(..).map(Item::Event));
-            state.reuse(events);
-            if let Some((false, _, _, endpoint)) = connection {
-                reading.events.push_back(Item::Look(time, endpoint == "level3"));
+            if let Some((why, player)) = playing.step(py, next, &mut reading)? {
+                return Ok(Played::Halt(why, player));
             }
-            reading.session = Some(session);
         }
     }
 
     /// Lets the run take what was read, up to where somebody hears something.
     fn give_read(&self, py: Python<'_>, reading: &mut Reading, run: &mut Run) -> PyResult<Option<Heard>> {
-        while let Some(next) = reading.events.front().map(|item| item.time(run.now())) {
+        while let Some(next) = reading.first(run.now()) {
             if let Some(heard) = self.heard(run, next)? {
                 return Ok(Some(heard));
             }
-            let (Some(item), Some(session)) = (reading.events.pop_front(), &reading.session) else { continue };
-            item.give(run, &*session.bind(py).get().lock()?);
+            reading.give(py, run)?;
         }
         let bound = reading.due.unwrap_or_else(|| run.now());
         self.heard(run, bound)

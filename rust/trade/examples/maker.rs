@@ -10,13 +10,10 @@ mod played;
 
 use std::time::Instant;
 
-use krakpot_core::session::{Channel, Event, LevelEntry, OrderChange};
-use krakpot_trade::amount::Price;
-use krakpot_trade::books::{Books, Touch};
+use krakpot_core::session::{Channel, Event};
 use krakpot_trade::engine::{Engine, Strategy};
-use krakpot_trade::paper::Place;
+use krakpot_trade::loaded::{Loaded, Loader};
 use krakpot_trade::run::Wake;
-use krakpot_trade::terms::Side;
 
 use played::{MS, Maker, Read, pair, play, reads, run, session};
 
@@ -37,48 +34,26 @@ fn timed(what: impl FnOnce()) -> f64 {
     cpu_seconds().zip(begin_cpu).map_or(begin.elapsed().as_secs_f64(), |(end, begin)| end - begin)
 }
 
-/// A book of which the best levels are known already.
-struct Known(Option<Touch>);
-
-impl Books for Known {
-    fn session(&self) -> &'static str {
-        ""
-    }
-
-    fn touch(&self, _: &str, _: bool) -> Option<Touch> {
-        self.0
-    }
-
-    fn orders(&self, _: &str) -> Option<Vec<OrderChange>> {
-        None
-    }
-
-    fn levels(&self, _: &str) -> Option<Vec<LevelEntry>> {
-        None
-    }
-
-    fn place(&self, _: &str, _: Side, _: Price, _: &str) -> Option<Place> {
-        None
-    }
-}
-
 /// Nothing is done.
 struct Idle;
 
 impl Strategy for Idle {}
 
-/// All events, each with the best levels after it.
-fn events(reads: &[Read], books: Channel) -> Vec<(Event, Known)> {
-    let (mut session, mut found) = (session(books), Vec::new());
+/// All of it in memory; how many events it has, and rows in a lake.
+fn load(reads: &[Read], books: Channel) -> (Loaded, usize, usize) {
+    let (mut session, mut loader, mut count, mut rows) = (session(books), Loader::new(), 0, 0);
     let level3 = books == Channel::Level3;
+    loader.add_pair(&pair(reads), level3, !level3).expect("room");
     for (now, frames) in reads {
         for frame in frames {
             session.receive(frame, *now);
             let events = session.take_events();
-            found.extend(events.into_iter().map(|event| (event, Known(session.touch(played::SYMBOL, level3)))));
+            count += events.len();
+            rows += events.iter().map(rows_of).sum::<usize>();
+            loader.read(*now, events, None, &session);
         }
     }
-    found
+    (loader.finish(), count, rows)
 }
 
 /// Rows of an event in a lake.
@@ -91,24 +66,19 @@ fn rows_of(event: &Event) -> usize {
 }
 
 fn measure<S: Strategy>(name: &str, (reads, books): (&[Read], Channel), wake: Wake, make: impl Fn() -> S) {
-    let (pair, events) = (pair(reads), events(reads, books));
-    let rows: usize = events.iter().map(|(event, _)| rows_of(event)).sum();
+    let (pair, (loaded, events, rows)) = (pair(reads), load(reads, books));
     let (mut whole, mut alone) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..ROUNDS {
         let mut engine = Engine::new(run(&pair, wake, 1, books), vec![make()]);
-        whole = whole.min(timed(|| assert_eq!(play(&mut engine, reads, books), events.len())));
+        whole = whole.min(timed(|| assert_eq!(play(&mut engine, reads, books), events)));
         let mut engine = Engine::new(run(&pair, wake, 1, books), vec![make()]);
-        let given: Vec<_> = events.iter().map(|(event, known)| (event.clone(), Known(known.0))).collect();
         alone = alone.min(timed(|| {
-            engine.start(reads[0].0);
-            for (event, known) in given {
-                engine.event(event, &known);
-            }
+            loaded.play(&mut engine);
             engine.stop("");
         }));
     }
     #[allow(clippy::cast_precision_loss, reason = "for people")]
-    let (messages, rows) = (events.len() as f64 / 1e6, rows as f64 / 1e6);
+    let (messages, rows) = (events as f64 / 1e6, rows as f64 / 1e6);
     println!(
         "{name}: from frames {:.2} M messages/s, {:.2} M rows/s; from events {:.2} M messages/s, {:.2} M rows/s",
         messages / whole,

@@ -3,6 +3,7 @@
 //! The engine is given the events of sessions: of a replay, or of a live feed. Everything that a strategy asks for is sent
 //! when its handler returns, and is answered by later calls.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use krakpot_core::session::{Event, Session};
@@ -168,13 +169,20 @@ impl<S: Strategy> Engine<S> {
         }
     }
 
-    /// Takes an event; `books` are those after it.
-    pub fn event(&mut self, event: Event, books: &impl Books) {
-        let Some(recv) = received(&event) else { return };
+    /// Takes an event, which others may have too; `books` are those after it.
+    pub fn event<E: Borrow<Event> + Into<Arc<Event>>>(&mut self, event: E, books: &impl Books) {
+        let Some(recv) = received(event.borrow()) else { return };
         // What is due at the same time happened before: a message is heard when it is read.
         self.say(recv);
         self.run.take(event, books);
         self.say(recv);
+    }
+
+    /// Looks whether books are still in sync, after a connection was lost; see [`Run::look_at`].
+    pub fn look_at(&mut self, now: i64, level3: bool, books: &impl Books) {
+        self.say(now);
+        self.run.look_at(now, level3, books);
+        self.say(now);
     }
 
     /// Lets time pass without an event.

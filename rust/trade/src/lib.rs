@@ -36,3 +36,4 @@ pub mod tally;
 pub mod run;
 pub mod live;
 pub mod engine;
+pub mod loaded;

@@ -5,6 +5,7 @@
 //! exchange; each has an account. With money there is one account, whose requests the caller takes and sends, and whose
 //! replies it brings; a simulated exchange may then be given the same requests, to be compared.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -100,7 +101,7 @@ struct Market {
     /// Its book was given as it was after what was received at this time, ns.
     given_at: i64,
     /// The last message of its book, where handlers are called at times.
-    last: Option<Event>,
+    last: Option<Arc<Event>>,
 }
 
 /// An account, and what its strategy waits for.
@@ -356,9 +357,10 @@ impl Run {
         !self.calls.is_empty() || self.next_due() <= until || self.dirty
     }
 
-    /// Takes an event of a session, whose books are those after it. All that was due before it is said already.
-    pub fn take(&mut self, event: Event, books: &impl Books) {
-        let received = match &event {
+    /// Takes an event of a session, whose books are those after it; others may have it too. All that was due before it is
+    /// said already.
+    pub fn take<E: Borrow<Event> + Into<Arc<Event>>>(&mut self, event: E, books: &impl Books) {
+        let received = match event.borrow() {
             Event::Book(message, _) | Event::Level3(message, _) => &message.received,
             Event::Trade(trade) => &trade.received,
             Event::Gap(gap) => &gap.received,
@@ -376,7 +378,7 @@ impl Run {
             self.trust();
         }
         self.messages += 1;
-        match event {
+        match event.borrow() {
             Event::Gap(gap) => {
                 if gap.channel == Channel::Trade {
                     self.missed(pair, gap.ts_from.unwrap_or(recv), recv);
@@ -387,8 +389,12 @@ impl Run {
                     self.look(pair, books);
                 }
             }
-            Event::Trade(trade) => self.trade(pair, trade),
-            event => self.book(pair, event, books),
+            Event::Trade(trade) => {
+                if self.trade(pair, trade) && matches!(self.options.wake, Wake::Message | Wake::Touch) {
+                    self.call_all(event, false);
+                }
+            }
+            _ => self.book(pair, event, books),
         }
     }
 
@@ -429,8 +435,9 @@ impl Run {
         }
     }
 
-    fn trade(&mut self, pair: usize, trade: Box<TradeEvent>) {
-        let Some((price, qty)) = self.steps(pair, &trade) else { return };
+    /// Takes a trade; whether it is one.
+    fn trade(&mut self, pair: usize, trade: &TradeEvent) -> bool {
+        let Some((price, qty)) = self.steps(pair, trade) else { return false };
         let recv = trade.received.ts_recv;
         // Those of a snapshot were made before.
         if trade.kind == Kind::Update {
@@ -443,9 +450,7 @@ impl Run {
                 account.trader.last_trade(pair, price, recv);
             }
         }
-        if matches!(self.options.wake, Wake::Message | Wake::Touch) {
-            self.call_all(Event::Trade(trade), false);
-        }
+        true
     }
 
     /// Price and quantity of a trade in steps of the pair; `None` if they are none.
@@ -455,16 +460,16 @@ impl Run {
         Some((Price(whole(trade.price, known.price_precision)?), Qty(whole(trade.qty, known.qty_precision)?)))
     }
 
-    fn book(&mut self, pair: usize, event: Event, books: &impl Books) {
-        let (Event::Book(message, _) | Event::Level3(message, _)) = &event else { return };
-        let level3 = matches!(event, Event::Level3(..));
+    fn book<E: Borrow<Event> + Into<Arc<Event>>>(&mut self, pair: usize, event: E, books: &impl Books) {
+        let (Event::Book(message, _) | Event::Level3(message, _)) = event.borrow() else { return };
+        let level3 = matches!(event.borrow(), Event::Level3(..));
         let (recv, ts, kind) = (message.received.ts_recv, message.received.ts_event, message.kind);
         let right = matches!(message.outcome, BookOutcome::Ok | BookOutcome::Unchecked);
         let leads = level3 == self.markets[pair].level3;
         let mut changed = false;
         if leads {
             if right && self.simulates() {
-                self.give(pair, &event, (recv, ts, kind), books);
+                self.give(pair, event.borrow(), (recv, ts, kind), books);
             }
             if right && level3 && self.is_live() {
                 self.find_places(pair, books);
@@ -479,7 +484,7 @@ impl Run {
             Wake::Message => self.call_all(event, true),
             Wake::Touch if changed => self.call_all(event, true),
             Wake::Every(step) if leads => {
-                self.markets[pair].last = Some(event);
+                self.markets[pair].last = Some(event.into());
                 if self.wake_at == NEVER {
                     self.wake_at = (self.now.div_euclid(step) + 1) * step;
                 }
@@ -610,12 +615,12 @@ impl Run {
         matches!(&*self.system, "" | "online" | "post_only" | "limit_only")
     }
 
-    fn call_all(&mut self, event: Event, book: bool) {
+    fn call_all(&mut self, event: impl Into<Arc<Event>>, book: bool) {
         let hears = |account: &Account| if book { account.hears.0 } else { account.hears.1 };
         if !self.accounts.iter().any(hears) {
             return;
         }
-        let event = Arc::new(event);
+        let event = event.into();
         for (number, account) in self.accounts.iter().enumerate() {
             if hears(account) {
                 let event = event.clone();
